@@ -1,0 +1,215 @@
+"""Reads commercetools' resources page by page."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from requests.auth import AuthBase
+
+from include.connectors.commercetools.predicates import quoted, sort, where
+from include.connectors.http import Answer, HttpClient, Limits
+from include.connectors.oauth import ClientCredentials
+from include.model.errors import BadRequest, SourceInvalid
+from include.model.instants import from_utc_text, utc_text
+from include.model.reading import Axis, Cursor, FetchedPage, Range, Survey
+
+#: The vendor's own limit; larger pages are refused with 400.
+PAGE_RECORDS = 500
+
+
+class _Stub(msgspec.Struct, rename="camel"):
+    """What a page is ordered by. Everything else of a record is skipped here and decoded once, in `validate`."""
+
+    id: str | None = None
+    last_modified_at: str | None = None
+
+
+class _PageStub(msgspec.Struct):
+    count: int
+    results: list[_Stub]
+    total: int | None = None
+
+
+_decode_stub = msgspec.json.Decoder(_PageStub).decode
+
+
+class Commercetools:
+    """
+    One commercetools project.
+
+    Args:
+        base_url: The API of its region, without the project: `https://api.europe-west1.gcp.commercetools.com`.
+        project: The project key.
+        auth: Signs the requests; None for a source that asks for none.
+
+    """
+
+    name = "commercetools"
+
+    def __init__(
+        self,
+        base_url: str,
+        project: str,
+        *,
+        auth: AuthBase | None = None,
+        limits: Limits | None = None,
+        page_records: int = PAGE_RECORDS,
+    ) -> None:
+        self._client = HttpClient(self.name, base_url, auth=auth, limits=limits)
+        self._project = quote(project, safe="")
+        self._page_records = page_records
+
+    @classmethod
+    def signed_in(
+        cls,
+        base_url: str,
+        project: str,
+        *,
+        client_id: str,
+        secret: str,
+        scope: str,
+        auth_url: str | None = None,
+        token_path: str = "/oauth/token",  # noqa: S107  a path, not a password
+        limits: Limits | None = None,
+        page_records: int = PAGE_RECORDS,
+    ) -> Commercetools:
+        """The project behind OAuth client credentials; *auth_url* where the tokens come from another host."""
+        tokens = HttpClient(cls.name, auth_url or base_url, limits=limits)
+        auth = ClientCredentials(tokens, token_path, client_id=client_id, secret=secret, scope=scope)
+        return cls(base_url, project, auth=auth, limits=limits, page_records=page_records)
+
+    @classmethod
+    def from_connection(cls, conn_id: str) -> Commercetools:
+        """
+        The project behind an Airflow connection of type `http`. Call it inside a task.
+
+        The host is the API's URL, login and password are the API client's id and secret; the extra
+        holds `project`, and if need be `scope`, `auth_url` and `token_path`.
+        """
+        from airflow.providers.http.hooks.http import HttpHook  # noqa: PLC0415  seconds to import
+
+        connection = HttpHook.get_connection(conn_id)
+        extra: dict[str, Any] = connection.extra_dejson
+        missing = [
+            name
+            for name, value in (
+                ("host", connection.host),
+                ("login", connection.login),
+                ("password", connection.password),
+                ("extra.project", extra.get("project")),
+            )
+            if not value
+        ]
+        if missing:
+            raise BadRequest(
+                f"The Airflow connection {conn_id!r} has no {', '.join(missing)}: set it under Admin → Connections"
+            )
+        host, port = str(connection.host), connection.port
+        return cls.signed_in(
+            f"{host}:{port}" if port else host,
+            str(extra["project"]),
+            client_id=str(connection.login),
+            secret=str(connection.password),
+            scope=str(extra.get("scope") or f"view_products:{extra['project']}"),
+            auth_url=extra.get("auth_url"),
+            token_path=str(extra.get("token_path") or "/oauth/token"),
+        )
+
+    def survey(self, resource: str, changed_since: datetime | None) -> Survey:
+        """
+        The platform's own clock, and how many records changed at or after an instant (None: how many there are).
+
+        Raises:
+            SystemUnavailable, SystemRefused, SourceInvalid: as `HttpClient.get`.
+
+        """
+        predicate = f"lastModifiedAt >= {quoted(utc_text(changed_since))}" if changed_since else None
+        query = {"where": predicate, "limit": 1, "withTotal": "true"}
+        return self._client.get(self._path(resource), query, self._surveyed)
+
+    def page(self, resource: str, part: Range, after: Cursor | None, *, limit: int | None = None) -> FetchedPage:
+        """
+        The page of *part* that follows *after*, of at most *limit* records (the vendor's most: 500).
+
+        A page that is not past *after* is asked for again: the source repeated itself, and landing it
+        for ever would be a run without an end.
+
+        Raises:
+            SystemUnavailable, SystemRefused, SourceInvalid: as `HttpClient.get`, with the page named.
+
+        """
+        records = min(limit or self._page_records, self._page_records)
+        query = {"where": where(part, after), "sort": sort(part), "limit": records, "withTotal": "false"}
+        return self._client.get(self._path(resource), query, lambda answer: self._fetched(answer, part, after, records))
+
+    def _surveyed(self, answer: Answer) -> Survey:
+        page = self._decoded(answer)
+        if page.total is None:
+            raise SourceInvalid(self.name, answer.what, answer.status, "has no total")
+        return Survey(answer.date, page.total)
+
+    def _fetched(self, answer: Answer, part: Range, after: Cursor | None, asked: int) -> FetchedPage:
+        page = self._decoded(answer)
+        if page.count != len(page.results):
+            raise SourceInvalid(
+                self.name, answer.what, answer.status, f"says {page.count} records and brings {len(page.results)}"
+            )
+        cursor = _cursor_of(page.results)
+        if page.results and after and (cursor is None or not _is_past(cursor, after, part.axis)):
+            raise SourceInvalid(
+                self.name, answer.what, answer.status, f"brings nothing past {after.id}: the page before it again"
+            )
+        return FetchedPage(
+            body=answer.body,
+            records=len(page.results),
+            cursor=cursor,
+            last=len(page.results) < asked or _reaches_end(cursor, part),
+        )
+
+    def _decoded(self, answer: Answer) -> _PageStub:
+        try:
+            return _decode_stub(answer.body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            lenient = _leniently(answer.body)
+            if lenient is None:
+                raise SourceInvalid(
+                    self.name, answer.what, answer.status, f"is not a page of results: {error}"
+                ) from error
+            return lenient
+
+    def _path(self, resource: str) -> str:
+        return f"/{self._project}/{resource}"
+
+
+def _leniently(body: bytes) -> _PageStub | None:
+    """A page with a NaN in one record is still a page: that record goes to quarantine, not the whole run."""
+    try:
+        return msgspec.convert(json.loads(body), _PageStub)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _cursor_of(stubs: list[_Stub]) -> Cursor | None:
+    for stub in reversed(stubs):
+        if stub.id and stub.last_modified_at:
+            try:
+                return Cursor(from_utc_text(stub.last_modified_at), stub.id)
+            except ValueError:
+                continue
+    return None
+
+
+def _is_past(cursor: Cursor, after: Cursor, axis: Axis) -> bool:
+    return cursor > after if axis is Axis.TIME else cursor.id > after.id
+
+
+def _reaches_end(cursor: Cursor | None, part: Range) -> bool:
+    if cursor is None or part.high is None:
+        return False
+    if part.axis is Axis.TIME:
+        return cursor.at >= from_utc_text(part.high)
+    return part.axis is Axis.ID and cursor.id >= part.high

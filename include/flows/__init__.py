@@ -1,0 +1,1 @@
+"""What the hub does: one folder per flow. The only room that knows the order of steps."""

@@ -1,0 +1,38 @@
+"""What an installation sets, by environment variables that begin with HUB_."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cache
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every setting has a default that works; secrets are not here but in Airflow's connections."""
+
+    model_config = SettingsConfigDict(env_prefix="HUB_")
+
+    #: Where pages land: `file:///…`, `s3://conn_id@bucket/…`, `gs://…`. All workers must reach it.
+    landing_url: str = "file:///var/lib/crossdock/landing"
+    #: Airflow connection ids.
+    store_connection: str = "hub_db"
+    commercetools_connection: str = "commercetools"
+    #: When inventory is synced, as cron; empty for never by itself.
+    sync_inventory_schedule: str = "*/15 * * * *"
+    #: How late a run may end before somebody is told.
+    sync_deadline_minutes: float = 30
+    #: How far a delta reads back behind the watermark, for changes that a source shows late.
+    overlap_minutes: float = 5
+    #: Airflow's retries of a sync task, and the first wait between them.
+    task_retries: int = 3
+    retry_delay_s: float = 10
+
+    @property
+    def overlap(self) -> timedelta:
+        return timedelta(minutes=self.overlap_minutes)
+
+
+@cache
+def settings() -> Settings:
+    return Settings()

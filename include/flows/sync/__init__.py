@@ -1,0 +1,15 @@
+"""
+What is the same in every sync: extract → validate → load.
+
+A sync is a `Sync` declaration (`declaration`) and these three functions; only the run's id travels
+between them, so each can be retried by itself. `replay` sends mended records out of quarantine the same way.
+"""
+
+from include.flows.sync.declaration import Sync, Systems
+from include.flows.sync.extract import extract
+from include.flows.sync.failure import mark_failed
+from include.flows.sync.load import load
+from include.flows.sync.replay import replay
+from include.flows.sync.validate import validate
+
+__all__ = ["Sync", "Systems", "extract", "load", "mark_failed", "replay", "validate"]

@@ -1,0 +1,42 @@
+"""A checked batch as two files beside the raw pages: accepted rows as Arrow columns, rejected records as JSON."""
+
+from __future__ import annotations
+
+import msgspec
+
+from include.flows.sync.gate import Sifted
+from include.model.quality import Rejected
+from include.model.sync import Counts
+from include.store.batches import Content
+from include.store.landing import Landing
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    rejected: tuple[Rejected, ...]
+    repeats: Counts
+
+
+def write_batch(landing: Landing, name: str, content: Sifted) -> None:
+    """*content* under *name*; written again, it replaces what was there."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, content.accepted.schema) as stream:
+        stream.write_table(content.accepted)
+    landing.write(f"{name}.arrow.zst", sink.getvalue().to_pybytes())
+    landing.write(f"{name}.rejected.json.zst", msgspec.json.encode(_Kept(content.rejected, content.repeats)))
+
+
+def read_batch(landing: Landing, name: str) -> Content:
+    """What `write_batch` kept, as rows."""
+    import pyarrow as pa
+
+    accepted = pa.ipc.open_stream(landing.read(f"{name}.arrow.zst")).read_all()
+    kept = msgspec.json.decode(landing.read(f"{name}.rejected.json.zst"), type=_Kept)
+    return as_content(Sifted(accepted, kept.rejected, kept.repeats))
+
+
+def as_content(content: Sifted) -> Content:
+    """*content* with its columns turned into rows, as the store takes them."""
+    columns = [column.to_pylist() for column in content.accepted.columns]
+    return Content(accepted=list(zip(*columns, strict=True)), rejected=content.rejected, repeats=content.repeats)

@@ -1,0 +1,55 @@
+"""What differs between syncs, as data, and the systems that a sync works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from include.model.quality import Expectation
+from include.model.reading import Source
+from include.store.database import Store
+from include.store.landing import Landing
+from include.store.tables import EntityTable
+
+
+@dataclass(frozen=True)
+class Sync:
+    """One entity of one platform."""
+
+    entity: str
+    integration: str
+    #: The platform's resource that is read: a path below the project.
+    resource: str
+    #: The platform's field that `--key` names.
+    key_field: str
+    table: EntityTable
+    #: The record as the platform sends it, and the pure mapping to a row of the table.
+    record_type: type[msgspec.Struct]
+    to_row: Callable[[Any], tuple[Any, ...]]
+    expectations: tuple[Expectation, ...]
+    #: About so many records are validated and loaded as one: large enough for Great Expectations,
+    #: small enough for a transaction of about a second.
+    batch_records: int = 10_000
+
+
+#: How long a lease lives without renewal; a killed worker's entity is free again after this.
+LEASE_LIFE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Systems:
+    """What a sync reads from and writes to."""
+
+    source: Source
+    store: Store
+    landing: Landing
+    overlap: timedelta = timedelta(minutes=5)
+    lease_life: timedelta = LEASE_LIFE
+    #: Pages in flight at once, over all ranges.
+    pages_in_flight: int = 4
+    #: Called with a sentence as the work goes on.
+    progress: Callable[[str], None] = field(default=lambda _: None)

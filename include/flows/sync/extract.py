@@ -1,0 +1,200 @@
+"""Pages of the source into the landing, as they came."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from include.flows.sync import ranges
+from include.flows.sync.crash_points import crash_point
+from include.flows.sync.declaration import Sync, Systems
+from include.flows.sync.lease_keeper import LeaseKeeper
+from include.model.errors import HeldForApproval
+from include.model.reading import Cursor, FetchedPage, Range
+from include.model.sync import CLOCK_GRAIN, Counts, Mode, RunState, SyncRequest, Window, opening_low, opening_window
+from include.store import entities, landing, leases, open_records, runs, watermarks
+from include.store.landing import Page
+from include.store.runs import Run
+
+log = logging.getLogger(__name__)
+
+#: A full read that finds less than this share of what is known is held for a person.
+_SHRUNKEN_SHARE = 0.5
+
+
+def extract(sync: Sync, systems: Systems, request: SyncRequest, *, dag_run_id: str | None = None) -> str:
+    """
+    The id of the run whose pages have all landed.
+
+    Running it again for the same DAG run goes on after the last page that landed.
+
+    Raises:
+        LeaseHeld: another run of this entity is at work; later it will not be.
+        SystemUnavailable, SourceInvalid, StoreUnavailable, LandingUnavailable: passing; run it again.
+        SystemRefused: the platform says no to our credentials or request.
+        HeldForApproval: a full read came back empty or much shrunken; a person decides.
+
+    """
+    run = _begin(sync, systems, request, dag_run_id)
+    crash_point("extract.begun")
+    parts = _planned_ranges(sync, systems, run)
+    crash_point("extract.planned")
+    _read(sync, systems, run, parts)
+    crash_point("extract.read")
+    _hold_when_shrunken(sync, systems, run.run_id)
+    return run.run_id
+
+
+def _begin(sync: Sync, systems: Systems, request: SyncRequest, dag_run_id: str | None) -> Run:
+    """The run and its lease in one transaction: a run that cannot have the lease leaves no trace."""
+    key = leases.LeaseKey(sync.integration, sync.entity)
+    with systems.store.transaction() as work:
+        run = runs.start(work, key, request, mode=request.mode, dag_run_id=dag_run_id)
+        leases.take(work, key, run.run_id, systems.lease_life)
+        return runs.get(work, run.run_id)
+
+
+def _planned_ranges(sync: Sync, systems: Systems, run: Run) -> list[Range]:
+    """The ranges of the run's window: those planned before it was interrupted, or new ones."""
+    with systems.store.transaction() as work:
+        planned = landing.ranges_of(work, run.run_id)
+        mark = watermarks.read(work, run.lease)
+        left_open = open_records.ids(work, sync.integration, sync.entity) if run.moves_watermark else []
+    if planned:
+        return planned
+    low = run.window_low if run.window_high else opening_low(run.request, watermark=mark, overlap=systems.overlap)
+    survey = systems.source.survey(sync.resource, low)
+    window = run.window if run.window_high else opening_window(run.request, low=low, source_now=survey.source_now)
+    parts = _ranges_of(sync, run, window, survey.records)
+    parts += ranges.by_keys("id", left_open, first_no=len(parts))
+    with systems.store.transaction() as work:
+        runs.set_window(work, run.run_id, window, survey.records)
+        landing.add_ranges(work, run.run_id, parts)
+    log.info("Reading %s: about %s records in %s ranges", sync.entity, survey.records, len(parts))
+    return parts
+
+
+def _ranges_of(sync: Sync, run: Run, window: Window, records: int) -> list[Range]:
+    if run.mode is Mode.KEYS:
+        return ranges.by_keys(sync.key_field, run.request.keys)
+    if run.request.limit:
+        # One range: the first so many records in one order, not some of each range.
+        records = 0
+    if _reads_everything(run, window):
+        return ranges.by_id(records)
+    return ranges.by_time(window if run.request.until else Window(window.low, window.high + CLOCK_GRAIN), records)
+
+
+def _reads_everything(run: Run, window: Window) -> bool:
+    return run.mode is Mode.FULL or (run.mode is Mode.DELTA and window.low is None)
+
+
+@dataclass
+class _Reading:
+    """How far one range has been read."""
+
+    part: Range
+    next_page_no: int = 0
+    cursor: Cursor | None = None
+
+
+def _read(sync: Sync, systems: Systems, run: Run, parts: list[Range]) -> None:
+    """
+    Every range to its end, several pages in flight.
+
+    Threads fetch and write files; only this one writes to the database, a page at a time, so that an
+    interruption loses no page that is noted as landed.
+    """
+    keeper = LeaseKeeper(systems, run)
+    readings, landed = _resumed(systems, run, parts)
+    limit = run.request.limit
+    with ThreadPoolExecutor(systems.pages_in_flight, thread_name_prefix="page") as pool:
+        flights: dict[Future[FetchedPage], _Reading] = {}
+        waiting = iter(readings)
+
+        def take_off(candidates: Iterator[_Reading]) -> None:
+            while len(flights) < systems.pages_in_flight and (reading := next(candidates, None)):
+                left = limit - landed if limit else None
+                flights[pool.submit(_fetch, sync, systems, run, reading, left)] = reading
+
+        try:
+            take_off(waiting)
+            while flights:
+                done, _ = wait(flights, return_when=FIRST_COMPLETED)
+                for flight in done:
+                    reading, page = flights.pop(flight), flight.result()
+                    landed += page.records
+                    reached_limit = bool(limit) and landed >= limit
+                    _note(systems, run, reading, page, last=page.last or reached_limit)
+                    crash_point("extract.page_landed")
+                    systems.progress(f"{landed:,} of about {run.expected_records or landed:,} records read")
+                    if not (page.last or reached_limit):
+                        take_off(iter([reading]))
+                keeper.renew()
+                take_off(waiting)
+        except BaseException:
+            # What is in flight lands in files that no row names; they are written again next time.
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _resumed(systems: Systems, run: Run, parts: list[Range]) -> tuple[list[_Reading], int]:
+    """Where each unfinished range stands after the pages that landed, and how many records those have."""
+    with systems.store.transaction() as work:
+        pages = landing.pages_of(work, run.run_id)
+    readings = {part.range_no: _Reading(part) for part in parts if not part.read_done}
+    for page in pages:
+        if reading := readings.get(page.range_no):
+            reading.next_page_no = page.page_no + 1
+            reading.cursor = page.cursor or reading.cursor
+    return list(readings.values()), sum(page.records for page in pages)
+
+
+def _fetch(sync: Sync, systems: Systems, run: Run, reading: _Reading, limit: int | None) -> FetchedPage:
+    """One page from the source into its file. Runs in a thread; a range has one page in flight at a time."""
+    page = systems.source.page(sync.resource, reading.part, reading.cursor, limit=limit)
+    systems.landing.write(_path(run, reading), page.body)
+    return page
+
+
+def _note(systems: Systems, run: Run, reading: _Reading, page: FetchedPage, *, last: bool) -> None:
+    noted = Page(
+        range_no=reading.part.range_no,
+        page_no=reading.next_page_no,
+        records=page.records,
+        path=_path(run, reading),
+        cursor=page.cursor or reading.cursor,
+    )
+    with systems.store.transaction() as work:
+        landing.add_page(work, run.run_id, noted, len(page.body))
+        if last:
+            landing.mark_range_read(work, run.run_id, reading.part.range_no)
+    reading.next_page_no += 1
+    reading.cursor = noted.cursor
+
+
+def _path(run: Run, reading: _Reading) -> str:
+    return f"{run.run_id}/range-{reading.part.range_no:02d}/page-{reading.next_page_no:06d}.json.zst"
+
+
+def _hold_when_shrunken(sync: Sync, systems: Systems, run_id: str) -> None:
+    """
+    Ends a full read that found nothing, or much less than there should be, before any of it is loaded.
+
+    An empty feed is far more often a broken source than an empty shop.
+    """
+    with systems.store.transaction() as work:
+        run = runs.get(work, run_id)
+        if not _reads_everything(run, run.window) or run.request.accept_shrunken or run.request.limit:
+            return
+        read = sum(page.records for page in landing.pages_of(work, run_id))
+        known = max(entities.count(work, sync.table, sync.integration), run.expected_records or 0)
+        if read and read >= known * _SHRUNKEN_SHARE:
+            return
+        error = HeldForApproval(run_id, sync.entity, read, known)
+        runs.add_counts(work, run_id, Counts(read=read, held=read))
+        runs.finish(work, run_id, RunState.HELD, str(error))
+        leases.release(work, run.lease, run_id)
+    raise error

@@ -1,0 +1,23 @@
+"""A run's end when its tasks have given up."""
+
+from __future__ import annotations
+
+from include.flows.sync.declaration import Sync
+from include.model.sync import RunState
+from include.store import alerts, leases, runs
+from include.store.database import Store
+
+
+def mark_failed(sync: Sync, store: Store, dag_run_id: str, error: str) -> None:
+    """
+    Ends the DAG run's run as failed and frees its lease. Does nothing when it has ended or never began.
+
+    What it loaded stays; what it did not is still open below the watermark, and the next run reads it.
+    """
+    with store.transaction() as work:
+        run = runs.of_dag_run(work, dag_run_id, sync.entity)
+        if run is None or run.state is not RunState.RUNNING:
+            return
+        runs.finish(work, run.run_id, RunState.FAILED, error)
+        leases.release(work, run.lease, run.run_id)
+        alerts.add(work, kind="run_failed", subject=run.run_id, message=error)

@@ -1,0 +1,95 @@
+"""
+What can go wrong, in two families that say what the caller should do.
+
+Third-party errors become one of these once, at the edge where they appear, with `raise … from`.
+`include.flows.airflow_tasks` turns the families into Airflow's retry decisions; nobody else knows Airflow's.
+"""
+
+from __future__ import annotations
+
+
+class HubError(Exception):
+    """Something the hub could not do."""
+
+
+class Transient(HubError):
+    """Running again later may succeed."""
+
+    def __init__(self, message: str, *, retry_in_s: float | None = None) -> None:
+        #: What the other side asked us to wait, in seconds; None when it did not say.
+        self.retry_in_s = retry_in_s
+        super().__init__(message)
+
+
+class Terminal(HubError):
+    """Running again gives the same answer; someone has to look."""
+
+
+class SystemUnavailable(Transient):
+    """An external system did not answer, or answered that it cannot now."""
+
+    def __init__(self, system: str, what: str, *, retry_in_s: float | None = None) -> None:
+        self.system = system
+        super().__init__(f"{system} is unavailable: {what}", retry_in_s=retry_in_s)
+
+
+class SystemRefused(Terminal):
+    """An external system understood the request and said no."""
+
+    def __init__(self, system: str, status: int, said: str) -> None:
+        self.system, self.status, self.said = system, status, said
+        super().__init__(f"{system} refused the request with HTTP {status}: {said}")
+
+
+class SourceInvalid(Transient):
+    """
+    An answer is not what it claims to be: cut, not JSON, the wrong type, or without its rows.
+
+    Transient, because a page cut on its way comes whole the next time; a source that keeps
+    answering so fails the run when the retries are used up. It never counts as "0 rows".
+    """
+
+    def __init__(self, system: str, page: str, status: int, cause: str) -> None:
+        self.system, self.page, self.status, self.cause = system, page, status, cause
+        super().__init__(f"{system}: {page} answered HTTP {status} but {cause}")
+
+
+class LeaseHeld(Transient):
+    """Another run of the same entity is at work."""
+
+    def __init__(self, what: str, holder: str, retry_in_s: float) -> None:
+        self.holder = holder
+        super().__init__(
+            f"The sync of {what} is held by run {holder}. It is tried again in {retry_in_s:.0f} s; "
+            f"see that run with: ./hub run show {holder}",
+            retry_in_s=retry_in_s,
+        )
+
+
+class LeaseLost(Terminal):
+    """The run was overtaken while it slept; its commit is refused."""
+
+    def __init__(self, what: str, run_id: str, holder: str | None) -> None:
+        super().__init__(
+            f"Run {run_id} lost its lease on {what} to {holder or 'nobody'} and wrote nothing more. "
+            "What it had not loaded is read by the newer run; there is nothing to do."
+        )
+
+
+class HeldForApproval(Terminal):
+    """A read looks wrong enough that a person has to say so."""
+
+    def __init__(self, run_id: str, entity: str, read: int, known: int) -> None:
+        self.run_id, self.read, self.known = run_id, read, known
+        super().__init__(
+            f"Run {run_id} read {read} {entity} records where the hub knows {known}: nothing was loaded. "
+            f"If the source really shrank: ./hub sync {entity} --full --accept-shrunken"
+        )
+
+
+class BadRequest(Terminal):
+    """A person asked for something that cannot be; the message says what can."""
+
+
+class NotFound(Terminal):
+    """No such thing under that id."""

@@ -1,0 +1,20 @@
+"""Instants as the hub writes them: aware, UTC, ISO 8601 with milliseconds and a Z."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def utc_text(instant: datetime) -> str:
+    """*instant* as `2026-11-21T01:17:45.120Z`. Refuses a naive datetime: nobody knows what it means."""
+    if instant.tzinfo is None:
+        raise ValueError(f"{instant!r} has no time zone; give an aware instant such as 2026-11-21T00:00:00Z")
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
+
+
+def from_utc_text(text: str) -> datetime:
+    """The aware instant that *text* names. Raises ValueError for text without a zone."""
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone; write it as {text}Z for UTC")
+    return instant.astimezone(UTC)

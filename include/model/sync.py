@@ -1,0 +1,217 @@
+"""
+The words of a sync: what was asked, which window was read, what became of each record.
+
+Pure: no clock, no database, no network. The rules that keep rows from being lost live here
+(`Counts.balanced`, `watermark_after`), so that a property test can try them a thousand ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from include.model.errors import BadRequest
+
+
+class Mode(StrEnum):
+    """How a run chooses what to read."""
+
+    #: Everything the source has, by id.
+    FULL = "full"
+    #: What changed since the watermark, by time.
+    DELTA = "delta"
+    #: What changed in a window that somebody named.
+    WINDOW = "window"
+    #: Named keys only.
+    KEYS = "keys"
+    #: Mended records out of quarantine; reads nothing from the source.
+    REPLAY = "replay"
+
+
+class RunState(StrEnum):
+    """Where a run stands. All but RUNNING are ends."""
+
+    RUNNING = "running"
+    DONE = "done"
+    #: Loaded, and something went to quarantine.
+    PARTIAL = "partial"
+    #: A person is needed before anything is loaded.
+    HELD = "held"
+    FAILED = "failed"
+
+
+class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What somebody asked a sync to do: the DAG's form, `conf` over REST, and the command line say it alike."""
+
+    #: Read everything, whatever the watermark says.
+    full: bool = False
+    #: Aware instants that bound a window: since ≤ last modified < until.
+    since: datetime | None = None
+    until: datetime | None = None
+    #: Business keys (for inventory: skus) to read, nothing else.
+    keys: tuple[str, ...] = ()
+    #: Stop after about this many records; 0 for no limit.
+    limit: int = 0
+    #: A person says that an empty or much shrunken full read is right.
+    accept_shrunken: bool = False
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> SyncRequest:
+        """
+        The request that *document* spells out, as a form or a REST call gives it.
+
+        Raises:
+            BadRequest: a field that does not exist, has the wrong type, or contradicts another.
+
+        """
+        try:
+            return msgspec.convert(document, cls)
+        except msgspec.ValidationError as error:
+            known = ", ".join(cls.__struct_fields__)
+            raise BadRequest(f"{error}. A sync takes: {known}") from error
+
+    def __post_init__(self) -> None:
+        for name in ("since", "until"):
+            instant = getattr(self, name)
+            if instant is not None and instant.tzinfo is None:
+                raise BadRequest(f"`{name}` {instant} has no time zone: write it as 2026-11-21T00:00:00Z")
+        if self.full and (self.since or self.until or self.keys):
+            raise BadRequest("`full` reads everything: it does not go with `since`, `until` or `keys`")
+        if self.keys and (self.since or self.until):
+            raise BadRequest("`keys` names records: it does not go with `since` or `until`")
+        if self.since and self.until and self.since >= self.until:
+            raise BadRequest(f"`since` {self.since} must lie before `until` {self.until}")
+        if self.limit < 0:
+            raise BadRequest(f"`limit` {self.limit} must be 0 (no limit) or more")
+
+    @property
+    def mode(self) -> Mode:
+        if self.full:
+            return Mode.FULL
+        if self.keys:
+            return Mode.KEYS
+        return Mode.WINDOW if self.since or self.until else Mode.DELTA
+
+    @property
+    def moves_watermark(self) -> bool:
+        """Whether the run reads all there is up to the source's now. A named end, keys or a limit do not."""
+        return not (self.until or self.keys or self.limit)
+
+
+class Window(msgspec.Struct, frozen=True):
+    """The span of last-modified instants that a run answers for: low ≤ last modified < high."""
+
+    #: None: from the beginning of time.
+    low: datetime | None
+    high: datetime
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of every record of a run (or of one batch)."""
+
+    read: int = 0
+    inserted: int = 0
+    updated: int = 0
+    #: The hub has this version already.
+    unchanged: int = 0
+    #: The hub has a newer version.
+    stale: int = 0
+    #: Kept in quarantine with a reason.
+    rejected: int = 0
+    #: Kept for a person's word, or open for a passing reason until the next run.
+    held: int = 0
+
+    @property
+    def accounted(self) -> int:
+        return self.inserted + self.updated + self.unchanged + self.stale + self.rejected + self.held
+
+    @property
+    def balanced(self) -> bool:
+        """Every record read has exactly one fate."""
+        return self.read == self.accounted
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A run at its end, as the ledger has it."""
+
+    run_id: str
+    entity: str
+    state: RunState
+    counts: Counts
+    seconds: float
+
+    def as_document(self) -> dict[str, Any]:
+        """Flat, for XCom, JSON and tables."""
+        return {
+            "run_id": self.run_id,
+            "entity": self.entity,
+            "state": self.state.value,
+            **msgspec.to_builtins(self.counts),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+class RangeProgress(msgspec.Struct, frozen=True):
+    """How far one time range of a window has been loaded."""
+
+    low: datetime | None
+    #: Every record before this instant is loaded or kept; equals the range's end when it is done.
+    loaded_to: datetime | None
+    done: bool
+
+
+def opening_low(request: SyncRequest, *, watermark: datetime | None, overlap: timedelta) -> datetime | None:
+    """
+    Where the window that *request* asks for begins; None for the beginning of time.
+
+    A delta starts *overlap* before the watermark, because a source may show a change later than it
+    dates it; what the overlap reads again comes out unchanged.
+    """
+    if request.mode is Mode.DELTA:
+        return watermark - overlap if watermark else None
+    return request.since
+
+
+#: A source tells its time in whole seconds (HTTP's Date), so what it changed within the current one
+#: is dated after its "now". It is read at once, and the watermark stays before it: that second is not over.
+CLOCK_GRAIN = timedelta(seconds=1)
+
+
+def opening_window(request: SyncRequest, *, low: datetime | None, source_now: datetime) -> Window:
+    """The window from *low* to the source's own now, never to ours: the clocks differ."""
+    return Window(low, min(request.until, source_now) if request.until else source_now)
+
+
+def watermark_after(window: Window, ranges: Iterable[RangeProgress]) -> datetime | None:
+    """
+    The instant before which every record of *window* is loaded or kept: the lowest point still open.
+
+    None while nothing below the window's first record is certain. Moving the watermark to any later
+    instant would lose what is still open when the worker dies.
+    """
+    still_open = [progress for progress in ranges if not progress.done]
+    if not still_open:
+        return window.high
+    # What was read beyond the certain end was read for freshness; the next run reads it again.
+    lowest = min(still_open, key=lambda progress: (progress.low is not None, progress.low or window.high))
+    reached = lowest.loaded_to or lowest.low
+    return min(reached, window.high) if reached else None
+
+
+def may_move(window: Window, current: datetime | None, reached: datetime | None) -> bool:
+    """
+    Whether a run over *window* that reached *reached* may move the watermark that stands at *current*.
+
+    Never back, and never over a gap: a window that starts after the watermark says nothing of what
+    lies between.
+    """
+    if reached is None or (current is not None and reached <= current):
+        return False
+    return window.low is None or (current is not None and window.low <= current)

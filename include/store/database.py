@@ -1,0 +1,114 @@
+"""Connections and transactions of the hub's database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from include.model.errors import Terminal, Transient
+
+#: An open transaction; what every function in this room takes first.
+Work = psycopg.Connection[TupleRow]
+
+
+class StoreUnavailable(Transient):
+    """The hub's database cannot be reached, or was too busy for this transaction. Nothing of it was written."""
+
+
+class StoreRefused(Terminal):
+    """The database refused a statement: a defect of ours, or a migration that has not run. Nothing was written."""
+
+
+class Store:
+    """
+    The hub's database, one connection per thread of work.
+
+    Every table lives in *schema* and is found by the search path, so that two hubs (or a trial) can
+    share a server. Open it as late as you can and close it: an open write transaction holds back
+    every event reader on the server.
+    """
+
+    def __init__(self, dsn: str, *, schema: str = "hub") -> None:
+        self.dsn = dsn
+        self.schema = schema
+        self._connection: psycopg.Connection[TupleRow] | None = None
+
+    @classmethod
+    def from_connection(cls, conn_id: str) -> Store:
+        """The store behind an Airflow connection of type `postgres`. Call it inside a task."""
+        from airflow.providers.postgres.hooks.postgres import PostgresHook  # noqa: PLC0415  seconds to import
+
+        connection = PostgresHook.get_connection(conn_id)
+        dsn = psycopg.conninfo.make_conninfo(
+            host=connection.host,
+            port=connection.port,
+            user=connection.login,
+            password=connection.password,
+            dbname=connection.schema,
+        )
+        return cls(dsn)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Work]:
+        """
+        One transaction: committed at the end of the block, rolled back whole on any error.
+
+        Raises:
+            StoreUnavailable: no connection, a lock not had in time, a deadlock. Safe to run again.
+            StoreRefused: the statement itself is wrong for this database.
+
+        """
+        with translated_errors():
+            connection = self._open()
+            with connection.transaction():
+                yield connection
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self) -> psycopg.Connection[TupleRow]:
+        if self._connection is None or self._connection.closed or self._connection.broken:
+            self._connection = psycopg.connect(
+                self.dsn,
+                autocommit=True,
+                connect_timeout=10,
+                application_name="crossdock",
+                options=f"-c search_path={self.schema} -c timezone=UTC",
+            )
+        return self._connection
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Psycopg's errors as the hub's two families."""
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise StoreUnavailable(f"The hub's database did not carry out the transaction: {_said(error)}") from error
+    except psycopg.Error as error:
+        raise StoreRefused(
+            f"The hub's database refused a statement: {_said(error)}. If a migration is missing: ./hub up"
+        ) from error
+
+
+def _said(error: psycopg.Error) -> str:
+    """The server's words without the statement's values, which may hold personal data."""
+    primary = error.diag.message_primary
+    return primary or str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def one(work: Work, statement: str, values: dict[str, Any]) -> tuple[Any, ...] | None:
+    """The first row of *statement*, or None."""
+    return work.execute(statement.encode(), values).fetchone()

@@ -1,0 +1,145 @@
+"""
+Pages as they came: compressed files in object storage, and an index row for each.
+
+The file is written before its row, so a row never names a page that is not there; a file without a
+row is left over from a crash and is written again under the same name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+import zstandard
+
+from include.model.errors import Transient
+from include.model.reading import Axis, Cursor, Range
+from include.store.database import Work
+
+
+class Folder(Protocol):
+    """The part of pathlib that both a local path and Airflow's ObjectStoragePath have."""
+
+    def __truediv__(self, name: str) -> Any: ...
+
+
+class LandingUnavailable(Transient):
+    """Object storage could not be written or read."""
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """One landed page."""
+
+    range_no: int
+    page_no: int
+    records: int
+    path: str
+    #: Where the next page of the range starts; None on a page without a usable record.
+    cursor: Cursor | None
+
+
+class Landing:
+    """Where the pages of all runs lie: a local folder (`file://…` or a path), or `s3://conn_id@bucket/…`, `gs://…`."""
+
+    def __init__(self, url: str) -> None:
+        self.root = _folder(url)
+
+    def write(self, name: str, content: bytes) -> None:
+        """*content*, compressed, under *name*. Writing a name again replaces it whole."""
+        packed = zstandard.ZstdCompressor(level=1).compress(content)
+        try:
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(packed)
+        except OSError as error:
+            raise LandingUnavailable(f"The landing {self.root} could not take {name}: {error.strerror}") from error
+
+    def read(self, name: str) -> bytes:
+        """
+        What was written under *name*.
+
+        Raises:
+            LandingUnavailable: it is not there or cannot be read. Clear the run's `extract` to read it anew.
+
+        """
+        try:
+            packed: bytes = (self.root / name).read_bytes()
+            return zstandard.ZstdDecompressor().decompress(packed)
+        except (OSError, zstandard.ZstdError) as error:
+            raise LandingUnavailable(
+                f"The landed page {name} cannot be read ({error}); clear `extract` to read the source again"
+            ) from error
+
+
+def _folder(url: str) -> Folder:
+    parts = urlsplit(url)
+    if parts.scheme in ("", "file"):
+        return Path(unquote(parts.path) or url)
+    from airflow.sdk import ObjectStoragePath  # noqa: PLC0415  seconds to import, and only object stores need it
+
+    return ObjectStoragePath(url)
+
+
+_ADD_RANGE = b"""
+INSERT INTO sync_range (run_id, range_no, axis, low, high, field, keys)
+VALUES (%(run_id)s, %(range_no)s, %(axis)s, %(low)s, %(high)s, %(field)s, %(keys)s)
+"""
+
+_RANGES = b"""
+SELECT range_no, axis, low, high, field, keys, read_done FROM sync_range WHERE run_id = %(run_id)s ORDER BY range_no
+"""
+
+_ADD_PAGE = b"""
+INSERT INTO landed_page (run_id, range_no, page_no, records, bytes, path, cursor_at, cursor_id)
+VALUES (%(run_id)s, %(range_no)s, %(page_no)s, %(records)s, %(bytes)s, %(path)s, %(cursor_at)s, %(cursor_id)s)
+"""
+
+_PAGES = b"""
+SELECT range_no, page_no, records, path, cursor_at, cursor_id
+  FROM landed_page WHERE run_id = %(run_id)s ORDER BY range_no, page_no
+"""
+
+_RANGE_DONE = b"UPDATE sync_range SET read_done = true WHERE run_id = %(run_id)s AND range_no = %(range_no)s"
+
+
+def add_ranges(work: Work, run_id: str, ranges: list[Range]) -> None:
+    for part in ranges:
+        values = {**msgspec.structs.asdict(part), "axis": part.axis.value, "keys": list(part.keys) or None}
+        work.execute(_ADD_RANGE, {"run_id": run_id, **values})
+
+
+def ranges_of(work: Work, run_id: str) -> list[Range]:
+    return [
+        Range(range_no=no, axis=Axis(axis), low=low, high=high, field=field, keys=tuple(keys or ()), read_done=done)
+        for no, axis, low, high, field, keys, done in work.execute(_RANGES, {"run_id": run_id})
+    ]
+
+
+def add_page(work: Work, run_id: str, page: Page, size_bytes: int) -> None:
+    work.execute(
+        _ADD_PAGE,
+        {
+            "run_id": run_id,
+            "bytes": size_bytes,
+            "range_no": page.range_no,
+            "page_no": page.page_no,
+            "records": page.records,
+            "path": page.path,
+            "cursor_at": page.cursor and page.cursor.at,
+            "cursor_id": page.cursor and page.cursor.id,
+        },
+    )
+
+
+def pages_of(work: Work, run_id: str) -> list[Page]:
+    """The run's pages in reading order."""
+    return [
+        Page(range_no=range_no, page_no=no, records=records, path=path, cursor=Cursor(at, last_id) if at else None)
+        for range_no, no, records, path, at, last_id in work.execute(_PAGES, {"run_id": run_id})
+    ]
+
+
+def mark_range_read(work: Work, run_id: str, range_no: int) -> None:
+    work.execute(_RANGE_DONE, {"run_id": run_id, "range_no": range_no})

@@ -1,0 +1,189 @@
+"""Records that were not accepted: kept whole, with the reason, until a person or a newer version closes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from include.model.errors import BadRequest, NotFound
+from include.model.quality import Failure, Rejected
+from include.model.sync import Counts
+from include.store.database import Work
+from include.store.runs import Run
+from include.store.tables import EntityTable
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of one record in quarantine."""
+
+    item_id: int
+    integration: str
+    entity: str
+    record_id: str
+    record_key: str | None
+    version: int
+    state: str
+    cause: str
+    failures: tuple[Failure, ...]
+    raw: bytes
+    mended: bytes | None
+    times_seen: int
+    first_run_id: str
+    last_run_id: str
+    first_seen_at: datetime
+    last_seen_at: datetime
+    closed_by: str | None
+
+
+class CauseCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Open items that failed alike."""
+
+    entity: str
+    cause: str
+    message: str
+    items: int
+    oldest_at: datetime
+
+
+_COLUMNS = b"""item_id, integration, entity, record_id, record_key, version, state, cause, failures, raw, mended,
+       times_seen, first_run_id, last_run_id, first_seen_at, last_seen_at, closed_by"""
+
+#: Seen again, an item counts up and keeps its state: what a person closed stays closed for that version.
+_KEEP = b"""
+INSERT INTO quarantine_item AS item
+    (integration, entity, record_id, record_key, version, cause, failures, raw, lines, first_run_id, last_run_id)
+VALUES (%(integration)s, %(entity)s, %(record_id)s, %(record_key)s, %(version)s, %(cause)s, %(failures)s, %(raw)s,
+        %(lines)s, %(run_id)s, %(run_id)s)
+ON CONFLICT (integration, entity, record_id, version) DO UPDATE
+   SET times_seen = item.times_seen + 1, last_seen_at = clock_timestamp(), last_run_id = excluded.last_run_id,
+       failures = excluded.failures, cause = excluded.cause
+RETURNING state
+"""
+
+_GET = b"SELECT " + _COLUMNS + b" FROM quarantine_item WHERE item_id = %(item_id)s"
+
+_LIST = (
+    b"SELECT "
+    + _COLUMNS
+    + b""" FROM quarantine_item
+ WHERE (%(entity)s::text IS NULL OR entity = %(entity)s)
+   AND (%(cause)s::text IS NULL OR cause = %(cause)s)
+   AND (%(state)s::text IS NULL OR state = %(state)s)
+ ORDER BY item_id LIMIT %(limit)s"""
+)
+
+_CAUSES = b"""
+SELECT entity, cause, min(failures->0->>'message'), count(*), min(first_seen_at)
+  FROM quarantine_item WHERE state = 'open' AND (%(entity)s::text IS NULL OR entity = %(entity)s)
+ GROUP BY entity, cause ORDER BY count(*) DESC, cause
+"""
+
+_MEND = b"""
+UPDATE quarantine_item SET mended = %(mended)s WHERE item_id = %(item_id)s AND state = 'open'
+"""
+
+_CLOSE = b"""
+UPDATE quarantine_item SET state = %(state)s, closed_at = clock_timestamp(), closed_by = %(closed_by)s
+ WHERE item_id = ANY(%(item_ids)s) AND state = 'open'
+"""
+
+
+def keep(work: Work, run: Run, rejected: Sequence[Rejected]) -> Counts:
+    """
+    *rejected* in quarantine, and how they count.
+
+    A version that a person has mended and replayed is in the hub: seen again, it is unchanged.
+    """
+    states = [_keep_one(work, run, record) for record in rejected]
+    mended = states.count("replayed")
+    return Counts(rejected=len(states) - mended, unchanged=mended)
+
+
+def _keep_one(work: Work, run: Run, record: Rejected) -> str:
+    values = {
+        "integration": run.integration,
+        "entity": run.entity,
+        "record_id": record.record_id,
+        "record_key": record.record_key,
+        "version": record.version,
+        "cause": record.cause,
+        "failures": Jsonb(msgspec.to_builtins(record.failures)),
+        "raw": record.raw,
+        "lines": record.lines,
+        "run_id": run.run_id,
+    }
+    row = work.execute(_KEEP, values).fetchone()
+    return str(row[0]) if row else "open"
+
+
+def close_superseded(work: Work, table: EntityTable, run: Run) -> None:
+    """Closes open items whose record came through in the same or a newer version."""
+    work.execute(
+        f"""
+        UPDATE quarantine_item item
+           SET state = 'superseded', closed_at = clock_timestamp(), closed_by = %(run_id)s
+         WHERE item.state = 'open' AND item.integration = %(integration)s AND item.entity = %(entity)s
+           AND EXISTS (SELECT FROM {table.stage} s
+                        WHERE s.id = item.record_id AND s.version >= item.version)""".encode(),
+        {"run_id": run.run_id, "integration": run.integration, "entity": table.name},
+    )
+
+
+def get(work: Work, item_id: int) -> Item:
+    """
+    The item under *item_id*.
+
+    Raises:
+        NotFound: there is none.
+
+    """
+    row = work.execute(_GET, {"item_id": item_id}).fetchone()
+    if row is None:
+        raise NotFound(f"There is no quarantine item {item_id}. Those there are: ./hub quarantine list")
+    return _item(row)
+
+
+def find(
+    work: Work, *, entity: str | None = None, cause: str | None = None, state: str | None = "open", limit: int = 100
+) -> list[Item]:
+    """Items in the order they came, at most *limit*."""
+    values = {"entity": entity, "cause": cause, "state": state, "limit": limit}
+    return [_item(row) for row in work.execute(_LIST, values)]
+
+
+def causes(work: Work, *, entity: str | None = None) -> list[CauseCount]:
+    """Open items grouped by what failed, most first."""
+    return [
+        CauseCount(entity=entity_name, cause=cause, message=message, items=items, oldest_at=oldest)
+        for entity_name, cause, message, items, oldest in work.execute(_CAUSES, {"entity": entity})
+    ]
+
+
+def mend(work: Work, item_id: int, mended: bytes) -> None:
+    """
+    Notes *mended* as the record to be replayed; the raw one stays beside it.
+
+    Raises:
+        NotFound: no such item.
+        BadRequest: the item is closed.
+
+    """
+    if work.execute(_MEND, {"item_id": item_id, "mended": mended}).rowcount == 0:
+        item = get(work, item_id)
+        raise BadRequest(f"Quarantine item {item_id} is {item.state}; only open items are mended")
+
+
+def close(work: Work, item_ids: Sequence[int], state: str, closed_by: str) -> int:
+    """How many of *item_ids* were open and are now closed as *state*."""
+    return work.execute(_CLOSE, {"item_ids": list(item_ids), "state": state, "closed_by": closed_by}).rowcount
+
+
+def _item(row: tuple[Any, ...]) -> Item:
+    names = (name.strip() for name in _COLUMNS.decode().split(","))
+    fields = dict(zip(names, row, strict=True))
+    fields["failures"] = msgspec.convert(fields["failures"], tuple[Failure, ...])
+    return Item(**fields)

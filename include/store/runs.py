@@ -1,0 +1,180 @@
+"""The ledger: one row a run, with what became of every record it read."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from include.model.errors import NotFound
+from include.model.sync import Counts, Mode, RunState, SyncRequest, Window
+from include.store.database import Work
+from include.store.leases import LeaseKey
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as the ledger has it."""
+
+    run_id: str
+    integration: str
+    entity: str
+    partition: str
+    mode: Mode
+    request: SyncRequest
+    dag_run_id: str | None
+    attempt: int
+    state: RunState
+    fencing_token: int
+    window_low: datetime | None
+    window_high: datetime | None
+    moves_watermark: bool
+    #: How many records the source said it has for this window; None when it was not asked.
+    expected_records: int | None
+    counts: Counts
+    error: str | None
+    started_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def lease(self) -> LeaseKey:
+        return LeaseKey(self.integration, self.entity, self.partition)
+
+    @property
+    def window(self) -> Window:
+        if self.window_high is None:
+            raise NotFound(f"Run {self.run_id} has no window yet")
+        return Window(self.window_low, self.window_high)
+
+    @property
+    def seconds(self) -> float:
+        return ((self.finished_at or datetime.now(UTC)) - self.started_at).total_seconds()
+
+
+_COLUMNS = b"""run_id, integration, entity, partition, mode, request, dag_run_id, attempt, state, fencing_token,
+       window_low, window_high, moves_watermark, expected_records, error, started_at, finished_at,
+       read, inserted, updated, unchanged, stale, rejected, held"""
+
+_START = b"""
+INSERT INTO sync_run (run_id, integration, entity, partition, mode, request, dag_run_id, attempt, state, moves_watermark)
+VALUES (%(run_id)s, %(integration)s, %(entity)s, %(partition)s, %(mode)s, %(request)s, %(dag_run_id)s, %(attempt)s,
+        'running', %(moves_watermark)s)
+"""
+
+#: The last attempt of a DAG run: a retried task goes on with it, a cleared DAG run starts the next.
+_OF_DAG_RUN = (
+    b"SELECT "
+    + _COLUMNS
+    + b" FROM sync_run WHERE dag_run_id = %(dag_run_id)s AND entity = %(entity)s ORDER BY attempt DESC LIMIT 1"
+)
+
+_GET = b"SELECT " + _COLUMNS + b" FROM sync_run WHERE run_id = %(run_id)s"
+
+_NEWEST = (
+    b"SELECT " + _COLUMNS + b" FROM sync_run WHERE %(entity)s::text IS NULL OR entity = %(entity)s"
+    b" ORDER BY started_at DESC LIMIT %(limit)s"
+)
+
+_SET_WINDOW = b"""
+UPDATE sync_run SET window_low = %(low)s, window_high = %(high)s, expected_records = %(expected)s
+ WHERE run_id = %(run_id)s
+"""
+
+_ADD_COUNTS = b"""
+UPDATE sync_run
+   SET read = read + %(read)s, inserted = inserted + %(inserted)s, updated = updated + %(updated)s,
+       unchanged = unchanged + %(unchanged)s, stale = stale + %(stale)s,
+       rejected = rejected + %(rejected)s, held = held + %(held)s
+ WHERE run_id = %(run_id)s
+"""
+
+#: An end is written once: a zombie that fails later must not turn a finished run red.
+_FINISH = b"""
+UPDATE sync_run SET state = %(state)s, error = %(error)s, finished_at = clock_timestamp()
+ WHERE run_id = %(run_id)s AND state = 'running'
+"""
+
+
+def start(work: Work, key: LeaseKey, request: SyncRequest, *, mode: Mode, dag_run_id: str | None = None) -> Run:
+    """
+    The run that answers for *request*: a new one, or the running one of the same DAG run.
+
+    An Airflow retry finds its own run and goes on where it stood. A DAG run that was cleared after
+    its run ended gets a new run with the next attempt number.
+    """
+    last = of_dag_run(work, dag_run_id, key.entity) if dag_run_id else None
+    if last and last.state is RunState.RUNNING:
+        return last
+    run_id = _new_run_id(key.entity)
+    values = {
+        **msgspec.structs.asdict(key),
+        "run_id": run_id,
+        "mode": mode.value,
+        "request": Jsonb(msgspec.to_builtins(request)),
+        "dag_run_id": dag_run_id,
+        "attempt": last.attempt + 1 if last else 1,
+        "moves_watermark": request.moves_watermark and mode is not Mode.REPLAY,
+    }
+    work.execute(_START, values)
+    if last and last.window_high:
+        # Somebody cleared the DAG run: it answers for the window that it answered for before.
+        set_window(work, run_id, last.window, last.expected_records)
+    return get(work, run_id)
+
+
+def get(work: Work, run_id: str) -> Run:
+    """
+    The run under *run_id*.
+
+    Raises:
+        NotFound: there is none.
+
+    """
+    row = work.execute(_GET, {"run_id": run_id}).fetchone()
+    if row is None:
+        raise NotFound(f"There is no run {run_id!r}. The newest ones: ./hub runs")
+    return _run(row)
+
+
+def newest(work: Work, *, entity: str | None = None, limit: int = 20) -> list[Run]:
+    """The last *limit* runs, newest first."""
+    return [_run(row) for row in work.execute(_NEWEST, {"entity": entity, "limit": limit})]
+
+
+def set_window(work: Work, run_id: str, window: Window, expected_records: int | None) -> None:
+    work.execute(_SET_WINDOW, {"run_id": run_id, "low": window.low, "high": window.high, "expected": expected_records})
+
+
+def add_counts(work: Work, run_id: str, counts: Counts) -> None:
+    """Adds a batch's counts to its run; in the batch's own transaction, so that a crash counts nothing twice."""
+    work.execute(_ADD_COUNTS, {"run_id": run_id, **msgspec.structs.asdict(counts)})
+
+
+def finish(work: Work, run_id: str, state: RunState, error: str | None = None) -> None:
+    """The run's end. The ledger refuses an end whose counts do not add up. Repeating it changes nothing."""
+    work.execute(_FINISH, {"run_id": run_id, "state": state.value, "error": error})
+
+
+def of_dag_run(work: Work, dag_run_id: str, entity: str) -> Run | None:
+    """The last attempt of a DAG run; None when it never began."""
+    row = work.execute(_OF_DAG_RUN, {"dag_run_id": dag_run_id, "entity": entity}).fetchone()
+    return _run(row) if row else None
+
+
+def _new_run_id(entity: str) -> str:
+    """Sorts by time, says what it is of, and is short enough to be read out on the telephone."""
+    return f"{entity}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _run(row: tuple[Any, ...]) -> Run:
+    head, counts = row[:17], row[17:]
+    fields = dict(zip(_HEAD, head, strict=True))
+    fields["mode"] = Mode(fields["mode"])
+    fields["state"] = RunState(fields["state"])
+    fields["request"] = msgspec.convert(fields["request"], SyncRequest)
+    return Run(**fields, counts=Counts(**dict(zip(Counts.__struct_fields__, counts, strict=True))))
+
+
+_HEAD = tuple(name.strip() for name in _COLUMNS.decode().split(",")[:17])

@@ -1,0 +1,69 @@
+"""One real PostgreSQL server for the whole test run, and a fresh hub database for each test that asks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from include.cli.stack.postgres import HUB_OPTIONS, PostgresServer
+from include.flows.sync import Systems
+from include.flows.sync_inventory import INVENTORY
+from include.sandbox.server import Sandbox
+from include.store.database import Store
+from include.store.landing import Landing
+from include.store.migrate import migrate
+from tests.shop import connect, free_port
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A server of our own on loopback; its data goes with the test run."""
+    server = PostgresServer(tmp_path_factory.mktemp("pg") / "server", free_port(), "test", options=HUB_OPTIONS)
+    server.initialise()
+    server.start()
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE hub_template")
+    migrate(server.dsn("hub_template"))
+    yield server
+    server.stop("immediate")
+    server.remove()
+
+
+@pytest.fixture
+def hub_dsn(postgres: PostgresServer) -> Iterator[str]:
+    """A migrated, empty hub database of the test's own."""
+    name = f"hub_{next(_numbers)}"
+    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE hub_template")
+        yield postgres.dsn(name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def store(hub_dsn: str) -> Iterator[Store]:
+    with Store(hub_dsn) as opened:
+        yield opened
+
+
+@pytest.fixture
+def shop() -> Iterator[Sandbox]:
+    """A retailer with 1,200 stock levels, spotless."""
+    with Sandbox(seed=7, inventory=1_200, products=0, orders=0, customers=0, flaws=0) as open_shop:
+        yield open_shop
+
+
+@pytest.fixture
+def systems(shop: Sandbox, store: Store, tmp_path: Path) -> Systems:
+    """The inventory sync's systems: the sandbox over a real socket, a real database, a folder."""
+    return Systems(source=connect(shop), store=store, landing=Landing(str(tmp_path / "landing")))
+
+
+@pytest.fixture
+def inventory() -> object:
+    return INVENTORY

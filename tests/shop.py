@@ -1,0 +1,53 @@
+"""How tests reach the sandbox, and what they compare the hub with."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from include.connectors.commercetools import Commercetools
+from include.connectors.http import Limits
+from include.sandbox.server import Sandbox
+from include.store.database import Store
+
+#: Short waits: a test of a time-out should not take one.
+QUICK = Limits(timeout_s=2.0, connect_timeout_s=1.0, attempts=3, longest_wait_s=0.2)
+
+
+def connect(shop: Sandbox, *, limits: Limits = QUICK, page_records: int = 100) -> Commercetools:
+    """The connector, signed in to *shop* over a real socket."""
+    return Commercetools.signed_in(
+        shop.url,
+        shop.project,
+        client_id=shop.client_id,
+        secret=shop.client_secret,
+        scope=f"view_products:{shop.project}",
+        limits=limits,
+        page_records=page_records,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def in_shop(shop: Sandbox) -> dict[str, tuple[int, int]]:
+    """Id → (version, quantity) as the retailer has it."""
+    rows = (row.document for row in shop.world.shelf("inventory").rows())
+    return {row["id"]: (row["version"], row["quantityOnStock"]) for row in rows}
+
+
+def in_hub(store: Store) -> dict[str, tuple[int, int]]:
+    """The same as the hub has it."""
+    return {
+        record_id: (version, quantity)
+        for record_id, version, quantity in query(store, "SELECT id, version, quantity_on_stock FROM inventory")
+    }
+
+
+def query(store: Store, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    with store.transaction() as work:
+        return work.execute(statement.encode(), values).fetchall()
