@@ -13,7 +13,7 @@ Bring stock levels from the commerce platform into the hub, every quarter of an 
 `./hub runs`, `./hub run show ID`.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Asset, AsyncCallback, DeadlineAlert, DeadlineReference, Param, dag, task  # type: ignore[attr-defined]  # its stub lags
@@ -27,7 +27,7 @@ from include.model.assets import INVENTORY as INVENTORY_ASSET
 
 @dag(
     schedule=settings().sync_inventory_schedule or None,
-    start_date=datetime(2026, 1, 1),  # noqa: DTZ001  Airflow reads it in its own zone, UTC
+    # No start date: with one, Airflow starts a run the moment it first sees the DAG.
     catchup=False,
     max_active_runs=1,
     tags=["sync", "inventory"],
@@ -51,7 +51,9 @@ from include.model.assets import INVENTORY as INVENTORY_ASSET
     },
     deadline=DeadlineAlert(
         name="sync_inventory is late",
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        # Not DAGRUN_QUEUED_AT: with it, Airflow 3.3.2 answers every "clear" of a run with HTTP 500
+        # (apache/airflow#70368), and clearing is how a person recovers.
+        reference=DeadlineReference.AVERAGE_RUNTIME(max_runs=10, min_runs=1),
         interval=timedelta(minutes=settings().sync_deadline_minutes),
         callback=AsyncCallback(RunIsLate, kwargs={"dag_id": "sync_inventory"}),
     ),
@@ -62,12 +64,12 @@ def sync_inventory() -> None:
         return extract(INVENTORY, systems_of(INVENTORY), request_of(params), dag_run_id=dag_run.run_id)
 
     @task(task_id="validate")
-    def validate_task(run_id: str) -> str:
-        return validate(INVENTORY, systems_of(INVENTORY), run_id)
+    def validate_task(sync_run: str) -> str:
+        return validate(INVENTORY, systems_of(INVENTORY), sync_run)
 
     @task(task_id="load", outlets=[Asset(INVENTORY_ASSET)])
-    def load_task(run_id: str) -> dict[str, Any]:
-        return load(INVENTORY, systems_of(INVENTORY), run_id).as_document()
+    def load_task(sync_run: str) -> dict[str, Any]:
+        return load(INVENTORY, systems_of(INVENTORY), sync_run).as_document()
 
     load_task(validate_task(extract_task()))  # type: ignore[arg-type]  # Airflow hands on the values
 

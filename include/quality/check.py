@@ -86,6 +86,7 @@ def _batch_definition() -> Any:
     """One ephemeral Great Expectations context a process; it keeps nothing on disk and calls nobody."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)

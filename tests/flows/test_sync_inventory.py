@@ -13,10 +13,10 @@ import pytest
 from include.flows.sync import Systems, extract, load, validate
 from include.flows.sync_inventory import INVENTORY
 from include.model.errors import HeldForApproval, LeaseHeld, LeaseLost, SystemRefused, SystemUnavailable
-from include.model.sync import Report, RunState, SyncRequest
+from include.model.sync import Counts, Report, RunState, SyncRequest
 from include.sandbox.life import live
 from include.sandbox.server import Sandbox
-from include.store import leases, quarantine, runs, watermarks
+from include.store import batches, leases, quarantine, runs, watermarks
 from include.store.database import Store
 from include.store.landing import Landing
 from tests.shop import connect, in_hub, in_shop, query
@@ -293,13 +293,10 @@ def test_a_worker_that_slept_through_its_lease_cannot_commit(systems: Systems) -
         leases.release(work, KEY, zombie)
     run(systems, FULL)
 
-    from include.store import batches  # noqa: PLC0415
-
-    with pytest.raises(LeaseLost), systems.store.transaction() as work:
+    nothing = batches.Content(accepted=[], rejected=[], repeats=Counts())
+    with pytest.raises(LeaseLost), systems.store.transaction() as work:  # noqa: PT012  the transaction is the point
         (batch,) = batches.of_run(work, zombie)
-        batches.load(
-            work, INVENTORY.table, sleeping, batch, batches.Content(accepted=[], rejected=[], repeats=runs.Counts())
-        )
+        batches.load(work, INVENTORY.table, sleeping, batch, nothing)
 
     assert query(systems.store, "SELECT state FROM sync_run ORDER BY started_at") == [("running",), ("done",)]
 

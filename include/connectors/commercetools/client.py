@@ -78,7 +78,10 @@ class Commercetools:
         page_records: int = PAGE_RECORDS,
     ) -> Commercetools:
         """The project behind OAuth client credentials; *auth_url* where the tokens come from another host."""
-        tokens = HttpClient(cls.name, auth_url or base_url, limits=limits)
+        # One attempt: a token is fetched within a call that is tried again as a whole, and retries must not multiply.
+        tokens = HttpClient(
+            cls.name, auth_url or base_url, limits=msgspec.structs.replace(limits or Limits(), attempts=1)
+        )
         auth = ClientCredentials(tokens, token_path, client_id=client_id, secret=secret, scope=scope)
         return cls(base_url, project, auth=auth, limits=limits, page_records=page_records)
 

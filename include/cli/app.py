@@ -1,0 +1,77 @@
+"""The verbs of ./hub."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from include.cli import (
+    console,
+    demo_command,
+    quarantine_commands,
+    run_commands,
+    sandbox_commands,
+    stack_commands,
+    sync_commands,
+    test_command,
+)
+from include.cli.exits import Exit
+from include.model.errors import BadRequest, HeldForApproval, HubError, NotFound
+
+app = typer.Typer(
+    name="hub",
+    cls=TyperGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Crossdock: commerce integrations on Apache Airflow, with every row accounted for.\n\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong use, 3 partial (something is in quarantine), 4 a person is needed.",
+)
+app.command("demo")(demo_command.demo)
+app.command("up")(stack_commands.up)
+app.command("down")(stack_commands.down)
+app.command("status")(stack_commands.status)
+app.command("doctor")(stack_commands.doctor)
+app.add_typer(sync_commands.app, name="sync")
+app.command("runs")(run_commands.runs)
+app.add_typer(run_commands.app, name="run")
+app.add_typer(quarantine_commands.app, name="quarantine")
+app.add_typer(sandbox_commands.app, name="sandbox")
+app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test_command.test)
+
+
+def _version(value: bool) -> None:
+    if value:
+        console.out.print("crossdock 0.1.0")
+        raise typer.Exit
+
+
+@app.callback()
+def hub(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Crossdock: commerce integrations on Apache Airflow, with every row accounted for."""
+    del version
+
+
+def main() -> None:
+    """The command line; an error of ours is a sentence with the next step, not a stack trace."""
+    try:
+        app()
+    except (BadRequest, NotFound) as error:
+        console.complain(str(error))
+        sys.exit(Exit.WRONG_USE)
+    except HeldForApproval as error:
+        console.complain(str(error))
+        sys.exit(Exit.PERSON_NEEDED)
+    except HubError as error:
+        console.complain(str(error))
+        sys.exit(Exit.FAILED)
+    except KeyboardInterrupt:
+        console.complain("Interrupted. What was started goes on: ./hub status")
+        sys.exit(130)

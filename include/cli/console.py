@@ -1,0 +1,86 @@
+"""What a person or a script sees: tables, progress and sentences, or one JSON document."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+#: Results go to standard output, everything said on the way to standard error.
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def show_json(document: Any) -> None:
+    """*document* as one line of JSON on standard output."""
+    sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+    sys.stdout.flush()
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
+    """A table; *empty* says what to do when it has no rows."""
+    if not rows:
+        out.print(escape(empty))
+        return
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(
+            column, overflow="fold", justify="right" if isinstance(rows[0][len(table.columns)], int | float) else "left"
+        )
+    for row in rows:
+        table.add_row(*(escape(_text(cell)) for cell in row))
+    out.print(table)
+
+
+def say(sentence: str) -> None:
+    err.print(escape(sentence))
+
+
+def complain(sentence: str) -> None:
+    err.print(f"[bold red]✗[/] {escape(sentence)}", soft_wrap=True)
+
+
+def praise(sentence: str) -> None:
+    err.print(f"[bold green]✓[/] {escape(sentence)}", soft_wrap=True)
+
+
+def _text(cell: Any) -> str:
+    if cell is None:
+        return ""
+    return f"{cell:,}" if isinstance(cell, int) else str(cell)
+
+
+class Bar:
+    """What a long command is doing now."""
+
+    def __init__(self, progress: Progress | None, task: Any, *, quiet: bool) -> None:
+        self._progress, self._task, self._quiet = progress, task, quiet
+        self._last = ""
+
+    def tell(self, sentence: str, *, done: int | None = None, total: int | None = None) -> None:
+        """On a terminal the bar moves; in a log each new sentence is a line."""
+        if self._progress is not None:
+            self._progress.update(self._task, description=escape(sentence), completed=done or 0, total=total)
+        elif not self._quiet and sentence != self._last:
+            say(sentence)
+        self._last = sentence
+
+
+@contextmanager
+def progress(what: str, *, quiet: bool = False) -> Iterator[Bar]:
+    """Progress of *what* on standard error; none at all when *quiet* (`--json` in a script)."""
+    if quiet or not err.is_terminal:
+        yield Bar(None, None, quiet=quiet)
+        return
+    shown = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=err, transient=True
+    )
+    with shown:
+        yield Bar(shown, shown.add_task(escape(what), total=None), quiet=False)

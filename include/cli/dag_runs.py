@@ -1,0 +1,108 @@
+"""Triggers a sync's DAG over Airflow's REST API and follows it to its end in the ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from include.cli.console import Bar
+from include.cli.stack.airflow_api import AirflowApi
+from include.cli.stack.errors import StackError
+from include.model.sync import SyncRequest
+from include.store import landing, runs
+from include.store.database import Store
+from include.store.runs import Run
+
+T = TypeVar("T")
+
+_ENDED = frozenset({"success", "failed"})
+_LOOK_EVERY_S = 0.25
+
+
+class DagRunFailed(StackError):
+    """A DAG run ended red without a run in the ledger: it did not get as far as that."""
+
+
+def trigger(api: AirflowApi, entity: str, request: SyncRequest) -> str:
+    """The id of the DAG run that answers for *request*."""
+    conf = {name: value for name, value in _document(request).items() if value not in (None, [], 0, False)}
+    return api.trigger(f"sync_{entity}", conf)
+
+
+def _document(request: SyncRequest) -> dict[str, Any]:
+    return {
+        "full": request.full,
+        "since": request.since and request.since.isoformat(),
+        "until": request.until and request.until.isoformat(),
+        "keys": list(request.keys),
+        "limit": request.limit,
+        "accept_shrunken": request.accept_shrunken,
+    }
+
+
+def follow(
+    api: AirflowApi,
+    store: Store,
+    entity: str,
+    dag_run_id: str,
+    bar: Bar,
+    *,
+    watch_tasks: bool = False,
+    timeout_s: float = 3600.0,
+) -> tuple[str, Run]:
+    """
+    The DAG run's state and its run in the ledger, once it has ended.
+
+    Raises:
+        DagRunFailed: it ended before it had a run; the message says which task and where its log is.
+        StackError: it did not end in time.
+
+    """
+
+    def look() -> str | None:
+        state = str(api.dag_run(f"sync_{entity}", dag_run_id)["state"])
+        tasks = _task_states(api, entity, dag_run_id) if watch_tasks else ""
+        _tell(store, entity, dag_run_id, f"{state} {tasks}".strip(), bar)
+        return state if state in _ENDED else None
+
+    state = wait_for(look, f"DAG run {dag_run_id}", timeout_s)
+    with store.transaction() as work:
+        run = runs.of_dag_run(work, dag_run_id, entity)
+    if run is None:
+        raise DagRunFailed(
+            f"sync_{entity} run {dag_run_id} ended as {state} before it began to read. Its log: "
+            f"{api.url}/dags/sync_{entity}/runs/{dag_run_id}. Then try: ./hub doctor"
+        )
+    return state, run
+
+
+def wait_for(look: Callable[[], T | None], what: str, timeout_s: float) -> T:
+    """What *look* gives, as soon as it gives anything."""
+    deadline = time.monotonic() + timeout_s
+    while (found := look()) is None:
+        if time.monotonic() > deadline:
+            raise StackError(f"{what} did not come in {timeout_s:.0f} s. See: ./hub status, ./hub doctor")
+        time.sleep(_LOOK_EVERY_S)
+    return found
+
+
+def _task_states(api: AirflowApi, entity: str, dag_run_id: str) -> str:
+    tasks = api.task_instances(f"sync_{entity}", dag_run_id)
+    order = {"extract": 0, "validate": 1, "load": 2}
+    tasks.sort(key=lambda task: order.get(task["task_id"], 9))
+    return " → ".join(f"{task['task_id']} {task['state'] or 'waiting'}" for task in tasks)
+
+
+def _tell(store: Store, entity: str, dag_run_id: str, state: str, bar: Bar) -> None:
+    with store.transaction() as work:
+        run = runs.of_dag_run(work, dag_run_id, entity)
+        landed = sum(page.records for page in landing.pages_of(work, run.run_id)) if run else 0
+    if run is None:
+        bar.tell(f"{dag_run_id}: {state}")
+        return
+    bar.tell(
+        f"{run.run_id}: {landed:,} read, {run.counts.read:,} loaded ({state})",
+        done=landed + run.counts.read,
+        total=2 * max(run.expected_records or landed, landed) or None,
+    )

@@ -1,0 +1,182 @@
+"""The demo's story: each step does one thing for real and checks that it came true."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from include.cli import console, dag_runs, run_reports
+from include.cli.console import Bar
+from include.cli.sandbox_client import SandboxControl
+from include.cli.session import actor
+from include.cli.stack.errors import StackError
+from include.cli.stack.stack import Stack
+from include.flows import quarantine_desk
+from include.model.sync import RunState, SyncRequest
+from include.store import entities, quarantine
+from include.store.database import Store
+from include.store.runs import Run
+from include.store.tables import INVENTORY
+
+_DAG = "sync_inventory"
+
+
+class Untrue(StackError):
+    """A step of the story did not come true."""
+
+
+@dataclass
+class Story:
+    """The stack it plays on, and what has happened so far."""
+
+    stack: Stack
+    quiet: bool = False
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    passes: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def came_true(self) -> bool:
+        return bool(self.steps) and all(step["ok"] for step in self.steps)
+
+
+def story_document(story: Story) -> dict[str, Any]:
+    return {"syncs": story.passes, "steps": story.steps, "ok": story.came_true}
+
+
+def tell(story: Story) -> None:
+    """Every step in turn; the first that fails ends the story."""
+    sandbox = SandboxControl(story.stack.sandbox_url)
+    sandbox.heal()
+    with Store(story.stack.hub_dsn) as store:
+        scene = Scene(story, store, sandbox)
+        for name, step in (
+            ("a full sync brings every stock level in", scene.full_sync),
+            ("a bad row lands in quarantine", scene.bad_row),
+            ("it is mended and replayed", scene.mend_and_replay),
+            ("a delta brings just what changed", scene.delta),
+            ("the source goes down: a red task", scene.source_down),
+            ("it comes back: the cleared task recovers", scene.recovery),
+            ("a second full sync changes nothing", scene.nothing_changes),
+        ):
+            if not _tell_step(story, name, step):
+                return
+
+
+def _tell_step(story: Story, name: str, step: Callable[[Bar], str]) -> bool:
+    started_at = time.monotonic()
+    with console.progress(name, quiet=story.quiet) as bar:
+        bar.tell(name)
+        try:
+            detail, ok = step(bar), True
+        except Exception as error:  # noqa: BLE001  whatever goes wrong, the story says so and ends
+            detail, ok = f"{type(error).__name__}: {error}", False
+    seconds = round(time.monotonic() - started_at, 2)
+    story.steps.append({"name": name, "ok": ok, "seconds": seconds, "detail": detail})
+    if not story.quiet:
+        (console.praise if ok else console.complain)(f"{name} ({seconds:.0f} s)\n    {detail}")
+    return ok
+
+
+class Scene:
+    """The steps, and what one leaves for the next."""
+
+    def __init__(self, story: Story, store: Store, sandbox: SandboxControl) -> None:
+        self._story, self._store, self._sandbox = story, store, sandbox
+        self._api = story.stack.api()
+        self._api.wait_for_dag(_DAG)
+        self._api.unpause(_DAG)
+        self._bad: dict[str, Any] = {}
+        self._red_dag_run = ""
+
+    def full_sync(self, bar: Bar) -> str:
+        run = self._sync(SyncRequest(full=True), bar)
+        source = self._sandbox.checksum("inventory")["rows"]
+        _expect(run.counts.balanced, f"{run.counts} does not add up")
+        _expect(run.counts.read == source, f"read {run.counts.read} of {source}")
+        return f"{_sum(run)}; {source:,} in the shop"
+
+    def bad_row(self, bar: Bar) -> str:
+        with self._store.transaction() as work:
+            row = work.execute(b"SELECT id, sku FROM inventory ORDER BY id LIMIT 1").fetchone()
+        if row is None:
+            raise Untrue("the hub has no stock level to spoil")
+        self._bad = {"id": row[0], "sku": row[1]}
+        self._sandbox.set_fields("inventory", row[0], {"quantityOnStock": -5, "availableQuantity": -5})
+        run = self._sync(SyncRequest(keys=(row[1],)), bar)
+        _expect(run.state is RunState.PARTIAL, f"the run ended as {run.state}")
+        with self._store.transaction() as work:
+            item = next(item for item in quarantine.find(work, limit=10_000) if item.record_id == row[0])
+        self._bad["item"] = item.item_id
+        failure = item.failures[0]
+        return f"{row[1]}: {failure.column} = {failure.value} is in quarantine as item {item.item_id} ({failure.rule})"
+
+    def mend_and_replay(self, _: Bar) -> str:
+        item_id = self._bad["item"]
+        mended = {"quantityOnStock": 5, "availableQuantity": 5}
+        failures = quarantine_desk.mend_fields(self._store, item_id, mended, actor=actor())
+        _expect(not failures, f"the mended record still fails: {failures}")
+        chosen = quarantine_desk.choose(self._store, [item_id], cause=None, everything=False)
+        (report,) = quarantine_desk.replay_all(self._store, chosen, actor=actor())
+        with self._store.transaction() as work:
+            rows = entities.by_key(work, INVENTORY, self._bad["sku"])
+        (row,) = [row for row in rows if row["id"] == self._bad["id"]]
+        _expect(row["quantity_on_stock"] == 5, f"the hub has {row['quantity_on_stock']}")  # noqa: PLR2004  as mended
+        return f"item {item_id} mended to 5 and replayed in {report.run_id}; the hub has {row['quantity_on_stock']}"
+
+    def delta(self, bar: Bar) -> str:
+        moved = self._sandbox.live(stock_moves=25)["inventory"]
+        run = self._sync(SyncRequest(), bar)
+        with self._store.transaction() as work:
+            versions = dict(work.execute(b"SELECT id, version FROM inventory").fetchall())
+        missing = [row["id"] for row in moved if versions.get(row["id"], 0) < row["version"]]
+        _expect(not missing, f"{len(missing)} of {len(moved)} changes are not in the hub")
+        return f"{len(moved)} stock levels moved; {_sum(run)}"
+
+    def source_down(self, bar: Bar) -> str:
+        self._sandbox.break_down("*", [{"status": 503}], repeat=True)
+        self._red_dag_run = dag_runs.trigger(self._api, "inventory", SyncRequest())
+        state, run = dag_runs.follow(self._api, self._store, "inventory", self._red_dag_run, bar)
+        _expect(state == "failed", f"the DAG run ended as {state}")
+        tasks = {task["task_id"]: task["state"] for task in self._api.task_instances(_DAG, self._red_dag_run)}
+        _expect(tasks.get("extract") == "failed", f"the tasks ended as {tasks}")
+        return f"extract is red after its retries: {run.error}"
+
+    def recovery(self, bar: Bar) -> str:
+        self._sandbox.heal()
+        moved = self._sandbox.live(stock_moves=5)["inventory"]
+        self._api.clear(_DAG, self._red_dag_run)
+        state, run = dag_runs.follow(self._api, self._store, "inventory", self._red_dag_run, bar)
+        _expect(state == "success", f"the cleared DAG run ended as {state}")
+        _expect(run.counts.updated >= len(moved), f"{run.counts.updated} of {len(moved)} changes came in")
+        return f"the same DAG run is green; {_sum(run)}"
+
+    def nothing_changes(self, bar: Bar) -> str:
+        run = self._sync(SyncRequest(full=True), bar)
+        _expect(run.counts.inserted == run.counts.updated == 0, f"something changed: {_sum(run)}")
+        return _sum(run)
+
+    def _sync(self, request: SyncRequest, bar: Bar) -> Run:
+        dag_run_id = dag_runs.trigger(self._api, "inventory", request)
+        state, run = dag_runs.follow(self._api, self._store, "inventory", dag_run_id, bar)
+        _expect(state == "success", f"the DAG run {dag_run_id} ended as {state}: {run.error}")
+        self._story.passes.append(
+            {
+                "entity": run.entity,
+                "run_id": run.run_id,
+                "pass": len(self._story.passes) + 1,
+                **{name: getattr(run.counts, name) for name in run.counts.__struct_fields__},
+                "seconds": round(run.seconds, 2),
+            }
+        )
+        return run
+
+
+def _expect(truth: bool, otherwise: str) -> None:
+    if not truth:
+        raise Untrue(otherwise)
+
+
+def _sum(run: Run) -> str:
+    return f"{run.counts.read:,} read = {run_reports.fates(run.counts)}"

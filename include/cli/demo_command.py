@@ -1,0 +1,41 @@
+"""./hub demo: the main job in small, told as a story that must come true."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from include.cli import console
+from include.cli.demo import Story, story_document, tell
+from include.cli.exits import Exit
+from include.cli.stack import stack
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End afterwards what the demo started.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Start everything, bring stock in, mend a bad row, break the source, recover, change nothing."""
+    was_running = stack.status().state == "running"
+    try:
+        with console.progress("Starting", quiet=as_json) as bar:
+            running = stack.up(progress=bar.tell)
+        story = Story(running, quiet=as_json)
+        tell(story)
+    finally:
+        if once and not was_running:
+            with console.progress("Stopping", quiet=as_json) as bar:
+                stack.down(progress=bar.tell)
+    if as_json:
+        console.show_json(story_document(story))
+    elif story.came_true:
+        console.praise("The story came true.")
+    if not story.came_true:
+        console.complain("The story did not come true. What is wrong: ./hub doctor")
+        raise typer.Exit(Exit.FAILED)
+    if not as_json and not (once and not was_running):
+        login = "./hub status --password"
+        console.say(
+            f"Look around: {running.airflow_url} (login: {login}). Then: ./hub sandbox move 10, ./hub sync inventory"
+        )

@@ -1,0 +1,172 @@
+"""./hub quarantine: look at what was rejected, mend it, send it again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from include.cli import console
+from include.cli.exits import Exit
+from include.cli.session import actor, open_store
+from include.flows import quarantine_desk
+from include.model.errors import BadRequest
+from include.store import quarantine
+from include.store.quarantine import Item
+
+app = typer.Typer(no_args_is_help=True, help="Records that were not accepted: whole, with the reason.")
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+ItemId = Annotated[int, typer.Argument(help="As ./hub quarantine list has it.")]
+
+
+@app.command("list")
+def list_items(
+    entity: Annotated[str | None, typer.Option(help="Only this entity.")] = None,
+    cause: Annotated[str | None, typer.Option(help="Only what failed this rule.")] = None,
+    state: Annotated[str, typer.Option(help="open, replayed, discarded, superseded or all.")] = "open",
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+    as_json: Json = False,
+) -> None:
+    """Open items, grouped by what failed."""
+    if state not in ("open", "replayed", "discarded", "superseded", "all"):
+        raise BadRequest(f"No state {state!r}. There are: open, replayed, discarded, superseded, all")
+    with open_store() as store, store.transaction() as work:
+        groups = quarantine.causes(work, entity=entity)
+        items = quarantine.find(work, entity=entity, cause=cause, state=None if state == "all" else state, limit=limit)
+    if as_json:
+        console.show_json({"causes": groups, "items": [_document(item) for item in items]})
+        return
+    console.show_table(
+        "Open, by cause",
+        ["cause", "items", "what to do"],
+        [[group.cause, group.items, group.message] for group in groups],
+        empty="Nothing is in quarantine.",
+    )
+    console.show_table(
+        f"Items ({state})",
+        ["item", "key", "version", "cause", "value", "seen"],
+        [
+            [
+                str(item.item_id),
+                item.record_key or item.record_id,
+                item.version,
+                item.cause,
+                item.failures[0].value,
+                item.times_seen,
+            ]
+            for item in items
+        ],
+        empty="No items in that state.",
+    )
+    if items and state == "open":
+        console.say(f"Look at one: ./hub quarantine show {items[0].item_id}")
+
+
+@app.command("show")
+def show(item_id: ItemId, as_json: Json = False) -> None:
+    """One record as it came, and every rule it failed."""
+    with open_store() as store, store.transaction() as work:
+        item = quarantine.get(work, item_id)
+    if as_json:
+        console.show_json(_document(item))
+        return
+    console.out.print(f"[bold]item {item.item_id}[/]  {item.entity} {item.record_key or item.record_id}  {item.state}")
+    for failure in item.failures:
+        console.complain(f"{failure.column} = {failure.value!r}: {failure.message}  ({failure.rule})")
+    console.out.print_json(json.dumps(quarantine_desk.readable(item.mended or item.raw)))
+    if item.state == "open":
+        column = item.failures[0].column.split(", ")[0]
+        console.say(f"Mend it: ./hub quarantine fix {item.item_id} --set FIELD=VALUE   (it failed on {column})")
+
+
+@app.command("fix")
+def fix(
+    item_id: ItemId,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="FIELD=VALUE, the platform's field; dots go deeper; VALUE is JSON or text."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="The whole mended record, JSON.", exists=True, dir_okay=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Mend a record; nothing is loaded until it is replayed."""
+    if bool(changes) == bool(file):
+        raise BadRequest("Say how to mend it: --set FIELD=VALUE (may be repeated), or --file RECORD.json")
+    with open_store() as store:
+        if file:
+            verdict = quarantine_desk.mend(store, item_id, file.read_bytes(), actor=actor())
+        else:
+            verdict = quarantine_desk.mend_fields(store, item_id, dict(map(_assignment, changes or [])), actor=actor())
+    if as_json:
+        console.show_json({"item_id": item_id, "passes": not verdict, "failures": verdict})
+        return
+    if verdict:
+        for failure in verdict:
+            console.complain(f"{failure.column} = {failure.value!r}: {failure.message}")
+        console.say("The mend is kept, but the record would be rejected again. Mend it further.")
+        raise typer.Exit(Exit.PARTIAL)
+    console.praise("Mended, and it would be accepted.")
+    console.say(f"Send it: ./hub quarantine replay {item_id}")
+
+
+@app.command("replay")
+def replay(
+    item_ids: Annotated[list[int] | None, typer.Argument(help="Items to send again.")] = None,
+    cause: Annotated[str | None, typer.Option(help="All open items of this cause.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All open items.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Send records through the gate again; what passes is loaded and closed."""
+    with open_store() as store:
+        chosen = quarantine_desk.choose(store, item_ids or [], cause=cause, everything=everything)
+        with console.progress(f"Replaying {len(chosen)} records", quiet=as_json) as bar:
+            bar.tell(f"Replaying {len(chosen)} records")
+            reports = quarantine_desk.replay_all(store, chosen, actor=actor())
+    if as_json:
+        console.show_json({"runs": [report.as_document() for report in reports]})
+    for report in reports:
+        loaded = report.counts.inserted + report.counts.updated
+        if not as_json:
+            console.praise(
+                f"{report.run_id}: {loaded} loaded, {report.counts.stale} stale, {report.counts.rejected} rejected again"
+            )
+    if any(report.counts.rejected for report in reports):
+        console.say("What failed again: ./hub quarantine list")
+        raise typer.Exit(Exit.PARTIAL)
+
+
+@app.command("discard")
+def discard(
+    item_id: ItemId,
+    reason: Annotated[str, typer.Option(help="Why it is not wanted; kept in the audit trail.")],
+    as_json: Json = False,
+) -> None:
+    """Close an item for good: that version of the record is not wanted. The record itself is kept."""
+    with open_store() as store:
+        quarantine_desk.discard(store, item_id, reason, actor=actor())
+    if as_json:
+        console.show_json({"item_id": item_id, "state": "discarded"})
+    else:
+        console.praise(f"Item {item_id} is discarded: {reason}")
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    field, equals, value = text.partition("=")
+    if not equals or not field:
+        raise BadRequest(f"--set {text!r} is not FIELD=VALUE, as in: --set quantityOnStock=5")
+    try:
+        return field, json.loads(value)
+    except json.JSONDecodeError:
+        return field, value
+
+
+def _document(item: Item) -> dict[str, Any]:
+    document = msgspec.structs.asdict(item)
+    document["raw"] = quarantine_desk.readable(item.raw)
+    document["mended"] = quarantine_desk.readable(item.mended) if item.mended else None
+    return document

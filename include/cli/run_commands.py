@@ -1,0 +1,39 @@
+"""./hub runs, ./hub run show ID."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from include.cli import console, run_reports
+from include.cli.session import open_store
+from include.store import runs as ledger
+
+app = typer.Typer(no_args_is_help=True, help="One run.")
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+def runs(
+    entity: Annotated[str | None, typer.Option(help="Only runs of this entity.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """The ledger: what each run did with every row."""
+    with open_store() as store, store.transaction() as work:
+        found = ledger.newest(work, entity=entity, limit=limit)
+    if as_json:
+        console.show_json({"runs": [run_reports.document(run) for run in found]})
+    else:
+        run_reports.show_runs(found)
+
+
+@app.command("show")
+def show(run_id: Annotated[str, typer.Argument(help="As ./hub runs has it.")], as_json: Json = False) -> None:
+    """What one run read, what became of it, and what to do next."""
+    with open_store() as store:
+        if as_json:
+            with store.transaction() as work:
+                console.show_json(run_reports.document(ledger.get(work, run_id)))
+        else:
+            run_reports.show_run(store, run_id)

@@ -1,0 +1,92 @@
+"""Runs as documents and as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from include.cli import console
+from include.cli.exits import Exit, exit_of
+from include.model.sync import Counts, RunState
+from include.store import quarantine, runs
+from include.store.database import Store
+from include.store.runs import Run
+
+FATES = tuple(Counts.__struct_fields__)
+
+
+def document(run: Run) -> dict[str, Any]:
+    """A run as JSON: flat counts, instants in ISO 8601."""
+    return {
+        "run_id": run.run_id,
+        "integration": run.integration,
+        "entity": run.entity,
+        "mode": run.mode.value,
+        "state": run.state.value,
+        **msgspec.structs.asdict(run.counts),
+        "balanced": run.counts.balanced,
+        "window": {"low": run.window_low, "high": run.window_high},
+        "dag_run_id": run.dag_run_id,
+        "attempt": run.attempt,
+        "error": run.error,
+        "started_at": run.started_at,
+        "seconds": round(run.seconds, 3),
+    }
+
+
+def show_runs(found: Sequence[Run]) -> None:
+    console.show_table(
+        "Runs, newest first",
+        ["run", "mode", "state", "read", "what became of it", "seconds"],
+        [[run.run_id, run.mode, run.state, run.counts.read, fates(run.counts), round(run.seconds, 1)] for run in found],
+        empty="No runs yet. Start one: ./hub sync inventory --full",
+    )
+
+
+def fates(counts: Counts) -> str:
+    """What became of the records, without what did not happen: `990 unchanged + 10 rejected`."""
+    sides = ((fate, getattr(counts, fate)) for fate in FATES[1:])
+    return " + ".join(f"{count:,} {fate}" for fate, count in sides if count) or "nothing"
+
+
+def show_run(store: Store, run_id: str) -> Run:
+    """One run with its accounting, and what to do next."""
+    with store.transaction() as work:
+        run = runs.get(work, run_id)
+    sign = "=" if run.counts.balanced else "≠"
+    console.out.print(f"[bold]{run.run_id}[/]  {run.mode}  {run.state}  {run.seconds:.1f} s")
+    console.out.print(f"  {run.counts.read:,} read {sign} {fates(run.counts)}")
+    if run.window_high:
+        console.out.print(f"  window {run.window_low or 'the beginning'} … {run.window_high}")
+    if run.error:
+        console.complain(run.error)
+    console.say(next_step(run))
+    return run
+
+
+def next_step(run: Run) -> str:
+    """The command that a person would give now."""
+    match run.state:
+        case RunState.DONE:
+            return "Nothing is left to do. All runs: ./hub runs"
+        case RunState.PARTIAL if run.counts.rejected:
+            return "Look at what was rejected: ./hub quarantine list"
+        case RunState.PARTIAL:
+            return f"{run.counts.held} records were busy; the next run tries them: ./hub sync {run.entity}"
+        case RunState.HELD:
+            return f"If the source is right: ./hub sync {run.entity} --full --accept-shrunken"
+        case RunState.FAILED:
+            return f"When the cause is gone: ./hub sync {run.entity}"
+        case _:
+            return f"It is at work: ./hub run show {run.run_id}"
+
+
+def ended_with(run: Run) -> Exit:
+    return exit_of(run.state)
+
+
+def open_items(store: Store) -> int:
+    with store.transaction() as work:
+        return sum(cause.items for cause in quarantine.causes(work))

@@ -1,0 +1,45 @@
+"""Which stack and which database a command speaks to."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from include.cli.stack import stack
+from include.cli.stack.errors import StackError
+from include.cli.stack.stack import Stack
+from include.store.database import Store
+
+
+class NotRunning(StackError):
+    """A command needs the local stack, and it does not run."""
+
+
+def running_stack() -> Stack:
+    """
+    The local stack.
+
+    Raises:
+        NotRunning: it is stopped, or a part of it has ended.
+
+    """
+    found = stack.load()
+    if found is None:
+        state = stack.status().state
+        raise NotRunning(f"The stack is {state}. Start it with: ./hub up")
+    return found
+
+
+@contextmanager
+def open_store() -> Iterator[Store]:
+    """The hub's database: HUB_DATABASE_URL where it is set (a deployed hub), else the local stack's."""
+    dsn = os.environ.get("HUB_DATABASE_URL") or running_stack().hub_dsn
+    with Store(dsn) as store:
+        yield store
+
+
+def actor() -> str:
+    """Who gives the command, for the audit trail."""
+    return f"cli:{getpass.getuser()}"

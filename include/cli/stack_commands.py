@@ -1,0 +1,98 @@
+"""./hub up, down, status, doctor."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from include.cli import console
+from include.cli.exits import Exit
+from include.cli.stack import doctor as diagnosis
+from include.cli.stack import stack
+from include.cli.stack.secrets import airflow_login
+from include.store import alerts, quarantine, runs
+from include.store.database import Store
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+def up(as_json: Json = False) -> None:
+    """Start what is not running: two PostgreSQL servers, the sandbox, Airflow. All on 127.0.0.1."""
+    started_at = time.monotonic()
+    with console.progress("Starting", quiet=as_json) as bar:
+        running = stack.up(progress=bar.tell)
+    seconds = round(time.monotonic() - started_at, 1)
+    if as_json:
+        console.show_json({"airflow_url": running.airflow_url, "sandbox_url": running.sandbox_url, "seconds": seconds})
+        return
+    console.praise(f"Running after {seconds} s: {running.airflow_url}  (login: ./hub status --password)")
+    console.say("Bring the stock in: ./hub sync inventory --full")
+
+
+def down(as_json: Json = False) -> None:
+    """End exactly what `up` started. The data stay in .hub/."""
+    with console.progress("Stopping", quiet=as_json) as bar:
+        ended = stack.down(progress=bar.tell)
+    if as_json:
+        console.show_json({"ended": ended})
+    else:
+        console.praise(f"Ended: {', '.join(ended)}" if ended else "Nothing was running.")
+
+
+def status(
+    as_json: Json = False,
+    password: Annotated[bool, typer.Option("--password", help="Show Airflow's admin login.")] = False,
+) -> None:
+    """What runs, the last run, what waits for a person."""
+    found = stack.status()
+    facts = _facts() if found.state == "running" else {}
+    if as_json:
+        console.show_json({"state": found.state, "processes": [asdict(each) for each in found.processes], **facts})
+    else:
+        console.show_table(
+            f"Stack: {found.state}",
+            ["process", "state", "pid", "where"],
+            [[each.name, each.state, str(each.pid or ""), each.url or each.port] for each in found.processes],
+            empty="",
+        )
+        for name, fact in facts.items():
+            console.out.print(f"{name.replace('_', ' ')}: {fact}", soft_wrap=True)
+        if password:
+            login = airflow_login()
+            console.out.print(f"Airflow: {found.airflow_url}  user {login[0]}  password {login[1]}")
+    if found.state != "running":
+        console.say("Start it with: ./hub up")
+        raise typer.Exit(Exit.FAILED)
+
+
+def _facts() -> dict[str, object]:
+    running = stack.load()
+    if running is None:
+        return {}
+    with Store(running.hub_dsn) as store, store.transaction() as work:
+        newest = runs.newest(work, limit=1)
+        return {
+            "last_run": f"{newest[0].run_id} {newest[0].state}" if newest else "none yet: ./hub sync inventory --full",
+            "in_quarantine": sum(cause.items for cause in quarantine.causes(work)),
+            "alerts": [f"{alert.at:%Y-%m-%d %H:%M} {alert.message}" for alert in alerts.newest(work, limit=3)],
+        }
+
+
+def doctor(as_json: Json = False) -> None:
+    """Find what is wrong, and name the mend."""
+    with console.progress("Checking", quiet=as_json) as bar:
+        bar.tell("Checking the stack")
+        checks = diagnosis.examine()
+    well = all(check.ok for check in checks)
+    if as_json:
+        console.show_json({"ok": well, "checks": [asdict(check) for check in checks]})
+    else:
+        for check in checks:
+            (console.praise if check.ok else console.complain)(f"{check.name}: {check.found}")
+            if not check.ok:
+                console.say(f"    → {check.mend}")
+    if not well:
+        raise typer.Exit(Exit.FAILED)

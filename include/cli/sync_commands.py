@@ -1,0 +1,61 @@
+"""./hub sync ENTITY."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from include.cli import console, dag_runs, run_reports
+from include.cli.exits import Exit
+from include.cli.session import open_store, running_stack
+from include.model.sync import SyncRequest
+
+app = typer.Typer(no_args_is_help=True, help="Run a sync now, as its DAG in Airflow, and wait for its end.")
+
+
+@app.command("inventory")
+def inventory(
+    full: Annotated[bool, typer.Option("--full", help="Read everything, whatever the watermark says.")] = False,
+    since: Annotated[
+        str | None, typer.Option(help="Only what was modified at or after this instant (ISO 8601, with its zone).")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Only what was modified before this instant.")] = None,
+    key: Annotated[list[str] | None, typer.Option("--key", help="Only this sku; may be repeated.")] = None,
+    limit: Annotated[int, typer.Option(help="Stop after so many records; 0 for all.")] = 0,
+    accept_shrunken: Annotated[
+        bool, typer.Option("--accept-shrunken", help="An empty or much smaller source is right.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show Airflow's tasks as they go.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Stock levels, from the commerce platform into the hub."""
+    given = {
+        "full": full,
+        "since": since,
+        "until": until,
+        "keys": key or [],
+        "limit": limit,
+        "accept_shrunken": accept_shrunken,
+    }
+    request = SyncRequest.of({name: value for name, value in given.items() if value is not None})
+    _sync("inventory", request, watch=watch, wait=wait, as_json=as_json)
+
+
+def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json: bool) -> None:
+    api = running_stack().api()
+    dag_run_id = dag_runs.trigger(api, entity, request)
+    if not wait:
+        console.show_json({"dag_run_id": dag_run_id})
+        return
+    with open_store() as store:
+        with console.progress(f"sync {entity}", quiet=as_json) as bar:
+            _, run = dag_runs.follow(api, store, entity, dag_run_id, bar, watch_tasks=watch)
+        if as_json:
+            console.show_json(run_reports.document(run))
+        else:
+            run_reports.show_run(store, run.run_id)
+    ended = run_reports.ended_with(run)
+    if ended is not Exit.DONE:
+        raise typer.Exit(ended)

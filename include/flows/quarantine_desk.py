@@ -1,0 +1,142 @@
+"""What a person does with records in quarantine: choose, mend, replay, discard. Every act is audited."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from include.flows.registry import SYNCS
+from include.flows.sync import Sync, replay
+from include.flows.sync.gate import sifted
+from include.model.errors import BadRequest
+from include.model.quality import Failure, visible
+from include.model.sync import Report
+from include.store import audit, quarantine
+from include.store.database import Store
+from include.store.quarantine import Item
+
+#: Replayed in one transaction; more are replayed in several.
+_ITEMS_A_RUN = 5_000
+
+
+def readable(raw: bytes) -> Any:
+    """A kept record as a JSON value that can be shown: what UTF-8 cannot hold is made visible."""
+    return _shown(json.loads(raw))
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, float) and value != value:  # noqa: PLR0124  NaN alone differs from itself
+        return "NaN"
+    if isinstance(value, dict):
+        return {name: _shown(inner) for name, inner in value.items()}
+    return [_shown(inner) for inner in value] if isinstance(value, list) else value
+
+
+def mend_fields(store: Store, item_id: int, changes: Mapping[str, Any], *, actor: str) -> tuple[Failure, ...]:
+    """
+    Why the item would still be rejected after *changes* (dotted field → value); nothing when it would pass.
+
+    Raises:
+        NotFound: no such item.
+        BadRequest: the item is closed, or a field leads into something that has no fields.
+
+    """
+    with store.transaction() as work:
+        item = quarantine.get(work, item_id)
+    record = json.loads(item.mended or item.raw)
+    for field, value in changes.items():
+        _set(record, field, value)
+    return mend(store, item_id, json.dumps(record).encode(), actor=actor)
+
+
+def mend(store: Store, item_id: int, mended: bytes, *, actor: str) -> tuple[Failure, ...]:
+    """The same for a whole record; it must still be the same record."""
+    with store.transaction() as work:
+        item = quarantine.get(work, item_id)
+    _same_record(item, mended)
+    with store.transaction() as work:
+        quarantine.mend(work, item_id, mended)
+        audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item_id}")
+    rejected = sifted(_sync_of(item), [b'{"results":[' + mended + b"]}"]).rejected
+    return rejected[0].failures if rejected else ()
+
+
+def choose(store: Store, item_ids: Sequence[int], *, cause: str | None, everything: bool) -> list[Item]:
+    """
+    The open items that were named, one way only.
+
+    Raises:
+        BadRequest: none or several ways were used, or an item is closed.
+        NotFound: no such item.
+
+    """
+    if sum((bool(item_ids), cause is not None, everything)) != 1:
+        raise BadRequest("Say which: item numbers, --cause CAUSE, or --all")
+    with store.transaction() as work:
+        if not item_ids:
+            return quarantine.find(work, cause=cause, limit=1_000_000)
+        items = [quarantine.get(work, item_id) for item_id in dict.fromkeys(item_ids)]
+    closed = [item for item in items if item.state != "open"]
+    if closed:
+        raise BadRequest(f"Quarantine item {closed[0].item_id} is {closed[0].state}; only open items are replayed")
+    return items
+
+
+def replay_all(store: Store, items: Sequence[Item], *, actor: str) -> list[Report]:
+    """The reports of the runs that replayed *items*; none when there are none."""
+    reports: list[Report] = []
+    for entity, of_entity in groupby(sorted(items, key=lambda item: item.entity), key=lambda item: item.entity):
+        waiting = list(of_entity)
+        chunks = (waiting[start : start + _ITEMS_A_RUN] for start in range(0, len(waiting), _ITEMS_A_RUN))
+        reports.extend(replay(SYNCS[entity], store, chunk, actor=actor) for chunk in chunks)
+    return reports
+
+
+def discard(store: Store, item_id: int, reason: str, *, actor: str) -> None:
+    """
+    Closes the item for good; the record stays in the quarantine table.
+
+    Raises:
+        NotFound: no such item.
+        BadRequest: it is closed already.
+
+    """
+    with store.transaction() as work:
+        item = quarantine.get(work, item_id)
+        if quarantine.close(work, [item_id], "discarded", actor) == 0:
+            raise BadRequest(f"Quarantine item {item_id} is {item.state} already")
+        audit.add(
+            work, actor=actor, act="quarantine.discard", subject=f"quarantine/{item_id}", detail={"reason": reason}
+        )
+
+
+def _sync_of(item: Item) -> Sync:
+    return SYNCS[item.entity]
+
+
+def _same_record(item: Item, mended: bytes) -> None:
+    try:
+        document = json.loads(mended)
+    except ValueError as error:
+        raise BadRequest(f"The mended record is not JSON: {error}") from error
+    original = json.loads(item.raw)
+    for name in ("id", "version"):
+        if not isinstance(document, dict) or document.get(name) != original.get(name):
+            raise BadRequest(
+                f"The mended record has another {name} than item {item.item_id} ({original.get(name)!r}): "
+                "mend the fields that failed, and leave what says which record it is"
+            )
+
+
+def _set(record: Any, field: str, value: Any) -> None:
+    *path, last = field.split(".")
+    target = record
+    for step in path:
+        target = target.setdefault(step, {}) if isinstance(target, dict) else None
+    if not isinstance(target, dict):
+        raise BadRequest(f"{field!r} leads into something that has no fields")
+    target[last] = value

@@ -1,0 +1,41 @@
+"""`python -m include.sandbox`: the retailer as a process of its own, until SIGTERM."""
+
+import argparse
+import gc
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from include.sandbox.server import Sandbox
+from include.sandbox.world import Size
+
+_ENDINGS = (signal.SIGTERM, signal.SIGINT)
+
+
+def _arguments() -> dict[str, Any]:
+    parser = argparse.ArgumentParser(prog="python -m include.sandbox", description=__doc__)
+    parser.add_argument("--port", type=int, default=8090, help="on 127.0.0.1; 0 for any free port")
+    parser.add_argument("--project", default="demo")
+    parser.add_argument("--client-id", default="sandbox", help="its secret comes from SANDBOX_CLIENT_SECRET")
+    for name, default in asdict(Size()).items():
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    return vars(parser.parse_args())
+
+
+def main() -> None:
+    # Blocked in all threads and waited for in this one. A handler would not do: the kernel may hand the signal to
+    # another thread, and Python's handler then waits for this one to wake up, which it never does.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
+    with Sandbox(client_secret=os.environ.get("SANDBOX_CLIENT_SECRET", "sandbox"), **_arguments()) as shop:
+        # The shop's rows stay; without this every full collection walks all of them.
+        gc.freeze()
+        sys.stdout.write(json.dumps({"ready": True, "port": shop.port, "url": shop.url}) + "\n")
+        sys.stdout.flush()
+        signal.sigwait(_ENDINGS)
+
+
+if __name__ == "__main__":
+    main()

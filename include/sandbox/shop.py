@@ -1,0 +1,32 @@
+"""The retailer without its socket: what it knows, what is to go wrong, what was asked."""
+
+from include.sandbox.faults import Faults
+from include.sandbox.life import Life
+from include.sandbox.log import RequestLog
+from include.sandbox.messages import Response
+from include.sandbox.tokens import Tokens
+from include.sandbox.world import Size, World
+
+
+class Shop:
+    """What the vendor's routes and the control routes both work on."""
+
+    def __init__(self, project: str, client_id: str, client_secret: str, size: Size) -> None:
+        self.project = project
+        self.client_id = client_id
+        self.client_secret = client_secret
+        self.world = World(size)
+        self.faults = Faults()
+        self.requests = RequestLog()
+        self.tokens = Tokens(project, client_id, client_secret)
+        self.life = Life(lambda: self.world)
+        #: The last page that each route gave, for the fault that gives it again.
+        self.last_pages: dict[str, Response] = {}
+
+    def reset(self, size: Size) -> None:
+        """A new world, as if just started; tokens stay alive."""
+        self.life.stop()
+        self.world = World(size)
+        self.faults.clear()
+        self.requests.clear()
+        self.last_pages.clear()

@@ -1,0 +1,37 @@
+"""A shop that stays as it is, and one for each test to ruin; both on real sockets."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from include.sandbox.server import Sandbox
+from include.sandbox.visitor import Visitor
+
+
+@pytest.fixture(scope="session")
+def still_shop() -> Iterator[Sandbox]:
+    """A shop that no test changes."""
+    with Sandbox(seed=7, inventory=1200, products=120, orders=120, customers=120) as shop:
+        yield shop
+
+
+@pytest.fixture(scope="session")
+def reader(still_shop: Sandbox) -> Visitor:
+    visitor = Visitor(still_shop, still_shop.port)
+    visitor.log_in()
+    return visitor
+
+
+@pytest.fixture
+def shop() -> Iterator[Sandbox]:
+    """A shop of one's own, spotless."""
+    with Sandbox(seed=3, inventory=60, products=12, orders=6, customers=6, flaws=0) as shop:
+        yield shop
+
+
+@pytest.fixture
+def visitor(shop: Sandbox) -> Visitor:
+    visitor = Visitor(shop, shop.port)
+    visitor.log_in()
+    shop.requests.clear()
+    return visitor

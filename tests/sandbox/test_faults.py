@@ -1,0 +1,266 @@
+"""Each fault, as a client meets it."""
+
+import gzip
+import http.client
+import json
+import math
+import socket
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import pytest
+
+from include.sandbox.server import Sandbox
+from include.sandbox.visitor import Visitor
+
+
+def test_script_is_played_once_and_in_order(visitor: Visitor) -> None:
+    """Each request on the route takes the next entry, then all is well again."""
+    visitor.script("inventory", "ok", {"status": 503}, "ok", {"status": 500})
+    assert [visitor.get("inventory").status for _ in range(6)] == [200, 503, 200, 500, 200, 200]
+
+
+def test_repeated_script_stays_at_its_last_entry(visitor: Visitor) -> None:
+    """An outage lasts until it is cleared."""
+    visitor.script("inventory", "ok", {"status": 503}, repeat=True)
+    assert [visitor.get("inventory").status for _ in range(4)] == [200, 503, 503, 503]
+    visitor.call("DELETE", "/_sandbox/faults")
+    assert visitor.get("inventory").status == 200
+
+
+def test_script_holds_for_its_route_only(visitor: Visitor) -> None:
+    """The script of "*" is for the routes that have none of their own."""
+    visitor.script("inventory", {"status": 503})
+    visitor.script("*", {"status": 502}, repeat=True)
+    assert visitor.get("orders").status == 502
+    assert [visitor.get("inventory").status for _ in range(2)] == [503, 502]
+    visitor.call("DELETE", "/_sandbox/faults", [("route", "*")])
+    visitor.script("oauth", {"status": 503})
+    assert visitor.get("inventory").status == 200
+    assert visitor.log_in().status == 503
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 429, 500, 502, 503, 504])
+def test_status_comes_with_the_vendors_error_body(visitor: Visitor, status: int) -> None:
+    """Clients decide by both."""
+    visitor.script("inventory", {"status": status})
+    answer = visitor.get("inventory")
+    assert answer.status == answer.json["statusCode"] == status
+    assert answer.json["errors"][0]["code"]
+
+
+def test_pause_is_told_in_seconds_or_as_a_date(visitor: Visitor) -> None:
+    """HTTP allows both and clients forget the second."""
+    visitor.script("inventory", {"status": 429, "retry_after": 2}, {"status": 429, "retry_after": "date:+2"})
+    assert visitor.get("inventory").headers["Retry-After"] == "2"
+    until = parsedate_to_datetime(visitor.get("inventory").headers["Retry-After"])
+    assert timedelta(0) < until - datetime.now(UTC) < timedelta(seconds=3)
+
+
+@pytest.mark.parametrize(("moment", "applied"), [("before", 0), ("after", 1)])
+def test_timeout_leaves_the_outcome_open(visitor: Visitor, shop: Sandbox, moment: str, applied: int) -> None:
+    """The client sees the same silence whether or not its write took effect."""
+    row = shop.world.shelf("inventory").rows()[0]
+    visitor.script("inventory", {"timeout": moment})
+    with pytest.raises(TimeoutError):
+        visitor.call(
+            "POST",
+            f"inventory/{row.id}",
+            body={"version": row.version, "actions": [{"action": "addQuantity", "quantity": 1}]},
+            timeout_s=0.2,
+        )
+    while shop.requests.all()[-1].duration_ms is None:
+        time.sleep(0.01)
+    assert shop.world.get("inventory", row.id).version == row.version + applied
+
+
+def test_timeout_ends_by_itself_without_an_answer(visitor: Visitor) -> None:
+    """A client that waits for ever is not held for ever."""
+    visitor.script("inventory", {"timeout": "before", "hold_s": 0.1})
+    with pytest.raises(http.client.RemoteDisconnected):
+        visitor.get("inventory")
+
+
+def test_truncated_body_is_shorter_than_it_says(visitor: Visitor) -> None:
+    """The length is right, the connection ends early."""
+    whole = visitor.get("inventory").body
+    visitor.script("inventory", {"truncate": 0.6})
+    with pytest.raises(http.client.IncompleteRead) as caught:
+        visitor.get("inventory")
+    assert caught.value.partial == whole[: int(len(whole) * 0.6)]
+
+
+def test_truncated_json_is_a_whole_answer(visitor: Visitor) -> None:
+    """A proxy cut it: HTTP sees nothing wrong."""
+    whole = visitor.get("inventory").body
+    visitor.script("inventory", {"truncate_json": 0.6})
+    answer = visitor.get("inventory")
+    assert answer.status == 200
+    assert answer.body == whole[: int(len(whole) * 0.6)]
+    with pytest.raises(json.JSONDecodeError):
+        _ = answer.json
+
+
+def test_login_page_comes_as_a_success(visitor: Visitor) -> None:
+    """What a company's proxy answers with."""
+    visitor.script("inventory", {"not_json": "<html>login</html>"})
+    answer = visitor.get("inventory")
+    assert (answer.status, answer.body) == (200, b"<html>login</html>")
+    assert answer.headers["Content-Type"].startswith("text/html")
+
+
+def test_json_may_come_under_a_wrong_type(visitor: Visitor) -> None:
+    """The body is as good as ever."""
+    visitor.script("inventory", {"wrong_type": True})
+    answer = visitor.get("inventory")
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert answer.json["count"] == 20
+
+
+@pytest.mark.parametrize("fault", ["drip", "drip_headers"])
+def test_slow_answer_never_stops_and_never_hurries(visitor: Visitor, fault: str) -> None:
+    """No single read times out; only a total deadline helps."""
+    visitor.script("customers", {fault: 400})
+    with socket.create_connection(("127.0.0.1", visitor.port), timeout=3) as raw:
+        raw.sendall(f"GET /demo/customers?limit=1 HTTP/1.1\r\nAuthorization: Bearer {visitor.token}\r\n\r\n".encode())
+        began, received = time.monotonic(), b""
+        while time.monotonic() - began < 0.4:
+            received += raw.recv(65536)
+    assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert (b"\r\n\r\n" in received) is (fault == "drip")
+    assert not received.endswith(b"]}")
+
+
+def test_duplicate_page_is_the_previous_one(visitor: Visitor) -> None:
+    """A cache answered; the rows are old and the request was new."""
+    first = visitor.get("inventory", ("limit", 5)).body
+    visitor.script("inventory", {"duplicate_page": True})
+    assert visitor.get("inventory", ("limit", 5), ("offset", 5)).body == first
+    assert visitor.get("inventory", ("limit", 5), ("offset", 5)).body != first
+
+
+def test_empty_feed_looks_healthy(visitor: Visitor) -> None:
+    """An empty answer is a 200 like any other."""
+    visitor.script("inventory", {"empty": True})
+    page = visitor.get("inventory").json
+    assert (page["count"], page["total"], page["results"]) == (0, 0, [])
+
+
+def test_shrunken_feed_keeps_the_same_rows(visitor: Visitor) -> None:
+    """A tenth of the catalogue, page after page, whatever the order."""
+    visitor.script("inventory", {"shrink": 0.1}, repeat=True)
+    page = visitor.get("inventory", ("sort", "lastModifiedAt desc"), ("sort", "id desc")).json
+    assert (page["count"], page["total"]) == (6, 6)
+    assert visitor.get("inventory", ("offset", 6)).json["count"] == 0
+
+
+def test_rows_change_while_pages_are_read(visitor: Visitor, shop: Sandbox) -> None:
+    """Just before the page is answered, so that it may already hold some of them."""
+    before = sum(row.version for row in shop.world.shelf("inventory").rows())
+    visitor.script("inventory", {"mutate_during": {"stock_moves": 5}})
+    visitor.get("inventory")
+    assert sum(row.version for row in shop.world.shelf("inventory").rows()) == before + 5
+
+
+def test_late_update_appears_in_the_past(visitor: Visitor, shop: Sandbox) -> None:
+    """A transaction that took long to commit: the row is new, its instant is behind the reader's watermark."""
+    kept = {row.id: row.version for row in shop.world.shelf("inventory").rows()}
+    visitor.script("inventory", {"late_update": {"seconds": 120}})
+    visitor.get("inventory")
+    late = [row for row in shop.world.shelf("inventory").rows() if row.version != kept[row.id]]
+    assert len(late) == 1
+    age = datetime.now(UTC) - datetime.fromisoformat(late[0].modified_at)
+    assert timedelta(seconds=119) < age < timedelta(seconds=125)
+
+
+def test_one_row_carries_what_is_no_number(visitor: Visitor) -> None:
+    """NaN is no JSON, though many a reader takes it."""
+    visitor.script("inventory", {"nan": True})
+    rows = visitor.get("inventory").json["results"]
+    assert [math.isnan(row["quantityOnStock"]) for row in rows].count(True) == 1
+
+
+@pytest.mark.parametrize(("told", "number"), [(True, 10**400), (2**70, 2**70)])
+def test_one_row_carries_a_number_out_of_range(visitor: Visitor, told: Any, number: int) -> None:
+    """Valid JSON that fits no column."""
+    visitor.script("inventory", {"huge_number": told})
+    rows = visitor.get("inventory").json["results"]
+    assert [row["quantityOnStock"] for row in rows].count(number) == 1
+
+
+def test_reset_breaks_the_connection(visitor: Visitor) -> None:
+    """An RST, not an end."""
+    visitor.script("inventory", {"reset": True})
+    with pytest.raises(ConnectionResetError):
+        visitor.get("inventory")
+
+
+def test_redirect_leads_away(visitor: Visitor) -> None:
+    """To wherever the script says; a client that follows takes its token there."""
+    visitor.script("inventory", {"redirect": "http://127.0.0.1:1/"})
+    answer = visitor.get("inventory")
+    assert (answer.status, answer.headers["Location"]) == (302, "http://127.0.0.1:1/")
+
+
+def test_bomb_is_small_on_the_wire(visitor: Visitor) -> None:
+    """Ten megabytes in a few thousand bytes, valid JSON once unpacked."""
+    visitor.script("inventory", {"gzip_bomb_mb": 10})
+    answer = visitor.get("inventory")
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert len(answer.body) < 50_000
+    unpacked = gzip.decompress(answer.body)
+    assert len(unpacked) > 10_000_000
+    assert json.loads(unpacked)["results"] == []
+
+
+def test_latency_goes_with_anything(visitor: Visitor) -> None:
+    """Alone it delays a good answer."""
+    visitor.script("inventory", {"latency_ms": 80}, {"latency_ms": 80, "status": 503})
+    began = time.monotonic()
+    assert [visitor.get("inventory").status for _ in range(2)] == [200, 503]
+    assert time.monotonic() - began > 0.16
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"route": "carts", "script": []}, ["carts", "inventory"]),
+        ({"route": "inventory", "script": ["fine"]}, ["fine", "status"]),
+        ({"route": "inventory", "script": [{"stattus": 503}]}, ["stattus", "status", "latency_ms"]),
+        ({"route": "inventory", "script": [{"status": 200}]}, ["status", "400"]),
+        ({"route": "inventory", "script": [{"truncate": 2}]}, ["truncate", "0 to 1"]),
+        ({"route": "inventory", "script": [{"status": 503, "reset": True}]}, ["status", "reset", "one thing"]),
+        ({"route": "inventory", "script": [{"mutate_during": {"moves": 1}}]}, ["mutate_during", "stock_moves"]),
+        ({"route": "inventory", "script": "ok"}, ["script", "list"]),
+        ({"route": "inventory", "script": [], "again": True}, ["again", "repeat"]),
+        ({"route": "inventory", "script": [{"status": 429, "retry_after": "soon"}]}, ["retry_after", "date:+2"]),
+    ],
+)
+def test_wrong_script_is_refused_by_name(visitor: Visitor, document: dict[str, Any], words: list[str]) -> None:
+    """A misspelt fault that does nothing would make a test pass for no reason."""
+    answer = visitor.call("PUT", "/_sandbox/faults", body=document)
+    assert answer.status == 400
+    assert all(word in answer.json["message"] for word in words), answer.json["message"]
+    assert visitor.call("GET", "/_sandbox/faults").json == {}
+
+
+def _ask_in_vain(visitor: Visitor) -> None:
+    with pytest.raises(OSError):  # noqa: PT011 - a reset or an end, as the threads have it
+        visitor.get("inventory")
+
+
+def test_sandbox_ends_while_a_client_is_held() -> None:
+    """No thread outlives the block, whatever the script says."""
+    with Sandbox(inventory=1, products=0, orders=0, customers=0) as shop:
+        visitor = Visitor(shop, shop.port)
+        visitor.log_in()
+        shop.faults.put("inventory", [{"timeout": "before"}])
+        held = threading.Thread(target=_ask_in_vain, args=(visitor,))
+        held.start()
+        while not len(shop.requests) > 1:
+            time.sleep(0.01)
+    held.join(timeout=3)
+    assert not held.is_alive()

@@ -1,0 +1,39 @@
+"""The retailer as a process."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Leaves nothing behind, however the test ends."""
+    try:
+        yield
+    finally:
+        process.kill()
+
+
+def test_process_says_when_it_is_ready_and_ends_on_sigterm() -> None:
+    """Whoever starts it waits for one line, and has its port and secret from there and from the environment."""
+    sizes = ["--inventory", "20", "--products", "2", "--orders", "2", "--customers", "2"]
+    command = [sys.executable, "-m", "include.sandbox", "--port", "0", "--project", "shop", *sizes]
+    environment = os.environ | {"SANDBOX_CLIENT_SECRET": "hush"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process, ended(process):
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        assert ready == {"ready": True, "port": ready["port"], "url": f"http://127.0.0.1:{ready['port']}"}
+        connection = http.client.HTTPConnection("127.0.0.1", ready["port"], timeout=5)
+        connection.request("GET", "/_sandbox")
+        about = json.load(connection.getresponse())
+        assert (about["project"], about["rows"]["inventory"]) == ("shop", 20)
+        # A connection that is kept alive does not keep the process alive.
+        with socket.create_connection(("127.0.0.1", ready["port"])):
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=5) == 0
