@@ -1,0 +1,104 @@
+"""Every DAG file: it parses quickly, asks nobody anything while it does, and tells a person what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+DAG_FILES = sorted(path.name for path in (PROJECT / "dags").glob("*.py"))
+
+#: Parses each DAG file in one process with the network switched off.
+_PARSE = """
+import importlib.util, json, socket, sys, time
+import airflow.sdk, pydantic_settings
+from airflow.sdk.definitions._internal.contextmanager import DagContext
+
+def refuse(*_arguments, **_options):
+    raise RuntimeError("a DAG file opened a connection while it was parsed")
+
+socket.socket.connect = refuse
+found = {}
+for path in sys.argv[1:]:
+    name = path.rsplit("/", 1)[1][:-3]
+    started = time.process_time()
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    DagContext.current_autoregister_module_name = name
+    spec.loader.exec_module(module)
+    seconds = time.process_time() - started
+    for dag, owner in DagContext.autoregistered_dags:
+        if owner is module:
+            found[path] = {
+                "dag_id": dag.dag_id, "doc": dag.doc_md or "", "tags": sorted(dag.tags), "seconds": seconds,
+                "max_active_runs": dag.max_active_runs, "catchup": dag.catchup,
+                "tasks": {
+                    task.task_id: {"retries": task.retries, "policy": type(task.retry_policy).__name__}
+                    for task in dag.tasks
+                },
+            }
+heavy = sorted(set(sys.modules) & {"great_expectations", "pandas", "pyarrow", "psycopg2"})
+print(json.dumps({"dags": found, "heavy": heavy}))
+"""
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(PROJECT),
+        "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
+    paths = [str(PROJECT / "dags" / name) for name in DAG_FILES]
+    ended = subprocess.run(
+        [sys.executable, "-c", _PARSE, *paths], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    document: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return document
+
+
+def dag_of(parsed: dict[str, Any], name: str) -> dict[str, Any]:
+    dag: dict[str, Any] = parsed["dags"][str(PROJECT / "dags" / name)]
+    return dag
+
+
+def test_no_dag_file_loads_what_is_heavy(parsed: dict[str, Any]) -> None:
+    """Airflow parses each file again and again, and once for every task."""
+    assert parsed["heavy"] == []
+
+
+@pytest.mark.parametrize("name", DAG_FILES)
+def test_a_dag_is_named_as_its_file(parsed: dict[str, Any], name: str) -> None:
+    """Whoever sees the DAG in the UI finds its file."""
+    assert dag_of(parsed, name)["dag_id"] == name.removesuffix(".py")
+
+
+@pytest.mark.parametrize("name", DAG_FILES)
+def test_a_dag_tells_what_to_do_when_it_is_red(parsed: dict[str, Any], name: str) -> None:
+    """The person who is woken at night reads it in the UI."""
+    assert "**Triage.**" in dag_of(parsed, name)["doc"]
+    assert dag_of(parsed, name)["tags"]
+
+
+@pytest.mark.parametrize("name", DAG_FILES)
+def test_a_dag_file_parses_in_under_300_ms_beyond_airflow(parsed: dict[str, Any], name: str) -> None:
+    assert dag_of(parsed, name)["seconds"] < 0.3  # CPU seconds, Airflow's own import taken out
+
+
+@pytest.mark.parametrize("name", DAG_FILES)
+def test_every_task_is_retried_by_the_kind_of_its_error(parsed: dict[str, Any], name: str) -> None:
+    """A refused request must not be sent three more times, and a passing fault must not need a person."""
+    dag = dag_of(parsed, name)
+    assert dag["max_active_runs"] == 1
+    assert not dag["catchup"]
+    for task in dag["tasks"].values():
+        assert task["policy"] == "RetryByKind"
+        assert task["retries"] > 0

@@ -1,0 +1,64 @@
+"""A whole stack, started by the command that users have: two PostgreSQL servers, the sandbox, a real Airflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.shop import free_port
+
+PROJECT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Hub:
+    """`./hub` with a home and ports of its own, so that it meets no other stack."""
+
+    environment: dict[str, str]
+
+    def __call__(self, *words: str, exit_code: int | None = 0, timeout_s: float = 280) -> str:
+        """What `./hub WORDS` prints; *exit_code* None for any."""
+        ended = subprocess.run(
+            [sys.executable, "-m", "include.cli", *words],
+            cwd=PROJECT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        if exit_code is not None:
+            assert ended.returncode == exit_code, f"{words} exited {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+        return ended.stdout + ended.stderr
+
+    def json(self, *words: str, exit_code: int | None = 0) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self(*words, "--json", exit_code=exit_code).splitlines()[0])
+        return document
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    home = tmp_path_factory.mktemp("e2e") / "home"
+    ports = {name: str(free_port()) for name in ("AIRFLOW", "METADATA", "DB", "SANDBOX")}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(PROJECT),
+        "HUB_HOME": str(home),
+        **{f"HUB_PORT_{name}": port for name, port in ports.items()},
+        # A run that starts by itself in the middle of a test would take its changes.
+        "HUB_SYNC_INVENTORY_SCHEDULE": "",
+        "HUB_RETRY_DELAY_S": "1",
+        "COLUMNS": "160",
+    }
+    command = Hub(environment)
+    command("up")
+    yield command
+    command("down")

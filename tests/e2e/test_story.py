@@ -1,0 +1,128 @@
+"""The main job on a real Airflow with its scheduler, through the commands and the REST API that users have."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import requests
+
+from tests.e2e.conftest import Hub
+
+pytestmark = pytest.mark.e2e
+
+
+def test_the_demo_s_story_comes_true(hub: Hub) -> None:
+    """A green sync, a bad row mended, a red task and its recovery, and a second run that changes nothing."""
+    story = hub.json("demo")
+
+    assert story["ok"], story
+    assert len(story["steps"]) == 7
+    first, last = story["syncs"][0], story["syncs"][-1]
+    assert first["inserted"] + first["rejected"] == first["read"] == 1_000
+    assert (last["inserted"], last["updated"]) == (0, 0)
+    for sync in story["syncs"]:
+        fates = ("inserted", "updated", "unchanged", "stale", "rejected", "held")
+        assert sync["read"] == sum(sync[fate] for fate in fates)
+
+
+def test_exit_codes_tell_a_script_how_a_sync_ended(hub: Hub) -> None:
+    """0 done, 1 failed, 2 wrong use, 3 partial, 4 a person is needed."""
+    hub("sync", "inventory", "--full", exit_code=3)
+    hub("sandbox", "move", "3")
+    hub("sync", "inventory", exit_code=0)
+    hub("sync", "inventory", "--full", "--since", "2026-01-01T00:00:00Z", exit_code=2)
+    hub("sync", "inventory", "--since", "yesterday", exit_code=2)
+    hub("sync", "stocks", exit_code=2)
+    hub("run", "show", "nothing", exit_code=2)
+    hub("sandbox", "break", '{"empty": true}', "--route", "inventory")
+    held = hub("sync", "inventory", "--full", exit_code=4)
+    hub("sandbox", "break", '{"status": 401}', "--route", "oauth")
+    hub("sandbox", "heal")
+
+    assert "--accept-shrunken" in held
+
+
+def test_a_refused_request_is_not_tried_again(hub: Hub) -> None:
+    """401 does not pass by itself: the task is red at once, on its first try."""
+    hub("sandbox", "break", '{"status": 403}', "--route", "inventory")
+    failed = hub.json("sync", "inventory", exit_code=1)
+    hub("sandbox", "heal")
+
+    assert failed["state"] == "failed"
+    assert "HTTP 403" in failed["error"]
+    api = Api(hub)
+    tasks = {task["task_id"]: task for task in api.tasks(failed["dag_run_id"])}
+    assert tasks["extract"]["try_number"] == 1
+    assert tasks["load"]["state"] == "upstream_failed"
+
+
+def test_rest_triggers_with_a_checked_form(hub: Hub) -> None:
+    """A wrong conf is refused by Airflow itself, before anything runs."""
+    api = Api(hub)
+
+    refused = api.post("/dags/sync_inventory/dagRuns", {"logical_date": None, "conf": {"limit": -1}})
+    accepted = api.post("/dags/sync_inventory/dagRuns", {"logical_date": None, "conf": {"full": True, "limit": 10}})
+
+    assert refused.status_code == 400
+    assert accepted.status_code == 200
+    assert api.wait(accepted.json()["dag_run_id"]) == "success"
+    newest = hub.json("runs", "--limit", "1")["runs"][0]
+    assert (newest["mode"], newest["read"]) == ("full", 10)
+
+
+def test_no_secret_is_in_the_logs(hub: Hub) -> None:
+    """Passwords, tokens and keys of this stack, looked for in every file it wrote and in what it shows."""
+    import json  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
+    home = Path(hub.environment["HUB_HOME"])
+    secrets = [value for value in json.loads((home / "secrets.json").read_text()).values() if len(value) > 8]
+    written = [path for folder in ("logs", "airflow/logs", "landing") for path in (home / folder).rglob("*")]
+    texts = [path.read_bytes() for path in written if path.is_file()]
+
+    assert len(secrets) >= 8
+    assert len(texts) > 10
+    for secret in secrets:
+        assert not any(secret.encode() in text for text in texts)
+    assert not any(b"Bearer " in text for text in texts)
+
+
+def test_doctor_finds_nothing_wrong_in_a_healthy_stack(hub: Hub) -> None:
+    report = hub.json("doctor")
+
+    assert report["ok"], [check for check in report["checks"] if not check["ok"]]
+
+
+class Api:
+    """Airflow's REST API as the admin, over HTTP."""
+
+    def __init__(self, hub: Hub) -> None:
+        shown = hub("status", "--password")
+        self.url, self.password = hub.json("status")["processes"][3]["url"], shown.rsplit("password", 1)[1].split()[0]
+        answer = requests.post(
+            f"{self.url}/auth/token", json={"username": "admin", "password": self.password}, timeout=10
+        )
+        self.headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+    def post(self, path: str, body: dict[str, Any]) -> requests.Response:
+        return requests.post(f"{self.url}/api/v2{path}", json=body, headers=self.headers, timeout=10)
+
+    def get(self, path: str) -> Any:
+        return requests.get(f"{self.url}/api/v2{path}", headers=self.headers, timeout=10).json()
+
+    def tasks(self, dag_run_id: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get(f"/dags/sync_inventory/dagRuns/{dag_run_id}/taskInstances")[
+            "task_instances"
+        ]
+        return found
+
+    def wait(self, dag_run_id: str, *, timeout_s: float = 60) -> str:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            state = str(self.get(f"/dags/sync_inventory/dagRuns/{dag_run_id}")["state"])
+            if state in ("success", "failed"):
+                return state
+            time.sleep(0.3)
+        raise AssertionError(f"{dag_run_id} did not end in {timeout_s} s")
