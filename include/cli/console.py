@@ -40,7 +40,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
 
 
 def say(sentence: str) -> None:
-    err.print(escape(sentence))
+    err.print(escape(sentence), soft_wrap=True)
 
 
 def complain(sentence: str) -> None:

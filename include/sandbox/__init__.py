@@ -1,9 +1,12 @@
 """
 The pretend world: an offline retailer that speaks the commercetools HTTP API, with faults on demand.
 
-It imports none of the other rooms, listens on the loopback interface only, and makes its data from a seed.
+It imports none of the other rooms, listens on the loopback interface only, and makes its data from a seed, or
+from a file with the lines of a real shop's invoices.
 
     SANDBOX_CLIENT_SECRET=secret python -m include.sandbox --port 8090 --inventory 1000
+
+    python -m include.sandbox --port 8090 --dataset online_retail_2010.parquet
 
 A token, and a page of inventory with it:
 
@@ -26,6 +29,10 @@ The control, without a token: `/_sandbox/faults` (PUT, GET, DELETE; what there i
 `/_sandbox/flaws/{entity}`, `/_sandbox/resource/{entity}/{id}` (GET, PATCH), `/_sandbox/tokens` (GET, PUT, DELETE),
 `/_sandbox/reset` (POST), and `/_sandbox` itself, which says how large the shop is.
 
-Reading on: `world.py` holds the state, `data/` makes it, `shelf.py` finds pages in it, `predicates.py` is the query
+With `--dataset` (in process: `Sandbox(dataset=Path(…))`) every line of the file is a line of exactly one order, as
+dirty as it comes; what the vendor asks for and the file does not know (stock, e-mail addresses) is derived, and says
+so in `custom.fields`. The rules are in `data/retail.py`. Sentences about the loading go to standard error.
+
+Reading on: `world.py` holds the state, `data/` makes it, `dataset.py` reads a real one, `shelf.py` finds pages in it, `predicates.py` is the query
 language, `api.py` the vendor's routes, `control.py` ours, `server.py` the socket.
 """

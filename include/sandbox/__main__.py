@@ -6,9 +6,12 @@ import json
 import os
 import signal
 import sys
+import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from include.sandbox.data.ledger import DatasetRefusedError
 from include.sandbox.server import Sandbox
 from include.sandbox.world import Size
 
@@ -20,16 +23,31 @@ def _arguments() -> dict[str, Any]:
     parser.add_argument("--port", type=int, default=8090, help="on 127.0.0.1; 0 for any free port")
     parser.add_argument("--project", default="demo")
     parser.add_argument("--client-id", default="sandbox", help="its secret comes from SANDBOX_CLIENT_SECRET")
+    parser.add_argument("--dataset", type=Path, help="a parquet file of invoice lines, in place of a generated shop")
     for name, default in asdict(Size()).items():
-        parser.add_argument(f"--{name}", type=type(default), default=default)
+        # Absent where it is not given: a dataset takes no sizes, and a default is not a wish.
+        parser.add_argument(f"--{name}", type=type(default), default=argparse.SUPPRESS, help=f"default {default}")
     return vars(parser.parse_args())
+
+
+def _open(arguments: dict[str, Any]) -> Sandbox:
+    began = time.monotonic()
+
+    def say(sentence: str) -> None:
+        sys.stderr.write(f"sandbox: {sentence} ({time.monotonic() - began:.1f} s)\n")
+
+    try:
+        secret = os.environ.get("SANDBOX_CLIENT_SECRET", "sandbox")
+        return Sandbox(client_secret=secret, say=say, **arguments)
+    except (DatasetRefusedError, FileNotFoundError, IsADirectoryError) as error:
+        sys.exit(f"sandbox: {error}")
 
 
 def main() -> None:
     # Blocked in all threads and waited for in this one. A handler would not do: the kernel may hand the signal to
     # another thread, and Python's handler then waits for this one to wake up, which it never does.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
-    with Sandbox(client_secret=os.environ.get("SANDBOX_CLIENT_SECRET", "sandbox"), **_arguments()) as shop:
+    with _open(_arguments()) as shop:
         # The shop's rows stay; without this every full collection walks all of them.
         gc.freeze()
         sys.stdout.write(json.dumps({"ready": True, "port": shop.port, "url": shop.url}) + "\n")

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from include.sandbox import actions
+import msgspec
+
+from include.sandbox import actions, codec
 from include.sandbox.api import entity_named
-from include.sandbox.entities import ENTITIES
+from include.sandbox.entities import ENTITIES, ORDERS
 from include.sandbox.faults import LIFE, FaultRefusedError
 from include.sandbox.life import live
 from include.sandbox.messages import Request, Response, of_json
@@ -41,6 +43,7 @@ def handle(shop: Shop, request: Request) -> Response:
 def _about(shop: Shop, _request: Request) -> Json:
     return {
         "project": shop.project,
+        "dataset": None if shop.dataset is None else shop.dataset.name,
         "size": asdict(shop.world.size),
         "rows": {name: len(shelf) for name, shelf in shop.world.shelves.items()},
         "requests": len(shop.requests),
@@ -105,14 +108,34 @@ def _stop_life(shop: Shop, _request: Request) -> Json:
 
 
 def _checksum(shop: Shop, request: Request) -> Json:
-    rows = shop.world.shelf(entity_named(_part(request, 2)).name).rows()
-    return {"rows": len(rows), "versions": sum(row.version for row in rows), "quantity": sum(map(_quantity, rows))}
+    entity = entity_named(_part(request, 2))
+    rows = shop.world.shelf(entity.name).rows()
+    counted = [_counted(row) for row in rows]
+    sums = {
+        "rows": len(rows),
+        "versions": sum(row.version for row in rows),
+        "quantity": sum(quantity for quantity, _ in counted),
+    }
+    return sums | ({"lines": sum(lines for _, lines in counted)} if entity is ORDERS else {})
 
 
-def _quantity(row: Row) -> int:
-    """What the row adds to the checksum: nothing where its quantity is no whole number."""
-    quantity = row.document.get("quantityOnStock")
-    return quantity if isinstance(quantity, int) else 0
+class _Counts(msgspec.Struct, rename="camel"):
+    """The two fields that a checksum reads, undecoded: a year of orders is hundreds of megabytes."""
+
+    quantity_on_stock: msgspec.Raw = msgspec.Raw(b"null")
+    line_items: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def _counted(row: Row) -> tuple[int, int]:
+    """What the row adds to the checksum, quantity and lines: nothing where it has no whole number or no list."""
+    counts = _COUNTS.decode(row.raw)
+    quantity = codec.decode(counts.quantity_on_stock)
+    is_list = bytes(counts.line_items)[:1] == b"["
+    return quantity if isinstance(quantity, int) else 0, len(_LINES.decode(counts.line_items)) if is_list else 0
+
+
+_COUNTS = msgspec.json.Decoder(_Counts)
+_LINES = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def _flaws(shop: Shop, request: Request) -> Json:
@@ -166,6 +189,10 @@ def _merged(target: Any, patch: Any) -> Any:
 
 def _reset(shop: Shop, request: Request) -> Json:
     told = request.json() if request.body else {}
+    if shop.dataset is not None and told.keys() - {"seed"}:
+        raise invalid_input(
+            f"This shop is that of {shop.dataset.name}, with its size from there; it takes 'seed' only."
+        )
     for name, value in told.items():
         if name not in _SIZES:
             raise invalid_input(f"There is no '{name}'; known are {', '.join(_SIZES)}.")

@@ -16,7 +16,7 @@ ROUTES = ("oauth", "inventory", "product-projections", "products", "orders", "cu
 
 
 #: What `life.live` counts.
-LIFE = ("stock_moves", "price_changes", "new_orders")
+LIFE = ("stock_moves", "price_changes", "new_orders", "order_changes")
 
 
 class FaultRefusedError(ValueError):

@@ -13,7 +13,13 @@ Changed = dict[str, list[Json]]
 
 
 def live(
-    world: World, *, stock_moves: int = 0, price_changes: int = 0, new_orders: int = 0, only_good: bool = True
+    world: World,
+    *,
+    stock_moves: int = 0,
+    price_changes: int = 0,
+    new_orders: int = 0,
+    order_changes: int = 0,
+    only_good: bool = True,
 ) -> Changed:
     """
     Changes that many distinct resources now.
@@ -23,6 +29,7 @@ def live(
         stock_moves: How many inventory entries get another quantity.
         price_changes: How many products get other prices.
         new_orders: How many orders come in.
+        order_changes: How many orders, none of them new, get another order state and shipment state.
         only_good: Leave alone what was generated flawed.
 
     Returns:
@@ -31,8 +38,9 @@ def live(
     """
     stock = [_moved(world, i) for i in _picked(world, INVENTORY.name, stock_moves, only_good=only_good)]
     wares = [_repriced(world, i) for i in _picked(world, PRODUCTS.name, price_changes, only_good=only_good)]
+    handled = [_handled(world, i) for i in _picked(world, ORDERS.name, order_changes, only_good=only_good)]
     sold = [_ordered(world) for _ in range(new_orders)]
-    return {INVENTORY.name: _named(stock), PRODUCTS.name: _named(wares), ORDERS.name: _named(sold)}
+    return {INVENTORY.name: _named(stock), PRODUCTS.name: _named(wares), ORDERS.name: _named(sold + handled)}
 
 
 def late_update(world: World, entity: str, seconds: float) -> Row | None:
@@ -76,26 +84,38 @@ def _move(world: World, entry: Json) -> None:
 
 
 def _touch(world: World, document: Json) -> None:
-    """A change that leaves a flaw as it is."""
-    document["custom"] = {
-        "type": {"typeId": "type", "id": world.retailer.product_type},
-        "fields": {"touched": world.dice.getrandbits(32)},
-    }
+    """A change that leaves a flaw as it is, and custom fields that are there."""
+    custom = document.get("custom") or {"type": {"typeId": "type", "id": world.retailer.product_type}, "fields": {}}
+    custom["fields"]["touched"] = world.dice.getrandbits(32)
+    document["custom"] = custom
 
 
 def _repriced(world: World, resource_id: str) -> Row:
     def edit(product: Json) -> None:
         step = world.dice.randrange(10, 500)
         for price in product["masterVariant"]["prices"]:
-            price["value"]["centAmount"] += step
+            value = price["value"]
+            value["centAmount"] += step
+            if "preciseAmount" in value:
+                value["preciseAmount"] += step * 10 ** (value["fractionDigits"] - 2)
         if not product["masterVariant"]["prices"]:
             product["description"] = {"en": f"Without a price, {step}."}
 
     return world.change(PRODUCTS.name, resource_id, edit)
 
 
+def _handled(world: World, resource_id: str) -> Row:
+    def edit(order: Json) -> None:
+        before = order.get("orderState"), order.get("shipmentState")
+        others = [(state, shipment) for state, _, shipment in orders.STATES if (state, shipment) != before]
+        order["orderState"], order["shipmentState"] = world.dice.choice(others)
+
+    return world.change(ORDERS.name, resource_id, edit)
+
+
 def _ordered(world: World) -> Row:
-    wares = [world.get(PRODUCTS.name, i).document for i in _picked(world, PRODUCTS.name, 5, only_good=True)]
+    picked = [world.get(PRODUCTS.name, i).document for i in _picked(world, PRODUCTS.name, 5, only_good=True)]
+    wares = [product for product in picked if orders.sellable(product)]
     people = [world.get(CUSTOMERS.name, i).document for i in _picked(world, CUSTOMERS.name, 1, only_good=True)]
     number = len(world.shelf(ORDERS.name))
     while world.shelf(ORDERS.name).find("orderNumber", f"ORD-{number:07d}"):

@@ -3,11 +3,14 @@
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from include.sandbox import api, control, tamper
+from include.sandbox.data.ledger import Say
+from include.sandbox.dataset import Dataset
 from include.sandbox.faults import OK, Fault
 from include.sandbox.life import late_update, live
 from include.sandbox.log import Entry
@@ -26,7 +29,8 @@ class Sandbox(Shop):
     An offline retailer; as a context manager it listens until the block ends.
 
     `with Sandbox(seed=7, inventory=1000) as shop:` gives `shop.url`, and for tests its inside: `shop.world`,
-    `shop.faults`, `shop.requests`, `shop.tokens`, `shop.life`.
+    `shop.faults`, `shop.requests`, `shop.tokens`, `shop.life`. `Sandbox(dataset=Path("lines.parquet"))` serves the
+    real shop of that file.
     """
 
     def __init__(
@@ -36,20 +40,34 @@ class Sandbox(Shop):
         project: str = "demo",
         client_id: str = "sandbox",
         client_secret: str = "sandbox",  # noqa: S107 - the pretend world's own; the command takes it from the environment
+        dataset: Path | None = None,
+        say: Say = lambda _sentence: None,
         **size: Any,
     ) -> None:
         """
-        Generates the shop and takes the port.
+        Generates the shop, or reads it from a file, and takes the port.
 
         Args:
             port: Where to listen on the loopback interface; 0 for any free port.
             project: The project's key, the first part of every path.
             client_id: What `/oauth/token` expects.
             client_secret: What goes with it.
-            size: As in `world.Size`: seed, inventory, products, orders, customers, flaws.
+            dataset: A parquet file with the lines of a shop's invoices, to serve in place of a generated shop.
+            say: Gets a sentence now and then while that file is read.
+            size: As in `world.Size`: seed, inventory, products, orders, customers, flaws; with a dataset only seed.
+
+        Raises:
+            OSError: there is no such file, or the port is taken.
+            DatasetRefusedError: the file cannot be served whole.
+            ValueError: a size is given for a shop that comes from a file.
 
         """
-        super().__init__(project, client_id, client_secret, Size(**size))
+        if dataset is not None and size.keys() - {"seed"}:
+            raise ValueError(
+                f"A shop from a dataset has its size from there; {sorted(size.keys() - {'seed'})} cannot be."
+            )
+        rows = None if dataset is None else Dataset.read(dataset, say)
+        super().__init__(project, client_id, client_secret, Size(**size), rows)
         self.stopping = threading.Event()
         self._server = _Server((_LOOPBACK, port), self)
         self.port: int = self._server.server_address[1]

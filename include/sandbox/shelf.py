@@ -36,6 +36,14 @@ class Row:
         return document
 
 
+def row_of(document: Json, lookups: tuple[str, ...]) -> Row:
+    """The row that keeps *document* on a shelf with these lookups."""
+    texts = (document.get(field) for field in lookups)
+    found_by = tuple(text if isinstance(text, str) else None for text in texts)
+    raw = codec.encode(document)
+    return Row(document["id"], document["version"], document["lastModifiedAt"], found_by, raw)
+
+
 @dataclass(frozen=True)
 class Page:
     rows: list[Row]
@@ -64,16 +72,20 @@ class Shelf:
 
     def fill(self, documents: Iterable[Json]) -> None:
         """Adds many at once; sorts once."""
+        self.fill_rows(row_of(document, self._lookups) for document in documents)
+
+    def fill_rows(self, rows: Iterable[Row]) -> None:
+        """The same, with rows that are made already, by `row_of` for these lookups."""
         with self.lock:
-            for document in documents:
-                self._remember(self._row(document))
+            for row in rows:
+                self._remember(row)
             self._by_id = sorted((row.id,) for row in self._rows.values())
             self._by_instant = sorted((row.modified_at, row.id) for row in self._rows.values())
 
     def put(self, document: Json) -> Row:
         """Adds the resource, or replaces the one with its id."""
         with self.lock:
-            row = self._row(document)
+            row = row_of(document, self._lookups)
             self.remove(row.id)
             self._remember(row)
             insort(self._by_id, (row.id,))
@@ -125,12 +137,6 @@ class Shelf:
                 return Page(list(islice(matching, query.offset, query.offset + query.limit)), None)
             every = list(matching)
             return Page(every[query.offset : query.offset + query.limit], len(every))
-
-    def _row(self, document: Json) -> Row:
-        texts = (document.get(field) for field in self._lookups)
-        found_by = tuple(text if isinstance(text, str) else None for text in texts)
-        raw = codec.encode(document)
-        return Row(document["id"], document["version"], document["lastModifiedAt"], found_by, raw)
 
     def _remember(self, row: Row) -> None:
         self._rows[row.id] = row

@@ -1,5 +1,6 @@
 """The retailer without its socket: what it knows, what is to go wrong, what was asked."""
 
+from include.sandbox.dataset import Dataset
 from include.sandbox.faults import Faults
 from include.sandbox.life import Life
 from include.sandbox.log import RequestLog
@@ -11,11 +12,14 @@ from include.sandbox.world import Size, World
 class Shop:
     """What the vendor's routes and the control routes both work on."""
 
-    def __init__(self, project: str, client_id: str, client_secret: str, size: Size) -> None:
+    def __init__(
+        self, project: str, client_id: str, client_secret: str, size: Size, dataset: Dataset | None = None
+    ) -> None:
         self.project = project
         self.client_id = client_id
         self.client_secret = client_secret
-        self.world = World(size)
+        self.dataset = dataset
+        self.world = World(size, dataset)
         self.faults = Faults()
         self.requests = RequestLog()
         self.tokens = Tokens(project, client_id, client_secret)
@@ -24,9 +28,9 @@ class Shop:
         self.last_pages: dict[str, Response] = {}
 
     def reset(self, size: Size) -> None:
-        """A new world, as if just started; tokens stay alive."""
+        """A new world, as if just started; tokens stay alive. With a dataset: of its rows, as they were read."""
         self.life.stop()
-        self.world = World(size)
+        self.world = World(size, self.dataset)
         self.faults.clear()
         self.requests.clear()
         self.last_pages.clear()

@@ -1,12 +1,13 @@
-"""The retailer's state: its shelves of resources, made from a seed, and the one way to change them."""
+"""The retailer's state: its shelves of resources, from a seed or a dataset, and the one way to change them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from include.sandbox.clock import Clock
 from include.sandbox.data import customers, inventory, orders, products
 from include.sandbox.data.words import dice, retailer, spread, uuid
+from include.sandbox.dataset import Dataset
 from include.sandbox.entities import CUSTOMERS, ENTITIES, INVENTORY, ORDERS, PRODUCTS
 from include.sandbox.problems import not_found, stale_version
 from include.sandbox.shelf import Json, Row, Shelf
@@ -27,17 +28,26 @@ class Size:
 
 
 class World:
-    """Everything the retailer knows. The same size gives the same bytes."""
+    """
+    Everything the retailer knows. The same size gives the same bytes.
 
-    def __init__(self, size: Size) -> None:
-        self.size = size
+    With a *dataset* the shop is that one: of the size only the seed counts, for what happens later, and
+    nothing in it was made wrong. What is wrong there is the file's own.
+    """
+
+    def __init__(self, size: Size, dataset: Dataset | None = None) -> None:
+        self.size = size if dataset is None else _size_of(dataset, size)
         self.clock = Clock()
         self.retailer = retailer(size.seed)
         #: Chance for what happens later: which stock moves, how far.
         self.dice = dice(size.seed, "life")
         self.shelves = {name: Shelf(entity.lookups) for name, entity in ENTITIES.items()}
-        self._flawed: dict[str, dict[str, str]] = {}
-        self._generate()
+        self._flawed: dict[str, dict[str, str]] = {name: {} for name in ENTITIES}
+        if dataset is None:
+            self._generate()
+        else:
+            for name, rows in dataset.rows.items():
+                self.shelf(name).fill_rows(rows)
 
     def shelf(self, entity: str) -> Shelf:
         return self.shelves[entity]
@@ -145,3 +155,14 @@ class World:
 
         self.shelf(entity).fill(made())
         self._flawed[entity] = flawed
+
+
+def _size_of(dataset: Dataset, size: Size) -> Size:
+    return replace(
+        size,
+        inventory=len(dataset.rows[INVENTORY.name]),
+        products=len(dataset.rows[PRODUCTS.name]),
+        orders=len(dataset.rows[ORDERS.name]),
+        customers=len(dataset.rows[CUSTOMERS.name]),
+        flaws=0,
+    )

@@ -7,7 +7,8 @@ from typing import Any
 from include.sandbox.data.words import Json, Retailer, base, cents, reference, uuid
 
 _TAX_PERCENT = 19
-_STATES = (
+#: Order, payment and shipment states that go together.
+STATES = (
     ("Open", "Pending", "Pending"),
     ("Open", "Paid", "Ready"),
     ("Confirmed", "Paid", "Shipped"),
@@ -20,23 +21,30 @@ def orders(
     rng: random.Random, size: int, shop: Retailer, products: Sequence[Json], customers: Sequence[Json]
 ) -> Iterator[Json]:
     """*size* orders, spotless. Without products they have no lines; without customers they are anonymous."""
-    sellable = [product for product in products if product["masterVariant"].get("prices")]
+    wares = [product for product in products if sellable(product)]
     for number in range(size):
-        yield order(rng, number, shop, sellable, customers)
+        yield order(rng, number, shop, wares, customers)
+
+
+def sellable(product: Json) -> bool:
+    """Whether it has a price, of whole cents."""
+    return any(price["value"]["type"] == "centPrecision" for price in product["masterVariant"].get("prices", ())[:1])
 
 
 def order(rng: random.Random, number: int, shop: Retailer, products: Sequence[Json], customers: Sequence[Json]) -> Json:
-    order_state, payment_state, shipment_state = rng.choice(_STATES)
+    order_state, payment_state, shipment_state = rng.choice(STATES)
     chosen = rng.sample(products, min(len(products), rng.randrange(1, 5)))
     lines = [_line(rng, shop, product) for product in chosen]
     total = sum(line["totalPrice"]["centAmount"] for line in lines)
+    # A shop has one currency for all first prices.
+    currency = lines[0]["totalPrice"]["currencyCode"] if lines else "EUR"
     return base(rng) | {
         "orderNumber": f"ORD-{number:07d}",
         **_buyer(rng, customers),
         "lineItems": lines,
         "customLineItems": [],
-        "totalPrice": cents(total, "EUR"),
-        "taxedPrice": _taxed(total),
+        "totalPrice": cents(total, currency),
+        "taxedPrice": _taxed(total, currency),
         "taxMode": "Platform",
         "inventoryMode": "None",
         "shippingMode": "Single",
@@ -54,10 +62,11 @@ def _buyer(rng: random.Random, customers: Sequence[Json]) -> Json:
     if not customers:
         return {"anonymousId": uuid(rng), "country": "DE"}
     customer = rng.choice(customers)
+    buyer = {"customerId": customer["id"], "customerEmail": customer["email"]}
+    if not customer["addresses"]:
+        return buyer
     address: Any = customer["addresses"][0]
-    return {
-        "customerId": customer["id"],
-        "customerEmail": customer["email"],
+    return buyer | {
         "shippingAddress": address,
         "billingAddress": address,
         "country": address["country"],
@@ -77,7 +86,7 @@ def _line(rng: random.Random, shop: Retailer, product: Json) -> Json:
         "variant": {"id": variant["id"], "sku": variant["sku"], "key": variant["key"], "prices": [price]},
         "price": price,
         "quantity": quantity,
-        "totalPrice": cents(price["value"]["centAmount"] * quantity, "EUR"),
+        "totalPrice": cents(price["value"]["centAmount"] * quantity, price["value"]["currencyCode"]),
         "discountedPricePerQuantity": [],
         "taxedPricePortions": [],
         "perMethodTaxRate": [],
@@ -87,12 +96,12 @@ def _line(rng: random.Random, shop: Retailer, product: Json) -> Json:
     }
 
 
-def _taxed(gross: int) -> Json:
+def _taxed(gross: int, currency: str) -> Json:
     net = gross * 100 // (100 + _TAX_PERCENT)
-    tax = cents(gross - net, "EUR")
+    tax = cents(gross - net, currency)
     return {
-        "totalNet": cents(net, "EUR"),
-        "totalGross": cents(gross, "EUR"),
+        "totalNet": cents(net, currency),
+        "totalGross": cents(gross, currency),
         "totalTax": tax,
         "taxPortions": [{"name": "VAT", "rate": _TAX_PERCENT / 100, "amount": tax}],
     }
