@@ -21,7 +21,7 @@ def connect(shop: Sandbox, *, limits: Limits = QUICK, page_records: int = 100) -
         shop.project,
         client_id=shop.client_id,
         secret=shop.client_secret,
-        scope=f"view_products:{shop.project}",
+        scope=f"view_products:{shop.project} view_orders:{shop.project}",
         limits=limits,
         page_records=page_records,
     )

@@ -9,14 +9,17 @@ import typer
 from typer.core import TyperGroup
 
 from include.cli import (
+    backfill_command,
     console,
     demo_command,
     quarantine_commands,
     run_commands,
     sandbox_commands,
+    show_commands,
     stack_commands,
     sync_commands,
     test_command,
+    verify_command,
 )
 from include.cli.exits import Exit
 from include.model.errors import BadRequest, HeldForApproval, HubError, NotFound
@@ -36,6 +39,9 @@ app.command("down")(stack_commands.down)
 app.command("status")(stack_commands.status)
 app.command("doctor")(stack_commands.doctor)
 app.add_typer(sync_commands.app, name="sync")
+app.command("backfill")(backfill_command.backfill)
+app.add_typer(show_commands.app, name="show")
+app.command("verify-dataset")(verify_command.verify_dataset)
 app.command("runs")(run_commands.runs)
 app.add_typer(run_commands.app, name="run")
 app.add_typer(quarantine_commands.app, name="quarantine")

@@ -14,33 +14,47 @@ from include.model.sync import SyncRequest
 app = typer.Typer(no_args_is_help=True, help="Run a sync now, as its DAG in Airflow, and wait for its end.")
 
 
-@app.command("inventory")
-def inventory(
-    full: Annotated[bool, typer.Option("--full", help="Read everything, whatever the watermark says.")] = False,
-    since: Annotated[
-        str | None, typer.Option(help="Only what was modified at or after this instant (ISO 8601, with its zone).")
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="Only what was modified before this instant.")] = None,
-    key: Annotated[list[str] | None, typer.Option("--key", help="Only this sku; may be repeated.")] = None,
-    limit: Annotated[int, typer.Option(help="Stop after so many records; 0 for all.")] = 0,
-    accept_shrunken: Annotated[
-        bool, typer.Option("--accept-shrunken", help="An empty or much smaller source is right.")
-    ] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Show Airflow's tasks as they go.")] = False,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
-) -> None:
-    """Stock levels, from the commerce platform into the hub."""
-    given = {
-        "full": full,
-        "since": since,
-        "until": until,
-        "keys": key or [],
-        "limit": limit,
-        "accept_shrunken": accept_shrunken,
-    }
-    request = SyncRequest.of({name: value for name, value in given.items() if value is not None})
-    _sync("inventory", request, watch=watch, wait=wait, as_json=as_json)
+Full = Annotated[bool, typer.Option("--full", help="Read everything, whatever the watermark says.")]
+Since = Annotated[str | None, typer.Option(help="Modified at or after this instant (ISO 8601, with its zone).")]
+Until = Annotated[str | None, typer.Option(help="Modified before this instant.")]
+Keys = Annotated[list[str] | None, typer.Option("--key", help="Only this one; may be repeated.")]
+Limit = Annotated[int, typer.Option(help="Stop after so many records; 0 for all.")]
+Shrunken = Annotated[bool, typer.Option("--accept-shrunken", help="An empty or much smaller source is right.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Show Airflow's tasks as they go.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+def _command(entity: str, what: str) -> None:
+    """One verb a sync, all alike: what differs is which DAG answers."""
+
+    @app.command(entity, help=what)
+    def command(
+        full: Full = False,
+        since: Since = None,
+        until: Until = None,
+        key: Keys = None,
+        limit: Limit = 0,
+        accept_shrunken: Shrunken = False,
+        watch: Watch = False,
+        wait: Wait = True,
+        as_json: Json = False,
+    ) -> None:
+        given = {
+            "full": full,
+            "since": since,
+            "until": until,
+            "keys": key or [],
+            "limit": limit,
+            "accept_shrunken": accept_shrunken,
+        }
+        request = SyncRequest.of({name: value for name, value in given.items() if value is not None})
+        _sync(entity, request, watch=watch, wait=wait, as_json=as_json)
+
+
+_command("inventory", "Stock levels, from the commerce platform into the hub. --key names a sku.")
+_command("product", "Products with their variants. --key names a product's key.")
+_command("order", "Orders with their lines. --key names an order number.")
 
 
 def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json: bool) -> None:

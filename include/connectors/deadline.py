@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
+import os
 import socket
 import threading
 import time
@@ -23,20 +24,30 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 _current = threading.local()
 
 
+def current_deadline() -> Deadline | None:
+    """The deadline of this thread's exchange, None outside one."""
+    deadline: Deadline | None = getattr(_current, "deadline", None)
+    return deadline
+
+
 class Deadline:
-    """The instant, by the monotonic clock, at which the exchange of this thread ends."""
+    """
+    The instant, by the monotonic clock, at which the exchange of this thread ends.
+
+    One within another (a token, fetched for a call) ends with the outer one at the latest.
+    """
 
     def __init__(self, timeout_s: float) -> None:
         self.ends_at = time.monotonic() + timeout_s
-        self.passed = False
         self._socket: socket.socket | None = None
         self._done = False
         self._lock = threading.Lock()
         self._outer: Deadline | None = None
 
     def __enter__(self) -> Self:
-        # A token may have to be fetched within another call: each has its own deadline.
-        self._outer = getattr(_current, "deadline", None)
+        self._outer = current_deadline()
+        if self._outer is not None:
+            self.ends_at = min(self.ends_at, self._outer.ends_at)
         _current.deadline = self
         _watchdog.watch(self)
         return self
@@ -48,29 +59,45 @@ class Deadline:
         _current.deadline = self._outer
 
     @property
+    def passed(self) -> bool:
+        return time.monotonic() >= self.ends_at
+
+    @property
     def left_s(self) -> float:
         return max(self.ends_at - time.monotonic(), 0.001)
 
-    def holds(self, sock: socket.socket | None) -> None:
-        """Names the socket that ends with this deadline."""
+    def holds(self, sock: socket.socket) -> None:
+        """
+        Names the socket that ends with this deadline.
+
+        Raises:
+            TimeoutError: it has passed, and nobody would end the socket any more.
+
+        """
         with self._lock:
+            if self.passed:
+                raise TimeoutError
             self._socket = sock
 
     def end(self) -> None:
         with self._lock:
-            if self._done:
+            if self._done or self._socket is None:
                 return
-            self.passed = True
-            if self._socket is not None:
-                # The peer may have closed it in this very moment.
-                with contextlib.suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
+            # The peer may have closed it in this very moment.
+            with contextlib.suppress(OSError):
+                # Not SSLSocket's own: that one turns its reader to the bare socket, which then reads cipher text.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class _Watchdog:
     """One thread a process that ends deadlines; started with the first, and again after a fork."""
 
     def __init__(self) -> None:
+        self.forget()
+        # A fork copies the lock, perhaps taken, and the deadlines, whose sockets are still the parent's.
+        os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
         self._condition = threading.Condition()
         self._heap: list[tuple[float, int, Deadline]] = []
         self._order = itertools.count()
@@ -97,24 +124,23 @@ class _Watchdog:
 _watchdog = _Watchdog()
 
 
-class _WatchedResponse:
-    """Tells the deadline of this thread which socket answers it."""
+def _watched(sock: socket.socket) -> None:
+    """Tells the deadline of this thread which socket it waits for."""
+    deadline = current_deadline()
+    if deadline is not None:
+        deadline.holds(sock)
 
-    sock: Any
 
+class _WatchedHTTPConnection(HTTPConnection):
     def getresponse(self) -> Any:
-        deadline: Deadline | None = getattr(_current, "deadline", None)
-        if deadline is not None:
-            deadline.holds(self.sock)
-        return super().getresponse()  # type: ignore[misc]
+        _watched(self.sock)
+        return super().getresponse()
 
 
-class _WatchedHTTPConnection(_WatchedResponse, HTTPConnection):
-    pass
-
-
-class _WatchedHTTPSConnection(_WatchedResponse, HTTPSConnection):
-    pass
+class _WatchedHTTPSConnection(HTTPSConnection):
+    def getresponse(self) -> Any:
+        _watched(self.sock)
+        return super().getresponse()
 
 
 class _WatchedHTTPPool(HTTPConnectionPool):

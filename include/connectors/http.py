@@ -3,18 +3,20 @@ The one HTTP client of all connectors.
 
 Every call has a total deadline and a cap on decoded bytes, follows no redirect, is tried again for
 passing reasons with growing random waits, and fails as `Transient` or `Terminal`. No header, token or
-query value ever goes into a message.
+query value ever goes into a message, nor into that of an error's cause.
 """
 
 from __future__ import annotations
 
 import email.utils
 import logging
-import os
 import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import requests
@@ -22,15 +24,24 @@ import tenacity
 from requests.auth import AuthBase
 
 from include.connectors.deadline import Deadline, DeadlineAdapter
-from include.model.errors import SourceInvalid, SystemRefused, SystemUnavailable, Transient
+from include.model.errors import BadRequest, SourceInvalid, SystemRefused, SystemUnavailable, Transient
 
 log = logging.getLogger(__name__)
+# Below an error, urllib3 logs whole addresses, query values included.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 T = TypeVar("T")
 
 #: Answers that a later call may not get: too many requests, and the server's own trouble.
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNAUTHORISED = 401
+#: What a person can do about a refusal, by status; a redirect is one too.
+_ADVICE = {
+    401: "Check the id and the secret of the connection",
+    403: "Check what the connection's credentials may do: its scope",
+    404: "Check the address and the project of the connection",
+    **dict.fromkeys(range(300, 400), "Redirects are not followed: check the host of the connection"),
+}
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,20 +60,48 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer of status 2xx."""
+    """A whole answer."""
 
+    system: str
+    #: Method and path, for messages.
+    what: str
     status: int
     headers: Mapping[str, str]
     body: bytes
-    what: str
+    #: What was sent for it. Its headers hold credentials.
+    request: requests.PreparedRequest
 
     @property
     def date(self) -> datetime:
         """The server's own clock, to the second. Its absence is an error: ours must not be taken instead."""
-        text = self.headers.get("Date")
-        if text is None:
-            raise SourceInvalid(self.what, self.what, self.status, "has no Date header to tell the source's time by")
-        return email.utils.parsedate_to_datetime(text).astimezone(UTC)
+        instant = _http_date(self.headers.get("Date", ""))
+        if instant is None:
+            raise self.invalid("has no Date header to tell the source's time by")
+        return instant
+
+    def invalid(self, cause: str) -> SourceInvalid:
+        """The error that this answer is, and why: `has no total`."""
+        return SourceInvalid(self.system, self.what, self.status, cause)
+
+
+class _Session(requests.Session):
+    """
+    Connections that go where they are told and keep nothing: no proxies, .netrc or certificates that the
+    environment names, no cookies, no redirects.
+    """
+
+    def __init__(self, pool: int, ca_file: str | None) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.verify = ca_file or True
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        # The retries of urllib3 stay off (0): they know no deadline, and would multiply with ours.
+        adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=pool, max_retries=0)
+        self.mount("http://", adapter)
+        self.mount("https://", adapter)
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """No redirect has one. Else requests reads all of its body, however large, to be ready to follow it."""
 
 
 class HttpClient:
@@ -72,22 +111,32 @@ class HttpClient:
     Args:
         system: Its name in messages: `commercetools`.
         base_url: Without a trailing slash. Plain http is for loopback and tests.
-        auth: Signs each request; when it has `renew()`, a 401 renews once and tries again.
+        auth: Signs each request; when it has `renew(request)`, a 401 to a request renews and tries again, once.
+        ca_file: The certificate authorities to trust in place of the public ones, as a PEM file.
+
+    Raises:
+        BadRequest: the address or the file is none; the message says which.
 
     """
 
     def __init__(
-        self, system: str, base_url: str, *, auth: AuthBase | None = None, limits: Limits | None = None, pool: int = 8
+        self,
+        system: str,
+        base_url: str,
+        *,
+        auth: AuthBase | None = None,
+        limits: Limits | None = None,
+        ca_file: str | None = None,
+        pool: int = 8,
     ) -> None:
         self.system = system
         self.base_url = base_url.rstrip("/")
         self.auth = auth
         self.limits = limits or Limits()
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxies or .netrc from the environment: we go where we were told
-        adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=pool, max_retries=0)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self._host = _host_of(system, base_url)
+        if ca_file and not Path(ca_file).is_file():
+            raise BadRequest(f"{system}: there is no file {ca_file!r} of certificate authorities (ca_file)")
+        self._session = _Session(pool, ca_file)
 
     def get(self, path: str, query: Mapping[str, Any], parse: Callable[[Answer], T]) -> T:
         """
@@ -131,36 +180,40 @@ class HttpClient:
 
     def _once(self, method: str, path: str, *, auth: AuthBase | None = None, **options: Any) -> Answer:
         signer = auth or self.auth
-        answer = self._exchange(method, path, auth=signer, **options)
-        if answer.status == _UNAUTHORISED and (renew := getattr(signer, "renew", None)):
-            renew()
-            answer = self._exchange(method, path, auth=signer, **options)
+        with Deadline(self.limits.timeout_s) as deadline:
+            answer = self._exchange(deadline, method, path, auth=signer, **options)
+            if answer.status == _UNAUTHORISED and (renew := getattr(signer, "renew", None)):
+                renew(answer.request)
+                answer = self._exchange(deadline, method, path, auth=signer, **options)
         return self._judged(answer)
 
-    def _exchange(self, method: str, path: str, **options: Any) -> Answer:
+    def _exchange(self, deadline: Deadline, method: str, path: str, **options: Any) -> Answer:
         what = f"{method} {path}"
-        with Deadline(self.limits.timeout_s) as deadline:
-            try:
-                response = self._session.request(
-                    method,
-                    self.base_url + path,
-                    timeout=(self.limits.connect_timeout_s, self.limits.timeout_s),
-                    allow_redirects=False,
-                    stream=True,
-                    **options,
-                )
-                with response:
-                    body = self._body(response, what)
-                    # Inside the deadline: a body that was cut by the watchdog must not pass for a whole one.
-                    if deadline.passed:
-                        raise SystemUnavailable(self.system, f"{what} took longer than {self.limits.timeout_s:g} s")
-                    return Answer(status=response.status_code, headers=response.headers, body=body, what=what)
-            except (requests.RequestException, OSError) as error:
-                if deadline.passed:
-                    raise SystemUnavailable(
-                        self.system, f"{what} took longer than {self.limits.timeout_s:g} s"
-                    ) from error
-                raise SystemUnavailable(self.system, f"{what} failed: {_kind_of(error)}") from error
+        try:
+            # Signs the request, which may take a call of its own for a token.
+            request = self._session.prepare_request(requests.Request(method, self.base_url + path, **options))
+            timeout = (min(self.limits.connect_timeout_s, deadline.left_s), deadline.left_s)
+            with self._session.send(request, timeout=timeout, allow_redirects=False, stream=True) as response:
+                body = self._body(response, what)
+        except (requests.RequestException, OSError) as error:
+            root = _innermost(error)
+            why = self._too_late() if deadline.passed else _reason(error, root)
+            # Not from *error*: its text, like that of all between, holds the address with its query values.
+            cause = None if isinstance(root, requests.RequestException) else root
+            raise SystemUnavailable(self.system, f"no answer from {self._host} to {what}: {why}") from cause
+        if deadline.passed:  # a body that was cut by the watchdog must not pass for a whole one
+            raise SystemUnavailable(self.system, f"no answer from {self._host} to {what}: {self._too_late()}")
+        return Answer(
+            system=self.system,
+            what=what,
+            status=response.status_code,
+            headers=response.headers,
+            body=body,
+            request=request,
+        )
+
+    def _too_late(self) -> str:
+        return f"it took longer than {self.limits.timeout_s:g} s"
 
     def _body(self, response: requests.Response, what: str) -> bytes:
         chunks, size = [], 0
@@ -181,12 +234,12 @@ class HttpClient:
                 retry_in_s=retry_after_s(answer.headers.get("Retry-After"), now=datetime.now(UTC)),
             )
         if not 200 <= answer.status < 300:  # noqa: PLR2004  the 2xx of HTTP
-            raise SystemRefused(self.system, answer.status, f"{answer.what}: {_message_of(answer.body)}")
+            said = f"{answer.what}: {_message_of(answer)}"
+            advice = _ADVICE.get(answer.status)
+            raise SystemRefused(self.system, answer.status, f"{said}. {advice}" if advice else said)
         content_type = answer.headers.get("Content-Type", "").split(";")[0].strip().lower()
         if content_type != "application/json" and not content_type.endswith("+json"):
-            raise SourceInvalid(
-                self.system, answer.what, answer.status, f"is {content_type or 'of no type'}, not application/json"
-            )
+            raise answer.invalid(f"is {content_type or 'of no type'}, not application/json")
         return answer
 
 
@@ -201,33 +254,56 @@ def retry_after_s(header: str | None, *, now: datetime, longest_s: float = 900.0
     try:
         seconds = float(header)
     except ValueError:
-        try:
-            seconds = (email.utils.parsedate_to_datetime(header) - now).total_seconds()
-        except (TypeError, ValueError):
+        until = _http_date(header)
+        if until is None:
             return None
-    if not seconds >= 0:
-        return None
-    return min(seconds, longest_s)
+        seconds = (until - now).total_seconds()
+    return min(seconds, longest_s) if seconds >= 0 else None
 
 
-def _message_of(body: bytes) -> str:
-    """What the system says of its refusal, shortened; never the request."""
+def _http_date(text: str) -> datetime | None:
+    """The instant that an HTTP header names, None where it names none."""
     try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return f"{len(body)} bytes that are not JSON"
+        instant = email.utils.parsedate_to_datetime(text)
+        # Without a zone (`-0000`) it is UTC, not the zone of this machine (RFC 5322 3.3).
+        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+
+
+def _host_of(system: str, base_url: str) -> str:
+    """The host and port that messages name. They never show *base_url* itself: a password may stand in it."""
+    try:
+        url = urlsplit(base_url)
+        if url.scheme in {"http", "https"} and url.hostname:
+            return url.netloc.rpartition("@")[2]
+    except ValueError:
+        pass
+    raise BadRequest(f"The host of the {system} connection is no address; expected one such as https://api.example.com")
+
+
+def _message_of(answer: Answer) -> str:
+    """What the system says of its refusal, on one line and shortened; never the request."""
+    try:
+        document = msgspec.json.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return f"{len(answer.body)} bytes that are not JSON"
     message = document.get("message") if isinstance(document, dict) else None
-    return str(message or "no message")[:300]
+    text = "".join(sign if sign.isprintable() else " " for sign in str(message or "no message"))
+    # Some systems repeat the credentials that they refuse.
+    credentials = answer.request.headers.get("Authorization", "").rpartition(" ")[2]
+    return (text.replace(credentials, "[hidden]") if credentials else text)[:300]
 
 
-def _kind_of(error: BaseException) -> str:
-    """The error's kind without its text, which holds addresses and query values."""
-    inner = error
-    while (cause := inner.__cause__ or inner.__context__) is not None:
-        inner = cause
-    if isinstance(inner, OSError) and inner.errno:
-        return os.strerror(inner.errno)
-    return type(error).__name__
+def _innermost(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def _reason(error: BaseException, root: BaseException) -> str:
+    """The system's word for what went wrong, or the error's kind; not its text, which holds query values."""
+    return (root.strerror if isinstance(root, OSError) else None) or type(error).__name__
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:

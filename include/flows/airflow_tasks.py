@@ -13,10 +13,23 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import BaseNotifier, RetryDecision, RetryPolicy
+from airflow.sdk import (  # type: ignore[attr-defined]  # the stub lags behind
+    Asset,
+    AsyncCallback,
+    BaseNotifier,
+    CronPartitionTimetable,
+    DeadlineAlert,
+    DeadlineReference,
+    Param,
+    RetryDecision,
+    RetryPolicy,
+    task,
+)
 
+from include.flows.backfill import backfill_request
 from include.flows.settings import settings
-from include.flows.sync import Sync, Systems, mark_failed
+from include.flows.sync import Sync, Systems, extract, load, mark_failed, validate
+from include.model.assets import asset_of
 from include.model.errors import Terminal, Transient
 from include.model.sync import SyncRequest
 from include.store import alerts
@@ -80,6 +93,119 @@ class RunIsLate(BaseNotifier):
         log.warning(message, extra={"event": "run_late"})
         with Store.from_connection(settings().store_connection) as store, store.transaction() as work:
             alerts.add(work, kind="run_late", subject=dag_run_id, message=message)
+
+
+#: One run a day under the day's own key, for the day before: the nightly second look at yesterday, which
+#: catches what a source dated late, and the key by which a backfill asks for any day.
+EACH_DAY = CronPartitionTimetable("0 3 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d")
+
+
+def schedule_of(sync: Sync) -> str | None:
+    """The installation's cron for *sync*; None for never by itself."""
+    return settings().schedule_of(sync.entity) or None
+
+
+def sync_options(sync: Sync) -> dict[str, Any]:
+    """
+    What `@dag` is told for a sync beside its schedule: its form, its retries and its deadline.
+
+    The name of the DAG is its function's, as everywhere in Airflow.
+    """
+    return {
+        # No start date: with one, Airflow starts a run the moment it first sees the DAG.
+        "catchup": False,
+        "max_active_runs": 1,
+        "tags": ["sync", sync.entity],
+        "params": _form(sync),
+        "default_args": _task_defaults(sync),
+        "deadline": DeadlineAlert(
+            name=f"sync_{sync.entity} is late",
+            # Not DAGRUN_QUEUED_AT: with it, Airflow 3.3.2 answers every "clear" of a run with HTTP 500
+            # (apache/airflow#70368), and clearing is how a person recovers.
+            reference=DeadlineReference.AVERAGE_RUNTIME(max_runs=10, min_runs=1),
+            interval=timedelta(minutes=settings().sync_deadline_minutes),
+            callback=AsyncCallback(RunIsLate, kwargs={"dag_id": f"sync_{sync.entity}"}),
+        ),
+    }
+
+
+def backfill_options(sync: Sync) -> dict[str, Any]:
+    """
+    What `@dag` is told for a backfill beside its schedule.
+
+    It has no outlets: nobody downstream is woken by history.
+    """
+    return {
+        "catchup": False,
+        "max_active_runs": 4,
+        "tags": ["backfill", sync.entity],
+        "params": {
+            "tell": Param(False, type="boolean", title="Tell", description="Tell subscribers of what changes"),
+        },
+        "default_args": _task_defaults(sync),
+    }
+
+
+def sync_tasks(sync: Sync) -> None:
+    """Extract → validate → load of a sync, in the DAG that is being made; only the run's id travels."""
+
+    @task(task_id="extract")
+    def extract_task(*, params: Any = None, dag_run: Any = None) -> str:
+        return extract(sync, systems_of(sync), request_of(params), dag_run_id=dag_run.run_id)
+
+    _load_task(sync, outlets=[Asset(asset_of(sync.entity))])(_validate_task(sync)(extract_task()))
+
+
+def backfill_tasks(sync: Sync) -> None:
+    """The same for the day that the run's partition key names."""
+
+    @task(task_id="extract")
+    def extract_task(*, params: Any = None, dag_run: Any = None, partition_key: Any = None) -> str:
+        request = backfill_request(str(partition_key), tell=bool(params["tell"]))
+        return extract(sync, systems_of(sync), request, dag_run_id=dag_run.run_id)
+
+    _load_task(sync, outlets=[])(_validate_task(sync)(extract_task()))
+
+
+def _validate_task(sync: Sync) -> Any:
+    @task(task_id="validate")
+    def validate_task(sync_run: str) -> str:
+        return validate(sync, systems_of(sync), sync_run)
+
+    return validate_task
+
+
+def _load_task(sync: Sync, *, outlets: list[Asset]) -> Any:
+    @task(task_id="load", outlets=outlets)
+    def load_task(sync_run: str) -> dict[str, Any]:
+        return load(sync, systems_of(sync), sync_run).as_document()
+
+    return load_task
+
+
+def _form(sync: Sync) -> dict[str, Param]:
+    return {
+        "full": Param(False, type="boolean", title="Full", description="Read everything, whatever the watermark says"),
+        "since": Param(None, type=["null", "string"], format="date-time", title="Modified since"),
+        "until": Param(None, type=["null", "string"], format="date-time", title="Modified before"),
+        "keys": Param(
+            [], type="array", items={"type": "string"}, title="Keys", description=f"Only these ({sync.key_field})"
+        ),
+        "limit": Param(0, type="integer", minimum=0, title="Limit", description="Records to read; 0 for all"),
+        "accept_shrunken": Param(
+            False, type="boolean", title="Accept shrunken", description="An empty or much smaller source is right"
+        ),
+    }
+
+
+def _task_defaults(sync: Sync) -> dict[str, Any]:
+    return {
+        "retries": settings().task_retries,
+        "retry_delay": timedelta(seconds=settings().retry_delay_s),
+        "retry_policy": RetryByKind(),
+        "pool": sync.integration,
+        "on_failure_callback": lambda context: end_run(sync, context),
+    }
 
 
 def systems_of(sync: Sync) -> Systems:

@@ -124,6 +124,8 @@ def _same_record(item: Item, mended: bytes) -> None:
     except ValueError as error:
         raise BadRequest(f"The mended record is not JSON: {error}") from error
     original = json.loads(item.raw)
+    if not isinstance(original, dict):
+        raise BadRequest(f"Quarantine item {item.item_id} is no record that could be mended; discard it")
     for name in ("id", "version"):
         if not isinstance(document, dict) or document.get(name) != original.get(name):
             raise BadRequest(

@@ -18,8 +18,10 @@ class Settings(BaseSettings):
     #: Airflow connection ids.
     store_connection: str = "hub_db"
     commercetools_connection: str = "commercetools"
-    #: When inventory is synced, as cron; empty for never by itself.
+    #: When each entity is synced, as cron; empty for never by itself.
     sync_inventory_schedule: str = "*/15 * * * *"
+    sync_product_schedule: str = "5 * * * *"
+    sync_order_schedule: str = "*/10 * * * *"
     #: How late a run may end before somebody is told.
     sync_deadline_minutes: float = 30
     #: How far a delta reads back behind the watermark, for changes that a source shows late.
@@ -27,6 +29,10 @@ class Settings(BaseSettings):
     #: Airflow's retries of a sync task, and the first wait between them.
     task_retries: int = 3
     retry_delay_s: float = 10
+
+    def schedule_of(self, entity: str) -> str:
+        schedule: str = getattr(self, f"sync_{entity}_schedule")
+        return schedule
 
     @property
     def overlap(self) -> timedelta:

@@ -9,7 +9,8 @@ def utc_text(instant: datetime) -> str:
     """*instant* as `2026-11-21T01:17:45.120Z`. Refuses a naive datetime: nobody knows what it means."""
     if instant.tzinfo is None:
         raise ValueError(f"{instant!r} has no time zone; give an aware instant such as 2026-11-21T00:00:00Z")
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
+    # Not strftime: it writes the year 999 with three digits.
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def from_utc_text(text: str) -> datetime:

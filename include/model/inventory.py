@@ -26,3 +26,5 @@ class StockLevel(NamedTuple):
     expected_delivery_at: datetime | None
     created_at: datetime
     last_modified_at: datetime
+    #: What cleansing changed, JSON: field → what it was and which steps changed it. None when nothing was.
+    lineage: str | None = None

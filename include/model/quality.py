@@ -56,8 +56,8 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[Failure, ...]
     #: The record as it came, JSON.
     raw: bytes
-    #: How many lines it brings (an order's lines; 1 where the record is its own line).
-    lines: int = 1
+    #: Of how many lines it is made; 0 where records are not made of lines.
+    lines: int = 0
 
     @property
     def cause(self) -> str:

@@ -54,6 +54,8 @@ class FetchedPage(msgspec.Struct, frozen=True, kw_only=True):
     cursor: Cursor | None
     #: Whether the range ends with this page.
     last: bool
+    #: Lines of all its records; 0 where records are not made of lines.
+    lines: int = 0
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -75,9 +77,19 @@ class Source(Protocol):
         """Its clock, and how many records changed at or after an instant (None: how many there are)."""
         ...
 
-    def page(self, resource: str, part: Range, after: Cursor | None, *, limit: int | None = None) -> FetchedPage:
+    def page(
+        self,
+        resource: str,
+        part: Range,
+        after: Cursor | None,
+        *,
+        limit: int | None = None,
+        lines_field: str | None = None,
+    ) -> FetchedPage:
         """
         The page of *part* that follows *after* (None: its first), of at most *limit* records.
+
+        *lines_field* names the list whose entries are counted as lines.
 
         Never by offset: rows move while pages are read, and an offset then skips some.
         """

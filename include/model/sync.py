@@ -58,6 +58,10 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     limit: int = 0
     #: A person says that an empty or much shrunken full read is right.
     accept_shrunken: bool = False
+    #: The day (2026-11-21) that a backfill run answers for; its window is `since` to `until`.
+    backfill_day: str | None = None
+    #: Tell subscribers of what a backfill changes; else its events are kept and told to nobody.
+    tell: bool = False
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> SyncRequest:
@@ -95,6 +99,15 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.keys:
             return Mode.KEYS
         return Mode.WINDOW if self.since or self.until else Mode.DELTA
+
+    @property
+    def silent(self) -> bool:
+        return self.backfill_day is not None and not self.tell
+
+    @property
+    def partition(self) -> str:
+        """What of the entity the run holds a lease on: a backfilled day and the live sync do not wait for each other."""
+        return f"backfill:{self.backfill_day}" if self.backfill_day else "all"
 
     @property
     def moves_watermark(self) -> bool:
@@ -138,6 +151,16 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         return Counts(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
 
 
+class Fates(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of records, and of the lines they are made of (all 0 where they have none)."""
+
+    records: Counts = Counts()
+    lines: Counts = Counts()
+
+    def __add__(self, other: Fates) -> Fates:
+        return Fates(records=self.records + other.records, lines=self.lines + other.lines)
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A run at its end, as the ledger has it."""
 
@@ -145,6 +168,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     entity: str
     state: RunState
     counts: Counts
+    lines: Counts
     seconds: float
 
     def as_document(self) -> dict[str, Any]:
@@ -154,6 +178,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             "entity": self.entity,
             "state": self.state.value,
             **msgspec.to_builtins(self.counts),
+            "lines": msgspec.to_builtins(self.lines),
             "seconds": round(self.seconds, 3),
         }
 

@@ -39,6 +39,7 @@ def check(rows: pa.Table, expectations: Sequence[Expectation]) -> dict[int, tupl
     if rows.num_rows == 0:
         return {}
     batch = _batch(rows, expectations)
+    _refuse_shared_names(expectations)
     broken = [
         expectation
         for expectation, result in zip(
@@ -52,6 +53,14 @@ def check(rows: pa.Table, expectations: Sequence[Expectation]) -> dict[int, tupl
         for row_no in _rows_of(result, expectation):
             failures[row_no].append(_failure(rows, row_no, expectation))
     return {row_no: tuple(found) for row_no, found in failures.items()}
+
+
+def _refuse_shared_names(expectations: Sequence[Expectation]) -> None:
+    """Results are told apart by name: of two rules with one name, one would not be checked."""
+    names = [expectation.name for expectation in expectations]
+    shared = sorted({name for name in names if names.count(name) > 1})
+    if shared:
+        raise SuiteBroken(f"Several expectations are called {', '.join(shared)}: give each a name of its own")
 
 
 def _batch(rows: pa.Table, expectations: Sequence[Expectation]) -> Any:
@@ -107,18 +116,25 @@ def load_great_expectations() -> None:
 @cache
 def _suite(expectations: tuple[Expectation, ...]) -> Any:
     from great_expectations import ExpectationSuite
+    from great_expectations.exceptions.exceptions import GreatExpectationsError
     from great_expectations.expectations.expectation_configuration import (
         ExpectationConfiguration,
     )
 
-    suite = ExpectationSuite(name="-".join(expectation.name for expectation in expectations)[:200])
-    for expectation in expectations:
-        suite.add_expectation_configuration(
+    try:
+        rules = [
             ExpectationConfiguration(
                 type=expectation.type, kwargs=dict(expectation.arguments), meta={"name": expectation.name}
-            )
+            ).to_domain_obj()
+            for expectation in expectations
+        ]
+        # All at once: added one by one, a second rule of the same type on the same column replaces the first.
+        return ExpectationSuite(
+            name="-".join(expectation.name for expectation in expectations)[:200], expectations=rules
         )
-    return suite
+    except (GreatExpectationsError, ValueError, TypeError) as error:
+        names = ", ".join(expectation.name for expectation in expectations)
+        raise SuiteBroken(f"One of the expectations {names} is declared wrongly: {error}") from error
 
 
 def _rows_of(result: Any, expectation: Expectation) -> list[int]:
@@ -129,10 +145,17 @@ def _rows_of(result: Any, expectation: Expectation) -> list[int]:
 
 
 def _failure(rows: pa.Table, row_no: int, expectation: Expectation) -> Failure:
-    shown = ", ".join(str(rows.column(column)[row_no].as_py()) for column in expectation.columns)
+    shown = ", ".join(_text(rows.column(column)[row_no]) for column in expectation.columns)
     return Failure(
         rule=expectation.name,
         column=", ".join(expectation.columns),
         message=expectation.message,
         value=shown[:_SHOWN_CHARACTERS],
     )
+
+
+def _text(value: pa.Scalar) -> str:
+    try:
+        return str(value.as_py())
+    except (OverflowError, ValueError):
+        return "an instant off the calendar"

@@ -27,7 +27,11 @@ def _arguments() -> dict[str, Any]:
     for name, default in asdict(Size()).items():
         # Absent where it is not given: a dataset takes no sizes, and a default is not a wish.
         parser.add_argument(f"--{name}", type=type(default), default=argparse.SUPPRESS, help=f"default {default}")
-    return vars(parser.parse_args())
+    given = vars(parser.parse_args())
+    sizes = sorted(given.keys() & asdict(Size()).keys() - {"seed"})
+    if given["dataset"] is not None and sizes:
+        parser.error(f"--{sizes[0]} is for a generated shop; one from --dataset has its size from there")
+    return given
 
 
 def _open(arguments: dict[str, Any]) -> Sandbox:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
 
+from include.model.errors import Terminal
 from include.model.quality import Rejected
-from include.model.sync import Counts
+from include.model.sync import Counts, Fates
 from include.store import leases, open_records, quarantine, runs, watermarks
 from include.store.database import Work
 from include.store.runs import Run
@@ -19,6 +20,10 @@ from include.store.tables import EntityTable
 
 #: How long a batch waits for rows that another transaction holds before it leaves those for the next run.
 LOCK_PATIENCE = timedelta(seconds=1)
+
+
+class Unaccounted(Terminal):
+    """A batch or a run does not hold as many records as were read: a file was replaced, or a task was skipped."""
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +36,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     first_page: tuple[int, int] | None
     last_page: tuple[int, int] | None
     records: int
+    lines: int
     loaded: bool
 
 
@@ -41,7 +47,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     accepted: Sequence[tuple[Any, ...]]
     rejected: Sequence[Rejected]
     #: Records left out because the batch has the same id in the same or a newer version.
-    repeats: Counts
+    repeats: Fates
 
 
 def name_of(run_id: str, batch_no: int) -> str:
@@ -50,13 +56,14 @@ def name_of(run_id: str, batch_no: int) -> str:
 
 
 _ADD = b"""
-INSERT INTO sync_batch (run_id, batch_no, first_range, first_page, last_range, last_page, records)
-VALUES (%(run_id)s, %(batch_no)s, %(first_range)s, %(first_page)s, %(last_range)s, %(last_page)s, %(records)s)
+INSERT INTO sync_batch (run_id, batch_no, first_range, first_page, last_range, last_page, records, lines)
+VALUES (%(run_id)s, %(batch_no)s, %(first_range)s, %(first_page)s, %(last_range)s, %(last_page)s, %(records)s,
+        %(lines)s)
 ON CONFLICT (run_id, batch_no) DO NOTHING
 """
 
 _OF_RUN = b"""
-SELECT batch_id, batch_no, first_range, first_page, last_range, last_page, records, loaded_at IS NOT NULL
+SELECT batch_id, batch_no, first_range, first_page, last_range, last_page, records, lines, loaded_at IS NOT NULL
   FROM sync_batch WHERE run_id = %(run_id)s ORDER BY batch_no
 """
 
@@ -76,6 +83,7 @@ def add(
     batch_no: int,
     *,
     records: int,
+    lines: int = 0,
     first_page: tuple[int, int] | None = None,
     last_page: tuple[int, int] | None = None,
 ) -> None:
@@ -88,6 +96,7 @@ def add(
             "run_id": run_id,
             "batch_no": batch_no,
             "records": records,
+            "lines": lines,
             "first_range": first_range,
             "first_page": first,
             "last_range": last_range,
@@ -106,15 +115,16 @@ def of_run(work: Work, run_id: str) -> list[Batch]:
             first_page=None if first_range is None else (first_range, first),
             last_page=None if last_range is None else (last_range, last),
             records=records,
+            lines=lines,
             loaded=loaded,
         )
-        for batch_id, no, first_range, first, last_range, last, records, loaded in work.execute(
+        for batch_id, no, first_range, first, last_range, last, records, lines, loaded in work.execute(
             _OF_RUN, {"run_id": run_id}
         )
     ]
 
 
-def load(work: Work, table: EntityTable, run: Run, batch: Batch, content: Content) -> Counts:
+def load(work: Work, table: EntityTable, run: Run, batch: Batch, content: Content) -> Fates:
     """
     The batch in the hub, and what became of each of its records. Call it in one transaction.
 
@@ -127,33 +137,57 @@ def load(work: Work, table: EntityTable, run: Run, batch: Batch, content: Conten
     """
     leases.check(work, run.lease, run.run_id, run.fencing_token)
     if work.execute(_CLAIM, {"batch_id": batch.batch_id}).rowcount == 0:
-        return Counts()
-    _stage(work, table, content.accepted)
+        return Fates()
+    staged = _stage(work, table, content.accepted)
     held = _leave_busy_rows(work, table, run, batch)
-    written = _write(work, table, run, batch, staged=len(content.accepted) - held)
-    open_records.close(work, table, run)
+    written = _write(work, table, run, batch, staged=staged - held)
+    open_records.close(work, table, run, [record.record_id for record in content.rejected])
     quarantine.close_superseded(work, table, run)
     kept = quarantine.keep(work, run, content.rejected)
-    counts = written + kept + content.repeats + Counts(held=held)
-    counts = msgspec.structs.replace(counts, read=batch.records)
-    runs.add_counts(work, run.run_id, counts)
+    fates = (
+        written
+        + kept
+        + content.repeats
+        + Fates(records=Counts(held=held.records, read=batch.records), lines=Counts(held=held.lines, read=batch.lines))
+    )
+    runs.add_counts(work, run.run_id, fates)
     if batch.first_page and batch.last_page:
         _mark_pages(work, batch)
     if run.moves_watermark:
         watermarks.advance(work, run.lease, run.run_id, run.window)
-    return counts
+    return fates
 
 
-def _stage(work: Work, table: EntityTable, rows: Iterable[tuple[Any, ...]]) -> None:
+class _Size(NamedTuple):
+    """How many records, and how many lines they have."""
+
+    records: int
+    lines: int
+
+    def __sub__(self, other: _Size) -> _Size:
+        return _Size(self.records - other.records, self.lines - other.lines)
+
+
+def _stage(work: Work, table: EntityTable, rows: Sequence[tuple[Any, ...]]) -> _Size:
     """The rows in a temporary table of this connection, by binary COPY: the cheapest way in."""
     work.execute(_statements(table).stage)
     with work.cursor().copy(_statements(table).copy) as copy:
-        copy.set_types([column.pg_type for column in table.columns])
+        # A jsonb value travels as its bytes behind a version byte (see `jsonb_bytes`), so it is written as bytea.
+        copy.set_types(["bytea" if column.pg_type == "jsonb" else column.pg_type for column in table.columns])
         for row in rows:
             copy.write_row(row)
+    if table.lines_column is None:
+        return _Size(len(rows), 0)
+    at = table.column_names.index(table.lines_column)
+    return _Size(len(rows), sum(row[at] for row in rows))
 
 
-def _leave_busy_rows(work: Work, table: EntityTable, run: Run, batch: Batch) -> int:
+def jsonb_bytes(text: str | None) -> bytes | None:
+    """*text*, JSON, as PostgreSQL's binary COPY wants a jsonb: byte 1, then the text."""
+    return None if text is None else b"\x01" + text.encode()
+
+
+def _leave_busy_rows(work: Work, table: EntityTable, run: Run, batch: Batch) -> _Size:
     """
     Keeps superseded versions in history, and locks what will be overwritten, in id order.
 
@@ -166,15 +200,15 @@ def _leave_busy_rows(work: Work, table: EntityTable, run: Run, batch: Batch) -> 
         with work.transaction():
             work.execute(f"SET LOCAL lock_timeout = '{LOCK_PATIENCE.total_seconds():.0f}s'".encode())
             work.execute(statements.keep_history, values)
-        return 0
+        return _Size(0, 0)
     except psycopg.errors.LockNotAvailable:
-        busy = [record_id for (record_id,) in work.execute(statements.take_busy, values)]
-        open_records.leave(work, table, run, busy, "the row was locked by another transaction")
+        busy = work.execute(statements.take_busy, values).fetchall()
+        open_records.leave(work, table, run, [row[0] for row in busy], "the row was locked by another transaction")
         work.execute(statements.keep_history, values)
-        return len(busy)
+        return _Size(len(busy), sum(row[1] for row in busy))
 
 
-def _write(work: Work, table: EntityTable, run: Run, batch: Batch, *, staged: int) -> Counts:
+def _write(work: Work, table: EntityTable, run: Run, batch: Batch, *, staged: _Size) -> Fates:
     statements = _statements(table)
     values = {
         "integration": run.integration,
@@ -182,12 +216,17 @@ def _write(work: Work, table: EntityTable, run: Run, batch: Batch, *, staged: in
         "source": f"/integrations/{run.integration}",
         "type": table.event_type,
         "run_id": run.run_id,
+        "silent": run.silent,
     }
-    inserted, updated = work.execute(statements.upsert, values).fetchone() or (0, 0)
-    stale = 0
-    if inserted + updated < staged:
-        (stale,) = work.execute(statements.count_stale, values).fetchone() or (0,)
-    return Counts(inserted=inserted, updated=updated, stale=stale, unchanged=staged - inserted - updated - stale)
+    new, new_lines, changed, changed_lines = work.execute(statements.upsert, values).fetchone() or (0, 0, 0, 0)
+    stale = _Size(0, 0)
+    if new + changed < staged.records:
+        stale = _Size(*(work.execute(statements.count_stale, values).fetchone() or (0, 0)))
+    same = staged - _Size(new, new_lines) - _Size(changed, changed_lines) - stale
+    return Fates(
+        records=Counts(inserted=new, updated=changed, stale=stale.records, unchanged=same.records),
+        lines=Counts(inserted=new_lines, updated=changed_lines, stale=stale.lines, unchanged=same.lines),
+    )
 
 
 def _mark_pages(work: Work, batch: Batch) -> None:
@@ -223,6 +262,8 @@ def _statements(table: EntityTable) -> _Statements:
     collated = {"text": 'text COLLATE "C"'}
     typed = ", ".join(f"{column.name} {collated.get(column.pg_type, column.pg_type)}" for column in table.columns)
     settings = ", ".join(f"{column} = excluded.{column}" for column in (*table.column_names[1:], "batch_id"))
+    lines = table.lines_column or "0"
+    busy_lines = f"s.{table.lines_column}" if table.lines_column else "0"
     data = ", ".join(f"'{column}', {column}" for column in table.column_names)
     newer = "t.id = s.id AND t.integration = %(integration)s AND t.version < s.version"
     return _Statements(
@@ -240,7 +281,7 @@ def _statements(table: EntityTable) -> _Statements:
                 SELECT t.id FROM {name} t JOIN {stage} s ON {newer} ORDER BY t.id FOR UPDATE OF t SKIP LOCKED)
             DELETE FROM {stage} s USING {name} t
              WHERE {newer} AND s.id NOT IN (SELECT id FROM free)
-            RETURNING s.id""".encode(),
+            RETURNING s.id, {busy_lines}::bigint""".encode(),
         # Equal versions are left out before the insert and older ones by the guard after it, so that a
         # writer in between cannot be overwritten by what was read before it.
         upsert=f"""
@@ -253,12 +294,14 @@ def _statements(table: EntityTable) -> _Statements:
                 ON CONFLICT (id, integration) DO UPDATE SET {settings} WHERE t.version < excluded.version
                 RETURNING t.*, (xmax = 0) AS is_new),
             told AS (
-                INSERT INTO event (event_id, source, type, subject, time, partition_key, correlation_id, data)
+                INSERT INTO event (event_id, source, type, subject, time, partition_key, correlation_id, silent, data)
                 SELECT new_event_id(), %(source)s, %(type)s, '{name}/' || id, clock_timestamp(),
-                       {table.partition_column}, %(run_id)s, jsonb_build_object({data})
+                       {table.partition_column}, %(run_id)s, %(silent)s, jsonb_build_object({data})
                   FROM written)
-            SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new) FROM written""".encode(),
+            SELECT count(*) FILTER (WHERE is_new), coalesce(sum({lines}) FILTER (WHERE is_new), 0)::bigint,
+                   count(*) FILTER (WHERE NOT is_new), coalesce(sum({lines}) FILTER (WHERE NOT is_new), 0)::bigint
+              FROM written""".encode(),
         count_stale=f"""
-            SELECT count(*) FROM {stage} s JOIN {name} t ON t.id = s.id AND t.integration = %(integration)s
+            SELECT count(*), coalesce(sum({busy_lines}), 0)::bigint FROM {stage} s JOIN {name} t ON t.id = s.id AND t.integration = %(integration)s
              WHERE t.version > s.version""".encode(),
     )

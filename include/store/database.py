@@ -90,6 +90,15 @@ class Store:
         return self._connection
 
 
+#: Errors that psycopg files under the statement's own, though it is the moment that was wrong: a worker
+#: that slept in its transaction, a standby that has not taken over yet.
+_PASSING = (
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+    psycopg.errors.ReadOnlySqlTransaction,
+)
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Psycopg's errors as the hub's two families."""
@@ -97,6 +106,8 @@ def translated_errors() -> Iterator[None]:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise StoreUnavailable(f"The hub's database did not carry out the transaction: {_said(error)}") from error
+    except _PASSING as error:
+        raise StoreUnavailable(f"The hub's database ended the transaction: {_said(error)}") from error
     except psycopg.Error as error:
         raise StoreRefused(
             f"The hub's database refused a statement: {_said(error)}. If a migration is missing: ./hub up"
@@ -105,8 +116,11 @@ def translated_errors() -> Iterator[None]:
 
 def _said(error: psycopg.Error) -> str:
     """The server's words without the statement's values, which may hold personal data."""
-    primary = error.diag.message_primary
-    return primary or str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, psycopg.DataError):
+        # The server quotes the value itself: `invalid input syntax for type bigint: "…"`.
+        return type(error).__name__
+    said = error.diag.message_primary or str(error)
+    return said.splitlines()[0] if said else type(error).__name__
 
 
 def one(work: Work, statement: str, values: dict[str, Any]) -> tuple[Any, ...] | None:

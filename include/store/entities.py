@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -17,6 +18,25 @@ def count(work: Work, table: EntityTable, integration: str) -> int:
         {"integration": integration},
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def as_of(work: Work, table: EntityTable, key: str, instant: datetime) -> list[dict[str, Any]]:
+    """
+    The records under a business key as they stood at *instant*, by the platform's own instants.
+
+    A record that was made later is not among them. What the hub never saw it cannot tell: of versions
+    that came and went between two syncs, none is here.
+    """
+    names = ", ".join(("integration", *table.column_names))
+    statement = f"""
+        SELECT DISTINCT ON (id, integration) * FROM (
+            SELECT {names} FROM {table.name} WHERE {table.partition_column} = %(key)s
+            UNION ALL
+            SELECT {names} FROM {table.history} WHERE {table.partition_column} = %(key)s) versions
+         WHERE last_modified_at <= %(instant)s
+         ORDER BY id, integration, version DESC"""
+    with work.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement.encode(), {"key": key, "instant": instant}).fetchall()
 
 
 def by_key(work: Work, table: EntityTable, key: str) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     range_no: int
     page_no: int
     records: int
+    lines: int
     path: str
     #: Where the next page of the range starts; None on a page without a usable record.
     cursor: Cursor | None
@@ -75,8 +76,10 @@ class Landing:
 
 def _folder(url: str) -> Folder:
     parts = urlsplit(url)
-    if parts.scheme in ("", "file"):
-        return Path(unquote(parts.path) or url)
+    if not parts.scheme:
+        return Path(url)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
     from airflow.sdk import ObjectStoragePath  # noqa: PLC0415  seconds to import, and only object stores need it
 
     return ObjectStoragePath(url)
@@ -92,12 +95,12 @@ SELECT range_no, axis, low, high, field, keys, read_done FROM sync_range WHERE r
 """
 
 _ADD_PAGE = b"""
-INSERT INTO landed_page (run_id, range_no, page_no, records, bytes, path, cursor_at, cursor_id)
-VALUES (%(run_id)s, %(range_no)s, %(page_no)s, %(records)s, %(bytes)s, %(path)s, %(cursor_at)s, %(cursor_id)s)
+INSERT INTO landed_page (run_id, range_no, page_no, records, lines, bytes, path, cursor_at, cursor_id)
+VALUES (%(run_id)s, %(range_no)s, %(page_no)s, %(records)s, %(lines)s, %(bytes)s, %(path)s, %(cursor_at)s, %(cursor_id)s)
 """
 
 _PAGES = b"""
-SELECT range_no, page_no, records, path, cursor_at, cursor_id
+SELECT range_no, page_no, records, lines, path, cursor_at, cursor_id
   FROM landed_page WHERE run_id = %(run_id)s ORDER BY range_no, page_no
 """
 
@@ -126,6 +129,7 @@ def add_page(work: Work, run_id: str, page: Page, size_bytes: int) -> None:
             "range_no": page.range_no,
             "page_no": page.page_no,
             "records": page.records,
+            "lines": page.lines,
             "path": page.path,
             "cursor_at": page.cursor and page.cursor.at,
             "cursor_id": page.cursor and page.cursor.id,
@@ -136,8 +140,15 @@ def add_page(work: Work, run_id: str, page: Page, size_bytes: int) -> None:
 def pages_of(work: Work, run_id: str) -> list[Page]:
     """The run's pages in reading order."""
     return [
-        Page(range_no=range_no, page_no=no, records=records, path=path, cursor=Cursor(at, last_id) if at else None)
-        for range_no, no, records, path, at, last_id in work.execute(_PAGES, {"run_id": run_id})
+        Page(
+            range_no=range_no,
+            page_no=no,
+            records=records,
+            lines=lines,
+            path=path,
+            cursor=Cursor(at, last_id) if at else None,
+        )
+        for range_no, no, records, lines, path, at, last_id in work.execute(_PAGES, {"run_id": run_id})
     ]
 
 

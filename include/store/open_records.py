@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from include.model.sync import Mode
 from include.store.database import Work
 from include.store.runs import Run
 from include.store.tables import EntityTable
@@ -11,7 +12,8 @@ from include.store.tables import EntityTable
 _LEAVE = b"""
 INSERT INTO open_record AS o (integration, entity, record_id, reason, first_run_id)
 SELECT %(integration)s, %(entity)s, unnest(%(ids)s::text[]), %(reason)s, %(run_id)s
-ON CONFLICT (integration, entity, record_id) DO UPDATE SET attempts = o.attempts + 1, reason = excluded.reason
+ON CONFLICT (integration, entity, record_id) DO UPDATE
+   SET attempts = o.attempts + 1, reason = excluded.reason, since = excluded.since
 """
 
 _IDS = b"""
@@ -37,12 +39,25 @@ def ids(work: Work, integration: str, entity: str) -> list[str]:
     return [record_id for (record_id,) in work.execute(_IDS, {"integration": integration, "entity": entity})]
 
 
-def close(work: Work, table: EntityTable, run: Run) -> None:
-    """Closes what this batch's stage has loaded; what was left busy is no longer in the stage."""
+def close(work: Work, table: EntityTable, run: Run, rejected: Sequence[str]) -> None:
+    """
+    Closes what this batch's stage has loaded and what is *rejected* now, which waits for a person instead.
+
+    Only a run that began after a record was left open has read it since. A replay, or an older run that
+    is loaded late, brings an older version, and the one that is open would never be read again.
+    """
+    if run.mode is Mode.REPLAY:
+        return
     work.execute(
         f"""
         DELETE FROM open_record o
-         WHERE o.integration = %(integration)s AND o.entity = %(entity)s
-           AND EXISTS (SELECT FROM {table.stage} s WHERE s.id = o.record_id)""".encode(),
-        {"integration": run.integration, "entity": table.name},
+         WHERE o.integration = %(integration)s AND o.entity = %(entity)s AND o.since < %(began)s
+           AND (o.record_id = ANY(%(rejected)s) OR EXISTS (SELECT FROM {table.stage} s WHERE s.id = o.record_id))
+        """.encode(),
+        {
+            "integration": run.integration,
+            "entity": table.name,
+            "began": run.started_at,
+            "rejected": list(rejected),
+        },
     )

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from include.model.errors import BadRequest, NotFound
 from include.model.quality import Failure, Rejected
-from include.model.sync import Counts
+from include.model.sync import Counts, Fates
 from include.store.database import Work
 from include.store.runs import Run
 from include.store.tables import EntityTable
@@ -66,6 +66,9 @@ RETURNING state
 
 _GET = b"SELECT " + _COLUMNS + b" FROM quarantine_item WHERE item_id = %(item_id)s"
 
+#: In the order of their numbers: two replays that lock the same items in two orders deadlock.
+_LOCK = b"SELECT " + _COLUMNS + b" FROM quarantine_item WHERE item_id = ANY(%(item_ids)s) ORDER BY item_id FOR UPDATE"
+
 _LIST = (
     b"SELECT "
     + _COLUMNS
@@ -92,15 +95,17 @@ UPDATE quarantine_item SET state = %(state)s, closed_at = clock_timestamp(), clo
 """
 
 
-def keep(work: Work, run: Run, rejected: Sequence[Rejected]) -> Counts:
+def keep(work: Work, run: Run, rejected: Sequence[Rejected]) -> Fates:
     """
     *rejected* in quarantine, and how they count.
 
     A version that a person has mended and replayed is in the hub: seen again, it is unchanged.
     """
-    states = [_keep_one(work, run, record) for record in rejected]
-    mended = states.count("replayed")
-    return Counts(rejected=len(states) - mended, unchanged=mended)
+    fates = Fates()
+    for record in rejected:
+        fate = "unchanged" if _keep_one(work, run, record) == "replayed" else "rejected"
+        fates += Fates(records=Counts(**{fate: 1}), lines=Counts(**{fate: record.lines}))
+    return fates
 
 
 def _keep_one(work: Work, run: Run, record: Rejected) -> str:
@@ -145,6 +150,11 @@ def get(work: Work, item_id: int) -> Item:
     if row is None:
         raise NotFound(f"There is no quarantine item {item_id}. Those there are: ./hub quarantine list")
     return _item(row)
+
+
+def lock(work: Work, item_ids: Sequence[int]) -> list[Item]:
+    """The items as they are now; nobody else changes them before this transaction ends."""
+    return [_item(row) for row in work.execute(_LOCK, {"item_ids": list(item_ids)})]
 
 
 def find(

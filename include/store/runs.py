@@ -10,7 +10,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from include.model.errors import NotFound
-from include.model.sync import Counts, Mode, RunState, SyncRequest, Window
+from include.model.sync import Counts, Fates, Mode, RunState, SyncRequest, Window
 from include.store.database import Work
 from include.store.leases import LeaseKey
 
@@ -34,6 +34,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     #: How many records the source said it has for this window; None when it was not asked.
     expected_records: int | None
     counts: Counts
+    #: The same for the lines that records are made of; all 0 where they have none.
+    lines: Counts
+    #: Fields that are new, gone or retyped against the contract; None when nobody looked or all is as it says.
+    drift: list[dict[str, str]] | None
     error: str | None
     started_at: datetime
     finished_at: datetime | None
@@ -49,13 +53,19 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return Window(self.window_low, self.window_high)
 
     @property
+    def silent(self) -> bool:
+        """Whether its events are kept without being told to anybody: backfills, unless somebody asked."""
+        return self.request.silent
+
+    @property
     def seconds(self) -> float:
         return ((self.finished_at or datetime.now(UTC)) - self.started_at).total_seconds()
 
 
 _COLUMNS = b"""run_id, integration, entity, partition, mode, request, dag_run_id, attempt, state, fencing_token,
-       window_low, window_high, moves_watermark, expected_records, error, started_at, finished_at,
-       read, inserted, updated, unchanged, stale, rejected, held"""
+       window_low, window_high, moves_watermark, expected_records, drift, error, started_at, finished_at,
+       read, inserted, updated, unchanged, stale, rejected, held,
+       lines_read, lines_inserted, lines_updated, lines_unchanged, lines_stale, lines_rejected, lines_held"""
 
 _START = b"""
 INSERT INTO sync_run (run_id, integration, entity, partition, mode, request, dag_run_id, attempt, state, moves_watermark)
@@ -77,6 +87,22 @@ _NEWEST = (
     b" ORDER BY started_at DESC LIMIT %(limit)s"
 )
 
+_COMPLETE = (
+    b"SELECT "
+    + _COLUMNS
+    + b""" FROM sync_run
+ WHERE integration = %(integration)s AND entity = %(entity)s AND state IN ('done', 'partial')
+   AND mode IN ('full', 'delta', 'window') AND window_high IS NOT NULL"""
+)
+
+_BACKFILLS = (
+    b"SELECT "
+    + _COLUMNS
+    + b""" FROM sync_run
+ WHERE integration = %(integration)s AND entity = %(entity)s AND request->>'backfill_day' IS NOT NULL
+ ORDER BY started_at DESC"""
+)
+
 _SET_WINDOW = b"""
 UPDATE sync_run SET window_low = %(low)s, window_high = %(high)s, expected_records = %(expected)s
  WHERE run_id = %(run_id)s
@@ -86,9 +112,15 @@ _ADD_COUNTS = b"""
 UPDATE sync_run
    SET read = read + %(read)s, inserted = inserted + %(inserted)s, updated = updated + %(updated)s,
        unchanged = unchanged + %(unchanged)s, stale = stale + %(stale)s,
-       rejected = rejected + %(rejected)s, held = held + %(held)s
+       rejected = rejected + %(rejected)s, held = held + %(held)s,
+       lines_read = lines_read + %(lines_read)s, lines_inserted = lines_inserted + %(lines_inserted)s,
+       lines_updated = lines_updated + %(lines_updated)s, lines_unchanged = lines_unchanged + %(lines_unchanged)s,
+       lines_stale = lines_stale + %(lines_stale)s, lines_rejected = lines_rejected + %(lines_rejected)s,
+       lines_held = lines_held + %(lines_held)s
  WHERE run_id = %(run_id)s
 """
+
+_NOTE_DRIFT = b"UPDATE sync_run SET drift = %(drift)s WHERE run_id = %(run_id)s"
 
 #: An end is written once: a zombie that fails later must not turn a finished run red.
 _FINISH = b"""
@@ -143,13 +175,30 @@ def newest(work: Work, *, entity: str | None = None, limit: int = 20) -> list[Ru
     return [_run(row) for row in work.execute(_NEWEST, {"entity": entity, "limit": limit})]
 
 
+def complete(work: Work, integration: str, entity: str) -> list[Run]:
+    """Runs that read all of their window and ended well; not those of named keys or with a limit."""
+    rows = work.execute(_COMPLETE, {"integration": integration, "entity": entity})
+    return [run for run in map(_run, rows) if not run.request.limit]
+
+
+def backfills(work: Work, integration: str, entity: str) -> list[Run]:
+    """Runs for single days, newest first."""
+    return [_run(row) for row in work.execute(_BACKFILLS, {"integration": integration, "entity": entity})]
+
+
 def set_window(work: Work, run_id: str, window: Window, expected_records: int | None) -> None:
     work.execute(_SET_WINDOW, {"run_id": run_id, "low": window.low, "high": window.high, "expected": expected_records})
 
 
-def add_counts(work: Work, run_id: str, counts: Counts) -> None:
+def add_counts(work: Work, run_id: str, fates: Fates) -> None:
     """Adds a batch's counts to its run; in the batch's own transaction, so that a crash counts nothing twice."""
-    work.execute(_ADD_COUNTS, {"run_id": run_id, **msgspec.structs.asdict(counts)})
+    lines = {f"lines_{fate}": count for fate, count in msgspec.structs.asdict(fates.lines).items()}
+    work.execute(_ADD_COUNTS, {"run_id": run_id, **msgspec.structs.asdict(fates.records), **lines})
+
+
+def note_drift(work: Work, run_id: str, drift: list[dict[str, str]]) -> None:
+    """What the run saw of the source that the contract does not say."""
+    work.execute(_NOTE_DRIFT, {"run_id": run_id, "drift": Jsonb(drift) if drift else None})
 
 
 def finish(work: Work, run_id: str, state: RunState, error: str | None = None) -> None:
@@ -169,12 +218,16 @@ def _new_run_id(entity: str) -> str:
 
 
 def _run(row: tuple[Any, ...]) -> Run:
-    head, counts = row[:17], row[17:]
+    head, counts, lines = row[: len(_HEAD)], row[len(_HEAD) : len(_HEAD) + 7], row[len(_HEAD) + 7 :]
     fields = dict(zip(_HEAD, head, strict=True))
     fields["mode"] = Mode(fields["mode"])
     fields["state"] = RunState(fields["state"])
     fields["request"] = msgspec.convert(fields["request"], SyncRequest)
-    return Run(**fields, counts=Counts(**dict(zip(Counts.__struct_fields__, counts, strict=True))))
+    return Run(**fields, counts=_counts(counts), lines=_counts(lines))
 
 
-_HEAD = tuple(name.strip() for name in _COLUMNS.decode().split(",")[:17])
+def _counts(numbers: tuple[int, ...]) -> Counts:
+    return Counts(**dict(zip(Counts.__struct_fields__, numbers, strict=True)))
+
+
+_HEAD = tuple(name.strip() for name in _COLUMNS.decode().split(",")[:18])

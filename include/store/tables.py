@@ -25,8 +25,10 @@ class EntityTable:
     #: In the order of the row type in `include.model`; `id` and `version` come first.
     columns: tuple[Column, ...]
     event_type: str
-    #: The column whose value keeps events in order per key.
+    #: The column whose value keeps events in order per key, and under which a person asks for the record.
     partition_column: str
+    #: The column that says of how many lines a record is made; None where it is one by itself.
+    lines_column: str | None = None
 
     @property
     def history(self) -> str:
@@ -54,7 +56,59 @@ INVENTORY = EntityTable(
         Column("expected_delivery_at", "timestamptz"),
         Column("created_at", "timestamptz"),
         Column("last_modified_at", "timestamptz"),
+        Column("lineage", "jsonb"),
     ),
     event_type="crossdock.stock.changed",
     partition_column="sku",
+)
+
+PRODUCT = EntityTable(
+    name="product",
+    columns=(
+        Column("id", "text"),
+        Column("version", "int8"),
+        Column("key", "text"),
+        Column("product_type", "text"),
+        Column("published", "bool"),
+        Column("name", "jsonb"),
+        Column("slug", "jsonb"),
+        Column("description", "jsonb"),
+        Column("categories", "jsonb"),
+        Column("master_sku", "text"),
+        Column("price_minor", "int8"),
+        Column("price_currency", "text"),
+        Column("price_exponent", "int8"),
+        Column("variants", "jsonb"),
+        Column("created_at", "timestamptz"),
+        Column("last_modified_at", "timestamptz"),
+        Column("lineage", "jsonb"),
+    ),
+    event_type="crossdock.product.changed",
+    partition_column="key",
+)
+
+SALES_ORDER = EntityTable(
+    name="sales_order",
+    columns=(
+        Column("id", "text"),
+        Column("version", "int8"),
+        Column("order_number", "text"),
+        Column("order_state", "text"),
+        Column("payment_state", "text"),
+        Column("shipment_state", "text"),
+        Column("customer_id", "text"),
+        Column("customer_email", "text"),
+        Column("country", "text"),
+        Column("currency", "text"),
+        Column("total_minor", "int8"),
+        Column("line_count", "int8"),
+        Column("lines", "jsonb"),
+        Column("shipping_address", "jsonb"),
+        Column("placed_at", "timestamptz"),
+        Column("last_modified_at", "timestamptz"),
+        Column("lineage", "jsonb"),
+    ),
+    event_type="crossdock.order.changed",
+    partition_column="order_number",
+    lines_column="line_count",
 )

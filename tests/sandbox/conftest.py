@@ -1,11 +1,13 @@
 """A shop that stays as it is, and one for each test to ruin; both on real sockets."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from include.sandbox.server import Sandbox
 from include.sandbox.visitor import Visitor
+from tests.sandbox import ledger
 
 
 @pytest.fixture(scope="session")
@@ -34,4 +36,19 @@ def visitor(shop: Sandbox) -> Visitor:
     visitor = Visitor(shop, shop.port)
     visitor.log_in()
     shop.requests.clear()
+    return visitor
+
+
+@pytest.fixture
+def real_shop(tmp_path: Path) -> Iterator[Sandbox]:
+    """A shop from a small file that is as dirty as a real one."""
+    with Sandbox(dataset=ledger.write(tmp_path / "lines.parquet")) as shop:
+        yield shop
+
+
+@pytest.fixture
+def real(real_shop: Sandbox) -> Visitor:
+    """A visitor of that shop."""
+    visitor = Visitor(real_shop, real_shop.port)
+    visitor.log_in()
     return visitor

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +15,7 @@ from requests.auth import AuthBase
 from include.connectors.commercetools.predicates import quoted, sort, where
 from include.connectors.http import Answer, HttpClient, Limits
 from include.connectors.oauth import ClientCredentials
-from include.model.errors import BadRequest, SourceInvalid
+from include.model.errors import BadRequest
 from include.model.instants import from_utc_text, utc_text
 from include.model.reading import Axis, Cursor, FetchedPage, Range, Survey
 
@@ -22,10 +24,14 @@ PAGE_RECORDS = 500
 
 
 class _Stub(msgspec.Struct, rename="camel"):
-    """What a page is ordered by. Everything else of a record is skipped here and decoded once, in `validate`."""
+    """
+    What a page is ordered by. Everything else of a record is skipped here and decoded once, in `validate`.
 
-    id: str | None = None
-    last_modified_at: str | None = None
+    Of any type: a record in which one of them is wrong goes to quarantine, not the whole page.
+    """
+
+    id: Any = None
+    last_modified_at: Any = None
 
 
 class _PageStub(msgspec.Struct):
@@ -45,6 +51,7 @@ class Commercetools:
         base_url: The API of its region, without the project: `https://api.europe-west1.gcp.commercetools.com`.
         project: The project key.
         auth: Signs the requests; None for a source that asks for none.
+        ca_file: As `HttpClient`'s.
 
     """
 
@@ -57,9 +64,10 @@ class Commercetools:
         *,
         auth: AuthBase | None = None,
         limits: Limits | None = None,
+        ca_file: str | None = None,
         page_records: int = PAGE_RECORDS,
     ) -> None:
-        self._client = HttpClient(self.name, base_url, auth=auth, limits=limits)
+        self._client = HttpClient(self.name, base_url, auth=auth, limits=limits, ca_file=ca_file)
         self._project = quote(project, safe="")
         self._page_records = page_records
 
@@ -75,15 +83,15 @@ class Commercetools:
         auth_url: str | None = None,
         token_path: str = "/oauth/token",  # noqa: S107  a path, not a password
         limits: Limits | None = None,
+        ca_file: str | None = None,
         page_records: int = PAGE_RECORDS,
     ) -> Commercetools:
         """The project behind OAuth client credentials; *auth_url* where the tokens come from another host."""
         # One attempt: a token is fetched within a call that is tried again as a whole, and retries must not multiply.
-        tokens = HttpClient(
-            cls.name, auth_url or base_url, limits=msgspec.structs.replace(limits or Limits(), attempts=1)
-        )
+        once = msgspec.structs.replace(limits or Limits(), attempts=1)
+        tokens = HttpClient(cls.name, auth_url or base_url, limits=once, ca_file=ca_file)
         auth = ClientCredentials(tokens, token_path, client_id=client_id, secret=secret, scope=scope)
-        return cls(base_url, project, auth=auth, limits=limits, page_records=page_records)
+        return cls(base_url, project, auth=auth, limits=limits, ca_file=ca_file, page_records=page_records)
 
     @classmethod
     def from_connection(cls, conn_id: str) -> Commercetools:
@@ -91,7 +99,7 @@ class Commercetools:
         The project behind an Airflow connection of type `http`. Call it inside a task.
 
         The host is the API's URL, login and password are the API client's id and secret; the extra
-        holds `project`, and if need be `scope`, `auth_url` and `token_path`.
+        holds `project`, and if need be `scope`, `auth_url`, `token_path` and `ca_file`.
         """
         from airflow.providers.http.hooks.http import HttpHook  # noqa: PLC0415  seconds to import
 
@@ -111,7 +119,9 @@ class Commercetools:
             raise BadRequest(
                 f"The Airflow connection {conn_id!r} has no {', '.join(missing)}: set it under Admin → Connections"
             )
-        host, port = str(connection.host), connection.port
+        host, port = str(connection.host).rstrip("/"), connection.port
+        if "://" not in host:  # as a connection in the form of a URI has it
+            host = f"{connection.schema or 'https'}://{host}"
         return cls.signed_in(
             f"{host}:{port}" if port else host,
             str(extra["project"]),
@@ -120,6 +130,7 @@ class Commercetools:
             scope=str(extra.get("scope") or f"view_products:{extra['project']}"),
             auth_url=extra.get("auth_url"),
             token_path=str(extra.get("token_path") or "/oauth/token"),
+            ca_file=extra.get("ca_file"),
         )
 
     def survey(self, resource: str, changed_since: datetime | None) -> Survey:
@@ -134,9 +145,19 @@ class Commercetools:
         query = {"where": predicate, "limit": 1, "withTotal": "true"}
         return self._client.get(self._path(resource), query, self._surveyed)
 
-    def page(self, resource: str, part: Range, after: Cursor | None, *, limit: int | None = None) -> FetchedPage:
+    def page(
+        self,
+        resource: str,
+        part: Range,
+        after: Cursor | None,
+        *,
+        limit: int | None = None,
+        lines_field: str | None = None,
+    ) -> FetchedPage:
         """
         The page of *part* that follows *after*, of at most *limit* records (the vendor's most: 500).
+
+        *lines_field* names the list whose entries are counted as lines: `lineItems` of an order.
 
         A page that is not past *after* is asked for again: the source repeated itself, and landing it
         for ever would be a run without an end.
@@ -147,41 +168,34 @@ class Commercetools:
         """
         records = min(limit or self._page_records, self._page_records)
         query = {"where": where(part, after), "sort": sort(part), "limit": records, "withTotal": "false"}
-        return self._client.get(self._path(resource), query, lambda answer: self._fetched(answer, part, after, records))
+        page = self._client.get(self._path(resource), query, lambda answer: self._fetched(answer, part, after, records))
+        return msgspec.structs.replace(page, lines=_count_lines(page.body, lines_field)) if lines_field else page
 
     def _surveyed(self, answer: Answer) -> Survey:
         page = self._decoded(answer)
         if page.total is None:
-            raise SourceInvalid(self.name, answer.what, answer.status, "has no total")
+            raise answer.invalid("has no total")
         return Survey(answer.date, page.total)
 
     def _fetched(self, answer: Answer, part: Range, after: Cursor | None, asked: int) -> FetchedPage:
         page = self._decoded(answer)
         if page.count != len(page.results):
-            raise SourceInvalid(
-                self.name, answer.what, answer.status, f"says {page.count} records and brings {len(page.results)}"
-            )
+            raise answer.invalid(f"says {page.count} records and brings {len(page.results)}")
         cursor = _cursor_of(page.results)
-        if page.results and after and (cursor is None or not _is_past(cursor, after, part.axis)):
-            raise SourceInvalid(
-                self.name, answer.what, answer.status, f"brings nothing past {after.id}: the page before it again"
-            )
-        return FetchedPage(
-            body=answer.body,
-            records=len(page.results),
-            cursor=cursor,
-            last=len(page.results) < asked or _reaches_end(cursor, part),
-        )
+        last = len(page.results) < asked or _reaches_end(cursor, part)
+        if cursor is None and not last:
+            raise answer.invalid("brings no record with an id and an instant to read on from")
+        if after and cursor and not _is_past(cursor, after, part.axis):
+            raise answer.invalid(f"brings nothing past {after.id}: the page before it again")
+        return FetchedPage(body=answer.body, records=len(page.results), cursor=cursor, last=last)
 
     def _decoded(self, answer: Answer) -> _PageStub:
         try:
             return _decode_stub(answer.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             lenient = _leniently(answer.body)
             if lenient is None:
-                raise SourceInvalid(
-                    self.name, answer.what, answer.status, f"is not a page of results: {error}"
-                ) from error
+                raise answer.invalid(f"is not a page of results: {error}") from error
             return lenient
 
     def _path(self, resource: str) -> str:
@@ -196,12 +210,30 @@ def _leniently(body: bytes) -> _PageStub | None:
         return None
 
 
+class _Line(msgspec.Struct):
+    """Nothing of a line but that it is there."""
+
+
+@cache
+def _lines_decoder(lines_field: str) -> Callable[[bytes], Any]:
+    record = msgspec.defstruct("Record", [(lines_field, list[_Line], msgspec.field(default_factory=list))])
+    return msgspec.json.Decoder(msgspec.defstruct("Lines", [("results", list[record])])).decode  # type: ignore[valid-type]
+
+
+def _count_lines(body: bytes, lines_field: str) -> int:
+    try:
+        return sum(len(getattr(record, lines_field)) for record in _lines_decoder(lines_field)(body).results)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        lists = (record.get(lines_field) for record in json.loads(body)["results"] if isinstance(record, dict))
+        return sum(len(lines) for lines in lists if isinstance(lines, list))
+
+
 def _cursor_of(stubs: list[_Stub]) -> Cursor | None:
     for stub in reversed(stubs):
-        if stub.id and stub.last_modified_at:
+        if stub.id and isinstance(stub.id, str) and isinstance(stub.last_modified_at, str):
             try:
                 return Cursor(from_utc_text(stub.last_modified_at), stub.id)
-            except ValueError:
+            except (ValueError, OverflowError):
                 continue
     return None
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from include.model.errors import BadRequest
 from include.model.instants import from_utc_text, utc_text
 from include.model.reading import Axis, Cursor, Range
 
 
 def quoted(text: str) -> str:
-    """*text* as a string of the query language."""
+    """
+    *text* as a string of the query language.
+
+    Raises:
+        BadRequest: it holds half a character (a lone surrogate), which no request can carry.
+
+    """
+    if any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise BadRequest(f"{text!r} holds half a character; give the whole key")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

@@ -8,7 +8,7 @@ should be is for the expectations of the flow. Source: the vendor's OpenAPI, sch
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -33,3 +33,96 @@ class InventoryEntry(msgspec.Struct, frozen=True, rename="camel"):
     supply_channel: Reference | None = None
     restockable_in_days: Int64 | None = None
     expected_delivery: Instant | None = None
+
+
+class Money(msgspec.Struct, frozen=True, rename="camel"):
+    """Cents, or more exactly where the platform has it (`highPrecision`)."""
+
+    currency_code: str
+    cent_amount: Int64
+    fraction_digits: int | None = None
+    precise_amount: Int64 | None = None
+
+
+class Price(msgspec.Struct, frozen=True, rename="camel"):
+    value: Money
+    country: str | None = None
+
+
+class Variant(msgspec.Struct, frozen=True, rename="camel"):
+    id: int
+    sku: str | None = None
+    key: str | None = None
+    prices: list[Price] = []
+    attributes: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
+
+
+class ProductProjection(msgspec.Struct, frozen=True, rename="camel"):
+    id: str
+    version: Int64
+    name: dict[str, str]
+    slug: dict[str, str]
+    published: bool
+    created_at: Instant
+    last_modified_at: Instant
+    master_variant: Variant
+    variants: list[Variant] = []
+    categories: list[Reference] = []
+    product_type: Reference | None = None
+    key: str | None = None
+    description: dict[str, str] | None = None
+
+
+class LineVariant(msgspec.Struct, frozen=True):
+    sku: str | None = None
+
+
+class TypedMoney(msgspec.Struct, frozen=True):
+    value: Money
+
+
+class Custom(msgspec.Struct, frozen=True):
+    fields: dict[str, Any] = {}
+
+
+class LineItem(msgspec.Struct, frozen=True, rename="camel"):
+    id: str
+    quantity: Int64
+    price: TypedMoney
+    variant: LineVariant
+    total_price: Money
+    name: dict[str, str] = {}
+    custom: Custom | None = None
+
+
+class TaxedPrice(msgspec.Struct, frozen=True, rename="camel"):
+    total_tax: Money | None = None
+
+
+class ShippingInfo(msgspec.Struct, frozen=True):
+    price: Money
+
+
+class Discount(msgspec.Struct, frozen=True, rename="camel"):
+    discounted_amount: Money
+
+
+class Order(msgspec.Struct, frozen=True, rename="camel"):
+    id: str
+    version: Int64
+    order_state: str
+    total_price: Money
+    created_at: Instant
+    last_modified_at: Instant
+    line_items: list[LineItem]
+    order_number: str | None = None
+    payment_state: str | None = None
+    shipment_state: str | None = None
+    customer_id: str | None = None
+    customer_email: str | None = None
+    country: str | None = None
+    shipping_address: dict[str, Any] | None = None
+    shipping_info: ShippingInfo | None = None
+    taxed_price: TaxedPrice | None = None
+    discount_on_total_price: Discount | None = None

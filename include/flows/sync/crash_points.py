@@ -1,8 +1,8 @@
 """
 Named places where a test kills the process, to show that nothing is lost there.
 
-Off unless HUB_CRASH_AT is set, which only the crash tests do; then reaching the named place for the
-nth time (`load.before_commit:2`) ends the process as `kill -9` would: no cleanup, no goodbye.
+Off unless HUB_CRASH_AT is set or `arm` is called, which only the crash tests do; then reaching the named
+place for the nth time (`load.before_commit:2`) ends the process as `kill -9` would: no cleanup, no goodbye.
 """
 
 from __future__ import annotations
@@ -10,9 +10,18 @@ from __future__ import annotations
 import os
 import signal
 
-_armed = os.environ.get("HUB_CRASH_AT", "")
-_name, _, _nth = _armed.partition(":")
-_left = int(_nth or 1)
+_name = ""
+_left = 0
+
+
+def arm(point: str) -> None:
+    """Kills this process at *point* (`load.before_commit:2`); an empty text disarms."""
+    global _name, _left  # noqa: PLW0603  one place for one process
+    _name, _, nth = point.partition(":")
+    _left = int(nth or 1)
+
+
+arm(os.environ.get("HUB_CRASH_AT", ""))
 
 
 def crash_point(name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from include.model.quality import Expectation
 from include.model.reading import Source
 from include.store.database import Store
 from include.store.landing import Landing
-from include.store.tables import EntityTable
+from include.store.tables import Column, EntityTable
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,20 @@ class Sync:
     record_type: type[msgspec.Struct]
     to_row: Callable[[Any], tuple[Any, ...]]
     expectations: tuple[Expectation, ...]
+    #: Columns that `to_row` gives after the table's, for expectations only: sums, smallest quantities.
+    facts: tuple[Column, ...] = ()
+    #: The platform's field that lists a record's lines; None where records are not made of lines.
+    lines_field: str | None = None
+    #: JSON Schema of the record as the platform promises it; what differs is reported as drift.
+    contract: Mapping[str, Any] | None = None
     #: About so many records are validated and loaded as one: large enough for Great Expectations,
     #: small enough for a transaction of about a second.
     batch_records: int = 10_000
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What `to_row` gives: the table's columns, then the facts."""
+        return (*self.table.columns, *self.facts)
 
 
 #: How long a lease lives without renewal; a killed worker's entity is free again after this.

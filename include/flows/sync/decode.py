@@ -3,7 +3,7 @@ A landed page as typed records, one bad record at a time.
 
 The fast way decodes the whole page into the record type. A page on which anything is odd takes the
 slow way, record by record, so that a wrong type, a NaN, a NUL or half a surrogate sends its own record
-to quarantine and no other.
+to quarantine and no other. What is kept of a bad record can always be read again as JSON.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from include.model.errors import Terminal
 from include.model.quality import Failure, Rejected, visible
 
 _SHOWN_CHARACTERS = 80
+#: A longer id is no id: no index of the database holds it.
+_ID_CHARACTERS = 256
+#: Python refuses to turn longer ones into numbers.
+_INTEGER_DIGITS = 4_000
 
 
 class PageUnreadable(Terminal):
@@ -42,7 +46,9 @@ class DecodedPage:
         return self._raws if self._raws is not None else [bytes(raw) for raw in _decode_raws(self._body).results]
 
 
-def decoded(body: bytes, record_type: type[msgspec.Struct], key_field: str) -> DecodedPage:
+def decoded(
+    body: bytes, record_type: type[msgspec.Struct], key_field: str, lines_field: str | None = None
+) -> DecodedPage:
     """
     *body*'s records as *record_type*; *key_field* is what a person knows a rejected one by.
 
@@ -54,14 +60,14 @@ def decoded(body: bytes, record_type: type[msgspec.Struct], key_field: str) -> D
     if not any(mark in body for mark in (b"\\u0000", b"\\ud", b"\\uD")):
         try:
             page = _decoder(record_type).decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
         else:
             return DecodedPage(page.results, [], body, None)
-    return _one_by_one(body, record_type, key_field)
+    return _one_by_one(body, record_type, key_field, lines_field)
 
 
-def _one_by_one(body: bytes, record_type: type[msgspec.Struct], key_field: str) -> DecodedPage:
+def _one_by_one(body: bytes, record_type: type[msgspec.Struct], key_field: str, lines_field: str | None) -> DecodedPage:
     records, raws, rejected = [], [], []
     for raw, document in _documents(body):
         failure = _unstorable(document)
@@ -73,40 +79,71 @@ def _one_by_one(body: bytes, record_type: type[msgspec.Struct], key_field: str) 
             else:
                 raws.append(raw)
                 continue
-        rejected.append(rejection(raw, (failure,), key_field, document))
+        rejected.append(rejection(raw, (failure,), key_field, lines_field, document))
     return DecodedPage(records, rejected, body, raws)
 
 
 def _documents(body: bytes) -> Iterator[tuple[bytes, Any]]:
     """Each record as bytes and as a plain value."""
     try:
-        page = json.loads(body)
-        documents = page["results"]
+        # What is no UTF-8 becomes half surrogates here, which only its own record is refused for.
+        documents = _lenient.decode(body.decode("utf-8-sig", "surrogateescape"))["results"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PageUnreadable(f"A landed page is no page of results: {error}") from error
+    if not isinstance(documents, list):
+        raise PageUnreadable(f"A landed page is no page of results: they are of type {type(documents).__name__}")
     try:
-        raws = [bytes(raw) for raw in _decode_raws(body).results]
-    except msgspec.DecodeError:
+        raws = [_readable_again(bytes(raw), document) for raw, document in zip(_decode_raws(body).results, documents)]  # noqa: B905  one list, read twice
+    except (msgspec.DecodeError, RecursionError):
         # NaN or half a surrogate: strict JSON has no word for them, so the record is written anew.
         raws = [json.dumps(document).encode() for document in documents]
     return zip(raws, documents, strict=True)
 
 
-def rejection(raw: bytes, failures: tuple[Failure, ...], key_field: str, document: Any = None) -> Rejected:
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _INTEGER_DIGITS else math.inf
+
+
+_lenient = json.JSONDecoder(strict=False, parse_int=_integer)
+
+
+def _readable_again(raw: bytes, document: Any) -> bytes:
+    """*raw*, or *document* written anew where it holds what no JSON may: bytes that are no text, endless digits."""
+    try:
+        json.loads(raw)
+    except ValueError:
+        return json.dumps(document).encode()
+    return raw
+
+
+def rejection(
+    raw: bytes,
+    failures: tuple[Failure, ...],
+    key_field: str,
+    lines_field: str | None = None,
+    document: Any = None,
+) -> Rejected:
     """*raw* as a rejected record, under its own id or, where it has none, a digest of itself."""
     if document is None:
-        document = json.loads(raw)
+        document = _lenient.decode(raw.decode())
     fields = document if isinstance(document, dict) else {}
     record_id, key, version = fields.get("id"), fields.get(key_field), fields.get("version")
     return Rejected(
         record_id=visible(record_id)
-        if isinstance(record_id, str) and record_id
-        else hashlib.sha256(raw).hexdigest()[:32],
+        if isinstance(record_id, str) and 0 < len(record_id) <= _ID_CHARACTERS
+        else _digest(document),
         record_key=visible(key) if isinstance(key, str) else None,
-        version=version if isinstance(version, int) and abs(version) < 2**63 else 0,
+        # Not isinstance: true is an int to Python, and to nobody else.
+        version=version if type(version) is int and abs(version) < 2**63 else 0,
         failures=failures,
         raw=raw,
+        lines=len(lines) if isinstance(lines := fields.get(lines_field), list) else 0,
     )
+
+
+def _digest(document: Any) -> str:
+    """The same for the same record, however its page was written."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _unstorable(document: Any) -> Failure | None:
@@ -131,7 +168,7 @@ def _wrong_type(error: msgspec.DecodeError, document: Any) -> Failure:
 
 
 def _failure(rule: str, column: str, message: str, value: Any) -> Failure:
-    return Failure(rule=rule, column=column, message=message, value=visible(str(value)[:_SHOWN_CHARACTERS]))
+    return Failure(rule=rule, column=visible(column), message=message, value=visible(str(value)[:_SHOWN_CHARACTERS]))
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -143,6 +180,14 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(inner, path)
     else:
         yield path, value
+
+
+def sampled(body: bytes, records: int) -> list[Any]:
+    """The first *records* of a page as plain values; of a page that is not strict JSON, none."""
+    try:
+        return [msgspec.json.decode(raw) for raw in _decode_raws(body).results[:records]]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
 
 
 class _RawPage(msgspec.Struct):

@@ -13,7 +13,17 @@ from include.flows.sync.declaration import Sync, Systems
 from include.flows.sync.lease_keeper import LeaseKeeper
 from include.model.errors import HeldForApproval
 from include.model.reading import Cursor, FetchedPage, Range
-from include.model.sync import CLOCK_GRAIN, Counts, Mode, RunState, SyncRequest, Window, opening_low, opening_window
+from include.model.sync import (
+    CLOCK_GRAIN,
+    Counts,
+    Fates,
+    Mode,
+    RunState,
+    SyncRequest,
+    Window,
+    opening_low,
+    opening_window,
+)
 from include.store import entities, landing, leases, open_records, runs, watermarks
 from include.store.landing import Page
 from include.store.runs import Run
@@ -49,7 +59,7 @@ def extract(sync: Sync, systems: Systems, request: SyncRequest, *, dag_run_id: s
 
 def _begin(sync: Sync, systems: Systems, request: SyncRequest, dag_run_id: str | None) -> Run:
     """The run and its lease in one transaction: a run that cannot have the lease leaves no trace."""
-    key = leases.LeaseKey(sync.integration, sync.entity)
+    key = leases.LeaseKey(sync.integration, sync.entity, request.partition)
     with systems.store.transaction() as work:
         run = runs.start(work, key, request, mode=request.mode, dag_run_id=dag_run_id)
         leases.take(work, key, run.run_id, systems.lease_life)
@@ -117,6 +127,8 @@ def _read(sync: Sync, systems: Systems, run: Run, parts: list[Range]) -> None:
         def take_off(candidates: Iterator[_Reading]) -> None:
             while len(flights) < systems.pages_in_flight and (reading := next(candidates, None)):
                 left = limit - landed if limit else None
+                if left is not None and left <= 0:
+                    return
                 flights[pool.submit(_fetch, sync, systems, run, reading, left)] = reading
 
         try:
@@ -154,7 +166,7 @@ def _resumed(systems: Systems, run: Run, parts: list[Range]) -> tuple[list[_Read
 
 def _fetch(sync: Sync, systems: Systems, run: Run, reading: _Reading, limit: int | None) -> FetchedPage:
     """One page from the source into its file. Runs in a thread; a range has one page in flight at a time."""
-    page = systems.source.page(sync.resource, reading.part, reading.cursor, limit=limit)
+    page = systems.source.page(sync.resource, reading.part, reading.cursor, limit=limit, lines_field=sync.lines_field)
     systems.landing.write(_path(run, reading), page.body)
     return page
 
@@ -164,6 +176,7 @@ def _note(systems: Systems, run: Run, reading: _Reading, page: FetchedPage, *, l
         range_no=reading.part.range_no,
         page_no=reading.next_page_no,
         records=page.records,
+        lines=page.lines,
         path=_path(run, reading),
         cursor=page.cursor or reading.cursor,
     )
@@ -189,12 +202,14 @@ def _hold_when_shrunken(sync: Sync, systems: Systems, run_id: str) -> None:
         run = runs.get(work, run_id)
         if not _reads_everything(run, run.window) or run.request.accept_shrunken or run.request.limit:
             return
-        read = sum(page.records for page in landing.pages_of(work, run_id))
+        pages = landing.pages_of(work, run_id)
+        read, lines = sum(page.records for page in pages), sum(page.lines for page in pages)
         known = max(entities.count(work, sync.table, sync.integration), run.expected_records or 0)
         if read and read >= known * _SHRUNKEN_SHARE:
             return
         error = HeldForApproval(run_id, sync.entity, read, known)
-        runs.add_counts(work, run_id, Counts(read=read, held=read))
+        held = Fates(records=Counts(read=read, held=read), lines=Counts(read=lines, held=lines))
+        runs.add_counts(work, run_id, held)
         runs.finish(work, run_id, RunState.HELD, str(error))
         leases.release(work, run.lease, run_id)
     raise error

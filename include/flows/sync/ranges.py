@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from include.model.instants import utc_text
@@ -25,7 +26,7 @@ def by_id(records: int) -> list[Range]:
 
 def by_time(window: Window, records: int) -> list[Range]:
     """*window* in equal spans; one span where it has no beginning."""
-    high = utc_text(window.high)
+    high = utc_text(_next_tick(window.high))
     if window.low is None:
         return [Range(range_no=0, axis=Axis.TIME, low=None, high=high)]
     cuts = _cuts(records)
@@ -33,6 +34,11 @@ def by_time(window: Window, records: int) -> list[Range]:
     # To the millisecond, as the platform's instants are: a finer cut would fall between two of its ticks.
     bounds = [utc_text(window.low + number * step) for number in range(cuts)] + [high]
     return [Range(range_no=no, axis=Axis.TIME, low=low, high=up) for no, (low, up) in enumerate(pairwise(bounds))]
+
+
+def _next_tick(instant: datetime) -> datetime:
+    """The millisecond at or after *instant*: a record of the millisecond that it lies in is before it."""
+    return instant + timedelta(microseconds=-instant.microsecond % 1000)
 
 
 def by_keys(field: str, keys: Sequence[str], *, first_no: int = 0) -> list[Range]:

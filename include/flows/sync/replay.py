@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
 
 from include.flows.sync.batch_file import as_content
 from include.flows.sync.declaration import LEASE_LIFE, Sync
+from include.flows.sync.decode import decoded
 from include.flows.sync.gate import Sifted, sifted
 from include.flows.sync.load import report
+from include.model.errors import BadRequest
 from include.model.sync import Mode, Report, RunState, SyncRequest
 from include.store import audit, batches, leases, quarantine, runs
-from include.store.database import Store, Work
+from include.store.database import Store, StoreUnavailable, Work
 from include.store.quarantine import Item
 
 
@@ -22,21 +27,25 @@ def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Re
     record whose source has a newer version in the hub is stale: newer wins, the edit stays on the item.
 
     Raises:
-        LeaseHeld: another replay is at work.
+        LeaseHeld, StoreUnavailable: another replay is at work, or a record is in use; run it again.
+        BadRequest: an item was closed or mended since it was chosen.
 
     """
     key = leases.LeaseKey(sync.integration, sync.entity, "replay")
-    content = sifted(sync, [_page_of(items)])
+    content = _sifted(sync, items)
     failed = {(record.record_id, record.version) for record in content.rejected}
     passed = [item for item in items if (item.record_id, item.version) not in failed]
     with store.transaction() as work:
         run = runs.start(work, key, SyncRequest(keys=_keys(items)), mode=Mode.REPLAY)
         leases.take(work, key, run.run_id, LEASE_LIFE)
         run = runs.get(work, run.run_id)
+        _refuse_changed(work, items)
         quarantine.close(work, [item.item_id for item in passed], "replayed", f"{actor} in {run.run_id}")
-        batches.add(work, run.run_id, 0, records=len(items))
+        batches.add(work, run.run_id, 0, records=len(items), lines=_lines_of(content))
         (batch,) = batches.of_run(work, run.run_id)
-        batches.load(work, sync.table, run, batch, as_content(content))
+        if batches.load(work, sync.table, run, batch, as_content(sync.table, content)).records.held:
+            # Left open, it would be read from the source again, which does not have what was mended.
+            raise StoreUnavailable("Another transaction is at work on one of these records; replay them again")
         _finish(work, run, content)
         for item in items:
             verdict = "replayed" if item in passed else "failed again"
@@ -44,8 +53,29 @@ def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Re
     return report(store, run.run_id)
 
 
-def _page_of(items: Sequence[Item]) -> bytes:
-    return b'{"results":[' + b",".join(item.mended or item.raw for item in items) + b"]}"
+def _sifted(sync: Sync, items: Sequence[Item]) -> Sifted:
+    """*items* sifted. One that still cannot be read keeps its item's identity, which may be a digest of what it was."""
+    pages, unreadable = [], []
+    for item in items:
+        page = b'{"results":[' + (item.mended or item.raw) + b"]}"
+        rejected = decoded(page, sync.record_type, sync.key_field, sync.lines_field).rejected
+        unreadable += [
+            msgspec.structs.replace(record, record_id=item.record_id, version=item.version) for record in rejected
+        ]
+        if not rejected:
+            pages.append(page)
+    content = sifted(sync, pages)
+    return replace(content, rejected=(*content.rejected, *unreadable))
+
+
+def _refuse_changed(work: Work, items: Sequence[Item]) -> None:
+    now = {item.item_id: item for item in quarantine.lock(work, [item.item_id for item in items])}
+    for item in items:
+        if now[item.item_id].state != "open" or now[item.item_id].mended != item.mended:
+            raise BadRequest(
+                f"Quarantine item {item.item_id} was changed meanwhile and is {now[item.item_id].state}: "
+                "nothing was replayed. Choose again from: ./hub quarantine list"
+            )
 
 
 def _keys(items: Sequence[Item]) -> tuple[str, ...]:
@@ -55,3 +85,10 @@ def _keys(items: Sequence[Item]) -> tuple[str, ...]:
 def _finish(work: Work, run: runs.Run, content: Sifted) -> None:
     runs.finish(work, run.run_id, RunState.PARTIAL if content.rejected else RunState.DONE)
     leases.release(work, run.lease, run.run_id)
+
+
+def _lines_of(content: Sifted) -> int:
+    """All lines that went through the gate; a mend may have added or taken away some."""
+    accepted = content.accepted
+    loaded = sum(accepted.column("line_count").to_pylist()) if "line_count" in accepted.column_names else 0
+    return loaded + sum(record.lines for record in content.rejected) + content.repeats.lines.accounted

@@ -6,12 +6,14 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from include.flows.sync.batch_file import write_batch
+from include.flows.sync.contract import drift, merged
 from include.flows.sync.crash_points import crash_point
 from include.flows.sync.declaration import Sync, Systems
+from include.flows.sync.decode import sampled
 from include.flows.sync.gate import sifted
 from include.flows.sync.lease_keeper import LeaseKeeper, retake
 from include.model.sync import RunState
-from include.store import batches, landing
+from include.store import batches, landing, runs
 from include.store.landing import Page
 
 log = logging.getLogger(__name__)
@@ -35,10 +37,13 @@ def validate(sync: Sync, systems: Systems, run_id: str) -> str:
     with systems.store.transaction() as work:
         pages = landing.pages_of(work, run_id)
         checked = {batch.batch_no for batch in batches.of_run(work, run_id)}
+    found: list[dict[str, str]] = []
     for batch_no, group in enumerate(_grouped(pages, sync.batch_records)):
         if batch_no in checked:
             continue
-        content = sifted(sync, [systems.landing.read(page.path) for page in group])
+        bodies = [systems.landing.read(page.path) for page in group]
+        content = sifted(sync, bodies)
+        found = merged(found, _drift(sync, bodies))
         write_batch(systems.landing, batches.name_of(run_id, batch_no), content)
         crash_point("validate.batch_written")
         with systems.store.transaction() as work:
@@ -47,6 +52,7 @@ def validate(sync: Sync, systems: Systems, run_id: str) -> str:
                 run_id,
                 batch_no,
                 records=sum(page.records for page in group),
+                lines=sum(page.lines for page in group),
                 first_page=(group[0].range_no, group[0].page_no),
                 last_page=(group[-1].range_no, group[-1].page_no),
             )
@@ -55,7 +61,21 @@ def validate(sync: Sync, systems: Systems, run_id: str) -> str:
             f"batch {batch_no + 1}: {content.accepted_count:,} accepted, {len(content.rejected):,} rejected"
         )
         keeper.renew()
+    if found:
+        log.warning("The source differs from its contract: %s", found, extra={"event": "source_drift"})
+        with systems.store.transaction() as work:
+            runs.note_drift(work, run_id, found)
     return run_id
+
+
+#: Records of each page that are held against the contract: drift comes with a release, not with one record.
+_SAMPLED_RECORDS = 20
+
+
+def _drift(sync: Sync, bodies: Sequence[bytes]) -> list[dict[str, str]]:
+    if sync.contract is None:
+        return []
+    return drift(sync.contract, (record for body in bodies for record in sampled(body, _SAMPLED_RECORDS)))
 
 
 def _grouped(pages: Sequence[Page], batch_records: int) -> Iterator[list[Page]]:

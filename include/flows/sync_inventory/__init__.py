@@ -2,6 +2,7 @@
 
 from include.connectors.commercetools.records import InventoryEntry
 from include.flows.sync import Sync
+from include.flows.sync.contract import read_contract
 from include.flows.sync_inventory.expectations import EXPECTATIONS
 from include.flows.sync_inventory.mapping import to_stock_level
 from include.store.tables import INVENTORY as INVENTORY_TABLE
@@ -15,4 +16,5 @@ INVENTORY = Sync(
     record_type=InventoryEntry,
     to_row=to_stock_level,
     expectations=EXPECTATIONS,
+    contract=read_contract(__file__),
 )

@@ -9,6 +9,12 @@ _MOST_UNITS = 1_000_000_000
 
 EXPECTATIONS = (
     Expectation(
+        "id_is_well_formed",
+        "expect_column_values_to_match_regex",
+        {"column": "id", "regex": r"^[^\x00-\x1f\x7f]{1,256}$"},
+        "the platform's ids have 1 to 256 printable characters; this record is not its own",
+    ),
+    Expectation(
         "sku_is_present",
         "expect_column_value_lengths_to_be_between",
         {"column": "sku", "min_value": 1},

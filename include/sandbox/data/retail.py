@@ -40,7 +40,7 @@ _CURRENCY = "GBP"
 _DIFFERENT = 100_000
 _PENNY = Decimal("0.01")
 _STOCK_DAYS = 30
-_STOCK_RULE = f"units sold less units returned in the last {_STOCK_DAYS} days of the file, at least 0"
+_STOCK_RULE = f"sum of the quantities invoiced in the last {_STOCK_DAYS} days of the file, at least 0"
 
 #: Lines of one invoice, one code, one customer, each in the file's order.
 Group = list[Line]

@@ -164,12 +164,10 @@ STATEMENTS = (
     """
     CREATE FUNCTION new_event_id() RETURNS text LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
         SELECT overlay(
-            overlay(gen_random_uuid()::text PLACING
-                substr(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0'), 1, 8)
-                || '-' ||
-                substr(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0'), 9, 4)
-                FROM 1 FOR 13)
+            overlay(gen_random_uuid()::text PLACING substr(now_ms, 1, 8) || '-' || substr(now_ms, 9, 4) FROM 1 FOR 13)
             PLACING '7' FROM 15 FOR 1)
+          FROM (SELECT lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') AS now_ms
+                OFFSET 0) AS clock
     $$
     """,
     """

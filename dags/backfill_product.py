@@ -1,0 +1,23 @@
+"""
+Read one day of product history again; by itself, yesterday each night.
+
+Start it for any days: the UI's backfill, REST `/backfills`, `airflow backfill create`, or
+`./hub backfill product --from 2026-01-01 --to 2026-01-31`, which runs only what is missing.
+
+**Triage.** Every run is safe to clear, and days may run in any order and beside the live sync: older
+versions never overwrite newer ones, the watermark stays, and subscribers hear nothing unless `tell` is set.
+A red task means what it means in `sync_product`.
+"""
+
+from airflow.sdk import dag
+
+from include.flows.airflow_tasks import EACH_DAY, backfill_options, backfill_tasks
+from include.flows.sync_product import PRODUCT
+
+
+@dag(schedule=EACH_DAY, doc_md=__doc__, **backfill_options(PRODUCT))
+def backfill_product() -> None:
+    backfill_tasks(PRODUCT)
+
+
+backfill_product()

@@ -1,0 +1,82 @@
+"""./hub backfill ENTITY --from --to: history by the day, only what is missing unless told otherwise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date
+from typing import Annotated, Any
+
+import typer
+
+from include.cli import console, dag_runs
+from include.cli.exits import Exit
+from include.cli.session import open_store, running_stack
+from include.cli.stack.airflow_api import AirflowApi
+from include.cli.stack.errors import AirflowRefused
+from include.flows.backfill import Only, days_to_run, parsed_day
+from include.flows.registry import SYNCS
+from include.model.errors import BadRequest
+
+_CONFLICT = 409
+
+
+def backfill(
+    entity: Annotated[str, typer.Argument(help="inventory, product or order.")],
+    first: Annotated[str, typer.Option("--from", help="The first day, as 2026-01-01.")],
+    last: Annotated[str, typer.Option("--to", help="The last day, included.")],
+    only: Annotated[Only, typer.Option(help="Which days.")] = Only.MISSING,
+    tell: Annotated[bool, typer.Option("--tell", help="Tell subscribers of what changes.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which days, and start nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Read days of history again. Safe to interrupt and to repeat: what is done is not missing any more."""
+    if entity not in SYNCS:
+        raise BadRequest(f"There is no sync of {entity!r}. There are: {', '.join(SYNCS)}")
+    api = running_stack().api()
+    with open_store() as store:
+        integration = SYNCS[entity].integration
+        days = days_to_run(store, integration, entity, first=parsed_day(first), last=parsed_day(last), only=only)
+    if dry_run or not days:
+        _tell(entity, days, Counter(), as_json=as_json, started=False)
+        return
+    started = {day: _start(api, entity, day, tell=tell) for day in days}
+    with console.progress(f"backfill {entity}", quiet=as_json) as bar:
+        states = Counter(
+            _end_of(api, entity, run_id, bar, number, len(days)) for number, run_id in enumerate(started.values())
+        )
+    _tell(entity, days, states, as_json=as_json, started=True)
+    if states["success"] < len(days):
+        raise typer.Exit(Exit.FAILED)
+
+
+def _start(api: AirflowApi, entity: str, day: date, *, tell: bool) -> str:
+    """The DAG run of *day*: a new one, or the one that is still at work."""
+    dag_id, key = f"backfill_{entity}", day.isoformat()
+    body: dict[str, Any] = {"partition_key": key, "logical_date": None, "conf": {"tell": tell}}
+    try:
+        return str(api.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+    except AirflowRefused as refused:
+        if refused.status != _CONFLICT:
+            raise
+        return f"partition__{key}"
+
+
+def _end_of(api: AirflowApi, entity: str, run_id: str, bar: console.Bar, number: int, days: int) -> str:
+    def look() -> str | None:
+        state = str(api.dag_run(f"backfill_{entity}", run_id)["state"])
+        return state if state in ("success", "failed") else None
+
+    bar.tell(f"{number} of {days} days done", done=number, total=days)
+    return dag_runs.wait_for(look, f"DAG run {run_id}", timeout_s=3600)
+
+
+def _tell(entity: str, days: list[date], states: Counter[str], *, as_json: bool, started: bool) -> None:
+    if as_json:
+        runs = {"started": len(days) if started else 0, "states": dict(states)}
+        console.show_json({"entity": entity, "days": [day.isoformat() for day in days], **runs})
+    elif not days:
+        console.praise("0 runs: nothing is missing.")
+    elif not started:
+        console.out.print(f"{len(days)} days: {days[0]} … {days[-1]}")
+    else:
+        console.praise(f"{states['success']} of {len(days)} days are done. What each did: ./hub runs --entity {entity}")

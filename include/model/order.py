@@ -1,0 +1,65 @@
+"""An order with its lines, as the hub keeps it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+
+class OrderLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of an order."""
+
+    id: str
+    #: The stock keeping unit, cleansed; and the code as it came, where that differs in any way.
+    sku: str
+    code: str
+    name: str | None = None
+    quantity: int
+    #: Price of one unit as exact decimal text, in the order's currency.
+    price: str
+    #: The same in whole minor units, as the platform rounds it.
+    price_minor: int
+    total_minor: int
+    #: What it is where it is no goods: postage, discount, fee.
+    kind: str | None = None
+
+
+class SalesOrder(NamedTuple):
+    """One order. The order of the fields is the order of the table's columns, then the facts for expectations."""
+
+    id: str
+    version: int
+    order_number: str
+    order_state: str
+    payment_state: str | None
+    shipment_state: str | None
+    customer_id: str | None
+    customer_email: str | None
+    #: ISO 3166 alpha-2 of where it goes; None where the platform does not say.
+    country: str | None
+    currency: str
+    #: In minor units; below zero for a credit note.
+    total_minor: int
+    line_count: int
+    #: JSON list of OrderLine.
+    lines: str
+    shipping_address: str | None
+    placed_at: datetime
+    last_modified_at: datetime
+    lineage: str | None
+    # Facts: not kept, only checked.
+    #: total less (lines less discount plus shipping); 0 when the sums are right.
+    total_gap_minor: int
+    #: Lines whose total is not price times quantity, to the rounding of one minor unit a line.
+    lines_with_wrong_total: int
+    #: Lines whose quantity has the wrong sign for the kind of order: a sale sells, a credit note takes back.
+    lines_with_wrong_sign: int
+    lowest_price_minor: int | None
+    #: Goods lines at no price.
+    free_lines: int
+    #: Lines whose code is that of no goods, and of which nobody has said what they are.
+    lines_of_no_goods: int
+    lines_without_name: int
+    lines_in_other_currency: int

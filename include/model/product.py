@@ -1,0 +1,42 @@
+"""A product with its variants, as the hub keeps it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+
+class Product(NamedTuple):
+    """One product. The order of the fields is the order of the table's columns, then the facts for expectations."""
+
+    #: The platform's own id; opaque.
+    id: str
+    version: int
+    #: The business key; empty where the platform has none, which the gate refuses.
+    key: str
+    product_type: str | None
+    published: bool
+    #: Localised texts, JSON: language → text.
+    name: str
+    slug: str
+    description: str | None
+    #: Ids of its categories, JSON list.
+    categories: str
+    master_sku: str
+    #: The master variant's first price in minor units; None where it has none.
+    price_minor: int | None
+    price_currency: str | None
+    #: Digits of the currency's minor unit: the price is price_minor / 10^exponent.
+    price_exponent: int | None
+    #: All variants, the master first, JSON list of sku, key, prices, attributes, images.
+    variants: str
+    created_at: datetime
+    last_modified_at: datetime
+    lineage: str | None
+    # Facts: not kept, only checked.
+    #: Languages with a name that is not blank.
+    names_given: int
+    #: Variants without a sku.
+    variants_without_sku: int
+    #: The smallest price of any variant, in minor units; None without prices.
+    lowest_price_minor: int | None

@@ -1,0 +1,56 @@
+"""Work in a child process that can be killed. Forked, not started: loading Great Expectations takes four seconds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+
+from include.flows.sync.crash_points import arm
+
+KILLED = -signal.SIGKILL
+#: How a child ends whose work raised the error that was expected of it.
+EXPECTED = 7
+#: A child that hangs is a failure, not a wait.
+_LONGEST_S = 60
+
+
+def start(work: Callable[[], object], *, crash_at: str = "", expected: type[Exception] | None = None) -> int:
+    """The process id of a child that does *work*, and kills itself at *crash_at*."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        signal.alarm(_LONGEST_S)
+        arm(crash_at)
+        work()
+        code = 0
+    except BaseException as error:  # noqa: BLE001  nothing may leave the child but its exit code
+        if expected and isinstance(error, expected):
+            code = EXPECTED
+        else:
+            traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def ended(pid: int) -> int:
+    """The exit code of the child, once it has ended; minus the signal that killed it."""
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def stopped(pid: int) -> bool:
+    """Whether the child has put itself to sleep (and has not ended)."""
+    _, status = os.waitpid(pid, os.WUNTRACED)
+    return os.WIFSTOPPED(status)
+
+
+def run(work: Callable[[], object], *, crash_at: str = "", expected: type[Exception] | None = None) -> int:
+    return ended(start(work, crash_at=crash_at, expected=expected))

@@ -1,0 +1,73 @@
+"""A small shop whose sync has several ranges, pages and batches, so that there is a middle to be killed in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from include.flows.sync import Sync, Systems, extract, load, validate
+from include.flows.sync.gate import sifted
+from include.flows.sync_inventory import INVENTORY
+from include.model.sync import Report, SyncRequest
+from include.sandbox.server import Sandbox
+from include.store.database import Store
+from include.store.landing import Landing
+from tests.flows.records import entry, page
+from tests.shop import connect
+
+FULL = SyncRequest(full=True)
+#: Four batches of the shop's 240 stock levels.
+SMALL: Sync = replace(INVENTORY, batch_records=60)
+
+
+@dataclass
+class Hub:
+    """A shop, a hub database, and a sync between them; what a worker process has."""
+
+    shop: Sandbox
+    dsn: str
+    folder: Path
+    overlap: timedelta = timedelta(minutes=5)
+    lease_life: timedelta = timedelta(seconds=60)
+    #: Pages in flight at once; one where the order of pages matters.
+    pages_in_flight: int = 4
+
+    def systems(self, store: Store) -> Systems:
+        return Systems(
+            source=connect(self.shop, page_records=20),
+            store=store,
+            landing=Landing(str(self.folder)),
+            overlap=self.overlap,
+            lease_life=self.lease_life,
+            pages_in_flight=self.pages_in_flight,
+        )
+
+    def sync(self, request: SyncRequest, dag_run_id: str) -> Report:
+        """All three tasks, in connections of their own, as a worker has them."""
+        with Store(self.dsn) as store:
+            systems = self.systems(store)
+            run_id = validate(SMALL, systems, extract(SMALL, systems, request, dag_run_id=dag_run_id))
+            return load(SMALL, systems, run_id)
+
+
+@pytest.fixture(scope="session")
+def _warm() -> None:
+    """Great Expectations and its suite, loaded before the first child is forked."""
+    sifted(SMALL, [page(entry(), entry(id="b", sku=""))])
+
+
+@pytest.fixture
+def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four ranges of sixty records instead of one."""
+    monkeypatch.setattr(sys.modules["include.flows.sync.ranges"], "_RECORDS_A_RANGE", 60)
+
+
+@pytest.fixture
+def hub(hub_dsn: str, tmp_path: Path, _warm: None, small_ranges: None) -> Iterator[Hub]:  # noqa: ARG001  they prepare
+    with Sandbox(seed=7, inventory=240, products=0, orders=0, customers=0, flaws=4) as shop:
+        yield Hub(shop, hub_dsn, tmp_path / "landing")

@@ -1,0 +1,196 @@
+"""A worker is killed at every named place, another goes on, and nothing is lost, doubled or left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+import include.flows
+from include.model.errors import LeaseHeld, LeaseLost
+from include.model.sync import SyncRequest
+from include.sandbox.life import late_update, live
+from include.store.database import Store
+from tests.chaos import children
+from tests.chaos.conftest import FULL, Hub
+from tests.chaos.promises import broken, broken_on_the_way
+from tests.shop import query
+
+pytestmark = pytest.mark.crash
+
+DELTA = SyncRequest()
+
+
+def points() -> list[str]:
+    """Every crash point of the flows, by reading the source: a new one is tested without being listed here."""
+    sources = Path(next(iter(include.flows.__path__))).rglob("*.py")
+    names = {name for path in sources for name in re.findall(r'crash_point\("([^"]+)"\)', path.read_text())}
+    return sorted(names)
+
+
+def assert_promises(hub: Hub) -> None:
+    """A killed backend needs a moment to notice: what is at rest is asked for until it is."""
+    until = time.monotonic() + 5
+    with Store(hub.dsn) as store:
+        while (found := broken(hub.shop, store, overlap=hub.overlap)) and time.monotonic() < until:
+            time.sleep(0.05)
+    assert found == []
+
+
+def assert_safe_on_the_way(hub: Hub) -> None:
+    with Store(hub.dsn) as store:
+        assert broken_on_the_way(hub.shop, store, overlap=hub.overlap) == []
+
+
+def go_on(hub: Hub, request: SyncRequest) -> None:
+    assert children.run(lambda: hub.sync(request, "the run")) == 0
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("point", points())
+def test_a_full_sync_killed_anywhere_is_finished_by_the_next_worker(hub: Hub, point: str, nth: int) -> None:
+    """C12: after a page, in a batch, before a commit, after it, before the end."""
+    died = children.run(lambda: hub.sync(FULL, "the run"), crash_at=f"{point}:{nth}")
+
+    assert died == children.KILLED or (died == 0 and nth > 1), f"{point} was not reached by a full sync"
+    assert_safe_on_the_way(hub)
+    go_on(hub, FULL)
+    assert_promises(hub)
+    with Store(hub.dsn) as store:
+        assert query(store, "SELECT count(*), sum(read) FROM sync_run") == [(1, 240)]
+        assert query(store, "SELECT count(*) FROM watermark") == [(1,)]
+        assert query(store, "SELECT max(times_seen), min(times_seen) FROM quarantine_item") == [(1, 1)]
+        assert query(store, "SELECT count(*) FROM inventory_history") == [(0,)]
+
+
+@pytest.mark.parametrize("point", points())
+def test_a_delta_with_late_changes_killed_anywhere_is_finished_by_the_next_worker(hub: Hub, point: str) -> None:
+    """The watermark stands already: here it could pass what is open."""
+    hub.sync(FULL, "the first")
+    live(hub.shop.world, stock_moves=90)
+    for _ in range(20):
+        late_update(hub.shop.world, "inventory", 120)
+
+    died = children.run(lambda: hub.sync(DELTA, "the run"), crash_at=point)
+    assert_safe_on_the_way(hub)
+    live(hub.shop.world, stock_moves=10)
+    go_on(hub, DELTA)
+    hub.sync(DELTA, "the next")
+
+    assert died == children.KILLED
+    assert_promises(hub)
+
+
+@pytest.mark.parametrize("second", points())
+def test_a_worker_that_goes_on_may_be_killed_too(hub: Hub, second: str) -> None:
+    """C8: a crash while recovering from a crash."""
+    children.run(lambda: hub.sync(FULL, "the run"), crash_at="load.before_commit:2")
+    children.run(lambda: hub.sync(FULL, "the run"), crash_at=second)
+
+    go_on(hub, FULL)
+
+    assert_promises(hub)
+
+
+def test_a_worker_killed_between_two_statements_of_a_batch_leaves_nothing_of_it(hub: Hub) -> None:
+    """Rows, history and events are one transaction: half of it is none of it."""
+
+    def killed_in_the_middle() -> None:
+        batches = sys.modules["include.store.batches"]
+        quarantine = sys.modules["include.store.quarantine"]
+        batches.quarantine = _KillsAt(quarantine, "keep")  # type: ignore[attr-defined]
+        hub.sync(FULL, "the run")
+
+    assert children.run(killed_in_the_middle) == children.KILLED
+    with Store(hub.dsn) as store:
+        assert query(store, "SELECT (SELECT count(*) FROM inventory), (SELECT count(*) FROM event)") == [(0, 0)]
+    go_on(hub, FULL)
+    assert_promises(hub)
+
+
+class _KillsAt:
+    """A module whose function *name* is where the process dies."""
+
+    def __init__(self, module: object, name: str) -> None:
+        self._module, self._name = module, name
+
+    def __getattr__(self, name: str) -> object:
+        if name == self._name:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return getattr(self._module, name)
+
+
+@pytest.mark.parametrize("point", ["extract.page_landed:3", "validate.batch_noted:2", "load.after_commit:2"])
+def test_another_run_takes_over_when_the_lease_of_a_killed_one_has_run_out(hub: Hub, point: str) -> None:
+    """And the killed run, tried again afterwards, brings nothing back that is older."""
+    hub.lease_life = timedelta(seconds=1)
+    assert children.run(lambda: hub.sync(FULL, "the run"), crash_at=point) == children.KILLED
+    with pytest.raises(LeaseHeld):
+        hub.sync(FULL, "too early")
+    live(hub.shop.world, stock_moves=50)
+    time.sleep(1.1)
+
+    assert children.run(lambda: hub.sync(FULL, "another")) == 0
+    assert_safe_on_the_way(hub)
+    go_on(hub, FULL)
+
+    hub.sync(DELTA, "the next")
+    assert_promises(hub)
+
+
+@pytest.mark.parametrize("module", ["validate", "load"])
+def test_a_worker_that_sleeps_until_it_is_overtaken_commits_nothing_more(hub: Hub, module: str) -> None:
+    """I12: stopped, overtaken, woken. Its lease has a new holder, and its token is too old."""
+    hub.lease_life = timedelta(seconds=1)
+    sleeper = children.start(_asleep_at(hub, module), expected=LeaseLost)
+    assert children.stopped(sleeper)
+    live(hub.shop.world, stock_moves=50)
+    time.sleep(1.1)
+    try:
+        another = replace(hub, lease_life=timedelta(seconds=60))
+        assert children.run(lambda: _up_to_load(another)) == 0
+    finally:
+        os.kill(sleeper, signal.SIGCONT)
+
+    assert children.ended(sleeper) == children.EXPECTED
+    with Store(hub.dsn) as store:
+        committed = query(
+            store,
+            "SELECT DISTINCT dag_run_id FROM sync_batch JOIN sync_run USING (run_id) WHERE loaded_at IS NOT NULL",
+        )
+    assert committed == []
+    assert children.run(lambda: another.sync(FULL, "another")) == 0
+    with Store(hub.dsn) as store:
+        query(store, "UPDATE sync_run SET state = 'failed' WHERE dag_run_id = 'sleeper' RETURNING 1")
+    hub.sync(DELTA, "the next")
+    assert_promises(hub)
+
+
+def _asleep_at(hub: Hub, module: str) -> Callable[[], object]:
+    moment = {"validate": "validate.batch_noted", "load": "load.before_transaction"}[module]
+
+    def sleep_once(name: str) -> None:
+        if name == moment:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    def work() -> None:
+        sys.modules[f"include.flows.sync.{module}"].crash_point = sleep_once  # type: ignore[attr-defined]
+        hub.sync(FULL, "sleeper")
+
+    return work
+
+
+def _up_to_load(hub: Hub) -> None:
+    """Another run that has the lease and is in the middle of its work."""
+    extract = sys.modules["include.flows.sync.extract"].extract
+    conftest = sys.modules["tests.chaos.conftest"]
+    with Store(hub.dsn) as store:
+        extract(conftest.SMALL, hub.systems(store), FULL, dag_run_id="another")

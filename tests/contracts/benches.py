@@ -1,0 +1,202 @@
+"""
+Each connector before a system of its own, for the one suite that all of them pass.
+
+A new connector is one more class here, and its entry in CONNECTORS.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, Protocol
+
+from include.connectors.commercetools import Commercetools
+from include.connectors.http import Limits
+from include.model.instants import utc_text
+from include.model.reading import Axis, Cursor, FetchedPage, Range, Source
+from include.sandbox.server import Sandbox
+from tests.shop import free_port
+
+#: Three tries with short waits, and a small cap.
+QUICK = Limits(timeout_s=2.0, connect_timeout_s=1.0, attempts=3, longest_wait_s=0.05, answer_bytes=1_000_000)
+#: Anywhere in a message, a log or a traceback: a secret got out.
+CANARY = "canary-45c48cce"
+
+
+class Bench(Protocol):
+    """A system with records in it, and the ways that lead to it."""
+
+    #: The host and port that the system listens on.
+    host: str
+    #: What the connector calls the records that are read here.
+    resource: str
+
+    def source(self, *, limits: Limits = QUICK, page_records: int = 100) -> Source:
+        """The connector, signed in with the right secret, which is CANARY."""
+        ...
+
+    def source_with_wrong_secret(self) -> Source: ...
+
+    def source_of_dead_host(self) -> Source: ...
+
+    def source_of_page(self, url: str) -> Source:
+        """The connector without credentials at *url*, which gives one answer to all that is asked."""
+        ...
+
+    def page_without_total(self) -> bytes:
+        """The body of a page as the system never sends it."""
+        ...
+
+    def by_keys(self, keys: Sequence[str]) -> Range:
+        """A range of named records."""
+        ...
+
+    def fault(self, *script: Any, repeat: bool = False) -> None:
+        """What the next requests for data meet; as `include.sandbox.faults` has it."""
+        ...
+
+    def token_fault(self, *script: Any, repeat: bool = False) -> None: ...
+
+    def revoke_tokens(self) -> None: ...
+
+    def tokens(self) -> list[str]:
+        """The tokens that were given out and are alive."""
+        ...
+
+    def asked(self) -> int:
+        """How many requests for data came to the door."""
+        ...
+
+    def asked_tokens(self) -> int: ...
+
+    def ids(self) -> list[str]:
+        """Of all records in the system, sorted."""
+        ...
+
+    def change(self, count: int, *, at: datetime | None = None) -> list[str]:
+        """The ids of so many records that have just changed, one after the other, or all at one instant."""
+        ...
+
+    def add_field(self) -> None:
+        """Each record gets a field that nobody has heard of."""
+        ...
+
+    def ids_on(self, page: FetchedPage) -> list[str]: ...
+
+
+class Connector(Protocol):
+    name: str
+
+    def bench(self, records: int = 40) -> AbstractContextManager[Bench]: ...
+
+
+class _CommercetoolsBench:
+    resource = "inventory"
+
+    def __init__(self, shop: Sandbox) -> None:
+        self._shop = shop
+        self.host = shop.url.removeprefix("http://")
+
+    def source(self, *, limits: Limits = QUICK, page_records: int = 100) -> Commercetools:
+        return self._signed_in(self._shop.url, CANARY, limits=limits, page_records=page_records)
+
+    def source_with_wrong_secret(self) -> Commercetools:
+        return self._signed_in(self._shop.url, "guess-" + CANARY)
+
+    def source_of_dead_host(self) -> Commercetools:
+        return self._signed_in(f"http://127.0.0.1:{free_port()}", CANARY)
+
+    def source_of_page(self, url: str) -> Commercetools:
+        return Commercetools(url, self._shop.project, limits=QUICK)
+
+    def page_without_total(self) -> bytes:
+        return json.dumps({"limit": 1, "offset": 0, "count": 0, "results": []}).encode()
+
+    def by_keys(self, keys: Sequence[str]) -> Range:
+        return Range(range_no=0, axis=Axis.KEYS, field="sku", keys=tuple(keys))
+
+    def fault(self, *script: Any, repeat: bool = False) -> None:
+        self._shop.faults.put(self.resource, list(script), repeat=repeat)
+
+    def token_fault(self, *script: Any, repeat: bool = False) -> None:
+        self._shop.faults.put("oauth", list(script), repeat=repeat)
+
+    def revoke_tokens(self) -> None:
+        self._shop.tokens.revoke_all()
+
+    def tokens(self) -> list[str]:
+        return list(self._shop.tokens._ends)
+
+    def asked(self) -> int:
+        return sum(entry.path.endswith("/" + self.resource) for entry in self._shop.requests)
+
+    def asked_tokens(self) -> int:
+        return sum(entry.path == "/oauth/token" for entry in self._shop.requests)
+
+    def ids(self) -> list[str]:
+        return self._shop.world.shelf("inventory").ids()
+
+    def change(self, count: int, *, at: datetime | None = None) -> list[str]:
+        changed = self.ids()[-count:]
+        for key in changed:
+            self._change(key, quantityOnStock=4711, at=utc_text(at) if at else None)
+        return changed
+
+    def add_field(self) -> None:
+        for key in self.ids():
+            self._change(key, shelfLife={"days": [1, 2.5, None]})
+
+    def ids_on(self, page: FetchedPage) -> list[str]:
+        return [row["id"] for row in json.loads(page.body)["results"]]
+
+    def _change(self, key: str, *, at: str | None = None, **fields: Any) -> None:
+        self._shop.world.change("inventory", key, lambda row: row.update(fields), at=at)
+
+    def _signed_in(self, url: str, secret: str, **options: Any) -> Commercetools:
+        return Commercetools.signed_in(
+            url,
+            self._shop.project,
+            client_id=self._shop.client_id,
+            secret=secret,
+            scope=f"view_products:{self._shop.project}",
+            **{"limits": QUICK, **options},
+        )
+
+
+class CommercetoolsConnector:
+    name = "commercetools"
+
+    @contextmanager
+    def bench(self, records: int = 40) -> Iterator[_CommercetoolsBench]:
+        size = {"inventory": records, "products": 0, "orders": 0, "customers": 0, "flaws": 0}
+        with Sandbox(seed=7, client_secret=CANARY, **size) as shop:
+            yield _CommercetoolsBench(shop)
+
+
+#: Every connector. The suite runs for each.
+CONNECTORS: list[Connector] = [CommercetoolsConnector()]
+
+
+def by_id(*cuts: str) -> list[Range]:
+    """Everything, cut at *cuts*."""
+    bounds = [None, *cuts, None]
+    return [Range(range_no=no, axis=Axis.ID, low=low, high=high) for no, (low, high) in enumerate(pairwise(bounds))]
+
+
+def by_time(low: datetime | None = None) -> Range:
+    """What changed at or after *low*."""
+    return Range(range_no=0, axis=Axis.TIME, low=low.isoformat() if low else None)
+
+
+def pages(source: Source, resource: str, part: Range, after: Cursor | None = None) -> Iterator[FetchedPage]:
+    """The pages of *part* that follow *after*, as a flow asks for them; a source without an end fails here."""
+    for _ in range(2_000):
+        page = source.page(resource, part, after)
+        yield page
+        after = page.cursor or after
+        if page.last:
+            return
+    raise AssertionError("2,000 pages and no end")

@@ -1,0 +1,395 @@
+"""What every connector promises about reading, whatever its system does. A rule here is a rule for all of them."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from include.connectors.http import Limits
+from include.model.errors import HubError, SourceInvalid, SystemRefused, SystemUnavailable, Terminal, Transient
+from include.model.reading import Cursor, Range
+from tests.connectors.door import ONE_SECOND, Door, answer
+from tests.contracts.benches import CANARY, CONNECTORS, QUICK, Bench, Connector, by_id, by_time, pages
+
+#: Waits of a second or two are slept, longer ones are not.
+PATIENT = Limits(timeout_s=2.0, attempts=3, longest_wait_s=3.0)
+#: Answers that mean "ask again", each with the error when it does not stop.
+PASSING: list[tuple[Any, type[Transient]]] = [
+    *(({"status": status}, SystemUnavailable) for status in (429, 500, 502, 503, 504)),
+    ({"reset": True}, SystemUnavailable),
+    ({"truncate": 0.6}, SystemUnavailable),
+    ({"truncate_json": 0.6}, SourceInvalid),
+    ({"truncate_json": 0}, SourceInvalid),
+    ({"not_json": "<html>Sign in</html>"}, SourceInvalid),
+    ({"wrong_type": True}, SourceInvalid),
+    ({"gzip_bomb_mb": 5}, SourceInvalid),
+]
+named = pytest.mark.parametrize(
+    ("fault", "kind"), PASSING, ids=lambda value: str(value) if isinstance(value, dict) else ""
+)
+
+
+@pytest.fixture(params=CONNECTORS, ids=lambda connector: connector.name)
+def connector(request: pytest.FixtureRequest) -> Connector:
+    chosen: Connector = request.param
+    return chosen
+
+
+@pytest.fixture
+def bench(connector: Connector) -> Iterator[Bench]:
+    """The connector's system with 40 records."""
+    with connector.bench() as opened:
+        yield opened
+
+
+def ids_of(bench: Bench, part: Range, after: Cursor | None = None, **options: Any) -> list[str]:
+    """The ids that a read of *part* brings, in the order they came."""
+    source = bench.source(**options)
+    return [key for page in pages(source, bench.resource, part, after) for key in bench.ids_on(page)]
+
+
+def signed_in(bench: Bench, **options: Any) -> Callable[[], Any]:
+    """A call for one page, of a connector that has its token."""
+    source = bench.source(**options)
+    source.survey(bench.resource, None)
+    return lambda: source.page(bench.resource, by_id()[0], None)
+
+
+class TestCheck:
+    def test_a_source_in_order_tells_its_size_and_its_clock(self, bench: Bench) -> None:
+        """The source's clock, because a watermark by ours would skip what a slower clock has yet to write."""
+        survey = bench.source().survey(bench.resource, None)
+
+        assert survey.records == 40
+        assert abs(survey.source_now - datetime.now(UTC)) < timedelta(seconds=5)
+
+    def test_wrong_credentials_end_the_run_and_say_what_to_check(self, bench: Bench) -> None:
+        """Trying again cannot help, and may lock the account."""
+        with pytest.raises(SystemRefused, match=r"HTTP 401.*Check the id and the secret") as caught:
+            bench.source_with_wrong_secret().survey(bench.resource, None)
+
+        assert isinstance(caught.value, Terminal)
+        assert (bench.asked(), bench.asked_tokens()) == (0, 1)
+
+    def test_a_host_that_is_down_is_named_and_tried_later(self, bench: Bench) -> None:
+        """Which host and why: the first two questions of whoever is called."""
+        with pytest.raises(SystemUnavailable, match=r"no answer from 127\.0\.0\.1:\d+ .*Connection refused") as caught:
+            bench.source_of_dead_host().survey(bench.resource, None)
+
+        assert isinstance(caught.value, Transient)
+
+    def test_a_total_that_is_missing_is_no_zero(self, bench: Bench) -> None:
+        """The guard against a shrunken source compares with it."""
+        with Door(answer(bench.page_without_total())) as door, pytest.raises(SourceInvalid, match="no total"):
+            bench.source_of_page(door.url).survey(bench.resource, None)
+
+
+class TestReading:
+    @pytest.mark.parametrize("page_records", [1, 7, 40, 41, 500])
+    def test_a_full_read_by_ranges_brings_every_id_once(self, bench: Bench, page_records: int) -> None:
+        """Neither a page's edge nor a range's may lose a record, or bring it twice."""
+        found = [
+            key for part in by_id("40", "80", bench.ids()[30]) for key in ids_of(bench, part, page_records=page_records)
+        ]
+
+        assert sorted(found) == bench.ids()
+
+    @pytest.mark.parametrize("page_records", [1, 3, 500])
+    def test_an_incremental_read_brings_exactly_what_changed(self, bench: Bench, page_records: int) -> None:
+        before = bench.source().survey(bench.resource, None).source_now
+        changed = bench.change(9)
+
+        found = ids_of(bench, by_time(before), page_records=page_records)
+
+        assert found == changed
+        assert bench.source().survey(bench.resource, before).records == 9
+
+    @pytest.mark.parametrize("part", [by_id()[0], by_time()], ids=["by id", "by time"])
+    def test_a_read_goes_on_from_any_page_boundary(self, bench: Bench, part: Range) -> None:
+        """A run that was interrupted starts again after the last page that landed."""
+        source = bench.source(page_records=7)
+        whole = list(pages(source, bench.resource, part))
+        ids = [bench.ids_on(page) for page in whole]
+
+        for number, page in enumerate(whole[:-1], start=1):
+            rest = ids_of(bench, part, page.cursor, page_records=7)
+            assert rest == [key for on_page in ids[number:] for key in on_page]
+
+    def test_records_that_share_an_instant_are_not_lost_between_pages(self, bench: Bench) -> None:
+        """A batch job at the source writes a thousand rows in one millisecond."""
+        now = datetime.now(UTC)
+        changed = bench.change(20, at=now)
+
+        assert ids_of(bench, by_time(now), page_records=3) == changed
+        assert sorted(ids_of(bench, by_time(), page_records=1)) == bench.ids()
+
+    def test_a_page_is_no_larger_than_asked(self, bench: Bench) -> None:
+        page = bench.source().page(bench.resource, by_id()[0], None, limit=3)
+
+        assert (page.records, len(bench.ids_on(page)), page.last) == (3, 3, False)
+
+    def test_an_empty_source_is_one_empty_last_page(self, connector: Connector) -> None:
+        """Read to its end, nothing found: not an error, and not without an end."""
+        with connector.bench(records=0) as bench:
+            page = bench.source().page(bench.resource, by_id()[0], None)
+
+            assert (page.records, page.cursor, page.last) == (0, None, True)
+            assert bench.source().survey(bench.resource, None).records == 0
+
+    def test_nothing_changed_is_one_empty_last_page(self, bench: Bench) -> None:
+        later = datetime.now(UTC) + timedelta(hours=1)
+
+        page = bench.source().page(bench.resource, by_time(later), None)
+
+        assert (page.records, page.last) == (0, True)
+
+    @pytest.mark.parametrize("part", [by_id()[0], by_time()], ids=["by id", "by time"])
+    def test_records_that_move_while_pages_are_read_are_not_lost(self, bench: Bench, part: Range) -> None:
+        """By offset, three changes a page lose one record in two hundred."""
+        bench.fault(*[{"mutate_during": {"stock_moves": 3}}] * 6)
+
+        found = ids_of(bench, part, page_records=5)
+
+        assert set(found) == set(bench.ids())
+
+    def test_a_late_update_inside_the_overlap_is_read(self, bench: Bench) -> None:
+        """Its transaction was open when the last run read past its instant."""
+        now = datetime.now(UTC)
+        bench.fault({"late_update": {"seconds": 120}})
+        bench.source().page(bench.resource, by_id()[0], None, limit=1)
+
+        assert ids_of(bench, by_time(now - timedelta(seconds=110))) == []
+        assert len(ids_of(bench, by_time(now - timedelta(minutes=5)))) == 1
+
+    def test_a_page_that_comes_twice_is_asked_for_again(self, bench: Bench) -> None:
+        """A cache on the way answers with the page before."""
+        bench.fault("ok", {"duplicate_page": True}, "ok", {"duplicate_page": True})
+
+        assert ids_of(bench, by_id()[0], page_records=10) == bench.ids()
+
+    def test_a_page_that_comes_for_ever_ends_the_read(self, bench: Bench) -> None:
+        """Landing it for ever would be a run without an end."""
+        bench.fault("ok", {"duplicate_page": True}, repeat=True)
+
+        with pytest.raises(SourceInvalid, match="the page before it again"):
+            ids_of(bench, by_id()[0], page_records=10)
+        assert bench.asked() == 1 + QUICK.attempts
+
+    def test_a_field_that_nobody_knows_is_carried_along(self, bench: Bench) -> None:
+        """Systems grow fields on a Tuesday afternoon, without a word."""
+        bench.add_field()
+
+        found = list(pages(bench.source(), bench.resource, by_id()[0]))
+
+        assert [key for page in found for key in bench.ids_on(page)] == bench.ids()
+        assert all(b"shelfLife" in page.body for page in found)
+
+    def test_strange_keys_find_nothing_and_break_nothing(self, bench: Bench) -> None:
+        """They come from people, spreadsheets and other systems."""
+        keys = ['"', "\\", '") or id > ("', "a\r\nX-Evil: 1", "\0", "😀", "%00", "é" * 200]
+
+        page = bench.source().page(bench.resource, bench.by_keys(keys), None)
+
+        assert (page.records, page.last) == (0, True)
+
+
+class TestWaits:
+    @pytest.mark.parametrize(("asked", "at_least_s"), [(1, 1.0), ("date:+2", 0.9)])
+    def test_the_wait_that_a_source_asks_for_is_kept(self, bench: Bench, asked: Any, at_least_s: float) -> None:
+        """Whoever comes back sooner is throttled harder."""
+        page = signed_in(bench, limits=PATIENT)
+        bench.fault({"status": 429, "retry_after": asked})
+        began = time.monotonic()
+
+        assert page().records == 40
+        assert at_least_s <= time.monotonic() - began < 3
+
+    @pytest.mark.parametrize(
+        ("asked", "told_s"), [(4, 4), ("date:+120", 119), (3600, 900), (1e9, 900), ("date:+90000", 900)]
+    )
+    def test_a_long_wait_is_handed_on_and_not_slept(self, bench: Bench, asked: Any, told_s: float) -> None:
+        """A worker's slot that sleeps for minutes is a slot less for everybody; the scheduler can wait for free."""
+        page = signed_in(bench, limits=PATIENT)
+        bench.fault({"status": 429, "retry_after": asked}, repeat=True)
+        began, asked_before = time.monotonic(), bench.asked()
+
+        with pytest.raises(Transient) as caught:
+            page()
+
+        assert caught.value.retry_in_s == pytest.approx(told_s, abs=2)
+        assert caught.value.retry_in_s is not None
+        assert caught.value.retry_in_s <= 900
+        assert time.monotonic() - began < 0.5
+        assert bench.asked() - asked_before == 1
+
+    def test_a_wait_of_less_than_nothing_is_none(self, bench: Bench) -> None:
+        """Our own growing waits hold then."""
+        page = signed_in(bench)
+        bench.fault({"status": 429, "retry_after": -1})
+
+        assert page().records == 40
+
+
+class TestFaults:
+    @named
+    def test_what_passes_is_tried_again_and_nothing_is_lost(self, bench: Bench, fault: Any, kind: type) -> None:  # noqa: ARG002
+        """A page that was cut on its way comes whole the next time."""
+        source = bench.source(page_records=15)
+        bench.fault("ok", fault, "ok", fault)
+
+        found = [key for page in pages(source, bench.resource, by_id()[0]) for key in bench.ids_on(page)]
+
+        assert found == bench.ids()
+
+    @named
+    def test_what_does_not_pass_ends_after_so_many_requests(self, bench: Bench, fault: Any, kind: type) -> None:
+        """Counted at the door: retries that multiply, one client's with another's, make an outage worse."""
+        page = signed_in(bench)
+        bench.fault(fault, repeat=True)
+        asked = bench.asked()
+
+        with pytest.raises(kind):
+            page()
+        assert bench.asked() - asked == QUICK.attempts
+
+    def test_when_all_is_down_the_token_is_not_asked_for_more_often(self, bench: Bench) -> None:
+        """It is part of the call that needs it: three attempts are three requests, not nine."""
+        bench.fault({"status": 503}, repeat=True)
+        bench.token_fault({"status": 503}, repeat=True)
+
+        with pytest.raises(SystemUnavailable):
+            bench.source().survey(bench.resource, None)
+        assert (bench.asked(), bench.asked_tokens()) == (0, QUICK.attempts)
+
+    def test_when_data_is_down_one_token_does_for_all_attempts(self, bench: Bench) -> None:
+        bench.fault({"status": 503}, repeat=True)
+
+        with pytest.raises(SystemUnavailable):
+            bench.source().survey(bench.resource, None)
+        assert (bench.asked(), bench.asked_tokens()) == (QUICK.attempts, 1)
+
+    @pytest.mark.parametrize("status", [400, 403, 404, 409, 410, 422])
+    def test_a_refusal_is_not_tried_again(self, bench: Bench, status: int) -> None:
+        """The answer would be the same; the rate limit is shared with those who have a chance."""
+        page = signed_in(bench)
+        bench.fault({"status": status}, repeat=True)
+        asked = bench.asked()
+
+        with pytest.raises(SystemRefused, match=f"HTTP {status}") as caught:
+            page()
+
+        assert isinstance(caught.value, Terminal)
+        assert caught.value.status == status
+        assert bench.asked() - asked == 1
+
+    def test_a_redirect_is_not_followed(self, bench: Bench) -> None:
+        """It could lead our token, or our network, anywhere."""
+        page = signed_in(bench)
+        with Door(answer()) as elsewhere:
+            bench.fault({"redirect": elsewhere.url}, repeat=True)
+            with pytest.raises(SystemRefused, match="Redirects are not followed"):
+                page()
+
+        assert elsewhere.requests == []
+
+    @pytest.mark.parametrize("fault", [{"timeout": "before"}, {"drip": 400}, {"drip_headers": 20}], ids=str)
+    def test_a_call_ends_at_its_deadline(self, bench: Bench, fault: Any) -> None:
+        """Drop by drop, no single read takes long; such an answer once held a slot for hours."""
+        page = signed_in(bench, limits=ONE_SECOND)
+        bench.fault(fault)
+        began = time.monotonic()
+
+        with pytest.raises(SystemUnavailable, match="took longer than 1 s"):
+            page()
+        assert 0.8 < time.monotonic() - began < 1.2
+
+    @pytest.mark.parametrize("fault", [{"timeout": "before"}, {"drip": 10}], ids=str)
+    def test_a_call_ends_at_its_deadline_with_its_token_included(self, bench: Bench, fault: Any) -> None:
+        bench.token_fault(fault)
+        source = bench.source(limits=ONE_SECOND)
+        began = time.monotonic()
+
+        with pytest.raises(SystemUnavailable, match="took longer than 1 s"):
+            source.survey(bench.resource, None)
+        assert time.monotonic() - began < 1.2
+
+    def test_an_answer_that_took_too_long_is_asked_for_again(self, bench: Bench) -> None:
+        page = signed_in(bench, limits=Limits(timeout_s=0.4, attempts=2, longest_wait_s=0.1))
+        bench.fault({"timeout": "before"})
+
+        assert page().records == 40
+
+
+class TestTokens:
+    def test_a_token_that_ends_mid_run_is_renewed_once(self, bench: Bench) -> None:
+        """Eight pages in flight are refused together; eight renewals would meet the token host's own limit."""
+        page = signed_in(bench)
+        bench.fault(*[{"latency_ms": 60}] * 16)
+        bench.token_fault({"latency_ms": 150})
+        bench.revoke_tokens()
+
+        with ThreadPoolExecutor(8) as pool:
+            fetched = list(pool.map(lambda _: page(), range(24)))
+
+        assert [one.records for one in fetched] == [40] * 24
+        assert bench.asked_tokens() == 2
+
+    def test_a_token_revoked_just_after_it_was_fetched_is_renewed(self, bench: Bench) -> None:
+        """Whether it is new is told by what was sent, not by how long ago."""
+        page = signed_in(bench)
+        for renewals in (2, 3, 4):
+            bench.revoke_tokens()
+            assert page().records == 40
+            assert bench.asked_tokens() == renewals
+
+    def test_a_connector_whose_new_tokens_are_refused_too_gives_up(self, bench: Bench) -> None:
+        page = signed_in(bench)
+        bench.fault({"status": 401}, repeat=True)
+        asked = bench.asked()
+
+        with pytest.raises(SystemRefused, match="HTTP 401"):
+            page()
+        assert (bench.asked() - asked, bench.asked_tokens()) == (2, 2)
+
+    def test_credentials_that_are_withdrawn_mid_run_end_it(self, bench: Bench) -> None:
+        """A person has to sign in again; nothing passes by itself."""
+        page = signed_in(bench)
+        bench.revoke_tokens()
+        bench.token_fault({"status": 401}, repeat=True)
+
+        with pytest.raises(SystemRefused, match="Check the id and the secret"):
+            page()
+
+
+class TestSecrets:
+    def test_no_failure_shows_a_secret_a_token_or_a_key(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+        """Messages go into task logs, pages and tickets; so do the errors below them, and the logs of libraries."""
+        caplog.set_level(logging.DEBUG)
+        source = bench.source(limits=Limits(timeout_s=0.2, attempts=2, longest_wait_s=0.01, answer_bytes=1_000_000))
+        source.survey(bench.resource, None)
+        shown, failures = "", [fault for fault, _ in PASSING]
+        failures += [{"status": status} for status in (400, 401, 403, 404, 409)]
+        failures += [{"timeout": "before"}, {"drip": 100}, {"drip_headers": 20}, {"redirect": "http://[" + CANARY}]
+
+        for fault in failures:
+            bench.fault(fault, repeat=True)
+            with pytest.raises(HubError) as caught:
+                source.page(bench.resource, bench.by_keys([f"{CANARY}-key"]), None)
+            shown += "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+        for wrong in (bench.source_with_wrong_secret(), bench.source_of_dead_host()):
+            with pytest.raises(HubError) as caught:
+                wrong.page(bench.resource, bench.by_keys([f"{CANARY}-key"]), None)
+            shown += "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+
+        shown += caplog.text + repr([record.__dict__ for record in caplog.records])
+        assert "Trying again" in shown
+        assert CANARY not in shown
+        assert len(bench.tokens()) > 1
+        assert not [token for token in bench.tokens() if token in shown]

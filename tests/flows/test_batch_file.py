@@ -1,0 +1,54 @@
+"""A checked batch waits in two files and comes back as it was."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from include.flows.sync.batch_file import as_content, read_batch, write_batch
+from include.flows.sync.gate import sifted
+from include.flows.sync_inventory import INVENTORY
+from include.store.landing import Landing, LandingUnavailable
+from tests.flows.records import SIDEBOARD, entry, page
+
+
+def test_a_batch_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    """Rows, rejected records and counts: the load sees nothing else of the batch."""
+    landing = Landing(str(tmp_path))
+    content = sifted(
+        INVENTORY,
+        [page(entry(), entry(), entry(id="b", supplyChannel=None, sku="Möbel 沙发 🛋"), entry(id="c", sku="\x00\ud800"))],
+    )
+
+    write_batch(landing, "run/batch-00000", content)
+    back = read_batch(landing, "run/batch-00000")
+
+    assert back == as_content(content)
+    assert back.accepted[0][:3] == (SIDEBOARD["id"], 3, "SIDEBOARD-OAK-01")
+    assert back.accepted[0][-1] == datetime(2026, 11, 20, 17, 30, tzinfo=UTC)
+
+
+def test_a_batch_of_nothing_comes_back_as_nothing(tmp_path: Path) -> None:
+    landing = Landing(str(tmp_path))
+
+    write_batch(landing, "run/batch-00000", sifted(INVENTORY, []))
+
+    assert list(read_batch(landing, "run/batch-00000").accepted) == []
+
+
+def test_a_batch_that_is_written_again_replaces_the_first(tmp_path: Path) -> None:
+    """A worker that died between the two files left one of another attempt."""
+    landing = Landing(str(tmp_path))
+    write_batch(landing, "run/batch-00000", sifted(INVENTORY, [page(entry(sku=""))]))
+    content = sifted(INVENTORY, [page(entry())])
+
+    write_batch(landing, "run/batch-00000", content)
+
+    assert read_batch(landing, "run/batch-00000") == as_content(content)
+
+
+def test_a_batch_without_its_files_can_be_tried_again(tmp_path: Path) -> None:
+    with pytest.raises(LandingUnavailable, match="clear"):
+        read_batch(Landing(str(tmp_path)), "run/batch-00000")
