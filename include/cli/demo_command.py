@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from include.cli import console
 from include.cli.demo import Story, story_document, tell
 from include.cli.exits import Exit
 from include.cli.stack import stack
+from include.flows.registry import SYNCS
 
 
 def demo(
@@ -18,6 +20,9 @@ def demo(
 ) -> None:
     """Start everything, bring stock in, mend a bad row, break the source, recover, change nothing."""
     was_running = stack.status().state == "running"
+    if once and not was_running:
+        # It lives for the story only: a run that starts by itself would take a step's changes.
+        os.environ.update({f"HUB_SYNC_{entity.upper()}_SCHEDULE": "" for entity in SYNCS})
     try:
         with console.progress("Starting", quiet=as_json) as bar:
             running = stack.up(progress=bar.tell)

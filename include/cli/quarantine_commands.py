@@ -84,7 +84,11 @@ def show(item_id: ItemId, as_json: Json = False) -> None:
 
 @app.command("fix")
 def fix(
-    item_id: ItemId,
+    item_id: Annotated[int | None, typer.Argument(help="As ./hub quarantine list has it.")] = None,
+    cause: Annotated[str | None, typer.Option(help="All open items of this cause.")] = None,
+    kinds: Annotated[
+        list[str] | None, typer.Option("--map", help="CODE=KIND: what a line with that code is, as DOT=postage.")
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", help="FIELD=VALUE, the platform's field; dots go deeper; VALUE is JSON or text."),
@@ -94,7 +98,12 @@ def fix(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Mend a record; nothing is loaded until it is replayed."""
+    """Mend a record, or all of a cause by a rule; nothing is loaded until it is replayed."""
+    if kinds:
+        _fix_by_rule(item_id, cause, dict(map(_kind, kinds)), as_json=as_json)
+        return
+    if item_id is None:
+        raise BadRequest("Say which item: ./hub quarantine fix 11 --set …, or a rule: --cause CAUSE --map CODE=KIND")
     if bool(changes) == bool(file):
         raise BadRequest("Say how to mend it: --set FIELD=VALUE (may be repeated), or --file RECORD.json")
     with open_store() as store:
@@ -112,6 +121,26 @@ def fix(
         raise typer.Exit(Exit.PARTIAL)
     console.praise("Mended, and it would be accepted.")
     console.say(f"Send it: ./hub quarantine replay {item_id}")
+
+
+def _fix_by_rule(item_id: int | None, cause: str | None, kinds: dict[str, str], *, as_json: bool) -> None:
+    with open_store() as store:
+        chosen = quarantine_desk.choose(store, [item_id] if item_id else [], cause=cause, everything=False)
+        with console.progress(f"Mending {len(chosen)} records", quiet=as_json) as bar:
+            bar.tell(f"Mending {len(chosen)} records")
+            mended = quarantine_desk.mend_by_rule(store, chosen, kinds, actor=actor())
+    if as_json:
+        console.show_json({"items": len(chosen), "mended": mended})
+        return
+    console.praise(f"{mended} of {len(chosen)} records have a line that the rule is for, and are mended.")
+    console.say(f"Send them: ./hub quarantine replay {f'--cause {cause}' if cause else item_id}")
+
+
+def _kind(text: str) -> tuple[str, str]:
+    code, equals, kind = text.rpartition("=")
+    if not equals or not code or not kind:
+        raise BadRequest(f"--map {text!r} is not CODE=KIND, as in: --map DOT=postage")
+    return code, kind
 
 
 @app.command("replay")

@@ -26,7 +26,9 @@ def document(run: Run) -> dict[str, Any]:
         "mode": run.mode.value,
         "state": run.state.value,
         **msgspec.structs.asdict(run.counts),
-        "balanced": run.counts.balanced,
+        "balanced": run.counts.balanced and run.lines.balanced,
+        "lines": msgspec.structs.asdict(run.lines),
+        "drift": run.drift,
         "window": {"low": run.window_low, "high": run.window_high},
         "dag_run_id": run.dag_run_id,
         "attempt": run.attempt,
@@ -58,6 +60,10 @@ def show_run(store: Store, run_id: str) -> Run:
     sign = "=" if run.counts.balanced else "≠"
     console.out.print(f"[bold]{run.run_id}[/]  {run.mode}  {run.state}  {run.seconds:.1f} s")
     console.out.print(f"  {run.counts.read:,} read {sign} {fates(run.counts)}")
+    if run.lines.read:
+        console.out.print(f"  {run.lines.read:,} lines {'=' if run.lines.balanced else '≠'} {fates(run.lines)}")
+    for finding in run.drift or ():
+        console.out.print(f"  drift: {finding['field']} is {finding['finding']} {finding['saw']}")
     if run.window_high:
         console.out.print(f"  window {run.window_low or 'the beginning'} … {run.window_high}")
     if run.error:

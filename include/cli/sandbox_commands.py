@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from include.cli import console
 from include.cli.sandbox_client import SandboxControl
 from include.cli.session import running_stack
+from include.cli.stack import stack
 from include.model.errors import BadRequest
 
 app = typer.Typer(invoke_without_command=True, help="The pretend retailer: let it live, break it, heal it.")
@@ -21,10 +23,22 @@ def _control() -> SandboxControl:
 
 
 @app.callback()
-def sandbox(context: typer.Context, as_json: Json = False) -> None:
-    """Where it is and what it has."""
+def sandbox(
+    context: typer.Context,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(help="Serve the real shop of this parquet file from now on.", exists=True, dir_okay=False),
+    ] = None,
+    generated: Annotated[bool, typer.Option("--generated", help="Serve the generated shop again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Where it is and what it has; with --dataset, another shop in its place."""
     if context.invoked_subcommand:
         return
+    if dataset or generated:
+        with console.progress("Starting the sandbox anew", quiet=as_json) as bar:
+            bar.tell("Reading the file" if dataset else "Making a shop")
+            stack.restart_sandbox(["--dataset", str(dataset.resolve())] if dataset else [])
     control = _control()
     stock, asked = control.checksum("inventory"), len(control.requests())
     if as_json:

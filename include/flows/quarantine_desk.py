@@ -65,6 +65,37 @@ def mend(store: Store, item_id: int, mended: bytes, *, actor: str) -> tuple[Fail
     return rejected[0].failures if rejected else ()
 
 
+def mend_by_rule(store: Store, items: Sequence[Item], kinds: Mapping[str, str], *, actor: str) -> int:
+    """
+    How many of *items* have a line whose code *kinds* (code → what it is) names, and now say what it is.
+
+    Codes are compared as the mapping cleanses them, in upper case. Other records are left alone.
+    """
+    wanted = {code.strip().upper(): kind for code, kind in kinds.items()}
+    mended = 0
+    with store.transaction() as work:
+        for item in items:
+            record = json.loads(item.mended or item.raw)
+            if not _told_kinds(record, wanted):
+                continue
+            quarantine.mend(work, item.item_id, json.dumps(record).encode())
+            detail = {"kinds": dict(kinds)}
+            audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item.item_id}", detail=detail)
+            mended += 1
+    return mended
+
+
+def _told_kinds(record: Any, kinds: Mapping[str, str]) -> bool:
+    """Whether *record* had a line to which a kind was written."""
+    told = False
+    for line in record.get("lineItems", []):
+        kind = kinds.get(str(line.get("variant", {}).get("sku", "")).strip().upper())
+        if kind:
+            line.setdefault("custom", {}).setdefault("fields", {})["kind"] = kind
+            told = True
+    return told
+
+
 def choose(store: Store, item_ids: Sequence[int], *, cause: str | None, everything: bool) -> list[Item]:
     """
     The open items that were named, one way only.

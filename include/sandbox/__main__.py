@@ -24,6 +24,9 @@ def _arguments() -> dict[str, Any]:
     parser.add_argument("--project", default="demo")
     parser.add_argument("--client-id", default="sandbox", help="its secret comes from SANDBOX_CLIENT_SECRET")
     parser.add_argument("--dataset", type=Path, help="a parquet file of invoice lines, in place of a generated shop")
+    parser.add_argument(
+        "--journal", type=Path, help="a file that keeps what changes, so that a restart goes on from there"
+    )
     for name, default in asdict(Size()).items():
         # Absent where it is not given: a dataset takes no sizes, and a default is not a wish.
         parser.add_argument(f"--{name}", type=type(default), default=argparse.SUPPRESS, help=f"default {default}")

@@ -42,6 +42,7 @@ class Sandbox(Shop):
         client_secret: str = "sandbox",  # noqa: S107 - the pretend world's own; the command takes it from the environment
         dataset: Path | None = None,
         say: Say = lambda _sentence: None,
+        journal: Path | None = None,
         **size: Any,
     ) -> None:
         """
@@ -54,6 +55,7 @@ class Sandbox(Shop):
             client_secret: What goes with it.
             dataset: A parquet file with the lines of a shop's invoices, to serve in place of a generated shop.
             say: Gets a sentence now and then while that file is read.
+            journal: Where changes are kept, so that the shop goes on as it was when it is started again.
             size: As in `world.Size`: seed, inventory, products, orders, customers, flaws; with a dataset only seed.
 
         Raises:
@@ -68,6 +70,8 @@ class Sandbox(Shop):
             )
         rows = None if dataset is None else Dataset.read(dataset, say)
         super().__init__(project, client_id, client_secret, Size(**size), rows)
+        if journal is not None:
+            self.keep_changes(journal)
         self.stopping = threading.Event()
         self._server = _Server((_LOOPBACK, port), self)
         self.port: int = self._server.server_address[1]

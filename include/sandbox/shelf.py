@@ -58,6 +58,8 @@ class Shelf:
         self.lock = threading.RLock()
         #: How many rows have been tested against a predicate, for tests of the indexes.
         self.evaluations = 0
+        #: Told of each change after the shop was made: the id and the document, None where it was removed.
+        self.on_change: Callable[[str, Json | None], None] = lambda _id, _document: None
         self._lookups = lookups
         self._rows: dict[str, Row] = {}
         self._by_id: list[Key] = []
@@ -86,23 +88,29 @@ class Shelf:
         """Adds the resource, or replaces the one with its id."""
         with self.lock:
             row = row_of(document, self._lookups)
-            self.remove(row.id)
+            self._forget(row.id)
             self._remember(row)
             insort(self._by_id, (row.id,))
             insort(self._by_instant, (row.modified_at, row.id))
+            self.on_change(row.id, document)
             return row
 
     def remove(self, resource_id: str) -> None:
         """Takes the resource out, if it is there."""
         with self.lock:
-            row = self._rows.pop(resource_id, None)
-            if row is None:
-                return
-            del self._by_id[bisect_left(self._by_id, (row.id,))]
-            del self._by_instant[bisect_left(self._by_instant, (row.modified_at, row.id))]
-            for field, text in zip(self._lookups, row.found_by, strict=True):
-                if text is not None:
-                    self._found[field][text].remove(row.id)
+            if self._forget(resource_id):
+                self.on_change(resource_id, None)
+
+    def _forget(self, resource_id: str) -> bool:
+        row = self._rows.pop(resource_id, None)
+        if row is None:
+            return False
+        del self._by_id[bisect_left(self._by_id, (row.id,))]
+        del self._by_instant[bisect_left(self._by_instant, (row.modified_at, row.id))]
+        for field, text in zip(self._lookups, row.found_by, strict=True):
+            if text is not None:
+                self._found[field][text].remove(row.id)
+        return True
 
     def get(self, resource_id: str) -> Row | None:
         return self._rows.get(resource_id)

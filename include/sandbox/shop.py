@@ -1,7 +1,11 @@
 """The retailer without its socket: what it knows, what is to go wrong, what was asked."""
 
+from dataclasses import asdict
+from pathlib import Path
+
 from include.sandbox.dataset import Dataset
 from include.sandbox.faults import Faults
+from include.sandbox.journal import Journal
 from include.sandbox.life import Life
 from include.sandbox.log import RequestLog
 from include.sandbox.messages import Response
@@ -24,13 +28,22 @@ class Shop:
         self.requests = RequestLog()
         self.tokens = Tokens(project, client_id, client_secret)
         self.life = Life(lambda: self.world)
+        self._journal: Journal | None = None
         #: The last page that each route gave, for the fault that gives it again.
         self.last_pages: dict[str, Response] = {}
+
+    def keep_changes(self, path: Path) -> None:
+        """Goes on with the changes in *path*, and keeps those to come there."""
+        source = self.dataset.name if self.dataset else None
+        self._journal = Journal(path, {"shop": asdict(self.world.size), "dataset": source})
+        self._journal.attach(self.world)
 
     def reset(self, size: Size) -> None:
         """A new world, as if just started; tokens stay alive. With a dataset: of its rows, as they were read."""
         self.life.stop()
         self.world = World(size, self.dataset)
+        if self._journal is not None:
+            self._journal.begin_anew(self.world)
         self.faults.clear()
         self.requests.clear()
         self.last_pages.clear()

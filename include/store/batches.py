@@ -132,6 +132,7 @@ def load(work: Work, table: EntityTable, run: Run, batch: Batch, content: Conten
 
     Raises:
         LeaseLost: another run has overtaken this one; nothing is written.
+        Unaccounted: *content* is not all that the batch's pages brought; nothing is written.
         psycopg.Error: translated by the transaction around it; nothing is written.
 
     """
@@ -150,6 +151,12 @@ def load(work: Work, table: EntityTable, run: Run, batch: Batch, content: Conten
         + content.repeats
         + Fates(records=Counts(held=held.records, read=batch.records), lines=Counts(held=held.lines, read=batch.lines))
     )
+    if not fates.records.balanced:
+        # Before the watermark passes what is missing.
+        raise Unaccounted(
+            f"Batch {batch.batch_no} of run {run.run_id} holds {fates.records.accounted} records where "
+            f"{batch.records} were read: its files are not those that were written. Clear `extract` and what follows it"
+        )
     runs.add_counts(work, run.run_id, fates)
     if batch.first_page and batch.last_page:
         _mark_pages(work, batch)

@@ -54,6 +54,11 @@ class Hub:
             run_id = validate(SMALL, systems, extract(SMALL, systems, request, dag_run_id=dag_run_id))
             return load(SMALL, systems, run_id)
 
+    def load(self, run_id: str) -> Report:
+        """The last task alone."""
+        with Store(self.dsn) as store:
+            return load(SMALL, self.systems(store), run_id)
+
 
 @pytest.fixture(scope="session")
 def _warm() -> None:

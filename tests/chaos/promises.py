@@ -161,5 +161,3 @@ def _at_rest(store: Store) -> list[str]:
         *_told("at rest: temporary tables of nobody", stages),
         *_told("at rest: transactions of nobody", sessions),
     ]
-
-

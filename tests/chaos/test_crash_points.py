@@ -51,7 +51,13 @@ def assert_safe_on_the_way(hub: Hub) -> None:
 
 
 def go_on(hub: Hub, request: SyncRequest) -> None:
-    assert children.run(lambda: hub.sync(request, "the run")) == 0
+    """As Airflow does: the task that was killed is tried again, and of a run that had ended that is its load."""
+    with Store(hub.dsn) as store:
+        ended = query(store, "SELECT run_id FROM sync_run WHERE dag_run_id = 'the run' AND state <> 'running'")
+    if ended:
+        assert children.run(lambda: hub.load(ended[0][0])) == 0
+    else:
+        assert children.run(lambda: hub.sync(request, "the run")) == 0
 
 
 @pytest.mark.parametrize("nth", [1, 2])
@@ -89,7 +95,9 @@ def test_a_delta_with_late_changes_killed_anywhere_is_finished_by_the_next_worke
     assert_promises(hub)
 
 
-@pytest.mark.parametrize("second", points())
+@pytest.mark.parametrize(
+    "second", ["extract.begun", "validate.batch_written", "load.before_commit", "load.before_finish"]
+)
 def test_a_worker_that_goes_on_may_be_killed_too(hub: Hub, second: str) -> None:
     """C8: a crash while recovering from a crash."""
     children.run(lambda: hub.sync(FULL, "the run"), crash_at="load.before_commit:2")

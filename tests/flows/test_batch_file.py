@@ -19,7 +19,11 @@ def test_a_batch_comes_back_as_it_was_written(tmp_path: Path) -> None:
     landing = Landing(str(tmp_path))
     content = sifted(
         INVENTORY,
-        [page(entry(), entry(), entry(id="b", supplyChannel=None, sku="Möbel 沙发 🛋"), entry(id="c", sku="\x00\ud800"))],
+        [
+            page(
+                entry(), entry(), entry(id="b", supplyChannel=None, sku="Möbel 沙发 🛋"), entry(id="c", sku="\x00\ud800")
+            )
+        ],
     )
 
     write_batch(landing, "run/batch-00000", content)

@@ -14,8 +14,8 @@ from typing import Literal
 
 from include.cli.stack import airflow, ports, processes
 from include.cli.stack.airflow_api import AirflowApi
-from include.cli.stack.errors import AnotherStart, NotReady
-from include.cli.stack.home import home, make_private_folder
+from include.cli.stack.errors import AnotherStart, NotReady, StackError
+from include.cli.stack.home import home, make_private_folder, read_json, write_json
 from include.cli.stack.postgres import HUB_OPTIONS, METADATA_OPTIONS, PostgresServer
 from include.cli.stack.processes import ProcessRecord
 from include.cli.stack.secrets import Secrets, load_secrets
@@ -30,6 +30,7 @@ NAMES = (*POSTGRES, "sandbox", *airflow.COMMANDS)
 _ALL = (*NAMES, airflow.MIGRATION)
 
 _SANDBOX_TIMEOUT_S = 60.0
+_SANDBOX_ARGUMENTS = "sandbox-arguments.json"
 _ORPHANS_GRACE_S = 2.0
 
 
@@ -232,7 +233,8 @@ def _migrate(metadata: PostgresServer, stack: Stack) -> None:
 
 def _start_sandbox(numbers: dict[str, int], secrets: Secrets, arguments: Sequence[str]) -> None:
     command = [sys.executable, "-P", "-m", "include.sandbox", "--port", str(numbers["sandbox"])]
-    command += ["--client-id", _sandbox_client(), *arguments]
+    command += ["--client-id", _sandbox_client(), "--journal", str(home() / "sandbox.jsonl")]
+    command += arguments or _sandbox_arguments()
     environment = {**airflow.child_environment(), "SANDBOX_CLIENT_SECRET": secrets.sandbox_client_secret}
     processes.start("sandbox", command, environment=environment, port=numbers["sandbox"])
 
@@ -254,6 +256,31 @@ def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], progress: Pro
     progress("Connections and pools are set")
     airflow.wait_for_health(api, watched, since=since)
     progress("Airflow is healthy: scheduler, dag-processor, triggerer")
+
+
+def restart_sandbox(arguments: Sequence[str]) -> Stack:
+    """
+    The running stack with a sandbox that was started anew with *arguments*; later starts take the same.
+
+    Raises:
+        StackError: the stack does not run, or the sandbox does not start with these.
+
+    """
+    with _one_at_a_time():
+        stack = load()
+        if stack is None:
+            raise StackError("The stack does not run. Start it with: ./hub up")
+        write_json(home() / _SANDBOX_ARGUMENTS, list(arguments))
+        processes.stop(["sandbox"])
+        _start_sandbox(stack.ports, load_secrets(), arguments)
+        _wait_for_sandbox(stack)
+        return stack
+
+
+def _sandbox_arguments() -> list[str]:
+    """What the last `restart_sandbox` asked for."""
+    kept = read_json(home() / _SANDBOX_ARGUMENTS)
+    return [str(word) for word in kept] if isinstance(kept, list) else []
 
 
 def _sandbox_client() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from include.flows.sync.declaration import Systems
+from include.model.sync import RunState
 from include.store import leases, runs
 from include.store.runs import Run
 
@@ -36,7 +37,7 @@ class LeaseKeeper:
 
 def retake(systems: Systems, run_id: str) -> Run:
     """
-    The run, with its lease taken again: what each task starts with.
+    The run, with its lease taken again: what each task starts with. A run that has ended needs none.
 
     Raises:
         LeaseHeld: another run took it while this one waited for its next task.
@@ -44,5 +45,7 @@ def retake(systems: Systems, run_id: str) -> Run:
     """
     with systems.store.transaction() as work:
         run = runs.get(work, run_id)
+        if run.state is not RunState.RUNNING:
+            return run
         leases.take(work, run.lease, run_id, systems.lease_life)
         return runs.get(work, run_id)

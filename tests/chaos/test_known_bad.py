@@ -1,0 +1,216 @@
+"""
+A hub that is known to be wrong must be found wrong: each test takes one safeguard out and sees it reported.
+
+Without these, a checker that looks away would pass every crash test.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from include.flows.sync import extract, validate
+from include.model.sync import SyncRequest
+from include.store import leases
+from include.store.database import Store, Work
+from tests.chaos import children
+from tests.chaos.conftest import FULL, SMALL, Hub
+from tests.chaos.promises import broken
+from tests.shop import query
+
+pytestmark = pytest.mark.crash
+
+batches = sys.modules["include.store.batches"]
+KEY = leases.LeaseKey("commercetools", "inventory")
+
+
+def found(hub: Hub) -> str:
+    with Store(hub.dsn) as store:
+        return "\n".join(broken(hub.shop, store))
+
+
+def raise_all_stock(hub: Hub) -> None:
+    """Every stock level of the shop in a new version."""
+    for row in hub.shop.world.shelf("inventory").rows():
+        hub.shop.world.change("inventory", row.id, lambda entry: entry.update(custom={"counted": True}))
+
+
+def extracted(hub: Hub, dag_run_id: str, request: SyncRequest = FULL) -> str:
+    with Store(hub.dsn) as store:
+        return validate(SMALL, hub.systems(store), extract(SMALL, hub.systems(store), request, dag_run_id=dag_run_id))
+
+
+def test_a_sound_hub_breaks_no_promise(hub: Hub) -> None:
+    """The other half of the proof: what the checker finds below is not always there."""
+    hub.sync(FULL, "one")
+    raise_all_stock(hub)
+    hub.sync(FULL, "two")
+
+    assert found(hub) == ""
+
+
+def test_a_watermark_that_moves_before_its_rows_is_found(hub: Hub) -> None:
+    real = batches.load
+
+    def hasty(work: Work, table: Any, run: Any, batch: Any, content: Any) -> Any:
+        with Store(hub.dsn) as another, another.transaction() as early:
+            early.execute(
+                b"INSERT INTO watermark (integration, entity, partition, reached, moved_by)"
+                b" VALUES ('commercetools', 'inventory', 'all', %s, 'hasty')",
+                [run.window_high],
+            )
+        return real(work, table, run, batch, content)
+
+    def work() -> None:
+        batches.load = hasty  # type: ignore[attr-defined]
+        hub.sync(FULL, "the run")
+
+    assert children.run(work, crash_at="load.before_commit") == children.KILLED
+    assert "watermark: " in found(hub)
+
+
+def test_a_hub_without_its_version_guard_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old page that is loaded late overwrites what is newer."""
+    guarded = batches._statements
+
+    def unguarded(table: Any) -> Any:
+        statements = guarded(table)
+        upsert, changed = re.subn(
+            rb"WHERE NOT EXISTS \(.*?>= s\.version\)|WHERE t\.version < excluded\.version",
+            b"",
+            statements.upsert,
+            flags=re.DOTALL,
+        )
+        assert changed == 2
+        return msgspec.structs.replace(statements, upsert=upsert)
+
+    late = extracted(hub, "old")
+    _let_go(hub, late)
+    raise_all_stock(hub)
+    hub.sync(FULL, "new")
+    monkeypatch.setattr(batches, "_statements", unguarded)
+
+    hub.load(late)
+
+    assert "convergence: " in found(hub)
+    assert "events: versions of a key that go back" in found(hub)
+
+
+def _let_go(hub: Hub, run_id: str) -> None:
+    with Store(hub.dsn) as store, store.transaction() as work:
+        leases.release(work, KEY, run_id)
+
+
+def test_a_hub_without_its_fencing_check_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zombie that wakes in the middle of its load commits under a token that is no longer the highest."""
+    flow = sys.modules["include.flows.sync.load"]
+    retake = flow.retake
+
+    def overtaken(systems: Any, run_id: str) -> Any:
+        run = retake(systems, run_id)
+        _let_go(hub, run_id)
+        monkeypatch.setattr(flow, "retake", retake)
+        hub.sync(FULL, "new")
+        return run
+
+    zombie = extracted(hub, "zombie")
+    monkeypatch.setattr(flow, "retake", overtaken)
+    monkeypatch.setattr(leases, "check", lambda *_: None)
+
+    hub.load(zombie)
+
+    assert "fencing: " in found(hub)
+
+
+def test_a_hub_whose_lease_is_ignored_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs at once under one token."""
+
+    def generous(work: Work, key: leases.LeaseKey, run_id: str, life: timedelta) -> int:
+        work.execute(
+            b"INSERT INTO lease VALUES (%s, %s, %s, %s, 1, clock_timestamp() + %s) ON CONFLICT DO NOTHING",
+            [key.integration, key.entity, key.partition, run_id, life],
+        )
+        work.execute(b"UPDATE sync_run SET fencing_token = 1 WHERE run_id = %s", [run_id])
+        return 1
+
+    monkeypatch.setattr(leases, "take", generous)
+    monkeypatch.setattr(leases, "check", lambda *_: None)
+    one, other = extracted(hub, "one"), extracted(hub, "other")
+
+    hub.load(one)
+    hub.load(other)
+
+    assert "fencing: " in found(hub)
+
+
+def test_a_hub_that_takes_an_empty_page_for_success_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["include.flows.sync.extract"], "_hold_when_shrunken", lambda *_: None)
+    hub.shop.faults.put("inventory", [{"empty": True}], repeat=True)
+
+    report = hub.sync(FULL, "the run")
+
+    assert report.state.value == "done"
+    assert "convergence: " in found(hub)
+    assert "watermark: " in found(hub)
+
+
+def test_a_cursor_without_its_tie_break_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty records of one instant over pages of twenty: `>` alone skips those after the border."""
+    client = sys.modules["include.connectors.commercetools.client"]
+    settles_ties: Callable[..., str | None] = client.where
+
+    def skips_ties(*arguments: Any) -> str | None:
+        predicate = settles_ties(*arguments)
+        return predicate and re.sub(r"\((lastModifiedAt > \S+) or .*?\)\)", r"\1", predicate)
+
+    one_by_one = replace(hub, overlap=timedelta(0), pages_in_flight=1)
+    one_by_one.sync(FULL, "the first")
+    at = hub.shop.world.clock.now()
+    for row in hub.shop.world.shelf("inventory").rows()[:45]:
+        hub.shop.world.change("inventory", row.id, lambda entry: entry.update(custom={"counted": True}), at=at)
+    monkeypatch.setattr(client, "where", skips_ties)
+
+    one_by_one.sync(SyncRequest(), "the next")
+
+    assert "convergence: " in found(hub)
+
+
+def test_counting_a_batch_twice_is_found(hub: Hub) -> None:
+    """A worker that is killed after its commit and counts the batch again."""
+    hub.sync(FULL, "the run")
+    with Store(hub.dsn) as store:
+        query(store, "UPDATE sync_run SET read = read + 20, unchanged = unchanged + 20 RETURNING 1")
+
+    assert "accounting: " in found(hub)
+
+
+def test_a_change_without_an_event_and_one_told_twice_are_found(hub: Hub) -> None:
+    hub.sync(FULL, "the run")
+    with Store(hub.dsn) as store:
+        query(store, "DELETE FROM event WHERE position = (SELECT min(position) FROM event) RETURNING 1")
+        query(
+            store,
+            "INSERT INTO event (event_id, source, type, subject, time, partition_key, data)"
+            " SELECT new_event_id(), source, type, subject, time, partition_key, data FROM event LIMIT 1 RETURNING 1",
+        )
+
+    assert "events: changes without an event" in found(hub)
+    assert "events: changes told twice" in found(hub)
+
+
+def test_what_a_worker_left_behind_is_found(hub: Hub) -> None:
+    """A lease, an open transaction with its stage, and a run without an end."""
+    extracted(hub, "the run")
+    with Store(hub.dsn) as another, another.transaction() as work:
+        work.execute(b"CREATE TEMP TABLE stage_left (id text)")
+        report = found(hub)
+
+    for promise in ("leases that are held", "runs that have no end", "transactions of nobody"):
+        assert promise in report
