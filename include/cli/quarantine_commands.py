@@ -15,7 +15,7 @@ from include.cli.session import actor, open_store
 from include.flows import quarantine_desk
 from include.model.errors import BadRequest
 from include.store import quarantine
-from include.store.quarantine import Item
+from include.store.quarantine import CauseCount, Item
 
 app = typer.Typer(no_args_is_help=True, help="Records that were not accepted: whole, with the reason.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
@@ -27,7 +27,7 @@ def list_items(
     entity: Annotated[str | None, typer.Option(help="Only this entity.")] = None,
     cause: Annotated[str | None, typer.Option(help="Only what failed this rule.")] = None,
     state: Annotated[str, typer.Option(help="open, replayed, discarded, superseded or all.")] = "open",
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
     as_json: Json = False,
 ) -> None:
     """Open items, grouped by what failed."""
@@ -41,8 +41,8 @@ def list_items(
         return
     console.show_table(
         "Open, by cause",
-        ["cause", "items", "what to do"],
-        [[group.cause, group.items, group.message] for group in groups],
+        ["entity", "cause", "items", "values", "what to do"],
+        [[group.entity, group.cause, group.items, _values(group), group.message] for group in groups],
         empty="Nothing is in quarantine.",
     )
     console.show_table(
@@ -182,6 +182,10 @@ def discard(
         console.show_json({"item_id": item_id, "state": "discarded"})
     else:
         console.praise(f"Item {item_id} is discarded: {reason}")
+
+
+def _values(group: CauseCount) -> str:
+    return ", ".join(f"{value or 'empty'} ({items:,})" for value, items in group.values)
 
 
 def _assignment(text: str) -> tuple[str, Any]:

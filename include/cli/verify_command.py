@@ -13,8 +13,9 @@ import typer
 from include.cli import console
 from include.cli.exits import Exit
 from include.cli.session import open_store
+from include.flows.registry import SYNCS
 from include.store import quarantine
-from include.store.database import Store, Work
+from include.store.database import Store
 
 #: Invoice, code, quantity, price: what makes a line of the file.
 Line = tuple[str, str, int, Decimal]
@@ -73,13 +74,10 @@ def _lines_of_hub(store: Store) -> Counter[Line]:
 
 
 def _lines_of_quarantine(store: Store) -> Counter[Line]:
-    """As the records came, not as they were mended."""
+    """Of orders that are in quarantine alone, as they came, not as they were mended."""
     with store.transaction() as work:
-        return Counter(line for raw in _open_orders(work) for line in _lines_of_record(json.loads(raw)))
-
-
-def _open_orders(work: Work) -> list[bytes]:
-    return [item.raw for item in quarantine.find(work, entity="order", limit=1_000_000)]
+        raws = quarantine.raws_of_absent(work, SYNCS["order"].table, "order")
+    return Counter(line for raw in raws for line in _lines_of_record(json.loads(raw)))
 
 
 def _lines_of_record(record: dict[str, Any]) -> list[Line]:

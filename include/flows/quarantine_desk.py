@@ -88,8 +88,12 @@ def mend_by_rule(store: Store, items: Sequence[Item], kinds: Mapping[str, str], 
 def _told_kinds(record: Any, kinds: Mapping[str, str]) -> bool:
     """Whether *record* had a line to which a kind was written."""
     told = False
-    for line in record.get("lineItems", []):
-        kind = kinds.get(str(line.get("variant", {}).get("sku", "")).strip().upper())
+    lines = record.get("lineItems") if isinstance(record, dict) else None
+    for line in lines if isinstance(lines, list) else ():
+        # A record is here because it is wrong: nothing in it need be what it should.
+        variant = line.get("variant") if isinstance(line, dict) else None
+        code = variant.get("sku") if isinstance(variant, dict) else None
+        kind = kinds.get(str(code or "").strip().upper())
         if kind:
             line.setdefault("custom", {}).setdefault("fields", {})["kind"] = kind
             told = True

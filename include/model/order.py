@@ -54,12 +54,13 @@ class SalesOrder(NamedTuple):
     total_gap_minor: int
     #: Lines whose total is not price times quantity, to the rounding of one minor unit a line.
     lines_with_wrong_total: int
-    #: Lines whose quantity has the wrong sign for the kind of order: a sale sells, a credit note takes back.
-    lines_with_wrong_sign: int
     lowest_price_minor: int | None
-    #: Goods lines at no price.
-    free_lines: int
-    #: Lines whose code is that of no goods, and of which nobody has said what they are.
-    lines_of_no_goods: int
+    # Text, so that a person sees which; empty where there are none.
+    #: Lines whose quantity has the wrong sign for the kind of order: a sale sells, a credit note takes back.
+    lines_with_wrong_sign: str
+    #: Codes of goods at no price.
+    free_goods: str
+    #: Codes that are of no goods, and of which nobody has said what they are.
+    codes_of_no_goods: str
     lines_without_name: int
     lines_in_other_currency: int

@@ -14,7 +14,7 @@ from include.model.errors import Terminal
 from include.model.quality import Rejected
 from include.model.sync import Counts, Fates
 from include.store import leases, open_records, quarantine, runs, watermarks
-from include.store.database import Work
+from include.store.database import StoreUnavailable, Work
 from include.store.runs import Run
 from include.store.tables import EntityTable
 
@@ -132,6 +132,7 @@ def load(work: Work, table: EntityTable, run: Run, batch: Batch, content: Conten
 
     Raises:
         LeaseLost: another run has overtaken this one; nothing is written.
+        StoreUnavailable: another writer brought the same new record; nothing is written, load it again.
         Unaccounted: *content* is not all that the batch's pages brought; nothing is written.
         psycopg.Error: translated by the transaction around it; nothing is written.
 
@@ -140,8 +141,11 @@ def load(work: Work, table: EntityTable, run: Run, batch: Batch, content: Conten
     if work.execute(_CLAIM, {"batch_id": batch.batch_id}).rowcount == 0:
         return Fates()
     staged = _stage(work, table, content.accepted)
-    held = _leave_busy_rows(work, table, run, batch)
+    held, superseded = _leave_busy_rows(work, table, run, batch)
     written = _write(work, table, run, batch, staged=staged - held)
+    if written.records.updated != superseded:
+        # A row that was not there to be locked, and then was: what it held is in no history.
+        raise StoreUnavailable("Another writer brought a record of this batch at the same moment; load it again")
     open_records.close(work, table, run, [record.record_id for record in content.rejected])
     quarantine.close_superseded(work, table, run)
     kept = quarantine.keep(work, run, content.rejected)
@@ -194,9 +198,9 @@ def jsonb_bytes(text: str | None) -> bytes | None:
     return None if text is None else b"\x01" + text.encode()
 
 
-def _leave_busy_rows(work: Work, table: EntityTable, run: Run, batch: Batch) -> _Size:
+def _leave_busy_rows(work: Work, table: EntityTable, run: Run, batch: Batch) -> tuple[_Size, int]:
     """
-    Keeps superseded versions in history, and locks what will be overwritten, in id order.
+    What was busy, and how many superseded versions are now in history. Locks what will be overwritten, in id order.
 
     Rows that somebody else holds for longer than the patience are taken out of the batch and left
     open: the next run reads exactly those again, and the watermark may pass them.
@@ -206,13 +210,13 @@ def _leave_busy_rows(work: Work, table: EntityTable, run: Run, batch: Batch) -> 
     try:
         with work.transaction():
             work.execute(f"SET LOCAL lock_timeout = '{LOCK_PATIENCE.total_seconds():.0f}s'".encode())
-            work.execute(statements.keep_history, values)
-        return _Size(0, 0)
+            superseded = work.execute(statements.keep_history, values).rowcount
+        return _Size(0, 0), superseded
     except psycopg.errors.LockNotAvailable:
         busy = work.execute(statements.take_busy, values).fetchall()
         open_records.leave(work, table, run, [row[0] for row in busy], "the row was locked by another transaction")
-        work.execute(statements.keep_history, values)
-        return _Size(len(busy), sum(row[1] for row in busy))
+        superseded = work.execute(statements.keep_history, values).rowcount
+        return _Size(len(busy), sum(row[1] for row in busy)), superseded
 
 
 def _write(work: Work, table: EntityTable, run: Run, batch: Batch, *, staged: _Size) -> Fates:

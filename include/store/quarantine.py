@@ -47,6 +47,8 @@ class CauseCount(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     items: int
     oldest_at: datetime
+    #: The values that failed most often, each with its number of items; a list counts as its parts.
+    values: tuple[tuple[str, int], ...]
 
 
 _COLUMNS = b"""item_id, integration, entity, record_id, record_key, version, state, cause, failures, raw, mended,
@@ -83,6 +85,16 @@ _CAUSES = b"""
 SELECT entity, cause, min(failures->0->>'message'), count(*), min(first_seen_at)
   FROM quarantine_item WHERE state = 'open' AND (%(entity)s::text IS NULL OR entity = %(entity)s)
  GROUP BY entity, cause ORDER BY count(*) DESC, cause
+"""
+
+_TOP_VALUES = b"""
+SELECT entity, cause, value, items FROM (
+    SELECT entity, cause, value, count(*) AS items,
+           row_number() OVER (PARTITION BY entity, cause ORDER BY count(*) DESC, value) AS place
+      FROM quarantine_item, regexp_split_to_table(failures->0->>'value', ', ') AS value
+     WHERE state = 'open' AND (%(entity)s::text IS NULL OR entity = %(entity)s)
+     GROUP BY entity, cause, value) AS counted
+ WHERE place <= %(values)s ORDER BY entity, cause, place
 """
 
 _MEND = b"""
@@ -165,10 +177,30 @@ def find(
     return [_item(row) for row in work.execute(_LIST, values)]
 
 
-def causes(work: Work, *, entity: str | None = None) -> list[CauseCount]:
-    """Open items grouped by what failed, most first."""
+def raws_of_absent(work: Work, table: EntityTable, entity: str) -> list[bytes]:
+    """The newest open version of each record that the hub has in no version."""
+    statement = f"""
+        SELECT DISTINCT ON (integration, record_id) raw FROM quarantine_item item
+         WHERE state = 'open' AND entity = %(entity)s
+           AND NOT EXISTS (SELECT FROM {table.name} t WHERE t.id = item.record_id AND t.integration = item.integration)
+         ORDER BY integration, record_id, version DESC"""
+    return [bytes(raw) for (raw,) in work.execute(statement.encode(), {"entity": entity})]
+
+
+def causes(work: Work, *, entity: str | None = None, values: int = 8) -> list[CauseCount]:
+    """Open items grouped by what failed, most first, with the *values* that failed most often."""
+    top: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    for entity_name, cause, value, items in work.execute(_TOP_VALUES, {"entity": entity, "values": values}):
+        top.setdefault((entity_name, cause), []).append((value, items))
     return [
-        CauseCount(entity=entity_name, cause=cause, message=message, items=items, oldest_at=oldest)
+        CauseCount(
+            entity=entity_name,
+            cause=cause,
+            message=message,
+            items=items,
+            oldest_at=oldest,
+            values=tuple(top.get((entity_name, cause), ())),
+        )
         for entity_name, cause, message, items, oldest in work.execute(_CAUSES, {"entity": entity})
     ]
 

@@ -21,8 +21,8 @@ from tests.flows.records import entry, page
 from tests.shop import connect
 
 FULL = SyncRequest(full=True)
-#: Four batches of the shop's 240 stock levels.
-SMALL: Sync = replace(INVENTORY, batch_records=60)
+#: Three batches of the shop's 120 stock levels.
+SMALL: Sync = replace(INVENTORY, batch_records=40)
 
 
 @dataclass
@@ -68,11 +68,11 @@ def _warm() -> None:
 
 @pytest.fixture
 def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four ranges of sixty records instead of one."""
-    monkeypatch.setattr(sys.modules["include.flows.sync.ranges"], "_RECORDS_A_RANGE", 60)
+    """Three ranges of forty records instead of one."""
+    monkeypatch.setattr(sys.modules["include.flows.sync.ranges"], "_RECORDS_A_RANGE", 40)
 
 
 @pytest.fixture
 def hub(hub_dsn: str, tmp_path: Path, _warm: None, small_ranges: None) -> Iterator[Hub]:  # noqa: ARG001  they prepare
-    with Sandbox(seed=7, inventory=240, products=0, orders=0, customers=0, flaws=4) as shop:
+    with Sandbox(seed=7, inventory=120, products=0, orders=0, customers=0, flaws=5) as shop:
         yield Hub(shop, hub_dsn, tmp_path / "landing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from include.sandbox.server import Sandbox
@@ -136,7 +137,7 @@ def _fencing(store: Store) -> list[str]:
     )
     wrong = [
         later
-        for earlier, later in zip(commits, commits[1:], strict=False)
+        for earlier, later in pairwise(commits)
         if earlier[0] == later[0] and (earlier[1] == later[1] or earlier[3] > later[3])
     ]
     return _told("fencing: commits under an older token, or two runs under one", wrong)

@@ -71,7 +71,7 @@ def test_a_full_sync_killed_anywhere_is_finished_by_the_next_worker(hub: Hub, po
     go_on(hub, FULL)
     assert_promises(hub)
     with Store(hub.dsn) as store:
-        assert query(store, "SELECT count(*), sum(read) FROM sync_run") == [(1, 240)]
+        assert query(store, "SELECT count(*), sum(read) FROM sync_run") == [(1, 120)]
         assert query(store, "SELECT count(*) FROM watermark") == [(1,)]
         assert query(store, "SELECT max(times_seen), min(times_seen) FROM quarantine_item") == [(1, 1)]
         assert query(store, "SELECT count(*) FROM inventory_history") == [(0,)]
@@ -81,7 +81,7 @@ def test_a_full_sync_killed_anywhere_is_finished_by_the_next_worker(hub: Hub, po
 def test_a_delta_with_late_changes_killed_anywhere_is_finished_by_the_next_worker(hub: Hub, point: str) -> None:
     """The watermark stands already: here it could pass what is open."""
     hub.sync(FULL, "the first")
-    live(hub.shop.world, stock_moves=90)
+    live(hub.shop.world, stock_moves=60)
     for _ in range(20):
         late_update(hub.shop.world, "inventory", 120)
 

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import requests
 
+from include.connectors.deadline import Deadline
 from include.connectors.http import HttpClient, Limits
 from include.connectors.oauth import ClientCredentials
 from include.model.errors import SourceInvalid, SystemRefused, SystemUnavailable, Transient
@@ -120,6 +121,16 @@ def test_threads_that_wait_for_a_slow_token_end_in_time_too() -> None:
         waits = list(pool.map(call, range(6)))
 
     assert max(waits) < 1.2, waits
+
+
+def test_a_call_does_not_wait_past_its_time_for_another_to_fetch() -> None:
+    """One that began later, and has the lock, may go on for longer."""
+    with Door(token=token_of()) as door:
+        signer = signer_of(door)
+        with signer._lock, Deadline(0.1), pytest.raises(SystemUnavailable, match="no token in time"):
+            signer(requests.Request("GET", "http://h").prepare())
+
+    assert door.tokens == []
 
 
 def test_retries_of_a_token_do_not_multiply_with_those_of_its_call() -> None:

@@ -126,3 +126,57 @@ class Api:
                 return state
             time.sleep(0.3)
         raise AssertionError(f"{dag_run_id} did not end in {timeout_s} s")
+
+
+def test_a_backfill_reads_the_days_that_are_missing_and_then_none(hub: Hub) -> None:
+    """Through Airflow's partitioned runs; a second call starts nothing."""
+    days = ("--from", "2026-02-03", "--to", "2026-02-05")
+    hub("backfill", "stocks", *days, exit_code=2)
+    forced = hub.json("backfill", "product", *days, "--only", "all")
+    again = hub.json("backfill", "product", *days)
+
+    assert forced["started"] == 3
+    assert forced["states"] == {"success": 3}
+    assert again["started"] == 0
+    windows = [run["window"] for run in hub.json("runs", "--entity", "product")["runs"] if run["mode"] == "window"]
+    assert {window["low"][:10] for window in windows} >= {"2026-02-03", "2026-02-04", "2026-02-05"}
+
+
+def test_airflow_s_own_backfill_runs_a_day_under_its_key(hub: Hub) -> None:
+    """What the UI's button and `airflow backfill create` do."""
+    api = Api(hub)
+    asked = {
+        "dag_id": "backfill_order",
+        "from_date": "2026-02-10T00:00:00Z",
+        "to_date": "2026-02-11T04:00:00Z",
+        "reprocess_behavior": "completed",
+        "max_active_runs": 2,
+        "dag_run_conf": {},
+    }
+
+    answer = api.post("/backfills", asked)
+
+    assert answer.status_code == 200, answer.text
+    runs = eventually(lambda: ended(api.get("/dags/backfill_order/dagRuns?run_type=backfill")["dag_runs"]))
+    assert {run["state"] for run in runs} == {"success"}
+    assert all(run["partition_key"].startswith("2026-02-") for run in runs)
+
+
+def ended(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return runs if runs and all(run["state"] in ("success", "failed") for run in runs) else []
+
+
+def eventually(look: Any, *, timeout_s: float = 60) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while not (found := look()):
+        assert time.monotonic() < deadline, "it did not come in time"
+        time.sleep(0.5)
+    return found
+
+
+def test_the_demo_can_be_told_again_on_the_same_stack(hub: Hub) -> None:
+    """After a restart the retailer still knows what changed: a shop that forgets looks like a fault of ours."""
+    hub("down")
+    hub("up")
+
+    assert hub.json("demo")["ok"]

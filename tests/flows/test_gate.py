@@ -82,13 +82,13 @@ def test_of_a_record_that_comes_twice_the_newest_version_is_kept() -> None:
     assert result.accepted.select(["version", "quantity_on_stock"]).to_pylist() == [
         {"version": 5, "quantity_on_stock": 50}
     ]
-    assert (result.repeats.stale, result.repeats.unchanged) == (2, 0)
+    assert (result.repeats.records.stale, result.repeats.records.unchanged) == (2, 0)
 
 
 def test_the_same_version_twice_is_unchanged() -> None:
     result = sifted(INVENTORY, [page(entry(), entry())])
 
-    assert (result.accepted_count, result.repeats.unchanged) == (1, 1)
+    assert (result.accepted_count, result.repeats.records.unchanged) == (1, 1)
 
 
 def test_a_newer_version_that_fails_does_not_keep_the_older_one_out() -> None:
@@ -137,7 +137,7 @@ def test_every_record_has_exactly_one_fate_at_the_gate(batch: list[list[bytes]])
     """What the ledger counts starts here."""
     result = sifted(INVENTORY, [page(*raws) for raws in batch])
 
-    repeats = result.repeats.unchanged + result.repeats.stale
+    repeats = result.repeats.records.unchanged + result.repeats.records.stale
     assert result.accepted_count + len(result.rejected) + repeats == sum(len(raws) for raws in batch)
     ids = result.accepted.column("id").to_pylist()
     assert len(ids) == len(set(ids))

@@ -44,7 +44,7 @@ def test_a_file_that_is_missing_or_damaged_can_be_tried_again(tmp_path: Path, co
     if content is not None:
         (tmp_path / "page").write_bytes(content)
 
-    with pytest.raises(LandingUnavailable, match="page cannot be read.*clear"):
+    with pytest.raises(LandingUnavailable, match=r"page cannot be read.*clear"):
         Landing(str(tmp_path)).read("page")
 
 

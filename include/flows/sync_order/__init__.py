@@ -16,18 +16,15 @@ ORDER = Sync(
     record_type=Order,
     to_row=to_sales_order,
     expectations=EXPECTATIONS,
-    facts=tuple(
-        Column(name, "int8")
-        for name in (
-            "total_gap_minor",
-            "lines_with_wrong_total",
-            "lines_with_wrong_sign",
-            "lowest_price_minor",
-            "free_lines",
-            "lines_of_no_goods",
-            "lines_without_name",
-            "lines_in_other_currency",
-        )
+    facts=(
+        Column("total_gap_minor", "int8"),
+        Column("lines_with_wrong_total", "int8"),
+        Column("lowest_price_minor", "int8"),
+        Column("lines_with_wrong_sign", "text"),
+        Column("free_goods", "text"),
+        Column("codes_of_no_goods", "text"),
+        Column("lines_without_name", "int8"),
+        Column("lines_in_other_currency", "int8"),
     ),
     lines_field="lineItems",
     contract=read_contract(__file__),

@@ -10,6 +10,11 @@ def _no_line(name: str, column: str, message: str) -> Expectation:
     return Expectation(name, "expect_column_values_to_be_between", {"column": column, "max_value": 0}, message)
 
 
+def _none_listed(name: str, column: str, message: str) -> Expectation:
+    """The same for a column that lists what breaks the rule, for a person to see."""
+    return Expectation(name, "expect_column_value_lengths_to_be_between", {"column": column, "max_value": 0}, message)
+
+
 EXPECTATIONS = (
     Expectation(
         "order_number_is_present",
@@ -23,12 +28,12 @@ EXPECTATIONS = (
         {"column": "line_count", "min_value": 1},
         "an order without lines sells nothing; look at where it comes from",
     ),
-    _no_line(
+    _none_listed(
         "line_codes_are_goods",
-        "lines_of_no_goods",
+        "codes_of_no_goods",
         "a line's code is that of no goods (POST, DOT, M …); say what it is: --map CODE=postage",
     ),
-    _no_line(
+    _none_listed(
         "quantities_fit_the_order",
         "lines_with_wrong_sign",
         "a sale has quantities above zero and a credit note below; a stock adjustment is no order",
@@ -39,9 +44,9 @@ EXPECTATIONS = (
         {"column": "lowest_price_minor", "min_value": 0, "max_value": 100_000_000_000},
         "a unit price is 0 or more; a bad-debt adjustment belongs into the accounts, not into orders",
     ),
-    _no_line(
+    _none_listed(
         "goods_have_a_price",
-        "free_lines",
+        "free_goods",
         "goods at no price: a gift, or a price that is missing; say which: --map CODE=gift",
     ),
     _no_line("lines_have_a_name", "lines_without_name", "a line without a description; give it the product's name"),

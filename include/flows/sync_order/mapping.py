@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -45,10 +46,12 @@ def to_sales_order(record: Order) -> SalesOrder:
         lineage=lineage.document(),
         total_gap_minor=record.total_price.cent_amount - _expected_total_minor(record),
         lines_with_wrong_total=sum(not _total_is_right(item) for item in items),
-        lines_with_wrong_sign=sum(not _sign_is_right(record, item) for item in items),
         lowest_price_minor=min((line.price_minor for line in lines), default=None),
-        free_lines=sum(_is_free(line.price) for line in goods),
-        lines_of_no_goods=sum(not is_goods(line.sku) for line in goods),
+        lines_with_wrong_sign=_listed(
+            f"{line.sku} x {line.quantity}" for line in lines if not _sign_is_right(record, line.quantity)
+        ),
+        free_goods=_listed(line.sku for line in goods if _is_free(line.price)),
+        codes_of_no_goods=_listed(line.sku for line in goods if not is_goods(line.sku)),
         lines_without_name=sum(line.name is None for line in lines),
         lines_in_other_currency=sum(item.price.value.currency_code != currency for item in items),
     )
@@ -100,9 +103,14 @@ def _total_is_right(item: LineItem) -> bool:
     return abs(item.total_price.cent_amount * finer - price.precise_amount * item.quantity) <= finer
 
 
-def _sign_is_right(record: Order, item: LineItem) -> bool:
+def _sign_is_right(record: Order, quantity: int) -> bool:
     """A sale sells; a credit note, whose total is below zero, takes back."""
-    return item.quantity < 0 if record.total_price.cent_amount < 0 else item.quantity > 0
+    return quantity < 0 if record.total_price.cent_amount < 0 else quantity > 0
+
+
+def _listed(texts: Iterable[str]) -> str:
+    """Each once, sorted."""
+    return ", ".join(sorted(set(texts)))
 
 
 def _is_free(price: str) -> bool:
