@@ -30,7 +30,7 @@ from include.flows.backfill import backfill_request
 from include.flows.settings import settings
 from include.flows.sync import Sync, Systems, extract, load, mark_failed, validate
 from include.model.assets import asset_of
-from include.model.errors import Terminal, Transient
+from include.model.errors import LeaseLost, Terminal, Transient
 from include.model.sync import SyncRequest
 from include.store import alerts
 from include.store.database import Store
@@ -219,6 +219,7 @@ def systems_of(sync: Sync) -> Systems:
         store=Store.from_connection(settings().store_connection),
         landing=Landing(settings().landing_url),
         overlap=settings().overlap,
+        lease_life=settings().lease_life,
     )
 
 
@@ -236,5 +237,7 @@ def request_of(params: Mapping[str, Any]) -> SyncRequest:
 def end_run(sync: Sync, context: Mapping[str, Any]) -> None:
     """For `on_failure_callback`: the retries are used up, so the run ends as failed and its lease is free."""
     error = context.get("exception")
+    if isinstance(error, LeaseLost) and error.to_itself:
+        return  # A worker that woke too late must not end the run that another worker is at.
     with Store.from_connection(settings().store_connection) as store:
         mark_failed(sync, store, context["dag_run"].run_id, str(error or "the task was ended from outside"))

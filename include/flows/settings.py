@@ -26,6 +26,8 @@ class Settings(BaseSettings):
     sync_deadline_minutes: float = 30
     #: How far a delta reads back behind the watermark, for changes that a source shows late.
     overlap_minutes: float = 5
+    #: How long a run's lease lives without renewal: so long a dead worker keeps its entity from the next run.
+    lease_life_s: float = 60
     #: Airflow's retries of a sync task, and the first wait between them.
     task_retries: int = 3
     retry_delay_s: float = 10
@@ -37,6 +39,10 @@ class Settings(BaseSettings):
     @property
     def overlap(self) -> timedelta:
         return timedelta(minutes=self.overlap_minutes)
+
+    @property
+    def lease_life(self) -> timedelta:
+        return timedelta(seconds=self.lease_life_s)
 
 
 @cache

@@ -70,6 +70,8 @@ class LeaseLost(Terminal):
     """The run was overtaken while it slept; its commit is refused."""
 
     def __init__(self, what: str, run_id: str, holder: str | None) -> None:
+        #: Whether a later try of the very same run has the lease: then the run goes on without this worker.
+        self.to_itself = holder == run_id
         super().__init__(
             f"Run {run_id} lost its lease on {what} to {holder or 'nobody'} and wrote nothing more. "
             "What it had not loaded is read by the newer run; there is nothing to do."

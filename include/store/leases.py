@@ -22,12 +22,13 @@ class LeaseKey(msgspec.Struct, frozen=True):
 
 
 #: Takes a lease that is free, run out, ours already, or whose holder has ended; else returns no row.
-#: The token counts up only when the lease changes hands, so a retry of the same run keeps its own.
+#: The token counts up each time, also for the run that has it: Airflow starts a task again when its worker is
+#: silent for long, and a worker that was only asleep must not write beside its own successor.
 _TAKE = b"""
 INSERT INTO lease AS held (integration, entity, partition, holder, token, expires_at)
 VALUES (%(integration)s, %(entity)s, %(partition)s, %(run_id)s, 1, clock_timestamp() + %(life)s)
 ON CONFLICT (integration, entity, partition) DO UPDATE
-   SET token = held.token + (held.holder <> excluded.holder)::int,
+   SET token = held.token + 1,
        holder = excluded.holder,
        expires_at = excluded.expires_at
  WHERE held.holder = excluded.holder
@@ -62,10 +63,19 @@ UPDATE lease SET expires_at = clock_timestamp()
 
 _RECORD_TOKEN = b"UPDATE sync_run SET fencing_token = %(token)s WHERE run_id = %(run_id)s"
 
+#: Whoever has the lease is the only one at work: a run without an end is that of a worker that died.
+_END_OVERTAKEN = b"""
+UPDATE sync_run SET state = 'failed', finished_at = clock_timestamp(), error = %(error)s
+ WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+   AND run_id <> %(run_id)s AND state = 'running'
+"""
+
 
 def take(work: Work, key: LeaseKey, run_id: str, life: timedelta) -> int:
     """
     The fencing token under which *run_id* may now write; also noted on the run.
+
+    Runs that it overtakes end as failed: nobody else would ever write their end.
 
     Raises:
         LeaseHeld: another live run has it. Running again after its life may succeed.
@@ -77,6 +87,7 @@ def take(work: Work, key: LeaseKey, run_id: str, life: timedelta) -> int:
         holder = work.execute(_HOLDER, values).fetchone()
         raise LeaseHeld(str(key), *(holder or ("unknown", 1.0)))
     work.execute(_RECORD_TOKEN, {"token": taken[0], "run_id": run_id})
+    work.execute(_END_OVERTAKEN, {**values, "error": f"its worker was silent; run {run_id} took over"})
     return int(taken[0])
 
 

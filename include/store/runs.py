@@ -129,6 +129,12 @@ UPDATE sync_run SET state = %(state)s, error = %(error)s, finished_at = clock_ti
 """
 
 
+_REOPEN = b"""
+UPDATE sync_run SET state = 'running', error = NULL, finished_at = NULL
+ WHERE run_id = %(run_id)s AND state = 'failed'
+"""
+
+
 def start(work: Work, key: LeaseKey, request: SyncRequest, *, mode: Mode, dag_run_id: str | None = None) -> Run:
     """
     The run that answers for *request*: a new one, or the running one of the same DAG run.
@@ -204,6 +210,11 @@ def note_drift(work: Work, run_id: str, drift: list[dict[str, str]]) -> None:
 def finish(work: Work, run_id: str, state: RunState, error: str | None = None) -> None:
     """The run's end. The ledger refuses an end whose counts do not add up. Repeating it changes nothing."""
     work.execute(_FINISH, {"run_id": run_id, "state": state.value, "error": error})
+
+
+def reopen(work: Work, run_id: str) -> None:
+    """A failed run, at work again: somebody cleared one of its later tasks. Other ends stay."""
+    work.execute(_REOPEN, {"run_id": run_id})
 
 
 def of_dag_run(work: Work, dag_run_id: str, entity: str) -> Run | None:

@@ -53,7 +53,7 @@ def assert_safe_on_the_way(hub: Hub) -> None:
 def go_on(hub: Hub, request: SyncRequest) -> None:
     """As Airflow does: the task that was killed is tried again, and of a run that had ended that is its load."""
     with Store(hub.dsn) as store:
-        ended = query(store, "SELECT run_id FROM sync_run WHERE dag_run_id = 'the run' AND state <> 'running'")
+        ended = query(store, "SELECT run_id FROM sync_run WHERE dag_run_id = 'the run' AND state IN ('done', 'partial')")
     if ended:
         assert children.run(lambda: hub.load(ended[0][0])) == 0
     else:

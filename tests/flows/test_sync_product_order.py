@@ -161,7 +161,7 @@ def test_a_price_finer_than_a_penny_keeps_its_exact_text() -> None:
 
 
 def test_cleansing_keeps_what_it_changed_in_the_lineage() -> None:
-    """Why is this sku in upper case? Because somebody typed it in lower."""
+    """Somebody will ask why this sku is in upper case."""
     (row,) = sifted(ORDER, [page(order(lineItems=[line(quantity=2, sku=" 85123a ")]))]).accepted.to_pylist()
 
     (kept,) = json.loads(row["lines"])
@@ -215,7 +215,7 @@ def test_a_rule_mends_a_whole_cause_and_what_it_names_is_replayed(systems: Syste
 
 
 def test_a_record_can_be_seen_as_it_was_at_any_instant(systems: Systems, shop: Sandbox) -> None:
-    """What did we believe when the customer called?"""
+    """A customer calls about last week: the hub still knows what it believed then."""
     run("inventory", systems)
     before = shop.world.clock.now()
     (moved,) = live(shop.world, stock_moves=1)["inventory"]

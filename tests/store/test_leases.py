@@ -56,11 +56,28 @@ def test_another_entity_and_another_partition_have_leases_of_their_own(store: St
         assert leases.take(work, leases.LeaseKey("commercetools", "product"), other, MINUTE) == 1
 
 
-def test_its_own_run_takes_a_lease_again_under_the_same_token(store: Store) -> None:
-    """A retried task is no other writer."""
+def test_its_own_run_takes_a_lease_again_and_fences_the_try_before(store: Store) -> None:
+    """Airflow tries a silent task again; the first worker may only have been asleep, and wakes beside the second."""
     run_id = begun(store)
 
-    assert [take(store, run_id), take(store, run_id)] == [1, 1]
+    assert [take(store, run_id), take(store, run_id)] == [1, 2]
+    with pytest.raises(LeaseLost) as lost, store.transaction() as work:
+        leases.check(work, KEY, run_id, 1)
+    assert lost.value.to_itself
+
+
+def test_whoever_takes_over_ends_the_run_that_it_overtakes(store: Store) -> None:
+    """Its worker is dead or cancelled, and nobody else would ever write its end."""
+    dead, heir = begun(store), begun(store)
+    take(store, dead, NOT_LONG)
+    time.sleep(0.05)
+
+    take(store, heir)
+
+    with store.transaction() as work:
+        overtaken = runs.get(work, dead)
+    assert overtaken.state is RunState.FAILED
+    assert heir in (overtaken.error or "")
 
 
 def test_a_lease_that_has_run_out_changes_hands_and_its_token_rises(store: Store) -> None:

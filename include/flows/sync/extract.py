@@ -80,6 +80,7 @@ def _planned_ranges(sync: Sync, systems: Systems, run: Run) -> list[Range]:
     parts = _ranges_of(sync, run, window, survey.records)
     parts += ranges.by_keys("id", left_open, first_no=len(parts))
     with systems.store.transaction() as work:
+        leases.check(work, run.lease, run.run_id, run.fencing_token)
         runs.set_window(work, run.run_id, window, survey.records)
         landing.add_ranges(work, run.run_id, parts)
     log.info("Reading %s: about %s records in %s ranges", sync.entity, survey.records, len(parts))
@@ -181,6 +182,7 @@ def _note(systems: Systems, run: Run, reading: _Reading, page: FetchedPage, *, l
         cursor=page.cursor or reading.cursor,
     )
     with systems.store.transaction() as work:
+        leases.check(work, run.lease, run.run_id, run.fencing_token)
         landing.add_page(work, run.run_id, noted, len(page.body))
         if last:
             landing.mark_range_read(work, run.run_id, reading.part.range_no)
@@ -189,7 +191,9 @@ def _note(systems: Systems, run: Run, reading: _Reading, page: FetchedPage, *, l
 
 
 def _path(run: Run, reading: _Reading) -> str:
-    return f"{run.run_id}/range-{reading.part.range_no:02d}/page-{reading.next_page_no:06d}.json.zst"
+    # The token in the name: a worker that wakes too late must not write over the page its successor landed.
+    name = f"page-{reading.next_page_no:06d}-{run.fencing_token}.json.zst"
+    return f"{run.run_id}/range-{reading.part.range_no:02d}/{name}"
 
 
 def _hold_when_shrunken(sync: Sync, systems: Systems, run_id: str) -> None:
@@ -207,6 +211,7 @@ def _hold_when_shrunken(sync: Sync, systems: Systems, run_id: str) -> None:
         known = max(entities.count(work, sync.table, sync.integration), run.expected_records or 0)
         if read and read >= known * _SHRUNKEN_SHARE:
             return
+        leases.check(work, run.lease, run_id, run.fencing_token)
         error = HeldForApproval(run_id, sync.entity, read, known)
         held = Fates(records=Counts(read=read, held=read), lines=Counts(read=lines, held=lines))
         runs.add_counts(work, run_id, held)

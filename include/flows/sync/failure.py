@@ -18,6 +18,7 @@ def mark_failed(sync: Sync, store: Store, dag_run_id: str, error: str) -> None:
         run = runs.of_dag_run(work, dag_run_id, sync.entity)
         if run is None or run.state is not RunState.RUNNING:
             return
-        runs.finish(work, run.run_id, RunState.FAILED, error)
+        # The lease first, as everybody who writes both: the other order deadlocks with who takes over.
         leases.release(work, run.lease, run.run_id)
+        runs.finish(work, run.run_id, RunState.FAILED, error)
         alerts.add(work, kind="run_failed", subject=run.run_id, message=error)

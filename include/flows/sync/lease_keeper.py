@@ -37,7 +37,9 @@ class LeaseKeeper:
 
 def retake(systems: Systems, run_id: str) -> Run:
     """
-    The run, with its lease taken again: what each task starts with. A run that has ended needs none.
+    The run, with its lease taken again: what each task starts with. A run that has ended well needs none.
+
+    A failed run is open again: a task that is cleared after its retries were used up has work to do.
 
     Raises:
         LeaseHeld: another run took it while this one waited for its next task.
@@ -45,7 +47,8 @@ def retake(systems: Systems, run_id: str) -> Run:
     """
     with systems.store.transaction() as work:
         run = runs.get(work, run_id)
-        if run.state is not RunState.RUNNING:
+        if run.state not in (RunState.RUNNING, RunState.FAILED):
             return run
+        runs.reopen(work, run_id)
         leases.take(work, run.lease, run_id, systems.lease_life)
         return runs.get(work, run_id)

@@ -13,7 +13,7 @@ from include.flows.sync.decode import sampled
 from include.flows.sync.gate import sifted
 from include.flows.sync.lease_keeper import LeaseKeeper, retake
 from include.model.sync import RunState
-from include.store import batches, landing, runs
+from include.store import batches, landing, leases, runs
 from include.store.landing import Page
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ def validate(sync: Sync, systems: Systems, run_id: str) -> str:
         write_batch(systems.landing, batches.name_of(run_id, batch_no), content)
         crash_point("validate.batch_written")
         with systems.store.transaction() as work:
+            leases.check(work, run.lease, run_id, run.fencing_token)
             batches.add(
                 work,
                 run_id,
