@@ -12,6 +12,7 @@ from include.cli import (
     backfill_command,
     console,
     demo_command,
+    prepare_command,
     quarantine_commands,
     run_commands,
     sandbox_commands,
@@ -38,6 +39,7 @@ app.command("up")(stack_commands.up)
 app.command("down")(stack_commands.down)
 app.command("status")(stack_commands.status)
 app.command("doctor")(stack_commands.doctor)
+app.command("prepare")(prepare_command.prepare)
 app.add_typer(sync_commands.app, name="sync")
 app.command("backfill")(backfill_command.backfill)
 app.add_typer(show_commands.app, name="show")

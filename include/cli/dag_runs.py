@@ -68,7 +68,7 @@ def follow(
 
     state = wait_for(look, f"DAG run {dag_run_id}", timeout_s)
     with store.transaction() as work:
-        run = runs.of_dag_run(work, dag_run_id, entity)
+        run = runs.of_dag_run(work, dag_run_id, entity, dag_id=f"sync_{entity}")
     if run is None:
         raise DagRunFailed(
             f"sync_{entity} run {dag_run_id} ended as {state} before it began to read. Its log: "
@@ -96,7 +96,7 @@ def _task_states(api: AirflowApi, entity: str, dag_run_id: str) -> str:
 
 def _tell(store: Store, entity: str, dag_run_id: str, state: str, bar: Bar) -> None:
     with store.transaction() as work:
-        run = runs.of_dag_run(work, dag_run_id, entity)
+        run = runs.of_dag_run(work, dag_run_id, entity, dag_id=f"sync_{entity}")
         landed = sum(page.records for page in landing.pages_of(work, run.run_id)) if run else 0
     if run is None:
         bar.tell(f"{dag_run_id}: {state}")

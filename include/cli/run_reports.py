@@ -30,6 +30,7 @@ def document(run: Run) -> dict[str, Any]:
         "lines": msgspec.structs.asdict(run.lines),
         "drift": run.drift,
         "window": {"low": run.window_low, "high": run.window_high},
+        "dag_id": run.dag_id,
         "dag_run_id": run.dag_run_id,
         "attempt": run.attempt,
         "error": run.error,

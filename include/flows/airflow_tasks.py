@@ -151,7 +151,7 @@ def sync_tasks(sync: Sync) -> None:
 
     @task(task_id="extract")
     def extract_task(*, params: Any = None, dag_run: Any = None) -> str:
-        return extract(sync, systems_of(sync), request_of(params), dag_run_id=dag_run.run_id)
+        return extract(sync, systems_of(sync), request_of(params), dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
 
     _load_task(sync, outlets=[Asset(asset_of(sync.entity))])(_validate_task(sync)(extract_task()))
 
@@ -162,7 +162,7 @@ def backfill_tasks(sync: Sync) -> None:
     @task(task_id="extract")
     def extract_task(*, params: Any = None, dag_run: Any = None, partition_key: Any = None) -> str:
         request = backfill_request(str(partition_key), tell=bool(params["tell"]))
-        return extract(sync, systems_of(sync), request, dag_run_id=dag_run.run_id)
+        return extract(sync, systems_of(sync), request, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
 
     _load_task(sync, outlets=[])(_validate_task(sync)(extract_task()))
 
@@ -236,8 +236,8 @@ def request_of(params: Mapping[str, Any]) -> SyncRequest:
 
 def end_run(sync: Sync, context: Mapping[str, Any]) -> None:
     """For `on_failure_callback`: the retries are used up, so the run ends as failed and its lease is free."""
-    error = context.get("exception")
+    error, dag_run = context.get("exception"), context["dag_run"]
     if isinstance(error, LeaseLost) and error.to_itself:
         return  # A worker that woke too late must not end the run that another worker is at.
     with Store.from_connection(settings().store_connection) as store:
-        mark_failed(sync, store, context["dag_run"].run_id, str(error or "the task was ended from outside"))
+        mark_failed(sync, store, dag_run.run_id, str(error or "the task was ended from outside"), dag_id=dag_run.dag_id)

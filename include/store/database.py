@@ -105,13 +105,30 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise StoreUnavailable(f"The hub's database did not carry out the transaction: {_said(error)}") from error
+        raise StoreUnavailable(f"The hub's database did not carry out the transaction: {_said(error)}") from _bare(
+            error
+        )
     except _PASSING as error:
-        raise StoreUnavailable(f"The hub's database ended the transaction: {_said(error)}") from error
+        raise StoreUnavailable(f"The hub's database ended the transaction: {_said(error)}") from _bare(error)
     except psycopg.Error as error:
+        if _is_out_of_room(error):
+            raise StoreUnavailable(
+                f"The hub's database has no room: {_said(error)}. Make some, then try again"
+            ) from _bare(error)
         raise StoreRefused(
             f"The hub's database refused a statement: {_said(error)}. If a migration is missing: ./hub up"
-        ) from error
+        ) from _bare(error)
+
+
+def _bare(error: psycopg.Error) -> psycopg.Error:
+    """*error* for a traceback that may be logged: where it happened, without the row's values that its DETAIL quotes."""
+    return type(error)(_said(error)).with_traceback(error.__traceback__)
+
+
+def _is_out_of_room(error: psycopg.Error) -> bool:
+    """A full disk has a code of its own and comes as OperationalError; a used-up quota comes as an internal error."""
+    said = error.diag.message_primary or ""
+    return isinstance(error, psycopg.errors.InternalError_) and said.startswith(("could not extend", "could not write"))
 
 
 def _said(error: psycopg.Error) -> str:

@@ -67,7 +67,7 @@ _RECORD_TOKEN = b"UPDATE sync_run SET fencing_token = %(token)s WHERE run_id = %
 _END_OVERTAKEN = b"""
 UPDATE sync_run SET state = 'failed', finished_at = clock_timestamp(), error = %(error)s
  WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
-   AND run_id <> %(run_id)s AND state = 'running'
+   AND run_id <> %(run_id)s AND state = 'running' AND fencing_token > 0
 """
 
 

@@ -24,6 +24,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     partition: str
     mode: Mode
     request: SyncRequest
+    #: The DAG run it answers for; None for a run of ours alone. Airflow's run ids are unique within a DAG
+    #: only: two schedules that meet at noon give the same one.
+    dag_id: str | None
     dag_run_id: str | None
     attempt: int
     state: RunState
@@ -62,22 +65,23 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return ((self.finished_at or datetime.now(UTC)) - self.started_at).total_seconds()
 
 
-_COLUMNS = b"""run_id, integration, entity, partition, mode, request, dag_run_id, attempt, state, fencing_token,
+_COLUMNS = b"""run_id, integration, entity, partition, mode, request, dag_id, dag_run_id, attempt, state, fencing_token,
        window_low, window_high, moves_watermark, expected_records, drift, error, started_at, finished_at,
        read, inserted, updated, unchanged, stale, rejected, held,
        lines_read, lines_inserted, lines_updated, lines_unchanged, lines_stale, lines_rejected, lines_held"""
 
 _START = b"""
-INSERT INTO sync_run (run_id, integration, entity, partition, mode, request, dag_run_id, attempt, state, moves_watermark)
-VALUES (%(run_id)s, %(integration)s, %(entity)s, %(partition)s, %(mode)s, %(request)s, %(dag_run_id)s, %(attempt)s,
+INSERT INTO sync_run
+    (run_id, integration, entity, partition, mode, request, dag_id, dag_run_id, attempt, state, moves_watermark)
+VALUES (%(run_id)s, %(integration)s, %(entity)s, %(partition)s, %(mode)s, %(request)s, %(dag_id)s, %(dag_run_id)s,
+        %(attempt)s,
         'running', %(moves_watermark)s)
 """
 
 #: The last attempt of a DAG run: a retried task goes on with it, a cleared DAG run starts the next.
 _OF_DAG_RUN = (
-    b"SELECT "
-    + _COLUMNS
-    + b" FROM sync_run WHERE dag_run_id = %(dag_run_id)s AND entity = %(entity)s ORDER BY attempt DESC LIMIT 1"
+    b"SELECT " + _COLUMNS + b" FROM sync_run WHERE dag_run_id = %(dag_run_id)s AND entity = %(entity)s"
+    b" AND dag_id IS NOT DISTINCT FROM %(dag_id)s ORDER BY attempt DESC LIMIT 1"
 )
 
 _GET = b"SELECT " + _COLUMNS + b" FROM sync_run WHERE run_id = %(run_id)s"
@@ -135,14 +139,22 @@ UPDATE sync_run SET state = 'running', error = NULL, finished_at = NULL
 """
 
 
-def start(work: Work, key: LeaseKey, request: SyncRequest, *, mode: Mode, dag_run_id: str | None = None) -> Run:
+def start(
+    work: Work,
+    key: LeaseKey,
+    request: SyncRequest,
+    *,
+    mode: Mode,
+    dag_id: str | None = None,
+    dag_run_id: str | None = None,
+) -> Run:
     """
     The run that answers for *request*: a new one, or the running one of the same DAG run.
 
     An Airflow retry finds its own run and goes on where it stood. A DAG run that was cleared after
     its run ended gets a new run with the next attempt number.
     """
-    last = of_dag_run(work, dag_run_id, key.entity) if dag_run_id else None
+    last = of_dag_run(work, dag_run_id, key.entity, dag_id=dag_id) if dag_run_id else None
     if last and last.state is RunState.RUNNING:
         return last
     run_id = _new_run_id(key.entity)
@@ -151,6 +163,7 @@ def start(work: Work, key: LeaseKey, request: SyncRequest, *, mode: Mode, dag_ru
         "run_id": run_id,
         "mode": mode.value,
         "request": Jsonb(msgspec.to_builtins(request)),
+        "dag_id": dag_id,
         "dag_run_id": dag_run_id,
         "attempt": last.attempt + 1 if last else 1,
         "moves_watermark": request.moves_watermark and mode is not Mode.REPLAY,
@@ -217,9 +230,9 @@ def reopen(work: Work, run_id: str) -> None:
     work.execute(_REOPEN, {"run_id": run_id})
 
 
-def of_dag_run(work: Work, dag_run_id: str, entity: str) -> Run | None:
+def of_dag_run(work: Work, dag_run_id: str, entity: str, *, dag_id: str | None = None) -> Run | None:
     """The last attempt of a DAG run; None when it never began."""
-    row = work.execute(_OF_DAG_RUN, {"dag_run_id": dag_run_id, "entity": entity}).fetchone()
+    row = work.execute(_OF_DAG_RUN, {"dag_run_id": dag_run_id, "entity": entity, "dag_id": dag_id}).fetchone()
     return _run(row) if row else None
 
 
@@ -241,4 +254,4 @@ def _counts(numbers: tuple[int, ...]) -> Counts:
     return Counts(**dict(zip(Counts.__struct_fields__, numbers, strict=True)))
 
 
-_HEAD = tuple(name.strip() for name in _COLUMNS.decode().split(",")[:18])
+_HEAD = tuple(name.strip() for name in _COLUMNS.decode().split(",")[:19])

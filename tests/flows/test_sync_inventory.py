@@ -298,7 +298,7 @@ def test_a_worker_that_slept_through_its_lease_cannot_commit(systems: Systems) -
         (batch,) = batches.of_run(work, zombie)
         batches.load(work, INVENTORY.table, sleeping, batch, nothing)
 
-    assert query(systems.store, "SELECT state FROM sync_run ORDER BY started_at") == [("running",), ("done",)]
+    assert query(systems.store, "SELECT state FROM sync_run ORDER BY started_at") == [("failed",), ("done",)]
 
 
 def test_rows_that_are_busy_stay_open_and_the_next_run_reads_exactly_those(

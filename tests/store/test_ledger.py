@@ -231,3 +231,18 @@ def test_ids_of_events_sort_by_time_and_are_uuids_of_version_7(store: Store, how
     milliseconds = [each.int >> 80 for each in uuids]
     assert milliseconds == sorted(milliseconds)
     assert began_ms - 1_000 <= milliseconds[0] <= milliseconds[-1] <= began_ms + 10_000
+
+
+def test_two_dags_with_the_same_run_id_are_two_runs(store: Store) -> None:
+    """Airflow's run ids are unique within a DAG only: the schedules of a sync and of its backfill meet at three."""
+    key = leases.LeaseKey("commercetools", "order")
+    with store.transaction() as work:
+        one = runs.start(work, key, SyncRequest(), mode=Mode.DELTA, dag_id="sync_order", dag_run_id="scheduled__03:00")
+        two = runs.start(
+            work, key, SyncRequest(), mode=Mode.DELTA, dag_id="backfill_order", dag_run_id="scheduled__03:00"
+        )
+        again = runs.start(
+            work, key, SyncRequest(), mode=Mode.DELTA, dag_id="sync_order", dag_run_id="scheduled__03:00"
+        )
+
+    assert one.run_id == again.run_id != two.run_id

@@ -34,7 +34,9 @@ log = logging.getLogger(__name__)
 _SHRUNKEN_SHARE = 0.5
 
 
-def extract(sync: Sync, systems: Systems, request: SyncRequest, *, dag_run_id: str | None = None) -> str:
+def extract(
+    sync: Sync, systems: Systems, request: SyncRequest, *, dag_id: str | None = None, dag_run_id: str | None = None
+) -> str:
     """
     The id of the run whose pages have all landed.
 
@@ -47,21 +49,21 @@ def extract(sync: Sync, systems: Systems, request: SyncRequest, *, dag_run_id: s
         HeldForApproval: a full read came back empty or much shrunken; a person decides.
 
     """
-    run = _begin(sync, systems, request, dag_run_id)
+    run = _begin(sync, systems, request, dag_id, dag_run_id)
     crash_point("extract.begun")
     parts = _planned_ranges(sync, systems, run)
     crash_point("extract.planned")
     _read(sync, systems, run, parts)
     crash_point("extract.read")
-    _hold_when_shrunken(sync, systems, run.run_id)
+    _hold_when_shrunken(sync, systems, run)
     return run.run_id
 
 
-def _begin(sync: Sync, systems: Systems, request: SyncRequest, dag_run_id: str | None) -> Run:
+def _begin(sync: Sync, systems: Systems, request: SyncRequest, dag_id: str | None, dag_run_id: str | None) -> Run:
     """The run and its lease in one transaction: a run that cannot have the lease leaves no trace."""
     key = leases.LeaseKey(sync.integration, sync.entity, request.partition)
     with systems.store.transaction() as work:
-        run = runs.start(work, key, request, mode=request.mode, dag_run_id=dag_run_id)
+        run = runs.start(work, key, request, mode=request.mode, dag_id=dag_id, dag_run_id=dag_run_id)
         leases.take(work, key, run.run_id, systems.lease_life)
         return runs.get(work, run.run_id)
 
@@ -196,13 +198,15 @@ def _path(run: Run, reading: _Reading) -> str:
     return f"{run.run_id}/range-{reading.part.range_no:02d}/{name}"
 
 
-def _hold_when_shrunken(sync: Sync, systems: Systems, run_id: str) -> None:
+def _hold_when_shrunken(sync: Sync, systems: Systems, begun: Run) -> None:
     """
     Ends a full read that found nothing, or much less than there should be, before any of it is loaded.
 
     An empty feed is far more often a broken source than an empty shop.
     """
+    run_id = begun.run_id
     with systems.store.transaction() as work:
+        leases.check(work, begun.lease, run_id, begun.fencing_token)
         run = runs.get(work, run_id)
         if not _reads_everything(run, run.window) or run.request.accept_shrunken or run.request.limit:
             return
@@ -211,7 +215,6 @@ def _hold_when_shrunken(sync: Sync, systems: Systems, run_id: str) -> None:
         known = max(entities.count(work, sync.table, sync.integration), run.expected_records or 0)
         if read and read >= known * _SHRUNKEN_SHARE:
             return
-        leases.check(work, run.lease, run_id, run.fencing_token)
         error = HeldForApproval(run_id, sync.entity, read, known)
         held = Fates(records=Counts(read=read, held=read), lines=Counts(read=lines, held=lines))
         runs.add_counts(work, run_id, held)

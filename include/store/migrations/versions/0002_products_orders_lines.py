@@ -93,6 +93,10 @@ STATEMENTS = (
         state IN ('running', 'failed') OR lines_read
             = lines_inserted + lines_updated + lines_unchanged + lines_stale + lines_rejected + lines_held)
     """,
+    # Airflow's run ids are unique within a DAG only: two schedules that meet give the same one.
+    "ALTER TABLE sync_run ADD COLUMN dag_id text",
+    "ALTER TABLE sync_run DROP CONSTRAINT sync_run_dag_run_id_attempt_key",
+    "CREATE UNIQUE INDEX sync_run_of_dag_run ON sync_run (entity, coalesce(dag_id, ''), dag_run_id, attempt)",
     # Fields of the source that are new, gone or of another type than the contract says.
     "ALTER TABLE sync_run ADD COLUMN drift jsonb",
     # An event of a backfill is kept, and told to nobody unless somebody asks for it.
