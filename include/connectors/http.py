@@ -313,5 +313,5 @@ def _log_retry(state: tenacity.RetryCallState) -> None:
         state.next_action.sleep if state.next_action else 0,
         state.attempt_number + 1,
         error,
-        extra={"event": "http_retry"},
+        extra={"attempt": state.attempt_number + 1},
     )

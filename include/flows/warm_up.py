@@ -9,15 +9,18 @@ still not import it: they are parsed elsewhere, again and again.
 
 from __future__ import annotations
 
+import os
 import sys
 
 __all__: list[str] = []
 
 
 def _forks_workers(arguments: list[str]) -> bool:
-    """Whether this process runs tasks by forking: `airflow scheduler`, `airflow celery worker`."""
+    """Whether this process runs tasks by forking: the scheduler under LocalExecutor, or `airflow celery worker`."""
     words = [argument for argument in arguments if not argument.startswith("-")]
-    return "scheduler" in words or ("celery" in words and "worker" in words)
+    if "scheduler" in words:
+        return "LocalExecutor" in os.environ.get("AIRFLOW__CORE__EXECUTOR", "LocalExecutor")
+    return "celery" in words and "worker" in words
 
 
 def _warm_up() -> None:

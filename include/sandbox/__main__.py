@@ -20,7 +20,8 @@ _ENDINGS = (signal.SIGTERM, signal.SIGINT)
 
 def _arguments() -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="python -m include.sandbox", description=__doc__)
-    parser.add_argument("--port", type=int, default=8090, help="on 127.0.0.1; 0 for any free port")
+    parser.add_argument("--port", type=int, default=8090, help="0 for any free port")
+    parser.add_argument("--host", default="127.0.0.1", help="another address is for a container of its own")
     parser.add_argument("--project", default="demo")
     parser.add_argument("--client-id", default="sandbox", help="its secret comes from SANDBOX_CLIENT_SECRET")
     parser.add_argument("--dataset", type=Path, help="a parquet file of invoice lines, in place of a generated shop")

@@ -96,7 +96,8 @@ def _whole(parameters: Mapping[str, Sequence[str]], name: str, otherwise: int, m
 
 
 def _flag(parameters: Mapping[str, Sequence[str]], name: str) -> bool:
-    text = (parameters.get(name) or ["true"])[-1]
+    # In any case: the vendor's own Python SDK sends Python's True.
+    text = (parameters.get(name) or ["true"])[-1].lower()
     if text not in ("true", "false"):
         raise malformed(name, f"'{text[:40]}' is neither true nor false.")
     return text == "true"

@@ -37,6 +37,7 @@ class Sandbox(Shop):
         self,
         *,
         port: int = 0,
+        host: str = _LOOPBACK,
         project: str = "demo",
         client_id: str = "sandbox",
         client_secret: str = "sandbox",  # noqa: S107 - the pretend world's own; the command takes it from the environment
@@ -49,7 +50,8 @@ class Sandbox(Shop):
         Generates the shop, or reads it from a file, and takes the port.
 
         Args:
-            port: Where to listen on the loopback interface; 0 for any free port.
+            port: Where to listen; 0 for any free port.
+            host: On which address. Only a container's own network has a reason to name another than loopback.
             project: The project's key, the first part of every path.
             client_id: What `/oauth/token` expects.
             client_secret: What goes with it.
@@ -73,7 +75,7 @@ class Sandbox(Shop):
         if journal is not None:
             self.keep_changes(journal)
         self.stopping = threading.Event()
-        self._server = _Server((_LOOPBACK, port), self)
+        self._server = _Server((host, port), self)
         self.port: int = self._server.server_address[1]
         self.url = f"http://{_LOOPBACK}:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="sandbox", daemon=True)

@@ -133,6 +133,12 @@ UPDATE sync_run SET state = %(state)s, error = %(error)s, finished_at = clock_ti
 """
 
 
+_UNENDED = b"""
+SELECT run_id, r.entity, started_at, coalesce(l.expires_at > clock_timestamp(), false)
+  FROM sync_run r LEFT JOIN lease l ON l.holder = r.run_id
+ WHERE state = 'running' ORDER BY started_at
+"""
+
 _REOPEN = b"""
 UPDATE sync_run SET state = 'running', error = NULL, finished_at = NULL
  WHERE run_id = %(run_id)s AND state = 'failed'
@@ -203,6 +209,21 @@ def complete(work: Work, integration: str, entity: str) -> list[Run]:
 def backfills(work: Work, integration: str, entity: str) -> list[Run]:
     """Runs for single days, newest first."""
     return [_run(row) for row in work.execute(_BACKFILLS, {"integration": integration, "entity": entity})]
+
+
+class Unended(msgspec.Struct, frozen=True):
+    """A run that is at work, or whose worker is gone."""
+
+    run_id: str
+    entity: str
+    started_at: datetime
+    #: Whether it still has its lease; else its worker is silent, or it waits for its next task.
+    has_lease: bool
+
+
+def unended(work: Work) -> list[Unended]:
+    """Runs without an end, oldest first."""
+    return [Unended(*row) for row in work.execute(_UNENDED)]
 
 
 def set_window(work: Work, run_id: str, window: Window, expected_records: int | None) -> None:

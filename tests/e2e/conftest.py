@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,9 @@ class Hub:
         return document
 
 
-@pytest.fixture(scope="session")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    home = tmp_path_factory.mktemp("e2e") / "home"
+@contextmanager
+def running_hub(home: Path, **settings: str) -> Iterator[Hub]:
+    """A stack in *home* on ports of its own, ended at the end; *settings* are environment variables."""
     ports = {name: str(free_port()) for name in ("AIRFLOW", "METADATA", "DB", "SANDBOX")}
     environment = {
         **os.environ,
@@ -57,8 +58,17 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         "HUB_SYNC_INVENTORY_SCHEDULE": "",
         "HUB_RETRY_DELAY_S": "1",
         "COLUMNS": "160",
+        **settings,
     }
     command = Hub(environment)
-    command("up")
-    yield command
-    command("down")
+    try:
+        command("up")
+        yield command
+    finally:
+        command("down")
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    with running_hub(tmp_path_factory.mktemp("e2e") / "home") as command:
+        yield command

@@ -20,7 +20,11 @@ def test_the_demo_s_story_comes_true(hub: Hub) -> None:
     assert story["ok"], story
     assert len(story["steps"]) == 7
     first = {sync["entity"]: sync for sync in reversed(story["syncs"])}
-    assert {entity: sync["read"] for entity, sync in first.items()} == {"product": 300, "order": 200, "inventory": 1_000}
+    assert {entity: sync["read"] for entity, sync in first.items()} == {
+        "product": 300,
+        "order": 200,
+        "inventory": 1_000,
+    }
     for sync in first.values():
         assert sync["inserted"] + sync["rejected"] == sync["read"]
     for sync in story["syncs"][-3:]:

@@ -7,9 +7,11 @@ import platform
 import shutil
 import stat
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 
 import psutil  # type: ignore[import-untyped]
@@ -22,6 +24,9 @@ from include.cli.stack.settings_file import read_settings
 
 _NEEDED_PYTHON = (3, 11)
 _NEEDED_DISK_BYTES = 2 * 1024**3
+#: More than a full disk leaves in its last block.
+_TRIAL_BYTES = 64 * 1024
+_LONG_AT_WORK = timedelta(days=1)
 _HEALTH_PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 
@@ -64,6 +69,22 @@ def _disk_space() -> Iterator[Check]:
     free = shutil.disk_usage(folder).free
     mend = None if free >= _NEEDED_DISK_BYTES else f"Make room on the disk of {folder}, or set HUB_HOME to another one."
     yield Check("disk space", mend is None, f"{free / 1024**3:.1f} GB free for {folder}", mend)
+
+
+def _landing() -> Iterator[Check]:
+    """Pages can be written where this machine's stack keeps them; another HUB_LANDING_URL is its owner's to watch."""
+    folder = home() / "landing"
+    if not folder.exists():
+        return
+    try:
+        with tempfile.TemporaryFile(dir=folder) as trial:
+            trial.write(bytes(_TRIAL_BYTES))
+            trial.flush()
+    except OSError as error:
+        mend = "Make room or open the folder; then clear the red tasks: they go on after the last page that landed."
+        yield Check("landing", ok=False, found=f"{folder} cannot be written: {error.strerror}", mend=mend)
+    else:
+        yield Check("landing", ok=True, found=f"{folder} can be written")
 
 
 def _secrets() -> Iterator[Check]:
@@ -148,7 +169,10 @@ def _databases() -> Iterator[Check]:
         except psycopg.Error as error:
             yield Check(f"{name} answers", ok=False, found=str(error).strip(), mend=f"Its log: {server.log}")
     if "postgres-hub" in living:
-        yield _hub_schema()
+        schema = _hub_schema()
+        yield schema
+        if schema.ok:
+            yield _unended_runs()
 
 
 def _hub_schema() -> Check:
@@ -157,6 +181,24 @@ def _hub_schema() -> Check:
     current = is_current(stack.Stack(ports.kept()).hub_dsn)
     found = "the newest version" if current else "another version than this code needs"
     return Check("hub schema", current, found, None if current else "./hub down, then ./hub up: it migrates")
+
+
+def _unended_runs() -> Check:
+    """Runs that nobody is at, or that take longer than any sync should."""
+    from include.store import runs  # noqa: PLC0415
+    from include.store.database import Store  # noqa: PLC0415
+
+    with Store(stack.Stack(ports.kept()).hub_dsn) as store, store.transaction() as work:
+        found = runs.unended(work)
+    silent = [f"{run.run_id} (its worker is silent)" for run in found if not run.has_lease]
+    old = [
+        f"{run.run_id} (at work since {run.started_at:%Y-%m-%d %H:%M})"
+        for run in found
+        if run.has_lease and datetime.now(UTC) - run.started_at > _LONG_AT_WORK
+    ]
+    mend = "Clear its red task in Airflow, or start the next sync of it: that ends it and reads what it had not loaded."
+    told = f"{len(found)} at work"
+    return Check("runs", not (silent or old), ", ".join(silent + old) or told, mend if silent or old else None)
 
 
 def _airflow() -> Iterator[Check]:
@@ -199,6 +241,7 @@ def _settings_file() -> Iterator[Check]:
 _LOOKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _python,
     _disk_space,
+    _landing,
     _secrets,
     _settings_file,
     _parts,

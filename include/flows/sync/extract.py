@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass
 
-from include.flows.sync import ranges
+from include.flows.sync import log_fields, ranges
 from include.flows.sync.crash_points import crash_point
 from include.flows.sync.declaration import Sync, Systems
 from include.flows.sync.lease_keeper import LeaseKeeper
@@ -50,12 +51,13 @@ def extract(
 
     """
     run = _begin(sync, systems, request, dag_id, dag_run_id)
-    crash_point("extract.begun")
-    parts = _planned_ranges(sync, systems, run)
-    crash_point("extract.planned")
-    _read(sync, systems, run, parts)
-    crash_point("extract.read")
-    _hold_when_shrunken(sync, systems, run)
+    with log_fields.of(run):
+        crash_point("extract.begun")
+        parts = _planned_ranges(sync, systems, run)
+        crash_point("extract.planned")
+        _read(sync, systems, run, parts)
+        crash_point("extract.read")
+        _hold_when_shrunken(sync, systems, run)
     return run.run_id
 
 
@@ -132,7 +134,7 @@ def _read(sync: Sync, systems: Systems, run: Run, parts: list[Range]) -> None:
                 left = limit - landed if limit else None
                 if left is not None and left <= 0:
                     return
-                flights[pool.submit(_fetch, sync, systems, run, reading, left)] = reading
+                flights[pool.submit(copy_context().run, _fetch, sync, systems, run, reading, left)] = reading
 
         try:
             take_off(waiting)

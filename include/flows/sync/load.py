@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from include.flows.sync import log_fields
 from include.flows.sync.batch_file import read_batch
 from include.flows.sync.crash_points import crash_point
 from include.flows.sync.declaration import Sync, Systems
@@ -47,7 +48,8 @@ def _load_batches(sync: Sync, systems: Systems, run: Run) -> None:
             fates = batches.load(work, sync.table, run, batch, content)
             crash_point("load.before_commit")
         crash_point("load.after_commit")
-        log.info("Batch %s of run %s: %s", batch.batch_no, run.run_id, fates.records, extra={"event": "batch_loaded"})
+        with log_fields.of(run, batch.batch_no):
+            log.info("Batch %s of run %s: %s", batch.batch_no, run.run_id, fates.records)
         systems.progress(f"batch {batch.batch_no + 1} of {len(waiting)} loaded")
         keeper.renew()
 

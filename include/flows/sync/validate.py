@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 
+from include.flows.sync import log_fields
 from include.flows.sync.batch_file import write_batch
 from include.flows.sync.contract import drift, merged
 from include.flows.sync.crash_points import crash_point
@@ -58,12 +59,14 @@ def validate(sync: Sync, systems: Systems, run_id: str) -> str:
                 last_page=(group[-1].range_no, group[-1].page_no),
             )
         crash_point("validate.batch_noted")
-        systems.progress(
-            f"batch {batch_no + 1}: {content.accepted_count:,} accepted, {len(content.rejected):,} rejected"
-        )
+        told = f"batch {batch_no + 1}: {content.accepted_count:,} accepted, {len(content.rejected):,} rejected"
+        with log_fields.of(run, batch_no):
+            log.info("Checked %s", told)
+        systems.progress(told)
         keeper.renew()
     if found:
-        log.warning("The source differs from its contract: %s", found, extra={"event": "source_drift"})
+        with log_fields.of(run):
+            log.warning("The source differs from its contract: %s", found)
         with systems.store.transaction() as work:
             runs.note_drift(work, run_id, found)
     return run_id

