@@ -100,6 +100,26 @@ class RunIsLate(BaseNotifier):
 EACH_DAY = CronPartitionTimetable("0 3 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d")
 
 
+#: What a person who is woken reads in the UI, under what the DAG file says of itself.
+_TRIAGE = """
+| task | what it does | when it is red |
+| --- | --- | --- |
+| `extract` | reads the window's pages and lands them as they came | the platform is down or refuses us: the log names which. When it is up again, clear the task: it goes on after the last page that landed. |
+| `validate` | decodes, maps and checks with Great Expectations | a rule is declared wrongly, or a landed page is gone: clear `extract` with its downstream tasks. |
+| `load` | one transaction a batch: rows, history, events, quarantine, counts, watermark | the hub's database is down or busy: clear the task, it loads only what is still open. |
+
+**Triage.** Every task is safe to clear at any time. Rows that fail a rule do not turn a run red: see
+`./hub quarantine list`. A run that is *held* read nothing or far too little: look at the source, then
+`./hub sync {entity} --full --accept-shrunken` if it is right. What each run did with every row:
+`./hub runs`, `./hub run show ID`.
+"""
+
+
+def triage_of(sync: Sync) -> str:
+    """What to do about a red task of *sync*, as Markdown."""
+    return _TRIAGE.format(entity=sync.entity)
+
+
 def schedule_of(sync: Sync) -> str | None:
     """The installation's cron for *sync*; None for never by itself."""
     return settings().schedule_of(sync.entity) or None

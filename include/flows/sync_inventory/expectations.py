@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from include.flows.sync.platform_rules import platform_rules
 from include.model.quality import Expectation
 
 #: No shop has a billion of anything: larger figures are typing or unit errors.
 _MOST_UNITS = 1_000_000_000
 
 EXPECTATIONS = (
-    Expectation(
-        "id_is_well_formed",
-        "expect_column_values_to_match_regex",
-        {"column": "id", "regex": r"^[^\x00-\x1f\x7f]{1,256}$"},
-        "the platform's ids have 1 to 256 printable characters; this record is not its own",
-    ),
+    *platform_rules("created_at"),
     Expectation(
         "sku_is_present",
         "expect_column_value_lengths_to_be_between",
@@ -49,17 +45,5 @@ EXPECTATIONS = (
         "expect_column_values_to_be_between",
         {"column": "restockable_in_days", "min_value": 0, "max_value": 3650},
         "restocking takes 0 to 3,650 days; correct the figure",
-    ),
-    Expectation(
-        "version_is_positive",
-        "expect_column_values_to_be_between",
-        {"column": "version", "min_value": 1},
-        "the platform counts versions from 1; this record is not its own",
-    ),
-    Expectation(
-        "dates_are_in_order",
-        "expect_column_pair_values_a_to_be_greater_than_b",
-        {"column_A": "last_modified_at", "column_B": "created_at", "or_equal": True},
-        "a record is modified at or after its creation; correct the dates",
     ),
 )

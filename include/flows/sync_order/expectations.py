@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from include.flows.sync.platform_rules import platform_rules
 from include.model.quality import Expectation
 
 
@@ -16,6 +17,7 @@ def _none_listed(name: str, column: str, message: str) -> Expectation:
 
 
 EXPECTATIONS = (
+    *platform_rules("placed_at"),
     Expectation(
         "order_number_is_present",
         "expect_column_value_lengths_to_be_between",
@@ -75,11 +77,5 @@ EXPECTATIONS = (
         "expect_column_values_to_be_in_set",
         {"column": "order_state", "value_set": ["Open", "Confirmed", "Complete", "Cancelled"]},
         "an order is Open, Confirmed, Complete or Cancelled; map the state",
-    ),
-    Expectation(
-        "dates_are_in_order",
-        "expect_column_pair_values_a_to_be_greater_than_b",
-        {"column_A": "last_modified_at", "column_B": "placed_at", "or_equal": True},
-        "an order is modified at or after it was placed; correct the dates",
     ),
 )

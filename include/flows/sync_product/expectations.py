@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from include.flows.sync.platform_rules import platform_rules
 from include.model.quality import Expectation
 
 EXPECTATIONS = (
+    *platform_rules("created_at"),
     Expectation(
         "key_is_present",
         "expect_column_value_lengths_to_be_between",
@@ -40,17 +42,5 @@ EXPECTATIONS = (
         "expect_column_values_to_match_regex",
         {"column": "price_currency", "regex": "^[A-Z]{3}$"},
         "a currency is three capital letters, as EUR; correct it",
-    ),
-    Expectation(
-        "version_is_positive",
-        "expect_column_values_to_be_between",
-        {"column": "version", "min_value": 1},
-        "the platform counts versions from 1; this record is not its own",
-    ),
-    Expectation(
-        "dates_are_in_order",
-        "expect_column_pair_values_a_to_be_greater_than_b",
-        {"column_A": "last_modified_at", "column_B": "created_at", "or_equal": True},
-        "a record is modified at or after its creation; correct the dates",
     ),
 )
