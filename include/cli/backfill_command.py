@@ -79,4 +79,5 @@ def _tell(entity: str, days: list[date], states: Counter[str], *, as_json: bool,
     elif not started:
         console.out.print(f"{len(days)} days: {days[0]} … {days[-1]}")
     else:
-        console.praise(f"{states['success']} of {len(days)} days are done. What each did: ./hub runs --entity {entity}")
+        tell = console.praise if states["success"] == len(days) else console.complain
+        tell(f"{states['success']} of {len(days)} days are done. What each did: ./hub runs --entity {entity}")

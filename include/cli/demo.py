@@ -104,18 +104,20 @@ class Scene:
 
     def bad_row(self, bar: Bar) -> str:
         with self._store.transaction() as work:
-            row = work.execute(b"SELECT id, sku FROM inventory ORDER BY id LIMIT 1").fetchone()
+            row = entities.any_row(work, INVENTORY)
         if row is None:
             raise Untrue("the hub has no stock level to spoil")
-        self._bad = {"id": row[0], "sku": row[1]}
-        self._sandbox.set_fields("inventory", row[0], {"quantityOnStock": -5, "availableQuantity": -5})
-        run = self._sync(SyncRequest(keys=(row[1],)), bar)
+        self._bad = {"id": row["id"], "sku": row["sku"]}
+        self._sandbox.set_fields("inventory", row["id"], {"quantityOnStock": -5, "availableQuantity": -5})
+        run = self._sync(SyncRequest(keys=(row["sku"],)), bar)
         _expect(run.state is RunState.PARTIAL, f"the run ended as {run.state}")
         with self._store.transaction() as work:
-            item = next(item for item in quarantine.find(work, limit=10_000) if item.record_id == row[0])
+            item = next(item for item in quarantine.find(work, limit=10_000) if item.record_id == row["id"])
         self._bad["item"] = item.item_id
         failure = item.failures[0]
-        return f"{row[1]}: {failure.column} = {failure.value} is in quarantine as item {item.item_id} ({failure.rule})"
+        return (
+            f"{row['sku']}: {failure.column} = {failure.value} is in quarantine as item {item.item_id} ({failure.rule})"
+        )
 
     def mend_and_replay(self, _: Bar) -> str:
         item_id = self._bad["item"]
@@ -134,7 +136,7 @@ class Scene:
         moved = self._sandbox.live(stock_moves=25)["inventory"]
         run = self._sync(SyncRequest(), bar)
         with self._store.transaction() as work:
-            versions = dict(work.execute(b"SELECT id, version FROM inventory").fetchall())
+            versions = entities.versions(work, INVENTORY)
         missing = [row["id"] for row in moved if versions.get(row["id"], 0) < row["version"]]
         _expect(not missing, f"{len(missing)} of {len(moved)} changes are not in the hub")
         return f"{len(moved)} stock levels moved; {_sum(run)}"

@@ -8,9 +8,8 @@ from typing import Any
 import msgspec
 
 from include.cli import console
-from include.cli.exits import Exit, exit_of
 from include.model.sync import Counts, RunState
-from include.store import quarantine, runs
+from include.store import runs
 from include.store.database import Store
 from include.store.runs import Run
 
@@ -88,12 +87,3 @@ def next_step(run: Run) -> str:
             return f"When the cause is gone: ./hub sync {run.entity}"
         case _:
             return f"It is at work: ./hub run show {run.run_id}"
-
-
-def ended_with(run: Run) -> Exit:
-    return exit_of(run.state)
-
-
-def open_items(store: Store) -> int:
-    with store.transaction() as work:
-        return sum(cause.items for cause in quarantine.causes(work))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from include.cli import console, dag_runs, run_reports
-from include.cli.exits import Exit
+from include.cli.exits import Exit, exit_of
 from include.cli.session import open_store, running_stack
 from include.model.sync import SyncRequest
 
@@ -61,7 +61,10 @@ def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json
     api = running_stack().api()
     dag_run_id = dag_runs.trigger(api, entity, request)
     if not wait:
-        console.show_json({"dag_run_id": dag_run_id})
+        if as_json:
+            console.show_json({"dag_run_id": dag_run_id})
+        else:
+            console.praise(f"Started: {dag_run_id}. What becomes of it: ./hub runs")
         return
     with open_store() as store:
         with console.progress(f"sync {entity}", quiet=as_json) as bar:
@@ -70,6 +73,6 @@ def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json
             console.show_json(run_reports.document(run))
         else:
             run_reports.show_run(store, run.run_id)
-    ended = run_reports.ended_with(run)
+    ended = exit_of(run.state)
     if ended is not Exit.DONE:
         raise typer.Exit(ended)

@@ -14,13 +14,11 @@ from include.cli import console
 from include.cli.exits import Exit
 from include.cli.session import open_store
 from include.flows.registry import SYNCS
-from include.store import quarantine
+from include.store import entities, quarantine
 from include.store.database import Store
 
 #: Invoice, code, quantity, price: what makes a line of the file.
 Line = tuple[str, str, int, Decimal]
-
-_LINES = b"SELECT order_number, code, quantity, price FROM sales_order_line"
 
 
 def verify_dataset(
@@ -70,7 +68,9 @@ def _lines_of_file(file: Path) -> Counter[Line]:
 
 def _lines_of_hub(store: Store) -> Counter[Line]:
     with store.transaction() as work:
-        return Counter((number, code, count, price.normalize()) for number, code, count, price in work.execute(_LINES))
+        return Counter(
+            (number, code, count, price.normalize()) for number, code, count, price in entities.order_lines(work)
+        )
 
 
 def _lines_of_quarantine(store: Store) -> Counter[Line]:

@@ -89,7 +89,9 @@ class RunIsLate(BaseNotifier):
         asyncio.run(self.async_notify(context))
 
     def _tell(self, dag_run_id: str) -> None:
-        message = f"{self.dag_id} run {dag_run_id} is still at work after {settings().sync_deadline_minutes:g} minutes"
+        message = (
+            f"{self.dag_id} run {dag_run_id} is at work {settings().sync_deadline_minutes:g} minutes longer than usual"
+        )
         log.warning(message, extra={"dag_run": dag_run_id})
         with Store.from_connection(settings().store_connection) as store, store.transaction() as work:
             alerts.add(work, kind="run_late", subject=dag_run_id, message=message)

@@ -22,7 +22,7 @@ class Settings(BaseSettings):
     sync_inventory_schedule: str = "*/15 * * * *"
     sync_product_schedule: str = "5 * * * *"
     sync_order_schedule: str = "*/10 * * * *"
-    #: How late a run may end before somebody is told.
+    #: How much longer than usual a run may take before somebody is told.
     sync_deadline_minutes: float = 30
     #: How far a delta reads back behind the watermark, for changes that a source shows late.
     overlap_minutes: float = 5

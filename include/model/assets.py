@@ -1,4 +1,4 @@
-"""Names of the assets that flows update: one spelling each. Renaming one is a migration, see docs/operations.md."""
+"""Names of the assets that flows update: one spelling each. Renaming one makes Airflow forget its state and events."""
 
 
 def asset_of(entity: str) -> str:

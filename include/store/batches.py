@@ -214,7 +214,7 @@ def _leave_busy_rows(work: Work, table: EntityTable, run: Run, batch: Batch) -> 
         return _Size(0, 0), superseded
     except psycopg.errors.LockNotAvailable:
         busy = work.execute(statements.take_busy, values).fetchall()
-        open_records.leave(work, table, run, [row[0] for row in busy], "the row was locked by another transaction")
+        open_records.leave(work, run, [row[0] for row in busy], "the row was locked by another transaction")
         superseded = work.execute(statements.keep_history, values).rowcount
         return _Size(len(busy), sum(row[1] for row in busy)), superseded
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Self
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -138,8 +138,3 @@ def _said(error: psycopg.Error) -> str:
         return type(error).__name__
     said = error.diag.message_primary or str(error)
     return said.splitlines()[0] if said else type(error).__name__
-
-
-def one(work: Work, statement: str, values: dict[str, Any]) -> tuple[Any, ...] | None:
-    """The first row of *statement*, or None."""
-    return work.execute(statement.encode(), values).fetchone()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -37,6 +39,22 @@ def as_of(work: Work, table: EntityTable, key: str, instant: datetime) -> list[d
          ORDER BY id, integration, version DESC"""
     with work.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(statement.encode(), {"key": key, "instant": instant}).fetchall()
+
+
+def any_row(work: Work, table: EntityTable) -> dict[str, Any] | None:
+    """The row with the lowest id; None from an empty table."""
+    with work.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(f"SELECT * FROM {table.name} ORDER BY id LIMIT 1".encode()).fetchone()
+
+
+def versions(work: Work, table: EntityTable) -> dict[str, int]:
+    """Id → version of every record."""
+    return dict(work.execute(f"SELECT id, version FROM {table.name}".encode()).fetchall())
+
+
+def order_lines(work: Work) -> Iterator[tuple[str, str, int, Decimal]]:
+    """Order number, code as it came, quantity and exact price of every line in the hub."""
+    yield from work.execute(b"SELECT order_number, code, quantity, price FROM sales_order_line")
 
 
 def by_key(work: Work, table: EntityTable, key: str) -> list[dict[str, Any]]:

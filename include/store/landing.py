@@ -55,7 +55,9 @@ class Landing:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(packed)
         except OSError as error:
-            raise LandingUnavailable(f"The landing {self.root} could not take {name}: {error.strerror}") from error
+            raise LandingUnavailable(
+                f"The landing {self.root} could not take {name}: {error.strerror or error}"
+            ) from error
 
     def read(self, name: str) -> bytes:
         """

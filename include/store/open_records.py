@@ -21,13 +21,13 @@ SELECT record_id FROM open_record WHERE integration = %(integration)s AND entity
 """
 
 
-def leave(work: Work, table: EntityTable, run: Run, ids: Sequence[str], reason: str) -> None:
+def leave(work: Work, run: Run, ids: Sequence[str], reason: str) -> None:
     """Notes *ids* as open; the next run that moves the watermark asks the source for exactly these too."""
     work.execute(
         _LEAVE,
         {
             "integration": run.integration,
-            "entity": table.name,
+            "entity": run.entity,
             "ids": list(ids),
             "reason": reason,
             "run_id": run.run_id,
@@ -56,7 +56,7 @@ def close(work: Work, table: EntityTable, run: Run, rejected: Sequence[str]) -> 
         """.encode(),
         {
             "integration": run.integration,
-            "entity": table.name,
+            "entity": run.entity,
             "began": run.started_at,
             "rejected": list(rejected),
         },

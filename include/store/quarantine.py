@@ -146,7 +146,7 @@ def close_superseded(work: Work, table: EntityTable, run: Run) -> None:
          WHERE item.state = 'open' AND item.integration = %(integration)s AND item.entity = %(entity)s
            AND EXISTS (SELECT FROM {table.stage} s
                         WHERE s.id = item.record_id AND s.version >= item.version)""".encode(),
-        {"run_id": run.run_id, "integration": run.integration, "entity": table.name},
+        {"run_id": run.run_id, "integration": run.integration, "entity": run.entity},
     )
 
 

@@ -52,7 +52,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def window(self) -> Window:
         if self.window_high is None:
-            raise NotFound(f"Run {self.run_id} has no window yet")
+            raise ValueError(f"Run {self.run_id} has no window yet: it was interrupted before it was planned")
         return Window(self.window_low, self.window_high)
 
     @property

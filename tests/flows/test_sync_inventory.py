@@ -85,6 +85,7 @@ def test_an_event_tells_the_whole_new_state_of_its_row(shop: Sandbox, systems: S
         "SELECT e.type, e.source, e.partition_key, e.correlation_id, e.data->>'sku', (e.data->>'version')::int,"
         " i.sku, i.version FROM event e JOIN inventory i ON e.subject = 'inventory/' || i.id",
     )
+    assert rows
     for kind, source, partition_key, run_id, sku, version, hub_sku, hub_version in rows:
         assert (kind, source) == ("crossdock.stock.changed", "/integrations/commercetools")
         assert partition_key == sku == hub_sku

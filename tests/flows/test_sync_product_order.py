@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from include.flows import quarantine_desk
@@ -276,3 +278,39 @@ def test_the_product_sync_maps_what_the_platform_has(systems: Systems, shop: San
     assert exponent == 2
     assert skus == [variant["sku"] for variant in [source["masterVariant"], *source["variants"]]]
     assert PRODUCT.columns[-1].name == "lowest_price_minor"
+
+
+def test_a_newer_order_closes_the_item_of_the_one_that_was_bad(systems: Systems, shop: Sandbox) -> None:
+    """The desk must not keep what has mended itself, whatever the entity's table is called."""
+    row = shop.world.shelf("orders").rows()[0]
+    shop.world.change("orders", row.id, lambda document: document.update(orderState="Lost"))
+    run("order", systems)
+    shop.world.change("orders", row.id, lambda document: document.update(orderState="Open"))
+    run("order", systems)
+
+    assert query(systems.store, "SELECT state FROM quarantine_item") == [("superseded",)]
+
+
+def test_an_order_that_was_busy_is_read_by_the_next_run(systems: Systems, shop: Sandbox, hub_dsn: str) -> None:
+    """The watermark passes it, so nobody else would ever ask for it."""
+    run("order", systems)
+    row = shop.world.shelf("orders").rows()[0]
+    shop.world.change("orders", row.id, lambda document: document.update(shipmentState="Shipped"))
+    time.sleep(1.1)  # the source tells its time in whole seconds: let the one of the change end
+    with psycopg.connect(hub_dsn, options="-c search_path=hub") as other:
+        other.execute("SELECT FROM sales_order WHERE id = %s FOR UPDATE", [row.id])
+        first = run("order", systems, SyncRequest())
+    second = run("order", systems, SyncRequest())
+
+    assert (first.counts.held, second.counts.updated) == (1, 1)
+    assert query(systems.store, "SELECT count(*) FROM open_record") == [(0,)]
+
+
+def test_a_price_in_yen_has_no_decimals() -> None:
+    """Two digits are the rule of the euro, not of money."""
+    yen = {"type": "centPrecision", "currencyCode": "JPY", "centAmount": 500, "fractionDigits": 0}
+    item = line(price={"value": yen}, totalPrice=yen)
+
+    (row,) = sifted(ORDER, [page(order(lineItems=[item], totalPrice=yen))]).accepted.to_pylist()
+
+    assert json.loads(row["lines"])[0]["price"] == "500"

@@ -164,7 +164,7 @@ def test_a_mended_version_that_is_read_again_is_known(store: Store) -> None:
 
 def leave_open(store: Store, run: runs.Run, record_id: str) -> None:
     with store.transaction() as work:
-        open_records.leave(work, INVENTORY, run, [record_id], "the row was locked")
+        open_records.leave(work, run, [record_id], "the row was locked")
 
 
 def still_open(store: Store) -> list[str]:

@@ -2,7 +2,7 @@
 Records as commercetools sends them, as far as the hub reads them.
 
 Only types are checked here (a number is a number, a date is one, both fit the database); what a value
-should be is for the expectations of the flow. Source: the vendor's OpenAPI, schema InventoryEntry.
+should be is for the expectations of the flow. Source: the vendor's OpenAPI, schemas InventoryEntry, ProductProjection and Order.
 """
 
 from __future__ import annotations
@@ -78,10 +78,6 @@ class LineVariant(msgspec.Struct, frozen=True):
     sku: str | None = None
 
 
-class TypedMoney(msgspec.Struct, frozen=True):
-    value: Money
-
-
 class Custom(msgspec.Struct, frozen=True):
     fields: dict[str, Any] = {}
 
@@ -89,15 +85,11 @@ class Custom(msgspec.Struct, frozen=True):
 class LineItem(msgspec.Struct, frozen=True, rename="camel"):
     id: str
     quantity: Int64
-    price: TypedMoney
+    price: Price
     variant: LineVariant
     total_price: Money
     name: dict[str, str] = {}
     custom: Custom | None = None
-
-
-class TaxedPrice(msgspec.Struct, frozen=True, rename="camel"):
-    total_tax: Money | None = None
 
 
 class ShippingInfo(msgspec.Struct, frozen=True):
@@ -124,5 +116,4 @@ class Order(msgspec.Struct, frozen=True, rename="camel"):
     country: str | None = None
     shipping_address: dict[str, Any] | None = None
     shipping_info: ShippingInfo | None = None
-    taxed_price: TaxedPrice | None = None
     discount_on_total_price: Discount | None = None

@@ -17,6 +17,7 @@ from include.model.sync import Mode, Report, RunState, SyncRequest
 from include.store import audit, batches, leases, quarantine, runs
 from include.store.database import Store, StoreUnavailable, Work
 from include.store.quarantine import Item
+from include.store.tables import EntityTable
 
 
 def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Report:
@@ -41,7 +42,7 @@ def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Re
         run = runs.get(work, run.run_id)
         _refuse_changed(work, items)
         quarantine.close(work, [item.item_id for item in passed], "replayed", f"{actor} in {run.run_id}")
-        batches.add(work, run.run_id, 0, records=len(items), lines=_lines_of(content))
+        batches.add(work, run.run_id, 0, records=len(items), lines=_lines_of(sync.table, content))
         (batch,) = batches.of_run(work, run.run_id)
         if batches.load(work, sync.table, run, batch, as_content(sync.table, content)).records.held:
             # Left open, it would be read from the source again, which does not have what was mended.
@@ -87,8 +88,7 @@ def _finish(work: Work, run: runs.Run, content: Sifted) -> None:
     leases.release(work, run.lease, run.run_id)
 
 
-def _lines_of(content: Sifted) -> int:
+def _lines_of(table: EntityTable, content: Sifted) -> int:
     """All lines that went through the gate; a mend may have added or taken away some."""
-    accepted = content.accepted
-    loaded = sum(accepted.column("line_count").to_pylist()) if "line_count" in accepted.column_names else 0
+    loaded = sum(content.accepted.column(table.lines_column).to_pylist()) if table.lines_column else 0
     return loaded + sum(record.lines for record in content.rejected) + content.repeats.lines.accounted

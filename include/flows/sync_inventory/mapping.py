@@ -8,7 +8,7 @@ from include.model.inventory import StockLevel
 
 
 def to_stock_level(entry: InventoryEntry) -> StockLevel:
-    """*entry* field by field. Blanks around a sku are the platform's users' and mean nothing; a missing sku is empty."""
+    """*entry* field by field. Blanks around a sku are typing slips; a missing sku is empty, which the gate refuses."""
     lineage = Lineage()
     return StockLevel(
         id=entry.id,

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from include.connectors.commercetools.records import LineItem, Order
+from include.connectors.commercetools.records import LineItem, Money, Order
 from include.flows.sync.lineage import NORMAL_FORM, TRIM, UPPER, Lineage
-from include.model.money import decimal_text
+from include.model.money import currency_exponent, decimal_text
 from include.model.order import OrderLine, SalesOrder
 
 #: Codes of goods: letters and digits in groups, with at least three digits together (85123A, DCGS0058,
@@ -66,20 +66,23 @@ def _line(item: LineItem, number: int, lineage: Lineage) -> OrderLine:
     code = item.variant.sku or ""
     price = item.price.value
     kind = item.custom.fields.get("kind") if item.custom else None
-    exact = (price.precise_amount, price.fraction_digits)
     return OrderLine(
         id=item.id,
         sku=lineage.cleansed(f"lines.{number}.sku", code, TRIM, NORMAL_FORM, UPPER),
         code=code,
         name=_name(item, number, lineage),
         quantity=item.quantity,
-        price=decimal_text(exact[0], exact[1] or 2)
-        if exact[0] is not None
-        else decimal_text(price.cent_amount, 2 if exact[1] is None else exact[1]),
+        price=_exact(price),
         price_minor=price.cent_amount,
         total_minor=item.total_price.cent_amount,
         kind=kind if isinstance(kind, str) and kind else None,
     )
+
+
+def _exact(price: Money) -> str:
+    """The price to the last digit that the platform has."""
+    digits = currency_exponent(price.currency_code) if price.fraction_digits is None else price.fraction_digits
+    return decimal_text(price.cent_amount if price.precise_amount is None else price.precise_amount, digits)
 
 
 def _name(item: LineItem, number: int, lineage: Lineage) -> str | None:
@@ -99,7 +102,8 @@ def _total_is_right(item: LineItem) -> bool:
     price = item.price.value
     if price.precise_amount is None:
         return bool(item.total_price.cent_amount == price.cent_amount * item.quantity)
-    finer: int = 10 ** ((price.fraction_digits or 2) - 2)
+    exponent = currency_exponent(price.currency_code)
+    finer: int = 10 ** max((price.fraction_digits or exponent) - exponent, 0)
     return abs(item.total_price.cent_amount * finer - price.precise_amount * item.quantity) <= finer
 
 

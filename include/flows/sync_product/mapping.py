@@ -36,7 +36,7 @@ def to_product(record: ProductProjection) -> Product:
         price_minor=first.value.cent_amount if first else None,
         price_currency=first.value.currency_code if first else None,
         price_exponent=_exponent(first, lineage) if first else None,
-        variants=_json([_variant(variant) for variant in variants]),
+        variants=_json([_variant(variant, number, lineage) for number, variant in enumerate(variants, start=1)]),
         created_at=record.created_at,
         last_modified_at=record.last_modified_at,
         lineage=lineage.document(),
@@ -53,10 +53,10 @@ def _exponent(price: Price, lineage: Lineage) -> int:
     return int(lineage.enriched("price_exponent", currency_exponent(money.currency_code), "ISO 4217"))
 
 
-def _variant(variant: Variant) -> dict[str, Any]:
+def _variant(variant: Variant, number: int, lineage: Lineage) -> dict[str, Any]:
     return {
         "id": variant.id,
-        "sku": (variant.sku or "").strip(),
+        "sku": lineage.cleansed(f"variants.{number}.sku", variant.sku or "", TRIM, NORMAL_FORM),
         "key": variant.key,
         "prices": [
             {"country": price.country, "currency": price.value.currency_code, "minor": price.value.cent_amount}
