@@ -70,6 +70,7 @@ def break_down(
         str, typer.Option(help="inventory, product-projections, orders, customers, oauth, or * for all.")
     ] = "*",
     once: Annotated[bool, typer.Option("--once", help="Only the next request; else until it is healed.")] = False,
+    as_json: Json = False,
 ) -> None:
     """The retailer stops working, the way you say."""
     try:
@@ -79,14 +80,20 @@ def break_down(
             f"{fault!r} is not JSON ({error}); as in: ./hub sandbox break '{{\"status\": 503}}'"
         ) from error
     _control().break_down(route, script, repeat=not once)
+    if as_json:
+        console.show_json({"route": route, "script": script, "repeat": not once})
+        return
     console.praise(f"{route} answers {fault}{' once' if once else ' from now on'}.")
     console.say("See it fail: ./hub sync inventory    Heal it: ./hub sandbox heal")
 
 
 @app.command("heal")
-def heal() -> None:
+def heal(as_json: Json = False) -> None:
     """Everything works again."""
     _control().heal()
+    if as_json:
+        console.show_json({"healed": True})
+        return
     console.praise("The sandbox works again.")
 
 

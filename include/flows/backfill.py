@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
+import pendulum
+
 from include.model.errors import BadRequest
 from include.model.sync import RunState, SyncRequest, Window
 from include.store import runs
@@ -55,7 +57,8 @@ def days_to_run(store: Store, integration: str, entity: str, *, first: date, las
     """
     if last < first:
         raise BadRequest(f"--to {last} lies before --from {first}")
-    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    span = pendulum.interval(pendulum.instance(midnight(first)), pendulum.instance(midnight(last)))
+    days = [date(day.year, day.month, day.day) for day in span.range("days")]
     if only is Only.ALL:
         return days
     with store.transaction() as work:
