@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +17,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from include.flows.sync import extract, validate
+from include.flows.sync import extract, mark_failed, validate
+from include.model.errors import HubError, SystemRefused
 from include.model.sync import SyncRequest
 from include.store import leases
 from include.store.database import Store, Work
@@ -215,3 +217,75 @@ def test_what_a_worker_left_behind_is_found(hub: Hub) -> None:
 
     for promise in ("leases that are held", "runs that have no end", "transactions of nobody"):
         assert promise in report
+
+
+def test_paging_by_offset_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of the first page changes and goes to the end: the others move up, and one is never read."""
+    one_by_one = replace(hub, overlap=timedelta(0), pages_in_flight=1)
+    one_by_one.sync(FULL, "the first")
+    raise_all_stock(hub)
+    read: dict[int, int] = {}
+
+    def by_offset(self: Any, resource: str, part: Any, _after: Any, **_: Any) -> Any:
+        offset = read.get(part.range_no, 0)
+        query = {"where": client.where(part, None), "sort": client.sort(part), "limit": 20, "offset": offset}
+        page = self._client.get(self._path(resource), query, lambda answer: self._fetched(answer, part, None, 20))
+        if page.records and not any(read.values()):
+            first = msgspec.json.decode(page.body)["results"][0]["id"]
+            hub.shop.world.change("inventory", first, lambda entry: entry.update(custom={"counted": "again"}))
+        read[part.range_no] = offset + page.records
+        return page
+
+    client = sys.modules["include.connectors.commercetools.client"]
+    monkeypatch.setattr(client.Commercetools, "page", by_offset)
+
+    one_by_one.sync(SyncRequest(), "the next")
+
+    assert "convergence: " in found(hub)
+
+
+def refused_calls(hub: Hub, dag_run_id: str) -> int:
+    """How often the shop saw a call that it refuses with 400."""
+    hub.shop.requests.clear()
+    hub.shop.faults.put("inventory", [{"status": 400}], repeat=True)
+    with pytest.raises(HubError):
+        hub.sync(FULL, dag_run_id)
+    with Store(hub.dsn) as store:
+        mark_failed(SMALL, store, dag_run_id, "refused")
+    hub.shop.faults.clear()
+    return sum(entry.status == 400 for entry in hub.shop.requests)
+
+
+def test_a_client_that_repeats_what_was_refused_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is wrong stays wrong; sent again, it only costs the other side."""
+    assert refused_calls(hub, "sound") == 1
+    http = sys.modules["include.connectors.http"]
+    monkeypatch.setattr(http, "_PASSING", http._PASSING | {400})
+
+    assert refused_calls(hub, "stubborn") > 1
+
+
+def told_of(hub: Hub, dag_run_id: str) -> str:
+    """All that a failed run tells: the error and its causes, the ledger, the alerts."""
+    hub.shop.faults.put("oauth", [{"status": 401}], repeat=True)
+    with Store(hub.dsn) as store:
+        with pytest.raises(HubError) as failure:
+            extract(SMALL, hub.systems(store), FULL, dag_run_id=dag_run_id)
+        mark_failed(SMALL, store, dag_run_id, str(failure.value))
+        kept = query(store, "SELECT error FROM sync_run UNION ALL SELECT message FROM alert")
+    hub.shop.faults.clear()
+    return "\n".join([*map(str, kept), *traceback.format_exception(failure.value)])
+
+
+def test_a_secret_in_an_exception_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads the log of a failed run must not be able to sign in as us."""
+    hub.shop.client_secret = "canary-4711"
+    assert "canary-4711" not in told_of(hub, "discreet")
+    oauth = sys.modules["include.connectors.oauth"]
+
+    def indiscreet(self: Any, *_: Any) -> None:
+        raise SystemRefused("commercetools", 401, f"{self._credentials.username}:{self._credentials.password}")
+
+    monkeypatch.setattr(oauth.ClientCredentials, "_fetch", indiscreet)
+
+    assert "canary-4711" in told_of(hub, "indiscreet")
