@@ -70,7 +70,7 @@ def hub(
 def main() -> None:
     """The command line; an error of ours is a sentence with the next step, not a stack trace."""
     try:
-        app()
+        app(prog_name="./hub")
     except (BadRequest, NotFound) as error:
         console.complain(str(error))
         sys.exit(Exit.WRONG_USE)

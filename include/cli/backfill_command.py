@@ -10,12 +10,13 @@ import typer
 
 from include.cli import console, dag_runs
 from include.cli.exits import Exit
-from include.cli.session import open_store, running_stack
+from include.cli.session import open_store, refuse_unknown, running_stack
 from include.cli.stack.airflow_api import AirflowApi
 from include.cli.stack.errors import AirflowRefused
 from include.flows.backfill import Only, days_to_run, parsed_day
 from include.flows.registry import SYNCS
-from include.model.errors import BadRequest
+from include.model.sync import RunState
+from include.store import runs
 
 _CONFLICT = 409
 
@@ -30,8 +31,7 @@ def backfill(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Read days of history again. Safe to interrupt and to repeat: what is done is not missing any more."""
-    if entity not in SYNCS:
-        raise BadRequest(f"There is no sync of {entity!r}. There are: {', '.join(SYNCS)}")
+    refuse_unknown(entity)
     api = running_stack().api()
     with open_store() as store:
         integration = SYNCS[entity].integration
@@ -47,6 +47,19 @@ def backfill(
     _tell(entity, days, states, as_json=as_json, started=True)
     if states["success"] < len(days):
         raise typer.Exit(Exit.FAILED)
+    if _any_partial(entity, days):
+        console.say(f"Some of it went to quarantine: ./hub quarantine list --entity {entity}")
+        raise typer.Exit(Exit.PARTIAL)
+
+
+def _any_partial(entity: str, days: list[date]) -> bool:
+    """Whether the last run of one of *days* left something in quarantine."""
+    with open_store() as store, store.transaction() as work:
+        last = {
+            run.request.backfill_day: run.state
+            for run in reversed(runs.backfills(work, SYNCS[entity].integration, entity))
+        }
+    return any(last.get(day.isoformat()) is RunState.PARTIAL for day in days)
 
 
 def _start(api: AirflowApi, entity: str, day: date, *, tell: bool) -> str:

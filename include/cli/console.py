@@ -14,7 +14,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 #: Results go to standard output, everything said on the way to standard error.
-out = Console(highlight=False)
+#: Wide where nobody reads along: a script that takes a run's id out of a table needs it in one piece.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False)
 
 
@@ -24,6 +25,10 @@ def show_json(document: Any) -> None:
     sys.stdout.flush()
 
 
+#: Columns that people copy from.
+_WHOLE = frozenset({"run", "item", "cause", "process"})
+
+
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
     """A table; *empty* says what to do when it has no rows."""
     if not rows:
@@ -31,9 +36,8 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
         return
     table = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
-        table.add_column(
-            column, overflow="fold", justify="right" if isinstance(rows[0][len(table.columns)], int | float) else "left"
-        )
+        is_number = isinstance(rows[0][len(table.columns)], int | float)
+        table.add_column(column, overflow="fold", no_wrap=column in _WHOLE, justify="right" if is_number else "left")
     for row in rows:
         table.add_row(*(escape(_text(cell)) for cell in row))
     out.print(table)

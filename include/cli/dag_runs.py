@@ -102,7 +102,7 @@ def _tell(store: Store, entity: str, dag_run_id: str, state: str, bar: Bar) -> N
         bar.tell(f"{dag_run_id}: {state}")
         return
     bar.tell(
-        f"{run.run_id}: {landed:,} read, {run.counts.read:,} loaded ({state})",
+        f"{run.run_id}: {landed:,} read, {run.counts.read:,} accounted for ({state})",
         done=landed + run.counts.read,
         total=2 * max(run.expected_records or landed, landed) or None,
     )

@@ -11,7 +11,7 @@ import typer
 
 from include.cli import console
 from include.cli.exits import Exit
-from include.cli.session import actor, open_store
+from include.cli.session import actor, open_store, refuse_unknown
 from include.flows import quarantine_desk
 from include.model.errors import BadRequest
 from include.store import quarantine
@@ -33,6 +33,7 @@ def list_items(
     """Open items, grouped by what failed."""
     if state not in ("open", "replayed", "discarded", "superseded", "all"):
         raise BadRequest(f"No state {state!r}. There are: open, replayed, discarded, superseded, all")
+    refuse_unknown(entity)
     with open_store() as store, store.transaction() as work:
         groups = quarantine.causes(work, entity=entity)
         items = quarantine.find(work, entity=entity, cause=cause, state=None if state == "all" else state, limit=limit)
@@ -113,6 +114,8 @@ def fix(
             verdict = quarantine_desk.mend_fields(store, item_id, dict(map(_assignment, changes or [])), actor=actor())
     if as_json:
         console.show_json({"item_id": item_id, "passes": not verdict, "failures": verdict})
+        if verdict:
+            raise typer.Exit(Exit.PARTIAL)
         return
     if verdict:
         for failure in verdict:

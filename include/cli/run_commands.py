@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from include.cli import console, run_reports
-from include.cli.session import open_store
+from include.cli.session import open_store, refuse_unknown
 from include.store import runs as ledger
 
 app = typer.Typer(no_args_is_help=True, help="One run.")
@@ -20,6 +20,7 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """The ledger: what each run did with every row."""
+    refuse_unknown(entity)
     with open_store() as store, store.transaction() as work:
         found = ledger.newest(work, entity=entity, limit=limit)
     if as_json:

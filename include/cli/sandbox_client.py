@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import requests
 
 from include.cli.stack.errors import StackError
+from include.model.errors import BadRequest
 
 _TIMEOUT_S = 10.0
 
@@ -43,6 +45,8 @@ class SandboxControl:
             answer = requests.request(method, f"{self.url}/_sandbox/{path}", json=body, timeout=_TIMEOUT_S)
         except requests.RequestException as error:
             raise StackError(f"The sandbox at {self.url} does not answer. Try: ./hub up") from error
+        if answer.status_code == HTTPStatus.BAD_REQUEST:
+            raise BadRequest(f"The sandbox: {answer.json().get('message', answer.text[:300])}")
         if not answer.ok:
             raise StackError(f"The sandbox refused: {answer.text[:500]}")
         document: dict[str, Any] = answer.json() if answer.content else {}

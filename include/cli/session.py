@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from include.cli.stack import stack
 from include.cli.stack.errors import StackError
 from include.cli.stack.stack import Stack
+from include.flows.registry import SYNCS
+from include.model.errors import BadRequest
 from include.store.database import Store
 
 
@@ -38,6 +40,16 @@ def open_store() -> Iterator[Store]:
     dsn = os.environ.get("HUB_DATABASE_URL") or running_stack().hub_dsn
     with Store(dsn) as store:
         yield store
+
+
+def refuse_unknown(entity: str | None) -> None:
+    """
+    Raises:
+        BadRequest: there is no sync of *entity*; an empty answer would say that all is well.
+
+    """
+    if entity is not None and entity not in SYNCS:
+        raise BadRequest(f"There is no sync of {entity!r}. There are: {', '.join(SYNCS)}")
 
 
 def actor() -> str:

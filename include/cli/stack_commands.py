@@ -55,12 +55,16 @@ def status(
         console.show_table(
             f"Stack: {found.state}",
             ["process", "state", "pid", "where"],
-            [[each.name, each.state, str(each.pid or ""), each.url or each.port] for each in found.processes],
+            [
+                [each.name, each.state, str(each.pid or ""), each.url or str(each.port or "")]
+                for each in found.processes
+            ],
             empty="",
         )
         for name, fact in facts.items():
-            console.out.print(f"{name.replace('_', ' ')}: {fact}", soft_wrap=True)
-        if password:
+            told = "; ".join(fact) or "none" if isinstance(fact, list) else fact
+            console.out.print(f"{name.replace('_', ' ')}: {told}", soft_wrap=True)
+        if password and found.airflow_url:
             login = airflow_login()
             console.out.print(f"Airflow: {found.airflow_url}  user {login[0]}  password {login[1]}")
     if found.state != "running":

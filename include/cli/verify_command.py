@@ -14,6 +14,7 @@ from include.cli import console
 from include.cli.exits import Exit
 from include.cli.session import open_store
 from include.flows.registry import SYNCS
+from include.model.errors import BadRequest
 from include.store import entities, quarantine
 from include.store.database import Store
 
@@ -51,14 +52,24 @@ def verify_dataset(
         )
         for line in document["examples"]:
             console.complain(f"Not in both: {line}")
+        if document["surplus"] and not document["missing"]:
+            console.say(
+                "Nothing of the file is missing: the hub also knows another shop's orders. Use a hub of its own."
+            )
     if not document["equal"]:
         raise typer.Exit(Exit.FAILED)
 
 
 def _lines_of_file(file: Path) -> Counter[Line]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = pq.read_table(file, columns=["Invoice", "StockCode", "Quantity", "Price"]).to_pydict()
+    try:
+        columns = pq.read_table(file, columns=["Invoice", "StockCode", "Quantity", "Price"]).to_pydict()
+    except (pa.ArrowException, KeyError) as error:
+        raise BadRequest(
+            f"{file} is no parquet file with the columns Invoice, StockCode, Quantity and Price: {error}"
+        ) from error
     rows = zip(columns["Invoice"], columns["StockCode"], columns["Quantity"], columns["Price"], strict=True)
     # repr of a float is its shortest exact spelling: 2.55, not 2.54999.
     return Counter(

@@ -52,11 +52,13 @@ def days_to_run(store: Store, integration: str, entity: str, *, first: date, las
     The days from *first* to *last*, both included, that *only* asks for, oldest first.
 
     Raises:
-        BadRequest: *last* lies before *first*.
+        BadRequest: *last* lies before *first*, or in the future.
 
     """
     if last < first:
         raise BadRequest(f"--to {last} lies before --from {first}")
+    if last > datetime.now(UTC).date():
+        raise BadRequest(f"--to {last} lies in the future: nothing has happened then")
     span = pendulum.interval(pendulum.instance(midnight(first)), pendulum.instance(midnight(last)))
     days = [date(day.year, day.month, day.day) for day in span.range("days")]
     if only is Only.ALL:

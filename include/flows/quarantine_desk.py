@@ -11,6 +11,7 @@ from include.flows.registry import SYNCS
 from include.flows.sync import Sync, replay
 from include.flows.sync.gate import sifted
 from include.model.errors import BadRequest
+from include.model.order import LINE_KINDS
 from include.model.quality import Failure, visible
 from include.model.sync import Report
 from include.store import audit, quarantine
@@ -70,7 +71,14 @@ def mend_by_rule(store: Store, items: Sequence[Item], kinds: Mapping[str, str], 
     How many of *items* have a line whose code *kinds* (code → what it is) names, and now say what it is.
 
     Codes are compared as the mapping cleanses them, in upper case. Other records are left alone.
+
+    Raises:
+        BadRequest: a kind that no line has.
+
     """
+    unknown = sorted(set(kinds.values()) - LINE_KINDS)
+    if unknown:
+        raise BadRequest(f"There is no kind {unknown[0]!r} of line. There are: {', '.join(sorted(LINE_KINDS))}")
     wanted = {code.strip().upper(): kind for code, kind in kinds.items()}
     mended = 0
     with store.transaction() as work:
@@ -113,7 +121,10 @@ def choose(store: Store, item_ids: Sequence[int], *, cause: str | None, everythi
         raise BadRequest("Say which: item numbers, --cause CAUSE, or --all")
     with store.transaction() as work:
         if not item_ids:
-            return quarantine.find(work, cause=cause, limit=1_000_000)
+            found = quarantine.find(work, cause=cause, limit=1_000_000)
+            if cause is not None and not found:
+                raise BadRequest(f"No open item has the cause {cause!r}. Those there are: ./hub quarantine list")
+            return found
         items = [quarantine.get(work, item_id) for item_id in dict.fromkeys(item_ids)]
     closed = [item for item in items if item.state != "open"]
     if closed:
@@ -140,6 +151,8 @@ def discard(store: Store, item_id: int, reason: str, *, actor: str) -> None:
         BadRequest: it is closed already.
 
     """
+    if not reason.strip():
+        raise BadRequest("Say why it is not wanted: --reason is kept in the audit trail, and a discard is for good")
     with store.transaction() as work:
         item = quarantine.get(work, item_id)
         if quarantine.close(work, [item_id], "discarded", actor) == 0:

@@ -13,9 +13,12 @@ def utc_text(instant: datetime) -> str:
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
+_A_DAY = len("2026-11-21")
+
+
 def from_utc_text(text: str) -> datetime:
-    """The aware instant that *text* names. Raises ValueError for text without a zone."""
-    instant = datetime.fromisoformat(text)
+    """The aware instant that *text* names; a plain day is its midnight in UTC. Raises ValueError for a time without a zone."""
+    instant = datetime.fromisoformat(f"{text}T00:00:00+00:00" if len(text) == _A_DAY else text)
     if instant.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone; write it as {text}Z for UTC")
     try:

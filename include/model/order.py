@@ -7,6 +7,11 @@ from typing import NamedTuple
 
 import msgspec
 
+#: What a line can be where it is no goods.
+LINE_KINDS = frozenset(
+    {"postage", "carriage", "discount", "fee", "gift", "voucher", "manual", "adjustment", "sample", "service"}
+)
+
 
 class OrderLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of an order."""

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from include.model.errors import BadRequest
+from include.model.instants import from_utc_text
 
 
 class Mode(StrEnum):
@@ -72,8 +73,11 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             BadRequest: a field that does not exist, has the wrong type, or contradicts another.
 
         """
+        named = {
+            name: _instant(name, document[name]) for name in ("since", "until") if isinstance(document.get(name), str)
+        }
         try:
-            return msgspec.convert(document, cls)
+            return msgspec.convert({**document, **named}, cls)
         except msgspec.ValidationError as error:
             known = ", ".join(cls.__struct_fields__)
             raise BadRequest(f"{error}. A sync takes: {known}") from error
@@ -113,6 +117,15 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def moves_watermark(self) -> bool:
         """Whether the run reads all there is up to the source's now. A named end, keys or a limit do not."""
         return not (self.until or self.keys or self.limit)
+
+
+def _instant(name: str, text: str) -> datetime:
+    try:
+        return from_utc_text(text)
+    except ValueError as error:
+        raise BadRequest(
+            f"`{name}` {text!r} is no instant ({error}); write it as 2026-11-21 or 2026-11-21T09:30:00Z"
+        ) from error
 
 
 class Window(msgspec.Struct, frozen=True):

@@ -119,3 +119,9 @@ def test_days_that_end_before_they_begin_are_refused(systems: Systems) -> None:
     with pytest.raises(BadRequest, match="lies before"):
         days_to_run(systems.store, "commercetools", "inventory", first=LAST, last=FIRST, only=Only.ALL)
     assert midnight(FIRST).tzinfo is UTC
+
+
+def test_a_day_in_the_future_is_refused(systems: Systems) -> None:
+    """Its run would read nothing and call the day done."""
+    with pytest.raises(BadRequest, match="future"):
+        days_to_run(systems.store, "commercetools", "inventory", first=FIRST, last=date(2999, 1, 1), only=Only.MISSING)

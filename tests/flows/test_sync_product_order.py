@@ -22,6 +22,7 @@ from include.flows.sync.lineage import NORMAL_FORM, TRIM, UPPER, Lineage
 from include.flows.sync_order import ORDER
 from include.flows.sync_order.mapping import is_goods
 from include.flows.sync_product import PRODUCT
+from include.model.errors import BadRequest, HeldForApproval
 from include.model.money import currency_exponent, decimal_text
 from include.model.sync import Report, SyncRequest
 from include.sandbox.life import live
@@ -314,3 +315,30 @@ def test_a_price_in_yen_has_no_decimals() -> None:
     (row,) = sifted(ORDER, [page(order(lineItems=[item], totalPrice=yen))]).accepted.to_pylist()
 
     assert json.loads(row["lines"])[0]["price"] == "500"
+
+
+def test_a_rule_with_a_kind_that_no_line_has_is_refused(systems: Systems) -> None:
+    """A slip of the pen over two thousand orders."""
+    with pytest.raises(BadRequest, match="postage"):
+        quarantine_desk.mend_by_rule(systems.store, [], {"DOT": "postagge"}, actor="test")
+
+
+def test_a_cause_that_nothing_has_is_named(systems: Systems) -> None:
+    """Zero of zero mended reads like success."""
+    with pytest.raises(BadRequest, match="quarantine list"):
+        quarantine_desk.choose(systems.store, [], cause="nonsense", everything=False)
+
+
+def test_a_discard_without_a_reason_is_refused(systems: Systems) -> None:
+    """It is for good, and the audit trail must say why."""
+    with pytest.raises(BadRequest, match="--reason"):
+        quarantine_desk.discard(systems.store, 1, "  ", actor="test")
+
+
+def test_a_held_run_raises_an_alert(systems: Systems, shop: Sandbox) -> None:
+    """A person is needed; somebody has to tell one."""
+    shop.faults.put("orders", [{"empty": True}], repeat=True)
+    with pytest.raises(HeldForApproval):
+        run("order", systems)
+
+    assert query(systems.store, "SELECT kind FROM alert") == [("run_held",)]

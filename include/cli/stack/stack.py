@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import sys
 import time
@@ -10,11 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from include.cli.stack import airflow, ports, processes
 from include.cli.stack.airflow_api import AirflowApi
-from include.cli.stack.errors import AnotherStart, NotReady, StackError
+from include.cli.stack.errors import AnotherStart, NotReady
 from include.cli.stack.home import home, make_private_folder, read_json, write_json
 from include.cli.stack.postgres import HUB_OPTIONS, METADATA_OPTIONS, PostgresServer
 from include.cli.stack.processes import ProcessRecord
@@ -175,7 +177,7 @@ def _start_what_is_missing(living: dict[str, ProcessRecord], progress: Progress,
     make_private_folder(home() / "landing")
 
     if "sandbox" not in living:
-        _start_sandbox(stack.ports, secrets, sandbox_args)
+        _start_sandbox(stack.ports, secrets, sandbox_args or _sandbox_arguments())
     databases = _start_databases(stack.ports, secrets)
     progress("PostgreSQL servers started")
     _migrate(databases["postgres-metadata"], stack)
@@ -233,8 +235,7 @@ def _migrate(metadata: PostgresServer, stack: Stack) -> None:
 
 def _start_sandbox(numbers: dict[str, int], secrets: Secrets, arguments: Sequence[str]) -> None:
     command = [sys.executable, "-P", "-m", "include.sandbox", "--port", str(numbers["sandbox"])]
-    command += ["--client-id", _sandbox_client(), "--journal", str(home() / "sandbox.jsonl")]
-    command += arguments or _sandbox_arguments()
+    command += ["--client-id", _sandbox_client(), "--journal", str(_journal_of(arguments)), *arguments]
     environment = {**airflow.child_environment(), "SANDBOX_CLIENT_SECRET": secrets.sandbox_client_secret}
     processes.start("sandbox", command, environment=environment, port=numbers["sandbox"])
 
@@ -258,29 +259,45 @@ def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], progress: Pro
     progress("Airflow is healthy: scheduler, dag-processor, triggerer")
 
 
-def restart_sandbox(arguments: Sequence[str]) -> Stack:
+def restart_sandbox(arguments: Sequence[str]) -> None:
     """
-    The running stack with a sandbox that was started anew with *arguments*; later starts take the same.
+    The sandbox started anew with *arguments*, now when the stack runs, and at every later start.
+
+    When it does not start with these, the one that was there is put back and nothing is remembered.
 
     Raises:
-        StackError: the stack does not run, or the sandbox does not start with these.
+        StackError: the sandbox does not start with these.
 
     """
     with _one_at_a_time():
-        stack = load()
-        if stack is None:
-            raise StackError("The stack does not run. Start it with: ./hub up")
+        if "sandbox" in processes.alive():
+            _replace_sandbox(Stack(ports.kept()), arguments)
         write_json(home() / _SANDBOX_ARGUMENTS, list(arguments))
-        processes.stop(["sandbox"])
+
+
+def _replace_sandbox(stack: Stack, arguments: Sequence[str]) -> None:
+    before = _sandbox_arguments()
+    processes.stop(["sandbox"])
+    try:
         _start_sandbox(stack.ports, load_secrets(), arguments)
         _wait_for_sandbox(stack)
-        return stack
+    except BaseException:
+        processes.stop(["sandbox"])
+        _start_sandbox(stack.ports, load_secrets(), before)
+        _wait_for_sandbox(stack)
+        raise
 
 
 def _sandbox_arguments() -> list[str]:
     """What the last `restart_sandbox` asked for."""
     kept = read_json(home() / _SANDBOX_ARGUMENTS)
     return [str(word) for word in kept] if isinstance(kept, list) else []
+
+
+def _journal_of(arguments: Sequence[str]) -> Path:
+    """Each shop has a day of its own: going to another and back must not forget what changed in the first."""
+    digest = hashlib.sha256("\0".join(arguments).encode()).hexdigest()[:8]
+    return home() / (f"sandbox-{digest}.jsonl" if arguments else "sandbox.jsonl")
 
 
 def _sandbox_client() -> str:

@@ -25,7 +25,7 @@ from include.model.sync import (
     opening_low,
     opening_window,
 )
-from include.store import entities, landing, leases, open_records, runs, watermarks
+from include.store import alerts, entities, landing, leases, open_records, runs, watermarks
 from include.store.landing import Page
 from include.store.runs import Run
 
@@ -221,5 +221,6 @@ def _hold_when_shrunken(sync: Sync, systems: Systems, begun: Run) -> None:
         held = Fates(records=Counts(read=read, held=read), lines=Counts(read=lines, held=lines))
         runs.add_counts(work, run_id, held)
         runs.finish(work, run_id, RunState.HELD, str(error))
+        alerts.add(work, kind="run_held", subject=run_id, message=str(error))
         leases.release(work, run.lease, run_id)
     raise error
