@@ -134,7 +134,8 @@ def sync_options(sync: Sync) -> dict[str, Any]:
     The name of the DAG is its function's, as everywhere in Airflow.
     """
     return {
-        # No start date: with one, Airflow starts a run the moment it first sees the DAG.
+        # No start date: with one, Airflow starts a run the moment it first sees the DAG; without, only for a
+        # tick that has just passed.
         "catchup": False,
         "max_active_runs": 1,
         "tags": ["sync", sync.entity],

@@ -56,6 +56,8 @@ def running_hub(home: Path, **settings: str) -> Iterator[Hub]:
         **{f"HUB_PORT_{name}": port for name, port in ports.items()},
         # A run that starts by itself in the middle of a test would take its changes.
         "HUB_SYNC_INVENTORY_SCHEDULE": "",
+        "HUB_SYNC_PRODUCT_SCHEDULE": "",
+        "HUB_SYNC_ORDER_SCHEDULE": "",
         "HUB_RETRY_DELAY_S": "1",
         "COLUMNS": "160",
         **settings,
