@@ -151,7 +151,7 @@ def test_a_cancelled_run_holds_its_lease_no_longer_than_its_life_and_the_next_on
 
 
 def test_a_cleared_task_of_an_old_run_counts_what_is_older_as_stale_and_the_newer_stays(stack: Watched) -> None:
-    """D21: its pages lay in the landing while a newer run loaded what had changed since."""
+    """Its pages lay in the landing while a newer run loaded what had changed since."""
     stack.slow(700)
     old = stack.trigger(full=True)
     stack.wait_for_page(old)
@@ -174,7 +174,7 @@ def test_a_cleared_task_of_an_old_run_counts_what_is_older_as_stale_and_the_newe
 def test_a_hub_database_that_ends_at_once_under_load_loses_nothing(
     stack: Watched, record_property: Callable[[str, object], None]
 ) -> None:
-    """D1: `-m immediate`, no goodbye to anybody; `./hub up` starts it again and the run ends by itself."""
+    """`-m immediate`, no goodbye to anybody; `./hub up` starts it again and the run ends by itself."""
     stack.sandbox.live(stock_moves=30)
     stack.slow(1000)
     run = stack.trigger(full=True)
@@ -212,7 +212,7 @@ def test_a_killed_worker_and_a_frozen_one_are_replaced_and_the_frozen_one_stays_
     stack: Watched, record_property: Callable[[str, object], None]
 ) -> None:
     """
-    D16, D18: Airflow hears nothing of both for half a minute and starts their tasks again.
+    Airflow hears nothing of both for half a minute and starts their tasks again.
 
     The frozen one wakes beside the second try of its own run, which has the same run in the ledger.
     """

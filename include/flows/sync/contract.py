@@ -43,7 +43,7 @@ def drift(contract: Mapping[str, Any], records: Iterable[Any]) -> list[dict[str,
 
 
 def merged(found: Iterable[dict[str, str]], more: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-    """Both, each field and finding once. A field that one batch lacks and another has is not gone."""
+    """Both, each field and finding once."""
     both = {(each["field"], each["finding"]): each for each in [*found, *more]}
     return [both[key] for key in sorted(both)]
 
