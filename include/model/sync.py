@@ -136,6 +136,11 @@ class Window(msgspec.Struct, frozen=True):
     high: datetime
 
 
+def reads_everything(mode: Mode, window: Window) -> bool:
+    """Whether such a run reads all that the source has, by id, so that it sees each record once."""
+    return mode is Mode.FULL or (mode is Mode.DELTA and window.low is None)
+
+
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """What became of every record of a run (or of one batch)."""
 

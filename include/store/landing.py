@@ -7,6 +7,7 @@ row is left over from a crash and is written again under the same name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -106,7 +107,7 @@ SELECT range_no, page_no, records, lines, path, cursor_at, cursor_id
   FROM landed_page WHERE run_id = %(run_id)s ORDER BY range_no, page_no
 """
 
-_RANGE_DONE = b"UPDATE sync_range SET read_done = true WHERE run_id = %(run_id)s AND range_no = %(range_no)s"
+_RANGES_DONE = b"UPDATE sync_range SET read_done = true WHERE run_id = %(run_id)s AND range_no = ANY(%(range_nos)s)"
 
 
 def add_ranges(work: Work, run_id: str, ranges: list[Range]) -> None:
@@ -122,20 +123,24 @@ def ranges_of(work: Work, run_id: str) -> list[Range]:
     ]
 
 
-def add_page(work: Work, run_id: str, page: Page, size_bytes: int) -> None:
-    work.execute(
+def add_pages(work: Work, run_id: str, pages: Sequence[tuple[Page, int]]) -> None:
+    """Notes *pages*, each with its size in bytes, as landed."""
+    work.cursor().executemany(
         _ADD_PAGE,
-        {
-            "run_id": run_id,
-            "bytes": size_bytes,
-            "range_no": page.range_no,
-            "page_no": page.page_no,
-            "records": page.records,
-            "lines": page.lines,
-            "path": page.path,
-            "cursor_at": page.cursor and page.cursor.at,
-            "cursor_id": page.cursor and page.cursor.id,
-        },
+        [
+            {
+                "run_id": run_id,
+                "bytes": size_bytes,
+                "range_no": page.range_no,
+                "page_no": page.page_no,
+                "records": page.records,
+                "lines": page.lines,
+                "path": page.path,
+                "cursor_at": page.cursor and page.cursor.at,
+                "cursor_id": page.cursor and page.cursor.id,
+            }
+            for page, size_bytes in pages
+        ],
     )
 
 
@@ -154,5 +159,7 @@ def pages_of(work: Work, run_id: str) -> list[Page]:
     ]
 
 
-def mark_range_read(work: Work, run_id: str, range_no: int) -> None:
-    work.execute(_RANGE_DONE, {"run_id": run_id, "range_no": range_no})
+def mark_ranges_read(work: Work, run_id: str, range_nos: Sequence[int]) -> None:
+    """Notes that nothing more will come of these ranges."""
+    if range_nos:
+        work.execute(_RANGES_DONE, {"run_id": run_id, "range_nos": list(range_nos)})

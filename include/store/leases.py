@@ -42,11 +42,11 @@ SELECT holder, greatest(extract(epoch FROM expires_at - clock_timestamp()), 1)::
   FROM lease WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
 """
 
-#: FOR UPDATE: two commits of one entity queue here, and a lease cannot change hands under a commit.
+#: FOR SHARE: a lease cannot change hands under a commit, and two batches of one run need not wait for each other.
 _CHECK = b"""
 SELECT holder, token FROM lease
  WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
-   FOR UPDATE
+   FOR SHARE
 """
 
 _RENEW = b"""

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from include.model.quality import Rejected
 from include.model.sync import Mode
 from include.store.database import Work
 from include.store.runs import Run
-from include.store.tables import EntityTable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _LEAVE = b"""
 INSERT INTO open_record AS o (integration, entity, record_id, reason, first_run_id)
 SELECT %(integration)s, %(entity)s, unnest(%(ids)s::text[]), %(reason)s, %(run_id)s
 ON CONFLICT (integration, entity, record_id) DO UPDATE
    SET attempts = o.attempts + 1, reason = excluded.reason, since = excluded.since
+"""
+
+_ANY = b"""
+SELECT 1 FROM open_record
+ WHERE integration = %(integration)s AND entity = %(entity)s AND since < %(began)s LIMIT 1
+"""
+
+_CLOSE = b"""
+DELETE FROM open_record
+ WHERE integration = %(integration)s AND entity = %(entity)s AND since < %(began)s AND record_id = ANY(%(arrived)s)
 """
 
 _IDS = b"""
@@ -39,25 +53,18 @@ def ids(work: Work, integration: str, entity: str) -> list[str]:
     return [record_id for (record_id,) in work.execute(_IDS, {"integration": integration, "entity": entity})]
 
 
-def close(work: Work, table: EntityTable, run: Run, rejected: Sequence[str]) -> None:
+def close(work: Work, run: Run, loaded: pa.Table, rejected: Sequence[Rejected]) -> None:
     """
-    Closes what this batch's stage has loaded and what is *rejected* now, which waits for a person instead.
+    Closes what a batch has *loaded* and what is *rejected* now, which waits for a person instead.
 
     Only a run that began after a record was left open has read it since. A replay, or an older run that
     is loaded late, brings an older version, and the one that is open would never be read again.
     """
     if run.mode is Mode.REPLAY:
         return
-    work.execute(
-        f"""
-        DELETE FROM open_record o
-         WHERE o.integration = %(integration)s AND o.entity = %(entity)s AND o.since < %(began)s
-           AND (o.record_id = ANY(%(rejected)s) OR EXISTS (SELECT FROM {table.stage} s WHERE s.id = o.record_id))
-        """.encode(),
-        {
-            "integration": run.integration,
-            "entity": run.entity,
-            "began": run.started_at,
-            "rejected": list(rejected),
-        },
-    )
+    values = {"integration": run.integration, "entity": run.entity, "began": run.started_at}
+    # Asked first: hardly ever is anything open, and the ids of a batch are half a megabyte.
+    if not work.execute(_ANY, values).fetchone():
+        return
+    arrived = [*loaded.column("id").to_pylist(), *(record.record_id for record in rejected)]
+    work.execute(_CLOSE, {**values, "arrived": arrived})

@@ -45,6 +45,7 @@ class Hub:
             overlap=self.overlap,
             lease_life=self.lease_life,
             pages_in_flight=self.pages_in_flight,
+            pages_noted_together=1,
         )
 
     def sync(self, request: SyncRequest, dag_run_id: str) -> Report:

@@ -100,8 +100,8 @@ def filled_up(server: PostgresServer) -> Iterator[None]:
     # Larger than a segment of the write-ahead log: that one must always be written, or the server ends.
     with psycopg.connect(server.dsn(), autocommit=True, options="-c search_path=hub") as connection:
         connection.execute(
-            "INSERT INTO event (event_id, source, type, subject, time, partition_key, data)"
-            " SELECT new_event_id(), 'filler', 'filler', 'filler/' || n, now(), 'filler',"
+            "INSERT INTO event (source, type, subject, time, partition_key, data)"
+            " SELECT 'filler', 'filler', 'filler/' || n, now(), 'filler',"
             " jsonb_build_object('fill', (SELECT string_agg(md5(n::text || i), '') FROM generate_series(1, 40) i))"
             " FROM generate_series(1, 13000) n"
         )

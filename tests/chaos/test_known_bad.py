@@ -21,6 +21,7 @@ from include.flows.sync import extract, mark_failed, validate
 from include.model.errors import HubError, SystemRefused
 from include.model.sync import SyncRequest
 from include.store import leases
+from include.store.arrivals import Size
 from include.store.database import Store, Work
 from tests.chaos import children
 from tests.chaos.conftest import FULL, SMALL, Hub
@@ -80,25 +81,27 @@ def test_a_watermark_that_moves_before_its_rows_is_found(hub: Hub) -> None:
 
 def test_a_hub_without_its_version_guard_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """An old page that is loaded late overwrites what is newer."""
-    guarded = batches._statements
+    rows, sort_out = sys.modules["include.store.entity_rows"], batches.sort_out
+    guarded = rows._statements
 
     def unguarded(table: Any) -> Any:
-        statements = guarded(table)
-        upsert, changed = re.subn(
-            rb"WHERE NOT EXISTS \(.*?>= s\.version\)|WHERE t\.version < excluded\.version",
-            b"",
-            statements.upsert,
-            flags=re.DOTALL,
-        )
-        assert changed == 2
-        keep_history = statements.keep_history.replace(b"t.version < s.version", b"true")
-        return msgspec.structs.replace(statements, upsert=upsert, keep_history=keep_history)
+        unguard = {
+            name: getattr(guarded(table), name).replace(b"t.version < s.version", b"true")
+            for name in ("keep_history", "overwrite")
+        }
+        assert all(b"AND true" in statement for statement in unguard.values())
+        return msgspec.structs.replace(guarded(table), **unguard)
+
+    def all_changed(work: Work, table: Any, integration: str, content: Any) -> Any:
+        arrivals = sort_out(work, table, integration, content)
+        return replace(arrivals, changed=content, known=Size(0, 0), stale=Size(0, 0))
 
     late = extracted(hub, "old")
     _let_go(hub, late)
     raise_all_stock(hub)
     hub.sync(FULL, "new")
-    monkeypatch.setattr(batches, "_statements", unguarded)
+    monkeypatch.setattr(rows, "_statements", unguarded)
+    monkeypatch.setattr(batches, "sort_out", all_changed)
 
     hub.load(late)
 
@@ -200,8 +203,8 @@ def test_a_change_without_an_event_and_one_told_twice_are_found(hub: Hub) -> Non
         query(store, "DELETE FROM event WHERE position = (SELECT min(position) FROM event) RETURNING 1")
         query(
             store,
-            "INSERT INTO event (event_id, source, type, subject, time, partition_key, data)"
-            " SELECT new_event_id(), source, type, subject, time, partition_key, data FROM event LIMIT 1 RETURNING 1",
+            "INSERT INTO event (source, type, subject, time, partition_key, data)"
+            " SELECT source, type, subject, time, partition_key, data FROM event LIMIT 1 RETURNING 1",
         )
 
     assert "events: changes without an event" in found(hub)

@@ -27,11 +27,12 @@ def test_a_batch_comes_back_as_it_was_written(tmp_path: Path) -> None:
     )
 
     write_batch(landing, "run/batch-00000", content)
-    back = read_batch(landing, INVENTORY.table, "run/batch-00000")
+    back = read_batch(landing, "run/batch-00000")
 
-    assert back == as_content(INVENTORY.table, content)
-    assert back.accepted[0][:3] == (SIDEBOARD["id"], 3, "SIDEBOARD-OAK-01")
-    assert datetime(2026, 11, 20, 17, 30, tzinfo=UTC) in back.accepted[0]
+    assert back == as_content(content)
+    row = back.accepted.to_pylist()[0]
+    assert (row["id"], row["version"], row["sku"]) == (SIDEBOARD["id"], 3, "SIDEBOARD-OAK-01")
+    assert datetime(2026, 11, 20, 17, 30, tzinfo=UTC) in row.values()
 
 
 def test_a_batch_of_nothing_comes_back_as_nothing(tmp_path: Path) -> None:
@@ -39,7 +40,7 @@ def test_a_batch_of_nothing_comes_back_as_nothing(tmp_path: Path) -> None:
 
     write_batch(landing, "run/batch-00000", sifted(INVENTORY, []))
 
-    assert list(read_batch(landing, INVENTORY.table, "run/batch-00000").accepted) == []
+    assert read_batch(landing, "run/batch-00000").accepted.num_rows == 0
 
 
 def test_a_batch_that_is_written_again_replaces_the_first(tmp_path: Path) -> None:
@@ -50,9 +51,9 @@ def test_a_batch_that_is_written_again_replaces_the_first(tmp_path: Path) -> Non
 
     write_batch(landing, "run/batch-00000", content)
 
-    assert read_batch(landing, INVENTORY.table, "run/batch-00000") == as_content(INVENTORY.table, content)
+    assert read_batch(landing, "run/batch-00000") == as_content(content)
 
 
 def test_a_batch_without_its_files_can_be_tried_again(tmp_path: Path) -> None:
     with pytest.raises(LandingUnavailable, match="clear"):
-        read_batch(Landing(str(tmp_path)), INVENTORY.table, "run/batch-00000")
+        read_batch(Landing(str(tmp_path)), "run/batch-00000")

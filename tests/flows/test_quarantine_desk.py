@@ -36,7 +36,7 @@ class Desk:
     def sync(self, *raws: bytes) -> None:
         """The records as a sync brings them."""
         key = leases.LeaseKey("commercetools", "inventory")
-        content = as_content(INVENTORY.table, sifted(INVENTORY, [page(*raws)]))
+        content = as_content(sifted(INVENTORY, [page(*raws)]))
         with self.store.transaction() as work:
             run = runs.start(work, key, SyncRequest(limit=1), mode=Mode.DELTA)
             leases.take(work, key, run.run_id, LEASE_LIFE)

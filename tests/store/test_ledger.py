@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import time
-import uuid
 
 import psycopg
 import pytest
@@ -14,7 +12,7 @@ from include.model.errors import Terminal, Transient
 from include.model.sync import Counts, Fates, Mode, RunState, SyncRequest
 from include.store import leases, runs
 from include.store.database import Store, StoreRefused, StoreUnavailable
-from include.store.migrate import MIGRATIONS, is_current, migrate
+from include.store.migrate import is_current, migrate
 from tests.shop import free_port, query
 
 KEY = leases.LeaseKey("commercetools", "inventory")
@@ -198,39 +196,6 @@ def test_an_error_of_the_block_undoes_all_of_it(store: Store) -> None:
         raise ZeroDivisionError
 
     assert query(store, "SELECT count(*) FROM alert") == [(0,)]
-
-
-# Ids of events
-
-
-def fallback() -> str:
-    """The body of `new_event_id` for servers without uuidv7()."""
-    source = next(MIGRATIONS.glob("versions/0001*.py")).read_text()
-    found = re.search(r"CREATE FUNCTION new_event_id\(\)(.*?\$\$.*?\$\$)", source, re.DOTALL)
-    assert found
-    return found.group(1)
-
-
-@pytest.mark.parametrize("how", ["the server's own", "before PostgreSQL 18"])
-def test_ids_of_events_sort_by_time_and_are_uuids_of_version_7(store: Store, how: str) -> None:
-    """One that sorts keeps the index warm; consumers may rely on the standard."""
-    name = "new_event_id" if how == "the server's own" else "event_id_before_18"
-    with store.transaction() as work:
-        if name != "new_event_id":
-            work.execute(f"CREATE FUNCTION {name}() {fallback()}".encode())
-        began_ms = time.time_ns() // 1_000_000
-        ids = [
-            row[0]
-            for _ in range(20)
-            for row in work.execute(f"SELECT {name}() FROM generate_series(1, 20), pg_sleep(0.002)".encode())
-        ]
-
-    uuids = [uuid.UUID(text) for text in ids]
-    assert {(each.version, each.variant) for each in uuids} == {(7, uuid.RFC_4122)}
-    assert len(set(ids)) == len(ids)
-    milliseconds = [each.int >> 80 for each in uuids]
-    assert milliseconds == sorted(milliseconds)
-    assert began_ms - 1_000 <= milliseconds[0] <= milliseconds[-1] <= began_ms + 10_000
 
 
 def test_two_dags_with_the_same_run_id_are_two_runs(store: Store) -> None:

@@ -37,14 +37,14 @@ def run_id(store: Store) -> str:
         for range_no, page_no, minute in ((0, 0, 10), (0, 1, 20), (1, 0, 40), (1, 1, 50)):
             cursor = Cursor(at(minute), "id")
             page = Page(range_no=range_no, page_no=page_no, records=1, lines=0, path="p", cursor=cursor)
-            landing.add_page(work, run.run_id, page, 2)
+            landing.add_pages(work, run.run_id, [(page, 2)])
     return run.run_id
 
 
 def advance(store: Store, run_id: str, *, loaded: str, read: tuple[int, ...] = (0, 1)) -> datetime | None:
     with store.transaction() as work:
         for range_no in read:
-            landing.mark_range_read(work, run_id, range_no)
+            landing.mark_ranges_read(work, run_id, [range_no])
         work.execute(f"UPDATE landed_page SET loaded = true WHERE (range_no, page_no) IN ({loaded})".encode())
         watermarks.advance(work, KEY, run_id, Window(at(0), at(60)))
         return watermarks.read(work, KEY)

@@ -5,11 +5,11 @@ A sync is a `Sync` declaration (`declaration`) and these three functions; only t
 between them, so each can be retried by itself. `replay` sends mended records out of quarantine the same way.
 """
 
-from include.flows.sync.declaration import Sync, Systems
+from include.flows.sync.declaration import Sync, Systems, row_by_row
 from include.flows.sync.extract import extract
 from include.flows.sync.failure import mark_failed
 from include.flows.sync.load import load
 from include.flows.sync.replay import replay
 from include.flows.sync.validate import validate
 
-__all__ = ["Sync", "Systems", "extract", "load", "mark_failed", "replay", "validate"]
+__all__ = ["Sync", "Systems", "extract", "load", "mark_failed", "replay", "row_by_row", "validate"]

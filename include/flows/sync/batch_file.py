@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import msgspec
 
 from include.flows.sync.gate import Sifted
 from include.model.quality import Rejected
 from include.model.sync import Fates
-from include.store.batches import Content, jsonb_bytes
+from include.store.batches import Content
 from include.store.landing import Landing
-from include.store.tables import EntityTable
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -33,21 +27,15 @@ def write_batch(landing: Landing, name: str, content: Sifted) -> None:
     landing.write(f"{name}.rejected.json.zst", msgspec.json.encode(_Kept(content.rejected, content.repeats)))
 
 
-def read_batch(landing: Landing, table: EntityTable, name: str) -> Content:
-    """What `write_batch` kept, as rows."""
+def read_batch(landing: Landing, name: str) -> Content:
+    """What `write_batch` kept."""
     import pyarrow as pa
 
     accepted = pa.ipc.open_stream(landing.read(f"{name}.arrow.zst")).read_all()
     kept = msgspec.json.decode(landing.read(f"{name}.rejected.json.zst"), type=_Kept)
-    return as_content(table, Sifted(accepted, kept.rejected, kept.repeats))
+    return as_content(Sifted(accepted, kept.rejected, kept.repeats))
 
 
-def as_content(table: EntityTable, content: Sifted) -> Content:
-    """*content* with its columns turned into rows, as the store takes them."""
-    columns = [_values(column, of.pg_type) for column, of in zip(content.accepted.columns, table.columns, strict=True)]
-    return Content(accepted=list(zip(*columns, strict=True)), rejected=content.rejected, repeats=content.repeats)
-
-
-def _values(column: pa.ChunkedArray, pg_type: str) -> list[Any]:
-    values: list[Any] = column.to_pylist()
-    return [jsonb_bytes(value) for value in values] if pg_type == "jsonb" else values
+def as_content(content: Sifted) -> Content:
+    """*content* as the store takes it."""
+    return Content(accepted=content.accepted, rejected=content.rejected, repeats=content.repeats)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -27,11 +27,11 @@ class Sync:
     #: The platform's field that `--key` names.
     key_field: str
     table: EntityTable
-    #: The record as the platform sends it, and the pure mapping to a row of the table.
+    #: The record as the platform sends it, and the pure mapping of many to the table's columns: one sequence each.
     record_type: type[msgspec.Struct]
-    to_row: Callable[[Any], tuple[Any, ...]]
+    to_columns: Callable[[Sequence[Any]], Sequence[Sequence[Any]]]
     expectations: tuple[Expectation, ...]
-    #: Columns that `to_row` gives after the table's, for expectations only: sums, smallest quantities.
+    #: Columns that `to_columns` gives after the table's, for expectations only: sums, smallest quantities.
     facts: tuple[Column, ...] = ()
     #: The platform's field that lists a record's lines; None where records are not made of lines.
     lines_field: str | None = None
@@ -43,8 +43,13 @@ class Sync:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """What `to_row` gives: the table's columns, then the facts."""
+        """What `to_columns` gives: the table's columns, then the facts."""
         return (*self.table.columns, *self.facts)
+
+
+def row_by_row(to_row: Callable[[Any], tuple[Any, ...]]) -> Callable[[Sequence[Any]], Sequence[Sequence[Any]]]:
+    """*to_row* for many records: for entities whose mapping is more work than their columns are."""
+    return lambda records: list(zip(*map(to_row, records), strict=True))
 
 
 #: How long a lease lives without renewal; a killed worker's entity is free again after this.
@@ -62,5 +67,8 @@ class Systems:
     lease_life: timedelta = LEASE_LIFE
     #: Pages in flight at once, over all ranges.
     pages_in_flight: int = 4
+    #: So many pages are noted as landed in one transaction: a commit waits for the disk as long as a page waits
+    #: for a near source.
+    pages_noted_together: int = 16
     #: Called with a sentence as the work goes on.
     progress: Callable[[str], None] = field(default=lambda _: None)

@@ -56,8 +56,9 @@ def decoded(
         PageUnreadable: it has no results at all.
 
     """
-    # Escapes of NUL and of surrogates decode without complaint or break the decoder: look closer.
-    if not any(mark in body for mark in (b"\\u0000", b"\\ud", b"\\uD")):
+    # Escapes of NUL and of surrogates decode without complaint or break the decoder: look closer. Most pages have no
+    # escape at all, and to look for one byte is cheap.
+    if b"\\" not in body or not any(mark in body for mark in (b"\\u0000", b"\\ud", b"\\uD")):
         try:
             page = _decoder(record_type).decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 
@@ -12,7 +14,7 @@ from include.flows.sync import log_fields, ranges
 from include.flows.sync.crash_points import crash_point
 from include.flows.sync.declaration import Sync, Systems
 from include.flows.sync.lease_keeper import LeaseKeeper
-from include.model.errors import HeldForApproval
+from include.model.errors import HeldForApproval, HubError
 from include.model.reading import Cursor, FetchedPage, Range
 from include.model.sync import (
     CLOCK_GRAIN,
@@ -24,6 +26,7 @@ from include.model.sync import (
     Window,
     opening_low,
     opening_window,
+    reads_everything,
 )
 from include.store import alerts, entities, landing, leases, open_records, runs, watermarks
 from include.store.landing import Page
@@ -97,13 +100,9 @@ def _ranges_of(sync: Sync, run: Run, window: Window, records: int) -> list[Range
     if run.request.limit:
         # One range: the first so many records in one order, not some of each range.
         records = 0
-    if _reads_everything(run, window):
+    if reads_everything(run.mode, window):
         return ranges.by_id(records)
     return ranges.by_time(window if run.request.until else Window(window.low, window.high + CLOCK_GRAIN), records)
-
-
-def _reads_everything(run: Run, window: Window) -> bool:
-    return run.mode is Mode.FULL or (run.mode is Mode.DELTA and window.low is None)
 
 
 @dataclass
@@ -119,10 +118,10 @@ def _read(sync: Sync, systems: Systems, run: Run, parts: list[Range]) -> None:
     """
     Every range to its end, several pages in flight.
 
-    Threads fetch and write files; only this one writes to the database, a page at a time, so that an
-    interruption loses no page that is noted as landed.
+    Threads fetch and write files; only this one writes to the database, and it notes a page after its file is there,
+    so that an interruption loses no page that is noted as landed.
     """
-    keeper = LeaseKeeper(systems, run)
+    keeper, notes = LeaseKeeper(systems, run), _Notes(systems, run)
     readings, landed = _resumed(systems, run, parts)
     limit = run.request.limit
     with ThreadPoolExecutor(systems.pages_in_flight, thread_name_prefix="page") as pool:
@@ -144,8 +143,7 @@ def _read(sync: Sync, systems: Systems, run: Run, parts: list[Range]) -> None:
                     reading, page = flights.pop(flight), flight.result()
                     landed += page.records
                     reached_limit = bool(limit) and landed >= limit
-                    _note(systems, run, reading, page, last=page.last or reached_limit)
-                    crash_point("extract.page_landed")
+                    notes.add(reading, page, last=page.last or reached_limit)
                     systems.progress(f"{landed:,} of about {run.expected_records or landed:,} records read")
                     if not (page.last or reached_limit):
                         take_off(iter([reading]))
@@ -154,7 +152,10 @@ def _read(sync: Sync, systems: Systems, run: Run, parts: list[Range]) -> None:
         except BaseException:
             # What is in flight lands in files that no row names; they are written again next time.
             pool.shutdown(cancel_futures=True)
+            with suppress(HubError):  # the first error is the one to tell
+                notes.write()
             raise
+    notes.write()
 
 
 def _resumed(systems: Systems, run: Run, parts: list[Range]) -> tuple[list[_Reading], int]:
@@ -176,22 +177,51 @@ def _fetch(sync: Sync, systems: Systems, run: Run, reading: _Reading, limit: int
     return page
 
 
-def _note(systems: Systems, run: Run, reading: _Reading, page: FetchedPage, *, last: bool) -> None:
-    noted = Page(
-        range_no=reading.part.range_no,
-        page_no=reading.next_page_no,
-        records=page.records,
-        lines=page.lines,
-        path=_path(run, reading),
-        cursor=page.cursor or reading.cursor,
-    )
-    with systems.store.transaction() as work:
-        leases.check(work, run.lease, run.run_id, run.fencing_token)
-        landing.add_page(work, run.run_id, noted, len(page.body))
+#: And no page waits longer to be noted.
+_NOTED_EVERY_S = 0.5
+
+
+class _Notes:
+    """Pages whose files are there, on their way to the index of the landing."""
+
+    def __init__(self, systems: Systems, run: Run) -> None:
+        self._systems, self._run = systems, run
+        self._pages: list[tuple[Page, int]] = []
+        self._ended: list[int] = []
+        self._written_at = time.monotonic()
+
+    def add(self, reading: _Reading, page: FetchedPage, *, last: bool) -> None:
+        """The next page of *reading*, noted now or together with those that follow."""
+        noted = Page(
+            range_no=reading.part.range_no,
+            page_no=reading.next_page_no,
+            records=page.records,
+            lines=page.lines,
+            path=_path(self._run, reading),
+            cursor=page.cursor or reading.cursor,
+        )
+        self._pages.append((noted, len(page.body)))
         if last:
-            landing.mark_range_read(work, run.run_id, reading.part.range_no)
-    reading.next_page_no += 1
-    reading.cursor = noted.cursor
+            self._ended.append(reading.part.range_no)
+        reading.next_page_no += 1
+        reading.cursor = noted.cursor
+        if (
+            len(self._pages) >= self._systems.pages_noted_together
+            or time.monotonic() - self._written_at > _NOTED_EVERY_S
+        ):
+            self.write()
+
+    def write(self) -> None:
+        """All that waits, in one transaction."""
+        if not self._pages:
+            return
+        with self._systems.store.transaction() as work:
+            leases.check(work, self._run.lease, self._run.run_id, self._run.fencing_token)
+            landing.add_pages(work, self._run.run_id, self._pages)
+            landing.mark_ranges_read(work, self._run.run_id, self._ended)
+        self._pages, self._ended = [], []
+        self._written_at = time.monotonic()
+        crash_point("extract.page_landed")
 
 
 def _path(run: Run, reading: _Reading) -> str:
@@ -210,7 +240,7 @@ def _hold_when_shrunken(sync: Sync, systems: Systems, begun: Run) -> None:
     with systems.store.transaction() as work:
         leases.check(work, begun.lease, run_id, begun.fencing_token)
         run = runs.get(work, run_id)
-        if not _reads_everything(run, run.window) or run.request.accept_shrunken or run.request.limit:
+        if not reads_everything(run.mode, run.window) or run.request.accept_shrunken or run.request.limit:
             return
         pages = landing.pages_of(work, run_id)
         read, lines = sum(page.records for page in pages), sum(page.lines for page in pages)

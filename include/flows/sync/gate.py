@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from include.flows.sync.declaration import Sync
-from include.flows.sync.decode import DecodedPage, decoded, rejection
+from include.flows.sync.decode import decoded, rejection
 from include.model.quality import Failure, Rejected
 from include.model.sync import Counts, Fates
 from include.quality import check
+from include.store.columns import as_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+#: Gives the pages of a batch; called again where a record of theirs was refused, so that nobody has to keep them.
+Pages = Callable[[], Iterable[bytes]]
+
+#: Row number, from 0 → what the row failed.
+Failures = Mapping[int, tuple[Failure, ...]]
 
 
 @dataclass(frozen=True)
@@ -33,109 +42,143 @@ class Sifted:
 
 
 def sifted(sync: Sync, bodies: Sequence[bytes]) -> Sifted:
+    """The records of one batch; see `sifted_together`."""
+    (only,) = sifted_together(sync, [lambda: bodies])
+    return only
+
+
+def sifted_together(sync: Sync, batches: Sequence[Pages]) -> list[Sifted]:
     """
-    The records of *bodies*, sifted by what can be read, the expectations, and repetition.
+    The records of each of *batches*, sifted by what can be read, the expectations, and repetition.
+
+    The expectations look at all batches at once: what they cost is mostly per look, not per row.
 
     Raises:
         PageUnreadable: a body is no page of results.
         SuiteBroken: an expectation is declared wrongly.
 
     """
-    pages = [decoded(body, sync.record_type, sync.key_field, sync.lines_field) for body in bodies]
-    rows = [sync.to_row(record) for page in pages for record in page.records]
-    rejected = [record for page in pages for record in page.rejected]
-    table = _columns(sync, rows)
-    failures = check(table, sync.expectations) | _off_the_calendar(sync, rows)
-    if failures:
-        raws = _raws(pages, failures)
-        rejected += [
-            rejection(raws[row_no], found, sync.key_field, sync.lines_field)
-            for row_no, found in sorted(failures.items())
-        ]
-    keep, repeats = _newest(sync, rows, failures)
-    table = table.select(list(sync.table.column_names))
-    if len(keep) < len(rows):
-        import pyarrow as pa
-
-        # Typed: of no rows at all, Arrow could not tell that they are numbers.
-        table = table.take(pa.array(keep, pa.int64()))
-    return Sifted(table, tuple(rejected), repeats)
+    read = [_readable(sync, pages()) for pages in batches]
+    table = _one_table(sync, [page for batch in read for page in batch.pages])
+    failures = {**check(table, sync.expectations), **_off_the_calendar(sync, table)}
+    ends = list(accumulate((batch.rows for batch in read), initial=0))
+    return [
+        _sift(sync, pages, batch, table.slice(first, batch.rows), _within(failures, first, batch.rows))
+        for pages, batch, first in zip(batches, read, ends, strict=False)
+    ]
 
 
-def _columns(sync: Sync, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+@dataclass(frozen=True)
+class _Readable:
+    """A batch's records as columns, a page at a time, and those that are none."""
+
+    pages: list[pa.RecordBatch]
+    rejected: list[Rejected]
+
+    @property
+    def rows(self) -> int:
+        return sum(page.num_rows for page in self.pages)
+
+
+def _readable(sync: Sync, bodies: Iterable[bytes]) -> _Readable:
+    pages, rejected = [], []
+    for body in bodies:
+        page = decoded(body, sync.record_type, sync.key_field, sync.lines_field)
+        rejected += page.rejected
+        values = sync.to_columns(page.records) if page.records else [() for _ in sync.columns]
+        pages.append(as_columns(sync.columns, values))
+    return _Readable(pages, rejected)
+
+
+def _one_table(sync: Sync, pages: Sequence[pa.RecordBatch]) -> pa.Table:
     import pyarrow as pa
 
-    columns = zip(*rows, strict=True) if rows else ([] for _ in sync.columns)
-    return pa.table(
-        {
-            column.name: pa.array(values, type=arrow_type(column.pg_type))
-            for column, values in zip(sync.columns, columns, strict=True)
-        }
-    )
+    empty = as_columns(sync.columns, [() for _ in sync.columns])
+    # In one piece: Great Expectations' pandas would put the pieces together once for each rule.
+    return pa.Table.from_batches(pages or [empty]).combine_chunks()
+
+
+def _within(failures: Failures, first: int, rows: int) -> Failures:
+    return {row_no - first: found for row_no, found in failures.items() if first <= row_no < first + rows}
+
+
+def _sift(sync: Sync, pages: Pages, read: _Readable, table: pa.Table, failures: Failures) -> Sifted:
+    """One batch by what the expectations found of it."""
+    raws = _raws(sync, pages(), read, failures) if failures else {}
+    refused = [
+        rejection(raws[row_no], found, sync.key_field, sync.lines_field) for row_no, found in sorted(failures.items())
+    ]
+    accepted, repeats = _newest(sync, table, failures)
+    return Sifted(accepted.select(list(sync.table.column_names)), (*read.rejected, *refused), repeats)
 
 
 #: A day from the ends, so that it is an instant in every zone.
 _FIRST, _LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 
-def _off_the_calendar(sync: Sync, rows: Sequence[tuple[Any, ...]]) -> dict[int, tuple[Failure, ...]]:
+def _off_the_calendar(sync: Sync, table: pa.Table) -> Failures:
     """Rows with an instant that is none in UTC: such a row can be written as a column and never be read back."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     found: dict[int, tuple[Failure, ...]] = {}
-    for position, column in enumerate(sync.table.columns):
+    for column in sync.table.columns:
         if column.pg_type != "timestamptz":
             continue
-        for row_no, row in enumerate(rows):
-            at = row[position]
-            if at is not None and not _FIRST <= at <= _LAST:
-                message = "an instant between the years 1 and 9999; correct the date"
-                found[row_no] = (Failure("instant_is_on_the_calendar", column.name, message, at.isoformat()),)
+        instants = table.column(column.name)
+        outside = pc.or_(
+            pc.less(instants, pa.scalar(_FIRST, instants.type)), pc.greater(instants, pa.scalar(_LAST, instants.type))
+        )
+        if not pc.any(outside).as_py():
+            continue
+        message = "an instant between the years 1 and 9999; correct the date"
+        failure = Failure("instant_is_on_the_calendar", column.name, message, "an instant off the calendar")
+        found.update({row_no: (failure,) for row_no, off in enumerate(outside.to_pylist()) if off})
     return found
 
 
-def arrow_type(pg_type: str) -> pa.DataType:
-    """Arrow's type for a column's PostgreSQL type."""
-    import pyarrow as pa
-
-    return {
-        "text": pa.string(),
-        "jsonb": pa.string(),
-        "int8": pa.int64(),
-        "bool": pa.bool_(),
-        "timestamptz": pa.timestamp("us", tz="UTC"),
-    }[pg_type]
-
-
-def _raws(pages: Sequence[DecodedPage], row_nos: Any) -> dict[int, bytes]:
-    """The raw records under *row_nos*, which count through all pages."""
+def _raws(sync: Sync, bodies: Iterable[bytes], read: _Readable, row_nos: Iterable[int]) -> dict[int, bytes]:
+    """The raw records under *row_nos*, which count through all of a batch's pages."""
     wanted, found, first = set(row_nos), {}, 0
-    for page in pages:
-        here = [row_no for row_no in range(first, first + len(page.records)) if row_no in wanted]
+    for body, page in zip(bodies, read.pages, strict=True):
+        here = wanted.intersection(range(first, first + page.num_rows))
         if here:
-            raws = page.raws()
+            raws = decoded(body, sync.record_type, sync.key_field, sync.lines_field).raws()
             found.update({row_no: raws[row_no - first] for row_no in here})
-        first += len(page.records)
+        first += page.num_rows
     return found
 
 
-def _newest(sync: Sync, rows: Sequence[tuple[Any, ...]], failures: Any) -> tuple[list[int], Fates]:
+def _newest(sync: Sync, table: pa.Table, failures: Failures) -> tuple[pa.Table, Fates]:
     """
-    The row numbers to load, one for each id, and what the others count as.
+    The rows to load, one for each id, and what the others count as.
 
     A source that is read while it changes shows a record twice; a load takes each id once.
     """
-    lines_at = sync.table.column_names.index(sync.table.lines_column) if sync.table.lines_column else None
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not failures and pc.count_distinct(table.column("id")).as_py() == table.num_rows:
+        return table, Fates()
+    rows = zip(table.column("id").to_pylist(), table.column("version").to_pylist(), strict=True)
     chosen: dict[str, int] = {}
+    versions: dict[str, int] = {}
     repeats = Fates()
-    for row_no, (record_id, version, *_) in enumerate(rows):
+    count = partial(_repeat, sync, table)
+    for row_no, (record_id, version) in enumerate(rows):
         if row_no in failures:
             continue
-        before = chosen.setdefault(record_id, row_no)
-        if before == row_no:
+        if record_id not in chosen:
+            chosen[record_id], versions[record_id] = row_no, version
             continue
-        known = rows[before][1]
-        left_out = before if version > known else row_no
-        chosen[record_id] = row_no if version > known else before
-        fate = "unchanged" if version == known else "stale"
-        lines = rows[left_out][lines_at] if lines_at is not None else 0
-        repeats += Fates(records=Counts(**{fate: 1}), lines=Counts(**{fate: lines}))
-    return list(chosen.values()), repeats
+        known = versions[record_id]
+        repeats += count(chosen[record_id] if version > known else row_no, "unchanged" if version == known else "stale")
+        if version > known:
+            chosen[record_id], versions[record_id] = row_no, version
+    # Typed: of no rows at all, Arrow could not tell that they are numbers.
+    return table.take(pa.array(chosen.values(), pa.int64())), repeats
+
+
+def _repeat(sync: Sync, table: pa.Table, row_no: int, fate: str) -> Fates:
+    lines = table.column(sync.table.lines_column)[row_no].as_py() if sync.table.lines_column else 0
+    return Fates(records=Counts(**{fate: 1}), lines=Counts(**{fate: lines}))

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextvars import copy_context
+from dataclasses import replace
+from threading import Event
 
 from include.flows.sync import log_fields
 from include.flows.sync.batch_file import read_batch
 from include.flows.sync.crash_points import crash_point
 from include.flows.sync.declaration import Sync, Systems
 from include.flows.sync.lease_keeper import LeaseKeeper, retake
-from include.model.sync import Report, RunState
+from include.model.sync import Report, RunState, reads_everything
 from include.store import batches, landing, leases, runs, watermarks
+from include.store.batches import Batch, Content
 from include.store.database import Store
+from include.store.entity_rows import Overtaken
 from include.store.runs import Run
 
 log = logging.getLogger(__name__)
@@ -37,21 +44,65 @@ def load(sync: Sync, systems: Systems, run_id: str) -> Report:
     return report(systems.store, run_id)
 
 
+#: Batches of a full read that are loaded side by side: while one waits for the disk, another works.
+_CONNECTIONS = 2
+#: How often a batch is loaded again when another writer brought one of its records at the same moment.
+_ATTEMPTS = 3
+
+
 def _load_batches(sync: Sync, systems: Systems, run: Run) -> None:
-    keeper = LeaseKeeper(systems, run)
     with systems.store.transaction() as work:
         waiting = [batch for batch in batches.of_run(work, run.run_id) if not batch.loaded]
-    for batch in waiting:
-        content = read_batch(systems.landing, sync.table, batches.name_of(run.run_id, batch.batch_no))
-        crash_point("load.before_transaction")
-        with systems.store.transaction() as work:
-            fates = batches.load(work, sync.table, run, batch, content)
-            crash_point("load.before_commit")
-        crash_point("load.after_commit")
-        with log_fields.of(run, batch.batch_no):
-            log.info("Batch %s of run %s: %s", batch.batch_no, run.run_id, fates.records)
-        systems.progress(f"batch {batch.batch_no + 1} of {len(waiting)} loaded")
+    # A delta may bring a record twice, in two batches, and its versions must be written and told in their order.
+    connections = min(_CONNECTIONS if reads_everything(run.mode, run.window) else 1, len(waiting))
+    if connections <= 1:
+        _load_share(sync, systems, run, waiting, Event())
+        return
+    stop = Event()
+    with ThreadPoolExecutor(connections, thread_name_prefix="load") as pool:
+        flights = [
+            pool.submit(copy_context().run, _load_apart, sync, systems, run, waiting[first::connections], stop)
+            for first in range(connections)
+        ]
+        for flight in as_completed(flights):
+            flight.result()
+
+
+def _load_apart(sync: Sync, systems: Systems, run: Run, share: Sequence[Batch], stop: Event) -> None:
+    """*share* on a connection of its own. Its failure lets the others end after the batch they are at."""
+    try:
+        with systems.store.another() as store:
+            _load_share(sync, replace(systems, store=store), run, share, stop)
+    except BaseException:
+        stop.set()
+        raise
+
+
+def _load_share(sync: Sync, systems: Systems, run: Run, share: Sequence[Batch], stop: Event) -> None:
+    keeper = LeaseKeeper(systems, run)
+    for batch in share:
+        if stop.is_set():
+            return
+        content = read_batch(systems.landing, batches.name_of(run.run_id, batch.batch_no))
+        for attempt in range(_ATTEMPTS):
+            try:
+                _load_batch(sync, systems, run, batch, content)
+                break
+            except Overtaken:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        systems.progress(f"batch {batch.batch_no + 1} loaded")
         keeper.renew()
+
+
+def _load_batch(sync: Sync, systems: Systems, run: Run, batch: Batch, content: Content) -> None:
+    crash_point("load.before_transaction")
+    with systems.store.transaction() as work:
+        fates = batches.load(work, sync.table, run, batch, content)
+        crash_point("load.before_commit")
+    crash_point("load.after_commit")
+    with log_fields.of(run, batch.batch_no):
+        log.info("Batch %s of run %s: %s", batch.batch_no, run.run_id, fates.records)
 
 
 def _finish(systems: Systems, run: Run) -> None:

@@ -44,7 +44,7 @@ def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Re
         quarantine.close(work, [item.item_id for item in passed], "replayed", f"{actor} in {run.run_id}")
         batches.add(work, run.run_id, 0, records=len(items), lines=_lines_of(sync.table, content))
         (batch,) = batches.of_run(work, run.run_id)
-        if batches.load(work, sync.table, run, batch, as_content(sync.table, content)).records.held:
+        if batches.load(work, sync.table, run, batch, as_content(content)).records.held:
             # Left open, it would be read from the source again, which does not have what was mended.
             raise StoreUnavailable("Another transaction is at work on one of these records; replay them again")
         _finish(work, run, content)

@@ -4,7 +4,7 @@ from include.connectors.commercetools.records import InventoryEntry
 from include.flows.sync import Sync
 from include.flows.sync.contract import read_contract
 from include.flows.sync_inventory.expectations import EXPECTATIONS
-from include.flows.sync_inventory.mapping import to_stock_level
+from include.flows.sync_inventory.mapping import to_stock_levels
 from include.store.tables import INVENTORY as INVENTORY_TABLE
 
 INVENTORY = Sync(
@@ -14,7 +14,8 @@ INVENTORY = Sync(
     key_field="sku",
     table=INVENTORY_TABLE,
     record_type=InventoryEntry,
-    to_row=to_stock_level,
+    to_columns=to_stock_levels,
     expectations=EXPECTATIONS,
     contract=read_contract(__file__),
+    batch_records=25_000,
 )

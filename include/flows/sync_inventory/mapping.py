@@ -1,25 +1,27 @@
-"""An inventory entry of the platform as a stock level of the hub. Pure."""
+"""Inventory entries of the platform as stock levels of the hub. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from include.connectors.commercetools.records import InventoryEntry
-from include.flows.sync.lineage import NORMAL_FORM, TRIM, Lineage
-from include.model.inventory import StockLevel
+from include.flows.sync.lineage import NORMAL_FORM, TRIM, cleansed_column
+from include.model.inventory import StockLevels
 
 
-def to_stock_level(entry: InventoryEntry) -> StockLevel:
-    """*entry* field by field. Blanks around a sku are typing slips; a missing sku is empty, which the gate refuses."""
-    lineage = Lineage()
-    return StockLevel(
-        id=entry.id,
-        version=entry.version,
-        sku=lineage.cleansed("sku", entry.sku or "", TRIM, NORMAL_FORM),
-        supply_channel=entry.supply_channel.id if entry.supply_channel else None,
-        quantity_on_stock=entry.quantity_on_stock,
-        available_quantity=entry.available_quantity,
-        restockable_in_days=entry.restockable_in_days,
-        expected_delivery_at=entry.expected_delivery,
-        created_at=entry.created_at,
-        last_modified_at=entry.last_modified_at,
-        lineage=lineage.document(),
+def to_stock_levels(entries: Sequence[InventoryEntry]) -> StockLevels:
+    """*entries* field by field. Blanks around a sku are typing slips; a missing sku is empty, which the gate refuses."""
+    sku, lineage = cleansed_column("sku", [entry.sku or "" for entry in entries], TRIM, NORMAL_FORM)
+    return StockLevels(
+        id=[entry.id for entry in entries],
+        version=[entry.version for entry in entries],
+        sku=sku,
+        supply_channel=[entry.supply_channel.id if entry.supply_channel else None for entry in entries],
+        quantity_on_stock=[entry.quantity_on_stock for entry in entries],
+        available_quantity=[entry.available_quantity for entry in entries],
+        restockable_in_days=[entry.restockable_in_days for entry in entries],
+        expected_delivery_at=[entry.expected_delivery for entry in entries],
+        created_at=[entry.created_at for entry in entries],
+        last_modified_at=[entry.last_modified_at for entry in entries],
+        lineage=lineage,
     )

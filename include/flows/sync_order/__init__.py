@@ -1,7 +1,7 @@
 """Orders with their lines, from the commerce platform into the hub."""
 
 from include.connectors.commercetools.records import Order
-from include.flows.sync import Sync
+from include.flows.sync import Sync, row_by_row
 from include.flows.sync.contract import read_contract
 from include.flows.sync_order.expectations import EXPECTATIONS
 from include.flows.sync_order.mapping import to_sales_order
@@ -14,7 +14,7 @@ ORDER = Sync(
     key_field="orderNumber",
     table=SALES_ORDER,
     record_type=Order,
-    to_row=to_sales_order,
+    to_columns=row_by_row(to_sales_order),
     expectations=EXPECTATIONS,
     facts=(
         Column("total_gap_minor", "int8"),

@@ -1,7 +1,7 @@
 """Products with their variants and prices, from the commerce platform into the hub."""
 
 from include.connectors.commercetools.records import ProductProjection
-from include.flows.sync import Sync
+from include.flows.sync import Sync, row_by_row
 from include.flows.sync.contract import read_contract
 from include.flows.sync_product.expectations import EXPECTATIONS
 from include.flows.sync_product.mapping import to_product
@@ -15,7 +15,7 @@ PRODUCT = Sync(
     key_field="key",
     table=PRODUCT_TABLE,
     record_type=ProductProjection,
-    to_row=to_product,
+    to_columns=row_by_row(to_product),
     expectations=EXPECTATIONS,
     facts=(
         Column("names_given", "int8"),

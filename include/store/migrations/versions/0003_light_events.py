@@ -1,0 +1,22 @@
+"""Events without ids of their own."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+STATEMENTS = (
+    # The hub's own events are known by where they stand, `<epoch>-<position>`: to make a uuid for each and keep
+    # it in an index cost as much as the rows that the events tell of. Events from outside bring an id.
+    "ALTER TABLE event ALTER COLUMN event_id DROP NOT NULL",
+    "ALTER TABLE event DROP CONSTRAINT event_event_id_source_key",
+    "CREATE UNIQUE INDEX event_of_source ON event (event_id, source) WHERE event_id IS NOT NULL",
+    "DROP FUNCTION new_event_id()",
+)
+
+
+def upgrade() -> None:
+    for statement in STATEMENTS:
+        op.execute(statement)
