@@ -58,8 +58,10 @@ def sifted_together(sync: Sync, batches: Sequence[Pages]) -> list[Sifted]:
         SuiteBroken: an expectation is declared wrongly.
 
     """
-    read = [_readable(sync, pages()) for pages in batches]
-    table = _one_table(sync, [page for batch in read for page in batch.pages])
+    pieces: list[pa.RecordBatch] = []
+    read = [_read(sync, pages(), pieces) for pages in batches]
+    table = _one_table(sync, pieces)
+    pieces.clear()  # the table holds a copy
     failures = {**check(table, sync.expectations), **_off_the_calendar(sync, table)}
     ends = list(accumulate((batch.rows for batch in read), initial=0))
     return [
@@ -69,25 +71,27 @@ def sifted_together(sync: Sync, batches: Sequence[Pages]) -> list[Sifted]:
 
 
 @dataclass(frozen=True)
-class _Readable:
-    """A batch's records as columns, a page at a time, and those that are none."""
+class _Read:
+    """How many records each page of a batch has that can be read, and those that cannot."""
 
-    pages: list[pa.RecordBatch]
+    page_rows: list[int]
     rejected: list[Rejected]
 
     @property
     def rows(self) -> int:
-        return sum(page.num_rows for page in self.pages)
+        return sum(self.page_rows)
 
 
-def _readable(sync: Sync, bodies: Iterable[bytes]) -> _Readable:
-    pages, rejected = [], []
+def _read(sync: Sync, bodies: Iterable[bytes], pieces: list[pa.RecordBatch]) -> _Read:
+    """A batch's records as columns, a page at a time, onto the end of *pieces*."""
+    page_rows, rejected = [], []
     for body in bodies:
         page = decoded(body, sync.record_type, sync.key_field, sync.lines_field)
         rejected += page.rejected
-        values = sync.to_columns(page.records) if page.records else [() for _ in sync.columns]
-        pages.append(as_columns(sync.columns, values))
-    return _Readable(pages, rejected)
+        page_rows.append(len(page.records))
+        if page.records:
+            pieces.append(as_columns(sync.columns, sync.to_columns(page.records)))
+    return _Read(page_rows, rejected)
 
 
 def _one_table(sync: Sync, pages: Sequence[pa.RecordBatch]) -> pa.Table:
@@ -102,7 +106,7 @@ def _within(failures: Failures, first: int, rows: int) -> Failures:
     return {row_no - first: found for row_no, found in failures.items() if first <= row_no < first + rows}
 
 
-def _sift(sync: Sync, pages: Pages, read: _Readable, table: pa.Table, failures: Failures) -> Sifted:
+def _sift(sync: Sync, pages: Pages, read: _Read, table: pa.Table, failures: Failures) -> Sifted:
     """One batch by what the expectations found of it."""
     raws = _raws(sync, pages(), read, failures) if failures else {}
     refused = [
@@ -137,15 +141,15 @@ def _off_the_calendar(sync: Sync, table: pa.Table) -> Failures:
     return found
 
 
-def _raws(sync: Sync, bodies: Iterable[bytes], read: _Readable, row_nos: Iterable[int]) -> dict[int, bytes]:
+def _raws(sync: Sync, bodies: Iterable[bytes], read: _Read, row_nos: Iterable[int]) -> dict[int, bytes]:
     """The raw records under *row_nos*, which count through all of a batch's pages."""
     wanted, found, first = set(row_nos), {}, 0
-    for body, page in zip(bodies, read.pages, strict=True):
-        here = wanted.intersection(range(first, first + page.num_rows))
+    for body, rows in zip(bodies, read.page_rows, strict=True):
+        here = wanted.intersection(range(first, first + rows))
         if here:
             raws = decoded(body, sync.record_type, sync.key_field, sync.lines_field).raws()
             found.update({row_no: raws[row_no - first] for row_no in here})
-        first += page.num_rows
+        first += rows
     return found
 
 
