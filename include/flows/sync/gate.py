@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from include.flows.sync.declaration import Sync
-from include.flows.sync.decode import decoded, rejection
+from include.flows.sync.decode import decoded, raw_records, rejection
 from include.model.quality import Failure, Rejected
 from include.model.sync import Counts, Fates
 from include.quality import check
@@ -76,6 +76,8 @@ class _Read:
 
     page_rows: list[int]
     rejected: list[Rejected]
+    #: Pages, by number, of which some records could not be read.
+    broken: set[int]
 
     @property
     def rows(self) -> int:
@@ -84,14 +86,16 @@ class _Read:
 
 def _read(sync: Sync, bodies: Iterable[bytes], pieces: list[pa.RecordBatch]) -> _Read:
     """A batch's records as columns, a page at a time, onto the end of *pieces*."""
-    page_rows, rejected = [], []
-    for body in bodies:
+    page_rows, rejected, broken = [], [], set()
+    for page_no, body in enumerate(bodies):
         page = decoded(body, sync.record_type, sync.key_field, sync.lines_field)
-        rejected += page.rejected
+        if page.rejected:
+            rejected += page.rejected
+            broken.add(page_no)
         page_rows.append(len(page.records))
         if page.records:
             pieces.append(as_columns(sync.columns, sync.to_columns(page.records)))
-    return _Read(page_rows, rejected)
+    return _Read(page_rows, rejected, broken)
 
 
 def _one_table(sync: Sync, pages: Sequence[pa.RecordBatch]) -> pa.Table:
@@ -144,11 +148,15 @@ def _off_the_calendar(sync: Sync, table: pa.Table) -> Failures:
 def _raws(sync: Sync, bodies: Iterable[bytes], read: _Read, row_nos: Iterable[int]) -> dict[int, bytes]:
     """The raw records under *row_nos*, which count through all of a batch's pages."""
     wanted, found, first = set(row_nos), {}, 0
-    for body, rows in zip(bodies, read.page_rows, strict=True):
+    for page_no, (body, rows) in enumerate(zip(bodies, read.page_rows, strict=True)):
         here = wanted.intersection(range(first, first + rows))
         if here:
-            raws = decoded(body, sync.record_type, sync.key_field, sync.lines_field).raws()
-            found.update({row_no: raws[row_no - first] for row_no in here})
+            raws: Sequence[Any] = (
+                decoded(body, sync.record_type, sync.key_field, sync.lines_field).raws()
+                if page_no in read.broken
+                else raw_records(body)
+            )
+            found.update({row_no: bytes(raws[row_no - first]) for row_no in here})
         first += rows
     return found
 
