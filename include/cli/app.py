@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from include.cli import (
     backfill_command,
+    bench_command,
     console,
     demo_command,
     prepare_command,
@@ -48,6 +49,7 @@ app.command("runs")(run_commands.runs)
 app.add_typer(run_commands.app, name="run")
 app.add_typer(quarantine_commands.app, name="quarantine")
 app.add_typer(sandbox_commands.app, name="sandbox")
+app.add_typer(bench_command.app, name="bench")
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test_command.test)
 
 
