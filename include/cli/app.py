@@ -14,6 +14,7 @@ from include.cli import (
     console,
     demo_command,
     prepare_command,
+    profile_command,
     quarantine_commands,
     run_commands,
     sandbox_commands,
@@ -50,6 +51,7 @@ app.add_typer(run_commands.app, name="run")
 app.add_typer(quarantine_commands.app, name="quarantine")
 app.add_typer(sandbox_commands.app, name="sandbox")
 app.add_typer(bench_command.app, name="bench")
+app.add_typer(profile_command.app, name="profile")
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test_command.test)
 
 

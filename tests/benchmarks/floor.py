@@ -93,7 +93,7 @@ class Order(msgspec.Struct, rename="camel"):
     payment_state: str | None = None
     customer_id: str | None = None
     customer_email: str | None = None
-    shipping_address: msgspec.Raw | None = None
+    shipping_address: msgspec.Raw = msgspec.Raw()
 
 
 _variant = msgspec.json.Decoder(Variant).decode
@@ -125,7 +125,7 @@ def order_row(o: Order) -> tuple[Any, ...]:
     return (
         *(o.id, o.version, o.order_number, o.order_state, o.payment_state, o.customer_id, o.customer_email),
         *(o.total_price.currency_code, o.total_price.cent_amount, _json(o.line_items)),
-        *(o.shipping_address and _json(o.shipping_address), o.created_at, o.last_modified_at),
+        *(_json(o.shipping_address) if bytes(o.shipping_address) else None, o.created_at, o.last_modified_at),
     )
 
 
@@ -280,13 +280,15 @@ def run(loader: Loader, shape: Shape, url: str, where: str) -> int:
     for writer in writers:
         writer.start()
     read = 0
-    for rows in batches(shape, fetched(url, shape.path, where)):
-        read += len(rows)
-        waiting.put(rows)
-    for _ in writers:
-        waiting.put(_DONE)
-    for writer in writers:
-        writer.join()
+    try:
+        for rows in batches(shape, fetched(url, shape.path, where)):
+            read += len(rows)
+            waiting.put(rows)
+    finally:  # else an error above would leave the writers waiting, and the program alive, for ever
+        for _ in writers:
+            waiting.put(_DONE)
+        for writer in writers:
+            writer.join()
     if errors:
         raise errors[0]
     return read

@@ -61,6 +61,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     peak_pss_mb: float
     log_mb: float
     tasks: dict[str, float]
+    #: Whether the net figures stand out from the start that was taken out of them.
+    resolved: bool
     wrote: bool
     problems: tuple[str, ...]
 
@@ -73,7 +75,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the table of verdicts."""
 
     what: str
-    #: None where the other side was not measured.
+    #: None where the other side was not measured, failed, or took no longer than it takes to start.
     figure: float | None
     limit: float
     #: Whether more is better.
@@ -90,7 +92,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     def verdict(self) -> str:
         """Reached, or by how much not."""
         if self.figure is None:
-            return "not measured"
+            return "not measured, or too short to tell"
         if self.reached:
             return "reached"
         short = self.limit / self.figure if self.at_least else self.figure / self.limit
@@ -123,6 +125,7 @@ def _line(loader: str, step: str, samples: Sequence[Sample], starts: Sequence[Sa
         peak_pss_mb=max(sample.peak_pss_mb for sample in samples),
         log_mb=median(sample.log_mb for sample in samples),
         tasks=tasks,
+        resolved=_is_resolved(samples, starts, warm=loader == OURS),
         wrote=any(sample.wrote for sample in samples),
         problems=tuple(dict.fromkeys(sample.problem for sample in samples if sample.problem)),
     )
@@ -148,10 +151,39 @@ def _net(samples: Sequence[Sample], starts: Sequence[Sample], what: str, *, warm
     return max(raw - start, _LEAST_S)
 
 
+#: A step that adds less than this share to the start of its program is lost in the noise of starting.
+_RESOLVED_SHARE = 0.05
+
+
+def _is_resolved(samples: Sequence[Sample], starts: Sequence[Sample], *, warm: bool) -> bool:
+    if warm or not starts or all("wall_s" in sample.counts for sample in samples):
+        return True
+    start_s = median(start.wall_s for start in starts)
+    return median(sample.wall_s for sample in samples) - start_s >= start_s * _RESOLVED_SHARE
+
+
 def start_of(runs: Iterable[Run], loader: str) -> Sample | None:
     """The median start of *loader*, by its CPU."""
     starts = sorted((run.sample for run in runs if run.loader == loader and run.step == START), key=lambda s: s.cpu_s)
     return starts[len(starts) // 2] if starts else None
+
+
+def cost_ratio(runs: Iterable[Run], step: str, floor: str = FLOORS[-1]) -> float:
+    """
+    CPU of our *step* (client and PostgreSQL) over that of our own *floor* with its connections open, medians of the rounds.
+
+    Raises:
+        ValueError: one of the two did not run, or did not add up.
+
+    """
+    found = list(runs)
+    broken = [f"{run.loader} {run.step}: {run.sample.problem}" for run in found if run.sample.problem]
+    if broken:
+        raise ValueError("; ".join(broken))
+    at = {(line.loader, line.step): line.net_cpu_s for line in lines_of(found)}
+    if not {(OURS, step), (floor, step)} <= at.keys():
+        raise ValueError(f"{OURS} and {floor} did not both run {step}")
+    return at[OURS, step] / at[floor, step]
 
 
 def goals(lines: Sequence[Line], extra: Mapping[str, float] | None = None) -> list[Goal]:
@@ -219,6 +251,6 @@ def _faster(at: Mapping[tuple[str, str], Line], step: str, peer: str, limit: flo
 
 def _ratio(at: Mapping[tuple[str, str], Line], step: str, above: str, below: str, what: str) -> float | None:
     one, other = at.get((above, step)), at.get((below, step))
-    if one is None or other is None or one.problems or other.problems:
+    if one is None or other is None or one.problems or other.problems or not (one.resolved and other.resolved):
         return None
     return float(getattr(one, what) / getattr(other, what))

@@ -41,7 +41,10 @@ class SourceProcess:
             ["include.cli.bench.source", "--entity", entity, "--rows", str(rows), "--ids", ids, *more]
         )
         self.pid = self._child.pid
-        self.url = f"http://127.0.0.1:{_said(self._child)['port']}"
+        ports = _said(self._child)
+        self.url = f"http://127.0.0.1:{ports['port']}"
+        #: The same without a record.
+        self.empty_url = f"http://127.0.0.1:{ports['empty_port']}"
 
     def __enter__(self) -> Self:
         return self

@@ -121,7 +121,7 @@ def markdown(outcome: Outcome) -> str:
         "## What starting costs",
         (
             "Taken out of the net figures above: for us importing everything and loading Great Expectations, which a worker"
-            " does once; for the others a run of the same program against a project without records."
+            " does once; for the others a run of the same program against a source without records."
         ),
         _starts(outcome),
     ]

@@ -71,7 +71,7 @@ def _theirs(bench: Bench, entity: str, loader: str, command: Sequence[str]) -> I
         shutil.rmtree(bench.peers_home / "dltdir" / state, ignore_errors=True)
     bench.peers_home.mkdir(exist_ok=True)
     nothing = filled_in(command, entity=entity, mode="full", schema=f"{schema}_start")
-    yield START, run_program(bench, nothing, url=f"{bench.source.url}/nothing")
+    yield START, run_program(bench, nothing, url=f"{bench.source.empty_url}/p")
     for step in (FULL, AGAIN, DELTA):
         if step == DELTA:
             bench.source.mutate(CHANGED_SHARE)

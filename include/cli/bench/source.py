@@ -2,8 +2,9 @@
 A commerce platform that answers at once, as a process of its own: its time must not be the loaders'.
 
     GET /p/inventory?where=id > "…"&sort=id asc&limit=500     a page; offset and withTotal as the platform has them
-    GET /nothing/inventory                                    a project without records, to measure a loader's start by
-    POST /admin/reset   /admin/mutate?fraction=0.01   /admin/latency?ms=100       GET /admin/sums
+    GET /admin/sums   /admin/reset   /admin/mutate?fraction=0.01   /admin/latency?ms=100
+
+The same on a second port without a record, to measure a loader's start by.
 
 Every loader reads from this one process: by keyset as our connector does, or by offset in the order of change.
 """
@@ -15,6 +16,7 @@ import asyncio
 import gc
 import sys
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -23,15 +25,15 @@ import msgspec
 from include.cli.bench.collection import Collection
 from include.cli.bench.records import DEFAULT_ROWS, ENTITIES, PATHS, records_of
 
+PROJECT = "p"
 _MOST_RECORDS = 500
 
 
 class Site:
-    """One collection under its path, and an empty one of the same name."""
+    """One collection under its path."""
 
     def __init__(self, entity: str, collection: Collection) -> None:
         self._path = PATHS[entity]
-        self._collections = {"p": collection, "nothing": Collection([])}
         self._collection = collection
         self.latency_s = 0.0
 
@@ -48,11 +50,11 @@ class Site:
         _, project, leaf = path.split("/")
         if project == "admin":
             return self._administered(leaf, dict(query))
-        if leaf != self._path:
+        if (project, leaf) != (PROJECT, self._path):
             raise KeyError(path)
         values = dict(query)
         where = values.get("where", "")
-        return self._collections[project].page(
+        return self._collection.page(
             where,
             by_time="lastModifiedAt" in where
             or any(name == "sort" and value.startswith("lastModifiedAt") for name, value in query),
@@ -112,12 +114,13 @@ class _Connection(asyncio.Protocol):
             self._transport.writelines(parts)
 
 
-async def _serve(site: Site) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: _Connection(site), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    sys.stdout.write(msgspec.json.encode({"ready": True, "port": port}).decode() + "\n")
+async def _serve(site: Site, empty: Site) -> None:
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_server(partial(_Connection, at), "127.0.0.1", 0) for at in (site, empty)]
+    port, empty_port = (server.sockets[0].getsockname()[1] for server in servers)
+    sys.stdout.write(msgspec.json.encode({"port": port, "empty_port": empty_port}).decode() + "\n")
     sys.stdout.flush()
-    await server.serve_forever()
+    await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
 def main() -> None:
@@ -131,7 +134,7 @@ def main() -> None:
     collection = Collection(records_of(asked.entity, rows, dataset=asked.dataset, ids=asked.ids))
     # The records stay; without this every full collection walks all of them.
     gc.freeze()
-    asyncio.run(_serve(Site(asked.entity, collection)))
+    asyncio.run(_serve(Site(asked.entity, collection), Site(asked.entity, Collection([]))))
 
 
 if __name__ == "__main__":
