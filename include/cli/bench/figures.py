@@ -170,7 +170,9 @@ def start_of(runs: Iterable[Run], loader: str) -> Sample | None:
 
 def cost_ratio(runs: Iterable[Run], step: str, floor: str = FLOORS[-1]) -> float:
     """
-    CPU of our *step* (client and PostgreSQL) over that of our own *floor* with its connections open, medians of the rounds.
+    CPU of our *step* (client and PostgreSQL) over that of our own *floor* with its connections open.
+
+    Each is the least of its rounds: what disturbs a run on a busy machine only ever adds to it.
 
     Raises:
         ValueError: one of the two did not run, or did not add up.
@@ -180,10 +182,15 @@ def cost_ratio(runs: Iterable[Run], step: str, floor: str = FLOORS[-1]) -> float
     broken = [f"{run.loader} {run.step}: {run.sample.problem}" for run in found if run.sample.problem]
     if broken:
         raise ValueError("; ".join(broken))
-    at = {(line.loader, line.step): line.net_cpu_s for line in lines_of(found)}
-    if not {(OURS, step), (floor, step)} <= at.keys():
+    ours = [run.sample.cpu_s for run in found if (run.loader, run.step) == (OURS, step)]
+    theirs = [
+        float(run.sample.counts["cpu_s"] + run.sample.postgres_cpu_s)
+        for run in found
+        if (run.loader, run.step) == (floor, step)
+    ]
+    if not ours or not theirs:
         raise ValueError(f"{OURS} and {floor} did not both run {step}")
-    return at[OURS, step] / at[floor, step]
+    return min(ours) / min(theirs)
 
 
 def goals(lines: Sequence[Line], extra: Mapping[str, float] | None = None) -> list[Goal]:

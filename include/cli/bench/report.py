@@ -150,19 +150,16 @@ def _step(outcome: Outcome, lines: Sequence[Line], step: str) -> list[str]:
     if ours and ours.tasks:
         split = "Ours by task: " + ", ".join(f"{task} {seconds:.2f} s" for task, seconds in ours.tasks.items()) + "."
     head = [
-        *("loader", "wall s", "net wall s", "rows/s (net)", "client CPU s", "PostgreSQL CPU s", "net CPU s"),
+        *("loader", "wall s", "client CPU s", "PostgreSQL CPU s", "net wall s", "rows/s (net)", "net CPU s"),
         *(f"net CPU x {floor.loader}" if floor else "net CPU x floor", "peak PSS MiB", "log MB", "adds up"),
     ]
     body = [
         [
             line.loader,
             f"{line.wall_s:.2f}",
-            f"{line.net_wall_s:.2f}",
-            f"{rows / line.net_wall_s:,.0f}",
             f"{line.client_cpu_s:.2f}",
             f"{line.postgres_cpu_s:.2f}",
-            f"{line.net_cpu_s:.2f}",
-            f"{line.net_cpu_s / floor.net_cpu_s:.2f}" if floor else "",
+            *_net_cells(line, rows, floor),
             f"{line.peak_pss_mb:.0f}",
             f"{line.log_mb:.1f}",
             "; ".join(line.problems) or "yes",
@@ -170,6 +167,14 @@ def _step(outcome: Outcome, lines: Sequence[Line], step: str) -> list[str]:
         for line in here
     ]
     return [f"## {_STEP_TITLES[step]}", _table(head, body), *([split] if split else [])]
+
+
+def _net_cells(line: Line, rows: int, floor: Line | None) -> list[str]:
+    """Seconds, rows a second, CPU and that over the floor's, without the start; dashes where they cannot be told from it."""
+    if not line.resolved:
+        return ["-"] * 4
+    over = f"{line.net_cpu_s / floor.net_cpu_s:.2f}" if floor and floor.resolved else "-"
+    return [f"{line.net_wall_s:.2f}", f"{rows / line.net_wall_s:,.0f}", f"{line.net_cpu_s:.2f}", over]
 
 
 def _starts(outcome: Outcome) -> str:
