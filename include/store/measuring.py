@@ -17,7 +17,11 @@ _TRACE = (
 
 _LOG_POSITION = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint"
 
-_OPEN_ITEMS = "SELECT count(*), coalesce(sum(version), 0)::bigint FROM {} WHERE state = 'open'"
+#: A record that was rejected in two versions has an item for each; only the newest is what the source has now.
+_OPEN_ITEMS = """
+SELECT count(*), coalesce(sum(version), 0)::bigint
+  FROM (SELECT max(version) AS version FROM {} WHERE state = 'open' GROUP BY integration, record_id) AS newest
+"""
 
 _STATEMENTS = """
 SELECT query, calls, total_exec_time / 1000, rows, shared_blks_dirtied, wal_bytes::bigint
