@@ -12,8 +12,9 @@ import msgspec
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 
+from include.connectors.answers import Answer
 from include.connectors.deadline import current_deadline
-from include.connectors.http import Answer, HttpClient
+from include.connectors.http import HttpClient
 from include.model.errors import SystemUnavailable
 
 #: A token is not used in its last seconds: it may run out on its way.

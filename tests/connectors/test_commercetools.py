@@ -176,5 +176,5 @@ class TestConnection:
             extra={"project": "demo", "ca_file": str(authorities), "auth_url": "https://auth.example.com"},
         )
 
-        assert source._client._session.verify == source._client.auth._client._session.verify == str(authorities)
+        assert source._client.tls.ca_file == source._client.auth._client.tls.ca_file == str(authorities)
         assert source._client.auth._client.base_url == "https://auth.example.com"

@@ -12,9 +12,11 @@ from urllib.parse import quote
 import msgspec
 from requests.auth import AuthBase
 
+from include.connectors.answers import Answer
 from include.connectors.commercetools.predicates import quoted, sort, where
-from include.connectors.http import Answer, HttpClient, Limits
+from include.connectors.http import HttpClient
 from include.connectors.oauth import ClientCredentials
+from include.model.calls import Limits
 from include.model.errors import BadRequest
 from include.model.instants import from_utc_text, utc_text
 from include.model.reading import Axis, Cursor, FetchedPage, Range, Survey
