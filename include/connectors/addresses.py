@@ -68,7 +68,6 @@ _NOT_PUBLIC = tuple(
 
 #: IPv6 that a gateway turns into the IPv4 address in its last four bytes (RFC 6052).
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
 
 
 class AddressRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,15 +169,11 @@ def _faces(address: Address) -> list[Address]:
     """
     if isinstance(address, ipaddress.IPv4Address):
         return [address]
-    if address.ipv4_mapped:
-        return [address.ipv4_mapped]
-    if address in _NAT64 or (address in _IPV4_COMPATIBLE and int(address) > 1):
-        return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
-    if address.sixtofour:
-        return [address, address.sixtofour]
-    if address.teredo:
-        return [address, *address.teredo]
-    return [address]
+    nat64 = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
+    if stands_for := address.ipv4_mapped or nat64:
+        return [stands_for]
+    ends = [address.sixtofour] if address.sixtofour else address.teredo or ()
+    return [address, *ends]
 
 
 def _is_plain(face: Address) -> bool:

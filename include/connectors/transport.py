@@ -30,6 +30,8 @@ from include.model.errors import BadRequest
 # Below an error, urllib3 logs whole addresses, query values included.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
+#: A Content-Length of more digits is no size of anything.
+_LENGTH_DIGITS = 15
 _CHUNK_BYTES = 256 * 1024
 #: Below this no answer is called a bomb: a page of equal rows may pack that well.
 _UNPACKED_BYTES = 4 * 1024 * 1024
@@ -168,7 +170,7 @@ class Transport:
         length = response.headers.get("Content-Length", "")
         if (
             length.isdecimal()
-            and len(length) < 16
+            and len(length) <= _LENGTH_DIGITS
             and int(length) <= most
             and "Content-Encoding" not in response.headers
         ):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -30,6 +31,7 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # the stub lags behind
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.flows.backfill import backfill_request
+from include.flows.calls import SharedCalls
 from include.flows.settings import settings
 from include.flows.sync import Sync, Systems, extract, load, mark_failed, validate
 from include.model.assets import asset_of
@@ -38,6 +40,7 @@ from include.model.sync import SyncRequest
 from include.store import alerts
 from include.store.database import Store
 from include.store.landing import Landing
+from include.store.shared_tokens import Cipher
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +185,8 @@ def sync_tasks(sync: Sync) -> None:
     @task(task_id="extract")
     def extract_task(part: str | None = None, *, params: Any = None, dag_run: Any = None) -> str:
         request = _part_of_request(request_of(params), part)
-        return extract(sync, systems_of(sync), request, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
+        with systems_of(sync) as systems:
+            return extract(sync, systems, request, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
 
     def chain(part: str | None = None) -> None:
         _load_task(sync, outlets=[Asset(asset_of(sync.entity))])(_validate_task(sync)(extract_task(part)))
@@ -223,7 +227,8 @@ def backfill_tasks(sync: Sync) -> None:
     @task(task_id="extract")
     def extract_task(*, params: Any = None, dag_run: Any = None, partition_key: Any = None) -> str:
         request = backfill_request(str(partition_key), tell=bool(params["tell"]))
-        return extract(sync, systems_of(sync), request, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
+        with systems_of(sync) as systems:
+            return extract(sync, systems, request, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
 
     _load_task(sync, outlets=[])(_validate_task(sync)(extract_task()))
 
@@ -231,7 +236,8 @@ def backfill_tasks(sync: Sync) -> None:
 def _validate_task(sync: Sync) -> Any:
     @task(task_id="validate")
     def validate_task(sync_run: str) -> str:
-        return validate(sync, systems_of(sync), sync_run)
+        with systems_of(sync) as systems:
+            return validate(sync, systems, sync_run)
 
     return validate_task
 
@@ -239,7 +245,8 @@ def _validate_task(sync: Sync) -> Any:
 def _load_task(sync: Sync, *, outlets: list[Asset]) -> Any:
     @task(task_id="load", outlets=outlets)
     def load_task(sync_run: str) -> dict[str, Any]:
-        return load(sync, systems_of(sync), sync_run).as_document()
+        with systems_of(sync) as systems:
+            return load(sync, systems, sync_run).as_document()
 
     return load_task
 
@@ -269,19 +276,32 @@ def _task_defaults(sync: Sync) -> dict[str, Any]:
     }
 
 
-def systems_of(sync: Sync) -> Systems:
-    """The systems of *sync* behind Airflow's connections. Call it inside a task, never at parse time."""
+@contextmanager
+def systems_of(sync: Sync) -> Iterator[Systems]:
+    """The systems of *sync* behind Airflow's connections, closed in the end. In a task, never at parse time."""
     from include.connectors.commercetools import Commercetools  # noqa: PLC0415  requests is not needed to parse
 
     if sync.integration != Commercetools.name:
         raise Terminal(f"No connector for {sync.integration}; the one there is: {Commercetools.name}")
-    return Systems(
-        source=Commercetools.from_connection(settings().commercetools_connection),
-        store=Store.from_connection(settings().store_connection),
-        landing=Landing(settings().landing_url),
-        overlap=settings().overlap,
-        lease_life=settings().lease_life,
-    )
+    with (
+        Store.from_connection(settings().store_connection) as store,
+        SharedCalls(store, sync.integration, cipher=_cipher()) as calls,
+    ):
+        yield Systems(
+            source=Commercetools.from_connection(settings().commercetools_connection, calls.safeguards),
+            store=store,
+            landing=Landing(settings().landing_url),
+            overlap=settings().overlap,
+            lease_life=settings().lease_life,
+        )
+
+
+def _cipher() -> Cipher | None:
+    """Airflow's, whose key is no secret more to keep; None where a deployment has set none."""
+    from airflow.sdk.crypto import get_fernet  # noqa: PLC0415  only where calls are made
+
+    cipher = get_fernet()
+    return cipher if cipher.is_encrypted else None
 
 
 def request_of(params: Mapping[str, Any]) -> SyncRequest:
