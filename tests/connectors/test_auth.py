@@ -60,7 +60,7 @@ def test_an_api_key_that_a_system_wants_in_the_address_is_shown_nowhere(caplog: 
     caplog.set_level("DEBUG")
     said = answer(f'{{"message": "no such key {CANARY}/+ here"}}', "403 Forbidden")
 
-    with Door(said) as door, pytest.raises(SystemRefused, match="no such key .hidden. here") as refused:
+    with Door(said) as door, pytest.raises(SystemRefused, match=r"no such key .hidden. here") as refused:
         body_of(door.client(auth=ApiKeyInQuery(f"{CANARY}/+", name="api key")), page=2)
     with pytest.raises(SystemUnavailable) as down:
         body_of(HttpClient("acme", door.url, auth=ApiKeyInQuery(CANARY, name="key"), limits=ONE_SECOND))

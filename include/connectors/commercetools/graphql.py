@@ -19,6 +19,8 @@ from include.model.errors import BadRequest, HubError, SystemRefused, SystemUnav
 
 Json = dict[str, Any]
 
+_PUBLISHED = "masterData(published = true)"
+
 #: What a later call may not get; every other code is a refusal.
 _PASSING = frozenset({"General", "OverCapacity", "BadGateway", "QueryTimedOut", "PendingOperation"})
 
@@ -93,7 +95,6 @@ def _texts(texts: list[dict[str, str]] | None) -> dict[str, str] | None:
 #: By the name of the REST resource: the query, and how a record becomes one of REST.
 _RESOURCES: dict[str, tuple[str, Callable[[Json], Json]]] = {
     "inventory": (_query("inventoryEntries", _INVENTORY_ENTRY), lambda entry: entry),
-    # Unlike `product-projections`, `products` has those that were never published, without current data.
     "product-projections": (_query("products", _PRODUCT), _as_projection),
     "orders": (_query("orders", _ORDER), _as_order),
 }
@@ -110,6 +111,9 @@ def document_of(resource: str, query: Mapping[str, Any]) -> Json:
     if resource not in _RESOURCES:
         raise BadRequest(f"commercetools' {resource} is not read over GraphQL here; known: {', '.join(_RESOURCES)}")
     variables = {name: query[name] for name in ("where", "sort", "limit") if query.get(name) is not None}
+    if resource == "product-projections":
+        # REST has the published products only; `products` has all, those never published without data.
+        variables["where"] = " and ".join([_PUBLISHED, *([f"({variables['where']})"] if "where" in variables else [])])
     variables["withTotal"] = query.get("withTotal") == "true"
     return {"operationName": "Page", "query": _RESOURCES[resource][0], "variables": variables}
 
