@@ -142,6 +142,8 @@ def as_rest(answer: Answer, resource: str) -> Answer:
 
 
 def _page(page: Json, as_record: Callable[[Json], Json]) -> bytes:
+    if not isinstance(page["results"], list):
+        raise TypeError(page["results"])
     results = [_without_nulls(as_record(record)) for record in page["results"]]
     head = {name: page[name] for name in ("count", "total") if page.get(name) is not None}
     return json.dumps(head | {"results": results}, separators=(",", ":")).encode()
