@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from include.connectors.addresses import AddressRules
-from include.connectors.http import Conditions
+from include.connectors.conditions import Conditions
 from include.connectors.retries import RetryBudget
 from include.connectors.transport import Tls
 from include.model.calls import CallPolicy, Safeguards

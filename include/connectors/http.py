@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -24,22 +23,15 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_auth_from_url
 
-from include.connectors.addresses import AddressRules, Resolver
+from include.connectors.addresses import AddressRules
 from include.connectors.answers import Answer, judged
+from include.connectors.attempts import Attempt, Attempts
+from include.connectors.conditions import Conditions, Fallback
 from include.connectors.deadline import Deadline
 from include.connectors.retries import RetryBudget, with_retries
-from include.connectors.transport import Reply, Tls, TooLarge, Transport
-from include.model.calls import Call, Limits, Outcome, Safeguards
-from include.model.errors import (
-    BadRequest,
-    CircuitOpen,
-    HubError,
-    RateLimited,
-    SourceInvalid,
-    SystemRefused,
-    SystemUnavailable,
-    Throttled,
-)
+from include.connectors.transport import Reply, TooLarge, Transport
+from include.model.calls import Limits
+from include.model.errors import BadRequest, CircuitOpen, SourceInvalid, SystemUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -49,25 +41,6 @@ _UNAUTHORISED = 401
 _HEADERS = {"User-Agent": "crossdock", "Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _JSON = {"Content-Type": "application/json"}
-
-#: A path and its query → an answer from elsewhere, for when the breaker is open.
-Fallback = Callable[[str, Mapping[str, Any]], Answer]
-
-
-class Conditions(msgspec.Struct, frozen=True, kw_only=True):
-    """The conditions under which a system is called: how long, whither, trusting whom, sharing what."""
-
-    limits: Limits = Limits()
-    tls: Tls = Tls()
-    #: None for public addresses, and the loopback address that the base URL itself names.
-    addresses: AddressRules | None = None
-    safeguards: Safeguards = Safeguards()
-    #: Shared by the clients of one integration in this process; None for a budget of the client's own.
-    budget: RetryBudget | None = None
-    #: Calls at once.
-    in_flight: int = 8
-    #: How names are resolved; None for the system's way. Tests have their own.
-    resolve: Resolver | None = None
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -123,7 +96,7 @@ class HttpClient:
         url = _url_of(system, self.base_url)
         self.auth = auth or _auth_in(self.base_url)
         self._host = url.netloc
-        self._guards = conditions.safeguards
+        self._attempts = Attempts(conditions.safeguards)
         self._budget = conditions.budget or RetryBudget()
         self._fallback = fallback
         self._places = threading.BoundedSemaphore(conditions.in_flight)
@@ -174,50 +147,12 @@ class HttpClient:
         return with_retries(lambda is_retry: self._attempt(asked, parse, is_retry=is_retry), self.limits, self._budget)
 
     def _attempt(self, asked: _Asked, parse: Callable[[Answer], T], *, is_retry: bool) -> T:
-        """One attempt, if the breaker lets it, and its end told to whoever counts."""
-        self._admit()
-        began, waited = time.perf_counter(), [0.0]
-        answer: Answer | None = None
-        try:
-            answer = self._once(asked, waited)
-            parsed = parse(judged(answer))
-        except HubError as error:
-            self._tell(_outcome_of(error), began, waited[0], answer, is_retry=is_retry)
-            if isinstance(error, SystemUnavailable) and error.retry_in_s and self._guards.limiter and answer:
-                self._guards.limiter.pause(error.retry_in_s)
-            raise
-        self._tell(Outcome.SUCCESS, began, waited[0], answer, is_retry=is_retry)
-        return parsed
+        with self._attempts.one(is_retry=is_retry) as attempt:
+            answer = self._once(asked, attempt)
+            attempt.answer_bytes = len(answer.body)
+            return parse(judged(answer))
 
-    def _admit(self) -> None:
-        if self._guards.breaker is None:
-            return
-        try:
-            self._guards.breaker.before_call()
-        except CircuitOpen:
-            if self._guards.log is not None:
-                self._guards.log.record(Call(outcome=Outcome.AVOIDED))
-            raise
-
-    def _tell(
-        self, outcome: Outcome | None, began: float, waited_s: float, answer: Answer | None, *, is_retry: bool
-    ) -> None:
-        if outcome is None:
-            return
-        if self._guards.log is not None:
-            self._guards.log.record(
-                Call(
-                    outcome=outcome,
-                    duration_s=time.perf_counter() - began - waited_s,
-                    answer_bytes=len(answer.body) if answer else 0,
-                    waited_s=waited_s,
-                    is_retry=is_retry,
-                )
-            )
-        if self._guards.breaker is not None:
-            self._guards.breaker.record(failed=outcome is Outcome.FAILURE)
-
-    def _once(self, asked: _Asked, waited: list[float]) -> Answer:
+    def _once(self, asked: _Asked, attempt: Attempt) -> Answer:
         """
         An answer, whatever its status, within the deadline of one attempt.
 
@@ -230,7 +165,7 @@ class HttpClient:
                 request = self._signed(asked, signer)
                 left_s = deadline.left_s
             with self._place(asked.what):
-                waited[0] += self._turn()
+                self._attempts.await_turn(attempt, self.limits.longest_wait_s)
                 with Deadline(left_s) as deadline, self._translated(deadline, asked.what):
                     reply = self._transport.exchange(request, deadline)
                     self._in_time(deadline, asked.what)
@@ -240,10 +175,6 @@ class HttpClient:
                 break
             renew(request)
         return self._answer(asked, request, reply, signer)
-
-    def _turn(self) -> float:
-        limiter = self._guards.limiter
-        return limiter.acquire(self.limits.longest_wait_s) if limiter else 0.0
 
     @contextmanager
     def _place(self, what: str) -> Any:
@@ -300,17 +231,6 @@ class HttpClient:
             request=request,
             hidden=getattr(signer, "secrets", ()),
         )
-
-
-def _outcome_of(error: HubError) -> Outcome | None:
-    """How the call ended; None where the system had no part in it."""
-    if isinstance(error, RateLimited | CircuitOpen):
-        return None
-    if isinstance(error, Throttled):
-        return Outcome.THROTTLED
-    if isinstance(error, SystemRefused):
-        return Outcome.REFUSAL
-    return Outcome.FAILURE if isinstance(error, SystemUnavailable | SourceInvalid) else None
 
 
 def _url_of(system: str, base_url: str) -> urllib3.util.Url:

@@ -12,8 +12,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from include.connectors.addresses import AddressRules, is_public, resolved
+from include.connectors.conditions import Conditions
 from include.connectors.deadline import Deadline
-from include.connectors.http import Conditions, HttpClient
+from include.connectors.http import HttpClient
 from include.model.errors import AddressRefused, BadRequest, SystemUnavailable
 from tests.connectors.conftest import Tls
 from tests.connectors.door import ONE_SECOND, Door, answer, body_of

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from include.connectors.auth import ApiKey, ApiKeyInQuery, Basic
-from include.connectors.http import Conditions, HttpClient, Limits
+from include.connectors.conditions import Conditions
+from include.connectors.http import HttpClient, Limits
 from include.connectors.jwt_bearer import JwtBearer, JwtSigner
 from include.connectors.oauth import ClientCredentials
 from include.connectors.transport import Tls as Trust

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from include.connectors.addresses import Resolver
 from include.connectors.commercetools import Api, Commercetools
-from include.connectors.http import Conditions, Limits
+from include.connectors.conditions import Conditions
+from include.connectors.http import Limits
 from include.model.instants import utc_text
 from include.model.reading import Axis, Cursor, FetchedPage, Range, Source
 from include.sandbox.server import Sandbox

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from include.connectors.http import Conditions, Limits
+from include.connectors.conditions import Conditions
+from include.connectors.http import Limits
 from include.flows.calls import SharedCalls
 from include.model.breaker import BreakerRules
 from include.model.calls import CallPolicy, Rate

@@ -15,7 +15,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from include.connectors.commercetools import Commercetools
-from include.connectors.http import Conditions
+from include.connectors.conditions import Conditions
 from include.flows.calls import SharedCalls
 from include.model.breaker import BreakerRules, Phase
 from include.model.calls import Call, CallPolicy, Limits, Outcome, Rate

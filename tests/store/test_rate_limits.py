@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -52,9 +51,11 @@ def test_a_rate_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_turns_are_spread_evenly(shared: SharedStore) -> None:
-    taken = turns(SharedRateLimiter(shared, "acme", Rate(calls=50)), 12)
+    rate = Rate(calls=50)
+    taken = turns(SharedRateLimiter(shared, "acme", rate), 12)
 
-    assert taken[-1] - taken[0] == pytest.approx(11 * Rate(calls=50).spacing_s, abs=0.05)
+    # A turn may be used a little late, never early; how late all of them are is a matter of the machine.
+    assert 11 * rate.spacing_s - rate.slack_s / 2 < taken[-1] - taken[0] < 3 * 11 * rate.spacing_s
 
 
 def test_after_a_pause_a_burst_may_go_at_once(shared: SharedStore) -> None:
@@ -125,15 +126,14 @@ def test_a_pause_holds_for_all_workers(shared: SharedStore, hub_dsn: str) -> Non
 
 def test_turns_that_were_taken_and_not_used_are_gone(shared: SharedStore) -> None:
     """Kept for later they would fall, with those of a second worker, into one window."""
-    limiter = SharedRateLimiter(shared, "acme", Rate(calls=200))
-    turns(limiter, 60)
+    rate = Rate(calls=200)
+    limiter = SharedRateLimiter(shared, "acme", rate)
+    while len(limiter._turns) < 5:
+        limiter.acquire(60)
     time.sleep(0.5)
-    kept = threading.active_count(), len(limiter._turns)
-    began = time.monotonic()
-    turns(limiter, 20)
+    taken = turns(limiter, 20)
 
-    assert kept[1] > 0
-    assert time.monotonic() - began > 19 * Rate(calls=200).spacing_s * 0.9
+    assert taken[-1] - taken[0] > 19 * rate.spacing_s - rate.slack_s / 2
 
 
 def test_without_the_database_nobody_has_a_turn() -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -15,39 +13,21 @@ from requests.auth import AuthBase
 
 from include.connectors.answers import Answer
 from include.connectors.commercetools import graphql
+from include.connectors.commercetools.pages import fetched, surveyed
 from include.connectors.commercetools.predicates import quoted, sort, where
+from include.connectors.conditions import Conditions, Fallback
 from include.connectors.connection import Connection, Share
-from include.connectors.http import Conditions, Fallback, HttpClient
+from include.connectors.http import HttpClient
 from include.connectors.oauth import ClientCredentials
 from include.model.calls import Limits, Safeguards
 from include.model.errors import BadRequest
-from include.model.instants import from_utc_text, utc_text
-from include.model.reading import Axis, Cursor, FetchedPage, Range, Survey
+from include.model.instants import utc_text
+from include.model.reading import Cursor, FetchedPage, Range, Survey
 
 T = TypeVar("T")
 
 #: The vendor's own limit; larger pages are refused with 400.
 PAGE_RECORDS = 500
-
-
-class _Stub(msgspec.Struct, rename="camel"):
-    """
-    What a page is ordered by. Everything else of a record is skipped here and decoded once, in `validate`.
-
-    Of any type: a record in which one of them is wrong goes to quarantine, not the whole page.
-    """
-
-    id: Any = None
-    last_modified_at: Any = None
-
-
-class _PageStub(msgspec.Struct):
-    count: int
-    results: list[_Stub]
-    total: int | None = None
-
-
-_decode_stub = msgspec.json.Decoder(_PageStub).decode
 
 
 class Api(StrEnum):
@@ -172,7 +152,7 @@ class Commercetools:
         """
         predicate = f"lastModifiedAt >= {quoted(utc_text(changed_since))}" if changed_since else None
         query = {"where": predicate, "limit": 1, "withTotal": "true"}
-        return self._ask(resource, query, self._surveyed)
+        return self._ask(resource, query, surveyed)
 
     def page(
         self,
@@ -197,7 +177,9 @@ class Commercetools:
         """
         records = min(limit or self._page_records, self._page_records)
         query = {"where": where(part, after), "sort": sort(part), "limit": records, "withTotal": "false"}
-        return self._ask(resource, query, lambda answer: self._fetched(answer, part, after, records, lines_field))
+        return self._ask(
+            resource, query, lambda answer: fetched(answer, part, after, asked=records, lines_field=lines_field)
+        )
 
     def _ask_rest(self, resource: str, query: Mapping[str, Any], parse: Callable[[Answer], T]) -> T:
         return self._client.get(f"/{self._project}/{resource}", query, parse)
@@ -207,36 +189,6 @@ class Commercetools:
         return self._client.post_json(
             f"/{self._project}/graphql", document, lambda answer: parse(graphql.as_rest(answer, resource))
         )
-
-    def _surveyed(self, answer: Answer) -> Survey:
-        page = self._decoded(answer)
-        if page.total is None:
-            raise answer.invalid("has no total")
-        return Survey(answer.date, page.total)
-
-    def _fetched(
-        self, answer: Answer, part: Range, after: Cursor | None, asked: int, lines_field: str | None
-    ) -> FetchedPage:
-        page = self._decoded(answer)
-        if page.count != len(page.results):
-            raise answer.invalid(f"says {page.count} records and brings {len(page.results)}")
-        cursor = _cursor_of(page.results)
-        last = len(page.results) < asked or _reaches_end(cursor, part)
-        if cursor is None and not last:
-            raise answer.invalid("brings no record with an id and an instant to read on from")
-        if after and cursor and not _is_past(cursor, after, part.axis):
-            raise answer.invalid(f"brings nothing past {after.id}: the page before it again")
-        lines = _count_lines(answer.body, lines_field) if lines_field else 0
-        return FetchedPage(body=answer.body, records=len(page.results), cursor=cursor, last=last, lines=lines)
-
-    def _decoded(self, answer: Answer) -> _PageStub:
-        try:
-            return _decode_stub(answer.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            lenient = _leniently(answer.body)
-            if lenient is None:
-                raise answer.invalid(f"is not a page of results: {error}") from error
-            return lenient
 
 
 def _for_tokens(conditions: Conditions, limits: Limits | None) -> Conditions:
@@ -255,51 +207,3 @@ def _other_host(system: str, url: str, conditions: Conditions, options: dict[str
     guards = msgspec.structs.replace(conditions.safeguards, breaker=None)
     other = HttpClient(system, url, conditions=msgspec.structs.replace(conditions, safeguards=guards), **options)
     return lambda path, query: other.get(path, query, lambda answer: answer)
-
-
-def _leniently(body: bytes) -> _PageStub | None:
-    """A page with a NaN in one record is still a page: that record goes to quarantine, not the whole run."""
-    try:
-        return msgspec.convert(json.loads(body), _PageStub)
-    except (ValueError, RecursionError):
-        return None
-
-
-class _Line(msgspec.Struct):
-    """Nothing of a line but that it is there."""
-
-
-@cache
-def _lines_decoder(lines_field: str) -> Callable[[bytes], Any]:
-    record = msgspec.defstruct("Record", [(lines_field, list[_Line], msgspec.field(default_factory=list))])
-    return msgspec.json.Decoder(msgspec.defstruct("Lines", [("results", list[record])])).decode  # type: ignore[valid-type]
-
-
-def _count_lines(body: bytes, lines_field: str) -> int:
-    try:
-        return sum(len(getattr(record, lines_field)) for record in _lines_decoder(lines_field)(body).results)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        lists = (record.get(lines_field) for record in json.loads(body)["results"] if isinstance(record, dict))
-        return sum(len(lines) for lines in lists if isinstance(lines, list))
-
-
-def _cursor_of(stubs: list[_Stub]) -> Cursor | None:
-    for stub in reversed(stubs):
-        if stub.id and isinstance(stub.id, str) and isinstance(stub.last_modified_at, str):
-            try:
-                return Cursor(from_utc_text(stub.last_modified_at), stub.id)
-            except (ValueError, OverflowError):
-                continue
-    return None
-
-
-def _is_past(cursor: Cursor, after: Cursor, axis: Axis) -> bool:
-    return cursor > after if axis is Axis.TIME else cursor.id > after.id
-
-
-def _reaches_end(cursor: Cursor | None, part: Range) -> bool:
-    if cursor is None or part.high is None:
-        return False
-    if part.axis is Axis.TIME:
-        return cursor.at >= from_utc_text(part.high)
-    return part.axis is Axis.ID and cursor.id >= part.high
