@@ -32,7 +32,8 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 #: A Content-Length of more digits is no size of anything.
 _LENGTH_DIGITS = 15
-_CHUNK_BYTES = 256 * 1024
+#: Small, because what was read and is not yet unpacked counts as received: a bomb is known that much sooner.
+_CHUNK_BYTES = 64 * 1024
 #: Below this no answer is called a bomb: a page of equal rows may pack that well.
 _UNPACKED_BYTES = 4 * 1024 * 1024
 
