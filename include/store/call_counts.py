@@ -146,6 +146,7 @@ class CallCounts:
         self._counts: dict[tuple[int, str], _Counts] = {}
         self._kept = 0
         self._told_at = time.monotonic()
+        self._has_told = False
 
     def record(self, call: Call) -> None:
         now = time.time()
@@ -161,6 +162,9 @@ class CallCounts:
         with self._lock:
             counts, self._counts, self._kept = self._counts, {}, 0
             self._told_at = time.monotonic()
+        if not counts:
+            return
+        self._has_told = True
         try:
             with self._store.transaction() as work:
                 for (minute, run_id), each in sorted(counts.items()):
@@ -171,6 +175,8 @@ class CallCounts:
     def close(self) -> None:
         """The last counts told, and those of more than a month ago gone."""
         self.flush()
+        if not self._has_told:
+            return  # a task that called nobody does not ask the database for anything either
         try:
             with self._store.transaction() as work:
                 expire(work, _KEEP)

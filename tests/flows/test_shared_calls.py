@@ -272,7 +272,9 @@ def test_a_run_knows_the_calls_that_were_made_for_it(door: Sandbox, store: Store
 def test_old_counts_go(store: Store) -> None:
     """A row a minute for ever is half a million a year and integration."""
     with SharedCalls(store, "commercetools") as calls:
-        calls.safeguards(CallPolicy())
+        counts = calls.safeguards(CallPolicy()).log
+        assert counts is not None
+        counts.record(Call(outcome=Outcome.SUCCESS))
         query_ = "INSERT INTO call_count (integration, minute, durations) VALUES ('acme', now() - %s::interval, '{0}') RETURNING 1"
         for age in ("29 days", "31 days"):
             query(store, query_, age)
