@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -18,7 +19,8 @@ from include.model.errors import BadRequest
 Share = Callable[[CallPolicy], Safeguards]
 
 
-class Connection(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class Connection:
     """
     An Airflow connection of type `http`.
 
@@ -31,8 +33,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     #: With scheme and port, without a trailing slash; empty where there is none.
     url: str
     login: str
-    password: str
-    extra: dict[str, Any]
+    password: str = field(repr=False)
+    extra: dict[str, Any] = field(repr=False)
 
     @classmethod
     def read(cls, conn_id: str) -> Connection:

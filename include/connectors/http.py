@@ -13,6 +13,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -31,7 +32,7 @@ from include.connectors.deadline import Deadline
 from include.connectors.retries import RetryBudget, with_retries
 from include.connectors.transport import Reply, TooLarge, Transport
 from include.model.calls import Limits
-from include.model.errors import BadRequest, CircuitOpen, SourceInvalid, SystemUnavailable
+from include.model.errors import BadRequest, CircuitOpen, RateLimited, SourceInvalid, SystemUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class HttpClient:
         self.system = system
         self.base_url = base_url.rstrip("/")
         self.limits = limits or conditions.limits
-        self.tls = msgspec.structs.replace(conditions.tls, ca_file=ca_file) if ca_file else conditions.tls
+        self.tls = replace(conditions.tls, ca_file=ca_file) if ca_file else conditions.tls
         url = _url_of(system, self.base_url)
         self.auth = auth or _auth_in(self.base_url)
         self._host = url.netloc
@@ -179,8 +180,8 @@ class HttpClient:
     @contextmanager
     def _place(self, what: str) -> Any:
         """One of the calls that may be in flight."""
-        if not self._places.acquire(timeout=self.limits.timeout_s):
-            raise SystemUnavailable(self.system, f"no place for {what}: as many calls as may be are in flight")
+        if not self._places.acquire(timeout=self.limits.timeout_s + self.limits.longest_wait_s):
+            raise RateLimited(self.system, f"no place for {what}: as many calls as may be are in flight")
         try:
             yield
         finally:

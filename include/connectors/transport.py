@@ -11,6 +11,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ _CHUNK_BYTES = 64 * 1024
 _UNPACKED_BYTES = 4 * 1024 * 1024
 
 
-class Tls(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class Tls:
     """Whom we trust and who we are, as PEM files."""
 
     #: The certificate authorities to trust in place of the public ones.
@@ -46,7 +48,7 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
     #: Our own certificate and its key, for systems that ask for one (mutual TLS). The key may be in the same file.
     cert_file: str | None = None
     key_file: str | None = None
-    key_password: str | None = None
+    key_password: str | None = field(default=None, repr=False)
 
     def context(self, system: str) -> ssl.SSLContext:
         """
@@ -55,8 +57,10 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
 
         """
         self.check(system)
+        # Not ssl.create_default_context: it writes the keys of every session where SSLKEYLOGFILE of the environment says.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
-            context = ssl.create_default_context(cafile=self.ca_file or DEFAULT_CA_BUNDLE_PATH)
+            context.load_verify_locations(self.ca_file or DEFAULT_CA_BUNDLE_PATH)
         except ssl.SSLError as error:
             raise BadRequest(f"{system}: the file {self.ca_file!r} holds no certificate (ca_file)") from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2

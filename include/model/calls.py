@@ -8,6 +8,7 @@ the other. All times are seconds.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -138,10 +139,11 @@ class CallLog(Protocol):
     def record(self, call: Call) -> None: ...
 
 
-class Token(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class Token:
     """A bearer token and how long it is good for from now."""
 
-    text: str
+    text: str = field(repr=False)
     good_for_s: float
 
 

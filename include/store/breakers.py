@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from include.model import breaker
 from include.model.breaker import BreakerRules, BreakerState, Phase
 from include.model.errors import CircuitOpen
-from include.store.database import Store, Work
+from include.store.database import Store, StoreUnavailable, Work
 
 log = logging.getLogger(__name__)
 
@@ -94,13 +94,13 @@ class SharedBreaker:
         with self._lock:
             self._successes += not failed
             if failed or self._phase is not Phase.CLOSED or time.monotonic() - self._known_at >= _FRESH_S:
-                self._tell(failures=int(failed))
+                self._tell_if_possible(failures=int(failed))
 
     def close(self) -> None:
         """Tells what has not been told."""
         with self._lock:
             if self._successes:
-                self._tell(failures=0)
+                self._tell_if_possible(failures=0)
 
     def _asked(self, now: float) -> float:
         """How long this caller has to wait, 0 for not at all."""
@@ -118,6 +118,13 @@ class SharedBreaker:
             # Half open it may close at any moment; then somebody else's probe is worth asking for.
             self._ask_again_at = now + (waits_s if self._phase is Phase.OPEN else min(waits_s, _FRESH_S))
         return waits_s
+
+    def _tell_if_possible(self, *, failures: int) -> None:
+        """A good answer is not thrown away because the database was busy for a moment."""
+        try:
+            self._tell(failures=failures)
+        except StoreUnavailable as error:
+            log.warning("The breaker of %s was not told of a call: %s", self._integration, error)
 
     def _tell(self, *, failures: int) -> None:
         def step(state: BreakerState, at: float) -> BreakerState:

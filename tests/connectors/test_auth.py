@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ssl
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,7 @@ class TestMutualTls:
         with Door(answer(b"[1]"), tls=asking.context) as door:
             assert body_of(door.client(conditions=Conditions(tls=trust))) == b"[1]"
             with pytest.raises(BadRequest, match="do not fit together"):
-                door.client(conditions=Conditions(tls=msgspec.structs.replace(trust, key_password=None)))
+                door.client(conditions=Conditions(tls=replace(trust, key_password=None)))
 
     @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
     def test_less_than_tls_1_2_is_refused(self, tls: Tls) -> None:

@@ -13,6 +13,7 @@ import time
 import traceback
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -24,7 +25,11 @@ from hypothesis import strategies as st
 from requests.auth import HTTPBasicAuth
 
 from include.connectors.answers import retry_after_s
+from include.connectors.conditions import Conditions
+from include.connectors.connection import Connection
 from include.connectors.http import HttpClient, Limits
+from include.connectors.transport import Tls as Trust
+from include.model.calls import Token
 from include.model.errors import BadRequest, SourceInvalid, SystemRefused, SystemUnavailable, Terminal, Transient
 from tests.connectors.conftest import Tls
 from tests.connectors.door import ONE_SECOND, QUICK, Door, answer, body_of, dripped
@@ -244,6 +249,18 @@ class TestEnvironment:
         with Door(answer(), tls=tls.context) as door:
             _fails(door.client(limits=ONE_SECOND), SystemUnavailable, "certificate verify failed")
 
+    def test_the_keys_of_a_session_are_not_written_where_the_environment_says(
+        self, tls: Tls, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """A variable left by somebody who looked for a fault would open every recorded call."""
+        keys = tmp_path / "keys.log"
+        monkeypatch.setenv("SSLKEYLOGFILE", str(keys))
+
+        with Door(answer(b"[1]"), tls=tls.context) as door:
+            body_of(door.client(ca_file=tls.ca_file))
+
+        assert not keys.exists()
+
     def test_an_authority_of_our_own_can_be_trusted(self, tls: Tls) -> None:
         """Many a company's proxy signs with its own."""
         with Door(answer(b"[1]"), tls=tls.context) as door:
@@ -276,6 +293,27 @@ class TestEnvironment:
     def test_a_missing_file_of_authorities_is_named(self) -> None:
         with pytest.raises(BadRequest, match=r"no file '/nowhere\.pem'"):
             HttpClient("acme", "https://api.example.com", ca_file="/nowhere.pem")
+
+
+class TestPlaces:
+    def test_no_more_calls_are_in_flight_than_may_be(self) -> None:
+        """Each in its turn; the rest wait, and their deadline only runs once they are at it."""
+        at_once, most, lock = [0], [0], threading.Lock()
+
+        def slow(connection: socket.socket) -> None:
+            with lock:
+                at_once[0] += 1
+                most[0] = max(most[0], at_once[0])
+            time.sleep(0.1)
+            with lock:
+                at_once[0] -= 1
+            connection.sendall(answer())
+
+        with Door(slow) as door, ThreadPoolExecutor(8) as pool:
+            client = door.client(conditions=Conditions(in_flight=2), limits=Limits(timeout_s=0.3, attempts=1))
+            list(pool.map(lambda _: body_of(client), range(8)))
+
+        assert most == [2]
 
 
 class TestRetries:
@@ -420,6 +458,17 @@ class TestSecrets:
 
         assert sent in door.requests[0]
         assert sent not in str(error)
+
+    def test_what_holds_a_secret_does_not_show_it_of_itself(self) -> None:
+        """One careless `%r` in a log, or a debugger's page, must not be enough."""
+        holders = [
+            Trust(key_password=self.CANARY),
+            Conditions(tls=Trust(key_password=self.CANARY)),
+            Connection(conn_id="c", url="u", login="l", password=self.CANARY, extra={"key": self.CANARY}),
+            Token(self.CANARY, 1.0),
+        ]
+
+        assert self.CANARY not in repr(holders)
 
     def test_a_password_in_the_address_is_not_shown(self) -> None:
         client = HttpClient("acme", f"http://id:{self.CANARY}@127.0.0.1:{free_port()}", limits=ONE_SECOND)

@@ -88,6 +88,16 @@ def test_while_it_is_open_the_database_is_left_alone_too(shared: SharedStore) ->
             breaker.before_call()
 
 
+def test_a_database_that_is_away_costs_no_good_answer(shared: SharedStore) -> None:
+    """The call has been made; only whether it may be made is worth failing for."""
+    breaker = SharedBreaker(shared, "acme", RULES)
+    shared.dsn = "host=127.0.0.1 port=1"
+
+    breaker.record(failed=False)
+    breaker.record(failed=True)
+    breaker.close()
+
+
 def test_successes_cost_a_transaction_a_second_at_most(shared: SharedStore) -> None:
     """They are told together; the hot path does not wait for the database."""
     breaker = SharedBreaker(shared, "acme", RULES)
