@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 
 STATEMENTS = (
     # When the next turn to call is, in theory (GCRA's theoretical arrival time). One short update a lease of turns.
