@@ -138,8 +138,9 @@ async def _airflow_user(request: Request) -> Any:
     """Airflow's user behind the bearer token, or else behind the session cookie of its UI."""
     from airflow.api_fastapi.core_api.security import get_user  # noqa: PLC0415  this room is imported by all of Airflow
 
+    bearer = _bearer(request)
     try:
-        return await get_user(request, None, _bearer(request))
+        return await get_user(request, None, bearer)
     except HTTPException as error:
         # Airflow says 403 of a token that it cannot read. To us both are the same: nobody we know.
         raise _unauthorised(str(error.detail)) from None

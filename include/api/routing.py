@@ -29,7 +29,9 @@ class GuardedRoute(APIRoute):
         async def handle_guarded(request: Request) -> Response:
             if guard is not None:  # else the app refuses to start
                 await guard(request)
-            return await handle(StrictRequest(request.scope, request.receive))
+            strict = StrictRequest(request.scope, request.receive)
+            await strict.body()  # here, because FastAPI turns any error of reading it into one of parsing it
+            return await handle(strict)
 
         return handle_guarded
 

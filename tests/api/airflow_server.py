@@ -29,9 +29,9 @@ def main() -> None:
         make_fab_people()
 
     import uvicorn  # noqa: PLC0415
-    from airflow.api_fastapi.app import create_app  # noqa: PLC0415
+    from airflow.api_fastapi.main import app  # noqa: PLC0415
 
-    uvicorn.run(create_app("core"), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,18 @@ MATRIX = {
     ("GET", "/v1/openapi.json"): ANYONE,
     ("GET", "/v1/runs"): ANYONE,
     ("GET", "/v1/runs/{run_id}"): ANYONE,
+    ("GET", "/v1/kinds"): ANYONE,
+    ("GET", "/v1/kinds/{kind}"): ANYONE,
+    ("GET", "/v1/integrations"): ANYONE,
+    ("POST", "/v1/integrations"): OPERATES,
+    ("GET", "/v1/integrations/{integration_id}"): ANYONE,
+    ("PATCH", "/v1/integrations/{integration_id}"): OPERATES,
+    ("DELETE", "/v1/integrations/{integration_id}"): OPERATES,
+    ("POST", "/v1/integrations/{integration_id}/test"): TESTS,
+    ("POST", "/v1/integrations/{integration_id}/rotate"): OPERATES,
+    ("POST", "/v1/integrations/{integration_id}/pause"): OPERATES,
+    ("POST", "/v1/integrations/{integration_id}/resume"): OPERATES,
+    ("GET", "/v1/integrations/{integration_id}/health"): ANYONE,
 }
 #: Our role of each person of the tests; None for one whom Airflow knows and the hub does not.
 ROLES = {
