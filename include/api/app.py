@@ -9,7 +9,8 @@ from fastapi import APIRouter, FastAPI, Request
 from include.api import health, integrations, problems, runs
 from include.api.access import Role, guard, guarded
 from include.api.envelope import Envelope
-from include.api.problems import MEDIA_TYPE, ProblemDocument
+from include.api.openapi import document
+from include.api.problems import ProblemDocument
 from include.api.routing import GuardedRoute
 
 #: Said of every route once: FastAPI's own 422 does not happen, a request that is not as it should be gets 400.
@@ -63,24 +64,3 @@ def create_app() -> FastAPI:
 
 def _serve_document(request: Request) -> dict[str, Any]:
     return document(request.app)
-
-
-def document(app: FastAPI) -> dict[str, Any]:
-    """OpenAPI 3.1 of *app*, as a client sees it behind `/hub`."""
-    found = app.openapi()
-    found["servers"] = [{"url": "/hub"}]
-    found["components"]["securitySchemes"] = {
-        "airflow": {"type": "http", "scheme": "bearer", "description": "A token of Airflow's POST /auth/token."}
-    }
-    found["security"] = [{"airflow": []}]
-    for path in found["paths"].values():
-        for operation in path.values():
-            _as_problems(operation["responses"])
-    return found
-
-
-def _as_problems(responses: dict[str, Any]) -> None:
-    """Each response from 400 on under the media type that it really has."""
-    for status, response in responses.items():
-        if not status.startswith(("2", "3")) and "application/json" in response.get("content", {}):
-            response["content"][MEDIA_TYPE] = response["content"].pop("application/json")

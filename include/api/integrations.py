@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from include.api.access import Caller, Role, guard
 from include.api.airflow_connections import Connections
 from include.api.doors import OpenStore
-from include.api.paging import CursorText, Limit, cursor_of, place_of
+from include.api.paging import Limit, cursor_like
 from include.api.preconditions import SeenVersion, etag
 from include.api.problems import ProblemDocument
 from include.api.routing import GuardedRoute
@@ -28,7 +28,8 @@ router = APIRouter(tags=["integrations"], route_class=GuardedRoute)
 
 Tester = Annotated[Caller, guard(Role.DEVELOPER, Role.OPERATOR)]
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
-IntegrationId = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_]{1,62}$", examples=["shop_eu"])]
+_ID = r"^[a-z][a-z0-9_]{1,62}$"
+IntegrationId = Annotated[str, Path(pattern=_ID, examples=["shop_eu"])]
 _NAME = r"^[^\x00-\x1f\x7f]+$"
 
 
@@ -86,7 +87,7 @@ class KindsDocument(BaseModel):
 class AddBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    id: str = Field(pattern=r"^[a-z][a-z0-9_]{1,62}$", examples=["shop_eu"])
+    id: str = Field(pattern=_ID, examples=["shop_eu"])
     kind: str = Field(max_length=63, description="One of /v1/kinds.")
     name: str | None = Field(None, min_length=1, max_length=200, pattern=_NAME, description="By default the id.")
     settings: dict[str, Any] = Field({}, description="As the kind's schema says.")
@@ -145,13 +146,15 @@ def show_kind(kind: Annotated[str, Path(max_length=63, pattern=_NAME)]) -> KindD
 
 
 @router.get("/integrations", summary="All integrations, by id", dependencies=[guard(Role.VIEWER)])
-def list_integrations(store: OpenStore, cursor: CursorText = None, limit: Limit = 100) -> IntegrationsPage:
+def list_integrations(
+    store: OpenStore, cursor: Annotated[str | None, cursor_like(_ID)] = None, limit: Limit = 100
+) -> IntegrationsPage:
     with store.transaction() as work:
-        found = registry.page(work, after=place_of(cursor, str), limit=limit + 1)
+        found = registry.page(work, after=cursor, limit=limit + 1)
     page = found[:limit]
     return IntegrationsPage(
         integrations=[_document(each) for each in page],
-        next_cursor=cursor_of(page[-1].integration_id) if len(found) > limit else None,
+        next_cursor=page[-1].integration_id if len(found) > limit else None,
     )
 
 

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from include.model.errors import BadRequest, Conflict, HubError, NotFound, Transient, VersionChanged
 from include.model.integration import FieldError, SettingsInvalid, TestRefused
@@ -105,9 +106,18 @@ def unexpected() -> Problem:
 
 async def _answer(request: Request, error: Exception) -> Response:
     problem = of(error)
+    if problem.status is HTTPStatus.METHOD_NOT_ALLOWED:
+        problem.headers["Allow"] = _allowed(request)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("%s %s: %s", request.method, request.url.path, problem.detail)
     return problem.response(request.url.path, request.state.request_id)
+
+
+def _allowed(request: Request) -> str:
+    """Every method of the path: Starlette names those of the first route only, and a path has one route a method."""
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    routes = (route for route in request.app.routes if isinstance(route, Route) and route.path_regex.match(path))
+    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
 
 
 #: In this order: a SettingsInvalid is a BadRequest too.
@@ -164,6 +174,8 @@ def _of_validation(error: RequestValidationError) -> Problem:
 
 def _pointer(place: tuple[int | str, ...]) -> str:
     source, *path = place
+    if path and isinstance(path[0], int):  # where in the text the JSON breaks off
+        return ""
     if source == "body":
         return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
     return str(path[0]) if path else str(source)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from include.api.access import guard_of
+from include.api.problems import Problem
 
 #: Deeper than any document of ours; what nests further is there to exhaust a parser.
 _DEEPEST = 64
@@ -30,7 +33,10 @@ class GuardedRoute(APIRoute):
             if guard is not None:  # else the app refuses to start
                 await guard(request)
             strict = StrictRequest(request.scope, request.receive)
-            await strict.body()  # here, because FastAPI turns any error of reading it into one of parsing it
+            # Here, because FastAPI turns any error of reading into one of parsing, and knows no other.
+            if await strict.body():
+                with suppress(json.JSONDecodeError):
+                    await strict.json()
             return await handle(strict)
 
         return handle_guarded
@@ -43,17 +49,24 @@ class StrictRequest(Request):
         """
         Raises:
             json.JSONDecodeError: the body is none; FastAPI makes a validation error of it.
+            Problem: 422, it is JSON that no table of ours could hold.
 
         """
         try:
             text = (await self.body()).decode()
             document = json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique, parse_float=_finite)
-            _refuse_deep(document, _DEEPEST)
-        except (UnicodeDecodeError, RecursionError, ValueError) as error:
+        except RecursionError as error:
+            raise _unprocessable(f"it nests deeper than {_DEEPEST} levels") from error
+        except ValueError as error:
             if isinstance(error, json.JSONDecodeError):
                 raise
-            raise json.JSONDecodeError(str(error) or "nested too deeply", "", 0) from error
+            raise json.JSONDecodeError(str(error), "", 0) from error
+        _refuse_deep(document, _DEEPEST)
         return document
+
+
+def _unprocessable(what: str) -> Problem:
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "unprocessable", f"The body cannot be kept: {what}")
 
 
 def _refuse(name: str) -> float:
@@ -76,10 +89,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_deep(value: Any, levels: int) -> None:
     if levels == 0:
-        raise ValueError(f"nested deeper than {_DEEPEST} levels")
+        raise _unprocessable(f"it nests deeper than {_DEEPEST} levels")
     if isinstance(value, str):
         if "\x00" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
-            raise ValueError("a text holds NUL or half a surrogate pair")
+            raise _unprocessable("a text holds NUL or half a surrogate pair")
     elif isinstance(value, dict):
         for name, inner in value.items():
             _refuse_deep(name, levels)

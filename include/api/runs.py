@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, NamedTuple
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path, Query
@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from include.api.access import Role, guard
 from include.api.doors import OpenStore
-from include.api.paging import CursorText, Limit, cursor_of, place_of
+from include.api.paging import Limit, cursor_like
 from include.api.problems import ProblemDocument
 from include.api.routing import GuardedRoute
 from include.model.sync import Counts, Mode, RunState
@@ -60,9 +60,9 @@ class RunsPage(BaseModel):
     next_cursor: str | None = Field(description="Of the next page; null on the last.")
 
 
-class _Place(NamedTuple):
-    started_at: datetime
-    run_id: str
+#: Microseconds since 1970, and the run's id.
+_CURSOR = r"^[0-9]{1,16}\.[A-Za-z0-9_.-]{1,150}$"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @router.get("", summary="Runs, newest first", dependencies=[guard(Role.VIEWER)])
@@ -71,17 +71,23 @@ def list_runs(
     entity: Annotated[str | None, Query(max_length=100, pattern=_PLAIN)] = None,
     integration: Annotated[str | None, Query(max_length=100, pattern=_PLAIN)] = None,
     state: RunState | None = None,
-    cursor: CursorText = None,
+    cursor: Annotated[str | None, cursor_like(_CURSOR)] = None,
     limit: Limit = 50,
 ) -> RunsPage:
-    place = place_of(cursor, _Place)
     with store.transaction() as work:
-        found = ledger.page(work, entity=entity, integration=integration, state=state, after=place, limit=limit + 1)
+        found = ledger.page(
+            work,
+            entity=entity,
+            integration=integration,
+            state=state,
+            after=_place_of(cursor) if cursor else None,
+            limit=limit + 1,
+        )
     page = found[:limit]
     last = page[-1] if len(found) > limit else None
     return RunsPage(
         runs=[_document(run) for run in page],
-        next_cursor=cursor_of((last.started_at, last.run_id)) if last else None,
+        next_cursor=_cursor_of(last) if last else None,
     )
 
 
@@ -94,6 +100,15 @@ def list_runs(
 def show_run(store: OpenStore, run_id: Annotated[str, Path(max_length=200, pattern=_PLAIN)]) -> RunDocument:
     with store.transaction() as work:
         return _document(ledger.get(work, run_id))
+
+
+def _cursor_of(run: Run) -> str:
+    return f"{(run.started_at - _EPOCH) // timedelta(microseconds=1)}.{run.run_id}"
+
+
+def _place_of(cursor: str) -> tuple[datetime, str]:
+    microseconds, _, run_id = cursor.partition(".")
+    return _EPOCH + timedelta(microseconds=int(microseconds)), run_id
 
 
 def _document(run: Run) -> RunDocument:

@@ -16,7 +16,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from include.model.errors import BadRequest
 from include.model.integration import Connection, FieldError, Probe, SettingsInvalid
 
 _FOLDER = Path(__file__).parent
@@ -104,11 +103,11 @@ def kind_named(name: str) -> Kind:
     The kind of that name.
 
     Raises:
-        BadRequest: there is none; the message names those there are.
+        SettingsInvalid: there is none; the message names those there are.
 
     """
     if name not in kinds():
-        raise BadRequest(f"There is no kind {name!r} of integration. There are: {', '.join(kinds())}")
+        raise SettingsInvalid("an integration", [FieldError("/kind", f"must be one of {', '.join(kinds())}")])
     return kinds()[name]
 
 

@@ -50,7 +50,7 @@ def add(store: Store, book: ConnectionBook, wish: NewIntegration, *, actor: str)
     The integration, once its settings hold, its connection passed the test, and both are stored.
 
     Raises:
-        BadRequest, SettingsInvalid: there is no such kind, or its schema refuses the settings.
+        SettingsInvalid: there is no such kind, or its schema refuses the settings.
         Conflict: the registry or Airflow has something of that id.
         TestRefused: a check failed; nothing is stored.
 
