@@ -12,6 +12,7 @@ import anyio.from_thread
 from fastapi import Depends, Request
 
 from include.api.problems import Problem
+from include.connectors import airflow_connection
 from include.model.errors import Conflict, NotFound
 from include.model.integration import Connection
 
@@ -27,23 +28,7 @@ class AirflowConnections:
         self._headers = {name: value for name, value in request.headers.items() if name in {"authorization", "cookie"}}
 
     def get(self, connection_id: str) -> Connection | None:
-        from airflow.sdk import BaseHook  # noqa: PLC0415  this room is imported by all of Airflow
-        from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: PLC0415
-
-        try:
-            found = BaseHook.get_connection(connection_id)
-        except AirflowNotFoundException:
-            return None
-        return Connection(
-            connection_id=connection_id,
-            conn_type=str(found.conn_type),
-            host=found.host,
-            port=found.port,
-            schema=found.schema,
-            login=found.login,
-            password=found.password,
-            extra=found.extra_dejson,
-        )
+        return airflow_connection.find(connection_id)
 
     def create(self, connection: Connection) -> None:
         status = self._call("POST", "", _document(connection))

@@ -18,8 +18,8 @@ from include.api.preconditions import SeenVersion, etag
 from include.api.problems import ProblemDocument
 from include.api.routing import GuardedRoute
 from include.connectors.kinds import Kind, kinds
-from include.flows import integrations as desk
-from include.flows.integrations import Added, NewIntegration
+from include.flows.integrations import desk
+from include.flows.integrations.desk import Added, NewIntegration
 from include.model.errors import NotFound
 from include.model.integration import Check, Integration, IntegrationState, Outcome
 from include.store import integrations as registry

@@ -12,6 +12,7 @@ from include.cli import (
     backfill_command,
     console,
     demo_command,
+    integration_commands,
     prepare_command,
     quarantine_commands,
     run_commands,
@@ -23,7 +24,7 @@ from include.cli import (
     verify_command,
 )
 from include.cli.exits import Exit
-from include.model.errors import BadRequest, HeldForApproval, HubError, NotFound
+from include.model.errors import BadRequest, HeldForApproval, HubError, IntegrationPaused, NotFound
 
 app = typer.Typer(
     name="hub",
@@ -47,6 +48,7 @@ app.command("verify-dataset")(verify_command.verify_dataset)
 app.command("runs")(run_commands.runs)
 app.add_typer(run_commands.app, name="run")
 app.add_typer(quarantine_commands.app, name="quarantine")
+app.add_typer(integration_commands.app, name="integration")
 app.add_typer(sandbox_commands.app, name="sandbox")
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test_command.test)
 
@@ -74,7 +76,7 @@ def main() -> None:
     except (BadRequest, NotFound) as error:
         console.complain(str(error))
         sys.exit(Exit.WRONG_USE)
-    except HeldForApproval as error:
+    except (HeldForApproval, IntegrationPaused) as error:
         console.complain(str(error))
         sys.exit(Exit.PERSON_NEEDED)
     except HubError as error:

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
+from include.connectors.kinds import Kind
 from include.model.errors import HubError, SystemRefused, SystemUnavailable
-from include.model.integration import Check, Outcome, Probe
+from include.model.integration import Check, Connection, Outcome, Probe
 
 _TIMEOUT_S = 5.0
 
@@ -32,6 +33,18 @@ _BUSY = "The system was busy or down; test again when it is up"
 
 class Skipped(HubError):
     """The question does not arise."""
+
+
+def of_connection(kind: Kind, connection: Connection) -> tuple[Check, ...]:
+    """
+    Every check of *connection*, in order.
+
+    Raises:
+        BadRequest: it lacks what is needed to ask at all.
+
+    """
+    networks = tuple(map(str, connection.extra.get("allowed_networks") or ()))
+    return run(kind.probe(connection), allowed_networks=networks)
 
 
 def run(probe: Probe, *, allowed_networks: tuple[str, ...] = ()) -> tuple[Check, ...]:

@@ -25,12 +25,14 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # the stub lags behind
     RetryPolicy,
     task,
 )
+from airflow.sdk.exceptions import AirflowSkipException
 
 from include.flows.backfill import backfill_request
+from include.flows.integrations.registered import refuse_paused, registered
 from include.flows.settings import settings
 from include.flows.sync import Sync, Systems, extract, load, mark_failed, validate
 from include.model.assets import asset_of
-from include.model.errors import LeaseLost, Terminal, Transient
+from include.model.errors import IntegrationPaused, LeaseLost, Terminal, Transient
 from include.model.sync import SyncRequest
 from include.store import alerts
 from include.store.database import Store
@@ -174,7 +176,7 @@ def sync_tasks(sync: Sync) -> None:
 
     @task(task_id="extract")
     def extract_task(*, params: Any = None, dag_run: Any = None) -> str:
-        return extract(sync, systems_of(sync), request_of(params), dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
+        return _extract(sync, request_of(params), dag_run)
 
     _load_task(sync, outlets=[Asset(asset_of(sync.entity))])(_validate_task(sync)(extract_task()))
 
@@ -184,10 +186,23 @@ def backfill_tasks(sync: Sync) -> None:
 
     @task(task_id="extract")
     def extract_task(*, params: Any = None, dag_run: Any = None, partition_key: Any = None) -> str:
-        request = backfill_request(str(partition_key), tell=bool(params["tell"]))
-        return extract(sync, systems_of(sync), request, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
+        return _extract(sync, backfill_request(str(partition_key), tell=bool(params["tell"])), dag_run)
 
     _load_task(sync, outlets=[])(_validate_task(sync)(extract_task()))
+
+
+def _extract(sync: Sync, request: SyncRequest, dag_run: Any) -> str:
+    """
+    As `extract`; of a paused integration nothing is read, and the run ends as skipped rather than red.
+
+    Only this first task asks: what has landed needs the source no more, and is brought to its end.
+    """
+    try:
+        systems = systems_of(sync, starts=True)
+    except IntegrationPaused as paused:
+        end_run(sync, {"exception": paused, "dag_run": dag_run})
+        raise AirflowSkipException(str(paused)) from None
+    return extract(sync, systems, request, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
 
 
 def _validate_task(sync: Sync) -> Any:
@@ -231,15 +246,25 @@ def _task_defaults(sync: Sync) -> dict[str, Any]:
     }
 
 
-def systems_of(sync: Sync) -> Systems:
-    """The systems of *sync* behind Airflow's connections. Call it inside a task, never at parse time."""
+def systems_of(sync: Sync, *, starts: bool = False) -> Systems:
+    """
+    The systems of *sync* behind Airflow's connections. Call it inside a task, never at parse time.
+
+    The registry says which connection; an integration that it does not have uses the one of the settings.
+
+    Raises:
+        IntegrationPaused: a run that *starts* is of an integration that somebody paused.
+
+    """
     from include.connectors.commercetools import Commercetools  # noqa: PLC0415  requests is not needed to parse
 
     if sync.integration != Commercetools.name:
         raise Terminal(f"No connector for {sync.integration}; the one there is: {Commercetools.name}")
+    store = Store.from_connection(settings().store_connection)
+    known = (refuse_paused if starts else registered)(store, sync.integration)
     return Systems(
-        source=Commercetools.from_connection(settings().commercetools_connection),
-        store=Store.from_connection(settings().store_connection),
+        source=Commercetools.from_connection(known.connection_id if known else settings().commercetools_connection),
+        store=store,
         landing=Landing(settings().landing_url),
         overlap=settings().overlap,
         lease_life=settings().lease_life,

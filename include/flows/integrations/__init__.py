@@ -1,34 +1,7 @@
 """
-What a person does with an integration: add, change, test, rotate, pause, resume, remove.
+What a person does with an integration: add, change, test, rotate, pause, resume, remove (`desk`).
 
 Each is a story of three rooms: the connector's schema and test (`connectors`), Airflow's connections (a
-`ConnectionBook`, which the API hands in), the registry with its audit trail (`store`).
+`ConnectionBook`, which the API hands in), the registry with its audit trail (`store`). `registered` is what a
+sync asks.
 """
-
-from include.flows.integrations.desk import (
-    Added,
-    NewIntegration,
-    add,
-    change,
-    pause,
-    refuse_paused,
-    register_existing,
-    remove,
-    resume,
-    rotate,
-    test,
-)
-
-__all__ = [
-    "Added",
-    "NewIntegration",
-    "add",
-    "change",
-    "pause",
-    "refuse_paused",
-    "register_existing",
-    "remove",
-    "resume",
-    "rotate",
-    "test",
-]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from include.connectors import checks
-from include.connectors.kinds import Kind, kind_named
-from include.model.errors import BadRequest, Conflict, IntegrationPaused, NotFound
+from include.connectors.kinds import Kind, kind_named, kinds
+from include.model.errors import BadRequest, Conflict, NotFound
 from include.model.integration import (
     Check,
     Connection,
@@ -76,28 +77,49 @@ def add(store: Store, book: ConnectionBook, wish: NewIntegration, *, actor: str)
     return Added(stored, found)
 
 
-def register_existing(store: Store, kind: Kind, connection: Connection, *, actor: str) -> bool:
+def register(store: Store, documents: Iterable[Mapping[str, Any]], *, actor: str) -> list[str]:
     """
-    Whether a connection that Airflow has already was put into the registry; not when it is there.
+    The ids that the registry learned or learned anew from *documents*: connections, in the words of Airflow's API.
 
-    For what a deployment brings along: `airflow_settings.yaml` is loaded before anything could be tested.
+    For what a deployment brings along in `airflow_settings.yaml`, which Airflow has already and nobody tested yet.
+    Those that are of no kind of ours (the hub's own database) are left alone; safe to repeat.
     """
+    learned = []
+    for document in documents:
+        kind = kinds().get(str(document["conn_type"]))
+        if kind is None:
+            continue
+        known = {name: document[name] for name in ("host", "port", "schema", "login") if document.get(name)}
+        extra = json.loads(document.get("extra") or "{}")
+        connection_id = str(document["connection_id"])
+        connection = Connection(connection_id=connection_id, conn_type=kind.kind, extra=extra, **known)
+        if _learned(store, kind, connection, actor):
+            learned.append(connection_id)
+    return learned
+
+
+def _learned(store: Store, kind: Kind, connection: Connection, actor: str) -> bool:
+    integration_id, settings = connection.connection_id, kind.settings_of(connection)
     with store.transaction() as work:
-        if integrations.find(work, connection.connection_id):
+        known = integrations.find(work, integration_id)
+        if known and known.settings == settings:
             return False
-        settings = kind.settings_of(connection)
-        integrations.add(
-            work,
-            integration_id=connection.connection_id,
-            kind=kind.kind,
-            name=kind.title,
-            settings=settings,
-            connection_id=connection.connection_id,
-            actor=actor,
-            with_credentials=False,
-            tested=False,
-        )
-        audit.add(work, actor=actor, act="integration.add", subject=_subject(connection.connection_id))
+        if known:
+            integrations.change(work, msgspec.structs.replace(known, settings=settings), actor=actor)
+        else:
+            integrations.add(
+                work,
+                integration_id=integration_id,
+                kind=kind.kind,
+                name=kind.title,
+                settings=settings,
+                connection_id=integration_id,
+                actor=actor,
+                with_credentials=False,
+                tested=False,
+            )
+        act = "change" if known else "add"
+        audit.add(work, actor=actor, act=f"integration.{act}", subject=_subject(integration_id))
     return True
 
 
@@ -172,7 +194,7 @@ def test(store: Store, book: ConnectionBook, integration_id: str, *, actor: str)
 
     """
     integration = _current(store, integration_id, None)
-    found = _checked(kind_named(integration.kind), _connection(book, integration))
+    found = checks.of_connection(kind_named(integration.kind), _connection(book, integration))
     passed = checks.passed(found)
     with store.transaction() as work:
         integrations.note_test(work, integration_id, passed=passed)
@@ -207,21 +229,6 @@ def remove(store: Store, book: ConnectionBook, integration_id: str, *, version: 
         if gone.credentials_set_at is not None:
             # Before the commit: a secret that nobody could find any more would stay for ever.
             book.remove(gone.connection_id)
-
-
-def refuse_paused(store: Store, integration_id: str) -> Integration | None:
-    """
-    The integration, None where the registry does not have it.
-
-    Raises:
-        IntegrationPaused: it is to read nothing now.
-
-    """
-    with store.transaction() as work:
-        found = integrations.find(work, integration_id)
-    if found and found.state is IntegrationState.PAUSED:
-        raise IntegrationPaused(integration_id, found.updated_by)
-    return found
 
 
 def _refuse_taken(store: Store, integration_id: str) -> None:
@@ -273,13 +280,8 @@ def _replace(book: ConnectionBook, connection: Connection) -> None:
         book.create(connection)
 
 
-def _checked(kind: Kind, connection: Connection) -> tuple[Check, ...]:
-    networks = tuple(map(str, connection.extra.get("allowed_networks") or ()))
-    return checks.run(kind.probe(connection), allowed_networks=networks)
-
-
 def _tested(integration_id: str, kind: Kind, connection: Connection) -> tuple[Check, ...]:
-    found = _checked(kind, connection)
+    found = checks.of_connection(kind, connection)
     if not checks.passed(found):
         raise TestRefused(integration_id, found)
     return found
