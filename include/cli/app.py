@@ -10,10 +10,12 @@ from typer.core import TyperGroup
 
 from include.cli import (
     backfill_command,
+    bench_command,
     console,
     demo_command,
     integration_commands,
     prepare_command,
+    profile_command,
     quarantine_commands,
     run_commands,
     sandbox_commands,
@@ -50,6 +52,8 @@ app.add_typer(run_commands.app, name="run")
 app.add_typer(quarantine_commands.app, name="quarantine")
 app.add_typer(integration_commands.app, name="integration")
 app.add_typer(sandbox_commands.app, name="sandbox")
+app.add_typer(bench_command.app, name="bench")
+app.add_typer(profile_command.app, name="profile")
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test_command.test)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from airflow.sdk import (  # type: ignore[attr-defined]  # the stub lags behind
     Asset,
     AsyncCallback,
@@ -24,6 +25,7 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # the stub lags behind
     RetryDecision,
     RetryPolicy,
     task,
+    task_group,
 )
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -172,13 +174,47 @@ def backfill_options(sync: Sync) -> dict[str, Any]:
 
 
 def sync_tasks(sync: Sync) -> None:
-    """Extract → validate → load of a sync, in the DAG that is being made; only the run's id travels."""
+    """
+    Extract → validate → load of a sync, in the DAG that is being made; only the run's id travels.
+
+    A sync that is shared among workers has these three once for each part, under `part`.
+    """
 
     @task(task_id="extract")
-    def extract_task(*, params: Any = None, dag_run: Any = None) -> str:
-        return _extract(sync, request_of(params), dag_run)
+    def extract_task(part: str | None = None, *, params: Any = None, dag_run: Any = None) -> str:
+        return _extract(sync, _part_of_request(request_of(params), part), dag_run)
 
-    _load_task(sync, outlets=[Asset(asset_of(sync.entity))])(_validate_task(sync)(extract_task()))
+    def chain(part: str | None = None) -> None:
+        _load_task(sync, outlets=[Asset(asset_of(sync.entity))])(_validate_task(sync)(extract_task(part)))
+
+    parts = _parts_of(sync)
+    if len(parts) == 1:
+        chain()
+    else:
+        task_group(group_id="part")(chain).expand(part=parts)
+
+
+def _parts_of(sync: Sync) -> list[str]:
+    """`1/2`, `2/2`: what the installation shares *sync* into."""
+    of = settings().parts_of(sync.entity)
+    return [f"{number}/{of}" for number in range(1, of + 1)]
+
+
+def _part_of_request(request: SyncRequest, part: str | None) -> SyncRequest:
+    """
+    The share that the task of *part* has of *request*.
+
+    Raises:
+        AirflowSkipException: named keys and a limit are not shared; the first part does all of it.
+
+    """
+    if part is None:
+        return request
+    if not (request.keys or request.limit):
+        return msgspec.structs.replace(request, part=part)
+    if part.startswith("1/"):
+        return request
+    raise AirflowSkipException("The first part does all of what names keys or a limit")
 
 
 def backfill_tasks(sync: Sync) -> None:
@@ -288,4 +324,11 @@ def end_run(sync: Sync, context: Mapping[str, Any]) -> None:
     if isinstance(error, LeaseLost) and error.to_itself:
         return  # A worker that woke too late must not end the run that another worker is at.
     with Store.from_connection(settings().store_connection) as store:
-        mark_failed(sync, store, dag_run.run_id, str(error or "the task was ended from outside"), dag_id=dag_run.dag_id)
+        mark_failed(
+            sync,
+            store,
+            dag_run.run_id,
+            str(error or "the task was ended from outside"),
+            dag_id=dag_run.dag_id,
+            part=_parts_of(sync)[index] if (index := context["ti"].map_index) >= 0 else None,
+        )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import cache
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from include.model.sync import MOST_PARTS
 
 
 class Settings(BaseSettings):
@@ -22,6 +25,10 @@ class Settings(BaseSettings):
     sync_inventory_schedule: str = "*/15 * * * *"
     sync_product_schedule: str = "5 * * * *"
     sync_order_schedule: str = "*/10 * * * *"
+    #: Among how many workers a sync is shared, each with a part of the ids (at most 16); 1 for no sharing.
+    sync_inventory_parts: int = Field(default=1, ge=1, le=MOST_PARTS)
+    sync_product_parts: int = Field(default=1, ge=1, le=MOST_PARTS)
+    sync_order_parts: int = Field(default=1, ge=1, le=MOST_PARTS)
     #: How much longer than usual a run may take before somebody is told.
     sync_deadline_minutes: float = 30
     #: How far a delta reads back behind the watermark, for changes that a source shows late.
@@ -42,6 +49,10 @@ class Settings(BaseSettings):
     def schedule_of(self, entity: str) -> str:
         schedule: str = getattr(self, f"sync_{entity}_schedule")
         return schedule
+
+    def parts_of(self, entity: str) -> int:
+        parts: int = getattr(self, f"sync_{entity}_parts")
+        return parts
 
     @property
     def overlap(self) -> timedelta:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
+from datetime import datetime
+
+from msgspec.structs import replace
 
 from include.flows.sync import log_fields, ranges
 from include.flows.sync.crash_points import crash_point
@@ -18,6 +21,7 @@ from include.model.errors import HeldForApproval, HubError
 from include.model.reading import Cursor, FetchedPage, Range
 from include.model.sync import (
     CLOCK_GRAIN,
+    WHOLE,
     Counts,
     Fates,
     Mode,
@@ -29,6 +33,7 @@ from include.model.sync import (
     reads_everything,
 )
 from include.store import alerts, entities, landing, leases, open_records, runs, watermarks
+from include.store.database import Work
 from include.store.landing import Page
 from include.store.runs import Run
 
@@ -77,7 +82,7 @@ def _planned_ranges(sync: Sync, systems: Systems, run: Run) -> list[Range]:
     """The ranges of the run's window: those planned before it was interrupted, or new ones."""
     with systems.store.transaction() as work:
         planned = landing.ranges_of(work, run.run_id)
-        mark = watermarks.read(work, run.lease)
+        mark = _mark(work, run)
         left_open = open_records.ids(work, sync.integration, sync.entity) if run.moves_watermark else []
     if planned:
         return planned
@@ -85,13 +90,24 @@ def _planned_ranges(sync: Sync, systems: Systems, run: Run) -> list[Range]:
     survey = systems.source.survey(sync.resource, low)
     window = run.window if run.window_high else opening_window(run.request, low=low, source_now=survey.source_now)
     parts = _ranges_of(sync, run, window, survey.records)
-    parts += ranges.by_keys("id", left_open, first_no=len(parts))
+    parts += ranges.by_keys("id", _within(left_open, run.request.ids), first_no=len(parts))
     with systems.store.transaction() as work:
         leases.check(work, run.lease, run.run_id, run.fencing_token)
         runs.set_window(work, run.run_id, window, survey.records)
         landing.add_ranges(work, run.run_id, parts)
     log.info("Reading %s: about %s records in %s ranges", sync.entity, survey.records, len(parts))
     return parts
+
+
+def _mark(work: Work, run: Run) -> datetime | None:
+    """How far the run's part is complete: as far as itself, or as the whole was before it was shared out."""
+    marks = [watermarks.read(work, replace(run.lease, partition=each)) for each in (run.partition, WHOLE)]
+    return max((mark for mark in marks if mark), default=None)
+
+
+def _within(record_ids: Sequence[str], ids: ranges.Ids) -> list[str]:
+    low, high = ids
+    return [each for each in record_ids if (low is None or each > low) and (high is None or each <= high)]
 
 
 def _ranges_of(sync: Sync, run: Run, window: Window, records: int) -> list[Range]:
@@ -101,8 +117,9 @@ def _ranges_of(sync: Sync, run: Run, window: Window, records: int) -> list[Range
         # One range: the first so many records in one order, not some of each range.
         records = 0
     if reads_everything(run.mode, window):
-        return ranges.by_id(records)
-    return ranges.by_time(window if run.request.until else Window(window.low, window.high + CLOCK_GRAIN), records)
+        return ranges.by_id(records, run.request.ids)
+    read_to = window if run.request.until else Window(window.low, window.high + CLOCK_GRAIN)
+    return ranges.by_time(read_to, records, run.request.ids)
 
 
 @dataclass
@@ -244,8 +261,11 @@ def _hold_when_shrunken(sync: Sync, systems: Systems, begun: Run) -> None:
             return
         pages = landing.pages_of(work, run_id)
         read, lines = sum(page.records for page in pages), sum(page.lines for page in pages)
-        known = max(entities.count(work, sync.table, sync.integration), run.expected_records or 0)
-        if read and read >= known * _SHRUNKEN_SHARE:
+        known = entities.count(work, sync.table, sync.integration, run.request.ids)
+        # What the source says of itself is of the whole; a part of it may well be empty.
+        if run.request.part is None:
+            known = max(known, run.expected_records or 0)
+        if (read or run.request.part) and read >= known * _SHRUNKEN_SHARE:
             return
         error = HeldForApproval(run_id, sync.entity, read, known)
         held = Fates(records=Counts(read=read, held=read), lines=Counts(read=lines, held=lines))
