@@ -30,11 +30,14 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # the stub lags behind
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.flows.backfill import backfill_request
+from include.flows.declared import declared_syncs, mistakes
 from include.flows.integrations.registered import refuse_paused, registered
+from include.flows.registry import SYNCS
 from include.flows.settings import settings
 from include.flows.sync import Sync, Systems, extract, load, mark_failed, validate
 from include.model.assets import asset_of
-from include.model.errors import IntegrationPaused, LeaseLost, Terminal, Transient
+from include.model.errors import BadRequest, IntegrationPaused, LeaseLost, Terminal, Transient
+from include.model.reading import Source
 from include.model.sync import SyncRequest
 from include.store import alerts
 from include.store.database import Store
@@ -277,7 +280,8 @@ def _task_defaults(sync: Sync) -> dict[str, Any]:
         "retries": settings().task_retries,
         "retry_delay": timedelta(seconds=settings().retry_delay_s),
         "retry_policy": RetryByKind(),
-        "pool": sync.integration,
+        # Declared integrations have no pool of their own: their calls are spaced by the declaration.
+        "pool": sync.integration if sync.entity in SYNCS else "default_pool",
         "on_failure_callback": lambda context: end_run(sync, context),
     }
 
@@ -292,19 +296,49 @@ def systems_of(sync: Sync, *, starts: bool = False) -> Systems:
         IntegrationPaused: a run that *starts* is of an integration that somebody paused.
 
     """
-    from include.connectors.commercetools import Commercetools  # noqa: PLC0415  requests is not needed to parse
-
-    if sync.integration != Commercetools.name:
-        raise Terminal(f"No connector for {sync.integration}; the one there is: {Commercetools.name}")
     store = Store.from_connection(settings().store_connection)
     known = (refuse_paused if starts else registered)(store, sync.integration)
     return Systems(
-        source=Commercetools.from_connection(known.connection_id if known else settings().commercetools_connection),
+        source=_source_of(sync, known.connection_id if known else None),
         store=store,
         landing=Landing(settings().landing_url),
         overlap=settings().overlap,
         lease_life=settings().lease_life,
     )
+
+
+def _source_of(sync: Sync, connection_id: str | None) -> Source:
+    """The connector of *sync*, behind the registry's connection or else the one of its name."""
+    from include.connectors.commercetools import Commercetools  # noqa: PLC0415  requests is not needed to parse
+
+    if sync.integration == Commercetools.name:
+        return Commercetools.from_connection(connection_id or settings().commercetools_connection)
+    from include.flows.declared.systems import source_of  # noqa: PLC0415
+
+    return source_of(sync.integration, connection_id)
+
+
+def look_through_declarations() -> list[str]:
+    """
+    The names of all declarations, when each of them can be used.
+
+    Raises:
+        BadRequest: one is wrong; every mistake of every file is named with its line.
+
+    """
+    wrong = mistakes()
+    if wrong:
+        raise BadRequest("\n".join(map(str, wrong)))
+    return [declaration.name for declaration, _ in declared_syncs()]
+
+
+#: What `@dag` is told for the DAG that looks through the declarations.
+LOOK_THROUGH_OPTIONS: Mapping[str, Any] = {
+    "catchup": False,
+    "max_active_runs": 4,
+    "tags": ["declared"],
+    "default_args": {"retries": 1, "retry_policy": RetryByKind()},
+}
 
 
 def request_of(params: Mapping[str, Any]) -> SyncRequest:
