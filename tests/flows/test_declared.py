@@ -453,11 +453,11 @@ def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(DeclarationWrong) as wrong:
         declared_sync(tmp_path / "wrong.yaml")
     assert [(each.line, each.pointer) for each in wrong.value.mistakes] == [
-        (1, ""),
         (2, "/base_url"),
+        (3, "/colour"),
         (5, "/read/path"),
-        (7, "/read/paging"),
-        (13, "/mapping"),
+        (7, "/read/paging/next"),
+        (14, "/mapping/Name"),
         (15, "/mapping/size/type"),
     ]
     assert "one of text, integer, decimal, boolean, instant, json" in str(wrong.value)

@@ -103,17 +103,21 @@ def _at(lines: Mapping[str, int], pointer: str, message: str) -> Mistake:
 def _against_schema(document: Any) -> Iterator[tuple[str, str]]:
     for error in _validator().iter_errors(document):
         pointer = "".join(f"/{step}" for step in error.absolute_path)
-        yield pointer, _words(error)
-
-
-def _words(error: Any) -> str:
-    match error.validator:
-        case "enum":
-            return f"must be one of {', '.join(error.validator_value)}"
-        case "additionalProperties":
-            known = ", ".join(error.schema.get("properties", {}))
-            return f"{error.message}; known are {known}" if known else str(error.message)
-    return str(error.message)
+        match error.validator:
+            case "additionalProperties":
+                known = error.schema.get("properties", {})
+                for name in set(error.instance) - set(known):
+                    yield f"{pointer}/{name}", f"is not known; known are {', '.join(known)}"
+            case "pattern" if "propertyNames" in error.absolute_schema_path:
+                yield f"{pointer}/{error.instance}", "is no name: small letters, digits and _"
+            case "enum":
+                yield pointer, f"must be one of {', '.join(error.validator_value)}"
+            case "required":
+                missing = [name for name in error.validator_value if name not in error.instance]
+                # jsonschema reports each on its own, and only its text says which this is.
+                yield from ((f"{pointer}/{name}", "is missing") for name in missing if f"{name!r}" in error.message)
+            case _:
+                yield pointer, str(error.message)
 
 
 @cache
