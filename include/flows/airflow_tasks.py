@@ -199,7 +199,8 @@ def sync_tasks(sync: Sync) -> None:
 
 def _parts_of(sync: Sync) -> list[str]:
     """`1/2`, `2/2`: what the installation shares *sync* into."""
-    of = settings().parts_of(sync.entity)
+    # A declared system is read in one range, which cannot be shared.
+    of = settings().parts_of(sync.entity) if sync.entity in SYNCS else 1
     return [f"{number}/{of}" for number in range(1, of + 1)]
 
 
@@ -239,7 +240,8 @@ def _extract(sync: Sync, request: SyncRequest, dag_run: Any) -> str:
     try:
         systems = systems_of(sync, starts=True)
     except IntegrationPaused as paused:
-        end_run(sync, {"exception": paused, "dag_run": dag_run})
+        with Store.from_connection(settings().store_connection) as store:
+            mark_failed(sync, store, dag_run.run_id, str(paused), dag_id=dag_run.dag_id, part=request.part)
         raise AirflowSkipException(str(paused)) from None
     return extract(sync, systems, request, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
 
