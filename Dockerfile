@@ -24,6 +24,7 @@ RUN useradd --uid 50000 --create-home crossdock \
 COPY airflow_settings.yaml ./
 COPY plugins plugins
 COPY include include
+COPY crossdock-0.1.0.dist-info crossdock-0.1.0.dist-info
 COPY dags dags
 RUN python -m compileall -q include dags
 

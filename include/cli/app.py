@@ -13,6 +13,7 @@ from include.cli import (
     bench_command,
     console,
     demo_command,
+    integration_commands,
     prepare_command,
     profile_command,
     quarantine_commands,
@@ -25,7 +26,7 @@ from include.cli import (
     verify_command,
 )
 from include.cli.exits import Exit
-from include.model.errors import BadRequest, HeldForApproval, HubError, NotFound
+from include.model.errors import BadRequest, HeldForApproval, HubError, IntegrationPaused, NotFound
 
 app = typer.Typer(
     name="hub",
@@ -49,6 +50,7 @@ app.command("verify-dataset")(verify_command.verify_dataset)
 app.command("runs")(run_commands.runs)
 app.add_typer(run_commands.app, name="run")
 app.add_typer(quarantine_commands.app, name="quarantine")
+app.add_typer(integration_commands.app, name="integration")
 app.add_typer(sandbox_commands.app, name="sandbox")
 app.add_typer(bench_command.app, name="bench")
 app.add_typer(profile_command.app, name="profile")
@@ -78,7 +80,7 @@ def main() -> None:
     except (BadRequest, NotFound) as error:
         console.complain(str(error))
         sys.exit(Exit.WRONG_USE)
-    except HeldForApproval as error:
+    except (HeldForApproval, IntegrationPaused) as error:
         console.complain(str(error))
         sys.exit(Exit.PERSON_NEEDED)
     except HubError as error:

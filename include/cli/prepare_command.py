@@ -44,7 +44,7 @@ class MissingSecrets(StackError):
 
 
 def prepare() -> None:
-    """Before Airflow starts in a deployment: both databases at this version, airflow_settings.yaml loaded."""
+    """Before Airflow starts in a deployment: both databases at this version, airflow_settings.yaml loaded and registered."""
     settings = read_settings(overrides=overrides(os.environ))
     passwords_file = os.environ.get(PASSWORDS_FILE)
     if passwords_file:
@@ -120,14 +120,17 @@ def _migrate_airflow() -> None:
 
 
 def _migrate_hub(settings: AirflowSettings) -> None:
+    from include.flows.integrations import desk  # noqa: PLC0415
+    from include.store.database import Store  # noqa: PLC0415
     from include.store.migrate import migrate  # noqa: PLC0415  loads SQLAlchemy
 
     hub = next(each for each in settings.connections if each["connection_id"] == "hub_db")
-    migrate(
-        psycopg.conninfo.make_conninfo(
-            host=hub["host"], port=hub["port"], user=hub["login"], password=hub["password"], dbname=hub["schema"]
-        )
+    dsn = psycopg.conninfo.make_conninfo(
+        host=hub["host"], port=hub["port"], user=hub["login"], password=hub["password"], dbname=hub["schema"]
     )
+    migrate(dsn)
+    with Store(dsn) as store:
+        desk.register(store, settings.connections, actor="cli:prepare")
 
 
 def _counted(settings: AirflowSettings) -> str:

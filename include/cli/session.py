@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from include.cli.stack import stack
+from include.cli.stack.airflow_api import AirflowApi
 from include.cli.stack.errors import StackError
+from include.cli.stack.hub_api import HubApi
 from include.cli.stack.stack import Stack
-from include.flows.registry import SYNCS
+from include.flows.registry import sync_of
 from include.model.errors import BadRequest
 from include.store.database import Store
 
@@ -42,14 +44,32 @@ def open_store() -> Iterator[Store]:
         yield store
 
 
+def hub_api() -> HubApi:
+    """
+    The hub's API: HUB_URL with HUB_USER and HUB_PASSWORD where it is set (a deployed hub), else the local stack's.
+
+    Raises:
+        NotRunning: neither.
+        BadRequest: HUB_URL without who is to sign in.
+
+    """
+    url = os.environ.get("HUB_URL")
+    if url is None:
+        return HubApi(running_stack().api())
+    user, password = os.environ.get("HUB_USER"), os.environ.get("HUB_PASSWORD")
+    if not (user and password):
+        raise BadRequest("HUB_URL needs HUB_USER and HUB_PASSWORD: who signs in to Airflow there")
+    return HubApi(AirflowApi(url, user, password))
+
+
 def refuse_unknown(entity: str | None) -> None:
     """
     Raises:
         BadRequest: there is no sync of *entity*; an empty answer would say that all is well.
 
     """
-    if entity is not None and entity not in SYNCS:
-        raise BadRequest(f"There is no sync of {entity!r}. There are: {', '.join(SYNCS)}")
+    if entity is not None:
+        sync_of(entity)
 
 
 def actor() -> str:

@@ -9,6 +9,8 @@ import typer
 from include.cli import console, dag_runs, run_reports
 from include.cli.exits import Exit, exit_of
 from include.cli.session import open_store, running_stack
+from include.flows.integrations.registered import refuse_paused
+from include.flows.registry import SYNCS
 from include.model.sync import SyncRequest
 
 app = typer.Typer(no_args_is_help=True, help="Run a sync now, as its DAG in Airflow, and wait for its end.")
@@ -59,6 +61,9 @@ _command("order", "Orders with their lines. --key names an order number.")
 
 def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json: bool) -> None:
     api = running_stack().api()
+    with open_store() as store:
+        # Said here at once; the DAG run would end as skipped, with this in its log.
+        refuse_paused(store, SYNCS[entity].integration)
     dag_run_id = dag_runs.trigger(api, entity, request)
     if not wait:
         if as_json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -32,10 +32,15 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.flows.backfill import backfill_request
 from include.flows.calls import SharedCalls
+from include.flows.declared import declared_syncs, mistakes
+from include.flows.integrations.registered import refuse_paused, registered
+from include.flows.registry import SYNCS
 from include.flows.settings import settings
 from include.flows.sync import Sync, Systems, extract, load, mark_failed, validate
 from include.model.assets import asset_of
-from include.model.errors import LeaseLost, Terminal, Transient
+from include.model.calls import CallPolicy, Safeguards
+from include.model.errors import BadRequest, IntegrationPaused, LeaseLost, Terminal, Transient
+from include.model.reading import Source
 from include.model.sync import SyncRequest
 from include.store import alerts
 from include.store.database import Store
@@ -184,9 +189,7 @@ def sync_tasks(sync: Sync) -> None:
 
     @task(task_id="extract")
     def extract_task(part: str | None = None, *, params: Any = None, dag_run: Any = None) -> str:
-        request = _part_of_request(request_of(params), part)
-        with systems_of(sync) as systems:
-            return extract(sync, systems, request, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
+        return _extract(sync, _part_of_request(request_of(params), part), dag_run)
 
     def chain(part: str | None = None) -> None:
         _load_task(sync, outlets=[Asset(asset_of(sync.entity))])(_validate_task(sync)(extract_task(part)))
@@ -200,7 +203,8 @@ def sync_tasks(sync: Sync) -> None:
 
 def _parts_of(sync: Sync) -> list[str]:
     """`1/2`, `2/2`: what the installation shares *sync* into."""
-    of = settings().parts_of(sync.entity)
+    # A declared system is read in one range, which cannot be shared.
+    of = settings().parts_of(sync.entity) if sync.entity in SYNCS else 1
     return [f"{number}/{of}" for number in range(1, of + 1)]
 
 
@@ -226,11 +230,24 @@ def backfill_tasks(sync: Sync) -> None:
 
     @task(task_id="extract")
     def extract_task(*, params: Any = None, dag_run: Any = None, partition_key: Any = None) -> str:
-        request = backfill_request(str(partition_key), tell=bool(params["tell"]))
-        with systems_of(sync) as systems:
-            return extract(sync, systems, request, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
+        return _extract(sync, backfill_request(str(partition_key), tell=bool(params["tell"])), dag_run)
 
     _load_task(sync, outlets=[])(_validate_task(sync)(extract_task()))
+
+
+def _extract(sync: Sync, request: SyncRequest, dag_run: Any) -> str:
+    """
+    As `extract`; of a paused integration nothing is read, and the run ends as skipped rather than red.
+
+    Only this first task asks: what has landed needs the source no more, and is brought to its end.
+    """
+    try:
+        with systems_of(sync, starts=True) as systems:
+            return extract(sync, systems, request, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
+    except IntegrationPaused as paused:
+        with Store.from_connection(settings().store_connection) as store:
+            mark_failed(sync, store, dag_run.run_id, str(paused), dag_id=dag_run.dag_id, part=request.part)
+        raise AirflowSkipException(str(paused)) from None
 
 
 def _validate_task(sync: Sync) -> Any:
@@ -271,29 +288,33 @@ def _task_defaults(sync: Sync) -> dict[str, Any]:
         "retries": settings().task_retries,
         "retry_delay": timedelta(seconds=settings().retry_delay_s),
         "retry_policy": RetryByKind(),
-        "pool": sync.integration,
+        # Declared integrations have no pool of their own: their calls are spaced by the declaration.
+        "pool": sync.integration if sync.entity in SYNCS else "default_pool",
         "on_failure_callback": lambda context: end_run(sync, context),
     }
 
 
 @contextmanager
-def systems_of(sync: Sync) -> Iterator[Systems]:
-    """The systems of *sync* behind Airflow's connections, closed in the end. In a task, never at parse time."""
-    from include.connectors.commercetools import Commercetools  # noqa: PLC0415  requests is not needed to parse
+def systems_of(sync: Sync, *, starts: bool = False) -> Iterator[Systems]:
+    """
+    The systems of *sync* behind Airflow's connections, closed in the end. In a task, never at parse time.
 
-    if sync.integration != Commercetools.name:
-        raise Terminal(f"No connector for {sync.integration}; the one there is: {Commercetools.name}")
-    with (
-        Store.from_connection(settings().store_connection) as store,
-        SharedCalls(store, sync.integration, cipher=_cipher()) as calls,
-    ):
-        yield Systems(
-            source=Commercetools.from_connection(settings().commercetools_connection, calls.safeguards),
-            store=store,
-            landing=Landing(settings().landing_url),
-            overlap=settings().overlap,
-            lease_life=settings().lease_life,
-        )
+    The registry says which connection; an integration that it does not have uses the one of the settings.
+
+    Raises:
+        IntegrationPaused: a run that *starts* is of an integration that somebody paused.
+
+    """
+    with Store.from_connection(settings().store_connection) as store:
+        known = (refuse_paused if starts else registered)(store, sync.integration)
+        with SharedCalls(store, sync.integration, cipher=_cipher()) as calls:
+            yield Systems(
+                source=_source_of(sync, known.connection_id if known else None, calls.safeguards),
+                store=store,
+                landing=Landing(settings().landing_url),
+                overlap=settings().overlap,
+                lease_life=settings().lease_life,
+            )
 
 
 def _cipher() -> Cipher | None:
@@ -302,6 +323,40 @@ def _cipher() -> Cipher | None:
 
     cipher = get_fernet()
     return cipher if cipher.is_encrypted else None
+
+
+def _source_of(sync: Sync, connection_id: str | None, share: Callable[[CallPolicy], Safeguards]) -> Source:
+    """The connector of *sync*, behind the registry's connection or else the one of its name."""
+    from include.connectors.commercetools import Commercetools  # noqa: PLC0415  requests is not needed to parse
+
+    if sync.integration == Commercetools.name:
+        return Commercetools.from_connection(connection_id or settings().commercetools_connection, share)
+    from include.flows.declared.systems import source_of  # noqa: PLC0415
+
+    return source_of(sync.integration, connection_id)
+
+
+def look_through_declarations() -> list[str]:
+    """
+    The names of all declarations, when each of them can be used.
+
+    Raises:
+        BadRequest: one is wrong; every mistake of every file is named with its line.
+
+    """
+    wrong = mistakes()
+    if wrong:
+        raise BadRequest("\n".join(map(str, wrong)))
+    return [declaration.name for declaration, _ in declared_syncs()]
+
+
+#: What `@dag` is told for the DAG that looks through the declarations.
+LOOK_THROUGH_OPTIONS: Mapping[str, Any] = {
+    "catchup": False,
+    "max_active_runs": 4,
+    "tags": ["declared"],
+    "default_args": {"retries": 1, "retry_policy": RetryByKind()},
+}
 
 
 def request_of(params: Mapping[str, Any]) -> SyncRequest:

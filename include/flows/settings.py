@@ -39,6 +39,13 @@ class Settings(BaseSettings):
     task_retries: int = 3
     retry_delay_s: float = 10
 
+    #: Airflow's simple auth manager has no developers: these of its people (names, comma between) are some of ours.
+    developers: str = ""
+
+    @property
+    def developer_names(self) -> frozenset[str]:
+        return frozenset(name.strip() for name in self.developers.split(",") if name.strip())
+
     def schedule_of(self, entity: str) -> str:
         schedule: str = getattr(self, f"sync_{entity}_schedule")
         return schedule

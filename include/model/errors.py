@@ -111,3 +111,25 @@ class BadRequest(Terminal):
 
 class NotFound(Terminal):
     """No such thing under that id."""
+
+
+class Conflict(Terminal):
+    """Something of that name is there already, or is in use; the message says what to do about it."""
+
+
+class VersionChanged(Terminal):
+    """Somebody changed the thing since the caller looked at it; look again, then decide."""
+
+    def __init__(self, what: str, expected: int, current: int) -> None:
+        self.current = current
+        super().__init__(f"{what} is at version {current} by now, not {expected}: read it again, then change it")
+
+
+class IntegrationPaused(Terminal):
+    """Somebody paused the integration: its syncs read nothing until it is resumed."""
+
+    def __init__(self, integration_id: str, paused_by: str) -> None:
+        super().__init__(
+            f"{integration_id} is paused by {paused_by}; nothing was read. "
+            f"To go on: ./hub integration resume {integration_id}"
+        )

@@ -92,6 +92,18 @@ _NEWEST = (
     b" ORDER BY started_at DESC LIMIT %(limit)s"
 )
 
+#: Those that follow (started_at, run_id), newest first: rows that come meanwhile do not shift the next page.
+_PAGE = (
+    b"SELECT "
+    + _COLUMNS
+    + b""" FROM sync_run
+ WHERE (%(entity)s::text IS NULL OR entity = %(entity)s)
+   AND (%(integration)s::text IS NULL OR integration = %(integration)s)
+   AND (%(state)s::text IS NULL OR state = %(state)s)
+   AND (%(started_at)s::timestamptz IS NULL OR (started_at, run_id) < (%(started_at)s, %(run_id)s))
+ ORDER BY started_at DESC, run_id DESC LIMIT %(limit)s"""
+)
+
 _COMPLETE = (
     b"SELECT "
     + _COLUMNS
@@ -200,6 +212,22 @@ def get(work: Work, run_id: str) -> Run:
 def newest(work: Work, *, entity: str | None = None, limit: int = 20) -> list[Run]:
     """The last *limit* runs, newest first."""
     return [_run(row) for row in work.execute(_NEWEST, {"entity": entity, "limit": limit})]
+
+
+def page(
+    work: Work,
+    *,
+    entity: str | None = None,
+    integration: str | None = None,
+    state: RunState | None = None,
+    after: tuple[datetime, str] | None = None,
+    limit: int = 50,
+) -> list[Run]:
+    """Up to *limit* runs, newest first, those that follow *after* (started_at, run_id)."""
+    started_at, run_id = after or (None, None)
+    values = {"entity": entity, "integration": integration, "state": state, "limit": limit}
+    rows = work.execute(_PAGE, {**values, "started_at": started_at, "run_id": run_id})
+    return [_run(row) for row in rows]
 
 
 def complete(work: Work, integration: str, entity: str) -> list[Run]:

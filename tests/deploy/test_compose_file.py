@@ -230,6 +230,13 @@ def test_nothing_but_the_code_goes_into_the_image() -> None:
     copied = re.findall(r"^COPY (\S+)", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
     unseen = (PROJECT / ".dockerignore").read_text().splitlines()
 
-    assert sorted(copied) == ["airflow_settings.yaml", "dags", "include", "plugins", "requirements.lock"]
+    assert sorted(copied) == [
+        "airflow_settings.yaml",
+        "crossdock-0.1.0.dist-info",
+        "dags",
+        "include",
+        "plugins",
+        "requirements.lock",
+    ]
     assert {".env", ".env.*", ".hub", ".git", ".venv"} <= set(unseen)
     assert not [name for name in (*copied, "requirements.txt", "*") if name in unseen]

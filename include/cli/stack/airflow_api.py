@@ -122,6 +122,16 @@ class AirflowApi:
         cleared = self.post(f"{_dag(dag_id)}/clearTaskInstances", body)["task_instances"]
         return [str(each["task_id"]) for each in cleared]
 
+    def signed(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        """Whatever the server answers to *path* with our token: for what else lives in it beside Airflow's API."""
+        if self._token is None:
+            self._token = self._new_token()
+        answer = self._send(method, path, token=self._token, **arguments)
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            self._token = self._new_token()
+            answer = self._send(method, path, token=self._token, **arguments)
+        return answer
+
     @cached_property
     def _session(self) -> requests.Session:
         import requests  # noqa: PLC0415  a sixth of a second, which `./hub status` of a stopped stack need not pay
@@ -140,13 +150,7 @@ class AirflowApi:
             self.post(path, whole)
 
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
-        if self._token is None:
-            self._token = self._new_token()
-        answer = self._send(method, f"/api/v2{path}", token=self._token, **arguments)
-        if answer.status_code == HTTPStatus.UNAUTHORIZED:
-            self._token = self._new_token()
-            answer = self._send(method, f"/api/v2{path}", token=self._token, **arguments)
-        return self._read(answer)
+        return self._read(self.signed(method, f"/api/v2{path}", **arguments))
 
     def _new_token(self) -> str:
         answer = self._send("POST", "/auth/token", json={"username": self._user, "password": self._password})
@@ -155,7 +159,7 @@ class AirflowApi:
     def _send(self, method: str, path: str, *, token: str | None = None, **arguments: Any) -> requests.Response:
         from requests import RequestException  # noqa: PLC0415
 
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {**arguments.pop("headers", {}), **({"Authorization": f"Bearer {token}"} if token else {})}
         arguments.setdefault("timeout", _TIMEOUT_S)
         try:
             return self._session.request(method, f"{self.url}{path}", headers=headers, **arguments)

@@ -317,6 +317,9 @@ def _wait_for_sandbox(stack: Stack) -> None:
 
 def _put_settings(stack: Stack, api: AirflowApi) -> None:
     """The project's connections, pools and variables, with the ports and secrets of this stack."""
+    from include.flows.integrations import desk  # noqa: PLC0415  only a start needs them
+    from include.store.database import Store  # noqa: PLC0415
+
     secrets = load_secrets()
     settings = read_settings(
         overrides={
@@ -330,6 +333,8 @@ def _put_settings(stack: Stack, api: AirflowApi) -> None:
         api.put_pool(pool)
     for variable in settings.variables:
         api.put_variable(variable)
+    with Store(stack.hub_dsn) as store:
+        desk.register(store, settings.connections, actor="cli:up")
 
 
 def _end(names: Sequence[str]) -> list[str]:

@@ -1,0 +1,283 @@
+"""./hub integration …: the registry, through the hub's API like everybody else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from include.cli import console
+from include.cli.exits import Exit
+from include.cli.session import hub_api
+from include.cli.stack.hub_api import HubApi, HubRefused
+from include.model.errors import BadRequest
+
+app = typer.Typer(no_args_is_help=True, help="The systems that the hub is connected to.")
+
+Id = Annotated[str, typer.Argument(help="As ./hub integration list has it.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting, name=value; the value as JSON, or else as text.")
+]
+#: Never as an option's value: a shell's history and every process list would have it.
+CredentialsFile = Annotated[
+    str | None,
+    typer.Option("--credentials", help="A file with the credentials as JSON; - for standard input. Else asked for."),
+]
+
+
+@app.command("list")
+def list_all(as_json: Json = False) -> None:
+    """Every integration: what it is, whether it is at work, and how its last test went."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    api = hub_api()
+    while cursor is not None:
+        page = api.get("/integrations", limit=500, cursor=cursor or None).document
+        found += page["integrations"]
+        cursor = page["next_cursor"]
+    if as_json:
+        console.show_json({"integrations": found})
+        return
+    rows = [
+        (each["id"], each["kind"], each["name"], each["state"], _verdict(each), each["updated_by"]) for each in found
+    ]
+    console.show_table(
+        "Integrations",
+        ("id", "kind", "name", "state", "last test", "changed by"),
+        rows,
+        empty="There is no integration yet. Add one: ./hub integration add ID --kind KIND --set …",
+    )
+
+
+@app.command("show")
+def show(integration_id: Id, as_json: Json = False) -> None:
+    """One integration, and how it has been doing."""
+    api = hub_api()
+    found = api.get(f"/integrations/{integration_id}").document
+    health = api.get(f"/integrations/{integration_id}/health").document
+    if as_json:
+        console.show_json({**found, "health": health})
+        return
+    told = {**found, **{name: value for name, value in health.items() if name not in found}}
+    console.show_table(
+        integration_id, ("field", "value"), [(name, _shown(value)) for name, value in told.items()], empty=""
+    )
+
+
+@app.command("kinds")
+def kinds(as_json: Json = False) -> None:
+    """What can be connected, and with which settings."""
+    found = hub_api().get("/kinds").document["kinds"]
+    if as_json:
+        console.show_json({"kinds": found})
+        return
+    for kind in found:
+        rows = [
+            (name, _need(name, schema), "secret" if field.get("writeOnly") else "", field.get("description", ""))
+            for schema in (kind["settings"], kind["credentials"])
+            for name, field in schema["properties"].items()
+        ]
+        console.show_table(f"{kind['kind']}: {kind['description']}", ("field", "", "", "what it is"), rows, empty="")
+
+
+@app.command("add")
+def add(
+    integration_id: Annotated[str, typer.Argument(help="Small letters, digits and _; also the Airflow connection's.")],
+    kind: Annotated[str, typer.Option(help="One of ./hub integration kinds.")],
+    name: Annotated[str | None, typer.Option(help="For people.")] = None,
+    settings: Set = None,
+    credentials: CredentialsFile = None,
+    existing: Annotated[
+        bool,
+        typer.Option("--existing", help="Use the Airflow connection of this id as it is; nothing is written to it."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Test a connection and, when it passes, store it: credentials in Airflow, encrypted, and nowhere else."""
+    api = hub_api()
+    body: dict[str, Any] = {"id": integration_id, "kind": kind, "name": name, "settings": _settings(settings)}
+    if not existing:
+        body["credentials"] = _credentials(api, kind, credentials)
+    stored = _sent(lambda: api.post("/integrations", body).document, as_json=as_json)
+    _told(stored, f"{integration_id} is connected", as_json=as_json)
+
+
+@app.command("test")
+def test(integration_id: Id, as_json: Json = False) -> None:
+    """Ask the system what a sync will ask. Exit code 1 when a check fails."""
+    found = hub_api().post(f"/integrations/{integration_id}/test", None).document
+    if as_json:
+        console.show_json(found)
+    else:
+        _show_checks(found["checks"])
+    if not found["passed"]:
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command("change")
+def change(
+    integration_id: Id,
+    name: Annotated[str | None, typer.Option(help="For people.")] = None,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Another name, or other values of single settings; tested before they are stored."""
+    api = hub_api()
+    seen = api.get(f"/integrations/{integration_id}")
+    body: dict[str, Any] = {"name": name} if name else {}
+    if settings:
+        body["settings"] = {**seen.document["settings"], **_settings(settings)}
+    stored = _sent(
+        lambda: api.patch(f"/integrations/{integration_id}", body, if_match=seen.etag).document, as_json=as_json
+    )
+    _told(stored, f"{integration_id} is changed", as_json=as_json)
+
+
+@app.command("rotate")
+def rotate(integration_id: Id, credentials: CredentialsFile = None, as_json: Json = False) -> None:
+    """New credentials, tested before they take the place of the old."""
+    api = hub_api()
+    seen = api.get(f"/integrations/{integration_id}")
+    body = {"credentials": _credentials(api, seen.document["kind"], credentials)}
+    stored = _sent(
+        lambda: api.post(f"/integrations/{integration_id}/rotate", body, if_match=seen.etag).document, as_json=as_json
+    )
+    _told(stored, f"{integration_id} has new credentials", as_json=as_json)
+
+
+@app.command("pause")
+def pause(integration_id: Id, as_json: Json = False) -> None:
+    """Its syncs read nothing from now on; what is under way is brought to its end."""
+    found = hub_api().post(f"/integrations/{integration_id}/pause", None).document
+    _told(found, f"{integration_id} is paused. To go on: ./hub integration resume {integration_id}", as_json=as_json)
+
+
+@app.command("resume")
+def resume(integration_id: Id, as_json: Json = False) -> None:
+    """Its syncs go on; the next run reads what changed meanwhile."""
+    found = hub_api().post(f"/integrations/{integration_id}/resume", None).document
+    _told(found, f"{integration_id} is at work again", as_json=as_json)
+
+
+@app.command("remove")
+def remove(
+    integration_id: Id,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Forget it, and its credentials where the hub wrote them. What it brought stays."""
+    api = hub_api()
+    seen = api.get(f"/integrations/{integration_id}")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise BadRequest(f"Removing {integration_id} is for good. Say --yes to mean it")
+        typer.confirm(f"Forget {integration_id} and its credentials?", abort=True, err=True)
+    api.delete(f"/integrations/{integration_id}", if_match=seen.etag)
+    _told({"id": integration_id, "removed": True}, f"{integration_id} is forgotten", as_json=as_json)
+
+
+@app.command("validate")
+def validate(
+    file: Annotated[Path, typer.Argument(help="A declaration: dags/integrations/NAME.yaml.")], as_json: Json = False
+) -> None:
+    """Whether a declared integration's file can be used; every mistake with its line. Needs no running hub."""
+    from include.flows.declared import declared_sync  # noqa: PLC0415  only this command needs it
+
+    declaration, sync = declared_sync(file)
+    columns = [column.name for column in sync.columns]
+    if as_json:
+        console.show_json({"name": declaration.name, "table": sync.table.name, "columns": columns})
+        return
+    console.praise(f"{declaration.name} can be used: DAG sync_{declaration.name}, table {sync.table.name}")
+
+
+def _settings(given: list[str] | None) -> dict[str, Any]:
+    found = {}
+    for each in given or ():
+        name, equals, text = each.partition("=")
+        if not equals:
+            raise BadRequest(f"{each!r} is no setting: write it as name=value")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        # A project called 2026 is a name, not a number: only lists and truth values are JSON here.
+        found[name] = value if isinstance(value, list | bool) else text
+    return found
+
+
+def _credentials(api: HubApi, kind: str, file: str | None) -> dict[str, Any]:
+    """From a file or standard input, or asked for one by one without being shown."""
+    if file is not None:
+        text = sys.stdin.read() if file == "-" else _read(Path(file))
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise BadRequest('The credentials must be JSON such as {"client_id": "…", "client_secret": "…"}')
+        return found
+    schema = api.get(f"/kinds/{kind}").document["credentials"]
+    if not sys.stdin.isatty():
+        raise BadRequest("There is nobody to ask for the credentials: give them with --credentials FILE (- for stdin)")
+    asked = {
+        name: typer.prompt(
+            field["title"], hide_input=bool(field.get("writeOnly")), err=True, default="", show_default=False
+        )
+        for name, field in schema["properties"].items()
+    }
+    return {name: value for name, value in asked.items() if value}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise BadRequest(f"The credentials cannot be read from {path}: {error.strerror}") from error
+
+
+def _sent(send: Any, *, as_json: bool) -> dict[str, Any]:
+    """What *send* gives. When the test of the connection failed, its checks are shown before that is said."""
+    try:
+        found: dict[str, Any] = send()
+    except HubRefused as refused:
+        if as_json:
+            console.show_json(refused.problem)
+        elif checks := refused.problem.get("checks"):
+            _show_checks(checks)
+        raise
+    return found
+
+
+def _told(document: dict[str, Any], sentence: str, *, as_json: bool) -> None:
+    if as_json:
+        console.show_json(document)
+        return
+    if document.get("checks"):
+        _show_checks(document["checks"])
+    console.praise(sentence)
+
+
+def _show_checks(checks: list[dict[str, Any]]) -> None:
+    rows = [(each["name"], each["outcome"], each["duration_ms"], each["said"], each["hint"]) for each in checks]
+    console.show_table("Test of the connection", ("check", "", "ms", "found", "what to do"), rows, empty="")
+
+
+def _verdict(integration: dict[str, Any]) -> str:
+    if integration["tested_at"] is None:
+        return "never tested"
+    return f"{'passed' if integration['test_passed'] else 'failed'} {integration['tested_at'][:16]}"
+
+
+def _need(name: str, schema: dict[str, Any]) -> str:
+    return "needed" if name in schema["required"] else ""
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return json.dumps(value)
+    return "" if value is None else str(value)

@@ -1,0 +1,30 @@
+"""One Airflow connection as the hub's word for it."""
+
+from __future__ import annotations
+
+from include.model.integration import Connection
+
+
+def find(connection_id: str) -> Connection | None:
+    """
+    The connection with its secrets, from wherever Airflow finds it: environment, secrets backend, its own database.
+
+    None where there is none. In a task or in the api-server; elsewhere Airflow has nobody to ask.
+    """
+    from airflow.sdk import BaseHook  # noqa: PLC0415  seconds to import
+    from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: PLC0415
+
+    try:
+        found = BaseHook.get_connection(connection_id)
+    except AirflowNotFoundException:
+        return None
+    return Connection(
+        connection_id=connection_id,
+        conn_type=str(found.conn_type),
+        host=found.host,
+        port=found.port,
+        schema=found.schema,
+        login=found.login,
+        password=found.password,
+        extra=found.extra_dejson,
+    )

@@ -1,0 +1,28 @@
+"""What a sync asks of the registry. Light: DAG files import it."""
+
+from __future__ import annotations
+
+from include.model.errors import IntegrationPaused
+from include.model.integration import Integration, IntegrationState
+from include.store import integrations
+from include.store.database import Store
+
+
+def registered(store: Store, integration_id: str) -> Integration | None:
+    """The integration, None where the registry does not have it."""
+    with store.transaction() as work:
+        return integrations.find(work, integration_id)
+
+
+def refuse_paused(store: Store, integration_id: str) -> Integration | None:
+    """
+    The same.
+
+    Raises:
+        IntegrationPaused: it is to read nothing now.
+
+    """
+    found = registered(store, integration_id)
+    if found and found.state is IntegrationState.PAUSED:
+        raise IntegrationPaused(integration_id, found.updated_by)
+    return found

@@ -1,0 +1,10 @@
+"""The door between Airflow and the hub: mounts the hub's API in Airflow's api-server. All else is in `include.api`."""
+
+from airflow.plugins_manager import AirflowPlugin
+
+from include.api.app import create_app
+
+
+class HubPlugin(AirflowPlugin):
+    name = "crossdock"
+    fastapi_apps = [{"app": create_app(), "url_prefix": "/hub", "name": "Crossdock"}]  # noqa: RUF012  as Airflow has it

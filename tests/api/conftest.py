@@ -1,0 +1,150 @@
+"""Airflow's api-server with the hub mounted in it, as a process of its own, under both auth managers."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+
+from include.cli.stack.postgres import PostgresServer
+from include.store.database import Store
+from tests.api.airflow_server import PEOPLE
+from tests.shop import free_port
+
+PROJECT = Path(__file__).parents[2]
+JWT_SECRET = "of-no-use-elsewhere-" * 4
+SIMPLE = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
+FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
+_START_S = 120
+_databases = itertools.count()
+
+
+@dataclass
+class Hub:
+    """A running api-server, and how a test speaks to it."""
+
+    url: str
+    #: The hub's own database.
+    dsn: str
+    log: Path
+    #: Airflow's metadata, where connections are.
+    metadata: Path
+    _tokens: dict[str, str] = field(default_factory=dict)
+
+    def token(self, name: str) -> str:
+        if name not in self._tokens:
+            body = {"username": name, "password": name * 2}
+            answer = requests.post(f"{self.url}/auth/token", json=body, timeout=30)
+            answer.raise_for_status()
+            self._tokens[name] = answer.json()["access_token"]
+        return self._tokens[name]
+
+    def call(self, method: str, path: str, name: str | None = "admin", **options: Any) -> requests.Response:
+        """`/v1/…` as one of PEOPLE; None for nobody."""
+        headers = {**({"Authorization": f"Bearer {self.token(name)}"} if name else {}), **options.pop("headers", {})}
+        return requests.request(
+            method, f"{self.url}/hub{path}", headers=headers, timeout=60, allow_redirects=False, **options
+        )
+
+    def airflow(self, method: str, path: str, **options: Any) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.token('admin')}"}
+        return requests.request(method, f"{self.url}/api/v2{path}", headers=headers, timeout=60, **options)
+
+    def store(self) -> Store:
+        return Store(self.dsn)
+
+
+def _environment(folder: Path, dsn: str, auth_manager: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "HUB_"))}
+    place = psycopg.conninfo.conninfo_to_dict(dsn)
+    connection = {
+        "conn_type": "postgres",
+        "host": place["host"],
+        "port": int(place["port"]),
+        "login": place["user"],
+        "password": place["password"],
+        "schema": place["dbname"],
+    }
+    return {
+        **kept,
+        "PYTHONPATH": str(PROJECT),
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW_API_APPS": "core",
+        "AIRFLOW__CORE__AUTH_MANAGER": auth_manager,
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),
+        "AIRFLOW__CORE__FERNET_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+            f"{name}:{'user' if role == 'developer' else role}" for name, role in PEOPLE.items() if role != "public"
+        ),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
+        "AIRFLOW__API_AUTH__JWT_SECRET": JWT_SECRET,
+        "AIRFLOW__API__SECRET_KEY": "made-up-for-a-test",
+        "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
+        "AIRFLOW_CONN_HUB_DB": json.dumps(connection),
+        "HUB_DEVELOPERS": "dora" if auth_manager == SIMPLE else "",
+    }
+
+
+def _serve(folder: Path, postgres: PostgresServer, auth_manager: str) -> Iterator[Hub]:
+    name = f"hub_api_{next(_databases)}"
+    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE hub_template")
+    (folder / "dags").mkdir()
+    (folder / "passwords.json").write_text(json.dumps({person: person * 2 for person in PEOPLE}))
+    environment = _environment(folder, postgres.dsn(name), auth_manager)
+    command = [sys.executable, "-P", "-m", "airflow", "db", "migrate"]
+    migrated = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert migrated.returncode == 0, migrated.stderr[-3000:]
+    port, log = free_port(), folder / "server.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [sys.executable, str(PROJECT / "tests/api/airflow_server.py"), str(port)],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _wait(f"http://127.0.0.1:{port}/api/v2/version", server, log)
+            yield Hub(f"http://127.0.0.1:{port}", postgres.dsn(name), log, folder / "airflow.db")
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        assert server.poll() is None, log.read_text()[-4000:]
+        try:
+            requests.get(url, timeout=5)
+        except requests.ConnectionError:
+            time.sleep(0.2)
+        else:
+            return
+    raise AssertionError(f"no api-server in {_START_S} s: {log.read_text()[-4000:]}")
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Hub]:
+    """Under Airflow's simple auth manager."""
+    yield from _serve(tmp_path_factory.mktemp("simple"), postgres, SIMPLE)
+
+
+@pytest.fixture(scope="session")
+def fab_hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Hub]:
+    """Under FAB, with its users and roles in a database."""
+    yield from _serve(tmp_path_factory.mktemp("fab"), postgres, FAB)

@@ -1,0 +1,507 @@
+"""The registry over REST, against Airflow's real connections and a platform on a real socket."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from include.sandbox.server import Sandbox
+from tests.api.conftest import Hub
+from tests.api.test_access import assert_problem
+from tests.shop import free_port, query
+
+_numbers = itertools.count()
+#: Planted in every secret field; found nowhere but encrypted in Airflow's database.
+CANARY = "k4n4ry-that-must-not-be-seen"
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[Sandbox]:
+    with Sandbox(
+        seed=3, inventory=20, products=5, orders=5, customers=2, flaws=0, client_secret=CANARY
+    ) as open_platform:
+        yield open_platform
+
+
+def wish(platform: Sandbox, **changes: Any) -> dict[str, Any]:
+    """What one sends to add the platform, under an id of its own."""
+    settings = {
+        "base_url": platform.url,
+        "project": platform.project,
+        "scope": f"view_products:{platform.project} view_orders:{platform.project}",
+        **changes.pop("settings", {}),
+    }
+    credentials = {"client_id": platform.client_id, "client_secret": CANARY, **changes.pop("credentials", {})}
+    return {
+        "id": f"shop_{next(_numbers)}",
+        "kind": "commercetools",
+        "name": "A shop",
+        "settings": settings,
+        "credentials": credentials,
+        **changes,
+    }
+
+
+def added(hub: Hub, platform: Sandbox, **changes: Any) -> dict[str, Any]:
+    answer = hub.call("POST", "/v1/integrations", json=wish(platform, **changes))
+    assert answer.status_code == 201, answer.text
+    document: dict[str, Any] = answer.json()
+    return document
+
+
+def outcomes(checks: list[dict[str, Any]]) -> dict[str, str]:
+    return {check["name"]: check["outcome"] for check in checks}
+
+
+def is_nowhere(hub: Hub, integration_id: str) -> bool:
+    """Neither in the registry, nor in Airflow, nor in the audit trail."""
+    with hub.store() as store:
+        audited = query(store, "SELECT 1 FROM audit_entry WHERE subject = %s", f"integration/{integration_id}")
+    listed = hub.call("GET", f"/v1/integrations/{integration_id}").status_code
+    return not audited and listed == 404 and hub.airflow("GET", f"/connections/{integration_id}").status_code == 404
+
+
+def test_an_integration_is_tested_and_then_stored(hub: Hub, platform: Sandbox) -> None:
+    asked = wish(platform)
+    answer = hub.call("POST", "/v1/integrations", json=asked)
+
+    assert answer.status_code == 201, answer.text
+    document = answer.json()
+    assert outcomes(document["checks"]) == {
+        "address": "ok",
+        "tls": "skipped",
+        "credentials": "ok",
+        "scope": "ok",
+        "sample": "ok",
+    }
+    assert answer.headers["Location"] == f"/hub/v1/integrations/{asked['id']}"
+    assert answer.headers["ETag"] == '"1"'
+    assert document["settings"] == asked["settings"]
+    assert document["test_passed"]
+    assert document["created_by"] == "airflow:admin"
+    assert hub.call("GET", f"/v1/integrations/{asked['id']}").headers["ETag"] == '"1"'
+
+
+def test_its_credentials_are_encrypted_in_airflow(hub: Hub, platform: Sandbox) -> None:
+    document = added(hub, platform)
+
+    connection = hub.airflow("GET", f"/connections/{document['id']}").json()
+    assert connection["conn_type"] == "commercetools"
+    assert connection["host"] == platform.url
+    with sqlite3.connect(hub.metadata) as metadata:
+        password, encrypted = metadata.execute(
+            "SELECT password, is_encrypted FROM connection WHERE conn_id = ?", [document["id"]]
+        ).fetchone()
+    assert encrypted
+    assert password.startswith("gAAAA")
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [
+        ({"settings": {"base_url": f"http://127.0.0.1:{free_port()}"}}, "address"),
+        ({"settings": {"base_url": "https://no-such-host.invalid"}}, "address"),
+        ({"settings": {"base_url": "https://169.254.169.254"}}, "address"),
+        ({"credentials": {"client_secret": f"{CANARY}-but-wrong"}}, "credentials"),
+        ({"settings": {"project": "not-the-one"}}, "scope"),
+    ],
+    ids=["a closed port", "an unknown host", "a cloud's metadata", "a wrong secret", "another project"],
+)
+def test_a_connection_that_fails_is_not_stored(
+    hub: Hub, platform: Sandbox, changes: dict[str, Any], failed: str
+) -> None:
+    """The check that failed is named, with what to do about it; those before it held, those after were not asked."""
+    asked = wish(platform, **changes)
+    answer = hub.call("POST", "/v1/integrations", json=asked)
+
+    assert_problem(answer, 422, "connection-test-failed")
+    found = answer.json()["checks"]
+    names = [check["name"] for check in found]
+    at = names.index(failed)
+    assert [check["outcome"] for check in found[at:]] == ["failed"] + ["skipped"] * (len(found) - at - 1)
+    assert {check["outcome"] for check in found[:at]} <= {"ok", "skipped"}
+    assert found[at]["hint"]
+    assert CANARY not in answer.text
+    assert is_nowhere(hub, asked["id"])
+
+
+def test_a_certificate_that_nobody_trusts_fails_the_tls_check(hub: Hub, platform: Sandbox) -> None:
+    """The sandbox speaks no TLS at all, which is the crudest such certificate."""
+    asked = wish(platform, settings={"base_url": platform.url.replace("http://", "https://")})
+    answer = hub.call("POST", "/v1/integrations", json=asked)
+
+    assert outcomes(answer.json()["checks"])["tls"] == "failed"
+
+
+def test_the_schema_refuses_before_anything_is_called(hub: Hub, platform: Sandbox) -> None:
+    """Every place is named; no value is quoted, which may be a secret in the wrong field."""
+    asked = wish(platform, settings={"project": f"{CANARY} {CANARY}", "colour": CANARY, "base_url": "ftp://x"})
+    del asked["credentials"]["client_id"]
+    before = len(platform.requests)
+    answer = hub.call("POST", "/v1/integrations", json=asked)
+
+    assert_problem(answer, 422, "settings-invalid")
+    assert {error["pointer"] for error in answer.json()["errors"]} == {
+        "/settings/project",
+        "/settings/colour",
+        "/settings/base_url",
+        "/credentials/client_id",
+    }
+    assert CANARY not in answer.text
+    assert len(platform.requests) == before
+
+
+def test_an_unknown_kind_is_refused_with_those_there_are(hub: Hub, platform: Sandbox) -> None:
+    answer = hub.call("POST", "/v1/integrations", json=wish(platform, kind="fax"))
+
+    assert_problem(answer, 422, "settings-invalid")
+    assert "commercetools" in answer.json()["detail"]
+
+
+def test_an_id_is_taken_once(hub: Hub, platform: Sandbox) -> None:
+    document = added(hub, platform)
+
+    assert_problem(hub.call("POST", "/v1/integrations", json=wish(platform, id=document["id"])), 409, "conflict")
+
+
+def test_a_connection_of_somebody_else_is_not_overwritten(hub: Hub, platform: Sandbox) -> None:
+    mine = {"connection_id": "not_of_the_hub", "conn_type": "ftp", "password": "theirs"}
+    hub.airflow("POST", "/connections", json=mine)
+    answer = hub.call("POST", "/v1/integrations", json=wish(platform, id="not_of_the_hub"))
+
+    assert_problem(answer, 409, "conflict")
+    assert hub.airflow("GET", "/connections/not_of_the_hub").json()["conn_type"] == "ftp"
+
+
+def test_a_connection_that_is_there_is_used_as_it_is(hub: Hub, platform: Sandbox) -> None:
+    """Out of the environment or a secrets backend, where the hub cannot write; and removing leaves it alone."""
+    body = wish(platform, id="out_of_the_vault")
+    extra = f'{{"project": "{platform.project}", "scope": "{body["settings"]["scope"]}", "note": "{CANARY}"}}'
+    hub.airflow(
+        "POST",
+        "/connections",
+        json={
+            "connection_id": "out_of_the_vault",
+            "conn_type": "http",
+            "host": platform.url,
+            "login": platform.client_id,
+            "password": CANARY,
+            "extra": extra,
+        },
+    )
+    answer = hub.call("POST", "/v1/integrations", json={"id": "out_of_the_vault", "kind": "commercetools"})
+
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["settings"] == body["settings"]
+    assert answer.json()["credentials_set_at"] is None
+    assert CANARY not in answer.text
+
+    hub.call("DELETE", "/v1/integrations/out_of_the_vault", headers={"If-Match": "*"})
+    assert hub.airflow("GET", "/connections/out_of_the_vault").status_code == 200
+
+
+def test_without_credentials_there_must_be_a_connection(hub: Hub) -> None:
+    answer = hub.call("POST", "/v1/integrations", json={"id": "nowhere_at_all", "kind": "commercetools"})
+
+    assert_problem(answer, 422, "settings-invalid")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("PATCH", "", {"name": "x"}), ("DELETE", "", None), ("POST", "/rotate", {"credentials": {}})],
+)
+def test_a_change_needs_the_version_that_was_seen(
+    hub: Hub, platform: Sandbox, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    """Else of two people who change an integration at once, the first never learns that it was undone."""
+    of = f"/v1/integrations/{added(hub, platform)['id']}{path}"
+
+    assert_problem(hub.call(method, of, json=body), 428, "precondition-required")
+    assert_problem(hub.call(method, of, json=body, headers={"If-Match": '"7"'}), 412, "version-changed")
+    for none in ("rubbish", '"x"', "7", ""):
+        assert_problem(hub.call(method, of, json=body, headers={"If-Match": none}), 400, "bad-request")
+
+
+def test_a_change_counts_the_version_up(hub: Hub, platform: Sandbox) -> None:
+    of = f"/v1/integrations/{added(hub, platform)['id']}"
+    answer = hub.call("PATCH", of, json={"name": "Renamed"}, headers={"If-Match": '"1"'})
+
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] == '"2"'
+    assert answer.json()["name"] == "Renamed"
+    assert_problem(
+        hub.call("PATCH", of, json={"name": "Too late"}, headers={"If-Match": '"1"'}), 412, "version-changed"
+    )
+
+
+def test_changed_settings_are_tested_with_the_stored_secret(hub: Hub, platform: Sandbox) -> None:
+    document = added(hub, platform)
+    of, settings = f"/v1/integrations/{document['id']}", document["settings"]
+    wrong = hub.call(
+        "PATCH", of, json={"settings": {**settings, "project": "not-the-one"}}, headers={"If-Match": '"1"'}
+    )
+    right = hub.call(
+        "PATCH", of, json={"settings": {**settings, "token_path": "/oauth/token"}}, headers={"If-Match": '"1"'}
+    )
+
+    assert_problem(wrong, 422, "connection-test-failed")
+    assert right.status_code == 200, right.text
+    assert outcomes(right.json()["checks"])["sample"] == "ok"
+    assert "token_path" in hub.airflow("GET", f"/connections/{document['id']}").json()["extra"]
+
+
+def test_what_somebody_else_put_into_the_connection_stays(hub: Hub, platform: Sandbox) -> None:
+    """Its extra may hold what the kind's schema does not know: losing it would change how the system is called."""
+    document = added(hub, platform)
+    of, at = f"/v1/integrations/{document['id']}", f"/connections/{document['id']}"
+    extra = {**json.loads(hub.airflow("GET", at).json()["extra"]), "of_somebody": {"calls": 3}}
+    patch = {"connection_id": document["id"], "conn_type": "commercetools", "extra": json.dumps(extra)}
+    hub.airflow("PATCH", f"{at}?update_mask=extra", json=patch)
+
+    good = {"credentials": {"client_id": platform.client_id, "client_secret": CANARY}}
+    settings = {"settings": {**document["settings"], "token_path": "/oauth/token"}}
+    assert hub.call("POST", f"{of}/rotate", json=good, headers={"If-Match": "*"}).status_code == 200
+    assert hub.call("PATCH", of, json=settings, headers={"If-Match": "*"}).status_code == 200
+    kept = json.loads(hub.airflow("GET", at).json()["extra"])
+    assert kept["of_somebody"] == {"calls": 3}
+    assert "token_path" in kept  # Airflow hides its value, for its name
+
+
+def test_new_credentials_take_the_place_of_the_old_only_when_they_work(hub: Hub, platform: Sandbox) -> None:
+    of = f"/v1/integrations/{added(hub, platform)['id']}"
+    bad = {"client_id": platform.client_id, "client_secret": f"{CANARY}-but-wrong"}
+    good = {"client_id": platform.client_id, "client_secret": CANARY}
+
+    answer = hub.call("POST", f"{of}/rotate", json={"credentials": bad}, headers={"If-Match": '"1"'})
+    assert_problem(answer, 422, "connection-test-failed")
+    assert hub.call("POST", f"{of}/test").json()["passed"]
+
+    answer = hub.call("POST", f"{of}/rotate", json={"credentials": good}, headers={"If-Match": '"1"'})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["version"] == 2
+    assert hub.call("POST", f"{of}/test").json()["passed"]
+
+
+def test_a_test_tells_of_a_system_that_went_down(hub: Hub, platform: Sandbox) -> None:
+    document = added(hub, platform)
+    platform.faults.put("inventory", [{"status": 503}], repeat=True)
+    try:
+        answer = hub.call("POST", f"/v1/integrations/{document['id']}/test", "dora")
+    finally:
+        platform.faults.clear()
+
+    assert answer.status_code == 200
+    assert not answer.json()["passed"]
+    failed = next(check for check in answer.json()["checks"] if check["outcome"] == "failed")
+    assert failed["hint"] == "The system was busy or down; test again when it is up"
+    shown = hub.call("GET", f"/v1/integrations/{document['id']}").json()
+    assert shown["test_passed"] is False
+    assert shown["version"] == 1
+
+
+def test_pausing_twice_is_pausing_once(hub: Hub, platform: Sandbox) -> None:
+    of = f"/v1/integrations/{added(hub, platform)['id']}"
+
+    assert [hub.call("POST", f"{of}/pause").json()["version"] for _ in range(2)] == [2, 2]
+    assert hub.call("GET", of).json()["state"] == "paused"
+    assert [hub.call("POST", f"{of}/resume").json()["state"] for _ in range(2)] == ["active", "active"]
+
+
+def test_a_removed_integration_leaves_no_secret_behind(hub: Hub, platform: Sandbox) -> None:
+    integration_id = added(hub, platform)["id"]
+    answer = hub.call("DELETE", f"/v1/integrations/{integration_id}", headers={"If-Match": '"1"'})
+
+    assert answer.status_code == 204
+    assert hub.call("GET", f"/v1/integrations/{integration_id}").status_code == 404
+    assert hub.airflow("GET", f"/connections/{integration_id}").status_code == 404
+
+
+def test_every_change_has_its_line_in_the_audit_trail(hub: Hub, platform: Sandbox) -> None:
+    of = f"/v1/integrations/{added(hub, platform)['id']}"
+    good = {"credentials": {"client_id": platform.client_id, "client_secret": CANARY}}
+    hub.call("PATCH", of, "otto", json={"name": "x"}, headers={"If-Match": "*"})
+    hub.call("POST", f"{of}/rotate", "otto", json=good, headers={"If-Match": "*"})
+    hub.call("POST", f"{of}/test", "dora")
+    hub.call("POST", f"{of}/pause", "otto")
+    hub.call("POST", f"{of}/resume", "otto")
+    hub.call("DELETE", of, headers={"If-Match": "*"})
+
+    with hub.store() as store:
+        subject = f"integration/{of.rpartition('/')[2]}"
+        entries = query(store, "SELECT act, actor FROM audit_entry WHERE subject = %s ORDER BY entry_id", subject)
+    assert entries == [
+        ("integration.add", "airflow:admin"),
+        ("integration.change", "airflow:otto"),
+        ("integration.rotate", "airflow:otto"),
+        ("integration.test", "airflow:dora"),
+        ("integration.pause", "airflow:otto"),
+        ("integration.resume", "airflow:otto"),
+        ("integration.remove", "airflow:admin"),
+    ]
+
+
+def test_two_changes_at_once_are_one_change_and_one_refusal(hub: Hub, platform: Sandbox) -> None:
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    of = f"/v1/integrations/{added(hub, platform)['id']}"
+    hub.token("admin")
+    with ThreadPoolExecutor(8) as pool:
+        names = [f"name {number}" for number in range(8)]
+        answers = list(
+            pool.map(lambda name: hub.call("PATCH", of, json={"name": name}, headers={"If-Match": '"1"'}), names)
+        )
+
+    assert sorted(answer.status_code for answer in answers) == [200] + [412] * 7
+    assert hub.call("GET", of).json()["version"] == 2
+
+
+def test_pages_neither_skip_nor_repeat_while_integrations_come(hub: Hub, platform: Sandbox) -> None:
+    before = [added(hub, platform)["id"] for _ in range(4)]
+    seen, cursor = [], None
+    while True:
+        page = hub.call("GET", "/v1/integrations", params={"limit": 2, "cursor": cursor}).json()
+        seen += [each["id"] for each in page["integrations"]]
+        added(hub, platform, id=f"a_first_{next(_numbers)}")
+        if (cursor := page["next_cursor"]) is None:
+            break
+
+    assert len(seen) == len(set(seen))
+    assert set(before) <= set(seen)
+
+
+@pytest.mark.parametrize("path", ["/v1/integrations", "/v1/runs"])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"limit": 0},
+        {"limit": -1},
+        {"limit": 501},
+        {"limit": "x"},
+        {"cursor": "x"},
+        {"cursor": "bnVsbA"},
+        {"cursor": "💥"},
+    ],
+    ids=str,
+)
+def test_a_page_that_cannot_be_is_refused(hub: Hub, path: str, parameters: dict[str, Any]) -> None:
+    assert_problem(hub.call("GET", path, params=parameters), 400, "bad-request")
+
+
+def test_health_is_what_the_ledger_says(hub: Hub, platform: Sandbox) -> None:
+    integration_id = added(hub, platform)["id"]
+    with hub.store() as store, store.transaction() as work:
+        for run_id, state, read in (("one", "done", 7), ("two", "failed", 0)):
+            work.execute(
+                "INSERT INTO sync_run (run_id, integration, entity, partition, mode, request, state, moves_watermark,"
+                " read, inserted, error, finished_at) VALUES (%s, %s, 'inventory', 'all', 'full', '{}', %s, true, %s,"
+                " %s, %s, clock_timestamp())",
+                [f"{run_id}-{integration_id}", integration_id, state, read, read, "it broke" if not read else None],
+            )
+    health = hub.call("GET", f"/v1/integrations/{integration_id}/health", "vera").json()
+
+    assert health["last_run_id"] == f"two-{integration_id}"
+    assert health["last_error"] == "it broke"
+    assert (health["runs_24h"], health["failed_24h"], health["records_read_24h"]) == (2, 1, 7)
+    assert health["last_success_at"]
+
+
+def test_no_secret_is_anywhere(hub: Hub, platform: Sandbox) -> None:
+    """Answers, the server's log, every table of the hub, every table of Airflow."""
+    document = added(hub, platform)
+    of = f"/v1/integrations/{document['id']}"
+    body = {"credentials": {"client_id": platform.client_id, "client_secret": CANARY}}
+    answers = [
+        hub.call("GET", of),
+        hub.call("GET", "/v1/integrations"),
+        hub.call("GET", f"{of}/health"),
+        hub.call("POST", f"{of}/test"),
+        hub.call("POST", f"{of}/rotate", json=body, headers={"If-Match": "*"}),
+        hub.call("POST", f"{of}/rotate", json={"credentials": {"client_secret": [CANARY]}}, headers={"If-Match": "*"}),
+        hub.call("POST", f"{of}/rotate", json={"credentials": CANARY}, headers={"If-Match": "*"}),
+        hub.call("POST", "/v1/integrations", data=f'{{"credentials": "{CANARY}'.encode()),
+        hub.airflow("GET", f"/connections/{document['id']}"),
+    ]
+
+    assert [answer.url for answer in answers if CANARY in answer.text] == []
+    assert CANARY not in hub.log.read_text()
+    assert CANARY.encode() not in hub.metadata.read_bytes()
+    with hub.store() as store:
+        tables = query(store, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'hub'")
+        for (table,) in tables:
+            assert query(store, f"SELECT 1 FROM {table} t WHERE t::text LIKE %s", f"%{CANARY}%") == [], table
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"", "application/json"),
+        (b"{", "application/json"),
+        (b"null", "application/json"),
+        (b"[]", "application/json"),
+        (b'{"id": "a_b", "id": "a_c", "kind": "commercetools"}', "application/json"),
+        (b'{"id": "a_b", "kind": "commercetools", "settings": {"project": NaN}}', "application/json"),
+        (b'{"id": "a_b", "kind": "commercetools", "settings": {"project": 1e999}}', "application/json"),
+        (b'{"id": "a_b", "kind": "commercetools", "role": "admin"}', "application/json"),
+        (b'{"id": "../x", "kind": "commercetools"}', "application/json"),
+        (b'{"id": "a_b", "kind": "commercetools", "name": "a\\u001bb"}', "application/json"),
+        ("{}".encode("utf-16"), "application/json"),
+        (b'{"id": "a_b", "kind": "commercetools"}', "text/plain"),
+        (b"id=a_b&kind=commercetools", "application/x-www-form-urlencoded"),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+def test_a_body_that_is_none_is_refused(hub: Hub, body: bytes, content_type: str) -> None:
+    answer = hub.call("POST", "/v1/integrations", data=body, headers={"Content-Type": content_type})
+
+    assert_problem(answer, 400, "bad-request")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        b'{"a": ' + b"[" * 3000 + b"]" * 3000 + b"}",
+        b'{"a": ' + b"[" * 90_000 + b"]" * 90_000 + b"}",
+        b'{"a": "\\u0000"}',
+        b'{"a": "\\ud800"}',
+        b'{"\\u0000": 1}',
+    ],
+    ids=["deep", "very deep", "NUL", "half a pair", "NUL in a name"],
+)
+def test_what_no_table_could_hold_is_refused(hub: Hub, settings: bytes) -> None:
+    """It is JSON, so another parser on its way might let it through."""
+    body = b'{"id": "a_b", "kind": "commercetools", "settings": ' + settings + b"}"
+    answer = hub.call("POST", "/v1/integrations", data=body, headers={"Content-Type": "application/json"})
+
+    assert_problem(answer, 422, "unprocessable")
+
+
+def test_a_large_body_is_refused_before_it_is_read(hub: Hub) -> None:
+    answer = hub.call("POST", "/v1/integrations", data=b'{"id": "' + b"a" * 2_000_000 + b'"}')
+    streamed = hub.call("POST", "/v1/integrations", data=iter([b"a" * 600_000, b"a" * 600_000]))
+
+    assert_problem(answer, 413, "too-large")
+    assert_problem(streamed, 413, "too-large")
+
+
+def test_a_change_with_the_sessions_cookie_must_come_from_our_own_page(hub: Hub, platform: Sandbox) -> None:
+    """A browser sends the cookie with a form of any other site's too."""
+    of = f"/v1/integrations/{added(hub, platform)['id']}/pause"
+    cookies = {"_token": hub.token("admin")}
+
+    def post(**headers: str) -> requests.Response:
+        return requests.post(f"{hub.url}/hub{of}", cookies=cookies, headers=headers, timeout=30)
+
+    assert_problem(post(), 403, "foreign-page")
+    assert_problem(post(Origin="https://evil.example"), 403, "foreign-page")
+    assert post(Origin=hub.url).status_code == 200
+
+
+def test_a_request_id_goes_all_the_way(hub: Hub) -> None:
+    assert hub.call("GET", "/v1/me", headers={"X-Request-Id": "abc-1"}).headers["X-Request-Id"] == "abc-1"
+    assert hub.call("GET", "/v1/me", headers={"X-Request-Id": "a b;c"}).headers["X-Request-Id"] != "a b;c"

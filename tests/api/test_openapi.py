@@ -1,0 +1,108 @@
+"""The document of the API: the one in the repository is the one that is served, and the server does as it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.api.app import create_app
+from include.api.openapi import as_3_0, document
+from tests.api.conftest import Hub
+from tests.api.matrix import MATRIX
+
+PROJECT = Path(__file__).parents[2]
+#: Requests that schemathesis makes for each operation. More in a night's run: HUB_FUZZ_EXAMPLES=500.
+EXAMPLES = os.environ.get("HUB_FUZZ_EXAMPLES", "15")
+
+
+@pytest.fixture(scope="module")
+def served() -> dict[str, Any]:
+    return document(create_app())
+
+
+def test_the_document_in_the_repository_is_the_one_that_is_served(served: dict[str, Any]) -> None:
+    """When this fails: python -m include.api.openapi > docs/openapi.json, and look at what changed for clients."""
+    assert json.loads((PROJECT / "docs/openapi.json").read_text()) == served
+
+
+def test_every_route_is_in_the_document(served: dict[str, Any]) -> None:
+    operations = {(method.upper(), path) for path, item in served["paths"].items() for method in item}
+
+    assert operations == set(MATRIX)
+
+
+def test_every_route_names_its_problems(served: dict[str, Any]) -> None:
+    for item in served["paths"].values():
+        for operation in item.values():
+            for status, response in operation["responses"].items():
+                if not status.startswith("2"):
+                    assert list(response["content"]) == ["application/problem+json"]
+            assert {"400", "401", "403", "default"} <= set(operation["responses"])
+
+
+def test_it_is_served(hub: Hub, served: dict[str, Any]) -> None:
+    assert hub.call("GET", "/v1/openapi.json", "vera").json() == served
+
+
+def test_the_export_uses_the_words_of_3_0_alone(served: dict[str, Any]) -> None:
+    """Type arrays, null types, const and lists of examples are 3.1's; a 3.0 tool stumbles over each."""
+    older = as_3_0(served)
+
+    assert older["openapi"] == "3.0.3"
+    for node in _nodes(older):
+        assert node.get("type") != "null"
+        assert not isinstance(node.get("type"), list)
+        assert not isinstance(node.get("examples"), list)
+        assert "const" not in node
+    run = older["components"]["schemas"]["RunDocument"]["properties"]
+    assert run["error"] == {"nullable": True, "type": "string", "title": "Error"}
+
+
+def _nodes(node: Any) -> Any:
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from _nodes(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _nodes(value)
+
+
+@pytest.mark.parametrize("name", ["admin", "vera"])
+def test_the_server_does_as_its_document_says(hub: Hub, name: str) -> None:
+    """
+    Schemathesis, all its checks, over a socket and a database: no 500, no answer that the document does not know, no
+    request that breaks the document and is accepted, no credential that could be left out.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "schemathesis.cli",
+        "--config-file",
+        str(PROJECT / "tests/api/schemathesis.toml"),
+        "run",
+        str(PROJECT / "docs/openapi.json"),
+        "--url",
+        f"{hub.url}/hub",
+        "--header",
+        f"Authorization: Bearer {hub.token(name)}",
+        "--checks",
+        "all",
+        "--max-examples",
+        EXAMPLES,
+        "--seed",
+        "20261124",
+        "--request-timeout",
+        "20",
+        "--no-color",
+    ]
+    environment = {**os.environ, "PYTHONPATH": ""}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
+
+    assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-2000:]
