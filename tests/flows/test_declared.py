@@ -117,6 +117,7 @@ def graphql_door(shop: Sandbox) -> Callable[[Any, BaseHTTPRequestHandler], Any]:
             headers = {name: handler.headers[name] for name in ("Authorization", "Content-Type")}
             return requests.post(f"{shop.url}/oauth/token", data=body, headers=headers, timeout=10).json()
         variables = body["variables"]
+        assert isinstance(variables.get("offset", 0), int), "GraphQL takes no text for a number"
         parameters = {
             "limit": variables["limit"],
             "offset": variables.get("offset", 0),

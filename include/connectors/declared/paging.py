@@ -15,13 +15,16 @@ _NEXT_LINK = re.compile(r'<([^<>]*)>\s*;(?:[^,<]*;)?\s*rel="?next"?', re.IGNOREC
 
 def first_query(paging: Paging) -> dict[str, Any]:
     """What is added to the query of the first page."""
-    return _sized(paging, {paging.parameter: str(paging.first)} if paging.kind == "page" else {})
+    return _sized(paging, {paging.parameter: paging.first} if paging.kind == "page" else {})
 
 
 def query_of(paging: Paging, place: str) -> dict[str, Any]:
     """What is added to the query of the page at *place*, as `next_place` gave it."""
     if paging.kind == "link":
         return dict(parse_qsl(urlsplit(place).query, keep_blank_values=True))
+    if paging.kind in {"page", "offset"}:
+        # A number: a variable of GraphQL is not what it looks like, but what it is.
+        return _sized(paging, {paging.parameter: int(place)})
     value = paging.template.replace("{value}", place) if paging.kind == "keyset" else place
     return _sized(paging, {paging.parameter: value})
 
