@@ -293,6 +293,7 @@ def systems_of(sync: Sync) -> Iterator[Systems]:
             landing=Landing(settings().landing_url),
             overlap=settings().overlap,
             lease_life=settings().lease_life,
+            pages_in_flight=settings().pages_in_flight,
         )
 
 

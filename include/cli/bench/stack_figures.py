@@ -73,7 +73,7 @@ class StackOutcome(msgspec.Struct, frozen=True, kw_only=True):
                 what=f"idle for {self.setting.idle_s:.0f} s: busy cores of the whole stack",
                 figure=sum(each.idle_cores for each in self.processes),
                 limit=0.15,
-                unit="",
+                unit=" cores",
             ),
             Goal(what="slowest DAG file to import, beyond Airflow", figure=slowest, limit=0.3, unit=" s"),
             Goal(what="one changed record, trigger to done: P50", figure=percentile(walls, 50), limit=5, unit=" s"),

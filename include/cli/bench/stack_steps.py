@@ -83,9 +83,11 @@ def _emptied(folder: Path, name: str) -> None:
 def _started(how: str, tell: Tell, more: Mapping[str, str]) -> Start:
     tell(f"./hub up, {how}")
     began, used = time.perf_counter(), _used_by_children_s()
+    # Whoever keeps Python from writing compiled code would measure a slow start, each time.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", "include.cli", "up"],
-        env={**os.environ, "PYTHONPATH": str(project()), **more},
+        env={**inherited, "PYTHONPATH": str(project()), **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
