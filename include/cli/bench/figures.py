@@ -95,6 +95,8 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
             return "not measured, or too short to tell"
         if self.reached:
             return "reached"
+        if not self.limit:
+            return f"missed by {self.figure:g}"
         short = self.limit / self.figure if self.at_least else self.figure / self.limit
         return f"missed by {short:.2f}x"
 
