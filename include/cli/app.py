@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from include.cli import (
     backfill_command,
     bench_command,
+    bench_stack_command,
     console,
     demo_command,
     integration_commands,
@@ -52,6 +53,7 @@ app.add_typer(run_commands.app, name="run")
 app.add_typer(quarantine_commands.app, name="quarantine")
 app.add_typer(integration_commands.app, name="integration")
 app.add_typer(sandbox_commands.app, name="sandbox")
+bench_command.app.command("stack")(bench_stack_command.bench_stack)
 app.add_typer(bench_command.app, name="bench")
 app.add_typer(profile_command.app, name="profile")
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test_command.test)

@@ -56,7 +56,7 @@ def sync(
     peers: Annotated[str, typer.Option(help="Only these loaders, with commas between; empty for all.")] = "",
     dataset: DatasetFile = None,
     ids: Ids = "random",
-    latency: Annotated[bool, typer.Option(help="Also with a source that answers in 100 ms a page.")] = True,
+    latency: Annotated[bool, typer.Option(help="Also with 100 ms a page: pages in flight, two workers.")] = True,
     large: Annotated[int, typer.Option(min=0, help="Also one full load of so many rows; 0 for none.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Where the table, the plot and the samples go.")] = None,
     as_json: Json = False,
@@ -73,6 +73,7 @@ def sync(
             extra = _idle(runs)
             if latency:
                 extra |= beside.pages_in_flight_gain(measured_at, entity, tell)
+                extra |= beside.scale_out(measured_at, entity, tell)
         if large:
             tell(f"Making a source of {large:,} {entity}")
             usual = next(line for line in lines_of(runs) if (line.loader, line.step) == (OURS, FULL))
@@ -84,7 +85,7 @@ def sync(
         rows=rows,
         repeat=repeat,
         ids=ids,
-        command=_command(),
+        command=as_given(),
         measured_at=datetime.now(UTC).strftime("%Y-%m-%d"),
         machine=report.machine(),
         postgres=postgres,
@@ -128,12 +129,11 @@ def _left_out(entity: str, peers_from: Path | None, dataset: Path | None, large:
         *(["Left out: the peers, which know no orders; our own floor is there."] if entity == "orders" else []),
         *(["The orders are made up: name real ones with `--dataset`."] if entity == "orders" and not dataset else []),
         *([] if large else ["Left out: a much larger source (`--large 3000000`)."]),
-        "Left out: two workers on two partitions.",
     ]
 
 
-def _command() -> str:
-    """As it was given, without the folders of this machine."""
+def as_given() -> str:
+    """The command as it was given, without the folders of this machine."""
     words = [Path(word).name if word.startswith(("/", "~", "..")) else word for word in sys.argv[1:]]
     variable = f"{PEERS_VARIABLE}=… " if PEERS_VARIABLE in os.environ else ""
     return f"{variable}./hub {shlex.join(words)}"

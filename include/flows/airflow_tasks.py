@@ -314,6 +314,7 @@ def systems_of(sync: Sync, *, starts: bool = False) -> Iterator[Systems]:
                 landing=Landing(settings().landing_url),
                 overlap=settings().overlap,
                 lease_life=settings().lease_life,
+                pages_in_flight=settings().pages_in_flight,
             )
 
 

@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     sync_deadline_minutes: float = 30
     #: How far a delta reads back behind the watermark, for changes that a source shows late.
     overlap_minutes: float = 5
+    #: How many pages of a source are read at once. The client makes no more than 8 calls at once: with more, pages
+    #: would only wait for each other.
+    pages_in_flight: int = Field(default=8, ge=1, le=8)
     #: How long a run's lease lives without renewal: so long a dead worker keeps its entity from the next run.
     lease_life_s: float = 60
     #: Airflow's retries of a sync task, and the first wait between them.

@@ -31,6 +31,13 @@ SELECT query, calls, total_exec_time / 1000, rows, shared_blks_dirtied, wal_byte
 """
 
 
+#: Bookkeeping names the batch and the page that brought a row, which differ from one way to load it to another.
+_STATE = """
+SELECT count(*), coalesce(sum(hashtextextended((to_jsonb(row_of) - 'batch_id' - 'lineage')::text, 0)), 0)::text
+  FROM {} AS row_of
+"""
+
+
 class Contents(NamedTuple):
     """What a table adds up to."""
 
@@ -70,6 +77,13 @@ def contents(dsn: str, schema: str, table: str) -> Contents:
         quantity = sql.SQL("coalesce(sum({}), 0)::bigint").format(sql.Identifier(spelt)) if spelt else sql.SQL("NULL")
         statement = sql.SQL("SELECT count(*), coalesce(sum(version), 0)::bigint, {} FROM {}").format(quantity, name)
         return Contents(*_one(connection, statement))
+
+
+def state(dsn: str, schema: str, table: str) -> tuple[int, str]:
+    """Rows and the sum of what they say (id, version and all columns of the entity): equal for equal tables."""
+    with psycopg.connect(dsn) as connection:
+        rows, digest = _one(connection, _named(_STATE, schema, table))
+    return rows, digest
 
 
 def open_items(dsn: str, schema: str) -> Contents:

@@ -95,6 +95,8 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
             return "not measured, or too short to tell"
         if self.reached:
             return "reached"
+        if not self.limit:
+            return f"missed by {self.figure:g}"
         short = self.limit / self.figure if self.at_least else self.figure / self.limit
         return f"missed by {short:.2f}x"
 
@@ -243,6 +245,8 @@ _BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
     "pss_growth_ratio": ("peak PSS at the large size, of that at the usual one", {"limit": 1.1}),
     "seconds_a_row_ratio": ("time a row at the large size, of that at the usual one", {"limit": 1.2}),
     "pages_in_flight_gain": ("100 ms a page: faster than one page at a time", {"limit": 4, "at_least": True}),
+    "scale_out_gain": ("100 ms a page: two workers, faster than one", {"limit": 1.6, "at_least": True}),
+    "scale_out_other_states": ("two workers: end states that differ from one worker's", {"limit": 0, "unit": ""}),
 }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from include.cli.bench.endings import told_to_end
 from include.cli.bench.processes import Bench, SourceProcess
 from include.cli.stack.postgres import HUB_OPTIONS, PostgresServer
 
@@ -20,11 +21,14 @@ _OPTIONS = {**HUB_OPTIONS, "shared_buffers": "1GB", "max_wal_size": "8GB", "chec
 
 @contextmanager
 def database_server(options: Mapping[str, str] | None = None) -> Iterator[tuple[str, int, Path]]:
-    """A server's address, its process id, and a folder for the run's files."""
+    """A server's address, its process id, and a folder for the run's files; all gone afterwards, on SIGTERM too."""
+    with told_to_end():
+        yield from _database_server({**_OPTIONS, **(options or {})})
+
+
+def _database_server(options: Mapping[str, str]) -> Iterator[tuple[str, int, Path]]:
     folder = Path(tempfile.mkdtemp(prefix="crossdock-bench-"))
-    server = PostgresServer(
-        folder / "postgres", _free_port(), secrets.token_hex(16), options={**_OPTIONS, **(options or {})}
-    )
+    server = PostgresServer(folder / "postgres", _free_port(), secrets.token_hex(16), options=options)
     try:
         server.initialise()
         pid = server.start()

@@ -41,7 +41,7 @@ class SourceProcess:
             ["include.cli.bench.source", "--entity", entity, "--rows", str(rows), "--ids", ids, *more]
         )
         self.pid = self._child.pid
-        ports = _said(self._child)
+        ports = _first_said(self._child)
         self.url = f"http://127.0.0.1:{ports['port']}"
         #: The same without a record.
         self.empty_url = f"http://127.0.0.1:{ports['empty_port']}"
@@ -90,16 +90,25 @@ class WarmWorker:
     """Our flow in a child process that has imported everything and waits."""
 
     def __init__(
-        self, bench: Bench, entity: str, schema: str, *, pages_in_flight: int | None = None, sample: bool = False
+        self,
+        bench: Bench,
+        entity: str,
+        schema: str,
+        *,
+        pages_in_flight: int | None = None,
+        part: str | None = None,
+        sample: bool = False,
     ) -> None:
         self._bench = bench
         began, postgres_before = time.perf_counter(), cpu_s(bench.postgres_pid)
-        more = [*(["--pages-in-flight", str(pages_in_flight)] if pages_in_flight else []), *(["--sample"] * sample)]
+        more = ["--sample"] * sample
+        more += ["--pages-in-flight", str(pages_in_flight)] if pages_in_flight else []
+        more += ["--part", part] if part else []
         places = {"source": bench.source.url, "dsn": bench.dsn, "schema": schema, "entity": entity}
         named = [word for name, value in places.items() for word in (f"--{name}", value)]
         landing = str(bench.folder / "landing" / schema)
         self._child = _started(["include.cli.bench.worker", *named, "--landing", landing, *more])
-        ready = _said(self._child)
+        ready = _first_said(self._child)
         self.start = Sample(
             wall_s=time.perf_counter() - began,
             client_cpu_s=ready["cpu_s"],
@@ -163,6 +172,10 @@ def run_program(bench: Bench, command: Sequence[str], *, url: str, timeout_s: fl
         except subprocess.TimeoutExpired:
             child.kill()
             output, errors = child.communicate()
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
         wall_s = time.perf_counter() - began
     return Sample(
         wall_s=wall_s,
@@ -210,6 +223,15 @@ def _said(child: subprocess.Popen[bytes]) -> dict[str, Any]:
         raise ProgramFailed(f"A program of the benchmark ended with {child.wait()}; what it said stands above")
     document: dict[str, Any] = json.loads(line)
     return document
+
+
+def _first_said(child: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """The child's first line; when there is none, or we are told to end meanwhile, there is no child either."""
+    try:
+        return _said(child)
+    except BaseException:
+        _end(child)
+        raise
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -138,7 +138,7 @@ def goals_table(found: Sequence[Goal]) -> str:
         ]
         for goal in found
     ]
-    return _table(["goal", "figure", "limit", "verdict"], rows)
+    return table(["goal", "figure", "limit", "verdict"], rows)
 
 
 def _step(outcome: Outcome, lines: Sequence[Line], step: str) -> list[str]:
@@ -166,7 +166,7 @@ def _step(outcome: Outcome, lines: Sequence[Line], step: str) -> list[str]:
         ]
         for line in here
     ]
-    return [f"## {_STEP_TITLES[step]}", _table(head, body), *([split] if split else [])]
+    return [f"## {_STEP_TITLES[step]}", table(head, body), *([split] if split else [])]
 
 
 def _net_cells(line: Line, rows: int, floor: Line | None) -> list[str]:
@@ -191,7 +191,7 @@ def _starts(outcome: Outcome) -> str:
                     f"{start.peak_pss_mb:.0f}",
                 ]
             )
-    return _table(["loader", "wall s", "client CPU s", "PostgreSQL CPU s", "PSS MiB"], rows)
+    return table(["loader", "wall s", "client CPU s", "PostgreSQL CPU s", "PSS MiB"], rows)
 
 
 def _figure(figure: float | None, unit: str) -> str:
@@ -200,7 +200,8 @@ def _figure(figure: float | None, unit: str) -> str:
     return f"{figure:.0f}{unit}" if not unit or unit.strip() == "MiB" else f"{figure:.2f}{unit}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """As Markdown, figures to the right."""
     aligned = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in (head, aligned, *rows))
 

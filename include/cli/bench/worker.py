@@ -35,6 +35,7 @@ def main() -> None:
     for name in ("entity", "source", "dsn", "schema", "landing"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--pages-in-flight", type=int, help="in place of the flow's own number")
+    parser.add_argument("--part", help="1/2: this worker's share of a full load; all of it without")
     parser.add_argument("--sample", action="store_true", help="note where the CPU goes")
     asked = parser.parse_args()
     load_great_expectations()
@@ -44,7 +45,9 @@ def main() -> None:
             pass  # opens the connection
         _answer({"ready": True, "cpu_s": _cpu_s()})
         for line in sys.stdin:
-            _answer(_measured(line.strip(), SYNCS[SYNC_OF[asked.entity]], systems, sample=asked.sample))
+            request = _request(line.strip(), asked.part)
+            only_read = line.strip() == "read"
+            _answer(_measured(SYNCS[SYNC_OF[asked.entity]], systems, request, only_read=only_read, sample=asked.sample))
 
 
 def _systems(asked: argparse.Namespace, store: Store) -> Systems:
@@ -52,9 +55,13 @@ def _systems(asked: argparse.Namespace, store: Store) -> Systems:
     return Systems(source=Commercetools(asked.source, "p"), store=store, landing=Landing(asked.landing), **more)
 
 
-def _measured(step: str, sync: Sync, systems: Systems, *, sample: bool) -> dict[str, Any]:
-    """What *step* took, task by task: `full`, `again`, `delta`, or `read` for the first task alone."""
-    request = DELTA if step == "delta" else FULL
+def _request(step: str, part: str | None) -> SyncRequest:
+    """For `full`, `again`, `delta`, or `read`, which is the first task of a full load alone."""
+    return msgspec.structs.replace(DELTA if step == "delta" else FULL, part=part)
+
+
+def _measured(sync: Sync, systems: Systems, request: SyncRequest, *, only_read: bool, sample: bool) -> dict[str, Any]:
+    """What *request* took, task by task."""
     seconds: dict[str, float] = {}
 
     def timed(task: str, work: Callable[[], Any]) -> Any:
@@ -69,7 +76,7 @@ def _measured(step: str, sync: Sync, systems: Systems, *, sample: bool) -> dict[
         sampler.start()
     counts = {}
     run_id = timed("extract", lambda: extract(sync, systems, request))
-    if step != "read":
+    if not only_read:
         timed("validate", lambda: validate(sync, systems, run_id))
         counts = msgspec.to_builtins(timed("load", lambda: load(sync, systems, run_id)).counts)
     samples = sampler.stop() if sampler else []
