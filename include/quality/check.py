@@ -138,7 +138,15 @@ def load_great_expectations() -> None:
     pa.set_memory_pool(pa.system_memory_pool())
     rows = pa.table({"number": pa.array([1], pa.int64())})
     rows.to_pandas(types_mapper=pd.ArrowDtype)
-    _batch_definition()
+    # A check of one row imports what a check imports at its first use.
+    check(
+        rows,
+        (
+            Expectation(
+                "number_is_positive", "expect_column_values_to_be_between", {"column": "number", "min_value": 1}, ""
+            ),
+        ),
+    )
     gc.collect()
     gc.freeze()
 

@@ -37,6 +37,8 @@ class Sync:
     lines_field: str | None = None
     #: JSON Schema of the record as the platform promises it; what differs is reported as drift.
     contract: Mapping[str, Any] | None = None
+    #: At most so many records a page; None for as many as the platform gives. Several pages are in flight at once.
+    page_records: int | None = None
     #: About so many records are validated and loaded as one: large enough for Great Expectations,
     #: small enough for a transaction of about a second.
     batch_records: int = 10_000

@@ -14,6 +14,7 @@ from include.flows.sync.batch_file import read_batch
 from include.flows.sync.crash_points import crash_point
 from include.flows.sync.declaration import Sync, Systems
 from include.flows.sync.lease_keeper import LeaseKeeper, retake
+from include.flows.sync.memory import give_back
 from include.model.sync import Report, RunState, reads_everything
 from include.store import batches, landing, leases, runs, watermarks
 from include.store.batches import Batch, Content
@@ -91,6 +92,8 @@ def _load_share(sync: Sync, systems: Systems, run: Run, share: Sequence[Batch], 
             except Overtaken:
                 if attempt == _ATTEMPTS - 1:
                     raise
+        del content
+        give_back()
         systems.progress(f"batch {batch.batch_no + 1} loaded")
         keeper.renew()
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from include.flows.sync.crash_points import crash_point
 from include.flows.sync.declaration import Sync, Systems
 from include.flows.sync.lease_keeper import LeaseKeeper
+from include.flows.sync.memory import give_back
 from include.model.errors import HubError
 from include.model.reading import Cursor, FetchedPage, Range
 from include.store import landing, leases
@@ -70,6 +71,7 @@ def read(sync: Sync, systems: Systems, run: Run, parts: list[Range]) -> None:
                 notes.write()
             raise
     notes.write()
+    give_back()
 
 
 def _resumed(systems: Systems, run: Run, parts: list[Range]) -> tuple[list[_Reading], int]:
@@ -86,7 +88,8 @@ def _resumed(systems: Systems, run: Run, parts: list[Range]) -> tuple[list[_Read
 
 def _fetch(sync: Sync, systems: Systems, run: Run, reading: _Reading, limit: int | None) -> FetchedPage:
     """One page from the source into its file. Runs in a thread; a range has one page in flight at a time."""
-    page = systems.source.page(sync.resource, reading.part, reading.cursor, limit=limit, lines_field=sync.lines_field)
+    most = min((size for size in (limit, sync.page_records) if size), default=None)
+    page = systems.source.page(sync.resource, reading.part, reading.cursor, limit=most, lines_field=sync.lines_field)
     systems.landing.write(_path(run, reading), page.body)
     return page
 

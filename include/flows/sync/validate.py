@@ -15,6 +15,7 @@ from include.flows.sync.declaration import Sync, Systems
 from include.flows.sync.decode import sampled
 from include.flows.sync.gate import Sifted, sifted_together
 from include.flows.sync.lease_keeper import LeaseKeeper, retake
+from include.flows.sync.memory import give_back
 from include.model.sync import RunState
 from include.store import batches, landing, leases, runs
 from include.store.landing import Page
@@ -55,6 +56,7 @@ def validate(sync: Sync, systems: Systems, run_id: str) -> str:
             systems.progress(
                 f"batch {batch_no + 1}: {content.accepted_count:,} accepted, {len(content.rejected):,} rejected"
             )
+        give_back()
         found = merged(found, _drift(sync, systems, [page for _, group in together for page in group]))
         keeper.renew()
     if found:

@@ -28,5 +28,7 @@ ORDER = Sync(
     ),
     lines_field="lineItems",
     contract=read_contract(__file__),
-    batch_records=2_000,
+    # An order of a wholesaler is as long as a hundred stock levels.
+    page_records=200,
+    batch_records=1_000,
 )
