@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import (  # type: ignore[attr-defined]  # the stub lags behind
@@ -29,6 +29,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.flows.backfill import backfill_request
 from include.flows.integrations.registered import refuse_paused, registered
+from include.flows.deliver_events import Pace, Place, deliver
 from include.flows.settings import settings
 from include.flows.sync import Sync, Systems, extract, load, mark_failed, validate
 from include.model.assets import asset_of
@@ -289,3 +290,37 @@ def end_run(sync: Sync, context: Mapping[str, Any]) -> None:
         return  # A worker that woke too late must not end the run that another worker is at.
     with Store.from_connection(settings().store_connection) as store:
         mark_failed(sync, store, dag_run.run_id, str(error or "the task was ended from outside"), dag_id=dag_run.dag_id)
+
+
+def delivery_options() -> dict[str, Any]:
+    """What `@dag` is told for the delivery of events beside its schedule: one run after the other, for ever."""
+    return {
+        # Airflow wants a first day for a DAG that is always due.
+        "start_date": datetime(2026, 1, 1, tzinfo=UTC),
+        "catchup": False,
+        "max_active_runs": 1,
+        "tags": ["events"],
+        "default_args": {
+            "retries": settings().task_retries,
+            "retry_delay": timedelta(seconds=settings().retry_delay_s),
+            "retry_policy": RetryByKind(),
+            # A handler that hangs for good is ended from outside; its partitions went to another worker long before.
+            "execution_timeout": settings().event_reader_lifetime + timedelta(minutes=5),
+        },
+    }
+
+
+def delivery_tasks() -> None:
+    """A mapped task: one worker of the delivery each, and each with its number."""
+
+    @task(task_id="deliver")
+    def deliver_task(worker_no: int) -> dict[str, int]:
+        place = Place(worker_no, workers=settings().event_readers, partitions=settings().event_partitions)
+        return deliver(
+            lambda: Store.from_connection(settings().store_connection),
+            place,
+            lifetime=settings().event_reader_lifetime,
+            pace=Pace(lease_life=settings().event_lease_life),
+        ).events
+
+    deliver_task.expand(worker_no=list(range(settings().event_readers)))

@@ -1,0 +1,104 @@
+"""One try at delivering events to one subscriber, in the caller's transaction, and what failed of it."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+
+from include.handlers import Subscriber
+from include.model.errors import HubError, Terminal
+from include.model.events import Event
+from include.store import event_inbox
+from include.store.database import Work
+from include.store.failed_deliveries import Failure
+
+#: Not the event's fault: the connection is gone, the server is stopping, another transaction was in the way.
+_PASSING = (psycopg.OperationalError, psycopg.InterfaceError)
+
+
+@dataclass
+class Outcome:
+    """What became of the events of a try."""
+
+    delivered: list[Event] = field(default_factory=list)
+    failed: list[tuple[Event, Failure, bool]] = field(default_factory=list)
+    #: Of a key whose earlier event failed in this try.
+    behind: list[Event] = field(default_factory=list)
+
+
+def attempt(work: Work, name: str, subscriber: Subscriber, events: Sequence[Event]) -> Outcome:
+    """
+    *events*, in order, each with its effect and its inbox row or with neither.
+
+    All at once first. When that fails, each half by itself and so on: one that cannot be delivered
+    among a thousand costs ten more statements, not a thousand.
+
+    Raises:
+        psycopg.OperationalError: the database was in the way, not an event; nothing may be committed.
+
+    """
+    outcome = Outcome()
+    _deliver(work, name, subscriber, events, outcome)
+    return outcome
+
+
+def _deliver(work: Work, name: str, subscriber: Subscriber, events: Sequence[Event], outcome: Outcome) -> None:
+    ready = _not_behind(events, outcome)
+    if not ready:
+        return
+    try:
+        with work.transaction():
+            _have_effect(work, name, subscriber, ready)
+    except _PASSING:
+        raise
+    except Exception as error:  # noqa: BLE001  a handler may raise anything, and must stop nobody else
+        if len(ready) == 1:
+            outcome.failed.append((ready[0], failure_of(error), isinstance(error, Terminal)))
+            return
+        half = len(ready) // 2
+        _deliver(work, name, subscriber, ready[:half], outcome)
+        _deliver(work, name, subscriber, ready[half:], outcome)
+    else:
+        outcome.delivered += ready
+
+
+def _have_effect(work: Work, name: str, subscriber: Subscriber, events: Sequence[Event]) -> None:
+    """
+    The effect and its inbox rows, at one commit. Who has had an event before has no second effect of it.
+
+    An effect elsewhere comes first, before this transaction has written anything: it may take long, and
+    an open write transaction would keep every reader waiting. It may then come twice, and must not mind.
+    """
+    if subscriber.elsewhere:
+        fresh = event_inbox.unseen(work, name, events)
+        if fresh:
+            subscriber.apply(work, fresh)
+        event_inbox.add(work, name, fresh)
+    else:
+        fresh = event_inbox.add(work, name, events)
+        if fresh:
+            subscriber.apply(work, fresh)
+
+
+def _not_behind(events: Sequence[Event], outcome: Outcome) -> Sequence[Event]:
+    """*events* without those of keys that have failed; the others wait behind them."""
+    if not outcome.failed:
+        return events
+    failed = {event.partition_key for event, _, _ in outcome.failed}
+    outcome.behind += [event for event in events if event.partition_key in failed]
+    return [event for event in events if event.partition_key not in failed]
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The error by its kind and words. Others' errors may quote a row's values: of those the kind, and where it was raised."""
+    if isinstance(error, HubError):
+        said = str(error)
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        said = f"{type(error).__name__} in {frames[-1].name}, line {frames[-1].lineno}" if frames else "no traceback"
+    if isinstance(error, psycopg.Error) and not isinstance(error, psycopg.DataError):
+        said = error.diag.message_primary or said
+    return Failure(cause=type(error).__name__, reason=said[:1000])
