@@ -13,6 +13,8 @@ from include.cli import (
     console,
     demo_command,
     integration_commands,
+    dlq_commands,
+    event_commands,
     prepare_command,
     quarantine_commands,
     run_commands,
@@ -49,6 +51,8 @@ app.command("runs")(run_commands.runs)
 app.add_typer(run_commands.app, name="run")
 app.add_typer(quarantine_commands.app, name="quarantine")
 app.add_typer(integration_commands.app, name="integration")
+app.add_typer(dlq_commands.app, name="dlq")
+app.add_typer(event_commands.app, name="events")
 app.add_typer(sandbox_commands.app, name="sandbox")
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test_command.test)
 

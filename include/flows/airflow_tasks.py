@@ -29,7 +29,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.flows.backfill import backfill_request
 from include.flows.integrations.registered import refuse_paused, registered
-from include.flows.deliver_events import Pace, Place, deliver
+from include.flows.deliver_events import Pace, Place, Rules, deliver
 from include.flows.settings import settings
 from include.flows.sync import Sync, Systems, extract, load, mark_failed, validate
 from include.model.assets import asset_of
@@ -321,6 +321,10 @@ def delivery_tasks() -> None:
             place,
             lifetime=settings().event_reader_lifetime,
             pace=Pace(lease_life=settings().event_lease_life),
+            rules=Rules(
+                retention=timedelta(days=settings().event_retention_days),
+                horizon_alarm_s=settings().event_horizon_alarm_s,
+            ),
         ).events
 
     deliver_task.expand(worker_no=list(range(settings().event_readers)))

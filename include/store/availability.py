@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
+from psycopg import sql
 
 from include.model.errors import NotFound
 from include.store.database import Work
@@ -48,10 +49,12 @@ ON CONFLICT (id, source) DO UPDATE
 
 _GET = b"SELECT sku, available, warehouses, as_of FROM sku_availability WHERE sku = %(sku)s"
 
-#: A temporary table of the same name is found before the real one: what keeps the model also rebuilds it.
-_SHADOW = b"CREATE TEMP TABLE stock_availability (LIKE stock_availability INCLUDING ALL) ON COMMIT DROP"
-_DIFFERENT = b"""
-SELECT count(*) FROM (SELECT * FROM pg_temp.stock_availability EXCEPT ALL SELECT * FROM {schema}.stock_availability)
+#: A temporary table is found before the real one of the same name: what keeps the model also rebuilds it.
+_SHADOW = b"CREATE TEMP TABLE stock_availability (LIKE stock_availability INCLUDING ALL)"
+_DIFFERENCES = """
+SELECT count(*) FROM (
+    (SELECT * FROM {model} EXCEPT SELECT * FROM pg_temp.stock_availability) UNION ALL
+    (SELECT * FROM pg_temp.stock_availability EXCEPT SELECT * FROM {model})) AS rows
 """
 
 
@@ -80,3 +83,29 @@ def get(work: Work, sku: str) -> Availability:
     if row is None:
         raise NotFound(f"No stock of {sku!r} is known. Skus are written as the platform writes them")
     return Availability(*row)
+
+
+def shadow(work: Work) -> None:
+    """From here on `keep` keeps an empty copy, in this connection; the model itself is untouched."""
+    work.execute(_SHADOW)
+
+
+def lock(work: Work, schema: str) -> None:
+    """The model as it is, until the transaction ends; it can still be read."""
+    work.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(_model(schema)))
+
+
+def differences(work: Work, schema: str) -> int:
+    """In how many rows the model and its copy differ; a row that says something else counts twice."""
+    row = work.execute(sql.SQL(_DIFFERENCES).format(model=_model(schema))).fetchone()
+    return int(row[0]) if row else 0
+
+
+def replace(work: Work, schema: str) -> None:
+    """The copy in the model's place."""
+    work.execute(sql.SQL("DELETE FROM {}").format(_model(schema)))
+    work.execute(sql.SQL("INSERT INTO {} SELECT * FROM pg_temp.stock_availability").format(_model(schema)))
+
+
+def _model(schema: str) -> sql.Identifier:
+    return sql.Identifier(schema, "stock_availability")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -78,9 +78,19 @@ SELECT {_COLUMNS} FROM event
 
 _GET = f"SELECT {_COLUMNS} FROM event WHERE epoch = %(epoch)s AND position = %(position)s".encode()
 
-_VOLUMES = b"""
-SELECT type, count(*), min(stored_at), max(stored_at) FROM event
- WHERE stored_at > now() - %(within)s::interval GROUP BY type ORDER BY count(*) DESC
+#: Every full hour of the time, also those without events, so that silence can be seen.
+_HOURLY = b"""
+WITH hours AS (
+    SELECT generate_series(date_trunc('hour', now()) - %(within)s::interval,
+                           date_trunc('hour', now()) - interval '1 hour', interval '1 hour') AS hour),
+counted AS (
+    SELECT type, date_trunc('hour', stored_at) AS hour, count(*) AS events FROM event
+     WHERE stored_at >= date_trunc('hour', now()) - %(within)s::interval GROUP BY 1, 2),
+types AS (SELECT DISTINCT type FROM counted)
+SELECT types.type, hours.hour, coalesce(counted.events, 0)
+  FROM types CROSS JOIN (SELECT hour FROM hours UNION SELECT date_trunc('hour', now())) AS hours
+  LEFT JOIN counted ON counted.type = types.type AND counted.hour = hours.hour
+ ORDER BY types.type, hours.hour
 """
 
 #: Who has held the horizon back the longest: an open transaction with a number, in any database of the server.
@@ -213,9 +223,12 @@ def get(work: Work, place: tuple[int, int]) -> Event:
     return Event(*row)
 
 
-def volumes(work: Work, within: Any) -> list[tuple[str, int, datetime, datetime]]:
-    """Events by type that came in *within* this timedelta: type, how many, first, last."""
-    return [tuple(row) for row in work.execute(_VOLUMES, {"within": within})]
+def hourly(work: Work, within: timedelta) -> dict[str, list[int]]:
+    """By type, how many events came in each hour of the time *within*, oldest first; the last is the running hour."""
+    found: dict[str, list[int]] = {}
+    for type_, _, number in work.execute(_HOURLY, {"within": within}):
+        found.setdefault(type_, []).append(number)
+    return found
 
 
 def horizon_age_s(work: Work) -> float:

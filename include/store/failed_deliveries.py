@@ -154,11 +154,26 @@ SELECT subscriber, type, cause, count(*), (array_agg(reason ORDER BY last_seen_a
 
 _STATES = b"SELECT subscriber, state, count(*) FROM failed_delivery GROUP BY subscriber, state ORDER BY 1, 2"
 
+_OPEN_BY_TYPE = b"SELECT type, count(*) FROM failed_delivery WHERE state IN ('dead', 'retrying') GROUP BY type"
+
 _MEND = b"UPDATE failed_delivery SET mended = %(mended)s::jsonb WHERE letter_id = %(letter_id)s"
 
 _CLOSE = b"""
 UPDATE failed_delivery SET state = %(state)s, closed_at = clock_timestamp(), closed_by = %(closed_by)s
  WHERE letter_id = %(letter_id)s
+"""
+
+_BURY = b"""
+INSERT INTO failed_delivery AS kept
+    (subscriber, epoch, xid, position, event_id, source, type, subject, time, partition_key, partition, correlation_id,
+     schema_version, data, state, attempts, cause, reason)
+VALUES (%(subscriber)s, %(epoch)s, %(xid)s::text::xid8, %(position)s, %(event_id)s, %(source)s, %(type)s, %(subject)s,
+        %(time)s, %(partition_key)s, 0, %(correlation_id)s, %(schema_version)s, %(data)s::jsonb, 'dead', 1, %(cause)s,
+        %(reason)s)
+ON CONFLICT (subscriber, epoch, position) DO UPDATE
+   SET state = 'dead', attempts = kept.attempts + 1, cause = excluded.cause, reason = excluded.reason,
+       last_seen_at = clock_timestamp(), closed_at = NULL, closed_by = NULL
+ WHERE kept.state NOT IN ('trying', 'retrying', 'waiting')
 """
 
 _FAIL_AGAIN = b"""
@@ -295,6 +310,11 @@ def states(work: Work) -> list[tuple[str, str, int]]:
     return [(subscriber, state, number) for subscriber, state, number in work.execute(_STATES)]
 
 
+def open_by_type(work: Work) -> dict[str, int]:
+    """By type of event, how many deliveries wait for a person or for their next try."""
+    return dict(work.execute(_OPEN_BY_TYPE).fetchall())
+
+
 def mend(work: Work, letter_id: int, mended: str) -> None:
     """
     Notes *mended* (JSON) as the data to be delivered; those that came stay beside it.
@@ -309,6 +329,12 @@ def mend(work: Work, letter_id: int, mended: str) -> None:
 
 def close(work: Work, letter_id: int, state: str, closed_by: str) -> None:
     work.execute(_CLOSE, {"letter_id": letter_id, "state": state, "closed_by": closed_by})
+
+
+def bury(work: Work, subscriber: str, event: Event, failure: Failure) -> None:
+    """The event as a dead letter, after a replay that it did not get through; one that is tried again by itself stays so."""
+    values = {**msgspec.structs.asdict(event), **msgspec.structs.asdict(failure)}
+    work.execute(_BURY, {**values, "xid": str(event.xid), "subscriber": subscriber})
 
 
 def fail_again(work: Work, letter_id: int, failure: Failure) -> None:

@@ -8,10 +8,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from include.flows.deliver_events.housekeeping import Housekeeping, Rules
 from include.flows.deliver_events.partition import Pace, Partition
 from include.handlers import HANDLERS, Subscriber
 from include.model.errors import LeaseLost, Transient
@@ -54,6 +55,7 @@ def deliver(
     lifetime: timedelta,
     handlers: Mapping[str, Subscriber] = HANDLERS,
     pace: Pace | None = None,
+    rules: Rules | None = None,
     stop: threading.Event | None = None,
 ) -> Delivered:
     """
@@ -64,11 +66,20 @@ def deliver(
     """
     life = _Life(pace or Pace(), stop or threading.Event(), time.monotonic() + lifetime.total_seconds())
     delivered = Delivered()
-    with ThreadPoolExecutor(max_workers=len(handlers), thread_name_prefix="deliver") as threads:
+    with ThreadPoolExecutor(max_workers=len(handlers) + 1, thread_name_prefix="deliver") as threads:
+        if place.worker_no == 0:
+            keeper = Housekeeping(open_store(), rules or Rules(), handlers, lambda: life.over)
+            threads.submit(keeper.run).add_done_callback(_tell_end)
         readers = [_Reader(open_store(), place, life, name, subscriber) for name, subscriber in handlers.items()]
         for name, number in zip(handlers, threads.map(_Reader.run, readers), strict=True):
             delivered.events[name] = number
     return delivered
+
+
+def _tell_end(ended: Future[int]) -> None:
+    """Housekeeping that ends by a defect of ours must not end the delivery, and must not end unseen."""
+    if error := ended.exception():
+        log.error("Housekeeping ended: %s", error, exc_info=error)
 
 
 @dataclass(frozen=True)
