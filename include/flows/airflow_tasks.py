@@ -28,8 +28,9 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # the stub lags behind
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.flows.backfill import backfill_request
-from include.flows.integrations.registered import refuse_paused, registered
 from include.flows.deliver_events import Pace, Place, Rules, deliver
+from include.flows.integrations.registered import refuse_paused, registered
+from include.flows.pull_keys import Puller
 from include.flows.settings import settings
 from include.flows.sync import Sync, Systems, extract, load, mark_failed, validate
 from include.model.assets import asset_of
@@ -321,6 +322,7 @@ def delivery_tasks() -> None:
             place,
             lifetime=settings().event_reader_lifetime,
             pace=Pace(lease_life=settings().event_lease_life),
+            puller=Puller(systems_of),
             rules=Rules(
                 retention=timedelta(days=settings().event_retention_days),
                 horizon_alarm_s=settings().event_horizon_alarm_s,

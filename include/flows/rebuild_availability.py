@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from include.handlers import HANDLERS
+from include.handlers import HANDLERS, keep_availability
 from include.model.events import Event
 from include.store import audit, availability, event_log
 from include.store.database import Store, Work
@@ -43,7 +43,7 @@ def rebuild(store: Store, *, replace: bool, actor: str, tell: Callable[[int], No
             # Nothing is written before the first read: our own transaction's number would hide what it should find.
             availability.lock(work, store.schema)
             while events := event_log.select(work, wanted, limit=_SLICE):
-                HANDLERS[NAME].apply(work, events)
+                keep_availability.apply(work, events)
                 number += len(events)
                 wanted = msgspec.structs.replace(wanted, after=events[-1].at)
             return _compared(work, store.schema, number, replace=replace, actor=actor)
@@ -52,7 +52,7 @@ def rebuild(store: Store, *, replace: bool, actor: str, tell: Callable[[int], No
 def _take_in(own: Store, wanted: Selection) -> list[Event]:
     with own.transaction() as work:
         events = event_log.select(work, wanted, limit=_SLICE)
-        HANDLERS[NAME].apply(work, events)
+        keep_availability.apply(work, events)
     return events
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 import psycopg
 
-from include.flows.deliver_events.attempt import failure_of
+from include.flows.deliver_events.attempt import Recipient, failure_of, have_effect
 from include.handlers import HANDLERS, Subscriber
 from include.model.errors import BadRequest, Terminal
 from include.model.events import Event, Position
+from include.model.outside import KeyPuller
 from include.store import audit, event_inbox, event_log, event_replays, failed_deliveries
 from include.store.database import Store, Work
 from include.store.event_log import Selection
@@ -23,6 +25,17 @@ from include.store.failed_deliveries import Letter
 
 _SLICE = 200
 _WORKER_LIFE = timedelta(seconds=30)
+
+
+@dataclass(frozen=True)
+class _Reactions:
+    """Who is told, and what they may need."""
+
+    handlers: Mapping[str, Subscriber]
+    puller: KeyPuller | None
+
+    def of(self, name: str) -> Recipient:
+        return Recipient(name, self.handlers[name], self.puller)
 
 
 class _Stopped(Terminal):
@@ -109,6 +122,7 @@ def work_off(
     replay_id: int | None = None,
     *,
     handlers: Mapping[str, Subscriber] = HANDLERS,
+    puller: KeyPuller | None = None,
     tell: Callable[[Replay], None] = lambda _: None,
     until: Callable[[], bool] = lambda: False,
 ) -> Replay | None:
@@ -127,7 +141,7 @@ def work_off(
         size = _SLICE if replay.rate is None else max(1, min(_SLICE, int(replay.rate / 5)))
         try:
             with store.transaction() as work:
-                dealt = _slice(work, replay, worker, handlers, size)
+                dealt = _slice(work, replay, worker, _Reactions(handlers, puller), size)
                 if not dealt:
                     event_replays.end(work, replay.replay_id, "done")
         except _Stopped:
@@ -140,11 +154,11 @@ def work_off(
     return replay
 
 
-def _slice(work: Work, replay: Replay, worker: str, handlers: Mapping[str, Subscriber], size: int) -> int:
+def _slice(work: Work, replay: Replay, worker: str, reactions: _Reactions, size: int) -> int:
     """How many tellings this transaction made."""
     request = dict(replay.request)
     act = _tell_events if replay.what == "events" else _tell_letters
-    dealt, failed = act(work, replay, handlers, request, size)
+    dealt, failed = act(work, replay, reactions, request, size)
     if dealt and not event_replays.progress(
         work, replay, worker, request, done=dealt - failed, failed=failed, life=_WORKER_LIFE
     ):
@@ -153,33 +167,33 @@ def _slice(work: Work, replay: Replay, worker: str, handlers: Mapping[str, Subsc
 
 
 def _tell_events(
-    work: Work, replay: Replay, handlers: Mapping[str, Subscriber], request: dict[str, Any], size: int
+    work: Work, replay: Replay, reactions: _Reactions, request: dict[str, Any], size: int
 ) -> tuple[int, int]:
     wanted = msgspec.convert(request["selection"], Selection)
-    names = [name for name in request["subscribers"] if name in handlers]
-    heard = {type_ for name in names for type_ in handlers[name].types}
+    names = [name for name in request["subscribers"] if name in reactions.handlers]
+    heard = {type_ for name in names for type_ in reactions.handlers[name].types}
     types = tuple(sorted(heard & set(wanted.types) if wanted.types else heard))
     after = Position(*request["cursor"])
     events = event_log.select(work, msgspec.structs.replace(wanted, after=after, types=types), limit=size)
     dealt = failed = 0
     for name in names:
-        theirs = [event for event in events if event.type in handlers[name].types]
+        theirs = [event for event in events if event.type in reactions.handlers[name].types]
         dealt += len(theirs)
-        failed += _tell(work, name, handlers[name], theirs)
+        failed += _tell(work, name, reactions, theirs)
     if events:
         request["cursor"] = list(events[-1].at)
     del replay
     return dealt, failed
 
 
-def _tell(work: Work, name: str, subscriber: Subscriber, events: Sequence[Event]) -> int:
+def _tell(work: Work, name: str, reactions: _Reactions, events: Sequence[Event]) -> int:
     """How many of *events* failed and are dead letters now. The effect comes again, whatever the inbox has."""
     if not events:
         return 0
     try:
         with work.transaction():
             event_inbox.add(work, name, events)
-            subscriber.apply(work, events)
+            have_effect(work, reactions.of(name), events)
         return 0
     except (psycopg.OperationalError, psycopg.InterfaceError):
         raise
@@ -188,25 +202,25 @@ def _tell(work: Work, name: str, subscriber: Subscriber, events: Sequence[Event]
             failed_deliveries.bury(work, name, events[0], failure_of(error))
             return 1
     half = len(events) // 2
-    return _tell(work, name, subscriber, events[:half]) + _tell(work, name, subscriber, events[half:])
+    return _tell(work, name, reactions, events[:half]) + _tell(work, name, reactions, events[half:])
 
 
 def _tell_letters(
-    work: Work, replay: Replay, handlers: Mapping[str, Subscriber], request: dict[str, Any], size: int
+    work: Work, replay: Replay, reactions: _Reactions, request: dict[str, Any], size: int
 ) -> tuple[int, int]:
     first = int(request["next"])
     numbers = request["letter_ids"][first : first + size]
     request["next"] = first + len(numbers)
-    failed = sum(not _tell_letter(work, replay, handlers, number) for number in numbers)
+    failed = sum(not _tell_letter(work, replay, reactions, number) for number in numbers)
     return len(numbers), failed
 
 
-def _tell_letter(work: Work, replay: Replay, handlers: Mapping[str, Subscriber], letter_id: int) -> bool:
+def _tell_letter(work: Work, replay: Replay, reactions: _Reactions, letter_id: int) -> bool:
     """Whether the letter's event, as mended, had its effect."""
     letter = failed_deliveries.get(work, letter_id, lock=True)
     if letter.state in ("trying", "retrying", "waiting"):
         return False  # Replayed elsewhere meanwhile, and at work now; it is tried again by itself.
-    failure = _try_letter(work, handlers, letter)
+    failure = _try_letter(work, reactions, letter)
     if failure is None:
         failed_deliveries.close(work, letter_id, "replayed", f"{replay.actor} in replay {replay.replay_id}")
     else:
@@ -216,14 +230,13 @@ def _tell_letter(work: Work, replay: Replay, handlers: Mapping[str, Subscriber],
     return failure is None
 
 
-def _try_letter(work: Work, handlers: Mapping[str, Subscriber], letter: Letter) -> failed_deliveries.Failure | None:
-    subscriber = handlers.get(letter.subscriber)
-    if subscriber is None:
+def _try_letter(work: Work, reactions: _Reactions, letter: Letter) -> failed_deliveries.Failure | None:
+    if letter.subscriber not in reactions.handlers:
         return failed_deliveries.Failure(cause="NoSubscriber", reason=f"There is no subscriber {letter.subscriber} now")
     try:
         with work.transaction():
             event_inbox.add(work, letter.subscriber, [letter.event])
-            subscriber.apply(work, [letter.deliverable])
+            have_effect(work, reactions.of(letter.subscriber), [letter.deliverable])
     except (psycopg.OperationalError, psycopg.InterfaceError):
         raise
     except Exception as error:  # noqa: BLE001  a handler may raise anything

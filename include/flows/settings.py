@@ -32,13 +32,6 @@ class Settings(BaseSettings):
     task_retries: int = 3
     retry_delay_s: float = 10
 
-    #: Airflow's simple auth manager has no developers: these of its people (names, comma between) are some of ours.
-    developers: str = ""
-
-    @property
-    def developer_names(self) -> frozenset[str]:
-        return frozenset(name.strip() for name in self.developers.split(",") if name.strip())
-
     #: Workers that deliver events, each in a slot of Airflow's, and the key partitions of each subscriber that they share.
     event_readers: int = 2
     event_partitions: int = 2
@@ -48,6 +41,13 @@ class Settings(BaseSettings):
     #: How long the store keeps an event, by whole months; and how old its horizon may grow before somebody is told.
     event_retention_days: int = 365
     event_horizon_alarm_s: float = 30
+
+    #: Airflow's simple auth manager has no developers: these of its people (names, comma between) are some of ours.
+    developers: str = ""
+
+    @property
+    def developer_names(self) -> frozenset[str]:
+        return frozenset(name.strip() for name in self.developers.split(",") if name.strip())
 
     def schedule_of(self, entity: str) -> str:
         schedule: str = getattr(self, f"sync_{entity}_schedule")

@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from include.handlers import keep_availability
-from include.model.events import STOCK_CHANGED, Event
+from include.handlers import keep_availability, pull_changed_record
+from include.model.events import STOCK_CHANGED, WEBHOOK_RECEIVED, Event
+from include.model.outside import KeyPuller
 from include.store.database import Work
 
 #: Does what a subscriber does with *events*, in order, in the transaction that notes them as had. It must not mind
 #: an older event after a newer one. Any exception is the failure of one of them: the reader finds out of which.
 Apply = Callable[[Work, Sequence[Event]], None]
+
+#: The same for an effect that is not in the hub's database: it comes before the inbox row, so it may come twice.
+ApplyElsewhere = Callable[[KeyPuller, Sequence[Event]], None]
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,11 @@ class Subscriber:
 
     #: The types it hears.
     types: tuple[str, ...]
-    apply: Apply
+    #: One of the two.
+    apply: Apply | None = None
+    apply_elsewhere: ApplyElsewhere | None = None
     #: A newer event tells all that an older one of the same subject told: then its success closes the older's letter.
     newer_replaces_older: bool = True
-    #: The effect is not in the hub's database: it comes before the inbox row, so that it may come twice.
-    elsewhere: bool = False
     #: Tries before an event becomes a dead letter, and the wait after the first, which doubles.
     attempts: int = 5
     first_wait_s: float = 1.0
@@ -36,4 +40,7 @@ class Subscriber:
 
 HANDLERS: Mapping[str, Subscriber] = {
     "availability": Subscriber(types=(STOCK_CHANGED,), apply=keep_availability.apply),
+    "changed_record": Subscriber(
+        types=(WEBHOOK_RECEIVED,), apply_elsewhere=pull_changed_record.apply, attempts=8, first_wait_s=0.5
+    ),
 }

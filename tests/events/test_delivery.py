@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from include.flows.deliver_events import Place
-from include.handlers import HANDLERS, Subscriber
+from include.handlers import Subscriber, keep_availability
 from include.model.events import STOCK_CHANGED, Event
 from include.store import availability
 from include.store.database import Store, Work
@@ -77,7 +77,7 @@ def test_events_in_any_order_leave_the_newest_state(store: Store) -> None:
     for sku, order in orders.items():
         for version in order:
             with store.transaction() as work:
-                HANDLERS["availability"].apply(work, [stored(stock(sku, version, version * 10))])
+                keep_availability.apply(work, [stored(stock(sku, version, version * 10))])
 
     assert available(store) == dict.fromkeys(orders, 50)
 

@@ -13,6 +13,7 @@ from typing import Any
 from include.flows.deliver_events import Pace, Place, deliver
 from include.handlers import HANDLERS, Subscriber
 from include.model.events import STOCK_CHANGED, NewEvent
+from include.model.outside import KeyPuller
 from include.store import event_log
 from include.store.database import Store
 
@@ -48,13 +49,14 @@ def delivery(
     *,
     place: Place | None = None,
     pace: Pace = QUICK,
+    puller: KeyPuller | None = None,
 ) -> Iterator[None]:
     """A worker of the delivery at work beside the test."""
     stop = threading.Event()
     thread = threading.Thread(
         target=deliver,
         args=(lambda: Store(dsn), place or Place(partitions=2)),
-        kwargs={"lifetime": timedelta(minutes=2), "handlers": handlers, "pace": pace, "stop": stop},
+        kwargs={"lifetime": timedelta(minutes=2), "handlers": handlers, "pace": pace, "puller": puller, "stop": stop},
     )
     thread.start()
     try:

@@ -10,13 +10,28 @@ import psycopg
 
 from include.handlers import Subscriber
 from include.model.errors import HubError, Terminal
+from include.model.event_contracts import upcast
 from include.model.events import Event
+from include.model.outside import KeyPuller
 from include.store import event_inbox
 from include.store.database import Work
 from include.store.failed_deliveries import Failure
 
 #: Not the event's fault: the connection is gone, the server is stopping, another transaction was in the way.
 _PASSING = (psycopg.OperationalError, psycopg.InterfaceError)
+
+
+class SubscriberUnable(Terminal):
+    """A defect of ours: a subscriber's port is not wired."""
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """A subscriber under its name, and what its reaction may need."""
+
+    name: str
+    subscriber: Subscriber
+    puller: KeyPuller | None = None
 
 
 @dataclass
@@ -29,7 +44,7 @@ class Outcome:
     behind: list[Event] = field(default_factory=list)
 
 
-def attempt(work: Work, name: str, subscriber: Subscriber, events: Sequence[Event]) -> Outcome:
+def attempt(work: Work, recipient: Recipient, events: Sequence[Event]) -> Outcome:
     """
     *events*, in order, each with its effect and its inbox row or with neither.
 
@@ -41,17 +56,17 @@ def attempt(work: Work, name: str, subscriber: Subscriber, events: Sequence[Even
 
     """
     outcome = Outcome()
-    _deliver(work, name, subscriber, events, outcome)
+    _deliver(work, recipient, events, outcome)
     return outcome
 
 
-def _deliver(work: Work, name: str, subscriber: Subscriber, events: Sequence[Event], outcome: Outcome) -> None:
+def _deliver(work: Work, recipient: Recipient, events: Sequence[Event], outcome: Outcome) -> None:
     ready = _not_behind(events, outcome)
     if not ready:
         return
     try:
         with work.transaction():
-            _have_effect(work, name, subscriber, ready)
+            _have_effect_once(work, recipient, ready)
     except _PASSING:
         raise
     except Exception as error:  # noqa: BLE001  a handler may raise anything, and must stop nobody else
@@ -59,28 +74,40 @@ def _deliver(work: Work, name: str, subscriber: Subscriber, events: Sequence[Eve
             outcome.failed.append((ready[0], failure_of(error), isinstance(error, Terminal)))
             return
         half = len(ready) // 2
-        _deliver(work, name, subscriber, ready[:half], outcome)
-        _deliver(work, name, subscriber, ready[half:], outcome)
+        _deliver(work, recipient, ready[:half], outcome)
+        _deliver(work, recipient, ready[half:], outcome)
     else:
         outcome.delivered += ready
 
 
-def _have_effect(work: Work, name: str, subscriber: Subscriber, events: Sequence[Event]) -> None:
+def _have_effect_once(work: Work, recipient: Recipient, events: Sequence[Event]) -> None:
     """
     The effect and its inbox rows, at one commit. Who has had an event before has no second effect of it.
 
     An effect elsewhere comes first, before this transaction has written anything: it may take long, and
     an open write transaction would keep every reader waiting. It may then come twice, and must not mind.
     """
-    if subscriber.elsewhere:
-        fresh = event_inbox.unseen(work, name, events)
+    if recipient.subscriber.apply_elsewhere:
+        fresh = event_inbox.unseen(work, recipient.name, events)
         if fresh:
-            subscriber.apply(work, fresh)
-        event_inbox.add(work, name, fresh)
+            have_effect(work, recipient, fresh)
+        event_inbox.add(work, recipient.name, fresh)
     else:
-        fresh = event_inbox.add(work, name, events)
+        fresh = event_inbox.add(work, recipient.name, events)
         if fresh:
-            subscriber.apply(work, fresh)
+            have_effect(work, recipient, fresh)
+
+
+def have_effect(work: Work, recipient: Recipient, events: Sequence[Event]) -> None:
+    """The subscriber's reaction to *events*, in their newest version, whatever the inbox has."""
+    current = [upcast(event) for event in events]
+    subscriber = recipient.subscriber
+    if subscriber.apply is not None:
+        subscriber.apply(work, current)
+    elif subscriber.apply_elsewhere is not None and recipient.puller is not None:
+        subscriber.apply_elsewhere(recipient.puller, current)
+    else:
+        raise SubscriberUnable("This subscriber needs what this worker was not given")
 
 
 def _not_behind(events: Sequence[Event], outcome: Outcome) -> Sequence[Event]:

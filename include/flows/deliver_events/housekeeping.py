@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from include.flows import replay_events
 from include.handlers import Subscriber
 from include.model.errors import Transient
+from include.model.outside import KeyPuller
 from include.store import alerts, event_log, event_partitions
 from include.store.database import Store
 
@@ -32,9 +33,15 @@ class Housekeeping:
     """A thread of the first worker; a second one beside it, for a moment, does no harm."""
 
     def __init__(
-        self, store: Store, rules: Rules, handlers: Mapping[str, Subscriber], is_over: Callable[[], bool]
+        self,
+        store: Store,
+        rules: Rules,
+        handlers: Mapping[str, Subscriber],
+        is_over: Callable[[], bool],
+        puller: KeyPuller | None = None,
     ) -> None:
         self._store, self._rules, self._handlers, self._is_over = store, rules, handlers, is_over
+        self._puller = puller
 
     def run(self) -> int:
         """How many replays it worked off."""
@@ -45,7 +52,9 @@ class Housekeeping:
                     if time.monotonic() >= store_at:
                         self.look_after_the_store(datetime.now(UTC))
                         store_at = time.monotonic() + _STORE_EVERY_S
-                    replay = replay_events.work_off(self._store, handlers=self._handlers, until=self._is_over)
+                    replay = replay_events.work_off(
+                        self._store, handlers=self._handlers, until=self._is_over, puller=self._puller
+                    )
                     worked_off += replay is not None
                 except Transient as error:
                     log.warning("Housekeeping waits: %s", error)

@@ -6,9 +6,8 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 
-from include.flows.deliver_events.attempt import Outcome, attempt
+from include.flows.deliver_events.attempt import Outcome, Recipient, attempt
 from include.flows.sync.crash_points import crash_point
-from include.handlers import Subscriber
 from include.model.events import Event, Position
 from include.store import event_log, event_readers, failed_deliveries
 from include.store.database import Store, Work
@@ -37,11 +36,12 @@ class Pace:
 class Partition:
     """A claimed partition and what its reader remembers of it."""
 
-    def __init__(self, store: Store, claim: Claim, subscriber: Subscriber, pace: Pace) -> None:
+    def __init__(self, store: Store, claim: Claim, recipient: Recipient, pace: Pace) -> None:
         self.claim = claim
         #: Whether the worker whose own partition this is has asked for it.
         self.wanted = False
-        self._store, self._subscriber, self._pace = store, subscriber, pace
+        self._store, self._recipient, self._pace = store, recipient, pace
+        self._subscriber = recipient.subscriber
         self._cursor = claim.cursor
         with store.transaction() as work:
             self._epoch = event_log.epoch(work)
@@ -85,7 +85,7 @@ class Partition:
         """One transaction: effects, inbox, failures and the cursor, or nothing."""
         ready = [event for event in events if event.partition_key not in self._blocked] if self._blocked else events
         with self._store.transaction() as work:
-            outcome = attempt(work, self.claim.subscriber, self._subscriber, ready)
+            outcome = attempt(work, self._recipient, ready)
             if len(ready) < len(events):
                 outcome.behind += [event for event in events if event.partition_key in self._blocked]
             self._keep_failures(work, outcome)
@@ -146,7 +146,7 @@ class Partition:
         with self._store.transaction() as work:
             waiting = failed_deliveries.of_key(work, self.claim, head.event.partition_key)
             letters = {letter.event.at: letter for letter in waiting}
-            outcome = attempt(work, self.claim.subscriber, self._subscriber, [letter.deliverable for letter in waiting])
+            outcome = attempt(work, self._recipient, [each.deliverable for each in waiting])
             failed_deliveries.recover(work, [letters[event.at].letter_id for event in outcome.delivered])
             self._keep_retried(work, outcome, letters)
             self._close_older(work, outcome)

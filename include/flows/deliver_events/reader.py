@@ -12,10 +12,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from include.flows.deliver_events.attempt import Recipient
 from include.flows.deliver_events.housekeeping import Housekeeping, Rules
 from include.flows.deliver_events.partition import Pace, Partition
 from include.handlers import HANDLERS, Subscriber
 from include.model.errors import LeaseLost, Transient
+from include.model.outside import KeyPuller
 from include.store import event_readers
 from include.store.database import Store
 
@@ -56,6 +58,7 @@ def deliver(
     handlers: Mapping[str, Subscriber] = HANDLERS,
     pace: Pace | None = None,
     rules: Rules | None = None,
+    puller: KeyPuller | None = None,
     stop: threading.Event | None = None,
 ) -> Delivered:
     """
@@ -64,13 +67,17 @@ def deliver(
     Errors of the database are waited out; errors of a handler become failed deliveries. It may be
     killed at any moment, and run beside any number of others.
     """
-    life = _Life(pace or Pace(), stop or threading.Event(), time.monotonic() + lifetime.total_seconds())
+    ends_at = time.monotonic() + lifetime.total_seconds()
+    life = _Life(pace or Pace(), stop or threading.Event(), ends_at)
     delivered = Delivered()
     with ThreadPoolExecutor(max_workers=len(handlers) + 1, thread_name_prefix="deliver") as threads:
         if place.worker_no == 0:
-            keeper = Housekeeping(open_store(), rules or Rules(), handlers, lambda: life.over)
+            keeper = Housekeeping(open_store(), rules or Rules(), handlers, lambda: life.over, puller)
             threads.submit(keeper.run).add_done_callback(_tell_end)
-        readers = [_Reader(open_store(), place, life, name, subscriber) for name, subscriber in handlers.items()]
+        readers = [
+            _Reader(open_store(), place, life, Recipient(name, subscriber, puller))
+            for name, subscriber in handlers.items()
+        ]
         for name, number in zip(handlers, threads.map(_Reader.run, readers), strict=True):
             delivered.events[name] = number
     return delivered
@@ -98,8 +105,8 @@ class _Life:
 class _Reader:
     """One subscriber's thread."""
 
-    def __init__(self, store: Store, place: Place, life: _Life, name: str, subscriber: Subscriber) -> None:
-        self._store, self._place, self._name, self._subscriber = store, place, name, subscriber
+    def __init__(self, store: Store, place: Place, life: _Life, recipient: Recipient) -> None:
+        self._store, self._place, self._recipient, self._name = store, place, recipient, recipient.name
         self._life, self._pace = life, life.pace
         self._worker = f"{os.uname().nodename}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._held: dict[int, Partition] = {}
@@ -164,7 +171,7 @@ class _Reader:
         if claim is not None and claim.partitions == self._place.partitions:
             if claim.after_a_death:
                 log.warning("%s takes over %s from a worker that was silent", self._worker, claim)
-            self._held[number] = Partition(self._store, claim, self._subscriber, self._pace)
+            self._held[number] = Partition(self._store, claim, self._recipient, self._pace)
 
     def _is_own(self, number: int) -> bool:
         return number % self._place.workers == self._place.worker_no

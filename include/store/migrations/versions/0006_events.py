@@ -5,17 +5,9 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0006"
-down_revision = "0002"
+down_revision = "0005"
 
 STATEMENTS = (
-    # The hub's own events carry no id: theirs is `<epoch>-<position>`. Those of others carry theirs, unique with
-    # their source. The same statements as in 0003; whichever runs second changes nothing.
-    "ALTER TABLE event ALTER event_id DROP NOT NULL",
-    "ALTER TABLE event DROP CONSTRAINT IF EXISTS event_event_id_source_key",
-    """
-    CREATE UNIQUE INDEX IF NOT EXISTS event_event_id_source_key
-        ON event (event_id, source) WHERE event_id IS NOT NULL
-    """,
     # From here on the table is the first partition of a store in partitions by the month in which an event came in.
     # Not by the event's own `time`, which its maker chose. What is there stays where it is: no row is written again.
     "ALTER TABLE event RENAME TO event_first",
@@ -23,7 +15,7 @@ STATEMENTS = (
     "ALTER TABLE event_first ALTER stored_at SET DEFAULT clock_timestamp()",
     "ALTER TABLE event_first DROP CONSTRAINT event_pkey",
     "ALTER TABLE event_first ALTER position DROP IDENTITY",
-    "DROP INDEX event_event_id_source_key",
+    "DROP INDEX event_of_source",
     # A sequence beside the table: partitions cannot have identity columns before PostgreSQL 17.
     "CREATE SEQUENCE event_position",
     "SELECT setval('event_position', coalesce((SELECT max(position) FROM event_first), 0) + 1, false)",
@@ -69,7 +61,7 @@ STATEMENTS = (
         event_id text COLLATE "C" NOT NULL,
         source text COLLATE "C" NOT NULL,
         stored_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-        CONSTRAINT event_event_id_source_key PRIMARY KEY (event_id, source)
+        CONSTRAINT event_of_source PRIMARY KEY (event_id, source)
     )
     """,
     """
