@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from include.cli import (
     backfill_command,
+    bench_commands,
     console,
     demo_command,
     dlq_commands,
@@ -51,6 +52,7 @@ app.command("runs")(run_commands.runs)
 app.add_typer(run_commands.app, name="run")
 app.add_typer(quarantine_commands.app, name="quarantine")
 app.add_typer(integration_commands.app, name="integration")
+app.add_typer(bench_commands.app, name="bench")
 app.add_typer(dlq_commands.app, name="dlq")
 app.add_typer(event_commands.app, name="events")
 app.add_typer(sandbox_commands.app, name="sandbox")

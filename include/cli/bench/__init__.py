@@ -1,0 +1,1 @@
+"""Figures, measured here and now beside a yardstick: `./hub bench …`."""
