@@ -176,6 +176,22 @@ def test_a_read_model_is_rebuilt_byte_for_byte(store: Store, hub_dsn: str) -> No
     assert query(store, "SELECT stock_availability::text FROM stock_availability ORDER BY 1") == before
 
 
+def test_a_rebuild_and_a_replay_take_what_a_person_mended(store: Store, hub_dsn: str) -> None:
+    """The event in the store is as it came, and would fail again; one that nobody mended is left out, as it was."""
+    letter_id, unmended = dead(store, hub_dsn, 2)
+    dead_letter_desk.mend_fields(store, letter_id, {"available_quantity": 5}, actor=ADA)
+    replayed(store, letter_id)
+    rebuilt = rebuild_availability.rebuild(store, replace=True, actor=ADA)
+    asked = replay_events.ask_for_events(store, Selection(), ["availability"], rate=None, actor=ADA)
+    ended = replay_events.work_off(store, asked.replay_id)
+
+    assert (rebuilt.events, rebuilt.differences) == (2, 0)
+    assert available(store) == {"S0": 5}
+    assert ended is not None
+    assert (ended.done, ended.failed) == (1, 1)
+    assert [letter.letter_id for letter in found(store)] == [unmended]
+
+
 def test_the_audit_trail_is_a_chain(store: Store, hub_dsn: str) -> None:
     """Whoever changes or takes out an entry breaks every hash after it."""
     letter_ids = dead(store, hub_dsn, 3)
