@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,7 +17,8 @@ from include.store.event_replays import Replay
 #: How far from the usual an hour must be to be told, in standard deviations, and what it must differ by at least.
 _DEVIATIONS = 4.0
 _LEAST_DIFFERENCE = 20
-_HOURS_TO_JUDGE = 6
+#: Fewer hours since the first event say nothing of what is usual.
+_HOURS_TO_JUDGE = 8
 
 
 class SubscriberStanding(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,9 +84,10 @@ def standing(store: Store, within: timedelta) -> Standing:
 
 def unusual(hours: Sequence[int]) -> str | None:
     """What sets the newest of *hours* (events in each, oldest first, the running one last) apart; None when nothing does."""
-    *others, last, running = hours
-    if len(others) < _HOURS_TO_JUDGE:
+    since_first = list(itertools.dropwhile(lambda events: not events, hours))
+    if len(since_first) < _HOURS_TO_JUDGE:
         return None
+    *others, last, running = since_first
     usual, spread = statistics.fmean(others), statistics.pstdev(others)
     limit = max(_DEVIATIONS * spread, _LEAST_DIFFERENCE)
     if running - usual > limit:

@@ -8,7 +8,7 @@ import msgspec
 
 from include.handlers import HANDLERS, keep_availability
 from include.model.events import Event
-from include.store import audit, availability, event_log
+from include.store import audit, availability, event_log, failed_deliveries
 from include.store.database import Store, Work
 from include.store.event_log import Selection
 
@@ -43,7 +43,7 @@ def rebuild(store: Store, *, replace: bool, actor: str, tell: Callable[[int], No
             # Nothing is written before the first read: our own transaction's number would hide what it should find.
             availability.lock(work, store.schema)
             while events := event_log.select(work, wanted, limit=_SLICE):
-                keep_availability.apply(work, events)
+                keep_availability.apply(work, failed_deliveries.corrected(work, NAME, events))
                 number += len(events)
                 wanted = msgspec.structs.replace(wanted, after=events[-1].at)
             return _compared(work, store.schema, number, replace=replace, actor=actor)
@@ -52,7 +52,7 @@ def rebuild(store: Store, *, replace: bool, actor: str, tell: Callable[[int], No
 def _take_in(own: Store, wanted: Selection) -> list[Event]:
     with own.transaction() as work:
         events = event_log.select(work, wanted, limit=_SLICE)
-        keep_availability.apply(work, events)
+        keep_availability.apply(work, failed_deliveries.corrected(work, NAME, events))
     return events
 
 

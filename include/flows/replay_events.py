@@ -178,6 +178,7 @@ def _tell_events(
     dealt = failed = 0
     for name in names:
         theirs = [event for event in events if event.type in reactions.handlers[name].types]
+        theirs = failed_deliveries.as_mended(work, name, theirs)
         dealt += len(theirs)
         failed += _tell(work, name, reactions, theirs)
     if events:

@@ -55,7 +55,7 @@ def make_ahead(work: Work, now: datetime) -> list[str]:
     if newest is None:
         raise Terminal("The event store has no partition by month. A migration has not run: ./hub up")
     made = []
-    while newest < _month_after(now, _AHEAD):
+    while newest < _month_after(now, _AHEAD + 1):
         name, until = f"event_{newest:%Y_%m}", _month_after(newest, 1)
         _make(work, name, newest, until)
         made.append(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -89,8 +90,19 @@ UPDATE event_reader
    SET epoch = %(epoch)s, xid = %(xid)s::text::xid8, position = %(position)s, moved_at = clock_timestamp(),
        delivered = delivered + %(delivered)s, expires_at = clock_timestamp() + %(life)s
  WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND holder = %(worker)s AND token = %(token)s
-RETURNING wanted_by IS DISTINCT FROM holder AND wanted_at > clock_timestamp() - interval '2 seconds'
+RETURNING wanted_by IS DISTINCT FROM holder AND wanted_at > clock_timestamp() - interval '2 seconds',
+          EXISTS (SELECT FROM failed_delivery WHERE failed_delivery.subscriber = %(subscriber)s AND state = 'dead')
 """
+
+
+class Advanced(NamedTuple):
+    """What a reader learns when it moves its cursor."""
+
+    #: Somebody whose own partition it is asks for it.
+    wanted: bool
+    #: The subscriber has dead letters, which a later event may close.
+    has_dead: bool
+
 
 _RENEW = b"""
 UPDATE event_reader SET expires_at = clock_timestamp() + %(life)s
@@ -102,6 +114,9 @@ _RELEASE = b"""
 UPDATE event_reader SET holder = NULL, expires_at = '-infinity'
  WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND holder = %(worker)s AND token = %(token)s
 """
+
+#: A handler that hangs in its transaction would keep its inbox rows from whoever takes over: the server ends it.
+_END_WHEN_IDLE = b"SELECT set_config('idle_in_transaction_session_timeout', %(life_ms)s, false)"
 
 _STANDINGS = b"""
 SELECT subscriber, partition, holder, expires_at > clock_timestamp(), epoch, xid, position, delivered, moved_at
@@ -150,28 +165,33 @@ def want(work: Work, subscriber: str, partition: int, worker: str) -> None:
     work.execute(_WANT, {"subscriber": subscriber, "partition": partition, "worker": worker})
 
 
-def advance(work: Work, claim: Claim, cursor: Position, *, delivered: int, life: timedelta) -> bool:
+def advance(work: Work, claim: Claim, cursor: Position, *, delivered: int, life: timedelta) -> Advanced:
     """
-    The cursor at *cursor* and the lease alive, in the transaction of the effects. Whether somebody else wants the partition.
+    The cursor at *cursor* and the lease alive, in the transaction of the effects.
 
     Raises:
         LeaseLost: another worker has it; nothing of this transaction may be committed.
 
     """
     values = {**_of(claim), **cursor._asdict(), "xid": str(cursor.xid), "delivered": delivered, "life": life}
-    return _held(work, _ADVANCE, claim, values)
+    return Advanced(*_held(work, _ADVANCE, claim, values))
 
 
 def renew(work: Work, claim: Claim, life: timedelta) -> bool:
     """The lease, alive for another *life*. Whether somebody else wants the partition. Raises LeaseLost."""
-    return _held(work, _RENEW, claim, {**_of(claim), "life": life})
+    return bool(_held(work, _RENEW, claim, {**_of(claim), "life": life})[0])
 
 
-def _held(work: Work, statement: bytes, claim: Claim, values: dict[str, object]) -> bool:
+def _held(work: Work, statement: bytes, claim: Claim, values: dict[str, object]) -> tuple[Any, ...]:
     row = work.execute(statement, values, prepare=True).fetchone()
     if row is None:
         raise LeaseLost(f"the events of {claim}", claim.worker, None)
-    return bool(row[0])
+    return row
+
+
+def end_when_idle(work: Work, life: timedelta) -> None:
+    """From here on the server ends this connection when it is idle in a transaction for longer than *life*."""
+    work.execute(_END_WHEN_IDLE, {"life_ms": str(int(life.total_seconds() * 1000))})
 
 
 def release(work: Work, claims: Sequence[Claim]) -> None:

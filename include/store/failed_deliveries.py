@@ -154,6 +154,15 @@ SELECT subscriber, type, cause, count(*), (array_agg(reason ORDER BY last_seen_a
 
 _STATES = b"SELECT subscriber, state, count(*) FROM failed_delivery GROUP BY subscriber, state ORDER BY 1, 2"
 
+_MENDED = b"""
+SELECT epoch, position, mended::text FROM failed_delivery WHERE subscriber = %(subscriber)s AND mended IS NOT NULL
+"""
+
+_CORRECTIONS = b"""
+SELECT epoch, position, CASE WHEN state = 'replayed' THEN coalesce(mended, data)::text END
+  FROM failed_delivery WHERE subscriber = %(subscriber)s AND state <> 'recovered'
+"""
+
 _OPEN_BY_TYPE = b"SELECT type, count(*) FROM failed_delivery WHERE state IN ('dead', 'retrying') GROUP BY type"
 
 _MEND = b"UPDATE failed_delivery SET mended = %(mended)s::jsonb WHERE letter_id = %(letter_id)s"
@@ -308,6 +317,30 @@ def causes(work: Work) -> list[CauseCount]:
 def states(work: Work) -> list[tuple[str, str, int]]:
     """Subscriber, state, how many."""
     return [(subscriber, state, number) for subscriber, state, number in work.execute(_STATES)]
+
+
+def corrected(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
+    """*events* as *subscriber* had them: as mended where somebody did and it helped, without those that it never had."""
+    known = {(epoch, at): data for epoch, at, data in work.execute(_CORRECTIONS, {"subscriber": subscriber})}
+    if not known:
+        return list(events)
+    found = []
+    for event in events:
+        data = known.get((event.epoch, event.position), event.data)
+        if data is not None:
+            found.append(event if data is event.data else msgspec.structs.replace(event, data=data))
+    return found
+
+
+def as_mended(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
+    """*events*, each with the data that a person has mended for *subscriber*, where one has."""
+    known = {(epoch, at): data for epoch, at, data in work.execute(_MENDED, {"subscriber": subscriber})}
+    return [
+        msgspec.structs.replace(event, data=known[event.epoch, event.position])
+        if (event.epoch, event.position) in known
+        else event
+        for event in events
+    ]
 
 
 def open_by_type(work: Work) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
@@ -44,12 +44,38 @@ class Outcome:
     behind: list[Event] = field(default_factory=list)
 
 
+class BatchFailed(Exception):
+    """One of the events of a batch failed; nothing of it may be committed, and nobody knows yet which."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+def at_once(work: Work, recipient: Recipient, events: Sequence[Event]) -> Outcome:
+    """
+    *events* with their effects and inbox rows, the way it nearly always goes: no savepoint, no second look.
+
+    Raises:
+        BatchFailed: roll back and `attempt` it.
+        psycopg.OperationalError: the database was in the way, not an event.
+
+    """
+    try:
+        _have_effect_once(work, recipient, events)
+    except _PASSING:
+        raise
+    except Exception as error:
+        raise BatchFailed(error) from error
+    return Outcome(delivered=list(events))
+
+
 def attempt(work: Work, recipient: Recipient, events: Sequence[Event]) -> Outcome:
     """
     *events*, in order, each with its effect and its inbox row or with neither.
 
-    All at once first. When that fails, each half by itself and so on: one that cannot be delivered
-    among a thousand costs ten more statements, not a thousand.
+    Each half by itself where the whole fails, and so on: one that cannot be delivered among a thousand
+    costs ten more statements, not a thousand.
 
     Raises:
         psycopg.OperationalError: the database was in the way, not an event; nothing may be committed.
@@ -71,7 +97,7 @@ def _deliver(work: Work, recipient: Recipient, events: Sequence[Event], outcome:
         raise
     except Exception as error:  # noqa: BLE001  a handler may raise anything, and must stop nobody else
         if len(ready) == 1:
-            outcome.failed.append((ready[0], failure_of(error), isinstance(error, Terminal)))
+            outcome.failed.append(_blamed(ready[0], error))
             return
         half = len(ready) // 2
         _deliver(work, recipient, ready[:half], outcome)
@@ -108,6 +134,19 @@ def have_effect(work: Work, recipient: Recipient, events: Sequence[Event]) -> No
         subscriber.apply_elsewhere(recipient.puller, current)
     else:
         raise SubscriberUnable("This subscriber needs what this worker was not given")
+
+
+def blaming(failed: BatchFailed) -> Callable[[Work, Recipient, Sequence[Event]], Outcome]:
+    """For a batch of one that failed: it need not be tried again to know which it was."""
+
+    def blame(_: Work, __: Recipient, events: Sequence[Event]) -> Outcome:
+        return Outcome(failed=[_blamed(event, failed.error) for event in events])
+
+    return blame
+
+
+def _blamed(event: Event, error: Exception) -> tuple[Event, Failure, bool]:
+    return event, failure_of(error), isinstance(error, Terminal)
 
 
 def _not_behind(events: Sequence[Event], outcome: Outcome) -> Sequence[Event]:

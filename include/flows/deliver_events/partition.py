@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from include.flows.deliver_events.attempt import Outcome, Recipient, attempt
+from include.flows.deliver_events.attempt import BatchFailed, Outcome, Recipient, at_once, attempt, blaming
 from include.flows.sync.crash_points import crash_point
 from include.model.events import Event, Position
 from include.store import event_log, event_readers, failed_deliveries
 from include.store.database import Store, Work
 from include.store.event_readers import Claim
 from include.store.failed_deliveries import Failure, Letter
+
+How = Callable[[Work, Recipient, Sequence[Event]], Outcome]
 
 _AT_ONCE = timedelta(0)
 #: Between two looks for failed deliveries whose time has come.
@@ -46,6 +49,8 @@ class Partition:
         with store.transaction() as work:
             self._epoch = event_log.epoch(work)
             self._blocked = failed_deliveries.blocked_keys(work, claim)
+            if recipient.subscriber.apply is not None:  # What is done elsewhere has written nothing here yet.
+                event_readers.end_when_idle(work, 2 * pace.lease_life)
         self._careful = claim.after_a_death
         self._look_at = 0.0
         self._renew_at = time.monotonic()
@@ -83,18 +88,26 @@ class Partition:
 
     def _deliver(self, events: list[Event], cursor: Position) -> None:
         """One transaction: effects, inbox, failures and the cursor, or nothing."""
+        try:
+            self._commit(events, cursor, at_once)
+        except BatchFailed as failed:
+            self._commit(events, cursor, attempt if len(events) > 1 else blaming(failed))
+
+    def _commit(self, events: list[Event], cursor: Position, how: How) -> None:
         ready = [event for event in events if event.partition_key not in self._blocked] if self._blocked else events
         with self._store.transaction() as work:
-            outcome = attempt(work, self._recipient, ready)
+            outcome = how(work, self._recipient, ready)
             if len(ready) < len(events):
                 outcome.behind += [event for event in events if event.partition_key in self._blocked]
             self._keep_failures(work, outcome)
-            self._close_older(work, outcome)
             if self._careful:
                 failed_deliveries.forget(work, self.claim, outcome.delivered)
-            self.wanted = event_readers.advance(
+            advanced = event_readers.advance(
                 work, self.claim, cursor, delivered=len(outcome.delivered), life=self._pace.lease_life
             )
+            self.wanted = advanced.wanted
+            if advanced.has_dead and self._subscriber.newer_replaces_older:
+                failed_deliveries.supersede(work, self.claim.subscriber, outcome.delivered)
             crash_point("deliver.before_commit")
         crash_point("deliver.committed")
         self._moved(cursor)
@@ -192,6 +205,7 @@ class Partition:
         self.keep_cursor()
 
     def keep_cursor(self) -> None:
+        life = self._pace.lease_life
         with self._store.transaction() as work:
-            self.wanted = event_readers.advance(work, self.claim, self._cursor, delivered=0, life=self._pace.lease_life)
+            self.wanted = event_readers.advance(work, self.claim, self._cursor, delivered=0, life=life).wanted
         self._moved(self._cursor)

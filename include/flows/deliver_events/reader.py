@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 #: Looking for new events costs a fifth of a millisecond. With nothing to do the looks become rarer, up to the last.
 _SHORTEST_NAP_S = 0.001
+#: A turn costs ten questions and a flush of the log, whatever it delivers: after a small one it pays to let some gather.
+_WORTH_A_COMMIT = 200
+_GATHER_S = 0.005
 _LONGEST_NAP_S = 0.02
 #: Between two tries at partitions that others have.
 _CLAIM_EVERY_S = 1.0
@@ -125,8 +128,8 @@ class _Reader:
                     self._life.stop.wait(_AFTER_AN_ERROR_S)
                     continue
                 count += dealt
-                nap_s = _SHORTEST_NAP_S if dealt else min(nap_s * 1.5, _LONGEST_NAP_S)
-                if not dealt:
+                nap_s = _GATHER_S if dealt else min(nap_s * 1.5, _LONGEST_NAP_S)
+                if dealt < _WORTH_A_COMMIT:
                     self._life.stop.wait(nap_s)
             self._give_back(list(self._held))
         return count
