@@ -10,13 +10,16 @@ from typer.core import TyperGroup
 
 from include.cli import (
     backfill_command,
-    bench_commands,
+    bench_command,
+    bench_events_command,
+    bench_stack_command,
     console,
     demo_command,
     dlq_commands,
     event_commands,
     integration_commands,
     prepare_command,
+    profile_command,
     quarantine_commands,
     run_commands,
     sandbox_commands,
@@ -52,10 +55,13 @@ app.command("runs")(run_commands.runs)
 app.add_typer(run_commands.app, name="run")
 app.add_typer(quarantine_commands.app, name="quarantine")
 app.add_typer(integration_commands.app, name="integration")
-app.add_typer(bench_commands.app, name="bench")
+bench_command.app.command("events")(bench_events_command.bench_events)
 app.add_typer(dlq_commands.app, name="dlq")
 app.add_typer(event_commands.app, name="events")
 app.add_typer(sandbox_commands.app, name="sandbox")
+bench_command.app.command("stack")(bench_stack_command.bench_stack)
+app.add_typer(bench_command.app, name="bench")
+app.add_typer(profile_command.app, name="profile")
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test_command.test)
 
 

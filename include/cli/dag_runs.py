@@ -50,9 +50,9 @@ def follow(
     *,
     watch_tasks: bool = False,
     timeout_s: float = 3600.0,
-) -> tuple[str, Run]:
+) -> tuple[str, list[Run]]:
     """
-    The DAG run's state and its run in the ledger, once it has ended.
+    The DAG run's state and its run in the ledger (one for each part, where it is shared), once it has ended.
 
     Raises:
         DagRunFailed: it ended before it had a run; the message says which task and where its log is.
@@ -68,13 +68,13 @@ def follow(
 
     state = wait_for(look, f"DAG run {dag_run_id}", timeout_s)
     with store.transaction() as work:
-        run = runs.of_dag_run(work, dag_run_id, entity, dag_id=f"sync_{entity}")
-    if run is None:
+        begun = runs.of_dag_run(work, dag_run_id, entity, dag_id=f"sync_{entity}")
+    if not begun:
         raise DagRunFailed(
             f"sync_{entity} run {dag_run_id} ended as {state} before it began to read. Its log: "
             f"{api.url}/dags/sync_{entity}/runs/{dag_run_id}. Then try: ./hub doctor"
         )
-    return state, run
+    return state, begun
 
 
 def wait_for(look: Callable[[], T | None], what: str, timeout_s: float) -> T:
@@ -96,13 +96,16 @@ def _task_states(api: AirflowApi, entity: str, dag_run_id: str) -> str:
 
 def _tell(store: Store, entity: str, dag_run_id: str, state: str, bar: Bar) -> None:
     with store.transaction() as work:
-        run = runs.of_dag_run(work, dag_run_id, entity, dag_id=f"sync_{entity}")
-        landed = sum(page.records for page in landing.pages_of(work, run.run_id)) if run else 0
-    if run is None:
+        begun = runs.of_dag_run(work, dag_run_id, entity, dag_id=f"sync_{entity}")
+        landed = sum(page.records for run in begun for page in landing.pages_of(work, run.run_id))
+    if not begun:
         bar.tell(f"{dag_run_id}: {state}")
         return
+    accounted = sum(run.counts.read for run in begun)
+    # Each part knows how much the whole is.
+    expected = max(run.expected_records or landed for run in begun)
     bar.tell(
-        f"{run.run_id}: {landed:,} read, {run.counts.read:,} accounted for ({state})",
-        done=landed + run.counts.read,
-        total=2 * max(run.expected_records or landed, landed) or None,
+        f"{', '.join(run.run_id for run in begun)}: {landed:,} read, {accounted:,} accounted for ({state})",
+        done=landed + accounted,
+        total=2 * max(expected, landed) or None,
     )

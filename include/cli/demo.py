@@ -144,7 +144,7 @@ class Scene:
     def source_down(self, bar: Bar) -> str:
         self._sandbox.break_down("*", [{"status": 503}], repeat=True)
         self._red_dag_run = dag_runs.trigger(self._api, "inventory", SyncRequest())
-        state, run = dag_runs.follow(self._api, self._store, "inventory", self._red_dag_run, bar)
+        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._red_dag_run, bar)
         expect(state == "failed", f"the DAG run ended as {state}")
         tasks = {task["task_id"]: task["state"] for task in self._api.task_instances(_DAG, self._red_dag_run)}
         expect(tasks.get("extract") == "failed", f"the tasks ended as {tasks}")
@@ -154,7 +154,7 @@ class Scene:
         self._sandbox.heal()
         moved = self._sandbox.live(stock_moves=5)["inventory"]
         self._api.clear(_DAG, self._red_dag_run)
-        state, run = dag_runs.follow(self._api, self._store, "inventory", self._red_dag_run, bar)
+        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._red_dag_run, bar)
         expect(state == "success", f"the cleared DAG run ended as {state}")
         expect(run.counts.updated >= len(moved), f"{run.counts.updated} of {len(moved)} changes came in")
         return f"the same DAG run is green; {_sum(run)}"
@@ -174,7 +174,7 @@ class Scene:
         return self._ended("inventory", dag_runs.trigger(self._api, "inventory", request), bar)
 
     def _ended(self, entity: str, dag_run_id: str, bar: Bar) -> Run:
-        state, run = dag_runs.follow(self._api, self._store, entity, dag_run_id, bar)
+        state, (run,) = dag_runs.follow(self._api, self._store, entity, dag_run_id, bar)
         expect(state == "success", f"the DAG run {dag_run_id} ended as {state}: {run.error}")
         self._story.passes.append(
             {

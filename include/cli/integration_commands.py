@@ -180,6 +180,21 @@ def remove(
     _told({"id": integration_id, "removed": True}, f"{integration_id} is forgotten", as_json=as_json)
 
 
+@app.command("validate")
+def validate(
+    file: Annotated[Path, typer.Argument(help="A declaration: dags/integrations/NAME.yaml.")], as_json: Json = False
+) -> None:
+    """Whether a declared integration's file can be used; every mistake with its line. Needs no running hub."""
+    from include.flows.declared import declared_sync  # noqa: PLC0415  only this command needs it
+
+    declaration, sync = declared_sync(file)
+    columns = [column.name for column in sync.columns]
+    if as_json:
+        console.show_json({"name": declaration.name, "table": sync.table.name, "columns": columns})
+        return
+    console.praise(f"{declaration.name} can be used: DAG sync_{declaration.name}, table {sync.table.name}")
+
+
 def _settings(given: list[str] | None) -> dict[str, Any]:
     found = {}
     for each in given or ():

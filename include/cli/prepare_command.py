@@ -27,6 +27,9 @@ PLACES = {
     "hub_db": {"host": "HUB_DB_HOST", "port": "HUB_DB_PORT"},
     "commercetools": {"host": "HUB_COMMERCETOOLS_URL"},
 }
+#: The networks of one's own that a connection may lead into, with commas between them. Those of the file are a
+#: development machine's and do not hold in a deployment.
+NETWORKS = {"commercetools": "HUB_COMMERCETOOLS_NETWORKS"}
 #: For Airflow's simple auth manager, which reads its passwords from a file.
 ADMIN_PASSWORD = "HUB_ADMIN_PASSWORD"  # noqa: S105  the variable's name
 PASSWORDS_FILE = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"
@@ -71,8 +74,16 @@ def overrides(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
             for field, name in {**PLACES[conn_id], **SECRETS[conn_id]}.items()
             if environment.get(name)
         }
+        | _networks(environment, conn_id)
         for conn_id in SECRETS
     }
+
+
+def _networks(environment: Mapping[str, str], conn_id: str) -> dict[str, Any]:
+    if conn_id not in NETWORKS:
+        return {}
+    named = environment.get(NETWORKS[conn_id], "")
+    return {"extra": {"allowed_networks": [network.strip() for network in named.split(",") if network.strip()]}}
 
 
 def load(settings: AirflowSettings) -> None:

@@ -12,7 +12,7 @@ from include.cli.stack.airflow_api import AirflowApi
 from include.cli.stack.errors import StackError
 from include.cli.stack.hub_api import HubApi
 from include.cli.stack.stack import Stack
-from include.flows.registry import SYNCS
+from include.flows.registry import sync_of
 from include.model.errors import BadRequest
 from include.store.database import Store
 
@@ -68,8 +68,8 @@ def refuse_unknown(entity: str | None) -> None:
         BadRequest: there is no sync of *entity*; an empty answer would say that all is well.
 
     """
-    if entity is not None and entity not in SYNCS:
-        raise BadRequest(f"There is no sync of {entity!r}. There are: {', '.join(SYNCS)}")
+    if entity is not None:
+        sync_of(entity)
 
 
 def actor() -> str:

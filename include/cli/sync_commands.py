@@ -73,11 +73,15 @@ def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json
         return
     with open_store() as store:
         with console.progress(f"sync {entity}", quiet=as_json) as bar:
-            _, run = dag_runs.follow(api, store, entity, dag_run_id, bar, watch_tasks=watch)
+            _, begun = dag_runs.follow(api, store, entity, dag_run_id, bar, watch_tasks=watch)
         if as_json:
-            console.show_json(run_reports.document(run))
+            documents = [run_reports.document(run) for run in begun]
+            console.show_json(documents[0] if len(begun) == 1 else documents)
         else:
-            run_reports.show_run(store, run.run_id)
-    ended = exit_of(run.state)
+            for run in begun:
+                run_reports.show_run(store, run.run_id)
+    ends = {exit_of(run.state) for run in begun}
+    # The worst of its parts is the end of the whole.
+    ended = next(each for each in (Exit.PERSON_NEEDED, Exit.FAILED, Exit.PARTIAL, Exit.DONE) if each in ends)
     if ended is not Exit.DONE:
         raise typer.Exit(ended)

@@ -44,15 +44,15 @@ def of_connection(kind: Kind, connection: Connection) -> tuple[Check, ...]:
 
     """
     networks = tuple(map(str, connection.extra.get("allowed_networks") or ()))
-    return run(kind.probe(connection), allowed_networks=networks)
+    return run(kind.probe(connection), allowed_networks=networks, ca_file=connection.extra.get("ca_file"))
 
 
-def run(probe: Probe, *, allowed_networks: tuple[str, ...] = ()) -> tuple[Check, ...]:
+def run(probe: Probe, *, allowed_networks: tuple[str, ...] = (), ca_file: str | None = None) -> tuple[Check, ...]:
     """Every check of *probe*, in order."""
     url = urlsplit(probe.url)
     questions: dict[str, Callable[[], str]] = {
         "address": lambda: _address(url, allowed_networks),
-        "tls": lambda: _tls(url),
+        "tls": lambda: _tls(url, ca_file),
         "credentials": probe.credentials,
         "scope": probe.scope,
         "sample": probe.sample,
@@ -115,14 +115,14 @@ def _refuse_private(host: str, text: str, allowed_networks: tuple[str, ...]) -> 
     )
 
 
-def _tls(url: SplitResult) -> str:
+def _tls(url: SplitResult, ca_file: str | None) -> str:
     host = url.hostname or ""
     if url.scheme != "https":
         raise Skipped("plain http: there is no certificate to look at")
     try:
         with (
             socket.create_connection((host, _port(url)), timeout=_TIMEOUT_S) as plain,
-            ssl.create_default_context().wrap_socket(plain, server_hostname=host) as secure,
+            ssl.create_default_context(cafile=ca_file).wrap_socket(plain, server_hostname=host) as secure,
         ):
             return f"{secure.version()}, certified for {host}"
     except OSError as error:

@@ -1,7 +1,7 @@
 """
 A total deadline for an HTTP exchange.
 
-The time-outs of `requests` bound each read, not their sum: a server that sends one byte every half
+The time-outs of a socket bound each read, not their sum: a server that sends one byte every half
 second keeps a call alive for ever. Here a watchdog shuts the socket down when the time is over, which
 wakes whatever read is waiting on it, headers included.
 """
@@ -15,11 +15,7 @@ import os
 import socket
 import threading
 import time
-from typing import Any, Self
-
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from typing import Self
 
 _current = threading.local()
 
@@ -122,38 +118,3 @@ class _Watchdog:
 
 
 _watchdog = _Watchdog()
-
-
-def _watched(sock: socket.socket) -> None:
-    """Tells the deadline of this thread which socket it waits for."""
-    deadline = current_deadline()
-    if deadline is not None:
-        deadline.holds(sock)
-
-
-class _WatchedHTTPConnection(HTTPConnection):
-    def getresponse(self) -> Any:
-        _watched(self.sock)
-        return super().getresponse()
-
-
-class _WatchedHTTPSConnection(HTTPSConnection):
-    def getresponse(self) -> Any:
-        _watched(self.sock)
-        return super().getresponse()
-
-
-class _WatchedHTTPPool(HTTPConnectionPool):
-    ConnectionCls = _WatchedHTTPConnection
-
-
-class _WatchedHTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _WatchedHTTPSConnection
-
-
-class DeadlineAdapter(HTTPAdapter):
-    """The transport of `requests` whose connections end with the deadline of their thread."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _WatchedHTTPPool, "https": _WatchedHTTPSPool}

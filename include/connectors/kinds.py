@@ -16,6 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from include.model.integration import Connection, FieldError, Probe, SettingsInvalid
 
 _FOLDER = Path(__file__).parent
@@ -60,6 +62,12 @@ class Kind:
                 else:
                     values[place] = value
         return Connection(connection_id=connection_id, conn_type=self.kind, extra=extra, **values)
+
+    def changed(self, known: Connection, changed: Connection) -> Connection:
+        """*changed* with what else *known* has in its extra: somebody put it there who knows more than this kind."""
+        own = {*self.settings["properties"], *self.credentials["properties"]}
+        others = {name: value for name, value in known.extra.items() if name not in own}
+        return msgspec.structs.replace(changed, extra={**others, **changed.extra})
 
     def settings_of(self, connection: Connection) -> dict[str, Any]:
         """What of *connection* may be seen. A field that the kind does not know is left out: it may be a secret."""

@@ -88,3 +88,8 @@ class _TestableConnection:
 class CommercetoolsConnection(_TestableConnection):
     conn_type = "commercetools"
     hook_name = "commercetools (Crossdock)"
+
+
+class DeclaredConnection(_TestableConnection):
+    conn_type = "declared"
+    hook_name = "Declared system (Crossdock)"

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from airflow.sdk import (  # type: ignore[attr-defined]  # the stub lags behind
     Asset,
     AsyncCallback,
@@ -24,21 +26,28 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # the stub lags behind
     RetryDecision,
     RetryPolicy,
     task,
+    task_group,
 )
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.flows.backfill import backfill_request
+from include.flows.calls import SharedCalls
+from include.flows.declared import declared_syncs, mistakes
 from include.flows.deliver_events import Pace, Place, Rules, deliver
 from include.flows.integrations.registered import refuse_paused, registered
 from include.flows.pull_keys import Puller
+from include.flows.registry import SYNCS
 from include.flows.settings import settings
 from include.flows.sync import Sync, Systems, extract, load, mark_failed, validate
 from include.model.assets import asset_of
-from include.model.errors import IntegrationPaused, LeaseLost, Terminal, Transient
+from include.model.calls import CallPolicy, Safeguards
+from include.model.errors import BadRequest, IntegrationPaused, LeaseLost, Terminal, Transient
+from include.model.reading import Source
 from include.model.sync import SyncRequest
 from include.store import alerts
 from include.store.database import Store
 from include.store.landing import Landing
+from include.store.shared_tokens import Cipher
 
 log = logging.getLogger(__name__)
 
@@ -174,13 +183,48 @@ def backfill_options(sync: Sync) -> dict[str, Any]:
 
 
 def sync_tasks(sync: Sync) -> None:
-    """Extract → validate → load of a sync, in the DAG that is being made; only the run's id travels."""
+    """
+    Extract → validate → load of a sync, in the DAG that is being made; only the run's id travels.
+
+    A sync that is shared among workers has these three once for each part, under `part`.
+    """
 
     @task(task_id="extract")
-    def extract_task(*, params: Any = None, dag_run: Any = None) -> str:
-        return _extract(sync, request_of(params), dag_run)
+    def extract_task(part: str | None = None, *, params: Any = None, dag_run: Any = None) -> str:
+        return _extract(sync, _part_of_request(request_of(params), part), dag_run)
 
-    _load_task(sync, outlets=[Asset(asset_of(sync.entity))])(_validate_task(sync)(extract_task()))
+    def chain(part: str | None = None) -> None:
+        _load_task(sync, outlets=[Asset(asset_of(sync.entity))])(_validate_task(sync)(extract_task(part)))
+
+    parts = _parts_of(sync)
+    if len(parts) == 1:
+        chain()
+    else:
+        task_group(group_id="part")(chain).expand(part=parts)
+
+
+def _parts_of(sync: Sync) -> list[str]:
+    """`1/2`, `2/2`: what the installation shares *sync* into."""
+    # A declared system is read in one range, which cannot be shared.
+    of = settings().parts_of(sync.entity) if sync.entity in SYNCS else 1
+    return [f"{number}/{of}" for number in range(1, of + 1)]
+
+
+def _part_of_request(request: SyncRequest, part: str | None) -> SyncRequest:
+    """
+    The share that the task of *part* has of *request*.
+
+    Raises:
+        AirflowSkipException: named keys and a limit are not shared; the first part does all of it.
+
+    """
+    if part is None:
+        return request
+    if not (request.keys or request.limit):
+        return msgspec.structs.replace(request, part=part)
+    if part.startswith("1/"):
+        return request
+    raise AirflowSkipException("The first part does all of what names keys or a limit")
 
 
 def backfill_tasks(sync: Sync) -> None:
@@ -200,17 +244,19 @@ def _extract(sync: Sync, request: SyncRequest, dag_run: Any) -> str:
     Only this first task asks: what has landed needs the source no more, and is brought to its end.
     """
     try:
-        systems = systems_of(sync, starts=True)
+        with systems_of(sync, starts=True) as systems:
+            return extract(sync, systems, request, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
     except IntegrationPaused as paused:
-        end_run(sync, {"exception": paused, "dag_run": dag_run})
+        with Store.from_connection(settings().store_connection) as store:
+            mark_failed(sync, store, dag_run.run_id, str(paused), dag_id=dag_run.dag_id, part=request.part)
         raise AirflowSkipException(str(paused)) from None
-    return extract(sync, systems, request, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
 
 
 def _validate_task(sync: Sync) -> Any:
     @task(task_id="validate")
     def validate_task(sync_run: str) -> str:
-        return validate(sync, systems_of(sync), sync_run)
+        with systems_of(sync) as systems:
+            return validate(sync, systems, sync_run)
 
     return validate_task
 
@@ -218,7 +264,8 @@ def _validate_task(sync: Sync) -> Any:
 def _load_task(sync: Sync, *, outlets: list[Asset]) -> Any:
     @task(task_id="load", outlets=outlets)
     def load_task(sync_run: str) -> dict[str, Any]:
-        return load(sync, systems_of(sync), sync_run).as_document()
+        with systems_of(sync) as systems:
+            return load(sync, systems, sync_run).as_document()
 
     return load_task
 
@@ -243,14 +290,16 @@ def _task_defaults(sync: Sync) -> dict[str, Any]:
         "retries": settings().task_retries,
         "retry_delay": timedelta(seconds=settings().retry_delay_s),
         "retry_policy": RetryByKind(),
-        "pool": sync.integration,
+        # Declared integrations have no pool of their own: their calls are spaced by the declaration.
+        "pool": sync.integration if sync.entity in SYNCS else "default_pool",
         "on_failure_callback": lambda context: end_run(sync, context),
     }
 
 
-def systems_of(sync: Sync, *, starts: bool = False) -> Systems:
+@contextmanager
+def systems_of(sync: Sync, *, starts: bool = False) -> Iterator[Systems]:
     """
-    The systems of *sync* behind Airflow's connections. Call it inside a task, never at parse time.
+    The systems of *sync* behind Airflow's connections, closed in the end. In a task, never at parse time.
 
     The registry says which connection; an integration that it does not have uses the one of the settings.
 
@@ -258,19 +307,59 @@ def systems_of(sync: Sync, *, starts: bool = False) -> Systems:
         IntegrationPaused: a run that *starts* is of an integration that somebody paused.
 
     """
+    with Store.from_connection(settings().store_connection) as store:
+        known = (refuse_paused if starts else registered)(store, sync.integration)
+        with SharedCalls(store, sync.integration, cipher=_cipher()) as calls:
+            yield Systems(
+                source=_source_of(sync, known.connection_id if known else None, calls.safeguards),
+                store=store,
+                landing=Landing(settings().landing_url),
+                overlap=settings().overlap,
+                lease_life=settings().lease_life,
+                pages_in_flight=settings().pages_in_flight,
+            )
+
+
+def _cipher() -> Cipher | None:
+    """Airflow's, whose key is no secret more to keep; None where a deployment has set none."""
+    from airflow.sdk.crypto import get_fernet  # noqa: PLC0415  only where calls are made
+
+    cipher = get_fernet()
+    return cipher if cipher.is_encrypted else None
+
+
+def _source_of(sync: Sync, connection_id: str | None, share: Callable[[CallPolicy], Safeguards]) -> Source:
+    """The connector of *sync*, behind the registry's connection or else the one of its name."""
     from include.connectors.commercetools import Commercetools  # noqa: PLC0415  requests is not needed to parse
 
-    if sync.integration != Commercetools.name:
-        raise Terminal(f"No connector for {sync.integration}; the one there is: {Commercetools.name}")
-    store = Store.from_connection(settings().store_connection)
-    known = (refuse_paused if starts else registered)(store, sync.integration)
-    return Systems(
-        source=Commercetools.from_connection(known.connection_id if known else settings().commercetools_connection),
-        store=store,
-        landing=Landing(settings().landing_url),
-        overlap=settings().overlap,
-        lease_life=settings().lease_life,
-    )
+    if sync.integration == Commercetools.name:
+        return Commercetools.from_connection(connection_id or settings().commercetools_connection, share)
+    from include.flows.declared.systems import source_of  # noqa: PLC0415
+
+    return source_of(sync.integration, connection_id)
+
+
+def look_through_declarations() -> list[str]:
+    """
+    The names of all declarations, when each of them can be used.
+
+    Raises:
+        BadRequest: one is wrong; every mistake of every file is named with its line.
+
+    """
+    wrong = mistakes()
+    if wrong:
+        raise BadRequest("\n".join(map(str, wrong)))
+    return [declaration.name for declaration, _ in declared_syncs()]
+
+
+#: What `@dag` is told for the DAG that looks through the declarations.
+LOOK_THROUGH_OPTIONS: Mapping[str, Any] = {
+    "catchup": False,
+    "max_active_runs": 4,
+    "tags": ["declared"],
+    "default_args": {"retries": 1, "retry_policy": RetryByKind()},
+}
 
 
 def request_of(params: Mapping[str, Any]) -> SyncRequest:
@@ -290,7 +379,14 @@ def end_run(sync: Sync, context: Mapping[str, Any]) -> None:
     if isinstance(error, LeaseLost) and error.to_itself:
         return  # A worker that woke too late must not end the run that another worker is at.
     with Store.from_connection(settings().store_connection) as store:
-        mark_failed(sync, store, dag_run.run_id, str(error or "the task was ended from outside"), dag_id=dag_run.dag_id)
+        mark_failed(
+            sync,
+            store,
+            dag_run.run_id,
+            str(error or "the task was ended from outside"),
+            dag_id=dag_run.dag_id,
+            part=_parts_of(sync)[index] if (index := context["ti"].map_index) >= 0 else None,
+        )
 
 
 def delivery_options() -> dict[str, Any]:
@@ -322,7 +418,7 @@ def delivery_tasks() -> None:
             place,
             lifetime=settings().event_reader_lifetime,
             pace=Pace(lease_life=settings().event_lease_life),
-            puller=Puller(systems_of),
+            puller=Puller(lambda sync: systems_of(sync, starts=True)),
             rules=Rules(
                 retention=timedelta(days=settings().event_retention_days),
                 horizon_alarm_s=settings().event_horizon_alarm_s,

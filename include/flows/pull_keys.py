@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from include.flows.registry import SYNCS
 from include.flows.sync import Sync, Systems, extract, load, mark_failed, validate
@@ -24,22 +25,21 @@ class _Pull(SyncRequest, frozen=True):
 
 
 class Puller:
-    """A `KeyPuller` over the hub's own syncs; one thread's."""
+    """A `KeyPuller` over the hub's own syncs; the systems are opened for each pull, as for each task."""
 
-    def __init__(self, systems_of: Callable[[Sync], Systems]) -> None:
+    def __init__(self, systems_of: Callable[[Sync], AbstractContextManager[Systems]]) -> None:
         self._systems_of = systems_of
-        self._systems: dict[str, Systems] = {}
 
     def pull(self, entity: str, keys: Sequence[str]) -> None:
         sync = SYNCS.get(entity)
         if sync is None:
             raise BadEvent("of a webhook", "sync", f"nobody syncs {entity!r}")
-        systems = self._systems.get(entity) or self._systems.setdefault(entity, self._systems_of(sync))
         pull_id = f"pull__{uuid.uuid4().hex}"
-        try:
-            run_id = extract(sync, systems, _Pull(keys=tuple(dict.fromkeys(keys))), dag_run_id=pull_id)
-            load(sync, systems, validate(sync, systems, run_id))
-        except HubError as error:
-            # Tried again, it is another run: nobody comes back to this one.
-            mark_failed(sync, systems.store, pull_id, str(error))
-            raise
+        with self._systems_of(sync) as systems:
+            try:
+                run_id = extract(sync, systems, _Pull(keys=tuple(dict.fromkeys(keys))), dag_run_id=pull_id)
+                load(sync, systems, validate(sync, systems, run_id))
+            except HubError as error:
+                # Tried again, it is another run: nobody comes back to this one.
+                mark_failed(sync, systems.store, pull_id, str(error))
+                raise

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from include.flows.registry import SYNCS
+from include.flows.registry import sync_of
 from include.flows.sync import Sync, replay
 from include.flows.sync.gate import sifted
 from include.model.errors import BadRequest
@@ -138,7 +138,7 @@ def replay_all(store: Store, items: Sequence[Item], *, actor: str) -> list[Repor
     for entity, of_entity in groupby(sorted(items, key=lambda item: item.entity), key=lambda item: item.entity):
         waiting = list(of_entity)
         chunks = (waiting[start : start + _ITEMS_A_RUN] for start in range(0, len(waiting), _ITEMS_A_RUN))
-        reports.extend(replay(SYNCS[entity], store, chunk, actor=actor) for chunk in chunks)
+        reports.extend(replay(sync_of(entity), store, chunk, actor=actor) for chunk in chunks)
     return reports
 
 
@@ -163,7 +163,7 @@ def discard(store: Store, item_id: int, reason: str, *, actor: str) -> None:
 
 
 def _sync_of(item: Item) -> Sync:
-    return SYNCS[item.entity]
+    return sync_of(item.entity)
 
 
 def _same_record(item: Item, mended: bytes) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import cache
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from include.model.sync import MOST_PARTS
 
 
 class Settings(BaseSettings):
@@ -22,10 +25,17 @@ class Settings(BaseSettings):
     sync_inventory_schedule: str = "*/15 * * * *"
     sync_product_schedule: str = "5 * * * *"
     sync_order_schedule: str = "*/10 * * * *"
+    #: Among how many workers a sync is shared, each with a part of the ids (at most 16); 1 for no sharing.
+    sync_inventory_parts: int = Field(default=1, ge=1, le=MOST_PARTS)
+    sync_product_parts: int = Field(default=1, ge=1, le=MOST_PARTS)
+    sync_order_parts: int = Field(default=1, ge=1, le=MOST_PARTS)
     #: How much longer than usual a run may take before somebody is told.
     sync_deadline_minutes: float = 30
     #: How far a delta reads back behind the watermark, for changes that a source shows late.
     overlap_minutes: float = 5
+    #: How many pages of a source are read at once. The client makes no more than 8 calls at once: with more, pages
+    #: would only wait for each other.
+    pages_in_flight: int = Field(default=8, ge=1, le=8)
     #: How long a run's lease lives without renewal: so long a dead worker keeps its entity from the next run.
     lease_life_s: float = 60
     #: Airflow's retries of a sync task, and the first wait between them.
@@ -52,6 +62,10 @@ class Settings(BaseSettings):
     def schedule_of(self, entity: str) -> str:
         schedule: str = getattr(self, f"sync_{entity}_schedule")
         return schedule
+
+    def parts_of(self, entity: str) -> int:
+        parts: int = getattr(self, f"sync_{entity}_parts")
+        return parts
 
     @property
     def overlap(self) -> timedelta:

@@ -33,6 +33,22 @@ class SystemUnavailable(Transient):
         super().__init__(f"{system} is unavailable: {what}", retry_in_s=retry_in_s)
 
 
+class CircuitOpen(SystemUnavailable):
+    """A system has been failing, so it is not called for a while; asking would only take its and our time."""
+
+
+class RateLimited(SystemUnavailable):
+    """The turn to call a system is further away than a worker should sleep."""
+
+
+class Throttled(SystemUnavailable):
+    """An external system answered that we ask too often."""
+
+
+class AddressRefused(Terminal):
+    """A connection's host leads to a place in our own network, which its extra does not allow."""
+
+
 class SystemRefused(Terminal):
     """An external system understood the request and said no."""
 

@@ -39,6 +39,9 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
     axis: Axis
     low: str | None = None
     high: str | None = None
+    #: Time ranges of one part of an entity hold only ids with id_low < id ≤ id_high.
+    id_low: str | None = None
+    id_high: str | None = None
     field: str | None = None
     keys: tuple[str, ...] = ()
     #: Whether the source has been read to the range's end.

@@ -45,6 +45,18 @@ class RunState(StrEnum):
     FAILED = "failed"
 
 
+#: What a run without parts holds its lease on.
+WHOLE = "all"
+MOST_PARTS = 16
+#: What two hexadecimal digits can be.
+_ID_STEPS = 256
+
+
+def id_cut(number: int, of: int) -> str | None:
+    """The *number*th of the ids that cut all ids into *of* equal parts; None at either end."""
+    return f"{number * _ID_STEPS // of:02x}" if 0 < number < of else None
+
+
 class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What somebody asked a sync to do: the DAG's form, `conf` over REST, and the command line say it alike."""
 
@@ -63,6 +75,9 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     backfill_day: str | None = None
     #: Tell subscribers of what a backfill changes; else its events are kept and told to nobody.
     tell: bool = False
+    #: `1/2` is the first of two equal parts of the ids: several workers share one sync, each with a part of its own,
+    #: its own lease and watermark. None for the whole entity.
+    part: str | None = None
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> SyncRequest:
@@ -93,8 +108,29 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise BadRequest("`keys` names records: it does not go with `since` or `until`")
         if self.since and self.until and self.since >= self.until:
             raise BadRequest(f"`since` {self.since} must lie before `until` {self.until}")
+        if self.part is not None:
+            self._check_part()
         if self.limit < 0:
             raise BadRequest(f"`limit` {self.limit} must be 0 (no limit) or more")
+
+    def _check_part(self) -> None:
+        number, slash, of = str(self.part).partition("/")
+        if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of) <= MOST_PARTS):
+            raise BadRequest(f"`part` {self.part!r} is none; write it as 1/2, with at most {MOST_PARTS} parts")
+        if self.keys or self.limit or self.backfill_day:
+            raise BadRequest("`part` is of a whole sync: it does not go with `keys`, `limit` or a backfill")
+
+    @property
+    def ids(self) -> tuple[str | None, str | None]:
+        """
+        The ids that the request is for: low < id ≤ high, None for no bound.
+
+        Parts are cut by the first two hexadecimal digits. Ids of another shape still lie in exactly one.
+        """
+        if self.part is None:
+            return None, None
+        number, of = map(int, self.part.split("/"))
+        return id_cut(number - 1, of), id_cut(number, of)
 
     @property
     def mode(self) -> Mode:
@@ -111,7 +147,9 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     @property
     def partition(self) -> str:
         """What of the entity the run holds a lease on: a backfilled day and the live sync do not wait for each other."""
-        return f"backfill:{self.backfill_day}" if self.backfill_day else "all"
+        if self.backfill_day:
+            return f"backfill:{self.backfill_day}"
+        return f"part:{self.part}" if self.part else WHOLE
 
     @property
     def moves_watermark(self) -> bool:

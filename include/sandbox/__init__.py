@@ -22,7 +22,8 @@ Two faults for the next requests, the log afterwards:
 
 The retailer: `POST /oauth/token`, and under `/{project}`: `inventory`, `product-projections`, `products`,
 `orders`, `customers`, each as a list (`where`, `var.x`, `sort`, `limit`, `offset`, `withTotal`), by id and by
-`key=` (orders: `order-number=`); updates with `version` and `actions`, `DELETE ?version=`, `POST /inventory`.
+`key=` (orders: `order-number=`); updates with `version` and `actions`, `DELETE ?version=`, `POST /inventory`;
+`POST graphql` for reading `inventoryEntries`, `products` and `orders`.
 
 The control, without a token: `/_sandbox/faults` (PUT, GET, DELETE; what there is: `faults.py`),
 `/_sandbox/requests` (GET `?after=n`, DELETE), `/_sandbox/life` (POST, DELETE), `/_sandbox/checksum/{entity}`,

@@ -1,14 +1,15 @@
 """The vendor's routes: a request in, a response out; what goes wrong is a `VendorError`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from include.sandbox import actions, codec
+from include.sandbox import actions, codec, graphql
 from include.sandbox.entities import CUSTOMERS, ENTITIES, INVENTORY, ORDERS, PRODUCTS, Entity
 from include.sandbox.messages import Request, Response, of_json
 from include.sandbox.problems import VendorError, duplicate, invalid_input, malformed, not_found
-from include.sandbox.queries import query_of
+from include.sandbox.queries import Query, query_of
 from include.sandbox.shelf import Json, Page, Row
 from include.sandbox.world import World
 
@@ -62,6 +63,8 @@ def handle(world: World, project: str, request: Request, share: float | None = N
             return of_json(200, _project(project))
         case "GET", (path,) if path in FACES:
             return _list(world, FACES[path], request, share)
+        case "POST", ("graphql",):
+            return graphql.handle(partial(_listed, world, share), request)
         case "POST", ("inventory",):
             return _create(world, request)
         case method, (path, name) if path in FACES:
@@ -92,13 +95,25 @@ def _project(project: str) -> Json:
 
 
 def _list(world: World, face: Face, request: Request, share: float | None) -> Response:
-    query = query_of(request.query, face.entity.fields)
+    query, page = _page(world, face, request.query, share)
+    head = f'{{"limit":{query.limit},"offset":{query.offset},"count":{len(page.rows)},'
+    return Response(200, head.encode() + _total(page) + b'"results":[' + b",".join(_shown(page, face)) + b"]}")
+
+
+def _page(world: World, face: Face, parameters: Mapping[str, list[str]], share: float | None) -> tuple[Query, Page]:
+    query = query_of(parameters, face.entity.fields)
     shelf = world.shelf(face.entity.name)
     if share is not None:
         query = replace(query, last_id=_last_of(shelf.ids(), share))
-    page = shelf.page(query, face.view)
-    head = f'{{"limit":{query.limit},"offset":{query.offset},"count":{len(page.rows)},'
-    return Response(200, head.encode() + _total(page) + b'"results":[' + b",".join(_shown(page, face)) + b"]}")
+    return query, shelf.page(query, face.view)
+
+
+def _listed(world: World, share: float | None, path: str, parameters: Mapping[str, list[str]]) -> Json:
+    """A list as GraphQL sees it: documents that its resolvers go through."""
+    face = FACES[path]
+    query, page = _page(world, face, parameters, share)
+    results = [row.document if face.view is None else face.view(row.document) for row in page.rows]
+    return {"offset": query.offset, "count": len(results), "total": page.total, "results": results}
 
 
 def _last_of(ids: list[str], share: float) -> str:
@@ -204,11 +219,19 @@ def _place(entry: Json) -> tuple[Any, Any]:
     return entry.get("sku"), (entry.get("supplyChannel") or {}).get("id")
 
 
-def route_of(parts: tuple[str, ...]) -> str:
+def route_of(request: Request) -> str:
     """The name of the route for scripts of faults; "*" where it has none of its own."""
-    if parts[:1] == ("oauth",):
+    if request.parts[:1] == ("oauth",):
         return "oauth"
-    return parts[1] if len(parts) > 1 and parts[1] in FACES else "*"
+    if request.parts[1:] == ("graphql",):
+        return graphql.route_of(request)
+    return request.parts[1] if request.parts[1:] and request.parts[1] in FACES else "*"
+
+
+def is_list(request: Request) -> bool:
+    """Whether its answer is a page."""
+    asked = request.method, request.parts[1:]
+    return asked == ("POST", ("graphql",)) or (asked[0] == "GET" and len(asked[1]) == 1 and asked[1][0] in FACES)
 
 
 def entity_named(name: str) -> Entity:

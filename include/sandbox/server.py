@@ -104,7 +104,7 @@ class Sandbox(Shop):
         """Answers one request; says whether the connection can carry another."""
         if request.parts[:1] == (control.ROOT,):
             return wire.send(self._controlled(request), correlation_id=None, last=last)
-        route = api.route_of(request.parts)
+        route = api.route_of(request)
         fault = self.faults.take(route)
         with self.requests.entered(request, fault.told) as entry:
             response = self._answer(request, route, fault)
@@ -135,14 +135,14 @@ class Sandbox(Shop):
                 return self._oauth(request)
             self.tokens.check(request)
             self._happen(route, fault)
-            previous = self.last_pages.get(route)
+            previous = self.last_pages.get(request.path)
             if fault.kind == "duplicate_page" and previous is not None:
                 return previous
             response = api.handle(self.world, self.project, request, _share(fault))
         except VendorError as error:
             return of_error(error)
-        if request.method == "GET" and request.parts[1:] == (route,):
-            self.last_pages[route] = response
+        if api.is_list(request):
+            self.last_pages[request.path] = response
         return response
 
     def _oauth(self, request: Request) -> Response:

@@ -29,7 +29,7 @@ class Shop:
         self.tokens = Tokens(project, client_id, client_secret)
         self.life = Life(lambda: self.world)
         self._journal: Journal | None = None
-        #: The last page that each route gave, for the fault that gives it again.
+        #: The last page that each path gave, for the fault that gives it again.
         self.last_pages: dict[str, Response] = {}
 
     def keep_changes(self, path: Path) -> None:

@@ -106,5 +106,5 @@ def _versions(work: Work, table: EntityTable, integration: str, ids: pa.ChunkedA
 def _as_table(rows: list[tuple[str, int]]) -> pa.Table:
     import pyarrow as pa
 
-    ids, versions = zip(*rows, strict=True) if rows else ((), ())
+    ids, versions = [row[0] for row in rows], [row[1] for row in rows]
     return pa.table({"id": pa.array(ids, pa.string()), "version": pa.array(versions, pa.int64())})

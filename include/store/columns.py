@@ -39,6 +39,9 @@ def as_columns(columns: Sequence[Column], values: Sequence[Sequence[Any]]) -> pa
     return pa.RecordBatch.from_arrays(arrays, [column.name for column in columns])
 
 
+_ROWS_A_PIECE = 4_000
+
+
 def copy_in(work: Work, table_name: str, columns: Sequence[Column], rows: pa.Table) -> None:
     """*rows*, which has *columns* and no others, at the end of the table."""
     from pgpq import ArrowToPostgresBinaryEncoder
@@ -47,7 +50,8 @@ def copy_in(work: Work, table_name: str, columns: Sequence[Column], rows: pa.Tab
     names = ", ".join(column.name for column in columns)
     with work.cursor().copy(f"COPY {table_name} ({names}) FROM STDIN (FORMAT binary)".encode()) as copy:
         copy.write(encoder.write_header())
-        for batch in rows.to_batches():
+        # In pieces: what waits for the server is kept in memory, and several connections load at once.
+        for batch in rows.to_batches(max_chunksize=_ROWS_A_PIECE):
             copy.write(encoder.write_batch(batch))
         copy.write(encoder.finish())
 

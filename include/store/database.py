@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
@@ -103,6 +104,23 @@ class Store:
             self._connection.adapters.register_loader(_XID8, IntLoader)
             self._connection.adapters.register_loader(_XID8, Int8BinaryLoader)
         return self._connection
+
+
+class SharedStore(Store):
+    """
+    The same for threads that share one connection, a short transaction each; never two within one another.
+
+    For what every call to another system asks, where a connection a thread would be too many.
+    """
+
+    def __init__(self, dsn: str, *, schema: str = "hub") -> None:
+        super().__init__(dsn, schema=schema)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Work]:
+        with self._lock, super().transaction() as work:
+            yield work
 
 
 #: Errors that psycopg files under the statement's own, though it is the moment that was wrong: a worker

@@ -13,11 +13,13 @@ from include.store.database import Work
 from include.store.tables import EntityTable
 
 
-def count(work: Work, table: EntityTable, integration: str) -> int:
-    """How many records of *integration* the hub has."""
+def count(work: Work, table: EntityTable, integration: str, ids: tuple[str | None, str | None] = (None, None)) -> int:
+    """How many records of *integration* the hub has, within low < id ≤ high."""
+    low, high = ids
     row = work.execute(
-        f"SELECT count(*) FROM {table.name} WHERE integration = %(integration)s".encode(),
-        {"integration": integration},
+        f"""SELECT count(*) FROM {table.name} WHERE integration = %(integration)s
+               AND id > coalesce(%(low)s, '') AND (%(high)s::text IS NULL OR id <= %(high)s)""".encode(),
+        {"integration": integration, "low": low, "high": high},
     ).fetchone()
     return int(row[0]) if row else 0
 

@@ -184,6 +184,6 @@ def _statements(table: EntityTable) -> _Statements:
         tell=f"""
             INSERT INTO event (source, type, subject, time, partition_key, correlation_id, silent, data)
             SELECT %(source)s, %(type)s, '{name}/' || id, clock_timestamp(), {table.partition_column}, %(run_id)s,
-                   %(silent)s, to_jsonb(r)
+                   %(silent)s, row_to_json(r)
               FROM (SELECT {names} FROM {stage}) r""".encode(),
     )

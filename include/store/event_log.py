@@ -21,13 +21,13 @@ _COLUMNS = (
 _COPY = b"""
 COPY event (source, type, subject, time, partition_key, correlation_id, schema_version, data) FROM STDIN (FORMAT binary)
 """
-#: A jsonb travels as its text behind a version byte, and is written as bytea.
+#: A json travels as its text, and is written as bytea.
 _COPY_TYPES = ("text", "text", "text", "timestamptz", "text", "text", "int4", "bytea")
 
 _INSERT = b"""
 INSERT INTO event (event_id, source, type, subject, time, partition_key, correlation_id, schema_version, data)
 VALUES (%(event_id)s, %(source)s, %(type)s, %(subject)s, %(time)s, %(partition_key)s, %(correlation_id)s,
-        %(schema_version)s, %(data)s::jsonb)
+        %(schema_version)s, %(data)s::json)
 RETURNING epoch, xid, position
 """
 
@@ -129,7 +129,7 @@ def publish(work: Work, events: Iterable[NewEvent]) -> None:
                     event.partition_key,
                     event.correlation_id,
                     event.schema_version,
-                    b"\x01" + event.data.encode(),
+                    event.data.encode(),
                 )
             )
 

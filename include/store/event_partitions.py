@@ -50,6 +50,8 @@ def partitions(work: Work) -> list[tuple[str, datetime | None]]:
 
 def make_ahead(work: Work, now: datetime) -> list[str]:
     """The names of the partitions that were made: those of this month and the next two that were missing."""
+    # Two workers that start at once must not both make them: the second waits here, then finds nothing missing.
+    work.execute(b"SELECT pg_advisory_xact_lock(hashtext('crossdock-event-partitions'))")
     known = partitions(work)
     newest = max((end for _, end in known if end is not None), default=None)
     if newest is None:

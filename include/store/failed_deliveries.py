@@ -75,7 +75,7 @@ INSERT INTO failed_delivery AS kept
     (subscriber, epoch, xid, position, event_id, source, type, subject, time, partition_key, partition, correlation_id,
      schema_version, data, state, attempts, next_try_at, cause, reason)
 VALUES (%(subscriber)s, %(epoch)s, %(xid)s::text::xid8, %(position)s, %(event_id)s, %(source)s, %(type)s, %(subject)s,
-        %(time)s, %(partition_key)s, %(partition)s, %(correlation_id)s, %(schema_version)s, %(data)s::jsonb, %(state)s,
+        %(time)s, %(partition_key)s, %(partition)s, %(correlation_id)s, %(schema_version)s, %(data)s::json, %(state)s,
         %(attempts)s, clock_timestamp() + %(wait)s, %(cause)s, %(reason)s)
 ON CONFLICT (subscriber, epoch, position) DO UPDATE
    SET state = excluded.state, attempts = kept.attempts + excluded.attempts, next_try_at = excluded.next_try_at,
@@ -165,7 +165,7 @@ SELECT epoch, position, CASE WHEN state = 'replayed' THEN coalesce(mended, data)
 
 _OPEN_BY_TYPE = b"SELECT type, count(*) FROM failed_delivery WHERE state IN ('dead', 'retrying') GROUP BY type"
 
-_MEND = b"UPDATE failed_delivery SET mended = %(mended)s::jsonb WHERE letter_id = %(letter_id)s"
+_MEND = b"UPDATE failed_delivery SET mended = %(mended)s::json WHERE letter_id = %(letter_id)s"
 
 _CLOSE = b"""
 UPDATE failed_delivery SET state = %(state)s, closed_at = clock_timestamp(), closed_by = %(closed_by)s
@@ -177,7 +177,7 @@ INSERT INTO failed_delivery AS kept
     (subscriber, epoch, xid, position, event_id, source, type, subject, time, partition_key, partition, correlation_id,
      schema_version, data, state, attempts, cause, reason)
 VALUES (%(subscriber)s, %(epoch)s, %(xid)s::text::xid8, %(position)s, %(event_id)s, %(source)s, %(type)s, %(subject)s,
-        %(time)s, %(partition_key)s, 0, %(correlation_id)s, %(schema_version)s, %(data)s::jsonb, 'dead', 1, %(cause)s,
+        %(time)s, %(partition_key)s, 0, %(correlation_id)s, %(schema_version)s, %(data)s::json, 'dead', 1, %(cause)s,
         %(reason)s)
 ON CONFLICT (subscriber, epoch, position) DO UPDATE
    SET state = 'dead', attempts = kept.attempts + 1, cause = excluded.cause, reason = excluded.reason,

@@ -53,8 +53,11 @@ class Landing:
         packed = zstandard.ZstdCompressor(level=1).compress(content)
         try:
             path = self.root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(packed)
+            try:
+                path.write_bytes(packed)
+            except FileNotFoundError:  # its folder is not there yet: mostly it is, and asking first costs as much
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(packed)
         except OSError as error:
             raise LandingUnavailable(
                 f"The landing {self.root} could not take {name}: {error.strerror or error}"
@@ -89,12 +92,13 @@ def _folder(url: str) -> Folder:
 
 
 _ADD_RANGE = b"""
-INSERT INTO sync_range (run_id, range_no, axis, low, high, field, keys)
-VALUES (%(run_id)s, %(range_no)s, %(axis)s, %(low)s, %(high)s, %(field)s, %(keys)s)
+INSERT INTO sync_range (run_id, range_no, axis, low, high, id_low, id_high, field, keys)
+VALUES (%(run_id)s, %(range_no)s, %(axis)s, %(low)s, %(high)s, %(id_low)s, %(id_high)s, %(field)s, %(keys)s)
 """
 
 _RANGES = b"""
-SELECT range_no, axis, low, high, field, keys, read_done FROM sync_range WHERE run_id = %(run_id)s ORDER BY range_no
+SELECT range_no, axis, low, high, id_low, id_high, field, keys, read_done
+  FROM sync_range WHERE run_id = %(run_id)s ORDER BY range_no
 """
 
 _ADD_PAGE = b"""
@@ -118,8 +122,18 @@ def add_ranges(work: Work, run_id: str, ranges: list[Range]) -> None:
 
 def ranges_of(work: Work, run_id: str) -> list[Range]:
     return [
-        Range(range_no=no, axis=Axis(axis), low=low, high=high, field=field, keys=tuple(keys or ()), read_done=done)
-        for no, axis, low, high, field, keys, done in work.execute(_RANGES, {"run_id": run_id})
+        Range(
+            range_no=no,
+            axis=Axis(axis),
+            low=low,
+            high=high,
+            id_low=id_low,
+            id_high=id_high,
+            field=field,
+            keys=tuple(keys or ()),
+            read_done=done,
+        )
+        for no, axis, low, high, id_low, id_high, field, keys, done in work.execute(_RANGES, {"run_id": run_id})
     ]
 
 

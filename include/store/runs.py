@@ -78,10 +78,11 @@ VALUES (%(run_id)s, %(integration)s, %(entity)s, %(partition)s, %(mode)s, %(requ
         'running', %(moves_watermark)s)
 """
 
-#: The last attempt of a DAG run: a retried task goes on with it, a cleared DAG run starts the next.
+#: The last attempt of a DAG run, for each part: a retried task goes on with it, a cleared DAG run starts the next.
 _OF_DAG_RUN = (
-    b"SELECT " + _COLUMNS + b" FROM sync_run WHERE dag_run_id = %(dag_run_id)s AND entity = %(entity)s"
-    b" AND dag_id IS NOT DISTINCT FROM %(dag_id)s ORDER BY attempt DESC LIMIT 1"
+    b"SELECT DISTINCT ON (partition) " + _COLUMNS + b" FROM sync_run"
+    b" WHERE dag_run_id = %(dag_run_id)s AND entity = %(entity)s AND dag_id IS NOT DISTINCT FROM %(dag_id)s"
+    b" ORDER BY partition, attempt DESC"
 )
 
 _GET = b"SELECT " + _COLUMNS + b" FROM sync_run WHERE run_id = %(run_id)s"
@@ -172,7 +173,8 @@ def start(
     An Airflow retry finds its own run and goes on where it stood. A DAG run that was cleared after
     its run ended gets a new run with the next attempt number.
     """
-    last = of_dag_run(work, dag_run_id, key.entity, dag_id=dag_id) if dag_run_id else None
+    earlier = of_dag_run(work, dag_run_id, key.entity, dag_id=dag_id) if dag_run_id else []
+    last = next((run for run in earlier if run.partition == key.partition), None)
     if last and last.state is RunState.RUNNING:
         return last
     run_id = _new_run_id(key.entity)
@@ -279,10 +281,11 @@ def reopen(work: Work, run_id: str) -> None:
     work.execute(_REOPEN, {"run_id": run_id})
 
 
-def of_dag_run(work: Work, dag_run_id: str, entity: str, *, dag_id: str | None = None) -> Run | None:
-    """The last attempt of a DAG run; None when it never began."""
-    row = work.execute(_OF_DAG_RUN, {"dag_run_id": dag_run_id, "entity": entity, "dag_id": dag_id}).fetchone()
-    return _run(row) if row else None
+def of_dag_run(work: Work, dag_run_id: str, entity: str, *, dag_id: str | None = None) -> list[Run]:
+    """The last attempt of each part of a DAG run; one where it was not shared, none when it never began."""
+    return [
+        _run(row) for row in work.execute(_OF_DAG_RUN, {"dag_run_id": dag_run_id, "entity": entity, "dag_id": dag_id})
+    ]
 
 
 def _new_run_id(entity: str) -> str:

@@ -112,3 +112,18 @@ SALES_ORDER = EntityTable(
     partition_column="order_number",
     lines_column="line_count",
 )
+
+#: Records of declared integrations that have no table of their own: what was mapped, as JSON.
+RECORD = EntityTable(
+    name="record",
+    columns=(
+        Column("id", "text"),
+        Column("version", "int8"),
+        Column("key", "text"),
+        Column("data", "jsonb"),
+        Column("last_modified_at", "timestamptz"),
+        Column("lineage", "jsonb"),
+    ),
+    event_type="crossdock.record.changed",
+    partition_column="key",
+)

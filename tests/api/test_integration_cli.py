@@ -105,7 +105,8 @@ def test_no_option_takes_a_secret(hub: Hub) -> None:
         (["add", "x_y", "--kind=commercetools"], 2, "nobody to ask"),
         (["add", "x_y", "--kind=commercetools", "--credentials=-"], 2, "must be JSON"),
         (["add", "x_y", "--kind=commercetools", "--credentials=/not/there"], 2, "cannot be read"),
-        (["remove", "commercetools"], 2, ""),
+        (["remove", "not_there"], 2, "There is no integration 'not_there'"),
+        (["validate", "not/there.yaml"], 2, "cannot be read"),
     ],
 )
 def test_wrong_use_says_what_to_do(hub: Hub, words: list[str], code: int, said: str) -> None:
@@ -121,3 +122,13 @@ def test_a_viewer_may_look_and_no_more(hub: Hub, platform: Sandbox) -> None:
 
     assert ended.returncode == 1
     assert "vera is no operator" in ended.stderr
+
+
+def test_a_declaration_is_validated_without_a_running_hub(hub: Hub, tmp_path: Path) -> None:
+    example = PROJECT / "dags/integrations/examples/sandbox_stock_rest.yaml"
+    assert answer(hub, "validate", str(example))["table"] == "inventory"
+
+    (tmp_path / "wrong.yaml").write_text(example.read_text().replace("kind: keyset", "kind: keysets"))
+    ended = run(hub, "validate", str(tmp_path / "wrong.yaml"))
+    assert ended.returncode == 2
+    assert "line 16: /read/paging/kind: must be one of none, page" in " ".join(ended.stderr.split())

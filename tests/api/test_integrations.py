@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -253,6 +254,23 @@ def test_changed_settings_are_tested_with_the_stored_secret(hub: Hub, platform: 
     assert right.status_code == 200, right.text
     assert outcomes(right.json()["checks"])["sample"] == "ok"
     assert "token_path" in hub.airflow("GET", f"/connections/{document['id']}").json()["extra"]
+
+
+def test_what_somebody_else_put_into_the_connection_stays(hub: Hub, platform: Sandbox) -> None:
+    """Its extra may hold what the kind's schema does not know: losing it would change how the system is called."""
+    document = added(hub, platform)
+    of, at = f"/v1/integrations/{document['id']}", f"/connections/{document['id']}"
+    extra = {**json.loads(hub.airflow("GET", at).json()["extra"]), "of_somebody": {"calls": 3}}
+    patch = {"connection_id": document["id"], "conn_type": "commercetools", "extra": json.dumps(extra)}
+    hub.airflow("PATCH", f"{at}?update_mask=extra", json=patch)
+
+    good = {"credentials": {"client_id": platform.client_id, "client_secret": CANARY}}
+    settings = {"settings": {**document["settings"], "token_path": "/oauth/token"}}
+    assert hub.call("POST", f"{of}/rotate", json=good, headers={"If-Match": "*"}).status_code == 200
+    assert hub.call("PATCH", of, json=settings, headers={"If-Match": "*"}).status_code == 200
+    kept = json.loads(hub.airflow("GET", at).json()["extra"])
+    assert kept["of_somebody"] == {"calls": 3}
+    assert "token_path" in kept  # Airflow hides its value, for its name
 
 
 def test_new_credentials_take_the_place_of_the_old_only_when_they_work(hub: Hub, platform: Sandbox) -> None:

@@ -232,7 +232,7 @@ def test_paging_by_offset_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) ->
     def by_offset(self: Any, resource: str, part: Any, _after: Any, **_: Any) -> Any:
         offset = read.get(part.range_no, 0)
         query = {"where": client.where(part, None), "sort": client.sort(part), "limit": 20, "offset": offset}
-        page = self._client.get(self._path(resource), query, lambda answer: self._fetched(answer, part, None, 20))
+        page = self._ask(resource, query, lambda answer: client.fetched(answer, part, None, asked=20, lines_field=None))
         if page.records and not any(read.values()):
             first = msgspec.json.decode(page.body)["results"][0]["id"]
             hub.shop.world.change("inventory", first, lambda entry: entry.update(custom={"counted": "again"}))
@@ -262,8 +262,8 @@ def refused_calls(hub: Hub, dag_run_id: str) -> int:
 def test_a_client_that_repeats_what_was_refused_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that is wrong stays wrong; sent again, it only costs the other side."""
     assert refused_calls(hub, "sound") == 1
-    http = sys.modules["include.connectors.http"]
-    monkeypatch.setattr(http, "_PASSING", http._PASSING | {400})
+    answers = sys.modules["include.connectors.answers"]
+    monkeypatch.setattr(answers, "_PASSING", answers._PASSING | {400})
 
     assert refused_calls(hub, "stubborn") > 1
 
@@ -287,7 +287,7 @@ def test_a_secret_in_an_exception_is_found(hub: Hub, monkeypatch: pytest.MonkeyP
     oauth = sys.modules["include.connectors.oauth"]
 
     def indiscreet(self: Any, *_: Any) -> None:
-        raise SystemRefused("commercetools", 401, f"{self._credentials.username}:{self._credentials.password}")
+        raise SystemRefused("commercetools", 401, f"{self._client_id}:{self._secret}")
 
     monkeypatch.setattr(oauth.ClientCredentials, "_fetch", indiscreet)
 

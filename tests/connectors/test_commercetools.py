@@ -11,6 +11,7 @@ import pytest
 from include.connectors.commercetools import Commercetools
 from include.model.errors import BadRequest, SourceInvalid
 from include.model.reading import Axis, Cursor, FetchedPage, Range
+from tests.connectors.conftest import Tls
 from tests.connectors.door import QUICK, Door, answer
 
 EVERYTHING = Range(range_no=0, axis=Axis.ID)
@@ -165,16 +166,15 @@ class TestConnection:
         with pytest.raises(BadRequest, match=r"'shop' has no login, password, extra\.project: set it under Admin"):
             connected(host="https://api.example.com")
 
-    def test_a_file_of_authorities_holds_for_tokens_too(self, connected: Any, tmp_path: Any) -> None:
-        authorities = tmp_path / "ca.pem"
-        authorities.touch()
+    def test_a_file_of_authorities_holds_for_tokens_too(self, connected: Any, tls: Tls) -> None:
+        authorities = tls.ca_file
 
         source = connected(
             host="https://api.example.com",
             login="id",
             password="secret",
-            extra={"project": "demo", "ca_file": str(authorities), "auth_url": "https://auth.example.com"},
+            extra={"project": "demo", "ca_file": authorities, "auth_url": "https://auth.example.com"},
         )
 
-        assert source._client._session.verify == source._client.auth._client._session.verify == str(authorities)
+        assert source._client.tls.ca_file == source._client.auth._client.tls.ca_file == authorities
         assert source._client.auth._client.base_url == "https://auth.example.com"

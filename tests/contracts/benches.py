@@ -13,7 +13,9 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Protocol
 
-from include.connectors.commercetools import Commercetools
+from include.connectors.addresses import Resolver
+from include.connectors.commercetools import Api, Commercetools
+from include.connectors.conditions import Conditions
 from include.connectors.http import Limits
 from include.model.instants import utc_text
 from include.model.reading import Axis, Cursor, FetchedPage, Range, Source
@@ -34,8 +36,17 @@ class Bench(Protocol):
     #: What the connector calls the records that are read here.
     resource: str
 
-    def source(self, *, limits: Limits = QUICK, page_records: int = 100) -> Source:
+    #: Whether fields that nobody asked for come along.
+    brings_unknown_fields: bool
+
+    def source(
+        self, *, limits: Limits = QUICK, page_records: int = 100, conditions: Conditions | None = None
+    ) -> Source:
         """The connector, signed in with the right secret, which is CANARY."""
+        ...
+
+    def source_by_name(self, resolve: Resolver) -> Source:
+        """The same at a name, `shop.example`, that *resolve* answers for."""
         ...
 
     def source_with_wrong_secret(self) -> Source: ...
@@ -84,7 +95,21 @@ class Bench(Protocol):
         """Each record gets a field that nobody has heard of."""
         ...
 
+    def put(self, key: str, text: str) -> None:
+        """The record's free text, whatever the system calls it."""
+        ...
+
+    def delete(self, key: str) -> None: ...
+
+    def spoil(self, key: str) -> None:
+        """The record lacks what each must have."""
+        ...
+
     def ids_on(self, page: FetchedPage) -> list[str]: ...
+
+    def texts_on(self, page: FetchedPage) -> dict[str, str]:
+        """By id, what `put` has put."""
+        ...
 
 
 class Connector(Protocol):
@@ -96,12 +121,18 @@ class Connector(Protocol):
 class _CommercetoolsBench:
     resource = "inventory"
 
-    def __init__(self, shop: Sandbox) -> None:
-        self._shop = shop
+    def __init__(self, shop: Sandbox, api: Api) -> None:
+        self._shop, self._api = shop, api
+        self.brings_unknown_fields = api is Api.REST
         self.host = shop.url.removeprefix("http://")
 
-    def source(self, *, limits: Limits = QUICK, page_records: int = 100) -> Commercetools:
-        return self._signed_in(self._shop.url, CANARY, limits=limits, page_records=page_records)
+    def source(
+        self, *, limits: Limits = QUICK, page_records: int = 100, conditions: Conditions | None = None
+    ) -> Commercetools:
+        return self._signed_in(self._shop.url, CANARY, limits=limits, page_records=page_records, conditions=conditions)
+
+    def source_by_name(self, resolve: Resolver) -> Commercetools:
+        return self._signed_in(f"http://shop.example:{self._shop.port}", CANARY, conditions=Conditions(resolve=resolve))
 
     def source_with_wrong_secret(self) -> Commercetools:
         return self._signed_in(self._shop.url, "guess-" + CANARY)
@@ -110,10 +141,11 @@ class _CommercetoolsBench:
         return self._signed_in(f"http://127.0.0.1:{free_port()}", CANARY)
 
     def source_of_page(self, url: str) -> Commercetools:
-        return Commercetools(url, self._shop.project, limits=QUICK)
+        return Commercetools(url, self._shop.project, limits=QUICK, api=self._api)
 
     def page_without_total(self) -> bytes:
-        return json.dumps({"limit": 1, "offset": 0, "count": 0, "results": []}).encode()
+        page: dict[str, Any] = {"limit": 1, "offset": 0, "count": 0, "results": []}
+        return json.dumps(page if self._api is Api.REST else {"data": {"page": page}}).encode()
 
     def by_keys(self, keys: Sequence[str]) -> Range:
         return Range(range_no=0, axis=Axis.KEYS, field="sku", keys=tuple(keys))
@@ -131,7 +163,7 @@ class _CommercetoolsBench:
         return list(self._shop.tokens._ends)
 
     def asked(self) -> int:
-        return sum(entry.path.endswith("/" + self.resource) for entry in self._shop.requests)
+        return sum(entry.path.endswith((f"/{self.resource}", "/graphql")) for entry in self._shop.requests)
 
     def asked_tokens(self) -> int:
         return sum(entry.path == "/oauth/token" for entry in self._shop.requests)
@@ -149,6 +181,18 @@ class _CommercetoolsBench:
         for key in self.ids():
             self._change(key, shelfLife={"days": [1, 2.5, None]})
 
+    def put(self, key: str, text: str) -> None:
+        self._shop.world.change("inventory", key, lambda row: row.update(key=text))
+
+    def delete(self, key: str) -> None:
+        self._shop.world.delete("inventory", key, self._shop.world.get("inventory", key).document["version"])
+
+    def spoil(self, key: str) -> None:
+        self._shop.world.change("inventory", key, lambda row: row.pop("quantityOnStock"))
+
+    def texts_on(self, page: FetchedPage) -> dict[str, str]:
+        return {row["id"]: row["key"] for row in json.loads(page.body)["results"] if "key" in row}
+
     def ids_on(self, page: FetchedPage) -> list[str]:
         return [row["id"] for row in json.loads(page.body)["results"]]
 
@@ -162,22 +206,24 @@ class _CommercetoolsBench:
             client_id=self._shop.client_id,
             secret=secret,
             scope=f"view_products:{self._shop.project}",
-            **{"limits": QUICK, **options},
+            **{"limits": QUICK, "api": self._api, **options},
         )
 
 
 class CommercetoolsConnector:
-    name = "commercetools"
+    def __init__(self, api: Api) -> None:
+        self.name = f"commercetools over {api}"
+        self._api = api
 
     @contextmanager
     def bench(self, records: int = 40) -> Iterator[_CommercetoolsBench]:
         size = {"inventory": records, "products": 0, "orders": 0, "customers": 0, "flaws": 0}
         with Sandbox(seed=7, client_secret=CANARY, **size) as shop:
-            yield _CommercetoolsBench(shop)
+            yield _CommercetoolsBench(shop, self._api)
 
 
 #: Every connector. The suite runs for each.
-CONNECTORS: list[Connector] = [CommercetoolsConnector()]
+CONNECTORS: list[Connector] = [CommercetoolsConnector(api) for api in Api]
 
 
 def by_id(*cuts: str) -> list[Range]:

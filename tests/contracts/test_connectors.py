@@ -11,10 +11,25 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
+from include.connectors.conditions import Conditions
 from include.connectors.http import Limits
-from include.model.errors import HubError, SourceInvalid, SystemRefused, SystemUnavailable, Terminal, Transient
-from include.model.reading import Cursor, Range
+from include.flows.calls import SharedCalls
+from include.model.breaker import BreakerRules
+from include.model.calls import CallPolicy, Rate
+from include.model.errors import (
+    AddressRefused,
+    HubError,
+    SourceInvalid,
+    SystemRefused,
+    SystemUnavailable,
+    Terminal,
+    Transient,
+)
+from include.model.reading import Cursor, Range, Source
+from include.store.call_counts import usage_of_run
+from include.store.database import Store
 from tests.connectors.door import ONE_SECOND, Door, answer
 from tests.contracts.benches import CANARY, CONNECTORS, QUICK, Bench, Connector, by_id, by_time, pages
 
@@ -89,6 +104,46 @@ class TestCheck:
         """The guard against a shrunken source compares with it."""
         with Door(answer(bench.page_without_total())) as door, pytest.raises(SourceInvalid, match="no total"):
             bench.source_of_page(door.url).survey(bench.resource, None)
+
+    def test_what_is_wrong_is_told_in_three_different_ways(self, bench: Bench) -> None:
+        """Credentials, scope, network: three people to ask."""
+        wrong_scope = signed_in(bench)
+        bench.fault({"status": 403}, repeat=True)
+        said = set()
+        for look in (
+            lambda: bench.source_with_wrong_secret().survey(bench.resource, None),
+            wrong_scope,
+            lambda: bench.source_of_dead_host().survey(bench.resource, None),
+        ):
+            with pytest.raises(HubError) as caught:
+                look()
+            said.add(str(caught.value))
+
+        assert len(said) == 3
+        assert [
+            advice
+            for advice in ("id and the secret", "scope", "no answer from")
+            if not any(advice in text for text in said)
+        ] == []
+
+    def test_looking_twice_finds_the_same(self, bench: Bench) -> None:
+        first, second = (bench.source().survey(bench.resource, None) for _ in range(2))
+
+        assert first.records == second.records
+        assert first.source_now <= second.source_now
+        assert first.source_now.tzinfo is UTC
+
+    def test_a_name_that_leads_into_our_own_network_is_not_called(self, bench: Bench) -> None:
+        """The right answer to the first question and a private one to the second is an attack."""
+        asked: list[str] = []
+
+        def resolve(host: str, port: int, **_: Any) -> Any:
+            asked.append(host)
+            return [(2, 1, 6, "", ("127.0.0.1", port))]
+
+        with pytest.raises(AddressRefused, match=r"shop\.example leads to 127\.0\.0\.1"):
+            bench.source_by_name(resolve).survey(bench.resource, None)
+        assert (asked, bench.asked(), bench.asked_tokens()) == (["shop.example"], 0, 0)
 
 
 class TestReading:
@@ -184,6 +239,8 @@ class TestReading:
 
     def test_a_field_that_nobody_knows_is_carried_along(self, bench: Bench) -> None:
         """Systems grow fields on a Tuesday afternoon, without a word."""
+        if not bench.brings_unknown_fields:
+            pytest.skip("it names the fields that it reads, so no other ever comes")
         bench.add_field()
 
         found = list(pages(bench.source(), bench.resource, by_id()[0]))
@@ -198,6 +255,140 @@ class TestReading:
         page = bench.source().page(bench.resource, bench.by_keys(keys), None)
 
         assert (page.records, page.last) == (0, True)
+
+    def test_a_deleted_record_is_not_read_and_takes_no_other_along(self, bench: Bench) -> None:
+        source = bench.source(page_records=7)
+        first = source.page(bench.resource, by_id()[0], None)
+        bench.delete(bench.ids_on(first)[-1])
+        bench.delete(bench.ids()[20])
+
+        rest = ids_of(bench, by_id()[0], first.cursor, page_records=7)
+
+        assert rest == bench.ids()[6:]
+
+    def test_a_record_without_what_it_must_have_spoils_no_other(self, bench: Bench) -> None:
+        """It is the gate that refuses it, with a reason, and only it."""
+        bench.spoil(bench.ids()[3])
+
+        assert ids_of(bench, by_id()[0], page_records=5) == bench.ids()
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "a-kind-that-nobody-has-heard-of",
+            "👩🏽‍🚀🛋️",
+            "كرسي",
+            "e\u0301 \u202eevil",
+            "Ω\u0000",
+            "ß" * 200_000,
+            "{{7*7}}'--",
+        ],
+        ids=["unknown word", "emoji", "right to left", "combining", "NUL", "huge", "code"],
+    )
+    def test_any_text_comes_as_it_is(self, bench: Bench, text: str) -> None:
+        """What it means is for the mapping; what arrives here must be what was sent."""
+        key = bench.ids()[2]
+        bench.put(key, text)
+
+        found = [
+            page
+            for page in pages(bench.source(page_records=1), bench.resource, by_id()[0])
+            if key in bench.ids_on(page)
+        ]
+
+        assert [bench.texts_on(page)[key] for page in found] == [text]
+
+
+class TestSharing:
+    """What all connectors do with what workers share."""
+
+    @pytest.fixture
+    def calls(self, store: Store) -> Iterator[SharedCalls]:
+        with SharedCalls(store, "acme", cipher=Fernet(Fernet.generate_key()), run_of=lambda: "run-1") as shared:
+            yield shared
+
+    def shared(self, bench: Bench, calls: SharedCalls, *, limits: Limits = QUICK, **policy: Any) -> Source:
+        conditions = Conditions(safeguards=calls.safeguards(CallPolicy(**policy)))
+        return bench.source(limits=limits, conditions=conditions)
+
+    def test_it_waits_for_its_turns(self, bench: Bench, calls: SharedCalls) -> None:
+        source = self.shared(bench, calls, limits=PATIENT, rate=Rate(calls=20))
+        source.survey(bench.resource, None)
+        began = time.monotonic()
+        for _ in range(10):
+            source.survey(bench.resource, None)
+
+        assert time.monotonic() - began > 9 * Rate(calls=20).spacing_s
+
+    def test_it_does_not_call_what_is_known_to_be_down(self, bench: Bench, calls: SharedCalls) -> None:
+        source = self.shared(bench, calls, breaker=BreakerRules(failures_in_a_row=2, open_s=30))
+        bench.fault({"status": 503}, repeat=True)
+        for _ in range(5):
+            with pytest.raises(SystemUnavailable):
+                source.survey(bench.resource, None)
+
+        assert bench.asked() == 2
+
+    def test_a_refusal_is_no_outage(self, bench: Bench, calls: SharedCalls) -> None:
+        """A system that says no is at work; the next question may be a better one."""
+        source = self.shared(bench, calls, breaker=BreakerRules(failures_in_a_row=2, open_s=30))
+        bench.fault({"status": 404}, repeat=True)
+        for _ in range(5):
+            with pytest.raises(SystemRefused):
+                source.survey(bench.resource, None)
+
+        assert bench.asked() == 5
+
+    def test_its_calls_are_counted_for_the_run(self, bench: Bench, calls: SharedCalls, store: Store) -> None:
+        source = self.shared(bench, calls)
+        bench.fault("ok", {"status": 503}, "ok", {"status": 404})
+        source.survey(bench.resource, None)
+        source.survey(bench.resource, None)
+        with pytest.raises(SystemRefused):
+            source.survey(bench.resource, None)
+        calls.close()
+
+        with store.transaction() as work:
+            usage = usage_of_run(work, "run-1")
+        assert (usage.successes, usage.failures, usage.refusals, usage.retries) == (2, 1, 1, 1)
+
+    def test_two_workers_fetch_one_token(self, bench: Bench, calls: SharedCalls) -> None:
+        for _ in range(3):
+            self.shared(bench, calls).survey(bench.resource, None)
+        assert bench.asked_tokens() == 1
+
+        bench.revoke_tokens()
+        for _ in range(3):
+            self.shared(bench, calls).survey(bench.resource, None)
+        assert bench.asked_tokens() == 2
+
+    def test_no_secret_and_no_token_is_in_the_database(self, bench: Bench, calls: SharedCalls, store: Store) -> None:
+        """Whoever may read the hub's tables may not call in its name."""
+        source = self.shared(bench, calls, limits=PATIENT, rate=Rate(calls=100))
+        source.survey(bench.resource, None)
+        for status in (403, 503):
+            bench.fault({"status": status}, repeat=True)
+            with pytest.raises(HubError):
+                source.page(bench.resource, bench.by_keys([f"{CANARY}-key"]), None)
+        calls.close()
+
+        dump = dump_of(store)
+        assert "shared_token" in dump
+        assert "breaker" in dump
+        assert CANARY not in dump
+        assert bench.tokens()
+        assert not [token for token in bench.tokens() if token in dump]
+
+
+def dump_of(store: Store) -> str:
+    """Every row of every table of the hub, as text; bytes as text too, where they are some."""
+    with store.transaction() as work:
+        names = [
+            name for (name,) in work.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'hub' ORDER BY 1")
+        ]
+        rows = [(name, work.execute(f'SELECT t::text FROM hub."{name}" t'.encode()).fetchall()) for name in names]
+        opened = work.execute("SELECT encode(ciphertext, 'escape') FROM shared_token").fetchall()
+    return repr(rows) + repr(opened)
 
 
 class TestWaits:

@@ -50,11 +50,17 @@ print(json.dumps({"dags": found, "heavy": heavy}))
 
 @pytest.fixture(scope="module")
 def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return parse(tmp_path_factory.mktemp("airflow"))
+
+
+def parse(home: Path, **settings: str) -> dict[str, Any]:
+    """All DAG files as an installation with *settings* has them."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(PROJECT),
-        "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
+        "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        **settings,
     }
     paths = [str(PROJECT / "dags" / name) for name in DAG_FILES]
     ended = subprocess.run(
@@ -102,3 +108,11 @@ def test_every_task_is_retried_by_the_kind_of_its_error(parsed: dict[str, Any], 
     for task in dag["tasks"].values():
         assert task["policy"] == "RetryByKind"
         assert task["retries"] > 0
+
+
+def test_a_sync_that_is_shared_has_its_three_tasks_in_a_mapped_group(tmp_path: Path) -> None:
+    """One setting shares it among workers; the others stay as they are."""
+    shared = parse(tmp_path, HUB_SYNC_INVENTORY_PARTS="2")
+
+    assert set(dag_of(shared, "sync_inventory.py")["tasks"]) == {"part.extract", "part.validate", "part.load"}
+    assert set(dag_of(shared, "sync_order.py")["tasks"]) == {"extract", "validate", "load"}

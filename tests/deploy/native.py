@@ -43,7 +43,9 @@ class Deployment:
 
         """
         self.folder = folder
-        self.answers = filled_in(HUB_COMMERCETOOLS_URL="http://sandbox:8090", **answers)
+        self.answers = filled_in(
+            HUB_COMMERCETOOLS_URL="http://sandbox:8090", HUB_COMMERCETOOLS_NETWORKS="127.0.0.0/8", **answers
+        )
         self.file = declared(self.answers)
         self.services: dict[str, Any] = self.file["services"]
         self.overrides = overrides

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from include.cli.prepare_command import PASSWORDS_FILE, PLACES, SECRETS
+from include.cli.prepare_command import NETWORKS, PASSWORDS_FILE, PLACES, SECRETS
 from include.cli.stack.postgres import COMMON_OPTIONS, HUB_OPTIONS
 from include.flows.settings import Settings
 from tests.deploy.compose import FILE, PROGRAM, PROJECT, REQUIRED, compose, declared, filled_in
@@ -202,6 +202,7 @@ def test_every_setting_is_one_that_somebody_reads(services: dict[str, Any], tmp_
     airflows = set(listed.stdout.split())
     ours = {f"HUB_{name.upper()}" for name in Settings.model_fields}
     prepares = {name for table in (SECRETS, PLACES) for fields in table.values() for name in fields.values()}
+    prepares |= set(NETWORKS.values())
 
     shared = set(services["scheduler"]["environment"])
     assert shared - airflows - ours == OTHERS_SETTINGS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -30,6 +31,20 @@ def test_the_environment_completes_what_the_file_says() -> None:
 
     assert (hub["host"], hub["port"], hub["password"], hub["login"]) == ("postgres-hub", 5432, "made-up", "hub")
     assert (platform["host"], platform["password"]) == ("http://127.0.0.1:8090", "made-up too")
+
+
+@pytest.mark.parametrize(
+    ("said", "allowed"), [(None, []), ("", []), ("10.1.0.0/16, fd12::/16", ["10.1.0.0/16", "fd12::/16"])]
+)
+def test_a_deployment_leads_into_no_network_that_it_does_not_name(said: str | None, allowed: list[str]) -> None:
+    """What the file allows is the sandbox on a developer's own machine; the rest of the extra stays."""
+    environment = ENVIRONMENT | ({} if said is None else {"HUB_COMMERCETOOLS_NETWORKS": said})
+    settings = read_settings(overrides=overrides(environment))
+    platform = next(each for each in settings.connections if each["connection_id"] == "commercetools")
+
+    extra = json.loads(platform["extra"])
+
+    assert (extra["allowed_networks"], extra["project"]) == (allowed, "demo")
 
 
 @pytest.mark.parametrize("name", [name for fields in SECRETS.values() for name in fields.values()])

@@ -8,7 +8,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from airflow.sdk import crypto
 from airflow.sdk.exceptions import AirflowSkipException
+from cryptography.fernet import Fernet
 
 from include.flows import airflow_tasks
 from include.flows.integrations import desk
@@ -39,8 +41,12 @@ def connected(shop: Sandbox, store: Store, tmp_path: Any, monkeypatch: pytest.Mo
         "host": shop.url,
         "login": shop.client_id,
         "password": shop.client_secret,
-        "extra": json.dumps({"project": shop.project, "scope": f"view_products:{shop.project}"}),
+        "extra": json.dumps(
+            {"project": shop.project, "scope": f"view_products:{shop.project}", "allowed_networks": ["127.0.0.0/8"]}
+        ),
     }
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
+    crypto.get_fernet.cache_clear()
     monkeypatch.setenv("AIRFLOW_CONN_HUB_DB", json.dumps(database))
     monkeypatch.setenv("AIRFLOW_CONN_COMMERCETOOLS", json.dumps(shop_connection))
     monkeypatch.setattr(airflow_tasks.settings(), "landing_url", f"file://{tmp_path}")
@@ -85,8 +91,9 @@ def test_what_has_landed_is_brought_to_its_end(connected: Store) -> None:
     run_id = extract()
     desk.pause(connected, "commercetools", actor="otto")
 
-    validate(INVENTORY, airflow_tasks.systems_of(INVENTORY), run_id)
-    assert load(INVENTORY, airflow_tasks.systems_of(INVENTORY), run_id).counts.inserted == 10
+    with airflow_tasks.systems_of(INVENTORY) as systems:
+        validate(INVENTORY, systems, run_id)
+        assert load(INVENTORY, systems, run_id).counts.inserted == 10
 
 
 def test_registering_what_is_there_changes_nothing(connected: Store) -> None:

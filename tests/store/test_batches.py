@@ -298,7 +298,7 @@ def test_two_writers_of_the_same_rows_leave_the_highest_version_and_counts_that_
 
 def load_again(store: Store, run: runs.Run, rows: list[tuple[Any, ...]], batch_no: int) -> Counts:
     """As Airflow retries a task: both may insert the same new row at once, and then one of them tries again."""
-    for _ in range(3):
+    for _ in range(10):
         try:
             return load(store, run, rows, batch_no=batch_no)
         except StoreUnavailable as error:

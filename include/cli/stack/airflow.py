@@ -58,12 +58,15 @@ def child_environment() -> dict[str, str]:
     """
     Our own environment without what would change the stack from outside: another Airflow's settings, Python's paths.
 
+    PYTHONPYCACHEPREFIX stays: where the project's folder may not be written to, compiled code has to go elsewhere.
+
     AIRFLOW_CONN_* and AIRFLOW_VAR_* stay: that is how a person hands over a secret without writing it down.
     """
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("AIRFLOW__", "PYTHON")) and name not in {"AIRFLOW_HOME", "AIRFLOW_CONFIG"}
+        if name == "PYTHONPYCACHEPREFIX"
+        or (not name.startswith(("AIRFLOW__", "PYTHON")) and name not in {"AIRFLOW_HOME", "AIRFLOW_CONFIG"})
     }
     # A company's proxy would otherwise be asked for 127.0.0.1, by tasks that report their state.
     direct = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1,localhost"]))

@@ -46,7 +46,7 @@ def read_settings(
     Args:
         path: By default the project's own.
         overrides: By connection id, fields in Airflow's names (host, port, password …) that the running stack
-            knows better. An id that is not in the file is ignored.
+            knows better. An id that is not in the file is ignored; an `extra` replaces only the fields it has.
 
     Raises:
         StackError: The file is not what Astro would read; the message names the place.
@@ -62,13 +62,20 @@ def read_settings(
     overrides = overrides or {}
     connections = [_connection(path, each) for each in _filled(wanted.get("connections"), "conn_id")]
     return AirflowSettings(
-        connections=[{**each, **overrides.get(each["connection_id"], {})} for each in connections],
+        connections=[_overridden(each, overrides.get(each["connection_id"], {})) for each in connections],
         pools=[_pool(path, each) for each in _filled(wanted.get("pools"), "pool_name")],
         variables=[
             {"key": each["variable_name"], "value": str(each.get("variable_value", ""))}
             for each in _filled(wanted.get("variables"), "variable_name")
         ],
     )
+
+
+def _overridden(connection: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    if "extra" not in more:
+        return {**connection, **more}
+    extra = json.loads(connection.get("extra") or "{}") | more["extra"]
+    return {**connection, **more, "extra": json.dumps(extra)}
 
 
 def _filled(entries: list[dict[str, Any]] | None, key: str) -> list[dict[str, Any]]:

@@ -1,5 +1,5 @@
 """commercetools, the commerce platform: https://docs.commercetools.com/api."""
 
-from include.connectors.commercetools.client import Commercetools
+from include.connectors.commercetools.client import Api, Commercetools
 
-__all__ = ["Commercetools"]
+__all__ = ["Api", "Commercetools"]

@@ -36,12 +36,19 @@ def _by_time(part: Range, after: Cursor | None) -> list[str]:
     if after:
         at = quoted(utc_text(after.at))
         low = f"(lastModifiedAt > {at} or (lastModifiedAt = {at} and id > {quoted(after.id)}))"
-        return [low, *_below(part)]
-    return [*([f"lastModifiedAt >= {_instant(part.low)}"] if part.low else []), *_below(part)]
+        return [low, *_below(part), *_within(part)]
+    return [*([f"lastModifiedAt >= {_instant(part.low)}"] if part.low else []), *_below(part), *_within(part)]
 
 
 def _below(part: Range) -> list[str]:
     return [f"lastModifiedAt < {_instant(part.high)}"] if part.high else []
+
+
+def _within(part: Range) -> list[str]:
+    return [
+        *([f"id > {quoted(part.id_low)}"] if part.id_low else []),
+        *([f"id <= {quoted(part.id_high)}"] if part.id_high else []),
+    ]
 
 
 def _by_id(part: Range, after: Cursor | None) -> list[str]:

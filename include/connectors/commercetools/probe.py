@@ -9,8 +9,9 @@ import msgspec
 import requests
 
 from include.connectors.commercetools.client import Commercetools
-from include.connectors.http import HttpClient, Limits
+from include.connectors.http import HttpClient
 from include.connectors.oauth import ClientCredentials
+from include.model.calls import Limits
 from include.model.errors import BadRequest, SystemRefused
 from include.model.integration import Connection
 from include.model.reading import Axis, Range

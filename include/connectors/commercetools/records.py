@@ -50,13 +50,22 @@ class Price(msgspec.Struct, frozen=True, rename="camel", gc=False):
     country: str | None = None
 
 
+class Attribute(msgspec.Struct, frozen=True, gc=False):
+    name: Any = None
+    value: Any = None
+
+
+class Image(msgspec.Struct, frozen=True, gc=False):
+    url: Any = None
+
+
 class Variant(msgspec.Struct, frozen=True, rename="camel", gc=False):
     id: int
     sku: str | None = None
     key: str | None = None
     prices: list[Price] = []
-    attributes: list[dict[str, Any]] = []
-    images: list[dict[str, Any]] = []
+    attributes: list[Attribute] = []
+    images: list[Image] = []
 
 
 class ProductProjection(msgspec.Struct, frozen=True, rename="camel", gc=False):

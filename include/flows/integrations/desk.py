@@ -149,7 +149,8 @@ def change(
         kind = kind_named(before.kind)
         kind.refuse_invalid(settings, None)
         known = _connection(book, before)
-        connection = kind.connection(before.connection_id, settings, kind.credentials_of(known))
+        wanted = kind.connection(before.connection_id, settings, kind.credentials_of(known))
+        connection = kind.changed(known, wanted)
         found = _tested(integration_id, kind, connection)
         _replace(book, connection)
     after = msgspec.structs.replace(
@@ -179,6 +180,8 @@ def rotate(
     kind = kind_named(before.kind)
     kind.refuse_invalid(before.settings, credentials)
     connection = kind.connection(before.connection_id, before.settings, credentials)
+    if known := book.get(before.connection_id):
+        connection = kind.changed(known, connection)
     found = _tested(integration_id, kind, connection)
     _replace(book, connection)
     return Added(_store(store, before, before, act="rotate", actor=actor, with_credentials=True), found)

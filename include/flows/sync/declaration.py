@@ -65,8 +65,8 @@ class Systems:
     landing: Landing
     overlap: timedelta = timedelta(minutes=5)
     lease_life: timedelta = LEASE_LIFE
-    #: Pages in flight at once, over all ranges.
-    pages_in_flight: int = 4
+    #: Pages in flight at once, over all ranges: as many as the client makes calls at once.
+    pages_in_flight: int = 8
     #: So many pages are noted as landed in one transaction: a commit waits for the disk as long as a page waits
     #: for a near source.
     pages_noted_together: int = 16

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -56,9 +56,8 @@ def decoded(
         PageUnreadable: it has no results at all.
 
     """
-    # Escapes of NUL and of surrogates decode without complaint or break the decoder: look closer. Most pages have no
-    # escape at all, and to look for one byte is cheap.
-    if b"\\" not in body or not any(mark in body for mark in (b"\\u0000", b"\\ud", b"\\uD")):
+    # Escapes of NUL and of surrogates decode without complaint or break the decoder: look closer.
+    if not _has_hostile_escape(body):
         try:
             page = _decoder(record_type).decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -66,6 +65,26 @@ def decoded(
         else:
             return DecodedPage(page.results, [], body, None)
     return _one_by_one(body, record_type, key_field, lines_field)
+
+
+def raw_records(body: bytes) -> Sequence[msgspec.Raw]:
+    """Each record of a page that is strict JSON, as it came."""
+    return _decode_raws(body).results
+
+
+_NUL, _SURROGATES = b"u0000", (b"ud", b"uD")
+
+
+def _has_hostile_escape(body: bytes) -> bool:
+    """Whether an escape in *body* stands for NUL or for half a surrogate pair (or for a whole one)."""
+    # From one backslash to the next: most pages have few, and to look for one byte is ten times as fast as for two.
+    at = body.find(b"\\")
+    while at >= 0:
+        escape = body[at + 1 : at + 6]
+        if escape == _NUL or escape.startswith(_SURROGATES):
+            return True
+        at = body.find(b"\\", at + 2)
+    return False
 
 
 def _one_by_one(body: bytes, record_type: type[msgspec.Struct], key_field: str, lines_field: str | None) -> DecodedPage:
@@ -80,7 +99,10 @@ def _one_by_one(body: bytes, record_type: type[msgspec.Struct], key_field: str, 
             else:
                 raws.append(raw)
                 continue
-        rejected.append(rejection(raw, (failure,), key_field, lines_field, document))
+        fields = document if isinstance(document, dict) else {}
+        rejected.append(
+            _rejected(raw, (failure,), fields, key_field, lines_field, digest_of=lambda it=document: it)  # type: ignore[misc]
+        )
     return DecodedPage(records, rejected, body, raws)
 
 
@@ -117,22 +139,26 @@ def _readable_again(raw: bytes, document: Any) -> bytes:
     return raw
 
 
-def rejection(
+def rejection(raw: bytes, failures: tuple[Failure, ...], key_field: str, lines_field: str | None = None) -> Rejected:
+    """*raw*, which could be read, as a rejected record, under its own id or, where it has none, a digest of itself."""
+    head = _head(raw, key_field, lines_field)
+    return _rejected(raw, failures, head, key_field, lines_field, digest_of=lambda: _lenient.decode(raw.decode()))
+
+
+def _rejected(
     raw: bytes,
     failures: tuple[Failure, ...],
+    fields: Mapping[str | None, Any],
     key_field: str,
-    lines_field: str | None = None,
-    document: Any = None,
+    lines_field: str | None,
+    *,
+    digest_of: Callable[[], Any],
 ) -> Rejected:
-    """*raw* as a rejected record, under its own id or, where it has none, a digest of itself."""
-    if document is None:
-        document = _lenient.decode(raw.decode())
-    fields = document if isinstance(document, dict) else {}
     record_id, key, version = fields.get("id"), fields.get(key_field), fields.get("version")
     return Rejected(
         record_id=visible(record_id)
         if isinstance(record_id, str) and 0 < len(record_id) <= _ID_CHARACTERS
-        else _digest(document),
+        else _digest(digest_of()),
         record_key=visible(key) if isinstance(key, str) else None,
         # Not isinstance: true is an int to Python, and to nobody else.
         version=version if type(version) is int and abs(version) < 2**63 else 0,
@@ -140,6 +166,28 @@ def rejection(
         raw=raw,
         lines=len(lines) if isinstance(lines := fields.get(lines_field), list) else 0,
     )
+
+
+def _head(raw: bytes, key_field: str, lines_field: str | None) -> dict[str | None, Any]:
+    """The few fields that a rejected record is known by; an order is a hundred times as long."""
+    head = _head_decoder(key_field, lines_field).decode(raw)
+    return {"id": head.id, "version": head.version, key_field: head.key, lines_field: head.lines}
+
+
+@cache
+def _head_decoder(key_field: str, lines_field: str | None) -> msgspec.json.Decoder[Any]:
+    fields = ("id", "version", "key", "lines")
+    return msgspec.json.Decoder(
+        msgspec.defstruct(
+            "Head",
+            [*((name, Any, None) for name in fields[:3]), ("lines", list[_Anything] | None, None)],
+            rename={"key": key_field, "lines": lines_field or "lines"},
+        )
+    )
+
+
+class _Anything(msgspec.Struct):
+    """Nothing of a line but that it is there."""
 
 
 def _digest(document: Any) -> str:

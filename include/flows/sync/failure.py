@@ -8,14 +8,17 @@ from include.store import alerts, leases, runs
 from include.store.database import Store
 
 
-def mark_failed(sync: Sync, store: Store, dag_run_id: str, error: str, *, dag_id: str | None = None) -> None:
+def mark_failed(
+    sync: Sync, store: Store, dag_run_id: str, error: str, *, dag_id: str | None = None, part: str | None = None
+) -> None:
     """
-    Ends the DAG run's run as failed and frees its lease. Does nothing when it has ended or never began.
+    Ends the DAG run's run of *part* as failed and frees its lease. Does nothing when it has ended or never began.
 
     What it loaded stays; what it did not is still open below the watermark, and the next run reads it.
     """
     with store.transaction() as work:
-        run = runs.of_dag_run(work, dag_run_id, sync.entity, dag_id=dag_id)
+        begun = runs.of_dag_run(work, dag_run_id, sync.entity, dag_id=dag_id)
+        run = next((run for run in begun if run.request.part in (part, None)), None)
         if run is None or run.state is not RunState.RUNNING:
             return
         # The lease first, as everybody who writes both: the other order deadlocks with who takes over.

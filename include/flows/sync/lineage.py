@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,14 +23,10 @@ class Step(NamedTuple):
     apply: Callable[[str], str]
 
 
-def _normal_form(text: str) -> str:
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
-
-
 #: No blanks around it.
 TRIM = Step("trim", str.strip)
 #: One way to write each character: é is one code point, not e and an accent.
-NORMAL_FORM = Step("unicode normal form C", _normal_form)
+NORMAL_FORM = Step("unicode normal form C", partial(unicodedata.normalize, "NFC"))
 #: Codes are typed in either case and mean the same.
 UPPER = Step("upper case", str.upper)
 
@@ -53,6 +50,16 @@ def _lineage_of(field: str, value: str, steps: Sequence[Step]) -> str | None:
     return lineage.document()
 
 
+def _changed_by(value: str, steps: Sequence[Step]) -> list[str]:
+    names = []
+    for step in steps:
+        changed = step.apply(value)
+        if changed != value:
+            names.append(step.name)
+        value = changed
+    return names
+
+
 class Lineage:
     """What the steps changed in one record."""
 
@@ -64,14 +71,10 @@ class Lineage:
     def cleansed(self, field: str, value: str, *steps: Step) -> str:
         """*value* after *steps*, in their order."""
         clean = value
-        names: list[str] | None = None
         for step in steps:
-            changed = step.apply(clean)
-            if changed != clean:
-                names = [*(names or ()), step.name]
-                clean = changed
-        if names:
-            self._note(field, value, names)
+            clean = step.apply(clean)
+        if clean != value:
+            self._note(field, value, _changed_by(value, steps))
         return clean
 
     def enriched(self, field: str, value: Any, source: str) -> Any:

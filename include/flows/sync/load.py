@@ -47,7 +47,7 @@ def load(sync: Sync, systems: Systems, run_id: str) -> Report:
 #: Batches of a full read that are loaded side by side: while one waits for the disk, another works.
 _CONNECTIONS = 2
 #: How often a batch is loaded again when another writer brought one of its records at the same moment.
-_ATTEMPTS = 3
+_ATTEMPTS = 5
 
 
 def _load_batches(sync: Sync, systems: Systems, run: Run) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from include.model.instants import utc_text
 from include.model.reading import Axis, Range
-from include.model.sync import Window
+from include.model.sync import Window, id_cut
 
 #: Below this a cut costs more requests than it saves.
 _RECORDS_A_RANGE = 5_000
@@ -17,23 +17,39 @@ _MOST_RANGES = 16
 _KEYS_A_RANGE = 100
 
 
-def by_id(records: int) -> list[Range]:
-    """Everything, cut by the first two hexadecimal digits of the id. Ids of another shape still lie in exactly one."""
+#: low < id ≤ high; None for no bound.
+Ids = tuple[str | None, str | None]
+_ALL: Ids = (None, None)
+
+
+def by_id(records: int, ids: Ids = _ALL) -> list[Range]:
+    """Everything within *ids*, cut by the first two hexadecimal digits. Ids of another shape still lie in exactly one."""
+    low, high = ids
     cuts = _cuts(records)
-    bounds = [None, *(f"{number * 256 // cuts:02x}" for number in range(1, cuts)), None]
+    within = [cut for number in range(1, cuts) if (cut := id_cut(number, cuts)) and _lies_within(cut, ids)]
+    bounds = [low, *within, high]
     return [Range(range_no=no, axis=Axis.ID, low=low, high=high) for no, (low, high) in enumerate(pairwise(bounds))]
 
 
-def by_time(window: Window, records: int) -> list[Range]:
-    """*window* in equal spans; one span where it has no beginning."""
+def _lies_within(cut: str, ids: Ids) -> bool:
+    low, high = ids
+    return (low is None or cut > low) and (high is None or cut < high)
+
+
+def by_time(window: Window, records: int, ids: Ids = _ALL) -> list[Range]:
+    """*window* of *ids* in equal spans; one span where it has no beginning."""
+    id_low, id_high = ids
     high = utc_text(_next_tick(window.high))
     if window.low is None:
-        return [Range(range_no=0, axis=Axis.TIME, low=None, high=high)]
+        return [Range(range_no=0, axis=Axis.TIME, low=None, high=high, id_low=id_low, id_high=id_high)]
     cuts = _cuts(records)
     step = (window.high - window.low) / cuts
     # To the millisecond, as the platform's instants are: a finer cut would fall between two of its ticks.
     bounds = [utc_text(window.low + number * step) for number in range(cuts)] + [high]
-    return [Range(range_no=no, axis=Axis.TIME, low=low, high=up) for no, (low, up) in enumerate(pairwise(bounds))]
+    return [
+        Range(range_no=no, axis=Axis.TIME, low=low, high=up, id_low=id_low, id_high=id_high)
+        for no, (low, up) in enumerate(pairwise(bounds))
+    ]
 
 
 def _next_tick(instant: datetime) -> datetime:

@@ -17,5 +17,5 @@ INVENTORY = Sync(
     to_columns=to_stock_levels,
     expectations=EXPECTATIONS,
     contract=read_contract(__file__),
-    batch_records=25_000,
+    batch_records=20_000,
 )

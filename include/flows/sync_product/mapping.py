@@ -62,8 +62,8 @@ def _variant(variant: Variant, number: int, lineage: Lineage) -> dict[str, Any]:
             {"country": price.country, "currency": price.value.currency_code, "minor": price.value.cent_amount}
             for price in variant.prices
         ],
-        "attributes": {str(attribute.get("name")): attribute.get("value") for attribute in variant.attributes},
-        "images": [image.get("url") for image in variant.images],
+        "attributes": {str(attribute.name): attribute.value for attribute in variant.attributes},
+        "images": [image.url for image in variant.images],
     }
 
 

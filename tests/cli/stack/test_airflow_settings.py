@@ -26,12 +26,14 @@ def test_settings_of_another_airflow_stay_outside(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AIRFLOW__CELERY__BROKER_URL", "redis://elsewhere")
     monkeypatch.setenv("PYTHONHOME", "/elsewhere")
     monkeypatch.setenv("AIRFLOW_CONN_SHOP", "http://shop")
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", "/writable")
 
     environment = airflow_environment(WANTED, load_secrets())
 
     assert environment["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
     assert not [name for name, value in environment.items() if "elsewhere" in value]
     assert environment["AIRFLOW_CONN_SHOP"] == "http://shop", "how a person hands over a secret"
+    assert environment["PYTHONPYCACHEPREFIX"] == "/writable", "where the project's folder may not be written to"
 
 
 def test_a_proxy_is_not_asked_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:

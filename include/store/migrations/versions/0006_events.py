@@ -34,7 +34,7 @@ STATEMENTS = (
         causation_id text,
         trace_parent text,
         schema_version integer NOT NULL DEFAULT 1,
-        data jsonb NOT NULL,
+        data json NOT NULL,
         silent boolean NOT NULL DEFAULT false,
         stored_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         PRIMARY KEY (epoch, xid, position, stored_at)
@@ -127,8 +127,8 @@ STATEMENTS = (
         partition integer NOT NULL,
         correlation_id text,
         schema_version integer NOT NULL,
-        data jsonb NOT NULL,
-        mended jsonb,
+        data json NOT NULL,
+        mended json,
         state text NOT NULL
             CHECK (state IN ('trying', 'retrying', 'waiting', 'dead', 'recovered', 'replayed', 'discarded', 'superseded')),
         attempts integer NOT NULL DEFAULT 0,

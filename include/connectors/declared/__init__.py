@@ -1,0 +1,1 @@
+"""Systems that are read by a declaration, over REST or GraphQL, without code of their own."""

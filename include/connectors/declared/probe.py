@@ -1,0 +1,48 @@
+"""What a test of a declared system's connection asks."""
+
+from __future__ import annotations
+
+from include.connectors.declared import files
+from include.connectors.declared.source import DeclaredSource, base_url_of
+from include.model.calls import Limits
+from include.model.errors import BadRequest
+from include.model.integration import Connection
+from include.model.reading import Axis, FetchedPage, Range
+
+_QUICK = Limits(timeout_s=8.0, connect_timeout_s=4.0, attempts=1)
+
+
+class DeclaredProbe:
+    """
+    The system of the declaration that is called as the connection.
+
+    Raises:
+        BadRequest: there is no such declaration, or the connection lacks what it needs.
+
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        path = files.paths().get(connection.connection_id)
+        if path is None:
+            raise BadRequest(
+                f"There is no declaration {connection.connection_id}.yaml in {files.FOLDER.name}. "
+                f"Those there are: {', '.join(files.paths()) or 'none'}"
+            )
+        declaration = files.read(path)
+        self.url = base_url_of(declaration, connection)
+        self._source = DeclaredSource(declaration, connection, limits=_QUICK)
+        self._page: FetchedPage | None = None
+
+    def credentials(self) -> str:
+        self._page = self._first_page()
+        return "the system answered our credentials"
+
+    def scope(self) -> str:
+        return "the declared list may be read"
+
+    def sample(self) -> str:
+        page = self._page or self._first_page()
+        return f"read a page of {page.records:,} records"
+
+    def _first_page(self) -> FetchedPage:
+        return self._source.page("", Range(range_no=0, axis=Axis.ID), None)
