@@ -11,9 +11,12 @@ from typer.core import TyperGroup
 from include.cli import (
     backfill_command,
     bench_command,
+    bench_events_command,
     bench_stack_command,
     console,
     demo_command,
+    dlq_commands,
+    event_commands,
     integration_commands,
     prepare_command,
     profile_command,
@@ -52,6 +55,9 @@ app.command("runs")(run_commands.runs)
 app.add_typer(run_commands.app, name="run")
 app.add_typer(quarantine_commands.app, name="quarantine")
 app.add_typer(integration_commands.app, name="integration")
+bench_command.app.command("events")(bench_events_command.bench_events)
+app.add_typer(dlq_commands.app, name="dlq")
+app.add_typer(event_commands.app, name="events")
 app.add_typer(sandbox_commands.app, name="sandbox")
 bench_command.app.command("stack")(bench_stack_command.bench_stack)
 app.add_typer(bench_command.app, name="bench")

@@ -9,9 +9,10 @@ from typing import Any
 
 from include.cli import console, dag_runs, run_reports
 from include.cli.console import Bar
+from include.cli.demo_events import EventScene
+from include.cli.demo_truth import Untrue, expect
 from include.cli.sandbox_client import SandboxControl
 from include.cli.session import actor
-from include.cli.stack.errors import StackError
 from include.cli.stack.stack import Stack
 from include.flows import quarantine_desk
 from include.model.sync import RunState, SyncRequest
@@ -23,10 +24,6 @@ from include.store.tables import INVENTORY
 _DAG = "sync_inventory"
 #: Entity → the platform's name of it, in the order of the story.
 _ENTITIES = {"product": "product-projections", "order": "orders", "inventory": "inventory"}
-
-
-class Untrue(StackError):
-    """A step of the story did not come true."""
 
 
 @dataclass
@@ -53,6 +50,7 @@ def tell(story: Story) -> None:
     sandbox.heal()
     with Store(story.stack.hub_dsn) as store:
         scene = Scene(story, store, sandbox)
+        events = EventScene(story.stack.api(), store, sandbox)
         for name, step in (
             ("full syncs bring every product, order and stock level in", scene.full_syncs),
             ("a bad row lands in quarantine", scene.bad_row),
@@ -61,6 +59,8 @@ def tell(story: Story) -> None:
             ("the source goes down: a red task", scene.source_down),
             ("it comes back: the cleared task recovers", scene.recovery),
             ("second full syncs change nothing", scene.nothing_changes),
+            ("a stock change is in the availability of its sku within a second", events.change_reaches_availability),
+            ("an event that no handler can take is mended and replayed", events.mend_an_event),
         ):
             if not _tell_step(story, name, step):
                 return
@@ -97,8 +97,8 @@ class Scene:
         details = []
         for entity, run in self._sync_all(SyncRequest(full=True), bar).items():
             rows = self._sandbox.checksum(_ENTITIES[entity])["rows"]
-            _expect(run.counts.balanced and run.lines.balanced, f"{run.counts} {run.lines} does not add up")
-            _expect(run.counts.read == rows, f"read {run.counts.read} of {rows} {entity} records")
+            expect(run.counts.balanced and run.lines.balanced, f"{run.counts} {run.lines} does not add up")
+            expect(run.counts.read == rows, f"read {run.counts.read} of {rows} {entity} records")
             details.append(f"{entity}: {_sum(run)}")
         return "; ".join(details)
 
@@ -110,7 +110,7 @@ class Scene:
         self._bad = {"id": row["id"], "sku": row["sku"]}
         self._sandbox.set_fields("inventory", row["id"], {"quantityOnStock": -5, "availableQuantity": -5})
         run = self._sync(SyncRequest(keys=(row["sku"],)), bar)
-        _expect(run.state is RunState.PARTIAL, f"the run ended as {run.state}")
+        expect(run.state is RunState.PARTIAL, f"the run ended as {run.state}")
         with self._store.transaction() as work:
             item = next(item for item in quarantine.find(work, limit=10_000) if item.record_id == row["id"])
         self._bad["item"] = item.item_id
@@ -123,13 +123,13 @@ class Scene:
         item_id = self._bad["item"]
         mended = {"quantityOnStock": 5, "availableQuantity": 5}
         failures = quarantine_desk.mend_fields(self._store, item_id, mended, actor=actor())
-        _expect(not failures, f"the mended record still fails: {failures}")
+        expect(not failures, f"the mended record still fails: {failures}")
         chosen = quarantine_desk.choose(self._store, [item_id], cause=None, everything=False)
         (report,) = quarantine_desk.replay_all(self._store, chosen, actor=actor())
         with self._store.transaction() as work:
             rows = entities.by_key(work, INVENTORY, self._bad["sku"])
         (row,) = [row for row in rows if row["id"] == self._bad["id"]]
-        _expect(row["quantity_on_stock"] == 5, f"the hub has {row['quantity_on_stock']}")  # noqa: PLR2004  as mended
+        expect(row["quantity_on_stock"] == 5, f"the hub has {row['quantity_on_stock']}")  # noqa: PLR2004  as mended
         return f"item {item_id} mended to 5 and replayed in {report.run_id}; the hub has {row['quantity_on_stock']}"
 
     def delta(self, bar: Bar) -> str:
@@ -138,16 +138,16 @@ class Scene:
         with self._store.transaction() as work:
             versions = entities.versions(work, INVENTORY)
         missing = [row["id"] for row in moved if versions.get(row["id"], 0) < row["version"]]
-        _expect(not missing, f"{len(missing)} of {len(moved)} changes are not in the hub")
+        expect(not missing, f"{len(missing)} of {len(moved)} changes are not in the hub")
         return f"{len(moved)} stock levels moved; {_sum(run)}"
 
     def source_down(self, bar: Bar) -> str:
         self._sandbox.break_down("*", [{"status": 503}], repeat=True)
         self._red_dag_run = dag_runs.trigger(self._api, "inventory", SyncRequest())
         state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._red_dag_run, bar)
-        _expect(state == "failed", f"the DAG run ended as {state}")
+        expect(state == "failed", f"the DAG run ended as {state}")
         tasks = {task["task_id"]: task["state"] for task in self._api.task_instances(_DAG, self._red_dag_run)}
-        _expect(tasks.get("extract") == "failed", f"the tasks ended as {tasks}")
+        expect(tasks.get("extract") == "failed", f"the tasks ended as {tasks}")
         return f"extract is red after its retries: {run.error}"
 
     def recovery(self, bar: Bar) -> str:
@@ -155,14 +155,14 @@ class Scene:
         moved = self._sandbox.live(stock_moves=5)["inventory"]
         self._api.clear(_DAG, self._red_dag_run)
         state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._red_dag_run, bar)
-        _expect(state == "success", f"the cleared DAG run ended as {state}")
-        _expect(run.counts.updated >= len(moved), f"{run.counts.updated} of {len(moved)} changes came in")
+        expect(state == "success", f"the cleared DAG run ended as {state}")
+        expect(run.counts.updated >= len(moved), f"{run.counts.updated} of {len(moved)} changes came in")
         return f"the same DAG run is green; {_sum(run)}"
 
     def nothing_changes(self, bar: Bar) -> str:
         found = self._sync_all(SyncRequest(full=True), bar)
         for run in found.values():
-            _expect(run.counts.inserted == run.counts.updated == 0, f"something changed: {_sum(run)}")
+            expect(run.counts.inserted == run.counts.updated == 0, f"something changed: {_sum(run)}")
         return "; ".join(f"{entity}: {_sum(run)}" for entity, run in found.items())
 
     def _sync_all(self, request: SyncRequest, bar: Bar) -> dict[str, Run]:
@@ -175,7 +175,7 @@ class Scene:
 
     def _ended(self, entity: str, dag_run_id: str, bar: Bar) -> Run:
         state, (run,) = dag_runs.follow(self._api, self._store, entity, dag_run_id, bar)
-        _expect(state == "success", f"the DAG run {dag_run_id} ended as {state}: {run.error}")
+        expect(state == "success", f"the DAG run {dag_run_id} ended as {state}: {run.error}")
         self._story.passes.append(
             {
                 "entity": entity,
@@ -186,11 +186,6 @@ class Scene:
             }
         )
         return run
-
-
-def _expect(truth: bool, otherwise: str) -> None:
-    if not truth:
-        raise Untrue(otherwise)
 
 
 def _sum(run: Run) -> str:

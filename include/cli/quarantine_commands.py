@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from include.cli import console
+from include.cli.assignments import assignment
 from include.cli.exits import Exit
 from include.cli.session import actor, open_store, refuse_unknown
 from include.flows import quarantine_desk
@@ -111,7 +112,7 @@ def fix(
         if file:
             verdict = quarantine_desk.mend(store, item_id, file.read_bytes(), actor=actor())
         else:
-            verdict = quarantine_desk.mend_fields(store, item_id, dict(map(_assignment, changes or [])), actor=actor())
+            verdict = quarantine_desk.mend_fields(store, item_id, dict(map(assignment, changes or [])), actor=actor())
     if as_json:
         console.show_json({"item_id": item_id, "passes": not verdict, "failures": verdict})
         if verdict:
@@ -189,16 +190,6 @@ def discard(
 
 def _values(group: CauseCount) -> str:
     return ", ".join(f"{value or 'empty'} ({items:,})" for value, items in group.values)
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    field, equals, value = text.partition("=")
-    if not equals or not field:
-        raise BadRequest(f"--set {text!r} is not FIELD=VALUE, as in: --set quantityOnStock=5")
-    try:
-        return field, json.loads(value)
-    except json.JSONDecodeError:
-        return field, value
 
 
 def _document(item: Item) -> dict[str, Any]:

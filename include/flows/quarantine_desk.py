@@ -50,7 +50,7 @@ def mend_fields(store: Store, item_id: int, changes: Mapping[str, Any], *, actor
         item = quarantine.get(work, item_id)
     record = json.loads(item.mended or item.raw)
     for field, value in changes.items():
-        _set(record, field, value)
+        set_field(record, field, value)
     return mend(store, item_id, json.dumps(record).encode(), actor=actor)
 
 
@@ -182,7 +182,14 @@ def _same_record(item: Item, mended: bytes) -> None:
             )
 
 
-def _set(record: Any, field: str, value: Any) -> None:
+def set_field(record: Any, field: str, value: Any) -> None:
+    """
+    *record* with *value* at the dotted *field*.
+
+    Raises:
+        BadRequest: the field leads into something that has no fields.
+
+    """
     *path, last = field.split(".")
     target = record
     for step in path:

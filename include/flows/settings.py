@@ -42,6 +42,16 @@ class Settings(BaseSettings):
     task_retries: int = 3
     retry_delay_s: float = 10
 
+    #: Workers that deliver events, each in a slot of Airflow's, and the key partitions of each subscriber that they share.
+    event_readers: int = 2
+    event_partitions: int = 2
+    #: How long a worker delivers before Airflow starts the next, and how long it may be silent before another takes over.
+    event_reader_minutes: float = 15
+    event_lease_life_s: float = 5
+    #: How long the store keeps an event, by whole months; and how old its horizon may grow before somebody is told.
+    event_retention_days: int = 365
+    event_horizon_alarm_s: float = 30
+
     #: Airflow's simple auth manager has no developers: these of its people (names, comma between) are some of ours.
     developers: str = ""
 
@@ -64,6 +74,14 @@ class Settings(BaseSettings):
     @property
     def lease_life(self) -> timedelta:
         return timedelta(seconds=self.lease_life_s)
+
+    @property
+    def event_reader_lifetime(self) -> timedelta:
+        return timedelta(minutes=self.event_reader_minutes)
+
+    @property
+    def event_lease_life(self) -> timedelta:
+        return timedelta(seconds=self.event_lease_life_s)
 
 
 @cache

@@ -133,3 +133,11 @@ class IntegrationPaused(Terminal):
             f"{integration_id} is paused by {paused_by}; nothing was read. "
             f"To go on: ./hub integration resume {integration_id}"
         )
+
+
+class BadEvent(Terminal):
+    """An event's data are not what its type promises."""
+
+    def __init__(self, event_id: str, event_type: str, why: str) -> None:
+        self.event_id = event_id
+        super().__init__(f"Event {event_id} is no {event_type}: {why}. Mend its data: ./hub dlq list")

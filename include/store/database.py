@@ -9,8 +9,12 @@ from typing import Self
 
 import psycopg
 from psycopg.rows import TupleRow
+from psycopg.types.numeric import Int8BinaryLoader, IntLoader
 
 from include.model.errors import Terminal, Transient
+
+#: PostgreSQL's number of the type xid8, a transaction's; psycopg has no loader for it.
+_XID8 = 5069
 
 #: An open transaction; what every function in this room takes first.
 Work = psycopg.Connection[TupleRow]
@@ -97,6 +101,8 @@ class Store:
                 application_name="crossdock",
                 options=f"-c search_path={self.schema} {_SESSION}",
             )
+            self._connection.adapters.register_loader(_XID8, IntLoader)
+            self._connection.adapters.register_loader(_XID8, Int8BinaryLoader)
         return self._connection
 
 

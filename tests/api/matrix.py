@@ -24,7 +24,26 @@ MATRIX = {
     ("POST", "/v1/integrations/{integration_id}/pause"): OPERATES,
     ("POST", "/v1/integrations/{integration_id}/resume"): OPERATES,
     ("GET", "/v1/integrations/{integration_id}/health"): ANYONE,
+    ("GET", "/v1/availability/{sku}"): ANYONE,
+    ("GET", "/v1/events"): ANYONE,
+    ("GET", "/v1/events/{event_id}"): ANYONE,
+    ("GET", "/v1/event-types"): ANYONE,
+    ("GET", "/v1/event-types/{event_type}/versions/{version}"): ANYONE,
+    ("GET", "/v1/delivery"): ANYONE,
+    ("POST", "/v1/events/replay/count"): OPERATES,
+    ("POST", "/v1/events/replay"): OPERATES,
+    ("GET", "/v1/replays"): ANYONE,
+    ("GET", "/v1/replays/{replay_id}"): ANYONE,
+    ("POST", "/v1/replays/{replay_id}/stop"): OPERATES,
+    ("GET", "/v1/dead-letters"): ANYONE,
+    ("GET", "/v1/dead-letters/causes"): ANYONE,
+    ("GET", "/v1/dead-letters/{letter_id}"): ANYONE,
+    ("PATCH", "/v1/dead-letters/{letter_id}"): OPERATES,
+    ("POST", "/v1/dead-letters/{letter_id}/discard"): OPERATES,
+    ("POST", "/v1/dead-letters/replay"): OPERATES,
 }
+#: Guarded by the sender's signature, whoever's token comes along. tests/events/test_webhooks.py tries them.
+SIGNED = frozenset({("POST", "/v1/webhooks/{integration}")})
 #: Our role of each person of the tests; None for one whom Airflow knows and the hub does not.
 ROLES = {
     "vera": "viewer",

@@ -18,7 +18,7 @@ def test_the_demo_s_story_comes_true(hub: Hub) -> None:
     story = hub.json("demo")
 
     assert story["ok"], story
-    assert len(story["steps"]) == 7
+    assert len(story["steps"]) == 9
     first = {sync["entity"]: sync for sync in reversed(story["syncs"])}
     assert {entity: sync["read"] for entity, sync in first.items()} == {
         "product": 300,

@@ -155,7 +155,9 @@ def contents(dsn: str) -> dict[str, list[dict[str, Any]]]:
     with psycopg.connect(dsn, options="-c search_path=hub", row_factory=dict_row) as hub:
         tables = hub.execute(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = 'hub' AND table_type = 'BASE TABLE'"
-            " AND table_name <> 'hub_alembic_version' ORDER BY 1"
+            " AND table_name <> 'hub_alembic_version'"
+            # A partition's rows are its table's.
+            " AND NOT (SELECT relispartition FROM pg_class WHERE oid = table_name::regclass) ORDER BY 1"
         ).fetchall()
         return {
             str(each["table_name"]): hub.execute(

@@ -209,7 +209,8 @@ def _core_settings(ports: Mapping[str, int], secrets: Secrets) -> dict[str, obje
         "PLUGINS_FOLDER": project() / "plugins",
         "LOAD_EXAMPLES": False,
         "EXECUTOR": "LocalExecutor",
-        "PARALLELISM": 4,
+        # Two readers of events live in two of these; three syncs and a backfill find place beside them.
+        "PARALLELISM": 6,
         "FERNET_KEY": secrets.fernet_key,
         "SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in PEOPLE.items()),
         "SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": _passwords_file(),

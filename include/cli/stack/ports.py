@@ -85,3 +85,11 @@ def _free_from(first: int, *, taken: Collection[int]) -> int:
         if port not in taken and is_free(port):
             return port
     raise StackError(f"No free port from {first} to {first + _TRIES - 1}. Choose others, e.g. HUB_PORT_AIRFLOW=18080.")
+
+
+def free_port() -> int:
+    """Any port of 127.0.0.1 that is free now, for a server that lives for a command."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port

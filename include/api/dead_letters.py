@@ -1,0 +1,160 @@
+"""The desk for dead letters over HTTP: grouped by cause, mended, replayed, discarded."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from include.api.access import Caller, Role, guard
+from include.api.doors import OpenStore
+from include.api.events import ReplayDocument, replay_document
+from include.api.paging import Limit, cursor_like
+from include.api.problems import ProblemDocument
+from include.api.routing import GuardedRoute
+from include.flows import dead_letter_desk, replay_events
+from include.model.errors import BadRequest
+from include.store import failed_deliveries
+from include.store.failed_deliveries import Letter
+
+router = APIRouter(prefix="/dead-letters", tags=["dead letters"], route_class=GuardedRoute)
+
+Operator = Annotated[Caller, guard(Role.OPERATOR)]
+LetterId = Annotated[int, Path(ge=1, le=2**62)]
+State = Literal["dead", "retrying", "waiting", "recovered", "replayed", "discarded", "superseded", "all"]
+_PLAIN = r"^[^\x00-\x1f\x7f]+$"
+_NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "There is no such letter."}}
+
+
+class LetterDocument(BaseModel):
+    letter_id: int
+    subscriber: str
+    state: str
+    cause: str | None
+    reason: str | None
+    attempts: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+    next_try_at: datetime | None
+    closed_at: datetime | None
+    closed_by: str | None
+    event: dict[str, Any]
+    mended: Any = Field(None, description="The data as they will be delivered, where somebody mended them.")
+
+
+class LettersPage(BaseModel):
+    letters: list[LetterDocument]
+    next_cursor: str | None = Field(description="Of the next page; null on the last.")
+
+
+class CauseDocument(BaseModel):
+    subscriber: str
+    type: str
+    cause: str
+    letters: int
+    reason: str
+    oldest_at: datetime
+    newest_at: datetime
+
+
+class CausesDocument(BaseModel):
+    causes: list[CauseDocument]
+
+
+class FixBody(BaseModel):
+    """One of the two."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    changes: dict[str, Any] | None = Field(None, description="Field of the data (dots go deeper) and its new value.")
+    data: dict[str, Any] | None = Field(None, description="The whole data.")
+
+
+class DiscardBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=1, max_length=1_000, description="Kept in the audit trail.")
+
+
+class LetterReplayBody(BaseModel):
+    """One of `letter_ids`, `cause` and `all`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    letter_ids: list[Annotated[int, Field(ge=1, le=2**62)]] = Field(
+        [], max_length=10_000, description="Closed ones too."
+    )
+    cause: str | None = Field(None, max_length=200, pattern=_PLAIN)
+    all: bool = False
+    rate: float | None = Field(None, gt=0, le=1_000_000, description="At most so many a second.")
+
+
+@router.get("", summary="Letters by their numbers", dependencies=[guard(Role.VIEWER)])
+def list_letters(
+    store: OpenStore,
+    state: State = "dead",
+    cause: Annotated[str | None, Query(max_length=200, pattern=_PLAIN)] = None,
+    subscriber: Annotated[str | None, Query(max_length=100, pattern=_PLAIN)] = None,
+    cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,18}$")] = None,
+    limit: Limit = 50,
+) -> LettersPage:
+    with store.transaction() as work:
+        found = failed_deliveries.find(
+            work,
+            state=None if state == "all" else state,
+            cause=cause,
+            subscriber=subscriber,
+            after=int(cursor or 0),
+            limit=limit + 1,
+        )
+    page = found[:limit]
+    return LettersPage(
+        letters=[_document(letter) for letter in page],
+        next_cursor=str(page[-1].letter_id) if len(found) > limit else None,
+    )
+
+
+@router.get("/causes", summary="Dead letters by what failed, most first", dependencies=[guard(Role.VIEWER)])
+def list_causes(store: OpenStore) -> CausesDocument:
+    with store.transaction() as work:
+        found = failed_deliveries.causes(work)
+    return CausesDocument(causes=[CauseDocument(**msgspec.structs.asdict(each)) for each in found])
+
+
+@router.get("/{letter_id}", summary="One letter, whole", dependencies=[guard(Role.VIEWER)], responses=_NONE)
+def show_letter(store: OpenStore, letter_id: LetterId) -> LetterDocument:
+    with store.transaction() as work:
+        return _document(failed_deliveries.get(work, letter_id))
+
+
+@router.patch(
+    "/{letter_id}", summary="Mend an event's data; nothing is delivered until it is replayed", responses=_NONE
+)
+def fix_letter(store: OpenStore, caller: Operator, letter_id: LetterId, body: FixBody) -> LetterDocument:
+    if (body.changes is None) == (body.data is None):
+        raise BadRequest("Send `changes` or `data`, one of them")
+    if body.data is not None:
+        return _document(dead_letter_desk.mend(store, letter_id, body.data, actor=caller.actor))
+    return _document(dead_letter_desk.mend_fields(store, letter_id, body.changes or {}, actor=caller.actor))
+
+
+@router.post("/{letter_id}/discard", summary="Close a letter; it is kept", responses=_NONE)
+def discard_letter(store: OpenStore, caller: Operator, letter_id: LetterId, body: DiscardBody) -> LetterDocument:
+    return _document(dead_letter_desk.discard(store, letter_id, body.reason, actor=caller.actor))
+
+
+@router.post("/replay", summary="Deliver letters again", status_code=HTTPStatus.ACCEPTED, responses=_NONE)
+def replay_letters(store: OpenStore, caller: Operator, body: LetterReplayBody) -> ReplayDocument:
+    """Worked off by the delivery within a second; `/replays/{replay_id}` says how far it is, and stops it."""
+    asked = replay_events.ask_for_letters(
+        store, body.letter_ids, cause=body.cause, everything=body.all, rate=body.rate, actor=caller.actor
+    )
+    return replay_document(asked)
+
+
+def _document(letter: Letter) -> LetterDocument:
+    return LetterDocument(**dead_letter_desk.document(letter))

@@ -1,0 +1,199 @@
+"""./hub dlq: events that a subscriber could not take: look, mend, replay."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from include.cli import console
+from include.cli.assignments import assignment
+from include.cli.exits import Exit
+from include.cli.session import actor, open_store
+from include.flows import dead_letter_desk, replay_events
+from include.model.errors import BadRequest
+from include.store import event_replays, failed_deliveries
+from include.store.database import Store
+from include.store.event_replays import Replay
+
+app = typer.Typer(no_args_is_help=True, help="Events that a subscriber could not take: whole, with the reason.")
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+LetterId = Annotated[int, typer.Argument(help="As ./hub dlq list has it.")]
+
+_STATES = ("dead", "retrying", "waiting", "recovered", "replayed", "discarded", "superseded", "all")
+
+
+@app.command("list")
+def list_letters(
+    state: Annotated[str, typer.Option(help=", ".join(_STATES))] = "dead",
+    cause: Annotated[str | None, typer.Option(help="Only what failed so.")] = None,
+    subscriber: Annotated[str | None, typer.Option(help="Only this subscriber's.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
+    as_json: Json = False,
+) -> None:
+    """Dead letters, grouped by what failed."""
+    if state not in _STATES:
+        raise BadRequest(f"No state {state!r}. There are: {', '.join(_STATES)}")
+    with open_store() as store, store.transaction() as work:
+        groups = failed_deliveries.causes(work)
+        wanted = None if state == "all" else state
+        letters = failed_deliveries.find(work, state=wanted, cause=cause, subscriber=subscriber, limit=limit)
+    if as_json:
+        console.show_json({"causes": groups, "letters": [dead_letter_desk.document(letter) for letter in letters]})
+        return
+    console.show_table(
+        "Dead, by cause",
+        ["subscriber", "event", "cause", "letters", "newest"],
+        [[group.subscriber, group.type, group.cause, group.letters, group.reason] for group in groups],
+        empty="There are no dead letters.",
+    )
+    console.show_table(
+        f"Letters ({state})",
+        ["letter", "subscriber", "subject", "cause", "attempts", "last seen"],
+        [
+            [
+                str(letter.letter_id),
+                letter.subscriber,
+                letter.event.subject or letter.event.partition_key,
+                letter.cause,
+                letter.attempts,
+                f"{letter.last_seen_at:%Y-%m-%d %H:%M:%S}",
+            ]
+            for letter in letters
+        ],
+        empty="No letters in that state.",
+    )
+    if letters and state == "dead":
+        console.say(f"Look at one: ./hub dlq show {letters[0].letter_id}")
+
+
+@app.command("show")
+def show(letter_id: LetterId, as_json: Json = False) -> None:
+    """One event as it came, why it failed, and how often it was tried."""
+    with open_store() as store, store.transaction() as work:
+        letter = failed_deliveries.get(work, letter_id)
+    document = dead_letter_desk.document(letter)
+    if as_json:
+        console.show_json(document)
+        return
+    console.out.print(f"[bold]letter {letter_id}[/]  {letter.subscriber}  {letter.event.type}  {letter.state}")
+    if letter.cause:
+        console.complain(f"{letter.cause}, {letter.attempts} tries: {letter.reason}")
+    console.out.print_json(json.dumps(document["event"], default=str))
+    if letter.mended:
+        console.say("Mended to:")
+        console.out.print_json(letter.mended)
+    if letter.state == "dead":
+        console.say(f"Mend it: ./hub dlq fix {letter_id} --set FIELD=VALUE, then: ./hub dlq replay {letter_id}")
+
+
+@app.command("fix")
+def fix(
+    letter_id: LetterId,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="FIELD=VALUE of the event's data; dots go deeper; VALUE is JSON or text."),
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="The whole data, JSON.", exists=True, dir_okay=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Mend an event's data; nothing is delivered until it is replayed, and what came is kept beside it."""
+    if bool(changes) == bool(file):
+        raise BadRequest("Say how to mend it: --set FIELD=VALUE (may be repeated), or --file DATA.json")
+    with open_store() as store:
+        if file:
+            letter = dead_letter_desk.mend(store, letter_id, _json(file), actor=actor())
+        else:
+            wanted = dict(map(assignment, changes or []))
+            letter = dead_letter_desk.mend_fields(store, letter_id, wanted, actor=actor())
+    if as_json:
+        console.show_json(dead_letter_desk.document(letter))
+        return
+    console.praise("Mended.")
+    console.say(f"Deliver it: ./hub dlq replay {letter_id}")
+
+
+@app.command("replay")
+def replay(
+    letter_ids: Annotated[list[int] | None, typer.Argument(help="Letters to deliver again; closed ones too.")] = None,
+    cause: Annotated[str | None, typer.Option(help="All dead letters of this cause.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
+    rate: Annotated[float | None, typer.Option(help="At most so many a second.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Deliver letters again, as mended. Ctrl-C stops it, and what is done stays done."""
+    with open_store() as store:
+        asked = replay_events.ask_for_letters(
+            store, letter_ids or [], cause=cause, everything=everything, rate=rate, actor=actor()
+        )
+        ended = followed(store, asked, quiet=as_json)
+    tell_end(ended, as_json=as_json)
+
+
+@app.command("stop")
+def stop(
+    replay_id: Annotated[int, typer.Argument(help="As ./hub events status has it.")], as_json: Json = False
+) -> None:
+    """Stop a replay, of letters or of events; what it has done stays done."""
+    with open_store() as store:
+        ended = replay_events.stop(store, replay_id, actor=actor())
+    if as_json:
+        console.show_json(ended)
+    else:
+        console.praise(f"Replay {replay_id} is stopped after {ended.done + ended.failed} of {ended.total}.")
+
+
+@app.command("discard")
+def discard(
+    letter_id: LetterId,
+    reason: Annotated[str, typer.Option(help="Why it is not wanted; kept in the audit trail.")],
+    as_json: Json = False,
+) -> None:
+    """Close a letter: that event is not wanted there. It is kept, and can still be replayed."""
+    with open_store() as store:
+        letter = dead_letter_desk.discard(store, letter_id, reason, actor=actor())
+    if as_json:
+        console.show_json(dead_letter_desk.document(letter))
+    else:
+        console.praise(f"Letter {letter_id} is discarded: {reason}")
+
+
+def followed(store: Store, asked: Replay, *, quiet: bool) -> Replay:
+    """The replay, worked off here."""
+    with console.progress(f"Replaying {asked.total} {asked.what}", quiet=quiet) as bar:
+        bar.tell(f"Replaying {asked.total} {asked.what}", done=0, total=asked.total)
+
+        def tell(now: Replay) -> None:
+            bar.tell(f"Replaying {asked.total} {asked.what}", done=now.done + now.failed, total=now.total)
+
+        try:
+            ended = replay_events.work_off(store, asked.replay_id, tell=tell)
+        except KeyboardInterrupt:
+            ended = replay_events.stop(store, asked.replay_id, actor=actor())
+    if ended is None:
+        # A reader was quicker: it works off what nobody else does.
+        with store.transaction() as work:
+            ended = event_replays.get(work, asked.replay_id)
+    return ended
+
+
+def tell_end(ended: Replay, *, as_json: bool) -> None:
+    """What became of a replay; exits with 3 where something failed again."""
+    if as_json:
+        console.show_json(ended)
+    else:
+        console.praise(
+            f"Replay {ended.replay_id} is {ended.state}: {ended.done} delivered, {ended.failed} failed again"
+        )
+    if ended.failed:
+        console.say("What failed again: ./hub dlq list")
+        raise typer.Exit(Exit.PARTIAL)
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_bytes())
+    except ValueError as error:
+        raise BadRequest(f"{file} is not JSON: {error}") from error

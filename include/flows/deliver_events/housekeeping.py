@@ -1,0 +1,80 @@
+"""What the delivery looks after beside its events: replays that somebody asked for, partitions, retention, the horizon."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from include.flows import replay_events
+from include.handlers import Subscriber
+from include.model.errors import Transient
+from include.model.outside import KeyPuller
+from include.store import alerts, event_log, event_partitions
+from include.store.database import Store
+
+log = logging.getLogger(__name__)
+
+_REPLAYS_EVERY_S = 0.5
+_STORE_EVERY_S = 30.0
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How long events are kept, and when somebody is told."""
+
+    retention: timedelta = timedelta(days=365)
+    horizon_alarm_s: float = 30.0
+
+
+class Housekeeping:
+    """A thread of the first worker; a second one beside it, for a moment, does no harm."""
+
+    def __init__(
+        self,
+        store: Store,
+        rules: Rules,
+        handlers: Mapping[str, Subscriber],
+        is_over: Callable[[], bool],
+        puller: KeyPuller | None = None,
+    ) -> None:
+        self._store, self._rules, self._handlers, self._is_over = store, rules, handlers, is_over
+        self._puller = puller
+
+    def run(self) -> int:
+        """How many replays it worked off."""
+        worked_off, store_at = 0, 0.0
+        with self._store:
+            while not self._is_over():
+                try:
+                    if time.monotonic() >= store_at:
+                        self.look_after_the_store(datetime.now(UTC))
+                        store_at = time.monotonic() + _STORE_EVERY_S
+                    replay = replay_events.work_off(
+                        self._store, handlers=self._handlers, until=self._is_over, puller=self._puller
+                    )
+                    worked_off += replay is not None
+                except Transient as error:
+                    log.warning("Housekeeping waits: %s", error)
+                time.sleep(_REPLAYS_EVERY_S)
+        return worked_off
+
+    def look_after_the_store(self, now: datetime) -> None:
+        """Partitions ahead, those past retention gone, an alert when an open transaction keeps events waiting."""
+        with self._store.transaction() as work:
+            made = event_partitions.make_ahead(work, now)
+            dropped = event_partitions.drop_past(work, now - self._rules.retention)
+            age_s = event_log.horizon_age_s(work)
+            if age_s > self._rules.horizon_alarm_s:
+                message = (
+                    f"A transaction on the hub's database server is open for {age_s:.0f} s: no event that is newer is "
+                    "delivered. pg_stat_activity has it, where backend_xid is not null"
+                )
+                alerts.add(work, kind="event_horizon", subject=f"{now:%Y-%m-%dT%H}", message=message)
+                log.warning(message)
+        for name in made:
+            log.info("Made the partition %s", name)
+        for name in dropped:
+            log.info("Dropped the partition %s: past retention, and read by all", name)

@@ -1,0 +1,191 @@
+"""One worker of the delivery: a thread per subscriber, each with the partitions that it could claim."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from include.flows.deliver_events.attempt import Recipient
+from include.flows.deliver_events.housekeeping import Housekeeping, Rules
+from include.flows.deliver_events.partition import Pace, Partition
+from include.handlers import HANDLERS, Subscriber
+from include.model.errors import LeaseLost, Transient
+from include.model.outside import KeyPuller
+from include.store import event_readers
+from include.store.database import Store
+
+log = logging.getLogger(__name__)
+
+#: Looking for new events costs a fifth of a millisecond. With nothing to do the looks become rarer, up to the last.
+_SHORTEST_NAP_S = 0.001
+#: A turn costs ten questions and a flush of the log, whatever it delivers: after a small one it pays to let some gather.
+_WORTH_A_COMMIT = 200
+_GATHER_S = 0.005
+_LONGEST_NAP_S = 0.02
+#: Between two tries at partitions that others have.
+_CLAIM_EVERY_S = 1.0
+_AFTER_AN_ERROR_S = 0.5
+#: A partition on loan is given back when its own worker asks for it.
+_OFF_AFTER_RETURN_S = 5.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which of how many workers this is."""
+
+    worker_no: int = 0
+    workers: int = 1
+    #: Key partitions of each subscriber. Another number begins where the slowest reader was.
+    partitions: int = 2
+
+
+@dataclass
+class Delivered:
+    """What a worker did in its life."""
+
+    events: dict[str, int] = field(default_factory=dict)
+
+
+def deliver(
+    open_store: Callable[[], Store],
+    place: Place,
+    *,
+    lifetime: timedelta,
+    handlers: Mapping[str, Subscriber] = HANDLERS,
+    pace: Pace | None = None,
+    rules: Rules | None = None,
+    puller: KeyPuller | None = None,
+    stop: threading.Event | None = None,
+) -> Delivered:
+    """
+    Delivers until *lifetime* is over or *stop* is set. Ended well, it leaves its partitions free at once.
+
+    Errors of the database are waited out; errors of a handler become failed deliveries. It may be
+    killed at any moment, and run beside any number of others.
+    """
+    ends_at = time.monotonic() + lifetime.total_seconds()
+    life = _Life(pace or Pace(), stop or threading.Event(), ends_at)
+    delivered = Delivered()
+    with ThreadPoolExecutor(max_workers=len(handlers) + 1, thread_name_prefix="deliver") as threads:
+        if place.worker_no == 0:
+            keeper = Housekeeping(open_store(), rules or Rules(), handlers, lambda: life.over, puller)
+            threads.submit(keeper.run).add_done_callback(_tell_end)
+        readers = [
+            _Reader(open_store(), place, life, Recipient(name, subscriber, puller))
+            for name, subscriber in handlers.items()
+        ]
+        for name, number in zip(handlers, threads.map(_Reader.run, readers), strict=True):
+            delivered.events[name] = number
+    return delivered
+
+
+def _tell_end(ended: Future[int]) -> None:
+    """Housekeeping that ends by a defect of ours must not end the delivery, and must not end unseen."""
+    if error := ended.exception():
+        log.error("Housekeeping ended: %s", error, exc_info=error)
+
+
+@dataclass(frozen=True)
+class _Life:
+    """What all threads of a worker share."""
+
+    pace: Pace
+    stop: threading.Event
+    ends_at: float
+
+    @property
+    def over(self) -> bool:
+        return self.stop.is_set() or time.monotonic() >= self.ends_at
+
+
+class _Reader:
+    """One subscriber's thread."""
+
+    def __init__(self, store: Store, place: Place, life: _Life, recipient: Recipient) -> None:
+        self._store, self._place, self._recipient, self._name = store, place, recipient, recipient.name
+        self._life, self._pace = life, life.pace
+        self._worker = f"{os.uname().nodename}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._held: dict[int, Partition] = {}
+        self._registered = False
+        self._claim_at: dict[int, float] = {}
+
+    def run(self) -> int:
+        """How many events it dealt with."""
+        count, nap_s = 0, _SHORTEST_NAP_S
+        with self._store:
+            while not self._life.over:
+                try:
+                    dealt = self._turn()
+                except Transient as error:
+                    log.warning("Delivery to %s waits: %s", self._name, error)
+                    self._life.stop.wait(_AFTER_AN_ERROR_S)
+                    continue
+                count += dealt
+                nap_s = _GATHER_S if dealt else min(nap_s * 1.5, _LONGEST_NAP_S)
+                if dealt < _WORTH_A_COMMIT:
+                    self._life.stop.wait(nap_s)
+            self._give_back(list(self._held))
+        return count
+
+    def _turn(self) -> int:
+        """One step of each partition that is ours now."""
+        self._claim()
+        dealt = 0
+        for number, partition in list(self._held.items()):
+            try:
+                dealt += partition.step()
+            except LeaseLost as error:
+                log.warning("%s", error)
+                del self._held[number]
+                continue
+            if partition.wanted and not self._is_own(number):
+                self._give_back([number])
+                self._claim_at[number] = time.monotonic() + _OFF_AFTER_RETURN_S
+        return dealt
+
+    def _claim(self) -> None:
+        """Our own partitions, and those of others whose worker is silent for longer than a lease lives."""
+        now = time.monotonic()
+        for number in range(self._place.partitions):
+            if number in self._held or now < self._claim_at.get(number, 0.0):
+                continue
+            # A new start leaves the others a moment to claim what is theirs.
+            if number not in self._claim_at and not self._is_own(number):
+                self._claim_at[number] = now + self._pace.lease_life.total_seconds()
+                continue
+            self._claim_at[number] = now + _CLAIM_EVERY_S
+            self._claim_one(number)
+
+    def _claim_one(self, number: int) -> None:
+        with self._store.transaction() as work:
+            if not self._registered:
+                event_readers.register(work, self._name, self._place.partitions)
+            claim = event_readers.claim(work, self._name, number, self._worker, self._pace.lease_life)
+            if claim is None and self._is_own(number):
+                event_readers.want(work, self._name, number, self._worker)
+        self._registered = True
+        if claim is not None and claim.partitions == self._place.partitions:
+            if claim.after_a_death:
+                log.warning("%s takes over %s from a worker that was silent", self._worker, claim)
+            self._held[number] = Partition(self._store, claim, self._recipient, self._pace)
+
+    def _is_own(self, number: int) -> bool:
+        return number % self._place.workers == self._place.worker_no
+
+    def _give_back(self, numbers: list[int]) -> None:
+        """Free at once, with the cursor kept; what cannot be given back runs out by itself."""
+        for number in numbers:
+            partition = self._held.pop(number)
+            try:
+                partition.keep_cursor()
+                with self._store.transaction() as work:
+                    event_readers.release(work, [partition.claim])
+            except (LeaseLost, Transient) as error:
+                log.info("%s", error)

@@ -1,0 +1,221 @@
+"""Killed, stopped, beside eight writers and with a handler that takes its worker along: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from include.cli.stack.postgres import HUB_OPTIONS, PostgresServer
+from include.flows.deliver_events import Pace, Place, deliver
+from include.handlers import Subscriber
+from include.model.errors import HubError
+from include.model.events import STOCK_CHANGED, Event
+from include.store import bench_tally
+from include.store.database import Store, Work
+from include.store.migrate import migrate
+from tests.chaos import children
+from tests.events.worlds import QUICK, delivery, eventually, publish, stock
+from tests.shop import free_port, query
+
+pytestmark = pytest.mark.crash
+
+POINTS = ["deliver.read", "deliver.before_commit", "deliver.committed"]
+
+
+def tallying(work: Work, events: Sequence[Event]) -> None:
+    """Does once more each time it is called; nothing hides a second effect."""
+    bench_tally.add(work, [event.position for event in events])
+
+
+TALLY = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=tallying, attempts=5, first_wait_s=0.05)}
+
+
+@pytest.fixture
+def tallied(store: Store) -> Store:
+    with store.transaction() as work:
+        bench_tally.make(work)
+    return store
+
+
+def work_until_idle(dsn: str, handlers: dict[str, Subscriber] = TALLY, seconds: float = 3) -> None:
+    deliver(
+        lambda: Store(dsn),
+        Place(partitions=1),
+        lifetime=timedelta(seconds=seconds),
+        handlers=handlers,
+        pace=Pace(batch=10, lease_life=timedelta(seconds=0.4)),
+    )
+
+
+def counted(store: Store) -> tuple[int, int]:
+    with store.transaction() as work:
+        return bench_tally.count(work)
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("nth", [1, 3])
+def test_a_worker_killed_at_any_boundary_loses_and_doubles_nothing(
+    tallied: Store, hub_dsn: str, point: str, nth: int
+) -> None:
+    publish(tallied, *(stock(f"S{n % 7}", 1 + n, n) for n in range(60)))
+
+    killed = children.run(lambda: work_until_idle(hub_dsn, seconds=20), crash_at=f"{point}:{nth}")
+    assert killed == children.KILLED
+    with delivery(hub_dsn, TALLY):
+        eventually(lambda: counted(tallied), (60, 60))
+
+
+def test_a_worker_killed_while_it_looks_carefully_loses_and_doubles_nothing(tallied: Store, hub_dsn: str) -> None:
+    """The second death is in the very work that the first one asks for."""
+    publish(tallied, *(stock(f"S{n % 7}", 1 + n, n) for n in range(60)))
+
+    assert children.run(lambda: work_until_idle(hub_dsn), crash_at="deliver.before_commit:1") == children.KILLED
+    time.sleep(0.5)
+    assert children.run(lambda: work_until_idle(hub_dsn, seconds=20), crash_at="deliver.noted:4") == children.KILLED
+    with delivery(hub_dsn, TALLY):
+        eventually(lambda: counted(tallied), (60, 60))
+    assert query(tallied, "SELECT count(*) FROM failed_delivery") == [(0,)]
+
+
+def test_a_handler_that_kills_its_worker_each_time_ends_as_a_dead_letter(tallied: Store, hub_dsn: str) -> None:
+    """Without a count that is committed before the call, it would kill one worker after the other for ever."""
+
+    def deadly(work: Work, events: Sequence[Event]) -> None:
+        if any(json.loads(event.data)["sku"] == "DEADLY" for event in events):
+            os.kill(os.getpid(), signal.SIGKILL)
+        tallying(work, events)
+
+    handlers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=deadly, attempts=3, first_wait_s=0.05)}
+    publish(tallied, *(stock(f"S{n}", 1, n) for n in range(5)), stock("DEADLY", 1, 1), stock("LAST", 1, 1))
+    deaths = 0
+    while query(tallied, "SELECT count(*) FROM failed_delivery WHERE state = 'dead'") == [(0,)]:
+        deaths += children.run(lambda: work_until_idle(hub_dsn, handlers, seconds=2.5)) == children.KILLED
+        assert deaths < 8
+        time.sleep(0.45)
+    with delivery(hub_dsn, TALLY):
+        eventually(lambda: counted(tallied), (6, 6))
+
+    assert query(tallied, "SELECT cause, data->>'sku' FROM failed_delivery") == [("WorkerEnded", "DEADLY")]
+    assert deaths <= 5
+
+
+def write_beside_others(dsn: str, writer: int, events: int) -> None:
+    with Store(dsn) as own:
+        for number in range(events):
+            with own.transaction() as work:
+                work.execute(b"SELECT pg_sleep(random() * 0.003)")
+                publish_in(work, writer, number)
+                work.execute(b"SELECT pg_sleep(random() * 0.003)")
+
+
+def publish_in(work: Work, writer: int, number: int) -> None:
+    from include.store import event_log  # noqa: PLC0415  beside the writers alone
+
+    event_log.publish(work, [stock(f"W{writer}", number + 1, number)])
+
+
+def test_eight_writers_and_one_transaction_held_open(tallied: Store, hub_dsn: str) -> None:
+    """What commits late has a lower number than what was read; and the order of each key still holds."""
+    order: list[tuple[str, int]] = []
+
+    def apply(work: Work, events: Sequence[Event]) -> None:
+        order.extend((event.partition_key, json.loads(event.data)["version"]) for event in events)
+        tallying(work, events)
+
+    handlers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
+    with psycopg.connect(hub_dsn, options="-c search_path=hub") as slow, delivery(hub_dsn, handlers):
+        writers = [threading.Thread(target=write_beside_others, args=(hub_dsn, n, 100)) for n in range(8)]
+        for writer in writers:
+            writer.start()
+        slow.execute(
+            "INSERT INTO event (source, type, subject, time, partition_key, data) VALUES"
+            " ('/s', 'crossdock.stock.changed', 'inventory/late', now(), 'late', '{\"version\": 1}')"
+        )
+        time.sleep(0.5)
+        slow.commit()
+        for writer in writers:
+            writer.join()
+        eventually(lambda: counted(tallied), (801, 801))
+
+    for n in range(8):
+        assert [version for key, version in order if key == f"W{n}"] == list(range(1, 101))
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[PostgresServer]:
+    """A server that a test may stop."""
+    server = PostgresServer(tmp_path / "server", free_port(), "test", options=HUB_OPTIONS)
+    server.initialise()
+    server.start()
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE hub")
+    migrate(server.dsn("hub"))
+    yield server
+    server.stop("immediate")
+    server.remove()
+
+
+def test_a_server_stopped_at_once_under_load_loses_and_doubles_nothing(own_server: PostgresServer) -> None:
+    """As a power cut would: what was acknowledged is there, and the readers go on by themselves."""
+    dsn = own_server.dsn("hub")
+    with Store(dsn) as first, first.transaction() as work:
+        bench_tally.make(work)
+    acknowledged = 0
+    ends = threading.Event()
+
+    def write() -> None:
+        nonlocal acknowledged
+        with Store(dsn) as own:
+            while not ends.is_set():
+                try:
+                    publish(own, *(stock(f"S{n}", acknowledged + 1, n) for n in range(20)))
+                    acknowledged += 20
+                except HubError:
+                    time.sleep(0.05)
+
+    with delivery(dsn, TALLY):
+        writer = threading.Thread(target=write)
+        writer.start()
+        for _ in range(2):
+            time.sleep(1)
+            own_server.stop("immediate")
+            own_server.start()
+        time.sleep(1)
+        ends.set()
+        writer.join()
+        with Store(dsn) as after:
+            # A commit whose answer the crash swallowed may be there too; it is delivered like any other.
+            (stored,) = query(after, "SELECT count(*) FROM event")[0]
+            eventually(lambda: counted(after), (stored, stored), within_s=30)
+    assert stored >= acknowledged > 0
+
+
+def test_a_worker_that_slept_through_its_lease_commits_nothing(tallied: Store, hub_dsn: str) -> None:
+    """Its effects would come beside those of the one that took over."""
+    publish(tallied, *(stock(f"S{n}", 1, n) for n in range(10)))
+    asleep, wake = threading.Event(), threading.Event()
+
+    def sleepy(work: Work, events: Sequence[Event]) -> None:
+        tallying(work, events)
+        if not asleep.is_set():
+            asleep.set()
+            wake.wait(10)
+
+    handlers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=sleepy)}
+    with delivery(hub_dsn, handlers, place=Place(partitions=1)):
+        asleep.wait(10)
+        with delivery(hub_dsn, TALLY, place=Place(1, workers=2, partitions=1), pace=QUICK):
+            time.sleep(1.5)
+            wake.set()
+            eventually(lambda: counted(tallied), (10, 10))
+            time.sleep(0.3)
+    assert counted(tallied) == (10, 10)

@@ -1,0 +1,173 @@
+"""Every event reaches its subscriber, has its effect once, in order per key; and one that cannot stops nobody else."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from include.flows.deliver_events import Place
+from include.handlers import Subscriber, keep_availability
+from include.model.events import STOCK_CHANGED, Event
+from include.store import availability
+from include.store.database import Store, Work
+from tests.events.worlds import QUICK, delivery, eventually, publish, stock
+from tests.shop import query
+
+
+def available(store: Store) -> dict[str, int]:
+    return dict(query(store, "SELECT sku, available FROM sku_availability"))
+
+
+def letters(store: Store) -> list[tuple[Any, ...]]:
+    return query(store, "SELECT state, attempts, cause, data->>'id' FROM failed_delivery ORDER BY position")
+
+
+class Diary:
+    """A handler that writes down what it was given, and refuses what it is told to."""
+
+    def __init__(self, *, refuses: Sequence[str] = (), times: int = 1_000_000) -> None:
+        self.seen: list[tuple[str, int]] = []
+        self._refuses, self._left = set(refuses), times
+        self._lock = threading.Lock()
+
+    def apply(self, work: Work, events: Sequence[Event]) -> None:
+        told = [(str(json.loads(event.data)["id"]), int(json.loads(event.data)["version"])) for event in events]
+        with self._lock:
+            if self._left and any(entry in self._refuses for entry, _ in told):
+                self._left -= len(told) == 1
+                raise ValueError("this one again")
+            self.seen += told
+        availability.keep(work, [])
+
+    def subscriber(self, **changes: Any) -> dict[str, Subscriber]:
+        fields = {"types": (STOCK_CHANGED,), "apply": self.apply, "attempts": 3, "first_wait_s": 0.05, **changes}
+        return {"diary": Subscriber(**fields)}
+
+
+def test_a_stock_change_reaches_the_read_model(store: Store, hub_dsn: str) -> None:
+    publish(store, stock("CHAIR", 1, 5), stock("CHAIR", 1, 3, entry="elsewhere"), stock("RUG", 1, -2))
+
+    with delivery(hub_dsn):
+        eventually(lambda: available(store), {"CHAIR": 8, "RUG": 0})
+
+
+def test_what_was_delivered_has_no_second_effect(store: Store, hub_dsn: str) -> None:
+    """A cursor that falls back (a restored row, another number of partitions) tells events again."""
+    diary = Diary()
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(50)))
+    with delivery(hub_dsn, diary.subscriber()):
+        eventually(lambda: len(diary.seen), 50)
+    query(store, "UPDATE event_reader SET xid = '0', position = 0 RETURNING 1")
+
+    with delivery(hub_dsn, diary.subscriber(), place=Place(partitions=3)):
+        publish(store, stock("LAST", 1, 1))
+        eventually(lambda: ("id-LAST", 1) in diary.seen)
+
+    assert len(diary.seen) == 51
+
+
+def test_events_in_any_order_leave_the_newest_state(store: Store) -> None:
+    """Every permutation of five versions of one level, each of a sku of its own."""
+    orders = {f"S{number:03d}": order for number, order in enumerate(itertools.permutations(range(1, 6)))}
+    for sku, order in orders.items():
+        for version in order:
+            with store.transaction() as work:
+                keep_availability.apply(work, [stored(stock(sku, version, version * 10))])
+
+    assert available(store) == dict.fromkeys(orders, 50)
+
+
+def stored(event: Any) -> Event:
+    return Event(
+        1, 1, 1, None, event.source, event.type, event.subject, event.time, event.partition_key, None, 1, event.data
+    )
+
+
+def test_a_poison_event_stops_nobody_else(store: Store, hub_dsn: str) -> None:
+    diary = Diary(refuses=["id-P"])
+    publish(
+        store, *(stock(f"S{n}", 1, n) for n in range(30)), stock("P", 1, 1), *(stock(f"T{n}", 1, n) for n in range(30))
+    )
+
+    with delivery(hub_dsn, diary.subscriber()):
+        eventually(lambda: len(diary.seen), 60)
+        eventually(lambda: letters(store), [("dead", 3, "ValueError", "id-P")])
+
+
+def test_later_events_of_a_key_wait_behind_one_that_is_tried_again(store: Store, hub_dsn: str) -> None:
+    """Order per key holds through a retry."""
+    diary = Diary(refuses=["id-A"], times=2)
+    publish(store, stock("A", 1, 1), stock("A", 2, 2), stock("B", 1, 1), stock("A", 3, 3))
+
+    with delivery(hub_dsn, diary.subscriber()):
+        eventually(lambda: len(diary.seen), 4)
+
+    assert [seen for seen in diary.seen if seen[0] == "id-A"] == [("id-A", 1), ("id-A", 2), ("id-A", 3)]
+    assert letters(store) == [("recovered", 3, "ValueError", "id-A")]
+
+
+def test_data_that_are_not_what_the_type_says_are_a_dead_letter_at_once(store: Store, hub_dsn: str) -> None:
+    """Trying again cannot help; a person can."""
+    publish(store, stock("A", 1, 1, available_quantity="many"), stock("B", 1, 4))
+
+    with delivery(hub_dsn):
+        eventually(lambda: letters(store), [("dead", 1, "BadEvent", "id-A")])
+        eventually(lambda: available(store), {"B": 4})
+
+
+def test_a_dead_letter_closes_itself_when_a_later_event_of_its_subject_succeeds(store: Store, hub_dsn: str) -> None:
+    """The newer event tells all that the dead one did; another entry of the same sku tells nothing of it."""
+    with delivery(hub_dsn):
+        publish(store, stock("A", 1, 1, available_quantity=None))
+        eventually(lambda: [row[0] for row in letters(store)], ["dead"])
+        publish(store, stock("A", 1, 7, entry="another"))
+        eventually(lambda: available(store), {"A": 7})
+        assert [row[0] for row in letters(store)] == ["dead"]
+
+        publish(store, stock("A", 2, 5))
+        eventually(lambda: [row[0] for row in letters(store)], ["superseded"])
+
+
+def test_silent_events_are_told_to_nobody(store: Store, hub_dsn: str) -> None:
+    publish(store, stock("A", 1, 1))
+    query(store, "UPDATE event SET silent = true RETURNING 1")
+
+    with delivery(hub_dsn):
+        publish(store, stock("B", 1, 2))
+        eventually(lambda: available(store), {"B": 2})
+
+
+def test_an_event_that_commits_late_is_not_passed_over(store: Store, hub_dsn: str) -> None:
+    """Its number is lower than those that were read before it appeared: `id > last` would lose it."""
+    diary = Diary()
+    with psycopg.connect(hub_dsn, options="-c search_path=hub") as slow, delivery(hub_dsn, diary.subscriber()):
+        slow.execute(
+            "INSERT INTO event (source, type, subject, time, partition_key, data) VALUES"
+            " ('/s', 'crossdock.stock.changed', 'inventory/late', now(), 'L', '{\"id\": \"late\", \"version\": 1}')"
+        )
+        publish(store, stock("EARLY", 1, 1))
+        assert diary.seen == []
+        slow.commit()
+
+        eventually(lambda: sorted(diary.seen), [("id-EARLY", 1), ("late", 1)])
+
+
+def test_a_worker_that_dies_is_replaced_in_the_life_of_a_lease(store: Store, hub_dsn: str) -> None:
+    """Airflow notices minutes later; the events must not wait for that."""
+    diary = Diary()
+    with delivery(hub_dsn, diary.subscriber()):
+        eventually(lambda: query(store, "SELECT count(*) FROM event_reader WHERE holder IS NOT NULL"), [(2,)])
+    query(
+        store,
+        "UPDATE event_reader SET holder = 'dead', token = token + 1,"
+        " expires_at = clock_timestamp() + interval '0.5 seconds' RETURNING 1",
+    )
+    publish(store, stock("A", 1, 1))
+
+    with delivery(hub_dsn, diary.subscriber(), place=Place(1, workers=2), pace=QUICK):
+        eventually(lambda: diary.seen, [("id-A", 1)], within_s=4)

@@ -1,0 +1,165 @@
+"""
+A delivery that is known to be wrong must be found wrong: each test takes one safeguard out and sees it reported.
+
+Without these, a check that looks away would pass every test of the delivery.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.flows.deliver_events.partition import Partition
+from include.flows.sync.crash_points import crash_point
+from include.handlers import Subscriber
+from include.model.events import STOCK_CHANGED, Event, NewEvent
+from include.store import bench_tally, event_inbox, event_log, event_readers
+from include.store.database import Store, Work
+from tests.chaos import children
+from tests.events import test_store
+from tests.events.test_chaos import TALLY, work_until_idle
+from tests.events.worlds import delivery, publish, stock
+from tests.shop import query
+
+pytestmark = pytest.mark.crash
+
+
+def broken(store: Store) -> list[str]:
+    """Every promise of the delivery that does not hold of what was published; all readers are idle by now."""
+    with store.transaction() as work:
+        effects, had_one = bench_tally.count(work)
+    published = query(store, "SELECT count(*) FROM event WHERE NOT silent")[0][0]
+    found = []
+    if had_one < published:
+        found.append(f"lost: {published - had_one} of {published} events had no effect")
+    if effects > had_one:
+        found.append(f"doubled: {effects - had_one} events had a second effect")
+    return found
+
+
+@pytest.fixture
+def tallied(store: Store) -> Store:
+    with store.transaction() as work:
+        bench_tally.make(work)
+    return store
+
+
+def settle(dsn: str) -> None:
+    with delivery(dsn, TALLY):
+        time.sleep(1.2)
+
+
+def late_commit(store: Store, dsn: str) -> None:
+    """One transaction takes its numbers first and commits last, while a reader is at work."""
+    with psycopg.connect(dsn, options="-c search_path=hub") as slow, delivery(dsn, TALLY):
+        slow.execute(
+            "INSERT INTO event (source, type, subject, time, partition_key, data) VALUES"
+            " ('/s', 'crossdock.stock.changed', 'inventory/late', now(), 'late', '{\"version\": 1}')"
+        )
+        publish(store, *(stock(f"S{n}", 1, n) for n in range(20)))
+        time.sleep(0.5)
+        slow.commit()
+        time.sleep(0.5)
+
+
+def test_a_sound_delivery_breaks_no_promise(tallied: Store, hub_dsn: str) -> None:
+    """The other half of the proof: what is found below is not always there."""
+    late_commit(tallied, hub_dsn)
+    children.run(lambda: work_until_idle(hub_dsn), crash_at="deliver.before_commit")
+    settle(hub_dsn)
+
+    assert broken(tallied) == []
+
+
+def test_reading_by_id_greater_than_the_last_is_found(
+    tallied: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commonest outbox there is."""
+    for name in ("_READ", "_READ_WHOLE"):
+        statement: bytes = getattr(event_log, name)
+        hasty = statement.replace(event_log._AFTER.encode(), b"position > %(position)s::bigint")
+        hasty = hasty.replace(event_log._HORIZON.encode(), b"%(now_epoch)s::int > 0")
+        hasty = hasty.replace(b"event.epoch, event.xid, event.position", b"event.position")
+        assert hasty != statement
+        monkeypatch.setattr(event_log, name, hasty)
+    real = event_log.read
+
+    def read(work: Work, after: Any, **how: Any) -> Any:
+        events, _ = real(work, after, **how)
+        return events, events[-1].at if events else after
+
+    monkeypatch.setattr(event_log, "read", read)
+    late_commit(tallied, hub_dsn)
+
+    assert broken(tallied) == ["lost: 1 of 21 events had no effect"]
+
+
+def test_acknowledging_before_the_effect_is_committed_is_found(
+    tallied: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Partition._commit
+
+    def hasty(self: Partition, events: list[Event], cursor: Any, how: Any) -> None:
+        with self._store.transaction() as work:
+            event_readers.advance(work, self.claim, cursor, delivered=0, life=self._pace.lease_life)
+        crash_point("test.acknowledged")
+        real(self, events, cursor, how)
+
+    monkeypatch.setattr(Partition, "_commit", hasty)
+    publish(tallied, *(stock(f"S{n}", 1, n) for n in range(20)))
+    assert children.run(lambda: work_until_idle(hub_dsn), crash_at="test.acknowledged") == children.KILLED
+    monkeypatch.undo()
+    settle(hub_dsn)
+
+    assert broken(tallied) == ["lost: 10 of 20 events had no effect"]
+
+
+def test_an_effect_without_its_inbox_row_is_found(
+    tallied: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cursor that falls back tells everything again; only the inbox knows."""
+    monkeypatch.setattr(event_inbox, "add", lambda _work, _name, events: list(events))
+    publish(tallied, *(stock(f"S{n}", 1, n) for n in range(20)))
+    settle(hub_dsn)
+    query(tallied, "UPDATE event_reader SET xid = '0', position = 0 RETURNING 1")
+    settle(hub_dsn)
+
+    assert broken(tallied) == ["doubled: 20 events had a second effect"]
+
+
+def test_telling_events_apart_by_their_id_alone_is_found(tallied: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two shops count their deliveries from 1."""
+    real = event_log.receive
+
+    def hasty(work: Work, event: NewEvent) -> Any:
+        known = work.execute(b"SELECT FROM event WHERE event_id = %s", [event.event_id]).rowcount
+        return None if known else real(work, event)
+
+    monkeypatch.setattr(event_log, "receive", hasty)
+
+    with pytest.raises(AssertionError):
+        test_store.test_what_others_send_is_known_by_source_and_id(tallied)
+
+
+def test_a_worker_without_a_fence_is_found(tallied: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two workers that both believe that a partition is theirs, and no inbox row between them."""
+
+    def both(work: Work, events: Sequence[Event]) -> None:
+        bench_tally.add(work, [event.position for event in events])
+        time.sleep(0.05)
+
+    handlers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=both)}
+    monkeypatch.setattr(event_inbox, "add", lambda _work, _name, events: list(events))
+    monkeypatch.setattr(event_readers, "advance", lambda *_args, **_how: event_readers.Advanced(False, False))
+    monkeypatch.setattr(
+        event_readers, "_CLAIM", event_readers._CLAIM.replace(b"AND (holder IS NULL", b"AND (true OR holder IS NULL")
+    )
+    publish(tallied, *(stock(f"S{n}", 1, n) for n in range(50)))
+    with delivery(hub_dsn, handlers), delivery(hub_dsn, handlers):
+        time.sleep(1.5)
+
+    assert broken(tallied) == ["doubled: 50 events had a second effect"]

@@ -1,0 +1,291 @@
+"""The event store itself: order, horizon, identity, partitions, and what a model of it predicts."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from include.cli.stack.postgres import PostgresServer
+from include.flows.deliver_events import Pace
+from include.flows.deliver_events.attempt import Recipient
+from include.flows.deliver_events.housekeeping import Housekeeping, Rules
+from include.flows.deliver_events.partition import Partition
+from include.flows.event_standing import unusual
+from include.handlers import HANDLERS, Subscriber
+from include.model import event_contracts
+from include.model.events import ORIGIN, STOCK_CHANGED, Event, NewEvent, Position
+from include.store import event_log, event_partitions, event_readers
+from include.store.database import Store, Work
+from include.store.event_log import Selection
+from tests.events.worlds import publish, stock
+from tests.shop import query
+
+
+def read_all(store: Store, after: Position = ORIGIN, *, limit: int = 1_000) -> tuple[list[Event], Position]:
+    with store.transaction() as work:
+        return event_log.read(work, after, types=[STOCK_CHANGED], partition=0, partitions=1, limit=limit, now_epoch=1)
+
+
+def test_the_order_is_by_number_past_every_round_one(store: Store) -> None:
+    """Sorted as text, 10000 would come before 9999: two doubled and one out of place."""
+    with psycopg.connect(store.dsn, options="-c search_path=hub", autocommit=True) as other:
+        for n in range(40):
+            publish(store, stock("S", n + 1, n))
+            for _ in range(n % 7):
+                other.execute("SELECT pg_current_xact_id()")
+    events, _ = read_all(store)
+
+    assert [json.loads(event.data)["version"] for event in events] == list(range(1, 41))
+    assert [event.at for event in events] == sorted(event.at for event in events)
+
+
+def test_reading_in_pieces_is_reading_once(store: Store) -> None:
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(25)))
+    seen, cursor = [], ORIGIN
+    while True:
+        events, cursor = read_all(store, cursor, limit=4)
+        seen += events
+        if len(events) < 4:
+            break
+
+    assert [event.partition_key for event in seen] == [f"S{n}" for n in range(25)]
+    assert read_all(store, cursor)[0] == []
+
+
+def test_the_key_partitions_are_a_partition(store: Store) -> None:
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(60)))
+    seen = []
+    for partition in range(3):
+        with store.transaction() as work:
+            events, _ = event_log.read(
+                work, ORIGIN, types=[STOCK_CHANGED], partition=partition, partitions=3, limit=100, now_epoch=1
+            )
+        assert 5 < len(events) < 40
+        seen += [event.partition_key for event in events]
+
+    assert sorted(seen) == sorted(f"S{n}" for n in range(60))
+
+
+def test_what_others_send_is_known_by_source_and_id(store: Store) -> None:
+    """The same id of another source is another event; the same id of the same source is the same, whatever it says."""
+
+    def outside(source: str, event_id: str, quantity: int) -> NewEvent:
+        made = stock("CHAIR", 1, quantity)
+        return NewEvent(
+            source=source,
+            type=made.type,
+            subject=made.subject,
+            time=made.time,
+            partition_key="CHAIR",
+            data=made.data,
+            event_id=event_id,
+        )
+
+    with store.transaction() as work:
+        first = event_log.receive(work, outside("/a", "1", 5))
+        other_source = event_log.receive(work, outside("/b", "1", 5))
+        again = event_log.receive(work, outside("/a", "1", 99))
+
+    assert first is not None
+    assert other_source is not None
+    assert again is None
+    assert query(store, "SELECT source, data->>'available_quantity' FROM event ORDER BY 1") == [
+        ("/a", "5"),
+        ("/b", "5"),
+    ]
+
+
+def test_the_months_ahead_have_partitions_and_no_event_needs_the_default(store: Store) -> None:
+    now = datetime.now(UTC)
+    with store.transaction() as work:
+        made = event_partitions.make_ahead(work, now)
+        assert event_partitions.make_ahead(work, now) == []
+        ends = [end for _, end in event_partitions.partitions(work) if end]
+    publish(store, stock("S", 1, 1))
+
+    assert len(made) == 2
+    assert max(ends) > now + timedelta(days=57)
+    assert query(store, "SELECT count(*) FROM event_default") == [(0,)]
+
+
+def test_a_partition_that_comes_late_takes_its_events_out_of_the_default(store: Store) -> None:
+    """Nobody ran the hub for months: what was written meanwhile went into the default partition."""
+    later = datetime.now(UTC) + timedelta(days=40)
+    publish(store, stock("S", 1, 1))
+    query(store, "UPDATE event SET stored_at = %s RETURNING 1", later)
+    assert query(store, "SELECT count(*) FROM event_default") == [(1,)]
+    with store.transaction() as work:
+        event_partitions.make_ahead(work, later)
+
+    assert query(store, "SELECT count(*) FROM event_default") == [(0,)]
+    assert len(read_all(store)[0]) == 1
+
+
+def test_retention_drops_whole_months_that_everybody_has_read(store: Store) -> None:
+    publish(store, stock("S", 1, 1))
+    much_later = datetime.now(UTC) + timedelta(days=100)
+    with store.transaction() as work:
+        event_readers.register(work, "availability", 1)
+        event_partitions.make_ahead(work, much_later)
+        assert "event_first" not in event_partitions.drop_past(work, much_later)
+    query(store, "UPDATE event_reader SET epoch = 1, xid = '18446744073709551615' RETURNING 1")
+    with store.transaction() as work:
+        assert "event_first" in event_partitions.drop_past(work, much_later)
+    publish(store, stock("S", 2, 2))
+
+    assert [json.loads(event.data)["version"] for event in read_all(store)[0]] == [2]
+
+
+def test_a_transaction_that_stays_open_raises_an_alarm(store: Store, hub_dsn: str) -> None:
+    """Nothing newer is delivered meanwhile, and nobody would know why."""
+    with psycopg.connect(hub_dsn) as slow:
+        slow.execute("SELECT pg_current_xact_id()")
+        with store.transaction() as work:
+            work.execute(b"SELECT pg_sleep(0.3)")
+        Housekeeping(Store(hub_dsn), Rules(horizon_alarm_s=0.1), {}, lambda: True).look_after_the_store(
+            datetime.now(UTC)
+        )
+
+    assert query(store, "SELECT count(*) FROM alert WHERE kind = 'event_horizon'") == [(1,)]
+
+
+def test_a_restored_store_begins_a_new_epoch(store: Store) -> None:
+    """A dump brings old transactions' numbers into a server that counts from the beginning."""
+    publish(store, stock("OLD", 1, 1))
+    query(store, "UPDATE event SET xid = '900000000' RETURNING 1")
+    with store.transaction() as work:
+        assert event_partitions.begin_epoch_after_restore(work) == 2
+    publish(store, stock("NEW", 1, 1))
+    with store.transaction() as work:
+        assert event_partitions.begin_epoch_after_restore(work) is None
+        events = event_log.select(work, Selection(), limit=10)
+
+    assert [(event.epoch, event.partition_key) for event in events] == [(1, "OLD"), (2, "NEW")]
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [
+        ([10, 12, 11, 9, 10, 11, 10, 10, 3], None),
+        ([10, 12, 11, 9, 10, 11, 10, 200, 3], "200 in the last hour"),
+        ([100, 102, 98, 101, 99, 100, 103, 0, 3], "0 in the last hour"),
+        ([10, 12, 11, 9, 10, 11, 10, 10, 500], "500 in this hour already"),
+        ([10, 500], None),
+        ([0, 0, 0, 0, 0, 0, 0, 0, 0, 1_024], None),
+    ],
+)
+def test_what_is_unusual_is_said(hours: list[int], said: str | None) -> None:
+    found = unusual(hours)
+
+    assert (found is None) == (said is None)
+    assert said is None or said in (found or "")
+
+
+#: A writer publishes, a reader steps, the handler is told to refuse a key for a while, the reader is replaced.
+ACTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("publish"), st.sampled_from("ABC"), st.integers(1, 3)),
+        st.tuples(st.just("step")),
+        st.tuples(st.just("break_"), st.sampled_from("ABC")),
+        st.tuples(st.just("heal")),
+        st.tuples(st.just("replace")),
+        st.tuples(st.just("forget")),
+    ),
+    max_size=25,
+)
+
+
+@pytest.fixture(scope="module")
+def model_dsn(postgres: PostgresServer) -> Any:
+    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE hub_model TEMPLATE hub_template")
+        yield postgres.dsn("hub_model")
+        connection.execute("DROP DATABASE hub_model WITH (FORCE)")
+
+
+class World:
+    """The store, a reader that is replaced and set back at will, a handler that refuses keys; and the model of it all."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.published: dict[str, list[int]] = {}
+        self.seen: dict[str, list[int]] = {}
+        self._broken: set[str] = set()
+        self._subscriber = Subscriber(types=(STOCK_CHANGED,), apply=self._apply, attempts=1_000, first_wait_s=0.0)
+        with store.transaction() as work:
+            work.execute(b"TRUNCATE event, event_inbox, event_reader, failed_delivery")
+            event_readers.register(work, "model", 1)
+        self._reader = claimed(store, self._subscriber)
+
+    def _apply(self, _: Work, events: Any) -> None:
+        told = [(event.partition_key, int(json.loads(event.data)["version"])) for event in events]
+        if any(key in self._broken for key, _ in told):
+            raise RuntimeError("told to refuse it")
+        for key, version in told:
+            self.seen.setdefault(key, []).append(version)
+
+    def publish(self, key: str, many: int) -> None:
+        known = self.published.setdefault(key, [])
+        numbers = [len(known) + n + 1 for n in range(many)]
+        known += numbers
+        publish(self.store, *(stock(key, number, number) for number in numbers))
+
+    def step(self) -> int:
+        return self._reader.step()
+
+    def break_(self, key: str) -> None:
+        self._broken.add(key)
+
+    def heal(self) -> None:
+        self._broken.clear()
+
+    def replace(self) -> None:
+        """The worker is dead; the next one looks carefully."""
+        query(self.store, "UPDATE event_reader SET expires_at = '-infinity', holder = 'dead' RETURNING 1")
+        self._reader = claimed(self.store, self._subscriber)
+
+    def forget(self) -> None:
+        """The cursor is back at the beginning."""
+        query(self.store, "UPDATE event_reader SET epoch = 0, xid = '0', position = 0 RETURNING 1")
+        self._reader = claimed(self.store, self._subscriber)
+
+    def settle(self) -> None:
+        self.heal()
+        for _ in range(200):
+            self._reader._look_at = 0.0
+            at_work = query(self.store, "SELECT 1 FROM failed_delivery WHERE state <> 'recovered'")
+            if not self.step() and not at_work:
+                return
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(acts=ACTS)
+def test_delivery_does_what_a_list_would(model_dsn: str, acts: list[tuple[Any, ...]]) -> None:
+    """
+    The model: what was published, per key, in order. Whatever happens on the way, once all is healed the subscriber
+    has had exactly that.
+    """
+    with Store(model_dsn) as store:
+        world = World(store)
+        for act, *details in acts:
+            getattr(world, act)(*details)
+        world.settle()
+
+    assert world.seen == world.published
+
+
+def claimed(store: Store, subscriber: Subscriber) -> Partition:
+    with store.transaction() as work:
+        claim = event_readers.claim(work, "model", 0, "me", timedelta(minutes=1))
+    assert claim is not None
+    return Partition(store, claim, Recipient("model", subscriber), Pace(batch=3, lease_life=timedelta(minutes=1)))
+
+
+def test_every_subscriber_hears_types_that_have_a_schema() -> None:
+    assert {type_ for each in HANDLERS.values() for type_ in each.types} <= event_contracts.types()
