@@ -21,7 +21,7 @@ from include.model.errors import BadRequest
 from include.store import failed_deliveries
 from include.store.failed_deliveries import Letter
 
-router = APIRouter(prefix="/dead-letters", tags=["dead letters"], route_class=GuardedRoute)
+router = APIRouter(tags=["dead letters"], route_class=GuardedRoute)
 
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
 LetterId = Annotated[int, Path(ge=1, le=2**62)]
@@ -93,7 +93,7 @@ class LetterReplayBody(BaseModel):
     rate: float | None = Field(None, gt=0, le=1_000_000, description="At most so many a second.")
 
 
-@router.get("", summary="Letters by their numbers", dependencies=[guard(Role.VIEWER)])
+@router.get("/dead-letters", summary="Letters by their numbers", dependencies=[guard(Role.VIEWER)])
 def list_letters(
     store: OpenStore,
     state: State = "dead",
@@ -118,21 +118,25 @@ def list_letters(
     )
 
 
-@router.get("/causes", summary="Dead letters by what failed, most first", dependencies=[guard(Role.VIEWER)])
+@router.get("/dead-letter-causes", summary="Dead letters by what failed, most first", dependencies=[guard(Role.VIEWER)])
 def list_causes(store: OpenStore) -> CausesDocument:
     with store.transaction() as work:
         found = failed_deliveries.causes(work)
     return CausesDocument(causes=[CauseDocument(**msgspec.structs.asdict(each)) for each in found])
 
 
-@router.get("/{letter_id}", summary="One letter, whole", dependencies=[guard(Role.VIEWER)], responses=_NONE)
+@router.get(
+    "/dead-letters/{letter_id}", summary="One letter, whole", dependencies=[guard(Role.VIEWER)], responses=_NONE
+)
 def show_letter(store: OpenStore, letter_id: LetterId) -> LetterDocument:
     with store.transaction() as work:
         return _document(failed_deliveries.get(work, letter_id))
 
 
 @router.patch(
-    "/{letter_id}", summary="Mend an event's data; nothing is delivered until it is replayed", responses=_NONE
+    "/dead-letters/{letter_id}",
+    summary="Mend an event's data; nothing is delivered until it is replayed",
+    responses=_NONE,
 )
 def fix_letter(store: OpenStore, caller: Operator, letter_id: LetterId, body: FixBody) -> LetterDocument:
     if (body.changes is None) == (body.data is None):
@@ -142,12 +146,12 @@ def fix_letter(store: OpenStore, caller: Operator, letter_id: LetterId, body: Fi
     return _document(dead_letter_desk.mend_fields(store, letter_id, body.changes or {}, actor=caller.actor))
 
 
-@router.post("/{letter_id}/discard", summary="Close a letter; it is kept", responses=_NONE)
+@router.post("/dead-letters/{letter_id}/discard", summary="Close a letter; it is kept", responses=_NONE)
 def discard_letter(store: OpenStore, caller: Operator, letter_id: LetterId, body: DiscardBody) -> LetterDocument:
     return _document(dead_letter_desk.discard(store, letter_id, body.reason, actor=caller.actor))
 
 
-@router.post("/replay", summary="Deliver letters again", status_code=HTTPStatus.ACCEPTED, responses=_NONE)
+@router.post("/dead-letter-replays", summary="Deliver letters again", status_code=HTTPStatus.ACCEPTED, responses=_NONE)
 def replay_letters(store: OpenStore, caller: Operator, body: LetterReplayBody) -> ReplayDocument:
     """Worked off by the delivery within a second; `/replays/{replay_id}` says how far it is, and stops it."""
     asked = replay_events.ask_for_letters(

@@ -188,13 +188,13 @@ def show_delivery(store: OpenStore) -> DeliveryDocument:
     )
 
 
-@router.post("/events/replay/count", summary="The dry run of a replay", dependencies=[guard(Role.OPERATOR)])
+@router.post("/event-replays/count", summary="The dry run of a replay", dependencies=[guard(Role.OPERATOR)])
 def count_replay(store: OpenStore, body: EventsWanted) -> CountsDocument:
     subscribers = replay_events.subscribers_of(body.subscriber)
     return CountsDocument(events=replay_events.count(store, _selection(store, body), subscribers))
 
 
-@router.post("/events/replay", summary="Tell events again", status_code=HTTPStatus.ACCEPTED)
+@router.post("/event-replays", summary="Tell events again", status_code=HTTPStatus.ACCEPTED)
 def replay(store: OpenStore, caller: Operator, body: EventReplayBody) -> ReplayDocument:
     subscribers = replay_events.subscribers_of(body.subscriber)
     asked = replay_events.ask_for_events(

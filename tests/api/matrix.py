@@ -30,17 +30,17 @@ MATRIX = {
     ("GET", "/v1/event-types"): ANYONE,
     ("GET", "/v1/event-types/{event_type}/versions/{version}"): ANYONE,
     ("GET", "/v1/delivery"): ANYONE,
-    ("POST", "/v1/events/replay/count"): OPERATES,
-    ("POST", "/v1/events/replay"): OPERATES,
+    ("POST", "/v1/event-replays/count"): OPERATES,
+    ("POST", "/v1/event-replays"): OPERATES,
     ("GET", "/v1/replays"): ANYONE,
     ("GET", "/v1/replays/{replay_id}"): ANYONE,
     ("POST", "/v1/replays/{replay_id}/stop"): OPERATES,
     ("GET", "/v1/dead-letters"): ANYONE,
-    ("GET", "/v1/dead-letters/causes"): ANYONE,
+    ("GET", "/v1/dead-letter-causes"): ANYONE,
     ("GET", "/v1/dead-letters/{letter_id}"): ANYONE,
     ("PATCH", "/v1/dead-letters/{letter_id}"): OPERATES,
     ("POST", "/v1/dead-letters/{letter_id}/discard"): OPERATES,
-    ("POST", "/v1/dead-letters/replay"): OPERATES,
+    ("POST", "/v1/dead-letter-replays"): OPERATES,
 }
 #: Guarded by the sender's signature, whoever's token comes along. tests/events/test_webhooks.py tries them.
 SIGNED = frozenset({("POST", "/v1/webhooks/{integration}")})
