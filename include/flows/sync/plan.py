@@ -58,6 +58,6 @@ def _ranges_of(sync: Sync, run: Run, window: Window, records: int) -> list[Range
         # One range: the first so many records in one order, not some of each range.
         records = 0
     if reads_everything(run.mode, window):
-        return ranges.by_id(records, run.request.ids)
+        return ranges.by_id(records, run.request.share)
     read_to = window if run.request.until else Window(window.low, window.high + CLOCK_GRAIN)
     return ranges.by_time(read_to, records, run.request.ids)
