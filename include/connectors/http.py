@@ -141,6 +141,18 @@ class HttpClient:
         body = msgspec.json.encode(document)
         return self._with_retries(_Asked("POST", path, body=body, headers=_JSON), parse)
 
+    def sign_in(self) -> None:
+        """
+        Whether a request can be signed; for most kinds of authentication that asks nobody.
+
+        Raises:
+            SystemUnavailable, SystemRefused, SourceInvalid: no token was given; as `get`.
+
+        """
+        asked = _Asked("GET", "")
+        with Deadline(self.limits.timeout_s) as deadline, self._translated(deadline, asked.what):
+            self._signed(asked, self.auth)
+
     def close(self) -> None:
         self._transport.close()
 

@@ -22,7 +22,7 @@ class Phase(StrEnum):
     HALF_OPEN = "half_open"
 
 
-class BreakerRules(msgspec.Struct, frozen=True, kw_only=True):
+class BreakerRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When to stop calling, and when to ask again."""
 
     #: So many failures one after the other open it, whatever was before.

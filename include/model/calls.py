@@ -17,7 +17,7 @@ import msgspec
 from include.model.breaker import BreakerRules
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long and how much one call may take."""
 
     #: Connect, send, wait and read together, for one attempt. Waiting for the rate limit is not in it.
@@ -35,7 +35,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     longest_wait_s: float = 8.0
 
 
-class Rate(msgspec.Struct, frozen=True, kw_only=True):
+class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """At most *calls* in any *per_s* seconds, at the other side's door."""
 
     calls: int
@@ -46,6 +46,12 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not (0 < self.burst <= self.calls and self.per_s > 0):
             raise ValueError(f"a rate of {self.calls} calls in {self.per_s:g} s cannot have a burst of {self.burst}")
+
+    @classmethod
+    def of_calls_per_s(cls, calls_per_s: float) -> Rate:
+        """So many calls a second, of which there may be less than one."""
+        calls = max(1, int(calls_per_s))
+        return cls(calls=calls, per_s=calls / calls_per_s)
 
     @property
     def slack_s(self) -> float:
@@ -63,7 +69,7 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
         return (self.per_s + self.slack_s) / (self.calls - self.burst + 1)
 
 
-class CallPolicy(msgspec.Struct, frozen=True, kw_only=True):
+class CallPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the hub may call one integration."""
 
     limits: Limits = Limits()
