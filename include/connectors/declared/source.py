@@ -109,7 +109,8 @@ class DeclaredSource:
             SystemUnavailable, SystemRefused, SourceInvalid: as `HttpClient.get`.
 
         """
-        since = part.low if part.axis is Axis.TIME else None
+        # To the millisecond and never later: what changed in the same one is read too.
+        since = utc_text(datetime.fromisoformat(part.low)) if part.axis is Axis.TIME and part.low else None
         place = after.id if after else None
         parse = partial(self._fetched, part=part, place=place, limit=limit)
         # What is looked for by its key may be anywhere: then the pages stay whole.
