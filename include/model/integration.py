@@ -16,6 +16,9 @@ import msgspec
 
 from include.model.errors import BadRequest, Terminal
 
+#: What an integration may be called; also its Airflow connection, and a declared one's file and DAG.
+INTEGRATION_ID = r"^[a-z][a-z0-9_]{1,62}$"
+
 
 class IntegrationState(StrEnum):
     ACTIVE = "active"

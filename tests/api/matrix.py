@@ -24,6 +24,7 @@ MATRIX = {
     ("POST", "/v1/integrations/{integration_id}/pause"): OPERATES,
     ("POST", "/v1/integrations/{integration_id}/resume"): OPERATES,
     ("GET", "/v1/integrations/{integration_id}/health"): ANYONE,
+    ("GET", "/v1/integrations/{integration_id}/usage"): ANYONE,
 }
 #: Our role of each person of the tests; None for one whom Airflow knows and the hub does not.
 ROLES = {

@@ -14,11 +14,14 @@ pytestmark = pytest.mark.e2e
 
 
 def test_the_demo_s_story_comes_true(hub: Hub) -> None:
-    """A green sync, a bad row mended, a red task and its recovery, and a second run that changes nothing."""
+    """
+    A green sync and a green registry, a bad row mended, a red task whose breaker opens, its recovery, and a second run
+    that changes nothing.
+    """
     story = hub.json("demo")
 
     assert story["ok"], story
-    assert len(story["steps"]) == 7
+    assert len(story["steps"]) == 10
     first = {sync["entity"]: sync for sync in reversed(story["syncs"])}
     assert {entity: sync["read"] for entity, sync in first.items()} == {
         "product": 300,
