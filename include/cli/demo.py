@@ -180,11 +180,12 @@ class Scene:
         calls = run["calls"]
         _expect(calls["avoided"] > 0, f"every doomed call was made: {calls}")
         asked = len(self._sandbox.requests()) - self._asked_before
-        _expect(asked == calls["calls"], f"the source was asked {asked} times, and {calls['calls']} calls are counted")
+        # Not fewer: every call that is counted came to its door, and other runs may have asked, too.
+        _expect(asked >= calls["calls"], f"the source was asked {asked} times, and {calls['calls']} calls are counted")
         opened = next(each for each in breaker["changes"] if each["from_phase"] == "closed")
         return (
-            f"{breaker['phase']} after {opened['failures']} failures, at {opened['at'][11:19]}; run {self._red_run} made "
-            f"{calls['calls']} calls, all of them at the source's door, and {calls['avoided']} were not made"
+            f"opened at {opened['at'][11:19]}, now {breaker['phase']}; run {self._red_run} made {calls['calls']} calls, "
+            f"{calls['errors']} of them errors, and {calls['avoided']} were not made"
         )
 
     def recovery(self, bar: Bar) -> str:

@@ -121,7 +121,7 @@ def _connected(url: SplitResult, rules: AddressRules) -> socket.socket:
     host, port = _host(url), _port(url)
     with Deadline(_TIMEOUT_S):
         try:
-            addresses = resolved(host, host, port, rules, encrypted=url.scheme == "https")
+            addresses = resolved("the host", host, port, rules, encrypted=url.scheme == "https")
         except OSError as error:
             raise SystemUnavailable(host, f"the name does not resolve: {error.strerror or error}") from error
     try:

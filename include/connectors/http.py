@@ -250,7 +250,8 @@ def _url_of(system: str, base_url: str) -> urllib3.util.Url:
     """*base_url* in its parts. Messages never show it itself: a password may stand in it."""
     try:
         url = urllib3.util.parse_url(base_url)
-        if url.scheme in {"http", "https"} and url.host:
+        # A zone (fe80::1%eth0) is an interface of one machine: no address of a system.
+        if url.scheme in {"http", "https"} and url.host and "%" not in url.host:
             return url
     except urllib3.exceptions.HTTPError:
         pass

@@ -223,6 +223,68 @@ def test_a_connection_that_is_there_is_used_as_it_is(hub: Hub, platform: Sandbox
     assert hub.airflow("GET", "/connections/out_of_the_vault").status_code == 200
 
 
+def test_a_connection_with_its_port_in_a_field_of_its_own_is_seen_as_it_is_called(hub: Hub, platform: Sandbox) -> None:
+    """As Airflow's own form has it: host, port and schema."""
+    extra = {name: value for name, value in wish(platform)["settings"].items() if name != "base_url"}
+    body = {"connection_id": "in_parts", "conn_type": "http", "schema": "http", "host": "127.0.0.1"}
+    body |= {"login": platform.client_id, "password": CANARY, "extra": json.dumps(extra)}
+    hub.airflow("POST", "/connections", json={**body, "port": platform.port})
+    answer = hub.call("POST", "/v1/integrations", json={"id": "in_parts", "kind": "commercetools"})
+
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["settings"]["base_url"] == platform.url
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "http://x:99999",
+        "http://x:abc",
+        "http://[",
+        "http://\u2488",
+        "http://%31%32%37.0.0.1",
+        "http://[fe80::1%25eth0]",
+    ],
+)
+def test_an_address_that_is_none_is_told_and_not_called(hub: Hub, platform: Sandbox, base_url: str) -> None:
+    answer = hub.call("POST", "/v1/integrations", json=wish(platform, settings={"base_url": base_url}))
+
+    assert_problem(answer, 400, "bad-request")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"base_url": "http://2130706433:1"},
+        {"base_url": "http://[::ffff:a9fe:a9fe]"},
+        {"base_url": "https://localhost"},
+        {"auth_url": "http://169.254.169.254", "allowed_networks": ["127.0.0.0/8"]},
+    ],
+    ids=str,
+)
+def test_a_host_of_our_own_network_is_refused_by_the_test(
+    hub: Hub, platform: Sandbox, settings: dict[str, Any]
+) -> None:
+    """However it is written, and wherever it stands: also the host that gives the tokens is called."""
+    asked = wish(platform, settings={"allowed_networks": [], **settings})
+    answer = hub.call("POST", "/v1/integrations", json=asked)
+
+    assert_problem(answer, 422, "connection-test-failed")
+    failed = next(check for check in answer.json()["checks"] if check["outcome"] == "failed")
+    assert "is not a public address" in failed["said"]
+
+
+def test_a_redirect_of_the_system_leads_nowhere(hub: Hub, platform: Sandbox) -> None:
+    platform.faults.put("inventory", [{"redirect": "http://169.254.169.254/latest"}], repeat=True)
+    try:
+        answer = hub.call("POST", "/v1/integrations", json=wish(platform))
+    finally:
+        platform.faults.clear()
+
+    assert_problem(answer, 422, "connection-test-failed")
+    assert "Redirects are not followed" in answer.json()["detail"]
+
+
 def test_without_credentials_there_must_be_a_connection(hub: Hub) -> None:
     answer = hub.call("POST", "/v1/integrations", json={"id": "nowhere_at_all", "kind": "commercetools"})
 

@@ -129,8 +129,9 @@ class Commercetools:
         login, password = connection.login or "", connection.password or ""
         connection.require(host=connection.url, login=login, password=password, extra__project=project)
         if api not in set(Api):
+            # Not what it is: of an extra, only what a kind knows as a setting may be seen.
             raise BadRequest(
-                f"api in the extra of the connection {connection.connection_id!r} is {api!r}; expected rest or graphql"
+                f"api in the extra of the connection {connection.connection_id!r} is none; expected rest or graphql"
             )
         return cls.signed_in(
             connection.url,
