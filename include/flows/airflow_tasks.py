@@ -30,6 +30,7 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # the stub lags behind
 )
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include.connectors.airflow_connection import read
 from include.flows.backfill import backfill_request
 from include.flows.calls import SharedCalls
 from include.flows.declared import declared_syncs, mistakes
@@ -290,7 +291,7 @@ def _task_defaults(sync: Sync) -> dict[str, Any]:
         "retries": settings().task_retries,
         "retry_delay": timedelta(seconds=settings().retry_delay_s),
         "retry_policy": RetryByKind(),
-        # Declared integrations have no pool of their own: their calls are spaced by the declaration.
+        # Declared integrations have no pool of their own: their calls take turns at the declared rate.
         "pool": sync.integration if sync.entity in SYNCS else "default_pool",
         "on_failure_callback": lambda context: end_run(sync, context),
     }
@@ -333,10 +334,10 @@ def _source_of(sync: Sync, connection_id: str | None, share: Callable[[CallPolic
     from include.connectors.commercetools import Commercetools  # noqa: PLC0415  requests is not needed to parse
 
     if sync.integration == Commercetools.name:
-        return Commercetools.from_connection(connection_id or settings().commercetools_connection, share)
+        return Commercetools.of(read(connection_id or settings().commercetools_connection), share)
     from include.flows.declared.systems import source_of  # noqa: PLC0415
 
-    return source_of(sync.integration, connection_id)
+    return source_of(sync.integration, connection_id, share)
 
 
 def look_through_declarations() -> list[str]:
@@ -356,7 +357,7 @@ def look_through_declarations() -> list[str]:
 #: What `@dag` is told for the DAG that looks through the declarations.
 LOOK_THROUGH_OPTIONS: Mapping[str, Any] = {
     "catchup": False,
-    "max_active_runs": 4,
+    "max_active_runs": 1,
     "tags": ["declared"],
     "default_args": {"retries": 1, "retry_policy": RetryByKind()},
 }

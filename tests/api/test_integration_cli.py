@@ -56,6 +56,7 @@ def add_words(platform: Sandbox, integration_id: str) -> list[str]:
         f"--set=base_url={platform.url}",
         f"--set=project={platform.project}",
         f"--set=scope=view_products:{platform.project} view_orders:{platform.project}",
+        '--set=allowed_networks=["127.0.0.0/8"]',
         "--credentials=-",
     ]
 
@@ -131,4 +132,4 @@ def test_a_declaration_is_validated_without_a_running_hub(hub: Hub, tmp_path: Pa
     (tmp_path / "wrong.yaml").write_text(example.read_text().replace("kind: keyset", "kind: keysets"))
     ended = run(hub, "validate", str(tmp_path / "wrong.yaml"))
     assert ended.returncode == 2
-    assert "line 16: /read/paging/kind: must be one of none, page" in " ".join(ended.stderr.split())
+    assert "line 20: /read/paging/kind: must be one of none, page" in " ".join(ended.stderr.split())

@@ -112,6 +112,13 @@ def test_the_extra_of_a_connection_says_how_it_is_called(
     [
         ({"api": "soap"}, "expected rest or graphql"),
         ({"calls": {"rate": {"calls": 0}}}, "calls in the extra of the connection 'commercetools'"),
+        ({"calls": {"limts": {}}}, "unknown field `limts`"),
+        ({"calls": []}, "calls in the extra"),
+        ({"calls": {"in_flight": -5}}, r"calls in the extra .*in_flight"),
+        ({"calls": {"limits": {"attempts": 0}}}, r"limits\.attempts"),
+        ({"calls": {"limits": {"timeout_s": -1}}}, r"limits\.timeout_s"),
+        ({"calls": {"rate": {"calls": 1, "per_s": 1e308}}}, r"rate\.per_s"),
+        ({"calls": {"breaker": {"open_s": 0}}}, r"breaker\.open_s"),
         ({"calls": {"limits": {"timeout_s": "soon"}}}, r"calls in the extra .*limits\.timeout_s"),
         ({"allowed_networks": "127.0.0.0/8"}, "allowed_networks"),
     ],
