@@ -125,6 +125,18 @@ def test_a_viewer_may_look_and_no_more(hub: Hub, platform: Sandbox) -> None:
     assert "vera is no operator" in ended.stderr
 
 
+def test_a_person_sees_how_it_has_been_doing(hub: Hub, platform: Sandbox) -> None:
+    """Calls, breaker and runs, as tables."""
+    run(hub, *add_words(platform, "seen_by_people"), stdin=secret(platform))
+    shown, listed = run(hub, "show", "seen_by_people", user="vera"), run(hub, "list", user="vera")
+
+    assert (shown.returncode, listed.returncode) == (0, 0), shown.stderr + listed.stderr
+    for part in ("p95_ms", "limit_use", "Its breaker has always been closed", "It has no runs yet"):
+        assert part in shown.stdout
+    assert "seen_by_people" in listed.stdout
+    assert CANARY not in shown.stdout + listed.stdout
+
+
 def test_a_declaration_is_validated_without_a_running_hub(hub: Hub, tmp_path: Path) -> None:
     example = PROJECT / "dags/integrations/examples/sandbox_stock_rest.yaml"
     assert answer(hub, "validate", str(example))["table"] == "inventory"

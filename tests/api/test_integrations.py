@@ -242,7 +242,6 @@ def test_a_connection_with_its_port_in_a_field_of_its_own_is_seen_as_it_is_calle
         "http://x:abc",
         "http://[",
         "http://\u2488",
-        "http://%31%32%37.0.0.1",
         "http://[fe80::1%25eth0]",
     ],
 )

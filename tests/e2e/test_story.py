@@ -95,7 +95,8 @@ def test_no_secret_is_anywhere(hub: Hub) -> None:
     from pathlib import Path  # noqa: PLC0415
 
     home = Path(hub.environment["HUB_HOME"])
-    secrets = [value for value in json.loads((home / "secrets.json").read_text()).values() if len(value) > 8]
+    kept = json.loads((home / "secrets.json").read_text())
+    secrets = [value for value in kept.values() if len(value) > 8]
     shown = {
         path: path.read_bytes() for folder in ("logs", "airflow/logs", "landing") for path in _files(home / folder)
     }
@@ -104,7 +105,7 @@ def test_no_secret_is_anywhere(hub: Hub) -> None:
     answers += [api.hub("POST", path, {"credentials": secrets[0]}) for path in ("/integrations", "/nowhere")]
     answers += [api.hub("GET", "/runs", headers={"Authorization": f"Bearer {secrets[0]}"})]
     shown |= {answer.request.path_url: answer.content + repr(answer.headers).encode() for answer in answers}
-    tables = {name: rows for dsn in stack_dsns(hub) for name, rows in _tables(dsn)}
+    tables = {name: rows for dsn in _dsns(hub, kept) for name, rows in _tables(dsn)}
 
     assert len(secrets) >= 8
     assert len(shown) > 20
@@ -134,17 +135,13 @@ def _files(folder: Any) -> Iterator[Any]:
     return (path for path in folder.rglob("*") if path.is_file())
 
 
-def stack_dsns(hub: Hub) -> list[str]:
-    """Of Airflow's metadata and of the hub's database, as their owners."""
-    from include.cli.stack import stack  # noqa: PLC0415
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in hub.environment.items():
-            if name.startswith("HUB_"):
-                patch.setenv(name, value)
-        running = stack.load()
-    assert running is not None
-    return [running.metadata_dsn, running.hub_dsn]
+def _dsns(hub: Hub, secrets: dict[str, str]) -> list[str]:
+    """Of Airflow's metadata and of the hub's database, each as its owner."""
+    port = {name: hub.environment[f"HUB_PORT_{name}"] for name in ("METADATA", "DB")}
+    return [
+        f"postgresql://airflow:{secrets['metadata_password']}@127.0.0.1:{port['METADATA']}/airflow",
+        f"postgresql://hub:{secrets['hub_password']}@127.0.0.1:{port['DB']}/hub",
+    ]
 
 
 def _tables(dsn: str) -> Iterator[tuple[str, str]]:

@@ -139,9 +139,8 @@ def test_a_connection_leads_into_our_own_network_only_where_it_says_so(connect: 
     assert list(door.requests) == []
 
 
-@pytest.mark.usefixtures("connect")
 def test_a_sweep_finds_no_secret_anywhere(
-    door: Sandbox, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    connect: Connect, door: Sandbox, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
     The secret and every token: not in logs, errors, what tasks hand on, the hub's tables, or what landed.
@@ -149,6 +148,7 @@ def test_a_sweep_finds_no_secret_anywhere(
     Over a sync that goes well and one for each way of going wrong.
     """
     caplog.set_level(logging.DEBUG)
+    connect(calls={"limits": {"longest_wait_s": 0.1}})
     handed_on = synced("well")
     told, tokens = "", set(door.tokens._ends)
     for number, fault in enumerate(
