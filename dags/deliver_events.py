@@ -8,7 +8,7 @@ does not turn this red: see `./hub dlq list`. Where each reader stands: `./hub e
 
 from airflow.sdk import dag
 
-from include.flows.airflow_tasks import delivery_options, delivery_tasks
+from include.flows.on_airflow.delivery_dag import delivery_options, delivery_tasks
 
 
 @dag(schedule="@continuous", doc_md=__doc__, **delivery_options())

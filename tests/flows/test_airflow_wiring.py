@@ -16,7 +16,7 @@ from airflow.sdk import crypto
 from cryptography.fernet import Fernet
 
 from include.cli.stack.settings_file import read_settings
-from include.flows.airflow_tasks import systems_of
+from include.flows.on_airflow.systems import systems_of
 from include.flows.settings import settings
 from include.flows.sync import extract, load, mark_failed, validate
 from include.flows.sync_inventory import INVENTORY
