@@ -14,7 +14,7 @@ import psycopg
 
 from include.flows.deliver_events.attempt import Recipient, failure_of, have_effect
 from include.handlers import HANDLERS, Subscriber
-from include.model.errors import BadRequest, Terminal
+from include.model.errors import BadRequest, NotFound, Terminal
 from include.model.events import Event, Position
 from include.model.outside import KeyPuller
 from include.store import audit, event_inbox, event_log, event_replays, failed_deliveries
@@ -47,11 +47,11 @@ def subscribers_of(name: str | None) -> list[str]:
     The one subscriber, or all.
 
     Raises:
-        BadRequest: there is no such subscriber.
+        NotFound: there is no such subscriber.
 
     """
     if name is not None and name not in HANDLERS:
-        raise BadRequest(f"There is no subscriber {name!r}. There are: {', '.join(HANDLERS)}")
+        raise NotFound(f"There is no subscriber {name!r}. There are: {', '.join(HANDLERS)}")
     return [name] if name else list(HANDLERS)
 
 
@@ -100,7 +100,7 @@ def ask_for_letters(
         if not letter_ids:
             chosen = failed_deliveries.find(work, cause=cause, limit=1_000_000)
     if not chosen:
-        raise BadRequest("There is no such dead letter. Those there are: ./hub dlq list")
+        raise NotFound("There is no such dead letter. Those there are: ./hub dlq list")
     for letter in chosen:
         if letter.state in ("trying", "retrying", "waiting"):
             raise BadRequest(f"Letter {letter.letter_id} is {letter.state}: it is tried again by itself")
