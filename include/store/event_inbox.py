@@ -9,23 +9,30 @@ from include.store.database import Work
 
 #: The store holds each (source, id) once, so an event's place is its identity here.
 _ADD = b"""
-INSERT INTO event_inbox (subscriber, epoch, position)
-SELECT %(subscriber)s, epoch, position FROM unnest(%(epochs)b::int[], %(positions)b::bigint[]) AS seen (epoch, position)
+INSERT INTO event_inbox (subscriber, epoch, xid, position)
+SELECT %(subscriber)s, epoch, xid, position
+  FROM unnest(%(epochs)b::int[], %(xids)b::bigint[], %(positions)b::bigint[]) AS seen (epoch, xid, position)
 ON CONFLICT DO NOTHING RETURNING epoch, position
 """
 
 _SEEN = b"""
 SELECT inbox.epoch, inbox.position
-  FROM unnest(%(epochs)b::int[], %(positions)b::bigint[]) AS wanted (epoch, position)
-  JOIN event_inbox inbox ON inbox.subscriber = %(subscriber)s AND inbox.position = wanted.position
-   AND inbox.epoch = wanted.epoch
+  FROM unnest(%(epochs)b::int[], %(xids)b::bigint[], %(positions)b::bigint[]) AS wanted (epoch, xid, position)
+  JOIN event_inbox inbox ON inbox.subscriber = %(subscriber)s AND inbox.epoch = wanted.epoch
+   AND inbox.xid = wanted.xid AND inbox.position = wanted.position
 """
 
+#: What no reader of its subscriber will come to again: each is past it, and another number of partitions begins where
+#: the slowest is. The newest are kept all the same, in case a person sets a cursor back.
 _TRIM = b"""
-DELETE FROM event_inbox inbox USING (
-    SELECT subscriber, min(epoch) AS epoch, min(position) AS position FROM event_reader GROUP BY subscriber) AS slowest
- WHERE inbox.subscriber = slowest.subscriber AND inbox.epoch <= slowest.epoch
-   AND inbox.position < least(%(below)s, slowest.position)
+DELETE FROM event_inbox WHERE ctid = ANY(ARRAY(
+    SELECT inbox.ctid FROM event_inbox inbox,
+           (SELECT epoch, xid::text::bigint AS xid, position FROM event_reader WHERE subscriber = %(subscriber)s
+             ORDER BY event_reader.epoch, event_reader.xid, event_reader.position LIMIT 1) AS slowest,
+           (SELECT last_value - %(newest)s AS position FROM event_position) AS margin
+     WHERE inbox.subscriber = %(subscriber)s AND inbox.position <= margin.position
+       AND (inbox.epoch, inbox.xid, inbox.position) <= (slowest.epoch, slowest.xid, slowest.position)
+     ORDER BY inbox.epoch, inbox.xid, inbox.position LIMIT %(limit)s))
 """
 
 
@@ -46,14 +53,19 @@ def unseen(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
     return [event for event in events if (event.epoch, event.position) not in seen]
 
 
+def trim(work: Work, subscriber: str, *, newest: int, limit: int) -> int:
+    """
+    How many rows went, the oldest first, at most *limit*: those that every reader of *subscriber* is past.
+
+    Those of the store's *newest* events stay. Rows of a subscriber that nobody reads for stay too.
+    """
+    return work.execute(_TRIM, {"subscriber": subscriber, "newest": newest, "limit": limit}).rowcount
+
+
 def _values(subscriber: str, events: Sequence[Event]) -> dict[str, object]:
     return {
         "subscriber": subscriber,
         "epochs": [event.epoch for event in events],
+        "xids": [event.xid for event in events],
         "positions": [event.position for event in events],
     }
-
-
-def trim(work: Work, *, below: int) -> int:
-    """How many rows went that tell of events before position *below*, which are in the store no more."""
-    return work.execute(_TRIM, {"below": below}).rowcount

@@ -133,6 +133,16 @@ UPDATE failed_delivery letter SET state = 'superseded', closed_at = clock_timest
    AND letter.subject = later.subject AND (letter.epoch, letter.position) < (later.epoch, later.position)
 """
 
+_PUT_OFF = b"""
+UPDATE failed_delivery SET next_try_at = clock_timestamp() + %(wait)s
+ WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND state = 'retrying'
+   AND source = %(source)s AND cause = %(cause)s
+"""
+
+_HASTEN = b"""
+UPDATE failed_delivery SET next_try_at = clock_timestamp() WHERE state = 'retrying' AND cause = %(cause)s
+"""
+
 _ANY_DEAD = b"SELECT EXISTS (SELECT FROM failed_delivery WHERE subscriber = %(subscriber)s AND state = 'dead')"
 
 _GET = f"SELECT {_LETTER}, {_EVENT} FROM failed_delivery WHERE letter_id = %(letter_id)s".encode()
@@ -252,6 +262,17 @@ def forget(work: Work, claim: Claim, events: Sequence[Event]) -> None:
     """The notes of tries that went well the first time."""
     epochs, positions = [event.epoch for event in events], [event.position for event in events]
     work.execute(_FORGET_TRIES, {"subscriber": claim.subscriber, "epochs": epochs, "positions": positions})
+
+
+def put_off(work: Work, claim: Claim, source: str, cause: str, wait: timedelta) -> None:
+    """What came from *source* and waits because of *cause* is tried again in *wait*, not before."""
+    values = {"subscriber": claim.subscriber, "partition": claim.partition, "source": source}
+    work.execute(_PUT_OFF, {**values, "cause": cause, "wait": wait})
+
+
+def hasten(work: Work, cause: str) -> None:
+    """What waits because of *cause* is tried again now."""
+    work.execute(_HASTEN, {"cause": cause})
 
 
 def any_dead(work: Work, subscriber: str) -> bool:

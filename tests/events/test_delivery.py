@@ -10,7 +10,8 @@ from typing import Any
 
 import psycopg
 
-from include.flows.deliver_events import Place
+from include.flows.deliver_events import Place, Rules
+from include.flows.deliver_events.housekeeping import Housekeeping
 from include.handlers import Subscriber, keep_availability
 from include.model.events import STOCK_CHANGED, Event
 from include.store import availability
@@ -171,3 +172,43 @@ def test_a_worker_that_dies_is_replaced_in_the_life_of_a_lease(store: Store, hub
 
     with delivery(hub_dsn, diary.subscriber(), place=Place(1, workers=2), pace=QUICK):
         eventually(lambda: diary.seen, [("id-A", 1)], within_s=4)
+
+
+def test_the_inbox_is_trimmed_below_the_slowest_reader_and_no_effect_comes_twice(store: Store, hub_dsn: str) -> None:
+    """
+    Two key partitions, one of them far behind: what it has not reached stays known of the other, so that both can begin
+    at the slower one's place when their number changes.
+    """
+    diary = Diary()
+    housekeeping = Housekeeping(store, Rules(inbox_newest=0), diary.subscriber(), lambda: False)
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(40)))
+    with delivery(hub_dsn, diary.subscriber(), place=Place(partitions=2)):
+        eventually(lambda: len(diary.seen), 40)
+        eventually(lambda: query(store, "SELECT min(position) FROM event_reader"), [(0,)])
+    behind = query(store, "SELECT epoch, xid::text, position FROM event WHERE data->>'sku' = 'S9'")[0]
+    moved = "UPDATE event_reader SET epoch = %s, xid = %s::xid8, position = %s WHERE partition = 1 RETURNING 1"
+    query(store, moved, *behind)
+
+    assert housekeeping.trim_inboxes() == 10
+    assert housekeeping.trim_inboxes() == 0
+    with delivery(hub_dsn, diary.subscriber(), place=Place(partitions=3)):
+        publish(store, stock("LAST", 1, 1))
+        eventually(lambda: ("id-LAST", 1) in diary.seen)
+        eventually(lambda: housekeeping.trim_inboxes() + inbox_rows(store), 0)
+
+    assert len(diary.seen) == len(set(diary.seen)) == 41
+
+
+def test_the_inbox_keeps_the_newest_whoever_is_past_them(store: Store, hub_dsn: str) -> None:
+    """A person who sets a cursor back by hand tells the last hundred thousand events no second time."""
+    diary = Diary()
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(30)))
+    with delivery(hub_dsn, diary.subscriber()):
+        eventually(lambda: len(diary.seen), 30)
+
+    assert Housekeeping(store, Rules(inbox_newest=20), diary.subscriber(), lambda: False).trim_inboxes() == 10
+    assert inbox_rows(store) == 20
+
+
+def inbox_rows(store: Store) -> int:
+    return int(query(store, "SELECT count(*) FROM event_inbox")[0][0])

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,11 @@ from fastapi import APIRouter, FastAPI
 from include.api import problems, webhooks
 from include.api.doors import open_store
 from include.api.envelope import Envelope
+from include.flows.integrations import desk
+from include.flows.integrations.registered import refuse_paused
 from include.flows.pull_keys import Puller
 from include.flows.receive_webhook import LARGEST_BYTES, Receiver, receiver_from
-from include.flows.sync import Systems
+from include.flows.sync import Sync, Systems
 from include.handlers import HANDLERS
 from include.model.errors import NotFound
 from include.model.webhook_signatures import WebhookRefused, WebhookRules, proved_id
@@ -314,3 +316,41 @@ def test_a_webhook_whose_source_is_down_waits_and_then_succeeds(
     systems.store.close()
 
     assert query(store, "SELECT state, attempts FROM failed_delivery") == [("recovered", 3)]
+
+
+def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
+    door: Door, store: Store, hub_dsn: str, shop: Sandbox, tmp_path: Path
+) -> None:
+    """A pause may be for days. It is nobody's mistake, so it makes no dead letters and uses up no tries."""
+    systems = Systems(source=connect(shop), store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")))
+    rows = [row.document for row in shop.world.shelf("inventory").rows()][:20]
+    asked: list[str] = []
+
+    @contextmanager
+    def registered_systems(sync: Sync) -> Iterator[Systems]:
+        asked.append(sync.entity)
+        with Store(hub_dsn) as registry:
+            refuse_paused(registry, sync.integration)
+        yield systems
+
+    def waiting() -> list[Any]:
+        return query(store, "SELECT state, attempts, cause, count(*) FROM failed_delivery GROUP BY 1, 2, 3")
+
+    document = {"connection_id": "commercetools", "conn_type": "commercetools", "host": shop.url}
+    desk.register(store, [document], actor="test")
+    desk.pause(store, "commercetools", actor="otto")
+    with delivery(hub_dsn, HANDLERS, puller=Puller(registered_systems)):
+        for number, row in enumerate(rows):
+            door.post(told(row["sku"]), standard(told(row["sku"]), at=now(), delivery_id=f"msg_{number}"))
+        eventually(waiting, [("retrying", 0, "IntegrationPaused", len(rows))])
+        known = len(asked)
+        query(store, "UPDATE failed_delivery SET next_try_at = now() RETURNING 1")
+        eventually(lambda: query(store, "SELECT count(*) FROM failed_delivery WHERE next_try_at < now()"), [(0,)])
+        assert known < len(asked) < known + 5, "one of each source asks whether it is still paused, not each"
+        assert waiting() == [("retrying", 0, "IntegrationPaused", len(rows))]
+
+        desk.resume(store, "commercetools", actor="otto")
+        eventually(lambda: {row["id"] for row in rows} <= set(in_hub(store)), within_s=20)
+    systems.store.close()
+
+    assert query(store, "SELECT DISTINCT state FROM failed_delivery") == [("recovered",)]

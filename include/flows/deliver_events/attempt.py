@@ -5,11 +5,12 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 import psycopg
 
 from include.handlers import Subscriber
-from include.model.errors import HubError, Terminal
+from include.model.errors import HubError, IntegrationPaused, Terminal
 from include.model.event_contracts import upcast
 from include.model.events import Event
 from include.model.outside import KeyPuller
@@ -34,12 +35,23 @@ class Recipient:
     puller: KeyPuller | None = None
 
 
+class Verdict(Enum):
+    """What a failure means for the next try."""
+
+    #: Tried again, until the tries are used up.
+    PASSING = auto()
+    #: A person has to look.
+    FINAL = auto()
+    #: Somebody wants it to wait: tried again for as long as that takes, and no try is counted.
+    POSTPONED = auto()
+
+
 @dataclass
 class Outcome:
     """What became of the events of a try."""
 
     delivered: list[Event] = field(default_factory=list)
-    failed: list[tuple[Event, Failure, bool]] = field(default_factory=list)
+    failed: list[tuple[Event, Failure, Verdict]] = field(default_factory=list)
     #: Of a key whose earlier event failed in this try.
     behind: list[Event] = field(default_factory=list)
 
@@ -145,8 +157,15 @@ def blaming(failed: BatchFailed) -> Callable[[Work, Recipient, Sequence[Event]],
     return blame
 
 
-def _blamed(event: Event, error: Exception) -> tuple[Event, Failure, bool]:
-    return event, failure_of(error), isinstance(error, Terminal)
+def _blamed(event: Event, error: Exception) -> tuple[Event, Failure, Verdict]:
+    return event, failure_of(error), _verdict(error)
+
+
+def _verdict(error: Exception) -> Verdict:
+    # A Terminal too, for whoever asks for a sync; an event can wait until the integration is resumed.
+    if isinstance(error, IntegrationPaused):
+        return Verdict.POSTPONED
+    return Verdict.FINAL if isinstance(error, Terminal) else Verdict.PASSING
 
 
 def _not_behind(events: Sequence[Event], outcome: Outcome) -> Sequence[Event]:

@@ -12,13 +12,15 @@ from include.flows import replay_events
 from include.handlers import Subscriber
 from include.model.errors import Transient
 from include.model.outside import KeyPuller
-from include.store import alerts, event_log, event_partitions
+from include.store import alerts, event_inbox, event_log, event_partitions
 from include.store.database import Store
 
 log = logging.getLogger(__name__)
 
 _REPLAYS_EVERY_S = 0.5
 _STORE_EVERY_S = 30.0
+#: Rows of the inbox that go in one transaction: as short as a reader's own, since it holds back the horizon.
+_TRIM_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Rules:
 
     retention: timedelta = timedelta(days=365)
     horizon_alarm_s: float = 30.0
+    #: The inbox keeps what it knows of so many of the newest events, though every reader is past them.
+    inbox_newest: int = 100_000
 
 
 class Housekeeping:
@@ -51,6 +55,7 @@ class Housekeeping:
                 try:
                     if time.monotonic() >= store_at:
                         self.look_after_the_store(datetime.now(UTC))
+                        self.trim_inboxes()
                         store_at = time.monotonic() + _STORE_EVERY_S
                     replay = replay_events.work_off(
                         self._store, handlers=self._handlers, until=self._is_over, puller=self._puller
@@ -78,3 +83,14 @@ class Housekeeping:
             log.info("Made the partition %s", name)
         for name in dropped:
             log.info("Dropped the partition %s: past retention, and read by all", name)
+
+    def trim_inboxes(self) -> int:
+        """How many rows went that tell of what no reader comes to again."""
+        trimmed = 0
+        for name in self._handlers:
+            went = _TRIM_ROWS
+            while went == _TRIM_ROWS and not self._is_over():
+                with self._store.transaction() as work:
+                    went = event_inbox.trim(work, name, newest=self._rules.inbox_newest, limit=_TRIM_ROWS)
+                trimmed += went
+        return trimmed

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from include.flows.deliver_events.attempt import BatchFailed, Outcome, Recipient, at_once, attempt, blaming
+from include.flows.deliver_events.attempt import BatchFailed, Outcome, Recipient, Verdict, at_once, attempt, blaming
 from include.flows.sync.crash_points import crash_point
 from include.model.events import Event, Position
 from include.store import event_log, event_readers, failed_deliveries
@@ -21,6 +21,8 @@ _AT_ONCE = timedelta(0)
 #: Between two looks for failed deliveries whose time has come.
 _LOOK_EVERY_S = 0.2
 _LONGEST_WAIT = timedelta(minutes=10)
+#: Of what waits for a person, who hastens it by what they do: a look that nobody should have to wait for.
+_POSTPONED = timedelta(minutes=1)
 _WORKER_ENDED = Failure(
     cause="WorkerEnded", reason="The handler ended or hung its worker each time it was called with this event"
 )
@@ -141,11 +143,15 @@ class Partition:
             heads = failed_deliveries.heads(work, self.claim)
             self._blocked = failed_deliveries.blocked_keys(work, self.claim)
         for head in heads:
-            self._try_key(head)
+            if self._try_key(head):
+                break  # What waits for the same was put off with it, and may be among these.
         return len(heads)
 
-    def _try_key(self, head: Letter) -> None:
-        """The head first, its try noted before it is made; then, with it delivered or dead, those behind it."""
+    def _try_key(self, head: Letter) -> bool:
+        """
+        Whether it was put off. The head first, its try noted before it is made; then, with it delivered or dead,
+        those behind it.
+        """
         if head.state != "waiting":
             with self._store.transaction() as work:
                 event_readers.renew(work, self.claim, self._pace.lease_life)
@@ -155,7 +161,7 @@ class Partition:
             if tries > self._subscriber.attempts:
                 # Its last try ended the worker, or it would be dead already.
                 self._bury(head.event)
-                return
+                return False
         with self._store.transaction() as work:
             waiting = failed_deliveries.of_key(work, self.claim, head.event.partition_key)
             letters = {letter.event.at: letter for letter in waiting}
@@ -163,28 +169,41 @@ class Partition:
             failed_deliveries.recover(work, [letters[event.at].letter_id for event in outcome.delivered])
             self._keep_retried(work, outcome, letters)
             self._close_older(work, outcome)
+            is_put_off = self._put_off_alike(work, outcome)
             event_readers.renew(work, self.claim, self._pace.lease_life)
             crash_point("deliver.before_commit")
+        return is_put_off
+
+    def _put_off_alike(self, work: Work, outcome: Outcome) -> bool:
+        """A thousand webhooks of a paused integration ask once a minute whether it still is, not a thousand times."""
+        put_off = [(event, failure) for event, failure, verdict in outcome.failed if verdict is Verdict.POSTPONED]
+        for event, failure in put_off:
+            failed_deliveries.put_off(work, self.claim, event.source, failure.cause, _POSTPONED)
+        return bool(put_off)
 
     def _keep_failures(self, work: Work, outcome: Outcome) -> None:
-        for event, failure, is_final in outcome.failed:
-            state = "dead" if is_final or self._subscriber.attempts == 1 else "retrying"
-            wait = timedelta(seconds=self._wait_s(1))
+        for event, failure, verdict in outcome.failed:
             tries = 0 if self._careful else 1
-            failed_deliveries.keep(work, self.claim, event, state, failure=failure, wait=wait, tries=tries)
+            self._keep_failure(work, event, failure, verdict, attempts=1, tries=tries)
         for event in outcome.behind:
             failed_deliveries.keep(work, self.claim, event, "waiting", wait=_AT_ONCE, tries=0)
 
     def _keep_retried(self, work: Work, outcome: Outcome, letters: dict[Position, Letter]) -> None:
-        for event, failure, is_final in outcome.failed:
+        for event, failure, verdict in outcome.failed:
             before = letters[event.at]
-            was_noted = before.state != "waiting"
-            attempts = before.attempts + (0 if was_noted else 1)
-            state = "dead" if is_final or attempts >= self._subscriber.attempts else "retrying"
-            wait = timedelta(seconds=self._wait_s(attempts))
-            failed_deliveries.keep(
-                work, self.claim, before.event, state, failure=failure, wait=wait, tries=0 if was_noted else 1
-            )
+            tries = 0 if before.state != "waiting" else 1  # Its try was noted before it was made, or now.
+            self._keep_failure(work, before.event, failure, verdict, attempts=before.attempts + tries, tries=tries)
+
+    def _keep_failure(
+        self, work: Work, event: Event, failure: Failure, verdict: Verdict, *, attempts: int, tries: int
+    ) -> None:
+        """The event with what became of its try, of which *tries* are still to be counted; *attempts* in all."""
+        state, wait = "retrying", timedelta(seconds=self._wait_s(attempts))
+        if verdict is Verdict.POSTPONED:
+            wait, tries = _POSTPONED, tries - 1
+        elif verdict is Verdict.FINAL or attempts >= self._subscriber.attempts:
+            state = "dead"
+        failed_deliveries.keep(work, self.claim, event, state, failure=failure, wait=wait, tries=tries)
 
     def _close_older(self, work: Work, outcome: Outcome) -> None:
         name = self.claim.subscriber

@@ -10,7 +10,7 @@ import msgspec
 
 from include.connectors import checks
 from include.connectors.kinds import Kind, kind_named, kinds
-from include.model.errors import BadRequest, Conflict, NotFound
+from include.model.errors import BadRequest, Conflict, IntegrationPaused, NotFound
 from include.model.integration import (
     Check,
     Connection,
@@ -21,7 +21,7 @@ from include.model.integration import (
     SettingsInvalid,
     TestRefused,
 )
-from include.store import audit, integrations
+from include.store import audit, failed_deliveries, integrations
 from include.store.database import Store
 
 
@@ -212,8 +212,11 @@ def pause(store: Store, integration_id: str, *, actor: str) -> Integration:
 
 
 def resume(store: Store, integration_id: str, *, actor: str) -> Integration:
-    """The integration at work again: its next run reads what changed meanwhile."""
-    return _to(store, integration_id, IntegrationState.ACTIVE, act="resume", actor=actor)
+    """The integration at work again: its next run reads what changed meanwhile, and its webhooks wait no longer."""
+    resumed = _to(store, integration_id, IntegrationState.ACTIVE, act="resume", actor=actor)
+    with store.transaction() as work:
+        failed_deliveries.hasten(work, IntegrationPaused.__name__)
+    return resumed
 
 
 def remove(store: Store, book: ConnectionBook, integration_id: str, *, version: int | None, actor: str) -> None:
