@@ -148,6 +148,8 @@ def change(
     as_json: Json = False,
 ) -> None:
     """Another name, or other values of single settings; tested before they are stored."""
+    if not name and not settings:
+        raise BadRequest("Say what changes: --name NAME, or --set FIELD=VALUE")
     api = hub_api()
     seen = api.get(f"/integrations/{integration_id}")
     body: dict[str, Any] = {"name": name} if name else {}

@@ -91,11 +91,17 @@ def calls(usage: Usage) -> str:
     return f"{', '.join(parts)}; P50 {usage.p50_s * 1000:.3g} ms, P95 {usage.p95_s * 1000:.3g} ms"
 
 
+def _when_done(run: Run) -> str:
+    if run.request.keys and not run.counts.read:
+        return f"The source has none of these: {', '.join(run.request.keys)}"
+    return "Nothing is left to do. All runs: ./hub runs"
+
+
 def next_step(run: Run) -> str:
     """The command that a person would give now."""
     match run.state:
         case RunState.DONE:
-            return "Nothing is left to do. All runs: ./hub runs"
+            return _when_done(run)
         case RunState.PARTIAL if run.counts.rejected:
             return "Look at what was rejected: ./hub quarantine list"
         case RunState.PARTIAL:

@@ -145,7 +145,8 @@ def work_off(
                 if not dealt:
                     event_replays.end(work, replay.replay_id, "done")
         except _Stopped:
-            dealt = 0
+            # By a person, or another worker has taken it over: either way it is not ours to go on with.
+            return replay
         with store.transaction() as work:
             replay = event_replays.get(work, replay.replay_id)
         tell(replay)
@@ -172,7 +173,8 @@ def _tell_events(
     wanted = msgspec.convert(request["selection"], Selection)
     names = [name for name in request["subscribers"] if name in reactions.handlers]
     heard = {type_ for name in names for type_ in reactions.handlers[name].types}
-    types = tuple(sorted(heard & set(wanted.types) if wanted.types else heard))
+    # Of what nobody hears there is none: no types at all would be read as all of them.
+    types = tuple(sorted(heard & set(wanted.types) if wanted.types else heard)) or ("-",)
     after = Position(*request["cursor"])
     events = event_log.select(work, msgspec.structs.replace(wanted, after=after, types=types), limit=size)
     dealt = failed = 0
