@@ -167,6 +167,9 @@ class Deployment:
             with suppress(psutil.Error):
                 process.kill()
         for process in self.running.values():
+            # A worker that ends gently waits for its readers of events, which live for a quarter of an hour.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=10)
         for server in self.servers:
             server.stop("immediate")
