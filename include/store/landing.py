@@ -2,7 +2,7 @@
 Pages as they came: compressed files in object storage, and an index row for each.
 
 The file is written before its row, so a row never names a page that is not there; a file without a
-row is left over from a crash and is written again under the same name.
+row is left over from a crash; the page is read again, under a name with the new worker's token.
 """
 
 from __future__ import annotations
