@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 
-from include.api import availability, dead_letters, events, health, integrations, problems, runs, webhooks
+from include.api import availability, dead_letters, events, health, integrations, problems, quarantine, runs, webhooks
 from include.api.access import Role, guard, guarded
 from include.api.envelope import Envelope
 from include.api.openapi import document
@@ -46,7 +46,7 @@ def create_app() -> FastAPI:
         redirect_slashes=False,
     )
     v1 = APIRouter(prefix="/v1", responses=_RESPONSES, route_class=GuardedRoute)
-    for resource in (health, runs, integrations, availability, events, dead_letters, webhooks):
+    for resource in (health, runs, integrations, availability, events, dead_letters, quarantine, webhooks):
         v1.include_router(resource.router)
     v1.add_api_route(
         "/openapi.json",

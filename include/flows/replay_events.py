@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 import psycopg
 
+from include.flows import replay_quarantine
 from include.flows.deliver_events.attempt import Recipient, failure_of, have_effect
 from include.handlers import HANDLERS, Subscriber
 from include.model.errors import BadRequest, Terminal
@@ -139,19 +141,34 @@ def work_off(
     while replay.state == "open" and not until():
         began = time.monotonic()
         size = _SLICE if replay.rate is None else max(1, min(_SLICE, int(replay.rate / 5)))
-        try:
-            with store.transaction() as work:
-                dealt = _slice(work, replay, worker, _Reactions(handlers, puller), size)
-                if not dealt:
-                    event_replays.end(work, replay.replay_id, "done")
-        except _Stopped:
-            dealt = 0
+        if replay.what == replay_quarantine.WHAT:
+            dealt = int(replay_quarantine.work_off_some(store, replay, worker, _WORKER_LIFE))
+        else:
+            dealt = _work_off_some(store, replay, worker, _Reactions(handlers, puller), size)
+        if not dealt:
+            _end(store, replay)
         with store.transaction() as work:
             replay = event_replays.get(work, replay.replay_id)
         tell(replay)
         if replay.rate is not None and dealt:
             time.sleep(max(0.0, dealt / replay.rate - (time.monotonic() - began)))
     return replay
+
+
+def _end(store: Store, replay: Replay) -> None:
+    # Refused when somebody stopped it in this instant: then it has ended, too.
+    with suppress(BadRequest), store.transaction() as work:
+        event_replays.end(work, replay.replay_id, "done")
+
+
+def _work_off_some(store: Store, replay: Replay, worker: str, reactions: _Reactions, size: int) -> int:
+    """How many tellings were made, in one transaction with their count; 0 also when somebody stopped it meanwhile."""
+    try:
+        with store.transaction() as work:
+            dealt = _slice(work, replay, worker, reactions, size)
+    except _Stopped:
+        return 0
+    return dealt
 
 
 def _slice(work: Work, replay: Replay, worker: str, reactions: _Reactions, size: int) -> int:

@@ -80,7 +80,7 @@ _LIST = (
     + b""" FROM quarantine_item
  WHERE (%(entity)s::text IS NULL OR entity = %(entity)s)
    AND (%(cause)s::text IS NULL OR cause = %(cause)s)
-   AND (%(state)s::text IS NULL OR state = %(state)s)
+   AND (%(state)s::text IS NULL OR state = %(state)s) AND item_id > %(after)s
  ORDER BY item_id LIMIT %(limit)s"""
 )
 
@@ -201,10 +201,16 @@ def lock(work: Work, item_ids: Sequence[int]) -> list[Item]:
 
 
 def find(
-    work: Work, *, entity: str | None = None, cause: str | None = None, state: str | None = "open", limit: int = 100
+    work: Work,
+    *,
+    entity: str | None = None,
+    cause: str | None = None,
+    state: str | None = "open",
+    after: int = 0,
+    limit: int = 100,
 ) -> list[Item]:
-    """Items in the order they came, at most *limit*."""
-    values = {"entity": entity, "cause": cause, "state": state, "limit": limit}
+    """Items by their numbers, in which they came: those after *after*, at most *limit*."""
+    values = {"entity": entity, "cause": cause, "state": state, "after": after, "limit": limit}
     return [_item(row) for row in work.execute(_LIST, values)]
 
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from include.flows.deliver_events.attempt import Recipient
 from include.flows.deliver_events.housekeeping import Housekeeping, Rules
@@ -44,6 +44,17 @@ class Place:
     workers: int = 1
     #: Key partitions of each subscriber. Another number begins where the slowest reader was.
     partitions: int = 2
+
+    def lifetime(self, usual: timedelta, now: datetime) -> timedelta:
+        """
+        How long this worker lives, so that no two end together: until its own mark in each *usual* time by the clock.
+
+        From half of *usual* to one and a half; workers that begin together are apart from their first end on.
+        """
+        usual_s = usual.total_seconds()
+        mark_s = usual_s * self.worker_no / self.workers
+        until_s = (mark_s - now.timestamp()) % usual_s
+        return timedelta(seconds=until_s if until_s >= usual_s / 2 else until_s + usual_s)
 
 
 @dataclass
