@@ -17,14 +17,13 @@ from include.api.paging import Limit, cursor_like
 from include.api.problems import ProblemDocument
 from include.api.routing import GuardedRoute
 from include.flows import dead_letter_desk, replay_events
-from include.model.errors import BadRequest
 from include.store import failed_deliveries
 from include.store.failed_deliveries import Letter
 
 router = APIRouter(tags=["dead letters"], route_class=GuardedRoute)
 
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
-LetterId = Annotated[int, Path(ge=1, le=2**62)]
+LetterId = Annotated[int, Path(ge=1, le=2**53)]
 State = Literal["dead", "retrying", "waiting", "recovered", "replayed", "discarded", "superseded", "all"]
 _PLAIN = r"^[^\x00-\x1f\x7f]+$"
 _NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "There is no such letter."}}
@@ -65,13 +64,20 @@ class CausesDocument(BaseModel):
     causes: list[CauseDocument]
 
 
-class FixBody(BaseModel):
-    """One of the two."""
+class DataFieldsMended(BaseModel):
+    """Some fields of the event's data."""
 
     model_config = ConfigDict(extra="forbid")
 
-    changes: dict[str, Any] | None = Field(None, description="Field of the data (dots go deeper) and its new value.")
-    data: dict[str, Any] | None = Field(None, description="The whole data.")
+    changes: dict[str, Any] = Field(description="Field of the data (dots go deeper) and its new value.")
+
+
+class DataMended(BaseModel):
+    """The whole data."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    data: dict[str, Any]
 
 
 class DiscardBody(BaseModel):
@@ -80,17 +86,24 @@ class DiscardBody(BaseModel):
     reason: str = Field(min_length=1, max_length=1_000, description="Kept in the audit trail.")
 
 
-class LetterReplayBody(BaseModel):
-    """One of `letter_ids`, `cause` and `all`."""
-
+class LettersPaced(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    letter_ids: list[Annotated[int, Field(ge=1, le=2**62)]] = Field(
-        [], max_length=10_000, description="Closed ones too."
-    )
-    cause: str | None = Field(None, max_length=200, pattern=_PLAIN)
-    all: bool = False
     rate: float | None = Field(None, gt=0, le=1_000_000, description="At most so many a second.")
+
+
+class LettersByNumber(LettersPaced):
+    letter_ids: list[Annotated[int, Field(ge=1, le=2**53)]] = Field(
+        min_length=1, max_length=10_000, description="Closed ones too."
+    )
+
+
+class LettersByCause(LettersPaced):
+    cause: str = Field(max_length=200, pattern=_PLAIN)
+
+
+class AllLetters(LettersPaced):
+    all: Literal[True]
 
 
 @router.get("/dead-letters", summary="Letters by their numbers", dependencies=[guard(Role.VIEWER)])
@@ -138,12 +151,12 @@ def show_letter(store: OpenStore, letter_id: LetterId) -> LetterDocument:
     summary="Mend an event's data; nothing is delivered until it is replayed",
     responses=_NONE,
 )
-def fix_letter(store: OpenStore, caller: Operator, letter_id: LetterId, body: FixBody) -> LetterDocument:
-    if (body.changes is None) == (body.data is None):
-        raise BadRequest("Send `changes` or `data`, one of them")
-    if body.data is not None:
+def fix_letter(
+    store: OpenStore, caller: Operator, letter_id: LetterId, body: DataFieldsMended | DataMended
+) -> LetterDocument:
+    if isinstance(body, DataMended):
         return _document(dead_letter_desk.mend(store, letter_id, body.data, actor=caller.actor))
-    return _document(dead_letter_desk.mend_fields(store, letter_id, body.changes or {}, actor=caller.actor))
+    return _document(dead_letter_desk.mend_fields(store, letter_id, body.changes, actor=caller.actor))
 
 
 @router.post("/dead-letters/{letter_id}/discard", summary="Close a letter; it is kept", responses=_NONE)
@@ -152,10 +165,17 @@ def discard_letter(store: OpenStore, caller: Operator, letter_id: LetterId, body
 
 
 @router.post("/dead-letter-replays", summary="Deliver letters again", status_code=HTTPStatus.ACCEPTED, responses=_NONE)
-def replay_letters(store: OpenStore, caller: Operator, body: LetterReplayBody) -> ReplayDocument:
+def replay_letters(
+    store: OpenStore, caller: Operator, body: LettersByNumber | LettersByCause | AllLetters
+) -> ReplayDocument:
     """Worked off by the delivery within a second; `/replays/{replay_id}` says how far it is, and stops it."""
     asked = replay_events.ask_for_letters(
-        store, body.letter_ids, cause=body.cause, everything=body.all, rate=body.rate, actor=caller.actor
+        store,
+        body.letter_ids if isinstance(body, LettersByNumber) else (),
+        cause=body.cause if isinstance(body, LettersByCause) else None,
+        everything=isinstance(body, AllLetters),
+        rate=body.rate,
+        actor=caller.actor,
     )
     return replay_document(asked)
 

@@ -209,7 +209,7 @@ def list_replays(store: OpenStore, limit: Limit = 50) -> ReplaysDocument:
         return ReplaysDocument(replays=[replay_document(each) for each in event_replays.newest(work, limit=limit)])
 
 
-ReplayId = Annotated[int, Path(ge=1, le=2**62)]
+ReplayId = Annotated[int, Path(ge=1, le=2**53)]
 
 
 @router.get("/replays/{replay_id}", summary="How far a replay is", dependencies=[guard(Role.VIEWER)], responses=_NONE)

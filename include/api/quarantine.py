@@ -18,7 +18,6 @@ from include.api.paging import Limit, cursor_like
 from include.api.problems import ProblemDocument
 from include.api.routing import GuardedRoute
 from include.flows import quarantine_desk, replay_quarantine
-from include.model.errors import BadRequest
 from include.store import quarantine
 from include.store.database import Store
 from include.store.quarantine import Item
@@ -26,7 +25,9 @@ from include.store.quarantine import Item
 router = APIRouter(tags=["quarantine"], route_class=GuardedRoute)
 
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
-ItemId = Annotated[int, Path(ge=1, le=2**62)]
+#: Beyond it a number in JSON is not exact.
+_LARGEST_ID = 2**53
+ItemId = Annotated[int, Path(ge=1, le=_LARGEST_ID)]
 State = Literal["open", "replayed", "discarded", "superseded", "all"]
 _PLAIN = r"^[^\x00-\x1f\x7f]+$"
 _NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "There is no such item."}}
@@ -86,13 +87,20 @@ class QuarantineCausesDocument(BaseModel):
     causes: list[QuarantineCauseDocument]
 
 
-class RecordFixBody(BaseModel):
-    """One of the two. A mend may not change which record it is (`id`, `version`)."""
+class FieldsMended(BaseModel):
+    """Some fields of the record. A mend may not change which record it is (`id`, `version`)."""
 
     model_config = ConfigDict(extra="forbid")
 
-    changes: dict[str, Any] | None = Field(None, description="The platform's field (dots go deeper) and its new value.")
-    record: dict[str, Any] | None = Field(None, description="The whole record.")
+    changes: dict[str, Any] = Field(description="The platform's field (dots go deeper) and its new value.")
+
+
+class RecordMended(BaseModel):
+    """The whole record."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    record: dict[str, Any]
 
 
 class FixDocument(BaseModel):
@@ -107,14 +115,22 @@ class RecordDiscardBody(BaseModel):
     reason: str = Field(min_length=1, max_length=1_000, description="Kept in the audit trail; a discard is for good.")
 
 
-class ItemReplayBody(BaseModel):
-    """One of `item_ids`, `cause` and `all`."""
-
+class ItemsByNumber(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    item_ids: list[Annotated[int, Field(ge=1, le=2**62)]] = Field([], max_length=10_000)
-    cause: str | None = Field(None, max_length=200, pattern=_PLAIN)
-    all: bool = False
+    item_ids: list[Annotated[int, Field(ge=1, le=_LARGEST_ID)]] = Field(min_length=1, max_length=10_000)
+
+
+class ItemsByCause(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    cause: str = Field(max_length=200, pattern=_PLAIN)
+
+
+class AllItems(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    all: Literal[True]
 
 
 @router.get("/quarantine", summary="Items by their numbers, without their records", dependencies=[guard(Role.VIEWER)])
@@ -158,7 +174,7 @@ def list_quarantine_causes(
 @router.get(
     "/quarantine/{item_id}",
     summary="One item with its record, whole",
-    dependencies=[guard(Role.DEVELOPER)],
+    dependencies=[guard(Role.DEVELOPER, Role.OPERATOR)],
     responses=_NONE,
 )
 def show_item(store: OpenStore, item_id: ItemId) -> ItemDocument:
@@ -167,14 +183,12 @@ def show_item(store: OpenStore, item_id: ItemId) -> ItemDocument:
 
 
 @router.patch("/quarantine/{item_id}", summary="Mend a record; nothing is loaded until it is replayed", responses=_NONE)
-def fix_item(store: OpenStore, caller: Operator, item_id: ItemId, body: RecordFixBody) -> FixDocument:
+def fix_item(store: OpenStore, caller: Operator, item_id: ItemId, body: FieldsMended | RecordMended) -> FixDocument:
     """Checked at once, with the rules of its sync. One that would still be rejected is kept all the same."""
-    if (body.changes is None) == (body.record is None):
-        raise BadRequest("Send `changes` or `record`, one of them")
-    if body.record is not None:
+    if isinstance(body, RecordMended):
         verdict = quarantine_desk.mend(store, item_id, json.dumps(body.record).encode(), actor=caller.actor)
     else:
-        verdict = quarantine_desk.mend_fields(store, item_id, body.changes or {}, actor=caller.actor)
+        verdict = quarantine_desk.mend_fields(store, item_id, body.changes, actor=caller.actor)
     failures = [FailureDocument(**msgspec.structs.asdict(failure)) for failure in verdict]
     return FixDocument(item=_item(store, item_id), passes=not failures, failures=failures)
 
@@ -191,9 +205,15 @@ def discard_item(store: OpenStore, caller: Operator, item_id: ItemId, body: Reco
     status_code=HTTPStatus.ACCEPTED,
     responses=_NONE,
 )
-def replay_items(store: OpenStore, caller: Operator, body: ItemReplayBody) -> ReplayDocument:
+def replay_items(store: OpenStore, caller: Operator, body: ItemsByNumber | ItemsByCause | AllItems) -> ReplayDocument:
     """Worked off by the delivery within a second; `/replays/{replay_id}` says how far it is, and stops it."""
-    asked = replay_quarantine.ask(store, body.item_ids, cause=body.cause, everything=body.all, actor=caller.actor)
+    asked = replay_quarantine.ask(
+        store,
+        body.item_ids if isinstance(body, ItemsByNumber) else (),
+        cause=body.cause if isinstance(body, ItemsByCause) else None,
+        everything=isinstance(body, AllItems),
+        actor=caller.actor,
+    )
     return replay_document(asked)
 
 

@@ -16,7 +16,7 @@ import psycopg
 from include.flows import replay_quarantine
 from include.flows.deliver_events.attempt import Recipient, failure_of, have_effect
 from include.handlers import HANDLERS, Subscriber
-from include.model.errors import BadRequest, Terminal
+from include.model.errors import BadRequest, Conflict, NotFound, Terminal
 from include.model.events import Event, Position
 from include.model.outside import KeyPuller
 from include.store import audit, event_inbox, event_log, event_replays, failed_deliveries
@@ -49,11 +49,11 @@ def subscribers_of(name: str | None) -> list[str]:
     The one subscriber, or all.
 
     Raises:
-        BadRequest: there is no such subscriber.
+        NotFound: there is no such subscriber.
 
     """
     if name is not None and name not in HANDLERS:
-        raise BadRequest(f"There is no subscriber {name!r}. There are: {', '.join(HANDLERS)}")
+        raise NotFound(f"There is no subscriber {name!r}. There are: {', '.join(HANDLERS)}")
     return [name] if name else list(HANDLERS)
 
 
@@ -90,8 +90,9 @@ def ask_for_letters(
     A replay of the dead letters that were named, one way only; numbers may name closed ones too.
 
     Raises:
-        BadRequest: none or several ways were used, none is left, or one is still at work.
-        NotFound: no such letter.
+        BadRequest: none or several ways were used.
+        NotFound: no such letter, or none is left.
+        Conflict: one is still at work.
 
     """
     _refuse_rate(rate)
@@ -102,10 +103,10 @@ def ask_for_letters(
         if not letter_ids:
             chosen = failed_deliveries.find(work, cause=cause, limit=1_000_000)
     if not chosen:
-        raise BadRequest("There is no such dead letter. Those there are: ./hub dlq list")
+        raise NotFound("There is no such dead letter. Those there are: ./hub dlq list")
     for letter in chosen:
         if letter.state in ("trying", "retrying", "waiting"):
-            raise BadRequest(f"Letter {letter.letter_id} is {letter.state}: it is tried again by itself")
+            raise Conflict(f"Letter {letter.letter_id} is {letter.state}: it is tried again by itself")
     # The numbers are settled now: a letter that dies again in the replay is not replayed again by it.
     request = {"letter_ids": [letter.letter_id for letter in chosen], "next": 0}
     return _ask(store, "letters", request, rate=rate, total=len(chosen), actor=actor)
@@ -157,7 +158,7 @@ def work_off(
 
 def _end(store: Store, replay: Replay) -> None:
     # Refused when somebody stopped it in this instant: then it has ended, too.
-    with suppress(BadRequest), store.transaction() as work:
+    with suppress(Conflict), store.transaction() as work:
         event_replays.end(work, replay.replay_id, "done")
 
 

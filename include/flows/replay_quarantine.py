@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from include.flows import quarantine_desk
-from include.model.errors import BadRequest
+from include.model.errors import BadRequest, NotFound
 from include.store import audit, event_replays, quarantine
 from include.store.database import Store
 from include.store.event_replays import Replay
@@ -24,13 +24,14 @@ def ask(store: Store, item_ids: Sequence[int], *, cause: str | None, everything:
     A replay of the open items that were named, one way only.
 
     Raises:
-        BadRequest: none or several ways were used, none is left, or an item is closed.
-        NotFound: no such item.
+        BadRequest: none or several ways were used.
+        NotFound: no such item, or none is open.
+        Conflict: an item is closed.
 
     """
     chosen = quarantine_desk.choose(store, item_ids, cause=cause, everything=everything)
     if not chosen:
-        raise BadRequest("No item in quarantine is open")
+        raise NotFound("No item in quarantine is open")
     request = {"item_ids": [item.item_id for item in chosen], "next": 0}
     with store.transaction() as work:
         replay = event_replays.add(work, what=WHAT, request=request, rate=None, total=len(chosen), actor=actor)

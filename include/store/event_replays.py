@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from psycopg.types.json import Jsonb
 
-from include.model.errors import BadRequest, NotFound
+from include.model.errors import Conflict, NotFound
 from include.store.database import Work
 
 
@@ -113,11 +113,11 @@ def end(work: Work, replay_id: int, state: str) -> None:
     The replay, ended as "done", "stopped" or "failed".
 
     Raises:
-        BadRequest: it has ended already.
+        Conflict: it has ended already.
 
     """
     if work.execute(_END, {"replay_id": replay_id, "state": state}).rowcount == 0:
-        raise BadRequest(f"Replay {replay_id} is {get(work, replay_id).state} already")
+        raise Conflict(f"Replay {replay_id} is {get(work, replay_id).state} already")
 
 
 def _replay(row: tuple[Any, ...]) -> Replay:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from psycopg.types.json import Jsonb
 
-from include.model.errors import BadRequest, NotFound
+from include.model.errors import Conflict, NotFound
 from include.model.quality import Failure, Rejected
 from include.model.sync import Counts, Fates
 from include.store.database import Work
@@ -248,12 +248,12 @@ def mend(work: Work, item_id: int, mended: bytes) -> None:
 
     Raises:
         NotFound: no such item.
-        BadRequest: the item is closed.
+        Conflict: the item is closed.
 
     """
     if work.execute(_MEND, {"item_id": item_id, "mended": mended}).rowcount == 0:
         item = get(work, item_id)
-        raise BadRequest(f"Quarantine item {item_id} is {item.state}; only open items are mended")
+        raise Conflict(f"Quarantine item {item_id} is {item.state}; only open items are mended")
 
 
 def close(work: Work, item_ids: Sequence[int], state: str, closed_by: str) -> int:

@@ -13,7 +13,7 @@ import pytest
 from include.flows import dead_letter_desk, rebuild_availability, replay_events
 from include.flows.deliver_events import Place
 from include.handlers import HANDLERS, Subscriber
-from include.model.errors import BadRequest, NotFound
+from include.model.errors import BadRequest, Conflict, NotFound
 from include.model.events import STOCK_CHANGED, Event
 from include.store import audit, event_replays, failed_deliveries
 from include.store.database import Store, Work
@@ -107,7 +107,7 @@ def test_a_discard_needs_a_reason_and_a_dead_letter(store: Store, hub_dsn: str) 
     with pytest.raises(BadRequest, match="why"):
         dead_letter_desk.discard(store, letter_id, " ", actor=ADA)
     dead_letter_desk.discard(store, letter_id, "not ours", actor=ADA)
-    with pytest.raises(BadRequest, match="discarded"):
+    with pytest.raises(Conflict, match="discarded"):
         dead_letter_desk.discard(store, letter_id, "again", actor=ADA)
     with pytest.raises(NotFound):
         dead_letter_desk.discard(store, 4711, "not there", actor=ADA)
@@ -127,7 +127,7 @@ def test_a_replay_keeps_to_its_rate_and_can_be_stopped(store: Store, hub_dsn: st
     assert time.monotonic() - began >= 10 / 50 - 0.1
     assert stopped.failed < 40
     assert query(store, "SELECT count(*) FROM failed_delivery WHERE attempts = 2") == [(stopped.failed,)]
-    with pytest.raises(BadRequest, match="stopped already"):
+    with pytest.raises(Conflict, match="stopped already"):
         replay_events.stop(store, asked.replay_id, actor=ADA)
 
 
