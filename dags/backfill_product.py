@@ -11,7 +11,7 @@ A red task means what it means in `sync_product`.
 
 from airflow.sdk import dag
 
-from include.flows.airflow_tasks import EACH_DAY, backfill_options, backfill_tasks
+from include.flows.on_airflow.sync_dags import EACH_DAY, backfill_options, backfill_tasks
 from include.flows.sync_product import PRODUCT
 
 

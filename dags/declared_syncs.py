@@ -11,14 +11,9 @@ from functools import partial
 
 from airflow.sdk import dag, get_parsing_context, task
 
-from include.flows.airflow_tasks import (
-    LOOK_THROUGH_OPTIONS,
-    look_through_declarations,
-    sync_options,
-    sync_tasks,
-    triage_of,
-)
 from include.flows.declared import declared_syncs
+from include.flows.on_airflow.declared_dags import LOOK_THROUGH_OPTIONS, look_through_declarations
+from include.flows.on_airflow.sync_dags import sync_options, sync_tasks, triage_of
 
 #: Set in a task's process: it needs its own DAG and no other.
 only = get_parsing_context().dag_id

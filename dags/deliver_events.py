@@ -13,7 +13,7 @@ from functools import partial
 
 from airflow.sdk import dag, get_parsing_context
 
-from include.flows.airflow_tasks import delivery_options, delivery_task
+from include.flows.on_airflow.delivery_dag import delivery_options, delivery_task
 from include.flows.settings import settings
 
 #: Set in a task's process: it needs its own DAG and no other.

@@ -2,7 +2,7 @@
 
 from airflow.sdk import dag
 
-from include.flows.airflow_tasks import schedule_of, sync_options, sync_tasks, triage_of
+from include.flows.on_airflow.sync_dags import schedule_of, sync_options, sync_tasks, triage_of
 from include.flows.sync_order import ORDER
 
 

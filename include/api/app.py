@@ -6,7 +6,18 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 
-from include.api import availability, dead_letters, events, health, integrations, problems, quarantine, runs, webhooks
+from include.api import (
+    availability,
+    dead_letters,
+    events,
+    health,
+    integration_health,
+    integrations,
+    problems,
+    quarantine,
+    runs,
+    webhooks,
+)
 from include.api.access import Role, guard, guarded
 from include.api.envelope import Envelope
 from include.api.openapi import document
@@ -20,6 +31,19 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     403: {"model": ProblemDocument, "description": "The caller's role may not do this."},
     "default": {"model": ProblemDocument, "description": "Something else went wrong."},
 }
+
+#: What the API is about, one router each.
+_RESOURCES = (
+    health,
+    runs,
+    integrations,
+    integration_health,
+    availability,
+    events,
+    dead_letters,
+    quarantine,
+    webhooks,
+)
 
 _DESCRIPTION = (
     "Every answer that is not what was asked for is RFC 9457 `application/problem+json`. Every call carries a token of "
@@ -46,7 +70,7 @@ def create_app() -> FastAPI:
         redirect_slashes=False,
     )
     v1 = APIRouter(prefix="/v1", responses=_RESPONSES, route_class=GuardedRoute)
-    for resource in (health, runs, integrations, availability, events, dead_letters, quarantine, webhooks):
+    for resource in _RESOURCES:
         v1.include_router(resource.router)
     v1.add_api_route(
         "/openapi.json",

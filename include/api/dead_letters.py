@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from include.api.access import Caller, Role, guard
 from include.api.doors import OpenStore
 from include.api.events import ReplayDocument, replay_document
-from include.api.paging import Limit, cursor_like
+from include.api.paging import MOST_EXACT, Limit, cursor_like
 from include.api.problems import ProblemDocument
 from include.api.routing import GuardedRoute
 from include.flows import dead_letter_desk, replay_events
@@ -23,7 +23,7 @@ from include.store.failed_deliveries import Letter
 router = APIRouter(tags=["dead letters"], route_class=GuardedRoute)
 
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
-LetterId = Annotated[int, Path(ge=1, le=2**53)]
+LetterId = Annotated[int, Path(ge=1, le=MOST_EXACT)]
 State = Literal["dead", "retrying", "waiting", "recovered", "replayed", "discarded", "superseded", "all"]
 _PLAIN = r"^[^\x00-\x1f\x7f]+$"
 _NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "There is no such letter."}}
@@ -64,16 +64,16 @@ class CausesDocument(BaseModel):
     causes: list[CauseDocument]
 
 
-class DataFieldsMended(BaseModel):
-    """Some fields of the event's data."""
+class ChangesBody(BaseModel):
+    """The fields that were wrong."""
 
     model_config = ConfigDict(extra="forbid")
 
     changes: dict[str, Any] = Field(description="Field of the data (dots go deeper) and its new value.")
 
 
-class DataMended(BaseModel):
-    """The whole data."""
+class DataBody(BaseModel):
+    """All of the data anew."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -86,23 +86,23 @@ class DiscardBody(BaseModel):
     reason: str = Field(min_length=1, max_length=1_000, description="Kept in the audit trail.")
 
 
-class LettersPaced(BaseModel):
+class _Paced(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     rate: float | None = Field(None, gt=0, le=1_000_000, description="At most so many a second.")
 
 
-class LettersByNumber(LettersPaced):
-    letter_ids: list[Annotated[int, Field(ge=1, le=2**53)]] = Field(
+class LettersByNumber(_Paced):
+    letter_ids: list[Annotated[int, Field(ge=1, le=MOST_EXACT)]] = Field(
         min_length=1, max_length=10_000, description="Closed ones too."
     )
 
 
-class LettersByCause(LettersPaced):
+class LettersByCause(_Paced):
     cause: str = Field(max_length=200, pattern=_PLAIN)
 
 
-class AllLetters(LettersPaced):
+class EveryLetter(_Paced):
     all: Literal[True]
 
 
@@ -151,10 +151,8 @@ def show_letter(store: OpenStore, letter_id: LetterId) -> LetterDocument:
     summary="Mend an event's data; nothing is delivered until it is replayed",
     responses=_NONE,
 )
-def fix_letter(
-    store: OpenStore, caller: Operator, letter_id: LetterId, body: DataFieldsMended | DataMended
-) -> LetterDocument:
-    if isinstance(body, DataMended):
+def fix_letter(store: OpenStore, caller: Operator, letter_id: LetterId, body: ChangesBody | DataBody) -> LetterDocument:
+    if isinstance(body, DataBody):
         return _document(dead_letter_desk.mend(store, letter_id, body.data, actor=caller.actor))
     return _document(dead_letter_desk.mend_fields(store, letter_id, body.changes, actor=caller.actor))
 
@@ -166,14 +164,14 @@ def discard_letter(store: OpenStore, caller: Operator, letter_id: LetterId, body
 
 @router.post("/dead-letter-replays", summary="Deliver letters again", status_code=HTTPStatus.ACCEPTED, responses=_NONE)
 def replay_letters(
-    store: OpenStore, caller: Operator, body: LettersByNumber | LettersByCause | AllLetters
+    store: OpenStore, caller: Operator, body: LettersByNumber | LettersByCause | EveryLetter
 ) -> ReplayDocument:
     """Worked off by the delivery within a second; `/replays/{replay_id}` says how far it is, and stops it."""
     asked = replay_events.ask_for_letters(
         store,
-        body.letter_ids if isinstance(body, LettersByNumber) else (),
+        body.letter_ids if isinstance(body, LettersByNumber) else [],
         cause=body.cause if isinstance(body, LettersByCause) else None,
-        everything=isinstance(body, AllLetters),
+        everything=isinstance(body, EveryLetter),
         rate=body.rate,
         actor=caller.actor,
     )

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from include.api.access import Caller, Role, guard
 from include.api.doors import OpenStore
-from include.api.paging import Limit, cursor_like
+from include.api.paging import MOST_EXACT, Limit, cursor_like
 from include.api.problems import ProblemDocument
 from include.api.routing import GuardedRoute
 from include.flows import cloud_event_protobuf, replay_events
@@ -209,7 +209,7 @@ def list_replays(store: OpenStore, limit: Limit = 50) -> ReplaysDocument:
         return ReplaysDocument(replays=[replay_document(each) for each in event_replays.newest(work, limit=limit)])
 
 
-ReplayId = Annotated[int, Path(ge=1, le=2**53)]
+ReplayId = Annotated[int, Path(ge=1, le=MOST_EXACT)]
 
 
 @router.get("/replays/{replay_id}", summary="How far a replay is", dependencies=[guard(Role.VIEWER)], responses=_NONE)

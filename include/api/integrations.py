@@ -1,4 +1,4 @@
-"""The registry over HTTP: list, add, change, test, rotate, pause, resume, remove, and how each is doing."""
+"""The registry over HTTP: list, add, change, test, rotate, pause, resume, remove."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from include.api.access import Caller, Role, guard
 from include.api.airflow_connections import Connections
 from include.api.doors import OpenStore
+from include.api.integration_health import HealthSummary, IntegrationId, summaries
 from include.api.paging import Limit, cursor_like
 from include.api.preconditions import SeenVersion, etag
 from include.api.problems import ProblemDocument
@@ -21,15 +22,13 @@ from include.connectors.kinds import Kind, kinds
 from include.flows.integrations import desk
 from include.flows.integrations.desk import Added, NewIntegration
 from include.model.errors import NotFound
-from include.model.integration import Check, Integration, IntegrationState, Outcome
+from include.model.integration import INTEGRATION_ID, Check, Integration, IntegrationState, Outcome
 from include.store import integrations as registry
 
 router = APIRouter(tags=["integrations"], route_class=GuardedRoute)
 
 Tester = Annotated[Caller, guard(Role.DEVELOPER, Role.OPERATOR)]
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
-_ID = r"^[a-z][a-z0-9_]{1,62}$"
-IntegrationId = Annotated[str, Path(pattern=_ID, examples=["shop_eu"])]
 _NAME = r"^[^\x00-\x1f\x7f]+$"
 
 
@@ -67,8 +66,12 @@ class TestDocument(BaseModel):
     checks: list[CheckDocument]
 
 
+class ListedIntegration(IntegrationDocument):
+    health: HealthSummary
+
+
 class IntegrationsPage(BaseModel):
-    integrations: list[IntegrationDocument]
+    integrations: list[ListedIntegration]
     next_cursor: str | None = Field(description="Of the next page; null on the last.")
 
 
@@ -87,7 +90,7 @@ class KindsDocument(BaseModel):
 class AddBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    id: str = Field(pattern=_ID, examples=["shop_eu"])
+    id: str = Field(pattern=INTEGRATION_ID, examples=["shop_eu"])
     kind: str = Field(max_length=63, description="One of /v1/kinds.")
     name: str | None = Field(None, min_length=1, max_length=200, pattern=_NAME, description="By default the id.")
     settings: dict[str, Any] = Field({}, description="As the kind's schema says.")
@@ -111,22 +114,6 @@ class RotateBody(BaseModel):
     credentials: dict[str, Any] = Field(json_schema_extra={"writeOnly": True})
 
 
-class HealthDocument(BaseModel):
-    """What the ledger says of the integration."""
-
-    id: str
-    state: IntegrationState
-    last_run_id: str | None
-    last_run_at: datetime | None
-    last_success_at: datetime | None
-    last_error: str | None = Field(description="Of a run since the last success.")
-    runs_24h: int
-    failed_24h: int
-    records_read_24h: int
-    records_rejected_24h: int
-    open_quarantine: int
-
-
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ProblemDocument, "description": HTTPStatus(status).phrase} for status in statuses}
 
@@ -145,15 +132,16 @@ def show_kind(kind: Annotated[str, Path(max_length=63, pattern=_NAME)]) -> KindD
     return _kind_document(kinds()[kind])
 
 
-@router.get("/integrations", summary="All integrations, by id", dependencies=[guard(Role.VIEWER)])
+@router.get("/integrations", summary="All integrations, by id, each with its health", dependencies=[guard(Role.VIEWER)])
 def list_integrations(
-    store: OpenStore, cursor: Annotated[str | None, cursor_like(_ID)] = None, limit: Limit = 100
+    store: OpenStore, cursor: Annotated[str | None, cursor_like(INTEGRATION_ID)] = None, limit: Limit = 100
 ) -> IntegrationsPage:
     with store.transaction() as work:
         found = registry.page(work, after=cursor, limit=limit + 1)
-    page = found[:limit]
+        page = found[:limit]
+        health = summaries(work, [each.integration_id for each in page])
     return IntegrationsPage(
-        integrations=[_document(each) for each in page],
+        integrations=[_listed(each, health[each.integration_id]) for each in page],
         next_cursor=page[-1].integration_id if len(found) > limit else None,
     )
 
@@ -277,22 +265,13 @@ def resume_integration(
     return _with_etag(desk.resume(store, integration_id, actor=caller.actor), response)
 
 
-@router.get(
-    "/integrations/{integration_id}/health",
-    summary="How it has been doing",
-    dependencies=[guard(Role.VIEWER)],
-    responses=_problems(404),
-)
-def integration_health(integration_id: IntegrationId, store: OpenStore) -> HealthDocument:
-    with store.transaction() as work:
-        integration = registry.get(work, integration_id)
-        activity = registry.activity(work, integration_id)
-    return HealthDocument(id=integration_id, state=integration.state, **msgspec.structs.asdict(activity))
-
-
 def _document(integration: Integration) -> IntegrationDocument:
     fields = msgspec.structs.asdict(integration)
     return IntegrationDocument(id=fields.pop("integration_id"), **fields)
+
+
+def _listed(integration: Integration, health: HealthSummary) -> ListedIntegration:
+    return ListedIntegration(**_document(integration).model_dump(), health=health)
 
 
 def _with_etag(integration: Integration, response: Response) -> IntegrationDocument:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from include.api.access import Caller, Role, guard
 from include.api.doors import OpenStore
 from include.api.events import ReplayDocument, replay_document
-from include.api.paging import Limit, cursor_like
+from include.api.paging import MOST_EXACT, Limit, cursor_like
 from include.api.problems import ProblemDocument
 from include.api.routing import GuardedRoute
 from include.flows import quarantine_desk, replay_quarantine
@@ -25,9 +25,8 @@ from include.store.quarantine import Item
 router = APIRouter(tags=["quarantine"], route_class=GuardedRoute)
 
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
-#: Beyond it a number in JSON is not exact.
-_LARGEST_ID = 2**53
-ItemId = Annotated[int, Path(ge=1, le=_LARGEST_ID)]
+
+ItemId = Annotated[int, Path(ge=1, le=MOST_EXACT)]
 State = Literal["open", "replayed", "discarded", "superseded", "all"]
 _PLAIN = r"^[^\x00-\x1f\x7f]+$"
 _NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "There is no such item."}}
@@ -118,7 +117,7 @@ class RecordDiscardBody(BaseModel):
 class ItemsByNumber(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    item_ids: list[Annotated[int, Field(ge=1, le=_LARGEST_ID)]] = Field(min_length=1, max_length=10_000)
+    item_ids: list[Annotated[int, Field(ge=1, le=MOST_EXACT)]] = Field(min_length=1, max_length=10_000)
 
 
 class ItemsByCause(BaseModel):

@@ -81,6 +81,10 @@ def hub(
     del version
 
 
+#: What a shell expects of a program that Ctrl-C ended.
+_INTERRUPTED = 130
+
+
 def main() -> None:
     """The command line; an error of ours is a sentence with the next step, not a stack trace."""
     try:
@@ -94,6 +98,11 @@ def main() -> None:
     except HubError as error:
         console.complain(str(error))
         sys.exit(Exit.FAILED)
-    except KeyboardInterrupt:
-        console.complain("Interrupted. What was started goes on: ./hub status")
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as ended:
+        # Typer turns the first into the second before it comes here.
+        if isinstance(ended, SystemExit) and ended.code != _INTERRUPTED:
+            raise
+        console.complain(
+            "Interrupted here. What was started goes on: ./hub runs, ./hub status; in Airflow it can be ended"
+        )
+        sys.exit(_INTERRUPTED)

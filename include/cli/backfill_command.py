@@ -15,6 +15,7 @@ from include.cli.stack.airflow_api import AirflowApi
 from include.cli.stack.errors import AirflowRefused
 from include.flows.backfill import Only, days_to_run, parsed_day
 from include.flows.registry import SYNCS
+from include.model.errors import BadRequest
 from include.model.sync import RunState
 from include.store import runs
 
@@ -32,6 +33,8 @@ def backfill(
 ) -> None:
     """Read days of history again. Safe to interrupt and to repeat: what is done is not missing any more."""
     refuse_unknown(entity)
+    if entity not in SYNCS:
+        raise BadRequest(f"{entity} is declared, and what is declared has no backfill. There are: {', '.join(SYNCS)}")
     api = running_stack().api()
     with open_store() as store:
         integration = SYNCS[entity].integration

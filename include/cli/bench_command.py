@@ -29,7 +29,7 @@ app = typer.Typer(no_args_is_help=True, help="How fast it is, measured beside ot
 PEERS_VARIABLE = "HUB_BENCH_PEERS"
 
 Entity = Annotated[str, typer.Option(help=", ".join(ENTITIES))]
-Rows = Annotated[int, typer.Option(min=0, help="Records of the source; 0 for 100,000, 20,000 or all.")]
+Rows = Annotated[int | None, typer.Option(min=1, help="Records of the source; else 100,000, 20,000 or all.")]
 DatasetFile = Annotated[
     Path | None, typer.Option(help="For orders: the real shop of this parquet file.", exists=True, dir_okay=False)
 ]
@@ -45,7 +45,7 @@ def bench() -> None:
 @app.command("sync")
 def sync(
     entity: Entity = "inventory",
-    rows: Rows = 0,
+    rows: Rows = None,
     repeat: Annotated[int, typer.Option(min=1, help="Rounds; the table has their medians.")] = 5,
     peers_from: Annotated[
         Path | None,
@@ -62,13 +62,13 @@ def sync(
     as_json: Json = False,
 ) -> None:
     """Our flow's three tasks, a floor, and the peers: interleaved, medians, with verdicts; into docs/benchmarks/."""
-    rows = refuse_or_fill(entity, rows, ids)
+    count = refuse_or_fill(entity, rows, ids)
     programs = loaders_for(entity, peers_from, [name.strip() for name in peers.split(",") if name.strip()])
     left_out = _left_out(entity, peers_from, dataset, large)
     tell = (lambda _: None) if as_json else console.say
     with database_server() as server:
-        tell(f"Making a source of {rows:,} {entity}")
-        with bench_of(server, entity, rows, dataset=dataset, ids=ids) as measured_at:
+        tell(f"Making a source of {count:,} {entity}")
+        with bench_of(server, entity, count, dataset=dataset, ids=ids) as measured_at:
             runs = tuple(measured(measured_at, entity, programs, repeat=repeat, tell=tell))
             extra = _idle(runs)
             if latency:
@@ -78,11 +78,11 @@ def sync(
             tell(f"Making a source of {large:,} {entity}")
             usual = next(line for line in lines_of(runs) if (line.loader, line.step) == (OURS, FULL))
             with bench_of(server, entity, large, dataset=dataset, ids=ids) as measured_at:
-                extra |= beside.large_load(measured_at, entity, large, usual, rows, tell)
+                extra |= beside.large_load(measured_at, entity, large, usual, count, tell)
         postgres = measuring.server_version(server[0])
     setting = report.Setting(
         entity=entity,
-        rows=rows,
+        rows=count,
         repeat=repeat,
         ids=ids,
         command=as_given(),
@@ -98,7 +98,7 @@ def sync(
         raise typer.Exit(Exit.FAILED)
 
 
-def refuse_or_fill(entity: str, rows: int, ids: str) -> int:
+def refuse_or_fill(entity: str, rows: int | None, ids: str) -> int:
     """
     How many rows there are to be.
 

@@ -13,6 +13,7 @@ from include.cli.demo_events import EventScene
 from include.cli.demo_truth import Untrue, expect
 from include.cli.sandbox_client import SandboxControl
 from include.cli.session import actor
+from include.cli.stack.hub_api import HubApi
 from include.cli.stack.stack import Stack
 from include.flows import quarantine_desk
 from include.model.sync import RunState, SyncRequest
@@ -22,6 +23,8 @@ from include.store.runs import Run
 from include.store.tables import INVENTORY
 
 _DAG = "sync_inventory"
+#: The one that is made to fail.
+_SYSTEM = "commercetools"
 #: Entity → the platform's name of it, in the order of the story.
 _ENTITIES = {"product": "product-projections", "order": "orders", "inventory": "inventory"}
 
@@ -53,11 +56,14 @@ def tell(story: Story) -> None:
         events = EventScene(story.stack.api(), store, sandbox)
         for name, step in (
             ("full syncs bring every product, order and stock level in", scene.full_syncs),
+            ("every integration passes its test, check by check", scene.registry_green),
             ("a bad row lands in quarantine", scene.bad_row),
             ("it is mended and replayed", scene.mend_and_replay),
             ("a delta brings just what changed", scene.delta),
             ("the source goes down: a red task", scene.source_down),
+            ("its breaker is open: calls that would fail are not made", scene.breaker_open),
             ("it comes back: the cleared task recovers", scene.recovery),
+            ("its breaker has closed by itself", scene.breaker_closed),
             ("second full syncs change nothing", scene.nothing_changes),
             ("a stock change is in the availability of its sku within a second", events.change_reaches_availability),
             ("an event that no handler can take is mended and replayed", events.mend_an_event),
@@ -87,11 +93,14 @@ class Scene:
     def __init__(self, story: Story, store: Store, sandbox: SandboxControl) -> None:
         self._story, self._store, self._sandbox = story, store, sandbox
         self._api = story.stack.api()
+        self._hub = HubApi(self._api)
         for entity in _ENTITIES:
             self._api.wait_for_dag(f"sync_{entity}")
             self._api.unpause(f"sync_{entity}")
         self._bad: dict[str, Any] = {}
         self._red_dag_run = ""
+        self._red_run = ""
+        self._asked_before = 0
 
     def full_syncs(self, bar: Bar) -> str:
         details = []
@@ -100,6 +109,18 @@ class Scene:
             expect(run.counts.balanced and run.lines.balanced, f"{run.counts} {run.lines} does not add up")
             expect(run.counts.read == rows, f"read {run.counts.read} of {rows} {entity} records")
             details.append(f"{entity}: {_sum(run)}")
+        return "; ".join(details)
+
+    def registry_green(self, bar: Bar) -> str:
+        details = []
+        for integration in self._hub.get("/integrations", limit=500).document["integrations"]:
+            bar.tell(f"testing {integration['id']}")
+            found = self._hub.post(f"/integrations/{integration['id']}/test", None).document
+            failed = [f"{check['name']}: {check['said']}" for check in found["checks"] if check["outcome"] == "failed"]
+            expect(found["passed"], f"{integration['id']} failed its test: {failed}")
+            held = [check["name"] for check in found["checks"] if check["outcome"] == "ok"]
+            details.append(f"{integration['id']}: {', '.join(held)}")
+        expect(bool(details), "no integration is registered")
         return "; ".join(details)
 
     def bad_row(self, bar: Bar) -> str:
@@ -142,13 +163,30 @@ class Scene:
         return f"{len(moved)} stock levels moved; {_sum(run)}"
 
     def source_down(self, bar: Bar) -> str:
+        self._asked_before = len(self._sandbox.requests())
         self._sandbox.break_down("*", [{"status": 503}], repeat=True)
         self._red_dag_run = dag_runs.trigger(self._api, "inventory", SyncRequest())
         state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._red_dag_run, bar)
         expect(state == "failed", f"the DAG run ended as {state}")
         tasks = {task["task_id"]: task["state"] for task in self._api.task_instances(_DAG, self._red_dag_run)}
         expect(tasks.get("extract") == "failed", f"the tasks ended as {tasks}")
+        self._red_run = run.run_id
         return f"extract is red after its retries: {run.error}"
+
+    def breaker_open(self, _: Bar) -> str:
+        breaker = self._health()["breaker"]
+        expect(breaker["phase"] != "closed", "the breaker is closed, though the source is down")
+        (run,) = self._hub.get(f"/integrations/{_SYSTEM}/usage", run=self._red_run).document["runs"]
+        calls = run["calls"]
+        expect(calls["avoided"] > 0, f"every doomed call was made: {calls}")
+        asked = len(self._sandbox.requests()) - self._asked_before
+        # Not fewer: every call that is counted came to its door, and other runs may have asked, too.
+        expect(asked >= calls["calls"], f"the source was asked {asked} times, and {calls['calls']} calls are counted")
+        opened = next(each for each in breaker["changes"] if each["from_phase"] == "closed")
+        return (
+            f"opened at {opened['at'][11:19]}, now {breaker['phase']}; run {self._red_run} made {calls['calls']} calls, "
+            f"{calls['errors']} of them errors, and {calls['avoided']} were not made"
+        )
 
     def recovery(self, bar: Bar) -> str:
         self._sandbox.heal()
@@ -159,11 +197,27 @@ class Scene:
         expect(run.counts.updated >= len(moved), f"{run.counts.updated} of {len(moved)} changes came in")
         return f"the same DAG run is green; {_sum(run)}"
 
+    def breaker_closed(self, _: Bar) -> str:
+        health = self._health()
+        breaker = health["breaker"]
+        expect(breaker["phase"] == "closed", f"the breaker is still {breaker['phase']}")
+        newest = breaker["changes"][0]
+        expect(newest["from_phase"] == "half_open", f"it closed from {newest['from_phase']}, not after a probe")
+        calls = health["calls"]
+        return (
+            f"closed at {newest['at'][11:19]}, after probes; in all {calls['calls']} calls of this hour, "
+            f"{calls['errors']} errors, {calls['avoided']} avoided, P95 {calls['p95_ms']} ms"
+        )
+
     def nothing_changes(self, bar: Bar) -> str:
         found = self._sync_all(SyncRequest(full=True), bar)
         for run in found.values():
             expect(run.counts.inserted == run.counts.updated == 0, f"something changed: {_sum(run)}")
         return "; ".join(f"{entity}: {_sum(run)}" for entity, run in found.items())
+
+    def _health(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._hub.get(f"/integrations/{_SYSTEM}/health").document
+        return found
 
     def _sync_all(self, request: SyncRequest, bar: Bar) -> dict[str, Run]:
         """Every entity at once: their leases are their own, and so are their DAGs."""

@@ -18,7 +18,7 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="End afterwards what the demo started.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Start everything, bring stock in, mend a bad row, break the source, recover, change nothing."""
+    """Start everything, bring stock in, test the registry, mend a bad row, break the source, recover, change nothing."""
     was_running = stack.status().state == "running"
     if once and not was_running:
         # It lives for the story only: a run that starts by itself would take a step's changes.

@@ -31,7 +31,7 @@ CredentialsFile = Annotated[
 
 @app.command("list")
 def list_all(as_json: Json = False) -> None:
-    """Every integration: what it is, whether it is at work, and how its last test went."""
+    """Every integration: what it is, how its last test went, and how its calls of the last hour did."""
     found: list[dict[str, Any]] = []
     cursor: str | None = ""
     api = hub_api()
@@ -43,28 +43,50 @@ def list_all(as_json: Json = False) -> None:
         console.show_json({"integrations": found})
         return
     rows = [
-        (each["id"], each["kind"], each["name"], each["state"], _verdict(each), each["updated_by"]) for each in found
+        (each["id"], each["kind"], each["state"], _verdict(each), *_figures(each["health"]), each["updated_by"])
+        for each in found
     ]
     console.show_table(
-        "Integrations",
-        ("id", "kind", "name", "state", "last test", "changed by"),
+        "Integrations, and their calls of the last hour",
+        ("id", "kind", "state", "last test", "breaker", "calls", "errors", "avoided", "P95 ms", "changed by"),
         rows,
         empty="There is no integration yet. Add one: ./hub integration add ID --kind KIND --set …",
     )
 
 
 @app.command("show")
-def show(integration_id: Id, as_json: Json = False) -> None:
-    """One integration, and how it has been doing."""
+def show(
+    integration_id: Id,
+    hours: Annotated[int, typer.Option(min=1, max=720, help="Over which calls are counted.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """One integration, how it has been doing, and which calls its newest runs made."""
     api = hub_api()
     found = api.get(f"/integrations/{integration_id}").document
-    health = api.get(f"/integrations/{integration_id}/health").document
+    health = api.get(f"/integrations/{integration_id}/health", hours=hours).document
+    usage = api.get(f"/integrations/{integration_id}/usage", limit=10).document["runs"]
     if as_json:
-        console.show_json({**found, "health": health})
+        console.show_json({**found, "health": health, "usage": usage})
         return
+    calls, breaker = health.pop("calls"), health.pop("breaker")
     told = {**found, **{name: value for name, value in health.items() if name not in found}}
+    told["breaker"] = breaker["phase"]
+    _show_fields(integration_id, told)
+    _show_fields(f"Calls of the last {hours} h", calls)
     console.show_table(
-        integration_id, ("field", "value"), [(name, _shown(value)) for name, value in told.items()], empty=""
+        "Its breaker, newest change first",
+        ("at", "from", "to", "calls", "failures"),
+        [[each["at"][:19], *list(each.values())[1:]] for each in breaker["changes"]],
+        empty="Its breaker has always been closed",
+    )
+    console.show_table(
+        "Its newest runs",
+        ("run", "state", "calls", "errors", "avoided", "P95 ms"),
+        [
+            [each["run_id"], each["state"], *(each["calls"][name] for name in ("calls", "errors", "avoided", "p95_ms"))]
+            for each in usage
+        ],
+        empty="It has no runs yet",
     )
 
 
@@ -126,6 +148,8 @@ def change(
     as_json: Json = False,
 ) -> None:
     """Another name, or other values of single settings; tested before they are stored."""
+    if not name and not settings:
+        raise BadRequest("Say what changes: --name NAME, or --set FIELD=VALUE")
     api = hub_api()
     seen = api.get(f"/integrations/{integration_id}")
     body: dict[str, Any] = {"name": name} if name else {}
@@ -265,6 +289,14 @@ def _told(document: dict[str, Any], sentence: str, *, as_json: bool) -> None:
 def _show_checks(checks: list[dict[str, Any]]) -> None:
     rows = [(each["name"], each["outcome"], each["duration_ms"], each["said"], each["hint"]) for each in checks]
     console.show_table("Test of the connection", ("check", "", "ms", "found", "what to do"), rows, empty="")
+
+
+def _show_fields(title: str, fields: dict[str, Any]) -> None:
+    console.show_table(title, ("field", "value"), [(name, _shown(value)) for name, value in fields.items()], empty="")
+
+
+def _figures(health: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(_shown(health[name]) for name in ("breaker", "calls", "errors", "avoided", "p95_ms"))
 
 
 def _verdict(integration: dict[str, Any]) -> str:

@@ -36,7 +36,7 @@ def profile() -> None:
 @app.command("sync")
 def sync(
     entity: Entity = "inventory",
-    rows: Rows = 0,
+    rows: Rows = None,
     step: Annotated[str, typer.Option(help="full, again (nothing changed) or delta.")] = FULL,
     dataset: DatasetFile = None,
     ids: Ids = "random",
@@ -44,15 +44,15 @@ def sync(
     as_json: Json = False,
 ) -> None:
     """The client's CPU by room, file and library, and PostgreSQL's time by statement, of one step of a warm worker."""
-    rows = refuse_or_fill(entity, rows, ids)
+    count = refuse_or_fill(entity, rows, ids)
     if step not in {FULL, AGAIN, DELTA}:
         raise BadRequest(f"A step is {FULL}, {AGAIN} or {DELTA}, not {step!r}")
     with (
         console.progress("Profiling", quiet=as_json) as bar,
         database_server(_COUNTING) as server,
-        bench_of(server, entity, rows, dataset=dataset, ids=ids) as place,
+        bench_of(server, entity, count, dataset=dataset, ids=ids) as place,
     ):
-        bar.tell(f"Profiling {step} with {rows:,} {entity}")
+        bar.tell(f"Profiling {step} with {count:,} {entity}")
         fresh_hub(place, _SCHEMA)
         with WarmWorker(place, entity, _SCHEMA, sample=True) as worker:
             for before in {FULL: (), AGAIN: (FULL,), DELTA: (FULL,)}[step]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 import typer
 
 from include.cli import console, run_reports
 from include.cli.session import open_store, refuse_unknown
+from include.store import call_counts
 from include.store import runs as ledger
 
 app = typer.Typer(no_args_is_help=True, help="One run.")
@@ -31,10 +33,12 @@ def runs(
 
 @app.command("show")
 def show(run_id: Annotated[str, typer.Argument(help="As ./hub runs has it.")], as_json: Json = False) -> None:
-    """What one run read, what became of it, and what to do next."""
+    """What one run read, what became of it, which calls it made, and what to do next."""
     with open_store() as store:
         if as_json:
             with store.transaction() as work:
-                console.show_json(run_reports.document(ledger.get(work, run_id)))
+                run = ledger.get(work, run_id)
+                usage = call_counts.usage_of_run(work, run_id)
+            console.show_json({**run_reports.document(run), "calls": msgspec.to_builtins(usage)})
         else:
             run_reports.show_run(store, run_id)

@@ -9,7 +9,8 @@ import msgspec
 
 from include.cli import console
 from include.model.sync import Counts, RunState
-from include.store import runs
+from include.store import call_counts, runs
+from include.store.call_counts import Usage
 from include.store.database import Store
 from include.store.runs import Run
 
@@ -57,6 +58,7 @@ def show_run(store: Store, run_id: str) -> Run:
     """One run with its accounting, and what to do next."""
     with store.transaction() as work:
         run = runs.get(work, run_id)
+        usage = call_counts.usage_of_run(work, run_id)
     sign = "=" if run.counts.balanced else "≠"
     console.out.print(f"[bold]{run.run_id}[/]  {run.mode}  {run.state}  {run.seconds:.1f} s")
     console.out.print(f"  {run.counts.read:,} read {sign} {fates(run.counts)}")
@@ -66,17 +68,40 @@ def show_run(store: Store, run_id: str) -> Run:
         console.out.print(f"  drift: {finding['field']} is {finding['finding']} {finding['saw']}")
     if run.window_high:
         console.out.print(f"  window {run.window_low or 'the beginning'} … {run.window_high}")
+    if usage.calls or usage.avoided:
+        console.out.print(f"  {calls(usage)}")
     if run.error:
         console.complain(run.error)
     console.say(next_step(run))
     return run
 
 
+def calls(usage: Usage) -> str:
+    """What a run asked of its system: `12 calls, 3 retries, 2 errors; P50 3 ms, P95 11 ms`."""
+    told = {
+        "retries": usage.retries,
+        "errors": usage.failures,
+        "refused": usage.refusals,
+        "throttled": usage.throttled,
+        "avoided": usage.avoided,
+    }
+    parts = [f"{usage.calls:,} calls", *(f"{count:,} {name}" for name, count in told.items() if count)]
+    if usage.p50_s is None or usage.p95_s is None:
+        return ", ".join(parts)
+    return f"{', '.join(parts)}; P50 {usage.p50_s * 1000:.3g} ms, P95 {usage.p95_s * 1000:.3g} ms"
+
+
+def _when_done(run: Run) -> str:
+    if run.request.keys and not run.counts.read:
+        return f"The source has none of these: {', '.join(run.request.keys)}"
+    return "Nothing is left to do. All runs: ./hub runs"
+
+
 def next_step(run: Run) -> str:
     """The command that a person would give now."""
     match run.state:
         case RunState.DONE:
-            return "Nothing is left to do. All runs: ./hub runs"
+            return _when_done(run)
         case RunState.PARTIAL if run.counts.rejected:
             return "Look at what was rejected: ./hub quarantine list"
         case RunState.PARTIAL:

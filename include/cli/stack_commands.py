@@ -13,7 +13,7 @@ from include.cli.exits import Exit
 from include.cli.stack import doctor as diagnosis
 from include.cli.stack import stack
 from include.cli.stack.secrets import airflow_login
-from include.store import alerts, quarantine, runs
+from include.store import alerts, failed_deliveries, quarantine, runs
 from include.store.database import Store
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
@@ -81,6 +81,7 @@ def _facts() -> dict[str, object]:
         return {
             "last_run": f"{newest[0].run_id} {newest[0].state}" if newest else "none yet: ./hub sync inventory --full",
             "in_quarantine": sum(cause.items for cause in quarantine.causes(work)),
+            "dead_letters": sum(cause.letters for cause in failed_deliveries.causes(work)),
             "alerts": [f"{alert.at:%Y-%m-%d %H:%M} {alert.message}" for alert in alerts.newest(work, limit=3)],
         }
 

@@ -12,7 +12,7 @@ import ipaddress
 import queue
 import socket
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -78,7 +78,7 @@ class AddressRules(msgspec.Struct, frozen=True, kw_only=True):
     allowed_networks: tuple[Network, ...] = ()
 
     @classmethod
-    def of(cls, extra: dict[str, Any]) -> AddressRules:
+    def of(cls, extra: Mapping[str, Any]) -> AddressRules:
         """
         What a connection's extra allows: `allow_private` (true) and `allowed_networks` (`["10.1.0.0/16"]`).
 

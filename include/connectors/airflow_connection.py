@@ -1,7 +1,8 @@
-"""One Airflow connection as the hub's word for it."""
+"""One Airflow connection as the hub's word for it. The only reader there is."""
 
 from __future__ import annotations
 
+from include.model.errors import NotFound
 from include.model.integration import Connection
 
 
@@ -28,3 +29,17 @@ def find(connection_id: str) -> Connection | None:
         password=found.password,
         extra=found.extra_dejson,
     )
+
+
+def read(connection_id: str) -> Connection:
+    """
+    The same.
+
+    Raises:
+        NotFound: Airflow has none of that id.
+
+    """
+    connection = find(connection_id)
+    if connection is None:
+        raise NotFound(f"Airflow has no connection {connection_id!r}: make it under Admin → Connections")
+    return connection

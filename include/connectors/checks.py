@@ -7,15 +7,18 @@ would only fail for the same reason.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
+from include.connectors.addresses import AddressRules, resolved
+from include.connectors.conditions import conditions_of
+from include.connectors.deadline import Deadline
 from include.connectors.kinds import Kind
-from include.model.errors import HubError, SystemRefused, SystemUnavailable
+from include.connectors.transport import Tls, connect
+from include.model.errors import HubError, SystemUnavailable
 from include.model.integration import Check, Connection, Outcome, Probe
 
 _TIMEOUT_S = 5.0
@@ -43,16 +46,16 @@ def of_connection(kind: Kind, connection: Connection) -> tuple[Check, ...]:
         BadRequest: it lacks what is needed to ask at all.
 
     """
-    networks = tuple(map(str, connection.extra.get("allowed_networks") or ()))
-    return run(kind.probe(connection), allowed_networks=networks, ca_file=connection.extra.get("ca_file"))
+    conditions = conditions_of(connection)
+    return run(kind.probe(connection), addresses=conditions.addresses, tls=conditions.tls)
 
 
-def run(probe: Probe, *, allowed_networks: tuple[str, ...] = (), ca_file: str | None = None) -> tuple[Check, ...]:
-    """Every check of *probe*, in order."""
+def run(probe: Probe, *, addresses: AddressRules | None = None, tls: Tls | None = None) -> tuple[Check, ...]:
+    """Every check of *probe*, in order, under the rules by which it is called itself."""
     url = urlsplit(probe.url)
     questions: dict[str, Callable[[], str]] = {
-        "address": lambda: _address(url, allowed_networks),
-        "tls": lambda: _tls(url, ca_file),
+        "address": lambda: _address(url, addresses or AddressRules()),
+        "tls": lambda: _tls(url, addresses or AddressRules(), tls or Tls()),
         "credentials": probe.credentials,
         "scope": probe.scope,
         "sample": probe.sample,
@@ -87,47 +90,50 @@ def _is_passing(error: HubError) -> bool:
     return isinstance(error, SystemUnavailable) and "answered HTTP" in str(error)
 
 
-def _address(url: SplitResult, allowed_networks: tuple[str, ...]) -> str:
-    host, port = url.hostname or "", _port(url)
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise SystemUnavailable(host, f"the name does not resolve: {error.strerror or error}") from error
-    addresses = {str(each[4][0]).partition("%")[0] for each in found}
-    for address in addresses:
-        _refuse_private(host, address, allowed_networks)
-    try:
-        socket.create_connection((min(addresses), port), timeout=_TIMEOUT_S).close()
-    except OSError as error:
-        raise SystemUnavailable(host, f"port {port} does not answer: {error.strerror or error}") from error
-    return f"{host} answers on port {port}"
+def _address(url: SplitResult, rules: AddressRules) -> str:
+    host, port = _host(url), _port(url)
+    with _connected(url, rules):
+        return f"{host} answers on port {port}"
 
 
-def _refuse_private(host: str, text: str, allowed_networks: tuple[str, ...]) -> None:
-    """An address of our own network is no system of a retailer's, unless somebody says that it is."""
-    address = ipaddress.ip_address(text)
-    if address.is_global or any(address in ipaddress.ip_network(network, strict=False) for network in allowed_networks):
-        return
-    if address.is_loopback and text == host:
-        return  # written as it is, it is meant: a sandbox beside the hub
-    raise SystemRefused(
-        host, 0, f"it leads to {text}, which is not a public address; if that is meant, name it in allowed_networks"
-    )
-
-
-def _tls(url: SplitResult, ca_file: str | None) -> str:
-    host = url.hostname or ""
+def _tls(url: SplitResult, rules: AddressRules, tls: Tls) -> str:
+    host = _host(url)
     if url.scheme != "https":
         raise Skipped("plain http: there is no certificate to look at")
+    context = tls.context(host)
     try:
-        with (
-            socket.create_connection((host, _port(url)), timeout=_TIMEOUT_S) as plain,
-            ssl.create_default_context(cafile=ca_file).wrap_socket(plain, server_hostname=host) as secure,
-        ):
+        with _connected(url, rules) as plain, context.wrap_socket(plain, server_hostname=host) as secure:
             return f"{secure.version()}, certified for {host}"
     except OSError as error:
         said = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else type(error).__name__
         raise SystemUnavailable(host, f"TLS failed: {said}") from error
+
+
+def _connected(url: SplitResult, rules: AddressRules) -> socket.socket:
+    """
+    A connection to the host, at an address that was judged: not a name that is resolved a second time.
+
+    Raises:
+        AddressRefused: the name leads where *rules* do not allow.
+        SystemUnavailable: there is no such name, or nobody answers.
+
+    """
+    host, port = _host(url), _port(url)
+    with Deadline(_TIMEOUT_S):
+        try:
+            addresses = resolved("the host", host, port, rules, encrypted=url.scheme == "https")
+        except OSError as error:
+            raise SystemUnavailable(host, f"the name does not resolve: {error.strerror or error}") from error
+    try:
+        return connect(addresses, port, _TIMEOUT_S)
+    except OSError as error:
+        raise SystemUnavailable(
+            host, f"port {port} does not answer: {error.strerror or type(error).__name__}"
+        ) from error
+
+
+def _host(url: SplitResult) -> str:
+    return url.hostname or ""
 
 
 def _port(url: SplitResult) -> int:

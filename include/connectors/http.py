@@ -141,6 +141,18 @@ class HttpClient:
         body = msgspec.json.encode(document)
         return self._with_retries(_Asked("POST", path, body=body, headers=_JSON), parse)
 
+    def sign_in(self) -> None:
+        """
+        Whether a request can be signed; for most kinds of authentication that asks nobody.
+
+        Raises:
+            SystemUnavailable, SystemRefused, SourceInvalid: no token was given; as `get`.
+
+        """
+        asked = _Asked("GET", "")
+        with Deadline(self.limits.timeout_s) as deadline, self._translated(deadline, asked.what):
+            self._signed(asked, self.auth)
+
     def close(self) -> None:
         self._transport.close()
 
@@ -238,7 +250,8 @@ def _url_of(system: str, base_url: str) -> urllib3.util.Url:
     """*base_url* in its parts. Messages never show it itself: a password may stand in it."""
     try:
         url = urllib3.util.parse_url(base_url)
-        if url.scheme in {"http", "https"} and url.host:
+        # A zone (fe80::1%eth0) is an interface of one machine: no address of a system.
+        if url.scheme in {"http", "https"} and url.host and "%" not in url.host:
             return url
     except urllib3.exceptions.HTTPError:
         pass

@@ -93,6 +93,8 @@ class Kind:
         found = {}
         for name, field in schema["properties"].items():
             place = field["x-connection"]
+            # As it is called: a connection that somebody made may have scheme and port in fields of their own.
+            place = "url" if place == "host" else place
             value = connection.extra.get(name) if place == "extra" else getattr(connection, place)
             if value not in (None, ""):
                 found[name] = value

@@ -130,7 +130,7 @@ class Transport:
 
         def connected(name: str, port: int, timeout: Any, socket_options: Any) -> socket.socket:
             places = resolved(system, name, port, addresses, encrypted=encrypted, resolve=resolve)
-            return _connected(places, port, timeout, socket_options)
+            return connect(places, port, timeout, socket_options)
 
         # urllib3 hands these on to each connection that it opens.
         self._pool.conn_kw["connected"] = connected
@@ -191,7 +191,7 @@ class Transport:
         return b"".join(chunks)
 
 
-def _connected(places: list[str], port: int, timeout: Any, socket_options: Any) -> socket.socket:
+def connect(places: list[str], port: int, timeout: Any, socket_options: Any = None) -> socket.socket:
     """A socket to the first of *places* that answers; they are addresses, so nothing is resolved again."""
     last: OSError | None = None
     for place in places:

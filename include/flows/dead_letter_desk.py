@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from include.flows.quarantine_desk import set_field
+from include.model import event_contracts
 from include.model.errors import BadRequest, Conflict
 from include.store import audit, failed_deliveries
 from include.store.database import Store
@@ -32,12 +33,36 @@ def mend_fields(store: Store, letter_id: int, changes: Mapping[str, Any], *, act
 
 
 def mend(store: Store, letter_id: int, data: Any, *, actor: str, fields: tuple[str, ...] = ()) -> Letter:
-    """The same for the whole data. The audit trail names the fields, never their values."""
+    """
+    The same for the whole data, which must be as the type's schema says. The audit trail names the fields, never values.
+
+    Raises:
+        NotFound: no such letter.
+        BadRequest: it is at work, or *data* is not what events of its type have; the message names the field.
+
+    """
     with store.transaction() as work:
+        _refuse_what_no_event_has(failed_deliveries.get(work, letter_id), data)
         failed_deliveries.mend(work, letter_id, json.dumps(data))
         detail = {"fields": list(fields) or "all"}
         audit.add(work, actor=actor, act="letter.fix", subject=f"dead-letters/{letter_id}", detail=detail)
         return failed_deliveries.get(work, letter_id)
+
+
+def _refuse_what_no_event_has(letter: Letter, data: Any) -> None:
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415  only where somebody mends
+
+    of = (letter.event.type, letter.event.schema_version)
+    if of not in event_contracts.versions():
+        return
+    check = Draft202012Validator(event_contracts.schema(*of))
+    # What was wrong when it came is for the handler to judge; a mend must bring nothing more.
+    before = {(tuple(each.absolute_path), each.message) for each in check.iter_errors(json.loads(letter.event.data))}
+    for wrong in check.iter_errors(data):
+        if (tuple(wrong.absolute_path), wrong.message) in before:
+            continue
+        where = ".".join(map(str, wrong.absolute_path)) or "the data"
+        raise BadRequest(f"{where}: {wrong.message}. What events of {of[0]} have: GET /hub/v1/event-types")
 
 
 def discard(store: Store, letter_id: int, reason: str, *, actor: str) -> Letter:

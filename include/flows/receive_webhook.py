@@ -106,6 +106,10 @@ def _event(receiver: Receiver, delivery_id: str, body: bytes, at: datetime) -> N
     )
 
 
+#: A longer one is none, and no index of the database holds it: it would stop all that waits behind it.
+_KEY_CHARACTERS = 256
+
+
 def _key(body: bytes, path: str) -> str:
     try:
         value = json.loads(body)
@@ -114,6 +118,6 @@ def _key(body: bytes, path: str) -> str:
         raise BadRequest("The body is no JSON in UTF-8") from error
     for step in path.split("."):
         value = value.get(step) if isinstance(value, dict) else None
-    if not isinstance(value, str) or not value or "\x00" in value or not value.isprintable():
-        raise BadRequest(f"The body has no key at {path!r}")
+    if not isinstance(value, str) or not 0 < len(value) <= _KEY_CHARACTERS or not value.isprintable():
+        raise BadRequest(f"The body has no key of 1 to {_KEY_CHARACTERS} printable characters at {path!r}")
     return value

@@ -15,8 +15,9 @@ import psycopg
 
 from include.flows import replay_quarantine
 from include.flows.deliver_events.attempt import Recipient, failure_of, have_effect
+from include.flows.replay_quarantine import ReplayStopped
 from include.handlers import HANDLERS, Subscriber
-from include.model.errors import BadRequest, Conflict, NotFound, Terminal
+from include.model.errors import BadRequest, Conflict, NotFound
 from include.model.events import Event, Position
 from include.model.outside import KeyPuller
 from include.store import audit, event_inbox, event_log, event_replays, failed_deliveries
@@ -38,10 +39,6 @@ class _Reactions:
 
     def of(self, name: str) -> Recipient:
         return Recipient(name, self.handlers[name], self.puller)
-
-
-class _Stopped(Terminal):
-    """The replay was stopped while a slice was at work; that slice is undone."""
 
 
 def subscribers_of(name: str | None) -> list[str]:
@@ -142,10 +139,15 @@ def work_off(
     while replay.state == "open" and not until():
         began = time.monotonic()
         size = _SLICE if replay.rate is None else max(1, min(_SLICE, int(replay.rate / 5)))
-        if replay.what == replay_quarantine.WHAT:
-            dealt = int(replay_quarantine.work_off_some(store, replay, worker, _WORKER_LIFE))
-        else:
-            dealt = _work_off_some(store, replay, worker, _Reactions(handlers, puller), size)
+        try:
+            if replay.what == replay_quarantine.WHAT:
+                dealt = replay_quarantine.work_off_some(store, replay, worker, _WORKER_LIFE)
+            else:
+                with store.transaction() as work:
+                    dealt = _slice(work, replay, worker, _Reactions(handlers, puller), size)
+        except ReplayStopped:
+            # By a person, or another worker has taken it over: either way it is not ours to go on with.
+            return replay
         if not dealt:
             _end(store, replay)
         with store.transaction() as work:
@@ -162,16 +164,6 @@ def _end(store: Store, replay: Replay) -> None:
         event_replays.end(work, replay.replay_id, "done")
 
 
-def _work_off_some(store: Store, replay: Replay, worker: str, reactions: _Reactions, size: int) -> int:
-    """How many tellings were made, in one transaction with their count; 0 also when somebody stopped it meanwhile."""
-    try:
-        with store.transaction() as work:
-            dealt = _slice(work, replay, worker, reactions, size)
-    except _Stopped:
-        return 0
-    return dealt
-
-
 def _slice(work: Work, replay: Replay, worker: str, reactions: _Reactions, size: int) -> int:
     """How many tellings this transaction made."""
     request = dict(replay.request)
@@ -180,7 +172,7 @@ def _slice(work: Work, replay: Replay, worker: str, reactions: _Reactions, size:
     if dealt and not event_replays.progress(
         work, replay, worker, request, done=dealt - failed, failed=failed, life=_WORKER_LIFE
     ):
-        raise _Stopped(f"Replay {replay.replay_id} was stopped")
+        raise ReplayStopped(f"Replay {replay.replay_id} was stopped")
     return dealt
 
 
@@ -190,7 +182,8 @@ def _tell_events(
     wanted = msgspec.convert(request["selection"], Selection)
     names = [name for name in request["subscribers"] if name in reactions.handlers]
     heard = {type_ for name in names for type_ in reactions.handlers[name].types}
-    types = tuple(sorted(heard & set(wanted.types) if wanted.types else heard))
+    # Of what nobody hears there is none: no types at all would be read as all of them.
+    types = tuple(sorted(heard & set(wanted.types) if wanted.types else heard)) or ("-",)
     after = Position(*request["cursor"])
     events = event_log.select(work, msgspec.structs.replace(wanted, after=after, types=types), limit=size)
     dealt = failed = 0

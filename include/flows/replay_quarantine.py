@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from include.flows import quarantine_desk
-from include.model.errors import BadRequest, NotFound
+from include.model.errors import BadRequest, NotFound, Terminal
 from include.store import audit, event_replays, quarantine
 from include.store.database import Store
 from include.store.event_replays import Replay
@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 WHAT = "quarantine"
 #: Checked and loaded in one go: well within the life of who works the replay off.
 _ITEMS = 500
+
+
+class ReplayStopped(Terminal):
+    """Somebody stopped the replay while a slice of it was at work, or another worker has it now."""
 
 
 def ask(store: Store, item_ids: Sequence[int], *, cause: str | None, everything: bool, actor: str) -> Replay:
@@ -40,20 +44,21 @@ def ask(store: Store, item_ids: Sequence[int], *, cause: str | None, everything:
     return replay
 
 
-def work_off_some(store: Store, replay: Replay, worker: str, life: timedelta) -> bool:
+def work_off_some(store: Store, replay: Replay, worker: str, life: timedelta) -> int:
     """
-    Whether there was something left to send. An item that was closed meanwhile counts as done.
+    How many items were sent; 0 when none is left. An item that was closed meanwhile counts as done.
 
     Killed between the records and their count, it goes on with the same: those that passed are closed by then.
 
     Raises:
+        ReplayStopped: meanwhile, or taken over; what was sent stays sent.
         LeaseHeld, StoreUnavailable: another replay is at work, or a record is in use; call it again.
 
     """
     first = int(replay.request["next"])
     numbers = replay.request["item_ids"][first : first + _ITEMS]
     if not numbers:
-        return False
+        return 0
     with store.transaction() as work:
         still_open = [item for item in quarantine.lock(work, numbers) if item.state == "open"]
     try:
@@ -65,5 +70,6 @@ def work_off_some(store: Store, replay: Replay, worker: str, life: timedelta) ->
     request = {**replay.request, "next": first + len(numbers)}
     done = len(numbers) - failed
     with store.transaction() as work:
-        event_replays.progress(work, replay, worker, request, done=done, failed=failed, life=life)
-    return True
+        if not event_replays.progress(work, replay, worker, request, done=done, failed=failed, life=life):
+            raise ReplayStopped(f"Replay {replay.replay_id} was stopped")
+    return len(numbers)

@@ -12,8 +12,14 @@ Times are seconds of one clock, whichever: workers share the database's.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
+
+#: What a connection's extra may say, since people write it: more than nothing, and no more than a day.
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Phase(StrEnum):
@@ -22,22 +28,22 @@ class Phase(StrEnum):
     HALF_OPEN = "half_open"
 
 
-class BreakerRules(msgspec.Struct, frozen=True, kw_only=True):
+class BreakerRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When to stop calling, and when to ask again."""
 
     #: So many failures one after the other open it, whatever was before.
-    failures_in_a_row: int = 8
+    failures_in_a_row: Count = 8
     #: So does this share of the calls of a window, once there are enough of them.
-    failure_share: float = 0.5
-    least_calls: int = 20
-    window_s: float = 30.0
+    failure_share: Share = 0.5
+    least_calls: Count = 20
+    window_s: Seconds = 30.0
     #: How long it stays open; twice as long after each probe that fails, up to the longest.
-    open_s: float = 5.0
-    longest_open_s: float = 60.0
+    open_s: Seconds = 5.0
+    longest_open_s: Seconds = 60.0
     #: Successes in the half-open phase that close it.
-    successes_to_close: int = 2
+    successes_to_close: Count = 2
     #: A probe that has not told its end by now has died with its worker; another is let through.
-    probe_s: float = 30.0
+    probe_s: Seconds = 30.0
 
 
 class BreakerState(msgspec.Struct, frozen=True, kw_only=True):

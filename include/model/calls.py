@@ -10,42 +10,48 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
-from include.model.breaker import BreakerRules
+from include.model.breaker import BreakerRules, Count, Seconds, Share
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long and how much one call may take."""
 
     #: Connect, send, wait and read together, for one attempt. Waiting for the rate limit is not in it.
-    timeout_s: float = 20.0
-    connect_timeout_s: float = 5.0
+    timeout_s: Seconds = 20.0
+    connect_timeout_s: Seconds = 5.0
     #: Decoded bytes of one answer.
-    answer_bytes: int = 32 * 1024 * 1024
+    answer_bytes: Count = 32 * 1024 * 1024
     #: How many times larger than what was sent an answer may become; JSON packs to a tenth or a thirtieth,
     #: a gzip bomb to a thousandth. Asked from 4 MiB on.
-    unpacked_ratio: float = 100.0
+    unpacked_ratio: Annotated[float, msgspec.Meta(ge=1)] = 100.0
     #: Attempts in all, the first included.
-    attempts: int = 4
+    attempts: Count = 4
     #: The longest wait between two attempts, and for the rate limit. A longer one is handed to the scheduler
     #: instead of sleeping on a worker's slot.
-    longest_wait_s: float = 8.0
+    longest_wait_s: Seconds = 8.0
 
 
-class Rate(msgspec.Struct, frozen=True, kw_only=True):
+class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """At most *calls* in any *per_s* seconds, at the other side's door."""
 
-    calls: int
-    per_s: float = 1.0
+    calls: Count
+    per_s: Seconds = 1.0
     #: How many of them may come at once after a pause. The rest is spread evenly.
-    burst: int = 1
+    burst: Count = 1
 
     def __post_init__(self) -> None:
         if not (0 < self.burst <= self.calls and self.per_s > 0):
             raise ValueError(f"a rate of {self.calls} calls in {self.per_s:g} s cannot have a burst of {self.burst}")
+
+    @classmethod
+    def of_calls_per_s(cls, calls_per_s: float) -> Rate:
+        """So many calls a second, of which there may be less than one."""
+        calls = max(1, int(calls_per_s))
+        return cls(calls=calls, per_s=calls / calls_per_s)
 
     @property
     def slack_s(self) -> float:
@@ -63,7 +69,7 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
         return (self.per_s + self.slack_s) / (self.calls - self.burst + 1)
 
 
-class CallPolicy(msgspec.Struct, frozen=True, kw_only=True):
+class CallPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the hub may call one integration."""
 
     limits: Limits = Limits()
@@ -71,11 +77,11 @@ class CallPolicy(msgspec.Struct, frozen=True, kw_only=True):
     rate: Rate | None = None
     breaker: BreakerRules = BreakerRules()
     #: Retries for each call that is made, over time; a system that is down gets that much more, not four times as much.
-    retry_share: float = 0.1
+    retry_share: Share = 0.1
     #: Retries that may be made before the share counts.
-    retry_reserve: int = 10
+    retry_reserve: Annotated[int, msgspec.Meta(ge=0)] = 10
     #: Calls in flight from one process; Airflow's pool says how many processes there are.
-    in_flight: int = 8
+    in_flight: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
 
 
 class Outcome(StrEnum):

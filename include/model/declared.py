@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from include.model.calls import CallPolicy, Limits, Rate
+
 #: How a mapped value is kept: as text, int8, bool, timestamptz, or JSON of any shape. A decimal is exact text.
 ValueType = Literal["text", "integer", "decimal", "boolean", "instant", "json"]
 
@@ -14,10 +16,13 @@ ValueType = Literal["text", "integer", "decimal", "boolean", "instant", "json"]
 class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How requests are signed; the secrets themselves are in the connection."""
 
-    kind: Literal["none", "basic", "bearer", "api_key", "oauth2"] = "none"
+    kind: Literal["none", "basic", "bearer", "api_key", "jwt", "oauth2"] = "none"
     #: Of an API key.
     header: str = "X-Api-Key"
     prefix: str = ""
+    #: Of a JWT that we sign with the connection's secret (a key as PEM text, or shared) and whose issuer is its login.
+    algorithm: Literal["HS256", "RS256", "ES256"] = "RS256"
+    audience: str = ""
     #: Of OAuth 2 client credentials.
     token_path: str = "/oauth/token"  # noqa: S105  a path
     scope: str = ""
@@ -96,11 +101,20 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class ReadLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    #: Of one call, in all.
+    #: Of one attempt, in all.
     timeout_s: float = 20.0
     attempts: int = 4
-    #: Calls of one worker; None for as many as it can.
+    #: Of all workers together; None for as many as they can.
     calls_per_s: float | None = None
+
+    @property
+    def policy(self) -> CallPolicy:
+        """The same for the one client; a turn may be as far away as a slow system asks for."""
+        rate = Rate.of_calls_per_s(self.calls_per_s) if self.calls_per_s else None
+        limits = Limits(timeout_s=self.timeout_s, attempts=self.attempts)
+        if rate:
+            limits = msgspec.structs.replace(limits, longest_wait_s=max(limits.longest_wait_s, 3 * rate.spacing_s))
+        return CallPolicy(limits=limits, rate=rate)
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

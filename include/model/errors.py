@@ -2,7 +2,7 @@
 What can go wrong, in two families that say what the caller should do.
 
 Third-party errors become one of these once, at the edge where they appear, with `raise … from`.
-`include.flows.airflow_tasks` turns the families into Airflow's retry decisions; nobody else knows Airflow's.
+`include.flows.on_airflow.retries` turns the families into Airflow's retry decisions; nobody else knows Airflow's.
 """
 
 from __future__ import annotations

@@ -127,10 +127,14 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
         Parts are cut by the first two hexadecimal digits. Ids of another shape still lie in exactly one.
         """
-        if self.part is None:
-            return None, None
-        number, of = map(int, self.part.split("/"))
+        number, of = self.share
         return id_cut(number - 1, of), id_cut(number, of)
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Which part, and of how many; (1, 1) for the whole."""
+        number, _, of = (self.part or "1/1").partition("/")
+        return int(number), int(of)
 
     @property
     def mode(self) -> Mode:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 from psycopg.types.json import Jsonb
@@ -36,7 +37,7 @@ INSERT INTO breaker_change (integration, from_phase, to_phase, calls, failures)
 VALUES (%(integration)s, %(from_phase)s, %(to_phase)s, %(calls)s, %(failures)s)
 """
 
-_PHASE = b"SELECT state FROM breaker WHERE integration = %(integration)s"
+_PHASES = b"SELECT integration, state FROM breaker WHERE integration = ANY(%(names)s)"
 
 _HISTORY = b"""
 SELECT at, from_phase, to_phase, calls, failures FROM breaker_change
@@ -148,8 +149,15 @@ class SharedBreaker:
 
 def phase_of(work: Work, integration: str) -> Phase:
     """What the breaker of *integration* is now; closed where nobody has called yet."""
-    row = work.execute(_PHASE, {"integration": integration}).fetchone()
-    return msgspec.convert(row[0], BreakerState).phase if row else Phase.CLOSED
+    return phases_of(work, [integration])[integration]
+
+
+def phases_of(work: Work, integrations: Sequence[str]) -> dict[str, Phase]:
+    """The same for each of *integrations*."""
+    rows: dict[str, Any] = dict(work.execute(_PHASES, {"names": list(integrations)}).fetchall())
+    return {
+        name: msgspec.convert(rows[name], BreakerState).phase if name in rows else Phase.CLOSED for name in integrations
+    }
 
 
 def history(work: Work, integration: str, *, limit: int = 20) -> list[Change]:

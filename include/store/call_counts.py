@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -41,6 +41,7 @@ ON CONFLICT (integration, minute, run_id) DO UPDATE
 
 _EXPIRE = b"DELETE FROM call_count WHERE minute < clock_timestamp() - %(keep)s"
 
+#: By the column that follows SELECT and GROUP BY.
 _SUMS = b"""
        coalesce(sum(success), 0)::bigint, coalesce(sum(failure), 0)::bigint, coalesce(sum(refusal), 0)::bigint,
        coalesce(sum(throttled), 0)::bigint, coalesce(sum(avoided), 0)::bigint, coalesce(sum(retries), 0)::bigint,
@@ -48,14 +49,19 @@ _SUMS = b"""
   FROM call_count
 """
 
-_OF_INTEGRATION = b"WHERE integration = %(integration)s AND minute > clock_timestamp() - %(since)s"
+_OF_INTEGRATIONS = b"WHERE integration = ANY(%(names)s) AND minute > clock_timestamp() - %(since)s"
+_SUMS_OF_INTEGRATIONS = b"SELECT integration," + _SUMS + _OF_INTEGRATIONS + b" GROUP BY integration"
 
-_OF_RUN = b"WHERE run_id = %(run_id)s"
+_OF_RUNS = b"WHERE run_id = ANY(%(names)s)"
+_SUMS_OF_RUNS = b"SELECT run_id," + _SUMS + _OF_RUNS + b" GROUP BY run_id"
 
-#: Bucket by bucket over all rows; no row where nothing was counted.
-_DURATIONS = b"""
-SELECT sum(count)::bigint FROM call_count, unnest(durations) WITH ORDINALITY AS bucket (count, place)
+#: Bucket by bucket over all rows.
+_DURATIONS = b""" sum(count)::bigint FROM call_count, unnest(durations) WITH ORDINALITY AS bucket (count, place)
 """
+_DURATIONS_OF_INTEGRATIONS = (
+    b"SELECT integration," + _DURATIONS + _OF_INTEGRATIONS + b" GROUP BY integration, place ORDER BY integration, place"
+)
+_DURATIONS_OF_RUNS = b"SELECT run_id," + _DURATIONS + _OF_RUNS + b" GROUP BY run_id, place ORDER BY run_id, place"
 
 _LAST_SUCCESS = b"SELECT max(last_success_at) FROM call_count WHERE integration = %(integration)s"
 
@@ -202,7 +208,7 @@ def health(work: Work, integration: str, *, since: timedelta = timedelta(hours=1
     last = work.execute(_LAST_SUCCESS, values).fetchone()
     return Health(
         integration=integration,
-        usage=_usage(work, _OF_INTEGRATION, values),
+        usage=usage_of_integrations(work, [integration], since=since)[integration],
         phase=breakers.phase_of(work, integration),
         changes=breakers.history(work, integration),
         limit_use=(use[0] or 0.0) if use else None,
@@ -210,9 +216,22 @@ def health(work: Work, integration: str, *, since: timedelta = timedelta(hours=1
     )
 
 
+def usage_of_integrations(
+    work: Work, names: Sequence[str], *, since: timedelta = timedelta(hours=1)
+) -> dict[str, Usage]:
+    """The calls to each of *names* since so long ago; zeros where there were none."""
+    values = {"names": list(names), "since": since}
+    return _usages(work, _SUMS_OF_INTEGRATIONS, _DURATIONS_OF_INTEGRATIONS, values)
+
+
+def usage_of_runs(work: Work, run_ids: Sequence[str]) -> dict[str, Usage]:
+    """The calls that each run has made; zeros for a run that made none."""
+    return _usages(work, _SUMS_OF_RUNS, _DURATIONS_OF_RUNS, {"names": list(run_ids)})
+
+
 def usage_of_run(work: Work, run_id: str) -> Usage:
     """The calls that a run has made; zeros for a run that made none."""
-    return _usage(work, _OF_RUN, {"run_id": run_id})
+    return usage_of_runs(work, [run_id])[run_id]
 
 
 def expire(work: Work, keep: timedelta) -> int:
@@ -220,11 +239,20 @@ def expire(work: Work, keep: timedelta) -> int:
     return work.execute(_EXPIRE, {"keep": keep}).rowcount
 
 
-def _usage(work: Work, where: bytes, values: dict[str, Any]) -> Usage:
-    row = work.execute(b"SELECT" + _SUMS + where, values).fetchone()
-    assert row is not None, "a sum without GROUP BY is one row"  # noqa: S101
-    durations = [count for (count,) in work.execute(_DURATIONS + where + b" GROUP BY place ORDER BY place", values)]
-    successes, failures, refusals, throttled, avoided, retries, answer_bytes, waited_s, last_success_at = row
+def _usages(work: Work, sums: bytes, durations: bytes, values: dict[str, Any]) -> dict[str, Usage]:
+    buckets: dict[str, list[int]] = {}
+    for name, count in work.execute(durations, values):
+        buckets.setdefault(name, []).append(count)
+    counted = {name: row for name, *row in work.execute(sums, values)}
+    return {name: _usage(counted.get(name, _NOTHING), buckets.get(name, [])) for name in values["names"]}
+
+
+#: As `_SUMS` has it, where there is no row.
+_NOTHING: Sequence[Any] = (0, 0, 0, 0, 0, 0, 0, 0.0, None)
+
+
+def _usage(counted: Sequence[Any], durations: Sequence[int]) -> Usage:
+    successes, failures, refusals, throttled, avoided, retries, answer_bytes, waited_s, last_success_at = counted
     return Usage(
         calls=successes + failures + refusals + throttled,
         successes=successes,

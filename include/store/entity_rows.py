@@ -104,11 +104,18 @@ def _change(work: Work, table: EntityTable, run: Run, values: dict[str, Any], st
     try:
         with work.transaction():
             work.execute(f"SET LOCAL lock_timeout = '{LOCK_PATIENCE.total_seconds():.0f}s'".encode())
-            superseded = work.execute(statements.keep_history, values).rowcount
+            superseded, written_later = _keep_history(work, statements, values)
+            # It would hold for the rest of the transaction, too: other waits are not these.
+            work.execute(b"SET LOCAL lock_timeout = 0")
     except psycopg.errors.LockNotAvailable:
         busy = dict(work.execute(statements.take_busy, values).fetchall())
         open_records.leave(work, run, list(busy), "the row was locked by another transaction")
-        superseded = work.execute(statements.keep_history, values).rowcount
+        superseded, written_later = _keep_history(work, statements, values)
+    if written_later:
+        # Events are read by transaction: told from this one, the newer version would come before the older.
+        raise Overtaken(
+            "A younger transaction wrote a record of this batch; load it again, from one that is younger still"
+        )
     known = stale = NOTHING
     if superseded < staged - len(busy):
         known, stale = (Size(*row) for row in work.execute(statements.drop_overtaken, values).fetchall())
@@ -117,6 +124,12 @@ def _change(work: Work, table: EntityTable, run: Run, values: dict[str, Any], st
         # A version that is in no history, or an event of a change that did not happen.
         raise Overtaken("Another writer changed a record of this batch at the same moment; load it again")
     return Left(busy, known, stale)
+
+
+def _keep_history(work: Work, statements: _Statements, values: dict[str, Any]) -> tuple[int, int]:
+    """How many versions are now in history, and how many of them a transaction has written that began after this one."""
+    kept, written_later = work.execute(statements.keep_history, values).fetchone() or (0, 0)
+    return kept, written_later
 
 
 def _values(table: EntityTable, run: Run, batch_id: int) -> dict[str, Any]:
@@ -157,10 +170,12 @@ def _statements(table: EntityTable) -> _Statements:
         # Locked in id order: two transactions that lock the same rows in two orders deadlock.
         keep_history=f"""
             WITH superseded AS (
-                SELECT t.* FROM {name} t JOIN {stage} s ON {newer} ORDER BY t.id FOR UPDATE OF t)
-            INSERT INTO {history} (integration, {names}, batch_id, superseded_by)
-            SELECT integration, {names}, batch_id, %(batch_id)s FROM superseded
-            ON CONFLICT (id, integration, version) DO NOTHING""".encode(),
+                SELECT t.*, age(t.xmin) AS transactions_ago
+                  FROM {name} t JOIN {stage} s ON {newer} ORDER BY t.id FOR UPDATE OF t),
+            kept AS (
+                INSERT INTO {history} (integration, {names}, batch_id, superseded_by)
+                SELECT integration, {names}, batch_id, %(batch_id)s FROM superseded)
+            SELECT count(*), count(*) FILTER (WHERE transactions_ago < 0) FROM superseded""".encode(),
         take_busy=f"""
             WITH free AS (
                 SELECT t.id FROM {name} t JOIN {stage} s ON {newer} ORDER BY t.id FOR UPDATE OF t SKIP LOCKED)

@@ -290,7 +290,7 @@ def of_dag_run(work: Work, dag_run_id: str, entity: str, *, dag_id: str | None =
 
 def _new_run_id(entity: str) -> str:
     """Sorts by time, says what it is of, and is short enough to be read out on the telephone."""
-    return f"{entity}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    return f"{entity}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
 
 
 def _run(row: tuple[Any, ...]) -> Run:

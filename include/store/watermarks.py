@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from include.model.sync import RangeProgress, Window, may_move, watermark_after
+from include.model.sync import WHOLE, RangeProgress, Window, may_move, watermark_after
 from include.store.database import Work
 from include.store.leases import LeaseKey
 
@@ -45,6 +45,12 @@ def read(work: Work, key: LeaseKey) -> datetime | None:
     return row[0] if row else None
 
 
+def complete_to(work: Work, key: LeaseKey) -> datetime | None:
+    """How far *key* is complete: as far as itself, or as the whole was before it was shared out."""
+    marks = [read(work, msgspec.structs.replace(key, partition=each)) for each in (key.partition, WHOLE)]
+    return max((mark for mark in marks if mark), default=None)
+
+
 def advance(work: Work, key: LeaseKey, run_id: str, window: Window) -> datetime | None:
     """
     The watermark moved as far as *run_id* has loaded its window without a gap; None when it stays.
@@ -61,7 +67,7 @@ def advance(work: Work, key: LeaseKey, run_id: str, window: Window) -> datetime 
         for axis, low, done, loaded_to in work.execute(_PROGRESS, {"run_id": run_id})
     ]
     reached = watermark_after(window, progress)
-    if reached is None or not may_move(window, read(work, key), reached):
+    if reached is None or not may_move(window, complete_to(work, key), reached):
         return None
     work.execute(_MOVE, {**msgspec.structs.asdict(key), "reached": reached, "run_id": run_id})
     return reached

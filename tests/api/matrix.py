@@ -47,6 +47,7 @@ MATRIX = {
     ("PATCH", "/v1/quarantine/{item_id}"): OPERATES,
     ("POST", "/v1/quarantine/{item_id}/discard"): OPERATES,
     ("POST", "/v1/quarantine-replays"): OPERATES,
+    ("GET", "/v1/integrations/{integration_id}/usage"): ANYONE,
 }
 #: Guarded by the sender's signature, whoever's token comes along. tests/events/test_webhooks.py tries them.
 SIGNED = frozenset({("POST", "/v1/webhooks/{integration}")})

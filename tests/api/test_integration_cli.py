@@ -56,6 +56,7 @@ def add_words(platform: Sandbox, integration_id: str) -> list[str]:
         f"--set=base_url={platform.url}",
         f"--set=project={platform.project}",
         f"--set=scope=view_products:{platform.project} view_orders:{platform.project}",
+        '--set=allowed_networks=["127.0.0.0/8"]',
         "--credentials=-",
     ]
 
@@ -124,6 +125,18 @@ def test_a_viewer_may_look_and_no_more(hub: Hub, platform: Sandbox) -> None:
     assert "vera is no operator" in ended.stderr
 
 
+def test_a_person_sees_how_it_has_been_doing(hub: Hub, platform: Sandbox) -> None:
+    """Calls, breaker and runs, as tables."""
+    run(hub, *add_words(platform, "seen_by_people"), stdin=secret(platform))
+    shown, listed = run(hub, "show", "seen_by_people", user="vera"), run(hub, "list", user="vera")
+
+    assert (shown.returncode, listed.returncode) == (0, 0), shown.stderr + listed.stderr
+    for part in ("p95_ms", "limit_use", "Its breaker has always been closed", "It has no runs yet"):
+        assert part in shown.stdout
+    assert "seen_by_people" in listed.stdout
+    assert CANARY not in shown.stdout + listed.stdout
+
+
 def test_a_declaration_is_validated_without_a_running_hub(hub: Hub, tmp_path: Path) -> None:
     example = PROJECT / "dags/integrations/examples/sandbox_stock_rest.yaml"
     assert answer(hub, "validate", str(example))["table"] == "inventory"
@@ -131,4 +144,4 @@ def test_a_declaration_is_validated_without_a_running_hub(hub: Hub, tmp_path: Pa
     (tmp_path / "wrong.yaml").write_text(example.read_text().replace("kind: keyset", "kind: keysets"))
     ended = run(hub, "validate", str(tmp_path / "wrong.yaml"))
     assert ended.returncode == 2
-    assert "line 16: /read/paging/kind: must be one of none, page" in " ".join(ended.stderr.split())
+    assert "line 20: /read/paging/kind: must be one of none, page" in " ".join(ended.stderr.split())

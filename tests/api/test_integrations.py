@@ -6,15 +6,23 @@ import itertools
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import requests
 
+from include.connectors.conditions import Conditions
+from include.connectors.http import HttpClient
+from include.flows.calls import SharedCalls
+from include.model.breaker import BreakerRules
+from include.model.calls import CallPolicy, Rate
+from include.model.errors import HubError
 from include.sandbox.server import Sandbox
+from include.store.database import Store
 from tests.api.conftest import Hub
 from tests.api.test_access import assert_problem
-from tests.shop import free_port, query
+from tests.shop import QUICK, free_port, query
 
 _numbers = itertools.count()
 #: Planted in every secret field; found nowhere but encrypted in Airflow's database.
@@ -35,6 +43,7 @@ def wish(platform: Sandbox, **changes: Any) -> dict[str, Any]:
         "base_url": platform.url,
         "project": platform.project,
         "scope": f"view_products:{platform.project} view_orders:{platform.project}",
+        "allowed_networks": ["127.0.0.0/8"],
         **changes.pop("settings", {}),
     }
     credentials = {"client_id": platform.client_id, "client_secret": CANARY, **changes.pop("credentials", {})}
@@ -108,10 +117,18 @@ def test_its_credentials_are_encrypted_in_airflow(hub: Hub, platform: Sandbox) -
         ({"settings": {"base_url": f"http://127.0.0.1:{free_port()}"}}, "address"),
         ({"settings": {"base_url": "https://no-such-host.invalid"}}, "address"),
         ({"settings": {"base_url": "https://169.254.169.254"}}, "address"),
+        ({"settings": {"allowed_networks": []}}, "address"),
         ({"credentials": {"client_secret": f"{CANARY}-but-wrong"}}, "credentials"),
         ({"settings": {"project": "not-the-one"}}, "scope"),
     ],
-    ids=["a closed port", "an unknown host", "a cloud's metadata", "a wrong secret", "another project"],
+    ids=[
+        "a closed port",
+        "an unknown host",
+        "a cloud's metadata",
+        "our own network",
+        "a wrong secret",
+        "another project",
+    ],
 )
 def test_a_connection_that_fails_is_not_stored(
     hub: Hub, platform: Sandbox, changes: dict[str, Any], failed: str
@@ -182,7 +199,7 @@ def test_a_connection_of_somebody_else_is_not_overwritten(hub: Hub, platform: Sa
 def test_a_connection_that_is_there_is_used_as_it_is(hub: Hub, platform: Sandbox) -> None:
     """Out of the environment or a secrets backend, where the hub cannot write; and removing leaves it alone."""
     body = wish(platform, id="out_of_the_vault")
-    extra = f'{{"project": "{platform.project}", "scope": "{body["settings"]["scope"]}", "note": "{CANARY}"}}'
+    extra = {name: value for name, value in body["settings"].items() if name != "base_url"} | {"note": CANARY}
     hub.airflow(
         "POST",
         "/connections",
@@ -192,7 +209,7 @@ def test_a_connection_that_is_there_is_used_as_it_is(hub: Hub, platform: Sandbox
             "host": platform.url,
             "login": platform.client_id,
             "password": CANARY,
-            "extra": extra,
+            "extra": json.dumps(extra),
         },
     )
     answer = hub.call("POST", "/v1/integrations", json={"id": "out_of_the_vault", "kind": "commercetools"})
@@ -204,6 +221,67 @@ def test_a_connection_that_is_there_is_used_as_it_is(hub: Hub, platform: Sandbox
 
     hub.call("DELETE", "/v1/integrations/out_of_the_vault", headers={"If-Match": "*"})
     assert hub.airflow("GET", "/connections/out_of_the_vault").status_code == 200
+
+
+def test_a_connection_with_its_port_in_a_field_of_its_own_is_seen_as_it_is_called(hub: Hub, platform: Sandbox) -> None:
+    """As Airflow's own form has it: host, port and schema."""
+    extra = {name: value for name, value in wish(platform)["settings"].items() if name != "base_url"}
+    body = {"connection_id": "in_parts", "conn_type": "http", "schema": "http", "host": "127.0.0.1"}
+    body |= {"login": platform.client_id, "password": CANARY, "extra": json.dumps(extra)}
+    hub.airflow("POST", "/connections", json={**body, "port": platform.port})
+    answer = hub.call("POST", "/v1/integrations", json={"id": "in_parts", "kind": "commercetools"})
+
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["settings"]["base_url"] == platform.url
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "http://x:99999",
+        "http://x:abc",
+        "http://[",
+        "http://\u2488",
+        "http://[fe80::1%25eth0]",
+    ],
+)
+def test_an_address_that_is_none_is_told_and_not_called(hub: Hub, platform: Sandbox, base_url: str) -> None:
+    answer = hub.call("POST", "/v1/integrations", json=wish(platform, settings={"base_url": base_url}))
+
+    assert_problem(answer, 400, "bad-request")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"base_url": "http://2130706433:1"},
+        {"base_url": "http://[::ffff:a9fe:a9fe]"},
+        {"base_url": "https://localhost"},
+        {"auth_url": "http://169.254.169.254", "allowed_networks": ["127.0.0.0/8"]},
+    ],
+    ids=str,
+)
+def test_a_host_of_our_own_network_is_refused_by_the_test(
+    hub: Hub, platform: Sandbox, settings: dict[str, Any]
+) -> None:
+    """However it is written, and wherever it stands: also the host that gives the tokens is called."""
+    asked = wish(platform, settings={"allowed_networks": [], **settings})
+    answer = hub.call("POST", "/v1/integrations", json=asked)
+
+    assert_problem(answer, 422, "connection-test-failed")
+    failed = next(check for check in answer.json()["checks"] if check["outcome"] == "failed")
+    assert "is not a public address" in failed["said"]
+
+
+def test_a_redirect_of_the_system_leads_nowhere(hub: Hub, platform: Sandbox) -> None:
+    platform.faults.put("inventory", [{"redirect": "http://169.254.169.254/latest"}], repeat=True)
+    try:
+        answer = hub.call("POST", "/v1/integrations", json=wish(platform))
+    finally:
+        platform.faults.clear()
+
+    assert_problem(answer, 422, "connection-test-failed")
+    assert "Redirects are not followed" in answer.json()["detail"]
 
 
 def test_without_credentials_there_must_be_a_connection(hub: Hub) -> None:
@@ -395,20 +473,69 @@ def test_a_page_that_cannot_be_is_refused(hub: Hub, path: str, parameters: dict[
 
 def test_health_is_what_the_ledger_says(hub: Hub, platform: Sandbox) -> None:
     integration_id = added(hub, platform)["id"]
-    with hub.store() as store, store.transaction() as work:
+    with hub.store() as store:
         for run_id, state, read in (("one", "done", 7), ("two", "failed", 0)):
-            work.execute(
-                "INSERT INTO sync_run (run_id, integration, entity, partition, mode, request, state, moves_watermark,"
-                " read, inserted, error, finished_at) VALUES (%s, %s, 'inventory', 'all', 'full', '{}', %s, true, %s,"
-                " %s, %s, clock_timestamp())",
-                [f"{run_id}-{integration_id}", integration_id, state, read, read, "it broke" if not read else None],
-            )
+            add_run(store, integration_id, f"{run_id}-{integration_id}", state, read)
     health = hub.call("GET", f"/v1/integrations/{integration_id}/health", "vera").json()
 
     assert health["last_run_id"] == f"two-{integration_id}"
     assert health["last_error"] == "it broke"
     assert (health["runs_24h"], health["failed_24h"], health["records_read_24h"]) == (2, 1, 7)
     assert health["last_success_at"]
+
+
+def test_health_tells_of_calls_and_of_the_breaker(hub: Hub, platform: Sandbox) -> None:
+    """What the workers counted, of all and of each run, and what the breaker did."""
+    integration_id = added(hub, platform)["id"]
+    of, run_id = f"/v1/integrations/{integration_id}", f"run-{integration_id}"
+    policy = CallPolicy(rate=Rate(calls=100), breaker=BreakerRules(failures_in_a_row=2, open_s=60))
+    with hub.store() as store, SharedCalls(store, integration_id, run_of=lambda: run_id) as calls:
+        add_run(store, integration_id, run_id)
+        guards = calls.safeguards(policy)
+        client = HttpClient("shop", platform.url, conditions=Conditions(limits=QUICK, safeguards=guards))
+        path = f"/{platform.project}/inventory"
+        platform.faults.put("*", ["ok", {"status": 503}, {"status": 503}])
+        for _ in range(4):
+            with suppress(HubError):
+                client.get(path, {}, lambda _: None)
+
+    health = hub.call("GET", f"{of}/health", "vera").json()
+    counts = {
+        name: health["calls"][name] for name in ("calls", "successes", "refusals", "errors", "avoided", "retries")
+    }
+    assert counts == {"calls": 3, "successes": 0, "refusals": 1, "errors": 2, "avoided": 3, "retries": 1}
+    assert health["calls"]["p95_ms"] >= health["calls"]["p50_ms"] > 0
+    assert health["breaker"]["phase"] == "open"
+    assert [(each["from_phase"], each["to_phase"]) for each in health["breaker"]["changes"]] == [("closed", "open")]
+    assert health["limit_use"] is not None
+    usage = hub.call("GET", f"{of}/usage", "vera", params={"run": run_id}).json()
+    assert [(each["run_id"], each["calls"]["calls"]) for each in usage["runs"]] == [(run_id, 3)]
+    assert hub.call("GET", f"{of}/usage").json() == usage
+    listed = hub.call("GET", "/v1/integrations", params={"limit": 500}).json()["integrations"]
+    summary = next(each["health"] for each in listed if each["id"] == integration_id)
+    assert (summary["calls"], summary["errors"], summary["avoided"], summary["breaker"]) == (3, 2, 3, "open")
+
+
+def test_the_usage_of_a_run_of_somebody_else_is_not_told(hub: Hub, platform: Sandbox) -> None:
+    """It would be told as that of an integration that never made those calls."""
+    mine, other = added(hub, platform)["id"], added(hub, platform)["id"]
+    with hub.store() as store:
+        add_run(store, other, f"run-{other}")
+
+    for run in (f"run-{other}", "no-such-run"):
+        assert_problem(hub.call("GET", f"/v1/integrations/{mine}/usage", params={"run": run}), 404, "not-found")
+    assert_problem(hub.call("GET", "/v1/integrations/nowhere/usage"), 404, "not-found")
+    assert_problem(hub.call("GET", f"/v1/integrations/{mine}/health", params={"hours": 721}), 400, "bad-request")
+
+
+def add_run(store: Store, integration_id: str, run_id: str, state: str = "done", read: int = 0) -> None:
+    with store.transaction() as work:
+        work.execute(
+            b"INSERT INTO sync_run (run_id, integration, entity, partition, mode, request, state, moves_watermark, read,"
+            b" inserted, error, finished_at) VALUES (%s, %s, 'inventory', 'all', 'full', '{}', %s, true, %s, %s, %s,"
+            b" clock_timestamp())",
+            [run_id, integration_id, state, read, read, "it broke" if state == "failed" else None],
+        )
 
 
 def test_no_secret_is_anywhere(hub: Hub, platform: Sandbox) -> None:

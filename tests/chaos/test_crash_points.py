@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-import include.flows
+import include.flows.sync
 from include.model.errors import LeaseHeld, LeaseLost
 from include.model.sync import SyncRequest
 from include.sandbox.life import late_update, live
@@ -31,8 +31,8 @@ DELTA = SyncRequest()
 
 
 def points() -> list[str]:
-    """Every crash point of the flows, by reading the source: a new one is tested without being listed here."""
-    sources = Path(next(iter(include.flows.__path__))).rglob("*.py")
+    """Every crash point of a sync, by reading the source: a new one is tested without being listed here."""
+    sources = Path(next(iter(include.flows.sync.__path__))).rglob("*.py")
     names = {name for path in sources for name in re.findall(r'crash_point\("([^"]+)"\)', path.read_text())}
     return sorted(names)
 

@@ -105,8 +105,8 @@ def filled_up(server: PostgresServer) -> Iterator[None]:
             " jsonb_build_object('fill', (SELECT string_agg(md5(n::text || i), '') FROM generate_series(1, 40) i))"
             " FROM generate_series(1, 13000) n"
         )
-        connection.execute("VACUUM FULL event")  # no room within it either
-        (size,) = connection.execute("SELECT pg_relation_size('event')").fetchone() or (0,)
+        connection.execute("VACUUM FULL event_first")  # no room within it either
+        (size,) = connection.execute("SELECT pg_relation_size('event_first')").fetchone() or (0,)
     assert size > 16 * 1024**2
     server.stop()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 
 from include.connectors import checks
+from include.connectors.addresses import AddressRules
+from include.connectors.transport import Tls as Trust
 from include.model.errors import HubError, SystemRefused, SystemUnavailable
 from include.model.integration import Check, Outcome
 from tests.connectors.door import Door, answer
 
+#: This machine, for doors that a test opens.
+HERE = AddressRules.of({"allowed_networks": ["127.0.0.0/8", "::1/128"]})
 OK, FAILED, SKIPPED = Outcome.OK, Outcome.FAILED, Outcome.SKIPPED
 
 
@@ -47,8 +51,8 @@ def outcomes(found: tuple[Check, ...]) -> list[Outcome]:
 def test_tls_is_looked_at_with_the_connections_own_authorities(tls: Any) -> None:
     """A company's own authority is known to nobody else, and the connector would trust it."""
     with Door(answer(), tls=tls.context) as door:
-        unknown = checks.run(Probed(door.url))
-        known = checks.run(Probed(door.url), ca_file=tls.ca_file)
+        unknown = checks.run(Probed(door.url), addresses=HERE)
+        known = checks.run(Probed(door.url), addresses=HERE, tls=Trust(ca_file=tls.ca_file))
 
     assert outcomes(unknown) == [OK, FAILED, SKIPPED, SKIPPED, SKIPPED]
     assert "certificate" in unknown[1].said
@@ -58,7 +62,7 @@ def test_tls_is_looked_at_with_the_connections_own_authorities(tls: Any) -> None
 
 def test_a_certificate_of_another_host_fails(tls_of_another_host: Any) -> None:
     with Door(answer(), tls=tls_of_another_host.context) as door:
-        found = checks.run(Probed(door.url), ca_file=tls_of_another_host.ca_file)
+        found = checks.run(Probed(door.url), addresses=HERE, tls=Trust(ca_file=tls_of_another_host.ca_file))
 
     assert found[1].outcome is FAILED
     assert "127.0.0.1" in found[1].said
@@ -68,7 +72,7 @@ def test_a_certificate_of_another_host_fails(tls_of_another_host: Any) -> None:
 def test_after_a_failure_nothing_more_is_asked(failing: str) -> None:
     with Door(answer()) as door:
         probe = Probed(door.url, {failing: SystemRefused("acme", 403, "no")})
-        found = checks.run(probe)
+        found = checks.run(probe, addresses=HERE)
 
     assert probe.asked[-1] == failing
     failed = next(check for check in found if check.name == failing)
@@ -78,14 +82,28 @@ def test_after_a_failure_nothing_more_is_asked(failing: str) -> None:
 
 def test_a_busy_system_is_no_reason_to_look_for_a_mistake() -> None:
     with Door(answer()) as door:
-        found = checks.run(Probed(door.url, {"credentials": SystemUnavailable("acme", "GET /x answered HTTP 503")}))
+        probe = Probed(door.url, {"credentials": SystemUnavailable("acme", "GET /x answered HTTP 503")})
+        found = checks.run(probe, addresses=HERE)
 
     assert found[2].hint == "The system was busy or down; test again when it is up"
 
 
 @pytest.mark.parametrize(
     "url",
-    ["http://10.0.0.1", "http://169.254.169.254", "http://192.168.1.1:8080", "http://[::1]:1", "http://0x7f000001:1"],
+    [
+        "http://10.0.0.1",
+        "http://169.254.169.254",
+        "http://192.168.1.1:8080",
+        "http://127.0.0.1:1",
+        "http://[::1]:1",
+        "http://0x7f000001:1",
+        "http://2130706433:1",
+        "http://0177.0.0.1:1",
+        "http://127.1:1",
+        "https://[::ffff:169.254.169.254]",
+        "https://[64:ff9b::a9fe:a9fe]",
+        "https://localhost",
+    ],
 )
 def test_an_address_of_our_own_network_is_refused_before_it_is_called(url: str) -> None:
     """Who may add an integration must not be able to look around in the network behind the hub."""
@@ -93,6 +111,7 @@ def test_an_address_of_our_own_network_is_refused_before_it_is_called(url: str) 
     found = checks.run(probe)
 
     assert found[0].outcome is FAILED
+    assert "is not a public address" in found[0].said
     assert probe.asked == []
 
 
@@ -100,7 +119,8 @@ def test_a_network_that_is_allowed_by_name_is_called() -> None:
     with Door(answer()) as door:
         by_name = door.url.replace("127.0.0.1", "localhost")
         refused = checks.run(Probed(by_name))
-        allowed = checks.run(Probed(by_name), allowed_networks=("127.0.0.0/8", "::1/128"))
+        allowed = checks.run(Probed(by_name), addresses=HERE)
 
     assert "allowed_networks" in refused[0].said
+    assert refused[0].hint == checks.HINTS["address"]
     assert allowed[0].outcome is OK

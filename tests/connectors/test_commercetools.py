@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from include.connectors.airflow_connection import read
 from include.connectors.commercetools import Commercetools
 from include.model.errors import BadRequest, SourceInvalid
 from include.model.reading import Axis, Cursor, FetchedPage, Range
@@ -140,7 +141,7 @@ class TestConnection:
     def connected(self, monkeypatch: pytest.MonkeyPatch) -> Any:
         def connect(**fields: Any) -> Commercetools:
             monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "http"} | fields))
-            return Commercetools.from_connection("shop")
+            return Commercetools.of(read("shop"))
 
         return connect
 

@@ -26,11 +26,11 @@ from requests.auth import HTTPBasicAuth
 
 from include.connectors.answers import retry_after_s
 from include.connectors.conditions import Conditions
-from include.connectors.connection import Connection
 from include.connectors.http import HttpClient, Limits
 from include.connectors.transport import Tls as Trust
 from include.model.calls import Token
 from include.model.errors import BadRequest, SourceInvalid, SystemRefused, SystemUnavailable, Terminal, Transient
+from include.model.integration import Connection
 from tests.connectors.conftest import Tls
 from tests.connectors.door import ONE_SECOND, QUICK, Door, answer, body_of, dripped
 from tests.shop import free_port
@@ -464,7 +464,7 @@ class TestSecrets:
         holders = [
             Trust(key_password=self.CANARY),
             Conditions(tls=Trust(key_password=self.CANARY)),
-            Connection(conn_id="c", url="u", login="l", password=self.CANARY, extra={"key": self.CANARY}),
+            Connection(connection_id="c", conn_type="http", password=self.CANARY, extra={"key": self.CANARY}),
             Token(self.CANARY, 1.0),
         ]
 

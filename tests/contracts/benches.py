@@ -7,17 +7,23 @@ A new connector is one more class here, and its entry in CONNECTORS.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
 
 from include.connectors.addresses import Resolver
 from include.connectors.commercetools import Api, Commercetools
 from include.connectors.conditions import Conditions
-from include.connectors.http import Limits
+from include.connectors.declared import files
+from include.connectors.declared.source import DeclaredSource
+from include.model.calls import Limits, Safeguards
+from include.model.declared import Auth, Declaration
 from include.model.instants import utc_text
+from include.model.integration import Connection
 from include.model.reading import Axis, Cursor, FetchedPage, Range, Source
 from include.sandbox.server import Sandbox
 from tests.shop import free_port
@@ -26,6 +32,11 @@ from tests.shop import free_port
 QUICK = Limits(timeout_s=2.0, connect_timeout_s=1.0, attempts=3, longest_wait_s=0.05, answer_bytes=1_000_000)
 #: Anywhere in a message, a log or a traceback: a secret got out.
 CANARY = "canary-45c48cce"
+_NONE = Conditions()
+
+
+#: What a system may honestly not be able to do. Everything else applies to every connector.
+RULES = frozenset({"counts", "cuts", "unknown fields"})
 
 
 class Bench(Protocol):
@@ -36,8 +47,8 @@ class Bench(Protocol):
     #: What the connector calls the records that are read here.
     resource: str
 
-    #: Whether fields that nobody asked for come along.
-    brings_unknown_fields: bool
+    #: Rules that do not apply, with the reason; the names are those of `RULES`.
+    exempt: Mapping[str, str]
 
     def source(
         self, *, limits: Limits = QUICK, page_records: int = 100, conditions: Conditions | None = None
@@ -118,37 +129,35 @@ class Connector(Protocol):
     def bench(self, records: int = 40) -> AbstractContextManager[Bench]: ...
 
 
-class _CommercetoolsBench:
-    resource = "inventory"
+class _Kind(NamedTuple):
+    """How the shop's records of one kind are changed."""
 
-    def __init__(self, shop: Sandbox, api: Api) -> None:
-        self._shop, self._api = shop, api
-        self.brings_unknown_fields = api is Api.REST
+    #: Where they have free text.
+    text: str
+    #: What each must have.
+    needed: str
+    change: Mapping[str, Any]
+
+
+_KINDS = {
+    "inventory": _Kind("key", "quantityOnStock", {"quantityOnStock": 4711}),
+    "orders": _Kind("customerEmail", "totalPrice", {"country": "NZ"}),
+}
+
+
+class _ShopBench:
+    """The sandbox with one kind of records, whichever connector reads it."""
+
+    def __init__(self, shop: Sandbox, resource: str, api: Api) -> None:
+        self._shop, self._api, self.resource = shop, api, resource
+        names_its_fields = {"unknown fields": "it names the fields that it reads, so no other ever comes"}
+        self.exempt: Mapping[str, str] = names_its_fields if api is Api.GRAPHQL else {}
         self.host = shop.url.removeprefix("http://")
-
-    def source(
-        self, *, limits: Limits = QUICK, page_records: int = 100, conditions: Conditions | None = None
-    ) -> Commercetools:
-        return self._signed_in(self._shop.url, CANARY, limits=limits, page_records=page_records, conditions=conditions)
-
-    def source_by_name(self, resolve: Resolver) -> Commercetools:
-        return self._signed_in(f"http://shop.example:{self._shop.port}", CANARY, conditions=Conditions(resolve=resolve))
-
-    def source_with_wrong_secret(self) -> Commercetools:
-        return self._signed_in(self._shop.url, "guess-" + CANARY)
-
-    def source_of_dead_host(self) -> Commercetools:
-        return self._signed_in(f"http://127.0.0.1:{free_port()}", CANARY)
-
-    def source_of_page(self, url: str) -> Commercetools:
-        return Commercetools(url, self._shop.project, limits=QUICK, api=self._api)
+        self._kind = _KINDS[resource]
 
     def page_without_total(self) -> bytes:
         page: dict[str, Any] = {"limit": 1, "offset": 0, "count": 0, "results": []}
         return json.dumps(page if self._api is Api.REST else {"data": {"page": page}}).encode()
-
-    def by_keys(self, keys: Sequence[str]) -> Range:
-        return Range(range_no=0, axis=Axis.KEYS, field="sku", keys=tuple(keys))
 
     def fault(self, *script: Any, repeat: bool = False) -> None:
         self._shop.faults.put(self.resource, list(script), repeat=repeat)
@@ -169,12 +178,12 @@ class _CommercetoolsBench:
         return sum(entry.path == "/oauth/token" for entry in self._shop.requests)
 
     def ids(self) -> list[str]:
-        return self._shop.world.shelf("inventory").ids()
+        return self._shop.world.shelf(self.resource).ids()
 
     def change(self, count: int, *, at: datetime | None = None) -> list[str]:
         changed = self.ids()[-count:]
         for key in changed:
-            self._change(key, quantityOnStock=4711, at=utc_text(at) if at else None)
+            self._change(key, **self._kind.change, at=utc_text(at) if at else None)
         return changed
 
     def add_field(self) -> None:
@@ -182,22 +191,47 @@ class _CommercetoolsBench:
             self._change(key, shelfLife={"days": [1, 2.5, None]})
 
     def put(self, key: str, text: str) -> None:
-        self._shop.world.change("inventory", key, lambda row: row.update(key=text))
+        self._shop.world.change(self.resource, key, lambda row: row.update({self._kind.text: text}))
 
     def delete(self, key: str) -> None:
-        self._shop.world.delete("inventory", key, self._shop.world.get("inventory", key).document["version"])
+        self._shop.world.delete(self.resource, key, self._shop.world.get(self.resource, key).document["version"])
 
     def spoil(self, key: str) -> None:
-        self._shop.world.change("inventory", key, lambda row: row.pop("quantityOnStock"))
+        self._shop.world.change(self.resource, key, lambda row: row.pop(self._kind.needed))
 
     def texts_on(self, page: FetchedPage) -> dict[str, str]:
-        return {row["id"]: row["key"] for row in json.loads(page.body)["results"] if "key" in row}
+        return {row["id"]: row[self._kind.text] for row in json.loads(page.body)["results"] if self._kind.text in row}
 
     def ids_on(self, page: FetchedPage) -> list[str]:
         return [row["id"] for row in json.loads(page.body)["results"]]
 
     def _change(self, key: str, *, at: str | None = None, **fields: Any) -> None:
-        self._shop.world.change("inventory", key, lambda row: row.update(fields), at=at)
+        self._shop.world.change(self.resource, key, lambda row: row.update(fields), at=at)
+
+
+class _CommercetoolsBench(_ShopBench):
+    def __init__(self, shop: Sandbox, api: Api) -> None:
+        super().__init__(shop, "inventory", api)
+
+    def source(
+        self, *, limits: Limits = QUICK, page_records: int = 100, conditions: Conditions | None = None
+    ) -> Commercetools:
+        return self._signed_in(self._shop.url, CANARY, limits=limits, page_records=page_records, conditions=conditions)
+
+    def source_by_name(self, resolve: Resolver) -> Commercetools:
+        return self._signed_in(f"http://shop.example:{self._shop.port}", CANARY, conditions=Conditions(resolve=resolve))
+
+    def source_with_wrong_secret(self) -> Commercetools:
+        return self._signed_in(self._shop.url, "guess-" + CANARY)
+
+    def source_of_dead_host(self) -> Commercetools:
+        return self._signed_in(f"http://127.0.0.1:{free_port()}", CANARY)
+
+    def source_of_page(self, url: str) -> Commercetools:
+        return Commercetools(url, self._shop.project, limits=QUICK, api=self._api)
+
+    def by_keys(self, keys: Sequence[str]) -> Range:
+        return Range(range_no=0, axis=Axis.KEYS, field="sku", keys=tuple(keys))
 
     def _signed_in(self, url: str, secret: str, **options: Any) -> Commercetools:
         return Commercetools.signed_in(
@@ -222,8 +256,92 @@ class CommercetoolsConnector:
             yield _CommercetoolsBench(shop, self._api)
 
 
+class _DeclaredBench(_ShopBench):
+    """A worked example of a declaration before the sandbox: its REST list of stock, or its GraphQL list of orders."""
+
+    def __init__(self, shop: Sandbox, declaration: Declaration, resource: str) -> None:
+        super().__init__(shop, resource, Api.GRAPHQL if declaration.read.graphql else Api.REST)
+        self._declaration = declaration
+        self.exempt = {
+            **self.exempt,
+            "counts": "no declaration says how to count",
+            "cuts": "no declaration says how to cut a list, so it is read in one range",
+        }
+
+    def source(
+        self, *, limits: Limits = QUICK, page_records: int = 100, conditions: Conditions | None = None
+    ) -> DeclaredSource:
+        return self._declared(
+            self._shop.url,
+            CANARY,
+            limits=limits,
+            page_records=page_records,
+            safeguards=(conditions or _NONE).safeguards,
+        )
+
+    def source_by_name(self, resolve: Resolver) -> DeclaredSource:
+        return self._declared(f"http://shop.example:{self._shop.port}", CANARY, networks=(), resolve=resolve)
+
+    def source_with_wrong_secret(self) -> DeclaredSource:
+        return self._declared(self._shop.url, "guess-" + CANARY)
+
+    def source_of_dead_host(self) -> DeclaredSource:
+        return self._declared(f"http://127.0.0.1:{free_port()}", CANARY)
+
+    def source_of_page(self, url: str) -> DeclaredSource:
+        return self._declared(url, CANARY, auth=Auth())
+
+    def by_keys(self, keys: Sequence[str]) -> Range:
+        return Range(range_no=0, axis=Axis.KEYS, field=self._declaration.identity.key, keys=tuple(keys))
+
+    def _declared(
+        self,
+        url: str,
+        secret: str,
+        *,
+        limits: Limits = QUICK,
+        page_records: int = 100,
+        safeguards: Safeguards | None = None,
+        networks: Sequence[str] = ("127.0.0.0/8",),
+        resolve: Resolver | None = None,
+        auth: Auth | None = None,
+    ) -> DeclaredSource:
+        replace, read = msgspec.structs.replace, self._declaration.read
+        sized = replace(read, paging=replace(read.paging, size=page_records))
+        connection = Connection(
+            connection_id=self._declaration.name,
+            conn_type="declared",
+            host=url,
+            login=self._shop.client_id,
+            password=secret,
+            extra={"allowed_networks": list(networks)},
+        )
+        declaration = replace(self._declaration, read=sized, auth=auth or self._declaration.auth)
+        return DeclaredSource(
+            declaration, connection, lambda _: safeguards or Safeguards(), limits=limits, resolve=resolve
+        )
+
+
+class DeclaredConnector:
+    """The worked example of that name in `dags/integrations/examples`, which reads *resource*."""
+
+    def __init__(self, example: str, resource: str) -> None:
+        self._declaration, self._resource = files.read(files.FOLDER / "examples" / f"{example}.yaml"), resource
+        self.name = f"declared: {example}"
+
+    @contextmanager
+    def bench(self, records: int = 40) -> Iterator[_DeclaredBench]:
+        size = {"inventory": 0, "products": 20, "orders": 0, "customers": 5, "flaws": 0, self._resource: records}
+        with Sandbox(seed=7, client_secret=CANARY, **size) as shop:
+            yield _DeclaredBench(shop, self._declaration, self._resource)
+
+
 #: Every connector. The suite runs for each.
-CONNECTORS: list[Connector] = [CommercetoolsConnector(api) for api in Api]
+CONNECTORS: list[Connector] = [
+    *(CommercetoolsConnector(api) for api in Api),
+    DeclaredConnector("sandbox_stock_rest", "inventory"),
+    DeclaredConnector("sandbox_orders_graphql", "orders"),
+]
 
 
 def by_id(*cuts: str) -> list[Range]:

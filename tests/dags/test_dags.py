@@ -105,7 +105,7 @@ def test_a_dag_file_parses_in_under_300_ms_beyond_airflow(parsed: dict[str, Any]
 def test_every_task_is_retried_by_the_kind_of_its_error(parsed: dict[str, Any], name: str) -> None:
     """A refused request must not be sent three more times, and a passing fault must not need a person."""
     dag = dag_of(parsed, name)
-    assert dag["max_active_runs"] == (4 if name.startswith(("backfill_", "declared_")) else 1)
+    assert dag["max_active_runs"] == (4 if name.startswith("backfill_") else 1)
     assert not dag["catchup"]
     for task in dag["tasks"].values():
         assert task["policy"] == "RetryByKind"

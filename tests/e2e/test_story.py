@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 import requests
 
@@ -14,11 +16,14 @@ pytestmark = pytest.mark.e2e
 
 
 def test_the_demo_s_story_comes_true(hub: Hub) -> None:
-    """A green sync, a bad row mended, a red task and its recovery, and a second run that changes nothing."""
+    """
+    A green sync and a green registry, a bad row mended, a red task whose breaker opens, its recovery, and a second run
+    that changes nothing.
+    """
     story = hub.json("demo")
 
     assert story["ok"], story
-    assert len(story["steps"]) == 9
+    assert len(story["steps"]) == 12
     first = {sync["entity"]: sync for sync in reversed(story["syncs"])}
     assert {entity: sync["read"] for entity, sync in first.items()} == {
         "product": 300,
@@ -79,21 +84,76 @@ def test_rest_triggers_with_a_checked_form(hub: Hub) -> None:
     assert (newest["mode"], newest["read"]) == ("full", 10)
 
 
-def test_no_secret_is_in_the_logs(hub: Hub) -> None:
-    """Passwords, tokens and keys of this stack, looked for in every file it wrote and in what it shows."""
+def test_no_secret_is_anywhere(hub: Hub) -> None:
+    """
+    The passwords, tokens and keys of this stack, looked for wherever something is written or shown.
+
+    Task logs and server logs, what landed, every table of the hub and of Airflow (XCom and connections included, which
+    are ciphertext), and the answers of the API, good and bad.
+    """
     import json  # noqa: PLC0415
     from pathlib import Path  # noqa: PLC0415
 
     home = Path(hub.environment["HUB_HOME"])
-    secrets = [value for value in json.loads((home / "secrets.json").read_text()).values() if len(value) > 8]
-    written = [path for folder in ("logs", "airflow/logs", "landing") for path in (home / folder).rglob("*")]
-    texts = [path.read_bytes() for path in written if path.is_file()]
+    kept = json.loads((home / "secrets.json").read_text())
+    secrets = [value for value in kept.values() if len(value) > 8]
+    shown = {
+        path: path.read_bytes() for folder in ("logs", "airflow/logs", "landing") for path in _files(home / folder)
+    }
+    api = Api(hub)
+    answers = [api.hub("GET", path) for path in HUB_PATHS]
+    answers += [api.hub("POST", path, {"credentials": secrets[0]}) for path in ("/integrations", "/nowhere")]
+    answers += [api.hub("GET", "/runs", headers={"Authorization": f"Bearer {secrets[0]}"})]
+    shown |= {answer.request.path_url: answer.content + repr(answer.headers).encode() for answer in answers}
+    tables = {name: rows for dsn in _dsns(hub, kept) for name, rows in _tables(dsn)}
 
     assert len(secrets) >= 8
-    assert len(texts) > 10
-    for secret in secrets:
-        assert not any(secret.encode() in text for text in texts)
-    assert not any(b"Bearer " in text for text in texts)
+    assert len(shown) > 20
+    assert {200, 400, 401, 404} <= {answer.status_code for answer in answers}
+    # An empty sink proves nothing.
+    assert all(tables[name] for name in ("public.xcom", "public.connection", "hub.shared_token", "hub.call_count"))
+    found = [(name, secret[:2]) for name, text in shown.items() for secret in secrets if secret.encode() in text]
+    found += [(name, secret[:2]) for name, text in tables.items() for secret in secrets if secret in text]
+    assert found == []
+    assert not any(b"Bearer ey" in text for text in shown.values())
+
+
+HUB_PATHS = (
+    "/health",
+    "/me",
+    "/kinds",
+    "/runs?limit=500",
+    "/integrations?limit=500",
+    "/integrations/commercetools",
+    "/integrations/commercetools/health",
+    "/integrations/commercetools/usage",
+    "/integrations/nowhere",
+)
+
+
+def _files(folder: Any) -> Iterator[Any]:
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+def _dsns(hub: Hub, secrets: dict[str, str]) -> list[str]:
+    """Of Airflow's metadata and of the hub's database, each as its owner."""
+    port = {name: hub.environment[f"HUB_PORT_{name}"] for name in ("METADATA", "DB")}
+    return [
+        f"postgresql://airflow:{secrets['metadata_password']}@127.0.0.1:{port['METADATA']}/airflow",
+        f"postgresql://hub:{secrets['hub_password']}@127.0.0.1:{port['DB']}/hub",
+    ]
+
+
+def _tables(dsn: str) -> Iterator[tuple[str, str]]:
+    """Every table by its name, with all of its rows as text; bytes as the text that they may hold."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("SET bytea_output = 'escape'")
+        names = connection.execute(
+            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+        ).fetchall()
+        for schema, table in names:
+            rows = connection.execute(f'SELECT t::text FROM "{schema}"."{table}" t'.encode()).fetchall()
+            yield f"{schema}.{table}", "\n".join(row for (row,) in rows)
 
 
 def test_doctor_finds_nothing_wrong_in_a_healthy_stack(hub: Hub) -> None:
@@ -118,6 +178,11 @@ class Api:
 
     def get(self, path: str) -> Any:
         return requests.get(f"{self.url}/api/v2{path}", headers=self.headers, timeout=10).json()
+
+    def hub(self, method: str, path: str, body: Any = None, *, headers: Any = None) -> requests.Response:
+        return requests.request(
+            method, f"{self.url}/hub/v1{path}", json=body, headers=headers or self.headers, timeout=60
+        )
 
     def tasks(self, dag_run_id: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.get(f"/dags/sync_inventory/dagRuns/{dag_run_id}/taskInstances")[

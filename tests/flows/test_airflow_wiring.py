@@ -16,7 +16,7 @@ from airflow.sdk import crypto
 from cryptography.fernet import Fernet
 
 from include.cli.stack.settings_file import read_settings
-from include.flows.airflow_tasks import systems_of
+from include.flows.on_airflow.systems import systems_of
 from include.flows.settings import settings
 from include.flows.sync import extract, load, mark_failed, validate
 from include.flows.sync_inventory import INVENTORY
@@ -112,6 +112,13 @@ def test_the_extra_of_a_connection_says_how_it_is_called(
     [
         ({"api": "soap"}, "expected rest or graphql"),
         ({"calls": {"rate": {"calls": 0}}}, "calls in the extra of the connection 'commercetools'"),
+        ({"calls": {"limts": {}}}, "unknown field `limts`"),
+        ({"calls": []}, "calls in the extra"),
+        ({"calls": {"in_flight": -5}}, r"calls in the extra .*in_flight"),
+        ({"calls": {"limits": {"attempts": 0}}}, r"limits\.attempts"),
+        ({"calls": {"limits": {"timeout_s": -1}}}, r"limits\.timeout_s"),
+        ({"calls": {"rate": {"calls": 1, "per_s": 1e308}}}, r"rate\.per_s"),
+        ({"calls": {"breaker": {"open_s": 0}}}, r"breaker\.open_s"),
         ({"calls": {"limits": {"timeout_s": "soon"}}}, r"calls in the extra .*limits\.timeout_s"),
         ({"allowed_networks": "127.0.0.0/8"}, "allowed_networks"),
     ],
@@ -132,9 +139,8 @@ def test_a_connection_leads_into_our_own_network_only_where_it_says_so(connect: 
     assert list(door.requests) == []
 
 
-@pytest.mark.usefixtures("connect")
 def test_a_sweep_finds_no_secret_anywhere(
-    door: Sandbox, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    connect: Connect, door: Sandbox, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
     The secret and every token: not in logs, errors, what tasks hand on, the hub's tables, or what landed.
@@ -142,6 +148,7 @@ def test_a_sweep_finds_no_secret_anywhere(
     Over a sync that goes well and one for each way of going wrong.
     """
     caplog.set_level(logging.DEBUG)
+    connect(calls={"limits": {"longest_wait_s": 0.1}})
     handed_on = synced("well")
     told, tokens = "", set(door.tokens._ends)
     for number, fault in enumerate(

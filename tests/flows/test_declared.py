@@ -7,34 +7,42 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
+import jwt
+import msgspec
 import pytest
-import requests
 import yaml
 
+from include.connectors.conditions import policy_of
 from include.connectors.declared import files
 from include.connectors.declared.files import DeclarationWrong
 from include.connectors.declared.source import DeclaredSource
 from include.flows import quarantine_desk
+from include.flows.calls import SharedCalls
 from include.flows.declared import declared_sync, declared_syncs
 from include.flows.declared.mapping import _READERS, _Unreadable
 from include.flows.sync import Sync, Systems, extract, load, validate
-from include.model.errors import BadRequest, SourceInvalid, SystemRefused
+from include.model.breaker import BreakerRules, Phase
+from include.model.declared import ReadLimits
+from include.model.errors import AddressRefused, BadRequest, SourceInvalid, SystemRefused, SystemUnavailable
 from include.model.integration import Connection
 from include.model.reading import Axis, Cursor, Range
 from include.model.sync import Counts, Report, RunState, SyncRequest
 from include.sandbox.server import Sandbox
+from include.store import call_counts
 from include.store.database import Store
 from include.store.landing import Landing
 from tests.shop import QUICK, query
 
 EXAMPLES = files.FOLDER / "examples"
+#: The doors of these tests are on this machine.
+HERE = {"allowed_networks": ["127.0.0.0/8"]}
 REST, GRAPHQL = EXAMPLES / "sandbox_stock_rest.yaml", EXAMPLES / "sandbox_orders_graphql.yaml"
 
 
@@ -51,6 +59,7 @@ def systems_for(path: Path, url: str, shop: Sandbox, store: Store, landing: Path
         host=url,
         login=shop.client_id,
         password=shop.client_secret,
+        extra=HERE,
     )
     source = DeclaredSource(declaration, connection, limits=QUICK)
     return sync, Systems(source=source, store=store, landing=Landing(str(landing)))
@@ -93,7 +102,7 @@ def test_a_changed_record_is_updated(store: Store, tmp_path: Path) -> None:
         shop.world.change("inventory", entry.id, sell)
         report = sync_all(sync, systems, SyncRequest())
 
-    assert report.counts == Counts(read=50, updated=1, unchanged=49)
+    assert report.counts == Counts(read=1, updated=1)
 
 
 def test_a_limit_and_named_keys_are_kept(store: Store, tmp_path: Path) -> None:
@@ -107,28 +116,6 @@ def test_a_limit_and_named_keys_are_kept(store: Store, tmp_path: Path) -> None:
     # One sku lies in several warehouses.
     assert named.counts.read == skus.count(skus[0])
     assert named.counts.balanced
-
-
-def graphql_door(shop: Sandbox) -> Callable[[Any, BaseHTTPRequestHandler], Any]:
-    """The shop's lists behind a GraphQL query, as far as the worked example asks: a real edge, in front of real rows."""
-
-    def answer(body: Any, handler: BaseHTTPRequestHandler) -> Any:
-        if handler.path == "/oauth/token":
-            headers = {name: handler.headers[name] for name in ("Authorization", "Content-Type")}
-            return requests.post(f"{shop.url}/oauth/token", data=body, headers=headers, timeout=10).json()
-        variables = body["variables"]
-        assert isinstance(variables.get("offset", 0), int), "GraphQL takes no text for a number"
-        parameters = {
-            "limit": variables["limit"],
-            "offset": variables.get("offset", 0),
-            "sort": variables["sort"],
-            **({"where": variables["where"]} if "where" in variables else {}),
-        }
-        path = f"{shop.url}/{shop.project}/orders?{urlencode(parameters, doseq=True)}"
-        found = requests.get(path, headers={"Authorization": handler.headers["Authorization"]}, timeout=10)
-        return {"data": {"page": {"results": found.json()["results"]}}}
-
-    return answer
 
 
 @contextmanager
@@ -168,9 +155,8 @@ def door(answer: Callable[[Any, BaseHTTPRequestHandler], Any]) -> Iterator[str]:
 def test_orders_over_graphql_come_into_the_table_of_records(store: Store, tmp_path: Path) -> None:
     """The second worked example: a query with variables, a mapping of its own, and a delta that asks for what changed."""
     with Sandbox(seed=7, inventory=0, products=20, orders=120, customers=5, flaws=0) as shop:
-        with door(graphql_door(shop)) as url:
-            sync, systems = systems_for(GRAPHQL, url, shop, store, tmp_path)
-            first, delta = sync_all(sync, systems), sync_all(sync, systems, SyncRequest())
+        sync, systems = systems_for(GRAPHQL, shop.url, shop, store, tmp_path)
+        first, delta = sync_all(sync, systems), sync_all(sync, systems, SyncRequest())
         orders = [row.document for row in shop.world.shelf("orders").rows()]
 
     assert first.counts == Counts(read=120, inserted=120)
@@ -202,7 +188,7 @@ def written(folder: Path, document: dict[str, Any], name: str = "a_list") -> Pat
 
 def source_of(path: Path, url: str, **fields: Any) -> DeclaredSource:
     declaration = files.read(path)
-    connection = Connection(connection_id="a_list", conn_type="declared", host=url, **fields)
+    connection = Connection(connection_id="a_list", conn_type="declared", host=url, extra=HERE, **fields)
     return DeclaredSource(declaration, connection, limits=QUICK)
 
 
@@ -340,18 +326,90 @@ def test_an_answer_without_its_records_never_counts_as_none(tmp_path: Path, body
         ids_read(source_of(written(tmp_path, BASE), url))
 
 
-def test_calls_are_spaced_as_declared(tmp_path: Path) -> None:
-    paging = PAGINGS["offset"][0]
-    path = written(tmp_path, BASE | {"read": BASE["read"] | {"paging": paging}, "limits": {"calls_per_s": 20}})
-    came: list[float] = []
+def test_two_workers_share_the_declared_rate(store: Store, tmp_path: Path) -> None:
+    """The limit is the system's, not a worker's: it counts at its door."""
+    document = BASE | {"read": BASE["read"] | {"paging": PAGINGS["offset"][0]}, "limits": {"calls_per_s": 20}}
+    path, came = written(tmp_path, document), []
 
     def answer(asked: dict[str, str], _: BaseHTTPRequestHandler) -> Any:
         came.append(time.monotonic())
         return PAGINGS["offset"][1](asked)
 
+    def worker(url: str) -> list[str]:
+        with SharedCalls(store, "a_list") as calls:
+            connection = Connection(connection_id="a_list", conn_type="declared", host=url, extra=HERE)
+            return ids_read(DeclaredSource(files.read(path), connection, calls.safeguards))
+
+    with door(answer) as url, ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(worker, [url, url]))
+
+    assert [len(ids) for ids in found] == [25, 25]
+    assert max(came) - min(came) > (len(came) - 2) / 20
+    with store.transaction() as work:
+        health = call_counts.health(work, "a_list")
+    assert health.usage.successes == len(came) == 12
+
+
+@pytest.mark.parametrize(("calls_per_s", "calls", "per_s"), [(50, 50, 1), (2.5, 2, 0.8), (0.1, 1, 10)])
+def test_a_declared_rate_may_be_less_than_one_a_second(calls_per_s: float, calls: int, per_s: float) -> None:
+    """And a turn that is seconds away is waited for: a slow system is no reason to fail a task."""
+    policy = ReadLimits(calls_per_s=calls_per_s).policy
+
+    assert policy.rate is not None
+    assert (policy.rate.calls, policy.rate.per_s) == (calls, pytest.approx(per_s))
+    assert policy.limits.longest_wait_s > policy.rate.spacing_s
+
+
+def test_what_the_connection_says_of_calls_holds_over_the_declaration() -> None:
+    """Whoever runs the hub knows the contract with the system; the file's author may not."""
+    declared = ReadLimits(timeout_s=7, calls_per_s=20).policy
+    connection = Connection(connection_id="a", conn_type="declared", extra={"calls": {"limits": {"attempts": 2}}})
+
+    policy = policy_of(connection, declared)
+
+    assert (policy.limits.timeout_s, policy.limits.attempts, policy.rate) == (7, 2, declared.rate)
+    with pytest.raises(BadRequest, match="limts"):
+        policy_of(msgspec.structs.replace(connection, extra={"calls": {"limts": {}}}), declared)
+
+
+def test_a_declared_system_that_is_down_is_left_alone(store: Store, tmp_path: Path) -> None:
+    came: list[int] = []
+
+    def answer(*_: Any) -> Any:
+        came.append(1)
+        return 503, {}, {}
+
+    with door(answer) as url, SharedCalls(store, "a_list") as calls:
+        connection = Connection(connection_id="a_list", conn_type="declared", host=url, extra=HERE)
+        source = DeclaredSource(files.read(written(tmp_path, BASE)), connection, calls.safeguards, limits=QUICK)
+        for _ in range(6):
+            with pytest.raises(SystemUnavailable):
+                source.survey("", None)
+
+    assert len(came) == BreakerRules().failures_in_a_row
+    with store.transaction() as work:
+        assert call_counts.health(work, "a_list").phase is Phase.OPEN
+
+
+def test_a_declared_system_leads_into_our_own_network_only_where_its_connection_says_so(tmp_path: Path) -> None:
+    with door(lambda *_: pytest.fail("it was called")) as url:
+        connection = Connection(connection_id="a_list", conn_type="declared", host=url)
+        with pytest.raises(AddressRefused, match="not a public address"):
+            DeclaredSource(files.read(written(tmp_path, BASE)), connection, limits=QUICK).survey("", None)
+
+
+def test_a_jwt_of_our_own_signs_the_requests(tmp_path: Path) -> None:
+    secret, seen = "a shared secret of at least thirty-two bytes", []
+    auth = {"auth": {"kind": "jwt", "algorithm": "HS256", "audience": "https://erp.example"}}
+
+    def answer(_: Any, handler: BaseHTTPRequestHandler) -> Any:
+        seen.append(handler.headers["Authorization"].removeprefix("Bearer "))
+        return {"items": []}
+
     with door(answer) as url:
-        ids_read(source_of(path, url))
-    assert min(later - earlier for earlier, later in pairwise(came)) > 0.04
+        ids_read(source_of(written(tmp_path, BASE | auth), url, login="crossdock", password=secret))
+    claims = jwt.decode(seen[0], secret, ["HS256"], audience="https://erp.example")
+    assert (claims["iss"], claims["sub"]) == ("crossdock", "crossdock")
 
 
 def test_what_is_not_of_its_type_is_kept_with_the_reason_and_mended(

@@ -62,6 +62,11 @@ def test_parts_go_on_from_the_watermark_of_the_whole_and_it_from_its_own(systems
     sync(systems, FULL, "whole")
     live(shop.world, stock_moves=10)
     shared = share(systems, dag_run_id="shared", full=False)
+    assert {row[0] for row in query(systems.store, "SELECT partition FROM watermark")} == {
+        "all",
+        "part:1/2",
+        "part:2/2",
+    }
     live(shop.world, stock_moves=10)
     sync(systems, SyncRequest(), "whole again")
 

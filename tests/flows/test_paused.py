@@ -12,8 +12,10 @@ from airflow.sdk import crypto
 from airflow.sdk.exceptions import AirflowSkipException
 from cryptography.fernet import Fernet
 
-from include.flows import airflow_tasks
 from include.flows.integrations import desk
+from include.flows.on_airflow import sync_dags
+from include.flows.on_airflow.systems import systems_of
+from include.flows.settings import settings
 from include.flows.sync import load, validate
 from include.flows.sync_inventory import INVENTORY
 from include.model.sync import SyncRequest
@@ -49,13 +51,13 @@ def connected(shop: Sandbox, store: Store, tmp_path: Any, monkeypatch: pytest.Mo
     crypto.get_fernet.cache_clear()
     monkeypatch.setenv("AIRFLOW_CONN_HUB_DB", json.dumps(database))
     monkeypatch.setenv("AIRFLOW_CONN_COMMERCETOOLS", json.dumps(shop_connection))
-    monkeypatch.setattr(airflow_tasks.settings(), "landing_url", f"file://{tmp_path}")
+    monkeypatch.setattr(settings(), "landing_url", f"file://{tmp_path}")
     desk.register(store, [{"connection_id": "commercetools", **shop_connection}], actor="test")
     return store
 
 
 def extract() -> str:
-    return airflow_tasks._extract(INVENTORY, SyncRequest(full=True, limit=10), DAG_RUN)
+    return sync_dags._extract(INVENTORY, SyncRequest(full=True, limit=10), DAG_RUN)
 
 
 def test_a_run_of_a_paused_integration_is_skipped_and_asks_the_source_nothing(connected: Store, shop: Sandbox) -> None:
@@ -91,7 +93,7 @@ def test_what_has_landed_is_brought_to_its_end(connected: Store) -> None:
     run_id = extract()
     desk.pause(connected, "commercetools", actor="otto")
 
-    with airflow_tasks.systems_of(INVENTORY) as systems:
+    with systems_of(INVENTORY) as systems:
         validate(INVENTORY, systems, run_id)
         assert load(INVENTORY, systems, run_id).counts.inserted == 10
 

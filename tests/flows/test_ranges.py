@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from include.flows.sync.ranges import by_id, by_keys, by_time
 from include.model.instants import from_utc_text
 from include.model.reading import Axis, Range
-from include.model.sync import Window
+from include.model.sync import MOST_PARTS, Window
 
 OPENING = datetime(2026, 11, 21, tzinfo=UTC)
 sizes = st.integers(0, 1_000_000)
@@ -34,6 +34,14 @@ def holds_instant(part: Range, at: datetime) -> bool:
 def test_every_id_lies_in_exactly_one_range(records: int, record_id: str) -> None:
     """Ids of any shape: a platform's ids are opaque."""
     assert sum(holds_id(part, record_id) for part in by_id(records)) == 1
+
+
+@given(sizes, st.text(st.characters(codec="utf-8"), min_size=1) | st.uuids().map(str), st.integers(1, MOST_PARTS))
+def test_every_id_lies_in_exactly_one_range_of_all_parts(records: int, record_id: str, of: int) -> None:
+    """Workers that share a sync must leave no id between them."""
+    parts = [part for number in range(1, of + 1) for part in by_id(records, (number, of))]
+
+    assert sum(holds_id(part, record_id) for part in parts) == 1
 
 
 @given(instants, instants, sizes, ticks)
@@ -67,7 +75,7 @@ def test_ranges_are_numbered_in_reading_order_and_few(records: int) -> None:
         assert 1 <= len(parts) <= 16
 
 
-@pytest.mark.parametrize(("records", "cuts"), [(0, 1), (9_999, 1), (10_000, 2), (80_000, 16), (10**9, 16)])
+@pytest.mark.parametrize(("records", "cuts"), [(0, 1), (2_499, 1), (2_500, 2), (20_000, 16), (10**9, 16)])
 def test_only_a_large_read_is_cut(records: int, cuts: int) -> None:
     """A cut costs a request; it must save some."""
     assert len(by_id(records)) == cuts

@@ -327,3 +327,28 @@ def test_of_two_runs_that_begin_at_once_one_has_the_lease(hub_dsn: str) -> None:
         racer.join(30)
 
     assert sorted(outcomes) == ["has it", "waits", "waits", "waits"]
+
+
+def test_versions_of_one_record_are_told_in_their_order_whichever_transaction_began_first(
+    store: Store, hub_dsn: str
+) -> None:
+    """Readers go by transaction. One that began first and writes last would be told first, before what it replaced."""
+    sync_run = begin(store)
+    load(store, sync_run, [stock("a", 4)])
+    with store.transaction() as work:
+        batches.add(work, sync_run.run_id, 1, records=1)
+
+    with (  # noqa: PT012  the older transaction has to be open while the other writes
+        pytest.raises(StoreUnavailable, match="younger"),
+        Store(hub_dsn) as another,
+        store.transaction() as older,
+    ):
+        older.execute(b"SELECT pg_current_xact_id()")
+        load(another, begin(another, "replay"), [stock("a", 5)])
+        batch = batches.of_run(older, sync_run.run_id)[1]
+        content = batches.Content(accepted=columns([stock("a", 6)]), rejected=(), repeats=Fates())
+        batches.load(older, INVENTORY, sync_run, batch, content)
+    load(store, sync_run, [stock("a", 6)], batch_no=1)
+
+    told = query(store, "SELECT (data->>'version')::int FROM event ORDER BY epoch, xid, position")
+    assert told == [(4,), (5,), (6,)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class MockBench:
     """As `tests.contracts.benches.Bench`, without the faults: this platform knows none on demand."""
 
     resource = "inventory"
+    exempt: Mapping[str, str] = {}
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -15,13 +15,13 @@ from include.connectors.answers import Answer
 from include.connectors.commercetools import graphql
 from include.connectors.commercetools.pages import fetched, surveyed
 from include.connectors.commercetools.predicates import quoted, sort, where
-from include.connectors.conditions import Conditions, Fallback
-from include.connectors.connection import Connection, Share
+from include.connectors.conditions import Conditions, Fallback, Share, conditions_of
 from include.connectors.http import HttpClient
 from include.connectors.oauth import ClientCredentials
-from include.model.calls import Limits, Safeguards
+from include.model.calls import Limits
 from include.model.errors import BadRequest
 from include.model.instants import utc_text
+from include.model.integration import Connection
 from include.model.reading import Cursor, FetchedPage, Range, Survey
 
 T = TypeVar("T")
@@ -95,7 +95,8 @@ class Commercetools:
     ) -> Commercetools:
         """The project behind OAuth client credentials; *auth_url* where the tokens come from another host."""
         conditions = conditions or Conditions()
-        tokens = HttpClient(cls.name, auth_url or base_url, conditions=_for_tokens(conditions, limits), ca_file=ca_file)
+        asked = msgspec.structs.replace(conditions, limits=limits or conditions.limits)
+        tokens = HttpClient(cls.name, auth_url or base_url, conditions=asked.for_tokens(), ca_file=ca_file)
         auth = ClientCredentials(
             tokens, token_path, client_id=client_id, secret=secret, scope=scope, vault=conditions.safeguards.vault
         )
@@ -112,35 +113,49 @@ class Commercetools:
         )
 
     @classmethod
-    def from_connection(cls, conn_id: str, share: Share | None = None) -> Commercetools:
+    def of(cls, connection: Connection, share: Share | None = None, *, limits: Limits | None = None) -> Commercetools:
         """
-        The project behind an Airflow connection of type `http`. Call it inside a task.
+        The project behind an Airflow connection.
 
         The host is the API's URL, login and password are the API client's id and secret; the extra
         holds `project`, and if need be `scope`, `auth_url`, `token_path`, `api` (`rest` or `graphql`),
-        `fallback_url`, and what every connection may hold (`Connection`).
+        `fallback_url`, and what every connection may hold (`conditions_of`).
 
         Raises:
             BadRequest: something is missing, or is not what it should be; the message says what.
 
         """
-        found = Connection.read(conn_id)
-        project, api = found.text("project"), found.text("api", "rest")
-        found.require(host=found.url, login=found.login, password=found.password, extra__project=project)
+        project, api = connection.text("project"), connection.text("api", "rest")
+        login, password = connection.login or "", connection.password or ""
+        connection.require(host=connection.url, login=login, password=password, extra__project=project)
         if api not in set(Api):
-            raise BadRequest(f"api in the extra of the connection {conn_id!r} is {api!r}; expected rest or graphql")
+            # Not what it is: of an extra, only what a kind knows as a setting may be seen.
+            raise BadRequest(
+                f"api in the extra of the connection {connection.connection_id!r} is none; expected rest or graphql"
+            )
         return cls.signed_in(
-            found.url,
+            connection.url,
             project,
-            client_id=found.login,
-            secret=found.password,
-            scope=found.text("scope", f"view_products:{project}"),
-            auth_url=found.text("auth_url") or None,
-            token_path=found.text("token_path", "/oauth/token"),
-            conditions=found.conditions(share),
+            client_id=login,
+            secret=password,
+            scope=connection.text("scope", f"view_products:{project}"),
+            auth_url=connection.text("auth_url") or None,
+            token_path=connection.text("token_path", "/oauth/token"),
+            conditions=conditions_of(connection, share),
+            limits=limits,
             api=Api(api),
-            fallback_url=found.text("fallback_url") or None,
+            fallback_url=connection.text("fallback_url") or None,
         )
+
+    def sign_in(self) -> None:
+        """
+        A token, fetched where there is none yet.
+
+        Raises:
+            SystemUnavailable, SystemRefused, SourceInvalid: as `HttpClient.get`.
+
+        """
+        self._client.sign_in()
 
     def survey(self, resource: str, changed_since: datetime | None) -> Survey:
         """
@@ -189,17 +204,6 @@ class Commercetools:
         return self._client.post_json(
             f"/{self._project}/graphql", document, lambda answer: parse(graphql.as_rest(answer, resource))
         )
-
-
-def _for_tokens(conditions: Conditions, limits: Limits | None) -> Conditions:
-    """
-    Those of the token host: one attempt, and no turn or breaker of its own.
-
-    A token is fetched within a call that is tried again as a whole, and retries must not multiply; its failure is
-    that call's, for which the breaker counts it.
-    """
-    once = msgspec.structs.replace(limits or conditions.limits, attempts=1)
-    return msgspec.structs.replace(conditions, limits=once, safeguards=Safeguards(), budget=None)
 
 
 def _other_host(system: str, url: str, conditions: Conditions, options: dict[str, Any]) -> Fallback:

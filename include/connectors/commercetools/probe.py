@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import msgspec
-import requests
 
 from include.connectors.commercetools.client import Commercetools
-from include.connectors.http import HttpClient
-from include.connectors.oauth import ClientCredentials
 from include.model.calls import Limits
-from include.model.errors import BadRequest, SystemRefused
+from include.model.errors import SystemRefused
 from include.model.integration import Connection
 from include.model.reading import Axis, Range
 
@@ -32,34 +26,14 @@ class CommercetoolsProbe:
     """
 
     def __init__(self, connection: Connection) -> None:
-        extra: Mapping[str, Any] = connection.extra
-        needed = {
-            "host": connection.host,
-            "login": connection.login,
-            "password": connection.password,
-            "extra.project": extra.get("project"),
-        }
-        missing = [name for name, value in needed.items() if not value]
-        if missing:
-            raise BadRequest(f"The connection {connection.connection_id!r} has no {', '.join(missing)}")
-        self.url = str(connection.host)
-        project = str(extra["project"])
-        auth_url = str(extra.get("auth_url") or self.url)
-        ca_file = extra.get("ca_file")
-        self._auth = ClientCredentials(
-            HttpClient(Commercetools.name, auth_url, limits=_QUICK, ca_file=ca_file),
-            str(extra.get("token_path") or "/oauth/token"),
-            client_id=str(connection.login),
-            secret=str(connection.password),
-            scope=str(extra.get("scope") or f"view_products:{project}"),
-        )
-        self._source = Commercetools(self.url, project, auth=self._auth, limits=_QUICK, ca_file=ca_file)
+        self._source = Commercetools.of(connection, limits=_QUICK)
+        self.url = connection.url
         self._scope_refusal: SystemRefused | None = None
         self._records = 0
 
     def credentials(self) -> str:
         try:
-            self._auth(requests.Request("GET", self.url).prepare())
+            self._source.sign_in()
         except SystemRefused as refused:
             if "scope" not in refused.said.lower():
                 raise

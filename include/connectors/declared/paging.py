@@ -7,19 +7,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
+
 from include.model.declared import Paging
 
 #: `<https://…>; rel="next"` (RFC 8288).
 _NEXT_LINK = re.compile(r'<([^<>]*)>\s*;(?:[^,<]*;)?\s*rel="?next"?', re.IGNORECASE)
 
 
-def first_query(paging: Paging) -> dict[str, Any]:
-    """What is added to the query of the first page."""
+def sized(paging: Paging, limit: int | None) -> Paging:
+    """*paging* with pages of at most *limit* records, where their size neither counts as a place nor cannot be said."""
+    if limit is None or not paging.size_parameter or paging.kind not in {"offset", "cursor", "keyset"}:
+        return paging
+    return msgspec.structs.replace(paging, size=min(paging.size, limit))
+
+
+def first_query(paging: Paging, limit: int | None = None) -> dict[str, Any]:
+    """What is added to the query of the first page; *limit* as in `sized`."""
+    paging = sized(paging, limit)
     return _sized(paging, {paging.parameter: paging.first} if paging.kind == "page" else {})
 
 
-def query_of(paging: Paging, place: str) -> dict[str, Any]:
-    """What is added to the query of the page at *place*, as `next_place` gave it."""
+def query_of(paging: Paging, place: str, limit: int | None = None) -> dict[str, Any]:
+    """What is added to the query of the page at *place*, as `next_place` gave it; *limit* as in `sized`."""
+    paging = sized(paging, limit)
     if paging.kind == "link":
         return dict(parse_qsl(urlsplit(place).query, keep_blank_values=True))
     if paging.kind in {"page", "offset"}:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from include.connectors.declared import files
 from include.connectors.declared.source import DeclaredSource, base_url_of
 from include.model.calls import Limits
-from include.model.errors import BadRequest
+from include.model.errors import BadRequest, SystemRefused
 from include.model.integration import Connection
 from include.model.reading import Axis, FetchedPage, Range
 
@@ -32,17 +34,26 @@ class DeclaredProbe:
         self.url = base_url_of(declaration, connection)
         self._source = DeclaredSource(declaration, connection, limits=_QUICK)
         self._page: FetchedPage | None = None
+        self._scope_refusal: SystemRefused | None = None
 
     def credentials(self) -> str:
-        self._page = self._first_page()
+        self._source.sign_in()
+        try:
+            self._page = self._source.page("", Range(range_no=0, axis=Axis.ID), None, limit=1)
+        except SystemRefused as refused:
+            if refused.status != HTTPStatus.FORBIDDEN:
+                raise
+            # The system knows us and will not let us read: that is the next question.
+            self._scope_refusal = refused
+            return "the system knows the client"
         return "the system answered our credentials"
 
     def scope(self) -> str:
+        if self._scope_refusal is not None:
+            raise self._scope_refusal
         return "the declared list may be read"
 
     def sample(self) -> str:
-        page = self._page or self._first_page()
-        return f"read a page of {page.records:,} records"
-
-    def _first_page(self) -> FetchedPage:
-        return self._source.page("", Range(range_no=0, axis=Axis.ID), None)
+        if self._page is None or not self._page.records:
+            return "the list has no records yet"
+        return f"read {self._page.records:,} of its records"

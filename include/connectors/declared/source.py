@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -11,8 +10,11 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import jmespath  # type: ignore[import-untyped]
+import msgspec
 
-from include.connectors.answers import Answer
+from include.connectors.addresses import Resolver
+from include.connectors.answers import Answer, shown
+from include.connectors.conditions import Share, conditions_of
 from include.connectors.declared import paging
 from include.connectors.declared.signing import signer
 from include.connectors.http import HttpClient
@@ -36,23 +38,45 @@ class DeclaredSource:
     A page's body is `{"results": […]}`: the records as they came, each with the `id` and `version` that the declaration
     finds in it, so that quarantine and replay know it again.
 
+    Args:
+        declaration: What is read, and how it may be called where the connection says nothing else.
+        connection: Where it is, and as whom it is called.
+        share: As in `conditions_of`.
+        limits: In place of all others.
+        resolve: How names are resolved; tests have their own way.
+
     Raises:
         BadRequest: the connection lacks what the declaration needs.
 
     """
 
-    def __init__(self, declaration: Declaration, connection: Connection, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        declaration: Declaration,
+        connection: Connection,
+        share: Share | None = None,
+        *,
+        limits: Limits | None = None,
+        resolve: Resolver | None = None,
+    ) -> None:
         self.name = declaration.name
         self._declared = declaration
+        conditions = conditions_of(connection, share, declared=declaration.limits.policy)
+        conditions = msgspec.structs.replace(conditions, limits=limits or conditions.limits, resolve=resolve)
         base_url = base_url_of(declaration, connection)
-        declared = declaration.limits
-        limits = limits or Limits(timeout_s=declared.timeout_s, attempts=declared.attempts)
-        self._client = HttpClient(
-            self.name, base_url, auth=signer(declaration, connection, base_url, limits), limits=limits
-        )
+        auth = signer(declaration, connection, base_url, conditions)
+        self._client = HttpClient(self.name, base_url, auth=auth, conditions=conditions)
         self._origin = urlsplit(base_url)
-        self._spacing_s = 1 / declared.calls_per_s if declared.calls_per_s else 0.0
-        self._next_call_at = 0.0
+
+    def sign_in(self) -> None:
+        """
+        A token, where the declared kind of authentication has one and none is there yet.
+
+        Raises:
+            SystemUnavailable, SystemRefused, SourceInvalid: as `HttpClient.get`.
+
+        """
+        self._client.sign_in()
 
     def survey(self, resource: str, changed_since: datetime | None) -> Survey:  # noqa: ARG002  a declaration has one
         """
@@ -63,7 +87,7 @@ class DeclaredSource:
 
         """
         since = utc_text(changed_since) if changed_since else None
-        now: datetime = self._asked(None, since, lambda answer: answer.date)
+        now: datetime = self._asked(None, since, lambda answer: answer.date, limit=1)
         return Survey(now, 0)
 
     def page(
@@ -85,17 +109,20 @@ class DeclaredSource:
             SystemUnavailable, SystemRefused, SourceInvalid: as `HttpClient.get`.
 
         """
-        since = part.low if part.axis is Axis.TIME else None
+        # To the millisecond and never later: what changed in the same one is read too.
+        since = utc_text(datetime.fromisoformat(part.low)) if part.axis is Axis.TIME and part.low else None
         place = after.id if after else None
         parse = partial(self._fetched, part=part, place=place, limit=limit)
-        found: FetchedPage = self._asked(place, since, parse)
+        # What is looked for by its key may be anywhere: then the pages stay whole.
+        found: FetchedPage = self._asked(place, since, parse, limit=None if part.axis is Axis.KEYS else limit)
         return found
 
-    def _asked(self, place: str | None, since: str | None, parse: Callable[[Answer], T]) -> T:
-        self._wait_for_turn()
+    def _asked(
+        self, place: str | None, since: str | None, parse: Callable[[Answer], T], *, limit: int | None = None
+    ) -> T:
         read = self._declared.read
         first = place is None
-        pages = paging.first_query(read.paging) if place is None else paging.query_of(read.paging, place)
+        pages = paging.first_query(read.paging, limit) if place is None else paging.query_of(read.paging, place, limit)
         query = {**({} if not first and read.paging.kind == "link" else read.query), **pages}
         if since is not None and read.changed_since is not None and (first or read.paging.kind != "link"):
             query[read.changed_since.parameter] = _joined(
@@ -105,13 +132,6 @@ class DeclaredSource:
         if read.graphql:
             return self._client.post_json(path, {"query": read.graphql, "variables": query}, parse)
         return self._client.get(path, query, parse)
-
-    def _wait_for_turn(self) -> None:
-        """Calls of this worker no closer together than declared; a range has one page in flight."""
-        wait_s = self._next_call_at - time.monotonic()
-        if wait_s > 0:
-            time.sleep(wait_s)
-        self._next_call_at = time.monotonic() + self._spacing_s
 
     def _path_of(self, link: str) -> str:
         """
@@ -131,17 +151,19 @@ class DeclaredSource:
         records = jmespath.search(self._declared.read.records, document)
         if not isinstance(records, list):
             raise answer.invalid(f"has no list of records at {self._declared.read.records}")
-        following = paging.next_place(self._declared.read.paging, place, document, records, answer.headers)
+        asked = paging.sized(self._declared.read.paging, None if part.axis is Axis.KEYS else limit)
+        following = paging.next_place(asked, place, document, records, answer.headers)
         if following is not None and following == place:
             raise answer.invalid("leads to itself: the page before it again")
         kept = [self._as_record(record) for record in records]
         if part.axis is Axis.KEYS:
             wanted = set(part.keys)
             kept = [record for record in kept if str(record.get(str(part.field))) in wanted]
-        kept = kept[:limit] if limit else kept
+        whole = limit is None or len(kept) <= limit
+        kept = kept[:limit]
         cursor = Cursor(_EPOCH, following) if following is not None else None
         body = json.dumps({"results": kept}).encode()
-        return FetchedPage(body=body, records=len(kept), cursor=cursor, last=following is None)
+        return FetchedPage(body=body, records=len(kept), cursor=cursor, last=whole and following is None)
 
     def _document(self, answer: Answer) -> Any:
         try:
@@ -151,7 +173,7 @@ class DeclaredSource:
         if self._declared.read.graphql and isinstance(document, dict) and document.get("errors"):
             first = document["errors"][0] if isinstance(document["errors"], list) else {}
             said = first.get("message", "no message") if isinstance(first, dict) else "no message"
-            raise SystemRefused(self.name, answer.status, str(said)[:300])
+            raise SystemRefused(self.name, answer.status, shown(f"{answer.what}: {said}", answer))
         return document
 
     def _as_record(self, record: Any) -> dict[str, Any]:
@@ -178,8 +200,7 @@ class DeclaredSource:
 
 def base_url_of(declaration: Declaration, connection: Connection) -> str:
     """The connection's host, or else the declared one."""
-    host = connection.host or declaration.base_url
-    return f"{host.rstrip('/')}:{connection.port}" if connection.host and connection.port else host.rstrip("/")
+    return connection.url or declaration.base_url.rstrip("/")
 
 
 def _microseconds(instant: str) -> int:

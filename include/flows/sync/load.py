@@ -15,7 +15,8 @@ from include.flows.sync.crash_points import crash_point
 from include.flows.sync.declaration import Sync, Systems
 from include.flows.sync.lease_keeper import LeaseKeeper, retake
 from include.flows.sync.memory import give_back
-from include.model.sync import Report, RunState, reads_everything
+from include.model.reading import Axis
+from include.model.sync import Report, RunState
 from include.store import batches, landing, leases, runs, watermarks
 from include.store.batches import Batch, Content
 from include.store.database import Store
@@ -54,8 +55,10 @@ _ATTEMPTS = 5
 def _load_batches(sync: Sync, systems: Systems, run: Run) -> None:
     with systems.store.transaction() as work:
         waiting = [batch for batch in batches.of_run(work, run.run_id) if not batch.loaded]
-    # A delta may bring a record twice, in two batches, and its versions must be written and told in their order.
-    connections = min(_CONNECTIONS if reads_everything(run.mode, run.window) else 1, len(waiting))
+        by_id_alone = all(part.axis is Axis.ID for part in landing.ranges_of(work, run.run_id))
+    # What is read by time, or by id and once more by name, may bring a record twice, in two batches, and its versions
+    # must be written and told in their order.
+    connections = min(_CONNECTIONS if by_id_alone else 1, len(waiting))
     if connections <= 1:
         _load_share(sync, systems, run, waiting, Event())
         return
@@ -65,8 +68,12 @@ def _load_batches(sync: Sync, systems: Systems, run: Run) -> None:
             pool.submit(copy_context().run, _load_apart, sync, systems, run, waiting[first::connections], stop)
             for first in range(connections)
         ]
-        for flight in as_completed(flights):
-            flight.result()
+        try:
+            for flight in as_completed(flights):
+                flight.result()
+        except BaseException:
+            stop.set()  # also when it is this thread that is told to end: each share ends after the batch it is at
+            raise
 
 
 def _load_apart(sync: Sync, systems: Systems, run: Run, share: Sequence[Batch], stop: Event) -> None:

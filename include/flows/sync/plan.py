@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
-
-from msgspec.structs import replace
 
 from include.flows.sync import ranges
 from include.flows.sync.declaration import Sync, Systems
 from include.model.reading import Range
-from include.model.sync import CLOCK_GRAIN, WHOLE, Mode, Window, opening_low, opening_window, reads_everything
+from include.model.sync import CLOCK_GRAIN, Mode, Window, opening_low, opening_window, reads_everything
 from include.store import landing, leases, open_records, runs, watermarks
-from include.store.database import Work
 from include.store.runs import Run
 
 log = logging.getLogger(__name__)
@@ -23,7 +19,7 @@ def planned_ranges(sync: Sync, systems: Systems, run: Run) -> list[Range]:
     """The ranges of the run's window: those planned before it was interrupted, or new ones."""
     with systems.store.transaction() as work:
         planned = landing.ranges_of(work, run.run_id)
-        mark = _mark(work, run)
+        mark = watermarks.complete_to(work, run.lease)
         left_open = open_records.ids(work, sync.integration, sync.entity) if run.moves_watermark else []
     if planned:
         return planned
@@ -40,12 +36,6 @@ def planned_ranges(sync: Sync, systems: Systems, run: Run) -> list[Range]:
     return parts
 
 
-def _mark(work: Work, run: Run) -> datetime | None:
-    """How far the run's part is complete: as far as itself, or as the whole was before it was shared out."""
-    marks = [watermarks.read(work, replace(run.lease, partition=each)) for each in (run.partition, WHOLE)]
-    return max((mark for mark in marks if mark), default=None)
-
-
 def _within(record_ids: Sequence[str], ids: ranges.Ids) -> list[str]:
     low, high = ids
     return [each for each in record_ids if (low is None or each > low) and (high is None or each <= high)]
@@ -58,6 +48,6 @@ def _ranges_of(sync: Sync, run: Run, window: Window, records: int) -> list[Range
         # One range: the first so many records in one order, not some of each range.
         records = 0
     if reads_everything(run.mode, window):
-        return ranges.by_id(records, run.request.ids)
+        return ranges.by_id(records, run.request.share)
     read_to = window if run.request.until else Window(window.low, window.high + CLOCK_GRAIN)
     return ranges.by_time(read_to, records, run.request.ids)

@@ -10,8 +10,8 @@ from include.model.instants import utc_text
 from include.model.reading import Axis, Range
 from include.model.sync import Window, id_cut
 
-#: Below this a cut costs more requests than it saves.
-_RECORDS_A_RANGE = 5_000
+#: Each range has one page in flight at a time; below this its last, shorter page costs more than that saves.
+_RECORDS_A_RANGE = 1_250
 _MOST_RANGES = 16
 #: Keys in one predicate; longer ones pass the length of a URL.
 _KEYS_A_RANGE = 100
@@ -22,18 +22,16 @@ Ids = tuple[str | None, str | None]
 _ALL: Ids = (None, None)
 
 
-def by_id(records: int, ids: Ids = _ALL) -> list[Range]:
-    """Everything within *ids*, cut by the first two hexadecimal digits. Ids of another shape still lie in exactly one."""
-    low, high = ids
-    cuts = _cuts(records)
-    within = [cut for number in range(1, cuts) if (cut := id_cut(number, cuts)) and _lies_within(cut, ids)]
-    bounds = [low, *within, high]
+def by_id(records: int, share: tuple[int, int] = (1, 1)) -> list[Range]:
+    """
+    Everything, or the so-manieth of so many equal parts of it, cut by the first two hexadecimal digits of the id.
+
+    *records* is how many there are in all. Ids of another shape still lie in exactly one range.
+    """
+    number, of = share
+    cuts = _cuts(records // of)
+    bounds = [id_cut((number - 1) * cuts + step, of * cuts) for step in range(cuts + 1)]
     return [Range(range_no=no, axis=Axis.ID, low=low, high=high) for no, (low, high) in enumerate(pairwise(bounds))]
-
-
-def _lies_within(cut: str, ids: Ids) -> bool:
-    low, high = ids
-    return (low is None or cut > low) and (high is None or cut < high)
 
 
 def by_time(window: Window, records: int, ids: Ids = _ALL) -> list[Range]:

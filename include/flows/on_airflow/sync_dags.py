@@ -1,114 +1,35 @@
-"""
-The one module of the flows that knows Airflow: our errors as its retry decisions, its callbacks as ours.
-
-Everything else in this room runs without a scheduler, which is how the tests run it.
-"""
+"""Syncs and their backfills as DAGs: form, retries, deadline, tasks."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 from airflow.sdk import (  # type: ignore[attr-defined]  # the stub lags behind
     Asset,
     AsyncCallback,
-    BaseNotifier,
     CronPartitionTimetable,
     DeadlineAlert,
     DeadlineReference,
     Param,
-    RetryDecision,
-    RetryPolicy,
     task,
     task_group,
 )
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.flows.backfill import backfill_request
-from include.flows.calls import SharedCalls
-from include.flows.declared import declared_syncs, mistakes
-from include.flows.deliver_events import Pace, Place, Rules, deliver
-from include.flows.integrations.registered import refuse_paused, registered
-from include.flows.pull_keys import Puller
+from include.flows.on_airflow.lateness import RunIsLate
+from include.flows.on_airflow.retries import RetryByKind
+from include.flows.on_airflow.systems import systems_of
 from include.flows.registry import SYNCS
 from include.flows.settings import settings
-from include.flows.sync import Sync, Systems, extract, load, mark_failed, validate
+from include.flows.sync import Sync, extract, load, mark_failed, validate
 from include.model.assets import asset_of
-from include.model.calls import CallPolicy, Safeguards
-from include.model.errors import BadRequest, IntegrationPaused, LeaseLost, Terminal, Transient
-from include.model.reading import Source
+from include.model.errors import IntegrationPaused, LeaseLost
 from include.model.sync import SyncRequest
-from include.store import alerts
 from include.store.database import Store
-from include.store.landing import Landing
-from include.store.shared_tokens import Cipher
-
-log = logging.getLogger(__name__)
-
-#: The longest that a Retry-After is honoured: a source that asks for a day is tried again by the next run.
-LONGEST_WAIT = timedelta(minutes=15)
-
-
-class RetryByKind(RetryPolicy):
-    """
-    Retries what may pass, fails at once what will not.
-
-    A wait that the other side named is honoured up to LONGEST_WAIT; else the waits double from the
-    configured first one, with a random share, because Airflow's own jitter is the same for every run
-    without a logical date and would send all of them back at once.
-    """
-
-    def evaluate(
-        self,
-        exception: BaseException,
-        try_number: int,
-        max_tries: int,  # noqa: ARG002  Airflow's signature
-        context: Any = None,  # noqa: ARG002
-    ) -> RetryDecision:
-        if isinstance(exception, Terminal):
-            return RetryDecision.fail(f"{type(exception).__name__} does not pass by itself")
-        if isinstance(exception, Transient) and exception.retry_in_s is not None:
-            asked = timedelta(seconds=exception.retry_in_s)
-            return RetryDecision.retry(min(asked, LONGEST_WAIT) + _spread(), "the other side named the wait")
-        doubled = timedelta(seconds=settings().retry_delay_s * 2 ** (try_number - 1) * random.uniform(0.5, 1.5))  # noqa: S311
-        return RetryDecision.retry(min(doubled, LONGEST_WAIT), type(exception).__name__)
-
-
-def _spread() -> timedelta:
-    return timedelta(seconds=random.uniform(0, 2))  # noqa: S311  spreads callers; no secret
-
-
-class RunIsLate(BaseNotifier):
-    """Tells that a DAG run has not ended in time: an alert in the hub, seen by `./hub status`, and a warning."""
-
-    def __init__(self, dag_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.dag_id = dag_id
-
-    async def async_notify(self, context: Mapping[str, Any]) -> None:
-        dag_run = context.get("dag_run") or {}
-        # A failed run never satisfies its deadline; its failure has been told already.
-        if dag_run.get("state") == "failed":
-            return
-        await asyncio.to_thread(self._tell, str(dag_run.get("dag_run_id")))
-
-    def notify(self, context: Mapping[str, Any]) -> None:
-        asyncio.run(self.async_notify(context))
-
-    def _tell(self, dag_run_id: str) -> None:
-        message = (
-            f"{self.dag_id} run {dag_run_id} is at work {settings().sync_deadline_minutes:g} minutes longer than usual"
-        )
-        log.warning(message, extra={"dag_run": dag_run_id})
-        with Store.from_connection(settings().store_connection) as store, store.transaction() as work:
-            alerts.add(work, kind="run_late", subject=dag_run_id, message=message)
-
 
 #: One run a day under the day's own key, for the day before: the nightly second look at yesterday, which
 #: catches what a source dated late, and the key by which a backfill asks for any day.
@@ -290,76 +211,10 @@ def _task_defaults(sync: Sync) -> dict[str, Any]:
         "retries": settings().task_retries,
         "retry_delay": timedelta(seconds=settings().retry_delay_s),
         "retry_policy": RetryByKind(),
-        # Declared integrations have no pool of their own: their calls are spaced by the declaration.
+        # Declared integrations have no pool of their own: their calls take turns at the declared rate.
         "pool": sync.integration if sync.entity in SYNCS else "default_pool",
         "on_failure_callback": lambda context: end_run(sync, context),
     }
-
-
-@contextmanager
-def systems_of(sync: Sync, *, starts: bool = False) -> Iterator[Systems]:
-    """
-    The systems of *sync* behind Airflow's connections, closed in the end. In a task, never at parse time.
-
-    The registry says which connection; an integration that it does not have uses the one of the settings.
-
-    Raises:
-        IntegrationPaused: a run that *starts* is of an integration that somebody paused.
-
-    """
-    with Store.from_connection(settings().store_connection) as store:
-        known = (refuse_paused if starts else registered)(store, sync.integration)
-        with SharedCalls(store, sync.integration, cipher=_cipher()) as calls:
-            yield Systems(
-                source=_source_of(sync, known.connection_id if known else None, calls.safeguards),
-                store=store,
-                landing=Landing(settings().landing_url),
-                overlap=settings().overlap,
-                lease_life=settings().lease_life,
-                pages_in_flight=settings().pages_in_flight,
-            )
-
-
-def _cipher() -> Cipher | None:
-    """Airflow's, whose key is no secret more to keep; None where a deployment has set none."""
-    from airflow.sdk.crypto import get_fernet  # noqa: PLC0415  only where calls are made
-
-    cipher = get_fernet()
-    return cipher if cipher.is_encrypted else None
-
-
-def _source_of(sync: Sync, connection_id: str | None, share: Callable[[CallPolicy], Safeguards]) -> Source:
-    """The connector of *sync*, behind the registry's connection or else the one of its name."""
-    from include.connectors.commercetools import Commercetools  # noqa: PLC0415  requests is not needed to parse
-
-    if sync.integration == Commercetools.name:
-        return Commercetools.from_connection(connection_id or settings().commercetools_connection, share)
-    from include.flows.declared.systems import source_of  # noqa: PLC0415
-
-    return source_of(sync.integration, connection_id)
-
-
-def look_through_declarations() -> list[str]:
-    """
-    The names of all declarations, when each of them can be used.
-
-    Raises:
-        BadRequest: one is wrong; every mistake of every file is named with its line.
-
-    """
-    wrong = mistakes()
-    if wrong:
-        raise BadRequest("\n".join(map(str, wrong)))
-    return [declaration.name for declaration, _ in declared_syncs()]
-
-
-#: What `@dag` is told for the DAG that looks through the declarations.
-LOOK_THROUGH_OPTIONS: Mapping[str, Any] = {
-    "catchup": False,
-    "max_active_runs": 4,
-    "tags": ["declared"],
-    "default_args": {"retries": 1, "retry_policy": RetryByKind()},
-}
 
 
 def request_of(params: Mapping[str, Any]) -> SyncRequest:
@@ -387,43 +242,3 @@ def end_run(sync: Sync, context: Mapping[str, Any]) -> None:
             dag_id=dag_run.dag_id,
             part=_parts_of(sync)[index] if (index := context["ti"].map_index) >= 0 else None,
         )
-
-
-def delivery_options() -> dict[str, Any]:
-    """What `@dag` is told for a worker of the delivery beside its name: one run after the other, for ever."""
-    return {
-        # Airflow wants a first day for a DAG that is always due.
-        "start_date": datetime(2026, 1, 1, tzinfo=UTC),
-        "catchup": False,
-        "max_active_runs": 1,
-        "tags": ["events"],
-        "default_args": {
-            "retries": settings().task_retries,
-            "retry_delay": timedelta(seconds=settings().retry_delay_s),
-            "retry_policy": RetryByKind(),
-            # A handler that hangs for good is ended from outside; its partitions went to another worker long before.
-            "execution_timeout": 2 * settings().event_reader_lifetime + timedelta(minutes=5),
-        },
-    }
-
-
-def delivery_task(worker_no: int) -> None:
-    """The one task of the DAG of a worker."""
-
-    @task(task_id="deliver")
-    def deliver_task() -> dict[str, int]:
-        place = Place(worker_no, workers=settings().event_readers, partitions=settings().event_partitions)
-        with Puller(lambda sync: systems_of(sync, starts=True)) as puller:
-            return deliver(
-                lambda: Store.from_connection(settings().store_connection),
-                place,
-                lifetime=place.lifetime(settings().event_reader_lifetime, datetime.now(UTC)),
-                pace=Pace(lease_life=settings().event_lease_life),
-                puller=puller,
-                rules=Rules(
-                    retention=timedelta(days=settings().event_retention_days),
-                    horizon_alarm_s=settings().event_horizon_alarm_s,
-                ),
-            ).events
-
-    deliver_task()

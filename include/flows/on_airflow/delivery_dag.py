@@ -1,0 +1,57 @@
+"""The delivery of events: a DAG for each worker, always due."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import (
+    task,
+)
+
+from include.flows.deliver_events import Pace, Place, Rules, deliver
+from include.flows.on_airflow.retries import RetryByKind
+from include.flows.on_airflow.systems import systems_of
+from include.flows.pull_keys import Puller
+from include.flows.settings import settings
+from include.store.database import Store
+
+
+def delivery_options() -> dict[str, Any]:
+    """What `@dag` is told for a worker of the delivery beside its name: one run after the other, for ever."""
+    return {
+        # Airflow wants a first day for a DAG that is always due.
+        "start_date": datetime(2026, 1, 1, tzinfo=UTC),
+        "catchup": False,
+        "max_active_runs": 1,
+        "tags": ["events"],
+        "default_args": {
+            "retries": settings().task_retries,
+            "retry_delay": timedelta(seconds=settings().retry_delay_s),
+            "retry_policy": RetryByKind(),
+            # A handler that hangs for good is ended from outside; its partitions went to another worker long before.
+            "execution_timeout": 2 * settings().event_reader_lifetime + timedelta(minutes=5),
+        },
+    }
+
+
+def delivery_task(worker_no: int) -> None:
+    """The one task of the DAG of a worker."""
+
+    @task(task_id="deliver")
+    def deliver_task() -> dict[str, int]:
+        place = Place(worker_no, workers=settings().event_readers, partitions=settings().event_partitions)
+        with Puller(lambda sync: systems_of(sync, starts=True)) as puller:
+            return deliver(
+                lambda: Store.from_connection(settings().store_connection),
+                place,
+                lifetime=place.lifetime(settings().event_reader_lifetime, datetime.now(UTC)),
+                pace=Pace(lease_life=settings().event_lease_life),
+                puller=puller,
+                rules=Rules(
+                    retention=timedelta(days=settings().event_retention_days),
+                    horizon_alarm_s=settings().event_horizon_alarm_s,
+                ),
+            ).events
+
+    deliver_task()
