@@ -144,4 +144,4 @@ def test_a_declaration_is_validated_without_a_running_hub(hub: Hub, tmp_path: Pa
     (tmp_path / "wrong.yaml").write_text(example.read_text().replace("kind: keyset", "kind: keysets"))
     ended = run(hub, "validate", str(tmp_path / "wrong.yaml"))
     assert ended.returncode == 2
-    assert "line 20: /read/paging/kind: must be one of none, page" in " ".join(ended.stderr.split())
+    assert "line 22: /read/paging/kind: must be one of none, page" in " ".join(ended.stderr.split())

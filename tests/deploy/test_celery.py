@@ -30,7 +30,7 @@ _UNSCHEDULED = {f"HUB_SYNC_{entity}_SCHEDULE": "" for entity in ("INVENTORY", "P
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    started = Deployment(tmp_path_factory.mktemp("deployment"), _HURRIED, **_UNSCHEDULED, CELERY_WORKER_CONCURRENCY="2")
+    started = Deployment(tmp_path_factory.mktemp("deployment"), _HURRIED, **_UNSCHEDULED, CELERY_WORKER_CONCURRENCY="4")
     try:
         started.start_all()
         yield started

@@ -6,6 +6,7 @@ Without these, a check that looks away would pass every test of the delivery.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -162,4 +163,6 @@ def test_a_worker_without_a_fence_is_found(tallied: Store, hub_dsn: str, monkeyp
     with delivery(hub_dsn, handlers), delivery(hub_dsn, handlers):
         time.sleep(1.5)
 
-    assert broken(tallied) == ["doubled: 50 events had a second effect"]
+    # How many depends on how far each has come; that there are any is what the fence is for.
+    (found,) = broken(tallied)
+    assert re.fullmatch(r"doubled: [1-9]\d* events had a second effect", found)
