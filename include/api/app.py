@@ -14,6 +14,7 @@ from include.api import (
     integration_health,
     integrations,
     problems,
+    quarantine,
     runs,
     webhooks,
 )
@@ -40,6 +41,7 @@ _RESOURCES = (
     availability,
     events,
     dead_letters,
+    quarantine,
     webhooks,
 )
 

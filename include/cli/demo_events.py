@@ -20,6 +20,7 @@ from include.cli.stack.airflow_api import AirflowApi
 from include.flows import dead_letter_desk, replay_events
 from include.flows.event_standing import standing
 from include.flows.receive_webhook import connection_of
+from include.flows.settings import settings
 from include.model.errors import NotFound
 from include.model.events import STOCK_CHANGED, NewEvent
 from include.store import availability, entities, event_log, failed_deliveries
@@ -27,7 +28,6 @@ from include.store.database import Store
 from include.store.failed_deliveries import Letter
 from include.store.tables import INVENTORY
 
-_DELIVERY = "deliver_events"
 _INTEGRATION = "demo"
 _DELIVERED_WITHIN_S = 20.0
 #: A continuous DAG starts within seconds of the scheduler's; its first run loads Airflow in two workers.
@@ -44,8 +44,9 @@ class EventScene:
 
     def change_reaches_availability(self, bar: Bar) -> str:
         """From the retailer's change over its webhook to the read model, without a DAG run."""
-        self._api.wait_for_dag(_DELIVERY)
-        self._api.unpause(_DELIVERY)
+        for dag_id in settings().delivery_dags:
+            self._api.wait_for_dag(dag_id)
+            self._api.unpause(dag_id)
         self._wait_for_delivery(bar)
         key = secrets.token_bytes(24)
         self._api.put_connection(

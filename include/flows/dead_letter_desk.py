@@ -8,7 +8,7 @@ from typing import Any
 
 from include.flows.quarantine_desk import set_field
 from include.model import event_contracts
-from include.model.errors import BadRequest
+from include.model.errors import BadRequest, Conflict
 from include.store import audit, failed_deliveries
 from include.store.database import Store
 from include.store.failed_deliveries import Letter
@@ -20,7 +20,8 @@ def mend_fields(store: Store, letter_id: int, changes: Mapping[str, Any], *, act
 
     Raises:
         NotFound: no such letter.
-        BadRequest: it is at work, or a field leads into something that has no fields.
+        BadRequest: a field leads into something that has no fields.
+        Conflict: it is at work.
 
     """
     with store.transaction() as work:
@@ -70,7 +71,8 @@ def discard(store: Store, letter_id: int, reason: str, *, actor: str) -> Letter:
 
     Raises:
         NotFound: no such letter.
-        BadRequest: no reason, or it is closed already.
+        BadRequest: no reason.
+        Conflict: it is closed already.
 
     """
     if not reason.strip():
@@ -78,9 +80,7 @@ def discard(store: Store, letter_id: int, reason: str, *, actor: str) -> Letter:
     with store.transaction() as work:
         letter = failed_deliveries.get(work, letter_id, lock=True)
         if letter.state not in ("dead", "retrying"):
-            raise BadRequest(
-                f"Letter {letter_id} is {letter.state}; only dead ones, or those tried again, are discarded"
-            )
+            raise Conflict(f"Letter {letter_id} is {letter.state}; only dead ones, or those tried again, are discarded")
         failed_deliveries.close(work, letter_id, "discarded", actor)
         subject = f"dead-letters/{letter_id}"
         audit.add(work, actor=actor, act="letter.discard", subject=subject, detail={"reason": reason})

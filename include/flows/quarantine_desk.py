@@ -10,7 +10,7 @@ from typing import Any
 from include.flows.registry import sync_of
 from include.flows.sync import Sync, replay
 from include.flows.sync.gate import sifted
-from include.model.errors import BadRequest
+from include.model.errors import BadRequest, Conflict, NotFound
 from include.model.order import LINE_KINDS
 from include.model.quality import Failure, visible
 from include.model.sync import Report
@@ -113,8 +113,9 @@ def choose(store: Store, item_ids: Sequence[int], *, cause: str | None, everythi
     The open items that were named, one way only.
 
     Raises:
-        BadRequest: none or several ways were used, or an item is closed.
-        NotFound: no such item.
+        BadRequest: none or several ways were used.
+        NotFound: no such item, or none of that cause.
+        Conflict: an item is closed.
 
     """
     if sum((bool(item_ids), cause is not None, everything)) != 1:
@@ -123,12 +124,12 @@ def choose(store: Store, item_ids: Sequence[int], *, cause: str | None, everythi
         if not item_ids:
             found = quarantine.find(work, cause=cause, limit=1_000_000)
             if cause is not None and not found:
-                raise BadRequest(f"No open item has the cause {cause!r}. Those there are: ./hub quarantine list")
+                raise NotFound(f"No open item has the cause {cause!r}. Those there are: ./hub quarantine list")
             return found
         items = [quarantine.get(work, item_id) for item_id in dict.fromkeys(item_ids)]
     closed = [item for item in items if item.state != "open"]
     if closed:
-        raise BadRequest(f"Quarantine item {closed[0].item_id} is {closed[0].state}; only open items are replayed")
+        raise Conflict(f"Quarantine item {closed[0].item_id} is {closed[0].state}; only open items are replayed")
     return items
 
 
@@ -148,7 +149,8 @@ def discard(store: Store, item_id: int, reason: str, *, actor: str) -> None:
 
     Raises:
         NotFound: no such item.
-        BadRequest: it is closed already.
+        BadRequest: no reason.
+        Conflict: it is closed already.
 
     """
     if not reason.strip():
@@ -156,7 +158,7 @@ def discard(store: Store, item_id: int, reason: str, *, actor: str) -> None:
     with store.transaction() as work:
         item = quarantine.get(work, item_id)
         if quarantine.close(work, [item_id], "discarded", actor) == 0:
-            raise BadRequest(f"Quarantine item {item_id} is {item.state} already")
+            raise Conflict(f"Quarantine item {item_id} is {item.state} already")
         audit.add(
             work, actor=actor, act="quarantine.discard", subject=f"quarantine/{item_id}", detail={"reason": reason}
         )

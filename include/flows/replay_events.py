@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import msgspec
 import psycopg
 
+from include.flows import replay_quarantine
 from include.flows.deliver_events.attempt import Recipient, failure_of, have_effect
+from include.flows.replay_quarantine import ReplayStopped
 from include.handlers import HANDLERS, Subscriber
-from include.model.errors import BadRequest, NotFound, Terminal
+from include.model.errors import BadRequest, Conflict, NotFound
 from include.model.events import Event, Position
 from include.model.outside import KeyPuller
 from include.store import audit, event_inbox, event_log, event_replays, failed_deliveries
@@ -36,10 +39,6 @@ class _Reactions:
 
     def of(self, name: str) -> Recipient:
         return Recipient(name, self.handlers[name], self.puller)
-
-
-class _Stopped(Terminal):
-    """The replay was stopped while a slice was at work; that slice is undone."""
 
 
 def subscribers_of(name: str | None) -> list[str]:
@@ -88,8 +87,9 @@ def ask_for_letters(
     A replay of the dead letters that were named, one way only; numbers may name closed ones too.
 
     Raises:
-        BadRequest: none or several ways were used, none is left, or one is still at work.
-        NotFound: no such letter.
+        BadRequest: none or several ways were used.
+        NotFound: no such letter, or none is left.
+        Conflict: one is still at work.
 
     """
     _refuse_rate(rate)
@@ -103,7 +103,7 @@ def ask_for_letters(
         raise NotFound("There is no such dead letter. Those there are: ./hub dlq list")
     for letter in chosen:
         if letter.state in ("trying", "retrying", "waiting"):
-            raise BadRequest(f"Letter {letter.letter_id} is {letter.state}: it is tried again by itself")
+            raise Conflict(f"Letter {letter.letter_id} is {letter.state}: it is tried again by itself")
     # The numbers are settled now: a letter that dies again in the replay is not replayed again by it.
     request = {"letter_ids": [letter.letter_id for letter in chosen], "next": 0}
     return _ask(store, "letters", request, rate=rate, total=len(chosen), actor=actor)
@@ -140,19 +140,28 @@ def work_off(
         began = time.monotonic()
         size = _SLICE if replay.rate is None else max(1, min(_SLICE, int(replay.rate / 5)))
         try:
-            with store.transaction() as work:
-                dealt = _slice(work, replay, worker, _Reactions(handlers, puller), size)
-                if not dealt:
-                    event_replays.end(work, replay.replay_id, "done")
-        except _Stopped:
+            if replay.what == replay_quarantine.WHAT:
+                dealt = replay_quarantine.work_off_some(store, replay, worker, _WORKER_LIFE)
+            else:
+                with store.transaction() as work:
+                    dealt = _slice(work, replay, worker, _Reactions(handlers, puller), size)
+        except ReplayStopped:
             # By a person, or another worker has taken it over: either way it is not ours to go on with.
             return replay
+        if not dealt:
+            _end(store, replay)
         with store.transaction() as work:
             replay = event_replays.get(work, replay.replay_id)
         tell(replay)
         if replay.rate is not None and dealt:
             time.sleep(max(0.0, dealt / replay.rate - (time.monotonic() - began)))
     return replay
+
+
+def _end(store: Store, replay: Replay) -> None:
+    # Refused when somebody stopped it in this instant: then it has ended, too.
+    with suppress(Conflict), store.transaction() as work:
+        event_replays.end(work, replay.replay_id, "done")
 
 
 def _slice(work: Work, replay: Replay, worker: str, reactions: _Reactions, size: int) -> int:
@@ -163,7 +172,7 @@ def _slice(work: Work, replay: Replay, worker: str, reactions: _Reactions, size:
     if dealt and not event_replays.progress(
         work, replay, worker, request, done=dealt - failed, failed=failed, life=_WORKER_LIFE
     ):
-        raise _Stopped(f"Replay {replay.replay_id} was stopped")
+        raise ReplayStopped(f"Replay {replay.replay_id} was stopped")
     return dealt
 
 

@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     task_retries: int = 3
     retry_delay_s: float = 10
 
-    #: Workers that deliver events, each in a slot of Airflow's, and the key partitions of each subscriber that they share.
+    #: Workers that deliver events, each a DAG and a slot of Airflow's, and the key partitions of each subscriber that they share.
     event_readers: int = 2
     event_partitions: int = 2
     #: How long a worker delivers before Airflow starts the next, and how long it may be silent before another takes over.
@@ -74,6 +74,11 @@ class Settings(BaseSettings):
     @property
     def lease_life(self) -> timedelta:
         return timedelta(seconds=self.lease_life_s)
+
+    @property
+    def delivery_dags(self) -> list[str]:
+        """The DAG of each worker of the delivery: `deliver_events`, `deliver_events_2` and so on."""
+        return ["deliver_events", *(f"deliver_events_{number}" for number in range(2, self.event_readers + 1))]
 
     @property
     def event_reader_lifetime(self) -> timedelta:

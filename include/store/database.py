@@ -42,9 +42,11 @@ class Store:
     every event reader on the server.
     """
 
-    def __init__(self, dsn: str, *, schema: str = "hub") -> None:
+    def __init__(self, dsn: str, *, schema: str = "hub", session: str = "") -> None:
+        """*session*: settings of PostgreSQL for these connections alone, as `-c name=value`."""
         self.dsn = dsn
         self.schema = schema
+        self._session = f"{_SESSION} {session}"
         self._connection: psycopg.Connection[TupleRow] | None = None
 
     @classmethod
@@ -77,9 +79,21 @@ class Store:
             with connection.transaction():
                 yield connection
 
-    def another(self) -> Store:
-        """The same database on a connection of its own, for another thread."""
-        return Store(self.dsn, schema=self.schema)
+    @contextmanager
+    def question(self) -> Iterator[Work]:
+        """
+        The connection for statements that only read, each by itself: a transaction around one costs two journeys more.
+
+        Raises:
+            StoreUnavailable, StoreRefused: as `transaction`.
+
+        """
+        with translated_errors():
+            yield self._open()
+
+    def another(self, *, session: str = "") -> Store:
+        """The same database on a connection of its own, for another thread, or with a *session* of its own."""
+        return Store(self.dsn, schema=self.schema, session=session)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -99,7 +113,7 @@ class Store:
                 autocommit=True,
                 connect_timeout=10,
                 application_name="crossdock",
-                options=f"-c search_path={self.schema} {_SESSION}",
+                options=f"-c search_path={self.schema} {self._session}",
             )
             self._connection.adapters.register_loader(_XID8, IntLoader)
             self._connection.adapters.register_loader(_XID8, Int8BinaryLoader)

@@ -16,7 +16,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     """A replay as it stands."""
 
     replay_id: int
-    #: "events" or "letters".
+    #: "events", "letters" or "quarantine".
     what: str
     request: dict[str, Any]
     #: At most so many a second; None for as fast as it goes.

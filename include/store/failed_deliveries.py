@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from include.model.errors import BadRequest, NotFound
+from include.model.errors import Conflict, NotFound
 from include.model.events import Event
 from include.store import event_log
 from include.store.database import Work
@@ -374,7 +374,7 @@ def mend(work: Work, letter_id: int, mended: str) -> None:
     Notes *mended* (JSON) as the data to be delivered; those that came stay beside it.
 
     Raises:
-        BadRequest: the letter is still at work.
+        Conflict: the letter is still at work.
 
     """
     _refuse_at_work(get(work, letter_id, lock=True), "mended")
@@ -399,7 +399,7 @@ def fail_again(work: Work, letter_id: int, failure: Failure) -> None:
 
 def _refuse_at_work(letter: Letter, what: str) -> None:
     if letter.state in ("trying", "waiting"):
-        raise BadRequest(f"Letter {letter.letter_id} is {letter.state}: it is at work, and cannot be {what} now")
+        raise Conflict(f"Letter {letter.letter_id} is {letter.state}: it is at work, and cannot be {what} now")
 
 
 def _letters(work: Work, statement: bytes, values: dict[str, Any]) -> list[Letter]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from psycopg.types.json import Jsonb
 
-from include.model.errors import BadRequest, NotFound
+from include.model.errors import Conflict, NotFound
 from include.model.quality import Failure, Rejected
 from include.model.sync import Counts, Fates
 from include.store.database import Work
@@ -80,7 +80,7 @@ _LIST = (
     + b""" FROM quarantine_item
  WHERE (%(entity)s::text IS NULL OR entity = %(entity)s)
    AND (%(cause)s::text IS NULL OR cause = %(cause)s)
-   AND (%(state)s::text IS NULL OR state = %(state)s)
+   AND (%(state)s::text IS NULL OR state = %(state)s) AND item_id > %(after)s
  ORDER BY item_id LIMIT %(limit)s"""
 )
 
@@ -201,10 +201,16 @@ def lock(work: Work, item_ids: Sequence[int]) -> list[Item]:
 
 
 def find(
-    work: Work, *, entity: str | None = None, cause: str | None = None, state: str | None = "open", limit: int = 100
+    work: Work,
+    *,
+    entity: str | None = None,
+    cause: str | None = None,
+    state: str | None = "open",
+    after: int = 0,
+    limit: int = 100,
 ) -> list[Item]:
-    """Items in the order they came, at most *limit*."""
-    values = {"entity": entity, "cause": cause, "state": state, "limit": limit}
+    """Items by their numbers, in which they came: those after *after*, at most *limit*."""
+    values = {"entity": entity, "cause": cause, "state": state, "after": after, "limit": limit}
     return [_item(row) for row in work.execute(_LIST, values)]
 
 
@@ -242,12 +248,12 @@ def mend(work: Work, item_id: int, mended: bytes) -> None:
 
     Raises:
         NotFound: no such item.
-        BadRequest: the item is closed.
+        Conflict: the item is closed.
 
     """
     if work.execute(_MEND, {"item_id": item_id, "mended": mended}).rowcount == 0:
         item = get(work, item_id)
-        raise BadRequest(f"Quarantine item {item_id} is {item.state}; only open items are mended")
+        raise Conflict(f"Quarantine item {item_id} is {item.state}; only open items are mended")
 
 
 def close(work: Work, item_ids: Sequence[int], state: str, closed_by: str) -> int:

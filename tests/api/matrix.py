@@ -41,6 +41,12 @@ MATRIX = {
     ("PATCH", "/v1/dead-letters/{letter_id}"): OPERATES,
     ("POST", "/v1/dead-letters/{letter_id}/discard"): OPERATES,
     ("POST", "/v1/dead-letter-replays"): OPERATES,
+    ("GET", "/v1/quarantine"): ANYONE,
+    ("GET", "/v1/quarantine-causes"): ANYONE,
+    ("GET", "/v1/quarantine/{item_id}"): TESTS,
+    ("PATCH", "/v1/quarantine/{item_id}"): OPERATES,
+    ("POST", "/v1/quarantine/{item_id}/discard"): OPERATES,
+    ("POST", "/v1/quarantine-replays"): OPERATES,
     ("GET", "/v1/integrations/{integration_id}/usage"): ANYONE,
 }
 #: Guarded by the sender's signature, whoever's token comes along. tests/events/test_webhooks.py tries them.

@@ -30,6 +30,7 @@ def path_of(path: str) -> str:
         .replace("{sku}", "none-of-ours")
         .replace("{replay_id}", "4711")
         .replace("{letter_id}", "4711")
+        .replace("{item_id}", "4711")
     )
 
 

@@ -24,7 +24,7 @@ def refuse(*_arguments, **_options):
     raise RuntimeError("a DAG file opened a connection while it was parsed")
 
 socket.socket.connect = refuse
-found = {}
+found, ids = {}, []
 for path in sys.argv[1:]:
     name = path.rsplit("/", 1)[1][:-3]
     started = time.process_time()
@@ -35,6 +35,8 @@ for path in sys.argv[1:]:
     seconds = time.process_time() - started
     for dag, owner in DagContext.autoregistered_dags:
         if owner is module:
+            ids.append(dag.dag_id)
+        if owner is module and (dag.dag_id == name or path not in found):
             found[path] = {
                 "dag_id": dag.dag_id, "doc": dag.doc_md or "", "tags": sorted(dag.tags), "seconds": seconds,
                 "max_active_runs": dag.max_active_runs, "catchup": dag.catchup,
@@ -44,7 +46,7 @@ for path in sys.argv[1:]:
                 },
             }
 heavy = sorted(set(sys.modules) & {"great_expectations", "pandas", "pyarrow", "psycopg2"})
-print(json.dumps({"dags": found, "heavy": heavy}))
+print(json.dumps({"dags": found, "ids": sorted(ids), "heavy": heavy}))
 """
 
 
@@ -116,3 +118,14 @@ def test_a_sync_that_is_shared_has_its_three_tasks_in_a_mapped_group(tmp_path: P
 
     assert set(dag_of(shared, "sync_inventory.py")["tasks"]) == {"part.extract", "part.validate", "part.load"}
     assert set(dag_of(shared, "sync_order.py")["tasks"]) == {"extract", "validate", "load"}
+
+
+def test_each_worker_of_the_delivery_is_a_dag(tmp_path: Path) -> None:
+    """One run for all of them would end for all of them at once, and events would wait until the next has started."""
+    ids = parse(tmp_path, HUB_EVENT_READERS="3")["ids"]
+
+    assert [name for name in ids if name.startswith("deliver")] == [
+        "deliver_events",
+        "deliver_events_2",
+        "deliver_events_3",
+    ]

@@ -6,9 +6,11 @@ import itertools
 import json
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
+import pytest
 
 from include.flows.deliver_events import Place, Rules
 from include.flows.deliver_events.housekeeping import Housekeeping
@@ -212,3 +214,16 @@ def test_the_inbox_keeps_the_newest_whoever_is_past_them(store: Store, hub_dsn: 
 
 def inbox_rows(store: Store) -> int:
     return int(query(store, "SELECT count(*) FROM event_inbox")[0][0])
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_that_begin_together_do_not_end_together(workers: int) -> None:
+    """While Airflow starts the next run of one, another has to be there."""
+    usual = timedelta(minutes=15)
+    for second in range(0, 1_800, 7):
+        now = datetime(2026, 11, 24, 12, tzinfo=UTC) + timedelta(seconds=second)
+        lives = [Place(number, workers=workers).lifetime(usual, now) for number in range(workers)]
+
+        assert all(usual / 2 <= life <= usual * 1.5 for life in lives)
+        ends = sorted(life % usual for life in lives)
+        assert all(later - earlier >= usual / workers * 0.99 for earlier, later in itertools.pairwise(ends))

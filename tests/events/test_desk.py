@@ -107,7 +107,7 @@ def test_a_discard_needs_a_reason_and_a_dead_letter(store: Store, hub_dsn: str) 
     with pytest.raises(BadRequest, match="why"):
         dead_letter_desk.discard(store, letter_id, " ", actor=ADA)
     dead_letter_desk.discard(store, letter_id, "not ours", actor=ADA)
-    with pytest.raises(BadRequest, match="discarded"):
+    with pytest.raises(Conflict, match="discarded"):
         dead_letter_desk.discard(store, letter_id, "again", actor=ADA)
     with pytest.raises(NotFound):
         dead_letter_desk.discard(store, 4711, "not there", actor=ADA)

@@ -284,7 +284,9 @@ def claimed(store: Store, subscriber: Subscriber) -> Partition:
     with store.transaction() as work:
         claim = event_readers.claim(work, "model", 0, "me", timedelta(minutes=1))
     assert claim is not None
-    return Partition(store, claim, Recipient("model", subscriber), Pace(batch=3, lease_life=timedelta(minutes=1)))
+    return Partition(
+        store, store, claim, Recipient("model", subscriber), Pace(batch=3, lease_life=timedelta(minutes=1))
+    )
 
 
 def test_every_subscriber_hears_types_that_have_a_schema() -> None:

@@ -30,7 +30,7 @@ from include.flows.pull_keys import Puller
 from include.flows.receive_webhook import LARGEST_BYTES, Receiver, receiver_from
 from include.flows.sync import Sync, Systems
 from include.handlers import HANDLERS
-from include.model.errors import NotFound
+from include.model.errors import HubError, NotFound
 from include.model.webhook_signatures import WebhookRefused, WebhookRules, proved_id
 from include.sandbox.server import Sandbox
 from include.store.database import Store
@@ -354,3 +354,34 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
     systems.store.close()
 
     assert query(store, "SELECT DISTINCT state FROM failed_delivery") == [("recovered",)]
+
+
+def test_pulls_in_a_row_open_their_systems_once_and_an_error_closes_them(
+    store: Store, shop: Sandbox, tmp_path: Path
+) -> None:
+    """To open them costs more than a pull; but what failed may have failed for what is kept open."""
+    told_of: list[str] = []
+    skus = [row.document["sku"] for row in shop.world.shelf("inventory").rows()][:3]
+
+    @contextmanager
+    def opened(_: Sync) -> Iterator[Systems]:
+        told_of.append("opened")
+        yield Systems(source=connect(shop), store=store, landing=Landing(str(tmp_path / "landing")))
+        told_of.append("closed")
+
+    with Puller(opened) as puller:
+        for sku in skus:
+            puller.pull("inventory", [sku])
+        assert told_of == ["opened"]
+        rename(store, "inventory", "away")
+        with pytest.raises(HubError):
+            puller.pull("inventory", skus)
+        assert told_of == ["opened", "closed"]
+        rename(store, "away", "inventory")
+        puller.pull("inventory", skus)
+    assert told_of == ["opened", "closed", "opened", "closed"]
+
+
+def rename(store: Store, table: str, name: str) -> None:
+    with store.transaction() as work:
+        work.execute(f"ALTER TABLE {table} RENAME TO {name}".encode())

@@ -15,7 +15,7 @@ from include.flows.sync.batch_file import as_content
 from include.flows.sync.declaration import LEASE_LIFE
 from include.flows.sync.gate import sifted
 from include.flows.sync_inventory import INVENTORY
-from include.model.errors import BadRequest, LeaseHeld, NotFound
+from include.model.errors import BadRequest, Conflict, LeaseHeld, NotFound
 from include.model.sync import Mode, RunState, SyncRequest
 from include.store import batches, leases, quarantine, runs
 from include.store.database import Store, StoreUnavailable
@@ -170,11 +170,11 @@ def test_a_closed_item_is_neither_chosen_nor_mended_nor_discarded(anna: Desk) ->
     (item,) = anna.items()
     desk.discard(anna.store, item.item_id, "a test entry", actor=ANNA)
 
-    with pytest.raises(BadRequest, match="discarded"):
+    with pytest.raises(Conflict, match="discarded"):
         desk.choose(anna.store, [item.item_id], cause=None, everything=False)
-    with pytest.raises(BadRequest, match="discarded"):
+    with pytest.raises(Conflict, match="discarded"):
         anna.mend(item, sku="SIDEBOARD")
-    with pytest.raises(BadRequest, match="discarded"):
+    with pytest.raises(Conflict, match="discarded"):
         desk.discard(anna.store, item.item_id, "again", actor=ANNA)
     with pytest.raises(NotFound):
         desk.discard(anna.store, 4_711, "no such", actor=ANNA)
@@ -309,7 +309,7 @@ def test_a_replay_by_two_people_at_once_has_one_effect(anna: Desk, hub_dsn: str)
             try:
                 desk.replay_all(own, chosen, actor=ANNA)
                 outcomes.append("replayed")
-            except (BadRequest, LeaseHeld):
+            except (BadRequest, Conflict, LeaseHeld):
                 outcomes.append("refused")
 
     people = [threading.Thread(target=replay) for _ in range(2)]

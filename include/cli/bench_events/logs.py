@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from include.flows.deliver_events import Pace, Place, deliver
+from include.flows.deliver_events import Place, deliver
 from include.handlers import Subscriber, keep_availability
 from include.model.events import STOCK_CHANGED, Event, NewEvent
 from include.store import bench_tally, event_log, plain_log
@@ -128,7 +128,6 @@ class HubLog:
             Place(reader_no, workers=readers, partitions=readers),
             lifetime=timedelta(hours=1),
             handlers={"availability": Subscriber(types=(STOCK_CHANGED,), apply=apply)},
-            pace=Pace(batch=2_000),
             stop=stop,
         )
 

@@ -16,8 +16,9 @@ import msgspec
 from include.cli.bench_events.logs import Log
 from include.cli.stack.errors import StackError
 
-#: Events in one transaction of a publisher, at most.
-BATCH = 500
+#: Events in one transaction of a publisher, at most: what has come due since the last one, so that a publisher that had
+#: to wait for its turn catches up in one commit.
+BATCH = 2_000
 _PATIENCE_S = 120.0
 _context = multiprocessing.get_context("fork")
 

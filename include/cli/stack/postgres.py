@@ -39,8 +39,15 @@ COMMON_OPTIONS = {
 #: Airflow's metadata: many small rows.
 METADATA_OPTIONS = {"shared_buffers": "64MB"}
 #: The hub: compiling a plan costs more than it gains on short batches, and a session that forgot its
-#: transaction would hold back every reader of events.
-HUB_OPTIONS = {"shared_buffers": "256MB", "jit": "off", "idle_in_transaction_session_timeout": "5min"}
+#: transaction would hold back every reader of events. 20,000 events a second fill the usual 1 GB of log in 40 s, and
+#: at each checkpoint commits wait for the disk.
+HUB_OPTIONS = {
+    "shared_buffers": "256MB",
+    "jit": "off",
+    "idle_in_transaction_session_timeout": "5min",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
+}
 
 StopMode = Literal["smart", "fast", "immediate"]
 _SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}

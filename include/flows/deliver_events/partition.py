@@ -33,7 +33,7 @@ class Pace:
     """How delivery is done here."""
 
     #: Events in one transaction.
-    batch: int = 1_000
+    batch: int = 2_000
     #: How long a worker may be silent before another takes its partitions.
     lease_life: timedelta = timedelta(seconds=5)
 
@@ -41,11 +41,12 @@ class Pace:
 class Partition:
     """A claimed partition and what its reader remembers of it."""
 
-    def __init__(self, store: Store, claim: Claim, recipient: Recipient, pace: Pace) -> None:
+    def __init__(self, store: Store, reads: Store, claim: Claim, recipient: Recipient, pace: Pace) -> None:
+        """*reads*: of event_log.READER_SESSION, the same for all partitions of a thread."""
         self.claim = claim
         #: Whether the worker whose own partition this is has asked for it.
         self.wanted = False
-        self._store, self._recipient, self._pace = store, recipient, pace
+        self._store, self._reads, self._recipient, self._pace = store, reads, recipient, pace
         self._subscriber = recipient.subscriber
         self._cursor = claim.cursor
         with store.transaction() as work:
@@ -67,7 +68,7 @@ class Partition:
 
         """
         dealt = self._try_again() if self._blocked else 0
-        with self._store.transaction() as work:
+        with self._reads.question() as work:
             events, cursor = event_log.read(
                 work,
                 self._cursor,

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from include.flows.deliver_events.attempt import Recipient
 from include.flows.deliver_events.housekeeping import Housekeeping, Rules
@@ -18,14 +18,14 @@ from include.flows.deliver_events.partition import Pace, Partition
 from include.handlers import HANDLERS, Subscriber
 from include.model.errors import LeaseLost, Transient
 from include.model.outside import KeyPuller
-from include.store import event_readers
+from include.store import event_log, event_readers
 from include.store.database import Store
 
 log = logging.getLogger(__name__)
 
 #: Looking for new events costs a fifth of a millisecond. With nothing to do the looks become rarer, up to the last.
 _SHORTEST_NAP_S = 0.001
-#: A turn costs ten questions and a flush of the log, whatever it delivers: after a small one it pays to let some gather.
+#: A turn costs six questions and a flush of the log, whatever it delivers: after a small one it pays to let some gather.
 _WORTH_A_COMMIT = 200
 _GATHER_S = 0.005
 _LONGEST_NAP_S = 0.02
@@ -44,6 +44,17 @@ class Place:
     workers: int = 1
     #: Key partitions of each subscriber. Another number begins where the slowest reader was.
     partitions: int = 2
+
+    def lifetime(self, usual: timedelta, now: datetime) -> timedelta:
+        """
+        How long this worker lives, so that no two end together: until its own mark in each *usual* time by the clock.
+
+        From half of *usual* to one and a half; workers that begin together are apart from their first end on.
+        """
+        usual_s = usual.total_seconds()
+        mark_s = usual_s * self.worker_no / self.workers
+        until_s = (mark_s - now.timestamp()) % usual_s
+        return timedelta(seconds=until_s if until_s >= usual_s / 2 else until_s + usual_s)
 
 
 @dataclass
@@ -110,6 +121,7 @@ class _Reader:
 
     def __init__(self, store: Store, place: Place, life: _Life, recipient: Recipient) -> None:
         self._store, self._place, self._recipient, self._name = store, place, recipient, recipient.name
+        self._reads = store.another(session=event_log.READER_SESSION)
         self._life, self._pace = life, life.pace
         self._worker = f"{os.uname().nodename}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._held: dict[int, Partition] = {}
@@ -119,7 +131,7 @@ class _Reader:
     def run(self) -> int:
         """How many events it dealt with."""
         count, nap_s = 0, _SHORTEST_NAP_S
-        with self._store:
+        with self._store, self._reads:
             while not self._life.over:
                 try:
                     dealt = self._turn()
@@ -174,7 +186,7 @@ class _Reader:
         if claim is not None and claim.partitions == self._place.partitions:
             if claim.after_a_death:
                 log.warning("%s takes over %s from a worker that was silent", self._worker, claim)
-            self._held[number] = Partition(self._store, claim, self._recipient, self._pace)
+            self._held[number] = Partition(self._store, self._reads, claim, self._recipient, self._pace)
 
     def _is_own(self, number: int) -> bool:
         return number % self._place.workers == self._place.worker_no

@@ -1,4 +1,4 @@
-"""The delivery of events as a DAG that is always due."""
+"""The delivery of events: a DAG for each worker, always due."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from include.store.database import Store
 
 
 def delivery_options() -> dict[str, Any]:
-    """What `@dag` is told for the delivery of events beside its schedule: one run after the other, for ever."""
+    """What `@dag` is told for a worker of the delivery beside its name: one run after the other, for ever."""
     return {
         # Airflow wants a first day for a DAG that is always due.
         "start_date": datetime(2026, 1, 1, tzinfo=UTC),
@@ -30,27 +30,28 @@ def delivery_options() -> dict[str, Any]:
             "retry_delay": timedelta(seconds=settings().retry_delay_s),
             "retry_policy": RetryByKind(),
             # A handler that hangs for good is ended from outside; its partitions went to another worker long before.
-            "execution_timeout": settings().event_reader_lifetime + timedelta(minutes=5),
+            "execution_timeout": 2 * settings().event_reader_lifetime + timedelta(minutes=5),
         },
     }
 
 
-def delivery_tasks() -> None:
-    """A mapped task: one worker of the delivery each, and each with its number."""
+def delivery_task(worker_no: int) -> None:
+    """The one task of the DAG of a worker."""
 
     @task(task_id="deliver")
-    def deliver_task(worker_no: int) -> dict[str, int]:
+    def deliver_task() -> dict[str, int]:
         place = Place(worker_no, workers=settings().event_readers, partitions=settings().event_partitions)
-        return deliver(
-            lambda: Store.from_connection(settings().store_connection),
-            place,
-            lifetime=settings().event_reader_lifetime,
-            pace=Pace(lease_life=settings().event_lease_life),
-            puller=Puller(lambda sync: systems_of(sync, starts=True)),
-            rules=Rules(
-                retention=timedelta(days=settings().event_retention_days),
-                horizon_alarm_s=settings().event_horizon_alarm_s,
-            ),
-        ).events
+        with Puller(lambda sync: systems_of(sync, starts=True)) as puller:
+            return deliver(
+                lambda: Store.from_connection(settings().store_connection),
+                place,
+                lifetime=place.lifetime(settings().event_reader_lifetime, datetime.now(UTC)),
+                pace=Pace(lease_life=settings().event_lease_life),
+                puller=puller,
+                rules=Rules(
+                    retention=timedelta(days=settings().event_retention_days),
+                    horizon_alarm_s=settings().event_horizon_alarm_s,
+                ),
+            ).events
 
-    deliver_task.expand(worker_no=list(range(settings().event_readers)))
+    deliver_task()

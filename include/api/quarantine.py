@@ -1,0 +1,232 @@
+"""The desk for records that were not accepted, over HTTP: grouped by cause, mended, replayed, discarded."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from include.api.access import Caller, Role, guard
+from include.api.doors import OpenStore
+from include.api.events import ReplayDocument, replay_document
+from include.api.paging import MOST_EXACT, Limit, cursor_like
+from include.api.problems import ProblemDocument
+from include.api.routing import GuardedRoute
+from include.flows import quarantine_desk, replay_quarantine
+from include.store import quarantine
+from include.store.database import Store
+from include.store.quarantine import Item
+
+router = APIRouter(tags=["quarantine"], route_class=GuardedRoute)
+
+Operator = Annotated[Caller, guard(Role.OPERATOR)]
+
+ItemId = Annotated[int, Path(ge=1, le=MOST_EXACT)]
+State = Literal["open", "replayed", "discarded", "superseded", "all"]
+_PLAIN = r"^[^\x00-\x1f\x7f]+$"
+_NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "There is no such item."}}
+
+
+class FailureDocument(BaseModel):
+    rule: str
+    column: str
+    message: str
+    value: str = Field(description="The value that failed, shortened, as text.")
+
+
+class ItemSummary(BaseModel):
+    item_id: int
+    integration: str
+    entity: str
+    record_id: str
+    record_key: str | None
+    version: int
+    state: str
+    cause: str
+    failures: list[FailureDocument]
+    is_mended: bool
+    times_seen: int
+    first_run_id: str
+    last_run_id: str
+    first_seen_at: datetime
+    last_seen_at: datetime
+    closed_by: str | None
+
+
+class ItemDocument(ItemSummary):
+    record: Any = Field(description="As the source sent it.")
+    mended: Any = Field(None, description="The record as it will be replayed, where somebody mended it.")
+
+
+class ItemsPage(BaseModel):
+    items: list[ItemSummary]
+    next_cursor: str | None = Field(description="Of the next page; null on the last.")
+
+
+class ValueDocument(BaseModel):
+    value: str
+    items: int
+
+
+class QuarantineCauseDocument(BaseModel):
+    entity: str
+    cause: str
+    message: str
+    items: int
+    oldest_at: datetime
+    values: list[ValueDocument] = Field(description="Those that failed most often.")
+
+
+class QuarantineCausesDocument(BaseModel):
+    causes: list[QuarantineCauseDocument]
+
+
+class FieldsMended(BaseModel):
+    """Some fields of the record. A mend may not change which record it is (`id`, `version`)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    changes: dict[str, Any] = Field(description="The platform's field (dots go deeper) and its new value.")
+
+
+class RecordMended(BaseModel):
+    """The whole record."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    record: dict[str, Any]
+
+
+class FixDocument(BaseModel):
+    item: ItemDocument
+    passes: bool = Field(description="Whether it would be accepted when it is replayed now.")
+    failures: list[FailureDocument] = Field(description="Why not.")
+
+
+class RecordDiscardBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=1, max_length=1_000, description="Kept in the audit trail; a discard is for good.")
+
+
+class ItemsByNumber(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    item_ids: list[Annotated[int, Field(ge=1, le=MOST_EXACT)]] = Field(min_length=1, max_length=10_000)
+
+
+class ItemsByCause(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    cause: str = Field(max_length=200, pattern=_PLAIN)
+
+
+class AllItems(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    all: Literal[True]
+
+
+@router.get("/quarantine", summary="Items by their numbers, without their records", dependencies=[guard(Role.VIEWER)])
+def list_items(
+    store: OpenStore,
+    state: State = "open",
+    entity: Annotated[str | None, Query(max_length=100, pattern=_PLAIN)] = None,
+    cause: Annotated[str | None, Query(max_length=200, pattern=_PLAIN)] = None,
+    cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,18}$")] = None,
+    limit: Limit = 50,
+) -> ItemsPage:
+    wanted = None if state == "all" else state
+    with store.transaction() as work:
+        found = quarantine.find(work, entity=entity, cause=cause, state=wanted, after=int(cursor or 0), limit=limit + 1)
+    page = found[:limit]
+    return ItemsPage(
+        items=[ItemSummary(**_summary(item)) for item in page],
+        next_cursor=str(page[-1].item_id) if len(found) > limit else None,
+    )
+
+
+@router.get("/quarantine-causes", summary="Open items by what failed, most first", dependencies=[guard(Role.VIEWER)])
+def list_quarantine_causes(
+    store: OpenStore, entity: Annotated[str | None, Query(max_length=100, pattern=_PLAIN)] = None
+) -> QuarantineCausesDocument:
+    with store.transaction() as work:
+        found = quarantine.causes(work, entity=entity)
+    return QuarantineCausesDocument(
+        causes=[
+            QuarantineCauseDocument(
+                **{
+                    **msgspec.structs.asdict(each),
+                    "values": [ValueDocument(value=value, items=items) for value, items in each.values],
+                }
+            )
+            for each in found
+        ]
+    )
+
+
+@router.get(
+    "/quarantine/{item_id}",
+    summary="One item with its record, whole",
+    dependencies=[guard(Role.DEVELOPER, Role.OPERATOR)],
+    responses=_NONE,
+)
+def show_item(store: OpenStore, item_id: ItemId) -> ItemDocument:
+    """For those who mend, not for every viewer: a record as its source sent it may name a person."""
+    return _item(store, item_id)
+
+
+@router.patch("/quarantine/{item_id}", summary="Mend a record; nothing is loaded until it is replayed", responses=_NONE)
+def fix_item(store: OpenStore, caller: Operator, item_id: ItemId, body: FieldsMended | RecordMended) -> FixDocument:
+    """Checked at once, with the rules of its sync. One that would still be rejected is kept all the same."""
+    if isinstance(body, RecordMended):
+        verdict = quarantine_desk.mend(store, item_id, json.dumps(body.record).encode(), actor=caller.actor)
+    else:
+        verdict = quarantine_desk.mend_fields(store, item_id, body.changes, actor=caller.actor)
+    failures = [FailureDocument(**msgspec.structs.asdict(failure)) for failure in verdict]
+    return FixDocument(item=_item(store, item_id), passes=not failures, failures=failures)
+
+
+@router.post("/quarantine/{item_id}/discard", summary="Close an item for good; it is kept", responses=_NONE)
+def discard_item(store: OpenStore, caller: Operator, item_id: ItemId, body: RecordDiscardBody) -> ItemDocument:
+    quarantine_desk.discard(store, item_id, body.reason, actor=caller.actor)
+    return _item(store, item_id)
+
+
+@router.post(
+    "/quarantine-replays",
+    summary="Send records through the gate again; what passes is loaded and closed",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=_NONE,
+)
+def replay_items(store: OpenStore, caller: Operator, body: ItemsByNumber | ItemsByCause | AllItems) -> ReplayDocument:
+    """Worked off by the delivery within a second; `/replays/{replay_id}` says how far it is, and stops it."""
+    asked = replay_quarantine.ask(
+        store,
+        body.item_ids if isinstance(body, ItemsByNumber) else (),
+        cause=body.cause if isinstance(body, ItemsByCause) else None,
+        everything=isinstance(body, AllItems),
+        actor=caller.actor,
+    )
+    return replay_document(asked)
+
+
+def _item(store: Store, item_id: int) -> ItemDocument:
+    with store.transaction() as work:
+        item = quarantine.get(work, item_id)
+    mended = quarantine_desk.readable(item.mended) if item.mended else None
+    return ItemDocument(**_summary(item), record=quarantine_desk.readable(item.raw), mended=mended)
+
+
+def _summary(item: Item) -> dict[str, Any]:
+    names = ItemSummary.model_fields.keys() - {"failures", "is_mended"}
+    return {
+        **{name: getattr(item, name) for name in names},
+        "failures": [msgspec.structs.asdict(failure) for failure in item.failures],
+        "is_mended": item.mended is not None,
+    }

@@ -1,0 +1,90 @@
+"""The desk for records that were not accepted, over HTTP: the whole way of one, and who did what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from include.flows import replay_events
+from include.store.database import Store
+from tests.api.conftest import Hub
+from tests.flows.records import entry
+from tests.flows.test_quarantine_desk import Desk
+from tests.shop import query
+
+
+@pytest.fixture
+def at_desk(hub: Hub) -> Iterator[Store]:
+    with hub.store() as store:
+        yield store
+        query(store, "DELETE FROM quarantine_item RETURNING 1")
+
+
+def rejected(store: Store, *ids: str) -> None:
+    Desk(store).sync(*(entry(id=record_id, quantityOnStock=-3) for record_id in ids))
+
+
+def items(hub: Hub, **wanted: Any) -> list[dict[str, Any]]:
+    answer = hub.call("GET", "/v1/quarantine", "vera", params=wanted)
+    found: list[dict[str, Any]] = answer.json()["items"]
+    return found
+
+
+def test_a_record_is_found_mended_and_replayed(hub: Hub, at_desk: Store) -> None:
+    rejected(at_desk, "a", "b")
+    (cause,) = hub.call("GET", "/v1/quarantine-causes", "vera").json()["causes"]
+    first, second = items(hub, cause=cause["cause"])
+    assert (cause["items"], first["is_mended"]) == (2, False)
+    assert "record" not in first, "a list is for every viewer, and a record may name a person"
+    path = f"/v1/quarantine/{first['item_id']}"
+    assert hub.call("GET", path, "dora").json()["record"]["quantityOnStock"] == -3
+
+    again = hub.call("PATCH", path, "otto", json={"changes": {"quantityOnStock": -1}}).json()
+    mended = hub.call("PATCH", path, "otto", json={"changes": {"quantityOnStock": 5, "availableQuantity": 5}}).json()
+    assert (again["passes"], mended["passes"], mended["failures"]) == (False, True, [])
+    asked = hub.call("POST", "/v1/quarantine-replays", "otto", json={"all": True})
+    assert asked.status_code == 202
+    assert replay_events.work_off(at_desk, asked.json()["replay_id"]) is not None
+
+    replay = hub.call("GET", f"/v1/replays/{asked.json()['replay_id']}", "vera").json()
+    assert (replay["state"], replay["done"], replay["failed"]) == ("done", 1, 1)
+    assert [item["item_id"] for item in items(hub)] == [second["item_id"]]
+    assert query(at_desk, "SELECT quantity_on_stock FROM inventory WHERE id = 'a'") == [(5,)]
+    acts = query(at_desk, "SELECT DISTINCT actor, act FROM audit_entry WHERE act LIKE '%%quarantine%%' ORDER BY act")
+    assert [act for _, act in acts] == [
+        "quarantine.fix",
+        "quarantine.replay: failed again",
+        "quarantine.replay: replayed",
+        "replay.quarantine",
+    ]
+    assert {actor.rpartition(":")[2] for actor, _ in acts} == {"otto"}
+
+
+def test_a_discarded_item_is_closed_for_good(hub: Hub, at_desk: Store) -> None:
+    rejected(at_desk, "c")
+    (item,) = items(hub)
+    path = f"/v1/quarantine/{item['item_id']}"
+
+    assert hub.call("POST", f"{path}/discard", "otto", json={"reason": "a test article"}).json()["state"] == "discarded"
+    assert items(hub) == []
+    assert hub.call("POST", f"{path}/discard", "otto", json={"reason": "again"}).status_code == 409
+    assert hub.call("POST", "/v1/quarantine-replays", "otto", json={"item_ids": [item["item_id"]]}).status_code == 409
+
+
+def test_pages_neither_repeat_nor_leave_out(hub: Hub, at_desk: Store) -> None:
+    rejected(at_desk, *"defgh")
+    found, cursor = [], None
+    while True:
+        page = hub.call("GET", "/v1/quarantine", "vera", params={"limit": 2, **({"cursor": cursor} if cursor else {})})
+        found += [item["record_id"] for item in page.json()["items"]]
+        if not (cursor := page.json()["next_cursor"]):
+            break
+
+    assert found == list("defgh")
+
+
+@pytest.mark.parametrize("body", [{}, {"all": True, "cause": "x"}, {"all": False}])
+def test_a_replay_says_which_one_way_only(hub: Hub, body: dict[str, Any]) -> None:
+    assert hub.call("POST", "/v1/quarantine-replays", "otto", json=body).status_code == 400

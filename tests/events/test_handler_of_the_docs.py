@@ -1,0 +1,30 @@
+"""What docs/events.md says of a new subscriber is all that it takes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from include.handlers import Subscriber
+from include.model.events import STOCK_CHANGED
+from include.store.database import Store
+from tests.events.worlds import delivery, eventually, publish, stock
+from tests.shop import query
+
+DOCS = Path(__file__).parents[2] / "docs/events.md"
+
+
+def test_the_handler_of_the_docs_works_as_it_stands_there(store: Store, hub_dsn: str) -> None:
+    """An example that is not run goes stale, and the first thing that a new engineer does fails."""
+    module, line = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    handler: dict[str, Any] = {}
+    exec(module, handler)  # noqa: S102  our own page
+    name, of = re.fullmatch(
+        r'\s*"(\w+)": Subscriber\(types=\(STOCK_CHANGED,\), apply=(\w+)\.apply\),\s*', line
+    ).groups()  # type: ignore[union-attr]
+    assert of == "tell_sold_out"
+    publish(store, stock("CHAIR", 1, 5), stock("RUG", 1, 0), stock("RUG", 2, 0))
+
+    with delivery(hub_dsn, {name: Subscriber(types=(STOCK_CHANGED,), apply=handler["apply"])}):
+        eventually(lambda: query(store, "SELECT kind, subject FROM alert"), [("sold_out", "RUG")])
