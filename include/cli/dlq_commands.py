@@ -12,13 +12,16 @@ from include.cli import console
 from include.cli.assignments import assignment
 from include.cli.exits import Exit
 from include.cli.session import actor, open_store
+from include.cli.verbs import Verbs
 from include.flows import dead_letter_desk, replay_events
 from include.model.errors import BadRequest
 from include.store import event_replays, failed_deliveries
 from include.store.database import Store
 from include.store.event_replays import Replay
 
-app = typer.Typer(no_args_is_help=True, help="Events that a subscriber could not take: whole, with the reason.")
+app = typer.Typer(
+    cls=Verbs, no_args_is_help=True, help="Events that a subscriber could not take: whole, with the reason."
+)
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 LetterId = Annotated[int, typer.Argument(help="As ./hub dlq list has it.")]
 
@@ -128,7 +131,7 @@ def replay(
         asked = replay_events.ask_for_letters(
             store, letter_ids or [], cause=cause, everything=everything, rate=rate, actor=actor()
         )
-        ended = followed(store, asked, quiet=as_json)
+        ended = followed(store, asked)
     tell_end(ended, as_json=as_json)
 
 
@@ -160,9 +163,9 @@ def discard(
         console.praise(f"Letter {letter_id} is discarded: {reason}")
 
 
-def followed(store: Store, asked: Replay, *, quiet: bool) -> Replay:
+def followed(store: Store, asked: Replay) -> Replay:
     """The replay, worked off here."""
-    with console.progress(f"Replaying {asked.total} {asked.what}", quiet=quiet) as bar:
+    with console.progress(f"Replaying {asked.total} {asked.what}") as bar:
         bar.tell(f"Replaying {asked.total} {asked.what}", done=0, total=asked.total)
 
         def tell(now: Replay) -> None:

@@ -13,9 +13,10 @@ from include.cli import console
 from include.cli.exits import Exit
 from include.cli.session import hub_api
 from include.cli.stack.hub_api import HubApi, HubRefused
+from include.cli.verbs import Verbs
 from include.model.errors import BadRequest
 
-app = typer.Typer(no_args_is_help=True, help="The systems that the hub is connected to.")
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The systems that the hub is connected to.")
 
 Id = Annotated[str, typer.Argument(help="As ./hub integration list has it.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
@@ -269,9 +270,7 @@ def _sent(send: Any, *, as_json: bool) -> dict[str, Any]:
     try:
         found: dict[str, Any] = send()
     except HubRefused as refused:
-        if as_json:
-            console.show_json(refused.problem)
-        elif checks := refused.problem.get("checks"):
+        if not as_json and (checks := refused.problem.get("checks")):
             _show_checks(checks)
         raise
     return found

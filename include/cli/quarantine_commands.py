@@ -13,12 +13,13 @@ from include.cli import console
 from include.cli.assignments import assignment
 from include.cli.exits import Exit
 from include.cli.session import actor, open_store, refuse_unknown
+from include.cli.verbs import Verbs
 from include.flows import quarantine_desk
 from include.model.errors import BadRequest
 from include.store import quarantine
 from include.store.quarantine import CauseCount, Item
 
-app = typer.Typer(no_args_is_help=True, help="Records that were not accepted: whole, with the reason.")
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Records that were not accepted: whole, with the reason.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 ItemId = Annotated[int, typer.Argument(help="As ./hub quarantine list has it.")]
 
@@ -130,7 +131,7 @@ def fix(
 def _fix_by_rule(item_id: int | None, cause: str | None, kinds: dict[str, str], *, as_json: bool) -> None:
     with open_store() as store:
         chosen = quarantine_desk.choose(store, [item_id] if item_id else [], cause=cause, everything=False)
-        with console.progress(f"Mending {len(chosen)} records", quiet=as_json) as bar:
+        with console.progress(f"Mending {len(chosen)} records") as bar:
             bar.tell(f"Mending {len(chosen)} records")
             mended = quarantine_desk.mend_by_rule(store, chosen, kinds, actor=actor())
     if as_json:
@@ -157,7 +158,7 @@ def replay(
     """Send records through the gate again; what passes is loaded and closed."""
     with open_store() as store:
         chosen = quarantine_desk.choose(store, item_ids or [], cause=cause, everything=everything)
-        with console.progress(f"Replaying {len(chosen)} records", quiet=as_json) as bar:
+        with console.progress(f"Replaying {len(chosen)} records") as bar:
             bar.tell(f"Replaying {len(chosen)} records")
             reports = quarantine_desk.replay_all(store, chosen, actor=actor())
     if as_json:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from include.cli import console, dag_runs, run_reports
 from include.cli.exits import Exit, exit_of
+from include.cli.instants import instant_option
 from include.cli.session import open_store, running_stack
+from include.cli.verbs import Verbs
 from include.flows.integrations.registered import refuse_paused
 from include.flows.registry import SYNCS
 from include.model.sync import SyncRequest
 
-app = typer.Typer(no_args_is_help=True, help="Run a sync now, as its DAG in Airflow, and wait for its end.")
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Run a sync now, as its DAG in Airflow, and wait for its end.")
 
 
 Full = Annotated[bool, typer.Option("--full", help="Read everything, whatever the watermark says.")]
-Since = Annotated[str | None, typer.Option(help="Modified at or after this instant (ISO 8601, with its zone).")]
-Until = Annotated[str | None, typer.Option(help="Modified before this instant.")]
+Since = Annotated[datetime | None, instant_option("--since", "Only what was modified at or after it.")]
+Until = Annotated[datetime | None, instant_option("--until", "Only what was modified before it.")]
 Keys = Annotated[list[str] | None, typer.Option("--key", help="Only this one; may be repeated.")]
 Limit = Annotated[int, typer.Option(help="Stop after so many records; 0 for all.")]
 Shrunken = Annotated[bool, typer.Option("--accept-shrunken", help="An empty or much smaller source is right.")]
@@ -72,7 +75,7 @@ def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json
             console.praise(f"Started: {dag_run_id}. What becomes of it: ./hub runs")
         return
     with open_store() as store:
-        with console.progress(f"sync {entity}", quiet=as_json) as bar:
+        with console.progress(f"sync {entity}") as bar:
             _, begun = dag_runs.follow(api, store, entity, dag_run_id, bar, watch_tasks=watch)
         if as_json:
             documents = [run_reports.document(run) for run in begun]

@@ -165,9 +165,7 @@ def _instant(name: str, text: str) -> datetime:
     try:
         return from_utc_text(text)
     except ValueError as error:
-        raise BadRequest(
-            f"`{name}` {text!r} is no instant ({error}); write it as 2026-11-21 or 2026-11-21T09:30:00Z"
-        ) from error
+        raise BadRequest(f"`{name}`: {error}") from error
 
 
 class Window(msgspec.Struct, frozen=True):
