@@ -7,14 +7,26 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
 
 from include.api.access import Caller, Role, guard
+from include.api.bounds import PLAIN
+from include.api.desks import (
+    MOST_DISCARDED,
+    Because,
+    ByCause,
+    DiscardedDocument,
+    Everything,
+    ManyBecause,
+    Number,
+    Numbers,
+    Strict,
+    not_there,
+)
 from include.api.doors import OpenStore
 from include.api.events import ReplayDocument, replay_document
-from include.api.paging import MOST_EXACT, Limit, cursor_like
-from include.api.problems import ProblemDocument
+from include.api.paging import Limit, cursor_like
 from include.api.routing import GuardedRoute
 from include.flows import dead_letter_desk, replay_events
 from include.store import failed_deliveries
@@ -23,10 +35,8 @@ from include.store.failed_deliveries import Letter
 router = APIRouter(tags=["dead letters"], route_class=GuardedRoute)
 
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
-LetterId = Annotated[int, Path(ge=1, le=MOST_EXACT)]
 State = Literal["dead", "retrying", "waiting", "recovered", "replayed", "discarded", "superseded", "all"]
-_PLAIN = r"^[^\x00-\x1f\x7f]+$"
-_NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "There is no such letter."}}
+_NONE = not_there("letter")
 
 
 class LetterDocument(BaseModel):
@@ -64,54 +74,56 @@ class CausesDocument(BaseModel):
     causes: list[CauseDocument]
 
 
-class ChangesBody(BaseModel):
+class ChangesBody(Strict):
     """The fields that were wrong."""
-
-    model_config = ConfigDict(extra="forbid")
 
     changes: dict[str, Any] = Field(description="Field of the data (dots go deeper) and its new value.")
 
 
-class DataBody(BaseModel):
+class DataBody(Strict):
     """All of the data anew."""
-
-    model_config = ConfigDict(extra="forbid")
 
     data: dict[str, Any]
 
 
-class DiscardBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    reason: str = Field(min_length=1, max_length=1_000, description="Kept in the audit trail.")
+class _ByNumber(Strict):
+    letter_ids: Numbers
 
 
-class _Paced(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Paced(Strict):
     rate: float | None = Field(None, gt=0, le=1_000_000, description="At most so many a second.")
 
 
-class LettersByNumber(_Paced):
-    letter_ids: list[Annotated[int, Field(ge=1, le=MOST_EXACT)]] = Field(
-        min_length=1, max_length=10_000, description="Closed ones too."
-    )
+class LettersByNumber(_ByNumber, _Paced):
+    """Closed ones too."""
 
 
-class LettersByCause(_Paced):
-    cause: str = Field(max_length=200, pattern=_PLAIN)
+class LettersByCause(ByCause, _Paced):
+    pass
 
 
-class EveryLetter(_Paced):
-    all: Literal[True]
+class EveryLetter(Everything, _Paced):
+    pass
+
+
+class DiscardLetters(_ByNumber, ManyBecause):
+    """Dead ones, or those that are tried again."""
+
+
+class DiscardLettersOfCause(ByCause, ManyBecause):
+    pass
+
+
+class DiscardEveryLetter(Everything, ManyBecause):
+    pass
 
 
 @router.get("/dead-letters", summary="Letters by their numbers", dependencies=[guard(Role.VIEWER)])
 def list_letters(
     store: OpenStore,
     state: State = "dead",
-    cause: Annotated[str | None, Query(max_length=200, pattern=_PLAIN)] = None,
-    subscriber: Annotated[str | None, Query(max_length=100, pattern=_PLAIN)] = None,
+    cause: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
+    subscriber: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
     cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,18}$")] = None,
     limit: Limit = 50,
 ) -> LettersPage:
@@ -141,7 +153,7 @@ def list_causes(store: OpenStore) -> CausesDocument:
 @router.get(
     "/dead-letters/{letter_id}", summary="One letter, whole", dependencies=[guard(Role.VIEWER)], responses=_NONE
 )
-def show_letter(store: OpenStore, letter_id: LetterId) -> LetterDocument:
+def show_letter(store: OpenStore, letter_id: Number) -> LetterDocument:
     with store.transaction() as work:
         return _document(failed_deliveries.get(work, letter_id))
 
@@ -151,15 +163,31 @@ def show_letter(store: OpenStore, letter_id: LetterId) -> LetterDocument:
     summary="Mend an event's data; nothing is delivered until it is replayed",
     responses=_NONE,
 )
-def fix_letter(store: OpenStore, caller: Operator, letter_id: LetterId, body: ChangesBody | DataBody) -> LetterDocument:
+def fix_letter(store: OpenStore, caller: Operator, letter_id: Number, body: ChangesBody | DataBody) -> LetterDocument:
     if isinstance(body, DataBody):
         return _document(dead_letter_desk.mend(store, letter_id, body.data, actor=caller.actor))
     return _document(dead_letter_desk.mend_fields(store, letter_id, body.changes, actor=caller.actor))
 
 
 @router.post("/dead-letters/{letter_id}/discard", summary="Close a letter; it is kept", responses=_NONE)
-def discard_letter(store: OpenStore, caller: Operator, letter_id: LetterId, body: DiscardBody) -> LetterDocument:
+def discard_letter(store: OpenStore, caller: Operator, letter_id: Number, body: Because) -> LetterDocument:
     return _document(dead_letter_desk.discard(store, letter_id, body.reason, actor=caller.actor))
+
+
+@router.post("/dead-letter-discards", summary="Close many letters; they are kept", responses=_NONE)
+def discard_letters(
+    store: OpenStore, caller: Operator, body: DiscardLetters | DiscardLettersOfCause | DiscardEveryLetter
+) -> DiscardedDocument:
+    chosen = dead_letter_desk.choose(
+        store,
+        body.letter_ids if isinstance(body, DiscardLetters) else [],
+        cause=body.cause if isinstance(body, DiscardLettersOfCause) else None,
+        everything=isinstance(body, DiscardEveryLetter),
+    )
+    if body.dry_run:
+        return DiscardedDocument(chosen=len(chosen), closed=[])
+    found = dead_letter_desk.discard_all(store, chosen[:MOST_DISCARDED], body.reason, actor=caller.actor)
+    return DiscardedDocument(chosen=len(chosen), closed=list(found.closed))
 
 
 @router.post("/dead-letter-replays", summary="Deliver letters again", status_code=HTTPStatus.ACCEPTED, responses=_NONE)

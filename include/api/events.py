@@ -11,8 +11,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from include.api.access import Caller, Role, guard
+from include.api.bounds import MOST_EXACT, PLAIN
 from include.api.doors import OpenStore
-from include.api.paging import MOST_EXACT, Limit, cursor_like
+from include.api.paging import Limit, cursor_like
 from include.api.problems import ProblemDocument
 from include.api.routing import GuardedRoute
 from include.flows import cloud_event_protobuf, replay_events
@@ -26,7 +27,6 @@ from include.store.event_replays import Replay
 router = APIRouter(tags=["events"], route_class=GuardedRoute)
 
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
-_PLAIN = r"^[^\x00-\x1f\x7f]+$"
 _ID = r"^[0-9]{1,9}-[0-9]{1,18}$"
 _CURSOR = r"^[0-9]{1,9}\.[0-9]{1,18}\.[0-9]{1,18}$"
 _PROTOBUF: dict[str, Any] = {"content": {cloud_event_protobuf.BATCH_MEDIA_TYPE: {}}, "description": "CloudEvents."}
@@ -98,10 +98,10 @@ class EventsWanted(BaseModel):
     first: str | None = Field(None, pattern=_ID, description="The id of the first, in the order of the store.")
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
-    types: list[Annotated[str, Field(max_length=200, pattern=_PLAIN)]] = Field([], max_length=50)
-    key: str | None = Field(None, max_length=512, pattern=_PLAIN)
+    types: list[Annotated[str, Field(max_length=200, pattern=PLAIN)]] = Field([], max_length=50)
+    key: str | None = Field(None, max_length=512, pattern=PLAIN)
     silent: bool = Field(False, description="Also events of backfills.")
-    subscriber: str | None = Field(None, max_length=100, pattern=_PLAIN, description="By default all.")
+    subscriber: str | None = Field(None, max_length=100, pattern=PLAIN, description="By default all.")
 
 
 class EventReplayBody(EventsWanted):
@@ -118,8 +118,8 @@ class EventReplayBody(EventsWanted):
 def list_events(
     store: OpenStore,
     request: Request,
-    type: Annotated[str | None, Query(max_length=200, pattern=_PLAIN)] = None,  # noqa: A002  the attribute's name
-    key: Annotated[str | None, Query(max_length=512, pattern=_PLAIN)] = None,
+    type: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,  # noqa: A002  the attribute's name
+    key: Annotated[str | None, Query(max_length=512, pattern=PLAIN)] = None,
     silent: bool = False,
     cursor: Annotated[str | None, cursor_like(_CURSOR)] = None,
     limit: Limit = 100,
@@ -173,7 +173,7 @@ def list_event_types() -> EventTypesDocument:
     responses=_NONE,
 )
 def show_event_schema(
-    event_type: Annotated[str, Path(max_length=200, pattern=_PLAIN)], version: Annotated[int, Path(ge=1, le=10_000)]
+    event_type: Annotated[str, Path(max_length=200, pattern=PLAIN)], version: Annotated[int, Path(ge=1, le=10_000)]
 ) -> dict[str, Any]:
     return dict(event_contracts.schema(event_type, version))
 

@@ -29,7 +29,7 @@ from include.cli import (
     test_command,
     verify_command,
 )
-from include.cli.exits import INTERRUPTED, exit_of_error
+from include.cli.exits import INTERRUPTED, Exit, exit_of_error
 from include.cli.stack.hub_api import HubRefused
 from include.cli.verbs import Verbs
 from include.model.errors import HubError
@@ -97,6 +97,9 @@ def main() -> None:
         code = ended.code
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except typer.Abort:
+        code = Exit.FAILED
+        _tell(_Declined("Nothing was done"), code, as_json=as_json)
     except (HubError, TyperException) as error:
         code = exit_of_error(error)
         _tell(error, code, as_json=as_json)
@@ -104,6 +107,10 @@ def main() -> None:
         # Typer turns KeyboardInterrupt into this code before it comes here.
         _tell(_Interrupted(), code, as_json=as_json)
     sys.exit(code)
+
+
+class _Declined(HubError):
+    """A person was asked and said no."""
 
 
 class _Interrupted(HubError):
@@ -115,9 +122,11 @@ class _Interrupted(HubError):
 
 def _tell(error: HubError | TyperException, code: int, *, as_json: bool) -> None:
     message = error.format_message() if isinstance(error, TyperException) else str(error)
-    console.complain(message)
+    remedy = error.remedy if isinstance(error, HubError) else None
+    console.complain(f"{message}. {remedy.for_command_line}" if remedy else message)
     if as_json:
         kind = type(error).__name__.lstrip("_")
         # What the hub's API answered, where it was asked: it has more to say, such as the checks of a connection.
         said = {"problem": error.problem} if isinstance(error, HubRefused) else {}
-        console.show_json({"error": {"kind": kind, "message": message, "exit_code": int(code), **said}})
+        document = {"kind": kind, "message": message, "remedy": remedy and remedy.for_command_line, **said}
+        console.show_json({"error": {**document, "exit_code": int(code)}})

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from include.cli import console
+from include.cli.consent import refuse_unasked
 from include.cli.exits import Exit
 from include.cli.session import hub_api
 from include.cli.stack.hub_api import HubApi, HubRefused
@@ -197,10 +198,7 @@ def remove(
     """Forget it, and its credentials where the hub wrote them. What it brought stays."""
     api = hub_api()
     seen = api.get(f"/integrations/{integration_id}")
-    if not yes:
-        if not sys.stdin.isatty():
-            raise BadRequest(f"Removing {integration_id} is for good. Say --yes to mean it")
-        typer.confirm(f"Forget {integration_id} and its credentials?", abort=True, err=True)
+    refuse_unasked(f"{integration_id} and its credentials would be forgotten for good", yes=yes)
     api.delete(f"/integrations/{integration_id}", if_match=seen.etag)
     _told({"id": integration_id, "removed": True}, f"{integration_id} is forgotten", as_json=as_json)
 

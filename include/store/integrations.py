@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 from psycopg.types.json import Jsonb
 
+from include.model import remedies
 from include.model.errors import Conflict, NotFound, VersionChanged
 from include.model.integration import Integration, IntegrationState
 from include.store.database import Work
@@ -96,7 +97,7 @@ def add(
         row = work.execute(_ADD, values).fetchone()
     except psycopg.errors.UniqueViolation as error:
         raise Conflict(
-            f"There is an integration {integration_id!r} already: ./hub integration show {integration_id}"
+            f"There is an integration {integration_id!r} already", remedy=remedies.look_at_integration(integration_id)
         ) from error
     return _of(row)
 
@@ -111,7 +112,7 @@ def get(work: Work, integration_id: str) -> Integration:
     """
     found = find(work, integration_id)
     if found is None:
-        raise NotFound(f"There is no integration {integration_id!r}. Those there are: ./hub integration list")
+        raise NotFound(f"There is no integration {integration_id!r}", remedy=remedies.INTEGRATIONS)
     return found
 
 
@@ -132,7 +133,7 @@ def lock(work: Work, integration_id: str, *, version: int | None = None) -> Inte
     """
     row = work.execute(_LOCK, {"integration_id": integration_id}).fetchone()
     if row is None:
-        raise NotFound(f"There is no integration {integration_id!r}. Those there are: ./hub integration list")
+        raise NotFound(f"There is no integration {integration_id!r}", remedy=remedies.INTEGRATIONS)
     found = _of(row)
     if version is not None and found.version != version:
         raise VersionChanged(f"The integration {integration_id}", version, found.version)

@@ -1,0 +1,91 @@
+"""What `./hub dlq` and `./hub quarantine` have alike: how a person chooses, mends and discards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from include.cli import console
+from include.cli.consent import refuse_unasked
+from include.flows.desk_rules import Discarded
+from include.model.errors import BadRequest
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Reason = Annotated[str, typer.Option(help="Why it is not wanted; kept in the audit trail.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it, however many they are.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="FIELD=VALUE, the field as it came; dots go deeper; VALUE is JSON or text."),
+]
+File = Annotated[Path | None, typer.Option(help="All of it anew, JSON.", exists=True, dir_okay=False)]
+
+#: So many are discarded without a question: what one can read through before.
+_FEW = 10
+
+
+def refuse_no_state(state: str, states: Collection[str]) -> str | None:
+    """
+    *state* as the store takes it: None for all.
+
+    Raises:
+        BadRequest: there is none of that name.
+
+    """
+    if state not in states:
+        raise BadRequest(f"No state {state!r}. There are: {', '.join(states)}")
+    return None if state == "all" else state
+
+
+def mend_of(changes: list[str] | None, file: Path | None) -> dict[str, Any] | bytes:
+    """
+    What a person wants: fields and their values, or the content of *file*, which is JSON.
+
+    Raises:
+        BadRequest: neither or both, or one cannot be read.
+
+    """
+    if bool(changes) == bool(file):
+        raise BadRequest("Say how to mend it: --set FIELD=VALUE (may be repeated), or --file FILE.json")
+    if file is None:
+        return dict(map(_assignment, changes or []))
+    content = file.read_bytes()
+    try:
+        json.loads(content)
+    except ValueError as error:
+        raise BadRequest(f"{file} is not JSON: {error}") from error
+    return content
+
+
+def discard(
+    numbers: Sequence[int], what: str, close: Callable[[Callable[[int], None]], Discarded], *, yes: bool, as_json: bool
+) -> None:
+    """*numbers* of *what* closed by *close*, after a question where they are many; it is handed what to tell progress to."""
+    if len(numbers) > _FEW:
+        refuse_unasked(f"{len(numbers):,} {what} would be discarded", yes=yes)
+    with console.progress(f"Discarding {what}") as bar:
+        found = close(
+            lambda done: bar.tell(f"{done:,} of {len(numbers):,} {what} are closed", done=done, total=len(numbers))
+        )
+    if as_json:
+        console.show_json(found)
+        return
+    more = found.chosen - len(found.closed)
+    console.praise(
+        f"{len(found.closed):,} of {found.chosen:,} {what} are discarded."
+        + (f" {more:,} were closed by somebody else meanwhile." if more else "")
+    )
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """Field and value of `--set`; the value is JSON where it can be read as that, else text."""
+    field, equals, value = text.partition("=")
+    if not equals or not field:
+        raise BadRequest(f"--set {text!r} is not FIELD=VALUE, as in: --set quantityOnStock=5")
+    try:
+        return field, json.loads(value)
+    except json.JSONDecodeError:
+        return field, value
