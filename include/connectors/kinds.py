@@ -50,6 +50,17 @@ class Kind:
         if errors:
             raise SettingsInvalid(self.title, errors)
 
+    def refuse_invalid_credentials(self, credentials: Mapping[str, Any]) -> None:
+        """
+        The same for *credentials* alone.
+
+        Raises:
+            SettingsInvalid: every place that does not.
+
+        """
+        if errors := list(_errors(self.credentials, credentials, "/credentials")):
+            raise SettingsInvalid(self.title, errors)
+
     def connection(self, connection_id: str, settings: Mapping[str, Any], credentials: Mapping[str, Any]) -> Connection:
         """The Airflow connection that holds both."""
         values: dict[str, Any] = {}

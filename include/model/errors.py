@@ -54,7 +54,12 @@ class Throttled(SystemUnavailable):
 
 
 class AddressRefused(Terminal):
-    """A connection's host leads to a place in our own network, which its extra does not allow."""
+    """A connection's host leads to a place in our own network, which its extra does not allow, or is called in the open."""
+
+    def __init__(self, message: str, *, network: str | None = None) -> None:
+        #: What `allowed_networks` would have to name; None where that is not what is wrong.
+        self.network = network
+        super().__init__(message)
 
 
 class SystemRefused(Terminal):
