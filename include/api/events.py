@@ -53,7 +53,7 @@ class SubscriberDocument(BaseModel):
     oldest_s: float
     retrying: int
     dead: int
-    read_by: str = Field(examples=["2 of 2"])
+    read_by: str = Field(examples=["2 of 2", "never started"])
 
 
 class VolumeDocument(BaseModel):

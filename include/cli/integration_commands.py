@@ -206,7 +206,7 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Forget it, and its credentials where the hub wrote them. What it brought stays."""
+    """Forget it, and its credentials where the hub wrote them. What it brought stays, but its stock is not sellable any more."""
     api = hub_api()
     seen = api.get(f"/integrations/{integration_id}")
     refuse_unasked(f"{integration_id} and its credentials would be forgotten for good", yes=yes)

@@ -61,7 +61,13 @@ UPDATE integration SET tested_at = clock_timestamp(), test_passed = %(passed)s
  WHERE integration_id = %(integration_id)s
 """
 
-_REMOVE = b"DELETE FROM integration WHERE integration_id = %(integration_id)s"
+#: Noted as removed, too: what it told of stock is no longer for sale.
+_REMOVE = b"""
+WITH gone AS (DELETE FROM integration WHERE integration_id = %(integration_id)s RETURNING integration_id)
+INSERT INTO removed_integration (integration_id) SELECT integration_id FROM gone ON CONFLICT DO NOTHING
+"""
+
+_TAKE_BACK = b"DELETE FROM removed_integration WHERE integration_id = %(integration_id)s"
 
 
 def add(
@@ -93,6 +99,7 @@ def add(
         "with_credentials": with_credentials,
         "tested": tested,
     }
+    work.execute(_TAKE_BACK, values)
     try:
         row = work.execute(_ADD, values).fetchone()
     except psycopg.errors.UniqueViolation as error:
@@ -163,7 +170,7 @@ def note_test(work: Work, integration_id: str, *, passed: bool) -> None:
 
 
 def remove(work: Work, integration_id: str) -> None:
-    """What it brought stays; only the registry forgets it."""
+    """What it brought stays, but its stock counts no longer as sellable until it is added again."""
     work.execute(_REMOVE, {"integration_id": integration_id})
 
 

@@ -224,6 +224,8 @@ def remove(store: Store, book: ConnectionBook, integration_id: str, *, version: 
     """
     No integration of that id, and no credentials where the hub wrote them. What it brought stays.
 
+    Its stock is not sellable any more: nobody would hear that it was sold elsewhere. Added again, it is.
+
     Raises:
         NotFound: no such integration.
         VersionChanged: somebody changed it since *version*.
