@@ -30,6 +30,8 @@ Operator = Annotated[Caller, guard(Role.OPERATOR)]
 _ID = r"^[0-9]{1,9}-[0-9]{1,18}$"
 _CURSOR = r"^[0-9]{1,9}\.[0-9]{1,18}\.[0-9]{1,18}$"
 _PROTOBUF: dict[str, Any] = {"content": {cloud_event_protobuf.BATCH_MEDIA_TYPE: {}}, "description": "CloudEvents."}
+#: Said by the document; what is none of them is refused with the nearest.
+_TYPES: dict[str, Any] = {"enum": sorted(event_contracts.types())}
 _NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "There is none."}}
 
 
@@ -98,7 +100,7 @@ class EventsWanted(BaseModel):
     first: str | None = Field(None, pattern=_ID, description="The id of the first, in the order of the store.")
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
-    types: list[Annotated[str, Field(max_length=200, pattern=PLAIN)]] = Field([], max_length=50)
+    types: list[Annotated[str, Field(max_length=200, json_schema_extra=_TYPES)]] = Field([], max_length=50)
     key: str | None = Field(None, max_length=512, pattern=PLAIN)
     silent: bool = Field(False, description="Also events of backfills.")
     subscriber: str | None = Field(None, max_length=100, pattern=PLAIN, description="By default all.")
@@ -118,13 +120,15 @@ class EventReplayBody(EventsWanted):
 def list_events(
     store: OpenStore,
     request: Request,
-    type: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,  # noqa: A002  the attribute's name
+    type: Annotated[str | None, Query(max_length=200, json_schema_extra=_TYPES)] = None,  # noqa: A002  the attribute's name
     key: Annotated[str | None, Query(max_length=512, pattern=PLAIN)] = None,
     silent: bool = False,
     cursor: Annotated[str | None, cursor_like(_CURSOR)] = None,
     limit: Limit = 100,
 ) -> Any:
-    wanted = Selection(after=_place(cursor), types=(type,) if type else (), key=key, silent=silent)
+    wanted = Selection(
+        after=_place(cursor), types=event_contracts.known((type,) if type else ()), key=key, silent=silent
+    )
     with store.transaction() as work:
         events = event_log.select(work, wanted, limit=limit)
     if _wants(request, cloud_event_protobuf.BATCH_MEDIA_TYPE):
@@ -235,7 +239,7 @@ def _selection(store: OpenStore, body: EventsWanted) -> Selection:
         after = first._replace(position=first.position - 1)
     return Selection(
         after=after,
-        types=tuple(body.types),
+        types=event_contracts.known(body.types),
         key=body.key,
         since=body.since,
         until=body.until,

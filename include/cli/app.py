@@ -116,14 +116,14 @@ class _Declined(HubError):
 class _Interrupted(HubError):
     def __init__(self) -> None:
         super().__init__(
-            "Interrupted here. What was started goes on: ./hub runs, ./hub status; in Airflow it can be ended"
+            "Interrupted here. What runs in Airflow goes on (./hub runs, ./hub status), and can be ended there"
         )
 
 
 def _tell(error: HubError | TyperException, code: int, *, as_json: bool) -> None:
     message = error.format_message() if isinstance(error, TyperException) else str(error)
     remedy = error.remedy if isinstance(error, HubError) else None
-    console.complain(f"{message}. {remedy.for_command_line}" if remedy else message)
+    console.complain(error.with_remedy() if isinstance(error, HubError) else message)
     if as_json:
         kind = type(error).__name__.lstrip("_")
         # What the hub's API answered, where it was asked: it has more to say, such as the checks of a connection.

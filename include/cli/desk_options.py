@@ -11,7 +11,7 @@ import typer
 
 from include.cli import console
 from include.cli.consent import refuse_unasked
-from include.flows.desk_rules import Discarded
+from include.flows.desk_rules import Discarded, refuse_unclear
 from include.model.errors import BadRequest
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
@@ -38,6 +38,21 @@ def refuse_no_state(state: str, states: Collection[str]) -> str | None:
     if state not in states:
         raise BadRequest(f"No state {state!r}. There are: {', '.join(states)}")
     return None if state == "all" else state
+
+
+def refuse_no_choice(numbers: Sequence[int] | None, *, cause: str | None, everything: bool) -> Sequence[int]:
+    """
+    *numbers*, when one way to choose was used.
+
+    Raises:
+        BadRequest: none or several were.
+
+    """
+    try:
+        refuse_unclear(numbers or (), cause=cause, everything=everything)
+    except BadRequest as error:
+        raise BadRequest(f"{error}: numbers such as 11 12, or --cause CAUSE, or --all") from error
+    return numbers or ()
 
 
 def mend_of(changes: list[str] | None, file: Path | None) -> dict[str, Any] | bytes:

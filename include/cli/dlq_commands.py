@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from include.cli import console, desk_options
-from include.cli.desk_options import Changes, File, Json, Reason, Yes, mend_of, refuse_no_state
+from include.cli.desk_options import Changes, File, Json, Reason, Yes, mend_of, refuse_no_choice, refuse_no_state
 from include.cli.exits import Exit
 from include.cli.session import actor, open_store
 from include.cli.verbs import Verbs
@@ -117,9 +117,10 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Deliver letters again, as mended. Ctrl-C stops it, and what is done stays done."""
+    numbers = refuse_no_choice(letter_ids, cause=cause, everything=everything)
     with open_store() as store:
         asked = replay_events.ask_for_letters(
-            store, letter_ids or [], cause=cause, everything=everything, rate=rate, actor=actor()
+            store, numbers, cause=cause, everything=everything, rate=rate, actor=actor()
         )
         ended = followed(store, asked)
     tell_end(ended, as_json=as_json)
@@ -149,8 +150,9 @@ def discard(
     as_json: Json = False,
 ) -> None:
     """Close letters: those events are not wanted there. They are kept, and can still be replayed."""
+    numbers = refuse_no_choice(letter_ids, cause=cause, everything=everything)
     with open_store() as store:
-        chosen = dead_letter_desk.choose(store, letter_ids or [], cause=cause, everything=everything)
+        chosen = dead_letter_desk.choose(store, numbers, cause=cause, everything=everything)
         desk_options.discard(
             chosen,
             "letters",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -16,7 +17,7 @@ from include.cli.session import actor, open_store
 from include.cli.verbs import Verbs
 from include.flows import rebuild_availability, replay_events
 from include.flows.event_standing import standing
-from include.model import cloud_events
+from include.model import cloud_events, event_contracts
 from include.model.events import ORIGIN, Event, Position, place_of
 from include.store import event_log
 from include.store.database import Store
@@ -41,17 +42,22 @@ def tail(
     as_json: Json = False,
 ) -> None:
     """The newest events, the newest last."""
-    wanted = Selection(types=tuple(types or ()), key=key, silent=silent)
+    wanted = Selection(types=event_contracts.known(types or ()), key=key, silent=silent)
     with open_store() as store:
         with store.transaction() as work:
             events = event_log.newest(work, wanted, limit=limit)
         _tell(events, as_json=as_json)
         if not events and not follow:
             console.say("No such event. Make one: ./hub sandbox move 1, then ./hub sync inventory")
-        last = events[-1].at if events else ORIGIN
-        while follow:
-            time.sleep(0.2)
-            last = _tell_new(store, wanted, last, as_json=as_json)
+        if follow:
+            with suppress(KeyboardInterrupt):  # How it is meant to end.
+                _follow(store, wanted, events[-1].at if events else ORIGIN, as_json=as_json)
+
+
+def _follow(store: Store, wanted: Selection, last: Position, *, as_json: bool) -> NoReturn:
+    while True:
+        time.sleep(0.2)
+        last = _tell_new(store, wanted, last, as_json=as_json)
 
 
 def _tell_new(store: Store, wanted: Selection, last: Position, *, as_json: bool) -> Position:
@@ -104,7 +110,7 @@ def replay(
     with open_store() as store:
         wanted = Selection(
             after=_before(store, start),
-            types=tuple(types or ()),
+            types=event_contracts.known(types or ()),
             key=key,
             since=since,
             until=until,

@@ -6,6 +6,7 @@ from enum import IntEnum
 
 from typer import TyperException
 
+from include.cli.stack.hub_api import HubRefused
 from include.model.errors import BadRequest, HeldForApproval, IntegrationPaused, NotFound
 from include.model.sync import RunState
 
@@ -37,6 +38,8 @@ def exit_of(state: RunState) -> Exit:
 def exit_of_error(error: Exception) -> Exit:
     match error:
         case BadRequest() | NotFound():
+            return Exit.WRONG_USE
+        case HubRefused() if error.is_wrong_use:
             return Exit.WRONG_USE
         case HeldForApproval() | IntegrationPaused():
             return Exit.PERSON_NEEDED

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from include.cli import console, desk_options
-from include.cli.desk_options import Changes, File, Json, Reason, Yes, mend_of, refuse_no_state
+from include.cli.desk_options import Changes, File, Json, Reason, Yes, mend_of, refuse_no_choice, refuse_no_state
 from include.cli.exits import Exit
 from include.cli.session import actor, open_store, refuse_unknown
 from include.cli.verbs import Verbs
@@ -157,8 +157,9 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Send records through the gate again; what passes is loaded and closed."""
+    numbers = refuse_no_choice(item_ids, cause=cause, everything=everything)
     with open_store() as store:
-        chosen = quarantine_desk.choose(store, item_ids or [], cause=cause, everything=everything)
+        chosen = quarantine_desk.choose(store, numbers, cause=cause, everything=everything)
         with console.progress(f"Replaying {len(chosen)} records") as bar:
             bar.tell(f"Replaying {len(chosen)} records")
             reports = quarantine_desk.replay_all(store, chosen, actor=actor())
@@ -186,8 +187,9 @@ def discard(
     as_json: Json = False,
 ) -> None:
     """Close items for good: those versions of the records are not wanted. The records themselves are kept."""
+    numbers = refuse_no_choice(item_ids, cause=cause, everything=everything)
     with open_store() as store:
-        items = quarantine_desk.choose(store, item_ids or [], cause=cause, everything=everything)
+        items = quarantine_desk.choose(store, numbers, cause=cause, everything=everything)
         chosen = [item.item_id for item in items]
         desk_options.discard(
             chosen,

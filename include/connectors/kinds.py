@@ -164,4 +164,6 @@ def _told(error: Any, path: str, schema: Mapping[str, Any]) -> Iterator[FieldErr
             unknown = sorted(set(error.instance) - set(schema["properties"]))
             yield from (FieldError(f"{path}/{name}", f"is not known; known are {known}") for name in unknown)
         case rule:
-            yield FieldError(path, f"must have {rule} {json.dumps(error.validator_value)}")
+            examples = error.schema.get("examples")
+            such = f", as {json.dumps(examples[0])}" if examples else ""
+            yield FieldError(path, f"must have {rule} {json.dumps(error.validator_value)}{such}")

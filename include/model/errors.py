@@ -18,6 +18,12 @@ class HubError(Exception):
         #: What to do about it; None where the message says all, or nothing can be done.
         self.remedy = remedy
         super().__init__(message)
+        if remedy:  # Logs show notes below the stack trace.
+            self.add_note(remedy.for_command_line)
+
+    def with_remedy(self) -> str:
+        """The text and what to type, for people who have the command line."""
+        return f"{self}. {self.remedy.for_command_line}" if self.remedy else str(self)
 
 
 class Transient(HubError):

@@ -104,6 +104,8 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 raise BadRequest(f"`{name}` {instant} has no time zone: write it as 2026-11-21T00:00:00Z")
         if self.full and (self.since or self.until or self.keys):
             raise BadRequest("`full` reads everything: it does not go with `since`, `until` or `keys`")
+        if not all(self.keys):
+            raise BadRequest("`keys` has an empty one: it names records by their keys")
         if self.keys and (self.since or self.until):
             raise BadRequest("`keys` names records: it does not go with `since` or `until`")
         if self.since and self.until and self.since >= self.until:

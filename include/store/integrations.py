@@ -67,6 +67,7 @@ WITH gone AS (DELETE FROM integration WHERE integration_id = %(integration_id)s 
 INSERT INTO removed_integration (integration_id) SELECT integration_id FROM gone ON CONFLICT DO NOTHING
 """
 
+_IS_REMOVED = b"SELECT FROM removed_integration WHERE integration_id = %(integration_id)s"
 _TAKE_BACK = b"DELETE FROM removed_integration WHERE integration_id = %(integration_id)s"
 
 
@@ -172,6 +173,11 @@ def note_test(work: Work, integration_id: str, *, passed: bool) -> None:
 def remove(work: Work, integration_id: str) -> None:
     """What it brought stays, but its stock counts no longer as sellable until it is added again."""
     work.execute(_REMOVE, {"integration_id": integration_id})
+
+
+def is_removed(work: Work, integration_id: str) -> bool:
+    """Whether the registry had it once, and has not now."""
+    return work.execute(_IS_REMOVED, {"integration_id": integration_id}).fetchone() is not None
 
 
 def _of(row: tuple[Any, ...] | None) -> Integration:

@@ -81,6 +81,13 @@ def test_a_whole_life(hub: Hub, platform: Sandbox, tmp_path: Path) -> None:
     assert run(hub, "show", "cli_life").returncode == 2
 
 
+def test_wrong_settings_are_wrong_use_whoever_finds_them(hub: Hub, platform: Sandbox) -> None:
+    run(hub, *add_words(platform, "cli_exit"), stdin=secret(platform))
+
+    assert run(hub, "change", "cli_exit", "--set=projekt=x").returncode == 2
+    assert run(hub, "change", "cli_exit", "--set=project=another").returncode == 1, "its test fails"
+
+
 def test_what_fails_says_which_check_and_what_to_do(hub: Hub, platform: Sandbox) -> None:
     ended = run(hub, *add_words(platform, "cli_wrong"), stdin=secret(platform, f"{CANARY}-but-wrong"))
 
@@ -115,6 +122,11 @@ def test_no_option_takes_a_secret(hub: Hub) -> None:
         (["add", "x_y", *SETTINGS, "--credentials=/not/there"], 2, "cannot be read from /not/there: No such file"),
         (["add", "x_y", *SETTINGS, f"--credentials={PROJECT}"], 2, "Is a directory. One JSON object is expected, as"),
         (["add", "x_y", *SETTINGS, f"--credentials={PROJECT}/README.md"], 2, "README.md is not JSON. One JSON object"),
+        (
+            ["add", "x_y", *SETTINGS, "--set=allowed_networks=10.0.0.0/8"],
+            2,
+            'must have type "array", as ["10.1.0.0/16"]',
+        ),
         (["remove", "not_there"], 2, "There is no integration 'not_there'"),
         (["validate", "not/there.yaml"], 2, "cannot be read"),
     ],

@@ -90,7 +90,10 @@ def test_many_are_discarded_by_one_request_and_counted_before(hub: Hub, at_desk:
     assert (again.status_code, closed.status_code, items(hub)) == (404, 409, [])
     assert again.json()["remedy"]["request"] == "GET /hub/v1/quarantine"
     assert "./hub" not in again.json()["detail"]
-    assert hub.call("POST", "/v1/quarantine-discards", "otto", json={"all": True}).status_code == 400
+    unclear = hub.call("POST", "/v1/quarantine-discards", "otto", json={"reason": "x"})
+    assert unclear.status_code == 400
+    assert "/item_ids: Field required or /cause: Field required or /all: Field required" in unclear.json()["detail"]
+    assert [each["pointer"] for each in unclear.json()["errors"]] == ["/item_ids", "/cause", "/all"]
 
 
 def test_pages_neither_repeat_nor_leave_out(hub: Hub, at_desk: Store) -> None:

@@ -77,11 +77,12 @@ def test_letters_are_discarded_by_their_cause(hub: Hub, store: Store, hub_dsn: s
 
 
 @pytest.mark.parametrize("desk", ["dlq", "quarantine"])
-def test_a_choice_that_names_nothing_says_how_to_name_something(hub: Hub, desk: str) -> None:
-    ended = hub(desk, "discard", "--reason", "x")
+@pytest.mark.parametrize("words", [["discard", "--reason", "x"], ["replay"], ["replay", "1", "--all"]])
+def test_a_choice_that_names_nothing_or_twice_says_how_to_choose(hub: Hub, desk: str, words: list[str]) -> None:
+    ended = hub(desk, *words)
 
     assert ended.code == 2
-    assert "by their numbers, by their cause, or all of them" in ended.said
+    assert "numbers such as 11 12, or --cause CAUSE, or --all" in ended.said
 
 
 @pytest.mark.parametrize("desk", ["dlq", "quarantine"])

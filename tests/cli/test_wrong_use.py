@@ -92,6 +92,26 @@ def test_an_instant_is_asked_for_alike_everywhere(hub: Hub, words: list[str]) ->
     assert "has no time zone; write it as 2026-11-21T09:30Z for UTC" in naive.said
 
 
+@pytest.mark.parametrize("verb", [["tail"], ["replay"]])
+def test_a_type_of_event_that_is_none_is_refused_with_the_nearest(hub: Hub, verb: list[str]) -> None:
+    """No events would be the answer, as if all were quiet."""
+    ended = hub("events", *verb, "--type", "stock.changed")
+
+    assert ended.code == 2
+    assert "Did you mean crossdock.stock.changed? There are: crossdock.order.changed" in ended.said
+
+
+def test_following_the_events_ends_well_with_ctrl_c(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the only way to end it."""
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("include.cli.event_commands.time.sleep", interrupted)
+
+    assert hub("events", "tail", "--follow", "--json").code == 0
+
+
 def test_a_day_is_refused_in_the_words_of_its_option(hub: Hub) -> None:
     ended = hub("backfill", "order", "--from", "tuesday", "--to", "2026-01-01")
 

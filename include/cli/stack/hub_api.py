@@ -22,6 +22,12 @@ class HubRefused(HubError):
             str(problem.get("detail") or problem.get("title") or "the hub's API refused"), remedy=_remedy(problem)
         )
 
+    @property
+    def is_wrong_use(self) -> bool:
+        """Whether the same request is refused however often it is sent."""
+        kind = str(self.problem.get("type", "")).rpartition(":")[2]
+        return kind in {"bad-request", "settings-invalid", "unprocessable"}
+
 
 @dataclass(frozen=True)
 class HubAnswer:
