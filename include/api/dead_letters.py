@@ -13,15 +13,17 @@ from pydantic import BaseModel, Field
 from include.api.access import Caller, Role, guard
 from include.api.bounds import PLAIN
 from include.api.desks import (
-    MOST_DISCARDED,
     Because,
     ByCause,
+    Choice,
+    Choosing,
     DiscardedDocument,
     Everything,
     ManyBecause,
     Number,
     Numbers,
     Strict,
+    discarded,
     not_there,
 )
 from include.api.doors import OpenStore
@@ -86,11 +88,14 @@ class DataBody(Strict):
     data: dict[str, Any]
 
 
-class _ByNumber(Strict):
+class _ByNumber(Choosing):
     letter_ids: Numbers
 
+    def choice(self) -> Choice:
+        return Choice(numbers=self.letter_ids)
 
-class _Paced(Strict):
+
+class _Paced(Choosing):
     rate: float | None = Field(None, gt=0, le=1_000_000, description="At most so many a second.")
 
 
@@ -178,16 +183,12 @@ def discard_letter(store: OpenStore, caller: Operator, letter_id: Number, body: 
 def discard_letters(
     store: OpenStore, caller: Operator, body: DiscardLetters | DiscardLettersOfCause | DiscardEveryLetter
 ) -> DiscardedDocument:
-    chosen = dead_letter_desk.choose(
-        store,
-        body.letter_ids if isinstance(body, DiscardLetters) else [],
-        cause=body.cause if isinstance(body, DiscardLettersOfCause) else None,
-        everything=isinstance(body, DiscardEveryLetter),
+    numbers, cause, everything = body.choice()
+    return discarded(
+        dead_letter_desk.choose(store, numbers, cause=cause, everything=everything),
+        lambda chosen: dead_letter_desk.discard_all(store, chosen, body.reason, actor=caller.actor),
+        dry_run=body.dry_run,
     )
-    if body.dry_run:
-        return DiscardedDocument(chosen=len(chosen), closed=[])
-    found = dead_letter_desk.discard_all(store, chosen[:MOST_DISCARDED], body.reason, actor=caller.actor)
-    return DiscardedDocument(chosen=len(chosen), closed=list(found.closed))
 
 
 @router.post("/dead-letter-replays", summary="Deliver letters again", status_code=HTTPStatus.ACCEPTED, responses=_NONE)
@@ -195,13 +196,9 @@ def replay_letters(
     store: OpenStore, caller: Operator, body: LettersByNumber | LettersByCause | EveryLetter
 ) -> ReplayDocument:
     """Worked off by the delivery within a second; `/replays/{replay_id}` says how far it is, and stops it."""
+    numbers, cause, everything = body.choice()
     asked = replay_events.ask_for_letters(
-        store,
-        body.letter_ids if isinstance(body, LettersByNumber) else [],
-        cause=body.cause if isinstance(body, LettersByCause) else None,
-        everything=isinstance(body, EveryLetter),
-        rate=body.rate,
-        actor=caller.actor,
+        store, numbers, cause=cause, everything=everything, rate=body.rate, actor=caller.actor
     )
     return replay_document(asked)
 

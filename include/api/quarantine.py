@@ -14,15 +14,17 @@ from pydantic import BaseModel, Field
 from include.api.access import Caller, Role, guard
 from include.api.bounds import PLAIN
 from include.api.desks import (
-    MOST_DISCARDED,
     Because,
     ByCause,
+    Choice,
+    Choosing,
     DiscardedDocument,
     Everything,
     ManyBecause,
     Number,
     Numbers,
     Strict,
+    discarded,
     not_there,
 )
 from include.api.doors import OpenStore
@@ -114,8 +116,11 @@ class FixDocument(BaseModel):
     failures: list[FailureDocument] = Field(description="Why not.")
 
 
-class ItemsByNumber(Strict):
+class ItemsByNumber(Choosing):
     item_ids: Numbers
+
+    def choice(self) -> Choice:
+        return Choice(numbers=self.item_ids)
 
 
 class DiscardItems(ItemsByNumber, ManyBecause):
@@ -200,17 +205,13 @@ def discard_item(store: OpenStore, caller: Operator, item_id: Number, body: Beca
 def discard_items(
     store: OpenStore, caller: Operator, body: DiscardItems | DiscardItemsOfCause | DiscardEveryItem
 ) -> DiscardedDocument:
-    items = quarantine_desk.choose(
-        store,
-        body.item_ids if isinstance(body, DiscardItems) else [],
-        cause=body.cause if isinstance(body, DiscardItemsOfCause) else None,
-        everything=isinstance(body, DiscardEveryItem),
+    numbers, cause, everything = body.choice()
+    items = quarantine_desk.choose(store, numbers, cause=cause, everything=everything)
+    return discarded(
+        [item.item_id for item in items],
+        lambda chosen: quarantine_desk.discard_all(store, chosen, body.reason, actor=caller.actor),
+        dry_run=body.dry_run,
     )
-    chosen = [item.item_id for item in items]
-    if body.dry_run:
-        return DiscardedDocument(chosen=len(chosen), closed=[])
-    found = quarantine_desk.discard_all(store, chosen[:MOST_DISCARDED], body.reason, actor=caller.actor)
-    return DiscardedDocument(chosen=len(chosen), closed=list(found.closed))
 
 
 @router.post(
@@ -221,13 +222,8 @@ def discard_items(
 )
 def replay_items(store: OpenStore, caller: Operator, body: ItemsByNumber | ByCause | Everything) -> ReplayDocument:
     """Worked off by the delivery within a second; `/replays/{replay_id}` says how far it is, and stops it."""
-    asked = replay_quarantine.ask(
-        store,
-        body.item_ids if isinstance(body, ItemsByNumber) else (),
-        cause=body.cause if isinstance(body, ByCause) else None,
-        everything=isinstance(body, Everything),
-        actor=caller.actor,
-    )
+    numbers, cause, everything = body.choice()
+    asked = replay_quarantine.ask(store, numbers, cause=cause, everything=everything, actor=caller.actor)
     return replay_document(asked)
 
 

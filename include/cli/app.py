@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
@@ -90,6 +91,8 @@ def main() -> None:
     With `--json` it is also one JSON document on standard output, in place of the one that was asked for.
     """
     as_json = "--json" in sys.argv[1:]
+    # A statement that Ctrl-C cut off cannot be rolled back by a statement; the server does it when we are gone.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     try:
         # Typer itself tells people of wrong use and ends; to programs it is told like every other error.
         code = app(prog_name="./hub", standalone_mode=not as_json)

@@ -67,8 +67,12 @@ def tell(story: Story) -> None:
             ("a stock change is in the availability of its sku within a second", events.change_reaches_availability),
             ("an event that no handler can take is mended and replayed", events.mend_an_event),
         ):
-            if not _tell_step(story, name, step):
-                return
+            try:
+                if not _tell_step(story, name, step):
+                    return
+            except KeyboardInterrupt:
+                sandbox.heal()  # Else it stays broken, and nobody remembers why.
+                raise
 
 
 def _tell_step(story: Story, name: str, step: Callable[[Bar], str]) -> bool:

@@ -11,12 +11,13 @@ import typer
 
 from include.cli import console
 from include.cli.consent import refuse_unasked
+from include.cli.session import actor, open_store
 from include.flows.desk_rules import Discarded, refuse_unclear
 from include.model.errors import BadRequest
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-Reason = Annotated[str, typer.Option(help="Why it is not wanted; kept in the audit trail.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it, however many they are.")]
+Cause = Annotated[str | None, typer.Option(help="All open ones of this cause.")]
+Everything = Annotated[bool, typer.Option("--all", help="All open ones.")]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", help="FIELD=VALUE, the field as it came; dots go deeper; VALUE is JSON or text."),
@@ -75,24 +76,52 @@ def mend_of(changes: list[str] | None, file: Path | None) -> dict[str, Any] | by
     return content
 
 
-def discard(
-    numbers: Sequence[int], what: str, close: Callable[[Callable[[int], None]], Discarded], *, yes: bool, as_json: bool
+def add_discard(
+    app: typer.Typer, what: str, choose: Callable[..., Sequence[int]], close: Callable[..., Discarded], *, doc: str
 ) -> None:
-    """*numbers* of *what* closed by *close*, after a question where they are many; it is handed what to tell progress to."""
-    if len(numbers) > _FEW:
-        refuse_unasked(f"{len(numbers):,} {what} would be discarded", yes=yes)
-    with console.progress(f"Discarding {what}") as bar:
-        found = close(
-            lambda done: bar.tell(f"{done:,} of {len(numbers):,} {what} are closed", done=done, total=len(numbers))
-        )
+    """
+    The verb `discard` of a desk.
+
+    Args:
+        app: The desk's verbs.
+        what: What lies there: letters, items.
+        choose: The desk's own, by numbers, cause or all; gives numbers.
+        close: The desk's own `discard_all`.
+        doc: What it means there.
+
+    """
+
+    @app.command("discard", help=doc)
+    def discard(
+        numbers: Annotated[list[int] | None, typer.Argument(help="As `list` has them.")] = None,
+        *,
+        reason: Annotated[str, typer.Option(help="Why it is not wanted; kept in the audit trail.")],
+        cause: Cause = None,
+        everything: Everything = False,
+        yes: Annotated[bool, typer.Option("--yes", help="Do it, however many they are.")] = False,
+        as_json: Json = False,
+    ) -> None:
+        named = refuse_no_choice(numbers, cause=cause, everything=everything)
+        with open_store() as store:
+            chosen = choose(store, named, cause=cause, everything=everything)
+            if len(chosen) > _FEW:
+                refuse_unasked(f"{len(chosen):,} {what} would be discarded", yes=yes)
+            with console.progress(f"Discarding {what}") as bar:
+
+                def tell(done: int) -> None:
+                    bar.tell(f"{done:,} of {len(chosen):,} {what} are closed", done=done, total=len(chosen))
+
+                found = close(store, chosen, reason, actor=actor(), tell=tell)
+        _tell_discarded(found, what, as_json=as_json)
+
+
+def _tell_discarded(found: Discarded, what: str, *, as_json: bool) -> None:
     if as_json:
         console.show_json(found)
         return
-    more = found.chosen - len(found.closed)
-    console.praise(
-        f"{len(found.closed):,} of {found.chosen:,} {what} are discarded."
-        + (f" {more:,} were closed by somebody else meanwhile." if more else "")
-    )
+    console.praise(f"{len(found.closed):,} of {found.chosen:,} {what} are discarded.")
+    if more := found.chosen - len(found.closed):
+        console.say(f"{more:,} were closed by somebody else meanwhile.")
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from include.cli import console, desk_options
-from include.cli.desk_options import Changes, File, Json, Reason, Yes, mend_of, refuse_no_choice, refuse_no_state
+from include.cli.desk_options import Cause, Changes, Everything, File, Json, mend_of, refuse_no_choice, refuse_no_state
 from include.cli.exits import Exit
 from include.cli.session import actor, open_store
 from include.cli.verbs import Verbs
@@ -111,8 +111,8 @@ def fix(
 @app.command("replay")
 def replay(
     letter_ids: Annotated[list[int] | None, typer.Argument(help="Letters to deliver again; closed ones too.")] = None,
-    cause: Annotated[str | None, typer.Option(help="All dead letters of this cause.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
+    cause: Cause = None,
+    everything: Everything = False,
     rate: Annotated[float | None, typer.Option(help="At most so many a second.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -139,27 +139,13 @@ def stop(
         console.praise(f"Replay {replay_id} is stopped after {ended.done + ended.failed} of {ended.total}.")
 
 
-@app.command("discard")
-def discard(
-    letter_ids: Annotated[list[int] | None, typer.Argument(help="As ./hub dlq list has them.")] = None,
-    *,
-    reason: Reason,
-    cause: Annotated[str | None, typer.Option(help="All dead letters of this cause.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
-    yes: Yes = False,
-    as_json: Json = False,
-) -> None:
-    """Close letters: those events are not wanted there. They are kept, and can still be replayed."""
-    numbers = refuse_no_choice(letter_ids, cause=cause, everything=everything)
-    with open_store() as store:
-        chosen = dead_letter_desk.choose(store, numbers, cause=cause, everything=everything)
-        desk_options.discard(
-            chosen,
-            "letters",
-            lambda tell: dead_letter_desk.discard_all(store, chosen, reason, actor=actor(), tell=tell),
-            yes=yes,
-            as_json=as_json,
-        )
+desk_options.add_discard(
+    app,
+    "letters",
+    dead_letter_desk.choose,
+    dead_letter_desk.discard_all,
+    doc="Close letters: those events are not wanted there. They are kept, and can still be replayed.",
+)
 
 
 def followed(store: Store, asked: Replay) -> Replay:

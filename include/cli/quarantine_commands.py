@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from include.cli import console, desk_options
-from include.cli.desk_options import Changes, File, Json, Reason, Yes, mend_of, refuse_no_choice, refuse_no_state
+from include.cli.desk_options import Cause, Changes, Everything, File, Json, mend_of, refuse_no_choice, refuse_no_state
 from include.cli.exits import Exit
 from include.cli.session import actor, open_store, refuse_unknown
 from include.cli.verbs import Verbs
@@ -17,6 +18,7 @@ from include.flows import quarantine_desk
 from include.model.errors import BadRequest
 from include.model.quality import Failure
 from include.store import quarantine
+from include.store.database import Store
 from include.store.quarantine import CauseCount, Item
 
 app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Records that were not accepted: whole, with the reason.")
@@ -87,7 +89,7 @@ def show(item_id: ItemId, as_json: Json = False) -> None:
 @app.command("fix")
 def fix(
     item_id: Annotated[int | None, typer.Argument(help="As ./hub quarantine list has it.")] = None,
-    cause: Annotated[str | None, typer.Option(help="All open items of this cause.")] = None,
+    cause: Cause = None,
     kinds: Annotated[
         list[str] | None, typer.Option("--map", help="CODE=KIND: what a line with that code is, as DOT=postage.")
     ] = None,
@@ -152,8 +154,8 @@ def _kind(text: str) -> tuple[str, str]:
 @app.command("replay")
 def replay(
     item_ids: Annotated[list[int] | None, typer.Argument(help="Items to send again.")] = None,
-    cause: Annotated[str | None, typer.Option(help="All open items of this cause.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All open items.")] = False,
+    cause: Cause = None,
+    everything: Everything = False,
     as_json: Json = False,
 ) -> None:
     """Send records through the gate again; what passes is loaded and closed."""
@@ -176,28 +178,17 @@ def replay(
         raise typer.Exit(Exit.PARTIAL)
 
 
-@app.command("discard")
-def discard(
-    item_ids: Annotated[list[int] | None, typer.Argument(help="As ./hub quarantine list has them.")] = None,
-    *,
-    reason: Reason,
-    cause: Annotated[str | None, typer.Option(help="All open items of this cause.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All open items.")] = False,
-    yes: Yes = False,
-    as_json: Json = False,
-) -> None:
-    """Close items for good: those versions of the records are not wanted. The records themselves are kept."""
-    numbers = refuse_no_choice(item_ids, cause=cause, everything=everything)
-    with open_store() as store:
-        items = quarantine_desk.choose(store, numbers, cause=cause, everything=everything)
-        chosen = [item.item_id for item in items]
-        desk_options.discard(
-            chosen,
-            "items",
-            lambda tell: quarantine_desk.discard_all(store, chosen, reason, actor=actor(), tell=tell),
-            yes=yes,
-            as_json=as_json,
-        )
+def _numbers(store: Store, numbers: Sequence[int], *, cause: str | None, everything: bool) -> list[int]:
+    return [item.item_id for item in quarantine_desk.choose(store, numbers, cause=cause, everything=everything)]
+
+
+desk_options.add_discard(
+    app,
+    "items",
+    _numbers,
+    quarantine_desk.discard_all,
+    doc="Close items for good: those versions of the records are not wanted. The records themselves are kept.",
+)
 
 
 def _values(group: CauseCount) -> str:

@@ -8,16 +8,15 @@ from typing import Any
 
 from include.flows.desk_rules import (
     Discarded,
-    refuse_no_reason,
+    discard_in_slices,
     refuse_unclear,
     refuse_unknown_fields,
     set_field,
-    slices,
 )
 from include.model import event_contracts, remedies
 from include.model.errors import BadRequest, Conflict, NotFound
 from include.store import audit, failed_deliveries
-from include.store.database import Store
+from include.store.database import Store, Work
 from include.store.failed_deliveries import Letter
 
 #: What a person may still decide on.
@@ -138,21 +137,17 @@ def discard_all(
         BadRequest: no reason.
 
     """
-    refuse_no_reason(reason)
-    closed: list[int] = []
-    for some in slices(sorted(letter_ids)):
-        with store.transaction() as work:
-            # Locked in the order of their numbers: two that lock the same letters in two orders deadlock.
-            letters = [failed_deliveries.get(work, letter_id, lock=True) for letter_id in some]
-            for letter in letters:
-                if letter.state not in _DISCARDABLE:
-                    continue
-                failed_deliveries.close(work, letter.letter_id, "discarded", actor)
-                subject, detail = f"dead-letters/{letter.letter_id}", {"reason": reason}
-                audit.add(work, actor=actor, act="letter.discard", subject=subject, detail=detail)
-                closed.append(letter.letter_id)
-        tell(len(closed))
-    return Discarded(chosen=len(letter_ids), closed=tuple(closed))
+
+    def close(work: Work, some: Sequence[int]) -> list[int]:
+        letters = [failed_deliveries.get(work, letter_id, lock=True) for letter_id in some]
+        still_open = [letter.letter_id for letter in letters if letter.state in _DISCARDABLE]
+        for letter_id in still_open:
+            failed_deliveries.close(work, letter_id, "discarded", actor)
+            subject, detail = f"dead-letters/{letter_id}", {"reason": reason}
+            audit.add(work, actor=actor, act="letter.discard", subject=subject, detail=detail)
+        return still_open
+
+    return discard_in_slices(store, letter_ids, reason, close, tell)
 
 
 def document(letter: Letter) -> dict[str, Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 import msgspec
 
 from include.model.errors import BadRequest
+from include.store.database import Store, Work
 
 #: Closed in one transaction; more are closed in several.
-SLICE = 500
+_SLICE = 500
 #: As alike as two names are when one is a typing slip of the other: `quantiy`, but not `streetNumber` for `streetName`.
 _A_SLIP = 0.85
 
@@ -35,18 +36,30 @@ def refuse_unclear(numbers: Sequence[int], *, cause: str | None, everything: boo
         raise BadRequest("Say which, in one way: by their numbers, by their cause, or all of them")
 
 
-def refuse_no_reason(reason: str) -> None:
+def discard_in_slices(
+    store: Store,
+    numbers: Sequence[int],
+    reason: str,
+    close: Callable[[Work, Sequence[int]], Sequence[int]],
+    tell: Callable[[int], None],
+) -> Discarded:
     """
+    *numbers* closed, a slice a transaction: *close* says which of a slice it closed, *tell* hears how many are done.
+
+    In the order of their numbers: two that lock the same rows in two orders deadlock.
+
     Raises:
-        BadRequest: there is none.
+        BadRequest: no reason.
 
     """
     if not reason.strip():
         raise BadRequest("Say why it is not wanted: the reason is kept in the audit trail")
-
-
-def slices(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (numbers[start : start + SLICE] for start in range(0, len(numbers), SLICE))
+    ordered, closed = sorted(numbers), list[int]()
+    for start in range(0, len(ordered), _SLICE):
+        with store.transaction() as work:
+            closed += close(work, ordered[start : start + _SLICE])
+        tell(len(closed))
+    return Discarded(chosen=len(ordered), closed=tuple(closed))
 
 
 def set_field(record: Any, field: str, value: Any) -> None:

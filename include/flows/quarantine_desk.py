@@ -11,11 +11,10 @@ import msgspec
 
 from include.flows.desk_rules import (
     Discarded,
-    refuse_no_reason,
+    discard_in_slices,
     refuse_unclear,
     refuse_unknown_fields,
     set_field,
-    slices,
 )
 from include.flows.registry import sync_of
 from include.flows.sync import Sync, replay
@@ -26,7 +25,7 @@ from include.model.order import LINE_KINDS
 from include.model.quality import Failure, visible
 from include.model.sync import Report
 from include.store import audit, quarantine
-from include.store.database import Store
+from include.store.database import Store, Work
 from include.store.quarantine import Item
 
 #: Replayed in one transaction; more are replayed in several.
@@ -187,18 +186,16 @@ def discard_all(
         BadRequest: no reason.
 
     """
-    refuse_no_reason(reason)
-    closed: list[int] = []
-    for some in slices(sorted(item_ids)):
-        with store.transaction() as work:
-            still_open = [item.item_id for item in quarantine.lock(work, some) if item.state == "open"]
-            quarantine.close(work, still_open, "discarded", actor)
-            for item_id in still_open:
-                subject, detail = f"quarantine/{item_id}", {"reason": reason}
-                audit.add(work, actor=actor, act="quarantine.discard", subject=subject, detail=detail)
-        closed += still_open
-        tell(len(closed))
-    return Discarded(chosen=len(item_ids), closed=tuple(closed))
+
+    def close(work: Work, some: Sequence[int]) -> list[int]:
+        still_open = [item.item_id for item in quarantine.lock(work, some) if item.state == "open"]
+        quarantine.close(work, still_open, "discarded", actor)
+        for item_id in still_open:
+            subject, detail = f"quarantine/{item_id}", {"reason": reason}
+            audit.add(work, actor=actor, act="quarantine.discard", subject=subject, detail=detail)
+        return still_open
+
+    return discard_in_slices(store, item_ids, reason, close, tell)
 
 
 def _sync_of(item: Item) -> Sync:
