@@ -9,6 +9,7 @@ from typing import Any
 from include.flows.desk_rules import (
     Discarded,
     discard_in_slices,
+    refuse_no_reason,
     refuse_unclear,
     refuse_unknown_fields,
     set_field,
@@ -92,6 +93,7 @@ def discard(store: Store, letter_id: int, reason: str, *, actor: str) -> Letter:
         Conflict: it is closed already.
 
     """
+    refuse_no_reason(reason)
     chosen = choose(store, [letter_id], cause=None, everything=False)
     if not discard_all(store, chosen, reason, actor=actor).closed:
         raise Conflict(f"Letter {letter_id} was closed meanwhile")

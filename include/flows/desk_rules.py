@@ -36,6 +36,16 @@ def refuse_unclear(numbers: Sequence[int], *, cause: str | None, everything: boo
         raise BadRequest("Say which, in one way: by their numbers, by their cause, or all of them")
 
 
+def refuse_no_reason(reason: str) -> None:
+    """
+    Raises:
+        BadRequest: there is none.
+
+    """
+    if not reason.strip():
+        raise BadRequest("Say why it is not wanted: the reason is kept in the audit trail")
+
+
 def discard_in_slices(
     store: Store,
     numbers: Sequence[int],
@@ -52,8 +62,7 @@ def discard_in_slices(
         BadRequest: no reason.
 
     """
-    if not reason.strip():
-        raise BadRequest("Say why it is not wanted: the reason is kept in the audit trail")
+    refuse_no_reason(reason)
     ordered, closed = sorted(numbers), list[int]()
     for start in range(0, len(ordered), _SLICE):
         with store.transaction() as work:

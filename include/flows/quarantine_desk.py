@@ -12,6 +12,7 @@ import msgspec
 from include.flows.desk_rules import (
     Discarded,
     discard_in_slices,
+    refuse_no_reason,
     refuse_unclear,
     refuse_unknown_fields,
     set_field,
@@ -169,6 +170,7 @@ def discard(store: Store, item_id: int, reason: str, *, actor: str) -> None:
         Conflict: it is closed already.
 
     """
+    refuse_no_reason(reason)
     chosen = choose(store, [item_id], cause=None, everything=False)
     if not discard_all(store, [item.item_id for item in chosen], reason, actor=actor).closed:
         raise Conflict(f"Quarantine item {item_id} was closed meanwhile")

@@ -47,6 +47,14 @@ def look_at_integration(integration_id: str) -> Remedy:
     )
 
 
+def connect_declared(name: str) -> Remedy:
+    return Remedy(
+        says="Connect it",
+        command=f"./hub integration add {name} --kind declared",
+        request="POST /hub/v1/integrations",
+    )
+
+
 def rotate(integration_id: str) -> Remedy:
     return Remedy(
         says="Give its credentials again",

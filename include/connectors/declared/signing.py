@@ -35,7 +35,7 @@ def signer(declaration: Declaration, connection: Connection, base_url: str, cond
         raise BadRequest(
             f"{declaration.name} signs in by {auth.kind}, so its Airflow connection {connection.connection_id!r} needs "
             f"{needed}",
-            remedy=remedies.rotate(connection.connection_id),
+            remedy=remedies.connect_declared(declaration.name),
         )
     match auth.kind:
         case "basic":
