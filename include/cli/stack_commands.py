@@ -22,7 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 def up(as_json: Json = False) -> None:
     """Start what is not running: two PostgreSQL servers, the sandbox, Airflow. All on 127.0.0.1."""
     started_at = time.monotonic()
-    with console.progress("Starting", quiet=as_json) as bar:
+    with console.progress("Starting") as bar:
         running = stack.up(progress=bar.tell)
     seconds = round(time.monotonic() - started_at, 1)
     if as_json:
@@ -34,7 +34,7 @@ def up(as_json: Json = False) -> None:
 
 def down(as_json: Json = False) -> None:
     """End exactly what `up` started. The data stay in .hub/."""
-    with console.progress("Stopping", quiet=as_json) as bar:
+    with console.progress("Stopping") as bar:
         ended = stack.down(progress=bar.tell)
     if as_json:
         console.show_json({"ended": ended})
@@ -88,7 +88,7 @@ def _facts() -> dict[str, object]:
 
 def doctor(as_json: Json = False) -> None:
     """Find what is wrong, and name the mend."""
-    with console.progress("Checking", quiet=as_json) as bar:
+    with console.progress("Checking") as bar:
         bar.tell("Checking the stack")
         checks = diagnosis.examine()
     well = all(check.ok for check in checks)

@@ -28,7 +28,7 @@ class SubscriberStanding(msgspec.Struct, frozen=True, kw_only=True):
     oldest_s: float
     retrying: int
     dead: int
-    #: Partitions with a live reader, of all, as "2 of 2".
+    #: Partitions with a live reader, of all, as "2 of 2"; "never started" where no delivery has known the subscriber yet.
     read_by: str
 
 
@@ -70,7 +70,7 @@ def standing(store: Store, within: timedelta) -> Standing:
                 oldest_s=oldest_s,
                 retrying=states.get((name, "retrying"), 0),
                 dead=states.get((name, "dead"), 0),
-                read_by=f"{sum(reader.alive for reader in theirs)} of {len(theirs)}",
+                read_by=f"{sum(reader.alive for reader in theirs)} of {len(theirs)}" if theirs else "never started",
             )
         )
     volumes = tuple(

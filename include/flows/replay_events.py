@@ -15,8 +15,10 @@ import psycopg
 
 from include.flows import replay_quarantine
 from include.flows.deliver_events.attempt import Recipient, failure_of, have_effect
+from include.flows.desk_rules import refuse_unclear
 from include.flows.replay_quarantine import ReplayStopped
 from include.handlers import HANDLERS, Subscriber
+from include.model import remedies
 from include.model.errors import BadRequest, Conflict, NotFound
 from include.model.events import Event, Position
 from include.model.outside import KeyPuller
@@ -93,14 +95,13 @@ def ask_for_letters(
 
     """
     _refuse_rate(rate)
-    if sum((bool(letter_ids), cause is not None, everything)) != 1:
-        raise BadRequest("Say which: letter numbers, --cause CAUSE, or --all")
+    refuse_unclear(letter_ids, cause=cause, everything=everything)
     with store.transaction() as work:
         chosen = [failed_deliveries.get(work, letter_id) for letter_id in dict.fromkeys(letter_ids)]
         if not letter_ids:
             chosen = failed_deliveries.find(work, cause=cause, limit=1_000_000)
     if not chosen:
-        raise NotFound("There is no such dead letter. Those there are: ./hub dlq list")
+        raise NotFound("There is no such dead letter", remedy=remedies.LETTERS)
     for letter in chosen:
         if letter.state in ("trying", "retrying", "waiting"):
             raise Conflict(f"Letter {letter.letter_id} is {letter.state}: it is tried again by itself")

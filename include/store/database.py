@@ -11,6 +11,7 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg.types.numeric import Int8BinaryLoader, IntLoader
 
+from include.model import remedies
 from include.model.errors import Terminal, Transient
 
 #: PostgreSQL's number of the type xid8, a transaction's; psycopg has no loader for it.
@@ -161,7 +162,7 @@ def translated_errors() -> Iterator[None]:
                 f"The hub's database has no room: {_said(error)}. Make some, then try again"
             ) from bare(error)
         raise StoreRefused(
-            f"The hub's database refused a statement: {_said(error)}. If a migration is missing: ./hub up"
+            f"The hub's database refused a statement: {_said(error)}", remedy=remedies.MIGRATE
         ) from bare(error)
 
 

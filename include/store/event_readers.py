@@ -123,10 +123,13 @@ SELECT subscriber, partition, holder, expires_at > clock_timestamp(), epoch, xid
   FROM event_reader ORDER BY subscriber, partition
 """
 
-#: Told events that a subscriber hears and has not had, by the slowest of its partitions; an upper bound.
+#: Told events that a subscriber hears and has not had, by the slowest of its partitions; an upper bound. One that was
+#: never started has had none: it will begin at the first.
 _LAG = b"""
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(stored_at)), 0)::float8 FROM event,
-       (SELECT epoch, xid, position FROM event_reader WHERE subscriber = %(subscriber)s
+       (SELECT epoch, xid, position FROM (
+            SELECT epoch, xid, position FROM event_reader WHERE subscriber = %(subscriber)s UNION ALL
+            SELECT 0, '0'::xid8, 0 WHERE NOT EXISTS (SELECT FROM event_reader WHERE subscriber = %(subscriber)s)) AS all_of_it
          ORDER BY epoch, xid, position LIMIT 1) AS slowest
  WHERE (event.epoch, event.xid, event.position) > (slowest.epoch, slowest.xid, slowest.position)
    AND NOT silent AND type = ANY(%(types)s)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from psycopg.types.json import Jsonb
 
+from include.model import remedies
 from include.model.errors import Conflict, NotFound
 from include.store.database import Work
 
@@ -79,7 +80,7 @@ def get(work: Work, replay_id: int) -> Replay:
     """
     row = work.execute(_GET, {"replay_id": replay_id}).fetchone()
     if row is None:
-        raise NotFound(f"There is no replay {replay_id}. Those there are: ./hub events status")
+        raise NotFound(f"There is no replay {replay_id}", remedy=remedies.REPLAYS)
     return _replay(row)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from include.model import remedies
 from include.model.errors import Conflict, NotFound
 from include.model.events import Event
 from include.store import event_log
@@ -303,7 +304,7 @@ def get(work: Work, letter_id: int, *, lock: bool = False) -> Letter:
     """
     found = _letters(work, _LOCK if lock else _GET, {"letter_id": letter_id})
     if not found:
-        raise NotFound(f"There is no dead letter {letter_id}. Those there are: ./hub dlq list")
+        raise NotFound(f"There is no dead letter {letter_id}", remedy=remedies.LETTERS)
     return found[0]
 
 
@@ -369,9 +370,9 @@ def open_by_type(work: Work) -> dict[str, int]:
     return dict(work.execute(_OPEN_BY_TYPE).fetchall())
 
 
-def mend(work: Work, letter_id: int, mended: str) -> None:
+def mend(work: Work, letter_id: int, mended: str | None) -> None:
     """
-    Notes *mended* (JSON) as the data to be delivered; those that came stay beside it.
+    Notes *mended* (JSON) as the data to be delivered; those that came stay beside it. None: as they came.
 
     Raises:
         Conflict: the letter is still at work.

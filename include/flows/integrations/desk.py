@@ -10,6 +10,7 @@ import msgspec
 
 from include.connectors import checks
 from include.connectors.kinds import Kind, kind_named, kinds
+from include.model import remedies
 from include.model.errors import BadRequest, Conflict, IntegrationPaused, NotFound
 from include.model.integration import (
     Check,
@@ -223,6 +224,8 @@ def remove(store: Store, book: ConnectionBook, integration_id: str, *, version: 
     """
     No integration of that id, and no credentials where the hub wrote them. What it brought stays.
 
+    Its stock is not sellable any more: nobody would hear that it was sold elsewhere. Added again, it is.
+
     Raises:
         NotFound: no such integration.
         VersionChanged: somebody changed it since *version*.
@@ -242,7 +245,8 @@ def _refuse_taken(store: Store, integration_id: str) -> None:
     with store.transaction() as work:
         if integrations.find(work, integration_id):
             raise Conflict(
-                f"There is an integration {integration_id!r} already: ./hub integration show {integration_id}"
+                f"There is an integration {integration_id!r} already",
+                remedy=remedies.look_at_integration(integration_id),
             )
 
 
@@ -267,8 +271,8 @@ def _connection(book: ConnectionBook, integration: Integration) -> Connection:
     found = book.get(integration.connection_id)
     if found is None:
         raise BadRequest(
-            f"Airflow has no connection {integration.connection_id!r} any more. Give its credentials again: "
-            f"./hub integration rotate {integration.integration_id}"
+            f"Airflow has no connection {integration.connection_id!r} any more",
+            remedy=remedies.rotate(integration.integration_id),
         )
     return found
 

@@ -12,6 +12,7 @@ from include.flows.sync.declaration import LEASE_LIFE, Sync
 from include.flows.sync.decode import decoded
 from include.flows.sync.gate import Sifted, sifted
 from include.flows.sync.load import report
+from include.model import remedies
 from include.model.errors import BadRequest
 from include.model.sync import Mode, Report, RunState, SyncRequest
 from include.store import audit, batches, leases, quarantine, runs
@@ -75,7 +76,8 @@ def _refuse_changed(work: Work, items: Sequence[Item]) -> None:
         if now[item.item_id].state != "open" or now[item.item_id].mended != item.mended:
             raise BadRequest(
                 f"Quarantine item {item.item_id} was changed meanwhile and is {now[item.item_id].state}: "
-                "nothing was replayed. Choose again from: ./hub quarantine list"
+                "nothing was replayed. Choose again",
+                remedy=remedies.ITEMS,
             )
 
 
