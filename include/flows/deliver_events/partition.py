@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from include.flows.crash_points import crash_point
 from include.flows.deliver_events.attempt import BatchFailed, Outcome, Recipient, Verdict, at_once, attempt, blaming
-from include.flows.sync.crash_points import crash_point
 from include.model.events import Event, Position
 from include.store import event_log, event_readers, failed_deliveries
 from include.store.database import Store, Work
