@@ -15,7 +15,8 @@ from include.cli.stack.postgres import PostgresServer
 from include.flows.deliver_events import Pace
 from include.flows.deliver_events.attempt import Recipient
 from include.flows.deliver_events.housekeeping import Housekeeping, Rules
-from include.flows.deliver_events.partition import Partition
+from include.flows.deliver_events.keeper import Keeper
+from include.flows.deliver_events.partition import Connections, Partition
 from include.flows.event_standing import unusual
 from include.handlers import HANDLERS, Subscriber
 from include.model import event_contracts
@@ -258,7 +259,7 @@ class World:
     def settle(self) -> None:
         self.heal()
         for _ in range(200):
-            self._reader._look_at = 0.0
+            self._reader._retries.look_soon()
             at_work = query(self.store, "SELECT 1 FROM failed_delivery WHERE state <> 'recovered'")
             if not self.step() and not at_work:
                 return
@@ -284,9 +285,9 @@ def claimed(store: Store, subscriber: Subscriber) -> Partition:
     with store.transaction() as work:
         claim = event_readers.claim(work, "model", 0, "me", timedelta(minutes=1))
     assert claim is not None
-    return Partition(
-        store, store, claim, Recipient("model", subscriber), Pace(batch=3, lease_life=timedelta(minutes=1))
-    )
+    minute = timedelta(minutes=1)
+    connections = Connections(store, store, Keeper(store.another(), lambda _: None, minute))
+    return Partition(connections, claim, Recipient("model", subscriber), Pace(batch=3, lease_life=minute))
 
 
 def test_every_subscriber_hears_types_that_have_a_schema() -> None:

@@ -8,18 +8,20 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from include.flows.deliver_events.attempt import Recipient
 from include.flows.deliver_events.housekeeping import Housekeeping, Rules
-from include.flows.deliver_events.partition import Pace, Partition
+from include.flows.deliver_events.keeper import Keeper
+from include.flows.deliver_events.partition import Connections, Pace, Partition
 from include.handlers import HANDLERS, Subscriber
 from include.model.errors import LeaseLost, Transient
 from include.model.outside import KeyPuller
 from include.store import event_log, event_readers
-from include.store.database import Store
+from include.store.database import Store, Work
 
 log = logging.getLogger(__name__)
 
@@ -78,29 +80,39 @@ def deliver(
     """
     Delivers until *lifetime* is over or *stop* is set. Ended well, it leaves its partitions free at once.
 
-    Errors of the database are waited out; errors of a handler become failed deliveries. It may be
-    killed at any moment, and run beside any number of others.
+    Errors of the database are waited out; errors of a handler become failed deliveries. A thread that ends by a
+    defect of ours is told of at once, and begins anew. It may be killed at any moment, and run beside any number
+    of others.
     """
     ends_at = time.monotonic() + lifetime.total_seconds()
     life = _Life(pace or Pace(), stop or threading.Event(), ends_at)
-    delivered = Delivered()
     with ThreadPoolExecutor(max_workers=len(handlers) + 1, thread_name_prefix="deliver") as threads:
         if place.worker_no == 0:
-            keeper = Housekeeping(open_store(), rules or Rules(), handlers, lambda: life.over, puller)
-            threads.submit(keeper.run).add_done_callback(_tell_end)
+            housekeeping = Housekeeping(open_store(), rules or Rules(), handlers, lambda: life.over, puller)
+            threads.submit(_kept_at_it, "Housekeeping", life, housekeeping.run, housekeeping.begin_anew)
         readers = [
             _Reader(open_store(), place, life, Recipient(name, subscriber, puller))
             for name, subscriber in handlers.items()
         ]
-        for name, number in zip(handlers, threads.map(_Reader.run, readers), strict=True):
-            delivered.events[name] = number
-    return delivered
+        for reader in readers:
+            threads.submit(_kept_at_it, f"Delivery to {reader.name}", life, reader.run, reader.begin_anew)
+    return Delivered({reader.name: reader.dealt for reader in readers})
 
 
-def _tell_end(ended: Future[int]) -> None:
-    """Housekeeping that ends by a defect of ours must not end the delivery, and must not end unseen."""
-    if error := ended.exception():
-        log.error("Housekeeping ended: %s", error, exc_info=error)
+def _kept_at_it(what: str, life: _Life, run: Callable[[], object], begin_anew: Callable[[], None]) -> None:
+    """
+    *run*, until the worker's life is over, however often it has to begin anew.
+
+    A thread that ended by a defect and was only asked at the end would leave its events to nobody for minutes.
+    """
+    while not life.over:
+        try:
+            run()
+        except Exception:
+            log.exception("%s ended by a defect; it begins anew in %.0f s", what, life.pace.after_a_defect_s)
+            with suppress(Exception):
+                begin_anew()
+            life.stop.wait(life.pace.after_a_defect_s)
 
 
 @dataclass(frozen=True)
@@ -120,31 +132,49 @@ class _Reader:
     """One subscriber's thread."""
 
     def __init__(self, store: Store, place: Place, life: _Life, recipient: Recipient) -> None:
-        self._store, self._place, self._recipient, self._name = store, place, recipient, recipient.name
-        self._reads = store.another(session=event_log.READER_SESSION)
+        self._place, self._recipient, self.name = place, recipient, recipient.name
+        #: How many events, since the worker began.
+        self.dealt = 0
         self._life, self._pace = life, life.pace
+        self._store = store.another(session=event_readers.ended_when_idle(2 * life.pace.lease_life))
+        self._reads = store.another(session=event_log.READER_SESSION)
+        self._keeper = Keeper(store.another(), self._renew_held, life.pace.lease_life)
+        self._connections = Connections(self._store, self._reads, self._keeper)
         self._worker = f"{os.uname().nodename}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._held: dict[int, Partition] = {}
         self._registered = False
         self._claim_at: dict[int, float] = {}
 
-    def run(self) -> int:
-        """How many events it dealt with."""
-        count, nap_s = 0, _SHORTEST_NAP_S
-        with self._store, self._reads:
+    def run(self) -> None:
+        """Delivers until the worker's life is over."""
+        nap_s = _SHORTEST_NAP_S
+        with self._store, self._reads, closing(self._keeper):
             while not self._life.over:
                 try:
                     dealt = self._turn()
                 except Transient as error:
-                    log.warning("Delivery to %s waits: %s", self._name, error)
+                    log.warning("Delivery to %s waits: %s", self.name, error)
                     self._life.stop.wait(_AFTER_AN_ERROR_S)
                     continue
-                count += dealt
+                self.dealt += dealt
                 nap_s = _GATHER_S if dealt else min(nap_s * 1.5, _LONGEST_NAP_S)
                 if dealt < _WORTH_A_COMMIT:
                     self._life.stop.wait(nap_s)
             self._give_back(list(self._held))
-        return count
+
+    def begin_anew(self) -> None:
+        """Without what a defect may have left half done. What it held is free for whoever claims it first."""
+        held, self._held = self._held, {}
+        self._registered = False
+        self._claim_at.clear()
+        with self._store, self._store.transaction() as work:
+            event_readers.release(work, [partition.claim for partition in held.values()])
+
+    def _renew_held(self, work: Work) -> None:
+        """All that this thread has: while one partition's effect runs, nobody else keeps the others."""
+        for partition in self._held.values():
+            with suppress(LeaseLost):
+                event_readers.renew(work, partition.claim, self._pace.lease_life)
 
     def _turn(self) -> int:
         """One step of each partition that is ours now."""
@@ -178,15 +208,15 @@ class _Reader:
     def _claim_one(self, number: int) -> None:
         with self._store.transaction() as work:
             if not self._registered:
-                event_readers.register(work, self._name, self._place.partitions)
-            claim = event_readers.claim(work, self._name, number, self._worker, self._pace.lease_life)
+                event_readers.register(work, self.name, self._place.partitions)
+            claim = event_readers.claim(work, self.name, number, self._worker, self._pace.lease_life)
             if claim is None and self._is_own(number):
-                event_readers.want(work, self._name, number, self._worker)
+                event_readers.want(work, self.name, number, self._worker)
         self._registered = True
         if claim is not None and claim.partitions == self._place.partitions:
             if claim.after_a_death:
                 log.warning("%s takes over %s from a worker that was silent", self._worker, claim)
-            self._held[number] = Partition(self._store, self._reads, claim, self._recipient, self._pace)
+            self._held[number] = Partition(self._connections, claim, self._recipient, self._pace)
 
     def _is_own(self, number: int) -> bool:
         return number % self._place.workers == self._place.worker_no
