@@ -141,7 +141,7 @@ def work_off(
             pass  # By a person, or another worker has taken it over: either way it is not ours to go on with.
         except Transient as error:
             log.warning("Replay %s waits: %s", claimed_id, error)
-            _put_off(hold, error.retry_in_s or _WAIT_S)
+            _put_off(hold, _WAIT_S if error.retry_in_s is None else error.retry_in_s)
         else:
             _put_off(hold, 0)
     with store.transaction() as work:

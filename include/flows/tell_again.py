@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from include.flows.crash_points import crash_point
 from include.flows.deliver_events.attempt import Failed, Outcome, Recipient, halved, have_effect
 from include.flows.deliver_events.elsewhere import tell
 from include.flows.deliver_events.keeper import Holding, Keeper
@@ -54,7 +55,7 @@ class Reactions:
         """
         recipient = Recipient(name, self.handlers[name], self.puller)
         if recipient.is_outside and self.puller is None:
-            raise ReplayWaits(f"{name} is not told here: {_NO_PULLER}")
+            raise ReplayWaits(f"{name} is not told here: {_NO_PULLER}", retry_in_s=0)
         return recipient
 
 
@@ -116,6 +117,7 @@ def some_events(hold: Hold, replay: Replay, reactions: Reactions, size: int) -> 
         for recipient in recipients
         if recipient.is_outside
     }
+    crash_point("replay.told")
     failed = 0
     with hold.store.transaction() as work:
         hold.refuse_lost(work)
@@ -124,6 +126,7 @@ def some_events(hold: Hold, replay: Replay, reactions: Reactions, size: int) -> 
         dealt = sum(map(len, theirs.values()))
         request = {**replay.request, "cursor": list(events[-1].at)}
         _progress(work, hold, replay, request, dealt=dealt, failed=failed)
+    crash_point("replay.committed")
     return dealt
 
 
@@ -207,10 +210,12 @@ def some_letters(hold: Hold, replay: Replay, reactions: Reactions, size: int) ->
             break
     if not dealt:
         return 0
+    crash_point("replay.told")
     with hold.store.transaction() as work:
         hold.refuse_lost(work)
         failed = sum(not _note_letter(work, replay, reactions, number, told) for number in numbers[:dealt])
         _progress(work, hold, replay, {**replay.request, "next": first + dealt}, dealt=dealt, failed=failed)
+    crash_point("replay.committed")
     return dealt
 
 
@@ -264,3 +269,4 @@ def _progress(work: Work, hold: Hold, replay: Replay, request: dict[str, Any], *
     done = dealt - failed
     if not event_replays.progress(work, replay, hold.worker, request, done=done, failed=failed, life=WORKER_LIFE):
         raise ReplayStopped(replay.replay_id)
+    crash_point("replay.before_commit")

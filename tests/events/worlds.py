@@ -88,7 +88,7 @@ class Outside:
         self.refuses: Callable[[Sequence[Event]], Exception | None] = lambda _: None
         #: The most that were in it at once.
         self.most_at_once = 0
-        self._takes_s, self._until, self._inside = takes_s, until, 0
+        self.takes_s, self.until, self._inside = takes_s, until, 0
         self._lock = threading.Lock()
 
     def pull(self, entity: str, keys: Sequence[str]) -> None:
@@ -113,8 +113,8 @@ class Outside:
                 self._inside -= 1
 
     def _act(self, events: Sequence[Event]) -> None:
-        if self._until:
-            self._until.wait(20)
-        time.sleep(self._takes_s)
+        if self.until:
+            self.until.wait(20)
+        time.sleep(self.takes_s)
         if refusal := self.refuses(events):
             raise refusal
