@@ -12,7 +12,7 @@ import msgspec
 from include.flows.deliver_events import Place
 from include.model.errors import BadEvent, CircuitOpen, LeaseHeld, SystemUnavailable
 from include.model.events import Event, NewEvent
-from include.store.database import Store
+from include.store.database import Store, StoreUnavailable
 from tests.events.worlds import SOURCE, Outside, delivery, eventually, publish, stock
 from tests.shop import query
 
@@ -155,3 +155,50 @@ def test_events_of_one_key_from_two_sources_keep_their_order(store: Store, hub_d
 
     assert (versions(outside.told, "A"), versions(outside.told, "B")) == ([1, 2, 3], [1, 2])
     assert json.dumps(outside.calls) == json.dumps([[["A", 1]], [["B", 1]], [["A", 2]], [["B", 2]], [["A", 3]]])
+
+
+def test_letters_that_failed_by_themselves_before_do_not_each_ask_a_source_that_is_out(
+    store: Store, hub_dsn: str
+) -> None:
+    """Each has a time of its own for its next try, and twenty of them would be twenty calls."""
+    outside = Outside()
+    outside.refuses = lambda _: ValueError("not yet")
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(20)))
+
+    with delivery(hub_dsn, outside.handlers(attempts=9, first_wait_s=0.3), place=Place(partitions=1), puller=outside):
+        eventually(lambda: letters(store), [("retrying", 1, 20)])
+        outside.refuses, before = down, len(outside.calls)
+        time.sleep(2)
+        assert len(outside.calls) - before <= 5
+        outside.refuses = lambda _: None
+        eventually(lambda: len(outside.told), 20)
+
+    assert {state for state, _, _ in letters(store)} == {"recovered"}
+
+
+def test_events_that_come_in_a_moment_after_its_beginning_know_of_the_outage(store: Store, hub_dsn: str) -> None:
+    """Not only from the next look for failed deliveries on."""
+    outside = Outside()
+    outside.refuses = down
+    with delivery(hub_dsn, outside.handlers(first_wait_s=5.0), place=Place(partitions=1), puller=outside):
+        for version in range(1, 16):
+            publish(store, stock(f"S{version}", version, version))
+            time.sleep(0.015)
+        eventually(lambda: letters(store), [("retrying", 0, 15)])
+
+    assert len(outside.calls) == 1
+
+
+def test_a_record_that_another_transaction_has_waits_alone_too(store: Store, hub_dsn: str) -> None:
+    """The hub's database was in the way of a pull, not of the delivery, which goes on with the others."""
+    outside = Outside()
+    outside.refuses = lambda events: (
+        StoreUnavailable("a lock was not had in time")
+        if any(event.partition_key == "HELD" for event in events)
+        else None
+    )
+    with delivery(hub_dsn, outside.handlers(attempts=2), place=Place(partitions=1), puller=outside):
+        publish(store, stock("HELD", 1, 1))
+        eventually(lambda: letters(store), [("retrying", 0, 1)])
+        publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
+        eventually(lambda: len(outside.told), 8)

@@ -18,8 +18,9 @@ from include.store import event_inbox
 from include.store.database import StoreUnavailable, Work
 from include.store.failed_deliveries import Failure
 
-#: Not the event's fault: the connection is gone, the server is stopping, another transaction was in the way.
-PASSING_OF_THE_STORE = (psycopg.OperationalError, psycopg.InterfaceError, StoreUnavailable)
+#: Of an effect in the hub, not the event's fault: the connection is gone, the server is stopping, another transaction
+#: was in the way. Nothing can be noted then.
+_PASSING = (psycopg.OperationalError, psycopg.InterfaceError, StoreUnavailable)
 
 
 class SubscriberUnable(Terminal):
@@ -113,7 +114,7 @@ def at_once(work: Work, recipient: Recipient, events: Sequence[Event]) -> Outcom
     """
     try:
         _have_effect_once(work, recipient, events)
-    except PASSING_OF_THE_STORE:
+    except _PASSING:
         raise
     except Exception as error:
         raise BatchFailed(error) from error
@@ -153,7 +154,7 @@ def halved(
     blame, no half would do better: then all fail alike.
 
     Raises:
-        psycopg.OperationalError, StoreUnavailable: the database was in the way, not an event.
+        psycopg.OperationalError, StoreUnavailable: the database was in the way of an effect in the hub, not an event.
 
     """
     ready = outcome.held_back(events)
@@ -162,9 +163,9 @@ def halved(
     before()
     try:
         act(ready)
-    except PASSING_OF_THE_STORE:
-        raise
-    except Exception as error:  # noqa: BLE001  a handler may raise anything, and must stop nobody else
+    except Exception as error:
+        if isinstance(error, _PASSING) and not recipient.is_outside:
+            raise
         verdict = verdict_on(recipient, error)
         if len(ready) == 1 or not verdict.blames_the_event:
             outcome.fail(ready, failure_of(error), verdict, _asked_wait_s(error))
@@ -200,7 +201,7 @@ def blamed(recipient: Recipient, events: Sequence[Event], error: Exception) -> O
 def verdict_on(recipient: Recipient, error: Exception) -> Verdict:
     """What *error* says of the events that were being delivered, or of the system that was asked."""
     if recipient.is_outside:
-        if isinstance(error, LeaseHeld | LeaseLost):
+        if isinstance(error, LeaseHeld | LeaseLost | StoreUnavailable):
             return Verdict.IN_USE
         # A pause is Terminal for whoever asks for a sync; an event can wait until the integration is resumed.
         if isinstance(error, Transient | IntegrationPaused):

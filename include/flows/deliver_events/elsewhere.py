@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from include.flows.crash_points import crash_point
 from include.flows.deliver_events.attempt import Outcome, Recipient, SubscriberUnable, Verdict, halved
 from include.flows.deliver_events.keeper import Holding
 from include.model.event_contracts import upcast
@@ -32,6 +33,8 @@ def told_once(
     if len(fresh) < len(events):
         places = {event.at for event in fresh}
         outcome.delivered += [event for event in events if event.at not in places]
+
+    crash_point("deliver.told")
 
     def note(work: Work) -> Outcome:
         event_inbox.add(work, recipient.name, had)

@@ -134,7 +134,7 @@ class Partition:
             crash_point("deliver.before_commit")
         crash_point("deliver.committed")
         self._moved(cursor)
-        self._retries.blocked |= {each.event.partition_key for each in outcome.failed}
+        self._retries.learn(outcome)
 
     def _ready(self, events: list[Event]) -> list[Event]:
         """Those of *events* that need not wait for an earlier one of their key."""

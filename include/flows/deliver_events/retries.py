@@ -52,6 +52,8 @@ class Retries:
         self.out: dict[str, Failure] = {}
         with store.transaction() as work:
             self._look(work)
+        if self.out:
+            self._keys_at_once = _KEYS_AFTER_OUTAGE
 
     def try_again(self) -> int:
         """
@@ -73,18 +75,27 @@ class Retries:
         new = [head for head in heads if not head.attempts][: self._keys_at_once]
         tried += self._try_together(new) if new else 0
         # One that was tried before goes alone: should it end the worker, it takes no other's blame, and none takes its.
-        return tried + sum(self._try([head], self.out) for head in heads if head.attempts)
+        for head in heads:
+            if head.attempts and head.event.source not in self.out:
+                tried += self._try([head], self.out)
+        return tried
 
     def look_soon(self) -> None:
         """Something was let in or became due: do not wait for the usual time."""
         self._look_at = 0.0
 
+    def learn(self, outcome: Outcome) -> None:
+        """Of a try that is committed: which keys wait now, and which sources are out. The next look knows it anyway."""
+        self.blocked |= {each.event.partition_key for each in outcome.failed}
+        out = {each.event.source: each.failure for each in outcome.failed if each.verdict is Verdict.OUTAGE}
+        if out:
+            self.out |= out
+            self._keys_at_once = _KEYS_AFTER_OUTAGE
+
     def _look(self, work: Work) -> None:
         self.blocked = event_retries.blocked_keys(work, self._claim)
         if self._recipient.is_outside:
             self.out = event_outages.out(work, self._claim.subscriber)
-        if self.out:
-            self._keys_at_once = _KEYS_AFTER_OUTAGE
 
     def _probe(self, work: Work) -> tuple[Probe, Letter] | None:
         if not self._recipient.is_outside:
@@ -108,7 +119,11 @@ class Retries:
             log.info("%s: %s is no longer out", self._claim.subscriber, probe.source)
 
         others = {source: failure for source, failure in self.out.items() if source != probe.source}
-        return self._try([letter], others, settle)
+        tried = self._try([letter], others, settle)
+        if not tried:  # A person has closed it meanwhile; another one may ask.
+            with self._store.transaction() as work:
+                event_outages.put_off(work, self._claim.subscriber, probe.source, self.out[probe.source], timedelta(0))
+        return tried
 
     def _try_together(self, heads: Sequence[Letter]) -> int:
         """Keys that were never tried by themselves, in one go, each with all that waits of it."""
@@ -143,7 +158,10 @@ class Retries:
             self._close_older(work, outcome)
             event_readers.renew(work, self._claim, self._life)
             crash_point("deliver.before_commit")
-        self._learn(outcome)
+        self.learn(outcome)
+        if outcome.delivered:
+            self._keys_at_once = min(_KEYS_AT_ONCE, self._keys_at_once * _KEYS_AFTER_OUTAGE)
+            self.look_soon()
         return len(letters)
 
     def _note(self, letters: Sequence[Letter]) -> dict[str, tuple[int, int]]:
@@ -173,13 +191,6 @@ class Retries:
         name = self._claim.subscriber
         if self._subscriber.newer_replaces_older and outcome.delivered and event_retries.any_dead(work, name):
             event_retries.supersede(work, name, outcome.delivered)
-
-    def _learn(self, outcome: Outcome) -> None:
-        if any(each.verdict is Verdict.OUTAGE for each in outcome.failed):
-            self._keys_at_once = _KEYS_AFTER_OUTAGE
-        elif outcome.delivered:
-            self._keys_at_once = min(_KEYS_AT_ONCE, self._keys_at_once * _KEYS_AFTER_OUTAGE)
-            self.look_soon()
 
 
 def _ended_its_worker(event: Event) -> Kept:
