@@ -177,16 +177,20 @@ def test_letters_that_failed_by_themselves_before_do_not_each_ask_a_source_that_
 
 
 def test_events_that_come_in_a_moment_after_its_beginning_know_of_the_outage(store: Store, hub_dsn: str) -> None:
-    """Not only from the next look for failed deliveries on."""
+    """Not only from the next look for failed deliveries on, of which there is one each 0.2 s once there are any."""
     outside = Outside()
-    outside.refuses = down
+    outside.refuses = lambda events: (
+        ValueError("by itself") if any(event.partition_key == "X" for event in events) else down(events)
+    )
+    publish(store, stock("X", 1, 1))
     with delivery(hub_dsn, outside.handlers(first_wait_s=5.0), place=Place(partitions=1), puller=outside):
-        for version in range(1, 16):
+        eventually(lambda: letters(store), [("retrying", 1, 1)])
+        for version in range(1, 31):
             publish(store, stock(f"S{version}", version, version))
             time.sleep(0.015)
-        eventually(lambda: letters(store), [("retrying", 0, 15)])
+        eventually(lambda: letters(store), [("retrying", 0, 30), ("retrying", 1, 1)])
 
-    assert len(outside.calls) == 1
+    assert len(outside.calls) == 2
 
 
 def test_a_record_that_another_transaction_has_waits_alone_too(store: Store, hub_dsn: str) -> None:
