@@ -131,7 +131,9 @@ def work_off(
     if replay is None:
         return None
     claimed_id = replay.replay_id
-    keeper = Keeper(store.another(), lambda work: _renew(work, claimed_id, worker), WORKER_LIFE)
+    keeper = Keeper(
+        store.another(), lambda work: _renew(work, claimed_id, worker), WORKER_LIFE, of=f"replay {claimed_id}"
+    )
     with closing(keeper):
         hold = Hold(store, claimed_id, worker, keeper)
         try:

@@ -170,7 +170,7 @@ def probe_of(work: Work, claim: Claim, source: str) -> Letter | None:
     return found[0] if found else None
 
 
-def of_keys(work: Work, claim: Claim, keys: Sequence[str], *, limit: int = 500) -> list[Letter]:
+def of_keys(work: Work, claim: Claim, keys: Sequence[str], *, limit: int = 200) -> list[Letter]:
     """What waits of *keys*, in order; the first *limit* of it."""
     return letters_of(work, _OF_KEYS, {**_of(claim), "keys": list(keys), "limit": limit})
 

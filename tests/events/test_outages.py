@@ -193,6 +193,18 @@ def test_events_that_come_in_a_moment_after_its_beginning_know_of_the_outage(sto
     assert len(outside.calls) == 2
 
 
+def test_records_told_in_one_call_with_one_in_use_do_not_wait_for_it(store: Store, hub_dsn: str) -> None:
+    """Nobody knows which of them it was; so each is tried by itself."""
+    outside = Outside()
+    outside.refuses = lambda events: (
+        LeaseHeld("inventory", "another", 60) if any(event.partition_key == "HELD" for event in events) else None
+    )
+    publish(store, stock("HELD", 1, 1), *(stock(f"S{n}", 1, n) for n in range(8)))
+    with delivery(hub_dsn, outside.handlers(attempts=2), place=Place(partitions=1), puller=outside):
+        eventually(lambda: sorted(outside.told), [(f"S{n}", 1) for n in range(8)])
+        eventually(lambda: letters(store), [("recovered", 1, 8), ("retrying", 0, 1)])
+
+
 def test_a_record_that_another_transaction_has_waits_alone_too(store: Store, hub_dsn: str) -> None:
     """The hub's database was in the way of a pull, not of the delivery, which goes on with the others."""
     outside = Outside()

@@ -297,7 +297,7 @@ def claimed(store: Store, subscriber: Subscriber) -> Partition:
         claim = event_readers.claim(work, "model", 0, "me", timedelta(minutes=1))
     assert claim is not None
     minute = timedelta(minutes=1)
-    connections = Connections(store, store, Keeper(store.another(), lambda _: None, minute))
+    connections = Connections(store, store, Keeper(store.another(), lambda _: None, minute, of="model"))
     return Partition(connections, claim, Recipient("model", subscriber, Outside()), Pace(batch=3, lease_life=minute))
 
 

@@ -23,6 +23,10 @@ from include.store.failed_deliveries import Failure
 _PASSING = (psycopg.OperationalError, psycopg.InterfaceError, StoreUnavailable)
 
 
+#: The cause of letters that wait because somebody else is at their record, in whichever way that was found out.
+RECORD_IN_USE = "RecordInUse"
+
+
 class SubscriberUnable(Terminal):
     """A defect of ours: a subscriber's port is not wired."""
 
@@ -168,7 +172,7 @@ def halved(
             raise
         verdict = verdict_on(recipient, error)
         if len(ready) == 1 or not verdict.blames_the_event:
-            outcome.fail(ready, failure_of(error), verdict, _asked_wait_s(error))
+            outcome.fail(ready, _failure_by(verdict, error), verdict, _asked_wait_s(verdict, error))
             return
         half = len(ready) // 2
         halved(recipient, ready[:half], outcome, act, before)
@@ -209,8 +213,14 @@ def verdict_on(recipient: Recipient, error: Exception) -> Verdict:
     return Verdict.FINAL if isinstance(error, Terminal) else Verdict.PASSING
 
 
-def _asked_wait_s(error: Exception) -> float:
-    return (error.retry_in_s or 0.0) if isinstance(error, Transient) else 0.0
+def _asked_wait_s(verdict: Verdict, error: Exception) -> float:
+    # What a lease says is how long it lives, and it is nearly always free long before.
+    return (error.retry_in_s or 0.0) if verdict is Verdict.OUTAGE and isinstance(error, Transient) else 0.0
+
+
+def _failure_by(verdict: Verdict, error: Exception) -> Failure:
+    failure = failure_of(error)
+    return Failure(cause=RECORD_IN_USE, reason=failure.reason) if verdict is Verdict.IN_USE else failure
 
 
 def failure_of(error: BaseException) -> Failure:

@@ -23,9 +23,12 @@ class Keeper:
     Never for longer than the effect may take: a handler that hangs would otherwise keep its events for ever.
     """
 
-    def __init__(self, store: Store, renew: Callable[[Work], None], life: timedelta) -> None:
-        """*renew*, called four times in *life*, must not mind that a lease is lost: whoever commits finds that out."""
-        self._store, self._renew = store, renew
+    def __init__(self, store: Store, renew: Callable[[Work], None], life: timedelta, *, of: str) -> None:
+        """
+        *renew*, called four times in *life*, must not mind that a lease is lost: whoever commits finds that out.
+        *of*: whose effects these are, for the log.
+        """
+        self._store, self._renew, self._of = store, renew, of
         self._every_s = life.total_seconds() / 4
 
     @contextmanager
@@ -46,15 +49,13 @@ class Keeper:
         until = time.monotonic() + at_most_s
         while not ended.wait(min(self._every_s, max(until - time.monotonic(), 0.0))):
             if time.monotonic() >= until:
-                log.warning(
-                    "An effect outside takes longer than %.0f s: its events are free for another worker", at_most_s
-                )
+                log.warning("An effect of %s hangs: after %.0f s its events are free for another", self._of, at_most_s)
                 return
             try:
                 with self._store.transaction() as work:
                     self._renew(work)
             except HubError as error:
-                log.warning("A lease is not renewed while its effect runs: %s", error)
+                log.warning("A lease of %s is not renewed while its effect runs: %s", self._of, error)
 
     def close(self) -> None:
         self._store.close()

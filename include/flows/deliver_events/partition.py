@@ -31,6 +31,8 @@ class Pace:
 
     #: Events in one transaction.
     batch: int = 2_000
+    #: Of an effect outside, in one call: all of them have to be had within the time that it may take.
+    batch_outside: int = 200
     #: How long a worker may be silent before another takes its partitions.
     lease_life: timedelta = timedelta(seconds=5)
     #: How long a thread rests that ended by a defect of ours, which the same events may well bring about again.
@@ -87,6 +89,7 @@ class Partition:
         return dealt + len(events)
 
     def _read(self) -> tuple[list[Event], Position]:
+        limit = min(self._pace.batch, self._pace.batch_outside) if self._recipient.is_outside else self._pace.batch
         with self._reads.question() as work:
             return event_log.read(
                 work,
@@ -94,7 +97,7 @@ class Partition:
                 types=self._subscriber.types,
                 partition=self.claim.partition,
                 partitions=self.claim.partitions,
-                limit=self._pace.batch,
+                limit=limit,
                 now_epoch=self._epoch,
             )
 

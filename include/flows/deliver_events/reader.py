@@ -138,7 +138,7 @@ class _Reader:
         self._life, self._pace = life, life.pace
         self._store = store.another(session=event_readers.ended_when_idle(2 * life.pace.lease_life))
         self._reads = store.another(session=event_log.READER_SESSION)
-        self._keeper = Keeper(store.another(), self._renew_held, life.pace.lease_life)
+        self._keeper = Keeper(store.another(), self._renew_held, life.pace.lease_life, of=recipient.name)
         self._connections = Connections(self._store, self._reads, self._keeper)
         self._worker = f"{os.uname().nodename}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._held: dict[int, Partition] = {}

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from include.flows.crash_points import crash_point
 from include.flows.deliver_events import failures
-from include.flows.deliver_events.attempt import Outcome, Recipient, Verdict
+from include.flows.deliver_events.attempt import RECORD_IN_USE, Outcome, Recipient, Verdict
 from include.flows.deliver_events.failures import Tried
 from include.model.events import Event
 from include.store import event_outages, event_readers, event_retries
@@ -34,6 +34,7 @@ _LOOKING_SHARE = 0.1
 #: has just come back is not flooded, and one record that looks like an outage by itself does not begin it again for all.
 _KEYS_AT_ONCE = 100
 _KEYS_AFTER_OUTAGE = 4
+_ALONE_S = 1.0
 _WORKER_ENDED = Failure(
     cause="WorkerEnded", reason="The handler ended or hung its worker each time it was called with this event"
 )
@@ -67,18 +68,15 @@ class Retries:
             return 0
         began = time.monotonic()
         with self._store.transaction() as work:
-            probe = self._probe(work)
             heads = event_retries.heads(work, self._claim)
             self._look(work)
+            # Last, since it writes: an open write transaction keeps all readers waiting.
+            probe = self._probe(work)
         self._look_at = time.monotonic() + max(_LOOK_EVERY_S, (time.monotonic() - began) / _LOOKING_SHARE)
         tried = self._ask(*probe) if probe else 0
-        new = [head for head in heads if not head.attempts][: self._keys_at_once]
-        tried += self._try_together(new) if new else 0
-        # One that was tried before goes alone: should it end the worker, it takes no other's blame, and none takes its.
-        for head in heads:
-            if head.attempts and head.event.source not in self.out:
-                tried += self._try([head], self.out)
-        return tried
+        together = [head for head in heads if not _goes_alone(head)][: self._keys_at_once]
+        tried += self._try_together(together) if together else 0
+        return tried + self._try_alone([head for head in heads if _goes_alone(head)])
 
     def look_soon(self) -> None:
         """Something was let in or became due: do not wait for the usual time."""
@@ -130,6 +128,14 @@ class Retries:
         with self._store.question() as work:
             letters = event_retries.of_keys(work, self._claim, [head.event.partition_key for head in heads])
         return self._try(letters, self.out)
+
+    def _try_alone(self, heads: Sequence[Letter]) -> int:
+        """One after the other, for a while: new events wait for these. The others are due at the next look."""
+        tried, until = 0, time.monotonic() + _ALONE_S
+        for head in heads:
+            if head.event.source not in self.out and time.monotonic() < until:
+                tried += self._try([head], self.out)
+        return tried
 
     def _try(self, letters: Sequence[Letter], out: Mapping[str, Failure], settle: _Settle | None = None) -> int:
         """
@@ -191,6 +197,14 @@ class Retries:
         name = self._claim.subscriber
         if self._subscriber.newer_replaces_older and outcome.delivered and event_retries.any_dead(work, name):
             event_retries.supersede(work, name, outcome.delivered)
+
+
+def _goes_alone(head: Letter) -> bool:
+    """
+    One that was tried before: should it end the worker, it takes no other's blame, and no other takes its. And one whose
+    record is in use, or all would wait for it that were told in the same call.
+    """
+    return head.attempts > 0 or head.cause == RECORD_IN_USE
 
 
 def _ended_its_worker(event: Event) -> Kept:
