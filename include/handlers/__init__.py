@@ -37,7 +37,8 @@ class Subscriber:
     #: Tries before an event becomes a dead letter, and the wait after the first, which doubles.
     attempts: int = 5
     first_wait_s: float = 1.0
-    #: Seconds that one call of an effect elsewhere may take; then it hangs, and another worker takes its events over.
+    #: Seconds that one call may take, all of a batch. Longer, and it hangs: its events are tried again by others, which
+    #: counts, and its thread is left behind.
     effect_timeout_s: float = 60.0
 
 

@@ -90,6 +90,32 @@ def test_an_effect_that_hangs_past_its_bound_is_taken_over_and_its_worker_commit
     assert letters(store) == []
 
 
+def test_a_handler_that_hangs_for_ever_ends_as_a_dead_letter_of_a_lone_worker(store: Store, hub_dsn: str) -> None:
+    """No thread can be ended. Left behind, it kept its subscriber's events from everybody, until Airflow ended the worker."""
+    wake = threading.Event()
+    outside = Outside()
+
+    def hang(events: Sequence[Event]) -> None:
+        if any(event.partition_key == "HANGS" for event in events):
+            wake.wait(60)
+
+    outside.refuses = hang
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(3)), stock("HANGS", 1, 1), stock("LAST", 1, 1))
+    began = time.monotonic()
+    try:
+        with delivery(
+            hub_dsn, outside.handlers(effect_timeout_s=0.3, attempts=2), place=ALONE, pace=SHORT, puller=outside
+        ):
+            eventually(lambda: letters(store), [("dead", 3, "WorkerEnded")], within_s=30)
+            publish(store, stock("HANGS", 2, 2), stock("NEXT", 1, 1))
+            eventually(lambda: ("NEXT", 1) in outside.told, within_s=30)
+    finally:
+        wake.set()
+
+    assert time.monotonic() - began < 30
+    assert {key for key, _ in outside.told} >= {"S0", "S1", "S2", "LAST", "NEXT"}
+
+
 def noted(store: Store) -> list[tuple[Any, ...]]:
     """How many events the reader counts as delivered, and the inbox as had."""
     return query(store, "SELECT delivered, (SELECT count(*) FROM event_inbox) FROM event_reader")

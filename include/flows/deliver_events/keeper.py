@@ -30,6 +30,8 @@ class Keeper:
         """
         self._store, self._renew, self._of = store, renew, of
         self._every_s = life.total_seconds() / 4
+        #: When the last call began or ended, of time.monotonic().
+        self.called_at = 0.0
 
     @contextmanager
     def during(self, at_most_s: float) -> Iterator[None]:
@@ -39,11 +41,13 @@ class Keeper:
             target=self._keep, args=(ended, at_most_s), name=f"{threading.current_thread().name}-keeper", daemon=True
         )
         thread.start()
+        self.called_at = time.monotonic()
         try:
             yield
         finally:
             ended.set()
             thread.join()
+            self.called_at = time.monotonic()
 
     def _keep(self, ended: threading.Event, at_most_s: float) -> None:
         until = time.monotonic() + at_most_s

@@ -1,4 +1,4 @@
-"""One worker of the delivery: a thread per subscriber, each with the partitions that it could claim."""
+"""Reads for one subscriber: claims key partitions, delivers from them in turns, and gives them back."""
 
 from __future__ import annotations
 
@@ -7,19 +7,14 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from include.flows.deliver_events.attempt import Recipient
-from include.flows.deliver_events.housekeeping import Housekeeping, Rules
 from include.flows.deliver_events.keeper import Keeper
 from include.flows.deliver_events.partition import Connections, Pace, Partition
-from include.handlers import HANDLERS, Subscriber
 from include.model.errors import LeaseLost, Transient
-from include.model.outside import KeyPuller
 from include.store import event_log, event_readers
 from include.store.database import Store, Work
 
@@ -59,64 +54,8 @@ class Place:
         return timedelta(seconds=until_s if until_s >= usual_s / 2 else until_s + usual_s)
 
 
-@dataclass
-class Delivered:
-    """What a worker did in its life."""
-
-    events: dict[str, int] = field(default_factory=dict)
-
-
-def deliver(
-    open_store: Callable[[], Store],
-    place: Place,
-    *,
-    lifetime: timedelta,
-    handlers: Mapping[str, Subscriber] = HANDLERS,
-    pace: Pace | None = None,
-    rules: Rules | None = None,
-    puller: KeyPuller | None = None,
-    stop: threading.Event | None = None,
-) -> Delivered:
-    """
-    Delivers until *lifetime* is over or *stop* is set. Ended well, it leaves its partitions free at once.
-
-    Errors of the database are waited out; errors of a handler become failed deliveries. A thread that ends by a
-    defect of ours is told of at once, and begins anew. It may be killed at any moment, and run beside any number
-    of others.
-    """
-    ends_at = time.monotonic() + lifetime.total_seconds()
-    life = _Life(pace or Pace(), stop or threading.Event(), ends_at)
-    with ThreadPoolExecutor(max_workers=len(handlers) + 1, thread_name_prefix="deliver") as threads:
-        if place.worker_no == 0:
-            housekeeping = Housekeeping(open_store(), rules or Rules(), handlers, lambda: life.over, puller)
-            threads.submit(_kept_at_it, "Housekeeping", life, housekeeping.run, housekeeping.begin_anew)
-        readers = [
-            _Reader(open_store(), place, life, Recipient(name, subscriber, puller))
-            for name, subscriber in handlers.items()
-        ]
-        for reader in readers:
-            threads.submit(_kept_at_it, f"Delivery to {reader.name}", life, reader.run, reader.begin_anew)
-    return Delivered({reader.name: reader.dealt for reader in readers})
-
-
-def _kept_at_it(what: str, life: _Life, run: Callable[[], object], begin_anew: Callable[[], None]) -> None:
-    """
-    *run*, until the worker's life is over, however often it has to begin anew.
-
-    A thread that ended by a defect and was only asked at the end would leave its events to nobody for minutes.
-    """
-    while not life.over:
-        try:
-            run()
-        except Exception:
-            log.exception("%s ended by a defect; it begins anew in %.0f s", what, life.pace.after_a_defect_s)
-            with suppress(Exception):
-                begin_anew()
-            life.stop.wait(life.pace.after_a_defect_s)
-
-
 @dataclass(frozen=True)
-class _Life:
+class Life:
     """What all threads of a worker share."""
 
     pace: Pace
@@ -128,13 +67,16 @@ class _Life:
         return self.stop.is_set() or time.monotonic() >= self.ends_at
 
 
-class _Reader:
-    """One subscriber's thread."""
+class Reader:
+    """One subscriber's part of a worker, in a thread of its own, with the partitions that it could claim."""
 
-    def __init__(self, store: Store, place: Place, life: _Life, recipient: Recipient) -> None:
+    def __init__(self, store: Store, place: Place, life: Life, recipient: Recipient) -> None:
         self._place, self._recipient, self.name = place, recipient, recipient.name
-        #: How many events, since the worker began.
+        #: How many events it dealt with.
         self.dealt = 0
+        #: Another reader has its place: it ends when it comes to itself.
+        self.abandoned = False
+        self._beat_at = time.monotonic()
         self._life, self._pace = life, life.pace
         self._store = store.another(session=event_readers.ended_when_idle(2 * life.pace.lease_life))
         self._reads = store.another(session=event_log.READER_SESSION)
@@ -145,14 +87,26 @@ class _Reader:
         self._registered = False
         self._claim_at: dict[int, float] = {}
 
+    @property
+    def over(self) -> bool:
+        return self._life.over or self.abandoned
+
+    @property
+    def hangs(self) -> bool:
+        """Whether one call of its subscriber takes longer than it may, so that its leases have run out."""
+        last = max(self._beat_at, self._keeper.called_at)
+        allowed_s = self._recipient.subscriber.effect_timeout_s + 2 * self._pace.lease_life.total_seconds()
+        return time.monotonic() - last > allowed_s
+
     def run(self) -> None:
-        """Delivers until the worker's life is over."""
+        """Delivers until it is over."""
         nap_s = _SHORTEST_NAP_S
         with self._store, self._reads, closing(self._keeper):
-            while not self._life.over:
+            while not self.over:
                 try:
                     dealt = self._turn()
                 except Transient as error:
+                    self._beat_at = time.monotonic()
                     log.warning("Delivery to %s waits: %s", self.name, error)
                     self._life.stop.wait(_AFTER_AN_ERROR_S)
                     continue
@@ -181,6 +135,7 @@ class _Reader:
         self._claim()
         dealt = 0
         for number, partition in list(self._held.items()):
+            self._beat_at = time.monotonic()
             try:
                 dealt += partition.step()
             except LeaseLost as error:
