@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
+
+import msgspec
 
 from include.store.database import Work
 from include.store.event_readers import Claim
@@ -41,6 +43,22 @@ _END = b"DELETE FROM event_outage WHERE subscriber = %(subscriber)s AND source =
 _HASTEN = b"UPDATE event_outage SET next_probe_at = clock_timestamp() WHERE cause = %(cause)s"
 
 
+_STANDINGS = b"""
+SELECT subscriber, source, cause, reason, since, next_probe_at FROM event_outage ORDER BY subscriber, source
+"""
+
+
+class Outage(msgspec.Struct, frozen=True, kw_only=True):
+    """A source that a subscriber cannot ask, as a person sees it."""
+
+    source: str
+    #: What the last one said that asked.
+    cause: str
+    reason: str
+    since: datetime
+    next_probe_at: datetime
+
+
 class Probe(NamedTuple):
     """The right to ask a source that is out, for a while."""
 
@@ -58,6 +76,15 @@ def out(work: Work, subscriber: str) -> dict[str, Failure]:
     """The sources that are out for *subscriber*, and what they last said."""
     rows = work.execute(_OUT, {"subscriber": subscriber}, prepare=True)
     return {source: Failure(cause=cause, reason=reason) for source, cause, reason in rows}
+
+
+def standings(work: Work) -> dict[str, list[Outage]]:
+    """Subscriber → what is out for it."""
+    found: dict[str, list[Outage]] = {}
+    for subscriber, *values in work.execute(_STANDINGS):
+        fields = dict(zip(Outage.__struct_fields__, values, strict=True))
+        found.setdefault(subscriber, []).append(Outage(**fields))
+    return found
 
 
 def probe(work: Work, claim: Claim, life: timedelta) -> Probe | None:

@@ -91,14 +91,19 @@ SELECT subscriber, type, cause, count(*), (array_agg(reason ORDER BY last_seen_a
 
 _STATES = b"SELECT subscriber, state, count(*) FROM failed_delivery GROUP BY subscriber, state ORDER BY 1, 2"
 
-_MENDED = b"""
-SELECT epoch, position, mended::text FROM failed_delivery WHERE subscriber = %(subscriber)s AND mended IS NOT NULL
+#: By the places of the events that are asked about: a replay asks for each slice.
+_AT = """
+  FROM unnest(%(epochs)b::int[], %(positions)b::bigint[]) AS asked (epoch, position)
+  JOIN failed_delivery letter ON letter.subscriber = %(subscriber)s AND letter.epoch = asked.epoch
+   AND letter.position = asked.position
 """
 
-_CORRECTIONS = b"""
-SELECT epoch, position, CASE WHEN state = 'replayed' THEN coalesce(mended, data)::text END
-  FROM failed_delivery WHERE subscriber = %(subscriber)s AND state <> 'recovered'
-"""
+_MENDED = f"SELECT letter.epoch, letter.position, mended::text {_AT} WHERE mended IS NOT NULL".encode()
+
+_CORRECTIONS = f"""
+SELECT letter.epoch, letter.position, CASE WHEN state = 'replayed' THEN coalesce(mended, data)::text END {_AT}
+ WHERE state <> 'recovered'
+""".encode()
 
 _CHOOSE = b"""
 SELECT letter_id, state FROM failed_delivery
@@ -192,7 +197,7 @@ def states(work: Work) -> list[tuple[str, str, int]]:
 
 def corrected(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
     """*events* as *subscriber* had them: as mended where somebody did and it helped, without those that it never had."""
-    known = {(epoch, at): data for epoch, at, data in work.execute(_CORRECTIONS, {"subscriber": subscriber})}
+    known = {(epoch, at): data for epoch, at, data in work.execute(_CORRECTIONS, _places(subscriber, events))}
     if not known:
         return list(events)
     found = []
@@ -205,13 +210,21 @@ def corrected(work: Work, subscriber: str, events: Sequence[Event]) -> list[Even
 
 def as_mended(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
     """*events*, each with the data that a person has mended for *subscriber*, where one has."""
-    known = {(epoch, at): data for epoch, at, data in work.execute(_MENDED, {"subscriber": subscriber})}
+    known = {(epoch, at): data for epoch, at, data in work.execute(_MENDED, _places(subscriber, events))}
     return [
         msgspec.structs.replace(event, data=known[event.epoch, event.position])
         if (event.epoch, event.position) in known
         else event
         for event in events
     ]
+
+
+def _places(subscriber: str, events: Sequence[Event]) -> dict[str, object]:
+    return {
+        "subscriber": subscriber,
+        "epochs": [event.epoch for event in events],
+        "positions": [event.position for event in events],
+    }
 
 
 def open_by_type(work: Work) -> dict[str, int]:

@@ -12,6 +12,7 @@ import msgspec
 from include.flows.deliver_events import Place
 from include.model.errors import BadEvent, CircuitOpen, LeaseHeld, SystemUnavailable
 from include.model.events import Event, NewEvent
+from include.store import event_outages
 from include.store.database import Store, StoreUnavailable
 from tests.events.worlds import SOURCE, Outside, delivery, eventually, publish, stock
 from tests.shop import query
@@ -49,6 +50,9 @@ def test_an_outage_costs_a_few_calls_and_no_dead_letter(store: Store, hub_dsn: s
         assert len(outside.calls) - 2 <= 12, outside.calls
         assert outside.most_at_once == 1
         assert letters(store) == [("retrying", 0, 32), ("waiting", 0, 32)]
+        with store.transaction() as work:
+            (outage,) = event_outages.standings(work)["outside"]
+        assert (outage.source, outage.cause) == (SOURCE, "SystemUnavailable")
         outside.refuses, during = (lambda _: None), len(outside.calls)
         eventually(lambda: len(outside.told), 74)
 
@@ -56,6 +60,7 @@ def test_an_outage_costs_a_few_calls_and_no_dead_letter(store: Store, hub_dsn: s
         assert [version for key, version in outside.told if key == f"S{n}"] == [1, 2]
     assert len(outside.calls) - during <= 8, "one that got through lets the others in together"
     assert letters(store) == [("recovered", 1, 32)]
+    assert query(store, "SELECT count(*) FROM event_outage") == [(0,)]
 
 
 def test_what_comes_in_during_an_outage_waits_unasked_and_in_order(store: Store, hub_dsn: str) -> None:
