@@ -49,6 +49,14 @@ class EventTypesDocument(BaseModel):
     event_types: list[EventTypeDocument]
 
 
+class OutageDocument(BaseModel):
+    source: str
+    cause: str = Field(description="The kind of error that the last one met who asked.")
+    reason: str
+    since: datetime
+    next_probe_at: datetime = Field(description="When one event asks whether it is over.")
+
+
 class SubscriberDocument(BaseModel):
     subscriber: str
     waiting: int = Field(description="Events that it hears and has not had.")
@@ -56,6 +64,9 @@ class SubscriberDocument(BaseModel):
     retrying: int
     dead: int
     read_by: str = Field(examples=["2 of 2", "never started"])
+    out: list[OutageDocument] = Field(
+        description="Sources that do not answer; their events wait, whatever time that takes."
+    )
 
 
 class VolumeDocument(BaseModel):
@@ -186,7 +197,7 @@ def show_event_schema(
 def show_delivery(store: OpenStore) -> DeliveryDocument:
     found = standing(store, timedelta(days=1))
     return DeliveryDocument(
-        subscribers=[SubscriberDocument(**msgspec.structs.asdict(each)) for each in found.subscribers],
+        subscribers=[SubscriberDocument(**msgspec.to_builtins(each)) for each in found.subscribers],
         volumes=[VolumeDocument(**msgspec.structs.asdict(each)) for each in found.volumes],
         horizon_age_s=found.horizon_age_s,
     )

@@ -175,6 +175,8 @@ def tell_end(ended: Replay, *, as_json: bool) -> None:
         console.praise(
             f"Replay {ended.replay_id} is {ended.state}: {ended.done} delivered, {ended.failed} failed again"
         )
+        if ended.state == "open":
+            console.say("The delivery goes on with it: ./hub events status")
     if ended.failed:
         console.say("What failed again: ./hub dlq list")
         raise typer.Exit(Exit.PARTIAL)

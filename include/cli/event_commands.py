@@ -158,6 +158,12 @@ def status(as_json: Json = False) -> None:
         ],
         empty="Nobody reads yet. Delivery starts with: ./hub up",
     )
+    for each in found.subscribers:
+        for outage in each.out:
+            console.say(
+                f"{outage.source} is out for {each.subscriber} since {outage.since:%Y-%m-%d %H:%M:%S} "
+                f"({outage.cause}): its events wait, and come in by themselves when it answers"
+            )
     console.show_table(
         "Events of the last day",
         ["type", "events", "failed", "unusual"],

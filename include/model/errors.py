@@ -113,6 +113,13 @@ class LeaseLost(Terminal):
         )
 
 
+class ReplayStopped(Terminal):
+    """Somebody stopped the replay while a slice of it was at work, or another worker has it now."""
+
+    def __init__(self, replay_id: int) -> None:
+        super().__init__(f"Replay {replay_id} was stopped, or another worker goes on with it; nothing more was written")
+
+
 class HeldForApproval(Terminal):
     """A read looks wrong enough that a person has to say so."""
 

@@ -95,6 +95,16 @@ RETURNING wanted_by IS DISTINCT FROM holder AND wanted_at > clock_timestamp() - 
 """
 
 
+def ended_when_idle(life: timedelta) -> str:
+    """
+    The session of a connection that the server ends when it is idle in a transaction for longer than *life*.
+
+    A handler that hangs in its transaction would keep its inbox rows from whoever takes over. Part of what the
+    connection is opened with, or it would be lost with the first one.
+    """
+    return f"-c idle_in_transaction_session_timeout={int(life.total_seconds() * 1000)}"
+
+
 class Advanced(NamedTuple):
     """What a reader learns when it moves its cursor."""
 
@@ -114,9 +124,6 @@ _RELEASE = b"""
 UPDATE event_reader SET holder = NULL, expires_at = '-infinity'
  WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND holder = %(worker)s AND token = %(token)s
 """
-
-#: A handler that hangs in its transaction would keep its inbox rows from whoever takes over: the server ends it.
-_END_WHEN_IDLE = b"SELECT set_config('idle_in_transaction_session_timeout', %(life_ms)s, false)"
 
 _STANDINGS = b"""
 SELECT subscriber, partition, holder, expires_at > clock_timestamp(), epoch, xid, position, delivered, moved_at
@@ -190,11 +197,6 @@ def _held(work: Work, statement: bytes, claim: Claim, values: dict[str, object])
     if row is None:
         raise LeaseLost(f"the events of {claim}", claim.worker, None)
     return row
-
-
-def end_when_idle(work: Work, life: timedelta) -> None:
-    """From here on the server ends this connection when it is idle in a transaction for longer than *life*."""
-    work.execute(_END_WHEN_IDLE, {"life_ms": str(int(life.total_seconds() * 1000))})
 
 
 def release(work: Work, claims: Sequence[Claim]) -> None:

@@ -18,7 +18,7 @@ from include.model.events import STOCK_CHANGED, Event
 from include.store import audit, event_replays, failed_deliveries
 from include.store.database import Store, Work
 from include.store.event_log import Selection
-from tests.events.worlds import delivery, eventually, publish, stock
+from tests.events.worlds import Outside, delivery, eventually, publish, stock
 from tests.shop import query
 
 ADA = "cli:ada"
@@ -138,6 +138,26 @@ def test_a_field_that_no_event_has_is_refused_and_data_as_they_came_are_no_mend(
         dead_letter_desk.mend_fields(store, letter_id, {"available_quantiy": 5}, actor=ADA)
     assert dead_letter_desk.mend_fields(store, letter_id, {"available_quantity": 5}, actor=ADA).mended
     assert dead_letter_desk.mend_fields(store, letter_id, {"available_quantity": "five"}, actor=ADA).mended is None
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_a_discard_while_a_try_is_under_way_stands(store: Store, hub_dsn: str, *, ends_well: bool) -> None:
+    """The outcome of the try comes after the person's word; it must not open the letter again."""
+    outside = Outside()
+    outside.refuses = lambda _: ValueError("not yet") if len(outside.calls) == 1 or not ends_well else None
+    publish(store, stock("A", 1, 1))
+    with delivery(hub_dsn, outside.handlers(attempts=9, first_wait_s=0.5), puller=outside):
+        eventually(lambda: len(found(store, "retrying")), 1)
+        outside.takes_s = 0.5
+        eventually(lambda: len(outside.calls), 2)
+        dead_letter_desk.discard(store, found(store, "retrying")[0].letter_id, "not wanted", actor=ADA)
+        publish(store, stock("A", 2, 2))
+        eventually(lambda: outside.told[-1:], [("A", 2)] if ends_well else [])
+        time.sleep(0.8)
+
+    (letter, *others) = found(store, None)
+    assert (letter.state, letter.closed_by) == ("discarded", ADA)
+    assert len(others) == (not ends_well)
 
 
 def test_a_replay_keeps_to_its_rate_and_can_be_stopped(store: Store, hub_dsn: str) -> None:

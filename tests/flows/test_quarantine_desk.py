@@ -125,6 +125,19 @@ def test_a_record_that_cannot_even_be_read_stays_the_one_item_it_is(anna: Desk, 
     assert anna.states() == ["open", "open", "open"]
 
 
+def test_an_item_whose_mend_gave_it_an_id_and_that_fails_again_stays_the_one_item_it_is(anna: Desk) -> None:
+    """It was known by a digest. Told apart by the record's own id, it was closed as replayed and kept a second time."""
+    anna.sync(entry(id=None, sku="", quantityOnStock=-1, availableQuantity=-1))
+    (item,) = anna.items()
+    with anna.store.transaction() as work:
+        quarantine.mend(work, item.item_id, b" " + entry(id="new", sku="") + b" ")
+
+    report = anna.replay()
+
+    assert (report.counts.rejected, anna.states()) == (1, ["open"])
+    assert anna.acts() == ["quarantine.replay: failed again"]
+
+
 def test_one_item_of_many_is_replayed_alone(anna: Desk) -> None:
     anna.sync(entry(id="a", sku=""), entry(id="b", sku=""))
     for item in anna.items():

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from include.flows import replay_events
 from include.handlers import Subscriber
-from include.model.errors import Transient
+from include.model.errors import HubError
 from include.model.outside import KeyPuller
 from include.store import alerts, event_inbox, event_log, event_partitions
 from include.store.database import Store
@@ -57,14 +57,24 @@ class Housekeeping:
                         self.look_after_the_store(datetime.now(UTC))
                         self.trim_inboxes()
                         store_at = time.monotonic() + _STORE_EVERY_S
-                    replay = replay_events.work_off(
-                        self._store, handlers=self._handlers, until=self._is_over, puller=self._puller
-                    )
-                    worked_off += replay is not None
-                except Transient as error:
+                    worked_off += self._work_off_until(store_at)
+                except HubError as error:
                     log.warning("Housekeeping waits: %s", error)
                 time.sleep(_REPLAYS_EVERY_S)
         return worked_off
+
+    def _work_off_until(self, at: float) -> bool:
+        """Whether there was a replay. A long one is put off when the store is to be looked after, and gone on with at once."""
+
+        def until() -> bool:
+            return self._is_over() or time.monotonic() >= at
+
+        replay = replay_events.work_off(self._store, handlers=self._handlers, until=until, puller=self._puller)
+        return replay is not None
+
+    def begin_anew(self) -> None:
+        """Without a connection that a defect may have left half done."""
+        self._store.close()
 
     def look_after_the_store(self, now: datetime) -> None:
         """Partitions ahead, those past retention gone, an alert when an open transaction keeps events waiting."""

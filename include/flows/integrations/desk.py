@@ -22,7 +22,7 @@ from include.model.integration import (
     SettingsInvalid,
     TestRefused,
 )
-from include.store import audit, failed_deliveries, integrations
+from include.store import audit, event_outages, integrations
 from include.store.database import Store
 
 
@@ -216,7 +216,7 @@ def resume(store: Store, integration_id: str, *, actor: str) -> Integration:
     """The integration at work again: its next run reads what changed meanwhile, and its webhooks wait no longer."""
     resumed = _to(store, integration_id, IntegrationState.ACTIVE, act="resume", actor=actor)
     with store.transaction() as work:
-        failed_deliveries.hasten(work, IntegrationPaused.__name__)
+        event_outages.hasten(work, IntegrationPaused.__name__)
     return resumed
 
 
