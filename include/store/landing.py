@@ -7,6 +7,7 @@ row is left over from a crash; the page is read again, under a name with the new
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,6 +78,21 @@ class Landing:
         except (OSError, zstandard.ZstdError) as error:
             raise LandingUnavailable(
                 f"The landed page {name} cannot be read ({error}); clear `extract` to read the source again"
+            ) from error
+
+    def remove(self, name: str) -> None:
+        """The folder *name* with all that is in it, gone; nothing when it is not there."""
+        folder = self.root / name
+        try:
+            if isinstance(folder, Path):
+                shutil.rmtree(folder)
+            else:
+                folder.rmdir(recursive=True)
+        except (FileNotFoundError, NotADirectoryError):  # an object store has no folder where there is no object
+            return
+        except OSError as error:
+            raise LandingUnavailable(
+                f"The landing {self.root} did not let {name} go: {error.strerror or error}"
             ) from error
 
 
