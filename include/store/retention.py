@@ -72,6 +72,11 @@ DELETE FROM refused_webhook WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM refused_webhook WHERE hour < %(before)s LIMIT %(limit)s))
 """
 
+_FORGET_ALERTS = b"""
+DELETE FROM alert WHERE alert_id = ANY(ARRAY(
+    SELECT alert_id FROM alert WHERE closed_at < %(before)s ORDER BY alert_id LIMIT %(limit)s))
+"""
+
 #: A reader that lives says so several times in the life of its lease, with or without events.
 _REMOVED = b"""
 SELECT subscriber FROM event_reader WHERE subscriber <> ALL(%(known)s)
@@ -121,6 +126,11 @@ def forget_replays(work: Work, before: datetime, *, limit: int) -> int:
 
 def forget_refusals(work: Work, before: datetime, *, limit: int) -> int:
     return work.execute(_FORGET_REFUSALS, {"before": before, "limit": limit}).rowcount
+
+
+def forget_alerts(work: Work, before: datetime, *, limit: int) -> int:
+    """Closed ones."""
+    return work.execute(_FORGET_ALERTS, {"before": before, "limit": limit}).rowcount
 
 
 def removed_subscribers(work: Work, known: Collection[str], before: datetime) -> list[str]:

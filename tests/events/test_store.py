@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from include.cli.stack.postgres import PostgresServer
 from include.flows.deliver_events import Pace
 from include.flows.deliver_events.attempt import Recipient
-from include.flows.deliver_events.housekeeping import Housekeeping, Rules
 from include.flows.deliver_events.partition import Partition
 from include.flows.event_standing import unusual
+from include.flows.look_after import alarms
 from include.handlers import HANDLERS, Subscriber
 from include.model import event_contracts
 from include.model.events import ORIGIN, STOCK_CHANGED, Event, NewEvent, Position
@@ -142,17 +142,18 @@ def test_retention_drops_whole_months_that_everybody_has_read(store: Store) -> N
     assert [json.loads(event.data)["version"] for event in read_all(store)[0]] == [2]
 
 
-def test_a_transaction_that_stays_open_raises_an_alarm(store: Store, hub_dsn: str) -> None:
+def test_a_transaction_that_stays_open_raises_an_alarm_until_it_ends(store: Store, hub_dsn: str) -> None:
     """Nothing newer is delivered meanwhile, and nobody would know why."""
     with psycopg.connect(hub_dsn) as slow:
         slow.execute("SELECT pg_current_xact_id()")
         with store.transaction() as work:
             work.execute(b"SELECT pg_sleep(0.3)")
-        Housekeeping(Store(hub_dsn), Rules(horizon_alarm_s=0.1), {}, lambda: True).look_after_the_store(
-            datetime.now(UTC)
-        )
+        alarms.look(store, {}, alarms.Limits(horizon_s=0.1))
+        alarms.look(store, {}, alarms.Limits(horizon_s=0.1))
+    assert query(store, "SELECT kind, closed_at IS NULL FROM alert") == [("event_horizon", True)]
 
-    assert query(store, "SELECT count(*) FROM alert WHERE kind = 'event_horizon'") == [(1,)]
+    alarms.look(store, {}, alarms.Limits(horizon_s=0.1))
+    assert query(store, "SELECT kind, closed_at IS NULL FROM alert") == [("event_horizon", False)]
 
 
 def test_a_restored_store_begins_a_new_epoch(store: Store) -> None:

@@ -22,7 +22,7 @@ from include.flows.sync.lineage import NORMAL_FORM, TRIM, UPPER, Lineage
 from include.flows.sync_order import ORDER
 from include.flows.sync_order.mapping import is_goods
 from include.flows.sync_product import PRODUCT
-from include.model.errors import BadRequest, HeldForApproval
+from include.model.errors import BadRequest, HeldForApproval, NotFound
 from include.model.money import currency_exponent, decimal_text
 from include.model.sync import Report, SyncRequest
 from include.sandbox.life import live
@@ -325,7 +325,7 @@ def test_a_rule_with_a_kind_that_no_line_has_is_refused(systems: Systems) -> Non
 
 def test_a_cause_that_nothing_has_is_named(systems: Systems) -> None:
     """Zero of zero mended reads like success."""
-    with pytest.raises(BadRequest, match="quarantine list"):
+    with pytest.raises(NotFound, match="quarantine list"):
         quarantine_desk.choose(systems.store, [], cause="nonsense", everything=False)
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from include.flows import replay_events
-from include.flows.look_after import retention
+from include.flows.look_after import alarms, retention
+from include.flows.look_after.alarms import Limits
 from include.flows.look_after.retention import Keep
 from include.handlers import Subscriber
 from include.model.errors import Transient
 from include.model.outside import KeyPuller
-from include.store import alerts, event_inbox, event_log, event_partitions
+from include.store import event_inbox, event_partitions
 from include.store.database import Store
 from include.store.landing import Landing
 
@@ -34,7 +35,7 @@ class Rules:
     """How long events are kept, and when somebody is told."""
 
     retention: timedelta = timedelta(days=365)
-    horizon_alarm_s: float = 30.0
+    alarms: Limits = field(default_factory=Limits)
     #: The inbox keeps what it knows of so many of the newest events, though every reader is past them.
     inbox_newest: int = 100_000
     #: Where pages land; without it they are nobody's to clear.
@@ -60,6 +61,8 @@ class Housekeeping:
     def run(self) -> int:
         """How many replays it worked off."""
         worked_off, store_at, round_at = 0, 0.0, 0.0
+        # Not at once: after a stop, the readers first have to take up what is theirs.
+        alarms_at = time.monotonic() + _STORE_EVERY_S
         with self._store:
             while not self._is_over():
                 try:
@@ -67,6 +70,9 @@ class Housekeeping:
                         self.look_after_the_store(datetime.now(UTC))
                         self.trim_inboxes()
                         store_at = time.monotonic() + _STORE_EVERY_S
+                    if time.monotonic() >= alarms_at:
+                        alarms.look(self._store, self._handlers, self._rules.alarms)
+                        alarms_at = time.monotonic() + _STORE_EVERY_S
                     if time.monotonic() >= round_at:
                         self._round = self.let_go(datetime.now(UTC))
                         round_at = time.monotonic() + _ROUND_EVERY_S
@@ -94,18 +100,10 @@ class Housekeeping:
                 return
 
     def look_after_the_store(self, now: datetime) -> None:
-        """Partitions ahead, those past retention gone, an alert when an open transaction keeps events waiting."""
+        """Partitions ahead, and those past retention gone."""
         with self._store.transaction() as work:
             made = event_partitions.make_ahead(work, now)
             dropped = event_partitions.drop_past(work, now - self._rules.retention)
-            age_s = event_log.horizon_age_s(work)
-            if age_s > self._rules.horizon_alarm_s:
-                message = (
-                    f"A transaction on the hub's database server is open for {age_s:.0f} s: no event that is newer is "
-                    "delivered. pg_stat_activity has it, where backend_xid is not null"
-                )
-                alerts.add(work, kind="event_horizon", subject=f"{now:%Y-%m-%dT%H}", message=message)
-                log.warning(message)
         for name in made:
             log.info("Made the partition %s", name)
         for name in dropped:

@@ -33,7 +33,7 @@ class Keep:
     pulls: timedelta = timedelta(days=7)
     #: What others call their events: for so long, one that comes again is known.
     identities: timedelta = timedelta(days=400)
-    #: Closed letters, ended replays, counts of refused webhooks.
+    #: Closed letters and alerts, ended replays, counts of refused webhooks.
     closed: timedelta = timedelta(days=90)
     #: The place of a subscriber that no code knows any more.
     readers: timedelta = timedelta(days=30)
@@ -75,6 +75,7 @@ def _rules(keep: Keep, now: datetime) -> tuple[tuple[str, _Forget], ...]:
         ("ids of events", partial(retention.forget_identities, before=now - keep.identities, limit=_ROWS)),
         ("closed letters", partial(retention.forget_letters, before=ended, limit=_ROWS)),
         ("ended replays", partial(retention.forget_replays, before=ended, limit=_ROWS)),
+        ("closed alerts", partial(retention.forget_alerts, before=ended, limit=_ROWS)),
         ("counts of refused webhooks", partial(retention.forget_refusals, before=ended, limit=_ROWS)),
     )
 

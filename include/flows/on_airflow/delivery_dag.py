@@ -10,6 +10,7 @@ from airflow.sdk import (
 )
 
 from include.flows.deliver_events import Pace, Place, Rules, deliver
+from include.flows.look_after.alarms import Limits
 from include.flows.look_after.retention import Keep
 from include.flows.on_airflow.retries import RetryByKind
 from include.flows.on_airflow.systems import systems_of
@@ -63,7 +64,7 @@ def delivery_task(worker_no: int) -> None:
                 puller=puller,
                 rules=Rules(
                     retention=timedelta(days=settings().event_retention_days),
-                    horizon_alarm_s=settings().event_horizon_alarm_s,
+                    alarms=Limits(horizon_s=settings().event_horizon_alarm_s),
                     landing_url=settings().landing_url,
                     keep=_keep(),
                 ),
