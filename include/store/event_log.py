@@ -58,7 +58,7 @@ _PLACE = itemgetter(0, 1, 2)
 READER_SESSION = "-c enable_sort=off"
 _IN_ORDER = b"SELECT set_config('enable_sort', 'off', true)"
 
-_EPOCH = b"SELECT coalesce(max(epoch), 1) FROM event"
+_EPOCH = b"SELECT max(epoch) FROM event_epoch"
 
 _FILTER = """
    AND (%(types)s::text[] IS NULL OR type = ANY(%(types)s)) AND (%(key)s::text IS NULL OR partition_key = %(key)s)

@@ -20,7 +20,7 @@ from include.flows.look_after import alarms
 from include.handlers import HANDLERS, Subscriber
 from include.model import event_contracts
 from include.model.events import ORIGIN, STOCK_CHANGED, Event, NewEvent, Position
-from include.store import event_log, event_partitions, event_readers
+from include.store import event_epochs, event_log, event_partitions, event_readers
 from include.store.database import Store, Work
 from include.store.event_log import Selection
 from tests.events.worlds import publish, stock
@@ -161,10 +161,10 @@ def test_a_restored_store_begins_a_new_epoch(store: Store) -> None:
     publish(store, stock("OLD", 1, 1))
     query(store, "UPDATE event SET xid = '900000000' RETURNING 1")
     with store.transaction() as work:
-        assert event_partitions.begin_epoch_after_restore(work) == 2
+        assert event_epochs.begin_after_restore(work) == 2
     publish(store, stock("NEW", 1, 1))
     with store.transaction() as work:
-        assert event_partitions.begin_epoch_after_restore(work) is None
+        assert event_epochs.begin_after_restore(work) is None
         events = event_log.select(work, Selection(), limit=10)
 
     assert [(event.epoch, event.partition_key) for event in events] == [(1, "OLD"), (2, "NEW")]
