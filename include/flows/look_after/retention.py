@@ -17,8 +17,10 @@ log = logging.getLogger(__name__)
 
 #: Rows of one transaction: a few milliseconds, since an open one keeps every event reader waiting.
 _ROWS = 5_000
-#: Runs, of which each has rows for its pages and batches as well.
+#: Runs whose pages go: each has files, and some hundred rows that tell of them.
 _RUNS = 50
+#: Runs that are looked at: of most, nothing is left but a row and its batches.
+_RUNS_SEEN = 1_000
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,7 @@ def let_go(
     yield from _subscribers(store, subscribers, now - keep.readers, went)
     if landing is not None:
         yield from _pages(store, landing, keep, now, went)
-    ends = _run_ends(now, keep.ledger, keep)
-    yield from _all_of(store, "runs", lambda work: retention.forget_runs(work, *ends, limit=_ROWS), went)
+    yield from _runs(store, _run_ends(now, keep.ledger, keep), went)
     if went:
         told = ", ".join(f"{number:,} {what}" for what, number in sorted(went.items()))
         log.info("Past their time and gone: %s", told, extra={"event": "retention"})
@@ -105,6 +106,15 @@ def _subscribers(store: Store, known: Collection[str], before: datetime, went: C
             name,
             f"{before:%Y-%m-%d}",
         )
+        yield
+
+
+def _runs(store: Store, ends: tuple[datetime, datetime], went: Counter[str]) -> Iterator[None]:
+    seen: tuple[datetime, str] | None = retention.FIRST_RUN
+    while seen:
+        with store.transaction() as work:
+            number, seen = retention.forget_runs(work, *ends, seen, limit=_RUNS_SEEN)
+        went.update({"runs": number} if number else {})
         yield
 
 

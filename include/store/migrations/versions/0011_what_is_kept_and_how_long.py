@@ -11,7 +11,7 @@ STATEMENTS = (
     # When the run's pages went; null while they are there. Without them a failed run cannot go on.
     "ALTER TABLE sync_run ADD COLUMN landing_cleared_at timestamptz",
     "CREATE INDEX sync_run_of_lease ON sync_run (integration, entity, partition, started_at DESC)",
-    "CREATE INDEX sync_run_ended ON sync_run (finished_at) WHERE state <> 'running'",
+    "CREATE INDEX sync_run_ended ON sync_run (finished_at, run_id) WHERE state <> 'running'",
     # Whoever finds the address can make refusals by the million, and the audit chain is never shortened: they are
     # counted by the hour instead. Those that are in the chain already stay in it.
     """
