@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -154,6 +155,30 @@ def test_a_transaction_that_stays_open_raises_an_alarm_until_it_ends(store: Stor
 
     alarms.look(store, {}, alarms.Limits(horizon_s=0.1))
     assert query(store, "SELECT kind, closed_at IS NULL FROM alert") == [("event_horizon", False)]
+
+
+def test_a_transaction_of_another_role_is_known_by_the_event_that_it_keeps_waiting(
+    store: Store, hub_dsn: str, postgres: PostgresServer
+) -> None:
+    """Whoever is not of pg_monitor sees nothing of other roles' transactions, and would say that all is well."""
+    with store.transaction() as work:
+        work.execute(b"DROP ROLE IF EXISTS plain")
+        work.execute(b"CREATE ROLE plain LOGIN PASSWORD 'plain'")
+        work.execute(b"GRANT USAGE ON SCHEMA hub TO plain; GRANT SELECT ON ALL TABLES IN SCHEMA hub TO plain")
+    plain = hub_dsn.replace("postgres:test@", "plain:plain@")
+    with Store(plain) as ours, psycopg.connect(postgres.dsn()) as theirs:
+        theirs.execute("SELECT pg_current_xact_id()")
+        with ours.question() as work:
+            assert event_log.horizon_age_s(work) == 0.0, "it keeps nothing waiting"
+        publish(store, stock("CHAIR", 1, 1))
+        time.sleep(0.3)
+        with ours.question() as work:
+            assert 0.3 <= event_log.horizon_age_s(work) < 5
+        theirs.rollback()
+        with ours.question() as work:
+            assert event_log.horizon_age_s(work) == 0.0
+    with store.transaction() as work:
+        work.execute(b"DROP OWNED BY plain; DROP ROLE plain")
 
 
 def test_a_restored_store_begins_a_new_epoch(store: Store) -> None:

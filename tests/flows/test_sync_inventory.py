@@ -322,3 +322,27 @@ def test_rows_that_are_busy_stay_open_and_the_next_run_reads_exactly_those(
     assert (second.counts.read, second.counts.updated) == (7, 7)
     assert in_hub(systems.store) == in_shop(shop)
     assert query(systems.store, "SELECT count(*) FROM open_record") == [(0,)]
+
+
+def test_what_a_row_names_was_on_disk_before(systems: Systems, tmp_path: Path) -> None:
+    """When the power goes, PostgreSQL keeps its rows: a page or a batch that one of them names must be there as well."""
+    settled: list[str] = []
+
+    class Watched(Landing):
+        def settle(self, names: object) -> None:
+            with systems.store.another() as other:
+                told = query(other, "SELECT path FROM landed_page")
+                assert query(other, "SELECT count(*) FROM sync_batch") == [(0,)]
+            for name in names:  # type: ignore[attr-defined]
+                assert (name,) not in told
+                settled.append(name)
+            super().settle(settled)
+
+    watched = replace(systems, landing=Watched(str(tmp_path / "watched")))
+    run_id = extract(INVENTORY, watched, FULL)
+    pages = query(systems.store, "SELECT path FROM landed_page")
+    assert sorted(settled) == sorted(path for (path,) in pages)
+
+    settled.clear()
+    validate(INVENTORY, watched, run_id)
+    assert settled == [f"{run_id}/batch-00000{end}" for end in (".arrow.zst", ".rejected.json.zst")]
