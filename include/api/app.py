@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 
 from include.api import (
+    alerts,
     availability,
     dead_letters,
     events,
@@ -35,6 +36,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 #: What the API is about, one router each.
 _RESOURCES = (
     health,
+    alerts,
     runs,
     integrations,
     integration_health,

@@ -12,6 +12,7 @@ from include.api.access import Caller, Role, guard
 from include.api.doors import OpenStore
 from include.api.problems import ProblemDocument
 from include.api.routing import GuardedRoute
+from include.store import alerts
 from include.store import runs as ledger
 
 router = APIRouter(tags=["hub"], route_class=GuardedRoute)
@@ -22,6 +23,7 @@ class HealthDocument(BaseModel):
     latest_run_at: datetime | None = Field(description="When the newest run began; null before the first.")
     running: int = Field(description="Runs without an end.")
     silent: int = Field(description="Those of them whose worker has been silent for longer than its lease.")
+    open_alerts: int = Field(description="What needs a person now; /alerts says what.")
 
 
 class CallerDocument(BaseModel):
@@ -39,11 +41,13 @@ def health(store: OpenStore) -> HealthDocument:
     with store.transaction() as work:
         newest = ledger.page(work, limit=1)
         unended = ledger.unended(work)
+        open_alerts = alerts.count_open(work)
     return HealthDocument(
         status="ok",
         latest_run_at=newest[0].started_at if newest else None,
         running=len(unended),
         silent=sum(not run.has_lease for run in unended),
+        open_alerts=open_alerts,
     )
 
 

@@ -13,6 +13,9 @@ from include.cli.exits import Exit
 from include.cli.stack import doctor as diagnosis
 from include.cli.stack import stack
 from include.cli.stack.secrets import airflow_login
+from include.flows.look_after import alarms
+from include.flows.settings import settings
+from include.handlers import HANDLERS
 from include.store import alerts, failed_deliveries, quarantine, runs
 from include.store.database import Store
 
@@ -76,13 +79,20 @@ def _facts() -> dict[str, object]:
     running = stack.load()
     if running is None:
         return {}
-    with Store(running.hub_dsn) as store, store.transaction() as work:
+    with Store(running.hub_dsn) as store:
+        # Where no worker delivers, nobody else looks.
+        alarms.look(store, HANDLERS, alarms.Limits(horizon_s=settings().event_horizon_alarm_s))
+        return _facts_of(store)
+
+
+def _facts_of(store: Store) -> dict[str, object]:
+    with store.transaction() as work:
         newest = runs.newest(work, limit=1)
         return {
             "last_run": f"{newest[0].run_id} {newest[0].state}" if newest else "none yet: ./hub sync inventory --full",
             "in_quarantine": sum(cause.items for cause in quarantine.causes(work)),
             "dead_letters": sum(cause.letters for cause in failed_deliveries.causes(work)),
-            "alerts": [f"{alert.at:%Y-%m-%d %H:%M} {alert.message}" for alert in alerts.newest(work, limit=3)],
+            "alerts": [f"since {alert.at:%Y-%m-%d %H:%M}: {alert.message}" for alert in alerts.find(work, limit=10)],
         }
 
 

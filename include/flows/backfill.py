@@ -9,9 +9,10 @@ from enum import StrEnum
 import pendulum
 
 from include.model.errors import BadRequest
-from include.model.sync import RunState, SyncRequest, Window
-from include.store import runs
+from include.model.sync import WHOLE, RunState, SyncRequest, Window
+from include.store import runs, watermarks
 from include.store.database import Store
+from include.store.leases import LeaseKey
 
 
 class Only(StrEnum):
@@ -67,7 +68,11 @@ def days_to_run(store: Store, integration: str, entity: str, *, first: date, las
         if only is Only.FAILED:
             ended = {run.request.backfill_day: run.state for run in reversed(runs.backfills(work, integration, entity))}
             return [day for day in days if ended.get(day.isoformat()) in (RunState.FAILED, RunState.HELD)]
-        return missing(days, [run.window for run in runs.complete(work, integration, entity)])
+        read = [run.window for run in runs.complete(work, integration, entity)]
+        # Older runs are not kept for ever; what they read lies below the watermark, which never passes a gap.
+        if reached := watermarks.read(work, LeaseKey(integration, entity, WHOLE)):
+            read.append(Window(None, reached))
+        return missing(days, read)
 
 
 def missing(days: Iterable[date], windows: Sequence[Window]) -> list[date]:

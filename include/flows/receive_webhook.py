@@ -14,7 +14,7 @@ from include.flows.registry import SYNCS
 from include.model.errors import BadRequest, NotFound
 from include.model.events import WEBHOOK_RECEIVED, NewEvent
 from include.model.webhook_signatures import Headers, WebhookRefused, WebhookRules, proved_id
-from include.store import audit, event_log
+from include.store import event_log, refused_webhooks
 from include.store.database import Store
 
 LARGEST_BYTES = 256 * 1024
@@ -68,7 +68,7 @@ def receive(
     The delivery's id; by then it is stored durably, once, however often it comes.
 
     Raises:
-        WebhookRefused: it is not proved to be the sender's; nothing is stored but the audit line.
+        WebhookRefused: it is not proved to be the sender's; it is counted, and nothing of it is stored.
         BadRequest: it is the sender's, and has no key where the rules say; nothing is stored.
 
     """
@@ -77,13 +77,7 @@ def receive(
         delivery_id = proved_id(receiver.rules, receiver.keys, headers, body, now_s=at.timestamp())
     except WebhookRefused as error:
         with store.transaction() as work:
-            audit.add(
-                work,
-                actor=f"webhook:{receiver.integration}",
-                act="webhook.refused",
-                subject=f"webhooks/{receiver.integration}",
-                detail={"why": str(error), "bytes": len(body)},
-            )
+            refused_webhooks.add(work, receiver.integration, str(error), size_bytes=len(body))
         raise
     with store.transaction() as work:
         event_log.receive(work, _event(receiver, delivery_id, body, at))

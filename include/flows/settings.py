@@ -52,6 +52,16 @@ class Settings(BaseSettings):
     event_retention_days: int = 365
     event_horizon_alarm_s: float = 30
 
+    #: For how many days after its end each is kept: pages and batches of a run; its row in the ledger; runs of single
+    #: records that webhooks asked for; what others call their events; closed letters, ended replays and refused
+    #: webhooks; the place of a subscriber that no code knows any more.
+    landing_days: int = Field(default=30, ge=1)
+    ledger_days: int = Field(default=365, ge=1)
+    pull_days: int = Field(default=7, ge=1)
+    event_identity_days: int = Field(default=400, ge=1)
+    closed_days: int = Field(default=90, ge=1)
+    removed_subscriber_days: int = Field(default=30, ge=1)
+
     #: Airflow's simple auth manager has no developers: these of its people (names, comma between) are some of ours.
     developers: str = ""
 

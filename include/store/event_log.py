@@ -59,7 +59,7 @@ _PLACE = itemgetter(0, 1, 2)
 READER_SESSION = "-c enable_sort=off"
 _IN_ORDER = b"SELECT set_config('enable_sort', 'off', true)"
 
-_EPOCH = b"SELECT coalesce(max(epoch), 1) FROM event"
+_EPOCH = b"SELECT max(epoch) FROM event_epoch"
 
 _FILTER = """
    AND (%(types)s::text[] IS NULL OR type = ANY(%(types)s)) AND (%(key)s::text IS NULL OR partition_key = %(key)s)
@@ -98,10 +98,15 @@ SELECT types.type, hours.hour, coalesce(counted.events, 0)
  ORDER BY types.type, hours.hour
 """
 
-#: Who has held the horizon back the longest: an open transaction with a number, in any database of the server.
+#: Who has held the horizon back the longest: an open transaction with a number, in any database of the server. Those of
+#: other roles are hidden from whoever is not of pg_monitor; then what tells of them is the oldest event that waits.
 _HORIZON_AGE = b"""
-SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8
-  FROM pg_stat_activity WHERE backend_xid IS NOT NULL
+SELECT greatest(
+    (SELECT extract(epoch FROM clock_timestamp() - min(xact_start)) FROM pg_stat_activity WHERE backend_xid IS NOT NULL),
+    (SELECT extract(epoch FROM clock_timestamp() - stored_at) FROM event
+      WHERE (epoch, xid) >= ((SELECT max(epoch) FROM event_epoch), pg_snapshot_xmin(pg_current_snapshot()))
+      ORDER BY event.epoch, event.xid, event.position LIMIT 1),
+    0)::float8
 """
 
 
@@ -242,7 +247,11 @@ def hourly(work: Work, within: timedelta) -> dict[str, list[int]]:
 
 
 def horizon_age_s(work: Work) -> float:
-    """How many seconds the oldest write transaction of the server is open: so long nothing newer is delivered."""
+    """
+    How many seconds the oldest write transaction of the server is open: so long nothing newer is delivered.
+
+    As a role that is not of pg_monitor, of others' transactions only how long they have kept an event waiting.
+    """
     row = work.execute(_HORIZON_AGE).fetchone()
     return float(row[0]) if row else 0.0
 

@@ -35,10 +35,6 @@ SELECT EXISTS (
        AND NOT kept.silent)
 """
 
-_RESTORED = b"""
-SELECT (SELECT max(xid) FROM event WHERE epoch = (SELECT max(epoch) FROM event)) >= pg_snapshot_xmax(pg_current_snapshot())
-"""
-
 
 def partitions(work: Work) -> list[tuple[str, datetime | None]]:
     """Name and end of each partition, the end aware; None for the default one, which should be empty."""
@@ -104,26 +100,6 @@ def drop_past(work: Work, before: datetime) -> list[str]:
             work.execute(sql.SQL("DROP TABLE {}").format(table))
             dropped.append(name)
     return dropped
-
-
-def begin_epoch_after_restore(work: Work) -> int | None:
-    """
-    The new epoch, when the store has events of transactions that this server has not had yet; else None.
-
-    A dump that is loaded into a new server brings the old transactions' numbers; those of the new one begin
-    low, and their events would stand before all others.
-    """
-    row = work.execute(_RESTORED).fetchone()
-    if not row or not row[0]:
-        return None
-    number = work.execute(b"SELECT max(epoch) + 1 FROM event").fetchone()
-    epoch = int(number[0]) if number else 1
-    for name, _ in partitions(work):
-        work.execute(
-            sql.SQL("ALTER TABLE {} ALTER epoch SET DEFAULT {}").format(sql.Identifier(name), sql.Literal(epoch))
-        )
-    work.execute(sql.SQL("ALTER TABLE event ALTER epoch SET DEFAULT {}").format(sql.Literal(epoch)))
-    return epoch
 
 
 def _month_after(instant: datetime, months: int) -> datetime:

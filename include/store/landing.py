@@ -1,13 +1,15 @@
 """
 Pages as they came: compressed files in object storage, and an index row for each.
 
-The file is written before its row, so a row never names a page that is not there; a file without a
+The file is written and on disk before its row, so a row never names a page that is not there; a file without a
 row is left over from a crash; the page is read again, under a name with the new worker's token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import shutil
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -78,6 +80,52 @@ class Landing:
             raise LandingUnavailable(
                 f"The landed page {name} cannot be read ({error}); clear `extract` to read the source again"
             ) from error
+
+    def settle(self, names: Collection[str]) -> None:
+        """
+        What was written under *names* is on disk: a row that names it may be committed now.
+
+        A file that was only written is lost when the power goes, and its row is not. Object stores answer a write when
+        they have it. Many at once: the first one carries the others' names along.
+
+        Raises:
+            LandingUnavailable: the disk does not say so. Write them again.
+
+        """
+        if not isinstance(self.root, Path):
+            return
+        paths = [self.root / name for name in names]
+        folders = {folder for path in paths for folder in path.parents if folder.is_relative_to(self.root)}
+        try:
+            for place in (*paths, *sorted(folders, reverse=True)):
+                _to_disk(place)
+        except OSError as error:
+            raise LandingUnavailable(
+                f"The landing {self.root} could not make {len(paths)} files durable: {error.strerror or error}"
+            ) from error
+
+    def remove(self, name: str) -> None:
+        """The folder *name* with all that is in it, gone; nothing when it is not there."""
+        folder = self.root / name
+        try:
+            if isinstance(folder, Path):
+                shutil.rmtree(folder)
+            else:
+                folder.rmdir(recursive=True)
+        except (FileNotFoundError, NotADirectoryError):  # an object store has no folder where there is no object
+            return
+        except OSError as error:
+            raise LandingUnavailable(
+                f"The landing {self.root} did not let {name} go: {error.strerror or error}"
+            ) from error
+
+
+def _to_disk(place: Path) -> None:
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _folder(url: str) -> Folder:

@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from include.store import event_partitions
+from include.store import event_epochs
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -18,7 +18,7 @@ def migrate(dsn: str, *, schema: str = "hub") -> None:
     """The schema at its newest version. Running it again changes nothing, but after a restore events begin a new epoch."""
     command.upgrade(_config(dsn, schema), "head")
     with psycopg.connect(dsn, connect_timeout=5, options=f"-c search_path={schema}") as work:
-        event_partitions.begin_epoch_after_restore(work)
+        event_epochs.begin_after_restore(work)
 
 
 def is_current(dsn: str, *, schema: str = "hub") -> bool:

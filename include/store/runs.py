@@ -10,10 +10,14 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from include.model import remedies
-from include.model.errors import NotFound
+from include.model.errors import NotFound, Terminal
 from include.model.sync import Counts, Fates, Mode, RunState, SyncRequest, Window
 from include.store.database import Work
 from include.store.leases import LeaseKey
+
+
+class PagesGone(Terminal):
+    """A run cannot go on: what it had read was kept for a while and is gone."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,9 +157,10 @@ SELECT run_id, r.entity, started_at, coalesce(l.expires_at > clock_timestamp(), 
  WHERE state = 'running' ORDER BY started_at
 """
 
+#: Not without its pages: with none left to load it would end well, and move the watermark past what it never loaded.
 _REOPEN = b"""
 UPDATE sync_run SET state = 'running', error = NULL, finished_at = NULL
- WHERE run_id = %(run_id)s AND state = 'failed'
+ WHERE run_id = %(run_id)s AND state = 'failed' AND landing_cleared_at IS NULL
 """
 
 
@@ -278,8 +283,19 @@ def finish(work: Work, run_id: str, state: RunState, error: str | None = None) -
 
 
 def reopen(work: Work, run_id: str) -> None:
-    """A failed run, at work again: somebody cleared one of its later tasks. Other ends stay."""
-    work.execute(_REOPEN, {"run_id": run_id})
+    """
+    A failed run, at work again: somebody cleared one of its later tasks. Other ends stay.
+
+    Raises:
+        PagesGone: it has nothing left to go on with.
+
+    """
+    reopened = work.execute(_REOPEN, {"run_id": run_id}).rowcount
+    if not reopened and get(work, run_id).state is RunState.FAILED:
+        raise PagesGone(
+            f"The pages of run {run_id} are past their time (HUB_LANDING_DAYS) and gone: clear `extract` with what "
+            "follows it, and the source is read again"
+        )
 
 
 def of_dag_run(work: Work, dag_run_id: str, entity: str, *, dag_id: str | None = None) -> list[Run]:

@@ -8,6 +8,7 @@ OPERATES = frozenset({"operator", "admin"})
 
 MATRIX = {
     ("GET", "/v1/health"): ANYONE,
+    ("GET", "/v1/alerts"): ANYONE,
     ("GET", "/v1/me"): ANYONE,
     ("GET", "/v1/openapi.json"): ANYONE,
     ("GET", "/v1/runs"): ANYONE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,15 +15,15 @@ from hypothesis import strategies as st
 from include.cli.stack.postgres import PostgresServer
 from include.flows.deliver_events import Pace
 from include.flows.deliver_events.attempt import Recipient
-from include.flows.deliver_events.housekeeping import Housekeeping, Rules
 from include.flows.deliver_events.keeper import Keeper
 from include.flows.deliver_events.partition import Connections, Partition
 from include.flows.event_standing import unusual
+from include.flows.look_after import alarms
 from include.handlers import HANDLERS, Subscriber
 from include.model import event_contracts
 from include.model.errors import SystemUnavailable
 from include.model.events import ORIGIN, STOCK_CHANGED, Event, NewEvent, Position
-from include.store import event_log, event_partitions, event_readers
+from include.store import event_epochs, event_log, event_partitions, event_readers
 from include.store.database import Store
 from include.store.event_log import Selection
 from tests.events.worlds import Outside, publish, stock
@@ -144,17 +145,42 @@ def test_retention_drops_whole_months_that_everybody_has_read(store: Store) -> N
     assert [json.loads(event.data)["version"] for event in read_all(store)[0]] == [2]
 
 
-def test_a_transaction_that_stays_open_raises_an_alarm(store: Store, hub_dsn: str) -> None:
+def test_a_transaction_that_stays_open_raises_an_alarm_until_it_ends(store: Store, hub_dsn: str) -> None:
     """Nothing newer is delivered meanwhile, and nobody would know why."""
     with psycopg.connect(hub_dsn) as slow:
         slow.execute("SELECT pg_current_xact_id()")
         with store.transaction() as work:
             work.execute(b"SELECT pg_sleep(0.3)")
-        Housekeeping(Store(hub_dsn), Rules(horizon_alarm_s=0.1), {}, lambda: True).look_after_the_store(
-            datetime.now(UTC)
-        )
+        alarms.look(store, {}, alarms.Limits(horizon_s=0.1))
+        alarms.look(store, {}, alarms.Limits(horizon_s=0.1))
+    assert query(store, "SELECT kind, closed_at IS NULL FROM alert") == [("event_horizon", True)]
 
-    assert query(store, "SELECT count(*) FROM alert WHERE kind = 'event_horizon'") == [(1,)]
+    alarms.look(store, {}, alarms.Limits(horizon_s=0.1))
+    assert query(store, "SELECT kind, closed_at IS NULL FROM alert") == [("event_horizon", False)]
+
+
+def test_a_transaction_of_another_role_is_known_by_the_event_that_it_keeps_waiting(
+    store: Store, hub_dsn: str, postgres: PostgresServer
+) -> None:
+    """Whoever is not of pg_monitor sees nothing of other roles' transactions, and would say that all is well."""
+    with store.transaction() as work:
+        work.execute(b"DROP ROLE IF EXISTS plain")
+        work.execute(b"CREATE ROLE plain LOGIN PASSWORD 'plain'")
+        work.execute(b"GRANT USAGE ON SCHEMA hub TO plain; GRANT SELECT ON ALL TABLES IN SCHEMA hub TO plain")
+    plain = hub_dsn.replace("postgres:test@", "plain:plain@")
+    with Store(plain) as ours, psycopg.connect(postgres.dsn()) as theirs:
+        theirs.execute("SELECT pg_current_xact_id()")
+        with ours.question() as work:
+            assert event_log.horizon_age_s(work) == 0.0, "it keeps nothing waiting"
+        publish(store, stock("CHAIR", 1, 1))
+        time.sleep(0.3)
+        with ours.question() as work:
+            assert 0.3 <= event_log.horizon_age_s(work) < 5
+        theirs.rollback()
+        with ours.question() as work:
+            assert event_log.horizon_age_s(work) == 0.0
+    with store.transaction() as work:
+        work.execute(b"DROP OWNED BY plain; DROP ROLE plain")
 
 
 def test_a_restored_store_begins_a_new_epoch(store: Store) -> None:
@@ -162,10 +188,10 @@ def test_a_restored_store_begins_a_new_epoch(store: Store) -> None:
     publish(store, stock("OLD", 1, 1))
     query(store, "UPDATE event SET xid = '900000000' RETURNING 1")
     with store.transaction() as work:
-        assert event_partitions.begin_epoch_after_restore(work) == 2
+        assert event_epochs.begin_after_restore(work) == 2
     publish(store, stock("NEW", 1, 1))
     with store.transaction() as work:
-        assert event_partitions.begin_epoch_after_restore(work) is None
+        assert event_epochs.begin_after_restore(work) is None
         events = event_log.select(work, Selection(), limit=10)
 
     assert [(event.epoch, event.partition_key) for event in events] == [(1, "OLD"), (2, "NEW")]

@@ -18,7 +18,7 @@ from include.sandbox.life import live
 from include.sandbox.server import Sandbox
 from include.store import batches, leases, quarantine, runs, watermarks
 from include.store.database import Store
-from include.store.landing import Landing
+from include.store.landing import Landing, LandingUnavailable
 from tests.shop import connect, in_hub, in_shop, query
 
 FULL = SyncRequest(full=True)
@@ -322,3 +322,56 @@ def test_rows_that_are_busy_stay_open_and_the_next_run_reads_exactly_those(
     assert (second.counts.read, second.counts.updated) == (7, 7)
     assert in_hub(systems.store) == in_shop(shop)
     assert query(systems.store, "SELECT count(*) FROM open_record") == [(0,)]
+
+
+def test_drift_is_noted_when_it_is_seen_and_kept_by_who_goes_on(
+    shop: Sandbox, systems: Systems, tmp_path: Path
+) -> None:
+    """
+    A source that changed its records is often what stops the run: noted at its end only, the one thing that says why is
+    lost. Whoever goes on after it sees the later pages alone.
+    """
+    first = sorted(shop.world.shelf("inventory").rows(), key=lambda row: row.id)[:300]
+    for row in first:
+        shop.world.change("inventory", row.id, lambda document: document.update(colour="red"))
+    small = replace(INVENTORY, batch_records=100)
+    run_id = extract(small, systems, FULL)
+    (later,) = query(systems.store, "SELECT path FROM landed_page ORDER BY range_no DESC, page_no DESC LIMIT 1")[0]
+
+    class Broken(Landing):
+        def read(self, name: str) -> bytes:
+            if name == later:
+                raise LandingUnavailable(name)
+            return super().read(name)
+
+    with pytest.raises(LandingUnavailable):
+        validate(small, replace(systems, landing=Broken(str(tmp_path / "landing"))), run_id)
+    noted = "SELECT jsonb_path_query_array(drift, '$[*].field') FROM sync_run"
+    assert query(systems.store, noted) == [(["colour"],)]
+
+    load(small, systems, validate(small, systems, run_id))
+    assert query(systems.store, noted) == [(["colour"],)]
+
+
+def test_what_a_row_names_was_on_disk_before(systems: Systems, tmp_path: Path) -> None:
+    """When the power goes, PostgreSQL keeps its rows: a page or a batch that one of them names must be there as well."""
+    settled: list[str] = []
+
+    class Watched(Landing):
+        def settle(self, names: object) -> None:
+            with systems.store.another() as other:
+                told = query(other, "SELECT path FROM landed_page")
+                assert query(other, "SELECT count(*) FROM sync_batch") == [(0,)]
+            for name in names:  # type: ignore[attr-defined]
+                assert (name,) not in told
+                settled.append(name)
+            super().settle(settled)
+
+    watched = replace(systems, landing=Watched(str(tmp_path / "watched")))
+    run_id = extract(INVENTORY, watched, FULL)
+    pages = query(systems.store, "SELECT path FROM landed_page")
+    assert sorted(settled) == sorted(path for (path,) in pages)
+
+    settled.clear()
+    validate(INVENTORY, watched, run_id)
+    assert settled == [f"{run_id}/batch-00000{end}" for end in (".arrow.zst", ".rejected.json.zst")]

@@ -82,3 +82,23 @@ def test_a_folder_is_found_under_its_path_and_its_url(tmp_path: Path, name: str)
 
     assert (folder / "page").exists()
     assert Landing(folder.as_uri()).read("page") == b"{}"
+
+
+def test_a_settled_file_is_on_disk_with_every_folder_that_leads_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file whose folder was only made is not found again when the power has gone."""
+    landing, settled = Landing(str(tmp_path)), []
+    landing.write("run/range-00/page", b"{}")
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: settled.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    )
+
+    landing.settle(["run/range-00/page"])
+
+    assert settled == [str(tmp_path / part) for part in ("run/range-00/page", "run/range-00", "run", "")]
+
+
+def test_a_file_that_cannot_be_settled_can_be_written_again(tmp_path: Path) -> None:
+    with pytest.raises(LandingUnavailable, match="durable"):
+        Landing(str(tmp_path)).settle(["gone"])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 
+import msgspec
 import psycopg
 import pytest
 
 from include.cli.stack.postgres import PostgresServer
 from include.model.errors import Terminal, Transient
 from include.model.sync import Counts, Fates, Mode, RunState, SyncRequest
-from include.store import leases, runs
+from include.store import event_log, leases, runs
 from include.store.database import Store, StoreRefused, StoreUnavailable
 from include.store.migrate import is_current, migrate
+from tests.events.worlds import stock
 from tests.shop import free_port, query
 
 KEY = leases.LeaseKey("commercetools", "inventory")
@@ -211,3 +214,53 @@ def test_two_dags_with_the_same_run_id_are_two_runs(store: Store) -> None:
         )
 
     assert one.run_id == again.run_id != two.run_id
+
+
+def test_a_limit_of_the_database_is_refused_for_good_with_the_name_of_who_asked(store: Store) -> None:
+    """Psycopg files it under what passes: a row that no index can hold was tried again for ever, and all behind it waited."""
+    long_id = "".join(secrets.token_hex(16) for _ in range(400))
+    event = msgspec.structs.replace(stock("CHAIR", 1, 1), event_id=long_id)
+
+    with (
+        pytest.raises(StoreRefused, match=r"of event_log\.receive: index row") as refused,
+        store.transaction() as work,
+    ):
+        event_log.receive(work, event)
+
+    assert long_id[:50] not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("state", "passes"),
+    [
+        ("08006", True),
+        ("40P01", True),
+        ("53100", True),
+        ("53200", True),
+        ("55P03", True),
+        ("57014", True),
+        ("57P01", True),
+        ("58030", True),
+        ("25P03", True),
+        ("25006", True),
+        ("54000", False),
+        ("54001", False),
+        ("22003", False),
+        ("22P02", False),
+        ("23505", False),
+        ("2F002", False),
+        ("39P01", False),
+        ("3B001", False),
+        ("55000", False),
+        ("42P01", False),
+        ("0A000", False),
+        ("P0001", False),
+        ("25P02", False),
+    ],
+)
+def test_what_another_moment_mends_is_told_from_what_it_does_not(store: Store, state: str, passes: bool) -> None:
+    """By PostgreSQL's own code, raised by the server itself."""
+    family = StoreUnavailable if passes else StoreRefused
+
+    with pytest.raises(family), store.transaction() as work:
+        work.execute(f"DO $$ BEGIN RAISE EXCEPTION 'told to' USING ERRCODE = '{state}'; END $$".encode())

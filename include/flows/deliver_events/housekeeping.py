@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from include.flows import replay_events
+from include.flows.look_after import alarms, retention
+from include.flows.look_after.alarms import Limits
+from include.flows.look_after.retention import Keep
 from include.handlers import Subscriber
 from include.model.errors import HubError
 from include.model.outside import KeyPuller
-from include.store import alerts, event_inbox, event_log, event_partitions
+from include.store import event_inbox, event_partitions
 from include.store.database import Store
+from include.store.landing import Landing
 
 log = logging.getLogger(__name__)
 
 _REPLAYS_EVERY_S = 0.5
 _STORE_EVERY_S = 30.0
+#: What is past its time, and for how long at once.
+_ROUND_EVERY_S = 3600.0
+_ROUND_S = 1.0
 #: Rows of the inbox that go in one transaction: as short as a reader's own, since it holds back the horizon.
 _TRIM_ROWS = 10_000
 
@@ -28,9 +35,12 @@ class Rules:
     """How long events are kept, and when somebody is told."""
 
     retention: timedelta = timedelta(days=365)
-    horizon_alarm_s: float = 30.0
+    alarms: Limits = field(default_factory=Limits)
     #: The inbox keeps what it knows of so many of the newest events, though every reader is past them.
     inbox_newest: int = 100_000
+    #: Where pages land; without it they are nobody's to clear.
+    landing_url: str | None = None
+    keep: Keep = field(default_factory=Keep)
 
 
 class Housekeeping:
@@ -46,10 +56,13 @@ class Housekeeping:
     ) -> None:
         self._store, self._rules, self._handlers, self._is_over = store, rules, handlers, is_over
         self._puller = puller
+        self._round: Iterator[None] = iter(())
 
     def run(self) -> int:
         """How many replays it worked off."""
-        worked_off, store_at = 0, 0.0
+        worked_off, store_at, round_at = 0, 0.0, 0.0
+        # Not at once: after a stop, the readers first have to take up what is theirs.
+        alarms_at = time.monotonic() + _STORE_EVERY_S
         with self._store:
             while not self._is_over():
                 try:
@@ -57,7 +70,14 @@ class Housekeeping:
                         self.look_after_the_store(datetime.now(UTC))
                         self.trim_inboxes()
                         store_at = time.monotonic() + _STORE_EVERY_S
-                    worked_off += self._work_off_until(store_at)
+                    if time.monotonic() >= alarms_at:
+                        alarms.look(self._store, self._handlers, self._rules.alarms)
+                        alarms_at = time.monotonic() + _STORE_EVERY_S
+                    if time.monotonic() >= round_at:
+                        self._round = self.let_go(datetime.now(UTC))
+                        round_at = time.monotonic() + _ROUND_EVERY_S
+                    self._go_on_with_the_round()
+                    worked_off += self._work_off_until(min(store_at, alarms_at))
                 except HubError as error:
                     log.warning("Housekeeping waits: %s", error)
                 time.sleep(_REPLAYS_EVERY_S)
@@ -76,19 +96,24 @@ class Housekeeping:
         """Without a connection that a defect may have left half done."""
         self._store.close()
 
+    def let_go(self, now: datetime) -> Iterator[None]:
+        """A round over all that is past its time, in steps."""
+        url = self._rules.landing_url
+        landing = Landing(url) if url else None
+        return retention.let_go(self._store, landing, self._rules.keep, subscribers=self._handlers, now=now)
+
+    def _go_on_with_the_round(self) -> None:
+        """For a moment: whoever asked for a replay does not wait until a year has been let go of."""
+        until = time.monotonic() + _ROUND_S
+        for _ in self._round:
+            if self._is_over() or time.monotonic() >= until:
+                return
+
     def look_after_the_store(self, now: datetime) -> None:
-        """Partitions ahead, those past retention gone, an alert when an open transaction keeps events waiting."""
+        """Partitions ahead, and those past retention gone."""
         with self._store.transaction() as work:
             made = event_partitions.make_ahead(work, now)
             dropped = event_partitions.drop_past(work, now - self._rules.retention)
-            age_s = event_log.horizon_age_s(work)
-            if age_s > self._rules.horizon_alarm_s:
-                message = (
-                    f"A transaction on the hub's database server is open for {age_s:.0f} s: no event that is newer is "
-                    "delivered. pg_stat_activity has it, where backend_xid is not null"
-                )
-                alerts.add(work, kind="event_horizon", subject=f"{now:%Y-%m-%dT%H}", message=message)
-                log.warning(message)
         for name in made:
             log.info("Made the partition %s", name)
         for name in dropped:

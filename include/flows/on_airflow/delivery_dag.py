@@ -10,6 +10,8 @@ from airflow.sdk import (
 )
 
 from include.flows.deliver_events import Pace, Place, Rules, deliver
+from include.flows.look_after.alarms import Limits
+from include.flows.look_after.retention import Keep
 from include.flows.on_airflow.retries import RetryByKind
 from include.flows.on_airflow.systems import systems_of
 from include.flows.pull_keys import Puller
@@ -35,6 +37,18 @@ def delivery_options() -> dict[str, Any]:
     }
 
 
+def _keep() -> Keep:
+    days = {
+        "landing": settings().landing_days,
+        "ledger": settings().ledger_days,
+        "pulls": settings().pull_days,
+        "identities": settings().event_identity_days,
+        "closed": settings().closed_days,
+        "readers": settings().removed_subscriber_days,
+    }
+    return Keep(**{name: timedelta(days=number) for name, number in days.items()})
+
+
 def delivery_task(worker_no: int) -> None:
     """The one task of the DAG of a worker."""
 
@@ -50,7 +64,9 @@ def delivery_task(worker_no: int) -> None:
                 puller=puller,
                 rules=Rules(
                     retention=timedelta(days=settings().event_retention_days),
-                    horizon_alarm_s=settings().event_horizon_alarm_s,
+                    alarms=Limits(horizon_s=settings().event_horizon_alarm_s),
+                    landing_url=settings().landing_url,
+                    keep=_keep(),
                 ),
             ).events
 

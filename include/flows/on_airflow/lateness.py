@@ -41,4 +41,4 @@ class RunIsLate(BaseNotifier):
         )
         log.warning(message, extra={"dag_run": dag_run_id})
         with Store.from_connection(settings().store_connection) as store, store.transaction() as work:
-            alerts.add(work, kind="run_late", subject=dag_run_id, message=message)
+            alerts.add(work, kind="run_late", subject=f"{self.dag_id}/{dag_run_id}", message=message)

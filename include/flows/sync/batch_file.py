@@ -17,14 +17,16 @@ class _Kept(msgspec.Struct, frozen=True):
 
 
 def write_batch(landing: Landing, name: str, content: Sifted) -> None:
-    """*content* under *name*; written again, it replaces what was there."""
+    """*content* under *name*, on disk when this returns; written again, it replaces what was there."""
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, content.accepted.schema) as stream:
         stream.write_table(content.accepted)
-    landing.write(f"{name}.arrow.zst", sink.getvalue().to_pybytes())
-    landing.write(f"{name}.rejected.json.zst", msgspec.json.encode(_Kept(content.rejected, content.repeats)))
+    rows, rejected = f"{name}.arrow.zst", f"{name}.rejected.json.zst"
+    landing.write(rows, sink.getvalue().to_pybytes())
+    landing.write(rejected, msgspec.json.encode(_Kept(content.rejected, content.repeats)))
+    landing.settle([rows, rejected])
 
 
 def read_batch(landing: Landing, name: str) -> Content:

@@ -75,6 +75,6 @@ def _hold_when_shrunken(sync: Sync, systems: Systems, begun: Run) -> None:
         held = Fates(records=Counts(read=read, held=read), lines=Counts(read=lines, held=lines))
         runs.add_counts(work, run_id, held)
         runs.finish(work, run_id, RunState.HELD, str(error))
-        alerts.add(work, kind="run_held", subject=run_id, message=str(error))
+        alerts.add(work, kind="run_held", subject=str(run.lease), message=str(error))
         leases.release(work, run.lease, run_id)
     raise error

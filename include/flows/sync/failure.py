@@ -24,4 +24,4 @@ def mark_failed(
         # The lease first, as everybody who writes both: the other order deadlocks with who takes over.
         leases.release(work, run.lease, run.run_id)
         runs.finish(work, run.run_id, RunState.FAILED, error)
-        alerts.add(work, kind="run_failed", subject=run.run_id, message=error)
+        alerts.add(work, kind="run_failed", subject=str(run.lease), message=f"Run {run.run_id} failed: {error}")

@@ -43,6 +43,7 @@ def retake(systems: Systems, run_id: str) -> Run:
 
     Raises:
         LeaseHeld: another run took it while this one waited for its next task.
+        PagesGone: the run failed so long ago that its pages are not kept any more.
 
     """
     with systems.store.transaction() as work:

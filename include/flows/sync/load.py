@@ -17,7 +17,7 @@ from include.flows.sync.lease_keeper import LeaseKeeper, retake
 from include.flows.sync.memory import give_back
 from include.model.reading import Axis
 from include.model.sync import Report, RunState
-from include.store import batches, landing, leases, runs, watermarks
+from include.store import alerts, batches, landing, leases, runs, watermarks
 from include.store.batches import Batch, Content
 from include.store.database import Store
 from include.store.entity_rows import Overtaken
@@ -130,6 +130,7 @@ def _finish(systems: Systems, run: Run) -> None:
             watermarks.advance(work, run.lease, run.run_id, run.window)
         partial = bool(counts.rejected or counts.held)
         runs.finish(work, run.run_id, RunState.PARTIAL if partial else RunState.DONE)
+        alerts.close(work, "run_failed", "run_held", subject=str(run.lease))
         leases.release(work, run.lease, run.run_id)
         crash_point("load.before_finish")
 

@@ -132,6 +132,7 @@ class _Notes:
         """All that waits, in one transaction."""
         if not self._pages:
             return
+        self._systems.landing.settle([page.path for page, _ in self._pages])
         with self._systems.store.transaction() as work:
             leases.check(work, self._run.lease, self._run.run_id, self._run.fencing_token)
             landing.add_pages(work, self._run.run_id, self._pages)

@@ -47,9 +47,11 @@ def validate(sync: Sync, systems: Systems, run_id: str) -> str:
     with systems.store.transaction() as work:
         pages = landing.pages_of(work, run_id)
         checked = {batch.batch_no for batch in batches.of_run(work, run_id)}
-    found: list[dict[str, str]] = []
+    known = run.drift or []
     open_batches = [batch for batch in enumerate(_grouped(pages, sync.batch_records)) if batch[0] not in checked]
     for together in _chunks(open_batches, _CHECKED_TOGETHER):
+        # Before the records are sifted: where a changed source stops that, this is what tells why.
+        known = _note_drift(sync, systems, run, known, [page for _, group in together for page in group])
         contents = sifted_together(sync, [_reader(systems, group) for _, group in together])
         for (batch_no, group), content in zip(together, contents, strict=True):
             _note(systems, run, batch_no, group, content)
@@ -57,13 +59,7 @@ def validate(sync: Sync, systems: Systems, run_id: str) -> str:
                 f"batch {batch_no + 1}: {content.accepted_count:,} accepted, {len(content.rejected):,} rejected"
             )
         give_back()
-        found = merged(found, _drift(sync, systems, [page for _, group in together for page in group]))
         keeper.renew()
-    if found:
-        with log_fields.of(run):
-            log.warning("The source differs from its contract: %s", found)
-        with systems.store.transaction() as work:
-            runs.note_drift(work, run_id, found)
     return run_id
 
 
@@ -95,6 +91,20 @@ def _note(systems: Systems, run: Run, batch_no: int, group: Sequence[Page], cont
 #: contract, and so many records of each.
 _SAMPLED_PAGES = 10
 _SAMPLED_RECORDS = 20
+
+
+def _note_drift(
+    sync: Sync, systems: Systems, run: Run, known: list[dict[str, str]], pages: Sequence[Page]
+) -> list[dict[str, str]]:
+    """What differs by now, these *pages* included; told and noted at once where it is more than was *known*."""
+    found = merged(known, _drift(sync, systems, pages))
+    if len(found) > len(known):
+        with log_fields.of(run):
+            log.warning("The source differs from its contract: %s", found)
+        with systems.store.transaction() as work:
+            leases.check(work, run.lease, run.run_id, run.fencing_token)
+            runs.note_drift(work, run.run_id, found)
+    return found
 
 
 def _drift(sync: Sync, systems: Systems, pages: Sequence[Page]) -> list[dict[str, str]]:

