@@ -43,6 +43,7 @@ def backfill(
     if dry_run or not days:
         _tell(entity, days, Counter(), as_json=as_json, started=False)
         return
+    api.refuse_paused(f"backfill_{entity}")
     started = {day: _start(api, entity, day, tell=tell) for day in days}
     with console.progress(f"backfill {entity}") as bar:
         states = Counter(

@@ -32,10 +32,12 @@ def trigger(api: AirflowApi, entity: str, request: SyncRequest) -> str:
 
     Raises:
         NotFound: Airflow has no such DAG; of a declaration that is new it has none for a while.
+        DagPaused: somebody paused it there.
 
     """
     conf = {name: value for name, value in _document(request).items() if value not in (None, [], 0, False)}
     try:
+        api.refuse_paused(f"sync_{entity}")
         return api.trigger(f"sync_{entity}", conf)
     except AirflowRefused as refused:
         if refused.status != HTTPStatus.NOT_FOUND:

@@ -6,6 +6,7 @@ from enum import IntEnum
 
 from typer import TyperException
 
+from include.cli.stack.errors import DagPaused
 from include.cli.stack.hub_api import HubRefused
 from include.model.errors import BadRequest, HeldForApproval, IntegrationPaused, NotFound
 from include.model.sync import RunState
@@ -41,7 +42,7 @@ def exit_of_error(error: Exception) -> Exit:
             return Exit.WRONG_USE
         case HubRefused() if error.is_wrong_use:
             return Exit.WRONG_USE
-        case HeldForApproval() | IntegrationPaused():
+        case HeldForApproval() | IntegrationPaused() | DagPaused():
             return Exit.PERSON_NEEDED
         case TyperException():
             return Exit(error.exit_code)
