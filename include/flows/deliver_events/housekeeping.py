@@ -47,9 +47,13 @@ class Housekeeping:
         self._store, self._rules, self._handlers, self._is_over = store, rules, handlers, is_over
         self._puller = puller
 
-    def run(self) -> int:
-        """How many replays it worked off."""
-        worked_off, store_at = 0, 0.0
+    @property
+    def over(self) -> bool:
+        return self._is_over()
+
+    def run(self) -> None:
+        """Works until the worker's life is over."""
+        store_at = 0.0
         with self._store:
             while not self._is_over():
                 try:
@@ -57,20 +61,18 @@ class Housekeeping:
                         self.look_after_the_store(datetime.now(UTC))
                         self.trim_inboxes()
                         store_at = time.monotonic() + _STORE_EVERY_S
-                    worked_off += self._work_off_until(store_at)
+                    self._work_off_until(store_at)
                 except HubError as error:
                     log.warning("Housekeeping waits: %s", error)
                 time.sleep(_REPLAYS_EVERY_S)
-        return worked_off
 
-    def _work_off_until(self, at: float) -> bool:
-        """Whether there was a replay. A long one is put off when the store is to be looked after, and gone on with at once."""
+    def _work_off_until(self, at: float) -> None:
+        """The oldest replay, where there is one. A long one is put off when the store is to be looked after, and gone on with at once."""
 
         def until() -> bool:
             return self._is_over() or time.monotonic() >= at
 
-        replay = replay_events.work_off(self._store, handlers=self._handlers, until=until, puller=self._puller)
-        return replay is not None
+        replay_events.work_off(self._store, handlers=self._handlers, until=until, puller=self._puller)
 
     def begin_anew(self) -> None:
         """Without a connection that a defect may have left half done."""
