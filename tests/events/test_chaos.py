@@ -90,6 +90,19 @@ def test_a_worker_killed_while_it_looks_carefully_loses_and_doubles_nothing(tall
     assert query(tallied, "SELECT count(*) FROM failed_delivery") == [(0,)]
 
 
+def test_a_worker_that_is_told_to_end_gives_its_partitions_back(tallied: Store, hub_dsn: str) -> None:
+    """Airflow ends a task by an error in its main thread; the others then learn of it, and the process is gone at once."""
+    pid = children.start(lambda: work_until_idle(hub_dsn, seconds=50))
+    held = "SELECT count(*) FROM event_reader WHERE holder IS NOT NULL"
+    eventually(lambda: query(tallied, held), [(1,)])
+    began = time.monotonic()
+    os.kill(pid, signal.SIGINT)
+
+    assert children.ended(pid) == 1
+    assert time.monotonic() - began < 3
+    assert query(tallied, held) == [(0,)]
+
+
 class TallyOutside:
     """An effect outside that counts what it was told on a connection of its own, as another system would."""
 

@@ -188,7 +188,7 @@ def test_events_that_come_in_a_moment_after_its_beginning_know_of_the_outage(sto
         ValueError("by itself") if any(event.partition_key == "X" for event in events) else down(events)
     )
     publish(store, stock("X", 1, 1))
-    with delivery(hub_dsn, outside.handlers(first_wait_s=5.0), place=Place(partitions=1), puller=outside):
+    with delivery(hub_dsn, outside.handlers(first_wait_s=30.0), place=Place(partitions=1), puller=outside):
         eventually(lambda: letters(store), [("retrying", 1, 1)])
         for version in range(1, 31):
             publish(store, stock(f"S{version}", version, version))

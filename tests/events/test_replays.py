@@ -144,7 +144,7 @@ def test_a_replay_that_is_stopped_ends_with_the_call_that_is_under_way(
         began = time.monotonic()
         ended = worker.result(10)
 
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 3, "forty letters take twelve seconds"
     assert (ended.state, ended.done) == ("stopped", stopped.done)
     assert states(store) == [("dead", 40 - stopped.done), *([("replayed", stopped.done)] if stopped.done else [])]
     assert query(store, "SELECT count(*) FROM event_inbox") == [(stopped.done,)]

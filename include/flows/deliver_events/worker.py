@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from typing import Protocol
 
 from include.flows.deliver_events.attempt import Recipient
 from include.flows.deliver_events.housekeeping import Housekeeping, Rules
@@ -57,12 +58,10 @@ def deliver(
         for name, subscriber in handlers.items()
     ]
     housekeeping = Housekeeping(open_store(), rules or Rules(), handlers, lambda: life.over, puller)
-    keeps_house = _thread("Housekeeping", life, housekeeping.run, housekeeping.begin_anew, lambda: life.over)
     try:
         for post in posts:
             post.fill()
-        if place.worker_no == 0:
-            keeps_house.start()
+        house_is_kept = _started("Housekeeping", life, housekeeping) if place.worker_no == 0 else None
         at_work = posts
         while at_work:
             at_work = [post for post in at_work if post.is_filled()]
@@ -71,9 +70,9 @@ def deliver(
         for post in posts:
             post.leave(_GIVE_BACK_S)
         raise
-    if place.worker_no == 0:
+    if house_is_kept:
         # Left behind, it is as good as killed; another one beside it does no harm.
-        keeps_house.join(max(subscriber.effect_timeout_s for subscriber in handlers.values()))
+        house_is_kept.wait(max((each.effect_timeout_s for each in handlers.values()), default=0.0))
     return Delivered({post.name: post.dealt for post in posts})
 
 
@@ -83,15 +82,14 @@ class _Post:
     def __init__(self, new_reader: Callable[[], Reader], life: Life) -> None:
         self._new_reader, self._life = new_reader, life
         self._readers: list[Reader] = []
+        self._ended = threading.Event()
 
     def fill(self) -> None:
+        """Somebody new, at work at once."""
         reader = self._new_reader()
         self._readers.append(reader)
         self.name = reader.name
-        self._thread = _thread(
-            f"Delivery to {self.name}", self._life, reader.run, reader.begin_anew, lambda: reader.over
-        )
-        self._thread.start()
+        self._ended = _started(f"Delivery to {self.name}", self._life, reader)
 
     @property
     def dealt(self) -> int:
@@ -100,8 +98,7 @@ class _Post:
 
     def is_filled(self) -> bool:
         """Whether somebody is at work there, after a short look."""
-        self._thread.join(_WATCH_EVERY_S)
-        if not self._thread.is_alive():
+        if self._ended.wait(_WATCH_EVERY_S):
             return False
         if self._readers[-1].hangs:
             # A thread cannot be ended. It commits nothing more; its events are tried by the next one, which counts that.
@@ -113,26 +110,47 @@ class _Post:
         return True
 
     def leave(self, patience_s: float) -> None:
-        self._thread.join(patience_s)
+        self._ended.wait(patience_s)
 
 
-def _thread(
-    what: str, life: Life, run: Callable[[], object], begin_anew: Callable[[], None], is_over: Callable[[], bool]
-) -> threading.Thread:
+class _Work(Protocol):
+    """What a thread of a worker does."""
+
+    @property
+    def over(self) -> bool: ...
+
+    def run(self) -> None: ...
+
+    def begin_anew(self) -> None:
+        """Called between two runs, of which the first ended by a defect."""
+        ...
+
+
+def _started(what: str, life: Life, work: _Work) -> threading.Event:
     """
-    A thread of *run*, until it is over, however often it has to begin anew.
+    Set when *work* is over, which runs in a thread of its own, however often it has to begin anew.
 
-    One that ended by a defect and was only asked at the end would leave its events to nobody for minutes.
+    One that ended by a defect and was only asked at the end would leave its events to nobody for minutes. An event, not
+    the thread to join: a signal that comes while Thread.join waits makes it take a living thread for an ended one.
     """
+    ended = threading.Event()
 
     def keep_at_it() -> None:
-        while not is_over():
-            try:
-                run()
-            except Exception:
-                log.exception("%s ended by a defect; it begins anew in %.0f s", what, life.pace.after_a_defect_s)
-                with suppress(Exception):
-                    begin_anew()
-                life.stop.wait(life.pace.after_a_defect_s)
+        try:
+            while not work.over:
+                _run_once(what, life, work)
+        finally:
+            ended.set()
 
-    return threading.Thread(target=keep_at_it, name=what, daemon=True)
+    threading.Thread(target=keep_at_it, name=what, daemon=True).start()
+    return ended
+
+
+def _run_once(what: str, life: Life, work: _Work) -> None:
+    try:
+        work.run()
+    except Exception:
+        log.exception("%s ended by a defect; it begins anew in %.0f s", what, life.pace.after_a_defect_s)
+        with suppress(Exception):
+            work.begin_anew()
+        life.stop.wait(life.pace.after_a_defect_s)
