@@ -1,13 +1,7 @@
-"""
-The API's document: OpenAPI 3.1 as it is served, and 3.0 for tools that read no newer one.
-
-`python -m include.api.openapi > docs/openapi.json` writes the one that the repository keeps; with `--3.0` the export.
-"""
+"""The API's document: OpenAPI 3.1 as it is served, and 3.0 for tools that read no newer one."""
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Any
 
 from fastapi import FastAPI
@@ -71,15 +65,3 @@ def _older(node: Any) -> Any:
         found |= others[0] if alone and "$ref" not in others[0] else {"allOf" if alone else "anyOf": others}
         found["nullable"] = True
     return found
-
-
-def main() -> None:
-    from include.api.app import create_app  # noqa: PLC0415  the app serves this document
-
-    found = document(create_app())
-    json.dump(as_3_0(found) if "--3.0" in sys.argv[1:] else found, sys.stdout, indent=2, sort_keys=True)
-    sys.stdout.write("\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -10,6 +10,7 @@ import typer
 from typer import TyperException
 
 from include.cli import (
+    audit_command,
     backfill_command,
     bench_command,
     bench_events_command,
@@ -61,6 +62,7 @@ app.add_typer(integration_commands.app, name="integration")
 bench_command.app.command("events")(bench_events_command.bench_events)
 app.add_typer(dlq_commands.app, name="dlq")
 app.add_typer(event_commands.app, name="events")
+app.add_typer(audit_command.app, name="audit")
 app.add_typer(sandbox_commands.app, name="sandbox")
 bench_command.app.command("stack")(bench_stack_command.bench_stack)
 app.add_typer(bench_command.app, name="bench")

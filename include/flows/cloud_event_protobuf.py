@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from include.model.cloud_events import as_document, instant
+from include.model.cloud_events import as_document
 from include.model.events import Event
+from include.model.instants import from_utc_text
 
 MEDIA_TYPE = "application/cloudevents+protobuf"
 BATCH_MEDIA_TYPE = "application/cloudevents-batch+protobuf"
@@ -59,7 +60,7 @@ def _message(event: Event) -> Any:
     for name, value in document.items():
         attribute = message.attributes[name]
         if name == "time":
-            attribute.ce_timestamp.FromDatetime(instant(value))
+            attribute.ce_timestamp.FromDatetime(from_utc_text(value))
         elif name == "dataschema":
             attribute.ce_uri = value
         else:

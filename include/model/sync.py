@@ -217,6 +217,11 @@ class Fates(msgspec.Struct, frozen=True, kw_only=True):
     records: Counts = Counts()
     lines: Counts = Counts()
 
+    @classmethod
+    def of(cls, fate: str, records: int, lines: int) -> Fates:
+        """So many records, with so many lines in all, of one fate."""
+        return cls(records=Counts(**{fate: records}), lines=Counts(**{fate: lines}))
+
     def __add__(self, other: Fates) -> Fates:
         return Fates(records=self.records + other.records, lines=self.lines + other.lines)
 

@@ -21,10 +21,6 @@ class Size(NamedTuple):
     def minus(self, other: Size) -> Size:
         return Size(self.records - other.records, self.lines - other.lines)
 
-    def plus(self, other: Size) -> Size:
-        """Both. Not `+`, which puts tuples behind one another."""
-        return Size(self.records + other.records, self.lines + other.lines)
-
 
 NOTHING = Size(0, 0)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import msgspec
 
 from include.model.errors import Terminal
 from include.model.quality import Rejected
-from include.model.sync import Counts, Fates
+from include.model.sync import Fates
 from include.store import entity_rows, leases, open_records, quarantine, runs, watermarks
 from include.store.arrivals import Arrivals, Size, size_of, sort_out
 from include.store.database import Work
@@ -46,9 +46,13 @@ class Content:
 
     #: The table's columns, in their order; no id twice.
     accepted: pa.Table
-    rejected: Sequence[Rejected]
+    rejected: tuple[Rejected, ...]
     #: Records left out because the batch has the same id in the same or a newer version.
     repeats: Fates
+
+    @property
+    def accepted_count(self) -> int:
+        return int(self.accepted.num_rows)
 
 
 def name_of(run_id: str, batch_no: int) -> str:
@@ -147,7 +151,7 @@ def load(work: Work, table: EntityTable, run: Run, batch: Batch, content: Conten
     open_records.close(work, run, loaded, content.rejected)
     quarantine.close_superseded(work, run, loaded)
     kept = quarantine.keep(work, run, content.rejected)
-    fates = _fates(table, arrivals, left) + kept + content.repeats + _read(batch)
+    fates = _fates(table, arrivals, left) + kept + content.repeats + Fates.of("read", batch.records, batch.lines)
     if not fates.records.balanced:
         # Before the watermark passes what is missing.
         raise Unaccounted(
@@ -169,26 +173,17 @@ def _without(rows: pa.Table, busy: Collection[str]) -> pa.Table:
     return rows.filter(pc.invert(pc.is_in(rows.column("id"), pa.array(busy, pa.string())))) if busy else rows
 
 
-def _read(batch: Batch) -> Fates:
-    return Fates(records=Counts(read=batch.records), lines=Counts(read=batch.lines))
-
-
 def _fates(table: EntityTable, arrivals: Arrivals, left: Left) -> Fates:
     busy = Size(len(left.busy), sum(left.busy.values()))
-    new, changed = size_of(table, arrivals.new), size_of(table, arrivals.changed)
-    changed = changed.minus(busy).minus(left.known).minus(left.stale)
-    known, stale = arrivals.known.plus(left.known), arrivals.stale.plus(left.stale)
-    return Fates(
-        records=Counts(
-            inserted=new.records,
-            updated=changed.records,
-            unchanged=known.records,
-            stale=stale.records,
-            held=busy.records,
-        ),
-        lines=Counts(
-            inserted=new.lines, updated=changed.lines, unchanged=known.lines, stale=stale.lines, held=busy.lines
-        ),
+    changed = size_of(table, arrivals.changed).minus(busy).minus(left.known).minus(left.stale)
+    return (
+        Fates.of("inserted", *size_of(table, arrivals.new))
+        + Fates.of("updated", *changed)
+        + Fates.of("unchanged", *arrivals.known)
+        + Fates.of("unchanged", *left.known)
+        + Fates.of("stale", *arrivals.stale)
+        + Fates.of("stale", *left.stale)
+        + Fates.of("held", *busy)
     )
 
 

@@ -9,7 +9,6 @@ from include.store.database import Work
 _MAKE = b"CREATE TABLE IF NOT EXISTS bench_tally (position bigint NOT NULL)"
 _ADD = b"INSERT INTO bench_tally SELECT * FROM unnest(%(positions)b::bigint[])"
 _COUNT = b"SELECT count(*), count(DISTINCT position) FROM bench_tally"
-_DELIVERED = b"SELECT coalesce(sum(delivered), 0) FROM event_reader"
 _EMPTY = b"TRUNCATE event, event_inbox, event_reader, stock_availability, failed_delivery, event_identity"
 
 
@@ -25,11 +24,6 @@ def count(work: Work) -> tuple[int, int]:
     """Effects, and events that had one."""
     row = work.execute(_COUNT).fetchone()
     return (int(row[0]), int(row[1])) if row else (0, 0)
-
-
-def delivered(work: Work) -> int:
-    row = work.execute(_DELIVERED).fetchone()
-    return int(row[0]) if row else 0
 
 
 def empty(work: Work) -> None:

@@ -28,7 +28,7 @@ def served() -> dict[str, Any]:
 
 
 def test_the_document_in_the_repository_is_the_one_that_is_served(served: dict[str, Any]) -> None:
-    """When this fails: python -m include.api.openapi > docs/openapi.json, and look at what changed for clients."""
+    """When this fails: python -m include.api > docs/openapi.json, and look at what changed for clients."""
     assert json.loads((PROJECT / "docs/openapi.json").read_text()) == served
 
 

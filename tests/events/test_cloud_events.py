@@ -13,14 +13,15 @@ from include.flows import cloud_event_protobuf
 from include.flows.sync import Systems, extract, load, validate
 from include.flows.sync_inventory import INVENTORY
 from include.model import event_contracts
-from include.model.cloud_events import as_document, checked
-from include.model.errors import BadRequest, NotFound
+from include.model.cloud_events import as_document
+from include.model.errors import NotFound
 from include.model.event_contracts import schema, upcast
 from include.model.events import Event
 from include.model.sync import SyncRequest
 from include.store import event_log
 from include.store.database import Store
 from include.store.event_log import Selection
+from tests.events.cloud_event_form import NoCloudEvent, checked
 from tests.events.worlds import publish, stock
 
 MINIMAL = {"specversion": "1.0", "id": "a", "type": "io.cloudevents.test", "source": "https://cloudevents.io"}
@@ -92,7 +93,7 @@ VALID: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("document", INVALID.values(), ids=list(INVALID))
 def test_what_the_conformance_suite_calls_invalid_is_refused(document: Any) -> None:
-    with pytest.raises(BadRequest):
+    with pytest.raises(NoCloudEvent):
         checked(document)
 
 

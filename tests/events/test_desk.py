@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from include.cli.app import app
 from include.flows import dead_letter_desk, rebuild_availability, replay_events
 from include.flows.deliver_events import Place
 from include.handlers import HANDLERS, Subscriber
@@ -245,15 +247,35 @@ def test_the_audit_trail_is_a_chain(store: Store, hub_dsn: str) -> None:
     for letter_id in letter_ids:
         dead_letter_desk.discard(store, letter_id, "a test", actor=ADA)
     with store.transaction() as work:
-        assert audit.first_broken(work) is None
+        chain = audit.verify(work)
+    assert (chain.entries, chain.broken_at) == (3, None)
+    assert query(store, "SELECT encode(hash, 'hex') FROM audit_entry WHERE chain_no = 3") == [(chain.last_hash,)]
 
     query(store, "UPDATE audit_entry SET actor = 'cli:eve' WHERE chain_no = 2 RETURNING 1")
     with store.transaction() as work:
-        assert audit.first_broken(work) == 2
+        assert audit.verify(work).broken_at == 2
     query(store, "UPDATE audit_entry SET actor = 'cli:ada' WHERE chain_no = 2 RETURNING 1")
     query(store, "DELETE FROM audit_entry WHERE chain_no = 1 RETURNING 1")
     with store.transaction() as work:
-        assert audit.first_broken(work) == 2
+        assert audit.verify(work).broken_at == 2
+
+
+def test_the_command_says_whether_the_audit_trail_holds(
+    store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0 or 1 for a script, the last hash to be noted elsewhere, and where to look when it is broken."""
+    monkeypatch.setenv("HUB_DATABASE_URL", hub_dsn)
+    for act in ("first", "second"):
+        with store.transaction() as work:
+            audit.add(work, actor=ADA, act=act, subject="test")
+
+    held = CliRunner().invoke(app, ["audit", "verify", "--json"])
+    query(store, "UPDATE audit_entry SET act = 'another' WHERE chain_no = 2 RETURNING 1")
+    broken = CliRunner().invoke(app, ["audit", "verify"])
+
+    assert (held.exit_code, broken.exit_code) == (0, 1)
+    assert json.loads(held.stdout)["entries"] == 2
+    assert "entry 2" in broken.output
 
 
 def test_audit_entries_of_many_writers_are_one_chain(store: Store, hub_dsn: str) -> None:
@@ -272,7 +294,7 @@ def test_audit_entries_of_many_writers_are_one_chain(store: Store, hub_dsn: str)
 
     assert query(store, "SELECT count(*), max(chain_no), min(chain_no) FROM audit_entry") == [(160, 160, 1)]
     with store.transaction() as work:
-        assert audit.first_broken(work) is None
+        assert audit.verify(work).broken_at is None
 
 
 def test_every_subscriber_is_named_by_its_reaction() -> None:

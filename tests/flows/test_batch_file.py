@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from include.flows.sync.batch_file import as_content, read_batch, write_batch
+from include.flows.sync.batch_file import read_batch, write_batch
 from include.flows.sync.gate import sifted
 from include.flows.sync_inventory import INVENTORY
 from include.store.landing import Landing, LandingUnavailable
@@ -29,7 +29,7 @@ def test_a_batch_comes_back_as_it_was_written(tmp_path: Path) -> None:
     write_batch(landing, "run/batch-00000", content)
     back = read_batch(landing, "run/batch-00000")
 
-    assert back == as_content(content)
+    assert back == content
     row = back.accepted.to_pylist()[0]
     assert (row["id"], row["version"], row["sku"]) == (SIDEBOARD["id"], 3, "SIDEBOARD-OAK-01")
     assert datetime(2026, 11, 20, 17, 30, tzinfo=UTC) in row.values()
@@ -51,7 +51,7 @@ def test_a_batch_that_is_written_again_replaces_the_first(tmp_path: Path) -> Non
 
     write_batch(landing, "run/batch-00000", content)
 
-    assert read_batch(landing, "run/batch-00000") == as_content(content)
+    assert read_batch(landing, "run/batch-00000") == content
 
 
 def test_a_batch_without_its_files_can_be_tried_again(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import psycopg
 import pytest
 
 from include.flows import quarantine_desk as desk
-from include.flows.sync.batch_file import as_content
 from include.flows.sync.declaration import LEASE_LIFE
 from include.flows.sync.gate import sifted
 from include.flows.sync_inventory import INVENTORY
@@ -36,7 +35,7 @@ class Desk:
     def sync(self, *raws: bytes) -> None:
         """The records as a sync brings them."""
         key = leases.LeaseKey("commercetools", "inventory")
-        content = as_content(sifted(INVENTORY, [page(*raws)]))
+        content = sifted(INVENTORY, [page(*raws)])
         with self.store.transaction() as work:
             run = runs.start(work, key, SyncRequest(limit=1), mode=Mode.DELTA)
             leases.take(work, key, run.run_id, LEASE_LIFE)

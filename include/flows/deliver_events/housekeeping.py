@@ -13,7 +13,7 @@ from include.flows.look_after import alarms, retention
 from include.flows.look_after.alarms import Limits
 from include.flows.look_after.retention import Keep
 from include.handlers import Subscriber
-from include.model.errors import HubError
+from include.model.errors import Terminal, Transient
 from include.model.outside import KeyPuller
 from include.store import event_inbox, event_partitions
 from include.store.database import Store
@@ -22,6 +22,7 @@ from include.store.landing import Landing
 log = logging.getLogger(__name__)
 
 _REPLAYS_EVERY_S = 0.5
+_ALWAYS_S = 0.0
 _STORE_EVERY_S = 30.0
 #: What is past its time, and for how long at once.
 _ROUND_EVERY_S = 3600.0
@@ -43,6 +44,26 @@ class Rules:
     keep: Keep = field(default_factory=Keep)
 
 
+class _Chore:
+    """Something that is done every so often, and whose failure keeps nobody from the others."""
+
+    def __init__(self, do: Callable[[], object], every_s: float, *, first_in_s: float = 0.0) -> None:
+        self._do, self._every_s = do, every_s
+        self._due_at = time.monotonic() + first_in_s
+
+    def do_when_due(self) -> None:
+        """Failed, it is tried again at its next time: those that nothing mends must not stop the replays for good."""
+        if time.monotonic() < self._due_at:
+            return
+        self._due_at = time.monotonic() + self._every_s
+        try:
+            self._do()
+        except Transient as error:
+            log.warning("Housekeeping waits: %s", error)
+        except Terminal:
+            log.exception("Housekeeping cannot do its work")
+
+
 class Housekeeping:
     """A thread of the first worker; a second one beside it, for a moment, does no harm."""
 
@@ -58,43 +79,45 @@ class Housekeeping:
         self._puller = puller
         self._round: Iterator[None] = iter(())
 
-    def run(self) -> int:
-        """How many replays it worked off."""
-        worked_off, store_at, round_at = 0, 0.0, 0.0
-        # Not at once: after a stop, the readers first have to take up what is theirs.
-        alarms_at = time.monotonic() + _STORE_EVERY_S
+    @property
+    def over(self) -> bool:
+        return self._is_over()
+
+    def run(self) -> None:
+        """Works until the worker's life is over."""
+        chores = (
+            _Chore(self.look_after_the_store, _STORE_EVERY_S),
+            _Chore(self.trim_inboxes, _STORE_EVERY_S),
+            # Not at once: after a stop, the readers first have to take up what is theirs.
+            _Chore(self._look_for_alarms, _STORE_EVERY_S, first_in_s=_STORE_EVERY_S),
+            _Chore(self._begin_round, _ROUND_EVERY_S),
+            _Chore(self._go_on_with_the_round, _ALWAYS_S),
+            _Chore(self._work_off_a_replay, _ALWAYS_S),
+        )
         with self._store:
             while not self._is_over():
-                try:
-                    if time.monotonic() >= store_at:
-                        self.look_after_the_store(datetime.now(UTC))
-                        self.trim_inboxes()
-                        store_at = time.monotonic() + _STORE_EVERY_S
-                    if time.monotonic() >= alarms_at:
-                        alarms.look(self._store, self._handlers, self._rules.alarms)
-                        alarms_at = time.monotonic() + _STORE_EVERY_S
-                    if time.monotonic() >= round_at:
-                        self._round = self.let_go(datetime.now(UTC))
-                        round_at = time.monotonic() + _ROUND_EVERY_S
-                    self._go_on_with_the_round()
-                    worked_off += self._work_off_until(min(store_at, alarms_at))
-                except HubError as error:
-                    log.warning("Housekeeping waits: %s", error)
+                for chore in chores:
+                    chore.do_when_due()
                 time.sleep(_REPLAYS_EVERY_S)
-        return worked_off
-
-    def _work_off_until(self, at: float) -> bool:
-        """Whether there was a replay. A long one is put off when the store is to be looked after, and gone on with at once."""
-
-        def until() -> bool:
-            return self._is_over() or time.monotonic() >= at
-
-        replay = replay_events.work_off(self._store, handlers=self._handlers, until=until, puller=self._puller)
-        return replay is not None
 
     def begin_anew(self) -> None:
         """Without a connection that a defect may have left half done."""
         self._store.close()
+
+    def _work_off_a_replay(self) -> None:
+        """The oldest one, where there is one. A long one is put off for the other chores, and gone on with at once."""
+        at = time.monotonic() + _STORE_EVERY_S
+
+        def until() -> bool:
+            return self._is_over() or time.monotonic() >= at
+
+        replay_events.work_off(self._store, handlers=self._handlers, until=until, puller=self._puller)
+
+    def _look_for_alarms(self) -> None:
+        alarms.look(self._store, self._handlers, self._rules.alarms)
+
+    def _begin_round(self) -> None:
+        self._round = self.let_go(datetime.now(UTC))
 
     def let_go(self, now: datetime) -> Iterator[None]:
         """A round over all that is past its time, in steps."""
@@ -109,8 +132,9 @@ class Housekeeping:
             if self._is_over() or time.monotonic() >= until:
                 return
 
-    def look_after_the_store(self, now: datetime) -> None:
+    def look_after_the_store(self) -> None:
         """Partitions ahead, and those past retention gone."""
+        now = datetime.now(UTC)
         with self._store.transaction() as work:
             made = event_partitions.make_ahead(work, now)
             dropped = event_partitions.drop_past(work, now - self._rules.retention)

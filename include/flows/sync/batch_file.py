@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from include.flows.sync.gate import Sifted
 from include.model.quality import Rejected
 from include.model.sync import Fates
 from include.store.batches import Content
@@ -16,7 +15,7 @@ class _Kept(msgspec.Struct, frozen=True):
     repeats: Fates
 
 
-def write_batch(landing: Landing, name: str, content: Sifted) -> None:
+def write_batch(landing: Landing, name: str, content: Content) -> None:
     """*content* under *name*, on disk when this returns; written again, it replaces what was there."""
     import pyarrow as pa
 
@@ -35,9 +34,4 @@ def read_batch(landing: Landing, name: str) -> Content:
 
     accepted = pa.ipc.open_stream(landing.read(f"{name}.arrow.zst")).read_all()
     kept = msgspec.json.decode(landing.read(f"{name}.rejected.json.zst"), type=_Kept)
-    return as_content(Sifted(accepted, kept.rejected, kept.repeats))
-
-
-def as_content(content: Sifted) -> Content:
-    """*content* as the store takes it."""
-    return Content(accepted=content.accepted, rejected=content.rejected, repeats=content.repeats)
+    return Content(accepted=accepted, rejected=kept.rejected, repeats=kept.repeats)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from include.flows.sync.declaration import Sync
 from include.flows.sync.decode import decoded, raw_records, rejection
 from include.model.quality import Failure, Rejected
-from include.model.sync import Counts, Fates
+from include.model.sync import Fates
 from include.quality import check
+from include.store.batches import Content
 from include.store.columns import as_columns
 
 if TYPE_CHECKING:
@@ -26,28 +27,13 @@ Pages = Callable[[], Iterable[bytes]]
 Failures = Mapping[int, tuple[Failure, ...]]
 
 
-@dataclass(frozen=True)
-class Sifted:
-    """What became of a batch's records at the gate."""
-
-    #: Rows of the entity's table, no id twice.
-    accepted: pa.Table
-    rejected: tuple[Rejected, ...]
-    #: Records left out because the batch has the same id in the same or a newer version.
-    repeats: Fates
-
-    @property
-    def accepted_count(self) -> int:
-        return int(self.accepted.num_rows)
-
-
-def sifted(sync: Sync, bodies: Sequence[bytes]) -> Sifted:
+def sifted(sync: Sync, bodies: Sequence[bytes]) -> Content:
     """The records of one batch; see `sifted_together`."""
     (only,) = sifted_together(sync, [lambda: bodies])
     return only
 
 
-def sifted_together(sync: Sync, batches: Sequence[Pages]) -> list[Sifted]:
+def sifted_together(sync: Sync, batches: Sequence[Pages]) -> list[Content]:
     """
     The records of each of *batches*, sifted by what can be read, the expectations, and repetition.
 
@@ -110,14 +96,15 @@ def _within(failures: Failures, first: int, rows: int) -> Failures:
     return {row_no - first: found for row_no, found in failures.items() if first <= row_no < first + rows}
 
 
-def _sift(sync: Sync, pages: Pages, read: _Read, table: pa.Table, failures: Failures) -> Sifted:
+def _sift(sync: Sync, pages: Pages, read: _Read, table: pa.Table, failures: Failures) -> Content:
     """One batch by what the expectations found of it."""
     raws = _raws(sync, pages(), read, failures) if failures else {}
     refused = [
         rejection(raws[row_no], found, sync.key_field, sync.lines_field) for row_no, found in sorted(failures.items())
     ]
     accepted, repeats = _newest(sync, table, failures)
-    return Sifted(accepted.select(list(sync.table.column_names)), (*read.rejected, *refused), repeats)
+    columns = list(sync.table.column_names)
+    return Content(accepted=accepted.select(columns), rejected=(*read.rejected, *refused), repeats=repeats)
 
 
 #: A day from the ends, so that it is an instant in every zone.
@@ -200,4 +187,4 @@ def _has_each_id_once(ids: pa.StringArray) -> bool:
 
 def _repeat(sync: Sync, table: pa.Table, row_no: int, fate: str) -> Fates:
     lines = table.column(sync.table.lines_column)[row_no].as_py() if sync.table.lines_column else 0
-    return Fates(records=Counts(**{fate: 1}), lines=Counts(**{fate: lines}))
+    return Fates.of(fate, 1, lines)

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import msgspec
 
-from include.flows.sync.batch_file import as_content
 from include.flows.sync.declaration import LEASE_LIFE, Sync
 from include.flows.sync.decode import decoded
-from include.flows.sync.gate import Sifted, sifted
+from include.flows.sync.gate import sifted
 from include.flows.sync.load import report
 from include.model import remedies
 from include.model.errors import BadRequest
 from include.model.quality import Rejected
 from include.model.sync import Mode, Report, RunState, SyncRequest
 from include.store import audit, batches, leases, quarantine, runs
+from include.store.batches import Content
 from include.store.database import Store, StoreUnavailable, Work
 from include.store.quarantine import Item
 from include.store.tables import EntityTable
@@ -47,7 +47,7 @@ def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Re
         quarantine.close(work, sorted(passed), "replayed", f"{actor} in {run.run_id}")
         batches.add(work, run.run_id, 0, records=len(items), lines=_lines_of(sync.table, content))
         (batch,) = batches.of_run(work, run.run_id)
-        if batches.load(work, sync.table, run, batch, as_content(content)).records.held:
+        if batches.load(work, sync.table, run, batch, content).records.held:
             # Left open, it would be read from the source again, which does not have what was mended.
             raise StoreUnavailable("Another transaction is at work on one of these records; replay them again")
         _finish(work, run, content)
@@ -57,7 +57,7 @@ def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Re
     return report(store, run.run_id)
 
 
-def _sifted(sync: Sync, items: Sequence[Item]) -> Sifted:
+def _sifted(sync: Sync, items: Sequence[Item]) -> Content:
     """*items* sifted. One that fails keeps its item's identity: a mend may change it, or it was a digest of what it was."""
     pages, unreadable = [], []
     sent: dict[bytes, list[Item]] = {}
@@ -94,12 +94,12 @@ def _keys(items: Sequence[Item]) -> tuple[str, ...]:
     return tuple(item.record_key or item.record_id for item in items)
 
 
-def _finish(work: Work, run: runs.Run, content: Sifted) -> None:
+def _finish(work: Work, run: runs.Run, content: Content) -> None:
     runs.finish(work, run.run_id, RunState.PARTIAL if content.rejected else RunState.DONE)
     leases.release(work, run.lease, run.run_id)
 
 
-def _lines_of(table: EntityTable, content: Sifted) -> int:
+def _lines_of(table: EntityTable, content: Content) -> int:
     """All lines that went through the gate; a mend may have added or taken away some."""
     loaded = sum(content.accepted.column(table.lines_column).to_pylist()) if table.lines_column else 0
     return loaded + sum(record.lines for record in content.rejected) + content.repeats.lines.accounted

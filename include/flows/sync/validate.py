@@ -13,11 +13,12 @@ from include.flows.sync.batch_file import write_batch
 from include.flows.sync.contract import drift, merged
 from include.flows.sync.declaration import Sync, Systems
 from include.flows.sync.decode import sampled
-from include.flows.sync.gate import Sifted, sifted_together
+from include.flows.sync.gate import sifted_together
 from include.flows.sync.lease_keeper import LeaseKeeper, retake
 from include.flows.sync.memory import give_back
 from include.model.sync import RunState
 from include.store import batches, landing, leases, runs
+from include.store.batches import Content
 from include.store.landing import Page
 from include.store.runs import Run
 
@@ -67,7 +68,7 @@ def _reader(systems: Systems, group: Sequence[Page]) -> Callable[[], Iterator[by
     return lambda: (systems.landing.read(page.path) for page in group)
 
 
-def _note(systems: Systems, run: Run, batch_no: int, group: Sequence[Page], content: Sifted) -> None:
+def _note(systems: Systems, run: Run, batch_no: int, group: Sequence[Page], content: Content) -> None:
     """The checked batch beside its pages, and that it can be loaded."""
     write_batch(systems.landing, batches.name_of(run.run_id, batch_no), content)
     crash_point("validate.batch_written")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0014"
-down_revision = "0009"
+revision = "0015"
+down_revision = "0014"
 
 STATEMENTS = (
     # Kept beside the registry, because one that was never in it is no removed one: its connection may come from the
