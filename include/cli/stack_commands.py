@@ -17,6 +17,7 @@ from include.flows.look_after import alarms
 from include.flows.settings import settings
 from include.handlers import HANDLERS
 from include.store import alerts, failed_deliveries, quarantine, runs
+from include.store.alerts import Alert
 from include.store.database import Store
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
@@ -92,8 +93,13 @@ def _facts_of(store: Store) -> dict[str, object]:
             "last_run": f"{newest[0].run_id} {newest[0].state}" if newest else "none yet: ./hub sync inventory --full",
             "in_quarantine": sum(cause.items for cause in quarantine.causes(work)),
             "dead_letters": sum(cause.letters for cause in failed_deliveries.causes(work)),
-            "alerts": [f"since {alert.at:%Y-%m-%d %H:%M}: {alert.message}" for alert in alerts.find(work, limit=10)],
+            "alerts": [_told(alert) for alert in alerts.find(work, limit=10)],
         }
+
+
+def _told(alert: Alert) -> str:
+    remedy = f". {alert.remedy.for_command_line}" if alert.remedy else ""
+    return f"since {alert.at:%Y-%m-%d %H:%M}: {alert.message}{remedy}"
 
 
 def doctor(as_json: Json = False) -> None:

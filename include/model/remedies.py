@@ -32,6 +32,7 @@ EVENT_TYPES = Remedy(says="What events have", request="GET /hub/v1/event-types")
 REPLAYS = Remedy(says="Those there are", command="./hub events status", request="GET /hub/v1/replays")
 RUNS = Remedy(says="The newest ones", command="./hub runs", request="GET /hub/v1/runs")
 INTEGRATIONS = Remedy(says="Those there are", command="./hub integration list", request="GET /hub/v1/integrations")
+DELIVERY = Remedy(says="Where each reader stands", command="./hub events status", request="GET /hub/v1/delivery")
 MIGRATE = Remedy(says="If a migration is missing", command="./hub up")
 
 
@@ -44,6 +45,14 @@ def look_at_integration(integration_id: str) -> Remedy:
         says="Look at it",
         command=f"./hub integration show {integration_id}",
         request=f"GET /hub/v1/integrations/{integration_id}",
+    )
+
+
+def look_at_calls(integration_id: str) -> Remedy:
+    return Remedy(
+        says="What its calls say",
+        command=f"./hub integration health {integration_id}",
+        request=f"GET /hub/v1/integrations/{integration_id}/health",
     )
 
 
