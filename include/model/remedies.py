@@ -48,14 +48,6 @@ def look_at_integration(integration_id: str) -> Remedy:
     )
 
 
-def look_at_calls(integration_id: str) -> Remedy:
-    return Remedy(
-        says="What its calls say",
-        command=f"./hub integration health {integration_id}",
-        request=f"GET /hub/v1/integrations/{integration_id}/health",
-    )
-
-
 def connect_declared(name: str) -> Remedy:
     return Remedy(
         says="Connect it",

@@ -15,7 +15,7 @@ from include.store.database import Work
 _REMEDIES: Mapping[str, Callable[[str], Remedy]] = {
     "dead_letters": lambda _: remedies.LETTERS,
     "events_unread": lambda _: remedies.DELIVERY,
-    "breaker_open": remedies.look_at_calls,
+    "breaker_open": remedies.look_at_integration,
     "run_failed": lambda _: remedies.RUNS,
     "run_held": lambda _: remedies.RUNS,
     "run_late": lambda _: remedies.RUNS,
