@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from include.api.access import Role, guard
 from include.api.doors import OpenStore
 from include.api.paging import Limit, cursor_like
+from include.api.problems import RemedyDocument
 from include.api.routing import GuardedRoute
 from include.store import alerts as store_of_alerts
 from include.store.alerts import Alert
@@ -24,7 +25,8 @@ class AlertDocument(BaseModel):
     alert_id: int
     kind: str
     subject: str = Field(description="What it is about. Of each kind and subject at most one is open.")
-    message: str = Field(description="What is wrong, and what to do.")
+    message: str = Field(description="What is wrong.")
+    remedy: RemedyDocument | None = Field(None, description="What to do about it, where the hub knows.")
     opened_at: datetime
     seen_at: datetime = Field(description="When it was last found to be so.")
     closed_at: datetime | None = Field(description="When it ended, which it does by itself; null while it is open.")
@@ -58,6 +60,7 @@ def _document(alert: Alert) -> AlertDocument:
         kind=alert.kind,
         subject=alert.subject,
         message=alert.message,
+        remedy=RemedyDocument.model_validate(alert.remedy, from_attributes=True) if alert.remedy else None,
         opened_at=alert.at,
         seen_at=alert.seen_at,
         closed_at=alert.closed_at,

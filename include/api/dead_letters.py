@@ -7,14 +7,28 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
 
 from include.api.access import Caller, Role, guard
+from include.api.bounds import PLAIN
+from include.api.desks import (
+    Because,
+    ByCause,
+    Choice,
+    Choosing,
+    DiscardedDocument,
+    Everything,
+    ManyBecause,
+    Number,
+    Numbers,
+    Strict,
+    discarded,
+    not_there,
+)
 from include.api.doors import OpenStore
 from include.api.events import ReplayDocument, replay_document
-from include.api.paging import MOST_EXACT, Limit, cursor_like
-from include.api.problems import ProblemDocument
+from include.api.paging import Limit, cursor_like
 from include.api.routing import GuardedRoute
 from include.flows import dead_letter_desk, replay_events
 from include.store import failed_deliveries
@@ -23,10 +37,8 @@ from include.store.failed_deliveries import Letter
 router = APIRouter(tags=["dead letters"], route_class=GuardedRoute)
 
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
-LetterId = Annotated[int, Path(ge=1, le=MOST_EXACT)]
 State = Literal["dead", "retrying", "waiting", "recovered", "replayed", "discarded", "superseded", "all"]
-_PLAIN = r"^[^\x00-\x1f\x7f]+$"
-_NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "There is no such letter."}}
+_NONE = not_there("letter")
 
 
 class LetterDocument(BaseModel):
@@ -64,54 +76,59 @@ class CausesDocument(BaseModel):
     causes: list[CauseDocument]
 
 
-class ChangesBody(BaseModel):
+class ChangesBody(Strict):
     """The fields that were wrong."""
-
-    model_config = ConfigDict(extra="forbid")
 
     changes: dict[str, Any] = Field(description="Field of the data (dots go deeper) and its new value.")
 
 
-class DataBody(BaseModel):
+class DataBody(Strict):
     """All of the data anew."""
-
-    model_config = ConfigDict(extra="forbid")
 
     data: dict[str, Any]
 
 
-class DiscardBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class _ByNumber(Choosing):
+    letter_ids: Numbers
 
-    reason: str = Field(min_length=1, max_length=1_000, description="Kept in the audit trail.")
+    def choice(self) -> Choice:
+        return Choice(numbers=self.letter_ids)
 
 
-class _Paced(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Paced(Choosing):
     rate: float | None = Field(None, gt=0, le=1_000_000, description="At most so many a second.")
 
 
-class LettersByNumber(_Paced):
-    letter_ids: list[Annotated[int, Field(ge=1, le=MOST_EXACT)]] = Field(
-        min_length=1, max_length=10_000, description="Closed ones too."
-    )
+class LettersByNumber(_ByNumber, _Paced):
+    """Closed ones too."""
 
 
-class LettersByCause(_Paced):
-    cause: str = Field(max_length=200, pattern=_PLAIN)
+class LettersByCause(ByCause, _Paced):
+    pass
 
 
-class EveryLetter(_Paced):
-    all: Literal[True]
+class EveryLetter(Everything, _Paced):
+    pass
+
+
+class DiscardLetters(_ByNumber, ManyBecause):
+    """Dead ones, or those that are tried again."""
+
+
+class DiscardLettersOfCause(ByCause, ManyBecause):
+    pass
+
+
+class DiscardEveryLetter(Everything, ManyBecause):
+    pass
 
 
 @router.get("/dead-letters", summary="Letters by their numbers", dependencies=[guard(Role.VIEWER)])
 def list_letters(
     store: OpenStore,
     state: State = "dead",
-    cause: Annotated[str | None, Query(max_length=200, pattern=_PLAIN)] = None,
-    subscriber: Annotated[str | None, Query(max_length=100, pattern=_PLAIN)] = None,
+    cause: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
+    subscriber: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
     cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,18}$")] = None,
     limit: Limit = 50,
 ) -> LettersPage:
@@ -141,7 +158,7 @@ def list_causes(store: OpenStore) -> CausesDocument:
 @router.get(
     "/dead-letters/{letter_id}", summary="One letter, whole", dependencies=[guard(Role.VIEWER)], responses=_NONE
 )
-def show_letter(store: OpenStore, letter_id: LetterId) -> LetterDocument:
+def show_letter(store: OpenStore, letter_id: Number) -> LetterDocument:
     with store.transaction() as work:
         return _document(failed_deliveries.get(work, letter_id))
 
@@ -151,15 +168,27 @@ def show_letter(store: OpenStore, letter_id: LetterId) -> LetterDocument:
     summary="Mend an event's data; nothing is delivered until it is replayed",
     responses=_NONE,
 )
-def fix_letter(store: OpenStore, caller: Operator, letter_id: LetterId, body: ChangesBody | DataBody) -> LetterDocument:
+def fix_letter(store: OpenStore, caller: Operator, letter_id: Number, body: ChangesBody | DataBody) -> LetterDocument:
     if isinstance(body, DataBody):
         return _document(dead_letter_desk.mend(store, letter_id, body.data, actor=caller.actor))
     return _document(dead_letter_desk.mend_fields(store, letter_id, body.changes, actor=caller.actor))
 
 
 @router.post("/dead-letters/{letter_id}/discard", summary="Close a letter; it is kept", responses=_NONE)
-def discard_letter(store: OpenStore, caller: Operator, letter_id: LetterId, body: DiscardBody) -> LetterDocument:
+def discard_letter(store: OpenStore, caller: Operator, letter_id: Number, body: Because) -> LetterDocument:
     return _document(dead_letter_desk.discard(store, letter_id, body.reason, actor=caller.actor))
+
+
+@router.post("/dead-letter-discards", summary="Close many letters; they are kept", responses=_NONE)
+def discard_letters(
+    store: OpenStore, caller: Operator, body: DiscardLetters | DiscardLettersOfCause | DiscardEveryLetter
+) -> DiscardedDocument:
+    numbers, cause, everything = body.choice()
+    return discarded(
+        dead_letter_desk.choose(store, numbers, cause=cause, everything=everything),
+        lambda chosen: dead_letter_desk.discard_all(store, chosen, body.reason, actor=caller.actor),
+        dry_run=body.dry_run,
+    )
 
 
 @router.post("/dead-letter-replays", summary="Deliver letters again", status_code=HTTPStatus.ACCEPTED, responses=_NONE)
@@ -167,13 +196,9 @@ def replay_letters(
     store: OpenStore, caller: Operator, body: LettersByNumber | LettersByCause | EveryLetter
 ) -> ReplayDocument:
     """Worked off by the delivery within a second; `/replays/{replay_id}` says how far it is, and stops it."""
+    numbers, cause, everything = body.choice()
     asked = replay_events.ask_for_letters(
-        store,
-        body.letter_ids if isinstance(body, LettersByNumber) else [],
-        cause=body.cause if isinstance(body, LettersByCause) else None,
-        everything=isinstance(body, EveryLetter),
-        rate=body.rate,
-        actor=caller.actor,
+        store, numbers, cause=cause, everything=everything, rate=body.rate, actor=caller.actor
     )
     return replay_document(asked)
 

@@ -11,8 +11,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from include.api.access import Caller, Role, guard
+from include.api.bounds import MOST_EXACT, PLAIN
 from include.api.doors import OpenStore
-from include.api.paging import MOST_EXACT, Limit, cursor_like
+from include.api.paging import Limit, cursor_like
 from include.api.problems import ProblemDocument
 from include.api.routing import GuardedRoute
 from include.flows import cloud_event_protobuf, replay_events
@@ -26,10 +27,11 @@ from include.store.event_replays import Replay
 router = APIRouter(tags=["events"], route_class=GuardedRoute)
 
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
-_PLAIN = r"^[^\x00-\x1f\x7f]+$"
 _ID = r"^[0-9]{1,9}-[0-9]{1,18}$"
 _CURSOR = r"^[0-9]{1,9}\.[0-9]{1,18}\.[0-9]{1,18}$"
 _PROTOBUF: dict[str, Any] = {"content": {cloud_event_protobuf.BATCH_MEDIA_TYPE: {}}, "description": "CloudEvents."}
+#: Said by the document; what is none of them is refused with the nearest.
+_TYPES: dict[str, Any] = {"enum": sorted(event_contracts.types())}
 _NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "There is none."}}
 
 
@@ -47,13 +49,24 @@ class EventTypesDocument(BaseModel):
     event_types: list[EventTypeDocument]
 
 
+class OutageDocument(BaseModel):
+    source: str
+    cause: str = Field(description="The kind of error that the last one met who asked.")
+    reason: str
+    since: datetime
+    next_probe_at: datetime = Field(description="When one event asks whether it is over.")
+
+
 class SubscriberDocument(BaseModel):
     subscriber: str
     waiting: int = Field(description="Events that it hears and has not had.")
     oldest_s: float
     retrying: int
     dead: int
-    read_by: str = Field(examples=["2 of 2"])
+    read_by: str = Field(examples=["2 of 2", "never started"])
+    out: list[OutageDocument] = Field(
+        description="Sources that do not answer; their events wait, whatever time that takes."
+    )
 
 
 class VolumeDocument(BaseModel):
@@ -98,10 +111,10 @@ class EventsWanted(BaseModel):
     first: str | None = Field(None, pattern=_ID, description="The id of the first, in the order of the store.")
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
-    types: list[Annotated[str, Field(max_length=200, pattern=_PLAIN)]] = Field([], max_length=50)
-    key: str | None = Field(None, max_length=512, pattern=_PLAIN)
+    types: list[Annotated[str, Field(max_length=200, json_schema_extra=_TYPES)]] = Field([], max_length=50)
+    key: str | None = Field(None, max_length=512, pattern=PLAIN)
     silent: bool = Field(False, description="Also events of backfills.")
-    subscriber: str | None = Field(None, max_length=100, pattern=_PLAIN, description="By default all.")
+    subscriber: str | None = Field(None, max_length=100, pattern=PLAIN, description="By default all.")
 
 
 class EventReplayBody(EventsWanted):
@@ -118,13 +131,15 @@ class EventReplayBody(EventsWanted):
 def list_events(
     store: OpenStore,
     request: Request,
-    type: Annotated[str | None, Query(max_length=200, pattern=_PLAIN)] = None,  # noqa: A002  the attribute's name
-    key: Annotated[str | None, Query(max_length=512, pattern=_PLAIN)] = None,
+    type: Annotated[str | None, Query(max_length=200, json_schema_extra=_TYPES)] = None,  # noqa: A002  the attribute's name
+    key: Annotated[str | None, Query(max_length=512, pattern=PLAIN)] = None,
     silent: bool = False,
     cursor: Annotated[str | None, cursor_like(_CURSOR)] = None,
     limit: Limit = 100,
 ) -> Any:
-    wanted = Selection(after=_place(cursor), types=(type,) if type else (), key=key, silent=silent)
+    wanted = Selection(
+        after=_place(cursor), types=event_contracts.known((type,) if type else ()), key=key, silent=silent
+    )
     with store.transaction() as work:
         events = event_log.select(work, wanted, limit=limit)
     if _wants(request, cloud_event_protobuf.BATCH_MEDIA_TYPE):
@@ -173,7 +188,7 @@ def list_event_types() -> EventTypesDocument:
     responses=_NONE,
 )
 def show_event_schema(
-    event_type: Annotated[str, Path(max_length=200, pattern=_PLAIN)], version: Annotated[int, Path(ge=1, le=10_000)]
+    event_type: Annotated[str, Path(max_length=200, pattern=PLAIN)], version: Annotated[int, Path(ge=1, le=10_000)]
 ) -> dict[str, Any]:
     return dict(event_contracts.schema(event_type, version))
 
@@ -182,7 +197,7 @@ def show_event_schema(
 def show_delivery(store: OpenStore) -> DeliveryDocument:
     found = standing(store, timedelta(days=1))
     return DeliveryDocument(
-        subscribers=[SubscriberDocument(**msgspec.structs.asdict(each)) for each in found.subscribers],
+        subscribers=[SubscriberDocument(**msgspec.to_builtins(each)) for each in found.subscribers],
         volumes=[VolumeDocument(**msgspec.structs.asdict(each)) for each in found.volumes],
         horizon_age_s=found.horizon_age_s,
     )
@@ -235,7 +250,7 @@ def _selection(store: OpenStore, body: EventsWanted) -> Selection:
         after = first._replace(position=first.position - 1)
     return Selection(
         after=after,
-        types=tuple(body.types),
+        types=event_contracts.known(body.types),
         key=body.key,
         since=body.since,
         until=body.until,

@@ -208,7 +208,7 @@ def change_integration(
 
 @router.delete(
     "/integrations/{integration_id}",
-    summary="Forget it and its credentials; what it brought stays",
+    summary="Forget it and its credentials; what it brought stays, but its stock is not sellable any more",
     status_code=204,
     responses=_problems(404, 412, 428),
 )

@@ -19,7 +19,3 @@ def cursor_like(pattern: str) -> Any:
     to anything. A client takes it as it comes.
     """
     return Query(pattern=pattern, max_length=200, description="`next_cursor` of the page before; absent for the first.")
-
-
-#: The largest whole number that every reader of JSON holds exactly (RFC 7493); more ids than that there will not be.
-MOST_EXACT = 2**53 - 1

@@ -31,6 +31,12 @@ class ProblemError(BaseModel):
     message: str
 
 
+class RemedyDocument(BaseModel):
+    says: str = Field(description="What comes of it.")
+    request: str = Field(description="Method and path to ask next.")
+    command: str | None = Field(None, description="The same on the hub's own command line.")
+
+
 class ProblemDocument(BaseModel):
     """What went wrong (RFC 9457)."""
 
@@ -41,6 +47,7 @@ class ProblemDocument(BaseModel):
     instance: str = Field(description="The path that was asked for.")
     request_id: str = Field(description="Under which the server's log has it.")
     errors: list[ProblemError] | None = None
+    remedy: RemedyDocument | None = Field(None, description="What to do about it, where the hub knows.")
 
 
 class Problem(Exception):
@@ -138,6 +145,9 @@ def _of_hub_error(error: HubError) -> Problem:
         log.error("%s: %s", type(error).__name__, error)
         return unexpected()
     members: dict[str, Any] = {}
+    # One that has no request is for whoever keeps the machine, not for a client.
+    if error.remedy and error.remedy.request:
+        members["remedy"] = msgspec.to_builtins(error.remedy)
     match error:
         case SettingsInvalid():
             members["errors"] = error.errors
@@ -167,13 +177,26 @@ def _of_status(error: HTTPException) -> Problem:
 
 def _of_validation(error: RequestValidationError) -> Problem:
     """Names each place and what was expected there; never the value, which may be a secret."""
-    found = tuple(FieldError(_pointer(each["loc"]), str(each["msg"])) for each in error.errors())
-    where = "; ".join(f"{each.pointer or '/'}: {each.message}" for each in found)
-    return Problem(HTTPStatus.BAD_REQUEST, "bad-request", f"The request is not as it should be: {where}", errors=found)
+    found = [(_form(each["loc"]), FieldError(_pointer(each["loc"]), str(each["msg"]))) for each in error.errors()]
+    forms = dict.fromkeys(form for form, _ in found)
+    # A body that may have several forms is held against each of them; to keep one is enough.
+    where = " or ".join(
+        "; ".join(f"{each.pointer or '/'}: {each.message}" for of, each in found if of == form) for form in forms
+    )
+    errors = tuple(dict.fromkeys(each for _, each in found))
+    return Problem(HTTPStatus.BAD_REQUEST, "bad-request", f"The request is not as it should be: {where}", errors=errors)
+
+
+def _form(place: tuple[int | str, ...]) -> str | None:
+    """Which form of a body: FastAPI has the class's name in the place, where no field of ours has a capital."""
+    source, *path = place
+    return path[0] if source == "body" and path and isinstance(path[0], str) and path[0][:1].isupper() else None
 
 
 def _pointer(place: tuple[int | str, ...]) -> str:
     source, *path = place
+    if _form(place):
+        del path[0]
     if path and isinstance(path[0], int):  # where in the text the JSON breaks off
         return ""
     if source == "body":

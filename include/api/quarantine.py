@@ -8,14 +8,28 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
 
 from include.api.access import Caller, Role, guard
+from include.api.bounds import PLAIN
+from include.api.desks import (
+    Because,
+    ByCause,
+    Choice,
+    Choosing,
+    DiscardedDocument,
+    Everything,
+    ManyBecause,
+    Number,
+    Numbers,
+    Strict,
+    discarded,
+    not_there,
+)
 from include.api.doors import OpenStore
 from include.api.events import ReplayDocument, replay_document
-from include.api.paging import MOST_EXACT, Limit, cursor_like
-from include.api.problems import ProblemDocument
+from include.api.paging import Limit, cursor_like
 from include.api.routing import GuardedRoute
 from include.flows import quarantine_desk, replay_quarantine
 from include.store import quarantine
@@ -26,10 +40,8 @@ router = APIRouter(tags=["quarantine"], route_class=GuardedRoute)
 
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
 
-ItemId = Annotated[int, Path(ge=1, le=MOST_EXACT)]
 State = Literal["open", "replayed", "discarded", "superseded", "all"]
-_PLAIN = r"^[^\x00-\x1f\x7f]+$"
-_NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "There is no such item."}}
+_NONE = not_there("item")
 
 
 class FailureDocument(BaseModel):
@@ -86,18 +98,14 @@ class QuarantineCausesDocument(BaseModel):
     causes: list[QuarantineCauseDocument]
 
 
-class FieldsMended(BaseModel):
+class FieldsMended(Strict):
     """Some fields of the record. A mend may not change which record it is (`id`, `version`)."""
-
-    model_config = ConfigDict(extra="forbid")
 
     changes: dict[str, Any] = Field(description="The platform's field (dots go deeper) and its new value.")
 
 
-class RecordMended(BaseModel):
+class RecordMended(Strict):
     """The whole record."""
-
-    model_config = ConfigDict(extra="forbid")
 
     record: dict[str, Any]
 
@@ -108,36 +116,31 @@ class FixDocument(BaseModel):
     failures: list[FailureDocument] = Field(description="Why not.")
 
 
-class RecordDiscardBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class ItemsByNumber(Choosing):
+    item_ids: Numbers
 
-    reason: str = Field(min_length=1, max_length=1_000, description="Kept in the audit trail; a discard is for good.")
-
-
-class ItemsByNumber(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    item_ids: list[Annotated[int, Field(ge=1, le=MOST_EXACT)]] = Field(min_length=1, max_length=10_000)
+    def choice(self) -> Choice:
+        return Choice(numbers=self.item_ids)
 
 
-class ItemsByCause(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    cause: str = Field(max_length=200, pattern=_PLAIN)
+class DiscardItems(ItemsByNumber, ManyBecause):
+    pass
 
 
-class AllItems(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class DiscardItemsOfCause(ByCause, ManyBecause):
+    pass
 
-    all: Literal[True]
+
+class DiscardEveryItem(Everything, ManyBecause):
+    pass
 
 
 @router.get("/quarantine", summary="Items by their numbers, without their records", dependencies=[guard(Role.VIEWER)])
 def list_items(
     store: OpenStore,
     state: State = "open",
-    entity: Annotated[str | None, Query(max_length=100, pattern=_PLAIN)] = None,
-    cause: Annotated[str | None, Query(max_length=200, pattern=_PLAIN)] = None,
+    entity: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
+    cause: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
     cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,18}$")] = None,
     limit: Limit = 50,
 ) -> ItemsPage:
@@ -153,7 +156,7 @@ def list_items(
 
 @router.get("/quarantine-causes", summary="Open items by what failed, most first", dependencies=[guard(Role.VIEWER)])
 def list_quarantine_causes(
-    store: OpenStore, entity: Annotated[str | None, Query(max_length=100, pattern=_PLAIN)] = None
+    store: OpenStore, entity: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None
 ) -> QuarantineCausesDocument:
     with store.transaction() as work:
         found = quarantine.causes(work, entity=entity)
@@ -176,13 +179,13 @@ def list_quarantine_causes(
     dependencies=[guard(Role.DEVELOPER, Role.OPERATOR)],
     responses=_NONE,
 )
-def show_item(store: OpenStore, item_id: ItemId) -> ItemDocument:
+def show_item(store: OpenStore, item_id: Number) -> ItemDocument:
     """For those who mend, not for every viewer: a record as its source sent it may name a person."""
     return _item(store, item_id)
 
 
 @router.patch("/quarantine/{item_id}", summary="Mend a record; nothing is loaded until it is replayed", responses=_NONE)
-def fix_item(store: OpenStore, caller: Operator, item_id: ItemId, body: FieldsMended | RecordMended) -> FixDocument:
+def fix_item(store: OpenStore, caller: Operator, item_id: Number, body: FieldsMended | RecordMended) -> FixDocument:
     """Checked at once, with the rules of its sync. One that would still be rejected is kept all the same."""
     if isinstance(body, RecordMended):
         verdict = quarantine_desk.mend(store, item_id, json.dumps(body.record).encode(), actor=caller.actor)
@@ -193,9 +196,22 @@ def fix_item(store: OpenStore, caller: Operator, item_id: ItemId, body: FieldsMe
 
 
 @router.post("/quarantine/{item_id}/discard", summary="Close an item for good; it is kept", responses=_NONE)
-def discard_item(store: OpenStore, caller: Operator, item_id: ItemId, body: RecordDiscardBody) -> ItemDocument:
+def discard_item(store: OpenStore, caller: Operator, item_id: Number, body: Because) -> ItemDocument:
     quarantine_desk.discard(store, item_id, body.reason, actor=caller.actor)
     return _item(store, item_id)
+
+
+@router.post("/quarantine-discards", summary="Close many items for good; they are kept", responses=_NONE)
+def discard_items(
+    store: OpenStore, caller: Operator, body: DiscardItems | DiscardItemsOfCause | DiscardEveryItem
+) -> DiscardedDocument:
+    numbers, cause, everything = body.choice()
+    items = quarantine_desk.choose(store, numbers, cause=cause, everything=everything)
+    return discarded(
+        [item.item_id for item in items],
+        lambda chosen: quarantine_desk.discard_all(store, chosen, body.reason, actor=caller.actor),
+        dry_run=body.dry_run,
+    )
 
 
 @router.post(
@@ -204,15 +220,10 @@ def discard_item(store: OpenStore, caller: Operator, item_id: ItemId, body: Reco
     status_code=HTTPStatus.ACCEPTED,
     responses=_NONE,
 )
-def replay_items(store: OpenStore, caller: Operator, body: ItemsByNumber | ItemsByCause | AllItems) -> ReplayDocument:
+def replay_items(store: OpenStore, caller: Operator, body: ItemsByNumber | ByCause | Everything) -> ReplayDocument:
     """Worked off by the delivery within a second; `/replays/{replay_id}` says how far it is, and stops it."""
-    asked = replay_quarantine.ask(
-        store,
-        body.item_ids if isinstance(body, ItemsByNumber) else (),
-        cause=body.cause if isinstance(body, ItemsByCause) else None,
-        everything=isinstance(body, AllItems),
-        actor=caller.actor,
-    )
+    numbers, cause, everything = body.choice()
+    asked = replay_quarantine.ask(store, numbers, cause=cause, everything=everything, actor=caller.actor)
     return replay_document(asked)
 
 

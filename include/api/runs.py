@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from include.api.access import Role, guard
+from include.api.bounds import PLAIN
 from include.api.doors import OpenStore
 from include.api.paging import Limit, cursor_like
 from include.api.problems import ProblemDocument
@@ -21,7 +22,6 @@ from include.store.runs import Run
 router = APIRouter(prefix="/runs", tags=["runs"], route_class=GuardedRoute)
 
 #: What no id of ours holds.
-_PLAIN = r"^[^\x00-\x1f\x7f]+$"
 
 
 class CountsDocument(BaseModel):
@@ -68,8 +68,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 @router.get("", summary="Runs, newest first", dependencies=[guard(Role.VIEWER)])
 def list_runs(
     store: OpenStore,
-    entity: Annotated[str | None, Query(max_length=100, pattern=_PLAIN)] = None,
-    integration: Annotated[str | None, Query(max_length=100, pattern=_PLAIN)] = None,
+    entity: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
+    integration: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
     state: RunState | None = None,
     cursor: Annotated[str | None, cursor_like(_CURSOR)] = None,
     limit: Limit = 50,
@@ -97,7 +97,7 @@ def list_runs(
     dependencies=[guard(Role.VIEWER)],
     responses={404: {"model": ProblemDocument, "description": "There is no such run."}},
 )
-def show_run(store: OpenStore, run_id: Annotated[str, Path(max_length=200, pattern=_PLAIN)]) -> RunDocument:
+def show_run(store: OpenStore, run_id: Annotated[str, Path(max_length=200, pattern=PLAIN)]) -> RunDocument:
     with store.transaction() as work:
         return _document(ledger.get(work, run_id))
 

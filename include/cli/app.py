@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
+from typer import TyperException
 
 from include.cli import (
     audit_command,
@@ -30,12 +31,14 @@ from include.cli import (
     test_command,
     verify_command,
 )
-from include.cli.exits import Exit
-from include.model.errors import BadRequest, HeldForApproval, HubError, IntegrationPaused, NotFound
+from include.cli.exits import INTERRUPTED, Exit, exit_of_error
+from include.cli.stack.hub_api import HubRefused
+from include.cli.verbs import Verbs
+from include.model.errors import HubError
 
 app = typer.Typer(
     name="hub",
-    cls=TyperGroup,
+    cls=Verbs,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -83,28 +86,52 @@ def hub(
     del version
 
 
-#: What a shell expects of a program that Ctrl-C ended.
-_INTERRUPTED = 130
-
-
 def main() -> None:
-    """The command line; an error of ours is a sentence with the next step, not a stack trace."""
+    """
+    The command line; an error of ours is a sentence with the next step, not a stack trace.
+
+    With `--json` it is also one JSON document on standard output, in place of the one that was asked for.
+    """
+    as_json = "--json" in sys.argv[1:]
+    # A statement that Ctrl-C cut off cannot be rolled back by a statement; the server does it when we are gone.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     try:
-        app(prog_name="./hub")
-    except (BadRequest, NotFound) as error:
-        console.complain(str(error))
-        sys.exit(Exit.WRONG_USE)
-    except (HeldForApproval, IntegrationPaused) as error:
-        console.complain(str(error))
-        sys.exit(Exit.PERSON_NEEDED)
-    except HubError as error:
-        console.complain(str(error))
-        sys.exit(Exit.FAILED)
-    except (KeyboardInterrupt, SystemExit) as ended:
-        # Typer turns the first into the second before it comes here.
-        if isinstance(ended, SystemExit) and ended.code != _INTERRUPTED:
-            raise
-        console.complain(
-            "Interrupted here. What was started goes on: ./hub runs, ./hub status; in Airflow it can be ended"
+        # Typer itself tells people of wrong use and ends; to programs it is told like every other error.
+        code = app(prog_name="./hub", standalone_mode=not as_json)
+    except SystemExit as ended:
+        code = ended.code
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except typer.Abort:
+        code = Exit.FAILED
+        _tell(_Declined("Nothing was done"), code, as_json=as_json)
+    except (HubError, TyperException) as error:
+        code = exit_of_error(error)
+        _tell(error, code, as_json=as_json)
+    if code == INTERRUPTED:
+        # Typer turns KeyboardInterrupt into this code before it comes here.
+        _tell(_Interrupted(), code, as_json=as_json)
+    sys.exit(code)
+
+
+class _Declined(HubError):
+    """A person was asked and said no."""
+
+
+class _Interrupted(HubError):
+    def __init__(self) -> None:
+        super().__init__(
+            "Interrupted here. What runs in Airflow goes on (./hub runs, ./hub status), and can be ended there"
         )
-        sys.exit(_INTERRUPTED)
+
+
+def _tell(error: HubError | TyperException, code: int, *, as_json: bool) -> None:
+    message = error.format_message() if isinstance(error, TyperException) else str(error)
+    remedy = error.remedy if isinstance(error, HubError) else None
+    console.complain(error.with_remedy() if isinstance(error, HubError) else message)
+    if as_json:
+        kind = type(error).__name__.lstrip("_")
+        # What the hub's API answered, where it was asked: it has more to say, such as the checks of a connection.
+        said = {"problem": error.problem} if isinstance(error, HubRefused) else {}
+        document = {"kind": kind, "message": message, "remedy": remedy and remedy.for_command_line, **said}
+        console.show_json({"error": {**document, "exit_code": int(code)}})

@@ -10,10 +10,11 @@ import typer
 
 from include.cli import console, dag_runs
 from include.cli.exits import Exit
+from include.cli.instants import day_option
 from include.cli.session import open_store, refuse_unknown, running_stack
 from include.cli.stack.airflow_api import AirflowApi
 from include.cli.stack.errors import AirflowRefused
-from include.flows.backfill import Only, days_to_run, parsed_day
+from include.flows.backfill import Only, days_to_run
 from include.flows.registry import SYNCS
 from include.model.errors import BadRequest
 from include.model.sync import RunState
@@ -24,8 +25,8 @@ _CONFLICT = 409
 
 def backfill(
     entity: Annotated[str, typer.Argument(help="inventory, product or order.")],
-    first: Annotated[str, typer.Option("--from", help="The first day, as 2026-01-01.")],
-    last: Annotated[str, typer.Option("--to", help="The last day, included.")],
+    first: Annotated[date, day_option("--from", "The first day, as 2026-01-01.")],
+    last: Annotated[date, day_option("--to", "The last day, included.")],
     only: Annotated[Only, typer.Option(help="Which days.")] = Only.MISSING,
     tell: Annotated[bool, typer.Option("--tell", help="Tell subscribers of what changes.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which days, and start nothing.")] = False,
@@ -38,12 +39,13 @@ def backfill(
     api = running_stack().api()
     with open_store() as store:
         integration = SYNCS[entity].integration
-        days = days_to_run(store, integration, entity, first=parsed_day(first), last=parsed_day(last), only=only)
+        days = days_to_run(store, integration, entity, first=first, last=last, only=only)
     if dry_run or not days:
         _tell(entity, days, Counter(), as_json=as_json, started=False)
         return
+    api.refuse_paused(f"backfill_{entity}")
     started = {day: _start(api, entity, day, tell=tell) for day in days}
-    with console.progress(f"backfill {entity}", quiet=as_json) as bar:
+    with console.progress(f"backfill {entity}") as bar:
         states = Counter(
             _end_of(api, entity, run_id, bar, number, len(days)) for number, run_id in enumerate(started.values())
         )

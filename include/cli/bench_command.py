@@ -20,10 +20,11 @@ from include.cli.bench.records import DEFAULT_ROWS, ENTITIES
 from include.cli.bench.rounds import measured
 from include.cli.exits import Exit
 from include.cli.stack.home import project
+from include.cli.verbs import Verbs
 from include.model.errors import BadRequest
 from include.store import measuring
 
-app = typer.Typer(no_args_is_help=True, help="How fast it is, measured beside others.")
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="How fast it is, measured beside others.")
 
 #: Names the folder of the peers' scripts where `--peers-from` does not.
 PEERS_VARIABLE = "HUB_BENCH_PEERS"

@@ -28,7 +28,7 @@ def bench_events(
         plan = Plan(
             closed_events=50_000, repeats=1, curve_s=2, steady_s=6, sync_s=6, sync_rows=20_000, proof_events=100_000
         )
-    with console.progress("Measuring", quiet=as_json) as bar:
+    with console.progress("Measuring") as bar:
         report = bench.run(plan, bar.tell)
     if into:
         (into / "events.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")

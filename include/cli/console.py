@@ -64,27 +64,27 @@ def _text(cell: Any) -> str:
 class Bar:
     """What a long command is doing now."""
 
-    def __init__(self, progress: Progress | None, task: Any, *, quiet: bool) -> None:
-        self._progress, self._task, self._quiet = progress, task, quiet
+    def __init__(self, progress: Progress | None, task: Any) -> None:
+        self._progress, self._task = progress, task
         self._last = ""
 
     def tell(self, sentence: str, *, done: int | None = None, total: int | None = None) -> None:
         """On a terminal the bar moves; in a log each new sentence is a line."""
         if self._progress is not None:
             self._progress.update(self._task, description=escape(sentence), completed=done or 0, total=total)
-        elif not self._quiet and sentence != self._last:
+        elif sentence != self._last:
             say(sentence)
         self._last = sentence
 
 
 @contextmanager
-def progress(what: str, *, quiet: bool = False) -> Iterator[Bar]:
-    """Progress of *what* on standard error; none at all when *quiet* (`--json` in a script)."""
-    if quiet or not err.is_terminal:
-        yield Bar(None, None, quiet=quiet)
+def progress(what: str) -> Iterator[Bar]:
+    """Progress of *what* on standard error, with `--json` too: standard output has the document alone."""
+    if not err.is_terminal:
+        yield Bar(None, None)
         return
     shown = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=err, transient=True
     )
     with shown:
-        yield Bar(shown, shown.add_task(escape(what), total=None), quiet=False)
+        yield Bar(shown, shown.add_task(escape(what), total=None))

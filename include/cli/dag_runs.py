@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from include.cli.console import Bar
 from include.cli.stack.airflow_api import AirflowApi
-from include.cli.stack.errors import StackError
+from include.cli.stack.errors import AirflowRefused, StackError
+from include.model.errors import NotFound
 from include.model.sync import SyncRequest
 from include.store import landing, runs
 from include.store.database import Store
@@ -25,9 +27,25 @@ class DagRunFailed(StackError):
 
 
 def trigger(api: AirflowApi, entity: str, request: SyncRequest) -> str:
-    """The id of the DAG run that answers for *request*."""
+    """
+    The id of the DAG run that answers for *request*.
+
+    Raises:
+        NotFound: Airflow has no such DAG; of a declaration that is new it has none for a while.
+        DagPaused: somebody paused it there.
+
+    """
     conf = {name: value for name, value in _document(request).items() if value not in (None, [], 0, False)}
-    return api.trigger(f"sync_{entity}", conf)
+    try:
+        api.refuse_paused(f"sync_{entity}")
+        return api.trigger(f"sync_{entity}", conf)
+    except AirflowRefused as refused:
+        if refused.status != HTTPStatus.NOT_FOUND:
+            raise
+        raise NotFound(
+            f"Airflow has no DAG sync_{entity}. It reads a new declaration within a minute: try again then, or see what "
+            "is wrong with: ./hub doctor"
+        ) from refused
 
 
 def _document(request: SyncRequest) -> dict[str, Any]:

@@ -34,7 +34,6 @@ class Story:
     """The stack it plays on, and what has happened so far."""
 
     stack: Stack
-    quiet: bool = False
     steps: list[dict[str, Any]] = field(default_factory=list)
     passes: list[dict[str, Any]] = field(default_factory=list)
 
@@ -68,13 +67,17 @@ def tell(story: Story) -> None:
             ("a stock change is in the availability of its sku within a second", events.change_reaches_availability),
             ("an event that no handler can take is mended and replayed", events.mend_an_event),
         ):
-            if not _tell_step(story, name, step):
-                return
+            try:
+                if not _tell_step(story, name, step):
+                    return
+            except KeyboardInterrupt:
+                sandbox.heal()  # Else it stays broken, and nobody remembers why.
+                raise
 
 
 def _tell_step(story: Story, name: str, step: Callable[[Bar], str]) -> bool:
     started_at = time.monotonic()
-    with console.progress(name, quiet=story.quiet) as bar:
+    with console.progress(name) as bar:
         bar.tell(name)
         try:
             detail, ok = step(bar), True
@@ -82,8 +85,7 @@ def _tell_step(story: Story, name: str, step: Callable[[Bar], str]) -> bool:
             detail, ok = f"{type(error).__name__}: {error}", False
     seconds = round(time.monotonic() - started_at, 2)
     story.steps.append({"name": name, "ok": ok, "seconds": seconds, "detail": detail})
-    if not story.quiet:
-        (console.praise if ok else console.complain)(f"{name} ({seconds:.0f} s)\n    {detail}")
+    (console.praise if ok else console.complain)(f"{name} ({seconds:.0f} s)\n    {detail}")
     return ok
 
 

@@ -24,13 +24,13 @@ def demo(
         # It lives for the story only: a run that starts by itself would take a step's changes.
         os.environ.update({f"HUB_SYNC_{entity.upper()}_SCHEDULE": "" for entity in SYNCS})
     try:
-        with console.progress("Starting", quiet=as_json) as bar:
+        with console.progress("Starting") as bar:
             running = stack.up(progress=bar.tell)
-        story = Story(running, quiet=as_json)
+        story = Story(running)
         tell(story)
     finally:
         if once and not was_running:
-            with console.progress("Stopping", quiet=as_json) as bar:
+            with console.progress("Stopping") as bar:
                 stack.down(progress=bar.tell)
     if as_json:
         console.show_json(story_document(story))

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from include.cli import console
-from include.cli.assignments import assignment
+from include.cli import console, desk_options
+from include.cli.desk_options import Cause, Changes, Everything, File, Json, mend_of, refuse_no_choice, refuse_no_state
 from include.cli.exits import Exit
 from include.cli.session import actor, open_store
+from include.cli.verbs import Verbs
 from include.flows import dead_letter_desk, replay_events
-from include.model.errors import BadRequest
 from include.store import event_replays, failed_deliveries
 from include.store.database import Store
 from include.store.event_replays import Replay
 
-app = typer.Typer(no_args_is_help=True, help="Events that a subscriber could not take: whole, with the reason.")
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+app = typer.Typer(
+    cls=Verbs, no_args_is_help=True, help="Events that a subscriber could not take: whole, with the reason."
+)
 LetterId = Annotated[int, typer.Argument(help="As ./hub dlq list has it.")]
 
 _STATES = ("dead", "retrying", "waiting", "recovered", "replayed", "discarded", "superseded", "all")
@@ -34,11 +34,9 @@ def list_letters(
     as_json: Json = False,
 ) -> None:
     """Dead letters, grouped by what failed."""
-    if state not in _STATES:
-        raise BadRequest(f"No state {state!r}. There are: {', '.join(_STATES)}")
+    wanted = refuse_no_state(state, _STATES)
     with open_store() as store, store.transaction() as work:
         groups = failed_deliveries.causes(work)
-        wanted = None if state == "all" else state
         letters = failed_deliveries.find(work, state=wanted, cause=cause, subscriber=subscriber, limit=limit)
     if as_json:
         console.show_json({"causes": groups, "letters": [dead_letter_desk.document(letter) for letter in letters]})
@@ -92,43 +90,39 @@ def show(letter_id: LetterId, as_json: Json = False) -> None:
 @app.command("fix")
 def fix(
     letter_id: LetterId,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="FIELD=VALUE of the event's data; dots go deeper; VALUE is JSON or text."),
-    ] = None,
-    file: Annotated[Path | None, typer.Option(help="The whole data, JSON.", exists=True, dir_okay=False)] = None,
+    changes: Changes = None,
+    file: File = None,
     as_json: Json = False,
 ) -> None:
     """Mend an event's data; nothing is delivered until it is replayed, and what came is kept beside it."""
-    if bool(changes) == bool(file):
-        raise BadRequest("Say how to mend it: --set FIELD=VALUE (may be repeated), or --file DATA.json")
+    wanted = mend_of(changes, file)
     with open_store() as store:
-        if file:
-            letter = dead_letter_desk.mend(store, letter_id, _json(file), actor=actor())
+        if isinstance(wanted, bytes):
+            letter = dead_letter_desk.mend(store, letter_id, json.loads(wanted), actor=actor())
         else:
-            wanted = dict(map(assignment, changes or []))
             letter = dead_letter_desk.mend_fields(store, letter_id, wanted, actor=actor())
     if as_json:
         console.show_json(dead_letter_desk.document(letter))
         return
-    console.praise("Mended.")
+    console.praise("Mended." if letter.mended else "The data are again as they came: there is no mend any more.")
     console.say(f"Deliver it: ./hub dlq replay {letter_id}")
 
 
 @app.command("replay")
 def replay(
     letter_ids: Annotated[list[int] | None, typer.Argument(help="Letters to deliver again; closed ones too.")] = None,
-    cause: Annotated[str | None, typer.Option(help="All dead letters of this cause.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
+    cause: Cause = None,
+    everything: Everything = False,
     rate: Annotated[float | None, typer.Option(help="At most so many a second.")] = None,
     as_json: Json = False,
 ) -> None:
     """Deliver letters again, as mended. Ctrl-C stops it, and what is done stays done."""
+    numbers = refuse_no_choice(letter_ids, cause=cause, everything=everything)
     with open_store() as store:
         asked = replay_events.ask_for_letters(
-            store, letter_ids or [], cause=cause, everything=everything, rate=rate, actor=actor()
+            store, numbers, cause=cause, everything=everything, rate=rate, actor=actor()
         )
-        ended = followed(store, asked, quiet=as_json)
+        ended = followed(store, asked)
     tell_end(ended, as_json=as_json)
 
 
@@ -145,24 +139,18 @@ def stop(
         console.praise(f"Replay {replay_id} is stopped after {ended.done + ended.failed} of {ended.total}.")
 
 
-@app.command("discard")
-def discard(
-    letter_id: LetterId,
-    reason: Annotated[str, typer.Option(help="Why it is not wanted; kept in the audit trail.")],
-    as_json: Json = False,
-) -> None:
-    """Close a letter: that event is not wanted there. It is kept, and can still be replayed."""
-    with open_store() as store:
-        letter = dead_letter_desk.discard(store, letter_id, reason, actor=actor())
-    if as_json:
-        console.show_json(dead_letter_desk.document(letter))
-    else:
-        console.praise(f"Letter {letter_id} is discarded: {reason}")
+desk_options.add_discard(
+    app,
+    "letters",
+    dead_letter_desk.choose,
+    dead_letter_desk.discard_all,
+    doc="Close letters: those events are not wanted there. They are kept, and can still be replayed.",
+)
 
 
-def followed(store: Store, asked: Replay, *, quiet: bool) -> Replay:
+def followed(store: Store, asked: Replay) -> Replay:
     """The replay, worked off here."""
-    with console.progress(f"Replaying {asked.total} {asked.what}", quiet=quiet) as bar:
+    with console.progress(f"Replaying {asked.total} {asked.what}") as bar:
         bar.tell(f"Replaying {asked.total} {asked.what}", done=0, total=asked.total)
 
         def tell(now: Replay) -> None:
@@ -187,13 +175,8 @@ def tell_end(ended: Replay, *, as_json: bool) -> None:
         console.praise(
             f"Replay {ended.replay_id} is {ended.state}: {ended.done} delivered, {ended.failed} failed again"
         )
+        if ended.state == "open":
+            console.say("The delivery goes on with it: ./hub events status")
     if ended.failed:
         console.say("What failed again: ./hub dlq list")
         raise typer.Exit(Exit.PARTIAL)
-
-
-def _json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_bytes())
-    except ValueError as error:
-        raise BadRequest(f"{file} is not JSON: {error}") from error

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from include.cli import console
 from include.cli.dlq_commands import followed, tell_end
+from include.cli.instants import instant_option
 from include.cli.session import actor, open_store
+from include.cli.verbs import Verbs
 from include.flows import rebuild_availability, replay_events
 from include.flows.event_standing import standing
-from include.model import cloud_events
-from include.model.errors import BadRequest
+from include.model import cloud_events, event_contracts
 from include.model.events import ORIGIN, Event, Position, place_of
-from include.model.instants import from_utc_text
 from include.store import event_log
 from include.store.database import Store
 from include.store.event_log import Selection
 
-app = typer.Typer(no_args_is_help=True, help="What happened, who has heard of it, and telling it again.")
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="What happened, who has heard of it, and telling it again.")
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output; CloudEvents, one a line, for events.")]
 Types = Annotated[list[str] | None, typer.Option("--type", help="Only this type; may be repeated.")]
 Key = Annotated[str | None, typer.Option(help="Only this key: a sku, a product's key, an order's number.")]
-Since = Annotated[str | None, typer.Option(help="Only what came in at or after this instant (UTC).")]
-Until = Annotated[str | None, typer.Option(help="Only what came in before this instant (UTC).")]
+Since = Annotated[datetime | None, instant_option("--since", "Only what came in at or after it.")]
+Until = Annotated[datetime | None, instant_option("--until", "Only what came in before it.")]
 Silent = Annotated[bool, typer.Option("--silent", help="Also events of backfills, which are told to nobody.")]
 
 
@@ -41,17 +42,22 @@ def tail(
     as_json: Json = False,
 ) -> None:
     """The newest events, the newest last."""
-    wanted = Selection(types=tuple(types or ()), key=key, silent=silent)
+    wanted = Selection(types=event_contracts.known(types or ()), key=key, silent=silent)
     with open_store() as store:
         with store.transaction() as work:
             events = event_log.newest(work, wanted, limit=limit)
         _tell(events, as_json=as_json)
         if not events and not follow:
             console.say("No such event. Make one: ./hub sandbox move 1, then ./hub sync inventory")
-        last = events[-1].at if events else ORIGIN
-        while follow:
-            time.sleep(0.2)
-            last = _tell_new(store, wanted, last, as_json=as_json)
+        if follow:
+            with suppress(KeyboardInterrupt):  # How it is meant to end.
+                _follow(store, wanted, events[-1].at if events else ORIGIN, as_json=as_json)
+
+
+def _follow(store: Store, wanted: Selection, last: Position, *, as_json: bool) -> NoReturn:
+    while True:
+        time.sleep(0.2)
+        last = _tell_new(store, wanted, last, as_json=as_json)
 
 
 def _tell_new(store: Store, wanted: Selection, last: Position, *, as_json: bool) -> Position:
@@ -104,17 +110,17 @@ def replay(
     with open_store() as store:
         wanted = Selection(
             after=_before(store, start),
-            types=tuple(types or ()),
+            types=event_contracts.known(types or ()),
             key=key,
-            since=_instant(since),
-            until=_instant(until),
+            since=since,
+            until=until,
             silent=silent,
         )
         if not yes:
             _tell_counts(replay_events.count(store, wanted, subscribers), as_json=as_json)
             return
         asked = replay_events.ask_for_events(store, wanted, subscribers, rate=rate, actor=actor())
-        ended = followed(store, asked, quiet=as_json)
+        ended = followed(store, asked)
     tell_end(ended, as_json=as_json)
 
 
@@ -135,13 +141,6 @@ def _before(store: Store, start: str | None) -> Position:
     return first._replace(position=first.position - 1)
 
 
-def _instant(text: str | None) -> datetime | None:
-    try:
-        return from_utc_text(text) if text else None
-    except ValueError as error:
-        raise BadRequest(str(error)) from error
-
-
 @app.command("status")
 def status(as_json: Json = False) -> None:
     """Where each reader stands, what waits, what is replayed; volumes of the last day."""
@@ -159,6 +158,12 @@ def status(as_json: Json = False) -> None:
         ],
         empty="Nobody reads yet. Delivery starts with: ./hub up",
     )
+    for each in found.subscribers:
+        for outage in each.out:
+            console.say(
+                f"{outage.source} is out for {each.subscriber} since {outage.since:%Y-%m-%d %H:%M:%S} "
+                f"({outage.cause}): its events wait, and come in by themselves when it answers"
+            )
     console.show_table(
         "Events of the last day",
         ["type", "events", "failed", "unusual"],
@@ -180,7 +185,7 @@ def rebuild(
     as_json: Json = False,
 ) -> None:
     """Build the read model sku_availability again from the event store alone, and compare the two."""
-    with open_store() as store, console.progress("Rebuilding", quiet=as_json) as bar:
+    with open_store() as store, console.progress("Rebuilding") as bar:
         found = rebuild_availability.rebuild(
             store, replace=yes, actor=actor(), tell=lambda number: bar.tell("Rebuilding", done=number)
         )

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from typer import TyperException
+
+from include.cli.stack.errors import DagPaused
+from include.cli.stack.hub_api import HubRefused
+from include.model.errors import BadRequest, HeldForApproval, IntegrationPaused, NotFound
 from include.model.sync import RunState
+
+#: What a shell expects of a program that Ctrl-C ended.
+INTERRUPTED = 130
 
 
 class Exit(IntEnum):
@@ -26,3 +34,16 @@ def exit_of(state: RunState) -> Exit:
         RunState.FAILED: Exit.FAILED,
         RunState.RUNNING: Exit.FAILED,
     }[state]
+
+
+def exit_of_error(error: Exception) -> Exit:
+    match error:
+        case BadRequest() | NotFound():
+            return Exit.WRONG_USE
+        case HubRefused() if error.is_wrong_use:
+            return Exit.WRONG_USE
+        case HeldForApproval() | IntegrationPaused() | DagPaused():
+            return Exit.PERSON_NEEDED
+        case TyperException():
+            return Exit(error.exit_code)
+    return Exit.FAILED

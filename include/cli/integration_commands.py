@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
 from include.cli import console
+from include.cli.consent import refuse_unasked
 from include.cli.exits import Exit
 from include.cli.session import hub_api
 from include.cli.stack.hub_api import HubApi, HubRefused
-from include.model.errors import BadRequest
+from include.cli.verbs import Verbs
+from include.connectors.kinds import Kind
+from include.model import remedies
+from include.model.errors import BadRequest, Conflict, NotFound
+from include.model.integration import INTEGRATION_ID, SettingsInvalid
 
-app = typer.Typer(no_args_is_help=True, help="The systems that the hub is connected to.")
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The systems that the hub is connected to.")
 
 Id = Annotated[str, typer.Argument(help="As ./hub integration list has it.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
@@ -120,10 +128,15 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Test a connection and, when it passes, store it: credentials in Airflow, encrypted, and nowhere else."""
-    api = hub_api()
-    body: dict[str, Any] = {"id": integration_id, "kind": kind, "name": name, "settings": _settings(settings)}
+    api, wanted = hub_api(), _settings(settings)
+    # Before anybody is asked for a secret: to type it twice, because an id had a capital, is no fun at night.
+    _refuse_bad_id(api, integration_id)
+    schemas = _kind(api, kind)
     if not existing:
-        body["credentials"] = _credentials(api, kind, credentials)
+        schemas.refuse_invalid(wanted, None)
+    body: dict[str, Any] = {"id": integration_id, "kind": kind, "name": name, "settings": wanted}
+    if not existing:
+        body["credentials"] = _credentials(schemas, credentials)
     stored = _sent(lambda: api.post("/integrations", body).document, as_json=as_json)
     _told(stored, f"{integration_id} is connected", as_json=as_json)
 
@@ -166,7 +179,7 @@ def rotate(integration_id: Id, credentials: CredentialsFile = None, as_json: Jso
     """New credentials, tested before they take the place of the old."""
     api = hub_api()
     seen = api.get(f"/integrations/{integration_id}")
-    body = {"credentials": _credentials(api, seen.document["kind"], credentials)}
+    body = {"credentials": _credentials(_kind(api, seen.document["kind"]), credentials)}
     stored = _sent(
         lambda: api.post(f"/integrations/{integration_id}/rotate", body, if_match=seen.etag).document, as_json=as_json
     )
@@ -193,13 +206,10 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Forget it, and its credentials where the hub wrote them. What it brought stays."""
+    """Forget it, and its credentials where the hub wrote them. What it brought stays, but its stock is not sellable any more."""
     api = hub_api()
     seen = api.get(f"/integrations/{integration_id}")
-    if not yes:
-        if not sys.stdin.isatty():
-            raise BadRequest(f"Removing {integration_id} is for good. Say --yes to mean it")
-        typer.confirm(f"Forget {integration_id} and its credentials?", abort=True, err=True)
+    refuse_unasked(f"{integration_id} and its credentials would be forgotten for good", yes=yes)
     api.delete(f"/integrations/{integration_id}", if_match=seen.etag)
     _told({"id": integration_id, "removed": True}, f"{integration_id} is forgotten", as_json=as_json)
 
@@ -234,34 +244,59 @@ def _settings(given: list[str] | None) -> dict[str, Any]:
     return found
 
 
-def _credentials(api: HubApi, kind: str, file: str | None) -> dict[str, Any]:
+def _refuse_bad_id(api: HubApi, integration_id: str) -> None:
+    if not re.fullmatch(INTEGRATION_ID, integration_id):
+        raise BadRequest(
+            f"{integration_id!r} is no id: 2 to 63 small letters, digits and _, a letter first, as in: shop_eu"
+        )
+    with suppress(NotFound):
+        api.get(f"/integrations/{integration_id}")
+        raise Conflict(
+            f"There is an integration {integration_id!r} already", remedy=remedies.look_at_integration(integration_id)
+        )
+
+
+def _kind(api: HubApi, name: str) -> Kind:
+    """The kind as the hub has it that is asked: another machine's may know others than ours."""
+    document = api.get(f"/kinds/{quote(name, safe='')}").document
+    return Kind(**document, probe_class="")
+
+
+def _credentials(kind: Kind, file: str | None) -> dict[str, Any]:
     """From a file or standard input, or asked for one by one without being shown."""
+    fields = kind.credentials["properties"]
     if file is not None:
-        text = sys.stdin.read() if file == "-" else _read(Path(file))
-        try:
-            found = json.loads(text)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise BadRequest('The credentials must be JSON such as {"client_id": "…", "client_secret": "…"}')
-        return found
-    schema = api.get(f"/kinds/{kind}").document["credentials"]
+        return _read_credentials(kind, file)
     if not sys.stdin.isatty():
         raise BadRequest("There is nobody to ask for the credentials: give them with --credentials FILE (- for stdin)")
     asked = {
         name: typer.prompt(
             field["title"], hide_input=bool(field.get("writeOnly")), err=True, default="", show_default=False
         )
-        for name, field in schema["properties"].items()
+        for name, field in fields.items()
     }
     return {name: value for name, value in asked.items() if value}
 
 
-def _read(path: Path) -> str:
+def _read_credentials(kind: Kind, file: str) -> dict[str, Any]:
+    where = "standard input" if file == "-" else file
+    # What a file should hold is said with its name: of several that lie about, it is easily the wrong one.
+    expected = f"One JSON object is expected, as {json.dumps(dict.fromkeys(kind.credentials['properties'], '…'), ensure_ascii=False)}"
     try:
-        return path.read_text()
+        found = json.loads(sys.stdin.read() if file == "-" else Path(file).read_text())
     except OSError as error:
-        raise BadRequest(f"The credentials cannot be read from {path}: {error.strerror}") from error
+        raise BadRequest(f"The credentials cannot be read from {where}: {error.strerror}. {expected}") from error
+    except ValueError:
+        # Not `from`: its text quotes what stands there.
+        raise BadRequest(f"{where} is not JSON. {expected}") from None
+    if not isinstance(found, dict):
+        raise BadRequest(f"{where} is not a JSON object. {expected}")
+    try:
+        kind.refuse_invalid_credentials(found)
+    except SettingsInvalid as error:
+        wrong = "; ".join(f"{each.pointer.removeprefix('/credentials/')} {each.message}" for each in error.errors)
+        raise BadRequest(f"{where} does not hold the credentials of {kind.title}: {wrong}. {expected}") from None
+    return found
 
 
 def _sent(send: Any, *, as_json: bool) -> dict[str, Any]:
@@ -269,9 +304,7 @@ def _sent(send: Any, *, as_json: bool) -> dict[str, Any]:
     try:
         found: dict[str, Any] = send()
     except HubRefused as refused:
-        if as_json:
-            console.show_json(refused.problem)
-        elif checks := refused.problem.get("checks"):
+        if not as_json and (checks := refused.problem.get("checks")):
             _show_checks(checks)
         raise
     return found

@@ -15,10 +15,11 @@ from include.cli.bench.place import bench_of, database_server
 from include.cli.bench.processes import WarmWorker
 from include.cli.bench.rounds import CHANGED_SHARE, fresh_hub
 from include.cli.bench_command import DatasetFile, Entity, Ids, Json, Rows, refuse_or_fill
+from include.cli.verbs import Verbs
 from include.model.errors import BadRequest
 from include.store import measuring
 
-app = typer.Typer(no_args_is_help=True, help="Where the time goes.")
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Where the time goes.")
 
 _SCHEMA = "bench_profile"
 #: The server counts statements only when it loads this at its start.
@@ -48,7 +49,7 @@ def sync(
     if step not in {FULL, AGAIN, DELTA}:
         raise BadRequest(f"A step is {FULL}, {AGAIN} or {DELTA}, not {step!r}")
     with (
-        console.progress("Profiling", quiet=as_json) as bar,
+        console.progress("Profiling") as bar,
         database_server(_COUNTING) as server,
         bench_of(server, entity, count, dataset=dataset, ids=ids) as place,
     ):

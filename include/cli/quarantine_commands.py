@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
-from include.cli import console
-from include.cli.assignments import assignment
+from include.cli import console, desk_options
+from include.cli.desk_options import Cause, Changes, Everything, File, Json, mend_of, refuse_no_choice, refuse_no_state
 from include.cli.exits import Exit
 from include.cli.session import actor, open_store, refuse_unknown
+from include.cli.verbs import Verbs
 from include.flows import quarantine_desk
 from include.model.errors import BadRequest
+from include.model.quality import Failure
 from include.store import quarantine
+from include.store.database import Store
 from include.store.quarantine import CauseCount, Item
 
-app = typer.Typer(no_args_is_help=True, help="Records that were not accepted: whole, with the reason.")
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Records that were not accepted: whole, with the reason.")
+_STATES = ("open", "replayed", "discarded", "superseded", "all")
 ItemId = Annotated[int, typer.Argument(help="As ./hub quarantine list has it.")]
 
 
@@ -27,17 +30,16 @@ ItemId = Annotated[int, typer.Argument(help="As ./hub quarantine list has it.")]
 def list_items(
     entity: Annotated[str | None, typer.Option(help="Only this entity.")] = None,
     cause: Annotated[str | None, typer.Option(help="Only what failed this rule.")] = None,
-    state: Annotated[str, typer.Option(help="open, replayed, discarded, superseded or all.")] = "open",
+    state: Annotated[str, typer.Option(help=", ".join(_STATES))] = "open",
     limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
     as_json: Json = False,
 ) -> None:
     """Open items, grouped by what failed."""
-    if state not in ("open", "replayed", "discarded", "superseded", "all"):
-        raise BadRequest(f"No state {state!r}. There are: open, replayed, discarded, superseded, all")
+    wanted = refuse_no_state(state, _STATES)
     refuse_unknown(entity)
     with open_store() as store, store.transaction() as work:
         groups = quarantine.causes(work, entity=entity)
-        items = quarantine.find(work, entity=entity, cause=cause, state=None if state == "all" else state, limit=limit)
+        items = quarantine.find(work, entity=entity, cause=cause, state=wanted, limit=limit)
     if as_json:
         console.show_json({"causes": groups, "items": [_document(item) for item in items]})
         return
@@ -87,17 +89,12 @@ def show(item_id: ItemId, as_json: Json = False) -> None:
 @app.command("fix")
 def fix(
     item_id: Annotated[int | None, typer.Argument(help="As ./hub quarantine list has it.")] = None,
-    cause: Annotated[str | None, typer.Option(help="All open items of this cause.")] = None,
+    cause: Cause = None,
     kinds: Annotated[
         list[str] | None, typer.Option("--map", help="CODE=KIND: what a line with that code is, as DOT=postage.")
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="FIELD=VALUE, the platform's field; dots go deeper; VALUE is JSON or text."),
-    ] = None,
-    file: Annotated[
-        Path | None, typer.Option(help="The whole mended record, JSON.", exists=True, dir_okay=False)
-    ] = None,
+    changes: Changes = None,
+    file: File = None,
     as_json: Json = False,
 ) -> None:
     """Mend a record, or all of a cause by a rule; nothing is loaded until it is replayed."""
@@ -106,31 +103,38 @@ def fix(
         return
     if item_id is None:
         raise BadRequest("Say which item: ./hub quarantine fix 11 --set …, or a rule: --cause CAUSE --map CODE=KIND")
-    if bool(changes) == bool(file):
-        raise BadRequest("Say how to mend it: --set FIELD=VALUE (may be repeated), or --file RECORD.json")
+    wanted = mend_of(changes, file)
     with open_store() as store:
-        if file:
-            verdict = quarantine_desk.mend(store, item_id, file.read_bytes(), actor=actor())
+        if isinstance(wanted, bytes):
+            verdict = quarantine_desk.mend(store, item_id, wanted, actor=actor())
         else:
-            verdict = quarantine_desk.mend_fields(store, item_id, dict(map(assignment, changes or [])), actor=actor())
+            verdict = quarantine_desk.mend_fields(store, item_id, wanted, actor=actor())
+        with store.transaction() as work:
+            is_mended = quarantine.get(work, item_id).mended is not None
     if as_json:
-        console.show_json({"item_id": item_id, "passes": not verdict, "failures": verdict})
-        if verdict:
-            raise typer.Exit(Exit.PARTIAL)
-        return
+        console.show_json({"item_id": item_id, "is_mended": is_mended, "passes": not verdict, "failures": verdict})
+    else:
+        _tell_verdict(item_id, verdict, is_mended=is_mended)
     if verdict:
-        for failure in verdict:
-            console.complain(f"{failure.column} = {failure.value!r}: {failure.message}")
-        console.say("The mend is kept, but the record would be rejected again. Mend it further.")
         raise typer.Exit(Exit.PARTIAL)
-    console.praise("Mended, and it would be accepted.")
-    console.say(f"Send it: ./hub quarantine replay {item_id}")
+
+
+def _tell_verdict(item_id: int, verdict: tuple[Failure, ...], *, is_mended: bool) -> None:
+    for failure in verdict:
+        console.complain(f"{failure.column} = {failure.value!r}: {failure.message}")
+    if not is_mended:
+        console.say("The record is again as it came: there is no mend any more.")
+    elif verdict:
+        console.say("The mend is kept, but the record would be rejected again. Mend it further.")
+    else:
+        console.praise("Mended, and it would be accepted.")
+        console.say(f"Send it: ./hub quarantine replay {item_id}")
 
 
 def _fix_by_rule(item_id: int | None, cause: str | None, kinds: dict[str, str], *, as_json: bool) -> None:
     with open_store() as store:
         chosen = quarantine_desk.choose(store, [item_id] if item_id else [], cause=cause, everything=False)
-        with console.progress(f"Mending {len(chosen)} records", quiet=as_json) as bar:
+        with console.progress(f"Mending {len(chosen)} records") as bar:
             bar.tell(f"Mending {len(chosen)} records")
             mended = quarantine_desk.mend_by_rule(store, chosen, kinds, actor=actor())
     if as_json:
@@ -150,14 +154,15 @@ def _kind(text: str) -> tuple[str, str]:
 @app.command("replay")
 def replay(
     item_ids: Annotated[list[int] | None, typer.Argument(help="Items to send again.")] = None,
-    cause: Annotated[str | None, typer.Option(help="All open items of this cause.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All open items.")] = False,
+    cause: Cause = None,
+    everything: Everything = False,
     as_json: Json = False,
 ) -> None:
     """Send records through the gate again; what passes is loaded and closed."""
+    numbers = refuse_no_choice(item_ids, cause=cause, everything=everything)
     with open_store() as store:
-        chosen = quarantine_desk.choose(store, item_ids or [], cause=cause, everything=everything)
-        with console.progress(f"Replaying {len(chosen)} records", quiet=as_json) as bar:
+        chosen = quarantine_desk.choose(store, numbers, cause=cause, everything=everything)
+        with console.progress(f"Replaying {len(chosen)} records") as bar:
             bar.tell(f"Replaying {len(chosen)} records")
             reports = quarantine_desk.replay_all(store, chosen, actor=actor())
     if as_json:
@@ -173,19 +178,17 @@ def replay(
         raise typer.Exit(Exit.PARTIAL)
 
 
-@app.command("discard")
-def discard(
-    item_id: ItemId,
-    reason: Annotated[str, typer.Option(help="Why it is not wanted; kept in the audit trail.")],
-    as_json: Json = False,
-) -> None:
-    """Close an item for good: that version of the record is not wanted. The record itself is kept."""
-    with open_store() as store:
-        quarantine_desk.discard(store, item_id, reason, actor=actor())
-    if as_json:
-        console.show_json({"item_id": item_id, "state": "discarded"})
-    else:
-        console.praise(f"Item {item_id} is discarded: {reason}")
+def _numbers(store: Store, numbers: Sequence[int], *, cause: str | None, everything: bool) -> list[int]:
+    return [item.item_id for item in quarantine_desk.choose(store, numbers, cause=cause, everything=everything)]
+
+
+desk_options.add_discard(
+    app,
+    "items",
+    _numbers,
+    quarantine_desk.discard_all,
+    doc="Close items for good: those versions of the records are not wanted. The records themselves are kept.",
+)
 
 
 def _values(group: CauseCount) -> str:

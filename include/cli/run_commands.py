@@ -9,10 +9,11 @@ import typer
 
 from include.cli import console, run_reports
 from include.cli.session import open_store, refuse_unknown
+from include.cli.verbs import Verbs
 from include.store import call_counts
 from include.store import runs as ledger
 
-app = typer.Typer(no_args_is_help=True, help="One run.")
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="One run.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 

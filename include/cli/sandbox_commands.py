@@ -12,9 +12,10 @@ from include.cli import console
 from include.cli.sandbox_client import SandboxControl
 from include.cli.session import running_stack
 from include.cli.stack import stack
+from include.cli.verbs import Verbs
 from include.model.errors import BadRequest
 
-app = typer.Typer(invoke_without_command=True, help="The pretend retailer: let it live, break it, heal it.")
+app = typer.Typer(cls=Verbs, invoke_without_command=True, help="The pretend retailer: let it live, break it, heal it.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
@@ -36,7 +37,7 @@ def sandbox(
     if context.invoked_subcommand:
         return
     if dataset or generated:
-        with console.progress("Starting the sandbox anew", quiet=as_json) as bar:
+        with console.progress("Starting the sandbox anew") as bar:
             bar.tell("Reading the file" if dataset else "Making a shop")
             stack.restart_sandbox(["--dataset", str(dataset.resolve())] if dataset else [])
     control = _control()

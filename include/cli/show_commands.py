@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from include.cli import console
+from include.cli.instants import instant_option
 from include.cli.session import open_store
+from include.cli.verbs import Verbs
 from include.flows.registry import SYNCS
-from include.model.errors import BadRequest, NotFound
-from include.model.instants import from_utc_text
+from include.model.errors import NotFound
+from include.model.instants import utc_text
 from include.store import entities
 
-app = typer.Typer(no_args_is_help=True, help="A record as it is, or as it was.")
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="A record as it is, or as it was.")
 Key = Annotated[str, typer.Argument()]
-AsOf = Annotated[str | None, typer.Option("--as-of", help="An instant (ISO 8601, with its zone).")]
+AsOf = Annotated[datetime | None, instant_option("--as-of", "As it was then.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
@@ -37,24 +40,22 @@ def order(key: Key, as_of: AsOf = None, as_json: Json = False) -> None:
     _show("order", key, as_of, as_json=as_json)
 
 
-def _show(entity: str, key: str, as_of: str | None, *, as_json: bool) -> None:
-    try:
-        instant = from_utc_text(as_of) if as_of else None
-    except ValueError as error:
-        raise BadRequest(f"--as-of {as_of!r} is no instant: {error}") from error
+def _show(entity: str, key: str, as_of: datetime | None, *, as_json: bool) -> None:
     table = SYNCS[entity].table
     with open_store() as store, store.transaction() as work:
-        rows = entities.as_of(work, table, key, instant) if instant else entities.by_key(work, table, key)
-    if not rows:
-        when = f" at {as_of}" if as_of else ""
+        rows = entities.as_of(work, table, key, as_of) if as_of else entities.by_key(work, table, key)
+        first = entities.first_modified_at(work, table, key) if as_of and not rows else None
+    if as_of and first:
         raise NotFound(
-            f"The hub has no {entity} {key!r}{when}. Is it in quarantine? ./hub quarantine list --entity {entity}"
+            f"{entity} {key!r} was not there at {utc_text(as_of)}: the first version that the hub has of it is of "
+            f"{utc_text(first)}"
         )
+    if not rows:
+        raise NotFound(f"The hub has no {entity} {key!r}. Is it in quarantine? ./hub quarantine list --entity {entity}")
     if as_json:
         console.show_json({"entity": entity, "key": key, "as_of": as_of, "records": rows})
         return
-    for row in rows:
-        console.out.print_json(data=_readable(row), default=str)
+    console.out.print_json(data=[_readable(row) for row in rows], default=str)
 
 
 def _readable(row: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from include.flows.look_after import alarms
 from include.flows.settings import settings
 from include.handlers import HANDLERS
 from include.store import alerts, failed_deliveries, quarantine, runs
+from include.store.alerts import Alert
 from include.store.database import Store
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
@@ -25,7 +26,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 def up(as_json: Json = False) -> None:
     """Start what is not running: two PostgreSQL servers, the sandbox, Airflow. All on 127.0.0.1."""
     started_at = time.monotonic()
-    with console.progress("Starting", quiet=as_json) as bar:
+    with console.progress("Starting") as bar:
         running = stack.up(progress=bar.tell)
     seconds = round(time.monotonic() - started_at, 1)
     if as_json:
@@ -37,7 +38,7 @@ def up(as_json: Json = False) -> None:
 
 def down(as_json: Json = False) -> None:
     """End exactly what `up` started. The data stay in .hub/."""
-    with console.progress("Stopping", quiet=as_json) as bar:
+    with console.progress("Stopping") as bar:
         ended = stack.down(progress=bar.tell)
     if as_json:
         console.show_json({"ended": ended})
@@ -92,13 +93,18 @@ def _facts_of(store: Store) -> dict[str, object]:
             "last_run": f"{newest[0].run_id} {newest[0].state}" if newest else "none yet: ./hub sync inventory --full",
             "in_quarantine": sum(cause.items for cause in quarantine.causes(work)),
             "dead_letters": sum(cause.letters for cause in failed_deliveries.causes(work)),
-            "alerts": [f"since {alert.at:%Y-%m-%d %H:%M}: {alert.message}" for alert in alerts.find(work, limit=10)],
+            "alerts": [_told(alert) for alert in alerts.find(work, limit=10)],
         }
+
+
+def _told(alert: Alert) -> str:
+    remedy = f". {alert.remedy.for_command_line}" if alert.remedy else ""
+    return f"since {alert.at:%Y-%m-%d %H:%M}: {alert.message}{remedy}"
 
 
 def doctor(as_json: Json = False) -> None:
     """Find what is wrong, and name the mend."""
-    with console.progress("Checking", quiet=as_json) as bar:
+    with console.progress("Checking") as bar:
         bar.tell("Checking the stack")
         checks = diagnosis.examine()
     well = all(check.ok for check in checks)

@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 
 import typer
 
 from include.cli import console, dag_runs, run_reports
 from include.cli.exits import Exit, exit_of
+from include.cli.instants import instant_option
 from include.cli.session import open_store, running_stack
+from include.cli.verbs import Verbs
+from include.connectors.declared import files
+from include.connectors.declared.files import DeclarationWrong
+from include.flows.declared import declared_sync
 from include.flows.integrations.registered import refuse_paused
-from include.flows.registry import SYNCS
+from include.flows.registry import sync_of
 from include.model.sync import SyncRequest
 
-app = typer.Typer(no_args_is_help=True, help="Run a sync now, as its DAG in Airflow, and wait for its end.")
+
+class SyncVerbs(Verbs):
+    """The syncs with code, and those that are declared by now."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *files.paths()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A verb for each file of a declaration; that of a file with mistakes says them."""
+        found = super().get_command(ctx, cmd_name)
+        if found is not None or cmd_name not in files.paths():
+            return found
+        alone = typer.Typer()
+        try:
+            declaration, _ = declared_sync(files.paths()[cmd_name])
+        except DeclarationWrong as wrong:
+            _refused(alone, cmd_name, wrong)
+        else:
+            _command(alone, cmd_name, f"{declaration.title}. --key names a record.")
+        return typer.main.get_command(alone)
+
+
+app = typer.Typer(
+    cls=SyncVerbs, no_args_is_help=True, help="Run a sync now, as its DAG in Airflow, and wait for its end."
+)
 
 
 Full = Annotated[bool, typer.Option("--full", help="Read everything, whatever the watermark says.")]
-Since = Annotated[str | None, typer.Option(help="Modified at or after this instant (ISO 8601, with its zone).")]
-Until = Annotated[str | None, typer.Option(help="Modified before this instant.")]
+Since = Annotated[datetime | None, instant_option("--since", "Only what was modified at or after it.")]
+Until = Annotated[datetime | None, instant_option("--until", "Only what was modified before it.")]
 Keys = Annotated[list[str] | None, typer.Option("--key", help="Only this one; may be repeated.")]
 Limit = Annotated[int, typer.Option(help="Stop after so many records; 0 for all.")]
 Shrunken = Annotated[bool, typer.Option("--accept-shrunken", help="An empty or much smaller source is right.")]
@@ -27,10 +57,10 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end."
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
-def _command(entity: str, what: str) -> None:
+def _command(group: typer.Typer, entity: str, what: str) -> None:
     """One verb a sync, all alike: what differs is which DAG answers."""
 
-    @app.command(entity, help=what)
+    @group.command(entity, help=what)
     def command(
         full: Full = False,
         since: Since = None,
@@ -54,16 +84,26 @@ def _command(entity: str, what: str) -> None:
         _sync(entity, request, watch=watch, wait=wait, as_json=as_json)
 
 
-_command("inventory", "Stock levels, from the commerce platform into the hub. --key names a sku.")
-_command("product", "Products with their variants. --key names a product's key.")
-_command("order", "Orders with their lines. --key names an order number.")
+_command(app, "inventory", "Stock levels, from the commerce platform into the hub. --key names a sku.")
+_command(app, "product", "Products with their variants. --key names a product's key.")
+_command(app, "order", "Orders with their lines. --key names an order number.")
+
+
+def _refused(group: typer.Typer, entity: str, wrong: DeclarationWrong) -> None:
+    @group.command(
+        entity,
+        help="Its declaration cannot be used: run this to see every mistake.",
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )
+    def command() -> None:
+        raise wrong
 
 
 def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json: bool) -> None:
     api = running_stack().api()
     with open_store() as store:
         # Said here at once; the DAG run would end as skipped, with this in its log.
-        refuse_paused(store, SYNCS[entity].integration)
+        refuse_paused(store, sync_of(entity).integration)
     dag_run_id = dag_runs.trigger(api, entity, request)
     if not wait:
         if as_json:
@@ -72,7 +112,7 @@ def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json
             console.praise(f"Started: {dag_run_id}. What becomes of it: ./hub runs")
         return
     with open_store() as store:
-        with console.progress(f"sync {entity}", quiet=as_json) as bar:
+        with console.progress(f"sync {entity}") as bar:
             _, begun = dag_runs.follow(api, store, entity, dag_run_id, bar, watch_tasks=watch)
         if as_json:
             documents = [run_reports.document(run) for run in begun]

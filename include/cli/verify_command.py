@@ -27,7 +27,7 @@ def verify_dataset(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Whether every line of FILE is in the hub or in quarantine, exactly as often as it is in the file."""
-    with console.progress("Comparing", quiet=as_json) as bar:
+    with console.progress("Comparing") as bar:
         bar.tell("Reading the file")
         wanted = _lines_of_file(file)
         bar.tell("Reading the hub")

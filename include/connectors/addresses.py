@@ -151,9 +151,11 @@ def _judge(system: str, host: str, address: Address, rules: AddressRules, *, enc
     if rules.allows(address):
         return
     if not is_public(address):
+        network = str(ipaddress.ip_network(address))
         raise AddressRefused(
             f"{system}: {host} leads to {address}, which is not a public address. If that is meant, allow it in the "
-            'extra of the connection: "allowed_networks": ["' + str(ipaddress.ip_network(address)) + '"]'
+            f'extra of the connection: "allowed_networks": ["{network}"]',
+            network=network,
         )
     if not encrypted:
         raise AddressRefused(

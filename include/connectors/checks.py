@@ -18,7 +18,7 @@ from include.connectors.conditions import conditions_of
 from include.connectors.deadline import Deadline
 from include.connectors.kinds import Kind
 from include.connectors.transport import Tls, connect
-from include.model.errors import HubError, SystemUnavailable
+from include.model.errors import AddressRefused, HubError, SystemUnavailable
 from include.model.integration import Check, Connection, Outcome, Probe
 
 _TIMEOUT_S = 5.0
@@ -81,9 +81,20 @@ def _asked(questions: dict[str, Callable[[], str]]) -> Iterator[Check]:
             outcome, said = Outcome.SKIPPED, str(error)
         except HubError as error:
             failed, outcome, said = True, Outcome.FAILED, str(error)
-            hint = _BUSY if _is_passing(error) else HINTS[name]
+            hint = _hint(name, error)
         duration_ms = round((time.monotonic() - began) * 1000)
         yield Check(name=name, outcome=outcome, duration_ms=duration_ms, said=said, hint=hint)
+
+
+def _hint(name: str, error: HubError) -> str:
+    match error:
+        case AddressRefused(network=str(network)):
+            return f'If that network is meant, set allowed_networks to ["{network}"]; else look at the URL'
+        case AddressRefused():
+            return "Write the URL with https"
+        case _ if _is_passing(error):
+            return _BUSY
+    return HINTS[name]
 
 
 def _is_passing(error: HubError) -> bool:

@@ -50,6 +50,17 @@ class Kind:
         if errors:
             raise SettingsInvalid(self.title, errors)
 
+    def refuse_invalid_credentials(self, credentials: Mapping[str, Any]) -> None:
+        """
+        The same for *credentials* alone.
+
+        Raises:
+            SettingsInvalid: every place that does not.
+
+        """
+        if errors := list(_errors(self.credentials, credentials, "/credentials")):
+            raise SettingsInvalid(self.title, errors)
+
     def connection(self, connection_id: str, settings: Mapping[str, Any], credentials: Mapping[str, Any]) -> Connection:
         """The Airflow connection that holds both."""
         values: dict[str, Any] = {}
@@ -153,4 +164,6 @@ def _told(error: Any, path: str, schema: Mapping[str, Any]) -> Iterator[FieldErr
             unknown = sorted(set(error.instance) - set(schema["properties"]))
             yield from (FieldError(f"{path}/{name}", f"is not known; known are {known}") for name in unknown)
         case rule:
-            yield FieldError(path, f"must have {rule} {json.dumps(error.validator_value)}")
+            examples = error.schema.get("examples")
+            such = f", as {json.dumps(examples[0])}" if examples else ""
+            yield FieldError(path, f"must have {rule} {json.dumps(error.validator_value)}{such}")

@@ -57,9 +57,9 @@ def days_to_run(store: Store, integration: str, entity: str, *, first: date, las
 
     """
     if last < first:
-        raise BadRequest(f"--to {last} lies before --from {first}")
+        raise BadRequest(f"The last day {last} lies before the first, {first}")
     if last > datetime.now(UTC).date():
-        raise BadRequest(f"--to {last} lies in the future: nothing has happened then")
+        raise BadRequest(f"The last day {last} lies in the future: nothing has happened then")
     span = pendulum.interval(pendulum.instance(midnight(first)), pendulum.instance(midnight(last)))
     days = [date(day.year, day.month, day.day) for day in span.range("days")]
     if only is Only.ALL:

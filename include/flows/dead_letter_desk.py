@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from include.flows.quarantine_desk import set_field
-from include.model import event_contracts
-from include.model.errors import BadRequest, Conflict
+from include.flows.desk_rules import (
+    Discarded,
+    discard_in_slices,
+    refuse_no_reason,
+    refuse_unclear,
+    refuse_unknown_fields,
+    set_field,
+)
+from include.model import event_contracts, remedies
+from include.model.errors import BadRequest, Conflict, NotFound
 from include.store import audit, failed_deliveries
-from include.store.database import Store
+from include.store.database import Store, Work
 from include.store.failed_deliveries import Letter
+
+#: What a person may still decide on.
+_DISCARDABLE = frozenset({"dead", "retrying"})
 
 
 def mend_fields(store: Store, letter_id: int, changes: Mapping[str, Any], *, actor: str) -> Letter:
@@ -36,14 +46,19 @@ def mend(store: Store, letter_id: int, data: Any, *, actor: str, fields: tuple[s
     """
     The same for the whole data, which must be as the type's schema says. The audit trail names the fields, never values.
 
+    Data that are again as they came are no mend any more.
+
     Raises:
         NotFound: no such letter.
-        BadRequest: it is at work, or *data* is not what events of its type have; the message names the field.
+        BadRequest: *data* is not what events of its type have; the message names the field.
+        Conflict: it is at work.
 
     """
     with store.transaction() as work:
-        _refuse_what_no_event_has(failed_deliveries.get(work, letter_id), data)
-        failed_deliveries.mend(work, letter_id, json.dumps(data))
+        letter = failed_deliveries.get(work, letter_id)
+        _refuse_what_no_event_has(letter, data)
+        as_it_came = data == json.loads(letter.event.data)
+        failed_deliveries.mend(work, letter_id, None if as_it_came else json.dumps(data))
         detail = {"fields": list(fields) or "all"}
         audit.add(work, actor=actor, act="letter.fix", subject=f"dead-letters/{letter_id}", detail=detail)
         return failed_deliveries.get(work, letter_id)
@@ -55,14 +70,17 @@ def _refuse_what_no_event_has(letter: Letter, data: Any) -> None:
     of = (letter.event.type, letter.event.schema_version)
     if of not in event_contracts.versions():
         return
-    check = Draft202012Validator(event_contracts.schema(*of))
+    schema, came = event_contracts.schema(*of), json.loads(letter.event.data)
+    if isinstance(data, dict):
+        refuse_unknown_fields(data, came, None, schema.get("properties", ()), what=f"{of[0]} events")
+    check = Draft202012Validator(schema)
     # What was wrong when it came is for the handler to judge; a mend must bring nothing more.
-    before = {(tuple(each.absolute_path), each.message) for each in check.iter_errors(json.loads(letter.event.data))}
+    before = {(tuple(each.absolute_path), each.message) for each in check.iter_errors(came)}
     for wrong in check.iter_errors(data):
         if (tuple(wrong.absolute_path), wrong.message) in before:
             continue
         where = ".".join(map(str, wrong.absolute_path)) or "the data"
-        raise BadRequest(f"{where}: {wrong.message}. What events of {of[0]} have: GET /hub/v1/event-types")
+        raise BadRequest(f"{where}: {wrong.message}", remedy=remedies.EVENT_TYPES)
 
 
 def discard(store: Store, letter_id: int, reason: str, *, actor: str) -> Letter:
@@ -75,16 +93,63 @@ def discard(store: Store, letter_id: int, reason: str, *, actor: str) -> Letter:
         Conflict: it is closed already.
 
     """
-    if not reason.strip():
-        raise BadRequest("Say why it is not wanted: the reason is kept in the audit trail")
+    refuse_no_reason(reason)
+    chosen = choose(store, [letter_id], cause=None, everything=False)
+    if not discard_all(store, chosen, reason, actor=actor).closed:
+        raise Conflict(f"Letter {letter_id} was closed meanwhile")
     with store.transaction() as work:
-        letter = failed_deliveries.get(work, letter_id, lock=True)
-        if letter.state not in ("dead", "retrying"):
-            raise Conflict(f"Letter {letter_id} is {letter.state}; only dead ones, or those tried again, are discarded")
-        failed_deliveries.close(work, letter_id, "discarded", actor)
-        subject = f"dead-letters/{letter_id}"
-        audit.add(work, actor=actor, act="letter.discard", subject=subject, detail={"reason": reason})
         return failed_deliveries.get(work, letter_id)
+
+
+def choose(store: Store, letter_ids: Sequence[int], *, cause: str | None, everything: bool) -> list[int]:
+    """
+    The numbers of the letters that were named to be discarded, one way only: by their cause, or all, the dead ones.
+
+    Raises:
+        BadRequest: none or several ways were used.
+        NotFound: no such letter, or none of that cause.
+        Conflict: one of those that were named by number is closed.
+
+    """
+    refuse_unclear(letter_ids, cause=cause, everything=everything)
+    with store.transaction() as work:
+        if letter_ids:
+            letters = [failed_deliveries.get(work, letter_id) for letter_id in dict.fromkeys(letter_ids)]
+        else:
+            letters = failed_deliveries.find(work, cause=cause, limit=1_000_000)
+    if cause is not None and not letters:
+        raise NotFound(f"No dead letter has the cause {cause!r}", remedy=remedies.LETTERS)
+    for letter in letters:
+        if letter.state not in _DISCARDABLE:
+            raise Conflict(
+                f"Letter {letter.letter_id} is {letter.state}; only dead ones, or those tried again, are discarded"
+            )
+    return [letter.letter_id for letter in letters]
+
+
+def discard_all(
+    store: Store, letter_ids: Sequence[int], reason: str, *, actor: str, tell: Callable[[int], None] = lambda _: None
+) -> Discarded:
+    """
+    Closes *letter_ids*, each with its entry in the audit trail; *tell* hears how many are done.
+
+    Safe to interrupt and to repeat: what was closed meanwhile is left alone.
+
+    Raises:
+        BadRequest: no reason.
+
+    """
+
+    def close(work: Work, some: Sequence[int]) -> list[int]:
+        letters = [failed_deliveries.get(work, letter_id, lock=True) for letter_id in some]
+        still_open = [letter.letter_id for letter in letters if letter.state in _DISCARDABLE]
+        for letter_id in still_open:
+            failed_deliveries.close(work, letter_id, "discarded", actor)
+            subject, detail = f"dead-letters/{letter_id}", {"reason": reason}
+            audit.add(work, actor=actor, act="letter.discard", subject=subject, detail=detail)
+        return still_open
+
+    return discard_in_slices(store, letter_ids, reason, close, tell)
 
 
 def document(letter: Letter) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from datetime import timedelta
 import msgspec
 
 from include.handlers import HANDLERS
-from include.store import event_log, event_readers, event_replays, failed_deliveries
+from include.store import event_log, event_outages, event_readers, event_replays, failed_deliveries
 from include.store.database import Store
+from include.store.event_outages import Outage
 from include.store.event_replays import Replay
 
 #: How far from the usual an hour must be to be told, in standard deviations, and what it must differ by at least.
@@ -28,8 +29,10 @@ class SubscriberStanding(msgspec.Struct, frozen=True, kw_only=True):
     oldest_s: float
     retrying: int
     dead: int
-    #: Partitions with a live reader, of all, as "2 of 2".
+    #: Partitions with a live reader, of all, as "2 of 2"; "never started" where no delivery has known the subscriber yet.
     read_by: str
+    #: Sources whose events wait until they answer again; they are among the retrying.
+    out: tuple[Outage, ...] = ()
 
 
 class Volume(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +61,7 @@ def standing(store: Store, within: timedelta) -> Standing:
         hours = event_log.hourly(work, within)
         failed = failed_deliveries.open_by_type(work)
         replays = event_replays.newest(work)
+        outages = event_outages.standings(work)
         horizon_age_s = event_log.horizon_age_s(work)
     subscribers = []
     for name in HANDLERS:
@@ -70,7 +74,8 @@ def standing(store: Store, within: timedelta) -> Standing:
                 oldest_s=oldest_s,
                 retrying=states.get((name, "retrying"), 0),
                 dead=states.get((name, "dead"), 0),
-                read_by=f"{sum(reader.alive for reader in theirs)} of {len(theirs)}",
+                read_by=f"{sum(reader.alive for reader in theirs)} of {len(theirs)}" if theirs else "never started",
+                out=tuple(outages.get(name, ())),
             )
         )
     volumes = tuple(

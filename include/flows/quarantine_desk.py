@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+import msgspec
+
+from include.flows.desk_rules import (
+    Discarded,
+    discard_in_slices,
+    refuse_no_reason,
+    refuse_unclear,
+    refuse_unknown_fields,
+    set_field,
+)
 from include.flows.registry import sync_of
 from include.flows.sync import Sync, replay
 from include.flows.sync.gate import sifted
+from include.model import remedies
 from include.model.errors import BadRequest, Conflict, NotFound
 from include.model.order import LINE_KINDS
 from include.model.quality import Failure, visible
 from include.model.sync import Report
 from include.store import audit, quarantine
-from include.store.database import Store
+from include.store.database import Store, Work
 from include.store.quarantine import Item
 
 #: Replayed in one transaction; more are replayed in several.
@@ -55,14 +66,21 @@ def mend_fields(store: Store, item_id: int, changes: Mapping[str, Any], *, actor
 
 
 def mend(store: Store, item_id: int, mended: bytes, *, actor: str) -> tuple[Failure, ...]:
-    """The same for a whole record; it must still be the same record."""
+    """
+    The same for a whole record; it must still be the same record, with fields that its type knows.
+
+    A record that is again as it came has no mend any more.
+    """
     with store.transaction() as work:
         item = quarantine.get(work, item_id)
-    _same_record(item, mended)
+    document = _same_record(item, mended)
+    original, sync = json.loads(item.raw), _sync_of(item)
+    of = msgspec.inspect.type_info(sync.record_type)
+    refuse_unknown_fields(document, original, of, sync.field_names, what=f"{item.entity} records")
     with store.transaction() as work:
-        quarantine.mend(work, item_id, mended)
+        quarantine.mend(work, item_id, None if document == original else mended)
         audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item_id}")
-    rejected = sifted(_sync_of(item), [b'{"results":[' + mended + b"]}"]).rejected
+    rejected = sifted(sync, [b'{"results":[' + mended + b"]}"]).rejected
     return rejected[0].failures if rejected else ()
 
 
@@ -118,18 +136,17 @@ def choose(store: Store, item_ids: Sequence[int], *, cause: str | None, everythi
         Conflict: an item is closed.
 
     """
-    if sum((bool(item_ids), cause is not None, everything)) != 1:
-        raise BadRequest("Say which: item numbers, --cause CAUSE, or --all")
+    refuse_unclear(item_ids, cause=cause, everything=everything)
     with store.transaction() as work:
         if not item_ids:
             found = quarantine.find(work, cause=cause, limit=1_000_000)
             if cause is not None and not found:
-                raise NotFound(f"No open item has the cause {cause!r}. Those there are: ./hub quarantine list")
+                raise NotFound(f"No open item has the cause {cause!r}", remedy=remedies.ITEMS)
             return found
         items = [quarantine.get(work, item_id) for item_id in dict.fromkeys(item_ids)]
     closed = [item for item in items if item.state != "open"]
     if closed:
-        raise Conflict(f"Quarantine item {closed[0].item_id} is {closed[0].state}; only open items are replayed")
+        raise Conflict(f"Quarantine item {closed[0].item_id} is {closed[0].state}: only what is open can be chosen")
     return items
 
 
@@ -153,22 +170,41 @@ def discard(store: Store, item_id: int, reason: str, *, actor: str) -> None:
         Conflict: it is closed already.
 
     """
-    if not reason.strip():
-        raise BadRequest("Say why it is not wanted: --reason is kept in the audit trail, and a discard is for good")
-    with store.transaction() as work:
-        item = quarantine.get(work, item_id)
-        if quarantine.close(work, [item_id], "discarded", actor) == 0:
-            raise Conflict(f"Quarantine item {item_id} is {item.state} already")
-        audit.add(
-            work, actor=actor, act="quarantine.discard", subject=f"quarantine/{item_id}", detail={"reason": reason}
-        )
+    refuse_no_reason(reason)
+    chosen = choose(store, [item_id], cause=None, everything=False)
+    if not discard_all(store, [item.item_id for item in chosen], reason, actor=actor).closed:
+        raise Conflict(f"Quarantine item {item_id} was closed meanwhile")
+
+
+def discard_all(
+    store: Store, item_ids: Sequence[int], reason: str, *, actor: str, tell: Callable[[int], None] = lambda _: None
+) -> Discarded:
+    """
+    Closes the open ones of *item_ids* for good, each with its entry in the audit trail; *tell* hears how many are done.
+
+    Safe to interrupt and to repeat: what is closed is left alone.
+
+    Raises:
+        BadRequest: no reason.
+
+    """
+
+    def close(work: Work, some: Sequence[int]) -> list[int]:
+        still_open = [item.item_id for item in quarantine.lock(work, some) if item.state == "open"]
+        quarantine.close(work, still_open, "discarded", actor)
+        for item_id in still_open:
+            subject, detail = f"quarantine/{item_id}", {"reason": reason}
+            audit.add(work, actor=actor, act="quarantine.discard", subject=subject, detail=detail)
+        return still_open
+
+    return discard_in_slices(store, item_ids, reason, close, tell)
 
 
 def _sync_of(item: Item) -> Sync:
     return sync_of(item.entity)
 
 
-def _same_record(item: Item, mended: bytes) -> None:
+def _same_record(item: Item, mended: bytes) -> dict[str, Any]:
     try:
         document = json.loads(mended)
     except ValueError as error:
@@ -182,20 +218,4 @@ def _same_record(item: Item, mended: bytes) -> None:
                 f"The mended record has another {name} than item {item.item_id} ({original.get(name)!r}): "
                 "mend the fields that failed, and leave what says which record it is"
             )
-
-
-def set_field(record: Any, field: str, value: Any) -> None:
-    """
-    *record* with *value* at the dotted *field*.
-
-    Raises:
-        BadRequest: the field leads into something that has no fields.
-
-    """
-    *path, last = field.split(".")
-    target = record
-    for step in path:
-        target = target.setdefault(step, {}) if isinstance(target, dict) else None
-    if not isinstance(target, dict):
-        raise BadRequest(f"{field!r} leads into something that has no fields")
-    target[last] = value
+    return dict(document)

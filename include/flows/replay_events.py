@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import closing, suppress
 from datetime import timedelta
 from typing import Any
 
 import msgspec
-import psycopg
 
 from include.flows import replay_quarantine
-from include.flows.deliver_events.attempt import Recipient, failure_of, have_effect
-from include.flows.replay_quarantine import ReplayStopped
+from include.flows.deliver_events.keeper import Keeper
+from include.flows.desk_rules import refuse_unclear
+from include.flows.tell_again import WORKER_LIFE, Hold, Reactions, some_events, some_letters
 from include.handlers import HANDLERS, Subscriber
-from include.model.errors import BadRequest, Conflict, NotFound
-from include.model.events import Event, Position
+from include.model import remedies
+from include.model.errors import BadRequest, Conflict, NotFound, ReplayStopped, Transient
 from include.model.outside import KeyPuller
-from include.store import audit, event_inbox, event_log, event_replays, failed_deliveries
+from include.store import audit, event_log, event_replays, failed_deliveries
 from include.store.database import Store, Work
 from include.store.event_log import Selection
 from include.store.event_replays import Replay
-from include.store.failed_deliveries import Letter
+
+log = logging.getLogger(__name__)
 
 _SLICE = 200
-_WORKER_LIFE = timedelta(seconds=30)
-
-
-@dataclass(frozen=True)
-class _Reactions:
-    """Who is told, and what they may need."""
-
-    handlers: Mapping[str, Subscriber]
-    puller: KeyPuller | None
-
-    def of(self, name: str) -> Recipient:
-        return Recipient(name, self.handlers[name], self.puller)
+#: Five hundred records through the gate and into the hub, on the slowest of machines.
+_QUARANTINE_TIMEOUT_S = 600.0
+#: Until a replay goes on that was in the way of something, or found what it reaches outside to be out.
+_WAIT_S = 5.0
 
 
 def subscribers_of(name: str | None) -> list[str]:
@@ -93,20 +86,17 @@ def ask_for_letters(
 
     """
     _refuse_rate(rate)
-    if sum((bool(letter_ids), cause is not None, everything)) != 1:
-        raise BadRequest("Say which: letter numbers, --cause CAUSE, or --all")
+    refuse_unclear(letter_ids, cause=cause, everything=everything)
     with store.transaction() as work:
-        chosen = [failed_deliveries.get(work, letter_id) for letter_id in dict.fromkeys(letter_ids)]
-        if not letter_ids:
-            chosen = failed_deliveries.find(work, cause=cause, limit=1_000_000)
+        numbers = list(dict.fromkeys(letter_ids))
+        chosen = failed_deliveries.choose(work, numbers or None, cause=cause)
     if not chosen:
-        raise NotFound("There is no such dead letter. Those there are: ./hub dlq list")
-    for letter in chosen:
-        if letter.state in ("trying", "retrying", "waiting"):
-            raise Conflict(f"Letter {letter.letter_id} is {letter.state}: it is tried again by itself")
+        raise NotFound("There is no such dead letter", remedy=remedies.LETTERS)
+    for letter_id, state in chosen.items():
+        if state in ("trying", "retrying", "waiting"):
+            raise Conflict(f"Letter {letter_id} is {state}: it is tried again by itself")
     # The numbers are settled now: a letter that dies again in the replay is not replayed again by it.
-    request = {"letter_ids": [letter.letter_id for letter in chosen], "next": 0}
-    return _ask(store, "letters", request, rate=rate, total=len(chosen), actor=actor)
+    return _ask(store, "letters", {"next": 0}, rate=rate, total=len(chosen), actor=actor, chosen=list(chosen))
 
 
 def stop(store: Store, replay_id: int, *, actor: str) -> Replay:
@@ -129,33 +119,65 @@ def work_off(
     """
     The replay as it ended: the named one, or the oldest open one that nobody works on; None when there is none.
 
-    May be killed at any moment: a slice is done with its count or not at all, and another worker goes on.
+    Still open, it was put off: *until* said so, or what it reaches outside is out. Whoever comes later goes on
+    with it, as when this is killed: a slice is noted with its count or not at all.
+
+    Raises:
+        StoreUnavailable: the hub's database was in the way; call it again.
+
     """
     worker = uuid.uuid4().hex
     with store.transaction() as work:
-        replay = event_replays.claim(work, worker, _WORKER_LIFE, replay_id=replay_id)
+        replay = event_replays.claim(work, worker, WORKER_LIFE, replay_id=replay_id)
     if replay is None:
         return None
-    while replay.state == "open" and not until():
-        began = time.monotonic()
-        size = _SLICE if replay.rate is None else max(1, min(_SLICE, int(replay.rate / 5)))
+    claimed_id = replay.replay_id
+    keeper = Keeper(
+        store.another(), lambda work: _renew(work, claimed_id, worker), WORKER_LIFE, of=f"replay {claimed_id}"
+    )
+    with closing(keeper):
+        hold = Hold(store, claimed_id, worker, keeper)
         try:
-            if replay.what == replay_quarantine.WHAT:
-                dealt = replay_quarantine.work_off_some(store, replay, worker, _WORKER_LIFE)
-            else:
-                with store.transaction() as work:
-                    dealt = _slice(work, replay, worker, _Reactions(handlers, puller), size)
+            while replay.state == "open" and not until():
+                replay = _one_slice(hold, replay, Reactions(handlers, puller), tell)
         except ReplayStopped:
-            # By a person, or another worker has taken it over: either way it is not ours to go on with.
-            return replay
-        if not dealt:
-            _end(store, replay)
-        with store.transaction() as work:
-            replay = event_replays.get(work, replay.replay_id)
-        tell(replay)
-        if replay.rate is not None and dealt:
-            time.sleep(max(0.0, dealt / replay.rate - (time.monotonic() - began)))
-    return replay
+            pass  # By a person, or another worker has taken it over: either way it is not ours to go on with.
+        except Transient as error:
+            log.warning("Replay %s waits: %s", claimed_id, error)
+            _put_off(hold, _WAIT_S if error.retry_in_s is None else error.retry_in_s)
+        else:
+            _put_off(hold, 0)
+    with store.transaction() as work:
+        return event_replays.get(work, claimed_id)
+
+
+def _one_slice(hold: Hold, replay: Replay, reactions: Reactions, tell: Callable[[Replay], None]) -> Replay:
+    """The replay as it is after some more of it, at its rate."""
+    began = time.monotonic()
+    size = _SLICE if replay.rate is None else max(1, min(_SLICE, int(replay.rate / 5)))
+    if replay.what == replay_quarantine.WHAT:
+        with hold.keeper.during(_QUARANTINE_TIMEOUT_S):
+            dealt = replay_quarantine.work_off_some(hold.store, replay, hold.worker, WORKER_LIFE)
+    else:
+        act = some_events if replay.what == "events" else some_letters
+        dealt = act(hold, replay, reactions, size)
+    if not dealt:
+        _end(hold.store, replay)
+    with hold.store.transaction() as work:
+        now = event_replays.get(work, replay.replay_id)
+    tell(now)
+    if replay.rate is not None and dealt:
+        time.sleep(max(0.0, dealt / replay.rate - (time.monotonic() - began)))
+    return now
+
+
+def _renew(work: Work, replay_id: int, worker: str) -> None:
+    event_replays.renew(work, replay_id, worker, WORKER_LIFE)
+
+
+def _put_off(hold: Hold, wait_s: float) -> None:
+    with hold.store.transaction() as work:
+        event_replays.put_off(work, hold.replay_id, hold.worker, timedelta(seconds=wait_s))
 
 
 def _end(store: Store, replay: Replay) -> None:
@@ -164,106 +186,23 @@ def _end(store: Store, replay: Replay) -> None:
         event_replays.end(work, replay.replay_id, "done")
 
 
-def _slice(work: Work, replay: Replay, worker: str, reactions: _Reactions, size: int) -> int:
-    """How many tellings this transaction made."""
-    request = dict(replay.request)
-    act = _tell_events if replay.what == "events" else _tell_letters
-    dealt, failed = act(work, replay, reactions, request, size)
-    if dealt and not event_replays.progress(
-        work, replay, worker, request, done=dealt - failed, failed=failed, life=_WORKER_LIFE
-    ):
-        raise ReplayStopped(f"Replay {replay.replay_id} was stopped")
-    return dealt
-
-
-def _tell_events(
-    work: Work, replay: Replay, reactions: _Reactions, request: dict[str, Any], size: int
-) -> tuple[int, int]:
-    wanted = msgspec.convert(request["selection"], Selection)
-    names = [name for name in request["subscribers"] if name in reactions.handlers]
-    heard = {type_ for name in names for type_ in reactions.handlers[name].types}
-    # Of what nobody hears there is none: no types at all would be read as all of them.
-    types = tuple(sorted(heard & set(wanted.types) if wanted.types else heard)) or ("-",)
-    after = Position(*request["cursor"])
-    events = event_log.select(work, msgspec.structs.replace(wanted, after=after, types=types), limit=size)
-    dealt = failed = 0
-    for name in names:
-        theirs = [event for event in events if event.type in reactions.handlers[name].types]
-        theirs = failed_deliveries.as_mended(work, name, theirs)
-        dealt += len(theirs)
-        failed += _tell(work, name, reactions, theirs)
-    if events:
-        request["cursor"] = list(events[-1].at)
-    del replay
-    return dealt, failed
-
-
-def _tell(work: Work, name: str, reactions: _Reactions, events: Sequence[Event]) -> int:
-    """How many of *events* failed and are dead letters now. The effect comes again, whatever the inbox has."""
-    if not events:
-        return 0
-    try:
-        with work.transaction():
-            event_inbox.add(work, name, events)
-            have_effect(work, reactions.of(name), events)
-        return 0
-    except (psycopg.OperationalError, psycopg.InterfaceError):
-        raise
-    except Exception as error:  # noqa: BLE001  a handler may raise anything
-        if len(events) == 1:
-            failed_deliveries.bury(work, name, events[0], failure_of(error))
-            return 1
-    half = len(events) // 2
-    return _tell(work, name, reactions, events[:half]) + _tell(work, name, reactions, events[half:])
-
-
-def _tell_letters(
-    work: Work, replay: Replay, reactions: _Reactions, request: dict[str, Any], size: int
-) -> tuple[int, int]:
-    first = int(request["next"])
-    numbers = request["letter_ids"][first : first + size]
-    request["next"] = first + len(numbers)
-    failed = sum(not _tell_letter(work, replay, reactions, number) for number in numbers)
-    return len(numbers), failed
-
-
-def _tell_letter(work: Work, replay: Replay, reactions: _Reactions, letter_id: int) -> bool:
-    """Whether the letter's event, as mended, had its effect."""
-    letter = failed_deliveries.get(work, letter_id, lock=True)
-    if letter.state in ("trying", "retrying", "waiting"):
-        return False  # Replayed elsewhere meanwhile, and at work now; it is tried again by itself.
-    failure = _try_letter(work, reactions, letter)
-    if failure is None:
-        failed_deliveries.close(work, letter_id, "replayed", f"{replay.actor} in replay {replay.replay_id}")
-    else:
-        failed_deliveries.fail_again(work, letter_id, failure)
-    detail = {"replay": replay.replay_id, "mended": letter.mended is not None, "failed": failure and failure.cause}
-    audit.add(work, actor=replay.actor, act="letter.replay", subject=f"dead-letters/{letter_id}", detail=detail)
-    return failure is None
-
-
-def _try_letter(work: Work, reactions: _Reactions, letter: Letter) -> failed_deliveries.Failure | None:
-    if letter.subscriber not in reactions.handlers:
-        return failed_deliveries.Failure(cause="NoSubscriber", reason=f"There is no subscriber {letter.subscriber} now")
-    try:
-        with work.transaction():
-            event_inbox.add(work, letter.subscriber, [letter.event])
-            have_effect(work, reactions.of(letter.subscriber), [letter.deliverable])
-    except (psycopg.OperationalError, psycopg.InterfaceError):
-        raise
-    except Exception as error:  # noqa: BLE001  a handler may raise anything
-        return failure_of(error)
-    return None
-
-
 def _heard(wanted: Selection, subscriber: Subscriber) -> Selection:
     types = tuple(type_ for type_ in subscriber.types if not wanted.types or type_ in wanted.types)
     return msgspec.structs.replace(wanted, types=types or ("-",))
 
 
-def _ask(store: Store, what: str, request: dict[str, Any], *, rate: float | None, total: int, actor: str) -> Replay:
+def _ask(
+    store: Store,
+    what: str,
+    request: dict[str, Any],
+    *,
+    rate: float | None,
+    total: int,
+    actor: str,
+    chosen: Sequence[int] = (),
+) -> Replay:
     with store.transaction() as work:
-        replay = event_replays.add(work, what=what, request=request, rate=rate, total=total, actor=actor)
+        replay = event_replays.add(work, what=what, request=request, rate=rate, total=total, actor=actor, chosen=chosen)
         audit.add(
             work,
             actor=actor,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from include.flows import quarantine_desk
-from include.model.errors import BadRequest, NotFound, Terminal
+from include.model.errors import BadRequest, NotFound, ReplayStopped
 from include.store import audit, event_replays, quarantine
 from include.store.database import Store
 from include.store.event_replays import Replay
@@ -17,10 +17,6 @@ log = logging.getLogger(__name__)
 WHAT = "quarantine"
 #: Checked and loaded in one go: well within the life of who works the replay off.
 _ITEMS = 500
-
-
-class ReplayStopped(Terminal):
-    """Somebody stopped the replay while a slice of it was at work, or another worker has it now."""
 
 
 def ask(store: Store, item_ids: Sequence[int], *, cause: str | None, everything: bool, actor: str) -> Replay:
@@ -36,9 +32,16 @@ def ask(store: Store, item_ids: Sequence[int], *, cause: str | None, everything:
     chosen = quarantine_desk.choose(store, item_ids, cause=cause, everything=everything)
     if not chosen:
         raise NotFound("No item in quarantine is open")
-    request = {"item_ids": [item.item_id for item in chosen], "next": 0}
     with store.transaction() as work:
-        replay = event_replays.add(work, what=WHAT, request=request, rate=None, total=len(chosen), actor=actor)
+        replay = event_replays.add(
+            work,
+            what=WHAT,
+            request={"next": 0},
+            rate=None,
+            total=len(chosen),
+            actor=actor,
+            chosen=[item.item_id for item in chosen],
+        )
         subject, detail = f"replay/{replay.replay_id}", {"total": replay.total}
         audit.add(work, actor=actor, act="replay.quarantine", subject=subject, detail=detail)
     return replay
@@ -56,11 +59,11 @@ def work_off_some(store: Store, replay: Replay, worker: str, life: timedelta) ->
 
     """
     first = int(replay.request["next"])
-    numbers = replay.request["item_ids"][first : first + _ITEMS]
+    with store.transaction() as work:
+        numbers = event_replays.chosen(work, replay.replay_id, first, _ITEMS)
+        still_open = [item for item in quarantine.lock(work, numbers) if item.state == "open"]
     if not numbers:
         return 0
-    with store.transaction() as work:
-        still_open = [item for item in quarantine.lock(work, numbers) if item.state == "open"]
     try:
         reports = quarantine_desk.replay_all(store, still_open, actor=replay.actor)
         failed = sum(report.counts.rejected for report in reports)
@@ -71,5 +74,5 @@ def work_off_some(store: Store, replay: Replay, worker: str, life: timedelta) ->
     done = len(numbers) - failed
     with store.transaction() as work:
         if not event_replays.progress(work, replay, worker, request, done=done, failed=failed, life=life):
-            raise ReplayStopped(f"Replay {replay.replay_id} was stopped")
+            raise ReplayStopped(replay.replay_id)
     return len(numbers)

@@ -18,7 +18,8 @@ from include.store.database import Work
 #: an older event after a newer one. Any exception is the failure of one of them: the reader finds out of which.
 Apply = Callable[[Work, Sequence[Event]], None]
 
-#: The same for an effect that is not in the hub's database: it comes before the inbox row, so it may come twice.
+#: The same for an effect that is not in the hub's database: it comes before the inbox row, so it may come twice. Events of
+#: one source a call. A Transient says that the source is out: then all its events wait, and no try is counted.
 ApplyElsewhere = Callable[[KeyPuller, Sequence[Event]], None]
 
 
@@ -36,6 +37,9 @@ class Subscriber:
     #: Tries before an event becomes a dead letter, and the wait after the first, which doubles.
     attempts: int = 5
     first_wait_s: float = 1.0
+    #: Seconds that one call may take, all of a batch. Longer, and it hangs: its events are tried again by others, which
+    #: counts, and its thread is left behind.
+    effect_timeout_s: float = 60.0
 
 
 HANDLERS: Mapping[str, Subscriber] = {

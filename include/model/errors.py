@@ -7,18 +7,32 @@ Third-party errors become one of these once, at the edge where they appear, with
 
 from __future__ import annotations
 
+from include.model import remedies
+from include.model.remedies import Remedy
+
 
 class HubError(Exception):
-    """Something the hub could not do."""
+    """Something the hub could not do. Its text names no command: that is the remedy's, and each door says it its own way."""
+
+    def __init__(self, message: str, *, remedy: Remedy | None = None) -> None:
+        #: What to do about it; None where the message says all, or nothing can be done.
+        self.remedy = remedy
+        super().__init__(message)
+        if remedy:  # Logs show notes below the stack trace.
+            self.add_note(remedy.for_command_line)
+
+    def with_remedy(self) -> str:
+        """The text and what to type, for people who have the command line."""
+        return f"{self}. {self.remedy.for_command_line}" if self.remedy else str(self)
 
 
 class Transient(HubError):
     """Running again later may succeed."""
 
-    def __init__(self, message: str, *, retry_in_s: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_in_s: float | None = None, remedy: Remedy | None = None) -> None:
         #: What the other side asked us to wait, in seconds; None when it did not say.
         self.retry_in_s = retry_in_s
-        super().__init__(message)
+        super().__init__(message, remedy=remedy)
 
 
 class Terminal(HubError):
@@ -46,7 +60,12 @@ class Throttled(SystemUnavailable):
 
 
 class AddressRefused(Terminal):
-    """A connection's host leads to a place in our own network, which its extra does not allow."""
+    """A connection's host leads to a place in our own network, which its extra does not allow, or is called in the open."""
+
+    def __init__(self, message: str, *, network: str | None = None) -> None:
+        #: What `allowed_networks` would have to name; None where that is not what is wrong.
+        self.network = network
+        super().__init__(message)
 
 
 class SystemRefused(Terminal):
@@ -76,9 +95,9 @@ class LeaseHeld(Transient):
     def __init__(self, what: str, holder: str, retry_in_s: float) -> None:
         self.holder = holder
         super().__init__(
-            f"The sync of {what} is held by run {holder}. It is tried again in {retry_in_s:.0f} s; "
-            f"see that run with: ./hub run show {holder}",
+            f"The sync of {what} is held by run {holder}. It is tried again in {retry_in_s:.0f} s",
             retry_in_s=retry_in_s,
+            remedy=remedies.look_at_run(holder),
         )
 
 
@@ -94,6 +113,13 @@ class LeaseLost(Terminal):
         )
 
 
+class ReplayStopped(Terminal):
+    """Somebody stopped the replay while a slice of it was at work, or another worker has it now."""
+
+    def __init__(self, replay_id: int) -> None:
+        super().__init__(f"Replay {replay_id} was stopped, or another worker goes on with it; nothing more was written")
+
+
 class HeldForApproval(Terminal):
     """A read looks wrong enough that a person has to say so."""
 
@@ -101,7 +127,8 @@ class HeldForApproval(Terminal):
         self.run_id, self.read, self.known = run_id, read, known
         super().__init__(
             f"Run {run_id} read {read} {entity} records where the hub knows {known}: nothing was loaded. "
-            f"If the source really shrank: ./hub sync {entity} --full --accept-shrunken"
+            "If the source really shrank, a full sync that accepts it (accept_shrunken) loads them",
+            remedy=remedies.accept_shrunken(entity),
         )
 
 
@@ -130,8 +157,8 @@ class IntegrationPaused(Terminal):
 
     def __init__(self, integration_id: str, paused_by: str) -> None:
         super().__init__(
-            f"{integration_id} is paused by {paused_by}; nothing was read. "
-            f"To go on: ./hub integration resume {integration_id}"
+            f"{integration_id} is paused by {paused_by}; nothing is read until it is resumed",
+            remedy=remedies.resume(integration_id),
         )
 
 
@@ -140,4 +167,4 @@ class BadEvent(Terminal):
 
     def __init__(self, event_id: str, event_type: str, why: str) -> None:
         self.event_id = event_id
-        super().__init__(f"Event {event_id} is no {event_type}: {why}. Mend its data: ./hub dlq list")
+        super().__init__(f"Event {event_id} is no {event_type}: {why}. Mend its data, then replay it")

@@ -8,14 +8,15 @@ every handler sees the newest.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import msgspec
 
-from include.model.errors import NotFound
+from include.model.errors import BadRequest, NotFound
 from include.model.events import Event
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -49,6 +50,23 @@ def schema(event_type: str, version: int) -> Mapping[str, Any]:
 
 def types() -> frozenset[str]:
     return frozenset(event_type for event_type, _ in versions())
+
+
+def known(wanted: Iterable[str]) -> tuple[str, ...]:
+    """
+    *wanted*, each of them a type of event that the hub has.
+
+    Raises:
+        BadRequest: one is none; the nearest is named. An empty answer would say that there was no such event.
+
+    """
+    names = tuple(wanted)
+    for name in names:
+        if name not in types():
+            near = get_close_matches(name, sorted(types()), n=1, cutoff=0.4)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            raise BadRequest(f"There is no type {name!r} of event.{meant} There are: {', '.join(sorted(types()))}")
+    return names
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from include.model import remedies
 from include.model.errors import BadRequest
 
 #: The types that the hub writes. Past tense; a subscriber names those that it hears.
@@ -87,5 +88,5 @@ def place_of(event_id: str) -> tuple[int, int]:
     """
     epoch, dash, position = event_id.partition("-")
     if not (dash and epoch.isascii() and epoch.isdigit() and position.isascii() and position.isdigit()):
-        raise BadRequest(f"{event_id!r} is no event id of the hub; they look like 1-4711 (./hub events tail)")
+        raise BadRequest(f"{event_id!r} is no event id of the hub; they look like 1-4711", remedy=remedies.EVENTS)
     return int(epoch), int(position)

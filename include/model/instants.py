@@ -17,8 +17,17 @@ _A_DAY = len("2026-11-21")
 
 
 def from_utc_text(text: str) -> datetime:
-    """The aware instant that *text* names; a plain day is its midnight in UTC. Raises ValueError for a time without a zone."""
-    instant = datetime.fromisoformat(f"{text}T00:00:00+00:00" if len(text) == _A_DAY else text)
+    """
+    The aware instant that *text* names; a plain day is its midnight in UTC.
+
+    Raises:
+        ValueError: it names none, or has no zone; the message says how to write it.
+
+    """
+    try:
+        instant = datetime.fromisoformat(f"{text}T00:00:00+00:00" if len(text) == _A_DAY else text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no instant; write it as 2026-11-21 or 2026-11-21T09:30:00Z") from error
     if instant.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone; write it as {text}Z for UTC")
     try:

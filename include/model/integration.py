@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from include.model import remedies
 from include.model.errors import BadRequest, Terminal
 
 #: What an integration may be called; also its Airflow connection, and a declared one's file and DAG.
@@ -93,7 +94,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         if missing := [name.replace("__", ".") for name, value in fields.items() if not value]:
             raise BadRequest(
                 f"The Airflow connection {self.connection_id!r} has no {', '.join(missing)}: set it under Admin → "
-                f"Connections, or with ./hub integration rotate or change {self.connection_id}"
+                "Connections, or change the integration",
+                remedy=remedies.change(self.connection_id),
             )
 
 

@@ -104,6 +104,8 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 raise BadRequest(f"`{name}` {instant} has no time zone: write it as 2026-11-21T00:00:00Z")
         if self.full and (self.since or self.until or self.keys):
             raise BadRequest("`full` reads everything: it does not go with `since`, `until` or `keys`")
+        if not all(self.keys):
+            raise BadRequest("`keys` has an empty one: it names records by their keys")
         if self.keys and (self.since or self.until):
             raise BadRequest("`keys` names records: it does not go with `since` or `until`")
         if self.since and self.until and self.since >= self.until:
@@ -165,9 +167,7 @@ def _instant(name: str, text: str) -> datetime:
     try:
         return from_utc_text(text)
     except ValueError as error:
-        raise BadRequest(
-            f"`{name}` {text!r} is no instant ({error}); write it as 2026-11-21 or 2026-11-21T09:30:00Z"
-        ) from error
+        raise BadRequest(f"`{name}`: {error}") from error
 
 
 class Window(msgspec.Struct, frozen=True):

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import msgspec
 
+from include.model import remedies
+from include.model.remedies import Remedy
 from include.store.database import Work
+
+#: Kind → what to do about it, for a subject.
+_REMEDIES: Mapping[str, Callable[[str], Remedy]] = {
+    "dead_letters": lambda _: remedies.LETTERS,
+    "events_unread": lambda _: remedies.DELIVERY,
+    "breaker_open": remedies.look_at_integration,
+    "run_failed": lambda _: remedies.RUNS,
+    "run_held": lambda _: remedies.RUNS,
+    "run_late": lambda _: remedies.RUNS,
+}
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -21,6 +33,12 @@ class Alert(msgspec.Struct, frozen=True):
     seen_at: datetime
     #: None while it is so.
     closed_at: datetime | None
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """None where the message alone has to do: what helps is done neither by the hub nor by its API."""
+        of = _REMEDIES.get(self.kind)
+        return of(self.subject) if of else None
 
 
 class Changed(msgspec.Struct, frozen=True):

@@ -26,7 +26,7 @@ class StockState(NamedTuple):
 
 
 class Availability(msgspec.Struct, frozen=True):
-    """What can be sold of a sku."""
+    """What can be sold of a sku, by integrations that are not removed."""
 
     sku: str
     #: Units over all warehouses; one that has promised more than it has counts as 0.
@@ -81,7 +81,9 @@ def get(work: Work, sku: str) -> Availability:
     """
     row = work.execute(_GET, {"sku": sku}).fetchone()
     if row is None:
-        raise NotFound(f"No stock of {sku!r} is known. Skus are written as the platform writes them")
+        raise NotFound(
+            f"No stock of {sku!r} is known, or its integration is removed. Skus are written as the platform writes them"
+        )
     return Availability(*row)
 
 

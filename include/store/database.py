@@ -12,6 +12,7 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg.types.numeric import Int8BinaryLoader, IntLoader
 
+from include.model import remedies
 from include.model.errors import Terminal, Transient
 
 #: PostgreSQL's number of the type xid8, a transaction's; psycopg has no loader for it.
@@ -199,7 +200,7 @@ def translated_errors() -> Iterator[None]:
                 error
             )
         raise StoreRefused(
-            f"The hub's database refused the statement of {_asker(error)}: {_said(error)}. If a migration is missing: ./hub up"
+            f"The hub's database refused the statement of {_asker(error)}: {_said(error)}", remedy=remedies.MIGRATE
         ) from bare(error)
 
 

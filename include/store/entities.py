@@ -43,6 +43,17 @@ def as_of(work: Work, table: EntityTable, key: str, instant: datetime) -> list[d
         return cursor.execute(statement.encode(), {"key": key, "instant": instant}).fetchall()
 
 
+def first_modified_at(work: Work, table: EntityTable, key: str) -> datetime | None:
+    """When the oldest version that the hub has under a business key was made; None when it has none."""
+    statement = f"""
+        SELECT min(last_modified_at) FROM (
+            SELECT last_modified_at FROM {table.name} WHERE {table.partition_column} = %(key)s
+            UNION ALL
+            SELECT last_modified_at FROM {table.history} WHERE {table.partition_column} = %(key)s) AS versions"""
+    row = work.execute(statement.encode(), {"key": key}).fetchone()
+    return row[0] if row else None
+
+
 def any_row(work: Work, table: EntityTable) -> dict[str, Any] | None:
     """The row with the lowest id; None from an empty table."""
     with work.cursor(row_factory=dict_row) as cursor:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import psycopg
 
+from include.model import remedies
 from include.model.errors import NotFound
 from include.model.events import ORIGIN, Event, NewEvent, Position
 from include.store.database import Work
@@ -233,7 +234,7 @@ def get(work: Work, place: tuple[int, int]) -> Event:
     """
     row = cursor_of(work).execute(_GET, {"epoch": place[0], "position": place[1]}).fetchone()
     if row is None:
-        raise NotFound(f"There is no event {place[0]}-{place[1]}. The newest: ./hub events tail")
+        raise NotFound(f"There is no event {place[0]}-{place[1]}", remedy=remedies.EVENTS)
     return Event(*row)
 
 

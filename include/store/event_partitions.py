@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from psycopg import sql
 
+from include.model import remedies
 from include.model.errors import Terminal
 from include.store.database import Work
 
@@ -51,7 +52,7 @@ def make_ahead(work: Work, now: datetime) -> list[str]:
     known = partitions(work)
     newest = max((end for _, end in known if end is not None), default=None)
     if newest is None:
-        raise Terminal("The event store has no partition by month. A migration has not run: ./hub up")
+        raise Terminal("The event store has no partition by month. A migration has not run", remedy=remedies.MIGRATE)
     made = []
     while newest < _month_after(now, _AHEAD + 1):
         name, until = f"event_{newest:%Y_%m}", _month_after(newest, 1)

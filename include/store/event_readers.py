@@ -95,6 +95,16 @@ RETURNING wanted_by IS DISTINCT FROM holder AND wanted_at > clock_timestamp() - 
 """
 
 
+def ended_when_idle(life: timedelta) -> str:
+    """
+    The session of a connection that the server ends when it is idle in a transaction for longer than *life*.
+
+    A handler that hangs in its transaction would keep its inbox rows from whoever takes over. Part of what the
+    connection is opened with, or it would be lost with the first one.
+    """
+    return f"-c idle_in_transaction_session_timeout={int(life.total_seconds() * 1000)}"
+
+
 class Advanced(NamedTuple):
     """What a reader learns when it moves its cursor."""
 
@@ -115,18 +125,18 @@ UPDATE event_reader SET holder = NULL, expires_at = '-infinity'
  WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND holder = %(worker)s AND token = %(token)s
 """
 
-#: A handler that hangs in its transaction would keep its inbox rows from whoever takes over: the server ends it.
-_END_WHEN_IDLE = b"SELECT set_config('idle_in_transaction_session_timeout', %(life_ms)s, false)"
-
 _STANDINGS = b"""
 SELECT subscriber, partition, holder, expires_at > clock_timestamp(), epoch, xid, position, delivered, moved_at
   FROM event_reader ORDER BY subscriber, partition
 """
 
-#: Told events that a subscriber hears and has not had, by the slowest of its partitions; an upper bound.
+#: Told events that a subscriber hears and has not had, by the slowest of its partitions; an upper bound. One that was
+#: never started has had none: it will begin at the first.
 _LAG = b"""
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(stored_at)), 0)::float8 FROM event,
-       (SELECT epoch, xid, position FROM event_reader WHERE subscriber = %(subscriber)s
+       (SELECT epoch, xid, position FROM (
+            SELECT epoch, xid, position FROM event_reader WHERE subscriber = %(subscriber)s UNION ALL
+            SELECT 0, '0'::xid8, 0 WHERE NOT EXISTS (SELECT FROM event_reader WHERE subscriber = %(subscriber)s)) AS all_of_it
          ORDER BY epoch, xid, position LIMIT 1) AS slowest
  WHERE (event.epoch, event.xid, event.position) > (slowest.epoch, slowest.xid, slowest.position)
    AND NOT silent AND type = ANY(%(types)s)
@@ -187,11 +197,6 @@ def _held(work: Work, statement: bytes, claim: Claim, values: dict[str, object])
     if row is None:
         raise LeaseLost(f"the events of {claim}", claim.worker, None)
     return row
-
-
-def end_when_idle(work: Work, life: timedelta) -> None:
-    """From here on the server ends this connection when it is idle in a transaction for longer than *life*."""
-    work.execute(_END_WHEN_IDLE, {"life_ms": str(int(life.total_seconds() * 1000))})
 
 
 def release(work: Work, claims: Sequence[Claim]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from psycopg.types.json import Jsonb
 
+from include.model import remedies
 from include.model.errors import Conflict, NotFound
 from include.store.database import Work
 
@@ -37,6 +39,17 @@ INSERT INTO event_replay (what, request, rate, total, actor)
 VALUES (%(what)s, %(request)s, %(rate)s, %(total)s, %(actor)s) RETURNING {_COLUMNS}
 """.encode()
 
+#: Once, and in rows of their own: in the request they would be written anew with each slice.
+_CHOOSE = b"""
+INSERT INTO event_replay_chosen (replay_id, nth, chosen_id)
+SELECT %(replay_id)s, ids.nth - 1, ids.id FROM unnest(%(ids)b::bigint[]) WITH ORDINALITY AS ids (id, nth)
+"""
+
+_CHOSEN = b"""
+SELECT chosen_id FROM event_replay_chosen
+ WHERE replay_id = %(replay_id)s AND nth >= %(first)s AND nth < %(first)s + %(limit)s ORDER BY nth
+"""
+
 _GET = f"SELECT {_COLUMNS} FROM event_replay WHERE replay_id = %(replay_id)s".encode()
 
 _NEWEST = f"SELECT {_COLUMNS} FROM event_replay ORDER BY replay_id DESC LIMIT %(limit)s".encode()
@@ -57,16 +70,44 @@ UPDATE event_replay SET done = done + %(done)s, failed = failed + %(failed)s, re
  WHERE replay_id = %(replay_id)s AND state = 'open' AND worker = %(worker)s
 """
 
+_RENEW = b"""
+UPDATE event_replay SET worker_until = clock_timestamp() + %(life)s
+ WHERE replay_id = %(replay_id)s AND state = 'open' AND worker = %(worker)s
+"""
+
+_PUT_OFF = b"""
+UPDATE event_replay SET worker = NULL, worker_until = clock_timestamp() + %(wait)s
+ WHERE replay_id = %(replay_id)s AND state = 'open' AND worker = %(worker)s
+"""
+
 _END = b"""
 UPDATE event_replay SET state = %(state)s, ended_at = clock_timestamp(), worker_until = '-infinity'
  WHERE replay_id = %(replay_id)s AND state = 'open'
 """
 
 
-def add(work: Work, *, what: str, request: dict[str, Any], rate: float | None, total: int, actor: str) -> Replay:
+def add(
+    work: Work,
+    *,
+    what: str,
+    request: dict[str, Any],
+    rate: float | None,
+    total: int,
+    actor: str,
+    chosen: Sequence[int] = (),
+) -> Replay:
+    """An open replay; *chosen*: the numbers of the letters or items that it is of."""
     values = {"what": what, "request": Jsonb(request), "rate": rate, "total": total, "actor": actor}
-    row = work.execute(_ADD, values).fetchone()
-    return _replay(row or ())
+    replay = _replay(work.execute(_ADD, values).fetchone() or ())
+    if chosen:
+        work.execute(_CHOOSE, {"replay_id": replay.replay_id, "ids": list(chosen)})
+    return replay
+
+
+def chosen(work: Work, replay_id: int, first: int, limit: int) -> list[int]:
+    """The numbers that the replay is of, from its *first*, at most *limit*."""
+    values = {"replay_id": replay_id, "first": first, "limit": limit}
+    return [number for (number,) in work.execute(_CHOSEN, values)]
 
 
 def get(work: Work, replay_id: int) -> Replay:
@@ -79,7 +120,7 @@ def get(work: Work, replay_id: int) -> Replay:
     """
     row = work.execute(_GET, {"replay_id": replay_id}).fetchone()
     if row is None:
-        raise NotFound(f"There is no replay {replay_id}. Those there are: ./hub events status")
+        raise NotFound(f"There is no replay {replay_id}", remedy=remedies.REPLAYS)
     return _replay(row)
 
 
@@ -106,6 +147,16 @@ def progress(
         "life": life,
     }
     return work.execute(_PROGRESS, values).rowcount == 1
+
+
+def renew(work: Work, replay_id: int, worker: str, life: timedelta) -> bool:
+    """The claim, alive for another *life*. False when the replay was stopped or lost: then nothing may commit."""
+    return work.execute(_RENEW, {"replay_id": replay_id, "worker": worker, "life": life}).rowcount == 1
+
+
+def put_off(work: Work, replay_id: int, worker: str, wait: timedelta) -> None:
+    """The replay, free for whoever comes first in *wait*. Does nothing when it is not *worker*'s."""
+    work.execute(_PUT_OFF, {"replay_id": replay_id, "worker": worker, "wait": wait})
 
 
 def end(work: Work, replay_id: int, state: str) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 from psycopg.types.json import Jsonb
 
+from include.model import remedies
 from include.model.errors import Conflict, NotFound, VersionChanged
 from include.model.integration import Integration, IntegrationState
 from include.store.database import Work
@@ -60,7 +61,14 @@ UPDATE integration SET tested_at = clock_timestamp(), test_passed = %(passed)s
  WHERE integration_id = %(integration_id)s
 """
 
-_REMOVE = b"DELETE FROM integration WHERE integration_id = %(integration_id)s"
+#: Noted as removed, too: what it told of stock is no longer for sale.
+_REMOVE = b"""
+WITH gone AS (DELETE FROM integration WHERE integration_id = %(integration_id)s RETURNING integration_id)
+INSERT INTO removed_integration (integration_id) SELECT integration_id FROM gone ON CONFLICT DO NOTHING
+"""
+
+_IS_REMOVED = b"SELECT FROM removed_integration WHERE integration_id = %(integration_id)s"
+_TAKE_BACK = b"DELETE FROM removed_integration WHERE integration_id = %(integration_id)s"
 
 
 def add(
@@ -92,11 +100,12 @@ def add(
         "with_credentials": with_credentials,
         "tested": tested,
     }
+    work.execute(_TAKE_BACK, values)
     try:
         row = work.execute(_ADD, values).fetchone()
     except psycopg.errors.UniqueViolation as error:
         raise Conflict(
-            f"There is an integration {integration_id!r} already: ./hub integration show {integration_id}"
+            f"There is an integration {integration_id!r} already", remedy=remedies.look_at_integration(integration_id)
         ) from error
     return _of(row)
 
@@ -111,7 +120,7 @@ def get(work: Work, integration_id: str) -> Integration:
     """
     found = find(work, integration_id)
     if found is None:
-        raise NotFound(f"There is no integration {integration_id!r}. Those there are: ./hub integration list")
+        raise NotFound(f"There is no integration {integration_id!r}", remedy=remedies.INTEGRATIONS)
     return found
 
 
@@ -132,7 +141,7 @@ def lock(work: Work, integration_id: str, *, version: int | None = None) -> Inte
     """
     row = work.execute(_LOCK, {"integration_id": integration_id}).fetchone()
     if row is None:
-        raise NotFound(f"There is no integration {integration_id!r}. Those there are: ./hub integration list")
+        raise NotFound(f"There is no integration {integration_id!r}", remedy=remedies.INTEGRATIONS)
     found = _of(row)
     if version is not None and found.version != version:
         raise VersionChanged(f"The integration {integration_id}", version, found.version)
@@ -162,8 +171,13 @@ def note_test(work: Work, integration_id: str, *, passed: bool) -> None:
 
 
 def remove(work: Work, integration_id: str) -> None:
-    """What it brought stays; only the registry forgets it."""
+    """What it brought stays, but its stock counts no longer as sellable until it is added again."""
     work.execute(_REMOVE, {"integration_id": integration_id})
+
+
+def is_removed(work: Work, integration_id: str) -> bool:
+    """Whether the registry had it once, and has not now."""
+    return work.execute(_IS_REMOVED, {"integration_id": integration_id}).fetchone() is not None
 
 
 def _of(row: tuple[Any, ...] | None) -> Integration:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from psycopg.types.json import Jsonb
 
+from include.model import remedies
 from include.model.errors import Conflict, NotFound
 from include.model.quality import Failure, Rejected
 from include.model.sync import Counts, Fates
@@ -191,7 +192,7 @@ def get(work: Work, item_id: int) -> Item:
     """
     row = work.execute(_GET, {"item_id": item_id}).fetchone()
     if row is None:
-        raise NotFound(f"There is no quarantine item {item_id}. Those there are: ./hub quarantine list")
+        raise NotFound(f"There is no quarantine item {item_id}", remedy=remedies.ITEMS)
     return _item(row)
 
 
@@ -242,9 +243,9 @@ def causes(work: Work, *, entity: str | None = None, values: int = 8) -> list[Ca
     ]
 
 
-def mend(work: Work, item_id: int, mended: bytes) -> None:
+def mend(work: Work, item_id: int, mended: bytes | None) -> None:
     """
-    Notes *mended* as the record to be replayed; the raw one stays beside it.
+    Notes *mended* as the record to be replayed; the raw one stays beside it. None: it is replayed as it came.
 
     Raises:
         NotFound: no such item.

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from psycopg.types.json import Jsonb
 
+from include.model import remedies
 from include.model.errors import NotFound, Terminal
 from include.model.sync import Counts, Fates, Mode, RunState, SyncRequest, Window
 from include.store.database import Work
@@ -210,7 +211,7 @@ def get(work: Work, run_id: str) -> Run:
     """
     row = work.execute(_GET, {"run_id": run_id}).fetchone()
     if row is None:
-        raise NotFound(f"There is no run {run_id!r}. The newest ones: ./hub runs")
+        raise NotFound(f"There is no run {run_id!r}", remedy=remedies.RUNS)
     return _run(row)
 
 

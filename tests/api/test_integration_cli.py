@@ -25,6 +25,10 @@ def platform() -> Iterator[Sandbox]:
         yield opened
 
 
+#: Good ones: nothing is asked of anybody before they hold.
+SETTINGS = ["--kind=commercetools", "--set=base_url=https://shop.example", "--set=project=demo"]
+
+
 def run(hub: Hub, *words: str, stdin: str = "", user: str = "otto") -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
@@ -77,6 +81,13 @@ def test_a_whole_life(hub: Hub, platform: Sandbox, tmp_path: Path) -> None:
     assert run(hub, "show", "cli_life").returncode == 2
 
 
+def test_wrong_settings_are_wrong_use_whoever_finds_them(hub: Hub, platform: Sandbox) -> None:
+    run(hub, *add_words(platform, "cli_exit"), stdin=secret(platform))
+
+    assert run(hub, "change", "cli_exit", "--set=projekt=x").returncode == 2
+    assert run(hub, "change", "cli_exit", "--set=project=another").returncode == 1, "its test fails"
+
+
 def test_what_fails_says_which_check_and_what_to_do(hub: Hub, platform: Sandbox) -> None:
     ended = run(hub, *add_words(platform, "cli_wrong"), stdin=secret(platform, f"{CANARY}-but-wrong"))
 
@@ -101,11 +112,21 @@ def test_no_option_takes_a_secret(hub: Hub) -> None:
     [
         (["show", "not_there"], 2, "There is no integration 'not_there'"),
         (["pause", "not_there"], 2, "There is no integration 'not_there'"),
-        (["add", "x_y", "--kind=fax", "--existing"], 1, "must be one of commercetools"),
+        (["add", "x_y", "--kind=fax", "--existing"], 2, "no kind 'fax' of integration. There are: commercetools"),
         (["add", "x_y", "--kind=commercetools", "--set=novalue", "--existing"], 2, "name=value"),
-        (["add", "x_y", "--kind=commercetools"], 2, "nobody to ask"),
-        (["add", "x_y", "--kind=commercetools", "--credentials=-"], 2, "must be JSON"),
-        (["add", "x_y", "--kind=commercetools", "--credentials=/not/there"], 2, "cannot be read"),
+        (["add", "x_y", *SETTINGS], 2, "nobody to ask"),
+        (["add", "Shop-EU", *SETTINGS, "--credentials=-"], 2, "'Shop-EU' is no id: 2 to 63 small letters"),
+        (["add", "x_y", "--kind=commercetools"], 2, "/settings/base_url: is missing"),
+        (["add", "x_y", *SETTINGS, "--set=projekt=p"], 2, "/settings/projekt: is not known; known are base_url"),
+        (["add", "x_y", *SETTINGS, "--credentials=-"], 2, "standard input is not JSON. One JSON object is expected"),
+        (["add", "x_y", *SETTINGS, "--credentials=/not/there"], 2, "cannot be read from /not/there: No such file"),
+        (["add", "x_y", *SETTINGS, f"--credentials={PROJECT}"], 2, "Is a directory. One JSON object is expected, as"),
+        (["add", "x_y", *SETTINGS, f"--credentials={PROJECT}/README.md"], 2, "README.md is not JSON. One JSON object"),
+        (
+            ["add", "x_y", *SETTINGS, "--set=allowed_networks=10.0.0.0/8"],
+            2,
+            'must have type "array", as ["10.1.0.0/16"]',
+        ),
         (["remove", "not_there"], 2, "There is no integration 'not_there'"),
         (["validate", "not/there.yaml"], 2, "cannot be read"),
     ],
@@ -115,6 +136,39 @@ def test_wrong_use_says_what_to_do(hub: Hub, words: list[str], code: int, said: 
 
     assert ended.returncode == code, ended.stderr
     assert said in " ".join(ended.stderr.split())
+
+
+def test_a_file_of_credentials_that_lacks_one_is_named_and_none_of_its_values(hub: Hub, tmp_path: Path) -> None:
+    file = tmp_path / "other-system.json"
+    file.write_text(json.dumps({"client_id": CANARY, "password": CANARY}))
+
+    ended = run(hub, "add", "x_y", *SETTINGS, f"--credentials={file}")
+
+    said = " ".join(ended.stderr.split())
+    assert ended.returncode == 2
+    assert "other-system.json does not hold the credentials of commercetools: " in said
+    assert "client_secret is missing" in said
+    assert "password is not known" in said
+    assert CANARY not in ended.stdout + ended.stderr
+
+
+def test_an_id_that_is_taken_is_said_before_a_secret_is_asked_for(hub: Hub, platform: Sandbox) -> None:
+    run(hub, *add_words(platform, "cli_taken"), stdin=secret(platform))
+
+    ended = run(hub, "add", "cli_taken", *SETTINGS)
+
+    assert ended.returncode == 1
+    assert "already. Look at it: ./hub integration show cli_taken" in " ".join(ended.stderr.split())
+
+
+def test_a_private_address_is_refused_with_the_setting_that_allows_it(hub: Hub, platform: Sandbox) -> None:
+    words = [word for word in add_words(platform, "cli_private") if "allowed_networks" not in word]
+
+    ended = run(hub, *words, "--json", stdin=secret(platform))
+
+    problem = json.loads(ended.stdout)["error"]["problem"]
+    assert ended.returncode == 1
+    assert problem["checks"][0]["hint"].startswith('If that network is meant, set allowed_networks to ["127.0.0.1/32"]')
 
 
 def test_a_viewer_may_look_and_no_more(hub: Hub, platform: Sandbox) -> None:

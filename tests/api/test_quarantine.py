@@ -73,6 +73,29 @@ def test_a_discarded_item_is_closed_for_good(hub: Hub, at_desk: Store) -> None:
     assert hub.call("POST", "/v1/quarantine-replays", "otto", json={"item_ids": [item["item_id"]]}).status_code == 409
 
 
+def test_many_are_discarded_by_one_request_and_counted_before(hub: Hub, at_desk: Store) -> None:
+    """A thousand records with one cause are one decision, over HTTP too."""
+    rejected(at_desk, "p", "q", "r")
+    (cause,) = hub.call("GET", "/v1/quarantine-causes", "vera").json()["causes"]
+    numbers = [item["item_id"] for item in items(hub)]
+    body = {"cause": cause["cause"], "reason": "no longer sold"}
+
+    counted = hub.call("POST", "/v1/quarantine-discards", "otto", json={**body, "dry_run": True})
+    done = hub.call("POST", "/v1/quarantine-discards", "otto", json=body)
+    again = hub.call("POST", "/v1/quarantine-discards", "otto", json=body)
+    closed = hub.call("POST", "/v1/quarantine-discards", "otto", json={"item_ids": numbers, "reason": "again"})
+
+    assert counted.json() == {"chosen": 3, "closed": []}
+    assert done.json() == {"chosen": 3, "closed": numbers}
+    assert (again.status_code, closed.status_code, items(hub)) == (404, 409, [])
+    assert again.json()["remedy"]["request"] == "GET /hub/v1/quarantine"
+    assert "./hub" not in again.json()["detail"]
+    unclear = hub.call("POST", "/v1/quarantine-discards", "otto", json={"reason": "x"})
+    assert unclear.status_code == 400
+    assert "/item_ids: Field required or /cause: Field required or /all: Field required" in unclear.json()["detail"]
+    assert [each["pointer"] for each in unclear.json()["errors"]] == ["/item_ids", "/cause", "/all"]
+
+
 def test_pages_neither_repeat_nor_leave_out(hub: Hub, at_desk: Store) -> None:
     rejected(at_desk, *"defgh")
     found, cursor = [], None

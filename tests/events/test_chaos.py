@@ -19,6 +19,7 @@ from include.flows.deliver_events import Pace, Place, deliver
 from include.handlers import Subscriber
 from include.model.errors import HubError
 from include.model.events import STOCK_CHANGED, Event
+from include.model.outside import KeyPuller
 from include.store import bench_tally
 from include.store.database import Store, Work
 from include.store.migrate import migrate
@@ -46,13 +47,16 @@ def tallied(store: Store) -> Store:
     return store
 
 
-def work_until_idle(dsn: str, handlers: dict[str, Subscriber] = TALLY, seconds: float = 3) -> None:
+def work_until_idle(
+    dsn: str, handlers: dict[str, Subscriber] = TALLY, seconds: float = 3, puller: KeyPuller | None = None
+) -> None:
     deliver(
         lambda: Store(dsn),
         Place(partitions=1),
         lifetime=timedelta(seconds=seconds),
         handlers=handlers,
         pace=Pace(batch=10, lease_life=timedelta(seconds=0.4)),
+        puller=puller,
     )
 
 
@@ -83,6 +87,58 @@ def test_a_worker_killed_while_it_looks_carefully_loses_and_doubles_nothing(tall
     assert children.run(lambda: work_until_idle(hub_dsn, seconds=20), crash_at="deliver.noted:4") == children.KILLED
     with delivery(hub_dsn, TALLY):
         eventually(lambda: counted(tallied), (60, 60))
+    assert query(tallied, "SELECT count(*) FROM failed_delivery") == [(0,)]
+
+
+def test_a_worker_that_is_told_to_end_gives_its_partitions_back(tallied: Store, hub_dsn: str) -> None:
+    """Airflow ends a task by an error in its main thread; the others then learn of it, and the process is gone at once."""
+    pid = children.start(lambda: work_until_idle(hub_dsn, seconds=50))
+    held = "SELECT count(*) FROM event_reader WHERE holder IS NOT NULL"
+    eventually(lambda: query(tallied, held), [(1,)])
+    began = time.monotonic()
+    os.kill(pid, signal.SIGINT)
+
+    assert children.ended(pid) == 1
+    assert time.monotonic() - began < 3
+    assert query(tallied, held) == [(0,)]
+
+
+class TallyOutside:
+    """An effect outside that counts what it was told on a connection of its own, as another system would."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+
+    def pull(self, entity: str, keys: Sequence[str]) -> None:
+        raise AssertionError(f"nobody pulls {entity} {keys} here")
+
+    def handlers(self) -> dict[str, Subscriber]:
+        return {"tally": Subscriber(types=(STOCK_CHANGED,), apply_elsewhere=self._apply, attempts=5, first_wait_s=0.05)}
+
+    def _apply(self, _: object, events: Sequence[Event]) -> None:
+        with Store(self._dsn) as own, own.transaction() as work:
+            tallying(work, events)
+
+
+@pytest.mark.parametrize("point", [*POINTS, "deliver.told"])
+@pytest.mark.parametrize("nth", [1, 3])
+def test_an_effect_outside_is_not_lost_by_a_worker_killed_at_any_boundary(
+    tallied: Store, hub_dsn: str, point: str, nth: int
+) -> None:
+    """It may come twice for the batch that was under way, and for no other; each is noted as had once."""
+    outside = TallyOutside(hub_dsn)
+    publish(tallied, *(stock(f"S{n % 7}", 1 + n, n) for n in range(60)))
+
+    killed = children.run(
+        lambda: work_until_idle(hub_dsn, outside.handlers(), seconds=20, puller=outside), crash_at=f"{point}:{nth}"
+    )
+    assert killed == children.KILLED
+    with delivery(hub_dsn, outside.handlers(), puller=outside):
+        eventually(lambda: query(tallied, "SELECT count(*) FROM event_inbox"), [(60,)])
+
+    effects, had_one = counted(tallied)
+    assert had_one == 60
+    assert effects <= 70
     assert query(tallied, "SELECT count(*) FROM failed_delivery") == [(0,)]
 
 

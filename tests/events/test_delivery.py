@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,8 +17,8 @@ from include.flows.deliver_events import Place, Rules
 from include.flows.deliver_events.housekeeping import Housekeeping
 from include.handlers import Subscriber, keep_availability
 from include.model.events import STOCK_CHANGED, Event
-from include.store import availability
-from include.store.database import Store, Work
+from include.store import availability, event_log, event_partitions
+from include.store.database import Store, StoreRefused, Work
 from tests.events.worlds import QUICK, delivery, eventually, publish, stock
 from tests.shop import query
 
@@ -174,6 +175,70 @@ def test_a_worker_that_dies_is_replaced_in_the_life_of_a_lease(store: Store, hub
 
     with delivery(hub_dsn, diary.subscriber(), place=Place(1, workers=2), pace=QUICK):
         eventually(lambda: diary.seen, [("id-A", 1)], within_s=4)
+
+
+def test_a_thread_that_ends_by_a_defect_is_told_of_and_begins_anew(
+    store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ended unseen, it left its subscriber to nobody until Airflow ended the worker, minutes later."""
+    diary, real, left = Diary(), event_log.read, [3]
+
+    def read(work: Work, after: Any, **how: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise RuntimeError("a defect of ours")
+        return real(work, after, **how)
+
+    monkeypatch.setattr(event_log, "read", read)
+    publish(store, stock("A", 1, 1))
+    with delivery(hub_dsn, diary.subscriber(), pace=replace(QUICK, after_a_defect_s=0.1)):
+        eventually(lambda: diary.seen, [("id-A", 1)])
+
+    told = [record for record in caplog.records if "by a defect" in record.getMessage()]
+    assert len(told) == 3
+    assert all(record.exc_info and record.exc_info[0] is RuntimeError for record in told)
+
+
+@pytest.mark.parametrize("error", [StoreRefused("no such table"), RuntimeError("a defect of ours")])
+def test_housekeeping_outlives_its_errors(
+    store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """A refused statement in one of its works must not stop the replays and the partitions of the next month."""
+    real, failed = event_partitions.make_ahead, []
+
+    def make_ahead(work: Work, now: datetime) -> list[str]:
+        if not failed:
+            failed.append(error)
+            raise error
+        return real(work, now)
+
+    monkeypatch.setattr(event_partitions, "make_ahead", make_ahead)
+    with delivery(hub_dsn, Diary().subscriber(), pace=replace(QUICK, after_a_defect_s=0.1)):
+        eventually(lambda: query(store, "SELECT count(*) > 3 FROM pg_inherits"), [(True,)])
+    assert failed
+
+
+def test_a_handler_that_hangs_is_ended_by_the_server_after_a_reconnect_too(store: Store, hub_dsn: str) -> None:
+    """Told to a connection when its partition was claimed, the limit was gone with the connection."""
+    limits: list[str] = []
+
+    def apply(work: Work, _: Sequence[Event]) -> None:
+        limits.extend(row[0] for row in work.execute(b"SHOW idle_in_transaction_session_timeout"))
+
+    handlers = {"diary": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
+    with delivery(hub_dsn, handlers, place=Place(partitions=1)):
+        publish(store, stock("A", 1, 1))
+        eventually(lambda: len(limits), 1)
+        with psycopg.connect(hub_dsn, autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND pid <> pg_backend_pid() AND application_name = 'crossdock'"
+            )
+        with Store(hub_dsn) as fresh:
+            publish(fresh, stock("A", 2, 2))
+        eventually(lambda: len(limits) > 1)
+
+    assert set(limits) == {"1200ms"}
 
 
 def test_the_inbox_is_trimmed_below_the_slowest_reader_and_no_effect_comes_twice(store: Store, hub_dsn: str) -> None:

@@ -20,7 +20,7 @@ from include.model.events import STOCK_CHANGED, Event
 from include.store import audit, event_replays, failed_deliveries
 from include.store.database import Store, Work
 from include.store.event_log import Selection
-from tests.events.worlds import delivery, eventually, publish, stock
+from tests.events.worlds import Outside, delivery, eventually, publish, stock
 from tests.shop import query
 
 ADA = "cli:ada"
@@ -113,6 +113,53 @@ def test_a_discard_needs_a_reason_and_a_dead_letter(store: Store, hub_dsn: str) 
         dead_letter_desk.discard(store, letter_id, "again", actor=ADA)
     with pytest.raises(NotFound):
         dead_letter_desk.discard(store, 4711, "not there", actor=ADA)
+
+
+def test_letters_of_a_cause_are_discarded_together_each_with_its_reason(store: Store, hub_dsn: str) -> None:
+    letter_ids = dead(store, hub_dsn, 3)
+    chosen = dead_letter_desk.choose(store, [], cause="BadEvent", everything=False)
+    dead_letter_desk.discard(store, letter_ids[0], "seen alone", actor="cli:ben")
+
+    done = dead_letter_desk.discard_all(store, chosen, "a test", actor=ADA)
+
+    assert (chosen, done.chosen, list(done.closed)) == (letter_ids, 3, letter_ids[1:])
+    assert len(found(store, "discarded")) == 3
+    assert acts(store) == [("letter.discard", f"dead-letters/{letter_id}") for letter_id in letter_ids[1:]]
+    with pytest.raises(NotFound, match="cause"):
+        dead_letter_desk.choose(store, [], cause="BadEvent", everything=False)
+    with pytest.raises(Conflict, match="discarded"):
+        dead_letter_desk.choose(store, letter_ids, cause=None, everything=False)
+    with pytest.raises(BadRequest, match="in one way"):
+        dead_letter_desk.choose(store, letter_ids, cause="BadEvent", everything=False)
+
+
+def test_a_field_that_no_event_has_is_refused_and_data_as_they_came_are_no_mend(store: Store, hub_dsn: str) -> None:
+    (letter_id,) = dead(store, hub_dsn)
+
+    with pytest.raises(BadRequest, match=r"'available_quantiy' is no field of .* Did you mean available_quantity"):
+        dead_letter_desk.mend_fields(store, letter_id, {"available_quantiy": 5}, actor=ADA)
+    assert dead_letter_desk.mend_fields(store, letter_id, {"available_quantity": 5}, actor=ADA).mended
+    assert dead_letter_desk.mend_fields(store, letter_id, {"available_quantity": "five"}, actor=ADA).mended is None
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_a_discard_while_a_try_is_under_way_stands(store: Store, hub_dsn: str, *, ends_well: bool) -> None:
+    """The outcome of the try comes after the person's word; it must not open the letter again."""
+    outside = Outside()
+    outside.refuses = lambda _: ValueError("not yet") if len(outside.calls) == 1 or not ends_well else None
+    publish(store, stock("A", 1, 1))
+    with delivery(hub_dsn, outside.handlers(attempts=9, first_wait_s=0.5), puller=outside):
+        eventually(lambda: len(found(store, "retrying")), 1)
+        outside.takes_s = 0.5
+        eventually(lambda: len(outside.calls), 2)
+        dead_letter_desk.discard(store, found(store, "retrying")[0].letter_id, "not wanted", actor=ADA)
+        publish(store, stock("A", 2, 2))
+        eventually(lambda: outside.told[-1:], [("A", 2)] if ends_well else [])
+        time.sleep(0.8)
+
+    (letter, *others) = found(store, None)
+    assert (letter.state, letter.closed_by) == ("discarded", ADA)
+    assert len(others) == (not ends_well)
 
 
 def test_a_replay_keeps_to_its_rate_and_can_be_stopped(store: Store, hub_dsn: str) -> None:

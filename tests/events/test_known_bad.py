@@ -14,8 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from include.flows.crash_points import crash_point
 from include.flows.deliver_events.partition import Partition
-from include.flows.sync.crash_points import crash_point
 from include.handlers import Subscriber
 from include.model.events import STOCK_CHANGED, Event, NewEvent
 from include.store import bench_tally, event_inbox, event_log, event_readers

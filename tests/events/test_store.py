@@ -15,16 +15,18 @@ from hypothesis import strategies as st
 from include.cli.stack.postgres import PostgresServer
 from include.flows.deliver_events import Pace
 from include.flows.deliver_events.attempt import Recipient
-from include.flows.deliver_events.partition import Partition
+from include.flows.deliver_events.keeper import Keeper
+from include.flows.deliver_events.partition import Connections, Partition
 from include.flows.event_standing import unusual
 from include.flows.look_after import alarms
 from include.handlers import HANDLERS, Subscriber
 from include.model import event_contracts
+from include.model.errors import SystemUnavailable
 from include.model.events import ORIGIN, STOCK_CHANGED, Event, NewEvent, Position
 from include.store import event_epochs, event_log, event_partitions, event_readers
-from include.store.database import Store, Work
+from include.store.database import Store
 from include.store.event_log import Selection
-from tests.events.worlds import publish, stock
+from tests.events.worlds import Outside, publish, stock
 from tests.shop import query
 
 
@@ -220,6 +222,7 @@ ACTS = st.lists(
         st.tuples(st.just("step")),
         st.tuples(st.just("break_"), st.sampled_from("ABC")),
         st.tuples(st.just("heal")),
+        st.tuples(st.just("go_down")),
         st.tuples(st.just("replace")),
         st.tuples(st.just("forget")),
     ),
@@ -238,18 +241,22 @@ def model_dsn(postgres: PostgresServer) -> Any:
 class World:
     """The store, a reader that is replaced and set back at will, a handler that refuses keys; and the model of it all."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, outside: bool) -> None:
         self.store = store
+        self._outside, self._is_down = outside, False
         self.published: dict[str, list[int]] = {}
         self.seen: dict[str, list[int]] = {}
         self._broken: set[str] = set()
-        self._subscriber = Subscriber(types=(STOCK_CHANGED,), apply=self._apply, attempts=1_000, first_wait_s=0.0)
+        effect: dict[str, Any] = {"apply_elsewhere" if outside else "apply": self._apply}
+        self._subscriber = Subscriber(types=(STOCK_CHANGED,), attempts=1_000, first_wait_s=0.0, **effect)
         with store.transaction() as work:
-            work.execute(b"TRUNCATE event, event_inbox, event_reader, failed_delivery")
+            work.execute(b"TRUNCATE event, event_inbox, event_reader, failed_delivery, event_outage")
             event_readers.register(work, "model", 1)
         self._reader = claimed(store, self._subscriber)
 
-    def _apply(self, _: Work, events: Any) -> None:
+    def _apply(self, _: object, events: Any) -> None:
+        if self._is_down:
+            raise SystemUnavailable("the shop", "HTTP 503")
         told = [(event.partition_key, int(json.loads(event.data)["version"])) for event in events]
         if any(key in self._broken for key, _ in told):
             raise RuntimeError("told to refuse it")
@@ -268,8 +275,13 @@ class World:
     def break_(self, key: str) -> None:
         self._broken.add(key)
 
+    def go_down(self) -> None:
+        """All that is outside fails alike; in the hub it is an error like others."""
+        self._is_down = True
+
     def heal(self) -> None:
         self._broken.clear()
+        self._is_down = False
 
     def replace(self) -> None:
         """The worker is dead; the next one looks carefully."""
@@ -284,21 +296,21 @@ class World:
     def settle(self) -> None:
         self.heal()
         for _ in range(200):
-            self._reader._look_at = 0.0
+            self._reader._retries.look_soon()
             at_work = query(self.store, "SELECT 1 FROM failed_delivery WHERE state <> 'recovered'")
             if not self.step() and not at_work:
                 return
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(acts=ACTS)
-def test_delivery_does_what_a_list_would(model_dsn: str, acts: list[tuple[Any, ...]]) -> None:
+@given(acts=ACTS, outside=st.booleans())
+def test_delivery_does_what_a_list_would(model_dsn: str, acts: list[tuple[Any, ...]], *, outside: bool) -> None:
     """
     The model: what was published, per key, in order. Whatever happens on the way, once all is healed the subscriber
-    has had exactly that.
+    has had exactly that: in the hub's database, and outside, where nobody was killed between effect and commit.
     """
     with Store(model_dsn) as store:
-        world = World(store)
+        world = World(store, outside=outside)
         for act, *details in acts:
             getattr(world, act)(*details)
         world.settle()
@@ -310,9 +322,9 @@ def claimed(store: Store, subscriber: Subscriber) -> Partition:
     with store.transaction() as work:
         claim = event_readers.claim(work, "model", 0, "me", timedelta(minutes=1))
     assert claim is not None
-    return Partition(
-        store, store, claim, Recipient("model", subscriber), Pace(batch=3, lease_life=timedelta(minutes=1))
-    )
+    minute = timedelta(minutes=1)
+    connections = Connections(store, store, Keeper(store.another(), lambda _: None, minute, of="model"))
+    return Partition(connections, claim, Recipient("model", subscriber, Outside()), Pace(batch=3, lease_life=minute))
 
 
 def test_every_subscriber_hears_types_that_have_a_schema() -> None:

@@ -9,7 +9,7 @@ import json
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -321,6 +321,37 @@ def test_a_webhook_whose_source_is_down_waits_and_then_succeeds(
     assert query(store, "SELECT state, attempts FROM failed_delivery") == [("recovered", 3)]
 
 
+def test_webhooks_of_a_shop_that_is_down_ask_it_rarely_and_all_come_in_afterwards(
+    door: Door, store: Store, hub_dsn: str, shop: Sandbox, tmp_path: Path
+) -> None:
+    """64 of them. Tried each by itself, they kept the shop from getting up, and were dead letters after a minute."""
+    systems = Systems(source=connect(shop), store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")))
+    rows = [row.document for row in shop.world.shelf("inventory").rows()][:64]
+    pulls: list[int] = []
+
+    class Counted(Puller):
+        def pull(self, entity: str, keys: Sequence[str]) -> None:
+            pulls.append(len(keys))
+            super().pull(entity, keys)
+
+    shop.faults.put("inventory", [{"status": 503}], repeat=True)
+    with delivery(hub_dsn, HANDLERS, puller=Counted(lambda _: nullcontext(systems))):
+        for number, row in enumerate(rows):
+            door.post(told(row["sku"]), standard(told(row["sku"]), at=now(), delivery_id=f"msg_{number}"))
+        eventually(lambda: query(store, "SELECT count(*) FROM failed_delivery"), [(64,)])
+        time.sleep(4)
+        during = len(pulls)
+        assert during <= 12, pulls
+        states = "SELECT DISTINCT state, cause FROM failed_delivery WHERE state <> 'waiting'"
+        assert query(store, states) == [("retrying", "SystemUnavailable")]
+        shop.faults.clear()
+        eventually(lambda: {row["id"] for row in rows} <= set(in_hub(store)), within_s=20)
+        eventually(lambda: query(store, states), [("recovered", "SystemUnavailable")])
+    systems.store.close()
+
+    assert len(pulls) - during <= 12, f"{during} during the outage, of {pulls}"
+
+
 def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
     door: Door, store: Store, hub_dsn: str, shop: Sandbox, tmp_path: Path
 ) -> None:
@@ -347,10 +378,10 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
             door.post(told(row["sku"]), standard(told(row["sku"]), at=now(), delivery_id=f"msg_{number}"))
         eventually(waiting, [("retrying", 0, "IntegrationPaused", len(rows))])
         known = len(asked)
-        query(store, "UPDATE failed_delivery SET next_try_at = now() RETURNING 1")
-        eventually(lambda: query(store, "SELECT count(*) FROM failed_delivery WHERE next_try_at < now()"), [(0,)])
-        assert known < len(asked) < known + 5, "one of each source asks whether it is still paused, not each"
-        assert waiting() == [("retrying", 0, "IntegrationPaused", len(rows))]
+        query(store, "UPDATE event_outage SET next_probe_at = now() RETURNING 1")
+        eventually(lambda: query(store, "SELECT probes, next_probe_at > now() FROM event_outage"), [(1, True)])
+        eventually(waiting, [("retrying", 0, "IntegrationPaused", len(rows))])
+        assert len(asked) == known + 1, "one of them asks whether it is still paused, not each"
 
         desk.resume(store, "commercetools", actor="otto")
         eventually(lambda: {row["id"] for row in rows} <= set(in_hub(store)), within_s=20)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from include.flows.deliver_events import Pace, Place, deliver
 from include.handlers import HANDLERS, Subscriber
-from include.model.events import STOCK_CHANGED, NewEvent
+from include.model.events import STOCK_CHANGED, Event, NewEvent
 from include.model.outside import KeyPuller
 from include.store import event_log
 from include.store.database import Store
@@ -75,3 +75,46 @@ def eventually(question: Callable[[], Any], wanted: Any = True, within_s: float 
         time.sleep(0.02)
         answer = question()
     assert answer == wanted
+
+
+class Outside:
+    """A system outside the hub: what it was told, call by call, and how slow or unwilling it is. Its own puller, too."""
+
+    def __init__(self, *, takes_s: float = 0.0, until: threading.Event | None = None) -> None:
+        self.calls: list[list[tuple[str, int]]] = []
+        #: What it has taken, in order.
+        self.told: list[tuple[str, int]] = []
+        #: Raised instead, by the events that it is asked to take.
+        self.refuses: Callable[[Sequence[Event]], Exception | None] = lambda _: None
+        #: The most that were in it at once.
+        self.most_at_once = 0
+        self.takes_s, self.until, self._inside = takes_s, until, 0
+        self._lock = threading.Lock()
+
+    def pull(self, entity: str, keys: Sequence[str]) -> None:
+        raise AssertionError(f"nobody pulls {entity} {keys} here")
+
+    def handlers(self, **changes: Any) -> dict[str, Subscriber]:
+        fields = {"types": (STOCK_CHANGED,), "attempts": 3, "first_wait_s": 0.05, **changes}
+        return {"outside": Subscriber(apply_elsewhere=self._apply, **fields)}
+
+    def _apply(self, _: KeyPuller, events: Sequence[Event]) -> None:
+        told = [(event.partition_key, int(json.loads(event.data)["version"])) for event in events]
+        with self._lock:
+            self._inside += 1
+            self.most_at_once = max(self.most_at_once, self._inside)
+            self.calls.append(told)
+        try:
+            self._act(events)
+            with self._lock:
+                self.told += told
+        finally:
+            with self._lock:
+                self._inside -= 1
+
+    def _act(self, events: Sequence[Event]) -> None:
+        if self.until:
+            self.until.wait(20)
+        time.sleep(self.takes_s)
+        if refusal := self.refuses(events):
+            raise refusal

@@ -191,6 +191,7 @@ def test_a_window_never_reaches_beyond_the_sources_own_now(until: datetime | Non
         ({"full": "yes"}, "full"),
         ({"keys": "A,B"}, "keys"),
         ({"keys": [1]}, "keys"),
+        ({"keys": ["A", ""]}, "keys"),
         ({"ful": True}, "ful"),
         ({"mode": "full"}, "mode"),
     ],

@@ -11,6 +11,7 @@ from alembic import command
 from psycopg.rows import dict_row
 
 from include.cli.stack.postgres import PostgresServer
+from include.store import event_replays
 from include.store.database import Store
 from include.store.migrate import _config, is_current, migrate
 from tests.shop import query
@@ -149,6 +150,30 @@ def test_upgrading_again_changes_nothing(first_release: str) -> None:
     migrate(first_release)
 
     assert contents(first_release) == once
+
+
+def test_a_replay_that_is_under_way_goes_on_where_it_is(postgres: PostgresServer) -> None:
+    """What it is of was kept in its request, and is kept in rows now."""
+    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE hub_replays")
+        dsn = postgres.dsn("hub_replays")
+        command.upgrade(_config(dsn, "hub"), "0009")
+        with psycopg.connect(dsn, options="-c search_path=hub") as hub:
+            hub.execute(
+                "INSERT INTO event_replay (what, request, total, actor) VALUES"
+                """ ('letters', '{"letter_ids": [7, 5, 9], "next": 1}', 3, 'ada'),"""
+                """ ('quarantine', '{"item_ids": [4], "next": 0}', 1, 'ada'),"""
+                """ ('events', '{"selection": {}, "subscribers": [], "cursor": [0, 0, 0]}', 1, 'ada')"""
+            )
+        migrate(dsn)
+        with Store(dsn) as store, store.transaction() as work:
+            letters, items, events = reversed(event_replays.newest(work))
+            assert event_replays.chosen(work, letters.replay_id, 1, 10) == [5, 9]
+            assert event_replays.chosen(work, items.replay_id, 0, 10) == [4]
+        connection.execute("DROP DATABASE hub_replays WITH (FORCE)")
+
+    assert (letters.request, items.request) == ({"next": 1}, {"next": 0})
+    assert events.request == {"selection": {}, "subscribers": [], "cursor": [0, 0, 0]}
 
 
 def contents(dsn: str) -> dict[str, list[dict[str, Any]]]:

@@ -208,10 +208,18 @@ def _failure(code: int, errors: bytes) -> str:
 
 
 def _started(words: Sequence[str]) -> subprocess.Popen[bytes]:
-    """`python -m` *words*, with lines to and from it."""
+    """
+    `python -m` *words*, with lines to and from it.
+
+    In a session of its own: Ctrl-C is for us, who end it, and would come up in it as a stack trace.
+    """
     environment = {**os.environ, "PYTHONPATH": str(project())}
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", *words], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-P", "-m", *words],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
 
 

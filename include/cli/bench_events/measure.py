@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -120,6 +121,7 @@ class _Words(NamedTuple):
 
 def _read(log: Log, dsn: str, number: int, readers: int, told: Any, stop: Any) -> None:
     """A reader's process: its waits go home in one piece at the end, so that measuring does not disturb."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a stack trace.
     got, last, waits = 0, 0.0, list[float]()
     ended = threading.Event()
 

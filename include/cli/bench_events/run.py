@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -151,6 +152,7 @@ def _during_sync(dsn: str, plan: Plan) -> tuple[Figures, float]:
 
 def _sync(dsn: str, rows: int, took: multiprocessing.Queue[float]) -> None:
     """A full sync of so many stock levels, in a process of its own with a retailer of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a stack trace.
     import time  # noqa: PLC0415  a spawned child's own
 
     from include.connectors.commercetools import Commercetools  # noqa: PLC0415

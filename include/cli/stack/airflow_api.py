@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from include.cli.stack.errors import AirflowRefused, AirflowUnreachable, StackError
+from include.cli.stack.errors import AirflowRefused, AirflowUnreachable, DagPaused, StackError
 
 if TYPE_CHECKING:
     import requests
@@ -84,6 +84,15 @@ class AirflowApi:
                 time.sleep(0.5)
             else:
                 return
+
+    def refuse_paused(self, dag_id: str) -> None:
+        """
+        Raises:
+            DagPaused: a run of the DAG would wait until somebody lets it go on.
+
+        """
+        if self.get(_dag(dag_id))["is_paused"]:
+            raise DagPaused(dag_id, self.url)
 
     def unpause(self, dag_id: str) -> None:
         self.patch(_dag(dag_id), {"is_paused": False})

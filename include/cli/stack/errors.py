@@ -44,6 +44,15 @@ class AirflowRefused(StackError):
         super().__init__(f"Airflow answered {request} with HTTP {status}: {said}")
 
 
+class DagPaused(StackError):
+    """Somebody paused the DAG in Airflow: a run of it would wait for ever."""
+
+    def __init__(self, dag_id: str, url: str) -> None:
+        super().__init__(
+            f"{dag_id} is paused in Airflow, where its runs would only wait. Let it go on: {url}/dags/{dag_id}"
+        )
+
+
 class AirflowUnreachable(StackError):
     """Airflow's REST API does not answer. Running again helps once the stack is up."""
 

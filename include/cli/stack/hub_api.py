@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
+
 from include.cli.stack.airflow_api import AirflowApi
 from include.model.errors import Conflict, HubError, NotFound
+from include.model.remedies import Remedy
 
 
 class HubRefused(HubError):
@@ -15,7 +18,15 @@ class HubRefused(HubError):
 
     def __init__(self, problem: dict[str, Any]) -> None:
         self.problem = problem
-        super().__init__(str(problem.get("detail") or problem.get("title") or "the hub's API refused"))
+        super().__init__(
+            str(problem.get("detail") or problem.get("title") or "the hub's API refused"), remedy=_remedy(problem)
+        )
+
+    @property
+    def is_wrong_use(self) -> bool:
+        """Whether the same request is refused however often it is sent."""
+        kind = str(self.problem.get("type", "")).rpartition(":")[2]
+        return kind in {"bad-request", "settings-invalid", "unprocessable"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,11 @@ def _refusal(answer: Any) -> HubError:
         }
     match answer.status_code:
         case HTTPStatus.NOT_FOUND:
-            return NotFound(str(problem.get("detail")))
+            return NotFound(str(problem.get("detail")), remedy=_remedy(problem))
         case HTTPStatus.CONFLICT:
-            return Conflict(str(problem.get("detail")))
+            return Conflict(str(problem.get("detail")), remedy=_remedy(problem))
     return HubRefused(problem)
+
+
+def _remedy(problem: dict[str, Any]) -> Remedy | None:
+    return msgspec.convert(problem["remedy"], Remedy) if problem.get("remedy") else None

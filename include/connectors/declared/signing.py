@@ -9,6 +9,7 @@ from include.connectors.conditions import Conditions
 from include.connectors.http import HttpClient
 from include.connectors.jwt_bearer import JwtBearer, JwtSigner
 from include.connectors.oauth import ClientCredentials
+from include.model import remedies
 from include.model.declared import Declaration
 from include.model.errors import BadRequest
 from include.model.integration import Connection
@@ -33,7 +34,8 @@ def signer(declaration: Declaration, connection: Connection, base_url: str, cond
         needed = "login and password" if auth.kind in _WITH_LOGIN else "password"
         raise BadRequest(
             f"{declaration.name} signs in by {auth.kind}, so its Airflow connection {connection.connection_id!r} needs "
-            f"{needed}: ./hub integration add {declaration.name} --kind declared"
+            f"{needed}",
+            remedy=remedies.connect_declared(declaration.name),
         )
     match auth.kind:
         case "basic":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +31,8 @@ _RECORD_RULES = (
         "a record needs the name that people know it by; look at identity.key of the declaration",
     ),
 )
+#: Of a JMESPath: `supplyChannel` of `supplyChannel.id`.
+_FIRST_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _READABLE = Expectation(
     "record_is_readable",
     "expect_column_value_lengths_to_be_between",
@@ -73,6 +76,7 @@ def declared_sync(path: Path) -> tuple[Declaration, Sync]:
         to_columns=to_columns_of(declaration, names, required),
         expectations=(*rules, _READABLE, *own),
         facts=facts,
+        mapped_fields=_mapped_fields(declaration),
     )
 
 
@@ -100,6 +104,14 @@ def _key_field(declaration: Declaration) -> str:
     """The field that `keys` of a run names, and under which a rejected record is shown."""
     key = declaration.identity.key
     return key if key.isidentifier() else "id"
+
+
+def _mapped_fields(declaration: Declaration) -> frozenset[str]:
+    """The first name of every path into a record; of a path that begins with no name, none."""
+    identity = declaration.identity
+    paths = [identity.id, identity.version, identity.changed_at, identity.key]
+    paths += [field.path for field in declaration.mapping.values()]
+    return frozenset(found[0] for path in paths if (found := _FIRST_NAME.match(path)))
 
 
 def _facts(declaration: Declaration) -> tuple[Column, ...]:

@@ -7,6 +7,7 @@ which key partition, so that one that dies is replaced in seconds, whatever Airf
 
 from include.flows.deliver_events.housekeeping import Rules
 from include.flows.deliver_events.partition import Pace
-from include.flows.deliver_events.reader import Delivered, Place, deliver
+from include.flows.deliver_events.reader import Place
+from include.flows.deliver_events.worker import Delivered, deliver
 
 __all__ = ["Delivered", "Pace", "Place", "Rules", "deliver"]

@@ -1,4 +1,4 @@
-"""One try at delivering events to one subscriber, in the caller's transaction, and what failed of it."""
+"""One try at delivering events to one subscriber, and what failed of it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from enum import Enum, auto
 import psycopg
 
 from include.handlers import Subscriber
-from include.model.errors import HubError, IntegrationPaused, Terminal
+from include.model.errors import HubError, IntegrationPaused, LeaseHeld, LeaseLost, Terminal, Transient
 from include.model.event_contracts import upcast
 from include.model.events import Event
 from include.model.outside import KeyPuller
 from include.store import event_inbox
-from include.store.database import Work
+from include.store.database import StoreUnavailable, Work
 from include.store.failed_deliveries import Failure
 
-#: Not the event's fault: the connection is gone, the server is stopping, another transaction was in the way.
-_PASSING = (psycopg.OperationalError, psycopg.InterfaceError)
+#: Of an effect in the hub, not the event's fault: the connection is gone, the server is stopping, another transaction
+#: was in the way. Nothing can be noted then.
+_PASSING = (psycopg.OperationalError, psycopg.InterfaceError, StoreUnavailable)
+
+
+#: The cause of letters that wait because somebody else is at their record, in whichever way that was found out.
+RECORD_IN_USE = "RecordInUse"
 
 
 class SubscriberUnable(Terminal):
@@ -34,6 +39,11 @@ class Recipient:
     subscriber: Subscriber
     puller: KeyPuller | None = None
 
+    @property
+    def is_outside(self) -> bool:
+        """Whether its effect is not in the hub's database."""
+        return self.subscriber.apply is None
+
 
 class Verdict(Enum):
     """What a failure means for the next try."""
@@ -42,8 +52,25 @@ class Verdict(Enum):
     PASSING = auto()
     #: A person has to look.
     FINAL = auto()
-    #: Somebody wants it to wait: tried again for as long as that takes, and no try is counted.
-    POSTPONED = auto()
+    #: The system outside fails, not the event: all of its source waits for as long as that takes, and no try is counted.
+    OUTAGE = auto()
+    #: Somebody else is at these very records: they alone wait, and no try is counted.
+    IN_USE = auto()
+
+    @property
+    def blames_the_event(self) -> bool:
+        return self in (Verdict.PASSING, Verdict.FINAL)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An event, why it failed, and what that means."""
+
+    event: Event
+    failure: Failure
+    verdict: Verdict
+    #: What the other side asked us to wait, in seconds.
+    retry_in_s: float = 0.0
 
 
 @dataclass
@@ -51,9 +78,25 @@ class Outcome:
     """What became of the events of a try."""
 
     delivered: list[Event] = field(default_factory=list)
-    failed: list[tuple[Event, Failure, Verdict]] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
     #: Of a key whose earlier event failed in this try.
     behind: list[Event] = field(default_factory=list)
+
+    def held_back(self, events: Sequence[Event]) -> Sequence[Event]:
+        """*events* without those of keys that have failed; the others wait behind them."""
+        if not self.failed:
+            return events
+        failed = {each.event.partition_key for each in self.failed}
+        self.behind += [event for event in events if event.partition_key in failed]
+        return [event for event in events if event.partition_key not in failed]
+
+    def fail(self, events: Sequence[Event], failure: Failure, verdict: Verdict, retry_in_s: float = 0.0) -> None:
+        """The first of each key failed, and the others wait behind it."""
+        first: dict[str, Event] = {}
+        for event in events:
+            if first.setdefault(event.partition_key, event) is not event:
+                self.behind.append(event)
+        self.failed += [Failed(event, failure, verdict, retry_in_s) for event in first.values()]
 
 
 class BatchFailed(Exception):
@@ -84,97 +127,100 @@ def at_once(work: Work, recipient: Recipient, events: Sequence[Event]) -> Outcom
 
 def attempt(work: Work, recipient: Recipient, events: Sequence[Event]) -> Outcome:
     """
-    *events*, in order, each with its effect and its inbox row or with neither.
-
-    Each half by itself where the whole fails, and so on: one that cannot be delivered among a thousand
-    costs ten more statements, not a thousand.
+    *events*, in order, each with its effect and its inbox row or with neither, in the caller's transaction.
 
     Raises:
         psycopg.OperationalError: the database was in the way, not an event; nothing may be committed.
 
     """
+
+    def act(some: Sequence[Event]) -> None:
+        with work.transaction():
+            _have_effect_once(work, recipient, some)
+
     outcome = Outcome()
-    _deliver(work, recipient, events, outcome)
+    halved(recipient, events, outcome, act)
     return outcome
 
 
-def _deliver(work: Work, recipient: Recipient, events: Sequence[Event], outcome: Outcome) -> None:
-    ready = _not_behind(events, outcome)
+def halved(
+    recipient: Recipient,
+    events: Sequence[Event],
+    outcome: Outcome,
+    act: Callable[[Sequence[Event]], None],
+    before: Callable[[], None] = lambda: None,
+) -> None:
+    """
+    What *act* does of *events*, noted in *outcome*: all at once, or each half by itself where the whole fails, and so on.
+    What *before* raises, ahead of each call, is no event's failure and ends it all.
+
+    One that cannot be delivered among a thousand costs twenty more calls, not a thousand. Where not an event is to
+    blame, no half would do better: then all fail alike.
+
+    Raises:
+        psycopg.OperationalError, StoreUnavailable: the database was in the way of an effect in the hub, not an event.
+
+    """
+    ready = outcome.held_back(events)
     if not ready:
         return
+    before()
     try:
-        with work.transaction():
-            _have_effect_once(work, recipient, ready)
-    except _PASSING:
-        raise
-    except Exception as error:  # noqa: BLE001  a handler may raise anything, and must stop nobody else
-        if len(ready) == 1:
-            outcome.failed.append(_blamed(ready[0], error))
+        act(ready)
+    except Exception as error:
+        if isinstance(error, _PASSING) and not recipient.is_outside:
+            raise
+        verdict = verdict_on(recipient, error)
+        if len(ready) == 1 or not verdict.blames_the_event:
+            outcome.fail(ready, _failure_by(verdict, error), verdict, _asked_wait_s(verdict, error))
             return
         half = len(ready) // 2
-        _deliver(work, recipient, ready[:half], outcome)
-        _deliver(work, recipient, ready[half:], outcome)
+        halved(recipient, ready[:half], outcome, act, before)
+        halved(recipient, ready[half:], outcome, act, before)
     else:
         outcome.delivered += ready
 
 
 def _have_effect_once(work: Work, recipient: Recipient, events: Sequence[Event]) -> None:
-    """
-    The effect and its inbox rows, at one commit. Who has had an event before has no second effect of it.
-
-    An effect elsewhere comes first, before this transaction has written anything: it may take long, and
-    an open write transaction would keep every reader waiting. It may then come twice, and must not mind.
-    """
-    if recipient.subscriber.apply_elsewhere:
-        fresh = event_inbox.unseen(work, recipient.name, events)
-        if fresh:
-            have_effect(work, recipient, fresh)
-        event_inbox.add(work, recipient.name, fresh)
-    else:
-        fresh = event_inbox.add(work, recipient.name, events)
-        if fresh:
-            have_effect(work, recipient, fresh)
+    """The effect and its inbox rows, at one commit. Who has had an event before has no second effect of it."""
+    fresh = event_inbox.add(work, recipient.name, events)
+    if fresh:
+        have_effect(work, recipient, fresh)
 
 
 def have_effect(work: Work, recipient: Recipient, events: Sequence[Event]) -> None:
-    """The subscriber's reaction to *events*, in their newest version, whatever the inbox has."""
-    current = [upcast(event) for event in events]
-    subscriber = recipient.subscriber
-    if subscriber.apply is not None:
-        subscriber.apply(work, current)
-    elif subscriber.apply_elsewhere is not None and recipient.puller is not None:
-        subscriber.apply_elsewhere(recipient.puller, current)
-    else:
-        raise SubscriberUnable("This subscriber needs what this worker was not given")
+    """The subscriber's reaction to *events* in the hub's database, in their newest version, whatever the inbox has."""
+    if recipient.subscriber.apply is None:
+        raise SubscriberUnable("This subscriber has no effect in the hub's database")
+    recipient.subscriber.apply(work, [upcast(event) for event in events])
 
 
-def blaming(failed: BatchFailed) -> Callable[[Work, Recipient, Sequence[Event]], Outcome]:
-    """For a batch of one that failed: it need not be tried again to know which it was."""
-
-    def blame(_: Work, __: Recipient, events: Sequence[Event]) -> Outcome:
-        return Outcome(failed=[_blamed(event, failed.error) for event in events])
-
-    return blame
+def blamed(recipient: Recipient, events: Sequence[Event], error: Exception) -> Outcome:
+    """Of a batch of one that failed: it need not be tried again to know which it was."""
+    outcome = Outcome()
+    outcome.fail(events, failure_of(error), verdict_on(recipient, error))
+    return outcome
 
 
-def _blamed(event: Event, error: Exception) -> tuple[Event, Failure, Verdict]:
-    return event, failure_of(error), _verdict(error)
-
-
-def _verdict(error: Exception) -> Verdict:
-    # A Terminal too, for whoever asks for a sync; an event can wait until the integration is resumed.
-    if isinstance(error, IntegrationPaused):
-        return Verdict.POSTPONED
+def verdict_on(recipient: Recipient, error: Exception) -> Verdict:
+    """What *error* says of the events that were being delivered, or of the system that was asked."""
+    if recipient.is_outside:
+        if isinstance(error, LeaseHeld | LeaseLost | StoreUnavailable):
+            return Verdict.IN_USE
+        # A pause is Terminal for whoever asks for a sync; an event can wait until the integration is resumed.
+        if isinstance(error, Transient | IntegrationPaused):
+            return Verdict.OUTAGE
     return Verdict.FINAL if isinstance(error, Terminal) else Verdict.PASSING
 
 
-def _not_behind(events: Sequence[Event], outcome: Outcome) -> Sequence[Event]:
-    """*events* without those of keys that have failed; the others wait behind them."""
-    if not outcome.failed:
-        return events
-    failed = {event.partition_key for event, _, _ in outcome.failed}
-    outcome.behind += [event for event in events if event.partition_key in failed]
-    return [event for event in events if event.partition_key not in failed]
+def _asked_wait_s(verdict: Verdict, error: Exception) -> float:
+    # What a lease says is how long it lives, and it is nearly always free long before.
+    return (error.retry_in_s or 0.0) if verdict is Verdict.OUTAGE and isinstance(error, Transient) else 0.0
+
+
+def _failure_by(verdict: Verdict, error: Exception) -> Failure:
+    failure = failure_of(error)
+    return Failure(cause=RECORD_IN_USE, reason=failure.reason) if verdict is Verdict.IN_USE else failure
 
 
 def failure_of(error: BaseException) -> Failure:

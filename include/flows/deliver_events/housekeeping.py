@@ -78,10 +78,13 @@ class Housekeeping:
         self._store, self._rules, self._handlers, self._is_over = store, rules, handlers, is_over
         self._puller = puller
         self._round: Iterator[None] = iter(())
-        self._worked_off = 0
 
-    def run(self) -> int:
-        """How many replays it worked off."""
+    @property
+    def over(self) -> bool:
+        return self._is_over()
+
+    def run(self) -> None:
+        """Works until the worker's life is over."""
         chores = (
             _Chore(self.look_after_the_store, _STORE_EVERY_S),
             _Chore(self.trim_inboxes, _STORE_EVERY_S),
@@ -96,11 +99,19 @@ class Housekeeping:
                 for chore in chores:
                     chore.do_when_due()
                 time.sleep(_REPLAYS_EVERY_S)
-        return self._worked_off
+
+    def begin_anew(self) -> None:
+        """Without a connection that a defect may have left half done."""
+        self._store.close()
 
     def _work_off_a_replay(self) -> None:
-        replay = replay_events.work_off(self._store, handlers=self._handlers, until=self._is_over, puller=self._puller)
-        self._worked_off += replay is not None
+        """The oldest one, where there is one. A long one is put off for the other chores, and gone on with at once."""
+        at = time.monotonic() + _STORE_EVERY_S
+
+        def until() -> bool:
+            return self._is_over() or time.monotonic() >= at
+
+        replay_events.work_off(self._store, handlers=self._handlers, until=until, puller=self._puller)
 
     def _look_for_alarms(self) -> None:
         alarms.look(self._store, self._handlers, self._rules.alarms)

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
-from include.flows.deliver_events.attempt import BatchFailed, Outcome, Recipient, Verdict, at_once, attempt, blaming
-from include.flows.sync.crash_points import crash_point
+from include.flows.crash_points import crash_point
+from include.flows.deliver_events import failures
+from include.flows.deliver_events.attempt import BatchFailed, Outcome, Recipient, at_once, attempt, blamed
+from include.flows.deliver_events.elsewhere import told_once
+from include.flows.deliver_events.failures import Tried
+from include.flows.deliver_events.keeper import Holding, Keeper
+from include.flows.deliver_events.retries import Retries
 from include.model.events import Event, Position
-from include.store import event_log, event_readers, failed_deliveries
+from include.store import event_log, event_readers, event_retries
 from include.store.database import Store, Work
 from include.store.event_readers import Claim
-from include.store.failed_deliveries import Failure, Letter
+from include.store.event_retries import Kept
+from include.store.failed_deliveries import Failure
 
-How = Callable[[Work, Recipient, Sequence[Event]], Outcome]
-
-_AT_ONCE = timedelta(0)
-#: Between two looks for failed deliveries whose time has come.
-_LOOK_EVERY_S = 0.2
-_LONGEST_WAIT = timedelta(minutes=10)
-#: Of what waits for a person, who hastens it by what they do: a look that nobody should have to wait for.
-_POSTPONED = timedelta(minutes=1)
-_WORKER_ENDED = Failure(
-    cause="WorkerEnded", reason="The handler ended or hung its worker each time it was called with this event"
-)
+How = Callable[[Work], Outcome]
 
 
 @dataclass(frozen=True)
@@ -34,28 +31,39 @@ class Pace:
 
     #: Events in one transaction.
     batch: int = 2_000
+    #: Of an effect outside, in one call: all of them have to be had within the time that it may take.
+    batch_outside: int = 200
     #: How long a worker may be silent before another takes its partitions.
     lease_life: timedelta = timedelta(seconds=5)
+    #: How long a thread rests that ended by a defect of ours, which the same events may well bring about again.
+    after_a_defect_s: float = 5.0
+
+
+@dataclass(frozen=True)
+class Connections:
+    """What a thread has for all its partitions."""
+
+    store: Store
+    #: Of event_log.READER_SESSION.
+    reads: Store
+    keeper: Keeper
 
 
 class Partition:
     """A claimed partition and what its reader remembers of it."""
 
-    def __init__(self, store: Store, reads: Store, claim: Claim, recipient: Recipient, pace: Pace) -> None:
-        """*reads*: of event_log.READER_SESSION, the same for all partitions of a thread."""
+    def __init__(self, connections: Connections, claim: Claim, recipient: Recipient, pace: Pace) -> None:
         self.claim = claim
         #: Whether the worker whose own partition this is has asked for it.
         self.wanted = False
-        self._store, self._reads, self._recipient, self._pace = store, reads, recipient, pace
+        self._store, self._reads, self._recipient, self._pace = connections.store, connections.reads, recipient, pace
+        self._holding = Holding(connections.keeper, self._renew)
         self._subscriber = recipient.subscriber
         self._cursor = claim.cursor
-        with store.transaction() as work:
+        with self._store.transaction() as work:
             self._epoch = event_log.epoch(work)
-            self._blocked = failed_deliveries.blocked_keys(work, claim)
-            if recipient.subscriber.apply is not None:  # What is done elsewhere has written nothing here yet.
-                event_readers.end_when_idle(work, 2 * pace.lease_life)
+        self._retries = Retries(self._store, claim, recipient, self._effect, pace.lease_life)
         self._careful = claim.after_a_death
-        self._look_at = 0.0
         self._renew_at = time.monotonic()
 
     def step(self) -> int:
@@ -67,17 +75,8 @@ class Partition:
             StoreUnavailable: the database was in the way; call it again after a moment.
 
         """
-        dealt = self._try_again() if self._blocked else 0
-        with self._reads.question() as work:
-            events, cursor = event_log.read(
-                work,
-                self._cursor,
-                types=self._subscriber.types,
-                partition=self.claim.partition,
-                partitions=self.claim.partitions,
-                limit=self._pace.batch,
-                now_epoch=self._epoch,
-            )
+        dealt = self._retries.try_again()
+        events, cursor = self._read()
         crash_point("deliver.read")
         if events and self._careful:
             self._deliver_carefully(events)
@@ -89,32 +88,64 @@ class Partition:
         self._renew()
         return dealt + len(events)
 
+    def _read(self) -> tuple[list[Event], Position]:
+        limit = min(self._pace.batch, self._pace.batch_outside) if self._recipient.is_outside else self._pace.batch
+        with self._reads.question() as work:
+            return event_log.read(
+                work,
+                self._cursor,
+                types=self._subscriber.types,
+                partition=self.claim.partition,
+                partitions=self.claim.partitions,
+                limit=limit,
+                now_epoch=self._epoch,
+            )
+
     def _deliver(self, events: list[Event], cursor: Position) -> None:
-        """One transaction: effects, inbox, failures and the cursor, or nothing."""
+        """Effects, inbox, failures and the cursor at one commit, or nothing; effects elsewhere ahead of it."""
+        ready = self._ready(events)
+        if self._recipient.is_outside:
+            self._commit(events, cursor, self._effect(ready, self._retries.out))
+            return
         try:
-            self._commit(events, cursor, at_once)
+            self._commit(events, cursor, partial(at_once, recipient=self._recipient, events=ready))
         except BatchFailed as failed:
-            self._commit(events, cursor, attempt if len(events) > 1 else blaming(failed))
+            outcome = blamed(self._recipient, ready, failed.error)
+            self._commit(events, cursor, self._effect(ready, {}) if len(ready) > 1 else lambda _: outcome)
+
+    def _effect(self, events: Sequence[Event], out: Mapping[str, Failure]) -> How:
+        """What delivers *events*, whichever of them may fail: elsewhere now, in the hub in the transaction that it is given."""
+        if self._recipient.is_outside:
+            return told_once(self._store, self._recipient, events, self._holding, out)
+        return partial(attempt, recipient=self._recipient, events=events)
 
     def _commit(self, events: list[Event], cursor: Position, how: How) -> None:
-        ready = [event for event in events if event.partition_key not in self._blocked] if self._blocked else events
         with self._store.transaction() as work:
-            outcome = how(work, self._recipient, ready)
-            if len(ready) < len(events):
-                outcome.behind += [event for event in events if event.partition_key in self._blocked]
-            self._keep_failures(work, outcome)
+            outcome = how(work)
+            blocked = self._retries.blocked
+            outcome.behind += [event for event in events if event.partition_key in blocked] if blocked else []
+            failures.keep(work, self.claim, self._subscriber, outcome, self._tried)
+            failures.begin_outages(work, self.claim, self._subscriber, outcome, self._retries.out)
             if self._careful:
-                failed_deliveries.forget(work, self.claim, outcome.delivered)
+                event_retries.forget(work, self.claim, outcome.delivered)
             advanced = event_readers.advance(
                 work, self.claim, cursor, delivered=len(outcome.delivered), life=self._pace.lease_life
             )
             self.wanted = advanced.wanted
             if advanced.has_dead and self._subscriber.newer_replaces_older:
-                failed_deliveries.supersede(work, self.claim.subscriber, outcome.delivered)
+                event_retries.supersede(work, self.claim.subscriber, outcome.delivered)
             crash_point("deliver.before_commit")
         crash_point("deliver.committed")
         self._moved(cursor)
-        self._blocked |= {event.partition_key for event, _, _ in outcome.failed}
+        self._retries.learn(outcome)
+
+    def _ready(self, events: list[Event]) -> list[Event]:
+        """Those of *events* that need not wait for an earlier one of their key."""
+        blocked = self._retries.blocked
+        return [event for event in events if event.partition_key not in blocked] if blocked else events
+
+    def _tried(self, event: Event) -> Tried:
+        return Tried(event, attempts=1, is_noted=self._careful)
 
     def _deliver_carefully(self, events: list[Event]) -> None:
         """
@@ -123,96 +154,12 @@ class Partition:
         Two commits an event: only for the one batch in which a worker died.
         """
         for event in events:
-            if event.partition_key not in self._blocked:
+            if self._ready([event]):
                 with self._store.transaction() as work:
                     event_readers.renew(work, self.claim, self._pace.lease_life)
-                    failed_deliveries.keep(work, self.claim, event, "trying", wait=_AT_ONCE)
+                    event_retries.keep(work, self.claim, [Kept(event=event, state="trying", tries=1)])
                 crash_point("deliver.noted")
             self._deliver([event], event.at)
-
-    def _bury(self, event: Event) -> None:
-        with self._store.transaction() as work:
-            failed_deliveries.keep(work, self.claim, event, "dead", failure=_WORKER_ENDED, wait=_AT_ONCE, tries=0)
-            event_readers.renew(work, self.claim, self._pace.lease_life)
-
-    def _try_again(self) -> int:
-        """Failed deliveries whose time has come, and what waits behind them."""
-        if time.monotonic() < self._look_at:
-            return 0
-        self._look_at = time.monotonic() + _LOOK_EVERY_S
-        with self._store.transaction() as work:
-            heads = failed_deliveries.heads(work, self.claim)
-            self._blocked = failed_deliveries.blocked_keys(work, self.claim)
-        for head in heads:
-            if self._try_key(head):
-                break  # What waits for the same was put off with it, and may be among these.
-        return len(heads)
-
-    def _try_key(self, head: Letter) -> bool:
-        """
-        Whether it was put off. The head first, its try noted before it is made; then, with it delivered or dead,
-        those behind it.
-        """
-        if head.state != "waiting":
-            with self._store.transaction() as work:
-                event_readers.renew(work, self.claim, self._pace.lease_life)
-                wait = timedelta(seconds=self._wait_s(head.attempts + 1))
-                tries = failed_deliveries.keep(work, self.claim, head.event, "retrying", wait=wait)
-            crash_point("deliver.noted")
-            if tries > self._subscriber.attempts:
-                # Its last try ended the worker, or it would be dead already.
-                self._bury(head.event)
-                return False
-        with self._store.transaction() as work:
-            waiting = failed_deliveries.of_key(work, self.claim, head.event.partition_key)
-            letters = {letter.event.at: letter for letter in waiting}
-            outcome = attempt(work, self._recipient, [each.deliverable for each in waiting])
-            failed_deliveries.recover(work, [letters[event.at].letter_id for event in outcome.delivered])
-            self._keep_retried(work, outcome, letters)
-            self._close_older(work, outcome)
-            is_put_off = self._put_off_alike(work, outcome)
-            event_readers.renew(work, self.claim, self._pace.lease_life)
-            crash_point("deliver.before_commit")
-        return is_put_off
-
-    def _put_off_alike(self, work: Work, outcome: Outcome) -> bool:
-        """A thousand webhooks of a paused integration ask once a minute whether it still is, not a thousand times."""
-        put_off = [(event, failure) for event, failure, verdict in outcome.failed if verdict is Verdict.POSTPONED]
-        for event, failure in put_off:
-            failed_deliveries.put_off(work, self.claim, event.source, failure.cause, _POSTPONED)
-        return bool(put_off)
-
-    def _keep_failures(self, work: Work, outcome: Outcome) -> None:
-        for event, failure, verdict in outcome.failed:
-            tries = 0 if self._careful else 1
-            self._keep_failure(work, event, failure, verdict, attempts=1, tries=tries)
-        for event in outcome.behind:
-            failed_deliveries.keep(work, self.claim, event, "waiting", wait=_AT_ONCE, tries=0)
-
-    def _keep_retried(self, work: Work, outcome: Outcome, letters: dict[Position, Letter]) -> None:
-        for event, failure, verdict in outcome.failed:
-            before = letters[event.at]
-            tries = 0 if before.state != "waiting" else 1  # Its try was noted before it was made, or now.
-            self._keep_failure(work, before.event, failure, verdict, attempts=before.attempts + tries, tries=tries)
-
-    def _keep_failure(
-        self, work: Work, event: Event, failure: Failure, verdict: Verdict, *, attempts: int, tries: int
-    ) -> None:
-        """The event with what became of its try, of which *tries* are still to be counted; *attempts* in all."""
-        state, wait = "retrying", timedelta(seconds=self._wait_s(attempts))
-        if verdict is Verdict.POSTPONED:
-            wait, tries = _POSTPONED, tries - 1
-        elif verdict is Verdict.FINAL or attempts >= self._subscriber.attempts:
-            state = "dead"
-        failed_deliveries.keep(work, self.claim, event, state, failure=failure, wait=wait, tries=tries)
-
-    def _close_older(self, work: Work, outcome: Outcome) -> None:
-        name = self.claim.subscriber
-        if self._subscriber.newer_replaces_older and outcome.delivered and failed_deliveries.any_dead(work, name):
-            failed_deliveries.supersede(work, name, outcome.delivered)
-
-    def _wait_s(self, attempts: int) -> float:
-        return min(self._subscriber.first_wait_s * 2.0 ** (attempts - 1), _LONGEST_WAIT.total_seconds())
 
     def _moved(self, cursor: Position) -> None:
         self._cursor = cursor

@@ -1,4 +1,4 @@
-"""One worker of the delivery: a thread per subscriber, each with the partitions that it could claim."""
+"""Reads for one subscriber: claims key partitions, delivers from them in turns, and gives them back."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from include.flows.deliver_events.attempt import Recipient
-from include.flows.deliver_events.housekeeping import Housekeeping, Rules
-from include.flows.deliver_events.partition import Pace, Partition
-from include.handlers import HANDLERS, Subscriber
+from include.flows.deliver_events.keeper import Keeper
+from include.flows.deliver_events.partition import Connections, Pace, Partition
 from include.model.errors import LeaseLost, Transient
-from include.model.outside import KeyPuller
 from include.store import event_log, event_readers
-from include.store.database import Store
+from include.store.database import Store, Work
 
 log = logging.getLogger(__name__)
 
@@ -57,54 +54,8 @@ class Place:
         return timedelta(seconds=until_s if until_s >= usual_s / 2 else until_s + usual_s)
 
 
-@dataclass
-class Delivered:
-    """What a worker did in its life."""
-
-    events: dict[str, int] = field(default_factory=dict)
-
-
-def deliver(
-    open_store: Callable[[], Store],
-    place: Place,
-    *,
-    lifetime: timedelta,
-    handlers: Mapping[str, Subscriber] = HANDLERS,
-    pace: Pace | None = None,
-    rules: Rules | None = None,
-    puller: KeyPuller | None = None,
-    stop: threading.Event | None = None,
-) -> Delivered:
-    """
-    Delivers until *lifetime* is over or *stop* is set. Ended well, it leaves its partitions free at once.
-
-    Errors of the database are waited out; errors of a handler become failed deliveries. It may be
-    killed at any moment, and run beside any number of others.
-    """
-    ends_at = time.monotonic() + lifetime.total_seconds()
-    life = _Life(pace or Pace(), stop or threading.Event(), ends_at)
-    delivered = Delivered()
-    with ThreadPoolExecutor(max_workers=len(handlers) + 1, thread_name_prefix="deliver") as threads:
-        if place.worker_no == 0:
-            keeper = Housekeeping(open_store(), rules or Rules(), handlers, lambda: life.over, puller)
-            threads.submit(keeper.run).add_done_callback(_tell_end)
-        readers = [
-            _Reader(open_store(), place, life, Recipient(name, subscriber, puller))
-            for name, subscriber in handlers.items()
-        ]
-        for name, number in zip(handlers, threads.map(_Reader.run, readers), strict=True):
-            delivered.events[name] = number
-    return delivered
-
-
-def _tell_end(ended: Future[int]) -> None:
-    """Housekeeping that ends by a defect of ours must not end the delivery, and must not end unseen."""
-    if error := ended.exception():
-        log.error("Housekeeping ended: %s", error, exc_info=error)
-
-
 @dataclass(frozen=True)
-class _Life:
+class Life:
     """What all threads of a worker share."""
 
     pace: Pace
@@ -116,41 +67,75 @@ class _Life:
         return self.stop.is_set() or time.monotonic() >= self.ends_at
 
 
-class _Reader:
-    """One subscriber's thread."""
+class Reader:
+    """One subscriber's part of a worker, in a thread of its own, with the partitions that it could claim."""
 
-    def __init__(self, store: Store, place: Place, life: _Life, recipient: Recipient) -> None:
-        self._store, self._place, self._recipient, self._name = store, place, recipient, recipient.name
-        self._reads = store.another(session=event_log.READER_SESSION)
+    def __init__(self, store: Store, place: Place, life: Life, recipient: Recipient) -> None:
+        self._place, self._recipient, self.name = place, recipient, recipient.name
+        #: How many events it dealt with.
+        self.dealt = 0
+        #: Another reader has its place: it ends when it comes to itself.
+        self.abandoned = False
+        self._beat_at = time.monotonic()
         self._life, self._pace = life, life.pace
+        self._store = store.another(session=event_readers.ended_when_idle(2 * life.pace.lease_life))
+        self._reads = store.another(session=event_log.READER_SESSION)
+        self._keeper = Keeper(store.another(), self._renew_held, life.pace.lease_life, of=recipient.name)
+        self._connections = Connections(self._store, self._reads, self._keeper)
         self._worker = f"{os.uname().nodename}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._held: dict[int, Partition] = {}
         self._registered = False
         self._claim_at: dict[int, float] = {}
 
-    def run(self) -> int:
-        """How many events it dealt with."""
-        count, nap_s = 0, _SHORTEST_NAP_S
-        with self._store, self._reads:
-            while not self._life.over:
+    @property
+    def over(self) -> bool:
+        return self._life.over or self.abandoned
+
+    @property
+    def hangs(self) -> bool:
+        """Whether one call of its subscriber takes longer than it may, so that its leases have run out."""
+        last = max(self._beat_at, self._keeper.called_at)
+        allowed_s = self._recipient.subscriber.effect_timeout_s + 2 * self._pace.lease_life.total_seconds()
+        return time.monotonic() - last > allowed_s
+
+    def run(self) -> None:
+        """Delivers until it is over."""
+        nap_s = _SHORTEST_NAP_S
+        with self._store, self._reads, closing(self._keeper):
+            while not self.over:
                 try:
                     dealt = self._turn()
                 except Transient as error:
-                    log.warning("Delivery to %s waits: %s", self._name, error)
+                    self._beat_at = time.monotonic()
+                    log.warning("Delivery to %s waits: %s", self.name, error)
                     self._life.stop.wait(_AFTER_AN_ERROR_S)
                     continue
-                count += dealt
+                self.dealt += dealt
                 nap_s = _GATHER_S if dealt else min(nap_s * 1.5, _LONGEST_NAP_S)
                 if dealt < _WORTH_A_COMMIT:
                     self._life.stop.wait(nap_s)
             self._give_back(list(self._held))
-        return count
+
+    def begin_anew(self) -> None:
+        """Without what a defect may have left half done. What it held is free for whoever claims it first."""
+        held, self._held = self._held, {}
+        self._registered = False
+        self._claim_at.clear()
+        with self._store, self._store.transaction() as work:
+            event_readers.release(work, [partition.claim for partition in held.values()])
+
+    def _renew_held(self, work: Work) -> None:
+        """All that this thread has: while one partition's effect runs, nobody else keeps the others."""
+        for partition in self._held.values():
+            with suppress(LeaseLost):
+                event_readers.renew(work, partition.claim, self._pace.lease_life)
 
     def _turn(self) -> int:
         """One step of each partition that is ours now."""
         self._claim()
         dealt = 0
         for number, partition in list(self._held.items()):
+            self._beat_at = time.monotonic()
             try:
                 dealt += partition.step()
             except LeaseLost as error:
@@ -178,15 +163,15 @@ class _Reader:
     def _claim_one(self, number: int) -> None:
         with self._store.transaction() as work:
             if not self._registered:
-                event_readers.register(work, self._name, self._place.partitions)
-            claim = event_readers.claim(work, self._name, number, self._worker, self._pace.lease_life)
+                event_readers.register(work, self.name, self._place.partitions)
+            claim = event_readers.claim(work, self.name, number, self._worker, self._pace.lease_life)
             if claim is None and self._is_own(number):
-                event_readers.want(work, self._name, number, self._worker)
+                event_readers.want(work, self.name, number, self._worker)
         self._registered = True
         if claim is not None and claim.partitions == self._place.partitions:
             if claim.after_a_death:
                 log.warning("%s takes over %s from a worker that was silent", self._worker, claim)
-            self._held[number] = Partition(self._store, self._reads, claim, self._recipient, self._pace)
+            self._held[number] = Partition(self._connections, claim, self._recipient, self._pace)
 
     def _is_own(self, number: int) -> bool:
         return number % self._place.workers == self._place.worker_no

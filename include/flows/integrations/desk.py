@@ -10,6 +10,7 @@ import msgspec
 
 from include.connectors import checks
 from include.connectors.kinds import Kind, kind_named, kinds
+from include.model import remedies
 from include.model.errors import BadRequest, Conflict, IntegrationPaused, NotFound
 from include.model.integration import (
     Check,
@@ -21,7 +22,7 @@ from include.model.integration import (
     SettingsInvalid,
     TestRefused,
 )
-from include.store import audit, failed_deliveries, integrations
+from include.store import audit, event_outages, integrations
 from include.store.database import Store
 
 
@@ -215,13 +216,15 @@ def resume(store: Store, integration_id: str, *, actor: str) -> Integration:
     """The integration at work again: its next run reads what changed meanwhile, and its webhooks wait no longer."""
     resumed = _to(store, integration_id, IntegrationState.ACTIVE, act="resume", actor=actor)
     with store.transaction() as work:
-        failed_deliveries.hasten(work, IntegrationPaused.__name__)
+        event_outages.hasten(work, IntegrationPaused.__name__)
     return resumed
 
 
 def remove(store: Store, book: ConnectionBook, integration_id: str, *, version: int | None, actor: str) -> None:
     """
     No integration of that id, and no credentials where the hub wrote them. What it brought stays.
+
+    Its stock is not sellable any more: nobody would hear that it was sold elsewhere. Added again, it is.
 
     Raises:
         NotFound: no such integration.
@@ -242,7 +245,8 @@ def _refuse_taken(store: Store, integration_id: str) -> None:
     with store.transaction() as work:
         if integrations.find(work, integration_id):
             raise Conflict(
-                f"There is an integration {integration_id!r} already: ./hub integration show {integration_id}"
+                f"There is an integration {integration_id!r} already",
+                remedy=remedies.look_at_integration(integration_id),
             )
 
 
@@ -267,8 +271,8 @@ def _connection(book: ConnectionBook, integration: Integration) -> Connection:
     found = book.get(integration.connection_id)
     if found is None:
         raise BadRequest(
-            f"Airflow has no connection {integration.connection_id!r} any more. Give its credentials again: "
-            f"./hub integration rotate {integration.integration_id}"
+            f"Airflow has no connection {integration.connection_id!r} any more",
+            remedy=remedies.rotate(integration.integration_id),
         )
     return found
 

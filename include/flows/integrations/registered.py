@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from include.model.errors import IntegrationPaused
+from include.model import remedies
+from include.model.errors import IntegrationPaused, NotFound
 from include.model.integration import Integration, IntegrationState
 from include.store import integrations
 from include.store.database import Store
@@ -20,9 +21,15 @@ def refuse_paused(store: Store, integration_id: str) -> Integration | None:
 
     Raises:
         IntegrationPaused: it is to read nothing now.
+        NotFound: somebody removed it; one that was never in the registry is read by its connection alone.
 
     """
-    found = registered(store, integration_id)
+    with store.transaction() as work:
+        found = integrations.find(work, integration_id)
+        if found is None and integrations.is_removed(work, integration_id):
+            raise NotFound(
+                f"{integration_id} was removed: nothing is read until it is added again", remedy=remedies.INTEGRATIONS
+            )
     if found and found.state is IntegrationState.PAUSED:
         raise IntegrationPaused(integration_id, found.updated_by)
     return found

@@ -77,7 +77,6 @@ def _dead_letters(work: Work) -> Found:
             f"{subscriber} could not take {sum(causes.values()):,} events: "
             + ", ".join(f"{number:,} {cause}" for cause, number in list(causes.items())[:_CAUSES])
             + (" and others" if len(causes) > _CAUSES else "")
-            + f". Look, mend, replay: ./hub dlq list, ./hub dlq replay --cause {next(iter(causes))}"
         )
         for subscriber, causes in conditions.dead_letters(work).items()
     }
@@ -87,7 +86,7 @@ def _unread(work: Work, subscribers: Mapping[str, Subscriber], limits: Limits) -
     return {
         f"{each.subscriber}/{each.partition}": (
             f"Nobody has read the events of {each.subscriber}/{each.partition} for {each.since_s:.0f} s, and some wait. "
-            "Do the DAGs deliver_events run? ./hub doctor; ./hub events status"
+            "Do the DAGs deliver_events run?"
         )
         for name, subscriber in subscribers.items()
         for each in conditions.unread(work, name, subscriber.types, limits.unread)
@@ -97,8 +96,7 @@ def _unread(work: Work, subscribers: Mapping[str, Subscriber], limits: Limits) -
 def _broken(work: Work, limits: Limits) -> Found:
     return {
         integration: (
-            f"The calls to {integration} have been failing for {open_s / 60:.0f} minutes, and most are not made any "
-            f"more. What they say: ./hub integration health {integration}"
+            f"The calls to {integration} have been failing for {open_s / 60:.0f} minutes, and most are not made any more"
         )
         for integration, open_s in conditions.broken(work, limits.broken).items()
     }

@@ -170,7 +170,7 @@ def _extract(sync: Sync, request: SyncRequest, dag_run: Any) -> str:
     except IntegrationPaused as paused:
         with Store.from_connection(settings().store_connection) as store:
             mark_failed(sync, store, dag_run.run_id, str(paused), dag_id=dag_run.dag_id, part=request.part)
-        raise AirflowSkipException(str(paused)) from None
+        raise AirflowSkipException(paused.with_remedy()) from None
 
 
 def _validate_task(sync: Sync) -> Any:

@@ -37,11 +37,18 @@ class Sync:
     lines_field: str | None = None
     #: JSON Schema of the record as the platform promises it; what differs is reported as drift.
     contract: Mapping[str, Any] | None = None
+    #: The platform's fields that the mapping reads, where no contract promises any.
+    mapped_fields: frozenset[str] = frozenset()
     #: At most so many records a page; None for as many as the platform gives. Several pages are in flight at once.
     page_records: int | None = None
     #: About so many records are validated and loaded as one: large enough for Great Expectations,
     #: small enough for a transaction of about a second.
     batch_records: int = 10_000
+
+    @property
+    def field_names(self) -> frozenset[str]:
+        """What a record of the platform may have at its top."""
+        return frozenset(self.contract["properties"]) if self.contract else self.mapped_fields
 
     @property
     def columns(self) -> tuple[Column, ...]:

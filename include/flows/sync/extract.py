@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from include.flows.crash_points import crash_point
 from include.flows.sync import log_fields
-from include.flows.sync.crash_points import crash_point
 from include.flows.sync.declaration import Sync, Systems
 from include.flows.sync.plan import planned_ranges
 from include.flows.sync.reader import read

@@ -9,9 +9,9 @@ from contextvars import copy_context
 from dataclasses import replace
 from threading import Event
 
+from include.flows.crash_points import crash_point
 from include.flows.sync import log_fields
 from include.flows.sync.batch_file import read_batch
-from include.flows.sync.crash_points import crash_point
 from include.flows.sync.declaration import Sync, Systems
 from include.flows.sync.lease_keeper import LeaseKeeper, retake
 from include.flows.sync.memory import give_back

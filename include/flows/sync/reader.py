@@ -9,7 +9,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 
-from include.flows.sync.crash_points import crash_point
+from include.flows.crash_points import crash_point
 from include.flows.sync.declaration import Sync, Systems
 from include.flows.sync.lease_keeper import LeaseKeeper
 from include.flows.sync.memory import give_back

@@ -11,7 +11,9 @@ from include.flows.sync.declaration import LEASE_LIFE, Sync
 from include.flows.sync.decode import decoded
 from include.flows.sync.gate import sifted
 from include.flows.sync.load import report
+from include.model import remedies
 from include.model.errors import BadRequest
+from include.model.quality import Rejected
 from include.model.sync import Mode, Report, RunState, SyncRequest
 from include.store import audit, batches, leases, quarantine, runs
 from include.store.batches import Content
@@ -34,14 +36,15 @@ def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Re
     """
     key = leases.LeaseKey(sync.integration, sync.entity, "replay")
     content = _sifted(sync, items)
+    # By the item's identity, which its rejection was given: the record's own may be another since it was mended.
     failed = {(record.record_id, record.version) for record in content.rejected}
-    passed = [item for item in items if (item.record_id, item.version) not in failed]
+    passed = {item.item_id for item in items if (item.record_id, item.version) not in failed}
     with store.transaction() as work:
         run = runs.start(work, key, SyncRequest(keys=_keys(items)), mode=Mode.REPLAY)
         leases.take(work, key, run.run_id, LEASE_LIFE)
         run = runs.get(work, run.run_id)
         _refuse_changed(work, items)
-        quarantine.close(work, [item.item_id for item in passed], "replayed", f"{actor} in {run.run_id}")
+        quarantine.close(work, sorted(passed), "replayed", f"{actor} in {run.run_id}")
         batches.add(work, run.run_id, 0, records=len(items), lines=_lines_of(sync.table, content))
         (batch,) = batches.of_run(work, run.run_id)
         if batches.load(work, sync.table, run, batch, content).records.held:
@@ -49,24 +52,31 @@ def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Re
             raise StoreUnavailable("Another transaction is at work on one of these records; replay them again")
         _finish(work, run, content)
         for item in items:
-            verdict = "replayed" if item in passed else "failed again"
+            verdict = "replayed" if item.item_id in passed else "failed again"
             audit.add(work, actor=actor, act=f"quarantine.replay: {verdict}", subject=f"quarantine/{item.item_id}")
     return report(store, run.run_id)
 
 
 def _sifted(sync: Sync, items: Sequence[Item]) -> Content:
-    """*items* sifted. One that still cannot be read keeps its item's identity, which may be a digest of what it was."""
+    """*items* sifted. One that fails keeps its item's identity: a mend may change it, or it was a digest of what it was."""
     pages, unreadable = [], []
+    sent: dict[bytes, list[Item]] = {}
     for item in items:
-        page = b'{"results":[' + (item.mended or item.raw) + b"]}"
+        record = (item.mended or item.raw).strip()
+        page = b'{"results":[' + record + b"]}"
         rejected = decoded(page, sync.record_type, sync.key_field, sync.lines_field).rejected
-        unreadable += [
-            msgspec.structs.replace(record, record_id=item.record_id, version=item.version) for record in rejected
-        ]
+        unreadable += [_as_item(one, item) for one in rejected]
         if not rejected:
             pages.append(page)
+            sent.setdefault(record, []).append(item)
     content = sifted(sync, pages)
-    return replace(content, rejected=(*content.rejected, *unreadable))
+    # Records with the same bytes have the same fate, so it does not matter which of them is taken for which item.
+    refused = [_as_item(one, sent[one.raw].pop()) for one in content.rejected]
+    return replace(content, rejected=(*refused, *unreadable))
+
+
+def _as_item(record: Rejected, item: Item) -> Rejected:
+    return msgspec.structs.replace(record, record_id=item.record_id, version=item.version)
 
 
 def _refuse_changed(work: Work, items: Sequence[Item]) -> None:
@@ -75,7 +85,8 @@ def _refuse_changed(work: Work, items: Sequence[Item]) -> None:
         if now[item.item_id].state != "open" or now[item.item_id].mended != item.mended:
             raise BadRequest(
                 f"Quarantine item {item.item_id} was changed meanwhile and is {now[item.item_id].state}: "
-                "nothing was replayed. Choose again from: ./hub quarantine list"
+                "nothing was replayed. Choose again",
+                remedy=remedies.ITEMS,
             )
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
+from include.flows.crash_points import crash_point
 from include.flows.sync import log_fields
 from include.flows.sync.batch_file import write_batch
 from include.flows.sync.contract import drift, merged
-from include.flows.sync.crash_points import crash_point
 from include.flows.sync.declaration import Sync, Systems
 from include.flows.sync.decode import sampled
 from include.flows.sync.gate import sifted_together

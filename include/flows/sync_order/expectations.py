@@ -33,7 +33,7 @@ EXPECTATIONS = (
     _none_listed(
         "line_codes_are_goods",
         "codes_of_no_goods",
-        "a line's code is that of no goods (POST, DOT, M …); say what it is: --map CODE=postage",
+        "a line's code is that of no goods (POST, DOT, M …); say by a rule what it is, as DOT=postage",
     ),
     _none_listed(
         "quantities_fit_the_order",
@@ -49,7 +49,7 @@ EXPECTATIONS = (
     _none_listed(
         "goods_have_a_price",
         "free_goods",
-        "goods at no price: a gift, or a price that is missing; say which: --map CODE=gift",
+        "goods at no price: a gift, or a price that is missing; say by a rule which, as CODE=gift",
     ),
     _no_line("lines_have_a_name", "lines_without_name", "a line without a description; give it the product's name"),
     _no_line(

@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from include.cli import dag_runs
+from include.cli.exits import Exit, exit_of_error
 from include.cli.stack.airflow_api import AirflowApi
-from include.cli.stack.errors import AirflowRefused, AirflowUnreachable
+from include.cli.stack.errors import AirflowRefused, AirflowUnreachable, DagPaused
+from include.model.errors import NotFound
+from include.model.sync import SyncRequest
 
 
 class StandIn(ThreadingHTTPServer):
@@ -119,3 +123,19 @@ def test_a_run_id_is_quoted_in_the_path(airflow: StandIn, api: AirflowApi) -> No
 def test_no_airflow_is_said_so(free_port: int) -> None:
     with pytest.raises(AirflowUnreachable, match="hub up"):
         AirflowApi(f"http://127.0.0.1:{free_port}", "admin", "made up").get("/dags")
+
+
+def test_a_paused_dag_is_not_waited_for(airflow: StandIn, api: AirflowApi) -> None:
+    """Its run would stay queued until somebody looks, and the command with it."""
+    airflow.answers["GET /api/v2/dags/sync_order"] = [(200, {"is_paused": True})]
+
+    with pytest.raises(DagPaused, match="sync_order is paused in Airflow") as refused:
+        dag_runs.trigger(api, "order", SyncRequest(full=True))
+
+    assert exit_of_error(refused.value) is Exit.PERSON_NEEDED
+    assert not [request for request, _ in airflow.asked if request.endswith("dagRuns")]
+
+
+def test_a_declaration_that_airflow_has_not_read_is_said_to_be_new(api: AirflowApi) -> None:
+    with pytest.raises(NotFound, match=r"has no DAG sync_shelf\. It reads a new declaration within a minute"):
+        dag_runs.trigger(api, "shelf", SyncRequest())

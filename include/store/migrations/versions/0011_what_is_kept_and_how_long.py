@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 
 STATEMENTS = (
     # When the run's pages went; null while they are there. Without them a failed run cannot go on.

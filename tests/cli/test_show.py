@@ -1,0 +1,34 @@
+"""./hub show: a record as it is, or as it was."""
+
+from __future__ import annotations
+
+import json
+
+from include.store.database import Store
+from tests.cli.conftest import Hub
+from tests.flows.records import entry
+from tests.flows.test_quarantine_desk import Desk
+
+
+def test_a_sku_in_two_warehouses_is_one_document(hub: Hub, store: Store) -> None:
+    """Two documents, one after the other, are read by no tool."""
+    Desk(store).sync(entry(), entry(id="another", supplyChannel={"typeId": "channel", "id": "berlin"}))
+
+    ended = hub("show", "sku", "SIDEBOARD-OAK-01")
+
+    assert [row["supply_channel"] for row in json.loads(ended.out)] == ["munich", "berlin"]
+    assert len(hub("show", "sku", "SIDEBOARD-OAK-01", "--json").document["records"]) == 2
+
+
+def test_before_its_first_version_a_record_was_not_there_and_that_is_said(hub: Hub, store: Store) -> None:
+    """It is no unknown sku, and not in quarantine."""
+    Desk(store).sync(entry())
+
+    there = hub("show", "sku", "SIDEBOARD-OAK-01", "--as-of", "2026-11-21")
+    before = hub("show", "sku", "SIDEBOARD-OAK-01", "--as-of", "2026-01-01")
+    unknown = hub("show", "sku", "SIDEBOARD-OAK-02", "--as-of", "2026-01-01")
+
+    assert (there.code, before.code, unknown.code) == (0, 2, 2)
+    assert "was not there at 2026-01-01T00:00:00.000Z: the first version" in before.said
+    assert "2026-11-20T17:30:00.000Z" in before.said
+    assert "The hub has no inventory 'SIDEBOARD-OAK-02'" in unknown.said

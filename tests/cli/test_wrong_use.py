@@ -1,0 +1,167 @@
+"""What somebody reads who mistyped a word at night, and what a program gets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from include.cli import app, console
+from tests.cli.conftest import Hub
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "nearest", "there"),
+    [
+        (["staus"], "'status'", "doctor"),
+        (["quarantine", "lst"], "'list'", "replay"),
+        (["events", "rebild"], "'rebuild'", "tail"),
+        (["bench", "evnts"], "'events'", "stack"),
+        (["sandbox", "heel"], "'heal'", "requests"),
+    ],
+)
+def test_a_verb_that_is_not_there_names_the_nearest_and_all_that_are(
+    stackless_hub: Hub, words: list[str], nearest: str, there: str
+) -> None:
+    ended = stackless_hub(*words)
+
+    assert ended.code == 2
+    assert f"Did you mean {nearest}?" in ended.said
+    assert there in ended.said
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "code"),
+    [
+        (["quarantine", "show", "4711"], "NotFound", 2),
+        (["quarantine", "list", "--state", "shut"], "BadRequest", 2),
+        (["quarantine", "show", "eleven"], "BadParameter", 2),
+        (["nonsense"], "UsageError", 2),
+        (["run", "show"], "MissingParameter", 2),
+    ],
+)
+def test_with_json_an_error_is_one_document_on_standard_output(
+    hub: Hub, words: list[str], kind: str, code: int
+) -> None:
+    """A program that reads standard output as JSON must not fail at our errors."""
+    ended = hub(*words, "--json")
+
+    error = ended.document["error"]
+    assert (error["kind"], error["exit_code"], ended.code) == (kind, code, code)
+    assert error["message"] in " ".join(ended.err.split())
+
+
+def test_with_json_a_stack_that_does_not_run_is_told_as_a_document_too(stackless_hub: Hub) -> None:
+    ended = stackless_hub("runs", "--json")
+
+    assert ended.code == 1
+    assert ended.document["error"]["message"].endswith("Start it with: ./hub up")
+
+
+def test_progress_is_on_standard_error_with_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two minutes of silence look like a hang."""
+    with console.progress("Starting") as bar:
+        bar.tell("the database")
+    console.show_json({"done": True})
+
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ('{"done":true}\n', "the database\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["show", "sku", "A", "--as-of"],
+        ["events", "replay", "--since"],
+        ["events", "replay", "--until"],
+        ["sync", "inventory", "--since"],
+        ["sync", "inventory", "--until"],
+    ],
+)
+def test_an_instant_is_asked_for_alike_everywhere(hub: Hub, words: list[str]) -> None:
+    nonsense, naive = hub(*words, "yesterday"), hub(*words, "2026-11-21T09:30")
+
+    assert (nonsense.code, naive.code) == (2, 2)
+    assert f"Invalid value for '{words[-1]}': 'yesterday' is no instant; write it as 2026-11-21 or" in nonsense.said
+    assert "has no time zone; write it as 2026-11-21T09:30Z for UTC" in naive.said
+
+
+@pytest.mark.parametrize("verb", [["tail"], ["replay"]])
+def test_a_type_of_event_that_is_none_is_refused_with_the_nearest(hub: Hub, verb: list[str]) -> None:
+    """No events would be the answer, as if all were quiet."""
+    ended = hub("events", *verb, "--type", "stock.changed")
+
+    assert ended.code == 2
+    assert "Did you mean crossdock.stock.changed? There are: crossdock.order.changed" in ended.said
+
+
+def test_following_the_events_ends_well_with_ctrl_c(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the only way to end it."""
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("include.cli.event_commands.time.sleep", interrupted)
+
+    assert hub("events", "tail", "--follow", "--json").code == 0
+
+
+def test_a_day_is_refused_in_the_words_of_its_option(hub: Hub) -> None:
+    ended = hub("backfill", "order", "--from", "tuesday", "--to", "2026-01-01")
+
+    assert ended.code == 2
+    assert "Invalid value for '--from': 'tuesday' is no day; write it as 2026-11-21" in ended.said
+
+
+def test_ctrl_c_ends_a_command_with_130(stackless_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "app", interrupted)
+    ended = stackless_hub("runs", "--json")
+
+    assert (ended.code, ended.document["error"]["kind"]) == (130, "Interrupted")
+
+
+def test_ctrl_c_while_it_starts_leaves_no_stack_trace(tmp_path: Path) -> None:
+    """Sent by a module that is imported early in the start: the moment is the same on every machine."""
+    (tmp_path / "msgspec.py").write_text(
+        f"import os, signal, time; os.kill(os.getpid(), {int(signal.SIGINT)}); time.sleep(5)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{PROJECT}"}
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "include.cli", "runs"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (130, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the benchmark is for Linux")
+def test_ctrl_c_in_a_benchmark_is_one_sentence(tmp_path: Path) -> None:
+    """A terminal sends it to every process of the command: none of them may answer with a stack trace."""
+    command = [sys.executable, "-P", "-m", "include.cli", "bench", "sync", "--rows", "500", "--out", str(tmp_path)]
+    child = subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert child.stderr is not None
+    said = [child.stderr.readline() for _ in range(3)]
+    os.killpg(child.pid, signal.SIGINT)
+    said += child.stderr.readlines()
+
+    assert child.wait() == 130
+    assert "Traceback" not in "".join(said)
+    assert "Interrupted here" in said[-1]

@@ -1,0 +1,76 @@
+"""A source that is out is known to all readers of a subscriber, and asked by one at a time."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+
+from include.model.events import ORIGIN
+from include.store import event_log, event_outages, event_readers, event_retries
+from include.store.database import Store
+from include.store.event_log import Selection
+from include.store.event_readers import Claim
+from include.store.event_retries import Kept
+from include.store.failed_deliveries import Failure
+from tests.events.worlds import SOURCE, publish, stock
+
+DOWN = Failure(cause="SystemUnavailable", reason="HTTP 503")
+NOW, LONG, SHORT = timedelta(0), timedelta(minutes=1), timedelta(seconds=0.2)
+
+
+@pytest.fixture
+def claims(store: Store) -> list[Claim]:
+    """Two partitions of one subscriber; the first has a letter that waits."""
+    publish(store, stock("A", 1, 1))
+    with store.transaction() as work:
+        event_readers.register(work, "outside", 2)
+        found = [event_readers.claim(work, "outside", number, "me", LONG) for number in range(2)]
+        claims = [claim for claim in found if claim]
+        (event,) = event_log.select(work, Selection(after=ORIGIN), limit=10)
+        event_retries.keep(work, claims[0], [Kept(event=event, state="retrying", failure=DOWN)])
+    return claims
+
+
+def probe(store: Store, claim: Claim, life: timedelta = LONG) -> event_outages.Probe | None:
+    with store.transaction() as work:
+        return event_outages.probe(work, claim, life)
+
+
+def test_one_reader_at_a_time_asks_and_when_it_dies_another(store: Store, claims: list[Claim]) -> None:
+    with store.transaction() as work:
+        assert event_outages.begin(work, "outside", SOURCE, DOWN, NOW)
+
+    assert probe(store, claims[0], SHORT) == (SOURCE, 1)
+    assert probe(store, claims[0], SHORT) is None
+    time.sleep(0.3)
+    assert probe(store, claims[0], SHORT) == (SOURCE, 2)
+
+
+def test_who_has_no_letter_of_the_source_does_not_ask(store: Store, claims: list[Claim]) -> None:
+    """It would take the right to ask, and have nothing to ask with."""
+    with store.transaction() as work:
+        event_outages.begin(work, "outside", SOURCE, DOWN, NOW)
+
+    assert probe(store, claims[1]) is None
+    assert probe(store, claims[0]) is not None
+
+
+def test_who_finds_out_later_does_not_put_the_first_one_s_probe_off(store: Store, claims: list[Claim]) -> None:
+    """With many readers, each would move it on."""
+    with store.transaction() as work:
+        event_outages.begin(work, "outside", SOURCE, DOWN, NOW)
+        assert not event_outages.begin(work, "outside", SOURCE, DOWN, LONG)
+
+    assert probe(store, claims[0]) is not None
+
+
+def test_what_waits_for_an_outage_is_due_when_it_is_over(store: Store, claims: list[Claim]) -> None:
+    with store.transaction() as work:
+        event_outages.begin(work, "outside", SOURCE, DOWN, LONG)
+        assert event_retries.heads(work, claims[0]) == []
+        assert event_outages.out(work, "outside") == {SOURCE: DOWN}
+        assert event_outages.out(work, "another") == {}
+        event_outages.end(work, "outside", SOURCE)
+        assert [head.attempts for head in event_retries.heads(work, claims[0])] == [0]
