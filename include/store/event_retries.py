@@ -77,9 +77,9 @@ _HEADS = f"""{_FIRST_OF_KEYS}
  ORDER BY next_try_at, letter_id LIMIT %(limit)s
 """.encode()
 
-#: The one whose last try is longest ago: one that always fails must not be every probe of its source.
+#: One that was never blamed, and of those whose last try is longest ago: one that always fails must not be every probe.
 _PROBE = f"""{_FIRST_OF_KEYS}
- WHERE source = %(source)s ORDER BY last_seen_at, letter_id LIMIT 1
+ WHERE source = %(source)s ORDER BY attempts, last_seen_at, letter_id LIMIT 1
 """.encode()
 
 _OF_KEYS = f"""

@@ -108,19 +108,38 @@ def test_an_event_that_nobody_can_take_is_found_after_the_outage(store: Store, h
     assert sorted(outside.told) == [(f"S{n}", 1) for n in range(1, 8)]
 
 
-def test_one_record_that_looks_like_an_outage_keeps_only_itself(store: Store, hub_dsn: str) -> None:
-    """Each probe is another record's: with always the same one, the whole source would wait for it for ever."""
+def test_one_record_that_looks_like_an_outage_is_found_and_its_source_goes_on(store: Store, hub_dsn: str) -> None:
+    """It fails while others of its source are answered: that is its own failure, and is counted. Each probe is another's."""
     outside = Outside()
     outside.refuses = lambda events: (
         SystemUnavailable("shop", "HTTP 500") if any(event.partition_key == "S0" for event in events) else None
     )
     publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
 
-    with delivery(hub_dsn, outside.handlers(attempts=2), place=Place(partitions=1), puller=outside):
+    with delivery(hub_dsn, outside.handlers(attempts=3), place=Place(partitions=1), puller=outside):
         eventually(lambda: len(outside.told), 7, within_s=20)
+        for number in range(8):
+            publish(store, stock(f"NEW{number}", 1, number))
+            time.sleep(0.2)
+        eventually(lambda: letters(store)[0], ("dead", 3, 1), within_s=20)
+        eventually(lambda: len(outside.told), 15)
 
-    assert sorted(outside.told) == [(f"S{n}", 1) for n in range(1, 8)]
-    assert letters(store) == [("recovered", 1, 7), ("retrying", 0, 1)]
+    assert sorted(outside.told) == sorted([*((f"S{n}", 1) for n in range(1, 8)), *((f"NEW{n}", 1) for n in range(8))])
+
+
+def test_an_outage_that_pauses_for_a_moment_blames_nobody(store: Store, hub_dsn: str) -> None:
+    """One call gets through, and the next ones do not: whoever is asked then was not the only one to fail."""
+    outside = Outside()
+    gets_through = {4, 9, 13}
+    outside.refuses = lambda events: None if len(outside.calls) in gets_through else down(events)
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(40)))
+
+    with delivery(hub_dsn, outside.handlers(attempts=1), place=Place(partitions=1), puller=outside):
+        eventually(lambda: len(outside.calls) > 16, within_s=30)
+        outside.refuses = lambda _: None
+        eventually(lambda: len(outside.told), 40)
+
+    assert {state for state, _, _ in letters(store)} == {"recovered"}
 
 
 def test_a_record_that_another_pull_has_waits_alone_and_costs_no_try(store: Store, hub_dsn: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from include.flows.crash_points import crash_point
 from include.flows.deliver_events import failures
 from include.flows.deliver_events.attempt import RECORD_IN_USE, Outcome, Recipient, Verdict
 from include.flows.deliver_events.failures import Tried
-from include.model.events import Event
+from include.model.events import Event, Position
 from include.store import event_outages, event_readers, event_retries
 from include.store.database import Store, Work
 from include.store.event_outages import Probe
@@ -51,6 +52,9 @@ class Retries:
         self.blocked: set[str] = set()
         #: Sources that are out; as of the last look.
         self.out: dict[str, Failure] = {}
+        #: Sources that have answered since the last of their events that met an outage; and the events that have met one.
+        self._answered: set[str] = set()
+        self._met_outage: set[Position] = set()
         with store.transaction() as work:
             self._look(work)
         if self.out:
@@ -85,10 +89,30 @@ class Retries:
     def learn(self, outcome: Outcome) -> None:
         """Of a try that is committed: which keys wait now, and which sources are out. The next look knows it anyway."""
         self.blocked |= {each.event.partition_key for each in outcome.failed}
+        if self._recipient.is_outside:
+            self._learn_who_answers(outcome)
+
+    def _learn_who_answers(self, outcome: Outcome) -> None:
+        self._answered |= {event.source for event in outcome.delivered}
+        self._met_outage -= {event.at for event in outcome.delivered}
         out = {each.event.source: each.failure for each in outcome.failed if each.verdict is Verdict.OUTAGE}
         if out:
+            self._answered -= out.keys()
+            self._met_outage |= {each.event.at for each in outcome.failed if each.verdict is Verdict.OUTAGE}
             self.out |= out
             self._keys_at_once = _KEYS_AFTER_OUTAGE
+
+    def _blame_the_only_one(self, outcome: Outcome) -> None:
+        """
+        One that met an outage, then others of its source were answered, and now it meets one again, alone: that is the
+        event's failure, whatever it looks like, and is counted. Else it would be an outage of its source for ever.
+        """
+        if len(outcome.failed) != 1 or outcome.delivered:
+            return
+        (failed,) = outcome.failed
+        is_its_own = failed.event.at in self._met_outage and failed.event.source in self._answered
+        if failed.verdict is Verdict.OUTAGE and is_its_own:
+            outcome.failed = [replace(failed, verdict=Verdict.PASSING)]
 
     def _look(self, work: Work) -> None:
         self.blocked = event_retries.blocked_keys(work, self._claim)
@@ -158,6 +182,7 @@ class Retries:
         how = self._effect([each.deliverable for each in letters], out)
         with self._store.transaction() as work:
             outcome = how(work)
+            self._blame_the_only_one(outcome)
             event_retries.recover(work, [by_place[event.at].letter_id for event in outcome.delivered])
             failures.keep(work, self._claim, self._subscriber, outcome, tried)
             (settle or self._begin_outages)(work, outcome)
