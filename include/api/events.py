@@ -138,7 +138,7 @@ def list_events(
     limit: Limit = 100,
 ) -> Any:
     wanted = Selection(
-        after=_place(cursor), types=event_contracts.known((type,) if type else ()), key=key, silent=silent
+        after=_place(cursor), types=event_contracts.known(() if type is None else (type,)), key=key, silent=silent
     )
     with store.transaction() as work:
         events = event_log.select(work, wanted, limit=limit)

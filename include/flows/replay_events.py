@@ -18,7 +18,7 @@ from include.flows.desk_rules import refuse_unclear
 from include.flows.tell_again import WORKER_LIFE, Hold, Reactions, some_events, some_letters
 from include.handlers import HANDLERS, Subscriber
 from include.model import remedies
-from include.model.errors import BadRequest, Conflict, NotFound, ReplayStopped, Transient
+from include.model.errors import BadRequest, Conflict, NotFound, ReplayStopped, Terminal, Transient
 from include.model.outside import KeyPuller
 from include.store import audit, event_log, event_replays, failed_deliveries
 from include.store.database import Store, Work
@@ -145,6 +145,9 @@ def work_off(
         except Transient as error:
             log.warning("Replay %s waits: %s", claimed_id, error)
             _put_off(hold, _WAIT_S if error.retry_in_s is None else error.retry_in_s)
+        except Terminal:
+            _put_off(hold, _WAIT_S)  # So that others, which are younger, have their turn.
+            raise
         else:
             _put_off(hold, 0)
     with store.transaction() as work:

@@ -15,7 +15,7 @@ from include.flows.deliver_events.attempt import Failed, Outcome, Recipient, hal
 from include.flows.deliver_events.elsewhere import tell
 from include.flows.deliver_events.keeper import Holding, Keeper
 from include.handlers import Subscriber
-from include.model.errors import ReplayStopped, Transient
+from include.model.errors import NotFound, ReplayStopped, Transient
 from include.model.events import Event, Position
 from include.model.outside import KeyPuller
 from include.store import audit, event_inbox, event_log, event_replays, event_retries, failed_deliveries
@@ -220,9 +220,12 @@ def some_letters(hold: Hold, replay: Replay, reactions: Reactions, size: int) ->
 
 
 def _letter_told_outside(hold: Hold, reactions: Reactions, letter_id: int) -> dict[int, Failure | None]:
-    """Number → why it failed, or None; nothing at all when its effect is in the hub, or it is at work by itself."""
-    with hold.store.question() as work:
-        letter = failed_deliveries.get(work, letter_id)
+    """Number → why it failed, or None; nothing at all when its effect is in the hub, or it is not to be told."""
+    try:
+        with hold.store.question() as work:
+            letter = failed_deliveries.get(work, letter_id)
+    except NotFound:
+        return {}
     if letter.state in _AT_WORK or letter.subscriber not in reactions.handlers:
         return {}
     recipient = reactions.of(letter.subscriber)
@@ -236,7 +239,10 @@ def _note_letter(
     work: Work, replay: Replay, reactions: Reactions, letter_id: int, told: Mapping[int, Failure | None]
 ) -> bool:
     """Whether the letter's event, as mended, had its effect."""
-    letter = failed_deliveries.get(work, letter_id, lock=True)
+    try:
+        letter = failed_deliveries.get(work, letter_id, lock=True)
+    except NotFound:
+        return False  # It was chosen, and is past its time by now.
     if letter.state in _AT_WORK:
         return False  # Replayed elsewhere meanwhile, and at work now; it is tried again by itself.
     if letter_id in told:

@@ -6,9 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.core import TyperGroup
 
 from include.cli import app, console
 from tests.cli.conftest import Hub
@@ -55,6 +59,25 @@ def test_with_json_an_error_is_one_document_on_standard_output(
     error = ended.document["error"]
     assert (error["kind"], error["exit_code"], ended.code) == (kind, code, code)
     assert error["message"] in " ".join(ended.err.split())
+
+
+def test_every_command_takes_json_but_two() -> None:
+    """As the README says; what `test` and `prepare` say is for people and for a container's log."""
+    without = {name for name, command in _commands(typer.main.get_command(app.app), "") if not _takes_json(command)}
+
+    assert without == {"test", "prepare"}
+
+
+def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(command, TyperGroup):
+        yield name, command
+        return
+    for each, below in command.commands.items():
+        yield from _commands(below, f"{name} {each}".strip())
+
+
+def _takes_json(command: Any) -> bool:
+    return any("--json" in parameter.opts for parameter in command.params)
 
 
 def test_with_json_a_stack_that_does_not_run_is_told_as_a_document_too(stackless_hub: Hub) -> None:

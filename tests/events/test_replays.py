@@ -16,7 +16,7 @@ from include.handlers import Subscriber
 from include.model.errors import SystemUnavailable
 from include.model.events import STOCK_CHANGED, Event
 from include.store import event_replays
-from include.store.database import Store, Work
+from include.store.database import Store, StoreRefused, Work
 from include.store.event_replays import Replay
 from tests.chaos import children
 from tests.events.worlds import Outside, delivery, eventually, publish, stock
@@ -180,6 +180,36 @@ def test_a_replay_that_reaches_outside_is_left_to_a_worker_that_can(
     assert (here.state, here.done, here.failed) == ("open", 0, 0)
     with delivery(hub_dsn, outside.handlers(), puller=outside):
         eventually(lambda: states(store), [("replayed", 3)])
+
+
+def test_a_letter_that_is_gone_by_its_turn_does_not_stop_the_others(
+    store: Store, hub_dsn: str, outside: Outside
+) -> None:
+    """Closed letters go when they are past their time, and may have been chosen before."""
+    dead(store, hub_dsn, outside, 3)
+    replay_id = asked(store)
+    query(store, "DELETE FROM failed_delivery WHERE position = (SELECT min(position) FROM failed_delivery) RETURNING 1")
+
+    ended = work_off(hub_dsn, replay_id, outside)
+
+    assert (ended.state, ended.done, ended.failed) == ("done", 2, 1)
+
+
+def test_a_replay_that_a_defect_of_ours_ends_each_time_keeps_no_other_waiting(
+    store: Store, hub_dsn: str, outside: Outside
+) -> None:
+    """The oldest comes first, and would come first each time."""
+    dead(store, hub_dsn, outside, 1)
+    request = {"selection": {}, "subscribers": ["outside"], "cursor": [0, "no number", 0]}
+    broken = replay_events._ask(store, "events", request, rate=None, total=1, actor=ADA)
+    with pytest.raises(StoreRefused):
+        replay_events.work_off(store, handlers=outside.handlers(), puller=outside)
+    whole = asked(store)
+
+    worked_off = replay_events.work_off(store, handlers=outside.handlers(), puller=outside)
+    assert worked_off is not None
+    assert (worked_off.replay_id, worked_off.state) == (whole, "done")
+    assert whole > broken.replay_id
 
 
 @pytest.mark.crash
