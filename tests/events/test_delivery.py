@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from include.flows.deliver_events import Place, Rules
 from include.flows.deliver_events.housekeeping import Housekeeping
 from include.handlers import Subscriber, keep_availability
 from include.model.events import STOCK_CHANGED, Event
-from include.store import availability, event_log, event_partitions
+from include.store import alerts, availability, event_log, event_partitions
 from include.store.database import Store, StoreRefused, Work
 from tests.events.worlds import QUICK, delivery, eventually, publish, stock
 from tests.shop import query
@@ -292,3 +293,25 @@ def test_workers_that_begin_together_do_not_end_together(workers: int) -> None:
         assert all(usual / 2 <= life <= usual * 1.5 for life in lives)
         ends = sorted(life % usual for life in lives)
         assert all(later - earlier >= usual / workers * 0.99 for earlier, later in itertools.pairwise(ends))
+
+
+def test_an_event_that_no_index_can_hold_is_a_dead_letter_and_stops_nobody(store: Store, hub_dsn: str) -> None:
+    """
+    PostgreSQL's word for it is filed under what passes: the whole partition would wait for a moment that never comes, or
+    its worker would end with it.
+    """
+    long_key = "".join(secrets.token_hex(16) for _ in range(400))
+
+    def keep(work: Work, events: Sequence[Event]) -> None:
+        for event in events:
+            subject = long_key if event.partition_key == "BAD" else event.partition_key
+            alerts.add(work, kind="had", subject=subject, message="m")
+
+    publish(store, stock("A", 1, 1), stock("BAD", 1, 1), stock("B", 1, 1))
+    handlers = {"had": Subscriber(types=(STOCK_CHANGED,), apply=keep, attempts=1)}
+
+    with delivery(hub_dsn, handlers, place=Place(partitions=1)):
+        had = "SELECT array_agg(subject ORDER BY subject) FROM alert WHERE kind = 'had'"
+        eventually(lambda: query(store, had), [(["A", "B"],)])
+        letters = "SELECT partition_key, state, cause, position(%s in reason) FROM failed_delivery"
+        eventually(lambda: query(store, letters, long_key[:40]), [("BAD", "dead", "ProgramLimitExceeded", 0)])

@@ -15,13 +15,8 @@ from include.model.event_contracts import upcast
 from include.model.events import Event
 from include.model.outside import KeyPuller
 from include.store import event_inbox
-from include.store.database import StoreUnavailable, Work
+from include.store.database import StoreUnavailable, Work, is_passing
 from include.store.failed_deliveries import Failure
-
-#: Of an effect in the hub, not the event's fault: the connection is gone, the server is stopping, another transaction
-#: was in the way. Nothing can be noted then.
-_PASSING = (psycopg.OperationalError, psycopg.InterfaceError, StoreUnavailable)
-
 
 #: The cause of letters that wait because somebody else is at their record, in whichever way that was found out.
 RECORD_IN_USE = "RecordInUse"
@@ -118,11 +113,16 @@ def at_once(work: Work, recipient: Recipient, events: Sequence[Event]) -> Outcom
     """
     try:
         _have_effect_once(work, recipient, events)
-    except _PASSING:
-        raise
     except Exception as error:
+        if _is_in_the_way(error):
+            raise
         raise BatchFailed(error) from error
     return Outcome(delivered=list(events))
+
+
+def _is_in_the_way(error: Exception) -> bool:
+    """Whether it was the database's moment, and no event's fault. A limit of the database is an event's."""
+    return isinstance(error, StoreUnavailable) or (isinstance(error, psycopg.Error) and is_passing(error))
 
 
 def attempt(work: Work, recipient: Recipient, events: Sequence[Event]) -> Outcome:
@@ -168,7 +168,7 @@ def halved(
     try:
         act(ready)
     except Exception as error:
-        if isinstance(error, _PASSING) and not recipient.is_outside:
+        if _is_in_the_way(error) and not recipient.is_outside:
             raise
         verdict = verdict_on(recipient, error)
         if len(ready) == 1 or not verdict.blames_the_event:
