@@ -37,11 +37,16 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
 
 @pytest.fixture
 def hub_dsn(postgres: PostgresServer) -> Iterator[str]:
-    """A migrated, empty hub database of the test's own."""
+    """
+    A migrated, empty hub database of the test's own.
+
+    Without TLS and Kerberos, which it has not: their libraries keep locks, and a forked child that is to
+    connect would wait for ever for one that a thread had when it was forked.
+    """
     name = f"hub_{next(_numbers)}"
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE hub_template")
-        yield postgres.dsn(name)
+        yield f"{postgres.dsn(name)}?sslmode=disable&gssencmode=disable"
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 

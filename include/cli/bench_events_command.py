@@ -60,6 +60,6 @@ def _show(report: Report) -> None:
     )
     proof = report.proof
     console.praise(
-        f"{report.ratio:.2f} times the plain log. Of {proof.events:,} events {proof.lost:,} were lost and "
+        f"{report.ratio:.2f} times the plain log; two readers do {report.growth:.2f} times what one does. Of {proof.events:,} events {proof.lost:,} were lost and "
         f"{proof.doubled:,} had a second effect. A sync of {report.sync_rows:,} rows beside it took {report.sync_s:g} s."
     )

@@ -145,11 +145,12 @@ def _dsns(hub: Hub, secrets: dict[str, str]) -> list[str]:
 
 
 def _tables(dsn: str) -> Iterator[tuple[str, str]]:
-    """Every table by its name, with all of its rows as text; bytes as the text that they may hold."""
+    """Every table by its name, with all of its rows as text; bytes as the text that they may hold. A session's own are not seen."""
     with psycopg.connect(dsn) as connection:
         connection.execute("SET bytea_output = 'escape'")
         names = connection.execute(
-            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+            "SELECT schemaname, tablename FROM pg_tables"
+            " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') AND schemaname NOT LIKE 'pg_temp_%'"
         ).fetchall()
         for schema, table in names:
             rows = connection.execute(f'SELECT t::text FROM "{schema}"."{table}" t'.encode()).fetchall()

@@ -33,7 +33,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     readers: int
     published_per_s: float
-    #: First event published to last event processed.
+    #: First event published, or readers started where all was published before, to last event processed.
     processed_per_s: float
     publish_ms: tuple[float, float, float]
     processing_ms: tuple[float, float, float]
@@ -41,12 +41,15 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     reader_cpu_s: float
 
 
-def measure(log: Log, dsn: str, events: int, *, rate: int = 0, readers: int = 1) -> Figures:
+def measure(
+    log: Log, dsn: str, events: int, *, rate: int = 0, readers: int = 1, published_before: bool = False
+) -> Figures:
     """
     *events* through *log*, published at *rate* (0: each batch when the one before is durable).
 
     Open loop: each event has its due time, and waiting in a queue counts. Publish: due → durable.
-    Processing: due → its effect is committed.
+    Processing: due → its effect is committed. *published_before*: the readers begin when all of them
+    are there, as after a night without a worker, and have the machine to themselves.
     """
     log.prepare(dsn)
     told: Any = _context.Queue()
@@ -54,12 +57,14 @@ def measure(log: Log, dsn: str, events: int, *, rate: int = 0, readers: int = 1)
     children = [
         _context.Process(target=_read, args=(log, dsn, number, readers, told, stop)) for number in range(readers)
     ]
-    for child in children:
-        child.start()
-    time.sleep(1.0)  # The readers connect and claim.
+    if not published_before:
+        _start(children)
     began, cpu = time.monotonic(), time.process_time()
     publish_ms = _publish(log, dsn, events, rate)
     published_s, cpu = time.monotonic() - began, time.process_time() - cpu
+    if published_before:
+        began = time.monotonic()
+        _start(children, patience_s=0.0)
     _wait_for(told, events, children)
     stop.set()
     words = _last_words(told, readers)
@@ -77,6 +82,12 @@ def measure(log: Log, dsn: str, events: int, *, rate: int = 0, readers: int = 1)
         publisher_cpu_s=round(cpu, 2),
         reader_cpu_s=round(sum(word.cpu_s for word in words), 2),
     )
+
+
+def _start(children: Sequence[Any], *, patience_s: float = 1.0) -> None:
+    for child in children:
+        child.start()
+    time.sleep(patience_s)  # The readers connect and claim.
 
 
 def _publish(log: Log, dsn: str, events: int, rate: int) -> list[float]:

@@ -67,7 +67,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     during_sync: Figures
     sync_rows: int
     sync_s: float
+    #: One reader and two, in turns, of what was published before.
     readers: tuple[Figures, ...]
+    #: Two readers over one, medians of events processed a second.
+    growth: float
     proof: Proof
 
 
@@ -86,8 +89,12 @@ def run(plan: Plan, say: Say) -> Report:
         steady = [measure(log, dsn, int(RATE * plan.steady_s), rate=RATE) for log in (PlainLog(), HubLog())]
         say(f"The same while a sync of {plan.sync_rows:,} rows runs")
         during, sync_s = _during_sync(dsn, plan)
-        say("One reader, then two")
-        readers = [measure(HubLog(), dsn, plan.closed_events, readers=number) for number in (1, 2)]
+        readers = []
+        for turn in range(plan.repeats):
+            say(f"One reader, then two, of what was published before, {turn + 1} of {plan.repeats}")
+            readers += [
+                measure(HubLog(), dsn, plan.closed_events, readers=number, published_before=True) for number in (1, 2)
+            ]
         say(f"{plan.proof_events:,} events, each counted")
         proof = _proof(dsn, plan.proof_events)
     return Report(
@@ -99,6 +106,7 @@ def run(plan: Plan, say: Say) -> Report:
         sync_rows=plan.sync_rows,
         sync_s=round(sync_s, 1),
         readers=tuple(readers),
+        growth=round(_median(readers[1::2], "crossdock") / _median(readers[::2], "crossdock"), 2),
         proof=proof,
     )
 

@@ -30,5 +30,6 @@ ORDER = Sync(
     contract=read_contract(__file__),
     # An order of a wholesaler is as long as a hundred stock levels.
     page_records=200,
-    batch_records=1_000,
+    # 1,000 cost a tenth less CPU and 65 MB more memory at the peak.
+    batch_records=400,
 )

@@ -23,5 +23,6 @@ PRODUCT = Sync(
         Column("lowest_price_minor", "int8"),
     ),
     contract=read_contract(__file__),
-    batch_records=5_000,
+    # 5,000 cost a fifteenth less CPU and 60 MB more memory at the peak.
+    batch_records=2_500,
 )
