@@ -16,7 +16,6 @@ from include.model.integration import SettingsInvalid
 
 def credentials_for(kind: Kind, file: str | None) -> dict[str, Any]:
     """From a file or standard input, or asked for one by one without being shown."""
-    fields = kind.credentials["properties"]
     if file is not None:
         return _read(kind, file)
     if not sys.stdin.isatty():
@@ -25,7 +24,7 @@ def credentials_for(kind: Kind, file: str | None) -> dict[str, Any]:
         name: typer.prompt(
             field["title"], hide_input=bool(field.get("writeOnly")), err=True, default="", show_default=False
         )
-        for name, field in fields.items()
+        for name, field in kind.credentials["properties"].items()
     }
     return {name: value for name, value in asked.items() if value}
 
