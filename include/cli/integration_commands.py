@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ import typer
 
 from include.cli import console
 from include.cli.consent import refuse_unasked
+from include.cli.credentials import credentials_for
 from include.cli.exits import Exit
 from include.cli.session import hub_api
 from include.cli.stack.hub_api import HubApi, HubRefused
@@ -21,7 +21,7 @@ from include.cli.verbs import Verbs
 from include.connectors.kinds import Kind
 from include.model import remedies
 from include.model.errors import BadRequest, Conflict, NotFound
-from include.model.integration import INTEGRATION_ID, SettingsInvalid
+from include.model.integration import INTEGRATION_ID
 
 app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The systems that the hub is connected to.")
 
@@ -136,7 +136,7 @@ def add(
         schemas.refuse_invalid(wanted, None)
     body: dict[str, Any] = {"id": integration_id, "kind": kind, "name": name, "settings": wanted}
     if not existing:
-        body["credentials"] = _credentials(schemas, credentials)
+        body["credentials"] = credentials_for(schemas, credentials)
     stored = _sent(lambda: api.post("/integrations", body).document, as_json=as_json)
     _told(stored, f"{integration_id} is connected", as_json=as_json)
 
@@ -179,7 +179,7 @@ def rotate(integration_id: Id, credentials: CredentialsFile = None, as_json: Jso
     """New credentials, tested before they take the place of the old."""
     api = hub_api()
     seen = api.get(f"/integrations/{integration_id}")
-    body = {"credentials": _credentials(_kind(api, seen.document["kind"]), credentials)}
+    body = {"credentials": credentials_for(_kind(api, seen.document["kind"]), credentials)}
     stored = _sent(
         lambda: api.post(f"/integrations/{integration_id}/rotate", body, if_match=seen.etag).document, as_json=as_json
     )
@@ -260,43 +260,6 @@ def _kind(api: HubApi, name: str) -> Kind:
     """The kind as the hub has it that is asked: another machine's may know others than ours."""
     document = api.get(f"/kinds/{quote(name, safe='')}").document
     return Kind(**document, probe_class="")
-
-
-def _credentials(kind: Kind, file: str | None) -> dict[str, Any]:
-    """From a file or standard input, or asked for one by one without being shown."""
-    fields = kind.credentials["properties"]
-    if file is not None:
-        return _read_credentials(kind, file)
-    if not sys.stdin.isatty():
-        raise BadRequest("There is nobody to ask for the credentials: give them with --credentials FILE (- for stdin)")
-    asked = {
-        name: typer.prompt(
-            field["title"], hide_input=bool(field.get("writeOnly")), err=True, default="", show_default=False
-        )
-        for name, field in fields.items()
-    }
-    return {name: value for name, value in asked.items() if value}
-
-
-def _read_credentials(kind: Kind, file: str) -> dict[str, Any]:
-    where = "standard input" if file == "-" else file
-    # What a file should hold is said with its name: of several that lie about, it is easily the wrong one.
-    expected = f"One JSON object is expected, as {json.dumps(dict.fromkeys(kind.credentials['properties'], '…'), ensure_ascii=False)}"
-    try:
-        found = json.loads(sys.stdin.read() if file == "-" else Path(file).read_text())
-    except OSError as error:
-        raise BadRequest(f"The credentials cannot be read from {where}: {error.strerror}. {expected}") from error
-    except ValueError:
-        # Not `from`: its text quotes what stands there.
-        raise BadRequest(f"{where} is not JSON. {expected}") from None
-    if not isinstance(found, dict):
-        raise BadRequest(f"{where} is not a JSON object. {expected}")
-    try:
-        kind.refuse_invalid_credentials(found)
-    except SettingsInvalid as error:
-        wrong = "; ".join(f"{each.pointer.removeprefix('/credentials/')} {each.message}" for each in error.errors)
-        raise BadRequest(f"{where} does not hold the credentials of {kind.title}: {wrong}. {expected}") from None
-    return found
 
 
 def _sent(send: Any, *, as_json: bool) -> dict[str, Any]:
