@@ -109,19 +109,19 @@ class HubLog:
 
     def consume(self, dsn: str, reader_no: int, readers: int, tell: Tell, stop: threading.Event) -> None:
         decode = msgspec.json.Decoder(_Due).decode
-        seen: list[Event] = []
+        seen = _Seen()
 
         def apply(work: Work, events: Sequence[Event]) -> None:
             keep_availability.apply(work, events)
             if self._tally:
                 bench_tally.add(work, [event.position for event in events])
             # A sync that runs beside it tells of its own rows too.
-            seen.extend(event for event in events if event.source == _SOURCE)
+            seen.events += [event for event in events if event.source == _SOURCE]
 
         def committed() -> None:
-            if seen:
-                tell(len(seen), [decode(event.data).due for event in seen[::SAMPLED]])
-                seen.clear()
+            if seen.events:
+                tell(len(seen.events), [decode(event.data).due for event in seen.events[::SAMPLED]])
+                seen.events = []
 
         deliver(
             lambda: _TellingStore(dsn, committed),
@@ -132,12 +132,22 @@ class HubLog:
         )
 
 
+class _Seen(threading.local):
+    """What a thread's handler was given since its last commit; the worker's other threads commit as well."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+
 class _TellingStore(Store):
     """A store that says when a transaction has committed: an event counts as processed then, not before."""
 
-    def __init__(self, dsn: str, committed: Callable[[], None]) -> None:
-        super().__init__(dsn)
+    def __init__(self, dsn: str, committed: Callable[[], None], *, session: str = "") -> None:
+        super().__init__(dsn, session=session)
         self._committed = committed
+
+    def another(self, *, session: str = "") -> Store:
+        return _TellingStore(self.dsn, self._committed, session=session)
 
     @contextmanager
     def transaction(self) -> Iterator[Work]:
