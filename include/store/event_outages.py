@@ -20,14 +20,22 @@ ON CONFLICT (subscriber, source) DO NOTHING
 
 _OUT = b"SELECT source, cause, reason FROM event_outage WHERE subscriber = %(subscriber)s"
 
-#: Only who has a letter of the source can ask. The next one may when this one has not come back within *life*.
+#: Only who has a letter of the source, the first of its key, can ask. The next one may when this one has not come back
+#: within *life*.
 _PROBE = b"""
 UPDATE event_outage taken SET next_probe_at = clock_timestamp() + %(life)s, probes = taken.probes + 1
   FROM (SELECT subscriber, source FROM event_outage outage
          WHERE subscriber = %(subscriber)s AND next_probe_at <= clock_timestamp()
            AND EXISTS (SELECT FROM failed_delivery letter
                         WHERE letter.subscriber = %(subscriber)s AND letter.partition = %(partition)s
-                          AND letter.state IN ('trying', 'retrying', 'waiting') AND letter.source = outage.source)
+                          AND letter.state IN ('trying', 'retrying', 'waiting') AND letter.source = outage.source
+                          AND NOT EXISTS (SELECT FROM failed_delivery earlier
+                                           WHERE earlier.subscriber = letter.subscriber
+                                             AND earlier.partition = letter.partition
+                                             AND earlier.partition_key = letter.partition_key
+                                             AND earlier.state IN ('trying', 'retrying', 'waiting')
+                                             AND (earlier.epoch, earlier.xid, earlier.position)
+                                                 < (letter.epoch, letter.xid, letter.position)))
          ORDER BY next_probe_at LIMIT 1 FOR UPDATE SKIP LOCKED) AS due
  WHERE taken.subscriber = due.subscriber AND taken.source = due.source
 RETURNING taken.source, taken.probes
