@@ -219,9 +219,7 @@ def some_letters(hold: Hold, replay: Replay, reactions: Reactions, size: int) ->
     return dealt
 
 
-def _letter_told_outside(
-    hold: Hold, replay: Replay, reactions: Reactions, letter_id: int
-) -> dict[int, Failure | None]:
+def _letter_told_outside(hold: Hold, replay: Replay, reactions: Reactions, letter_id: int) -> dict[int, Failure | None]:
     """Number → why it failed, or None; nothing at all when its effect is in the hub, or it is not to be told."""
     try:
         with hold.store.question() as work:
