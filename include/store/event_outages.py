@@ -48,6 +48,14 @@ UPDATE event_outage SET cause = %(cause)s, reason = %(reason)s, next_probe_at = 
 
 _END = b"DELETE FROM event_outage WHERE subscriber = %(subscriber)s AND source = %(source)s"
 
+#: It begins in the transaction of what waits for it. Without that nobody asks whether it is over.
+_END_IDLE = b"""
+DELETE FROM event_outage outage
+ WHERE NOT EXISTS (SELECT FROM failed_delivery letter
+                    WHERE letter.subscriber = outage.subscriber AND letter.source = outage.source
+                      AND letter.state IN ('trying', 'retrying', 'waiting'))
+"""
+
 _HASTEN = b"UPDATE event_outage SET next_probe_at = clock_timestamp() WHERE cause = %(cause)s"
 
 
@@ -110,6 +118,11 @@ def put_off(work: Work, subscriber: str, source: str, failure: Failure, wait: ti
 def end(work: Work, subscriber: str, source: str) -> None:
     """*source* has answered: what waits for it may be tried."""
     work.execute(_END, {"subscriber": subscriber, "source": source})
+
+
+def end_idle(work: Work) -> None:
+    """Outages that nothing waits for any more, because a person has closed it all: the next event asks anew."""
+    work.execute(_END_IDLE)
 
 
 def hasten(work: Work, cause: str) -> None:

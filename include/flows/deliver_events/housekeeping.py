@@ -13,7 +13,7 @@ from include.flows.look_after.alarms import Limits
 from include.flows.look_after.retention import Keep
 from include.handlers import Subscriber
 from include.model.errors import Transient
-from include.store import event_inbox, event_partitions
+from include.store import event_inbox, event_outages, event_partitions
 from include.store.database import Store
 from include.store.landing import Landing
 
@@ -84,6 +84,7 @@ class Housekeeping:
         chores = (
             _Chore(self.look_after_the_store, _STORE_EVERY_S),
             _Chore(self.trim_inboxes, _STORE_EVERY_S),
+            _Chore(self.end_idle_outages, _STORE_EVERY_S),
             # Not at once: after a stop, the readers first have to take up what is theirs.
             _Chore(self._look_for_alarms, _STORE_EVERY_S, first_in_s=_STORE_EVERY_S),
             _Chore(self._begin_round, _ROUND_EVERY_S),
@@ -139,3 +140,8 @@ class Housekeeping:
                     went = event_inbox.trim(work, name, newest=self._rules.inbox_newest, limit=_TRIM_ROWS)
                 trimmed += went
         return trimmed
+
+    def end_idle_outages(self) -> None:
+        """Where a person has closed all that waited, nobody would find out that a source is back."""
+        with self._store.transaction() as work:
+            event_outages.end_idle(work)
