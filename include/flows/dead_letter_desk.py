@@ -113,18 +113,14 @@ def choose(store: Store, letter_ids: Sequence[int], *, cause: str | None, everyt
     """
     refuse_unclear(letter_ids, cause=cause, everything=everything)
     with store.transaction() as work:
-        if letter_ids:
-            letters = [failed_deliveries.get(work, letter_id) for letter_id in dict.fromkeys(letter_ids)]
-        else:
-            letters = failed_deliveries.find(work, cause=cause, limit=1_000_000)
-    if cause is not None and not letters:
+        # Without their events, which may be a hundred thousand.
+        chosen = failed_deliveries.choose(work, list(letter_ids) or None, cause=cause)
+    if cause is not None and not chosen:
         raise NotFound(f"No dead letter has the cause {cause!r}", remedy=remedies.LETTERS)
-    for letter in letters:
-        if letter.state not in _DISCARDABLE:
-            raise Conflict(
-                f"Letter {letter.letter_id} is {letter.state}; only dead ones, or those tried again, are discarded"
-            )
-    return [letter.letter_id for letter in letters]
+    for letter_id, state in chosen.items():
+        if state not in _DISCARDABLE:
+            raise Conflict(f"Letter {letter_id} is {state}; only dead ones, or those tried again, are discarded")
+    return list(chosen)
 
 
 def discard_all(

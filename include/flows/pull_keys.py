@@ -65,8 +65,9 @@ class Puller:
             load(sync, systems, validate(sync, systems, run_id))
             is_done = True
         except HubError as error:
-            # Tried again, it is another run: nobody comes back to this one.
-            mark_failed(sync, systems.store, pull_id, str(error))
+            # Tried again, it is another run: nobody comes back to this one. No alert of its own: the next pull may have
+            # another lease, and would not close it; the event waits for its next try, or is a dead letter, which is told.
+            mark_failed(sync, systems.store, pull_id, str(error), is_told=False)
             raise
         finally:
             if not is_done:

@@ -108,7 +108,7 @@ def _key(body: bytes, path: str) -> str:
     try:
         value = json.loads(body)
         body.decode()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequest("The body is no JSON in UTF-8") from error
     for step in path.split("."):
         value = value.get(step) if isinstance(value, dict) else None

@@ -28,6 +28,8 @@ from include.store.event_replays import Replay
 log = logging.getLogger(__name__)
 
 _SLICE = 200
+#: While it rests between two slices: for the end of its worker, and for a person who stops it.
+_LOOK_EVERY_S = 0.2
 #: Five hundred records through the gate and into the hub, on the slowest of machines.
 _QUARANTINE_TIMEOUT_S = 600.0
 #: Until a replay goes on that was in the way of something, or found what it reaches outside to be out.
@@ -138,8 +140,10 @@ def work_off(
     with closing(keeper):
         hold = Hold(store, claimed_id, worker, keeper)
         try:
+            rest_s = 0.0
             while replay.state == "open" and not until():
-                replay = _one_slice(hold, replay, Reactions(handlers, puller), tell)
+                replay, rest_s = _one_slice(hold, replay, Reactions(handlers, puller), tell)
+                rest_s = _rest(hold, rest_s, until)
         except ReplayStopped:
             pass  # By a person, or another worker has taken it over: either way it is not ours to go on with.
         except Transient as error:
@@ -149,13 +153,15 @@ def work_off(
             _put_off(hold, _WAIT_S)  # So that others, which are younger, have their turn.
             raise
         else:
-            _put_off(hold, 0)
+            _put_off(hold, rest_s)
     with store.transaction() as work:
         return event_replays.get(work, claimed_id)
 
 
-def _one_slice(hold: Hold, replay: Replay, reactions: Reactions, tell: Callable[[Replay], None]) -> Replay:
-    """The replay as it is after some more of it, at its rate."""
+def _one_slice(
+    hold: Hold, replay: Replay, reactions: Reactions, tell: Callable[[Replay], None]
+) -> tuple[Replay, float]:
+    """The replay as it is after some more of it, and for how many seconds it has to rest to keep its rate."""
     began = time.monotonic()
     size = _SLICE if replay.rate is None else max(1, min(_SLICE, int(replay.rate / 5)))
     if replay.what == replay_quarantine.WHAT:
@@ -169,9 +175,22 @@ def _one_slice(hold: Hold, replay: Replay, reactions: Reactions, tell: Callable[
     with hold.store.transaction() as work:
         now = event_replays.get(work, replay.replay_id)
     tell(now)
-    if replay.rate is not None and dealt:
-        time.sleep(max(0.0, dealt / replay.rate - (time.monotonic() - began)))
-    return now
+    return now, dealt / replay.rate - (time.monotonic() - began) if replay.rate is not None else 0.0
+
+
+def _rest(hold: Hold, rest_s: float, until: Callable[[], bool]) -> float:
+    """
+    Seconds of the rest that are left when *until* ends it. The claim is kept, or another would go on at once.
+
+    Raises:
+        ReplayStopped: a person is not kept waiting by a slow rate.
+
+    """
+    ends_at = time.monotonic() + rest_s
+    while (left_s := ends_at - time.monotonic()) > 0 and not until():
+        time.sleep(min(left_s, _LOOK_EVERY_S))
+        hold.check()
+    return max(left_s, 0.0)
 
 
 def _renew(work: Work, replay_id: int, worker: str) -> None:

@@ -200,7 +200,7 @@ def some_letters(hold: Hold, replay: Replay, reactions: Reactions, size: int) ->
     until = time.monotonic() + _SLICE_S
     for number in numbers:
         try:
-            told |= _letter_told_outside(hold, reactions, number)
+            told |= _letter_told_outside(hold, replay, reactions, number)
         except ReplayWaits:
             if not dealt:
                 raise
@@ -219,14 +219,14 @@ def some_letters(hold: Hold, replay: Replay, reactions: Reactions, size: int) ->
     return dealt
 
 
-def _letter_told_outside(hold: Hold, reactions: Reactions, letter_id: int) -> dict[int, Failure | None]:
+def _letter_told_outside(hold: Hold, replay: Replay, reactions: Reactions, letter_id: int) -> dict[int, Failure | None]:
     """Number → why it failed, or None; nothing at all when its effect is in the hub, or it is not to be told."""
     try:
         with hold.store.question() as work:
             letter = failed_deliveries.get(work, letter_id)
     except NotFound:
         return {}
-    if letter.state in _AT_WORK or letter.subscriber not in reactions.handlers:
+    if letter.state in _AT_WORK or _is_closed_since(letter, replay) or letter.subscriber not in reactions.handlers:
         return {}
     recipient = reactions.of(letter.subscriber)
     if not recipient.is_outside:
@@ -238,13 +238,15 @@ def _letter_told_outside(hold: Hold, reactions: Reactions, letter_id: int) -> di
 def _note_letter(
     work: Work, replay: Replay, reactions: Reactions, letter_id: int, told: Mapping[int, Failure | None]
 ) -> bool:
-    """Whether the letter's event, as mended, had its effect."""
+    """Whether the letter's event, as mended, had its effect, or needs none any more."""
     try:
         letter = failed_deliveries.get(work, letter_id, lock=True)
     except NotFound:
         return False  # It was chosen, and is past its time by now.
     if letter.state in _AT_WORK:
         return False  # Replayed elsewhere meanwhile, and at work now; it is tried again by itself.
+    if _is_closed_since(letter, replay):
+        return True
     if letter_id in told:
         failure = told[letter_id]
         if failure is None:
@@ -258,6 +260,11 @@ def _note_letter(
     detail = {"replay": replay.replay_id, "mended": letter.mended is not None, "failed": failure and failure.cause}
     audit.add(work, actor=replay.actor, act="letter.replay", subject=f"dead-letters/{letter_id}", detail=detail)
     return failure is None
+
+
+def _is_closed_since(letter: Letter, replay: Replay) -> bool:
+    """Whether a person, or a later event, has settled it after the replay was asked for: that was said last, and stands."""
+    return letter.closed_at is not None and letter.closed_at > replay.asked_at
 
 
 def _letter_told_here(work: Work, reactions: Reactions, letter: Letter) -> Failure | None:

@@ -97,7 +97,7 @@ def _stripe(rules: WebhookRules, keys: Sequence[str], headers: Headers, body: by
     _check((key.encode() for key in keys), f"{timestamps[0]}.".encode() + body, offered, "sha256")
     try:
         document = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WebhookRefused("its body is no JSON") from error
     delivery_id = document.get("id") if isinstance(document, dict) else None
     if not isinstance(delivery_id, str):
@@ -140,7 +140,9 @@ def _check_age(timestamp: str, now_s: float) -> None:
 def _one(headers: Headers, name: str) -> str:
     found = [value for each, value in headers if each.lower() == name.lower()]
     if len(found) != 1:
-        raise WebhookRefused(f"it has {len(found)} headers {name.lower()!r} where one is expected")
+        # Without their number: a stranger chooses it, and refusals are counted by their words.
+        many = "several headers" if found else "no header"
+        raise WebhookRefused(f"it has {many} {name.lower()!r} where one is expected")
     return found[0].strip()
 
 

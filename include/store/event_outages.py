@@ -20,14 +20,22 @@ ON CONFLICT (subscriber, source) DO NOTHING
 
 _OUT = b"SELECT source, cause, reason FROM event_outage WHERE subscriber = %(subscriber)s"
 
-#: Only who has a letter of the source can ask. The next one may when this one has not come back within *life*.
+#: Only who has a letter of the source, the first of its key, can ask. The next one may when this one has not come back
+#: within *life*.
 _PROBE = b"""
 UPDATE event_outage taken SET next_probe_at = clock_timestamp() + %(life)s, probes = taken.probes + 1
   FROM (SELECT subscriber, source FROM event_outage outage
          WHERE subscriber = %(subscriber)s AND next_probe_at <= clock_timestamp()
            AND EXISTS (SELECT FROM failed_delivery letter
                         WHERE letter.subscriber = %(subscriber)s AND letter.partition = %(partition)s
-                          AND letter.state IN ('trying', 'retrying', 'waiting') AND letter.source = outage.source)
+                          AND letter.state IN ('trying', 'retrying', 'waiting') AND letter.source = outage.source
+                          AND NOT EXISTS (SELECT FROM failed_delivery earlier
+                                           WHERE earlier.subscriber = letter.subscriber
+                                             AND earlier.partition = letter.partition
+                                             AND earlier.partition_key = letter.partition_key
+                                             AND earlier.state IN ('trying', 'retrying', 'waiting')
+                                             AND (earlier.epoch, earlier.xid, earlier.position)
+                                                 < (letter.epoch, letter.xid, letter.position)))
          ORDER BY next_probe_at LIMIT 1 FOR UPDATE SKIP LOCKED) AS due
  WHERE taken.subscriber = due.subscriber AND taken.source = due.source
 RETURNING taken.source, taken.probes
@@ -39,6 +47,14 @@ UPDATE event_outage SET cause = %(cause)s, reason = %(reason)s, next_probe_at = 
 """
 
 _END = b"DELETE FROM event_outage WHERE subscriber = %(subscriber)s AND source = %(source)s"
+
+#: It begins in the transaction of what waits for it. Without that nobody asks whether it is over.
+_END_IDLE = b"""
+DELETE FROM event_outage outage
+ WHERE NOT EXISTS (SELECT FROM failed_delivery letter
+                    WHERE letter.subscriber = outage.subscriber AND letter.source = outage.source
+                      AND letter.state IN ('trying', 'retrying', 'waiting'))
+"""
 
 _HASTEN = b"UPDATE event_outage SET next_probe_at = clock_timestamp() WHERE cause = %(cause)s"
 
@@ -102,6 +118,11 @@ def put_off(work: Work, subscriber: str, source: str, failure: Failure, wait: ti
 def end(work: Work, subscriber: str, source: str) -> None:
     """*source* has answered: what waits for it may be tried."""
     work.execute(_END, {"subscriber": subscriber, "source": source})
+
+
+def end_idle(work: Work) -> None:
+    """Outages that nothing waits for any more, because a person has closed it all: the next event asks anew."""
+    work.execute(_END_IDLE)
 
 
 def hasten(work: Work, cause: str) -> None:

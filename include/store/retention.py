@@ -23,6 +23,7 @@ UPDATE sync_run run SET landing_cleared_at = clock_timestamp()
  WHERE state <> 'running' AND run_id = ANY(ARRAY(
     SELECT run_id FROM sync_run old
      WHERE {_ENDED} AND EXISTS (SELECT FROM sync_range part WHERE part.run_id = old.run_id)
+       AND run_id <> ALL(%(but)s)
      ORDER BY finished_at LIMIT %(limit)s))
 RETURNING run_id
 """.encode()
@@ -99,13 +100,15 @@ DELETE FROM event_inbox WHERE ctid = ANY(ARRAY(
 _FORGET_READER = b"DELETE FROM event_reader WHERE subscriber = %(subscriber)s AND moved_at < %(before)s"
 
 
-def clear_landing(work: Work, before: datetime, pulled_before: datetime, *, limit: int) -> list[str]:
+def clear_landing(
+    work: Work, before: datetime, pulled_before: datetime, *, but: Collection[str] = (), limit: int
+) -> list[str]:
     """
-    Runs whose pages are not needed any more, noted as cleared: from the commit on, none of them goes on.
+    Runs whose pages are not needed any more, *but* some, noted as cleared: from the commit on, none of them goes on.
 
     They are named again until `forget_pages` is told that their files are gone.
     """
-    values = {"before": before, "pulled_before": pulled_before, "limit": limit}
+    values = {"before": before, "pulled_before": pulled_before, "but": list(but), "limit": limit}
     return [run_id for (run_id,) in work.execute(_CLEAR_LANDING, values)]
 
 

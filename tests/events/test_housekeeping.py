@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from include.flows import replay_events
-from include.flows.deliver_events import housekeeping
+from include.flows.deliver_events import Rules, housekeeping
 from include.handlers import Subscriber
 from include.model.events import STOCK_CHANGED
 from include.store import event_readers
 from include.store.database import Store
 from include.store.event_log import Selection
-from tests.events.worlds import delivery, eventually, publish, stock
+from tests.events.worlds import Outside, delivery, eventually, publish, stock
 from tests.shop import query
 
 HEARS = {"told": Subscriber(types=(STOCK_CHANGED,), apply=lambda _, __: None)}
@@ -58,3 +60,45 @@ def test_work_that_fails_for_good_stops_neither_replays_nor_the_rest(store: Stor
     with delivery(hub_dsn):
         eventually(lambda: query(store, "SELECT state FROM event_replay"), [("done",)])
     assert asked.total == 1
+
+
+def test_a_defect_in_one_chore_stops_neither_replays_nor_alerts(store: Store, hub_dsn: str) -> None:
+    """What is no error of ours, as those of an object store: it comes again at each beginning, ahead of all the rest."""
+    publish(store, stock("CHAIR", 1, 1))
+    a_dead_letter(store)
+    with store.transaction() as work:
+        event_readers.register(work, "availability", 2)
+    replay_events.ask_for_events(store, Selection(), ["availability"], rate=None, actor="cli:ada")
+
+    with delivery(hub_dsn, rules=Rules(landing_url="nowhere://bucket")):
+        eventually(lambda: query(store, "SELECT state FROM event_replay"), [("done",)])
+        eventually(lambda: query(store, "SELECT kind FROM alert"), [("dead_letters",)])
+
+
+def test_a_replay_that_hangs_stops_neither_alerts_nor_the_rest(store: Store, hub_dsn: str) -> None:
+    """Its thread cannot be ended, and the next worker comes to the same letter."""
+    wake = threading.Event()
+    outside = Outside(until=wake)
+    publish(store, stock("CHAIR", 1, 1))
+    letter_id = a_dead_letter(store, "outside")
+    asked = replay_events.ask_for_letters(store, [letter_id], rate=None, actor="cli:ada")
+    try:
+        with delivery(hub_dsn, {"outside": outside.handlers(types=("none",))["outside"]}, puller=outside):
+            eventually(lambda: len(outside.calls), 1)
+            eventually(lambda: query(store, "SELECT kind FROM alert"), [("dead_letters",)])
+            wake.set()
+            eventually(lambda: query(store, "SELECT state FROM event_replay"), [("done",)])
+    finally:
+        wake.set()
+    assert asked.total == 1
+
+
+def a_dead_letter(store: Store, subscriber: str = "told") -> int:
+    ((letter_id,),) = query(
+        store,
+        "INSERT INTO failed_delivery (subscriber, epoch, xid, position, source, type, subject, time, partition_key,"
+        " partition, schema_version, data, state, cause, reason) SELECT %s, epoch, xid, position, source, type, subject,"
+        " time, partition_key, 0, 1, data, 'dead', 'BadEvent', 'r' FROM event RETURNING letter_id",
+        subscriber,
+    )
+    return int(letter_id)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from include.flows import replay_events, tell_again
+from include.flows import dead_letter_desk, replay_events, tell_again
 from include.handlers import Subscriber
 from include.model.errors import SystemUnavailable
 from include.model.events import STOCK_CHANGED, Event
@@ -255,3 +255,39 @@ def test_in_a_replay_a_key_goes_on_behind_an_event_that_fails(store: Store) -> N
     assert (ended.done, ended.failed) == (3, 1)
     assert [version for key, version in told if key == "A"] == [2, 3]
     assert states(store) == [("dead", 1)]
+
+
+def test_a_letter_that_is_closed_after_the_replay_was_asked_for_stays_closed(
+    store: Store, hub_dsn: str, outside: Outside
+) -> None:
+    """At a slow rate its turn comes hours later: who discards it meanwhile has said so last. One chosen closed is told."""
+    dead(store, hub_dsn, outside, 3)
+    closed, gone, _ = (number for (number,) in query(store, "SELECT letter_id FROM failed_delivery ORDER BY letter_id"))
+    dead_letter_desk.discard(store, closed, "a mistake: it was wanted", actor=ADA)
+    letter_ids = [number for (number,) in query(store, "SELECT letter_id FROM failed_delivery")]
+    replay_id = replay_events.ask_for_letters(store, letter_ids, rate=None, actor=ADA).replay_id
+    dead_letter_desk.discard(store, gone, "nobody wants it", actor=ADA)
+
+    ended = work_off(hub_dsn, replay_id, outside)
+
+    assert (ended.state, ended.done, ended.failed) == ("done", 3, 0)
+    assert sorted(outside.told) == [("S0", 1), ("S2", 1)]
+    assert states(store) == [("discarded", 1), ("replayed", 2)]
+
+
+def test_a_replay_at_a_slow_rate_ends_with_its_worker_and_keeps_its_rate(store: Store, outside: Outside) -> None:
+    """It slept for the whole rest: a worker that ends waited a minute for it, and another went on at once."""
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(3)))
+    request = {"selection": {}, "subscribers": ["outside"], "cursor": [0, 0, 0]}
+    asked = replay_events._ask(store, "events", request, rate=0.05, total=3, actor=ADA)
+    began = time.monotonic()
+
+    def is_over() -> bool:
+        return time.monotonic() > began + 1
+
+    replay_events.work_off(store, asked.replay_id, handlers=outside.handlers(), puller=outside, until=is_over)
+
+    assert time.monotonic() - began < 5
+    assert len(outside.told) == 1
+    with store.transaction() as work:
+        assert event_replays.claim(work, "another", timedelta(seconds=1)) is None, "its time has not come"

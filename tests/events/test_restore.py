@@ -173,3 +173,26 @@ def test_all_who_come_at_once_begin_one_epoch(dumped: tuple[Told, str], another_
         thread.join(timedelta(seconds=20).total_seconds())
 
     assert epochs == [2] * 6
+
+
+def test_a_worker_at_work_follows_its_store_into_the_new_epoch(
+    postgres: PostgresServer, store: Store, hub_dsn: str
+) -> None:
+    """
+    A dump takes the place of the database under running workers. They knew the old epoch, and where they had been in the
+    store that is gone: nothing new was delivered until their lives were over, a quarter of an hour later.
+    """
+    told, name = Told(), psycopg.conninfo.conninfo_to_dict(hub_dsn)["dbname"]
+    with delivery(hub_dsn, told.handlers(), place=Place(partitions=1), pace=QUICK):
+        publish(store, stock("CHAIR", 1, 1))
+        eventually(lambda: told.versions.get("CHAIR"), [1])
+        with psycopg.connect(postgres.dsn(), autocommit=True) as server:
+            server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+            server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            server.execute(f"CREATE DATABASE {name}_copy TEMPLATE {name}".encode())
+            server.execute(f"DROP DATABASE {name}".encode())
+            server.execute(f"ALTER DATABASE {name}_copy RENAME TO {name}".encode())
+        store.close()
+        publish(store, stock("CHAIR", 2, 2))
+        eventually(lambda: told.versions["CHAIR"], [1, 2])
+    assert query(store, "SELECT array_agg(epoch ORDER BY position) FROM event") == [([1, 2],)]

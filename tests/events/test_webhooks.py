@@ -27,10 +27,10 @@ from include.api.envelope import Envelope
 from include.flows.integrations import desk
 from include.flows.integrations.registered import refuse_paused
 from include.flows.pull_keys import Puller
-from include.flows.receive_webhook import LARGEST_BYTES, Receiver, receiver_from
+from include.flows.receive_webhook import LARGEST_BYTES, Receiver, _event, receiver_from
 from include.flows.sync import Sync, Systems
 from include.handlers import HANDLERS
-from include.model.errors import HubError, NotFound
+from include.model.errors import BadRequest, HubError, NotFound
 from include.model.webhook_signatures import WebhookRefused, WebhookRules, proved_id
 from include.sandbox.server import Sandbox
 from include.store.database import Store
@@ -111,6 +111,24 @@ def test_old_and_future_deliveries_are_refused(wrong_s: int) -> None:
 def test_what_is_not_proved_is_refused(headers: list[tuple[str, str]], body: bytes) -> None:
     with pytest.raises(WebhookRefused):
         proved_id(rules(), [KEY], headers, body, now_s=NOW)
+
+
+def test_a_stranger_chooses_no_word_of_why_it_is_refused() -> None:
+    """Refusals are counted by why: with a thousand of them an hour, the table would be the stranger's to fill."""
+
+    def why(headers: list[tuple[str, str]]) -> str:
+        with pytest.raises(WebhookRefused) as refused:
+            proved_id(rules(), [KEY], headers, b"{}", now_s=NOW)
+        return str(refused.value)
+
+    assert len({why([("webhook-id", "x")] * number) for number in range(2, 40)}) == 1
+
+
+def test_a_body_that_is_nothing_but_brackets_is_refused_in_words() -> None:
+    """Its sender is known, and its body is nested deeper than any reader goes."""
+    receiver = receiver_from("shop", KEY, RULES)
+    with pytest.raises(BadRequest, match="no JSON"):
+        _event(receiver, "msg_1", b"[" * 200_000, datetime.now(UTC))
 
 
 def test_stripes_scheme() -> None:

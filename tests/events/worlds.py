@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from include.flows.deliver_events import Pace, Place, deliver
+from include.flows.deliver_events import Pace, Place, Rules, deliver
 from include.handlers import HANDLERS, Subscriber
 from include.model.events import STOCK_CHANGED, Event, NewEvent
 from include.model.outside import KeyPuller
@@ -50,13 +50,21 @@ def delivery(
     place: Place | None = None,
     pace: Pace = QUICK,
     puller: KeyPuller | None = None,
+    rules: Rules | None = None,
 ) -> Iterator[None]:
     """A worker of the delivery at work beside the test."""
     stop = threading.Event()
     thread = threading.Thread(
         target=deliver,
         args=(lambda: Store(dsn), place or Place(partitions=2)),
-        kwargs={"lifetime": timedelta(minutes=2), "handlers": handlers, "pace": pace, "puller": puller, "stop": stop},
+        kwargs={
+            "lifetime": timedelta(minutes=2),
+            "handlers": handlers,
+            "pace": pace,
+            "puller": puller,
+            "rules": rules,
+            "stop": stop,
+        },
     )
     thread.start()
     try:

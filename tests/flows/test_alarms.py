@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
@@ -12,12 +13,15 @@ from include.cli.stack_commands import _facts_of
 from include.flows.look_after import alarms
 from include.flows.look_after.alarms import Limits, look
 from include.flows.on_airflow.lateness import RunIsLate
+from include.flows.pull_keys import Puller
 from include.flows.sync import Systems, extract, load, mark_failed, validate
 from include.flows.sync_inventory import INVENTORY
 from include.handlers import Subscriber
 from include.model.breaker import BreakerRules
+from include.model.errors import HubError
 from include.model.events import STOCK_CHANGED
 from include.model.sync import SyncRequest
+from include.sandbox.server import Sandbox
 from include.store import alerts, event_readers, refused_webhooks
 from include.store.breakers import SharedBreaker
 from include.store.database import Store
@@ -123,6 +127,26 @@ def test_a_failed_run_is_told_until_one_of_its_sync_ends_well(systems: Systems) 
     assert "the second failure" in message
 
     load(INVENTORY, systems, validate(INVENTORY, systems, extract(INVENTORY, systems, SyncRequest())))
+
+    assert told(systems.store) == {}
+
+
+def rename(store: Store, table: str, name: str) -> None:
+    with store.transaction() as work:
+        work.execute(f"ALTER TABLE {table} RENAME TO {name}".encode())
+
+
+def test_a_pull_that_fails_is_told_by_its_event_alone(systems: Systems, shop: Sandbox) -> None:
+    """
+    It has one of sixteen leases, by its first key. After an outage the next pulls have others: sixteen alerts of an hour
+    ago were open for ever. Its event is tried again, or is a dead letter, which is told.
+    """
+    with Puller(lambda _: nullcontext(systems)) as puller:
+        rename(systems.store, "inventory", "away")
+        with pytest.raises(HubError):
+            puller.pull("inventory", [shop.world.shelf("inventory").rows()[0].document["sku"]])
+        rename(systems.store, "away", "inventory")
+    assert query(systems.store, "SELECT state FROM sync_run") == [("failed",)]
 
     assert told(systems.store) == {}
 

@@ -21,7 +21,7 @@ from include.sandbox.server import Sandbox
 from include.store import event_partitions, event_readers, event_replays
 from include.store.database import Store
 from include.store.landing import Landing, LandingUnavailable
-from tests.events.worlds import publish, stock
+from tests.events.worlds import SOURCE, delivery, eventually, publish, stock
 from tests.shop import query
 
 NOW = datetime.now(UTC)
@@ -275,3 +275,35 @@ def test_an_object_store_lets_a_run_go_too() -> None:
     assert landing.read("run-10/range-00/page") == b"{}"
     with pytest.raises(LandingUnavailable):
         landing.read("run-1/range-00/page")
+
+
+def test_a_run_whose_files_cannot_go_keeps_no_other_run_s(systems: Systems, tmp_path: Path) -> None:
+    """One folder of another user, the oldest: every page since then stayed, until the disk was full."""
+    stuck, *others = (run(systems, SyncRequest(full=True)).run_id for _ in range(3))
+    query(systems.store, "UPDATE watermark SET moved_by = 'nobody' RETURNING 1")
+
+    class Stuck(Landing):
+        def remove(self, name: str) -> None:
+            if name == stuck:
+                raise LandingUnavailable(name)
+            super().remove(name)
+
+    with pytest.raises(LandingUnavailable):
+        list(let_go(systems.store, Stuck(str(systems.landing.root)), Keep(), subscribers=[], now=NOW + YEARS))
+
+    assert folders(systems) == {stuck}
+    assert query(systems.store, "SELECT DISTINCT run_id FROM sync_range") == [(stuck,)]
+    assert ledger(systems.store) == {stuck, others[-1]}, "the ledger's own time has come, too"
+
+
+def test_an_outage_that_nothing_waits_for_any_more_is_none(systems: Systems, hub_dsn: str) -> None:
+    """Who discards what waited for it leaves nobody to ask: it was told as out until the next event came, or for ever."""
+    publish(systems.store, stock("CHAIR", 1, 1))
+    a_letter(systems.store, 0, "retrying")
+    query(
+        systems.store,
+        "INSERT INTO event_outage (subscriber, source, cause, reason, next_probe_at) SELECT 'known', source, 'c', 'r', now()"
+        " FROM (SELECT source FROM event UNION SELECT '/gone') AS them RETURNING 1",
+    )
+    with delivery(hub_dsn, {}):
+        eventually(lambda: query(systems.store, "SELECT source FROM event_outage"), [(SOURCE,)])

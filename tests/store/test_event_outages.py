@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from include.model.events import ORIGIN
@@ -74,3 +75,15 @@ def test_what_waits_for_an_outage_is_due_when_it_is_over(store: Store, claims: l
         assert event_outages.out(work, "another") == {}
         event_outages.end(work, "outside", SOURCE)
         assert [head.attempts for head in event_retries.heads(work, claims[0])] == [0]
+
+
+def test_who_has_only_letters_that_wait_behind_another_source_s_does_not_ask(store: Store, claims: list[Claim]) -> None:
+    """It would take the right to ask, have nothing to ask with, and keep the one that could waiting for a minute."""
+    elsewhere = msgspec.structs.replace(stock("A", 2, 2), source="/integrations/elsewhere")
+    publish(store, elsewhere)
+    with store.transaction() as work:
+        event = event_log.select(work, Selection(after=ORIGIN), limit=10)[1]
+        event_retries.keep(work, claims[0], [Kept(event=event, state="waiting")])
+        event_outages.begin(work, "outside", elsewhere.source, DOWN, NOW)
+
+    assert probe(store, claims[0]) is None

@@ -1,4 +1,4 @@
-"""What the delivery looks after beside its events: replays that somebody asked for, partitions, retention, the horizon."""
+"""What the delivery looks after beside its events: partitions, retention, inboxes, and what needs a person."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from include.flows import replay_events
 from include.flows.look_after import alarms, retention
 from include.flows.look_after.alarms import Limits
 from include.flows.look_after.retention import Keep
 from include.handlers import Subscriber
-from include.model.errors import Terminal, Transient
-from include.model.outside import KeyPuller
-from include.store import event_inbox, event_partitions
+from include.model.errors import Transient
+from include.store import event_inbox, event_outages, event_partitions
 from include.store.database import Store
 from include.store.landing import Landing
 
 log = logging.getLogger(__name__)
 
-_REPLAYS_EVERY_S = 0.5
+_LOOK_EVERY_S = 0.5
 _ALWAYS_S = 0.0
 _STORE_EVERY_S = 30.0
 #: What is past its time, and for how long at once.
@@ -52,7 +50,7 @@ class _Chore:
         self._due_at = time.monotonic() + first_in_s
 
     def do_when_due(self) -> None:
-        """Failed, it is tried again at its next time: those that nothing mends must not stop the replays for good."""
+        """Failed, in whatever way, it is tried again at its next time: one that nothing mends must not stop the others."""
         if time.monotonic() < self._due_at:
             return
         self._due_at = time.monotonic() + self._every_s
@@ -60,7 +58,7 @@ class _Chore:
             self._do()
         except Transient as error:
             log.warning("Housekeeping waits: %s", error)
-        except Terminal:
+        except Exception:  # An object store has errors of its own; begun anew, the thread would meet them first again.
             log.exception("Housekeeping cannot do its work")
 
 
@@ -73,10 +71,8 @@ class Housekeeping:
         rules: Rules,
         handlers: Mapping[str, Subscriber],
         is_over: Callable[[], bool],
-        puller: KeyPuller | None = None,
     ) -> None:
         self._store, self._rules, self._handlers, self._is_over = store, rules, handlers, is_over
-        self._puller = puller
         self._round: Iterator[None] = iter(())
 
     @property
@@ -88,30 +84,21 @@ class Housekeeping:
         chores = (
             _Chore(self.look_after_the_store, _STORE_EVERY_S),
             _Chore(self.trim_inboxes, _STORE_EVERY_S),
+            _Chore(self.end_idle_outages, _STORE_EVERY_S),
             # Not at once: after a stop, the readers first have to take up what is theirs.
             _Chore(self._look_for_alarms, _STORE_EVERY_S, first_in_s=_STORE_EVERY_S),
             _Chore(self._begin_round, _ROUND_EVERY_S),
             _Chore(self._go_on_with_the_round, _ALWAYS_S),
-            _Chore(self._work_off_a_replay, _ALWAYS_S),
         )
         with self._store:
             while not self._is_over():
                 for chore in chores:
                     chore.do_when_due()
-                time.sleep(_REPLAYS_EVERY_S)
+                time.sleep(_LOOK_EVERY_S)
 
     def begin_anew(self) -> None:
         """Without a connection that a defect may have left half done."""
         self._store.close()
-
-    def _work_off_a_replay(self) -> None:
-        """The oldest one, where there is one. A long one is put off for the other chores, and gone on with at once."""
-        at = time.monotonic() + _STORE_EVERY_S
-
-        def until() -> bool:
-            return self._is_over() or time.monotonic() >= at
-
-        replay_events.work_off(self._store, handlers=self._handlers, until=until, puller=self._puller)
 
     def _look_for_alarms(self) -> None:
         alarms.look(self._store, self._handlers, self._rules.alarms)
@@ -126,7 +113,7 @@ class Housekeeping:
         return retention.let_go(self._store, landing, self._rules.keep, subscribers=self._handlers, now=now)
 
     def _go_on_with_the_round(self) -> None:
-        """For a moment: whoever asked for a replay does not wait until a year has been let go of."""
+        """For a moment: the other chores do not wait until a year has been let go of."""
         until = time.monotonic() + _ROUND_S
         for _ in self._round:
             if self._is_over() or time.monotonic() >= until:
@@ -153,3 +140,8 @@ class Housekeeping:
                     went = event_inbox.trim(work, name, newest=self._rules.inbox_newest, limit=_TRIM_ROWS)
                 trimmed += went
         return trimmed
+
+    def end_idle_outages(self) -> None:
+        """Where a person has closed all that waited, nobody would find out that a source is back."""
+        with self._store.transaction() as work:
+            event_outages.end_idle(work)

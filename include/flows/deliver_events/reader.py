@@ -108,6 +108,7 @@ class Reader:
                 except Transient as error:
                     self._beat_at = time.monotonic()
                     log.warning("Delivery to %s waits: %s", self.name, error)
+                    self._claim_again()
                     self._life.stop.wait(_AFTER_AN_ERROR_S)
                     continue
                 self.dealt += dealt
@@ -115,6 +116,15 @@ class Reader:
                 if dealt < _WORTH_A_COMMIT:
                     self._life.stop.wait(nap_s)
             self._give_back(list(self._held))
+
+    def _claim_again(self) -> None:
+        """
+        All that it holds. A connection that was lost may come back to another store, where a dump took this one's place:
+        what is known here of its epoch, and of how far it was read, is not true of that one.
+        """
+        self._claim_at.update(dict.fromkeys(self._held, 0.0))
+        self._held.clear()
+        self._registered = False
 
     def begin_anew(self) -> None:
         """Without what a defect may have left half done. What it held is free for whoever claims it first."""

@@ -1,4 +1,4 @@
-"""One worker of the delivery: a thread for each subscriber, one for housekeeping, and an eye on them."""
+"""One worker of the delivery: a thread for each subscriber, one for housekeeping, one for replays, and an eye on them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from include.flows.deliver_events.attempt import Recipient
 from include.flows.deliver_events.housekeeping import Housekeeping, Rules
 from include.flows.deliver_events.partition import Pace
 from include.flows.deliver_events.reader import Life, Place, Reader
+from include.flows.deliver_events.replays import Replays
 from include.handlers import HANDLERS, Subscriber
 from include.model.outside import KeyPuller
 from include.store.database import Store
@@ -57,11 +58,15 @@ def deliver(
         _Post(partial(Reader, open_store(), place, life, Recipient(name, subscriber, puller)), life)
         for name, subscriber in handlers.items()
     ]
-    housekeeping = Housekeeping(open_store(), rules or Rules(), handlers, lambda: life.over, puller)
+    beside: dict[str, _Work] = {
+        "Housekeeping": Housekeeping(open_store(), rules or Rules(), handlers, lambda: life.over),
+        "Replays": Replays(open_store(), handlers, lambda: life.over, puller),
+    }
     try:
         for post in posts:
             post.fill()
-        house_is_kept = _started("Housekeeping", life, housekeeping) if place.worker_no == 0 else None
+        first = place.worker_no == 0
+        ended = [_started(what, life, work) for what, work in beside.items()] if first else []
         at_work = posts
         while at_work:
             at_work = [post for post in at_work if post.is_filled()]
@@ -70,9 +75,10 @@ def deliver(
         for post in posts:
             post.leave(_GIVE_BACK_S)
         raise
-    if house_is_kept:
-        # Left behind, it is as good as killed; another one beside it does no harm.
-        house_is_kept.wait(max((each.effect_timeout_s for each in handlers.values()), default=0.0))
+    # Left behind, they are as good as killed; others beside them do no harm.
+    until = time.monotonic() + max((each.effect_timeout_s for each in handlers.values()), default=0.0)
+    for each in ended:
+        each.wait(max(until - time.monotonic(), 0.0))
     return Delivered({post.name: post.dealt for post in posts})
 
 

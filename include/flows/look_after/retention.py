@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
 from include.store import retention
 from include.store.database import Store, Work
-from include.store.landing import Landing
+from include.store.landing import Landing, LandingUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +58,15 @@ def let_go(
     for what, forget in _rules(keep, now):
         yield from _all_of(store, what, forget, went)
     yield from _subscribers(store, subscribers, now - keep.readers, went)
+    stuck = None
     if landing is not None:
-        yield from _pages(store, landing, keep, now, went)
+        stuck = yield from _pages(store, landing, keep, now, went)
     yield from _runs(store, _run_ends(now, keep.ledger, keep), went)
     if went:
         told = ", ".join(f"{number:,} {what}" for what, number in sorted(went.items()))
         log.info("Past their time and gone: %s", told, extra={"event": "retention"})
+    if stuck:
+        raise stuck
 
 
 #: Takes away a bounded number, and says how many.
@@ -123,18 +126,32 @@ def _run_ends(now: datetime, kept: timedelta, keep: Keep) -> tuple[datetime, dat
     return now - kept, now - min(kept, keep.pulls)
 
 
-def _pages(store: Store, landing: Landing, keep: Keep, now: datetime, went: Counter[str]) -> Iterator[None]:
-    """First nobody may go on with the run, then its files go, then what tells of them: at each step it can be done anew."""
+def _pages(
+    store: Store, landing: Landing, keep: Keep, now: datetime, went: Counter[str]
+) -> Generator[None, None, LandingUnavailable | None]:
+    """
+    First nobody may go on with the run, then its files go, then what tells of them: at each step it can be done anew.
+
+    What came in the way last, where files could not go: theirs stay, and keep no other run's.
+    """
     ends = _run_ends(now, min(keep.landing, keep.ledger), keep)
-    number = _RUNS
-    while number >= _RUNS:
+    number, error, stuck = _RUNS, None, list[str]()
+    # So many that the landing itself is out: it need not be asked for all of a year's.
+    while number >= _RUNS > len(stuck):
         with store.transaction() as work:
-            run_ids = retention.clear_landing(work, *ends, limit=_RUNS)
+            run_ids = retention.clear_landing(work, *ends, but=stuck, limit=_RUNS)
+        gone = []
         for run_id in run_ids:
-            landing.remove(run_id)
+            try:
+                landing.remove(run_id)
+                gone.append(run_id)
+            except LandingUnavailable as in_the_way:
+                error = in_the_way
+                stuck.append(run_id)
             yield
         with store.transaction() as work:
-            retention.forget_pages(work, run_ids)
+            retention.forget_pages(work, gone)
         number = len(run_ids)
-        went.update({"runs' pages": number} if number else {})
+        went.update({"runs' pages": len(gone)} if gone else {})
         yield
+    return error

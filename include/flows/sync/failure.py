@@ -9,10 +9,19 @@ from include.store.database import Store
 
 
 def mark_failed(
-    sync: Sync, store: Store, dag_run_id: str, error: str, *, dag_id: str | None = None, part: str | None = None
+    sync: Sync,
+    store: Store,
+    dag_run_id: str,
+    error: str,
+    *,
+    dag_id: str | None = None,
+    part: str | None = None,
+    is_told: bool = True,
 ) -> None:
     """
     Ends the DAG run's run of *part* as failed and frees its lease. Does nothing when it has ended or never began.
+
+    It *is_told* by an alert, which the next run of the same lease closes that ends well.
 
     What it loaded stays; what it did not is still open below the watermark, and the next run reads it.
     """
@@ -24,4 +33,5 @@ def mark_failed(
         # The lease first, as everybody who writes both: the other order deadlocks with who takes over.
         leases.release(work, run.lease, run.run_id)
         runs.finish(work, run.run_id, RunState.FAILED, error)
-        alerts.add(work, kind="run_failed", subject=str(run.lease), message=f"Run {run.run_id} failed: {error}")
+        if is_told:
+            alerts.add(work, kind="run_failed", subject=str(run.lease), message=f"Run {run.run_id} failed: {error}")
