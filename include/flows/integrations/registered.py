@@ -17,7 +17,7 @@ def registered(store: Store, integration_id: str) -> Integration | None:
 
 def refuse_paused(store: Store, integration_id: str) -> Integration | None:
     """
-    The same.
+    The same, for whoever is about to read from it.
 
     Raises:
         IntegrationPaused: it is to read nothing now.

@@ -26,6 +26,7 @@ def systems_of(sync: Sync, *, starts: bool = False) -> Iterator[Systems]:
 
     Raises:
         IntegrationPaused: a run that *starts* is of an integration that somebody paused.
+        NotFound: or of one that somebody removed.
 
     """
     with Store.from_connection(settings().store_connection) as store:
