@@ -25,7 +25,7 @@ from include.api import problems, webhooks
 from include.api.doors import open_store
 from include.api.envelope import Envelope
 from include.flows.integrations import desk
-from include.flows.integrations.registered import refuse_paused
+from include.flows.integrations.registered import refuse_stopped
 from include.flows.pull_keys import Puller
 from include.flows.receive_webhook import LARGEST_BYTES, Receiver, receiver_from
 from include.flows.sync import Sync, Systems
@@ -364,7 +364,7 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
     def registered_systems(sync: Sync) -> Iterator[Systems]:
         asked.append(sync.entity)
         with Store(hub_dsn) as registry:
-            refuse_paused(registry, sync.integration)
+            refuse_stopped(registry, sync.integration)
         yield systems
 
     def waiting() -> list[Any]:
