@@ -379,6 +379,8 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
         eventually(waiting, [("retrying", 0, "IntegrationPaused", len(rows))])
         known = len(asked)
         query(store, "UPDATE event_outage SET next_probe_at = now() RETURNING 1")
+        # The right to ask is taken in a transaction of its own, a moment before anybody asks.
+        eventually(lambda: len(asked) > known)
         eventually(lambda: query(store, "SELECT probes, next_probe_at > now() FROM event_outage"), [(1, True)])
         eventually(waiting, [("retrying", 0, "IntegrationPaused", len(rows))])
         assert len(asked) == known + 1, "one of them asks whether it is still paused, not each"
