@@ -21,8 +21,6 @@ from include.store.runs import Run
 
 router = APIRouter(prefix="/runs", tags=["runs"], route_class=GuardedRoute)
 
-#: What no id of ours holds.
-
 
 class CountsDocument(BaseModel):
     """What became of every record: read = the sum of the others."""

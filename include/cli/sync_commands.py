@@ -15,7 +15,7 @@ from include.cli.verbs import Verbs
 from include.connectors.declared import files
 from include.connectors.declared.files import DeclarationWrong
 from include.flows.declared import declared_sync
-from include.flows.integrations.registered import refuse_paused
+from include.flows.integrations.registered import refuse_stopped
 from include.flows.registry import sync_of
 from include.model.sync import SyncRequest
 
@@ -103,7 +103,7 @@ def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json
     api = running_stack().api()
     with open_store() as store:
         # Said here at once; the DAG run would end as skipped, with this in its log.
-        refuse_paused(store, sync_of(entity).integration)
+        refuse_stopped(store, sync_of(entity).integration)
     dag_run_id = dag_runs.trigger(api, entity, request)
     if not wait:
         if as_json:

@@ -18,7 +18,7 @@ from include.flows.desk_rules import (
     set_field,
 )
 from include.flows.registry import sync_of
-from include.flows.sync import Sync, replay
+from include.flows.sync import replay
 from include.flows.sync.gate import sifted
 from include.model import remedies
 from include.model.errors import BadRequest, Conflict, NotFound
@@ -54,7 +54,8 @@ def mend_fields(store: Store, item_id: int, changes: Mapping[str, Any], *, actor
 
     Raises:
         NotFound: no such item.
-        BadRequest: the item is closed, or a field leads into something that has no fields.
+        BadRequest: a field leads into something that has no fields, or no such record has it.
+        Conflict: the item is closed.
 
     """
     with store.transaction() as work:
@@ -70,11 +71,17 @@ def mend(store: Store, item_id: int, mended: bytes, *, actor: str) -> tuple[Fail
     The same for a whole record; it must still be the same record, with fields that its type knows.
 
     A record that is again as it came has no mend any more.
+
+    Raises:
+        NotFound: no such item.
+        BadRequest: it is another record, or none, or has a field that its type does not know.
+        Conflict: the item is closed.
+
     """
     with store.transaction() as work:
         item = quarantine.get(work, item_id)
     document = _same_record(item, mended)
-    original, sync = json.loads(item.raw), _sync_of(item)
+    original, sync = json.loads(item.raw), sync_of(item.entity)
     of = msgspec.inspect.type_info(sync.record_type)
     refuse_unknown_fields(document, original, of, sync.field_names, what=f"{item.entity} records")
     with store.transaction() as work:
@@ -198,10 +205,6 @@ def discard_all(
         return still_open
 
     return discard_in_slices(store, item_ids, reason, close, tell)
-
-
-def _sync_of(item: Item) -> Sync:
-    return sync_of(item.entity)
 
 
 def _same_record(item: Item, mended: bytes) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def ask_for_letters(
     if not chosen:
         raise NotFound("There is no such dead letter", remedy=remedies.LETTERS)
     for letter_id, state in chosen.items():
-        if state in ("trying", "retrying", "waiting"):
+        if state in failed_deliveries.AT_WORK:
             raise Conflict(f"Letter {letter_id} is {state}: it is tried again by itself")
     # The numbers are settled now: a letter that dies again in the replay is not replayed again by it.
     return _ask(store, "letters", {"next": 0}, rate=rate, total=len(chosen), actor=actor, chosen=list(chosen))

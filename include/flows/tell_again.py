@@ -22,7 +22,7 @@ from include.store import audit, event_inbox, event_log, event_replays, event_re
 from include.store.database import Store, Work
 from include.store.event_log import Selection
 from include.store.event_replays import Replay
-from include.store.failed_deliveries import Failure, Letter
+from include.store.failed_deliveries import AT_WORK, Failure, Letter
 
 #: How long a replay's worker may be silent before another goes on with it.
 WORKER_LIFE = timedelta(seconds=30)
@@ -30,7 +30,6 @@ WORKER_LIFE = timedelta(seconds=30)
 _LOOK_EVERY_S = 1.0
 #: Letters are told one by one; so much time of it in one slice, or a worker's death would have them all told twice.
 _SLICE_S = 1.0
-_AT_WORK = ("trying", "retrying", "waiting")
 _NO_PULLER = "it reaches outside the hub, which a worker of the delivery does"
 
 
@@ -226,7 +225,7 @@ def _letter_told_outside(hold: Hold, replay: Replay, reactions: Reactions, lette
             letter = failed_deliveries.get(work, letter_id)
     except NotFound:
         return {}
-    if letter.state in _AT_WORK or _is_closed_since(letter, replay) or letter.subscriber not in reactions.handlers:
+    if letter.state in AT_WORK or _is_closed_since(letter, replay) or letter.subscriber not in reactions.handlers:
         return {}
     recipient = reactions.of(letter.subscriber)
     if not recipient.is_outside:
@@ -243,7 +242,7 @@ def _note_letter(
         letter = failed_deliveries.get(work, letter_id, lock=True)
     except NotFound:
         return False  # It was chosen, and is past its time by now.
-    if letter.state in _AT_WORK:
+    if letter.state in AT_WORK:
         return False  # Replayed elsewhere meanwhile, and at work now; it is tried again by itself.
     if _is_closed_since(letter, replay):
         return True

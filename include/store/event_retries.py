@@ -10,7 +10,7 @@ import msgspec
 from include.model.events import Event
 from include.store.database import Work
 from include.store.event_readers import Claim
-from include.store.failed_deliveries import EVENT_COLUMNS, LETTER_COLUMNS, Failure, Letter, letters_of
+from include.store.failed_deliveries import AT_WORK, EVENT_COLUMNS, LETTER_COLUMNS, Failure, Letter, letters_of
 
 _NOW = timedelta(0)
 
@@ -28,8 +28,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     tries: int = 0
 
 
-#: A letter of these is the delivery's; every other one is a person's, or closed.
-_AT_WORK = "('trying', 'retrying', 'waiting')"
+#: The same for SQL.
+_AT_WORK = f"({', '.join(repr(state) for state in AT_WORK)})"
 
 _INSERT = """
 INSERT INTO failed_delivery AS kept

@@ -14,6 +14,9 @@ from include.model.events import Event
 from include.store import event_log
 from include.store.database import Work
 
+#: A letter in one of these is the delivery's; every other one is a person's, or closed.
+AT_WORK = ("trying", "retrying", "waiting")
+
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """One event that one subscriber could not take, whole, with what a person needs to mend it."""
@@ -241,7 +244,9 @@ def mend(work: Work, letter_id: int, mended: str | None) -> None:
         Conflict: the letter is still at work.
 
     """
-    _refuse_at_work(get(work, letter_id, lock=True), "mended")
+    letter = get(work, letter_id, lock=True)
+    if letter.state in ("trying", "waiting"):
+        raise Conflict(f"Letter {letter_id} is {letter.state}: it is at work, and cannot be mended now")
     work.execute(_MEND, {"letter_id": letter_id, "mended": mended})
 
 
@@ -253,11 +258,6 @@ def fail_again(work: Work, letter_id: int, failure: Failure) -> None:
     """The letter, dead with one try more: a replay did not go through."""
     values = {"letter_id": letter_id, "cause": failure.cause, "reason": failure.reason}
     work.execute(_FAIL_AGAIN, values)
-
-
-def _refuse_at_work(letter: Letter, what: str) -> None:
-    if letter.state in ("trying", "waiting"):
-        raise Conflict(f"Letter {letter.letter_id} is {letter.state}: it is at work, and cannot be {what} now")
 
 
 def letters_of(work: Work, statement: bytes, values: dict[str, Any]) -> list[Letter]:

@@ -25,7 +25,7 @@ from include.api import problems, webhooks
 from include.api.doors import open_store
 from include.api.envelope import Envelope
 from include.flows.integrations import desk
-from include.flows.integrations.registered import refuse_paused
+from include.flows.integrations.registered import refuse_stopped
 from include.flows.pull_keys import Puller
 from include.flows.receive_webhook import LARGEST_BYTES, Receiver, _event, receiver_from
 from include.flows.sync import Sync, Systems
@@ -382,7 +382,7 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
     def registered_systems(sync: Sync) -> Iterator[Systems]:
         asked.append(sync.entity)
         with Store(hub_dsn) as registry:
-            refuse_paused(registry, sync.integration)
+            refuse_stopped(registry, sync.integration)
         yield systems
 
     def waiting() -> list[Any]:
@@ -397,6 +397,8 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
         eventually(waiting, [("retrying", 0, "IntegrationPaused", len(rows))])
         known = len(asked)
         query(store, "UPDATE event_outage SET next_probe_at = now() RETURNING 1")
+        # The right to ask is taken in a transaction of its own, a moment before anybody asks.
+        eventually(lambda: len(asked) > known)
         eventually(lambda: query(store, "SELECT probes, next_probe_at > now() FROM event_outage"), [(1, True)])
         eventually(waiting, [("retrying", 0, "IntegrationPaused", len(rows))])
         assert len(asked) == known + 1, "one of them asks whether it is still paused, not each"

@@ -7,7 +7,7 @@ import pytest
 
 from include.flows import rebuild_availability
 from include.flows.integrations import desk
-from include.flows.integrations.registered import refuse_paused
+from include.flows.integrations.registered import refuse_stopped
 from include.model.errors import NotFound
 from include.model.integration import Connection
 from include.store import availability, integrations
@@ -105,10 +105,10 @@ def test_a_removed_integration_is_not_read(told: Store) -> None:
     desk.remove(told, NoBook(), "outlet", version=None, actor=ADA)
 
     with pytest.raises(NotFound, match="was removed: nothing is read until it is added again"):
-        refuse_paused(told, "outlet")
-    assert refuse_paused(told, "never_registered") is None
+        refuse_stopped(told, "outlet")
+    assert refuse_stopped(told, "never_registered") is None
     register(told, "outlet")
-    assert refuse_paused(told, "outlet") is not None
+    assert refuse_stopped(told, "outlet") is not None
 
 
 def test_an_integration_that_was_never_registered_is_no_removed_one(store: Store, hub_dsn: str) -> None:

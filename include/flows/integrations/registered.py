@@ -15,9 +15,9 @@ def registered(store: Store, integration_id: str) -> Integration | None:
         return integrations.find(work, integration_id)
 
 
-def refuse_paused(store: Store, integration_id: str) -> Integration | None:
+def refuse_stopped(store: Store, integration_id: str) -> Integration | None:
     """
-    The same.
+    The same, for whoever is about to read from it: neither paused nor removed.
 
     Raises:
         IntegrationPaused: it is to read nothing now.

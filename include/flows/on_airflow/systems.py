@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from include.connectors.airflow_connection import read
 from include.flows.calls import SharedCalls
-from include.flows.integrations.registered import refuse_paused, registered
+from include.flows.integrations.registered import refuse_stopped, registered
 from include.flows.settings import settings
 from include.flows.sync import Sync, Systems
 from include.model.calls import CallPolicy, Safeguards
@@ -26,10 +26,11 @@ def systems_of(sync: Sync, *, starts: bool = False) -> Iterator[Systems]:
 
     Raises:
         IntegrationPaused: a run that *starts* is of an integration that somebody paused.
+        NotFound: or of one that somebody removed.
 
     """
     with Store.from_connection(settings().store_connection) as store:
-        known = (refuse_paused if starts else registered)(store, sync.integration)
+        known = (refuse_stopped if starts else registered)(store, sync.integration)
         with SharedCalls(store, sync.integration, cipher=_cipher()) as calls:
             yield Systems(
                 source=_source_of(sync, known.connection_id if known else None, calls.safeguards),
