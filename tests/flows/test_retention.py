@@ -277,7 +277,7 @@ def test_an_object_store_lets_a_run_go_too() -> None:
         landing.read("run-1/range-00/page")
 
 
-def test_a_run_whose_files_cannot_go_keeps_no_other_run_s(systems: Systems, tmp_path: Path) -> None:
+def test_a_run_whose_files_cannot_go_keeps_no_other_run_s(systems: Systems) -> None:
     """One folder of another user, the oldest: every page since then stayed, until the disk was full."""
     stuck, *others = (run(systems, SyncRequest(full=True)).run_id for _ in range(3))
     query(systems.store, "UPDATE watermark SET moved_by = 'nobody' RETURNING 1")
