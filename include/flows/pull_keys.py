@@ -65,8 +65,9 @@ class Puller:
             load(sync, systems, validate(sync, systems, run_id))
             is_done = True
         except HubError as error:
-            # Tried again, it is another run: nobody comes back to this one.
-            mark_failed(sync, systems.store, pull_id, str(error))
+            # Tried again, it is another run: nobody comes back to this one. The delivery tells of what it gives up, and
+            # of sources that are out; an alert of this lease would stay open until another key happened to share it.
+            mark_failed(sync, systems.store, pull_id, str(error), is_alert=False)
             raise
         finally:
             if not is_done:

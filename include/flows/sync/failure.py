@@ -9,12 +9,20 @@ from include.store.database import Store
 
 
 def mark_failed(
-    sync: Sync, store: Store, dag_run_id: str, error: str, *, dag_id: str | None = None, part: str | None = None
+    sync: Sync,
+    store: Store,
+    dag_run_id: str,
+    error: str,
+    *,
+    dag_id: str | None = None,
+    part: str | None = None,
+    is_alert: bool = True,
 ) -> None:
     """
     Ends the DAG run's run of *part* as failed and frees its lease. Does nothing when it has ended or never began.
 
     What it loaded stays; what it did not is still open below the watermark, and the next run reads it.
+    Without *is_alert* nobody is told: whoever asked for the run tries it again, or tells of it in its own words.
     """
     with store.transaction() as work:
         begun = runs.of_dag_run(work, dag_run_id, sync.entity, dag_id=dag_id)
@@ -24,4 +32,5 @@ def mark_failed(
         # The lease first, as everybody who writes both: the other order deadlocks with who takes over.
         leases.release(work, run.lease, run.run_id)
         runs.finish(work, run.run_id, RunState.FAILED, error)
-        alerts.add(work, kind="run_failed", subject=str(run.lease), message=f"Run {run.run_id} failed: {error}")
+        if is_alert:
+            alerts.add(work, kind="run_failed", subject=str(run.lease), message=f"Run {run.run_id} failed: {error}")
