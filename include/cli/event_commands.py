@@ -73,8 +73,10 @@ def _tell(events: list[Event], *, as_json: bool) -> None:
         if as_json:
             console.show_json(cloud_events.as_document(event))
         else:
+            # Its place and not its id: one from outside has its sender's, by which nothing here finds it.
+            place = f"{event.epoch}-{event.position}"
             console.out.print(
-                f"{event.id:>10}  {event.time:%Y-%m-%d %H:%M:%S}  {event.type}  {event.partition_key}", soft_wrap=True
+                f"{place:>10}  {event.time:%Y-%m-%d %H:%M:%S}  {event.type}  {event.partition_key}", soft_wrap=True
             )
 
 

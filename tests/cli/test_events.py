@@ -1,0 +1,29 @@
+"""./hub events: what a person reads there can be typed back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from include.model.events import WEBHOOK_RECEIVED, NewEvent
+from include.store import event_log
+from include.store.database import Store
+from tests.cli.conftest import Hub
+
+
+def test_what_tail_calls_an_event_is_what_show_takes(hub: Hub, store: Store) -> None:
+    """A webhook's event has its sender's id; `show` refused that, and sent people back to `tail` for another."""
+    told = NewEvent(
+        source="/webhooks/shop",
+        type=WEBHOOK_RECEIVED,
+        subject="inventory/A",
+        time=datetime.now(UTC),
+        partition_key="inventory/A",
+        data='{"entity": "inventory", "key": "A", "body": "{}"}',
+        event_id="msg_1",
+    )
+    with store.transaction() as work:
+        event_log.receive(work, told)
+
+    place = hub("events", "tail").out.split()[0]
+
+    assert hub("events", "show", place, "--json").document["id"] == "msg_1"
