@@ -25,7 +25,7 @@ _SHORTEST_NAP_S = 0.001
 #: A turn costs six questions and a flush of the log, whatever it delivers: after a small one it pays to let some gather.
 _WORTH_A_COMMIT = 200
 _GATHER_S = 0.005
-_LONGEST_NAP_S = 0.02
+_LONGEST_NAP_S = 0.05
 #: Between two tries at partitions that others have.
 _CLAIM_EVERY_S = 1.0
 _AFTER_AN_ERROR_S = 0.5
