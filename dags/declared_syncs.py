@@ -10,10 +10,9 @@ file; Airflow reads it again within half a minute. What a red task of a `sync_â€
 from functools import partial
 
 from airflow.sdk import dag, get_parsing_context, task
-
-from include.flows.declared import declared_syncs
-from include.flows.on_airflow.declared_dags import LOOK_THROUGH_OPTIONS, look_through_declarations
-from include.flows.on_airflow.sync_dags import sync_options, sync_tasks, triage_of
+from crossdock.app.airflow.declared_dags import LOOK_THROUGH_OPTIONS, look_through_declarations
+from crossdock.app.airflow.sync_dags import sync_options, sync_tasks, triage_of
+from crossdock.connectors.declarative.streams import declared_syncs
 
 #: Set in a task's process: it needs its own DAG and no other.
 only = get_parsing_context().dag_id

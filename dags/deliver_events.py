@@ -12,9 +12,8 @@ does not turn this red: see `./hub dlq list`. Where each reader stands: `./hub e
 from functools import partial
 
 from airflow.sdk import dag, get_parsing_context
-
-from include.flows.on_airflow.delivery_dag import delivery_options, delivery_task
-from include.flows.settings import settings
+from crossdock.app.airflow.delivery_dag import delivery_options, delivery_task
+from crossdock.core.settings import settings
 
 #: Set in a task's process: it needs its own DAG and no other.
 only = get_parsing_context().dag_id

@@ -1,9 +1,8 @@
 """Bring stock levels from the commerce platform into the hub, every quarter of an hour."""
 
 from airflow.sdk import dag
-
-from include.flows.on_airflow.sync_dags import schedule_of, sync_options, sync_tasks, triage_of
-from include.flows.sync_inventory import INVENTORY
+from crossdock.app.airflow.sync_dags import schedule_of, sync_options, sync_tasks, triage_of
+from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 
 
 @dag(schedule=schedule_of(INVENTORY), doc_md=__doc__ + triage_of(INVENTORY), **sync_options(INVENTORY))

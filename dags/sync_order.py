@@ -1,9 +1,8 @@
 """Bring orders with their lines from the commerce platform into the hub, every ten minutes."""
 
 from airflow.sdk import dag
-
-from include.flows.on_airflow.sync_dags import schedule_of, sync_options, sync_tasks, triage_of
-from include.flows.sync_order import ORDER
+from crossdock.app.airflow.sync_dags import schedule_of, sync_options, sync_tasks, triage_of
+from crossdock.connectors.commercetools.stream_orders import ORDER
 
 
 @dag(schedule=schedule_of(ORDER), doc_md=__doc__ + triage_of(ORDER), **sync_options(ORDER))

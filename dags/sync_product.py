@@ -1,9 +1,8 @@
 """Bring products with their variants and prices from the commerce platform into the hub, every hour."""
 
 from airflow.sdk import dag
-
-from include.flows.on_airflow.sync_dags import schedule_of, sync_options, sync_tasks, triage_of
-from include.flows.sync_product import PRODUCT
+from crossdock.app.airflow.sync_dags import schedule_of, sync_options, sync_tasks, triage_of
+from crossdock.connectors.commercetools.stream_products import PRODUCT
 
 
 @dag(schedule=schedule_of(PRODUCT), doc_md=__doc__ + triage_of(PRODUCT), **sync_options(PRODUCT))

@@ -8,15 +8,18 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.db.database import Store
+from crossdock.db.migrate import migrate
+from crossdock.sandbox.server import Sandbox
+from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
+from crossdock.sync import Systems
+from crossdock.sync.landing import Landing
 
-from include.cli.stack.postgres import HUB_OPTIONS, PostgresServer
-from include.flows.sync import Systems
-from include.flows.sync_inventory import INVENTORY
-from include.sandbox.server import Sandbox
-from include.store.database import Store
-from include.store.landing import Landing
-from include.store.migrate import migrate
 from tests.shop import connect, free_port
+
+#: Certificates of our own, for tests over TLS.
+pytest_plugins = ["tests.tls"]
 
 _numbers = itertools.count()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from include.connectors.commercetools import Commercetools
-from include.connectors.http import Limits
-from include.sandbox.server import Sandbox
-from include.store.database import Store
+from crossdock.connectors.commercetools import Commercetools
+from crossdock.db.database import Store
+from crossdock.http.client import Limits
+from crossdock.sandbox.server import Sandbox
 
 #: Short waits: a test of a time-out should not take one.
 QUICK = Limits(timeout_s=2.0, connect_timeout_s=1.0, attempts=3, longest_wait_s=0.2)

@@ -16,9 +16,9 @@ from typing import Any
 import psycopg
 import pytest
 import requests
+from crossdock.db.database import Store
+from crossdock.stack.postgres import PostgresServer
 
-from include.cli.stack.postgres import PostgresServer
-from include.store.database import Store
 from tests.api.airflow_server import PEOPLE
 from tests.shop import free_port
 
@@ -78,7 +78,6 @@ def _environment(folder: Path, dsn: str, auth_manager: str) -> dict[str, str]:
     }
     return {
         **kept,
-        "PYTHONPATH": str(PROJECT),
         "AIRFLOW_HOME": str(folder),
         "AIRFLOW_API_APPS": "core",
         "AIRFLOW__CORE__AUTH_MANAGER": auth_manager,

@@ -52,7 +52,7 @@ MATRIX = {
     ("POST", "/v1/quarantine-replays"): OPERATES,
     ("GET", "/v1/integrations/{integration_id}/usage"): ANYONE,
 }
-#: Guarded by the sender's signature, whoever's token comes along. tests/events/test_webhooks.py tries them.
+#: Guarded by the sender's signature, whoever's token comes along. tests/events/webhooks_in/test_webhooks.py tries them.
 SIGNED = frozenset({("POST", "/v1/webhooks/{integration}")})
 #: Our role of each person of the tests; None for one whom Airflow knows and the hub does not.
 ROLES = {

@@ -8,10 +8,10 @@ from typing import Any
 import jwt
 import pytest
 import requests
+from crossdock.api.access import Role, guard, guarded
+from crossdock.api.app import create_app
 from fastapi import APIRouter, FastAPI
 
-from include.api.access import Role, guard, guarded
-from include.api.app import create_app
 from tests.api.conftest import JWT_SECRET, Hub
 from tests.api.matrix import MATRIX, ROLES, SIGNED
 

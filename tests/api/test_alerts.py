@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from include.store import alerts
+from crossdock.observability import alerts
+
 from tests.api.conftest import Hub
 from tests.shop import query
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 import requests
+from crossdock.core.errors import HubError
+from crossdock.db.database import Store
+from crossdock.http.breaker import BreakerRules
+from crossdock.http.client import HttpClient
+from crossdock.http.model import CallPolicy, Rate
+from crossdock.http.policy import Conditions
+from crossdock.http.shared import SharedCalls
+from crossdock.sandbox.server import Sandbox
 
-from include.connectors.conditions import Conditions
-from include.connectors.http import HttpClient
-from include.flows.calls import SharedCalls
-from include.model.breaker import BreakerRules
-from include.model.calls import CallPolicy, Rate
-from include.model.errors import HubError
-from include.sandbox.server import Sandbox
-from include.store.database import Store
 from tests.api.conftest import Hub
 from tests.api.test_access import assert_problem
 from tests.shop import QUICK, free_port, query

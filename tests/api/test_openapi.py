@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crossdock.api.app import create_app
+from crossdock.api.openapi import as_3_0, document
 
-from include.api.app import create_app
-from include.api.openapi import as_3_0, document
 from tests.api.conftest import Hub
 from tests.api.matrix import MATRIX, SIGNED
 
@@ -28,7 +28,7 @@ def served() -> dict[str, Any]:
 
 
 def test_the_document_in_the_repository_is_the_one_that_is_served(served: dict[str, Any]) -> None:
-    """When this fails: python -m include.api > docs/openapi.json, and look at what changed for clients."""
+    """When this fails: python -m crossdock.api > docs/openapi.json, and look at what changed for clients."""
     assert json.loads((PROJECT / "docs/openapi.json").read_text()) == served
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from crossdock.db.database import Store
+from crossdock.events.replay import service as replay_events
 
-from include.flows import replay_events
-from include.store.database import Store
 from tests.api.conftest import Hub
-from tests.flows.records import entry
-from tests.flows.test_quarantine_desk import Desk
 from tests.shop import query
+from tests.sync.quarantine.test_service import Desk
+from tests.sync.records import entry
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from include.flows.crash_points import arm
+from crossdock.core.failpoints import arm
 
 KILLED = -signal.SIGKILL
 #: How a child ends whose work raised the error that was expected of it.

@@ -9,16 +9,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.db.database import Store
+from crossdock.sandbox.server import Sandbox
+from crossdock.sync import Sync, Systems, extract, load, validate
+from crossdock.sync.landing import Landing
+from crossdock.sync.model import Report, SyncRequest
+from crossdock.sync.validate_rows import sifted
 
-from include.flows.sync import Sync, Systems, extract, load, validate
-from include.flows.sync.gate import sifted
-from include.flows.sync_inventory import INVENTORY
-from include.model.sync import Report, SyncRequest
-from include.sandbox.server import Sandbox
-from include.store.database import Store
-from include.store.landing import Landing
-from tests.flows.records import entry, page
 from tests.shop import connect
+from tests.sync.records import entry, page
 
 FULL = SyncRequest(full=True)
 #: Three batches of the shop's 120 stock levels.
@@ -70,7 +70,7 @@ def _warm() -> None:
 @pytest.fixture
 def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three ranges of forty records instead of one."""
-    monkeypatch.setattr(sys.modules["include.flows.sync.ranges"], "_RECORDS_A_RANGE", 40)
+    monkeypatch.setattr(sys.modules["crossdock.sync.ranges"], "_RECORDS_A_RANGE", 40)
 
 
 @pytest.fixture

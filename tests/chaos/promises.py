@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from include.sandbox.server import Sandbox
-from include.store.database import Store
+from crossdock.db.database import Store
+from crossdock.sandbox.server import Sandbox
+
 from tests.shop import query
 
 Rows = list[tuple[Any, ...]]

@@ -13,13 +13,13 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import crossdock.sync
 import pytest
+from crossdock.core.errors import LeaseHeld, LeaseLost
+from crossdock.db.database import Store
+from crossdock.sandbox.life import late_update, live
+from crossdock.sync.model import SyncRequest
 
-import include.flows.sync
-from include.model.errors import LeaseHeld, LeaseLost
-from include.model.sync import SyncRequest
-from include.sandbox.life import late_update, live
-from include.store.database import Store
 from tests.chaos import children
 from tests.chaos.conftest import FULL, Hub
 from tests.chaos.promises import broken, broken_on_the_way
@@ -32,7 +32,7 @@ DELTA = SyncRequest()
 
 def points() -> list[str]:
     """Every crash point of a sync, by reading the source: a new one is tested without being listed here."""
-    sources = Path(next(iter(include.flows.sync.__path__))).rglob("*.py")
+    sources = Path(next(iter(crossdock.sync.__path__))).rglob("*.py")
     names = {name for path in sources for name in re.findall(r'crash_point\("([^"]+)"\)', path.read_text())}
     return sorted(names)
 
@@ -115,8 +115,8 @@ def test_a_worker_killed_between_two_statements_of_a_batch_leaves_nothing_of_it(
     """Rows, history and events are one transaction: half of it is none of it."""
 
     def killed_in_the_middle() -> None:
-        batches = sys.modules["include.store.batches"]
-        quarantine = sys.modules["include.store.quarantine"]
+        batches = sys.modules["crossdock.sync.batches"]
+        quarantine = sys.modules["crossdock.sync.quarantine.repository"]
         batches.quarantine = _KillsAt(quarantine, "keep")  # type: ignore[attr-defined]
         hub.sync(FULL, "the run")
 
@@ -195,7 +195,7 @@ def _asleep_at(hub: Hub, module: str) -> Callable[[], object]:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     def work() -> None:
-        sys.modules[f"include.flows.sync.{module}"].crash_point = sleep_once  # type: ignore[attr-defined]
+        sys.modules[f"crossdock.sync.{module}"].crash_point = sleep_once  # type: ignore[attr-defined]
         hub.sync(FULL, "sleeper")
 
     return work
@@ -203,7 +203,7 @@ def _asleep_at(hub: Hub, module: str) -> Callable[[], object]:
 
 def _up_to_load(hub: Hub) -> None:
     """Another run that has the lease and is in the middle of its work."""
-    extract = sys.modules["include.flows.sync.extract"].extract
+    extract = sys.modules["crossdock.sync.extract"].extract
     conftest = sys.modules["tests.chaos.conftest"]
     with Store(hub.dsn) as store:
         extract(conftest.SMALL, hub.systems(store), FULL, dag_run_id="another")

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+from crossdock.db.database import Store, StoreUnavailable
+from crossdock.db.migrate import migrate
+from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
+from crossdock.sync import extract, load, validate
+from crossdock.sync.landing import LandingUnavailable
 
-from include.cli.stack.postgres import HUB_OPTIONS, PostgresServer
-from include.flows.sync import extract, load, validate
-from include.store.database import Store, StoreUnavailable
-from include.store.landing import LandingUnavailable
-from include.store.migrate import migrate
 from tests.chaos import children
 from tests.chaos.conftest import FULL, SMALL, Hub
 from tests.chaos.promises import broken, broken_on_the_way

@@ -16,13 +16,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from crossdock.core.errors import HubError, SystemRefused
+from crossdock.db import leases
+from crossdock.db.database import Store, Work
+from crossdock.sync import extract, mark_failed, validate
+from crossdock.sync.compare_versions import Size
+from crossdock.sync.model import SyncRequest
 
-from include.flows.sync import extract, mark_failed, validate
-from include.model.errors import HubError, SystemRefused
-from include.model.sync import SyncRequest
-from include.store import leases
-from include.store.arrivals import Size
-from include.store.database import Store, Work
 from tests.chaos import children
 from tests.chaos.conftest import FULL, SMALL, Hub
 from tests.chaos.promises import broken
@@ -30,7 +30,7 @@ from tests.shop import query
 
 pytestmark = pytest.mark.crash
 
-batches = sys.modules["include.store.batches"]
+batches = sys.modules["crossdock.sync.batches"]
 KEY = leases.LeaseKey("commercetools", "inventory")
 
 
@@ -81,7 +81,7 @@ def test_a_watermark_that_moves_before_its_rows_is_found(hub: Hub) -> None:
 
 def test_a_hub_without_its_version_guard_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """An old page that is loaded late overwrites what is newer."""
-    rows, sort_out = sys.modules["include.store.entity_rows"], batches.sort_out
+    rows, sort_out = sys.modules["crossdock.sync.upsert"], batches.sort_out
     guarded = rows._statements
 
     def unguarded(table: Any) -> Any:
@@ -116,7 +116,7 @@ def _let_go(hub: Hub, run_id: str) -> None:
 
 def test_a_hub_without_its_fencing_check_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """A zombie that wakes in the middle of its load commits under a token that is no longer the highest."""
-    flow = sys.modules["include.flows.sync.load"]
+    flow = sys.modules["crossdock.sync.load"]
     retake = flow.retake
 
     def overtaken(systems: Any, run_id: str) -> Any:
@@ -157,7 +157,7 @@ def test_a_hub_whose_lease_is_ignored_is_found(hub: Hub, monkeypatch: pytest.Mon
 
 
 def test_a_hub_that_takes_an_empty_page_for_success_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["include.flows.sync.extract"], "_hold_when_shrunken", lambda *_: None)
+    monkeypatch.setattr(sys.modules["crossdock.sync.extract"], "_hold_when_shrunken", lambda *_: None)
     hub.shop.faults.put("inventory", [{"empty": True}], repeat=True)
 
     report = hub.sync(FULL, "the run")
@@ -169,7 +169,7 @@ def test_a_hub_that_takes_an_empty_page_for_success_is_found(hub: Hub, monkeypat
 
 def test_a_cursor_without_its_tie_break_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty-five records of one instant over pages of twenty: `>` alone skips those after the border."""
-    client = sys.modules["include.connectors.commercetools.client"]
+    client = sys.modules["crossdock.connectors.commercetools.client"]
     settles_ties: Callable[..., str | None] = client.where
 
     def skips_ties(*arguments: Any) -> str | None:
@@ -239,7 +239,7 @@ def test_paging_by_offset_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) ->
         read[part.range_no] = offset + page.records
         return page
 
-    client = sys.modules["include.connectors.commercetools.client"]
+    client = sys.modules["crossdock.connectors.commercetools.client"]
     monkeypatch.setattr(client.Commercetools, "page", by_offset)
 
     one_by_one.sync(SyncRequest(), "the next")
@@ -262,7 +262,7 @@ def refused_calls(hub: Hub, dag_run_id: str) -> int:
 def test_a_client_that_repeats_what_was_refused_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that is wrong stays wrong; sent again, it only costs the other side."""
     assert refused_calls(hub, "sound") == 1
-    answers = sys.modules["include.connectors.answers"]
+    answers = sys.modules["crossdock.http.response"]
     monkeypatch.setattr(answers, "_PASSING", answers._PASSING | {400})
 
     assert refused_calls(hub, "stubborn") > 1
@@ -284,7 +284,7 @@ def test_a_secret_in_an_exception_is_found(hub: Hub, monkeypatch: pytest.MonkeyP
     """Whoever reads the log of a failed run must not be able to sign in as us."""
     hub.shop.client_secret = "canary-4711"
     assert "canary-4711" not in told_of(hub, "discreet")
-    oauth = sys.modules["include.connectors.oauth"]
+    oauth = sys.modules["crossdock.http.oauth"]
 
     def indiscreet(self: Any, *_: Any) -> None:
         raise SystemRefused("commercetools", 401, f"{self._client_id}:{self._secret}")

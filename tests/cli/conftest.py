@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from include.cli.app import main
+from crossdock.cli.app import main
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from include.model.events import WEBHOOK_RECEIVED, NewEvent
-from include.store import event_log
-from include.store.database import Store
+from crossdock.db.database import Store
+from crossdock.events import store as event_log
+from crossdock.events.model import WEBHOOK_RECEIVED, NewEvent
+
 from tests.cli.conftest import Hub
 
 

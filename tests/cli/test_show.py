@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
-from include.store.database import Store
+from crossdock.db.database import Store
+
 from tests.cli.conftest import Hub
-from tests.flows.records import entry
-from tests.flows.test_quarantine_desk import Desk
+from tests.sync.quarantine.test_service import Desk
+from tests.sync.records import entry
 
 
 def test_a_sku_in_two_warehouses_is_one_document(hub: Hub, store: Store) -> None:

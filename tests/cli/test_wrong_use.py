@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import typer
+from crossdock.cli import app, console
 from typer.core import TyperGroup
 
-from include.cli import app, console
 from tests.cli.conftest import Hub
 
 PROJECT = Path(__file__).parents[2]
@@ -130,7 +130,7 @@ def test_following_the_events_ends_well_with_ctrl_c(hub: Hub, monkeypatch: pytes
     def interrupted(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("include.cli.event_commands.time.sleep", interrupted)
+    monkeypatch.setattr("crossdock.cli.events.time.sleep", interrupted)
 
     assert hub("events", "tail", "--follow", "--json").code == 0
 
@@ -157,9 +157,9 @@ def test_ctrl_c_while_it_starts_leaves_no_stack_trace(tmp_path: Path) -> None:
     (tmp_path / "msgspec.py").write_text(
         f"import os, signal, time; os.kill(os.getpid(), {int(signal.SIGINT)}); time.sleep(5)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{PROJECT}"}
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     ended = subprocess.run(
-        [sys.executable, "-P", "-m", "include.cli", "runs"],
+        [sys.executable, "-P", "-m", "crossdock.cli", "runs"],
         env=environment,
         capture_output=True,
         text=True,
@@ -172,10 +172,10 @@ def test_ctrl_c_while_it_starts_leaves_no_stack_trace(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the benchmark is for Linux")
 def test_ctrl_c_in_a_benchmark_is_one_sentence(tmp_path: Path) -> None:
     """A terminal sends it to every process of the command: none of them may answer with a stack trace."""
-    command = [sys.executable, "-P", "-m", "include.cli", "bench", "sync", "--rows", "500", "--out", str(tmp_path)]
+    command = [sys.executable, "-P", "-m", "crossdock.cli", "bench", "sync", "--rows", "500", "--out", str(tmp_path)]
     child = subprocess.Popen(
         command,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(tmp_path)},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

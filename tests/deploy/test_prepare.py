@@ -8,10 +8,8 @@ import subprocess
 import sys
 
 import pytest
-
-from include.cli.prepare_command import SECRETS, MissingSecrets, overrides
-from include.cli.stack.settings_file import read_settings
-from tests.deploy.compose import PROJECT
+from crossdock.cli.prepare import SECRETS, MissingSecrets, overrides
+from crossdock.stack.settings_file import read_settings
 
 ENVIRONMENT = {
     "HUB_DB_HOST": "postgres-hub",
@@ -61,9 +59,9 @@ def test_a_missing_secret_is_named(name: str, value: str | None) -> None:
 
 def test_prepare_stops_before_it_touches_anything() -> None:
     """Exit code 1 and all missing names at once, so that nobody mends them one by one."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT)}
+    environment = {"PATH": os.environ["PATH"]}
     ended = subprocess.run(
-        [sys.executable, "-m", "include.cli", "prepare"], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "crossdock.cli", "prepare"], env=environment, capture_output=True, text=True, check=False
     )
 
     assert ended.returncode == 1

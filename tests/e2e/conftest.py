@@ -28,7 +28,7 @@ class Hub:
     def __call__(self, *words: str, exit_code: int | None = 0, timeout_s: float = 280) -> str:
         """What `./hub WORDS` prints; *exit_code* None for any."""
         ended = subprocess.run(
-            [sys.executable, "-m", "include.cli", *words],
+            [sys.executable, "-m", "crossdock.cli", *words],
             cwd=PROJECT,
             env=self.environment,
             capture_output=True,
@@ -51,7 +51,6 @@ def running_hub(home: Path, **settings: str) -> Iterator[Hub]:
     ports = {name: str(free_port()) for name in ("AIRFLOW", "METADATA", "DB", "SANDBOX")}
     environment = {
         **os.environ,
-        "PYTHONPATH": str(PROJECT),
         "HUB_HOME": str(home),
         **{f"HUB_PORT_{name}": port for name, port in ports.items()},
         # A run that starts by itself in the middle of a test would take its changes.

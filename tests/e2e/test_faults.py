@@ -17,12 +17,12 @@ from datetime import timedelta
 
 import psutil
 import pytest
+from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.core.errors import LeaseHeld
+from crossdock.db.database import Store
+from crossdock.sync import extract, load, validate
+from crossdock.sync.model import SyncRequest
 
-from include.flows.sync import extract, load, validate
-from include.flows.sync_inventory import INVENTORY
-from include.model.errors import LeaseHeld
-from include.model.sync import SyncRequest
-from include.store.database import Store
 from tests.e2e.conftest import PROJECT, running_hub
 from tests.e2e.watched import FULL, Watched, eventually
 
@@ -81,7 +81,7 @@ def test_two_runs_of_one_entity_never_interleave_and_both_end_well(
     """D17: by REST and by the command at once; and a worker elsewhere, which no setting of Airflow keeps out."""
     stack.slow(1000)
     first = stack.trigger(full=True)
-    words = [sys.executable, "-m", "include.cli", "sync", "inventory", "--full"]
+    words = [sys.executable, "-m", "crossdock.cli", "sync", "inventory", "--full"]
     command = subprocess.Popen(words, cwd=PROJECT, env=stack.hub.environment, stdout=subprocess.DEVNULL)
     stack.wait_for_page(first)
     with Store(stack.dsn) as store, pytest.raises(LeaseHeld):
@@ -280,7 +280,7 @@ def test_every_log_line_of_a_sync_names_its_run_its_entity_and_its_batch(stack: 
 
     for task_id, batch in (("extract", {}), ("validate", {"batch": 0}), ("load", {"batch": 0})):
         lines = [json.loads(line) for line in stack.log_of(run, task_id).splitlines() if line.startswith("{")]
-        ours = [line for line in lines if line["logger"].startswith("include.flows.sync")]
+        ours = [line for line in lines if line["logger"].startswith("crossdock.sync")]
         assert ours
         for line in ours:
             assert line.items() >= {"run": run_id, "entity": "inventory", **batch}.items()

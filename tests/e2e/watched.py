@@ -15,15 +15,15 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import psutil
+from crossdock.client.airflow import AirflowApi
+from crossdock.client.sandbox import SandboxControl
+from crossdock.connectors.commercetools import Commercetools
+from crossdock.db.database import Store
+from crossdock.sync import Systems
+from crossdock.sync.landing import Landing
+from crossdock.sync.model import SyncRequest
+from crossdock.sync.source import Axis, Range
 
-from include.cli.sandbox_client import SandboxControl
-from include.cli.stack.airflow_api import AirflowApi
-from include.connectors.commercetools import Commercetools
-from include.flows.sync import Systems
-from include.model.reading import Axis, Range
-from include.model.sync import SyncRequest
-from include.store.database import Store
-from include.store.landing import Landing
 from tests.chaos.promises import broken
 from tests.e2e.conftest import Hub
 from tests.shop import query

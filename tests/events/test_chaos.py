@@ -13,16 +13,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from crossdock.app.subscribers import Subscriber
+from crossdock.bench.events import tally as bench_tally
+from crossdock.core.errors import HubError
+from crossdock.db.database import Store, Work
+from crossdock.db.migrate import migrate
+from crossdock.events.delivery import Pace, Place, deliver
+from crossdock.events.model import STOCK_CHANGED, Event
+from crossdock.events.ports import KeyPuller
+from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 
-from include.cli.stack.postgres import HUB_OPTIONS, PostgresServer
-from include.flows.deliver_events import Pace, Place, deliver
-from include.handlers import Subscriber
-from include.model.errors import HubError
-from include.model.events import STOCK_CHANGED, Event
-from include.model.outside import KeyPuller
-from include.store import bench_tally
-from include.store.database import Store, Work
-from include.store.migrate import migrate
 from tests.chaos import children
 from tests.events.worlds import QUICK, delivery, eventually, publish, stock
 from tests.shop import free_port, query
@@ -174,7 +174,7 @@ def write_beside_others(dsn: str, writer: int, events: int) -> None:
 
 
 def publish_in(work: Work, writer: int, number: int) -> None:
-    from include.store import event_log  # noqa: PLC0415  beside the writers alone
+    from crossdock.events import store as event_log  # noqa: PLC0415  beside the writers alone
 
     event_log.publish(work, [stock(f"W{writer}", number + 1, number)])
 

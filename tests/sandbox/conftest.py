@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.visitor import Visitor
 
-from include.sandbox.server import Sandbox
-from include.sandbox.visitor import Visitor
 from tests.sandbox import ledger
 
 

@@ -5,11 +5,10 @@ import time
 from typing import Any
 
 import pytest
-
-from include.sandbox.log import RequestLog
-from include.sandbox.messages import Request
-from include.sandbox.server import Sandbox
-from include.sandbox.visitor import Visitor
+from crossdock.sandbox.log import RequestLog
+from crossdock.sandbox.messages import Request
+from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.visitor import Visitor
 
 
 def control(visitor: Visitor, method: str, path: str, body: Any = None) -> Any:

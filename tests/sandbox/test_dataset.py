@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crossdock.sandbox.data.ledger import DatasetRefusedError
+from crossdock.sandbox.dataset import Dataset
+from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.shop import Shop
+from crossdock.sandbox.visitor import Visitor
+from crossdock.sandbox.world import Size
 
-from include.sandbox.data.ledger import DatasetRefusedError
-from include.sandbox.dataset import Dataset
-from include.sandbox.server import Sandbox
-from include.sandbox.shop import Shop
-from include.sandbox.visitor import Visitor
-from include.sandbox.world import Size
 from tests.sandbox import ledger
 from tests.sandbox.ledger import LINES, UK
 
@@ -407,7 +407,7 @@ class Running:
 
 
 def started(path: Path, stderr: Path) -> Iterator[Running]:
-    command = [sys.executable, "-m", "include.sandbox", "--port", "0", "--dataset", str(path)]
+    command = [sys.executable, "-m", "crossdock.sandbox", "--port", "0", "--dataset", str(path)]
     environment = os.environ | {"SANDBOX_CLIENT_SECRET": "hush"}
     began = time.monotonic()
     with (
@@ -434,9 +434,8 @@ def test_process_serves_a_file_and_tells_of_it_on_stderr(tmp_path: Path) -> None
 @pytest.mark.parametrize("more", [["--dataset", "none.parquet"], ["--dataset", "none.parquet", "--orders", "5"]])
 def test_process_says_in_one_line_what_it_cannot_serve(tmp_path: Path, more: list[str]) -> None:
     """A slip in a command is no stack trace."""
-    command = [sys.executable, "-m", "include.sandbox", "--port", "0", *more]
-    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    command = [sys.executable, "-m", "crossdock.sandbox", "--port", "0", *more]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode != 0
     assert ("--orders" if "--orders" in more else "none.parquet") in done.stderr
     assert "Traceback" not in done.stderr

@@ -12,9 +12,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
-
-from include.sandbox.server import Sandbox
-from include.sandbox.visitor import Visitor
+from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.visitor import Visitor
 
 
 def test_script_is_played_once_and_in_order(visitor: Visitor) -> None:

@@ -5,14 +5,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
+from crossdock.sandbox.predicates import compiled, parse
+from crossdock.sandbox.queries import query_of
+from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.shelf import Shelf
+from crossdock.sandbox.visitor import Visitor
 from hypothesis import given
 from hypothesis import strategies as st
-
-from include.sandbox.predicates import compiled, parse
-from include.sandbox.queries import query_of
-from include.sandbox.server import Sandbox
-from include.sandbox.shelf import Shelf
-from include.sandbox.visitor import Visitor
 
 BY_TIME = (("sort", "lastModifiedAt asc"), ("sort", "id asc"))
 

@@ -3,10 +3,9 @@
 from typing import Any
 
 import pytest
+from crossdock.sandbox.predicates import MalformedPredicateError, compiled, parse
 from hypothesis import given
 from hypothesis import strategies as st
-
-from include.sandbox.predicates import MalformedPredicateError, compiled, parse
 
 ENTRY = {
     "id": "b1",

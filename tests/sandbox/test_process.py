@@ -23,7 +23,7 @@ def ended(process: subprocess.Popen[str]) -> Iterator[None]:
 def test_process_says_when_it_is_ready_and_ends_on_sigterm() -> None:
     """Whoever starts it waits for one line, and has its port and secret from there and from the environment."""
     sizes = ["--inventory", "20", "--products", "2", "--orders", "2", "--customers", "2"]
-    command = [sys.executable, "-m", "include.sandbox", "--port", "0", "--project", "shop", *sizes]
+    command = [sys.executable, "-m", "crossdock.sandbox", "--port", "0", "--project", "shop", *sizes]
     environment = os.environ | {"SANDBOX_CLIENT_SECRET": "hush"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process, ended(process):
         assert process.stdout is not None

@@ -3,9 +3,8 @@
 import time
 
 import pytest
-
-from include.sandbox.server import Sandbox
-from include.sandbox.visitor import Visitor
+from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.visitor import Visitor
 
 
 def test_right_credentials_give_a_token(visitor: Visitor) -> None:

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crossdock.sandbox.clock import instant_of
+from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.visitor import Visitor
 from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
-
-from include.sandbox.clock import instant_of
-from include.sandbox.server import Sandbox
-from include.sandbox.visitor import Visitor
 
 _FORMATS = FormatChecker(formats=())
 _FORMATS.checks("datetime")(lambda value: not isinstance(value, str) or instant_of(value) is not None)

@@ -3,11 +3,10 @@
 from typing import Any
 
 import pytest
-
-from include.sandbox.clock import instant_of, text_of
-from include.sandbox.data.inventory import FLAWS
-from include.sandbox.server import Sandbox
-from include.sandbox.world import Size, World
+from crossdock.sandbox.clock import instant_of, text_of
+from crossdock.sandbox.data.inventory import FLAWS
+from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.world import Size, World
 
 SMALL = {"inventory": 150, "products": 20, "orders": 20, "customers": 20}
 

@@ -3,9 +3,8 @@
 from typing import Any
 
 import pytest
-
-from include.sandbox.server import Sandbox
-from include.sandbox.visitor import Visitor
+from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.visitor import Visitor
 
 
 def first(visitor: Visitor, entity: str) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crossdock.sandbox.server import Sandbox
 
-from include.sandbox.server import Sandbox
 from tests.third_party.installs import HERE, sdk_python
 
 PATHS = {"inventory": "inventory", "product_projections": "product-projections", "orders": "orders"}

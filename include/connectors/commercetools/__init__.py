@@ -1,5 +1,0 @@
-"""commercetools, the commerce platform: https://docs.commercetools.com/api."""
-
-from include.connectors.commercetools.client import Api, Commercetools
-
-__all__ = ["Api", "Commercetools"]

@@ -1,0 +1,91 @@
+"""Airflow's connections, reached in this process through Airflow's own API: the caller's rights, its audit log, its Fernet key."""
+
+from __future__ import annotations
+
+import json
+import os
+from http import HTTPStatus
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import anyio.from_thread
+from fastapi import Depends, Request
+
+from crossdock.api.problems import Problem
+from crossdock.core.errors import Conflict, NotFound
+from crossdock.integrations import airflow_connection
+from crossdock.integrations.model import Connection
+
+
+class AirflowConnections:
+    """
+    A `ConnectionBook`, for the length of one request and as its caller.
+
+    Call it from a route that FastAPI runs in a thread (`def`): each method waits for the event loop.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._headers = {name: value for name, value in request.headers.items() if name in {"authorization", "cookie"}}
+
+    def get(self, connection_id: str) -> Connection | None:
+        return airflow_connection.find(connection_id)
+
+    def create(self, connection: Connection) -> None:
+        status = self._call("POST", "", _document(connection))
+        if status == HTTPStatus.CONFLICT:
+            raise Conflict(
+                f"Airflow has a connection {connection.connection_id!r} already. To use it as it is, add the "
+                "integration without settings and credentials"
+            )
+        _refuse_others(status)
+
+    def replace(self, connection: Connection) -> None:
+        status = self._call("PATCH", f"/{quote(connection.connection_id, safe='')}", _document(connection))
+        if status == HTTPStatus.NOT_FOUND:
+            raise NotFound(f"Airflow's database has no connection {connection.connection_id!r}")
+        _refuse_others(status)
+
+    def remove(self, connection_id: str) -> None:
+        status = self._call("DELETE", f"/{quote(connection_id, safe='')}", None)
+        if status != HTTPStatus.NOT_FOUND:
+            _refuse_others(status)
+
+    def _call(self, method: str, path: str, document: dict[str, Any] | None) -> int:
+        return anyio.from_thread.run(self._call_airflow, method, path, document)
+
+    async def _call_airflow(self, method: str, path: str, document: dict[str, Any] | None) -> int:
+        import httpx  # noqa: PLC0415
+        from airflow.api_fastapi.app import cached_app  # noqa: PLC0415
+
+        # The app that serves this request too; see airflow.api_fastapi.main.
+        airflow = cached_app(apps=os.environ.get("AIRFLOW_API_APPS", "all"))
+        transport = httpx.ASGITransport(app=airflow, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://hub.internal") as client:
+            answer = await client.request(method, f"/api/v2/connections{path}", headers=self._headers, json=document)
+        return answer.status_code
+
+
+def _document(connection: Connection) -> dict[str, Any]:
+    return {
+        "connection_id": connection.connection_id,
+        "conn_type": connection.conn_type,
+        "host": connection.host,
+        "port": connection.port,
+        "schema": connection.schema,
+        "login": connection.login,
+        "password": connection.password,
+        "extra": json.dumps(dict(connection.extra)),
+        "description": "Kept by Crossdock: change it with ./hub integration, so that it is tested first",
+    }
+
+
+def _refuse_others(status: int) -> None:
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        raise Problem(HTTPStatus.FORBIDDEN, "forbidden", "Airflow does not let the caller write connections")
+    if status >= HTTPStatus.BAD_REQUEST:
+        raise Problem(
+            HTTPStatus.BAD_GATEWAY, "airflow-refused", f"Airflow did not take the connection: it answered {status}"
+        )
+
+
+Connections = Annotated[AirflowConnections, Depends(AirflowConnections)]

@@ -1,0 +1,67 @@
+"""What a person should hear of, over HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from crossdock.api.access import Role, guard
+from crossdock.api.dependencies import OpenStore
+from crossdock.api.pagination import Limit, cursor_like
+from crossdock.api.problems import RemedyDocument
+from crossdock.api.routing import GuardedRoute
+from crossdock.observability import alerts as store_of_alerts
+from crossdock.observability.alerts import Alert
+
+router = APIRouter(prefix="/alerts", tags=["hub"], route_class=GuardedRoute)
+
+_IS_OPEN = {"open": True, "closed": False, "all": None}
+
+
+class AlertDocument(BaseModel):
+    alert_id: int
+    kind: str
+    subject: str = Field(description="What it is about. Of each kind and subject at most one is open.")
+    message: str = Field(description="What is wrong.")
+    remedy: RemedyDocument | None = Field(None, description="What to do about it, where the hub knows.")
+    opened_at: datetime
+    seen_at: datetime = Field(description="When it was last found to be so.")
+    closed_at: datetime | None = Field(description="When it ended, which it does by itself; null while it is open.")
+
+
+class AlertsPage(BaseModel):
+    alerts: list[AlertDocument]
+    next_cursor: str | None = Field(description="Of the next page; null on the last.")
+
+
+@router.get("", summary="Alerts, those that began last first", dependencies=[guard(Role.VIEWER)])
+def list_alerts(
+    store: OpenStore,
+    state: Annotated[Literal["open", "closed", "all"], Query()] = "open",
+    cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,18}$")] = None,
+    limit: Limit = 50,
+) -> AlertsPage:
+    with store.transaction() as work:
+        before = int(cursor) if cursor else None
+        found = store_of_alerts.find(work, is_open=_IS_OPEN[state], before=before, limit=limit + 1)
+    page = found[:limit]
+    return AlertsPage(
+        alerts=[_document(alert) for alert in page],
+        next_cursor=str(page[-1].alert_id) if len(found) > limit else None,
+    )
+
+
+def _document(alert: Alert) -> AlertDocument:
+    return AlertDocument(
+        alert_id=alert.alert_id,
+        kind=alert.kind,
+        subject=alert.subject,
+        message=alert.message,
+        remedy=RemedyDocument.model_validate(alert.remedy, from_attributes=True) if alert.remedy else None,
+        opened_at=alert.at,
+        seen_at=alert.seen_at,
+        closed_at=alert.closed_at,
+    )

@@ -1,0 +1,20 @@
+"""What the routes reach: the hub's database, and Airflow's connections with the caller's own rights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import Depends
+
+from crossdock.core.settings import settings
+from crossdock.db.database import Store
+
+
+def open_store() -> Iterator[Store]:
+    """The hub's database, for one request: threads do not share a connection."""
+    with Store.from_connection(settings().store_connection) as store:
+        yield store
+
+
+OpenStore = Annotated[Store, Depends(open_store)]

@@ -1,0 +1,299 @@
+"""The registry over HTTP: list, add, change, test, rotate, pause, resume, remove."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Path, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from crossdock.api.access import Caller, Role, guard
+from crossdock.api.airflow_connections import Connections
+from crossdock.api.dependencies import OpenStore
+from crossdock.api.if_match import SeenVersion, etag
+from crossdock.api.integration_health import HealthSummary, IntegrationId, summaries
+from crossdock.api.pagination import Limit, cursor_like
+from crossdock.api.problems import ProblemDocument
+from crossdock.api.routing import GuardedRoute
+from crossdock.core.errors import NotFound
+from crossdock.integrations import repository as registry
+from crossdock.integrations import service as desk
+from crossdock.integrations.manifests import Kind, kinds
+from crossdock.integrations.model import INTEGRATION_ID, Check, Integration, IntegrationState, Outcome
+from crossdock.integrations.service import Added, NewIntegration
+
+router = APIRouter(tags=["integrations"], route_class=GuardedRoute)
+
+Tester = Annotated[Caller, guard(Role.DEVELOPER, Role.OPERATOR)]
+Operator = Annotated[Caller, guard(Role.OPERATOR)]
+_NAME = r"^[^\x00-\x1f\x7f]+$"
+
+
+class IntegrationDocument(BaseModel):
+    id: str
+    kind: str
+    name: str
+    state: IntegrationState
+    settings: dict[str, Any] = Field(description="As the kind's schema has them. Credentials are never shown.")
+    connection_id: str = Field(description="The Airflow connection that holds its credentials.")
+    version: int = Field(description="Also the ETag.")
+    created_at: datetime
+    created_by: str
+    updated_at: datetime
+    updated_by: str
+    credentials_set_at: datetime | None = Field(description="When the hub last wrote them; null where it did not.")
+    tested_at: datetime | None
+    test_passed: bool | None
+
+
+class CheckDocument(BaseModel):
+    name: str = Field(description="address, tls, credentials, scope or sample.")
+    outcome: Outcome
+    duration_ms: int
+    said: str
+    hint: str | None = Field(description="What to do about a failure.")
+
+
+class StoredDocument(IntegrationDocument):
+    checks: list[CheckDocument] = Field(description="What the test before storing found.")
+
+
+class TestDocument(BaseModel):
+    passed: bool
+    checks: list[CheckDocument]
+
+
+class ListedIntegration(IntegrationDocument):
+    health: HealthSummary
+
+
+class IntegrationsPage(BaseModel):
+    integrations: list[ListedIntegration]
+    next_cursor: str | None = Field(description="Of the next page; null on the last.")
+
+
+class KindDocument(BaseModel):
+    kind: str
+    title: str
+    description: str
+    settings: dict[str, Any] = Field(description="JSON Schema of the settings.")
+    credentials: dict[str, Any] = Field(description="JSON Schema of the credentials.")
+
+
+class KindsDocument(BaseModel):
+    kinds: list[KindDocument]
+
+
+class AddBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = Field(pattern=INTEGRATION_ID, examples=["shop_eu"])
+    kind: str = Field(max_length=63, description="One of /v1/kinds.")
+    name: str | None = Field(None, min_length=1, max_length=200, pattern=_NAME, description="By default the id.")
+    settings: dict[str, Any] = Field({}, description="As the kind's schema says.")
+    credentials: dict[str, Any] | None = Field(
+        None,
+        description="As the kind's schema says. Absent: the Airflow connection of this id is used as it is.",
+        json_schema_extra={"writeOnly": True},
+    )
+
+
+class ChangeBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = Field(None, min_length=1, max_length=200, pattern=_NAME)
+    settings: dict[str, Any] | None = Field(None, description="In place of all settings that there were.")
+
+
+class RotateBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    credentials: dict[str, Any] = Field(json_schema_extra={"writeOnly": True})
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ProblemDocument, "description": HTTPStatus(status).phrase} for status in statuses}
+
+
+@router.get("/kinds", summary="What can be connected", dependencies=[guard(Role.VIEWER)])
+def list_kinds() -> KindsDocument:
+    return KindsDocument(kinds=[_kind_document(kind) for kind in kinds().values()])
+
+
+@router.get(
+    "/kinds/{kind}", summary="One kind, with its schemas", dependencies=[guard(Role.VIEWER)], responses=_problems(404)
+)
+def show_kind(kind: Annotated[str, Path(max_length=63, pattern=_NAME)]) -> KindDocument:
+    if kind not in kinds():
+        raise NotFound(f"There is no kind {kind!r} of integration. There are: {', '.join(kinds())}")
+    return _kind_document(kinds()[kind])
+
+
+@router.get("/integrations", summary="All integrations, by id, each with its health", dependencies=[guard(Role.VIEWER)])
+def list_integrations(
+    store: OpenStore, cursor: Annotated[str | None, cursor_like(INTEGRATION_ID)] = None, limit: Limit = 100
+) -> IntegrationsPage:
+    with store.transaction() as work:
+        found = registry.page(work, after=cursor, limit=limit + 1)
+        page = found[:limit]
+        health = summaries(work, [each.integration_id for each in page])
+    return IntegrationsPage(
+        integrations=[_listed(each, health[each.integration_id]) for each in page],
+        next_cursor=page[-1].integration_id if len(found) > limit else None,
+    )
+
+
+@router.post(
+    "/integrations",
+    summary="Test a connection and, when it passes, store it",
+    status_code=201,
+    responses=_problems(409, 422),
+)
+def add_integration(
+    body: AddBody, caller: Operator, store: OpenStore, connections: Connections, response: Response
+) -> StoredDocument:
+    wish = NewIntegration(
+        integration_id=body.id,
+        kind=body.kind,
+        name=body.name or body.id,
+        settings=body.settings,
+        credentials=body.credentials,
+    )
+    added = desk.add(store, connections, wish, actor=caller.actor)
+    response.headers["Location"] = f"/hub/v1/integrations/{body.id}"
+    return _stored(added, response)
+
+
+@router.get(
+    "/integrations/{integration_id}",
+    summary="One integration",
+    dependencies=[guard(Role.VIEWER)],
+    responses=_problems(404),
+)
+def show_integration(integration_id: IntegrationId, store: OpenStore, response: Response) -> IntegrationDocument:
+    with store.transaction() as work:
+        found = registry.get(work, integration_id)
+    response.headers.update(etag(found.version))
+    return _document(found)
+
+
+@router.patch(
+    "/integrations/{integration_id}",
+    summary="Another name, or other settings, tested first",
+    responses=_problems(404, 409, 412, 422, 428),
+)
+def change_integration(
+    integration_id: IntegrationId,
+    body: ChangeBody,
+    caller: Operator,
+    version: SeenVersion,
+    store: OpenStore,
+    connections: Connections,
+    response: Response,
+) -> StoredDocument:
+    changed = desk.change(
+        store,
+        connections,
+        integration_id,
+        version=version,
+        actor=caller.actor,
+        name=body.name,
+        settings=body.settings,
+    )
+    return _stored(changed, response)
+
+
+@router.delete(
+    "/integrations/{integration_id}",
+    summary="Forget it and its credentials; what it brought stays, but its stock is not sellable any more",
+    status_code=204,
+    responses=_problems(404, 412, 428),
+)
+def remove_integration(
+    integration_id: IntegrationId, caller: Operator, version: SeenVersion, store: OpenStore, connections: Connections
+) -> None:
+    desk.remove(store, connections, integration_id, version=version, actor=caller.actor)
+
+
+@router.post(
+    "/integrations/{integration_id}/test",
+    summary="Ask the system what a sync will ask",
+    responses=_problems(404),
+)
+def test_integration(
+    integration_id: IntegrationId, caller: Tester, store: OpenStore, connections: Connections
+) -> TestDocument:
+    found = desk.test(store, connections, integration_id, actor=caller.actor)
+    documents = [_check_document(check) for check in found]
+    return TestDocument(passed=all(each.outcome is not Outcome.FAILED for each in documents), checks=documents)
+
+
+@router.post(
+    "/integrations/{integration_id}/rotate",
+    summary="New credentials, tested before they take the place of the old",
+    responses=_problems(404, 409, 412, 422, 428),
+)
+def rotate_integration(
+    integration_id: IntegrationId,
+    body: RotateBody,
+    caller: Operator,
+    version: SeenVersion,
+    store: OpenStore,
+    connections: Connections,
+    response: Response,
+) -> StoredDocument:
+    rotated = desk.rotate(store, connections, integration_id, body.credentials, version=version, actor=caller.actor)
+    return _stored(rotated, response)
+
+
+@router.post(
+    "/integrations/{integration_id}/pause", summary="Its syncs end at once from now on", responses=_problems(404)
+)
+def pause_integration(
+    integration_id: IntegrationId, caller: Operator, store: OpenStore, response: Response
+) -> IntegrationDocument:
+    return _with_etag(desk.pause(store, integration_id, actor=caller.actor), response)
+
+
+@router.post("/integrations/{integration_id}/resume", summary="Its syncs go on", responses=_problems(404))
+def resume_integration(
+    integration_id: IntegrationId, caller: Operator, store: OpenStore, response: Response
+) -> IntegrationDocument:
+    return _with_etag(desk.resume(store, integration_id, actor=caller.actor), response)
+
+
+def _document(integration: Integration) -> IntegrationDocument:
+    fields = msgspec.structs.asdict(integration)
+    return IntegrationDocument(id=fields.pop("integration_id"), **fields)
+
+
+def _listed(integration: Integration, health: HealthSummary) -> ListedIntegration:
+    return ListedIntegration(**_document(integration).model_dump(), health=health)
+
+
+def _with_etag(integration: Integration, response: Response) -> IntegrationDocument:
+    response.headers.update(etag(integration.version))
+    return _document(integration)
+
+
+def _stored(stored: Added, response: Response) -> StoredDocument:
+    response.headers.update(etag(stored.integration.version))
+    document = _document(stored.integration)
+    return StoredDocument(**document.model_dump(), checks=[_check_document(check) for check in stored.checks])
+
+
+def _check_document(check: Check) -> CheckDocument:
+    return CheckDocument(**msgspec.structs.asdict(check))
+
+
+def _kind_document(kind: Kind) -> KindDocument:
+    return KindDocument(
+        kind=kind.kind,
+        title=kind.title,
+        description=kind.description,
+        settings=dict(kind.settings),
+        credentials=dict(kind.credentials),
+    )

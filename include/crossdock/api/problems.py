@@ -1,0 +1,204 @@
+"""Every answer that is not what was asked for: RFC 9457 `problem+json`, with the id of its request."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from crossdock.core.errors import BadRequest, Conflict, HubError, NotFound, Transient, VersionChanged
+from crossdock.integrations.model import FieldError, SettingsInvalid, TestRefused
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+#: A client that is told nothing tries again at once.
+_RETRY_IN_S = 5
+
+
+class ProblemError(BaseModel):
+    pointer: str = Field(description="JSON pointer to the place, or the name of a parameter.")
+    message: str
+
+
+class RemedyDocument(BaseModel):
+    says: str = Field(description="What comes of it.")
+    request: str = Field(description="Method and path to ask next.")
+    command: str | None = Field(None, description="The same on the hub's own command line.")
+
+
+class ProblemDocument(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: str = Field(description="Names the kind of problem; stable.")
+    title: str
+    status: int
+    detail: str
+    instance: str = Field(description="The path that was asked for.")
+    request_id: str = Field(description="Under which the server's log has it.")
+    errors: list[ProblemError] | None = None
+    remedy: RemedyDocument | None = Field(None, description="What to do about it, where the hub knows.")
+
+
+class Problem(Exception):
+    """An answer other than what was asked for, raised wherever it is found."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        kind: str,
+        detail: str,
+        *,
+        errors: tuple[FieldError, ...] = (),
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        self.status, self.kind, self.detail = status, kind, detail
+        self.errors, self.headers, self.members = errors, dict(headers or {}), members
+        super().__init__(detail)
+
+    def response(self, path: str, request_id: str) -> Response:
+        document = {
+            "type": f"urn:crossdock:problem:{self.kind}",
+            "title": self.status.phrase,
+            "status": self.status.value,
+            "detail": self.detail,
+            "instance": path,
+            "request_id": request_id,
+            **({"errors": [msgspec.to_builtins(each) for each in self.errors]} if self.errors else {}),
+            **self.members,
+        }
+        return Response(msgspec.json.encode(document), self.status.value, headers=self.headers, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Every error of *app* answered as a problem."""
+    app.add_exception_handler(Problem, _answer)
+    app.add_exception_handler(HubError, _answer)
+    app.add_exception_handler(HTTPException, _answer)
+    app.add_exception_handler(RequestValidationError, _answer)
+
+
+def of(error: BaseException) -> Problem:
+    """The problem that *error* is. What is none of ours is told as that and no more: its text may hold anything."""
+    match error:
+        case Problem():
+            return error
+        case RequestValidationError():
+            return _of_validation(error)
+        case HTTPException():
+            return _of_status(error)
+        case HubError():
+            return _of_hub_error(error)
+    return unexpected()
+
+
+def unexpected() -> Problem:
+    return Problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "unexpected",
+        "The hub made a mistake. Its log has the cause under this request id",
+    )
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    problem = of(error)
+    if problem.status is HTTPStatus.METHOD_NOT_ALLOWED:
+        problem.headers["Allow"] = _allowed(request)
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.warning("%s %s: %s", request.method, request.url.path, problem.detail)
+    return problem.response(request.url.path, request.state.request_id)
+
+
+def _allowed(request: Request) -> str:
+    """Every method of the path: Starlette names those of the first route only, and a path has one route a method."""
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    routes = (route for route in request.app.routes if isinstance(route, Route) and route.path_regex.match(path))
+    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
+
+
+#: In this order: a SettingsInvalid is a BadRequest too.
+_HUB_ERRORS: tuple[tuple[type[HubError], HTTPStatus, str], ...] = (
+    (SettingsInvalid, HTTPStatus.UNPROCESSABLE_ENTITY, "settings-invalid"),
+    (TestRefused, HTTPStatus.UNPROCESSABLE_ENTITY, "connection-test-failed"),
+    (BadRequest, HTTPStatus.BAD_REQUEST, "bad-request"),
+    (NotFound, HTTPStatus.NOT_FOUND, "not-found"),
+    (VersionChanged, HTTPStatus.PRECONDITION_FAILED, "version-changed"),
+    (Conflict, HTTPStatus.CONFLICT, "conflict"),
+    (Transient, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+)
+
+
+def _of_hub_error(error: HubError) -> Problem:
+    found = next(((status, kind) for family, status, kind in _HUB_ERRORS if isinstance(error, family)), None)
+    if found is None:
+        log.error("%s: %s", type(error).__name__, error)
+        return unexpected()
+    members: dict[str, Any] = {}
+    # One that has no request is for whoever keeps the machine, not for a client.
+    if error.remedy and error.remedy.request:
+        members["remedy"] = msgspec.to_builtins(error.remedy)
+    match error:
+        case SettingsInvalid():
+            members["errors"] = error.errors
+        case TestRefused():
+            members["checks"] = msgspec.to_builtins(error.checks)
+        case VersionChanged():
+            members["current_version"] = error.current
+        case Transient():
+            members["headers"] = {"Retry-After": str(math.ceil(error.retry_in_s or _RETRY_IN_S))}
+    return Problem(*found, str(error), **members)
+
+
+_KINDS = {
+    HTTPStatus.NOT_FOUND: ("not-found", "There is nothing under this path. What there is: /hub/v1/openapi.json"),
+    HTTPStatus.METHOD_NOT_ALLOWED: (
+        "method-not-allowed",
+        "This path does not have that method; Allow says which it has",
+    ),
+}
+
+
+def _of_status(error: HTTPException) -> Problem:
+    status = HTTPStatus(error.status_code)
+    kind, detail = _KINDS.get(status, ("http", str(error.detail)))
+    return Problem(status, kind, detail, headers=error.headers)
+
+
+def _of_validation(error: RequestValidationError) -> Problem:
+    """Names each place and what was expected there; never the value, which may be a secret."""
+    found = [(_form(each["loc"]), FieldError(_pointer(each["loc"]), str(each["msg"]))) for each in error.errors()]
+    forms = dict.fromkeys(form for form, _ in found)
+    # A body that may have several forms is held against each of them; to keep one is enough.
+    where = " or ".join(
+        "; ".join(f"{each.pointer or '/'}: {each.message}" for of, each in found if of == form) for form in forms
+    )
+    errors = tuple(dict.fromkeys(each for _, each in found))
+    return Problem(HTTPStatus.BAD_REQUEST, "bad-request", f"The request is not as it should be: {where}", errors=errors)
+
+
+def _form(place: tuple[int | str, ...]) -> str | None:
+    """Which form of a body: FastAPI has the class's name in the place, where no field of ours has a capital."""
+    source, *path = place
+    return path[0] if source == "body" and path and isinstance(path[0], str) and path[0][:1].isupper() else None
+
+
+def _pointer(place: tuple[int | str, ...]) -> str:
+    source, *path = place
+    if _form(place):
+        del path[0]
+    if path and isinstance(path[0], int):  # where in the text the JSON breaks off
+        return ""
+    if source == "body":
+        return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    return str(path[0]) if path else str(source)

@@ -1,0 +1,102 @@
+"""Routes that ask who is there before they read anything, and that read JSON strictly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from crossdock.api.access import guard_of
+from crossdock.api.problems import Problem
+
+#: Deeper than any document of ours; what nests further is there to exhaust a parser.
+_DEEPEST = 64
+
+
+class GuardedRoute(APIRoute):
+    """
+    A route whose guard runs before its body is read.
+
+    FastAPI would parse the body first, so that a stranger could send one and learn from the answer how it should look.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        guard = guard_of(self)
+
+        async def handle_guarded(request: Request) -> Response:
+            if guard is not None:  # else the app refuses to start
+                await guard(request)
+            strict = StrictRequest(request.scope, request.receive)
+            # Here, because FastAPI turns any error of reading into one of parsing, and knows no other.
+            if await strict.body():
+                with suppress(json.JSONDecodeError):
+                    await strict.json()
+            return await handle(strict)
+
+        return handle_guarded
+
+
+class StrictRequest(Request):
+    """A request whose JSON is only JSON: no NaN, no name twice, no towers of brackets, no NUL in a text."""
+
+    async def json(self) -> Any:
+        """
+        Raises:
+            json.JSONDecodeError: the body is none; FastAPI makes a validation error of it.
+            Problem: 422, it is JSON that no table of ours could hold.
+
+        """
+        try:
+            text = (await self.body()).decode()
+            document = json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique, parse_float=_finite)
+        except RecursionError as error:
+            raise _unprocessable(f"it nests deeper than {_DEEPEST} levels") from error
+        except ValueError as error:
+            if isinstance(error, json.JSONDecodeError):
+                raise
+            raise json.JSONDecodeError(str(error), "", 0) from error
+        _refuse_deep(document, _DEEPEST)
+        return document
+
+
+def _unprocessable(what: str) -> Problem:
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "unprocessable", f"The body cannot be kept: {what}")
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in {float("inf"), float("-inf")}:
+        raise ValueError("a number is larger than any computer's")
+    return number
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise ValueError("an object has a name twice")
+    return document
+
+
+def _refuse_deep(value: Any, levels: int) -> None:
+    if levels == 0:
+        raise _unprocessable(f"it nests deeper than {_DEEPEST} levels")
+    if isinstance(value, str):
+        if "\x00" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
+            raise _unprocessable("a text holds NUL or half a surrogate pair")
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_deep(name, levels)
+            _refuse_deep(inner, levels - 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_deep(inner, levels - 1)

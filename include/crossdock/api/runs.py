@@ -1,0 +1,118 @@
+"""The ledger: what each run did with every record."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, Field
+
+from crossdock.api.access import Role, guard
+from crossdock.api.dependencies import OpenStore
+from crossdock.api.pagination import Limit, cursor_like
+from crossdock.api.problems import ProblemDocument
+from crossdock.api.routing import GuardedRoute
+from crossdock.api.validation import PLAIN
+from crossdock.sync import ledger
+from crossdock.sync.ledger import Run
+from crossdock.sync.model import Counts, Mode, RunState
+
+router = APIRouter(prefix="/runs", tags=["runs"], route_class=GuardedRoute)
+
+
+class CountsDocument(BaseModel):
+    """What became of every record: read = the sum of the others."""
+
+    read: int
+    inserted: int
+    updated: int
+    unchanged: int
+    stale: int
+    rejected: int = Field(description="In quarantine, each with its reason.")
+    held: int
+
+
+class RunDocument(BaseModel):
+    run_id: str
+    integration: str
+    entity: str
+    mode: Mode
+    state: RunState
+    dag_id: str | None
+    dag_run_id: str | None
+    window_low: datetime | None
+    window_high: datetime | None
+    counts: CountsDocument
+    lines: CountsDocument = Field(description="The same for the lines that records are made of.")
+    drift: list[dict[str, Any]] | None
+    error: str | None
+    started_at: datetime
+    finished_at: datetime | None
+    seconds: float
+
+
+class RunsPage(BaseModel):
+    runs: list[RunDocument]
+    next_cursor: str | None = Field(description="Of the next page; null on the last.")
+
+
+#: Microseconds since 1970, and the run's id.
+_CURSOR = r"^[0-9]{1,16}\.[A-Za-z0-9_.-]{1,150}$"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@router.get("", summary="Runs, newest first", dependencies=[guard(Role.VIEWER)])
+def list_runs(
+    store: OpenStore,
+    entity: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
+    integration: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
+    state: RunState | None = None,
+    cursor: Annotated[str | None, cursor_like(_CURSOR)] = None,
+    limit: Limit = 50,
+) -> RunsPage:
+    with store.transaction() as work:
+        found = ledger.page(
+            work,
+            entity=entity,
+            integration=integration,
+            state=state,
+            after=_place_of(cursor) if cursor else None,
+            limit=limit + 1,
+        )
+    page = found[:limit]
+    last = page[-1] if len(found) > limit else None
+    return RunsPage(
+        runs=[_document(run) for run in page],
+        next_cursor=_cursor_of(last) if last else None,
+    )
+
+
+@router.get(
+    "/{run_id}",
+    summary="One run",
+    dependencies=[guard(Role.VIEWER)],
+    responses={404: {"model": ProblemDocument, "description": "There is no such run."}},
+)
+def show_run(store: OpenStore, run_id: Annotated[str, Path(max_length=200, pattern=PLAIN)]) -> RunDocument:
+    with store.transaction() as work:
+        return _document(ledger.get(work, run_id))
+
+
+def _cursor_of(run: Run) -> str:
+    return f"{(run.started_at - _EPOCH) // timedelta(microseconds=1)}.{run.run_id}"
+
+
+def _place_of(cursor: str) -> tuple[datetime, str]:
+    microseconds, _, run_id = cursor.partition(".")
+    return _EPOCH + timedelta(microseconds=int(microseconds)), run_id
+
+
+def _document(run: Run) -> RunDocument:
+    fields = {name: getattr(run, name) for name in RunDocument.model_fields if name not in {"counts", "lines"}}
+    return RunDocument(**fields, counts=_counts(run.counts), lines=_counts(run.lines))
+
+
+def _counts(counts: Counts) -> CountsDocument:
+    return CountsDocument(**msgspec.structs.asdict(counts))

@@ -1,0 +1,129 @@
+"""Webhooks of other systems: the sender's signature is the guard, and the answer comes when the delivery is stored."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from threading import Lock
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Request
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+
+from crossdock.api.access import Caller, Guard, Role
+from crossdock.api.dependencies import open_store
+from crossdock.api.problems import Problem, ProblemDocument
+from crossdock.db.database import Store
+from crossdock.events.webhooks_in import service as receive_webhook
+from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver
+from crossdock.events.webhooks_in.signatures import WebhookRefused
+
+log = logging.getLogger(__name__)
+
+router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+
+#: A key that was taken out of its connection is good for so long still; a look-up costs a question to Airflow.
+_REMEMBERED_S = 15.0
+
+
+class SignedBySender(Guard):
+    """No role lets in here and none keeps out: `receive` proves the sender before anything is stored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    async def __call__(self, request: Request) -> Caller:
+        return Caller(f"webhook:{request.path_params.get('integration', '')}", frozenset[Role]())
+
+
+class DeliveryDocument(BaseModel):
+    delivery_id: str = Field(description="Stored by now, once, however often it comes.")
+
+
+class Receivers:
+    """The receivers that were asked for lately; secrets stay in memory, for seconds."""
+
+    def __init__(self, find: Callable[[str], Receiver] = receive_webhook.receiver_of) -> None:
+        self._find = find
+        self._known: dict[str, tuple[float, Receiver]] = {}
+        self._lock = Lock()
+
+    def of(self, integration: str) -> Receiver:
+        """Raises NotFound, and remembers that of nobody: names of nothing must not fill the memory."""
+        now = time.monotonic()
+        with self._lock:
+            until, receiver = self._known.get(integration, (0.0, None))
+        if receiver is None or until < now:
+            receiver = self._find(integration)
+            with self._lock:
+                self._known[integration] = (now + _REMEMBERED_S, receiver)
+        return receiver
+
+
+_receivers = Receivers()
+
+
+def receivers() -> Receivers:
+    return _receivers
+
+
+@router.post(
+    "/{integration}",
+    summary="A delivery of another system",
+    status_code=HTTPStatus.ACCEPTED,
+    dependencies=[Depends(SignedBySender())],
+    responses={
+        401: {"model": ProblemDocument, "description": "Not signed by the sender, too old, or too young."},
+        404: {"model": ProblemDocument, "description": "No webhooks of that integration are known."},
+        413: {"model": ProblemDocument, "description": "Larger than 256 KiB."},
+    },
+)
+async def receive_delivery(
+    request: Request,
+    integration: Annotated[str, Path(pattern=r"^[a-z][a-z0-9_]{1,62}$")],
+    known: Annotated[Receivers, Depends(receivers)],
+    store: Annotated[Store, Depends(open_store)],
+) -> DeliveryDocument:
+    """
+    Signed by Standard Webhooks, by Stripe's scheme or by plain HMAC, as the integration's connection says.
+
+    The answer comes when the delivery is on disk. A delivery that comes again gets the same answer and has no
+    second effect.
+    """
+    body = await _body(request)
+    try:
+        receiver = await run_in_threadpool(known.of, integration)
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
+        return DeliveryDocument(
+            delivery_id=await run_in_threadpool(receive_webhook.receive, store, receiver, headers, body)
+        )
+    except WebhookRefused as error:
+        log.warning("A webhook of %s was refused: %s", integration, error)
+        raise Problem(
+            HTTPStatus.UNAUTHORIZED,
+            "unauthorised",
+            "The delivery is not signed as it should be",
+            headers={"WWW-Authenticate": "Signature"},
+        ) from None
+
+
+async def _body(request: Request) -> bytes:
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > LARGEST_BYTES:
+        raise _too_large()
+    body = await request.body()
+    if len(body) > LARGEST_BYTES:
+        raise _too_large()
+    return body
+
+
+def _too_large() -> Problem:
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "too-large",
+        f"A delivery may have {LARGEST_BYTES:,} bytes",
+        headers={"Connection": "close"},
+    )

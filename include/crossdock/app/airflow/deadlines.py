@@ -1,0 +1,44 @@
+"""Tells that a DAG run has not ended in time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import (
+    BaseNotifier,
+)
+
+from crossdock.core.settings import settings
+from crossdock.db.database import Store
+from crossdock.observability import alerts
+
+log = logging.getLogger(__name__)
+
+
+class RunIsLate(BaseNotifier):
+    """Tells that a DAG run has not ended in time: an alert in the hub, seen by `./hub status`, and a warning."""
+
+    def __init__(self, dag_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dag_id = dag_id
+
+    async def async_notify(self, context: Mapping[str, Any]) -> None:
+        dag_run = context.get("dag_run") or {}
+        # A failed run never satisfies its deadline; its failure has been told already.
+        if dag_run.get("state") == "failed":
+            return
+        await asyncio.to_thread(self._tell, str(dag_run.get("dag_run_id")))
+
+    def notify(self, context: Mapping[str, Any]) -> None:
+        asyncio.run(self.async_notify(context))
+
+    def _tell(self, dag_run_id: str) -> None:
+        message = (
+            f"{self.dag_id} run {dag_run_id} is at work {settings().sync_deadline_minutes:g} minutes longer than usual"
+        )
+        log.warning(message, extra={"dag_run": dag_run_id})
+        with Store.from_connection(settings().store_connection) as store, store.transaction() as work:
+            alerts.add(work, kind="run_late", subject=f"{self.dag_id}/{dag_run_id}", message=message)

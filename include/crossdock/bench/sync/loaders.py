@@ -1,0 +1,79 @@
+"""Who is measured beside us, as command lines: our own floor, and the peers of a folder that somebody has set up."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from crossdock.core.errors import BadRequest
+from crossdock.stack.home import project
+
+_ASKED = ("--entity", "{entity}", "--mode", "{mode}", "--schema", "{schema}")
+
+#: Name → the Python environment below the peers' home, the script in the peers' folder, and how it is asked.
+_PEERS = {
+    "floor-pipe2": ("core", "floor.py", "--variant", "pipe2"),
+    "dlt-rest_api-default": ("dlt", "peer_dlt.py", "--style", "default"),
+    "dlt-adbc-arrow": ("dlt", "peer_dlt.py", "--style", "adbc"),
+    "singer-target-postgres": ("singer", "peer_singer.py"),
+    "airflow-insert_rows": ("airflow", "peer_naive.py", "--style", "insert_rows"),
+    "airflow-insert_rows-fast": ("airflow", "peer_naive.py", "--style", "insert_rows_fast"),
+    "pandas-to_sql": ("airflow", "peer_naive.py", "--style", "to_sql"),
+}
+#: The peers know stock levels and products; orders have our own floor only.
+_KNOWN_TO_PEERS = ("inventory", "products")
+OWN_FLOOR = "floor"
+
+
+def loaders_for(entity: str, peers_from: Path | None, wanted: Sequence[str] = ()) -> dict[str, list[str]]:
+    """
+    Name → command of each loader of *entity*, with `{mode}` (full or incr), `{entity}` and `{schema}` to be filled in.
+
+    Args:
+        entity: The benchmark's word.
+        peers_from: The folder of the peers' scripts; None for our own floor alone.
+        wanted: Only these; empty for all.
+
+    Raises:
+        BadRequest: an unknown name, or a peer whose environment is missing.
+
+    """
+    found = {OWN_FLOOR: own_floor()}
+    if peers_from is not None and entity in _KNOWN_TO_PEERS:
+        found |= {name: _peer(peers_from, *words) for name, words in _PEERS.items()}
+    if not wanted:
+        return found
+    unknown = [name for name in wanted if name not in found]
+    if unknown:
+        raise BadRequest(f"No loader {', '.join(unknown)} for {entity}. There are: {', '.join(found)}")
+    return {name: found[name] for name in wanted}
+
+
+def own_floor() -> list[str]:
+    """
+    The command of our own floor.
+
+    Raises:
+        BadRequest: the project's tests are not here, as in an image that was cut down.
+
+    """
+    script = project() / "tests" / "benchmarks" / "floor.py"
+    if not script.exists():
+        raise BadRequest(f"{script} is missing: the benchmark needs a whole copy of the project")
+    return [sys.executable, "-P", str(script), *_ASKED]
+
+
+def _peer(folder: Path, environment: str, script: str, *words: str) -> list[str]:
+    home = Path(os.environ.get("BENCH_HOME") or Path(tempfile.gettempdir()) / "crossdock-bench")
+    python = home / f"venv-{environment}" / "bin" / "python"
+    for path in (folder / script, python):
+        if not path.exists():
+            raise BadRequest(f"{path} is missing: set the peers up with {folder / 'peers.sh'} setup, or name others")
+    return [str(python), str(folder / script), *words, *_ASKED]
+
+
+def filled_in(command: Sequence[str], *, entity: str, mode: str, schema: str) -> list[str]:
+    return [word.format(entity=entity, mode=mode, schema=schema) if "{" in word else word for word in command]

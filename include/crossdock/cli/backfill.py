@@ -1,0 +1,101 @@
+"""./hub backfill ENTITY --from --to: history by the day, only what is missing unless told otherwise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date
+from typing import Annotated, Any
+
+import typer
+
+from crossdock.app.streams import SYNCS
+from crossdock.cli import console, dag_runs
+from crossdock.cli.exit_codes import Exit
+from crossdock.cli.instants import day_option
+from crossdock.cli.session import open_store, refuse_unknown, running_stack
+from crossdock.client.airflow import AirflowApi
+from crossdock.client.errors import AirflowRefused
+from crossdock.core.errors import BadRequest
+from crossdock.sync import ledger as runs
+from crossdock.sync.backfill import Only, days_to_run
+from crossdock.sync.model import RunState
+
+_CONFLICT = 409
+
+
+def backfill(
+    entity: Annotated[str, typer.Argument(help="inventory, product or order.")],
+    first: Annotated[date, day_option("--from", "The first day, as 2026-01-01.")],
+    last: Annotated[date, day_option("--to", "The last day, included.")],
+    only: Annotated[Only, typer.Option(help="Which days.")] = Only.MISSING,
+    tell: Annotated[bool, typer.Option("--tell", help="Tell subscribers of what changes.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which days, and start nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Read days of history again. Safe to interrupt and to repeat: what is done is not missing any more."""
+    refuse_unknown(entity)
+    if entity not in SYNCS:
+        raise BadRequest(f"{entity} is declared, and what is declared has no backfill. There are: {', '.join(SYNCS)}")
+    api = running_stack().api()
+    with open_store() as store:
+        integration = SYNCS[entity].integration
+        days = days_to_run(store, integration, entity, first=first, last=last, only=only)
+    if dry_run or not days:
+        _tell(entity, days, Counter(), as_json=as_json, started=False)
+        return
+    api.refuse_paused(f"backfill_{entity}")
+    started = {day: _start(api, entity, day, tell=tell) for day in days}
+    with console.progress(f"backfill {entity}") as bar:
+        states = Counter(
+            _end_of(api, entity, run_id, bar, number, len(days)) for number, run_id in enumerate(started.values())
+        )
+    _tell(entity, days, states, as_json=as_json, started=True)
+    if states["success"] < len(days):
+        raise typer.Exit(Exit.FAILED)
+    if _any_partial(entity, days):
+        console.say(f"Some of it went to quarantine: ./hub quarantine list --entity {entity}")
+        raise typer.Exit(Exit.PARTIAL)
+
+
+def _any_partial(entity: str, days: list[date]) -> bool:
+    """Whether the last run of one of *days* left something in quarantine."""
+    with open_store() as store, store.transaction() as work:
+        last = {
+            run.request.backfill_day: run.state
+            for run in reversed(runs.backfills(work, SYNCS[entity].integration, entity))
+        }
+    return any(last.get(day.isoformat()) is RunState.PARTIAL for day in days)
+
+
+def _start(api: AirflowApi, entity: str, day: date, *, tell: bool) -> str:
+    """The DAG run of *day*: a new one, or the one that is still at work."""
+    dag_id, key = f"backfill_{entity}", day.isoformat()
+    body: dict[str, Any] = {"partition_key": key, "logical_date": None, "conf": {"tell": tell}}
+    try:
+        return str(api.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+    except AirflowRefused as refused:
+        if refused.status != _CONFLICT:
+            raise
+        return f"partition__{key}"
+
+
+def _end_of(api: AirflowApi, entity: str, run_id: str, bar: console.Bar, number: int, days: int) -> str:
+    def look() -> str | None:
+        state = str(api.dag_run(f"backfill_{entity}", run_id)["state"])
+        return state if state in ("success", "failed") else None
+
+    bar.tell(f"{number} of {days} days done", done=number, total=days)
+    return dag_runs.wait_for(look, f"DAG run {run_id}", timeout_s=3600)
+
+
+def _tell(entity: str, days: list[date], states: Counter[str], *, as_json: bool, started: bool) -> None:
+    if as_json:
+        runs = {"started": len(days) if started else 0, "states": dict(states)}
+        console.show_json({"entity": entity, "days": [day.isoformat() for day in days], **runs})
+    elif not days:
+        console.praise("0 runs: nothing is missing.")
+    elif not started:
+        console.out.print(f"{len(days)} days: {days[0]} … {days[-1]}")
+    else:
+        tell = console.praise if states["success"] == len(days) else console.complain
+        tell(f"{states['success']} of {len(days)} days are done. What each did: ./hub runs --entity {entity}")

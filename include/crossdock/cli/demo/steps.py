@@ -1,0 +1,249 @@
+"""The demo's story: each step does one thing for real and checks that it came true."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from crossdock.cli import console, dag_runs, run_reports
+from crossdock.cli.console import Bar
+from crossdock.cli.demo.checks import Untrue, expect
+from crossdock.cli.demo.event_steps import EventScene
+from crossdock.cli.session import actor
+from crossdock.client.hub import HubApi
+from crossdock.client.sandbox import SandboxControl
+from crossdock.db.database import Store
+from crossdock.stack.stack import Stack
+from crossdock.sync import records as entities
+from crossdock.sync.ledger import Run
+from crossdock.sync.model import RunState, SyncRequest
+from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import service as quarantine_desk
+from crossdock.sync.tables import INVENTORY
+
+_DAG = "sync_inventory"
+#: The one that is made to fail.
+_SYSTEM = "commercetools"
+#: Entity → the platform's name of it, in the order of the story.
+_ENTITIES = {"product": "product-projections", "order": "orders", "inventory": "inventory"}
+
+
+@dataclass
+class Story:
+    """The stack it plays on, and what has happened so far."""
+
+    stack: Stack
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    passes: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def came_true(self) -> bool:
+        return bool(self.steps) and all(step["ok"] for step in self.steps)
+
+
+def story_document(story: Story) -> dict[str, Any]:
+    return {"syncs": story.passes, "steps": story.steps, "ok": story.came_true}
+
+
+def tell(story: Story) -> None:
+    """Every step in turn; the first that fails ends the story."""
+    sandbox = SandboxControl(story.stack.sandbox_url)
+    sandbox.heal()
+    with Store(story.stack.hub_dsn) as store:
+        scene = Scene(story, store, sandbox)
+        events = EventScene(story.stack.api(), store, sandbox)
+        for name, step in (
+            ("full syncs bring every product, order and stock level in", scene.full_syncs),
+            ("every integration passes its test, check by check", scene.registry_green),
+            ("a bad row lands in quarantine", scene.bad_row),
+            ("it is mended and replayed", scene.mend_and_replay),
+            ("a delta brings just what changed", scene.delta),
+            ("the source goes down: a red task", scene.source_down),
+            ("its breaker is open: calls that would fail are not made", scene.breaker_open),
+            ("it comes back: the cleared task recovers", scene.recovery),
+            ("its breaker has closed by itself", scene.breaker_closed),
+            ("second full syncs change nothing", scene.nothing_changes),
+            ("a stock change is in the availability of its sku within a second", events.change_reaches_availability),
+            ("an event that no handler can take is mended and replayed", events.mend_an_event),
+        ):
+            try:
+                if not _tell_step(story, name, step):
+                    return
+            except KeyboardInterrupt:
+                sandbox.heal()  # Else it stays broken, and nobody remembers why.
+                raise
+
+
+def _tell_step(story: Story, name: str, step: Callable[[Bar], str]) -> bool:
+    started_at = time.monotonic()
+    with console.progress(name) as bar:
+        bar.tell(name)
+        try:
+            detail, ok = step(bar), True
+        except Exception as error:  # noqa: BLE001  whatever goes wrong, the story says so and ends
+            detail, ok = f"{type(error).__name__}: {error}", False
+    seconds = round(time.monotonic() - started_at, 2)
+    story.steps.append({"name": name, "ok": ok, "seconds": seconds, "detail": detail})
+    (console.praise if ok else console.complain)(f"{name} ({seconds:.0f} s)\n    {detail}")
+    return ok
+
+
+class Scene:
+    """The steps, and what one leaves for the next."""
+
+    def __init__(self, story: Story, store: Store, sandbox: SandboxControl) -> None:
+        self._story, self._store, self._sandbox = story, store, sandbox
+        self._api = story.stack.api()
+        self._hub = HubApi(self._api)
+        for entity in _ENTITIES:
+            self._api.wait_for_dag(f"sync_{entity}")
+            self._api.unpause(f"sync_{entity}")
+        self._bad: dict[str, Any] = {}
+        self._red_dag_run = ""
+        self._red_run = ""
+        self._asked_before = 0
+
+    def full_syncs(self, bar: Bar) -> str:
+        details = []
+        for entity, run in self._sync_all(SyncRequest(full=True), bar).items():
+            rows = self._sandbox.checksum(_ENTITIES[entity])["rows"]
+            expect(run.counts.balanced and run.lines.balanced, f"{run.counts} {run.lines} does not add up")
+            expect(run.counts.read == rows, f"read {run.counts.read} of {rows} {entity} records")
+            details.append(f"{entity}: {_sum(run)}")
+        return "; ".join(details)
+
+    def registry_green(self, bar: Bar) -> str:
+        details = []
+        for integration in self._hub.get("/integrations", limit=500).document["integrations"]:
+            bar.tell(f"testing {integration['id']}")
+            found = self._hub.post(f"/integrations/{integration['id']}/test", None).document
+            failed = [f"{check['name']}: {check['said']}" for check in found["checks"] if check["outcome"] == "failed"]
+            expect(found["passed"], f"{integration['id']} failed its test: {failed}")
+            held = [check["name"] for check in found["checks"] if check["outcome"] == "ok"]
+            details.append(f"{integration['id']}: {', '.join(held)}")
+        expect(bool(details), "no integration is registered")
+        return "; ".join(details)
+
+    def bad_row(self, bar: Bar) -> str:
+        with self._store.transaction() as work:
+            row = entities.any_row(work, INVENTORY)
+        if row is None:
+            raise Untrue("the hub has no stock level to spoil")
+        self._bad = {"id": row["id"], "sku": row["sku"]}
+        self._sandbox.set_fields("inventory", row["id"], {"quantityOnStock": -5, "availableQuantity": -5})
+        run = self._sync(SyncRequest(keys=(row["sku"],)), bar)
+        expect(run.state is RunState.PARTIAL, f"the run ended as {run.state}")
+        with self._store.transaction() as work:
+            item = next(item for item in quarantine.find(work, limit=10_000) if item.record_id == row["id"])
+        self._bad["item"] = item.item_id
+        failure = item.failures[0]
+        return (
+            f"{row['sku']}: {failure.column} = {failure.value} is in quarantine as item {item.item_id} ({failure.rule})"
+        )
+
+    def mend_and_replay(self, _: Bar) -> str:
+        item_id = self._bad["item"]
+        mended = {"quantityOnStock": 5, "availableQuantity": 5}
+        failures = quarantine_desk.mend_fields(self._store, item_id, mended, actor=actor())
+        expect(not failures, f"the mended record still fails: {failures}")
+        chosen = quarantine_desk.choose(self._store, [item_id], cause=None, everything=False)
+        (report,) = quarantine_desk.replay_all(self._store, chosen, actor=actor())
+        with self._store.transaction() as work:
+            rows = entities.by_key(work, INVENTORY, self._bad["sku"])
+        (row,) = [row for row in rows if row["id"] == self._bad["id"]]
+        expect(row["quantity_on_stock"] == 5, f"the hub has {row['quantity_on_stock']}")  # noqa: PLR2004  as mended
+        return f"item {item_id} mended to 5 and replayed in {report.run_id}; the hub has {row['quantity_on_stock']}"
+
+    def delta(self, bar: Bar) -> str:
+        moved = self._sandbox.live(stock_moves=25)["inventory"]
+        run = self._sync(SyncRequest(), bar)
+        with self._store.transaction() as work:
+            versions = entities.versions(work, INVENTORY)
+        missing = [row["id"] for row in moved if versions.get(row["id"], 0) < row["version"]]
+        expect(not missing, f"{len(missing)} of {len(moved)} changes are not in the hub")
+        return f"{len(moved)} stock levels moved; {_sum(run)}"
+
+    def source_down(self, bar: Bar) -> str:
+        self._asked_before = len(self._sandbox.requests())
+        self._sandbox.break_down("*", [{"status": 503}], repeat=True)
+        self._red_dag_run = dag_runs.trigger(self._api, "inventory", SyncRequest())
+        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._red_dag_run, bar)
+        expect(state == "failed", f"the DAG run ended as {state}")
+        tasks = {task["task_id"]: task["state"] for task in self._api.task_instances(_DAG, self._red_dag_run)}
+        expect(tasks.get("extract") == "failed", f"the tasks ended as {tasks}")
+        self._red_run = run.run_id
+        return f"extract is red after its retries: {run.error}"
+
+    def breaker_open(self, _: Bar) -> str:
+        breaker = self._health()["breaker"]
+        expect(breaker["phase"] != "closed", "the breaker is closed, though the source is down")
+        (run,) = self._hub.get(f"/integrations/{_SYSTEM}/usage", run=self._red_run).document["runs"]
+        calls = run["calls"]
+        expect(calls["avoided"] > 0, f"every doomed call was made: {calls}")
+        asked = len(self._sandbox.requests()) - self._asked_before
+        # Not fewer: every call that is counted came to its door, and other runs may have asked, too.
+        expect(asked >= calls["calls"], f"the source was asked {asked} times, and {calls['calls']} calls are counted")
+        opened = next(each for each in breaker["changes"] if each["from_phase"] == "closed")
+        return (
+            f"opened at {opened['at'][11:19]}, now {breaker['phase']}; run {self._red_run} made {calls['calls']} calls, "
+            f"{calls['errors']} of them errors, and {calls['avoided']} were not made"
+        )
+
+    def recovery(self, bar: Bar) -> str:
+        self._sandbox.heal()
+        moved = self._sandbox.live(stock_moves=5)["inventory"]
+        self._api.clear(_DAG, self._red_dag_run)
+        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._red_dag_run, bar)
+        expect(state == "success", f"the cleared DAG run ended as {state}")
+        expect(run.counts.updated >= len(moved), f"{run.counts.updated} of {len(moved)} changes came in")
+        return f"the same DAG run is green; {_sum(run)}"
+
+    def breaker_closed(self, _: Bar) -> str:
+        health = self._health()
+        breaker = health["breaker"]
+        expect(breaker["phase"] == "closed", f"the breaker is still {breaker['phase']}")
+        newest = breaker["changes"][0]
+        expect(newest["from_phase"] == "half_open", f"it closed from {newest['from_phase']}, not after a probe")
+        calls = health["calls"]
+        return (
+            f"closed at {newest['at'][11:19]}, after probes; in all {calls['calls']} calls of this hour, "
+            f"{calls['errors']} errors, {calls['avoided']} avoided, P95 {calls['p95_ms']} ms"
+        )
+
+    def nothing_changes(self, bar: Bar) -> str:
+        found = self._sync_all(SyncRequest(full=True), bar)
+        for run in found.values():
+            expect(run.counts.inserted == run.counts.updated == 0, f"something changed: {_sum(run)}")
+        return "; ".join(f"{entity}: {_sum(run)}" for entity, run in found.items())
+
+    def _health(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._hub.get(f"/integrations/{_SYSTEM}/health").document
+        return found
+
+    def _sync_all(self, request: SyncRequest, bar: Bar) -> dict[str, Run]:
+        """Every entity at once: their leases are their own, and so are their DAGs."""
+        started = {entity: dag_runs.trigger(self._api, entity, request) for entity in _ENTITIES}
+        return {entity: self._ended(entity, dag_run_id, bar) for entity, dag_run_id in started.items()}
+
+    def _sync(self, request: SyncRequest, bar: Bar) -> Run:
+        return self._ended("inventory", dag_runs.trigger(self._api, "inventory", request), bar)
+
+    def _ended(self, entity: str, dag_run_id: str, bar: Bar) -> Run:
+        state, (run,) = dag_runs.follow(self._api, self._store, entity, dag_run_id, bar)
+        expect(state == "success", f"the DAG run {dag_run_id} ended as {state}: {run.error}")
+        self._story.passes.append(
+            {
+                "entity": entity,
+                "run_id": run.run_id,
+                "pass": 1 + sum(each["entity"] == entity for each in self._story.passes),
+                **{name: getattr(run.counts, name) for name in run.counts.__struct_fields__},
+                "seconds": round(run.seconds, 2),
+            }
+        )
+        return run
+
+
+def _sum(run: Run) -> str:
+    return f"{run.counts.read:,} read = {run_reports.fates(run.counts)}"

@@ -1,0 +1,49 @@
+"""What the exit codes of ./hub mean."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from typer import TyperException
+
+from crossdock.client.errors import DagPaused
+from crossdock.client.hub import HubRefused
+from crossdock.core.errors import BadRequest, HeldForApproval, IntegrationPaused, NotFound
+from crossdock.sync.model import RunState
+
+#: What a shell expects of a program that Ctrl-C ended.
+INTERRUPTED = 130
+
+
+class Exit(IntEnum):
+    DONE = 0
+    FAILED = 1
+    #: Said by typer itself, and for requests that contradict themselves.
+    WRONG_USE = 2
+    #: Done, and something went to quarantine or was left open.
+    PARTIAL = 3
+    #: A person has to decide before it goes on.
+    PERSON_NEEDED = 4
+
+
+def exit_of(state: RunState) -> Exit:
+    return {
+        RunState.DONE: Exit.DONE,
+        RunState.PARTIAL: Exit.PARTIAL,
+        RunState.HELD: Exit.PERSON_NEEDED,
+        RunState.FAILED: Exit.FAILED,
+        RunState.RUNNING: Exit.FAILED,
+    }[state]
+
+
+def exit_of_error(error: Exception) -> Exit:
+    match error:
+        case BadRequest() | NotFound():
+            return Exit.WRONG_USE
+        case HubRefused() if error.is_wrong_use:
+            return Exit.WRONG_USE
+        case HeldForApproval() | IntegrationPaused() | DagPaused():
+            return Exit.PERSON_NEEDED
+        case TyperException():
+            return Exit(error.exit_code)
+    return Exit.FAILED

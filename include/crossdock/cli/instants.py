@@ -1,0 +1,38 @@
+"""Instants and days on the command line: one way to write them, one answer to what is none."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+import typer
+
+from crossdock.core.errors import BadRequest
+from crossdock.core.instants import from_utc_text
+from crossdock.sync.backfill import parsed_day
+
+
+def instant_option(name: str, meaning: str) -> Any:
+    """What makes an option take an aware instant, declared as `Annotated[datetime, …]`."""
+    return typer.Option(
+        name, parser=_instant, metavar="INSTANT", help=f"{meaning} A day (UTC), or a time with its zone."
+    )
+
+
+def day_option(name: str, meaning: str) -> Any:
+    """An option whose value is a day."""
+    return typer.Option(name, parser=_day, metavar="DAY", help=meaning)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        return from_utc_text(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _day(text: str) -> date:
+    try:
+        return parsed_day(text)
+    except BadRequest as error:
+        raise typer.BadParameter(str(error)) from error

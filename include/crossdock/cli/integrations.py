@@ -1,0 +1,311 @@
+"""./hub integration …: the registry, through the hub's API like everybody else."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from crossdock.cli import console
+from crossdock.cli.command_groups import Verbs
+from crossdock.cli.consent import refuse_unasked
+from crossdock.cli.credentials import credentials_for
+from crossdock.cli.exit_codes import Exit
+from crossdock.cli.session import hub_api
+from crossdock.client.hub import HubApi, HubRefused
+from crossdock.core import hints as remedies
+from crossdock.core.errors import BadRequest, Conflict, NotFound
+from crossdock.integrations.manifests import Kind
+from crossdock.integrations.model import INTEGRATION_ID
+
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The systems that the hub is connected to.")
+
+Id = Annotated[str, typer.Argument(help="As ./hub integration list has it.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting, name=value; the value as JSON, or else as text.")
+]
+#: Never as an option's value: a shell's history and every process list would have it.
+CredentialsFile = Annotated[
+    str | None,
+    typer.Option("--credentials", help="A file with the credentials as JSON; - for standard input. Else asked for."),
+]
+
+
+@app.command("list")
+def list_all(as_json: Json = False) -> None:
+    """Every integration: what it is, how its last test went, and how its calls of the last hour did."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    api = hub_api()
+    while cursor is not None:
+        page = api.get("/integrations", limit=500, cursor=cursor or None).document
+        found += page["integrations"]
+        cursor = page["next_cursor"]
+    if as_json:
+        console.show_json({"integrations": found})
+        return
+    rows = [
+        (each["id"], each["kind"], each["state"], _verdict(each), *_figures(each["health"]), each["updated_by"])
+        for each in found
+    ]
+    console.show_table(
+        "Integrations, and their calls of the last hour",
+        ("id", "kind", "state", "last test", "breaker", "calls", "errors", "avoided", "P95 ms", "changed by"),
+        rows,
+        empty="There is no integration yet. Add one: ./hub integration add ID --kind KIND --set …",
+    )
+
+
+@app.command("show")
+def show(
+    integration_id: Id,
+    hours: Annotated[int, typer.Option(min=1, max=720, help="Over which calls are counted.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """One integration, how it has been doing, and which calls its newest runs made."""
+    api = hub_api()
+    found = api.get(f"/integrations/{integration_id}").document
+    health = api.get(f"/integrations/{integration_id}/health", hours=hours).document
+    usage = api.get(f"/integrations/{integration_id}/usage", limit=10).document["runs"]
+    if as_json:
+        console.show_json({**found, "health": health, "usage": usage})
+        return
+    calls, breaker = health.pop("calls"), health.pop("breaker")
+    told = {**found, **{name: value for name, value in health.items() if name not in found}}
+    told["breaker"] = breaker["phase"]
+    _show_fields(integration_id, told)
+    _show_fields(f"Calls of the last {hours} h", calls)
+    console.show_table(
+        "Its breaker, newest change first",
+        ("at", "from", "to", "calls", "failures"),
+        [[each["at"][:19], *list(each.values())[1:]] for each in breaker["changes"]],
+        empty="Its breaker has always been closed",
+    )
+    console.show_table(
+        "Its newest runs",
+        ("run", "state", "calls", "errors", "avoided", "P95 ms"),
+        [
+            [each["run_id"], each["state"], *(each["calls"][name] for name in ("calls", "errors", "avoided", "p95_ms"))]
+            for each in usage
+        ],
+        empty="It has no runs yet",
+    )
+
+
+@app.command("kinds")
+def kinds(as_json: Json = False) -> None:
+    """What can be connected, and with which settings."""
+    found = hub_api().get("/kinds").document["kinds"]
+    if as_json:
+        console.show_json({"kinds": found})
+        return
+    for kind in found:
+        rows = [
+            (name, _need(name, schema), "secret" if field.get("writeOnly") else "", field.get("description", ""))
+            for schema in (kind["settings"], kind["credentials"])
+            for name, field in schema["properties"].items()
+        ]
+        console.show_table(f"{kind['kind']}: {kind['description']}", ("field", "", "", "what it is"), rows, empty="")
+
+
+@app.command("add")
+def add(
+    integration_id: Annotated[str, typer.Argument(help="Small letters, digits and _; also the Airflow connection's.")],
+    kind: Annotated[str, typer.Option(help="One of ./hub integration kinds.")],
+    name: Annotated[str | None, typer.Option(help="For people.")] = None,
+    settings: Set = None,
+    credentials: CredentialsFile = None,
+    existing: Annotated[
+        bool,
+        typer.Option("--existing", help="Use the Airflow connection of this id as it is; nothing is written to it."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Test a connection and, when it passes, store it: credentials in Airflow, encrypted, and nowhere else."""
+    api, wanted = hub_api(), _settings(settings)
+    # Before anybody is asked for a secret: to type it twice, because an id had a capital, is no fun at night.
+    _refuse_bad_id(api, integration_id)
+    schemas = _kind(api, kind)
+    if not existing:
+        schemas.refuse_invalid(wanted, None)
+    body: dict[str, Any] = {"id": integration_id, "kind": kind, "name": name, "settings": wanted}
+    if not existing:
+        body["credentials"] = credentials_for(schemas, credentials)
+    stored = _sent(lambda: api.post("/integrations", body).document, as_json=as_json)
+    _told(stored, f"{integration_id} is connected", as_json=as_json)
+
+
+@app.command("test")
+def test(integration_id: Id, as_json: Json = False) -> None:
+    """Ask the system what a sync will ask. Exit code 1 when a check fails."""
+    found = hub_api().post(f"/integrations/{integration_id}/test", None).document
+    if as_json:
+        console.show_json(found)
+    else:
+        _show_checks(found["checks"])
+    if not found["passed"]:
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command("change")
+def change(
+    integration_id: Id,
+    name: Annotated[str | None, typer.Option(help="For people.")] = None,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Another name, or other values of single settings; tested before they are stored."""
+    if not name and not settings:
+        raise BadRequest("Say what changes: --name NAME, or --set FIELD=VALUE")
+    api = hub_api()
+    seen = api.get(f"/integrations/{integration_id}")
+    body: dict[str, Any] = {"name": name} if name else {}
+    if settings:
+        body["settings"] = {**seen.document["settings"], **_settings(settings)}
+    stored = _sent(
+        lambda: api.patch(f"/integrations/{integration_id}", body, if_match=seen.etag).document, as_json=as_json
+    )
+    _told(stored, f"{integration_id} is changed", as_json=as_json)
+
+
+@app.command("rotate")
+def rotate(integration_id: Id, credentials: CredentialsFile = None, as_json: Json = False) -> None:
+    """New credentials, tested before they take the place of the old."""
+    api = hub_api()
+    seen = api.get(f"/integrations/{integration_id}")
+    body = {"credentials": credentials_for(_kind(api, seen.document["kind"]), credentials)}
+    stored = _sent(
+        lambda: api.post(f"/integrations/{integration_id}/rotate", body, if_match=seen.etag).document, as_json=as_json
+    )
+    _told(stored, f"{integration_id} has new credentials", as_json=as_json)
+
+
+@app.command("pause")
+def pause(integration_id: Id, as_json: Json = False) -> None:
+    """Its syncs read nothing from now on; what is under way is brought to its end."""
+    found = hub_api().post(f"/integrations/{integration_id}/pause", None).document
+    _told(found, f"{integration_id} is paused. To go on: ./hub integration resume {integration_id}", as_json=as_json)
+
+
+@app.command("resume")
+def resume(integration_id: Id, as_json: Json = False) -> None:
+    """Its syncs go on; the next run reads what changed meanwhile."""
+    found = hub_api().post(f"/integrations/{integration_id}/resume", None).document
+    _told(found, f"{integration_id} is at work again", as_json=as_json)
+
+
+@app.command("remove")
+def remove(
+    integration_id: Id,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Forget it, and its credentials where the hub wrote them. What it brought stays, but its stock is not sellable any more."""
+    api = hub_api()
+    seen = api.get(f"/integrations/{integration_id}")
+    refuse_unasked(f"{integration_id} and its credentials would be forgotten for good", yes=yes)
+    api.delete(f"/integrations/{integration_id}", if_match=seen.etag)
+    _told({"id": integration_id, "removed": True}, f"{integration_id} is forgotten", as_json=as_json)
+
+
+@app.command("validate")
+def validate(
+    file: Annotated[Path, typer.Argument(help="A declaration: dags/integrations/NAME.yaml.")], as_json: Json = False
+) -> None:
+    """Whether a declared integration's file can be used; every mistake with its line. Needs no running hub."""
+    from crossdock.connectors.declarative.streams import declared_sync  # noqa: PLC0415  only this command needs it
+
+    declaration, sync = declared_sync(file)
+    columns = [column.name for column in sync.columns]
+    if as_json:
+        console.show_json({"name": declaration.name, "table": sync.table.name, "columns": columns})
+        return
+    console.praise(f"{declaration.name} can be used: DAG sync_{declaration.name}, table {sync.table.name}")
+
+
+def _settings(given: list[str] | None) -> dict[str, Any]:
+    found = {}
+    for each in given or ():
+        name, equals, text = each.partition("=")
+        if not equals:
+            raise BadRequest(f"{each!r} is no setting: write it as name=value")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        # A project called 2026 is a name, not a number: only lists and truth values are JSON here.
+        found[name] = value if isinstance(value, list | bool) else text
+    return found
+
+
+def _refuse_bad_id(api: HubApi, integration_id: str) -> None:
+    if not re.fullmatch(INTEGRATION_ID, integration_id):
+        raise BadRequest(
+            f"{integration_id!r} is no id: 2 to 63 small letters, digits and _, a letter first, as in: shop_eu"
+        )
+    with suppress(NotFound):
+        api.get(f"/integrations/{integration_id}")
+        raise Conflict(
+            f"There is an integration {integration_id!r} already", remedy=remedies.look_at_integration(integration_id)
+        )
+
+
+def _kind(api: HubApi, name: str) -> Kind:
+    """The kind as the hub has it that is asked: another machine's may know others than ours."""
+    document = api.get(f"/kinds/{quote(name, safe='')}").document
+    return Kind(**document, probe_class="")
+
+
+def _sent(send: Any, *, as_json: bool) -> dict[str, Any]:
+    """What *send* gives. When the test of the connection failed, its checks are shown before that is said."""
+    try:
+        found: dict[str, Any] = send()
+    except HubRefused as refused:
+        if not as_json and (checks := refused.problem.get("checks")):
+            _show_checks(checks)
+        raise
+    return found
+
+
+def _told(document: dict[str, Any], sentence: str, *, as_json: bool) -> None:
+    if as_json:
+        console.show_json(document)
+        return
+    if document.get("checks"):
+        _show_checks(document["checks"])
+    console.praise(sentence)
+
+
+def _show_checks(checks: list[dict[str, Any]]) -> None:
+    rows = [(each["name"], each["outcome"], each["duration_ms"], each["said"], each["hint"]) for each in checks]
+    console.show_table("Test of the connection", ("check", "", "ms", "found", "what to do"), rows, empty="")
+
+
+def _show_fields(title: str, fields: dict[str, Any]) -> None:
+    console.show_table(title, ("field", "value"), [(name, _shown(value)) for name, value in fields.items()], empty="")
+
+
+def _figures(health: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(_shown(health[name]) for name in ("breaker", "calls", "errors", "avoided", "p95_ms"))
+
+
+def _verdict(integration: dict[str, Any]) -> str:
+    if integration["tested_at"] is None:
+        return "never tested"
+    return f"{'passed' if integration['test_passed'] else 'failed'} {integration['tested_at'][:16]}"
+
+
+def _need(name: str, schema: dict[str, Any]) -> str:
+    return "needed" if name in schema["required"] else ""
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return json.dumps(value)
+    return "" if value is None else str(value)

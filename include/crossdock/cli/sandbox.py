@@ -1,0 +1,123 @@
+"""./hub sandbox: the pretend retailer's life and its faults."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossdock.cli import console
+from crossdock.cli.command_groups import Verbs
+from crossdock.cli.session import running_stack
+from crossdock.client.sandbox import SandboxControl
+from crossdock.core.errors import BadRequest
+from crossdock.stack import stack
+
+app = typer.Typer(cls=Verbs, invoke_without_command=True, help="The pretend retailer: let it live, break it, heal it.")
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+def _control() -> SandboxControl:
+    return SandboxControl(running_stack().sandbox_url)
+
+
+@app.callback()
+def sandbox(
+    context: typer.Context,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(help="Serve the real shop of this parquet file from now on.", exists=True, dir_okay=False),
+    ] = None,
+    generated: Annotated[bool, typer.Option("--generated", help="Serve the generated shop again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Where it is and what it has; with --dataset, another shop in its place."""
+    if context.invoked_subcommand:
+        return
+    if dataset or generated:
+        with console.progress("Starting the sandbox anew") as bar:
+            bar.tell("Reading the file" if dataset else "Making a shop")
+            stack.restart_sandbox(["--dataset", str(dataset.resolve())] if dataset else [])
+    control = _control()
+    stock, asked = control.checksum("inventory"), len(control.requests())
+    if as_json:
+        console.show_json({"url": control.url, "inventory": stock, "requests": asked})
+        return
+    console.out.print(f"{control.url}  {stock['rows']:,} stock levels, {asked:,} requests answered")
+    console.say(
+        "Move some stock: ./hub sandbox move 10    Break it: ./hub sandbox break    Heal it: ./hub sandbox heal"
+    )
+
+
+@app.command("move")
+def move(count: Annotated[int, typer.Argument(min=1)] = 10, as_json: Json = False) -> None:
+    """Some stock levels change, as in a shop's day."""
+    moved = _control().live(stock_moves=count)["inventory"]
+    if as_json:
+        console.show_json({"moved": moved})
+        return
+    console.praise(f"{len(moved)} stock levels changed, {moved[0]['sku']} among them.")
+    console.say("Bring them in: ./hub sync inventory")
+
+
+@app.command("break")
+def break_down(
+    fault: Annotated[
+        str, typer.Argument(help='A fault as JSON, such as {"status": 429, "retry_after": 2}.')
+    ] = '{"status": 503}',
+    route: Annotated[
+        str, typer.Option(help="inventory, product-projections, orders, customers, oauth, or * for all.")
+    ] = "*",
+    once: Annotated[bool, typer.Option("--once", help="Only the next request; else until it is healed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The retailer stops working, the way you say."""
+    try:
+        script = [json.loads(fault)]
+    except json.JSONDecodeError as error:
+        raise BadRequest(
+            f"{fault!r} is not JSON ({error}); as in: ./hub sandbox break '{{\"status\": 503}}'"
+        ) from error
+    _control().break_down(route, script, repeat=not once)
+    if as_json:
+        console.show_json({"route": route, "script": script, "repeat": not once})
+        return
+    console.praise(f"{route} answers {fault}{' once' if once else ' from now on'}.")
+    console.say("See it fail: ./hub sync inventory    Heal it: ./hub sandbox heal")
+
+
+@app.command("heal")
+def heal(as_json: Json = False) -> None:
+    """Everything works again."""
+    _control().heal()
+    if as_json:
+        console.show_json({"healed": True})
+        return
+    console.praise("The sandbox works again.")
+
+
+@app.command("requests")
+def requests(limit: Annotated[int, typer.Option(min=1, help="The last so many.")] = 20, as_json: Json = False) -> None:
+    """What it was asked, newest last."""
+    logged = _control().requests()[-limit:]
+    if as_json:
+        console.show_json({"requests": logged})
+        return
+    console.show_table(
+        "Requests",
+        ["at", "method", "path", "where", "status", "fault"],
+        [
+            [
+                entry["at"],
+                entry["method"],
+                entry["path"],
+                " ".join(entry.get("query", {}).get("where", [])),
+                str(entry["status"]),
+                json.dumps(entry["fault"]) if entry.get("fault") else "",
+            ]
+            for entry in logged
+        ],
+        empty="Nobody has asked anything yet.",
+    )

@@ -1,0 +1,122 @@
+"""./hub up, down, status, doctor."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from crossdock.app.subscribers import HANDLERS
+from crossdock.cli import console
+from crossdock.cli.exit_codes import Exit
+from crossdock.core.settings import settings
+from crossdock.db.database import Store
+from crossdock.events.dead_letters import repository as failed_deliveries
+from crossdock.maintenance import alarms
+from crossdock.observability import alerts
+from crossdock.observability.alerts import Alert
+from crossdock.stack import doctor as diagnosis
+from crossdock.stack import stack
+from crossdock.stack.secrets import airflow_login
+from crossdock.sync import ledger as runs
+from crossdock.sync.quarantine import repository as quarantine
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+def up(as_json: Json = False) -> None:
+    """Start what is not running: two PostgreSQL servers, the sandbox, Airflow. All on 127.0.0.1."""
+    started_at = time.monotonic()
+    with console.progress("Starting") as bar:
+        running = stack.up(progress=bar.tell)
+    seconds = round(time.monotonic() - started_at, 1)
+    if as_json:
+        console.show_json({"airflow_url": running.airflow_url, "sandbox_url": running.sandbox_url, "seconds": seconds})
+        return
+    console.praise(f"Running after {seconds} s: {running.airflow_url}  (login: ./hub status --password)")
+    console.say("Bring the stock in: ./hub sync inventory --full")
+
+
+def down(as_json: Json = False) -> None:
+    """End exactly what `up` started. The data stay in .hub/."""
+    with console.progress("Stopping") as bar:
+        ended = stack.down(progress=bar.tell)
+    if as_json:
+        console.show_json({"ended": ended})
+    else:
+        console.praise(f"Ended: {', '.join(ended)}" if ended else "Nothing was running.")
+
+
+def status(
+    as_json: Json = False,
+    password: Annotated[bool, typer.Option("--password", help="Show Airflow's admin login.")] = False,
+) -> None:
+    """What runs, the last run, what waits for a person."""
+    found = stack.status()
+    facts = _facts() if found.state == "running" else {}
+    if as_json:
+        console.show_json({"state": found.state, "processes": [asdict(each) for each in found.processes], **facts})
+    else:
+        console.show_table(
+            f"Stack: {found.state}",
+            ["process", "state", "pid", "where"],
+            [
+                [each.name, each.state, str(each.pid or ""), each.url or str(each.port or "")]
+                for each in found.processes
+            ],
+            empty="",
+        )
+        for name, fact in facts.items():
+            told = "; ".join(fact) or "none" if isinstance(fact, list) else fact
+            console.out.print(f"{name.replace('_', ' ')}: {told}", soft_wrap=True)
+        if password and found.airflow_url:
+            login = airflow_login()
+            console.out.print(f"Airflow: {found.airflow_url}  user {login[0]}  password {login[1]}")
+    if found.state != "running":
+        console.say("Start it with: ./hub up")
+        raise typer.Exit(Exit.FAILED)
+
+
+def _facts() -> dict[str, object]:
+    running = stack.load()
+    if running is None:
+        return {}
+    with Store(running.hub_dsn) as store:
+        # Where no worker delivers, nobody else looks.
+        alarms.look(store, HANDLERS, alarms.Limits(horizon_s=settings().event_horizon_alarm_s))
+        return _facts_of(store)
+
+
+def _facts_of(store: Store) -> dict[str, object]:
+    with store.transaction() as work:
+        newest = runs.newest(work, limit=1)
+        return {
+            "last_run": f"{newest[0].run_id} {newest[0].state}" if newest else "none yet: ./hub sync inventory --full",
+            "in_quarantine": sum(cause.items for cause in quarantine.causes(work)),
+            "dead_letters": sum(cause.letters for cause in failed_deliveries.causes(work)),
+            "alerts": [_told(alert) for alert in alerts.find(work, limit=10)],
+        }
+
+
+def _told(alert: Alert) -> str:
+    remedy = f". {alert.remedy.for_command_line}" if alert.remedy else ""
+    return f"since {alert.at:%Y-%m-%d %H:%M}: {alert.message}{remedy}"
+
+
+def doctor(as_json: Json = False) -> None:
+    """Find what is wrong, and name the mend."""
+    with console.progress("Checking") as bar:
+        bar.tell("Checking the stack")
+        checks = diagnosis.examine()
+    well = all(check.ok for check in checks)
+    if as_json:
+        console.show_json({"ok": well, "checks": [asdict(check) for check in checks]})
+    else:
+        for check in checks:
+            (console.praise if check.ok else console.complain)(f"{check.name}: {check.found}")
+            if not check.ok:
+                console.say(f"    → {check.mend}")
+    if not well:
+        raise typer.Exit(Exit.FAILED)

@@ -1,0 +1,127 @@
+"""./hub sync ENTITY."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from crossdock.app.streams import sync_of
+from crossdock.cli import console, dag_runs, run_reports
+from crossdock.cli.command_groups import Verbs
+from crossdock.cli.exit_codes import Exit, exit_of
+from crossdock.cli.instants import instant_option
+from crossdock.cli.session import open_store, running_stack
+from crossdock.connectors.declarative import files
+from crossdock.connectors.declarative.files import DeclarationWrong
+from crossdock.connectors.declarative.streams import declared_sync
+from crossdock.integrations.registered import refuse_stopped
+from crossdock.sync.model import SyncRequest
+
+
+class SyncVerbs(Verbs):
+    """The syncs with code, and those that are declared by now."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *files.paths()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A verb for each file of a declaration; that of a file with mistakes says them."""
+        found = super().get_command(ctx, cmd_name)
+        if found is not None or cmd_name not in files.paths():
+            return found
+        alone = typer.Typer()
+        try:
+            declaration, _ = declared_sync(files.paths()[cmd_name])
+        except DeclarationWrong as wrong:
+            _refused(alone, cmd_name, wrong)
+        else:
+            _command(alone, cmd_name, f"{declaration.title}. --key names a record.")
+        return typer.main.get_command(alone)
+
+
+app = typer.Typer(
+    cls=SyncVerbs, no_args_is_help=True, help="Run a sync now, as its DAG in Airflow, and wait for its end."
+)
+
+
+Full = Annotated[bool, typer.Option("--full", help="Read everything, whatever the watermark says.")]
+Since = Annotated[datetime | None, instant_option("--since", "Only what was modified at or after it.")]
+Until = Annotated[datetime | None, instant_option("--until", "Only what was modified before it.")]
+Keys = Annotated[list[str] | None, typer.Option("--key", help="Only this one; may be repeated.")]
+Limit = Annotated[int, typer.Option(help="Stop after so many records; 0 for all.")]
+Shrunken = Annotated[bool, typer.Option("--accept-shrunken", help="An empty or much smaller source is right.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Show Airflow's tasks as they go.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+def _command(group: typer.Typer, entity: str, what: str) -> None:
+    """One verb a sync, all alike: what differs is which DAG answers."""
+
+    @group.command(entity, help=what)
+    def command(
+        full: Full = False,
+        since: Since = None,
+        until: Until = None,
+        key: Keys = None,
+        limit: Limit = 0,
+        accept_shrunken: Shrunken = False,
+        watch: Watch = False,
+        wait: Wait = True,
+        as_json: Json = False,
+    ) -> None:
+        given = {
+            "full": full,
+            "since": since,
+            "until": until,
+            "keys": key or [],
+            "limit": limit,
+            "accept_shrunken": accept_shrunken,
+        }
+        request = SyncRequest.of({name: value for name, value in given.items() if value is not None})
+        _sync(entity, request, watch=watch, wait=wait, as_json=as_json)
+
+
+_command(app, "inventory", "Stock levels, from the commerce platform into the hub. --key names a sku.")
+_command(app, "product", "Products with their variants. --key names a product's key.")
+_command(app, "order", "Orders with their lines. --key names an order number.")
+
+
+def _refused(group: typer.Typer, entity: str, wrong: DeclarationWrong) -> None:
+    @group.command(
+        entity,
+        help="Its declaration cannot be used: run this to see every mistake.",
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )
+    def command() -> None:
+        raise wrong
+
+
+def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json: bool) -> None:
+    api = running_stack().api()
+    with open_store() as store:
+        # Said here at once; the DAG run would end as skipped, with this in its log.
+        refuse_stopped(store, sync_of(entity).integration)
+    dag_run_id = dag_runs.trigger(api, entity, request)
+    if not wait:
+        if as_json:
+            console.show_json({"dag_run_id": dag_run_id})
+        else:
+            console.praise(f"Started: {dag_run_id}. What becomes of it: ./hub runs")
+        return
+    with open_store() as store:
+        with console.progress(f"sync {entity}") as bar:
+            _, begun = dag_runs.follow(api, store, entity, dag_run_id, bar, watch_tasks=watch)
+        if as_json:
+            documents = [run_reports.document(run) for run in begun]
+            console.show_json(documents[0] if len(begun) == 1 else documents)
+        else:
+            for run in begun:
+                run_reports.show_run(store, run.run_id)
+    ends = {exit_of(run.state) for run in begun}
+    # The worst of its parts is the end of the whole.
+    ended = next(each for each in (Exit.PERSON_NEEDED, Exit.FAILED, Exit.PARTIAL, Exit.DONE) if each in ends)
+    if ended is not Exit.DONE:
+        raise typer.Exit(ended)

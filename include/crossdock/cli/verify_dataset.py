@@ -1,0 +1,104 @@
+"""./hub verify-dataset FILE: the hub's tables held against the file that the sandbox was made from."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from crossdock.app.streams import SYNCS
+from crossdock.cli import console
+from crossdock.cli.exit_codes import Exit
+from crossdock.cli.session import open_store
+from crossdock.core.errors import BadRequest
+from crossdock.db.database import Store
+from crossdock.sync import records as entities
+from crossdock.sync.quarantine import repository as quarantine
+
+#: Invoice, code, quantity, price: what makes a line of the file.
+Line = tuple[str, str, int, Decimal]
+
+
+def verify_dataset(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The parquet file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Whether every line of FILE is in the hub or in quarantine, exactly as often as it is in the file."""
+    with console.progress("Comparing") as bar:
+        bar.tell("Reading the file")
+        wanted = _lines_of_file(file)
+        bar.tell("Reading the hub")
+        with open_store() as store:
+            loaded, kept = _lines_of_hub(store), _lines_of_quarantine(store)
+    found = loaded + kept
+    document: dict[str, Any] = {
+        "lines_in_file": wanted.total(),
+        "lines_in_hub": loaded.total(),
+        "lines_in_quarantine": kept.total(),
+        "missing": (wanted - found).total(),
+        "surplus": (found - wanted).total(),
+        "equal": wanted == found,
+        "examples": [[*map(str, line)] for line in list((wanted - found) + (found - wanted))[:5]],
+    }
+    if as_json:
+        console.show_json(document)
+    else:
+        console.out.print(
+            f"{document['lines_in_hub']:,} lines in the hub + {document['lines_in_quarantine']:,} in quarantine"
+            f" {'=' if document['equal'] else '≠'} {document['lines_in_file']:,} in the file"
+        )
+        for line in document["examples"]:
+            console.complain(f"Not in both: {line}")
+        if document["surplus"] and not document["missing"]:
+            console.say(
+                "Nothing of the file is missing: the hub also knows another shop's orders. Use a hub of its own."
+            )
+    if not document["equal"]:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _lines_of_file(file: Path) -> Counter[Line]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        columns = pq.read_table(file, columns=["Invoice", "StockCode", "Quantity", "Price"]).to_pydict()
+    except (pa.ArrowException, KeyError) as error:
+        raise BadRequest(
+            f"{file} is no parquet file with the columns Invoice, StockCode, Quantity and Price: {error}"
+        ) from error
+    rows = zip(columns["Invoice"], columns["StockCode"], columns["Quantity"], columns["Price"], strict=True)
+    # repr of a float is its shortest exact spelling: 2.55, not 2.54999.
+    return Counter(
+        (str(invoice), str(code), int(count), Decimal(repr(price)).normalize()) for invoice, code, count, price in rows
+    )
+
+
+def _lines_of_hub(store: Store) -> Counter[Line]:
+    with store.transaction() as work:
+        return Counter(
+            (number, code, count, price.normalize()) for number, code, count, price in entities.order_lines(work)
+        )
+
+
+def _lines_of_quarantine(store: Store) -> Counter[Line]:
+    """Of orders that are in quarantine alone, as they came, not as they were mended."""
+    with store.transaction() as work:
+        raws = quarantine.raws_of_absent(work, SYNCS["order"].table, "order")
+    return Counter(line for raw in raws for line in _lines_of_record(json.loads(raw)))
+
+
+def _lines_of_record(record: dict[str, Any]) -> list[Line]:
+    return [
+        (record["orderNumber"], item["variant"]["sku"], item["quantity"], _price(item["price"]["value"]))
+        for item in record["lineItems"]
+    ]
+
+
+def _price(money: dict[str, Any]) -> Decimal:
+    amount = money.get("preciseAmount", money["centAmount"])
+    return Decimal(amount).scaleb(-int(money["fractionDigits"])).normalize()

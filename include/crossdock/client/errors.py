@@ -1,0 +1,61 @@
+"""What can go wrong with the local stack. Each message ends with what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crossdock.core.errors import HubError
+
+
+class StackError(HubError):
+    """The local stack could not do what was asked."""
+
+
+class ProcessDied(StackError):
+    """A process of the stack ended while we waited for it; carries the end of its log."""
+
+    def __init__(self, name: str, log: Path, last_lines: str) -> None:
+        self.name, self.log, self.last_lines = name, log, last_lines
+        super().__init__(f"{name} ended before it was ready. The end of {log}:\n{last_lines}\nTry: ./hub doctor")
+
+
+class NotReady(StackError):
+    """Something of the stack is alive, but did not become ready in time."""
+
+    def __init__(self, what: str, waited_s: float, missing: str, log: Path) -> None:
+        self.what, self.waited_s, self.missing, self.log = what, waited_s, missing, log
+        super().__init__(
+            f"{what} was not ready after {waited_s:.0f} s ({missing}). Its log: {log}. Try: ./hub doctor, then ./hub up"
+        )
+
+
+class AnotherStart(StackError):
+    """Somebody else is starting or stopping this stack right now."""
+
+    def __init__(self, lock: Path) -> None:
+        super().__init__(f"Another ./hub up or down is at work (it holds {lock}). Wait for it, then run: ./hub status")
+
+
+class AirflowRefused(StackError):
+    """Airflow's REST API understood the request and said no."""
+
+    def __init__(self, request: str, status: int, said: str) -> None:
+        self.request, self.status, self.said = request, status, said
+        super().__init__(f"Airflow answered {request} with HTTP {status}: {said}")
+
+
+class DagPaused(StackError):
+    """Somebody paused the DAG in Airflow: a run of it would wait for ever."""
+
+    def __init__(self, dag_id: str, url: str) -> None:
+        super().__init__(
+            f"{dag_id} is paused in Airflow, where its runs would only wait. Let it go on: {url}/dags/{dag_id}"
+        )
+
+
+class AirflowUnreachable(StackError):
+    """Airflow's REST API does not answer. Running again helps once the stack is up."""
+
+    def __init__(self, request: str, cause: str) -> None:
+        self.request, self.cause = request, cause
+        super().__init__(f"Airflow does not answer {request} ({cause}). Try: ./hub status, then ./hub up")

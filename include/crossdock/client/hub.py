@@ -1,0 +1,90 @@
+"""A small client of the hub's own API, for the commands: the same door as everybody's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from crossdock.client.airflow import AirflowApi
+from crossdock.core.errors import Conflict, HubError, NotFound
+from crossdock.core.hints import Remedy
+
+
+class HubRefused(HubError):
+    """The hub's API understood the request and said no; `problem` is what it said (RFC 9457)."""
+
+    def __init__(self, problem: dict[str, Any]) -> None:
+        self.problem = problem
+        super().__init__(
+            str(problem.get("detail") or problem.get("title") or "the hub's API refused"), remedy=_remedy(problem)
+        )
+
+    @property
+    def is_wrong_use(self) -> bool:
+        """Whether the same request is refused however often it is sent."""
+        kind = str(self.problem.get("type", "")).rpartition(":")[2]
+        return kind in {"bad-request", "settings-invalid", "unprocessable"}
+
+
+@dataclass(frozen=True)
+class HubAnswer:
+    document: Any
+    #: The version of what was read, for the change that follows.
+    etag: str | None
+
+
+class HubApi:
+    """
+    The hub at one address, as one person.
+
+    Every method raises HubRefused for an answer from 400 on (NotFound for 404, Conflict for 409) and
+    AirflowUnreachable when there is none.
+    """
+
+    def __init__(self, airflow: AirflowApi) -> None:
+        self._airflow = airflow
+
+    def get(self, path: str, **query: object) -> HubAnswer:
+        return self._call("GET", path, params=query)
+
+    def post(self, path: str, body: Any, *, if_match: str | None = None) -> HubAnswer:
+        return self._call("POST", path, json=body, if_match=if_match)
+
+    def patch(self, path: str, body: Any, *, if_match: str | None) -> HubAnswer:
+        return self._call("PATCH", path, json=body, if_match=if_match)
+
+    def delete(self, path: str, *, if_match: str | None) -> HubAnswer:
+        return self._call("DELETE", path, if_match=if_match)
+
+    def _call(self, method: str, path: str, *, if_match: str | None = None, **arguments: Any) -> HubAnswer:
+        headers = {"If-Match": if_match} if if_match else {}
+        # A test of a connection waits for another system, several times.
+        answer = self._airflow.signed(method, f"/hub/v1{path}", headers=headers, timeout=90.0, **arguments)
+        if answer.status_code < HTTPStatus.BAD_REQUEST:
+            return HubAnswer(answer.json() if answer.content else None, answer.headers.get("ETag"))
+        raise _refusal(answer)
+
+
+def _refusal(answer: Any) -> HubError:
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        problem = {
+            "title": answer.reason,
+            "detail": f"The hub's API answered HTTP {answer.status_code} without saying why",
+        }
+    match answer.status_code:
+        case HTTPStatus.NOT_FOUND:
+            return NotFound(str(problem.get("detail")), remedy=_remedy(problem))
+        case HTTPStatus.CONFLICT:
+            return Conflict(str(problem.get("detail")), remedy=_remedy(problem))
+    return HubRefused(problem)
+
+
+def _remedy(problem: dict[str, Any]) -> Remedy | None:
+    return msgspec.convert(problem["remedy"], Remedy) if problem.get("remedy") else None

@@ -1,0 +1,113 @@
+"""The read model `sku_availability`: what can be sold of each sku over all warehouses, kept by events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+from psycopg import sql
+
+from crossdock.core.errors import NotFound
+from crossdock.db.database import Work
+
+
+class StockState(NamedTuple):
+    """What an event says of one stock entry. A higher version is newer."""
+
+    source: str
+    id: str
+    sku: str
+    warehouse: str | None
+    available: int
+    version: int
+    as_of: datetime
+
+
+class Availability(msgspec.Struct, frozen=True):
+    """What can be sold of a sku, by integrations that are not removed."""
+
+    sku: str
+    #: Units over all warehouses; one that has promised more than it has counts as 0.
+    available: int
+    warehouses: int
+    #: When the newest of these levels was told, aware.
+    as_of: datetime
+
+
+#: The guard is what makes late, repeated and out-of-order events harmless.
+_KEEP = b"""
+INSERT INTO stock_availability AS kept (source, id, sku, warehouse, available, version, as_of)
+SELECT * FROM unnest(%(source)b::text[], %(id)b::text[], %(sku)b::text[], %(warehouse)b::text[],
+                     %(available)b::bigint[], %(version)b::bigint[], %(as_of)b::timestamptz[])
+ON CONFLICT (id, source) DO UPDATE
+   SET sku = excluded.sku, warehouse = excluded.warehouse, available = excluded.available,
+       version = excluded.version, as_of = excluded.as_of
+ WHERE kept.version < excluded.version
+"""
+
+_GET = b"SELECT sku, available, warehouses, as_of FROM sku_availability WHERE sku = %(sku)s"
+
+#: A temporary table is found before the real one of the same name: what keeps the model also rebuilds it.
+_SHADOW = b"CREATE TEMP TABLE stock_availability (LIKE stock_availability INCLUDING ALL)"
+_DIFFERENCES = """
+SELECT count(*) FROM (
+    (SELECT * FROM {model} EXCEPT SELECT * FROM pg_temp.stock_availability) UNION ALL
+    (SELECT * FROM pg_temp.stock_availability EXCEPT SELECT * FROM {model})) AS rows
+"""
+
+
+def keep(work: Work, states: Iterable[StockState]) -> None:
+    """*states* in the model, each unless a newer one is there. In id order, so that two batches cannot deadlock."""
+    newest: dict[tuple[str, str], StockState] = {}
+    for state in states:
+        known = newest.get((state.id, state.source))
+        if known is None or known.version < state.version:
+            newest[state.id, state.source] = state
+    if newest:
+        columns = zip(*(newest[key] for key in sorted(newest)), strict=True)
+        values = dict(zip(StockState._fields, map(list, columns), strict=True))
+        work.execute(_KEEP, values, prepare=True)
+
+
+def get(work: Work, sku: str) -> Availability:
+    """
+    What can be sold of *sku*.
+
+    Raises:
+        NotFound: no event has told of it.
+
+    """
+    row = work.execute(_GET, {"sku": sku}).fetchone()
+    if row is None:
+        raise NotFound(
+            f"No stock of {sku!r} is known, or its integration is removed. Skus are written as the platform writes them"
+        )
+    return Availability(*row)
+
+
+def shadow(work: Work) -> None:
+    """From here on `keep` keeps an empty copy, in this connection; the model itself is untouched."""
+    work.execute(_SHADOW)
+
+
+def lock(work: Work, schema: str) -> None:
+    """The model as it is, until the transaction ends; it can still be read."""
+    work.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(_model(schema)))
+
+
+def differences(work: Work, schema: str) -> int:
+    """In how many rows the model and its copy differ; a row that says something else counts twice."""
+    row = work.execute(sql.SQL(_DIFFERENCES).format(model=_model(schema))).fetchone()
+    return int(row[0]) if row else 0
+
+
+def replace(work: Work, schema: str) -> None:
+    """The copy in the model's place."""
+    work.execute(sql.SQL("DELETE FROM {}").format(_model(schema)))
+    work.execute(sql.SQL("INSERT INTO {} SELECT * FROM pg_temp.stock_availability").format(_model(schema)))
+
+
+def _model(schema: str) -> sql.Identifier:
+    return sql.Identifier(schema, "stock_availability")

@@ -1,0 +1,164 @@
+"""
+The same pages over commercetools' GraphQL: https://docs.commercetools.com/api/graphql.
+
+A query names the fields that the hub reads, and what comes back is put into the shape that REST sends, so that
+nothing further on knows which of the two it was. What differs: GraphQL gives texts in languages as lists, custom
+fields as lists, and null for what REST leaves out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from crossdock.core.errors import BadRequest, HubError, SystemRefused, SystemUnavailable
+from crossdock.http.response import Answer, shown
+
+Json = dict[str, Any]
+
+_PUBLISHED = "masterData(published = true)"
+
+#: What a later call may not get; every other code is a refusal.
+_PASSING = frozenset({"General", "OverCapacity", "BadGateway", "QueryTimedOut", "PendingOperation"})
+
+_MONEY = "{ type currencyCode centAmount fractionDigits ... on HighPrecisionMoney { preciseAmount } }"
+_TEXTS = "{ locale value }"
+_ADDRESS = """{
+    id key title salutation firstName lastName streetName streetNumber additionalStreetInfo postalCode city region
+    state country company department building apartment pOBox phone mobile email additionalAddressInfo }"""
+_VARIANT = f"""{{
+    id sku key
+    prices {{ value {_MONEY} country }}
+    attributesRaw {{ name value }}
+    images {{ url label dimensions {{ width height }} }}
+}}"""
+
+_INVENTORY_ENTRY = """
+    id version createdAt lastModifiedAt key sku supplyChannel { id } quantityOnStock availableQuantity
+    restockableInDays expectedDelivery"""
+_PRODUCT = f"""
+    id version createdAt lastModifiedAt key productType {{ id }}
+    masterData {{ published current {{
+        nameAllLocales {_TEXTS} slugAllLocales {_TEXTS} descriptionAllLocales {_TEXTS}
+        categories {{ id }}
+        masterVariant {_VARIANT} variants {_VARIANT}
+    }} }}"""
+_ORDER = f"""
+    id version createdAt lastModifiedAt orderNumber orderState paymentState shipmentState
+    customerId customerEmail country totalPrice {_MONEY} shippingAddress {_ADDRESS}
+    shippingInfo {{ price {_MONEY} }}
+    discountOnTotalPrice {{ discountedAmount {_MONEY} }}
+    lineItems {{
+        id quantity nameAllLocales {_TEXTS} price {{ value {_MONEY} country }} variant {{ sku }} totalPrice {_MONEY}
+        custom {{ customFieldsRaw {{ name value }} }}
+    }}"""
+
+
+def _query(root: str, fields: str) -> str:
+    return f"""query Page($where: String, $sort: [String!], $limit: Int, $withTotal: Boolean!) {{
+  page: {root}(where: $where, sort: $sort, limit: $limit) {{
+    count
+    total @include(if: $withTotal)
+    results {{{fields} }}
+  }}
+}}"""
+
+
+def _as_projection(product: Json) -> Json:
+    data = product.pop("masterData")
+    current = data["current"] or {}
+    for name in ("name", "slug", "description"):
+        texts = _texts(current.pop(f"{name}AllLocales", None))
+        if texts is not None:
+            current[name] = texts
+    for variant in (current.get("masterVariant"), *(current.get("variants") or ())):
+        if variant:
+            variant["attributes"] = variant.pop("attributesRaw", None) or []
+    return product | {"published": data["published"]} | current
+
+
+def _as_order(order: Json) -> Json:
+    for line in order.get("lineItems") or ():
+        line["name"] = _texts(line.pop("nameAllLocales", None))
+        if custom := line.get("custom"):
+            line["custom"] = {"fields": {field["name"]: field["value"] for field in custom["customFieldsRaw"] or ()}}
+    return order
+
+
+def _texts(texts: list[dict[str, str]] | None) -> dict[str, str] | None:
+    return None if texts is None else {text["locale"]: text["value"] for text in texts}
+
+
+#: By the name of the REST resource: the query, and how a record becomes one of REST.
+_RESOURCES: dict[str, tuple[str, Callable[[Json], Json]]] = {
+    "inventory": (_query("inventoryEntries", _INVENTORY_ENTRY), lambda entry: entry),
+    "product-projections": (_query("products", _PRODUCT), _as_projection),
+    "orders": (_query("orders", _ORDER), _as_order),
+}
+
+
+def document_of(resource: str, query: Mapping[str, Any]) -> Json:
+    """
+    The request for what REST is asked with *query* (`where`, `sort`, `limit`, `withTotal`).
+
+    Raises:
+        BadRequest: the resource has no query here.
+
+    """
+    if resource not in _RESOURCES:
+        raise BadRequest(f"commercetools' {resource} is not read over GraphQL here; known: {', '.join(_RESOURCES)}")
+    variables = {name: query[name] for name in ("where", "sort", "limit") if query.get(name) is not None}
+    if resource == "product-projections":
+        # REST has the published products only; `products` has all, those never published without data.
+        variables["where"] = " and ".join([_PUBLISHED, *([f"({variables['where']})"] if "where" in variables else [])])
+    variables["withTotal"] = query.get("withTotal") == "true"
+    return {"operationName": "Page", "query": _RESOURCES[resource][0], "variables": variables}
+
+
+def as_rest(answer: Answer, resource: str) -> Answer:
+    """
+    *answer* with the body that REST would have sent.
+
+    Raises:
+        SystemUnavailable, SystemRefused: it carries errors; GraphQL tells of them with HTTP 200.
+        SourceInvalid: it is no answer to the query.
+
+    """
+    try:
+        # Not msgspec: a NaN in one record is for that record's quarantine, as over REST.
+        document = json.loads(answer.body)
+        errors, data = document.get("errors"), document.get("data")
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise answer.invalid("is not an answer to a query") from error
+    if errors:
+        raise _error_of(answer, errors)
+    try:
+        return msgspec.structs.replace(answer, body=_page(data["page"], _RESOURCES[resource][1]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise answer.invalid(f"is not a page of {resource}") from error
+
+
+def _page(page: Json, as_record: Callable[[Json], Json]) -> bytes:
+    if not isinstance(page["results"], list):
+        raise TypeError(page["results"])
+    results = [_without_nulls(as_record(record)) for record in page["results"]]
+    head = {name: page[name] for name in ("count", "total") if page.get(name) is not None}
+    return json.dumps(head | {"results": results}, separators=(",", ":")).encode()
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(field) for name, field in value.items() if field is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
+
+
+def _error_of(answer: Answer, errors: Any) -> HubError:
+    first = errors[0] if isinstance(errors, list) and isinstance(errors[0], dict) else {}
+    code = str((first.get("extensions") or {}).get("code") or "no code")
+    said = shown(f"{answer.what}: {first.get('message') or 'no message'} ({code})", answer)
+    if code in _PASSING:
+        return SystemUnavailable(answer.system, said)
+    return SystemRefused(answer.system, answer.status, said)

@@ -1,0 +1,59 @@
+"""What a test of a declared system's connection asks."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from crossdock.connectors.declarative import files
+from crossdock.connectors.declarative.source import DeclaredSource, base_url_of
+from crossdock.core.errors import BadRequest, SystemRefused
+from crossdock.http.model import Limits
+from crossdock.integrations.model import Connection
+from crossdock.sync.source import Axis, FetchedPage, Range
+
+_QUICK = Limits(timeout_s=8.0, connect_timeout_s=4.0, attempts=1)
+
+
+class DeclaredProbe:
+    """
+    The system of the declaration that is called as the connection.
+
+    Raises:
+        BadRequest: there is no such declaration, or the connection lacks what it needs.
+
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        path = files.paths().get(connection.connection_id)
+        if path is None:
+            raise BadRequest(
+                f"There is no declaration {connection.connection_id}.yaml in {files.FOLDER.name}. "
+                f"Those there are: {', '.join(files.paths()) or 'none'}"
+            )
+        declaration = files.read(path)
+        self.url = base_url_of(declaration, connection)
+        self._source = DeclaredSource(declaration, connection, limits=_QUICK)
+        self._page: FetchedPage | None = None
+        self._scope_refusal: SystemRefused | None = None
+
+    def credentials(self) -> str:
+        self._source.sign_in()
+        try:
+            self._page = self._source.page("", Range(range_no=0, axis=Axis.ID), None, limit=1)
+        except SystemRefused as refused:
+            if refused.status != HTTPStatus.FORBIDDEN:
+                raise
+            # The system knows us and will not let us read: that is the next question.
+            self._scope_refusal = refused
+            return "the system knows the client"
+        return "the system answered our credentials"
+
+    def scope(self) -> str:
+        if self._scope_refusal is not None:
+            raise self._scope_refusal
+        return "the declared list may be read"
+
+    def sample(self) -> str:
+        if self._page is None or not self._page.records:
+            return "the list has no records yet"
+        return f"read {self._page.records:,} of its records"

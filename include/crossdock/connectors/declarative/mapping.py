@@ -1,0 +1,154 @@
+"""
+A declared system's records as columns. Pure.
+
+A value that is not of its type does not stop the others: its column stays empty, and `unreadable` says which and why, so
+that the gate sends the record to quarantine with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import jmespath  # type: ignore[import-untyped]
+
+from crossdock.connectors.declarative.model import Declaration, Field, ValueType
+from crossdock.core.instants import from_utc_text
+
+#: As which type of PostgreSQL each kind of value is kept.
+PG_TYPES: Mapping[ValueType, str] = {
+    "text": "text",
+    "integer": "int8",
+    "decimal": "text",
+    "boolean": "bool",
+    "instant": "timestamptz",
+    "json": "jsonb",
+}
+
+_SHOWN_CHARACTERS = 40
+_INT8 = range(-(2**63), 2**63)
+
+
+class _Unreadable(Exception):
+    """A value is not of its type; the text says what was expected."""
+
+
+def to_columns_of(
+    declaration: Declaration, columns: Sequence[str], required: frozenset[str]
+) -> Callable[[Sequence[Any]], Sequence[Sequence[Any]]]:
+    """
+    The mapping of *declaration*'s records to *columns*.
+
+    Besides the mapped ones there are `id`, `version`, `key`, `last_modified_at`, `data` (all that was mapped, as JSON),
+    `lineage` (nothing: a declaration does not cleanse) and `unreadable`. *required* are those that may not be empty.
+    """
+    row_of = _Row(declaration, required)
+
+    def to_columns(records: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        rows = [row_of(record) for record in records]
+        return [[row.get(column) for row in rows] for column in columns]
+
+    return to_columns
+
+
+class _Row:
+    """One record as column → value; the paths are compiled once."""
+
+    def __init__(self, declaration: Declaration, required: frozenset[str]) -> None:
+        identity = declaration.identity
+        self._fields = {name: (jmespath.compile(field.path), field) for name, field in declaration.mapping.items()}
+        self._changed_at = jmespath.compile(identity.changed_at)
+        self._key = jmespath.compile(identity.key or "id")
+        self._required = required
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        wrong: list[str] = []
+
+        def read(name: str, value: Any, kind: ValueType) -> Any:
+            try:
+                return _READERS[kind](value) if value is not None else None
+            except _Unreadable as error:
+                wrong.append(f"{name} {json.dumps(value, default=str)[:_SHOWN_CHARACTERS]} is {error}")
+                return None
+
+        mapped = {name: read(name, path.search(record), field.type) for name, (path, field) in self._fields.items()}
+        row = {
+            "created_at": read("changed_at", self._changed_at.search(record), "instant"),
+            **mapped,
+            "id": read("id", record.get("id"), "text") or "",
+            "version": read("version", record.get("version"), "integer"),
+            "key": read("key", self._key.search(record), "text") or "",
+            "last_modified_at": read("changed_at", self._changed_at.search(record), "instant"),
+            "data": json.dumps(_as_json(mapped, self._fields), sort_keys=True),
+            "lineage": None,
+        }
+        missing = [f"{name} is missing" for name in sorted(self._required) if row.get(name) is None]
+        # Each once: changed_at is read twice, and what cannot be read is missing too.
+        row["unreadable"] = "; ".join(dict.fromkeys(wrong or missing))
+        return row
+
+
+def _as_json(mapped: Mapping[str, Any], fields: Mapping[str, tuple[Any, Field]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in mapped.items():
+        kind = fields[name][1].type
+        if value is None:
+            found[name] = None
+        elif kind == "json":
+            found[name] = json.loads(value)
+        else:
+            found[name] = value.isoformat() if kind == "instant" else value
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool | dict | list):
+        raise _Unreadable("no text")
+    return value if isinstance(value, str) else str(value)
+
+
+def _integer(value: Any) -> int:
+    try:
+        number = Decimal(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+    except InvalidOperation:
+        number = None
+    if number is None or not number.is_finite() or number != number.to_integral_value() or int(number) not in _INT8:
+        raise _Unreadable("no whole number of 64 bits")
+    return int(number)
+
+
+def _decimal(value: Any) -> str:
+    try:
+        number = Decimal(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+    except InvalidOperation:
+        number = None
+    if number is None or not number.is_finite() or not -30 < number.adjusted() < 30:  # noqa: PLR2004  no price has more
+        raise _Unreadable("no decimal number")
+    return format(number, "f")
+
+
+def _boolean(value: Any) -> bool:
+    if value in (True, "true"):
+        return True
+    if value in (False, "false"):
+        return False
+    raise _Unreadable("neither true nor false")
+
+
+def _instant(value: Any) -> Any:
+    try:
+        return from_utc_text(value)
+    except (TypeError, ValueError) as error:
+        raise _Unreadable("no instant with its zone (2026-11-21T09:30:00Z)") from error
+
+
+_READERS: Mapping[ValueType, Callable[[Any], Any]] = {
+    "text": _text,
+    "integer": _integer,
+    "decimal": _decimal,
+    "boolean": _boolean,
+    "instant": _instant,
+    "json": lambda value: json.dumps(value, sort_keys=True),
+}

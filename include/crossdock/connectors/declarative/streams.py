@@ -1,0 +1,162 @@
+"""Every declaration as a `Sync`: the same three steps as all others, with what the file says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from crossdock.commerce.inventory.expectations import EXPECTATIONS as INVENTORY_EXPECTATIONS
+from crossdock.connectors.declarative import files
+from crossdock.connectors.declarative.files import DeclarationWrong
+from crossdock.connectors.declarative.mapping import PG_TYPES, to_columns_of
+from crossdock.connectors.declarative.model import Declaration
+from crossdock.sync import Sync
+from crossdock.sync.quarantine.model import Expectation
+from crossdock.sync.tables import INVENTORY, RECORD, Column, EntityTable
+
+#: Not the platform's rules: a declared system counts versions as it likes.
+_RECORD_RULES = (
+    Expectation(
+        "id_is_well_formed",
+        "expect_column_values_to_match_regex",
+        {"column": "id", "regex": r"^[^\x00-\x1f\x7f]{1,256}$"},
+        "an id has 1 to 256 printable characters; look at identity.id of the declaration",
+    ),
+    Expectation(
+        "key_is_present",
+        "expect_column_value_lengths_to_be_between",
+        {"column": "key", "min_value": 1, "max_value": 256},
+        "a record needs the name that people know it by; look at identity.key of the declaration",
+    ),
+)
+#: Of a JMESPath: `supplyChannel` of `supplyChannel.id`.
+_FIRST_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_READABLE = Expectation(
+    "record_is_readable",
+    "expect_column_value_lengths_to_be_between",
+    {"column": "unreadable", "max_value": 0},
+    "a value is missing or not of its declared type; correct it at the source, or the mapping",
+)
+
+_TABLES: dict[str, tuple[EntityTable, tuple[Expectation, ...], frozenset[str]]] = {
+    "record": (RECORD, _RECORD_RULES, frozenset({"version", "last_modified_at"})),
+    "inventory": (
+        INVENTORY,
+        INVENTORY_EXPECTATIONS,
+        frozenset({"version", "last_modified_at", "sku", "quantity_on_stock", "available_quantity"}),
+    ),
+}
+#: What the identity gives, and no mapping may.
+_OF_IDENTITY = frozenset({"id", "version", "last_modified_at", "lineage", "data", "key", "unreadable"})
+
+
+def declared_sync(path: Path) -> tuple[Declaration, Sync]:
+    """
+    The declaration in *path*, and what is synced by it.
+
+    Raises:
+        DeclarationWrong: it is none; every mistake has its line.
+
+    """
+    declaration = files.read(path, _mistaken)
+    table, rules, required = _TABLES[declaration.target]
+    facts = (*_facts(declaration), Column("unreadable", "text"))
+    names = (*table.column_names, *(fact.name for fact in facts))
+    own = tuple(Expectation(each.name, each.type, each.arguments, each.message) for each in declaration.expectations)
+    return declaration, Sync(
+        entity=declaration.name,
+        integration=declaration.name,
+        resource=declaration.read.path,
+        key_field=_key_field(declaration),
+        table=table,
+        # A declared record has no shape of its own: plain values, of which the mapping takes what it knows.
+        record_type=cast("Any", dict),
+        to_columns=to_columns_of(declaration, names, required),
+        expectations=(*rules, _READABLE, *own),
+        facts=facts,
+        mapped_fields=_mapped_fields(declaration),
+    )
+
+
+def declared_syncs(folder: Path = files.FOLDER) -> Iterator[tuple[Declaration, Sync]]:
+    """Those of *folder* that can be used; see `mistakes` for the others."""
+    for path in files.paths(folder).values():
+        try:
+            yield declared_sync(path)
+        except DeclarationWrong:
+            continue
+
+
+def mistakes(folder: Path = files.FOLDER) -> list[DeclarationWrong]:
+    """What is wrong with the declarations of *folder*."""
+    found = []
+    for path in files.paths(folder).values():
+        try:
+            declared_sync(path)
+        except DeclarationWrong as wrong:
+            found.append(wrong)
+    return found
+
+
+def _key_field(declaration: Declaration) -> str:
+    """The field that `keys` of a run names, and under which a rejected record is shown."""
+    key = declaration.identity.key
+    return key if key.isidentifier() else "id"
+
+
+def _mapped_fields(declaration: Declaration) -> frozenset[str]:
+    """The first name of every path into a record; of a path that begins with no name, none."""
+    identity = declaration.identity
+    paths = [identity.id, identity.version, identity.changed_at, identity.key]
+    paths += [field.path for field in declaration.mapping.values()]
+    return frozenset(found[0] for path in paths if (found := _FIRST_NAME.match(path)))
+
+
+def _facts(declaration: Declaration) -> tuple[Column, ...]:
+    """Mapped values that are no columns, for the expectations: of `record` all of them."""
+    if declaration.target != "record":
+        return ()
+    return tuple(Column(name, PG_TYPES[field.type]) for name, field in declaration.mapping.items())
+
+
+def _mistaken(declaration: Declaration) -> Iterator[tuple[str, str]]:
+    """What a schema cannot say: columns that are not there, rules about them, values that must be mapped."""
+    table, rules, required = _TABLES[declaration.target]
+    types = {column.name: column.pg_type for column in table.columns}
+    for name, field in declaration.mapping.items():
+        at = f"/mapping/{name}"
+        if name in _OF_IDENTITY:
+            yield at, "comes from the identity; give the value another name"
+        elif declaration.target != "record" and name not in types:
+            free = ", ".join(sorted(set(types) - _OF_IDENTITY))
+            yield at, f"is no column of {declaration.target}; it has {free}"
+        elif declaration.target != "record" and PG_TYPES[field.type] != types[name]:
+            yield f"{at}/type", f"is {field.type}, and the column is {types[name]}"
+    for name in sorted(required - _OF_IDENTITY - set(declaration.mapping)):
+        yield "/mapping", f"lacks {name}, which {declaration.target} needs"
+    yield from _mistaken_rules(declaration, {*types, *declaration.mapping}, {rule.name for rule in rules})
+    if declaration.schedule is not None and not _is_cron(declaration.schedule):
+        yield "/schedule", "is no cron expression such as */15 * * * *"
+
+
+def _mistaken_rules(declaration: Declaration, columns: set[str], taken: set[str]) -> Iterator[tuple[str, str]]:
+    names = {*taken, _READABLE.name}
+    for number, rule in enumerate(declaration.expectations):
+        at = f"/expectations/{number}"
+        if rule.name in names:
+            yield f"{at}/name", f"{rule.name} is the name of another expectation"
+        names.add(rule.name)
+        named = [rule.arguments[each] for each in ("column", "column_A", "column_B") if each in rule.arguments]
+        if not named:
+            yield f"{at}/arguments", "names no column"
+        for column in named:
+            if column not in columns:
+                yield f"{at}/arguments", f"{column!r} is not mapped"
+
+
+def _is_cron(text: str) -> bool:
+    from croniter import croniter  # type: ignore[import-untyped]  # noqa: PLC0415  asked for where there is a schedule
+
+    return bool(croniter.is_valid(text))

@@ -1,0 +1,234 @@
+"""Connections and transactions of the hub's database."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg.types.numeric import Int8BinaryLoader, IntLoader
+
+from crossdock.core import hints as remedies
+from crossdock.core.errors import Terminal, Transient
+
+#: PostgreSQL's number of the type xid8, a transaction's; psycopg has no loader for it.
+_XID8 = 5069
+
+#: An open transaction; what every function in this room takes first.
+Work = psycopg.Connection[TupleRow]
+
+
+class StoreUnavailable(Transient):
+    """The hub's database cannot be reached, or was too busy for this transaction. Nothing of it was written."""
+
+
+class StoreRefused(Terminal):
+    """The database refused a statement: a defect of ours, or a migration that has not run. Nothing was written."""
+
+
+#: What every session is told. Rows are looked up by key and lie in memory or on flash, so an index costs little
+#: more than a scan; with PostgreSQL's figure for spinning disks, it reads a whole table to change one row in a hundred.
+_SESSION = "-c timezone=UTC -c random_page_cost=1.1"
+
+
+class Store:
+    """
+    The hub's database, one connection per thread of work.
+
+    Every table lives in *schema* and is found by the search path, so that two hubs (or a trial) can
+    share a server. Open it as late as you can and close it: an open write transaction holds back
+    every event reader on the server.
+    """
+
+    def __init__(self, dsn: str, *, schema: str = "hub", session: str = "") -> None:
+        """*session*: settings of PostgreSQL for these connections alone, as `-c name=value`."""
+        self.dsn = dsn
+        self.schema = schema
+        self._session = f"{_SESSION} {session}"
+        self._connection: psycopg.Connection[TupleRow] | None = None
+
+    @classmethod
+    def from_connection(cls, conn_id: str) -> Store:
+        """The store behind an Airflow connection of type `postgres`. Call it inside a task."""
+        from airflow.providers.postgres.hooks.postgres import PostgresHook  # noqa: PLC0415  seconds to import
+
+        connection = PostgresHook.get_connection(conn_id)
+        dsn = psycopg.conninfo.make_conninfo(
+            host=connection.host,
+            port=connection.port,
+            user=connection.login,
+            password=connection.password,
+            dbname=connection.schema,
+        )
+        return cls(dsn)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Work]:
+        """
+        One transaction: committed at the end of the block, rolled back whole on any error.
+
+        Raises:
+            StoreUnavailable: no connection, a lock not had in time, a deadlock. Safe to run again.
+            StoreRefused: the statement itself is wrong for this database.
+
+        """
+        with translated_errors():
+            connection = self._open()
+            with connection.transaction():
+                yield connection
+
+    @contextmanager
+    def question(self) -> Iterator[Work]:
+        """
+        The connection for statements that only read, each by itself: a transaction around one costs two journeys more.
+
+        Raises:
+            StoreUnavailable, StoreRefused: as `transaction`.
+
+        """
+        with translated_errors():
+            yield self._open()
+
+    def another(self, *, session: str = "") -> Store:
+        """The same database on a connection of its own, for another thread, or with a *session* of its own."""
+        return Store(self.dsn, schema=self.schema, session=session)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self) -> psycopg.Connection[TupleRow]:
+        if self._connection is None or self._connection.closed or self._connection.broken:
+            self._connection = psycopg.connect(
+                self.dsn,
+                autocommit=True,
+                connect_timeout=10,
+                application_name="crossdock",
+                options=f"-c search_path={self.schema} {self._session}",
+            )
+            self._connection.adapters.register_loader(_XID8, IntLoader)
+            self._connection.adapters.register_loader(_XID8, Int8BinaryLoader)
+            _begin_epoch_where_moved(self._connection)
+        return self._connection
+
+
+#: Whether the store is where its events were written. Asked on each connection, since whoever comes first after a restore,
+#: a writer or a reader, must know. It costs 0.9 ms.
+_IS_HOME = b"""
+SELECT (server, database) IS NOT DISTINCT FROM (hub_server(), (SELECT oid FROM pg_database WHERE datname = current_database()))
+  FROM event_epoch ORDER BY epoch DESC LIMIT 1
+"""
+
+
+def _begin_epoch_where_moved(connection: Work) -> None:
+    try:
+        row = connection.execute(_IS_HOME).fetchone()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction):
+        return  # not migrated yet: `migrate` itself looks when it has
+    if row == (False,):
+        from crossdock.events import epochs as event_epochs  # noqa: PLC0415  it works on what is defined here
+
+        with connection.transaction():
+            event_epochs.begin_after_restore(connection)
+
+
+class SharedStore(Store):
+    """
+    The same for threads that share one connection, a short transaction each; never two within one another.
+
+    For what every call to another system asks, where a connection a thread would be too many.
+    """
+
+    def __init__(self, dsn: str, *, schema: str = "hub") -> None:
+        super().__init__(dsn, schema=schema)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Work]:
+        with self._lock, super().transaction() as work:
+            yield work
+
+
+#: Errors that psycopg files under the statement's own, though it is the moment that was wrong: a worker that slept in
+#: its transaction, a standby that has not taken over yet, a connection that has been closed.
+_PASSING = (
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.SnapshotTooOld,
+    psycopg.InterfaceError,
+)
+#: The other way round: under those of the moment, though none mends them. By SQLSTATE's class (a limit of the program, a
+#: routine's fault, a savepoint's, a foreign table's), and some of class 55, where a lock is passing.
+_REFUSED_CLASSES = frozenset({"27", "2F", "38", "39", "3B", "54", "HV"})
+_REFUSED_STATES = frozenset({"55000", "55P02", "55P04"})
+
+
+def is_passing(error: psycopg.Error) -> bool:
+    """Whether the same transaction may well succeed at another moment."""
+    if isinstance(error, _PASSING) or _is_out_of_room(error):
+        return True
+    state = error.sqlstate or ""
+    return isinstance(error, psycopg.OperationalError) and not (
+        state[:2] in _REFUSED_CLASSES or state in _REFUSED_STATES
+    )
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Psycopg's errors as the hub's two families."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if _is_out_of_room(error):
+            raise StoreUnavailable(
+                f"The hub's database has no room: {_said(error)}. Make some, then try again"
+            ) from bare(error)
+        if is_passing(error):
+            raise StoreUnavailable(f"The hub's database did not carry out the transaction: {_said(error)}") from bare(
+                error
+            )
+        raise StoreRefused(
+            f"The hub's database refused the statement of {_asker(error)}: {_said(error)}", remedy=remedies.MIGRATE
+        ) from bare(error)
+
+
+def _asker(error: psycopg.Error) -> str:
+    """Name the function of ours that made the statement: `events.store.receive`."""
+    here = [
+        f"{module.removeprefix('crossdock.')}.{frame.f_code.co_name}"
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if (module := str(frame.f_globals.get("__name__"))).startswith("crossdock.") and module != __name__
+    ]
+    return here[-1] if here else "a test or a tool"
+
+
+def bare(error: psycopg.Error) -> psycopg.Error:
+    """*error* for a traceback that may be logged: where it happened, without the row's values that its DETAIL quotes."""
+    return type(error)(_said(error)).with_traceback(error.__traceback__)
+
+
+def _is_out_of_room(error: psycopg.Error) -> bool:
+    """A full disk has a code of its own and comes as OperationalError; a used-up quota comes as an internal error."""
+    said = error.diag.message_primary or ""
+    return isinstance(error, psycopg.errors.InternalError_) and said.startswith(("could not extend", "could not write"))
+
+
+def _said(error: psycopg.Error) -> str:
+    """The server's words without the statement's values, which may hold personal data."""
+    if isinstance(error, psycopg.DataError):
+        # The server quotes the value itself: `invalid input syntax for type bigint: "…"`.
+        return type(error).__name__
+    said = error.diag.message_primary or str(error)
+    return said.splitlines()[0] if said else type(error).__name__

@@ -1,0 +1,125 @@
+"""Who may write an entity now: a lease in time, and a fencing token for those who oversleep it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+
+from crossdock.core.errors import LeaseHeld, LeaseLost
+from crossdock.db.database import Work
+
+
+class LeaseKey(msgspec.Struct, frozen=True):
+    """What a lease is on."""
+
+    integration: str
+    entity: str
+    partition: str = "all"
+
+    def __str__(self) -> str:
+        return f"{self.entity} from {self.integration} ({self.partition})"
+
+
+#: Takes a lease that is free, run out, ours already, or whose holder has ended; else returns no row.
+#: The token counts up each time, also for the run that has it: Airflow starts a task again when its worker is
+#: silent for long, and a worker that was only asleep must not write beside its own successor.
+_TAKE = b"""
+INSERT INTO lease AS held (integration, entity, partition, holder, token, expires_at)
+VALUES (%(integration)s, %(entity)s, %(partition)s, %(run_id)s, 1, clock_timestamp() + %(life)s)
+ON CONFLICT (integration, entity, partition) DO UPDATE
+   SET token = held.token + 1,
+       holder = excluded.holder,
+       expires_at = excluded.expires_at
+ WHERE held.holder = excluded.holder
+    OR held.expires_at < clock_timestamp()
+    OR EXISTS (SELECT FROM sync_run WHERE run_id = held.holder AND state <> 'running')
+RETURNING token
+"""
+
+_HOLDER = b"""
+SELECT holder, greatest(extract(epoch FROM expires_at - clock_timestamp()), 1)::float8
+  FROM lease WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+"""
+
+#: FOR SHARE: a lease cannot change hands under a commit, and two batches of one run need not wait for each other.
+_CHECK = b"""
+SELECT holder, token FROM lease
+ WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+   FOR SHARE
+"""
+
+_RENEW = b"""
+UPDATE lease SET expires_at = clock_timestamp() + %(life)s
+ WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+   AND holder = %(run_id)s AND token = %(token)s
+"""
+
+_RELEASE = b"""
+UPDATE lease SET expires_at = clock_timestamp()
+ WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+   AND holder = %(run_id)s
+"""
+
+_RECORD_TOKEN = b"UPDATE sync_run SET fencing_token = %(token)s WHERE run_id = %(run_id)s"
+
+#: Whoever has the lease is the only one at work: a run without an end is that of a worker that died.
+_END_OVERTAKEN = b"""
+UPDATE sync_run SET state = 'failed', finished_at = clock_timestamp(), error = %(error)s
+ WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+   AND run_id <> %(run_id)s AND state = 'running' AND fencing_token > 0
+"""
+
+
+def take(work: Work, key: LeaseKey, run_id: str, life: timedelta) -> int:
+    """
+    The fencing token under which *run_id* may now write; also noted on the run.
+
+    Runs that it overtakes end as failed: nobody else would ever write their end.
+
+    Raises:
+        LeaseHeld: another live run has it. Running again after its life may succeed.
+
+    """
+    values = {**msgspec.structs.asdict(key), "run_id": run_id, "life": life}
+    taken = work.execute(_TAKE, values).fetchone()
+    if taken is None:
+        holder = work.execute(_HOLDER, values).fetchone()
+        raise LeaseHeld(str(key), *(holder or ("unknown", 1.0)))
+    work.execute(_RECORD_TOKEN, {"token": taken[0], "run_id": run_id})
+    work.execute(_END_OVERTAKEN, {**values, "error": f"its worker was silent; run {run_id} took over"})
+    return int(taken[0])
+
+
+def renew(work: Work, key: LeaseKey, run_id: str, token: int, life: timedelta) -> None:
+    """
+    The lease, alive for another *life*.
+
+    Raises:
+        LeaseLost: it changed hands. Whatever this run would write now is refused anyway.
+
+    """
+    values = {**msgspec.structs.asdict(key), "run_id": run_id, "token": token, "life": life}
+    if work.execute(_RENEW, values).rowcount == 0:
+        holder = work.execute(_HOLDER, values).fetchone()
+        raise LeaseLost(str(key), run_id, holder[0] if holder else None)
+
+
+def check(work: Work, key: LeaseKey, run_id: str, token: int) -> None:
+    """
+    Nothing, when *run_id* still writes under its token; the lease row stays locked until the commit.
+
+    An expired lease that nobody took is still ours: what fences is the token, not the clock.
+
+    Raises:
+        LeaseLost: another run has taken it. Terminal: that run reads what this one has not loaded.
+
+    """
+    row = work.execute(_CHECK, msgspec.structs.asdict(key)).fetchone()
+    if row is None or (row[0], row[1]) != (run_id, token):
+        raise LeaseLost(str(key), run_id, row[0] if row else None)
+
+
+def release(work: Work, key: LeaseKey, run_id: str) -> None:
+    """The lease, free for the next run. Does nothing when it is not ours; safe to repeat."""
+    work.execute(_RELEASE, {**msgspec.structs.asdict(key), "run_id": run_id})

@@ -1,0 +1,41 @@
+"""Brings the hub's schema to the version that this code needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from crossdock.events import epochs as event_epochs
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def migrate(dsn: str, *, schema: str = "hub") -> None:
+    """The schema at its newest version. Running it again changes nothing, but after a restore events begin a new epoch."""
+    command.upgrade(_config(dsn, schema), "head")
+    with psycopg.connect(dsn, connect_timeout=5, options=f"-c search_path={schema}") as work:
+        event_epochs.begin_after_restore(work)
+
+
+def is_current(dsn: str, *, schema: str = "hub") -> bool:
+    """Whether the database has exactly the migrations of this code."""
+    with psycopg.connect(dsn, connect_timeout=5) as connection:
+        try:
+            rows = connection.execute(
+                psycopg.sql.SQL("SELECT version_num FROM {}.hub_alembic_version").format(psycopg.sql.Identifier(schema))
+            ).fetchall()
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            return False
+    return [version for (version,) in rows] == ScriptDirectory.from_config(_config(dsn, schema)).get_heads()
+
+
+def _config(dsn: str, schema: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["dsn"] = dsn
+    config.attributes["schema"] = schema
+    return config

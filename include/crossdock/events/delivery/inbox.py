@@ -1,0 +1,71 @@
+"""What has had its effect at whom: one row per subscriber and event, in the transaction of the effect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crossdock.db.database import Work
+from crossdock.events.model import Event
+
+#: The store holds each (source, id) once, so an event's place is its identity here.
+_ADD = b"""
+INSERT INTO event_inbox (subscriber, epoch, xid, position)
+SELECT %(subscriber)s, epoch, xid, position
+  FROM unnest(%(epochs)b::int[], %(xids)b::bigint[], %(positions)b::bigint[]) AS seen (epoch, xid, position)
+ON CONFLICT DO NOTHING RETURNING epoch, position
+"""
+
+_SEEN = b"""
+SELECT inbox.epoch, inbox.position
+  FROM unnest(%(epochs)b::int[], %(xids)b::bigint[], %(positions)b::bigint[]) AS wanted (epoch, xid, position)
+  JOIN event_inbox inbox ON inbox.subscriber = %(subscriber)s AND inbox.epoch = wanted.epoch
+   AND inbox.xid = wanted.xid AND inbox.position = wanted.position
+"""
+
+#: What no reader of its subscriber will come to again: each is past it, and another number of partitions begins where
+#: the slowest is. The newest are kept all the same, in case a person sets a cursor back.
+_TRIM = b"""
+DELETE FROM event_inbox WHERE ctid = ANY(ARRAY(
+    SELECT inbox.ctid FROM event_inbox inbox,
+           (SELECT epoch, xid::text::bigint AS xid, position FROM event_reader WHERE subscriber = %(subscriber)s
+             ORDER BY event_reader.epoch, event_reader.xid, event_reader.position LIMIT 1) AS slowest,
+           (SELECT last_value - %(newest)s AS position FROM event_position) AS margin
+     WHERE inbox.subscriber = %(subscriber)s AND inbox.position <= margin.position
+       AND (inbox.epoch, inbox.xid, inbox.position) <= (slowest.epoch, slowest.xid, slowest.position)
+     ORDER BY inbox.epoch, inbox.xid, inbox.position LIMIT %(limit)s))
+"""
+
+
+def add(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
+    """Those of *events* that *subscriber* has not had, in order; they are noted as had when the transaction commits."""
+    if not events:
+        return []
+    cursor = work.cursor(binary=True).execute(_ADD, _values(subscriber, events), prepare=True)
+    if cursor.rowcount == len(events):
+        return list(events)
+    fresh = set(cursor.fetchall())
+    return [event for event in events if (event.epoch, event.position) in fresh]
+
+
+def unseen(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
+    """Those of *events* that *subscriber* has not had, in order; nothing is noted."""
+    seen = set(work.cursor(binary=True).execute(_SEEN, _values(subscriber, events)).fetchall())
+    return [event for event in events if (event.epoch, event.position) not in seen]
+
+
+def trim(work: Work, subscriber: str, *, newest: int, limit: int) -> int:
+    """
+    How many rows went, the oldest first, at most *limit*: those that every reader of *subscriber* is past.
+
+    Those of the store's *newest* events stay. Rows of a subscriber that nobody reads for stay too.
+    """
+    return work.execute(_TRIM, {"subscriber": subscriber, "newest": newest, "limit": limit}).rowcount
+
+
+def _values(subscriber: str, events: Sequence[Event]) -> dict[str, object]:
+    return {
+        "subscriber": subscriber,
+        "epochs": [event.epoch for event in events],
+        "xids": [event.xid for event in events],
+        "positions": [event.position for event in events],
+    }

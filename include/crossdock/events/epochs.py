@@ -1,0 +1,51 @@
+"""
+The epoch of the event store: it counts up when the store has come to a server whose transactions begin anew.
+
+A dump that is loaded elsewhere brings the numbers of the old server's transactions; those of the new one are lower,
+and its events would stand before all others, where no reader looks any more.
+"""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from crossdock.db.database import Work
+from crossdock.events import partitions as event_partitions
+
+#: Where the store is, and where its newest epoch began; and, for stores that were upgraded after they had moved, whether
+#: there are events of transactions that this server has not had yet.
+_MOVED = b"""
+SELECT (newest.server, newest.database) IS DISTINCT FROM (hub_server(), here.oid),
+       coalesce((SELECT max(xid) FROM event WHERE epoch = newest.epoch) >= pg_snapshot_xmax(pg_current_snapshot()), false),
+       EXISTS (SELECT FROM event) OR EXISTS (SELECT FROM event_reader WHERE epoch > 0), newest.epoch
+  FROM pg_database AS here, (SELECT * FROM event_epoch ORDER BY epoch DESC LIMIT 1) AS newest
+ WHERE datname = current_database()
+"""
+
+_BEGIN = b"""
+INSERT INTO event_epoch (epoch, server, database)
+SELECT %(epoch)s, hub_server(), oid FROM pg_database WHERE datname = current_database()
+ON CONFLICT (epoch) DO UPDATE SET server = excluded.server, database = excluded.database
+"""
+
+
+def begin_after_restore(work: Work) -> int | None:
+    """
+    The new epoch, when the store has come to another server or database since its newest one; else None.
+
+    Nobody's event or place is in an empty store: that one moves without a new epoch, as a template does.
+    """
+    # Two that come at once begin one: the second waits here, then finds the store where it is.
+    work.execute(b"SELECT pg_advisory_xact_lock(hashtext('crossdock-event-epoch'))")
+    moved, from_elsewhere, is_used, epoch = work.execute(_MOVED).fetchone() or (False, False, False, 1)
+    if not moved and not from_elsewhere:
+        return None
+    if not is_used:
+        work.execute(_BEGIN, {"epoch": epoch})
+        return None
+    work.execute(_BEGIN, {"epoch": epoch + 1})
+    tables = ["event", *(name for name, _ in event_partitions.partitions(work))]
+    for name in tables:
+        statement = sql.SQL("ALTER TABLE {} ALTER epoch SET DEFAULT {}")
+        work.execute(statement.format(sql.Identifier(name), sql.Literal(epoch + 1)))
+    return int(epoch) + 1

@@ -1,0 +1,107 @@
+"""The event store's partitions by month: made ahead of time, dropped when all in them is past retention."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from psycopg import sql
+
+from crossdock.core import hints as remedies
+from crossdock.core.errors import Terminal
+from crossdock.db.database import Work
+
+_AHEAD = 2
+
+_PARTITIONS = b"""
+SELECT child.relname, pg_get_expr(child.relpartbound, child.oid)
+  FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid
+ WHERE inhparent = 'event'::regclass ORDER BY child.relname
+"""
+
+_BOUND = re.compile(r"FROM \((.+)\) TO \('(.+)'\)")
+
+#: The columns by name: the first partition was made before the table and has them in another order.
+_NAMES = (
+    "epoch, xid, position, event_id, source, type, subject, time, partition_key, correlation_id, causation_id, "
+    "trace_parent, schema_version, data, silent, stored_at"
+)
+
+#: A reader that has yet to read a partition keeps it: its next event is in it, or it has not been there yet.
+_UNREAD = """
+SELECT EXISTS (
+    SELECT FROM {partition} AS kept, event_reader reader
+     WHERE (kept.epoch, kept.xid, kept.position) > (reader.epoch, reader.xid, reader.position)
+       AND NOT kept.silent)
+"""
+
+
+def partitions(work: Work) -> list[tuple[str, datetime | None]]:
+    """Name and end of each partition, the end aware; None for the default one, which should be empty."""
+    found = []
+    for name, bound in work.execute(_PARTITIONS):
+        match = _BOUND.search(bound)
+        found.append((str(name), datetime.fromisoformat(match[2]).astimezone(UTC) if match else None))
+    return found
+
+
+def make_ahead(work: Work, now: datetime) -> list[str]:
+    """The names of the partitions that were made: those of this month and the next two that were missing."""
+    # Two workers that start at once must not both make them: the second waits here, then finds nothing missing.
+    work.execute(b"SELECT pg_advisory_xact_lock(hashtext('crossdock-event-partitions'))")
+    known = partitions(work)
+    newest = max((end for _, end in known if end is not None), default=None)
+    if newest is None:
+        raise Terminal("The event store has no partition by month. A migration has not run", remedy=remedies.MIGRATE)
+    made = []
+    while newest < _month_after(now, _AHEAD + 1):
+        name, until = f"event_{newest:%Y_%m}", _month_after(newest, 1)
+        _make(work, name, newest, until)
+        made.append(name)
+        newest = until
+    return made
+
+
+def _make(work: Work, name: str, since: datetime, until: datetime) -> None:
+    """
+    The partition of [*since*, *until*), with what the default partition has of that time.
+
+    Attached, not made in place: then rows that the default one has would refuse it.
+    """
+    table = sql.Identifier(name)
+    work.execute(sql.SQL("CREATE TABLE {} (LIKE event INCLUDING DEFAULTS INCLUDING CONSTRAINTS)").format(table))
+    work.execute(
+        sql.SQL(
+            "WITH moved AS (DELETE FROM event_default WHERE stored_at >= %s AND stored_at < %s RETURNING *)"
+            f" INSERT INTO {{}} ({_NAMES}) SELECT {_NAMES} FROM moved"
+        ).format(table),
+        [since, until],
+    )
+    bounds = sql.SQL("FOR VALUES FROM ({}) TO ({})").format(
+        sql.Literal(since.isoformat()), sql.Literal(until.isoformat())
+    )
+    work.execute(sql.SQL("ALTER TABLE event ATTACH PARTITION {} ").format(table) + bounds)
+
+
+def drop_past(work: Work, before: datetime) -> list[str]:
+    """
+    The names of the partitions that went: those that ended before *before* and that every reader has read.
+
+    Dropped whole: to delete rows would leave the holes to be vacuumed.
+    """
+    dropped = []
+    for name, end in partitions(work):
+        if end is None or end > before:
+            continue
+        table = sql.Identifier(name)
+        row = work.execute(sql.SQL(_UNREAD).format(partition=table)).fetchone()
+        if row and not row[0]:
+            work.execute(sql.SQL("ALTER TABLE event DETACH PARTITION {}").format(table))
+            work.execute(sql.SQL("DROP TABLE {}").format(table))
+            dropped.append(name)
+    return dropped
+
+
+def _month_after(instant: datetime, months: int) -> datetime:
+    month = instant.astimezone(UTC).month - 1 + months
+    return datetime(instant.astimezone(UTC).year + month // 12, month % 12 + 1, 1, tzinfo=UTC)

@@ -1,0 +1,269 @@
+"""How the calls to each integration went: by minute and run, as counts that workers add to."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from crossdock.core.durations import BUCKETS, bucket_of, quantile_s
+from crossdock.db.database import Store, StoreRefused, StoreUnavailable, Work
+from crossdock.http import shared_breaker as breakers
+from crossdock.http.breaker import Phase
+from crossdock.http.model import Call, Outcome
+
+log = logging.getLogger(__name__)
+
+_ADD = b"""
+INSERT INTO call_count AS kept (integration, minute, run_id, success, failure, refusal, throttled, avoided, retries,
+                                answer_bytes, waited_s, durations, last_success_at)
+VALUES (%(integration)s, %(minute)s, %(run_id)s, %(success)s, %(failure)s, %(refusal)s, %(throttled)s, %(avoided)s,
+        %(retries)s, %(answer_bytes)s, %(waited_s)s, %(durations)s, %(last_success_at)s)
+ON CONFLICT (integration, minute, run_id) DO UPDATE
+   SET success = kept.success + excluded.success,
+       failure = kept.failure + excluded.failure,
+       refusal = kept.refusal + excluded.refusal,
+       throttled = kept.throttled + excluded.throttled,
+       avoided = kept.avoided + excluded.avoided,
+       retries = kept.retries + excluded.retries,
+       answer_bytes = kept.answer_bytes + excluded.answer_bytes,
+       waited_s = kept.waited_s + excluded.waited_s,
+       durations = (SELECT array_agg(mine + more ORDER BY place)
+                      FROM unnest(kept.durations, excluded.durations) WITH ORDINALITY AS sum (mine, more, place)),
+       last_success_at = greatest(kept.last_success_at, excluded.last_success_at)
+"""
+
+_EXPIRE = b"DELETE FROM call_count WHERE minute < clock_timestamp() - %(keep)s"
+
+#: By the column that follows SELECT and GROUP BY.
+_SUMS = b"""
+       coalesce(sum(success), 0)::bigint, coalesce(sum(failure), 0)::bigint, coalesce(sum(refusal), 0)::bigint,
+       coalesce(sum(throttled), 0)::bigint, coalesce(sum(avoided), 0)::bigint, coalesce(sum(retries), 0)::bigint,
+       coalesce(sum(answer_bytes), 0)::bigint, coalesce(sum(waited_s), 0)::float8, max(last_success_at)
+  FROM call_count
+"""
+
+_OF_INTEGRATIONS = b"WHERE integration = ANY(%(names)s) AND minute > clock_timestamp() - %(since)s"
+_SUMS_OF_INTEGRATIONS = b"SELECT integration," + _SUMS + _OF_INTEGRATIONS + b" GROUP BY integration"
+
+_OF_RUNS = b"WHERE run_id = ANY(%(names)s)"
+_SUMS_OF_RUNS = b"SELECT run_id," + _SUMS + _OF_RUNS + b" GROUP BY run_id"
+
+#: Bucket by bucket over all rows.
+_DURATIONS = b""" sum(count)::bigint FROM call_count, unnest(durations) WITH ORDINALITY AS bucket (count, place)
+"""
+_DURATIONS_OF_INTEGRATIONS = (
+    b"SELECT integration," + _DURATIONS + _OF_INTEGRATIONS + b" GROUP BY integration, place ORDER BY integration, place"
+)
+_DURATIONS_OF_RUNS = b"SELECT run_id," + _DURATIONS + _OF_RUNS + b" GROUP BY run_id, place ORDER BY run_id, place"
+
+_LAST_SUCCESS = b"SELECT max(last_success_at) FROM call_count WHERE integration = %(integration)s"
+
+#: What was taken of the limit in the minute that is over, of what could have been.
+_LIMIT_USE = b"""
+SELECT sum(c.success + c.failure + c.refusal + c.throttled)::float8 / (l.calls * 60 / l.per_s)
+  FROM rate_limit l
+  LEFT JOIN call_count c ON c.integration = l.integration
+                        AND c.minute = date_trunc('minute', clock_timestamp()) - interval '1 minute'
+ WHERE l.integration = %(integration)s GROUP BY l.calls, l.per_s
+"""
+
+#: The columns of plain sums.
+_COUNTED: tuple[str, ...] = (*(outcome.value for outcome in Outcome), "retries", "answer_bytes", "waited_s")
+#: Told at the latest after so many calls, or so long.
+_CALLS_KEPT = 500
+_KEPT_S = 5.0
+#: How long a minute's counts are kept.
+_KEEP = timedelta(days=30)
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """How many calls, and how they went."""
+
+    #: Made, retries included; *avoided* ones were not.
+    calls: int
+    successes: int
+    failures: int
+    refusals: int
+    throttled: int
+    avoided: int
+    retries: int
+    answer_bytes: int
+    #: For the rate limit, over all calls.
+    waited_s: float
+    #: None where no call was made.
+    p50_s: float | None
+    p95_s: float | None
+    last_success_at: datetime | None
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person asks of an integration when something is wrong."""
+
+    integration: str
+    usage: Usage
+    phase: Phase
+    changes: list[breakers.Change]
+    #: Share of the rate limit used in the last whole minute; None without a limit.
+    limit_use: float | None
+    #: Whenever that was, not only in the time asked for.
+    last_success_at: datetime | None
+
+
+@dataclass
+class _Counts:
+    """What has not been told yet, of one minute and run."""
+
+    of: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_COUNTED, 0))
+    durations: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    last_success_at: datetime | None = None
+
+    def add(self, call: Call, now: float) -> None:
+        self.of[call.outcome] += 1
+        if call.outcome is not Outcome.AVOIDED:
+            self.durations[bucket_of(call.duration_s)] += 1
+        self.of["retries"] += call.is_retry
+        self.of["answer_bytes"] += call.answer_bytes
+        self.of["waited_s"] += call.waited_s
+        if call.outcome is Outcome.SUCCESS:
+            self.last_success_at = datetime.fromtimestamp(now, UTC)
+
+
+class CallCounts:
+    """
+    A `CallLog` that counts in memory and tells the database now and then, and when it is closed.
+
+    Statistics never fail a call: what cannot be told is dropped, with a warning.
+
+    Args:
+        run_of: The run that this thread's call is made for; empty for none.
+
+    """
+
+    def __init__(self, store: Store, integration: str, run_of: Callable[[], str] = str) -> None:
+        self._store, self._integration, self._run_of = store, integration, run_of
+        self._lock = threading.Lock()
+        self._counts: dict[tuple[int, str], _Counts] = {}
+        self._kept = 0
+        self._told_at = time.monotonic()
+        self._has_told = False
+
+    def record(self, call: Call) -> None:
+        now = time.time()
+        with self._lock:
+            self._counts.setdefault((int(now // 60), self._run_of()), _Counts()).add(call, now)
+            self._kept += 1
+            due = self._kept >= _CALLS_KEPT or time.monotonic() - self._told_at >= _KEPT_S
+        if due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Tells the database what has been counted."""
+        with self._lock:
+            counts, self._counts, self._kept = self._counts, {}, 0
+            self._told_at = time.monotonic()
+        if not counts:
+            return
+        self._has_told = True
+        try:
+            with self._store.transaction() as work:
+                for (minute, run_id), each in sorted(counts.items()):
+                    work.execute(_ADD, self._row(minute, run_id, each))
+        except (StoreUnavailable, StoreRefused) as error:
+            log.warning("Counts of calls to %s were not kept: %s", self._integration, error)
+
+    def close(self) -> None:
+        """The last counts told, and those of more than a month ago gone."""
+        self.flush()
+        if not self._has_told:
+            return  # a task that called nobody does not ask the database for anything either
+        try:
+            with self._store.transaction() as work:
+                expire(work, _KEEP)
+                breakers.expire(work, _KEEP)
+        except (StoreUnavailable, StoreRefused) as error:
+            log.warning("Old counts of calls stay for now: %s", error)
+
+    def _row(self, minute: int, run_id: str, counts: _Counts) -> dict[str, Any]:
+        return {
+            "integration": self._integration,
+            "minute": datetime.fromtimestamp(minute * 60, UTC),
+            "run_id": run_id,
+            **counts.of,
+            "durations": counts.durations,
+            "last_success_at": counts.last_success_at,
+        }
+
+
+def health(work: Work, integration: str, *, since: timedelta = timedelta(hours=1)) -> Health:
+    """How *integration* has done since so long ago, and how it is now."""
+    values = {"integration": integration, "since": since}
+    use = work.execute(_LIMIT_USE, values).fetchone()
+    last = work.execute(_LAST_SUCCESS, values).fetchone()
+    return Health(
+        integration=integration,
+        usage=usage_of_integrations(work, [integration], since=since)[integration],
+        phase=breakers.phase_of(work, integration),
+        changes=breakers.history(work, integration),
+        limit_use=(use[0] or 0.0) if use else None,
+        last_success_at=last[0] if last else None,
+    )
+
+
+def usage_of_integrations(
+    work: Work, names: Sequence[str], *, since: timedelta = timedelta(hours=1)
+) -> dict[str, Usage]:
+    """The calls to each of *names* since so long ago; zeros where there were none."""
+    values = {"names": list(names), "since": since}
+    return _usages(work, _SUMS_OF_INTEGRATIONS, _DURATIONS_OF_INTEGRATIONS, values)
+
+
+def usage_of_runs(work: Work, run_ids: Sequence[str]) -> dict[str, Usage]:
+    """The calls that each run has made; zeros for a run that made none."""
+    return _usages(work, _SUMS_OF_RUNS, _DURATIONS_OF_RUNS, {"names": list(run_ids)})
+
+
+def usage_of_run(work: Work, run_id: str) -> Usage:
+    """The calls that a run has made; zeros for a run that made none."""
+    return usage_of_runs(work, [run_id])[run_id]
+
+
+def expire(work: Work, keep: timedelta) -> int:
+    """How many rows were older than *keep*, and are gone."""
+    return work.execute(_EXPIRE, {"keep": keep}).rowcount
+
+
+def _usages(work: Work, sums: bytes, durations: bytes, values: dict[str, Any]) -> dict[str, Usage]:
+    buckets: dict[str, list[int]] = {}
+    for name, count in work.execute(durations, values):
+        buckets.setdefault(name, []).append(count)
+    counted = {name: row for name, *row in work.execute(sums, values)}
+    return {name: _usage(counted.get(name, _NOTHING), buckets.get(name, [])) for name in values["names"]}
+
+
+#: As `_SUMS` has it, where there is no row.
+_NOTHING: Sequence[Any] = (0, 0, 0, 0, 0, 0, 0, 0.0, None)
+
+
+def _usage(counted: Sequence[Any], durations: Sequence[int]) -> Usage:
+    successes, failures, refusals, throttled, avoided, retries, answer_bytes, waited_s, last_success_at = counted
+    return Usage(
+        calls=successes + failures + refusals + throttled,
+        successes=successes,
+        failures=failures,
+        refusals=refusals,
+        throttled=throttled,
+        avoided=avoided,
+        retries=retries,
+        answer_bytes=answer_bytes,
+        waited_s=waited_s,
+        p50_s=quantile_s(durations, 0.5),
+        p95_s=quantile_s(durations, 0.95),
+        last_success_at=last_success_at,
+    )

@@ -1,0 +1,106 @@
+"""What a person should hear of: open from when it begins until it ends, at most one of a kind and subject."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import msgspec
+
+from crossdock.core import hints as remedies
+from crossdock.core.hints import Remedy
+from crossdock.db.database import Work
+
+#: Kind → what to do about it, for a subject.
+_REMEDIES: Mapping[str, Callable[[str], Remedy]] = {
+    "dead_letters": lambda _: remedies.LETTERS,
+    "events_unread": lambda _: remedies.DELIVERY,
+    "breaker_open": remedies.look_at_integration,
+    "run_failed": lambda _: remedies.RUNS,
+    "run_held": lambda _: remedies.RUNS,
+    "run_late": lambda _: remedies.RUNS,
+}
+
+
+class Alert(msgspec.Struct, frozen=True):
+    alert_id: int
+    #: When it began.
+    at: datetime
+    kind: str
+    subject: str
+    message: str
+    #: When it was last found to be so.
+    seen_at: datetime
+    #: None while it is so.
+    closed_at: datetime | None
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """None where the message alone has to do: what helps is done neither by the hub nor by its API."""
+        of = _REMEDIES.get(self.kind)
+        return of(self.subject) if of else None
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """What `hold` changed."""
+
+    #: Messages of what has begun.
+    begun: tuple[str, ...]
+    #: Messages of what has ended.
+    ended: tuple[str, ...]
+
+
+#: Found again, an alert has the newest words; it began when it began. A row that was not there has no xmax.
+_ADD = b"""
+INSERT INTO alert (kind, subject, message) VALUES (%(kind)s, %(subject)s, %(message)s)
+ON CONFLICT (kind, subject) WHERE closed_at IS NULL DO UPDATE
+   SET message = excluded.message, seen_at = clock_timestamp()
+RETURNING xmax = 0
+"""
+
+_CLOSE = b"""
+UPDATE alert SET closed_at = clock_timestamp()
+ WHERE kind = ANY(%(kinds)s) AND subject = %(subject)s AND closed_at IS NULL
+"""
+
+_CLOSE_OTHERS = b"""
+UPDATE alert SET closed_at = clock_timestamp()
+ WHERE kind = %(kind)s AND subject <> ALL(%(subjects)s) AND closed_at IS NULL RETURNING message
+"""
+
+_FIND = b"""
+SELECT alert_id, at, kind, subject, message, seen_at, closed_at FROM alert
+ WHERE (%(is_open)s::bool IS NULL OR (closed_at IS NULL) = %(is_open)s)
+   AND (%(before)s::bigint IS NULL OR alert_id < %(before)s)
+ ORDER BY alert_id DESC LIMIT %(limit)s
+"""
+
+_OPEN = b"SELECT count(*) FROM alert WHERE closed_at IS NULL"
+
+
+def add(work: Work, *, kind: str, subject: str, message: str) -> bool:
+    """Whether it has begun; one that is open already keeps its beginning and gets the new *message*."""
+    row = work.execute(_ADD, {"kind": kind, "subject": subject, "message": message}).fetchone()
+    return bool(row and row[0])
+
+
+def close(work: Work, *kinds: str, subject: str) -> None:
+    """Alerts of these kinds about *subject* have ended. Does nothing when none is open."""
+    work.execute(_CLOSE, {"kinds": list(kinds), "subject": subject})
+
+
+def hold(work: Work, kind: str, found: Mapping[str, str]) -> Changed:
+    """Open of *kind* is what was *found* now (subject → message), and nothing else."""
+    begun = [message for subject, message in found.items() if add(work, kind=kind, subject=subject, message=message)]
+    ended = work.execute(_CLOSE_OTHERS, {"kind": kind, "subjects": list(found)}).fetchall()
+    return Changed(tuple(begun), tuple(message for (message,) in ended))
+
+
+def find(work: Work, *, is_open: bool | None = True, before: int | None = None, limit: int = 100) -> list[Alert]:
+    """Alerts, those that began last first: open, closed (False) or all (None), at most *limit* before an id."""
+    return [Alert(*row) for row in work.execute(_FIND, {"is_open": is_open, "before": before, "limit": limit})]
+
+
+def count_open(work: Work) -> int:
+    row = work.execute(_OPEN).fetchone()
+    return int(row[0]) if row else 0

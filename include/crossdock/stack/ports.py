@@ -1,0 +1,95 @@
+"""The ports of the local stack: the wanted one where it is free, another one where it is not, the same after a restart."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Collection
+
+from crossdock.client.errors import StackError
+from crossdock.stack.home import home, read_json, write_json
+
+LOOPBACK = "127.0.0.1"
+
+#: The port each server would like, and the variable that asks for another. The log servers of Airflow's
+#: scheduler and triggerer are not here: they can only listen on every interface, so they are not started.
+WANTED = {"airflow": 8080, "metadata": 15432, "hub-db": 15433, "sandbox": 8090}
+VARIABLES = {
+    "airflow": "HUB_PORT_AIRFLOW",
+    "metadata": "HUB_PORT_METADATA",
+    "hub-db": "HUB_PORT_DB",
+    "sandbox": "HUB_PORT_SANDBOX",
+}
+_TRIES = 200
+_HIGHEST = 65535
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on *port* of 127.0.0.1 now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # Without it a port whose last connections are in TIME_WAIT looks taken for a minute after `down`.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+def answers(port: int, *, timeout_s: float = 1.0) -> bool:
+    """Whether something accepts connections on *port* of 127.0.0.1."""
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=timeout_s):
+            return True
+    except OSError:
+        return False
+
+
+def kept() -> dict[str, int]:
+    """The ports of the last start by server name; empty before the first."""
+    saved = read_json(home() / "ports.json") or {}
+    return {name: int(port) for name, port in saved.items() if name in WANTED}
+
+
+def assign(*, in_use_by_us: Collection[str] = ()) -> dict[str, int]:
+    """
+    A port for every server, written down for the next start.
+
+    Args:
+        in_use_by_us: Servers of this stack that are running: they keep the port they have.
+
+    Raises:
+        StackError: A variable holds something that is no port, or nothing near is free.
+
+    """
+    before = kept()
+    ports = {name: before[name] for name in in_use_by_us if name in before}
+    for name in WANTED:
+        if name not in ports:
+            ports[name] = _free_from(_wanted(name, before), taken=set(ports.values()))
+    write_json(home() / "ports.json", ports)
+    return ports
+
+
+def _wanted(name: str, before: dict[str, int]) -> int:
+    asked = os.environ.get(VARIABLES[name])
+    if asked is None:
+        return before.get(name, WANTED[name])
+    if not asked.isdecimal() or not 0 < int(asked) <= _HIGHEST:
+        raise StackError(f"{VARIABLES[name]} is {asked!r}. Expected a port number from 1 to {_HIGHEST}.")
+    return int(asked)
+
+
+def _free_from(first: int, *, taken: Collection[int]) -> int:
+    for port in range(first, min(first + _TRIES, _HIGHEST + 1)):
+        if port not in taken and is_free(port):
+            return port
+    raise StackError(f"No free port from {first} to {first + _TRIES - 1}. Choose others, e.g. HUB_PORT_AIRFLOW=18080.")
+
+
+def free_port() -> int:
+    """Any port of 127.0.0.1 that is free now, for a server that lives for a command."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port

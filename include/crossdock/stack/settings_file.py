@@ -1,0 +1,105 @@
+"""`airflow_settings.yaml`, Astro's format, as documents for Airflow's REST API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crossdock.client.errors import StackError
+from crossdock.stack.home import project
+
+#: Astro's name of a field, and Airflow's.
+_CONNECTION_FIELDS = {
+    "conn_id": "connection_id",
+    "conn_type": "conn_type",
+    "conn_host": "host",
+    "conn_schema": "schema",
+    "conn_login": "login",
+    "conn_password": "password",
+    "conn_port": "port",
+    "conn_extra": "extra",
+}
+
+
+@dataclass(frozen=True)
+class AirflowSettings:
+    """What the file asks for, ready for `AirflowApi.put_connection`, `put_pool` and `put_variable`."""
+
+    connections: list[dict[str, Any]] = field(default_factory=list)
+    pools: list[dict[str, Any]] = field(default_factory=list)
+    variables: list[dict[str, Any]] = field(default_factory=list)
+
+
+def settings_file() -> Path:
+    return project() / "airflow_settings.yaml"
+
+
+def read_settings(
+    path: Path | None = None, *, overrides: Mapping[str, Mapping[str, Any]] | None = None
+) -> AirflowSettings:
+    """
+    The connections, pools and variables of the file.
+
+    Args:
+        path: By default the project's own.
+        overrides: By connection id, fields in Airflow's names (host, port, password …) that the running stack
+            knows better. An id that is not in the file is ignored; an `extra` replaces only the fields it has.
+
+    Raises:
+        StackError: The file is not what Astro would read; the message names the place.
+
+    """
+    import yaml  # type: ignore[import-untyped]  # noqa: PLC0415  only `up` and `doctor` read it
+
+    path = path or settings_file()
+    try:
+        wanted = (yaml.safe_load(path.read_text()) or {}).get("airflow") or {}
+    except (OSError, yaml.YAMLError, AttributeError) as error:
+        raise StackError(f"{path} cannot be read: {error}. Expected a mapping `airflow:` of lists.") from error
+    overrides = overrides or {}
+    connections = [_connection(path, each) for each in _filled(wanted.get("connections"), "conn_id")]
+    return AirflowSettings(
+        connections=[_overridden(each, overrides.get(each["connection_id"], {})) for each in connections],
+        pools=[_pool(path, each) for each in _filled(wanted.get("pools"), "pool_name")],
+        variables=[
+            {"key": each["variable_name"], "value": str(each.get("variable_value", ""))}
+            for each in _filled(wanted.get("variables"), "variable_name")
+        ],
+    )
+
+
+def _overridden(connection: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    if "extra" not in more:
+        return {**connection, **more}
+    extra = json.loads(connection.get("extra") or "{}") | more["extra"]
+    return {**connection, **more, "extra": json.dumps(extra)}
+
+
+def _filled(entries: list[dict[str, Any]] | None, key: str) -> list[dict[str, Any]]:
+    """The entries that have a name: Astro's template comes with empty ones."""
+    return [entry for entry in entries or [] if entry.get(key)]
+
+
+def _connection(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = sorted(set(entry) - set(_CONNECTION_FIELDS))
+    if unknown:
+        raise StackError(
+            f"{path}: connection {entry['conn_id']} has {unknown}. Known fields: {sorted(_CONNECTION_FIELDS)}."
+        )
+    if not entry.get("conn_type"):
+        raise StackError(f"{path}: connection {entry['conn_id']} has no conn_type.")
+    # An empty value means "not set", as for Astro.
+    document = {_CONNECTION_FIELDS[name]: value for name, value in entry.items() if value not in (None, "")}
+    if isinstance(document.get("extra"), Mapping):
+        document["extra"] = json.dumps(document["extra"])
+    return document
+
+
+def _pool(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    slots = entry.get("pool_slot")
+    if not isinstance(slots, int):
+        raise StackError(f"{path}: pool {entry['pool_name']} has pool_slot {slots!r}. Expected a number.")
+    return {"name": entry["pool_name"], "slots": slots, "description": entry.get("pool_description") or ""}

@@ -1,0 +1,15 @@
+"""
+What is the same in every sync: extract → validate → load.
+
+A sync is a `Sync` declaration (`declaration`) and these three functions; only the run's id travels
+between them, so each can be retried by itself. `replay` sends mended records out of quarantine the same way.
+"""
+
+from crossdock.sync.declaration import Sync, Systems, row_by_row
+from crossdock.sync.extract import extract
+from crossdock.sync.failure import mark_failed
+from crossdock.sync.load import load
+from crossdock.sync.replay import replay
+from crossdock.sync.validate import validate
+
+__all__ = ["Sync", "Systems", "extract", "load", "mark_failed", "replay", "row_by_row", "validate"]

@@ -1,0 +1,90 @@
+"""History by the day: which days are missing, and what a run for one of them reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+
+import pendulum
+
+from crossdock.core.errors import BadRequest
+from crossdock.db.database import Store
+from crossdock.db.leases import LeaseKey
+from crossdock.sync import ledger as runs
+from crossdock.sync import watermarks
+from crossdock.sync.model import WHOLE, RunState, SyncRequest, Window
+
+
+class Only(StrEnum):
+    """Which days a backfill is to run for."""
+
+    #: Those that no run has read to its end.
+    MISSING = "missing"
+    #: Those whose last run failed or was held.
+    FAILED = "failed"
+    ALL = "all"
+
+
+def backfill_request(day: str, *, tell: bool = False) -> SyncRequest:
+    """
+    The window of *day* (2026-11-21, UTC).
+
+    Raises:
+        BadRequest: it is no day.
+
+    """
+    low = midnight(parsed_day(day))
+    return SyncRequest(since=low, until=low + timedelta(days=1), backfill_day=day, tell=tell)
+
+
+def parsed_day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise BadRequest(f"{text!r} is no day; write it as 2026-11-21") from error
+
+
+def midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def days_to_run(store: Store, integration: str, entity: str, *, first: date, last: date, only: Only) -> list[date]:
+    """
+    The days from *first* to *last*, both included, that *only* asks for, oldest first.
+
+    Raises:
+        BadRequest: *last* lies before *first*, or in the future.
+
+    """
+    if last < first:
+        raise BadRequest(f"The last day {last} lies before the first, {first}")
+    if last > datetime.now(UTC).date():
+        raise BadRequest(f"The last day {last} lies in the future: nothing has happened then")
+    span = pendulum.interval(pendulum.instance(midnight(first)), pendulum.instance(midnight(last)))
+    days = [date(day.year, day.month, day.day) for day in span.range("days")]
+    if only is Only.ALL:
+        return days
+    with store.transaction() as work:
+        if only is Only.FAILED:
+            ended = {run.request.backfill_day: run.state for run in reversed(runs.backfills(work, integration, entity))}
+            return [day for day in days if ended.get(day.isoformat()) in (RunState.FAILED, RunState.HELD)]
+        read = [run.window for run in runs.complete(work, integration, entity)]
+        # Older runs are not kept for ever; what they read lies below the watermark, which never passes a gap.
+        if reached := watermarks.read(work, LeaseKey(integration, entity, WHOLE)):
+            read.append(Window(None, reached))
+        return missing(days, read)
+
+
+def missing(days: Iterable[date], windows: Sequence[Window]) -> list[date]:
+    """The *days* that *windows* together do not cover."""
+    return [day for day in days if not _covered(midnight(day), midnight(day) + timedelta(days=1), windows)]
+
+
+def _covered(low: datetime, high: datetime, windows: Sequence[Window]) -> bool:
+    """Whether every instant from *low* to *high* lies in one of *windows*."""
+    reached = low
+    for window in sorted(windows, key=lambda window: window.low or datetime.min.replace(tzinfo=UTC)):
+        if window.low is None or window.low <= reached:
+            reached = max(reached, window.high)
+    return reached >= high

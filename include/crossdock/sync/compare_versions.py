@@ -1,0 +1,106 @@
+"""What of a batch the hub has already: asked before anything is written, so that what is known costs a look and no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from crossdock.db.database import Work
+from crossdock.sync.tables import EntityTable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Size(NamedTuple):
+    """How many records, and how many lines they have."""
+
+    records: int
+    lines: int
+
+    def minus(self, other: Size) -> Size:
+        return Size(self.records - other.records, self.lines - other.lines)
+
+
+NOTHING = Size(0, 0)
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """A batch's rows by what the hub has of each."""
+
+    #: The hub has none of it.
+    new: pa.Table
+    #: The hub has an older version.
+    changed: pa.Table
+    #: The hub has this version.
+    known: Size
+    #: The hub has a newer version.
+    stale: Size
+
+
+def sort_out(work: Work, table: EntityTable, integration: str, rows: pa.Table) -> Arrivals:
+    """*rows*, each compared with the version that the hub has now; nothing is locked yet."""
+    import pyarrow.compute as pc
+
+    known = _versions(work, table, integration, rows.column("id"))
+    if not known.num_rows:
+        return Arrivals(rows, rows.slice(0, 0), NOTHING, NOTHING)
+    had = known.column("version").take(pc.index_in(rows.column("id"), value_set=known.column("id")))
+    version = rows.column("version")
+    # Of what is not written only the size is needed: its columns are not put together again.
+    slim = rows.select(["id", table.lines_column] if table.lines_column else ["id"])
+    return Arrivals(
+        new=rows.filter(pc.is_null(had)),
+        changed=rows.filter(pc.less(had, version)),
+        known=size_of(table, slim.filter(pc.equal(had, version))),
+        stale=size_of(table, slim.filter(pc.greater(had, version))),
+    )
+
+
+def size_of(table: EntityTable, rows: pa.Table) -> Size:
+    """How much *rows* is."""
+    import pyarrow.compute as pc
+
+    lines = pc.sum(rows.column(table.lines_column)).as_py() if table.lines_column else 0
+    return Size(rows.num_rows, lines or 0)
+
+
+#: A stretch of ids that holds more than so many times what was asked for is not read to its end.
+_SPARSE = 2
+
+
+def _versions(work: Work, table: EntityTable, integration: str, ids: pa.ChunkedArray) -> pa.Table:
+    """
+    Id and version of those of *ids* that the hub has, and perhaps of others.
+
+    A full read comes in the order of its ids: its batch is one stretch of the index, read at a tenth of the
+    cost of looking up each id. A delta's ids lie anywhere, and the stretch ends at its limit.
+    """
+    import pyarrow.compute as pc
+
+    if not len(ids):
+        return _as_table([])
+    ends = pc.min_max(ids).as_py()
+    most = len(ids) * _SPARSE
+    cursor = work.cursor(binary=True)
+    cursor.execute(
+        f"""SELECT id, version FROM {table.name}
+             WHERE integration = %(integration)s AND id BETWEEN %(first)s AND %(last)s LIMIT %(limit)s""".encode(),
+        {"integration": integration, "first": ends["min"], "last": ends["max"], "limit": most + 1},
+    )
+    rows = cursor.fetchall()
+    if len(rows) > most:
+        cursor.execute(
+            f"SELECT id, version FROM {table.name} WHERE integration = %(integration)s AND id = ANY(%(ids)s)".encode(),
+            {"integration": integration, "ids": ids.to_pylist()},
+        )
+        rows = cursor.fetchall()
+    return _as_table(rows)
+
+
+def _as_table(rows: list[tuple[str, int]]) -> pa.Table:
+    import pyarrow as pa
+
+    ids, versions = [row[0] for row in rows], [row[1] for row in rows]
+    return pa.table({"id": pa.array(ids, pa.string()), "version": pa.array(versions, pa.int64())})

@@ -1,0 +1,227 @@
+"""
+Pages as they came: compressed files in object storage, and an index row for each.
+
+The file is written and on disk before its row, so a row never names a page that is not there; a file without a
+row is left over from a crash; the page is read again, under a name with the new worker's token.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+import zstandard
+
+from crossdock.core.errors import Transient
+from crossdock.db.database import Work
+from crossdock.sync.source import Axis, Cursor, Range
+
+
+class Folder(Protocol):
+    """The part of pathlib that both a local path and Airflow's ObjectStoragePath have."""
+
+    def __truediv__(self, name: str) -> Any: ...
+
+
+class LandingUnavailable(Transient):
+    """Object storage could not be written or read."""
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """One landed page."""
+
+    range_no: int
+    page_no: int
+    records: int
+    lines: int
+    path: str
+    #: Where the next page of the range starts; None on a page without a usable record.
+    cursor: Cursor | None
+
+
+class Landing:
+    """Where the pages of all runs lie: a local folder (`file://…` or a path), or `s3://conn_id@bucket/…`, `gs://…`."""
+
+    def __init__(self, url: str) -> None:
+        self.root = _folder(url)
+
+    def write(self, name: str, content: bytes) -> None:
+        """*content*, compressed, under *name*. Writing a name again replaces it whole."""
+        packed = zstandard.ZstdCompressor(level=1).compress(content)
+        try:
+            path = self.root / name
+            try:
+                path.write_bytes(packed)
+            except FileNotFoundError:  # its folder is not there yet: mostly it is, and asking first costs as much
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(packed)
+        except OSError as error:
+            raise LandingUnavailable(
+                f"The landing {self.root} could not take {name}: {error.strerror or error}"
+            ) from error
+
+    def read(self, name: str) -> bytes:
+        """
+        What was written under *name*.
+
+        Raises:
+            LandingUnavailable: it is not there or cannot be read. Clear the run's `extract` to read it anew.
+
+        """
+        try:
+            packed: bytes = (self.root / name).read_bytes()
+            return zstandard.ZstdDecompressor().decompress(packed)
+        except (OSError, zstandard.ZstdError) as error:
+            raise LandingUnavailable(
+                f"The landed page {name} cannot be read ({error}); clear `extract` to read the source again"
+            ) from error
+
+    def settle(self, names: Collection[str]) -> None:
+        """
+        What was written under *names* is on disk: a row that names it may be committed now.
+
+        A file that was only written is lost when the power goes, and its row is not. Object stores answer a write when
+        they have it. Many at once: the first one carries the others' names along.
+
+        Raises:
+            LandingUnavailable: the disk does not say so. Write them again.
+
+        """
+        if not isinstance(self.root, Path):
+            return
+        paths = [self.root / name for name in names]
+        folders = {folder for path in paths for folder in path.parents if folder.is_relative_to(self.root)}
+        try:
+            for place in (*paths, *sorted(folders, reverse=True)):
+                _to_disk(place)
+        except OSError as error:
+            raise LandingUnavailable(
+                f"The landing {self.root} could not make {len(paths)} files durable: {error.strerror or error}"
+            ) from error
+
+    def remove(self, name: str) -> None:
+        """The folder *name* with all that is in it, gone; nothing when it is not there."""
+        folder = self.root / name
+        try:
+            if isinstance(folder, Path):
+                shutil.rmtree(folder)
+            else:
+                folder.rmdir(recursive=True)
+        except (FileNotFoundError, NotADirectoryError):  # an object store has no folder where there is no object
+            return
+        except OSError as error:
+            raise LandingUnavailable(
+                f"The landing {self.root} did not let {name} go: {error.strerror or error}"
+            ) from error
+
+
+def _to_disk(place: Path) -> None:
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _folder(url: str) -> Folder:
+    parts = urlsplit(url)
+    if not parts.scheme:
+        return Path(url)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    from airflow.sdk import ObjectStoragePath  # noqa: PLC0415  seconds to import, and only object stores need it
+
+    return ObjectStoragePath(url)
+
+
+_ADD_RANGE = b"""
+INSERT INTO sync_range (run_id, range_no, axis, low, high, id_low, id_high, field, keys)
+VALUES (%(run_id)s, %(range_no)s, %(axis)s, %(low)s, %(high)s, %(id_low)s, %(id_high)s, %(field)s, %(keys)s)
+"""
+
+_RANGES = b"""
+SELECT range_no, axis, low, high, id_low, id_high, field, keys, read_done
+  FROM sync_range WHERE run_id = %(run_id)s ORDER BY range_no
+"""
+
+_ADD_PAGE = b"""
+INSERT INTO landed_page (run_id, range_no, page_no, records, lines, bytes, path, cursor_at, cursor_id)
+VALUES (%(run_id)s, %(range_no)s, %(page_no)s, %(records)s, %(lines)s, %(bytes)s, %(path)s, %(cursor_at)s, %(cursor_id)s)
+"""
+
+_PAGES = b"""
+SELECT range_no, page_no, records, lines, path, cursor_at, cursor_id
+  FROM landed_page WHERE run_id = %(run_id)s ORDER BY range_no, page_no
+"""
+
+_RANGES_DONE = b"UPDATE sync_range SET read_done = true WHERE run_id = %(run_id)s AND range_no = ANY(%(range_nos)s)"
+
+
+def add_ranges(work: Work, run_id: str, ranges: list[Range]) -> None:
+    for part in ranges:
+        values = {**msgspec.structs.asdict(part), "axis": part.axis.value, "keys": list(part.keys) or None}
+        work.execute(_ADD_RANGE, {"run_id": run_id, **values})
+
+
+def ranges_of(work: Work, run_id: str) -> list[Range]:
+    return [
+        Range(
+            range_no=no,
+            axis=Axis(axis),
+            low=low,
+            high=high,
+            id_low=id_low,
+            id_high=id_high,
+            field=field,
+            keys=tuple(keys or ()),
+            read_done=done,
+        )
+        for no, axis, low, high, id_low, id_high, field, keys, done in work.execute(_RANGES, {"run_id": run_id})
+    ]
+
+
+def add_pages(work: Work, run_id: str, pages: Sequence[tuple[Page, int]]) -> None:
+    """Notes *pages*, each with its size in bytes, as landed."""
+    work.cursor().executemany(
+        _ADD_PAGE,
+        [
+            {
+                "run_id": run_id,
+                "bytes": size_bytes,
+                "range_no": page.range_no,
+                "page_no": page.page_no,
+                "records": page.records,
+                "lines": page.lines,
+                "path": page.path,
+                "cursor_at": page.cursor and page.cursor.at,
+                "cursor_id": page.cursor and page.cursor.id,
+            }
+            for page, size_bytes in pages
+        ],
+    )
+
+
+def pages_of(work: Work, run_id: str) -> list[Page]:
+    """The run's pages in reading order."""
+    return [
+        Page(
+            range_no=range_no,
+            page_no=no,
+            records=records,
+            lines=lines,
+            path=path,
+            cursor=Cursor(at, last_id) if at else None,
+        )
+        for range_no, no, records, lines, path, at, last_id in work.execute(_PAGES, {"run_id": run_id})
+    ]
+
+
+def mark_ranges_read(work: Work, run_id: str, range_nos: Sequence[int]) -> None:
+    """Notes that nothing more will come of these ranges."""
+    if range_nos:
+        work.execute(_RANGES_DONE, {"run_id": run_id, "range_nos": list(range_nos)})

@@ -1,0 +1,269 @@
+"""Records that were not accepted: kept whole, with the reason, until a person or a newer version closes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from crossdock.core import hints as remedies
+from crossdock.core.errors import Conflict, NotFound
+from crossdock.db.database import Work
+from crossdock.sync.ledger import Run
+from crossdock.sync.model import Counts, Fates
+from crossdock.sync.quarantine.model import Failure, Rejected
+from crossdock.sync.tables import EntityTable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of one record in quarantine."""
+
+    item_id: int
+    integration: str
+    entity: str
+    record_id: str
+    record_key: str | None
+    version: int
+    state: str
+    cause: str
+    failures: tuple[Failure, ...]
+    raw: bytes
+    mended: bytes | None
+    times_seen: int
+    first_run_id: str
+    last_run_id: str
+    first_seen_at: datetime
+    last_seen_at: datetime
+    closed_by: str | None
+
+
+class CauseCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Open items that failed alike."""
+
+    entity: str
+    cause: str
+    message: str
+    items: int
+    oldest_at: datetime
+    #: The values that failed most often, each with its number of items; a list counts as its parts.
+    values: tuple[tuple[str, int], ...]
+
+
+_COLUMNS = b"""item_id, integration, entity, record_id, record_key, version, state, cause, failures, raw, mended,
+       times_seen, first_run_id, last_run_id, first_seen_at, last_seen_at, closed_by"""
+
+#: Seen again, an item counts up and keeps its state: what a person closed stays closed for that version.
+_KEEP = b"""
+INSERT INTO quarantine_item AS item
+    (integration, entity, record_id, record_key, version, cause, failures, raw, lines, first_run_id, last_run_id)
+VALUES (%(integration)s, %(entity)s, %(record_id)s, %(record_key)s, %(version)s, %(cause)s, %(failures)s, %(raw)s,
+        %(lines)s, %(run_id)s, %(run_id)s)
+ON CONFLICT (integration, entity, record_id, version) DO UPDATE
+   SET times_seen = item.times_seen + 1, last_seen_at = clock_timestamp(), last_run_id = excluded.last_run_id,
+       failures = excluded.failures, cause = excluded.cause
+RETURNING state
+"""
+
+_GET = b"SELECT " + _COLUMNS + b" FROM quarantine_item WHERE item_id = %(item_id)s"
+
+#: In the order of their numbers: two replays that lock the same items in two orders deadlock.
+_LOCK = b"SELECT " + _COLUMNS + b" FROM quarantine_item WHERE item_id = ANY(%(item_ids)s) ORDER BY item_id FOR UPDATE"
+
+_LIST = (
+    b"SELECT "
+    + _COLUMNS
+    + b""" FROM quarantine_item
+ WHERE (%(entity)s::text IS NULL OR entity = %(entity)s)
+   AND (%(cause)s::text IS NULL OR cause = %(cause)s)
+   AND (%(state)s::text IS NULL OR state = %(state)s) AND item_id > %(after)s
+ ORDER BY item_id LIMIT %(limit)s"""
+)
+
+_CAUSES = b"""
+SELECT entity, cause, min(failures->0->>'message'), count(*), min(first_seen_at)
+  FROM quarantine_item WHERE state = 'open' AND (%(entity)s::text IS NULL OR entity = %(entity)s)
+ GROUP BY entity, cause ORDER BY count(*) DESC, cause
+"""
+
+_TOP_VALUES = b"""
+SELECT entity, cause, value, items FROM (
+    SELECT entity, cause, value, count(*) AS items,
+           row_number() OVER (PARTITION BY entity, cause ORDER BY count(*) DESC, value) AS place
+      FROM quarantine_item, regexp_split_to_table(failures->0->>'value', ', ') AS value
+     WHERE state = 'open' AND (%(entity)s::text IS NULL OR entity = %(entity)s)
+     GROUP BY entity, cause, value) AS counted
+ WHERE place <= %(values)s ORDER BY entity, cause, place
+"""
+
+_MEND = b"""
+UPDATE quarantine_item SET mended = %(mended)s WHERE item_id = %(item_id)s AND state = 'open'
+"""
+
+_ANY_OPEN = b"""
+SELECT 1 FROM quarantine_item
+ WHERE state = 'open' AND integration = %(integration)s AND entity = %(entity)s
+   AND record_id COLLATE "C" BETWEEN %(first)s AND %(last)s LIMIT 1
+"""
+
+_CLOSE_SUPERSEDED = b"""
+UPDATE quarantine_item item SET state = 'superseded', closed_at = clock_timestamp(), closed_by = %(run_id)s
+  FROM unnest(%(ids)s::text[], %(versions)s::bigint[]) AS loaded(id, version)
+ WHERE item.state = 'open' AND item.integration = %(integration)s AND item.entity = %(entity)s
+   AND item.record_id = loaded.id AND item.version <= loaded.version
+"""
+
+_CLOSE = b"""
+UPDATE quarantine_item SET state = %(state)s, closed_at = clock_timestamp(), closed_by = %(closed_by)s
+ WHERE item_id = ANY(%(item_ids)s) AND state = 'open'
+"""
+
+
+def keep(work: Work, run: Run, rejected: Sequence[Rejected]) -> Fates:
+    """
+    *rejected* in quarantine, and how they count.
+
+    A version that a person has mended and replayed is in the hub: seen again, it is unchanged.
+    """
+    if not rejected:
+        return Fates()
+    # In one order: two batches that keep the same items in two orders deadlock.
+    ordered = sorted(rejected, key=lambda record: (record.record_id, record.version))
+    cursor = work.cursor()
+    cursor.executemany(_KEEP, [_kept(run, record) for record in ordered], returning=True)
+    states = [result.fetchone() for result in cursor.results()]
+    known = [record for record, state in zip(ordered, states, strict=True) if state == ("replayed",)]
+    lines, known_lines = sum(record.lines for record in rejected), sum(record.lines for record in known)
+    return Fates(
+        records=Counts(rejected=len(rejected) - len(known), unchanged=len(known)),
+        lines=Counts(rejected=lines - known_lines, unchanged=known_lines),
+    )
+
+
+def _kept(run: Run, record: Rejected) -> dict[str, Any]:
+    return {
+        "integration": run.integration,
+        "entity": run.entity,
+        "record_id": record.record_id,
+        "record_key": record.record_key,
+        "version": record.version,
+        "cause": record.cause,
+        "failures": Jsonb(msgspec.to_builtins(record.failures)),
+        "raw": record.raw,
+        "lines": record.lines,
+        "run_id": run.run_id,
+    }
+
+
+def close_superseded(work: Work, run: Run, loaded: pa.Table) -> None:
+    """Closes open items whose record came through in the same or a newer version."""
+    if not loaded.num_rows:
+        return
+    import pyarrow.compute as pc
+
+    ends = pc.min_max(loaded.column("id")).as_py()
+    values = {"integration": run.integration, "entity": run.entity, "first": ends["min"], "last": ends["max"]}
+    # Asked first: the ids of a batch are half a megabyte, and mostly none of them is in quarantine.
+    if not work.execute(_ANY_OPEN, values).fetchone():
+        return
+    work.execute(
+        _CLOSE_SUPERSEDED,
+        {
+            **values,
+            "run_id": run.run_id,
+            "ids": loaded.column("id").to_pylist(),
+            "versions": loaded.column("version").to_pylist(),
+        },
+    )
+
+
+def get(work: Work, item_id: int) -> Item:
+    """
+    The item under *item_id*.
+
+    Raises:
+        NotFound: there is none.
+
+    """
+    row = work.execute(_GET, {"item_id": item_id}).fetchone()
+    if row is None:
+        raise NotFound(f"There is no quarantine item {item_id}", remedy=remedies.ITEMS)
+    return _item(row)
+
+
+def lock(work: Work, item_ids: Sequence[int]) -> list[Item]:
+    """The items as they are now; nobody else changes them before this transaction ends."""
+    return [_item(row) for row in work.execute(_LOCK, {"item_ids": list(item_ids)})]
+
+
+def find(
+    work: Work,
+    *,
+    entity: str | None = None,
+    cause: str | None = None,
+    state: str | None = "open",
+    after: int = 0,
+    limit: int = 100,
+) -> list[Item]:
+    """Items by their numbers, in which they came: those after *after*, at most *limit*."""
+    values = {"entity": entity, "cause": cause, "state": state, "after": after, "limit": limit}
+    return [_item(row) for row in work.execute(_LIST, values)]
+
+
+def raws_of_absent(work: Work, table: EntityTable, entity: str) -> list[bytes]:
+    """The newest open version of each record that the hub has in no version."""
+    statement = f"""
+        SELECT DISTINCT ON (integration, record_id) raw FROM quarantine_item item
+         WHERE state = 'open' AND entity = %(entity)s
+           AND NOT EXISTS (SELECT FROM {table.name} t WHERE t.id = item.record_id AND t.integration = item.integration)
+         ORDER BY integration, record_id, version DESC"""
+    return [bytes(raw) for (raw,) in work.execute(statement.encode(), {"entity": entity})]
+
+
+def causes(work: Work, *, entity: str | None = None, values: int = 8) -> list[CauseCount]:
+    """Open items grouped by what failed, most first, with the *values* that failed most often."""
+    top: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    for entity_name, cause, value, items in work.execute(_TOP_VALUES, {"entity": entity, "values": values}):
+        top.setdefault((entity_name, cause), []).append((value, items))
+    return [
+        CauseCount(
+            entity=entity_name,
+            cause=cause,
+            message=message,
+            items=items,
+            oldest_at=oldest,
+            values=tuple(top.get((entity_name, cause), ())),
+        )
+        for entity_name, cause, message, items, oldest in work.execute(_CAUSES, {"entity": entity})
+    ]
+
+
+def mend(work: Work, item_id: int, mended: bytes | None) -> None:
+    """
+    Notes *mended* as the record to be replayed; the raw one stays beside it. None: it is replayed as it came.
+
+    Raises:
+        NotFound: no such item.
+        Conflict: the item is closed.
+
+    """
+    if work.execute(_MEND, {"item_id": item_id, "mended": mended}).rowcount == 0:
+        item = get(work, item_id)
+        raise Conflict(f"Quarantine item {item_id} is {item.state}; only open items are mended")
+
+
+def close(work: Work, item_ids: Sequence[int], state: str, closed_by: str) -> int:
+    """How many of *item_ids* were open and are now closed as *state*."""
+    return work.execute(_CLOSE, {"item_ids": list(item_ids), "state": state, "closed_by": closed_by}).rowcount
+
+
+def _item(row: tuple[Any, ...]) -> Item:
+    names = (name.strip() for name in _COLUMNS.decode().split(","))
+    fields = dict(zip(names, row, strict=True))
+    fields["failures"] = msgspec.convert(fields["failures"], tuple[Failure, ...])
+    return Item(**fields)

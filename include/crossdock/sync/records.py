@@ -1,0 +1,79 @@
+"""Reads of the entity tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from crossdock.db.database import Work
+from crossdock.sync.tables import EntityTable
+
+
+def count(work: Work, table: EntityTable, integration: str, ids: tuple[str | None, str | None] = (None, None)) -> int:
+    """How many records of *integration* the hub has, within low < id ≤ high."""
+    low, high = ids
+    row = work.execute(
+        f"""SELECT count(*) FROM {table.name} WHERE integration = %(integration)s
+               AND id > coalesce(%(low)s, '') AND (%(high)s::text IS NULL OR id <= %(high)s)""".encode(),
+        {"integration": integration, "low": low, "high": high},
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def as_of(work: Work, table: EntityTable, key: str, instant: datetime) -> list[dict[str, Any]]:
+    """
+    The records under a business key as they stood at *instant*, by the platform's own instants.
+
+    A record that was made later is not among them. What the hub never saw it cannot tell: of versions
+    that came and went between two syncs, none is here.
+    """
+    names = ", ".join(("integration", *table.column_names))
+    statement = f"""
+        SELECT DISTINCT ON (id, integration) * FROM (
+            SELECT {names} FROM {table.name} WHERE {table.partition_column} = %(key)s
+            UNION ALL
+            SELECT {names} FROM {table.history} WHERE {table.partition_column} = %(key)s) versions
+         WHERE last_modified_at <= %(instant)s
+         ORDER BY id, integration, version DESC"""
+    with work.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement.encode(), {"key": key, "instant": instant}).fetchall()
+
+
+def first_modified_at(work: Work, table: EntityTable, key: str) -> datetime | None:
+    """When the oldest version that the hub has under a business key was made; None when it has none."""
+    statement = f"""
+        SELECT min(last_modified_at) FROM (
+            SELECT last_modified_at FROM {table.name} WHERE {table.partition_column} = %(key)s
+            UNION ALL
+            SELECT last_modified_at FROM {table.history} WHERE {table.partition_column} = %(key)s) AS versions"""
+    row = work.execute(statement.encode(), {"key": key}).fetchone()
+    return row[0] if row else None
+
+
+def any_row(work: Work, table: EntityTable) -> dict[str, Any] | None:
+    """The row with the lowest id; None from an empty table."""
+    with work.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(f"SELECT * FROM {table.name} ORDER BY id LIMIT 1".encode()).fetchone()
+
+
+def versions(work: Work, table: EntityTable) -> dict[str, int]:
+    """Id → version of every record."""
+    return dict(work.execute(f"SELECT id, version FROM {table.name}".encode()).fetchall())
+
+
+def order_lines(work: Work) -> Iterator[tuple[str, str, int, Decimal]]:
+    """Order number, code as it came, quantity and exact price of every line in the hub."""
+    yield from work.execute(b"SELECT order_number, code, quantity, price FROM sales_order_line")
+
+
+def by_key(work: Work, table: EntityTable, key: str) -> list[dict[str, Any]]:
+    """The current rows under a business key, as column → value; empty when the hub has none."""
+    with work.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            f"SELECT * FROM {table.name} WHERE {table.partition_column} = %(key)s ORDER BY id".encode(),
+            {"key": key},
+        ).fetchall()

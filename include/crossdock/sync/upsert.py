@@ -1,0 +1,204 @@
+"""A batch's new and changed rows into their entity's table, with history and one event each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
+
+from crossdock.db.columns import copy_in
+from crossdock.db.database import StoreUnavailable, Work, bare
+from crossdock.sync import deferred_records as open_records
+from crossdock.sync.compare_versions import NOTHING, Arrivals, Size
+from crossdock.sync.ledger import Run
+from crossdock.sync.tables import Column, EntityTable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: How long a batch waits for rows that another transaction holds before it leaves those for the next run.
+LOCK_PATIENCE = timedelta(seconds=1)
+
+
+class Overtaken(StoreUnavailable):
+    """Another writer brought a record of this batch at the same moment. Loaded again, the batch sees it."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What of a batch's changed rows was not written after all."""
+
+    #: Locked by somebody for too long: id → its lines.
+    busy: Mapping[str, int] = field(default_factory=dict)
+    #: Brought by somebody else meanwhile, in the same version.
+    known: Size = NOTHING
+    #: The same, in a newer one.
+    stale: Size = NOTHING
+
+
+def write(work: Work, table: EntityTable, run: Run, batch_id: int, arrivals: Arrivals) -> Left:
+    """
+    *arrivals* in the hub, old versions in history, an event for each; and what was left.
+
+    Raises:
+        Overtaken: a row that was new is there. Nothing may be committed; load the batch again.
+
+    """
+    if not arrivals.new.num_rows and not arrivals.changed.num_rows:
+        return Left()
+    statements = _statements(table)
+    values = _values(table, run, batch_id)
+    _stage(work, table, arrivals)
+    left = _change(work, table, run, values, arrivals.changed.num_rows) if arrivals.changed.num_rows else Left()
+    if arrivals.new.num_rows:
+        _insert(work, statements.insert, values)
+    work.execute(statements.tell, values)
+    return left
+
+
+def _insert(work: Work, statement: bytes, values: dict[str, Any]) -> None:
+    # Not ON CONFLICT DO NOTHING, which costs half as much again: the hub was asked a moment ago what it has.
+    try:
+        with work.transaction():
+            work.execute(statement, values)
+    except psycopg.errors.UniqueViolation as error:
+        raise Overtaken(
+            "Another writer brought a new record of this batch at the same moment; load it again"
+        ) from bare(error)
+
+
+def _stage(work: Work, table: EntityTable, arrivals: Arrivals) -> None:
+    """The rows in a temporary table of this connection, new ones marked."""
+    import pyarrow as pa
+
+    work.execute(_statements(table).stage)
+    columns = (*table.columns, Column("is_new", "bool"))
+    for rows, is_new in ((arrivals.new, True), (arrivals.changed, False)):
+        if rows.num_rows:
+            marked = _in_id_order(rows).append_column("is_new", pa.repeat(pa.scalar(is_new), rows.num_rows))
+            copy_in(work, table.stage, columns, marked)
+
+
+def _in_id_order(rows: pa.Table) -> pa.Table:
+    """*rows* by id: two transactions that insert the same rows in two orders deadlock. A full read comes so already."""
+    import pyarrow.compute as pc
+
+    ids = rows.column("id").combine_chunks()
+    return rows if pc.all(pc.less_equal(ids[:-1], ids[1:])).as_py() is not False else rows.sort_by("id")
+
+
+def _change(work: Work, table: EntityTable, run: Run, values: dict[str, Any], staged: int) -> Left:
+    """
+    Locks the rows that will be overwritten, in id order, keeps them in history, and overwrites them.
+
+    Rows that somebody else holds for longer than the patience are taken out of the batch and left
+    open: the next run reads exactly those again, and the watermark may pass them.
+    """
+    statements = _statements(table)
+    busy: dict[str, int] = {}
+    try:
+        with work.transaction():
+            work.execute(f"SET LOCAL lock_timeout = '{LOCK_PATIENCE.total_seconds():.0f}s'".encode())
+            superseded, written_later = _keep_history(work, statements, values)
+            # It would hold for the rest of the transaction, too: other waits are not these.
+            work.execute(b"SET LOCAL lock_timeout = 0")
+    except psycopg.errors.LockNotAvailable:
+        busy = dict(work.execute(statements.take_busy, values).fetchall())
+        open_records.leave(work, run, list(busy), "the row was locked by another transaction")
+        superseded, written_later = _keep_history(work, statements, values)
+    if written_later:
+        # Events are read by transaction: told from this one, the newer version would come before the older.
+        raise Overtaken(
+            "A younger transaction wrote a record of this batch; load it again, from one that is younger still"
+        )
+    known = stale = NOTHING
+    if superseded < staged - len(busy):
+        known, stale = (Size(*row) for row in work.execute(statements.drop_overtaken, values).fetchall())
+    overwritten = work.execute(statements.overwrite, values).rowcount
+    if not superseded == overwritten == staged - len(busy) - known.records - stale.records:
+        # A version that is in no history, or an event of a change that did not happen.
+        raise Overtaken("Another writer changed a record of this batch at the same moment; load it again")
+    return Left(busy, known, stale)
+
+
+def _keep_history(work: Work, statements: _Statements, values: dict[str, Any]) -> tuple[int, int]:
+    """How many versions are now in history, and how many of them a transaction has written that began after this one."""
+    kept, written_later = work.execute(statements.keep_history, values).fetchone() or (0, 0)
+    return kept, written_later
+
+
+def _values(table: EntityTable, run: Run, batch_id: int) -> dict[str, Any]:
+    return {
+        "integration": run.integration,
+        "batch_id": batch_id,
+        "source": f"/integrations/{run.integration}",
+        "type": table.event_type,
+        "run_id": run.run_id,
+        "silent": run.silent,
+    }
+
+
+class _Statements(msgspec.Struct, frozen=True):
+    """The statements of one entity. Names come from `tables`, never from data; values are always parameters."""
+
+    stage: bytes
+    keep_history: bytes
+    take_busy: bytes
+    drop_overtaken: bytes
+    overwrite: bytes
+    insert: bytes
+    tell: bytes
+
+
+@cache
+def _statements(table: EntityTable) -> _Statements:
+    name, history, stage = table.name, table.history, table.stage
+    names = ", ".join(table.column_names)
+    # The collation of the entity tables: two texts of different collations cannot be compared.
+    collated = {"text": 'text COLLATE "C"'}
+    typed = ", ".join(f"{column.name} {collated.get(column.pg_type, column.pg_type)}" for column in table.columns)
+    settings = ", ".join(f"{column} = s.{column}" for column in table.column_names[1:])
+    busy_lines = f"s.{table.lines_column}" if table.lines_column else "0"
+    newer = "NOT s.is_new AND t.id = s.id AND t.integration = %(integration)s AND t.version < s.version"
+    return _Statements(
+        stage=f"CREATE TEMP TABLE IF NOT EXISTS {stage} ({typed}, is_new boolean) ON COMMIT DELETE ROWS".encode(),
+        # Locked in id order: two transactions that lock the same rows in two orders deadlock.
+        keep_history=f"""
+            WITH superseded AS (
+                SELECT t.*, age(t.xmin) AS transactions_ago
+                  FROM {name} t JOIN {stage} s ON {newer} ORDER BY t.id FOR UPDATE OF t),
+            kept AS (
+                INSERT INTO {history} (integration, {names}, batch_id, superseded_by)
+                SELECT integration, {names}, batch_id, %(batch_id)s FROM superseded)
+            SELECT count(*), count(*) FILTER (WHERE transactions_ago < 0) FROM superseded""".encode(),
+        take_busy=f"""
+            WITH free AS (
+                SELECT t.id FROM {name} t JOIN {stage} s ON {newer} ORDER BY t.id FOR UPDATE OF t SKIP LOCKED)
+            DELETE FROM {stage} s USING {name} t
+             WHERE {newer} AND s.id NOT IN (SELECT id FROM free)
+            RETURNING s.id, {busy_lines}::bigint""".encode(),
+        # What is not locked by now has the same or a newer version than it had when the hub was asked.
+        drop_overtaken=f"""
+            WITH overtaken AS (
+                DELETE FROM {stage} s USING {name} t
+                 WHERE NOT s.is_new AND t.id = s.id AND t.integration = %(integration)s AND t.version >= s.version
+                RETURNING t.version > s.version AS stale, {busy_lines}::bigint AS lines)
+            SELECT count(overtaken.stale), coalesce(sum(lines), 0)::bigint
+              FROM (VALUES (false), (true)) AS kind(stale) LEFT JOIN overtaken USING (stale)
+             GROUP BY kind.stale ORDER BY kind.stale""".encode(),
+        overwrite=f"UPDATE {name} t SET {settings}, batch_id = %(batch_id)s FROM {stage} s WHERE {newer}".encode(),
+        # In the order of the stage, which is that of the ids.
+        insert=f"""
+            INSERT INTO {name} (integration, {names}, batch_id)
+            SELECT %(integration)s, {names}, %(batch_id)s FROM {stage} WHERE is_new""".encode(),
+        tell=f"""
+            INSERT INTO event (source, type, subject, time, partition_key, correlation_id, silent, data)
+            SELECT %(source)s, %(type)s, '{name}/' || id, clock_timestamp(), {table.partition_column}, %(run_id)s,
+                   %(silent)s, row_to_json(r)
+              FROM (SELECT {names} FROM {stage}) r""".encode(),
+    )

@@ -1,0 +1,73 @@
+"""How far each entity is known to be complete."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from crossdock.db.database import Work
+from crossdock.db.leases import LeaseKey
+from crossdock.sync.model import WHOLE, RangeProgress, Window, may_move, watermark_after
+
+_READ = b"""
+SELECT reached FROM watermark
+ WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+"""
+
+_MOVE = b"""
+INSERT INTO watermark AS mark (integration, entity, partition, reached, moved_by)
+VALUES (%(integration)s, %(entity)s, %(partition)s, %(reached)s, %(run_id)s)
+ON CONFLICT (integration, entity, partition) DO UPDATE
+   SET reached = excluded.reached, moved_by = excluded.moved_by, moved_at = now()
+ WHERE mark.reached < excluded.reached
+"""
+
+#: For each range of a run: how far the pages reach that lie wholly in loaded batches, without a gap.
+#: A range is done when it was read to its end and none of its pages waits for a batch.
+_PROGRESS = b"""
+SELECT r.axis, r.low,
+       r.read_done AND NOT EXISTS (
+           SELECT FROM landed_page p
+            WHERE p.run_id = r.run_id AND p.range_no = r.range_no AND NOT p.loaded) AS done,
+       (SELECT max(p.cursor_at) FROM landed_page p
+         WHERE p.run_id = r.run_id AND p.range_no = r.range_no
+           AND p.page_no < coalesce((SELECT min(q.page_no) FROM landed_page q
+                 WHERE q.run_id = r.run_id AND q.range_no = r.range_no AND NOT q.loaded),
+               2147483647)) AS loaded_to
+  FROM sync_range r WHERE r.run_id = %(run_id)s ORDER BY r.range_no
+"""
+
+
+def read(work: Work, key: LeaseKey) -> datetime | None:
+    """The instant before which every change of the source is loaded or kept; None before the first sync."""
+    row = work.execute(_READ, msgspec.structs.asdict(key)).fetchone()
+    return row[0] if row else None
+
+
+def complete_to(work: Work, key: LeaseKey) -> datetime | None:
+    """How far *key* is complete: as far as itself, or as the whole was before it was shared out."""
+    marks = [read(work, msgspec.structs.replace(key, partition=each)) for each in (key.partition, WHOLE)]
+    return max((mark for mark in marks if mark), default=None)
+
+
+def advance(work: Work, key: LeaseKey, run_id: str, window: Window) -> datetime | None:
+    """
+    The watermark moved as far as *run_id* has loaded its window without a gap; None when it stays.
+
+    Call it in the transaction that loads: a watermark that is committed before its rows loses them
+    in a crash.
+    """
+    progress = [
+        RangeProgress(
+            low=datetime.fromisoformat(low) if axis == "time" and low else None,
+            loaded_to=loaded_to if axis == "time" else None,
+            done=done,
+        )
+        for axis, low, done, loaded_to in work.execute(_PROGRESS, {"run_id": run_id})
+    ]
+    reached = watermark_after(window, progress)
+    if reached is None or not may_move(window, complete_to(work, key), reached):
+        return None
+    work.execute(_MOVE, {**msgspec.structs.asdict(key), "reached": reached, "run_id": run_id})
+    return reached

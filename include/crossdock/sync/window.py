@@ -1,0 +1,55 @@
+"""What a run will read: its window, and the ranges that the window is cut into."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from crossdock.db import leases
+from crossdock.sync import deferred_records as open_records
+from crossdock.sync import landing, ranges, watermarks
+from crossdock.sync import ledger as runs
+from crossdock.sync.declaration import Sync, Systems
+from crossdock.sync.ledger import Run
+from crossdock.sync.model import CLOCK_GRAIN, Mode, Window, opening_low, opening_window, reads_everything
+from crossdock.sync.source import Range
+
+log = logging.getLogger(__name__)
+
+
+def planned_ranges(sync: Sync, systems: Systems, run: Run) -> list[Range]:
+    """The ranges of the run's window: those planned before it was interrupted, or new ones."""
+    with systems.store.transaction() as work:
+        planned = landing.ranges_of(work, run.run_id)
+        mark = watermarks.complete_to(work, run.lease)
+        left_open = open_records.ids(work, sync.integration, sync.entity) if run.moves_watermark else []
+    if planned:
+        return planned
+    low = run.window_low if run.window_high else opening_low(run.request, watermark=mark, overlap=systems.overlap)
+    survey = systems.source.survey(sync.resource, low)
+    window = run.window if run.window_high else opening_window(run.request, low=low, source_now=survey.source_now)
+    parts = _ranges_of(sync, run, window, survey.records)
+    parts += ranges.by_keys("id", _within(left_open, run.request.ids), first_no=len(parts))
+    with systems.store.transaction() as work:
+        leases.check(work, run.lease, run.run_id, run.fencing_token)
+        runs.set_window(work, run.run_id, window, survey.records)
+        landing.add_ranges(work, run.run_id, parts)
+    log.info("Reading %s: about %s records in %s ranges", sync.entity, survey.records, len(parts))
+    return parts
+
+
+def _within(record_ids: Sequence[str], ids: ranges.Ids) -> list[str]:
+    low, high = ids
+    return [each for each in record_ids if (low is None or each > low) and (high is None or each <= high)]
+
+
+def _ranges_of(sync: Sync, run: Run, window: Window, records: int) -> list[Range]:
+    if run.mode is Mode.KEYS:
+        return ranges.by_keys(sync.key_field, run.request.keys)
+    if run.request.limit:
+        # One range: the first so many records in one order, not some of each range.
+        records = 0
+    if reads_everything(run.mode, window):
+        return ranges.by_id(records, run.request.share)
+    read_to = window if run.request.until else Window(window.low, window.high + CLOCK_GRAIN)
+    return ranges.by_time(read_to, records, run.request.ids)

@@ -1,1 +1,0 @@
-"""What the hub does: one folder per flow. The only room that knows the order of steps."""

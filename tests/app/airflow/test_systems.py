@@ -1,0 +1,172 @@
+"""What a task is given: Airflow's connections as systems, with all that workers share; and no secret on the way."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import zstandard
+from airflow.sdk import crypto
+from crossdock.app.airflow.systems import systems_of
+from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.core.errors import AddressRefused, BadRequest, HubError
+from crossdock.core.settings import settings
+from crossdock.db.database import Store
+from crossdock.http import call_metrics as call_counts
+from crossdock.sandbox.server import Sandbox
+from crossdock.stack.settings_file import read_settings
+from crossdock.sync import extract, load, mark_failed, validate
+from crossdock.sync.model import SyncRequest
+from cryptography.fernet import Fernet
+
+from tests.contracts.test_connectors import dump_of
+from tests.shop import query
+
+CANARY = "canary-5ec2e7"
+Connect = Callable[..., None]
+
+
+@pytest.fixture
+def door() -> Iterator[Sandbox]:
+    with Sandbox(
+        seed=7, inventory=60, products=0, orders=0, customers=0, flaws=0, client_id="crossdock", client_secret=CANARY
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture
+def connect(door: Sandbox, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Connect:
+    """The connections as the development stack's file has them, with more in the platform's extra."""
+    file = next(each for each in read_settings().connections if each["connection_id"] == "commercetools")
+    database = psycopg.conninfo.conninfo_to_dict(hub_dsn)
+    hub = {
+        "conn_type": "postgres",
+        "login": database["user"],
+        "password": database.get("password"),
+        "schema": database["dbname"],
+    }
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_HUB_DB", json.dumps(hub | {"host": database["host"], "port": int(database["port"])})
+    )
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
+    monkeypatch.setenv("HUB_LANDING_URL", f"file://{tmp_path}")
+    settings.cache_clear()
+    crypto.get_fernet.cache_clear()
+
+    def connected(**extra: Any) -> None:
+        platform = {"conn_type": "http", "host": door.url, "login": file["login"], "password": CANARY}
+        platform["extra"] = json.loads(file["extra"]) | extra
+        monkeypatch.setenv("AIRFLOW_CONN_COMMERCETOOLS", json.dumps(platform))
+
+    connected()
+    return connected
+
+
+def synced(dag_run_id: str) -> str:
+    """A whole sync, each task with systems of its own; what the tasks hand on, as XCom would keep it."""
+    with systems_of(INVENTORY) as systems:
+        run_id = extract(INVENTORY, systems, SyncRequest(full=True), dag_id="sync_inventory", dag_run_id=dag_run_id)
+    with systems_of(INVENTORY) as systems:
+        validate(INVENTORY, systems, run_id)
+    with systems_of(INVENTORY) as systems:
+        return run_id + json.dumps(load(INVENTORY, systems, run_id).as_document())
+
+
+@pytest.mark.usefixtures("connect")
+def test_a_sync_counts_its_calls_and_shares_its_token(door: Sandbox, store: Store) -> None:
+    synced("first")
+    synced("second")
+
+    assert sum(entry.path == "/oauth/token" for entry in door.requests) == 1
+    assert query(store, "SELECT count(*) FROM inventory") == [(60,)]
+    run_ids = query(store, "SELECT run_id FROM sync_run")
+    with store.transaction() as work:
+        usages = [call_counts.usage_of_run(work, run_id) for (run_id,) in run_ids]
+        health = call_counts.health(work, "commercetools")
+    assert len(usages) == 2
+    assert all(usage.successes >= 2 for usage in usages)
+    assert health.usage.calls == sum(usage.calls for usage in usages)
+
+
+@pytest.mark.parametrize("extra", [{"api": "graphql"}, {"calls": {"rate": {"calls": 100}, "limits": {"timeout_s": 5}}}])
+def test_the_extra_of_a_connection_says_how_it_is_called(
+    connect: Connect, door: Sandbox, store: Store, extra: dict[str, Any]
+) -> None:
+    connect(**extra)
+
+    synced("first")
+
+    assert query(store, "SELECT count(*) FROM inventory") == [(60,)]
+    assert any(entry.path.endswith("/graphql") for entry in door.requests) is ("api" in extra)
+    assert query(store, "SELECT count(*) FROM rate_limit") == [(int("calls" in extra),)]
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"api": "soap"}, "expected rest or graphql"),
+        ({"calls": {"rate": {"calls": 0}}}, "calls in the extra of the connection 'commercetools'"),
+        ({"calls": {"limts": {}}}, "unknown field `limts`"),
+        ({"calls": []}, "calls in the extra"),
+        ({"calls": {"in_flight": -5}}, r"calls in the extra .*in_flight"),
+        ({"calls": {"limits": {"attempts": 0}}}, r"limits\.attempts"),
+        ({"calls": {"limits": {"timeout_s": -1}}}, r"limits\.timeout_s"),
+        ({"calls": {"rate": {"calls": 1, "per_s": 1e308}}}, r"rate\.per_s"),
+        ({"calls": {"breaker": {"open_s": 0}}}, r"breaker\.open_s"),
+        ({"calls": {"limits": {"timeout_s": "soon"}}}, r"calls in the extra .*limits\.timeout_s"),
+        ({"allowed_networks": "127.0.0.0/8"}, "allowed_networks"),
+    ],
+)
+def test_an_extra_that_says_nothing_usable_is_told(connect: Connect, extra: dict[str, Any], said: str) -> None:
+    connect(**extra)
+
+    with pytest.raises(BadRequest, match=said), systems_of(INVENTORY):
+        pass
+
+
+def test_a_connection_leads_into_our_own_network_only_where_it_says_so(connect: Connect, door: Sandbox) -> None:
+    """Also to the loopback address that it names: people write connections, and this machine is not theirs to ask."""
+    connect(allowed_networks=[])
+
+    with systems_of(INVENTORY) as systems, pytest.raises(AddressRefused, match="not a public address"):
+        systems.source.survey("inventory", None)
+    assert list(door.requests) == []
+
+
+def test_a_sweep_finds_no_secret_anywhere(
+    connect: Connect, door: Sandbox, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    The secret and every token: not in logs, errors, what tasks hand on, the hub's tables, or what landed.
+
+    Over a sync that goes well and one for each way of going wrong.
+    """
+    caplog.set_level(logging.DEBUG)
+    connect(calls={"limits": {"longest_wait_s": 0.1}})
+    handed_on = synced("well")
+    told, tokens = "", set(door.tokens._ends)
+    for number, fault in enumerate(
+        ({"status": 401}, {"status": 403}, {"status": 503}, {"reset": True}, {"truncate_json": 0.5})
+    ):
+        door.faults.put("inventory", [fault], repeat=True)
+        with pytest.raises(HubError) as caught:
+            synced(f"wrong-{number}")
+        told += "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+        mark_failed(INVENTORY, store, f"wrong-{number}", str(caught.value), dag_id="sync_inventory")
+        tokens |= set(door.tokens._ends)
+    door.faults.clear()
+
+    logs = caplog.text + repr([record.__dict__ for record in caplog.records])
+    landed = [zstandard.ZstdDecompressor().decompress(path.read_bytes()) for path in tmp_path.rglob("*.zst")]
+    files = b"".join(landed).decode("latin-1")
+    sinks = {"what tasks hand on": handed_on, "errors": told, "logs": logs, "tables": dump_of(store), "landing": files}
+    assert all(sinks.values()), "an empty sink proves nothing"
+    assert len(tokens) >= 2
+    found = [(name, secret) for name, text in sinks.items() for secret in (CANARY, *tokens) if secret in text]
+    assert found == []

@@ -1,0 +1,92 @@
+"""The benchmark's source answers as the platform does, or its figures say nothing of the platform."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from crossdock.bench.sync.collection import Collection
+from crossdock.bench.sync.processes import SourceProcess
+from crossdock.bench.sync.records import records_of
+from crossdock.connectors.commercetools import Commercetools
+from crossdock.sync import ranges
+from crossdock.sync.model import Window
+from crossdock.sync.source import Range
+
+ROWS = 1_700
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[SourceProcess]:
+    with SourceProcess("inventory", ROWS) as started:
+        yield started
+
+
+def read(source: SourceProcess, parts: list[Range]) -> list[str]:
+    """The ids of *parts*, read to their ends by the connector."""
+    connector = Commercetools(source.url, "p")
+    found: list[str] = []
+    for part in parts:
+        cursor, last = None, False
+        while not last:
+            page = connector.page("inventory", part, cursor)
+            found += [record["id"] for record in json.loads(page.body)["results"]]
+            cursor, last = page.cursor or cursor, page.last
+    return found
+
+
+def read_by_offset(collection: Collection) -> list[str]:
+    """The ids as a loader reads them that counts its way through, in the order of change."""
+    found: list[str] = []
+    for offset in range(0, ROWS, 500):
+        page = json.loads(collection.page("", by_time=True, offset=offset, limit=500, with_total=True))
+        assert page["total"] == ROWS
+        found += [record["id"] for record in page["results"]]
+    return found
+
+
+def test_by_key_in_ranges_and_by_offset_in_time_bring_the_same_records_once(source: SourceProcess) -> None:
+    """All loaders must be given the same work."""
+    by_key = read(source, ranges.by_id(20_000))
+
+    assert len(by_key) == len(set(by_key)) == ROWS
+    assert sorted(by_key) == sorted(read_by_offset(Collection(records_of("inventory", ROWS))))
+
+
+def test_a_delta_brings_exactly_what_changed(source: SourceProcess) -> None:
+    """Several change in the same millisecond, so a page may end within one."""
+    source.reset()
+    before = Commercetools(source.url, "p").survey("inventory", None).source_now - timedelta(minutes=5)
+    assert source.mutate(0.5) == ROWS // 2
+
+    now = datetime.now(UTC) + timedelta(seconds=1)
+    changed = read(source, ranges.by_time(Window(before, now), 0))
+
+    assert len(changed) == len(set(changed)) == ROWS // 2
+    assert Commercetools(source.url, "p").survey("inventory", before).records == ROWS // 2
+
+
+def test_the_sums_follow_what_changed_until_it_is_reset(source: SourceProcess) -> None:
+    source.reset()
+    pristine = source.sums()
+
+    source.mutate(0.1)
+
+    assert source.sums().versions == pristine.versions + ROWS // 10
+    assert source.sums().quantity == pristine.quantity + ROWS // 10
+    source.reset()
+    assert source.sums() == pristine
+
+
+def test_a_predicate_that_it_does_not_know_is_refused() -> None:
+    """A source that ignored it would answer quickly and wrongly."""
+    with pytest.raises(ValueError, match="no predicate"):
+        Collection([]).page('sku = "A"', by_time=False, offset=0, limit=1, with_total=True)
+
+
+def test_ids_that_ascend_ascend_with_time() -> None:
+    ids = [record.id for record in records_of("inventory", 300, ids="ascending")]
+
+    assert ids == sorted(ids)

@@ -1,0 +1,60 @@
+"""A benchmark that is told to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+from crossdock.bench.interrupts import told_to_end
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_being_told_to_end_is_an_exception(ending: signal.Signals) -> None:
+    """Python's own way is to be gone at once, and no `finally` runs."""
+    tidied = []
+    before = signal.getsignal(ending)
+
+    def measure() -> None:
+        try:
+            os.kill(os.getpid(), ending)
+        finally:
+            os.kill(os.getpid(), ending)  # a second one does not cut off the tidying
+            tidied.append(True)
+
+    with pytest.raises(SystemExit) as left, told_to_end():
+        measure()
+
+    assert left.value.code == 128 + ending
+    assert tidied
+    assert signal.getsignal(ending) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the benchmark is for Linux")
+def test_a_benchmark_that_is_told_to_end_leaves_no_process_and_no_file(tmp_path: Path) -> None:
+    """A database left running takes a gigabyte, and nobody knows whose it is."""
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", "crossdock.cli", "bench", "sync", "--rows", "500", "--out", str(tmp_path / "out")],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stderr is not None
+    said = []
+    for line in child.stderr:
+        said.append(line)
+        if "floor" in line:
+            break
+    started = psutil.Process(child.pid).children(recursive=True)
+
+    child.terminate()
+    code = child.wait(timeout=30)
+
+    assert started, "".join(said)
+    assert code == 128 + signal.SIGTERM
+    assert not [process for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,200 @@
+"""./hub integration: every verb through the hub's API, as a script uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crossdock.sandbox.server import Sandbox
+
+from tests.api.conftest import Hub
+
+PROJECT = Path(__file__).parents[2]
+CANARY = "k4n4ry-of-the-command-line"
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[Sandbox]:
+    with Sandbox(seed=3, inventory=20, products=5, orders=5, customers=2, flaws=0, client_secret=CANARY) as opened:
+        yield opened
+
+
+#: Good ones: nothing is asked of anybody before they hold.
+SETTINGS = ["--kind=commercetools", "--set=base_url=https://shop.example", "--set=project=demo"]
+
+
+def run(hub: Hub, *words: str, stdin: str = "", user: str = "otto") -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "HUB_URL": hub.url,
+        "HUB_USER": user,
+        "HUB_PASSWORD": user * 2,
+    }
+    command = [sys.executable, "-m", "crossdock.cli", "integration", *words]
+    return subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True, check=False)
+
+
+def answer(hub: Hub, *words: str, stdin: str = "") -> Any:
+    ended = run(hub, *words, "--json", stdin=stdin)
+    assert ended.returncode == 0, ended.stderr
+    assert CANARY not in ended.stdout + ended.stderr
+    return json.loads(ended.stdout)
+
+
+def secret(platform: Sandbox, text: str = CANARY) -> str:
+    return json.dumps({"client_id": platform.client_id, "client_secret": text})
+
+
+def add_words(platform: Sandbox, integration_id: str) -> list[str]:
+    return [
+        "add",
+        integration_id,
+        "--kind=commercetools",
+        f"--set=base_url={platform.url}",
+        f"--set=project={platform.project}",
+        f"--set=scope=view_products:{platform.project} view_orders:{platform.project}",
+        '--set=allowed_networks=["127.0.0.0/8"]',
+        "--credentials=-",
+    ]
+
+
+def test_a_whole_life(hub: Hub, platform: Sandbox, tmp_path: Path) -> None:
+    added = answer(hub, *add_words(platform, "cli_life"), stdin=secret(platform))
+    assert added["test_passed"]
+    assert "cli_life" in [each["id"] for each in answer(hub, "list")["integrations"]]
+    assert answer(hub, "show", "cli_life")["health"]["runs_24h"] == 0
+    assert answer(hub, "test", "cli_life")["passed"]
+    assert answer(hub, "change", "cli_life", "--name=Renamed", "--set=token_path=/oauth/token")["version"] == 2
+    assert answer(hub, "show", "cli_life")["settings"]["token_path"] == "/oauth/token"
+    (tmp_path / "secret.json").write_text(secret(platform))
+    assert answer(hub, "rotate", "cli_life", f"--credentials={tmp_path}/secret.json")["version"] == 3
+    assert answer(hub, "pause", "cli_life")["state"] == "paused"
+    assert answer(hub, "resume", "cli_life")["state"] == "active"
+    assert answer(hub, "remove", "cli_life", "--yes")["removed"]
+    assert run(hub, "show", "cli_life").returncode == 2
+
+
+def test_wrong_settings_are_wrong_use_whoever_finds_them(hub: Hub, platform: Sandbox) -> None:
+    run(hub, *add_words(platform, "cli_exit"), stdin=secret(platform))
+
+    assert run(hub, "change", "cli_exit", "--set=projekt=x").returncode == 2
+    assert run(hub, "change", "cli_exit", "--set=project=another").returncode == 1, "its test fails"
+
+
+def test_what_fails_says_which_check_and_what_to_do(hub: Hub, platform: Sandbox) -> None:
+    ended = run(hub, *add_words(platform, "cli_wrong"), stdin=secret(platform, f"{CANARY}-but-wrong"))
+
+    assert ended.returncode == 1
+    assert "credentials" in ended.stdout
+    assert "Give the id and the secret again" in " ".join(ended.stdout.split())
+    assert "Nothing was stored" in ended.stderr
+    assert CANARY not in ended.stdout + ended.stderr
+    assert "cli_wrong" not in [each["id"] for each in answer(hub, "list")["integrations"]]
+
+
+def test_no_option_takes_a_secret(hub: Hub) -> None:
+    """A shell keeps its history, and every process list shows what was said."""
+    shown = run(hub, "add", "--help").stdout
+
+    assert "--secret" not in shown
+    assert "--password" not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["show", "not_there"], 2, "There is no integration 'not_there'"),
+        (["pause", "not_there"], 2, "There is no integration 'not_there'"),
+        (["add", "x_y", "--kind=fax", "--existing"], 2, "no kind 'fax' of integration. There are: commercetools"),
+        (["add", "x_y", "--kind=commercetools", "--set=novalue", "--existing"], 2, "name=value"),
+        (["add", "x_y", *SETTINGS], 2, "nobody to ask"),
+        (["add", "Shop-EU", *SETTINGS, "--credentials=-"], 2, "'Shop-EU' is no id: 2 to 63 small letters"),
+        (["add", "x_y", "--kind=commercetools"], 2, "/settings/base_url: is missing"),
+        (["add", "x_y", *SETTINGS, "--set=projekt=p"], 2, "/settings/projekt: is not known; known are base_url"),
+        (["add", "x_y", *SETTINGS, "--credentials=-"], 2, "standard input is not JSON. One JSON object is expected"),
+        (["add", "x_y", *SETTINGS, "--credentials=/not/there"], 2, "cannot be read from /not/there: No such file"),
+        (["add", "x_y", *SETTINGS, f"--credentials={PROJECT}"], 2, "Is a directory. One JSON object is expected, as"),
+        (["add", "x_y", *SETTINGS, f"--credentials={PROJECT}/README.md"], 2, "README.md is not JSON. One JSON object"),
+        (
+            ["add", "x_y", *SETTINGS, "--set=allowed_networks=10.0.0.0/8"],
+            2,
+            'must have type "array", as ["10.1.0.0/16"]',
+        ),
+        (["remove", "not_there"], 2, "There is no integration 'not_there'"),
+        (["validate", "not/there.yaml"], 2, "cannot be read"),
+    ],
+)
+def test_wrong_use_says_what_to_do(hub: Hub, words: list[str], code: int, said: str) -> None:
+    ended = run(hub, *words)
+
+    assert ended.returncode == code, ended.stderr
+    assert said in " ".join(ended.stderr.split())
+
+
+def test_a_file_of_credentials_that_lacks_one_is_named_and_none_of_its_values(hub: Hub, tmp_path: Path) -> None:
+    file = tmp_path / "other-system.json"
+    file.write_text(json.dumps({"client_id": CANARY, "password": CANARY}))
+
+    ended = run(hub, "add", "x_y", *SETTINGS, f"--credentials={file}")
+
+    said = " ".join(ended.stderr.split())
+    assert ended.returncode == 2
+    assert "other-system.json does not hold the credentials of commercetools: " in said
+    assert "client_secret is missing" in said
+    assert "password is not known" in said
+    assert CANARY not in ended.stdout + ended.stderr
+
+
+def test_an_id_that_is_taken_is_said_before_a_secret_is_asked_for(hub: Hub, platform: Sandbox) -> None:
+    run(hub, *add_words(platform, "cli_taken"), stdin=secret(platform))
+
+    ended = run(hub, "add", "cli_taken", *SETTINGS)
+
+    assert ended.returncode == 1
+    assert "already. Look at it: ./hub integration show cli_taken" in " ".join(ended.stderr.split())
+
+
+def test_a_private_address_is_refused_with_the_setting_that_allows_it(hub: Hub, platform: Sandbox) -> None:
+    words = [word for word in add_words(platform, "cli_private") if "allowed_networks" not in word]
+
+    ended = run(hub, *words, "--json", stdin=secret(platform))
+
+    problem = json.loads(ended.stdout)["error"]["problem"]
+    assert ended.returncode == 1
+    assert problem["checks"][0]["hint"].startswith('If that network is meant, set allowed_networks to ["127.0.0.1/32"]')
+
+
+def test_a_viewer_may_look_and_no_more(hub: Hub, platform: Sandbox) -> None:
+    assert run(hub, "list", user="vera").returncode == 0
+    ended = run(hub, *add_words(platform, "cli_vera"), stdin=secret(platform), user="vera")
+
+    assert ended.returncode == 1
+    assert "vera is no operator" in ended.stderr
+
+
+def test_a_person_sees_how_it_has_been_doing(hub: Hub, platform: Sandbox) -> None:
+    """Calls, breaker and runs, as tables."""
+    run(hub, *add_words(platform, "seen_by_people"), stdin=secret(platform))
+    shown, listed = run(hub, "show", "seen_by_people", user="vera"), run(hub, "list", user="vera")
+
+    assert (shown.returncode, listed.returncode) == (0, 0), shown.stderr + listed.stderr
+    for part in ("p95_ms", "limit_use", "Its breaker has always been closed", "It has no runs yet"):
+        assert part in shown.stdout
+    assert "seen_by_people" in listed.stdout
+    assert CANARY not in shown.stdout + listed.stdout
+
+
+def test_a_declaration_is_validated_without_a_running_hub(hub: Hub, tmp_path: Path) -> None:
+    example = PROJECT / "dags/integrations/examples/sandbox_stock_rest.yaml"
+    assert answer(hub, "validate", str(example))["table"] == "inventory"
+
+    (tmp_path / "wrong.yaml").write_text(example.read_text().replace("kind: keyset", "kind: keysets"))
+    ended = run(hub, "validate", str(tmp_path / "wrong.yaml"))
+    assert ended.returncode == 2
+    assert "line 22: /read/paging/kind: must be one of none, page" in " ".join(ended.stderr.split())

@@ -1,0 +1,51 @@
+"""./hub sync NAME, where NAME is declared by a file and has no code."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from crossdock.connectors.declarative import files
+
+from tests.cli.conftest import Hub
+
+EXAMPLES = Path(__file__).parents[2] / "dags/integrations/examples"
+
+
+@pytest.fixture
+def declarations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "integrations"
+    folder.mkdir()
+    shutil.copy(EXAMPLES / "sandbox_stock_rest.yaml", folder)
+    (folder / "broken.yaml").write_text("title: x\n")
+    known = files.paths
+    monkeypatch.setattr(files, "paths", lambda _=None: known(folder))
+    return folder
+
+
+@pytest.mark.usefixtures("declarations")
+def test_what_is_declared_has_a_verb_like_every_sync(stackless_hub: Hub) -> None:
+    helped, started = stackless_hub("sync", "--help"), stackless_hub("sync", "sandbox_stock_rest", "--full")
+
+    assert (helped.code, started.code) == (0, 1)
+    assert "Stock of the sandbox over REST" in helped.said
+    assert "The stack is stopped. Start it with: ./hub up" in started.said
+
+
+@pytest.mark.usefixtures("declarations")
+def test_a_declaration_with_mistakes_says_them_and_is_in_nobody_elses_way(stackless_hub: Hub) -> None:
+    ended = stackless_hub("sync", "broken", "--full", "--json")
+
+    assert ended.code == 2
+    assert "line 1: /base_url: is missing" in ended.document["error"]["message"]
+    assert stackless_hub("sync", "--help").code == 0
+
+
+@pytest.mark.usefixtures("declarations")
+def test_a_slip_in_the_name_of_a_declared_sync_finds_it(stackless_hub: Hub) -> None:
+    ended = stackless_hub("sync", "sandbox_stock_rst")
+
+    assert ended.code == 2
+    assert "Did you mean 'sandbox_stock_rest'?" in ended.said
+    assert "inventory, product, order, broken" in ended.said

@@ -1,0 +1,578 @@
+"""Declared integrations: a file is refused with every mistake and its line, or synced like everything else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import jwt
+import msgspec
+import pytest
+import yaml
+from crossdock.connectors.declarative import files
+from crossdock.connectors.declarative.files import DeclarationWrong
+from crossdock.connectors.declarative.mapping import _READERS, _Unreadable
+from crossdock.connectors.declarative.model import ReadLimits
+from crossdock.connectors.declarative.source import DeclaredSource
+from crossdock.connectors.declarative.streams import declared_sync, declared_syncs
+from crossdock.core.errors import AddressRefused, BadRequest, SourceInvalid, SystemRefused, SystemUnavailable
+from crossdock.db.database import Store
+from crossdock.http import call_metrics as call_counts
+from crossdock.http.breaker import BreakerRules, Phase
+from crossdock.http.policy import policy_of
+from crossdock.http.shared import SharedCalls
+from crossdock.integrations.model import Connection
+from crossdock.sandbox.server import Sandbox
+from crossdock.sync import Sync, Systems, extract, load, validate
+from crossdock.sync.landing import Landing
+from crossdock.sync.model import Counts, Report, RunState, SyncRequest
+from crossdock.sync.quarantine import service as quarantine_desk
+from crossdock.sync.source import Axis, Cursor, Range
+
+from tests.shop import QUICK, query
+
+EXAMPLES = files.FOLDER / "examples"
+#: The doors of these tests are on this machine.
+HERE = {"allowed_networks": ["127.0.0.0/8"]}
+REST, GRAPHQL = EXAMPLES / "sandbox_stock_rest.yaml", EXAMPLES / "sandbox_orders_graphql.yaml"
+
+
+def sync_all(sync: Sync, systems: Systems, request: SyncRequest | None = None) -> Report:
+    run_id = validate(sync, systems, extract(sync, systems, request or SyncRequest(full=True)))
+    return load(sync, systems, run_id)
+
+
+def systems_for(path: Path, url: str, shop: Sandbox, store: Store, landing: Path) -> tuple[Sync, Systems]:
+    declaration, sync = declared_sync(path)
+    connection = Connection(
+        connection_id=declaration.name,
+        conn_type="declared",
+        host=url,
+        login=shop.client_id,
+        password=shop.client_secret,
+        extra=HERE,
+    )
+    source = DeclaredSource(declaration, connection, limits=QUICK)
+    return sync, Systems(source=source, store=store, landing=Landing(str(landing)))
+
+
+def test_stock_over_rest_comes_into_the_hubs_own_table(store: Store, tmp_path: Path) -> None:
+    """The worked example, end to end: every record of the shop, and a second time nothing."""
+    with Sandbox(seed=7, inventory=450, products=0, orders=0, customers=0, flaws=0) as shop:
+        sync, systems = systems_for(REST, shop.url, shop, store, tmp_path)
+        first, second = sync_all(sync, systems), sync_all(sync, systems)
+        theirs = {row.document["sku"]: row.document["quantityOnStock"] for row in shop.world.shelf("inventory").rows()}
+
+    assert first.counts == Counts(read=450, inserted=450)
+    assert second.counts == Counts(read=450, unchanged=450)
+    ours = query(store, "SELECT sku, quantity_on_stock FROM inventory WHERE integration = 'sandbox_stock_rest'")
+    assert dict(ours) == theirs
+
+
+def test_dirty_records_go_to_quarantine_and_every_row_is_accounted_for(store: Store, tmp_path: Path) -> None:
+    with Sandbox(seed=7, inventory=300, products=0, orders=0, customers=0, flaws=0.1) as shop:
+        sync, systems = systems_for(REST, shop.url, shop, store, tmp_path)
+        report = sync_all(sync, systems)
+
+    assert report.counts.read == 300
+    assert report.counts.balanced
+    assert report.counts.rejected > 0
+    items = query(store, "SELECT count(*) FROM quarantine_item WHERE integration = 'sandbox_stock_rest'")
+    assert items == [(report.counts.rejected,)]
+
+
+def test_a_changed_record_is_updated(store: Store, tmp_path: Path) -> None:
+    with Sandbox(seed=7, inventory=50, products=0, orders=0, customers=0, flaws=0) as shop:
+        sync, systems = systems_for(REST, shop.url, shop, store, tmp_path)
+        sync_all(sync, systems)
+        entry = next(iter(shop.world.shelf("inventory").rows()))
+
+        def sell(document: dict[str, Any]) -> None:
+            document["quantityOnStock"] += 5
+
+        shop.world.change("inventory", entry.id, sell)
+        report = sync_all(sync, systems, SyncRequest())
+
+    assert report.counts == Counts(read=1, updated=1)
+
+
+def test_a_limit_and_named_keys_are_kept(store: Store, tmp_path: Path) -> None:
+    with Sandbox(seed=7, inventory=250, products=0, orders=0, customers=0, flaws=0) as shop:
+        sync, systems = systems_for(REST, shop.url, shop, store, tmp_path)
+        limited = sync_all(sync, systems, SyncRequest(full=True, limit=130))
+        skus = [row.document["sku"] for row in shop.world.shelf("inventory").rows()]
+        named = sync_all(sync, systems, SyncRequest(keys=(skus[0],)))
+
+    assert limited.counts == Counts(read=130, inserted=130)
+    # One sku lies in several warehouses.
+    assert named.counts.read == skus.count(skus[0])
+    assert named.counts.balanced
+
+
+@contextmanager
+def door(answer: Callable[[Any, BaseHTTPRequestHandler], Any]) -> Iterator[str]:
+    """A server that answers what *answer* says of (body or query, request); (status, headers, document) for more."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def reply(self, asked: Any) -> None:
+            said = answer(asked, self)
+            status, headers, document = said if isinstance(said, tuple) else (200, {}, said)
+            content = json.dumps(document).encode()
+            self.send_response(status)
+            for name, value in {"Content-Type": "application/json", **headers}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def do_GET(self) -> None:
+            self.reply({name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()})
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.reply(json.loads(body) if self.headers["Content-Type"] == "application/json" else body)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_orders_over_graphql_come_into_the_table_of_records(store: Store, tmp_path: Path) -> None:
+    """The second worked example: a query with variables, a mapping of its own, and a delta that asks for what changed."""
+    with Sandbox(seed=7, inventory=0, products=20, orders=120, customers=5, flaws=0) as shop:
+        sync, systems = systems_for(GRAPHQL, shop.url, shop, store, tmp_path)
+        first, delta = sync_all(sync, systems), sync_all(sync, systems, SyncRequest())
+        orders = [row.document for row in shop.world.shelf("orders").rows()]
+
+    assert first.counts == Counts(read=120, inserted=120)
+    assert delta.counts.read <= 120
+    assert delta.counts.unchanged == delta.counts.read
+    ours = dict(query(store, "SELECT key, data FROM record WHERE integration = 'sandbox_orders_graphql'"))
+    assert {number: data["total_minor"] for number, data in ours.items()} == {
+        order["orderNumber"]: order["totalPrice"]["centAmount"] for order in orders
+    }
+    assert ours[orders[0]["orderNumber"]]["skus"] == [line["variant"]["sku"] for line in orders[0]["lineItems"]]
+
+
+BASE: dict[str, Any] = {
+    "title": "A list",
+    "base_url": "http://127.0.0.1:1",
+    "read": {"path": "/things", "records": "items"},
+    "identity": {"id": "id", "changed_at": "at", "key": "name"},
+    "mapping": {"name": {"path": "name"}, "size": {"path": "size", "type": "integer"}},
+}
+AT = "2026-11-01T00:00:00Z"
+THINGS = [{"id": number, "name": f"thing {number}", "size": number, "at": AT} for number in range(25)]
+
+
+def written(folder: Path, document: dict[str, Any], name: str = "a_list") -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+def source_of(path: Path, url: str, **fields: Any) -> DeclaredSource:
+    declaration = files.read(path)
+    connection = Connection(connection_id="a_list", conn_type="declared", host=url, extra=HERE, **fields)
+    return DeclaredSource(declaration, connection, limits=QUICK)
+
+
+def ids_read(source: DeclaredSource) -> list[str]:
+    """As a sync reads: each page's place leads to the next, across a crash too."""
+    part, after, found = Range(range_no=0, axis=Axis.ID), None, []
+    for _ in range(50):
+        page = source.page("", part, after)
+        found += [record["id"] for record in json.loads(page.body)["results"]]
+        if page.last:
+            return found
+        after = page.cursor
+    raise AssertionError("it never ends")
+
+
+def cut(first: int, size: int) -> list[dict[str, Any]]:
+    return THINGS[first : first + size]
+
+
+PAGINGS: dict[str, tuple[dict[str, Any], Callable[[dict[str, str]], Any]]] = {
+    "page": (
+        {"kind": "page", "parameter": "page", "size_parameter": "per_page", "size": 10},
+        lambda asked: {"items": cut((int(asked["page"]) - 1) * 10, int(asked["per_page"]))},
+    ),
+    "pages from zero without a size": (
+        {"kind": "page", "parameter": "page", "first": 0},
+        lambda asked: {"items": cut(int(asked["page"]) * 10, 10)},
+    ),
+    "offset": (
+        {"kind": "offset", "parameter": "skip", "size_parameter": "take", "size": 5},
+        lambda asked: {"items": cut(int(asked.get("skip", 0)), int(asked["take"]))},
+    ),
+    "cursor": (
+        {"kind": "cursor", "parameter": "after", "next": "meta.next", "size_parameter": "n", "size": 10},
+        lambda asked: {
+            "items": cut(int(asked.get("after", "0")), 10),
+            "meta": {"next": str(int(asked.get("after", "0")) + 10) if int(asked.get("after", "0")) < 20 else None},
+        },
+    ),
+    "link in the answer": (
+        {"kind": "link", "next": "next"},
+        lambda asked: {
+            "items": cut(int(asked.get("from", "0")), 10),
+            "next": f"/things?from={int(asked.get('from', '0')) + 10}" if int(asked.get("from", "0")) < 20 else None,
+        },
+    ),
+    "link in the header": (
+        {"kind": "link"},
+        lambda asked: (
+            200,
+            {"Link": f'</x>; rel="first", </things?from={int(asked.get("from", "0")) + 10}>; rel="next"'}
+            if int(asked.get("from", "0")) < 20
+            else {},
+            {"items": cut(int(asked.get("from", "0")), 10)},
+        ),
+    ),
+    "keyset": (
+        {
+            "kind": "keyset",
+            "parameter": "filter",
+            "value": "id",
+            "template": "id gt {value}",
+            "size_parameter": "n",
+            "size": 10,
+        },
+        lambda asked: {"items": cut(int(asked["filter"].rpartition(" ")[2]) + 1 if "filter" in asked else 0, 10)},
+    ),
+}
+
+
+@pytest.mark.parametrize(("paging", "answer"), PAGINGS.values(), ids=list(PAGINGS))
+def test_every_kind_of_paging_reads_all_once(
+    tmp_path: Path, paging: dict[str, Any], answer: Callable[[dict[str, str]], Any]
+) -> None:
+    path = written(tmp_path, BASE | {"read": BASE["read"] | {"paging": paging}})
+    with door(lambda asked, _: answer(asked)) as url:
+        assert ids_read(source_of(path, url)) == [str(number) for number in range(25)]
+
+
+def test_a_page_that_leads_to_itself_is_an_error_and_no_endless_run(tmp_path: Path) -> None:
+    path = written(tmp_path, BASE | {"read": BASE["read"] | {"paging": PAGINGS["cursor"][0]}})
+    with door(lambda *_: {"items": THINGS[:3], "meta": {"next": "again"}}) as url:
+        source = source_of(path, url)
+        with pytest.raises(SourceInvalid, match="leads to itself"):
+            source.page("", Range(range_no=0, axis=Axis.ID), Cursor(source.survey("", None).source_now, "again"))
+
+
+def test_a_next_page_on_another_server_is_not_asked_for(tmp_path: Path) -> None:
+    """It would be shown our credentials."""
+    path = written(tmp_path, BASE | {"read": BASE["read"] | {"paging": {"kind": "link", "next": "next"}}})
+    elsewhere = {"items": THINGS[:3], "next": "https://elsewhere.example/things?from=3"}
+    with door(lambda *_: elsewhere) as url, pytest.raises(SystemRefused, match=r"another server, elsewhere\.example"):
+        ids_read(source_of(path, url))
+
+
+AUTHS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
+    "basic": ({"kind": "basic"}, ("Authorization", "Basic bWU6c2VjcmV0")),
+    "bearer": ({"kind": "bearer"}, ("Authorization", "Bearer secret")),
+    "api key": ({"kind": "api_key", "header": "X-Shop-Key"}, ("X-Shop-Key", "secret")),
+    "api key with a prefix": (
+        {"kind": "api_key", "header": "Authorization", "prefix": "Token"},
+        ("Authorization", "Token secret"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("auth", "header"), AUTHS.values(), ids=list(AUTHS))
+def test_requests_are_signed_as_declared(tmp_path: Path, auth: dict[str, Any], header: tuple[str, str]) -> None:
+    path, seen = written(tmp_path, BASE | {"auth": auth}), []
+
+    def answer(_: Any, handler: BaseHTTPRequestHandler) -> Any:
+        seen.append(handler.headers[header[0]])
+        return {"items": []}
+
+    with door(answer) as url:
+        ids_read(source_of(path, url, login="me", password="secret"))
+    assert seen == [header[1]]
+
+
+def test_a_connection_without_its_secret_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match="integration add a_list --kind declared"):
+        source_of(written(tmp_path, BASE | {"auth": {"kind": "bearer"}}), "http://127.0.0.1:1")
+
+
+def test_graphql_errors_come_with_http_200(tmp_path: Path) -> None:
+    document = BASE | {"read": BASE["read"] | {"graphql": "{ items { id } }"}}
+    refusal = {"errors": [{"message": "Cannot query field"}], "data": None}
+    with door(lambda *_: refusal) as url, pytest.raises(SystemRefused, match="Cannot query field"):
+        ids_read(source_of(written(tmp_path, document), url))
+
+
+@pytest.mark.parametrize("body", [{"items": None}, {"items": {}}, [], {"other": []}], ids=str)
+def test_an_answer_without_its_records_never_counts_as_none(tmp_path: Path, body: Any) -> None:
+    with door(lambda *_: body) as url, pytest.raises(SourceInvalid, match="no list of records"):
+        ids_read(source_of(written(tmp_path, BASE), url))
+
+
+def test_two_workers_share_the_declared_rate(store: Store, tmp_path: Path) -> None:
+    """The limit is the system's, not a worker's: it counts at its door."""
+    document = BASE | {"read": BASE["read"] | {"paging": PAGINGS["offset"][0]}, "limits": {"calls_per_s": 20}}
+    path, came = written(tmp_path, document), []
+
+    def answer(asked: dict[str, str], _: BaseHTTPRequestHandler) -> Any:
+        came.append(time.monotonic())
+        return PAGINGS["offset"][1](asked)
+
+    def worker(url: str) -> list[str]:
+        with SharedCalls(store, "a_list") as calls:
+            connection = Connection(connection_id="a_list", conn_type="declared", host=url, extra=HERE)
+            return ids_read(DeclaredSource(files.read(path), connection, calls.safeguards))
+
+    with door(answer) as url, ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(worker, [url, url]))
+
+    assert [len(ids) for ids in found] == [25, 25]
+    assert max(came) - min(came) > (len(came) - 2) / 20
+    with store.transaction() as work:
+        health = call_counts.health(work, "a_list")
+    assert health.usage.successes == len(came) == 12
+
+
+@pytest.mark.parametrize(("calls_per_s", "calls", "per_s"), [(50, 50, 1), (2.5, 2, 0.8), (0.1, 1, 10)])
+def test_a_declared_rate_may_be_less_than_one_a_second(calls_per_s: float, calls: int, per_s: float) -> None:
+    """And a turn that is seconds away is waited for: a slow system is no reason to fail a task."""
+    policy = ReadLimits(calls_per_s=calls_per_s).policy
+
+    assert policy.rate is not None
+    assert (policy.rate.calls, policy.rate.per_s) == (calls, pytest.approx(per_s))
+    assert policy.limits.longest_wait_s > policy.rate.spacing_s
+
+
+def test_what_the_connection_says_of_calls_holds_over_the_declaration() -> None:
+    """Whoever runs the hub knows the contract with the system; the file's author may not."""
+    declared = ReadLimits(timeout_s=7, calls_per_s=20).policy
+    connection = Connection(connection_id="a", conn_type="declared", extra={"calls": {"limits": {"attempts": 2}}})
+
+    policy = policy_of(connection, declared)
+
+    assert (policy.limits.timeout_s, policy.limits.attempts, policy.rate) == (7, 2, declared.rate)
+    with pytest.raises(BadRequest, match="limts"):
+        policy_of(msgspec.structs.replace(connection, extra={"calls": {"limts": {}}}), declared)
+
+
+def test_a_declared_system_that_is_down_is_left_alone(store: Store, tmp_path: Path) -> None:
+    came: list[int] = []
+
+    def answer(*_: Any) -> Any:
+        came.append(1)
+        return 503, {}, {}
+
+    with door(answer) as url, SharedCalls(store, "a_list") as calls:
+        connection = Connection(connection_id="a_list", conn_type="declared", host=url, extra=HERE)
+        source = DeclaredSource(files.read(written(tmp_path, BASE)), connection, calls.safeguards, limits=QUICK)
+        for _ in range(6):
+            with pytest.raises(SystemUnavailable):
+                source.survey("", None)
+
+    assert len(came) == BreakerRules().failures_in_a_row
+    with store.transaction() as work:
+        assert call_counts.health(work, "a_list").phase is Phase.OPEN
+
+
+def test_a_declared_system_leads_into_our_own_network_only_where_its_connection_says_so(tmp_path: Path) -> None:
+    with door(lambda *_: pytest.fail("it was called")) as url:
+        connection = Connection(connection_id="a_list", conn_type="declared", host=url)
+        with pytest.raises(AddressRefused, match="not a public address"):
+            DeclaredSource(files.read(written(tmp_path, BASE)), connection, limits=QUICK).survey("", None)
+
+
+def test_a_jwt_of_our_own_signs_the_requests(tmp_path: Path) -> None:
+    secret, seen = "a shared secret of at least thirty-two bytes", []
+    auth = {"auth": {"kind": "jwt", "algorithm": "HS256", "audience": "https://erp.example"}}
+
+    def answer(_: Any, handler: BaseHTTPRequestHandler) -> Any:
+        seen.append(handler.headers["Authorization"].removeprefix("Bearer "))
+        return {"items": []}
+
+    with door(answer) as url:
+        ids_read(source_of(written(tmp_path, BASE | auth), url, login="crossdock", password=secret))
+    claims = jwt.decode(seen[0], secret, ["HS256"], audience="https://erp.example")
+    assert (claims["iss"], claims["sub"]) == ("crossdock", "crossdock")
+
+
+def test_what_is_not_of_its_type_is_kept_with_the_reason_and_mended(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One bad record stops no other, and goes through the same quarantine and replay as every record."""
+    path = written(tmp_path, BASE | {"identity": BASE["identity"] | {"version": "v"}})
+    bad = [
+        {"id": 1, "name": "x", "size": "many", "at": AT, "v": 1},
+        {"id": 2, "name": "x", "size": 1, "at": "yesterday", "v": 1},
+        {"id": None, "name": "x", "size": 1, "at": AT, "v": 1},
+        {"id": 4, "name": None, "size": 1, "at": AT, "v": 1},
+        {"id": 5, "name": "x", "size": 1, "at": AT, "v": None},
+        "no record at all",
+    ]
+    good = {"id": 9, "name": "good", "size": 3, "at": AT, "v": 1}
+    with door(lambda *_: {"items": [*bad, good]}) as url:
+        _, sync = declared_sync(path)
+        systems = Systems(source=source_of(path, url), store=store, landing=Landing(str(tmp_path / "landing")))
+        report = sync_all(sync, systems)
+
+    assert report.counts == Counts(read=7, inserted=1, rejected=6)
+    assert report.state is RunState.PARTIAL
+    reasons = query(store, "SELECT item_id, cause, failures::text FROM quarantine_item ORDER BY item_id")
+    assert {cause for _, cause, _ in reasons} <= {"record_is_readable", "id_is_well_formed", "key_is_present"}
+    assert any("size" in failures and "no whole number" in failures for *_, failures in reasons)
+
+    monkeypatch.setattr(quarantine_desk, "sync_of", lambda _: sync)
+    item = next(item_id for item_id, _, failures in reasons if "no whole number" in failures)
+    assert quarantine_desk.mend_fields(store, item, {"size": 7}, actor="test") == ()
+    (replayed,) = quarantine_desk.replay_all(
+        store, quarantine_desk.choose(store, [item], cause=None, everything=False), actor="test"
+    )
+    assert replayed.counts == Counts(read=1, inserted=1)
+    assert query(store, "SELECT data FROM record WHERE id = '1'") == [({"name": "x", "size": 7},)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "read"),
+    [
+        ("text", 5, "5"),
+        ("text", "5", "5"),
+        ("text", {}, None),
+        ("text", True, None),
+        ("integer", "12", 12),
+        ("integer", 12.0, 12),
+        ("integer", 12.5, None),
+        ("integer", True, None),
+        ("integer", 2**63, None),
+        ("integer", "1e400", None),
+        ("integer", "many", None),
+        ("decimal", "19.90", "19.90"),
+        ("decimal", 19.9, "19.9"),
+        ("decimal", "NaN", None),
+        ("decimal", "1e999", None),
+        ("boolean", "true", True),
+        ("boolean", 1, True),
+        ("boolean", "yes", None),
+        ("instant", "2026-11-01", "2026-11-01T00:00:00+00:00"),
+        ("instant", "2026-11-01T00:00:00", None),
+        ("instant", 1_793_491_200, None),
+        ("json", [1, {"a": None}], '[1, {"a": null}]'),
+    ],
+)
+def test_a_value_is_of_its_declared_type_or_unreadable(kind: Any, value: Any, read: Any) -> None:
+    try:
+        found = _READERS[kind](value)
+    except _Unreadable:
+        found = None
+    assert (found.isoformat() if kind == "instant" and found else found) == read
+
+
+WRONG = """\
+title: Full of mistakes
+base_url: not a url
+colour: red
+read:
+  path: things
+  records: "items["
+  paging:
+    kind: cursor
+    parameter: after
+identity:
+  id: id
+  changed_at: at
+mapping:
+  Name: {path: name}
+  size: {path: size, type: number}
+  size: {path: size}
+"""
+
+
+def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_text(WRONG)
+    with pytest.raises(DeclarationWrong) as twice:
+        declared_sync(tmp_path / "wrong.yaml")
+    assert [(each.line, each.pointer) for each in twice.value.mistakes] == [(16, "/mapping/size")]
+
+    (tmp_path / "wrong.yaml").write_text(WRONG.replace("  size: {path: size}\n", ""))
+    with pytest.raises(DeclarationWrong) as wrong:
+        declared_sync(tmp_path / "wrong.yaml")
+    assert [(each.line, each.pointer) for each in wrong.value.mistakes] == [
+        (2, "/base_url"),
+        (3, "/colour"),
+        (5, "/read/path"),
+        (7, "/read/paging/next"),
+        (14, "/mapping/Name"),
+        (15, "/mapping/size/type"),
+    ]
+    assert "one of text, integer, decimal, boolean, instant, json" in str(wrong.value)
+
+
+def test_what_a_schema_cannot_say_has_its_line_too(tmp_path: Path) -> None:
+    text = REST.read_text() + (
+        "schedule: whenever\n"
+        "expectations:\n"
+        "  - {name: sku_is_present, type: expect_column_values_to_not_be_null, arguments: {column: colour}, message: x}\n"
+    )
+    text = text.replace("records: results", "records: 'results['").replace(
+        "  sku: {path: sku}\n", "  skoo: {path: sku}\n"
+    )
+    (tmp_path / "wrong.yaml").write_text(text)
+    with pytest.raises(DeclarationWrong) as wrong:
+        declared_sync(tmp_path / "wrong.yaml")
+
+    lines = text.splitlines()
+    told = {(each.pointer, lines[each.line - 1].strip().partition(":")[0]) for each in wrong.value.mistakes}
+    assert {
+        ("/read/records", "records"),
+        ("/mapping/skoo", "skoo"),
+        ("/mapping", "mapping"),
+        ("/schedule", "schedule"),
+    } <= told
+    assert {each.pointer for each in wrong.value.mistakes} >= {"/expectations/0/name", "/expectations/0/arguments"}
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "a: [", "\t", "a: &x [*x]\n", "title: !!python/object:os.system x\n"])
+def test_what_is_no_declaration_at_all_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "none.yaml").write_text(text)
+    with pytest.raises(DeclarationWrong):
+        declared_sync(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("name", ["With-Dash", "Upper", "a b", "1st"])
+def test_a_file_is_called_as_its_dag_can_be(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DeclarationWrong, match="small letters"):
+        declared_sync(written(tmp_path, BASE, name))
+
+
+def test_one_wrong_file_takes_no_other_along(tmp_path: Path) -> None:
+    shutil.copy(REST, tmp_path)
+    (tmp_path / "wrong.yaml").write_text(WRONG)
+
+    assert [declaration.name for declaration, _ in declared_syncs(tmp_path)] == ["sandbox_stock_rest"]
+
+
+def test_twenty_declarations_are_read_in_under_300_ms(tmp_path: Path) -> None:
+    """Airflow parses the DAG file again and again, and once for every task."""
+    for number in range(20):
+        shutil.copy(GRAPHQL, tmp_path / f"copy_{number}.yaml")
+    list(declared_syncs(tmp_path))
+    began = time.process_time()
+    found = list(declared_syncs(tmp_path))
+
+    assert len(found) == 20
+    assert time.process_time() - began < 0.3

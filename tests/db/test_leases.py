@@ -1,0 +1,160 @@
+"""One writer at a time, and a token that tells the one who overslept."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+from crossdock.core.errors import LeaseHeld, LeaseLost
+from crossdock.db import leases
+from crossdock.db.database import Store
+from crossdock.sync import ledger as runs
+from crossdock.sync.model import Mode, RunState, SyncRequest
+
+KEY = leases.LeaseKey("commercetools", "inventory")
+MINUTE = timedelta(minutes=1)
+NOT_LONG = timedelta(milliseconds=30)
+
+
+def begun(store: Store) -> str:
+    with store.transaction() as work:
+        return runs.start(work, KEY, SyncRequest(full=True), mode=Mode.FULL).run_id
+
+
+def take(store: Store, run_id: str, life: timedelta = MINUTE) -> int:
+    with store.transaction() as work:
+        return leases.take(work, KEY, run_id, life)
+
+
+def test_a_free_lease_is_taken_and_its_token_noted_on_the_run(store: Store) -> None:
+    run_id = begun(store)
+
+    assert take(store, run_id) == 1
+    with store.transaction() as work:
+        assert runs.get(work, run_id).fencing_token == 1
+
+
+def test_a_lease_that_is_held_says_by_whom_and_for_how_long(store: Store) -> None:
+    """Whoever waits must see for what."""
+    holder, other = begun(store), begun(store)
+    take(store, holder)
+
+    with pytest.raises(LeaseHeld, match=holder) as held:
+        take(store, other)
+
+    assert 0 < (held.value.retry_in_s or 0) <= 60
+
+
+def test_another_entity_and_another_partition_have_leases_of_their_own(store: Store) -> None:
+    """A person replays a record while the sync is at work."""
+    take(store, begun(store))
+    other = begun(store)
+
+    with store.transaction() as work:
+        assert leases.take(work, leases.LeaseKey("commercetools", "inventory", "replay"), other, MINUTE) == 1
+        assert leases.take(work, leases.LeaseKey("commercetools", "product"), other, MINUTE) == 1
+
+
+def test_its_own_run_takes_a_lease_again_and_fences_the_try_before(store: Store) -> None:
+    """Airflow tries a silent task again; the first worker may only have been asleep, and wakes beside the second."""
+    run_id = begun(store)
+
+    assert [take(store, run_id), take(store, run_id)] == [1, 2]
+    with pytest.raises(LeaseLost) as lost, store.transaction() as work:
+        leases.check(work, KEY, run_id, 1)
+    assert lost.value.to_itself
+
+
+def test_whoever_takes_over_ends_the_run_that_it_overtakes(store: Store) -> None:
+    """Its worker is dead or cancelled, and nobody else would ever write its end."""
+    dead, heir = begun(store), begun(store)
+    take(store, dead, NOT_LONG)
+    time.sleep(0.05)
+
+    take(store, heir)
+
+    with store.transaction() as work:
+        overtaken = runs.get(work, dead)
+    assert overtaken.state is RunState.FAILED
+    assert heir in (overtaken.error or "")
+
+
+def test_a_lease_that_has_run_out_changes_hands_and_its_token_rises(store: Store) -> None:
+    dead, heir = begun(store), begun(store)
+    take(store, dead, NOT_LONG)
+    time.sleep(0.05)
+
+    assert take(store, heir) == 2
+    with pytest.raises(LeaseLost, match=heir), store.transaction() as work:
+        leases.check(work, KEY, dead, 1)
+
+
+def test_a_lease_whose_holder_has_ended_is_free_at_once(store: Store) -> None:
+    """A run that ended without letting go must not cost the next one a minute."""
+    ended, heir = begun(store), begun(store)
+    take(store, ended)
+    with store.transaction() as work:
+        runs.finish(work, ended, RunState.FAILED, "the worker died")
+
+    assert take(store, heir) == 2
+
+
+def test_a_lease_that_ran_out_and_nobody_took_is_still_its_runs(store: Store) -> None:
+    """What fences is the token, not the clock: a slow batch is not a lost one."""
+    run_id = begun(store)
+    token = take(store, run_id, NOT_LONG)
+    time.sleep(0.05)
+
+    with store.transaction() as work:
+        leases.check(work, KEY, run_id, token)
+        leases.renew(work, KEY, run_id, token, MINUTE)
+    with pytest.raises(LeaseHeld):
+        take(store, begun(store))
+
+
+def test_a_lost_lease_cannot_be_renewed(store: Store) -> None:
+    dead, heir = begun(store), begun(store)
+    token = take(store, dead, NOT_LONG)
+    time.sleep(0.05)
+    take(store, heir)
+
+    with pytest.raises(LeaseLost, match=heir), store.transaction() as work:
+        leases.renew(work, KEY, dead, token, MINUTE)
+
+
+def test_a_run_that_lost_its_lease_and_took_it_again_has_lost_its_old_token(store: Store) -> None:
+    """What it had begun under the old one may be older than what was written since."""
+    sleeper, heir = begun(store), begun(store)
+    old = take(store, sleeper, NOT_LONG)
+    time.sleep(0.05)
+    take(store, heir, NOT_LONG)
+    time.sleep(0.05)
+
+    assert take(store, sleeper) == 3
+    with pytest.raises(LeaseLost), store.transaction() as work:
+        leases.check(work, KEY, sleeper, old)
+
+
+def test_a_lease_is_released_twice_without_harm_and_never_by_another(store: Store) -> None:
+    holder, other = begun(store), begun(store)
+    take(store, holder)
+    with store.transaction() as work:
+        leases.release(work, KEY, other)
+    with pytest.raises(LeaseHeld):
+        take(store, other)
+
+    for _ in range(2):
+        with store.transaction() as work:
+            leases.release(work, KEY, holder)
+
+    assert take(store, other) == 2
+    with store.transaction() as work:
+        leases.release(work, KEY, holder)
+    with pytest.raises(LeaseHeld):
+        take(store, begun(store))
+
+
+def test_a_lease_that_was_never_taken_fences(store: Store) -> None:
+    with pytest.raises(LeaseLost, match="nobody"), store.transaction() as work:
+        leases.check(work, KEY, begun(store), 0)

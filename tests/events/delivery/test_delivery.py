@@ -1,0 +1,321 @@
+"""Every event reaches its subscriber, has its effect once, in order per key; and one that cannot stops nobody else."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from crossdock.app.subscribers import Subscriber
+from crossdock.commerce.inventory import repository as availability
+from crossdock.commerce.inventory import subscribers as keep_availability
+from crossdock.db.database import Store, StoreRefused, Work
+from crossdock.events import partitions as event_partitions
+from crossdock.events import store as event_log
+from crossdock.events.delivery import Place, Rules
+from crossdock.events.model import STOCK_CHANGED, Event
+from crossdock.maintenance.housekeeping import Housekeeping
+from crossdock.observability import alerts
+
+from tests.events.worlds import QUICK, delivery, eventually, publish, stock
+from tests.shop import query
+
+
+def available(store: Store) -> dict[str, int]:
+    return dict(query(store, "SELECT sku, available FROM sku_availability"))
+
+
+def letters(store: Store) -> list[tuple[Any, ...]]:
+    return query(store, "SELECT state, attempts, cause, data->>'id' FROM failed_delivery ORDER BY position")
+
+
+class Diary:
+    """A handler that writes down what it was given, and refuses what it is told to."""
+
+    def __init__(self, *, refuses: Sequence[str] = (), times: int = 1_000_000) -> None:
+        self.seen: list[tuple[str, int]] = []
+        self._refuses, self._left = set(refuses), times
+        self._lock = threading.Lock()
+
+    def apply(self, work: Work, events: Sequence[Event]) -> None:
+        told = [(str(json.loads(event.data)["id"]), int(json.loads(event.data)["version"])) for event in events]
+        with self._lock:
+            if self._left and any(entry in self._refuses for entry, _ in told):
+                self._left -= len(told) == 1
+                raise ValueError("this one again")
+            self.seen += told
+        availability.keep(work, [])
+
+    def subscriber(self, **changes: Any) -> dict[str, Subscriber]:
+        fields = {"types": (STOCK_CHANGED,), "apply": self.apply, "attempts": 3, "first_wait_s": 0.05, **changes}
+        return {"diary": Subscriber(**fields)}
+
+
+def test_a_stock_change_reaches_the_read_model(store: Store, hub_dsn: str) -> None:
+    publish(store, stock("CHAIR", 1, 5), stock("CHAIR", 1, 3, entry="elsewhere"), stock("RUG", 1, -2))
+
+    with delivery(hub_dsn):
+        eventually(lambda: available(store), {"CHAIR": 8, "RUG": 0})
+
+
+def test_what_was_delivered_has_no_second_effect(store: Store, hub_dsn: str) -> None:
+    """A cursor that falls back (a restored row, another number of partitions) tells events again."""
+    diary = Diary()
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(50)))
+    with delivery(hub_dsn, diary.subscriber()):
+        eventually(lambda: len(diary.seen), 50)
+    query(store, "UPDATE event_reader SET xid = '0', position = 0 RETURNING 1")
+
+    with delivery(hub_dsn, diary.subscriber(), place=Place(partitions=3)):
+        publish(store, stock("LAST", 1, 1))
+        eventually(lambda: ("id-LAST", 1) in diary.seen)
+
+    assert len(diary.seen) == 51
+
+
+def test_events_in_any_order_leave_the_newest_state(store: Store) -> None:
+    """Every permutation of five versions of one level, each of a sku of its own."""
+    orders = {f"S{number:03d}": order for number, order in enumerate(itertools.permutations(range(1, 6)))}
+    for sku, order in orders.items():
+        for version in order:
+            with store.transaction() as work:
+                keep_availability.apply(work, [stored(stock(sku, version, version * 10))])
+
+    assert available(store) == dict.fromkeys(orders, 50)
+
+
+def stored(event: Any) -> Event:
+    return Event(
+        1, 1, 1, None, event.source, event.type, event.subject, event.time, event.partition_key, None, 1, event.data
+    )
+
+
+def test_a_poison_event_stops_nobody_else(store: Store, hub_dsn: str) -> None:
+    diary = Diary(refuses=["id-P"])
+    publish(
+        store, *(stock(f"S{n}", 1, n) for n in range(30)), stock("P", 1, 1), *(stock(f"T{n}", 1, n) for n in range(30))
+    )
+
+    with delivery(hub_dsn, diary.subscriber()):
+        eventually(lambda: len(diary.seen), 60)
+        eventually(lambda: letters(store), [("dead", 3, "ValueError", "id-P")])
+
+
+def test_later_events_of_a_key_wait_behind_one_that_is_tried_again(store: Store, hub_dsn: str) -> None:
+    """Order per key holds through a retry."""
+    diary = Diary(refuses=["id-A"], times=2)
+    publish(store, stock("A", 1, 1), stock("A", 2, 2), stock("B", 1, 1), stock("A", 3, 3))
+
+    with delivery(hub_dsn, diary.subscriber()):
+        eventually(lambda: len(diary.seen), 4)
+
+    assert [seen for seen in diary.seen if seen[0] == "id-A"] == [("id-A", 1), ("id-A", 2), ("id-A", 3)]
+    assert letters(store) == [("recovered", 3, "ValueError", "id-A")]
+
+
+def test_data_that_are_not_what_the_type_says_are_a_dead_letter_at_once(store: Store, hub_dsn: str) -> None:
+    """Trying again cannot help; a person can."""
+    publish(store, stock("A", 1, 1, available_quantity="many"), stock("B", 1, 4))
+
+    with delivery(hub_dsn):
+        eventually(lambda: letters(store), [("dead", 1, "BadEvent", "id-A")])
+        eventually(lambda: available(store), {"B": 4})
+
+
+def test_a_dead_letter_closes_itself_when_a_later_event_of_its_subject_succeeds(store: Store, hub_dsn: str) -> None:
+    """The newer event tells all that the dead one did; another entry of the same sku tells nothing of it."""
+    with delivery(hub_dsn):
+        publish(store, stock("A", 1, 1, available_quantity=None))
+        eventually(lambda: [row[0] for row in letters(store)], ["dead"])
+        publish(store, stock("A", 1, 7, entry="another"))
+        eventually(lambda: available(store), {"A": 7})
+        assert [row[0] for row in letters(store)] == ["dead"]
+
+        publish(store, stock("A", 2, 5))
+        eventually(lambda: [row[0] for row in letters(store)], ["superseded"])
+
+
+def test_silent_events_are_told_to_nobody(store: Store, hub_dsn: str) -> None:
+    publish(store, stock("A", 1, 1))
+    query(store, "UPDATE event SET silent = true RETURNING 1")
+
+    with delivery(hub_dsn):
+        publish(store, stock("B", 1, 2))
+        eventually(lambda: available(store), {"B": 2})
+
+
+def test_an_event_that_commits_late_is_not_passed_over(store: Store, hub_dsn: str) -> None:
+    """Its number is lower than those that were read before it appeared: `id > last` would lose it."""
+    diary = Diary()
+    with psycopg.connect(hub_dsn, options="-c search_path=hub") as slow, delivery(hub_dsn, diary.subscriber()):
+        slow.execute(
+            "INSERT INTO event (source, type, subject, time, partition_key, data) VALUES"
+            " ('/s', 'crossdock.stock.changed', 'inventory/late', now(), 'L', '{\"id\": \"late\", \"version\": 1}')"
+        )
+        publish(store, stock("EARLY", 1, 1))
+        assert diary.seen == []
+        slow.commit()
+
+        eventually(lambda: sorted(diary.seen), [("id-EARLY", 1), ("late", 1)])
+
+
+def test_a_worker_that_dies_is_replaced_in_the_life_of_a_lease(store: Store, hub_dsn: str) -> None:
+    """Airflow notices minutes later; the events must not wait for that."""
+    diary = Diary()
+    with delivery(hub_dsn, diary.subscriber()):
+        eventually(lambda: query(store, "SELECT count(*) FROM event_reader WHERE holder IS NOT NULL"), [(2,)])
+    query(
+        store,
+        "UPDATE event_reader SET holder = 'dead', token = token + 1,"
+        " expires_at = clock_timestamp() + interval '0.5 seconds' RETURNING 1",
+    )
+    publish(store, stock("A", 1, 1))
+
+    with delivery(hub_dsn, diary.subscriber(), place=Place(1, workers=2), pace=QUICK):
+        eventually(lambda: diary.seen, [("id-A", 1)], within_s=4)
+
+
+def test_a_thread_that_ends_by_a_defect_is_told_of_and_begins_anew(
+    store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ended unseen, it left its subscriber to nobody until Airflow ended the worker, minutes later."""
+    diary, real, left = Diary(), event_log.read, [3]
+
+    def read(work: Work, after: Any, **how: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise RuntimeError("a defect of ours")
+        return real(work, after, **how)
+
+    monkeypatch.setattr(event_log, "read", read)
+    publish(store, stock("A", 1, 1))
+    with delivery(hub_dsn, diary.subscriber(), pace=replace(QUICK, after_a_defect_s=0.1)):
+        eventually(lambda: diary.seen, [("id-A", 1)])
+
+    told = [record for record in caplog.records if "by a defect" in record.getMessage()]
+    assert len(told) == 3
+    assert all(record.exc_info and record.exc_info[0] is RuntimeError for record in told)
+
+
+@pytest.mark.parametrize("error", [StoreRefused("no such table"), RuntimeError("a defect of ours")])
+def test_housekeeping_outlives_its_errors(
+    store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """A refused statement in one of its works must not stop the replays and the partitions of the next month."""
+    real, failed = event_partitions.make_ahead, []
+
+    def make_ahead(work: Work, now: datetime) -> list[str]:
+        if not failed:
+            failed.append(error)
+            raise error
+        return real(work, now)
+
+    monkeypatch.setattr(event_partitions, "make_ahead", make_ahead)
+    with delivery(hub_dsn, Diary().subscriber(), pace=replace(QUICK, after_a_defect_s=0.1)):
+        eventually(lambda: query(store, "SELECT count(*) > 3 FROM pg_inherits"), [(True,)])
+    assert failed
+
+
+def test_a_handler_that_hangs_is_ended_by_the_server_after_a_reconnect_too(store: Store, hub_dsn: str) -> None:
+    """Told to a connection when its partition was claimed, the limit was gone with the connection."""
+    limits: list[str] = []
+
+    def apply(work: Work, _: Sequence[Event]) -> None:
+        limits.extend(row[0] for row in work.execute(b"SHOW idle_in_transaction_session_timeout"))
+
+    handlers = {"diary": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
+    with delivery(hub_dsn, handlers, place=Place(partitions=1)):
+        publish(store, stock("A", 1, 1))
+        eventually(lambda: len(limits), 1)
+        with psycopg.connect(hub_dsn, autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND pid <> pg_backend_pid() AND application_name = 'crossdock'"
+            )
+        with Store(hub_dsn) as fresh:
+            publish(fresh, stock("A", 2, 2))
+        eventually(lambda: len(limits) > 1)
+
+    assert set(limits) == {"1200ms"}
+
+
+def test_the_inbox_is_trimmed_below_the_slowest_reader_and_no_effect_comes_twice(store: Store, hub_dsn: str) -> None:
+    """
+    Two key partitions, one of them far behind: what it has not reached stays known of the other, so that both can begin
+    at the slower one's place when their number changes.
+    """
+    diary = Diary()
+    housekeeping = Housekeeping(store, Rules(inbox_newest=0), diary.subscriber(), lambda: False)
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(40)))
+    with delivery(hub_dsn, diary.subscriber(), place=Place(partitions=2)):
+        eventually(lambda: len(diary.seen), 40)
+        eventually(lambda: query(store, "SELECT min(position) FROM event_reader"), [(0,)])
+    behind = query(store, "SELECT epoch, xid::text, position FROM event WHERE data->>'sku' = 'S9'")[0]
+    moved = "UPDATE event_reader SET epoch = %s, xid = %s::xid8, position = %s WHERE partition = 1 RETURNING 1"
+    query(store, moved, *behind)
+
+    assert housekeeping.trim_inboxes() == 10
+    assert housekeeping.trim_inboxes() == 0
+    with delivery(hub_dsn, diary.subscriber(), place=Place(partitions=3)):
+        publish(store, stock("LAST", 1, 1))
+        eventually(lambda: ("id-LAST", 1) in diary.seen)
+        eventually(lambda: housekeeping.trim_inboxes() + inbox_rows(store), 0)
+
+    assert len(diary.seen) == len(set(diary.seen)) == 41
+
+
+def test_the_inbox_keeps_the_newest_whoever_is_past_them(store: Store, hub_dsn: str) -> None:
+    """A person who sets a cursor back by hand tells the last hundred thousand events no second time."""
+    diary = Diary()
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(30)))
+    with delivery(hub_dsn, diary.subscriber()):
+        eventually(lambda: len(diary.seen), 30)
+
+    assert Housekeeping(store, Rules(inbox_newest=20), diary.subscriber(), lambda: False).trim_inboxes() == 10
+    assert inbox_rows(store) == 20
+
+
+def inbox_rows(store: Store) -> int:
+    return int(query(store, "SELECT count(*) FROM event_inbox")[0][0])
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_that_begin_together_do_not_end_together(workers: int) -> None:
+    """While Airflow starts the next run of one, another has to be there."""
+    usual = timedelta(minutes=15)
+    for second in range(0, 1_800, 7):
+        now = datetime(2026, 11, 24, 12, tzinfo=UTC) + timedelta(seconds=second)
+        lives = [Place(number, workers=workers).lifetime(usual, now) for number in range(workers)]
+
+        assert all(usual / 2 <= life <= usual * 1.5 for life in lives)
+        ends = sorted(life % usual for life in lives)
+        assert all(later - earlier >= usual / workers * 0.99 for earlier, later in itertools.pairwise(ends))
+
+
+def test_an_event_that_no_index_can_hold_is_a_dead_letter_and_stops_nobody(store: Store, hub_dsn: str) -> None:
+    """
+    PostgreSQL's word for it is filed under what passes: the whole partition would wait for a moment that never comes, or
+    its worker would end with it.
+    """
+    long_key = "".join(secrets.token_hex(16) for _ in range(400))
+
+    def keep(work: Work, events: Sequence[Event]) -> None:
+        for event in events:
+            subject = long_key if event.partition_key == "BAD" else event.partition_key
+            alerts.add(work, kind="had", subject=subject, message="m")
+
+    publish(store, stock("A", 1, 1), stock("BAD", 1, 1), stock("B", 1, 1))
+    handlers = {"had": Subscriber(types=(STOCK_CHANGED,), apply=keep, attempts=1)}
+
+    with delivery(hub_dsn, handlers, place=Place(partitions=1)):
+        had = "SELECT array_agg(subject ORDER BY subject) FROM alert WHERE kind = 'had'"
+        eventually(lambda: query(store, had), [(["A", "B"],)])
+        letters = "SELECT partition_key, state, cause, position(%s in reason) FROM failed_delivery"
+        eventually(lambda: query(store, letters, long_key[:40]), [("BAD", "dead", "ProgramLimitExceeded", 0)])

@@ -1,0 +1,174 @@
+"""Effects outside that take longer than a lease lives: had once, taken over when they hang, and nothing open meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from crossdock.app.subscribers import Subscriber
+from crossdock.db.database import Store
+from crossdock.events.delivery import Pace, Place
+from crossdock.events.model import Event
+from crossdock.events.ports import KeyPuller
+from crossdock.events.replay import service as replay_events
+
+from tests.events.worlds import Outside, delivery, eventually, publish, stock
+from tests.shop import query
+
+ALONE = Place(partitions=1)
+#: A lease that runs out long before the effects below are over.
+SHORT = Pace(batch=100, lease_life=timedelta(seconds=0.4))
+
+
+def letters(store: Store) -> list[tuple[Any, ...]]:
+    return query(store, "SELECT state, attempts, cause FROM failed_delivery ORDER BY position")
+
+
+def takeovers(store: Store) -> int:
+    """How often a partition was claimed after its first time."""
+    return int(query(store, "SELECT sum(token - 1)::int FROM event_reader")[0][0])
+
+
+def test_an_effect_slower_than_the_lease_is_had_once(store: Store, hub_dsn: str) -> None:
+    """A worker that waits for a slow platform is at work, not dead."""
+    outside = Outside(takes_s=1.5)
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(5)))
+
+    with (
+        delivery(hub_dsn, outside.handlers(), place=Place(0, workers=2, partitions=1), pace=SHORT, puller=outside),
+        delivery(hub_dsn, outside.handlers(), place=Place(1, workers=2, partitions=1), pace=SHORT, puller=outside),
+    ):
+        eventually(lambda: query(store, "SELECT count(*) FROM event_inbox"), [(5,)])
+
+    assert [len(call) for call in outside.calls] == [5]
+    assert (takeovers(store), letters(store)) == (0, [])
+
+
+def test_a_slow_effect_of_one_partition_keeps_the_others_of_its_worker(store: Store, hub_dsn: str) -> None:
+    """One thread has them all: while it waits for one, nobody else would renew the rest."""
+    outside = Outside(takes_s=1.2)
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
+
+    with (
+        delivery(hub_dsn, outside.handlers(), place=Place(0, workers=1, partitions=3), pace=SHORT, puller=outside),
+        delivery(hub_dsn, outside.handlers(), place=Place(1, workers=9, partitions=3), pace=SHORT, puller=outside),
+    ):
+        eventually(lambda: query(store, "SELECT count(*) FROM event_inbox"), [(8,)])
+
+    assert sorted(outside.told) == sorted((f"S{n}", 1) for n in range(8))
+    assert letters(store) == []
+
+
+def test_an_effect_that_hangs_past_its_bound_is_taken_over_and_its_worker_commits_nothing(
+    store: Store, hub_dsn: str
+) -> None:
+    """A lease that was renewed for ever would keep a handler that hangs for ever."""
+    wake = threading.Event()
+    hung, sound = Outside(until=wake), Outside()
+    publish(store, stock("A", 1, 1))
+    hanging = hung.handlers(effect_timeout_s=0.8)
+
+    with delivery(hub_dsn, hanging, place=Place(0, workers=2, partitions=1), pace=SHORT, puller=hung):
+        eventually(lambda: len(hung.calls), 1)
+        began = time.monotonic()
+        with delivery(hub_dsn, sound.handlers(), place=Place(1, workers=2, partitions=1), pace=SHORT, puller=sound):
+            eventually(lambda: sound.told, [("A", 1)])
+            taken_s = time.monotonic() - began
+            publish(store, stock("A", 2, 2))
+            eventually(lambda: sound.told, [("A", 1), ("A", 2)])
+            eventually(lambda: noted(store), [(2, 2)])
+            wake.set()
+            time.sleep(0.3)
+            assert noted(store) == [(2, 2)]
+            assert hung.told == [("A", 1)]
+
+    assert taken_s > 0.5, "it was let go before its time"
+    assert letters(store) == []
+
+
+def test_a_handler_that_hangs_for_ever_ends_as_a_dead_letter_of_a_lone_worker(store: Store, hub_dsn: str) -> None:
+    """No thread can be ended. Left behind, it kept its subscriber's events from everybody, until Airflow ended the worker."""
+    wake = threading.Event()
+    outside = Outside()
+
+    def hang(events: Sequence[Event]) -> None:
+        if any(event.partition_key == "HANGS" for event in events):
+            wake.wait(60)
+
+    outside.refuses = hang
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(3)), stock("HANGS", 1, 1), stock("LAST", 1, 1))
+    began = time.monotonic()
+    try:
+        with delivery(
+            hub_dsn, outside.handlers(effect_timeout_s=0.3, attempts=2), place=ALONE, pace=SHORT, puller=outside
+        ):
+            eventually(lambda: letters(store), [("dead", 3, "WorkerEnded")], within_s=30)
+            publish(store, stock("HANGS", 2, 2), stock("NEXT", 1, 1))
+            eventually(lambda: ("NEXT", 1) in outside.told, within_s=30)
+    finally:
+        wake.set()
+
+    assert time.monotonic() - began < 30
+    assert {key for key, _ in outside.told} >= {"S0", "S1", "S2", "LAST", "NEXT"}
+
+
+def noted(store: Store) -> list[tuple[Any, ...]]:
+    """How many events the reader counts as delivered, and the inbox as had."""
+    return query(store, "SELECT delivered, (SELECT count(*) FROM event_inbox) FROM event_reader")
+
+
+def open_transactions(own: psycopg.Connection[Any]) -> list[str]:
+    """What is open for longer than a statement takes, in this database."""
+    rows = own.execute(
+        "SELECT state || ': ' || left(query, 60) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND clock_timestamp() - xact_start > interval '0.15 seconds'"
+    )
+    return [row[0] for row in rows]
+
+
+class Watched(Outside):
+    """It fails once, so that it is called from the first try, a later one and a replay; and looks what is open."""
+
+    def __init__(self, dsn: str) -> None:
+        super().__init__(takes_s=0.4)
+        self.open: list[str] = []
+        self._dsn, self.fails = dsn, 0
+
+    def _act(self, events: Sequence[Event]) -> None:
+        super()._act(events)
+        with psycopg.connect(self._dsn, autocommit=True) as own:
+            self.open += open_transactions(own)
+        if self.fails:
+            self.fails -= 1
+            raise ValueError("not now")
+
+
+def test_nothing_is_open_in_the_database_while_an_effect_outside_runs(store: Store, hub_dsn: str) -> None:
+    """An open transaction holds back every reader on the server, and an idle one is ended by it."""
+    outside = Watched(hub_dsn)
+    outside.fails = 1
+    publish(store, stock("A", 1, 1))
+    with delivery(hub_dsn, outside.handlers(), place=ALONE, puller=outside):
+        eventually(lambda: letters(store), [("recovered", 2, "ValueError")])
+        outside.fails = 3
+        publish(store, stock("B", 1, 1))
+        eventually(lambda: letters(store)[1:], [("dead", 3, "ValueError")])
+    handlers = outside.handlers()
+
+    letter = replay_events.ask_for_letters(store, [], everything=True, rate=None, actor="cli:ada")
+    replay_events.work_off(store, letter.replay_id, handlers=handlers, puller=outside)
+    assert [row[0] for row in letters(store)] == ["recovered", "replayed"]
+    told_again(store, handlers, outside)
+
+    assert len(outside.calls) >= 7
+    assert outside.open == []
+
+
+def told_again(store: Store, handlers: dict[str, Subscriber], puller: KeyPuller) -> Any:
+    request = {"selection": {}, "subscribers": list(handlers), "cursor": [0, 0, 0]}
+    asked = replay_events._ask(store, "events", request, rate=None, total=2, actor="cli:ada")
+    return replay_events.work_off(store, asked.replay_id, handlers=handlers, puller=puller)

@@ -1,0 +1,295 @@
+"""Replays whose effects are slow, whose worker is lost, or which a person stops: nothing is left out, and they end soon."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from crossdock.app.subscribers import Subscriber
+from crossdock.core.errors import SystemUnavailable
+from crossdock.db.database import Store, StoreRefused, Work
+from crossdock.events.dead_letters import service as dead_letter_desk
+from crossdock.events.model import STOCK_CHANGED, Event
+from crossdock.events.replay import repository as event_replays
+from crossdock.events.replay import service as replay_events
+from crossdock.events.replay import slice as tell_again
+from crossdock.events.replay.repository import Replay
+
+from tests.chaos import children
+from tests.events.worlds import Outside, delivery, eventually, publish, stock
+from tests.shop import query
+
+ADA = "cli:ada"
+
+
+@pytest.fixture
+def outside() -> Outside:
+    return Outside()
+
+
+@pytest.fixture
+def short_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim that runs out long before the effects below are over."""
+    for module in (tell_again, replay_events):
+        monkeypatch.setattr(module, "WORKER_LIFE", timedelta(seconds=0.4))
+    monkeypatch.setattr(tell_again, "_LOOK_EVERY_S", 0.1)
+
+
+def dead(store: Store, dsn: str, outside: Outside, number: int) -> None:
+    """So many dead letters of *outside*, which takes them from now on."""
+    outside.refuses = lambda _: ValueError("not yet")
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(number)))
+    with delivery(dsn, outside.handlers(attempts=1), puller=outside):
+        eventually(lambda: states(store), [("dead", number)])
+    outside.refuses = lambda _: None
+    outside.calls.clear()
+
+
+def states(store: Store) -> list[tuple[Any, ...]]:
+    return query(store, "SELECT state, count(*) FROM failed_delivery GROUP BY 1 ORDER BY 1")
+
+
+def asked(store: Store) -> int:
+    return replay_events.ask_for_letters(store, [], everything=True, rate=None, actor=ADA).replay_id
+
+
+def all_events(store: Store, total: int) -> int:
+    request = {"selection": {}, "subscribers": ["outside"], "cursor": [0, 0, 0]}
+    return replay_events._ask(store, "events", request, rate=None, total=total, actor=ADA).replay_id
+
+
+def work_off(dsn: str, replay_id: int, outside: Outside) -> Replay:
+    with Store(dsn) as own:
+        ended = replay_events.work_off(own, replay_id, handlers=outside.handlers(), puller=outside)
+        assert ended is not None
+        return ended
+
+
+def test_what_a_replay_is_of_is_written_once(store: Store, hub_dsn: str, outside: Outside) -> None:
+    """Kept in the request, a hundred thousand numbers were written anew with each slice."""
+    dead(store, hub_dsn, outside, 30)
+    replay_id = asked(store)
+    assert query(store, "SELECT request::text FROM event_replay") == [('{"next": 0}',)]
+
+    ended = work_off(hub_dsn, replay_id, outside)
+
+    assert (ended.state, ended.done, ended.failed) == ("done", 30, 0)
+    assert query(store, "SELECT count(*), max(nth) FROM event_replay_chosen") == [(30, 29)]
+    assert states(store) == [("replayed", 30)]
+
+
+@pytest.mark.usefixtures("short_claims")
+@pytest.mark.parametrize("what", ["letters", "events"])
+def test_a_replay_whose_effects_are_slow_stays_its_worker_s(
+    store: Store, hub_dsn: str, outside: Outside, what: str
+) -> None:
+    """Another worker that took it over would have every effect twice."""
+    dead(store, hub_dsn, outside, 2)
+    outside.takes_s = 1.2
+    replay_id = asked(store) if what == "letters" else all_events(store, 2)
+
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(work_off, hub_dsn, replay_id, outside)
+        eventually(lambda: len(outside.calls), 1)
+        taken = 0
+        while not first.done():
+            with store.transaction() as work:
+                taken += event_replays.claim(work, "another", timedelta(seconds=1)) is not None
+            time.sleep(0.05)
+
+    assert taken == 0
+    assert (first.result().state, first.result().done) == ("done", 2)
+    assert sorted(outside.told) == [("S0", 1), ("S1", 1)]
+
+
+@pytest.mark.usefixtures("short_claims")
+@pytest.mark.parametrize("what", ["letters", "events"])
+def test_a_replay_that_another_worker_has_taken_is_not_noted_by_the_first(
+    store: Store, hub_dsn: str, outside: Outside, what: str
+) -> None:
+    """It slept through its claim in an effect; its counts and letters would come beside those of the other."""
+    dead(store, hub_dsn, outside, 3)
+    outside.until = threading.Event()
+    handlers = outside.handlers(effect_timeout_s=0.2)
+    replay_id = asked(store) if what == "letters" else all_events(store, 3)
+    with ThreadPoolExecutor(1) as threads, Store(hub_dsn) as own:
+        first = threads.submit(replay_events.work_off, own, replay_id, handlers=handlers, puller=outside)
+        eventually(lambda: len(outside.calls), 1)
+        sound = Outside()
+        eventually(lambda: query(store, "SELECT worker_until < now() FROM event_replay"), [(True,)])
+        ended = work_off(hub_dsn, replay_id, sound)
+        outside.until.set()
+        first.result(10)
+
+    assert (ended.state, ended.done, ended.failed) == ("done", 3, 0)
+    assert query(store, "SELECT done, failed FROM event_replay") == [(3, 0)]
+    assert sorted(sound.told) == [(f"S{n}", 1) for n in range(3)]
+    assert len(outside.calls) == 1, "it found out before its next effect"
+
+
+@pytest.mark.usefixtures("short_claims")
+def test_a_replay_that_is_stopped_ends_with_the_call_that_is_under_way(
+    store: Store, hub_dsn: str, outside: Outside
+) -> None:
+    dead(store, hub_dsn, outside, 40)
+    outside.takes_s = 0.3
+    replay_id = asked(store)
+    with ThreadPoolExecutor(1) as threads:
+        worker = threads.submit(work_off, hub_dsn, replay_id, outside)
+        eventually(lambda: len(outside.calls), 2)
+        stopped = replay_events.stop(store, replay_id, actor=ADA)
+        began = time.monotonic()
+        ended = worker.result(10)
+
+    assert time.monotonic() - began < 3, "forty letters take twelve seconds"
+    assert (ended.state, ended.done) == ("stopped", stopped.done)
+    assert states(store) == [("dead", 40 - stopped.done), *([("replayed", stopped.done)] if stopped.done else [])]
+    assert query(store, "SELECT count(*) FROM event_inbox") == [(stopped.done,)]
+
+
+def test_a_replay_waits_for_a_source_that_is_out_and_makes_no_letter_of_it(
+    store: Store, hub_dsn: str, outside: Outside
+) -> None:
+    """Three letters get through before it goes down; the others are neither failed again nor left out."""
+    dead(store, hub_dsn, outside, 8)
+    outside.refuses = lambda _: SystemUnavailable("shop", "HTTP 503") if len(outside.calls) > 3 else None
+    replay_id = asked(store)
+
+    waiting = work_off(hub_dsn, replay_id, outside)
+    assert (waiting.state, waiting.done, waiting.failed) == ("open", 3, 0)
+    assert (states(store), len(outside.calls)) == ([("dead", 5), ("replayed", 3)], 5)
+    outside.refuses = lambda _: None
+    query(store, "UPDATE event_replay SET worker_until = now() RETURNING 1")
+
+    assert work_off(hub_dsn, replay_id, outside).done == 8
+    assert sorted(outside.told) == [(f"S{n}", 1) for n in range(8)]
+
+
+def test_a_replay_that_reaches_outside_is_left_to_a_worker_that_can(
+    store: Store, hub_dsn: str, outside: Outside
+) -> None:
+    """The command line opens no systems. Its letters came back dead, with a try more."""
+    dead(store, hub_dsn, outside, 3)
+    replay_id = asked(store)
+
+    here = replay_events.work_off(store, replay_id, handlers=outside.handlers())
+    assert here is not None
+    assert (here.state, here.done, here.failed) == ("open", 0, 0)
+    with delivery(hub_dsn, outside.handlers(), puller=outside):
+        eventually(lambda: states(store), [("replayed", 3)])
+
+
+def test_a_letter_that_is_gone_by_its_turn_does_not_stop_the_others(
+    store: Store, hub_dsn: str, outside: Outside
+) -> None:
+    """Closed letters go when they are past their time, and may have been chosen before."""
+    dead(store, hub_dsn, outside, 3)
+    replay_id = asked(store)
+    query(store, "DELETE FROM failed_delivery WHERE position = (SELECT min(position) FROM failed_delivery) RETURNING 1")
+
+    ended = work_off(hub_dsn, replay_id, outside)
+
+    assert (ended.state, ended.done, ended.failed) == ("done", 2, 1)
+
+
+def test_a_replay_that_a_defect_of_ours_ends_each_time_keeps_no_other_waiting(
+    store: Store, hub_dsn: str, outside: Outside
+) -> None:
+    """The oldest comes first, and would come first each time."""
+    dead(store, hub_dsn, outside, 1)
+    request = {"selection": {}, "subscribers": ["outside"], "cursor": [0, "no number", 0]}
+    broken = replay_events._ask(store, "events", request, rate=None, total=1, actor=ADA)
+    with pytest.raises(StoreRefused):
+        replay_events.work_off(store, handlers=outside.handlers(), puller=outside)
+    whole = asked(store)
+
+    worked_off = replay_events.work_off(store, handlers=outside.handlers(), puller=outside)
+    assert worked_off is not None
+    assert (worked_off.replay_id, worked_off.state) == (whole, "done")
+    assert whole > broken.replay_id
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("what", ["letters", "events"])
+@pytest.mark.parametrize("point", ["replay.told", "replay.before_commit", "replay.committed"])
+def test_a_replay_killed_at_any_boundary_leaves_nothing_out(
+    store: Store, hub_dsn: str, outside: Outside, what: str, point: str
+) -> None:
+    """What went outside may come twice; what is noted, once."""
+    dead(store, hub_dsn, outside, 5)
+    replay_id = asked(store) if what == "letters" else all_events(store, 5)
+
+    assert children.run(lambda: work_off(hub_dsn, replay_id, outside), crash_at=point) == children.KILLED
+    query(store, "UPDATE event_replay SET worker_until = now() RETURNING 1")
+    ended = work_off(hub_dsn, replay_id, outside) if open_still(store) else None
+
+    assert query(store, "SELECT state, done, failed FROM event_replay") == [("done", 5, 0)]
+    assert ended is None or {key for key, _ in outside.told} <= {f"S{n}" for n in range(5)}
+    assert query(store, "SELECT count(*) FROM event_inbox") == [(5,)]
+
+
+def open_still(store: Store) -> bool:
+    return query(store, "SELECT state FROM event_replay") == [("open",)]
+
+
+def test_in_a_replay_a_key_goes_on_behind_an_event_that_fails(store: Store) -> None:
+    """Nobody tries it again by itself, so nothing may wait for it."""
+    told: list[tuple[str, int]] = []
+
+    def apply(_: Work, events: Sequence[Event]) -> None:
+        seen = [(event.partition_key, event.time.second) for event in events]
+        if ("A", 1) in seen:
+            raise ValueError("this one")
+        told.extend(seen)
+
+    publish(store, stock("A", 1, 1), stock("A", 2, 2), stock("B", 1, 1), stock("A", 3, 3))
+    request = {"selection": {}, "subscribers": ["availability"], "cursor": [0, 0, 0]}
+    replay = replay_events._ask(store, "events", request, rate=None, total=4, actor=ADA)
+    handlers = {"availability": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
+    ended = replay_events.work_off(store, replay.replay_id, handlers=handlers)
+
+    assert ended is not None
+    assert (ended.done, ended.failed) == (3, 1)
+    assert [version for key, version in told if key == "A"] == [2, 3]
+    assert states(store) == [("dead", 1)]
+
+
+def test_a_letter_that_is_closed_after_the_replay_was_asked_for_stays_closed(
+    store: Store, hub_dsn: str, outside: Outside
+) -> None:
+    """At a slow rate its turn comes hours later: who discards it meanwhile has said so last. One chosen closed is told."""
+    dead(store, hub_dsn, outside, 3)
+    closed, gone, _ = (number for (number,) in query(store, "SELECT letter_id FROM failed_delivery ORDER BY letter_id"))
+    dead_letter_desk.discard(store, closed, "a mistake: it was wanted", actor=ADA)
+    letter_ids = [number for (number,) in query(store, "SELECT letter_id FROM failed_delivery")]
+    replay_id = replay_events.ask_for_letters(store, letter_ids, rate=None, actor=ADA).replay_id
+    dead_letter_desk.discard(store, gone, "nobody wants it", actor=ADA)
+
+    ended = work_off(hub_dsn, replay_id, outside)
+
+    assert (ended.state, ended.done, ended.failed) == ("done", 3, 0)
+    assert sorted(outside.told) == [("S0", 1), ("S2", 1)]
+    assert states(store) == [("discarded", 1), ("replayed", 2)]
+
+
+def test_a_replay_at_a_slow_rate_ends_with_its_worker_and_keeps_its_rate(store: Store, outside: Outside) -> None:
+    """It slept for the whole rest: a worker that ends waited a minute for it, and another went on at once."""
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(3)))
+    request = {"selection": {}, "subscribers": ["outside"], "cursor": [0, 0, 0]}
+    asked = replay_events._ask(store, "events", request, rate=0.05, total=3, actor=ADA)
+    began = time.monotonic()
+
+    def is_over() -> bool:
+        return time.monotonic() > began + 1
+
+    replay_events.work_off(store, asked.replay_id, handlers=outside.handlers(), puller=outside, until=is_over)
+
+    assert time.monotonic() - began < 5
+    assert len(outside.told) == 1
+    with store.transaction() as work:
+        assert event_replays.claim(work, "another", timedelta(seconds=1)) is None, "its time has not come"

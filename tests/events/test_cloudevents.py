@@ -1,0 +1,174 @@
+"""Events as others read them: CloudEvents 1.0 in JSON and Protocol Buffers, each with data that keep their schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema
+import pytest
+from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.core.errors import NotFound
+from crossdock.db.database import Store
+from crossdock.events import cloudevents_protobuf as cloud_event_protobuf
+from crossdock.events import schemas as event_contracts
+from crossdock.events import store as event_log
+from crossdock.events.cloudevents import as_document
+from crossdock.events.model import Event
+from crossdock.events.schemas import schema, upcast
+from crossdock.events.store import Selection
+from crossdock.sync import Systems, extract, load, validate
+from crossdock.sync.model import SyncRequest
+
+from tests.events.cloudevents_form import NoCloudEvent, checked
+from tests.events.worlds import publish, stock
+
+MINIMAL = {"specversion": "1.0", "id": "a", "type": "io.cloudevents.test", "source": "https://cloudevents.io"}
+
+#: What the conformance suite of CloudEvents calls invalid, by its names.
+INVALID: dict[str, Any] = {
+    "NoSpecVersion": {name: value for name, value in MINIMAL.items() if name != "specversion"},
+    "NoId": {name: value for name, value in MINIMAL.items() if name != "id"},
+    "NoType": {name: value for name, value in MINIMAL.items() if name != "type"},
+    "NoSource": {name: value for name, value in MINIMAL.items() if name != "source"},
+    "TimeGarbage": {**MINIMAL, "time": "lunchtime"},
+    "TimeToMinute": {**MINIMAL, "time": "2018-04-05T18:31Z"},
+    "TimeOffsetX": {**MINIMAL, "time": "2018-04-05T18:31:00X"},
+    "TimeOffsetOutOfRange": {**MINIMAL, "time": "2018-04-05T18:31:00+25:00"},
+    "TimeOffsetNonInteger": {**MINIMAL, "time": "2018-04-05T18:31:00+xx:00"},
+    "TimeOffsetHourOnly": {**MINIMAL, "time": "2018-04-05T18:31:00+05"},
+    "EmptyId": {**MINIMAL, "id": ""},
+    "EmptyType": {**MINIMAL, "type": ""},
+    "EmptySource": {**MINIMAL, "source": ""},
+    "EmptySpecVersion": {**MINIMAL, "specversion": ""},
+    "UnknownSpecVersion": {**MINIMAL, "specversion": "0.9"},
+    "NonRfc2046DataContentType": {**MINIMAL, "datacontenttype": "xyz"},
+    "EmptyDataContentType": {**MINIMAL, "datacontenttype": ""},
+    "EmptyDataSchema": {**MINIMAL, "dataschema": ""},
+    "EmptySubject": {**MINIMAL, "subject": ""},
+    "NumericId": {**MINIMAL, "id": 25},
+    "ObjectId": {**MINIMAL, "id": {"xyz": "abc"}},
+    "CapitalizedExtension": {**MINIMAL, "MyExtension": "bad"},
+    "PunctuatedExtension": {**MINIMAL, "my.extension": "bad"},
+    "NonIntegerExtensionValue": {**MINIMAL, "myextension": 1.5},
+    "BothDataAndDataBase64": {**MINIMAL, "data": "text", "data_base64": "eyAieHl6IjogMTIzIH0="},
+    "an array": [MINIMAL],
+    "an integer beyond 32 bits": {**MINIMAL, "many": 2**31},
+    "the 30th of February": {**MINIMAL, "time": "2026-02-30T00:00:00Z"},
+}
+
+VALID: dict[str, dict[str, Any]] = {
+    "Minimal": MINIMAL,
+    "MinimalWithNullForOptional": {
+        **MINIMAL,
+        "datacontenttype": None,
+        "dataschema": None,
+        "subject": None,
+        "time": None,
+    },
+    "AllCoreAttributes": {
+        **MINIMAL,
+        "datacontenttype": "text/plain",
+        "dataschema": "https://cloudevents.io/dataschema",
+        "subject": "tests",
+        "time": "2018-04-05T17:31:00Z",
+    },
+    "TimeToNanoseconds": {**MINIMAL, "time": "2018-04-05T17:31:00.000000000Z"},
+    "TimePositiveOffset": {**MINIMAL, "time": "2018-04-05T18:31:00+01:00"},
+    "TimeNegativeOffset": {**MINIMAL, "time": "2018-04-05T16:31:00-01:00"},
+    "RelativeSource": {**MINIMAL, "source": "#fragment"},
+    "SimpleTextData": {**MINIMAL, "datacontenttype": "text/plain", "data": "Simple text"},
+    "AllExtensionTypes": {
+        **MINIMAL,
+        "extinteger": 10,
+        "extboolean": True,
+        "extstring": "text",
+        "exturiref": "//authority/path",
+        "exttimestamp": "2023-03-31T15:12:00Z",
+        "extbinary": "TWE=",
+    },
+}
+
+
+@pytest.mark.parametrize("document", INVALID.values(), ids=list(INVALID))
+def test_what_the_conformance_suite_calls_invalid_is_refused(document: Any) -> None:
+    with pytest.raises(NoCloudEvent):
+        checked(document)
+
+
+@pytest.mark.parametrize("document", VALID.values(), ids=list(VALID))
+def test_what_it_calls_valid_is_taken(document: dict[str, Any]) -> None:
+    assert checked(document) == {name: value for name, value in document.items() if value is not None}
+
+
+def only(store: Store) -> Event:
+    with store.transaction() as work:
+        (event,) = event_log.select(work, Selection(), limit=10)
+    return event
+
+
+def test_an_event_of_ours_is_a_cloud_event(store: Store) -> None:
+    publish(store, stock("CHAIR", 3, 5))
+    event = only(store)
+    document = as_document(event)
+
+    assert checked(document) == document
+    assert document["id"] == f"1-{event.position}"
+    assert (document["type"], document["partitionkey"]) == ("crossdock.stock.changed", "CHAIR")
+    assert document["dataschema"] == "/hub/v1/event-types/crossdock.stock.changed/versions/1"
+    assert document["data"]["available_quantity"] == 5
+
+
+def test_the_protobuf_says_the_same_as_the_json(store: Store) -> None:
+    publish(store, stock("CHAIR", 3, 5))
+    event = only(store)
+    document = as_document(event)
+    message = cloud_event_protobuf.messages()["CloudEvent"].FromString(cloud_event_protobuf.as_message(event))
+
+    assert (message.id, message.source, message.type) == (document["id"], document["source"], document["type"])
+    assert message.spec_version == "1.0"
+    assert json.loads(message.text_data) == document["data"]
+    assert message.attributes["subject"].ce_string == document["subject"]
+    assert message.attributes["time"].ce_timestamp.ToDatetime(event.time.tzinfo) == event.time
+    assert set(message.attributes) == set(document) - {"id", "source", "type", "specversion", "data"}
+    batch = cloud_event_protobuf.messages()["CloudEventBatch"].FromString(cloud_event_protobuf.as_batch([event] * 3))
+    assert len(batch.events) == 3
+
+
+def test_what_a_sync_tells_keeps_its_schema(systems: Systems) -> None:
+    run_id = extract(INVENTORY, systems, SyncRequest(full=True), dag_run_id="one")
+    load(INVENTORY, systems, validate(INVENTORY, systems, run_id))
+    with systems.store.transaction() as work:
+        events = event_log.select(work, Selection(), limit=50)
+
+    assert len(events) == 50
+    for event in events:
+        jsonschema.validate(json.loads(event.data), schema(event.type, event.schema_version))
+
+
+@pytest.mark.parametrize(("event_type", "version"), sorted(event_contracts.versions()))
+def test_every_schema_is_a_schema_and_names_itself(event_type: str, version: int) -> None:
+    found = schema(event_type, version)
+    jsonschema.Draft202012Validator.check_schema(found)
+
+    assert found["$id"] == f"/hub/v1/event-types/{event_type}/versions/{version}"
+
+
+def test_an_unknown_version_says_what_there_is() -> None:
+    with pytest.raises(NotFound, match=r"crossdock\.stock\.changed"):
+        schema("crossdock.stock.changed", 99)
+
+
+def test_an_old_event_reaches_its_handler_in_the_newest_version(store: Store) -> None:
+    """Two steps, each from one version to the next; what is stored stays as it was."""
+    publish(store, stock("CHAIR", 3, 5))
+    event = only(store)
+    steps: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
+        (event.type, 1): lambda data: {**data, "unit": "piece"},
+        (event.type, 2): lambda data: {**data, "unit": data["unit"].upper()},
+    }
+    current = upcast(event, steps)
+
+    assert (current.schema_version, json.loads(current.data)["unit"]) == (3, "PIECE")
+    assert "unit" not in only(store).data

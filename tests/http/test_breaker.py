@@ -1,0 +1,147 @@
+"""The breaker's states: what it promises whatever comes, and its way there and back."""
+
+from __future__ import annotations
+
+from crossdock.http.breaker import BreakerRules, BreakerState, Phase, after_calls, before_call
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+RULES = BreakerRules(
+    failures_in_a_row=4,
+    failure_share=0.5,
+    least_calls=10,
+    window_s=30,
+    open_s=5,
+    longest_open_s=40,
+    successes_to_close=2,
+    probe_s=20,
+)
+#: Seconds that pass, and then a caller who succeeds or fails if he is let through.
+STEPS = st.lists(st.tuples(st.floats(0, 50), st.booleans()), max_size=80)
+
+
+def failed(state: BreakerState, now: float, failures: int = 1) -> BreakerState:
+    return after_calls(state, RULES, now, successes=0, failures=failures)
+
+
+def succeeded(state: BreakerState, now: float, successes: int = 1) -> BreakerState:
+    return after_calls(state, RULES, now, successes=successes, failures=0)
+
+
+def opened(now: float = 0.0) -> BreakerState:
+    return failed(BreakerState(), now, RULES.failures_in_a_row)
+
+
+def test_failures_in_a_row_open_it_however_well_it_went_before() -> None:
+    """An outage after a busy morning: a share of all calls would take minutes to notice."""
+    state = succeeded(BreakerState(), 0, 10_000)
+
+    assert failed(state, 1, 3).phase is Phase.CLOSED
+    assert failed(state, 1, 4).phase is Phase.OPEN
+
+
+def test_every_second_call_that_fails_opens_it_too() -> None:
+    """Failures that are never in a row are an outage all the same."""
+    state, calls = BreakerState(), 0
+    while state.phase is Phase.CLOSED and calls < 100:
+        state = failed(succeeded(state, calls), calls)
+        calls += 2
+
+    assert (state.phase, calls) == (Phase.OPEN, RULES.least_calls)
+
+
+def test_a_failure_now_and_then_does_not_open_it() -> None:
+    state = BreakerState()
+    for now in range(200):
+        state = failed(succeeded(state, now, 9), now)
+
+    assert state.phase is Phase.CLOSED
+
+
+def test_failures_of_long_ago_do_not_count() -> None:
+    """Five before lunch and five after are no outage."""
+    state = failed(succeeded(failed(BreakerState(), 0, 3), 1), 1, 2)
+
+    assert succeeded(failed(state, 60), 60, 9).failures == 1
+
+
+def test_while_it_is_open_nobody_calls_and_each_is_told_how_long() -> None:
+    state = opened()
+
+    assert before_call(state, RULES, 1.0) == (state, 4.0)
+
+
+def test_one_probe_at_a_time_goes_through_when_the_time_is_over() -> None:
+    """All workers at once would be the very load under which the system fell."""
+    state, wait_s = before_call(opened(), RULES, 5.0)
+
+    assert (state.phase, wait_s) == (Phase.HALF_OPEN, 0)
+    assert before_call(state, RULES, 5.1)[1] > 0
+
+
+def test_probes_that_succeed_close_it() -> None:
+    state, _ = before_call(opened(), RULES, 5.0)
+    state, wait_s = before_call(succeeded(state, 5.2), RULES, 5.3)
+
+    assert (state.phase, wait_s) == (Phase.HALF_OPEN, 0)
+    assert succeeded(state, 5.4) == BreakerState(since=5.4, window_began=5.4)
+
+
+def test_each_probe_that_fails_doubles_the_time_up_to_the_longest() -> None:
+    """A system that is down for the night is not asked every five seconds."""
+    state, now, times = opened(), 0.0, []
+    for _ in range(6):
+        times.append(state.opens_for_s(RULES))
+        now += times[-1]
+        state = failed(before_call(state, RULES, now)[0], now)
+
+    assert times == [5, 10, 20, 40, 40, 40]
+
+
+def test_a_probe_that_never_tells_its_end_does_not_keep_it_half_open_for_ever() -> None:
+    """Its worker was killed."""
+    state, _ = before_call(opened(), RULES, 5.0)
+
+    assert before_call(state, RULES, 24.9)[1] > 0
+    assert before_call(state, RULES, 25.0)[1] == 0
+
+
+def test_what_was_under_way_when_it_opened_changes_nothing() -> None:
+    """Eight pages in flight fail together; that is one outage, not two doublings."""
+    state = opened()
+
+    assert failed(state, 0.1, 7) == state
+    assert succeeded(state, 0.1, 7) == state
+
+
+@given(STEPS)
+def test_while_open_no_call_is_let_through_before_its_time(steps: list[tuple[float, bool]]) -> None:
+    state, now = BreakerState(), 0.0
+    for passed, fails in steps:
+        now += passed
+        before, (state, wait_s) = state, before_call(state, RULES, now)
+        if before.phase is Phase.OPEN:
+            assert (wait_s > 0) == (now < before.since + before.opens_for_s(RULES))
+        if wait_s == 0:
+            state = failed(state, now) if fails else succeeded(state, now)
+
+
+@given(STEPS, st.integers(1, 50))
+@settings(max_examples=200)
+def test_a_system_that_is_well_again_is_called_again(steps: list[tuple[float, bool]], impatience_s: int) -> None:
+    """Whatever was: once all calls succeed, it closes by itself within the longest times that it may take."""
+    state, now = BreakerState(), 0.0
+    for passed, fails in steps:
+        now += passed
+        state, wait_s = before_call(state, RULES, now)
+        if wait_s == 0:
+            state = failed(state, now) if fails else succeeded(state, now)
+
+    ends = now + RULES.longest_open_s + RULES.probe_s + (RULES.successes_to_close + 1) * impatience_s
+    while now <= ends:
+        state, wait_s = before_call(state, RULES, now)
+        if wait_s == 0:
+            state = succeeded(state, now)
+        now += impatience_s
+
+    assert state.phase is Phase.CLOSED

@@ -1,0 +1,78 @@
+"""What a call costs this process, beside a plain session of `requests`."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+from crossdock.connectors.commercetools import Commercetools
+from crossdock.http.client import HttpClient
+from crossdock.sync.source import Axis, Range
+
+from tests.http.raw_server import Door, answer
+
+RECORDS = [
+    {
+        "id": f"{number:08d}-aaaa-bbbb-cccc-{number:012d}",
+        "version": 3,
+        "createdAt": "2026-01-01T00:00:00.000Z",
+        "lastModifiedAt": f"2026-11-01T00:00:00.{number:03d}Z",
+        "sku": f"CRUNCHY-ARMCHAIR-{number:06d}",
+        "quantityOnStock": number,
+        "availableQuantity": number,
+        "supplyChannel": {"typeId": "channel", "id": "cccccccc-aaaa-bbbb-cccc-000000000001"},
+        "custom": {"fields": {"note": "x" * 60}},
+    }
+    for number in range(500)
+]
+QUERY = {"where": 'id > "0"', "sort": ["id asc"], "limit": 500, "withTotal": "false"}
+
+
+def _serve(told: object, body: bytes) -> None:
+    with Door(answer(body, headers={"Connection": "keep-alive"})) as door:
+        told.send(door.url)  # type: ignore[attr-defined]
+        time.sleep(120)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A server in a process of its own, so that its work is not counted as ours."""
+    body = json.dumps({"limit": 500, "offset": 0, "count": 500, "results": RECORDS}).encode()
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, body), daemon=True)
+    server.start()
+    yield ours.recv()
+    server.kill()
+    server.join()
+
+
+def cpu_ms(call: Callable[[], object], calls: int = 200) -> float:
+    """Of one call, at its best of three rounds."""
+    rounds = []
+    for _ in range(3):
+        began = time.process_time()
+        for _ in range(calls):
+            call()
+        rounds.append((time.process_time() - began) / calls * 1000)
+    return min(rounds)
+
+
+def test_a_page_costs_less_than_a_plain_session_that_guards_nothing(
+    url: str, record_property: Callable[[str, object], None]
+) -> None:
+    """Deadline, size, addresses and retries included; the sync spends a third of its time in here."""
+    client, source, session = HttpClient("acme", url), Commercetools(url, "demo"), requests.Session()
+    session.trust_env = False
+    everything = Range(range_no=0, axis=Axis.ID)
+
+    plain = cpu_ms(lambda: session.get(f"{url}/demo/inventory", params=QUERY).content)
+    ours = cpu_ms(lambda: client.get("/demo/inventory", QUERY, lambda got: got.body))
+    page = cpu_ms(lambda: source.page("inventory", everything, None))
+
+    record_property("CPU ms a page: requests, client, connector", f"{plain:.2f}, {ours:.2f}, {page:.2f}")
+    assert plain / ours > 1.3
+    assert page < plain

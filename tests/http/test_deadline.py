@@ -1,0 +1,139 @@
+"""The watchdog that ends exchanges."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from crossdock.http.deadline import Deadline, current_deadline
+
+
+def test_a_blocked_read_ends_when_the_time_is_over() -> None:
+    """Nothing else wakes a read: the time-outs of requests are longer than what is left."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Deadline(0.1) as deadline:
+        deadline.holds(ours)
+        began = time.monotonic()
+        assert ours.recv(1) == b""
+        assert 0.08 < time.monotonic() - began < 0.3
+        assert deadline.passed
+
+
+def test_a_socket_is_left_alone_once_the_exchange_is_over() -> None:
+    """It is back in the pool then, and answers another call."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        with Deadline(0.05) as deadline:
+            deadline.holds(ours)
+        time.sleep(0.15)
+        theirs.sendall(b"x")
+        assert ours.recv(1) == b"x"
+
+
+def test_no_socket_is_taken_up_after_the_end() -> None:
+    """A slow connect or token ends after the watchdog came by; a read begun then would have nobody to cut it."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Deadline(0.0) as deadline, pytest.raises(TimeoutError):
+        deadline.holds(ours)
+
+
+def test_an_inner_deadline_ends_with_the_outer_one_at_the_latest() -> None:
+    """A token that is fetched for a call must not make that call longer."""
+    with Deadline(0.1) as outer:
+        with Deadline(5) as longer:
+            assert current_deadline() is longer
+            assert longer.ends_at == outer.ends_at
+        with Deadline(0.01) as shorter:
+            assert shorter.ends_at < outer.ends_at
+        assert current_deadline() is outer
+    assert current_deadline() is None
+
+
+def test_an_inner_exchange_is_cut_within_the_outer_time() -> None:
+    ours, theirs = socket.socketpair()
+    began = time.monotonic()
+    with ours, theirs, Deadline(0.1), Deadline(5) as inner:
+        inner.holds(ours)
+        assert ours.recv(1) == b""
+    assert time.monotonic() - began < 0.3
+
+
+def test_each_thread_has_its_own_deadline() -> None:
+    """Pages are read by several threads at once; a slow one must not end the others."""
+
+    def read(number: int) -> float:
+        ours, theirs = socket.socketpair()
+        timeout_s = 0.05 + number * 0.01
+        began = time.monotonic()
+        with ours, theirs, Deadline(timeout_s) as deadline:
+            assert current_deadline() is deadline
+            deadline.holds(ours)
+            ours.recv(1)
+        return time.monotonic() - began - timeout_s
+
+    with ThreadPoolExecutor(16) as pool:
+        late = list(pool.map(read, range(16)))
+
+    assert all(-0.01 < seconds < 0.2 for seconds in late), late
+
+
+def test_deadlines_leave_nothing_behind() -> None:
+    """A worker makes millions of them: one thread for all, and each is forgotten when its time is over."""
+    with Deadline(0.01):
+        pass
+    threads = threading.active_count()
+    left = weakref.WeakSet[Deadline]()
+    for _ in range(1_000):
+        with Deadline(0.05) as deadline:
+            left.add(deadline)
+    del deadline
+    until = time.monotonic() + 5
+
+    while len(left) > 1 and time.monotonic() < until:
+        time.sleep(0.05)
+        gc.collect()
+
+    assert len(left) <= 1  # the last, which the watchdog still has in its hand
+    assert threading.active_count() <= threads
+
+
+_FORKING = """
+import os, socket, time
+from crossdock.connectors import deadline as module
+
+ours, theirs = socket.socketpair()
+with module.Deadline(0.3) as parents:
+    parents.holds(ours)
+    module._watchdog._condition.acquire()  # as if another thread had just come by
+    child = os.fork()
+    if child == 0:
+        mine, other = socket.socketpair()
+        with module.Deadline(0.1) as own:
+            own.holds(mine)
+            cut = mine.recv(1) == b""
+        time.sleep(0.5)
+        os._exit(0 if cut else 1)
+    module._watchdog._condition.release()
+with module.Deadline(2) as longer:
+    longer.holds(ours)
+    _, status = os.waitpid(child, 0)
+    theirs.sendall(b"x")
+    assert ours.recv(1) == b"x", "the child ended its parent's socket"
+assert os.waitstatus_to_exitcode(status) == 0, status
+"""
+
+
+def test_a_forked_process_has_a_watchdog_of_its_own() -> None:
+    """Airflow forks its tasks: a lock that was taken, or the parent's sockets, must not come along."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _FORKING], capture_output=True, text=True, timeout=20, check=False
+    )
+
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,189 @@
+"""Tokens: one for all threads, fetched when needed."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+import pytest
+import requests
+from crossdock.core.errors import SourceInvalid, SystemRefused, SystemUnavailable, Transient
+from crossdock.http.client import HttpClient, Limits
+from crossdock.http.deadline import Deadline
+from crossdock.http.oauth import ClientCredentials
+
+from tests.http.raw_server import ONE_SECOND, QUICK, Door, answer, body_of, dripped, token_of
+
+
+def signer_of(door: Door, *, limits: Limits = QUICK, client: tuple[str, str] = ("id", "hush")) -> ClientCredentials:
+    tokens = HttpClient("acme", door.url, limits=msgspec.structs.replace(limits, attempts=1))
+    return ClientCredentials(tokens, "/token", client_id=client[0], secret=client[1], scope="read:all")
+
+
+def signed(door: Door, *, limits: Limits = QUICK) -> HttpClient:
+    return door.client(limits=limits, auth=signer_of(door, limits=limits))
+
+
+def sent_with(token: str) -> requests.PreparedRequest:
+    return requests.Request("GET", "http://h", headers={"Authorization": f"Bearer {token}"}).prepare()
+
+
+def test_a_token_serves_all_threads() -> None:
+    """Token endpoints have narrow limits of their own."""
+    with Door(answer(), token=token_of("first")) as door:
+        client = signed(door)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: body_of(client), range(24)))
+
+    assert len(door.tokens) == 1
+    assert all("Authorization: Bearer first" in request for request in door.requests)
+    assert "grant_type=client_credentials&scope=read%3Aall" in door.tokens[0]
+
+
+@pytest.mark.parametrize(("expires_in", "used_for_s"), [(3600, 3570), (60, 30), (40, 20), (10, 5), (0, 0), (-5, -2.5)])
+def test_a_token_is_not_used_in_its_last_seconds(expires_in: int, used_for_s: float) -> None:
+    """It could run out on its way; one that lives shorter than the margin is still used for half its life."""
+    with Door(token=token_of(expires_in=expires_in)) as door:
+        signer = signer_of(door)
+        signer(requests.Request("GET", "http://h").prepare())
+
+    assert signer._good_until - time.monotonic() == pytest.approx(used_for_s, abs=0.5)
+
+
+def test_a_token_at_its_end_is_fetched_again() -> None:
+    with Door(answer(), token=token_of(expires_in=0)) as door:
+        client = signed(door)
+        body_of(client)
+        body_of(client)
+
+    assert len(door.tokens) == 2
+
+
+def test_only_the_token_that_was_refused_is_forgotten() -> None:
+    """A thread whose old token is refused late must not throw away the new one, however quick all that was."""
+    with Door(token=token_of("new")) as door:
+        signer = signer_of(door)
+        signer(requests.Request("GET", "http://h").prepare())
+        signer.renew(sent_with("old"))
+        signer(requests.Request("GET", "http://h").prepare())
+        assert len(door.tokens) == 1
+
+        signer.renew(sent_with("new"))
+        signer(requests.Request("GET", "http://h").prepare())
+        assert len(door.tokens) == 2
+
+
+def test_threads_that_are_refused_together_fetch_one_token() -> None:
+    """Eight pages in flight, one expiry, one renewal."""
+    with Door(token=token_of("first")) as door:
+        signer = signer_of(door)
+        signer(requests.Request("GET", "http://h").prepare())
+        together = threading.Barrier(8)
+
+        def refused(_: int) -> None:
+            together.wait()
+            signer.renew(sent_with("first"))
+            door._token = token_of("second")
+            signer(requests.Request("GET", "http://h").prepare())
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(refused, range(8)))
+
+    assert len(door.tokens) == 2
+
+
+def test_a_slow_token_does_not_lengthen_the_call() -> None:
+    """Whoever waits for a call waits for its token too."""
+    with Door(answer(), token=dripped(token_of())) as door:
+        began = time.monotonic()
+        with pytest.raises(SystemUnavailable, match=r"POST /token: it took longer"):
+            body_of(signed(door, limits=ONE_SECOND))
+
+    assert 0.9 < time.monotonic() - began < 1.2
+
+
+def test_threads_that_wait_for_a_slow_token_end_in_time_too() -> None:
+    """They stand in line for one lock: each with its full time-out would make the last wait for all."""
+
+    def call(_: int) -> float:
+        began = time.monotonic()
+        with pytest.raises(Transient):
+            body_of(client)
+        return time.monotonic() - began
+
+    with Door(answer(), token=dripped(token_of())) as door, ThreadPoolExecutor(6) as pool:
+        client = signed(door, limits=ONE_SECOND)
+        waits = list(pool.map(call, range(6)))
+
+    assert max(waits) < 1.2, waits
+
+
+def test_a_call_does_not_wait_past_its_time_for_another_to_fetch() -> None:
+    """One that began later, and has the lock, may go on for longer."""
+    with Door(token=token_of()) as door:
+        signer = signer_of(door)
+        with signer._lock, Deadline(0.1), pytest.raises(SystemUnavailable, match="no token in time"):
+            signer(requests.Request("GET", "http://h").prepare())
+
+    assert door.tokens == []
+
+
+def test_retries_of_a_token_do_not_multiply_with_those_of_its_call() -> None:
+    """Three times three is nine requests to a host that is on its knees."""
+    with Door(answer(), token=answer(b"{}", "503 Down")) as door:
+        with pytest.raises(SystemUnavailable, match="503"):
+            body_of(signed(door))
+
+        assert (len(door.tokens), len(door.requests)) == (QUICK.attempts, 0)
+
+
+def test_refused_credentials_are_not_tried_again() -> None:
+    """Some hosts lock an account after a few."""
+    with Door(answer(), token=answer(b'{"message": "invalid_client"}', "401 Unauthorized")) as door:
+        with pytest.raises(SystemRefused, match=r"invalid_client\. Check the id and the secret of the connection"):
+            body_of(signed(door))
+
+        assert (len(door.tokens), len(door.requests)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        answer(b"[1]"),
+        answer(b"\xff"),
+        answer(b"[" * 100_000),
+        answer(b'{"access_token": "t"}'),
+        answer(b'{"access_token": "", "expires_in": 1}'),
+        answer(b'{"access_token": "canary", "expires_in": "soon"}'),
+        token_of("canary\r\nX-Evil: 1"),
+        token_of("canary\n"),
+        token_of("canary é"),
+    ],
+)
+def test_what_is_no_token_is_not_sent(grant: bytes) -> None:
+    """A token with a line break would write headers of its own; the library that stops it shows it in its error."""
+    with Door(answer(), token=grant) as door:
+        with pytest.raises(SourceInvalid, match="is not a token") as caught:
+            body_of(signed(door))
+
+        assert door.requests == []
+        assert "canary" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("secret", ["pässwörd", "秘密", "a:b", "\u20ac"])
+def test_a_secret_may_be_any_text(secret: str) -> None:
+    """One that is not Latin-1 used to fail with an error that shows it."""
+    with Door(answer(b"[1]"), token=token_of()) as door:
+        client: Any = door.client(auth=signer_of(door, client=("id", secret)))
+
+        assert body_of(client) == b"[1]"
+
+
+def test_an_unknown_field_of_a_token_is_nobodys_trouble() -> None:
+    with Door(answer(b"[1]"), token=token_of(token_type="Bearer", hint=json.dumps({}))) as door:
+        assert body_of(signed(door)) == b"[1]"

@@ -1,0 +1,290 @@
+"""What workers share about an integration, counted at its door."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from crossdock.connectors.commercetools import Commercetools
+from crossdock.core.errors import CircuitOpen, HubError
+from crossdock.db.database import Store
+from crossdock.http import call_metrics as call_counts
+from crossdock.http import shared_breaker as breakers
+from crossdock.http.breaker import BreakerRules, Phase
+from crossdock.http.model import Call, CallPolicy, Limits, Outcome, Rate
+from crossdock.http.policy import Conditions
+from crossdock.http.shared import SharedCalls
+from crossdock.sandbox.server import Sandbox
+from crossdock.sync.source import Axis, Range
+from cryptography.fernet import Fernet
+
+from tests.shop import free_port, query
+
+EVERYTHING = Range(range_no=0, axis=Axis.ID)
+WORKERS, CALLS = 4, 3_000
+RATE = Rate(calls=300, per_s=1.0, burst=20)
+#: A worker of its own process: reads single records until it has made its share of calls.
+_WORKER = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from tests.flows.test_shared_calls import RATE, CALLS, WORKERS, EVERYTHING, reader
+from crossdock.http.shared import SharedCalls
+from crossdock.http.model import CallPolicy, Limits
+from crossdock.db.database import Store
+url, secret, dsn, key = sys.argv[1:]
+policy = CallPolicy(rate=RATE, limits=Limits(longest_wait_s=60))
+from cryptography.fernet import Fernet
+with Store(dsn) as store, SharedCalls(store, "commercetools", cipher=Fernet(key), run_of=lambda: "run-1") as calls:
+    source = reader(url, secret, calls, policy)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: source.page("inventory", EVERYTHING, None), range(CALLS // WORKERS)))
+"""
+
+
+def reader(url: str, secret: str, calls: SharedCalls, policy: CallPolicy) -> Commercetools:
+    conditions = Conditions(limits=policy.limits, safeguards=calls.safeguards(policy))
+    return Commercetools.signed_in(
+        url,
+        "demo",
+        client_id="sandbox",
+        secret=secret,
+        scope="view_products:demo",
+        conditions=conditions,
+        page_records=1,
+    )
+
+
+@pytest.fixture
+def door() -> Iterator[Sandbox]:
+    with Sandbox(seed=7, inventory=20, products=0, orders=0, customers=0, flaws=0) as opened:
+        yield opened
+
+
+def asked(door: Sandbox, *, after: float = 0.0) -> list[float]:
+    """When requests for data came to the door."""
+    times = [datetime.fromisoformat(e.at).timestamp() for e in door.requests if e.path.endswith("/inventory")]
+    return [at for at in times if at >= after]
+
+
+def test_four_workers_never_exceed_the_limit_of_the_other_side(
+    door: Sandbox, hub_dsn: str, record_property: Callable[[str, object], None]
+) -> None:
+    """
+    Three thousand calls of four processes with four threads each; 0 over, in any window of a second.
+
+    Counted where the other side counts: at its door, whatever our own books say.
+    """
+    key = Fernet.generate_key().decode()
+    command = [sys.executable, "-c", _WORKER, door.url, "sandbox", hub_dsn, key]
+    began = time.monotonic()
+    workers = [subprocess.Popen(command) for _ in range(WORKERS)]
+
+    assert [worker.wait(120) for worker in workers] == [0] * WORKERS
+
+    times = sorted(asked(door))
+    over = [
+        later - first
+        for first, later in zip(times, times[RATE.calls :], strict=False)
+        if later - first < RATE.per_s - 0.001
+    ]
+    record_property("calls a second, of 300 allowed", round(CALLS / (times[-1] - times[0])))
+    assert (len(times), over) == (CALLS, [])
+    # Not by crawling: three quarters of the limit are used, starting processes included.
+    assert times[-1] - times[0] < 1.35 * CALLS / RATE.calls, time.monotonic() - began
+    assert sum(entry.path == "/oauth/token" for entry in door.requests) == 1
+    with Store(hub_dsn) as store, store.transaction() as work:
+        usage = call_counts.usage_of_run(work, "run-1")
+        health = call_counts.health(work, "commercetools")
+    assert (usage.calls, usage.successes, usage.failures) == (CALLS, CALLS, 0)
+    assert usage.p50_s is not None
+    assert usage.p95_s is not None
+    assert 0 < usage.p50_s <= usage.p95_s < 1
+    assert health.last_success_at is not None
+    assert datetime.now(UTC) - health.last_success_at < timedelta(minutes=2)
+
+
+RULES = BreakerRules(open_s=1.0, longest_open_s=2.0, successes_to_close=2)
+OUTAGES: list[Any] = [{"status": 503}, {"reset": True}, {"timeout": "before"}, {"not_json": "<html>Sign in</html>"}]
+
+
+@pytest.mark.parametrize("outage", OUTAGES, ids=str)
+def test_an_outage_is_met_by_few_calls_and_ends_by_itself(
+    door: Sandbox, hub_dsn: str, outage: Any, record_property: Callable[[str, object], None]
+) -> None:
+    """
+    Over 95 % of the calls that would have failed are not made, and nobody has to close anything afterwards.
+
+    Four workers, each with a connection of its own, want fifty calls a second each.
+    """
+    policy = CallPolicy(limits=Limits(timeout_s=0.3, attempts=1), breaker=RULES)
+    wanted, stop = [0] * WORKERS, threading.Event()
+
+    def want(number: int) -> None:
+        with Store(hub_dsn) as store, SharedCalls(store, "commercetools") as calls:
+            source = reader(door.url, "sandbox", calls, policy)
+            while not stop.is_set():
+                wanted[number] += 1
+                with suppress(HubError):
+                    source.page("inventory", EVERYTHING, None)
+                time.sleep(0.02)
+
+    threads = [threading.Thread(target=want, args=(number,)) for number in range(WORKERS)]
+    for thread in threads:
+        thread.start()
+    try:
+        _until(lambda: len(asked(door)) > 50)
+        wanted_before, asked_before = sum(wanted), len(asked(door))
+        door.faults.put("inventory", [outage], repeat=True)
+        time.sleep(8)
+        doomed, made = sum(wanted) - wanted_before, len(asked(door)) - asked_before
+        door.faults.clear()
+        healed_at = time.time()
+        _until(lambda: len(asked(door, after=healed_at)) > 50)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+    record_property("of so many doomed calls so many were made", f"{doomed}, {made}")
+    assert doomed > 500
+    assert 1 - made / doomed > 0.95, (made, doomed)
+    with Store(hub_dsn) as store, store.transaction() as work:
+        assert breakers.phase_of(work, "commercetools") is Phase.CLOSED
+        changes = [(change.from_phase, change.to_phase) for change in reversed(breakers.history(work, "commercetools"))]
+        usage = call_counts.health(work, "commercetools").usage
+    assert changes[0] == (Phase.CLOSED, Phase.OPEN)
+    assert changes[-1] == (Phase.HALF_OPEN, Phase.CLOSED)
+    assert usage.avoided > 0.95 * (doomed - WORKERS)
+
+
+def test_a_call_that_is_not_made_says_when_to_come_back(door: Sandbox, store: Store) -> None:
+    """The scheduler waits for free; a worker's slot does not."""
+    with SharedCalls(store, "commercetools") as calls:
+        policy = CallPolicy(
+            limits=Limits(timeout_s=0.3, attempts=4), breaker=BreakerRules(failures_in_a_row=2, open_s=30)
+        )
+        source = reader(door.url, "sandbox", calls, policy)
+        door.faults.put("inventory", [{"status": 503}], repeat=True)
+        with pytest.raises(CircuitOpen, match="asked again in") as caught:
+            source.page("inventory", EVERYTHING, None)
+
+    assert len(asked(door)) == 2
+    assert caught.value.retry_in_s == pytest.approx(30, abs=3)
+
+
+def test_while_the_breaker_is_open_the_declared_fallback_is_asked(door: Sandbox, store: Store) -> None:
+    """None by default; a connection that names a second host reads from there, with the same credentials."""
+    with (
+        Sandbox(seed=7, inventory=20, products=0, orders=0, customers=0, flaws=0) as other,
+        SharedCalls(store, "commercetools") as calls,
+    ):
+        policy = CallPolicy(
+            limits=Limits(timeout_s=0.3, attempts=1), breaker=BreakerRules(failures_in_a_row=1, open_s=30)
+        )
+        other.tokens = door.tokens
+        conditions = Conditions(limits=policy.limits, safeguards=calls.safeguards(policy))
+        source = Commercetools.signed_in(
+            door.url,
+            "demo",
+            client_id="sandbox",
+            secret="sandbox",
+            scope="view_products:demo",
+            conditions=conditions,
+            fallback_url=other.url,
+        )
+        door.faults.put("inventory", [{"status": 503}], repeat=True)
+        with pytest.raises(HubError, match="503"):
+            source.survey("inventory", None)
+
+        assert source.survey("inventory", None).records == 20
+        assert (len(asked(door)), len(asked(other))) == (1, 1)
+
+
+def test_a_source_that_asks_for_patience_is_left_alone_by_all_workers(door: Sandbox, store: Store) -> None:
+    """One worker met the 429; the others must not each find out for themselves."""
+    policy = CallPolicy(rate=Rate(calls=50), limits=Limits(longest_wait_s=0.2, attempts=1))
+    with SharedCalls(store, "commercetools") as one, SharedCalls(store, "commercetools") as two:
+        first, second = reader(door.url, "sandbox", one, policy), reader(door.url, "sandbox", two, policy)
+        door.faults.put("inventory", [{"status": 429, "retry_after": 5}])
+        with pytest.raises(HubError, match="429"):
+            first.survey("inventory", None)
+
+        for source in (first, second):
+            with pytest.raises(HubError, match="next turn under its limit") as caught:
+                source.survey("inventory", None)
+            assert caught.value.retry_in_s == pytest.approx(5, abs=0.5)
+    assert len(asked(door)) == 1
+
+
+def test_retries_stay_within_the_budget(door: Sandbox) -> None:
+    """At half of all answers bad, three tries a call would be half as many calls again; a tenth is allowed."""
+    source = Commercetools.signed_in(
+        door.url,
+        "demo",
+        client_id="sandbox",
+        secret="sandbox",
+        scope="view_products:demo",
+        limits=Limits(timeout_s=1, attempts=4, longest_wait_s=0.001),
+        page_records=1,
+    )
+    door.faults.put("inventory", ["ok", {"status": 503}] * 600)
+    made = 0
+    for _ in range(300):
+        made += 1
+        with suppress(HubError):
+            source.page("inventory", EVERYTHING, None)
+
+    assert len(asked(door)) <= made * 1.1 + 10
+
+
+def test_statistics_do_not_fail_a_call() -> None:
+    """A database that is away for a moment costs some counts, not a run's pages."""
+    with Store(f"host=127.0.0.1 port={free_port()} connect_timeout=1") as nowhere, ExitStack() as ends:
+        counts = call_counts.CallCounts(nowhere, "commercetools")
+        ends.callback(counts.close)
+        for _ in range(501):
+            counts.record(Call(outcome=Outcome.SUCCESS))
+
+
+def test_a_run_knows_the_calls_that_were_made_for_it(door: Sandbox, store: Store) -> None:
+    with SharedCalls(store, "commercetools", run_of=lambda: "run-7") as calls:
+        source = reader(door.url, "sandbox", calls, CallPolicy(limits=Limits(attempts=2, longest_wait_s=0.01)))
+        door.faults.put("inventory", ["ok", {"status": 503}, "ok", {"status": 404}])
+        source.page("inventory", EVERYTHING, None)
+        source.page("inventory", EVERYTHING, None)
+        with pytest.raises(HubError):
+            source.page("inventory", EVERYTHING, None)
+
+    with store.transaction() as work:
+        usage = call_counts.usage_of_run(work, "run-7")
+        nobody = call_counts.usage_of_run(work, "run-8")
+    assert (usage.calls, usage.successes, usage.failures, usage.refusals, usage.retries) == (4, 2, 1, 1, 1)
+    assert usage.answer_bytes > 0
+    assert (nobody.calls, nobody.p95_s) == (0, None)
+
+
+def test_old_counts_go(store: Store) -> None:
+    """A row a minute for ever is half a million a year and integration."""
+    with SharedCalls(store, "commercetools") as calls:
+        counts = calls.safeguards(CallPolicy()).log
+        assert counts is not None
+        counts.record(Call(outcome=Outcome.SUCCESS))
+        query_ = "INSERT INTO call_count (integration, minute, durations) VALUES ('acme', now() - %s::interval, '{0}') RETURNING 1"
+        for age in ("29 days", "31 days"):
+            query(store, query_, age)
+
+    assert query(store, "SELECT count(*) FROM call_count WHERE integration = 'acme'") == [(1,)]
+
+
+def _until(there: Callable[[], bool], *, timeout_s: float = 20) -> None:
+    ends = time.monotonic() + timeout_s
+    while not there():
+        assert time.monotonic() < ends, "it did not come in time"
+        time.sleep(0.02)

@@ -1,0 +1,115 @@
+"""The breaker that workers share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from crossdock.core.errors import CircuitOpen
+from crossdock.db.database import SharedStore, Store
+from crossdock.http import shared_breaker as breakers
+from crossdock.http.breaker import BreakerRules, Phase
+from crossdock.http.shared_breaker import SharedBreaker
+
+RULES = BreakerRules(failures_in_a_row=3, open_s=0.4, longest_open_s=0.4, successes_to_close=1)
+
+
+@pytest.fixture
+def shared(hub_dsn: str) -> Iterator[SharedStore]:
+    with SharedStore(hub_dsn) as opened:
+        yield opened
+
+
+@pytest.fixture
+def others(hub_dsn: str) -> Iterator[SharedBreaker]:
+    """The breaker as another worker has it."""
+    with SharedStore(hub_dsn) as opened:
+        yield SharedBreaker(opened, "acme", RULES)
+
+
+def test_failures_of_two_workers_add_up(shared: SharedStore, others: SharedBreaker) -> None:
+    ours = SharedBreaker(shared, "acme", RULES)
+    ours.record(failed=True)
+    others.record(failed=True)
+    ours.before_call()
+    others.record(failed=True)
+
+    with pytest.raises(CircuitOpen):
+        others.before_call()
+
+
+def test_an_outage_that_others_met_is_known_within_a_second(shared: SharedStore, others: SharedBreaker) -> None:
+    rules = BreakerRules(failures_in_a_row=3, open_s=30)
+    ours = SharedBreaker(shared, "acme", rules)
+    ours.before_call()
+    for _ in range(3):
+        others.record(failed=True)
+    time.sleep(1.05)
+
+    with pytest.raises(CircuitOpen, match="acme is unavailable: its calls have been failing"):
+        ours.before_call()
+
+
+def test_one_worker_probes_and_closes_it_for_all(shared: SharedStore, others: SharedBreaker, store: Store) -> None:
+    ours = SharedBreaker(shared, "acme", RULES)
+    for _ in range(3):
+        ours.record(failed=True)
+    time.sleep(0.5)
+    ours.before_call()
+    with pytest.raises(CircuitOpen):
+        others.before_call()
+    ours.record(failed=False)
+    time.sleep(0.5)
+    others.before_call()
+
+    with store.transaction() as work:
+        assert breakers.phase_of(work, "acme") is Phase.CLOSED
+        history = breakers.history(work, "acme")
+    assert [(change.from_phase.value, change.to_phase.value) for change in history] == [
+        ("half_open", "closed"),
+        ("open", "half_open"),
+        ("closed", "open"),
+    ]
+
+
+def test_while_it_is_open_the_database_is_left_alone_too(shared: SharedStore) -> None:
+    """Thousands of callers are sent away; each with a question to the database would move the outage there."""
+    breaker = SharedBreaker(shared, "acme", BreakerRules(failures_in_a_row=1, open_s=30))
+    breaker.record(failed=True)
+    with pytest.raises(CircuitOpen):
+        breaker.before_call()
+    shared.close()
+    shared.dsn = "host=127.0.0.1 port=1"
+
+    for _ in range(1_000):
+        with pytest.raises(CircuitOpen):
+            breaker.before_call()
+
+
+def test_a_database_that_is_away_costs_no_good_answer(shared: SharedStore) -> None:
+    """The call has been made; only whether it may be made is worth failing for."""
+    breaker = SharedBreaker(shared, "acme", RULES)
+    shared.dsn = "host=127.0.0.1 port=1"
+
+    breaker.record(failed=False)
+    breaker.record(failed=True)
+    breaker.close()
+
+
+def test_successes_cost_a_transaction_a_second_at_most(shared: SharedStore) -> None:
+    """They are told together; the hot path does not wait for the database."""
+    breaker = SharedBreaker(shared, "acme", RULES)
+    breaker.before_call()
+    began = time.monotonic()
+    for _ in range(20_000):
+        breaker.before_call()
+        breaker.record(failed=False)
+
+    assert time.monotonic() - began < 1
+
+
+def test_an_integration_that_nobody_has_called_is_closed(store: Store) -> None:
+    with store.transaction() as work:
+        assert breakers.phase_of(work, "acme") is Phase.CLOSED
+        assert breakers.history(work, "acme") == []

@@ -1,0 +1,142 @@
+"""Turns to call an integration, between two workers of one database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from crossdock.core.errors import RateLimited, Transient
+from crossdock.db.database import SharedStore, StoreUnavailable
+from crossdock.http.model import Rate
+from crossdock.http.shared_rate_limit import SharedRateLimiter
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.shop import free_port, query
+
+
+@pytest.fixture
+def shared(hub_dsn: str) -> Iterator[SharedStore]:
+    with SharedStore(hub_dsn) as opened:
+        yield opened
+
+
+def turns(limiter: SharedRateLimiter, count: int) -> list[float]:
+    taken = []
+    for _ in range(count):
+        limiter.acquire(60)
+        taken.append(time.monotonic())
+    return taken
+
+
+@given(st.integers(1, 500), st.floats(0.1, 3600), st.data())
+def test_so_many_turns_as_the_rate_says_need_its_whole_time(calls: int, per_s: float, data: Any) -> None:
+    """By arithmetic: a burst and the turns after it, one more than allowed, do not fit into a window and its slack."""
+    rate = Rate(calls=calls, per_s=per_s, burst=data.draw(st.integers(1, calls)))
+
+    one_too_many = (calls - rate.burst + 1) * rate.spacing_s
+
+    assert one_too_many >= (rate.per_s + rate.slack_s) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"calls": 0}, {"calls": 5, "burst": 6}, {"calls": 5, "burst": 0}, {"calls": 5, "per_s": 0}]
+)
+def test_a_rate_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="a rate of"):
+        Rate(**wrong)
+
+
+def test_turns_are_spread_evenly(shared: SharedStore) -> None:
+    rate = Rate(calls=50)
+    taken = turns(SharedRateLimiter(shared, "acme", rate), 12)
+
+    # A turn may be used a little late, never early; how late all of them are is a matter of the machine.
+    assert 11 * rate.spacing_s - rate.slack_s / 2 < taken[-1] - taken[0] < 3 * 11 * rate.spacing_s
+
+
+def test_after_a_pause_a_burst_may_go_at_once(shared: SharedStore) -> None:
+    """A sync of ten pages should not take ten seconds because a thousand would have to."""
+    taken = turns(SharedRateLimiter(shared, "acme", Rate(calls=20, burst=10)), 11)
+
+    assert taken[9] - taken[0] < 0.15
+    assert taken[10] - taken[0] > 0.06
+
+
+def test_two_workers_share_one_line(shared: SharedStore, hub_dsn: str) -> None:
+    rate = Rate(calls=40)
+    with SharedStore(hub_dsn) as other, ThreadPoolExecutor(2) as threads:
+        both = [SharedRateLimiter(shared, "acme", rate), SharedRateLimiter(other, "acme", rate)]
+        taken = sorted(at for each in threads.map(lambda limiter: turns(limiter, 20), both) for at in each)
+
+    assert taken[-1] - taken[0] > 39 * rate.spacing_s * 0.95
+    assert not [1 for first, later in zip(taken, taken[40:], strict=False) if later - first < 1]
+
+
+def test_a_busy_worker_asks_the_database_seldom(shared: SharedStore) -> None:
+    """Turns are taken in small leases: a round trip for each would be the slowest part of a call."""
+    asked = 0
+    original = shared.transaction
+
+    def counted() -> Any:
+        nonlocal asked
+        asked += 1
+        return original()
+
+    shared.transaction = counted  # type: ignore[method-assign]
+    turns(SharedRateLimiter(shared, "acme", Rate(calls=500)), 400)
+
+    assert asked < 400 / 8
+
+
+def test_integrations_do_not_wait_for_one_another(shared: SharedStore) -> None:
+    slow = SharedRateLimiter(shared, "slow", Rate(calls=1, per_s=60))
+    slow.acquire(0)
+
+    assert SharedRateLimiter(shared, "quick", Rate(calls=10)).acquire(0) < 0.2
+
+
+def test_a_turn_that_is_too_far_away_is_told_and_not_taken(shared: SharedStore) -> None:
+    """Those who give up must not push the line further for those who wait."""
+    limiter = SharedRateLimiter(shared, "acme", Rate(calls=1, per_s=5))
+    limiter.acquire(0)
+    for _ in range(5):
+        with pytest.raises(RateLimited, match="1 calls in 5 s") as caught:
+            limiter.acquire(0.5)
+        assert caught.value.retry_in_s == pytest.approx(5.4, abs=0.5)
+
+    assert isinstance(caught.value, Transient)
+    assert query(shared, "SELECT taken FROM rate_limit") == [(1,)]
+
+
+def test_a_pause_holds_for_all_workers(shared: SharedStore, hub_dsn: str) -> None:
+    rate = Rate(calls=50, burst=10)
+    with SharedStore(hub_dsn) as other:
+        one, two = SharedRateLimiter(shared, "acme", rate), SharedRateLimiter(other, "acme", rate)
+        turns(one, 3)
+        one.pause(0.5)
+        began = time.monotonic()
+
+        assert min(one.acquire(5), two.acquire(5)) > 0
+        assert time.monotonic() - began > 0.45
+
+
+def test_turns_that_were_taken_and_not_used_are_gone(shared: SharedStore) -> None:
+    """Kept for later they would fall, with those of a second worker, into one window."""
+    rate = Rate(calls=200)
+    limiter = SharedRateLimiter(shared, "acme", rate)
+    while len(limiter._turns) < 5:
+        limiter.acquire(60)
+    time.sleep(0.5)
+    taken = turns(limiter, 20)
+
+    assert taken[-1] - taken[0] > 19 * rate.spacing_s - rate.slack_s / 2
+
+
+def test_without_the_database_nobody_has_a_turn() -> None:
+    """Never unlimited: the sync needs the same database anyway."""
+    with SharedStore(f"host=127.0.0.1 port={free_port()}") as nowhere, pytest.raises(StoreUnavailable):
+        SharedRateLimiter(nowhere, "acme", Rate(calls=1)).acquire(1)

@@ -1,0 +1,146 @@
+"""One token for all workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from crossdock.core.errors import SystemUnavailable
+from crossdock.db.database import SharedStore
+from crossdock.http.model import Token
+from crossdock.http.shared_token import SharedTokens
+from cryptography.fernet import Fernet
+
+from tests.shop import query
+
+KEY = Fernet.generate_key()
+CANARY = "canary-2b6f0cc9"
+
+
+class Host:
+    """Gives out tokens, slowly, and counts them."""
+
+    def __init__(self, *, takes_s: float = 0.0, good_for_s: float = 60) -> None:
+        self.takes_s, self.good_for_s, self.given = takes_s, good_for_s, 0
+
+    def __call__(self) -> Token:
+        time.sleep(self.takes_s)
+        self.given += 1
+        return Token(f"{CANARY}-{self.given}", self.good_for_s)
+
+
+@pytest.fixture
+def shared(hub_dsn: str) -> Iterator[SharedStore]:
+    with SharedStore(hub_dsn) as opened:
+        yield opened
+
+
+def token_of(
+    store: SharedStore,
+    host: Host,
+    *,
+    refused: str | None = None,
+    name: str = "acme here me",
+    secret: str = "hush",  # noqa: S107  made up
+    key: bytes = KEY,
+    longest_wait_s: float = 5,
+) -> str:
+    vault = SharedTokens(store, Fernet(key))
+    return vault.token(name, secret, host, refused=refused, longest_wait_s=longest_wait_s).text
+
+
+def test_eight_workers_that_need_a_token_at_once_fetch_one(hub_dsn: str) -> None:
+    """Token hosts have narrow limits of their own, and some take the old token back with each new one."""
+    host = Host(takes_s=0.3)
+    with ExitStack() as ends, ThreadPoolExecutor(8) as threads:
+        stores = [ends.enter_context(SharedStore(hub_dsn)) for _ in range(8)]
+        got = list(threads.map(lambda store: token_of(store, host), stores))
+
+    assert (set(got), host.given) == ({f"{CANARY}-1"}, 1)
+
+
+def test_eight_workers_that_are_refused_at_once_fetch_one(hub_dsn: str) -> None:
+    host = Host(takes_s=0.1)
+    with ExitStack() as ends, ThreadPoolExecutor(8) as threads:
+        stores = [ends.enter_context(SharedStore(hub_dsn)) for _ in range(8)]
+        old = token_of(stores[0], host)
+        got = list(threads.map(lambda store: token_of(store, host, refused=old), stores))
+
+    assert (set(got), host.given) == ({f"{CANARY}-2"}, 2)
+
+
+def test_a_token_at_its_end_is_fetched_again(shared: SharedStore) -> None:
+    host = Host(good_for_s=0.2)
+    token_of(shared, host)
+    time.sleep(0.3)
+
+    assert token_of(shared, host) == f"{CANARY}-2"
+
+
+def test_the_database_holds_ciphertext_only(shared: SharedStore) -> None:
+    """A dump of it, or a look of a colleague at it, opens nothing."""
+    token_of(shared, Host(), secret=f"{CANARY}-secret")
+
+    shown = str(
+        query(shared, "SELECT name, encode(ciphertext, 'escape'), encode(ciphertext, 'base64') FROM shared_token")
+    )
+    assert "acme" in shown
+    assert CANARY not in shown
+
+
+@pytest.mark.parametrize("other", [{"name": "acme here you"}, {"secret": "another"}, {"key": Fernet.generate_key()}])
+def test_a_row_serves_only_whom_it_belongs_to(shared: SharedStore, other: dict[str, Any]) -> None:
+    """
+    A row copied under another name, and a token that another secret got, are no way in.
+
+    Else whoever types a wrong secret would be told that it works; and a new key, after a rotation, starts anew.
+    """
+    host = Host()
+    token_of(shared, host)
+    query(shared, "INSERT INTO shared_token SELECT 'acme here you', ciphertext FROM shared_token RETURNING 1")
+
+    assert token_of(shared, host, **other) == f"{CANARY}-2"
+
+
+def test_who_waits_too_long_for_another_worker_gives_up(shared: SharedStore, hub_dsn: str) -> None:
+    """Its own call has a deadline."""
+    with SharedStore(hub_dsn) as other, ThreadPoolExecutor(1) as thread:
+        slow = thread.submit(token_of, other, Host(takes_s=1))
+        time.sleep(0.3)
+        began = time.monotonic()
+        with pytest.raises(SystemUnavailable, match="acme is unavailable: no token in time"):
+            token_of(shared, Host(), longest_wait_s=0.2)
+        assert time.monotonic() - began < 0.5
+        slow.result()
+
+
+def test_a_fetch_that_fails_leaves_the_next_free(shared: SharedStore, hub_dsn: str) -> None:
+    def down() -> Token:
+        raise SystemUnavailable("acme", "down")
+
+    with pytest.raises(SystemUnavailable, match="down"):
+        SharedTokens(shared, Fernet(KEY)).token("acme here me", "hush", down, refused=None, longest_wait_s=1)
+    with SharedStore(hub_dsn) as other:
+        assert token_of(other, Host(), longest_wait_s=0.1) == f"{CANARY}-1"
+
+
+def test_no_transaction_is_open_while_a_slow_host_thinks(shared: SharedStore) -> None:
+    """An open one would hold back every reader of events on the server."""
+    seen: list[Any] = []
+
+    def look() -> Token:
+        seen.extend(
+            query(
+                shared,
+                "SELECT state, backend_xid FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()",
+            )
+        )
+        return Token("t", 1)
+
+    SharedTokens(shared, Fernet(KEY)).token("acme here me", "hush", look, refused=None, longest_wait_s=1)
+
+    assert seen == []

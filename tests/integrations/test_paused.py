@@ -1,0 +1,107 @@
+"""A paused integration reads nothing, and its runs are skipped, not red."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import pytest
+from airflow.sdk import crypto
+from airflow.sdk.exceptions import AirflowSkipException
+from crossdock.app.airflow import sync_dags
+from crossdock.app.airflow.systems import systems_of
+from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.core.settings import settings
+from crossdock.db.database import Store
+from crossdock.integrations import service as desk
+from crossdock.sandbox.server import Sandbox
+from crossdock.sync import load, validate
+from crossdock.sync.model import SyncRequest
+from cryptography.fernet import Fernet
+
+from tests.shop import query
+
+DAG_RUN: Any = SimpleNamespace(dag_id="sync_inventory", run_id="manual__1")
+
+
+@pytest.fixture
+def connected(shop: Sandbox, store: Store, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Airflow's connections to the shop and to the hub's database, and the shop in the registry."""
+    place = psycopg.conninfo.conninfo_to_dict(store.dsn)
+    database = {
+        "conn_type": "postgres",
+        "host": place["host"],
+        "port": int(str(place["port"])),
+        "login": place["user"],
+        "password": place["password"],
+        "schema": place["dbname"],
+    }
+    shop_connection = {
+        "conn_type": "commercetools",
+        "host": shop.url,
+        "login": shop.client_id,
+        "password": shop.client_secret,
+        "extra": json.dumps(
+            {"project": shop.project, "scope": f"view_products:{shop.project}", "allowed_networks": ["127.0.0.0/8"]}
+        ),
+    }
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
+    crypto.get_fernet.cache_clear()
+    monkeypatch.setenv("AIRFLOW_CONN_HUB_DB", json.dumps(database))
+    monkeypatch.setenv("AIRFLOW_CONN_COMMERCETOOLS", json.dumps(shop_connection))
+    monkeypatch.setattr(settings(), "landing_url", f"file://{tmp_path}")
+    desk.register(store, [{"connection_id": "commercetools", **shop_connection}], actor="test")
+    return store
+
+
+def extract() -> str:
+    return sync_dags._extract(INVENTORY, SyncRequest(full=True, limit=10), DAG_RUN)
+
+
+def test_a_run_of_a_paused_integration_is_skipped_and_asks_the_source_nothing(connected: Store, shop: Sandbox) -> None:
+    desk.pause(connected, "commercetools", actor="otto")
+
+    with pytest.raises(AirflowSkipException, match=r"paused by otto.*integration resume commercetools"):
+        extract()
+    assert len(shop.requests) == 0
+    assert query(connected, "SELECT run_id FROM sync_run") == []
+
+
+def test_a_resumed_integration_reads_again(connected: Store) -> None:
+    desk.pause(connected, "commercetools", actor="otto")
+    desk.resume(connected, "commercetools", actor="otto")
+
+    assert extract().startswith("inventory-")
+
+
+def test_a_run_that_was_reading_when_it_was_paused_ends_as_failed(connected: Store) -> None:
+    """Its retry finds the pause. Left without an end, it would keep its lease and look like one at work."""
+    run_id = extract()
+    desk.pause(connected, "commercetools", actor="otto")
+
+    with pytest.raises(AirflowSkipException):
+        extract()
+    ((state, error),) = query(connected, "SELECT state, error FROM sync_run WHERE run_id = %s", run_id)
+    assert state == "failed"
+    assert "paused by otto" in error
+
+
+def test_what_has_landed_is_brought_to_its_end(connected: Store) -> None:
+    """It needs the source no more."""
+    run_id = extract()
+    desk.pause(connected, "commercetools", actor="otto")
+
+    with systems_of(INVENTORY) as systems:
+        validate(INVENTORY, systems, run_id)
+        assert load(INVENTORY, systems, run_id).counts.inserted == 10
+
+
+def test_registering_what_is_there_changes_nothing(connected: Store) -> None:
+    """Every start of the stack does it."""
+    document = {"connection_id": "commercetools", "conn_type": "commercetools", "host": "http://127.0.0.1:1"}
+
+    assert desk.register(connected, [document], actor="test") == ["commercetools"]
+    assert desk.register(connected, [document], actor="test") == []
+    assert query(connected, "SELECT version, settings->>'base_url' FROM integration") == [(2, "http://127.0.0.1:1")]

@@ -1,0 +1,119 @@
+"""An integration that is removed: what it told of stock is not for sale any more."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from crossdock.commerce.inventory import repository as availability
+from crossdock.commerce.inventory import service as rebuild_availability
+from crossdock.core.errors import NotFound
+from crossdock.db.database import Store
+from crossdock.integrations import repository as integrations
+from crossdock.integrations import service as desk
+from crossdock.integrations.model import Connection
+from crossdock.integrations.registered import refuse_stopped
+
+from tests.events.worlds import delivery, eventually, publish, stock
+
+ADA = "cli:ada"
+
+
+class NoBook:
+    """Of connections that come from the environment: nothing is written."""
+
+    def get(self, connection_id: str) -> Connection | None:
+        raise AssertionError(connection_id)
+
+    def create(self, connection: Connection) -> None:
+        raise AssertionError(connection)
+
+    def replace(self, connection: Connection) -> None:
+        raise AssertionError(connection)
+
+    def remove(self, connection_id: str) -> None:
+        raise AssertionError(connection_id)
+
+
+def register(store: Store, integration_id: str) -> None:
+    with store.transaction() as work:
+        integrations.add(
+            work,
+            integration_id=integration_id,
+            kind="commercetools",
+            name=integration_id,
+            settings={},
+            connection_id=integration_id,
+            actor=ADA,
+            with_credentials=False,
+            tested=True,
+        )
+
+
+def sellable(store: Store, sku: str) -> int | None:
+    with store.transaction() as work:
+        try:
+            return availability.get(work, sku).available
+        except NotFound:
+            return None
+
+
+@pytest.fixture
+def told(store: Store, hub_dsn: str) -> Store:
+    """Two integrations that told of one sku each, and both of a third."""
+    publish(
+        store,
+        stock("A", 1, 5),
+        *(
+            msgspec.structs.replace(event, source="/integrations/outlet")
+            for event in (stock("B", 1, 7), stock("C", 1, 2, supply_channel="outlet"))
+        ),
+        stock("C", 1, 3, supply_channel="main"),
+    )
+    with delivery(hub_dsn):
+        eventually(lambda: [sellable(store, sku) for sku in "ABC"], [5, 7, 5])
+    for name in ("commercetools", "outlet"):
+        register(store, name)
+    return store
+
+
+def test_stock_of_a_removed_integration_is_not_sellable(told: Store) -> None:
+    """Nobody hears any more that it was sold elsewhere: whoever buys it gets nothing."""
+    desk.remove(told, NoBook(), "outlet", version=None, actor=ADA)
+
+    assert [sellable(told, sku) for sku in "ABC"] == [5, None, 3]
+
+
+def test_added_again_it_counts_at_once(told: Store) -> None:
+    """Its sync finds nothing changed, and tells of nothing."""
+    desk.remove(told, NoBook(), "outlet", version=None, actor=ADA)
+    register(told, "outlet")
+
+    assert [sellable(told, sku) for sku in "ABC"] == [5, 7, 5]
+
+
+def test_the_model_is_still_what_the_events_make_of_it(told: Store) -> None:
+    """A rebuild reads events alone, which know of no registry."""
+    desk.remove(told, NoBook(), "outlet", version=None, actor=ADA)
+
+    found = rebuild_availability.rebuild(told, replace=True, actor=ADA)
+
+    assert found.differences == 0
+    assert [sellable(told, sku) for sku in "ABC"] == [5, None, 3]
+
+
+def test_a_removed_integration_is_not_read(told: Store) -> None:
+    """Its connection may still be there, from the environment; what it would bring is not for sale."""
+    desk.remove(told, NoBook(), "outlet", version=None, actor=ADA)
+
+    with pytest.raises(NotFound, match="was removed: nothing is read until it is added again"):
+        refuse_stopped(told, "outlet")
+    assert refuse_stopped(told, "never_registered") is None
+    register(told, "outlet")
+    assert refuse_stopped(told, "outlet") is not None
+
+
+def test_an_integration_that_was_never_registered_is_no_removed_one(store: Store, hub_dsn: str) -> None:
+    """Connections of the environment are synced without the registry."""
+    publish(store, stock("A", 1, 5))
+    with delivery(hub_dsn):
+        eventually(lambda: sellable(store, "A"), 5)

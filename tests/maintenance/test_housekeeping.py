@@ -1,0 +1,105 @@
+"""What the delivery does beside its events, and that none of it stops the rest."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from crossdock.app.subscribers import Subscriber
+from crossdock.db.database import Store
+from crossdock.events.delivery import Rules
+from crossdock.events.delivery import consumer_leases as event_readers
+from crossdock.events.model import STOCK_CHANGED
+from crossdock.events.replay import service as replay_events
+from crossdock.events.store import Selection
+from crossdock.maintenance import housekeeping
+
+from tests.events.worlds import Outside, delivery, eventually, publish, stock
+from tests.shop import query
+
+HEARS = {"told": Subscriber(types=(STOCK_CHANGED,), apply=lambda _, __: None)}
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "_STORE_EVERY_S", 0.3)
+
+
+def test_the_delivery_lets_go_of_what_is_past_its_time(store: Store, hub_dsn: str) -> None:
+    query(store, "INSERT INTO event_identity VALUES ('old', '/s', now() - interval '500 days') RETURNING 1")
+
+    with delivery(hub_dsn, HEARS):
+        eventually(lambda: query(store, "SELECT count(*) FROM event_identity"), [(0,)])
+
+
+def test_the_delivery_opens_alerts_and_closes_them(store: Store, hub_dsn: str) -> None:
+    """Dead letters of a subscriber, until somebody has dealt with them."""
+    publish(store, stock("CHAIR", 1, 1))
+    query(
+        store,
+        "INSERT INTO failed_delivery (subscriber, epoch, xid, position, source, type, time, partition_key, partition,"
+        " schema_version, data, state, cause, reason) VALUES ('told', 1, '1', 7, 's', 't', now(), 'k', 0, 1, '{}', 'dead',"
+        " 'BadEvent', 'r') RETURNING 1",
+    )
+    standing = "SELECT kind, closed_at IS NULL FROM alert"
+
+    with delivery(hub_dsn, HEARS):
+        eventually(lambda: query(store, standing), [("dead_letters", True)])
+        query(store, "UPDATE failed_delivery SET state = 'discarded', closed_at = now() RETURNING 1")
+        eventually(lambda: query(store, standing), [("dead_letters", False)])
+
+
+def test_work_that_fails_for_good_stops_neither_replays_nor_the_rest(store: Store, hub_dsn: str) -> None:
+    """A table that nobody may delete from would otherwise end the one thread that also works off replays."""
+    publish(store, stock("CHAIR", 1, 1))
+    with store.transaction() as work:
+        work.execute(b"ALTER TABLE refused_webhook RENAME TO elsewhere")
+    with store.transaction() as work:
+        event_readers.register(work, "availability", 2)
+    asked = replay_events.ask_for_events(store, Selection(), ["availability"], rate=None, actor="cli:ada")
+
+    with delivery(hub_dsn):
+        eventually(lambda: query(store, "SELECT state FROM event_replay"), [("done",)])
+    assert asked.total == 1
+
+
+def test_a_defect_in_one_chore_stops_neither_replays_nor_alerts(store: Store, hub_dsn: str) -> None:
+    """What is no error of ours, as those of an object store: it comes again at each beginning, ahead of all the rest."""
+    publish(store, stock("CHAIR", 1, 1))
+    a_dead_letter(store)
+    with store.transaction() as work:
+        event_readers.register(work, "availability", 2)
+    replay_events.ask_for_events(store, Selection(), ["availability"], rate=None, actor="cli:ada")
+
+    with delivery(hub_dsn, rules=Rules(landing_url="nowhere://bucket")):
+        eventually(lambda: query(store, "SELECT state FROM event_replay"), [("done",)])
+        eventually(lambda: query(store, "SELECT kind FROM alert"), [("dead_letters",)])
+
+
+def test_a_replay_that_hangs_stops_neither_alerts_nor_the_rest(store: Store, hub_dsn: str) -> None:
+    """Its thread cannot be ended, and the next worker comes to the same letter."""
+    wake = threading.Event()
+    outside = Outside(until=wake)
+    publish(store, stock("CHAIR", 1, 1))
+    letter_id = a_dead_letter(store, "outside")
+    asked = replay_events.ask_for_letters(store, [letter_id], rate=None, actor="cli:ada")
+    try:
+        with delivery(hub_dsn, {"outside": outside.handlers(types=("none",))["outside"]}, puller=outside):
+            eventually(lambda: len(outside.calls), 1)
+            eventually(lambda: query(store, "SELECT kind FROM alert"), [("dead_letters",)])
+            wake.set()
+            eventually(lambda: query(store, "SELECT state FROM event_replay"), [("done",)])
+    finally:
+        wake.set()
+    assert asked.total == 1
+
+
+def a_dead_letter(store: Store, subscriber: str = "told") -> int:
+    ((letter_id,),) = query(
+        store,
+        "INSERT INTO failed_delivery (subscriber, epoch, xid, position, source, type, subject, time, partition_key,"
+        " partition, schema_version, data, state, cause, reason) SELECT %s, epoch, xid, position, source, type, subject,"
+        " time, partition_key, 0, 1, data, 'dead', 'BadEvent', 'r' FROM event RETURNING letter_id",
+        subscriber,
+    )
+    return int(letter_id)

@@ -1,0 +1,311 @@
+"""What is past its time goes, in short steps; what somebody still needs stays, however old."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from crossdock.app.fetch_records import _Pull
+from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.core.errors import Terminal
+from crossdock.db.database import Store
+from crossdock.events import partitions as event_partitions
+from crossdock.events.delivery import consumer_leases as event_readers
+from crossdock.events.replay import repository as event_replays
+from crossdock.maintenance import retention
+from crossdock.maintenance.retention import Keep, let_go
+from crossdock.sandbox.life import live
+from crossdock.sandbox.server import Sandbox
+from crossdock.sync import Systems, extract, load, mark_failed, validate
+from crossdock.sync.backfill import Only, days_to_run
+from crossdock.sync.landing import Landing, LandingUnavailable
+from crossdock.sync.model import Report, SyncRequest
+
+from tests.events.worlds import SOURCE, delivery, eventually, publish, stock
+from tests.shop import query
+
+NOW = datetime.now(UTC)
+#: So long after everything of a test that all rules but the first of a pair have passed.
+YEARS = timedelta(days=1_000)
+
+
+def run(systems: Systems, request: SyncRequest | None = None) -> Report:
+    run_id = extract(INVENTORY, systems, request or SyncRequest())
+    return load(INVENTORY, systems, validate(INVENTORY, systems, run_id))
+
+
+def a_round(systems: Systems, *, later: timedelta = YEARS, keep: Keep | None = None) -> None:
+    steps = let_go(systems.store, systems.landing, keep or Keep(), subscribers=["known"], now=NOW + later)
+    for _ in steps:
+        pass
+
+
+def folders(systems: Systems) -> set[str]:
+    return {path.name for path in Path(systems.landing.root).iterdir()}  # type: ignore[call-overload]
+
+
+def ledger(store: Store) -> set[str]:
+    return {run_id for (run_id,) in query(store, "SELECT run_id FROM sync_run")}
+
+
+# Pages and runs
+
+
+def test_the_pages_of_a_run_that_ended_go_and_those_of_one_at_work_stay(systems: Systems) -> None:
+    ended = run(systems).run_id
+    at_work = extract(INVENTORY, systems, SyncRequest())
+    a_round(systems, later=timedelta(days=29))
+    assert folders(systems) == {ended, at_work}
+
+    a_round(systems, later=timedelta(days=31))
+
+    assert folders(systems) == {at_work}
+    assert query(systems.store, "SELECT DISTINCT run_id FROM landed_page") == [(at_work,)]
+    assert query(systems.store, "SELECT DISTINCT run_id FROM sync_range") == [(at_work,)]
+    load(INVENTORY, systems, validate(INVENTORY, systems, at_work))
+
+
+def test_a_failed_run_without_its_pages_does_not_end_well(systems: Systems) -> None:
+    """Cleared after a month, it would find nothing to load, end as done, and move the watermark past what it never had."""
+    run_id = extract(INVENTORY, systems, SyncRequest(), dag_run_id="monday")
+    mark_failed(INVENTORY, systems.store, "monday", "the disk was full")
+    a_round(systems)
+
+    with pytest.raises(Terminal, match=r"HUB_LANDING_DAYS.*clear `extract`"):
+        validate(INVENTORY, systems, run_id)
+    assert query(systems.store, "SELECT state FROM sync_run") == [("failed",)]
+    assert query(systems.store, "SELECT count(*) FROM watermark") == [(0,)]
+    again = extract(INVENTORY, systems, SyncRequest(), dag_run_id="monday")
+    assert load(INVENTORY, systems, validate(INVENTORY, systems, again)).counts.inserted == 1_200
+
+
+def test_a_round_that_was_interrupted_before_the_files_went_is_done_by_the_next(systems: Systems) -> None:
+    """Noted as gone and still there, they would be there for ever."""
+    run_id = run(systems).run_id
+    steps = let_go(systems.store, None, Keep(), subscribers=[], now=NOW + YEARS)
+    with systems.store.transaction() as work:
+        retention.retention.clear_landing(work, NOW + YEARS, NOW + YEARS, limit=10)
+    assert list(steps)
+    assert folders(systems) == {run_id}
+
+    a_round(systems)
+
+    assert folders(systems) == set()
+    assert query(systems.store, "SELECT count(*) FROM landed_page") == [(0,)]
+
+
+def test_files_that_cannot_go_are_tried_again(systems: Systems, tmp_path: Path) -> None:
+    run(systems)
+    (tmp_path / "not-a-folder").write_text("")
+
+    class Stuck(Landing):
+        def remove(self, name: str) -> None:
+            raise LandingUnavailable(name)
+
+    with pytest.raises(LandingUnavailable):
+        list(let_go(systems.store, Stuck(str(tmp_path)), Keep(), subscribers=[], now=NOW + YEARS))
+    assert query(systems.store, "SELECT count(*) > 0 FROM landed_page") == [(True,)]
+
+
+def test_the_ledger_keeps_what_the_next_run_a_watermark_and_quarantine_go_on_from(
+    systems: Systems, shop: Sandbox
+) -> None:
+    """A run of each: the newest, the one that moved the watermark, one whose item is open; the others go."""
+    plain, rejecting = run(systems).run_id, run(systems, SyncRequest(full=True)).run_id
+    query(
+        systems.store,
+        "INSERT INTO quarantine_item (integration, entity, record_id, version, cause, failures, raw, first_run_id,"
+        " last_run_id) VALUES ('commercetools', 'inventory', 'x', 1, 'c', '[]', '', %s, %s) RETURNING 1",
+        rejecting,
+        rejecting,
+    )
+    live(shop.world, stock_moves=3)
+    moved_it = run(systems).run_id
+    newest = run(systems, SyncRequest(keys=("nothing",))).run_id
+    query(systems.store, "UPDATE watermark SET moved_by = %s RETURNING 1", moved_it)
+    assert ledger(systems.store) == {plain, rejecting, moved_it, newest}
+
+    a_round(systems)
+
+    assert ledger(systems.store) == {rejecting, moved_it, newest}
+
+
+def test_runs_of_webhooks_go_within_days(systems: Systems, shop: Sandbox) -> None:
+    """They come by the thousand; the runs of schedules are kept for a year."""
+    key = shop.world.shelf("inventory").rows()[0].document["sku"]
+    scheduled = [run(systems).run_id, run(systems).run_id]
+    pulled = [run(systems, _Pull(keys=(key,))).run_id for _ in range(3)]
+
+    a_round(systems, later=timedelta(days=8))
+
+    assert ledger(systems.store) == {*scheduled, pulled[-1]}
+    assert folders(systems) == set(scheduled)
+
+
+def test_a_backfill_does_not_read_again_what_a_forgotten_run_has_read(systems: Systems) -> None:
+    """0 runs, not a year of them on the day after the first run is past its time."""
+    first, last = datetime(2026, 2, 1, tzinfo=UTC).date(), datetime(2026, 2, 5, tzinfo=UTC).date()
+    run(systems, SyncRequest(full=True))
+    run(systems)
+    run(systems, SyncRequest(keys=("nothing",)))
+    query(systems.store, "UPDATE watermark SET moved_by = 'nobody' RETURNING 1")
+    a_round(systems)
+    assert len(ledger(systems.store)) == 1
+
+    wanted = days_to_run(systems.store, "commercetools", "inventory", first=first, last=last, only=Only.MISSING)
+
+    assert wanted == []
+
+
+# Events and what failed of them
+
+
+def test_ids_of_others_go_in_steps(systems: Systems, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An open transaction keeps every reader waiting: none of them is long."""
+    monkeypatch.setattr(retention, "_ROWS", 10)
+    query(
+        systems.store,
+        "INSERT INTO event_identity SELECT n::text, '/s', now() - interval '500 days' FROM generate_series(1, 35) n"
+        " RETURNING 1",
+    )
+    query(systems.store, "INSERT INTO event_identity VALUES ('new', '/s', now()) RETURNING 1")
+
+    steps = len(list(let_go(systems.store, None, Keep(), subscribers=[], now=NOW)))
+
+    assert query(systems.store, "SELECT event_id FROM event_identity") == [("new",)]
+    assert steps >= 4
+
+
+def a_letter(store: Store, position: int, state: str, *, mended: str | None = None) -> None:
+    query(
+        store,
+        "INSERT INTO failed_delivery (subscriber, epoch, xid, position, source, type, time, partition_key, partition,"
+        " schema_version, data, mended, state, closed_at) SELECT 'known', epoch, xid, position + %s, source, type, time,"
+        " partition_key, 0, 1, data, %s, %s, CASE WHEN %s IN ('dead', 'retrying') THEN NULL ELSE now() END FROM event"
+        " RETURNING 1",
+        position,
+        mended,
+        state,
+        state,
+    )
+
+
+def test_closed_letters_go_and_dead_ones_wait_for_a_person(systems: Systems) -> None:
+    """What a subscriber had instead of an event is asked for as long as there is the event: by a model that is built again."""
+    publish(systems.store, stock("CHAIR", 1, 1))
+    for position, state in enumerate(("discarded", "recovered", "dead", "retrying", "superseded")):
+        a_letter(systems.store, position, state)
+
+    a_round(systems)
+
+    left = query(systems.store, "SELECT state FROM failed_delivery ORDER BY position")
+    assert left == [("discarded",), ("dead",), ("retrying",)]
+
+
+def test_ended_replays_go_and_open_ones_stay(systems: Systems) -> None:
+    with systems.store.transaction() as work:
+        kept, gone = (
+            event_replays.add(work, what="events", request={}, rate=None, total=1, actor="ada") for _ in range(2)
+        )
+        event_replays.end(work, gone.replay_id, "done")
+
+    a_round(systems)
+
+    assert query(systems.store, "SELECT replay_id FROM event_replay") == [(kept.replay_id,)]
+
+
+def test_a_removed_subscriber_does_not_hold_a_month_back_for_ever(
+    systems: Systems, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its reader will never come: every month since then would be kept, and nobody would know why."""
+    publish(systems.store, stock("CHAIR", 1, 1))
+    with systems.store.transaction() as work:
+        for name in ("known", "removed"):
+            event_readers.register(work, name, 1)
+        work.execute(b"INSERT INTO event_inbox VALUES ('removed', 1, 1, 1), ('known', 1, 1, 1)")
+        work.execute(b"UPDATE event_reader SET epoch = 9 WHERE subscriber = 'known'")
+        event_partitions.make_ahead(work, NOW + timedelta(days=100))
+        assert "event_first" not in event_partitions.drop_past(work, NOW + timedelta(days=100))
+    a_round(systems, later=timedelta(days=29))
+    assert query(systems.store, "SELECT count(*) FROM event_reader") == [(2,)]
+
+    with caplog.at_level(logging.WARNING):
+        a_round(systems, later=timedelta(days=31))
+
+    assert "subscriber removed" in caplog.text
+    assert query(systems.store, "SELECT subscriber FROM event_reader") == [("known",)]
+    assert query(systems.store, "SELECT subscriber FROM event_inbox") == [("known",)]
+    with systems.store.transaction() as work:
+        assert "event_first" in event_partitions.drop_past(work, NOW + timedelta(days=100))
+
+
+def test_a_subscriber_that_another_worker_reads_for_is_not_removed(systems: Systems) -> None:
+    """Two versions of the code, for as long as it takes to deploy: the older one does not know the newer's subscriber."""
+    with systems.store.transaction() as work:
+        event_readers.register(work, "newer", 1)
+        event_readers.claim(work, "newer", 0, "worker", timedelta(days=2_000))
+
+    a_round(systems)
+
+    assert query(systems.store, "SELECT subscriber FROM event_reader") == [("newer",)]
+
+
+def test_a_round_says_in_one_line_what_went_and_nothing_when_nothing_did(
+    systems: Systems, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(systems)
+    query(systems.store, "INSERT INTO event_identity VALUES ('old', '/s', now() - interval '500 days') RETURNING 1")
+    with caplog.at_level(logging.INFO, logger=retention.__name__):
+        a_round(systems)
+        a_round(systems)
+
+    said = [record.getMessage() for record in caplog.records if record.name == let_go.__module__]
+    assert said == ["Past their time and gone: 1 ids of events, 1 runs' pages"]
+
+
+def test_an_object_store_lets_a_run_go_too() -> None:
+    """The same over Airflow's paths: an object store has no folders, only names that begin alike."""
+    landing = Landing("memory://retention")
+    landing.write("run-1/range-00/page", b"{}")
+    landing.write("run-10/range-00/page", b"{}")
+
+    landing.remove("run-1")
+    landing.remove("run-1")
+
+    assert landing.read("run-10/range-00/page") == b"{}"
+    with pytest.raises(LandingUnavailable):
+        landing.read("run-1/range-00/page")
+
+
+def test_a_run_whose_files_cannot_go_keeps_no_other_run_s(systems: Systems) -> None:
+    """One folder of another user, the oldest: every page since then stayed, until the disk was full."""
+    stuck, *others = (run(systems, SyncRequest(full=True)).run_id for _ in range(3))
+    query(systems.store, "UPDATE watermark SET moved_by = 'nobody' RETURNING 1")
+
+    class Stuck(Landing):
+        def remove(self, name: str) -> None:
+            if name == stuck:
+                raise LandingUnavailable(name)
+            super().remove(name)
+
+    with pytest.raises(LandingUnavailable):
+        list(let_go(systems.store, Stuck(str(systems.landing.root)), Keep(), subscribers=[], now=NOW + YEARS))
+
+    assert folders(systems) == {stuck}
+    assert query(systems.store, "SELECT DISTINCT run_id FROM sync_range") == [(stuck,)]
+    assert ledger(systems.store) == {stuck, others[-1]}, "the ledger's own time has come, too"
+
+
+def test_an_outage_that_nothing_waits_for_any_more_is_none(systems: Systems, hub_dsn: str) -> None:
+    """Who discards what waited for it leaves nobody to ask: it was told as out until the next event came, or for ever."""
+    publish(systems.store, stock("CHAIR", 1, 1))
+    a_letter(systems.store, 0, "retrying")
+    query(
+        systems.store,
+        "INSERT INTO event_outage (subscriber, source, cause, reason, next_probe_at) SELECT 'known', source, 'c', 'r', now()"
+        " FROM (SELECT source FROM event UNION SELECT '/gone') AS them RETURNING 1",
+    )
+    with delivery(hub_dsn, {}):
+        eventually(lambda: query(systems.store, "SELECT source FROM event_outage"), [(SOURCE,)])

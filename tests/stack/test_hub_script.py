@@ -1,0 +1,185 @@
+"""The bootstrap script, in a copy of the project with nothing to install."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+ANSWER = "import os, sys; print(sys.argv[1:], os.getcwd(), os.environ['HUB_PROJECT'], sys.executable, sep='|')"
+
+
+#: A package that builds without any other: its backend lies beside it.
+PYPROJECT = """
+[project]
+name = "crossdock"
+version = "1"
+[build-system]
+requires = []
+build-backend = "builder"
+backend-path = ["."]
+"""
+#: PEP 660 by hand: an editable wheel is a zip of one line with a path, and three lines about the package.
+BUILDER = """
+import os, zipfile
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    name, about = "crossdock-1-py3-none-any.whl", "crossdock-1.dist-info"
+    with zipfile.ZipFile(os.path.join(folder, name), "w") as wheel:
+        wheel.writestr("_crossdock.pth", os.path.join(os.getcwd(), "include"))
+        wheel.writestr(about + "/METADATA", "Metadata-Version: 2.1\\nName: crossdock\\nVersion: 1\\n")
+        wheel.writestr(about + "/WHEEL", "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(about + "/RECORD", "")
+    return name
+"""
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A project in a path with a space, whose locks ask for nothing."""
+    root = tmp_path / "my project"
+    cli = root / "include" / "crossdock" / "cli"
+    cli.mkdir(parents=True)
+    for package in (cli.parent, cli):
+        (package / "__init__.py").touch()
+    (cli / "__main__.py").write_text(ANSWER)
+    (root / "pyproject.toml").write_text(PYPROJECT)
+    (root / "builder.py").write_text(BUILDER)
+    (root / "requirements.lock").write_text("# nothing\n")
+    (root / "requirements-dev.lock").write_text("# nothing, for tests\n")
+    shutil.copy(PROJECT / "hub", root / "hub")
+    return root
+
+
+def hub(script: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(script), *arguments], capture_output=True, text=True, check=False, timeout=120, **options
+    )
+
+
+def test_the_first_start_makes_the_venv_and_the_second_does_not(copy: Path) -> None:
+    first, second = hub(copy / "hub", "status"), hub(copy / "hub", "status")
+
+    assert "making .venv" in first.stderr
+    assert second.stderr == ""
+    assert first.stdout == second.stdout
+    assert second.stdout.startswith("['status']|")
+
+
+def test_the_project_is_found_from_anywhere(copy: Path, tmp_path: Path) -> None:
+    """People link the command into their own bin folder, and stand in folders that also have a `crossdock`."""
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "crossdock").mkdir(parents=True)
+    (elsewhere / "crossdock" / "__init__.py").write_text("raise RuntimeError('not this one')")
+    (elsewhere / "h").symlink_to(copy / "hub")
+
+    said = hub(elsewhere / "h", "up", cwd=elsewhere).stdout.strip().split("|")
+
+    assert said == ["['up']", str(elsewhere), str(copy), str(copy / ".venv" / "bin" / "python")]
+
+
+def test_a_changed_lock_installs_again(copy: Path) -> None:
+    hub(copy / "hub")
+    (copy / "requirements.lock").write_text("# nothing else\n")
+
+    assert "installing 0 packages from requirements.lock" in hub(copy / "hub").stderr
+    assert hub(copy / "hub").stderr == ""
+
+
+def test_tests_want_the_development_lock_and_it_is_enough_for_all(copy: Path) -> None:
+    """Going to and fro between `./hub test` and `./hub up` must not install each time."""
+    hub(copy / "hub", "up")
+
+    assert "requirements-dev.lock" in hub(copy / "hub", "test").stderr
+    assert hub(copy / "hub", "up").stderr == ""
+    assert hub(copy / "hub", "--json", "test").stderr == ""
+
+
+@pytest.mark.crash
+def test_a_half_made_venv_is_mended(copy: Path) -> None:
+    """The stamp is written last, so whatever was cut off is taken up again."""
+    hub(copy / "hub")
+    (copy / ".venv" / "hub-stamp").unlink()
+    (copy / ".venv" / "bin" / "python").unlink()
+    (copy / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
+
+    mended = hub(copy / "hub", "status")
+
+    assert "does not work; making it again" in mended.stderr
+    assert mended.stdout.startswith("['status']|")
+
+
+def test_two_first_starts_at_once_make_one_venv(copy: Path) -> None:
+    both = [
+        subprocess.Popen([sys.executable, str(copy / "hub")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [each.communicate(timeout=120) for each in both]
+
+    assert [each.returncode for each in both] == [0, 0]
+    assert sum("making .venv" in stderr for _, stderr in said) == 1
+
+
+def test_a_failed_install_says_what_to_do(copy: Path) -> None:
+    """No network is the commonest reason; a stack trace of an installer does not say so."""
+    (copy / "requirements.lock").write_text("no-such-package-at-all==1.0 --hash=sha256:" + "0" * 64 + "\n")
+    nowhere = {"UV_DEFAULT_INDEX": "http://127.0.0.1:1/", "PIP_INDEX_URL": "http://127.0.0.1:1/", "UV_OFFLINE": "0"}
+    quick = {"UV_HTTP_RETRIES": "0", "PIP_RETRIES": "0", "UV_EXTRA_INDEX_URL": "", "PIP_EXTRA_INDEX_URL": ""}
+
+    failed = hub(copy / "hub", env={**os.environ, **nowhere, **quick})
+
+    assert failed.returncode == 1
+    assert "run ./hub again" in failed.stderr
+    assert not (copy / ".venv" / "hub-stamp").exists()
+
+
+def test_an_old_python_can_read_the_script() -> None:
+    """A syntax error would be all that a person with Python 3.6 learns."""
+    source = (PROJECT / "hub").read_text()
+
+    ast.parse(source, feature_version=(3, 6))
+    assert "from __future__" not in source, "unknown to 3.6"
+    assert os.access(PROJECT / "hub", os.X_OK)
+
+
+def test_an_old_python_without_a_newer_one_says_what_is_needed(copy: Path, tmp_path: Path) -> None:
+    """Played by telling the script that it runs on 3.8 with nothing on PATH."""
+    play = "import runpy, sys; sys.version_info = (3, 8, 0); sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+
+    said = subprocess.run(
+        [sys.executable, "-c", play, str(copy / "hub"), "up"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert said.returncode == 1
+    assert "needs Python 3.11 or newer; this is 3.8.0" in said.stderr
+
+
+def test_an_old_python_hands_over_to_a_newer_one_that_works(copy: Path, tmp_path: Path) -> None:
+    """Pyenv puts a python3.13 on PATH that only says it is not installed."""
+    broken, working = tmp_path / "python3.13", tmp_path / "python3.12"
+    broken.write_text("#!/bin/sh\nexit 127\n")
+    working.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    for program in (broken, working):
+        program.chmod(0o755)
+    play = "import runpy, sys; sys.version_info = (3, 8, 0); sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+
+    said = subprocess.run(
+        [sys.executable, "-c", play, str(copy / "hub"), "up"],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert said.stdout.startswith("['up']|")

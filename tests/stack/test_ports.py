@@ -1,0 +1,69 @@
+"""The wanted port where it is free, another where it is not."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from crossdock.client.errors import StackError
+from crossdock.stack import ports
+
+
+@pytest.fixture(autouse=True)
+def quiet_neighbourhood(monkeypatch: pytest.MonkeyPatch, free_port: int) -> int:
+    """Wanted ports that no real stack on this machine uses."""
+    monkeypatch.setattr(ports, "WANTED", {name: free_port + at for at, name in enumerate(ports.WANTED)})
+    return free_port
+
+
+def listen_on(port: int) -> socket.socket:
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", port))
+    taken.listen()
+    return taken
+
+
+def test_every_server_gets_a_port_of_its_own() -> None:
+    found = ports.assign()
+
+    assert found.keys() == ports.WANTED.keys()
+    assert len(set(found.values())) == len(found)
+
+
+def test_a_taken_port_is_moved() -> None:
+    """8080 is everybody's favourite; a stranger there must not stop the first start."""
+    with listen_on(ports.WANTED["airflow"]):
+        found = ports.assign()
+
+    assert found["airflow"] != ports.WANTED["airflow"]
+    assert ports.is_free(found["airflow"])
+
+
+def test_a_moved_port_stays_after_a_restart() -> None:
+    """Bookmarks and open pages go on working."""
+    with listen_on(ports.WANTED["airflow"]):
+        first = ports.assign()
+
+    assert ports.assign() == first
+
+
+def test_a_running_server_keeps_its_port() -> None:
+    first = ports.assign()
+
+    with listen_on(first["metadata"]):
+        assert ports.assign(in_use_by_us=["metadata"])["metadata"] == first["metadata"]
+
+
+def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch, quiet_neighbourhood: int) -> None:
+    ports.assign()
+    monkeypatch.setenv("HUB_PORT_AIRFLOW", str(quiet_neighbourhood + 50))
+
+    assert ports.assign()["airflow"] == quiet_neighbourhood + 50
+
+
+@pytest.mark.parametrize("nonsense", ["http", "0", "70000", "-1", ""])
+def test_a_port_that_is_none_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, nonsense: str) -> None:
+    monkeypatch.setenv("HUB_PORT_SANDBOX", nonsense)
+
+    with pytest.raises(StackError, match="HUB_PORT_SANDBOX"):
+        ports.assign()

@@ -1,0 +1,148 @@
+"""Who is ours, and that it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+from crossdock.client.errors import ProcessDied
+from crossdock.stack import processes
+
+ENVIRONMENT = {"PATH": os.environ["PATH"]}
+SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+# A leader that ignores SIGTERM, with a child in its own group, one in another group and one in another session.
+STUBBORN = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+sleep = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"]
+children = [
+    subprocess.Popen(sleep),
+    subprocess.Popen(sleep, preexec_fn=lambda: os.setpgid(0, 0)),
+    subprocess.Popen(sleep, start_new_session=True),
+]
+print(*[child.pid for child in children], flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays() -> Iterator[None]:
+    """A failed test must not leave sleepers on the machine."""
+    yield
+    processes.stop(list(processes.records()), grace_s=0.1)
+
+
+def eventually(said: Callable[[], object]) -> bool:
+    """Whether it comes true within five seconds."""
+    deadline = time.monotonic() + 5
+    while not said() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return bool(said())
+
+
+def start_family(name: str) -> tuple[processes.ProcessRecord, list[int]]:
+    record = processes.start(name, [sys.executable, "-c", STUBBORN], environment=ENVIRONMENT)
+    log = Path(record.log)
+    assert eventually(lambda: len(log.read_text().split()) == 3)
+    return record, [int(word) for word in log.read_text().split()]
+
+
+def is_gone(pid: int) -> bool:
+    return processes.birth(pid) is None
+
+
+def test_a_process_is_written_down_when_it_starts(stack_home: Path) -> None:
+    """`down` after a kill -9 of `up` knows only what is on disk."""
+    record = processes.start("sleeper", SLEEPER, environment=ENVIRONMENT, port=4711)
+
+    assert json.loads((stack_home / "stack.json").read_text()) == [asdict(record)]
+    assert processes.alive() == {"sleeper": record}
+
+
+def test_a_started_process_has_a_session_of_its_own() -> None:
+    """Ctrl-C in the terminal that said `./hub up` reaches only its own session."""
+    record = processes.start("sleeper", SLEEPER, environment=ENVIRONMENT)
+
+    assert os.getsid(record.pid) == record.pid != os.getsid(0)
+
+
+def test_stop_ends_the_whole_group() -> None:
+    record = processes.start("sleeper", SLEEPER, environment=ENVIRONMENT)
+
+    assert processes.stop(["sleeper"]) == ["sleeper"]
+    assert is_gone(record.pid)
+    assert processes.records() == {}
+
+
+@pytest.mark.crash
+def test_stop_ends_what_ignores_it_and_what_moved_away() -> None:
+    """Airflow's tasks have process groups of their own, and their shells sessions."""
+    record, children = start_family("family")
+
+    processes.stop(["family"], grace_s=0.3)
+
+    assert [pid for pid in [record.pid, *children] if not is_gone(pid)] == []
+
+
+@pytest.mark.crash
+def test_stop_ends_what_outlived_a_killed_leader() -> None:
+    """A scheduler that was killed -9 leaves workers that would go on writing beside its successor."""
+    record, children = start_family("family")
+    os.kill(record.pid, signal.SIGKILL)
+    assert eventually(lambda: is_gone(record.pid))
+
+    ended = processes.stop(["family"], grace_s=0.3)
+
+    assert ended == ["family"]
+    assert [pid for pid in children if not is_gone(pid)] == []
+
+
+def test_a_process_that_was_never_written_down_is_found_by_its_mark(stack_home: Path) -> None:
+    """Between a start and its record there is a moment in which `up` can be killed."""
+    record = processes.start("sleeper", SLEEPER, environment=ENVIRONMENT)
+    (stack_home / "stack.json").unlink()
+
+    assert processes.stop(["sleeper"]) == ["sleeper"]
+    assert is_gone(record.pid)
+
+
+def test_a_stranger_with_a_reused_id_is_left_alone() -> None:
+    """After a reboot the ids in the file belong to other people's programs."""
+    stranger = subprocess.Popen(SLEEPER, start_new_session=True)
+    record = processes.remember("scheduler", stranger.pid, port=None, log=processes.log_of("scheduler"))
+    before_boot = {**asdict(record), "birth": "another boot:4711"}
+    processes._records_file().write_text(json.dumps([before_boot]))
+
+    assert processes.alive() == {}
+    assert processes.stop(["scheduler"]) == []
+
+    assert stranger.poll() is None
+    assert processes.records() == {}, "the stale record is cleaned"
+    stranger.kill()
+    stranger.wait()
+
+
+def test_a_process_that_died_shows_the_end_of_its_log() -> None:
+    """A bare "not ready" sends people to search for a log file."""
+    record = processes.start("scheduler", [sys.executable, "-c", "raise SystemExit('no such table')"], environment={})
+    assert eventually(lambda: is_gone(record.pid))
+
+    with pytest.raises(ProcessDied, match="no such table"):
+        processes.fail_if_dead([record])
+
+
+def test_logs_are_closed_to_other_users() -> None:
+    record = processes.start("sleeper", SLEEPER, environment=ENVIRONMENT)
+
+    assert Path(record.log).parent.stat().st_mode & 0o077 == 0
+    assert psutil.Process(record.pid).is_running()

@@ -1,0 +1,90 @@
+"""Looking at a stack that is not there, and the quick parts of one that is."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from crossdock.client.errors import AnotherStart
+from crossdock.stack import processes, stack
+from crossdock.stack.doctor import examine
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def test_nothing_started_is_stopped() -> None:
+    assert stack.status().state == "stopped"
+    assert stack.load() is None
+    assert stack.down() == []
+
+
+def test_a_part_alone_is_partial_and_down_ends_it() -> None:
+    """After a reboot or a kill, "running" would send people to a page that does not answer."""
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    processes.start("scheduler", sleeper, environment={})
+
+    assert stack.status().state == "partial"
+    assert stack.load() is None
+    assert stack.down() == ["scheduler"]
+    assert stack.status().state == "stopped"
+
+
+def test_what_ended_by_itself_is_told_from_what_never_ran() -> None:
+    processes.remember("scheduler", 2**22 + 1, port=None, log=processes.log_of("scheduler"))
+
+    states = {each.name: each.state for each in stack.status().processes}
+
+    assert (states["scheduler"], states["triggerer"]) == ("ended", "stopped")
+
+
+def test_two_starts_do_not_race(stack_home: Path) -> None:
+    """Two terminals, one stack: the second would take the first one's ports."""
+    with (stack_home / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+
+        with pytest.raises(AnotherStart):
+            stack.down()
+
+
+def test_the_doctor_examines_a_stopped_stack() -> None:
+    """A stack that does not start is when a doctor is needed."""
+    checks = {each.name: each for each in examine()}
+
+    assert checks["Python"].ok
+    assert checks["airflow_settings.yaml"].ok
+    assert "stopped" in checks["stack"].found
+
+
+def test_the_doctor_names_the_mend_for_open_secrets(stack_home: Path) -> None:
+    (stack_home / "secrets.json").write_text("{}")
+    (stack_home / "secrets.json").chmod(0o644)
+
+    check = next(each for each in examine() if each.name == "secrets")
+
+    assert not check.ok
+    assert check.mend == f"chmod 600 {stack_home / 'secrets.json'}"
+
+
+def test_the_doctor_finds_a_landing_that_cannot_be_written(stack_home: Path) -> None:
+    """A full disk, a mount that is gone: every sync would fail at its first page."""
+    (stack_home / "landing").write_text("not a folder")
+
+    check = next(each for each in examine() if each.name == "landing")
+
+    assert not check.ok
+    assert str(stack_home / "landing") in check.found
+    assert check.mend
+
+
+def test_loading_the_stack_loads_no_airflow() -> None:
+    """`./hub status` should feel instant; Airflow takes seconds to import."""
+    code = "import sys, crossdock.stack.stack, crossdock.stack.doctor; print(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=60
+    )
+
+    heavy = {"airflow", "sqlalchemy", "psycopg", "requests", "yaml", "pandas", "great_expectations"}
+    assert heavy & set(done.stdout.split()) == set()

@@ -1,0 +1,357 @@
+"""A batch is in the hub whole or not at all, and the highest version wins whoever brings it when."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from crossdock.core.errors import LeaseHeld, LeaseLost
+from crossdock.db import leases
+from crossdock.db.columns import as_columns
+from crossdock.db.database import Store, StoreUnavailable
+from crossdock.sync import batches
+from crossdock.sync import deferred_records as open_records
+from crossdock.sync import ledger as runs
+from crossdock.sync.model import Counts, Fates, Mode, RunState, SyncRequest
+from crossdock.sync.quarantine.model import Failure, Rejected
+from crossdock.sync.tables import INVENTORY
+from crossdock.sync.upsert import Overtaken
+
+from tests.shop import query
+
+MARCH = datetime(2026, 3, 1, 8, tzinfo=UTC)
+
+
+def stock(record_id: str, version: int) -> tuple[Any, ...]:
+    """A row whose quantity tells its version."""
+    fields = {
+        "id": record_id,
+        "version": version,
+        "sku": f"SKU-{record_id}",
+        "quantity_on_stock": version,
+        "available_quantity": version,
+        "created_at": MARCH,
+        "last_modified_at": MARCH + timedelta(minutes=version),
+    }
+    return tuple(fields.get(name) for name in INVENTORY.column_names)
+
+
+def columns(rows: list[tuple[Any, ...]]) -> Any:
+    import pyarrow as pa
+
+    values = list(zip(*rows, strict=True)) if rows else [() for _ in INVENTORY.columns]
+    return pa.Table.from_batches([as_columns(INVENTORY.columns, values)])
+
+
+def rejected(record_id: str, version: int = 1) -> Rejected:
+    why = Failure(rule="sku_is_present", column="sku", message="give it its sku", value="")
+    return Rejected(record_id=record_id, record_key=None, version=version, failures=(why,), raw=b"{}")
+
+
+def begin(store: Store, partition: str = "all", mode: Mode = Mode.FULL) -> runs.Run:
+    key = leases.LeaseKey("commercetools", "inventory", partition)
+    with store.transaction() as work:
+        run = runs.start(work, key, SyncRequest(full=True, limit=1), mode=mode)
+        leases.take(work, key, run.run_id, timedelta(minutes=1))
+        return runs.get(work, run.run_id)
+
+
+def load(
+    store: Store, run: runs.Run, rows: Iterable[tuple[Any, ...]], *, batch_no: int = 0, bad: tuple[Rejected, ...] = ()
+) -> Counts:
+    rows = list(rows)
+    content = batches.Content(accepted=columns(rows), rejected=bad, repeats=Fates())
+    with store.transaction() as work:
+        batches.add(work, run.run_id, batch_no, records=len(rows) + len(bad))
+    with store.transaction() as work:
+        batch = batches.of_run(work, run.run_id)[batch_no]
+        return batches.load(work, INVENTORY, run, batch, content).records
+
+
+def end(store: Store, run: runs.Run) -> None:
+    with store.transaction() as work:
+        runs.finish(work, run.run_id, RunState.DONE)
+        leases.release(work, run.lease, run.run_id)
+
+
+def quantities(store: Store) -> dict[str, int]:
+    return dict(query(store, "SELECT id, quantity_on_stock FROM inventory"))  # type: ignore[arg-type]
+
+
+def test_each_row_of_a_batch_is_new_changed_known_or_old(store: Store) -> None:
+    run = begin(store)
+    load(store, run, [stock("changed", 1), stock("known", 2), stock("old", 3)])
+
+    counts = load(store, run, [stock("new", 1), stock("changed", 2), stock("known", 2), stock("old", 2)], batch_no=1)
+
+    assert (counts.inserted, counts.updated, counts.unchanged, counts.stale) == (1, 1, 1, 1)
+    assert quantities(store) == {"new": 1, "changed": 2, "known": 2, "old": 3}
+
+
+def test_a_batch_that_is_loaded_again_counts_nothing(store: Store) -> None:
+    """A worker that was killed after its commit."""
+    run = begin(store)
+    load(store, run, [stock("a", 1)])
+
+    assert load(store, run, [stock("a", 1)]) == Counts()
+    assert query(store, "SELECT read FROM sync_run") == [(1,)]
+
+
+def test_a_batch_whose_files_hold_fewer_records_than_were_read_is_refused(store: Store) -> None:
+    """The watermark would pass those that are missing."""
+    run = begin(store)
+    with store.transaction() as work:
+        batches.add(work, run.run_id, 0, records=3)
+
+    content = batches.Content(accepted=columns([stock("a", 1), stock("b", 1)]), rejected=(), repeats=Fates())
+    with pytest.raises(batches.Unaccounted, match="2 records where 3"), store.transaction() as work:  # noqa: PT012
+        (batch,) = batches.of_run(work, run.run_id)
+        batches.load(work, INVENTORY, run, batch, content)
+
+    assert quantities(store) == {}
+
+
+def test_history_holds_superseded_versions_and_nothing_else(store: Store) -> None:
+    run = begin(store)
+    for version in (1, 2, 2, 5, 4):
+        batch_no = len(query(store, "SELECT FROM sync_batch"))
+        load(store, run, [stock("a", version), stock("b", 1)], batch_no=batch_no)
+
+    assert query(store, "SELECT id, version FROM inventory_history ORDER BY version") == [("a", 1), ("a", 2)]
+    assert query(
+        store,
+        "SELECT b.batch_no FROM inventory_history h JOIN sync_batch b ON b.batch_id = h.superseded_by ORDER BY 1",
+    ) == [(1,), (3,)]
+
+
+def test_a_batch_that_is_rolled_back_leaves_nothing(store: Store) -> None:
+    """Rows, history, events, quarantine and counts are one."""
+    run = begin(store)
+    load(store, run, [stock("a", 1)])
+    before = everything(store)
+
+    with pytest.raises(ZeroDivisionError), store.transaction() as work:  # noqa: PT012  it fails after the load
+        batches.add(work, run.run_id, 1, records=3)
+        batch = batches.of_run(work, run.run_id)[1]
+        rows = columns([stock("a", 2), stock("b", 1)])
+        content = batches.Content(accepted=rows, rejected=(rejected("c"),), repeats=Fates())
+        batches.load(work, INVENTORY, run, batch, content)
+        raise ZeroDivisionError
+
+    assert everything(store) == before
+
+
+def everything(store: Store) -> list[Any]:
+    tables = ("inventory", "inventory_history", "event", "quarantine_item", "sync_batch", "sync_run", "open_record")
+    return [query(store, f"SELECT t::text FROM {table} t ORDER BY 1") for table in tables]
+
+
+def test_a_run_that_lost_its_lease_writes_nothing(store: Store) -> None:
+    run = begin(store)
+    with store.transaction() as work:
+        leases.release(work, run.lease, run.run_id)
+    begin(store)
+
+    with pytest.raises(LeaseLost):
+        load(store, run, [stock("a", 1)])
+
+    assert quantities(store) == {}
+
+
+def test_a_mended_version_that_is_read_again_is_known(store: Store) -> None:
+    """What a person replayed is in the hub; the source still sends it unmended."""
+    run = begin(store)
+    load(store, run, [], bad=(rejected("a"), rejected("b")))
+    query(store, "UPDATE quarantine_item SET state = 'replayed' WHERE record_id = 'a' RETURNING 1")
+
+    counts = load(store, run, [], batch_no=1, bad=(rejected("a"), rejected("b")))
+
+    assert (counts.unchanged, counts.rejected) == (1, 1)
+
+
+# Records that were busy
+
+
+def leave_open(store: Store, run: runs.Run, record_id: str) -> None:
+    with store.transaction() as work:
+        open_records.leave(work, run, [record_id], "the row was locked")
+
+
+def still_open(store: Store) -> list[str]:
+    with store.transaction() as work:
+        return open_records.ids(work, "commercetools", "inventory")
+
+
+def test_an_open_record_is_closed_by_a_later_run_that_loads_or_rejects_it(store: Store) -> None:
+    """One that is rejected waits for a person; asking the source for it in each run changes nothing."""
+    first = begin(store)
+    leave_open(store, first, "loaded")
+    leave_open(store, first, "rejected")
+    leave_open(store, first, "absent")
+    end(store, first)
+
+    load(store, begin(store), [stock("loaded", 2)], bad=(rejected("rejected"),))
+
+    assert still_open(store) == ["absent"]
+
+
+def test_an_older_read_of_an_open_record_leaves_it_open(store: Store) -> None:
+    """Version 5 was busy; a replay or a page from before brings version 3, and 5 must still be read again."""
+    before = begin(store)
+    leave_open(store, before, "busy")
+    replay = begin(store, "replay", Mode.REPLAY)
+
+    load(store, before, [stock("busy", 3)])
+    load(store, replay, [stock("busy", 2)])
+
+    assert still_open(store) == ["busy"]
+
+
+# Events
+
+
+def test_each_change_has_one_event(store: Store) -> None:
+    run = begin(store)
+    load(store, run, [stock("a", 1), stock("b", 1)])
+    load(store, run, [stock("a", 2), stock("b", 1)], batch_no=1)
+
+    assert query(store, "SELECT subject, (data->>'version')::int FROM event ORDER BY epoch, xid, position") == [
+        ("inventory/a", 1),
+        ("inventory/b", 1),
+        ("inventory/a", 2),
+    ]
+
+
+def test_an_event_from_outside_is_kept_once_under_its_source_and_id(store: Store) -> None:
+    """The hub's own events are known by where they stand and bring no id; others may be sent twice."""
+    tell = (
+        "INSERT INTO event (event_id, source, type, time, partition_key, data)"
+        " VALUES (%s, %s, 't', now(), 'k', '{}') RETURNING 1"
+    )
+    for event_id, source in (("1", "/a"), ("1", "/b"), (None, "/a"), (None, "/a")):
+        query(store, tell, event_id, source)
+
+    with pytest.raises(Exception, match="event_of_source"):
+        query(store, tell, "1", "/a")
+
+
+def test_events_are_in_the_order_of_their_transactions_not_of_their_positions(store: Store, hub_dsn: str) -> None:
+    """Who reads by position alone loses what commits late."""
+    tell = (
+        b"INSERT INTO event (source, type, time, partition_key, data)"
+        b" VALUES ('s', %s, now(), 'k', '{}') RETURNING position"
+    )
+    with Store(hub_dsn) as another, store.transaction() as early:
+        early.execute(b"SELECT pg_current_xact_id()")
+        with another.transaction() as late:
+            late.execute(tell, ["late"])
+        (unseen,) = query(another, "SELECT count(*) FROM event WHERE xid < pg_snapshot_xmin(pg_current_snapshot())")
+        early.execute(tell, ["early"])
+
+    ordered = query(store, "SELECT type FROM event ORDER BY epoch, xid, position")
+    by_position = query(store, "SELECT type FROM event ORDER BY position")
+    assert unseen == (0,), "while an older transaction is open, nothing that is younger may be read"
+    assert (ordered, by_position) == ([("early",), ("late",)], [("late",), ("early",)])
+
+
+# Two writers
+
+
+def test_two_writers_of_the_same_rows_leave_the_highest_version_and_counts_that_add_up(
+    store: Store, hub_dsn: str
+) -> None:
+    """A sync and a person's replay have leases of their own and meet in the rows; neither may wait for ever."""
+    ids = [f"stock-{number:02d}" for number in range(12)]
+    errors: list[BaseException] = []
+    totals = {"all": Counts(), "replay": Counts()}
+
+    def write(partition: str, size: int) -> None:
+        try:
+            with Store(hub_dsn) as own:
+                run = begin(own, partition)
+                for turn in range(50):
+                    # Each writer goes its own way through the rows, and both bring each version once or twice.
+                    start = (turn * 7 + size) % len(ids)
+                    chosen = [ids[(start - step) % len(ids)] for step in range(size)]
+                    counts = load_again(own, run, [stock(each, turn + 1) for each in chosen], turn)
+                    assert counts.balanced
+                    totals[partition] += counts
+                end(own, run)
+        except BaseException as error:  # noqa: BLE001  told to the test's own thread
+            errors.append(error)
+
+    writers = [threading.Thread(target=write, args=each) for each in (("all", 8), ("replay", 1))]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+
+    assert errors == []
+    newest = query(store, "SELECT data->>'id', max((data->>'version')::int) FROM event GROUP BY 1")
+    assert quantities(store) == dict(newest)  # type: ignore[arg-type]
+    changes = sum(counts.inserted + counts.updated for counts in totals.values())
+    assert query(store, "SELECT count(*) FROM event") == [(changes,)]
+    assert query(store, "SELECT count(DISTINCT (subject, data->>'version')) FROM event") == [(changes,)]
+    updates = sum(counts.updated for counts in totals.values())
+    assert query(store, "SELECT count(*) FROM inventory_history") == [(updates,)]
+    assert query(store, "SELECT DISTINCT state FROM sync_run") == [("done",)]
+
+
+def load_again(store: Store, run: runs.Run, rows: list[tuple[Any, ...]], batch_no: int) -> Counts:
+    """As the flow does: who was overtaken loads the batch again. A deadlock or a wait too long fails the test."""
+    for _ in range(10):
+        with contextlib.suppress(Overtaken):
+            return load(store, run, rows, batch_no=batch_no)
+    raise AssertionError(f"batch {batch_no} never came through")
+
+
+def test_of_two_runs_that_begin_at_once_one_has_the_lease(hub_dsn: str) -> None:
+    start = threading.Barrier(4)
+    outcomes: list[str] = []
+
+    def compete() -> None:
+        with Store(hub_dsn) as own:
+            query(own, "SELECT 1")
+            start.wait(10)
+            try:
+                begin(own)
+                outcomes.append("has it")
+            except LeaseHeld:
+                outcomes.append("waits")
+
+    racers = [threading.Thread(target=compete) for _ in range(4)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(30)
+
+    assert sorted(outcomes) == ["has it", "waits", "waits", "waits"]
+
+
+def test_versions_of_one_record_are_told_in_their_order_whichever_transaction_began_first(
+    store: Store, hub_dsn: str
+) -> None:
+    """Readers go by transaction. One that began first and writes last would be told first, before what it replaced."""
+    sync_run = begin(store)
+    load(store, sync_run, [stock("a", 4)])
+    with store.transaction() as work:
+        batches.add(work, sync_run.run_id, 1, records=1)
+
+    with (  # noqa: PT012  the older transaction has to be open while the other writes
+        pytest.raises(StoreUnavailable, match="younger"),
+        Store(hub_dsn) as another,
+        store.transaction() as older,
+    ):
+        older.execute(b"SELECT pg_current_xact_id()")
+        load(another, begin(another, "replay"), [stock("a", 5)])
+        batch = batches.of_run(older, sync_run.run_id)[1]
+        content = batches.Content(accepted=columns([stock("a", 6)]), rejected=(), repeats=Fates())
+        batches.load(older, INVENTORY, sync_run, batch, content)
+    load(store, sync_run, [stock("a", 6)], batch_no=1)
+
+    told = query(store, "SELECT (data->>'version')::int FROM event ORDER BY epoch, xid, position")
+    assert told == [(4,), (5,), (6,)]

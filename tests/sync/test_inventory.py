@@ -1,0 +1,379 @@
+"""The inventory sync, from the sandbox over a real socket into a real PostgreSQL."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.core.errors import HeldForApproval, LeaseHeld, LeaseLost, SystemRefused, SystemUnavailable
+from crossdock.db import leases
+from crossdock.db.database import Store
+from crossdock.sandbox.life import live
+from crossdock.sandbox.server import Sandbox
+from crossdock.sync import Systems, batches, extract, load, validate, watermarks
+from crossdock.sync import ledger as runs
+from crossdock.sync.landing import Landing, LandingUnavailable
+from crossdock.sync.model import Counts, Report, RunState, SyncRequest
+from crossdock.sync.quarantine import repository as quarantine
+
+from tests.shop import connect, in_hub, in_shop, query
+
+FULL = SyncRequest(full=True)
+DELTA = SyncRequest()
+KEY = leases.LeaseKey("commercetools", "inventory")
+
+
+def run(systems: Systems, request: SyncRequest = DELTA, dag_run_id: str | None = None) -> Report:
+    """The three tasks, one after the other, as the DAG runs them."""
+    run_id = extract(INVENTORY, systems, request, dag_run_id=dag_run_id)
+    return load(INVENTORY, systems, validate(INVENTORY, systems, run_id))
+
+
+def sandbox(**size: int) -> Sandbox:
+    return Sandbox(**{"seed": 7, "products": 0, "orders": 0, "customers": 0, **size})
+
+
+def watermark(store: Store) -> object:
+    with store.transaction() as work:
+        return watermarks.read(work, KEY)
+
+
+def test_a_full_sync_ends_with_every_stock_level_of_the_shop_in_the_hub(shop: Sandbox, systems: Systems) -> None:
+    """The main promise: the hub equals the source, and the ledger says so."""
+    report = run(systems, FULL)
+
+    assert report.state is RunState.DONE
+    assert report.counts.read == report.counts.inserted == 1_200
+    assert report.counts.balanced
+    assert in_hub(systems.store) == in_shop(shop)
+
+
+def test_a_second_full_sync_changes_nothing(systems: Systems) -> None:
+    """Nothing may be written for what is there already: not to the table, its history, or the events."""
+    run(systems, FULL)
+    before = query(systems.store, "SELECT (SELECT count(*) FROM event), (SELECT max(batch_id) FROM inventory)")
+
+    again = run(systems, FULL)
+
+    assert again.counts.unchanged == again.counts.read == 1_200
+    assert query(systems.store, "SELECT (SELECT count(*) FROM event), (SELECT max(batch_id) FROM inventory)") == before
+    assert query(systems.store, "SELECT count(*) FROM inventory_history") == [(0,)]
+
+
+def test_a_delta_brings_exactly_what_changed_and_keeps_what_was(shop: Sandbox, systems: Systems) -> None:
+    """One event and one history row for each change, and nothing else."""
+    run(systems, FULL)
+    live(shop.world, stock_moves=25)
+
+    report = run(replace(systems, overlap=timedelta(0)))
+
+    assert report.counts.updated == 25
+    assert in_hub(systems.store) == in_shop(shop)
+    assert query(systems.store, "SELECT count(*) FROM inventory_history") == [(25,)]
+    assert query(systems.store, "SELECT count(*), count(DISTINCT (epoch, position)) FROM event") == [(1_225, 1_225)]
+
+
+def test_an_event_tells_the_whole_new_state_of_its_row(shop: Sandbox, systems: Systems) -> None:
+    """A read model is built from events alone."""
+    run(systems, SyncRequest(keys=(first_sku(shop),)))
+
+    rows = query(
+        systems.store,
+        "SELECT e.type, e.source, e.partition_key, e.correlation_id, e.data->>'sku', (e.data->>'version')::int,"
+        " i.sku, i.version FROM event e JOIN inventory i ON e.subject = 'inventory/' || i.id",
+    )
+    assert rows
+    for kind, source, partition_key, run_id, sku, version, hub_sku, hub_version in rows:
+        assert (kind, source) == ("crossdock.stock.changed", "/integrations/commercetools")
+        assert partition_key == sku == hub_sku
+        assert version == hub_version
+        assert run_id.startswith("inventory-")
+
+
+def first_sku(shop: Sandbox) -> str:
+    return str(next(iter(shop.world.shelf("inventory").rows())).document["sku"])
+
+
+def test_keys_read_only_those_and_leave_the_watermark(shop: Sandbox, systems: Systems) -> None:
+    report = run(systems, SyncRequest(keys=(first_sku(shop),)))
+
+    assert 1 <= report.counts.inserted <= 5
+    assert {sku for (sku,) in query(systems.store, "SELECT sku FROM inventory")} == {first_sku(shop)}
+    assert watermark(systems.store) is None
+
+
+def test_a_limit_reads_no_more_and_leaves_the_watermark(systems: Systems) -> None:
+    report = run(systems, SyncRequest(full=True, limit=150))
+
+    assert report.counts.read == 150
+    assert watermark(systems.store) is None
+
+
+def test_a_window_reads_what_was_modified_in_it(shop: Sandbox, systems: Systems) -> None:
+    """Since is included and until is not, as everywhere."""
+    instants = sorted(row.modified_at for row in shop.world.shelf("inventory").rows())
+    since, until = instants[100], instants[400]
+
+    report = run(systems, SyncRequest.of({"since": since, "until": until}))
+
+    assert report.counts.read == sum(since <= instant < until for instant in instants)
+    assert watermark(systems.store) is None
+
+
+def test_a_flawed_catalogue_loads_its_good_rows_and_keeps_the_bad_ones_whole(store: Store, tmp_path: Path) -> None:
+    """One bad row must not keep the others out, and must not vanish."""
+    with sandbox(inventory=3_000, flaws=1) as shop:
+        systems = Systems(connect(shop), store, Landing(str(tmp_path)))
+        report = run(systems, FULL)
+        flawed = shop.world.flawed_ids("inventory")
+        unusable = {record_id for record_id, flaw in flawed.items() if flaw not in USABLE_FLAWS}
+
+    assert report.state is RunState.PARTIAL
+    assert report.counts.rejected == len(unusable)
+    assert report.counts.inserted == 3_000 - len(unusable)
+    with store.transaction() as work:
+        items = quarantine.find(work, limit=1_000)
+    assert {item.record_id for item in items} == unusable
+    assert all(item.raw.startswith(b"{") and item.failures[0].message for item in items)
+
+
+#: Dirty, but a merchant can use them as they are.
+USABLE_FLAWS = {"blanks_around_sku"}
+
+
+@pytest.mark.parametrize(
+    ("script", "cause"),
+    [
+        ([{"nan": True}], "number_is_finite"),
+        ([{"huge_number": True}], "quantityOnStock_is_readable"),
+    ],
+)
+def test_a_row_that_no_database_can_hold_goes_to_quarantine_alone(
+    shop: Sandbox, systems: Systems, script: list[object], cause: str
+) -> None:
+    """NaN makes the whole page no JSON; still only its own row is bad."""
+    shop.faults.put("inventory", ["ok", *script])
+
+    report = run(systems, FULL)
+
+    assert report.counts.rejected == 1
+    assert report.counts.inserted == 1_199
+    with systems.store.transaction() as work:
+        (item,) = quarantine.find(work)
+    assert item.cause == cause
+
+
+def test_the_same_bad_version_read_again_is_one_item_seen_twice(store: Store, tmp_path: Path) -> None:
+    """A person mends a record once, however often it is read."""
+    with sandbox(inventory=600, flaws=1) as shop:
+        systems = Systems(connect(shop), store, Landing(str(tmp_path)))
+        first, second = run(systems, FULL), run(systems, FULL)
+
+    assert first.counts.rejected == second.counts.rejected > 0
+    assert query(store, "SELECT count(*), min(times_seen) FROM quarantine_item") == [(first.counts.rejected, 2)]
+
+
+def test_a_record_that_the_source_corrects_closes_its_item(store: Store, tmp_path: Path) -> None:
+    """Nobody should mend what has mended itself."""
+    with sandbox(inventory=600, flaws=1) as shop:
+        systems = Systems(connect(shop), store, Landing(str(tmp_path)))
+        run(systems, FULL)
+        with store.transaction() as work:
+            item = next(item for item in quarantine.find(work) if item.cause == "stock_is_not_negative")
+        shop.world.change("inventory", item.record_id, lambda row: row.update(quantityOnStock=5, availableQuantity=5))
+        run(systems, FULL)
+
+    with store.transaction() as work:
+        assert quarantine.get(work, item.item_id).state == "superseded"
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        ([{"status": 503}], SystemUnavailable),
+        ([{"status": 400}], SystemRefused),
+        ([{"not_json": "<html>login</html>"}], Exception),
+        ([{"truncate_json": 0.6}], Exception),
+        ([{"truncate": 0.6}], Exception),
+        ([{"wrong_type": True}], Exception),
+    ],
+)
+def test_a_source_that_keeps_answering_wrongly_fails_the_run_and_loads_nothing(
+    shop: Sandbox, systems: Systems, script: list[object], error: type[Exception]
+) -> None:
+    """Never "0 rows, success"."""
+    shop.faults.put("inventory", ["ok", "ok", *script], repeat=True)
+
+    with pytest.raises(error):
+        run(systems, FULL)
+
+    assert in_hub(systems.store) == {}
+    assert watermark(systems.store) is None
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 429, "retry_after": 0},
+        {"status": 429, "retry_after": "date:+0"},
+        {"status": 503},
+        {"truncate": 0.6},
+        {"truncate_json": 0.5},
+        {"not_json": "<html/>"},
+        {"duplicate_page": True},
+        {"reset": True},
+        {"mutate_during": {"stock_moves": 20}},
+        {"late_update": {"seconds": 120}},
+    ],
+)
+def test_a_passing_fault_in_the_middle_of_the_pages_is_not_seen_in_the_result(
+    shop: Sandbox, systems: Systems, fault: dict[str, object]
+) -> None:
+    """What recovers needs nobody."""
+    shop.faults.put("inventory", ["ok", "ok", "ok", fault])
+
+    run(systems, FULL)
+    run(systems, DELTA)
+
+    assert in_hub(systems.store) == in_shop(shop)
+
+
+@pytest.mark.parametrize("script", [[{"empty": True}], [{"shrink": 0.1}]])
+def test_an_empty_or_shrunken_full_read_is_held_until_a_person_accepts_it(
+    shop: Sandbox, systems: Systems, script: list[object]
+) -> None:
+    """An empty feed is far more often a broken source than an empty shop."""
+    run(systems, FULL)
+    shop.faults.put("inventory", script, repeat=True)
+
+    with pytest.raises(HeldForApproval, match="--accept-shrunken"):
+        run(systems, FULL)
+
+    with systems.store.transaction() as work:
+        held = runs.newest(work, limit=1)[0]
+    assert held.state is RunState.HELD
+    assert held.counts.read == held.counts.held
+    assert held.counts.balanced
+    assert len(in_hub(systems.store)) == 1_200
+    accepted = run(systems, SyncRequest(full=True, accept_shrunken=True))
+    assert accepted.state is RunState.DONE
+
+
+def test_an_older_version_never_overwrites_a_newer_one(shop: Sandbox, systems: Systems) -> None:
+    """A page that was read before a change may be loaded after it."""
+    run_id = extract(INVENTORY, systems, FULL, dag_run_id="old")
+    live(shop.world, stock_moves=40)
+    with systems.store.transaction() as work:
+        leases.release(work, KEY, run_id)
+    run(systems, FULL)
+    after = in_hub(systems.store)
+
+    late = load(INVENTORY, systems, validate(INVENTORY, systems, run_id))
+
+    assert late.counts.stale == 40
+    assert in_hub(systems.store) == after == in_shop(shop)
+
+
+def test_a_second_run_of_the_same_entity_waits_for_the_first(systems: Systems) -> None:
+    """Two runs that move one watermark would each hide the other's open rows."""
+    extract(INVENTORY, systems, FULL)
+
+    with pytest.raises(LeaseHeld, match="run show inventory-"):
+        extract(INVENTORY, systems, DELTA)
+
+
+def test_a_worker_that_slept_through_its_lease_cannot_commit(systems: Systems) -> None:
+    """The zombie wakes in the middle of its load; another run has taken over and finished."""
+    zombie = extract(INVENTORY, systems, FULL)
+    validate(INVENTORY, systems, zombie)
+    with systems.store.transaction() as work:
+        sleeping = runs.get(work, zombie)
+        leases.release(work, KEY, zombie)
+    run(systems, FULL)
+
+    nothing = batches.Content(accepted=[], rejected=[], repeats=Counts())
+    with pytest.raises(LeaseLost), systems.store.transaction() as work:  # noqa: PT012  the transaction is the point
+        (batch,) = batches.of_run(work, zombie)
+        batches.load(work, INVENTORY.table, sleeping, batch, nothing)
+
+    assert query(systems.store, "SELECT state FROM sync_run ORDER BY started_at") == [("failed",), ("done",)]
+
+
+def test_rows_that_are_busy_stay_open_and_the_next_run_reads_exactly_those(
+    shop: Sandbox, systems: Systems, hub_dsn: str
+) -> None:
+    """Of 1,200 records 7 fail for a passing reason: the next run, with no source change, tries those 7."""
+    systems = replace(systems, overlap=timedelta(0))
+    run(systems, FULL)
+    moved = live(shop.world, stock_moves=100)["inventory"]
+    time.sleep(1.1)  # the source tells its time in whole seconds: let the one of the moves end
+    busy = [row["id"] for row in moved[:7]]
+    with psycopg.connect(hub_dsn, options="-c search_path=hub") as other:
+        other.execute("SELECT FROM inventory WHERE id = ANY(%s) FOR UPDATE", [busy])
+        first = run(systems)
+
+    second = run(systems)
+
+    assert (first.counts.updated, first.counts.held) == (93, 7)
+    assert first.state is RunState.PARTIAL
+    assert (second.counts.read, second.counts.updated) == (7, 7)
+    assert in_hub(systems.store) == in_shop(shop)
+    assert query(systems.store, "SELECT count(*) FROM open_record") == [(0,)]
+
+
+def test_drift_is_noted_when_it_is_seen_and_kept_by_who_goes_on(
+    shop: Sandbox, systems: Systems, tmp_path: Path
+) -> None:
+    """
+    A source that changed its records is often what stops the run: noted at its end only, the one thing that says why is
+    lost. Whoever goes on after it sees the later pages alone.
+    """
+    first = sorted(shop.world.shelf("inventory").rows(), key=lambda row: row.id)[:300]
+    for row in first:
+        shop.world.change("inventory", row.id, lambda document: document.update(colour="red"))
+    small = replace(INVENTORY, batch_records=100)
+    run_id = extract(small, systems, FULL)
+    (later,) = query(systems.store, "SELECT path FROM landed_page ORDER BY range_no DESC, page_no DESC LIMIT 1")[0]
+
+    class Broken(Landing):
+        def read(self, name: str) -> bytes:
+            if name == later:
+                raise LandingUnavailable(name)
+            return super().read(name)
+
+    with pytest.raises(LandingUnavailable):
+        validate(small, replace(systems, landing=Broken(str(tmp_path / "landing"))), run_id)
+    noted = "SELECT jsonb_path_query_array(drift, '$[*].field') FROM sync_run"
+    assert query(systems.store, noted) == [(["colour"],)]
+
+    load(small, systems, validate(small, systems, run_id))
+    assert query(systems.store, noted) == [(["colour"],)]
+
+
+def test_what_a_row_names_was_on_disk_before(systems: Systems, tmp_path: Path) -> None:
+    """When the power goes, PostgreSQL keeps its rows: a page or a batch that one of them names must be there as well."""
+    settled: list[str] = []
+
+    class Watched(Landing):
+        def settle(self, names: object) -> None:
+            with systems.store.another() as other:
+                told = query(other, "SELECT path FROM landed_page")
+                assert query(other, "SELECT count(*) FROM sync_batch") == [(0,)]
+            for name in names:  # type: ignore[attr-defined]
+                assert (name,) not in told
+                settled.append(name)
+            super().settle(settled)
+
+    watched = replace(systems, landing=Watched(str(tmp_path / "watched")))
+    run_id = extract(INVENTORY, watched, FULL)
+    pages = query(systems.store, "SELECT path FROM landed_page")
+    assert sorted(settled) == sorted(path for (path,) in pages)
+
+    settled.clear()
+    validate(INVENTORY, watched, run_id)
+    assert settled == [f"{run_id}/batch-00000{end}" for end in (".arrow.zst", ".rejected.json.zst")]

@@ -1,0 +1,345 @@
+"""Products and orders: mapping, what a merchant refuses, and lines that add up to the last one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from crossdock.app.streams import SYNCS
+from crossdock.connectors.commercetools.orders import is_goods
+from crossdock.connectors.commercetools.stream_orders import ORDER
+from crossdock.connectors.commercetools.stream_products import PRODUCT
+from crossdock.core.errors import BadRequest, HeldForApproval, NotFound
+from crossdock.core.money import currency_exponent, decimal_text
+from crossdock.db.database import Store
+from crossdock.sandbox.life import live
+from crossdock.sandbox.server import Sandbox
+from crossdock.sync import Systems, extract, load, validate
+from crossdock.sync import records as entities
+from crossdock.sync.contract import drift, merged
+from crossdock.sync.landing import Landing
+from crossdock.sync.lineage import NORMAL_FORM, TRIM, UPPER, Lineage
+from crossdock.sync.model import Report, SyncRequest
+from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import service as quarantine_desk
+from crossdock.sync.validate_rows import sifted
+
+from tests.shop import connect, query
+
+FULL = SyncRequest(full=True)
+INSTANT = "2026-05-01T10:00:00.000Z"
+
+
+@pytest.fixture
+def shop() -> Iterator[Sandbox]:
+    """A retailer with 120 products, 150 orders and 60 stock levels, spotless."""
+    with Sandbox(seed=11, inventory=60, products=120, orders=150, customers=40, flaws=0) as open_shop:
+        yield open_shop
+
+
+@pytest.fixture
+def systems(shop: Sandbox, store: Store, tmp_path: Path) -> Systems:
+    return Systems(connect(shop, page_records=40), store, Landing(str(tmp_path)), overlap=timedelta(0))
+
+
+def run(entity: str, systems: Systems, request: SyncRequest = FULL) -> Report:
+    sync = SYNCS[entity]
+    return load(sync, systems, validate(sync, systems, extract(sync, systems, request)))
+
+
+def order(**changes: Any) -> dict[str, Any]:
+    money = {"type": "centPrecision", "currencyCode": "GBP", "fractionDigits": 2}
+    return {
+        "id": "o-1",
+        "version": 1,
+        "orderNumber": "489434",
+        "orderState": "Complete",
+        "createdAt": INSTANT,
+        "lastModifiedAt": INSTANT,
+        "totalPrice": {**money, "centAmount": 2 * 695},
+        "lineItems": [line(quantity=2)],
+        **changes,
+    }
+
+
+def line(**changes: Any) -> dict[str, Any]:
+    money = {"type": "centPrecision", "currencyCode": "GBP", "fractionDigits": 2}
+    quantity = changes.get("quantity", 1)
+    minor = changes.pop("minor", 695)
+    return {
+        "id": "l-1",
+        "name": {"en": "CHRISTMAS GLASS BALL"},
+        "variant": {"id": 1, "sku": changes.pop("sku", "85048")},
+        "price": {"value": {**money, "centAmount": minor}},
+        "quantity": quantity,
+        "totalPrice": {**money, "centAmount": quantity * minor},
+        **changes,
+    }
+
+
+def page(*records: dict[str, Any]) -> bytes:
+    return json.dumps({"count": len(records), "results": records}).encode()
+
+
+def causes(*records: dict[str, Any]) -> list[str]:
+    return [failure.rule for record in sifted(ORDER, [page(*records)]).rejected for failure in record.failures]
+
+
+@pytest.mark.parametrize("entity", ["product", "order", "inventory"])
+def test_a_full_sync_brings_everything_and_a_second_one_changes_nothing(entity: str, systems: Systems) -> None:
+    """The same promise for each of the three."""
+    first, second = run(entity, systems), run(entity, systems)
+
+    assert first.counts.inserted == first.counts.read > 0
+    assert second.counts.unchanged == second.counts.read == first.counts.read
+    assert first.lines.balanced
+    assert second.lines.unchanged == first.lines.inserted
+
+
+def test_every_line_of_the_shop_is_in_the_hub(shop: Sandbox, systems: Systems) -> None:
+    """Counted at the source, in the ledger and in the table, by three different ways."""
+    report = run("order", systems)
+
+    at_source = sum(len(row.document["lineItems"]) for row in shop.world.shelf("orders").rows())
+    assert report.lines.inserted == at_source
+    assert query(systems.store, "SELECT count(*) FROM sales_order_line") == [(at_source,)]
+
+
+def test_a_flawed_year_loads_its_good_orders_and_keeps_the_bad_ones_whole(store: Store, tmp_path: Path) -> None:
+    """One bad line keeps its whole order back, and its lines are counted as rejected."""
+    with Sandbox(seed=5, inventory=10, products=200, orders=600, customers=100, flaws=2) as shop:
+        systems = Systems(connect(shop), store, Landing(str(tmp_path)))
+        orders, products = run("order", systems), run("product", systems)
+
+    for report in (orders, products):
+        assert report.counts.rejected > 0
+        assert report.counts.inserted + report.counts.rejected == report.counts.read
+    with store.transaction() as work:
+        kept = quarantine.find(work, entity="order", limit=1_000)
+    lines = sum(len(json.loads(item.raw).get("lineItems") or []) for item in kept)
+    assert orders.lines.rejected == lines
+    assert orders.lines.inserted + lines == orders.lines.read
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"orderNumber": ""}, "order_number_is_present"),
+        ({"lineItems": [], "totalPrice": {"currencyCode": "GBP", "centAmount": 0}}, "order_has_lines"),
+        ({"lineItems": [line(quantity=2, sku="POST")]}, "line_codes_are_goods"),
+        ({"lineItems": [line(quantity=2, name={})]}, "lines_have_a_name"),
+        ({"totalPrice": {"currencyCode": "GBP", "centAmount": 1391}}, "order_total_is_right"),
+        ({"orderState": "Lost"}, "state_is_known"),
+        ({"lastModifiedAt": "2026-04-01T10:00:00.000Z"}, "dates_are_in_order"),
+    ],
+)
+def test_a_merchants_rule_refuses_the_whole_order(changes: dict[str, Any], rule: str) -> None:
+    assert causes(order(**changes), order(id="o-2")) == [rule]
+
+
+def test_a_sale_that_takes_back_and_a_credit_note_that_sells_are_refused() -> None:
+    """A stock adjustment is no order; but a credit note, total below zero, is one."""
+    adjustment = order(lineItems=[line(quantity=-2, minor=0)], totalPrice={"currencyCode": "GBP", "centAmount": 0})
+    credit = order(lineItems=[line(quantity=-2)], totalPrice={"currencyCode": "GBP", "centAmount": -1390})
+
+    assert "quantities_fit_the_order" in causes(adjustment)
+    assert causes(credit) == []
+
+
+def test_a_price_finer_than_a_penny_keeps_its_exact_text() -> None:
+    """Rounded, the year's revenue would not be the shop's."""
+    fine = {"type": "highPrecision", "currencyCode": "GBP", "centAmount": 0, "preciseAmount": 1, "fractionDigits": 3}
+    padded = line(quantity=1_000, price={"value": fine}, totalPrice={"currencyCode": "GBP", "centAmount": 100})
+    record = order(lineItems=[padded], totalPrice={"currencyCode": "GBP", "centAmount": 100})
+
+    (row,) = sifted(ORDER, [page(record)]).accepted.to_pylist()
+
+    assert json.loads(row["lines"])[0]["price"] == "0.001"
+
+
+def test_cleansing_keeps_what_it_changed_in_the_lineage() -> None:
+    """Somebody will ask why this sku is in upper case."""
+    (row,) = sifted(ORDER, [page(order(lineItems=[line(quantity=2, sku=" 85123a ")]))]).accepted.to_pylist()
+
+    (kept,) = json.loads(row["lines"])
+    assert (kept["sku"], kept["code"]) == ("85123A", " 85123a ")
+    assert json.loads(row["lineage"]) == {"lines.1.sku": {"was": " 85123a ", "by": ["trim", "upper case"]}}
+
+
+def test_steps_say_which_of_them_changed_a_value() -> None:
+    lineage = Lineage()
+
+    assert lineage.cleansed("name", "Cafe\u0301 ", TRIM, NORMAL_FORM, UPPER) == "CAFÉ"
+    assert lineage.cleansed("key", "A-1", TRIM, NORMAL_FORM) == "A-1"
+    assert json.loads(lineage.document() or "") == {
+        "name": {"was": "Cafe\u0301 ", "by": ["trim", "unicode normal form C", "upper case"]}
+    }
+
+
+@pytest.mark.parametrize("sku", ["85123A", "79323LP", "DCGS0058", "SNK-000002-BLK-XS", "10002"])
+def test_codes_of_goods_are_known_as_such(sku: str) -> None:
+    assert is_goods(sku)
+
+
+@pytest.mark.parametrize("sku", ["POST", "DOT", "M", "D", "BANK CHARGES", "TEST001", "GIFT_0001_20", "", "C2"])
+def test_codes_of_no_goods_are_known_as_such(sku: str) -> None:
+    assert not is_goods(sku)
+
+
+@pytest.mark.parametrize(("currency", "exponent"), [("EUR", 2), ("JPY", 0), ("KWD", 3)])
+def test_minor_units_follow_iso_4217(currency: str, exponent: int) -> None:
+    assert currency_exponent(currency) == exponent
+    assert decimal_text(12345, exponent) in {"123.45", "12345", "12.345"}
+
+
+def test_a_rule_mends_a_whole_cause_and_what_it_names_is_replayed(systems: Systems, shop: Sandbox) -> None:
+    """A person says once what a code is; a year of orders follows."""
+    rows = shop.world.shelf("orders").rows()[:6]
+    for row in rows[:5]:
+        shop.world.change("orders", row.id, lambda document: document["lineItems"][0]["variant"].update(sku="DOT"))
+    run("order", systems)
+    with systems.store.transaction() as work:
+        items = quarantine.find(work, cause="line_codes_are_goods")
+
+    mended = quarantine_desk.mend_by_rule(systems.store, items, {"dot": "postage"}, actor="test")
+    chosen = quarantine_desk.choose(systems.store, [], cause="line_codes_are_goods", everything=False)
+    (report,) = quarantine_desk.replay_all(systems.store, chosen, actor="test")
+
+    assert (len(items), mended, report.counts.inserted) == (5, 5, 5)
+    assert query(systems.store, "SELECT count(*) FROM sales_order_line WHERE kind = 'postage'") == [(5,)]
+    again = run("order", systems)
+    assert again.counts.unchanged == again.counts.read
+
+
+def test_a_record_can_be_seen_as_it_was_at_any_instant(systems: Systems, shop: Sandbox) -> None:
+    """A customer calls about last week: the hub still knows what it believed then."""
+    run("inventory", systems)
+    before = shop.world.clock.now()
+    (moved,) = live(shop.world, stock_moves=1)["inventory"]
+    run("inventory", replace(systems, overlap=timedelta(minutes=5)), SyncRequest())
+
+    from crossdock.core.instants import from_utc_text  # noqa: PLC0415
+
+    with systems.store.transaction() as work:
+        table = SYNCS["inventory"].table
+        was = entities.as_of(work, table, moved["sku"], from_utc_text(before))
+        now = entities.by_key(work, table, moved["sku"])
+        never = entities.as_of(work, table, moved["sku"], from_utc_text("1999-01-01T00:00:00Z"))
+    versions = {row["id"]: row["version"] for row in now}
+    assert versions[moved["id"]] == moved["version"]
+    assert {row["id"]: row["version"] for row in was}[moved["id"]] == moved["version"] - 1
+    assert never == []
+
+
+def test_drift_names_fields_that_are_new_gone_or_retyped() -> None:
+    """Told with the run, before anybody misses a field."""
+    contract = {"properties": {"id": {"type": "string"}, "sku": {"type": "string"}}, "required": ["id", "sku"]}
+
+    found = drift(contract, [{"id": 7, "colour": "red"}])
+
+    assert [(each["field"], each["finding"], each["saw"]) for each in found] == [
+        ("sku", "gone", ""),
+        ("colour", "new", "string"),
+        ("id", "retyped", "integer"),
+    ]
+    assert merged(found, found) == sorted(found, key=lambda each: (each["field"], each["finding"]))
+
+
+def test_a_run_reports_drift_and_loads_all_the_same(systems: Systems, shop: Sandbox) -> None:
+    """A new field breaks nothing; a person hears of it."""
+    for row in shop.world.shelf("product-projections").rows():
+        shop.world.change("product-projections", row.id, lambda document: document.update(sustainability="A+"))
+
+    report = run("product", systems)
+
+    assert report.counts.inserted == report.counts.read
+    assert query(systems.store, "SELECT drift->0->>'field', drift->0->>'finding' FROM sync_run") == [
+        ("sustainability", "new")
+    ]
+
+
+def test_the_product_sync_maps_what_the_platform_has(systems: Systems, shop: Sandbox) -> None:
+    run("product", systems)
+
+    source = shop.world.shelf("product-projections").rows()[0].document
+    ((key, name, price, exponent, skus),) = query(
+        systems.store,
+        "SELECT key, name->>'en', price_minor, price_exponent, jsonb_path_query_array(variants, '$[*].sku')"
+        " FROM product WHERE id = %s",
+        source["id"],
+    )
+    assert (key, name) == (source["key"], source["name"]["en"])
+    assert price == source["masterVariant"]["prices"][0]["value"]["centAmount"]
+    assert exponent == 2
+    assert skus == [variant["sku"] for variant in [source["masterVariant"], *source["variants"]]]
+    assert PRODUCT.columns[-1].name == "lowest_price_minor"
+
+
+def test_a_newer_order_closes_the_item_of_the_one_that_was_bad(systems: Systems, shop: Sandbox) -> None:
+    """The desk must not keep what has mended itself, whatever the entity's table is called."""
+    row = shop.world.shelf("orders").rows()[0]
+    shop.world.change("orders", row.id, lambda document: document.update(orderState="Lost"))
+    run("order", systems)
+    shop.world.change("orders", row.id, lambda document: document.update(orderState="Open"))
+    run("order", systems)
+
+    assert query(systems.store, "SELECT state FROM quarantine_item") == [("superseded",)]
+
+
+def test_an_order_that_was_busy_is_read_by_the_next_run(systems: Systems, shop: Sandbox, hub_dsn: str) -> None:
+    """The watermark passes it, so nobody else would ever ask for it."""
+    run("order", systems)
+    row = shop.world.shelf("orders").rows()[0]
+    shop.world.change("orders", row.id, lambda document: document.update(shipmentState="Shipped"))
+    time.sleep(1.1)  # the source tells its time in whole seconds: let the one of the change end
+    with psycopg.connect(hub_dsn, options="-c search_path=hub") as other:
+        other.execute("SELECT FROM sales_order WHERE id = %s FOR UPDATE", [row.id])
+        first = run("order", systems, SyncRequest())
+    second = run("order", systems, SyncRequest())
+
+    assert (first.counts.held, second.counts.updated) == (1, 1)
+    assert query(systems.store, "SELECT count(*) FROM open_record") == [(0,)]
+
+
+def test_a_price_in_yen_has_no_decimals() -> None:
+    """Two digits are the rule of the euro, not of money."""
+    yen = {"type": "centPrecision", "currencyCode": "JPY", "centAmount": 500, "fractionDigits": 0}
+    item = line(price={"value": yen}, totalPrice=yen)
+
+    (row,) = sifted(ORDER, [page(order(lineItems=[item], totalPrice=yen))]).accepted.to_pylist()
+
+    assert json.loads(row["lines"])[0]["price"] == "500"
+
+
+def test_a_rule_with_a_kind_that_no_line_has_is_refused(systems: Systems) -> None:
+    """A slip of the pen over two thousand orders."""
+    with pytest.raises(BadRequest, match="postage"):
+        quarantine_desk.mend_by_rule(systems.store, [], {"DOT": "postagge"}, actor="test")
+
+
+def test_a_cause_that_nothing_has_is_named(systems: Systems) -> None:
+    """Zero of zero mended reads like success."""
+    with pytest.raises(NotFound, match="quarantine list"):
+        quarantine_desk.choose(systems.store, [], cause="nonsense", everything=False)
+
+
+def test_a_discard_without_a_reason_is_refused(systems: Systems) -> None:
+    """It is for good, and the audit trail must say why."""
+    with pytest.raises(BadRequest, match="why"):
+        quarantine_desk.discard(systems.store, 1, "  ", actor="test")
+
+
+def test_a_held_run_raises_an_alert(systems: Systems, shop: Sandbox) -> None:
+    """A person is needed; somebody has to tell one."""
+    shop.faults.put("orders", [{"empty": True}], repeat=True)
+    with pytest.raises(HeldForApproval):
+        run("order", systems)
+
+    assert query(systems.store, "SELECT kind FROM alert") == [("run_held",)]

@@ -1,0 +1,143 @@
+"""What a batch's records become at the gate: accepted, rejected with a reason, or a repeat of another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.sync.validate_rows import sifted
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.sync.records import entry, page
+
+#: A row for each expectation that breaks it and no other.
+BREAKS_ONLY: dict[str, dict[str, Any]] = {
+    "id_is_well_formed": {"id": "x" * 257},
+    "sku_is_present": {"sku": ""},
+    "sku_is_well_formed": {"sku": "SIDE\tBOARD"},
+    "stock_is_not_negative": {"quantityOnStock": -1, "availableQuantity": -1},
+    "available_is_plausible": {"availableQuantity": -1_000_000_001},
+    "available_is_not_above_stock": {"quantityOnStock": 12, "availableQuantity": 13},
+    "restock_days_are_plausible": {"restockableInDays": 3_651},
+    "version_is_positive": {"version": 0},
+    "dates_are_in_order": {"createdAt": "2026-11-20T17:30:00.001Z"},
+}
+
+
+@pytest.mark.parametrize(("rule", "changes"), BREAKS_ONLY.items(), ids=BREAKS_ONLY)
+def test_a_row_that_breaks_one_rule_is_rejected_for_that_rule_alone(rule: str, changes: dict[str, Any]) -> None:
+    """A person mends what is named; nothing else may be."""
+    result = sifted(INVENTORY, [page(entry(id="before"), entry(**changes), entry(id="after"))])
+
+    assert result.accepted.column("id").to_pylist() == ["before", "after"]
+    (rejected,) = result.rejected
+    assert [failure.rule for failure in rejected.failures] == [rule]
+
+
+def test_every_expectation_has_a_row_that_breaks_only_it() -> None:
+    """A rule that no test breaks may as well not be there."""
+    assert set(BREAKS_ONLY) == {expectation.name for expectation in INVENTORY.expectations}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quantityOnStock": 0, "availableQuantity": 0},
+        {"quantityOnStock": 1_000_000_000, "availableQuantity": 1_000_000_000},
+        {"availableQuantity": -5},
+        {"restockableInDays": 0},
+        {"restockableInDays": 3_650},
+        {"sku": "x" * 100},
+        {"sku": "Möbel 沙发 🛋"},
+        {"sku": "  SIDEBOARD  "},
+        {"id": "x" * 256},
+        {"supplyChannel": None, "expectedDelivery": None},
+        {"expectedDelivery": "2200-01-01T00:00:00.000Z"},
+        {"createdAt": "2026-11-20T17:30:00.000Z"},
+    ],
+    ids=str,
+)
+def test_what_a_merchant_can_use_passes(changes: dict[str, Any]) -> None:
+    """The edges of what is right are right."""
+    assert sifted(INVENTORY, [page(entry(**changes))]).rejected == ()
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_an_instant_that_is_none_in_utc_is_rejected_alone(at: str) -> None:
+    """It can be written to the batch's file and not be read back: the whole batch would never load."""
+    result = sifted(INVENTORY, [page(entry(id="good"), entry(expectedDelivery=at))])
+
+    assert result.accepted_count == 1
+    assert result.rejected[0].cause == "instant_is_on_the_calendar"
+
+
+def test_of_a_record_that_comes_twice_the_newest_version_is_kept() -> None:
+    """A source that is read while it changes shows a record twice."""
+    pages = [page(entry(version=4, quantityOnStock=40), entry(version=5, quantityOnStock=50)), page(entry(version=4))]
+
+    result = sifted(INVENTORY, pages)
+
+    assert result.accepted.select(["version", "quantity_on_stock"]).to_pylist() == [
+        {"version": 5, "quantity_on_stock": 50}
+    ]
+    assert (result.repeats.records.stale, result.repeats.records.unchanged) == (2, 0)
+
+
+def test_the_same_version_twice_is_unchanged() -> None:
+    result = sifted(INVENTORY, [page(entry(), entry())])
+
+    assert (result.accepted_count, result.repeats.records.unchanged) == (1, 1)
+
+
+def test_a_newer_version_that_fails_does_not_keep_the_older_one_out() -> None:
+    """The hub keeps the last state that was right; the bad one waits for a person."""
+    result = sifted(INVENTORY, [page(entry(version=4), entry(version=5, sku=""))])
+
+    assert result.accepted.column("version").to_pylist() == [4]
+    assert [record.version for record in result.rejected] == [5]
+
+
+def test_a_rejected_record_is_kept_as_it_came() -> None:
+    raw = entry(sku="", custom={"note": "from the fair"})
+
+    assert sifted(INVENTORY, [page(entry(id="a")), page(entry(id="b"), raw)]).rejected[0].raw == raw
+
+
+def test_a_batch_of_nothing_is_nothing() -> None:
+    result = sifted(INVENTORY, [page()])
+
+    assert (result.accepted_count, result.rejected) == (0, ())
+
+
+kinds = st.sampled_from(
+    [
+        {},
+        {"sku": ""},
+        {"quantityOnStock": "twelve"},
+        {"version": 0},
+        {"availableQuantity": 9_999},
+        {"custom": float("nan")},
+        {"sku": "\x00"},
+        {"expectedDelivery": "0001-01-01T00:00:00+14:00"},
+    ]
+)
+entries = st.builds(
+    lambda number, version, changes: entry(**{"id": f"entry-{number}", "version": version, **changes}),
+    st.integers(0, 5),
+    st.integers(1, 4),
+    kinds,
+)
+
+
+@given(st.lists(st.lists(entries, max_size=8), max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_every_record_has_exactly_one_fate_at_the_gate(batch: list[list[bytes]]) -> None:
+    """What the ledger counts starts here."""
+    result = sifted(INVENTORY, [page(*raws) for raws in batch])
+
+    repeats = result.repeats.records.unchanged + result.repeats.records.stale
+    assert result.accepted_count + len(result.rejected) + repeats == sum(len(raws) for raws in batch)
+    ids = result.accepted.column("id").to_pylist()
+    assert len(ids) == len(set(ids))
