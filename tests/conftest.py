@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from crossdock.app.database import migrate
 from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.db.database import Store
-from crossdock.db.migrate import migrate
 from crossdock.sandbox.server import Sandbox
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 from crossdock.sync import Systems

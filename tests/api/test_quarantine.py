@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from crossdock.app.replays import EXECUTORS
+from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.db.database import Store
 from crossdock.events.replay import service as replay_events
 
@@ -46,7 +48,10 @@ def test_a_record_is_found_mended_and_replayed(hub: Hub, at_desk: Store) -> None
     assert (again["passes"], mended["passes"], mended["failures"]) == (False, True, [])
     asked = hub.call("POST", "/v1/quarantine-replays", "otto", json={"all": True})
     assert asked.status_code == 202
-    assert replay_events.work_off(at_desk, asked.json()["replay_id"]) is not None
+    assert (
+        replay_events.work_off(at_desk, asked.json()["replay_id"], subscribers=SUBSCRIBERS, executors=EXECUTORS)
+        is not None
+    )
 
     replay = hub.call("GET", f"/v1/replays/{asked.json()['replay_id']}", "vera").json()
     assert (replay["state"], replay["done"], replay["failed"]) == ("done", 1, 1)

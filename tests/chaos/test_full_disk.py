@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+from crossdock.app.database import migrate
 from crossdock.db.database import Store, StoreUnavailable
-from crossdock.db.migrate import migrate
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 from crossdock.sync import extract, load, validate
 from crossdock.sync.landing import LandingUnavailable

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from crossdock.app.subscribers import Subscriber
+from crossdock.app.database import migrate
 from crossdock.bench.events import tally as bench_tally
 from crossdock.core.errors import HubError
 from crossdock.db.database import Store, Work
-from crossdock.db.migrate import migrate
 from crossdock.events.delivery import Pace, Place, deliver
 from crossdock.events.model import STOCK_CHANGED, Event
 from crossdock.events.ports import KeyPuller
+from crossdock.events.subscriber import Subscriber
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 
 from tests.chaos import children
@@ -54,7 +54,7 @@ def work_until_idle(
         lambda: Store(dsn),
         Place(partitions=1),
         lifetime=timedelta(seconds=seconds),
-        handlers=handlers,
+        subscribers=handlers,
         pace=Pace(batch=10, lease_life=timedelta(seconds=0.4)),
         puller=puller,
     )
@@ -176,7 +176,7 @@ def write_beside_others(dsn: str, writer: int, events: int) -> None:
 def publish_in(work: Work, writer: int, number: int) -> None:
     from crossdock.events import store as event_log  # noqa: PLC0415  beside the writers alone
 
-    event_log.publish(work, [stock(f"W{writer}", number + 1, number)])
+    event_log.append(work, [stock(f"W{writer}", number + 1, number)])
 
 
 def test_eight_writers_and_one_transaction_held_open(tallied: Store, hub_dsn: str) -> None:

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from crossdock.app.subscribers import Subscriber
 from crossdock.db.database import Store
 from crossdock.events.model import STOCK_CHANGED
+from crossdock.events.subscriber import Subscriber
 
 from tests.events.worlds import delivery, eventually, publish, stock
 from tests.shop import query

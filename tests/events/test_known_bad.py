@@ -13,7 +13,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from crossdock.app.subscribers import Subscriber
 from crossdock.bench.events import tally as bench_tally
 from crossdock.core.failpoints import crash_point
 from crossdock.db.database import Store, Work
@@ -22,6 +21,7 @@ from crossdock.events.delivery import consumer_leases as event_readers
 from crossdock.events.delivery import inbox as event_inbox
 from crossdock.events.delivery.partition import Partition
 from crossdock.events.model import STOCK_CHANGED, Event, NewEvent
+from crossdock.events.subscriber import Subscriber
 
 from tests.chaos import children
 from tests.events import test_store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.db.database import Store
 from crossdock.events.status import SubscriberStanding, standing
 
@@ -11,7 +12,11 @@ from tests.events.worlds import delivery, eventually, publish, stock
 
 
 def of_availability(store: Store) -> SubscriberStanding:
-    (found,) = (each for each in standing(store, timedelta(days=1)).subscribers if each.subscriber == "availability")
+    (found,) = (
+        each
+        for each in standing(store, SUBSCRIBERS, timedelta(days=1)).subscribers
+        if each.subscriber == "availability"
+    )
     return found
 
 

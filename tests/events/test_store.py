@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from crossdock.app.subscribers import HANDLERS, Subscriber
+from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.core.errors import SystemUnavailable
 from crossdock.db.database import Store
 from crossdock.events import epochs as event_epochs
@@ -24,6 +24,7 @@ from crossdock.events.delivery.partition import Connections, Partition
 from crossdock.events.model import ORIGIN, STOCK_CHANGED, Event, NewEvent, Position
 from crossdock.events.status import unusual
 from crossdock.events.store import Selection
+from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance import alarms
 from crossdock.stack.postgres import PostgresServer
 from hypothesis import HealthCheck, given, settings
@@ -331,4 +332,4 @@ def claimed(store: Store, subscriber: Subscriber) -> Partition:
 
 
 def test_every_subscriber_hears_types_that_have_a_schema() -> None:
-    assert {type_ for each in HANDLERS.values() for type_ in each.types} <= event_contracts.types()
+    assert {type_ for each in SUBSCRIBERS.values() for type_ in each.types} <= event_contracts.types()

@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from crossdock.app.subscribers import HANDLERS, Subscriber
+from crossdock.app.delivery import background_of
+from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.db.database import Store
 from crossdock.events import store as event_log
-from crossdock.events.delivery import Pace, Place, Rules, deliver
+from crossdock.events.delivery import Pace, Place, deliver
 from crossdock.events.model import STOCK_CHANGED, Event, NewEvent
 from crossdock.events.ports import KeyPuller
+from crossdock.events.subscriber import Subscriber
+from crossdock.maintenance.housekeeping import Rules
 
 #: Short leases: a test of a takeover should not take the life of one.
 QUICK = Pace(batch=100, lease_life=timedelta(seconds=0.6))
@@ -39,13 +42,13 @@ def stock(sku: str, version: int, available: int, *, entry: str | None = None, *
 
 def publish(store: Store, *events: NewEvent) -> None:
     with store.transaction() as work:
-        event_log.publish(work, events)
+        event_log.append(work, events)
 
 
 @contextmanager
 def delivery(
     dsn: str,
-    handlers: Mapping[str, Subscriber] = HANDLERS,
+    handlers: Mapping[str, Subscriber] = SUBSCRIBERS,
     *,
     place: Place | None = None,
     pace: Pace = QUICK,
@@ -59,10 +62,10 @@ def delivery(
         args=(lambda: Store(dsn), place or Place(partitions=2)),
         kwargs={
             "lifetime": timedelta(minutes=2),
-            "handlers": handlers,
+            "subscribers": handlers,
             "pace": pace,
             "puller": puller,
-            "rules": rules,
+            "background": background_of(lambda: Store(dsn), handlers, rules=rules, puller=puller),
             "stop": stop,
         },
     )

@@ -12,6 +12,7 @@ from airflow.sdk import crypto
 from airflow.sdk.exceptions import AirflowSkipException
 from crossdock.app.airflow import sync_dags
 from crossdock.app.airflow.systems import systems_of
+from crossdock.app.integrations import on_resumed
 from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
@@ -71,7 +72,7 @@ def test_a_run_of_a_paused_integration_is_skipped_and_asks_the_source_nothing(co
 
 def test_a_resumed_integration_reads_again(connected: Store) -> None:
     desk.pause(connected, "commercetools", actor="otto")
-    desk.resume(connected, "commercetools", actor="otto")
+    desk.resume(connected, "commercetools", on_resumed=on_resumed, actor="otto")
 
     assert extract().startswith("inventory-")
 

@@ -10,13 +10,13 @@ from datetime import timedelta
 import pytest
 from crossdock.app.airflow.deadlines import RunIsLate
 from crossdock.app.fetch_records import Puller
-from crossdock.app.subscribers import Subscriber
 from crossdock.cli.stack import _facts_of
 from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.core.errors import HubError
 from crossdock.db.database import Store
 from crossdock.events.delivery import consumer_leases as event_readers
 from crossdock.events.model import STOCK_CHANGED
+from crossdock.events.subscriber import Subscriber
 from crossdock.events.webhooks_in import refused as refused_webhooks
 from crossdock.http.breaker import BreakerRules
 from crossdock.http.shared_breaker import SharedBreaker

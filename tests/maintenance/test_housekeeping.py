@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 
 import pytest
-from crossdock.app.subscribers import Subscriber
+from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.db.database import Store
-from crossdock.events.delivery import Rules
 from crossdock.events.delivery import consumer_leases as event_readers
 from crossdock.events.model import STOCK_CHANGED
 from crossdock.events.replay import service as replay_events
 from crossdock.events.store import Selection
+from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance import housekeeping
+from crossdock.maintenance.housekeeping import Rules
 
 from tests.events.worlds import Outside, delivery, eventually, publish, stock
 from tests.shop import query
@@ -56,7 +57,9 @@ def test_work_that_fails_for_good_stops_neither_replays_nor_the_rest(store: Stor
         work.execute(b"ALTER TABLE refused_webhook RENAME TO elsewhere")
     with store.transaction() as work:
         event_readers.register(work, "availability", 2)
-    asked = replay_events.ask_for_events(store, Selection(), ["availability"], rate=None, actor="cli:ada")
+    asked = replay_events.ask_for_events(
+        store, Selection(), {"availability": SUBSCRIBERS["availability"]}, rate=None, actor="cli:ada"
+    )
 
     with delivery(hub_dsn):
         eventually(lambda: query(store, "SELECT state FROM event_replay"), [("done",)])
@@ -69,7 +72,9 @@ def test_a_defect_in_one_chore_stops_neither_replays_nor_alerts(store: Store, hu
     a_dead_letter(store)
     with store.transaction() as work:
         event_readers.register(work, "availability", 2)
-    replay_events.ask_for_events(store, Selection(), ["availability"], rate=None, actor="cli:ada")
+    replay_events.ask_for_events(
+        store, Selection(), {"availability": SUBSCRIBERS["availability"]}, rate=None, actor="cli:ada"
+    )
 
     with delivery(hub_dsn, rules=Rules(landing_url="nowhere://bucket")):
         eventually(lambda: query(store, "SELECT state FROM event_replay"), [("done",)])

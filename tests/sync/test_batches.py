@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from crossdock.commerce.inventory.schema import INVENTORY_TABLE
 from crossdock.core.errors import LeaseHeld, LeaseLost
 from crossdock.db import leases
 from crossdock.db.columns import as_columns
@@ -18,7 +19,6 @@ from crossdock.sync import deferred_records as open_records
 from crossdock.sync import ledger as runs
 from crossdock.sync.model import Counts, Fates, Mode, RunState, SyncRequest
 from crossdock.sync.quarantine.model import Failure, Rejected
-from crossdock.sync.tables import INVENTORY
 from crossdock.sync.upsert import Overtaken
 
 from tests.shop import query
@@ -37,14 +37,14 @@ def stock(record_id: str, version: int) -> tuple[Any, ...]:
         "created_at": MARCH,
         "last_modified_at": MARCH + timedelta(minutes=version),
     }
-    return tuple(fields.get(name) for name in INVENTORY.column_names)
+    return tuple(fields.get(name) for name in INVENTORY_TABLE.column_names)
 
 
 def columns(rows: list[tuple[Any, ...]]) -> Any:
     import pyarrow as pa
 
-    values = list(zip(*rows, strict=True)) if rows else [() for _ in INVENTORY.columns]
-    return pa.Table.from_batches([as_columns(INVENTORY.columns, values)])
+    values = list(zip(*rows, strict=True)) if rows else [() for _ in INVENTORY_TABLE.columns]
+    return pa.Table.from_batches([as_columns(INVENTORY_TABLE.columns, values)])
 
 
 def rejected(record_id: str, version: int = 1) -> Rejected:
@@ -69,7 +69,7 @@ def load(
         batches.add(work, run.run_id, batch_no, records=len(rows) + len(bad))
     with store.transaction() as work:
         batch = batches.of_run(work, run.run_id)[batch_no]
-        return batches.load(work, INVENTORY, run, batch, content).records
+        return batches.load(work, INVENTORY_TABLE, run, batch, content).records
 
 
 def end(store: Store, run: runs.Run) -> None:
@@ -110,7 +110,7 @@ def test_a_batch_whose_files_hold_fewer_records_than_were_read_is_refused(store:
     content = batches.Content(accepted=columns([stock("a", 1), stock("b", 1)]), rejected=(), repeats=Fates())
     with pytest.raises(batches.Unaccounted, match="2 records where 3"), store.transaction() as work:  # noqa: PT012
         (batch,) = batches.of_run(work, run.run_id)
-        batches.load(work, INVENTORY, run, batch, content)
+        batches.load(work, INVENTORY_TABLE, run, batch, content)
 
     assert quantities(store) == {}
 
@@ -139,7 +139,7 @@ def test_a_batch_that_is_rolled_back_leaves_nothing(store: Store) -> None:
         batch = batches.of_run(work, run.run_id)[1]
         rows = columns([stock("a", 2), stock("b", 1)])
         content = batches.Content(accepted=rows, rejected=(rejected("c"),), repeats=Fates())
-        batches.load(work, INVENTORY, run, batch, content)
+        batches.load(work, INVENTORY_TABLE, run, batch, content)
         raise ZeroDivisionError
 
     assert everything(store) == before
@@ -350,7 +350,7 @@ def test_versions_of_one_record_are_told_in_their_order_whichever_transaction_be
         load(another, begin(another, "replay"), [stock("a", 5)])
         batch = batches.of_run(older, sync_run.run_id)[1]
         content = batches.Content(accepted=columns([stock("a", 6)]), rejected=(), repeats=Fates())
-        batches.load(older, INVENTORY, sync_run, batch, content)
+        batches.load(older, INVENTORY_TABLE, sync_run, batch, content)
     load(store, sync_run, [stock("a", 6)], batch_no=1)
 
     told = query(store, "SELECT (data->>'version')::int FROM event ORDER BY epoch, xid, position")

@@ -12,7 +12,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from crossdock.app.streams import SYNCS
+from crossdock.app.streams import SYNCS, sync_of
+from crossdock.commerce.orders import quarantine_edits
 from crossdock.connectors.commercetools.orders import is_goods
 from crossdock.connectors.commercetools.stream_orders import ORDER
 from crossdock.connectors.commercetools.stream_products import PRODUCT
@@ -208,9 +209,9 @@ def test_a_rule_mends_a_whole_cause_and_what_it_names_is_replayed(systems: Syste
     with systems.store.transaction() as work:
         items = quarantine.find(work, cause="line_codes_are_goods")
 
-    mended = quarantine_desk.mend_by_rule(systems.store, items, {"dot": "postage"}, actor="test")
+    mended = quarantine_edits.set_line_kinds(systems.store, items, {"dot": "postage"}, actor="test")
     chosen = quarantine_desk.choose(systems.store, [], cause="line_codes_are_goods", everything=False)
-    (report,) = quarantine_desk.replay_all(systems.store, chosen, actor="test")
+    (report,) = quarantine_desk.replay_all(systems.store, chosen, syncs=sync_of, actor="test")
 
     assert (len(items), mended, report.counts.inserted) == (5, 5, 5)
     assert query(systems.store, "SELECT count(*) FROM sales_order_line WHERE kind = 'postage'") == [(5,)]
@@ -321,7 +322,7 @@ def test_a_price_in_yen_has_no_decimals() -> None:
 def test_a_rule_with_a_kind_that_no_line_has_is_refused(systems: Systems) -> None:
     """A slip of the pen over two thousand orders."""
     with pytest.raises(BadRequest, match="postage"):
-        quarantine_desk.mend_by_rule(systems.store, [], {"DOT": "postagge"}, actor="test")
+        quarantine_edits.set_line_kinds(systems.store, [], {"DOT": "postagge"}, actor="test")
 
 
 def test_a_cause_that_nothing_has_is_named(systems: Systems) -> None:

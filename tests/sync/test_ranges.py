@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from crossdock.core.instants import from_utc_text
-from crossdock.sync.model import MOST_PARTS, Window
+from crossdock.core.limits import MAX_SHARDS
+from crossdock.sync.model import Window
 from crossdock.sync.ranges import by_id, by_keys, by_time
 from crossdock.sync.source import Axis, Range
 from hypothesis import given
@@ -35,7 +36,7 @@ def test_every_id_lies_in_exactly_one_range(records: int, record_id: str) -> Non
     assert sum(holds_id(part, record_id) for part in by_id(records)) == 1
 
 
-@given(sizes, st.text(st.characters(codec="utf-8"), min_size=1) | st.uuids().map(str), st.integers(1, MOST_PARTS))
+@given(sizes, st.text(st.characters(codec="utf-8"), min_size=1) | st.uuids().map(str), st.integers(1, MAX_SHARDS))
 def test_every_id_lies_in_exactly_one_range_of_all_parts(records: int, record_id: str, of: int) -> None:
     """Workers that share a sync must leave no id between them."""
     parts = [part for number in range(1, of + 1) for part in by_id(records, (number, of))]

@@ -9,13 +9,14 @@ from dataclasses import replace
 import pytest
 from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.core.errors import BadRequest, HeldForApproval
+from crossdock.core.limits import MAX_SHARDS
 from crossdock.db.database import Store
 from crossdock.sandbox.life import live
 from crossdock.sandbox.server import Sandbox
 from crossdock.sync import Systems, extract, load, validate
 from crossdock.sync import deferred_records as open_records
 from crossdock.sync import ledger as runs
-from crossdock.sync.model import MOST_PARTS, Report, SyncRequest
+from crossdock.sync.model import Report, SyncRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,7 +108,7 @@ def test_an_empty_part_of_a_new_hub_is_not_held(systems: Systems, shop: Sandbox)
     assert sync(systems, SyncRequest(full=True, part="1/2")).counts.read == 0
 
 
-@given(st.text(max_size=6), st.integers(1, MOST_PARTS))
+@given(st.text(max_size=6), st.integers(1, MAX_SHARDS))
 def test_each_id_lies_in_exactly_one_part(record_id: str, of: int) -> None:
     within = 0
     for number in range(1, of + 1):

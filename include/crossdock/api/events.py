@@ -16,6 +16,7 @@ from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import GuardedRoute
 from crossdock.api.validation import MOST_EXACT, PLAIN
+from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.events import cloudevents as cloud_events
 from crossdock.events import cloudevents_protobuf as cloud_event_protobuf
 from crossdock.events import schemas as event_contracts
@@ -198,7 +199,7 @@ def show_event_schema(
 
 @router.get("/delivery", summary="Where the delivery of events stands", dependencies=[guard(Role.VIEWER)])
 def show_delivery(store: OpenStore) -> DeliveryDocument:
-    found = standing(store, timedelta(days=1))
+    found = standing(store, SUBSCRIBERS, timedelta(days=1))
     return DeliveryDocument(
         subscribers=[SubscriberDocument(**msgspec.to_builtins(each)) for each in found.subscribers],
         volumes=[VolumeDocument(**msgspec.structs.asdict(each)) for each in found.volumes],
@@ -208,13 +209,13 @@ def show_delivery(store: OpenStore) -> DeliveryDocument:
 
 @router.post("/event-replays/count", summary="The dry run of a replay", dependencies=[guard(Role.OPERATOR)])
 def count_replay(store: OpenStore, body: EventsWanted) -> CountsDocument:
-    subscribers = replay_events.subscribers_of(body.subscriber)
+    subscribers = replay_events.subscribers_of(body.subscriber, SUBSCRIBERS)
     return CountsDocument(events=replay_events.count(store, _selection(store, body), subscribers))
 
 
 @router.post("/event-replays", summary="Tell events again", status_code=HTTPStatus.ACCEPTED)
 def replay(store: OpenStore, caller: Operator, body: EventReplayBody) -> ReplayDocument:
-    subscribers = replay_events.subscribers_of(body.subscriber)
+    subscribers = replay_events.subscribers_of(body.subscriber, SUBSCRIBERS)
     asked = replay_events.ask_for_events(
         store, _selection(store, body), subscribers, rate=body.rate, actor=caller.actor
     )

@@ -18,6 +18,7 @@ from crossdock.api.integration_health import HealthSummary, IntegrationId, summa
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import GuardedRoute
+from crossdock.app.integrations import on_resumed
 from crossdock.core.errors import NotFound
 from crossdock.integrations import repository as registry
 from crossdock.integrations import service as desk
@@ -262,7 +263,7 @@ def pause_integration(
 def resume_integration(
     integration_id: IntegrationId, caller: Operator, store: OpenStore, response: Response
 ) -> IntegrationDocument:
-    return _with_etag(desk.resume(store, integration_id, actor=caller.actor), response)
+    return _with_etag(desk.resume(store, integration_id, on_resumed=on_resumed, actor=caller.actor), response)
 
 
 def _document(integration: Integration) -> IntegrationDocument:

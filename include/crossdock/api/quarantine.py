@@ -31,6 +31,7 @@ from crossdock.api.selection import (
     not_there,
 )
 from crossdock.api.validation import PLAIN
+from crossdock.app.streams import sync_of
 from crossdock.db.database import Store
 from crossdock.sync.quarantine import replay as replay_quarantine
 from crossdock.sync.quarantine import repository as quarantine
@@ -189,9 +190,11 @@ def show_item(store: OpenStore, item_id: Number) -> ItemDocument:
 def fix_item(store: OpenStore, caller: Operator, item_id: Number, body: FieldsMended | RecordMended) -> FixDocument:
     """Checked at once, with the rules of its sync. One that would still be rejected is kept all the same."""
     if isinstance(body, RecordMended):
-        verdict = quarantine_desk.mend(store, item_id, json.dumps(body.record).encode(), actor=caller.actor)
+        verdict = quarantine_desk.mend(
+            store, item_id, json.dumps(body.record).encode(), syncs=sync_of, actor=caller.actor
+        )
     else:
-        verdict = quarantine_desk.mend_fields(store, item_id, body.changes, actor=caller.actor)
+        verdict = quarantine_desk.mend_fields(store, item_id, body.changes, syncs=sync_of, actor=caller.actor)
     failures = [FailureDocument(**msgspec.structs.asdict(failure)) for failure in verdict]
     return FixDocument(item=_item(store, item_id), passes=not failures, failures=failures)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from threading import Lock
 from typing import Annotated
@@ -16,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from crossdock.api.access import Caller, Guard, Role
 from crossdock.api.dependencies import open_store
 from crossdock.api.problems import Problem, ProblemDocument
+from crossdock.app.streams import SYNCS
 from crossdock.db.database import Store
 from crossdock.events.webhooks_in import service as receive_webhook
 from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver
@@ -46,8 +48,8 @@ class DeliveryDocument(BaseModel):
 class Receivers:
     """The receivers that were asked for lately; secrets stay in memory, for seconds."""
 
-    def __init__(self, find: Callable[[str], Receiver] = receive_webhook.receiver_of) -> None:
-        self._find = find
+    def __init__(self, find: Callable[[str], Receiver] | None = None) -> None:
+        self._find = find or partial(receive_webhook.receiver_of, entities=SYNCS)
         self._known: dict[str, tuple[float, Receiver]] = {}
         self._lock = Lock()
 

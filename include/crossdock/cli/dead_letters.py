@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from crossdock.app.replays import EXECUTORS
+from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli import console
 from crossdock.cli import selection as desk_options
 from crossdock.cli.command_groups import Verbs
@@ -160,7 +162,9 @@ def followed(store: Store, asked: Replay) -> Replay:
             bar.tell(f"Replaying {asked.total} {asked.what}", done=now.done + now.failed, total=now.total)
 
         try:
-            ended = replay_events.work_off(store, asked.replay_id, tell=tell)
+            ended = replay_events.work_off(
+                store, asked.replay_id, subscribers=SUBSCRIBERS, executors=EXECUTORS, tell=tell
+            )
         except KeyboardInterrupt:
             ended = replay_events.stop(store, asked.replay_id, actor=actor())
     if ended is None:

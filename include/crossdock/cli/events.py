@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli import console
 from crossdock.cli.command_groups import Verbs
 from crossdock.cli.dead_letters import followed, tell_end
@@ -110,7 +111,7 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Tell events again. Counts first; with --yes it does. Handlers mind older events no more than late ones."""
-    subscribers = replay_events.subscribers_of(subscriber)
+    subscribers = replay_events.subscribers_of(subscriber, SUBSCRIBERS)
     with open_store() as store:
         wanted = Selection(
             after=_before(store, start),
@@ -149,7 +150,7 @@ def _before(store: Store, start: str | None) -> Position:
 def status(as_json: Json = False) -> None:
     """Where each reader stands, what waits, what is replayed; volumes of the last day."""
     with open_store() as store:
-        found = standing(store, timedelta(days=1))
+        found = standing(store, SUBSCRIBERS, timedelta(days=1))
     if as_json:
         console.show_json(found)
         return

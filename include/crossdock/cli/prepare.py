@@ -120,8 +120,8 @@ def _migrate_airflow() -> None:
 
 
 def _migrate_hub(settings: AirflowSettings) -> None:
+    from crossdock.app.database import migrate  # noqa: PLC0415  loads SQLAlchemy
     from crossdock.db.database import Store  # noqa: PLC0415
-    from crossdock.db.migrate import migrate  # noqa: PLC0415  loads SQLAlchemy
     from crossdock.integrations import service as desk  # noqa: PLC0415
 
     hub = next(each for each in settings.connections if each["connection_id"] == "hub_db")

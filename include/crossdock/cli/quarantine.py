@@ -9,12 +9,14 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from crossdock.app.streams import sync_of
 from crossdock.cli import console
 from crossdock.cli import selection as desk_options
 from crossdock.cli.command_groups import Verbs
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.selection import Cause, Changes, Everything, File, Json, mend_of, refuse_no_choice, refuse_no_state
 from crossdock.cli.session import actor, open_store, refuse_unknown
+from crossdock.commerce.orders import quarantine_edits
 from crossdock.core.errors import BadRequest
 from crossdock.db.database import Store
 from crossdock.sync.quarantine import repository as quarantine
@@ -107,9 +109,9 @@ def fix(
     wanted = mend_of(changes, file)
     with open_store() as store:
         if isinstance(wanted, bytes):
-            verdict = quarantine_desk.mend(store, item_id, wanted, actor=actor())
+            verdict = quarantine_desk.mend(store, item_id, wanted, syncs=sync_of, actor=actor())
         else:
-            verdict = quarantine_desk.mend_fields(store, item_id, wanted, actor=actor())
+            verdict = quarantine_desk.mend_fields(store, item_id, wanted, syncs=sync_of, actor=actor())
         with store.transaction() as work:
             is_mended = quarantine.get(work, item_id).mended is not None
     if as_json:
@@ -137,7 +139,7 @@ def _fix_by_rule(item_id: int | None, cause: str | None, kinds: dict[str, str], 
         chosen = quarantine_desk.choose(store, [item_id] if item_id else [], cause=cause, everything=False)
         with console.progress(f"Mending {len(chosen)} records") as bar:
             bar.tell(f"Mending {len(chosen)} records")
-            mended = quarantine_desk.mend_by_rule(store, chosen, kinds, actor=actor())
+            mended = quarantine_edits.set_line_kinds(store, chosen, kinds, actor=actor())
     if as_json:
         console.show_json({"items": len(chosen), "mended": mended})
         return
@@ -165,7 +167,7 @@ def replay(
         chosen = quarantine_desk.choose(store, numbers, cause=cause, everything=everything)
         with console.progress(f"Replaying {len(chosen)} records") as bar:
             bar.tell(f"Replaying {len(chosen)} records")
-            reports = quarantine_desk.replay_all(store, chosen, actor=actor())
+            reports = quarantine_desk.replay_all(store, chosen, syncs=sync_of, actor=actor())
     if as_json:
         console.show_json({"runs": [report.as_document() for report in reports]})
     for report in reports:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from crossdock.app.subscribers import HANDLERS
+from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
 from crossdock.core.settings import settings
@@ -85,7 +85,7 @@ def _facts() -> dict[str, object]:
         return {}
     with Store(running.hub_dsn) as store:
         # Where no worker delivers, nobody else looks.
-        alarms.look(store, HANDLERS, alarms.Limits(horizon_s=settings().event_horizon_alarm_s))
+        alarms.look(store, SUBSCRIBERS, alarms.Limits(horizon_s=settings().event_horizon_alarm_s))
         return _facts_of(store)
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from crossdock.sync.model import MOST_PARTS
+from crossdock.core.limits import MAX_SHARDS
 
 
 class Settings(BaseSettings):
@@ -26,9 +26,9 @@ class Settings(BaseSettings):
     sync_product_schedule: str = "5 * * * *"
     sync_order_schedule: str = "*/10 * * * *"
     #: Among how many workers a sync is shared, each with a part of the ids (at most 16); 1 for no sharing.
-    sync_inventory_parts: int = Field(default=1, ge=1, le=MOST_PARTS)
-    sync_product_parts: int = Field(default=1, ge=1, le=MOST_PARTS)
-    sync_order_parts: int = Field(default=1, ge=1, le=MOST_PARTS)
+    sync_inventory_parts: int = Field(default=1, ge=1, le=MAX_SHARDS)
+    sync_product_parts: int = Field(default=1, ge=1, le=MAX_SHARDS)
+    sync_order_parts: int = Field(default=1, ge=1, le=MAX_SHARDS)
     #: How much longer than usual a run may take before somebody is told.
     sync_deadline_minutes: float = 30
     #: How far a delta reads back behind the watermark, for changes that a source shows late.

@@ -7,14 +7,23 @@ Arrow to COPY is pgpq's: a row becomes bytes without ever being a Python object.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from crossdock.db.database import Work
-from crossdock.sync.tables import Column
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, or a value that is only checked."""
+
+    name: str
+    #: The PostgreSQL type, as COPY must be told.
+    pg_type: str
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
@@ -119,28 +119,18 @@ class Store:
             )
             self._connection.adapters.register_loader(_XID8, IntLoader)
             self._connection.adapters.register_loader(_XID8, Int8BinaryLoader)
-            _begin_epoch_where_moved(self._connection)
+            for check in _CHECKS:
+                check(self._connection)
         return self._connection
 
 
-#: Whether the store is where its events were written. Asked on each connection, since whoever comes first after a restore,
-#: a writer or a reader, must know. It costs 0.9 ms.
-_IS_HOME = b"""
-SELECT (server, database) IS NOT DISTINCT FROM (hub_server(), (SELECT oid FROM pg_database WHERE datname = current_database()))
-  FROM event_epoch ORDER BY epoch DESC LIMIT 1
-"""
+#: Called with each new connection, before anything else uses it.
+_CHECKS: list[Callable[[Work], None]] = []
 
 
-def _begin_epoch_where_moved(connection: Work) -> None:
-    try:
-        row = connection.execute(_IS_HOME).fetchone()
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction):
-        return  # not migrated yet: `migrate` itself looks when it has
-    if row == (False,):
-        from crossdock.events import epochs as event_epochs  # noqa: PLC0415  it works on what is defined here
-
-        with connection.transaction():
-            event_epochs.begin_after_restore(connection)
+def on_connect(check: Callable[[Work], None]) -> None:
+    """Run *check* on each connection that a `Store` opens from now on, in this process."""
+    _CHECKS.append(check)
 
 
 class SharedStore(Store):

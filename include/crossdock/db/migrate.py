@@ -1,4 +1,4 @@
-"""Brings the hub's schema to the version that this code needs."""
+"""Bring the hub's schema to the version that this code needs."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from crossdock.events import epochs as event_epochs
-
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def migrate(dsn: str, *, schema: str = "hub") -> None:
-    """The schema at its newest version. Running it again changes nothing, but after a restore events begin a new epoch."""
+def upgrade(dsn: str, *, schema: str = "hub") -> None:
+    """Bring the schema to its newest version. Running it again changes nothing."""
     command.upgrade(_config(dsn, schema), "head")
-    with psycopg.connect(dsn, connect_timeout=5, options=f"-c search_path={schema}") as work:
-        event_epochs.begin_after_restore(work)
 
 
 def is_current(dsn: str, *, schema: str = "hub") -> bool:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
 
-from crossdock.app.subscribers import HANDLERS
 from crossdock.db.database import Store
 from crossdock.events import store as event_log
 from crossdock.events.dead_letters import repository as failed_deliveries
@@ -18,6 +17,7 @@ from crossdock.events.delivery import source_outages as event_outages
 from crossdock.events.delivery.source_outages import Outage
 from crossdock.events.replay import repository as event_replays
 from crossdock.events.replay.repository import Replay
+from crossdock.events.subscriber import Subscriber
 
 #: How far from the usual an hour must be to be told, in standard deviations, and what it must differ by at least.
 _DEVIATIONS = 4.0
@@ -56,22 +56,22 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     horizon_age_s: float
 
 
-def standing(store: Store, within: timedelta) -> Standing:
+def standing(store: Store, subscribers: Mapping[str, Subscriber], within: timedelta) -> Standing:
     """As it is now; the volumes of the time *within*."""
     with store.transaction() as work:
         readers = event_readers.standings(work)
         states = {(name, state): number for name, state, number in failed_deliveries.states(work)}
-        lags = {name: event_readers.lag(work, name, subscriber.types) for name, subscriber in HANDLERS.items()}
+        lags = {name: event_readers.lag(work, name, subscriber.types) for name, subscriber in subscribers.items()}
         hours = event_log.hourly(work, within)
         failed = failed_deliveries.open_by_type(work)
         replays = event_replays.newest(work)
         outages = event_outages.standings(work)
         horizon_age_s = event_log.horizon_age_s(work)
-    subscribers = []
-    for name in HANDLERS:
+    standings = []
+    for name in subscribers:
         theirs = [reader for reader in readers if reader.subscriber == name]
         waiting, oldest_s = lags[name]
-        subscribers.append(
+        standings.append(
             SubscriberStanding(
                 subscriber=name,
                 waiting=waiting,
@@ -86,9 +86,7 @@ def standing(store: Store, within: timedelta) -> Standing:
         Volume(type=type_, events=sum(counts), failed=failed.get(type_, 0), unusual=unusual(counts))
         for type_, counts in hours.items()
     )
-    return Standing(
-        subscribers=tuple(subscribers), volumes=volumes, replays=tuple(replays), horizon_age_s=horizon_age_s
-    )
+    return Standing(subscribers=tuple(standings), volumes=volumes, replays=tuple(replays), horizon_age_s=horizon_age_s)
 
 
 def unusual(hours: Sequence[int]) -> str | None:

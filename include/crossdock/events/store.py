@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
@@ -123,8 +123,12 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     silent: bool = False
 
 
-def publish(work: Work, events: Iterable[NewEvent]) -> None:
-    """The hub's own events into the store, in their order, in the caller's transaction: the change and its news, or neither."""
+def append(work: Work, events: Iterable[NewEvent]) -> None:
+    """
+    Append the hub's own events in their order, in the caller's transaction: a transactional outbox.
+
+    A change and its event are committed together or not at all.
+    """
     with work.cursor().copy(_COPY) as copy:
         copy.set_types(_COPY_TYPES)
         for event in events:
@@ -140,6 +144,20 @@ def publish(work: Work, events: Iterable[NewEvent]) -> None:
                     event.data.encode(),
                 )
             )
+
+
+#: What `append_selected` takes of each row, in this order.
+_OUTBOX = b"INSERT INTO event (source, type, subject, time, partition_key, correlation_id, silent, data) "
+
+
+def append_selected(work: Work, select: bytes, values: Mapping[str, Any]) -> None:
+    """
+    Append one event for each row of *select*, in the caller's transaction: a transactional outbox.
+
+    A change and its event are committed together or not at all. *select* gives source, type, subject, time, partition
+    key, correlation id, whether the event is silent, and its data as JSON.
+    """
+    work.execute(_OUTBOX + select, values)
 
 
 def receive(work: Work, event: NewEvent) -> Position | None:

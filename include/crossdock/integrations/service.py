@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from crossdock.core import hints as remedies
-from crossdock.core.errors import BadRequest, Conflict, IntegrationPaused, NotFound
-from crossdock.db.database import Store
-from crossdock.events.delivery import source_outages as event_outages
+from crossdock.core.errors import BadRequest, Conflict, NotFound
+from crossdock.db.database import Store, Work
 from crossdock.integrations import connection_test as checks
 from crossdock.integrations import repository as integrations
 from crossdock.integrations.manifests import Kind, kind_named, kinds
@@ -214,11 +213,15 @@ def pause(store: Store, integration_id: str, *, actor: str) -> Integration:
     return _to(store, integration_id, IntegrationState.PAUSED, act="pause", actor=actor)
 
 
-def resume(store: Store, integration_id: str, *, actor: str) -> Integration:
-    """The integration at work again: its next run reads what changed meanwhile, and its webhooks wait no longer."""
+def resume(store: Store, integration_id: str, *, on_resumed: Callable[[Work], None], actor: str) -> Integration:
+    """
+    Set the integration to work again: its next run reads what changed meanwhile.
+
+    *on_resumed* runs in a transaction afterwards, for what waited for it: its webhooks.
+    """
     resumed = _to(store, integration_id, IntegrationState.ACTIVE, act="resume", actor=actor)
     with store.transaction() as work:
-        event_outages.hasten(work, IntegrationPaused.__name__)
+        on_resumed(work)
     return resumed
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from crossdock.app.subscribers import Subscriber
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_log
+from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance import alarm_conditions as conditions
 from crossdock.observability import alerts
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from crossdock.app.subscribers import Subscriber
 from crossdock.core.errors import Transient
 from crossdock.db.database import Store
 from crossdock.events import partitions as event_partitions
 from crossdock.events.delivery import inbox as event_inbox
 from crossdock.events.delivery import source_outages as event_outages
+from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance import alarms, retention
 from crossdock.maintenance.alarms import Limits
 from crossdock.maintenance.retention import Keep
@@ -71,10 +71,10 @@ class Housekeeping:
         self,
         store: Store,
         rules: Rules,
-        handlers: Mapping[str, Subscriber],
+        subscribers: Mapping[str, Subscriber],
         is_over: Callable[[], bool],
     ) -> None:
-        self._store, self._rules, self._handlers, self._is_over = store, rules, handlers, is_over
+        self._store, self._rules, self._subscribers, self._is_over = store, rules, subscribers, is_over
         self._round: Iterator[None] = iter(())
 
     @property
@@ -103,7 +103,7 @@ class Housekeeping:
         self._store.close()
 
     def _look_for_alarms(self) -> None:
-        alarms.look(self._store, self._handlers, self._rules.alarms)
+        alarms.look(self._store, self._subscribers, self._rules.alarms)
 
     def _begin_round(self) -> None:
         self._round = self.let_go(datetime.now(UTC))
@@ -112,7 +112,7 @@ class Housekeeping:
         """A round over all that is past its time, in steps."""
         url = self._rules.landing_url
         landing = Landing(url) if url else None
-        return retention.let_go(self._store, landing, self._rules.keep, subscribers=self._handlers, now=now)
+        return retention.let_go(self._store, landing, self._rules.keep, subscribers=self._subscribers, now=now)
 
     def _go_on_with_the_round(self) -> None:
         """For a moment: the other chores do not wait until a year has been let go of."""
@@ -135,7 +135,7 @@ class Housekeeping:
     def trim_inboxes(self) -> int:
         """How many rows went that tell of what no reader comes to again."""
         trimmed = 0
-        for name in self._handlers:
+        for name in self._subscribers:
             went = _TRIM_ROWS
             while went == _TRIM_ROWS and not self._is_over():
                 with self._store.transaction() as work:

@@ -226,7 +226,7 @@ def _start_databases(numbers: dict[str, int], secrets: Secrets) -> dict[str, Pos
 
 def _migrate(metadata: PostgresServer, stack: Stack) -> None:
     """Both databases at the same time; Airflow's takes longer, in a process of its own."""
-    from crossdock.db.migrate import migrate  # noqa: PLC0415  loads SQLAlchemy
+    from crossdock.app.database import migrate  # noqa: PLC0415  loads SQLAlchemy
 
     wait = airflow.migrate_metadata(metadata, stack.environment())
     migrate(stack.hub_dsn)

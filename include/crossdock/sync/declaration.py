@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
+from crossdock.db.columns import Column
 from crossdock.db.database import Store
 from crossdock.sync.landing import Landing
 from crossdock.sync.quarantine.model import Expectation
 from crossdock.sync.source import Source
-from crossdock.sync.tables import Column, EntityTable
+from crossdock.sync.tables import EntityTable
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import msgspec
 
 from crossdock.core.errors import BadRequest
 from crossdock.core.instants import from_utc_text
+from crossdock.core.limits import MAX_SHARDS
 
 
 class Mode(StrEnum):
@@ -47,7 +48,6 @@ class RunState(StrEnum):
 
 #: What a run without parts holds its lease on.
 WHOLE = "all"
-MOST_PARTS = 16
 #: What two hexadecimal digits can be.
 _ID_STEPS = 256
 
@@ -117,8 +117,8 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def _check_part(self) -> None:
         number, slash, of = str(self.part).partition("/")
-        if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of) <= MOST_PARTS):
-            raise BadRequest(f"`part` {self.part!r} is none; write it as 1/2, with at most {MOST_PARTS} parts")
+        if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of) <= MAX_SHARDS):
+            raise BadRequest(f"`part` {self.part!r} is none; write it as 1/2, with at most {MAX_SHARDS} parts")
         if self.keys or self.limit or self.backfill_day:
             raise BadRequest("`part` is of a whole sync: it does not go with `keys`, `limit` or a backfill")
 

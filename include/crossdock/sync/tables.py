@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Column:
-    name: str
-    #: The PostgreSQL type, as COPY must be told.
-    pg_type: str
+from crossdock.db.columns import Column
 
 
 @dataclass(frozen=True)
@@ -42,76 +37,6 @@ class EntityTable:
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
 
-
-INVENTORY = EntityTable(
-    name="inventory",
-    columns=(
-        Column("id", "text"),
-        Column("version", "int8"),
-        Column("sku", "text"),
-        Column("supply_channel", "text"),
-        Column("quantity_on_stock", "int8"),
-        Column("available_quantity", "int8"),
-        Column("restockable_in_days", "int8"),
-        Column("expected_delivery_at", "timestamptz"),
-        Column("created_at", "timestamptz"),
-        Column("last_modified_at", "timestamptz"),
-        Column("lineage", "jsonb"),
-    ),
-    event_type="crossdock.stock.changed",
-    partition_column="sku",
-)
-
-PRODUCT = EntityTable(
-    name="product",
-    columns=(
-        Column("id", "text"),
-        Column("version", "int8"),
-        Column("key", "text"),
-        Column("product_type", "text"),
-        Column("published", "bool"),
-        Column("name", "jsonb"),
-        Column("slug", "jsonb"),
-        Column("description", "jsonb"),
-        Column("categories", "jsonb"),
-        Column("master_sku", "text"),
-        Column("price_minor", "int8"),
-        Column("price_currency", "text"),
-        Column("price_exponent", "int8"),
-        Column("variants", "jsonb"),
-        Column("created_at", "timestamptz"),
-        Column("last_modified_at", "timestamptz"),
-        Column("lineage", "jsonb"),
-    ),
-    event_type="crossdock.product.changed",
-    partition_column="key",
-)
-
-SALES_ORDER = EntityTable(
-    name="sales_order",
-    columns=(
-        Column("id", "text"),
-        Column("version", "int8"),
-        Column("order_number", "text"),
-        Column("order_state", "text"),
-        Column("payment_state", "text"),
-        Column("shipment_state", "text"),
-        Column("customer_id", "text"),
-        Column("customer_email", "text"),
-        Column("country", "text"),
-        Column("currency", "text"),
-        Column("total_minor", "int8"),
-        Column("line_count", "int8"),
-        Column("lines", "jsonb"),
-        Column("shipping_address", "jsonb"),
-        Column("placed_at", "timestamptz"),
-        Column("last_modified_at", "timestamptz"),
-        Column("lineage", "jsonb"),
-    ),
-    event_type="crossdock.order.changed",
-    partition_column="order_number",
-    lines_column="line_count",
-)
 
 #: Records of declared integrations that have no table of their own: what was mapped, as JSON.
 RECORD = EntityTable(

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import psycopg
 
-from crossdock.db.columns import copy_in
+from crossdock.db.columns import Column, copy_in
 from crossdock.db.database import StoreUnavailable, Work, bare
+from crossdock.events import store as event_store
 from crossdock.sync import deferred_records as open_records
 from crossdock.sync.compare_versions import NOTHING, Arrivals, Size
 from crossdock.sync.ledger import Run
-from crossdock.sync.tables import Column, EntityTable
+from crossdock.sync.tables import EntityTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,7 +58,7 @@ def write(work: Work, table: EntityTable, run: Run, batch_id: int, arrivals: Arr
     left = _change(work, table, run, values, arrivals.changed.num_rows) if arrivals.changed.num_rows else Left()
     if arrivals.new.num_rows:
         _insert(work, statements.insert, values)
-    work.execute(statements.tell, values)
+    event_store.append_selected(work, statements.changes, values)
     return left
 
 
@@ -152,7 +153,8 @@ class _Statements(msgspec.Struct, frozen=True):
     drop_overtaken: bytes
     overwrite: bytes
     insert: bytes
-    tell: bytes
+    #: One row for each new or changed record, as the outbox takes it.
+    changes: bytes
 
 
 @cache
@@ -196,8 +198,7 @@ def _statements(table: EntityTable) -> _Statements:
         insert=f"""
             INSERT INTO {name} (integration, {names}, batch_id)
             SELECT %(integration)s, {names}, %(batch_id)s FROM {stage} WHERE is_new""".encode(),
-        tell=f"""
-            INSERT INTO event (source, type, subject, time, partition_key, correlation_id, silent, data)
+        changes=f"""
             SELECT %(source)s, %(type)s, '{name}/' || id, clock_timestamp(), {table.partition_column}, %(run_id)s,
                    %(silent)s, row_to_json(r)
               FROM (SELECT {names} FROM {stage}) r""".encode(),

@@ -18,6 +18,7 @@ import jwt
 import msgspec
 import pytest
 import yaml
+from crossdock.app.streams import sync_of
 from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.files import DeclarationWrong
 from crossdock.connectors.declarative.mapping import _READERS, _Unreadable
@@ -439,9 +440,9 @@ def test_what_is_not_of_its_type_is_kept_with_the_reason_and_mended(
 
     monkeypatch.setattr(quarantine_desk, "sync_of", lambda _: sync)
     item = next(item_id for item_id, _, failures in reasons if "no whole number" in failures)
-    assert quarantine_desk.mend_fields(store, item, {"size": 7}, actor="test") == ()
+    assert quarantine_desk.mend_fields(store, item, {"size": 7}, syncs=sync_of, actor="test") == ()
     (replayed,) = quarantine_desk.replay_all(
-        store, quarantine_desk.choose(store, [item], cause=None, everything=False), actor="test"
+        store, quarantine_desk.choose(store, [item], cause=None, everything=False), syncs=sync_of, actor="test"
     )
     assert replayed.counts == Counts(read=1, inserted=1)
     assert query(store, "SELECT data FROM record WHERE id = '1'") == [({"name": "x", "size": 7},)]

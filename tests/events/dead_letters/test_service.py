@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from crossdock.app.subscribers import HANDLERS, Subscriber
+from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli.app import app
 from crossdock.commerce.inventory import service as rebuild_availability
 from crossdock.core.errors import BadRequest, Conflict, NotFound
@@ -21,6 +21,7 @@ from crossdock.events.model import STOCK_CHANGED, Event
 from crossdock.events.replay import repository as event_replays
 from crossdock.events.replay import service as replay_events
 from crossdock.events.store import Selection
+from crossdock.events.subscriber import Subscriber
 from crossdock.observability import audit
 from typer.testing import CliRunner
 
@@ -49,7 +50,7 @@ def available(store: Store) -> dict[str, int]:
 
 def replayed(store: Store, *letter_ids: int, **how: Any) -> event_replays.Replay:
     asked = replay_events.ask_for_letters(store, letter_ids, actor=ADA, **{"rate": None, **how})
-    ended = replay_events.work_off(store, asked.replay_id)
+    ended = replay_events.work_off(store, asked.replay_id, subscribers=SUBSCRIBERS)
     assert ended is not None
     return ended
 
@@ -171,7 +172,9 @@ def test_a_replay_keeps_to_its_rate_and_can_be_stopped(store: Store, hub_dsn: st
     asked = replay_events.ask_for_letters(store, [], everything=True, rate=50, actor=ADA)
     began = time.monotonic()
     with Store(hub_dsn) as own:
-        worker = threading.Thread(target=replay_events.work_off, args=(own, asked.replay_id))
+        worker = threading.Thread(
+            target=replay_events.work_off, args=(own, asked.replay_id), kwargs={"subscribers": SUBSCRIBERS}
+        )
         worker.start()
         eventually(lambda: query(store, "SELECT failed >= 10 FROM event_replay"), [(True,)])
         stopped = replay_events.stop(store, asked.replay_id, actor=ADA)
@@ -206,10 +209,14 @@ def test_events_are_counted_before_they_are_told_again(store: Store, hub_dsn: st
         eventually(lambda: len(told), 10)
     wanted = Selection(key="S3")
 
-    assert replay_events.count(store, Selection(), ["availability"]) == {"availability": 10}
-    assert replay_events.count(store, wanted, ["availability"]) == {"availability": 1}
-    asked = replay_events.ask_for_events(store, wanted, ["availability"], rate=None, actor=ADA)
-    ended = replay_events.work_off(store, asked.replay_id, handlers=handlers)
+    assert replay_events.count(store, Selection(), {"availability": SUBSCRIBERS["availability"]}) == {
+        "availability": 10
+    }
+    assert replay_events.count(store, wanted, {"availability": SUBSCRIBERS["availability"]}) == {"availability": 1}
+    asked = replay_events.ask_for_events(
+        store, wanted, {"availability": SUBSCRIBERS["availability"]}, rate=None, actor=ADA
+    )
+    ended = replay_events.work_off(store, asked.replay_id, subscribers=handlers)
 
     assert ended is not None
     assert (ended.state, ended.done, told[10:]) == ("done", 1, ["S3"])
@@ -235,8 +242,10 @@ def test_a_rebuild_and_a_replay_take_what_a_person_mended(store: Store, hub_dsn:
     dead_letter_desk.mend_fields(store, letter_id, {"available_quantity": 5}, actor=ADA)
     replayed(store, letter_id)
     rebuilt = rebuild_availability.rebuild(store, replace=True, actor=ADA)
-    asked = replay_events.ask_for_events(store, Selection(), ["availability"], rate=None, actor=ADA)
-    ended = replay_events.work_off(store, asked.replay_id)
+    asked = replay_events.ask_for_events(
+        store, Selection(), {"availability": SUBSCRIBERS["availability"]}, rate=None, actor=ADA
+    )
+    ended = replay_events.work_off(store, asked.replay_id, subscribers=SUBSCRIBERS)
 
     assert (rebuilt.events, rebuilt.differences) == (2, 0)
     assert available(store) == {"S0": 5}
@@ -302,4 +311,4 @@ def test_audit_entries_of_many_writers_are_one_chain(store: Store, hub_dsn: str)
 
 
 def test_every_subscriber_is_named_by_its_reaction() -> None:
-    assert all(subscriber.types and subscriber.attempts > 1 for subscriber in HANDLERS.values())
+    assert all(subscriber.types and subscriber.attempts > 1 for subscriber in SUBSCRIBERS.values())

@@ -13,15 +13,15 @@ from typing import Any
 
 import psycopg
 import pytest
-from crossdock.app.subscribers import Subscriber
 from crossdock.commerce.inventory import repository as availability
 from crossdock.commerce.inventory import subscribers as keep_availability
 from crossdock.db.database import Store, StoreRefused, Work
 from crossdock.events import partitions as event_partitions
 from crossdock.events import store as event_log
-from crossdock.events.delivery import Place, Rules
+from crossdock.events.delivery import Place
 from crossdock.events.model import STOCK_CHANGED, Event
-from crossdock.maintenance.housekeeping import Housekeeping
+from crossdock.events.subscriber import Subscriber
+from crossdock.maintenance.housekeeping import Housekeeping, Rules
 from crossdock.observability import alerts
 
 from tests.events.worlds import QUICK, delivery, eventually, publish, stock

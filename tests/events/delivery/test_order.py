@@ -7,10 +7,10 @@ import threading
 from collections.abc import Sequence
 
 import pytest
-from crossdock.app.subscribers import Subscriber
 from crossdock.db.database import Store, Work
 from crossdock.events.delivery import Place
 from crossdock.events.model import STOCK_CHANGED, Event
+from crossdock.events.subscriber import Subscriber
 
 from tests.events.worlds import Outside, delivery, eventually
 from tests.shop import query

@@ -9,12 +9,12 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
-from crossdock.app.subscribers import Subscriber
 from crossdock.db.database import Store
 from crossdock.events.delivery import Pace, Place
 from crossdock.events.model import Event
 from crossdock.events.ports import KeyPuller
 from crossdock.events.replay import service as replay_events
+from crossdock.events.subscriber import Subscriber
 
 from tests.events.worlds import Outside, delivery, eventually, publish, stock
 from tests.shop import query
@@ -160,7 +160,7 @@ def test_nothing_is_open_in_the_database_while_an_effect_outside_runs(store: Sto
     handlers = outside.handlers()
 
     letter = replay_events.ask_for_letters(store, [], everything=True, rate=None, actor="cli:ada")
-    replay_events.work_off(store, letter.replay_id, handlers=handlers, puller=outside)
+    replay_events.work_off(store, letter.replay_id, subscribers=handlers, puller=outside)
     assert [row[0] for row in letters(store)] == ["recovered", "replayed"]
     told_again(store, handlers, outside)
 
@@ -171,4 +171,4 @@ def test_nothing_is_open_in_the_database_while_an_effect_outside_runs(store: Sto
 def told_again(store: Store, handlers: dict[str, Subscriber], puller: KeyPuller) -> Any:
     request = {"selection": {}, "subscribers": list(handlers), "cursor": [0, 0, 0]}
     asked = replay_events._ask(store, "events", request, rate=None, total=2, actor="cli:ada")
-    return replay_events.work_off(store, asked.replay_id, handlers=handlers, puller=puller)
+    return replay_events.work_off(store, asked.replay_id, subscribers=handlers, puller=puller)

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from crossdock.app.subscribers import Subscriber
 from crossdock.core.errors import SystemUnavailable
 from crossdock.db.database import Store, StoreRefused, Work
 from crossdock.events.dead_letters import service as dead_letter_desk
@@ -19,6 +18,7 @@ from crossdock.events.replay import repository as event_replays
 from crossdock.events.replay import service as replay_events
 from crossdock.events.replay import slice as tell_again
 from crossdock.events.replay.repository import Replay
+from crossdock.events.subscriber import Subscriber
 
 from tests.chaos import children
 from tests.events.worlds import Outside, delivery, eventually, publish, stock
@@ -65,7 +65,7 @@ def all_events(store: Store, total: int) -> int:
 
 def work_off(dsn: str, replay_id: int, outside: Outside) -> Replay:
     with Store(dsn) as own:
-        ended = replay_events.work_off(own, replay_id, handlers=outside.handlers(), puller=outside)
+        ended = replay_events.work_off(own, replay_id, subscribers=outside.handlers(), puller=outside)
         assert ended is not None
         return ended
 
@@ -118,7 +118,7 @@ def test_a_replay_that_another_worker_has_taken_is_not_noted_by_the_first(
     handlers = outside.handlers(effect_timeout_s=0.2)
     replay_id = asked(store) if what == "letters" else all_events(store, 3)
     with ThreadPoolExecutor(1) as threads, Store(hub_dsn) as own:
-        first = threads.submit(replay_events.work_off, own, replay_id, handlers=handlers, puller=outside)
+        first = threads.submit(replay_events.work_off, own, replay_id, subscribers=handlers, puller=outside)
         eventually(lambda: len(outside.calls), 1)
         sound = Outside()
         eventually(lambda: query(store, "SELECT worker_until < now() FROM event_replay"), [(True,)])
@@ -177,7 +177,7 @@ def test_a_replay_that_reaches_outside_is_left_to_a_worker_that_can(
     dead(store, hub_dsn, outside, 3)
     replay_id = asked(store)
 
-    here = replay_events.work_off(store, replay_id, handlers=outside.handlers())
+    here = replay_events.work_off(store, replay_id, subscribers=outside.handlers())
     assert here is not None
     assert (here.state, here.done, here.failed) == ("open", 0, 0)
     with delivery(hub_dsn, outside.handlers(), puller=outside):
@@ -205,10 +205,10 @@ def test_a_replay_that_a_defect_of_ours_ends_each_time_keeps_no_other_waiting(
     request = {"selection": {}, "subscribers": ["outside"], "cursor": [0, "no number", 0]}
     broken = replay_events._ask(store, "events", request, rate=None, total=1, actor=ADA)
     with pytest.raises(StoreRefused):
-        replay_events.work_off(store, handlers=outside.handlers(), puller=outside)
+        replay_events.work_off(store, subscribers=outside.handlers(), puller=outside)
     whole = asked(store)
 
-    worked_off = replay_events.work_off(store, handlers=outside.handlers(), puller=outside)
+    worked_off = replay_events.work_off(store, subscribers=outside.handlers(), puller=outside)
     assert worked_off is not None
     assert (worked_off.replay_id, worked_off.state) == (whole, "done")
     assert whole > broken.replay_id
@@ -251,7 +251,7 @@ def test_in_a_replay_a_key_goes_on_behind_an_event_that_fails(store: Store) -> N
     request = {"selection": {}, "subscribers": ["availability"], "cursor": [0, 0, 0]}
     replay = replay_events._ask(store, "events", request, rate=None, total=4, actor=ADA)
     handlers = {"availability": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
-    ended = replay_events.work_off(store, replay.replay_id, handlers=handlers)
+    ended = replay_events.work_off(store, replay.replay_id, subscribers=handlers)
 
     assert ended is not None
     assert (ended.done, ended.failed) == (3, 1)
@@ -287,7 +287,7 @@ def test_a_replay_at_a_slow_rate_ends_with_its_worker_and_keeps_its_rate(store: 
     def is_over() -> bool:
         return time.monotonic() > began + 1
 
-    replay_events.work_off(store, asked.replay_id, handlers=outside.handlers(), puller=outside, until=is_over)
+    replay_events.work_off(store, asked.replay_id, subscribers=outside.handlers(), puller=outside, until=is_over)
 
     assert time.monotonic() - began < 5
     assert len(outside.told) == 1

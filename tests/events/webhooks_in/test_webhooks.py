@@ -23,7 +23,9 @@ from crossdock.api import problems, webhooks
 from crossdock.api.dependencies import open_store
 from crossdock.api.middleware import Envelope
 from crossdock.app.fetch_records import Puller
-from crossdock.app.subscribers import HANDLERS
+from crossdock.app.integrations import on_resumed
+from crossdock.app.streams import SYNCS
+from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.core.errors import BadRequest, HubError, NotFound
 from crossdock.db.database import Store
 from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver, _event, receiver_from
@@ -126,7 +128,7 @@ def test_a_stranger_chooses_no_word_of_why_it_is_refused() -> None:
 
 def test_a_body_that_is_nothing_but_brackets_is_refused_in_words() -> None:
     """Its sender is known, and its body is nested deeper than any reader goes."""
-    receiver = receiver_from("shop", KEY, RULES)
+    receiver = receiver_from("shop", KEY, RULES, SYNCS)
     with pytest.raises(BadRequest, match="no JSON"):
         _event(receiver, "msg_1", b"[" * 200_000, datetime.now(UTC))
 
@@ -161,7 +163,7 @@ def test_plain_hmac_in_each_of_its_spellings() -> None:
 
 def test_a_receiver_without_a_key_proves_nothing() -> None:
     """An empty password must not become the empty key, with which anybody can sign."""
-    receiver = receiver_from("shop", "", RULES)
+    receiver = receiver_from("shop", "", RULES, SYNCS)
     with pytest.raises(WebhookRefused, match="no key"):
         proved_id(receiver.rules, receiver.keys, standard(b"{}", key="whsec_"), b"{}", now_s=NOW)
 
@@ -171,11 +173,11 @@ def test_a_receiver_without_a_key_proves_nothing() -> None:
 )
 def test_rules_that_say_nothing_are_no_receiver(extra: dict[str, Any]) -> None:
     with pytest.raises(NotFound):
-        receiver_from("shop", KEY, extra)
+        receiver_from("shop", KEY, extra, SYNCS)
 
 
 def test_a_receiver_shows_no_key() -> None:
-    assert KEY not in repr(receiver_from("shop", KEY, RULES))
+    assert KEY not in repr(receiver_from("shop", KEY, RULES, SYNCS))
 
 
 class Door:
@@ -200,7 +202,7 @@ class Door:
     def _find(self, integration: str) -> Receiver:
         if integration != "shop":
             raise NotFound("no such")
-        return receiver_from("shop", f"{OLD_KEY} {KEY}", RULES)
+        return receiver_from("shop", f"{OLD_KEY} {KEY}", RULES, SYNCS)
 
     def post(self, body: bytes, headers: list[tuple[str, str]], integration: str = "shop") -> requests.Response:
         url = f"http://127.0.0.1:{self.port}/v1/webhooks/{integration}"
@@ -301,7 +303,7 @@ def test_a_told_change_is_in_the_hub_within_half_a_second(
     systems = Systems(source=connect(shop), store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")))
     rows = [row.document for row in shop.world.shelf("inventory").rows()][:42]
     waits = []
-    with delivery(hub_dsn, HANDLERS, puller=Puller(lambda _: nullcontext(systems))):
+    with delivery(hub_dsn, SUBSCRIBERS, puller=Puller(lambda _: nullcontext(systems))):
         for number, row in enumerate(rows):
             body = told(row["sku"])
             began = time.monotonic()
@@ -329,7 +331,7 @@ def test_a_webhook_whose_source_is_down_waits_and_then_succeeds(
             Puller(lambda _: nullcontext(systems)).pull(entity, keys)
 
     body = told(row["sku"])
-    with delivery(hub_dsn, HANDLERS, puller=Down()):
+    with delivery(hub_dsn, SUBSCRIBERS, puller=Down()):
         door.post(body, standard(body, at=now()))
         publish(store, stock("OTHER", 1, 1))
         eventually(lambda: query(store, "SELECT available FROM sku_availability WHERE sku = 'OTHER'"), [(1,)])
@@ -353,7 +355,7 @@ def test_webhooks_of_a_shop_that_is_down_ask_it_rarely_and_all_come_in_afterward
             super().pull(entity, keys)
 
     shop.faults.put("inventory", [{"status": 503}], repeat=True)
-    with delivery(hub_dsn, HANDLERS, puller=Counted(lambda _: nullcontext(systems))):
+    with delivery(hub_dsn, SUBSCRIBERS, puller=Counted(lambda _: nullcontext(systems))):
         for number, row in enumerate(rows):
             door.post(told(row["sku"]), standard(told(row["sku"]), at=now(), delivery_id=f"msg_{number}"))
         eventually(lambda: query(store, "SELECT count(*) FROM failed_delivery"), [(64,)])
@@ -393,7 +395,7 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
     document = {"connection_id": "commercetools", "conn_type": "commercetools", "host": shop.url}
     desk.register(store, [document], actor="test")
     desk.pause(store, "commercetools", actor="otto")
-    with delivery(hub_dsn, HANDLERS, puller=Puller(registered_systems)):
+    with delivery(hub_dsn, SUBSCRIBERS, puller=Puller(registered_systems)):
         for number, row in enumerate(rows):
             door.post(told(row["sku"]), standard(told(row["sku"]), at=now(), delivery_id=f"msg_{number}"))
         eventually(waiting, [("retrying", 0, "IntegrationPaused", len(rows))])
@@ -405,7 +407,7 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
         eventually(waiting, [("retrying", 0, "IntegrationPaused", len(rows))])
         assert len(asked) == known + 1, "one of them asks whether it is still paused, not each"
 
-        desk.resume(store, "commercetools", actor="otto")
+        desk.resume(store, "commercetools", on_resumed=on_resumed, actor="otto")
         eventually(lambda: {row["id"] for row in rows} <= set(in_hub(store)), within_s=20)
     systems.store.close()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from crossdock.app.streams import sync_of
 from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.core.errors import BadRequest, Conflict, LeaseHeld, NotFound
 from crossdock.db import leases
@@ -53,10 +54,12 @@ class Desk:
             return quarantine.find(work, state=state)
 
     def mend(self, item: Item, **changes: Any) -> list[str]:
-        return [failure.rule for failure in desk.mend_fields(self.store, item.item_id, changes, actor=ANNA)]
+        return [
+            failure.rule for failure in desk.mend_fields(self.store, item.item_id, changes, syncs=sync_of, actor=ANNA)
+        ]
 
     def replay(self, *items: Item) -> Any:
-        (report,) = desk.replay_all(self.store, items or self.items(), actor=ANNA)
+        (report,) = desk.replay_all(self.store, items or self.items(), syncs=sync_of, actor=ANNA)
         return report
 
     def states(self) -> list[str]:
@@ -202,7 +205,7 @@ def test_an_item_that_was_closed_or_mended_after_it_was_chosen_is_not_replayed(a
         anna.mend(item, sku="SIDEBOARD")
     first, second = anna.items()
     desk.discard(anna.store, first.item_id, "a test entry", actor="ben")
-    desk.mend_fields(anna.store, second.item_id, {"sku": "SHELF"}, actor="ben")
+    desk.mend_fields(anna.store, second.item_id, {"sku": "SHELF"}, syncs=sync_of, actor="ben")
 
     for outdated in (first, second):
         with pytest.raises(BadRequest, match="changed meanwhile"):
@@ -222,7 +225,7 @@ def test_a_record_is_mended_and_not_replaced_by_another(anna: Desk, mended: byte
     anna.sync(entry(id="a", sku=""))
 
     with pytest.raises(BadRequest):
-        desk.mend(anna.store, anna.items()[0].item_id, mended, actor=ANNA)
+        desk.mend(anna.store, anna.items()[0].item_id, mended, syncs=sync_of, actor=ANNA)
 
     assert (anna.items()[0].mended, anna.acts()) == (None, [])
 
@@ -231,7 +234,7 @@ def test_what_is_no_record_cannot_be_mended(anna: Desk) -> None:
     anna.sync(b"4711")
 
     with pytest.raises(BadRequest, match="discard"):
-        desk.mend(anna.store, anna.items()[0].item_id, entry(id="a"), actor=ANNA)
+        desk.mend(anna.store, anna.items()[0].item_id, entry(id="a"), syncs=sync_of, actor=ANNA)
     with pytest.raises(BadRequest, match="no fields"):
         anna.mend(anna.items()[0], sku="SIDEBOARD")
 
@@ -263,7 +266,7 @@ def test_a_field_that_the_record_type_does_not_know_is_refused_with_the_nearest(
     with pytest.raises(BadRequest, match=said):
         anna.mend(item, **changes)
     with pytest.raises(BadRequest, match=r"no field of inventory records"):
-        desk.mend(anna.store, item.item_id, entry(id="a", quantityOnStok=5), actor=ANNA)
+        desk.mend(anna.store, item.item_id, entry(id="a", quantityOnStok=5), syncs=sync_of, actor=ANNA)
 
     assert (anna.items()[0].mended, anna.acts()) == (None, [])
 
@@ -385,7 +388,7 @@ def test_a_replay_by_two_people_at_once_has_one_effect(anna: Desk, hub_dsn: str)
             query(own, "SELECT 1")
             together.wait(10)
             try:
-                desk.replay_all(own, chosen, actor=ANNA)
+                desk.replay_all(own, chosen, syncs=sync_of, actor=ANNA)
                 outcomes.append("replayed")
             except (BadRequest, Conflict, LeaseHeld):
                 outcomes.append("refused")

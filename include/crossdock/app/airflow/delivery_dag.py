@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk import (
@@ -11,11 +12,14 @@ from airflow.sdk import (
 
 from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.systems import systems_of
+from crossdock.app.delivery import background_of
 from crossdock.app.fetch_records import Puller
+from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
-from crossdock.events.delivery import Pace, Place, Rules, deliver
+from crossdock.events.delivery import Pace, Place, deliver
 from crossdock.maintenance.alarms import Limits
+from crossdock.maintenance.housekeeping import Rules
 from crossdock.maintenance.retention import Keep
 
 
@@ -37,6 +41,15 @@ def delivery_options() -> dict[str, Any]:
     }
 
 
+def _rules() -> Rules:
+    return Rules(
+        retention=timedelta(days=settings().event_retention_days),
+        alarms=Limits(horizon_s=settings().event_horizon_alarm_s),
+        landing_url=settings().landing_url,
+        keep=_keep(),
+    )
+
+
 def _keep() -> Keep:
     days = {
         "landing": settings().landing_days,
@@ -55,19 +68,16 @@ def delivery_task(worker_no: int) -> None:
     @task(task_id="deliver")
     def deliver_task() -> dict[str, int]:
         place = Place(worker_no, workers=settings().event_readers, partitions=settings().event_partitions)
+        open_store = partial(Store.from_connection, settings().store_connection)
         with Puller(lambda sync: systems_of(sync, starts=True)) as puller:
             return deliver(
-                lambda: Store.from_connection(settings().store_connection),
+                open_store,
                 place,
+                subscribers=SUBSCRIBERS,
                 lifetime=place.lifetime(settings().event_reader_lifetime, datetime.now(UTC)),
                 pace=Pace(lease_life=settings().event_lease_life),
                 puller=puller,
-                rules=Rules(
-                    retention=timedelta(days=settings().event_retention_days),
-                    alarms=Limits(horizon_s=settings().event_horizon_alarm_s),
-                    landing_url=settings().landing_url,
-                    keep=_keep(),
-                ),
+                background=background_of(open_store, SUBSCRIBERS, rules=_rules(), puller=puller),
             ).events
 
     deliver_task()

@@ -12,7 +12,6 @@ from typing import Protocol
 
 import msgspec
 
-from crossdock.app.subscribers import Subscriber
 from crossdock.bench.events import plain_log
 from crossdock.bench.events import tally as bench_tally
 from crossdock.commerce.inventory import subscribers as keep_availability
@@ -20,6 +19,7 @@ from crossdock.db.database import Store, Work
 from crossdock.events import store as event_log
 from crossdock.events.delivery import Place, deliver
 from crossdock.events.model import STOCK_CHANGED, Event, NewEvent
+from crossdock.events.subscriber import Subscriber
 
 #: Of an event as a CloudEvent; what the figures of others are measured with.
 EVENT_BYTES = 1024
@@ -106,7 +106,7 @@ class HubLog:
 
         def publish(first: int, dues: Sequence[float]) -> None:
             with store.transaction() as work:
-                event_log.publish(work, (_event(first + n, due, pad, now) for n, due in enumerate(dues)))
+                event_log.append(work, (_event(first + n, due, pad, now) for n, due in enumerate(dues)))
 
         return publish
 
@@ -130,7 +130,7 @@ class HubLog:
             lambda: _TellingStore(dsn, committed),
             Place(reader_no, workers=readers, partitions=readers),
             lifetime=timedelta(hours=1),
-            handlers={"availability": Subscriber(types=(STOCK_CHANGED,), apply=apply)},
+            subscribers={"availability": Subscriber(types=(STOCK_CHANGED,), apply=apply)},
             stop=stop,
         )
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import msgspec
 import psycopg
 
+from crossdock.app.database import migrate
 from crossdock.bench.events import tally as bench_tally
 from crossdock.bench.events.logs import HubLog, PlainLog
 from crossdock.bench.events.measure import Figures, measure
 from crossdock.bench.events.plot import Line, plot
 from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.db.database import Store
-from crossdock.db.migrate import migrate
 from crossdock.stack.ports import free_port
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 from crossdock.sync import Systems, extract, load, validate

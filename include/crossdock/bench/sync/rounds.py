@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from crossdock.app.database import migrate
 from crossdock.app.streams import SYNCS
 from crossdock.bench.sync import database_figures as measuring
 from crossdock.bench.sync.figures import AGAIN, DELTA, FULL, OURS, START, Run, Sample
 from crossdock.bench.sync.loaders import filled_in
 from crossdock.bench.sync.processes import Bench, WarmWorker, run_program
 from crossdock.bench.sync.worker import SYNC_OF
-from crossdock.db.migrate import migrate
 
 #: How much of the source changes before a delta.
 CHANGED_SHARE = 0.01

@@ -12,12 +12,14 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
+from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli.console import Bar
 from crossdock.cli.demo.checks import expect
 from crossdock.cli.session import actor
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.sandbox import SandboxControl
 from crossdock.commerce.inventory import repository as availability
+from crossdock.commerce.inventory.schema import INVENTORY_TABLE
 from crossdock.core.errors import NotFound
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
@@ -30,7 +32,6 @@ from crossdock.events.replay import service as replay_events
 from crossdock.events.status import standing
 from crossdock.events.webhooks_in.service import connection_of
 from crossdock.sync import records as entities
-from crossdock.sync.tables import INVENTORY
 
 _INTEGRATION = "demo"
 _DELIVERED_WITHIN_S = 20.0
@@ -82,7 +83,7 @@ class EventScene:
     def _is_told(self, moved: dict[str, Any]) -> bool:
         """Whether the hub has the version, and the read model says what the hub's stock adds up to."""
         with self._store.transaction() as work:
-            rows = entities.by_key(work, INVENTORY, moved["sku"])
+            rows = entities.by_key(work, INVENTORY_TABLE, moved["sku"])
         has_it = any(row["id"] == moved["id"] and row["version"] >= moved["version"] for row in rows)
         return has_it and self._told(moved["sku"]) == sum(max(row["available_quantity"], 0) for row in rows)
 
@@ -98,11 +99,11 @@ class EventScene:
             data=json.dumps(data),
         )
         with self._store.transaction() as work:
-            event_log.publish(work, [event])
+            event_log.append(work, [event])
         letter = self._letter_of(sku, bar)
         dead_letter_desk.mend_fields(self._store, letter.letter_id, {"available_quantity": 7}, actor=actor())
         asked = replay_events.ask_for_letters(self._store, [letter.letter_id], rate=None, actor=actor())
-        replay_events.work_off(self._store, asked.replay_id)
+        replay_events.work_off(self._store, asked.replay_id, subscribers=SUBSCRIBERS)
         began = time.monotonic()
         while self._told(sku) != 7:  # noqa: PLR2004  as mended
             expect(time.monotonic() - began < _DELIVERED_WITHIN_S, "the mended event had no effect")
@@ -113,7 +114,7 @@ class EventScene:
         """The readers of events at work, and all that was told delivered."""
         began = time.monotonic()
         while True:
-            found = standing(self._store, timedelta(hours=1)).subscribers
+            found = standing(self._store, SUBSCRIBERS, timedelta(hours=1)).subscribers
             if all(not each.read_by.startswith("0 ") and not each.waiting for each in found):
                 return
             bar.tell("Waiting for the delivery of events")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from crossdock.app.streams import sync_of
 from crossdock.cli import console, dag_runs, run_reports
 from crossdock.cli.console import Bar
 from crossdock.cli.demo.checks import Untrue, expect
@@ -14,6 +15,7 @@ from crossdock.cli.demo.event_steps import EventScene
 from crossdock.cli.session import actor
 from crossdock.client.hub import HubApi
 from crossdock.client.sandbox import SandboxControl
+from crossdock.commerce.inventory.schema import INVENTORY_TABLE
 from crossdock.db.database import Store
 from crossdock.stack.stack import Stack
 from crossdock.sync import records as entities
@@ -21,7 +23,6 @@ from crossdock.sync.ledger import Run
 from crossdock.sync.model import RunState, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine
 from crossdock.sync.quarantine import service as quarantine_desk
-from crossdock.sync.tables import INVENTORY
 
 _DAG = "sync_inventory"
 #: The one that is made to fail.
@@ -128,7 +129,7 @@ class Scene:
 
     def bad_row(self, bar: Bar) -> str:
         with self._store.transaction() as work:
-            row = entities.any_row(work, INVENTORY)
+            row = entities.any_row(work, INVENTORY_TABLE)
         if row is None:
             raise Untrue("the hub has no stock level to spoil")
         self._bad = {"id": row["id"], "sku": row["sku"]}
@@ -146,12 +147,12 @@ class Scene:
     def mend_and_replay(self, _: Bar) -> str:
         item_id = self._bad["item"]
         mended = {"quantityOnStock": 5, "availableQuantity": 5}
-        failures = quarantine_desk.mend_fields(self._store, item_id, mended, actor=actor())
+        failures = quarantine_desk.mend_fields(self._store, item_id, mended, syncs=sync_of, actor=actor())
         expect(not failures, f"the mended record still fails: {failures}")
         chosen = quarantine_desk.choose(self._store, [item_id], cause=None, everything=False)
-        (report,) = quarantine_desk.replay_all(self._store, chosen, actor=actor())
+        (report,) = quarantine_desk.replay_all(self._store, chosen, syncs=sync_of, actor=actor())
         with self._store.transaction() as work:
-            rows = entities.by_key(work, INVENTORY, self._bad["sku"])
+            rows = entities.by_key(work, INVENTORY_TABLE, self._bad["sku"])
         (row,) = [row for row in rows if row["id"] == self._bad["id"]]
         expect(row["quantity_on_stock"] == 5, f"the hub has {row['quantity_on_stock']}")  # noqa: PLR2004  as mended
         return f"item {item_id} mended to 5 and replayed in {report.run_id}; the hub has {row['quantity_on_stock']}"
@@ -160,7 +161,7 @@ class Scene:
         moved = self._sandbox.live(stock_moves=25)["inventory"]
         run = self._sync(SyncRequest(), bar)
         with self._store.transaction() as work:
-            versions = entities.versions(work, INVENTORY)
+            versions = entities.versions(work, INVENTORY_TABLE)
         missing = [row["id"] for row in moved if versions.get(row["id"], 0) < row["version"]]
         expect(not missing, f"{len(missing)} of {len(moved)} changes are not in the hub")
         return f"{len(moved)} stock levels moved; {_sum(run)}"

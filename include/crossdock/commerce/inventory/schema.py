@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from crossdock.db.columns import Column
+from crossdock.sync.tables import EntityTable
+
 
 class StockLevels(NamedTuple):
     """
@@ -33,3 +36,23 @@ class StockLevels(NamedTuple):
     last_modified_at: Sequence[datetime]
     #: What cleansing changed, JSON: field → what it was and which steps changed it. None when nothing was.
     lineage: Sequence[str | None]
+
+
+INVENTORY_TABLE = EntityTable(
+    name="inventory",
+    columns=(
+        Column("id", "text"),
+        Column("version", "int8"),
+        Column("sku", "text"),
+        Column("supply_channel", "text"),
+        Column("quantity_on_stock", "int8"),
+        Column("available_quantity", "int8"),
+        Column("restockable_in_days", "int8"),
+        Column("expected_delivery_at", "timestamptz"),
+        Column("created_at", "timestamptz"),
+        Column("last_modified_at", "timestamptz"),
+        Column("lineage", "jsonb"),
+    ),
+    event_type="crossdock.stock.changed",
+    partition_column="sku",
+)

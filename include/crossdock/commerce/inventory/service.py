@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from crossdock.app.subscribers import HANDLERS
 from crossdock.commerce.inventory import repository as availability
 from crossdock.commerce.inventory import subscribers as keep_availability
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_log
 from crossdock.events.dead_letters import repository as failed_deliveries
-from crossdock.events.model import Event
+from crossdock.events.model import STOCK_CHANGED, Event
 from crossdock.events.store import Selection
 from crossdock.observability import audit
 
@@ -38,7 +37,7 @@ def rebuild(store: Store, *, replace: bool, actor: str, tell: Callable[[int], No
     with Store(store.dsn, schema=store.schema) as own:
         with own.transaction() as work:
             availability.shadow(work)
-        wanted, number = Selection(types=HANDLERS[NAME].types), 0
+        wanted, number = Selection(types=(STOCK_CHANGED,)), 0
         while events := _take_in(own, wanted):
             number += len(events)
             wanted = msgspec.structs.replace(wanted, after=events[-1].at)

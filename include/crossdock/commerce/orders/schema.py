@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from crossdock.db.columns import Column
+from crossdock.sync.tables import EntityTable
+
 #: What a line can be where it is no goods.
 LINE_KINDS = frozenset(
     {"postage", "carriage", "discount", "fee", "gift", "voucher", "manual", "adjustment", "sample", "service"}
@@ -69,3 +72,30 @@ class SalesOrder(NamedTuple):
     codes_of_no_goods: str
     lines_without_name: int
     lines_in_other_currency: int
+
+
+ORDERS_TABLE = EntityTable(
+    name="sales_order",
+    columns=(
+        Column("id", "text"),
+        Column("version", "int8"),
+        Column("order_number", "text"),
+        Column("order_state", "text"),
+        Column("payment_state", "text"),
+        Column("shipment_state", "text"),
+        Column("customer_id", "text"),
+        Column("customer_email", "text"),
+        Column("country", "text"),
+        Column("currency", "text"),
+        Column("total_minor", "int8"),
+        Column("line_count", "int8"),
+        Column("lines", "jsonb"),
+        Column("shipping_address", "jsonb"),
+        Column("placed_at", "timestamptz"),
+        Column("last_modified_at", "timestamptz"),
+        Column("lineage", "jsonb"),
+    ),
+    event_type="crossdock.order.changed",
+    partition_column="order_number",
+    lines_column="line_count",
+)

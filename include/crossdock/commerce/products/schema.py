@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
+from crossdock.db.columns import Column
+from crossdock.sync.tables import EntityTable
+
 
 class Product(NamedTuple):
     """One product. The order of the fields is the order of the table's columns, then the facts for expectations."""
@@ -40,3 +43,29 @@ class Product(NamedTuple):
     variants_without_sku: int
     #: The smallest price of any variant, in minor units; None without prices.
     lowest_price_minor: int | None
+
+
+PRODUCTS_TABLE = EntityTable(
+    name="product",
+    columns=(
+        Column("id", "text"),
+        Column("version", "int8"),
+        Column("key", "text"),
+        Column("product_type", "text"),
+        Column("published", "bool"),
+        Column("name", "jsonb"),
+        Column("slug", "jsonb"),
+        Column("description", "jsonb"),
+        Column("categories", "jsonb"),
+        Column("master_sku", "text"),
+        Column("price_minor", "int8"),
+        Column("price_currency", "text"),
+        Column("price_exponent", "int8"),
+        Column("variants", "jsonb"),
+        Column("created_at", "timestamptz"),
+        Column("last_modified_at", "timestamptz"),
+        Column("lineage", "jsonb"),
+    ),
+    event_type="crossdock.product.changed",
+    partition_column="key",
+)

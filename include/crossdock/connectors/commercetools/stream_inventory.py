@@ -1,11 +1,11 @@
 """Stock per sku and warehouse, from the commerce platform into the hub."""
 
 from crossdock.commerce.inventory.expectations import EXPECTATIONS
+from crossdock.commerce.inventory.schema import INVENTORY_TABLE
 from crossdock.connectors.commercetools.inventory import to_stock_levels
 from crossdock.connectors.commercetools.records import InventoryEntry
 from crossdock.sync import Sync
 from crossdock.sync.contract import read_contract
-from crossdock.sync.tables import INVENTORY as INVENTORY_TABLE
 
 INVENTORY = Sync(
     entity="inventory",

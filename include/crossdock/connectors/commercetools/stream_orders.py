@@ -1,18 +1,19 @@
 """Orders with their lines, from the commerce platform into the hub."""
 
 from crossdock.commerce.orders.expectations import EXPECTATIONS
+from crossdock.commerce.orders.schema import ORDERS_TABLE
 from crossdock.connectors.commercetools.orders import to_sales_order
 from crossdock.connectors.commercetools.records import Order
+from crossdock.db.columns import Column
 from crossdock.sync import Sync, row_by_row
 from crossdock.sync.contract import read_contract
-from crossdock.sync.tables import SALES_ORDER, Column
 
 ORDER = Sync(
     entity="order",
     integration="commercetools",
     resource="orders",
     key_field="orderNumber",
-    table=SALES_ORDER,
+    table=ORDERS_TABLE,
     record_type=Order,
     to_columns=row_by_row(to_sales_order),
     expectations=EXPECTATIONS,

@@ -1,19 +1,19 @@
 """Products with their variants and prices, from the commerce platform into the hub."""
 
 from crossdock.commerce.products.expectations import EXPECTATIONS
+from crossdock.commerce.products.schema import PRODUCTS_TABLE
 from crossdock.connectors.commercetools.products import to_product
 from crossdock.connectors.commercetools.records import ProductProjection
+from crossdock.db.columns import Column
 from crossdock.sync import Sync, row_by_row
 from crossdock.sync.contract import read_contract
-from crossdock.sync.tables import PRODUCT as PRODUCT_TABLE
-from crossdock.sync.tables import Column
 
 PRODUCT = Sync(
     entity="product",
     integration="commercetools",
     resource="product-projections",
     key_field="key",
-    table=PRODUCT_TABLE,
+    table=PRODUCTS_TABLE,
     record_type=ProductProjection,
     to_columns=row_by_row(to_product),
     expectations=EXPECTATIONS,

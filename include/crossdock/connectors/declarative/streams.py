@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from crossdock.commerce.inventory.expectations import EXPECTATIONS as INVENTORY_EXPECTATIONS
+from crossdock.commerce.inventory.schema import INVENTORY_TABLE
 from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.files import DeclarationWrong
 from crossdock.connectors.declarative.mapping import PG_TYPES, to_columns_of
 from crossdock.connectors.declarative.model import Declaration
+from crossdock.db.columns import Column
 from crossdock.sync import Sync
 from crossdock.sync.quarantine.model import Expectation
-from crossdock.sync.tables import INVENTORY, RECORD, Column, EntityTable
+from crossdock.sync.tables import RECORD, EntityTable
 
 #: Not the platform's rules: a declared system counts versions as it likes.
 _RECORD_RULES = (
@@ -43,7 +45,7 @@ _READABLE = Expectation(
 _TABLES: dict[str, tuple[EntityTable, tuple[Expectation, ...], frozenset[str]]] = {
     "record": (RECORD, _RECORD_RULES, frozenset({"version", "last_modified_at"})),
     "inventory": (
-        INVENTORY,
+        INVENTORY_TABLE,
         INVENTORY_EXPECTATIONS,
         frozenset({"version", "last_modified_at", "sku", "quantity_on_stock", "available_quantity"}),
     ),

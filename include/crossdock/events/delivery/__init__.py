@@ -7,7 +7,6 @@ which key partition, so that one that dies is replaced in seconds, whatever Airf
 
 from crossdock.events.delivery.consumer import Place
 from crossdock.events.delivery.partition import Pace
-from crossdock.events.delivery.worker import Delivered, deliver
-from crossdock.maintenance.housekeeping import Rules
+from crossdock.events.delivery.worker import Background, Delivered, deliver
 
-__all__ = ["Delivered", "Pace", "Place", "Rules", "deliver"]
+__all__ = ["Background", "Delivered", "Pace", "Place", "deliver"]

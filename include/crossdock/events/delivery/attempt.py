@@ -9,7 +9,6 @@ from enum import Enum, auto
 
 import psycopg
 
-from crossdock.app.subscribers import Subscriber
 from crossdock.core.errors import HubError, IntegrationPaused, LeaseHeld, LeaseLost, Terminal, Transient
 from crossdock.db.database import StoreUnavailable, Work, is_passing
 from crossdock.events.dead_letters.repository import Failure
@@ -17,6 +16,7 @@ from crossdock.events.delivery import inbox as event_inbox
 from crossdock.events.model import Event
 from crossdock.events.ports import KeyPuller
 from crossdock.events.schemas import upcast
+from crossdock.events.subscriber import Subscriber
 
 #: The cause of letters that wait because somebody else is at their record, in whichever way that was found out.
 RECORD_IN_USE = "RecordInUse"

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
-from crossdock.app.subscribers import Subscriber
 from crossdock.core.errors import IntegrationPaused
 from crossdock.db.database import Work
 from crossdock.events.delivery import retry_repository as event_retries
@@ -16,6 +15,7 @@ from crossdock.events.delivery.attempt import Failed, Outcome, Verdict
 from crossdock.events.delivery.consumer_leases import Claim
 from crossdock.events.delivery.retry_repository import Kept
 from crossdock.events.model import Event
+from crossdock.events.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
 

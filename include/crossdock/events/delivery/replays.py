@@ -6,11 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from crossdock.app.subscribers import Subscriber
 from crossdock.core.errors import Terminal, Transient
 from crossdock.db.database import Store
 from crossdock.events.ports import KeyPuller
 from crossdock.events.replay import service as replay_events
+from crossdock.events.replay.service import Executor
+from crossdock.events.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +24,13 @@ class Replays:
     def __init__(
         self,
         store: Store,
-        handlers: Mapping[str, Subscriber],
+        subscribers: Mapping[str, Subscriber],
         is_over: Callable[[], bool],
         puller: KeyPuller | None = None,
+        executors: Mapping[str, Executor] | None = None,
     ) -> None:
-        self._store, self._handlers, self._is_over, self._puller = store, handlers, is_over, puller
+        self._store, self._subscribers, self._is_over, self._puller = store, subscribers, is_over, puller
+        self._executors = executors or {}
 
     @property
     def over(self) -> bool:
@@ -39,7 +42,11 @@ class Replays:
             while not self._is_over():
                 try:
                     replay_events.work_off(
-                        self._store, handlers=self._handlers, until=self._is_over, puller=self._puller
+                        self._store,
+                        subscribers=self._subscribers,
+                        executors=self._executors,
+                        until=self._is_over,
+                        puller=self._puller,
                     )
                 except Transient as error:
                     log.warning("Replays wait: %s", error)

@@ -1,4 +1,4 @@
-"""One worker of the delivery: a thread for each subscriber, one for housekeeping, one for replays, and an eye on them."""
+"""One worker of the delivery: a thread for each subscriber and for each background work, supervised."""
 
 from __future__ import annotations
 
@@ -12,20 +12,35 @@ from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
-from crossdock.app.subscribers import HANDLERS, Subscriber
 from crossdock.db.database import Store
 from crossdock.events.delivery.attempt import Recipient
 from crossdock.events.delivery.consumer import Life, Place, Reader
 from crossdock.events.delivery.partition import Pace
-from crossdock.events.delivery.replays import Replays
 from crossdock.events.ports import KeyPuller
-from crossdock.maintenance.housekeeping import Housekeeping, Rules
+from crossdock.events.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
 
 _WATCH_EVERY_S = 0.2
 #: A worker that is ended from outside gives its partitions back in this time, or they run out by themselves.
 _GIVE_BACK_S = 2.0
+
+
+class BackgroundWork(Protocol):
+    """What a thread of a worker does."""
+
+    @property
+    def over(self) -> bool: ...
+
+    def run(self) -> None: ...
+
+    def begin_anew(self) -> None:
+        """Run between two runs, of which the first ended by a defect."""
+        ...
+
+
+#: Given whether the worker's life is over: what a thread of the first worker does beside the delivery.
+Background = Callable[[Callable[[], bool]], BackgroundWork]
 
 
 @dataclass
@@ -40,10 +55,10 @@ def deliver(
     place: Place,
     *,
     lifetime: timedelta,
-    handlers: Mapping[str, Subscriber] = HANDLERS,
+    subscribers: Mapping[str, Subscriber],
     pace: Pace | None = None,
-    rules: Rules | None = None,
     puller: KeyPuller | None = None,
+    background: Mapping[str, Background] | None = None,
     stop: threading.Event | None = None,
 ) -> Delivered:
     """
@@ -56,17 +71,14 @@ def deliver(
     life = Life(pace or Pace(), stop or threading.Event(), time.monotonic() + lifetime.total_seconds())
     posts = [
         _Post(partial(Reader, open_store(), place, life, Recipient(name, subscriber, puller)), life)
-        for name, subscriber in handlers.items()
+        for name, subscriber in subscribers.items()
     ]
-    beside: dict[str, _Work] = {
-        "Housekeeping": Housekeeping(open_store(), rules or Rules(), handlers, lambda: life.over),
-        "Replays": Replays(open_store(), handlers, lambda: life.over, puller),
-    }
     try:
         for post in posts:
             post.fill()
-        first = place.worker_no == 0
-        ended = [_started(what, life, work) for what, work in beside.items()] if first else []
+        # Once in a hub is enough; a second one beside it, while workers change, does no harm.
+        beside = background or {} if place.worker_no == 0 else {}
+        ended = [_started(name, life, work(lambda: life.over)) for name, work in beside.items()]
         at_work = posts
         while at_work:
             at_work = [post for post in at_work if post.is_filled()]
@@ -76,7 +88,7 @@ def deliver(
             post.leave(_GIVE_BACK_S)
         raise
     # Left behind, they are as good as killed; others beside them do no harm.
-    until = time.monotonic() + max((each.effect_timeout_s for each in handlers.values()), default=0.0)
+    until = time.monotonic() + max((each.effect_timeout_s for each in subscribers.values()), default=0.0)
     for each in ended:
         each.wait(max(until - time.monotonic(), 0.0))
     return Delivered({post.name: post.dealt for post in posts})
@@ -119,20 +131,7 @@ class _Post:
         self._ended.wait(patience_s)
 
 
-class _Work(Protocol):
-    """What a thread of a worker does."""
-
-    @property
-    def over(self) -> bool: ...
-
-    def run(self) -> None: ...
-
-    def begin_anew(self) -> None:
-        """Called between two runs, of which the first ended by a defect."""
-        ...
-
-
-def _started(what: str, life: Life, work: _Work) -> threading.Event:
+def _started(what: str, life: Life, work: BackgroundWork) -> threading.Event:
     """
     Set when *work* is over, which runs in a thread of its own, however often it has to begin anew.
 
@@ -152,7 +151,7 @@ def _started(what: str, life: Life, work: _Work) -> threading.Event:
     return ended
 
 
-def _run_once(what: str, life: Life, work: _Work) -> None:
+def _run_once(what: str, life: Life, work: BackgroundWork) -> None:
     try:
         work.run()
     except Exception:

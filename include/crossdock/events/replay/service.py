@@ -7,12 +7,12 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
-from crossdock.app.subscribers import HANDLERS, Subscriber
 from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Conflict, NotFound, ReplayStopped, Terminal, Transient
 from crossdock.db.bulk_edit import refuse_unclear
@@ -25,21 +25,38 @@ from crossdock.events.replay import repository as event_replays
 from crossdock.events.replay.repository import Replay
 from crossdock.events.replay.slice import WORKER_LIFE, Hold, Reactions, some_events, some_letters
 from crossdock.events.store import Selection
+from crossdock.events.subscriber import Subscriber
 from crossdock.observability import audit
-from crossdock.sync.quarantine import replay as replay_quarantine
 
 log = logging.getLogger(__name__)
 
+#: What is replayed → how some more of it is.
+_ACTS = {"events": some_events, "letters": some_letters}
 _SLICE = 200
 #: While it rests between two slices: for the end of its worker, and for a person who stops it.
 _LOOK_EVERY_S = 0.2
-#: Five hundred records through the gate and into the hub, on the slowest of machines.
-_QUARANTINE_TIMEOUT_S = 600.0
 #: Until a replay goes on that was in the way of something, or found what it reaches outside to be out.
 _WAIT_S = 5.0
 
 
-def subscribers_of(name: str | None) -> list[str]:
+class NoExecutor(Terminal):
+    """Nobody has registered how such a replay is done; a worker of the delivery may have."""
+
+    def __init__(self, replay: Replay) -> None:
+        super().__init__(f"Replay {replay.replay_id} of {replay.what} cannot be done here: no executor is registered")
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Replays what is not an event or a dead letter, such as records in quarantine. `app` registers each by what it replays."""
+
+    #: Replays some more of a replay, in a claim of the worker with that name, and gives how many; 0 when none is left.
+    replay_some: Callable[[Store, Replay, str, timedelta], int]
+    #: Seconds that one call may take on the slowest of machines.
+    timeout_s: float
+
+
+def subscribers_of(name: str | None, subscribers: Mapping[str, Subscriber]) -> Mapping[str, Subscriber]:
     """
     The one subscriber, or all.
 
@@ -47,19 +64,19 @@ def subscribers_of(name: str | None) -> list[str]:
         NotFound: there is no such subscriber.
 
     """
-    if name is not None and name not in HANDLERS:
-        raise NotFound(f"There is no subscriber {name!r}. There are: {', '.join(HANDLERS)}")
-    return [name] if name else list(HANDLERS)
+    if name is not None and name not in subscribers:
+        raise NotFound(f"There is no subscriber {name!r}. There are: {', '.join(subscribers)}")
+    return {name: subscribers[name]} if name else subscribers
 
 
-def count(store: Store, wanted: Selection, subscribers: Sequence[str]) -> dict[str, int]:
+def count(store: Store, wanted: Selection, subscribers: Mapping[str, Subscriber]) -> dict[str, int]:
     """The dry run: how many events each subscriber would be told again."""
     with store.transaction() as work:
-        return {name: event_log.count(work, _heard(wanted, HANDLERS[name])) for name in subscribers}
+        return {name: event_log.count(work, _heard(wanted, subscriber)) for name, subscriber in subscribers.items()}
 
 
 def ask_for_events(
-    store: Store, wanted: Selection, subscribers: Sequence[str], *, rate: float | None, actor: str
+    store: Store, wanted: Selection, subscribers: Mapping[str, Subscriber], *, rate: float | None, actor: str
 ) -> Replay:
     """A replay of events, to be worked off by a reader or by `work_off`."""
     _refuse_rate(rate)
@@ -116,7 +133,8 @@ def work_off(
     store: Store,
     replay_id: int | None = None,
     *,
-    handlers: Mapping[str, Subscriber] = HANDLERS,
+    subscribers: Mapping[str, Subscriber],
+    executors: Mapping[str, Executor] | None = None,
     puller: KeyPuller | None = None,
     tell: Callable[[Replay], None] = lambda _: None,
     until: Callable[[], bool] = lambda: False,
@@ -145,7 +163,8 @@ def work_off(
         try:
             rest_s = 0.0
             while replay.state == "open" and not until():
-                replay, rest_s = _one_slice(hold, replay, Reactions(handlers, puller), tell)
+                reactions = Reactions(subscribers, puller)
+                replay, rest_s = _one_slice(hold, replay, reactions, (executors or {}).get(replay.what), tell)
                 rest_s = _rest(hold, rest_s, until)
         except ReplayStopped:
             pass  # By a person, or another worker has taken it over: either way it is not ours to go on with.
@@ -162,17 +181,18 @@ def work_off(
 
 
 def _one_slice(
-    hold: Hold, replay: Replay, reactions: Reactions, tell: Callable[[Replay], None]
+    hold: Hold, replay: Replay, reactions: Reactions, executor: Executor | None, tell: Callable[[Replay], None]
 ) -> tuple[Replay, float]:
     """The replay as it is after some more of it, and for how many seconds it has to rest to keep its rate."""
     began = time.monotonic()
     size = _SLICE if replay.rate is None else max(1, min(_SLICE, int(replay.rate / 5)))
-    if replay.what == replay_quarantine.WHAT:
-        with hold.keeper.during(_QUARANTINE_TIMEOUT_S):
-            dealt = replay_quarantine.work_off_some(hold.store, replay, hold.worker, WORKER_LIFE)
+    if executor:
+        with hold.keeper.during(executor.timeout_s):
+            dealt = executor.replay_some(hold.store, replay, hold.worker, WORKER_LIFE)
+    elif replay.what in _ACTS:
+        dealt = _ACTS[replay.what](hold, replay, reactions, size)
     else:
-        act = some_events if replay.what == "events" else some_letters
-        dealt = act(hold, replay, reactions, size)
+        raise NoExecutor(replay)
     if not dealt:
         _end(hold.store, replay)
     with hold.store.transaction() as work:

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from crossdock.app.subscribers import Subscriber
 from crossdock.core.errors import NotFound, ReplayStopped, Transient
 from crossdock.core.failpoints import crash_point
 from crossdock.db.database import Store, Work
@@ -27,6 +26,7 @@ from crossdock.events.ports import KeyPuller
 from crossdock.events.replay import repository as event_replays
 from crossdock.events.replay.repository import Replay
 from crossdock.events.store import Selection
+from crossdock.events.subscriber import Subscriber
 from crossdock.observability import audit
 
 #: How long a replay's worker may be silent before another goes on with it.
@@ -46,7 +46,7 @@ class ReplayWaits(Transient):
 class Reactions:
     """Who is told, and what they may need."""
 
-    handlers: Mapping[str, Subscriber]
+    subscribers: Mapping[str, Subscriber]
     puller: KeyPuller | None
 
     def of(self, name: str) -> Recipient:
@@ -57,7 +57,7 @@ class Reactions:
             ReplayWaits: its effect is outside, and this worker has not what that takes.
 
         """
-        recipient = Recipient(name, self.handlers[name], self.puller)
+        recipient = Recipient(name, self.subscribers[name], self.puller)
         if recipient.is_outside and self.puller is None:
             raise ReplayWaits(f"{name} is not told here: {_NO_PULLER}", retry_in_s=0)
         return recipient
@@ -104,12 +104,12 @@ def some_events(hold: Hold, replay: Replay, reactions: Reactions, size: int) -> 
         ReplayWaits: nothing of it was noted; call it again later.
 
     """
-    names = [name for name in replay.request["subscribers"] if name in reactions.handlers]
+    names = [name for name in replay.request["subscribers"] if name in reactions.subscribers]
     with hold.store.transaction() as work:
         events = _next_events(work, replay, reactions, names, size)
         theirs = {
             name: failed_deliveries.as_mended(
-                work, name, [event for event in events if event.type in reactions.handlers[name].types]
+                work, name, [event for event in events if event.type in reactions.subscribers[name].types]
             )
             for name in names
         }
@@ -136,7 +136,7 @@ def some_events(hold: Hold, replay: Replay, reactions: Reactions, size: int) -> 
 
 def _next_events(work: Work, replay: Replay, reactions: Reactions, names: Sequence[str], size: int) -> list[Event]:
     wanted = msgspec.convert(replay.request["selection"], Selection)
-    heard = {type_ for name in names for type_ in reactions.handlers[name].types}
+    heard = {type_ for name in names for type_ in reactions.subscribers[name].types}
     # Of what nobody hears there is none: no types at all would be read as all of them.
     types = tuple(sorted(heard & set(wanted.types) if wanted.types else heard)) or ("-",)
     after = Position(*replay.request["cursor"])
@@ -230,7 +230,7 @@ def _letter_told_outside(hold: Hold, replay: Replay, reactions: Reactions, lette
             letter = failed_deliveries.get(work, letter_id)
     except NotFound:
         return {}
-    if letter.state in AT_WORK or _is_closed_since(letter, replay) or letter.subscriber not in reactions.handlers:
+    if letter.state in AT_WORK or _is_closed_since(letter, replay) or letter.subscriber not in reactions.subscribers:
         return {}
     recipient = reactions.of(letter.subscriber)
     if not recipient.is_outside:
@@ -272,7 +272,7 @@ def _is_closed_since(letter: Letter, replay: Replay) -> bool:
 
 
 def _letter_told_here(work: Work, reactions: Reactions, letter: Letter) -> Failure | None:
-    if letter.subscriber not in reactions.handlers:
+    if letter.subscriber not in reactions.subscribers:
         return Failure(cause="NoSubscriber", reason=f"There is no subscriber {letter.subscriber} now")
     recipient = reactions.of(letter.subscriber)
     outcome = _told_here(work, recipient, [letter.deliverable])

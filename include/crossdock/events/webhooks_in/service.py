@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from crossdock.app.streams import SYNCS
 from crossdock.core.errors import BadRequest, NotFound
 from crossdock.db.database import Store
 from crossdock.events import store as event_log
@@ -37,9 +36,13 @@ def connection_of(integration: str) -> str:
     return f"{integration}_webhook"
 
 
-def receiver_of(integration: str) -> Receiver:
+def receiver_of(integration: str, entities: Collection[str]) -> Receiver:
     """
     The integration's receiver: keys from its connection's password, a space between; rules from its extra.
+
+    Args:
+        integration: Whose webhooks.
+        entities: What can be synced; webhooks of anything else are refused.
 
     Raises:
         NotFound: there is no such connection, or it says nothing of webhooks.
@@ -48,16 +51,16 @@ def receiver_of(integration: str) -> Receiver:
     connection = airflow_connection.find(connection_of(integration))
     if connection is None:
         raise NotFound(f"No webhooks of {integration!r} are known")
-    return receiver_from(integration, connection.password or "", connection.extra)
+    return receiver_from(integration, connection.password or "", connection.extra, entities)
 
 
-def receiver_from(integration: str, password: str, extra: Any) -> Receiver:
+def receiver_from(integration: str, password: str, extra: Any, entities: Collection[str]) -> Receiver:
     """The same from what a connection holds. Raises NotFound when its rules cannot be read."""
     try:
         rules = msgspec.convert(extra, WebhookRules)
     except msgspec.ValidationError as error:
         raise NotFound(f"The connection {connection_of(integration)!r} does not say how webhooks are signed") from error
-    if rules.entity not in SYNCS:
+    if rules.entity not in entities:
         raise NotFound(f"The connection {connection_of(integration)!r} names an entity that nobody syncs")
     return Receiver(integration, rules, tuple(password.split()))
 

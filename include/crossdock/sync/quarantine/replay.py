@@ -13,12 +13,15 @@ from crossdock.events.replay.repository import Replay
 from crossdock.observability import audit
 from crossdock.sync.quarantine import repository as quarantine
 from crossdock.sync.quarantine import service as quarantine_desk
+from crossdock.sync.quarantine.service import SyncOf
 
 log = logging.getLogger(__name__)
 
 WHAT = "quarantine"
 #: Checked and loaded in one go: well within the life of who works the replay off.
 _ITEMS = 500
+#: So many records through validation and into the hub, on the slowest of machines.
+TIMEOUT_S = 600.0
 
 
 def ask(store: Store, item_ids: Sequence[int], *, cause: str | None, everything: bool, actor: str) -> Replay:
@@ -49,7 +52,7 @@ def ask(store: Store, item_ids: Sequence[int], *, cause: str | None, everything:
     return replay
 
 
-def work_off_some(store: Store, replay: Replay, worker: str, life: timedelta) -> int:
+def replay_some(store: Store, replay: Replay, worker: str, life: timedelta, *, syncs: SyncOf) -> int:
     """
     How many items were sent; 0 when none is left. An item that was closed meanwhile counts as done.
 
@@ -67,7 +70,7 @@ def work_off_some(store: Store, replay: Replay, worker: str, life: timedelta) ->
     if not numbers:
         return 0
     try:
-        reports = quarantine_desk.replay_all(store, still_open, actor=replay.actor)
+        reports = quarantine_desk.replay_all(store, still_open, syncs=syncs, actor=replay.actor)
         failed = sum(report.counts.rejected for report in reports)
     except BadRequest as error:
         log.warning("Replay %s leaves %s items as they are: %s", replay.replay_id, len(still_open), error)

@@ -9,8 +9,6 @@ from typing import Any
 
 import msgspec
 
-from crossdock.app.streams import sync_of
-from crossdock.commerce.orders.schema import LINE_KINDS
 from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Conflict, NotFound
 from crossdock.db.bulk_edit import (
@@ -23,12 +21,15 @@ from crossdock.db.bulk_edit import (
 )
 from crossdock.db.database import Store, Work
 from crossdock.observability import audit
-from crossdock.sync import replay
+from crossdock.sync import Sync, replay
 from crossdock.sync.model import Report
 from crossdock.sync.quarantine import repository as quarantine
 from crossdock.sync.quarantine.model import Failure, visible
 from crossdock.sync.quarantine.repository import Item
 from crossdock.sync.validate_rows import sifted
+
+#: Entity → its sync; `app` provides it.
+SyncOf = Callable[[str], Sync]
 
 #: Replayed in one transaction; more are replayed in several.
 _ITEMS_A_RUN = 5_000
@@ -49,7 +50,9 @@ def _shown(value: Any) -> Any:
     return [_shown(inner) for inner in value] if isinstance(value, list) else value
 
 
-def mend_fields(store: Store, item_id: int, changes: Mapping[str, Any], *, actor: str) -> tuple[Failure, ...]:
+def mend_fields(
+    store: Store, item_id: int, changes: Mapping[str, Any], *, syncs: SyncOf, actor: str
+) -> tuple[Failure, ...]:
     """
     Why the item would still be rejected after *changes* (dotted field → value); nothing when it would pass.
 
@@ -64,10 +67,10 @@ def mend_fields(store: Store, item_id: int, changes: Mapping[str, Any], *, actor
     record = json.loads(item.mended or item.raw)
     for field, value in changes.items():
         set_field(record, field, value)
-    return mend(store, item_id, json.dumps(record).encode(), actor=actor)
+    return mend(store, item_id, json.dumps(record).encode(), syncs=syncs, actor=actor)
 
 
-def mend(store: Store, item_id: int, mended: bytes, *, actor: str) -> tuple[Failure, ...]:
+def mend(store: Store, item_id: int, mended: bytes, *, syncs: SyncOf, actor: str) -> tuple[Failure, ...]:
     """
     The same for a whole record; it must still be the same record, with fields that its type knows.
 
@@ -82,7 +85,7 @@ def mend(store: Store, item_id: int, mended: bytes, *, actor: str) -> tuple[Fail
     with store.transaction() as work:
         item = quarantine.get(work, item_id)
     document = _same_record(item, mended)
-    original, sync = json.loads(item.raw), sync_of(item.entity)
+    original, sync = json.loads(item.raw), syncs(item.entity)
     of = msgspec.inspect.type_info(sync.record_type)
     refuse_unknown_fields(document, original, of, sync.field_names, what=f"{item.entity} records")
     with store.transaction() as work:
@@ -90,48 +93,6 @@ def mend(store: Store, item_id: int, mended: bytes, *, actor: str) -> tuple[Fail
         audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item_id}")
     rejected = sifted(sync, [b'{"results":[' + mended + b"]}"]).rejected
     return rejected[0].failures if rejected else ()
-
-
-def mend_by_rule(store: Store, items: Sequence[Item], kinds: Mapping[str, str], *, actor: str) -> int:
-    """
-    How many of *items* have a line whose code *kinds* (code → what it is) names, and now say what it is.
-
-    Codes are compared as the mapping cleanses them, in upper case. Other records are left alone.
-
-    Raises:
-        BadRequest: a kind that no line has.
-
-    """
-    unknown = sorted(set(kinds.values()) - LINE_KINDS)
-    if unknown:
-        raise BadRequest(f"There is no kind {unknown[0]!r} of line. There are: {', '.join(sorted(LINE_KINDS))}")
-    wanted = {code.strip().upper(): kind for code, kind in kinds.items()}
-    mended = 0
-    with store.transaction() as work:
-        for item in items:
-            record = json.loads(item.mended or item.raw)
-            if not _told_kinds(record, wanted):
-                continue
-            quarantine.mend(work, item.item_id, json.dumps(record).encode())
-            detail = {"kinds": dict(kinds)}
-            audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item.item_id}", detail=detail)
-            mended += 1
-    return mended
-
-
-def _told_kinds(record: Any, kinds: Mapping[str, str]) -> bool:
-    """Whether *record* had a line to which a kind was written."""
-    told = False
-    lines = record.get("lineItems") if isinstance(record, dict) else None
-    for line in lines if isinstance(lines, list) else ():
-        # A record is here because it is wrong: nothing in it need be what it should.
-        variant = line.get("variant") if isinstance(line, dict) else None
-        code = variant.get("sku") if isinstance(variant, dict) else None
-        kind = kinds.get(str(code or "").strip().upper())
-        if kind:
-            line.setdefault("custom", {}).setdefault("fields", {})["kind"] = kind
-            told = True
-    return told
 
 
 def choose(store: Store, item_ids: Sequence[int], *, cause: str | None, everything: bool) -> list[Item]:
@@ -158,13 +119,13 @@ def choose(store: Store, item_ids: Sequence[int], *, cause: str | None, everythi
     return items
 
 
-def replay_all(store: Store, items: Sequence[Item], *, actor: str) -> list[Report]:
+def replay_all(store: Store, items: Sequence[Item], *, syncs: SyncOf, actor: str) -> list[Report]:
     """The reports of the runs that replayed *items*; none when there are none."""
     reports: list[Report] = []
     for entity, of_entity in groupby(sorted(items, key=lambda item: item.entity), key=lambda item: item.entity):
         waiting = list(of_entity)
         chunks = (waiting[start : start + _ITEMS_A_RUN] for start in range(0, len(waiting), _ITEMS_A_RUN))
-        reports.extend(replay(sync_of(entity), store, chunk, actor=actor) for chunk in chunks)
+        reports.extend(replay(syncs(entity), store, chunk, actor=actor) for chunk in chunks)
     return reports
 
 

@@ -1,0 +1,16 @@
+"""What can be replayed beside events and dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from crossdock.app.streams import sync_of
+from crossdock.events.replay.service import Executor
+from crossdock.sync.quarantine import replay as quarantine_replay
+
+EXECUTORS: Mapping[str, Executor] = {
+    quarantine_replay.WHAT: Executor(
+        partial(quarantine_replay.replay_some, syncs=sync_of), timeout_s=quarantine_replay.TIMEOUT_S
+    ),
+}
