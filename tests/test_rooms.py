@@ -1,0 +1,97 @@
+"""The laws of the tree that import-linter cannot see: what DAG files import, where SQL is written, how files are named."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+PACKAGE = PROJECT / "include" / "crossdock"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+#: A statement of SQL, as we write it: its first word in capitals, then another word.
+STATEMENT = re.compile(
+    r"\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|ALTER|CREATE|DROP|TRUNCATE|LOCK TABLE|COPY|SET LOCAL)\s+\S"
+)
+#: Names that say nothing of what is in the file.
+NAMELESS = {"utils", "util", "helpers", "helper", "common", "base", "misc", "manager", "managers"}
+
+
+def below(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+@pytest.mark.parametrize("path", [*PROJECT.glob("dags/*.py"), *PROJECT.glob("plugins/*.py")], ids=lambda path: path.name)
+def test_dags_and_plugins_import_only_app_api_and_web(path: Path) -> None:
+    """Airflow imports these files in every process: what they reach for must be few rooms, and those the ones above."""
+    rooms = {name.split(".")[1] for name in imported(path) if name.startswith("crossdock.")}
+
+    assert rooms <= {"app", "api", "web"}
+
+
+def sql_of(path: Path) -> list[int]:
+    """Lines on which a statement begins. A docstring may tell of SQL."""
+    tree = ast.parse(path.read_text())
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and id(node) not in docstrings
+        and isinstance(node.value, (str, bytes))
+        and STATEMENT.match(node.value if isinstance(node.value, str) else node.value.decode("utf-8", "replace"))
+    ]
+
+
+def test_sql_is_written_in_the_listed_files_only() -> None:
+    """Whoever changes a table must find every statement on it: pyproject.toml lists the files."""
+    listed = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["crossdock"]["sql"]
+    elsewhere = {
+        f"{below(path)}:{line}"
+        for path in MODULES
+        if not any(fnmatch(below(path), pattern) for pattern in listed)
+        for line in sql_of(path)
+    }
+
+    assert elsewhere == set()
+
+
+def test_a_listed_file_has_sql() -> None:
+    """A list that names what is gone would let SQL come back unseen."""
+    listed = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["crossdock"]["sql"]
+    empty = [pattern for pattern in listed if not any(fnmatch(below(path), pattern) and sql_of(path) for path in MODULES)]
+
+    assert empty == []
+
+
+def test_no_file_or_folder_has_a_name_that_says_nothing() -> None:
+    parts = {part.removesuffix(".py") for path in MODULES for part in path.relative_to(PACKAGE).parts}
+
+    assert parts & NAMELESS == set()
+
+
+def test_every_module_says_what_it_is() -> None:
+    """A newcomer reads the first line of a file before its name is believed."""
+    silent = [below(path) for path in MODULES if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))]
+
+    assert [name for name in silent if "migrations" not in name] == []
