@@ -15,6 +15,7 @@ from crossdock.sandbox.server import Sandbox
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 from crossdock.sync import Systems
 from crossdock.sync.landing import Landing
+from hypothesis import settings
 
 from tests.shop import connect, free_port
 
@@ -23,11 +24,18 @@ pytest_plugins = ["tests.tls"]
 
 _numbers = itertools.count()
 
+#: No example has a deadline: how long one takes is a matter of the machine. `./hub test --deep` makes thousands.
+settings.register_profile("gate", deadline=None)
+settings.register_profile("deep", deadline=None, max_examples=2_000)
+settings.load_profile("gate")
+
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A server of our own on loopback; its data goes with the test run."""
-    server = PostgresServer(tmp_path_factory.mktemp("pg") / "server", free_port(), "test", options=HUB_OPTIONS)
+    # Its own cleaning holds a transaction id for a moment, and no event after that is read until it has ended.
+    options = {**HUB_OPTIONS, "autovacuum": "off"}
+    server = PostgresServer(tmp_path_factory.mktemp("pg") / "server", free_port(), "test", options=options)
     server.initialise()
     server.start()
     with psycopg.connect(server.dsn(), autocommit=True) as connection:

@@ -35,7 +35,9 @@ def imported(path: Path) -> Iterator[str]:
             yield from (name.name for name in node.names)
 
 
-@pytest.mark.parametrize("path", [*PROJECT.glob("dags/*.py"), *PROJECT.glob("plugins/*.py")], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [*PROJECT.glob("dags/*.py"), *PROJECT.glob("plugins/*.py")], ids=lambda path: path.name
+)
 def test_dags_and_plugins_import_only_app_api_and_web(path: Path) -> None:
     """Airflow imports these files in every process: what they reach for must be few rooms, and those the ones above."""
     rooms = {name.split(".")[1] for name in imported(path) if name.startswith("crossdock.")}
@@ -79,7 +81,9 @@ def test_sql_is_written_in_the_listed_files_only() -> None:
 def test_a_listed_file_has_sql() -> None:
     """A list that names what is gone would let SQL come back unseen."""
     listed = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["crossdock"]["sql"]
-    empty = [pattern for pattern in listed if not any(fnmatch(below(path), pattern) and sql_of(path) for path in MODULES)]
+    empty = [
+        pattern for pattern in listed if not any(fnmatch(below(path), pattern) and sql_of(path) for path in MODULES)
+    ]
 
     assert empty == []
 
@@ -92,6 +96,10 @@ def test_no_file_or_folder_has_a_name_that_says_nothing() -> None:
 
 def test_every_module_says_what_it_is() -> None:
     """A newcomer reads the first line of a file before its name is believed."""
-    silent = [below(path) for path in MODULES if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))]
+    silent = [
+        below(path)
+        for path in MODULES
+        if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
 
     assert [name for name in silent if "migrations" not in name] == []

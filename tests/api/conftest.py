@@ -26,7 +26,7 @@ PROJECT = Path(__file__).parents[2]
 JWT_SECRET = "of-no-use-elsewhere-" * 4
 SIMPLE = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
 FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
-_START_S = 120
+_START_S = 900
 _databases = itertools.count()
 
 
@@ -45,7 +45,7 @@ class Hub:
     def token(self, name: str) -> str:
         if name not in self._tokens:
             body = {"username": name, "password": name * 2}
-            answer = requests.post(f"{self.url}/auth/token", json=body, timeout=30)
+            answer = requests.post(f"{self.url}/auth/token", json=body, timeout=120)
             answer.raise_for_status()
             self._tokens[name] = answer.json()["access_token"]
         return self._tokens[name]
@@ -54,12 +54,12 @@ class Hub:
         """`/v1/…` as one of PEOPLE; None for nobody."""
         headers = {**({"Authorization": f"Bearer {self.token(name)}"} if name else {}), **options.pop("headers", {})}
         return requests.request(
-            method, f"{self.url}/hub{path}", headers=headers, timeout=60, allow_redirects=False, **options
+            method, f"{self.url}/hub{path}", headers=headers, timeout=240, allow_redirects=False, **options
         )
 
     def airflow(self, method: str, path: str, **options: Any) -> requests.Response:
         headers = {"Authorization": f"Bearer {self.token('admin')}"}
-        return requests.request(method, f"{self.url}/api/v2{path}", headers=headers, timeout=60, **options)
+        return requests.request(method, f"{self.url}/api/v2{path}", headers=headers, timeout=240, **options)
 
     def store(self) -> Store:
         return Store(self.dsn)
@@ -147,3 +147,12 @@ def hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> I
 def fab_hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Hub]:
     """Under FAB, with its users and roles in a database."""
     yield from _serve(tmp_path_factory.mktemp("fab"), postgres, FAB)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of each server in one worker: a second one would start it again, for ten seconds of CPU."""
+    for item in items:
+        for server in ("fab_hub", "hub"):
+            if server in getattr(item, "fixturenames", ()) and Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.xdist_group(server))
+                break

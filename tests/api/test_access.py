@@ -158,7 +158,7 @@ def test_two_tokens_are_none(hub: Hub) -> None:
     """Proxies and servers disagree on which of two headers counts."""
     import http.client  # noqa: PLC0415  requests cannot send a header twice
 
-    connection = http.client.HTTPConnection(hub.url.removeprefix("http://"), timeout=30)
+    connection = http.client.HTTPConnection(hub.url.removeprefix("http://"), timeout=120)
     connection.putrequest("GET", "/hub/v1/me")
     connection.putheader("Authorization", f"Bearer {hub.token('vera')}")
     connection.putheader("Authorization", f"Bearer {hub.token('admin')}")

@@ -622,7 +622,7 @@ def test_a_change_with_the_sessions_cookie_must_come_from_our_own_page(hub: Hub,
     cookies = {"_token": hub.token("admin")}
 
     def post(**headers: str) -> requests.Response:
-        return requests.post(f"{hub.url}/hub{of}", cookies=cookies, headers=headers, timeout=30)
+        return requests.post(f"{hub.url}/hub{of}", cookies=cookies, headers=headers, timeout=120)
 
     assert_problem(post(), 403, "foreign-page")
     assert_problem(post(Origin="https://evil.example"), 403, "foreign-page")

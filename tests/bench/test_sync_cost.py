@@ -36,6 +36,7 @@ ROWS = 30_000
 ROUNDS, MOST_ROUNDS = 3, 7
 
 
+@pytest.mark.deep
 @pytest.mark.skipif(sys.platform != "linux", reason="CPU and memory are read from /proc, which only Linux has")
 def test_a_sync_costs_no_more_cpu_over_the_floor_than_it_did(
     postgres: PostgresServer, hub_dsn: str, tmp_path: Path

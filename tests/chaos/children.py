@@ -14,7 +14,7 @@ KILLED = -signal.SIGKILL
 #: How a child ends whose work raised the error that was expected of it.
 EXPECTED = 7
 #: A child that hangs is a failure, not a wait.
-_LONGEST_S = 60
+_LONGEST_S = 600
 
 
 def start(work: Callable[[], object], *, crash_at: str = "", expected: type[Exception] | None = None) -> int:

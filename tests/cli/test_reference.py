@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from crossdock.cli.reference import pages
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
@@ -13,5 +12,5 @@ FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 
 @pytest.mark.parametrize("name", ["cli.md", "rest.md", "settings.md"])
 def test_a_reference_page_is_current(name: str) -> None:
-    """Write them anew with: .venv/bin/python -m crossdock.cli.reference"""
+    """Write the pages with `.venv/bin/python -m crossdock.cli.reference`."""
     assert (FOLDER / name).read_text() == pages()[name]

@@ -28,8 +28,8 @@ from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, Source
 
 from tests.shop import free_port
 
-#: Three tries with short waits, and a small cap.
-QUICK = Limits(timeout_s=2.0, connect_timeout_s=1.0, attempts=3, longest_wait_s=0.05, answer_bytes=1_000_000)
+#: Three tries with short waits between them, and a small cap. Each may take long: no test of theirs is of a time-out.
+QUICK = Limits(timeout_s=60.0, connect_timeout_s=30.0, attempts=3, longest_wait_s=0.05, answer_bytes=1_000_000)
 #: Anywhere in a message, a log or a traceback: a secret got out.
 CANARY = "canary-45c48cce"
 _NONE = Conditions()
@@ -93,6 +93,10 @@ class Bench(Protocol):
         ...
 
     def asked_tokens(self) -> int: ...
+
+    def was_left_early(self) -> bool:
+        """Whether the client of the newest request had left when not half of its answer was told, of a minute or more."""
+        ...
 
     def ids(self) -> list[str]:
         """Of all records in the system, sorted."""
@@ -176,6 +180,10 @@ class _ShopBench:
 
     def asked_tokens(self) -> int:
         return sum(entry.path == "/oauth/token" for entry in self._shop.requests)
+
+    def was_left_early(self) -> bool:
+        told_ms = self._shop.requests.all()[-1].duration_ms
+        return told_ms is None or told_ms < 30_000
 
     def ids(self) -> list[str]:
         return self._shop.world.shelf(self.resource).ids()

@@ -8,9 +8,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tenacity
 from crossdock.core.errors import (
     AddressRefused,
     HubError,
@@ -34,7 +36,7 @@ from tests.contracts.benches import CANARY, CONNECTORS, QUICK, RULES, Bench, Con
 from tests.http.raw_server import ONE_SECOND, Door, answer
 
 #: Waits of a second or two are slept, longer ones are not.
-PATIENT = Limits(timeout_s=2.0, attempts=3, longest_wait_s=3.0)
+PATIENT = Limits(timeout_s=60.0, attempts=3, longest_wait_s=3.0)
 #: Answers that mean "ask again", each with the error when it does not stop.
 PASSING: list[tuple[Any, type[Transient]]] = [
     *(({"status": status}, SystemUnavailable) for status in (429, 500, 502, 503, 504)),
@@ -91,10 +93,11 @@ def signed_in(bench: Bench, **options: Any) -> Callable[[], Any]:
 class TestCheck:
     def test_a_source_in_order_tells_its_size_and_its_clock(self, bench: Bench) -> None:
         """The source's clock, because a watermark by ours would skip what a slower clock has yet to write."""
+        before = datetime.now(UTC).replace(microsecond=0)  # the source tells its time in whole seconds
         survey = bench.source().survey(bench.resource, None)
 
         assert survey.records == (0 if "counts" in bench.exempt else 40)
-        assert abs(survey.source_now - datetime.now(UTC)) < timedelta(seconds=5)
+        assert before <= survey.source_now <= datetime.now(UTC)
 
     def test_wrong_credentials_end_the_run_and_say_what_to_check(self, bench: Bench) -> None:
         """Trying again cannot help, and may lock the account."""
@@ -407,28 +410,31 @@ class TestWaits:
         """Whoever comes back sooner is throttled harder."""
         page = signed_in(bench, limits=PATIENT)
         bench.fault({"status": 429, "retry_after": asked})
-        began = time.monotonic()
+        began, asked_before = time.monotonic(), bench.asked()
 
         assert page().records == 40
-        assert at_least_s <= time.monotonic() - began < 3
+        assert time.monotonic() - began >= at_least_s
+        assert bench.asked() - asked_before == 2
 
     @pytest.mark.parametrize(
         ("asked", "told_s"), [(4, 4), ("date:+120", 119), (3600, 900), (1e9, 900), ("date:+90000", 900)]
     )
-    def test_a_long_wait_is_handed_on_and_not_slept(self, bench: Bench, asked: Any, told_s: float) -> None:
+    def test_a_long_wait_is_handed_on_and_not_slept(
+        self, bench: Bench, asked: Any, told_s: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A worker's slot that sleeps for minutes is a slot less for everybody; the scheduler can wait for free."""
-        page = signed_in(bench, limits=PATIENT)
+        page, slept = signed_in(bench, limits=PATIENT), list[float]()
+        monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=slept.append))
         bench.fault({"status": 429, "retry_after": asked}, repeat=True)
         began, asked_before = time.monotonic(), bench.asked()
 
         with pytest.raises(Transient) as caught:
             page()
 
-        assert caught.value.retry_in_s == pytest.approx(told_s, abs=2)
         assert caught.value.retry_in_s is not None
-        assert caught.value.retry_in_s <= 900
-        assert time.monotonic() - began < 0.5
-        assert bench.asked() - asked_before == 1
+        # A date comes nearer while the answer is on its way.
+        assert told_s - 2 - (time.monotonic() - began) <= caught.value.retry_in_s <= min(told_s + 2, 900)
+        assert (slept, bench.asked() - asked_before) == ([], 1)
 
     def test_a_wait_of_less_than_nothing_is_none(self, bench: Bench) -> None:
         """Our own growing waits hold then."""
@@ -500,7 +506,7 @@ class TestFaults:
 
         assert elsewhere.requests == []
 
-    @pytest.mark.parametrize("fault", [{"timeout": "before"}, {"drip": 400}, {"drip_headers": 20}], ids=str)
+    @pytest.mark.parametrize("fault", [{"timeout": "before"}, {"drip": 100}, {"drip_headers": 3}], ids=str)
     def test_a_call_ends_at_its_deadline(self, bench: Bench, fault: Any) -> None:
         """Drop by drop, no single read takes long; such an answer once held a slot for hours."""
         page = signed_in(bench, limits=ONE_SECOND)
@@ -509,20 +515,20 @@ class TestFaults:
 
         with pytest.raises(SystemUnavailable, match="took longer than 1 s"):
             page()
-        assert 0.8 < time.monotonic() - began < 1.2
+        assert time.monotonic() - began > 0.8
+        assert bench.was_left_early()
 
-    @pytest.mark.parametrize("fault", [{"timeout": "before"}, {"drip": 10}], ids=str)
+    @pytest.mark.parametrize("fault", [{"timeout": "before"}, {"drip": 1}], ids=str)
     def test_a_call_ends_at_its_deadline_with_its_token_included(self, bench: Bench, fault: Any) -> None:
         bench.token_fault(fault)
         source = bench.source(limits=ONE_SECOND)
-        began = time.monotonic()
 
         with pytest.raises(SystemUnavailable, match="took longer than 1 s"):
             source.survey(bench.resource, None)
-        assert time.monotonic() - began < 1.2
+        assert bench.was_left_early()
 
     def test_an_answer_that_took_too_long_is_asked_for_again(self, bench: Bench) -> None:
-        page = signed_in(bench, limits=Limits(timeout_s=0.4, attempts=2, longest_wait_s=0.1))
+        page = signed_in(bench, limits=Limits(timeout_s=2, attempts=2, longest_wait_s=0.1))
         bench.fault({"timeout": "before"})
 
         assert page().records == 40

@@ -17,7 +17,9 @@ DAG_FILES = sorted(path.name for path in (PROJECT / "dags").glob("*.py"))
 #: Parses each DAG file in one process with the network switched off.
 _PARSE = """
 import importlib.util, json, socket, sys, time
+began = time.process_time()
 import airflow.sdk, pydantic_settings
+airflow_s = time.process_time() - began
 from airflow.sdk.definitions._internal.contextmanager import DagContext
 
 def refuse(*_arguments, **_options):
@@ -46,7 +48,7 @@ for path in sys.argv[1:]:
                 },
             }
 heavy = sorted(set(sys.modules) & {"great_expectations", "pandas", "pyarrow", "psycopg2"})
-print(json.dumps({"dags": found, "ids": sorted(ids), "heavy": heavy}))
+print(json.dumps({"airflow_s": airflow_s, "dags": found, "ids": sorted(ids), "heavy": heavy}))
 """
 
 
@@ -96,8 +98,9 @@ def test_a_dag_tells_what_to_do_when_it_is_red(parsed: dict[str, Any], name: str
 
 
 @pytest.mark.parametrize("name", DAG_FILES)
-def test_a_dag_file_parses_in_under_300_ms_beyond_airflow(parsed: dict[str, Any], name: str) -> None:
-    assert dag_of(parsed, name)["seconds"] < 0.3  # CPU seconds, Airflow's own import taken out
+def test_a_dag_file_costs_a_quarter_of_what_airflow_itself_costs(parsed: dict[str, Any], name: str) -> None:
+    """Airflow parses it again and again, in a process that has just imported Airflow. CPU of both, side by side."""
+    assert dag_of(parsed, name)["seconds"] < 0.25 * parsed["airflow_s"]
 
 
 @pytest.mark.parametrize("name", DAG_FILES)

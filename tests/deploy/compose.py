@@ -34,7 +34,7 @@ def compose(answers: Mapping[str, str], *words: str) -> subprocess.CompletedProc
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
 

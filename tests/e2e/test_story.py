@@ -15,10 +15,10 @@ from tests.e2e.conftest import Hub
 pytestmark = pytest.mark.e2e
 
 
-def test_the_demo_s_story_comes_true(hub: Hub) -> None:
+def test_the_demo_passes_every_step(hub: Hub) -> None:
     """
-    A green sync and a green registry, a bad row mended, a red task whose breaker opens, its recovery, and a second run
-    that changes nothing.
+    Syncs and tests of integrations that succeed, a bad row corrected, a failed task whose breaker opens, its recovery,
+    and a second run that changes nothing.
     """
     story = hub.json("demo")
 
@@ -170,19 +170,19 @@ class Api:
         shown = hub("status", "--password")
         self.url, self.password = hub.json("status")["processes"][3]["url"], shown.rsplit("password", 1)[1].split()[0]
         answer = requests.post(
-            f"{self.url}/auth/token", json={"username": "admin", "password": self.password}, timeout=10
+            f"{self.url}/auth/token", json={"username": "admin", "password": self.password}, timeout=120
         )
         self.headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
     def post(self, path: str, body: dict[str, Any]) -> requests.Response:
-        return requests.post(f"{self.url}/api/v2{path}", json=body, headers=self.headers, timeout=10)
+        return requests.post(f"{self.url}/api/v2{path}", json=body, headers=self.headers, timeout=120)
 
     def get(self, path: str) -> Any:
-        return requests.get(f"{self.url}/api/v2{path}", headers=self.headers, timeout=10).json()
+        return requests.get(f"{self.url}/api/v2{path}", headers=self.headers, timeout=120).json()
 
     def hub(self, method: str, path: str, body: Any = None, *, headers: Any = None) -> requests.Response:
         return requests.request(
-            method, f"{self.url}/hub/v1{path}", json=body, headers=headers or self.headers, timeout=60
+            method, f"{self.url}/hub/v1{path}", json=body, headers=headers or self.headers, timeout=240
         )
 
     def tasks(self, dag_run_id: str) -> list[dict[str, Any]]:
@@ -191,7 +191,7 @@ class Api:
         ]
         return found
 
-    def wait(self, dag_run_id: str, *, timeout_s: float = 60) -> str:
+    def wait(self, dag_run_id: str, *, timeout_s: float = 900) -> str:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             state = str(self.get(f"/dags/sync_inventory/dagRuns/{dag_run_id}")["state"])
@@ -239,7 +239,7 @@ def ended(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return runs if runs and all(run["state"] in ("success", "failed") for run in runs) else []
 
 
-def eventually(look: Any, *, timeout_s: float = 60) -> Any:
+def eventually(look: Any, *, timeout_s: float = 900) -> Any:
     deadline = time.monotonic() + timeout_s
     while not (found := look()):
         assert time.monotonic() < deadline, "it did not come in time"
@@ -247,7 +247,8 @@ def eventually(look: Any, *, timeout_s: float = 60) -> Any:
     return found
 
 
-def test_the_demo_can_be_told_again_on_the_same_stack(hub: Hub) -> None:
+@pytest.mark.deep
+def test_the_demo_passes_again_on_the_same_stack(hub: Hub) -> None:
     """After a restart the retailer still knows what changed: a shop that forgets looks like a fault of ours."""
     hub("down")
     hub("up")

@@ -66,7 +66,7 @@ class Watched:
     def state(self, dag_run_id: str, entity: str = "inventory") -> str:
         return str(self.api.dag_run(f"sync_{entity}", dag_run_id)["state"])
 
-    def wait_for_end(self, dag_run_id: str, entity: str = "inventory", *, timeout_s: float = 90) -> str:
+    def wait_for_end(self, dag_run_id: str, entity: str = "inventory", *, timeout_s: float = 900) -> str:
         def look() -> str | None:
             state = self.state(dag_run_id, entity)
             return state if state in ("success", "failed") else None
@@ -125,7 +125,7 @@ class Watched:
 
     def assert_promises(self) -> None:
         """Asked until all is at rest: a killed backend needs a moment to notice."""
-        until = time.monotonic() + self.lease_life.total_seconds() + 5
+        until = time.monotonic() + self.lease_life.total_seconds() + 120
         shop: Any = self._shop()
         with Store(self.dsn) as store:
             while (found := broken(shop, store, overlap=timedelta(minutes=5))) and time.monotonic() < until:
@@ -156,7 +156,7 @@ class Watched:
 FULL = SyncRequest(full=True)
 
 
-def eventually(look: Callable[[], T | None], *, timeout_s: float = 60) -> T:
+def eventually(look: Callable[[], T | None], *, timeout_s: float = 900) -> T:
     """What *look* gives, as soon as it gives anything."""
     deadline = time.monotonic() + timeout_s
     while not (found := look()):

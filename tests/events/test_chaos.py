@@ -72,7 +72,7 @@ def test_a_worker_killed_at_any_boundary_loses_and_doubles_nothing(
 ) -> None:
     publish(tallied, *(stock(f"S{n % 7}", 1 + n, n) for n in range(60)))
 
-    killed = children.run(lambda: work_until_idle(hub_dsn, seconds=20), crash_at=f"{point}:{nth}")
+    killed = children.run(lambda: work_until_idle(hub_dsn, seconds=120), crash_at=f"{point}:{nth}")
     assert killed == children.KILLED
     with delivery(hub_dsn, TALLY):
         eventually(lambda: counted(tallied), (60, 60))
@@ -84,7 +84,7 @@ def test_a_worker_killed_while_it_looks_carefully_loses_and_doubles_nothing(tall
 
     assert children.run(lambda: work_until_idle(hub_dsn), crash_at="deliver.before_commit:1") == children.KILLED
     time.sleep(0.5)
-    assert children.run(lambda: work_until_idle(hub_dsn, seconds=20), crash_at="deliver.noted:4") == children.KILLED
+    assert children.run(lambda: work_until_idle(hub_dsn, seconds=120), crash_at="deliver.noted:4") == children.KILLED
     with delivery(hub_dsn, TALLY):
         eventually(lambda: counted(tallied), (60, 60))
     assert query(tallied, "SELECT count(*) FROM failed_delivery") == [(0,)]
@@ -92,14 +92,13 @@ def test_a_worker_killed_while_it_looks_carefully_loses_and_doubles_nothing(tall
 
 def test_a_worker_that_is_told_to_end_gives_its_partitions_back(tallied: Store, hub_dsn: str) -> None:
     """Airflow ends a task by an error in its main thread; the others then learn of it, and the process is gone at once."""
-    pid = children.start(lambda: work_until_idle(hub_dsn, seconds=50))
+    # Longer than a child may live: one that worked on until its time was over would be killed, not end with an error.
+    pid = children.start(lambda: work_until_idle(hub_dsn, seconds=3_000))
     held = "SELECT count(*) FROM event_reader WHERE holder IS NOT NULL"
     eventually(lambda: query(tallied, held), [(1,)])
-    began = time.monotonic()
     os.kill(pid, signal.SIGINT)
 
     assert children.ended(pid) == 1
-    assert time.monotonic() - began < 3
     assert query(tallied, held) == [(0,)]
 
 
@@ -121,7 +120,7 @@ class TallyOutside:
 
 
 @pytest.mark.parametrize("point", [*POINTS, "deliver.told"])
-@pytest.mark.parametrize("nth", [1, 3])
+@pytest.mark.parametrize("nth", [1, pytest.param(3, marks=pytest.mark.deep)])
 def test_an_effect_outside_is_not_lost_by_a_worker_killed_at_any_boundary(
     tallied: Store, hub_dsn: str, point: str, nth: int
 ) -> None:
@@ -130,7 +129,7 @@ def test_an_effect_outside_is_not_lost_by_a_worker_killed_at_any_boundary(
     publish(tallied, *(stock(f"S{n % 7}", 1 + n, n) for n in range(60)))
 
     killed = children.run(
-        lambda: work_until_idle(hub_dsn, outside.handlers(), seconds=20, puller=outside), crash_at=f"{point}:{nth}"
+        lambda: work_until_idle(hub_dsn, outside.handlers(), seconds=120, puller=outside), crash_at=f"{point}:{nth}"
     )
     assert killed == children.KILLED
     with delivery(hub_dsn, outside.handlers(), puller=outside):
@@ -251,7 +250,7 @@ def test_a_server_stopped_at_once_under_load_loses_and_doubles_nothing(own_serve
         with Store(dsn) as after:
             # A commit whose answer the crash swallowed may be there too; it is delivered like any other.
             (stored,) = query(after, "SELECT count(*) FROM event")[0]
-            eventually(lambda: counted(after), (stored, stored), within_s=30)
+            eventually(lambda: counted(after), (stored, stored))
     assert stored >= acknowledged > 0
 
 
@@ -264,13 +263,13 @@ def test_a_worker_that_slept_through_its_lease_commits_nothing(tallied: Store, h
         tallying(work, events)
         if not asleep.is_set():
             asleep.set()
-            wake.wait(10)
+            wake.wait(600)
 
     handlers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=sleepy)}
-    with delivery(hub_dsn, handlers, place=Place(partitions=1)):
-        asleep.wait(10)
+    with delivery(hub_dsn, handlers, place=Place(partitions=1), pace=QUICK):
+        asleep.wait(120)
         with delivery(hub_dsn, TALLY, place=Place(1, workers=2, partitions=1), pace=QUICK):
-            time.sleep(1.5)
+            eventually(lambda: query(tallied, "SELECT token > 1 FROM event_reader"), [(True,)])
             wake.set()
             eventually(lambda: counted(tallied), (10, 10))
             time.sleep(0.3)

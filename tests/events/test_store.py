@@ -176,10 +176,11 @@ def test_a_transaction_of_another_role_is_known_by_the_event_that_it_keeps_waiti
         theirs.execute("SELECT pg_current_xact_id()")
         with ours.question() as work:
             assert event_log.horizon_age_s(work) == 0.0, "it keeps nothing waiting"
+        began = time.monotonic()
         publish(store, stock("CHAIR", 1, 1))
         time.sleep(0.3)
         with ours.question() as work:
-            assert 0.3 <= event_log.horizon_age_s(work) < 5
+            assert 0.3 <= event_log.horizon_age_s(work) <= time.monotonic() - began
         theirs.rollback()
         with ours.question() as work:
             assert event_log.horizon_age_s(work) == 0.0
@@ -306,7 +307,7 @@ class World:
                 return
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=max(40, settings.default.max_examples // 10), suppress_health_check=list(HealthCheck))
 @given(acts=ACTS, outside=st.booleans())
 def test_delivery_does_what_a_list_would(model_dsn: str, acts: list[tuple[Any, ...]], *, outside: bool) -> None:
     """

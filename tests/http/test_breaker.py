@@ -127,7 +127,7 @@ def test_while_open_no_call_is_let_through_before_its_time(steps: list[tuple[flo
 
 
 @given(STEPS, st.integers(1, 50))
-@settings(max_examples=200)
+@settings(max_examples=max(200, settings.default.max_examples))
 def test_a_system_that_is_well_again_is_called_again(steps: list[tuple[float, bool]], impatience_s: int) -> None:
     """Whatever was: once all calls succeed, it closes by itself within the longest times that it may take."""
     state, now = BreakerState(), 0.0

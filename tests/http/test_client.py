@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import logging
@@ -20,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from crossdock.core.errors import BadRequest, SourceInvalid, SystemRefused, SystemUnavailable, Terminal, Transient
 from crossdock.http.client import HttpClient, Limits
+from crossdock.http.deadline import current_deadline
 from crossdock.http.model import Token
 from crossdock.http.policy import Conditions
 from crossdock.http.response import retry_after_s
@@ -31,7 +34,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.auth import HTTPBasicAuth
 
-from tests.http.raw_server import ONE_SECOND, QUICK, Door, answer, body_of, dripped
+from tests.http.raw_server import ONE_SECOND, QUICK, Door, Dripped, answer, body_of
 from tests.shop import free_port
 from tests.tls import Tls
 
@@ -103,54 +106,58 @@ class TestTime:
         """No single read takes long, so the time-outs of requests never fire: one such answer holds a slot for hours."""
         whole = answer(json.dumps({"results": ["x" * 200]}))
         head, _, body = whole.partition(b"\r\n\r\n")
-        slow = dripped(whole) if headers_too else _then(head + b"\r\n\r\n", dripped(body))
+        slow = Dripped(whole if headers_too else body)
 
-        with Door(slow, tls=tls.context) as door:
+        with Door(slow if headers_too else _then(head + b"\r\n\r\n", slow), tls=tls.context) as door:
             client = door.client(limits=ONE_SECOND, ca_file=tls.ca_file)
             began = time.monotonic()
             with pytest.raises(SystemUnavailable, match="took longer than 1 s"):
                 body_of(client)
-            assert 0.9 < time.monotonic() - began < 1.2
+            assert time.monotonic() - began > 0.9
+            assert not slow.finished
 
     def test_a_dripping_handshake_is_cut_at_the_deadline(self) -> None:
         """It comes before the first byte of HTTP, and can be as slow; the connect time-out holds for all of it."""
+        # A TLS record that says it is long.
+        greeting = Dripped(b"\x16\x03\x03\x40\x00" + b"\x02" * 300)
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            threading.Thread(target=_greet_slowly, args=(listener,), daemon=True).start()
+            threading.Thread(target=_greet, args=(listener, greeting), daemon=True).start()
             client = HttpClient("acme", f"https://127.0.0.1:{listener.getsockname()[1]}", limits=ONE_SECOND)
-            began = time.monotonic()
             with pytest.raises(SystemUnavailable, match="no answer from"):
                 body_of(client)
 
-        assert time.monotonic() - began < 1.2
+        assert not greeting.finished
 
     def test_a_body_without_a_length_that_is_cut_does_not_pass_for_whole(self) -> None:
         """Where the end of the connection is the end of the body, the cut of our own watchdog looks like it."""
         head = answer(b"", headers={"Content-Length": ""})
 
-        with Door(_then(head + b"[]", dripped(b" " * 100))) as door, pytest.raises(SystemUnavailable):
+        with Door(_then(head + b"[]", Dripped(b" " * 100))) as door, pytest.raises(SystemUnavailable):
             body_of(door.client(limits=ONE_SECOND))
 
     def test_the_second_try_after_a_401_has_no_deadline_of_its_own(self) -> None:
         """Two exchanges are one attempt to whoever waits for it."""
-        refused = answer(b"{}", "401 Unauthorized")
+        left_s: list[float] = []
 
-        with Door(_then(b"", _late(refused, 0.7)), _late(answer(), 0.7)) as door:
-            client = door.client(limits=ONE_SECOND, auth=_Renewable("id", "secret"))
-            began = time.monotonic()
-            with pytest.raises(SystemUnavailable, match="took longer than 1 s"):
-                body_of(client)
-            assert time.monotonic() - began < 1.2
+        class Noting(_Renewable):
+            def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+                deadline = current_deadline()
+                assert deadline is not None
+                left_s.append(deadline.left_s)
+                return super().__call__(request)
+
+        with Door(_then(b"", _late(answer(b"{}", "401 Unauthorized"), 0.5)), answer(b"[1]")) as door:
+            assert body_of(door.client(auth=Noting("id", "secret"))) == b"[1]"
             assert len(door.requests) == 2
+        assert left_s[1] <= left_s[0] - 0.5
 
     def test_an_accepted_connection_without_an_answer_ends_at_the_deadline(self) -> None:
         """A listener whose program hangs accepts and says nothing."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             client = HttpClient("acme", f"http://127.0.0.1:{listener.getsockname()[1]}", limits=ONE_SECOND)
-            began = time.monotonic()
+            # Else it never ends.
             with pytest.raises(SystemUnavailable, match="took longer than 1 s"):
                 body_of(client)
-
-        assert time.monotonic() - began < 1.2
 
 
 class TestSize:
@@ -163,7 +170,7 @@ class TestSize:
         """
         with Door(answer(BOMB, headers={"Content-Encoding": "gzip"})) as door:
             told = subprocess.run(
-                [sys.executable, "-c", _BOMBED, door.url], capture_output=True, text=True, check=True, timeout=60
+                [sys.executable, "-c", _BOMBED, door.url], capture_output=True, text=True, check=True, timeout=600
             )
             grown_kb, said = told.stdout.splitlines()
 
@@ -310,7 +317,7 @@ class TestPlaces:
             connection.sendall(answer())
 
         with Door(slow) as door, ThreadPoolExecutor(8) as pool:
-            client = door.client(conditions=Conditions(in_flight=2), limits=Limits(timeout_s=0.3, attempts=1))
+            client = door.client(conditions=Conditions(in_flight=2), limits=Limits(timeout_s=30, attempts=1))
             list(pool.map(lambda _: body_of(client), range(8)))
 
         assert most == [2]
@@ -526,11 +533,8 @@ def _late(data: bytes, seconds: float) -> Any:
     return act
 
 
-def _greet_slowly(listener: socket.socket) -> None:
-    """A TLS record that says it is long, a byte at a time."""
+def _greet(listener: socket.socket, greeting: Dripped) -> None:
+    """Send *greeting* to whoever comes first, until it leaves."""
     connection, _ = listener.accept()
-    with connection:
-        try:
-            dripped(b"\x16\x03\x03\x40\x00" + b"\x02" * 100)(connection)
-        except OSError:
-            return
+    with connection, contextlib.suppress(OSError):
+        greeting(connection)

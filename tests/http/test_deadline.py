@@ -18,21 +18,22 @@ from crossdock.http.deadline import Deadline, current_deadline
 def test_a_blocked_read_ends_when_the_time_is_over() -> None:
     """Nothing else wakes a read: the time-outs of requests are longer than what is left."""
     ours, theirs = socket.socketpair()
-    with ours, theirs, Deadline(0.1) as deadline:
+    with ours, theirs, Deadline(0.5) as deadline:
         deadline.holds(ours)
-        began = time.monotonic()
-        assert ours.recv(1) == b""
-        assert 0.08 < time.monotonic() - began < 0.3
-        assert deadline.passed
+        assert ours.recv(1) == b"", "nothing else would ever have ended it"
+        assert deadline.passed, "and not before its time"
 
 
 def test_a_socket_is_left_alone_once_the_exchange_is_over() -> None:
     """It is back in the pool then, and answers another call."""
     ours, theirs = socket.socketpair()
-    with ours, theirs:
-        with Deadline(0.05) as deadline:
+    another, its_peer = socket.socketpair()
+    with ours, theirs, another, its_peer:
+        with Deadline(1) as deadline:
             deadline.holds(ours)
-        time.sleep(0.15)
+        with Deadline(1.1) as later:
+            later.holds(another)
+            assert another.recv(1) == b"", "the watchdog has come by, after the time of the first"
         theirs.sendall(b"x")
         assert ours.recv(1) == b"x"
 
@@ -46,11 +47,11 @@ def test_no_socket_is_taken_up_after_the_end() -> None:
 
 def test_an_inner_deadline_ends_with_the_outer_one_at_the_latest() -> None:
     """A token that is fetched for a call must not make that call longer."""
-    with Deadline(0.1) as outer:
-        with Deadline(5) as longer:
+    with Deadline(600) as outer:
+        with Deadline(6_000) as longer:
             assert current_deadline() is longer
             assert longer.ends_at == outer.ends_at
-        with Deadline(0.01) as shorter:
+        with Deadline(1) as shorter:
             assert shorter.ends_at < outer.ends_at
         assert current_deadline() is outer
     assert current_deadline() is None
@@ -58,30 +59,32 @@ def test_an_inner_deadline_ends_with_the_outer_one_at_the_latest() -> None:
 
 def test_an_inner_exchange_is_cut_within_the_outer_time() -> None:
     ours, theirs = socket.socketpair()
-    began = time.monotonic()
-    with ours, theirs, Deadline(0.1), Deadline(5) as inner:
+    with ours, theirs, Deadline(0.5), Deadline(6_000) as inner:
         inner.holds(ours)
-        assert ours.recv(1) == b""
-    assert time.monotonic() - began < 0.3
+        assert ours.recv(1) == b"", "its own time is longer than this test may take"
 
 
 def test_each_thread_has_its_own_deadline() -> None:
     """Pages are read by several threads at once; a slow one must not end the others."""
+    patient, its_peer = socket.socketpair()
 
-    def read(number: int) -> float:
-        ours, theirs = socket.socketpair()
-        timeout_s = 0.05 + number * 0.01
-        began = time.monotonic()
-        with ours, theirs, Deadline(timeout_s) as deadline:
+    def read(ours: socket.socket, timeout_s: float) -> tuple[bytes, bool]:
+        with Deadline(timeout_s) as deadline:
             assert current_deadline() is deadline
             deadline.holds(ours)
-            ours.recv(1)
-        return time.monotonic() - began - timeout_s
+            return ours.recv(1), deadline.passed
 
-    with ThreadPoolExecutor(16) as pool:
-        late = list(pool.map(read, range(16)))
+    def cut(number: int) -> tuple[bytes, bool]:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            return read(ours, 0.5 + number * 0.01)
 
-    assert all(-0.01 < seconds < 0.2 for seconds in late), late
+    with patient, its_peer, ThreadPoolExecutor(16) as pool:
+        longest = pool.submit(read, patient, 6_000)
+        assert list(pool.map(cut, range(15))) == [(b"", True)] * 15
+        assert not longest.done(), "the others' time is not its own"
+        its_peer.sendall(b"x")
+        assert longest.result() == (b"x", False)
 
 
 def test_deadlines_leave_nothing_behind() -> None:
@@ -94,7 +97,7 @@ def test_deadlines_leave_nothing_behind() -> None:
         with Deadline(0.05) as deadline:
             left.add(deadline)
     del deadline
-    until = time.monotonic() + 5
+    until = time.monotonic() + 120
 
     while len(left) > 1 and time.monotonic() < until:
         time.sleep(0.05)
@@ -109,19 +112,21 @@ import os, socket, time
 from crossdock.connectors import deadline as module
 
 ours, theirs = socket.socketpair()
-with module.Deadline(0.3) as parents:
+with module.Deadline(2) as parents:
     parents.holds(ours)
     module._watchdog._condition.acquire()  # as if another thread had just come by
     child = os.fork()
     if child == 0:
         mine, other = socket.socketpair()
-        with module.Deadline(0.1) as own:
+        with module.Deadline(0.5) as own:
             own.holds(mine)
             cut = mine.recv(1) == b""
-        time.sleep(0.5)
+        while not parents.passed:
+            time.sleep(0.05)
+        time.sleep(0.3)  # a watchdog that the child had taken along would end its parent's socket now
         os._exit(0 if cut else 1)
     module._watchdog._condition.release()
-with module.Deadline(2) as longer:
+with module.Deadline(6_000) as longer:
     longer.holds(ours)
     _, status = os.waitpid(child, 0)
     theirs.sendall(b"x")
@@ -133,7 +138,7 @@ assert os.waitstatus_to_exitcode(status) == 0, status
 def test_a_forked_process_has_a_watchdog_of_its_own() -> None:
     """Airflow forks its tasks: a lock that was taken, or the parent's sockets, must not come along."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _FORKING], capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-W", "ignore", "-c", _FORKING], capture_output=True, text=True, timeout=300, check=False
     )
 
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ from crossdock.http.client import HttpClient, Limits
 from crossdock.http.deadline import Deadline
 from crossdock.http.oauth import ClientCredentials
 
-from tests.http.raw_server import ONE_SECOND, QUICK, Door, answer, body_of, dripped, token_of
+from tests.http.raw_server import ONE_SECOND, QUICK, Door, Dripped, answer, body_of, token_of
 
 
 def signer_of(door: Door, *, limits: Limits = QUICK, client: tuple[str, str] = ("id", "hush")) -> ClientCredentials:
@@ -50,9 +50,12 @@ def test_a_token_is_not_used_in_its_last_seconds(expires_in: int, used_for_s: fl
     """It could run out on its way; one that lives shorter than the margin is still used for half its life."""
     with Door(token=token_of(expires_in=expires_in)) as door:
         signer = signer_of(door)
+        before = time.monotonic()
         signer(requests.Request("GET", "http://h").prepare())
+        after = time.monotonic()
 
-    assert signer._good_until - time.monotonic() == pytest.approx(used_for_s, abs=0.5)
+    # Its life begins somewhere between the two, however long the way there and back.
+    assert before + used_for_s <= signer._good_until <= after + used_for_s
 
 
 def test_a_token_at_its_end_is_fetched_again() -> None:
@@ -99,16 +102,18 @@ def test_threads_that_are_refused_together_fetch_one_token() -> None:
 
 def test_a_slow_token_does_not_lengthen_the_call() -> None:
     """Whoever waits for a call waits for its token too."""
-    with Door(answer(), token=dripped(token_of())) as door:
+    slow = Dripped(token_of())
+    with Door(answer(), token=slow) as door:
         began = time.monotonic()
         with pytest.raises(SystemUnavailable, match=r"POST /token: it took longer"):
             body_of(signed(door, limits=ONE_SECOND))
+        assert not slow.finished
 
-    assert 0.9 < time.monotonic() - began < 1.2
+    assert time.monotonic() - began > 0.9
 
 
 def test_threads_that_wait_for_a_slow_token_end_in_time_too() -> None:
-    """They stand in line for one lock: each with its full time-out would make the last wait for all."""
+    """They stand in line for one lock: each with its full time-out would make the last wait six times as long."""
 
     def call(_: int) -> float:
         began = time.monotonic()
@@ -116,11 +121,11 @@ def test_threads_that_wait_for_a_slow_token_end_in_time_too() -> None:
             body_of(client)
         return time.monotonic() - began
 
-    with Door(answer(), token=dripped(token_of())) as door, ThreadPoolExecutor(6) as pool:
-        client = signed(door, limits=ONE_SECOND)
+    with Door(answer(), token=Dripped(token_of())) as door, ThreadPoolExecutor(6) as pool:
+        client = signed(door, limits=Limits(timeout_s=3, connect_timeout_s=3, attempts=1))
         waits = list(pool.map(call, range(6)))
 
-    assert max(waits) < 1.2, waits
+    assert max(waits) < 2.5 * min(waits), waits
 
 
 def test_a_call_does_not_wait_past_its_time_for_another_to_fetch() -> None:

@@ -29,11 +29,11 @@ def test_process_says_when_it_is_ready_and_ends_on_sigterm() -> None:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
         assert ready == {"ready": True, "port": ready["port"], "url": f"http://127.0.0.1:{ready['port']}"}
-        connection = http.client.HTTPConnection("127.0.0.1", ready["port"], timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", ready["port"], timeout=60)
         connection.request("GET", "/_sandbox")
         about = json.load(connection.getresponse())
         assert (about["project"], about["rows"]["inventory"]) == ("shop", 20)
         # A connection that is kept alive does not keep the process alive.
         with socket.create_connection(("127.0.0.1", ready["port"])):
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=5) == 0
+            assert process.wait(timeout=120) == 0

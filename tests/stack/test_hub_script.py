@@ -60,7 +60,7 @@ def copy(tmp_path: Path) -> Path:
 
 def hub(script: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(script), *arguments], capture_output=True, text=True, check=False, timeout=120, **options
+        [sys.executable, str(script), *arguments], capture_output=True, text=True, check=False, timeout=600, **options
     )
 
 
@@ -121,7 +121,7 @@ def test_two_first_starts_at_once_make_one_venv(copy: Path) -> None:
         subprocess.Popen([sys.executable, str(copy / "hub")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [each.communicate(timeout=120) for each in both]
+    said = [each.communicate(timeout=600) for each in both]
 
     assert [each.returncode for each in both] == [0, 0]
     assert sum("making .venv" in stderr for _, stderr in said) == 1

@@ -18,20 +18,20 @@ from crossdock.client.errors import ProcessDied
 from crossdock.stack import processes
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
-SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
+SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 # A leader that ignores SIGTERM, with a child in its own group, one in another group and one in another session.
 STUBBORN = """
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-sleep = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"]
+sleep = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"]
 children = [
     subprocess.Popen(sleep),
     subprocess.Popen(sleep, preexec_fn=lambda: os.setpgid(0, 0)),
     subprocess.Popen(sleep, start_new_session=True),
 ]
 print(*[child.pid for child in children], flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -44,7 +44,7 @@ def nothing_stays() -> Iterator[None]:
 
 def eventually(said: Callable[[], object]) -> bool:
     """Whether it comes true within five seconds."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 120
     while not said() and time.monotonic() < deadline:
         time.sleep(0.02)
     return bool(said())

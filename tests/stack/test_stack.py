@@ -23,7 +23,7 @@ def test_nothing_started_is_stopped() -> None:
 
 def test_a_part_alone_is_partial_and_down_ends_it() -> None:
     """After a reboot or a kill, "running" would send people to a page that does not answer."""
-    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
     processes.start("scheduler", sleeper, environment={})
 
     assert stack.status().state == "partial"
@@ -83,7 +83,7 @@ def test_loading_the_stack_loads_no_airflow() -> None:
     """`./hub status` should feel instant; Airflow takes seconds to import."""
     code = "import sys, crossdock.stack.stack, crossdock.stack.doctor; print(*sorted(sys.modules))"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=600
     )
 
     heavy = {"airflow", "sqlalchemy", "psycopg", "requests", "yaml", "pandas", "great_expectations"}

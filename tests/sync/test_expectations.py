@@ -67,7 +67,7 @@ def table(rows: list[Row]) -> pa.Table:
 
 
 @given(st.lists(st.tuples(small, small, texts), max_size=12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=max(40, settings.default.max_examples // 10))
 def test_each_row_fails_exactly_the_rules_it_breaks(rows: list[Row]) -> None:
     """No good row is kept out, and no bad one comes in."""
     found = check(table(rows), EXPECTATIONS)

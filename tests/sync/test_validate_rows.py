@@ -132,7 +132,7 @@ entries = st.builds(
 
 
 @given(st.lists(st.lists(entries, max_size=8), max_size=4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=max(40, settings.default.max_examples // 10))
 def test_every_record_has_exactly_one_fate_at_the_gate(batch: list[list[bytes]]) -> None:
     """What the ledger counts starts here."""
     result = sifted(INVENTORY, [page(*raws) for raws in batch])

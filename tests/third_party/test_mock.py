@@ -30,6 +30,9 @@ from tests.third_party.installs import mock_folder
 
 PROJECT = "demo"
 
+#: It needs npm's registry and, at first, a minute of installing.
+pytestmark = pytest.mark.deep
+
 
 class MockBench:
     """As `tests.contracts.benches.Bench`, without the faults: this platform knows none on demand."""
@@ -44,7 +47,7 @@ class MockBench:
             f"{url}/oauth/token",
             auth=("crossdock", CANARY),
             data={"grant_type": "client_credentials", "scope": "manage_project"},
-            timeout=5,
+            timeout=60,
         )
         self._session = requests.Session()
         self._session.headers["Authorization"] = f"Bearer {signed.json()['access_token']}"
@@ -64,7 +67,7 @@ class MockBench:
             self._post("inventory", {"sku": f"sku-{number:03}", "quantityOnStock": number})
 
     def ids(self) -> list[str]:
-        rows = self._session.get(f"{self.url}/{PROJECT}/inventory", params={"limit": "500"}, timeout=5).json()[
+        rows = self._session.get(f"{self.url}/{PROJECT}/inventory", params={"limit": "500"}, timeout=60).json()[
             "results"
         ]
         return sorted(row["id"] for row in rows)
@@ -77,14 +80,14 @@ class MockBench:
         assert at is None
         changed = self.ids()[-count:]
         for key in changed:
-            version = self._session.get(f"{self.url}/{PROJECT}/inventory/{key}", timeout=5).json()["version"]
+            version = self._session.get(f"{self.url}/{PROJECT}/inventory/{key}", timeout=60).json()["version"]
             action = {"action": "changeQuantity", "quantity": 4711}
             self._post(f"inventory/{key}", {"version": version, "actions": [action]})
             time.sleep(0.002)
         return changed
 
     def _post(self, path: str, body: dict[str, Any]) -> None:
-        answer = self._session.post(f"{self.url}/{PROJECT}/{path}", json=body, timeout=5)
+        answer = self._session.post(f"{self.url}/{PROJECT}/{path}", json=body, timeout=60)
         assert answer.ok, answer.text
 
     def _signed_in(self, url: str, **options: Any) -> Commercetools:
@@ -114,7 +117,7 @@ def empty(program: tuple[str, Path]) -> Iterator[MockBench]:
         assert process.stdin is not None
         yield MockBench(process.stdout.readline().strip())
         process.stdin.close()
-        process.wait(10)
+        process.wait(120)
 
 
 @pytest.fixture

@@ -13,6 +13,9 @@ from crossdock.sandbox.server import Sandbox
 
 from tests.third_party.installs import HERE, sdk_python
 
+#: It needs PyPI and, at first, a minute of installing.
+pytestmark = pytest.mark.deep
+
 PATHS = {"inventory": "inventory", "product_projections": "product-projections", "orders": "orders"}
 
 
@@ -44,7 +47,7 @@ def _calls(python: Path, shop: Sandbox) -> dict[str, Any]:
         env={"PATH": os.defpath, "SANDBOX_CLIENT_SECRET": shop.client_secret},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr[-3000:]

@@ -1,13 +1,16 @@
-"""./hub test: every check, the same on a laptop and in CI."""
+"""./hub test: every check, the same on a laptop and in CI, in three tiers of which each contains the one before."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
+from xml.etree import ElementTree as ET
 
 import typer
 
@@ -22,28 +25,57 @@ _STATIC = {
     "arrows": ["lint-imports"],
     "types": ["mypy"],
 }
+#: Two at a time; those that share a server stay together, so that it is started once.
+_TWO = ("-n", "2", "--dist", "loadgroup")
+#: Tier → the phases of pytest in it. The whole stack is one for all of its tests, so these run one after the other.
+_TIERS = {
+    "quick": {"tests": [*_TWO, "-m", "not e2e and not crash and not deep"]},
+    "gate": {"tests": [*_TWO, "-m", "not e2e and not deep"], "stack": ["-m", "e2e and not deep"]},
+    "deep": {"tests": [*_TWO, "-m", "not e2e", "--hypothesis-profile=deep"], "stack": ["-m", "e2e"]},
+}
+_LEFT_OUT = {
+    "quick": "Not in --quick: the whole stack, killed processes, and what --deep has.",
+    "gate": "Not in the gate: what --deep has.",
+    "deep": "",
+}
+#: Begins the reason of a test that is skipped because this machine lacks a program.
+_NEEDS = "needs "
 
 
 def test(
     context: typer.Context,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out the whole stack and the killed processes.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Add the long tests: many examples, programs of others.")
+    ] = False,
 ) -> None:
     """Lint, format, the house's arrows, types, and the tests. More words go to pytest."""
-    failed = [name for name, command in _phases(context.args, quick=quick).items() if not _passes(name, command)]
+    if quick and deep:
+        raise typer.BadParameter("--quick and --deep exclude each other")
+    tier = "quick" if quick else "deep" if deep else "gate"
+    started_at = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        phases = _phases(context.args, tier, Path(folder))
+        failed = [name for name, command in phases.items() if not _passes(name, command)]
+        skipped = _skipped(Path(folder))
+    lacking = [reason for reason in skipped if reason.startswith(_NEEDS)]
+    if lacking and os.environ.get("CI") == "true":
+        failed.append(f"tests that CI must not leave out ({'; '.join(lacking)})")
+    _say_how_it_ended("tests" if context.args else tier, time.monotonic() - started_at, failed)
+    console.say(_what_was_left_out(skipped, "" if context.args else _LEFT_OUT[tier]))
     if failed:
-        console.complain(f"Failed: {', '.join(failed)}")
         raise typer.Exit(Exit.FAILED)
-    console.praise("Everything holds.")
 
 
-def _phases(words: list[str], *, quick: bool) -> dict[str, list[str]]:
-    """Name → command of each phase, in order."""
+def _phases(words: list[str], tier: str, folder: Path) -> dict[str, list[str]]:
+    """Name → command of each phase, in order. Each pytest writes what became of its tests into *folder*."""
     if words:
-        return {"tests": ["pytest", *words]}
-    many = ["pytest", "-q", "-n", "2", "-m", "not e2e and not crash" if quick else "not e2e"]
-    # The whole stack is one for all of its tests, so these run one after the other.
-    whole = {} if quick else {"stack": ["pytest", "-m", "e2e"]}
-    return {**_STATIC, "tests": many, **whole}
+        return {"tests": ["pytest", f"--junitxml={folder}/tests.xml", *words]}
+    tests = {
+        name: ["pytest", "-q", "--durations=10", f"--junitxml={folder}/{name}.xml", *more]
+        for name, more in _TIERS[tier].items()
+    }
+    return {**_STATIC, **tests}
 
 
 def _passes(name: str, command: list[str]) -> bool:
@@ -56,3 +88,26 @@ def _passes(name: str, command: list[str]) -> bool:
         f"{name} {'holds' if ended.returncode == 0 else 'fails'} ({time.monotonic() - started_at:.0f} s)"
     )
     return ended.returncode == 0
+
+
+def _skipped(folder: Path) -> Counter[str]:
+    """How many tests were skipped, by reason, as pytest wrote it down."""
+    reasons: Counter[str] = Counter()
+    for path in folder.glob("*.xml"):
+        for case in ET.parse(path).iter("skipped"):  # noqa: S314  pytest wrote it a moment ago
+            reasons[case.get("message") or "no reason given"] += 1
+    return reasons
+
+
+def _say_how_it_ended(what: str, seconds: float, failed: list[str]) -> None:
+    took = f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    if failed:
+        console.complain(f"{what}: failed after {took}: {', '.join(failed)}")
+    else:
+        console.praise(f"{what}: everything holds ({took}).")
+
+
+def _what_was_left_out(skipped: Counter[str], beside: str) -> str:
+    """The last line: how many tests were skipped and why, and what the tier has not."""
+    told = "; ".join(f"{count}: {reason}" for reason, count in skipped.most_common())
+    return " ".join(filter(None, [f"Skipped: {skipped.total()} ({told})." if skipped else "Skipped: none.", beside]))

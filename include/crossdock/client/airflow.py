@@ -14,7 +14,7 @@ from crossdock.client.errors import AirflowRefused, AirflowUnreachable, DagPause
 if TYPE_CHECKING:
     import requests
 
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 120.0
 _SAID_AT_MOST = 500
 
 
@@ -50,7 +50,7 @@ class AirflowApi:
 
     def health(self) -> dict[str, Any]:
         """The answer of /monitor/health, which asks for no token."""
-        answer: dict[str, Any] = self._read(self._send("GET", "/api/v2/monitor/health", timeout=5.0))
+        answer: dict[str, Any] = self._read(self._send("GET", "/api/v2/monitor/health", timeout=30.0))
         return answer
 
     def put_connection(self, connection: Mapping[str, object]) -> None:
@@ -68,7 +68,7 @@ class AirflowApi:
         """Give the variable {"key", "value"} this value, or make it."""
         self._change_or_make("/variables", str(variable["key"]), variable, variable)
 
-    def wait_for_dag(self, dag_id: str, *, timeout_s: float = 60.0) -> None:
+    def wait_for_dag(self, dag_id: str, *, timeout_s: float = 300.0) -> None:
         """Return once Airflow has read the DAG: the dag-processor needs a few seconds after a start."""
         deadline = time.monotonic() + timeout_s
         while True:

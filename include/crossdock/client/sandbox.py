@@ -10,7 +10,7 @@ import requests
 from crossdock.client.errors import StackError
 from crossdock.core.errors import BadRequest
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 60.0
 
 
 class SandboxControl:

@@ -51,7 +51,7 @@ class Visitor:
         *,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
-        timeout_s: float = 5,
+        timeout_s: float = 60,
     ) -> Answer:
         """
         One request and its whole answer.
@@ -80,7 +80,7 @@ class Visitor:
         finally:
             connection.close()
 
-    def get(self, path: str, *query: tuple[str, Any], timeout_s: float = 5) -> Answer:
+    def get(self, path: str, *query: tuple[str, Any], timeout_s: float = 60) -> Answer:
         return self.call("GET", path, query, timeout_s=timeout_s)
 
     def update(self, path: str, version: int, *actions: Mapping[str, Any]) -> Answer:

@@ -51,7 +51,7 @@ HUB_OPTIONS = {
 
 StopMode = Literal["smart", "fast", "immediate"]
 _SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 180.0
 #: The line of postmaster.pid that holds the state, counted from zero.
 _STATE_LINE = 7
 

@@ -31,7 +31,7 @@ NAMES = (*POSTGRES, "sandbox", *airflow.COMMANDS)
 #: With what runs only for a while during a start.
 _ALL = (*NAMES, airflow.MIGRATION)
 
-_SANDBOX_TIMEOUT_S = 60.0
+_SANDBOX_TIMEOUT_S = 180.0
 _SANDBOX_ARGUMENTS = "sandbox-arguments.json"
 _ORPHANS_GRACE_S = 2.0
 
@@ -257,6 +257,19 @@ def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], progress: Pro
     progress("Connections and pools are set")
     airflow.wait_for_health(api, watched, since=since)
     progress("Airflow is healthy: scheduler, dag-processor, triggerer")
+
+
+def restart_dag_processor() -> None:
+    """
+    Start the DAG processor anew in the environment of this process, from which it takes the schedules of the DAGs.
+
+    Does nothing where it does not run: `up` starts it with this environment anyway.
+    """
+    with _one_at_a_time():
+        if "dag-processor" in processes.alive():
+            running = Stack(ports.kept())
+            processes.stop(["dag-processor"])
+            airflow.start_process("dag-processor", running.ports, running.environment())
 
 
 def restart_sandbox(arguments: Sequence[str]) -> None:

@@ -54,15 +54,17 @@ def first_modified_at(work: Work, table: EntityTable, key: str) -> datetime | No
     return row[0] if row else None
 
 
-def any_row(work: Work, table: EntityTable) -> dict[str, Any] | None:
-    """The row with the lowest id; None from an empty table."""
+def any_row(work: Work, table: EntityTable, integration: str) -> dict[str, Any] | None:
+    """The row of *integration* with the lowest id; None when it has none."""
+    statement = f"SELECT * FROM {table.name} WHERE integration = %s ORDER BY id LIMIT 1"
     with work.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(f"SELECT * FROM {table.name} ORDER BY id LIMIT 1".encode()).fetchone()
+        return cursor.execute(statement.encode(), [integration]).fetchone()
 
 
-def versions(work: Work, table: EntityTable) -> dict[str, int]:
-    """Id → version of every record."""
-    return dict(work.execute(f"SELECT id, version FROM {table.name}".encode()).fetchall())
+def versions(work: Work, table: EntityTable, integration: str) -> dict[str, int]:
+    """Id → version of every record of *integration*; another may have records with the same ids."""
+    statement = f"SELECT id, version FROM {table.name} WHERE integration = %s"
+    return dict(work.execute(statement.encode(), [integration]).fetchall())
 
 
 def order_lines(work: Work) -> Iterator[tuple[str, str, int, Decimal]]:

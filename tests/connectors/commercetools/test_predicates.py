@@ -11,7 +11,7 @@ from crossdock.core.errors import BadRequest
 from crossdock.core.instants import from_utc_text, utc_text
 from crossdock.sandbox.predicates import compiled, parse
 from crossdock.sync.source import Axis, Cursor, Range
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 T0 = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -37,7 +37,6 @@ def selected(part: Range, after: Cursor | None, rows: list[Any]) -> list[tuple[d
 
 
 @given(rows=ROWS, cursor=st.tuples(INSTANTS, KEYS), low=BOUNDS, high=BOUNDS, pick=st.none() | st.integers(0, 11))
-@settings(deadline=None)
 def test_a_page_by_time_is_what_comes_strictly_after_the_cursor(
     rows: list[tuple[datetime, str]], cursor: tuple[datetime, str], low: str | None, high: str | None, pick: int | None
 ) -> None:
@@ -51,7 +50,6 @@ def test_a_page_by_time_is_what_comes_strictly_after_the_cursor(
 
 
 @given(rows=ROWS, key=KEYS, low=st.none() | KEYS, high=st.none() | KEYS)
-@settings(deadline=None)
 def test_a_page_by_id_is_what_comes_strictly_after_the_cursor(
     rows: list[tuple[datetime, str]], key: str, low: str | None, high: str | None
 ) -> None:
@@ -63,7 +61,6 @@ def test_a_page_by_id_is_what_comes_strictly_after_the_cursor(
 
 
 @given(rows=ROWS, wanted=st.lists(KEYS, min_size=1, max_size=4), after=st.none() | KEYS)
-@settings(deadline=None)
 def test_a_page_by_keys_is_the_rows_of_these_keys(
     rows: list[tuple[datetime, str]], wanted: list[str], after: str | None
 ) -> None:

@@ -567,13 +567,23 @@ def test_one_wrong_file_takes_no_other_along(tmp_path: Path) -> None:
     assert [declaration.name for declaration, _ in declared_syncs(tmp_path)] == ["sandbox_stock_rest"]
 
 
-def test_twenty_declarations_are_read_in_under_300_ms(tmp_path: Path) -> None:
-    """Airflow parses the DAG file again and again, and once for every task."""
+def test_declarations_cost_little_more_than_reading_their_yaml(tmp_path: Path) -> None:
+    """Airflow parses the DAG file again and again, and once for every task. One and a half times, of CPU; four are too many."""
     for number in range(20):
         shutil.copy(GRAPHQL, tmp_path / f"copy_{number}.yaml")
-    list(declared_syncs(tmp_path))
-    began = time.process_time()
-    found = list(declared_syncs(tmp_path))
+    assert len(list(declared_syncs(tmp_path))) == 20
 
-    assert len(found) == 20
-    assert time.process_time() - began < 0.3
+    def cpu_s(act: Callable[[], object]) -> float:
+        began = time.process_time()
+        act()
+        return time.process_time() - began
+
+    rounds = [
+        (
+            cpu_s(lambda: list(declared_syncs(tmp_path))),
+            cpu_s(lambda: [yaml.safe_load(path.read_text()) for path in tmp_path.glob("*.yaml")]),
+        )
+        for _ in range(3)
+    ]
+
+    assert min(ours for ours, _ in rounds) < 4 * min(plain for _, plain in rounds), rounds

@@ -20,8 +20,8 @@ from tests.events.worlds import Outside, delivery, eventually, publish, stock
 from tests.shop import query
 
 ALONE = Place(partitions=1)
-#: A lease that runs out long before the effects below are over.
-SHORT = Pace(batch=100, lease_life=timedelta(seconds=0.4))
+#: A lease that runs out long before the effects below are over, and is long enough to be renewed on a busy machine.
+SHORT = Pace(batch=100, lease_life=timedelta(seconds=2))
 
 
 def letters(store: Store) -> list[tuple[Any, ...]]:
@@ -35,7 +35,7 @@ def takeovers(store: Store) -> int:
 
 def test_an_effect_slower_than_the_lease_is_had_once(store: Store, hub_dsn: str) -> None:
     """A worker that waits for a slow platform is at work, not dead."""
-    outside = Outside(takes_s=1.5)
+    outside = Outside(takes_s=5)
     publish(store, *(stock(f"S{n}", 1, n) for n in range(5)))
 
     with (
@@ -50,7 +50,7 @@ def test_an_effect_slower_than_the_lease_is_had_once(store: Store, hub_dsn: str)
 
 def test_a_slow_effect_of_one_partition_keeps_the_others_of_its_worker(store: Store, hub_dsn: str) -> None:
     """One thread has them all: while it waits for one, nobody else would renew the rest."""
-    outside = Outside(takes_s=1.2)
+    outside = Outside(takes_s=4)
     publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
 
     with (
@@ -70,7 +70,7 @@ def test_an_effect_that_hangs_past_its_bound_is_taken_over_and_its_worker_commit
     wake = threading.Event()
     hung, sound = Outside(until=wake), Outside()
     publish(store, stock("A", 1, 1))
-    hanging = hung.handlers(effect_timeout_s=0.8)
+    hanging = hung.handlers(effect_timeout_s=3)
 
     with delivery(hub_dsn, hanging, place=Place(0, workers=2, partitions=1), pace=SHORT, puller=hung):
         eventually(lambda: len(hung.calls), 1)
@@ -86,7 +86,7 @@ def test_an_effect_that_hangs_past_its_bound_is_taken_over_and_its_worker_commit
             assert noted(store) == [(2, 2)]
             assert hung.told == [("A", 1)]
 
-    assert taken_s > 0.5, "it was let go before its time"
+    assert taken_s > 2, "it was let go before its time"
     assert letters(store) == []
 
 
@@ -97,22 +97,20 @@ def test_a_handler_that_hangs_for_ever_ends_as_a_dead_letter_of_a_lone_worker(st
 
     def hang(events: Sequence[Event]) -> None:
         if any(event.partition_key == "HANGS" for event in events):
-            wake.wait(60)
+            wake.wait(600)
 
     outside.refuses = hang
     publish(store, *(stock(f"S{n}", 1, n) for n in range(3)), stock("HANGS", 1, 1), stock("LAST", 1, 1))
-    began = time.monotonic()
     try:
         with delivery(
-            hub_dsn, outside.handlers(effect_timeout_s=0.3, attempts=2), place=ALONE, pace=SHORT, puller=outside
+            hub_dsn, outside.handlers(effect_timeout_s=1, attempts=2), place=ALONE, pace=SHORT, puller=outside
         ):
-            eventually(lambda: letters(store), [("dead", 3, "WorkerEnded")], within_s=30)
+            eventually(lambda: letters(store), [("dead", 3, "WorkerEnded")])
             publish(store, stock("HANGS", 2, 2), stock("NEXT", 1, 1))
-            eventually(lambda: ("NEXT", 1) in outside.told, within_s=30)
+            eventually(lambda: ("NEXT", 1) in outside.told)
     finally:
         wake.set()
 
-    assert time.monotonic() - began < 30
     assert {key for key, _ in outside.told} >= {"S0", "S1", "S2", "LAST", "NEXT"}
 
 

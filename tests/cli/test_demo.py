@@ -1,0 +1,113 @@
+"""./hub demo without its stack: what it holds back, puts back and says, however its steps end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from crossdock.cli.demo import command as demo_command
+from crossdock.cli.demo.steps import Story
+from crossdock.stack.stack import Stack
+
+from tests.cli.conftest import Hub
+
+SCHEDULE = "HUB_SYNC_INVENTORY_SCHEDULE"
+STEP = {"name": "a step", "seconds": 0.0, "detail": ""}
+
+
+@dataclass
+class Started:
+    """A stack in name only: what was asked of it, each with the schedule of the moment; None for the project's own."""
+
+    calls: list[tuple[str, str | None]] = field(default_factory=list)
+    state: str = "stopped"
+    steps: Callable[[Story], None] = lambda story: story.steps.append({**STEP, "ok": True})
+
+    def note(self, name: str) -> None:
+        self.calls.append((name, os.environ.get(SCHEDULE)))
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Started:
+    monkeypatch.setenv("HUB_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv(SCHEDULE, raising=False)
+    noted = Started()
+
+    def up(**_: object) -> Stack:
+        noted.note("up")
+        return Stack({"airflow": 4711, "sandbox": 4712})
+
+    def tell(story: Story) -> None:
+        noted.note("steps")
+        noted.steps(story)
+
+    fake = SimpleNamespace(
+        status=lambda: SimpleNamespace(state=noted.state),
+        up=up,
+        down=lambda **_: noted.note("down"),
+        restart_dag_processor=lambda: noted.note("restart"),
+    )
+    monkeypatch.setattr(demo_command, "stack", fake)
+    monkeypatch.setattr(demo_command, "tell", tell)
+    monkeypatch.setattr(demo_command, "airflow_login", lambda: ("admin", "the password"))
+    return noted
+
+
+def interrupted(_: Story) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_stack_that_stays_has_its_schedules_after_the_demo_and_not_during_it(
+    stackless_hub: Hub, started: Started
+) -> None:
+    """A run that starts by itself would load a step's changes."""
+    assert stackless_hub("demo").code == 0
+    assert started.calls == [("up", ""), ("steps", ""), ("restart", None)]
+
+
+def test_schedules_come_back_after_ctrl_c_as_they_were(
+    stackless_hub: Hub, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SCHEDULE, "0 3 * * *")
+    started.steps = interrupted
+
+    assert stackless_hub("demo").code == 130
+    assert started.calls == [("up", ""), ("steps", ""), ("restart", "0 3 * * *")]
+
+
+def test_once_stops_what_it_started_also_after_ctrl_c(stackless_hub: Hub, started: Started) -> None:
+    started.steps = interrupted
+
+    assert stackless_hub("demo", "--once").code == 130
+    assert started.calls == [("up", ""), ("steps", ""), ("down", None)]
+
+
+def test_a_stack_that_ran_before_is_left_as_it_was(stackless_hub: Hub, started: Started) -> None:
+    started.state = "running"
+
+    assert stackless_hub("demo", "--once").code == 0
+    assert started.calls == [("up", None), ("steps", None)]
+
+
+def test_it_ends_with_the_address_the_login_and_how_to_stop(stackless_hub: Hub, started: Started) -> None:
+    """All that a person needs who sees it for the first time; the password itself stays out of a recorded terminal."""
+    ended = stackless_hub("demo")
+
+    assert "http://127.0.0.1:4711" in ended.said
+    assert "user admin; the password: ./hub status --password" in ended.said
+    assert "Stop it all: ./hub down" in ended.said
+    assert "the password" not in ended.said.replace("the password: ./hub", "")
+    assert started.calls
+
+
+def test_a_step_that_fails_is_named_and_the_stack_that_stays_too(stackless_hub: Hub, started: Started) -> None:
+    started.steps = lambda story: story.steps.extend([{**STEP, "ok": True}, {**STEP, "ok": False}])
+    ended = stackless_hub("demo")
+
+    assert ended.code == 1
+    assert "The demo stopped at step 2. To check the stack: ./hub doctor" in ended.said
+    assert "./hub down" in ended.said
