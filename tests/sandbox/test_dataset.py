@@ -446,7 +446,9 @@ def test_a_whole_year_is_served_to_the_last_line(tmp_path: Path, capsys: pytest.
     """The real file, over the socket, from a process that must stay small and start soon."""
     name = os.environ.get("HUB_REAL_DATASET")
     if not name:
-        pytest.skip("HUB_REAL_DATASET is not set")
+        pytest.skip(
+            "a year of real orders is not part of the project: get Online Retail II of UCI as Parquet, set HUB_REAL_DATASET to it"
+        )
     import pyarrow.parquet as pq
 
     columns = pq.read_table(name, columns=["Invoice", "StockCode", "Quantity", "Price"]).to_pydict()

@@ -165,12 +165,12 @@ def test_an_old_python_without_a_newer_one_says_what_is_needed(copy: Path, tmp_p
     assert "needs Python 3.11 or newer; this is 3.8.0" in said.stderr
 
 
-def test_an_old_python_hands_over_to_a_newer_one_that_works(copy: Path, tmp_path: Path) -> None:
-    """Pyenv puts a python3.13 on PATH that only says it is not installed."""
-    broken, working = tmp_path / "python3.13", tmp_path / "python3.12"
-    broken.write_text("#!/bin/sh\nexit 127\n")
-    working.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    for program in (broken, working):
+@pytest.mark.parametrize("newest", ["python3.14", "python3.11"])
+def test_an_old_python_hands_over_to_a_newer_one_that_works(copy: Path, tmp_path: Path, newest: str) -> None:
+    """Pyenv puts names on PATH that only say they are not installed."""
+    for name in ("python3.14", "python3.13", "python3.12", "python3.11"):
+        program = tmp_path / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n' if name == newest else "#!/bin/sh\nexit 127\n")
         program.chmod(0o755)
     play = "import runpy, sys; sys.version_info = (3, 8, 0); sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
 

@@ -11,7 +11,10 @@ import psycopg
 import pytest
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 
-ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root must give the server away to another user")
+ROOT_ONLY = pytest.mark.skipif(
+    os.geteuid() != 0,
+    reason="only root has to give the server away to another user: run ./hub test as root for this one",
+)
 
 
 def test_a_second_start_finds_the_running_server(server: PostgresServer) -> None:

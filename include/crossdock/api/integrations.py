@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
@@ -16,7 +15,7 @@ from crossdock.api.dependencies import OpenStore
 from crossdock.api.if_match import SeenVersion, etag
 from crossdock.api.integration_health import HealthSummary, IntegrationId, summaries
 from crossdock.api.pagination import Limit, cursor_like
-from crossdock.api.problems import ProblemDocument
+from crossdock.api.problems import ProblemDocument, title
 from crossdock.api.routing import GuardedRoute
 from crossdock.app.integrations import on_resumed
 from crossdock.core.errors import NotFound
@@ -116,7 +115,7 @@ class RotateBody(BaseModel):
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": ProblemDocument, "description": HTTPStatus(status).phrase} for status in statuses}
+    return {status: {"model": ProblemDocument, "description": title(status)} for status in statuses}
 
 
 @router.get("/kinds", summary="What can be connected", dependencies=[guard(Role.VIEWER)])

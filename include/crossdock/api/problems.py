@@ -24,6 +24,18 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 #: A client that is told nothing tries again at once.
 _RETRY_IN_S = 5
+#: RFC 9110's titles, where Python's own are older in 3.11 and 3.12: what clients read must not depend on the Python.
+_TITLES = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+
+
+def title(status: int) -> str:
+    """Name *status* as RFC 9110 does."""
+    return _TITLES.get(status) or HTTPStatus(status).phrase
 
 
 class ProblemError(BaseModel):
@@ -70,7 +82,7 @@ class Problem(Exception):
     def response(self, path: str, request_id: str) -> Response:
         document = {
             "type": f"urn:crossdock:problem:{self.kind}",
-            "title": self.status.phrase,
+            "title": title(self.status),
             "status": self.status.value,
             "detail": self.detail,
             "instance": path,

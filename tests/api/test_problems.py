@@ -1,0 +1,26 @@
+"""What a problem's own members say."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+
+import pytest
+from crossdock.api.problems import Problem
+
+
+@pytest.mark.parametrize(
+    ("status", "title"),
+    [
+        (404, "Not Found"),
+        (413, "Content Too Large"),
+        (414, "URI Too Long"),
+        (416, "Range Not Satisfiable"),
+        (422, "Unprocessable Content"),
+    ],
+)
+def test_a_title_is_the_same_on_every_python(status: int, title: str) -> None:
+    """Python 3.13 renamed four of them after RFC 9110; a client must not see which Python the hub runs on."""
+    problem = Problem(HTTPStatus(status), "kind", "Detail").response("/path", "id")
+
+    assert json.loads(bytes(problem.body))["title"] == title
