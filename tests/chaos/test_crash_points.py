@@ -9,8 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import crossdock.sync
@@ -49,6 +47,12 @@ def assert_promises(hub: Hub) -> None:
 def assert_safe_on_the_way(hub: Hub) -> None:
     with Store(hub.dsn) as store:
         assert broken_on_the_way(hub.shop, store, overlap=hub.overlap) == []
+
+
+def leases_run_out(hub: Hub) -> None:
+    """As if their life were over."""
+    with Store(hub.dsn) as store:
+        query(store, "UPDATE lease SET expires_at = clock_timestamp() RETURNING 1")
 
 
 def go_on(hub: Hub, request: SyncRequest) -> None:
@@ -157,12 +161,11 @@ class _KillsAt:
 @pytest.mark.parametrize("point", ["extract.page_landed:3", "validate.batch_noted:2", "load.after_commit:2"])
 def test_another_run_takes_over_when_the_lease_of_a_killed_one_has_run_out(hub: Hub, point: str) -> None:
     """And the killed run, tried again afterwards, brings nothing back that is older."""
-    hub.lease_life = timedelta(seconds=1)
     assert children.run(lambda: hub.sync(FULL, "the run"), crash_at=point) == children.KILLED
     with pytest.raises(LeaseHeld):
         hub.sync(FULL, "too early")
     live(hub.shop.world, stock_moves=50)
-    time.sleep(1.1)
+    leases_run_out(hub)
 
     assert children.run(lambda: hub.sync(FULL, "another")) == 0
     assert_safe_on_the_way(hub)
@@ -175,14 +178,12 @@ def test_another_run_takes_over_when_the_lease_of_a_killed_one_has_run_out(hub: 
 @pytest.mark.parametrize("module", ["validate", "load"])
 def test_a_worker_that_sleeps_until_it_is_overtaken_commits_nothing_more(hub: Hub, module: str) -> None:
     """I12: stopped, overtaken, woken. Its lease has a new holder, and its token is too old."""
-    hub.lease_life = timedelta(seconds=1)
     sleeper = children.start(_asleep_at(hub, module), expected=LeaseLost)
     assert children.stopped(sleeper)
     live(hub.shop.world, stock_moves=50)
-    time.sleep(1.1)
+    leases_run_out(hub)
     try:
-        another = replace(hub, lease_life=timedelta(seconds=60))
-        assert children.run(lambda: _up_to_load(another)) == 0
+        assert children.run(lambda: _up_to_load(hub)) == 0
     finally:
         os.kill(sleeper, signal.SIGCONT)
 
@@ -193,7 +194,7 @@ def test_a_worker_that_sleeps_until_it_is_overtaken_commits_nothing_more(hub: Hu
             "SELECT DISTINCT dag_run_id FROM sync_batch JOIN sync_run USING (run_id) WHERE loaded_at IS NOT NULL",
         )
     assert committed == []
-    assert children.run(lambda: another.sync(FULL, "another")) == 0
+    assert children.run(lambda: hub.sync(FULL, "another")) == 0
     hub.sync(DELTA, "the next")
     assert_promises(hub)
 

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+#: One worker parses them all.
+pytestmark = pytest.mark.xdist_group("dags")
+
 PROJECT = Path(__file__).parents[2]
 DAG_FILES = sorted(path.name for path in (PROJECT / "dags").glob("*.py"))
 

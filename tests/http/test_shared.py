@@ -172,7 +172,8 @@ def test_a_call_that_is_not_made_says_when_to_come_back(door: Sandbox, store: St
     """The scheduler waits for free; a worker's slot does not."""
     with SharedCalls(store, "commercetools") as calls:
         policy = CallPolicy(
-            limits=Limits(timeout_s=60, attempts=4), breaker=BreakerRules(failures_in_a_row=2, open_s=600)
+            limits=Limits(timeout_s=60, attempts=4),
+            breaker=BreakerRules(failures_in_a_row=2, open_s=600, longest_open_s=600),
         )
         source = reader(door.url, "sandbox", calls, policy)
         door.faults.put("inventory", [{"status": 503}], repeat=True)
@@ -191,7 +192,8 @@ def test_while_the_breaker_is_open_the_declared_fallback_is_asked(door: Sandbox,
         SharedCalls(store, "commercetools") as calls,
     ):
         policy = CallPolicy(
-            limits=Limits(timeout_s=60, attempts=1), breaker=BreakerRules(failures_in_a_row=1, open_s=600)
+            limits=Limits(timeout_s=60, attempts=1),
+            breaker=BreakerRules(failures_in_a_row=1, open_s=600, longest_open_s=600),
         )
         other.tokens = door.tokens
         conditions = Conditions(limits=policy.limits, safeguards=calls.safeguards(policy))

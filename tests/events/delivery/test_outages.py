@@ -49,7 +49,7 @@ def test_an_outage_costs_a_few_calls_and_no_dead_letter(store: Store, hub_dsn: s
         eventually(lambda: len(outside.told), 10)
         assert len(outside.calls) - 2 <= 12, outside.calls
         assert outside.most_at_once == 1
-        assert letters(store) == [("retrying", 0, 32), ("waiting", 0, 32)]
+        eventually(lambda: letters(store), [("retrying", 0, 32), ("waiting", 0, 32)])
         with store.transaction() as work:
             (outage,) = event_outages.standings(work)["outside"]
         assert (outage.source, outage.cause) == (SOURCE, "SystemUnavailable")
@@ -87,7 +87,7 @@ def test_an_open_breaker_is_an_outage_too(store: Store, hub_dsn: str) -> None:
     with delivery(hub_dsn, outside.handlers(attempts=2), place=Place(partitions=1), puller=outside):
         eventually(lambda: letters(store), [("retrying", 0, 8)])
         time.sleep(2)
-        assert letters(store) == [("retrying", 0, 8)]
+        eventually(lambda: letters(store), [("retrying", 0, 8)])
         assert len(outside.calls) <= 8
 
 
@@ -155,7 +155,7 @@ def test_a_record_that_another_pull_has_waits_alone_and_costs_no_try(store: Stor
         publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
         eventually(lambda: len(outside.told), 8)
         time.sleep(0.5)
-        assert letters(store) == [("retrying", 0, 1)]
+        eventually(lambda: letters(store), [("retrying", 0, 1)])  # a try counts while it is under way
         outside.refuses = lambda _: None
         eventually(lambda: letters(store), [("recovered", 1, 1)])
 
