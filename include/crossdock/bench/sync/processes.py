@@ -240,9 +240,10 @@ def _first_said(child: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
+    # The signal first: one that came after the end of its input could cut off a child that is ending by itself.
+    child.terminate()
     for stream in (child.stdin, child.stdout):
         if stream is not None:
             with suppress(OSError):
                 stream.close()
-    child.terminate()
     child.wait()

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from crossdock.app.streams import SYNCS
+from crossdock.bench.interrupts import told_to_end
 from crossdock.bench.sync.sampler import Sampler
 from crossdock.connectors.commercetools import Commercetools
 from crossdock.db.database import Store
@@ -38,6 +39,13 @@ def main() -> None:
     parser.add_argument("--part", help="1/2: this worker's share of a full load; all of it without")
     parser.add_argument("--sample", action="store_true", help="note where the CPU goes")
     asked = parser.parse_args()
+    # Great Expectations brings a semaphore along. A process that is gone at once leaves it behind, and since Python 3.14
+    # another process then warns of it, as the last thing that the terminal shows.
+    with told_to_end():
+        _work(asked)
+
+
+def _work(asked: argparse.Namespace) -> None:
     load_great_expectations()
     with Store(asked.dsn, schema=asked.schema) as store:
         systems = _systems(asked, store)
