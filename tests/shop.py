@@ -8,7 +8,7 @@ from typing import Any
 from crossdock.connectors.commercetools import Commercetools
 from crossdock.db.database import Store
 from crossdock.http.client import Limits
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.engine.server import Sandbox
 
 #: Short waits: a test of a time-out should not take one.
 QUICK = Limits(timeout_s=2.0, connect_timeout_s=1.0, attempts=3, longest_wait_s=0.2)

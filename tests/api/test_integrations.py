@@ -18,7 +18,7 @@ from crossdock.http.client import HttpClient
 from crossdock.http.model import CallPolicy, Rate
 from crossdock.http.policy import Conditions
 from crossdock.http.shared import SharedCalls
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.engine.server import Sandbox
 
 from tests.api.conftest import Hub
 from tests.api.test_access import assert_problem

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.db.database import Store
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.engine.server import Sandbox
 from crossdock.sync import Sync, Systems, extract, load, validate
 from crossdock.sync.landing import Landing
 from crossdock.sync.model import Report, SyncRequest

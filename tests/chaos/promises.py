@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from crossdock.db.database import Store
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.engine.server import Sandbox
 
 from tests.shop import query
 

@@ -17,7 +17,7 @@ import crossdock.sync
 import pytest
 from crossdock.core.errors import LeaseHeld, LeaseLost
 from crossdock.db.database import Store
-from crossdock.sandbox.life import late_update, live
+from crossdock.sandbox.commercetools.simulation import late_update, live
 from crossdock.sync.model import SyncRequest
 
 from tests.chaos import children

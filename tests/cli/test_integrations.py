@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.engine.server import Sandbox
 
 from tests.api.conftest import Hub
 

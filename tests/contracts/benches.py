@@ -23,7 +23,7 @@ from crossdock.http.model import Limits, Safeguards
 from crossdock.http.policy import Conditions
 from crossdock.http.ssrf_guard import Resolver
 from crossdock.integrations.model import Connection
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.engine.server import Sandbox
 from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, Source
 
 from tests.shop import free_port
@@ -77,7 +77,7 @@ class Bench(Protocol):
         ...
 
     def fault(self, *script: Any, repeat: bool = False) -> None:
-        """What the next requests for data meet; as `crossdock.sandbox.faults` has it."""
+        """What the next requests for data meet; as `crossdock.sandbox.engine.faults` has it."""
         ...
 
     def token_fault(self, *script: Any, repeat: bool = False) -> None: ...

@@ -21,7 +21,7 @@ from crossdock.http.breaker import BreakerRules, Phase
 from crossdock.http.model import Call, CallPolicy, Limits, Outcome, Rate
 from crossdock.http.policy import Conditions
 from crossdock.http.shared import SharedCalls
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.engine.server import Sandbox
 from crossdock.sync.source import Axis, Range
 from cryptography.fernet import Fernet
 

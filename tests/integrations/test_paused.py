@@ -16,7 +16,7 @@ from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.integrations import service as desk
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.engine.server import Sandbox
 from crossdock.sync import load, validate
 from crossdock.sync.model import SyncRequest
 from cryptography.fernet import Fernet

@@ -23,7 +23,7 @@ from crossdock.http.shared_breaker import SharedBreaker
 from crossdock.maintenance import alarms
 from crossdock.maintenance.alarms import Limits, look
 from crossdock.observability import alerts
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.engine.server import Sandbox
 from crossdock.sync import Systems, extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
 

@@ -16,8 +16,8 @@ from crossdock.events.delivery import consumer_leases as event_readers
 from crossdock.events.replay import repository as event_replays
 from crossdock.maintenance import retention
 from crossdock.maintenance.retention import Keep, let_go
-from crossdock.sandbox.life import live
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.simulation import live
+from crossdock.sandbox.engine.server import Sandbox
 from crossdock.sync import Systems, extract, load, mark_failed, validate
 from crossdock.sync.backfill import Only, days_to_run
 from crossdock.sync.landing import Landing, LandingUnavailable

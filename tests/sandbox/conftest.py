@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crossdock.sandbox.server import Sandbox
-from crossdock.sandbox.visitor import Visitor
+from crossdock.sandbox.commercetools.test_client import Visitor
+from crossdock.sandbox.engine.server import Sandbox
 
-from tests.sandbox import ledger
+from tests.sandbox.commercetools import invoice_lines as ledger
 
 
 @pytest.fixture(scope="session")

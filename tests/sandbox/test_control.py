@@ -5,10 +5,10 @@ import time
 from typing import Any
 
 import pytest
-from crossdock.sandbox.log import RequestLog
-from crossdock.sandbox.messages import Request
-from crossdock.sandbox.server import Sandbox
-from crossdock.sandbox.visitor import Visitor
+from crossdock.sandbox.commercetools.test_client import Visitor
+from crossdock.sandbox.engine.log import RequestLog
+from crossdock.sandbox.engine.messages import Request
+from crossdock.sandbox.engine.server import Sandbox
 
 
 def control(visitor: Visitor, method: str, path: str, body: Any = None) -> Any:

@@ -12,8 +12,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
-from crossdock.sandbox.server import Sandbox
-from crossdock.sandbox.visitor import Visitor
+from crossdock.sandbox.commercetools.test_client import Visitor
+from crossdock.sandbox.engine.server import Sandbox
 
 
 def test_script_is_played_once_and_in_order(visitor: Visitor) -> None:

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 import pytest
 from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.core.errors import BadRequest
-from crossdock.sandbox.life import live
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.simulation import live
+from crossdock.sandbox.engine.server import Sandbox
 from crossdock.sync import Systems, extract, load, validate
 from crossdock.sync.backfill import Only, backfill_request, days_to_run, midnight, missing
 from crossdock.sync.model import Report, SyncRequest, Window

@@ -13,8 +13,8 @@ from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.core.errors import HeldForApproval, LeaseHeld, LeaseLost, SystemRefused, SystemUnavailable
 from crossdock.db import leases
 from crossdock.db.database import Store
-from crossdock.sandbox.life import live
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.simulation import live
+from crossdock.sandbox.engine.server import Sandbox
 from crossdock.sync import Systems, batches, extract, load, validate, watermarks
 from crossdock.sync import ledger as runs
 from crossdock.sync.landing import Landing, LandingUnavailable

@@ -19,8 +19,8 @@ from crossdock.connectors.commercetools.stream_products import PRODUCT
 from crossdock.core.errors import BadRequest, HeldForApproval, NotFound
 from crossdock.core.money import currency_exponent, decimal_text
 from crossdock.db.database import Store
-from crossdock.sandbox.life import live
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.simulation import live
+from crossdock.sandbox.engine.server import Sandbox
 from crossdock.sync import Systems, extract, load, validate
 from crossdock.sync import records as entities
 from crossdock.sync.contract import drift, merged

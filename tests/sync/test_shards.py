@@ -10,8 +10,8 @@ import pytest
 from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.core.errors import BadRequest, HeldForApproval
 from crossdock.db.database import Store
-from crossdock.sandbox.life import live
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.simulation import live
+from crossdock.sandbox.engine.server import Sandbox
 from crossdock.sync import Systems, extract, load, validate
 from crossdock.sync import deferred_records as open_records
 from crossdock.sync import ledger as runs

@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from crossdock.sandbox.data.ledger import DatasetRefusedError
-from crossdock.sandbox.server import Sandbox
-from crossdock.sandbox.world import Size
+from crossdock.sandbox.commercetools.data.invoice_lines import DatasetRefusedError
+from crossdock.sandbox.commercetools.state import Size
+from crossdock.sandbox.engine.server import Sandbox
 
 _ENDINGS = (signal.SIGTERM, signal.SIGINT)
 

@@ -19,7 +19,7 @@ from crossdock.core.errors import AddressRefused, BadRequest, HubError
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.http import call_metrics as call_counts
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.engine.server import Sandbox
 from crossdock.stack.settings_file import read_settings
 from crossdock.sync import extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest

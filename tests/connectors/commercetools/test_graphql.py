@@ -11,7 +11,7 @@ import pytest
 from crossdock.connectors.commercetools import Api, Commercetools
 from crossdock.connectors.commercetools.records import InventoryEntry, Order, ProductProjection
 from crossdock.core.errors import BadRequest, HubError, SourceInvalid, SystemRefused, SystemUnavailable
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.engine.server import Sandbox
 from crossdock.sync.source import Axis, FetchedPage, Range
 
 from tests.http.raw_server import QUICK, Door, answer

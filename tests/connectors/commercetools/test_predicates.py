@@ -9,7 +9,7 @@ import pytest
 from crossdock.connectors.commercetools.predicates import quoted, sort, where
 from crossdock.core.errors import BadRequest
 from crossdock.core.instants import from_utc_text, utc_text
-from crossdock.sandbox.predicates import compiled, parse
+from crossdock.sandbox.commercetools.predicates import compiled, parse
 from crossdock.sync.source import Axis, Cursor, Range
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -31,7 +31,7 @@ from crossdock.http.breaker import BreakerRules, Phase
 from crossdock.http.policy import policy_of
 from crossdock.http.shared import SharedCalls
 from crossdock.integrations.model import Connection
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.engine.server import Sandbox
 from crossdock.sync import Sync, Systems, extract, load, validate
 from crossdock.sync.landing import Landing
 from crossdock.sync.model import Counts, Report, RunState, SyncRequest

@@ -30,7 +30,7 @@ from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver, _event
 from crossdock.events.webhooks_in.signatures import WebhookRefused, WebhookRules, proved_id
 from crossdock.integrations import service as desk
 from crossdock.integrations.registered import refuse_stopped
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.engine.server import Sandbox
 from crossdock.sync import Sync, Systems
 from crossdock.sync.landing import Landing
 from fastapi import APIRouter, FastAPI

@@ -156,7 +156,7 @@ def _sync(dsn: str, rows: int, took: multiprocessing.Queue[float]) -> None:
     import time  # noqa: PLC0415  a spawned child's own
 
     from crossdock.connectors.commercetools import Commercetools  # noqa: PLC0415
-    from crossdock.sandbox.server import Sandbox  # noqa: PLC0415
+    from crossdock.sandbox.engine.server import Sandbox  # noqa: PLC0415
     from crossdock.sync.expectations import load_great_expectations  # noqa: PLC0415
 
     load_great_expectations()

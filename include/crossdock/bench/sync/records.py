@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from crossdock.core.instants import utc_text
-from crossdock.sandbox.dataset import Dataset
-from crossdock.sandbox.world import Size, World
+from crossdock.sandbox.commercetools.dataset import Dataset
+from crossdock.sandbox.commercetools.state import Size, World
 
 ENTITIES = ("inventory", "products", "orders")
 #: The platform's path of each entity.
