@@ -15,24 +15,22 @@ from typing import Any
 import pytest
 from crossdock.sandbox.commercetools.data.invoice_lines import DatasetRefusedError
 from crossdock.sandbox.commercetools.dataset import Dataset
-from crossdock.sandbox.commercetools.retailer import Shop
-from crossdock.sandbox.commercetools.state import Size
-from crossdock.sandbox.commercetools.test_client import Visitor
-from crossdock.sandbox.engine.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
+from crossdock.sandbox.commercetools.test_client import RetailerClient
 
-from tests.sandbox.commercetools import invoice_lines as ledger
+from tests.sandbox.commercetools import invoice_lines
 from tests.sandbox.commercetools.invoice_lines import LINES, UK
 
 MIB = 1024 * 1024
 
 
-def everything(visitor: Visitor, path: str, *, limit: int = 500, see: Callable[[int], object] = int) -> list[Any]:
+def everything(client: RetailerClient, path: str, *, limit: int = 500, see: Callable[[int], object] = int) -> list[Any]:
     """All rows, page by page by instant and id, as a careful reader asks for them; *see* gets each page's bytes."""
     rows: list[Any] = []
     query: list[tuple[str, Any]] = [("sort", "lastModifiedAt asc"), ("sort", "id asc"), ("limit", limit)]
     after: list[tuple[str, Any]] = []
     while True:
-        answer = visitor.get(path, *query, *after, ("withTotal", "false"), timeout_s=60)
+        answer = client.get(path, *query, *after, ("withTotal", "false"), timeout_s=60)
         assert answer.status == 200, answer.body
         see(len(answer.body))
         page = answer.json["results"]
@@ -44,31 +42,31 @@ def everything(visitor: Visitor, path: str, *, limit: int = 500, see: Callable[[
         after = [("where", where), ("var.at", last["lastModifiedAt"]), ("var.id", last["id"])]
 
 
-def order(visitor: Visitor, invoice: str) -> Any:
-    return visitor.get(f"orders/order-number={invoice}").json
+def order(client: RetailerClient, invoice: str) -> Any:
+    return client.get(f"orders/order-number={invoice}").json
 
 
 def fields(row: Any) -> Any:
     return row["custom"]["fields"]
 
 
-def one(visitor: Visitor, path: str, key: str) -> Any:
-    (row,) = visitor.get(path, ("where", "key = :key"), ("var.key", key)).json["results"]
+def one(client: RetailerClient, path: str, key: str) -> Any:
+    (row,) = client.get(path, ("where", "key = :key"), ("var.key", key)).json["results"]
     return row
 
 
 @pytest.mark.parametrize("limit", [1, 2, 500])
-def test_every_line_of_the_file_is_a_line_of_exactly_one_order(real: Visitor, limit: int) -> None:
+def test_every_line_of_the_file_is_a_line_of_exactly_one_order(real: RetailerClient, limit: int) -> None:
     """Duplicates, cancellations, nothing at no price: what is missing here is missing in every count after it."""
     orders = everything(real, "orders", limit=limit)
 
-    assert ledger.in_orders(orders) == ledger.in_file(LINES)
+    assert invoice_lines.in_orders(orders) == invoice_lines.in_file(LINES)
     assert len({row["orderNumber"] for row in orders}) == len(orders) == len({line[0] for line in LINES})
     ids = [item["id"] for row in orders for item in row["lineItems"]]
     assert len(set(ids)) == len(ids) == len(LINES)
 
 
-def test_checksum_counts_the_lines(real: Visitor) -> None:
+def test_checksum_counts_the_lines(real: RetailerClient) -> None:
     """To compare with, without reading all orders; a row that a test has bent counts as far as it can be counted."""
 
     def checksum(entity: str) -> Any:
@@ -84,14 +82,14 @@ def test_checksum_counts_the_lines(real: Visitor) -> None:
     assert checksum("orders") == {"rows": 9, "versions": 10, "quantity": 0, "lines": len(LINES) - 2}
 
 
-def test_lines_stand_in_the_order_of_the_file(real: Visitor) -> None:
+def test_lines_stand_in_the_order_of_the_file(real: RetailerClient) -> None:
     """Also where another invoice's lines stand between them."""
     row = order(real, "489434")
     assert [item["variant"]["sku"] for item in row["lineItems"]] == ["85123A", "85123a", "POST", "POST", "85123A"]
     assert [item["quantity"] for item in row["lineItems"]] == [6, 2, 1, 1, 1]
 
 
-def test_dirty_values_come_as_they_are(real: Visitor) -> None:
+def test_dirty_values_come_as_they_are(real: RetailerClient) -> None:
     """Whoever cleans has to see them first."""
     adjusted = order(real, "489464")["lineItems"]
     assert [item["quantity"] for item in adjusted] == [-96, 0]
@@ -104,7 +102,7 @@ def test_dirty_values_come_as_they_are(real: Visitor) -> None:
     assert bad_debt["lineItems"][0]["price"]["value"]["centAmount"] == bad_debt["totalPrice"]["centAmount"] == -5359436
 
 
-def test_price_of_less_than_a_penny_keeps_its_digits(real: Visitor) -> None:
+def test_price_of_less_than_a_penny_keeps_its_digits(real: RetailerClient) -> None:
     """The vendor has a money for it; rounded to nothing it could not be told from a gift."""
     pads = order(real, "494914")["lineItems"][0]
     assert pads["price"]["value"] == {
@@ -125,30 +123,32 @@ def test_price_of_less_than_a_penny_keeps_its_digits(real: Visitor) -> None:
 def test_totals_are_rounded_half_to_even(tmp_path: Path, price: float, quantity: int, total: int) -> None:
     """As the vendor does; a float's own digits have no part in it."""
     line = ("1", "x", "X", quantity, "2010-01-04 10:24:00", price, None, UK)
-    dataset = Dataset.read(ledger.write(tmp_path / "x.parquet", [line]))
+    dataset = Dataset.read(invoice_lines.write(tmp_path / "x.parquet", [line]))
     made = dataset.rows["orders"][0].document
     assert made["lineItems"][0]["totalPrice"]["centAmount"] == made["totalPrice"]["centAmount"] == total
-    assert ledger.amount(made["lineItems"][0]["price"]["value"]) == Fraction(str(price))
+    assert invoice_lines.amount(made["lineItems"][0]["price"]["value"]) == Fraction(str(price))
 
 
-def test_totals_add_up(real: Visitor) -> None:
+def test_totals_add_up(real: RetailerClient) -> None:
     """The order's is the sum of its lines', and those are price times quantity."""
     for row in everything(real, "orders"):
         items = row["lineItems"]
         assert row["totalPrice"]["centAmount"] == sum(item["totalPrice"]["centAmount"] for item in items)
         for item in items:
-            rest = ledger.amount(item["price"]["value"]) * item["quantity"] - ledger.amount(item["totalPrice"])
+            rest = invoice_lines.amount(item["price"]["value"]) * item["quantity"] - invoice_lines.amount(
+                item["totalPrice"]
+            )
             assert abs(rest) <= Fraction(1, 200)
 
 
-def test_order_says_what_became_of_it(real: Visitor) -> None:
+def test_order_says_what_became_of_it(real: RetailerClient) -> None:
     """By its invoice's first letter, which is all the file has."""
     states = {row["orderNumber"]: row["orderState"] for row in everything(real, "orders")}
     other = {"C489449": "Cancelled", "A506401": "Open"}
     assert states == {line[0]: other.get(line[0], "Complete") for line in LINES}
 
 
-def test_instants_are_londons(real: Visitor) -> None:
+def test_instants_are_londons(real: RetailerClient) -> None:
     """In July an hour off UTC; the hour that comes twice in October is the first one."""
     winter, summer, twice = (order(real, invoice) for invoice in ("489435", "494914", "494915"))
     assert winter["createdAt"] == winter["lastModifiedAt"] == "2010-01-04T10:24:00.000Z"
@@ -157,7 +157,7 @@ def test_instants_are_londons(real: Visitor) -> None:
     assert fields(summer)["invoice_date_raw"] == "2010-07-01 17:04:00"
 
 
-def test_line_that_is_later_than_its_invoice_says_so(real: Visitor) -> None:
+def test_line_that_is_later_than_its_invoice_says_so(real: RetailerClient) -> None:
     """The order is modified then; the line has its own text."""
     row = order(real, "489434")
     assert (row["createdAt"], row["lastModifiedAt"]) == ("2010-01-04T10:24:00.000Z", "2010-01-04T10:25:00.000Z")
@@ -172,7 +172,7 @@ def test_line_of_another_customer_or_country_says_so(tmp_path: Path) -> None:
         ("1", "x", "X", 1, "2010-01-04 10:24:00", 1.0, 7.0, UK),
         ("1", "x", "X", 1, "2010-01-04 10:24:00", 1.0, None, "RSA"),
     ]
-    made = Dataset.read(ledger.write(tmp_path / "x.parquet", lines)).rows["orders"][0].document
+    made = Dataset.read(invoice_lines.write(tmp_path / "x.parquet", lines)).rows["orders"][0].document
     assert "custom" not in made["lineItems"][0]
     assert fields(made["lineItems"][1]) == {"customer_id_raw": "", "country": "RSA"}
 
@@ -187,14 +187,16 @@ def test_line_of_another_customer_or_country_says_so(tmp_path: Path) -> None:
         ("494916", None, None),
     ],
 )
-def test_country_is_a_code_where_there_is_one(real: Visitor, invoice: str, code: str | None, raw: str | None) -> None:
+def test_country_is_a_code_where_there_is_one(
+    real: RetailerClient, invoice: str, code: str | None, raw: str | None
+) -> None:
     """The shop's own name stays beside it."""
     row = order(real, invoice)
     assert (row.get("country"), row.get("shippingAddress", {}).get("country")) == (code, code)
     assert fields(row).get("country") == raw
 
 
-def test_customer_is_a_number_and_what_follows_from_it(real: Visitor) -> None:
+def test_customer_is_a_number_and_what_follows_from_it(real: RetailerClient) -> None:
     """The vendor wants an e-mail address: it is one that reaches nobody, and says that it is made up."""
     customers = {row["customerNumber"]: row for row in everything(real, "customers")}
     assert sorted(customers) == ["12680", "13085", "16705"]
@@ -207,7 +209,7 @@ def test_customer_is_a_number_and_what_follows_from_it(real: Visitor) -> None:
     assert not {"customerId", "customerEmail"} & order(real, "489464").keys()
 
 
-def test_product_is_what_was_sold_under_a_code(real: Visitor) -> None:
+def test_product_is_what_was_sold_under_a_code(real: RetailerClient) -> None:
     """Its name and price are those seen most often; all names are kept."""
     heart = one(real, "product-projections", "85123A")
     assert heart["name"] == {"en": "WHITE HANGING HEART T-LIGHT HOLDER"}
@@ -223,14 +225,14 @@ def test_product_is_what_was_sold_under_a_code(real: Visitor) -> None:
     assert order(real, "489434")["lineItems"][0]["productId"] == heart["id"]
 
 
-def test_codes_that_look_alike_are_two_products(real: Visitor) -> None:
+def test_codes_that_look_alike_are_two_products(real: RetailerClient) -> None:
     """Whether 85123a is 85123A is for the reader to decide."""
     keys = Counter(row["key"] for row in everything(real, "product-projections"))
     assert keys == Counter({line[1] for line in LINES})
     assert one(real, "product-projections", "85123a")["id"] != one(real, "product-projections", "85123A")["id"]
 
 
-def test_product_never_sold_for_money_has_no_price(real: Visitor) -> None:
+def test_product_never_sold_for_money_has_no_price(real: RetailerClient) -> None:
     """And one that nobody described has an empty name."""
     assert one(real, "product-projections", "B")["masterVariant"]["prices"] == []
     assert one(real, "product-projections", "21733")["masterVariant"]["prices"] == []
@@ -239,12 +241,12 @@ def test_product_never_sold_for_money_has_no_price(real: Visitor) -> None:
 def test_product_without_a_description_has_an_empty_name(tmp_path: Path) -> None:
     """The vendor requires a name; none is invented."""
     line = ("1", "x", None, 1, "2010-01-04 10:24:00", 1.0, None, UK)
-    made = Dataset.read(ledger.write(tmp_path / "x.parquet", [line])).rows["product-projections"][0].document
+    made = Dataset.read(invoice_lines.write(tmp_path / "x.parquet", [line])).rows["product-projections"][0].document
     assert made["name"] == {}
     assert made["masterVariant"]["attributes"] == [{"name": "descriptions", "value": []}]
 
 
-def test_stock_is_derived_and_says_so(real: Visitor) -> None:
+def test_stock_is_derived_and_says_so(real: RetailerClient) -> None:
     """What was invoiced in the last thirty days, never below nothing."""
     stock = {row["sku"]: row for row in everything(real, "inventory")}
     assert {sku: row["quantityOnStock"] for sku, row in stock.items() if row["quantityOnStock"]} == {"22423": 45}
@@ -257,19 +259,19 @@ def test_stock_is_derived_and_says_so(real: Visitor) -> None:
 def test_stock_is_never_below_nothing(tmp_path: Path) -> None:
     """More came back than went out."""
     line = ("C1", "x", "X", -3, "2010-01-04 10:24:00", 1.0, None, UK)
-    dataset = Dataset.read(ledger.write(tmp_path / "x.parquet", [line]))
+    dataset = Dataset.read(invoice_lines.write(tmp_path / "x.parquet", [line]))
     assert dataset.rows["inventory"][0].document["quantityOnStock"] == 0
 
 
 def test_same_file_gives_the_same_bytes(tmp_path: Path) -> None:
     """Ids are names, not chance."""
-    path = ledger.write(tmp_path / "lines.parquet")
+    path = invoice_lines.write(tmp_path / "lines.parquet")
     assert Dataset.read(path).rows == Dataset.read(path).rows
 
 
-def test_life_goes_on(real: Visitor, real_shop: Sandbox) -> None:
+def test_life_goes_on(real: RetailerClient, real_shop: FakeRetailer) -> None:
     """Stock, prices and orders of a real shop change as those of a made-up one, now."""
-    began = real_shop.world.clock.now()
+    began = real_shop.state.clock.now()
     # There are ten products to change.
     body = {"stock_moves": 4, "price_changes": 20, "new_orders": 20, "order_changes": 3}
     answer = real.call("POST", "/_sandbox/life", body=body)
@@ -283,7 +285,7 @@ def test_life_goes_on(real: Visitor, real_shop: Sandbox) -> None:
     assert {row["totalPrice"]["currencyCode"] for row in fresh} == {"GBP"}
 
 
-def test_new_price_of_less_than_a_penny_stays_exact(real: Visitor) -> None:
+def test_new_price_of_less_than_a_penny_stays_exact(real: RetailerClient) -> None:
     """Pennies and precise amount move together."""
     real.call("POST", "/_sandbox/life", body={"price_changes": 10})
     value = one(real, "product-projections", "PADS")["masterVariant"]["prices"][0]["value"]
@@ -295,15 +297,15 @@ def states(row: Any) -> tuple[str, str | None]:
     return row["orderState"], row.get("shipmentState")
 
 
-@pytest.mark.parametrize("name", ["visitor", "real"])
+@pytest.mark.parametrize("name", ["client", "real"])
 def test_order_changes_touch_as_many_as_asked(request: pytest.FixtureRequest, name: str) -> None:
     """Another state, one version higher, now; the lines stay."""
-    visitor: Visitor = request.getfixturevalue(name)
-    before = {row["id"]: row for row in everything(visitor, "orders")}
-    changed = visitor.call("POST", "/_sandbox/life", body={"order_changes": 4}).json["orders"]
+    client: RetailerClient = request.getfixturevalue(name)
+    before = {row["id"]: row for row in everything(client, "orders")}
+    changed = client.call("POST", "/_sandbox/life", body={"order_changes": 4}).json["orders"]
 
     assert len({row["id"] for row in changed}) == 4
-    after = {row["id"]: row for row in everything(visitor, "orders")}
+    after = {row["id"]: row for row in everything(client, "orders")}
     assert [row["id"] for row in after.values()][-4:] == [row["id"] for row in changed]
     for row_id, row in after.items():
         if row_id not in {row["id"] for row in changed}:
@@ -314,17 +316,17 @@ def test_order_changes_touch_as_many_as_asked(request: pytest.FixtureRequest, na
         assert row["lineItems"] == before[row_id]["lineItems"]
 
 
-@pytest.mark.parametrize("name", ["visitor", "real"])
+@pytest.mark.parametrize("name", ["client", "real"])
 def test_orders_change_while_they_are_read(request: pytest.FixtureRequest, name: str) -> None:
     """The fault changes them just before the page that it is on."""
-    visitor: Visitor = request.getfixturevalue(name)
-    assert visitor.script("orders", "ok", {"mutate_during": {"order_changes": 2}}).status == 200
-    quiet, moved = visitor.get("orders").json, visitor.get("orders").json
+    client: RetailerClient = request.getfixturevalue(name)
+    assert client.script("orders", "ok", {"mutate_during": {"order_changes": 2}}).status == 200
+    quiet, moved = client.get("orders").json, client.get("orders").json
     before = {row["id"]: row["version"] for row in quiet["results"]}
     assert sum(row["version"] - before[row["id"]] for row in moved["results"]) == 2
 
 
-def test_late_update_keeps_what_the_shop_said(real: Visitor) -> None:
+def test_late_update_keeps_what_the_shop_said(real: RetailerClient) -> None:
     """A change of no meaning must not take the file's own words away."""
     real.script("orders", {"late_update": {"seconds": 60}})
     rows = real.get("orders", ("limit", 500)).json["results"]
@@ -332,7 +334,7 @@ def test_late_update_keeps_what_the_shop_said(real: Visitor) -> None:
     assert fields(late).keys() >= {"touched", "invoice_date_raw"}
 
 
-def test_faults_spoil_real_pages_too(real: Visitor) -> None:
+def test_faults_spoil_real_pages_too(real: RetailerClient) -> None:
     """They do not ask where the rows come from."""
     real.script("orders", {"status": 429, "retry_after": 2}, {"shrink": 0.5}, {"nan": True})
     assert real.get("orders").status == 429
@@ -340,7 +342,7 @@ def test_faults_spoil_real_pages_too(real: Visitor) -> None:
     assert b"NaN" in real.get("orders").body
 
 
-def test_reset_gives_the_file_back(real: Visitor, real_shop: Sandbox) -> None:
+def test_reset_gives_the_file_back(real: RetailerClient, real_shop: FakeRetailer) -> None:
     """Without reading it again; its size is not for others to say."""
     before = everything(real, "orders")
     real.call("POST", "/_sandbox/life", body={"order_changes": 3, "new_orders": 1})
@@ -350,13 +352,13 @@ def test_reset_gives_the_file_back(real: Visitor, real_shop: Sandbox) -> None:
     refused = real.call("POST", "/_sandbox/reset", body={"orders": 5})
     assert refused.status == 400
     assert "lines.parquet" in refused.json["message"]
-    assert len(real_shop.world.shelf("orders")) == 9
+    assert len(real_shop.state.collection("orders")) == 9
 
 
 def test_dataset_takes_no_sizes(tmp_path: Path) -> None:
     """They would be believed and not kept."""
     with pytest.raises(ValueError, match="inventory"):
-        Sandbox(dataset=ledger.write(tmp_path / "lines.parquet"), inventory=5)
+        FakeRetailer(dataset=invoice_lines.write(tmp_path / "lines.parquet"), inventory=5)
 
 
 @pytest.mark.parametrize(
@@ -365,13 +367,13 @@ def test_dataset_takes_no_sizes(tmp_path: Path) -> None:
         ({"Price": None}, "no column 'Price'"),
         ({"Quantity": [1] * (len(LINES) - 1) + [None]}, f"Line {len(LINES)} has no Quantity"),
         ({"Price": [float("nan")] * len(LINES)}, "Line 1 has quantity 6 and price nan"),
-        ({"InvoiceDate": ["09/12/2010"] * len(LINES)}, "'09/12/2010' is no InvoiceDate"),
+        ({"InvoiceDate": ["09/12/2010"] * len(LINES)}, "'09/12/2010' is not a valid InvoiceDate"),
         ({"InvoiceDate": ["2010-12-09T20:01:00Z"] * len(LINES)}, "has a zone"),
     ],
 )
 def test_file_that_cannot_be_served_whole_is_refused(tmp_path: Path, columns: dict[str, Any], said: str) -> None:
     """The other way would be to leave a line out."""
-    path = ledger.write(tmp_path / "lines.parquet", **columns)
+    path = invoice_lines.write(tmp_path / "lines.parquet", **columns)
     with pytest.raises(DatasetRefusedError, match=said):
         Dataset.read(path)
 
@@ -379,10 +381,10 @@ def test_file_that_cannot_be_served_whole_is_refused(tmp_path: Path, columns: di
 def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
     """By name."""
     (tmp_path / "text.parquet").write_text("Invoice,StockCode\n")
-    with pytest.raises(DatasetRefusedError, match=r"text\.parquet is no parquet file"):
+    with pytest.raises(DatasetRefusedError, match=r"text\.parquet is not a parquet file"):
         Dataset.read(tmp_path / "text.parquet")
     with pytest.raises(DatasetRefusedError, match="no lines"):
-        Dataset.read(ledger.write(tmp_path / "none.parquet", **{name: [] for name in ledger.COLUMNS}))
+        Dataset.read(invoice_lines.write(tmp_path / "none.parquet", **{name: [] for name in invoice_lines.COLUMNS}))
     with pytest.raises(FileNotFoundError):
         Dataset.read(tmp_path / "missing.parquet")
 
@@ -394,10 +396,8 @@ class Running:
         self.path = path
         self.process = process
         self.ready_s = ready_s
-        # The visitor only wants to know whom it visits.
-        nobody = Shop("demo", "sandbox", "hush", Size(inventory=0, products=0, orders=0, customers=0))
-        self.visitor = Visitor(nobody, port)
-        assert self.visitor.log_in().status == http.client.OK
+        self.client = RetailerClient(port, client_secret="hush")
+        assert self.client.log_in().status == http.client.OK
 
     def memory_mib(self, name: str = "VmRSS") -> float:
         for line in Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines():
@@ -424,8 +424,8 @@ def started(path: Path, stderr: Path) -> Iterator[Running]:
 
 def test_process_serves_a_file_and_tells_of_it_on_stderr(tmp_path: Path) -> None:
     """Standard output has the one line that whoever started it waits for."""
-    for running in started(ledger.write(tmp_path / "lines.parquet"), tmp_path / "stderr"):
-        assert ledger.in_orders(everything(running.visitor, "orders")) == ledger.in_file(LINES)
+    for running in started(invoice_lines.write(tmp_path / "lines.parquet"), tmp_path / "stderr"):
+        assert invoice_lines.in_orders(everything(running.client, "orders")) == invoice_lines.in_file(LINES)
     said = (tmp_path / "stderr").read_text(encoding="utf-8")
     assert "read 16 of 16 lines" in said
     assert "made 9 orders" in said
@@ -454,14 +454,14 @@ def test_a_whole_year_is_served_to_the_last_line(tmp_path: Path, capsys: pytest.
     sizes: list[int] = []
     for running in started(Path(name), tmp_path / "stderr"):
         loaded_mib = running.memory_mib()
-        checksum = running.visitor.call("GET", "/_sandbox/checksum/orders").json
+        checksum = running.client.call("GET", "/_sandbox/checksum/orders").json
         began = time.monotonic()
-        orders = everything(running.visitor, "orders", see=sizes.append)
+        orders = everything(running.client, "orders", see=sizes.append)
         read_s = time.monotonic() - began
-        counts = {path: len(everything(running.visitor, path)) for path in ("product-projections", "customers")}
+        counts = {path: len(everything(running.client, path)) for path in ("product-projections", "customers")}
         peak_mib = running.memory_mib("VmHWM")
         life = {"order_changes": 500, "stock_moves": 500, "price_changes": 500}
-        assert running.visitor.call("POST", "/_sandbox/life", body=life, timeout_s=60).status == 200
+        assert running.client.call("POST", "/_sandbox/life", body=life, timeout_s=60).status == 200
 
     largest = max(sizes) / MIB
     figures = f"ready in {running.ready_s:.1f} s, {loaded_mib:.0f} MiB then and {peak_mib:.0f} MiB at most"
@@ -469,7 +469,7 @@ def test_a_whole_year_is_served_to_the_last_line(tmp_path: Path, capsys: pytest.
     with capsys.disabled():
         print(f"\n{figures}; {pages}")  # noqa: T201 - the figures are asked for
     # A price goes back to the float of the file: both are the one that is nearest to the decimal.
-    sold = {(*key[:3], float(key[3])): count for key, count in ledger.in_orders(orders).items()}
+    sold = {(*key[:3], float(key[3])): count for key, count in invoice_lines.in_orders(orders).items()}
     assert Counter(sold) == expected
     assert (sum(sold.values()), len(orders)) == (525_461, 28_816)
     assert checksum == {"rows": 28_816, "versions": 28_816, "quantity": 0, "lines": 525_461}

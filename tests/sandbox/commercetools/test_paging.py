@@ -5,11 +5,11 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
-from crossdock.sandbox.commercetools.collection import Shelf
-from crossdock.sandbox.commercetools.predicates import compiled, parse
+from crossdock.sandbox.commercetools.collection import Collection
+from crossdock.sandbox.commercetools.predicates import compile_predicate, parse
 from crossdock.sandbox.commercetools.queries import query_of
-from crossdock.sandbox.commercetools.test_client import Visitor
-from crossdock.sandbox.engine.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
+from crossdock.sandbox.commercetools.test_client import RetailerClient
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,84 +21,84 @@ def after(row: dict[str, Any]) -> tuple[str, str]:
     return ("where", f'lastModifiedAt > "{at}" or (lastModifiedAt = "{at}" and id > "{row_id}")')
 
 
-def walk(visitor: Visitor, entity: str, limit: int) -> list[dict[str, Any]]:
+def walk(client: RetailerClient, entity: str, limit: int) -> list[dict[str, Any]]:
     """All rows, by keyset."""
     rows: list[dict[str, Any]] = []
     while True:
         where = [after(rows[-1])] if rows else []
-        page = visitor.get(entity, *BY_TIME, *where, ("limit", limit), ("withTotal", "false")).json["results"]
+        page = client.get(entity, *BY_TIME, *where, ("limit", limit), ("withTotal", "false")).json["results"]
         rows += page
         if not page:
             return rows
 
 
 @pytest.mark.parametrize("entity", ["inventory", "product-projections", "orders", "customers"])
-def test_keyset_walk_meets_each_row_once(reader: Visitor, still_shop: Sandbox, entity: str) -> None:
+def test_keyset_walk_meets_each_row_once(reader: RetailerClient, still_shop: FakeRetailer, entity: str) -> None:
     """Bulk imports give many rows one instant; the id breaks the tie, also where a page ends within it."""
     rows = walk(reader, entity, 37)
-    assert sorted(row["id"] for row in rows) == still_shop.world.shelf(entity).ids()
+    assert sorted(row["id"] for row in rows) == still_shop.state.collection(entity).ids()
     assert len({row["lastModifiedAt"] for row in rows}) < len(rows)
 
 
-def test_keyset_page_tests_no_rows(reader: Visitor, still_shop: Sandbox) -> None:
+def test_keyset_page_tests_no_rows(reader: RetailerClient, still_shop: FakeRetailer) -> None:
     """100,000 rows a second are possible only because a page is found by bisecting and joined from bytes."""
-    shelf = still_shop.world.shelf("inventory")
-    before = shelf.evaluations
+    collection = still_shop.state.collection("inventory")
+    before = collection.evaluations
     walk(reader, "inventory", 100)
-    assert shelf.evaluations == before
+    assert collection.evaluations == before
 
 
-def test_filtered_keyset_page_tests_only_the_rows_it_passes(reader: Visitor, still_shop: Sandbox) -> None:
+def test_filtered_keyset_page_tests_only_the_rows_it_passes(reader: RetailerClient, still_shop: FakeRetailer) -> None:
     """A further condition is tested from the page's start on, and only until the page is full."""
-    shelf = still_shop.world.shelf("inventory")
+    collection = still_shop.state.collection("inventory")
     row = reader.get("inventory", *BY_TIME, ("limit", 500)).json["results"][-1]
-    before = shelf.evaluations
+    before = collection.evaluations
     page = reader.get(
         "inventory", *BY_TIME, after(row), ("where", "version > 0"), ("limit", 20), ("withTotal", "false")
     )
     assert len(page.json["results"]) == 20
-    assert shelf.evaluations - before <= 20
+    assert collection.evaluations - before <= 20
 
 
-def test_lookup_by_sku_tests_few_rows(reader: Visitor, still_shop: Sandbox) -> None:
+def test_lookup_by_sku_tests_few_rows(reader: RetailerClient, still_shop: FakeRetailer) -> None:
     """A stock check for one order line must not scan the warehouse."""
-    shelf = still_shop.world.shelf("inventory")
-    flawed = still_shop.world.flawed_ids("inventory")
-    sku = next(row.document["sku"] for row in shelf.rows() if row.id not in flawed)
-    before = shelf.evaluations
+    collection = still_shop.state.collection("inventory")
+    flawed = still_shop.state.flawed_ids("inventory")
+    sku = next(row.document["sku"] for row in collection.rows() if row.id not in flawed)
+    before = collection.evaluations
     page = reader.get("inventory", ("where", "sku in :skus"), ("var.skus", sku), ("var.skus", "none")).json
     assert page["count"] == page["total"] >= 1
     assert {row["sku"] for row in page["results"]} == {sku}
-    assert shelf.evaluations - before <= 4
+    assert collection.evaluations - before <= 4
 
 
-def test_page_says_what_it_holds(reader: Visitor) -> None:
+def test_page_says_what_it_holds(reader: RetailerClient) -> None:
     """The vendor's defaults: 20 rows, from the start, with a total, by id."""
     page = reader.get("inventory").json
     assert [page[k] for k in ("limit", "offset", "count", "total")] == [20, 0, 20, 1200]
     assert [row["id"] for row in page["results"]] == sorted(row["id"] for row in page["results"])
 
 
-def test_total_is_left_out_when_not_wanted(reader: Visitor) -> None:
+def test_total_is_left_out_when_not_wanted(reader: RetailerClient) -> None:
     """Counting is what makes the vendor slow; who says withTotal=false gets none."""
     assert "total" not in reader.get("inventory", ("withTotal", "false")).json
 
 
-def test_total_counts_all_that_match(reader: Visitor, still_shop: Sandbox) -> None:
+def test_total_counts_all_that_match(reader: RetailerClient, still_shop: FakeRetailer) -> None:
     """Total is of the predicate, not of the page."""
     page = reader.get("inventory", ("where", "quantityOnStock > 200"), ("limit", 5), ("offset", 3)).json
-    rows = [row.document.get("quantityOnStock") for row in still_shop.world.shelf("inventory").rows()]
+    rows = [row.document.get("quantityOnStock") for row in still_shop.state.collection("inventory").rows()]
     assert page["total"] == sum(isinstance(q, int) and q > 200 for q in rows)
     assert page["count"] == 5
 
 
-def test_offset_continues_the_page(reader: Visitor) -> None:
+def test_offset_continues_the_page(reader: RetailerClient) -> None:
     """Pages by offset are slices of one order."""
     whole = reader.get("inventory", ("limit", 40)).json["results"]
     assert reader.get("inventory", ("limit", 15), ("offset", 25)).json["results"] == whole[25:]
 
 
-def test_sort_goes_both_ways_and_by_any_field(reader: Visitor) -> None:
+def test_sort_goes_both_ways_and_by_any_field(reader: RetailerClient) -> None:
     """Descending order is what "the newest row" is asked by."""
     newest = reader.get("inventory", ("sort", "lastModifiedAt desc"), ("limit", 500)).json["results"]
     assert newest == sorted(newest, key=lambda row: row["lastModifiedAt"], reverse=True)
@@ -120,7 +120,7 @@ def test_sort_goes_both_ways_and_by_any_field(reader: Visitor) -> None:
         ("where", 'nothing = "x"'),
     ],
 )
-def test_wrong_parameter_is_refused(reader: Visitor, wrong: tuple[str, Any]) -> None:
+def test_wrong_parameter_is_refused(reader: RetailerClient, wrong: tuple[str, Any]) -> None:
     """As the vendor does; a sandbox that is kinder would let our mistakes through to production."""
     answer = reader.get("inventory", wrong)
     assert answer.status == 400
@@ -128,32 +128,32 @@ def test_wrong_parameter_is_refused(reader: Visitor, wrong: tuple[str, Any]) -> 
     assert answer.json["message"].startswith(f"Malformed parameter: {wrong[0]}: ")
 
 
-def test_largest_page_and_offset_are_allowed(reader: Visitor) -> None:
+def test_largest_page_and_offset_are_allowed(reader: RetailerClient) -> None:
     """The limits themselves are inside."""
     assert reader.get("inventory", ("limit", 500), ("offset", 10_000)).json["count"] == 0
 
 
 @pytest.mark.parametrize("entity", ["inventory", "product-projections", "products", "customers"])
-def test_resource_is_found_by_id_and_by_key(reader: Visitor, entity: str) -> None:
+def test_resource_is_found_by_id_and_by_key(reader: RetailerClient, entity: str) -> None:
     """Both paths give the same document as the list."""
     row = reader.get(entity, ("limit", 1)).json["results"][0]
     assert reader.get(f"{entity}/{row['id']}").json == reader.get(f"{entity}/key={row['key']}").json == row
 
 
-def test_order_is_found_by_its_number(reader: Visitor) -> None:
+def test_order_is_found_by_its_number(reader: RetailerClient) -> None:
     """Orders have no key."""
     order = reader.get("orders", ("where", "orderNumber is defined"), ("limit", 1)).json["results"][0]
     assert reader.get(f"orders/order-number={order['orderNumber']}").json == order
 
 
-def test_unknown_resource_is_not_found(reader: Visitor) -> None:
+def test_unknown_resource_is_not_found(reader: RetailerClient) -> None:
     """404 with the vendor's code, by each way of asking."""
     for path in ("inventory/none", "inventory/key=none", "orders/order-number=none", "orders/colour=red", "carts"):
         answer = reader.get(path)
         assert (answer.status, answer.json["errors"][0]["code"]) == (404, "ResourceNotFound")
 
 
-def test_answer_says_when_it_was_given(reader: Visitor) -> None:
+def test_answer_says_when_it_was_given(reader: RetailerClient) -> None:
     """A window ends at the source's now, which is read from Date; the correlation id finds the request again."""
     answer = reader.call("GET", "inventory", headers={"X-Correlation-ID": "mine"})
     assert abs(parsedate_to_datetime(answer.headers["Date"]) - datetime.now(UTC)) < timedelta(seconds=5)
@@ -161,7 +161,7 @@ def test_answer_says_when_it_was_given(reader: Visitor) -> None:
     assert reader.get("inventory").headers["X-Correlation-ID"]
 
 
-def test_project_describes_itself(reader: Visitor) -> None:
+def test_project_describes_itself(reader: RetailerClient) -> None:
     """What a connection test asks for."""
     assert reader.get("/demo").json["key"] == "demo"
 
@@ -192,12 +192,12 @@ FIELDS = frozenset({"id", "version", "lastModifiedAt"})
 @given(PREDICATES, SORTS, st.integers(0, 5), st.booleans())
 def test_index_answers_as_a_full_scan_would(where: str, sorts: list[str], limit: int, with_total: bool) -> None:
     """Bounds are a short cut only: whatever is asked, in whatever order, no row is lost and none is added."""
-    shelf = Shelf()
-    shelf.fill(ROWS)
+    collection = Collection()
+    collection.fill(ROWS)
     parameters = {"where": [where], "sort": sorts, "limit": [str(limit)], "withTotal": [str(with_total).lower()]}
-    page = shelf.page(query_of(parameters, FIELDS))
+    page = collection.page(query_of(parameters, FIELDS))
     matching = sorted(
-        (row for row in {r["id"]: r for r in ROWS}.values() if compiled(parse(where))(row)), key=by(sorts)
+        (row for row in {r["id"]: r for r in ROWS}.values() if compile_predicate(parse(where))(row)), key=by(sorts)
     )
     expected = [row["id"] for row in (matching[::-1] if "desc" in "".join(sorts) else matching)][:limit]
     assert [row.id for row in page.rows] == expected

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from crossdock.sandbox.commercetools.predicates import MalformedPredicateError, compiled, parse
+from crossdock.sandbox.commercetools.predicates import MalformedPredicateError, compile_predicate, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +26,7 @@ ENTRY = {
 
 
 def holds(text: str, **variables: list[str]) -> bool:
-    return compiled(parse(text, variables))(ENTRY)
+    return compile_predicate(parse(text, variables))(ENTRY)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_variable_is_what_it_meets() -> None:
 def test_malformed_predicate_is_refused(text: str) -> None:
     """A predicate that is half understood would answer the wrong rows with a 200."""
     with pytest.raises(MalformedPredicateError):
-        compiled(parse(text))
+        compile_predicate(parse(text))
 
 
 def quoted(text: str) -> str:
@@ -136,13 +136,13 @@ SIGNS = {
 @given(st.text(), st.text(), st.sampled_from(sorted(SIGNS)))
 def test_text_compares_as_python_compares_it(kept: str, asked: str, sign: str) -> None:
     """Whatever is in a text, quoting carries it and the comparison is that of code points."""
-    assert compiled(parse(f"f {sign} {quoted(asked)}"))({"f": kept}) is SIGNS[sign](kept, asked)
+    assert compile_predicate(parse(f"f {sign} {quoted(asked)}"))({"f": kept}) is SIGNS[sign](kept, asked)
 
 
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False), st.integers(), st.sampled_from(sorted(SIGNS)))
 def test_number_compares_as_python_compares_it(kept: float, asked: int, sign: str) -> None:
     """Numbers compare by value, whole or not."""
-    assert compiled(parse(f"f {sign} {asked}"))({"f": kept}) is SIGNS[sign](kept, asked)
+    assert compile_predicate(parse(f"f {sign} {asked}"))({"f": kept}) is SIGNS[sign](kept, asked)
 
 
 COMPARISONS = st.tuples(st.sampled_from("abc"), st.sampled_from(sorted(SIGNS)), st.integers(0, 3))
@@ -177,4 +177,4 @@ def obvious(tree: Any, document: dict[str, int]) -> bool:
 @given(TREES, st.fixed_dictionaries({name: st.integers(0, 3) for name in "abc"}))
 def test_compiled_predicate_agrees_with_the_obvious_reading(tree: Any, document: dict[str, int]) -> None:
     """Nothing is lost between the text, the tree and the closures."""
-    assert compiled(parse(written(tree)))(document) is obvious(tree, document)
+    assert compile_predicate(parse(written(tree)))(document) is obvious(tree, document)

@@ -4,54 +4,57 @@ from typing import Any
 
 import pytest
 from crossdock.sandbox.commercetools.data.inventory import FLAWS
-from crossdock.sandbox.commercetools.state import Size, World
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
+from crossdock.sandbox.commercetools.state import RetailerState, Size
 from crossdock.sandbox.engine.clock import instant_of, text_of
-from crossdock.sandbox.engine.server import Sandbox
 
 SMALL = {"inventory": 150, "products": 20, "orders": 20, "customers": 20}
 
 
-def everything(world: World) -> dict[str, list[bytes]]:
-    return {name: [row.raw for row in shelf.rows()] for name, shelf in world.shelves.items()}
+def everything(world: RetailerState) -> dict[str, list[bytes]]:
+    return {name: [row.raw for row in collection.rows()] for name, collection in world.collections.items()}
 
 
 def test_same_seed_gives_the_same_bytes() -> None:
     """A failure seen once can be seen again."""
-    assert everything(World(Size(seed=5, **SMALL))) == everything(World(Size(seed=5, **SMALL)))
+    assert everything(RetailerState(Size(seed=5, **SMALL))) == everything(RetailerState(Size(seed=5, **SMALL)))
 
 
 def test_other_seed_gives_another_shop() -> None:
     """The seed reaches every kind of resource."""
-    one, other = everything(World(Size(seed=5, **SMALL))), everything(World(Size(seed=6, **SMALL)))
+    one, other = everything(RetailerState(Size(seed=5, **SMALL))), everything(RetailerState(Size(seed=6, **SMALL)))
     assert not any(set(one[name]) & set(other[name]) for name in one)
 
 
 def test_size_of_one_kind_leaves_the_others_alone() -> None:
     """A larger warehouse is not another clientele."""
-    small, large = everything(World(Size(**SMALL))), everything(World(Size(**SMALL | {"inventory": 300})))
+    small, large = (
+        everything(RetailerState(Size(**SMALL))),
+        everything(RetailerState(Size(**SMALL | {"inventory": 300}))),
+    )
     assert small["customers"] == large["customers"]
     assert small["orders"] == large["orders"]
 
 
-def test_ids_do_not_tell_the_order_of_creation(still_shop: Sandbox) -> None:
+def test_ids_do_not_tell_the_order_of_creation(still_shop: FakeRetailer) -> None:
     """A reader that pages by id alone cannot be right about time."""
-    instants = [row.modified_at for row in still_shop.world.shelf("inventory").rows()]
+    instants = [row.modified_at for row in still_shop.state.collection("inventory").rows()]
     assert instants != sorted(instants)
 
 
 def test_no_flaws_where_none_are_wanted() -> None:
     """A spotless shop is the control in an experiment."""
-    world = World(Size(**SMALL, flaws=0))
-    assert not any(world.flawed_ids(name) for name in world.shelves)
+    world = RetailerState(Size(**SMALL, flaws=0))
+    assert not any(world.flawed_ids(name) for name in world.collections)
 
 
-def test_each_flaw_is_there_and_they_are_few(still_shop: Sandbox) -> None:
+def test_each_flaw_is_there_and_they_are_few(still_shop: FakeRetailer) -> None:
     """About one in a hundred, each kind at least once."""
-    flawed = still_shop.world.flawed_ids("inventory")
+    flawed = still_shop.state.flawed_ids("inventory")
     assert set(flawed.values()) == set(FLAWS)
     assert len(flawed) == 12
-    assert set(World(Size(inventory=100)).flawed_ids("inventory").values()) == set(FLAWS)
-    assert len(World(Size(inventory=3000, products=0, orders=0, flaws=2)).flawed_ids("inventory")) == 60
+    assert set(RetailerState(Size(inventory=100)).flawed_ids("inventory").values()) == set(FLAWS)
+    assert len(RetailerState(Size(inventory=3000, products=0, orders=0, flaws=2)).flawed_ids("inventory")) == 60
 
 
 def is_wrong(entry: dict[str, Any]) -> bool:
@@ -64,25 +67,25 @@ def is_wrong(entry: dict[str, Any]) -> bool:
     return entry["createdAt"] > entry["lastModifiedAt"] or not instant_of(entry.get("expectedDelivery", "2026-01-01"))
 
 
-def test_exactly_the_flawed_rows_are_wrong(still_shop: Sandbox) -> None:
+def test_exactly_the_flawed_rows_are_wrong(still_shop: FakeRetailer) -> None:
     """Tests and the demo compare what they reject with this list."""
-    wrong = {row.id for row in still_shop.world.shelf("inventory").rows() if is_wrong(row.document)}
-    assert wrong == still_shop.world.flawed_ids("inventory").keys()
+    wrong = {row.id for row in still_shop.state.collection("inventory").rows() if is_wrong(row.document)}
+    assert wrong == still_shop.state.flawed_ids("inventory").keys()
 
 
 @pytest.mark.parametrize("entity", ["inventory", "product-projections", "orders", "customers"])
-def test_modification_instants_are_always_sortable(still_shop: Sandbox, entity: str) -> None:
+def test_modification_instants_are_always_sortable(still_shop: FakeRetailer, entity: str) -> None:
     """Every other field may lie; the watermark's may not."""
-    for row in still_shop.world.shelf(entity).rows():
+    for row in still_shop.state.collection(entity).rows():
         instant = instant_of(row.modified_at)
         assert instant is not None
         assert text_of(instant) == row.modified_at
 
 
-def test_order_totals_add_up(still_shop: Sandbox) -> None:
+def test_order_totals_add_up(still_shop: FakeRetailer) -> None:
     """Lines to the total, net and tax to gross."""
-    flawed = still_shop.world.flawed_ids("orders")
-    for order in (row.document for row in still_shop.world.shelf("orders").rows() if row.id not in flawed):
+    flawed = still_shop.state.flawed_ids("orders")
+    for order in (row.document for row in still_shop.state.collection("orders").rows() if row.id not in flawed):
         total = order["totalPrice"]["centAmount"]
         lines = order["lineItems"]
         assert lines
@@ -95,6 +98,6 @@ def test_order_totals_add_up(still_shop: Sandbox) -> None:
 
 def test_inventory_is_one_entry_for_each_sku_and_warehouse() -> None:
     """The natural key."""
-    rows = [row.document for row in World(Size(flaws=0)).shelf("inventory").rows()]
+    rows = [row.document for row in RetailerState(Size(flaws=0)).collection("inventory").rows()]
     assert len({(row["sku"], row["supplyChannel"]["id"]) for row in rows}) == len(rows) == 1000
     assert len({row["supplyChannel"]["id"] for row in rows}) == 4

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crossdock.sandbox.commercetools.test_client import Visitor
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
+from crossdock.sandbox.commercetools.test_client import RetailerClient
 from crossdock.sandbox.engine.clock import instant_of
-from crossdock.sandbox.engine.server import Sandbox
 from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
@@ -97,11 +97,11 @@ def faults_in(contract: Registry[Any], name: str, document: Any) -> list[str]:
     ],
 )
 def test_good_rows_keep_the_contract(
-    contract: Registry[Any], reader: Visitor, still_shop: Sandbox, path: str, name: str
+    contract: Registry[Any], reader: RetailerClient, still_shop: FakeRetailer, path: str, name: str
 ) -> None:
     """Flawed rows are excepted: breaking it is their purpose."""
     entity = "product-projections" if path == "products" else path
-    flawed = still_shop.world.flawed_ids(entity)
+    flawed = still_shop.state.flawed_ids(entity)
     page = reader.get(path, ("limit", 60)).json
     for row in page["results"]:
         assert row["id"] in flawed or faults_in(contract, name, row) == []
@@ -127,7 +127,9 @@ def plainly(row: dict[str, Any]) -> dict[str, Any]:
         ("customers", "Customer"),
     ],
 )
-def test_rows_of_a_dataset_keep_the_contract(contract: Registry[Any], real: Visitor, path: str, name: str) -> None:
+def test_rows_of_a_dataset_keep_the_contract(
+    contract: Registry[Any], real: RetailerClient, path: str, name: str
+) -> None:
     """Except for a line without a description: the vendor's lines have a name."""
     rows = real.get(path, ("limit", 60)).json["results"]
     assert rows
@@ -141,7 +143,7 @@ def test_rows_of_a_dataset_keep_the_contract(contract: Registry[Any], real: Visi
         assert not found or nameless
 
 
-def test_contract_finds_what_is_wrong(contract: Registry[Any], reader: Visitor) -> None:
+def test_contract_finds_what_is_wrong(contract: Registry[Any], reader: RetailerClient) -> None:
     """A validator that accepts everything would pass all the other tests here."""
     order = reader.get("orders", ("limit", 1)).json["results"][0]
     assert faults_in(contract, "Order", order | {"orderState": "Lost"})
@@ -153,34 +155,34 @@ def test_contract_finds_what_is_wrong(contract: Registry[Any], reader: Visitor) 
     )
 
 
-def test_project_keeps_the_contract(contract: Registry[Any], reader: Visitor) -> None:
+def test_project_keeps_the_contract(contract: Registry[Any], reader: RetailerClient) -> None:
     """What a connection test reads."""
     assert faults_in(contract, "Project", reader.get("/demo").json) == []
 
 
-def test_refusals_keep_the_contract(contract: Registry[Any], visitor: Visitor) -> None:
+def test_refusals_keep_the_contract(contract: Registry[Any], client: RetailerClient) -> None:
     """Each body that a client may decide by."""
-    row = visitor.get("inventory", ("limit", 1)).json["results"][0]
+    row = client.get("inventory", ("limit", 1)).json["results"][0]
     path, twin = f"inventory/{row['id']}", {name: row[name] for name in ("sku", "supplyChannel", "quantityOnStock")}
     answers = [
-        visitor.get("inventory/none"),
-        visitor.get("inventory", ("limit", 501)),
-        visitor.update(path, row["version"] + 1),
-        visitor.call("POST", path, body="{"),
-        visitor.update(path, row["version"], {"action": "none"}),
-        visitor.call("POST", "inventory", body=twin),
+        client.get("inventory/none"),
+        client.get("inventory", ("limit", 501)),
+        client.update(path, row["version"] + 1),
+        client.call("POST", path, body="{"),
+        client.update(path, row["version"], {"action": "none"}),
+        client.call("POST", "inventory", body=twin),
     ]
     assert [answer.status for answer in answers] == [404, 400, 409, 400, 400, 400]
     for status in (400, 401, 403, 404, 409, 429, 500, 502, 503, 504):
-        visitor.script("inventory", {"status": status})
-        answers.append(visitor.get("inventory"))
+        client.script("inventory", {"status": status})
+        answers.append(client.get("inventory"))
     for answer in answers:
         body = {name: value for name, value in answer.json.items() if name not in ("error", "error_description")}
         assert faults_in(contract, "ErrorResponse", body) == []
 
 
-def test_refused_tokens_keep_the_contract(contract: Registry[Any], visitor: Visitor) -> None:
+def test_refused_tokens_keep_the_contract(contract: Registry[Any], client: RetailerClient) -> None:
     """The authorisation server has a body of its own."""
-    assert faults_in(contract, "AuthErrorResponse", visitor.log_in(secret="guess").json) == []
-    visitor.token = "nonsense"
-    assert faults_in(contract, "AuthErrorResponse", visitor.get("inventory").json) == []
+    assert faults_in(contract, "AuthErrorResponse", client.log_in(secret="guess").json) == []
+    client.token = "nonsense"
+    assert faults_in(contract, "AuthErrorResponse", client.get("inventory").json) == []

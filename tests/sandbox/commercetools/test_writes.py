@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from crossdock.sandbox.commercetools.test_client import Visitor
-from crossdock.sandbox.engine.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
+from crossdock.sandbox.commercetools.test_client import RetailerClient
 
 
-def first(visitor: Visitor, entity: str) -> dict[str, Any]:
-    row: dict[str, Any] = visitor.get(entity, ("limit", 1)).json["results"][0]
+def first(client: RetailerClient, entity: str) -> dict[str, Any]:
+    row: dict[str, Any] = client.get(entity, ("limit", 1)).json["results"][0]
     return row
 
 
@@ -33,35 +33,35 @@ def first(visitor: Visitor, entity: str) -> dict[str, Any]:
     ],
 )
 def test_action_changes_its_field(
-    visitor: Visitor, entity: str, action: dict[str, Any], field: str, value: Any
+    client: RetailerClient, entity: str, action: dict[str, Any], field: str, value: Any
 ) -> None:
     """One version higher, modified later than before, and readable at once."""
-    row = first(visitor, entity)
-    changed = visitor.update(f"{entity}/{row['id']}", row["version"], action).json
+    row = first(client, entity)
+    changed = client.update(f"{entity}/{row['id']}", row["version"], action).json
     assert changed[field] == value
     assert changed["version"] == row["version"] + (row.get(field) != value)
     assert changed["lastModifiedAt"] >= row["lastModifiedAt"]
-    assert visitor.get(f"{entity}/{row['id']}").json == changed
+    assert client.get(f"{entity}/{row['id']}").json == changed
 
 
-def test_quantities_move_together(visitor: Visitor) -> None:
+def test_quantities_move_together(client: RetailerClient) -> None:
     """What is reserved stays reserved, whichever action changes the stock."""
-    row = first(visitor, "inventory")
+    row = first(client, "inventory")
     on_stock, reserved = row["quantityOnStock"], row["quantityOnStock"] - row["availableQuantity"]
-    added = visitor.update(f"inventory/key={row['key']}", row["version"], {"action": "addQuantity", "quantity": 5}).json
+    added = client.update(f"inventory/key={row['key']}", row["version"], {"action": "addQuantity", "quantity": 5}).json
     assert (added["quantityOnStock"], added["availableQuantity"]) == (on_stock + 5, on_stock + 5 - reserved)
     both = [{"action": "removeQuantity", "quantity": 3}, {"action": "changeQuantity", "quantity": 700}]
-    changed = visitor.update(f"inventory/{row['id']}", added["version"], *both).json
+    changed = client.update(f"inventory/{row['id']}", added["version"], *both).json
     assert (changed["quantityOnStock"], changed["availableQuantity"]) == (700, 700 - reserved)
     assert changed["version"] == row["version"] + 2
 
 
-def test_product_changes_show_in_its_projection(visitor: Visitor) -> None:
+def test_product_changes_show_in_its_projection(client: RetailerClient) -> None:
     """Products are written under one path and read under another."""
-    product = first(visitor, "products")
+    product = first(client, "products")
     price = product["masterData"]["current"]["masterVariant"]["prices"][0]
     draft = {"value": {"currencyCode": "EUR", "centAmount": 4242}}
-    changed = visitor.update(
+    changed = client.update(
         f"products/{product['id']}",
         product["version"],
         {"action": "changeName", "name": {"en": "New"}},
@@ -70,69 +70,69 @@ def test_product_changes_show_in_its_projection(visitor: Visitor) -> None:
         {"action": "unpublish"},
     )
     assert changed.json["version"] == product["version"] + 1
-    projection = visitor.get(f"product-projections/{product['id']}").json
+    projection = client.get(f"product-projections/{product['id']}").json
     assert projection["name"] == {"en": "New"}
     assert projection["masterVariant"]["prices"][0]["value"]["centAmount"] == 4242
     assert projection["published"] is False
 
 
-def test_projection_cannot_be_written(visitor: Visitor) -> None:
+def test_projection_cannot_be_written(client: RetailerClient) -> None:
     """It is a view."""
-    row = first(visitor, "product-projections")
-    assert visitor.update(f"product-projections/{row['id']}", row["version"], {"action": "publish"}).status == 405
+    row = first(client, "product-projections")
+    assert client.update(f"product-projections/{row['id']}", row["version"], {"action": "publish"}).status == 405
 
 
-def test_nothing_changed_raises_no_version(visitor: Visitor) -> None:
+def test_nothing_changed_raises_no_version(client: RetailerClient) -> None:
     """The vendor's rule; a reader would otherwise see changes that are none."""
-    row = first(visitor, "inventory")
+    row = first(client, "inventory")
     same = {"action": "changeQuantity", "quantity": row["quantityOnStock"]}
-    assert visitor.update(f"inventory/{row['id']}", row["version"], same).json == row
+    assert client.update(f"inventory/{row['id']}", row["version"], same).json == row
 
 
-def test_update_of_an_older_version_conflicts(visitor: Visitor) -> None:
+def test_update_of_an_older_version_conflicts(client: RetailerClient) -> None:
     """Optimistic locking: the answer carries the version that is there, and nothing has changed."""
-    row = first(visitor, "inventory")
+    row = first(client, "inventory")
     path, action = f"inventory/{row['id']}", {"action": "addQuantity", "quantity": 1}
-    visitor.update(path, row["version"], action)
-    answer = visitor.update(path, row["version"], action)
+    client.update(path, row["version"], action)
+    answer = client.update(path, row["version"], action)
     version = row["version"] + 1
     assert answer.status == answer.json["statusCode"] == 409
     message = f"Object {row['id']} has a different version than expected. Expected: {version - 1} - Actual: {version}."
     assert answer.json["errors"] == [{"code": "ConcurrentModification", "message": message, "currentVersion": version}]
-    assert visitor.get(path).json["version"] == version
+    assert client.get(path).json["version"] == version
 
 
-def test_delete_of_another_version_conflicts(visitor: Visitor) -> None:
+def test_delete_of_another_version_conflicts(client: RetailerClient) -> None:
     """The same guard; afterwards the right version goes, once."""
-    row = first(visitor, "orders")
+    row = first(client, "orders")
     path = f"orders/{row['id']}"
-    wrong = visitor.call("DELETE", path, [("version", row["version"] + 1)])
+    wrong = client.call("DELETE", path, [("version", row["version"] + 1)])
     assert (wrong.status, wrong.json["errors"][0]["currentVersion"]) == (409, row["version"])
-    assert visitor.call("DELETE", path, [("version", row["version"])]).json == row
-    assert visitor.call("DELETE", path, [("version", row["version"])]).status == 404
-    assert visitor.call("DELETE", f"orders/{first(visitor, 'orders')['id']}").status == 400
+    assert client.call("DELETE", path, [("version", row["version"])]).json == row
+    assert client.call("DELETE", path, [("version", row["version"])]).status == 404
+    assert client.call("DELETE", f"orders/{first(client, 'orders')['id']}").status == 400
 
 
-def test_created_entry_is_listed(visitor: Visitor, shop: Sandbox) -> None:
+def test_created_entry_is_listed(client: RetailerClient, shop: FakeRetailer) -> None:
     """201, version 1, now."""
-    newest = visitor.get("inventory", ("sort", "lastModifiedAt desc"), ("limit", 1)).json["results"][0]
-    channel = {"typeId": "channel", "id": shop.world.retailer.channels[0][1]}
-    answer = visitor.call("POST", "inventory", body={"sku": "NEW", "quantityOnStock": 4, "supplyChannel": channel})
+    newest = client.get("inventory", ("sort", "lastModifiedAt desc"), ("limit", 1)).json["results"][0]
+    channel = {"typeId": "channel", "id": shop.state.references.channels[0][1]}
+    answer = client.call("POST", "inventory", body={"sku": "NEW", "quantityOnStock": 4, "supplyChannel": channel})
     assert (answer.status, answer.json["version"], answer.json["availableQuantity"]) == (201, 1, 4)
     assert answer.json["lastModifiedAt"] > newest["lastModifiedAt"]
-    assert visitor.get("inventory", ("where", 'sku = "NEW"')).json["results"] == [answer.json]
+    assert client.get("inventory", ("where", 'sku = "NEW"')).json["results"] == [answer.json]
 
 
-def test_second_entry_for_a_sku_and_channel_is_refused(visitor: Visitor) -> None:
+def test_second_entry_for_a_sku_and_channel_is_refused(client: RetailerClient) -> None:
     """The pair is the natural key, also when an update makes it."""
-    row = first(visitor, "inventory")
+    row = first(client, "inventory")
     twin = {"sku": row["sku"], "quantityOnStock": 1, "supplyChannel": row["supplyChannel"]}
-    refused = visitor.call("POST", "inventory", body=twin)
+    refused = client.call("POST", "inventory", body=twin)
     assert (refused.status, refused.json["errors"][0]["code"]) == (400, "DuplicateField")
-    alone = visitor.call("POST", "inventory", body={"sku": row["sku"], "quantityOnStock": 1})
+    alone = client.call("POST", "inventory", body={"sku": row["sku"], "quantityOnStock": 1})
     assert alone.status == 201
     move = {"action": "setSupplyChannel", "supplyChannel": row["supplyChannel"]}
-    answer = visitor.update(f"inventory/{alone.json['id']}", 1, move)
+    answer = client.update(f"inventory/{alone.json['id']}", 1, move)
     assert (answer.status, answer.json["errors"][0]["code"]) == (400, "DuplicateField")
 
 
@@ -150,18 +150,18 @@ def test_second_entry_for_a_sku_and_channel_is_refused(visitor: Visitor) -> None
         {"version": 1, "actions": [{"action": "addQuantity", "quantity": 5}, {"action": "setKey", "key": 5}]},
     ],
 )
-def test_wrong_update_is_refused_whole(visitor: Visitor, shop: Sandbox, body: Any) -> None:
+def test_wrong_update_is_refused_whole(client: RetailerClient, shop: FakeRetailer, body: Any) -> None:
     """A refusal of the second action undoes the first."""
-    row = next(row for row in shop.world.shelf("inventory").rows() if row.version == 1)
-    answer = visitor.call("POST", f"inventory/{row.id}", body=body)
+    row = next(row for row in shop.state.collection("inventory").rows() if row.version == 1)
+    answer = client.call("POST", f"inventory/{row.id}", body=body)
     assert answer.status == 400
     assert answer.json["errors"][0]["code"] in ("InvalidInput", "InvalidJsonInput")
-    assert visitor.get(f"inventory/{row.id}").body == row.raw
+    assert client.get(f"inventory/{row.id}").body == row.raw
 
 
-def test_writes_have_instants_of_their_own(visitor: Visitor, shop: Sandbox) -> None:
+def test_writes_have_instants_of_their_own(client: RetailerClient, shop: FakeRetailer) -> None:
     """Two changes within a millisecond still have an order."""
-    for row in shop.world.shelf("inventory").rows():
-        shop.world.change("inventory", row.id, lambda entry: entry.update(custom={}))
-    instants = [row["lastModifiedAt"] for row in visitor.get("inventory", ("limit", 500)).json["results"]]
+    for row in shop.state.collection("inventory").rows():
+        shop.state.change("inventory", row.id, lambda entry: entry.update(custom={}))
+    instants = [row["lastModifiedAt"] for row in client.get("inventory", ("limit", 500)).json["results"]]
     assert len(set(instants)) == len(instants)

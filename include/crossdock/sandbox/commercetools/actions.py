@@ -18,10 +18,10 @@ _SHIPMENT_STATES = ("Shipped", "Delivered", "Ready", "Pending", "Delayed", "Part
 
 def apply(entity: str, document: Json, actions: Any) -> None:
     """
-    Applies *actions* in order.
+    Apply *actions* to the document, in order.
 
     Raises:
-        VendorError: 400; throw the document away, some of it may have changed.
+        VendorError: 400; discard the document, some of it may have changed.
 
     """
     if not isinstance(actions, list):
@@ -34,12 +34,12 @@ def apply(entity: str, document: Json, actions: Any) -> None:
         known[name](document, action)
 
 
-def whole(fields: Json, name: str) -> int:
+def integer(fields: Json, name: str) -> int:
     """
-    The 64-bit number in *fields*.
+    Read a 64-bit integer from *fields*.
 
     Raises:
-        VendorError: 400, there is none.
+        VendorError: 400, the field is missing or of another type.
 
     """
     value = fields.get(name)
@@ -50,10 +50,10 @@ def whole(fields: Json, name: str) -> int:
 
 def text(fields: Json, name: str) -> str:
     """
-    The text in *fields*.
+    Read a text from *fields*.
 
     Raises:
-        VendorError: 400, there is none.
+        VendorError: 400, the field is missing or of another type.
 
     """
     value = fields.get(name)
@@ -64,10 +64,10 @@ def text(fields: Json, name: str) -> str:
 
 def instant(fields: Json, name: str) -> str:
     """
-    The instant in *fields*, as the retailer writes it.
+    Read a timestamp from *fields*, in the form that the retailer writes.
 
     Raises:
-        VendorError: 400, there is none.
+        VendorError: 400, the field is missing or of another type.
 
     """
     found = clock.instant_of(text(fields, name))
@@ -78,10 +78,10 @@ def instant(fields: Json, name: str) -> str:
 
 def reference(fields: Json, name: str) -> Json:
     """
-    The reference in *fields*.
+    Read a reference from *fields*.
 
     Raises:
-        VendorError: 400, there is none.
+        VendorError: 400, the field is missing or of another type.
 
     """
     value = fields.get(name)
@@ -91,7 +91,7 @@ def reference(fields: Json, name: str) -> Json:
 
 
 def _replace(name: str, read: Callable[[Json, str], Any]) -> Action:
-    """The field gets the action's value, which has to be there."""
+    """Make an action that replaces the field with its required value."""
 
     def act(document: Json, action: Json) -> None:
         document[name] = read(action, name)
@@ -100,7 +100,7 @@ def _replace(name: str, read: Callable[[Json, str], Any]) -> Action:
 
 
 def _set(name: str, read: Callable[[Json, str], Any]) -> Action:
-    """The field gets the action's value, or goes where the action has none."""
+    """Make an action that sets the field, or removes it if the action has no value."""
 
     def act(document: Json, action: Json) -> None:
         if action.get(name) is None:
@@ -115,7 +115,7 @@ def _one_of(*known: str) -> Callable[[Json, str], str]:
     def read(action: Json, name: str) -> str:
         value = text(action, name)
         if value not in known:
-            raise invalid_input(f"'{value}' is no {name}; it is one of {', '.join(known)}.")
+            raise invalid_input(f"'{value}' is not a valid {name}. Valid values: {', '.join(known)}.")
         return value
 
     return read
@@ -130,17 +130,17 @@ def _localised(action: Json, name: str) -> Json:
 
 def _change_stock(sign: int) -> Action:
     def act(entry: Json, action: Json) -> None:
-        step = sign * whole(action, "quantity")
+        step = sign * integer(action, "quantity")
         for name in ("quantityOnStock", "availableQuantity"):
-            # A row that was made wrong may hold text here; the vendor's own never do.
+            # A flawed row may hold text here; the vendor's own never do.
             entry[name] = (entry[name] if isinstance(entry.get(name), int) else 0) + step
-            whole(entry, name)
+            integer(entry, name)
 
     return act
 
 
 def _set_stock(entry: Json, action: Json) -> None:
-    quantity = whole(action, "quantity")
+    quantity = integer(action, "quantity")
     before = entry.get("quantityOnStock")
     reserved = before - entry["availableQuantity"] if isinstance(before, int) else 0
     entry["quantityOnStock"] = quantity
@@ -155,7 +155,7 @@ def _money(draft: Any) -> Json:
     value = draft.get("value") if isinstance(draft, dict) else None
     if not isinstance(value, dict):
         raise invalid_input("Request body does not contain valid JSON: price: expected a PriceDraft.")
-    cent_amount, currency = whole(value, "centAmount"), text(value, "currencyCode")
+    cent_amount, currency = integer(value, "centAmount"), text(value, "currencyCode")
     return {"type": "centPrecision", "currencyCode": currency, "centAmount": cent_amount, "fractionDigits": 2}
 
 
@@ -182,11 +182,11 @@ _ACTIONS: dict[str, dict[str, Action]] = {
         "removeQuantity": _change_stock(-1),
         "changeQuantity": _set_stock,
         "setKey": _set("key", text),
-        "setRestockableInDays": _set("restockableInDays", whole),
+        "setRestockableInDays": _set("restockableInDays", integer),
         "setExpectedDelivery": _set("expectedDelivery", instant),
         "setSupplyChannel": _set("supplyChannel", reference),
     },
-    # Products have one state here, not a current and a staged one: a change shows at once.
+    # Products have one state here, not a current and a staged one: a change is visible at once.
     PRODUCTS.name: {
         "changeName": _replace("name", _localised),
         "setDescription": _set("description", _localised),

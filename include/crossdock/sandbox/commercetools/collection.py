@@ -1,8 +1,8 @@
 """
-All resources of one kind: kept as the bytes that are sent, with sorted indexes to find a page by.
+All resources of one kind, stored as the bytes that are sent, with sorted indexes for keyset pagination.
 
-A hundred thousand rows as dicts cost more memory than as bytes, and a page is then a join. A row is decoded
-only to test a predicate on it, and bounds (`bounds.py`) see to it that few are.
+A hundred thousand rows take less memory as bytes than as dicts, and a page is then a join. A row is decoded
+only to test a predicate on it, and key ranges (`key_ranges.py`) keep the number of such rows low.
 """
 
 import threading
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from crossdock.sandbox.commercetools.key_ranges import Key, pins, span
+from crossdock.sandbox.commercetools.key_ranges import Key, exact_values, key_range
 from crossdock.sandbox.commercetools.predicates import Test
 from crossdock.sandbox.commercetools.queries import Query, Sort
 from crossdock.sandbox.engine import codec
@@ -26,45 +26,45 @@ class Row:
     version: int
     modified_at: str
     #: The texts of the lookup fields, in their order.
-    found_by: tuple[str | None, ...]
+    lookup_values: tuple[str | None, ...]
     raw: bytes
 
     @property
     def document(self) -> Json:
-        """A fresh copy, the caller's to change."""
+        """A fresh copy, which the caller may change."""
         document: Json = codec.decode(self.raw)
         return document
 
 
 def row_of(document: Json, lookups: tuple[str, ...]) -> Row:
-    """The row that keeps *document* on a shelf with these lookups."""
+    """Make the row that stores *document* in a collection with these lookups."""
     texts = (document.get(field) for field in lookups)
-    found_by = tuple(text if isinstance(text, str) else None for text in texts)
+    values = tuple(text if isinstance(text, str) else None for text in texts)
     raw = codec.encode(document)
-    return Row(document["id"], document["version"], document["lastModifiedAt"], found_by, raw)
+    return Row(document["id"], document["version"], document["lastModifiedAt"], values, raw)
 
 
 @dataclass(frozen=True)
 class Page:
     rows: list[Row]
-    #: All matching rows, or None where nobody asked.
+    #: How many rows match; None if the query did not ask.
     total: int | None
 
 
-class Shelf:
-    """One kind of resource. Safe for threads; a page is one moment's view."""
+class Collection:
+    """One kind of resource. Thread-safe; a page is a consistent view of one moment."""
 
     def __init__(self, lookups: tuple[str, ...] = ()) -> None:
         self.lock = threading.RLock()
-        #: How many rows have been tested against a predicate, for tests of the indexes.
+        #: How many rows were tested against a predicate, for tests of the indexes.
         self.evaluations = 0
-        #: Told of each change after the shop was made: the id and the document, None where it was removed.
+        #: Called after each `put` and `remove`, with the ID and the document, or None if it was removed.
         self.on_change: Callable[[str, Json | None], None] = lambda _id, _document: None
         self._lookups = lookups
         self._rows: dict[str, Row] = {}
         self._by_id: list[Key] = []
-        self._by_instant: list[Key] = []
-        self._found: dict[str, dict[str, list[str]]] = {field: {} for field in lookups}
+        self._by_modified: list[Key] = []
+        self._by_lookup: dict[str, dict[str, list[str]]] = {field: {} for field in lookups}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -73,84 +73,84 @@ class Shelf:
         return resource_id in self._rows
 
     def fill(self, documents: Iterable[Json]) -> None:
-        """Adds many at once; sorts once."""
+        """Add many resources at once; sorts once."""
         self.fill_rows(row_of(document, self._lookups) for document in documents)
 
     def fill_rows(self, rows: Iterable[Row]) -> None:
-        """The same, with rows that are made already, by `row_of` for these lookups."""
+        """Add many rows that `row_of` made for these lookups."""
         with self.lock:
             for row in rows:
-                self._remember(row)
+                self._insert(row)
             self._by_id = sorted((row.id,) for row in self._rows.values())
-            self._by_instant = sorted((row.modified_at, row.id) for row in self._rows.values())
+            self._by_modified = sorted((row.modified_at, row.id) for row in self._rows.values())
 
     def put(self, document: Json) -> Row:
-        """Adds the resource, or replaces the one with its id."""
+        """Upsert the resource by its ID."""
         with self.lock:
             row = row_of(document, self._lookups)
-            self._forget(row.id)
-            self._remember(row)
+            self._take_out(row.id)
+            self._insert(row)
             insort(self._by_id, (row.id,))
-            insort(self._by_instant, (row.modified_at, row.id))
+            insort(self._by_modified, (row.modified_at, row.id))
             self.on_change(row.id, document)
             return row
 
     def remove(self, resource_id: str) -> None:
-        """Takes the resource out, if it is there."""
+        """Remove the resource, if it exists."""
         with self.lock:
-            if self._forget(resource_id):
+            if self._take_out(resource_id):
                 self.on_change(resource_id, None)
 
-    def _forget(self, resource_id: str) -> bool:
+    def _take_out(self, resource_id: str) -> bool:
         row = self._rows.pop(resource_id, None)
         if row is None:
             return False
         del self._by_id[bisect_left(self._by_id, (row.id,))]
-        del self._by_instant[bisect_left(self._by_instant, (row.modified_at, row.id))]
-        for field, text in zip(self._lookups, row.found_by, strict=True):
+        del self._by_modified[bisect_left(self._by_modified, (row.modified_at, row.id))]
+        for field, text in zip(self._lookups, row.lookup_values, strict=True):
             if text is not None:
-                self._found[field][text].remove(row.id)
+                self._by_lookup[field][text].remove(row.id)
         return True
 
     def get(self, resource_id: str) -> Row | None:
         return self._rows.get(resource_id)
 
     def find(self, field: str, text: str) -> list[Row]:
-        """The rows whose lookup *field* is *text*."""
+        """List the rows whose lookup *field* is *text*."""
         with self.lock:
-            return [self._rows[i] for i in self._found[field].get(text, ())]
+            return [self._rows[i] for i in self._by_lookup[field].get(text, ())]
 
     def ids(self) -> list[str]:
-        """All ids, sorted."""
+        """List all IDs, sorted."""
         with self.lock:
             return [key[0] for key in self._by_id]
 
     def rows(self) -> list[Row]:
-        """All rows, sorted by id."""
+        """List all rows, sorted by ID."""
         with self.lock:
             return [self._rows[key[0]] for key in self._by_id]
 
     def page(self, query: Query, view: Callable[[Json], Json] | None = None) -> Page:
         """
-        The rows that *query* asks for.
+        Find the rows that *query* asks for.
 
         Args:
-            query: What to find; see `queries.query_of`.
-            view: How a document looks to the predicate, where that is not how it is kept.
+            query: See `queries.query_of`.
+            view: Turns a stored document into what the predicate tests; None if it tests the stored one.
 
         """
         with self.lock:
             matching = self._matching(query, view)
             if not query.with_total:
                 return Page(list(islice(matching, query.offset, query.offset + query.limit)), None)
-            every = list(matching)
-            return Page(every[query.offset : query.offset + query.limit], len(every))
+            matches = list(matching)
+            return Page(matches[query.offset : query.offset + query.limit], len(matches))
 
-    def _remember(self, row: Row) -> None:
+    def _insert(self, row: Row) -> None:
         self._rows[row.id] = row
-        for field, text in zip(self._lookups, row.found_by, strict=True):
+        for field, text in zip(self._lookups, row.lookup_values, strict=True):
             if text is not None:
-                self._found[field].setdefault(text, []).append(row.id)
+                self._by_lookup[field].setdefault(text, []).append(row.id)
 
     def _matching(self, query: Query, view: Callable[[Json], Json] | None) -> Iterator[Row]:
         rows, tested = self._candidates(query)
@@ -158,50 +158,50 @@ class Shelf:
             rows = (row for row in rows if row.id <= str(query.last_id))
         if query.test is None or tested:
             return iter(rows)
-        return self._tested(rows, query.test, view)
+        return self._filter(rows, query.test, view)
 
-    def _tested(self, rows: Iterable[Row], test: Test, view: Callable[[Json], Json] | None) -> Iterator[Row]:
+    def _filter(self, rows: Iterable[Row], test: Test, view: Callable[[Json], Json] | None) -> Iterator[Row]:
         for row in rows:
             self.evaluations += 1
             if test(row.document if view is None else view(row.document)):
                 yield row
 
     def _candidates(self, query: Query) -> tuple[Iterable[Row], bool]:
-        """The rows that may match, in the order that is asked for, and whether all of them do."""
-        pinned = self._pinned(query)
-        if pinned is not None:
-            return _sorted(pinned, query.sorts), False
+        """Find the rows that may match, in the order of the query; the flag is True if all of them do."""
+        few = self._look_up(query)
+        if few is not None:
+            return _sorted(few, query.sorts), False
         match query.sorts:
             case () | (Sort("id"),):
                 return self._walk(self._by_id, ("id",), query)
             case (Sort("lastModifiedAt"),):
-                return self._walk(self._by_instant, ("lastModifiedAt", "id"), query)
+                return self._walk(self._by_modified, ("lastModifiedAt", "id"), query)
             case (Sort("lastModifiedAt", one), Sort("id", other)) if one == other:
-                return self._walk(self._by_instant, ("lastModifiedAt", "id"), query)
+                return self._walk(self._by_modified, ("lastModifiedAt", "id"), query)
         return _sorted(self._rows.values(), query.sorts), False
 
-    def _pinned(self, query: Query) -> list[Row] | None:
-        """The few rows that a predicate like `sku in ("A", "B")` leaves, from a lookup."""
-        ids = pins(query.where, "id")
+    def _look_up(self, query: Query) -> list[Row] | None:
+        """Look up the few rows that a predicate like `sku in ("A", "B")` leaves; None if it leaves many."""
+        ids = exact_values(query.where, "id")
         if ids is not None:
             return [self._rows[i] for i in ids if i in self._rows]
         for field in self._lookups:
-            texts = pins(query.where, field)
+            texts = exact_values(query.where, field)
             if texts is not None:
                 return [row for text in texts for row in self.find(field, text)]
         return None
 
     def _walk(self, index: list[Key], fields: tuple[str, ...], query: Query) -> tuple[Iterator[Row], bool]:
-        bounds = span(query.where, fields)
-        low, high = bisect_left(index, bounds.low), bisect_left(index, bounds.high)
+        keys = key_range(query.where, fields)
+        low, high = bisect_left(index, keys.low), bisect_left(index, keys.high)
         descending = bool(query.sorts) and query.sorts[0].descending
         steps = range(high - 1, low - 1, -1) if descending else range(low, high)
         rows = self._rows
-        return (rows[index[at][-1]] for at in steps), bounds.exact
+        return (rows[index[at][-1]] for at in steps), keys.exact
 
 
 def _sorted(rows: Iterable[Row], sorts: tuple[Sort, ...]) -> list[Row]:
-    """Any order, at the price of decoding every row. Ties go by id; a missing value comes first."""
+    """Sort by any fields, which decodes every row. Ties go by ID; a missing value comes first."""
     ordered = sorted(rows, key=lambda row: row.id)
     for sort in reversed(sorts):
         ordered.sort(key=lambda row, field=sort.field: _rank(row, field), reverse=sort.descending)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""What there is of each kind of resource: the fields one can ask for and the fields one can find it by."""
+"""Each kind of resource: the fields that a query may use, and the fields that have an index."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ _OF_ALL = "id version createdAt lastModifiedAt createdBy lastModifiedBy custom k
 
 @dataclass(frozen=True)
 class Entity:
-    #: The segment of the path, and the name everywhere.
+    #: The segment of its path, and its name everywhere else.
     name: str
-    #: The word for it in a message.
+    #: Its name in messages.
     title: str
     fields: frozenset[str]
-    #: Fields with an index of their own.
+    #: The fields that have an index.
     lookups: tuple[str, ...]
-    #: The field of `/{field}={value}` paths, by how the path writes it.
+    #: The fields for `/{name}={value}` paths, by the name in the path.
     paths: dict[str, str]
 
 

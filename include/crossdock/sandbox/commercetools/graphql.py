@@ -1,8 +1,8 @@
 """
-The vendor's GraphQL door, as far as a hub reads through it: three lists, with the REST lists' predicates and sorts.
+The part of the vendor's GraphQL API that a hub reads: three lists, with the predicates and sorts of the REST lists.
 
-Unlike the vendor's, every field may be null and every leaf is given as it is kept: the shop has dirty records on
-purpose, and one of them should not take its page along.
+Unlike the vendor's, every field may be null and every leaf is sent as it is stored: the data has flawed records on
+purpose, and one of them should not fail its page.
 """
 
 from functools import cache, lru_cache
@@ -13,7 +13,9 @@ import graphql
 from crossdock.sandbox.commercetools.collection import Json
 from crossdock.sandbox.commercetools.problems import VendorError
 from crossdock.sandbox.engine import codec
-from crossdock.sandbox.engine.messages import Request, Response, of_json
+from crossdock.sandbox.engine.faults import ANY_ROUTE
+from crossdock.sandbox.engine.messages import Request, Response, json_response
+from crossdock.sandbox.engine.problems import NotJsonError
 
 _MOST_TOKENS = 2_000
 
@@ -85,31 +87,32 @@ _SCHEMA = """
     }
 """
 
-#: Of the query's root fields: the path of the REST list with the same rows.
+#: The path of the REST list with the same rows, by root field.
 _LISTS = {"inventoryEntries": "inventory", "products": "products", "orders": "orders"}
-#: The path under which faults and the log know a list, where that is not its own.
+#: The route of a list in fault scripts and the log, if it is not its path.
 _ROUTES = {"products": "product-projections"}
 
 
 def route_of(request: Request) -> str:
-    """The REST list that a query asks for, so that a script of faults meets both doors; "*" where it asks for none."""
+    """Name the REST list that a query asks for, so that a fault script applies to both APIs; "*" if there is none."""
     try:
-        asked = _asked(str(request.json().get("query")))
-    except (VendorError, graphql.GraphQLError):
-        return "*"
-    return _ROUTES.get(asked, asked)
+        path = _first_list(str(request.json().get("query")))
+    except (NotJsonError, graphql.GraphQLError):
+        return ANY_ROUTE
+    return _ROUTES.get(path, path)
 
 
 def handle(lists: Any, request: Request) -> Response:
     """
-    The answer to a query.
+    Answer a query.
 
     Args:
-        lists: Given a path, a query and its vendor's parameters: the page, and how a row looks there.
-        request: What is asked.
+        lists: Makes the page for a REST path and its query parameters.
+        request: The request.
 
     Raises:
-        VendorError: 400, it is no query.
+        VendorError: 400, it is not a valid query.
+        NotJsonError: the body is not a JSON object.
 
     """
     document = request.json()
@@ -126,18 +129,18 @@ def handle(lists: Any, request: Request) -> Response:
         variable_values=document.get("variables"),
         operation_name=document.get("operationName"),
     )
-    if not isinstance(result, graphql.ExecutionResult):  # only a resolver that awaits would make it so
-        raise TypeError("the sandbox answers at once")
-    return _answer(result)
+    if not isinstance(result, graphql.ExecutionResult):  # only an async resolver would make it so
+        raise TypeError("the resolvers are not async")
+    return _response(result)
 
 
-def _answer(result: graphql.ExecutionResult) -> Response:
+def _response(result: graphql.ExecutionResult) -> Response:
     if not result.errors:
         return Response(200, codec.encode({"data": result.data}))
-    return of_json(200, {"data": result.data, "errors": [_told(error) for error in result.errors]})
+    return json_response(200, {"data": result.data, "errors": [_error_document(error) for error in result.errors]})
 
 
-def _told(error: graphql.GraphQLError) -> Json:
+def _error_document(error: graphql.GraphQLError) -> Json:
     vendor = error.original_error
     code = vendor.body["errors"][0]["code"] if isinstance(vendor, VendorError) else "General"
     return {"message": error.message, "path": error.path, "extensions": {"code": code}}
@@ -149,25 +152,25 @@ def _parsed(text: str) -> graphql.DocumentNode:
 
 
 @lru_cache(maxsize=64)
-def _asked(text: str) -> str:
+def _first_list(text: str) -> str:
     for definition in _parsed(text).definitions:
         if isinstance(definition, graphql.OperationDefinitionNode):
             for selected in definition.selection_set.selections:
                 if isinstance(selected, graphql.FieldNode):
-                    return _LISTS.get(selected.name.value, "*")
-    return "*"
+                    return _LISTS.get(selected.name.value, ANY_ROUTE)
+    return ANY_ROUTE
 
 
 @cache
 def _schema() -> graphql.GraphQLSchema:
     schema = graphql.build_schema(_SCHEMA)
     for name in _LISTS:
-        _type(schema, "Query").fields[name].resolve = _listed
+        _type(schema, "Query").fields[name].resolve = _resolve_list
     for owner in ("ProductData", "LineItem"):
         for name, field in _type(schema, owner).fields.items():
             if name.endswith("AllLocales"):
-                field.resolve = _texts
-    _type(schema, "Custom").fields["customFieldsRaw"].resolve = _custom_fields
+                field.resolve = _resolve_locales
+    _type(schema, "Custom").fields["customFieldsRaw"].resolve = _resolve_custom_fields
     _type(schema, "ProductVariant").fields["attributesRaw"].resolve = lambda variant, _info: variant.get("attributes")
     money: Any = schema.type_map["BaseMoney"]
     money.resolve_type = lambda value, *_: "HighPrecisionMoney" if "preciseAmount" in value else "Money"
@@ -178,7 +181,7 @@ def _type(schema: graphql.GraphQLSchema, name: str) -> Any:
     return schema.type_map[name]
 
 
-def _listed(_root: Any, info: graphql.GraphQLResolveInfo[Any], **arguments: Any) -> Json:
+def _resolve_list(_root: Any, info: graphql.GraphQLResolveInfo[Any], **arguments: Any) -> Json:
     wants_total = any(
         isinstance(each, graphql.FieldNode) and each.name.value == "total" and _is_included(each, info)
         for node in info.field_nodes
@@ -198,12 +201,12 @@ def _as_texts(value: Any) -> list[str]:
     return [str(each) for each in value] if isinstance(value, list) else [str(value)]
 
 
-def _texts(document: Json, info: graphql.GraphQLResolveInfo[Any]) -> Any:
+def _resolve_locales(document: Json, info: graphql.GraphQLResolveInfo[Any]) -> Any:
     texts = document.get(info.field_name.removesuffix("AllLocales"))
     if not isinstance(texts, dict):
         return None
     return [{"locale": locale, "value": value} for locale, value in texts.items()]
 
 
-def _custom_fields(custom: Json, _info: graphql.GraphQLResolveInfo[Any]) -> Any:
+def _resolve_custom_fields(custom: Json, _info: graphql.GraphQLResolveInfo[Any]) -> Any:
     return [{"name": name, "value": value} for name, value in (custom.get("fields") or {}).items()]

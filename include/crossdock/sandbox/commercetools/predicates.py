@@ -1,11 +1,11 @@
 """
-The vendor's query predicates: text to tree, tree to a test.
+The vendor's query predicates: parses a text into a tree, and compiles the tree into a test.
 
 `sku in ("A", "B") and supplyChannel(id = "…") and (quantityOnStock > 3 or key is defined)` becomes a tree of
-frozen nodes (`parse`), and the tree a function from a document to yes or no (`compiled`).
+frozen nodes (`parse`), and the tree a function from a document to True or False (`compile_predicate`).
 
-A comparison of an array holds when it holds for any element. A missing field satisfies `!=` and `not in` and
-no other comparison. Fields whose name says they are instants compare as instants, however they are written.
+A comparison with an array holds if it holds for any element. A missing field satisfies `!=` and `not in` and
+no other comparison. Fields that are instants by their name compare as instants, however they are written.
 """
 
 import operator
@@ -27,7 +27,8 @@ _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
 }
 _KEYWORDS = {"and", "or", "not", "in", "is", "contains", "any", "all", "defined", "empty", "true", "false", "within"}
-_DEEPEST = 40  # parentheses within parentheses; past this a predicate is an attack on our stack
+#: How deep parentheses may nest: a deeper predicate could overflow the stack.
+_MAX_DEPTH = 40
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -45,12 +46,12 @@ _ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
 class MalformedPredicateError(ValueError):
-    """The text is no predicate; the message says what was found and what was expected."""
+    """The text is not a valid predicate; the message says what was found and what was expected."""
 
 
 @dataclass(frozen=True)
 class Literal:
-    """A value in a predicate. A variable's text may be meant as any of the three; what it meets decides."""
+    """A value in a predicate. The text of a variable may stand for all three; the field's type decides which counts."""
 
     text: str | None = None
     number: float | None = None
@@ -151,7 +152,7 @@ def _number(text: str) -> float | None:
 
 
 def variable(text: str) -> Literal:
-    """The literal for a variable's text, which came through the query string and has lost its type."""
+    """Make the literal for the text of a variable, whose type was lost in the query string."""
     return Literal(text, _number(text), {"true": True, "false": False}.get(text))
 
 
@@ -163,7 +164,7 @@ class _Parser:
         self._depth = 0
 
     def parse(self) -> Node:
-        tree = self._either()
+        tree = self._or()
         if self._peek() is not None:
             raise self._unexpected("'and', 'or' or the end")
         return tree
@@ -190,32 +191,32 @@ class _Parser:
         found = f"'{token.text}' at {token.at}" if token else "the end"
         return MalformedPredicateError(f"Syntax error while parsing 'where': expected {expected}, found {found}.")
 
-    def _either(self) -> Node:
-        parts = [self._both()]
+    def _or(self) -> Node:
+        parts = [self._and()]
         while self._accept("or"):
-            parts.append(self._both())
+            parts.append(self._and())
         return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
-    def _both(self) -> Node:
-        parts = [self._single()]
+    def _and(self) -> Node:
+        parts = [self._operand()]
         while self._accept("and"):
-            parts.append(self._single())
+            parts.append(self._operand())
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
-    def _single(self) -> Node:
+    def _operand(self) -> Node:
         if self._accept("not"):
-            return Not(self._enclosed())
+            return Not(self._parenthesised())
         token = self._peek()
         if token is not None and token.text == "(" and token.kind == "mark":
-            return self._enclosed()
+            return self._parenthesised()
         return self._term()
 
-    def _enclosed(self) -> Node:
+    def _parenthesised(self) -> Node:
         self._expect("(")
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise MalformedPredicateError(f"Syntax error while parsing 'where': nested deeper than {_DEEPEST}.")
-        tree = self._either()
+        if self._depth > _MAX_DEPTH:
+            raise MalformedPredicateError(f"Syntax error while parsing 'where': nested deeper than {_MAX_DEPTH}.")
+        tree = self._or()
         self._expect(")")
         self._depth -= 1
         return tree
@@ -225,20 +226,20 @@ class _Parser:
         if token is None or token.kind != "name":
             raise self._unexpected("a field")
         self._next += 1
-        return self._about(token.text)
+        return self._condition(token.text)
 
-    def _about(self, field: str) -> Node:
+    def _condition(self, field: str) -> Node:
         token = self._peek()
         if token is None:
             raise self._unexpected("an operator")
         if token.kind == "mark" and token.text == "(":
-            return Nested(field, self._enclosed())
+            return Nested(field, self._parenthesised())
         if token.kind == "operator":
             self._next += 1
-            return Compare(field, token.text, self._one_value())
-        return self._worded(field)
+            return Compare(field, token.text, self._single_value())
+        return self._word_operator(field)
 
-    def _worded(self, field: str) -> Node:
+    def _word_operator(self, field: str) -> Node:
         match self._expect("in", "not", "contains", "is"):
             case "in":
                 return In(field, self._values())
@@ -251,7 +252,7 @@ class _Parser:
         tree: Node = Defined(field) if self._expect("defined", "empty") == "defined" else Empty(field)
         return Not(tree) if negated else tree
 
-    def _one_value(self) -> Literal:
+    def _single_value(self) -> Literal:
         values = self._value()
         if len(values) != 1:
             raise MalformedPredicateError("Syntax error while parsing 'where': a list where one value was expected.")
@@ -293,21 +294,21 @@ class _Parser:
 
 def parse(text: str, variables: Mapping[str, Sequence[str]] | None = None) -> Node:
     """
-    The tree of one predicate.
+    Parse one predicate.
 
     Args:
-        text: The predicate as it stands in `where`.
-        variables: The texts of each `:name`; more than one only where a list may stand.
+        text: The predicate, as in `where`.
+        variables: The texts of each `:name`; more than one only where a list is allowed.
 
     Raises:
-        MalformedPredicateError: the text is no predicate, or a variable has no value.
+        MalformedPredicateError: the text is not a valid predicate, or a variable has no value.
 
     """
     return _Parser(text, variables or {}).parse()
 
 
 def fields(node: Node) -> set[str]:
-    """The names of the fields that *node* asks for at the top of a document."""
+    """List the top-level fields that *node* reads."""
     match node:
         case And(parts) | Or(parts):
             return set().union(*(fields(part) for part in parts))
@@ -320,24 +321,24 @@ def is_instant(field: str) -> bool:
     return field.endswith("At") or field in {"expectedDelivery", "validFrom", "validUntil"}
 
 
-def compiled(node: Node) -> Test:
+def compile_predicate(node: Node) -> Test:
     """
-    The test that *node* describes.
+    Compile *node* into a test.
 
     Raises:
-        MalformedPredicateError: an instant is compared to what is none.
+        MalformedPredicateError: an instant is compared with a value that is not one.
 
     """
     match node:
         case And(parts):
-            return _every([compiled(part) for part in parts])
+            return _all([compile_predicate(part) for part in parts])
         case Or(parts):
-            return _some([compiled(part) for part in parts])
+            return _any([compile_predicate(part) for part in parts])
         case Not(inner):
-            test = compiled(inner)
+            test = compile_predicate(inner)
             return lambda document: not test(document)
         case Nested(field, inner):
-            return _nested(field, compiled(inner))
+            return _nested(field, compile_predicate(inner))
     return _of_field(node)
 
 
@@ -346,31 +347,31 @@ def _of_field(node: Compare | In | Contains | Defined | Empty) -> Test:
         case Compare(field, sign, value):
             return _compare(field, sign, value)
         case In(field, values):
-            return _some([_compare(field, "=", value) for value in values])
+            return _any([_compare(field, "=", value) for value in values])
         case Contains(field, every, values):
-            return (_every if every else _some)([_compare(field, "=", value) for value in values])
+            return (_all if every else _any)([_compare(field, "=", value) for value in values])
         case Defined(field):
             return lambda document: document.get(field) is not None
         case Empty(field):
             return lambda document: document.get(field) in (None, [], {}, "")
 
 
-def _every(tests: list[Test]) -> Test:
+def _all(tests: list[Test]) -> Test:
     return lambda document: all(test(document) for test in tests)
 
 
-def _some(tests: list[Test]) -> Test:
+def _any(tests: list[Test]) -> Test:
     return lambda document: any(test(document) for test in tests)
 
 
 def _nested(field: str, test: Test) -> Test:
-    def inside(document: Document) -> bool:
+    def matches(document: Document) -> bool:
         value = document.get(field)
         if isinstance(value, dict):
             return test(value)
         return isinstance(value, list) and any(isinstance(item, dict) and test(item) for item in value)
 
-    return inside
+    return matches
 
 
 def _compare(field: str, sign: str, value: Literal) -> Test:

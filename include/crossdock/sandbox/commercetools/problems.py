@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from crossdock.sandbox.engine.problems import Problem
+
 _CODES = {
     400: "InvalidInput",
     401: "invalid_token",
@@ -16,26 +18,23 @@ _CODES = {
 }
 
 
-class VendorError(Exception):
-    """A refusal in the vendor's words: *status*, and a *body* that its schemas describe."""
+class VendorError(Problem):
+    """A refusal with the body that the vendor's schemas describe."""
 
     def __init__(self, status: int, message: str, code: str = "", **fields: Any) -> None:
-        super().__init__(message)
-        self.status = status
-        error = {"code": code or _CODES.get(status, "General"), "message": message, **fields}
-        self.body: dict[str, Any] = {"statusCode": status, "message": message, "errors": [error]}
+        super().__init__(status, message, code or _CODES.get(status, "General"), **fields)
 
     @classmethod
     def oauth(cls, status: int, code: str, message: str) -> "VendorError":
-        """A refusal by the authorisation server, which says everything twice: OAuth's way and the API's."""
+        """Make a refusal of the authorisation server, which has OAuth's fields beside those of the API."""
         refusal = cls(status, message, code)
         refusal.body |= {"error": code, "error_description": message}
         return refusal
 
 
 def of_status(status: int) -> VendorError:
-    """What the vendor answers with *status* when nobody asked for anything special."""
-    message = f"The sandbox was told to answer {status}."
+    """Make the vendor's error for the fault `status`."""
+    message = f"A fault script set the status {status}."
     if status == 401:  # noqa: PLR2004 - the one status that OAuth answers
         return VendorError.oauth(status, "invalid_token", "invalid_token")
     if status == 409:  # noqa: PLR2004 - the one whose body carries a version
@@ -49,11 +48,6 @@ def invalid_input(message: str) -> VendorError:
 
 def malformed(parameter: str, why: str) -> VendorError:
     return invalid_input(f"Malformed parameter: {parameter}: {why}")
-
-
-def not_json(why: str) -> VendorError:
-    message = "Request body does not contain valid JSON."
-    return VendorError(400, message, "InvalidJsonInput", detailedErrorMessage=why)
 
 
 def not_found(what: str) -> VendorError:

@@ -1,4 +1,4 @@
-"""What a list request asks for, read from its query string and checked as the vendor checks it."""
+"""The query of a list request, read from its query string and checked as the vendor checks it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ from crossdock.sandbox.commercetools import predicates
 from crossdock.sandbox.commercetools.predicates import And, MalformedPredicateError, Node, Test
 from crossdock.sandbox.commercetools.problems import malformed
 
-MOST_ROWS = 500
-DEEPEST_OFFSET = 10_000
+MAX_LIMIT = 500
+MAX_OFFSET = 10_000
 _SORT = re.compile(r"([A-Za-z_]\w*)(?:\s+(asc|desc))?")
 
 
@@ -23,19 +23,19 @@ class Sort:
 @dataclass(frozen=True)
 class Query:
     where: Node | None = None
-    #: The compiled predicate; None where every row matches.
+    #: The compiled predicate; None if every row matches.
     test: Test | None = None
     sorts: tuple[Sort, ...] = ()
     limit: int = 20
     offset: int = 0
     with_total: bool = True
-    #: Rows whose id sorts after this do not exist for this query; None where all do.
+    #: Rows whose ID sorts after this one are invisible to the query; None if all are visible.
     last_id: str | None = None
 
 
 def query_of(parameters: Mapping[str, Sequence[str]], known_fields: frozenset[str]) -> Query:
     """
-    The query in a query string.
+    Read the query in a query string.
 
     Raises:
         VendorError: 400 InvalidInput, naming the parameter.
@@ -46,8 +46,8 @@ def query_of(parameters: Mapping[str, Sequence[str]], known_fields: frozenset[st
         where=where,
         test=test,
         sorts=tuple(_sort(text, known_fields) for text in parameters.get("sort", ())),
-        limit=_whole(parameters, "limit", 20, MOST_ROWS),
-        offset=_whole(parameters, "offset", 0, DEEPEST_OFFSET),
+        limit=_integer(parameters, "limit", 20, MAX_LIMIT),
+        offset=_integer(parameters, "offset", 0, MAX_OFFSET),
         with_total=_flag(parameters, "withTotal"),
     )
 
@@ -60,7 +60,7 @@ def _predicate(
         return None, None
     variables = tuple((name[4:], tuple(v)) for name, v in sorted(parameters.items()) if name.startswith("var."))
     try:
-        node, test = _compiled(texts, variables)
+        node, test = _compile(texts, variables)
     except MalformedPredicateError as error:
         raise malformed("where", str(error)) from error
     unknown = sorted(predicates.fields(node) - known_fields)
@@ -70,10 +70,10 @@ def _predicate(
 
 
 @lru_cache(maxsize=256)
-def _compiled(texts: tuple[str, ...], variables: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[Node, Test]:
+def _compile(texts: tuple[str, ...], variables: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[Node, Test]:
     trees = tuple(predicates.parse(text, dict(variables)) for text in texts)
     node = trees[0] if len(trees) == 1 else And(trees)
-    return node, predicates.compiled(node)
+    return node, predicates.compile_predicate(node)
 
 
 def _sort(text: str, known_fields: frozenset[str]) -> Sort:
@@ -85,18 +85,18 @@ def _sort(text: str, known_fields: frozenset[str]) -> Sort:
     return Sort(match[1], match[2] == "desc")
 
 
-def _whole(parameters: Mapping[str, Sequence[str]], name: str, otherwise: int, most: int) -> int:
+def _integer(parameters: Mapping[str, Sequence[str]], name: str, default: int, highest: int) -> int:
     texts = parameters.get(name)
     if not texts:
-        return otherwise
+        return default
     text = texts[-1]
-    if not (text.isascii() and text.isdecimal() and len(text) < 12 and int(text) <= most):  # noqa: PLR2004
-        raise malformed(name, f"'{text[:40]}' is not a whole number from 0 to {most}.")
+    if not (text.isascii() and text.isdecimal() and len(text) < 12 and int(text) <= highest):  # noqa: PLR2004
+        raise malformed(name, f"'{text[:40]}' is not a whole number from 0 to {highest}.")
     return int(text)
 
 
 def _flag(parameters: Mapping[str, Sequence[str]], name: str) -> bool:
-    # In any case: the vendor's own Python SDK sends Python's True.
+    # Upper case is accepted too: the vendor's own Python SDK sends Python's True.
     text = (parameters.get(name) or ["true"])[-1].lower()
     if text not in ("true", "false"):
         raise malformed(name, f"'{text[:40]}' is neither true nor false.")

@@ -1,12 +1,17 @@
-"""The retailer's state: its shelves of resources, from a seed or a dataset, and the one way to change them."""
+"""The retailer's data: its collections of resources, from a seed or a dataset, and the one way to change them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from crossdock.sandbox.commercetools.collection import Json, Row, Shelf
+from crossdock.sandbox.commercetools.collection import Collection, Json, Row
 from crossdock.sandbox.commercetools.data import customers, inventory, orders, products
-from crossdock.sandbox.commercetools.data.building_blocks import dice, retailer, spread, uuid
+from crossdock.sandbox.commercetools.data.building_blocks import (
+    choose_flaws,
+    random_for,
+    shared_references,
+    uuid,
+)
 from crossdock.sandbox.commercetools.dataset import Dataset
 from crossdock.sandbox.commercetools.entities import CUSTOMERS, ENTITIES, INVENTORY, ORDERS, PRODUCTS
 from crossdock.sandbox.commercetools.problems import not_found, stale_version
@@ -17,7 +22,7 @@ Flaws = dict[str, Callable[[Json], None]]
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything there is at the start, and how much of it is wrong (1.0: one in a hundred)."""
+    """How many resources of each kind there are at the start, and how many have a flaw (1.0: one in a hundred)."""
 
     seed: int = 7
     inventory: int = 1000
@@ -27,52 +32,55 @@ class Size:
     flaws: float = 1.0
 
 
-class World:
+class RetailerState:
     """
-    Everything the retailer knows. The same size gives the same bytes.
+    All data of the retailer. The same size gives the same bytes.
 
-    With a *dataset* the shop is that one: of the size only the seed counts, for what happens later, and
-    nothing in it was made wrong. What is wrong there is the file's own.
+    With a *dataset* the data is the file's: of the size only the seed is used, for later changes, and no flaws are
+    added to those that the file has.
     """
 
     def __init__(self, size: Size, dataset: Dataset | None = None) -> None:
         self.size = size if dataset is None else _size_of(dataset, size)
         self.clock = Clock()
-        self.retailer = retailer(size.seed)
-        #: Chance for what happens later: which stock moves, how far.
-        self.dice = dice(size.seed, "life")
-        self.shelves = {name: Shelf(entity.lookups) for name, entity in ENTITIES.items()}
+        self.references = shared_references(size.seed)
+        #: Decides later changes: which stock moves, and how far.
+        self.random = random_for(size.seed, "life")
+        self.collections = {name: Collection(entity.lookups) for name, entity in ENTITIES.items()}
         self._flawed: dict[str, dict[str, str]] = {name: {} for name in ENTITIES}
         if dataset is None:
             self._generate()
         else:
             for name, rows in dataset.rows.items():
-                self.shelf(name).fill_rows(rows)
+                self.collection(name).fill_rows(rows)
 
-    def shelf(self, entity: str) -> Shelf:
-        return self.shelves[entity]
+    def collection(self, entity: str) -> Collection:
+        return self.collections[entity]
 
     def flawed_ids(self, entity: str) -> dict[str, str]:
-        """The rows that were made wrong, by id, with the name of the flaw. Later changes do not alter it."""
+        """Map the rows that were generated with a flaw to its name, by ID. Later changes do not alter the result."""
         return dict(self._flawed[entity])
 
     def get(self, entity: str, resource_id: str) -> Row:
         """
+        Find a row by its ID.
+
         Raises:
-            VendorError: 404, there is none.
+            VendorError: 404, it does not exist.
 
         """
-        row = self.shelf(entity).get(resource_id)
+        row = self.collection(entity).get(resource_id)
         if row is None:
             raise not_found(f"ID '{resource_id}'")
         return row
 
     def create(self, entity: str, fields: Json) -> Row:
-        """A new resource at version 1, now."""
-        shelf = self.shelf(entity)
-        with shelf.lock:
+        """Add a resource at version 1, created now."""
+        collection = self.collection(entity)
+        with collection.lock:
             now = self.clock.now()
-            return shelf.put({"id": uuid(self.dice), "version": 1, "createdAt": now, "lastModifiedAt": now, **fields})
+            own = {"id": uuid(self.random), "version": 1, "createdAt": now, "lastModifiedAt": now}
+            return collection.put({**own, **fields})
 
     def change(
         self,
@@ -84,76 +92,78 @@ class World:
         at: str | None = None,
     ) -> Row:
         """
-        Applies *edit* to a copy of the document and keeps the copy, one version higher.
+        Apply *edit* to a copy of the document and store the copy, one version higher.
 
-        An edit that alters nothing raises nothing, as with the vendor.
+        As with the vendor, an edit that alters nothing does not increase the version.
 
         Args:
             entity: The kind of resource.
-            resource_id: Which one.
-            edit: Changes the document it is given; if it raises, nothing has happened.
-            version: The version it must have; None where any will do.
-            at: The `lastModifiedAt` to give it; None means now.
+            resource_id: The resource to change.
+            edit: Changes the document in place; if it raises, nothing is stored.
+            version: The version that the resource must have; None accepts any (optimistic concurrency).
+            at: The `lastModifiedAt` to set; None means now.
 
         Raises:
             VendorError: 404 or 409, or what *edit* raises.
 
         """
-        shelf = self.shelf(entity)
-        with shelf.lock:
-            row = self._expected(entity, resource_id, version)
+        collection = self.collection(entity)
+        with collection.lock:
+            row = self._expect(entity, resource_id, version)
             document = row.document
             edit(document)
             if document == row.document:
                 return row
             document["version"] = row.version + 1
             document["lastModifiedAt"] = at or self.clock.now()
-            return shelf.put(document)
+            return collection.put(document)
 
     def delete(self, entity: str, resource_id: str, version: int) -> Row:
         """
-        The resource as it was last.
+        Remove a resource; returns it as it was last.
 
         Raises:
             VendorError: 404 or 409.
 
         """
-        shelf = self.shelf(entity)
-        with shelf.lock:
-            row = self._expected(entity, resource_id, version)
-            shelf.remove(resource_id)
+        collection = self.collection(entity)
+        with collection.lock:
+            row = self._expect(entity, resource_id, version)
+            collection.remove(resource_id)
             return row
 
-    def _expected(self, entity: str, resource_id: str, version: int | None) -> Row:
+    def _expect(self, entity: str, resource_id: str, version: int | None) -> Row:
         row = self.get(entity, resource_id)
         if version is not None and version != row.version:
             raise stale_version(resource_id, version, row.version)
         return row
 
     def _generate(self) -> None:
-        size, shop, seed = self.size, self.retailer, self.size.seed
-        # Orders are made from the spotless products and customers: a flaw is the row's own.
-        wares = list(products.products(dice(seed, "products"), size.products, shop))
-        people = list(customers.customers(dice(seed, "customers"), size.customers))
-        sold = list(orders.orders(dice(seed, "orders"), size.orders, shop, wares, people))
-        stock = inventory.entries(dice(seed, "inventory"), size.inventory, shop)
-        self._fill(INVENTORY.name, stock, size.inventory, inventory.FLAWS)
-        self._fill(ORDERS.name, sold, size.orders, orders.FLAWS)
-        self._fill(PRODUCTS.name, wares, size.products, products.FLAWS)
-        self._fill(CUSTOMERS.name, people, size.customers, customers.FLAWS)
+        size, references, seed = self.size, self.references, self.size.seed
+        # Orders are made from the flawless products and customers: a flaw stays in its own row.
+        made_products = list(products.products(random_for(seed, "products"), size.products, references))
+        made_customers = list(customers.customers(random_for(seed, "customers"), size.customers))
+        made_orders = list(
+            orders.orders(random_for(seed, "orders"), size.orders, references, made_products, made_customers)
+        )
+        entries = inventory.entries(random_for(seed, "inventory"), size.inventory, references)
+        self._fill(INVENTORY.name, entries, size.inventory, inventory.FLAWS)
+        self._fill(ORDERS.name, made_orders, size.orders, orders.FLAWS)
+        self._fill(PRODUCTS.name, made_products, size.products, products.FLAWS)
+        self._fill(CUSTOMERS.name, made_customers, size.customers, customers.FLAWS)
 
     def _fill(self, entity: str, documents: Iterable[Json], size: int, flaws: Flaws) -> None:
-        at = spread(dice(self.size.seed, f"flaws/{entity}"), list(flaws), size, self.size.flaws)
+        flaw_at = choose_flaws(random_for(self.size.seed, f"flaws/{entity}"), list(flaws), size, self.size.flaws)
         flawed: dict[str, str] = {}
 
-        def made() -> Iterable[Json]:
+        def with_flaws() -> Iterator[Json]:
             for number, document in enumerate(documents):
-                if number in at:
-                    flaws[at[number]](document)
-                    flawed[document["id"]] = at[number]
+                if number in flaw_at:
+                    flaws[flaw_at[number]](document)
+                    flawed[document["id"]] = flaw_at[number]
                 yield document
 
-        self.shelf(entity).fill(made())
+        self.collection(entity).fill(with_flaws())
         self._flawed[entity] = flawed
 
 

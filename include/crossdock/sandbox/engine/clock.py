@@ -1,4 +1,4 @@
-"""Instants as the retailer writes them: UTC, ISO 8601, always three decimals, so that text order is time order."""
+"""Timestamps as a platform writes them: UTC, ISO 8601, always three decimals, so that text order is time order."""
 
 import re
 import threading
@@ -10,13 +10,13 @@ _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d
 
 
 def text_of(instant: datetime) -> str:
-    """The instant in UTC, cut to milliseconds: `2026-01-01T00:00:00.000Z`."""
+    """Write the instant in UTC, cut to milliseconds: `2026-01-01T00:00:00.000Z`."""
     whole = instant.astimezone(UTC)
     return f"{whole:%Y-%m-%dT%H:%M:%S}.{whole.microsecond // 1000:03d}Z"
 
 
 def instant_of(text: str) -> datetime | None:
-    """The aware instant that *text* names (without a zone: UTC), or None where it names none."""
+    """Read *text* as an aware instant (UTC if it names no zone); None if it is not a valid timestamp."""
     if not _DATE_TIME.fullmatch(text):
         return None
     try:
@@ -28,7 +28,7 @@ def instant_of(text: str) -> datetime | None:
 
 def sort_key(text: str) -> str | None:
     """
-    What to compare instants by, as text.
+    Make the text by which instants compare; None if *text* is not a valid timestamp.
 
     An instant between two milliseconds gets the key of the earlier one and a tilde, which sorts after
     that millisecond and before the next.
@@ -42,7 +42,7 @@ def sort_key(text: str) -> str | None:
 
 
 class Clock:
-    """The real clock, but no two answers are the same and none is earlier than the one before."""
+    """The real clock, except that each reading is later than the one before by at least a millisecond."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -56,5 +56,5 @@ class Clock:
             return text_of(self._last)
 
     def ago(self, seconds: float) -> str:
-        """The instant that lies *seconds* in the past; the clock itself does not move."""
+        """Write the instant *seconds* before now; the clock itself does not move."""
         return text_of(datetime.now(UTC) - timedelta(seconds=seconds))

@@ -1,4 +1,4 @@
-"""JSON as bytes and back, fast where msgspec can and right where it will not."""
+"""JSON to bytes and back: msgspec where it can, the standard library where msgspec refuses valid JSON."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ def encode(value: Any) -> bytes:
 
 def decode(raw: bytes) -> Any:
     """
-    The value in *raw*.
+    Decode the JSON value in *raw*.
 
     Raises:
         ValueError: it is not JSON.

@@ -1,82 +1,98 @@
 """
-What changed since the shop was made, in a file, so that a restarted retailer has not forgotten its day.
+The journal: a file with what changed since the system's data was generated, so that a restart continues from there.
 
-Without it a shop that is started again has every version it began with, and whoever synced the changes
-in between would find newer versions at home than at the source: no real platform does that.
+Without it every record of a restarted system is back at its first version, and a hub that synced the changes
+in between would hold newer versions than the source has. That does not happen with a real platform.
 """
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from crossdock.sandbox.commercetools.state import World
 from crossdock.sandbox.engine import codec
 
 Json = dict[str, Any]
 
 
+class JournaledCollection(Protocol):
+    """A collection of documents whose changes a journal keeps."""
+
+    #: Called after each change, with the ID and the document, or None if it was removed.
+    on_change: Callable[[str, Json | None], None]
+
+    def put(self, document: Json, /) -> object: ...
+
+    def remove(self, resource_id: str, /) -> None: ...
+
+
 class Journal:
-    """One line a change: the whole resource, or null where it was deleted; the first line says of which shop."""
+    """
+    Writes one line for each change: the whole document, or null if it was deleted.
 
-    def __init__(self, path: Path, shop: Json) -> None:
+    The first line identifies the data that the changes belong to; a file with another first line is started anew.
+    """
+
+    def __init__(self, path: Path, identity: Json) -> None:
         self._path = path
-        self._shop = shop
+        self._identity = identity
 
-    def attach(self, world: World) -> int:
-        """Puts the kept changes into *world* and keeps those to come; how many resources that were."""
-        changes = self._kept()
-        for (entity, resource_id), document in changes.items():
-            shelf = world.shelf(entity)
+    def attach(self, collections: Mapping[str, JournaledCollection]) -> int:
+        """Apply the kept changes to *collections* and record further ones; returns how many documents were applied."""
+        changes = self._read()
+        for (name, resource_id), document in changes.items():
             if document is None:
-                shelf.remove(resource_id)
+                collections[name].remove(resource_id)
             else:
-                shelf.put(document)
+                collections[name].put(document)
         self._rewrite(changes)
-        for entity, shelf in world.shelves.items():
-            shelf.on_change = self._keeper(entity)
+        for name, collection in collections.items():
+            collection.on_change = self._recorder(name)
         return len(changes)
 
-    def begin_anew(self, world: World) -> None:
-        """Forgets what was kept: *world* was just made again."""
-        self._shop = {**self._shop, "shop": asdict(world.size)}
+    def restart(self, collections: Mapping[str, JournaledCollection], identity: Json) -> None:
+        """Drop the kept changes: *collections* were generated anew."""
+        self._identity = identity
         self._path.unlink(missing_ok=True)
-        self.attach(world)
+        self.attach(collections)
 
-    def _kept(self) -> dict[tuple[str, str], Json | None]:
-        """The last state of each changed resource; nothing when the file is of another shop."""
+    def _read(self) -> dict[tuple[str, str], Json | None]:
+        """Read the last state of each changed document; nothing if the file belongs to other data."""
         try:
             lines = self._path.read_bytes().splitlines()
         except FileNotFoundError:
             return {}
-        if not lines or _decoded(lines[0]) != self._shop:
+        if not lines or _decode_line(lines[0]) != self._identity:
             return {}
         changes: dict[tuple[str, str], Json | None] = {}
         for line in lines[1:]:
-            change = _decoded(line)
-            if change is not None:  # the last line of a killed process may be cut
+            change = _decode_line(line)
+            if change is not None:
                 changes[change["entity"], change["id"]] = change["document"]
         return changes
 
     def _rewrite(self, changes: dict[tuple[str, str], Json | None]) -> None:
         fresh = self._path.with_suffix(".new")
         with fresh.open("wb") as file:
-            file.write(codec.encode(self._shop) + b"\n")
-            for (entity, resource_id), document in changes.items():
-                file.write(codec.encode({"entity": entity, "id": resource_id, "document": document}) + b"\n")
+            file.write(codec.encode(self._identity) + b"\n")
+            for (name, resource_id), document in changes.items():
+                file.write(_line(name, resource_id, document))
         fresh.replace(self._path)
 
-    def _keeper(self, entity: str) -> Callable[[str, Json | None], None]:
-        def keep(resource_id: str, document: Json | None) -> None:
+    def _recorder(self, name: str) -> Callable[[str, Json | None], None]:
+        def record(resource_id: str, document: Json | None) -> None:
             with self._path.open("ab") as file:
-                file.write(codec.encode({"entity": entity, "id": resource_id, "document": document}) + b"\n")
+                file.write(_line(name, resource_id, document))
 
-        return keep
+        return record
 
 
-def _decoded(line: bytes) -> Any:
+def _line(name: str, resource_id: str, document: Json | None) -> bytes:
+    return codec.encode({"entity": name, "id": resource_id, "document": document}) + b"\n"
+
+
+def _decode_line(line: bytes) -> Any:
+    """Decode one line; None if it is incomplete, as the last line of a killed process may be."""
     try:
         return codec.decode(line)
-    except (ValueError, json.JSONDecodeError):
+    except ValueError:
         return None

@@ -1,4 +1,4 @@
-"""The log of what was asked, for tests to assert on: how many requests, which, how many at once."""
+"""The request log, for tests to assert on: how many requests came, which ones, and how many at once."""
 
 import threading
 import time
@@ -12,21 +12,21 @@ from typing import Any
 from crossdock.sandbox.engine.clock import text_of
 from crossdock.sandbox.engine.messages import Request
 
-_KEPT = 100_000
+_MAX_ENTRIES = 100_000
 
 
 @dataclass(slots=True)
 class Entry:
-    """One request. It is in the log from its arrival on; the last four fields fill up as it is answered."""
+    """One request. It is in the log from its arrival on; its last three fields are set as it is answered."""
 
     n: int
     at: str
     method: str
     path: str
     query: Mapping[str, list[str]]
-    #: The script's entry that was applied, None where the request passed untouched.
+    #: The entry of the fault script that was applied; None if the request was answered normally.
     fault: Any
-    #: How many requests were being answered, this one included.
+    #: How many requests were being answered, including this one.
     concurrency: int
     correlation_id: str | None
     status: int | None = None
@@ -35,11 +35,11 @@ class Entry:
 
 
 class RequestLog:
-    """The last hundred thousand requests to the retailer; the control routes are not in it."""
+    """The last hundred thousand requests to the simulated system; requests to the control API are not logged."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: deque[Entry] = deque(maxlen=_KEPT)
+        self._entries: deque[Entry] = deque(maxlen=_MAX_ENTRIES)
         self._count = 0
         self._running: set[int] = set()
 
@@ -50,7 +50,7 @@ class RequestLog:
         return iter(self.all())
 
     def all(self, after: int = 0) -> list[Entry]:
-        """The entries whose number is above *after*, oldest first."""
+        """List the entries whose number is above *after*, oldest first."""
         with self._lock:
             return [entry for entry in self._entries if entry.n > after]
 
@@ -62,22 +62,26 @@ class RequestLog:
         return [asdict(entry) for entry in self.all(after)]
 
     @contextmanager
-    def entered(self, request: Request, fault: Any) -> Iterator[Entry]:
-        """Logs the request; measures while the block answers it."""
+    def record(self, request: Request, fault: Any) -> Iterator[Entry]:
+        """Log the request, and measure how long the block takes to answer it."""
         began = time.perf_counter()
-        entry = self._enter(request, fault)
+        entry = self._append(request, fault)
         try:
             yield entry
         finally:
-            self.left(entry)
+            self.finish(entry)
             entry.duration_ms = round((time.perf_counter() - began) * 1000, 3)
 
-    def left(self, entry: Entry) -> None:
-        """Says that a request has its answer; before the last byte, or a quick client counts itself twice."""
+    def finish(self, entry: Entry) -> None:
+        """
+        Stop counting the request as running.
+
+        Called before the last byte is sent: a quick client would otherwise be counted twice.
+        """
         with self._lock:
             self._running.discard(entry.n)
 
-    def _enter(self, request: Request, fault: Any) -> Entry:
+    def _append(self, request: Request, fault: Any) -> Entry:
         with self._lock:
             self._count += 1
             self._running.add(self._count)

@@ -1,12 +1,12 @@
-"""A request as it was read and a response before it is sent, free of sockets."""
+"""A request after it was read and a response before it is sent, without sockets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from crossdock.sandbox.commercetools.problems import VendorError, not_json
 from crossdock.sandbox.engine import codec
+from crossdock.sandbox.engine.problems import NotJsonError, Problem
 
 JSON_TYPE = "application/json; charset=utf-8"
 
@@ -15,27 +15,27 @@ JSON_TYPE = "application/json; charset=utf-8"
 class Request:
     method: str
     path: str
-    #: The path's parts, decoded; `/demo/inventory/key=a%2Fb` gives `("demo", "inventory", "key=a/b")`.
+    #: The decoded parts of the path; `/demo/inventory/key=a%2Fb` gives `("demo", "inventory", "key=a/b")`.
     parts: tuple[str, ...]
     query: Mapping[str, list[str]]
-    #: By lower-case name.
+    #: By lowercase name.
     headers: Mapping[str, str]
     body: bytes = b""
 
     def json(self) -> dict[str, Any]:
         """
-        The body, which has to be a JSON object.
+        Decode the body, which must be a JSON object.
 
         Raises:
-            VendorError: 400 InvalidJsonInput.
+            NotJsonError: it is not.
 
         """
         try:
             document = codec.decode(self.body)
         except (ValueError, RecursionError) as error:
-            raise not_json(str(error)) from error
+            raise NotJsonError(str(error)) from error
         if not isinstance(document, dict):
-            raise not_json("The body is not a JSON object.")
+            raise NotJsonError("The body is not a JSON object.")
         return document
 
 
@@ -54,10 +54,10 @@ class Response:
             return "Unknown"
 
 
-def of_json(status: int, document: Any) -> Response:
+def json_response(status: int, document: Any) -> Response:
     return Response(status, codec.encode(document))
 
 
-def of_error(error: VendorError) -> Response:
-    headers = {"WWW-Authenticate": 'Bearer realm="sandbox"'} if error.status == HTTPStatus.UNAUTHORIZED else {}
-    return Response(error.status, codec.encode(error.body), headers=headers)
+def problem_response(problem: Problem) -> Response:
+    headers = {"WWW-Authenticate": 'Bearer realm="sandbox"'} if problem.status == HTTPStatus.UNAUTHORIZED else {}
+    return Response(problem.status, codec.encode(problem.body), headers=headers)

@@ -1,4 +1,4 @@
-"""Sending an answer, properly or as a fault wants it: cut short, drop by drop, never."""
+"""Sending a response: whole, or as a fault wants it (cut short, byte by byte, never)."""
 
 import select
 import socket
@@ -16,25 +16,25 @@ _TICK_S = 0.05
 
 
 @dataclass(frozen=True)
-class Wire:
-    """One client's connection, for one answer."""
+class Transport:
+    """The connection of one client, for one response."""
 
     socket: socket.socket
-    #: Set when the sandbox ends; whoever waits here leaves.
+    #: Set when the server stops; whoever waits here returns at once.
     stopping: threading.Event
 
     def send(self, response: Response, *, correlation_id: str | None, last: bool, fault: Fault = OK) -> bool:
         """
-        Sends the answer, as *fault* wants it.
+        Send the response, as *fault* wants it.
 
         Args:
-            response: The answer.
-            correlation_id: The client's own, sent back to it.
-            last: Say that the connection ends with this answer.
-            fault: What is to go wrong.
+            response: What to send.
+            correlation_id: The client's own, which is sent back to it.
+            last: Announce that the connection closes after this response.
+            fault: What should go wrong.
 
         Returns:
-            Whether the connection can carry another request.
+            True if the connection can carry another request.
 
         """
         head = _head(response, correlation_id, last=last)
@@ -53,17 +53,17 @@ class Wire:
         return not last
 
     def hold(self, seconds: float) -> None:
-        """Says nothing until the client leaves or the time is over."""
+        """Send nothing until the client disconnects or *seconds* have passed."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self.stopping.is_set():
             readable, _, _ = select.select([self.socket], [], [], _TICK_S)
             if readable and not self.socket.recv(1, socket.MSG_PEEK):
                 return
-            if readable:  # a second request, which has to wait; do not spin on it
+            if readable:  # The client sent a second request, which has to wait: do not spin on it.
                 self.stopping.wait(_TICK_S)
 
     def reset(self) -> None:
-        """Drops the connection with an RST: closing with a linger of no time is how one asks for it."""
+        """Drop the connection with an RST: closing with a linger time of zero sends one."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 

@@ -1,19 +1,19 @@
-"""What all generated documents are made from: ids, instants, stock keeping units, the retailer's warehouses."""
+"""The parts that all generated documents share: IDs, timestamps, SKUs, the retailer's warehouses."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from typing import Any
 
 from crossdock.sandbox.engine.clock import text_of
 
 Json = dict[str, Any]
 
-#: Fixed, so that the same seed gives the same bytes on every day.
+#: Fixed, so that the same seed gives the same bytes every day.
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _DAYS = 150
-#: Imports that wrote many rows in the same millisecond, as a retailer's nightly job does.
+#: Bulk imports, which write many rows in the same millisecond as a retailer's nightly job does.
 _IMPORTS = [EPOCH + timedelta(days=day, hours=3) for day in (20, 55, 90, 125)]
 _IMPORTED = 0.05
 
@@ -25,25 +25,25 @@ _COLOURS = ("BLK", "WHT", "RED", "BLU", "GRN")
 _SIZES = ("XS", "S", "M", "L", "XL")
 
 
-def dice(seed: int, name: str) -> random.Random:
-    """Chance for one kind of thing; drawing from it leaves all other kinds as they are."""
+def random_for(seed: int, name: str) -> random.Random:
+    """Make the random numbers for one purpose; drawing from them does not change those for others."""
     return random.Random(f"crossdock/{seed}/{name}")
 
 
 def uuid(rng: random.Random) -> str:
-    """A random UUID (version 4), from *rng*."""
+    """Draw a random UUID (version 4) from *rng*."""
     h = f"{rng.getrandbits(128):032x}"
     return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) % 4]}{h[17:20]}-{h[20:]}"
 
 
 def sku_of(number: int) -> str:
-    """The *number*th stock keeping unit; products and inventory count through the same ones."""
+    """Make the *number*th stock keeping unit; products and inventory use the same series."""
     kind, colour, size = _KINDS[number % 12], _COLOURS[number // 12 % 5], _SIZES[number // 60 % 5]
     return f"{kind}-{number:06d}-{colour}-{size}"
 
 
-def lifetime(rng: random.Random) -> tuple[str, str]:
-    """When something was created and when it was last modified."""
+def draw_lifetime(rng: random.Random) -> tuple[str, str]:
+    """Draw when a resource was created and when it was last modified."""
     if rng.random() < _IMPORTED:
         modified = rng.choice(_IMPORTS)
     else:
@@ -57,8 +57,8 @@ def later(text: str, days: float) -> str:
 
 
 def base(rng: random.Random) -> Json:
-    """What every resource has."""
-    created, modified = lifetime(rng)
+    """Make the fields that every resource has."""
+    created, modified = draw_lifetime(rng)
     return {
         "id": uuid(rng),
         "version": 1 + int(rng.expovariate(0.4)),
@@ -76,8 +76,8 @@ def cents(amount: int, currency: str) -> Json:
 
 
 @dataclass(frozen=True)
-class Retailer:
-    """The references that documents share."""
+class SharedReferences:
+    """The IDs that many documents refer to."""
 
     channels: tuple[tuple[str, str], ...]
     product_type: str
@@ -86,9 +86,9 @@ class Retailer:
     state: str
 
 
-def retailer(seed: int) -> Retailer:
-    rng = dice(seed, "retailer")
-    return Retailer(
+def shared_references(seed: int) -> SharedReferences:
+    rng = random_for(seed, "retailer")
+    return SharedReferences(
         channels=tuple((name, uuid(rng)) for name in CHANNELS),
         product_type=uuid(rng),
         categories=tuple(uuid(rng) for _ in range(12)),
@@ -97,21 +97,16 @@ def retailer(seed: int) -> Retailer:
     )
 
 
-def spread(rng: random.Random, kinds: list[str], size: int, rate: float) -> dict[int, str]:
+def choose_flaws(rng: random.Random, kinds: list[str], size: int, rate: float) -> dict[int, str]:
     """
-    Which of *size* rows are flawed, and how: row number → kind.
+    Choose which of *size* rows get a flaw, and which one: row number → kind.
 
-    About one in a hundred times *rate*; from a hundred rows on, each kind at least once.
+    About one row in a hundred times *rate*; with a hundred rows or more, each kind at least once.
     """
     if rate <= 0 or not kinds:
         return {}
     count = round(size * 0.01 * rate)
-    if size >= 100:  # noqa: PLR2004 - below it, one of each would be most of the shop
+    if size >= 100:  # noqa: PLR2004 - with fewer rows, one of each kind would be most of them
         count = max(count, len(kinds))
     at = rng.sample(range(size), min(size, count))
-    return dict(zip(at, _round(kinds), strict=False))
-
-
-def _round(kinds: list[str]) -> Iterator[str]:
-    while True:
-        yield from kinds
+    return dict(zip(at, cycle(kinds), strict=False))

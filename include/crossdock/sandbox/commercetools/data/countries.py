@@ -1,6 +1,6 @@
-"""ISO 3166 codes for the countries as the shop writes them."""
+"""ISO 3166 codes of the countries, by the names that the shop uses."""
 
-#: Not here, for ISO has no such country: Unspecified, European Community, Channel Islands (Jersey and
+#: Left out, because ISO has no code for them: Unspecified, European Community, Channel Islands (Jersey and
 #: Guernsey have a code each), West Indies.
 ISO = {
     "Australia": "AU",
@@ -23,7 +23,7 @@ ISO = {
     "Israel": "IL",
     "Italy": "IT",
     "Japan": "JP",
-    # The southern one: the other was under sanctions.
+    # South Korea: the North was under sanctions.
     "Korea": "KR",
     "Lebanon": "LB",
     "Lithuania": "LT",

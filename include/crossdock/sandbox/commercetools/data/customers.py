@@ -11,7 +11,7 @@ _CITIES = {"DE": ("Berlin", "10115"), "FR": ("Lyon", "69001"), "GB": ("Leeds", "
 
 
 def customers(rng: random.Random, size: int) -> Iterator[Json]:
-    """*size* customers, spotless."""
+    """Generate *size* customers without flaws."""
     for number in range(size):
         yield _customer(rng, number)
 
@@ -61,12 +61,12 @@ def _blank_last_name(customer: Json) -> None:
     customer["lastName"] = "   "
 
 
-def _country_that_is_none(customer: Json) -> None:
+def _unknown_country(customer: Json) -> None:
     customer["addresses"][0]["country"] = "XX"
 
 
 FLAWS: dict[str, Callable[[Json], None]] = {
     "email_without_at": _email_without_at,
     "blank_last_name": _blank_last_name,
-    "country_that_is_none": _country_that_is_none,
+    "country_that_is_none": _unknown_country,
 }

@@ -1,22 +1,22 @@
 """
-The retailer's documents, made from the lines of a real shop's invoices.
+Documents of the retailer, made from the lines of a real shop's invoices.
 
-Nothing is cleaned. A line is a line item of the one order of its invoice, with its code, quantity and exact price;
-what the vendor's schemas require and the file does not have (a name, a price's currency) is left out or derived,
-and what is derived says so.
+Nothing is cleaned. Each line becomes a line item in the order of its invoice, with its code, quantity and exact price.
+What the vendor's schemas require and the file does not have (a name, the currency of a price) is left out or derived,
+and derived fields are marked.
 
-Rules, where the file leaves a choice:
+Rules where the file leaves a choice:
 
-- An invoice's date, customer and country are those of its first line. A line that says otherwise has its own text
-  in its `custom.fields` (`invoice_date_raw`, `customer_id_raw`, `country`; "" for an empty one).
-- Dates have no zone; they are the wall clock of Europe/London (the hour that happens twice in October counts as
+- The date, customer and country of an invoice are those of its first line. A line with other values has them in its
+  `custom.fields` (`invoice_date_raw`, `customer_id_raw`, `country`; "" for an empty one).
+- Dates have no zone; they are wall clock times in Europe/London (the hour that happens twice in October counts as
   the first). An order is created at its earliest line and modified at its latest.
-- An invoice of digits is Complete, "C…" is Cancelled, any other ("A…" adjusts bad debt) is Open.
+- The order of an invoice of digits is Complete, of "C…" Cancelled, of any other ("A…" adjusts bad debt) Open.
 - A price of whole pennies is `centPrecision`; any other is `highPrecision`, exact in `preciseAmount`. A line's
-  `totalPrice` is price times quantity, rounded once to pennies, half to even as the vendor does; the order's is the
-  exact sum of those.
-- A country without an ISO 3166 code leaves out `shippingAddress` and `country`; `custom.fields.country` has the
-  shop's own name for it.
+  `totalPrice` is price times quantity, rounded once to pennies, half to even as the vendor does; the `totalPrice` of
+  the order is their exact sum.
+- An order to a country without an ISO 3166 code has no `shippingAddress` and `country`; `custom.fields.country` has
+  the shop's own name for it.
 """
 
 from collections import Counter
@@ -36,18 +36,18 @@ from crossdock.sandbox.engine.clock import text_of
 _SPACE = UUID("5f0c9d5e-6b0a-5d5c-9a0e-3c1f2b7d4e61")
 _LONDON = ZoneInfo("Europe/London")
 _CURRENCY = "GBP"
-#: More than there are different codes with their prices in a year of half a million lines.
-_DIFFERENT = 100_000
+#: More than the distinct pairs of code and price in a year of half a million lines.
+_CACHE_SIZE = 100_000
 _PENNY = Decimal("0.01")
 _STOCK_DAYS = 30
 _STOCK_RULE = f"sum of the quantities invoiced in the last {_STOCK_DAYS} days of the file, at least 0"
 
-#: Lines of one invoice, one code, one customer, each in the file's order.
+#: The lines of one invoice, code or customer, in the file's order.
 Group = list[Line]
 
 
 def stable_id(kind: str, name: str) -> str:
-    """The same id for the same thing, in every run and on every machine."""
+    """Make an ID that is the same in every run and on every machine."""
     return str(uuid5(_SPACE, f"{kind}/{name}"))
 
 
@@ -56,8 +56,8 @@ _PRODUCT_TYPE = reference("product-type", stable_id("product-type", "retail"))
 _CHANNEL = reference("channel", stable_id("channel", "warehouse"))
 
 
-def grouped(lines: Iterator[Line]) -> tuple[dict[str, Group], dict[str, Group], dict[str, Group]]:
-    """The lines by invoice, by code and by customer, each in order of first appearance."""
+def group(lines: Iterator[Line]) -> tuple[dict[str, Group], dict[str, Group], dict[str, Group]]:
+    """Group the lines by invoice, by code and by customer, each in order of first appearance."""
     invoices: dict[str, Group] = {}
     codes: dict[str, Group] = {}
     customers: dict[str, Group] = {}
@@ -70,13 +70,13 @@ def grouped(lines: Iterator[Line]) -> tuple[dict[str, Group], dict[str, Group], 
 
 
 def order(invoice: str, lines: Group) -> Json:
-    """The order of one invoice, all its lines in it."""
+    """Make the order of one invoice, with all its lines."""
     first = lines[0]
     items = [_item(invoice, number, line, first) for number, line in enumerate(lines)]
     total = sum(item["totalPrice"]["centAmount"] for item in items)
     return {
         "id": stable_id("order", invoice),
-        **_seen(lines),
+        **_versioned(lines),
         "orderNumber": invoice,
         **({} if first.customer is None else {"customerId": _customer_id(first.customer)}),
         **_shipped_to(first.country),
@@ -102,7 +102,7 @@ def _state(invoice: str) -> str:
 
 
 def _item(invoice: str, number: int, line: Line, first: Line) -> Json:
-    """The *number*th line of an invoice: by its place, for two lines may be alike in everything."""
+    """Make the *number*th line of an invoice. Its ID is by place, because two lines may be equal in everything."""
     item = {
         "id": stable_id("line", f"{invoice}/{number}"),
         "productId": _product_id(line.code),
@@ -132,18 +132,18 @@ def _item(invoice: str, number: int, line: Line, first: Line) -> Json:
 
 
 def product(code: str, lines: Group) -> Json:
-    """What was sold under one code. Codes that differ by a letter's case or a blank are two products."""
+    """Make the product of one code. Codes that differ only in case or blanks are two products."""
     described = Counter(line.description for line in lines if line.description is not None)
     priced = Counter(line.price for line in lines if line.price > 0)
-    # Ties go to what came first: a Counter keeps that order.
+    # Ties go to the first in the file: a Counter keeps that order.
     texts = [text for text, _ in described.most_common()]
     return {
         "id": _product_id(code),
-        **_seen(lines),
+        **_versioned(lines),
         "key": code,
         "productType": _PRODUCT_TYPE,
         "name": {"en": texts[0]} if texts else {},
-        # The vendor's slugs have neither blanks nor two that differ by case only; codes have both.
+        # The vendor's slugs have no blanks and do not differ only in case; codes do both.
         "slug": {"en": _product_id(code)},
         "categories": [],
         "categoryOrderHints": {},
@@ -166,13 +166,13 @@ def product(code: str, lines: Group) -> Json:
 
 
 def customer(number: str, lines: Group) -> Json:
-    """Who bought: a number and the countries, for the file knows no more."""
+    """Make the customer from a number and the countries: the file has nothing else."""
     countries = list(dict.fromkeys(line.country for line in lines if line.country is not None))
     codes = list(dict.fromkeys(ISO[name] for name in countries if name in ISO))
     addresses = [{"id": f"a{place}", "country": code} for place, code in enumerate(codes, start=1)]
     return {
         "id": _customer_id(number),
-        **_seen(lines),
+        **_versioned(lines),
         "key": f"customer-{number}",
         "customerNumber": number,
         "email": f"customer-{number}@example.invalid",
@@ -189,19 +189,19 @@ def customer(number: str, lines: Group) -> Json:
 
 def stock(code: str, lines: Group, last: datetime) -> Json:
     """
-    One entry for one code, derived: the file knows sales and no stock.
+    Make the inventory entry of one code, derived: the file has sales and no stock.
 
     Args:
         code: The stock keeping unit.
         lines: Its lines.
-        last: The file's last wall clock time; the thirty days before it count, to the second.
+        last: The last wall clock time in the file; sales of the thirty days before it count, to the second.
 
     """
     since = last - timedelta(days=_STOCK_DAYS)
     quantity = max(0, sum(line.quantity for line in lines if wall_clock(line.dated) >= since))
     return {
         "id": stable_id("inventory", code),
-        **_seen(lines),
+        **_versioned(lines),
         "key": code,
         "sku": code,
         "supplyChannel": _CHANNEL,
@@ -211,47 +211,49 @@ def stock(code: str, lines: Group, last: datetime) -> Json:
     }
 
 
-@lru_cache(maxsize=_DIFFERENT)
+@lru_cache(maxsize=_CACHE_SIZE)
 def wall_clock(dated: str) -> datetime:
     """
-    What the shop's clock showed, without a zone.
+    Read the time that the shop's clock showed, without a zone.
 
     Raises:
-        DatasetRefusedError: *dated* is no date with a time.
+        DatasetRefusedError: *dated* is not a date with a time.
 
     """
     try:
         found = datetime.fromisoformat(dated)
     except ValueError as error:
-        raise DatasetRefusedError(f"{dated!r} is no InvoiceDate; expected one like 2009-12-01 07:45:00.") from error
+        raise DatasetRefusedError(
+            f"{dated!r} is not a valid InvoiceDate (expected something like 2009-12-01 07:45:00)."
+        ) from error
     if found.tzinfo is not None:
-        raise DatasetRefusedError(f"The InvoiceDate {dated!r} has a zone; expected the shop's wall clock.")
+        raise DatasetRefusedError(f"The InvoiceDate {dated!r} has a zone; expected wall clock time.")
     return found
 
 
-@lru_cache(maxsize=_DIFFERENT)
+@lru_cache(maxsize=_CACHE_SIZE)
 def _instant(dated: str) -> str:
     return text_of(wall_clock(dated).replace(tzinfo=_LONDON))
 
 
-def _seen(lines: Sequence[Line]) -> Json:
+def _versioned(lines: Sequence[Line]) -> Json:
     instants = {_instant(dated) for dated in {line.dated for line in lines}}
     return {"version": 1, "createdAt": min(instants), "lastModifiedAt": max(instants)}
 
 
-@lru_cache(maxsize=_DIFFERENT)
+@lru_cache(maxsize=_CACHE_SIZE)
 def _product_id(code: str) -> str:
     return stable_id("product", code)
 
 
-@lru_cache(maxsize=_DIFFERENT)
+@lru_cache(maxsize=_CACHE_SIZE)
 def _customer_id(number: str) -> str:
     return stable_id("customer", number)
 
 
-@lru_cache(maxsize=_DIFFERENT)
+@lru_cache(maxsize=_CACHE_SIZE)
 def _price(code: str, price: Decimal) -> Json:
-    """One object for all lines with that price; they are encoded, never changed."""
+    """Make one object for all lines with that price: they are encoded and never changed."""
     return {"id": stable_id("price", f"{code}/{price}"), "value": _money(price)}
 
 
@@ -282,12 +284,12 @@ def _custom(**fields: object) -> Json:
     return {"type": _TYPE, "fields": {name: value for name, value in fields.items() if value is not None}}
 
 
-def last_of(invoices: dict[str, Group]) -> datetime:
+def last_instant(invoices: dict[str, Group]) -> datetime:
     """
-    The last wall clock time of all.
+    Find the last wall clock time in the file.
 
     Raises:
-        DatasetRefusedError: there are no lines.
+        DatasetRefusedError: the file has no lines.
 
     """
     if not invoices:

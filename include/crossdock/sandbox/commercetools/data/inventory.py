@@ -1,16 +1,16 @@
-"""Inventory: one entry for each stock keeping unit in each warehouse, and what real feeds get wrong in them."""
+"""Inventory: one entry for each stock keeping unit in each warehouse, and the flaws that real feeds have."""
 
 import random
 from collections.abc import Callable, Iterator
 
-from crossdock.sandbox.commercetools.data.building_blocks import Json, Retailer, base, later, reference, sku_of
+from crossdock.sandbox.commercetools.data.building_blocks import Json, SharedReferences, base, later, reference, sku_of
 
 
-def entries(rng: random.Random, size: int, shop: Retailer) -> Iterator[Json]:
-    """*size* entries, spotless."""
-    channels = len(shop.channels)
+def entries(rng: random.Random, size: int, references: SharedReferences) -> Iterator[Json]:
+    """Generate *size* entries without flaws."""
+    channels = len(references.channels)
     for number in range(size):
-        sku, (channel, channel_id) = sku_of(number // channels), shop.channels[number % channels]
+        sku, (channel, channel_id) = sku_of(number // channels), references.channels[number % channels]
         yield _entry(rng, sku, channel, channel_id)
 
 
@@ -76,7 +76,7 @@ def _impossible_date(entry: Json) -> None:
     entry["expectedDelivery"] = "2026-02-30T08:00:00.000Z"
 
 
-#: `blanks_around_sku` is dirty but usable; all others are wrong.
+#: `blanks_around_sku` can be corrected; all others are wrong.
 FLAWS: dict[str, Callable[[Json], None]] = {
     "empty_sku": _empty_sku,
     "blanks_around_sku": _blanks_around_sku,

@@ -1,10 +1,10 @@
-"""Orders whose lines add up, for the shop's own products and customers."""
+"""Orders whose lines add up, for the generated products and customers."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from crossdock.sandbox.commercetools.data.building_blocks import Json, Retailer, base, cents, reference, uuid
+from crossdock.sandbox.commercetools.data.building_blocks import Json, SharedReferences, base, cents, reference, uuid
 
 _TAX_PERCENT = 19
 #: Order, payment and shipment states that go together.
@@ -18,25 +18,27 @@ STATES = (
 
 
 def orders(
-    rng: random.Random, size: int, shop: Retailer, products: Sequence[Json], customers: Sequence[Json]
+    rng: random.Random, size: int, references: SharedReferences, products: Sequence[Json], customers: Sequence[Json]
 ) -> Iterator[Json]:
-    """*size* orders, spotless. Without products they have no lines; without customers they are anonymous."""
-    wares = [product for product in products if sellable(product)]
+    """Generate *size* orders without flaws; they have no lines without products, and no customer without customers."""
+    sold = [product for product in products if is_sellable(product)]
     for number in range(size):
-        yield order(rng, number, shop, wares, customers)
+        yield order(rng, number, references, sold, customers)
 
 
-def sellable(product: Json) -> bool:
-    """Whether it has a price, of whole cents."""
+def is_sellable(product: Json) -> bool:
+    """Check that the first price of the product is in whole cents."""
     return any(price["value"]["type"] == "centPrecision" for price in product["masterVariant"].get("prices", ())[:1])
 
 
-def order(rng: random.Random, number: int, shop: Retailer, products: Sequence[Json], customers: Sequence[Json]) -> Json:
+def order(
+    rng: random.Random, number: int, references: SharedReferences, products: Sequence[Json], customers: Sequence[Json]
+) -> Json:
     order_state, payment_state, shipment_state = rng.choice(STATES)
     chosen = rng.sample(products, min(len(products), rng.randrange(1, 5)))
-    lines = [_line(rng, shop, product) for product in chosen]
+    lines = [_line(rng, references, product) for product in chosen]
     total = sum(line["totalPrice"]["centAmount"] for line in lines)
-    # A shop has one currency for all first prices.
+    # All first prices have the same currency.
     currency = lines[0]["totalPrice"]["currencyCode"] if lines else "EUR"
     return base(rng) | {
         "orderNumber": f"ORD-{number:07d}",
@@ -73,7 +75,7 @@ def _buyer(rng: random.Random, customers: Sequence[Json]) -> Json:
     }
 
 
-def _line(rng: random.Random, shop: Retailer, product: Json) -> Json:
+def _line(rng: random.Random, references: SharedReferences, product: Json) -> Json:
     variant, quantity = product["masterVariant"], rng.randrange(1, 4)
     price = variant["prices"][0]
     return {
@@ -90,7 +92,7 @@ def _line(rng: random.Random, shop: Retailer, product: Json) -> Json:
         "discountedPricePerQuantity": [],
         "taxedPricePortions": [],
         "perMethodTaxRate": [],
-        "state": [{"quantity": quantity, "state": reference("state", shop.state)}],
+        "state": [{"quantity": quantity, "state": reference("state", references.state)}],
         "priceMode": "Platform",
         "lineItemMode": "Standard",
     }

@@ -1,10 +1,18 @@
-"""Products as projections: names in two languages, a master variant and its sisters, prices by country."""
+"""Products as projections: names in two languages, a master variant and others, prices by country."""
 
 import random
 from collections.abc import Callable, Iterator
 from itertools import count
 
-from crossdock.sandbox.commercetools.data.building_blocks import Json, Retailer, base, cents, reference, sku_of, uuid
+from crossdock.sandbox.commercetools.data.building_blocks import (
+    Json,
+    SharedReferences,
+    base,
+    cents,
+    reference,
+    sku_of,
+    uuid,
+)
 
 _THINGS = (
     ("T-Shirt", "T-Shirt"),
@@ -21,14 +29,14 @@ _COLOURS = ("black", "white", "red", "blue", "green")
 _MARKETS = (("EUR", "DE", 100), ("EUR", "FR", 104), ("GBP", "GB", 86), ("USD", "US", 109))
 
 
-def products(rng: random.Random, size: int, shop: Retailer) -> Iterator[Json]:
-    """*size* products, spotless; their variants take up the stock keeping units from the first on."""
+def products(rng: random.Random, size: int, references: SharedReferences) -> Iterator[Json]:
+    """Generate *size* products without flaws; their variants use the stock keeping units from the first on."""
     skus = (sku_of(number) for number in count())
     for number in range(size):
-        yield _product(rng, number, shop, skus)
+        yield _product(rng, number, references, skus)
 
 
-def _product(rng: random.Random, number: int, shop: Retailer, skus: Iterator[str]) -> Json:
+def _product(rng: random.Random, number: int, references: SharedReferences, skus: Iterator[str]) -> Json:
     (thing, thing_de), (look, look_de) = rng.choice(_THINGS), rng.choice(_LOOKS)
     slug = f"{look}-{thing}-{number:05d}".lower()
     cent_amount = rng.randrange(4, 200) * 100 - 5
@@ -37,18 +45,18 @@ def _product(rng: random.Random, number: int, shop: Retailer, skus: Iterator[str
         base(rng)
         | {
             "key": f"product-{number:05d}",
-            "productType": reference("product-type", shop.product_type),
+            "productType": reference("product-type", references.product_type),
             "name": {"en": f"{look} {thing}", "de": f"{thing_de}, {look_de.lower()}"},
             "description": {"en": f"A {look.lower()} {thing.lower()}, number {number}."},
             "slug": {"en": slug, "de": f"{slug}-de"},
-            "categories": [reference("category", c) for c in rng.sample(shop.categories, 1 + number % 3)],
+            "categories": [reference("category", c) for c in rng.sample(references.categories, 1 + number % 3)],
             "categoryOrderHints": {},
             "searchKeywords": {},
             "hasStagedChanges": False,
             "published": rng.random() < 0.95,  # noqa: PLR2004 - a few are not on sale yet
             "masterVariant": variants[0],
             "variants": variants[1:],
-            "taxCategory": reference("tax-category", shop.tax_category),
+            "taxCategory": reference("tax-category", references.tax_category),
             "priceMode": "Embedded",
             "attributes": [],
         }
