@@ -1,4 +1,4 @@
-"""A shop that stays as it is, and one for each test to ruin; both on real sockets."""
+"""A shop that no test changes, and a fresh one for each test that does; both on real sockets."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +26,7 @@ def reader(still_shop: FakeRetailer) -> RetailerClient:
 
 @pytest.fixture
 def shop() -> Iterator[FakeRetailer]:
-    """A shop of one's own, spotless."""
+    """A shop of the test's own, without flaws."""
     with FakeRetailer(seed=3, inventory=60, products=12, orders=6, customers=6, flaws=0) as shop:
         yield shop
 
@@ -41,14 +41,14 @@ def client(shop: FakeRetailer) -> RetailerClient:
 
 @pytest.fixture
 def real_shop(tmp_path: Path) -> Iterator[FakeRetailer]:
-    """A shop from a small file that is as dirty as a real one."""
+    """A shop from a small file with all the flaws of a real one."""
     with FakeRetailer(dataset=invoice_lines.write(tmp_path / "lines.parquet")) as shop:
         yield shop
 
 
 @pytest.fixture
 def real(real_shop: FakeRetailer) -> RetailerClient:
-    """A client of that shop."""
+    """A client of the shop from a file."""
     client = RetailerClient(real_shop.port)
     client.log_in()
     return client

@@ -1,4 +1,4 @@
-"""The control routes: life, log, checksum, patch, reset."""
+"""The control API: simulation, log, checksum, patch, reset."""
 
 import threading
 import time
@@ -17,8 +17,8 @@ def control(client: RetailerClient, method: str, path: str, body: Any = None) ->
     return answer.json
 
 
-def test_life_changes_as_many_as_asked(client: RetailerClient, shop: FakeRetailer) -> None:
-    """Distinct rows, one version higher, now; the answer names them."""
+def test_the_simulation_changes_as_many_rows_as_requested(client: RetailerClient, shop: FakeRetailer) -> None:
+    """The rows are distinct, one version higher and modified now; the response lists them."""
     before = {row.id: row for row in shop.state.collection("inventory").rows()}
     orders = len(shop.state.collection("orders"))
     changed = control(client, "POST", "life", {"stock_moves": 10, "price_changes": 5, "new_orders": 2})
@@ -31,8 +31,8 @@ def test_life_changes_as_many_as_asked(client: RetailerClient, shop: FakeRetaile
     assert client.get(f"orders/order-number={changed['orders'][0]['orderNumber']}").json["orderState"] == "Open"
 
 
-def test_life_leaves_flawed_rows_alone_unless_told() -> None:
-    """A flawed row that moves is a new version in quarantine, which not every test wants."""
+def test_the_simulation_changes_flawed_rows_only_on_request() -> None:
+    """A changed row with a flaw is a new version in quarantine, which few tests want."""
     with FakeRetailer(inventory=100, products=10, orders=0, customers=0, flaws=5) as shop:
         client = RetailerClient(shop.port)
         flawed = shop.state.flawed_ids("inventory")
@@ -43,8 +43,8 @@ def test_life_leaves_flawed_rows_alone_unless_told() -> None:
         assert control(client, "GET", "flaws/inventory")["flaws"] == flawed
 
 
-def test_life_can_go_on_by_itself(client: RetailerClient, shop: FakeRetailer) -> None:
-    """For watching; DELETE ends it."""
+def test_the_simulation_can_run_by_itself(client: RetailerClient, shop: FakeRetailer) -> None:
+    """People watch it in a demo; DELETE stops it."""
     before = control(client, "GET", "checksum/inventory")["versions"]
     control(client, "POST", "life", {"every_s": 0.02, "stock_moves": 3})
     deadline = time.monotonic() + 5
@@ -58,15 +58,15 @@ def test_life_can_go_on_by_itself(client: RetailerClient, shop: FakeRetailer) ->
 
 
 @pytest.mark.parametrize("body", [{"stock_move": 1}, {"stock_moves": "1"}, {"stock_moves": -1}, {"every_s": 0}])
-def test_wrong_life_is_refused(client: RetailerClient, body: dict[str, Any]) -> None:
-    """By name, so that a slip does not look like a quiet shop."""
+def test_a_wrong_request_to_the_simulation_is_refused(client: RetailerClient, body: dict[str, Any]) -> None:
+    """The message names the field, so that a typo does not look like a shop without changes."""
     answer = client.call("POST", "/_sandbox/life", body=body)
     assert answer.status == 400
     assert next(iter(body)) in answer.json["message"]
 
 
-def test_log_tells_what_was_asked(client: RetailerClient, shop: FakeRetailer) -> None:
-    """Order, query, status, fault and size, for assertions on a client's behaviour."""
+def test_the_log_has_each_request(client: RetailerClient, shop: FakeRetailer) -> None:
+    """It has order, query, status, fault and size, for assertions on the behaviour of a client."""
     client.script("inventory", "ok", {"status": 503})
     answer = client.get("inventory", ("sort", "id asc"), ("sort", "sku asc"), ("where", 'sku = "x"'))
     client.get("inventory")
@@ -81,8 +81,8 @@ def test_log_tells_what_was_asked(client: RetailerClient, shop: FakeRetailer) ->
     assert len(shop.requests) == 0
 
 
-def test_log_counts_what_runs_at_once(client: RetailerClient, shop: FakeRetailer) -> None:
-    """How a test sees that a client keeps to its limit."""
+def test_the_log_counts_concurrent_requests(client: RetailerClient, shop: FakeRetailer) -> None:
+    """A test sees from it that a client keeps its concurrency limit."""
     shop.faults.put("inventory", [{"latency_ms": 500}], repeat=True)
     threads = [threading.Thread(target=client.get, args=("inventory",)) for _ in range(3)]
     for thread in threads:
@@ -93,7 +93,7 @@ def test_log_counts_what_runs_at_once(client: RetailerClient, shop: FakeRetailer
     assert [entry.concurrency for entry in shop.requests] == [1, 2, 3, 1]
 
 
-def test_log_forgets_the_oldest() -> None:
+def test_the_log_drops_its_oldest_entries() -> None:
     """A day of polling must not fill the memory."""
     log = RequestLog()
     request = Request("GET", "/demo/inventory", ("demo", "inventory"), {}, {})
@@ -104,7 +104,7 @@ def test_log_forgets_the_oldest() -> None:
 
 
 def test_checksum_moves_with_the_rows(client: RetailerClient, shop: FakeRetailer) -> None:
-    """To compare a target with, without reading all."""
+    """A test compares a target with it without reading all rows."""
     rows = [row.document for row in shop.state.collection("inventory").rows()]
     total = {
         "rows": 60,
@@ -119,7 +119,7 @@ def test_checksum_moves_with_the_rows(client: RetailerClient, shop: FakeRetailer
 
 
 def test_patch_writes_what_the_api_would_refuse(client: RetailerClient, shop: FakeRetailer) -> None:
-    """How a test seeds a bad row; merged as RFC 7396 has it."""
+    """A test seeds a bad row with it; the patch is merged by RFC 7396."""
     row = shop.state.collection("inventory").rows()[0]
     patch = {"sku": "\ud800\x00", "quantityOnStock": "7", "supplyChannel": {"id": None}, "key": None}
     patched = control(client, "PATCH", f"resource/inventory/{row.id}", patch)
@@ -131,8 +131,8 @@ def test_patch_writes_what_the_api_would_refuse(client: RetailerClient, shop: Fa
     assert client.get("inventory", ("sort", "lastModifiedAt desc"), ("limit", 1)).json["results"] == [patched]
 
 
-def test_patch_can_keep_the_version_or_set_the_instant(client: RetailerClient, shop: FakeRetailer) -> None:
-    """A source that changes rows without saying so, and one that says so late."""
+def test_a_patch_can_keep_the_version_or_set_the_timestamp(client: RetailerClient, shop: FakeRetailer) -> None:
+    """Some sources change rows without a new version, others report changes late."""
     row = shop.state.collection("inventory").rows()[0]
     path = f"resource/inventory/{row.id}"
     silent = control(client, "PATCH", path, {"quantityOnStock": 1, "_keep_version": True})
@@ -145,14 +145,14 @@ def test_patch_can_keep_the_version_or_set_the_instant(client: RetailerClient, s
 def test_patch_cannot_break_the_order_of_rows(
     client: RetailerClient, shop: FakeRetailer, patch: dict[str, Any]
 ) -> None:
-    """The watermark's fields stay what they are."""
+    """Readers page by these fields, so they stay valid."""
     row = shop.state.collection("inventory").rows()[0]
     assert client.call("PATCH", f"/_sandbox/resource/inventory/{row.id}", body=patch).status == 400
     assert shop.state.get("inventory", row.id) == row
 
 
 def test_reset_makes_a_new_shop(client: RetailerClient, shop: FakeRetailer) -> None:
-    """What is not given stays; tokens live on, faults and log do not."""
+    """Sizes that are not given stay, and so do tokens; faults and log are cleared."""
     client.script("inventory", {"status": 503}, repeat=True)
     about = control(client, "POST", "reset", {"seed": 9, "inventory": 30})
     assert about["size"] == {"seed": 9, "inventory": 30, "products": 12, "orders": 6, "customers": 6, "flaws": 0}
@@ -164,14 +164,14 @@ def test_reset_makes_a_new_shop(client: RetailerClient, shop: FakeRetailer) -> N
 
 
 def test_web_page_cannot_drive_the_shop(client: RetailerClient, shop: FakeRetailer) -> None:
-    """Any page in a browser on this machine can send requests here; browsers add Origin to them."""
+    """Any page in a browser on this machine can send requests here; browsers add an Origin header to them."""
     answer = client.call("POST", "/_sandbox/reset", headers={"Origin": "https://evil.example"})
     assert answer.status == 403
     assert len(shop.state.collection("inventory")) == 60
 
 
 def test_unknown_control_route_names_the_known(client: RetailerClient) -> None:
-    """A slip in a path is found at once."""
+    """A typo in a path is noticed at once."""
     answer = client.call("GET", "/_sandbox/fault")
     assert answer.status == 404
     assert "/_sandbox/faults" in answer.json["message"]
@@ -180,7 +180,7 @@ def test_unknown_control_route_names_the_known(client: RetailerClient) -> None:
 
 
 def test_control_needs_no_token_and_is_not_in_the_log(client: RetailerClient, shop: FakeRetailer) -> None:
-    """The log is about the client under test."""
+    """The log is for the requests of the client under test."""
     client.token = ""
     control(client, "GET", "")
     assert len(shop.requests) == 0

@@ -1,4 +1,4 @@
-"""Each fault, as a client meets it."""
+"""Each fault as a client sees it."""
 
 import gzip
 import http.client
@@ -16,8 +16,8 @@ from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.test_client import RetailerClient
 
 
-def test_script_is_played_once_and_in_order(client: RetailerClient) -> None:
-    """Each request on the route takes the next entry, then all is well again."""
+def test_a_script_is_applied_once_and_in_order(client: RetailerClient) -> None:
+    """Each request on the route takes the next entry; afterwards requests are answered normally again."""
     client.script("inventory", "ok", {"status": 503}, "ok", {"status": 500})
     assert [client.get("inventory").status for _ in range(6)] == [200, 503, 200, 500, 200, 200]
 
@@ -31,7 +31,7 @@ def test_repeated_script_stays_at_its_last_entry(client: RetailerClient) -> None
 
 
 def test_script_holds_for_its_route_only(client: RetailerClient) -> None:
-    """The script of "*" is for the routes that have none of their own."""
+    """The script of "*" is for the routes without a script of their own."""
     client.script("inventory", {"status": 503})
     client.script("*", {"status": 502}, repeat=True)
     assert client.get("orders").status == 502
@@ -51,7 +51,7 @@ def test_status_comes_with_the_vendors_error_body(client: RetailerClient, status
     assert answer.json["errors"][0]["code"]
 
 
-def test_pause_is_told_in_seconds_or_as_a_date(client: RetailerClient) -> None:
+def test_retry_after_is_in_seconds_or_a_date(client: RetailerClient) -> None:
     """HTTP allows both and clients forget the second."""
     client.script("inventory", {"status": 429, "retry_after": 2}, {"status": 429, "retry_after": "date:+2"})
     assert client.get("inventory").headers["Retry-After"] == "2"
@@ -77,14 +77,14 @@ def test_timeout_leaves_the_outcome_open(client: RetailerClient, shop: FakeRetai
 
 
 def test_timeout_ends_by_itself_without_an_answer(client: RetailerClient) -> None:
-    """A client that waits for ever is not held for ever."""
+    """A client without a timeout is not held forever."""
     client.script("inventory", {"timeout": "before", "hold_s": 0.1})
     with pytest.raises(http.client.RemoteDisconnected):
         client.get("inventory")
 
 
 def test_truncated_body_is_shorter_than_it_says(client: RetailerClient) -> None:
-    """The length is right, the connection ends early."""
+    """Content-Length is right, and the connection closes early."""
     whole = client.get("inventory").body
     client.script("inventory", {"truncate": 0.6})
     with pytest.raises(http.client.IncompleteRead) as caught:
@@ -93,7 +93,7 @@ def test_truncated_body_is_shorter_than_it_says(client: RetailerClient) -> None:
 
 
 def test_truncated_json_is_a_whole_answer(client: RetailerClient) -> None:
-    """A proxy cut it: HTTP sees nothing wrong."""
+    """A proxy cut the body, and HTTP notices nothing."""
     whole = client.get("inventory").body
     client.script("inventory", {"truncate_json": 0.6})
     answer = client.get("inventory")
@@ -104,15 +104,15 @@ def test_truncated_json_is_a_whole_answer(client: RetailerClient) -> None:
 
 
 def test_login_page_comes_as_a_success(client: RetailerClient) -> None:
-    """What a company's proxy answers with."""
+    """The proxy of a company answers like this."""
     client.script("inventory", {"not_json": "<html>login</html>"})
     answer = client.get("inventory")
     assert (answer.status, answer.body) == (200, b"<html>login</html>")
     assert answer.headers["Content-Type"].startswith("text/html")
 
 
-def test_json_may_come_under_a_wrong_type(client: RetailerClient) -> None:
-    """The body is as good as ever."""
+def test_json_may_have_a_wrong_content_type(client: RetailerClient) -> None:
+    """The body itself is right."""
     client.script("inventory", {"wrong_type": True})
     answer = client.get("inventory")
     assert answer.headers["Content-Type"].startswith("text/html")
@@ -120,8 +120,8 @@ def test_json_may_come_under_a_wrong_type(client: RetailerClient) -> None:
 
 
 @pytest.mark.parametrize("fault", ["drip", "drip_headers"])
-def test_slow_answer_never_stops_and_never_hurries(client: RetailerClient, fault: str) -> None:
-    """No single read times out; only a total deadline helps."""
+def test_a_slow_response_never_stops_and_never_finishes(client: RetailerClient, fault: str) -> None:
+    """No single read times out, so that only a total deadline helps."""
     client.script("customers", {fault: 400})
     with socket.create_connection(("127.0.0.1", client.port), timeout=3) as raw:
         raw.sendall(f"GET /demo/customers?limit=1 HTTP/1.1\r\nAuthorization: Bearer {client.token}\r\n\r\n".encode())
@@ -134,7 +134,7 @@ def test_slow_answer_never_stops_and_never_hurries(client: RetailerClient, fault
 
 
 def test_duplicate_page_is_the_previous_one(client: RetailerClient) -> None:
-    """A cache answered; the rows are old and the request was new."""
+    """A cache answered: the rows are old although the request was new."""
     first = client.get("inventory", ("limit", 5)).body
     client.script("inventory", {"duplicate_page": True})
     assert client.get("inventory", ("limit", 5), ("offset", 5)).body == first
@@ -149,7 +149,7 @@ def test_empty_feed_looks_healthy(client: RetailerClient) -> None:
 
 
 def test_shrunken_feed_keeps_the_same_rows(client: RetailerClient) -> None:
-    """A tenth of the catalogue, page after page, whatever the order."""
+    """It is the same tenth of the catalogue on every page, in any order."""
     client.script("inventory", {"shrink": 0.1}, repeat=True)
     page = client.get("inventory", ("sort", "lastModifiedAt desc"), ("sort", "id desc")).json
     assert (page["count"], page["total"]) == (6, 6)
@@ -157,7 +157,7 @@ def test_shrunken_feed_keeps_the_same_rows(client: RetailerClient) -> None:
 
 
 def test_rows_change_while_pages_are_read(client: RetailerClient, shop: FakeRetailer) -> None:
-    """Just before the page is answered, so that it may already hold some of them."""
+    """They change just before the page is made, so that it may have some of them already."""
     before = sum(row.version for row in shop.state.collection("inventory").rows())
     client.script("inventory", {"mutate_during": {"stock_moves": 5}})
     client.get("inventory")
@@ -165,7 +165,7 @@ def test_rows_change_while_pages_are_read(client: RetailerClient, shop: FakeReta
 
 
 def test_late_update_appears_in_the_past(client: RetailerClient, shop: FakeRetailer) -> None:
-    """A transaction that took long to commit: the row is new, its instant is behind the reader's watermark."""
+    """A transaction took long to commit: the row is new, and its timestamp is behind the reader's watermark."""
     kept = {row.id: row.version for row in shop.state.collection("inventory").rows()}
     client.script("inventory", {"late_update": {"seconds": 120}})
     client.get("inventory")
@@ -175,37 +175,37 @@ def test_late_update_appears_in_the_past(client: RetailerClient, shop: FakeRetai
     assert timedelta(seconds=119) < age < timedelta(seconds=125)
 
 
-def test_one_row_carries_what_is_no_number(client: RetailerClient) -> None:
-    """NaN is no JSON, though many a reader takes it."""
+def test_one_row_has_nan_for_a_number(client: RetailerClient) -> None:
+    """NaN is not JSON, although many parsers accept it."""
     client.script("inventory", {"nan": True})
     rows = client.get("inventory").json["results"]
     assert [math.isnan(row["quantityOnStock"]) for row in rows].count(True) == 1
 
 
-@pytest.mark.parametrize(("told", "number"), [(True, 10**400), (2**70, 2**70)])
-def test_one_row_carries_a_number_out_of_range(client: RetailerClient, told: Any, number: int) -> None:
-    """Valid JSON that fits no column."""
-    client.script("inventory", {"huge_number": told})
+@pytest.mark.parametrize(("value", "number"), [(True, 10**400), (2**70, 2**70)])
+def test_one_row_has_a_number_out_of_range(client: RetailerClient, value: Any, number: int) -> None:
+    """It is valid JSON and fits no column."""
+    client.script("inventory", {"huge_number": value})
     rows = client.get("inventory").json["results"]
     assert [row["quantityOnStock"] for row in rows].count(number) == 1
 
 
 def test_reset_breaks_the_connection(client: RetailerClient) -> None:
-    """An RST, not an end."""
+    """The client gets an RST and not an orderly close."""
     client.script("inventory", {"reset": True})
     with pytest.raises(ConnectionResetError):
         client.get("inventory")
 
 
 def test_redirect_leads_away(client: RetailerClient) -> None:
-    """To wherever the script says; a client that follows takes its token there."""
+    """The target is the script's; a client that follows takes its token there."""
     client.script("inventory", {"redirect": "http://127.0.0.1:1/"})
     answer = client.get("inventory")
     assert (answer.status, answer.headers["Location"]) == (302, "http://127.0.0.1:1/")
 
 
-def test_bomb_is_small_on_the_wire(client: RetailerClient) -> None:
-    """Ten megabytes in a few thousand bytes, valid JSON once unpacked."""
+def test_a_gzip_bomb_is_small_on_the_wire(client: RetailerClient) -> None:
+    """Ten megabytes fit into a few thousand bytes, and are valid JSON when unpacked."""
     client.script("inventory", {"gzip_bomb_mb": 10})
     answer = client.get("inventory")
     assert answer.headers["Content-Encoding"] == "gzip"
@@ -216,7 +216,7 @@ def test_bomb_is_small_on_the_wire(client: RetailerClient) -> None:
 
 
 def test_latency_goes_with_anything(client: RetailerClient) -> None:
-    """Alone it delays a good answer."""
+    """Alone it delays a normal response."""
     client.script("inventory", {"latency_ms": 80}, {"latency_ms": 80, "status": 503})
     began = time.monotonic()
     assert [client.get("inventory").status for _ in range(2)] == [200, 503]
@@ -239,25 +239,25 @@ def test_latency_goes_with_anything(client: RetailerClient) -> None:
     ],
 )
 def test_wrong_script_is_refused_by_name(client: RetailerClient, document: dict[str, Any], words: list[str]) -> None:
-    """A misspelt fault that does nothing would make a test pass for no reason."""
+    """A misspelt fault without effect would let a test pass for no reason."""
     answer = client.call("PUT", "/_sandbox/faults", body=document)
     assert answer.status == 400
     assert all(word in answer.json["message"] for word in words), answer.json["message"]
     assert client.call("GET", "/_sandbox/faults").json == {}
 
 
-def _ask_in_vain(client: RetailerClient) -> None:
-    with pytest.raises(OSError):  # noqa: PT011 - a reset or an end, as the threads have it
+def _request_without_answer(client: RetailerClient) -> None:
+    with pytest.raises(OSError):  # noqa: PT011 - a reset or a close, depending on the threads
         client.get("inventory")
 
 
-def test_sandbox_ends_while_a_client_is_held() -> None:
-    """No thread outlives the block, whatever the script says."""
+def test_the_sandbox_stops_while_a_client_is_held() -> None:
+    """No thread outlives the block, whatever the script does."""
     with FakeRetailer(inventory=1, products=0, orders=0, customers=0) as shop:
         client = RetailerClient(shop.port)
         client.log_in()
         shop.faults.put("inventory", [{"timeout": "before"}])
-        held = threading.Thread(target=_ask_in_vain, args=(client,))
+        held = threading.Thread(target=_request_without_answer, args=(client,))
         held.start()
         while not len(shop.requests) > 1:
             time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Lines of a real shop's invoices with every kind of dirt that such files have, and the file that holds them."""
+"""Lines of a real shop's invoices with every flaw that such files have, and a file with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 COLUMNS = ("Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID", "Country")
 
 Line = tuple[str, str, str | None, int, str, float, float | None, str | None]
-#: Invoice, code, quantity, exact price: what must be the same on the way in and on the way out.
+#: Invoice, code, quantity, exact price: these must be the same in the file and in the orders.
 Sold = tuple[str, str, int, Fraction]
 
 UK = "United Kingdom"
@@ -19,12 +19,12 @@ UK = "United Kingdom"
 LINES: list[Line] = [
     ("489434", "85123A", "WHITE HANGING HEART T-LIGHT HOLDER", 6, "2010-01-04 10:24:00", 2.55, 13085.0, UK),
     ("489434", "85123a", "WHITE HANGING HEART", 2, "2010-01-04 10:24:00", 2.55, 13085.0, UK),
-    # Two lines that are alike in everything, and two invoices in one minute.
+    # Two lines that are equal in everything, and two invoices in one minute.
     ("489434", "POST", "POSTAGE", 1, "2010-01-04 10:24:00", 18.0, 13085.0, UK),
     ("489434", "POST", "POSTAGE", 1, "2010-01-04 10:24:00", 18.0, 13085.0, UK),
     ("489435", "47503J ", "SET/3 FLORAL GARDEN TOOLS IN BAG", 3, "2010-01-04 10:24:00", 4.25, 12680.0, "EIRE"),
     ("489435", "85123A", "CREAM HANGING HEART T-LIGHT HOLDER", 4, "2010-01-04 10:24:00", 2.95, 12680.0, "EIRE"),
-    # Other lines of an invoice that has begun above, a minute later.
+    # A further line of an invoice that began above, a minute later.
     ("489434", "85123A", "WHITE HANGING HEART T-LIGHT HOLDER", 1, "2010-01-04 10:25:00", 5.06, 13085.0, UK),
     ("C489449", "85123A", "WHITE HANGING HEART T-LIGHT HOLDER", -6, "2010-01-05 09:00:00", 2.55, 13085.0, UK),
     ("489464", "21733", "85123a mixed", -96, "2010-01-05 11:00:00", 0.0, None, UK),
@@ -39,7 +39,7 @@ LINES: list[Line] = [
 
 
 def write(path: Path, lines: Sequence[Line] = LINES, **columns: Any) -> Path:
-    """The file with *lines*; *columns* are given whole, in place of theirs, None to leave one out."""
+    """Write *lines* to a file; *columns* replace whole columns, and None leaves one out."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -57,7 +57,7 @@ def exact(price: float) -> Fraction:
 
 
 def in_orders(orders: Sequence[Any]) -> Counter[Sold]:
-    """The same, from the retailer's orders."""
+    """Count the sold lines in the retailer's orders."""
     return Counter(
         (order["orderNumber"], item["variant"]["sku"], item["quantity"], amount(item["price"]["value"]))
         for order in orders
@@ -66,6 +66,6 @@ def in_orders(orders: Sequence[Any]) -> Counter[Sold]:
 
 
 def amount(money: Any) -> Fraction:
-    """What the vendor's money says, to the last digit."""
+    """Read the exact amount of the vendor's money."""
     minor = money["preciseAmount"] if money["type"] == "highPrecision" else money["centAmount"]
     return Fraction(minor, 10 ** money["fractionDigits"])

@@ -1,4 +1,4 @@
-"""A real shop, served from the lines of its invoices: all of them, as they are."""
+"""A real shop, served from the lines of its invoices: all of them, unchanged."""
 
 import http.client
 import json
@@ -25,7 +25,7 @@ MIB = 1024 * 1024
 
 
 def everything(client: RetailerClient, path: str, *, limit: int = 500, see: Callable[[int], object] = int) -> list[Any]:
-    """All rows, page by page by instant and id, as a careful reader asks for them; *see* gets each page's bytes."""
+    """Read all rows by keyset pagination; *see* is called with the size of each page."""
     rows: list[Any] = []
     query: list[tuple[str, Any]] = [("sort", "lastModifiedAt asc"), ("sort", "id asc"), ("limit", limit)]
     after: list[tuple[str, Any]] = []
@@ -57,7 +57,7 @@ def one(client: RetailerClient, path: str, key: str) -> Any:
 
 @pytest.mark.parametrize("limit", [1, 2, 500])
 def test_every_line_of_the_file_is_a_line_of_exactly_one_order(real: RetailerClient, limit: int) -> None:
-    """Duplicates, cancellations, nothing at no price: what is missing here is missing in every count after it."""
+    """Duplicates, cancellations and free items included: a line missing here is missing in every later count."""
     orders = everything(real, "orders", limit=limit)
 
     assert invoice_lines.in_orders(orders) == invoice_lines.in_file(LINES)
@@ -67,7 +67,7 @@ def test_every_line_of_the_file_is_a_line_of_exactly_one_order(real: RetailerCli
 
 
 def test_checksum_counts_the_lines(real: RetailerClient) -> None:
-    """To compare with, without reading all orders; a row that a test has bent counts as far as it can be counted."""
+    """It needs no reading of all orders; a row with a wrong value counts as far as it can be counted."""
 
     def checksum(entity: str) -> Any:
         return real.call("GET", f"/_sandbox/checksum/{entity}").json
@@ -83,14 +83,14 @@ def test_checksum_counts_the_lines(real: RetailerClient) -> None:
 
 
 def test_lines_stand_in_the_order_of_the_file(real: RetailerClient) -> None:
-    """Also where another invoice's lines stand between them."""
+    """The order is kept even if lines of another invoice stand between them."""
     row = order(real, "489434")
     assert [item["variant"]["sku"] for item in row["lineItems"]] == ["85123A", "85123a", "POST", "POST", "85123A"]
     assert [item["quantity"] for item in row["lineItems"]] == [6, 2, 1, 1, 1]
 
 
-def test_dirty_values_come_as_they_are(real: RetailerClient) -> None:
-    """Whoever cleans has to see them first."""
+def test_flawed_values_are_unchanged(real: RetailerClient) -> None:
+    """The reader must see them to clean them."""
     adjusted = order(real, "489464")["lineItems"]
     assert [item["quantity"] for item in adjusted] == [-96, 0]
     assert adjusted[0]["name"] == {"en": "85123a mixed"}
@@ -103,7 +103,7 @@ def test_dirty_values_come_as_they_are(real: RetailerClient) -> None:
 
 
 def test_price_of_less_than_a_penny_keeps_its_digits(real: RetailerClient) -> None:
-    """The vendor has a money for it; rounded to nothing it could not be told from a gift."""
+    """The vendor has a type of money for it; rounded to 0 it would look like a gift."""
     pads = order(real, "494914")["lineItems"][0]
     assert pads["price"]["value"] == {
         "type": "highPrecision",
@@ -112,7 +112,7 @@ def test_price_of_less_than_a_penny_keeps_its_digits(real: RetailerClient) -> No
         "preciseAmount": 1,
         "fractionDigits": 3,
     }
-    # Seven tenths of a penny: a total is rounded once, after the multiplication.
+    # It is 0.7 pennies: a total is rounded once, after the multiplication.
     assert pads["totalPrice"]["centAmount"] == 1
 
 
@@ -121,7 +121,7 @@ def test_price_of_less_than_a_penny_keeps_its_digits(real: RetailerClient) -> No
     [(0.005, 1, 0), (0.005, 3, 2), (0.015, 1, 2), (0.025, 1, 2), (-0.005, 1, 0), (1.005, 100, 10050), (8.7, 3, 2610)],
 )
 def test_totals_are_rounded_half_to_even(tmp_path: Path, price: float, quantity: int, total: int) -> None:
-    """As the vendor does; a float's own digits have no part in it."""
+    """The vendor does so; the binary digits of a float do not matter."""
     line = ("1", "x", "X", quantity, "2010-01-04 10:24:00", price, None, UK)
     dataset = Dataset.read(invoice_lines.write(tmp_path / "x.parquet", [line]))
     made = dataset.rows["orders"][0].document
@@ -130,7 +130,7 @@ def test_totals_are_rounded_half_to_even(tmp_path: Path, price: float, quantity:
 
 
 def test_totals_add_up(real: RetailerClient) -> None:
-    """The order's is the sum of its lines', and those are price times quantity."""
+    """The total of an order is the sum of its lines, and that of a line price times quantity."""
     for row in everything(real, "orders"):
         items = row["lineItems"]
         assert row["totalPrice"]["centAmount"] == sum(item["totalPrice"]["centAmount"] for item in items)
@@ -141,15 +141,15 @@ def test_totals_add_up(real: RetailerClient) -> None:
             assert abs(rest) <= Fraction(1, 200)
 
 
-def test_order_says_what_became_of_it(real: RetailerClient) -> None:
-    """By its invoice's first letter, which is all the file has."""
+def test_an_order_has_a_state(real: RetailerClient) -> None:
+    """It comes from the first letter of the invoice: the file has nothing else."""
     states = {row["orderNumber"]: row["orderState"] for row in everything(real, "orders")}
     other = {"C489449": "Cancelled", "A506401": "Open"}
     assert states == {line[0]: other.get(line[0], "Complete") for line in LINES}
 
 
-def test_instants_are_londons(real: RetailerClient) -> None:
-    """In July an hour off UTC; the hour that comes twice in October is the first one."""
+def test_timestamps_are_from_london_time(real: RetailerClient) -> None:
+    """In July it is an hour ahead of UTC; the hour that happens twice in October is the first one."""
     winter, summer, twice = (order(real, invoice) for invoice in ("489435", "494914", "494915"))
     assert winter["createdAt"] == winter["lastModifiedAt"] == "2010-01-04T10:24:00.000Z"
     assert summer["createdAt"] == "2010-07-01T16:04:00.000Z"
@@ -157,8 +157,8 @@ def test_instants_are_londons(real: RetailerClient) -> None:
     assert fields(summer)["invoice_date_raw"] == "2010-07-01 17:04:00"
 
 
-def test_line_that_is_later_than_its_invoice_says_so(real: RetailerClient) -> None:
-    """The order is modified then; the line has its own text."""
+def test_a_line_later_than_its_invoice_has_its_own_date(real: RetailerClient) -> None:
+    """The order is modified then; the line keeps its date in a custom field."""
     row = order(real, "489434")
     assert (row["createdAt"], row["lastModifiedAt"]) == ("2010-01-04T10:24:00.000Z", "2010-01-04T10:25:00.000Z")
     assert [fields(item) for item in row["lineItems"] if "custom" in item] == [
@@ -166,8 +166,8 @@ def test_line_that_is_later_than_its_invoice_says_so(real: RetailerClient) -> No
     ]
 
 
-def test_line_of_another_customer_or_country_says_so(tmp_path: Path) -> None:
-    """An order has one of each; what does not fit is kept on the line."""
+def test_a_line_of_another_customer_or_country_has_its_own(tmp_path: Path) -> None:
+    """An order has one of each; other values are kept on the line."""
     lines = [
         ("1", "x", "X", 1, "2010-01-04 10:24:00", 1.0, 7.0, UK),
         ("1", "x", "X", 1, "2010-01-04 10:24:00", 1.0, None, "RSA"),
@@ -190,14 +190,14 @@ def test_line_of_another_customer_or_country_says_so(tmp_path: Path) -> None:
 def test_country_is_a_code_where_there_is_one(
     real: RetailerClient, invoice: str, code: str | None, raw: str | None
 ) -> None:
-    """The shop's own name stays beside it."""
+    """The shop's own name is kept beside it."""
     row = order(real, invoice)
     assert (row.get("country"), row.get("shippingAddress", {}).get("country")) == (code, code)
     assert fields(row).get("country") == raw
 
 
-def test_customer_is_a_number_and_what_follows_from_it(real: RetailerClient) -> None:
-    """The vendor wants an e-mail address: it is one that reaches nobody, and says that it is made up."""
+def test_a_customer_is_derived_from_its_number(real: RetailerClient) -> None:
+    """The vendor requires an e-mail address: it is one that reaches nobody, and is marked as derived."""
     customers = {row["customerNumber"]: row for row in everything(real, "customers")}
     assert sorted(customers) == ["12680", "13085", "16705"]
     known = customers["16705"]
@@ -209,8 +209,8 @@ def test_customer_is_a_number_and_what_follows_from_it(real: RetailerClient) -> 
     assert not {"customerId", "customerEmail"} & order(real, "489464").keys()
 
 
-def test_product_is_what_was_sold_under_a_code(real: RetailerClient) -> None:
-    """Its name and price are those seen most often; all names are kept."""
+def test_a_product_is_derived_from_its_lines(real: RetailerClient) -> None:
+    """Its name and price are the most frequent ones; all names are kept."""
     heart = one(real, "product-projections", "85123A")
     assert heart["name"] == {"en": "WHITE HANGING HEART T-LIGHT HOLDER"}
     assert heart["masterVariant"]["sku"] == "85123A"
@@ -226,14 +226,14 @@ def test_product_is_what_was_sold_under_a_code(real: RetailerClient) -> None:
 
 
 def test_codes_that_look_alike_are_two_products(real: RetailerClient) -> None:
-    """Whether 85123a is 85123A is for the reader to decide."""
+    """The reader decides if 85123a is 85123A."""
     keys = Counter(row["key"] for row in everything(real, "product-projections"))
     assert keys == Counter({line[1] for line in LINES})
     assert one(real, "product-projections", "85123a")["id"] != one(real, "product-projections", "85123A")["id"]
 
 
 def test_product_never_sold_for_money_has_no_price(real: RetailerClient) -> None:
-    """And one that nobody described has an empty name."""
+    """A price of 0 or less is not one to sell at."""
     assert one(real, "product-projections", "B")["masterVariant"]["prices"] == []
     assert one(real, "product-projections", "21733")["masterVariant"]["prices"] == []
 
@@ -246,8 +246,8 @@ def test_product_without_a_description_has_an_empty_name(tmp_path: Path) -> None
     assert made["masterVariant"]["attributes"] == [{"name": "descriptions", "value": []}]
 
 
-def test_stock_is_derived_and_says_so(real: RetailerClient) -> None:
-    """What was invoiced in the last thirty days, never below nothing."""
+def test_stock_is_derived_and_marked(real: RetailerClient) -> None:
+    """It is the quantity invoiced in the last thirty days, at least 0."""
     stock = {row["sku"]: row for row in everything(real, "inventory")}
     assert {sku: row["quantityOnStock"] for sku, row in stock.items() if row["quantityOnStock"]} == {"22423": 45}
     assert stock.keys() == {line[1] for line in LINES}
@@ -256,23 +256,23 @@ def test_stock_is_derived_and_says_so(real: RetailerClient) -> None:
     assert len({row["supplyChannel"]["id"] for row in stock.values()}) == 1
 
 
-def test_stock_is_never_below_nothing(tmp_path: Path) -> None:
-    """More came back than went out."""
+def test_stock_is_never_negative(tmp_path: Path) -> None:
+    """More was returned than sold."""
     line = ("C1", "x", "X", -3, "2010-01-04 10:24:00", 1.0, None, UK)
     dataset = Dataset.read(invoice_lines.write(tmp_path / "x.parquet", [line]))
     assert dataset.rows["inventory"][0].document["quantityOnStock"] == 0
 
 
 def test_same_file_gives_the_same_bytes(tmp_path: Path) -> None:
-    """Ids are names, not chance."""
+    """IDs are derived from names, not random."""
     path = invoice_lines.write(tmp_path / "lines.parquet")
     assert Dataset.read(path).rows == Dataset.read(path).rows
 
 
-def test_life_goes_on(real: RetailerClient, real_shop: FakeRetailer) -> None:
-    """Stock, prices and orders of a real shop change as those of a made-up one, now."""
+def test_the_simulation_changes_a_dataset(real: RetailerClient, real_shop: FakeRetailer) -> None:
+    """Stock, prices and orders of a real shop change like generated ones."""
     began = real_shop.state.clock.now()
-    # There are ten products to change.
+    # There are only ten products to change.
     body = {"stock_moves": 4, "price_changes": 20, "new_orders": 20, "order_changes": 3}
     answer = real.call("POST", "/_sandbox/life", body=body)
 
@@ -286,7 +286,7 @@ def test_life_goes_on(real: RetailerClient, real_shop: FakeRetailer) -> None:
 
 
 def test_new_price_of_less_than_a_penny_stays_exact(real: RetailerClient) -> None:
-    """Pennies and precise amount move together."""
+    """The pennies and the precise amount change together."""
     real.call("POST", "/_sandbox/life", body={"price_changes": 10})
     value = one(real, "product-projections", "PADS")["masterVariant"]["prices"][0]["value"]
     assert value["preciseAmount"] == value["centAmount"] * 10 + 1
@@ -298,8 +298,8 @@ def states(row: Any) -> tuple[str, str | None]:
 
 
 @pytest.mark.parametrize("name", ["client", "real"])
-def test_order_changes_touch_as_many_as_asked(request: pytest.FixtureRequest, name: str) -> None:
-    """Another state, one version higher, now; the lines stay."""
+def test_order_changes_affect_as_many_as_requested(request: pytest.FixtureRequest, name: str) -> None:
+    """The state is another, the version one higher, and the lines are the same."""
     client: RetailerClient = request.getfixturevalue(name)
     before = {row["id"]: row for row in everything(client, "orders")}
     changed = client.call("POST", "/_sandbox/life", body={"order_changes": 4}).json["orders"]
@@ -318,7 +318,7 @@ def test_order_changes_touch_as_many_as_asked(request: pytest.FixtureRequest, na
 
 @pytest.mark.parametrize("name", ["client", "real"])
 def test_orders_change_while_they_are_read(request: pytest.FixtureRequest, name: str) -> None:
-    """The fault changes them just before the page that it is on."""
+    """The fault changes them just before its page is made."""
     client: RetailerClient = request.getfixturevalue(name)
     assert client.script("orders", "ok", {"mutate_during": {"order_changes": 2}}).status == 200
     quiet, moved = client.get("orders").json, client.get("orders").json
@@ -326,24 +326,24 @@ def test_orders_change_while_they_are_read(request: pytest.FixtureRequest, name:
     assert sum(row["version"] - before[row["id"]] for row in moved["results"]) == 2
 
 
-def test_late_update_keeps_what_the_shop_said(real: RetailerClient) -> None:
-    """A change of no meaning must not take the file's own words away."""
+def test_a_late_update_keeps_the_custom_fields(real: RetailerClient) -> None:
+    """A change without meaning must not remove what came from the file."""
     real.script("orders", {"late_update": {"seconds": 60}})
     rows = real.get("orders", ("limit", 500)).json["results"]
     (late,) = [row for row in rows if row["version"] == 2]
     assert fields(late).keys() >= {"touched", "invoice_date_raw"}
 
 
-def test_faults_spoil_real_pages_too(real: RetailerClient) -> None:
-    """They do not ask where the rows come from."""
+def test_faults_apply_to_a_dataset_too(real: RetailerClient) -> None:
+    """Faults are independent of where the rows come from."""
     real.script("orders", {"status": 429, "retry_after": 2}, {"shrink": 0.5}, {"nan": True})
     assert real.get("orders").status == 429
     assert len(real.get("orders").json["results"]) == 4
     assert b"NaN" in real.get("orders").body
 
 
-def test_reset_gives_the_file_back(real: RetailerClient, real_shop: FakeRetailer) -> None:
-    """Without reading it again; its size is not for others to say."""
+def test_a_reset_restores_the_rows_of_the_file(real: RetailerClient, real_shop: FakeRetailer) -> None:
+    """The file is not read again, and its size cannot be set."""
     before = everything(real, "orders")
     real.call("POST", "/_sandbox/life", body={"order_changes": 3, "new_orders": 1})
     about = real.call("POST", "/_sandbox/reset", body={"seed": 9}).json
@@ -356,7 +356,7 @@ def test_reset_gives_the_file_back(real: RetailerClient, real_shop: FakeRetailer
 
 
 def test_dataset_takes_no_sizes(tmp_path: Path) -> None:
-    """They would be believed and not kept."""
+    """They would have no effect."""
     with pytest.raises(ValueError, match="inventory"):
         FakeRetailer(dataset=invoice_lines.write(tmp_path / "lines.parquet"), inventory=5)
 
@@ -372,14 +372,14 @@ def test_dataset_takes_no_sizes(tmp_path: Path) -> None:
     ],
 )
 def test_file_that_cannot_be_served_whole_is_refused(tmp_path: Path, columns: dict[str, Any], said: str) -> None:
-    """The other way would be to leave a line out."""
+    """The alternative would be to leave a line out."""
     path = invoice_lines.write(tmp_path / "lines.parquet", **columns)
     with pytest.raises(DatasetRefusedError, match=said):
         Dataset.read(path)
 
 
-def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
-    """By name."""
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    """The message names the file."""
     (tmp_path / "text.parquet").write_text("Invoice,StockCode\n")
     with pytest.raises(DatasetRefusedError, match=r"text\.parquet is not a parquet file"):
         Dataset.read(tmp_path / "text.parquet")
@@ -422,8 +422,8 @@ def started(path: Path, stderr: Path) -> Iterator[Running]:
             process.terminate()
 
 
-def test_process_serves_a_file_and_tells_of_it_on_stderr(tmp_path: Path) -> None:
-    """Standard output has the one line that whoever started it waits for."""
+def test_the_process_reports_progress_on_stderr(tmp_path: Path) -> None:
+    """Standard output has only the line that the starter waits for."""
     for running in started(invoice_lines.write(tmp_path / "lines.parquet"), tmp_path / "stderr"):
         assert invoice_lines.in_orders(everything(running.client, "orders")) == invoice_lines.in_file(LINES)
     said = (tmp_path / "stderr").read_text(encoding="utf-8")
@@ -432,8 +432,8 @@ def test_process_serves_a_file_and_tells_of_it_on_stderr(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("more", [["--dataset", "none.parquet"], ["--dataset", "none.parquet", "--orders", "5"]])
-def test_process_says_in_one_line_what_it_cannot_serve(tmp_path: Path, more: list[str]) -> None:
-    """A slip in a command is no stack trace."""
+def test_the_process_refuses_what_it_cannot_serve_in_one_line(tmp_path: Path, more: list[str]) -> None:
+    """A mistake in a command is not a stack trace."""
     command = [sys.executable, "-m", "crossdock.sandbox", "--port", "0", *more]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode != 0
@@ -468,7 +468,7 @@ def test_a_whole_year_is_served_to_the_last_line(tmp_path: Path, capsys: pytest.
     pages = f"{len(sizes)} pages of orders read in {read_s:.1f} s, the largest {largest:.1f} MiB"
     with capsys.disabled():
         print(f"\n{figures}; {pages}")  # noqa: T201 - the figures are asked for
-    # A price goes back to the float of the file: both are the one that is nearest to the decimal.
+    # A price becomes the float of the file again: both are the float nearest to the decimal.
     sold = {(*key[:3], float(key[3])): count for key, count in invoice_lines.in_orders(orders).items()}
     assert Counter(sold) == expected
     assert (sum(sold.values()), len(orders)) == (525_461, 28_816)

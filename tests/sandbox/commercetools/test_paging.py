@@ -1,4 +1,4 @@
-"""Lists: paging, limits, and that a page costs its own size."""
+"""Lists: pagination, limits, and that a page costs its own size."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -22,7 +22,7 @@ def after(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def walk(client: RetailerClient, entity: str, limit: int) -> list[dict[str, Any]]:
-    """All rows, by keyset."""
+    """Read all rows by keyset pagination."""
     rows: list[dict[str, Any]] = []
     while True:
         where = [after(rows[-1])] if rows else []
@@ -33,8 +33,8 @@ def walk(client: RetailerClient, entity: str, limit: int) -> list[dict[str, Any]
 
 
 @pytest.mark.parametrize("entity", ["inventory", "product-projections", "orders", "customers"])
-def test_keyset_walk_meets_each_row_once(reader: RetailerClient, still_shop: FakeRetailer, entity: str) -> None:
-    """Bulk imports give many rows one instant; the id breaks the tie, also where a page ends within it."""
+def test_keyset_pagination_reads_each_row_once(reader: RetailerClient, still_shop: FakeRetailer, entity: str) -> None:
+    """Bulk imports give many rows the same timestamp; the ID breaks the tie, even across pages."""
     rows = walk(reader, entity, 37)
     assert sorted(row["id"] for row in rows) == still_shop.state.collection(entity).ids()
     assert len({row["lastModifiedAt"] for row in rows}) < len(rows)
@@ -49,7 +49,7 @@ def test_keyset_page_tests_no_rows(reader: RetailerClient, still_shop: FakeRetai
 
 
 def test_filtered_keyset_page_tests_only_the_rows_it_passes(reader: RetailerClient, still_shop: FakeRetailer) -> None:
-    """A further condition is tested from the page's start on, and only until the page is full."""
+    """Another condition is tested from the start of the page, and only until the page is full."""
     collection = still_shop.state.collection("inventory")
     row = reader.get("inventory", *BY_TIME, ("limit", 500)).json["results"][-1]
     before = collection.evaluations
@@ -72,20 +72,20 @@ def test_lookup_by_sku_tests_few_rows(reader: RetailerClient, still_shop: FakeRe
     assert collection.evaluations - before <= 4
 
 
-def test_page_says_what_it_holds(reader: RetailerClient) -> None:
-    """The vendor's defaults: 20 rows, from the start, with a total, by id."""
+def test_a_page_has_the_vendors_defaults(reader: RetailerClient) -> None:
+    """These are 20 rows, from the start, with a total, by ID."""
     page = reader.get("inventory").json
     assert [page[k] for k in ("limit", "offset", "count", "total")] == [20, 0, 20, 1200]
     assert [row["id"] for row in page["results"]] == sorted(row["id"] for row in page["results"])
 
 
-def test_total_is_left_out_when_not_wanted(reader: RetailerClient) -> None:
-    """Counting is what makes the vendor slow; who says withTotal=false gets none."""
+def test_the_total_is_optional(reader: RetailerClient) -> None:
+    """Counting makes the vendor slow; withTotal=false avoids it."""
     assert "total" not in reader.get("inventory", ("withTotal", "false")).json
 
 
 def test_total_counts_all_that_match(reader: RetailerClient, still_shop: FakeRetailer) -> None:
-    """Total is of the predicate, not of the page."""
+    """The total is of the predicate, not of the page."""
     page = reader.get("inventory", ("where", "quantityOnStock > 200"), ("limit", 5), ("offset", 3)).json
     rows = [row.document.get("quantityOnStock") for row in still_shop.state.collection("inventory").rows()]
     assert page["total"] == sum(isinstance(q, int) and q > 200 for q in rows)
@@ -99,7 +99,7 @@ def test_offset_continues_the_page(reader: RetailerClient) -> None:
 
 
 def test_sort_goes_both_ways_and_by_any_field(reader: RetailerClient) -> None:
-    """Descending order is what "the newest row" is asked by."""
+    """Descending order finds the newest row."""
     newest = reader.get("inventory", ("sort", "lastModifiedAt desc"), ("limit", 500)).json["results"]
     assert newest == sorted(newest, key=lambda row: row["lastModifiedAt"], reverse=True)
     versions = [r["version"] for r in reader.get("inventory", ("sort", "version desc"), ("limit", 500)).json["results"]]
@@ -121,7 +121,7 @@ def test_sort_goes_both_ways_and_by_any_field(reader: RetailerClient) -> None:
     ],
 )
 def test_wrong_parameter_is_refused(reader: RetailerClient, wrong: tuple[str, Any]) -> None:
-    """As the vendor does; a sandbox that is kinder would let our mistakes through to production."""
+    """The vendor refuses it too; a more tolerant sandbox would let our mistakes through to production."""
     answer = reader.get("inventory", wrong)
     assert answer.status == 400
     assert answer.json["errors"][0]["code"] == "InvalidInput"
@@ -147,14 +147,14 @@ def test_order_is_found_by_its_number(reader: RetailerClient) -> None:
 
 
 def test_unknown_resource_is_not_found(reader: RetailerClient) -> None:
-    """404 with the vendor's code, by each way of asking."""
+    """Every path gives 404 with the vendor's code."""
     for path in ("inventory/none", "inventory/key=none", "orders/order-number=none", "orders/colour=red", "carts"):
         answer = reader.get(path)
         assert (answer.status, answer.json["errors"][0]["code"]) == (404, "ResourceNotFound")
 
 
-def test_answer_says_when_it_was_given(reader: RetailerClient) -> None:
-    """A window ends at the source's now, which is read from Date; the correlation id finds the request again."""
+def test_a_response_has_its_date_and_correlation_id(reader: RetailerClient) -> None:
+    """A window ends at the source's now, which is read from Date; the correlation ID identifies the request in logs."""
     answer = reader.call("GET", "inventory", headers={"X-Correlation-ID": "mine"})
     assert abs(parsedate_to_datetime(answer.headers["Date"]) - datetime.now(UTC)) < timedelta(seconds=5)
     assert answer.headers["X-Correlation-ID"] == "mine"
@@ -162,7 +162,7 @@ def test_answer_says_when_it_was_given(reader: RetailerClient) -> None:
 
 
 def test_project_describes_itself(reader: RetailerClient) -> None:
-    """What a connection test asks for."""
+    """A connection test reads it."""
     assert reader.get("/demo").json["key"] == "demo"
 
 
@@ -191,7 +191,7 @@ FIELDS = frozenset({"id", "version", "lastModifiedAt"})
 
 @given(PREDICATES, SORTS, st.integers(0, 5), st.booleans())
 def test_index_answers_as_a_full_scan_would(where: str, sorts: list[str], limit: int, with_total: bool) -> None:
-    """Bounds are a short cut only: whatever is asked, in whatever order, no row is lost and none is added."""
+    """Key ranges are only a short cut: for any query and order, no row is lost and none is added."""
     collection = Collection()
     collection.fill(ROWS)
     parameters = {"where": [where], "sort": sorts, "limit": [str(limit)], "withTotal": [str(with_total).lower()]}

@@ -1,4 +1,4 @@
-"""The generated shop: the same from the same seed, and wrong where real catalogues are."""
+"""Generated data: the same for the same seed, with the flaws of real catalogues."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def everything(world: RetailerState) -> dict[str, list[bytes]]:
 
 
 def test_same_seed_gives_the_same_bytes() -> None:
-    """A failure seen once can be seen again."""
+    """A failure can be reproduced."""
     assert everything(RetailerState(Size(seed=5, **SMALL))) == everything(RetailerState(Size(seed=5, **SMALL)))
 
 
@@ -27,7 +27,7 @@ def test_other_seed_gives_another_shop() -> None:
 
 
 def test_size_of_one_kind_leaves_the_others_alone() -> None:
-    """A larger warehouse is not another clientele."""
+    """A larger warehouse does not change the customers."""
     small, large = (
         everything(RetailerState(Size(**SMALL))),
         everything(RetailerState(Size(**SMALL | {"inventory": 300}))),
@@ -36,20 +36,20 @@ def test_size_of_one_kind_leaves_the_others_alone() -> None:
     assert small["orders"] == large["orders"]
 
 
-def test_ids_do_not_tell_the_order_of_creation(still_shop: FakeRetailer) -> None:
-    """A reader that pages by id alone cannot be right about time."""
+def test_ids_do_not_show_the_order_of_creation(still_shop: FakeRetailer) -> None:
+    """A reader that pages by ID alone cannot be right about time."""
     instants = [row.modified_at for row in still_shop.state.collection("inventory").rows()]
     assert instants != sorted(instants)
 
 
-def test_no_flaws_where_none_are_wanted() -> None:
-    """A spotless shop is the control in an experiment."""
+def test_data_can_be_without_flaws() -> None:
+    """Flawless data is the control of an experiment."""
     world = RetailerState(Size(**SMALL, flaws=0))
     assert not any(world.flawed_ids(name) for name in world.collections)
 
 
-def test_each_flaw_is_there_and_they_are_few(still_shop: FakeRetailer) -> None:
-    """About one in a hundred, each kind at least once."""
+def test_each_flaw_occurs_and_flaws_are_few(still_shop: FakeRetailer) -> None:
+    """About one row in a hundred has a flaw, and each kind occurs."""
     flawed = still_shop.state.flawed_ids("inventory")
     assert set(flawed.values()) == set(FLAWS)
     assert len(flawed) == 12
@@ -58,7 +58,7 @@ def test_each_flaw_is_there_and_they_are_few(still_shop: FakeRetailer) -> None:
 
 
 def is_wrong(entry: dict[str, Any]) -> bool:
-    """The rules that a good inventory entry keeps, written down once more."""
+    """Check the rules of a good inventory entry, written independently of the generator."""
     sku, on_stock, available = entry.get("sku"), entry["quantityOnStock"], entry["availableQuantity"]
     if not isinstance(sku, str) or not sku or sku != sku.strip() or not sku.isascii() or not sku.isprintable():
         return True
@@ -75,7 +75,7 @@ def test_exactly_the_flawed_rows_are_wrong(still_shop: FakeRetailer) -> None:
 
 @pytest.mark.parametrize("entity", ["inventory", "product-projections", "orders", "customers"])
 def test_modification_instants_are_always_sortable(still_shop: FakeRetailer, entity: str) -> None:
-    """Every other field may lie; the watermark's may not."""
+    """Every other field may be wrong; the watermark's may not."""
     for row in still_shop.state.collection(entity).rows():
         instant = instant_of(row.modified_at)
         assert instant is not None
@@ -83,7 +83,7 @@ def test_modification_instants_are_always_sortable(still_shop: FakeRetailer, ent
 
 
 def test_order_totals_add_up(still_shop: FakeRetailer) -> None:
-    """Lines to the total, net and tax to gross."""
+    """Lines add up to the total, and net and tax to gross."""
     flawed = still_shop.state.flawed_ids("orders")
     for order in (row.document for row in still_shop.state.collection("orders").rows() if row.id not in flawed):
         total = order["totalPrice"]["centAmount"]
@@ -97,7 +97,7 @@ def test_order_totals_add_up(still_shop: FakeRetailer) -> None:
 
 
 def test_inventory_is_one_entry_for_each_sku_and_warehouse() -> None:
-    """The natural key."""
+    """SKU and warehouse are the natural key."""
     rows = [row.document for row in RetailerState(Size(flaws=0)).collection("inventory").rows()]
     assert len({(row["sku"], row["supplyChannel"]["id"]) for row in rows}) == len(rows) == 1000
     assert len({row["supplyChannel"]["id"] for row in rows}) == 4

@@ -1,4 +1,4 @@
-"""Tokens: who has none gets nothing."""
+"""Tokens: without one, every request is refused."""
 
 import time
 
@@ -8,7 +8,7 @@ from crossdock.sandbox.commercetools.test_client import RetailerClient
 
 
 def test_right_credentials_give_a_token(client: RetailerClient) -> None:
-    """In OAuth's shape."""
+    """The response has OAuth's fields."""
     answer = client.log_in(scope="view_products:demo view_orders:demo").json
     assert answer["token_type"] == "Bearer"
     assert answer["scope"] == "view_products:demo view_orders:demo"
@@ -16,7 +16,7 @@ def test_right_credentials_give_a_token(client: RetailerClient) -> None:
 
 
 def test_wrong_secret_is_refused(client: RetailerClient) -> None:
-    """In both dialects at once, as the vendor's authorisation server does."""
+    """The body has OAuth's and the API's fields, as with the vendor's authorisation server."""
     answer = client.log_in(secret="guess")
     assert answer.status == answer.json["statusCode"] == 401
     assert answer.json["errors"][0]["code"] == answer.json["error"] == "invalid_client"
@@ -28,27 +28,27 @@ def test_wrong_secret_is_refused(client: RetailerClient) -> None:
     [({"grant_type": "password"}, "unsupported_grant_type"), ({"scope": "manage_project:other"}, "invalid_scope")],
 )
 def test_wrong_form_is_refused(client: RetailerClient, form: dict[str, str], code: str) -> None:
-    """A scope for another project is the usual slip."""
+    """A scope for another project is the usual mistake."""
     answer = client.log_in(**form)
     assert (answer.status, answer.json["error"]) == (400, code)
 
 
 @pytest.mark.parametrize("path", ["/demo", "/demo/inventory", "/demo/orders/x", "/other/inventory"])
 @pytest.mark.parametrize("header", ["", "Bearer nonsense", "Basic c2FuZGJveDpzYW5kYm94"])
-def test_no_live_token_no_answer(client: RetailerClient, path: str, header: str) -> None:
-    """Every path of every project."""
+def test_a_request_without_a_valid_token_is_refused(client: RetailerClient, path: str, header: str) -> None:
+    """Every path of every project needs one."""
     answer = client.call("GET", path, headers={"Authorization": header})
     assert (answer.status, answer.json["errors"][0]["code"]) == (401, "invalid_token")
     assert "WWW-Authenticate" in answer.headers
 
 
-def test_other_project_is_out_of_scope(client: RetailerClient) -> None:
-    """A live token opens one project."""
+def test_another_project_is_out_of_scope(client: RetailerClient) -> None:
+    """A valid token is for one project."""
     assert client.get("/other/inventory").status == 403
 
 
-def test_token_ends(client: RetailerClient, shop: FakeRetailer) -> None:
-    """Clients have to renew; a short life makes them show it."""
+def test_a_token_expires(client: RetailerClient, shop: FakeRetailer) -> None:
+    """Clients must renew it; a short validity makes a test see that."""
     shop.tokens.life_s = 0.5
     client.log_in()
     assert client.get("inventory").status == 200
@@ -57,7 +57,7 @@ def test_token_ends(client: RetailerClient, shop: FakeRetailer) -> None:
 
 
 def test_tokens_can_be_revoked_and_shortened_by_control(client: RetailerClient) -> None:
-    """Revoking is how a token dies before its time, which only the 401 tells."""
+    """A client learns of a revoked token only by the 401."""
     assert client.call("PUT", "/_sandbox/tokens", body={"life_s": 60}).json == {"alive": 1, "life_s": 60}
     assert client.call("DELETE", "/_sandbox/tokens").json == {"revoked": 1}
     assert client.get("inventory").status == 401

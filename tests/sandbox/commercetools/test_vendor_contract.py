@@ -1,4 +1,4 @@
-"""What the sandbox answers is what the vendor's own contract describes."""
+"""The sandbox's responses match the vendor's own contract."""
 
 import json
 import os
@@ -21,7 +21,7 @@ _FORMATS.checks("int32")(lambda value: not isinstance(value, int) or -(2**31) <=
 
 def readable(schemas: dict[str, Any]) -> dict[str, Any]:
     """
-    The vendor's schemas as a JSON Schema validator understands them.
+    Convert the vendor's schemas to what a JSON Schema validator understands.
 
     A schema with a discriminator becomes two: its own fields under its name, for those that build on it, and
     `<name>.any` for those that hold one, which also asks for the fields of the kind that the document names.
@@ -45,7 +45,7 @@ def parts(schema: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def plain(schema: Any) -> Any:
-    """Names that begin with "/" in `required` are patterns, and `additionalProperties` forbids what `allOf` adds."""
+    """Remove what a validator misreads: patterns in `required`, and `additionalProperties`, which forbids `allOf`."""
     if isinstance(schema, list):
         return [plain(item) for item in schema]
     if not isinstance(schema, dict):
@@ -58,7 +58,7 @@ def plain(schema: Any) -> Any:
 
 
 def pointed(schema: Any, held: set[str], *, inherits: bool = False) -> Any:
-    """Who holds a resource with a discriminator means any kind of it; who inherits from it means itself."""
+    """Point references that hold a resource to any kind of it; those that inherit from it stay."""
     if isinstance(schema, list):
         return [pointed(item, held, inherits=inherits) for item in schema]
     if not isinstance(schema, dict):
@@ -80,7 +80,7 @@ def contract() -> Registry[Any]:
 
 
 def faults_in(contract: Registry[Any], name: str, document: Any) -> list[str]:
-    """What the contract has against *document*, fields it does not know included."""
+    """List the violations of the contract in *document*, including unknown fields."""
     schema = {"$ref": f"urn:vendor#/components/schemas/{name}", "unevaluatedProperties": False}
     validator = Draft202012Validator(schema, registry=contract, format_checker=_FORMATS)
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
@@ -99,7 +99,7 @@ def faults_in(contract: Registry[Any], name: str, document: Any) -> list[str]:
 def test_good_rows_keep_the_contract(
     contract: Registry[Any], reader: RetailerClient, still_shop: FakeRetailer, path: str, name: str
 ) -> None:
-    """Flawed rows are excepted: breaking it is their purpose."""
+    """Flawed rows are excluded: they break it on purpose."""
     entity = "product-projections" if path == "products" else path
     flawed = still_shop.state.flawed_ids(entity)
     page = reader.get(path, ("limit", 60)).json
@@ -111,7 +111,7 @@ def test_good_rows_keep_the_contract(
 
 
 def plainly(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with custom fields as text: the contract's schema knows no others, the vendor's fields of a type do."""
+    """Turn custom fields into text: the contract's schema allows nothing else, although the vendor does."""
     if "custom" not in row:
         return row
     return row | {"custom": row["custom"] | {"fields": {name: str(v) for name, v in row["custom"]["fields"].items()}}}
@@ -130,13 +130,13 @@ def plainly(row: dict[str, Any]) -> dict[str, Any]:
 def test_rows_of_a_dataset_keep_the_contract(
     contract: Registry[Any], real: RetailerClient, path: str, name: str
 ) -> None:
-    """Except for a line without a description: the vendor's lines have a name."""
+    """The only exception is a line without a description: the vendor's lines have a name."""
     rows = real.get(path, ("limit", 60)).json["results"]
     assert rows
     for row in rows:
         found = faults_in(contract, name, plainly(row))
         nameless = [n for n, item in enumerate(row.get("lineItems", ())) if "name" not in item]
-        # Whatever breaks a part of it, the validator then also calls the whole unevaluated.
+        # If a part is wrong, the validator also calls the whole unevaluated.
         assert [fault for fault in found if not fault.startswith("$: Unevaluated")] == [
             f"$.lineItems[{n}]: 'name' is a required property" for n in nameless
         ]
@@ -144,7 +144,7 @@ def test_rows_of_a_dataset_keep_the_contract(
 
 
 def test_contract_finds_what_is_wrong(contract: Registry[Any], reader: RetailerClient) -> None:
-    """A validator that accepts everything would pass all the other tests here."""
+    """A validator that accepts everything would pass all other tests here."""
     order = reader.get("orders", ("limit", 1)).json["results"][0]
     assert faults_in(contract, "Order", order | {"orderState": "Lost"})
     assert faults_in(contract, "Order", order | {"colour": "red"})
@@ -156,12 +156,12 @@ def test_contract_finds_what_is_wrong(contract: Registry[Any], reader: RetailerC
 
 
 def test_project_keeps_the_contract(contract: Registry[Any], reader: RetailerClient) -> None:
-    """What a connection test reads."""
+    """A connection test reads it."""
     assert faults_in(contract, "Project", reader.get("/demo").json) == []
 
 
 def test_refusals_keep_the_contract(contract: Registry[Any], client: RetailerClient) -> None:
-    """Each body that a client may decide by."""
+    """Clients decide by these bodies."""
     row = client.get("inventory", ("limit", 1)).json["results"][0]
     path, twin = f"inventory/{row['id']}", {name: row[name] for name in ("sku", "supplyChannel", "quantityOnStock")}
     answers = [
@@ -182,7 +182,7 @@ def test_refusals_keep_the_contract(contract: Registry[Any], client: RetailerCli
 
 
 def test_refused_tokens_keep_the_contract(contract: Registry[Any], client: RetailerClient) -> None:
-    """The authorisation server has a body of its own."""
+    """The authorisation server has its own kind of body."""
     assert faults_in(contract, "AuthErrorResponse", client.log_in(secret="guess").json) == []
     client.token = "nonsense"
     assert faults_in(contract, "AuthErrorResponse", client.get("inventory").json) == []

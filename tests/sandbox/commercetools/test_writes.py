@@ -35,7 +35,7 @@ def first(client: RetailerClient, entity: str) -> dict[str, Any]:
 def test_action_changes_its_field(
     client: RetailerClient, entity: str, action: dict[str, Any], field: str, value: Any
 ) -> None:
-    """One version higher, modified later than before, and readable at once."""
+    """The resource is one version higher, modified later than before, and readable at once."""
     row = first(client, entity)
     changed = client.update(f"{entity}/{row['id']}", row["version"], action).json
     assert changed[field] == value
@@ -45,7 +45,7 @@ def test_action_changes_its_field(
 
 
 def test_quantities_move_together(client: RetailerClient) -> None:
-    """What is reserved stays reserved, whichever action changes the stock."""
+    """The reserved quantity stays, whichever action changes the stock."""
     row = first(client, "inventory")
     on_stock, reserved = row["quantityOnStock"], row["quantityOnStock"] - row["availableQuantity"]
     added = client.update(f"inventory/key={row['key']}", row["version"], {"action": "addQuantity", "quantity": 5}).json
@@ -82,15 +82,15 @@ def test_projection_cannot_be_written(client: RetailerClient) -> None:
     assert client.update(f"product-projections/{row['id']}", row["version"], {"action": "publish"}).status == 405
 
 
-def test_nothing_changed_raises_no_version(client: RetailerClient) -> None:
-    """The vendor's rule; a reader would otherwise see changes that are none."""
+def test_an_update_without_a_change_keeps_the_version(client: RetailerClient) -> None:
+    """The vendor does so; a reader would otherwise see changes that did not happen."""
     row = first(client, "inventory")
     same = {"action": "changeQuantity", "quantity": row["quantityOnStock"]}
     assert client.update(f"inventory/{row['id']}", row["version"], same).json == row
 
 
 def test_update_of_an_older_version_conflicts(client: RetailerClient) -> None:
-    """Optimistic locking: the answer carries the version that is there, and nothing has changed."""
+    """Optimistic concurrency: the response has the current version, and nothing has changed."""
     row = first(client, "inventory")
     path, action = f"inventory/{row['id']}", {"action": "addQuantity", "quantity": 1}
     client.update(path, row["version"], action)
@@ -103,7 +103,7 @@ def test_update_of_an_older_version_conflicts(client: RetailerClient) -> None:
 
 
 def test_delete_of_another_version_conflicts(client: RetailerClient) -> None:
-    """The same guard; afterwards the right version goes, once."""
+    """A delete is guarded like an update; with the right version it succeeds once."""
     row = first(client, "orders")
     path = f"orders/{row['id']}"
     wrong = client.call("DELETE", path, [("version", row["version"] + 1)])
@@ -114,7 +114,7 @@ def test_delete_of_another_version_conflicts(client: RetailerClient) -> None:
 
 
 def test_created_entry_is_listed(client: RetailerClient, shop: FakeRetailer) -> None:
-    """201, version 1, now."""
+    """The response is 201, and the entry has version 1 and the current time."""
     newest = client.get("inventory", ("sort", "lastModifiedAt desc"), ("limit", 1)).json["results"][0]
     channel = {"typeId": "channel", "id": shop.state.references.channels[0][1]}
     answer = client.call("POST", "inventory", body={"sku": "NEW", "quantityOnStock": 4, "supplyChannel": channel})
@@ -123,8 +123,8 @@ def test_created_entry_is_listed(client: RetailerClient, shop: FakeRetailer) -> 
     assert client.get("inventory", ("where", 'sku = "NEW"')).json["results"] == [answer.json]
 
 
-def test_second_entry_for_a_sku_and_channel_is_refused(client: RetailerClient) -> None:
-    """The pair is the natural key, also when an update makes it."""
+def test_a_second_entry_for_a_sku_and_channel_is_refused(client: RetailerClient) -> None:
+    """The pair is the natural key, and an update must not duplicate it either."""
     row = first(client, "inventory")
     twin = {"sku": row["sku"], "quantityOnStock": 1, "supplyChannel": row["supplyChannel"]}
     refused = client.call("POST", "inventory", body=twin)
@@ -151,7 +151,7 @@ def test_second_entry_for_a_sku_and_channel_is_refused(client: RetailerClient) -
     ],
 )
 def test_wrong_update_is_refused_whole(client: RetailerClient, shop: FakeRetailer, body: Any) -> None:
-    """A refusal of the second action undoes the first."""
+    """If the second action is refused, the first has no effect."""
     row = next(row for row in shop.state.collection("inventory").rows() if row.version == 1)
     answer = client.call("POST", f"inventory/{row.id}", body=body)
     assert answer.status == 400
@@ -159,7 +159,7 @@ def test_wrong_update_is_refused_whole(client: RetailerClient, shop: FakeRetaile
     assert client.get(f"inventory/{row.id}").body == row.raw
 
 
-def test_writes_have_instants_of_their_own(client: RetailerClient, shop: FakeRetailer) -> None:
+def test_writes_have_distinct_timestamps(client: RetailerClient, shop: FakeRetailer) -> None:
     """Two changes within a millisecond still have an order."""
     for row in shop.state.collection("inventory").rows():
         shop.state.change("inventory", row.id, lambda entry: entry.update(custom={}))

@@ -189,7 +189,8 @@ def _resolve_list(_root: Any, info: graphql.GraphQLResolveInfo[Any], **arguments
         for each in node.selection_set.selections
     )
     parameters = {name: _as_texts(value) for name, value in arguments.items() if value is not None}
-    return info.context(_LISTS[info.field_name], parameters | {"withTotal": [str(wants_total)]})  # type: ignore[no-any-return]
+    page: Json = info.context(_LISTS[info.field_name], parameters | {"withTotal": [str(wants_total)]})
+    return page
 
 
 def _is_included(node: graphql.FieldNode, info: graphql.GraphQLResolveInfo[Any]) -> bool:

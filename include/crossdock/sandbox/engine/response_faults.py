@@ -48,7 +48,7 @@ def alter(response: Response, fault: Fault, number_fields: Sequence[str]) -> Res
         case "nan":
             return _with_number(response, b"NaN", number_fields)
         case "huge_number":
-            # Not str(10**400): Python refuses to write integers of more than 4300 digits, and a script may ask for more.
+            # Not str(10**400): Python refuses to write integers of more than 4300 digits, and a script may set more.
             number = b"1" + b"0" * 400 if fault.value is True else str(fault.value).encode()
             return _with_number(response, number, number_fields)
     return response

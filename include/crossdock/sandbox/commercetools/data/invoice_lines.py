@@ -99,8 +99,15 @@ def _line(number: int, row: tuple[Any, ...]) -> Line:
             f"Line {number} has quantity {quantity} and price {price}; expected a whole number and a finite one."
         )
     return Line(
-        _intern(invoice), _intern(code), _intern(description), int(quantity), _intern(dated), _exact(price), _digits(customer), _intern(country)
-    )  # fmt: skip
+        _intern(invoice),
+        _intern(code),
+        _intern(description),
+        int(quantity),
+        _intern(dated),
+        _exact(price),
+        _digits(customer),
+        _intern(country),
+    )
 
 
 def _intern(text: str | None) -> Any:
