@@ -14,6 +14,7 @@ from crossdock.sandbox.engine.system import Report, SimulatedSystem
 class EchoSystem(SimulatedSystem):
     fault_routes = ("echo",)
     fault_kinds = {"shout": check_true}  # noqa: RUF012 - read only
+    number_fields = ("length",)
 
     greeting = "hello"
 
@@ -37,5 +38,3 @@ class EchoSystem(SimulatedSystem):
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "greeting": self.greeting}
-
-    number_fields = ("length",)
