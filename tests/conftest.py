@@ -11,7 +11,7 @@ import pytest
 from crossdock.app.database import migrate
 from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.db.database import Store
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 from crossdock.sync import Systems
 from crossdock.sync.landing import Landing
@@ -68,14 +68,14 @@ def store(hub_dsn: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def shop() -> Iterator[Sandbox]:
+def shop() -> Iterator[FakeRetailer]:
     """A retailer with 1,200 stock levels, spotless."""
-    with Sandbox(seed=7, inventory=1_200, products=0, orders=0, customers=0, flaws=0) as open_shop:
+    with FakeRetailer(seed=7, inventory=1_200, products=0, orders=0, customers=0, flaws=0) as open_shop:
         yield open_shop
 
 
 @pytest.fixture
-def systems(shop: Sandbox, store: Store, tmp_path: Path) -> Systems:
+def systems(shop: FakeRetailer, store: Store, tmp_path: Path) -> Systems:
     """The inventory sync's systems: the sandbox over a real socket, a real database, a folder."""
     return Systems(source=connect(shop), store=store, landing=Landing(str(tmp_path / "landing")))
 

@@ -8,13 +8,13 @@ from typing import Any
 from crossdock.connectors.commercetools import Commercetools
 from crossdock.db.database import Store
 from crossdock.http.client import Limits
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 
 #: Short waits between tries. A try itself may take long: a test of a time-out has limits of its own.
 QUICK = Limits(timeout_s=60.0, connect_timeout_s=30.0, attempts=3, longest_wait_s=0.2)
 
 
-def connect(shop: Sandbox, *, limits: Limits = QUICK, page_records: int = 100) -> Commercetools:
+def connect(shop: FakeRetailer, *, limits: Limits = QUICK, page_records: int = 100) -> Commercetools:
     """The connector, signed in to *shop* over a real socket."""
     return Commercetools.signed_in(
         shop.url,
@@ -34,9 +34,9 @@ def free_port() -> int:
         return port
 
 
-def in_shop(shop: Sandbox) -> dict[str, tuple[int, int]]:
+def in_shop(shop: FakeRetailer) -> dict[str, tuple[int, int]]:
     """Id → (version, quantity) as the retailer has it."""
-    rows = (row.document for row in shop.world.shelf("inventory").rows())
+    rows = (row.document for row in shop.state.collection("inventory").rows())
     return {row["id"]: (row["version"], row["quantityOnStock"]) for row in rows}
 
 

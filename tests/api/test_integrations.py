@@ -18,7 +18,7 @@ from crossdock.http.client import HttpClient
 from crossdock.http.model import CallPolicy, Rate
 from crossdock.http.policy import Conditions
 from crossdock.http.shared import SharedCalls
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 
 from tests.api.conftest import Hub
 from tests.api.test_access import assert_problem
@@ -30,14 +30,14 @@ CANARY = "k4n4ry-that-must-not-be-seen"
 
 
 @pytest.fixture(scope="module")
-def platform() -> Iterator[Sandbox]:
-    with Sandbox(
+def platform() -> Iterator[FakeRetailer]:
+    with FakeRetailer(
         seed=3, inventory=20, products=5, orders=5, customers=2, flaws=0, client_secret=CANARY
     ) as open_platform:
         yield open_platform
 
 
-def wish(platform: Sandbox, **changes: Any) -> dict[str, Any]:
+def wish(platform: FakeRetailer, **changes: Any) -> dict[str, Any]:
     """What one sends to add the platform, under an id of its own."""
     settings = {
         "base_url": platform.url,
@@ -57,7 +57,7 @@ def wish(platform: Sandbox, **changes: Any) -> dict[str, Any]:
     }
 
 
-def added(hub: Hub, platform: Sandbox, **changes: Any) -> dict[str, Any]:
+def added(hub: Hub, platform: FakeRetailer, **changes: Any) -> dict[str, Any]:
     answer = hub.call("POST", "/v1/integrations", json=wish(platform, **changes))
     assert answer.status_code == 201, answer.text
     document: dict[str, Any] = answer.json()
@@ -76,7 +76,7 @@ def is_nowhere(hub: Hub, integration_id: str) -> bool:
     return not audited and listed == 404 and hub.airflow("GET", f"/connections/{integration_id}").status_code == 404
 
 
-def test_an_integration_is_tested_and_then_stored(hub: Hub, platform: Sandbox) -> None:
+def test_an_integration_is_tested_and_then_stored(hub: Hub, platform: FakeRetailer) -> None:
     asked = wish(platform)
     answer = hub.call("POST", "/v1/integrations", json=asked)
 
@@ -97,7 +97,7 @@ def test_an_integration_is_tested_and_then_stored(hub: Hub, platform: Sandbox) -
     assert hub.call("GET", f"/v1/integrations/{asked['id']}").headers["ETag"] == '"1"'
 
 
-def test_its_credentials_are_encrypted_in_airflow(hub: Hub, platform: Sandbox) -> None:
+def test_its_credentials_are_encrypted_in_airflow(hub: Hub, platform: FakeRetailer) -> None:
     document = added(hub, platform)
 
     connection = hub.airflow("GET", f"/connections/{document['id']}").json()
@@ -131,7 +131,7 @@ def test_its_credentials_are_encrypted_in_airflow(hub: Hub, platform: Sandbox) -
     ],
 )
 def test_a_connection_that_fails_is_not_stored(
-    hub: Hub, platform: Sandbox, changes: dict[str, Any], failed: str
+    hub: Hub, platform: FakeRetailer, changes: dict[str, Any], failed: str
 ) -> None:
     """The check that failed is named, with what to do about it; those before it held, those after were not asked."""
     asked = wish(platform, **changes)
@@ -148,7 +148,7 @@ def test_a_connection_that_fails_is_not_stored(
     assert is_nowhere(hub, asked["id"])
 
 
-def test_a_certificate_that_nobody_trusts_fails_the_tls_check(hub: Hub, platform: Sandbox) -> None:
+def test_a_certificate_that_nobody_trusts_fails_the_tls_check(hub: Hub, platform: FakeRetailer) -> None:
     """The sandbox speaks no TLS at all, which is the crudest such certificate."""
     asked = wish(platform, settings={"base_url": platform.url.replace("http://", "https://")})
     answer = hub.call("POST", "/v1/integrations", json=asked)
@@ -156,7 +156,7 @@ def test_a_certificate_that_nobody_trusts_fails_the_tls_check(hub: Hub, platform
     assert outcomes(answer.json()["checks"])["tls"] == "failed"
 
 
-def test_the_schema_refuses_before_anything_is_called(hub: Hub, platform: Sandbox) -> None:
+def test_the_schema_refuses_before_anything_is_called(hub: Hub, platform: FakeRetailer) -> None:
     """Every place is named; no value is quoted, which may be a secret in the wrong field."""
     asked = wish(platform, settings={"project": f"{CANARY} {CANARY}", "colour": CANARY, "base_url": "ftp://x"})
     del asked["credentials"]["client_id"]
@@ -174,20 +174,20 @@ def test_the_schema_refuses_before_anything_is_called(hub: Hub, platform: Sandbo
     assert len(platform.requests) == before
 
 
-def test_an_unknown_kind_is_refused_with_those_there_are(hub: Hub, platform: Sandbox) -> None:
+def test_an_unknown_kind_is_refused_with_those_there_are(hub: Hub, platform: FakeRetailer) -> None:
     answer = hub.call("POST", "/v1/integrations", json=wish(platform, kind="fax"))
 
     assert_problem(answer, 422, "settings-invalid")
     assert "commercetools" in answer.json()["detail"]
 
 
-def test_an_id_is_taken_once(hub: Hub, platform: Sandbox) -> None:
+def test_an_id_is_taken_once(hub: Hub, platform: FakeRetailer) -> None:
     document = added(hub, platform)
 
     assert_problem(hub.call("POST", "/v1/integrations", json=wish(platform, id=document["id"])), 409, "conflict")
 
 
-def test_a_connection_of_somebody_else_is_not_overwritten(hub: Hub, platform: Sandbox) -> None:
+def test_a_connection_of_somebody_else_is_not_overwritten(hub: Hub, platform: FakeRetailer) -> None:
     mine = {"connection_id": "not_of_the_hub", "conn_type": "ftp", "password": "theirs"}
     hub.airflow("POST", "/connections", json=mine)
     answer = hub.call("POST", "/v1/integrations", json=wish(platform, id="not_of_the_hub"))
@@ -196,7 +196,7 @@ def test_a_connection_of_somebody_else_is_not_overwritten(hub: Hub, platform: Sa
     assert hub.airflow("GET", "/connections/not_of_the_hub").json()["conn_type"] == "ftp"
 
 
-def test_a_connection_that_is_there_is_used_as_it_is(hub: Hub, platform: Sandbox) -> None:
+def test_a_connection_that_is_there_is_used_as_it_is(hub: Hub, platform: FakeRetailer) -> None:
     """Out of the environment or a secrets backend, where the hub cannot write; and removing leaves it alone."""
     body = wish(platform, id="out_of_the_vault")
     extra = {name: value for name, value in body["settings"].items() if name != "base_url"} | {"note": CANARY}
@@ -223,7 +223,9 @@ def test_a_connection_that_is_there_is_used_as_it_is(hub: Hub, platform: Sandbox
     assert hub.airflow("GET", "/connections/out_of_the_vault").status_code == 200
 
 
-def test_a_connection_with_its_port_in_a_field_of_its_own_is_seen_as_it_is_called(hub: Hub, platform: Sandbox) -> None:
+def test_a_connection_with_its_port_in_a_field_of_its_own_is_seen_as_it_is_called(
+    hub: Hub, platform: FakeRetailer
+) -> None:
     """As Airflow's own form has it: host, port and schema."""
     extra = {name: value for name, value in wish(platform)["settings"].items() if name != "base_url"}
     body = {"connection_id": "in_parts", "conn_type": "http", "schema": "http", "host": "127.0.0.1"}
@@ -245,7 +247,7 @@ def test_a_connection_with_its_port_in_a_field_of_its_own_is_seen_as_it_is_calle
         "http://[fe80::1%25eth0]",
     ],
 )
-def test_an_address_that_is_none_is_told_and_not_called(hub: Hub, platform: Sandbox, base_url: str) -> None:
+def test_an_address_that_is_none_is_told_and_not_called(hub: Hub, platform: FakeRetailer, base_url: str) -> None:
     answer = hub.call("POST", "/v1/integrations", json=wish(platform, settings={"base_url": base_url}))
 
     assert_problem(answer, 400, "bad-request")
@@ -262,7 +264,7 @@ def test_an_address_that_is_none_is_told_and_not_called(hub: Hub, platform: Sand
     ids=str,
 )
 def test_a_host_of_our_own_network_is_refused_by_the_test(
-    hub: Hub, platform: Sandbox, settings: dict[str, Any]
+    hub: Hub, platform: FakeRetailer, settings: dict[str, Any]
 ) -> None:
     """However it is written, and wherever it stands: also the host that gives the tokens is called."""
     asked = wish(platform, settings={"allowed_networks": [], **settings})
@@ -273,7 +275,7 @@ def test_a_host_of_our_own_network_is_refused_by_the_test(
     assert "is not a public address" in failed["said"]
 
 
-def test_a_redirect_of_the_system_leads_nowhere(hub: Hub, platform: Sandbox) -> None:
+def test_a_redirect_of_the_system_leads_nowhere(hub: Hub, platform: FakeRetailer) -> None:
     platform.faults.put("inventory", [{"redirect": "http://169.254.169.254/latest"}], repeat=True)
     try:
         answer = hub.call("POST", "/v1/integrations", json=wish(platform))
@@ -295,7 +297,7 @@ def test_without_credentials_there_must_be_a_connection(hub: Hub) -> None:
     [("PATCH", "", {"name": "x"}), ("DELETE", "", None), ("POST", "/rotate", {"credentials": {}})],
 )
 def test_a_change_needs_the_version_that_was_seen(
-    hub: Hub, platform: Sandbox, method: str, path: str, body: dict[str, Any] | None
+    hub: Hub, platform: FakeRetailer, method: str, path: str, body: dict[str, Any] | None
 ) -> None:
     """Else of two people who change an integration at once, the first never learns that it was undone."""
     of = f"/v1/integrations/{added(hub, platform)['id']}{path}"
@@ -306,7 +308,7 @@ def test_a_change_needs_the_version_that_was_seen(
         assert_problem(hub.call(method, of, json=body, headers={"If-Match": none}), 400, "bad-request")
 
 
-def test_a_change_counts_the_version_up(hub: Hub, platform: Sandbox) -> None:
+def test_a_change_counts_the_version_up(hub: Hub, platform: FakeRetailer) -> None:
     of = f"/v1/integrations/{added(hub, platform)['id']}"
     answer = hub.call("PATCH", of, json={"name": "Renamed"}, headers={"If-Match": '"1"'})
 
@@ -318,7 +320,7 @@ def test_a_change_counts_the_version_up(hub: Hub, platform: Sandbox) -> None:
     )
 
 
-def test_changed_settings_are_tested_with_the_stored_secret(hub: Hub, platform: Sandbox) -> None:
+def test_changed_settings_are_tested_with_the_stored_secret(hub: Hub, platform: FakeRetailer) -> None:
     document = added(hub, platform)
     of, settings = f"/v1/integrations/{document['id']}", document["settings"]
     wrong = hub.call(
@@ -334,7 +336,7 @@ def test_changed_settings_are_tested_with_the_stored_secret(hub: Hub, platform: 
     assert "token_path" in hub.airflow("GET", f"/connections/{document['id']}").json()["extra"]
 
 
-def test_what_somebody_else_put_into_the_connection_stays(hub: Hub, platform: Sandbox) -> None:
+def test_what_somebody_else_put_into_the_connection_stays(hub: Hub, platform: FakeRetailer) -> None:
     """Its extra may hold what the kind's schema does not know: losing it would change how the system is called."""
     document = added(hub, platform)
     of, at = f"/v1/integrations/{document['id']}", f"/connections/{document['id']}"
@@ -351,7 +353,7 @@ def test_what_somebody_else_put_into_the_connection_stays(hub: Hub, platform: Sa
     assert "token_path" in kept  # Airflow hides its value, for its name
 
 
-def test_new_credentials_take_the_place_of_the_old_only_when_they_work(hub: Hub, platform: Sandbox) -> None:
+def test_new_credentials_take_the_place_of_the_old_only_when_they_work(hub: Hub, platform: FakeRetailer) -> None:
     of = f"/v1/integrations/{added(hub, platform)['id']}"
     bad = {"client_id": platform.client_id, "client_secret": f"{CANARY}-but-wrong"}
     good = {"client_id": platform.client_id, "client_secret": CANARY}
@@ -366,7 +368,7 @@ def test_new_credentials_take_the_place_of_the_old_only_when_they_work(hub: Hub,
     assert hub.call("POST", f"{of}/test").json()["passed"]
 
 
-def test_a_test_tells_of_a_system_that_went_down(hub: Hub, platform: Sandbox) -> None:
+def test_a_test_tells_of_a_system_that_went_down(hub: Hub, platform: FakeRetailer) -> None:
     document = added(hub, platform)
     platform.faults.put("inventory", [{"status": 503}], repeat=True)
     try:
@@ -383,7 +385,7 @@ def test_a_test_tells_of_a_system_that_went_down(hub: Hub, platform: Sandbox) ->
     assert shown["version"] == 1
 
 
-def test_pausing_twice_is_pausing_once(hub: Hub, platform: Sandbox) -> None:
+def test_pausing_twice_is_pausing_once(hub: Hub, platform: FakeRetailer) -> None:
     of = f"/v1/integrations/{added(hub, platform)['id']}"
 
     assert [hub.call("POST", f"{of}/pause").json()["version"] for _ in range(2)] == [2, 2]
@@ -391,7 +393,7 @@ def test_pausing_twice_is_pausing_once(hub: Hub, platform: Sandbox) -> None:
     assert [hub.call("POST", f"{of}/resume").json()["state"] for _ in range(2)] == ["active", "active"]
 
 
-def test_a_removed_integration_leaves_no_secret_behind(hub: Hub, platform: Sandbox) -> None:
+def test_a_removed_integration_leaves_no_secret_behind(hub: Hub, platform: FakeRetailer) -> None:
     integration_id = added(hub, platform)["id"]
     answer = hub.call("DELETE", f"/v1/integrations/{integration_id}", headers={"If-Match": '"1"'})
 
@@ -400,7 +402,7 @@ def test_a_removed_integration_leaves_no_secret_behind(hub: Hub, platform: Sandb
     assert hub.airflow("GET", f"/connections/{integration_id}").status_code == 404
 
 
-def test_every_change_has_its_line_in_the_audit_trail(hub: Hub, platform: Sandbox) -> None:
+def test_every_change_has_its_line_in_the_audit_trail(hub: Hub, platform: FakeRetailer) -> None:
     of = f"/v1/integrations/{added(hub, platform)['id']}"
     good = {"credentials": {"client_id": platform.client_id, "client_secret": CANARY}}
     hub.call("PATCH", of, "otto", json={"name": "x"}, headers={"If-Match": "*"})
@@ -424,7 +426,7 @@ def test_every_change_has_its_line_in_the_audit_trail(hub: Hub, platform: Sandbo
     ]
 
 
-def test_two_changes_at_once_are_one_change_and_one_refusal(hub: Hub, platform: Sandbox) -> None:
+def test_two_changes_at_once_are_one_change_and_one_refusal(hub: Hub, platform: FakeRetailer) -> None:
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
     of = f"/v1/integrations/{added(hub, platform)['id']}"
@@ -439,7 +441,7 @@ def test_two_changes_at_once_are_one_change_and_one_refusal(hub: Hub, platform: 
     assert hub.call("GET", of).json()["version"] == 2
 
 
-def test_pages_neither_skip_nor_repeat_while_integrations_come(hub: Hub, platform: Sandbox) -> None:
+def test_pages_neither_skip_nor_repeat_while_integrations_come(hub: Hub, platform: FakeRetailer) -> None:
     before = [added(hub, platform)["id"] for _ in range(4)]
     seen, cursor = [], None
     while True:
@@ -471,7 +473,7 @@ def test_a_page_that_cannot_be_is_refused(hub: Hub, path: str, parameters: dict[
     assert_problem(hub.call("GET", path, params=parameters), 400, "bad-request")
 
 
-def test_health_is_what_the_ledger_says(hub: Hub, platform: Sandbox) -> None:
+def test_health_is_what_the_ledger_says(hub: Hub, platform: FakeRetailer) -> None:
     integration_id = added(hub, platform)["id"]
     with hub.store() as store:
         for run_id, state, read in (("one", "done", 7), ("two", "failed", 0)):
@@ -484,7 +486,7 @@ def test_health_is_what_the_ledger_says(hub: Hub, platform: Sandbox) -> None:
     assert health["last_success_at"]
 
 
-def test_health_tells_of_calls_and_of_the_breaker(hub: Hub, platform: Sandbox) -> None:
+def test_health_tells_of_calls_and_of_the_breaker(hub: Hub, platform: FakeRetailer) -> None:
     """What the workers counted, of all and of each run, and what the breaker did."""
     integration_id = added(hub, platform)["id"]
     of, run_id = f"/v1/integrations/{integration_id}", f"run-{integration_id}"
@@ -516,7 +518,7 @@ def test_health_tells_of_calls_and_of_the_breaker(hub: Hub, platform: Sandbox) -
     assert (summary["calls"], summary["errors"], summary["avoided"], summary["breaker"]) == (3, 2, 3, "open")
 
 
-def test_the_usage_of_a_run_of_somebody_else_is_not_told(hub: Hub, platform: Sandbox) -> None:
+def test_the_usage_of_a_run_of_somebody_else_is_not_told(hub: Hub, platform: FakeRetailer) -> None:
     """It would be told as that of an integration that never made those calls."""
     mine, other = added(hub, platform)["id"], added(hub, platform)["id"]
     with hub.store() as store:
@@ -538,7 +540,7 @@ def add_run(store: Store, integration_id: str, run_id: str, state: str = "done",
         )
 
 
-def test_no_secret_is_anywhere(hub: Hub, platform: Sandbox) -> None:
+def test_no_secret_is_anywhere(hub: Hub, platform: FakeRetailer) -> None:
     """Answers, the server's log, every table of the hub, every table of Airflow."""
     document = added(hub, platform)
     of = f"/v1/integrations/{document['id']}"
@@ -616,7 +618,7 @@ def test_a_large_body_is_refused_before_it_is_read(hub: Hub) -> None:
     assert_problem(streamed, 413, "too-large")
 
 
-def test_a_change_with_the_sessions_cookie_must_come_from_our_own_page(hub: Hub, platform: Sandbox) -> None:
+def test_a_change_with_the_sessions_cookie_must_come_from_our_own_page(hub: Hub, platform: FakeRetailer) -> None:
     """A browser sends the cookie with a form of any other site's too."""
     of = f"/v1/integrations/{added(hub, platform)['id']}/pause"
     cookies = {"_token": hub.token("admin")}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.db.database import Store
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Sync, Systems, extract, load, validate
 from crossdock.sync.landing import Landing
 from crossdock.sync.model import Report, SyncRequest
@@ -29,7 +29,7 @@ SMALL: Sync = replace(INVENTORY, batch_records=40)
 class Hub:
     """A shop, a hub database, and a sync between them; what a worker process has."""
 
-    shop: Sandbox
+    shop: FakeRetailer
     dsn: str
     folder: Path
     overlap: timedelta = timedelta(minutes=5)
@@ -75,5 +75,5 @@ def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def hub(hub_dsn: str, tmp_path: Path, _warm: None, small_ranges: None) -> Iterator[Hub]:  # noqa: ARG001  they prepare
-    with Sandbox(seed=7, inventory=120, products=0, orders=0, customers=0, flaws=5) as shop:
+    with FakeRetailer(seed=7, inventory=120, products=0, orders=0, customers=0, flaws=5) as shop:
         yield Hub(shop, hub_dsn, tmp_path / "landing")

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from crossdock.db.database import Store
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 
 from tests.shop import query
 
@@ -16,12 +16,12 @@ Rows = list[tuple[Any, ...]]
 _OF_STOCK = "starts_with(subject, 'inventory/')"
 
 
-def broken(shop: Sandbox, store: Store, *, overlap: timedelta = timedelta(0)) -> list[str]:
+def broken(shop: FakeRetailer, store: Store, *, overlap: timedelta = timedelta(0)) -> list[str]:
     """Every promise that does not hold now that all is quiet; *overlap* is how far the next delta reads back."""
     return [*_convergence(shop, store), *_at_rest(store), *broken_on_the_way(shop, store, overlap=overlap)]
 
 
-def broken_on_the_way(shop: Sandbox, store: Store, *, overlap: timedelta = timedelta(0)) -> list[str]:
+def broken_on_the_way(shop: FakeRetailer, store: Store, *, overlap: timedelta = timedelta(0)) -> list[str]:
     """The promises that hold at every moment, also while nobody has gone on after a crash."""
     return [
         *_accounting(store),
@@ -37,21 +37,21 @@ def _told(promise: str, rows: Rows) -> list[str]:
     return [f"{promise}: {len(rows)}, such as {rows[0]}"] if rows else []
 
 
-def missing(shop: Sandbox, store: Store) -> dict[str, tuple[int, datetime]]:
+def missing(shop: FakeRetailer, store: Store) -> dict[str, tuple[int, datetime]]:
     """Version and instant of each row of the shop that the hub neither has nor keeps in quarantine or open."""
     kept = set(query(store, "SELECT id, version FROM inventory"))
     kept |= set(query(store, "SELECT record_id, version FROM quarantine_item"))
     left_open = {record_id for (record_id,) in query(store, "SELECT record_id FROM open_record")}
     return {
         row.id: (row.version, datetime.fromisoformat(row.modified_at))
-        for row in shop.world.shelf("inventory").rows()
+        for row in shop.state.collection("inventory").rows()
         if (row.id, row.version) not in kept and row.id not in left_open
     }
 
 
-def _convergence(shop: Sandbox, store: Store) -> list[str]:
+def _convergence(shop: FakeRetailer, store: Store) -> list[str]:
     rows: Rows = list(missing(shop, store).items())
-    documents = {row.id: row.document for row in shop.world.shelf("inventory").rows()}
+    documents = {row.id: row.document for row in shop.state.collection("inventory").rows()}
     differing: Rows = [
         (record_id, quantity)
         for record_id, version, quantity in query(store, "SELECT id, version, quantity_on_stock FROM inventory")
@@ -78,7 +78,7 @@ def _accounting(store: Store) -> list[str]:
     )
 
 
-def _watermark(shop: Sandbox, store: Store, overlap: timedelta) -> list[str]:
+def _watermark(shop: FakeRetailer, store: Store, overlap: timedelta) -> list[str]:
     (reached,) = query(store, "SELECT max(reached) FROM watermark WHERE entity = 'inventory'")[0]
     if reached is None:
         return []

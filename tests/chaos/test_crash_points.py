@@ -15,7 +15,7 @@ import crossdock.sync
 import pytest
 from crossdock.core.errors import LeaseHeld, LeaseLost
 from crossdock.db.database import Store
-from crossdock.sandbox.life import late_update, live
+from crossdock.sandbox.commercetools.simulation import late_update, simulate
 from crossdock.sync.model import SyncRequest
 
 from tests.chaos import children
@@ -88,13 +88,13 @@ def test_a_full_sync_killed_anywhere_is_finished_by_the_next_worker(hub: Hub, po
 def test_a_delta_with_late_changes_killed_anywhere_is_finished_by_the_next_worker(hub: Hub, point: str) -> None:
     """The watermark stands already: here it could pass what is open."""
     hub.sync(FULL, "the first")
-    live(hub.shop.world, stock_moves=60)
+    simulate(hub.shop.state, stock_moves=60)
     for _ in range(20):
-        late_update(hub.shop.world, "inventory", 120)
+        late_update(hub.shop.state, "inventory", 120)
 
     died = children.run(lambda: hub.sync(DELTA, "the run"), crash_at=point)
     assert_safe_on_the_way(hub)
-    live(hub.shop.world, stock_moves=10)
+    simulate(hub.shop.state, stock_moves=10)
     go_on(hub, DELTA)
     hub.sync(DELTA, "the next")
 
@@ -164,7 +164,7 @@ def test_another_run_takes_over_when_the_lease_of_a_killed_one_has_run_out(hub: 
     assert children.run(lambda: hub.sync(FULL, "the run"), crash_at=point) == children.KILLED
     with pytest.raises(LeaseHeld):
         hub.sync(FULL, "too early")
-    live(hub.shop.world, stock_moves=50)
+    simulate(hub.shop.state, stock_moves=50)
     leases_run_out(hub)
 
     assert children.run(lambda: hub.sync(FULL, "another")) == 0
@@ -180,7 +180,7 @@ def test_a_worker_that_sleeps_until_it_is_overtaken_commits_nothing_more(hub: Hu
     """I12: stopped, overtaken, woken. Its lease has a new holder, and its token is too old."""
     sleeper = children.start(_asleep_at(hub, module), expected=LeaseLost)
     assert children.stopped(sleeper)
-    live(hub.shop.world, stock_moves=50)
+    simulate(hub.shop.state, stock_moves=50)
     leases_run_out(hub)
     try:
         assert children.run(lambda: _up_to_load(hub)) == 0

@@ -41,8 +41,8 @@ def found(hub: Hub) -> str:
 
 def raise_all_stock(hub: Hub) -> None:
     """Every stock level of the shop in a new version."""
-    for row in hub.shop.world.shelf("inventory").rows():
-        hub.shop.world.change("inventory", row.id, lambda entry: entry.update(custom={"counted": True}))
+    for row in hub.shop.state.collection("inventory").rows():
+        hub.shop.state.change("inventory", row.id, lambda entry: entry.update(custom={"counted": True}))
 
 
 def extracted(hub: Hub, dag_run_id: str, request: SyncRequest = FULL) -> str:
@@ -178,9 +178,9 @@ def test_a_cursor_without_its_tie_break_is_found(hub: Hub, monkeypatch: pytest.M
 
     one_by_one = replace(hub, overlap=timedelta(0), pages_in_flight=1)
     one_by_one.sync(FULL, "the first")
-    at = hub.shop.world.clock.now()
-    for row in hub.shop.world.shelf("inventory").rows()[:45]:
-        hub.shop.world.change("inventory", row.id, lambda entry: entry.update(custom={"counted": True}), at=at)
+    at = hub.shop.state.clock.now()
+    for row in hub.shop.state.collection("inventory").rows()[:45]:
+        hub.shop.state.change("inventory", row.id, lambda entry: entry.update(custom={"counted": True}), at=at)
     monkeypatch.setattr(client, "where", skips_ties)
 
     one_by_one.sync(SyncRequest(), "the next")
@@ -235,7 +235,7 @@ def test_paging_by_offset_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) ->
         page = self._ask(resource, query, lambda answer: client.fetched(answer, part, None, asked=20, lines_field=None))
         if page.records and not any(read.values()):
             first = msgspec.json.decode(page.body)["results"][0]["id"]
-            hub.shop.world.change("inventory", first, lambda entry: entry.update(custom={"counted": "again"}))
+            hub.shop.state.change("inventory", first, lambda entry: entry.update(custom={"counted": "again"}))
         read[part.range_no] = offset + page.records
         return page
 

@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 import pytest
 from crossdock.cli.app import main
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 
 from tests.api.conftest import Hub
 
@@ -24,8 +24,8 @@ CANARY = "k4n4ry-of-the-command-line"
 
 
 @pytest.fixture(scope="module")
-def platform() -> Iterator[Sandbox]:
-    with Sandbox(seed=3, inventory=20, products=5, orders=5, customers=2, flaws=0, client_secret=CANARY) as opened:
+def platform() -> Iterator[FakeRetailer]:
+    with FakeRetailer(seed=3, inventory=20, products=5, orders=5, customers=2, flaws=0, client_secret=CANARY) as opened:
         yield opened
 
 
@@ -58,11 +58,11 @@ def answer(hub: Hub, *words: str, stdin: str = "") -> Any:
     return json.loads(ended.stdout)
 
 
-def secret(platform: Sandbox, text: str = CANARY) -> str:
+def secret(platform: FakeRetailer, text: str = CANARY) -> str:
     return json.dumps({"client_id": platform.client_id, "client_secret": text})
 
 
-def add_words(platform: Sandbox, integration_id: str) -> list[str]:
+def add_words(platform: FakeRetailer, integration_id: str) -> list[str]:
     return [
         "add",
         integration_id,
@@ -75,7 +75,7 @@ def add_words(platform: Sandbox, integration_id: str) -> list[str]:
     ]
 
 
-def test_a_whole_life(hub: Hub, platform: Sandbox, tmp_path: Path) -> None:
+def test_a_whole_life(hub: Hub, platform: FakeRetailer, tmp_path: Path) -> None:
     added = answer(hub, *add_words(platform, "cli_life"), stdin=secret(platform))
     assert added["test_passed"]
     assert "cli_life" in [each["id"] for each in answer(hub, "list")["integrations"]]
@@ -91,14 +91,14 @@ def test_a_whole_life(hub: Hub, platform: Sandbox, tmp_path: Path) -> None:
     assert run(hub, "show", "cli_life").returncode == 2
 
 
-def test_wrong_settings_are_wrong_use_whoever_finds_them(hub: Hub, platform: Sandbox) -> None:
+def test_wrong_settings_are_wrong_use_whoever_finds_them(hub: Hub, platform: FakeRetailer) -> None:
     run(hub, *add_words(platform, "cli_exit"), stdin=secret(platform))
 
     assert run(hub, "change", "cli_exit", "--set=projekt=x").returncode == 2
     assert run(hub, "change", "cli_exit", "--set=project=another").returncode == 1, "its test fails"
 
 
-def test_what_fails_says_which_check_and_what_to_do(hub: Hub, platform: Sandbox) -> None:
+def test_what_fails_says_which_check_and_what_to_do(hub: Hub, platform: FakeRetailer) -> None:
     ended = run(hub, *add_words(platform, "cli_wrong"), stdin=secret(platform, f"{CANARY}-but-wrong"))
 
     assert ended.returncode == 1
@@ -162,7 +162,7 @@ def test_a_file_of_credentials_that_lacks_one_is_named_and_none_of_its_values(hu
     assert CANARY not in ended.stdout + ended.stderr
 
 
-def test_an_id_that_is_taken_is_said_before_a_secret_is_asked_for(hub: Hub, platform: Sandbox) -> None:
+def test_an_id_that_is_taken_is_said_before_a_secret_is_asked_for(hub: Hub, platform: FakeRetailer) -> None:
     run(hub, *add_words(platform, "cli_taken"), stdin=secret(platform))
 
     ended = run(hub, "add", "cli_taken", *SETTINGS)
@@ -171,7 +171,7 @@ def test_an_id_that_is_taken_is_said_before_a_secret_is_asked_for(hub: Hub, plat
     assert "already. Look at it: ./hub integration show cli_taken" in " ".join(ended.stderr.split())
 
 
-def test_a_private_address_is_refused_with_the_setting_that_allows_it(hub: Hub, platform: Sandbox) -> None:
+def test_a_private_address_is_refused_with_the_setting_that_allows_it(hub: Hub, platform: FakeRetailer) -> None:
     words = [word for word in add_words(platform, "cli_private") if "allowed_networks" not in word]
 
     ended = run(hub, *words, "--json", stdin=secret(platform))
@@ -181,7 +181,7 @@ def test_a_private_address_is_refused_with_the_setting_that_allows_it(hub: Hub, 
     assert problem["checks"][0]["hint"].startswith('If that network is meant, set allowed_networks to ["127.0.0.1/32"]')
 
 
-def test_a_viewer_may_look_and_no_more(hub: Hub, platform: Sandbox) -> None:
+def test_a_viewer_may_look_and_no_more(hub: Hub, platform: FakeRetailer) -> None:
     assert run(hub, "list", user="vera").returncode == 0
     ended = run(hub, *add_words(platform, "cli_vera"), stdin=secret(platform), user="vera")
 
@@ -189,7 +189,7 @@ def test_a_viewer_may_look_and_no_more(hub: Hub, platform: Sandbox) -> None:
     assert "vera is no operator" in ended.stderr
 
 
-def test_a_person_sees_how_it_has_been_doing(hub: Hub, platform: Sandbox) -> None:
+def test_a_person_sees_how_it_has_been_doing(hub: Hub, platform: FakeRetailer) -> None:
     """Calls, breaker and runs, as tables."""
     run(hub, *add_words(platform, "seen_by_people"), stdin=secret(platform))
     shown, listed = run(hub, "show", "seen_by_people", user="vera"), run(hub, "list", user="vera")

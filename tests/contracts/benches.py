@@ -23,7 +23,7 @@ from crossdock.http.model import Limits, Safeguards
 from crossdock.http.policy import Conditions
 from crossdock.http.ssrf_guard import Resolver
 from crossdock.integrations.model import Connection
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, Source
 
 from tests.shop import free_port
@@ -77,7 +77,7 @@ class Bench(Protocol):
         ...
 
     def fault(self, *script: Any, repeat: bool = False) -> None:
-        """What the next requests for data meet; as `crossdock.sandbox.faults` has it."""
+        """What the next requests for data meet; see `crossdock.sandbox.engine.faults`."""
         ...
 
     def token_fault(self, *script: Any, repeat: bool = False) -> None: ...
@@ -152,7 +152,7 @@ _KINDS = {
 class _ShopBench:
     """The sandbox with one kind of records, whichever connector reads it."""
 
-    def __init__(self, shop: Sandbox, resource: str, api: Api) -> None:
+    def __init__(self, shop: FakeRetailer, resource: str, api: Api) -> None:
         self._shop, self._api, self.resource = shop, api, resource
         names_its_fields = {"unknown fields": "it names the fields that it reads, so no other ever comes"}
         self.exempt: Mapping[str, str] = names_its_fields if api is Api.GRAPHQL else {}
@@ -173,7 +173,7 @@ class _ShopBench:
         self._shop.tokens.revoke_all()
 
     def tokens(self) -> list[str]:
-        return list(self._shop.tokens._ends)
+        return list(self._shop.tokens._expiries)
 
     def asked(self) -> int:
         return sum(entry.path.endswith((f"/{self.resource}", "/graphql")) for entry in self._shop.requests)
@@ -186,7 +186,7 @@ class _ShopBench:
         return told_ms is None or told_ms < 30_000
 
     def ids(self) -> list[str]:
-        return self._shop.world.shelf(self.resource).ids()
+        return self._shop.state.collection(self.resource).ids()
 
     def change(self, count: int, *, at: datetime | None = None) -> list[str]:
         changed = self.ids()[-count:]
@@ -199,13 +199,13 @@ class _ShopBench:
             self._change(key, shelfLife={"days": [1, 2.5, None]})
 
     def put(self, key: str, text: str) -> None:
-        self._shop.world.change(self.resource, key, lambda row: row.update({self._kind.text: text}))
+        self._shop.state.change(self.resource, key, lambda row: row.update({self._kind.text: text}))
 
     def delete(self, key: str) -> None:
-        self._shop.world.delete(self.resource, key, self._shop.world.get(self.resource, key).document["version"])
+        self._shop.state.delete(self.resource, key, self._shop.state.get(self.resource, key).document["version"])
 
     def spoil(self, key: str) -> None:
-        self._shop.world.change(self.resource, key, lambda row: row.pop(self._kind.needed))
+        self._shop.state.change(self.resource, key, lambda row: row.pop(self._kind.needed))
 
     def texts_on(self, page: FetchedPage) -> dict[str, str]:
         return {row["id"]: row[self._kind.text] for row in json.loads(page.body)["results"] if self._kind.text in row}
@@ -214,11 +214,11 @@ class _ShopBench:
         return [row["id"] for row in json.loads(page.body)["results"]]
 
     def _change(self, key: str, *, at: str | None = None, **fields: Any) -> None:
-        self._shop.world.change(self.resource, key, lambda row: row.update(fields), at=at)
+        self._shop.state.change(self.resource, key, lambda row: row.update(fields), at=at)
 
 
 class _CommercetoolsBench(_ShopBench):
-    def __init__(self, shop: Sandbox, api: Api) -> None:
+    def __init__(self, shop: FakeRetailer, api: Api) -> None:
         super().__init__(shop, "inventory", api)
 
     def source(
@@ -260,14 +260,14 @@ class CommercetoolsConnector:
     @contextmanager
     def bench(self, records: int = 40) -> Iterator[_CommercetoolsBench]:
         size = {"inventory": records, "products": 0, "orders": 0, "customers": 0, "flaws": 0}
-        with Sandbox(seed=7, client_secret=CANARY, **size) as shop:
+        with FakeRetailer(seed=7, client_secret=CANARY, **size) as shop:
             yield _CommercetoolsBench(shop, self._api)
 
 
 class _DeclaredBench(_ShopBench):
     """A worked example of a declaration before the sandbox: its REST list of stock, or its GraphQL list of orders."""
 
-    def __init__(self, shop: Sandbox, declaration: Declaration, resource: str) -> None:
+    def __init__(self, shop: FakeRetailer, declaration: Declaration, resource: str) -> None:
         super().__init__(shop, resource, Api.GRAPHQL if declaration.read.graphql else Api.REST)
         self._declaration = declaration
         self.exempt = {
@@ -340,7 +340,7 @@ class DeclaredConnector:
     @contextmanager
     def bench(self, records: int = 40) -> Iterator[_DeclaredBench]:
         size = {"inventory": 0, "products": 20, "orders": 0, "customers": 5, "flaws": 0, self._resource: records}
-        with Sandbox(seed=7, client_secret=CANARY, **size) as shop:
+        with FakeRetailer(seed=7, client_secret=CANARY, **size) as shop:
             yield _DeclaredBench(shop, self._declaration, self._resource)
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.postgres import PostgresServer
+
 from tests.shop import query
 
 PROJECT = Path(__file__).parents[2]
@@ -109,7 +109,7 @@ def _environment_with_the_wheel(folder: Path) -> str:
 
 
 @pytest.fixture
-def company(tmp_path: Path, shop: Sandbox, postgres: PostgresServer, hub_dsn: str) -> Company:
+def company(tmp_path: Path, shop: FakeRetailer, postgres: PostgresServer, hub_dsn: str) -> Company:
     database = hub_dsn.partition("?")[0].rpartition("/")[2]
     connections: dict[str, dict[str, Any]] = {
         "hub_db": {

@@ -149,8 +149,8 @@ class Watched:
             if page.last:
                 break
             after = page.cursor
-        shelf = SimpleNamespace(rows=lambda: rows)
-        return SimpleNamespace(world=SimpleNamespace(shelf=lambda _: shelf))
+        collection = SimpleNamespace(rows=lambda: rows)
+        return SimpleNamespace(state=SimpleNamespace(collection=lambda _: collection))
 
 
 FULL = SyncRequest(full=True)

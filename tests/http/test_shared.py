@@ -21,7 +21,7 @@ from crossdock.http.breaker import BreakerRules, Phase
 from crossdock.http.model import Call, CallPolicy, Limits, Outcome, Rate
 from crossdock.http.policy import Conditions
 from crossdock.http.shared import SharedCalls
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync.source import Axis, Range
 from cryptography.fernet import Fernet
 
@@ -62,12 +62,12 @@ def reader(url: str, secret: str, calls: SharedCalls, policy: CallPolicy) -> Com
 
 
 @pytest.fixture
-def door() -> Iterator[Sandbox]:
-    with Sandbox(seed=7, inventory=20, products=0, orders=0, customers=0, flaws=0) as opened:
+def door() -> Iterator[FakeRetailer]:
+    with FakeRetailer(seed=7, inventory=20, products=0, orders=0, customers=0, flaws=0) as opened:
         yield opened
 
 
-def asked(door: Sandbox, *, after: float = 0.0) -> list[float]:
+def asked(door: FakeRetailer, *, after: float = 0.0) -> list[float]:
     """When requests for data came to the door."""
     times = [datetime.fromisoformat(e.at).timestamp() for e in door.requests if e.path.endswith("/inventory")]
     return [at for at in times if at >= after]
@@ -75,7 +75,7 @@ def asked(door: Sandbox, *, after: float = 0.0) -> list[float]:
 
 @pytest.mark.parametrize("made", [1_000, pytest.param(3_000, marks=pytest.mark.deep)])
 def test_four_workers_never_exceed_the_limit_of_the_other_side(
-    door: Sandbox, hub_dsn: str, made: int, record_property: Callable[[str, object], None]
+    door: FakeRetailer, hub_dsn: str, made: int, record_property: Callable[[str, object], None]
 ) -> None:
     """
     A thousand calls of four processes with four threads each; 0 over, in any window of a second.
@@ -121,7 +121,7 @@ OUTAGES: list[Any] = [
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=str)
 def test_an_outage_is_met_by_few_calls_and_ends_by_itself(
-    door: Sandbox, hub_dsn: str, outage: Any, record_property: Callable[[str, object], None]
+    door: FakeRetailer, hub_dsn: str, outage: Any, record_property: Callable[[str, object], None]
 ) -> None:
     """
     Over 95 % of the calls that would have failed are not made, and nobody has to close anything afterwards.
@@ -168,7 +168,7 @@ def test_an_outage_is_met_by_few_calls_and_ends_by_itself(
     assert usage.avoided > 0.95 * (doomed - WORKERS)
 
 
-def test_a_call_that_is_not_made_says_when_to_come_back(door: Sandbox, store: Store) -> None:
+def test_a_call_that_is_not_made_says_when_to_come_back(door: FakeRetailer, store: Store) -> None:
     """The scheduler waits for free; a worker's slot does not."""
     with SharedCalls(store, "commercetools") as calls:
         policy = CallPolicy(
@@ -185,10 +185,10 @@ def test_a_call_that_is_not_made_says_when_to_come_back(door: Sandbox, store: St
     assert 300 < caught.value.retry_in_s <= 600
 
 
-def test_while_the_breaker_is_open_the_declared_fallback_is_asked(door: Sandbox, store: Store) -> None:
+def test_while_the_breaker_is_open_the_declared_fallback_is_asked(door: FakeRetailer, store: Store) -> None:
     """None by default; a connection that names a second host reads from there, with the same credentials."""
     with (
-        Sandbox(seed=7, inventory=20, products=0, orders=0, customers=0, flaws=0) as other,
+        FakeRetailer(seed=7, inventory=20, products=0, orders=0, customers=0, flaws=0) as other,
         SharedCalls(store, "commercetools") as calls,
     ):
         policy = CallPolicy(
@@ -214,7 +214,7 @@ def test_while_the_breaker_is_open_the_declared_fallback_is_asked(door: Sandbox,
         assert (len(asked(door)), len(asked(other))) == (1, 1)
 
 
-def test_a_source_that_asks_for_patience_is_left_alone_by_all_workers(door: Sandbox, store: Store) -> None:
+def test_a_source_that_asks_for_patience_is_left_alone_by_all_workers(door: FakeRetailer, store: Store) -> None:
     """One worker met the 429; the others must not each find out for themselves."""
     policy = CallPolicy(rate=Rate(calls=50), limits=Limits(longest_wait_s=0.2, attempts=1))
     with SharedCalls(store, "commercetools") as one, SharedCalls(store, "commercetools") as two:
@@ -231,7 +231,7 @@ def test_a_source_that_asks_for_patience_is_left_alone_by_all_workers(door: Sand
     assert len(asked(door)) == 1
 
 
-def test_retries_stay_within_the_budget(door: Sandbox) -> None:
+def test_retries_stay_within_the_budget(door: FakeRetailer) -> None:
     """At half of all answers bad, three tries a call would be half as many calls again; a tenth is allowed."""
     source = Commercetools.signed_in(
         door.url,
@@ -261,7 +261,7 @@ def test_statistics_do_not_fail_a_call() -> None:
             counts.record(Call(outcome=Outcome.SUCCESS))
 
 
-def test_a_run_knows_the_calls_that_were_made_for_it(door: Sandbox, store: Store) -> None:
+def test_a_run_knows_the_calls_that_were_made_for_it(door: FakeRetailer, store: Store) -> None:
     with SharedCalls(store, "commercetools", run_of=lambda: "run-7") as calls:
         source = reader(door.url, "sandbox", calls, CallPolicy(limits=Limits(attempts=2, longest_wait_s=0.01)))
         door.faults.put("inventory", ["ok", {"status": 503}, "ok", {"status": 404}])

@@ -17,7 +17,7 @@ from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.integrations import service as desk
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import load, validate
 from crossdock.sync.model import SyncRequest
 from cryptography.fernet import Fernet
@@ -28,7 +28,7 @@ DAG_RUN: Any = SimpleNamespace(dag_id="sync_inventory", run_id="manual__1")
 
 
 @pytest.fixture
-def connected(shop: Sandbox, store: Store, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Store:
+def connected(shop: FakeRetailer, store: Store, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Store:
     """Airflow's connections to the shop and to the hub's database, and the shop in the registry."""
     place = psycopg.conninfo.conninfo_to_dict(store.dsn)
     database = {
@@ -61,7 +61,9 @@ def extract() -> str:
     return sync_dags._extract(INVENTORY, SyncRequest(full=True, limit=10), DAG_RUN)
 
 
-def test_a_run_of_a_paused_integration_is_skipped_and_asks_the_source_nothing(connected: Store, shop: Sandbox) -> None:
+def test_a_run_of_a_paused_integration_is_skipped_and_asks_the_source_nothing(
+    connected: Store, shop: FakeRetailer
+) -> None:
     desk.pause(connected, "commercetools", actor="otto")
 
     with pytest.raises(AirflowSkipException, match=r"paused by otto.*integration resume commercetools"):

@@ -23,7 +23,7 @@ from crossdock.http.shared_breaker import SharedBreaker
 from crossdock.maintenance import alarms
 from crossdock.maintenance.alarms import Limits, look
 from crossdock.observability import alerts
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Systems, extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
 
@@ -138,7 +138,7 @@ def rename(store: Store, table: str, name: str) -> None:
         work.execute(f"ALTER TABLE {table} RENAME TO {name}".encode())
 
 
-def test_a_pull_that_fails_is_told_by_its_event_alone(systems: Systems, shop: Sandbox) -> None:
+def test_a_pull_that_fails_is_told_by_its_event_alone(systems: Systems, shop: FakeRetailer) -> None:
     """
     It has one of sixteen leases, by its first key. After an outage the next pulls have others: sixteen alerts of an hour
     ago were open for ever. Its event is tried again, or is a dead letter, which is told.
@@ -146,7 +146,7 @@ def test_a_pull_that_fails_is_told_by_its_event_alone(systems: Systems, shop: Sa
     with Puller(lambda _: nullcontext(systems)) as puller:
         rename(systems.store, "inventory", "away")
         with pytest.raises(HubError):
-            puller.pull("inventory", [shop.world.shelf("inventory").rows()[0].document["sku"]])
+            puller.pull("inventory", [shop.state.collection("inventory").rows()[0].document["sku"]])
         rename(systems.store, "away", "inventory")
     assert query(systems.store, "SELECT state FROM sync_run") == [("failed",)]
 

@@ -16,8 +16,8 @@ from crossdock.events.delivery import consumer_leases as event_readers
 from crossdock.events.replay import repository as event_replays
 from crossdock.maintenance import retention
 from crossdock.maintenance.retention import Keep, let_go
-from crossdock.sandbox.life import live
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
+from crossdock.sandbox.commercetools.simulation import simulate
 from crossdock.sync import Systems, extract, load, mark_failed, validate
 from crossdock.sync.backfill import Only, days_to_run
 from crossdock.sync.landing import Landing, LandingUnavailable
@@ -110,7 +110,7 @@ def test_files_that_cannot_go_are_tried_again(systems: Systems, tmp_path: Path) 
 
 
 def test_the_ledger_keeps_what_the_next_run_a_watermark_and_quarantine_go_on_from(
-    systems: Systems, shop: Sandbox
+    systems: Systems, shop: FakeRetailer
 ) -> None:
     """A run of each: the newest, the one that moved the watermark, one whose item is open; the others go."""
     plain, rejecting = run(systems).run_id, run(systems, SyncRequest(full=True)).run_id
@@ -121,7 +121,7 @@ def test_the_ledger_keeps_what_the_next_run_a_watermark_and_quarantine_go_on_fro
         rejecting,
         rejecting,
     )
-    live(shop.world, stock_moves=3)
+    simulate(shop.state, stock_moves=3)
     moved_it = run(systems).run_id
     newest = run(systems, SyncRequest(keys=("nothing",))).run_id
     query(systems.store, "UPDATE watermark SET moved_by = %s RETURNING 1", moved_it)
@@ -132,9 +132,9 @@ def test_the_ledger_keeps_what_the_next_run_a_watermark_and_quarantine_go_on_fro
     assert ledger(systems.store) == {rejecting, moved_it, newest}
 
 
-def test_runs_of_webhooks_go_within_days(systems: Systems, shop: Sandbox) -> None:
+def test_runs_of_webhooks_go_within_days(systems: Systems, shop: FakeRetailer) -> None:
     """They come by the thousand; the runs of schedules are kept for a year."""
-    key = shop.world.shelf("inventory").rows()[0].document["sku"]
+    key = shop.state.collection("inventory").rows()[0].document["sku"]
     scheduled = [run(systems).run_id, run(systems).run_id]
     pulled = [run(systems, _Pull(keys=(key,))).run_id for _ in range(3)]
 

@@ -1,4 +1,4 @@
-"""Each fault, as a client meets it."""
+"""Each fault as a client sees it."""
 
 import gzip
 import http.client
@@ -12,61 +12,61 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
-from crossdock.sandbox.server import Sandbox
-from crossdock.sandbox.visitor import Visitor
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
+from crossdock.sandbox.commercetools.test_client import RetailerClient
 
 
-def test_script_is_played_once_and_in_order(visitor: Visitor) -> None:
-    """Each request on the route takes the next entry, then all is well again."""
-    visitor.script("inventory", "ok", {"status": 503}, "ok", {"status": 500})
-    assert [visitor.get("inventory").status for _ in range(6)] == [200, 503, 200, 500, 200, 200]
+def test_a_script_is_applied_once_and_in_order(client: RetailerClient) -> None:
+    """Each request on the route takes the next entry; afterwards requests are answered normally again."""
+    client.script("inventory", "ok", {"status": 503}, "ok", {"status": 500})
+    assert [client.get("inventory").status for _ in range(6)] == [200, 503, 200, 500, 200, 200]
 
 
-def test_repeated_script_stays_at_its_last_entry(visitor: Visitor) -> None:
+def test_repeated_script_stays_at_its_last_entry(client: RetailerClient) -> None:
     """An outage lasts until it is cleared."""
-    visitor.script("inventory", "ok", {"status": 503}, repeat=True)
-    assert [visitor.get("inventory").status for _ in range(4)] == [200, 503, 503, 503]
-    visitor.call("DELETE", "/_sandbox/faults")
-    assert visitor.get("inventory").status == 200
+    client.script("inventory", "ok", {"status": 503}, repeat=True)
+    assert [client.get("inventory").status for _ in range(4)] == [200, 503, 503, 503]
+    client.call("DELETE", "/_sandbox/faults")
+    assert client.get("inventory").status == 200
 
 
-def test_script_holds_for_its_route_only(visitor: Visitor) -> None:
-    """The script of "*" is for the routes that have none of their own."""
-    visitor.script("inventory", {"status": 503})
-    visitor.script("*", {"status": 502}, repeat=True)
-    assert visitor.get("orders").status == 502
-    assert [visitor.get("inventory").status for _ in range(2)] == [503, 502]
-    visitor.call("DELETE", "/_sandbox/faults", [("route", "*")])
-    visitor.script("oauth", {"status": 503})
-    assert visitor.get("inventory").status == 200
-    assert visitor.log_in().status == 503
+def test_script_holds_for_its_route_only(client: RetailerClient) -> None:
+    """The script of "*" is for the routes without a script of their own."""
+    client.script("inventory", {"status": 503})
+    client.script("*", {"status": 502}, repeat=True)
+    assert client.get("orders").status == 502
+    assert [client.get("inventory").status for _ in range(2)] == [503, 502]
+    client.call("DELETE", "/_sandbox/faults", [("route", "*")])
+    client.script("oauth", {"status": 503})
+    assert client.get("inventory").status == 200
+    assert client.log_in().status == 503
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 429, 500, 502, 503, 504])
-def test_status_comes_with_the_vendors_error_body(visitor: Visitor, status: int) -> None:
+def test_status_comes_with_the_vendors_error_body(client: RetailerClient, status: int) -> None:
     """Clients decide by both."""
-    visitor.script("inventory", {"status": status})
-    answer = visitor.get("inventory")
+    client.script("inventory", {"status": status})
+    answer = client.get("inventory")
     assert answer.status == answer.json["statusCode"] == status
     assert answer.json["errors"][0]["code"]
 
 
-def test_pause_is_told_in_seconds_or_as_a_date(visitor: Visitor) -> None:
+def test_retry_after_is_in_seconds_or_a_date(client: RetailerClient) -> None:
     """HTTP allows both and clients forget the second."""
-    visitor.script("inventory", {"status": 429, "retry_after": 2}, {"status": 429, "retry_after": "date:+2"})
-    assert visitor.get("inventory").headers["Retry-After"] == "2"
+    client.script("inventory", {"status": 429, "retry_after": 2}, {"status": 429, "retry_after": "date:+2"})
+    assert client.get("inventory").headers["Retry-After"] == "2"
     before = datetime.now(UTC).replace(microsecond=0)
-    until = parsedate_to_datetime(visitor.get("inventory").headers["Retry-After"])
+    until = parsedate_to_datetime(client.get("inventory").headers["Retry-After"])
     assert before + timedelta(seconds=2) <= until <= datetime.now(UTC) + timedelta(seconds=2)
 
 
 @pytest.mark.parametrize(("moment", "applied"), [("before", 0), ("after", 1)])
-def test_timeout_leaves_the_outcome_open(visitor: Visitor, shop: Sandbox, moment: str, applied: int) -> None:
+def test_timeout_leaves_the_outcome_open(client: RetailerClient, shop: FakeRetailer, moment: str, applied: int) -> None:
     """The client sees the same silence whether or not its write took effect."""
-    row = shop.world.shelf("inventory").rows()[0]
-    visitor.script("inventory", {"timeout": moment})
+    row = shop.state.collection("inventory").rows()[0]
+    client.script("inventory", {"timeout": moment})
     with pytest.raises(TimeoutError):
-        visitor.call(
+        client.call(
             "POST",
             f"inventory/{row.id}",
             body={"version": row.version, "actions": [{"action": "addQuantity", "quantity": 1}]},
@@ -74,59 +74,59 @@ def test_timeout_leaves_the_outcome_open(visitor: Visitor, shop: Sandbox, moment
         )
     while shop.requests.all()[-1].duration_ms is None:
         time.sleep(0.01)
-    assert shop.world.get("inventory", row.id).version == row.version + applied
+    assert shop.state.get("inventory", row.id).version == row.version + applied
 
 
-def test_timeout_ends_by_itself_without_an_answer(visitor: Visitor) -> None:
-    """A client that waits for ever is not held for ever."""
-    visitor.script("inventory", {"timeout": "before", "hold_s": 0.1})
+def test_timeout_ends_by_itself_without_an_answer(client: RetailerClient) -> None:
+    """A client without a timeout is not held forever."""
+    client.script("inventory", {"timeout": "before", "hold_s": 0.1})
     with pytest.raises(http.client.RemoteDisconnected):
-        visitor.get("inventory")
+        client.get("inventory")
 
 
-def test_truncated_body_is_shorter_than_it_says(visitor: Visitor) -> None:
-    """The length is right, the connection ends early."""
-    whole = visitor.get("inventory").body
-    visitor.script("inventory", {"truncate": 0.6})
+def test_truncated_body_is_shorter_than_it_says(client: RetailerClient) -> None:
+    """Content-Length is right, and the connection closes early."""
+    whole = client.get("inventory").body
+    client.script("inventory", {"truncate": 0.6})
     with pytest.raises(http.client.IncompleteRead) as caught:
-        visitor.get("inventory")
+        client.get("inventory")
     assert caught.value.partial == whole[: int(len(whole) * 0.6)]
 
 
-def test_truncated_json_is_a_whole_answer(visitor: Visitor) -> None:
-    """A proxy cut it: HTTP sees nothing wrong."""
-    whole = visitor.get("inventory").body
-    visitor.script("inventory", {"truncate_json": 0.6})
-    answer = visitor.get("inventory")
+def test_truncated_json_is_a_whole_answer(client: RetailerClient) -> None:
+    """A proxy cut the body, and HTTP notices nothing."""
+    whole = client.get("inventory").body
+    client.script("inventory", {"truncate_json": 0.6})
+    answer = client.get("inventory")
     assert answer.status == 200
     assert answer.body == whole[: int(len(whole) * 0.6)]
     with pytest.raises(json.JSONDecodeError):
         _ = answer.json
 
 
-def test_login_page_comes_as_a_success(visitor: Visitor) -> None:
-    """What a company's proxy answers with."""
-    visitor.script("inventory", {"not_json": "<html>login</html>"})
-    answer = visitor.get("inventory")
+def test_login_page_comes_as_a_success(client: RetailerClient) -> None:
+    """The proxy of a company answers like this."""
+    client.script("inventory", {"not_json": "<html>login</html>"})
+    answer = client.get("inventory")
     assert (answer.status, answer.body) == (200, b"<html>login</html>")
     assert answer.headers["Content-Type"].startswith("text/html")
 
 
-def test_json_may_come_under_a_wrong_type(visitor: Visitor) -> None:
-    """The body is as good as ever."""
-    visitor.script("inventory", {"wrong_type": True})
-    answer = visitor.get("inventory")
+def test_json_may_have_a_wrong_content_type(client: RetailerClient) -> None:
+    """The body itself is right."""
+    client.script("inventory", {"wrong_type": True})
+    answer = client.get("inventory")
     assert answer.headers["Content-Type"].startswith("text/html")
     assert answer.json["count"] == 20
 
 
 @pytest.mark.parametrize("fault", ["drip", "drip_headers"])
-def test_slow_answer_never_stops_and_never_hurries(visitor: Visitor, fault: str) -> None:
+def test_slow_answer_never_stops_and_never_hurries(client: RetailerClient, fault: str) -> None:
     """No single read times out; only a total deadline helps."""
-    whole = len(visitor.get("customers", ("limit", 1)).body)
-    visitor.script("customers", {fault: 400})
-    with socket.create_connection(("127.0.0.1", visitor.port), timeout=60) as raw:
-        raw.sendall(f"GET /demo/customers?limit=1 HTTP/1.1\r\nAuthorization: Bearer {visitor.token}\r\n\r\n".encode())
+    whole = len(client.get("customers", ("limit", 1)).body)
+    client.script("customers", {fault: 400})
+    with socket.create_connection(("127.0.0.1", client.port), timeout=60) as raw:
+        raw.sendall(f"GET /demo/customers?limit=1 HTTP/1.1\r\nAuthorization: Bearer {client.token}\r\n\r\n".encode())
         began, pieces = time.monotonic(), list[bytes]()
         while not b"".join(pieces).endswith(b"]}"):
             pieces.append(raw.recv(65536))
@@ -140,83 +140,83 @@ def test_slow_answer_never_stops_and_never_hurries(visitor: Visitor, fault: str)
     assert len(pieces) > 2
 
 
-def test_duplicate_page_is_the_previous_one(visitor: Visitor) -> None:
-    """A cache answered; the rows are old and the request was new."""
-    first = visitor.get("inventory", ("limit", 5)).body
-    visitor.script("inventory", {"duplicate_page": True})
-    assert visitor.get("inventory", ("limit", 5), ("offset", 5)).body == first
-    assert visitor.get("inventory", ("limit", 5), ("offset", 5)).body != first
+def test_duplicate_page_is_the_previous_one(client: RetailerClient) -> None:
+    """A cache answered: the rows are old although the request was new."""
+    first = client.get("inventory", ("limit", 5)).body
+    client.script("inventory", {"duplicate_page": True})
+    assert client.get("inventory", ("limit", 5), ("offset", 5)).body == first
+    assert client.get("inventory", ("limit", 5), ("offset", 5)).body != first
 
 
-def test_empty_feed_looks_healthy(visitor: Visitor) -> None:
+def test_empty_feed_looks_healthy(client: RetailerClient) -> None:
     """An empty answer is a 200 like any other."""
-    visitor.script("inventory", {"empty": True})
-    page = visitor.get("inventory").json
+    client.script("inventory", {"empty": True})
+    page = client.get("inventory").json
     assert (page["count"], page["total"], page["results"]) == (0, 0, [])
 
 
-def test_shrunken_feed_keeps_the_same_rows(visitor: Visitor) -> None:
-    """A tenth of the catalogue, page after page, whatever the order."""
-    visitor.script("inventory", {"shrink": 0.1}, repeat=True)
-    page = visitor.get("inventory", ("sort", "lastModifiedAt desc"), ("sort", "id desc")).json
+def test_shrunken_feed_keeps_the_same_rows(client: RetailerClient) -> None:
+    """It is the same tenth of the catalogue on every page, in any order."""
+    client.script("inventory", {"shrink": 0.1}, repeat=True)
+    page = client.get("inventory", ("sort", "lastModifiedAt desc"), ("sort", "id desc")).json
     assert (page["count"], page["total"]) == (6, 6)
-    assert visitor.get("inventory", ("offset", 6)).json["count"] == 0
+    assert client.get("inventory", ("offset", 6)).json["count"] == 0
 
 
-def test_rows_change_while_pages_are_read(visitor: Visitor, shop: Sandbox) -> None:
-    """Just before the page is answered, so that it may already hold some of them."""
-    before = sum(row.version for row in shop.world.shelf("inventory").rows())
-    visitor.script("inventory", {"mutate_during": {"stock_moves": 5}})
-    visitor.get("inventory")
-    assert sum(row.version for row in shop.world.shelf("inventory").rows()) == before + 5
+def test_rows_change_while_pages_are_read(client: RetailerClient, shop: FakeRetailer) -> None:
+    """They change just before the page is made, so that it may have some of them already."""
+    before = sum(row.version for row in shop.state.collection("inventory").rows())
+    client.script("inventory", {"mutate_during": {"stock_moves": 5}})
+    client.get("inventory")
+    assert sum(row.version for row in shop.state.collection("inventory").rows()) == before + 5
 
 
-def test_late_update_appears_in_the_past(visitor: Visitor, shop: Sandbox) -> None:
+def test_late_update_appears_in_the_past(client: RetailerClient, shop: FakeRetailer) -> None:
     """A transaction that took long to commit: the row is new, its instant is behind the reader's watermark."""
-    kept = {row.id: row.version for row in shop.world.shelf("inventory").rows()}
-    visitor.script("inventory", {"late_update": {"seconds": 120}})
+    kept = {row.id: row.version for row in shop.state.collection("inventory").rows()}
+    client.script("inventory", {"late_update": {"seconds": 120}})
     before = datetime.now(UTC)
-    visitor.get("inventory")
-    late = [row for row in shop.world.shelf("inventory").rows() if row.version != kept[row.id]]
+    client.get("inventory")
+    late = [row for row in shop.state.collection("inventory").rows() if row.version != kept[row.id]]
     assert len(late) == 1
     at = datetime.fromisoformat(late[0].modified_at)
     second = timedelta(seconds=1)
     assert before - 121 * second < at < datetime.now(UTC) - 119 * second
 
 
-def test_one_row_carries_what_is_no_number(visitor: Visitor) -> None:
-    """NaN is no JSON, though many a reader takes it."""
-    visitor.script("inventory", {"nan": True})
-    rows = visitor.get("inventory").json["results"]
+def test_one_row_has_nan_for_a_number(client: RetailerClient) -> None:
+    """NaN is not JSON, although many parsers accept it."""
+    client.script("inventory", {"nan": True})
+    rows = client.get("inventory").json["results"]
     assert [math.isnan(row["quantityOnStock"]) for row in rows].count(True) == 1
 
 
-@pytest.mark.parametrize(("told", "number"), [(True, 10**400), (2**70, 2**70)])
-def test_one_row_carries_a_number_out_of_range(visitor: Visitor, told: Any, number: int) -> None:
-    """Valid JSON that fits no column."""
-    visitor.script("inventory", {"huge_number": told})
-    rows = visitor.get("inventory").json["results"]
+@pytest.mark.parametrize(("value", "number"), [(True, 10**400), (2**70, 2**70)])
+def test_one_row_has_a_number_out_of_range(client: RetailerClient, value: Any, number: int) -> None:
+    """It is valid JSON and fits no column."""
+    client.script("inventory", {"huge_number": value})
+    rows = client.get("inventory").json["results"]
     assert [row["quantityOnStock"] for row in rows].count(number) == 1
 
 
-def test_reset_breaks_the_connection(visitor: Visitor) -> None:
-    """An RST, not an end."""
-    visitor.script("inventory", {"reset": True})
+def test_reset_breaks_the_connection(client: RetailerClient) -> None:
+    """The client gets an RST and not an orderly close."""
+    client.script("inventory", {"reset": True})
     with pytest.raises(ConnectionResetError):
-        visitor.get("inventory")
+        client.get("inventory")
 
 
-def test_redirect_leads_away(visitor: Visitor) -> None:
-    """To wherever the script says; a client that follows takes its token there."""
-    visitor.script("inventory", {"redirect": "http://127.0.0.1:1/"})
-    answer = visitor.get("inventory")
+def test_redirect_leads_away(client: RetailerClient) -> None:
+    """The target is the script's; a client that follows takes its token there."""
+    client.script("inventory", {"redirect": "http://127.0.0.1:1/"})
+    answer = client.get("inventory")
     assert (answer.status, answer.headers["Location"]) == (302, "http://127.0.0.1:1/")
 
 
-def test_bomb_is_small_on_the_wire(visitor: Visitor) -> None:
-    """Ten megabytes in a few thousand bytes, valid JSON once unpacked."""
-    visitor.script("inventory", {"gzip_bomb_mb": 10})
-    answer = visitor.get("inventory")
+def test_a_gzip_bomb_is_small_on_the_wire(client: RetailerClient) -> None:
+    """Ten megabytes fit into a few thousand bytes, and are valid JSON when unpacked."""
+    client.script("inventory", {"gzip_bomb_mb": 10})
+    answer = client.get("inventory")
     assert answer.headers["Content-Encoding"] == "gzip"
     assert len(answer.body) < 50_000
     unpacked = gzip.decompress(answer.body)
@@ -224,11 +224,11 @@ def test_bomb_is_small_on_the_wire(visitor: Visitor) -> None:
     assert json.loads(unpacked)["results"] == []
 
 
-def test_latency_goes_with_anything(visitor: Visitor) -> None:
-    """Alone it delays a good answer."""
-    visitor.script("inventory", {"latency_ms": 80}, {"latency_ms": 80, "status": 503})
+def test_latency_goes_with_anything(client: RetailerClient) -> None:
+    """Alone it delays a normal response."""
+    client.script("inventory", {"latency_ms": 80}, {"latency_ms": 80, "status": 503})
     began = time.monotonic()
-    assert [visitor.get("inventory").status for _ in range(2)] == [200, 503]
+    assert [client.get("inventory").status for _ in range(2)] == [200, 503]
     assert time.monotonic() - began > 0.16
 
 
@@ -247,26 +247,26 @@ def test_latency_goes_with_anything(visitor: Visitor) -> None:
         ({"route": "inventory", "script": [{"status": 429, "retry_after": "soon"}]}, ["retry_after", "date:+2"]),
     ],
 )
-def test_wrong_script_is_refused_by_name(visitor: Visitor, document: dict[str, Any], words: list[str]) -> None:
-    """A misspelt fault that does nothing would make a test pass for no reason."""
-    answer = visitor.call("PUT", "/_sandbox/faults", body=document)
+def test_wrong_script_is_refused_by_name(client: RetailerClient, document: dict[str, Any], words: list[str]) -> None:
+    """A misspelt fault without effect would let a test pass for no reason."""
+    answer = client.call("PUT", "/_sandbox/faults", body=document)
     assert answer.status == 400
     assert all(word in answer.json["message"] for word in words), answer.json["message"]
-    assert visitor.call("GET", "/_sandbox/faults").json == {}
+    assert client.call("GET", "/_sandbox/faults").json == {}
 
 
-def _ask_in_vain(visitor: Visitor) -> None:
-    with pytest.raises(OSError):  # noqa: PT011 - a reset or an end, as the threads have it
-        visitor.get("inventory")
+def _request_without_answer(client: RetailerClient) -> None:
+    with pytest.raises(OSError):  # noqa: PT011 - a reset or a close, depending on the threads
+        client.get("inventory")
 
 
-def test_sandbox_ends_while_a_client_is_held() -> None:
-    """No thread outlives the block, whatever the script says."""
-    with Sandbox(inventory=1, products=0, orders=0, customers=0) as shop:
-        visitor = Visitor(shop, shop.port)
-        visitor.log_in()
+def test_the_sandbox_stops_while_a_client_is_held() -> None:
+    """No thread outlives the block, whatever the script does."""
+    with FakeRetailer(inventory=1, products=0, orders=0, customers=0) as shop:
+        client = RetailerClient(shop.port)
+        client.log_in()
         shop.faults.put("inventory", [{"timeout": "before"}])
-        held = threading.Thread(target=_ask_in_vain, args=(visitor,))
+        held = threading.Thread(target=_request_without_answer, args=(client,))
         held.start()
         while not len(shop.requests) > 1:
             time.sleep(0.01)

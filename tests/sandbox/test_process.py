@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def ended(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Leaves nothing behind, however the test ends."""
+def killed_at_the_end(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill the process, however the test ends."""
     try:
         yield
     finally:
@@ -21,11 +21,14 @@ def ended(process: subprocess.Popen[str]) -> Iterator[None]:
 
 
 def test_process_says_when_it_is_ready_and_ends_on_sigterm() -> None:
-    """Whoever starts it waits for one line, and has its port and secret from there and from the environment."""
+    """A starter waits for one line with the port; the secret comes from the environment."""
     sizes = ["--inventory", "20", "--products", "2", "--orders", "2", "--customers", "2"]
     command = [sys.executable, "-m", "crossdock.sandbox", "--port", "0", "--project", "shop", *sizes]
     environment = os.environ | {"SANDBOX_CLIENT_SECRET": "hush"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process, ended(process):
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process,
+        killed_at_the_end(process),
+    ):
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
         assert ready == {"ready": True, "port": ready["port"], "url": f"http://127.0.0.1:{ready['port']}"}

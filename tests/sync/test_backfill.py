@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 import pytest
 from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.core.errors import BadRequest
-from crossdock.sandbox.life import live
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
+from crossdock.sandbox.commercetools.simulation import simulate
 from crossdock.sync import Systems, extract, load, validate
 from crossdock.sync.backfill import Only, backfill_request, days_to_run, midnight, missing
 from crossdock.sync.model import Report, SyncRequest, Window
@@ -36,11 +36,11 @@ def test_nothing_is_missing_after_a_full_sync(systems: Systems) -> None:
     assert len(wanted(systems, Only.ALL)) == 5
 
 
-def test_a_day_that_was_read_is_not_missing_any_more(shop: Sandbox, systems: Systems) -> None:
+def test_a_day_that_was_read_is_not_missing_any_more(shop: FakeRetailer, systems: Systems) -> None:
     """So an interrupted backfill goes on where it was."""
     report = run(systems, backfill_request("2026-02-02"))
 
-    day = [row for row in shop.world.shelf("inventory").rows() if row.modified_at.startswith("2026-02-02")]
+    day = [row for row in shop.state.collection("inventory").rows() if row.modified_at.startswith("2026-02-02")]
     assert report.counts.inserted == len(day) > 0
     assert wanted(systems, Only.MISSING) == [date(2026, 2, 1), date(2026, 2, 3), date(2026, 2, 4), date(2026, 2, 5)]
 
@@ -62,12 +62,12 @@ def test_only_failed_days_are_asked_for_when_somebody_says_so(systems: Systems) 
     assert wanted(systems, Only.FAILED) == [date(2026, 2, 3)]
 
 
-def test_older_data_never_overwrites_newer(shop: Sandbox, systems: Systems) -> None:
+def test_older_data_never_overwrites_newer(shop: FakeRetailer, systems: Systems) -> None:
     """The day is read before a change, and loaded after the live sync has brought the change."""
     run(systems, SyncRequest(full=True))
-    day = shop.world.shelf("inventory").rows()[0].modified_at[:10]
+    day = shop.state.collection("inventory").rows()[0].modified_at[:10]
     run_id = extract(INVENTORY, systems, backfill_request(day))
-    live(shop.world, stock_moves=1_200)
+    simulate(shop.state, stock_moves=1_200)
     run(systems, SyncRequest(full=True))
 
     late = load(INVENTORY, systems, validate(INVENTORY, systems, run_id))

@@ -13,8 +13,8 @@ from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.core.errors import HeldForApproval, LeaseHeld, LeaseLost, SystemRefused, SystemUnavailable
 from crossdock.db import leases
 from crossdock.db.database import Store
-from crossdock.sandbox.life import live
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
+from crossdock.sandbox.commercetools.simulation import simulate
 from crossdock.sync import Systems, batches, extract, load, validate, watermarks
 from crossdock.sync import ledger as runs
 from crossdock.sync.landing import Landing, LandingUnavailable
@@ -34,8 +34,8 @@ def run(systems: Systems, request: SyncRequest = DELTA, dag_run_id: str | None =
     return load(INVENTORY, systems, validate(INVENTORY, systems, run_id))
 
 
-def sandbox(**size: int) -> Sandbox:
-    return Sandbox(**{"seed": 7, "products": 0, "orders": 0, "customers": 0, **size})
+def sandbox(**size: int) -> FakeRetailer:
+    return FakeRetailer(**{"seed": 7, "products": 0, "orders": 0, "customers": 0, **size})
 
 
 def watermark(store: Store) -> object:
@@ -43,7 +43,7 @@ def watermark(store: Store) -> object:
         return watermarks.read(work, KEY)
 
 
-def test_a_full_sync_ends_with_every_stock_level_of_the_shop_in_the_hub(shop: Sandbox, systems: Systems) -> None:
+def test_a_full_sync_ends_with_every_stock_level_of_the_shop_in_the_hub(shop: FakeRetailer, systems: Systems) -> None:
     """The main promise: the hub equals the source, and the ledger says so."""
     report = run(systems, FULL)
 
@@ -65,10 +65,10 @@ def test_a_second_full_sync_changes_nothing(systems: Systems) -> None:
     assert query(systems.store, "SELECT count(*) FROM inventory_history") == [(0,)]
 
 
-def test_a_delta_brings_exactly_what_changed_and_keeps_what_was(shop: Sandbox, systems: Systems) -> None:
+def test_a_delta_brings_exactly_what_changed_and_keeps_what_was(shop: FakeRetailer, systems: Systems) -> None:
     """One event and one history row for each change, and nothing else."""
     run(systems, FULL)
-    live(shop.world, stock_moves=25)
+    simulate(shop.state, stock_moves=25)
 
     report = run(replace(systems, overlap=timedelta(0)))
 
@@ -78,7 +78,7 @@ def test_a_delta_brings_exactly_what_changed_and_keeps_what_was(shop: Sandbox, s
     assert query(systems.store, "SELECT count(*), count(DISTINCT (epoch, position)) FROM event") == [(1_225, 1_225)]
 
 
-def test_an_event_tells_the_whole_new_state_of_its_row(shop: Sandbox, systems: Systems) -> None:
+def test_an_event_tells_the_whole_new_state_of_its_row(shop: FakeRetailer, systems: Systems) -> None:
     """A read model is built from events alone."""
     run(systems, SyncRequest(keys=(first_sku(shop),)))
 
@@ -95,11 +95,11 @@ def test_an_event_tells_the_whole_new_state_of_its_row(shop: Sandbox, systems: S
         assert run_id.startswith("inventory-")
 
 
-def first_sku(shop: Sandbox) -> str:
-    return str(next(iter(shop.world.shelf("inventory").rows())).document["sku"])
+def first_sku(shop: FakeRetailer) -> str:
+    return str(next(iter(shop.state.collection("inventory").rows())).document["sku"])
 
 
-def test_keys_read_only_those_and_leave_the_watermark(shop: Sandbox, systems: Systems) -> None:
+def test_keys_read_only_those_and_leave_the_watermark(shop: FakeRetailer, systems: Systems) -> None:
     report = run(systems, SyncRequest(keys=(first_sku(shop),)))
 
     assert 1 <= report.counts.inserted <= 5
@@ -114,9 +114,9 @@ def test_a_limit_reads_no_more_and_leaves_the_watermark(systems: Systems) -> Non
     assert watermark(systems.store) is None
 
 
-def test_a_window_reads_what_was_modified_in_it(shop: Sandbox, systems: Systems) -> None:
+def test_a_window_reads_what_was_modified_in_it(shop: FakeRetailer, systems: Systems) -> None:
     """Since is included and until is not, as everywhere."""
-    instants = sorted(row.modified_at for row in shop.world.shelf("inventory").rows())
+    instants = sorted(row.modified_at for row in shop.state.collection("inventory").rows())
     since, until = instants[100], instants[400]
 
     report = run(systems, SyncRequest.of({"since": since, "until": until}))
@@ -130,7 +130,7 @@ def test_a_flawed_catalogue_loads_its_good_rows_and_keeps_the_bad_ones_whole(sto
     with sandbox(inventory=3_000, flaws=1) as shop:
         systems = Systems(connect(shop), store, Landing(str(tmp_path)))
         report = run(systems, FULL)
-        flawed = shop.world.flawed_ids("inventory")
+        flawed = shop.state.flawed_ids("inventory")
         unusable = {record_id for record_id, flaw in flawed.items() if flaw not in USABLE_FLAWS}
 
     assert report.state is RunState.PARTIAL
@@ -154,7 +154,7 @@ USABLE_FLAWS = {"blanks_around_sku"}
     ],
 )
 def test_a_row_that_no_database_can_hold_goes_to_quarantine_alone(
-    shop: Sandbox, systems: Systems, script: list[object], cause: str
+    shop: FakeRetailer, systems: Systems, script: list[object], cause: str
 ) -> None:
     """NaN makes the whole page no JSON; still only its own row is bad."""
     shop.faults.put("inventory", ["ok", *script])
@@ -185,7 +185,7 @@ def test_a_record_that_the_source_corrects_closes_its_item(store: Store, tmp_pat
         run(systems, FULL)
         with store.transaction() as work:
             item = next(item for item in quarantine.find(work) if item.cause == "stock_is_not_negative")
-        shop.world.change("inventory", item.record_id, lambda row: row.update(quantityOnStock=5, availableQuantity=5))
+        shop.state.change("inventory", item.record_id, lambda row: row.update(quantityOnStock=5, availableQuantity=5))
         run(systems, FULL)
 
     with store.transaction() as work:
@@ -204,7 +204,7 @@ def test_a_record_that_the_source_corrects_closes_its_item(store: Store, tmp_pat
     ],
 )
 def test_a_source_that_keeps_answering_wrongly_fails_the_run_and_loads_nothing(
-    shop: Sandbox, systems: Systems, script: list[object], error: type[Exception]
+    shop: FakeRetailer, systems: Systems, script: list[object], error: type[Exception]
 ) -> None:
     """Never "0 rows, success"."""
     shop.faults.put("inventory", ["ok", "ok", *script], repeat=True)
@@ -232,7 +232,7 @@ def test_a_source_that_keeps_answering_wrongly_fails_the_run_and_loads_nothing(
     ],
 )
 def test_a_passing_fault_in_the_middle_of_the_pages_is_not_seen_in_the_result(
-    shop: Sandbox, systems: Systems, fault: dict[str, object]
+    shop: FakeRetailer, systems: Systems, fault: dict[str, object]
 ) -> None:
     """What recovers needs nobody."""
     shop.faults.put("inventory", ["ok", "ok", "ok", fault])
@@ -245,7 +245,7 @@ def test_a_passing_fault_in_the_middle_of_the_pages_is_not_seen_in_the_result(
 
 @pytest.mark.parametrize("script", [[{"empty": True}], [{"shrink": 0.1}]])
 def test_an_empty_or_shrunken_full_read_is_held_until_a_person_accepts_it(
-    shop: Sandbox, systems: Systems, script: list[object]
+    shop: FakeRetailer, systems: Systems, script: list[object]
 ) -> None:
     """An empty feed is far more often a broken source than an empty shop."""
     run(systems, FULL)
@@ -264,10 +264,10 @@ def test_an_empty_or_shrunken_full_read_is_held_until_a_person_accepts_it(
     assert accepted.state is RunState.DONE
 
 
-def test_an_older_version_never_overwrites_a_newer_one(shop: Sandbox, systems: Systems) -> None:
+def test_an_older_version_never_overwrites_a_newer_one(shop: FakeRetailer, systems: Systems) -> None:
     """A page that was read before a change may be loaded after it."""
     run_id = extract(INVENTORY, systems, FULL, dag_run_id="old")
-    live(shop.world, stock_moves=40)
+    simulate(shop.state, stock_moves=40)
     with systems.store.transaction() as work:
         leases.release(work, KEY, run_id)
     run(systems, FULL)
@@ -305,12 +305,12 @@ def test_a_worker_that_slept_through_its_lease_cannot_commit(systems: Systems) -
 
 
 def test_rows_that_are_busy_stay_open_and_the_next_run_reads_exactly_those(
-    shop: Sandbox, systems: Systems, hub_dsn: str
+    shop: FakeRetailer, systems: Systems, hub_dsn: str
 ) -> None:
     """Of 1,200 records 7 fail for a passing reason: the next run, with no source change, tries those 7."""
     systems = replace(systems, overlap=timedelta(0))
     run(systems, FULL)
-    moved = live(shop.world, stock_moves=100)["inventory"]
+    moved = simulate(shop.state, stock_moves=100)["inventory"]
     time.sleep(1.1)  # the source tells its time in whole seconds: let the one of the moves end
     busy = [row["id"] for row in moved[:7]]
     with psycopg.connect(hub_dsn, options="-c search_path=hub") as other:
@@ -327,15 +327,15 @@ def test_rows_that_are_busy_stay_open_and_the_next_run_reads_exactly_those(
 
 
 def test_drift_is_noted_when_it_is_seen_and_kept_by_who_goes_on(
-    shop: Sandbox, systems: Systems, tmp_path: Path
+    shop: FakeRetailer, systems: Systems, tmp_path: Path
 ) -> None:
     """
     A source that changed its records is often what stops the run: noted at its end only, the one thing that says why is
     lost. Whoever goes on after it sees the later pages alone.
     """
-    first = sorted(shop.world.shelf("inventory").rows(), key=lambda row: row.id)[:300]
+    first = sorted(shop.state.collection("inventory").rows(), key=lambda row: row.id)[:300]
     for row in first:
-        shop.world.change("inventory", row.id, lambda document: document.update(colour="red"))
+        shop.state.change("inventory", row.id, lambda document: document.update(colour="red"))
     small = replace(INVENTORY, batch_records=100)
     run_id = extract(small, systems, FULL)
     (later,) = query(systems.store, "SELECT path FROM landed_page ORDER BY range_no DESC, page_no DESC LIMIT 1")[0]

@@ -20,8 +20,8 @@ from crossdock.connectors.commercetools.stream_products import PRODUCT
 from crossdock.core.errors import BadRequest, HeldForApproval, NotFound
 from crossdock.core.money import currency_exponent, decimal_text
 from crossdock.db.database import Store
-from crossdock.sandbox.life import live
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
+from crossdock.sandbox.commercetools.simulation import simulate
 from crossdock.sync import Systems, extract, load, validate
 from crossdock.sync import records as entities
 from crossdock.sync.contract import drift, merged
@@ -39,14 +39,14 @@ INSTANT = "2026-05-01T10:00:00.000Z"
 
 
 @pytest.fixture
-def shop() -> Iterator[Sandbox]:
+def shop() -> Iterator[FakeRetailer]:
     """A retailer with 120 products, 150 orders and 60 stock levels, spotless."""
-    with Sandbox(seed=11, inventory=60, products=120, orders=150, customers=40, flaws=0) as open_shop:
+    with FakeRetailer(seed=11, inventory=60, products=120, orders=150, customers=40, flaws=0) as open_shop:
         yield open_shop
 
 
 @pytest.fixture
-def systems(shop: Sandbox, store: Store, tmp_path: Path) -> Systems:
+def systems(shop: FakeRetailer, store: Store, tmp_path: Path) -> Systems:
     return Systems(connect(shop, page_records=40), store, Landing(str(tmp_path)), overlap=timedelta(0))
 
 
@@ -104,18 +104,18 @@ def test_a_full_sync_brings_everything_and_a_second_one_changes_nothing(entity: 
     assert second.lines.unchanged == first.lines.inserted
 
 
-def test_every_line_of_the_shop_is_in_the_hub(shop: Sandbox, systems: Systems) -> None:
+def test_every_line_of_the_shop_is_in_the_hub(shop: FakeRetailer, systems: Systems) -> None:
     """Counted at the source, in the ledger and in the table, by three different ways."""
     report = run("order", systems)
 
-    at_source = sum(len(row.document["lineItems"]) for row in shop.world.shelf("orders").rows())
+    at_source = sum(len(row.document["lineItems"]) for row in shop.state.collection("orders").rows())
     assert report.lines.inserted == at_source
     assert query(systems.store, "SELECT count(*) FROM sales_order_line") == [(at_source,)]
 
 
 def test_a_flawed_year_loads_its_good_orders_and_keeps_the_bad_ones_whole(store: Store, tmp_path: Path) -> None:
     """One bad line keeps its whole order back, and its lines are counted as rejected."""
-    with Sandbox(seed=5, inventory=10, products=200, orders=600, customers=100, flaws=2) as shop:
+    with FakeRetailer(seed=5, inventory=10, products=200, orders=600, customers=100, flaws=2) as shop:
         systems = Systems(connect(shop), store, Landing(str(tmp_path)))
         orders, products = run("order", systems), run("product", systems)
 
@@ -200,11 +200,11 @@ def test_minor_units_follow_iso_4217(currency: str, exponent: int) -> None:
     assert decimal_text(12345, exponent) in {"123.45", "12345", "12.345"}
 
 
-def test_a_rule_mends_a_whole_cause_and_what_it_names_is_replayed(systems: Systems, shop: Sandbox) -> None:
+def test_a_rule_mends_a_whole_cause_and_what_it_names_is_replayed(systems: Systems, shop: FakeRetailer) -> None:
     """A person says once what a code is; a year of orders follows."""
-    rows = shop.world.shelf("orders").rows()[:6]
+    rows = shop.state.collection("orders").rows()[:6]
     for row in rows[:5]:
-        shop.world.change("orders", row.id, lambda document: document["lineItems"][0]["variant"].update(sku="DOT"))
+        shop.state.change("orders", row.id, lambda document: document["lineItems"][0]["variant"].update(sku="DOT"))
     run("order", systems)
     with systems.store.transaction() as work:
         items = quarantine.find(work, cause="line_codes_are_goods")
@@ -219,11 +219,11 @@ def test_a_rule_mends_a_whole_cause_and_what_it_names_is_replayed(systems: Syste
     assert again.counts.unchanged == again.counts.read
 
 
-def test_a_record_can_be_seen_as_it_was_at_any_instant(systems: Systems, shop: Sandbox) -> None:
+def test_a_record_can_be_seen_as_it_was_at_any_instant(systems: Systems, shop: FakeRetailer) -> None:
     """A customer calls about last week: the hub still knows what it believed then."""
     run("inventory", systems)
-    before = shop.world.clock.now()
-    (moved,) = live(shop.world, stock_moves=1)["inventory"]
+    before = shop.state.clock.now()
+    (moved,) = simulate(shop.state, stock_moves=1)["inventory"]
     run("inventory", replace(systems, overlap=timedelta(minutes=5)), SyncRequest())
 
     from crossdock.core.instants import from_utc_text  # noqa: PLC0415
@@ -253,10 +253,10 @@ def test_drift_names_fields_that_are_new_gone_or_retyped() -> None:
     assert merged(found, found) == sorted(found, key=lambda each: (each["field"], each["finding"]))
 
 
-def test_a_run_reports_drift_and_loads_all_the_same(systems: Systems, shop: Sandbox) -> None:
+def test_a_run_reports_drift_and_loads_all_the_same(systems: Systems, shop: FakeRetailer) -> None:
     """A new field breaks nothing; a person hears of it."""
-    for row in shop.world.shelf("product-projections").rows():
-        shop.world.change("product-projections", row.id, lambda document: document.update(sustainability="A+"))
+    for row in shop.state.collection("product-projections").rows():
+        shop.state.change("product-projections", row.id, lambda document: document.update(sustainability="A+"))
 
     report = run("product", systems)
 
@@ -266,10 +266,10 @@ def test_a_run_reports_drift_and_loads_all_the_same(systems: Systems, shop: Sand
     ]
 
 
-def test_the_product_sync_maps_what_the_platform_has(systems: Systems, shop: Sandbox) -> None:
+def test_the_product_sync_maps_what_the_platform_has(systems: Systems, shop: FakeRetailer) -> None:
     run("product", systems)
 
-    source = shop.world.shelf("product-projections").rows()[0].document
+    source = shop.state.collection("product-projections").rows()[0].document
     ((key, name, price, exponent, skus),) = query(
         systems.store,
         "SELECT key, name->>'en', price_minor, price_exponent, jsonb_path_query_array(variants, '$[*].sku')"
@@ -283,22 +283,22 @@ def test_the_product_sync_maps_what_the_platform_has(systems: Systems, shop: San
     assert PRODUCT.columns[-1].name == "lowest_price_minor"
 
 
-def test_a_newer_order_closes_the_item_of_the_one_that_was_bad(systems: Systems, shop: Sandbox) -> None:
+def test_a_newer_order_closes_the_item_of_the_one_that_was_bad(systems: Systems, shop: FakeRetailer) -> None:
     """The desk must not keep what has mended itself, whatever the entity's table is called."""
-    row = shop.world.shelf("orders").rows()[0]
-    shop.world.change("orders", row.id, lambda document: document.update(orderState="Lost"))
+    row = shop.state.collection("orders").rows()[0]
+    shop.state.change("orders", row.id, lambda document: document.update(orderState="Lost"))
     run("order", systems)
-    shop.world.change("orders", row.id, lambda document: document.update(orderState="Open"))
+    shop.state.change("orders", row.id, lambda document: document.update(orderState="Open"))
     run("order", systems)
 
     assert query(systems.store, "SELECT state FROM quarantine_item") == [("superseded",)]
 
 
-def test_an_order_that_was_busy_is_read_by_the_next_run(systems: Systems, shop: Sandbox, hub_dsn: str) -> None:
+def test_an_order_that_was_busy_is_read_by_the_next_run(systems: Systems, shop: FakeRetailer, hub_dsn: str) -> None:
     """The watermark passes it, so nobody else would ever ask for it."""
     run("order", systems)
-    row = shop.world.shelf("orders").rows()[0]
-    shop.world.change("orders", row.id, lambda document: document.update(shipmentState="Shipped"))
+    row = shop.state.collection("orders").rows()[0]
+    shop.state.change("orders", row.id, lambda document: document.update(shipmentState="Shipped"))
     time.sleep(1.1)  # the source tells its time in whole seconds: let the one of the change end
     with psycopg.connect(hub_dsn, options="-c search_path=hub") as other:
         other.execute("SELECT FROM sales_order WHERE id = %s FOR UPDATE", [row.id])
@@ -337,7 +337,7 @@ def test_a_discard_without_a_reason_is_refused(systems: Systems) -> None:
         quarantine_desk.discard(systems.store, 1, "  ", actor="test")
 
 
-def test_a_held_run_raises_an_alert(systems: Systems, shop: Sandbox) -> None:
+def test_a_held_run_raises_an_alert(systems: Systems, shop: FakeRetailer) -> None:
     """A person is needed; somebody has to tell one."""
     shop.faults.put("orders", [{"empty": True}], repeat=True)
     with pytest.raises(HeldForApproval):

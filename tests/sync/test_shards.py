@@ -11,8 +11,8 @@ from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.core.errors import BadRequest, HeldForApproval
 from crossdock.core.limits import MAX_SHARDS
 from crossdock.db.database import Store
-from crossdock.sandbox.life import live
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
+from crossdock.sandbox.commercetools.simulation import simulate
 from crossdock.sync import Systems, extract, load, validate
 from crossdock.sync import deferred_records as open_records
 from crossdock.sync import ledger as runs
@@ -40,7 +40,7 @@ def share(systems: Systems, dag_run_id: str = "one", *, full: bool = True) -> li
         return list(pool.map(lambda request: sync(systems, request, dag_run_id), requests))
 
 
-def test_the_parts_of_a_full_sync_bring_what_the_whole_brings(systems: Systems, shop: Sandbox) -> None:
+def test_the_parts_of_a_full_sync_bring_what_the_whole_brings(systems: Systems, shop: FakeRetailer) -> None:
     reports = share(systems)
 
     assert all(report.counts.inserted > 400 for report in reports), "one part did nearly all of it"
@@ -48,10 +48,10 @@ def test_the_parts_of_a_full_sync_bring_what_the_whole_brings(systems: Systems, 
     assert in_hub(systems.store) == in_shop(shop)
 
 
-def test_the_parts_of_a_delta_bring_each_change_once(systems: Systems, shop: Sandbox) -> None:
+def test_the_parts_of_a_delta_bring_each_change_once(systems: Systems, shop: FakeRetailer) -> None:
     """Each reads its own ids only, from its own watermark."""
     share(systems, dag_run_id="full")
-    live(shop.world, stock_moves=60)
+    simulate(shop.state, stock_moves=60)
 
     reports = share(systems, dag_run_id="delta", full=False)
 
@@ -60,10 +60,10 @@ def test_the_parts_of_a_delta_bring_each_change_once(systems: Systems, shop: San
     assert events == 1_200 + sum(report.counts.updated for report in reports)
 
 
-def test_parts_go_on_from_the_watermark_of_the_whole_and_it_from_its_own(systems: Systems, shop: Sandbox) -> None:
+def test_parts_go_on_from_the_watermark_of_the_whole_and_it_from_its_own(systems: Systems, shop: FakeRetailer) -> None:
     """Sharing is switched on and off by a setting: neither way may read all again, nor miss a change."""
     sync(systems, FULL, "whole")
-    live(shop.world, stock_moves=10)
+    simulate(shop.state, stock_moves=10)
     time.sleep(1)  # A watermark stays before the second in which the source is read.
     shared = share(systems, dag_run_id="shared", full=False)
     assert {row[0] for row in query(systems.store, "SELECT partition FROM watermark")} == {
@@ -71,7 +71,7 @@ def test_parts_go_on_from_the_watermark_of_the_whole_and_it_from_its_own(systems
         "part:1/2",
         "part:2/2",
     }
-    live(shop.world, stock_moves=10)
+    simulate(shop.state, stock_moves=10)
     sync(systems, SyncRequest(), "whole again")
 
     assert in_hub(systems.store) == in_shop(shop)
@@ -91,7 +91,7 @@ def test_a_record_that_was_left_open_is_read_again_by_the_part_that_has_its_id(s
     assert query(store, "SELECT record_id FROM open_record") == []
 
 
-def test_a_part_that_comes_back_much_shrunken_is_held(systems: Systems, shop: Sandbox) -> None:
+def test_a_part_that_comes_back_much_shrunken_is_held(systems: Systems, shop: FakeRetailer) -> None:
     share(systems)
     shop.faults.put("inventory", [{"empty": True}], repeat=True)
 
@@ -99,11 +99,11 @@ def test_a_part_that_comes_back_much_shrunken_is_held(systems: Systems, shop: Sa
         sync(systems, SyncRequest(full=True, part="1/2"), "two")
 
 
-def test_an_empty_part_of_a_new_hub_is_not_held(systems: Systems, shop: Sandbox) -> None:
+def test_an_empty_part_of_a_new_hub_is_not_held(systems: Systems, shop: FakeRetailer) -> None:
     """Ids need not be spread: a part may have none, and nothing was ever known of it."""
-    for row in shop.world.shelf("inventory").rows():
+    for row in shop.state.collection("inventory").rows():
         if row.id < "80":
-            shop.world.delete("inventory", row.id, row.version)
+            shop.state.delete("inventory", row.id, row.version)
 
     assert sync(systems, SyncRequest(full=True, part="1/2")).counts.read == 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 
 from tests.third_party.installs import HERE, sdk_python
 
@@ -23,17 +23,17 @@ PATHS = {"inventory": "inventory", "product_projections": "product-projections",
 def answers() -> dict[str, Any]:
     """What the SDK was answered by a shop without flaws, and the shop's own ids beside it."""
     python = sdk_python()
-    with Sandbox(seed=7, inventory=30, products=15, orders=15, customers=5, flaws=0) as shop:
+    with FakeRetailer(seed=7, inventory=30, products=15, orders=15, customers=5, flaws=0) as shop:
         # The platform knows a shipment that is cancelled; this SDK does not, and refuses the whole page.
-        for row in shop.world.shelf("orders").rows():
+        for row in shop.state.collection("orders").rows():
             if row.document.get("shipmentState") == "Canceled":
-                shop.world.change("orders", row.id, lambda order: order.update(shipmentState="Pending"))
-        ids = {name: shop.world.shelf(path).ids() for name, path in PATHS.items()}
+                shop.state.change("orders", row.id, lambda order: order.update(shipmentState="Pending"))
+        ids = {name: shop.state.collection(path).ids() for name, path in PATHS.items()}
         told = _calls(python, shop)
     return {**told, "in the shop": ids}
 
 
-def _calls(python: Path, shop: Sandbox) -> dict[str, Any]:
+def _calls(python: Path, shop: FakeRetailer) -> dict[str, Any]:
     ended = subprocess.run(
         [
             str(python),

@@ -19,7 +19,7 @@ from crossdock.core.errors import AddressRefused, BadRequest, HubError
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.http import call_metrics as call_counts
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.settings_file import read_settings
 from crossdock.sync import extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
@@ -33,15 +33,15 @@ Connect = Callable[..., None]
 
 
 @pytest.fixture
-def door() -> Iterator[Sandbox]:
-    with Sandbox(
+def door() -> Iterator[FakeRetailer]:
+    with FakeRetailer(
         seed=7, inventory=60, products=0, orders=0, customers=0, flaws=0, client_id="crossdock", client_secret=CANARY
     ) as opened:
         yield opened
 
 
 @pytest.fixture
-def connect(door: Sandbox, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Connect:
+def connect(door: FakeRetailer, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Connect:
     """The connections as the development stack's file has them, with more in the platform's extra."""
     file = next(each for each in read_settings().connections if each["connection_id"] == "commercetools")
     database = psycopg.conninfo.conninfo_to_dict(hub_dsn)
@@ -79,7 +79,7 @@ def synced(dag_run_id: str) -> str:
 
 
 @pytest.mark.usefixtures("connect")
-def test_a_sync_counts_its_calls_and_shares_its_token(door: Sandbox, store: Store) -> None:
+def test_a_sync_counts_its_calls_and_shares_its_token(door: FakeRetailer, store: Store) -> None:
     synced("first")
     synced("second")
 
@@ -96,7 +96,7 @@ def test_a_sync_counts_its_calls_and_shares_its_token(door: Sandbox, store: Stor
 
 @pytest.mark.parametrize("extra", [{"api": "graphql"}, {"calls": {"rate": {"calls": 100}, "limits": {"timeout_s": 5}}}])
 def test_the_extra_of_a_connection_says_how_it_is_called(
-    connect: Connect, door: Sandbox, store: Store, extra: dict[str, Any]
+    connect: Connect, door: FakeRetailer, store: Store, extra: dict[str, Any]
 ) -> None:
     connect(**extra)
 
@@ -130,7 +130,7 @@ def test_an_extra_that_says_nothing_usable_is_told(connect: Connect, extra: dict
         pass
 
 
-def test_a_connection_leads_into_our_own_network_only_where_it_says_so(connect: Connect, door: Sandbox) -> None:
+def test_a_connection_leads_into_our_own_network_only_where_it_says_so(connect: Connect, door: FakeRetailer) -> None:
     """Also to the loopback address that it names: people write connections, and this machine is not theirs to ask."""
     connect(allowed_networks=[])
 
@@ -140,7 +140,7 @@ def test_a_connection_leads_into_our_own_network_only_where_it_says_so(connect: 
 
 
 def test_a_sweep_finds_no_secret_anywhere(
-    connect: Connect, door: Sandbox, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    connect: Connect, door: FakeRetailer, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
     The secret and every token: not in logs, errors, what tasks hand on, the hub's tables, or what landed.
@@ -150,7 +150,7 @@ def test_a_sweep_finds_no_secret_anywhere(
     caplog.set_level(logging.DEBUG)
     connect(calls={"limits": {"longest_wait_s": 0.1}})
     handed_on = synced("well")
-    told, tokens = "", set(door.tokens._ends)
+    told, tokens = "", set(door.tokens._expiries)
     for number, fault in enumerate(
         ({"status": 401}, {"status": 403}, {"status": 503}, {"reset": True}, {"truncate_json": 0.5})
     ):
@@ -159,7 +159,7 @@ def test_a_sweep_finds_no_secret_anywhere(
             synced(f"wrong-{number}")
         told += "".join(traceback.format_exception(caught.value)) + repr(caught.value)
         mark_failed(INVENTORY, store, f"wrong-{number}", str(caught.value), dag_id="sync_inventory")
-        tokens |= set(door.tokens._ends)
+        tokens |= set(door.tokens._expiries)
     door.faults.clear()
 
     logs = caplog.text + repr([record.__dict__ for record in caplog.records])

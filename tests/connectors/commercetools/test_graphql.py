@@ -11,7 +11,7 @@ import pytest
 from crossdock.connectors.commercetools import Api, Commercetools
 from crossdock.connectors.commercetools.records import InventoryEntry, Order, ProductProjection
 from crossdock.core.errors import BadRequest, HubError, SourceInvalid, SystemRefused, SystemUnavailable
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync.source import Axis, FetchedPage, Range
 
 from tests.http.raw_server import QUICK, Door, answer
@@ -20,12 +20,12 @@ EVERYTHING = Range(range_no=0, axis=Axis.ID)
 
 
 @pytest.fixture(scope="module")
-def shop() -> Iterator[Sandbox]:
-    with Sandbox(seed=7, inventory=60, products=60, orders=60, customers=20, flaws=0) as opened:
+def shop() -> Iterator[FakeRetailer]:
+    with FakeRetailer(seed=7, inventory=60, products=60, orders=60, customers=20, flaws=0) as opened:
         yield opened
 
 
-def source_of(shop: Sandbox, api: Api) -> Commercetools:
+def source_of(shop: FakeRetailer, api: Api) -> Commercetools:
     scope = f"view_products:{shop.project} view_orders:{shop.project}"
     return Commercetools.signed_in(
         shop.url, shop.project, client_id=shop.client_id, secret=shop.client_secret, scope=scope, limits=QUICK, api=api
@@ -44,7 +44,7 @@ def records(page: FetchedPage, kind: Any) -> list[Any]:
         ("orders", Order, "lineItems"),
     ],
 )
-def test_a_record_is_the_same_over_both(shop: Sandbox, resource: str, kind: Any, lines_field: str | None) -> None:
+def test_a_record_is_the_same_over_both(shop: FakeRetailer, resource: str, kind: Any, lines_field: str | None) -> None:
     """Everything behind the connector is told nothing of which of the two it was."""
     rest, other = (
         source_of(shop, api).page(resource, EVERYTHING, None, lines_field=lines_field)
@@ -72,13 +72,13 @@ def _read(record: Any) -> Any:
 
 
 @pytest.mark.parametrize("resource", ["inventory", "product-projections", "orders"])
-def test_the_totals_are_those_of_the_pages(shop: Sandbox, resource: str) -> None:
+def test_the_totals_are_those_of_the_pages(shop: FakeRetailer, resource: str) -> None:
     source = source_of(shop, Api.GRAPHQL)
 
     assert source.survey(resource, None).records == source.page(resource, EVERYTHING, None).records
 
 
-def test_a_resource_without_a_query_is_told(shop: Sandbox) -> None:
+def test_a_resource_without_a_query_is_told(shop: FakeRetailer) -> None:
     with pytest.raises(BadRequest, match="customers is not read over GraphQL here; known: inventory"):
         source_of(shop, Api.GRAPHQL).page("customers", EVERYTHING, None)
 
@@ -152,13 +152,13 @@ class TestSandbox:
     @pytest.mark.parametrize(
         "query", ["{", "{ nothing }", "{ orders(limit: 1) { results { salary } } }", "{ " + "a " * 3000 + "}"]
     )
-    def test_a_malformed_query_is_a_400(self, shop: Sandbox, query: str) -> None:
+    def test_a_malformed_query_is_a_400(self, shop: FakeRetailer, query: str) -> None:
         client = source_of(shop, Api.GRAPHQL)._client
 
         with pytest.raises(SystemRefused, match=r"HTTP 400.*Malformed query"):
             client.post_json("/demo/graphql", {"query": query}, lambda got: got)
 
-    def test_a_malformed_predicate_is_told_beside_no_data(self, shop: Sandbox) -> None:
+    def test_a_malformed_predicate_is_told_beside_no_data(self, shop: FakeRetailer) -> None:
         document = {"query": '{ orders(where: "salary > 3") { count } }'}
 
         got = source_of(shop, Api.GRAPHQL)._client.post_json(
@@ -168,6 +168,6 @@ class TestSandbox:
         assert got["data"] == {"orders": None}
         assert got["errors"][0]["extensions"] == {"code": "InvalidInput"}
 
-    def test_without_a_token_there_is_no_answer(self, shop: Sandbox) -> None:
+    def test_without_a_token_there_is_no_answer(self, shop: FakeRetailer) -> None:
         with pytest.raises(SystemRefused, match="401"):
             Commercetools(shop.url, shop.project, limits=QUICK, api=Api.GRAPHQL).survey("inventory", None)

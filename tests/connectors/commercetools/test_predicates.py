@@ -9,7 +9,7 @@ import pytest
 from crossdock.connectors.commercetools.predicates import quoted, sort, where
 from crossdock.core.errors import BadRequest
 from crossdock.core.instants import from_utc_text, utc_text
-from crossdock.sandbox.predicates import compiled, parse
+from crossdock.sandbox.commercetools.predicates import compile_predicate, parse
 from crossdock.sync.source import Axis, Cursor, Range
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +29,7 @@ BOUNDS = st.none() | INSTANTS.map(utc_text)
 def selected(part: Range, after: Cursor | None, rows: list[Any]) -> list[tuple[datetime, str]]:
     """The rows that the predicate leaves, in its order."""
     predicate = where(part, after)
-    holds = compiled(parse(predicate)) if predicate else lambda _: True
+    holds = compile_predicate(parse(predicate)) if predicate else lambda _: True
     documents = [{"id": key, "sku": key, "lastModifiedAt": utc_text(at)} for at, key in rows]
     by = (lambda row: row) if part.axis is Axis.TIME else (lambda row: row[1])
     found = [(from_utc_text(row["lastModifiedAt"]), row["id"]) for row in documents if holds(row)]

@@ -32,7 +32,7 @@ from crossdock.http.breaker import BreakerRules, Phase
 from crossdock.http.policy import policy_of
 from crossdock.http.shared import SharedCalls
 from crossdock.integrations.model import Connection
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Sync, Systems, extract, load, validate
 from crossdock.sync.landing import Landing
 from crossdock.sync.model import Counts, Report, RunState, SyncRequest
@@ -52,7 +52,7 @@ def sync_all(sync: Sync, systems: Systems, request: SyncRequest | None = None) -
     return load(sync, systems, run_id)
 
 
-def systems_for(path: Path, url: str, shop: Sandbox, store: Store, landing: Path) -> tuple[Sync, Systems]:
+def systems_for(path: Path, url: str, shop: FakeRetailer, store: Store, landing: Path) -> tuple[Sync, Systems]:
     declaration, sync = declared_sync(path)
     connection = Connection(
         connection_id=declaration.name,
@@ -68,10 +68,12 @@ def systems_for(path: Path, url: str, shop: Sandbox, store: Store, landing: Path
 
 def test_stock_over_rest_comes_into_the_hubs_own_table(store: Store, tmp_path: Path) -> None:
     """The worked example, end to end: every record of the shop, and a second time nothing."""
-    with Sandbox(seed=7, inventory=450, products=0, orders=0, customers=0, flaws=0) as shop:
+    with FakeRetailer(seed=7, inventory=450, products=0, orders=0, customers=0, flaws=0) as shop:
         sync, systems = systems_for(REST, shop.url, shop, store, tmp_path)
         first, second = sync_all(sync, systems), sync_all(sync, systems)
-        theirs = {row.document["sku"]: row.document["quantityOnStock"] for row in shop.world.shelf("inventory").rows()}
+        theirs = {
+            row.document["sku"]: row.document["quantityOnStock"] for row in shop.state.collection("inventory").rows()
+        }
 
     assert first.counts == Counts(read=450, inserted=450)
     assert second.counts == Counts(read=450, unchanged=450)
@@ -80,7 +82,7 @@ def test_stock_over_rest_comes_into_the_hubs_own_table(store: Store, tmp_path: P
 
 
 def test_dirty_records_go_to_quarantine_and_every_row_is_accounted_for(store: Store, tmp_path: Path) -> None:
-    with Sandbox(seed=7, inventory=300, products=0, orders=0, customers=0, flaws=0.1) as shop:
+    with FakeRetailer(seed=7, inventory=300, products=0, orders=0, customers=0, flaws=0.1) as shop:
         sync, systems = systems_for(REST, shop.url, shop, store, tmp_path)
         report = sync_all(sync, systems)
 
@@ -92,25 +94,25 @@ def test_dirty_records_go_to_quarantine_and_every_row_is_accounted_for(store: St
 
 
 def test_a_changed_record_is_updated(store: Store, tmp_path: Path) -> None:
-    with Sandbox(seed=7, inventory=50, products=0, orders=0, customers=0, flaws=0) as shop:
+    with FakeRetailer(seed=7, inventory=50, products=0, orders=0, customers=0, flaws=0) as shop:
         sync, systems = systems_for(REST, shop.url, shop, store, tmp_path)
         sync_all(sync, systems)
-        entry = next(iter(shop.world.shelf("inventory").rows()))
+        entry = next(iter(shop.state.collection("inventory").rows()))
 
         def sell(document: dict[str, Any]) -> None:
             document["quantityOnStock"] += 5
 
-        shop.world.change("inventory", entry.id, sell)
+        shop.state.change("inventory", entry.id, sell)
         report = sync_all(sync, systems, SyncRequest())
 
     assert report.counts == Counts(read=1, updated=1)
 
 
 def test_a_limit_and_named_keys_are_kept(store: Store, tmp_path: Path) -> None:
-    with Sandbox(seed=7, inventory=250, products=0, orders=0, customers=0, flaws=0) as shop:
+    with FakeRetailer(seed=7, inventory=250, products=0, orders=0, customers=0, flaws=0) as shop:
         sync, systems = systems_for(REST, shop.url, shop, store, tmp_path)
         limited = sync_all(sync, systems, SyncRequest(full=True, limit=130))
-        skus = [row.document["sku"] for row in shop.world.shelf("inventory").rows()]
+        skus = [row.document["sku"] for row in shop.state.collection("inventory").rows()]
         named = sync_all(sync, systems, SyncRequest(keys=(skus[0],)))
 
     assert limited.counts == Counts(read=130, inserted=130)
@@ -155,10 +157,10 @@ def door(answer: Callable[[Any, BaseHTTPRequestHandler], Any]) -> Iterator[str]:
 
 def test_orders_over_graphql_come_into_the_table_of_records(store: Store, tmp_path: Path) -> None:
     """The second worked example: a query with variables, a mapping of its own, and a delta that asks for what changed."""
-    with Sandbox(seed=7, inventory=0, products=20, orders=120, customers=5, flaws=0) as shop:
+    with FakeRetailer(seed=7, inventory=0, products=20, orders=120, customers=5, flaws=0) as shop:
         sync, systems = systems_for(GRAPHQL, shop.url, shop, store, tmp_path)
         first, delta = sync_all(sync, systems), sync_all(sync, systems, SyncRequest())
-        orders = [row.document for row in shop.world.shelf("orders").rows()]
+        orders = [row.document for row in shop.state.collection("orders").rows()]
 
     assert first.counts == Counts(read=120, inserted=120)
     assert delta.counts.read <= 120

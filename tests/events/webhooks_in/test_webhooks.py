@@ -31,7 +31,7 @@ from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver, _event
 from crossdock.events.webhooks_in.signatures import WebhookRefused, WebhookRules, proved_id
 from crossdock.integrations import service as desk
 from crossdock.integrations.registered import refuse_stopped
-from crossdock.sandbox.server import Sandbox
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Sync, Systems
 from crossdock.sync.landing import Landing
 from fastapi import APIRouter, FastAPI
@@ -296,11 +296,11 @@ def test_a_proved_delivery_without_a_key_is_a_bad_request(door: Door, store: Sto
 
 
 def test_every_told_change_is_in_the_hub_without_a_dag_run(
-    door: Door, store: Store, hub_dsn: str, shop: Sandbox, tmp_path: Path
+    door: Door, store: Store, hub_dsn: str, shop: FakeRetailer, tmp_path: Path
 ) -> None:
     """Post, store, deliver, read one record from the shop, check, load. `./hub demo` shows the time beside its goal."""
     systems = Systems(source=connect(shop), store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")))
-    rows = [row.document for row in shop.world.shelf("inventory").rows()][:12]
+    rows = [row.document for row in shop.state.collection("inventory").rows()][:12]
     with delivery(hub_dsn, SUBSCRIBERS, puller=Puller(lambda _: nullcontext(systems))):
         for number, row in enumerate(rows):
             body = told(row["sku"])
@@ -312,10 +312,10 @@ def test_every_told_change_is_in_the_hub_without_a_dag_run(
 
 
 def test_a_webhook_whose_source_is_down_waits_and_then_succeeds(
-    door: Door, store: Store, hub_dsn: str, shop: Sandbox, tmp_path: Path
+    door: Door, store: Store, hub_dsn: str, shop: FakeRetailer, tmp_path: Path
 ) -> None:
     systems = Systems(source=connect(shop), store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")))
-    (row, *_) = [row.document for row in shop.world.shelf("inventory").rows()]
+    (row, *_) = [row.document for row in shop.state.collection("inventory").rows()]
     refused: list[str] = []
 
     class Down:
@@ -337,11 +337,11 @@ def test_a_webhook_whose_source_is_down_waits_and_then_succeeds(
 
 
 def test_webhooks_of_a_shop_that_is_down_ask_it_rarely_and_all_come_in_afterwards(
-    door: Door, store: Store, hub_dsn: str, shop: Sandbox, tmp_path: Path
+    door: Door, store: Store, hub_dsn: str, shop: FakeRetailer, tmp_path: Path
 ) -> None:
     """64 of them. Tried each by itself, they kept the shop from getting up, and were dead letters after a minute."""
     systems = Systems(source=connect(shop), store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")))
-    rows = [row.document for row in shop.world.shelf("inventory").rows()][:64]
+    rows = [row.document for row in shop.state.collection("inventory").rows()][:64]
     pulls: list[int] = []
 
     class Counted(Puller):
@@ -370,11 +370,11 @@ def test_webhooks_of_a_shop_that_is_down_ask_it_rarely_and_all_come_in_afterward
 
 
 def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
-    door: Door, store: Store, hub_dsn: str, shop: Sandbox, tmp_path: Path
+    door: Door, store: Store, hub_dsn: str, shop: FakeRetailer, tmp_path: Path
 ) -> None:
     """A pause may be for days. It is nobody's mistake, so it makes no dead letters and uses up no tries."""
     systems = Systems(source=connect(shop), store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")))
-    rows = [row.document for row in shop.world.shelf("inventory").rows()][:20]
+    rows = [row.document for row in shop.state.collection("inventory").rows()][:20]
     asked: list[str] = []
 
     @contextmanager
@@ -410,11 +410,11 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
 
 
 def test_pulls_in_a_row_open_their_systems_once_and_an_error_closes_them(
-    store: Store, shop: Sandbox, tmp_path: Path
+    store: Store, shop: FakeRetailer, tmp_path: Path
 ) -> None:
     """To open them costs more than a pull; but what failed may have failed for what is kept open."""
     told_of: list[str] = []
-    skus = [row.document["sku"] for row in shop.world.shelf("inventory").rows()][:3]
+    skus = [row.document["sku"] for row in shop.state.collection("inventory").rows()][:3]
 
     @contextmanager
     def opened(_: Sync) -> Iterator[Systems]:

@@ -156,12 +156,12 @@ def _sync(dsn: str, rows: int, took: multiprocessing.Queue[float]) -> None:
     import time  # noqa: PLC0415  a spawned child's own
 
     from crossdock.connectors.commercetools import Commercetools  # noqa: PLC0415
-    from crossdock.sandbox.server import Sandbox  # noqa: PLC0415
+    from crossdock.sandbox.commercetools.retailer import FakeRetailer  # noqa: PLC0415
     from crossdock.sync.expectations import load_great_expectations  # noqa: PLC0415
 
     load_great_expectations()
     with (
-        Sandbox(seed=7, inventory=rows, products=0, orders=0, customers=0, flaws=0) as shop,
+        FakeRetailer(seed=7, inventory=rows, products=0, orders=0, customers=0, flaws=0) as shop,
         tempfile.TemporaryDirectory() as folder,
         Store(dsn) as store,
     ):

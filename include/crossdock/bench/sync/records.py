@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from crossdock.core.instants import utc_text
-from crossdock.sandbox.dataset import Dataset
-from crossdock.sandbox.world import Size, World
+from crossdock.sandbox.commercetools.dataset import Dataset
+from crossdock.sandbox.commercetools.state import RetailerState, Size
 
 ENTITIES = ("inventory", "products", "orders")
 #: The platform's path of each entity.
@@ -129,6 +129,10 @@ def _orders(rows: int, dataset: Path | None) -> Iterator[Record]:
     if dataset is not None:
         found: Iterable[Any] = Dataset.read(dataset).rows["orders"]
     else:
-        found = World(Size(inventory=0, products=300, orders=rows, customers=500, flaws=0)).shelf("orders").rows()
+        found = (
+            RetailerState(Size(inventory=0, products=300, orders=rows, customers=500, flaws=0))
+            .collection("orders")
+            .rows()
+        )
     for row in list(found)[:rows]:
         yield Record(row.id, row.version, row.modified_at, 0, row.raw)

@@ -1,0 +1,208 @@
+"""The vendor's update actions: each changes a document, or refuses in the vendor's words."""
+
+from collections.abc import Callable
+from typing import Any
+
+from crossdock.sandbox.commercetools.collection import Json
+from crossdock.sandbox.commercetools.entities import CUSTOMERS, INVENTORY, ORDERS, PRODUCTS
+from crossdock.sandbox.commercetools.problems import VendorError, invalid_input
+from crossdock.sandbox.engine import clock
+
+Action = Callable[[Json, Json], None]
+
+_LEAST, _MOST = -(2**63), 2**63 - 1
+_ORDER_STATES = ("Open", "Confirmed", "Complete", "Cancelled")
+_PAYMENT_STATES = ("BalanceDue", "Failed", "Pending", "CreditOwed", "Paid")
+_SHIPMENT_STATES = ("Shipped", "Delivered", "Ready", "Pending", "Delayed", "Partial", "Backorder", "Canceled")
+
+
+def apply(entity: str, document: Json, actions: Any) -> None:
+    """
+    Apply *actions* to the document, in order.
+
+    Raises:
+        VendorError: 400; discard the document, some of it may have changed.
+
+    """
+    if not isinstance(actions, list):
+        raise invalid_input("Request body does not contain valid JSON: actions: expected a list.")
+    for action in actions:
+        name = action.get("action") if isinstance(action, dict) else None
+        known = _ACTIONS.get(entity, {})
+        if not isinstance(name, str) or name not in known:
+            raise invalid_input(f"Unknown update action '{name}'; the sandbox knows {', '.join(sorted(known))}.")
+        known[name](document, action)
+
+
+def integer(fields: Json, name: str) -> int:
+    """
+    Read a 64-bit integer from *fields*.
+
+    Raises:
+        VendorError: 400, the field is missing or of another type.
+
+    """
+    value = fields.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not _LEAST <= value <= _MOST:
+        raise invalid_input(f"Request body does not contain valid JSON: {name}: expected a 64-bit integer.")
+    return value
+
+
+def text(fields: Json, name: str) -> str:
+    """
+    Read a text from *fields*.
+
+    Raises:
+        VendorError: 400, the field is missing or of another type.
+
+    """
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise invalid_input(f"Request body does not contain valid JSON: {name}: expected a string.")
+    return value
+
+
+def instant(fields: Json, name: str) -> str:
+    """
+    Read a timestamp from *fields*, in the form that the retailer writes.
+
+    Raises:
+        VendorError: 400, the field is missing or of another type.
+
+    """
+    found = clock.instant_of(text(fields, name))
+    if found is None:
+        raise invalid_input(f"Request body does not contain valid JSON: {name}: expected a DateTime.")
+    return clock.text_of(found)
+
+
+def reference(fields: Json, name: str) -> Json:
+    """
+    Read a reference from *fields*.
+
+    Raises:
+        VendorError: 400, the field is missing or of another type.
+
+    """
+    value = fields.get(name)
+    if not isinstance(value, dict):
+        raise invalid_input(f"Request body does not contain valid JSON: {name}: expected a reference.")
+    return {"typeId": text(value, "typeId"), "id": text(value, "id")}
+
+
+def _replace(name: str, read: Callable[[Json, str], Any]) -> Action:
+    """Make an action that replaces the field with its required value."""
+
+    def act(document: Json, action: Json) -> None:
+        document[name] = read(action, name)
+
+    return act
+
+
+def _set(name: str, read: Callable[[Json, str], Any]) -> Action:
+    """Make an action that sets the field, or removes it if the action has no value."""
+
+    def act(document: Json, action: Json) -> None:
+        if action.get(name) is None:
+            document.pop(name, None)
+        else:
+            document[name] = read(action, name)
+
+    return act
+
+
+def _one_of(*known: str) -> Callable[[Json, str], str]:
+    def read(action: Json, name: str) -> str:
+        value = text(action, name)
+        if value not in known:
+            raise invalid_input(f"'{value}' is not a valid {name}. Valid values: {', '.join(known)}.")
+        return value
+
+    return read
+
+
+def _localised(action: Json, name: str) -> Json:
+    value = action.get(name)
+    if not isinstance(value, dict) or not all(isinstance(word, str) for word in value.values()):
+        raise invalid_input(f"Request body does not contain valid JSON: {name}: expected a LocalizedString.")
+    return value
+
+
+def _change_stock(sign: int) -> Action:
+    def act(entry: Json, action: Json) -> None:
+        step = sign * integer(action, "quantity")
+        for name in ("quantityOnStock", "availableQuantity"):
+            # A flawed row may hold text here; the vendor's own never do.
+            entry[name] = (entry[name] if isinstance(entry.get(name), int) else 0) + step
+            integer(entry, name)
+
+    return act
+
+
+def _set_stock(entry: Json, action: Json) -> None:
+    quantity = integer(action, "quantity")
+    before = entry.get("quantityOnStock")
+    reserved = before - entry["availableQuantity"] if isinstance(before, int) else 0
+    entry["quantityOnStock"] = quantity
+    entry["availableQuantity"] = quantity - max(0, reserved)
+
+
+def _variants(product: Json) -> list[Json]:
+    return [product["masterVariant"], *product["variants"]]
+
+
+def _money(draft: Any) -> Json:
+    value = draft.get("value") if isinstance(draft, dict) else None
+    if not isinstance(value, dict):
+        raise invalid_input("Request body does not contain valid JSON: price: expected a PriceDraft.")
+    cent_amount, currency = integer(value, "centAmount"), text(value, "currencyCode")
+    return {"type": "centPrecision", "currencyCode": currency, "centAmount": cent_amount, "fractionDigits": 2}
+
+
+def _change_price(product: Json, action: Json) -> None:
+    price_id = text(action, "priceId")
+    for variant in _variants(product):
+        for price in variant.get("prices", ()):
+            if price["id"] == price_id:
+                price["value"] = _money(action.get("price"))
+                return
+    raise VendorError(400, f"No price with ID '{price_id}' found.", "InvalidOperation")
+
+
+def _publish(published: bool) -> Action:
+    def act(product: Json, _action: Json) -> None:
+        product["published"] = published
+
+    return act
+
+
+_ACTIONS: dict[str, dict[str, Action]] = {
+    INVENTORY.name: {
+        "addQuantity": _change_stock(1),
+        "removeQuantity": _change_stock(-1),
+        "changeQuantity": _set_stock,
+        "setKey": _set("key", text),
+        "setRestockableInDays": _set("restockableInDays", integer),
+        "setExpectedDelivery": _set("expectedDelivery", instant),
+        "setSupplyChannel": _set("supplyChannel", reference),
+    },
+    # Products have one state here, not a current and a staged one: a change is visible at once.
+    PRODUCTS.name: {
+        "changeName": _replace("name", _localised),
+        "setDescription": _set("description", _localised),
+        "changePrice": _change_price,
+        "publish": _publish(published=True),
+        "unpublish": _publish(published=False),
+    },
+    ORDERS.name: {
+        "changeOrderState": _replace("orderState", _one_of(*_ORDER_STATES)),
+        "changePaymentState": _set("paymentState", _one_of(*_PAYMENT_STATES)),
+        "changeShipmentState": _set("shipmentState", _one_of(*_SHIPMENT_STATES)),
+        "setOrderNumber": _set("orderNumber", text),
+    },
+    CUSTOMERS.name: {
+        "changeEmail": _replace("email", text),
+        "setFirstName": _set("firstName", text),
+        "setLastName": _set("lastName", text),
+    },
+}

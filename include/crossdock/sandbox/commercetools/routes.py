@@ -1,0 +1,242 @@
+"""The vendor's routes: a request in, a response out; a refusal is a `VendorError`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from crossdock.sandbox.commercetools import actions, graphql
+from crossdock.sandbox.commercetools.collection import Json, Page, Row
+from crossdock.sandbox.commercetools.entities import CUSTOMERS, INVENTORY, ORDERS, PRODUCTS, Entity
+from crossdock.sandbox.commercetools.problems import VendorError, duplicate, malformed, not_found
+from crossdock.sandbox.commercetools.queries import Query, query_of
+from crossdock.sandbox.commercetools.state import RetailerState
+from crossdock.sandbox.engine import codec
+from crossdock.sandbox.engine.faults import ANY_ROUTE
+from crossdock.sandbox.engine.messages import Request, Response, json_response
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """How one path shows an entity."""
+
+    entity: Entity
+    #: Turns a stored document into what the path shows; None if it is sent as it is stored.
+    view: Callable[[Json], Json] | None = None
+    writable: bool = True
+
+
+def _as_product(projection: Json) -> Json:
+    """Make the product that *projection* is the only (current and staged) view of."""
+    own = ("id", "version", "createdAt", "lastModifiedAt", "key", "productType", "taxCategory", "priceMode")
+    inner = ("name", "description", "slug", "categories", "categoryOrderHints", "searchKeywords", "masterVariant")
+    data = {name: projection[name] for name in (*inner, "variants", "attributes") if name in projection}
+    catalogue = {"published": projection["published"], "hasStagedChanges": False, "current": data, "staged": data}
+    return {name: projection[name] for name in own if name in projection} | {"masterData": catalogue}
+
+
+ENDPOINTS = {
+    "inventory": Endpoint(INVENTORY),
+    "product-projections": Endpoint(PRODUCTS, writable=False),
+    "products": Endpoint(PRODUCTS, view=_as_product),
+    "orders": Endpoint(ORDERS),
+    "customers": Endpoint(CUSTOMERS),
+}
+
+
+def handle(state: RetailerState, project: str, request: Request, share: float | None = None) -> Response:
+    """
+    Answer a request that carries a valid token.
+
+    Args:
+        state: The retailer's data.
+        project: The key of the only project.
+        request: The request.
+        share: The share of the rows (the first ones by ID) that a list may show; None means all.
+
+    Raises:
+        VendorError: the vendor would refuse the request.
+        NotJsonError: its body is not a JSON object.
+
+    """
+    if request.parts[0] != project:
+        raise VendorError.oauth(403, "insufficient_scope", f"The token has no scope for '{request.parts[0]}'.")
+    match request.method, request.parts[1:]:
+        case "GET", ():
+            return json_response(200, _project(project))
+        case "GET", (path,) if path in ENDPOINTS:
+            return _list(state, ENDPOINTS[path], request, share)
+        case "POST", ("graphql",):
+            return graphql.handle(partial(_list_for_graphql, state, share), request)
+        case "POST", ("inventory",):
+            return _create(state, request)
+        case method, (path, name) if path in ENDPOINTS:
+            return _single(state, ENDPOINTS[path], method, name, request)
+    raise _no_such_route(request)
+
+
+def _no_such_route(request: Request) -> VendorError:
+    if request.parts[1:2] and request.parts[1] in ENDPOINTS:
+        return VendorError(405, f"The sandbox has no {request.method} {request.path}.", "InvalidOperation")
+    return VendorError(404, f"URI not found: {request.path}", "ResourceNotFound")
+
+
+def _project(project: str) -> Json:
+    return {
+        "version": 1,
+        "key": project,
+        "name": f"Sandbox {project}",
+        "countries": ["DE", "FR", "GB", "US"],
+        "currencies": ["EUR", "GBP", "USD"],
+        "languages": ["en", "de"],
+        "createdAt": "2026-01-01T00:00:00.000Z",
+        "messages": {"enabled": False},
+        "carts": {"deleteDaysAfterLastModification": 90, "countryTaxRateFallbackEnabled": False},
+        "inventory": {"releaseExpiredReservations": False},
+        "discounts": {"discountCombinationMode": "Stacking"},
+    }
+
+
+def _list(state: RetailerState, endpoint: Endpoint, request: Request, share: float | None) -> Response:
+    query, page = _page(state, endpoint, request.query, share)
+    head = f'{{"limit":{query.limit},"offset":{query.offset},"count":{len(page.rows)},'
+    rows = b",".join(_bytes_of(row, endpoint) for row in page.rows)
+    return Response(200, head.encode() + _total(page) + b'"results":[' + rows + b"]}")
+
+
+def _page(
+    state: RetailerState, endpoint: Endpoint, parameters: Mapping[str, list[str]], share: float | None
+) -> tuple[Query, Page]:
+    query = query_of(parameters, endpoint.entity.fields)
+    collection = state.collection(endpoint.entity.name)
+    if share is not None:
+        query = replace(query, last_id=_last_visible(collection.ids(), share))
+    return query, collection.page(query, endpoint.view)
+
+
+def _list_for_graphql(
+    state: RetailerState, share: float | None, path: str, parameters: Mapping[str, list[str]]
+) -> Json:
+    """Make a list of documents, for the GraphQL resolvers to go through."""
+    endpoint = ENDPOINTS[path]
+    query, page = _page(state, endpoint, parameters, share)
+    results = [row.document if endpoint.view is None else endpoint.view(row.document) for row in page.rows]
+    return {"offset": query.offset, "count": len(results), "total": page.total, "results": results}
+
+
+def _last_visible(ids: list[str], share: float) -> str:
+    visible = ids[: int(len(ids) * share)]
+    return visible[-1] if visible else ""
+
+
+def _total(page: Page) -> bytes:
+    return b"" if page.total is None else b'"total":%d,' % page.total
+
+
+def _bytes_of(row: Row, endpoint: Endpoint) -> bytes:
+    return row.raw if endpoint.view is None else codec.encode(endpoint.view(row.document))
+
+
+def _single(state: RetailerState, endpoint: Endpoint, method: str, name: str, request: Request) -> Response:
+    if method == "GET":
+        return Response(200, _bytes_of(_find(state, endpoint.entity, name), endpoint))
+    if method not in ("POST", "DELETE") or not endpoint.writable:
+        raise _no_such_route(request)
+    resource_id = _find(state, endpoint.entity, name).id
+    if method == "POST":
+        return Response(200, _bytes_of(_update(state, endpoint.entity, resource_id, request.json()), endpoint))
+    return Response(200, _bytes_of(state.delete(endpoint.entity.name, resource_id, _version(request)), endpoint))
+
+
+def _find(state: RetailerState, entity: Entity, name: str) -> Row:
+    """Find the row that the last part of a path names, by ID or by `key=…`."""
+    path, equals, wanted = name.partition("=")
+    if not equals:
+        return state.get(entity.name, name)
+    if path not in entity.paths:
+        raise not_found(name)
+    rows = state.collection(entity.name).find(entity.paths[path], wanted)
+    if not rows:
+        raise not_found(f"{entity.paths[path]} '{wanted}'")
+    return rows[0]
+
+
+def _version(request: Request) -> int:
+    versions = request.query.get("version", [])
+    if len(versions) != 1 or not (versions[0].isascii() and versions[0].isdecimal()):
+        raise malformed("version", "exactly one whole number is required.")
+    return int(versions[0])
+
+
+def _update(state: RetailerState, entity: Entity, resource_id: str, update: Json) -> Row:
+    version = actions.integer(update, "version")
+
+    def edit(document: Json) -> None:
+        before = dict(document)
+        actions.apply(entity.name, document, update.get("actions"))
+        _refuse_duplicates(state, entity, before, document)
+
+    return state.change(entity.name, resource_id, edit, version=version)
+
+
+def _create(state: RetailerState, request: Request) -> Response:
+    draft = request.json()
+    entry: Json = {"sku": actions.text(draft, "sku"), "quantityOnStock": actions.integer(draft, "quantityOnStock")}
+    entry["availableQuantity"] = entry["quantityOnStock"]
+    for name, read in _OPTIONAL.items():
+        if draft.get(name) is not None:
+            entry[name] = read(draft, name)
+    with state.collection(INVENTORY.name).lock:
+        _refuse_duplicates(state, INVENTORY, {}, entry)
+        return Response(201, state.create(INVENTORY.name, entry).raw)
+
+
+_OPTIONAL: dict[str, Callable[[Json, str], Any]] = {
+    "key": actions.text,
+    "supplyChannel": actions.reference,
+    "restockableInDays": actions.integer,
+    "expectedDelivery": actions.instant,
+}
+
+
+def _refuse_duplicates(state: RetailerState, entity: Entity, before: Json, after: Json) -> None:
+    """
+    Refuse a second resource with a value that must be unique.
+
+    Raises:
+        VendorError: 400 DuplicateField.
+
+    """
+    collection = state.collection(entity.name)
+    for field in {"key", "orderNumber", "email"} & set(entity.lookups):
+        value = after.get(field)
+        if value != before.get(field) and isinstance(value, str) and collection.find(field, value):
+            raise duplicate(field, value)
+    if entity is not INVENTORY or _natural_key(before) == _natural_key(after):
+        return
+    same_sku = collection.find("sku", after["sku"]) if isinstance(after.get("sku"), str) else []
+    if any(_natural_key(row.document) == _natural_key(after) for row in same_sku if row.id != after.get("id")):
+        raise duplicate("sku", after["sku"])
+
+
+def _natural_key(entry: Json) -> tuple[Any, Any]:
+    return entry.get("sku"), (entry.get("supplyChannel") or {}).get("id")
+
+
+def route_of(request: Request) -> str:
+    """Name the route of a request for fault scripts; "*" if it has none of its own."""
+    if request.parts[:1] == ("oauth",):
+        return "oauth"
+    if request.parts[1:] == ("graphql",):
+        return graphql.route_of(request)
+    return request.parts[1] if request.parts[1:] and request.parts[1] in ENDPOINTS else ANY_ROUTE
+
+
+def is_list(request: Request) -> bool:
+    """Recognise a request whose response is a page."""
+    match request.method, request.parts[1:]:
+        case "POST", ("graphql",):
+            return True
+        case "GET", (path,):
+            return path in ENDPOINTS
+    return False

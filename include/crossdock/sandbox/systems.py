@@ -1,0 +1,24 @@
+"""The registry of simulated systems: one line for each."""
+
+from pkgutil import resolve_name
+
+from crossdock.sandbox.engine.system import SimulatedSystem
+
+#: Name → its class as `module:class`, so that a process loads only the system it serves.
+SYSTEMS = {
+    "commercetools": "crossdock.sandbox.commercetools.retailer:FakeRetailer",
+}
+
+DEFAULT = "commercetools"
+
+
+def system_named(name: str) -> type[SimulatedSystem]:
+    """
+    Load the class of a registered system.
+
+    Raises:
+        KeyError: no system has that name.
+
+    """
+    system: type[SimulatedSystem] = resolve_name(SYSTEMS[name])
+    return system

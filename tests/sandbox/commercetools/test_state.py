@@ -1,0 +1,103 @@
+"""Generated data: the same for the same seed, with the flaws of real catalogues."""
+
+from typing import Any
+
+import pytest
+from crossdock.sandbox.commercetools.data.inventory import FLAWS
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
+from crossdock.sandbox.commercetools.state import RetailerState, Size
+from crossdock.sandbox.engine.clock import instant_of, text_of
+
+SMALL = {"inventory": 150, "products": 20, "orders": 20, "customers": 20}
+
+
+def everything(world: RetailerState) -> dict[str, list[bytes]]:
+    return {name: [row.raw for row in collection.rows()] for name, collection in world.collections.items()}
+
+
+def test_same_seed_gives_the_same_bytes() -> None:
+    """A failure can be reproduced."""
+    assert everything(RetailerState(Size(seed=5, **SMALL))) == everything(RetailerState(Size(seed=5, **SMALL)))
+
+
+def test_other_seed_gives_another_shop() -> None:
+    """The seed reaches every kind of resource."""
+    one, other = everything(RetailerState(Size(seed=5, **SMALL))), everything(RetailerState(Size(seed=6, **SMALL)))
+    assert not any(set(one[name]) & set(other[name]) for name in one)
+
+
+def test_size_of_one_kind_leaves_the_others_alone() -> None:
+    """A larger warehouse does not change the customers."""
+    small, large = (
+        everything(RetailerState(Size(**SMALL))),
+        everything(RetailerState(Size(**SMALL | {"inventory": 300}))),
+    )
+    assert small["customers"] == large["customers"]
+    assert small["orders"] == large["orders"]
+
+
+def test_ids_do_not_show_the_order_of_creation(still_shop: FakeRetailer) -> None:
+    """A reader that pages by ID alone cannot be right about time."""
+    instants = [row.modified_at for row in still_shop.state.collection("inventory").rows()]
+    assert instants != sorted(instants)
+
+
+def test_data_can_be_without_flaws() -> None:
+    """Flawless data is the control of an experiment."""
+    world = RetailerState(Size(**SMALL, flaws=0))
+    assert not any(world.flawed_ids(name) for name in world.collections)
+
+
+def test_each_flaw_occurs_and_flaws_are_few(still_shop: FakeRetailer) -> None:
+    """About one row in a hundred has a flaw, and each kind occurs."""
+    flawed = still_shop.state.flawed_ids("inventory")
+    assert set(flawed.values()) == set(FLAWS)
+    assert len(flawed) == 12
+    assert set(RetailerState(Size(inventory=100)).flawed_ids("inventory").values()) == set(FLAWS)
+    assert len(RetailerState(Size(inventory=3000, products=0, orders=0, flaws=2)).flawed_ids("inventory")) == 60
+
+
+def is_wrong(entry: dict[str, Any]) -> bool:
+    """Check the rules of a good inventory entry, written independently of the generator."""
+    sku, on_stock, available = entry.get("sku"), entry["quantityOnStock"], entry["availableQuantity"]
+    if not isinstance(sku, str) or not sku or sku != sku.strip() or not sku.isascii() or not sku.isprintable():
+        return True
+    if not isinstance(on_stock, int) or not 0 <= available <= on_stock < 10**9:
+        return True
+    return entry["createdAt"] > entry["lastModifiedAt"] or not instant_of(entry.get("expectedDelivery", "2026-01-01"))
+
+
+def test_exactly_the_flawed_rows_are_wrong(still_shop: FakeRetailer) -> None:
+    """Tests and the demo compare what they reject with this list."""
+    wrong = {row.id for row in still_shop.state.collection("inventory").rows() if is_wrong(row.document)}
+    assert wrong == still_shop.state.flawed_ids("inventory").keys()
+
+
+@pytest.mark.parametrize("entity", ["inventory", "product-projections", "orders", "customers"])
+def test_modification_instants_are_always_sortable(still_shop: FakeRetailer, entity: str) -> None:
+    """Every other field may be wrong; the watermark's may not."""
+    for row in still_shop.state.collection(entity).rows():
+        instant = instant_of(row.modified_at)
+        assert instant is not None
+        assert text_of(instant) == row.modified_at
+
+
+def test_order_totals_add_up(still_shop: FakeRetailer) -> None:
+    """Lines add up to the total, and net and tax to gross."""
+    flawed = still_shop.state.flawed_ids("orders")
+    for order in (row.document for row in still_shop.state.collection("orders").rows() if row.id not in flawed):
+        total = order["totalPrice"]["centAmount"]
+        lines = order["lineItems"]
+        assert lines
+        assert total == sum(line["price"]["value"]["centAmount"] * line["quantity"] for line in lines)
+        assert total == sum(line["totalPrice"]["centAmount"] for line in lines)
+        taxed = order["taxedPrice"]
+        assert total == taxed["totalGross"]["centAmount"]
+        assert total == taxed["totalNet"]["centAmount"] + taxed["totalTax"]["centAmount"]
+
+
+def test_inventory_is_one_entry_for_each_sku_and_warehouse() -> None:
+    """SKU and warehouse are the natural key."""
+    rows = [row.document for row in RetailerState(Size(flaws=0)).collection("inventory").rows()]
+    assert len({(row["sku"], row["supplyChannel"]["id"]) for row in rows}) == len(rows) == 1000
+    assert len({row["supplyChannel"]["id"] for row in rows}) == 4
