@@ -23,7 +23,7 @@ from crossdock.bench.meter import descendants, own_cpu_s, pss_mb, whole_cpu_s
 from crossdock.bench.stack.figures import DeltaRun, Process, Start
 from crossdock.bench.sync.processes import ProgramFailed
 from crossdock.bench.sync.rounds import Tell
-from crossdock.cli.dag_runs import wait_for
+from crossdock.stack.dag_runs import wait_for
 from crossdock.client.sandbox import SandboxControl
 from crossdock.db.database import Store
 from crossdock.stack import processes, stack

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from crossdock.cli import console, dag_runs, run_reports
+from crossdock.cli import console, run_reports
 from crossdock.cli.console import Bar
 from crossdock.cli.demo.checks import Untrue, expect
 from crossdock.cli.demo.event_steps import EventScene
@@ -15,6 +15,7 @@ from crossdock.cli.session import actor
 from crossdock.client.hub import HubApi
 from crossdock.client.sandbox import SandboxControl
 from crossdock.db.database import Store
+from crossdock.stack import dag_runs
 from crossdock.stack.stack import Stack
 from crossdock.sync import records as entities
 from crossdock.sync.ledger import Run
@@ -169,7 +170,7 @@ class Scene:
         self._asked_before = len(self._sandbox.requests())
         self._sandbox.break_down("*", [{"status": 503}], repeat=True)
         self._red_dag_run = dag_runs.trigger(self._api, "inventory", SyncRequest())
-        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._red_dag_run, bar)
+        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._red_dag_run, bar.tell)
         expect(state == "failed", f"the DAG run ended as {state}")
         tasks = {task["task_id"]: task["state"] for task in self._api.task_instances(_DAG, self._red_dag_run)}
         expect(tasks.get("extract") == "failed", f"the tasks ended as {tasks}")
@@ -195,7 +196,7 @@ class Scene:
         self._sandbox.heal()
         moved = self._sandbox.live(stock_moves=5)["inventory"]
         self._api.clear(_DAG, self._red_dag_run)
-        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._red_dag_run, bar)
+        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._red_dag_run, bar.tell)
         expect(state == "success", f"the cleared DAG run ended as {state}")
         expect(run.counts.updated >= len(moved), f"{run.counts.updated} of {len(moved)} changes came in")
         return f"the same DAG run is green; {_sum(run)}"
@@ -231,7 +232,7 @@ class Scene:
         return self._ended("inventory", dag_runs.trigger(self._api, "inventory", request), bar)
 
     def _ended(self, entity: str, dag_run_id: str, bar: Bar) -> Run:
-        state, (run,) = dag_runs.follow(self._api, self._store, entity, dag_run_id, bar)
+        state, (run,) = dag_runs.follow(self._api, self._store, entity, dag_run_id, bar.tell)
         expect(state == "success", f"the DAG run {dag_run_id} ended as {state}: {run.error}")
         self._story.passes.append(
             {
