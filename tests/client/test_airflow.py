@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from crossdock.stack import dag_runs
 from crossdock.cli.exit_codes import Exit, exit_of_error
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused, AirflowUnreachable, DagPaused
 from crossdock.core.errors import NotFound
+from crossdock.stack import dag_runs
 from crossdock.sync.model import SyncRequest
 
 

@@ -17,7 +17,7 @@ from itertools import chain
 import psutil  # type: ignore[import-untyped]
 
 from crossdock.client.errors import StackError
-from crossdock.stack import ports, processes, stack
+from crossdock.stack import lifecycle, ports, processes
 from crossdock.stack.home import home
 from crossdock.stack.secrets import load_secrets, secrets_file
 from crossdock.stack.settings_file import read_settings
@@ -39,7 +39,7 @@ class Check:
     #: What was found, in words.
     found: str
     #: What to do about it; None when it is well.
-    mend: str | None = None
+    fix: str | None = None
 
 
 def examine() -> list[Check]:
@@ -99,13 +99,13 @@ def _secrets() -> Iterator[Check]:
 
 def _parts() -> Iterator[Check]:
     """Each process, and whether its port answers."""
-    now = stack.status()
+    now = lifecycle.status()
     if now.state == "stopped" and not processes.records():
         yield Check("stack", ok=True, found="stopped; ./hub up starts it")
         return
     for each in now.processes:
         if each.state != "running":
-            log = home() / each.name / "log" if each.name in stack.POSTGRES else processes.log_of(each.name)
+            log = home() / each.name / "log" if each.name in lifecycle.POSTGRES else processes.log_of(each.name)
             yield Check(each.name, ok=False, found=each.state, mend=f"./hub up starts what is missing. Its log: {log}")
         elif each.port is not None and not ports.answers(each.port):
             found = f"process {each.pid} runs, but port {each.port} does not answer"
@@ -160,7 +160,7 @@ def _databases() -> Iterator[Check]:
     living, secrets = processes.alive(), load_secrets() if secrets_file().exists() else None
     if secrets is None:
         return
-    for name, server in stack.servers({**ports.WANTED, **ports.kept()}, secrets).items():
+    for name, server in lifecycle.servers({**ports.WANTED, **ports.kept()}, secrets).items():
         if name not in living:
             continue
         try:
@@ -178,7 +178,7 @@ def _databases() -> Iterator[Check]:
 def _hub_schema() -> Check:
     from crossdock.db.migrate import is_current  # noqa: PLC0415  loads SQLAlchemy
 
-    current = is_current(stack.Stack(ports.kept()).hub_dsn)
+    current = is_current(lifecycle.Stack(ports.kept()).hub_dsn)
     found = "the newest version" if current else "another version than this code needs"
     return Check("hub schema", current, found, None if current else "./hub down, then ./hub up: it migrates")
 
@@ -188,7 +188,7 @@ def _unended_runs() -> Check:
     from crossdock.db.database import Store  # noqa: PLC0415
     from crossdock.sync import ledger as runs  # noqa: PLC0415
 
-    with Store(stack.Stack(ports.kept()).hub_dsn) as store, store.transaction() as work:
+    with Store(lifecycle.Stack(ports.kept()).hub_dsn) as store, store.transaction() as work:
         found = runs.unended(work)
     silent = [f"{run.run_id} (its worker is silent)" for run in found if not run.has_lease]
     old = [
@@ -205,7 +205,7 @@ def _airflow() -> Iterator[Check]:
     """Health, import errors, connections: what Airflow itself knows."""
     if "api-server" not in processes.alive():
         return
-    api = stack.Stack(ports.kept()).api()
+    api = lifecycle.Stack(ports.kept()).api()
     health = api.health()
     sick = [part for part in _HEALTH_PARTS if (health.get(part) or {}).get("status") != "healthy"]
     found = f"not healthy: {', '.join(sick)}" if sick else "healthy"

@@ -11,7 +11,7 @@ from crossdock.app.streams import SYNCS
 from crossdock.cli import console
 from crossdock.cli.demo.steps import Story, story_document, tell
 from crossdock.cli.exit_codes import Exit
-from crossdock.stack import stack
+from crossdock.stack import lifecycle
 
 
 def demo(
@@ -19,19 +19,19 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Start everything, bring stock in, test the registry, mend a bad row, break the source, recover, change nothing."""
-    was_running = stack.status().state == "running"
+    was_running = lifecycle.status().state == "running"
     if once and not was_running:
         # It lives for the story only: a run that starts by itself would take a step's changes.
         os.environ.update({f"HUB_SYNC_{entity.upper()}_SCHEDULE": "" for entity in SYNCS})
     try:
         with console.progress("Starting") as bar:
-            running = stack.up(progress=bar.tell)
+            running = lifecycle.up(progress=bar.tell)
         story = Story(running)
         tell(story)
     finally:
         if once and not was_running:
             with console.progress("Stopping") as bar:
-                stack.down(progress=bar.tell)
+                lifecycle.down(progress=bar.tell)
     if as_json:
         console.show_json(story_document(story))
     elif story.came_true:

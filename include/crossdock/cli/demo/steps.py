@@ -16,7 +16,7 @@ from crossdock.client.hub import HubApi
 from crossdock.client.sandbox import SandboxControl
 from crossdock.db.database import Store
 from crossdock.stack import dag_runs
-from crossdock.stack.stack import Stack
+from crossdock.stack.lifecycle import Stack
 from crossdock.sync import records as entities
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RunState, SyncRequest
