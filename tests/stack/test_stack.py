@@ -32,8 +32,8 @@ def test_a_part_alone_is_partial_and_down_ends_it() -> None:
     assert lifecycle.status().state == "stopped"
 
 
-def test_what_ended_by_itself_is_told_from_what_never_ran() -> None:
-    processes.remember("scheduler", 2**22 + 1, port=None, log=processes.log_of("scheduler"))
+def test_a_process_that_ended_differs_from_one_that_never_ran() -> None:
+    processes.save_record("scheduler", 2**22 + 1, port=None, log=processes.log_of("scheduler"))
 
     states = {each.name: each.state for each in lifecycle.status().processes}
 
@@ -58,17 +58,17 @@ def test_the_doctor_examines_a_stopped_stack() -> None:
     assert "stopped" in checks["stack"].found
 
 
-def test_the_doctor_names_the_mend_for_open_secrets(stack_home: Path) -> None:
+def test_the_doctor_suggests_a_fix_for_open_secrets(stack_home: Path) -> None:
     (stack_home / "secrets.json").write_text("{}")
     (stack_home / "secrets.json").chmod(0o644)
 
     check = next(each for each in examine() if each.name == "secrets")
 
     assert not check.ok
-    assert check.mend == f"chmod 600 {stack_home / 'secrets.json'}"
+    assert check.fix == f"chmod 600 {stack_home / 'secrets.json'}"
 
 
-def test_the_doctor_finds_a_landing_that_cannot_be_written(stack_home: Path) -> None:
+def test_the_doctor_finds_a_landing_folder_that_cannot_be_written(stack_home: Path) -> None:
     """A full disk, a mount that is gone: every sync would fail at its first page."""
     (stack_home / "landing").write_text("not a folder")
 
@@ -76,7 +76,7 @@ def test_the_doctor_finds_a_landing_that_cannot_be_written(stack_home: Path) -> 
 
     assert not check.ok
     assert str(stack_home / "landing") in check.found
-    assert check.mend
+    assert check.fix
 
 
 def test_loading_the_stack_loads_no_airflow() -> None:

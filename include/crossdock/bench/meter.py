@@ -18,6 +18,8 @@ _SAMPLE_INTERVAL_S = 0.05
 
 def refuse_other_systems() -> None:
     """
+    Refuse to measure where there is no /proc.
+
     Raises:
         BadRequest: this is not Linux.
 

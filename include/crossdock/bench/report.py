@@ -87,7 +87,7 @@ def machine() -> str:
 
 
 def _field(path: str, name: str) -> str | None:
-    """The first value of *name* in a file of `name: value` lines."""
+    """Read the first value of *name* in a file of `name: value` lines."""
     try:
         lines = Path(path).read_text().splitlines()
     except OSError:

@@ -126,7 +126,7 @@ def _left_out(entity: str, peers_from: Path | None, dataset: Path | None, large:
 
 
 def as_given() -> str:
-    """The command as it was given, without the folders of this machine."""
+    """Repeat the command as it was given, without the folders of this machine."""
     words = [Path(word).name if word.startswith(("/", "~", "..")) else word for word in sys.argv[1:]]
     variable = f"{PEERS_VARIABLE}=… " if PEERS_VARIABLE in os.environ else ""
     return f"{variable}./hub {shlex.join(words)}"

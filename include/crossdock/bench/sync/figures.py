@@ -103,7 +103,7 @@ class Line(NamedTuple):
         return all(what in sample.counts for sample in self.samples)
 
     def _net(self, what: str) -> float:
-        """The median without the start. Our floor's own clock is preferred to a difference of two runs: it is more exact."""
+        """Subtract the start from the median. Our floor's own clock is preferred to a difference of two runs: it is more exact."""
         if self._has_no_start:
             return self.median(what)
         if self._has_own(what):
