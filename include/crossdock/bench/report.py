@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import textwrap
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,10 +109,15 @@ def _figure(figure: float | None, unit: str) -> str:
 
 def markdown(title: str, intro: Sequence[str], command: str, tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
     """Write the whole page: *intro*, the *command* that made it, *notes*, and a section for each table."""
-    parts = [f"# {title}", *intro, f"```\n{command}\n```", *notes]
+    parts = [f"# {title}", *map(_wrapped, intro), f"```\n{command}\n```", *map(_wrapped, notes)]
     for table in tables:
-        parts += [f"## {table.title}", *([table.note] if table.note else []), markdown_table(table.head, table.rows)]
+        note = [_wrapped(table.note)] if table.note else []
+        parts += [f"## {table.title}", *note, markdown_table(table.head, table.rows)]
     return "\n\n".join(parts) + "\n"
+
+
+def _wrapped(paragraph: str) -> str:
+    return textwrap.fill(paragraph, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

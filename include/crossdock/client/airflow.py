@@ -79,7 +79,7 @@ class AirflowApi:
                     raise
                 if time.monotonic() > deadline:
                     raise StackError(
-                        f"Airflow has not read the DAG {dag_id} after {timeout_s:.0f} s. To see import errors: ./hub doctor"
+                        f"Airflow has not read the DAG {dag_id} after {timeout_s:.0f} s. Import errors: ./hub doctor"
                     ) from refused
                 time.sleep(0.5)
             else:
@@ -126,7 +126,7 @@ class AirflowApi:
     def clear(
         self, dag_id: str, run_id: str, *, task_ids: Sequence[str] | None = None, only_failed: bool = True
     ) -> list[str]:
-        """Clear tasks so that they run again, by default the failed ones and those that waited for them; return their ids."""
+        """Clear tasks so that they run again, by default the failed ones and their successors; return the ids."""
         body: dict[str, object] = {"dry_run": False, "dag_run_id": run_id, "only_failed": only_failed}
         if task_ids is not None:
             body["task_ids"] = list(task_ids)
@@ -134,7 +134,7 @@ class AirflowApi:
         return [str(each["task_id"]) for each in cleared]
 
     def signed(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        """Send a request with our token to any path of the server, which also serves the hub's API; return any response."""
+        """Send a request with our token to any path of the server, which also serves the hub's API."""
         if self._token is None:
             self._token = self._new_token()
         answer = self._send(method, path, token=self._token, **arguments)

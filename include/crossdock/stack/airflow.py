@@ -152,8 +152,8 @@ def wait_for_health(api: AirflowApi, watched: Iterable[ProcessRecord], *, since:
     Args:
         api: The API of this stack.
         watched: Processes whose end makes further waiting useless.
-        since: Process name → when it was started (seconds since 1970). Airflow reports a scheduler as healthy for 30 s
-            after it was killed, so a process counts only with a heartbeat after its own start.
+        since: Process name → when it was started (seconds since 1970). Airflow reports a scheduler as healthy for
+            30 s after it was killed, so a process counts only with a heartbeat after its own start.
 
     """
     _wait(api, list(watched), lambda health: _unhealthy(health, ["metadatabase", *_HEALTH_NAMES.values()], since=since))

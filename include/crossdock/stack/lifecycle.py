@@ -338,7 +338,7 @@ def _apply_settings(stack: Stack, api: AirflowApi) -> None:
 
 
 def _stop(names: Sequence[str]) -> list[str]:
-    """Stop *names*: Airflow before the databases, to which it still writes, and the servers by PostgreSQL's own signals."""
+    """Stop *names*: Airflow before the databases to which it still writes, these by PostgreSQL's own signals."""
     ended = processes.stop([name for name in names if name not in POSTGRES])
     both = servers(_known_ports(), load_secrets()) if (home() / "secrets.json").exists() else {}
     # Found by their data directories, not by the records: a start may be interrupted before its record is saved.

@@ -83,7 +83,7 @@ class PostgresServer:
         return self._location.folder / "log"
 
     def initialise(self) -> bool:
-        """Create the data directory; return False when it exists. An interrupted attempt leaves nothing that looks complete."""
+        """Create the data directory; return False when it exists. An interrupted attempt is not used later."""
         if self._data.exists():
             return False
         prepare(self._location, self.folder)
@@ -134,7 +134,7 @@ class PostgresServer:
         return self.pid() is not None
 
     def pid(self) -> int | None:
-        """Find the server's process id; None when it is not running, even if another process has the id of a crashed server."""
+        """Find the server's process id; None when it is not running, even if another program has its old id."""
         if self._child is not None:
             self._child.poll()
         lines = self._lock_lines()
@@ -148,7 +148,7 @@ class PostgresServer:
         return f"postgresql://{user}:{secret}@127.0.0.1:{self.port}/{database}"
 
     def create_database(self, name: str, *, owner: str | None = None, password: str | None = None) -> None:
-        """Create database *name* and its *owner*, an ordinary role. Idempotent: a second call only sets the password."""
+        """Create database *name* and its *owner*, an ordinary role. A second call only sets the password."""
         import psycopg  # noqa: PLC0415  takes 0.25 s, which `./hub status` need not spend
         from psycopg import sql  # noqa: PLC0415
 

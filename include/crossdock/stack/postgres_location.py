@@ -47,7 +47,7 @@ class Location:
     moved: Path | None = None
 
     def process_arguments(self) -> dict[str, Any]:
-        """Build arguments for subprocess: the user, the folder, and none of our environment (PGDATA, PGHOST, LC_ALL …)."""
+        """Build arguments for subprocess: user, folder, and none of our environment (PGDATA, PGHOST, LC_ALL …)."""
         user = {} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}
         return {"cwd": "/", "env": {"PATH": os.defpath, "LC_ALL": "C"}, "stdin": subprocess.DEVNULL, **user}
 

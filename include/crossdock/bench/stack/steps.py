@@ -164,7 +164,7 @@ def delta_runs(running: Stack, repeat: int, say: Say) -> Iterator[DeltaRun]:
 
 
 def _run(running: Stack, conf: Mapping[str, object]) -> tuple[DeltaRun, int]:
-    """Run the DAG; return the measured run, from its trigger to the end that Airflow recorded, and the rows inserted."""
+    """Run the DAG; return the run, measured from its trigger to its recorded end, and the rows inserted."""
     api = running.api()
     api.health()  # loads the HTTP library and connects now: that must not be measured
     pids = {name: record.pid for name, record in processes.alive().items()}

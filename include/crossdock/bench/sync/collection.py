@@ -1,4 +1,4 @@
-"""All records of one entity in memory behind two indexes: a page is a join of bytes and costs the source next to nothing."""
+"""All records of one entity in memory behind two indexes: a page is a join of bytes and costs the source little."""
 
 from __future__ import annotations
 

@@ -29,7 +29,8 @@ _LOG_POSITION = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint"
 _STATEMENTS = """
 SELECT query, calls, total_exec_time / 1000, rows, shared_blks_dirtied, wal_bytes::bigint
   FROM pg_stat_statements
- WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND query NOT ILIKE '%%pg_stat_statements%%'
+ WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND query NOT ILIKE '%%pg_stat_statements%%'
  ORDER BY total_exec_time DESC LIMIT %s
 """
 

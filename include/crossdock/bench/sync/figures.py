@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-#: Start without work; load everything into empty tables; load it again unchanged; load after one row in a hundred changed.
+#: Start without work; load into empty tables; load again unchanged; load after one row in a hundred changed.
 START, FULL, AGAIN, DELTA = STEPS = ("start", "full", "again", "delta")
 OURS = "crossdock"
 #: The reference loaders, best first.
@@ -103,7 +103,7 @@ class Line(NamedTuple):
         return all(what in sample.counts for sample in self.samples)
 
     def _net(self, what: str) -> float:
-        """Subtract the start from the median. Our floor's own clock is preferred to a difference of two runs: it is more exact."""
+        """Subtract the start from the median. Our floor's own clock is preferred: it is more exact."""
         if self._has_no_start:
             return self.median(what)
         if self._has_own(what):

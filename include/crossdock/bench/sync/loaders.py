@@ -1,4 +1,4 @@
-"""The loaders that are measured beside us, as command lines: our own floor, and the peers of a folder that was set up."""
+"""The loaders that are measured beside us, as command lines: our own floor, and the peers."""
 
 from __future__ import annotations
 

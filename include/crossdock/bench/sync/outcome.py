@@ -118,7 +118,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _net_cells(line: Line, rows: int, floor: Line | None) -> list[str]:
-    """Seconds, rows a second, CPU and its ratio to the floor's, without the start; dashes where they are too short to tell."""
+    """Show seconds, rows a second, CPU and its ratio to the floor's, without the start; dashes if too short to tell."""
     if not line.is_resolved:
         return ["-"] * 4
     over_floor = f"{line.net_cpu_s / floor.net_cpu_s:.2f}" if floor and floor.is_resolved else "-"

@@ -148,7 +148,7 @@ def run_program(bench: Bench, command: Sequence[str], *, url: str) -> Sample:
     """
     Run *command*, a whole loader, and measure it from its start to its end.
 
-    It reads the addresses of database and source from BENCH_DSN and BENCH_URL. A failure is the sample's problem, not an error.
+    It reads the addresses of database and source from BENCH_DSN and BENCH_URL. A failure becomes the sample's problem.
     """
     environment: Mapping[str, str] = {
         **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},

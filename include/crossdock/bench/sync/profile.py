@@ -87,7 +87,7 @@ def _wait_until_attached(child: subprocess.Popen[str]) -> None:
 
 def spots(raw: str, cpu_s: float) -> dict[Spot, float]:
     """
-    Divide *cpu_s* among the spots of py-spy's collapsed stacks (`outermost;…;innermost count` a line), the most first.
+    Divide *cpu_s* among the spots of py-spy's collapsed stacks (lines of `outermost;…;innermost count`), most first.
 
     The samples give the shares and the process's own clock the seconds: on a busy machine a thread that is ready to run
     is sampled while it waits for a core.

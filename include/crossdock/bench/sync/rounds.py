@@ -1,4 +1,4 @@
-"""Interleave the loaders: in each round each of them starts, loads everything, loads it again, and loads what changed."""
+"""Interleave the loaders: in each round each starts, loads everything, loads it again, and loads what changed."""
 
 from __future__ import annotations
 
