@@ -80,7 +80,9 @@ def _show(sample: Sample, found: dict[Spot, float], statements: list[database.St
         "room": lambda spot: spot.room or "(none of ours)",
         "file": lambda spot: spot.file or "(none of ours)",
         "library": lambda spot: spot.library or "(our own code)",
-        "function": lambda spot: f"{spot.file}:{spot.function} {spot.library and f'→ {spot.library}'}",
+        "function": lambda spot: (
+            f"{spot.file or '(none of ours)'} {spot.function} {spot.library and f'→ {spot.library}'}"
+        ),
     }
     tables = [
         Table(

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 import msgspec
 
@@ -53,24 +52,11 @@ _TALLY_COUNT = b"SELECT count(*), count(DISTINCT position) FROM bench_tally"
 _EMPTY = b"TRUNCATE event, event_inbox, event_reader, stock_availability, failed_delivery, event_identity"
 
 
-class Log(Protocol):
-    name: str
-
-    def prepare(self, dsn: str) -> None:
-        """Make the log empty."""
-        ...
-
-    def publisher(self, dsn: str) -> Publish: ...
-
-    def consume(self, dsn: str, reader_no: int, readers: int, on_commit: OnCommit, stop: threading.Event) -> None:
-        """Read and process events until *stop* is set."""
-        ...
-
-
 class PlainLog:
     name = "plain log"
 
     def prepare(self, dsn: str) -> None:
+        """Make the log empty."""
         with Store(dsn) as store, store.transaction() as work:
             for statement in _PLAIN_TABLES:
                 work.execute(statement)
@@ -164,6 +150,10 @@ class HubLog:
         with Store(dsn) as store, store.transaction() as work:
             row = work.execute(_TALLY_COUNT).fetchone()
         return (int(row[0]), int(row[1])) if row else (0, 0)
+
+
+#: Both can be emptied (`prepare`), written to (`publisher`), and read until *stop* is set (`consume`).
+Log = PlainLog | HubLog
 
 
 class _Applied(threading.local):

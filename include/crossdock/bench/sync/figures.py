@@ -15,7 +15,7 @@ OURS = "crossdock"
 FLOORS = ("floor-pipe2", "floor")
 #: No step takes less: the difference of two medians must not become zero.
 _SHORTEST_S = 0.001
-#: A step that adds less than this share to its program's start cannot be told from the noise of starting.
+#: A step that adds less than this share to its program's start cannot be distinguished from the noise of starting.
 _RESOLVED_SHARE = 0.05
 
 
@@ -88,7 +88,7 @@ class Line(NamedTuple):
 
     @property
     def is_resolved(self) -> bool:
-        """Whether the net figures can be told from the noise of the start."""
+        """Whether the net figures can be distinguished from the noise of the start."""
         if self._has_no_start or self._has_own("wall_s"):
             return True
         start_s = median(start.wall_s for start in self.starts)
