@@ -273,7 +273,7 @@ def run(loader: Loader, shape: Shape, url: str, where: str) -> int:
             try:
                 if not errors:
                     loader.load(connection, rows)
-            except BaseException as error:  # noqa: BLE001  told by the main thread
+            except BaseException as error:  # noqa: BLE001  raised again by the main thread
                 errors.append(error)
 
     writers = [threading.Thread(target=write, args=(connection,)) for connection in loader.connections]

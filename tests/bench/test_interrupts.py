@@ -1,4 +1,4 @@
-"""A benchmark that is told to end."""
+"""A benchmark that is interrupted."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from crossdock.bench.interrupts import told_to_end
+from crossdock.bench.interrupts import exit_on_signals
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
-def test_being_told_to_end_is_an_exception(ending: signal.Signals) -> None:
-    """Python's own way is to be gone at once, and no `finally` runs."""
-    tidied = []
+def test_a_signal_leaves_the_block_by_an_exception(ending: signal.Signals) -> None:
+    """By default Python ends at once, and no `finally` runs."""
+    cleaned_up = []
     before = signal.getsignal(ending)
 
     def measure() -> None:
         try:
             os.kill(os.getpid(), ending)
         finally:
-            os.kill(os.getpid(), ending)  # a second one does not cut off the tidying
-            tidied.append(True)
+            os.kill(os.getpid(), ending)  # a second one does not interrupt the clean-up
+            cleaned_up.append(True)
 
-    with pytest.raises(SystemExit) as left, told_to_end():
+    with pytest.raises(SystemExit) as left, exit_on_signals():
         measure()
 
     assert left.value.code == 128 + ending
-    assert tidied
+    assert cleaned_up
     assert signal.getsignal(ending) == before
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the benchmark is for Linux")
-def test_a_benchmark_that_is_told_to_end_leaves_no_process_and_no_file(tmp_path: Path) -> None:
+def test_an_interrupted_benchmark_leaves_no_process_and_no_file(tmp_path: Path) -> None:
     """A database left running takes a gigabyte, and nobody knows whose it is."""
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", "crossdock.cli", "bench", "sync", "--rows", "500", "--out", str(tmp_path / "out")],
@@ -44,9 +44,9 @@ def test_a_benchmark_that_is_told_to_end_leaves_no_process_and_no_file(tmp_path:
         text=True,
     )
     assert child.stderr is not None
-    said = []
+    output = []
     for line in child.stderr:
-        said.append(line)
+        output.append(line)
         if "floor" in line:
             break
     started = psutil.Process(child.pid).children(recursive=True)
@@ -54,7 +54,7 @@ def test_a_benchmark_that_is_told_to_end_leaves_no_process_and_no_file(tmp_path:
     child.terminate()
     code = child.wait(timeout=300)
 
-    assert started, "".join(said)
+    assert started, "".join(output)
     assert code == 128 + signal.SIGTERM
     assert not [process for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     assert not list(tmp_path.iterdir())

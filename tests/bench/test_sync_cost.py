@@ -1,15 +1,15 @@
 """
 The sync's cost must not creep up: its CPU over that of a floor, on the same rows in the same minute.
 
-A ratio, because machines differ; CPU and not wall time, because what else runs on them differs too; of the least
-disturbed round of each, because what disturbs a round only ever adds to it. When that is too much, more rounds are
-measured before anybody is told: a disturbance passes, a slow path stays.
+It is a ratio because machines differ; of CPU and not wall time because their load differs too; of the cheapest round of
+each because a disturbance only ever adds to a round. When the ratio is too high, more rounds are measured before the
+test fails: a disturbance passes, a slow path stays.
 
-Record what it costs now, on a machine that does nothing else: `HUB_BENCH_RECORD=1 ./hub test tests/bench`.
+Record the current cost on an idle machine: `HUB_BENCH_RECORD=1 ./hub test tests/bench`.
 
-**Red on one machine and green on another?** The two sides are not of one kind: ours has more of Arrow and pandas, the
-floor more of PostgreSQL, and processors differ in what they do well. Take the last commit that was green elsewhere,
-record on this machine, and test yours against that. Red again: it is your change. Then `./hub profile sync`.
+**It fails on one machine and passes on another?** The two sides differ in kind: ours uses more of Arrow and pandas, the
+floor more of PostgreSQL, and processors differ in what they do well. Take the last commit that passed elsewhere, record
+it on this machine, and test your commit against that. If it fails again, your change is the cause: `./hub profile sync`.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from crossdock.bench.report import machine
+from crossdock.bench.server import Server
 from crossdock.bench.sync.figures import AGAIN, FULL, Run, cost_ratio
 from crossdock.bench.sync.loaders import OWN_FLOOR, own_floor
 from crossdock.bench.sync.processes import Bench, SourceProcess
-from crossdock.bench.sync.report import machine
-from crossdock.bench.sync.rounds import measured
+from crossdock.bench.sync.rounds import run_rounds
 from crossdock.stack.postgres import PostgresServer
 
 BASELINE = Path(__file__).with_name("baseline.json")
-#: Worse than this fails: below it lies what CI machines differ by.
+#: A ratio worse than this fails; CI machines differ by less.
 TOLERANCE = 1.25
-#: Enough that PostgreSQL's CPU, which is told to 10 ms where a connection has ended, is told well enough.
+#: Enough rows that PostgreSQL's CPU, known to 10 ms where a connection has ended, is exact enough.
 ROWS = 30_000
-#: At first, and at most.
+#: To begin with, and at most.
 ROUNDS, MOST_ROUNDS = 3, 7
 
 
@@ -41,16 +42,16 @@ ROUNDS, MOST_ROUNDS = 3, 7
 def test_a_sync_costs_no_more_cpu_over_the_floor_than_it_did(
     postgres: PostgresServer, hub_dsn: str, tmp_path: Path
 ) -> None:
-    """A slow path comes in by small steps, each of them unseen."""
+    """A sync becomes slow in small steps that nobody notices."""
     server = postgres.pid()
     assert server is not None
     recording = bool(os.environ.get("HUB_BENCH_RECORD"))
     baseline = {} if recording else json.loads(BASELINE.read_text())
     runs: list[Run] = []
     with SourceProcess("inventory", ROWS) as source:
-        bench = Bench(source=source, dsn=hub_dsn, postgres_pid=server, folder=tmp_path)
+        bench = Bench(source, Server(hub_dsn, server, tmp_path))
         for rounds in (MOST_ROUNDS,) if recording else (ROUNDS, *[1] * (MOST_ROUNDS - ROUNDS)):
-            runs += measured(bench, "inventory", {OWN_FLOOR: own_floor()}, repeat=rounds, tell=print)
+            runs += run_rounds(bench, "inventory", {OWN_FLOOR: own_floor()}, repeat=rounds, say=print)
             ratios = {step: round(cost_ratio(runs, step), 2) for step in (FULL, AGAIN)}
             if recording or not _worse(ratios, baseline):
                 break
@@ -60,7 +61,7 @@ def test_a_sync_costs_no_more_cpu_over_the_floor_than_it_did(
 
     assert not (worse := _worse(ratios, baseline)), (
         f"CPU over the floor's, now and as recorded: {worse}. Measured on {machine()}, recorded on"
-        f" {baseline.get('machine')}. See where it goes: ./hub profile sync. Another machine: see this file's first words"
+        f" {baseline.get('machine')}. See where it goes: ./hub profile sync. On another machine: see the top of this file"
     )
     assert not any(run.sample.wrote for run in runs), "a full read with nothing changed wrote to the hub's tables"
 

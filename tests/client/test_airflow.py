@@ -9,22 +9,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from crossdock.cli import dag_runs
 from crossdock.cli.exit_codes import Exit, exit_of_error
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused, AirflowUnreachable, DagPaused
 from crossdock.core.errors import NotFound
+from crossdock.stack import dag_runs
 from crossdock.sync.model import SyncRequest
 
 
 class StandIn(ThreadingHTTPServer):
-    """Answers by a script; remembers what it was asked."""
+    """Answers by a script and records the requests."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[tuple[str, Any]] = []
+        self.requests: list[tuple[str, Any]] = []
         self.answers: dict[str, list[tuple[int, Any]]] = {"POST /auth/token": [(201, {"access_token": "t"})]}
 
     @property
@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         request = f"{self.command} {self.path}"
         length = int(self.headers.get("Content-Length") or 0)
-        self.server.asked.append((request, json.loads(self.rfile.read(length)) if length else None))
+        self.server.requests.append((request, json.loads(self.rfile.read(length)) if length else None))
         script = self.server.answers.get(request) or [(404, {"detail": "not here"})]
         status, body = script.pop(0) if len(script) > 1 else script[0]
         content = json.dumps(body).encode()
@@ -74,17 +74,17 @@ def test_an_expired_token_is_renewed_once(airflow: StandIn, api: AirflowApi) -> 
     airflow.answers["GET /api/v2/dags/probe"] = [(401, {"detail": "expired"}), (200, {"dag_id": "probe"})]
 
     assert api.get("/dags/probe") == {"dag_id": "probe"}
-    assert [request for request, _ in airflow.asked].count("POST /auth/token") == 2
+    assert [request for request, _ in airflow.requests].count("POST /auth/token") == 2
 
 
-def test_a_wrong_password_is_not_tried_for_ever(airflow: StandIn, api: AirflowApi) -> None:
+def test_a_wrong_password_is_not_retried_forever(airflow: StandIn, api: AirflowApi) -> None:
     airflow.answers["POST /auth/token"] = [(401, {"detail": "Invalid credentials"})]
 
     with pytest.raises(AirflowRefused, match="Invalid credentials"):
         api.get("/dags")
 
 
-def test_a_refusal_carries_airflows_words(airflow: StandIn, api: AirflowApi) -> None:
+def test_a_refusal_has_airflows_message(airflow: StandIn, api: AirflowApi) -> None:
     """A bad conf is explained by Airflow; the person should read exactly that."""
     airflow.answers["POST /api/v2/dags/sync_inventory/dagRuns"] = [(400, {"detail": "'x' is not of type 'integer'"})]
 
@@ -97,17 +97,17 @@ def test_a_trigger_starts_a_run_of_its_own(airflow: StandIn, api: AirflowApi) ->
     airflow.answers["POST /api/v2/dags/sync_inventory/dagRuns"] = [(200, {"dag_run_id": "manual__1"})]
 
     assert api.trigger("sync_inventory", {"full": True}) == "manual__1"
-    assert airflow.asked[-1][1] == {"logical_date": None, "conf": {"full": True}}
+    assert airflow.requests[-1][1] == {"logical_date": None, "conf": {"full": True}}
 
 
-def test_a_connection_is_changed_or_made(airflow: StandIn, api: AirflowApi) -> None:
+def test_a_connection_is_updated_or_created(airflow: StandIn, api: AirflowApi) -> None:
     """A second `./hub up` has other ports."""
     airflow.answers["POST /api/v2/connections"] = [(201, {})]
     wanted = {"connection_id": "hub_db", "conn_type": "postgres"}
 
     api.put_connection(wanted)
 
-    assert airflow.asked[-2:] == [("PATCH /api/v2/connections/hub_db", wanted), ("POST /api/v2/connections", wanted)]
+    assert airflow.requests[-2:] == [("PATCH /api/v2/connections/hub_db", wanted), ("POST /api/v2/connections", wanted)]
 
 
 def test_a_run_id_is_quoted_in_the_path(airflow: StandIn, api: AirflowApi) -> None:
@@ -119,12 +119,12 @@ def test_a_run_id_is_quoted_in_the_path(airflow: StandIn, api: AirflowApi) -> No
     assert api.dag_run("d", "manual__2026-01-01T00:00:00+00:00")["state"] == "queued"
 
 
-def test_no_airflow_is_said_so(free_port: int) -> None:
+def test_an_unreachable_airflow_is_reported(free_port: int) -> None:
     with pytest.raises(AirflowUnreachable, match="hub up"):
         AirflowApi(f"http://127.0.0.1:{free_port}", "admin", "made up").get("/dags")
 
 
-def test_a_paused_dag_is_not_waited_for(airflow: StandIn, api: AirflowApi) -> None:
+def test_a_run_of_a_paused_dag_is_refused(airflow: StandIn, api: AirflowApi) -> None:
     """Its run would stay queued until somebody looks, and the command with it."""
     airflow.answers["GET /api/v2/dags/sync_order"] = [(200, {"is_paused": True})]
 
@@ -132,9 +132,9 @@ def test_a_paused_dag_is_not_waited_for(airflow: StandIn, api: AirflowApi) -> No
         dag_runs.trigger(api, "order", SyncRequest(full=True))
 
     assert exit_of_error(refused.value) is Exit.PERSON_NEEDED
-    assert not [request for request, _ in airflow.asked if request.endswith("dagRuns")]
+    assert not [request for request, _ in airflow.requests if request.endswith("dagRuns")]
 
 
-def test_a_declaration_that_airflow_has_not_read_is_said_to_be_new(api: AirflowApi) -> None:
+def test_a_declaration_that_airflow_has_not_read_yet_is_explained(api: AirflowApi) -> None:
     with pytest.raises(NotFound, match=r"has no DAG sync_shelf\. It reads a new declaration within a minute"):
         dag_runs.trigger(api, "shelf", SyncRequest())

@@ -1,4 +1,4 @@
-"""What Airflow's processes are told."""
+"""The settings of Airflow's processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_airflow_listens_on_loopback_only() -> None:
 
 
 def test_settings_of_another_airflow_stay_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A developer's shell often points at the company's Airflow."""
+    """A developer's shell often has the settings of the company's Airflow."""
     monkeypatch.setenv("AIRFLOW_HOME", "/elsewhere")
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     monkeypatch.setenv("AIRFLOW__CELERY__BROKER_URL", "redis://elsewhere")
@@ -31,8 +31,8 @@ def test_settings_of_another_airflow_stay_outside(monkeypatch: pytest.MonkeyPatc
 
     assert environment["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
     assert not [name for name, value in environment.items() if "elsewhere" in value]
-    assert environment["AIRFLOW_CONN_SHOP"] == "http://shop", "how a person hands over a secret"
-    assert environment["PYTHONPYCACHEPREFIX"] == "/writable", "where the project's folder may not be written to"
+    assert environment["AIRFLOW_CONN_SHOP"] == "http://shop", "a person passes a secret by it"
+    assert environment["PYTHONPYCACHEPREFIX"] == "/writable", "needed where the project's folder is read-only"
 
 
 def test_a_proxy_is_not_asked_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The life of one PostgreSQL server, crashes included."""
+"""The start, stop and recovery of one PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ROOT_ONLY = pytest.mark.skipif(
 
 
 def test_a_second_start_finds_the_running_server(server: PostgresServer) -> None:
-    """`./hub up` on a stack of which only Airflow died must not fight the live database."""
+    """`./hub up` must not start a second database when only Airflow has ended."""
     first = server.start()
 
     assert server.start() == first
     assert server.is_running()
 
 
-def test_a_second_object_speaks_of_the_same_server(server: PostgresServer) -> None:
+def test_a_second_object_refers_to_the_same_server(server: PostgresServer) -> None:
     """`./hub down` is another process than the `./hub up` that started it."""
     pid = server.start()
     other = PostgresServer(server.folder, server.port, "a long password")
@@ -67,7 +67,7 @@ def test_a_killed_server_starts_again(server: PostgresServer) -> None:
     session.close()
 
 
-def test_a_lock_file_with_a_strangers_id_does_not_block_the_start(server: PostgresServer) -> None:
+def test_a_lock_file_with_the_id_of_another_program_does_not_block_the_start(server: PostgresServer) -> None:
     """After a reboot the id in the lock file belongs to somebody else; PostgreSQL alone would refuse."""
     server.start()
     lock = server.folder.resolve() / "data" / "postmaster.pid"
@@ -82,7 +82,7 @@ def test_a_lock_file_with_a_strangers_id_does_not_block_the_start(server: Postgr
     os.kill(os.getppid(), 0)
 
 
-def test_what_an_interrupted_initialise_left_is_not_taken_for_data(open_folder: Path, free_port: int) -> None:
+def test_the_remains_of_an_interrupted_initialise_are_not_used_as_data(open_folder: Path, free_port: int) -> None:
     """Initdb writes its version file long before it has finished."""
     server = PostgresServer(open_folder / "postgres-half", free_port, "a long password")
     half = server.log.parent / "data.new"
@@ -95,7 +95,7 @@ def test_what_an_interrupted_initialise_left_is_not_taken_for_data(open_folder: 
     server.remove()
 
 
-def test_nobody_comes_in_without_the_password(server: PostgresServer) -> None:
+def test_a_login_needs_the_password(server: PostgresServer) -> None:
     """Other users of the machine reach 127.0.0.1 too."""
     server.start()
 
@@ -142,17 +142,17 @@ def test_root_can_start_a_server_below_a_folder_closed_to_others(tmp_path: Path,
     server = PostgresServer(closed / "postgres-ours", free_port, "a long password")
     server.initialise()
     server.start()
-    shelter = server.folder.resolve().parent
+    moved = server.folder.resolve().parent
 
     with psycopg.connect(server.dsn()) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert server.folder.is_symlink()
-    assert (shelter.stat().st_uid, shelter.stat().st_mode & 0o777) == (0, 0o711)
+    assert (moved.stat().st_uid, moved.stat().st_mode & 0o777) == (0, 0o711)
     assert closed.stat().st_mode & 0o777 == 0o700, "the closed folder stays closed"
 
     server.remove()
     assert not server.folder.is_symlink()
-    assert not shelter.exists()
+    assert not moved.exists()
 
 
 def test_remove_leaves_nothing(open_folder: Path, free_port: int) -> None:

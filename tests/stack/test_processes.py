@@ -1,4 +1,4 @@
-"""Who is ours, and that it ends."""
+"""The processes of a stack: which are ours, and that they all end."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def is_gone(pid: int) -> bool:
     return processes.birth(pid) is None
 
 
-def test_a_process_is_written_down_when_it_starts(stack_home: Path) -> None:
+def test_a_process_is_recorded_when_it_starts(stack_home: Path) -> None:
     """`down` after a kill -9 of `up` knows only what is on disk."""
     record = processes.start("sleeper", SLEEPER, environment=ENVIRONMENT, port=4711)
 
@@ -70,7 +70,7 @@ def test_a_process_is_written_down_when_it_starts(stack_home: Path) -> None:
 
 
 def test_a_started_process_has_a_session_of_its_own() -> None:
-    """Ctrl-C in the terminal that said `./hub up` reaches only its own session."""
+    """Ctrl-C in the terminal that ran `./hub up` reaches only its own session."""
     record = processes.start("sleeper", SLEEPER, environment=ENVIRONMENT)
 
     assert os.getsid(record.pid) == record.pid != os.getsid(0)
@@ -85,7 +85,7 @@ def test_stop_ends_the_whole_group() -> None:
 
 
 @pytest.mark.crash
-def test_stop_ends_what_ignores_it_and_what_moved_away() -> None:
+def test_stop_ends_processes_that_ignore_sigterm_or_changed_their_group() -> None:
     """Airflow's tasks have process groups of their own, and their shells sessions."""
     record, children = start_family("family")
 
@@ -95,7 +95,7 @@ def test_stop_ends_what_ignores_it_and_what_moved_away() -> None:
 
 
 @pytest.mark.crash
-def test_stop_ends_what_outlived_a_killed_leader() -> None:
+def test_stop_ends_the_children_of_a_killed_leader() -> None:
     """A scheduler that was killed -9 leaves workers that would go on writing beside its successor."""
     record, children = start_family("family")
     os.kill(record.pid, signal.SIGKILL)
@@ -107,7 +107,7 @@ def test_stop_ends_what_outlived_a_killed_leader() -> None:
     assert [pid for pid in children if not is_gone(pid)] == []
 
 
-def test_a_process_that_was_never_written_down_is_found_by_its_mark(stack_home: Path) -> None:
+def test_a_process_without_a_record_is_found_by_its_marker(stack_home: Path) -> None:
     """Between a start and its record there is a moment in which `up` can be killed."""
     record = processes.start("sleeper", SLEEPER, environment=ENVIRONMENT)
     (stack_home / "stack.json").unlink()
@@ -116,10 +116,10 @@ def test_a_process_that_was_never_written_down_is_found_by_its_mark(stack_home: 
     assert is_gone(record.pid)
 
 
-def test_a_stranger_with_a_reused_id_is_left_alone() -> None:
+def test_another_program_with_a_reused_id_is_not_stopped() -> None:
     """After a reboot the ids in the file belong to other people's programs."""
     stranger = subprocess.Popen(SLEEPER, start_new_session=True)
-    record = processes.remember("scheduler", stranger.pid, port=None, log=processes.log_of("scheduler"))
+    record = processes.save_record("scheduler", stranger.pid, port=None, log=processes.log_of("scheduler"))
     before_boot = {**asdict(record), "birth": "another boot:4711"}
     processes._records_file().write_text(json.dumps([before_boot]))
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 from crossdock.client.errors import AnotherStart
-from crossdock.stack import processes, stack
+from crossdock.stack import lifecycle, processes
 from crossdock.stack.doctor import examine
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
 def test_nothing_started_is_stopped() -> None:
-    assert stack.status().state == "stopped"
-    assert stack.load() is None
-    assert stack.down() == []
+    assert lifecycle.status().state == "stopped"
+    assert lifecycle.load() is None
+    assert lifecycle.down() == []
 
 
 def test_a_part_alone_is_partial_and_down_ends_it() -> None:
@@ -26,16 +26,16 @@ def test_a_part_alone_is_partial_and_down_ends_it() -> None:
     sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
     processes.start("scheduler", sleeper, environment={})
 
-    assert stack.status().state == "partial"
-    assert stack.load() is None
-    assert stack.down() == ["scheduler"]
-    assert stack.status().state == "stopped"
+    assert lifecycle.status().state == "partial"
+    assert lifecycle.load() is None
+    assert lifecycle.down() == ["scheduler"]
+    assert lifecycle.status().state == "stopped"
 
 
-def test_what_ended_by_itself_is_told_from_what_never_ran() -> None:
-    processes.remember("scheduler", 2**22 + 1, port=None, log=processes.log_of("scheduler"))
+def test_a_process_that_ended_differs_from_one_that_never_ran() -> None:
+    processes.save_record("scheduler", 2**22 + 1, port=None, log=processes.log_of("scheduler"))
 
-    states = {each.name: each.state for each in stack.status().processes}
+    states = {each.name: each.state for each in lifecycle.status().processes}
 
     assert (states["scheduler"], states["triggerer"]) == ("ended", "stopped")
 
@@ -46,7 +46,7 @@ def test_two_starts_do_not_race(stack_home: Path) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
 
         with pytest.raises(AnotherStart):
-            stack.down()
+            lifecycle.down()
 
 
 def test_the_doctor_examines_a_stopped_stack() -> None:
@@ -58,17 +58,17 @@ def test_the_doctor_examines_a_stopped_stack() -> None:
     assert "stopped" in checks["stack"].found
 
 
-def test_the_doctor_names_the_mend_for_open_secrets(stack_home: Path) -> None:
+def test_the_doctor_suggests_a_fix_for_open_secrets(stack_home: Path) -> None:
     (stack_home / "secrets.json").write_text("{}")
     (stack_home / "secrets.json").chmod(0o644)
 
     check = next(each for each in examine() if each.name == "secrets")
 
     assert not check.ok
-    assert check.mend == f"chmod 600 {stack_home / 'secrets.json'}"
+    assert check.fix == f"chmod 600 {stack_home / 'secrets.json'}"
 
 
-def test_the_doctor_finds_a_landing_that_cannot_be_written(stack_home: Path) -> None:
+def test_the_doctor_finds_a_landing_folder_that_cannot_be_written(stack_home: Path) -> None:
     """A full disk, a mount that is gone: every sync would fail at its first page."""
     (stack_home / "landing").write_text("not a folder")
 
@@ -76,12 +76,12 @@ def test_the_doctor_finds_a_landing_that_cannot_be_written(stack_home: Path) -> 
 
     assert not check.ok
     assert str(stack_home / "landing") in check.found
-    assert check.mend
+    assert check.fix
 
 
 def test_loading_the_stack_loads_no_airflow() -> None:
     """`./hub status` should feel instant; Airflow takes seconds to import."""
-    code = "import sys, crossdock.stack.stack, crossdock.stack.doctor; print(*sorted(sys.modules))"
+    code = "import sys, crossdock.stack.lifecycle, crossdock.stack.doctor; print(*sorted(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=600
     )

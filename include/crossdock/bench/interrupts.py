@@ -1,4 +1,4 @@
-"""A measurement that is told to end must not leave a database behind."""
+"""An interrupted measurement must not leave a database behind."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-#: Told by a supervisor, and by a terminal that was closed. Ctrl-C is an exception already.
-_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+#: Sent by a supervisor, and by a terminal that was closed. Ctrl-C is an exception already.
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def told_to_end() -> Iterator[None]:
-    """While the block runs, SIGTERM and SIGHUP leave it by an exception, so that it ends what it started."""
+def exit_on_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into SystemExit while the block runs, so that `finally` clauses clean up."""
 
     def leave(number: int, _: FrameType | None) -> NoReturn:
-        # A second one must not cut off the cleaning up.
-        for ending in _ENDINGS:
-            signal.signal(ending, signal.SIG_IGN)
+        # A second signal must not interrupt the clean-up.
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    before = {ending: signal.signal(ending, leave) for ending in _ENDINGS}
+    before = {each: signal.signal(each, leave) for each in _SIGNALS}
     try:
         yield
     finally:
-        for ending, handler in before.items():
-            signal.signal(ending, handler)
+        for each, handler in before.items():
+            signal.signal(each, handler)

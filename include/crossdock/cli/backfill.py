@@ -9,13 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from crossdock.app.streams import SYNCS
-from crossdock.cli import console, dag_runs
+from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.instants import day_option
 from crossdock.cli.session import open_store, refuse_unknown, running_stack
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused
 from crossdock.core.errors import BadRequest
+from crossdock.stack import dag_runs
 from crossdock.sync import ledger as runs
 from crossdock.sync.backfill import Only, days_to_run
 from crossdock.sync.model import RunState

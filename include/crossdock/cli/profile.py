@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
 
-from crossdock.bench.sync import database_figures as measuring
+from crossdock.bench.report import Table
+from crossdock.bench.server import ROOMY_OPTIONS, database_server
+from crossdock.bench.sync import database
 from crossdock.bench.sync.figures import AGAIN, DELTA, FULL, Sample
-from crossdock.bench.sync.place import bench_of, database_server
-from crossdock.bench.sync.processes import WarmWorker
-from crossdock.bench.sync.rounds import CHANGED_SHARE, fresh_hub
+from crossdock.bench.sync.processes import Bench, SourceProcess, WarmWorker
+from crossdock.bench.sync.profile import Spot, py_spy, sampled, spots, summed
+from crossdock.bench.sync.rounds import CHANGED_SHARE, empty_hub
 from crossdock.cli import console
-from crossdock.cli.bench import DatasetFile, Entity, Ids, Json, Rows, refuse_or_fill
+from crossdock.cli.bench import DatasetFile, Entity, Ids, Json, Rows, row_count, show_tables
 from crossdock.cli.command_groups import Verbs
 from crossdock.core.errors import BadRequest
 
-app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Where the time goes.")
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Show where the time goes.")
 
 _SCHEMA = "bench_profile"
 #: The server counts statements only when it loads this at its start.
 _COUNTING = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track_utility": "on"}
 
-#: File below `include/`, function, library, CPU seconds: as the sampler has it.
-Spots = Sequence[tuple[str, str, str, float]]
-
 
 @app.callback()
 def profile() -> None:
-    """Where the time goes."""
+    """Show where the time goes."""
 
 
 @app.command("sync")
@@ -44,93 +41,68 @@ def sync(
     top: Annotated[int, typer.Option(min=1, help="Functions and statements to show.")] = 15,
     as_json: Json = False,
 ) -> None:
-    """The client's CPU by room, file and library, and PostgreSQL's time by statement, of one step of a warm worker."""
-    count = refuse_or_fill(entity, rows, ids)
+    """Profile one step of a warm worker: its CPU by room, file and library, and PostgreSQL's time by statement."""
+    count = row_count(entity, rows, ids)
     if step not in {FULL, AGAIN, DELTA}:
-        raise BadRequest(f"A step is {FULL}, {AGAIN} or {DELTA}, not {step!r}")
+        raise BadRequest(f"Unknown step {step!r}. Use {FULL}, {AGAIN} or {DELTA}")
+    py_spy()
     with (
         console.progress("Profiling") as bar,
-        database_server(_COUNTING) as server,
-        bench_of(server, entity, count, dataset=dataset, ids=ids) as place,
+        database_server({**ROOMY_OPTIONS, **_COUNTING}) as server,
+        SourceProcess(entity, count, dataset=dataset, ids=ids) as source,
     ):
+        bench, raw = Bench(source, server), server.folder / "stacks.txt"
         bar.tell(f"Profiling {step} with {count:,} {entity}")
-        fresh_hub(place, _SCHEMA)
-        with WarmWorker(place, entity, _SCHEMA, sample=True) as worker:
-            for before in {FULL: (), AGAIN: (FULL,), DELTA: (FULL,)}[step]:
-                worker.run(before)
+        empty_hub(bench, _SCHEMA)
+        with WarmWorker(bench, entity, _SCHEMA) as worker:
+            if step != FULL:
+                worker.run(FULL)
             if step == DELTA:
-                place.source.mutate(CHANGED_SHARE)
-            measuring.forget_statements(place.dsn)
-            sample = worker.run(step)
-        statements = measuring.costliest_statements(place.dsn, top)
-        spots = worker.samples
+                source.mutate(CHANGED_SHARE)
+            database.reset_statements(server.dsn)
+            with sampled(worker.pid, raw):
+                sample = worker.run(step)
+        statements = database.costliest_statements(server.dsn, top)
+        found = spots(raw.read_text(), sample.client_cpu_s)
     if as_json:
-        console.show_json(_document(sample, spots, statements))
+        console.show_json(_document(sample, found, statements))
     else:
-        _show(sample, spots, statements, top)
+        _show(sample, found, statements, top)
 
 
-def by_room(spots: Spots) -> list[tuple[str, float, float]]:
-    """Room, CPU seconds, and how many of them in libraries that it called; the most first."""
-    return _summed((file.split("/")[0] or "(no code of ours)", library, seconds) for file, _, library, seconds in spots)
-
-
-def by_file(spots: Spots) -> list[tuple[str, float, float]]:
-    return _summed((file or "(no code of ours)", library, seconds) for file, _, library, seconds in spots)
-
-
-def by_library(spots: Spots) -> list[tuple[str, float]]:
-    """Library, CPU seconds in it whoever called; our own code is one of them."""
-    sums: dict[str, float] = defaultdict(float)
-    for _, _, library, seconds in spots:
-        sums[library or "(our own code)"] += seconds
-    return sorted(sums.items(), key=lambda item: -item[1])
-
-
-def _summed(parts: Any) -> list[tuple[str, float, float]]:
-    sums: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
-    for name, library, seconds in parts:
-        whole, outside = sums[name]
-        sums[name] = whole + seconds, outside + (seconds if library else 0.0)
-    return sorted(((name, *both) for name, both in sums.items()), key=lambda row: -row[1])
-
-
-def _show(sample: Sample, spots: Spots, statements: Sequence[measuring.Statement], top: int) -> None:
-    seen = sum(spot[3] for spot in spots)
+def _show(sample: Sample, found: dict[Spot, float], statements: list[database.Statement], top: int) -> None:
     tasks = ", ".join(f"{task} {seconds:.2f} s" for task, seconds in sample.tasks.items())
     console.out.print(
-        f"wall {sample.wall_s:.2f} s ({tasks}); client {sample.client_cpu_s:.2f} CPU s, of which {seen:.2f} in"
-        f" Python's threads; PostgreSQL {sample.postgres_cpu_s:.2f} CPU s; peak {sample.peak_pss_mb:.0f} MiB;"
-        f" {sample.log_mb:.1f} MB of log"
+        f"wall {sample.wall_s:.2f} s ({tasks}); client {sample.client_cpu_s:.2f} CPU s; PostgreSQL"
+        f" {sample.postgres_cpu_s:.2f} CPU s; peak {sample.peak_pss_mb:.0f} MiB; {sample.log_mb:.1f} MB of log"
     )
-    columns = ["CPU s", "%", "in libraries"]
-    for title, found in (("Rooms", by_room(spots)), ("Files", by_file(spots)[:top])):
-        rows = [[name, f"{whole:.3f}", f"{whole / seen:.1%}", f"{outside:.3f}"] for name, whole, outside in found]
-        console.show_table(title, [title[:-1].lower(), *columns], rows, empty="Nothing was seen.")
-    libraries = [[name, f"{seconds:.3f}", f"{seconds / seen:.1%}"] for name, seconds in by_library(spots)[:top]]
-    console.show_table("Libraries", ["library", "CPU s", "%"], libraries, empty="Nothing was seen.")
-    functions = [[f"{file}:{name}", library, f"{s:.3f}", f"{s / seen:.1%}"] for file, name, library, s in spots[:top]]
-    console.show_table("Functions", ["function", "library", "CPU s", "%"], functions, empty="Nothing was seen.")
-    console.show_table(
-        "PostgreSQL's statements",
-        ["statement", "calls", "seconds", "rows", "log MB"],
-        [
-            [found.text[:100], found.calls, f"{found.seconds:.3f}", found.rows, f"{found.log_bytes / 1024**2:.1f}"]
-            for found in statements
-        ],
-        empty="The server counted none.",
-    )
+    names = {
+        "room": lambda spot: spot.room or "(none of ours)",
+        "file": lambda spot: spot.file or "(none of ours)",
+        "library": lambda spot: spot.library or "(our own code)",
+        "function": lambda spot: (
+            f"{spot.file or '(none of ours)'} {spot.function} {spot.library and f'→ {spot.library}'}"
+        ),
+    }
+    tables = [
+        Table(
+            f"By {name}",
+            [name, "CPU s", "%", "in libraries"],
+            [
+                [what, f"{total_s:.3f}", f"{total_s / sample.client_cpu_s:.1%}", f"{library_s:.3f}"]
+                for what, (total_s, library_s) in list(summed(found, key).items())[:top]
+            ],
+        )
+        for name, key in names.items()
+    ]
+    rows = [[s.text[:100], s.calls, f"{s.seconds:.3f}", s.rows, f"{s.log_bytes / 1024**2:.1f}"] for s in statements]
+    show_tables([*tables, Table("PostgreSQL's statements", ["statement", "calls", "seconds", "rows", "log MB"], rows)])
 
 
-def _document(sample: Sample, spots: Spots, statements: Sequence[measuring.Statement]) -> dict[str, Any]:
+def _document(sample: Sample, found: dict[Spot, float], statements: list[database.Statement]) -> dict[str, object]:
     return {
         "sample": msgspec.to_builtins(sample),
-        "rooms": {name: round(whole, 4) for name, whole, _ in by_room(spots)},
-        "files": {name: round(whole, 4) for name, whole, _ in by_file(spots)},
-        "libraries": {name: round(seconds, 4) for name, seconds in by_library(spots)},
-        "functions": [
-            {"file": file, "function": name, "library": library, "cpu_s": round(seconds, 4)}
-            for file, name, library, seconds in spots
-        ],
-        "statements": [found._asdict() for found in statements],
+        "rooms": {name: round(total_s, 4) for name, (total_s, _) in summed(found, lambda spot: spot.room).items()},
+        "functions": [{**spot._asdict(), "cpu_s": round(seconds, 4)} for spot, seconds in found.items()],
+        "statements": [statement._asdict() for statement in statements],
     }

@@ -13,7 +13,7 @@ from crossdock.cli.command_groups import Verbs
 from crossdock.cli.session import running_stack
 from crossdock.client.sandbox import SandboxControl
 from crossdock.core.errors import BadRequest
-from crossdock.stack import stack
+from crossdock.stack import lifecycle
 
 app = typer.Typer(cls=Verbs, invoke_without_command=True, help="The pretend retailer: let it live, break it, heal it.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
@@ -39,7 +39,7 @@ def sandbox(
     if dataset or generated:
         with console.progress("Starting the sandbox anew") as bar:
             bar.tell("Reading the file" if dataset else "Making a shop")
-            stack.restart_sandbox(["--dataset", str(dataset.resolve())] if dataset else [])
+            lifecycle.restart_sandbox(["--dataset", str(dataset.resolve())] if dataset else [])
     control = _control()
     stock, asked = control.checksum("inventory"), len(control.requests())
     if as_json:

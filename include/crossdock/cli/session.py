@@ -13,8 +13,8 @@ from crossdock.client.errors import StackError
 from crossdock.client.hub import HubApi
 from crossdock.core.errors import BadRequest
 from crossdock.db.database import Store
-from crossdock.stack import stack
-from crossdock.stack.stack import Stack
+from crossdock.stack import lifecycle
+from crossdock.stack.lifecycle import Stack
 
 
 class NotRunning(StackError):
@@ -29,9 +29,9 @@ def running_stack() -> Stack:
         NotRunning: it is stopped, or a part of it has ended.
 
     """
-    found = stack.load()
+    found = lifecycle.load()
     if found is None:
-        state = stack.status().state
+        state = lifecycle.status().state
         raise NotRunning(f"The stack is {state}. Start it with: ./hub up")
     return found
 

@@ -13,14 +13,14 @@ from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
-from crossdock.events.dead_letters import repository as failed_deliveries
+from crossdock.events.dead_letters import repository as dead_letters
 from crossdock.maintenance import alarms
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Alert
-from crossdock.stack import doctor as diagnosis
-from crossdock.stack import stack
+from crossdock.stack import doctor as stack_doctor
+from crossdock.stack import lifecycle
 from crossdock.stack.secrets import airflow_login
-from crossdock.sync import ledger as runs
+from crossdock.sync import ledger
 from crossdock.sync.quarantine import repository as quarantine
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
@@ -30,31 +30,31 @@ def up(as_json: Json = False) -> None:
     """Start what is not running: two PostgreSQL servers, the sandbox, Airflow. All on 127.0.0.1."""
     started_at = time.monotonic()
     with console.progress("Starting") as bar:
-        running = stack.up(progress=bar.tell)
+        running = lifecycle.up(progress=bar.tell)
     seconds = round(time.monotonic() - started_at, 1)
     if as_json:
         console.show_json({"airflow_url": running.airflow_url, "sandbox_url": running.sandbox_url, "seconds": seconds})
         return
     console.praise(f"Running after {seconds} s: {running.airflow_url}  (login: ./hub status --password)")
-    console.say("Bring the stock in: ./hub sync inventory --full")
+    console.say("To sync the inventory: ./hub sync inventory --full")
 
 
 def down(as_json: Json = False) -> None:
-    """End exactly what `up` started. The data stay in .hub/."""
+    """Stop everything that `up` started. The data stays in .hub/."""
     with console.progress("Stopping") as bar:
-        ended = stack.down(progress=bar.tell)
+        stopped = lifecycle.down(progress=bar.tell)
     if as_json:
-        console.show_json({"ended": ended})
+        console.show_json({"ended": stopped})
     else:
-        console.praise(f"Ended: {', '.join(ended)}" if ended else "Nothing was running.")
+        console.praise(f"Stopped: {', '.join(stopped)}" if stopped else "Nothing was running.")
 
 
 def status(
     as_json: Json = False,
     password: Annotated[bool, typer.Option("--password", help="Show Airflow's admin login.")] = False,
 ) -> None:
-    """What runs, the last run, what waits for a person."""
-    found = stack.status()
+    """Show the processes, the latest run, and what needs a person."""
+    found = lifecycle.status()
     facts = _facts() if found.state == "running" else {}
     if as_json:
         console.show_json({"state": found.state, "processes": [asdict(each) for each in found.processes], **facts})
@@ -69,54 +69,54 @@ def status(
             empty="",
         )
         for name, fact in facts.items():
-            told = "; ".join(fact) or "none" if isinstance(fact, list) else fact
-            console.out.print(f"{name.replace('_', ' ')}: {told}", soft_wrap=True)
+            text = "; ".join(fact) or "none" if isinstance(fact, list) else fact
+            console.out.print(f"{name.replace('_', ' ')}: {text}", soft_wrap=True)
         if password and found.airflow_url:
             login = airflow_login()
             console.out.print(f"Airflow: {found.airflow_url}  user {login[0]}  password {login[1]}")
     if found.state != "running":
-        console.say("Start it with: ./hub up")
+        console.say("To start it: ./hub up")
         raise typer.Exit(Exit.FAILED)
 
 
 def _facts() -> dict[str, object]:
-    running = stack.load()
+    running = lifecycle.load()
     if running is None:
         return {}
     with Store(running.hub_dsn) as store:
-        # Where no worker delivers, nobody else looks.
+        # Alarms are evaluated by the delivery workers; without a worker they are evaluated here.
         alarms.look(store, SUBSCRIBERS, alarms.Limits(horizon_s=settings().event_horizon_alarm_s))
         return _facts_of(store)
 
 
 def _facts_of(store: Store) -> dict[str, object]:
     with store.transaction() as work:
-        newest = runs.newest(work, limit=1)
+        latest = ledger.newest(work, limit=1)
         return {
-            "last_run": f"{newest[0].run_id} {newest[0].state}" if newest else "none yet: ./hub sync inventory --full",
+            "last_run": f"{latest[0].run_id} {latest[0].state}" if latest else "none yet: ./hub sync inventory --full",
             "in_quarantine": sum(cause.items for cause in quarantine.causes(work)),
-            "dead_letters": sum(cause.letters for cause in failed_deliveries.causes(work)),
-            "alerts": [_told(alert) for alert in alerts.find(work, limit=10)],
+            "dead_letters": sum(cause.letters for cause in dead_letters.causes(work)),
+            "alerts": [_sentence(alert) for alert in alerts.find(work, limit=10)],
         }
 
 
-def _told(alert: Alert) -> str:
+def _sentence(alert: Alert) -> str:
     remedy = f". {alert.remedy.for_command_line}" if alert.remedy else ""
     return f"since {alert.at:%Y-%m-%d %H:%M}: {alert.message}{remedy}"
 
 
 def doctor(as_json: Json = False) -> None:
-    """Find what is wrong, and name the mend."""
+    """Check the installation and suggest fixes."""
     with console.progress("Checking") as bar:
         bar.tell("Checking the stack")
-        checks = diagnosis.examine()
-    well = all(check.ok for check in checks)
+        checks = stack_doctor.examine()
+    ok = all(check.ok for check in checks)
     if as_json:
-        console.show_json({"ok": well, "checks": [asdict(check) for check in checks]})
+        console.show_json({"ok": ok, "checks": [asdict(check) for check in checks]})
     else:
         for check in checks:
             (console.praise if check.ok else console.complain)(f"{check.name}: {check.found}")
-            if not check.ok:
-                console.say(f"    → {check.mend}")
-    if not well:
+            if check.fix:
+                console.say(f"    → {check.fix}")
+    if not ok:
         raise typer.Exit(Exit.FAILED)

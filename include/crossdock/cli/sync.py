@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from crossdock.app.streams import sync_of
-from crossdock.cli import console, dag_runs, run_reports
+from crossdock.cli import console, run_reports
 from crossdock.cli.command_groups import Verbs
 from crossdock.cli.exit_codes import Exit, exit_of
 from crossdock.cli.instants import instant_option
@@ -17,6 +17,7 @@ from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.files import DeclarationWrong
 from crossdock.connectors.declarative.streams import declared_sync
 from crossdock.integrations.registered import refuse_stopped
+from crossdock.stack import dag_runs
 from crossdock.sync.model import SyncRequest
 
 
@@ -113,7 +114,7 @@ def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json
         return
     with open_store() as store:
         with console.progress(f"sync {entity}") as bar:
-            _, begun = dag_runs.follow(api, store, entity, dag_run_id, bar, watch_tasks=watch)
+            _, begun = dag_runs.follow(api, store, entity, dag_run_id, bar.tell, watch_tasks=watch)
         if as_json:
             documents = [run_reports.document(run) for run in begun]
             console.show_json(documents[0] if len(begun) == 1 else documents)

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     import requests
 
 _TIMEOUT_S = 120.0
-_SAID_AT_MOST = 500
+_MESSAGE_CHARACTERS = 500
 
 
 class AirflowApi:
     """
-    Airflow at one address, as one person. Gets its token when first needed, and another when it has expired.
+    A client for one Airflow, signed in as one user. It gets its token when first needed, and a new one after expiry.
 
-    Every method raises AirflowRefused for an answer from 400 on (with Airflow's own words) and AirflowUnreachable
-    when there is none.
+    Every method raises AirflowRefused for a status from 400 on (with Airflow's own message), and AirflowUnreachable
+    when there is no response.
     """
 
     def __init__(self, url: str, user: str, password: str) -> None:
@@ -33,7 +33,7 @@ class AirflowApi:
         self._token: str | None = None
 
     def get(self, path: str, **params: object) -> Any:
-        """The decoded answer of GET /api/v2<path>."""
+        """Decode the response to GET /api/v2<path>."""
         return self._call("GET", path, params=params)
 
     def post(self, path: str, body: Mapping[str, object]) -> Any:
@@ -49,27 +49,27 @@ class AirflowApi:
         return self._call("DELETE", path)
 
     def health(self) -> dict[str, Any]:
-        """The answer of /monitor/health, which asks for no token."""
+        """Read /monitor/health, which needs no token."""
         answer: dict[str, Any] = self._read(self._send("GET", "/api/v2/monitor/health", timeout=30.0))
         return answer
 
     def put_connection(self, connection: Mapping[str, object]) -> None:
-        """Give the connection these values, or make it. Its other fields stay."""
-        self._change_or_make("/connections", str(connection["connection_id"]), connection, connection)
+        """Create or update the connection; an update keeps its other fields."""
+        self._update_or_create("/connections", str(connection["connection_id"]), connection, connection)
 
     def put_pool(self, pool: Mapping[str, object]) -> None:
-        """Give the pool {"name", "slots", "description"} these values, or make it."""
+        """Create or update the pool {"name", "slots", "description"}."""
         whole = {"include_deferred": False, **pool}
-        # The body of a change calls the name "pool", that of a new one "name".
+        # An update calls the name "pool", a creation calls it "name".
         change = {("pool" if key == "name" else key): value for key, value in whole.items()}
-        self._change_or_make("/pools", str(pool["name"]), change, whole)
+        self._update_or_create("/pools", str(pool["name"]), change, whole)
 
     def put_variable(self, variable: Mapping[str, object]) -> None:
-        """Give the variable {"key", "value"} this value, or make it."""
-        self._change_or_make("/variables", str(variable["key"]), variable, variable)
+        """Create or update the variable {"key", "value"}."""
+        self._update_or_create("/variables", str(variable["key"]), variable, variable)
 
     def wait_for_dag(self, dag_id: str, *, timeout_s: float = 300.0) -> None:
-        """Return once Airflow has read the DAG: the dag-processor needs a few seconds after a start."""
+        """Wait until Airflow has read the DAG: the dag-processor needs a few seconds after a start."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:
@@ -79,7 +79,7 @@ class AirflowApi:
                     raise
                 if time.monotonic() > deadline:
                     raise StackError(
-                        f"Airflow has not read the DAG {dag_id} in {timeout_s:.0f} s. Try: ./hub doctor (import errors)"
+                        f"Airflow has not read the DAG {dag_id} after {timeout_s:.0f} s. Import errors: ./hub doctor"
                     ) from refused
                 time.sleep(0.5)
             else:
@@ -87,8 +87,10 @@ class AirflowApi:
 
     def refuse_paused(self, dag_id: str) -> None:
         """
+        Refuse a paused DAG: its run would stay queued until somebody unpauses the DAG.
+
         Raises:
-            DagPaused: a run of the DAG would wait until somebody lets it go on.
+            DagPaused: the DAG is paused.
 
         """
         if self.get(_dag(dag_id))["is_paused"]:
@@ -99,12 +101,12 @@ class AirflowApi:
 
     def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None, *, run_id: str | None = None) -> str:
         """
-        Start a run now; its id.
+        Start a run now and return its id.
 
         Args:
-            dag_id: Which DAG.
-            conf: Checked by the DAG's own params; a bad one is refused with HTTP 400.
-            run_id: Ours to choose; a second run of the same id is refused with HTTP 409.
+            dag_id: The DAG.
+            conf: Checked against the DAG's params; an invalid one is refused with HTTP 400.
+            run_id: Chosen by the caller; a second run with the same id is refused with HTTP 409.
 
         """
         body: dict[str, object] = {"logical_date": None, "conf": dict(conf or {})}
@@ -117,14 +119,14 @@ class AirflowApi:
         return run
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """The run's tasks, at most 100."""
+        """List the run's tasks, at most 100."""
         found: list[dict[str, Any]] = self.get(f"{_run(dag_id, run_id)}/taskInstances", limit=100)["task_instances"]
         return found
 
     def clear(
         self, dag_id: str, run_id: str, *, task_ids: Sequence[str] | None = None, only_failed: bool = True
     ) -> list[str]:
-        """Let tasks of a run be tried again; the ids of those cleared. By default what failed, and what waited for it."""
+        """Clear tasks so that they run again, by default the failed ones and their successors; return the ids."""
         body: dict[str, object] = {"dry_run": False, "dag_run_id": run_id, "only_failed": only_failed}
         if task_ids is not None:
             body["task_ids"] = list(task_ids)
@@ -132,7 +134,7 @@ class AirflowApi:
         return [str(each["task_id"]) for each in cleared]
 
     def signed(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        """Whatever the server answers to *path* with our token: for what else lives in it beside Airflow's API."""
+        """Send a request with our token to any path of the server, which also serves the hub's API."""
         if self._token is None:
             self._token = self._new_token()
         answer = self._send(method, path, token=self._token, **arguments)
@@ -143,14 +145,16 @@ class AirflowApi:
 
     @cached_property
     def _session(self) -> requests.Session:
-        import requests  # noqa: PLC0415  a sixth of a second, which `./hub status` of a stopped stack need not pay
+        import requests  # noqa: PLC0415  takes 0.17 s, which `./hub status` of a stopped stack need not spend
 
         session = requests.Session()
-        session.trust_env = False  # no proxy stands between us and 127.0.0.1
+        session.trust_env = False  # 127.0.0.1 is reached without a proxy
         return session
 
-    def _change_or_make(self, path: str, name: str, change: Mapping[str, object], whole: Mapping[str, object]) -> None:
-        # In this order: Airflow logs a stack trace for a name that is taken, and nothing for one that is missing.
+    def _update_or_create(
+        self, path: str, name: str, change: Mapping[str, object], whole: Mapping[str, object]
+    ) -> None:
+        # Update first: Airflow logs a stack trace for a name that exists, and nothing for one that is missing.
         try:
             self.patch(f"{path}/{quote(name, safe='')}", change)
         except AirflowRefused as refused:
@@ -178,17 +182,17 @@ class AirflowApi:
     def _read(self, answer: requests.Response) -> Any:
         if answer.status_code >= HTTPStatus.BAD_REQUEST:
             request = f"{answer.request.method} {answer.request.path_url}"
-            raise AirflowRefused(request, answer.status_code, _words(answer))
+            raise AirflowRefused(request, answer.status_code, _message(answer))
         return answer.json() if answer.content else None
 
 
-def _words(answer: requests.Response) -> str:
-    """What Airflow said, short: its `detail` where it is JSON."""
+def _message(answer: requests.Response) -> str:
+    """Shorten Airflow's message: its `detail` where the body is JSON."""
     try:
-        said = answer.json()
+        body = answer.json()
     except ValueError:
-        return answer.text[:_SAID_AT_MOST]
-    return str(said.get("detail", said) if isinstance(said, dict) else said)[:_SAID_AT_MOST]
+        return answer.text[:_MESSAGE_CHARACTERS]
+    return str(body.get("detail", body) if isinstance(body, dict) else body)[:_MESSAGE_CHARACTERS]
 
 
 def _dag(dag_id: str) -> str:

@@ -1,4 +1,4 @@
-"""What can go wrong with the local stack. Each message ends with what to do."""
+"""The errors of the local stack and its APIs. Each message ends with what to do."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from crossdock.core.errors import HubError
 
 
 class StackError(HubError):
-    """The local stack could not do what was asked."""
+    """The local stack could not do what the command needs."""
 
 
 class ProcessDied(StackError):
-    """A process of the stack ended while we waited for it; carries the end of its log."""
+    """A process of the stack ended during the wait for it; the message has the end of its log."""
 
     def __init__(self, name: str, log: Path, last_lines: str) -> None:
         self.name, self.log, self.last_lines = name, log, last_lines
@@ -20,7 +20,7 @@ class ProcessDied(StackError):
 
 
 class NotReady(StackError):
-    """Something of the stack is alive, but did not become ready in time."""
+    """A part of the stack runs, but did not become ready in time."""
 
     def __init__(self, what: str, waited_s: float, missing: str, log: Path) -> None:
         self.what, self.waited_s, self.missing, self.log = what, waited_s, missing, log
@@ -30,31 +30,33 @@ class NotReady(StackError):
 
 
 class AnotherStart(StackError):
-    """Somebody else is starting or stopping this stack right now."""
+    """Another command is starting or stopping this stack now."""
 
     def __init__(self, lock: Path) -> None:
-        super().__init__(f"Another ./hub up or down is at work (it holds {lock}). Wait for it, then run: ./hub status")
+        super().__init__(
+            f"Another ./hub up or ./hub down is running (it holds {lock}). Wait for it, then run: ./hub status"
+        )
 
 
 class AirflowRefused(StackError):
-    """Airflow's REST API understood the request and said no."""
+    """Airflow's REST API refused the request."""
 
-    def __init__(self, request: str, status: int, said: str) -> None:
-        self.request, self.status, self.said = request, status, said
-        super().__init__(f"Airflow answered {request} with HTTP {status}: {said}")
+    def __init__(self, request: str, status: int, message: str) -> None:
+        self.request, self.status, self.message = request, status, message
+        super().__init__(f"Airflow answered {request} with HTTP {status}: {message}")
 
 
 class DagPaused(StackError):
-    """Somebody paused the DAG in Airflow: a run of it would wait for ever."""
+    """The DAG is paused in Airflow: its runs would stay queued."""
 
     def __init__(self, dag_id: str, url: str) -> None:
         super().__init__(
-            f"{dag_id} is paused in Airflow, where its runs would only wait. Let it go on: {url}/dags/{dag_id}"
+            f"{dag_id} is paused in Airflow, so its runs would stay queued. Unpause it: {url}/dags/{dag_id}"
         )
 
 
 class AirflowUnreachable(StackError):
-    """Airflow's REST API does not answer. Running again helps once the stack is up."""
+    """Airflow's REST API does not answer. The command works once the stack is up."""
 
     def __init__(self, request: str, cause: str) -> None:
         self.request, self.cause = request, cause

@@ -1,4 +1,4 @@
-"""A small client of the hub's own API, for the commands: the same door as everybody's."""
+"""A small client of the hub's REST API: the commands use the same API as everybody else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crossdock.core.hints import Remedy
 
 
 class HubRefused(HubError):
-    """The hub's API understood the request and said no; `problem` is what it said (RFC 9457)."""
+    """The hub's API refused the request; `problem` is its explanation (RFC 9457)."""
 
     def __init__(self, problem: dict[str, Any]) -> None:
         self.problem = problem
@@ -24,7 +24,7 @@ class HubRefused(HubError):
 
     @property
     def is_wrong_use(self) -> bool:
-        """Whether the same request is refused however often it is sent."""
+        """Whether the same request would be refused again."""
         kind = str(self.problem.get("type", "")).rpartition(":")[2]
         return kind in {"bad-request", "settings-invalid", "unprocessable"}
 
@@ -32,16 +32,16 @@ class HubRefused(HubError):
 @dataclass(frozen=True)
 class HubAnswer:
     document: Any
-    #: The version of what was read, for the change that follows.
+    #: The version of the document, to send with a change (If-Match).
     etag: str | None
 
 
 class HubApi:
     """
-    The hub at one address, as one person.
+    A client for one hub, signed in as one user.
 
-    Every method raises HubRefused for an answer from 400 on (NotFound for 404, Conflict for 409) and
-    AirflowUnreachable when there is none.
+    Every method raises HubRefused for a status from 400 on (NotFound for 404, Conflict for 409), and
+    AirflowUnreachable when there is no response.
     """
 
     def __init__(self, airflow: AirflowApi) -> None:
@@ -61,7 +61,7 @@ class HubApi:
 
     def _call(self, method: str, path: str, *, if_match: str | None = None, **arguments: Any) -> HubAnswer:
         headers = {"If-Match": if_match} if if_match else {}
-        # A test of a connection waits for another system, several times.
+        # A connection test waits for another system, several times.
         answer = self._airflow.signed(method, f"/hub/v1{path}", headers=headers, timeout=90.0, **arguments)
         if answer.status_code < HTTPStatus.BAD_REQUEST:
             return HubAnswer(answer.json() if answer.content else None, answer.headers.get("ETag"))
@@ -76,7 +76,7 @@ def _refusal(answer: Any) -> HubError:
     if not isinstance(problem, dict):
         problem = {
             "title": answer.reason,
-            "detail": f"The hub's API answered HTTP {answer.status_code} without saying why",
+            "detail": f"The hub's API answered HTTP {answer.status_code} without a reason",
         }
     match answer.status_code:
         case HTTPStatus.NOT_FOUND:

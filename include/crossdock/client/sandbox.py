@@ -1,4 +1,4 @@
-"""Drives the sandbox by its control routes: its life, its faults, its log."""
+"""A client of the sandbox's control routes: its simulation, its faults, its log."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _TIMEOUT_S = 60.0
 
 
 class SandboxControl:
-    """The control routes of a running sandbox. They are open on loopback and closed to web pages."""
+    """The control routes of a running sandbox. They are open on loopback, but not to web pages."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def live(self, **changes: int) -> dict[str, Any]:
-        """What the shop changed just now: kind → list of ids, versions and keys."""
+        """Let the shop change records now; return kind → list of ids, versions and keys."""
         return self._call("POST", "life", changes)
 
     def break_down(self, route: str, script: list[Any], *, repeat: bool) -> None:
@@ -30,14 +30,14 @@ class SandboxControl:
         self._call("DELETE", "faults")
 
     def requests(self) -> list[dict[str, Any]]:
-        """Every request so far, oldest first."""
+        """List every request so far, oldest first."""
         return list(self._call("GET", "requests")["requests"])
 
     def checksum(self, entity: str) -> dict[str, Any]:
         return self._call("GET", f"checksum/{entity}")
 
     def set_fields(self, entity: str, record_id: str, fields: dict[str, Any]) -> dict[str, Any]:
-        """The record with *fields* set directly, past the vendor's own checks."""
+        """Set *fields* of a record directly, past the vendor's own checks; return the record."""
         return self._call("PATCH", f"resource/{entity}/{record_id}", fields)
 
     def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class SandboxControl:
         except requests.RequestException as error:
             raise StackError(f"The sandbox at {self.url} does not answer. Try: ./hub up") from error
         if answer.status_code == HTTPStatus.BAD_REQUEST:
-            raise BadRequest(f"The sandbox: {answer.json().get('message', answer.text[:300])}")
+            raise BadRequest(f"The sandbox refused the request: {answer.json().get('message', answer.text[:300])}")
         if not answer.ok:
             raise StackError(f"The sandbox refused: {answer.text[:500]}")
         document: dict[str, Any] = answer.json() if answer.content else {}

@@ -1,4 +1,4 @@
-"""What is wrong with this machine or this stack, and how to mend it. Changes nothing; works when the stack is down."""
+"""Check this machine and this stack, and suggest fixes. Changes nothing; works when the stack is down."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from itertools import chain
 import psutil  # type: ignore[import-untyped]
 
 from crossdock.client.errors import StackError
-from crossdock.stack import ports, processes, stack
+from crossdock.stack import lifecycle, ports, processes
 from crossdock.stack.home import home
 from crossdock.stack.secrets import load_secrets, secrets_file
 from crossdock.stack.settings_file import read_settings
 
 _NEEDED_PYTHON = (3, 11)
 _NEEDED_DISK_BYTES = 2 * 1024**3
-#: More than a full disk leaves in its last block.
-_TRIAL_BYTES = 64 * 1024
-_LONG_AT_WORK = timedelta(days=1)
+#: More than fits into the last block of a full disk.
+_TEST_BYTES = 64 * 1024
+_LONG_RUN = timedelta(days=1)
 _HEALTH_PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     ok: bool
-    #: What was found, in words.
+    #: The finding, in words.
     found: str
-    #: What to do about it; None when it is well.
-    mend: str | None = None
+    #: What to do about it; None when it is fine.
+    fix: str | None = None
 
 
 def examine() -> list[Check]:
     """
-    Every check that makes sense now: of the machine always, of a server when it runs.
+    Run every check that applies now: of the machine always, of a server when it runs.
 
-    A check that breaks is itself a finding; none of them stops the others.
+    A check that raises an error is itself a finding and does not stop the others.
     """
-    return list(chain.from_iterable(_safely(look) for look in _LOOKS))
+    return list(chain.from_iterable(_safely(check) for check in _CHECKS))
 
 
-def _safely(look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+def _safely(check: Callable[[], Iterator[Check]]) -> Iterator[Check]:
     try:
-        yield from look()
-    except Exception as error:  # noqa: BLE001  whatever it is, the person should read it with the rest
-        name = look.__name__.strip("_").replace("_", " ")
-        yield Check(name, ok=False, found=f"{type(error).__name__}: {error}", mend="./hub down, then ./hub up")
+        yield from check()
+    except Exception as error:  # noqa: BLE001  any error should be shown with the other findings
+        name = check.__name__.strip("_").replace("_", " ")
+        yield Check(name, ok=False, found=f"{type(error).__name__}: {error}", fix="./hub down, then ./hub up")
 
 
 def _python() -> Iterator[Check]:
@@ -67,49 +67,53 @@ def _python() -> Iterator[Check]:
 def _disk_space() -> Iterator[Check]:
     folder = home() if home().exists() else home().parent
     free = shutil.disk_usage(folder).free
-    mend = None if free >= _NEEDED_DISK_BYTES else f"Make room on the disk of {folder}, or set HUB_HOME to another one."
-    yield Check("disk space", mend is None, f"{free / 1024**3:.1f} GB free for {folder}", mend)
+    fix = (
+        None if free >= _NEEDED_DISK_BYTES else f"Free space on the disk of {folder}, or set HUB_HOME to another disk."
+    )
+    yield Check("disk space", fix is None, f"{free / 1024**3:.1f} GB free for {folder}", fix)
 
 
 def _landing() -> Iterator[Check]:
-    """Pages can be written where this machine's stack keeps them; another HUB_LANDING_URL is its owner's to watch."""
+    """Check that pages can be written to the local landing folder; another HUB_LANDING_URL is not checked."""
     folder = home() / "landing"
     if not folder.exists():
         return
     try:
-        with tempfile.TemporaryFile(dir=folder) as trial:
-            trial.write(bytes(_TRIAL_BYTES))
-            trial.flush()
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_TEST_BYTES))
+            file.flush()
     except OSError as error:
-        mend = "Make room or open the folder; then clear the red tasks: they go on after the last page that landed."
-        yield Check("landing", ok=False, found=f"{folder} cannot be written: {error.strerror}", mend=mend)
+        fix = (
+            "Free space or allow writing to the folder. Then clear the failed tasks: they continue after the last page."
+        )
+        yield Check("landing", ok=False, found=f"{folder} cannot be written: {error.strerror}", fix=fix)
     else:
         yield Check("landing", ok=True, found=f"{folder} can be written")
 
 
 def _secrets() -> Iterator[Check]:
     if not secrets_file().exists():
-        yield Check("secrets", ok=True, found="none yet; the first ./hub up makes them")
+        yield Check("secrets", ok=True, found="none yet; the first ./hub up generates them")
         return
     mode = stat.S_IMODE(secrets_file().stat().st_mode)
     closed = mode & (stat.S_IRWXG | stat.S_IRWXO) == 0
-    mend = None if closed else f"chmod 600 {secrets_file()}"
-    yield Check("secrets", closed, f"{secrets_file()} has mode {mode:04o}", mend)
+    fix = None if closed else f"chmod 600 {secrets_file()}"
+    yield Check("secrets", closed, f"{secrets_file()} has mode {mode:04o}", fix)
 
 
-def _parts() -> Iterator[Check]:
-    """Each process, and whether its port answers."""
-    now = stack.status()
+def _processes() -> Iterator[Check]:
+    """Check that each process runs and its port answers."""
+    now = lifecycle.status()
     if now.state == "stopped" and not processes.records():
         yield Check("stack", ok=True, found="stopped; ./hub up starts it")
         return
     for each in now.processes:
         if each.state != "running":
-            log = home() / each.name / "log" if each.name in stack.POSTGRES else processes.log_of(each.name)
-            yield Check(each.name, ok=False, found=each.state, mend=f"./hub up starts what is missing. Its log: {log}")
+            log = home() / each.name / "log" if each.name in lifecycle.POSTGRES else processes.log_of(each.name)
+            yield Check(each.name, ok=False, found=each.state, fix=f"To start it: ./hub up. Its log: {log}")
         elif each.port is not None and not ports.answers(each.port):
-            found = f"process {each.pid} runs, but port {each.port} does not answer"
-            yield Check(each.name, ok=False, found=found, mend="./hub down, then ./hub up")
+            found = f"process {each.pid} is running, but port {each.port} does not answer"
+            yield Check(each.name, ok=False, found=found, fix="./hub down, then ./hub up")
         else:
             where = f", port {each.port} answers" if each.port else ""
             yield Check(each.name, ok=True, found=f"process {each.pid}{where}")
@@ -118,20 +122,25 @@ def _parts() -> Iterator[Check]:
 def _stale_records() -> Iterator[Check]:
     gone = sorted(processes.records().keys() - processes.alive().keys())
     found = f"ended without ./hub down: {', '.join(gone)}" if gone else "none"
-    yield Check("stale records", not gone, found, "./hub up mends the stack, ./hub down clears it" if gone else None)
+    yield Check(
+        "stale records",
+        not gone,
+        found,
+        "To start what is missing: ./hub up. To stop the rest: ./hub down" if gone else None,
+    )
 
 
 def _wanted_ports() -> Iterator[Check]:
-    """Ports of ours that a stranger has; `up` moves to others, so it is worth knowing, not wrong."""
+    """Report ports that other programs use. That is not a fault, since `up` takes others."""
     ours = {record.port for record in processes.alive().values()}
-    for name, port in {**ports.WANTED, **ports.kept()}.items():
+    for name, port in {**ports.WANTED, **ports.saved()}.items():
         if port not in ours and not ports.is_free(port):
-            found = f"port {port} is taken by another program; ./hub up takes the next free one"
+            found = f"port {port} is used by another program; ./hub up takes the next free one"
             yield Check(f"port of {name}", ok=True, found=found)
 
 
 def _loopback_only() -> Iterator[Check]:
-    """Nobody but this machine can reach the stack."""
+    """Check that the stack can be reached from this machine only."""
     living = processes.alive()
     if not living:
         return
@@ -154,20 +163,20 @@ def _is_loopback(at: str) -> bool:
 
 
 def _databases() -> Iterator[Check]:
-    """Both servers let us in, and the hub's schema is the one this code needs."""
+    """Check that both servers accept our login, and that the hub's schema has the version this code needs."""
     import psycopg  # noqa: PLC0415
 
     living, secrets = processes.alive(), load_secrets() if secrets_file().exists() else None
     if secrets is None:
         return
-    for name, server in stack.servers({**ports.WANTED, **ports.kept()}, secrets).items():
+    for name, server in lifecycle.servers({**ports.WANTED, **ports.saved()}, secrets).items():
         if name not in living:
             continue
         try:
             with psycopg.connect(server.dsn(), connect_timeout=5) as connection:
                 yield Check(f"{name} answers", ok=True, found=f"PostgreSQL {connection.info.server_version // 10_000}")
         except psycopg.Error as error:
-            yield Check(f"{name} answers", ok=False, found=str(error).strip(), mend=f"Its log: {server.log}")
+            yield Check(f"{name} answers", ok=False, found=str(error).strip(), fix=f"Its log: {server.log}")
     if "postgres-hub" in living:
         schema = _hub_schema()
         yield schema
@@ -178,73 +187,73 @@ def _databases() -> Iterator[Check]:
 def _hub_schema() -> Check:
     from crossdock.db.migrate import is_current  # noqa: PLC0415  loads SQLAlchemy
 
-    current = is_current(stack.Stack(ports.kept()).hub_dsn)
-    found = "the newest version" if current else "another version than this code needs"
+    current = is_current(lifecycle.Stack(ports.saved()).hub_dsn)
+    found = "the latest version" if current else "not the version that this code needs"
     return Check("hub schema", current, found, None if current else "./hub down, then ./hub up: it migrates")
 
 
 def _unended_runs() -> Check:
-    """Runs that nobody is at, or that take longer than any sync should."""
+    """Find runs without a worker, and runs that take longer than any sync should."""
     from crossdock.db.database import Store  # noqa: PLC0415
-    from crossdock.sync import ledger as runs  # noqa: PLC0415
+    from crossdock.sync import ledger  # noqa: PLC0415
 
-    with Store(stack.Stack(ports.kept()).hub_dsn) as store, store.transaction() as work:
-        found = runs.unended(work)
-    silent = [f"{run.run_id} (its worker is silent)" for run in found if not run.has_lease]
+    with Store(lifecycle.Stack(ports.saved()).hub_dsn) as store, store.transaction() as work:
+        found = ledger.unended(work)
+    orphaned = [f"{run.run_id} (its worker sends no heartbeats)" for run in found if not run.has_lease]
     old = [
-        f"{run.run_id} (at work since {run.started_at:%Y-%m-%d %H:%M})"
+        f"{run.run_id} (running since {run.started_at:%Y-%m-%d %H:%M})"
         for run in found
-        if run.has_lease and datetime.now(UTC) - run.started_at > _LONG_AT_WORK
+        if run.has_lease and datetime.now(UTC) - run.started_at > _LONG_RUN
     ]
-    mend = "Clear its red task in Airflow, or start the next sync of it: that ends it and reads what it had not loaded."
-    told = f"{len(found)} at work"
-    return Check("runs", not (silent or old), ", ".join(silent + old) or told, mend if silent or old else None)
+    fix = "Clear its failed task in Airflow, or start the next sync: it ends the run and reads what was not loaded."
+    bad = [*orphaned, *old]
+    return Check("runs", not bad, ", ".join(bad) or f"{len(found)} running", fix if bad else None)
 
 
 def _airflow() -> Iterator[Check]:
-    """Health, import errors, connections: what Airflow itself knows."""
+    """Check what Airflow itself reports: health, import errors, connections."""
     if "api-server" not in processes.alive():
         return
-    api = stack.Stack(ports.kept()).api()
+    api = lifecycle.Stack(ports.saved()).api()
     health = api.health()
-    sick = [part for part in _HEALTH_PARTS if (health.get(part) or {}).get("status") != "healthy"]
-    found = f"not healthy: {', '.join(sick)}" if sick else "healthy"
-    logs = f"./hub up mends it when a process ended; else see {processes.log_of('scheduler').parent}"
-    yield Check("Airflow", not sick, found, logs if sick else None)
+    unhealthy = [part for part in _HEALTH_PARTS if (health.get(part) or {}).get("status") != "healthy"]
+    found = f"not healthy: {', '.join(unhealthy)}" if unhealthy else "healthy"
+    fix = f"If a process ended: ./hub up. Otherwise see the logs in {processes.log_of('scheduler').parent}"
+    yield Check("Airflow", not unhealthy, found, fix if unhealthy else None)
 
-    if "metadatabase" in sick:
+    if "metadatabase" in unhealthy:
         return
     errors = api.get("/importErrors", limit=100)["import_errors"]
     for error in errors:
         last = str(error["stack_trace"]).strip().splitlines()[-1:]
         found = f"{error['filename']}: {''.join(last)}"
-        yield Check("DAG import", ok=False, found=found, mend="Mend the file; Airflow reads it again within 30 s.")
+        yield Check("DAG import", ok=False, found=found, fix="Correct the file; Airflow reads it again within 30 s.")
     if not errors:
         yield Check("DAG import", ok=True, found="every file was read")
 
     present = {each["connection_id"] for each in api.get("/connections", limit=100)["connections"]}
     missing = [each["connection_id"] for each in read_settings().connections if each["connection_id"] not in present]
     found = f"missing: {', '.join(missing)}" if missing else "all of airflow_settings.yaml"
-    yield Check("connections", not missing, found, "./hub down, then ./hub up: it makes them" if missing else None)
+    yield Check("connections", not missing, found, "To create them: ./hub down, then ./hub up" if missing else None)
 
 
 def _settings_file() -> Iterator[Check]:
     try:
         settings = read_settings()
     except StackError as error:
-        yield Check("airflow_settings.yaml", ok=False, found=str(error), mend="Mend the file, then ./hub up")
+        yield Check("airflow_settings.yaml", ok=False, found=str(error), fix="Correct the file, then run: ./hub up")
     else:
         found = f"{len(settings.connections)} connections, {len(settings.pools)} pools"
         yield Check("airflow_settings.yaml", ok=True, found=found)
 
 
-_LOOKS: tuple[Callable[[], Iterator[Check]], ...] = (
+_CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _python,
     _disk_space,
     _landing,
     _secrets,
     _settings_file,
-    _parts,
+    _processes,
     _stale_records,
     _wanted_ports,
     _loopback_only,

@@ -1,4 +1,4 @@
-"""The ports of the local stack: the wanted one where it is free, another one where it is not, the same after a restart."""
+"""The ports of the local stack: the preferred one, or the next free one; the same after a restart."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from crossdock.stack.home import home, read_json, write_json
 
 LOOPBACK = "127.0.0.1"
 
-#: The port each server would like, and the variable that asks for another. The log servers of Airflow's
-#: scheduler and triggerer are not here: they can only listen on every interface, so they are not started.
+#: The preferred port of each server; VARIABLES name the settings that change it.
 WANTED = {"airflow": 8080, "metadata": 15432, "hub-db": 15433, "sandbox": 8090}
 VARIABLES = {
     "airflow": "HUB_PORT_AIRFLOW",
@@ -27,7 +26,7 @@ _HIGHEST = 65535
 def is_free(port: int) -> bool:
     """Whether a server could listen on *port* of 127.0.0.1 now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # Without it a port whose last connections are in TIME_WAIT looks taken for a minute after `down`.
+        # Otherwise a port whose last connections are in TIME_WAIT looks taken for a minute after `down`.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
@@ -45,24 +44,24 @@ def answers(port: int, *, timeout_s: float = 1.0) -> bool:
         return False
 
 
-def kept() -> dict[str, int]:
-    """The ports of the last start by server name; empty before the first."""
-    saved = read_json(home() / "ports.json") or {}
-    return {name: int(port) for name, port in saved.items() if name in WANTED}
+def saved() -> dict[str, int]:
+    """Read the ports of the last start, by server name; empty before the first."""
+    found = read_json(home() / "ports.json") or {}
+    return {name: int(port) for name, port in found.items() if name in WANTED}
 
 
 def assign(*, in_use_by_us: Collection[str] = ()) -> dict[str, int]:
     """
-    A port for every server, written down for the next start.
+    Choose a port for every server and save the choice for the next start.
 
     Args:
-        in_use_by_us: Servers of this stack that are running: they keep the port they have.
+        in_use_by_us: Servers of this stack that are running; they keep their ports.
 
     Raises:
-        StackError: A variable holds something that is no port, or nothing near is free.
+        StackError: A variable does not hold a port number, or no port near the preferred one is free.
 
     """
-    before = kept()
+    before = saved()
     ports = {name: before[name] for name in in_use_by_us if name in before}
     for name in WANTED:
         if name not in ports:
@@ -88,7 +87,7 @@ def _free_from(first: int, *, taken: Collection[int]) -> int:
 
 
 def free_port() -> int:
-    """Any port of 127.0.0.1 that is free now, for a server that lives for a command."""
+    """Find any free port of 127.0.0.1, for a server that lives as long as a command."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]

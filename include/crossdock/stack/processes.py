@@ -1,8 +1,8 @@
 """
-The processes of a local stack: started in sessions of their own, written down at once, ended to the last descendant.
+The processes of a local stack: started in sessions of their own, recorded at once, stopped with all descendants.
 
-Who belongs to us is decided so that a reused process id never costs a stranger its life: by the kernel's own
-birth mark of a process, and for what outlived its parent by a marker in the environment we gave it.
+Another program that got a reused process id must never be stopped. So a process is recognised by the time at which the
+kernel started it, and one that outlived its parent by a marker in its environment.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ import psutil  # type: ignore[import-untyped]
 from crossdock.client.errors import ProcessDied
 from crossdock.stack.home import home, make_private_folder, read_json, write_json
 
-#: In the environment of everything we start, and of all it starts: "<name>@<home>".
+#: A variable in the environment of every process we start, and of its descendants: "<name>@<home>".
 MARKER = "HUB_STACK_PROCESS"
 
-#: A longer log is put aside at the next start, in place of the one put aside before.
+#: A longer log is renamed at the next start and replaces the one renamed before.
 _LOG_BYTES = 10 * 1024**2
-#: Children of this very process, so that an ended one is reaped and does not look alive.
+#: Children of this process: an ended one must be reaped, or it looks alive.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 _writing = threading.Lock()
 
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """What we wrote down about a process we started."""
+    """The record of a process that we started."""
 
     name: str
     #: Also its session and its process group.
     pid: int
     #: When the kernel started it; see `birth`.
     birth: str
-    #: Where it listens on 127.0.0.1; None when it listens nowhere.
+    #: Its port on 127.0.0.1; None when it has none.
     port: int | None
     log: str
 
 
 def birth(pid: int) -> str | None:
     """
-    What tells this process from any other that ever had its id, or None when nothing alive has it.
+    Identify the process that has this id now among all that ever had it; None when no living process has it.
 
-    On Linux the boot's id and the clock ticks since boot: a wall clock that is set (a resumed virtual machine)
-    would change psutil's create time, and `down` would no longer know its own.
+    On Linux these are the boot's id and the clock ticks since boot: psutil's creation time changes when the wall clock
+    is set (a resumed virtual machine), and `down` would no longer recognise its processes.
     """
     child = _children.get(pid)
     if child is not None:
@@ -72,29 +72,29 @@ def birth(pid: int) -> str | None:
 
 
 def is_ours(record: ProcessRecord) -> bool:
-    """Whether the process we wrote down is still alive, and not a stranger with its id."""
+    """Whether the recorded process is still alive, and no other process has its id."""
     return birth(record.pid) == record.birth
 
 
 def records() -> dict[str, ProcessRecord]:
-    """What we wrote down, by name; some may have ended since."""
+    """Read all records, by name; some processes may have ended."""
     return {each["name"]: ProcessRecord(**each) for each in read_json(_records_file()) or []}
 
 
 def alive() -> dict[str, ProcessRecord]:
-    """The records whose process is alive and ours, by name."""
+    """Read the records of living processes, by name."""
     return {name: record for name, record in records().items() if is_ours(record)}
 
 
-def remember(name: str, pid: int, *, port: int | None, log: Path) -> ProcessRecord:
-    """Write down a process that was just started, in place of an older one of that name."""
+def save_record(name: str, pid: int, *, port: int | None, log: Path) -> ProcessRecord:
+    """Record a process that was just started; it replaces an older record of that name."""
     record = ProcessRecord(name, pid, birth(pid) or "ended", port, str(log))
     with _writing:
         _write({**records(), name: record})
     return record
 
 
-def forget(names: Collection[str]) -> None:
+def delete_records(names: Collection[str]) -> None:
     with _writing:
         _write({name: record for name, record in records().items() if name not in names})
 
@@ -104,7 +104,7 @@ def log_of(name: str) -> Path:
 
 
 def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a log, indented; says so when there are none."""
+    """Read the last lines of a log, indented, or a remark that there are none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 16_384))
@@ -118,9 +118,9 @@ def start(
     name: str, command: Sequence[str], *, environment: Mapping[str, str], port: int | None = None
 ) -> ProcessRecord:
     """
-    A detached process: own session (Ctrl-C does not reach it, one signal reaches all of it), output in its log.
+    Start a detached process with its output in its log. In a session of its own Ctrl-C does not reach it.
 
-    It works in the stack's home, not in the caller's folder, which may be on a disk somebody wants to unmount.
+    It runs in the stack's home, not in the caller's folder, which may be on a disk that is unmounted later.
     """
     log = log_of(name)
     make_private_folder(log.parent)
@@ -138,18 +138,18 @@ def start(
             umask=0o077,
         )
     _children[child.pid] = child
-    return remember(name, child.pid, port=port, log=log)
+    return save_record(name, child.pid, port=port, log=log)
 
 
-def fail_if_dead(those: Iterable[ProcessRecord]) -> None:
-    """Raise ProcessDied, with the end of its log, for the first that is no longer alive."""
-    for record in those:
+def fail_if_dead(watched: Iterable[ProcessRecord]) -> None:
+    """Raise ProcessDied, with the end of its log, for the first process that has ended."""
+    for record in watched:
         if not is_ours(record):
             raise ProcessDied(record.name, Path(record.log), tail(Path(record.log)))
 
 
 def wait_for_end(record: ProcessRecord, timeout_s: float) -> int | None:
-    """The exit code of a child of ours, or None when it still runs after *timeout_s*."""
+    """Wait for a child and return its exit code; None when it still runs after *timeout_s*."""
     try:
         return _children[record.pid].wait(timeout_s)
     except subprocess.TimeoutExpired:
@@ -158,12 +158,12 @@ def wait_for_end(record: ProcessRecord, timeout_s: float) -> int | None:
 
 def stop(names: Collection[str], *, grace_s: float = 15.0) -> list[str]:
     """
-    End all that belongs to these names, leaders and what outlived them, and forget the records.
+    Stop all processes of these names, also those that outlived their parent, and delete the records.
 
-    Everything gets SIGTERM at once and *grace_s* together; what is left, or was born meanwhile, gets SIGKILL.
+    All get SIGTERM at once and share *grace_s*; those that remain, or started meanwhile, get SIGKILL.
 
     Returns:
-        The names of which something was alive.
+        The names that had a living process.
 
     """
     found = members(names)
@@ -173,7 +173,7 @@ def stop(names: Collection[str], *, grace_s: float = 15.0) -> list[str]:
             os.killpg(group, signal.SIGTERM)
     for process in {process for some in found.values() for process in some}:
         with suppress(psutil.Error, ProcessLookupError):
-            # Once each: a second SIGTERM tells Airflow to drop what it is doing.
+            # Once each: at a second SIGTERM Airflow aborts its clean-up.
             if os.getpgid(process.pid) not in groups:
                 process.terminate()
     _wait_until_gone(names, grace_s)
@@ -181,18 +181,17 @@ def stop(names: Collection[str], *, grace_s: float = 15.0) -> list[str]:
         with suppress(psutil.Error):
             process.kill()
     _wait_until_gone(names, 5.0)
-    forget(names)
+    delete_records(names)
     return [name for name in names if found[name]]
 
 
 def members(names: Collection[str]) -> dict[str, list[psutil.Process]]:
     """
-    The living processes of each name: its leader, its session, and what carries its mark elsewhere.
+    Find the living processes of each name: in its session, or with its marker in the environment.
 
-    A task of Airflow moves to a process group of its own, but stays in the session; a shell it starts may open a
-    session, but keeps the environment, as does what we had no time to write down. Programs that
-    set their title overwrite the environment that we can see, so in a session of ours standing in our home is
-    proof enough.
+    An Airflow task has a process group of its own, but stays in the session. A shell that it starts may open another
+    session, but keeps the environment; so does a process that was not recorded in time. Programs that set their title
+    overwrite the environment that we can read, so in one of our sessions the working folder is enough evidence.
     """
     known = [record for name, record in records().items() if name in names]
     by_session = {record.pid: record for record in known if record.birth.startswith(f"{_boot()}:")}
@@ -217,7 +216,7 @@ def _wait_until_gone(names: Collection[str], timeout_s: float) -> None:
 
 
 def _boot() -> str:
-    """The id of this boot of the machine: ticks and process ids start again after the next."""
+    """Read the id of this boot of the machine: clock ticks and process ids start again at each boot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except FileNotFoundError:
@@ -232,5 +231,5 @@ def _records_file() -> Path:
     return home() / "stack.json"
 
 
-def _write(them: Mapping[str, ProcessRecord]) -> None:
-    write_json(_records_file(), [asdict(record) for record in them.values()])
+def _write(all_records: Mapping[str, ProcessRecord]) -> None:
+    write_json(_records_file(), [asdict(record) for record in all_records.values()])

@@ -1,4 +1,4 @@
-"""The secrets of a local stack: made up at its first start, kept in one file that only its owner can read."""
+"""The secrets of a local stack: generated at its first start, kept in one file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crossdock.stack.home import home, read_json, write_json
 
 @dataclass(frozen=True)
 class Secrets:
-    """Everything secret about a local stack. Its repr shows names only, so that no log can print a value."""
+    """All secrets of a local stack. The repr shows names only, so that no log can print a value."""
 
     #: Encrypts connections in Airflow's metadata.
     fernet_key: str = field(repr=False)
@@ -21,17 +21,17 @@ class Secrets:
     jwt_secret: str = field(repr=False)
     #: Signs Airflow's sessions and log links.
     api_secret_key: str = field(repr=False)
-    #: The superusers of the two servers; only `up` uses them, to make roles and databases.
+    #: The superusers of the two servers; only `up` uses them, to create roles and databases.
     metadata_superuser_password: str = field(repr=False)
     hub_superuser_password: str = field(repr=False)
-    #: The roles `airflow` and `hub`, each owner of one database and nothing else.
+    #: The roles `airflow` and `hub`; each owns one database and nothing else.
     metadata_password: str = field(repr=False)
     hub_password: str = field(repr=False)
-    #: Airflow's people: admin, otto (operator), vera (viewer).
+    #: Airflow's users: admin, otto (operator), vera (viewer).
     admin_password: str = field(repr=False)
     otto_password: str = field(repr=False)
     vera_password: str = field(repr=False)
-    #: What the hub shows the sandbox's token endpoint.
+    #: The hub's credential at the sandbox's token endpoint.
     sandbox_client_secret: str = field(repr=False)
 
 
@@ -41,15 +41,15 @@ def secrets_file() -> Path:
 
 def load_secrets() -> Secrets:
     """
-    The secrets of this stack; made up and written (mode 0600) where they are missing.
+    Read the secrets of this stack; generate and save (mode 0600) those that are missing.
 
-    A secret added by a newer version is made up alone: the others stay, or the databases could not be opened.
+    When a newer version adds a secret, the others stay: the databases could not be opened with new ones.
     """
     known = read_json(secrets_file())
     if known is None and secrets_file().exists():
         raise StackError(
             f"{secrets_file()} is not readable JSON, and the databases cannot be opened without it. "
-            f"Bring it back from a copy, or start afresh: ./hub down, then delete {home()}."
+            f"Restore it from a backup, or start over: ./hub down, then delete {home()}."
         )
     known = known or {}
     secrets = Secrets(**{each.name: known.get(each.name) or _new(each.name) for each in fields(Secrets)})
@@ -59,7 +59,7 @@ def load_secrets() -> Secrets:
 
 
 def airflow_login(user: str = "admin") -> tuple[str, str]:
-    """Name and password of one of Airflow's people. The only way a secret leaves the store for a person's eyes."""
+    """Read the name and password of one of Airflow's users. No other function shows a secret to a person."""
     return user, str(getattr(load_secrets(), f"{user}_password"))
 
 

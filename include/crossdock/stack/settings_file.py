@@ -1,4 +1,4 @@
-"""`airflow_settings.yaml`, Astro's format, as documents for Airflow's REST API."""
+"""Read `airflow_settings.yaml` (Astro's format) into documents for Airflow's REST API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from crossdock.client.errors import StackError
 from crossdock.stack.home import project
 
-#: Astro's name of a field, and Airflow's.
+#: Astro's name of a field → Airflow's.
 _CONNECTION_FIELDS = {
     "conn_id": "connection_id",
     "conn_type": "conn_type",
@@ -26,7 +26,7 @@ _CONNECTION_FIELDS = {
 
 @dataclass(frozen=True)
 class AirflowSettings:
-    """What the file asks for, ready for `AirflowApi.put_connection`, `put_pool` and `put_variable`."""
+    """The contents of the file, ready for `AirflowApi.put_connection`, `put_pool` and `put_variable`."""
 
     connections: list[dict[str, Any]] = field(default_factory=list)
     pools: list[dict[str, Any]] = field(default_factory=list)
@@ -41,15 +41,15 @@ def read_settings(
     path: Path | None = None, *, overrides: Mapping[str, Mapping[str, Any]] | None = None
 ) -> AirflowSettings:
     """
-    The connections, pools and variables of the file.
+    Read the connections, pools and variables of the file.
 
     Args:
         path: By default the project's own.
-        overrides: By connection id, fields in Airflow's names (host, port, password …) that the running stack
-            knows better. An id that is not in the file is ignored; an `extra` replaces only the fields it has.
+        overrides: Connection id → fields in Airflow's names (host, port, password …) that the running stack sets.
+            An id that is not in the file is ignored; an `extra` replaces only the fields it has.
 
     Raises:
-        StackError: The file is not what Astro would read; the message names the place.
+        StackError: The file is not in Astro's format; the message names the place.
 
     """
     import yaml  # type: ignore[import-untyped]  # noqa: PLC0415  only `up` and `doctor` read it
@@ -79,7 +79,7 @@ def _overridden(connection: Mapping[str, Any], more: Mapping[str, Any]) -> dict[
 
 
 def _filled(entries: list[dict[str, Any]] | None, key: str) -> list[dict[str, Any]]:
-    """The entries that have a name: Astro's template comes with empty ones."""
+    """Keep the entries that have a name: Astro's template has empty ones."""
     return [entry for entry in entries or [] if entry.get(key)]
 
 

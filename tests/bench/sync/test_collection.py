@@ -1,4 +1,4 @@
-"""The benchmark's source answers as the platform does, or its figures say nothing of the platform."""
+"""The benchmark's source must answer as commercetools does, or its figures say nothing about it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def source() -> Iterator[SourceProcess]:
 
 
 def read(source: SourceProcess, parts: list[Range]) -> list[str]:
-    """The ids of *parts*, read to their ends by the connector."""
+    """Read the ids of *parts* with the connector."""
     connector = Commercetools(source.url, "p")
     found: list[str] = []
     for part in parts:
@@ -38,7 +38,7 @@ def read(source: SourceProcess, parts: list[Range]) -> list[str]:
 
 
 def read_by_offset(collection: Collection) -> list[str]:
-    """The ids as a loader reads them that counts its way through, in the order of change."""
+    """Read all ids by offset, in the order of change, as the other loaders do."""
     found: list[str] = []
     for offset in range(0, ROWS, 500):
         page = json.loads(collection.page("", by_time=True, offset=offset, limit=500, with_total=True))
@@ -47,7 +47,7 @@ def read_by_offset(collection: Collection) -> list[str]:
     return found
 
 
-def test_by_key_in_ranges_and_by_offset_in_time_bring_the_same_records_once(source: SourceProcess) -> None:
+def test_keyset_ranges_and_offsets_return_the_same_records_once(source: SourceProcess) -> None:
     """All loaders must be given the same work."""
     by_key = read(source, ranges.by_id(20_000))
 
@@ -55,7 +55,7 @@ def test_by_key_in_ranges_and_by_offset_in_time_bring_the_same_records_once(sour
     assert sorted(by_key) == sorted(read_by_offset(Collection(records_of("inventory", ROWS))))
 
 
-def test_a_delta_brings_exactly_what_changed(source: SourceProcess) -> None:
+def test_a_delta_returns_exactly_what_changed(source: SourceProcess) -> None:
     """Several change in the same millisecond, so a page may end within one."""
     source.reset()
     before = Commercetools(source.url, "p").survey("inventory", None).source_now - timedelta(minutes=5)
@@ -68,7 +68,7 @@ def test_a_delta_brings_exactly_what_changed(source: SourceProcess) -> None:
     assert Commercetools(source.url, "p").survey("inventory", before).records == ROWS // 2
 
 
-def test_the_sums_follow_what_changed_until_it_is_reset(source: SourceProcess) -> None:
+def test_the_sums_follow_the_changes_until_a_reset(source: SourceProcess) -> None:
     source.reset()
     pristine = source.sums()
 
@@ -80,13 +80,13 @@ def test_the_sums_follow_what_changed_until_it_is_reset(source: SourceProcess) -
     assert source.sums() == pristine
 
 
-def test_a_predicate_that_it_does_not_know_is_refused() -> None:
+def test_an_unsupported_predicate_is_refused() -> None:
     """A source that ignored it would answer quickly and wrongly."""
-    with pytest.raises(ValueError, match="no predicate"):
+    with pytest.raises(ValueError, match="does not support the predicate"):
         Collection([]).page('sku = "A"', by_time=False, offset=0, limit=1, with_total=True)
 
 
-def test_ids_that_ascend_ascend_with_time() -> None:
+def test_ascending_ids_ascend_with_time() -> None:
     ids = [record.id for record in records_of("inventory", 300, ids="ascending")]
 
     assert ids == sorted(ids)

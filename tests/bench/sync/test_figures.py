@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from crossdock.bench.sync.figures import AGAIN, DELTA, FULL, OURS, START, Goal, Run, Sample, cost_ratio, goals, lines_of
+from crossdock.bench.report import Goal
+from crossdock.bench.sync.figures import AGAIN, DELTA, FULL, OURS, START, Run, Sample, cost_ratio, lines_of
+from crossdock.bench.sync.outcome import goals
 
 
 def run(loader: str, step: str, wall_s: float, cpu_s: float = 1.0, postgres_s: float = 0.0, **more: Any) -> Run:
@@ -14,12 +16,12 @@ def run(loader: str, step: str, wall_s: float, cpu_s: float = 1.0, postgres_s: f
 
 
 def goal(runs: list[Run], what: str, extra: dict[str, float] | None = None) -> Goal:
-    (found,) = [each for each in goals(lines_of(runs), extra) if each.what == what]
+    (found,) = [each for each in goals(lines_of(runs), extra or {}) if each.what == what]
     return found
 
 
-def test_a_programs_start_is_taken_out_of_its_steps_and_ours_has_none_to_take_out() -> None:
-    """Our worker is warm before a step begins; taking its start out again would be a gift."""
+def test_the_start_of_a_program_is_subtracted_and_ours_has_none() -> None:
+    """Our worker is warm before a step begins; subtracting its start would make it look faster than it is."""
     runs = [
         run("peer", START, 2.0, 1.5),
         run("peer", FULL, 5.0, 4.0, 0.5),
@@ -39,11 +41,11 @@ def test_a_line_has_the_median_of_its_rounds_and_the_largest_memory() -> None:
 
     (line,) = lines_of(runs)
 
-    assert (line.wall_s, line.rounds, line.peak_pss_mb) == (2.0, 3, 340)
+    assert (line.median("wall_s"), len(line.samples), line.peak_pss_mb) == (2.0, 3, 340)
 
 
-def test_the_floors_own_clock_is_taken_where_it_has_one() -> None:
-    """A difference of two runs cannot tell ten milliseconds."""
+def test_the_floors_own_clock_is_preferred() -> None:
+    """A difference of two runs cannot measure ten milliseconds."""
     runs = [
         run("floor", START, 0.20, 0.15, 0.01),
         run("floor", DELTA, 0.21, 0.16, 0.03, counts={"wall_s": 0.015, "cpu_s": 0.004}),
@@ -62,7 +64,7 @@ def test_the_floors_own_clock_is_taken_where_it_has_one() -> None:
         (5.0, 2.5, False, "missed by 2.00x"),
         (6.0, 6, True, "reached"),
         (3.0, 6, True, "missed by 2.00x"),
-        (None, 6, True, "not measured, or too short to tell"),
+        (None, 6, True, "not measured, or too short to compare"),
     ],
 )
 def test_a_verdict_says_by_how_much_a_goal_was_missed(
@@ -71,7 +73,7 @@ def test_a_verdict_says_by_how_much_a_goal_was_missed(
     assert Goal(what="x", figure=figure, limit=limit, at_least=at_least).verdict == verdict
 
 
-def test_cpu_is_held_against_the_floor_and_wall_against_the_peers() -> None:
+def test_cpu_is_compared_with_the_floor_and_wall_time_with_the_peers() -> None:
     runs = [
         *(run(OURS, FULL, 2.0, 1.0, 1.0), run(OURS, AGAIN, 1.0, wrote=False), run(OURS, DELTA, 0.1)),
         *(run("floor-pipe2", START, 0.5, 0.5), run("floor-pipe2", FULL, 1.0, 1.0, 0.5)),
@@ -90,8 +92,8 @@ def test_a_load_that_does_not_add_up_wins_nothing() -> None:
     assert goal(runs, "full load: faster than dlt-adbc-arrow").figure is None
 
 
-def test_a_step_that_is_lost_in_the_noise_of_starting_has_no_ratio() -> None:
-    """A peer that adds 20 ms to a start of 1.3 s would else be fifty times faster or slower by chance."""
+def test_a_step_too_short_to_tell_from_its_start_has_no_ratio() -> None:
+    """A peer that adds 20 ms to a start of 1.3 s would otherwise be fifty times faster or slower by chance."""
     runs = [run(OURS, DELTA, 0.1), run("pandas-to_sql", START, 1.30), run("pandas-to_sql", DELTA, 1.32)]
 
     assert goal(runs, "1 % changed: faster than pandas-to_sql").figure is None
@@ -111,7 +113,7 @@ def test_growth_is_counted_from_the_idle_state() -> None:
     assert goal(runs, "growth of PSS over the idle state", {"idle_pss_mb": 240.0}).figure == 90.0
 
 
-def test_the_cost_ratio_takes_the_least_disturbed_round_of_each() -> None:
+def test_the_cost_ratio_uses_the_cheapest_round_of_each() -> None:
     runs = [
         *(run(OURS, FULL, 1.0, 3.0, 1.0), run(OURS, FULL, 1.0, 9.0, 1.0)),
         run("floor", FULL, 1.0, 9.9, 0.5, counts={"cpu_s": 1.5}),

@@ -1,1 +1,1 @@
-"""The benchmark of the event store, beside a log that promises nothing: `./hub bench events`."""
+"""The benchmark of the event store, beside a log without its guarantees: `./hub bench events`."""

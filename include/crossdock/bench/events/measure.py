@@ -1,4 +1,4 @@
-"""One measurement: publishers and readers as processes of their own, an open or a closed loop, percentiles."""
+"""One measurement: a publisher, consumers as processes of their own, an open or a closed loop, percentiles."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ import msgspec
 from crossdock.bench.events.logs import Log
 from crossdock.client.errors import StackError
 
-#: Events in one transaction of a publisher, at most: what has come due since the last one, so that a publisher that had
-#: to wait for its turn catches up in one commit.
+#: The most events in one transaction of the publisher: it publishes all that have come due since the last commit, so
+#: that it catches up in one commit after a wait.
 BATCH = 2_000
-_PATIENCE_S = 120.0
+_TIMEOUT_S = 120.0
 _context = multiprocessing.get_context("fork")
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What a measurement found. Times in milliseconds; P50, P95, P99."""
+    """The result of one measurement. Times in milliseconds: P50, P95, P99."""
 
     log: str
-    #: Events a second that were asked for; 0 for as fast as it goes.
+    #: Events offered a second; 0 for as fast as possible.
     offered: int
     events: int
     readers: int
     published_per_s: float
-    #: First event published, or readers started where all was published before, to last event processed.
+    #: From the first event published (or the start of the consumers, where all was published before) to the last one
+    #: processed.
     processed_per_s: float
     publish_ms: tuple[float, float, float]
     processing_ms: tuple[float, float, float]
@@ -41,33 +42,41 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     reader_cpu_s: float
 
 
+class _Result(NamedTuple):
+    """What a consumer reports at its end."""
+
+    #: When it had committed its last event, CLOCK_MONOTONIC.
+    last: float
+    waits_ms: list[float]
+    cpu_s: float
+
+
 def measure(
     log: Log, dsn: str, events: int, *, rate: int = 0, readers: int = 1, published_before: bool = False
 ) -> Figures:
     """
-    *events* through *log*, published at *rate* (0: each batch when the one before is durable).
+    Send *events* through *log*, published at *rate* (0: each batch when the one before is durable).
 
-    Open loop: each event has its due time, and waiting in a queue counts. Publish: due → durable.
-    Processing: due → its effect is committed. *published_before*: the readers begin when all of them
-    are there, as after a night without a worker, and have the machine to themselves.
+    The loop is open: each event has its due time, and waiting in a queue counts. Publish: due → durable. Processing:
+    due → its effect is committed. With *published_before* the consumers start when all events are there, as after a
+    night without a worker, and have the machine to themselves.
     """
     log.prepare(dsn)
-    told: Any = _context.Queue()
+    reports: Any = _context.Queue()
     stop = _context.Event()
-    children = [
-        _context.Process(target=_read, args=(log, dsn, number, readers, told, stop)) for number in range(readers)
-    ]
+    children = [_context.Process(target=_read, args=(log, dsn, n, readers, reports, stop)) for n in range(readers)]
     if not published_before:
         _start(children)
-    began, cpu = time.monotonic(), time.process_time()
+        time.sleep(1.0)  # the consumers connect and claim their partitions
+    began, cpu_before = time.monotonic(), time.process_time()
     publish_ms = _publish(log, dsn, events, rate)
-    published_s, cpu = time.monotonic() - began, time.process_time() - cpu
+    published_s, publisher_cpu_s = time.monotonic() - began, time.process_time() - cpu_before
     if published_before:
         began = time.monotonic()
-        _start(children, patience_s=0.0)
-    _wait_for(told, events, children)
+        _start(children)
+    _wait_for(reports, events, children)
     stop.set()
-    words = _last_words(told, readers)
+    results = _results(reports, readers)
     for child in children:
         child.join(30)
     return Figures(
@@ -76,23 +85,22 @@ def measure(
         events=events,
         readers=readers,
         published_per_s=round(events / published_s, 1),
-        processed_per_s=round(events / (max(word.last for word in words) - began), 1),
+        processed_per_s=round(events / (max(result.last for result in results) - began), 1),
         publish_ms=_percentiles(publish_ms),
-        processing_ms=_percentiles([wait for word in words for wait in word.waits]),
-        publisher_cpu_s=round(cpu, 2),
-        reader_cpu_s=round(sum(word.cpu_s for word in words), 2),
+        processing_ms=_percentiles([wait for result in results for wait in result.waits_ms]),
+        publisher_cpu_s=round(publisher_cpu_s, 2),
+        reader_cpu_s=round(sum(result.cpu_s for result in results), 2),
     )
 
 
-def _start(children: Sequence[Any], *, patience_s: float = 1.0) -> None:
+def _start(children: Sequence[Any]) -> None:
     for child in children:
         child.start()
-    time.sleep(patience_s)  # The readers connect and claim.
 
 
 def _publish(log: Log, dsn: str, events: int, rate: int) -> list[float]:
-    """The milliseconds that each event took."""
-    publish, done, waits = log.publisher(dsn), 0, []
+    """Publish all events; return the milliseconds that each took."""
+    publish, done, waits_ms = log.publisher(dsn), 0, []
     began = time.monotonic()
     while done < events:
         size = min(BATCH, events - done)
@@ -105,62 +113,53 @@ def _publish(log: Log, dsn: str, events: int, rate: int) -> list[float]:
             dues = [time.monotonic()] * size
         publish(done, dues)
         now = time.monotonic()
-        waits += [(now - due) * 1e3 for due in dues]
+        waits_ms += [(now - due) * 1e3 for due in dues]
         done += size
-    return waits
+    return waits_ms
 
 
-class _Words(NamedTuple):
-    """What a reader says at its end."""
-
-    #: When it had committed its last event, CLOCK_MONOTONIC.
-    last: float
-    waits: list[float]
-    cpu_s: float
-
-
-def _read(log: Log, dsn: str, number: int, readers: int, told: Any, stop: Any) -> None:
-    """A reader's process: its waits go home in one piece at the end, so that measuring does not disturb."""
+def _read(log: Log, dsn: str, number: int, readers: int, reports: Any, stop: Any) -> None:
+    """Run one consumer. It reports its waits in one piece at the end, so that measuring does not disturb it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a stack trace.
-    got, last, waits = 0, 0.0, list[float]()
+    received, last, waits_ms = 0, 0.0, list[float]()
     ended = threading.Event()
 
-    def tell(many: int, dues: Sequence[float]) -> None:
-        nonlocal got, last
+    def on_commit(count: int, dues: Sequence[float]) -> None:
+        nonlocal received, last
         last = time.monotonic()
-        waits.extend((last - due) * 1e3 for due in dues)
-        got += many
+        waits_ms.extend((last - due) * 1e3 for due in dues)
+        received += count
 
-    thread = threading.Thread(target=log.consume, args=(dsn, number, readers, tell, ended))
+    thread = threading.Thread(target=log.consume, args=(dsn, number, readers, on_commit, ended))
     thread.start()
-    sent = 0
+    reported = 0
     while not stop.is_set():
         time.sleep(0.02)
-        now = got
-        if now > sent:
-            told.put(now - sent)
-            sent = now
+        now = received
+        if now > reported:
+            reports.put(now - reported)
+            reported = now
     ended.set()
     thread.join(20)
-    told.put(_Words(last, waits, sum(os.times()[:2])))
+    reports.put(_Result(last, waits_ms, sum(os.times()[:2])))
 
 
-def _wait_for(told: Any, events: int, children: Sequence[Any]) -> None:
-    got, until = 0, time.monotonic() + _PATIENCE_S
-    while got < events:
+def _wait_for(reports: Any, events: int, children: Sequence[Any]) -> None:
+    received, until = 0, time.monotonic() + _TIMEOUT_S
+    while received < events:
         if time.monotonic() > until or not all(child.is_alive() for child in children):
-            raise StackError(f"The readers have {got:,} of {events:,} events and go no further")
+            raise StackError(f"The consumers stopped after {received:,} of {events:,} events")
         with suppress(Empty):
-            got += told.get(timeout=1)
+            received += reports.get(timeout=1)
 
 
-def _last_words(told: Any, readers: int) -> list[_Words]:
-    words: list[_Words] = []
-    while len(words) < readers:
-        word = told.get(timeout=60)
-        if isinstance(word, _Words):
-            words.append(word)
-    return words
+def _results(reports: Any, readers: int) -> list[_Result]:
+    results: list[_Result] = []
+    while len(results) < readers:
+        report = reports.get(timeout=60)
+        if isinstance(report, _Result):
+            results.append(report)
+    return results
 
 
 def _percentiles(values: list[float]) -> tuple[float, float, float]:

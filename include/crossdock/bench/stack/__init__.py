@@ -1,0 +1,1 @@
+"""The benchmark of a local stack: `./hub bench stack`."""

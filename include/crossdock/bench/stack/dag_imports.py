@@ -1,5 +1,5 @@
 """
-What each DAG file costs to import once Airflow is there: `{file: [seconds, …]}` on standard output.
+Measure the import of each DAG file once Airflow is loaded: `{file: [seconds, …]}` on standard output.
 
 Airflow's dag-processor imports each file anew in a process that it forks from itself; so does this program.
 """
@@ -14,21 +14,17 @@ import time
 from contextlib import suppress
 from importlib import import_module
 
-_TIMES = 5
+_REPEAT = 5
 
 
 def main(files: list[str]) -> None:
-    _import_airflow()
-    sys.stdout.write(json.dumps({file: [_seconds_in_a_fork(file) for _ in range(_TIMES)] for file in files}) + "\n")
-
-
-def _import_airflow() -> None:
-    """All that is Airflow's own, whichever of it a file uses."""
     import_module("airflow.dag_processing.processor")
     sdk = import_module("airflow.sdk")
-    for name in sdk.__all__:  # each is imported when it is first asked for
+    for name in sdk.__all__:  # each is imported at its first use, and a file may use any
         with suppress(AttributeError, ImportError):
             getattr(sdk, name)
+    seconds = {file: [_seconds_in_a_fork(file) for _ in range(_REPEAT)] for file in files}
+    sys.stdout.write(json.dumps(seconds) + "\n")
 
 
 def _seconds_in_a_fork(file: str) -> float:
@@ -40,10 +36,10 @@ def _seconds_in_a_fork(file: str) -> float:
         os.write(writes, f"{time.perf_counter() - began}".encode())
         os._exit(0)
     os.close(writes)
-    with os.fdopen(reads) as said:
-        told = said.read()
+    with os.fdopen(reads) as pipe:
+        seconds = float(pipe.read())
     os.waitpid(child, 0)
-    return float(told)
+    return seconds
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is measured of a local stack, step by step: starting it, leaving it alone, and one changed record at a time."""
+"""The steps that measure a local stack: start it, watch it at rest, and sync one changed record at a time."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from typing import Any
 import msgspec
 
 from crossdock.app.streams import SYNCS
-from crossdock.bench.interrupts import told_to_end
-from crossdock.bench.meter import descendants, own_cpu_s, pss_mb, whole_cpu_s
-from crossdock.bench.stack.figures import DeltaRun, Process, Start
+from crossdock.bench.interrupts import exit_on_signals
+from crossdock.bench.meter import cpu_s, ended_children_cpu_s, own_cpu_s, pss_mb, tree
+from crossdock.bench.report import Say
+from crossdock.bench.stack.outcome import DeltaRun, Process, Start
 from crossdock.bench.sync.processes import ProgramFailed
-from crossdock.bench.sync.rounds import Tell
-from crossdock.cli.dag_runs import wait_for
 from crossdock.client.sandbox import SandboxControl
 from crossdock.db.database import Store
-from crossdock.stack import processes, stack
+from crossdock.stack import lifecycle, processes
+from crossdock.stack.dag_runs import wait_for
 from crossdock.stack.home import project
-from crossdock.stack.stack import Stack
-from crossdock.sync import ledger as runs
+from crossdock.stack.lifecycle import Stack
+from crossdock.sync import ledger
 
 _ENTITY, _DAG = "inventory", "sync_inventory"
 _ENDED = frozenset({"success", "failed"})
 _DAG_RUN_TIMEOUT_S = 300.0
-#: After a start Airflow reads the DAG files and tidies up; that is no rest.
+#: After a start Airflow reads the DAG files and cleans up; the stack is not at rest yet.
 _SETTLE_S = 30.0
 
 
 @contextmanager
 def own_home() -> Iterator[Path]:
     """
-    A home for stacks of this measurement alone, where no run starts by itself; afterwards all of it is gone.
+    Use a home for the stacks of this measurement alone, without schedules, and delete it afterwards.
 
     The stack of this project, running or not, is not touched.
     """
@@ -50,11 +50,11 @@ def own_home() -> Iterator[Path]:
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
     try:
-        with told_to_end():
+        with exit_on_signals():
             try:
                 yield folder
             finally:
-                stack.down()
+                lifecycle.down()
                 shutil.rmtree(folder, ignore_errors=True)
     finally:
         for name, value in before.items():
@@ -63,88 +63,71 @@ def own_home() -> Iterator[Path]:
                 os.environ[name] = value
 
 
-def starts(folder: Path, tell: Tell) -> Iterator[Start]:
-    """Three starts on two cores: as on a new machine without compiled code, as after an installation, and the next day."""
-    without = folder / "no-bytecode"
-    yield _started("first, without bytecode", tell, {"PYTHONPYCACHEPREFIX": str(without)})
-    _emptied(folder, "second")
-    yield _started("first, with bytecode", tell, {})
-    stack.down()
-    yield _started("again", tell, {})
-
-
-def _emptied(folder: Path, name: str) -> None:
-    """The stack ended, and a home without data in its place."""
-    stack.down()
+def starts(folder: Path, say: Say) -> Iterator[Start]:
+    """Start three times: as on a new machine without bytecode, as after an installation, and with the data there."""
+    yield _up("first, without bytecode", say, {"PYTHONPYCACHEPREFIX": str(folder / "no-bytecode")})
+    lifecycle.down()
     shutil.rmtree(os.environ["HUB_HOME"], ignore_errors=True)
-    os.environ["HUB_HOME"] = str(folder / name)
+    os.environ["HUB_HOME"] = str(folder / "second")
+    yield _up("first, with bytecode", say, {})
+    lifecycle.down()
+    yield _up("again", say, {})
 
 
-def _started(how: str, tell: Tell, more: Mapping[str, str]) -> Start:
-    tell(f"./hub up, {how}")
-    began, used = time.perf_counter(), _used_by_children_s()
-    # Whoever keeps Python from writing compiled code would measure a slow start, each time.
+def _up(how: str, say: Say, more: Mapping[str, str]) -> Start:
+    say(f"./hub up, {how}")
+    began, used = time.perf_counter(), ended_children_cpu_s()
+    # Where Python may not write bytecode, every start would be a slow one.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-P", "-m", "crossdock.cli", "up"],
         env={**inherited, **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        assert child.stderr is not None  # noqa: S101  for the type checker
-        for line in child.stderr:
-            tell(f"    {line.rstrip()}")
-        code = child.wait()
-    except BaseException:
-        child.kill()
-        child.wait()
-        raise
-    if code:
-        raise ProgramFailed(f"./hub up ended with {code}; what it said stands above")
+    ) as child:
+        try:
+            assert child.stderr is not None  # noqa: S101  for the type checker
+            for line in child.stderr:
+                say(f"    {line.rstrip()}")
+        except BaseException:
+            child.kill()
+            raise
+    if child.returncode:
+        raise ProgramFailed(f"./hub up ended with {child.returncode}; its output is above")
     wall_s = time.perf_counter() - began
-    by_stack = sum(whole_cpu_s(record.pid) for record in processes.alive().values())
-    return Start(how=how, wall_s=wall_s, cpu_s=_used_by_children_s() - used + by_stack)
+    by_stack = sum(cpu_s(record.pid) for record in processes.alive().values())
+    return Start(how=how, wall_s=wall_s, cpu_s=ended_children_cpu_s() - used + by_stack)
 
 
-def _used_by_children_s() -> float:
-    times = os.times()
-    return times.children_user + times.children_system
-
-
-def at_rest(idle_s: float, tell: Tell) -> list[Process]:
-    """Busy cores over *idle_s* seconds, and memory at their end, of each of the stack's processes with its children."""
-    tell(f"The stack is left alone for {_SETTLE_S:.0f} s, then watched for {idle_s:.0f} s")
+def at_rest(idle_s: float, say: Say) -> list[Process]:
+    """Measure each process with its descendants: busy cores over *idle_s* seconds, and memory at their end."""
+    say(f"The stack is left alone for {_SETTLE_S:.0f} s, then watched for {idle_s:.0f} s")
     time.sleep(_SETTLE_S)
     pids = {name: record.pid for name, record in processes.alive().items()}
-    before, began = {name: whole_cpu_s(pid) for name, pid in pids.items()}, time.perf_counter()
+    before, began = {name: cpu_s(pid) for name, pid in pids.items()}, time.perf_counter()
     time.sleep(idle_s)
     elapsed_s = time.perf_counter() - began
     return [
         Process(
             name=name,
-            processes=1 + len(descendants(pid)),
-            idle_cores=(whole_cpu_s(pid) - before[name]) / elapsed_s,
-            pss_mb=_tree_pss_mb(pid),
+            processes=len(tree(pid)),
+            idle_cores=(cpu_s(pid) - before[name]) / elapsed_s,
+            pss_mb=pss_mb(pid),
         )
         for name, pid in pids.items()
     ]
 
 
 def with_memory_now(found: list[Process]) -> list[Process]:
-    """*found* with what each holds now."""
+    """Add to *found* what each process holds now."""
     living = processes.alive()
-    return [msgspec.structs.replace(each, pss_mb_after=_tree_pss_mb(living[each.name].pid)) for each in found]
-
-
-def _tree_pss_mb(pid: int) -> float:
-    return sum(pss_mb(each) for each in (pid, *descendants(pid)))
+    return [msgspec.structs.replace(each, pss_mb_after=pss_mb(living[each.name].pid)) for each in found]
 
 
 def import_seconds(running: Stack) -> dict[str, list[float]]:
-    """DAG file → seconds of each import, beyond Airflow's own."""
+    """Measure the import of each DAG file, beyond Airflow's own."""
     files = sorted((project() / "dags").glob("*.py"))
     done = subprocess.run(
         [sys.executable, "-P", "-m", "crossdock.bench.stack.dag_imports", *map(str, files)],
@@ -153,87 +136,75 @@ def import_seconds(running: Stack) -> dict[str, list[float]]:
         check=False,
     )
     if done.returncode:
-        raise ProgramFailed(f"Importing the DAG files ended with {done.returncode}; what it said stands above")
+        raise ProgramFailed(f"Importing the DAG files ended with {done.returncode}; its output is above")
     found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
     return {Path(file).name: seconds for file, seconds in found.items()}
 
 
-def filled(running: Stack, tell: Tell) -> int:
-    """A full sync into the empty hub, so that the next is a delta. How many records it brought."""
+def fill(running: Stack, say: Say) -> int:
+    """Run a full sync into the empty hub, so that the next one is a delta; return how many records it inserted."""
     running.api().wait_for_dag(_DAG)
-    full = _run(running, {"full": True})
-    tell(f"A full sync brought {full.inserted:,} stock levels in {full.measured.wall_s:.1f} s")
-    return full.inserted
+    run, inserted = _run(running, {"full": True})
+    say(f"A full sync inserted {inserted:,} stock levels in {run.wall_s:.1f} s")
+    return inserted
 
 
-def delta_runs(running: Stack, repeat: int, tell: Tell) -> Iterator[DeltaRun]:
-    """*repeat* runs of one changed record each, after two that nobody counts."""
+def delta_runs(running: Stack, repeat: int, say: Say) -> Iterator[DeltaRun]:
+    """Sync one changed record, *repeat* times, after two runs that do not count."""
     sandbox = SandboxControl(running.sandbox_url)
-    for turn in range(-1, repeat + 1):
+    for number in range(-1, repeat + 1):
         sandbox.live(stock_moves=1)
-        run = _run(running, {}).measured
-        tell(
-            f"{f'run {turn} of {repeat}' if turn > 0 else 'warm up'}: {run.wall_s:.2f} s, CPU of its tasks"
+        run, _ = _run(running, {})
+        say(
+            f"{f'run {number} of {repeat}' if number > 0 else 'warm up'}: {run.wall_s:.2f} s, CPU of its tasks"
             f" {run.tasks_cpu_s:.2f} s, of the whole stack {run.stack_cpu_s:.2f} s; {run.updated} updated"
         )
-        if turn > 0:
+        if number > 0:
             yield run
 
 
-class _Ended(msgspec.Struct, frozen=True):
-    measured: DeltaRun
-    inserted: int
-
-
-def _run(running: Stack, conf: Mapping[str, object]) -> _Ended:
-    """A DAG run, from its trigger to the end that Airflow wrote down: looking must not be what we measure."""
+def _run(running: Stack, conf: Mapping[str, object]) -> tuple[DeltaRun, int]:
+    """Run the DAG; return the run, measured from its trigger to its recorded end, and the rows inserted."""
     api = running.api()
-    api.health()
+    api.health()  # loads the HTTP library and connects now: that must not be measured
     pids = {name: record.pid for name, record in processes.alive().items()}
-    before, tasks_before = _stack_cpu_s(pids), _tasks_cpu_s(pids)
+    stack_before, tasks_before = _stack_cpu_s(pids), _tasks_cpu_s(pids)
     triggered_at = time.time()
     dag_run_id = api.trigger(_DAG, conf)
 
-    def look() -> dict[str, Any] | None:
+    def ended_run() -> dict[str, Any] | None:
         run = api.dag_run(_DAG, dag_run_id)
         return run if run["state"] in _ENDED else None
 
-    ended = wait_for(look, f"DAG run {dag_run_id}", _DAG_RUN_TIMEOUT_S)
+    ended = wait_for(ended_run, f"DAG run {dag_run_id}", _DAG_RUN_TIMEOUT_S)
     if ended["state"] != "success":
         raise ProgramFailed(f"DAG run {dag_run_id} ended as {ended['state']}. Its log: {api.url}/dags/{_DAG}/runs")
-    tasks_cpu_s, stack_cpu_s = _tasks_cpu_s(pids) - tasks_before, _stack_cpu_s(pids) - before
-    counts = _counts_of(running, dag_run_id)
-    return _Ended(
-        DeltaRun(
-            wall_s=_instant(ended["end_date"]) - triggered_at,
-            tasks_cpu_s=tasks_cpu_s,
-            stack_cpu_s=stack_cpu_s,
-            tasks=_seconds_of_tasks(api.task_instances(_DAG, dag_run_id)),
-            updated=counts.updated,
-        ),
-        counts.inserted,
+    tasks_cpu_s, stack_cpu_s = _tasks_cpu_s(pids) - tasks_before, _stack_cpu_s(pids) - stack_before
+    with Store(running.hub_dsn) as store, store.transaction() as work:
+        (run,) = ledger.of_dag_run(work, dag_run_id, _ENTITY, dag_id=_DAG)
+    measured = DeltaRun(
+        wall_s=_timestamp(ended["end_date"]) - triggered_at,
+        tasks_cpu_s=tasks_cpu_s,
+        stack_cpu_s=stack_cpu_s,
+        tasks=_seconds_of_tasks(api.task_instances(_DAG, dag_run_id)),
+        updated=run.counts.updated,
     )
+    return measured, run.counts.inserted
 
 
 def _stack_cpu_s(pids: Mapping[str, int]) -> float:
-    return sum(map(whole_cpu_s, pids.values()))
+    return sum(map(cpu_s, pids.values()))
 
 
 def _tasks_cpu_s(pids: Mapping[str, int]) -> float:
-    """What ran below the scheduler: the executor's workers, and the processes of the tasks that they waited for."""
-    return whole_cpu_s(pids["scheduler"]) - own_cpu_s(pids["scheduler"])
+    """CPU seconds of everything below the scheduler: the executor's workers, and the processes of their tasks."""
+    return cpu_s(pids["scheduler"]) - own_cpu_s(pids["scheduler"])
 
 
 def _seconds_of_tasks(instances: list[dict[str, Any]]) -> dict[str, float]:
     ordered = sorted(instances, key=lambda task: str(task["start_date"]))
-    return {str(task["task_id"]): _instant(task["end_date"]) - _instant(task["start_date"]) for task in ordered}
+    return {str(task["task_id"]): _timestamp(task["end_date"]) - _timestamp(task["start_date"]) for task in ordered}
 
 
-def _instant(text: str) -> float:
+def _timestamp(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
-
-
-def _counts_of(running: Stack, dag_run_id: str) -> Any:
-    with Store(running.hub_dsn) as store, store.transaction() as work:
-        (run,) = runs.of_dag_run(work, dag_run_id, _ENTITY, dag_id=_DAG)
-        return run.counts

@@ -1,6 +1,6 @@
 """
-The benchmark of the sync: our flow functions beside other loaders, on one source and one database.
+The benchmark of the sync: our three tasks beside other loaders, with one source and one database.
 
-`source` and `worker` are programs of their own; `processes` starts and measures them; `rounds` takes turns;
-`figures` judges and `report` writes down.
+`source` and `worker` are programs; `processes` starts and measures them; `rounds` interleaves the loaders; `figures`
+computes medians and ratios, and `outcome` the verdicts and the report.
 """

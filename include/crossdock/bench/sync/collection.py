@@ -1,4 +1,4 @@
-"""All records of one entity behind two indexes, so that a page is a join of bytes and costs the source next to nothing."""
+"""All records of one entity in memory behind two indexes: a page is a join of bytes and costs the source little."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import msgspec
 from crossdock.bench.sync.records import Record
 from crossdock.core.instants import utc_text
 
-_ID = re.compile(r'^(?:id > "(?P<low>[^"]+)")?(?: and )?(?:id <= "(?P<high>[^"]+)")?$')
-_TIME = re.compile(
+_BY_ID = re.compile(r'^(?:id > "(?P<low>[^"]+)")?(?: and )?(?:id <= "(?P<high>[^"]+)")?$')
+_BY_TIME = re.compile(
     r"^(?:"
     r'\(lastModifiedAt > "(?P<at>[^"]+)" or \(lastModifiedAt = "[^"]+" and id > "(?P<id>[^"]+)"\)\)'
     r'|lastModifiedAt (?P<compared>>=?) "(?P<low>[^"]+)")?'
     r'(?: and )?(?:lastModifiedAt < "(?P<high>[^"]+)")?$'
 )
-#: After every character of an id or an instant.
-_END = "\x7f"
+#: Sorts after every character of an id or an instant.
+_LAST = "\x7f"
 #: How many records change in one millisecond: some share an instant, as after an import.
 _CHANGES_A_MS = 50
 
@@ -35,79 +35,74 @@ class Sums(NamedTuple):
 
 
 class Collection:
-    """Answers the predicates of our connector (keyset) and those of a loader that reads by offset."""
+    """Answer the predicates of our connector (keyset) and those of a loader that reads by offset."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         self._pristine = list(records)
-        #: Record numbers in order of id; ids never change.
-        self._by_id = sorted(range(len(self._pristine)), key=lambda number: self._pristine[number].id)
-        self._ids = [self._pristine[number].id for number in self._by_id]
+        #: Positions in order of id; ids never change.
+        self._by_id = sorted(range(len(self._pristine)), key=lambda at: self._pristine[at].id)
+        self._ids = [self._pristine[at].id for at in self._by_id]
         self.reset()
 
     def reset(self) -> None:
-        """As it was made."""
+        """Undo all changes."""
         self._records = list(self._pristine)
         self._sort_by_time()
 
     def sums(self) -> Sums:
-        return Sums(
-            len(self._records),
-            sum(record.version for record in self._records),
-            sum(record.quantity for record in self._records),
-        )
+        records = self._records
+        return Sums(len(records), sum(each.version for each in records), sum(each.quantity for each in records))
 
     def mutate(self, fraction: float) -> int:
-        """How many records, spread evenly, changed just now; each is one version higher."""
+        """Change this share of the records, spread evenly, just now; each gets the next version. Return how many."""
         count = max(1, int(len(self._records) * fraction))
         now = datetime.now(UTC)
-        for turn, number in enumerate(range(0, len(self._records), len(self._records) // count)[:count]):
-            at = now - timedelta(milliseconds=(count - turn) // _CHANGES_A_MS)
-            self._records[number] = _changed(self._records[number], utc_text(at))
+        for turn, at in enumerate(range(0, len(self._records), len(self._records) // count)[:count]):
+            changed_at = now - timedelta(milliseconds=(count - turn) // _CHANGES_A_MS)
+            self._records[at] = _changed(self._records[at], utc_text(changed_at))
         self._sort_by_time()
         return count
 
     def page(self, where: str, *, by_time: bool, offset: int, limit: int, with_total: bool) -> bytes:
         """
-        A page of results.
+        Encode one page of results.
 
         Raises:
-            ValueError: *where* is none of the predicates that it knows.
+            ValueError: *where* is not one of the supported predicates.
 
         """
         order, low, high = self._time_span(where) if by_time else self._id_span(where)
         chosen = order[low + offset : min(low + offset + limit, high)]
         total = b',"total":%d' % (high - low) if with_total else b""
-        results = b",".join([self._records[number].raw for number in chosen])
-        head = b'{"limit":%d,"offset":%d,"count":%d' % (limit, offset, len(chosen))
-        return b'%b%b,"results":[%b]}' % (head, total, results)
+        results = b",".join([self._records[at].raw for at in chosen])
+        return b'{"limit":%d,"offset":%d,"count":%d%b,"results":[%b]}' % (limit, offset, len(chosen), total, results)
 
     def _sort_by_time(self) -> None:
-        keyed = sorted((record.modified_at + record.id, number) for number, record in enumerate(self._records))
-        self._by_time = [number for _, number in keyed]
+        keyed = sorted((record.modified_at + record.id, at) for at, record in enumerate(self._records))
+        self._by_time = [at for _, at in keyed]
         self._times = [key for key, _ in keyed]
 
     def _id_span(self, where: str) -> tuple[list[int], int, int]:
-        found = _matched(_ID, where)
+        found = _match(_BY_ID, where)
         low = bisect_right(self._ids, found["low"]) if found["low"] else 0
         high = bisect_right(self._ids, found["high"]) if found["high"] else len(self._ids)
         return self._by_id, low, max(low, high)
 
     def _time_span(self, where: str) -> tuple[list[int], int, int]:
-        found = _matched(_TIME, where)
+        found = _match(_BY_TIME, where)
         low = 0
         if found["at"]:
             low = bisect_right(self._times, found["at"] + found["id"])
         elif found["low"]:
-            after = found["low"] + (_END if found["compared"] == ">" else "")
-            low = bisect_left(self._times, after)
+            low = bisect_left(self._times, found["low"] + (_LAST if found["compared"] == ">" else ""))
         high = bisect_left(self._times, found["high"]) if found["high"] else len(self._times)
         return self._by_time, low, max(low, high)
 
 
-def _matched(pattern: re.Pattern[str], where: str) -> dict[str, str]:
+def _match(pattern: re.Pattern[str], where: str) -> dict[str, str]:
     found = pattern.match(where)
     if found is None:
-        raise ValueError(f"no predicate that this source knows: {where}")
+        raise ValueError(f"This source does not support the predicate {where}")
     return found.groupdict()
 
 

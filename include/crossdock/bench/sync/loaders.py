@@ -1,4 +1,4 @@
-"""Who is measured beside us, as command lines: our own floor, and the peers of a folder that somebody has set up."""
+"""The loaders that are measured beside us, as command lines: our own floor, and the peers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from crossdock.core.errors import BadRequest
 from crossdock.stack.home import project
 
-_ASKED = ("--entity", "{entity}", "--mode", "{mode}", "--schema", "{schema}")
-
-#: Name → the Python environment below the peers' home, the script in the peers' folder, and how it is asked.
+#: Filled in for each run; the mode is full or incr.
+_ARGUMENTS = ("--entity", "{entity}", "--mode", "{mode}", "--schema", "{schema}")
+#: Name → the Python environment below the peers' home, the script in the peers' folder, and its options.
 _PEERS = {
     "floor-pipe2": ("core", "floor.py", "--variant", "pipe2"),
     "dlt-rest_api-default": ("dlt", "peer_dlt.py", "--style", "default"),
@@ -30,10 +30,10 @@ OWN_FLOOR = "floor"
 
 def loaders_for(entity: str, peers_from: Path | None, wanted: Sequence[str] = ()) -> dict[str, list[str]]:
     """
-    Name → command of each loader of *entity*, with `{mode}` (full or incr), `{entity}` and `{schema}` to be filled in.
+    Find the loaders of *entity*: name → command.
 
     Args:
-        entity: The benchmark's word.
+        entity: The benchmark's name.
         peers_from: The folder of the peers' scripts; None for our own floor alone.
         wanted: Only these; empty for all.
 
@@ -44,26 +44,24 @@ def loaders_for(entity: str, peers_from: Path | None, wanted: Sequence[str] = ()
     found = {OWN_FLOOR: own_floor()}
     if peers_from is not None and entity in _KNOWN_TO_PEERS:
         found |= {name: _peer(peers_from, *words) for name, words in _PEERS.items()}
-    if not wanted:
-        return found
     unknown = [name for name in wanted if name not in found]
     if unknown:
-        raise BadRequest(f"No loader {', '.join(unknown)} for {entity}. There are: {', '.join(found)}")
-    return {name: found[name] for name in wanted}
+        raise BadRequest(f"No loader {', '.join(unknown)} for {entity}. Known: {', '.join(found)}")
+    return {name: found[name] for name in wanted} if wanted else found
 
 
 def own_floor() -> list[str]:
     """
-    The command of our own floor.
+    Build the command of our own floor.
 
     Raises:
-        BadRequest: the project's tests are not here, as in an image that was cut down.
+        BadRequest: the project's tests are missing, as in an image without them.
 
     """
-    script = project() / "tests" / "benchmarks" / "floor.py"
+    script = project() / "tests" / "bench" / "floor.py"
     if not script.exists():
         raise BadRequest(f"{script} is missing: the benchmark needs a whole copy of the project")
-    return [sys.executable, "-P", str(script), *_ASKED]
+    return [sys.executable, "-P", str(script), *_ARGUMENTS]
 
 
 def _peer(folder: Path, environment: str, script: str, *words: str) -> list[str]:
@@ -71,9 +69,5 @@ def _peer(folder: Path, environment: str, script: str, *words: str) -> list[str]
     python = home / f"venv-{environment}" / "bin" / "python"
     for path in (folder / script, python):
         if not path.exists():
-            raise BadRequest(f"{path} is missing: set the peers up with {folder / 'peers.sh'} setup, or name others")
-    return [str(python), str(folder / script), *words, *_ASKED]
-
-
-def filled_in(command: Sequence[str], *, entity: str, mode: str, schema: str) -> list[str]:
-    return [word.format(entity=entity, mode=mode, schema=schema) if "{" in word else word for word in command]
+            raise BadRequest(f"{path} is missing. Set the peers up: {folder / 'peers.sh'} setup, or choose others")
+    return [str(python), str(folder / script), *words, *_ARGUMENTS]

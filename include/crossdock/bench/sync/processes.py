@@ -1,173 +1,172 @@
-"""The programs of the benchmark as processes of this one: the source, our warm worker, and other loaders."""
+"""The programs of the benchmark as child processes: the source, our warm worker, and other loaders."""
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-import msgspec
-
-from crossdock.bench.meter import PeakMemory, cpu_s, pss_mb
-from crossdock.bench.sync import database_figures as measuring
+from crossdock.bench.meter import PeakMemory, cpu_s, ended_children_cpu_s, pss_mb
+from crossdock.bench.server import Server
+from crossdock.bench.sync import database
 from crossdock.bench.sync.collection import Sums
 from crossdock.bench.sync.figures import Sample
 from crossdock.core.errors import Terminal
 
 _MB = 1024 * 1024
-#: How much of what a failed program said is shown.
+#: How much of a failed program's standard error is shown.
 _SHOWN_CHARACTERS = 600
+_PROGRAM_TIMEOUT_S = 900.0
 
 
 class ProgramFailed(Terminal):
-    """A program of the benchmark ended, or said something else than it should."""
+    """A program of the benchmark ended unexpectedly."""
 
 
-class SourceProcess:
-    """The source, from its start to the end of the block."""
+class Child:
+    """`python -m` *words*, which answers in lines of JSON. Its first line says that it is ready."""
 
-    def __init__(self, entity: str, rows: int, *, dataset: Path | None = None, ids: str = "random") -> None:
-        more = ["--dataset", str(dataset)] if dataset else []
-        self._child = _started(
-            ["crossdock.bench.sync.source", "--entity", entity, "--rows", str(rows), "--ids", ids, *more]
-        )
-        self.pid = self._child.pid
-        ports = _first_said(self._child)
-        self.url = f"http://127.0.0.1:{ports['port']}"
-        #: The same without a record.
-        self.empty_url = f"http://127.0.0.1:{ports['empty_port']}"
+    def __init__(self, *words: str) -> None:
+        # In a session of its own: Ctrl-C is for this process, which ends it, and would print a stack trace there.
+        command = [sys.executable, "-P", "-m", *words]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        self.pid = self._process.pid
+        try:
+            self.ready = self._answer()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _end(self._child)
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+        self._process.terminate()
+        self._process.wait()
+
+    def ask(self, line: str) -> dict[str, Any]:
+        assert self._process.stdin is not None  # noqa: S101  for the type checker
+        self._process.stdin.write(f"{line}\n".encode())
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None  # noqa: S101  for the type checker
+        line = self._process.stdout.readline()
+        if not line:
+            raise ProgramFailed(f"A program of the benchmark ended with {self._process.wait()}; its output is above")
+        document: dict[str, Any] = json.loads(line)
+        return document
+
+
+class SourceProcess(Child):
+    """The source, from its start to the end of the block."""
+
+    def __init__(self, entity: str, rows: int, *, dataset: Path | None = None, ids: str = "random") -> None:
+        more = ["--dataset", str(dataset)] if dataset else []
+        super().__init__("crossdock.bench.sync.source", "--entity", entity, "--rows", str(rows), "--ids", ids, *more)
+        self.url = f"http://127.0.0.1:{self.ready['port']}"
+        #: The same source without a record.
+        self.empty_url = f"http://127.0.0.1:{self.ready['empty_port']}"
 
     def reset(self) -> None:
-        self._tell("reset")
+        self._call("reset")
 
     def mutate(self, fraction: float) -> int:
-        """How many records changed."""
-        return int(self._tell(f"mutate?fraction={fraction}")["changed"])
+        """Change this share of the records; return how many that is."""
+        return int(self._call(f"mutate?fraction={fraction}")["changed"])
 
-    def delay(self, latency_ms: float) -> None:
-        """Each page comes so late from now on."""
-        self._tell(f"latency?ms={latency_ms}")
+    @contextmanager
+    def delayed(self, latency_ms: float) -> Iterator[None]:
+        """Delay each page while the block runs."""
+        self._call(f"latency?ms={latency_ms}")
+        try:
+            yield
+        finally:
+            self._call("latency?ms=0")
 
     def sums(self) -> Sums:
-        return Sums(**self._tell("sums"))
+        return Sums(**self._call("sums"))
 
-    def _tell(self, action: str) -> dict[str, Any]:
+    def _call(self, action: str) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.url}/admin/{action}", timeout=60) as answer:  # noqa: S310  our own process
             document: dict[str, Any] = json.load(answer)
         return document
 
 
-class Bench(msgspec.Struct, frozen=True):
+class Bench(NamedTuple):
     """What every loader of a run works with."""
 
     source: SourceProcess
-    dsn: str
-    postgres_pid: int
-    #: Files of the run; gone at its end.
-    folder: Path
-
-    @property
-    def peers_home(self) -> Path:
-        return self.folder / "peers"
+    server: Server
 
 
-class WarmWorker:
-    """Our flow in a child process that has imported everything and waits."""
+class WarmWorker(Child):
+    """Our three tasks in a child process that has imported everything and waits."""
 
     def __init__(
-        self,
-        bench: Bench,
-        entity: str,
-        schema: str,
-        *,
-        pages_in_flight: int | None = None,
-        part: str | None = None,
-        sample: bool = False,
+        self, bench: Bench, entity: str, schema: str, *, pages_in_flight: int | None = None, part: str | None = None
     ) -> None:
         self._bench = bench
-        began, postgres_before = time.perf_counter(), cpu_s(bench.postgres_pid)
-        more = ["--sample"] * sample
-        more += ["--pages-in-flight", str(pages_in_flight)] if pages_in_flight else []
-        more += ["--part", part] if part else []
-        places = {"source": bench.source.url, "dsn": bench.dsn, "schema": schema, "entity": entity}
-        named = [word for name, value in places.items() for word in (f"--{name}", value)]
-        landing = str(bench.folder / "landing" / schema)
-        self._child = _started(["crossdock.bench.sync.worker", *named, "--landing", landing, *more])
-        ready = _first_said(self._child)
+        options = {
+            "source": bench.source.url,
+            "dsn": bench.server.dsn,
+            "schema": schema,
+            "entity": entity,
+            "landing": str(bench.server.folder / "landing" / schema),
+            **({"pages-in-flight": str(pages_in_flight)} if pages_in_flight else {}),
+            **({"part": part} if part else {}),
+        }
+        began, server_before = time.perf_counter(), cpu_s(bench.server.pid)
+        super().__init__(
+            "crossdock.bench.sync.worker", *[word for name, value in options.items() for word in (f"--{name}", value)]
+        )
         self.start = Sample(
             wall_s=time.perf_counter() - began,
-            client_cpu_s=ready["cpu_s"],
-            postgres_cpu_s=cpu_s(bench.postgres_pid) - postgres_before,
+            client_cpu_s=self.ready["cpu_s"],
+            postgres_cpu_s=cpu_s(bench.server.pid) - server_before,
+            peak_pss_mb=pss_mb(self.pid),
         )
-        self.idle_pss_mb = pss_mb(self._child.pid)
-        #: Of the last step: file, function, library, CPU seconds.
-        self.samples: list[tuple[str, str, str, float]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _end(self._child)
 
     def run(self, step: str) -> Sample:
-        """What the three tasks of *step* took."""
-        bench = self._bench
-        before = cpu_s(bench.postgres_pid), cpu_s(bench.source.pid), measuring.log_position(bench.dsn)
-        with PeakMemory(self._child.pid) as memory:
-            assert self._child.stdin is not None  # noqa: S101  for the type checker
-            self._child.stdin.write(f"{step}\n".encode())
-            self._child.stdin.flush()
-            done = _said(self._child)
-        self.samples = [tuple(sample) for sample in done["samples"]]
-        return Sample(
-            wall_s=done["wall_s"],
-            client_cpu_s=done["cpu_s"],
-            postgres_cpu_s=cpu_s(bench.postgres_pid) - before[0],
-            source_cpu_s=cpu_s(bench.source.pid) - before[1],
-            peak_pss_mb=memory.peak_mb,
-            log_mb=(measuring.log_position(bench.dsn) - before[2]) / _MB,
-            tasks=done["tasks"],
-            counts=done["counts"],
-        )
+        """Run the three tasks of *step* and measure them."""
+        return _measured(self._bench, self.pid, lambda: self.ask(step))
 
 
-def run_program(bench: Bench, command: Sequence[str], *, url: str, timeout_s: float = 900.0) -> Sample:
+def run_program(bench: Bench, command: Sequence[str], *, url: str) -> Sample:
     """
-    What *command*, a whole loader, took from its start to its end.
+    Run *command*, a whole loader, and measure it from its start to its end.
 
-    Its database and source come by BENCH_DSN and BENCH_URL. A failure is the sample's problem, not an error.
+    It reads the addresses of database and source from BENCH_DSN and BENCH_URL. A failure becomes the sample's problem.
     """
     environment: Mapping[str, str] = {
         **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-        "BENCH_DSN": bench.dsn,
+        "BENCH_DSN": bench.server.dsn,
         "BENCH_URL": url,
-        # Where the peers keep their state between steps; ours to throw away between rounds.
-        "BENCH_HOME": str(bench.peers_home),
+        # The peers keep their state between steps here; it is deleted between rounds.
+        "BENCH_HOME": str(peers_home(bench)),
         "RUNTIME__DLTHUB_TELEMETRY": "false",
         "PYTHONDONTWRITEBYTECODE": "",
     }
-    before = cpu_s(bench.postgres_pid), cpu_s(bench.source.pid), measuring.log_position(bench.dsn)
-    used, began = _used_by_children_s(), time.perf_counter()
+    used, began = ended_children_cpu_s(), time.perf_counter()
     child = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    with PeakMemory(child.pid) as memory:
+
+    def wait() -> dict[str, Any]:
         try:
-            output, errors = child.communicate(timeout=timeout_s)
+            output, errors = child.communicate(timeout=_PROGRAM_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             child.kill()
             output, errors = child.communicate()
@@ -175,22 +174,34 @@ def run_program(bench: Bench, command: Sequence[str], *, url: str, timeout_s: fl
             child.kill()
             child.wait()
             raise
-        wall_s = time.perf_counter() - began
+        shown = errors.decode(errors="replace").strip()[-_SHOWN_CHARACTERS:]
+        return {
+            "wall_s": time.perf_counter() - began,
+            "client_cpu_s": ended_children_cpu_s() - used,
+            "counts": _last_document(output),
+            "problem": f"ended with {child.returncode}: {shown}" if child.returncode else None,
+        }
+
+    return _measured(bench, child.pid, wait)
+
+
+def peers_home(bench: Bench) -> Path:
+    return bench.server.folder / "peers"
+
+
+def _measured(bench: Bench, pid: int, work: Callable[[], dict[str, Any]]) -> Sample:
+    """Add to what *work* reports what it cost the server and the source, and the memory of *pid* meanwhile."""
+    server, source = bench.server, bench.source
+    before = cpu_s(server.pid), cpu_s(source.pid), database.log_position(server.dsn)
+    with PeakMemory(pid) as memory:
+        done = work()
     return Sample(
-        wall_s=wall_s,
-        client_cpu_s=_used_by_children_s() - used,
-        postgres_cpu_s=cpu_s(bench.postgres_pid) - before[0],
-        source_cpu_s=cpu_s(bench.source.pid) - before[1],
+        **done,
+        postgres_cpu_s=cpu_s(server.pid) - before[0],
+        source_cpu_s=cpu_s(source.pid) - before[1],
         peak_pss_mb=memory.peak_mb,
-        log_mb=(measuring.log_position(bench.dsn) - before[2]) / _MB,
-        counts=_last_document(output),
-        problem=_failure(child.returncode, errors) if child.returncode else None,
+        log_mb=(database.log_position(server.dsn) - before[2]) / _MB,
     )
-
-
-def _used_by_children_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _last_document(output: bytes) -> dict[str, Any]:
@@ -200,50 +211,3 @@ def _last_document(output: bytes) -> dict[str, Any]:
                 document: dict[str, Any] = json.loads(line)
                 return document
     return {}
-
-
-def _failure(code: int, errors: bytes) -> str:
-    return f"ended with {code}: {errors.decode(errors='replace').strip()[-_SHOWN_CHARACTERS:]}"
-
-
-def _started(words: Sequence[str]) -> subprocess.Popen[bytes]:
-    """
-    `python -m` *words*, with lines to and from it.
-
-    In a session of its own: Ctrl-C is for us, who end it, and would come up in it as a stack trace.
-    """
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-def _said(child: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """The child's next line."""
-    assert child.stdout is not None  # noqa: S101  for the type checker
-    line = child.stdout.readline()
-    if not line:
-        raise ProgramFailed(f"A program of the benchmark ended with {child.wait()}; what it said stands above")
-    document: dict[str, Any] = json.loads(line)
-    return document
-
-
-def _first_said(child: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """The child's first line; when there is none, or we are told to end meanwhile, there is no child either."""
-    try:
-        return _said(child)
-    except BaseException:
-        _end(child)
-        raise
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    # The signal first: one that came after the end of its input could cut off a child that is ending by itself.
-    child.terminate()
-    for stream in (child.stdin, child.stdout):
-        if stream is not None:
-            with suppress(OSError):
-                stream.close()
-    child.wait()

@@ -1,10 +1,10 @@
 """
 A commerce platform that answers at once, as a process of its own: its time must not be the loaders'.
 
-    GET /p/inventory?where=id > "…"&sort=id asc&limit=500     a page; offset and withTotal as the platform has them
+    GET /p/inventory?where=id > "…"&sort=id asc&limit=500     a page; offset and withTotal as commercetools has them
     GET /admin/sums   /admin/reset   /admin/mutate?fraction=0.01   /admin/latency?ms=100
 
-The same on a second port without a record, to measure a loader's start by.
+A second port serves the same without a record, to measure the start of a loader.
 
 Every loader reads from this one process: by keyset as our connector does, or by offset in the order of change.
 """
@@ -23,10 +23,10 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from crossdock.bench.sync.collection import Collection
-from crossdock.bench.sync.records import DEFAULT_ROWS, ENTITIES, PATHS, records_of
+from crossdock.bench.sync.records import DEFAULT_ROWS, PATHS, records_of
 
 PROJECT = "p"
-_MOST_RECORDS = 500
+_MAX_LIMIT = 500
 
 
 class Site:
@@ -39,44 +39,42 @@ class Site:
 
     def answer(self, target: str) -> bytes:
         """
-        The JSON for a request target.
+        Answer a request target with JSON.
 
         Raises:
-            KeyError, ValueError: there is no such thing; the message of HTTP 400.
+            KeyError, ValueError: the target does not exist; becomes HTTP 400.
 
         """
         path, _, text = target.partition("?")
-        query = parse_qsl(text)
+        query = dict(parse_qsl(text))
         _, project, leaf = path.split("/")
         if project == "admin":
-            return self._administered(leaf, dict(query))
+            return self._administer(leaf, query)
         if (project, leaf) != (PROJECT, self._path):
             raise KeyError(path)
-        values = dict(query)
-        where = values.get("where", "")
+        where = query.get("where", "")
         return self._collection.page(
             where,
-            by_time="lastModifiedAt" in where
-            or any(name == "sort" and value.startswith("lastModifiedAt") for name, value in query),
-            offset=int(values.get("offset", 0)),
-            limit=min(int(values.get("limit", 20)), _MOST_RECORDS),
-            with_total=values.get("withTotal") != "false",
+            by_time="lastModifiedAt" in text,  # in the predicate, or as a sort
+            offset=int(query.get("offset", 0)),
+            limit=min(int(query.get("limit", 20)), _MAX_LIMIT),
+            with_total=query.get("withTotal") != "false",
         )
 
-    def _administered(self, action: str, values: dict[str, str]) -> bytes:
+    def _administer(self, action: str, query: dict[str, str]) -> bytes:
         if action == "reset":
             self._collection.reset()
         elif action == "mutate":
-            return msgspec.json.encode({"changed": self._collection.mutate(float(values["fraction"]))})
+            return msgspec.json.encode({"changed": self._collection.mutate(float(query["fraction"]))})
         elif action == "latency":
-            self.latency_s = float(values["ms"]) / 1000
+            self.latency_s = float(query["ms"]) / 1000
         elif action != "sums":
             raise KeyError(action)
         return msgspec.json.encode(self._collection.sums()._asdict())
 
 
 class _Connection(asyncio.Protocol):
-    """As much of HTTP/1.1 as the loaders' clients speak: requests without bodies on connections that stay open."""
+    """As much of HTTP/1.1 as the loaders' clients need: requests without bodies on connections that stay open."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -93,17 +91,13 @@ class _Connection(asyncio.Protocol):
             self._respond(head.split(b"\r\n", 1)[0].split(b" ")[1].decode())
 
     def _respond(self, target: str) -> None:
-        status, body = b"200 OK", b""
+        status = b"200 OK"
         try:
             body = self._site.answer(target)
         except (KeyError, ValueError) as error:
             status, body = b"400 Bad Request", msgspec.json.encode({"statusCode": 400, "message": str(error)})
-        head = b"HTTP/1.1 %b\r\nDate: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (
-            status,
-            formatdate(usegmt=True).encode(),
-            len(body),
-        )
-        parts = [head, body]
+        lines = b"HTTP/1.1 %b\r\nDate: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        parts = [lines % (status, formatdate(usegmt=True).encode(), len(body)), body]
         if self._site.latency_s and "/admin/" not in target:
             asyncio.get_running_loop().call_later(self._site.latency_s, self._send, parts)
         else:
@@ -116,7 +110,7 @@ class _Connection(asyncio.Protocol):
 
 async def _serve(site: Site, empty: Site) -> None:
     loop = asyncio.get_running_loop()
-    servers = [await loop.create_server(partial(_Connection, at), "127.0.0.1", 0) for at in (site, empty)]
+    servers = [await loop.create_server(partial(_Connection, each), "127.0.0.1", 0) for each in (site, empty)]
     port, empty_port = (server.sockets[0].getsockname()[1] for server in servers)
     sys.stdout.write(msgspec.json.encode({"port": port, "empty_port": empty_port}).decode() + "\n")
     sys.stdout.flush()
@@ -125,16 +119,16 @@ async def _serve(site: Site, empty: Site) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m crossdock.bench.sync.source", description=__doc__)
-    parser.add_argument("--entity", choices=ENTITIES, default="inventory")
+    parser.add_argument("--entity", choices=list(PATHS), default="inventory")
     parser.add_argument("--rows", type=int, default=0, help="0 for the entity's usual number")
     parser.add_argument("--dataset", type=Path, help="for orders: a parquet file of invoice lines")
     parser.add_argument("--ids", choices=["random", "ascending"], default="random")
-    asked = parser.parse_args()
-    rows = asked.rows or DEFAULT_ROWS[asked.entity]
-    collection = Collection(records_of(asked.entity, rows, dataset=asked.dataset, ids=asked.ids))
-    # The records stay; without this every full collection walks all of them.
+    options = parser.parse_args()
+    rows = options.rows or DEFAULT_ROWS[options.entity]
+    collection = Collection(records_of(options.entity, rows, dataset=options.dataset, ids=options.ids))
+    # The records stay; without this every full garbage collection walks all of them.
     gc.freeze()
-    asyncio.run(_serve(Site(asked.entity, collection), Site(asked.entity, Collection([]))))
+    asyncio.run(_serve(Site(options.entity, collection), Site(options.entity, Collection([]))))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 The measured child: a warm worker that runs the functions of the three DAG tasks, one after the other.
 
 It imports what a task imports, loads Great Expectations as Airflow's long-lived processes do before they fork, opens
-its connections, says "ready" and waits. Each line on its standard input is a step, each line of its output an answer.
+its connections, says that it is ready, and waits. Each line of its input is a step, each line of its output an answer.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import ctypes
 import sys
 import time
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 
 from crossdock.app.streams import SYNCS
-from crossdock.bench.interrupts import told_to_end
-from crossdock.bench.sync.sampler import Sampler
+from crossdock.bench.interrupts import exit_on_signals
+from crossdock.bench.meter import ended_children_cpu_s
 from crossdock.connectors.commercetools import Commercetools
 from crossdock.db.database import Store
 from crossdock.sync import Sync, Systems, extract, load, validate
@@ -26,9 +26,10 @@ from crossdock.sync.expectations import load_great_expectations
 from crossdock.sync.landing import Landing
 from crossdock.sync.model import SyncRequest
 
-FULL, DELTA = SyncRequest(full=True), SyncRequest()
-#: The benchmark's word for an entity → the registry's.
+#: The benchmark's name of an entity → the registry's.
 SYNC_OF = {"inventory": "inventory", "products": "product", "orders": "order"}
+#: prctl's PR_SET_PTRACER with any process.
+_SET_PTRACER, _ANY = 0x59616D61, -1
 
 
 def main() -> None:
@@ -36,71 +37,51 @@ def main() -> None:
     for name in ("entity", "source", "dsn", "schema", "landing"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--pages-in-flight", type=int, help="in place of the flow's own number")
-    parser.add_argument("--part", help="1/2: this worker's share of a full load; all of it without")
-    parser.add_argument("--sample", action="store_true", help="note where the CPU goes")
-    asked = parser.parse_args()
+    parser.add_argument("--part", help="1/2: this worker's shard of a full load; all of it without")
+    options = parser.parse_args()
+    # Where only a parent may trace a process (Ubuntu), py-spy, which is a sibling, needs this permission.
+    ctypes.CDLL(None).prctl(_SET_PTRACER, ctypes.c_ulong(_ANY), 0, 0, 0)
     # Great Expectations brings a semaphore along. A process that is gone at once leaves it behind, and since Python 3.14
     # another process then warns of it, as the last thing that the terminal shows.
-    with told_to_end():
-        _work(asked)
+    with exit_on_signals():
+        _work(options)
 
 
-def _work(asked: argparse.Namespace) -> None:
+def _work(options: argparse.Namespace) -> None:
     load_great_expectations()
-    with Store(asked.dsn, schema=asked.schema) as store:
-        systems = _systems(asked, store)
+    with Store(options.dsn, schema=options.schema) as store:
+        more = {"pages_in_flight": options.pages_in_flight} if options.pages_in_flight else {}
+        source, landing = Commercetools(options.source, "p"), Landing(options.landing)
+        systems = Systems(source=source, store=store, landing=landing, **more)
         with store.transaction():
             pass  # opens the connection
         _answer({"ready": True, "cpu_s": _cpu_s()})
         for line in sys.stdin:
-            request = _request(line.strip(), asked.part)
-            only_read = line.strip() == "read"
-            _answer(_measured(SYNCS[SYNC_OF[asked.entity]], systems, request, only_read=only_read, sample=asked.sample))
+            request = SyncRequest(full=line.strip() != "delta", part=options.part)
+            _answer(_run(SYNCS[SYNC_OF[options.entity]], systems, request, only_extract=line.strip() == "extract"))
 
 
-def _systems(asked: argparse.Namespace, store: Store) -> Systems:
-    more = {"pages_in_flight": asked.pages_in_flight} if asked.pages_in_flight else {}
-    return Systems(source=Commercetools(asked.source, "p"), store=store, landing=Landing(asked.landing), **more)
-
-
-def _request(step: str, part: str | None) -> SyncRequest:
-    """For `full`, `again`, `delta`, or `read`, which is the first task of a full load alone."""
-    return msgspec.structs.replace(DELTA if step == "delta" else FULL, part=part)
-
-
-def _measured(sync: Sync, systems: Systems, request: SyncRequest, *, only_read: bool, sample: bool) -> dict[str, Any]:
-    """What *request* took, task by task."""
+def _run(sync: Sync, systems: Systems, request: SyncRequest, *, only_extract: bool) -> dict[str, Any]:
+    """Run *request* task by task, and measure each."""
     seconds: dict[str, float] = {}
 
-    def timed(task: str, work: Callable[[], Any]) -> Any:
+    def timed(task: str, run: Callable[[], Any]) -> Any:
         began = time.perf_counter()
-        done = work()
+        done = run()
         seconds[task] = time.perf_counter() - began
         return done
 
-    sampler = Sampler() if sample else None
-    cpu_before = _cpu_s()
-    if sampler:
-        sampler.start()
-    counts = {}
+    cpu_before, counts = _cpu_s(), {}
     run_id = timed("extract", lambda: extract(sync, systems, request))
-    if not only_read:
+    if not only_extract:
         timed("validate", lambda: validate(sync, systems, run_id))
         counts = msgspec.to_builtins(timed("load", lambda: load(sync, systems, run_id)).counts)
-    samples = sampler.stop() if sampler else []
-    return {
-        "wall_s": sum(seconds.values()),
-        "cpu_s": _cpu_s() - cpu_before,
-        "tasks": seconds,
-        "counts": counts,
-        "samples": samples,
-    }
+    return {"wall_s": sum(seconds.values()), "client_cpu_s": _cpu_s() - cpu_before, "tasks": seconds, "counts": counts}
 
 
 def _cpu_s() -> float:
     """CPU seconds of this process with all its threads, and of the children it has waited for."""
-    times = os.times()
-    return time.process_time() + times.children_user + times.children_system
+    return time.process_time() + ended_children_cpu_s()
 
 
 def _answer(document: dict[str, Any]) -> None:

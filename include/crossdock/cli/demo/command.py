@@ -13,7 +13,7 @@ from crossdock.app.streams import SYNCS
 from crossdock.cli import console
 from crossdock.cli.demo.steps import Story, story_document, tell
 from crossdock.cli.exit_codes import Exit
-from crossdock.stack import stack
+from crossdock.stack import lifecycle
 from crossdock.stack.secrets import airflow_login
 
 
@@ -22,7 +22,7 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Start everything, load the shop, test the integrations, correct a bad row, break the source and recover."""
-    was_running = stack.status().state == "running"
+    was_running = lifecycle.status().state == "running"
     stays = was_running or not once
     try:
         if was_running:
@@ -33,7 +33,7 @@ def demo(
     finally:
         if not stays:
             with console.progress("Stopping") as bar:
-                stack.down(progress=bar.tell)
+                lifecycle.down(progress=bar.tell)
     if as_json:
         console.show_json(story_document(story))
     _say_how_it_ended(story)
@@ -45,7 +45,7 @@ def demo(
 
 def _told() -> Story:
     with console.progress("Starting") as bar:
-        running = stack.up(progress=bar.tell)
+        running = lifecycle.up(progress=bar.tell)
     story = Story(running)
     tell(story)
     return story
@@ -70,7 +70,7 @@ def _schedules_held_back(*, stays: bool) -> Iterator[None]:
             if value is not None:
                 os.environ[name] = value
         if stays:
-            stack.restart_dag_processor()
+            lifecycle.restart_dag_processor()
 
 
 def _say_how_it_ended(story: Story) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crossdock.app.streams import sync_of
-from crossdock.cli import console, dag_runs, run_reports
+from crossdock.cli import console, run_reports
 from crossdock.cli.console import Bar
 from crossdock.cli.demo.checks import DemoFailed, expect
 from crossdock.cli.demo.event_steps import EventScene
@@ -18,7 +18,8 @@ from crossdock.client.sandbox import SandboxControl
 from crossdock.commerce.inventory.schema import INVENTORY_TABLE
 from crossdock.core.errors import HubError
 from crossdock.db.database import Store
-from crossdock.stack.stack import Stack
+from crossdock.stack import dag_runs
+from crossdock.stack.lifecycle import Stack
 from crossdock.sync import records as entities
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RunState, SyncRequest
@@ -180,7 +181,7 @@ class Scene:
         self._asked_before = len(self._sandbox.requests())
         self._sandbox.break_down("*", [{"status": 503}], repeat=True)
         self._failed_dag_run = dag_runs.trigger(self._api, "inventory", SyncRequest())
-        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._failed_dag_run, bar)
+        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._failed_dag_run, bar.tell)
         expect(state == "failed", f"the DAG run ended as {state}")
         tasks = {task["task_id"]: task["state"] for task in self._api.task_instances(_DAG, self._failed_dag_run)}
         expect(tasks.get("extract") == "failed", f"the tasks ended as {tasks}")
@@ -206,7 +207,7 @@ class Scene:
         self._sandbox.heal()
         moved = self._sandbox.live(stock_moves=5)["inventory"]
         self._api.clear(_DAG, self._failed_dag_run)
-        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._failed_dag_run, bar)
+        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._failed_dag_run, bar.tell)
         expect(state == "success", f"the cleared DAG run ended as {state}")
         self._expect_in_hub(moved)
         return f"the same DAG run succeeds; {_sum(run)}"
@@ -242,7 +243,7 @@ class Scene:
         return self._ended("inventory", dag_runs.trigger(self._api, "inventory", request), bar)
 
     def _ended(self, entity: str, dag_run_id: str, bar: Bar) -> Run:
-        state, (run,) = dag_runs.follow(self._api, self._store, entity, dag_run_id, bar)
+        state, (run,) = dag_runs.follow(self._api, self._store, entity, dag_run_id, bar.tell)
         expect(state == "success", f"the DAG run {dag_run_id} ended as {state}: {run.error}")
         self._story.passes.append(
             {

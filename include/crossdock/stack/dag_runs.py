@@ -1,39 +1,43 @@
-"""Triggers a sync's DAG over Airflow's REST API and follows it to its end in the ledger."""
+"""Trigger a sync's DAG over Airflow's REST API and follow it to its end in the ledger."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from crossdock.cli.console import Bar
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused, StackError
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Store
-from crossdock.sync import landing
-from crossdock.sync import ledger as runs
+from crossdock.sync import landing, ledger
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import SyncRequest
 
 T = TypeVar("T")
 
 _ENDED = frozenset({"success", "failed"})
-_LOOK_EVERY_S = 0.25
+_POLL_INTERVAL_S = 0.25
+
+
+class ShowProgress(Protocol):
+    """Shows what a long command is doing now, and how much of it is done."""
+
+    def __call__(self, sentence: str, *, done: int | None = None, total: int | None = None) -> None: ...
 
 
 class DagRunFailed(StackError):
-    """A DAG run ended red without a run in the ledger: it did not get as far as that."""
+    """A DAG run ended before it had a run in the ledger."""
 
 
 def trigger(api: AirflowApi, entity: str, request: SyncRequest) -> str:
     """
-    The id of the DAG run that answers for *request*.
+    Start a DAG run that carries out *request*, and return its id.
 
     Raises:
-        NotFound: Airflow has no such DAG; of a declaration that is new it has none for a while.
-        DagPaused: somebody paused it there.
+        NotFound: Airflow has no such DAG (yet: it reads a new declaration within a minute).
+        DagPaused: somebody paused the DAG in Airflow.
 
     """
     conf = {name: value for name, value in _document(request).items() if value not in (None, [], 0, False)}
@@ -44,8 +48,8 @@ def trigger(api: AirflowApi, entity: str, request: SyncRequest) -> str:
         if refused.status != HTTPStatus.NOT_FOUND:
             raise
         raise NotFound(
-            f"Airflow has no DAG sync_{entity}. It reads a new declaration within a minute: try again then, or see what "
-            "is wrong with: ./hub doctor"
+            f"Airflow has no DAG sync_{entity}. It reads a new declaration within a minute. Wait and run this again; "
+            "if the DAG is still missing: ./hub doctor"
         ) from refused
 
 
@@ -65,44 +69,50 @@ def follow(
     store: Store,
     entity: str,
     dag_run_id: str,
-    bar: Bar,
+    show: ShowProgress,
     *,
     watch_tasks: bool = False,
     timeout_s: float = 3600.0,
 ) -> tuple[str, list[Run]]:
     """
-    The DAG run's state and its run in the ledger (one for each part, where it is shared), once it has ended.
+    Wait until the DAG run has ended; return its state and its runs in the ledger (one for each shard).
 
     Raises:
-        DagRunFailed: it ended before it had a run; the message says which task and where its log is.
+        DagRunFailed: it ended before it had a run; the message says where its log is.
         StackError: it did not end in time.
 
     """
 
-    def look() -> str | None:
+    def ended_state() -> str | None:
         state = str(api.dag_run(f"sync_{entity}", dag_run_id)["state"])
         tasks = _task_states(api, entity, dag_run_id) if watch_tasks else ""
-        _tell(store, entity, dag_run_id, f"{state} {tasks}".strip(), bar)
+        _show_counts(store, entity, dag_run_id, f"{state} {tasks}".strip(), show)
         return state if state in _ENDED else None
 
-    state = wait_for(look, f"DAG run {dag_run_id}", timeout_s)
+    state = wait_for(ended_state, f"DAG run {dag_run_id}", timeout_s)
     with store.transaction() as work:
-        begun = runs.of_dag_run(work, dag_run_id, entity, dag_id=f"sync_{entity}")
-    if not begun:
+        runs = ledger.of_dag_run(work, dag_run_id, entity, dag_id=f"sync_{entity}")
+    if not runs:
         raise DagRunFailed(
             f"sync_{entity} run {dag_run_id} ended as {state} before it began to read. Its log: "
             f"{api.url}/dags/sync_{entity}/runs/{dag_run_id}. Then try: ./hub doctor"
         )
-    return state, begun
+    return state, runs
 
 
-def wait_for(look: Callable[[], T | None], what: str, timeout_s: float) -> T:
-    """What *look* gives, as soon as it gives anything."""
+def wait_for(find: Callable[[], T | None], what: str, timeout_s: float) -> T:
+    """
+    Call *find* four times a second until it returns something other than None, and return that.
+
+    Raises:
+        StackError: *what* did not end within *timeout_s*.
+
+    """
     deadline = time.monotonic() + timeout_s
-    while (found := look()) is None:
+    while (found := find()) is None:
         if time.monotonic() > deadline:
-            raise StackError(f"{what} did not come in {timeout_s:.0f} s. See: ./hub status, ./hub doctor")
-        time.sleep(_LOOK_EVERY_S)
+            raise StackError(f"{what} did not end within {timeout_s:.0f} s. See: ./hub status, ./hub doctor")
+        time.sleep(_POLL_INTERVAL_S)
     return found
 
 
@@ -113,18 +123,18 @@ def _task_states(api: AirflowApi, entity: str, dag_run_id: str) -> str:
     return " → ".join(f"{task['task_id']} {task['state'] or 'waiting'}" for task in tasks)
 
 
-def _tell(store: Store, entity: str, dag_run_id: str, state: str, bar: Bar) -> None:
+def _show_counts(store: Store, entity: str, dag_run_id: str, state: str, show: ShowProgress) -> None:
     with store.transaction() as work:
-        begun = runs.of_dag_run(work, dag_run_id, entity, dag_id=f"sync_{entity}")
-        landed = sum(page.records for run in begun for page in landing.pages_of(work, run.run_id))
-    if not begun:
-        bar.tell(f"{dag_run_id}: {state}")
+        runs = ledger.of_dag_run(work, dag_run_id, entity, dag_id=f"sync_{entity}")
+        landed = sum(page.records for run in runs for page in landing.pages_of(work, run.run_id))
+    if not runs:
+        show(f"{dag_run_id}: {state}")
         return
-    accounted = sum(run.counts.read for run in begun)
-    # Each part knows how much the whole is.
-    expected = max(run.expected_records or landed for run in begun)
-    bar.tell(
-        f"{', '.join(run.run_id for run in begun)}: {landed:,} read, {accounted:,} accounted for ({state})",
+    accounted = sum(run.counts.read for run in runs)
+    # Each shard knows the size of the whole.
+    expected = max(run.expected_records or landed for run in runs)
+    show(
+        f"{', '.join(run.run_id for run in runs)}: {landed:,} read, {accounted:,} accounted for ({state})",
         done=landed + accounted,
         total=2 * max(expected, landed) or None,
     )

@@ -1,4 +1,4 @@
-"""Start, end and look at the local stack. Everything it writes is in `home()`, everything it opens is on 127.0.0.1."""
+"""Start, stop and inspect the local stack. It writes only to `home()` and listens only on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from crossdock.stack.settings_file import read_settings
 Progress = Callable[[str], None]
 
 POSTGRES = ("postgres-metadata", "postgres-hub")
-#: In the order of the start.
+#: In the order in which they start.
 NAMES = (*POSTGRES, "sandbox", *airflow.COMMANDS)
-#: With what runs only for a while during a start.
+#: Including the migration, which runs only during a start.
 _ALL = (*NAMES, airflow.MIGRATION)
 
 _SANDBOX_TIMEOUT_S = 180.0
@@ -38,7 +38,7 @@ _ORPHANS_GRACE_S = 2.0
 
 @dataclass(frozen=True)
 class Stack:
-    """A started stack: its addresses. The secrets stay out of its repr."""
+    """The addresses of a started stack. Its repr has no secrets."""
 
     ports: dict[str, int]
 
@@ -52,27 +52,27 @@ class Stack:
 
     @property
     def hub_dsn(self) -> str:
-        """The hub's database as its own role; holds the password."""
+        """The address of the hub's database for the role `hub`, password included."""
         return f"postgresql://hub:{load_secrets().hub_password}@{ports.LOOPBACK}:{self.ports['hub-db']}/hub"
 
     def api(self, user: str = "admin") -> AirflowApi:
-        """Airflow as one of its people: admin, otto (operator), vera (viewer)."""
+        """Build a client of Airflow for one of its users: admin, otto (operator), vera (viewer)."""
         return AirflowApi(self.airflow_url, user, getattr(load_secrets(), f"{user}_password"))
 
     def environment(self) -> dict[str, str]:
-        """What a child process of a command needs to work on this stack, Airflow's settings included."""
+        """Build the environment for a child process that works on this stack, Airflow's settings included."""
         return airflow.airflow_environment(self.ports, load_secrets())
 
 
 @dataclass(frozen=True)
 class ProcessStatus:
     name: str
-    #: None when it does not run.
+    #: None when it is not running.
     pid: int | None
-    #: "ended": it was started and is gone without `down`. "stopped": it was not started.
+    #: "ended": it was started and ended without `down`. "stopped": it was not started.
     state: Literal["running", "ended", "stopped"]
     port: int | None
-    #: Where a person can look at it; None for what speaks no HTTP.
+    #: The page for a person; None where it does not speak HTTP.
     url: str | None
 
 
@@ -85,49 +85,49 @@ class StackStatus:
 
 def up(*, progress: Progress, sandbox_args: Sequence[str] = ()) -> Stack:
     """
-    A running, healthy stack: started, or mended where a part of it had ended, or as it was.
+    Start what is not running, wait until all of it is healthy, and return the stack.
 
-    What this call started is ended again when it fails or is interrupted.
+    When it fails or is interrupted, everything that this call started is stopped again.
 
     Args:
         progress: Called with a short sentence after each step.
         sandbox_args: For `python -m crossdock.sandbox`, when this call starts it.
 
     Raises:
-        StackError: With the reason and what to do. Running again is safe.
+        StackError: The message has the reason and what to do. Running again is safe.
 
     """
     with _one_at_a_time():
-        healthy = _worth_keeping(processes.alive())
+        healthy = _usable(processes.alive())
         if healthy.keys() >= set(NAMES):
-            stack = Stack(ports.kept())
+            stack = Stack(ports.saved())
             progress(f"The stack is already running: {stack.airflow_url}")
             return stack
         try:
             return _start_what_is_missing(healthy, progress, sandbox_args)
         except BaseException:
-            _end([name for name in _ALL if name not in healthy])
+            _stop([name for name in _ALL if name not in healthy])
             raise
 
 
 def down(progress: Progress = lambda _: None) -> list[str]:
     """
-    End exactly what `up` started and what that started, after a crash too. The data stay.
+    Stop exactly what `up` started and all its descendants, also after a crash. The data stays.
 
     Returns:
-        The names of what was still alive. Empty when there was nothing to end.
+        The names of what was still running; empty when there was nothing to stop.
 
     """
     with _one_at_a_time():
-        ended = _end(_ALL)
-        progress(f"Ended {', '.join(ended)}" if ended else "Nothing was running")
+        ended = _stop(_ALL)
+        progress(f"Stopped {', '.join(ended)}" if ended else "Nothing was running")
         return ended
 
 
 def status() -> StackStatus:
-    """What runs, from what we wrote down and from the kernel; asks no server."""
-    written, living = processes.records(), processes.alive()
-    found = tuple(_process_status(name, written.get(name), alive=name in living) for name in NAMES)
+    """Report what is running, from our records and the kernel, without a request to a server."""
+    recorded, living = processes.records(), processes.alive()
+    found = tuple(_process_status(name, recorded.get(name), alive=name in living) for name in NAMES)
     running = sum(each.state == "running" for each in found)
     state: Literal["running", "partial", "stopped"]
     state = "running" if running == len(NAMES) else "partial" if running else "stopped"
@@ -136,12 +136,12 @@ def status() -> StackStatus:
 
 
 def load() -> Stack | None:
-    """The stack that runs now, or None when it is stopped or a part of it is missing."""
-    return Stack(ports.kept()) if status().state == "running" else None
+    """Load the running stack; None when it is stopped or a part of it is missing."""
+    return Stack(ports.saved()) if status().state == "running" else None
 
 
 def servers(numbers: dict[str, int], secrets: Secrets) -> dict[str, PostgresServer]:
-    """The two PostgreSQL servers by process name, running or not."""
+    """Describe the two PostgreSQL servers, running or not, by process name."""
     return {
         "postgres-metadata": PostgresServer(
             home() / "postgres-metadata",
@@ -155,10 +155,10 @@ def servers(numbers: dict[str, int], secrets: Secrets) -> dict[str, PostgresServ
     }
 
 
-def _worth_keeping(living: dict[str, ProcessRecord]) -> dict[str, ProcessRecord]:
+def _usable(living: dict[str, ProcessRecord]) -> dict[str, ProcessRecord]:
     """
-    What a mended stack goes on with. Airflow's processes end, one after the other, once their database was gone for
-    some seconds, so those that are still alive without it are not.
+    Select the running processes that a repaired stack can keep. Without its database Airflow's processes end within
+    seconds, so those that are still alive then cannot be kept.
     """
     if "postgres-metadata" in living:
         return living
@@ -166,13 +166,13 @@ def _worth_keeping(living: dict[str, ProcessRecord]) -> dict[str, ProcessRecord]
 
 
 def _start_what_is_missing(living: dict[str, ProcessRecord], progress: Progress, sandbox_args: Sequence[str]) -> Stack:
-    # A killed scheduler leaves workers behind that would go on beside the new one. With nobody left to report
-    # to they get little time; Airflow notices their tasks' silence.
+    # A killed scheduler leaves workers behind that would run beside the new one. They get little time to end, since no
+    # process can receive their reports; Airflow notices that their tasks send no heartbeats.
     dead = [name for name in processes.records() if name not in living and name not in POSTGRES]
     processes.stop(dead, grace_s=_ORPHANS_GRACE_S)
     stack = Stack(ports.assign(in_use_by_us=_servers_of(living)))
     secrets = load_secrets()
-    _say_moved(stack.ports, progress)
+    _report_moved_ports(stack.ports, progress)
     airflow.write_files(secrets)
     make_private_folder(home() / "landing")
 
@@ -187,7 +187,7 @@ def _start_what_is_missing(living: dict[str, ProcessRecord], progress: Progress,
 
 
 def _servers_of(living: dict[str, ProcessRecord]) -> set[str]:
-    """The names, as `ports` has them, of the servers that run."""
+    """Name the running servers as `ports` does."""
     by_process = {
         "postgres-metadata": "metadata",
         "postgres-hub": "hub-db",
@@ -197,11 +197,11 @@ def _servers_of(living: dict[str, ProcessRecord]) -> set[str]:
     return {server for process, server in by_process.items() if process in living}
 
 
-def _say_moved(numbers: dict[str, int], progress: Progress) -> None:
+def _report_moved_ports(numbers: dict[str, int], progress: Progress) -> None:
     for name, port in numbers.items():
         wanted = int(os.environ.get(ports.VARIABLES[name], ports.WANTED[name]))
         if port != wanted:
-            progress(f"Port {wanted} is not used for {name}: it listens on {port}")
+            progress(f"{name} listens on port {port} instead of {wanted}")
 
 
 def _start_databases(numbers: dict[str, int], secrets: Secrets) -> dict[str, PostgresServer]:
@@ -215,7 +215,7 @@ def _start_databases(numbers: dict[str, int], secrets: Secrets) -> dict[str, Pos
         server = both[name]
         server.initialise()
         pid = server.start()
-        processes.remember(name, pid, port=server.port, log=server.log)
+        processes.save_record(name, pid, port=server.port, log=server.log)
         owner, password = owners[name]
         server.create_database(owner, owner=owner, password=password)
 
@@ -225,7 +225,7 @@ def _start_databases(numbers: dict[str, int], secrets: Secrets) -> dict[str, Pos
 
 
 def _migrate(metadata: PostgresServer, stack: Stack) -> None:
-    """Both databases at the same time; Airflow's takes longer, in a process of its own."""
+    """Migrate both databases at the same time; Airflow's takes longer and runs in a process of its own."""
     from crossdock.app.database import migrate  # noqa: PLC0415  loads SQLAlchemy
 
     wait = airflow.migrate_metadata(metadata, stack.environment())
@@ -253,7 +253,7 @@ def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], progress: Pro
     progress(f"Airflow's API answers: {stack.airflow_url}")
     _wait_for_sandbox(stack)
     progress(f"Sandbox started: {stack.sandbox_url}")
-    _put_settings(stack, api)
+    _apply_settings(stack, api)
     progress("Connections and pools are set")
     airflow.wait_for_health(api, watched, since=since)
     progress("Airflow is healthy: scheduler, dag-processor, triggerer")
@@ -267,24 +267,24 @@ def restart_dag_processor() -> None:
     """
     with _one_at_a_time():
         if "dag-processor" in processes.alive():
-            running = Stack(ports.kept())
+            running = Stack(ports.saved())
             processes.stop(["dag-processor"])
             airflow.start_process("dag-processor", running.ports, running.environment())
 
 
 def restart_sandbox(arguments: Sequence[str]) -> None:
     """
-    The sandbox started anew with *arguments*, now when the stack runs, and at every later start.
+    Restart the sandbox with *arguments* if the stack is running, and use them at every later start.
 
-    When it does not start with these, the one that was there is put back and nothing is remembered.
+    When it does not start with these, the sandbox of before is started again and nothing is saved.
 
     Raises:
-        StackError: the sandbox does not start with these.
+        StackError: the sandbox does not start with *arguments*.
 
     """
     with _one_at_a_time():
         if "sandbox" in processes.alive():
-            _replace_sandbox(Stack(ports.kept()), arguments)
+            _replace_sandbox(Stack(ports.saved()), arguments)
         write_json(home() / _SANDBOX_ARGUMENTS, list(arguments))
 
 
@@ -302,19 +302,19 @@ def _replace_sandbox(stack: Stack, arguments: Sequence[str]) -> None:
 
 
 def _sandbox_arguments() -> list[str]:
-    """What the last `restart_sandbox` asked for."""
-    kept = read_json(home() / _SANDBOX_ARGUMENTS)
-    return [str(word) for word in kept] if isinstance(kept, list) else []
+    """Read the arguments of the last `restart_sandbox`."""
+    saved = read_json(home() / _SANDBOX_ARGUMENTS)
+    return [str(word) for word in saved] if isinstance(saved, list) else []
 
 
 def _journal_of(arguments: Sequence[str]) -> Path:
-    """Each shop has a day of its own: going to another and back must not forget what changed in the first."""
+    """Name the journal of the shop that *arguments* select: each shop keeps its own changes while another one runs."""
     digest = hashlib.sha256("\0".join(arguments).encode()).hexdigest()[:8]
     return home() / (f"sandbox-{digest}.jsonl" if arguments else "sandbox.jsonl")
 
 
 def _sandbox_client() -> str:
-    """Who the hub says it is, so that the sandbox lets it in."""
+    """Read the client ID with which the hub signs in at the sandbox."""
     connections = {each["connection_id"]: each for each in read_settings().connections}
     return str(connections["commercetools"]["login"])
 
@@ -328,10 +328,10 @@ def _wait_for_sandbox(stack: Stack) -> None:
         time.sleep(0.1)
 
 
-def _put_settings(stack: Stack, api: AirflowApi) -> None:
-    """The project's connections, pools and variables, with the ports and secrets of this stack."""
+def _apply_settings(stack: Stack, api: AirflowApi) -> None:
+    """Create the project's connections, pools and variables, with the ports and secrets of this stack."""
     from crossdock.db.database import Store  # noqa: PLC0415
-    from crossdock.integrations import service as desk  # noqa: PLC0415  only a start needs them
+    from crossdock.integrations import service as integrations  # noqa: PLC0415  only a start needs them
 
     secrets = load_secrets()
     settings = read_settings(
@@ -347,23 +347,23 @@ def _put_settings(stack: Stack, api: AirflowApi) -> None:
     for variable in settings.variables:
         api.put_variable(variable)
     with Store(stack.hub_dsn) as store:
-        desk.register(store, settings.connections, actor="cli:up")
+        integrations.register(store, settings.connections, actor="cli:up")
 
 
-def _end(names: Sequence[str]) -> list[str]:
-    """End these, Airflow before the databases it writes its last words to, and the servers by PostgreSQL's own rules."""
+def _stop(names: Sequence[str]) -> list[str]:
+    """Stop *names*: Airflow before the databases to which it still writes, these by PostgreSQL's own signals."""
     ended = processes.stop([name for name in names if name not in POSTGRES])
     both = servers(_known_ports(), load_secrets()) if (home() / "secrets.json").exists() else {}
-    # Asked by their data directories, not by the records: a start may be cut off before it is written down.
-    doomed = [name for name in both if name in names]
+    # Found by their data directories, not by the records: a start may be interrupted before its record is saved.
+    selected = [name for name in both if name in names]
     with ThreadPoolExecutor() as pool:
-        stopped = list(pool.map(lambda name: both[name].stop(), doomed))
-    processes.forget(names)
-    return ended + [name for name, was_running in zip(doomed, stopped, strict=True) if was_running]
+        stopped = list(pool.map(lambda name: both[name].stop(), selected))
+    processes.delete_records(names)
+    return ended + [name for name, was_running in zip(selected, stopped, strict=True) if was_running]
 
 
 def _known_ports() -> dict[str, int]:
-    return {**ports.WANTED, **ports.kept()}
+    return {**ports.WANTED, **ports.saved()}
 
 
 def _process_status(name: str, record: ProcessRecord | None, *, alive: bool) -> ProcessStatus:
@@ -377,7 +377,7 @@ def _process_status(name: str, record: ProcessRecord | None, *, alive: bool) -> 
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Two `up` at once would take each other's ports; the lock goes with its process, however that ends."""
+    """Lock out a second `up` or `down`, which would take the same ports. The lock ends with its process."""
     home().mkdir(parents=True, exist_ok=True)
     lock = home() / "lock"
     with lock.open("a") as file:
