@@ -19,10 +19,10 @@ from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.model import Auth, Declaration
 from crossdock.connectors.declarative.source import DeclaredSource
 from crossdock.core.instants import utc_text
+from crossdock.http.config import ClientConfig
+from crossdock.http.connection import Connection
 from crossdock.http.model import Limits, Safeguards
-from crossdock.http.policy import Conditions
 from crossdock.http.ssrf_guard import Resolver
-from crossdock.integrations.model import Connection
 from crossdock.sandbox.server import Sandbox
 from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, Source
 
@@ -32,7 +32,7 @@ from tests.shop import free_port
 QUICK = Limits(timeout_s=2.0, connect_timeout_s=1.0, attempts=3, longest_wait_s=0.05, answer_bytes=1_000_000)
 #: Anywhere in a message, a log or a traceback: a secret got out.
 CANARY = "canary-45c48cce"
-_NONE = Conditions()
+_NONE = ClientConfig()
 
 
 #: What a system may honestly not be able to do. Everything else applies to every connector.
@@ -50,9 +50,7 @@ class Bench(Protocol):
     #: Rules that do not apply, with the reason; the names are those of `RULES`.
     exempt: Mapping[str, str]
 
-    def source(
-        self, *, limits: Limits = QUICK, page_records: int = 100, conditions: Conditions | None = None
-    ) -> Source:
+    def source(self, *, limits: Limits = QUICK, page_records: int = 100, config: ClientConfig | None = None) -> Source:
         """The connector, signed in with the right secret, which is CANARY."""
         ...
 
@@ -214,12 +212,12 @@ class _CommercetoolsBench(_ShopBench):
         super().__init__(shop, "inventory", api)
 
     def source(
-        self, *, limits: Limits = QUICK, page_records: int = 100, conditions: Conditions | None = None
+        self, *, limits: Limits = QUICK, page_records: int = 100, config: ClientConfig | None = None
     ) -> Commercetools:
-        return self._signed_in(self._shop.url, CANARY, limits=limits, page_records=page_records, conditions=conditions)
+        return self._signed_in(self._shop.url, CANARY, limits=limits, page_records=page_records, config=config)
 
     def source_by_name(self, resolve: Resolver) -> Commercetools:
-        return self._signed_in(f"http://shop.example:{self._shop.port}", CANARY, conditions=Conditions(resolve=resolve))
+        return self._signed_in(f"http://shop.example:{self._shop.port}", CANARY, config=ClientConfig(resolve=resolve))
 
     def source_with_wrong_secret(self) -> Commercetools:
         return self._signed_in(self._shop.url, "guess-" + CANARY)
@@ -269,14 +267,14 @@ class _DeclaredBench(_ShopBench):
         }
 
     def source(
-        self, *, limits: Limits = QUICK, page_records: int = 100, conditions: Conditions | None = None
+        self, *, limits: Limits = QUICK, page_records: int = 100, config: ClientConfig | None = None
     ) -> DeclaredSource:
         return self._declared(
             self._shop.url,
             CANARY,
             limits=limits,
             page_records=page_records,
-            safeguards=(conditions or _NONE).safeguards,
+            safeguards=(config or _NONE).safeguards,
         )
 
     def source_by_name(self, resolve: Resolver) -> DeclaredSource:

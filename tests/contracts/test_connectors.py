@@ -24,9 +24,9 @@ from crossdock.db.database import Store
 from crossdock.http.breaker import BreakerRules
 from crossdock.http.call_metrics import usage_of_run
 from crossdock.http.client import Limits
+from crossdock.http.config import ClientConfig
 from crossdock.http.model import CallPolicy, Rate
-from crossdock.http.policy import Conditions
-from crossdock.http.shared import SharedCalls
+from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.sync.source import Cursor, Range, Source
 from cryptography.fernet import Fernet
 
@@ -153,7 +153,7 @@ class TestCheck:
             asked.append(host)
             return [(2, 1, 6, "", ("127.0.0.1", port))]
 
-        with pytest.raises(AddressRefused, match=r"shop\.example leads to 127\.0\.0\.1"):
+        with pytest.raises(AddressRefused, match=r"shop\.example resolves to 127\.0\.0\.1"):
             bench.source_by_name(resolve).survey(bench.resource, None)
         assert (asked, bench.asked(), bench.asked_tokens()) == (["shop.example"], 0, 0)
 
@@ -313,15 +313,15 @@ class TestSharing:
     """What all connectors do with what workers share."""
 
     @pytest.fixture
-    def calls(self, store: Store) -> Iterator[SharedCalls]:
-        with SharedCalls(store, "acme", cipher=Fernet(Fernet.generate_key()), run_of=lambda: "run-1") as shared:
+    def calls(self, store: Store) -> Iterator[SharedSafeguards]:
+        with SharedSafeguards(store, "acme", cipher=Fernet(Fernet.generate_key()), run_of=lambda: "run-1") as shared:
             yield shared
 
-    def shared(self, bench: Bench, calls: SharedCalls, *, limits: Limits = QUICK, **policy: Any) -> Source:
-        conditions = Conditions(safeguards=calls.safeguards(CallPolicy(**policy)))
-        return bench.source(limits=limits, conditions=conditions)
+    def shared(self, bench: Bench, calls: SharedSafeguards, *, limits: Limits = QUICK, **policy: Any) -> Source:
+        config = ClientConfig(safeguards=calls.safeguards(CallPolicy(**policy)))
+        return bench.source(limits=limits, config=config)
 
-    def test_it_waits_for_its_turns(self, bench: Bench, calls: SharedCalls) -> None:
+    def test_it_waits_for_its_permits(self, bench: Bench, calls: SharedSafeguards) -> None:
         source = self.shared(bench, calls, limits=PATIENT, rate=Rate(calls=20))
         source.survey(bench.resource, None)
         began = time.monotonic()
@@ -330,7 +330,7 @@ class TestSharing:
 
         assert time.monotonic() - began > 9 * Rate(calls=20).spacing_s
 
-    def test_it_does_not_call_what_is_known_to_be_down(self, bench: Bench, calls: SharedCalls) -> None:
+    def test_it_does_not_call_what_is_known_to_be_down(self, bench: Bench, calls: SharedSafeguards) -> None:
         source = self.shared(bench, calls, breaker=BreakerRules(failures_in_a_row=2, open_s=30))
         bench.fault({"status": 503}, repeat=True)
         for _ in range(5):
@@ -339,7 +339,7 @@ class TestSharing:
 
         assert bench.asked() == 2
 
-    def test_a_refusal_is_no_outage(self, bench: Bench, calls: SharedCalls) -> None:
+    def test_a_refusal_is_no_outage(self, bench: Bench, calls: SharedSafeguards) -> None:
         """A system that says no is at work; the next question may be a better one."""
         source = self.shared(bench, calls, breaker=BreakerRules(failures_in_a_row=2, open_s=30))
         bench.fault({"status": 404}, repeat=True)
@@ -349,7 +349,7 @@ class TestSharing:
 
         assert bench.asked() == 5
 
-    def test_its_calls_are_counted_for_the_run(self, bench: Bench, calls: SharedCalls, store: Store) -> None:
+    def test_its_calls_are_counted_for_the_run(self, bench: Bench, calls: SharedSafeguards, store: Store) -> None:
         source = self.shared(bench, calls)
         bench.fault("ok", {"status": 503}, "ok", {"status": 404})
         source.survey(bench.resource, None)
@@ -362,7 +362,7 @@ class TestSharing:
             usage = usage_of_run(work, "run-1")
         assert (usage.successes, usage.failures, usage.refusals, usage.retries) == (2, 1, 1, 1)
 
-    def test_two_workers_fetch_one_token(self, bench: Bench, calls: SharedCalls) -> None:
+    def test_two_workers_fetch_one_token(self, bench: Bench, calls: SharedSafeguards) -> None:
         for _ in range(3):
             self.shared(bench, calls).survey(bench.resource, None)
         assert bench.asked_tokens() == 1
@@ -372,7 +372,9 @@ class TestSharing:
             self.shared(bench, calls).survey(bench.resource, None)
         assert bench.asked_tokens() == 2
 
-    def test_no_secret_and_no_token_is_in_the_database(self, bench: Bench, calls: SharedCalls, store: Store) -> None:
+    def test_no_secret_and_no_token_is_in_the_database(
+        self, bench: Bench, calls: SharedSafeguards, store: Store
+    ) -> None:
         """Whoever may read the hub's tables may not call in its name."""
         source = self.shared(bench, calls, limits=PATIENT, rate=Rate(calls=100))
         source.survey(bench.resource, None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from crossdock.core.errors import HubError, SystemRefused, SystemUnavailable
-from crossdock.http.ssrf_guard import AddressRules
+from crossdock.http.ssrf_guard import AllowedNetworks
 from crossdock.http.transport import Tls as Trust
 from crossdock.integrations import connection_test as checks
 from crossdock.integrations.model import Check, Outcome
@@ -15,7 +15,7 @@ from crossdock.integrations.model import Check, Outcome
 from tests.http.raw_server import Door, answer
 
 #: This machine, for doors that a test opens.
-HERE = AddressRules.of({"allowed_networks": ["127.0.0.0/8", "::1/128"]})
+HERE = AllowedNetworks.from_extra({"allowed_networks": ["127.0.0.0/8", "::1/128"]})
 OK, FAILED, SKIPPED = Outcome.OK, Outcome.FAILED, Outcome.SKIPPED
 
 
@@ -51,8 +51,8 @@ def outcomes(found: tuple[Check, ...]) -> list[Outcome]:
 def test_tls_is_looked_at_with_the_connections_own_authorities(tls: Any) -> None:
     """A company's own authority is known to nobody else, and the connector would trust it."""
     with Door(answer(), tls=tls.context) as door:
-        unknown = checks.run(Probed(door.url), addresses=HERE)
-        known = checks.run(Probed(door.url), addresses=HERE, tls=Trust(ca_file=tls.ca_file))
+        unknown = checks.run(Probed(door.url), allowed=HERE)
+        known = checks.run(Probed(door.url), allowed=HERE, tls=Trust(ca_file=tls.ca_file))
 
     assert outcomes(unknown) == [OK, FAILED, SKIPPED, SKIPPED, SKIPPED]
     assert "certificate" in unknown[1].said
@@ -62,7 +62,7 @@ def test_tls_is_looked_at_with_the_connections_own_authorities(tls: Any) -> None
 
 def test_a_certificate_of_another_host_fails(tls_of_another_host: Any) -> None:
     with Door(answer(), tls=tls_of_another_host.context) as door:
-        found = checks.run(Probed(door.url), addresses=HERE, tls=Trust(ca_file=tls_of_another_host.ca_file))
+        found = checks.run(Probed(door.url), allowed=HERE, tls=Trust(ca_file=tls_of_another_host.ca_file))
 
     assert found[1].outcome is FAILED
     assert "127.0.0.1" in found[1].said
@@ -72,7 +72,7 @@ def test_a_certificate_of_another_host_fails(tls_of_another_host: Any) -> None:
 def test_after_a_failure_nothing_more_is_asked(failing: str) -> None:
     with Door(answer()) as door:
         probe = Probed(door.url, {failing: SystemRefused("acme", 403, "no")})
-        found = checks.run(probe, addresses=HERE)
+        found = checks.run(probe, allowed=HERE)
 
     assert probe.asked[-1] == failing
     failed = next(check for check in found if check.name == failing)
@@ -83,7 +83,7 @@ def test_after_a_failure_nothing_more_is_asked(failing: str) -> None:
 def test_a_busy_system_is_no_reason_to_look_for_a_mistake() -> None:
     with Door(answer()) as door:
         probe = Probed(door.url, {"credentials": SystemUnavailable("acme", "GET /x answered HTTP 503")})
-        found = checks.run(probe, addresses=HERE)
+        found = checks.run(probe, allowed=HERE)
 
     assert found[2].hint == "The system was busy or down; test again when it is up"
 
@@ -119,7 +119,7 @@ def test_a_network_that_is_allowed_by_name_is_called() -> None:
     with Door(answer()) as door:
         by_name = door.url.replace("127.0.0.1", "localhost")
         refused = checks.run(Probed(by_name))
-        allowed = checks.run(Probed(by_name), addresses=HERE)
+        allowed = checks.run(Probed(by_name), allowed=HERE)
 
     assert "allowed_networks" in refused[0].said
     assert (refused[0].hint or "").startswith("If that network is meant, set allowed_networks to [")

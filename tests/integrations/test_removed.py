@@ -8,9 +8,9 @@ from crossdock.commerce.inventory import repository as availability
 from crossdock.commerce.inventory import service as rebuild_availability
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Store
+from crossdock.http.connection import Connection
 from crossdock.integrations import repository as integrations
 from crossdock.integrations import service as desk
-from crossdock.integrations.model import Connection
 from crossdock.integrations.registered import refuse_stopped
 
 from tests.events.worlds import delivery, eventually, publish, stock

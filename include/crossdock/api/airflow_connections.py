@@ -13,8 +13,8 @@ from fastapi import Depends, Request
 
 from crossdock.api.problems import Problem
 from crossdock.core.errors import Conflict, NotFound
+from crossdock.http.connection import Connection
 from crossdock.integrations import airflow_connection
-from crossdock.integrations.model import Connection
 
 
 class AirflowConnections:

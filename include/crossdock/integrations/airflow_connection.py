@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crossdock.core.errors import NotFound
-from crossdock.integrations.model import Connection
+from crossdock.http.connection import Connection
 
 
 def find(connection_id: str) -> Connection | None:

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
 from crossdock.core.errors import AddressRefused, HubError, SystemUnavailable
+from crossdock.http.config import client_config_of
+from crossdock.http.connection import Connection
 from crossdock.http.deadline import Deadline
-from crossdock.http.policy import conditions_of
-from crossdock.http.ssrf_guard import AddressRules, resolved
+from crossdock.http.ssrf_guard import AllowedNetworks, resolve_allowed
 from crossdock.http.transport import Tls, connect
 from crossdock.integrations.manifests import Kind
-from crossdock.integrations.model import Check, Connection, Outcome, Probe
+from crossdock.integrations.model import Check, Outcome, Probe
 
 _TIMEOUT_S = 5.0
 
@@ -46,16 +47,16 @@ def of_connection(kind: Kind, connection: Connection) -> tuple[Check, ...]:
         BadRequest: it lacks what is needed to ask at all.
 
     """
-    conditions = conditions_of(connection)
-    return run(kind.probe(connection), addresses=conditions.addresses, tls=conditions.tls)
+    config = client_config_of(connection)
+    return run(kind.probe(connection), allowed=config.allowed_networks, tls=config.tls)
 
 
-def run(probe: Probe, *, addresses: AddressRules | None = None, tls: Tls | None = None) -> tuple[Check, ...]:
+def run(probe: Probe, *, allowed: AllowedNetworks | None = None, tls: Tls | None = None) -> tuple[Check, ...]:
     """Every check of *probe*, in order, under the rules by which it is called itself."""
     url = urlsplit(probe.url)
     questions: dict[str, Callable[[], str]] = {
-        "address": lambda: _address(url, addresses or AddressRules()),
-        "tls": lambda: _tls(url, addresses or AddressRules(), tls or Tls()),
+        "address": lambda: _address(url, allowed or AllowedNetworks()),
+        "tls": lambda: _tls(url, allowed or AllowedNetworks(), tls or Tls()),
         "credentials": probe.credentials,
         "scope": probe.scope,
         "sample": probe.sample,
@@ -101,13 +102,13 @@ def _is_passing(error: HubError) -> bool:
     return isinstance(error, SystemUnavailable) and "answered HTTP" in str(error)
 
 
-def _address(url: SplitResult, rules: AddressRules) -> str:
+def _address(url: SplitResult, rules: AllowedNetworks) -> str:
     host, port = _host(url), _port(url)
     with _connected(url, rules):
         return f"{host} answers on port {port}"
 
 
-def _tls(url: SplitResult, rules: AddressRules, tls: Tls) -> str:
+def _tls(url: SplitResult, rules: AllowedNetworks, tls: Tls) -> str:
     host = _host(url)
     if url.scheme != "https":
         raise Skipped("plain http: there is no certificate to look at")
@@ -120,9 +121,9 @@ def _tls(url: SplitResult, rules: AddressRules, tls: Tls) -> str:
         raise SystemUnavailable(host, f"TLS failed: {said}") from error
 
 
-def _connected(url: SplitResult, rules: AddressRules) -> socket.socket:
+def _connected(url: SplitResult, rules: AllowedNetworks) -> socket.socket:
     """
-    A connection to the host, at an address that was judged: not a name that is resolved a second time.
+    A connection to the host, at an address that was judged: not a name that is resolve_allowed a second time.
 
     Raises:
         AddressRefused: the name leads where *rules* do not allow.
@@ -132,7 +133,7 @@ def _connected(url: SplitResult, rules: AddressRules) -> socket.socket:
     host, port = _host(url), _port(url)
     with Deadline(_TIMEOUT_S):
         try:
-            addresses = resolved("the host", host, port, rules, encrypted=url.scheme == "https")
+            addresses = resolve_allowed("the host", host, port, rules, encrypted=url.scheme == "https")
         except OSError as error:
             raise SystemUnavailable(host, f"the name does not resolve: {error.strerror or error}") from error
     try:

@@ -18,7 +18,8 @@ from typing import Any
 
 import msgspec
 
-from crossdock.integrations.model import Connection, FieldError, Probe, SettingsInvalid
+from crossdock.http.connection import Connection
+from crossdock.integrations.model import FieldError, Probe, SettingsInvalid
 
 _FOLDER = Path(__file__).parents[1] / "connectors"
 

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Terminal
+from crossdock.http.connection import Connection
 
 #: What an integration may be called; also its Airflow connection, and a declared one's file and DAG.
 INTEGRATION_ID = r"^[a-z][a-z0-9_]{1,62}$"
@@ -50,53 +50,6 @@ class Integration(msgspec.Struct, frozen=True, kw_only=True):
     #: The last test, and whether all its checks held; None before the first.
     tested_at: datetime | None = None
     test_passed: bool | None = None
-
-
-class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    An Airflow connection with its secrets in clear: for a connector, never for an answer, a log or a table.
-
-    Its extra may hold, besides what a connector asks for, what `crossdock.http.policy` reads there.
-    """
-
-    connection_id: str
-    conn_type: str
-    host: str | None = None
-    port: int | None = None
-    schema: str | None = None
-    login: str | None = None
-    password: str | None = None
-    extra: Mapping[str, Any] = {}
-
-    def __repr__(self) -> str:
-        return f"Connection({self.connection_id!r}, {self.conn_type!r}, …)"
-
-    @property
-    def url(self) -> str:
-        """The host with scheme and port, without a trailing slash; empty where there is none."""
-        host = (self.host or "").rstrip("/")
-        if host and "://" not in host:  # as a connection in the form of a URI has it
-            host = f"{self.schema or 'https'}://{host}"
-        return f"{host}:{self.port}" if host and self.port else host
-
-    def text(self, name: str, default: str = "") -> str:
-        """What the extra holds under *name*."""
-        return str(self.extra.get(name) or default)
-
-    def require(self, **fields: Any) -> None:
-        """
-        Nothing, when each of *fields* has a value; `extra__project` names a field of the extra.
-
-        Raises:
-            BadRequest: some are empty; all of them are named.
-
-        """
-        if missing := [name.replace("__", ".") for name, value in fields.items() if not value]:
-            raise BadRequest(
-                f"The Airflow connection {self.connection_id!r} has no {', '.join(missing)}: set it under Admin → "
-                "Connections, or change the integration",
-                remedy=remedies.change(self.connection_id),
-            )
 
 
 class ConnectionBook(Protocol):

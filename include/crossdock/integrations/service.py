@@ -12,12 +12,12 @@ from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Conflict, IntegrationPaused, NotFound
 from crossdock.db.database import Store
 from crossdock.events.delivery import source_outages as event_outages
+from crossdock.http.connection import Connection
 from crossdock.integrations import connection_test as checks
 from crossdock.integrations import repository as integrations
 from crossdock.integrations.manifests import Kind, kind_named, kinds
 from crossdock.integrations.model import (
     Check,
-    Connection,
     ConnectionBook,
     FieldError,
     Integration,

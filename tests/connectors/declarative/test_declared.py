@@ -28,9 +28,9 @@ from crossdock.core.errors import AddressRefused, BadRequest, SourceInvalid, Sys
 from crossdock.db.database import Store
 from crossdock.http import call_metrics as call_counts
 from crossdock.http.breaker import BreakerRules, Phase
-from crossdock.http.policy import policy_of
-from crossdock.http.shared import SharedCalls
-from crossdock.integrations.model import Connection
+from crossdock.http.config import policy_of
+from crossdock.http.connection import Connection
+from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.sandbox.server import Sandbox
 from crossdock.sync import Sync, Systems, extract, load, validate
 from crossdock.sync.landing import Landing
@@ -336,7 +336,7 @@ def test_two_workers_share_the_declared_rate(store: Store, tmp_path: Path) -> No
         return PAGINGS["offset"][1](asked)
 
     def worker(url: str) -> list[str]:
-        with SharedCalls(store, "a_list") as calls:
+        with SharedSafeguards(store, "a_list") as calls:
             connection = Connection(connection_id="a_list", conn_type="declared", host=url, extra=HERE)
             return ids_read(DeclaredSource(files.read(path), connection, calls.safeguards))
 
@@ -379,7 +379,7 @@ def test_a_declared_system_that_is_down_is_left_alone(store: Store, tmp_path: Pa
         came.append(1)
         return 503, {}, {}
 
-    with door(answer) as url, SharedCalls(store, "a_list") as calls:
+    with door(answer) as url, SharedSafeguards(store, "a_list") as calls:
         connection = Connection(connection_id="a_list", conn_type="declared", host=url, extra=HERE)
         source = DeclaredSource(files.read(written(tmp_path, BASE)), connection, calls.safeguards, limits=QUICK)
         for _ in range(6):

@@ -17,11 +17,11 @@ from crossdock.connectors.commercetools.predicates import quoted, sort, where
 from crossdock.core.errors import BadRequest
 from crossdock.core.instants import utc_text
 from crossdock.http.client import HttpClient
+from crossdock.http.config import ClientConfig, Fallback, SafeguardsFactory, client_config_of
+from crossdock.http.connection import Connection
 from crossdock.http.model import Limits
 from crossdock.http.oauth import ClientCredentials
-from crossdock.http.policy import Conditions, Fallback, Share, conditions_of
-from crossdock.http.response import Answer
-from crossdock.integrations.model import Connection
+from crossdock.http.response import HttpResponse
 from crossdock.sync.source import Cursor, FetchedPage, Range, Survey
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Commercetools:
         base_url: The API of its region, without the project: `https://api.europe-west1.gcp.commercetools.com`.
         project: The project key.
         auth: Signs the requests; None for a source that asks for none.
-        conditions: As `HttpClient`'s, like *limits* and *ca_file*.
+        config: As `HttpClient`'s, like *limits* and *ca_file*.
         api: REST unless told otherwise.
         fallback_url: Read from in place of *base_url* while its breaker is open, with the same credentials: another
             region, or a cache of one's own. None by default; over REST only.
@@ -60,7 +60,7 @@ class Commercetools:
         project: str,
         *,
         auth: AuthBase | None = None,
-        conditions: Conditions | None = None,
+        config: ClientConfig | None = None,
         limits: Limits | None = None,
         ca_file: str | None = None,
         page_records: int = PAGE_RECORDS,
@@ -68,9 +68,9 @@ class Commercetools:
         fallback_url: str | None = None,
     ) -> None:
         options: dict[str, Any] = {"auth": auth, "limits": limits, "ca_file": ca_file}
-        conditions = conditions or Conditions()
-        fallback = _other_host(self.name, fallback_url, conditions, options) if fallback_url else None
-        self._client = HttpClient(self.name, base_url, conditions=conditions, fallback=fallback, **options)
+        config = config or ClientConfig()
+        fallback = _other_host(self.name, fallback_url, config, options) if fallback_url else None
+        self._client = HttpClient(self.name, base_url, config=config, fallback=fallback, **options)
         self._project = quote(project, safe="")
         self._page_records = page_records
         self._ask = self._ask_graphql if api is Api.GRAPHQL else self._ask_rest
@@ -86,7 +86,7 @@ class Commercetools:
         scope: str,
         auth_url: str | None = None,
         token_path: str = "/oauth/token",  # noqa: S107  a path, not a password
-        conditions: Conditions | None = None,
+        config: ClientConfig | None = None,
         limits: Limits | None = None,
         ca_file: str | None = None,
         page_records: int = PAGE_RECORDS,
@@ -94,17 +94,17 @@ class Commercetools:
         fallback_url: str | None = None,
     ) -> Commercetools:
         """The project behind OAuth client credentials; *auth_url* where the tokens come from another host."""
-        conditions = conditions or Conditions()
-        asked = msgspec.structs.replace(conditions, limits=limits or conditions.limits)
-        tokens = HttpClient(cls.name, auth_url or base_url, conditions=asked.for_tokens(), ca_file=ca_file)
+        config = config or ClientConfig()
+        asked = msgspec.structs.replace(config, limits=limits or config.limits)
+        tokens = HttpClient(cls.name, auth_url or base_url, config=asked.for_token_requests(), ca_file=ca_file)
         auth = ClientCredentials(
-            tokens, token_path, client_id=client_id, secret=secret, scope=scope, vault=conditions.safeguards.vault
+            tokens, token_path, client_id=client_id, secret=secret, scope=scope, vault=config.safeguards.vault
         )
         return cls(
             base_url,
             project,
             auth=auth,
-            conditions=conditions,
+            config=config,
             limits=limits,
             ca_file=ca_file,
             page_records=page_records,
@@ -113,13 +113,15 @@ class Commercetools:
         )
 
     @classmethod
-    def of(cls, connection: Connection, share: Share | None = None, *, limits: Limits | None = None) -> Commercetools:
+    def of(
+        cls, connection: Connection, share: SafeguardsFactory | None = None, *, limits: Limits | None = None
+    ) -> Commercetools:
         """
         The project behind an Airflow connection.
 
         The host is the API's URL, login and password are the API client's id and secret; the extra
         holds `project`, and if need be `scope`, `auth_url`, `token_path`, `api` (`rest` or `graphql`),
-        `fallback_url`, and what every connection may hold (`conditions_of`).
+        `fallback_url`, and what every connection may hold (`client_config_of`).
 
         Raises:
             BadRequest: something is missing, or is not what it should be; the message says what.
@@ -141,7 +143,7 @@ class Commercetools:
             scope=connection.text("scope", f"view_products:{project}"),
             auth_url=connection.text("auth_url") or None,
             token_path=connection.text("token_path", "/oauth/token"),
-            conditions=conditions_of(connection, share),
+            config=client_config_of(connection, share),
             limits=limits,
             api=Api(api),
             fallback_url=connection.text("fallback_url") or None,
@@ -196,18 +198,18 @@ class Commercetools:
             resource, query, lambda answer: fetched(answer, part, after, asked=records, lines_field=lines_field)
         )
 
-    def _ask_rest(self, resource: str, query: Mapping[str, Any], parse: Callable[[Answer], T]) -> T:
+    def _ask_rest(self, resource: str, query: Mapping[str, Any], parse: Callable[[HttpResponse], T]) -> T:
         return self._client.get(f"/{self._project}/{resource}", query, parse)
 
-    def _ask_graphql(self, resource: str, query: Mapping[str, Any], parse: Callable[[Answer], T]) -> T:
+    def _ask_graphql(self, resource: str, query: Mapping[str, Any], parse: Callable[[HttpResponse], T]) -> T:
         document = graphql.document_of(resource, query)
         return self._client.post_json(
             f"/{self._project}/graphql", document, lambda answer: parse(graphql.as_rest(answer, resource))
         )
 
 
-def _other_host(system: str, url: str, conditions: Conditions, options: dict[str, Any]) -> Fallback:
+def _other_host(system: str, url: str, config: ClientConfig, options: dict[str, Any]) -> Fallback:
     """Asks *url* instead; it is another host, so the breaker of the first says nothing of it."""
-    guards = msgspec.structs.replace(conditions.safeguards, breaker=None)
-    other = HttpClient(system, url, conditions=msgspec.structs.replace(conditions, safeguards=guards), **options)
+    guards = msgspec.structs.replace(config.safeguards, breaker=None)
+    other = HttpClient(system, url, config=msgspec.structs.replace(config, safeguards=guards), **options)
     return lambda path, query: other.get(path, query, lambda answer: answer)

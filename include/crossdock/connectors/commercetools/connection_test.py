@@ -6,8 +6,8 @@ import msgspec
 
 from crossdock.connectors.commercetools.client import Commercetools
 from crossdock.core.errors import SystemRefused
+from crossdock.http.connection import Connection
 from crossdock.http.model import Limits
-from crossdock.integrations.model import Connection
 from crossdock.sync.source import Axis, Range
 
 #: Somebody waits: one attempt, and not for long.

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from crossdock.core.errors import BadRequest, HubError, SystemRefused, SystemUnavailable
-from crossdock.http.response import Answer, shown
+from crossdock.http.response import HttpResponse, redacted
 
 Json = dict[str, Any]
 
@@ -118,7 +118,7 @@ def document_of(resource: str, query: Mapping[str, Any]) -> Json:
     return {"operationName": "Page", "query": _RESOURCES[resource][0], "variables": variables}
 
 
-def as_rest(answer: Answer, resource: str) -> Answer:
+def as_rest(answer: HttpResponse, resource: str) -> HttpResponse:
     """
     *answer* with the body that REST would have sent.
 
@@ -155,10 +155,10 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
-def _error_of(answer: Answer, errors: Any) -> HubError:
+def _error_of(answer: HttpResponse, errors: Any) -> HubError:
     first = errors[0] if isinstance(errors, list) and isinstance(errors[0], dict) else {}
     code = str((first.get("extensions") or {}).get("code") or "no code")
-    said = shown(f"{answer.what}: {first.get('message') or 'no message'} ({code})", answer)
+    said = redacted(f"{answer.endpoint}: {first.get('message') or 'no message'} ({code})", answer)
     if code in _PASSING:
         return SystemUnavailable(answer.system, said)
     return SystemRefused(answer.system, answer.status, said)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from crossdock.core.instants import from_utc_text
-from crossdock.http.response import Answer
+from crossdock.http.response import HttpResponse
 from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, Survey
 
 
@@ -48,7 +48,7 @@ def _decode_with_lines(lines_field: str) -> Callable[[bytes], Any]:
     return msgspec.json.Decoder(page).decode
 
 
-def surveyed(answer: Answer) -> Survey:
+def surveyed(answer: HttpResponse) -> Survey:
     """What *answer*, which was asked for a total, says of the source."""
     page, _ = _decoded(answer)
     if page.total is None:
@@ -56,7 +56,9 @@ def surveyed(answer: Answer) -> Survey:
     return Survey(answer.date, page.total)
 
 
-def fetched(answer: Answer, part: Range, after: Cursor | None, *, asked: int, lines_field: str | None) -> FetchedPage:
+def fetched(
+    answer: HttpResponse, part: Range, after: Cursor | None, *, asked: int, lines_field: str | None
+) -> FetchedPage:
     """
     The page in *answer*, for which *asked* records of *part* after *after* were asked.
 
@@ -76,7 +78,7 @@ def fetched(answer: Answer, part: Range, after: Cursor | None, *, asked: int, li
     return FetchedPage(body=answer.body, records=len(page.results), cursor=cursor, last=last, lines=lines)
 
 
-def _decoded(answer: Answer, lines_field: str | None = None) -> tuple[_PageStub, int]:
+def _decoded(answer: HttpResponse, lines_field: str | None = None) -> tuple[_PageStub, int]:
     """The page and how many lines its records have."""
     try:
         if lines_field is None:

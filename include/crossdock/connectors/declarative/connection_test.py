@@ -7,8 +7,8 @@ from http import HTTPStatus
 from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.source import DeclaredSource, base_url_of
 from crossdock.core.errors import BadRequest, SystemRefused
+from crossdock.http.connection import Connection
 from crossdock.http.model import Limits
-from crossdock.integrations.model import Connection
 from crossdock.sync.source import Axis, FetchedPage, Range
 
 _QUICK = Limits(timeout_s=8.0, connect_timeout_s=4.0, attempts=1)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.source import DeclaredSource
 from crossdock.core.errors import NotFound
-from crossdock.http.policy import Share
+from crossdock.http.config import SafeguardsFactory
+from crossdock.http.connection import Connection
 from crossdock.integrations import airflow_connection
-from crossdock.integrations.model import Connection
 
 
-def source_of(name: str, connection_id: str | None = None, share: Share | None = None) -> DeclaredSource:
+def source_of(name: str, connection_id: str | None = None, share: SafeguardsFactory | None = None) -> DeclaredSource:
     """
     What reads the declared system *name*, under what its workers *share*. Call it inside a task.
 

@@ -9,16 +9,16 @@ from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest
 from crossdock.http.auth import ApiKey, Basic
 from crossdock.http.client import HttpClient
+from crossdock.http.config import ClientConfig
+from crossdock.http.connection import Connection
 from crossdock.http.jwt_bearer import JwtBearer, JwtSigner
 from crossdock.http.oauth import ClientCredentials
-from crossdock.http.policy import Conditions
-from crossdock.integrations.model import Connection
 
 #: The kinds that need the connection's login beside its password.
 _WITH_LOGIN = frozenset({"basic", "jwt", "oauth2"})
 
 
-def signer(declaration: Declaration, connection: Connection, base_url: str, conditions: Conditions) -> AuthBase | None:
+def signer(declaration: Declaration, connection: Connection, base_url: str, config: ClientConfig) -> AuthBase | None:
     """
     What signs the requests; None for a system that asks for nothing.
 
@@ -46,12 +46,12 @@ def signer(declaration: Declaration, connection: Connection, base_url: str, cond
             return ApiKey(secret, header=auth.header, prefix=auth.prefix)
         case "jwt":
             return JwtBearer(JwtSigner(secret, auth.algorithm, issuer=login), audience=auth.audience or base_url)
-    tokens = HttpClient(declaration.name, base_url, conditions=conditions.for_tokens())
+    tokens = HttpClient(declaration.name, base_url, config=config.for_token_requests())
     return ClientCredentials(
         tokens,
         auth.token_path,
         client_id=login,
         secret=secret,
         scope=auth.scope,
-        vault=conditions.safeguards.vault,
+        vault=config.safeguards.vault,
     )

@@ -18,11 +18,11 @@ from crossdock.connectors.declarative.signing import signer
 from crossdock.core.errors import SystemRefused
 from crossdock.core.instants import from_utc_text, utc_text
 from crossdock.http.client import HttpClient
+from crossdock.http.config import SafeguardsFactory, client_config_of
+from crossdock.http.connection import Connection
 from crossdock.http.model import Limits
-from crossdock.http.policy import Share, conditions_of
-from crossdock.http.response import Answer, shown
+from crossdock.http.response import HttpResponse, redacted
 from crossdock.http.ssrf_guard import Resolver
-from crossdock.integrations.model import Connection
 from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, Survey
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class DeclaredSource:
     Args:
         declaration: What is read, and how it may be called where the connection says nothing else.
         connection: Where it is, and as whom it is called.
-        share: As in `conditions_of`.
+        share: As in `client_config_of`.
         limits: In place of all others.
         resolve: How names are resolved; tests have their own way.
 
@@ -54,18 +54,18 @@ class DeclaredSource:
         self,
         declaration: Declaration,
         connection: Connection,
-        share: Share | None = None,
+        share: SafeguardsFactory | None = None,
         *,
         limits: Limits | None = None,
         resolve: Resolver | None = None,
     ) -> None:
         self.name = declaration.name
         self._declared = declaration
-        conditions = conditions_of(connection, share, declared=declaration.limits.policy)
-        conditions = msgspec.structs.replace(conditions, limits=limits or conditions.limits, resolve=resolve)
+        config = client_config_of(connection, share, declared=declaration.limits.policy)
+        config = msgspec.structs.replace(config, limits=limits or config.limits, resolve=resolve)
         base_url = base_url_of(declaration, connection)
-        auth = signer(declaration, connection, base_url, conditions)
-        self._client = HttpClient(self.name, base_url, auth=auth, conditions=conditions)
+        auth = signer(declaration, connection, base_url, config)
+        self._client = HttpClient(self.name, base_url, auth=auth, config=config)
         self._origin = urlsplit(base_url)
 
     def sign_in(self) -> None:
@@ -118,7 +118,7 @@ class DeclaredSource:
         return found
 
     def _asked(
-        self, place: str | None, since: str | None, parse: Callable[[Answer], T], *, limit: int | None = None
+        self, place: str | None, since: str | None, parse: Callable[[HttpResponse], T], *, limit: int | None = None
     ) -> T:
         read = self._declared.read
         first = place is None
@@ -138,7 +138,7 @@ class DeclaredSource:
         The path of *link* below the base URL. Its query comes back as parameters.
 
         Raises:
-            SystemRefused: it leads to another server, which would be shown our credentials.
+            SystemRefused: it leads to another server, which would receive our credentials.
 
         """
         target = urlsplit(link)
@@ -146,7 +146,7 @@ class DeclaredSource:
             raise SystemRefused(self.name, 0, f"its next page is on another server, {target.netloc}")
         return target.path.removeprefix(self._origin.path) if target.path else self._declared.read.path
 
-    def _fetched(self, answer: Answer, part: Range, place: str | None, limit: int | None) -> FetchedPage:
+    def _fetched(self, answer: HttpResponse, part: Range, place: str | None, limit: int | None) -> FetchedPage:
         document = self._document(answer)
         records = jmespath.search(self._declared.read.records, document)
         if not isinstance(records, list):
@@ -165,7 +165,7 @@ class DeclaredSource:
         body = json.dumps({"results": kept}).encode()
         return FetchedPage(body=body, records=len(kept), cursor=cursor, last=whole and following is None)
 
-    def _document(self, answer: Answer) -> Any:
+    def _document(self, answer: HttpResponse) -> Any:
         try:
             document = json.loads(answer.body)
         except (ValueError, RecursionError) as error:
@@ -173,7 +173,7 @@ class DeclaredSource:
         if self._declared.read.graphql and isinstance(document, dict) and document.get("errors"):
             first = document["errors"][0] if isinstance(document["errors"], list) else {}
             said = first.get("message", "no message") if isinstance(first, dict) else "no message"
-            raise SystemRefused(self.name, answer.status, shown(f"{answer.what}: {said}", answer))
+            raise SystemRefused(self.name, answer.status, redacted(f"{answer.endpoint}: {said}", answer))
         return document
 
     def _as_record(self, record: Any) -> dict[str, Any]:
