@@ -377,7 +377,7 @@ def test_a_test_tells_of_a_system_that_went_down(hub: Hub, platform: Sandbox) ->
     assert answer.status_code == 200
     assert not answer.json()["passed"]
     failed = next(check for check in answer.json()["checks"] if check["outcome"] == "failed")
-    assert failed["hint"] == "The system was busy or down; test again when it is up"
+    assert failed["hint"] == "The system was busy or down; test again when it is available"
     shown = hub.call("GET", f"/v1/integrations/{document['id']}").json()
     assert shown["test_passed"] is False
     assert shown["version"] == 1

@@ -19,7 +19,7 @@ from crossdock.integrations import airflow_connection
 
 class AirflowConnections:
     """
-    A `ConnectionBook`, for the length of one request and as its caller.
+    A `ConnectionStore`, for the length of one request and as its caller.
 
     Call it from a route that FastAPI runs in a thread (`def`): each method waits for the event loop.
     """

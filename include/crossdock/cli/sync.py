@@ -16,7 +16,7 @@ from crossdock.cli.session import open_store, running_stack
 from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.files import DeclarationWrong
 from crossdock.connectors.declarative.streams import declared_sync
-from crossdock.integrations.registered import refuse_stopped
+from crossdock.integrations.registered import find_active
 from crossdock.sync.model import SyncRequest
 
 
@@ -103,7 +103,7 @@ def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json
     api = running_stack().api()
     with open_store() as store:
         # Said here at once; the DAG run would end as skipped, with this in its log.
-        refuse_stopped(store, sync_of(entity).integration)
+        find_active(store, sync_of(entity).integration)
     dag_run_id = dag_runs.trigger(api, entity, request)
     if not wait:
         if as_json:

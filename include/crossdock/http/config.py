@@ -54,7 +54,7 @@ def client_config_of(
     """
     Read from *connection* how its host is called.
 
-    Its extra may contain `calls` (a `CallPolicy`: `{"rate": {"calls": 300, "per_s": 60}, "limits": {"timeout_s": 10}}`),
+    Its extra may contain `calls` (a `CallPolicy`: `{"rate": {"calls": 300, "per_s": 60}, "limits": {"timeout_s": 9}}`),
     `allow_private`, `allowed_networks`, and `ca_file`, `cert_file`, `key_file`, `key_password`.
 
     Args:

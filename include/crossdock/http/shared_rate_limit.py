@@ -133,7 +133,7 @@ class SharedRateLimiter:
         self._taken_at = time.monotonic()
         for number in range(self._size):
             in_s = max(first_in_s + number * self._rate.spacing_s - self._burst_s, 0.0)
-            # The database replied at some time between sending and now, so begin counting now and end counting at sending.
+            # The database replied at some time between sending and now: begin counting now, end counting at sending.
             self._permits.append(_Permit(self._taken_at + in_s, sent_at + in_s + self._rate.slack_s / 2))
 
     def _first_in_s(self, work: Work, count: int, longest_wait_s: float) -> float:

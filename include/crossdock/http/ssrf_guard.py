@@ -98,7 +98,7 @@ class AllowedNetworks(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def for_host(cls, host: str) -> AllowedNetworks:
-        """Allow a *host* that is itself a loopback address: code that names it means it. Any other host must be public."""
+        """Allow a *host* that is a loopback address, because code that names it means it. Others must be public."""
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
