@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.db.database import Store
 from crossdock.db.migrate import migrate
 from crossdock.sandbox.server import Sandbox

@@ -12,7 +12,7 @@ from airflow.sdk import crypto
 from airflow.sdk.exceptions import AirflowSkipException
 from crossdock.app.airflow import sync_dags
 from crossdock.app.airflow.systems import systems_of
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.integrations import service as integration_service

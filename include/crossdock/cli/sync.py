@@ -14,7 +14,7 @@ from crossdock.cli.exit_codes import Exit, exit_of
 from crossdock.cli.instants import instant_option
 from crossdock.cli.session import open_store, running_stack
 from crossdock.connectors.declarative import files
-from crossdock.connectors.declarative.files import DeclarationWrong
+from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.streams import declared_sync
 from crossdock.integrations.registered import find_active
 from crossdock.sync.model import SyncRequest
@@ -34,7 +34,7 @@ class SyncVerbs(Verbs):
         alone = typer.Typer()
         try:
             declaration, _ = declared_sync(files.paths()[cmd_name])
-        except DeclarationWrong as wrong:
+        except InvalidDeclaration as wrong:
             _refused(alone, cmd_name, wrong)
         else:
             _command(alone, cmd_name, f"{declaration.title}. --key names a record.")
@@ -89,7 +89,7 @@ _command(app, "product", "Products with their variants. --key names a product's 
 _command(app, "order", "Orders with their lines. --key names an order number.")
 
 
-def _refused(group: typer.Typer, entity: str, wrong: DeclarationWrong) -> None:
+def _refused(group: typer.Typer, entity: str, wrong: InvalidDeclaration) -> None:
     @group.command(
         entity,
         help="Its declaration cannot be used: run this to see every mistake.",

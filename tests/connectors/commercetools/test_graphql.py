@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 from crossdock.connectors.commercetools import Api, Commercetools
-from crossdock.connectors.commercetools.records import InventoryEntry, Order, ProductProjection
+from crossdock.connectors.commercetools.inventory import InventoryEntry
+from crossdock.connectors.commercetools.orders import Order
+from crossdock.connectors.commercetools.products import ProductProjection
 from crossdock.core.errors import BadRequest, HubError, SourceInvalid, SystemRefused, SystemUnavailable
 from crossdock.sandbox.server import Sandbox
 from crossdock.sync.source import Axis, FetchedPage, Range
@@ -75,11 +77,11 @@ def _read(record: Any) -> Any:
 def test_the_totals_are_those_of_the_pages(shop: Sandbox, resource: str) -> None:
     source = source_of(shop, Api.GRAPHQL)
 
-    assert source.survey(resource, None).records == source.page(resource, EVERYTHING, None).records
+    assert source.describe(resource, None).records == source.page(resource, EVERYTHING, None).records
 
 
 def test_a_resource_without_a_query_is_told(shop: Sandbox) -> None:
-    with pytest.raises(BadRequest, match="customers is not read over GraphQL here; known: inventory"):
+    with pytest.raises(BadRequest, match=r"customers cannot be read over GraphQL here. Supported: inventory"):
         source_of(shop, Api.GRAPHQL).page("customers", EVERYTHING, None)
 
 
@@ -170,4 +172,4 @@ class TestSandbox:
 
     def test_without_a_token_there_is_no_answer(self, shop: Sandbox) -> None:
         with pytest.raises(SystemRefused, match="401"):
-            Commercetools(shop.url, shop.project, limits=QUICK, api=Api.GRAPHQL).survey("inventory", None)
+            Commercetools(shop.url, shop.project, limits=QUICK, api=Api.GRAPHQL).describe("inventory", None)

@@ -19,7 +19,7 @@ import msgspec
 import pytest
 import yaml
 from crossdock.connectors.declarative import files
-from crossdock.connectors.declarative.files import DeclarationWrong
+from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.mapping import _READERS, _Unreadable
 from crossdock.connectors.declarative.model import ReadLimits
 from crossdock.connectors.declarative.source import DeclaredSource
@@ -272,8 +272,8 @@ def test_a_page_that_leads_to_itself_is_an_error_and_no_endless_run(tmp_path: Pa
     path = written(tmp_path, BASE | {"read": BASE["read"] | {"paging": PAGINGS["cursor"][0]}})
     with door(lambda *_: {"items": THINGS[:3], "meta": {"next": "again"}}) as url:
         source = source_of(path, url)
-        with pytest.raises(SourceInvalid, match="leads to itself"):
-            source.page("", Range(range_no=0, axis=Axis.ID), Cursor(source.survey("", None).source_now, "again"))
+        with pytest.raises(SourceInvalid, match="links to itself"):
+            source.page("", Range(range_no=0, axis=Axis.ID), Cursor(source.describe("", None).source_now, "again"))
 
 
 def test_a_next_page_on_another_server_is_not_asked_for(tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ def test_a_declared_system_that_is_down_is_left_alone(store: Store, tmp_path: Pa
         source = DeclaredSource(files.read(written(tmp_path, BASE)), connection, calls.safeguards, limits=QUICK)
         for _ in range(6):
             with pytest.raises(SystemUnavailable):
-                source.survey("", None)
+                source.describe("", None)
 
     assert len(came) == BreakerRules().failures_in_a_row
     with store.transaction() as work:
@@ -395,7 +395,7 @@ def test_a_declared_system_leads_into_our_own_network_only_where_its_connection_
     with door(lambda *_: pytest.fail("it was called")) as url:
         connection = Connection(connection_id="a_list", conn_type="declared", host=url)
         with pytest.raises(AddressRefused, match="not a public address"):
-            DeclaredSource(files.read(written(tmp_path, BASE)), connection, limits=QUICK).survey("", None)
+            DeclaredSource(files.read(written(tmp_path, BASE)), connection, limits=QUICK).describe("", None)
 
 
 def test_a_jwt_of_our_own_signs_the_requests(tmp_path: Path) -> None:
@@ -435,10 +435,10 @@ def test_what_is_not_of_its_type_is_kept_with_the_reason_and_mended(
     assert report.state is RunState.PARTIAL
     reasons = query(store, "SELECT item_id, cause, failures::text FROM quarantine_item ORDER BY item_id")
     assert {cause for _, cause, _ in reasons} <= {"record_is_readable", "id_is_well_formed", "key_is_present"}
-    assert any("size" in failures and "no whole number" in failures for *_, failures in reasons)
+    assert any("size" in failures and "not a 64-bit whole number" in failures for *_, failures in reasons)
 
     monkeypatch.setattr(quarantine_desk, "sync_of", lambda _: sync)
-    item = next(item_id for item_id, _, failures in reasons if "no whole number" in failures)
+    item = next(item_id for item_id, _, failures in reasons if "not a 64-bit whole number" in failures)
     assert quarantine_desk.mend_fields(store, item, {"size": 7}, actor="test") == ()
     (replayed,) = quarantine_desk.replay_all(
         store, quarantine_desk.choose(store, [item], cause=None, everything=False), actor="test"
@@ -504,12 +504,12 @@ mapping:
 
 def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text(WRONG)
-    with pytest.raises(DeclarationWrong) as twice:
+    with pytest.raises(InvalidDeclaration) as twice:
         declared_sync(tmp_path / "wrong.yaml")
     assert [(each.line, each.pointer) for each in twice.value.mistakes] == [(16, "/mapping/size")]
 
     (tmp_path / "wrong.yaml").write_text(WRONG.replace("  size: {path: size}\n", ""))
-    with pytest.raises(DeclarationWrong) as wrong:
+    with pytest.raises(InvalidDeclaration) as wrong:
         declared_sync(tmp_path / "wrong.yaml")
     assert [(each.line, each.pointer) for each in wrong.value.mistakes] == [
         (2, "/base_url"),
@@ -532,7 +532,7 @@ def test_what_a_schema_cannot_say_has_its_line_too(tmp_path: Path) -> None:
         "  sku: {path: sku}\n", "  skoo: {path: sku}\n"
     )
     (tmp_path / "wrong.yaml").write_text(text)
-    with pytest.raises(DeclarationWrong) as wrong:
+    with pytest.raises(InvalidDeclaration) as wrong:
         declared_sync(tmp_path / "wrong.yaml")
 
     lines = text.splitlines()
@@ -549,13 +549,13 @@ def test_what_a_schema_cannot_say_has_its_line_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "- a\n", "a: [", "\t", "a: &x [*x]\n", "title: !!python/object:os.system x\n"])
 def test_what_is_no_declaration_at_all_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "none.yaml").write_text(text)
-    with pytest.raises(DeclarationWrong):
+    with pytest.raises(InvalidDeclaration):
         declared_sync(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize("name", ["With-Dash", "Upper", "a b", "1st"])
 def test_a_file_is_called_as_its_dag_can_be(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DeclarationWrong, match="small letters"):
+    with pytest.raises(InvalidDeclaration, match="lowercase letters"):
         declared_sync(written(tmp_path, BASE, name))
 
 

@@ -17,7 +17,7 @@ from crossdock.bench.events import tally as bench_tally
 from crossdock.bench.events.logs import HubLog, PlainLog
 from crossdock.bench.events.measure import Figures, measure
 from crossdock.bench.events.plot import Line, plot
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.db.database import Store
 from crossdock.db.migrate import migrate
 from crossdock.stack.ports import free_port
