@@ -40,7 +40,7 @@ RULES = frozenset({"counts", "cuts", "unknown fields"})
 
 
 class Bench(Protocol):
-    """A system with records in it, and the ways that lead to it."""
+    """A system with records, and the ways to reach it."""
 
     #: The host and port that the system listens on.
     host: str
@@ -63,7 +63,7 @@ class Bench(Protocol):
     def source_of_dead_host(self) -> Source: ...
 
     def source_of_page(self, url: str) -> Source:
-        """The connector without credentials at *url*, which gives one answer to all that is asked."""
+        """The connector without credentials at *url*, which gives one response to every request."""
         ...
 
     def page_without_total(self) -> bytes:
@@ -97,11 +97,11 @@ class Bench(Protocol):
         ...
 
     def change(self, count: int, *, at: datetime | None = None) -> list[str]:
-        """The ids of so many records that have just changed, one after the other, or all at one instant."""
+        """Change *count* records, one after the other or all at one instant; return their ids."""
         ...
 
     def add_field(self) -> None:
-        """Each record gets a field that nobody has heard of."""
+        """Add an unknown field to each record."""
         ...
 
     def put(self, key: str, text: str) -> None:

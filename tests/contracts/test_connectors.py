@@ -71,7 +71,7 @@ def skip_where_exempt(bench: Bench, rule: str) -> None:
 
 
 def test_what_is_exempt_is_a_rule_that_there_is(bench: Bench) -> None:
-    """Else a rule with a new name would quietly hold for nobody."""
+    """Otherwise a renamed rule would silently apply to no connector."""
     assert set(bench.exempt) <= RULES
 
 
@@ -89,7 +89,7 @@ def signed_in(bench: Bench, **options: Any) -> Callable[[], Any]:
 
 
 class TestCheck:
-    def test_a_source_in_order_tells_its_size_and_its_clock(self, bench: Bench) -> None:
+    def test_a_source_in_order_describes_its_size_and_its_clock(self, bench: Bench) -> None:
         """The source's clock, because a watermark by ours would skip what a slower clock has yet to write."""
         description = bench.source().describe(bench.resource, None)
 
@@ -105,7 +105,7 @@ class TestCheck:
         assert (bench.asked(), bench.asked_tokens()) == (0, 1)
 
     def test_a_host_that_is_down_is_named_and_tried_later(self, bench: Bench) -> None:
-        """Which host and why: the first two questions of whoever is called."""
+        """Which host, and why: the first two questions of the person on call."""
         with pytest.raises(SystemUnavailable, match=r"no answer from 127\.0\.0\.1:\d+ .*Connection refused") as caught:
             bench.source_of_dead_host().describe(bench.resource, None)
 
@@ -117,7 +117,7 @@ class TestCheck:
         with Door(answer(bench.page_without_total())) as door, pytest.raises(SourceInvalid, match="no total"):
             bench.source_of_page(door.url).describe(bench.resource, None)
 
-    def test_what_is_wrong_is_told_in_three_different_ways(self, bench: Bench) -> None:
+    def test_three_different_errors_have_three_different_messages(self, bench: Bench) -> None:
         """Credentials, scope, network: three people to ask."""
         wrong_scope = signed_in(bench)
         bench.fault({"status": 403}, repeat=True)
@@ -145,7 +145,7 @@ class TestCheck:
         assert first.source_now <= second.source_now
         assert first.source_now.tzinfo is UTC
 
-    def test_a_name_that_leads_into_our_own_network_is_not_called(self, bench: Bench) -> None:
+    def test_a_name_that_resolves_into_our_own_network_is_not_called(self, bench: Bench) -> None:
         """The right answer to the first question and a private one to the second is an attack."""
         asked: list[str] = []
 
@@ -196,7 +196,7 @@ class TestReading:
         assert ids_of(bench, by_time(now), page_records=3) == changed
         assert sorted(ids_of(bench, by_time(), page_records=1)) == bench.ids()
 
-    def test_a_page_is_no_larger_than_asked(self, bench: Bench) -> None:
+    def test_a_page_is_not_larger_than_requested(self, bench: Bench) -> None:
         page = bench.source().page(bench.resource, by_id()[0], None, limit=3)
 
         assert (page.records, len(bench.ids_on(page)), page.last) == (3, 3, False)
@@ -218,7 +218,7 @@ class TestReading:
 
     @pytest.mark.parametrize("part", [by_id()[0], by_time()], ids=["by id", "by time"])
     def test_records_that_move_while_pages_are_read_are_not_lost(self, bench: Bench, part: Range) -> None:
-        """By offset, three changes a page lose one record in two hundred."""
+        """With offset pagination, three changes per page lose one record in two hundred."""
         bench.fault(*[{"mutate_during": {"stock_moves": 3}}] * 6)
 
         found = ids_of(bench, part, page_records=5)
@@ -234,7 +234,7 @@ class TestReading:
         assert ids_of(bench, by_time(now - timedelta(seconds=110))) == []
         assert len(ids_of(bench, by_time(now - timedelta(minutes=5)))) == 1
 
-    def test_a_page_that_comes_twice_is_asked_for_again(self, bench: Bench) -> None:
+    def test_a_page_that_comes_twice_is_requested_again(self, bench: Bench) -> None:
         """A cache on the way answers with the page before."""
         bench.fault("ok", {"duplicate_page": True}, "ok", {"duplicate_page": True})
 
@@ -248,7 +248,7 @@ class TestReading:
             ids_of(bench, by_id()[0], page_records=10)
         assert bench.asked() == 1 + QUICK.attempts
 
-    def test_a_field_that_nobody_knows_is_carried_along(self, bench: Bench) -> None:
+    def test_an_unknown_field_is_kept(self, bench: Bench) -> None:
         """Systems grow fields on a Tuesday afternoon, without a word."""
         skip_where_exempt(bench, "unknown fields")
         bench.add_field()
@@ -415,9 +415,11 @@ class TestWaits:
         assert at_least_s <= time.monotonic() - began < 3
 
     @pytest.mark.parametrize(
-        ("asked", "told_s"), [(4, 4), ("date:+120", 119), (3600, 900), (1e9, 900), ("date:+90000", 900)]
+        ("asked", "reported_s"), [(4, 4), ("date:+120", 119), (3600, 900), (1e9, 900), ("date:+90000", 900)]
     )
-    def test_a_long_wait_is_handed_on_and_not_slept(self, bench: Bench, asked: Any, told_s: float) -> None:
+    def test_a_long_wait_is_left_to_the_scheduler_and_not_slept(
+        self, bench: Bench, asked: Any, reported_s: float
+    ) -> None:
         """A worker's slot that sleeps for minutes is a slot less for everybody; the scheduler can wait for free."""
         page = signed_in(bench, limits=PATIENT)
         bench.fault({"status": 429, "retry_after": asked}, repeat=True)
@@ -426,7 +428,7 @@ class TestWaits:
         with pytest.raises(Transient) as caught:
             page()
 
-        assert caught.value.retry_in_s == pytest.approx(told_s, abs=2)
+        assert caught.value.retry_in_s == pytest.approx(reported_s, abs=2)
         assert caught.value.retry_in_s is not None
         assert caught.value.retry_in_s <= 900
         assert time.monotonic() - began < 0.5
@@ -462,7 +464,7 @@ class TestFaults:
             page()
         assert bench.asked() - asked == QUICK.attempts
 
-    def test_when_all_is_down_the_token_is_not_asked_for_more_often(self, bench: Bench) -> None:
+    def test_during_an_outage_the_token_is_not_requested_more_often(self, bench: Bench) -> None:
         """It is part of the call that needs it: three attempts are three requests, not nine."""
         bench.fault({"status": 503}, repeat=True)
         bench.token_fault({"status": 503}, repeat=True)
@@ -480,7 +482,7 @@ class TestFaults:
 
     @pytest.mark.parametrize("status", [400, 403, 404, 409, 410, 422])
     def test_a_refusal_is_not_tried_again(self, bench: Bench, status: int) -> None:
-        """The answer would be the same; the rate limit is shared with those who have a chance."""
+        """The response would be the same, and other calls need the shared rate limit."""
         page = signed_in(bench)
         bench.fault({"status": status}, repeat=True)
         asked = bench.asked()
@@ -493,7 +495,7 @@ class TestFaults:
         assert bench.asked() - asked == 1
 
     def test_a_redirect_is_not_followed(self, bench: Bench) -> None:
-        """It could lead our token, or our network, anywhere."""
+        """It could send our token, or calls into our network, anywhere."""
         page = signed_in(bench)
         with Door(answer()) as elsewhere:
             bench.fault({"redirect": elsewhere.url}, repeat=True)
@@ -523,7 +525,7 @@ class TestFaults:
             source.describe(bench.resource, None)
         assert time.monotonic() - began < 1.2
 
-    def test_an_answer_that_took_too_long_is_asked_for_again(self, bench: Bench) -> None:
+    def test_a_response_that_took_too_long_is_requested_again(self, bench: Bench) -> None:
         page = signed_in(bench, limits=Limits(timeout_s=0.4, attempts=2, longest_wait_s=0.1))
         bench.fault({"timeout": "before"})
 
@@ -545,7 +547,7 @@ class TestTokens:
         assert bench.asked_tokens() == 2
 
     def test_a_token_revoked_just_after_it_was_fetched_is_renewed(self, bench: Bench) -> None:
-        """Whether it is new is told by what was sent, not by how long ago."""
+        """The token that was sent decides whether it is new, not its age."""
         page = signed_in(bench)
         for renewals in (2, 3, 4):
             bench.revoke_tokens()

@@ -47,7 +47,7 @@ def records(page: FetchedPage, kind: Any) -> list[Any]:
     ],
 )
 def test_a_record_is_the_same_over_both(shop: Sandbox, resource: str, kind: Any, lines_field: str | None) -> None:
-    """Everything behind the connector is told nothing of which of the two it was."""
+    """No code behind the connector can see which API was used."""
     rest, other = (
         source_of(shop, api).page(resource, EVERYTHING, None, lines_field=lines_field)
         for api in (Api.REST, Api.GRAPHQL)
@@ -80,7 +80,7 @@ def test_the_totals_are_those_of_the_pages(shop: Sandbox, resource: str) -> None
     assert source.describe(resource, None).records == source.page(resource, EVERYTHING, None).records
 
 
-def test_a_resource_without_a_query_is_told(shop: Sandbox) -> None:
+def test_a_resource_without_a_query_is_refused(shop: Sandbox) -> None:
     with pytest.raises(BadRequest, match=r"customers cannot be read over GraphQL here. Supported: inventory"):
         source_of(shop, Api.GRAPHQL).page("customers", EVERYTHING, None)
 
@@ -160,7 +160,7 @@ class TestSandbox:
         with pytest.raises(SystemRefused, match=r"HTTP 400.*Malformed query"):
             client.post_json("/demo/graphql", {"query": query}, lambda got: got)
 
-    def test_a_malformed_predicate_is_told_beside_no_data(self, shop: Sandbox) -> None:
+    def test_a_malformed_predicate_is_an_error_without_data(self, shop: Sandbox) -> None:
         document = {"query": '{ orders(where: "salary > 3") { count } }'}
 
         got = source_of(shop, Api.GRAPHQL)._client.post_json(

@@ -193,7 +193,7 @@ def source_of(path: Path, url: str, **fields: Any) -> DeclaredSource:
 
 
 def ids_read(source: DeclaredSource) -> list[str]:
-    """As a sync reads: each page's place leads to the next, across a crash too."""
+    """As a sync reads: each page gives the position of the next, also across a crash."""
     part, after, found = Range(range_no=0, axis=Axis.ID), None, []
     for _ in range(50):
         page = source.page("", part, after)
@@ -268,7 +268,7 @@ def test_every_kind_of_paging_reads_all_once(
         assert ids_read(source_of(path, url)) == [str(number) for number in range(25)]
 
 
-def test_a_page_that_leads_to_itself_is_an_error_and_no_endless_run(tmp_path: Path) -> None:
+def test_a_page_that_links_to_itself_is_an_error_and_not_an_endless_run(tmp_path: Path) -> None:
     path = written(tmp_path, BASE | {"read": BASE["read"] | {"paging": PAGINGS["cursor"][0]}})
     with door(lambda *_: {"items": THINGS[:3], "meta": {"next": "again"}}) as url:
         source = source_of(path, url)
@@ -276,7 +276,7 @@ def test_a_page_that_leads_to_itself_is_an_error_and_no_endless_run(tmp_path: Pa
             source.page("", Range(range_no=0, axis=Axis.ID), Cursor(source.describe("", None).source_now, "again"))
 
 
-def test_a_next_page_on_another_server_is_not_asked_for(tmp_path: Path) -> None:
+def test_a_next_page_on_another_server_is_not_requested(tmp_path: Path) -> None:
     """It would be shown our credentials."""
     path = written(tmp_path, BASE | {"read": BASE["read"] | {"paging": {"kind": "link", "next": "next"}}})
     elsewhere = {"items": THINGS[:3], "next": "https://elsewhere.example/things?from=3"}
@@ -391,7 +391,7 @@ def test_a_declared_system_that_is_down_is_left_alone(store: Store, tmp_path: Pa
         assert call_counts.health(work, "a_list").phase is Phase.OPEN
 
 
-def test_a_declared_system_leads_into_our_own_network_only_where_its_connection_says_so(tmp_path: Path) -> None:
+def test_a_declared_system_reaches_our_own_network_only_if_its_connection_allows_it(tmp_path: Path) -> None:
     with door(lambda *_: pytest.fail("it was called")) as url:
         connection = Connection(connection_id="a_list", conn_type="declared", host=url)
         with pytest.raises(AddressRefused, match="not a public address"):
@@ -412,7 +412,7 @@ def test_a_jwt_of_our_own_signs_the_requests(tmp_path: Path) -> None:
     assert (claims["iss"], claims["sub"]) == ("crossdock", "crossdock")
 
 
-def test_what_is_not_of_its_type_is_kept_with_the_reason_and_mended(
+def test_a_value_without_its_type_goes_to_quarantine_with_the_reason_and_can_be_fixed(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One bad record stops no other, and goes through the same quarantine and replay as every record."""
@@ -536,13 +536,13 @@ def test_what_a_schema_cannot_say_has_its_line_too(tmp_path: Path) -> None:
         declared_sync(tmp_path / "wrong.yaml")
 
     lines = text.splitlines()
-    told = {(each.pointer, lines[each.line - 1].strip().partition(":")[0]) for each in wrong.value.mistakes}
+    found = {(each.pointer, lines[each.line - 1].strip().partition(":")[0]) for each in wrong.value.mistakes}
     assert {
         ("/read/records", "records"),
         ("/mapping/skoo", "skoo"),
         ("/mapping", "mapping"),
         ("/schedule", "schedule"),
-    } <= told
+    } <= found
     assert {each.pointer for each in wrong.value.mistakes} >= {"/expectations/0/name", "/expectations/0/arguments"}
 
 
