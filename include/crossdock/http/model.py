@@ -54,7 +54,7 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def slack_s(self) -> float:
-        """How late a call may reach the server after its permit: half of it is spent here, half on the network."""
+        """The delay allowed between a permit and its call's arrival: half for this process, half for the network."""
         return self.per_s / 10
 
     @property
