@@ -244,7 +244,7 @@ class TestReading:
         """Landing it for ever would be a run without an end."""
         bench.fault("ok", {"duplicate_page": True}, repeat=True)
 
-        with pytest.raises(SourceInvalid, match="the page before it again"):
+        with pytest.raises(SourceInvalid, match="it repeats the previous page"):
             ids_of(bench, by_id()[0], page_records=10)
         assert bench.asked() == 1 + QUICK.attempts
 
@@ -594,7 +594,7 @@ class TestSecrets:
             shown += "".join(traceback.format_exception(caught.value)) + repr(caught.value)
 
         shown += caplog.text + repr([record.__dict__ for record in caplog.records])
-        assert "Trying again" in shown
+        assert "Retrying in" in shown
         assert CANARY not in shown
         assert len(bench.tokens()) > 1
         assert not [token for token in bench.tokens() if token in shown]
