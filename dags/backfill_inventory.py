@@ -11,7 +11,7 @@ A red task means what it means in `sync_inventory`.
 
 from airflow.sdk import dag
 from crossdock.app.airflow.sync_dags import EACH_DAY, backfill_options, backfill_tasks
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 
 
 @dag(schedule=EACH_DAY, doc_md=__doc__, **backfill_options(INVENTORY))

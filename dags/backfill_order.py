@@ -11,7 +11,7 @@ A red task means what it means in `sync_order`.
 
 from airflow.sdk import dag
 from crossdock.app.airflow.sync_dags import EACH_DAY, backfill_options, backfill_tasks
-from crossdock.connectors.commercetools.stream_orders import ORDER
+from crossdock.connectors.commercetools.orders import ORDER
 
 
 @dag(schedule=EACH_DAY, doc_md=__doc__, **backfill_options(ORDER))

@@ -3,7 +3,7 @@ One sync DAG for each file in `dags/integrations`: a system that is read by a de
 
 This DAG itself looks through all the files; start it when one of them does not show up as a DAG.
 
-**Triage.** `look_through` is red when a file is no declaration: its log names each mistake with its line. Correct the
+**Triage.** `look_through` fails when a declaration file is not valid: its log names each mistake with its line. Correct the
 file; Airflow reads it again within half a minute. What a red task of a `sync_…` DAG means stands in that DAG.
 """
 

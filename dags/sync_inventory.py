@@ -2,7 +2,7 @@
 
 from airflow.sdk import dag
 from crossdock.app.airflow.sync_dags import schedule_of, sync_options, sync_tasks, triage_of
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 
 
 @dag(schedule=schedule_of(INVENTORY), doc_md=__doc__ + triage_of(INVENTORY), **sync_options(INVENTORY))

@@ -2,7 +2,7 @@
 
 from airflow.sdk import dag
 from crossdock.app.airflow.sync_dags import schedule_of, sync_options, sync_tasks, triage_of
-from crossdock.connectors.commercetools.stream_orders import ORDER
+from crossdock.connectors.commercetools.orders import ORDER
 
 
 @dag(schedule=schedule_of(ORDER), doc_md=__doc__ + triage_of(ORDER), **sync_options(ORDER))

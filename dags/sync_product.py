@@ -2,7 +2,7 @@
 
 from airflow.sdk import dag
 from crossdock.app.airflow.sync_dags import schedule_of, sync_options, sync_tasks, triage_of
-from crossdock.connectors.commercetools.stream_products import PRODUCT
+from crossdock.connectors.commercetools.products import PRODUCT
 
 
 @dag(schedule=schedule_of(PRODUCT), doc_md=__doc__ + triage_of(PRODUCT), **sync_options(PRODUCT))

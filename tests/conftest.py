@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from crossdock.app.database import migrate
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer

@@ -15,9 +15,9 @@ from crossdock.core.errors import HubError
 from crossdock.db.database import Store
 from crossdock.http.breaker import BreakerRules
 from crossdock.http.client import HttpClient
+from crossdock.http.config import ClientConfig
 from crossdock.http.model import CallPolicy, Rate
-from crossdock.http.policy import Conditions
-from crossdock.http.shared import SharedCalls
+from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 
 from tests.api.conftest import Hub
@@ -379,7 +379,7 @@ def test_a_test_tells_of_a_system_that_went_down(hub: Hub, platform: FakeRetaile
     assert answer.status_code == 200
     assert not answer.json()["passed"]
     failed = next(check for check in answer.json()["checks"] if check["outcome"] == "failed")
-    assert failed["hint"] == "The system was busy or down; test again when it is up"
+    assert failed["hint"] == "The system was busy or down; test again when it is available"
     shown = hub.call("GET", f"/v1/integrations/{document['id']}").json()
     assert shown["test_passed"] is False
     assert shown["version"] == 1
@@ -491,10 +491,10 @@ def test_health_tells_of_calls_and_of_the_breaker(hub: Hub, platform: FakeRetail
     integration_id = added(hub, platform)["id"]
     of, run_id = f"/v1/integrations/{integration_id}", f"run-{integration_id}"
     policy = CallPolicy(rate=Rate(calls=100), breaker=BreakerRules(failures_in_a_row=2, open_s=60))
-    with hub.store() as store, SharedCalls(store, integration_id, run_of=lambda: run_id) as calls:
+    with hub.store() as store, SharedSafeguards(store, integration_id, run_of=lambda: run_id) as calls:
         add_run(store, integration_id, run_id)
         guards = calls.safeguards(policy)
-        client = HttpClient("shop", platform.url, conditions=Conditions(limits=QUICK, safeguards=guards))
+        client = HttpClient("shop", platform.url, config=ClientConfig(limits=QUICK, safeguards=guards))
         path = f"/{platform.project}/inventory"
         platform.faults.put("*", ["ok", {"status": 503}, {"status": 503}])
         for _ in range(4):

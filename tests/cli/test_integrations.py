@@ -127,7 +127,7 @@ def test_no_option_takes_a_secret(hub: Hub) -> None:
         (["add", "x_y", *SETTINGS], 2, "nobody to ask"),
         (["add", "Shop-EU", *SETTINGS, "--credentials=-"], 2, "'Shop-EU' is no id: 2 to 63 small letters"),
         (["add", "x_y", "--kind=commercetools"], 2, "/settings/base_url: is missing"),
-        (["add", "x_y", *SETTINGS, "--set=projekt=p"], 2, "/settings/projekt: is not known; known are base_url"),
+        (["add", "x_y", *SETTINGS, "--set=projekt=p"], 2, "/settings/projekt: is not known; known fields: base_url"),
         (["add", "x_y", *SETTINGS, "--credentials=-"], 2, "standard input is not JSON. One JSON object is expected"),
         (["add", "x_y", *SETTINGS, "--credentials=/not/there"], 2, "cannot be read from /not/there: No such file"),
         (["add", "x_y", *SETTINGS, f"--credentials={PROJECT}"], 2, "Is a directory. One JSON object is expected, as"),
@@ -178,7 +178,9 @@ def test_a_private_address_is_refused_with_the_setting_that_allows_it(hub: Hub, 
 
     problem = json.loads(ended.stdout)["error"]["problem"]
     assert ended.returncode == 1
-    assert problem["checks"][0]["hint"].startswith('If that network is meant, set allowed_networks to ["127.0.0.1/32"]')
+    assert problem["checks"][0]["hint"].startswith(
+        'If this network is intended, set allowed_networks to ["127.0.0.1/32"]'
+    )
 
 
 def test_a_viewer_may_look_and_no_more(hub: Hub, platform: FakeRetailer) -> None:

@@ -19,10 +19,10 @@ from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.model import Auth, Declaration
 from crossdock.connectors.declarative.source import DeclaredSource
 from crossdock.core.instants import utc_text
+from crossdock.http.config import ClientConfig
+from crossdock.http.connection import Connection
 from crossdock.http.model import Limits, Safeguards
-from crossdock.http.policy import Conditions
 from crossdock.http.ssrf_guard import Resolver
-from crossdock.integrations.model import Connection
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, Source
 
@@ -32,7 +32,7 @@ from tests.shop import free_port
 QUICK = Limits(timeout_s=60.0, connect_timeout_s=30.0, attempts=3, longest_wait_s=0.05, answer_bytes=1_000_000)
 #: Anywhere in a message, a log or a traceback: a secret got out.
 CANARY = "canary-45c48cce"
-_NONE = Conditions()
+_NONE = ClientConfig()
 
 
 #: What a system may honestly not be able to do. Everything else applies to every connector.
@@ -40,7 +40,7 @@ RULES = frozenset({"counts", "cuts", "unknown fields"})
 
 
 class Bench(Protocol):
-    """A system with records in it, and the ways that lead to it."""
+    """A system with records, and the ways to reach it."""
 
     #: The host and port that the system listens on.
     host: str
@@ -50,9 +50,7 @@ class Bench(Protocol):
     #: Rules that do not apply, with the reason; the names are those of `RULES`.
     exempt: Mapping[str, str]
 
-    def source(
-        self, *, limits: Limits = QUICK, page_records: int = 100, conditions: Conditions | None = None
-    ) -> Source:
+    def source(self, *, limits: Limits = QUICK, page_records: int = 100, config: ClientConfig | None = None) -> Source:
         """The connector, signed in with the right secret, which is CANARY."""
         ...
 
@@ -65,7 +63,7 @@ class Bench(Protocol):
     def source_of_dead_host(self) -> Source: ...
 
     def source_of_page(self, url: str) -> Source:
-        """The connector without credentials at *url*, which gives one answer to all that is asked."""
+        """The connector without credentials at *url*, which gives one response to every request."""
         ...
 
     def page_without_total(self) -> bytes:
@@ -103,11 +101,11 @@ class Bench(Protocol):
         ...
 
     def change(self, count: int, *, at: datetime | None = None) -> list[str]:
-        """The ids of so many records that have just changed, one after the other, or all at one instant."""
+        """Change *count* records, one after the other or all at one instant; return their ids."""
         ...
 
     def add_field(self) -> None:
-        """Each record gets a field that nobody has heard of."""
+        """Add an unknown field to each record."""
         ...
 
     def put(self, key: str, text: str) -> None:
@@ -222,12 +220,12 @@ class _CommercetoolsBench(_ShopBench):
         super().__init__(shop, "inventory", api)
 
     def source(
-        self, *, limits: Limits = QUICK, page_records: int = 100, conditions: Conditions | None = None
+        self, *, limits: Limits = QUICK, page_records: int = 100, config: ClientConfig | None = None
     ) -> Commercetools:
-        return self._signed_in(self._shop.url, CANARY, limits=limits, page_records=page_records, conditions=conditions)
+        return self._signed_in(self._shop.url, CANARY, limits=limits, page_records=page_records, config=config)
 
     def source_by_name(self, resolve: Resolver) -> Commercetools:
-        return self._signed_in(f"http://shop.example:{self._shop.port}", CANARY, conditions=Conditions(resolve=resolve))
+        return self._signed_in(f"http://shop.example:{self._shop.port}", CANARY, config=ClientConfig(resolve=resolve))
 
     def source_with_wrong_secret(self) -> Commercetools:
         return self._signed_in(self._shop.url, "guess-" + CANARY)
@@ -277,14 +275,14 @@ class _DeclaredBench(_ShopBench):
         }
 
     def source(
-        self, *, limits: Limits = QUICK, page_records: int = 100, conditions: Conditions | None = None
+        self, *, limits: Limits = QUICK, page_records: int = 100, config: ClientConfig | None = None
     ) -> DeclaredSource:
         return self._declared(
             self._shop.url,
             CANARY,
             limits=limits,
             page_records=page_records,
-            safeguards=(conditions or _NONE).safeguards,
+            safeguards=(config or _NONE).safeguards,
         )
 
     def source_by_name(self, resolve: Resolver) -> DeclaredSource:

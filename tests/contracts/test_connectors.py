@@ -26,9 +26,9 @@ from crossdock.db.database import Store
 from crossdock.http.breaker import BreakerRules
 from crossdock.http.call_metrics import usage_of_run
 from crossdock.http.client import Limits
+from crossdock.http.config import ClientConfig
 from crossdock.http.model import CallPolicy, Rate
-from crossdock.http.policy import Conditions
-from crossdock.http.shared import SharedCalls
+from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.sync.source import Cursor, Range, Source
 from cryptography.fernet import Fernet
 
@@ -73,7 +73,7 @@ def skip_where_exempt(bench: Bench, rule: str) -> None:
 
 
 def test_what_is_exempt_is_a_rule_that_there_is(bench: Bench) -> None:
-    """Else a rule with a new name would quietly hold for nobody."""
+    """Otherwise a renamed rule would silently apply to no connector."""
     assert set(bench.exempt) <= RULES
 
 
@@ -86,31 +86,31 @@ def ids_of(bench: Bench, part: Range, after: Cursor | None = None, **options: An
 def signed_in(bench: Bench, **options: Any) -> Callable[[], Any]:
     """A call for one page, of a connector that has its token."""
     source = bench.source(**options)
-    source.survey(bench.resource, None)
+    source.describe(bench.resource, None)
     return lambda: source.page(bench.resource, by_id()[0], None)
 
 
 class TestCheck:
-    def test_a_source_in_order_tells_its_size_and_its_clock(self, bench: Bench) -> None:
+    def test_a_source_in_order_describes_its_size_and_its_clock(self, bench: Bench) -> None:
         """The source's clock, because a watermark by ours would skip what a slower clock has yet to write."""
         before = datetime.now(UTC).replace(microsecond=0)  # the source tells its time in whole seconds
-        survey = bench.source().survey(bench.resource, None)
+        description = bench.source().describe(bench.resource, None)
 
-        assert survey.records == (0 if "counts" in bench.exempt else 40)
-        assert before <= survey.source_now <= datetime.now(UTC)
+        assert description.records == (0 if "counts" in bench.exempt else 40)
+        assert before <= description.source_now <= datetime.now(UTC)
 
     def test_wrong_credentials_end_the_run_and_say_what_to_check(self, bench: Bench) -> None:
         """Trying again cannot help, and may lock the account."""
         with pytest.raises(SystemRefused, match=r"HTTP 401.*Check the id and the secret") as caught:
-            bench.source_with_wrong_secret().survey(bench.resource, None)
+            bench.source_with_wrong_secret().describe(bench.resource, None)
 
         assert isinstance(caught.value, Terminal)
         assert (bench.asked(), bench.asked_tokens()) == (0, 1)
 
     def test_a_host_that_is_down_is_named_and_tried_later(self, bench: Bench) -> None:
-        """Which host and why: the first two questions of whoever is called."""
+        """Which host, and why: the first two questions of the person on call."""
         with pytest.raises(SystemUnavailable, match=r"no answer from 127\.0\.0\.1:\d+ .*Connection refused") as caught:
-            bench.source_of_dead_host().survey(bench.resource, None)
+            bench.source_of_dead_host().describe(bench.resource, None)
 
         assert isinstance(caught.value, Transient)
 
@@ -118,17 +118,17 @@ class TestCheck:
         """The guard against a shrunken source compares with it."""
         skip_where_exempt(bench, "counts")
         with Door(answer(bench.page_without_total())) as door, pytest.raises(SourceInvalid, match="no total"):
-            bench.source_of_page(door.url).survey(bench.resource, None)
+            bench.source_of_page(door.url).describe(bench.resource, None)
 
-    def test_what_is_wrong_is_told_in_three_different_ways(self, bench: Bench) -> None:
+    def test_three_different_errors_have_three_different_messages(self, bench: Bench) -> None:
         """Credentials, scope, network: three people to ask."""
         wrong_scope = signed_in(bench)
         bench.fault({"status": 403}, repeat=True)
         said = set()
         for look in (
-            lambda: bench.source_with_wrong_secret().survey(bench.resource, None),
+            lambda: bench.source_with_wrong_secret().describe(bench.resource, None),
             wrong_scope,
-            lambda: bench.source_of_dead_host().survey(bench.resource, None),
+            lambda: bench.source_of_dead_host().describe(bench.resource, None),
         ):
             with pytest.raises(HubError) as caught:
                 look()
@@ -142,13 +142,13 @@ class TestCheck:
         ] == []
 
     def test_looking_twice_finds_the_same(self, bench: Bench) -> None:
-        first, second = (bench.source().survey(bench.resource, None) for _ in range(2))
+        first, second = (bench.source().describe(bench.resource, None) for _ in range(2))
 
         assert first.records == second.records
         assert first.source_now <= second.source_now
         assert first.source_now.tzinfo is UTC
 
-    def test_a_name_that_leads_into_our_own_network_is_not_called(self, bench: Bench) -> None:
+    def test_a_name_that_resolves_into_our_own_network_is_not_called(self, bench: Bench) -> None:
         """The right answer to the first question and a private one to the second is an attack."""
         asked: list[str] = []
 
@@ -156,8 +156,8 @@ class TestCheck:
             asked.append(host)
             return [(2, 1, 6, "", ("127.0.0.1", port))]
 
-        with pytest.raises(AddressRefused, match=r"shop\.example leads to 127\.0\.0\.1"):
-            bench.source_by_name(resolve).survey(bench.resource, None)
+        with pytest.raises(AddressRefused, match=r"shop\.example resolves to 127\.0\.0\.1"):
+            bench.source_by_name(resolve).describe(bench.resource, None)
         assert (asked, bench.asked(), bench.asked_tokens()) == (["shop.example"], 0, 0)
 
 
@@ -172,13 +172,13 @@ class TestReading:
 
     @pytest.mark.parametrize("page_records", [1, 3, 500])
     def test_an_incremental_read_brings_exactly_what_changed(self, bench: Bench, page_records: int) -> None:
-        before = bench.source().survey(bench.resource, None).source_now
+        before = bench.source().describe(bench.resource, None).source_now
         changed = bench.change(9)
 
         found = ids_of(bench, by_time(before), page_records=page_records)
 
         assert found == changed
-        assert bench.source().survey(bench.resource, before).records == (0 if "counts" in bench.exempt else 9)
+        assert bench.source().describe(bench.resource, before).records == (0 if "counts" in bench.exempt else 9)
 
     @pytest.mark.parametrize("part", [by_id()[0], by_time()], ids=["by id", "by time"])
     def test_a_read_goes_on_from_any_page_boundary(self, bench: Bench, part: Range) -> None:
@@ -199,7 +199,7 @@ class TestReading:
         assert ids_of(bench, by_time(now), page_records=3) == changed
         assert sorted(ids_of(bench, by_time(), page_records=1)) == bench.ids()
 
-    def test_a_page_is_no_larger_than_asked(self, bench: Bench) -> None:
+    def test_a_page_is_not_larger_than_requested(self, bench: Bench) -> None:
         page = bench.source().page(bench.resource, by_id()[0], None, limit=3)
 
         assert (page.records, len(bench.ids_on(page)), page.last) == (3, 3, False)
@@ -210,7 +210,7 @@ class TestReading:
             page = bench.source().page(bench.resource, by_id()[0], None)
 
             assert (page.records, page.cursor, page.last) == (0, None, True)
-            assert bench.source().survey(bench.resource, None).records == 0
+            assert bench.source().describe(bench.resource, None).records == 0
 
     def test_nothing_changed_is_one_empty_last_page(self, bench: Bench) -> None:
         later = datetime.now(UTC) + timedelta(hours=1)
@@ -221,7 +221,7 @@ class TestReading:
 
     @pytest.mark.parametrize("part", [by_id()[0], by_time()], ids=["by id", "by time"])
     def test_records_that_move_while_pages_are_read_are_not_lost(self, bench: Bench, part: Range) -> None:
-        """By offset, three changes a page lose one record in two hundred."""
+        """With offset pagination, three changes per page lose one record in two hundred."""
         bench.fault(*[{"mutate_during": {"stock_moves": 3}}] * 6)
 
         found = ids_of(bench, part, page_records=5)
@@ -237,7 +237,7 @@ class TestReading:
         assert ids_of(bench, by_time(now - timedelta(seconds=110))) == []
         assert len(ids_of(bench, by_time(now - timedelta(minutes=5)))) == 1
 
-    def test_a_page_that_comes_twice_is_asked_for_again(self, bench: Bench) -> None:
+    def test_a_page_that_comes_twice_is_requested_again(self, bench: Bench) -> None:
         """A cache on the way answers with the page before."""
         bench.fault("ok", {"duplicate_page": True}, "ok", {"duplicate_page": True})
 
@@ -247,11 +247,11 @@ class TestReading:
         """Landing it for ever would be a run without an end."""
         bench.fault("ok", {"duplicate_page": True}, repeat=True)
 
-        with pytest.raises(SourceInvalid, match="the page before it again"):
+        with pytest.raises(SourceInvalid, match="it repeats the previous page"):
             ids_of(bench, by_id()[0], page_records=10)
         assert bench.asked() == 1 + QUICK.attempts
 
-    def test_a_field_that_nobody_knows_is_carried_along(self, bench: Bench) -> None:
+    def test_an_unknown_field_is_kept(self, bench: Bench) -> None:
         """Systems grow fields on a Tuesday afternoon, without a word."""
         skip_where_exempt(bench, "unknown fields")
         bench.add_field()
@@ -316,69 +316,71 @@ class TestSharing:
     """What all connectors do with what workers share."""
 
     @pytest.fixture
-    def calls(self, store: Store) -> Iterator[SharedCalls]:
-        with SharedCalls(store, "acme", cipher=Fernet(Fernet.generate_key()), run_of=lambda: "run-1") as shared:
+    def calls(self, store: Store) -> Iterator[SharedSafeguards]:
+        with SharedSafeguards(store, "acme", cipher=Fernet(Fernet.generate_key()), run_of=lambda: "run-1") as shared:
             yield shared
 
-    def shared(self, bench: Bench, calls: SharedCalls, *, limits: Limits = QUICK, **policy: Any) -> Source:
-        conditions = Conditions(safeguards=calls.safeguards(CallPolicy(**policy)))
-        return bench.source(limits=limits, conditions=conditions)
+    def shared(self, bench: Bench, calls: SharedSafeguards, *, limits: Limits = QUICK, **policy: Any) -> Source:
+        config = ClientConfig(safeguards=calls.safeguards(CallPolicy(**policy)))
+        return bench.source(limits=limits, config=config)
 
-    def test_it_waits_for_its_turns(self, bench: Bench, calls: SharedCalls) -> None:
+    def test_it_waits_for_its_permits(self, bench: Bench, calls: SharedSafeguards) -> None:
         source = self.shared(bench, calls, limits=PATIENT, rate=Rate(calls=20))
-        source.survey(bench.resource, None)
+        source.describe(bench.resource, None)
         began = time.monotonic()
         for _ in range(10):
-            source.survey(bench.resource, None)
+            source.describe(bench.resource, None)
 
         assert time.monotonic() - began > 9 * Rate(calls=20).spacing_s
 
-    def test_it_does_not_call_what_is_known_to_be_down(self, bench: Bench, calls: SharedCalls) -> None:
+    def test_it_does_not_call_what_is_known_to_be_down(self, bench: Bench, calls: SharedSafeguards) -> None:
         source = self.shared(bench, calls, breaker=BreakerRules(failures_in_a_row=2, open_s=30))
         bench.fault({"status": 503}, repeat=True)
         for _ in range(5):
             with pytest.raises(SystemUnavailable):
-                source.survey(bench.resource, None)
+                source.describe(bench.resource, None)
 
         assert bench.asked() == 2
 
-    def test_a_refusal_is_no_outage(self, bench: Bench, calls: SharedCalls) -> None:
+    def test_a_refusal_is_no_outage(self, bench: Bench, calls: SharedSafeguards) -> None:
         """A system that says no is at work; the next question may be a better one."""
         source = self.shared(bench, calls, breaker=BreakerRules(failures_in_a_row=2, open_s=30))
         bench.fault({"status": 404}, repeat=True)
         for _ in range(5):
             with pytest.raises(SystemRefused):
-                source.survey(bench.resource, None)
+                source.describe(bench.resource, None)
 
         assert bench.asked() == 5
 
-    def test_its_calls_are_counted_for_the_run(self, bench: Bench, calls: SharedCalls, store: Store) -> None:
+    def test_its_calls_are_counted_for_the_run(self, bench: Bench, calls: SharedSafeguards, store: Store) -> None:
         source = self.shared(bench, calls)
         bench.fault("ok", {"status": 503}, "ok", {"status": 404})
-        source.survey(bench.resource, None)
-        source.survey(bench.resource, None)
+        source.describe(bench.resource, None)
+        source.describe(bench.resource, None)
         with pytest.raises(SystemRefused):
-            source.survey(bench.resource, None)
+            source.describe(bench.resource, None)
         calls.close()
 
         with store.transaction() as work:
             usage = usage_of_run(work, "run-1")
         assert (usage.successes, usage.failures, usage.refusals, usage.retries) == (2, 1, 1, 1)
 
-    def test_two_workers_fetch_one_token(self, bench: Bench, calls: SharedCalls) -> None:
+    def test_two_workers_fetch_one_token(self, bench: Bench, calls: SharedSafeguards) -> None:
         for _ in range(3):
-            self.shared(bench, calls).survey(bench.resource, None)
+            self.shared(bench, calls).describe(bench.resource, None)
         assert bench.asked_tokens() == 1
 
         bench.revoke_tokens()
         for _ in range(3):
-            self.shared(bench, calls).survey(bench.resource, None)
+            self.shared(bench, calls).describe(bench.resource, None)
         assert bench.asked_tokens() == 2
 
-    def test_no_secret_and_no_token_is_in_the_database(self, bench: Bench, calls: SharedCalls, store: Store) -> None:
+    def test_no_secret_and_no_token_is_in_the_database(
+        self, bench: Bench, calls: SharedSafeguards, store: Store
+    ) -> None:
         """Whoever may read the hub's tables may not call in its name."""
         source = self.shared(bench, calls, limits=PATIENT, rate=Rate(calls=100))
-        source.survey(bench.resource, None)
+        source.describe(bench.resource, None)
         for status in (403, 503):
             bench.fault({"status": status}, repeat=True)
             with pytest.raises(HubError):
@@ -417,10 +419,10 @@ class TestWaits:
         assert bench.asked() - asked_before == 2
 
     @pytest.mark.parametrize(
-        ("asked", "told_s"), [(4, 4), ("date:+120", 119), (3600, 900), (1e9, 900), ("date:+90000", 900)]
+        ("asked", "reported_s"), [(4, 4), ("date:+120", 119), (3600, 900), (1e9, 900), ("date:+90000", 900)]
     )
-    def test_a_long_wait_is_handed_on_and_not_slept(
-        self, bench: Bench, asked: Any, told_s: float, monkeypatch: pytest.MonkeyPatch
+    def test_a_long_wait_is_left_to_the_scheduler_and_not_slept(
+        self, bench: Bench, asked: Any, reported_s: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A worker's slot that sleeps for minutes is a slot less for everybody; the scheduler can wait for free."""
         page, slept = signed_in(bench, limits=PATIENT), list[float]()
@@ -433,7 +435,7 @@ class TestWaits:
 
         assert caught.value.retry_in_s is not None
         # A date comes nearer while the answer is on its way.
-        assert told_s - 2 - (time.monotonic() - began) <= caught.value.retry_in_s <= min(told_s + 2, 900)
+        assert reported_s - 2 - (time.monotonic() - began) <= caught.value.retry_in_s <= min(reported_s + 2, 900)
         assert (slept, bench.asked() - asked_before) == ([], 1)
 
     def test_a_wait_of_less_than_nothing_is_none(self, bench: Bench) -> None:
@@ -466,25 +468,25 @@ class TestFaults:
             page()
         assert bench.asked() - asked == QUICK.attempts
 
-    def test_when_all_is_down_the_token_is_not_asked_for_more_often(self, bench: Bench) -> None:
+    def test_during_an_outage_the_token_is_not_requested_more_often(self, bench: Bench) -> None:
         """It is part of the call that needs it: three attempts are three requests, not nine."""
         bench.fault({"status": 503}, repeat=True)
         bench.token_fault({"status": 503}, repeat=True)
 
         with pytest.raises(SystemUnavailable):
-            bench.source().survey(bench.resource, None)
+            bench.source().describe(bench.resource, None)
         assert (bench.asked(), bench.asked_tokens()) == (0, QUICK.attempts)
 
     def test_when_data_is_down_one_token_does_for_all_attempts(self, bench: Bench) -> None:
         bench.fault({"status": 503}, repeat=True)
 
         with pytest.raises(SystemUnavailable):
-            bench.source().survey(bench.resource, None)
+            bench.source().describe(bench.resource, None)
         assert (bench.asked(), bench.asked_tokens()) == (QUICK.attempts, 1)
 
     @pytest.mark.parametrize("status", [400, 403, 404, 409, 410, 422])
     def test_a_refusal_is_not_tried_again(self, bench: Bench, status: int) -> None:
-        """The answer would be the same; the rate limit is shared with those who have a chance."""
+        """The response would be the same, and other calls need the shared rate limit."""
         page = signed_in(bench)
         bench.fault({"status": status}, repeat=True)
         asked = bench.asked()
@@ -497,7 +499,7 @@ class TestFaults:
         assert bench.asked() - asked == 1
 
     def test_a_redirect_is_not_followed(self, bench: Bench) -> None:
-        """It could lead our token, or our network, anywhere."""
+        """It could send our token, or calls into our network, anywhere."""
         page = signed_in(bench)
         with Door(answer()) as elsewhere:
             bench.fault({"redirect": elsewhere.url}, repeat=True)
@@ -524,10 +526,10 @@ class TestFaults:
         source = bench.source(limits=ONE_SECOND)
 
         with pytest.raises(SystemUnavailable, match="took longer than 1 s"):
-            source.survey(bench.resource, None)
+            source.describe(bench.resource, None)
         assert bench.was_left_early()
 
-    def test_an_answer_that_took_too_long_is_asked_for_again(self, bench: Bench) -> None:
+    def test_a_response_that_took_too_long_is_requested_again(self, bench: Bench) -> None:
         page = signed_in(bench, limits=Limits(timeout_s=2, attempts=2, longest_wait_s=0.1))
         bench.fault({"timeout": "before"})
 
@@ -549,7 +551,7 @@ class TestTokens:
         assert bench.asked_tokens() == 2
 
     def test_a_token_revoked_just_after_it_was_fetched_is_renewed(self, bench: Bench) -> None:
-        """Whether it is new is told by what was sent, not by how long ago."""
+        """The token that was sent decides whether it is new, not its age."""
         page = signed_in(bench)
         for renewals in (2, 3, 4):
             bench.revoke_tokens()
@@ -580,7 +582,7 @@ class TestSecrets:
         """Messages go into task logs, pages and tickets; so do the errors below them, and the logs of libraries."""
         caplog.set_level(logging.DEBUG)
         source = bench.source(limits=Limits(timeout_s=0.2, attempts=2, longest_wait_s=0.01, answer_bytes=1_000_000))
-        source.survey(bench.resource, None)
+        source.describe(bench.resource, None)
         shown, failures = "", [fault for fault, _ in PASSING]
         failures += [{"status": status} for status in (400, 401, 403, 404, 409)]
         failures += [{"timeout": "before"}, {"drip": 100}, {"drip_headers": 20}, {"redirect": "http://[" + CANARY}]
@@ -596,7 +598,7 @@ class TestSecrets:
             shown += "".join(traceback.format_exception(caught.value)) + repr(caught.value)
 
         shown += caplog.text + repr([record.__dict__ for record in caplog.records])
-        assert "Trying again" in shown
+        assert "Retrying in" in shown
         assert CANARY not in shown
         assert len(bench.tokens()) > 1
         assert not [token for token in bench.tokens() if token in shown]

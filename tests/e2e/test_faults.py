@@ -17,7 +17,7 @@ from datetime import timedelta
 
 import psutil
 import pytest
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import LeaseHeld
 from crossdock.db.database import Store
 from crossdock.sync import extract, load, validate

@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Store
 from crossdock.events import cloudevents_protobuf as cloud_event_protobuf

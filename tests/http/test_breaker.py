@@ -65,7 +65,7 @@ def test_failures_of_long_ago_do_not_count() -> None:
     assert succeeded(failed(state, 60), 60, 9).failures == 1
 
 
-def test_while_it_is_open_nobody_calls_and_each_is_told_how_long() -> None:
+def test_while_it_is_open_no_call_is_admitted_and_each_caller_learns_the_wait() -> None:
     state = opened()
 
     assert before_call(state, RULES, 1.0) == (state, 4.0)

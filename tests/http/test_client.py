@@ -24,12 +24,12 @@ import pytest
 import requests
 from crossdock.core.errors import BadRequest, SourceInvalid, SystemRefused, SystemUnavailable, Terminal, Transient
 from crossdock.http.client import HttpClient, Limits
+from crossdock.http.config import ClientConfig
+from crossdock.http.connection import Connection
 from crossdock.http.deadline import current_deadline
 from crossdock.http.model import Token
-from crossdock.http.policy import Conditions
 from crossdock.http.response import retry_after_s
 from crossdock.http.transport import Tls as Trust
-from crossdock.integrations.model import Connection
 from hypothesis import given
 from hypothesis import strategies as st
 from requests.auth import HTTPBasicAuth
@@ -40,7 +40,7 @@ from tests.tls import Tls
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 BOMB = gzip.compress(b" " * 100_000_000, 1)
-#: A process that meets a bomb and says by how many kilobytes it grew at its largest, and what it was told.
+#: A process that meets a bomb and says by how many kilobytes it grew at its largest, and the error that it met.
 _BOMBED = """
 import sys
 from pathlib import Path
@@ -70,18 +70,18 @@ class TestRetryAfter:
         assert retry_after_s(header, now=NOW) == seconds
 
     @pytest.mark.parametrize("zone", ["GMT", "+0000", "-0000"])
-    def test_a_date_is_so_many_seconds_from_now(self, zone: str) -> None:
+    def test_a_date_is_converted_to_seconds_from_now(self, zone: str) -> None:
         """HTTP allows both forms, and clients forget the second."""
         assert retry_after_s(f"Sat, 21 Nov 2026 12:01:30 {zone}", now=NOW) == 90
 
     @pytest.mark.parametrize("header", ["901", "1e9", "inf", "Sat, 21 Nov 2099 12:00:00 GMT"])
     def test_no_wait_is_longer_than_a_quarter_of_an_hour(self, header: str) -> None:
-        """A source that asks for thirty years is asked again today."""
+        """A source that asks for thirty years is called again today."""
         assert retry_after_s(header, now=NOW) == 900
 
     @pytest.mark.parametrize("header", [None, "", "-1", "soon", "nan", "-inf", "Sat, 21 Nov 2026 11:59:59 GMT"])
     def test_nonsense_and_the_past_ask_for_nothing(self, header: str | None) -> None:
-        """Then our own growing waits hold; a negative sleep or an error of ours would be worse than no header."""
+        """Then our own backoff applies; a negative sleep or an error of ours would be worse than no header."""
         assert retry_after_s(header, now=NOW) is None
 
     @given(
@@ -94,7 +94,7 @@ class TestRetryAfter:
 
         assert seconds is None or 0 <= seconds <= 900
 
-    def test_a_date_is_told_from_now_whatever_the_zone(self) -> None:
+    def test_a_date_is_counted_from_now_whatever_the_zone(self) -> None:
         until = (NOW + timedelta(seconds=30)).astimezone()
 
         assert retry_after_s(format_datetime(until), now=NOW) == 30
@@ -136,7 +136,7 @@ class TestTime:
             body_of(door.client(limits=ONE_SECOND))
 
     def test_the_second_try_after_a_401_has_no_deadline_of_its_own(self) -> None:
-        """Two exchanges are one attempt to whoever waits for it."""
+        """To the caller, two exchanges are one attempt."""
         left_s: list[float] = []
 
         class Noting(_Renewable):
@@ -169,10 +169,10 @@ class TestSize:
         Measured as the growth of a whole process, because zlib's memory is none of Python's.
         """
         with Door(answer(BOMB, headers={"Content-Encoding": "gzip"})) as door:
-            told = subprocess.run(
+            ended = subprocess.run(
                 [sys.executable, "-c", _BOMBED, door.url], capture_output=True, text=True, check=True, timeout=600
             )
-            grown_kb, said = told.stdout.splitlines()
+            grown_kb, said = ended.stdout.splitlines()
 
         record_property("the process grew by KB", grown_kb)
         assert "unpacks to more than 100 times its size" in said
@@ -213,7 +213,7 @@ class TestSize:
 class TestRedirects:
     @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
     def test_no_redirect_is_followed(self, status: str) -> None:
-        """Whoever can answer once could send our token, or our workers, wherever it likes."""
+        """A server that answers once could send our token, or our workers, anywhere."""
         with Door(answer()) as elsewhere:
             with Door(answer(b"", status, {"Location": f"{elsewhere.url}/metadata"})) as door:
                 client = door.client(auth=HTTPBasicAuth("id", "secret"))
@@ -291,9 +291,9 @@ class TestEnvironment:
     @pytest.mark.parametrize(
         "url", ["", "api.example.com", "ftp://api.example.com", "https://", "user:hunter2@host", "http://["]
     )
-    def test_an_address_that_is_none_is_refused_at_once(self, url: str) -> None:
+    def test_an_invalid_address_is_refused_at_once(self, url: str) -> None:
         """It will not become one by trying again, and may hold a password by mistake."""
-        with pytest.raises(BadRequest, match="acme connection is no address; expected") as caught:
+        with pytest.raises(BadRequest, match="acme connection is not a URL; expected") as caught:
             HttpClient("acme", url)
         assert "hunter2" not in str(caught.value)
 
@@ -302,9 +302,9 @@ class TestEnvironment:
             HttpClient("acme", "https://api.example.com", ca_file="/nowhere.pem")
 
 
-class TestPlaces:
-    def test_no_more_calls_are_in_flight_than_may_be(self) -> None:
-        """Each in its turn; the rest wait, and their deadline only runs once they are at it."""
+class TestConcurrency:
+    def test_no_more_calls_are_in_flight_than_allowed(self) -> None:
+        """The other calls wait for a slot; their deadline starts only when they have one."""
         at_once, most, lock = [0], [0], threading.Lock()
 
         def slow(connection: socket.socket) -> None:
@@ -317,7 +317,7 @@ class TestPlaces:
             connection.sendall(answer())
 
         with Door(slow) as door, ThreadPoolExecutor(8) as pool:
-            client = door.client(conditions=Conditions(in_flight=2), limits=Limits(timeout_s=30, attempts=1))
+            client = door.client(config=ClientConfig(in_flight=2), limits=Limits(timeout_s=30, attempts=1))
             list(pool.map(lambda _: body_of(client), range(8)))
 
         assert most == [2]
@@ -325,31 +325,31 @@ class TestPlaces:
 
 class TestRetries:
     @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
-    def test_a_passing_status_is_tried_so_often_and_no_more(self, status: int) -> None:
+    def test_a_transient_status_is_retried_up_to_the_limit(self, status: int) -> None:
         """Retries that multiply, ours times urllib3's, are how a small outage becomes a large one."""
         with Door(answer(b"{}", f"{status} Trouble")) as door:
             _fails(door.client(), SystemUnavailable, str(status))
             assert len(door.requests) == QUICK.attempts
 
     @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 409, 410, 413, 422, 451, 501])
-    def test_any_other_status_is_not_tried_again(self, status: int) -> None:
+    def test_any_other_status_is_not_retried(self, status: int) -> None:
         """The answer would be the same, and the rate limit is shared."""
         with Door(answer(b"{}", f"{status} No")) as door:
             _fails(door.client(auth=HTTPBasicAuth("id", "secret")), SystemRefused, str(status))
             assert len(door.requests) == 1
 
-    def test_a_broken_connection_is_tried_so_often_and_no_more(self) -> None:
-        """urllib3 has retries of its own for this; they are off."""
+    def test_a_broken_connection_is_retried_up_to_the_limit(self) -> None:
+        """urllib3 would retry as well; its retries are off."""
         with Door(socket.socket.close) as door:
             _fails(door.client(), SystemUnavailable, f"no answer from {door.host} to GET /thing")
             assert len(door.requests) == QUICK.attempts
 
-    def test_absurd_words_for_a_wait_are_no_wait(self) -> None:
+    def test_an_invalid_wait_is_ignored(self) -> None:
         with Door(answer(b"{}", "429 Slow down", {"Retry-After": "soon"}), answer(b"[1]")) as door:
             assert body_of(door.client()) == b"[1]"
 
-    def test_a_401_is_tried_again_once(self) -> None:
-        """Whoever is refused with a new token too is refused."""
+    def test_a_401_is_retried_once(self) -> None:
+        """A client that is refused with a new token as well stays refused."""
         with Door(answer(b"{}", "401 Unauthorized")) as door:
             signer = _Renewable("id", "secret")
             _fails(door.client(auth=signer), SystemRefused, "Check the id and the secret")
@@ -358,7 +358,7 @@ class TestRetries:
 
 class TestAnswers:
     @pytest.mark.parametrize("content_type", ["", "text/html", "text/plain; charset=utf-8", "application/jsonp"])
-    def test_what_is_not_called_json_is_no_answer(self, content_type: str) -> None:
+    def test_a_response_that_is_not_declared_json_is_invalid(self, content_type: str) -> None:
         """A proxy's login page comes with 200."""
         with Door(answer(b"{}", headers={"Content-Type": content_type})) as door:
             _fails(door.client(), SourceInvalid, "not application/json")
@@ -371,7 +371,7 @@ class TestAnswers:
         with Door(answer(b"[1]", headers={"Content-Type": content_type})) as door:
             assert body_of(door.client()) == b"[1]"
 
-    def test_no_content_is_no_answer(self) -> None:
+    def test_a_response_without_content_is_invalid(self) -> None:
         """Never "0 rows, success"."""
         with Door(answer(b"", "204 No Content", {"Content-Type": ""})) as door:
             _fails(door.client(), SourceInvalid, "of no type")
@@ -397,7 +397,7 @@ class TestAnswers:
         ],
     )
     def test_what_a_refusal_says_stays_on_one_short_line(self, body: bytes, said: str) -> None:
-        """It goes into logs and pages; the other side must not write lines of its own there."""
+        """It goes into logs and pages; the system must not be able to inject lines there."""
         with Door(answer(body, "404 Not Found")) as door:
             error = _fails(door.client(), SystemRefused, "Check the address and the project")
 
@@ -456,7 +456,7 @@ class TestSecrets:
         assert self.CANARY not in "".join(traceback.format_exception(caught.value))
 
     def test_a_refusal_that_repeats_the_credentials_does_not_pass_them_on(self) -> None:
-        """Some systems tell you which token they do not know."""
+        """Some systems repeat the token that they do not know."""
         signer = HTTPBasicAuth("id", self.CANARY)
         sent = "aWQ6Y2FuYXJ5LThmMTRlNDVm"
 
@@ -470,7 +470,7 @@ class TestSecrets:
         """One careless `%r` in a log, or a debugger's page, must not be enough."""
         holders = [
             Trust(key_password=self.CANARY),
-            Conditions(tls=Trust(key_password=self.CANARY)),
+            ClientConfig(tls=Trust(key_password=self.CANARY)),
             Connection(connection_id="c", conn_type="http", password=self.CANARY, extra={"key": self.CANARY}),
             Token(self.CANARY, 1.0),
         ]
@@ -484,8 +484,8 @@ class TestSecrets:
 
         assert self.CANARY not in "".join(traceback.format_exception(error))
 
-    def test_a_name_that_is_unknown_is_told_as_such(self) -> None:
-        """The resolver has error numbers of its own, which mean other things to the system."""
+    def test_an_unknown_name_is_reported_as_such(self) -> None:
+        """The resolver's error numbers mean other things to the operating system."""
         client = HttpClient("acme", "http://nowhere.invalid", limits=ONE_SECOND)
 
         error = _fails(client, SystemUnavailable, "no answer from nowhere.invalid to GET /thing: ")

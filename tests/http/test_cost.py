@@ -32,15 +32,15 @@ RECORDS = [
 QUERY = {"where": 'id > "0"', "sort": ["id asc"], "limit": 500, "withTotal": "false"}
 
 
-def _serve(told: object, body: bytes) -> None:
+def _serve(pipe: object, body: bytes) -> None:
     with Door(answer(body, headers={"Connection": "keep-alive"})) as door:
-        told.send(door.url)  # type: ignore[attr-defined]
+        pipe.send(door.url)  # type: ignore[attr-defined]
         time.sleep(900)
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A server in a process of its own, so that its work is not counted as ours."""
+    """Run a server in its own process, so that its CPU time does not count as ours."""
     body = json.dumps({"limit": 500, "offset": 0, "count": 500, "results": RECORDS}).encode()
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, body), daemon=True)

@@ -19,7 +19,7 @@ def test_a_blocked_read_ends_when_the_time_is_over() -> None:
     """Nothing else wakes a read: the time-outs of requests are longer than what is left."""
     ours, theirs = socket.socketpair()
     with ours, theirs, Deadline(0.5) as deadline:
-        deadline.holds(ours)
+        deadline.attach(ours)
         assert ours.recv(1) == b"", "nothing else would ever have ended it"
         assert deadline.passed, "and not before its time"
 
@@ -30,19 +30,19 @@ def test_a_socket_is_left_alone_once_the_exchange_is_over() -> None:
     another, its_peer = socket.socketpair()
     with ours, theirs, another, its_peer:
         with Deadline(1) as deadline:
-            deadline.holds(ours)
+            deadline.attach(ours)
         with Deadline(1.1) as later:
-            later.holds(another)
+            later.attach(another)
             assert another.recv(1) == b"", "the watchdog has come by, after the time of the first"
         theirs.sendall(b"x")
         assert ours.recv(1) == b"x"
 
 
 def test_no_socket_is_taken_up_after_the_end() -> None:
-    """A slow connect or token ends after the watchdog came by; a read begun then would have nobody to cut it."""
+    """A slow connect or token ends after the watchdog came by; a read that begins then would never be cut."""
     ours, theirs = socket.socketpair()
     with ours, theirs, Deadline(0.0) as deadline, pytest.raises(TimeoutError):
-        deadline.holds(ours)
+        deadline.attach(ours)
 
 
 def test_an_inner_deadline_ends_with_the_outer_one_at_the_latest() -> None:
@@ -60,7 +60,7 @@ def test_an_inner_deadline_ends_with_the_outer_one_at_the_latest() -> None:
 def test_an_inner_exchange_is_cut_within_the_outer_time() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, Deadline(0.5), Deadline(6_000) as inner:
-        inner.holds(ours)
+        inner.attach(ours)
         assert ours.recv(1) == b"", "its own time is longer than this test may take"
 
 
@@ -71,7 +71,7 @@ def test_each_thread_has_its_own_deadline() -> None:
     def read(ours: socket.socket, timeout_s: float) -> tuple[bytes, bool]:
         with Deadline(timeout_s) as deadline:
             assert current_deadline() is deadline
-            deadline.holds(ours)
+            deadline.attach(ours)
             return ours.recv(1), deadline.passed
 
     def cut(number: int) -> tuple[bytes, bool]:
@@ -88,7 +88,7 @@ def test_each_thread_has_its_own_deadline() -> None:
 
 
 def test_deadlines_leave_nothing_behind() -> None:
-    """A worker makes millions of them: one thread for all, and each is forgotten when its time is over."""
+    """A worker makes millions of them: one thread for all, and each is dropped when its time is up."""
     with Deadline(0.01):
         pass
     threads = threading.active_count()
@@ -103,23 +103,23 @@ def test_deadlines_leave_nothing_behind() -> None:
         time.sleep(0.05)
         gc.collect()
 
-    assert len(left) <= 1  # the last, which the watchdog still has in its hand
+    assert len(left) <= 1  # the last, which the watchdog still holds
     assert threading.active_count() <= threads
 
 
 _FORKING = """
 import os, socket, time
-from crossdock.connectors import deadline as module
+from crossdock.http import deadline as module
 
 ours, theirs = socket.socketpair()
 with module.Deadline(2) as parents:
-    parents.holds(ours)
+    parents.attach(ours)
     module._watchdog._condition.acquire()  # as if another thread had just come by
     child = os.fork()
     if child == 0:
         mine, other = socket.socketpair()
         with module.Deadline(0.5) as own:
-            own.holds(mine)
+            own.attach(mine)
             cut = mine.recv(1) == b""
         while not parents.passed:
             time.sleep(0.05)
@@ -127,7 +127,7 @@ with module.Deadline(2) as parents:
         os._exit(0 if cut else 1)
     module._watchdog._condition.release()
 with module.Deadline(6_000) as longer:
-    longer.holds(ours)
+    longer.attach(ours)
     _, status = os.waitpid(child, 0)
     theirs.sendall(b"x")
     assert ours.recv(1) == b"x", "the child ended its parent's socket"

@@ -55,7 +55,7 @@ def test_a_token_is_not_used_in_its_last_seconds(expires_in: int, used_for_s: fl
         after = time.monotonic()
 
     # Its life begins somewhere between the two, however long the way there and back.
-    assert before + used_for_s <= signer._good_until <= after + used_for_s
+    assert before + used_for_s <= signer._valid_until <= after + used_for_s
 
 
 def test_a_token_at_its_end_is_fetched_again() -> None:
@@ -171,7 +171,7 @@ def test_refused_credentials_are_not_tried_again() -> None:
     ],
 )
 def test_what_is_no_token_is_not_sent(grant: bytes) -> None:
-    """A token with a line break would write headers of its own; the library that stops it shows it in its error."""
+    """A token with a line break would inject headers; the library that stops it shows it in its error."""
     with Door(answer(), token=grant) as door:
         with pytest.raises(SourceInvalid, match="is not a token") as caught:
             body_of(signed(door))
@@ -189,6 +189,6 @@ def test_a_secret_may_be_any_text(secret: str) -> None:
         assert body_of(client) == b"[1]"
 
 
-def test_an_unknown_field_of_a_token_is_nobodys_trouble() -> None:
+def test_an_unknown_field_of_a_token_is_ignored() -> None:
     with Door(answer(b"[1]"), token=token_of(token_type="Bearer", hint=json.dumps({}))) as door:
         assert body_of(signed(door)) == b"[1]"

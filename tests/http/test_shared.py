@@ -18,9 +18,9 @@ from crossdock.db.database import Store
 from crossdock.http import call_metrics as call_counts
 from crossdock.http import shared_breaker as breakers
 from crossdock.http.breaker import BreakerRules, Phase
+from crossdock.http.config import ClientConfig
 from crossdock.http.model import Call, CallPolicy, Limits, Outcome, Rate
-from crossdock.http.policy import Conditions
-from crossdock.http.shared import SharedCalls
+from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync.source import Axis, Range
 from cryptography.fernet import Fernet
@@ -34,29 +34,29 @@ RATE = Rate(calls=300, per_s=1.0, burst=20)
 _WORKER = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from tests.flows.test_shared_calls import RATE, EVERYTHING, reader
-from crossdock.http.shared import SharedCalls
+from tests.http.test_shared import RATE, EVERYTHING, reader
+from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.http.model import CallPolicy, Limits
 from crossdock.db.database import Store
 url, secret, dsn, key, share = sys.argv[1:]
 policy = CallPolicy(rate=RATE, limits=Limits(timeout_s=60, longest_wait_s=600))
 from cryptography.fernet import Fernet
-with Store(dsn) as store, SharedCalls(store, "commercetools", cipher=Fernet(key), run_of=lambda: "run-1") as calls:
+with Store(dsn) as store, SharedSafeguards(store, "commercetools", cipher=Fernet(key), run_of=lambda: "run-1") as calls:
     source = reader(url, secret, calls, policy)
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: source.page("inventory", EVERYTHING, None), range(int(share))))
 """
 
 
-def reader(url: str, secret: str, calls: SharedCalls, policy: CallPolicy) -> Commercetools:
-    conditions = Conditions(limits=policy.limits, safeguards=calls.safeguards(policy))
+def reader(url: str, secret: str, calls: SharedSafeguards, policy: CallPolicy) -> Commercetools:
+    config = ClientConfig(limits=policy.limits, safeguards=calls.safeguards(policy))
     return Commercetools.signed_in(
         url,
         "demo",
         client_id="sandbox",
         secret=secret,
         scope="view_products:demo",
-        conditions=conditions,
+        config=config,
         page_records=1,
     )
 
@@ -132,7 +132,7 @@ def test_an_outage_is_met_by_few_calls_and_ends_by_itself(
     wanted, stop = [0] * WORKERS, threading.Event()
 
     def want(number: int) -> None:
-        with Store(hub_dsn) as store, SharedCalls(store, "commercetools") as calls:
+        with Store(hub_dsn) as store, SharedSafeguards(store, "commercetools") as calls:
             source = reader(door.url, "sandbox", calls, policy)
             while not stop.is_set():
                 wanted[number] += 1
@@ -170,14 +170,14 @@ def test_an_outage_is_met_by_few_calls_and_ends_by_itself(
 
 def test_a_call_that_is_not_made_says_when_to_come_back(door: FakeRetailer, store: Store) -> None:
     """The scheduler waits for free; a worker's slot does not."""
-    with SharedCalls(store, "commercetools") as calls:
+    with SharedSafeguards(store, "commercetools") as calls:
         policy = CallPolicy(
             limits=Limits(timeout_s=60, attempts=4),
             breaker=BreakerRules(failures_in_a_row=2, open_s=600, longest_open_s=600),
         )
         source = reader(door.url, "sandbox", calls, policy)
         door.faults.put("inventory", [{"status": 503}], repeat=True)
-        with pytest.raises(CircuitOpen, match="asked again in") as caught:
+        with pytest.raises(CircuitOpen, match="circuit breaker open, next attempt in") as caught:
             source.page("inventory", EVERYTHING, None)
 
     assert len(asked(door)) == 2
@@ -189,43 +189,43 @@ def test_while_the_breaker_is_open_the_declared_fallback_is_asked(door: FakeReta
     """None by default; a connection that names a second host reads from there, with the same credentials."""
     with (
         FakeRetailer(seed=7, inventory=20, products=0, orders=0, customers=0, flaws=0) as other,
-        SharedCalls(store, "commercetools") as calls,
+        SharedSafeguards(store, "commercetools") as calls,
     ):
         policy = CallPolicy(
             limits=Limits(timeout_s=60, attempts=1),
             breaker=BreakerRules(failures_in_a_row=1, open_s=600, longest_open_s=600),
         )
         other.tokens = door.tokens
-        conditions = Conditions(limits=policy.limits, safeguards=calls.safeguards(policy))
+        config = ClientConfig(limits=policy.limits, safeguards=calls.safeguards(policy))
         source = Commercetools.signed_in(
             door.url,
             "demo",
             client_id="sandbox",
             secret="sandbox",
             scope="view_products:demo",
-            conditions=conditions,
+            config=config,
             fallback_url=other.url,
         )
         door.faults.put("inventory", [{"status": 503}], repeat=True)
         with pytest.raises(HubError, match="503"):
-            source.survey("inventory", None)
+            source.describe("inventory", None)
 
-        assert source.survey("inventory", None).records == 20
+        assert source.describe("inventory", None).records == 20
         assert (len(asked(door)), len(asked(other))) == (1, 1)
 
 
 def test_a_source_that_asks_for_patience_is_left_alone_by_all_workers(door: FakeRetailer, store: Store) -> None:
     """One worker met the 429; the others must not each find out for themselves."""
     policy = CallPolicy(rate=Rate(calls=50), limits=Limits(longest_wait_s=0.2, attempts=1))
-    with SharedCalls(store, "commercetools") as one, SharedCalls(store, "commercetools") as two:
+    with SharedSafeguards(store, "commercetools") as one, SharedSafeguards(store, "commercetools") as two:
         first, second = reader(door.url, "sandbox", one, policy), reader(door.url, "sandbox", two, policy)
         door.faults.put("inventory", [{"status": 429, "retry_after": 600}])
         with pytest.raises(HubError, match="429"):
-            first.survey("inventory", None)
+            first.describe("inventory", None)
 
         for source in (first, second):
-            with pytest.raises(HubError, match="next turn under its limit") as caught:
-                source.survey("inventory", None)
+            with pytest.raises(HubError, match=r"rate limit of .* reached; next permit in") as caught:
+                source.describe("inventory", None)
             assert caught.value.retry_in_s is not None
             assert 300 < caught.value.retry_in_s <= 601
     assert len(asked(door)) == 1
@@ -262,7 +262,7 @@ def test_statistics_do_not_fail_a_call() -> None:
 
 
 def test_a_run_knows_the_calls_that_were_made_for_it(door: FakeRetailer, store: Store) -> None:
-    with SharedCalls(store, "commercetools", run_of=lambda: "run-7") as calls:
+    with SharedSafeguards(store, "commercetools", run_of=lambda: "run-7") as calls:
         source = reader(door.url, "sandbox", calls, CallPolicy(limits=Limits(attempts=2, longest_wait_s=0.01)))
         door.faults.put("inventory", ["ok", {"status": 503}, "ok", {"status": 404}])
         source.page("inventory", EVERYTHING, None)
@@ -272,15 +272,15 @@ def test_a_run_knows_the_calls_that_were_made_for_it(door: FakeRetailer, store: 
 
     with store.transaction() as work:
         usage = call_counts.usage_of_run(work, "run-7")
-        nobody = call_counts.usage_of_run(work, "run-8")
+        none = call_counts.usage_of_run(work, "run-8")
     assert (usage.calls, usage.successes, usage.failures, usage.refusals, usage.retries) == (4, 2, 1, 1, 1)
     assert usage.answer_bytes > 0
-    assert (nobody.calls, nobody.p95_s) == (0, None)
+    assert (none.calls, none.p95_s) == (0, None)
 
 
 def test_old_counts_go(store: Store) -> None:
     """A row a minute for ever is half a million a year and integration."""
-    with SharedCalls(store, "commercetools") as calls:
+    with SharedSafeguards(store, "commercetools") as calls:
         counts = calls.safeguards(CallPolicy()).log
         assert counts is not None
         counts.record(Call(outcome=Outcome.SUCCESS))

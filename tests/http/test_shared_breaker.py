@@ -48,7 +48,7 @@ def test_an_outage_that_others_met_is_known_within_a_second(shared: SharedStore,
         others.record(failed=True)
     time.sleep(1.05)
 
-    with pytest.raises(CircuitOpen, match="acme is unavailable: its calls have been failing"):
+    with pytest.raises(CircuitOpen, match="acme is unavailable: too many calls failed; circuit breaker open"):
         ours.before_call()
 
 
@@ -99,7 +99,7 @@ def test_a_database_that_is_away_costs_no_good_answer(shared: SharedStore) -> No
 
 
 def test_successes_cost_two_transactions_a_second_at_most(shared: SharedStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are told together; the hot path does not wait for the database."""
+    """They are reported together; the hot path does not wait for the database."""
     asked, transaction = list[float](), shared.transaction
 
     def counted() -> Any:
@@ -116,7 +116,7 @@ def test_successes_cost_two_transactions_a_second_at_most(shared: SharedStore, m
     assert 1 <= len(asked) <= 2 * (time.monotonic() - began + 1)
 
 
-def test_an_integration_that_nobody_has_called_is_closed(store: Store) -> None:
+def test_the_breaker_of_an_integration_that_was_never_called_is_closed(store: Store) -> None:
     with store.transaction() as work:
         assert breakers.phase_of(work, "acme") is Phase.CLOSED
         assert breakers.history(work, "acme") == []

@@ -26,7 +26,7 @@ def shared(hub_dsn: str) -> Iterator[SharedStore]:
         yield opened
 
 
-def turns(limiter: SharedRateLimiter, count: int) -> list[float]:
+def use_permits(limiter: SharedRateLimiter, count: int) -> list[float]:
     taken = []
     for _ in range(count):
         limiter.acquire(60)
@@ -35,8 +35,8 @@ def turns(limiter: SharedRateLimiter, count: int) -> list[float]:
 
 
 @given(st.integers(1, 500), st.floats(0.1, 3600), st.data())
-def test_so_many_turns_as_the_rate_says_need_its_whole_time(calls: int, per_s: float, data: Any) -> None:
-    """By arithmetic: a burst and the turns after it, one more than allowed, do not fit into a window and its slack."""
+def test_so_many_permits_as_the_rate_says_need_its_whole_time(calls: int, per_s: float, data: Any) -> None:
+    """By arithmetic: a burst and the permits after it, one more than allowed, do not fit into a window and its slack."""
     rate = Rate(calls=calls, per_s=per_s, burst=data.draw(st.integers(1, calls)))
 
     one_too_many = (calls - rate.burst + 1) * rate.spacing_s
@@ -52,11 +52,11 @@ def test_a_rate_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
         Rate(**wrong)
 
 
-def test_turns_are_spread_evenly(shared: SharedStore) -> None:
+def test_permits_are_spread_evenly(shared: SharedStore) -> None:
     rate = Rate(calls=50)
-    taken = turns(SharedRateLimiter(shared, "acme", rate), 12)
+    taken = use_permits(SharedRateLimiter(shared, "acme", rate), 12)
 
-    # A turn may be used a little late, never early; how late all of them are is a matter of the machine.
+    # A permit may be used a little late, never early; how late all of them are is a matter of the machine.
     assert 11 * rate.spacing_s - rate.slack_s / 2 < taken[-1] - taken[0]
 
 
@@ -68,9 +68,9 @@ def test_after_a_pause_a_burst_may_go_at_once(shared: SharedStore, monkeypatch: 
         monotonic=time.monotonic, sleep=lambda seconds: (slept.append(seconds), time.sleep(seconds))
     )
     monkeypatch.setattr(rate_limits, "time", clock)
-    taken = turns(SharedRateLimiter(shared, "acme", rate), 10)
+    taken = use_permits(SharedRateLimiter(shared, "acme", rate), 10)
     at_once = sum(slept)
-    taken += turns(SharedRateLimiter(shared, "acme", rate), 1)
+    taken += use_permits(SharedRateLimiter(shared, "acme", rate), 1)
 
     assert at_once < rate.spacing_s
     assert taken[10] - taken[0] > 0.06
@@ -80,7 +80,7 @@ def test_two_workers_share_one_line(shared: SharedStore, hub_dsn: str) -> None:
     rate = Rate(calls=40)
     with SharedStore(hub_dsn) as other, ThreadPoolExecutor(2) as threads:
         both = [SharedRateLimiter(shared, "acme", rate), SharedRateLimiter(other, "acme", rate)]
-        taken = sorted(at for each in threads.map(lambda limiter: turns(limiter, 20), both) for at in each)
+        taken = sorted(at for each in threads.map(lambda limiter: use_permits(limiter, 20), both) for at in each)
 
     assert taken[-1] - taken[0] > 39 * rate.spacing_s * 0.95
     assert not [1 for first, later in zip(taken, taken[40:], strict=False) if later - first < 1]
@@ -97,7 +97,7 @@ def test_a_busy_worker_asks_the_database_seldom(shared: SharedStore) -> None:
         return original()
 
     shared.transaction = counted  # type: ignore[method-assign]
-    turns(SharedRateLimiter(shared, "acme", Rate(calls=500)), 400)
+    use_permits(SharedRateLimiter(shared, "acme", Rate(calls=500)), 400)
 
     assert asked < 400 / 8
 
@@ -110,14 +110,14 @@ def test_integrations_do_not_wait_for_one_another(shared: SharedStore) -> None:
     assert SharedRateLimiter(shared, "quick", Rate(calls=1, per_s=60)).acquire(0) < 60
 
 
-def test_a_turn_that_is_too_far_away_is_told_and_not_taken(shared: SharedStore) -> None:
-    """Those who give up must not push the line further for those who wait."""
+def test_a_permit_that_is_too_far_away_is_refused_and_not_taken(shared: SharedStore) -> None:
+    """A caller that gives up must not delay those that wait."""
     rate = Rate(calls=1, per_s=500)
     limiter = SharedRateLimiter(shared, "acme", rate)
     began = time.monotonic()
     limiter.acquire(0)
     for _ in range(5):
-        with pytest.raises(RateLimited, match="1 calls in 500 s") as caught:
+        with pytest.raises(RateLimited, match="1 calls per 500 s") as caught:
             limiter.acquire(0.5)
         assert caught.value.retry_in_s is not None
         assert rate.spacing_s - (time.monotonic() - began) <= caught.value.retry_in_s <= rate.spacing_s
@@ -130,7 +130,7 @@ def test_a_pause_holds_for_all_workers(shared: SharedStore, hub_dsn: str) -> Non
     rate = Rate(calls=50, burst=10)
     with SharedStore(hub_dsn) as other:
         one, two = SharedRateLimiter(shared, "acme", rate), SharedRateLimiter(other, "acme", rate)
-        turns(one, 3)
+        use_permits(one, 3)
         one.pause(0.5)
         began = time.monotonic()
 
@@ -138,19 +138,19 @@ def test_a_pause_holds_for_all_workers(shared: SharedStore, hub_dsn: str) -> Non
         assert time.monotonic() - began > 0.45
 
 
-def test_turns_that_were_taken_and_not_used_are_gone(shared: SharedStore) -> None:
+def test_permits_that_were_taken_and_not_used_are_gone(shared: SharedStore) -> None:
     """Kept for later they would fall, with those of a second worker, into one window."""
     rate = Rate(calls=200)
     limiter = SharedRateLimiter(shared, "acme", rate)
-    while len(limiter._turns) < 5:
+    while len(limiter._permits) < 5:
         limiter.acquire(60)
     time.sleep(0.5)
-    taken = turns(limiter, 20)
+    taken = use_permits(limiter, 20)
 
     assert taken[-1] - taken[0] > 19 * rate.spacing_s - rate.slack_s / 2
 
 
-def test_without_the_database_nobody_has_a_turn() -> None:
+def test_without_the_database_no_permit_is_issued() -> None:
     """Never unlimited: the sync needs the same database anyway."""
     with SharedStore(f"host=127.0.0.1 port={free_port()}") as nowhere, pytest.raises(StoreUnavailable):
         SharedRateLimiter(nowhere, "acme", Rate(calls=1)).acquire(1)

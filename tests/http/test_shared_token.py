@@ -25,13 +25,13 @@ CANARY = "canary-2b6f0cc9"
 class Host:
     """Gives out tokens, slowly, and counts them."""
 
-    def __init__(self, *, takes_s: float = 0.0, good_for_s: float = 60) -> None:
-        self.takes_s, self.good_for_s, self.given = takes_s, good_for_s, 0
+    def __init__(self, *, takes_s: float = 0.0, valid_for_s: float = 60) -> None:
+        self.takes_s, self.valid_for_s, self.given = takes_s, valid_for_s, 0
 
     def __call__(self) -> Token:
         time.sleep(self.takes_s)
         self.given += 1
-        return Token(f"{CANARY}-{self.given}", self.good_for_s)
+        return Token(f"{CANARY}-{self.given}", self.valid_for_s)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_eight_workers_that_are_refused_at_once_fetch_one(hub_dsn: str) -> None:
 
 
 def test_a_token_at_its_end_is_fetched_again(shared: SharedStore) -> None:
-    host = Host(good_for_s=0.2)
+    host = Host(valid_for_s=0.2)
     token_of(shared, host)
     time.sleep(0.3)
 
@@ -98,7 +98,7 @@ def test_a_row_serves_only_whom_it_belongs_to(shared: SharedStore, other: dict[s
     """
     A row copied under another name, and a token that another secret got, are no way in.
 
-    Else whoever types a wrong secret would be told that it works; and a new key, after a rotation, starts anew.
+    Otherwise a wrong secret would seem to work. After a rotation, a token is fetched with the new key.
     """
     host = Host()
     token_of(shared, host)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from crossdock.core.errors import AddressRefused, BadRequest, SystemUnavailable
 from crossdock.http.client import HttpClient
+from crossdock.http.config import ClientConfig
 from crossdock.http.deadline import Deadline
-from crossdock.http.policy import Conditions
-from crossdock.http.ssrf_guard import AddressRules, is_public, resolved
+from crossdock.http.ssrf_guard import AllowedNetworks, is_public, resolve_allowed
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -22,7 +22,7 @@ from tests.tls import Tls
 NOT_PUBLIC = [
     "127.0.0.1",
     "127.8.8.8",
-    "0.0.0.0",  # noqa: S104  nobody listens there; it is refused
+    "0.0.0.0",  # noqa: S104  nothing listens there; it is refused
     "10.0.0.7",
     "172.16.0.1",
     "172.31.255.255",
@@ -66,9 +66,9 @@ NEVER_PRIVATE = [
     "100.100.100.200",
     "168.63.129.16",
     "224.0.0.1",
-    "0.0.0.0",  # noqa: S104  nobody listens there; it is refused
+    "0.0.0.0",  # noqa: S104  nothing listens there; it is refused
 ]
-ANYWHERE_PRIVATE = AddressRules(allow_private=True)
+ANYWHERE_PRIVATE = AllowedNetworks(allow_private=True)
 
 
 class Names:
@@ -84,56 +84,56 @@ class Names:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
 
-def led(*addresses: str, rules: AddressRules | None = None, encrypted: bool = True) -> list[str]:
-    return resolved(
-        "acme", "shop.example", 443, rules or AddressRules(), encrypted=encrypted, resolve=Names([*addresses])
+def resolved(*addresses: str, rules: AllowedNetworks | None = None, encrypted: bool = True) -> list[str]:
+    return resolve_allowed(
+        "acme", "shop.example", 443, rules or AllowedNetworks(), encrypted=encrypted, resolve=Names([*addresses])
     )
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
     """However it is written; each of these has been somebody's way into a cloud's metadata."""
-    with pytest.raises(AddressRefused, match=r"shop\.example leads to .*not a public address.*allowed_networks"):
-        led(address)
+    with pytest.raises(AddressRefused, match=r"shop\.example resolves to .*not a public address.*allowed_networks"):
+        resolved(address)
 
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_a_public_address_is_not(address: str) -> None:
-    assert led(address) == [str(ipaddress.ip_address(address))]
+    assert resolved(address) == [str(ipaddress.ip_address(address))]
 
 
 def test_one_private_address_among_public_ones_is_enough_to_refuse() -> None:
     """Which one is connected to is chance."""
     with pytest.raises(AddressRefused):
-        led("1.1.1.1", "10.0.0.7")
+        resolved("1.1.1.1", "10.0.0.7")
 
 
 @pytest.mark.parametrize("address", ["10.0.0.7", "127.0.0.1", "::1", "fc00::1", "::ffff:10.0.0.7"])
 def test_private_networks_can_be_allowed(address: str) -> None:
-    assert led(address, rules=ANYWHERE_PRIVATE)
+    assert resolved(address, rules=ANYWHERE_PRIVATE)
 
 
 @pytest.mark.parametrize("address", NEVER_PRIVATE)
 def test_metadata_is_not_allowed_along_with_private_networks(address: str) -> None:
     """Whoever wants the neighbour's shop does not want the machine's credentials."""
     with pytest.raises(AddressRefused):
-        led(address, rules=ANYWHERE_PRIVATE)
+        resolved(address, rules=ANYWHERE_PRIVATE)
 
 
 def test_a_network_that_is_named_is_allowed_and_no_other() -> None:
-    rules = AddressRules.of({"allowed_networks": ["10.1.0.0/16", "fd12::/16"]})
+    rules = AllowedNetworks.from_extra({"allowed_networks": ["10.1.0.0/16", "fd12::/16"]})
 
-    assert led("10.1.2.3", "fd12::1", "::ffff:10.1.0.9", rules=rules)
+    assert resolved("10.1.2.3", "fd12::1", "::ffff:10.1.0.9", rules=rules)
     with pytest.raises(AddressRefused):
-        led("10.2.0.1", rules=rules)
+        resolved("10.2.0.1", rules=rules)
 
 
 def test_plain_http_goes_to_allowed_addresses_only() -> None:
     """To anywhere else it shows the token to everybody on the way."""
     with pytest.raises(AddressRefused, match="plain http"):
-        led("1.1.1.1", encrypted=False)
+        resolved("1.1.1.1", encrypted=False)
 
-    assert led("10.0.0.7", rules=ANYWHERE_PRIVATE, encrypted=False)
+    assert resolved("10.0.0.7", rules=ANYWHERE_PRIVATE, encrypted=False)
 
 
 @pytest.mark.parametrize(
@@ -145,10 +145,10 @@ def test_plain_http_goes_to_allowed_addresses_only() -> None:
         {"allowed_networks": [None]},
     ],
 )
-def test_a_rule_that_is_none_is_told(extra: dict[str, Any]) -> None:
+def test_an_invalid_extra_is_refused(extra: dict[str, Any]) -> None:
     """Silently allowing nothing, or all, would be found out at night."""
     with pytest.raises(BadRequest, match="extra of a connection"):
-        AddressRules.of(extra)
+        AllowedNetworks.from_extra(extra)
 
 
 @given(st.ip_addresses())
@@ -161,16 +161,16 @@ def test_nothing_that_is_private_by_the_book_is_public(address: Any) -> None:
     assert not (by_the_book and is_public(address))
 
 
-def test_a_name_is_resolved_once_and_the_judged_address_is_the_one_connected_to() -> None:
+def test_a_name_is_resolved_once_and_only_the_checked_address_is_connected_to() -> None:
     """DNS rebinding: the first answer is harmless, the second, had there been a question, is not."""
     with Door(answer(b"[1]")) as door, Door(answer(b"[2]")) as inside:
         port = int(door.host.rpartition(":")[2])
         names = Names(["127.0.0.1"], ["127.0.0.2"])
-        rules = AddressRules.of({"allowed_networks": ["127.0.0.1/32"]})
+        rules = AllowedNetworks.from_extra({"allowed_networks": ["127.0.0.1/32"]})
         client = HttpClient(
             "acme",
             f"http://shop.example:{port}",
-            conditions=Conditions(limits=ONE_SECOND, addresses=rules, resolve=names),
+            config=ClientConfig(limits=ONE_SECOND, allowed_networks=rules, resolve=names),
         )
 
         assert body_of(client) == b"[1]"
@@ -183,25 +183,23 @@ def test_a_name_is_resolved_once_and_the_judged_address_is_the_one_connected_to(
 
 
 def test_the_certificate_is_that_of_the_name_and_not_of_the_address(tls_of_another_host: Tls) -> None:
-    """Connecting to an address must not turn the check of the name off, nor what the server is told (SNI)."""
-    told: list[str | None] = []
-    tls_of_another_host.context.sni_callback = lambda _socket, name, _context: told.append(name)
-    rules = AddressRules(allow_private=True)
+    """Connecting to an address must not turn off the check of the name, nor change the name sent to the server (SNI)."""
+    names_sent: list[str | None] = []
+    tls_of_another_host.context.sni_callback = lambda _socket, name, _context: names_sent.append(name)
+    rules = AllowedNetworks(allow_private=True)
 
     with Door(answer(b"[1]"), tls=tls_of_another_host.context) as door:
         port = int(door.host.rpartition(":")[2])
-        conditions = Conditions(limits=ONE_SECOND, addresses=rules, resolve=Names(["127.0.0.1"]))
+        config = ClientConfig(limits=ONE_SECOND, allowed_networks=rules, resolve=Names(["127.0.0.1"]))
         client = HttpClient(
-            "acme", f"https://elsewhere.example:{port}", conditions=conditions, ca_file=tls_of_another_host.ca_file
+            "acme", f"https://elsewhere.example:{port}", config=config, ca_file=tls_of_another_host.ca_file
         )
         assert body_of(client) == b"[1]"
-        other = HttpClient(
-            "acme", f"https://shop.example:{port}", conditions=conditions, ca_file=tls_of_another_host.ca_file
-        )
+        other = HttpClient("acme", f"https://shop.example:{port}", config=config, ca_file=tls_of_another_host.ca_file)
         with pytest.raises(SystemUnavailable, match="certificate verify failed"):
             body_of(other)
 
-    assert told == ["elsewhere.example", "shop.example"]
+    assert names_sent == ["elsewhere.example", "shop.example"]
 
 
 def test_a_resolver_that_hangs_does_not_hold_the_call() -> None:
@@ -215,7 +213,7 @@ def test_a_resolver_that_hangs_does_not_hold_the_call() -> None:
     try:
         # Else it ends with this test's own time.
         with Deadline(0.3), pytest.raises(TimeoutError):
-            resolved("acme", "shop.example", 443, AddressRules(), encrypted=True, resolve=hang)
+            resolve_allowed("acme", "shop.example", 443, AllowedNetworks(), encrypted=True, resolve=hang)
     finally:
         let_go.set()
 
@@ -224,17 +222,19 @@ def test_the_next_address_is_tried_when_one_does_not_answer() -> None:
     """A name with several addresses is up while one of them is."""
     with Door(answer(b"[1]")) as door:
         port = int(door.host.rpartition(":")[2])
-        conditions = Conditions(
-            limits=ONE_SECOND, addresses=AddressRules(allow_private=True), resolve=Names(["127.0.0.9", "127.0.0.1"])
+        config = ClientConfig(
+            limits=ONE_SECOND,
+            allowed_networks=AllowedNetworks(allow_private=True),
+            resolve=Names(["127.0.0.9", "127.0.0.1"]),
         )
 
-        assert body_of(HttpClient("acme", f"http://shop.example:{port}", conditions=conditions)) == b"[1]"
+        assert body_of(HttpClient("acme", f"http://shop.example:{port}", config=config)) == b"[1]"
 
 
 def test_an_address_in_code_may_be_loopback_and_a_name_may_not() -> None:
-    """Whoever writes 127.0.0.1 means it; whoever writes a name relies on whoever answers for it."""
-    conditions = Conditions(limits=ONE_SECOND, resolve=Names(["127.0.0.1"]))
+    """A literal 127.0.0.1 is intended; a name depends on whoever controls its zone."""
+    config = ClientConfig(limits=ONE_SECOND, resolve=Names(["127.0.0.1"]))
     with Door(answer(b"[1]")) as door:
-        assert body_of(HttpClient("acme", door.url, conditions=Conditions(limits=ONE_SECOND))) == b"[1]"
+        assert body_of(HttpClient("acme", door.url, config=ClientConfig(limits=ONE_SECOND))) == b"[1]"
         with pytest.raises(AddressRefused):
-            body_of(HttpClient("acme", door.url.replace("127.0.0.1", "localhost"), conditions=conditions))
+            body_of(HttpClient("acme", door.url.replace("127.0.0.1", "localhost"), config=config))

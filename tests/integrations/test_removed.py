@@ -1,17 +1,17 @@
-"""An integration that is removed: what it told of stock is not for sale any more."""
+"""An integration that is removed: its stock is no longer available for sale."""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
 from crossdock.commerce.inventory import repository as availability
-from crossdock.commerce.inventory import service as rebuild_availability
+from crossdock.commerce.inventory import service as availability_service
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Store
+from crossdock.http.connection import Connection
 from crossdock.integrations import repository as integrations
-from crossdock.integrations import service as desk
-from crossdock.integrations.model import Connection
-from crossdock.integrations.registered import refuse_stopped
+from crossdock.integrations import service
+from crossdock.integrations.registered import find_active
 
 from tests.events.worlds import delivery, eventually, publish, stock
 
@@ -58,8 +58,8 @@ def sellable(store: Store, sku: str) -> int | None:
 
 
 @pytest.fixture
-def told(store: Store, hub_dsn: str) -> Store:
-    """Two integrations that told of one sku each, and both of a third."""
+def registry(store: Store, hub_dsn: str) -> Store:
+    """Two integrations that report one sku each, and both a third one."""
     publish(
         store,
         stock("A", 1, 5),
@@ -76,40 +76,40 @@ def told(store: Store, hub_dsn: str) -> Store:
     return store
 
 
-def test_stock_of_a_removed_integration_is_not_sellable(told: Store) -> None:
-    """Nobody hears any more that it was sold elsewhere: whoever buys it gets nothing."""
-    desk.remove(told, NoBook(), "outlet", version=None, actor=ADA)
+def test_stock_of_a_removed_integration_is_not_sellable(registry: Store) -> None:
+    """The hub no longer learns of sales elsewhere, so a customer could buy what is gone."""
+    service.remove(registry, NoBook(), "outlet", version=None, actor=ADA)
 
-    assert [sellable(told, sku) for sku in "ABC"] == [5, None, 3]
-
-
-def test_added_again_it_counts_at_once(told: Store) -> None:
-    """Its sync finds nothing changed, and tells of nothing."""
-    desk.remove(told, NoBook(), "outlet", version=None, actor=ADA)
-    register(told, "outlet")
-
-    assert [sellable(told, sku) for sku in "ABC"] == [5, 7, 5]
+    assert [sellable(registry, sku) for sku in "ABC"] == [5, None, 3]
 
 
-def test_the_model_is_still_what_the_events_make_of_it(told: Store) -> None:
+def test_added_again_it_counts_at_once(registry: Store) -> None:
+    """Its sync finds nothing changed, and publishes no event."""
+    service.remove(registry, NoBook(), "outlet", version=None, actor=ADA)
+    register(registry, "outlet")
+
+    assert [sellable(registry, sku) for sku in "ABC"] == [5, 7, 5]
+
+
+def test_the_model_is_still_what_the_events_make_of_it(registry: Store) -> None:
     """A rebuild reads events alone, which know of no registry."""
-    desk.remove(told, NoBook(), "outlet", version=None, actor=ADA)
+    service.remove(registry, NoBook(), "outlet", version=None, actor=ADA)
 
-    found = rebuild_availability.rebuild(told, replace=True, actor=ADA)
+    found = availability_service.rebuild(registry, replace=True, actor=ADA)
 
     assert found.differences == 0
-    assert [sellable(told, sku) for sku in "ABC"] == [5, None, 3]
+    assert [sellable(registry, sku) for sku in "ABC"] == [5, None, 3]
 
 
-def test_a_removed_integration_is_not_read(told: Store) -> None:
+def test_a_removed_integration_is_not_read(registry: Store) -> None:
     """Its connection may still be there, from the environment; what it would bring is not for sale."""
-    desk.remove(told, NoBook(), "outlet", version=None, actor=ADA)
+    service.remove(registry, NoBook(), "outlet", version=None, actor=ADA)
 
     with pytest.raises(NotFound, match="was removed: nothing is read until it is added again"):
-        refuse_stopped(told, "outlet")
-    assert refuse_stopped(told, "never_registered") is None
-    register(told, "outlet")
-    assert refuse_stopped(told, "outlet") is not None
+        find_active(registry, "outlet")
+    assert find_active(registry, "never_registered") is None
+    register(registry, "outlet")
+    assert find_active(registry, "outlet") is not None
 
 
 def test_an_integration_that_was_never_registered_is_no_removed_one(store: Store, hub_dsn: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from crossdock.app.airflow.deadlines import RunIsLate
 from crossdock.app.fetch_records import Puller
 from crossdock.cli.stack import _facts_of
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import HubError
 from crossdock.db.database import Store
 from crossdock.events.delivery import consumer_leases as event_readers

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from crossdock.app.fetch_records import _Pull
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import Terminal
 from crossdock.db.database import Store
 from crossdock.events import partitions as event_partitions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 import pytest
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import BadRequest
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.simulation import simulate

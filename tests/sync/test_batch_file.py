@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.sync.batch_file import read_batch, write_batch
 from crossdock.sync.landing import Landing, LandingUnavailable
 from crossdock.sync.validate_rows import sifted

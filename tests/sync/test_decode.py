@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from crossdock.connectors.commercetools.records import InventoryEntry
+from crossdock.connectors.commercetools.inventory import InventoryEntry
 from crossdock.sync.decode import DecodedPage, PageUnreadable, decoded
 from crossdock.sync.quarantine.service import readable
 from hypothesis import given

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import HeldForApproval, LeaseHeld, LeaseLost, SystemRefused, SystemUnavailable
 from crossdock.db import leases
 from crossdock.db.database import Store

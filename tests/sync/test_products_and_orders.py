@@ -14,9 +14,8 @@ import psycopg
 import pytest
 from crossdock.app.streams import SYNCS, sync_of
 from crossdock.commerce.orders import quarantine_edits
-from crossdock.connectors.commercetools.orders import is_goods
-from crossdock.connectors.commercetools.stream_orders import ORDER
-from crossdock.connectors.commercetools.stream_products import PRODUCT
+from crossdock.connectors.commercetools.orders import ORDER, is_goods
+from crossdock.connectors.commercetools.products import PRODUCT
 from crossdock.core.errors import BadRequest, HeldForApproval, NotFound
 from crossdock.core.money import currency_exponent, decimal_text
 from crossdock.db.database import Store

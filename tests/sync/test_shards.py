@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import BadRequest, HeldForApproval
 from crossdock.core.limits import MAX_SHARDS
 from crossdock.db.database import Store

@@ -1,7 +1,7 @@
 """
 Our connector on a commercetools that somebody else wrote: npm `@labdigital/commercetools-mock`, a process of its own.
 
-The checks are those of the contract suite, by name, as far as this platform can be told what they need; what it does
+The checks are those of the contract suite, by name, as far as this platform allows what they need; what it does
 otherwise than the vendor is in docs/third-parties.md.
 """
 
@@ -124,26 +124,28 @@ def empty(program: tuple[str, Path]) -> Iterator[MockBench]:
 def bench(empty: MockBench) -> MockBench:
     """The platform with 40 records."""
     empty.stock(40)
-    # A delta from now on must not find them: the platform tells its time in whole seconds.
+    # A delta from now on must not find them: the platform's timestamps have whole seconds.
     time.sleep(1.01)
     return empty
 
 
 class TestCheckOnTheMock:
-    test_a_source_in_order_tells_its_size_and_its_clock = Checking.test_a_source_in_order_tells_its_size_and_its_clock
+    test_a_source_in_order_describes_its_size_and_its_clock = (
+        Checking.test_a_source_in_order_describes_its_size_and_its_clock
+    )
     test_a_host_that_is_down_is_named_and_tried_later = Checking.test_a_host_that_is_down_is_named_and_tried_later
 
     def test_a_token_that_the_platform_does_not_know_ends_the_run(self, empty: MockBench) -> None:
         """It asks nobody's secret, so a connector without a token stands for one with the wrong one."""
         with pytest.raises(SystemRefused, match="HTTP 401"):
-            Commercetools(empty.url, PROJECT, limits=QUICK).survey("inventory", None)
+            Commercetools(empty.url, PROJECT, limits=QUICK).describe("inventory", None)
 
 
 class TestReadingTheMock:
     test_a_full_read_by_ranges_brings_every_id_once = Reading.test_a_full_read_by_ranges_brings_every_id_once
     test_an_incremental_read_brings_exactly_what_changed = Reading.test_an_incremental_read_brings_exactly_what_changed
     test_a_read_goes_on_from_any_page_boundary = Reading.test_a_read_goes_on_from_any_page_boundary
-    test_a_page_is_no_larger_than_asked = Reading.test_a_page_is_no_larger_than_asked
+    test_a_page_is_not_larger_than_requested = Reading.test_a_page_is_not_larger_than_requested
     test_nothing_changed_is_one_empty_last_page = Reading.test_nothing_changed_is_one_empty_last_page
     test_strange_keys_find_nothing_and_break_nothing = Reading.test_strange_keys_find_nothing_and_break_nothing
 
@@ -152,4 +154,4 @@ class TestReadingTheMock:
         page = empty.source().page("inventory", Range(range_no=0, axis=Axis.ID), None)
 
         assert (page.records, page.cursor, page.last) == (0, None, True)
-        assert empty.source().survey("inventory", None).records == 0
+        assert empty.source().describe("inventory", None).records == 0

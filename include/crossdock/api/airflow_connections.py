@@ -13,13 +13,13 @@ from fastapi import Depends, Request
 
 from crossdock.api.problems import Problem
 from crossdock.core.errors import Conflict, NotFound
+from crossdock.http.connection import Connection
 from crossdock.integrations import airflow_connection
-from crossdock.integrations.model import Connection
 
 
 class AirflowConnections:
     """
-    A `ConnectionBook`, for the length of one request and as its caller.
+    A `ConnectionStore`, for the length of one request and as its caller.
 
     Call it from a route that FastAPI runs in a thread (`def`): each method waits for the event loop.
     """

@@ -21,7 +21,7 @@ from crossdock.app.integrations import on_resumed
 from crossdock.core.errors import NotFound
 from crossdock.integrations import repository as registry
 from crossdock.integrations import service as desk
-from crossdock.integrations.manifests import Kind, kinds
+from crossdock.integrations.manifests import Manifest, manifests
 from crossdock.integrations.model import INTEGRATION_ID, Check, Integration, IntegrationState, Outcome
 from crossdock.integrations.service import Added, NewIntegration
 
@@ -119,17 +119,17 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 @router.get("/kinds", summary="What can be connected", dependencies=[guard(Role.VIEWER)])
-def list_kinds() -> KindsDocument:
-    return KindsDocument(kinds=[_kind_document(kind) for kind in kinds().values()])
+def list_manifests() -> KindsDocument:
+    return KindsDocument(kinds=[_kind_document(manifest) for manifest in manifests().values()])
 
 
 @router.get(
     "/kinds/{kind}", summary="One kind, with its schemas", dependencies=[guard(Role.VIEWER)], responses=_problems(404)
 )
 def show_kind(kind: Annotated[str, Path(max_length=63, pattern=_NAME)]) -> KindDocument:
-    if kind not in kinds():
-        raise NotFound(f"There is no kind {kind!r} of integration. There are: {', '.join(kinds())}")
-    return _kind_document(kinds()[kind])
+    if kind not in manifests():
+        raise NotFound(f"There is no kind {kind!r} of integration. There are: {', '.join(manifests())}")
+    return _kind_document(manifests()[kind])
 
 
 @router.get("/integrations", summary="All integrations, by id, each with its health", dependencies=[guard(Role.VIEWER)])
@@ -289,11 +289,11 @@ def _check_document(check: Check) -> CheckDocument:
     return CheckDocument(**msgspec.structs.asdict(check))
 
 
-def _kind_document(kind: Kind) -> KindDocument:
+def _kind_document(manifest: Manifest) -> KindDocument:
     return KindDocument(
-        kind=kind.kind,
-        title=kind.title,
-        description=kind.description,
-        settings=dict(kind.settings),
-        credentials=dict(kind.credentials),
+        kind=manifest.kind,
+        title=manifest.title,
+        description=manifest.description,
+        settings=dict(manifest.settings),
+        credentials=dict(manifest.credentials),
     )

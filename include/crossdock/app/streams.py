@@ -1,8 +1,8 @@
 """Every sync there is, by entity. Adding one: its folder here, one line below, one DAG file."""
 
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
-from crossdock.connectors.commercetools.stream_orders import ORDER
-from crossdock.connectors.commercetools.stream_products import PRODUCT
+from crossdock.connectors.commercetools.inventory import INVENTORY
+from crossdock.connectors.commercetools.orders import ORDER
+from crossdock.connectors.commercetools.products import PRODUCT
 from crossdock.connectors.declarative.streams import declared_syncs
 from crossdock.core.errors import BadRequest
 from crossdock.sync import Sync

@@ -10,29 +10,29 @@ from typing import Any
 import typer
 
 from crossdock.core.errors import BadRequest
-from crossdock.integrations.manifests import Kind
+from crossdock.integrations.manifests import Manifest
 from crossdock.integrations.model import SettingsInvalid
 
 
-def credentials_for(kind: Kind, file: str | None) -> dict[str, Any]:
+def credentials_for(manifest: Manifest, file: str | None) -> dict[str, Any]:
     """From a file or standard input, or asked for one by one without being shown."""
     if file is not None:
-        return _read(kind, file)
+        return _read(manifest, file)
     if not sys.stdin.isatty():
         raise BadRequest("There is nobody to ask for the credentials: give them with --credentials FILE (- for stdin)")
     asked = {
         name: typer.prompt(
             field["title"], hide_input=bool(field.get("writeOnly")), err=True, default="", show_default=False
         )
-        for name, field in kind.credentials["properties"].items()
+        for name, field in manifest.credentials["properties"].items()
     }
     return {name: value for name, value in asked.items() if value}
 
 
-def _read(kind: Kind, file: str) -> dict[str, Any]:
+def _read(manifest: Manifest, file: str) -> dict[str, Any]:
     where = "standard input" if file == "-" else file
     # What a file should hold is said with its name: of several that lie about, it is easily the wrong one.
-    expected = f"One JSON object is expected, as {json.dumps(dict.fromkeys(kind.credentials['properties'], '…'), ensure_ascii=False)}"
+    expected = f"One JSON object is expected, as {json.dumps(dict.fromkeys(manifest.credentials['properties'], '…'), ensure_ascii=False)}"
     try:
         found = json.loads(sys.stdin.read() if file == "-" else Path(file).read_text())
     except OSError as error:
@@ -43,8 +43,8 @@ def _read(kind: Kind, file: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BadRequest(f"{where} is not a JSON object. {expected}")
     try:
-        kind.refuse_invalid_credentials(found)
+        manifest.refuse_invalid_credentials(found)
     except SettingsInvalid as error:
         wrong = "; ".join(f"{each.pointer.removeprefix('/credentials/')} {each.message}" for each in error.errors)
-        raise BadRequest(f"{where} does not hold the credentials of {kind.title}: {wrong}. {expected}") from None
+        raise BadRequest(f"{where} does not hold the credentials of {manifest.title}: {wrong}. {expected}") from None
     return found

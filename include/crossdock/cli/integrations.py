@@ -20,7 +20,7 @@ from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi, HubRefused
 from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Conflict, NotFound
-from crossdock.integrations.manifests import Kind
+from crossdock.integrations.manifests import Manifest
 from crossdock.integrations.model import INTEGRATION_ID
 
 app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The systems that the hub is connected to.")
@@ -256,10 +256,10 @@ def _refuse_bad_id(api: HubApi, integration_id: str) -> None:
         )
 
 
-def _kind(api: HubApi, name: str) -> Kind:
+def _kind(api: HubApi, name: str) -> Manifest:
     """The kind as the hub has it that is asked: another machine's may know others than ours."""
     document = api.get(f"/kinds/{quote(name, safe='')}").document
-    return Kind(**document, probe_class="")
+    return Manifest(**document, provides={})
 
 
 def _sent(send: Any, *, as_json: bool) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from crossdock.cli.exit_codes import Exit, exit_of
 from crossdock.cli.instants import instant_option
 from crossdock.cli.session import open_store, running_stack
 from crossdock.connectors.declarative import files
-from crossdock.connectors.declarative.files import DeclarationWrong
+from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.streams import declared_sync
-from crossdock.integrations.registered import refuse_stopped
+from crossdock.integrations.registered import find_active
 from crossdock.stack import dag_runs
 from crossdock.sync.model import SyncRequest
 
@@ -35,7 +35,7 @@ class SyncVerbs(Verbs):
         alone = typer.Typer()
         try:
             declaration, _ = declared_sync(files.paths()[cmd_name])
-        except DeclarationWrong as wrong:
+        except InvalidDeclaration as wrong:
             _refused(alone, cmd_name, wrong)
         else:
             _command(alone, cmd_name, f"{declaration.title}. --key names a record.")
@@ -90,7 +90,7 @@ _command(app, "product", "Products with their variants. --key names a product's 
 _command(app, "order", "Orders with their lines. --key names an order number.")
 
 
-def _refused(group: typer.Typer, entity: str, wrong: DeclarationWrong) -> None:
+def _refused(group: typer.Typer, entity: str, wrong: InvalidDeclaration) -> None:
     @group.command(
         entity,
         help="Its declaration cannot be used: run this to see every mistake.",
@@ -104,7 +104,7 @@ def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json
     api = running_stack().api()
     with open_store() as store:
         # Said here at once; the DAG run would end as skipped, with this in its log.
-        refuse_stopped(store, sync_of(entity).integration)
+        find_active(store, sync_of(entity).integration)
     dag_run_id = dag_runs.trigger(api, entity, request)
     if not wait:
         if as_json:

@@ -1,4 +1,4 @@
-"""The kinds of authentication that need no request of their own: API keys, and a user with a password."""
+"""Authentication that needs no extra request: API keys, and a user with a password."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from requests.auth import AuthBase, HTTPBasicAuth
 
 from crossdock.core.errors import BadRequest
 
-#: What a header may be called (RFC 9110 5.1), and hold: visible, so that no key can write a header of its own.
+#: Valid header names (RFC 9110 5.1) and values: only visible characters, so that a key cannot inject another header.
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 
 class ApiKey(AuthBase):
     """
-    Signs requests with a key in a header: `X-Api-Key: …`, or `Authorization: Token …` with a *prefix*.
+    Sign requests with a key in a header: `X-Api-Key: …`, or `Authorization: Token …` with a *prefix*.
 
     Raises:
         BadRequest: the key or the header cannot be sent; the message does not show the key.
@@ -26,7 +26,7 @@ class ApiKey(AuthBase):
 
     def __init__(self, key: str, *, header: str = "X-Api-Key", prefix: str = "") -> None:
         if not _NAME.fullmatch(header):
-            raise BadRequest(f"{header!r} is no name of a header")
+            raise BadRequest(f"{header!r} is not a valid header name")
         self._header, self._value = header, f"{prefix} {key}".strip()
         self.secrets = (_sendable(key),)
 
@@ -37,9 +37,9 @@ class ApiKey(AuthBase):
 
 class ApiKeyInQuery(AuthBase):
     """
-    Signs requests with a key in the address. Only for a system that takes it nowhere else.
+    Sign requests with a key in the query. Use it only for a system that accepts the key nowhere else.
 
-    The other side's logs will show it; ours do not, since no message holds a query.
+    The key appears in that system's logs; it does not appear in ours, because no message contains a query.
     """
 
     def __init__(self, key: str, *, name: str) -> None:
@@ -53,15 +53,15 @@ class ApiKeyInQuery(AuthBase):
 
 
 class Basic(HTTPBasicAuth):
-    """Signs requests with a user and a password (RFC 7617), any text in UTF-8."""
+    """Sign requests with a user and a password (RFC 7617), encoded as UTF-8."""
 
     def __init__(self, user: str, password: str) -> None:
-        # As bytes: text that is not Latin-1 fails with an error that shows all of it.
+        # Pass bytes: text that is not Latin-1 would fail with an error that shows the password.
         super().__init__(user.encode(), password.encode())
         self.secrets = (password,)
 
 
 def _sendable(key: str) -> str:
     if not _VALUE.fullmatch(key):
-        raise BadRequest("The API key of the connection is empty, or holds something that is no visible ASCII")
+        raise BadRequest("The connection's API key is empty or contains characters other than visible ASCII")
     return key

@@ -1,12 +1,12 @@
 """
-The circuit breaker as a pure state machine: what is known of a system's trouble, and what follows from it.
+The circuit breaker as a pure state machine: stop calling a system that keeps failing, and probe it now and then.
 
-    closed ──(too many failures)──▶ open ──(time is over: one probe)──▶ half open
+    closed ──(too many failures)──▶ open ──(time is up: one probe)────▶ half open
       ▲                              ▲                                     │
       └──────(enough probes succeed)─┼─────────────────────────────────────┤
                                      └───────────(a probe fails)───────────┘
 
-Times are seconds of one clock, whichever: workers share the database's.
+All times are seconds of one clock; the workers use the database's.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Annotated
 
 import msgspec
 
-#: What a connection's extra may say, since people write it: more than nothing, and no more than a day.
+#: Bounds for values that people write into a connection's extra: above 0, and at most one day.
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Phase(StrEnum):
@@ -29,46 +29,46 @@ class Phase(StrEnum):
 
 
 class BreakerRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When to stop calling, and when to ask again."""
+    """When to stop calling a system, and when to probe it."""
 
-    #: So many failures one after the other open it, whatever was before.
+    #: This many consecutive failures open the breaker.
     failures_in_a_row: Count = 8
-    #: So does this share of the calls of a window, once there are enough of them.
-    failure_share: Share = 0.5
+    #: It also opens when this fraction of a window's calls failed, once there are `least_calls` of them.
+    failure_share: Fraction = 0.5
     least_calls: Count = 20
     window_s: Seconds = 30.0
-    #: How long it stays open; twice as long after each probe that fails, up to the longest.
+    #: How long it stays open. The time doubles after each failed probe, up to `longest_open_s`.
     open_s: Seconds = 5.0
     longest_open_s: Seconds = 60.0
-    #: Successes in the half-open phase that close it.
+    #: Successful probes in the half-open phase that close it.
     successes_to_close: Count = 2
-    #: A probe that has not told its end by now has died with its worker; another is let through.
+    #: A probe without a result after this time died with its worker; another one is let through.
     probe_s: Seconds = 30.0
 
 
 class BreakerState(msgspec.Struct, frozen=True, kw_only=True):
     phase: Phase = Phase.CLOSED
-    #: When this phase began.
+    #: When the current phase began.
     since: float = 0.0
-    #: Of the window that is running; only counted while closed.
+    #: Start and counts of the current window; counted only while closed.
     window_began: float = 0.0
     calls: int = 0
     failures: int = 0
     failures_in_a_row: int = 0
-    #: How often it opened since it was last closed.
+    #: How often it opened since it was last closed; doubles the open time.
     openings: int = 0
-    #: Successes since it is half open.
+    #: Successful probes since it became half open.
     probes_succeeded: int = 0
-    #: When the probe that is under way was let through; None for none.
+    #: When the current probe was let through; None if there is none.
     probe_began: float | None = None
 
     def opens_for_s(self, rules: BreakerRules) -> float:
-        """How long the open phase lasts."""
+        """Compute how long the open phase lasts (exponential, capped)."""
         return min(rules.open_s * 2.0 ** min(max(self.openings - 1, 0), 32), rules.longest_open_s)
 
 
 def before_call(state: BreakerState, rules: BreakerRules, now: float) -> tuple[BreakerState, float]:
-    """The state after somebody asks to call, and how long that caller has to wait: 0 is a yes."""
+    """Admit or refuse a call: compute the next state and the caller's wait in seconds; 0 admits the call."""
     if state.phase is Phase.CLOSED:
         return state, 0.0
     if state.phase is Phase.OPEN:
@@ -82,9 +82,9 @@ def before_call(state: BreakerState, rules: BreakerRules, now: float) -> tuple[B
 
 
 def after_calls(state: BreakerState, rules: BreakerRules, now: float, *, successes: int, failures: int) -> BreakerState:
-    """The state after so many successes and then so many failures."""
+    """Compute the state after *successes* and then *failures*."""
     if state.phase is Phase.OPEN:
-        return state  # of calls that were under way when it opened: they tell nothing new
+        return state  # these calls were in flight when it opened: they add nothing new
     if state.phase is Phase.HALF_OPEN:
         return _after_probe(state, rules, now, successes=successes, failures=failures)
     if now >= state.window_began + rules.window_s:
@@ -95,7 +95,7 @@ def after_calls(state: BreakerState, rules: BreakerRules, now: float, *, success
         failures=state.failures + failures,
         failures_in_a_row=failures + (0 if successes else state.failures_in_a_row),
     )
-    return _opened(state, now) if _is_too_much(state, rules) else state
+    return _opened(state, now) if _must_open(state, rules) else state
 
 
 def _after_probe(
@@ -111,7 +111,7 @@ def _after_probe(
     )
 
 
-def _is_too_much(state: BreakerState, rules: BreakerRules) -> bool:
+def _must_open(state: BreakerState, rules: BreakerRules) -> bool:
     if state.failures_in_a_row >= rules.failures_in_a_row:
         return True
     return state.calls >= rules.least_calls and state.failures >= rules.failure_share * state.calls > 0

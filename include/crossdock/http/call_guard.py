@@ -1,4 +1,4 @@
-"""One attempt at a call: let through, counted, and its end told to what the workers share."""
+"""Guard each attempt at a call: circuit breaker, rate limit and metrics, all shared by the workers."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from crossdock.http.model import Call, Outcome, Safeguards
 
 @dataclass
 class Attempt:
-    """What becomes known of an attempt on its way."""
+    """What is known about an attempt while it runs."""
 
     began: float = field(default_factory=time.perf_counter)
-    #: For the rate limit.
+    #: Time spent waiting for the rate limit.
     waited_s: float = 0.0
-    #: None while nothing has come.
+    #: None until a response has arrived.
     answer_bytes: int | None = None
 
 
-class Attempts:
-    """The attempts of one client, under *guards*."""
+class CallGuard:
+    """Guard the attempts of one client with the *safeguards* of its integration."""
 
-    def __init__(self, guards: Safeguards) -> None:
-        self._guards = guards
+    def __init__(self, safeguards: Safeguards) -> None:
+        self._safeguards = safeguards
 
     @contextmanager
-    def one(self, *, is_retry: bool) -> Iterator[Attempt]:
+    def attempt(self, *, is_retry: bool) -> Iterator[Attempt]:
         """
-        An attempt that ends with the block, in the way that the block does.
+        Ask the breaker, run the block, and record how it ended. The block is one attempt.
 
         Raises:
-            CircuitOpen: it is not worth making.
+            CircuitOpen: the breaker is open; the block did not run.
 
         """
         self._admit()
@@ -50,41 +50,43 @@ class Attempts:
         try:
             yield attempt
         except HubError as error:
-            self._tell(outcome_of(error), attempt, is_retry=is_retry)
+            self._record(outcome_of(error), attempt, is_retry=is_retry)
             self._pause(error, attempt)
             raise
-        self._tell(Outcome.SUCCESS, attempt, is_retry=is_retry)
+        self._record(Outcome.SUCCESS, attempt, is_retry=is_retry)
 
-    def await_turn(self, attempt: Attempt, longest_wait_s: float) -> None:
+    def acquire(self, attempt: Attempt, longest_wait_s: float) -> None:
         """
+        Wait for a permit of the rate limit.
+
         Raises:
-            RateLimited: the turn is further away than *longest_wait_s*.
+            RateLimited: the next permit is further away than *longest_wait_s*.
 
         """
-        if self._guards.limiter is not None:
-            attempt.waited_s += self._guards.limiter.acquire(longest_wait_s)
+        if self._safeguards.limiter is not None:
+            attempt.waited_s += self._safeguards.limiter.acquire(longest_wait_s)
 
     def _admit(self) -> None:
-        if self._guards.breaker is None:
+        if self._safeguards.breaker is None:
             return
         try:
-            self._guards.breaker.before_call()
+            self._safeguards.breaker.before_call()
         except CircuitOpen:
-            if self._guards.log is not None:
-                self._guards.log.record(Call(outcome=Outcome.AVOIDED))
+            if self._safeguards.log is not None:
+                self._safeguards.log.record(Call(outcome=Outcome.AVOIDED))
             raise
 
     def _pause(self, error: HubError, attempt: Attempt) -> None:
-        """A wait that the other side named holds for all workers, not only for the one that was told."""
-        named_s = error.retry_in_s if isinstance(error, SystemUnavailable) else None
-        if named_s and attempt.answer_bytes is not None and self._guards.limiter is not None:
-            self._guards.limiter.pause(named_s)
+        """Pause all workers for the time that the server asked for, not only the worker that received the response."""
+        retry_after_s = error.retry_in_s if isinstance(error, SystemUnavailable) else None
+        if retry_after_s and attempt.answer_bytes is not None and self._safeguards.limiter is not None:
+            self._safeguards.limiter.pause(retry_after_s)
 
-    def _tell(self, outcome: Outcome | None, attempt: Attempt, *, is_retry: bool) -> None:
+    def _record(self, outcome: Outcome | None, attempt: Attempt, *, is_retry: bool) -> None:
         if outcome is None:
             return
-        if self._guards.log is not None:
-            self._guards.log.record(
+        if self._safeguards.log is not None:
+            self._safeguards.log.record(
                 Call(
                     outcome=outcome,
                     duration_s=time.perf_counter() - attempt.began - attempt.waited_s,
@@ -93,12 +95,12 @@ class Attempts:
                     is_retry=is_retry,
                 )
             )
-        if self._guards.breaker is not None:
-            self._guards.breaker.record(failed=outcome is Outcome.FAILURE)
+        if self._safeguards.breaker is not None:
+            self._safeguards.breaker.record(failed=outcome is Outcome.FAILURE)
 
 
 def outcome_of(error: HubError) -> Outcome | None:
-    """How the call ended; None where the system had no part in it."""
+    """Classify how the call ended; None if the system had no part in it."""
     if isinstance(error, RateLimited | CircuitOpen):
         return None
     if isinstance(error, Throttled):

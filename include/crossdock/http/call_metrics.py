@@ -1,4 +1,4 @@
-"""How the calls to each integration went: by minute and run, as counts that workers add to."""
+"""Metrics of the calls to each integration: counts by minute and run, to which all workers add."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ON CONFLICT (integration, minute, run_id) DO UPDATE
 
 _EXPIRE = b"DELETE FROM call_count WHERE minute < clock_timestamp() - %(keep)s"
 
-#: By the column that follows SELECT and GROUP BY.
+#: Completed by the column after SELECT and GROUP BY.
 _SUMS = b"""
        coalesce(sum(success), 0)::bigint, coalesce(sum(failure), 0)::bigint, coalesce(sum(refusal), 0)::bigint,
        coalesce(sum(throttled), 0)::bigint, coalesce(sum(avoided), 0)::bigint, coalesce(sum(retries), 0)::bigint,
@@ -55,7 +55,7 @@ _SUMS_OF_INTEGRATIONS = b"SELECT integration," + _SUMS + _OF_INTEGRATIONS + b" G
 _OF_RUNS = b"WHERE run_id = ANY(%(names)s)"
 _SUMS_OF_RUNS = b"SELECT run_id," + _SUMS + _OF_RUNS + b" GROUP BY run_id"
 
-#: Bucket by bucket over all rows.
+#: Sums each histogram bucket over all rows.
 _DURATIONS = b""" sum(count)::bigint FROM call_count, unnest(durations) WITH ORDINALITY AS bucket (count, place)
 """
 _DURATIONS_OF_INTEGRATIONS = (
@@ -65,7 +65,7 @@ _DURATIONS_OF_RUNS = b"SELECT run_id," + _DURATIONS + _OF_RUNS + b" GROUP BY run
 
 _LAST_SUCCESS = b"SELECT max(last_success_at) FROM call_count WHERE integration = %(integration)s"
 
-#: What was taken of the limit in the minute that is over, of what could have been.
+#: Permits used in the last full minute, as a fraction of those the rate limit allows.
 _LIMIT_USE = b"""
 SELECT sum(c.success + c.failure + c.refusal + c.throttled)::float8 / (l.calls * 60 / l.per_s)
   FROM rate_limit l
@@ -76,17 +76,17 @@ SELECT sum(c.success + c.failure + c.refusal + c.throttled)::float8 / (l.calls *
 
 #: The columns of plain sums.
 _COUNTED: tuple[str, ...] = (*(outcome.value for outcome in Outcome), "retries", "answer_bytes", "waited_s")
-#: Told at the latest after so many calls, or so long.
-_CALLS_KEPT = 500
-_KEPT_S = 5.0
-#: How long a minute's counts are kept.
+#: Flush after this many calls, or this many seconds.
+_FLUSH_CALLS = 500
+_FLUSH_S = 5.0
+#: How long counts are kept.
 _KEEP = timedelta(days=30)
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """How many calls, and how they went."""
+    """Calls to an integration, or of a run, by their outcome."""
 
-    #: Made, retries included; *avoided* ones were not.
+    #: Calls made, including retries; `avoided` ones were not made.
     calls: int
     successes: int
     failures: int
@@ -95,30 +95,30 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     avoided: int
     retries: int
     answer_bytes: int
-    #: For the rate limit, over all calls.
+    #: Time spent waiting for the rate limit, over all calls.
     waited_s: float
-    #: None where no call was made.
+    #: None if no call was made.
     p50_s: float | None
     p95_s: float | None
     last_success_at: datetime | None
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person asks of an integration when something is wrong."""
+    """What a person needs to know about an integration when something is wrong."""
 
     integration: str
     usage: Usage
     phase: Phase
     changes: list[breakers.Change]
-    #: Share of the rate limit used in the last whole minute; None without a limit.
+    #: Fraction of the rate limit used in the last full minute; None without a limit.
     limit_use: float | None
-    #: Whenever that was, not only in the time asked for.
+    #: The last success ever, even if it is older than the requested period.
     last_success_at: datetime | None
 
 
 @dataclass
 class _Counts:
-    """What has not been told yet, of one minute and run."""
+    """Counts of one minute and run that are not flushed yet."""
 
     of: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_COUNTED, 0))
     durations: list[int] = field(default_factory=lambda: [0] * BUCKETS)
@@ -137,12 +137,12 @@ class _Counts:
 
 class CallCounts:
     """
-    A `CallLog` that counts in memory and tells the database now and then, and when it is closed.
+    A `CallLog` that counts in memory, and flushes to the database regularly and on close.
 
-    Statistics never fail a call: what cannot be told is dropped, with a warning.
+    Metrics never fail a call: counts that cannot be written are dropped, with a warning.
 
     Args:
-        run_of: The run that this thread's call is made for; empty for none.
+        run_of: Gives the ID of the run that this thread works for; empty if there is none.
 
     """
 
@@ -150,45 +150,46 @@ class CallCounts:
         self._store, self._integration, self._run_of = store, integration, run_of
         self._lock = threading.Lock()
         self._counts: dict[tuple[int, str], _Counts] = {}
-        self._kept = 0
-        self._told_at = time.monotonic()
-        self._has_told = False
+        self._pending = 0
+        self._flushed_at = time.monotonic()
+        self._has_flushed = False
 
     def record(self, call: Call) -> None:
+        """Count *call*; flush if enough is pending."""
         now = time.time()
         with self._lock:
             self._counts.setdefault((int(now // 60), self._run_of()), _Counts()).add(call, now)
-            self._kept += 1
-            due = self._kept >= _CALLS_KEPT or time.monotonic() - self._told_at >= _KEPT_S
+            self._pending += 1
+            due = self._pending >= _FLUSH_CALLS or time.monotonic() - self._flushed_at >= _FLUSH_S
         if due:
             self.flush()
 
     def flush(self) -> None:
-        """Tells the database what has been counted."""
+        """Write the pending counts to the database."""
         with self._lock:
-            counts, self._counts, self._kept = self._counts, {}, 0
-            self._told_at = time.monotonic()
+            counts, self._counts, self._pending = self._counts, {}, 0
+            self._flushed_at = time.monotonic()
         if not counts:
             return
-        self._has_told = True
+        self._has_flushed = True
         try:
             with self._store.transaction() as work:
                 for (minute, run_id), each in sorted(counts.items()):
                     work.execute(_ADD, self._row(minute, run_id, each))
         except (StoreUnavailable, StoreRefused) as error:
-            log.warning("Counts of calls to %s were not kept: %s", self._integration, error)
+            log.warning("Counts of calls to %s were lost: %s", self._integration, error)
 
     def close(self) -> None:
-        """The last counts told, and those of more than a month ago gone."""
+        """Flush the last counts, and delete those older than a month."""
         self.flush()
-        if not self._has_told:
-            return  # a task that called nobody does not ask the database for anything either
+        if not self._has_flushed:
+            return  # a task without calls needs no database query
         try:
             with self._store.transaction() as work:
                 expire(work, _KEEP)
                 breakers.expire(work, _KEEP)
         except (StoreUnavailable, StoreRefused) as error:
-            log.warning("Old counts of calls stay for now: %s", error)
+            log.warning("Old counts of calls were not deleted: %s", error)
 
     def _row(self, minute: int, run_id: str, counts: _Counts) -> dict[str, Any]:
         return {
@@ -202,7 +203,7 @@ class CallCounts:
 
 
 def health(work: Work, integration: str, *, since: timedelta = timedelta(hours=1)) -> Health:
-    """How *integration* has done since so long ago, and how it is now."""
+    """Summarise the calls to *integration* in the last *since*, and its breaker now."""
     values = {"integration": integration, "since": since}
     use = work.execute(_LIMIT_USE, values).fetchone()
     last = work.execute(_LAST_SUCCESS, values).fetchone()
@@ -219,23 +220,23 @@ def health(work: Work, integration: str, *, since: timedelta = timedelta(hours=1
 def usage_of_integrations(
     work: Work, names: Sequence[str], *, since: timedelta = timedelta(hours=1)
 ) -> dict[str, Usage]:
-    """The calls to each of *names* since so long ago; zeros where there were none."""
+    """Count the calls to each of *names* in the last *since*; zeros if there were none."""
     values = {"names": list(names), "since": since}
     return _usages(work, _SUMS_OF_INTEGRATIONS, _DURATIONS_OF_INTEGRATIONS, values)
 
 
 def usage_of_runs(work: Work, run_ids: Sequence[str]) -> dict[str, Usage]:
-    """The calls that each run has made; zeros for a run that made none."""
+    """Count the calls of each run; zeros for a run without calls."""
     return _usages(work, _SUMS_OF_RUNS, _DURATIONS_OF_RUNS, {"names": list(run_ids)})
 
 
 def usage_of_run(work: Work, run_id: str) -> Usage:
-    """The calls that a run has made; zeros for a run that made none."""
+    """Count the calls of one run; zeros if it made none."""
     return usage_of_runs(work, [run_id])[run_id]
 
 
 def expire(work: Work, keep: timedelta) -> int:
-    """How many rows were older than *keep*, and are gone."""
+    """Delete the rows older than *keep* and return their number."""
     return work.execute(_EXPIRE, {"keep": keep}).rowcount
 
 
@@ -244,11 +245,11 @@ def _usages(work: Work, sums: bytes, durations: bytes, values: dict[str, Any]) -
     for name, count in work.execute(durations, values):
         buckets.setdefault(name, []).append(count)
     counted = {name: row for name, *row in work.execute(sums, values)}
-    return {name: _usage(counted.get(name, _NOTHING), buckets.get(name, [])) for name in values["names"]}
+    return {name: _usage(counted.get(name, _NO_CALLS), buckets.get(name, [])) for name in values["names"]}
 
 
-#: As `_SUMS` has it, where there is no row.
-_NOTHING: Sequence[Any] = (0, 0, 0, 0, 0, 0, 0, 0.0, None)
+#: The row of `_SUMS` for a name without calls.
+_NO_CALLS: Sequence[Any] = (0, 0, 0, 0, 0, 0, 0, 0.0, None)
 
 
 def _usage(counted: Sequence[Any], durations: Sequence[int]) -> Usage:

@@ -1,10 +1,10 @@
 """
 The one HTTP client of all connectors.
 
-Every call has a total deadline and a cap on decoded bytes, follows no redirect, goes to a public address or an
-allowed one, waits for its turn, is not made at all while the system is known to be down, is tried again for
-passing reasons within a budget, and fails as `Transient` or `Terminal`. No header, token or query value ever
-goes into a message, nor into that of an error's cause.
+Every call has a total deadline and a cap on decoded bytes. It follows no redirect and connects to public or allowed
+addresses only (SSRF guard). It waits for a permit of the rate limit, and is not made while the circuit breaker is
+open. It is retried after transient failures, with backoff and within a budget, and fails as `Transient` or `Terminal`.
+No header, token or query value appears in a message, nor in the message of an error's cause.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import get_auth_from_url
 
 from crossdock.core.errors import BadRequest, CircuitOpen, RateLimited, SourceInvalid, SystemUnavailable
-from crossdock.http.call_guard import Attempt, Attempts
+from crossdock.http.call_guard import Attempt, CallGuard
+from crossdock.http.config import ClientConfig, Fallback
 from crossdock.http.deadline import Deadline
 from crossdock.http.model import Limits
-from crossdock.http.policy import Conditions, Fallback
-from crossdock.http.response import Answer, judged
+from crossdock.http.response import HttpResponse
 from crossdock.http.retries import RetryBudget, with_retries
-from crossdock.http.ssrf_guard import AddressRules
-from crossdock.http.transport import Reply, TooLarge, Transport
+from crossdock.http.ssrf_guard import AllowedNetworks
+from crossdock.http.transport import TooLarge, Transport
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _JSON = {"Content-Type": "application/json"}
 
 
-class _Asked(msgspec.Struct, frozen=True):
-    """What is asked of the system, before it is signed."""
+class _Request(msgspec.Struct, frozen=True):
+    """A request before it is signed."""
 
     method: str
     path: str
@@ -55,26 +55,26 @@ class _Asked(msgspec.Struct, frozen=True):
     signer: AuthBase | None = None
 
     @property
-    def what(self) -> str:
+    def endpoint(self) -> str:
         """Method and path, for messages."""
         return f"{self.method} {self.path}"
 
 
 class HttpClient:
     """
-    Calls to one system. Safe for threads.
+    Call one system. Safe for threads.
 
     Args:
         system: Its name in messages: `commercetools`.
-        base_url: Without a trailing slash. Plain http is for addresses that *conditions* allow, and loopback.
-        auth: Signs each request; when it has `renew(request)`, a 401 to a request renews and tries again, once.
-        conditions: Everything about how it is called.
-        limits: In place of those of *conditions*.
-        ca_file: In place of that of *conditions*.
-        fallback: Asked in place of the system while its breaker is open.
+        base_url: Without a trailing slash. Plain http works only for addresses that *config* allows, and loopback.
+        auth: Signs each request; if it has `renew(request)`, a 401 renews the credentials and repeats the request once.
+        config: How the system is called.
+        limits: Replace those of *config*.
+        ca_file: Replaces that of *config*.
+        fallback: Called instead of the system while its circuit breaker is open.
 
     Raises:
-        BadRequest: the address or a file is none; the message says which.
+        BadRequest: the base URL is not valid, or a file is missing; the message says which.
 
     """
 
@@ -84,182 +84,186 @@ class HttpClient:
         base_url: str,
         *,
         auth: AuthBase | None = None,
-        conditions: Conditions | None = None,
+        config: ClientConfig | None = None,
         limits: Limits | None = None,
         ca_file: str | None = None,
         fallback: Fallback | None = None,
     ) -> None:
-        conditions = conditions or Conditions()
+        config = config or ClientConfig()
         self.system = system
         self.base_url = base_url.rstrip("/")
-        self.limits = limits or conditions.limits
-        self.tls = replace(conditions.tls, ca_file=ca_file) if ca_file else conditions.tls
+        self.limits = limits or config.limits
+        self.tls = replace(config.tls, ca_file=ca_file) if ca_file else config.tls
         url = _url_of(system, self.base_url)
         self.auth = auth or _auth_in(self.base_url)
         self._host = url.netloc
-        self._attempts = Attempts(conditions.safeguards)
-        self._budget = conditions.budget or RetryBudget()
+        self._guard = CallGuard(config.safeguards)
+        self._budget = config.budget or RetryBudget()
         self._fallback = fallback
-        self._places = threading.BoundedSemaphore(conditions.in_flight)
+        self._slots = threading.BoundedSemaphore(config.in_flight)
         self._transport = Transport(
             system,
             url,
             limits=self.limits,
             tls=self.tls,
-            addresses=conditions.addresses or AddressRules.of_host(str(url.host).strip("[]")),
-            pool=conditions.in_flight,
-            resolve=conditions.resolve,
+            allowed=config.allowed_networks or AllowedNetworks.for_host(str(url.host).strip("[]")),
+            pool=config.in_flight,
+            resolve=config.resolve,
         )
 
-    def get(self, path: str, query: Mapping[str, Any], parse: Callable[[Answer], T]) -> T:
+    def get(self, path: str, query: Mapping[str, Any], parse: Callable[[HttpResponse], T]) -> T:
         """
-        What *parse* makes of the JSON answer to GET *path*; when it raises a Transient, the call is tried again.
+        GET *path* and parse the JSON response with *parse*; if *parse* raises a Transient, the call is retried.
 
         Raises:
-            SystemUnavailable: no answer, or 408/425/429/5xx, after all attempts. Running again may help.
-            CircuitOpen, RateLimited: of these, the ones for which the system was not asked; they say how long to wait.
+            SystemUnavailable: no response, or 408/425/429/5xx, after all attempts. Running again may help.
+            CircuitOpen, RateLimited: the system was not called; they say how long to wait.
             SystemRefused: any other status. Running again will not help.
-            SourceInvalid: the answer is cut, too large, or not JSON.
-            AddressRefused: the host leads where the connection may not go.
+            SourceInvalid: the response is truncated, too large, or not JSON.
+            AddressRefused: the host resolves to an address that the connection may not call.
 
         """
         try:
-            return self._with_retries(_Asked("GET", path, query), parse)
+            return self._with_retries(_Request("GET", path, query), parse)
         except CircuitOpen as error:
             if self._fallback is None:
                 raise
-            log.warning("Asking the declared fallback: %s", error)
+            log.warning("Calling the configured fallback: %s", error)
             return parse(self._fallback(path, query))
 
-    def post_form(self, path: str, form: Mapping[str, str], auth: AuthBase | None, parse: Callable[[Answer], T]) -> T:
-        """The same for a form; only for calls that may be repeated, as a token request is."""
+    def post_form(
+        self, path: str, form: Mapping[str, str], auth: AuthBase | None, parse: Callable[[HttpResponse], T]
+    ) -> T:
+        """POST a form; only for idempotent calls, such as a token request. Raises as `get`."""
         body = urlencode(form).encode()
-        return self._with_retries(_Asked("POST", path, body=body, headers=_FORM, signer=auth), parse)
+        return self._with_retries(_Request("POST", path, body=body, headers=_FORM, signer=auth), parse)
 
-    def post_json(self, path: str, document: Any, parse: Callable[[Answer], T]) -> T:
-        """The same for a JSON document; only for calls that may be repeated, as a query is."""
+    def post_json(self, path: str, document: Any, parse: Callable[[HttpResponse], T]) -> T:
+        """POST a JSON document; only for idempotent calls, such as a query. Raises as `get`."""
         body = msgspec.json.encode(document)
-        return self._with_retries(_Asked("POST", path, body=body, headers=_JSON), parse)
+        return self._with_retries(_Request("POST", path, body=body, headers=_JSON), parse)
 
     def sign_in(self) -> None:
         """
-        Whether a request can be signed; for most kinds of authentication that asks nobody.
+        Sign a request without sending it; fetches a token if the authentication needs one.
 
         Raises:
-            SystemUnavailable, SystemRefused, SourceInvalid: no token was given; as `get`.
+            SystemUnavailable, SystemRefused, SourceInvalid: no token was issued; as `get`.
 
         """
-        asked = _Asked("GET", "")
-        with Deadline(self.limits.timeout_s) as deadline, self._translated(deadline, asked.what):
-            self._signed(asked, self.auth)
+        request = _Request("GET", "")
+        with Deadline(self.limits.timeout_s) as deadline, self._translate_errors(deadline, request.endpoint):
+            self._sign(request, self.auth)
 
     def close(self) -> None:
         self._transport.close()
 
-    def _with_retries(self, asked: _Asked, parse: Callable[[Answer], T]) -> T:
-        return with_retries(lambda is_retry: self._attempt(asked, parse, is_retry=is_retry), self.limits, self._budget)
+    def _with_retries(self, request: _Request, parse: Callable[[HttpResponse], T]) -> T:
+        return with_retries(
+            lambda is_retry: self._attempt(request, parse, is_retry=is_retry), self.limits, self._budget
+        )
 
-    def _attempt(self, asked: _Asked, parse: Callable[[Answer], T], *, is_retry: bool) -> T:
-        with self._attempts.one(is_retry=is_retry) as attempt:
-            answer = self._once(asked, attempt)
-            attempt.answer_bytes = len(answer.body)
-            return parse(judged(answer))
+    def _attempt(self, request: _Request, parse: Callable[[HttpResponse], T], *, is_retry: bool) -> T:
+        with self._guard.attempt(is_retry=is_retry) as attempt:
+            response = self._send(request, attempt)
+            attempt.answer_bytes = len(response.body)
+            response.raise_for_status()
+            response.require_json()
+            return parse(response)
 
-    def _once(self, asked: _Asked, attempt: Attempt) -> Answer:
+    def _send(self, request: _Request, attempt: Attempt) -> HttpResponse:
         """
-        An answer, whatever its status, within the deadline of one attempt.
+        Send *request* within the deadline of one attempt; the response may have any status.
 
-        Signed first and only then in line for a turn: signing may fetch a token, and a turn has to be used at once.
+        Sign first, then wait for a permit: signing may fetch a token, and a permit must be used at once.
         """
-        signer = asked.signer or self.auth
+        signer = request.signer or self.auth
+        endpoint = request.endpoint
         left_s = self.limits.timeout_s
         for last in (False, True):
-            with Deadline(left_s) as deadline, self._translated(deadline, asked.what):
-                request = self._signed(asked, signer)
+            with Deadline(left_s) as deadline, self._translate_errors(deadline, endpoint):
+                signed = self._sign(request, signer)
                 left_s = deadline.left_s
-            with self._place(asked.what):
-                self._attempts.await_turn(attempt, self.limits.longest_wait_s)
-                with Deadline(left_s) as deadline, self._translated(deadline, asked.what):
-                    reply = self._transport.exchange(request, deadline)
-                    self._in_time(deadline, asked.what)
+            with self._slot(endpoint):
+                self._guard.acquire(attempt, self.limits.longest_wait_s)
+                with Deadline(left_s) as deadline, self._translate_errors(deadline, endpoint):
+                    raw = self._transport.exchange(signed, deadline)
+                    self._refuse_late(deadline, endpoint)
                     left_s = deadline.left_s
             renew = getattr(signer, "renew", None)
-            if last or renew is None or reply.status != _UNAUTHORISED:
+            if last or renew is None or raw.status != _UNAUTHORISED:
                 break
-            renew(request)
-        return self._answer(asked, request, reply, signer)
+            renew(signed)
+        return HttpResponse(
+            system=self.system,
+            endpoint=endpoint,
+            status=raw.status,
+            headers=raw.headers,
+            body=raw.body,
+            request=signed,
+            secrets=getattr(signer, "secrets", ()),
+        )
 
     @contextmanager
-    def _place(self, what: str) -> Any:
-        """One of the calls that may be in flight."""
-        if not self._places.acquire(timeout=self.limits.timeout_s + self.limits.longest_wait_s):
-            raise RateLimited(self.system, f"no place for {what}: as many calls as may be are in flight")
+    def _slot(self, endpoint: str) -> Any:
+        """Hold one of the slots for calls in flight."""
+        if not self._slots.acquire(timeout=self.limits.timeout_s + self.limits.longest_wait_s):
+            raise RateLimited(self.system, f"no free slot for {endpoint}: the maximum number of calls is in flight")
         try:
             yield
         finally:
-            self._places.release()
+            self._slots.release()
 
-    def _signed(self, asked: _Asked, signer: AuthBase | None) -> requests.PreparedRequest:
-        """The request as `requests` has it, which is what its kinds of authentication sign."""
-        query = urlencode({name: value for name, value in asked.query.items() if value is not None}, doseq=True)
-        request = requests.PreparedRequest()
-        request.method = asked.method
-        request.url = f"{self.base_url}{asked.path}?{query}" if query else self.base_url + asked.path
-        request.headers = CaseInsensitiveDict(_HEADERS | dict(asked.headers))
-        request.body = asked.body
-        signed: requests.PreparedRequest = signer(request) if signer else request
+    def _sign(self, request: _Request, signer: AuthBase | None) -> requests.PreparedRequest:
+        """Prepare the request in the form that the auth classes of `requests` sign, and sign it."""
+        query = urlencode({name: value for name, value in request.query.items() if value is not None}, doseq=True)
+        prepared = requests.PreparedRequest()
+        prepared.method = request.method
+        prepared.url = f"{self.base_url}{request.path}?{query}" if query else self.base_url + request.path
+        prepared.headers = CaseInsensitiveDict(_HEADERS | dict(request.headers))
+        prepared.body = request.body
+        signed: requests.PreparedRequest = signer(prepared) if signer else prepared
         return signed
 
     @contextmanager
-    def _translated(self, deadline: Deadline, what: str) -> Any:
-        """The transport's errors as ours, once, here."""
+    def _translate_errors(self, deadline: Deadline, endpoint: str) -> Any:
+        """Translate the transport's errors into ours; nothing else does."""
         try:
             yield
         except TooLarge as error:
-            raise SourceInvalid(self.system, what, error.status, str(error)) from None
+            raise SourceInvalid(self.system, endpoint, error.status, str(error)) from None
         except (urllib3.exceptions.HTTPError, requests.RequestException, OSError) as error:
             root = _innermost(error)
             why = self._too_late() if deadline.passed else _reason(error, root)
-            # Not from *error*: its text, like that of all between, holds the address with its query values.
+            # Not from *error*: its text, and that of each error between, contains the URL with its query values.
             cause = None if isinstance(root, urllib3.exceptions.HTTPError | requests.RequestException) else root
-            raise SystemUnavailable(self.system, f"no answer from {self._host} to {what}: {why}") from cause
+            raise SystemUnavailable(self.system, f"no answer from {self._host} to {endpoint}: {why}") from cause
 
-    def _in_time(self, deadline: Deadline, what: str) -> None:
-        """A body that was cut by the watchdog must not pass for a whole one."""
+    def _refuse_late(self, deadline: Deadline, endpoint: str) -> None:
+        """Refuse a body that the watchdog may have truncated: it must not pass for a whole one."""
         if deadline.passed:
-            raise SystemUnavailable(self.system, f"no answer from {self._host} to {what}: {self._too_late()}")
+            raise SystemUnavailable(self.system, f"no answer from {self._host} to {endpoint}: {self._too_late()}")
 
     def _too_late(self) -> str:
         return f"it took longer than {self.limits.timeout_s:g} s"
 
-    def _answer(
-        self, asked: _Asked, request: requests.PreparedRequest, reply: Reply, signer: AuthBase | None
-    ) -> Answer:
-        return Answer(
-            system=self.system,
-            what=asked.what,
-            status=reply.status,
-            headers=reply.headers,
-            body=reply.body,
-            request=request,
-            hidden=getattr(signer, "secrets", ()),
-        )
-
 
 def _url_of(system: str, base_url: str) -> urllib3.util.Url:
-    """*base_url* in its parts. Messages never show it itself: a password may stand in it."""
+    """Parse *base_url*. Messages never show it, because it may contain a password."""
     try:
         url = urllib3.util.parse_url(base_url)
-        # A zone (fe80::1%eth0) is an interface of one machine: no address of a system.
+        # A zone (fe80::1%eth0) names an interface of one machine, not the address of a system.
         if url.scheme in {"http", "https"} and url.host and "%" not in url.host:
             return url
     except urllib3.exceptions.HTTPError:
         pass
-    raise BadRequest(f"The host of the {system} connection is no address; expected one such as https://api.example.com")
+    raise BadRequest(
+        f"The host of the {system} connection is not a URL; expected something like https://api.example.com"
+    )
 
 
 def _auth_in(base_url: str) -> AuthBase | None:
-    """The user and the password that stand in an address, as `requests` takes them."""
+    """Take the user and password out of a URL, as `requests` does."""
     user, password = get_auth_from_url(base_url)
     return HTTPBasicAuth(user, password) if user else None
 
@@ -271,5 +275,5 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _reason(error: BaseException, root: BaseException) -> str:
-    """The system's word for what went wrong, or the error's kind; not its text, which holds query values."""
+    """Name what went wrong by the operating system's text or the error's class; its own text contains query values."""
     return (root.strerror if isinstance(root, OSError) else None) or type(error).__name__

@@ -1,9 +1,9 @@
 """
 A total deadline for an HTTP exchange.
 
-The time-outs of a socket bound each read, not their sum: a server that sends one byte every half
-second keeps a call alive for ever. Here a watchdog shuts the socket down when the time is over, which
-wakes whatever read is waiting on it, headers included.
+A socket's timeout bounds each read, not their sum: a server that sends one byte every half second keeps a
+call alive forever. Here a watchdog shuts the socket down when the time is up, which wakes any read that is
+waiting on it, headers included.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _current = threading.local()
 
 
 def current_deadline() -> Deadline | None:
-    """The deadline of this thread's exchange, None outside one."""
+    """Find the deadline of this thread's exchange; None outside an exchange."""
     deadline: Deadline | None = getattr(_current, "deadline", None)
     return deadline
 
 
 class Deadline:
     """
-    The instant, by the monotonic clock, at which the exchange of this thread ends.
+    End this thread's exchange after *timeout_s* (monotonic clock).
 
-    One within another (a token, fetched for a call) ends with the outer one at the latest.
+    A nested deadline (a token fetched for a call) ends no later than the outer one.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -62,12 +62,12 @@ class Deadline:
     def left_s(self) -> float:
         return max(self.ends_at - time.monotonic(), 0.001)
 
-    def holds(self, sock: socket.socket) -> None:
+    def attach(self, sock: socket.socket) -> None:
         """
-        Names the socket that ends with this deadline.
+        Have *sock* shut down when this deadline passes.
 
         Raises:
-            TimeoutError: it has passed, and nobody would end the socket any more.
+            TimeoutError: it has already passed, so the watchdog would not shut the socket down.
 
         """
         with self._lock:
@@ -75,25 +75,26 @@ class Deadline:
                 raise TimeoutError
             self._socket = sock
 
-    def end(self) -> None:
+    def expire(self) -> None:
+        """Shut the socket down, unless the exchange has ended."""
         with self._lock:
             if self._done or self._socket is None:
                 return
-            # The peer may have closed it in this very moment.
+            # The peer may have closed it just now.
             with contextlib.suppress(OSError):
-                # Not SSLSocket's own: that one turns its reader to the bare socket, which then reads cipher text.
+                # Not SSLSocket.shutdown: it switches its reader to the plain socket, which then reads cipher text.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class _Watchdog:
-    """One thread a process that ends deadlines; started with the first, and again after a fork."""
+    """Expire deadlines in one thread per process; start it with the first deadline, and again after a fork."""
 
     def __init__(self) -> None:
-        self.forget()
-        # A fork copies the lock, perhaps taken, and the deadlines, whose sockets are still the parent's.
-        os.register_at_fork(after_in_child=self.forget)
+        self.reset()
+        # A fork copies the lock (perhaps held) and the deadlines, whose sockets belong to the parent.
+        os.register_at_fork(after_in_child=self.reset)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         self._condition = threading.Condition()
         self._heap: list[tuple[float, int, Deadline]] = []
         self._order = itertools.count()
@@ -114,7 +115,7 @@ class _Watchdog:
                 while not self._heap or self._heap[0][0] > time.monotonic():
                     self._condition.wait(self._heap[0][0] - time.monotonic() if self._heap else None)
                 deadline = heapq.heappop(self._heap)[2]
-            deadline.end()
+            deadline.expire()
 
 
 _watchdog = _Watchdog()

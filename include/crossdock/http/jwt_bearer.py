@@ -1,4 +1,4 @@
-"""JSON Web Tokens that we sign ourselves: as the bearer token of a call, or as our proof at a token endpoint."""
+"""JSON Web Tokens that we sign: as the bearer token of a call, or as a client assertion at a token endpoint."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from requests.auth import AuthBase
 
 from crossdock.core.errors import BadRequest
 
-#: Signed with a shared secret, an RSA key or an EC key. No others: `none` least of all.
+#: Signed with a shared secret, an RSA key or an EC key. No others are allowed, above all not `none`.
 ALGORITHMS = ("HS256", "RS256", "ES256")
-#: RFC 7518 3.2: a key at least as long as the hash.
+#: RFC 7518 3.2: the key must be at least as long as the hash.
 _HS256_KEY_BYTES = 32
-#: A token is signed anew in its last seconds.
+#: Sign a new token this long before the old one expires.
 _MARGIN_S = 30.0
 
 
 class JwtSigner:
     """
-    Signs claims about us (RFC 7523 3).
+    Sign claims about this client (RFC 7523 3).
 
     Args:
         key: The shared secret (HS256), or the private key as PEM text.
         algorithm: One of ALGORITHMS.
-        issuer: `iss`: who signs; at a token endpoint the client's id.
-        subject: `sub`: for whom; the issuer where it is empty.
-        key_id: `kid`, where the other side knows several of our keys.
-        life_s: How long a token is good; a few minutes at most, since nobody can take it back.
+        issuer: `iss`: who signs; at a token endpoint the client ID.
+        subject: `sub`: on whose behalf; defaults to the issuer.
+        key_id: `kid`, if the server knows several of our keys.
+        life_s: How long a token is valid; keep it to a few minutes, because a token cannot be revoked.
 
     Raises:
-        BadRequest: the key does not fit the algorithm, or the algorithm is none of ours.
+        BadRequest: the key does not fit the algorithm, or the algorithm is not one of ALGORITHMS.
 
     """
 
@@ -48,16 +48,16 @@ class JwtSigner:
         life_s: float = 300.0,
     ) -> None:
         if algorithm not in ALGORITHMS:
-            raise BadRequest(f"A JWT is signed with one of {', '.join(ALGORITHMS)}, not with {algorithm!r}")
+            raise BadRequest(f"Unsupported JWT algorithm {algorithm!r}. Use one of {', '.join(ALGORITHMS)}")
         if algorithm == "HS256" and len(key.encode()) < _HS256_KEY_BYTES:
-            raise BadRequest(f"A secret for HS256 has at least {_HS256_KEY_BYTES} bytes")
+            raise BadRequest(f"A secret for HS256 must have at least {_HS256_KEY_BYTES} bytes")
         self._key, self._algorithm, self.life_s = key, algorithm, life_s
         self._issuer, self._subject = issuer, subject or issuer
         self._headers = {"kid": key_id} if key_id else None
-        self.token(audience="tried at once: a wrong key is told of here, not in the night")
+        self.token(audience="signed at once, so that a wrong key fails here and not in a nightly run")
 
     def token(self, *, audience: str) -> str:
-        """A new token for *audience*, good from now on; no two are alike."""
+        """Sign a new token for *audience*, valid from now; each one has an ID of its own."""
         now = int(time.time())
         claims = {
             "iss": self._issuer,
@@ -70,26 +70,26 @@ class JwtSigner:
         try:
             return jwt.encode(claims, self._key, self._algorithm, headers=self._headers)
         except (jwt.PyJWTError, ValueError, TypeError):
-            # Without its cause: what could not be read is the key.
+            # No cause: its text may contain the key.
             raise BadRequest(
                 f"The key of the connection cannot sign with {self._algorithm}; expected PEM text"
             ) from None
 
 
 class JwtBearer(AuthBase):
-    """Signs requests with a JWT of our own, the same for as long as it is good."""
+    """Sign requests with our own JWT; reuse it while it is valid."""
 
     def __init__(self, signer: JwtSigner, *, audience: str) -> None:
         self._signer, self._audience = signer, audience
         self._lock = threading.Lock()
         self._token = ""
-        self._good_until = 0.0
+        self._valid_until = 0.0
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         with self._lock:
             now = time.monotonic()
-            if now >= self._good_until:
+            if now >= self._valid_until:
                 self._token = self._signer.token(audience=self._audience)
-                self._good_until = now + max(self._signer.life_s - _MARGIN_S, self._signer.life_s / 2)
+                self._valid_until = now + max(self._signer.life_s - _MARGIN_S, self._signer.life_s / 2)
             request.headers["Authorization"] = f"Bearer {self._token}"
         return request

@@ -1,8 +1,7 @@
 """
-The words of calling another system: how long, how often, how many at once, and what stands in for it.
+The terms of calling another system: limits, rate, policy, and the ports that the workers share.
 
-`connectors` makes the calls and `store` shares the counting between workers; each names here what it needs of
-the other. All times are seconds.
+All times are seconds.
 """
 
 from __future__ import annotations
@@ -14,33 +13,33 @@ from typing import Annotated, Protocol
 
 import msgspec
 
-from crossdock.http.breaker import BreakerRules, Count, Seconds, Share
+from crossdock.http.breaker import BreakerRules, Count, Fraction, Seconds
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long and how much one call may take."""
+    """Limits of one call: time, size and attempts."""
 
-    #: Connect, send, wait and read together, for one attempt. Waiting for the rate limit is not in it.
+    #: Total time of one attempt: connect, send, wait and read. Waiting for the rate limit does not count.
     timeout_s: Seconds = 20.0
     connect_timeout_s: Seconds = 5.0
-    #: Decoded bytes of one answer.
+    #: Maximum decoded bytes of one response.
     answer_bytes: Count = 32 * 1024 * 1024
-    #: How many times larger than what was sent an answer may become; JSON packs to a tenth or a thirtieth,
-    #: a gzip bomb to a thousandth. Asked from 4 MiB on.
+    #: Maximum ratio of decoded to received bytes, checked from 4 MiB on. JSON compresses 10 to 30 times, a gzip bomb
+    #: about 1,000 times.
     unpacked_ratio: Annotated[float, msgspec.Meta(ge=1)] = 100.0
-    #: Attempts in all, the first included.
+    #: Number of attempts, including the first.
     attempts: Count = 4
-    #: The longest wait between two attempts, and for the rate limit. A longer one is handed to the scheduler
-    #: instead of sleeping on a worker's slot.
+    #: The longest wait between two attempts, and for the rate limit. A longer wait is left to the scheduler, so that
+    #: it does not occupy a worker's slot.
     longest_wait_s: Seconds = 8.0
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """At most *calls* in any *per_s* seconds, at the other side's door."""
+    """A rate limit: at most *calls* in any *per_s* seconds, as the server counts them."""
 
     calls: Count
     per_s: Seconds = 1.0
-    #: How many of them may come at once after a pause. The rest is spread evenly.
+    #: How many calls may be made at once after a pause. The others are spread evenly.
     burst: Count = 1
 
     def __post_init__(self) -> None:
@@ -49,22 +48,22 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @classmethod
     def of_calls_per_s(cls, calls_per_s: float) -> Rate:
-        """So many calls a second, of which there may be less than one."""
+        """Convert calls per second, which may be less than one."""
         calls = max(1, int(calls_per_s))
         return cls(calls=calls, per_s=calls / calls_per_s)
 
     @property
     def slack_s(self) -> float:
-        """How late a call may reach the door after its turn: half of it here, half on its way."""
+        """The delay allowed between a permit and its call's arrival: half for this process, half for the network."""
         return self.per_s / 10
 
     @property
     def spacing_s(self) -> float:
         """
-        From one turn to the next.
+        Seconds from one permit to the next.
 
-        A window that a call can reach from `slack_s` before it holds at most `calls` turns then, bursts included;
-        the price is that no more than ten elevenths of the rate are used.
+        The window is widened by `slack_s`, so that late calls included, no window of the server holds more than `calls`
+        permits. The price is that at most ten elevenths of the rate are used.
         """
         return (self.per_s + self.slack_s) / (self.calls - self.burst + 1)
 
@@ -73,101 +72,107 @@ class CallPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """How the hub may call one integration."""
 
     limits: Limits = Limits()
-    #: None for a system that names no limit.
+    #: None for a system without a rate limit.
     rate: Rate | None = None
     breaker: BreakerRules = BreakerRules()
-    #: Retries for each call that is made, over time; a system that is down gets that much more, not four times as much.
-    retry_share: Share = 0.1
-    #: Retries that may be made before the share counts.
+    #: Retries earned per call: a system that is down receives a tenth more calls, not four times as many.
+    retry_share: Fraction = 0.1
+    #: Retries available before any are earned, and at most.
     retry_reserve: Annotated[int, msgspec.Meta(ge=0)] = 10
-    #: Calls in flight from one process; Airflow's pool says how many processes there are.
+    #: Calls in flight from one process; Airflow's pool limits the number of processes.
     in_flight: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
 
 
 class Outcome(StrEnum):
-    """How one call ended, from the hub's side."""
+    """How one call ended, as the hub sees it."""
 
     SUCCESS = "success"
-    #: No answer in time, a 5xx, or an answer that is not what it claims to be.
+    #: No response in time, a 5xx, or an invalid response.
     FAILURE = "failure"
-    #: A 4xx: the system works and says no.
+    #: A 4xx: the system works and refused the request.
     REFUSAL = "refusal"
     #: 429: too many calls.
     THROTTLED = "throttled"
-    #: Not made: the breaker was open.
+    #: Not made: the circuit breaker was open.
     AVOIDED = "avoided"
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One request and its answer, for statistics; nothing of what was asked or said."""
+    """One request and its response, for metrics; contains nothing of their content."""
 
     outcome: Outcome
     duration_s: float = 0.0
     answer_bytes: int = 0
-    #: Spent waiting for the rate limit before it.
+    #: Time spent waiting for the rate limit.
     waited_s: float = 0.0
     is_retry: bool = False
 
 
 class RateLimiter(Protocol):
-    """Turns to call one integration, shared by all workers."""
+    """Permits to call one integration, shared by all workers."""
 
     def acquire(self, longest_wait_s: float) -> float:
         """
-        Returns when it is this call's turn, with the seconds that it waited. The call has to be made at once.
+        Wait for a permit and return the seconds waited. The call must be made at once.
 
         Raises:
-            RateLimited: the turn is further away than *longest_wait_s*. Nothing was taken.
+            RateLimited: the next permit is further away than *longest_wait_s*. No permit was taken.
 
         """
         ...
 
     def pause(self, seconds: float) -> None:
-        """No turns for anybody for so long: the other side asked for it."""
+        """Block all calls for *seconds* (the server sent Retry-After)."""
         ...
 
 
 class CircuitBreaker(Protocol):
-    """Whether calling makes sense at all, shared by all workers."""
+    """The circuit breaker of one integration, shared by all workers."""
 
     def before_call(self) -> None:
         """
+        Admit the call.
+
         Raises:
-            CircuitOpen: the system has been failing, and it is not yet time to ask it again.
+            CircuitOpen: the system has been failing, and it is not yet time for a probe.
 
         """
         ...
 
-    def record(self, *, failed: bool) -> None: ...
+    def record(self, *, failed: bool) -> None:
+        """Count the result of an admitted call."""
+        ...
 
 
 class CallLog(Protocol):
+    """Where calls are recorded for metrics."""
+
     def record(self, call: Call) -> None: ...
 
 
 @dataclass(frozen=True)
 class Token:
-    """A bearer token and how long it is good for from now."""
+    """A bearer token and how long it is valid from now."""
 
     text: str = field(repr=False)
-    good_for_s: float
+    valid_for_s: float
 
 
 class TokenVault(Protocol):
-    """One token for all workers."""
+    """A store of tokens that all workers share."""
 
     def token(
         self, name: str, secret: str, fetch: Callable[[], Token], *, refused: str | None, longest_wait_s: float
     ) -> Token:
         """
-        The token called *name*: another worker's, while it is good, or what *fetch* gets, by one worker at a time.
+        Share the token called *name*, or fetch a new one with *fetch*, in one worker at a time.
 
         Args:
-            name: What it is a token of: the server, the client and the scope.
-            fetch: Gets a new one.
-            longest_wait_s: For another worker that is at it.
-            secret: What *fetch* proves itself with; a token that was fetched with another is not given out.
-            refused: A token that the other side has just refused; it is not given out again.
+            name: Identifies the token: server, client and scope.
+            fetch: Requests a new token.
+            longest_wait_s: How long to wait for another worker that is fetching it.
+            secret: The secret that *fetch* uses; a token fetched with another secret is not shared.
+            refused: A token that the server has just refused; it is not used again.
 
         Raises:
             Transient: another worker has been fetching for longer than *longest_wait_s*.
@@ -177,7 +182,7 @@ class TokenVault(Protocol):
 
 
 class Safeguards(msgspec.Struct, frozen=True, kw_only=True):
-    """What the calls to one integration share; each part may be missing."""
+    """What the calls to one integration share; each part is optional."""
 
     limiter: RateLimiter | None = None
     breaker: CircuitBreaker | None = None

@@ -1,7 +1,7 @@
 """
-OAuth 2 client credentials: one token for all threads and workers, renewed before it runs out or when refused.
+OAuth 2 client credentials: one token for all threads and workers, renewed before it expires or when refused.
 
-The client proves itself with its secret, or with an assertion that it signs (RFC 7523), or with its certificate.
+The client authenticates with its secret, a signed assertion (RFC 7523) or its certificate.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from crossdock.http.client import HttpClient
 from crossdock.http.deadline import current_deadline
 from crossdock.http.jwt_bearer import JwtSigner
 from crossdock.http.model import Token, TokenVault
-from crossdock.http.response import Answer
+from crossdock.http.response import HttpResponse
 
-#: A token is not used in its last seconds: it may run out on its way.
+#: A token is not used in its last seconds: it may expire in transit.
 _MARGIN_S = 30.0
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 class _Grant(msgspec.Struct, frozen=True):
-    #: Visible ASCII (RFC 6749 A.12): anything else would write headers of its own, or be refused with the token shown.
+    #: Visible ASCII (RFC 6749 A.12): anything else could inject a header, or cause an error that shows the token.
     access_token: Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]+\Z")]
     expires_in: float
 
 
 class ClientCredentials(AuthBase):
     """
-    Signs requests with a bearer token that it fetches when needed (RFC 6749 4.4).
+    Sign requests with a bearer token; fetch it when needed (RFC 6749 4.4).
 
     Args:
         token_client: A client without authentication whose base URL is the authorisation server.
-        secret: Empty where *assertion* or a certificate of *token_client* proves who we are.
-        assertion: Signs a JWT for each token request in place of the secret (RFC 7523 2.2).
-        vault: Where the workers share their token; None for one a process.
+        secret: Empty if *assertion* or a certificate of *token_client* authenticates the client.
+        assertion: Signs a JWT for each token request instead of the secret (RFC 7523 2.2).
+        vault: Where the workers share their token; None keeps one token per process.
 
     """
 
@@ -65,7 +65,7 @@ class ClientCredentials(AuthBase):
         self._lock = threading.Lock()
         self._token: str | None = None
         self._refused: str | None = None
-        self._good_until = 0.0
+        self._valid_until = 0.0
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -76,23 +76,23 @@ class ClientCredentials(AuthBase):
         return request
 
     def renew(self, refused: requests.PreparedRequest) -> None:
-        """Forgets the token that *refused* carried, unless another thread has put a new one in its place."""
-        with self._alone():
+        """Discard the token of the *refused* request, unless another thread has already replaced it."""
+        with self._exclusive():
             if refused.headers.get("Authorization") == f"Bearer {self._token}":
                 self._refused, self._token = self._token, None
 
     def _current(self) -> str:
-        with self._alone():
-            if self._token is None or time.monotonic() >= self._good_until:
-                asked_at = time.monotonic()
+        with self._exclusive():
+            if self._token is None or time.monotonic() >= self._valid_until:
+                requested_at = time.monotonic()
                 token = self._shared() if self._vault else self._fetch()
-                self._good_until = asked_at + token.good_for_s
+                self._valid_until = requested_at + token.valid_for_s
                 self._token, self._refused = token.text, None
             return self._token
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One thread at a time, so that one fetches and the others wait, each no longer than its own call may take."""
+    def _exclusive(self) -> Iterator[None]:
+        """Let one thread fetch while the others wait, each no longer than its own deadline."""
         deadline = current_deadline()
         if not self._lock.acquire(timeout=deadline.left_s if deadline else -1):
             raise SystemUnavailable(self._client.system, "no token in time: another call is still waiting for one")
@@ -102,7 +102,7 @@ class ClientCredentials(AuthBase):
             self._lock.release()
 
     def _shared(self) -> Token:
-        assert self._vault is not None, "asked for only where there is one"  # noqa: S101
+        assert self._vault is not None  # noqa: S101  the caller checked it
         deadline = current_deadline()
         name = f"{self._client.system} {self._client.base_url}{self._path} {self._client_id} {self._scope}"
         longest_wait_s = deadline.left_s if deadline else self._client.limits.timeout_s
@@ -110,10 +110,10 @@ class ClientCredentials(AuthBase):
 
     def _fetch(self) -> Token:
         form = {"grant_type": "client_credentials", "scope": self._scope}
-        grant = self._client.post_form(self._path, form | self._proof(), self._basic(), self._parse)
+        grant = self._client.post_form(self._path, form | self._authentication(), self._basic(), self._parse)
         return Token(grant.access_token, max(grant.expires_in - _MARGIN_S, grant.expires_in / 2))
 
-    def _proof(self) -> dict[str, str]:
+    def _authentication(self) -> dict[str, str]:
         if self._assertion is not None:
             audience = self._client.base_url + self._path
             signed = self._assertion.token(audience=audience)
@@ -121,11 +121,11 @@ class ClientCredentials(AuthBase):
         return {} if self._secret else {"client_id": self._client_id}
 
     def _basic(self) -> HTTPBasicAuth | None:
-        # As bytes: text that is not Latin-1 fails with an error that shows all of it.
+        # Pass bytes: text that is not Latin-1 would fail with an error that shows the secret.
         return HTTPBasicAuth(self._client_id.encode(), self._secret.encode()) if self._secret else None
 
-    def _parse(self, answer: Answer) -> _Grant:
+    def _parse(self, response: HttpResponse) -> _Grant:
         try:
-            return msgspec.json.decode(answer.body, type=_Grant)
+            return msgspec.json.decode(response.body, type=_Grant)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise answer.invalid("is not a token") from error
+            raise response.invalid("is not a token") from error

@@ -1,4 +1,4 @@
-"""A whole answer over HTTP, what its headers say, and which error it is."""
+"""A complete HTTP response, its headers, and the error that it stands for."""
 
 from __future__ import annotations
 
@@ -11,77 +11,83 @@ import requests
 
 from crossdock.core.errors import SourceInvalid, SystemRefused, SystemUnavailable, Throttled
 
-#: Answers that a later call may not get: too many requests, and the server's own trouble.
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: Statuses after which a retry may succeed: too many requests, and server errors.
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TOO_MANY = 429
-#: What a person can do about a refusal, by status; a redirect is one too.
+#: What a person can do about a refusal, by status; a redirect counts as a refusal.
 _ADVICE = {
     401: "Check the id and the secret of the connection",
-    403: "Check what the connection's credentials may do: its scope",
+    403: "Check the scope of the connection's credentials",
     404: "Check the address and the project of the connection",
     **dict.fromkeys(range(300, 400), "Redirects are not followed: check the host of the connection"),
 }
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer."""
+class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A complete response."""
 
     system: str
     #: Method and path, for messages.
-    what: str
+    endpoint: str
     status: int
     headers: Mapping[str, str]
     body: bytes
-    #: What was sent for it. Its headers, or its address, hold credentials.
+    #: The request that was sent. Its headers or its URL contain credentials.
     request: requests.PreparedRequest
-    #: Texts that no message may show, besides what the Authorization header holds.
-    hidden: tuple[str, ...] = ()
+    #: Texts that no message may show, in addition to the Authorization header.
+    secrets: tuple[str, ...] = ()
 
     @property
     def date(self) -> datetime:
-        """The server's own clock, to the second. Its absence is an error: ours must not be taken instead."""
+        """The server's clock, to the second. A missing header is an error: our clock must not replace it."""
         instant = _http_date(self.headers.get("Date", ""))
         if instant is None:
-            raise self.invalid("has no Date header to tell the source's time by")
+            raise self.invalid("has no Date header to read the source's time from")
         return instant
 
     def invalid(self, cause: str) -> SourceInvalid:
-        """The error that this answer is, and why: `has no total`."""
-        return SourceInvalid(self.system, self.what, self.status, cause)
+        """Build the error for an invalid response; *cause* completes the sentence: `has no total`."""
+        return SourceInvalid(self.system, self.endpoint, self.status, cause)
 
+    def raise_for_status(self) -> None:
+        """
+        Refuse a response that is not a success.
 
-def judged(answer: Answer) -> Answer:
-    """
-    *answer*, when it is a good one and JSON.
+        Raises:
+            SystemUnavailable: 408/425/429/5xx. Running again may help.
+            SystemRefused: any other status. Running again will not help.
 
-    Raises:
-        SystemUnavailable: 408/425/429/5xx. Running again may help.
-        SystemRefused: any other status. Running again will not help.
-        SourceInvalid: it is not JSON.
+        """
+        if self.status in _TRANSIENT:
+            kind = Throttled if self.status == _TOO_MANY else SystemUnavailable
+            raise kind(
+                self.system,
+                f"{self.endpoint} answered HTTP {self.status}",
+                retry_in_s=retry_after_s(self.headers.get("Retry-After"), now=datetime.now(UTC)),
+            )
+        if not 200 <= self.status < 300:  # noqa: PLR2004  the 2xx of HTTP
+            said = f"{self.endpoint}: {_message_of(self)}"
+            advice = _ADVICE.get(self.status)
+            raise SystemRefused(self.system, self.status, f"{said}. {advice}" if advice else said)
 
-    """
-    if answer.status in _PASSING:
-        kind = Throttled if answer.status == _TOO_MANY else SystemUnavailable
-        raise kind(
-            answer.system,
-            f"{answer.what} answered HTTP {answer.status}",
-            retry_in_s=retry_after_s(answer.headers.get("Retry-After"), now=datetime.now(UTC)),
-        )
-    if not 200 <= answer.status < 300:  # noqa: PLR2004  the 2xx of HTTP
-        said = f"{answer.what}: {_message_of(answer)}"
-        advice = _ADVICE.get(answer.status)
-        raise SystemRefused(answer.system, answer.status, f"{said}. {advice}" if advice else said)
-    content_type = answer.headers.get("Content-Type", "").split(";")[0].strip().lower()
-    if content_type != "application/json" and not content_type.endswith("+json"):
-        raise answer.invalid(f"is {content_type or 'of no type'}, not application/json")
-    return answer
+    def require_json(self) -> None:
+        """
+        Refuse a response that is not declared as JSON: a proxy's login page comes with HTTP 200.
+
+        Raises:
+            SourceInvalid: the content type is another one.
+
+        """
+        content_type = self.headers.get("Content-Type", "").split(";")[0].strip().lower()
+        if content_type != "application/json" and not content_type.endswith("+json"):
+            raise self.invalid(f"is {content_type or 'of no type'}, not application/json")
 
 
 def retry_after_s(header: str | None, *, now: datetime, longest_s: float = 900.0) -> float | None:
     """
-    The seconds that a Retry-After header asks for, at most *longest_s*; None when it says nothing usable.
+    Read the seconds that a Retry-After header asks for, at most *longest_s*; None if it is not usable.
 
-    It may be seconds or a date (RFC 9110 10.2.3). A negative or absurd value is no reason to wait for ever.
+    The value may be seconds or a date (RFC 9110 10.2.3). A negative value is ignored and a huge one is capped.
     """
     if header is None:
         return None
@@ -96,32 +102,32 @@ def retry_after_s(header: str | None, *, now: datetime, longest_s: float = 900.0
 
 
 def _http_date(text: str) -> datetime | None:
-    """The instant that an HTTP header names, None where it names none."""
+    """Parse the date of an HTTP header; None if it is not valid."""
     try:
         instant = email.utils.parsedate_to_datetime(text)
-        # Without a zone (`-0000`) it is UTC, not the zone of this machine (RFC 5322 3.3).
+        # A date without a zone (`-0000`) is UTC, not this machine's zone (RFC 5322 3.3).
         return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
     except (TypeError, ValueError, OverflowError, IndexError):
         return None
 
 
-def _message_of(answer: Answer) -> str:
-    """What the system says of its refusal, on one line and shortened; never the request."""
+def _message_of(response: HttpResponse) -> str:
+    """Extract the system's reason for its refusal, on one line and shortened; never shows the request."""
     try:
-        document = msgspec.json.decode(answer.body)
+        document = msgspec.json.decode(response.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return f"{len(answer.body)} bytes that are not JSON"
+        return f"{len(response.body)} bytes that are not JSON"
     message = document.get("message") if isinstance(document, dict) else None
-    return shown(str(message or "no message"), answer)
+    return redacted(str(message or "no message"), response)
 
 
-def shown(text: str, answer: Answer) -> str:
+def redacted(text: str, response: HttpResponse) -> str:
     """
-    *text* of the other side as a message may show it: one line, shortened, without credentials.
+    Make *text* from the system safe for a message: one line, shortened, without credentials.
 
     Some systems repeat the credentials that they refuse.
     """
     text = "".join(sign if sign.isprintable() else " " for sign in text)
-    for secret in (answer.request.headers.get("Authorization", "").rpartition(" ")[2], *answer.hidden):
+    for secret in (response.request.headers.get("Authorization", "").rpartition(" ")[2], *response.secrets):
         text = text.replace(secret, "[hidden]") if secret else text
     return text[:300]

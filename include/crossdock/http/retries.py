@@ -1,4 +1,4 @@
-"""When a call is tried again: for passing reasons, after growing random waits, within a budget."""
+"""Retries: after transient failures only, with exponential backoff and full jitter, within a budget."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ T = TypeVar("T")
 
 class RetryBudget:
     """
-    How many retries one process may make of its calls to one integration. Safe for threads.
+    Limit the retries of one process's calls to one integration. Safe for threads.
 
-    Each call earns a share of a retry and each retry costs a whole one, so that a system on its knees is asked a
-    tenth more often, not four times as often.
+    Each call earns a fraction of a retry and each retry costs a whole one, so that a struggling system receives a tenth
+    more calls, not four times as many.
 
     Args:
-        share: Retries that a call earns.
-        reserve: What there is at first, and at most: small syncs have few calls to earn by.
+        share: Retries that each call earns.
+        reserve: The initial and maximum balance, because small syncs make few calls to earn from.
 
     """
 
     def __init__(self, *, share: float = 0.1, reserve: int = 10) -> None:
-        self._share, self._most = share, float(reserve)
+        self._share, self._max = share, float(reserve)
         self._left = float(reserve)
         self._lock = threading.Lock()
 
     def earn(self) -> None:
+        """Credit one call."""
         with self._lock:
-            self._left = min(self._left + self._share, self._most)
+            self._left = min(self._left + self._share, self._max)
 
     def spend(self) -> bool:
-        """Whether there is one left, which is then taken."""
+        """Take one retry from the budget; false if none is left."""
         with self._lock:
             if self._left < 1:
                 return False
@@ -51,10 +52,10 @@ class RetryBudget:
 
 def with_retries(call: Callable[[bool], T], limits: Limits, budget: RetryBudget) -> T:
     """
-    What *call* returns; it is told whether this is a retry.
+    Run *call* until it succeeds or must not be retried. Its argument says whether this is a retry.
 
     Raises:
-        HubError: as *call*, from the last attempt.
+        HubError: the error of the last attempt.
 
     """
     budget.earn()
@@ -68,42 +69,42 @@ def with_retries(call: Callable[[bool], T], limits: Limits, budget: RetryBudget)
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(limits.attempts),
         retry=tenacity.retry_if_exception(
-            # The budget is asked last, and only where there is another attempt to pay for.
-            lambda error: _may_pass(error, limits) and attempts < limits.attempts and _paid(budget, error)
+            # The budget comes last: it is spent only if another attempt follows.
+            lambda error: _is_retryable(error, limits) and attempts < limits.attempts and _spend_retry(budget, error)
         ),
-        wait=lambda state: _wait_s(state, limits),
+        wait=lambda state: _backoff_s(state, limits),
         before_sleep=_log_retry,
         reraise=True,
     )
     return retrying(once)
 
 
-def _may_pass(error: BaseException, limits: Limits) -> bool:
+def _is_retryable(error: BaseException, limits: Limits) -> bool:
     if isinstance(error, CircuitOpen | RateLimited):
-        return False  # waited for as long as a worker should, or not worth it: the scheduler can wait for free
+        return False  # the worker waited long enough, or must not call: the scheduler can wait for free
     return isinstance(error, Transient) and (error.retry_in_s or 0) <= limits.longest_wait_s
 
 
-def _paid(budget: RetryBudget, error: BaseException) -> bool:
+def _spend_retry(budget: RetryBudget, error: BaseException) -> bool:
     if budget.spend():
         return True
-    log.warning("Not tried again, the budget of retries is used up: %s", error)
+    log.warning("Not retried: the retry budget is used up: %s", error)
     return False
 
 
-def _wait_s(state: tenacity.RetryCallState, limits: Limits) -> float:
-    """What the server asked for, or a random share of a doubling span (full jitter)."""
+def _backoff_s(state: tenacity.RetryCallState, limits: Limits) -> float:
+    """Wait as long as the server asked for, or else a random part of a doubling span (backoff with full jitter)."""
     error = state.outcome.exception() if state.outcome else None
-    asked_s = error.retry_in_s if isinstance(error, Transient) else None
-    if asked_s is not None:
-        return asked_s + random.uniform(0, 0.25)  # noqa: S311  spreads callers; no secret
+    retry_after_s = error.retry_in_s if isinstance(error, Transient) else None
+    if retry_after_s is not None:
+        return retry_after_s + random.uniform(0, 0.25)  # noqa: S311  jitter, not a secret
     return random.uniform(0, min(limits.longest_wait_s, 0.5 * 2**state.attempt_number))  # noqa: S311
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     log.warning(
-        "Trying again in %.1f s (attempt %s): %s",
+        "Retrying in %.1f s (attempt %s): %s",
         state.next_action.sleep if state.next_action else 0,
         state.attempt_number + 1,
         error,

@@ -23,7 +23,7 @@ _FIRST = b"""
 INSERT INTO breaker (integration, state) VALUES (%(integration)s, %(state)s) ON CONFLICT DO NOTHING
 """
 
-#: FOR UPDATE: what two workers report at once adds up.
+#: FOR UPDATE, so that concurrent reports of two workers add up.
 _READ = b"""
 SELECT state, extract(epoch FROM clock_timestamp())::float8 FROM breaker WHERE integration = %(integration)s FOR UPDATE
 """
@@ -32,7 +32,7 @@ _WRITE = b"""
 UPDATE breaker SET state = %(state)s, changed_at = clock_timestamp() WHERE integration = %(integration)s
 """
 
-_NOTE = b"""
+_ADD_CHANGE = b"""
 INSERT INTO breaker_change (integration, from_phase, to_phase, calls, failures)
 VALUES (%(integration)s, %(from_phase)s, %(to_phase)s, %(calls)s, %(failures)s)
 """
@@ -46,20 +46,20 @@ SELECT at, from_phase, to_phase, calls, failures FROM breaker_change
 
 _EXPIRE = b"DELETE FROM breaker_change WHERE at < clock_timestamp() - %(keep)s"
 
-#: How long a worker goes by what it last knew: an outage that others met reaches it by then.
+#: How long a worker trusts its last known state; it learns of an outage that others met within this time.
 _FRESH_S = 1.0
 
-#: A state and the database's now → the state after it.
+#: A state and the database's current time → the next state.
 _Step = Callable[[BreakerState, float], BreakerState]
 
 
 class Change(msgspec.Struct, frozen=True):
-    """The breaker went from one phase to another."""
+    """A change of the breaker from one phase to another."""
 
     at: datetime
     from_phase: Phase
     to_phase: Phase
-    #: Of the window that ended with it.
+    #: Counts of the window that ended with the change.
     calls: int
     failures: int
 
@@ -68,8 +68,8 @@ class SharedBreaker:
     """
     A `CircuitBreaker` over PostgreSQL, for the threads of one process.
 
-    While all is well it costs one short transaction a second. A failure is told at once; once open, callers are
-    sent away without asking the database until it is time.
+    While the system works it costs one short transaction per second. A failure is reported at once. While the breaker
+    is open, calls are refused without a query until the next probe is due.
     """
 
     def __init__(self, store: Store, integration: str, rules: BreakerRules) -> None:
@@ -77,57 +77,59 @@ class SharedBreaker:
         self._lock = threading.Lock()
         self._phase = Phase.CLOSED
         self._known_at = 0.0
-        self._ask_again_at = 0.0
-        #: Not told yet.
+        self._retry_at = 0.0
+        #: Successes not reported yet.
         self._successes = 0
 
     def before_call(self) -> None:
+        """Admit the call, or raise CircuitOpen."""
         with self._lock:
             now = time.monotonic()
-            if now < self._ask_again_at:
-                raise self._open(self._ask_again_at - now)
+            if now < self._retry_at:
+                raise self._open(self._retry_at - now)
             if self._phase is Phase.CLOSED and now - self._known_at < _FRESH_S:
                 return
-            if wait_s := self._asked(now):
+            if wait_s := self._request_admission(now):
                 raise self._open(wait_s)
 
     def record(self, *, failed: bool) -> None:
+        """Count a call's result; report it at once if it failed or the breaker is not closed."""
         with self._lock:
             self._successes += not failed
             if failed or self._phase is not Phase.CLOSED or time.monotonic() - self._known_at >= _FRESH_S:
-                self._tell_if_possible(failures=int(failed))
+                self._try_to_report(failures=int(failed))
 
     def close(self) -> None:
-        """Tells what has not been told."""
+        """Report the pending successes."""
         with self._lock:
             if self._successes:
-                self._tell_if_possible(failures=0)
+                self._try_to_report(failures=0)
 
-    def _asked(self, now: float) -> float:
-        """How long this caller has to wait, 0 for not at all."""
-        waits_s = 0.0
+    def _request_admission(self, now: float) -> float:
+        """Ask the shared state for admission; return the seconds to wait, 0 if admitted."""
+        wait_s = 0.0
 
         def step(state: BreakerState, at: float) -> BreakerState:
-            nonlocal waits_s
+            nonlocal wait_s
             if state.phase is Phase.CLOSED:
                 state = breaker.after_calls(state, self._rules, at, successes=self._successes, failures=0)
-            state, waits_s = breaker.before_call(state, self._rules, at)
+            state, wait_s = breaker.before_call(state, self._rules, at)
             return state
 
         self._step(step)
-        if waits_s:
-            # Half open it may close at any moment; then somebody else's probe is worth asking for.
-            self._ask_again_at = now + (waits_s if self._phase is Phase.OPEN else min(waits_s, _FRESH_S))
-        return waits_s
+        if wait_s:
+            # Half open, it may close at any moment: check again soon whether another worker's probe succeeded.
+            self._retry_at = now + (wait_s if self._phase is Phase.OPEN else min(wait_s, _FRESH_S))
+        return wait_s
 
-    def _tell_if_possible(self, *, failures: int) -> None:
-        """A good answer is not thrown away because the database was busy for a moment."""
+    def _try_to_report(self, *, failures: int) -> None:
+        """Report, but never discard a good response because the database was briefly busy."""
         try:
-            self._tell(failures=failures)
+            self._report(failures=failures)
         except StoreUnavailable as error:
-            log.warning("The breaker of %s was not told of a call: %s", self._integration, error)
+            log.warning("A call was not reported to the circuit breaker of %s: %s", self._integration, error)
 
-    def _tell(self, *, failures: int) -> None:
+    def _report(self, *, failures: int) -> None:
         def step(state: BreakerState, at: float) -> BreakerState:
             return breaker.after_calls(state, self._rules, at, successes=self._successes, failures=failures)
 
@@ -135,25 +137,25 @@ class SharedBreaker:
 
     def _step(self, step: _Step) -> None:
         with self._store.transaction() as work:
-            self._phase = _changed(work, self._integration, step).phase
+            self._phase = _apply(work, self._integration, step).phase
         self._successes = 0
         self._known_at = time.monotonic()
 
     def _open(self, wait_s: float) -> CircuitOpen:
         return CircuitOpen(
             self._integration,
-            f"its calls have been failing, so it is left alone and asked again in {wait_s:.1f} s",
+            f"too many calls failed; circuit breaker open, next attempt in {wait_s:.1f} s",
             retry_in_s=wait_s,
         )
 
 
 def phase_of(work: Work, integration: str) -> Phase:
-    """What the breaker of *integration* is now; closed where nobody has called yet."""
+    """Read the breaker's phase for *integration*; closed if it was never called."""
     return phases_of(work, [integration])[integration]
 
 
 def phases_of(work: Work, integrations: Sequence[str]) -> dict[str, Phase]:
-    """The same for each of *integrations*."""
+    """Read the breaker's phase for each of *integrations*."""
     rows: dict[str, Any] = dict(work.execute(_PHASES, {"names": list(integrations)}).fetchall())
     return {
         name: msgspec.convert(rows[name], BreakerState).phase if name in rows else Phase.CLOSED for name in integrations
@@ -161,34 +163,34 @@ def phases_of(work: Work, integrations: Sequence[str]) -> dict[str, Phase]:
 
 
 def history(work: Work, integration: str, *, limit: int = 20) -> list[Change]:
-    """Its newest changes, newest first."""
+    """List the latest changes, newest first."""
     rows = work.execute(_HISTORY, {"integration": integration, "limit": limit})
     return [Change(at, Phase(before), Phase(after), calls, failures) for at, before, after, calls, failures in rows]
 
 
 def expire(work: Work, keep: timedelta) -> None:
-    """The changes older than *keep*, gone."""
+    """Delete the changes older than *keep*."""
     work.execute(_EXPIRE, {"keep": keep})
 
 
-def _changed(work: Work, integration: str, step: _Step) -> BreakerState:
+def _apply(work: Work, integration: str, step: _Step) -> BreakerState:
     row = work.execute(_READ, {"integration": integration}).fetchone()
     if row is None:
         work.execute(_FIRST, {"integration": integration, "state": Jsonb(msgspec.to_builtins(BreakerState()))})
         row = work.execute(_READ, {"integration": integration}).fetchone()
-    if row is None:  # nothing deletes from this table
+    if row is None:  # cannot happen: nothing deletes from this table
         raise LookupError(integration)
     before = msgspec.convert(row[0], BreakerState)
     after = step(before, row[1])
     if after != before:
         work.execute(_WRITE, {"integration": integration, "state": Jsonb(msgspec.to_builtins(after))})
     if after.phase is not before.phase:
-        _note(work, integration, before, after)
+        _record_change(work, integration, before, after)
     return after
 
 
-def _note(work: Work, integration: str, before: BreakerState, after: BreakerState) -> None:
+def _record_change(work: Work, integration: str, before: BreakerState, after: BreakerState) -> None:
     log.warning("Circuit breaker of %s: %s, was %s", integration, after.phase, before.phase)
     phases = {"from_phase": before.phase.value, "to_phase": after.phase.value}
     counts = {"calls": before.calls, "failures": before.failures}
-    work.execute(_NOTE, {"integration": integration, **phases, **counts})
+    work.execute(_ADD_CHANGE, {"integration": integration, **phases, **counts})

@@ -1,9 +1,9 @@
 """
-Where a connection may lead: names resolved once, every address judged, and only a judged one connected to.
+SSRF guard: resolve a host's name once, check every address, and connect only to a checked address.
 
-A connection is written by people, and names are answered by whoever owns their zone: both can point a worker at the
-cloud's metadata service, at our own database or at the neighbour's printer. Checking a name first and letting a
-library resolve it again to connect is no check: the second answer may be another (DNS rebinding).
+People write connections, and a name resolves to whatever the owner of its zone says: both can point a worker at the
+cloud's metadata service, at our own database or at any host of the internal network. Checking a name and letting a
+library resolve it again is not enough: the second answer may differ (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from crossdock.http.deadline import current_deadline
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-#: As `socket.getaddrinfo`; tests put their own in its place.
+#: Like `socket.getaddrinfo`; tests pass their own.
 Resolver = Callable[..., Sequence[tuple[Any, ...]]]
 
-#: What clouds tell a machine about itself, credentials included. Not opened by `allow_private`, only by name.
+#: Metadata services of clouds, which hand out credentials. `allow_private` does not include them.
 _METADATA = frozenset(
     map(
         ipaddress.ip_address,
@@ -44,7 +44,7 @@ _METADATA = frozenset(
     )
 )
 
-#: Not for everybody, though some versions of `ipaddress` say so.
+#: Not public, although some versions of `ipaddress` call them global.
 _NOT_PUBLIC = tuple(
     map(
         ipaddress.ip_network,
@@ -66,108 +66,104 @@ _NOT_PUBLIC = tuple(
     )
 )
 
-#: IPv6 that a gateway turns into the IPv4 address in its last four bytes (RFC 6052).
+#: IPv6 addresses that a gateway translates to the IPv4 address in their last four bytes (RFC 6052).
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
-class AddressRules(msgspec.Struct, frozen=True, kw_only=True):
-    """Which addresses besides public ones a connection may lead to; plain http goes to those only."""
+class AllowedNetworks(msgspec.Struct, frozen=True, kw_only=True):
+    """Non-public addresses that a connection may call. Plain http is allowed for these only."""
 
     #: All private and loopback networks, but not metadata services.
     allow_private: bool = False
-    allowed_networks: tuple[Network, ...] = ()
+    networks: tuple[Network, ...] = ()
 
     @classmethod
-    def of(cls, extra: Mapping[str, Any]) -> AddressRules:
+    def from_extra(cls, extra: Mapping[str, Any]) -> AllowedNetworks:
         """
-        What a connection's extra allows: `allow_private` (true) and `allowed_networks` (`["10.1.0.0/16"]`).
+        Read `allow_private` (true) and `allowed_networks` (`["10.1.0.0/16"]`) from a connection's extra.
 
         Raises:
-            BadRequest: one of them is none.
+            BadRequest: one of them is not valid.
 
         """
         allow_private, networks = extra.get("allow_private", False), extra.get("allowed_networks", [])
         if not isinstance(allow_private, bool) or not isinstance(networks, list):
             raise BadRequest(
-                'The extra of a connection takes "allow_private": true and "allowed_networks": ["10.1.0.0/16"]'
+                'Invalid extra of a connection: expected "allow_private": true and "allowed_networks": ["10.1.0.0/16"]'
             )
         try:
-            return cls(allow_private=allow_private, allowed_networks=tuple(map(ipaddress.ip_network, networks)))
+            return cls(allow_private=allow_private, networks=tuple(map(ipaddress.ip_network, networks)))
         except (ValueError, TypeError) as error:
             raise BadRequest(f"allowed_networks in the extra of a connection: {error}") from error
 
     @classmethod
-    def of_host(cls, host: str) -> AddressRules:
-        """Public addresses, or the loopback address that *host* itself is: who writes it into code means it."""
+    def for_host(cls, host: str) -> AllowedNetworks:
+        """Allow a *host* that is a loopback address, because code that names it means it. Others must be public."""
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
             return cls()
-        return cls(allowed_networks=(ipaddress.ip_network(address),)) if address.is_loopback else cls()
+        return cls(networks=(ipaddress.ip_network(address),)) if address.is_loopback else cls()
 
     def allows(self, address: Address) -> bool:
-        """Whether *address* is allowed although it is not public."""
-        faces = _faces(address)
-        if any(
-            face in network for face in faces for network in self.allowed_networks if face.version == network.version
-        ):
+        """Check whether *address* is allowed although it is not public."""
+        forms = _effective_addresses(address)
+        if any(form in network for form in forms for network in self.networks if form.version == network.version):
             return True
         return self.allow_private and all(
-            face.is_private and face not in _METADATA and _is_plain(face) for face in faces
+            form.is_private and form not in _METADATA and _is_unicast(form) for form in forms
         )
 
 
-def resolved(
-    system: str, host: str, port: int, rules: AddressRules, *, encrypted: bool, resolve: Resolver | None = None
+def resolve_allowed(
+    system: str, host: str, port: int, allowed: AllowedNetworks, *, encrypted: bool, resolve: Resolver | None = None
 ) -> list[str]:
     """
-    The addresses of *host*, all of them judged, in the order to try them.
+    Resolve *host*, check all its addresses, and return them in the order to try.
 
     Raises:
-        AddressRefused: one of them is not public and not allowed, or the call would not be encrypted.
-        OSError: there is no such name, or nobody answered in time.
+        AddressRefused: one of them is neither public nor allowed, or is public and the call would not be encrypted.
+        OSError: the name does not exist, or the resolver did not answer in time.
 
     """
-    addresses = [_address(answer[4][0]) for answer in _in_time(resolve or socket.getaddrinfo, host, port)]
+    addresses = [_address(answer[4][0]) for answer in _resolve_in_time(resolve or socket.getaddrinfo, host, port)]
     if not addresses:
         raise OSError(f"the name {host} has no address")
     for address in addresses:
-        _judge(system, host, address, rules, encrypted=encrypted)
+        _refuse_forbidden(system, host, address, allowed, encrypted=encrypted)
     return list(dict.fromkeys(map(str, addresses)))
 
 
 def is_public(address: Address) -> bool:
-    """Whether everybody may be at *address*, whichever way it is written."""
+    """Check whether *address* is public in every form that a packet to it may take."""
     return all(
-        face.is_global
-        and not (face.is_multicast or face.is_reserved or face.is_unspecified or face.is_link_local)
-        and face not in _METADATA
-        and not any(face in network for network in _NOT_PUBLIC if network.version == face.version)
-        for face in _faces(address)
+        form.is_global
+        and not (form.is_multicast or form.is_reserved or form.is_unspecified or form.is_link_local)
+        and form not in _METADATA
+        and not any(form in network for network in _NOT_PUBLIC if network.version == form.version)
+        for form in _effective_addresses(address)
     )
 
 
-def _judge(system: str, host: str, address: Address, rules: AddressRules, *, encrypted: bool) -> None:
-    if rules.allows(address):
+def _refuse_forbidden(system: str, host: str, address: Address, allowed: AllowedNetworks, *, encrypted: bool) -> None:
+    if allowed.allows(address):
         return
     if not is_public(address):
         network = str(ipaddress.ip_network(address))
         raise AddressRefused(
-            f"{system}: {host} leads to {address}, which is not a public address. If that is meant, allow it in the "
-            f'extra of the connection: "allowed_networks": ["{network}"]',
+            f"{system}: {host} resolves to {address}, which is not a public address. If this is intended, allow it "
+            f'in the extra of the connection: "allowed_networks": ["{network}"]',
             network=network,
         )
     if not encrypted:
-        raise AddressRefused(
-            f"{system}: {host} is called by plain http, which shows the credentials to everybody on the way. Use https"
-        )
+        raise AddressRefused(f"{system}: {host} is called over plain http, which exposes the credentials. Use https")
 
 
-def _faces(address: Address) -> list[Address]:
+def _effective_addresses(address: Address) -> list[Address]:
     """
-    *address* in the forms that a packet to it may take.
+    List *address* in the forms that a packet to it may take.
 
-    Of an IPv6 address that stands for an IPv4 one only that counts; of a tunnel's, both ends do.
+    For an IPv6 address that stands for an IPv4 one, only the IPv4 address counts; for a tunnel, both ends do.
     """
     if isinstance(address, ipaddress.IPv4Address):
         return [address]
@@ -178,31 +174,31 @@ def _faces(address: Address) -> list[Address]:
     return [address, *ends]
 
 
-def _is_plain(face: Address) -> bool:
-    """Whether it is a place, and not a group, nobody's, or the network's own."""
-    return not (face.is_multicast or face.is_unspecified or face.is_link_local)
+def _is_unicast(form: Address) -> bool:
+    """Check that it is a unicast address: not multicast, unspecified or link-local."""
+    return not (form.is_multicast or form.is_unspecified or form.is_link_local)
 
 
 def _address(text: str) -> Address:
     return ipaddress.ip_address(text.partition("%")[0])
 
 
-def _in_time(resolve: Resolver, host: str, port: int) -> Iterable[tuple[Any, ...]]:
-    """What *resolve* answers; it knows no time-out, so it works in a thread that may be left behind."""
+def _resolve_in_time(resolve: Resolver, host: str, port: int) -> Iterable[tuple[Any, ...]]:
+    """Resolve within the deadline. A resolver has no timeout, so it runs in a thread that may be abandoned."""
     if _is_literal(host):
         return resolve(host, port, type=socket.SOCK_STREAM)
     deadline = current_deadline()
     answers: queue.SimpleQueue[Sequence[tuple[Any, ...]] | OSError] = queue.SimpleQueue()
 
-    def ask() -> None:
+    def look_up() -> None:
         try:
             answers.put(resolve(host, port, type=socket.SOCK_STREAM))
         except OSError as error:
             answers.put(error)
         except UnicodeError:  # a label that is too long, or empty
-            answers.put(OSError("no name that could be looked up"))
+            answers.put(OSError("the name is not valid"))
 
-    threading.Thread(target=ask, name="resolver", daemon=True).start()
+    threading.Thread(target=look_up, name="resolver", daemon=True).start()
     try:
         answer = answers.get(timeout=deadline.left_s if deadline else None)
     except queue.Empty:

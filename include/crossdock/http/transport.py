@@ -1,8 +1,8 @@
 """
-One request over one socket: pooled, encrypted, to a judged address, ended by its deadline, cut at its size.
+One request over one socket: pooled, encrypted, to a checked address, with a total deadline and a size limit.
 
-On urllib3 itself and not on `requests`, which takes three times the CPU for a page and follows what the
-environment and the answer say.
+Built on urllib3 and not on `requests`, which takes three times the CPU for a page and obeys the environment
+(proxies, .netrc) and the response (redirects, cookies).
 """
 
 from __future__ import annotations
@@ -26,54 +26,58 @@ from urllib3.util.connection import create_connection
 from crossdock.core.errors import BadRequest
 from crossdock.http.deadline import Deadline, current_deadline
 from crossdock.http.model import Limits
-from crossdock.http.ssrf_guard import AddressRules, Resolver, resolved
+from crossdock.http.ssrf_guard import AllowedNetworks, Resolver, resolve_allowed
 
-# Below an error, urllib3 logs whole addresses, query values included.
+# Below the level ERROR, urllib3 logs whole URLs with their query values.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
-#: A Content-Length of more digits is no size of anything.
+#: A Content-Length with more digits is not a real size.
 _LENGTH_DIGITS = 15
-#: Small, because what was read and is not yet unpacked counts as received: a bomb is known that much sooner.
+#: Small, because bytes that are read but not decoded count as received: a bomb is detected that much sooner.
 _CHUNK_BYTES = 64 * 1024
-#: Below this no answer is called a bomb: a page of equal rows may pack that well.
-_UNPACKED_BYTES = 4 * 1024 * 1024
+#: Up to this size no response counts as a bomb: a page of similar rows may compress that well.
+_DECODED_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tls:
-    """Whom we trust and who we are, as PEM files."""
+    """Trusted authorities and the client certificate, as PEM files."""
 
-    #: The certificate authorities to trust in place of the public ones.
+    #: Certificate authorities to trust instead of the public ones.
     ca_file: str | None = None
-    #: Our own certificate and its key, for systems that ask for one (mutual TLS). The key may be in the same file.
+    #: Client certificate and key, for systems that require one (mutual TLS). The key may be in the same file.
     cert_file: str | None = None
     key_file: str | None = None
     key_password: str | None = field(default=None, repr=False)
 
     def context(self, system: str) -> ssl.SSLContext:
         """
+        Build the TLS context.
+
         Raises:
-            BadRequest: a file is missing or is none; the message says which.
+            BadRequest: a file is missing or not valid; the message says which.
 
         """
         self.check(system)
-        # Not ssl.create_default_context: it writes the keys of every session where SSLKEYLOGFILE of the environment says.
+        # Not ssl.create_default_context: it writes every session's keys to the file that SSLKEYLOGFILE names.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
             context.load_verify_locations(self.ca_file or DEFAULT_CA_BUNDLE_PATH)
         except ssl.SSLError as error:
-            raise BadRequest(f"{system}: the file {self.ca_file!r} holds no certificate (ca_file)") from error
+            raise BadRequest(f"{system}: the file {self.ca_file!r} contains no certificate (ca_file)") from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.cert_file:
             try:
-                # An empty password in place of None: with None, OpenSSL would ask at the terminal.
+                # An empty password instead of None: with None, OpenSSL would prompt on the terminal.
                 context.load_cert_chain(self.cert_file, self.key_file, self.key_password or "")
             except (ssl.SSLError, OSError) as error:
-                raise BadRequest(f"{system}: cert_file, key_file and key_password do not fit together") from error
+                raise BadRequest(f"{system}: cert_file, key_file and key_password do not match") from error
         return context
 
     def check(self, system: str) -> None:
         """
+        Refuse files that are missing.
+
         Raises:
             BadRequest: a file is missing; the message says which.
 
@@ -85,15 +89,15 @@ class Tls:
 
 
 class TooLarge(Exception):
-    """An answer is larger than allowed, or unpacks to too much; *args* says which."""
+    """A response is larger than allowed, or decompresses to too much; the text says which."""
 
     def __init__(self, status: int, cause: str) -> None:
         self.status = status
         super().__init__(cause)
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """What came back, whole."""
+class RawResponse(msgspec.Struct, frozen=True):
+    """A response as the transport received it, complete."""
 
     status: int
     headers: Mapping[str, str]
@@ -102,10 +106,9 @@ class Reply(msgspec.Struct, frozen=True):
 
 class Transport:
     """
-    Exchanges with one host; keeps its connections open. Safe for threads.
+    Exchange requests with one host over pooled connections. Safe for threads.
 
-    It goes where it is told and keeps nothing: no proxies, .netrc or certificates that the environment names, no
-    cookies, no redirects, no retries of its own.
+    It ignores the environment (proxies, .netrc, certificates), keeps no cookies, and neither redirects nor retries.
     """
 
     def __init__(
@@ -115,7 +118,7 @@ class Transport:
         *,
         limits: Limits,
         tls: Tls,
-        addresses: AddressRules,
+        allowed: AllowedNetworks,
         pool: int,
         resolve: Resolver | None = None,
     ) -> None:
@@ -125,24 +128,24 @@ class Transport:
         if encrypted:
             self._pool: HTTPConnectionPool = _Pool(host, url.port, ssl_context=tls.context(system), **options)
         else:
-            tls.check(system)  # a missing file is told of at once, not when https is switched on
+            tls.check(system)  # report a missing file now, not when https is switched on
             self._pool = _PlainPool(host, url.port, **options)
 
-        def connected(name: str, port: int, timeout: Any, socket_options: Any) -> socket.socket:
-            places = resolved(system, name, port, addresses, encrypted=encrypted, resolve=resolve)
-            return connect(places, port, timeout, socket_options)
+        def open_socket(name: str, port: int, timeout: Any, socket_options: Any) -> socket.socket:
+            addresses = resolve_allowed(system, name, port, allowed, encrypted=encrypted, resolve=resolve)
+            return connect(addresses, port, timeout, socket_options)
 
-        # urllib3 hands these on to each connection that it opens.
-        self._pool.conn_kw["connected"] = connected
+        # urllib3 passes this to each connection that it opens.
+        self._pool.conn_kw["open_socket"] = open_socket
 
-    def exchange(self, request: requests.PreparedRequest, deadline: Deadline) -> Reply:
+    def exchange(self, request: requests.PreparedRequest, deadline: Deadline) -> RawResponse:
         """
-        The answer to *request*, signed and ready.
+        Send the signed *request* and read the complete response.
 
         Raises:
-            TooLarge: the answer is; the connection is dropped.
-            AddressRefused: the host leads where the connection may not go.
-            urllib3.exceptions.HTTPError, OSError: there is no whole answer.
+            TooLarge: the response is too large; the connection is dropped.
+            AddressRefused: the host resolves to an address that the connection may not call.
+            urllib3.exceptions.HTTPError, OSError: there is no complete response.
 
         """
         timeout = urllib3.Timeout(connect=min(self._limits.connect_timeout_s, deadline.left_s), read=deadline.left_s)
@@ -156,13 +159,13 @@ class Transport:
             timeout=timeout,
             preload_content=False,
         )
-        whole = False
+        complete = False
         try:
-            body = self._body(response)
-            whole = True
-            return Reply(response.status, response.headers, body)
+            body = self._read_body(response)
+            complete = True
+            return RawResponse(response.status, response.headers, body)
         finally:
-            if whole:
+            if complete:
                 response.release_conn()
             else:
                 response.close()
@@ -170,43 +173,43 @@ class Transport:
     def close(self) -> None:
         self._pool.close()
 
-    def _body(self, response: urllib3.response.BaseHTTPResponse) -> bytes:
-        most = self._limits.answer_bytes
+    def _read_body(self, response: urllib3.response.BaseHTTPResponse) -> bytes:
+        max_bytes = self._limits.answer_bytes
         length = response.headers.get("Content-Length", "")
         if (
             length.isdecimal()
             and len(length) <= _LENGTH_DIGITS
-            and int(length) <= most
+            and int(length) <= max_bytes
             and "Content-Encoding" not in response.headers
         ):
-            return response.read()  # its size is known: in one piece, not in chunks to be joined
+            return response.read()  # the size is known: read one piece, not chunks that must be joined
         chunks, size = [], 0
         for chunk in response.stream(_CHUNK_BYTES, decode_content=True):
             size += len(chunk)
-            if size > most:
-                raise TooLarge(response.status, f"is larger than {most:,} bytes")
-            if size > _UNPACKED_BYTES and size > self._limits.unpacked_ratio * response.tell():
+            if size > max_bytes:
+                raise TooLarge(response.status, f"is larger than {max_bytes:,} bytes")
+            if size > _DECODED_BYTES and size > self._limits.unpacked_ratio * response.tell():
                 raise TooLarge(response.status, f"unpacks to more than {self._limits.unpacked_ratio:g} times its size")
             chunks.append(chunk)
         return b"".join(chunks)
 
 
-def connect(places: list[str], port: int, timeout: Any, socket_options: Any = None) -> socket.socket:
-    """A socket to the first of *places* that answers; they are addresses, so nothing is resolved again."""
+def connect(addresses: list[str], port: int, timeout: Any, socket_options: Any = None) -> socket.socket:
+    """Connect to the first of *addresses* that answers. They are IP addresses, so no name is resolved again."""
     last: OSError | None = None
-    for place in places:
+    for address in addresses:
         deadline = current_deadline()
         if deadline is not None and deadline.passed:
             raise TimeoutError
         try:
-            return create_connection((place, port), timeout, socket_options=socket_options)
+            return create_connection((address, port), timeout, socket_options=socket_options)
         except OSError as error:
             last = error
     raise last or OSError("no address to connect to")
 
 
 class _Guarded:
-    """What our connections do otherwise: connect to judged addresses, and end with the deadline of their thread."""
+    """What our connections change: they connect to checked addresses only, and end with their thread's deadline."""
 
     host: str
     port: int
@@ -214,14 +217,14 @@ class _Guarded:
     socket_options: Any
     sock: socket.socket
 
-    def __init__(self, *args: Any, connected: Any, **kwargs: Any) -> None:
-        self._connected = connected
+    def __init__(self, *args: Any, open_socket: Any, **kwargs: Any) -> None:
+        self._open_socket = open_socket
         super().__init__(*args, **kwargs)
 
     def _new_conn(self) -> socket.socket:
-        """Only this differs: `host` stays the name, for the Host header, SNI and the certificate."""
+        """Open a guarded socket. `host` stays the name, for the Host header, SNI and the certificate."""
         try:
-            made: socket.socket = self._connected(self.host, self.port, self.timeout, self.socket_options)
+            made: socket.socket = self._open_socket(self.host, self.port, self.timeout, self.socket_options)
         except TimeoutError as error:
             raise urllib3.exceptions.ConnectTimeoutError(self, "connecting took too long") from error
         except OSError as error:
@@ -231,7 +234,7 @@ class _Guarded:
     def getresponse(self) -> Any:
         deadline = current_deadline()
         if deadline is not None:
-            deadline.holds(self.sock)
+            deadline.attach(self.sock)
         return super().getresponse()  # type: ignore[misc]
 
 

@@ -1,16 +1,16 @@
-"""One Airflow connection as the hub's word for it. The only reader there is."""
+"""Read Airflow connections. Nothing else in the hub does."""
 
 from __future__ import annotations
 
 from crossdock.core.errors import NotFound
-from crossdock.integrations.model import Connection
+from crossdock.http.connection import Connection
 
 
 def find(connection_id: str) -> Connection | None:
     """
-    The connection with its secrets, from wherever Airflow finds it: environment, secrets backend, its own database.
+    Find the connection with its secrets, wherever Airflow keeps it: environment, secrets backend, its own database.
 
-    None where there is none. In a task or in the api-server; elsewhere Airflow has nobody to ask.
+    None if it does not exist. Works in a task and in the api-server only: Airflow cannot answer in other processes.
     """
     from airflow.sdk import BaseHook  # noqa: PLC0415  seconds to import
     from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: PLC0415
@@ -33,13 +33,13 @@ def find(connection_id: str) -> Connection | None:
 
 def read(connection_id: str) -> Connection:
     """
-    The same.
+    Find the connection, or fail.
 
     Raises:
-        NotFound: Airflow has none of that id.
+        NotFound: Airflow has no connection of that ID.
 
     """
     connection = find(connection_id)
     if connection is None:
-        raise NotFound(f"Airflow has no connection {connection_id!r}: make it under Admin → Connections")
+        raise NotFound(f"Airflow has no connection {connection_id!r}: create it under Admin → Connections")
     return connection

@@ -1,8 +1,8 @@
 """
-A test of a connection, as named checks: address, TLS, credentials, scope, one sample record.
+Test a connection by named checks: address, TLS, credentials, scope, one sample record.
 
-Each says what was found and, when it failed, what a person can do. After a failure the later ones are skipped: they
-would only fail for the same reason.
+Each check reports what it found and, if it failed, what a person can do. After a failure the later checks are skipped,
+because they would fail for the same reason.
 """
 
 from __future__ import annotations
@@ -14,69 +14,72 @@ from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
 from crossdock.core.errors import AddressRefused, HubError, SystemUnavailable
+from crossdock.http.config import client_config_of
+from crossdock.http.connection import Connection
 from crossdock.http.deadline import Deadline
-from crossdock.http.policy import conditions_of
-from crossdock.http.ssrf_guard import AddressRules, resolved
+from crossdock.http.ssrf_guard import AllowedNetworks, resolve_allowed
 from crossdock.http.transport import Tls, connect
-from crossdock.integrations.manifests import Kind
-from crossdock.integrations.model import Check, Connection, Outcome, Probe
+from crossdock.integrations.manifests import Manifest
+from crossdock.integrations.model import Check, ConnectionTest, Outcome
 
 _TIMEOUT_S = 5.0
 
-#: What a person can do about a failure, by the check.
+#: What a person can do about a failure, by check.
 HINTS = {
-    "address": "Look at the base URL: its name, its port, and whether a firewall lets the hub through",
-    "tls": "Look at the certificate of the host: its name, its end, and who signed it (ca_file for an authority of your own)",
-    "credentials": "Give the id and the secret again; look whether they were revoked, or belong to another project",
-    "scope": "Let the credentials see what the syncs read: the system names the missing scope",
-    "sample": "Look whether the system answers with records as its documentation says",
+    "address": "Check the base URL: host name, port, and whether a firewall blocks the hub",
+    "tls": "Check the host's certificate: name, expiry and issuer (set ca_file for your own certificate authority)",
+    "credentials": "Enter the ID and the secret again; check that they are not revoked and belong to this project",
+    "scope": "Grant the credentials access to what the syncs read: the system's reply names the missing scope",
+    "sample": "Check that the system returns records as its documentation says",
 }
-_BUSY = "The system was busy or down; test again when it is up"
+_BUSY = "The system was busy or down; test again when it is available"
 
 
 class Skipped(HubError):
-    """The question does not arise."""
+    """The check does not apply."""
 
 
-def of_connection(kind: Kind, connection: Connection) -> tuple[Check, ...]:
+def check_connection(manifest: Manifest, connection: Connection) -> tuple[Check, ...]:
     """
-    Every check of *connection*, in order.
+    Run every check of *connection*, in order.
 
     Raises:
-        BadRequest: it lacks what is needed to ask at all.
+        BadRequest: the connection lacks a value without which no check can run.
 
     """
-    conditions = conditions_of(connection)
-    return run(kind.probe(connection), addresses=conditions.addresses, tls=conditions.tls)
+    config = client_config_of(connection)
+    return run_checks(manifest.connection_test(connection), allowed=config.allowed_networks, tls=config.tls)
 
 
-def run(probe: Probe, *, addresses: AddressRules | None = None, tls: Tls | None = None) -> tuple[Check, ...]:
-    """Every check of *probe*, in order, under the rules by which it is called itself."""
-    url = urlsplit(probe.url)
-    questions: dict[str, Callable[[], str]] = {
-        "address": lambda: _address(url, addresses or AddressRules()),
-        "tls": lambda: _tls(url, addresses or AddressRules(), tls or Tls()),
-        "credentials": probe.credentials,
-        "scope": probe.scope,
-        "sample": probe.sample,
+def run_checks(
+    test: ConnectionTest, *, allowed: AllowedNetworks | None = None, tls: Tls | None = None
+) -> tuple[Check, ...]:
+    """Run every check of *test*, in order, with the SSRF guard and TLS settings that its calls use."""
+    url = urlsplit(test.url)
+    checks: dict[str, Callable[[], str]] = {
+        "address": lambda: _address(url, allowed or AllowedNetworks()),
+        "tls": lambda: _tls(url, allowed or AllowedNetworks(), tls or Tls()),
+        "credentials": test.credentials,
+        "scope": test.scope,
+        "sample": test.sample,
     }
-    return tuple(_asked(questions))
+    return tuple(_run_in_order(checks))
 
 
-def passed(checks: tuple[Check, ...]) -> bool:
+def all_passed(checks: tuple[Check, ...]) -> bool:
     return all(check.outcome is not Outcome.FAILED for check in checks)
 
 
-def _asked(questions: dict[str, Callable[[], str]]) -> Iterator[Check]:
+def _run_in_order(checks: dict[str, Callable[[], str]]) -> Iterator[Check]:
     failed = False
-    for name, ask in questions.items():
+    for name, check in checks.items():
         if failed:
             yield Check(name=name, outcome=Outcome.SKIPPED, duration_ms=0, said="an earlier check failed")
             continue
         began = time.monotonic()
         outcome, hint = Outcome.OK, None
         try:
-            said = ask()
+            said = check()
         except Skipped as error:
             outcome, said = Outcome.SKIPPED, str(error)
         except HubError as error:
@@ -89,50 +92,50 @@ def _asked(questions: dict[str, Callable[[], str]]) -> Iterator[Check]:
 def _hint(name: str, error: HubError) -> str:
     match error:
         case AddressRefused(network=str(network)):
-            return f'If that network is meant, set allowed_networks to ["{network}"]; else look at the URL'
+            return f'If this network is intended, set allowed_networks to ["{network}"]; otherwise check the URL'
         case AddressRefused():
-            return "Write the URL with https"
-        case _ if _is_passing(error):
+            return "Use https in the URL"
+        case _ if _is_transient(error):
             return _BUSY
     return HINTS[name]
 
 
-def _is_passing(error: HubError) -> bool:
+def _is_transient(error: HubError) -> bool:
     return isinstance(error, SystemUnavailable) and "answered HTTP" in str(error)
 
 
-def _address(url: SplitResult, rules: AddressRules) -> str:
+def _address(url: SplitResult, allowed: AllowedNetworks) -> str:
     host, port = _host(url), _port(url)
-    with _connected(url, rules):
+    with _connect(url, allowed):
         return f"{host} answers on port {port}"
 
 
-def _tls(url: SplitResult, rules: AddressRules, tls: Tls) -> str:
+def _tls(url: SplitResult, allowed: AllowedNetworks, tls: Tls) -> str:
     host = _host(url)
     if url.scheme != "https":
-        raise Skipped("plain http: there is no certificate to look at")
+        raise Skipped("plain http: there is no certificate to check")
     context = tls.context(host)
     try:
-        with _connected(url, rules) as plain, context.wrap_socket(plain, server_hostname=host) as secure:
+        with _connect(url, allowed) as plain, context.wrap_socket(plain, server_hostname=host) as secure:
             return f"{secure.version()}, certified for {host}"
     except OSError as error:
         said = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else type(error).__name__
         raise SystemUnavailable(host, f"TLS failed: {said}") from error
 
 
-def _connected(url: SplitResult, rules: AddressRules) -> socket.socket:
+def _connect(url: SplitResult, allowed: AllowedNetworks) -> socket.socket:
     """
-    A connection to the host, at an address that was judged: not a name that is resolved a second time.
+    Connect to the host at a checked address: the name is not resolved a second time.
 
     Raises:
-        AddressRefused: the name leads where *rules* do not allow.
-        SystemUnavailable: there is no such name, or nobody answers.
+        AddressRefused: the name resolves to an address that is not allowed.
+        SystemUnavailable: the name does not exist, or no address answers.
 
     """
     host, port = _host(url), _port(url)
     with Deadline(_TIMEOUT_S):
         try:
-            addresses = resolved("the host", host, port, rules, encrypted=url.scheme == "https")
+            addresses = resolve_allowed("the host", host, port, allowed, encrypted=url.scheme == "https")
         except OSError as error:
             raise SystemUnavailable(host, f"the name does not resolve: {error.strerror or error}") from error
     try:

@@ -1,9 +1,9 @@
 """
-The kinds of integration that there are: each a connector with its settings and credentials as JSON Schema.
+Connector manifests: each kind of integration with its settings and credentials as JSON Schema.
 
-A kind is a file `manifest.json` in its connector's folder. The registry validates with it, the API serves it, and
-Airflow's own form of a connection is made from it (`provider`), so the three cannot differ. `x-connection` says where
-in an Airflow connection a field lies.
+A manifest is the file `manifest.json` in a connector's folder. The registry validates with it, the API serves it, and
+Airflow's connection form is made from it (`provider`), so the three cannot differ. `x-connection` says which field of
+an Airflow connection holds a value.
 """
 
 from __future__ import annotations
@@ -18,30 +18,32 @@ from typing import Any
 
 import msgspec
 
-from crossdock.integrations.model import Connection, FieldError, Probe, SettingsInvalid
+from crossdock.http.connection import Connection
+from crossdock.integrations.model import ConnectionTest, FieldError, SettingsInvalid
 
 _FOLDER = Path(__file__).parents[1] / "connectors"
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One connector, as somebody who wants to connect it sees it."""
+class Manifest:
+    """One connector: what a person needs to know to connect it, and what it provides."""
 
+    #: The kind of integration, and the type of its Airflow connection.
     kind: str
     title: str
     description: str
-    #: JSON Schemas (2020-12) of what may be seen, and of what is secret.
+    #: JSON Schemas (2020-12) of the visible settings, and of the secret credentials.
     settings: Mapping[str, Any]
     credentials: Mapping[str, Any]
-    #: `module:class` of what answers a test's questions; loaded when a test is made.
-    probe_class: str
+    #: Capability → `module:class`; the class is imported when it is used.
+    provides: Mapping[str, str]
 
     def refuse_invalid(self, settings: Mapping[str, Any], credentials: Mapping[str, Any] | None) -> None:
         """
-        Nothing, when *settings* and *credentials* (where they are given) keep their schemas.
+        Validate *settings*, and *credentials* unless they are None, against their schemas.
 
         Raises:
-            SettingsInvalid: every place that does not, with what was expected there; never the value.
+            SettingsInvalid: names every invalid place and what was expected there; never the value.
 
         """
         errors = list(_errors(self.settings, settings, "/settings"))
@@ -52,17 +54,17 @@ class Kind:
 
     def refuse_invalid_credentials(self, credentials: Mapping[str, Any]) -> None:
         """
-        The same for *credentials* alone.
+        Validate *credentials* alone.
 
         Raises:
-            SettingsInvalid: every place that does not.
+            SettingsInvalid: names every invalid place.
 
         """
         if errors := list(_errors(self.credentials, credentials, "/credentials")):
             raise SettingsInvalid(self.title, errors)
 
     def connection(self, connection_id: str, settings: Mapping[str, Any], credentials: Mapping[str, Any]) -> Connection:
-        """The Airflow connection that holds both."""
+        """Build the Airflow connection that holds both."""
         values: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         for schema, given in ((self.settings, settings), (self.credentials, credentials)):
@@ -74,37 +76,37 @@ class Kind:
                     values[place] = value
         return Connection(connection_id=connection_id, conn_type=self.kind, extra=extra, **values)
 
-    def changed(self, known: Connection, changed: Connection) -> Connection:
-        """*changed* with what else *known* has in its extra: somebody put it there who knows more than this kind."""
+    def preserve_extra(self, known: Connection, changed: Connection) -> Connection:
+        """Add to *changed* the fields of *known*'s extra that the schemas do not define: a person set them."""
         own = {*self.settings["properties"], *self.credentials["properties"]}
         others = {name: value for name, value in known.extra.items() if name not in own}
         return msgspec.structs.replace(changed, extra={**others, **changed.extra})
 
     def settings_of(self, connection: Connection) -> dict[str, Any]:
-        """What of *connection* may be seen. A field that the kind does not know is left out: it may be a secret."""
+        """Extract the visible settings. A field that the schema does not define is left out: it may be a secret."""
         return self._fields_of(connection, self.settings)
 
     def credentials_of(self, connection: Connection) -> dict[str, Any]:
         return self._fields_of(connection, self.credentials)
 
-    def probe(self, connection: Connection) -> Probe:
+    def connection_test(self, connection: Connection) -> ConnectionTest:
         """
-        What answers a test's questions about *connection*.
+        Create the connector's test of *connection*.
 
         Raises:
-            BadRequest: the connection lacks what is needed to ask at all.
+            BadRequest: the connection lacks a value without which no check can run.
 
         """
-        module, _, name = self.probe_class.partition(":")
-        found: Probe = getattr(import_module(module), name)(connection)
-        return found
+        module, _, name = self.provides["connection_test"].partition(":")
+        test: ConnectionTest = getattr(import_module(module), name)(connection)
+        return test
 
     @staticmethod
     def _fields_of(connection: Connection, schema: Mapping[str, Any]) -> dict[str, Any]:
         found = {}
         for name, field in schema["properties"].items():
             place = field["x-connection"]
-            # As it is called: a connection that somebody made may have scheme and port in fields of their own.
+            # Use the composed URL: a connection made by hand may have scheme and port in fields of their own.
             place = "url" if place == "host" else place
             value = connection.extra.get(name) if place == "extra" else getattr(connection, place)
             if value not in (None, ""):
@@ -113,57 +115,58 @@ class Kind:
 
 
 @cache
-def kinds() -> Mapping[str, Kind]:
-    """Every kind by its name."""
-    found = (_read(path) for path in sorted(_FOLDER.glob("*/manifest.json")))
-    return {kind.kind: kind for kind in found}
+def manifests() -> Mapping[str, Manifest]:
+    """Read every manifest, by kind."""
+    found = (read_manifest(path) for path in sorted(_FOLDER.glob("*/manifest.json")))
+    return {manifest.kind: manifest for manifest in found}
 
 
-def kind_named(name: str) -> Kind:
+def manifest_of(kind: str) -> Manifest:
     """
-    The kind of that name.
+    Find the manifest of *kind*.
 
     Raises:
-        SettingsInvalid: there is none; the message names those there are.
+        SettingsInvalid: the kind is unknown; the message lists the known ones.
 
     """
-    if name not in kinds():
-        raise SettingsInvalid("an integration", [FieldError("/kind", f"must be one of {', '.join(kinds())}")])
-    return kinds()[name]
+    if kind not in manifests():
+        raise SettingsInvalid("an integration", [FieldError("/kind", f"must be one of {', '.join(manifests())}")])
+    return manifests()[kind]
 
 
-def _read(path: Path) -> Kind:
+def read_manifest(path: Path) -> Manifest:
+    """Read one manifest file."""
     document = json.loads(path.read_text())
-    return Kind(
+    return Manifest(
         kind=document["kind"],
         title=document["title"],
         description=document["description"],
         settings=document["settings"],
         credentials=document["credentials"],
-        probe_class=document["probe"],
+        provides=document["provides"],
     )
 
 
 def _errors(schema: Mapping[str, Any], value: Any, at: str) -> Iterator[FieldError]:
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415  only who changes one
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415  only to validate
 
     for error in Draft202012Validator(schema).iter_errors(value):
         path = at + "".join(f"/{step}" for step in error.absolute_path)
-        yield from _told(error, path, schema)
+        yield from _explain(error, path, schema)
 
 
-def _told(error: Any, path: str, schema: Mapping[str, Any]) -> Iterator[FieldError]:
-    """What was expected. jsonschema's own message quotes the value, and that may be a secret."""
+def _explain(error: Any, path: str, schema: Mapping[str, Any]) -> Iterator[FieldError]:
+    """Explain what was expected. jsonschema's own message quotes the value, which may be a secret."""
     match error.validator:
         case "required":
             missing = [name for name in error.validator_value if name not in error.instance]
-            # One error a field, though jsonschema reports each on its own: whichever this is, its text names it.
+            # jsonschema reports each missing field separately; only its text says which one this is.
             yield from (FieldError(f"{path}/{name}", "is missing") for name in missing if f"{name!r}" in error.message)
         case "additionalProperties":
             known = ", ".join(schema["properties"])
             unknown = sorted(set(error.instance) - set(schema["properties"]))
-            yield from (FieldError(f"{path}/{name}", f"is not known; known are {known}") for name in unknown)
+            yield from (FieldError(f"{path}/{name}", f"is not known; known fields: {known}") for name in unknown)
         case rule:
             examples = error.schema.get("examples")
-            such = f", as {json.dumps(examples[0])}" if examples else ""
-            yield FieldError(path, f"must have {rule} {json.dumps(error.validator_value)}{such}")
+            example = f", for example {json.dumps(examples[0])}" if examples else ""
+            yield FieldError(path, f"must have {rule} {json.dumps(error.validator_value)}{example}")

@@ -1,8 +1,8 @@
 """
-The words of an integration: what it is, where its settings and secrets lie, what a test of it found.
+The terms of an integration: its record, its settings and credentials, and the result of a connection test.
 
-Settings may be seen by everybody who may see the hub; credentials are in Airflow's connections (or its secrets
-backend) and nowhere else.
+Everybody who may see the hub may see settings. Credentials are kept only in Airflow's connections or its secrets
+backend.
 """
 
 from __future__ import annotations
@@ -14,164 +14,117 @@ from typing import Any, Protocol
 
 import msgspec
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Terminal
+from crossdock.http.connection import Connection
 
-#: What an integration may be called; also its Airflow connection, and a declared one's file and DAG.
+#: Valid integration IDs; the ID also names its Airflow connection, and a declared integration's file and DAG.
 INTEGRATION_ID = r"^[a-z][a-z0-9_]{1,62}$"
 
 
 class IntegrationState(StrEnum):
     ACTIVE = "active"
-    #: Its syncs end at once and read nothing, until somebody resumes it.
+    #: Its syncs end at once and read nothing until it is resumed.
     PAUSED = "paused"
 
 
 class Integration(msgspec.Struct, frozen=True, kw_only=True):
-    """One external system as this hub is connected to it."""
+    """One external system that this hub is connected to."""
 
     integration_id: str
-    #: Which connector speaks to it: a name in `crossdock.integrations.manifests`.
+    #: Which connector it uses: the `kind` of a manifest.
     kind: str
     name: str
     state: IntegrationState
-    #: As the kind's JSON Schema has them. Never a secret.
+    #: Valid under the manifest's JSON Schema. Never a secret.
     settings: Mapping[str, Any]
     #: The Airflow connection that holds its credentials.
     connection_id: str
-    #: Counts up with every change; the ETag of the API.
+    #: Increases with every change; the ETag of the API.
     version: int
     created_at: datetime
     created_by: str
     updated_at: datetime
     updated_by: str
-    #: When the hub last wrote the credentials; None where they came from elsewhere: a secrets backend, the environment.
+    #: When the hub last wrote the credentials; None if they come from a secrets backend or the environment.
     credentials_set_at: datetime | None = None
-    #: The last test, and whether all its checks held; None before the first.
+    #: The last connection test, and whether all its checks passed; None before the first.
     tested_at: datetime | None = None
     test_passed: bool | None = None
 
 
-class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    An Airflow connection with its secrets in clear: for a connector, never for an answer, a log or a table.
-
-    Its extra may hold, besides what a connector asks for, what `crossdock.http.policy` reads there.
-    """
-
-    connection_id: str
-    conn_type: str
-    host: str | None = None
-    port: int | None = None
-    schema: str | None = None
-    login: str | None = None
-    password: str | None = None
-    extra: Mapping[str, Any] = {}
-
-    def __repr__(self) -> str:
-        return f"Connection({self.connection_id!r}, {self.conn_type!r}, …)"
-
-    @property
-    def url(self) -> str:
-        """The host with scheme and port, without a trailing slash; empty where there is none."""
-        host = (self.host or "").rstrip("/")
-        if host and "://" not in host:  # as a connection in the form of a URI has it
-            host = f"{self.schema or 'https'}://{host}"
-        return f"{host}:{self.port}" if host and self.port else host
-
-    def text(self, name: str, default: str = "") -> str:
-        """What the extra holds under *name*."""
-        return str(self.extra.get(name) or default)
-
-    def require(self, **fields: Any) -> None:
-        """
-        Nothing, when each of *fields* has a value; `extra__project` names a field of the extra.
-
-        Raises:
-            BadRequest: some are empty; all of them are named.
-
-        """
-        if missing := [name.replace("__", ".") for name, value in fields.items() if not value]:
-            raise BadRequest(
-                f"The Airflow connection {self.connection_id!r} has no {', '.join(missing)}: set it under Admin → "
-                "Connections, or change the integration",
-                remedy=remedies.change(self.connection_id),
-            )
-
-
-class ConnectionBook(Protocol):
-    """Where connections are kept. Airflow's, in the api-server; a dictionary in a test."""
+class ConnectionStore(Protocol):
+    """Where connections are stored: Airflow in the api-server, a dictionary in a test."""
 
     def get(self, connection_id: str) -> Connection | None:
-        """The connection with its secrets, from wherever Airflow finds it; None where there is none."""
+        """Find the connection with its secrets, wherever Airflow keeps it; None if it does not exist."""
         ...
 
     def create(self, connection: Connection) -> None:
         """
-        A new connection.
+        Store a new connection.
 
         Raises:
-            Conflict: there is one of that id.
+            Conflict: a connection of that ID exists.
 
         """
         ...
 
     def replace(self, connection: Connection) -> None:
         """
-        The connection of that id with all of these values.
+        Replace all values of the connection of that ID.
 
         Raises:
-            NotFound: Airflow's own table has none of that id: it comes from the environment or a secrets backend.
+            NotFound: Airflow's own table has no such connection; it may come from the environment or a secrets backend.
 
         """
         ...
 
     def remove(self, connection_id: str) -> None:
-        """No connection of that id. Safe to repeat."""
+        """Delete the connection of that ID, if it exists. Safe to repeat."""
         ...
 
 
 class Outcome(StrEnum):
     OK = "ok"
     FAILED = "failed"
-    #: An earlier check failed, or the question does not arise.
+    #: An earlier check failed, or the check does not apply.
     SKIPPED = "skipped"
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One question that a test of a connection asked."""
+    """The result of one check of a connection test."""
 
     #: address, tls, credentials, scope or sample.
     name: str
     outcome: Outcome
     duration_ms: int
-    #: What was found, in a sentence. No secret, no value of a record.
+    #: What was found, in one sentence. Contains no secret and no value of a record.
     said: str
-    #: What a person can do about a failure; None where there is nothing to do.
+    #: What a person can do about a failure; None if there is nothing to do.
     hint: str | None = None
 
 
-class Probe(Protocol):
-    """How a connector answers the questions of a test. Each method gives a sentence, or raises a HubError."""
+class ConnectionTest(Protocol):
+    """The checks that a connector provides. Each returns a sentence, or raises a HubError."""
 
-    #: Where the system is: the URL that the first connection goes to.
+    #: The URL of the system; the address and TLS checks connect to it.
     url: str
 
     def credentials(self) -> str:
-        """Whether the system knows us."""
+        """Check that the system accepts the credentials."""
         ...
 
     def scope(self) -> str:
-        """Whether it lets us read what the syncs read."""
+        """Check that the credentials grant the scopes the syncs need."""
         ...
 
     def sample(self) -> str:
-        """Whether one record can be read."""
+        """Read one record."""
         ...
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """What is wrong at one place of a document."""
+    """One error at one place of a document."""
 
     #: JSON pointer (RFC 6901): `/settings/project`.
     pointer: str
@@ -179,16 +132,16 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class SettingsInvalid(BadRequest):
-    """Settings or credentials that the connector's JSON Schema refuses; `errors` names every place."""
+    """The connector's JSON Schema refuses the settings or credentials; `errors` names every place."""
 
     def __init__(self, kind: str, errors: Sequence[FieldError]) -> None:
         self.errors = tuple(errors)
         where = "; ".join(f"{each.pointer}: {each.message}" for each in self.errors)
-        super().__init__(f"These are not the settings of {kind}: {where}")
+        super().__init__(f"Invalid settings for {kind}: {where}")
 
 
 class TestRefused(Terminal):
-    """The connection did not pass its test, so nothing was stored; `checks` says which failed and what to do."""
+    """The connection failed its test, so nothing was stored; `checks` says which check failed and what to do."""
 
     __test__ = False  # not a test for pytest to collect
 

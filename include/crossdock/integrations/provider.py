@@ -1,40 +1,41 @@
 """
-The connectors as connection types of Airflow's own form, each with its fields, made from their `integration.json`.
+The Airflow provider: a connection type for each connector, with a form and a class made from its `manifest.json`.
 
-Airflow finds this through `crossdock-0.1.0.dist-info` in the project's folder; see docs/decisions. It asks in every
-process, so nothing heavy is loaded here, and the class below loads its connector only when somebody presses Test.
+Airflow finds it by the package's entry point, and imports it in every process. So this module imports nothing heavy,
+and a class imports its connector only when somebody presses Test.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from crossdock.core.errors import HubError
-from crossdock.integrations.manifests import Kind, kinds
+from crossdock.integrations.manifests import Manifest, manifests
 
-#: What Airflow's form has for every connection.
+#: The fields that Airflow's form has for every connection.
 _STANDARD = ("host", "schema", "login", "password", "port", "extra")
 
 
 def provider_info() -> dict[str, Any]:
-    """As Airflow's `provider_info.schema.json` has it."""
+    """Describe the provider as Airflow's `provider_info.schema.json` requires."""
     return {
         "package-name": "crossdock",
         "name": "Crossdock",
         "description": "Connections of a commerce integration hub.",
         "versions": ["0.1.0"],
-        "connection-types": [_connection_type(kind) for kind in kinds().values()],
+        "connection-types": [_connection_type(manifest) for manifest in manifests().values()],
     }
 
 
-def _connection_type(kind: Kind) -> dict[str, Any]:
-    fields: dict[str, Any] = {**kind.settings["properties"], **kind.credentials["properties"]}
+def _connection_type(manifest: Manifest) -> dict[str, Any]:
+    fields: dict[str, Any] = {**manifest.settings["properties"], **manifest.credentials["properties"]}
     standard = {field["x-connection"]: field for field in fields.values() if field["x-connection"] != "extra"}
     return {
-        "connection-type": kind.kind,
-        "hook-class-name": f"{__name__}.{kind.kind.capitalize()}Connection",
-        "hook-name": f"{kind.title} (Crossdock)",
+        "connection-type": manifest.kind,
+        "hook-class-name": f"{__name__}.{_class_name(manifest.kind)}",
+        "hook-name": _hook_name(manifest),
         "ui-field-behaviour": {
             "hidden-fields": [name for name in _STANDARD if name not in standard],
             "relabeling": {place: field["title"] for place, field in standard.items()},
@@ -51,7 +52,7 @@ def _form_field(field: Mapping[str, Any]) -> dict[str, Any]:
     schema = {name: field[name] for name in kept if name in field}
     if field.get("writeOnly"):
         schema["format"] = "password"
-    # Null: Airflow's form sends it for a field that is left empty.
+    # Allow null: Airflow's form sends it for an empty field.
     return {
         "label": field["title"],
         "description": field.get("description", ""),
@@ -59,8 +60,17 @@ def _form_field(field: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _hook_name(manifest: Manifest) -> str:
+    return f"{manifest.title} (Crossdock)"
+
+
+def _class_name(kind: str) -> str:
+    """Name the class of a kind in CamelCase: `stripe_pay` → `StripePayConnection`."""
+    return "".join(part.capitalize() for part in kind.split("_")) + "Connection"
+
+
 class _TestableConnection:
-    """What Airflow calls a hook: here only the Test button of its form. The hub's tasks use the connectors themselves."""
+    """What Airflow calls a hook; it serves only the Test button of the form. The hub's tasks use the connectors."""
 
     conn_name_attr = "conn_id"
     conn_type = ""
@@ -70,26 +80,33 @@ class _TestableConnection:
         self.conn_id = conn_id
 
     def test_connection(self) -> tuple[bool, str]:
-        """Whether the named checks hold, and what they found."""
-        # Here: every process of Airflow imports this module.
+        """Run the connection test; return whether all checks passed, and what they found."""
+        # Imported here, because every process of Airflow imports this module.
         from crossdock.integrations import airflow_connection, connection_test  # noqa: PLC0415
 
         connection = airflow_connection.find(self.conn_id)
         if connection is None:
             return False, f"Airflow has no connection {self.conn_id!r}"
         try:
-            found = connection_test.of_connection(kinds()[self.conn_type], connection)
+            checks = connection_test.check_connection(manifests()[self.conn_type], connection)
         except HubError as error:
             return False, str(error)
-        told = "; ".join(f"{check.name} {check.outcome}: {check.said}" for check in found)
-        return connection_test.passed(found), told
+        report = "; ".join(f"{check.name} {check.outcome}: {check.said}" for check in checks)
+        return connection_test.all_passed(checks), report
 
 
-class CommercetoolsConnection(_TestableConnection):
-    conn_type = "commercetools"
-    hook_name = "commercetools (Crossdock)"
+@cache
+def _connection_class(kind: str, hook_name: str) -> type[_TestableConnection]:
+    return type(
+        _class_name(kind),
+        (_TestableConnection,),
+        {"__module__": __name__, "conn_type": kind, "hook_name": hook_name},
+    )
 
 
-class DeclaredConnection(_TestableConnection):
-    conn_type = "declared"
-    hook_name = "Declared system (Crossdock)"
+def __getattr__(name: str) -> type[_TestableConnection]:
+    """Make the class of a connection type when Airflow imports it by the name in `provider_info`."""
+    for manifest in manifests().values():
+        if name == _class_name(manifest.kind):
+            return _connection_class(manifest.kind, _hook_name(manifest))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

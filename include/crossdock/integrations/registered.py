@@ -1,34 +1,36 @@
-"""What a sync asks of the registry. Light: DAG files import it."""
+"""Look up integrations for a sync. Keep this module light: DAG files import it."""
 
 from __future__ import annotations
 
-from crossdock.core import hints as remedies
+from crossdock.core import hints
 from crossdock.core.errors import IntegrationPaused, NotFound
 from crossdock.db.database import Store
 from crossdock.integrations import repository as integrations
 from crossdock.integrations.model import Integration, IntegrationState
 
 
-def registered(store: Store, integration_id: str) -> Integration | None:
-    """The integration, None where the registry does not have it."""
+def find_integration(store: Store, integration_id: str) -> Integration | None:
+    """Find the integration; None if it is not in the registry."""
     with store.transaction() as work:
         return integrations.find(work, integration_id)
 
 
-def refuse_stopped(store: Store, integration_id: str) -> Integration | None:
+def find_active(store: Store, integration_id: str) -> Integration | None:
     """
-    The same, for whoever is about to read from it: neither paused nor removed.
+    Find the integration, and refuse one that is paused or removed. Call it before reading from the system.
+
+    None if it was never in the registry: such an integration is read by its connection alone.
 
     Raises:
-        IntegrationPaused: it is to read nothing now.
-        NotFound: somebody removed it; one that was never in the registry is read by its connection alone.
+        IntegrationPaused: somebody paused it.
+        NotFound: somebody removed it.
 
     """
     with store.transaction() as work:
         found = integrations.find(work, integration_id)
         if found is None and integrations.is_removed(work, integration_id):
             raise NotFound(
-                f"{integration_id} was removed: nothing is read until it is added again", remedy=remedies.INTEGRATIONS
+                f"{integration_id} was removed: nothing is read until it is added again", remedy=hints.INTEGRATIONS
             )
     if found and found.state is IntegrationState.PAUSED:
         raise IntegrationPaused(integration_id, found.updated_by)

@@ -1,4 +1,4 @@
-"""The registry of integrations. Settings only: secrets are in Airflow's connections."""
+"""The registry of integrations. It stores settings only: secrets are in Airflow's connections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 from psycopg.types.json import Jsonb
 
-from crossdock.core import hints as remedies
+from crossdock.core import hints
 from crossdock.core.errors import Conflict, NotFound, VersionChanged
 from crossdock.db.database import Work
 from crossdock.integrations.model import Integration, IntegrationState
@@ -33,7 +33,7 @@ RETURNING """
 
 _GET = b"SELECT " + _COLUMNS + b" FROM integration WHERE integration_id = %(integration_id)s"
 
-#: FOR UPDATE: of two changes at once the second sees the version of the first, and is refused.
+#: FOR UPDATE (optimistic concurrency): the second of two concurrent changes sees the new version, and is refused.
 _LOCK = _GET + b" FOR UPDATE"
 
 _PAGE = (
@@ -55,20 +55,20 @@ RETURNING """
     + _COLUMNS
 )
 
-#: Not a change of the integration: its version stays, and so does what somebody is about to change.
-_NOTE_TEST = b"""
+#: Does not change the version: a test must not make a concurrent edit fail.
+_RECORD_TEST = b"""
 UPDATE integration SET tested_at = clock_timestamp(), test_passed = %(passed)s
  WHERE integration_id = %(integration_id)s
 """
 
-#: Noted as removed, too: what it told of stock is no longer for sale.
+#: Remembers the removal too: stock from a removed integration is not available for sale.
 _REMOVE = b"""
 WITH gone AS (DELETE FROM integration WHERE integration_id = %(integration_id)s RETURNING integration_id)
 INSERT INTO removed_integration (integration_id) SELECT integration_id FROM gone ON CONFLICT DO NOTHING
 """
 
 _IS_REMOVED = b"SELECT FROM removed_integration WHERE integration_id = %(integration_id)s"
-_TAKE_BACK = b"DELETE FROM removed_integration WHERE integration_id = %(integration_id)s"
+_UNDO_REMOVAL = b"DELETE FROM removed_integration WHERE integration_id = %(integration_id)s"
 
 
 def add(
@@ -84,10 +84,10 @@ def add(
     tested: bool,
 ) -> Integration:
     """
-    The integration, stored. *with_credentials* says that the hub wrote them, *tested* that its test passed.
+    Insert the integration. Set *with_credentials* if the hub wrote the credentials, *tested* if its test passed.
 
     Raises:
-        Conflict: there is one of that id.
+        Conflict: an integration of that ID exists.
 
     """
     values = {
@@ -100,61 +100,61 @@ def add(
         "with_credentials": with_credentials,
         "tested": tested,
     }
-    work.execute(_TAKE_BACK, values)
+    work.execute(_UNDO_REMOVAL, values)
     try:
         row = work.execute(_ADD, values).fetchone()
     except psycopg.errors.UniqueViolation as error:
         raise Conflict(
-            f"There is an integration {integration_id!r} already", remedy=remedies.look_at_integration(integration_id)
+            f"Integration {integration_id!r} already exists", remedy=hints.look_at_integration(integration_id)
         ) from error
-    return _of(row)
+    return _integration_of(row)
 
 
 def get(work: Work, integration_id: str) -> Integration:
     """
-    The integration.
+    Read the integration.
 
     Raises:
-        NotFound: there is none of that id.
+        NotFound: no integration has that ID.
 
     """
     found = find(work, integration_id)
     if found is None:
-        raise NotFound(f"There is no integration {integration_id!r}", remedy=remedies.INTEGRATIONS)
+        raise NotFound(f"There is no integration {integration_id!r}", remedy=hints.INTEGRATIONS)
     return found
 
 
 def find(work: Work, integration_id: str) -> Integration | None:
-    """The integration, None where the registry does not have it."""
+    """Find the integration; None if it is not in the registry."""
     row = work.execute(_GET, {"integration_id": integration_id}).fetchone()
-    return _of(row) if row else None
+    return _integration_of(row) if row else None
 
 
 def lock(work: Work, integration_id: str, *, version: int | None = None) -> Integration:
     """
-    The integration, which nobody else changes before this transaction ends.
+    Lock the integration until this transaction ends, and read it.
 
     Raises:
-        NotFound: there is none of that id.
-        VersionChanged: it is not at *version* any more.
+        NotFound: no integration has that ID.
+        VersionChanged: it is no longer at *version*.
 
     """
     row = work.execute(_LOCK, {"integration_id": integration_id}).fetchone()
     if row is None:
-        raise NotFound(f"There is no integration {integration_id!r}", remedy=remedies.INTEGRATIONS)
-    found = _of(row)
+        raise NotFound(f"There is no integration {integration_id!r}", remedy=hints.INTEGRATIONS)
+    found = _integration_of(row)
     if version is not None and found.version != version:
         raise VersionChanged(f"The integration {integration_id}", version, found.version)
     return found
 
 
 def page(work: Work, *, after: str | None = None, limit: int = 100) -> list[Integration]:
-    """Up to *limit* integrations by id, those that follow *after*."""
-    return [_of(row) for row in work.execute(_PAGE, {"after": after, "limit": limit})]
+    """List up to *limit* integrations by ID, starting after *after* (keyset pagination)."""
+    return [_integration_of(row) for row in work.execute(_PAGE, {"after": after, "limit": limit})]
 
 
 def change(work: Work, changed: Integration, *, actor: str, with_credentials: bool = False) -> Integration:
-    """Name, state and settings of *changed*, stored under the next version. Lock it first."""
+    """Store name, state and settings of *changed* under the next version. Lock it first."""
     values = {
         "integration_id": changed.integration_id,
         "name": changed.name,
@@ -163,24 +163,25 @@ def change(work: Work, changed: Integration, *, actor: str, with_credentials: bo
         "actor": actor,
         "with_credentials": with_credentials,
     }
-    return _of(work.execute(_CHANGE, values).fetchone())
+    return _integration_of(work.execute(_CHANGE, values).fetchone())
 
 
-def note_test(work: Work, integration_id: str, *, passed: bool) -> None:
-    work.execute(_NOTE_TEST, {"integration_id": integration_id, "passed": passed})
+def record_test(work: Work, integration_id: str, *, passed: bool) -> None:
+    """Store the result of a connection test. The version stays."""
+    work.execute(_RECORD_TEST, {"integration_id": integration_id, "passed": passed})
 
 
 def remove(work: Work, integration_id: str) -> None:
-    """What it brought stays, but its stock counts no longer as sellable until it is added again."""
+    """Delete the integration. Its synced data stays, but its stock is not sellable until it is added again."""
     work.execute(_REMOVE, {"integration_id": integration_id})
 
 
 def is_removed(work: Work, integration_id: str) -> bool:
-    """Whether the registry had it once, and has not now."""
+    """Check whether it was in the registry and has been removed."""
     return work.execute(_IS_REMOVED, {"integration_id": integration_id}).fetchone() is not None
 
 
-def _of(row: tuple[Any, ...] | None) -> Integration:
+def _integration_of(row: tuple[Any, ...] | None) -> Integration:
     assert row is not None  # noqa: S101  RETURNING of a row that is there
     fields = dict(zip(_NAMES, row, strict=True))
     fields["state"] = IntegrationState(fields["state"])
@@ -188,12 +189,12 @@ def _of(row: tuple[Any, ...] | None) -> Integration:
 
 
 class Activity(msgspec.Struct, frozen=True, kw_only=True):
-    """What the ledger says of an integration, over the last day where it says so."""
+    """An integration's activity from the ledger; fields with `_24h` cover the last day."""
 
     last_run_id: str | None
     last_run_at: datetime | None
     last_success_at: datetime | None
-    #: Of the newest run that failed or was held; None when none did after the last success.
+    #: Error of the latest run that failed or was put on hold; None if none did since the last success.
     last_error: str | None
     runs_24h: int
     failed_24h: int
@@ -220,7 +221,7 @@ SELECT (SELECT run_id FROM newest), (SELECT started_at FROM newest), (SELECT at 
 
 
 def activity(work: Work, integration_id: str) -> Activity:
-    """What the integration did lately; all empty for one that never ran."""
+    """Summarise the integration's activity; empty if it never ran."""
     row = work.execute(_ACTIVITY, {"integration": integration_id}).fetchone()
     assert row is not None  # noqa: S101  an aggregate has one row
     return Activity(**dict(zip(Activity.__struct_fields__, row, strict=True)))

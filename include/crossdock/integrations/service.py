@@ -11,13 +11,13 @@ import msgspec
 from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Conflict, NotFound
 from crossdock.db.database import Store, Work
+from crossdock.http.connection import Connection
 from crossdock.integrations import connection_test as checks
 from crossdock.integrations import repository as integrations
-from crossdock.integrations.manifests import Kind, kind_named, kinds
+from crossdock.integrations.manifests import Manifest, manifest_of, manifests
 from crossdock.integrations.model import (
     Check,
-    Connection,
-    ConnectionBook,
+    ConnectionStore,
     FieldError,
     Integration,
     IntegrationState,
@@ -48,7 +48,7 @@ class Added(msgspec.Struct, frozen=True):
     checks: tuple[Check, ...]
 
 
-def add(store: Store, book: ConnectionBook, wish: NewIntegration, *, actor: str) -> Added:
+def add(store: Store, book: ConnectionStore, wish: NewIntegration, *, actor: str) -> Added:
     """
     The integration, once its settings hold, its connection passed the test, and both are stored.
 
@@ -58,7 +58,7 @@ def add(store: Store, book: ConnectionBook, wish: NewIntegration, *, actor: str)
         TestRefused: a check failed; nothing is stored.
 
     """
-    kind = kind_named(wish.kind)
+    kind = manifest_of(wish.kind)
     _refuse_taken(store, wish.integration_id)
     if wish.credentials is None:
         connection, settings = _existing(book, kind, wish)
@@ -88,7 +88,7 @@ def register(store: Store, documents: Iterable[Mapping[str, Any]], *, actor: str
     """
     learned = []
     for document in documents:
-        kind = kinds().get(str(document["conn_type"]))
+        kind = manifests().get(str(document["conn_type"]))
         if kind is None:
             continue
         known = {name: document[name] for name in ("host", "port", "schema", "login") if document.get(name)}
@@ -100,7 +100,7 @@ def register(store: Store, documents: Iterable[Mapping[str, Any]], *, actor: str
     return learned
 
 
-def _learned(store: Store, kind: Kind, connection: Connection, actor: str) -> bool:
+def _learned(store: Store, kind: Manifest, connection: Connection, actor: str) -> bool:
     integration_id, settings = connection.connection_id, kind.settings_of(connection)
     with store.transaction() as work:
         known = integrations.find(work, integration_id)
@@ -127,7 +127,7 @@ def _learned(store: Store, kind: Kind, connection: Connection, actor: str) -> bo
 
 def change(
     store: Store,
-    book: ConnectionBook,
+    book: ConnectionStore,
     integration_id: str,
     *,
     version: int | None,
@@ -148,11 +148,11 @@ def change(
     before = _current(store, integration_id, version)
     found: tuple[Check, ...] = ()
     if settings is not None and dict(settings) != dict(before.settings):
-        kind = kind_named(before.kind)
+        kind = manifest_of(before.kind)
         kind.refuse_invalid(settings, None)
         known = _connection(book, before)
         wanted = kind.connection(before.connection_id, settings, kind.credentials_of(known))
-        connection = kind.changed(known, wanted)
+        connection = kind.preserve_extra(known, wanted)
         found = _tested(integration_id, kind, connection)
         _replace(book, connection)
     after = msgspec.structs.replace(
@@ -164,7 +164,7 @@ def change(
 
 def rotate(
     store: Store,
-    book: ConnectionBook,
+    book: ConnectionStore,
     integration_id: str,
     credentials: Mapping[str, Any],
     *,
@@ -179,17 +179,17 @@ def rotate(
 
     """
     before = _current(store, integration_id, version)
-    kind = kind_named(before.kind)
+    kind = manifest_of(before.kind)
     kind.refuse_invalid(before.settings, credentials)
     connection = kind.connection(before.connection_id, before.settings, credentials)
     if known := book.get(before.connection_id):
-        connection = kind.changed(known, connection)
+        connection = kind.preserve_extra(known, connection)
     found = _tested(integration_id, kind, connection)
     _replace(book, connection)
     return Added(_store(store, before, before, act="rotate", actor=actor, with_credentials=True), found)
 
 
-def test(store: Store, book: ConnectionBook, integration_id: str, *, actor: str) -> tuple[Check, ...]:
+def test(store: Store, book: ConnectionStore, integration_id: str, *, actor: str) -> tuple[Check, ...]:
     """
     What the checks found; noted with the integration.
 
@@ -199,10 +199,10 @@ def test(store: Store, book: ConnectionBook, integration_id: str, *, actor: str)
 
     """
     integration = _current(store, integration_id, None)
-    found = checks.of_connection(kind_named(integration.kind), _connection(book, integration))
-    passed = checks.passed(found)
+    found = checks.check_connection(manifest_of(integration.kind), _connection(book, integration))
+    passed = checks.all_passed(found)
     with store.transaction() as work:
-        integrations.note_test(work, integration_id, passed=passed)
+        integrations.record_test(work, integration_id, passed=passed)
         detail = {"passed": passed}
         audit.add(work, actor=actor, act="integration.test", subject=_subject(integration_id), detail=detail)
     return found
@@ -225,7 +225,7 @@ def resume(store: Store, integration_id: str, *, on_resumed: Callable[[Work], No
     return resumed
 
 
-def remove(store: Store, book: ConnectionBook, integration_id: str, *, version: int | None, actor: str) -> None:
+def remove(store: Store, book: ConnectionStore, integration_id: str, *, version: int | None, actor: str) -> None:
     """
     No integration of that id, and no credentials where the hub wrote them. What it brought stays.
 
@@ -255,7 +255,7 @@ def _refuse_taken(store: Store, integration_id: str) -> None:
             )
 
 
-def _existing(book: ConnectionBook, kind: Kind, wish: NewIntegration) -> tuple[Connection, dict[str, Any]]:
+def _existing(book: ConnectionStore, kind: Manifest, wish: NewIntegration) -> tuple[Connection, dict[str, Any]]:
     connection = book.get(wish.integration_id)
     if connection is None:
         raise SettingsInvalid(
@@ -272,7 +272,7 @@ def _existing(book: ConnectionBook, kind: Kind, wish: NewIntegration) -> tuple[C
     return connection, settings
 
 
-def _connection(book: ConnectionBook, integration: Integration) -> Connection:
+def _connection(book: ConnectionStore, integration: Integration) -> Connection:
     found = book.get(integration.connection_id)
     if found is None:
         raise BadRequest(
@@ -282,7 +282,7 @@ def _connection(book: ConnectionBook, integration: Integration) -> Connection:
     return found
 
 
-def _replace(book: ConnectionBook, connection: Connection) -> None:
+def _replace(book: ConnectionStore, connection: Connection) -> None:
     """The connection with these values; made anew where somebody removed it by hand."""
     try:
         book.replace(connection)
@@ -295,9 +295,9 @@ def _replace(book: ConnectionBook, connection: Connection) -> None:
         book.create(connection)
 
 
-def _tested(integration_id: str, kind: Kind, connection: Connection) -> tuple[Check, ...]:
-    found = checks.of_connection(kind, connection)
-    if not checks.passed(found):
+def _tested(integration_id: str, kind: Manifest, connection: Connection) -> tuple[Check, ...]:
+    found = checks.check_connection(kind, connection)
+    if not checks.all_passed(found):
         raise TestRefused(integration_id, found)
     return found
 

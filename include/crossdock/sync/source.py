@@ -61,12 +61,12 @@ class FetchedPage(msgspec.Struct, frozen=True, kw_only=True):
     lines: int = 0
 
 
-class Survey(msgspec.Struct, frozen=True):
-    """What a source says of itself before it is read."""
+class SourceDescription(msgspec.Struct, frozen=True):
+    """A source's clock and size, asked before it is read."""
 
-    #: By the source's own clock: the only one its instants can be compared with.
+    #: The source's clock: its records' timestamps can be compared with this clock only.
     source_now: datetime
-    #: How many records it has, of those that were asked for.
+    #: Number of matching records; 0 if the source does not count.
     records: int
 
 
@@ -76,8 +76,8 @@ class Source(Protocol):
     #: The integration's name, as the ledger and the tables have it.
     name: str
 
-    def survey(self, resource: str, changed_since: datetime | None) -> Survey:
-        """Its clock, and how many records changed at or after an instant (None: how many there are)."""
+    def describe(self, resource: str, changed_since: datetime | None) -> SourceDescription:
+        """Read the source's clock and count the records changed at or after *changed_since* (None: all records)."""
         ...
 
     def page(

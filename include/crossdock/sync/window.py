@@ -26,15 +26,15 @@ def planned_ranges(sync: Sync, systems: Systems, run: Run) -> list[Range]:
     if planned:
         return planned
     low = run.window_low if run.window_high else opening_low(run.request, watermark=mark, overlap=systems.overlap)
-    survey = systems.source.survey(sync.resource, low)
-    window = run.window if run.window_high else opening_window(run.request, low=low, source_now=survey.source_now)
-    parts = _ranges_of(sync, run, window, survey.records)
+    description = systems.source.describe(sync.resource, low)
+    window = run.window if run.window_high else opening_window(run.request, low=low, source_now=description.source_now)
+    parts = _ranges_of(sync, run, window, description.records)
     parts += ranges.by_keys("id", _within(left_open, run.request.ids), first_no=len(parts))
     with systems.store.transaction() as work:
         leases.check(work, run.lease, run.run_id, run.fencing_token)
-        runs.set_window(work, run.run_id, window, survey.records)
+        runs.set_window(work, run.run_id, window, description.records)
         landing.add_ranges(work, run.run_id, parts)
-    log.info("Reading %s: about %s records in %s ranges", sync.entity, survey.records, len(parts))
+    log.info("Reading %s: about %s records in %s ranges", sync.entity, description.records, len(parts))
     return parts
 
 

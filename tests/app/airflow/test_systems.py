@@ -14,7 +14,7 @@ import pytest
 import zstandard
 from airflow.sdk import crypto
 from crossdock.app.airflow.systems import systems_of
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import AddressRefused, BadRequest, HubError
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
@@ -135,7 +135,7 @@ def test_a_connection_leads_into_our_own_network_only_where_it_says_so(connect: 
     connect(allowed_networks=[])
 
     with systems_of(INVENTORY) as systems, pytest.raises(AddressRefused, match="not a public address"):
-        systems.source.survey("inventory", None)
+        systems.source.describe("inventory", None)
     assert list(door.requests) == []
 
 

@@ -58,14 +58,14 @@ def test_keyset_ranges_and_offsets_return_the_same_records_once(source: SourcePr
 def test_a_delta_returns_exactly_what_changed(source: SourceProcess) -> None:
     """Several change in the same millisecond, so a page may end within one."""
     source.reset()
-    before = Commercetools(source.url, "p").survey("inventory", None).source_now - timedelta(minutes=5)
+    before = Commercetools(source.url, "p").describe("inventory", None).source_now - timedelta(minutes=5)
     assert source.mutate(0.5) == ROWS // 2
 
     now = datetime.now(UTC) + timedelta(seconds=1)
     changed = read(source, ranges.by_time(Window(before, now), 0))
 
     assert len(changed) == len(set(changed)) == ROWS // 2
-    assert Commercetools(source.url, "p").survey("inventory", before).records == ROWS // 2
+    assert Commercetools(source.url, "p").describe("inventory", before).records == ROWS // 2
 
 
 def test_the_sums_follow_the_changes_until_a_reset(source: SourceProcess) -> None:

@@ -58,11 +58,11 @@ def test_a_record_without_an_id_or_an_instant_does_not_spoil_its_page(odd: Any) 
 
 
 def test_a_full_page_with_nothing_to_read_on_from_is_refused() -> None:
-    """The same page would be asked for, and landed, for ever."""
+    """The same page would be requested and landed forever."""
     with Door(page_of(record("a", "21.11.2026"), record("b", "21.11.2026"))) as door:
-        with pytest.raises(SourceInvalid, match="no record with an id and an instant to read on from"):
+        with pytest.raises(SourceInvalid, match="no record with an id and a lastModifiedAt to continue from"):
             fetch(door)
-        with pytest.raises(SourceInvalid, match="to read on from"):
+        with pytest.raises(SourceInvalid, match="to continue from"):
             fetch(door, after=after_id("0"))
 
 

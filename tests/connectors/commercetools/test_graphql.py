@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 from crossdock.connectors.commercetools import Api, Commercetools
-from crossdock.connectors.commercetools.records import InventoryEntry, Order, ProductProjection
+from crossdock.connectors.commercetools.inventory import InventoryEntry
+from crossdock.connectors.commercetools.orders import Order
+from crossdock.connectors.commercetools.products import ProductProjection
 from crossdock.core.errors import BadRequest, HubError, SourceInvalid, SystemRefused, SystemUnavailable
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync.source import Axis, FetchedPage, Range
@@ -45,7 +47,7 @@ def records(page: FetchedPage, kind: Any) -> list[Any]:
     ],
 )
 def test_a_record_is_the_same_over_both(shop: FakeRetailer, resource: str, kind: Any, lines_field: str | None) -> None:
-    """Everything behind the connector is told nothing of which of the two it was."""
+    """No code behind the connector can see which API was used."""
     rest, other = (
         source_of(shop, api).page(resource, EVERYTHING, None, lines_field=lines_field)
         for api in (Api.REST, Api.GRAPHQL)
@@ -75,11 +77,11 @@ def _read(record: Any) -> Any:
 def test_the_totals_are_those_of_the_pages(shop: FakeRetailer, resource: str) -> None:
     source = source_of(shop, Api.GRAPHQL)
 
-    assert source.survey(resource, None).records == source.page(resource, EVERYTHING, None).records
+    assert source.describe(resource, None).records == source.page(resource, EVERYTHING, None).records
 
 
-def test_a_resource_without_a_query_is_told(shop: FakeRetailer) -> None:
-    with pytest.raises(BadRequest, match="customers is not read over GraphQL here; known: inventory"):
+def test_a_resource_without_a_query_is_refused(shop: FakeRetailer) -> None:
+    with pytest.raises(BadRequest, match=r"customers cannot be read over GraphQL here. Supported: inventory"):
         source_of(shop, Api.GRAPHQL).page("customers", EVERYTHING, None)
 
 
@@ -158,7 +160,7 @@ class TestSandbox:
         with pytest.raises(SystemRefused, match=r"HTTP 400.*Malformed query"):
             client.post_json("/demo/graphql", {"query": query}, lambda got: got)
 
-    def test_a_malformed_predicate_is_told_beside_no_data(self, shop: FakeRetailer) -> None:
+    def test_a_malformed_predicate_is_an_error_without_data(self, shop: FakeRetailer) -> None:
         document = {"query": '{ orders(where: "salary > 3") { count } }'}
 
         got = source_of(shop, Api.GRAPHQL)._client.post_json(
@@ -170,4 +172,4 @@ class TestSandbox:
 
     def test_without_a_token_there_is_no_answer(self, shop: FakeRetailer) -> None:
         with pytest.raises(SystemRefused, match="401"):
-            Commercetools(shop.url, shop.project, limits=QUICK, api=Api.GRAPHQL).survey("inventory", None)
+            Commercetools(shop.url, shop.project, limits=QUICK, api=Api.GRAPHQL).describe("inventory", None)

@@ -20,7 +20,7 @@ import pytest
 import yaml
 from crossdock.app.streams import sync_of
 from crossdock.connectors.declarative import files
-from crossdock.connectors.declarative.files import DeclarationWrong
+from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.mapping import _READERS, _Unreadable
 from crossdock.connectors.declarative.model import ReadLimits
 from crossdock.connectors.declarative.source import DeclaredSource
@@ -29,9 +29,9 @@ from crossdock.core.errors import AddressRefused, BadRequest, SourceInvalid, Sys
 from crossdock.db.database import Store
 from crossdock.http import call_metrics as call_counts
 from crossdock.http.breaker import BreakerRules, Phase
-from crossdock.http.policy import policy_of
-from crossdock.http.shared import SharedCalls
-from crossdock.integrations.model import Connection
+from crossdock.http.config import policy_of
+from crossdock.http.connection import Connection
+from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Sync, Systems, extract, load, validate
 from crossdock.sync.landing import Landing
@@ -196,7 +196,7 @@ def source_of(path: Path, url: str, **fields: Any) -> DeclaredSource:
 
 
 def ids_read(source: DeclaredSource) -> list[str]:
-    """As a sync reads: each page's place leads to the next, across a crash too."""
+    """As a sync reads: each page gives the position of the next, also across a crash."""
     part, after, found = Range(range_no=0, axis=Axis.ID), None, []
     for _ in range(50):
         page = source.page("", part, after)
@@ -271,15 +271,15 @@ def test_every_kind_of_paging_reads_all_once(
         assert ids_read(source_of(path, url)) == [str(number) for number in range(25)]
 
 
-def test_a_page_that_leads_to_itself_is_an_error_and_no_endless_run(tmp_path: Path) -> None:
+def test_a_page_that_links_to_itself_is_an_error_and_not_an_endless_run(tmp_path: Path) -> None:
     path = written(tmp_path, BASE | {"read": BASE["read"] | {"paging": PAGINGS["cursor"][0]}})
     with door(lambda *_: {"items": THINGS[:3], "meta": {"next": "again"}}) as url:
         source = source_of(path, url)
-        with pytest.raises(SourceInvalid, match="leads to itself"):
-            source.page("", Range(range_no=0, axis=Axis.ID), Cursor(source.survey("", None).source_now, "again"))
+        with pytest.raises(SourceInvalid, match="links to itself"):
+            source.page("", Range(range_no=0, axis=Axis.ID), Cursor(source.describe("", None).source_now, "again"))
 
 
-def test_a_next_page_on_another_server_is_not_asked_for(tmp_path: Path) -> None:
+def test_a_next_page_on_another_server_is_not_requested(tmp_path: Path) -> None:
     """It would be shown our credentials."""
     path = written(tmp_path, BASE | {"read": BASE["read"] | {"paging": {"kind": "link", "next": "next"}}})
     elsewhere = {"items": THINGS[:3], "next": "https://elsewhere.example/things?from=3"}
@@ -339,7 +339,7 @@ def test_two_workers_share_the_declared_rate(store: Store, tmp_path: Path) -> No
         return PAGINGS["offset"][1](asked)
 
     def worker(url: str) -> list[str]:
-        with SharedCalls(store, "a_list") as calls:
+        with SharedSafeguards(store, "a_list") as calls:
             connection = Connection(connection_id="a_list", conn_type="declared", host=url, extra=HERE)
             return ids_read(DeclaredSource(files.read(path), connection, calls.safeguards))
 
@@ -382,23 +382,23 @@ def test_a_declared_system_that_is_down_is_left_alone(store: Store, tmp_path: Pa
         came.append(1)
         return 503, {}, {}
 
-    with door(answer) as url, SharedCalls(store, "a_list") as calls:
+    with door(answer) as url, SharedSafeguards(store, "a_list") as calls:
         connection = Connection(connection_id="a_list", conn_type="declared", host=url, extra=HERE)
         source = DeclaredSource(files.read(written(tmp_path, BASE)), connection, calls.safeguards, limits=QUICK)
         for _ in range(6):
             with pytest.raises(SystemUnavailable):
-                source.survey("", None)
+                source.describe("", None)
 
     assert len(came) == BreakerRules().failures_in_a_row
     with store.transaction() as work:
         assert call_counts.health(work, "a_list").phase is Phase.OPEN
 
 
-def test_a_declared_system_leads_into_our_own_network_only_where_its_connection_says_so(tmp_path: Path) -> None:
+def test_a_declared_system_reaches_our_own_network_only_if_its_connection_allows_it(tmp_path: Path) -> None:
     with door(lambda *_: pytest.fail("it was called")) as url:
         connection = Connection(connection_id="a_list", conn_type="declared", host=url)
         with pytest.raises(AddressRefused, match="not a public address"):
-            DeclaredSource(files.read(written(tmp_path, BASE)), connection, limits=QUICK).survey("", None)
+            DeclaredSource(files.read(written(tmp_path, BASE)), connection, limits=QUICK).describe("", None)
 
 
 def test_a_jwt_of_our_own_signs_the_requests(tmp_path: Path) -> None:
@@ -415,7 +415,7 @@ def test_a_jwt_of_our_own_signs_the_requests(tmp_path: Path) -> None:
     assert (claims["iss"], claims["sub"]) == ("crossdock", "crossdock")
 
 
-def test_what_is_not_of_its_type_is_kept_with_the_reason_and_mended(
+def test_a_value_without_its_type_goes_to_quarantine_with_the_reason_and_can_be_fixed(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One bad record stops no other, and goes through the same quarantine and replay as every record."""
@@ -438,10 +438,10 @@ def test_what_is_not_of_its_type_is_kept_with_the_reason_and_mended(
     assert report.state is RunState.PARTIAL
     reasons = query(store, "SELECT item_id, cause, failures::text FROM quarantine_item ORDER BY item_id")
     assert {cause for _, cause, _ in reasons} <= {"record_is_readable", "id_is_well_formed", "key_is_present"}
-    assert any("size" in failures and "no whole number" in failures for *_, failures in reasons)
+    assert any("size" in failures and "not a 64-bit whole number" in failures for *_, failures in reasons)
 
     monkeypatch.setattr(quarantine_desk, "sync_of", lambda _: sync)
-    item = next(item_id for item_id, _, failures in reasons if "no whole number" in failures)
+    item = next(item_id for item_id, _, failures in reasons if "not a 64-bit whole number" in failures)
     assert quarantine_desk.mend_fields(store, item, {"size": 7}, syncs=sync_of, actor="test") == ()
     (replayed,) = quarantine_desk.replay_all(
         store, quarantine_desk.choose(store, [item], cause=None, everything=False), syncs=sync_of, actor="test"
@@ -507,12 +507,12 @@ mapping:
 
 def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text(WRONG)
-    with pytest.raises(DeclarationWrong) as twice:
+    with pytest.raises(InvalidDeclaration) as twice:
         declared_sync(tmp_path / "wrong.yaml")
     assert [(each.line, each.pointer) for each in twice.value.mistakes] == [(16, "/mapping/size")]
 
     (tmp_path / "wrong.yaml").write_text(WRONG.replace("  size: {path: size}\n", ""))
-    with pytest.raises(DeclarationWrong) as wrong:
+    with pytest.raises(InvalidDeclaration) as wrong:
         declared_sync(tmp_path / "wrong.yaml")
     assert [(each.line, each.pointer) for each in wrong.value.mistakes] == [
         (2, "/base_url"),
@@ -535,30 +535,30 @@ def test_what_a_schema_cannot_say_has_its_line_too(tmp_path: Path) -> None:
         "  sku: {path: sku}\n", "  skoo: {path: sku}\n"
     )
     (tmp_path / "wrong.yaml").write_text(text)
-    with pytest.raises(DeclarationWrong) as wrong:
+    with pytest.raises(InvalidDeclaration) as wrong:
         declared_sync(tmp_path / "wrong.yaml")
 
     lines = text.splitlines()
-    told = {(each.pointer, lines[each.line - 1].strip().partition(":")[0]) for each in wrong.value.mistakes}
+    found = {(each.pointer, lines[each.line - 1].strip().partition(":")[0]) for each in wrong.value.mistakes}
     assert {
         ("/read/records", "records"),
         ("/mapping/skoo", "skoo"),
         ("/mapping", "mapping"),
         ("/schedule", "schedule"),
-    } <= told
+    } <= found
     assert {each.pointer for each in wrong.value.mistakes} >= {"/expectations/0/name", "/expectations/0/arguments"}
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "a: [", "\t", "a: &x [*x]\n", "title: !!python/object:os.system x\n"])
 def test_what_is_no_declaration_at_all_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "none.yaml").write_text(text)
-    with pytest.raises(DeclarationWrong):
+    with pytest.raises(InvalidDeclaration):
         declared_sync(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize("name", ["With-Dash", "Upper", "a b", "1st"])
 def test_a_file_is_called_as_its_dag_can_be(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DeclarationWrong, match="small letters"):
+    with pytest.raises(InvalidDeclaration, match="lowercase letters"):
         declared_sync(written(tmp_path, BASE, name))
 
 

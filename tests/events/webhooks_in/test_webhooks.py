@@ -30,7 +30,7 @@ from crossdock.db.database import Store
 from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver, _event, receiver_from
 from crossdock.events.webhooks_in.signatures import WebhookRefused, WebhookRules, proved_id
 from crossdock.integrations import service as desk
-from crossdock.integrations.registered import refuse_stopped
+from crossdock.integrations.registered import find_active
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Sync, Systems
 from crossdock.sync.landing import Landing
@@ -381,7 +381,7 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
     def registered_systems(sync: Sync) -> Iterator[Systems]:
         asked.append(sync.entity)
         with Store(hub_dsn) as registry:
-            refuse_stopped(registry, sync.integration)
+            find_active(registry, sync.integration)
         yield systems
 
     def waiting() -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from crossdock.app.streams import sync_of
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import BadRequest, Conflict, LeaseHeld, NotFound
 from crossdock.db import leases
 from crossdock.db.database import Store, StoreUnavailable

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.http.model import CallPolicy, Safeguards
-from crossdock.http.shared import SharedCalls
+from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.http.shared_token import Cipher
 from crossdock.integrations.airflow_connection import read
-from crossdock.integrations.registered import refuse_stopped, registered
+from crossdock.integrations.registered import find_active, find_integration
 from crossdock.sync import Sync, Systems
 from crossdock.sync.landing import Landing
 from crossdock.sync.source import Source
@@ -30,8 +30,8 @@ def systems_of(sync: Sync, *, starts: bool = False) -> Iterator[Systems]:
 
     """
     with Store.from_connection(settings().store_connection) as store:
-        known = (refuse_stopped if starts else registered)(store, sync.integration)
-        with SharedCalls(store, sync.integration, cipher=_cipher()) as calls:
+        known = (find_active if starts else find_integration)(store, sync.integration)
+        with SharedSafeguards(store, sync.integration, cipher=_cipher()) as calls:
             yield Systems(
                 source=_source_of(sync, known.connection_id if known else None, calls.safeguards),
                 store=store,

@@ -17,7 +17,7 @@ from crossdock.bench.events.measure import Figures, measure
 from crossdock.bench.report import Goal, Say, Setup, Table, goals_table, markdown, setup
 from crossdock.bench.server import database_server
 from crossdock.bench.sync.database import server_version
-from crossdock.connectors.commercetools.stream_inventory import INVENTORY
+from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.db.database import Store
 from crossdock.stack.postgres import HUB_OPTIONS
 from crossdock.sync import Systems, extract, load, validate

@@ -1,4 +1,4 @@
-"""Reads commercetools' resources page by page."""
+"""Read commercetools' resources page by page."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import msgspec
 from requests.auth import AuthBase
 
 from crossdock.connectors.commercetools import graphql
-from crossdock.connectors.commercetools.pages import fetched, surveyed
+from crossdock.connectors.commercetools.pages import description_of, page_of
 from crossdock.connectors.commercetools.predicates import quoted, sort, where
 from crossdock.core.errors import BadRequest
 from crossdock.core.instants import utc_text
 from crossdock.http.client import HttpClient
+from crossdock.http.config import ClientConfig, Fallback, SafeguardsFactory, client_config_of
+from crossdock.http.connection import Connection
 from crossdock.http.model import Limits
 from crossdock.http.oauth import ClientCredentials
-from crossdock.http.policy import Conditions, Fallback, Share, conditions_of
-from crossdock.http.response import Answer
-from crossdock.integrations.model import Connection
-from crossdock.sync.source import Cursor, FetchedPage, Range, Survey
+from crossdock.http.response import HttpResponse
+from crossdock.sync.source import Cursor, FetchedPage, Range, SourceDescription
 
 T = TypeVar("T")
 
-#: The vendor's own limit; larger pages are refused with 400.
+#: The vendor's limit; larger pages are refused with HTTP 400.
 PAGE_RECORDS = 500
 
 
 class Api(StrEnum):
-    """Which of the vendor's two doors is asked; what comes back is the same."""
+    """Which of the vendor's two APIs is called; both give the same pages."""
 
     REST = "rest"
     GRAPHQL = "graphql"
@@ -42,13 +42,13 @@ class Commercetools:
     One commercetools project.
 
     Args:
-        base_url: The API of its region, without the project: `https://api.europe-west1.gcp.commercetools.com`.
+        base_url: The regional API URL, without the project: `https://api.europe-west1.gcp.commercetools.com`.
         project: The project key.
-        auth: Signs the requests; None for a source that asks for none.
-        conditions: As `HttpClient`'s, like *limits* and *ca_file*.
-        api: REST unless told otherwise.
-        fallback_url: Read from in place of *base_url* while its breaker is open, with the same credentials: another
-            region, or a cache of one's own. None by default; over REST only.
+        auth: Signs the requests; None if the server requires no authentication.
+        config: As for `HttpClient`, like *limits* and *ca_file*.
+        api: REST by default.
+        fallback_url: Read instead of *base_url* while its circuit breaker is open, with the same credentials: another
+            region, or a cache. REST only.
 
     """
 
@@ -60,7 +60,7 @@ class Commercetools:
         project: str,
         *,
         auth: AuthBase | None = None,
-        conditions: Conditions | None = None,
+        config: ClientConfig | None = None,
         limits: Limits | None = None,
         ca_file: str | None = None,
         page_records: int = PAGE_RECORDS,
@@ -68,12 +68,12 @@ class Commercetools:
         fallback_url: str | None = None,
     ) -> None:
         options: dict[str, Any] = {"auth": auth, "limits": limits, "ca_file": ca_file}
-        conditions = conditions or Conditions()
-        fallback = _other_host(self.name, fallback_url, conditions, options) if fallback_url else None
-        self._client = HttpClient(self.name, base_url, conditions=conditions, fallback=fallback, **options)
+        config = config or ClientConfig()
+        fallback = _fallback_host(self.name, fallback_url, config, options) if fallback_url else None
+        self._client = HttpClient(self.name, base_url, config=config, fallback=fallback, **options)
         self._project = quote(project, safe="")
         self._page_records = page_records
-        self._ask = self._ask_graphql if api is Api.GRAPHQL else self._ask_rest
+        self._call = self._call_graphql if api is Api.GRAPHQL else self._call_rest
 
     @classmethod
     def signed_in(
@@ -86,25 +86,25 @@ class Commercetools:
         scope: str,
         auth_url: str | None = None,
         token_path: str = "/oauth/token",  # noqa: S107  a path, not a password
-        conditions: Conditions | None = None,
+        config: ClientConfig | None = None,
         limits: Limits | None = None,
         ca_file: str | None = None,
         page_records: int = PAGE_RECORDS,
         api: Api = Api.REST,
         fallback_url: str | None = None,
     ) -> Commercetools:
-        """The project behind OAuth client credentials; *auth_url* where the tokens come from another host."""
-        conditions = conditions or Conditions()
-        asked = msgspec.structs.replace(conditions, limits=limits or conditions.limits)
-        tokens = HttpClient(cls.name, auth_url or base_url, conditions=asked.for_tokens(), ca_file=ca_file)
+        """Connect with OAuth client credentials; set *auth_url* if another host issues the tokens."""
+        config = config or ClientConfig()
+        token_config = msgspec.structs.replace(config, limits=limits or config.limits)
+        tokens = HttpClient(cls.name, auth_url or base_url, config=token_config.for_token_requests(), ca_file=ca_file)
         auth = ClientCredentials(
-            tokens, token_path, client_id=client_id, secret=secret, scope=scope, vault=conditions.safeguards.vault
+            tokens, token_path, client_id=client_id, secret=secret, scope=scope, vault=config.safeguards.vault
         )
         return cls(
             base_url,
             project,
             auth=auth,
-            conditions=conditions,
+            config=config,
             limits=limits,
             ca_file=ca_file,
             page_records=page_records,
@@ -113,25 +113,27 @@ class Commercetools:
         )
 
     @classmethod
-    def of(cls, connection: Connection, share: Share | None = None, *, limits: Limits | None = None) -> Commercetools:
+    def of(
+        cls, connection: Connection, share: SafeguardsFactory | None = None, *, limits: Limits | None = None
+    ) -> Commercetools:
         """
-        The project behind an Airflow connection.
+        Connect to the project of an Airflow connection.
 
-        The host is the API's URL, login and password are the API client's id and secret; the extra
-        holds `project`, and if need be `scope`, `auth_url`, `token_path`, `api` (`rest` or `graphql`),
-        `fallback_url`, and what every connection may hold (`conditions_of`).
+        The host is the API's URL; login and password are the API client's ID and secret. The extra has `project`, and
+        optionally `scope`, `auth_url`, `token_path`, `api` (`rest` or `graphql`), `fallback_url`, and what every
+        connection may have (`client_config_of`).
 
         Raises:
-            BadRequest: something is missing, or is not what it should be; the message says what.
+            BadRequest: a value is missing or not valid; the message says which.
 
         """
         project, api = connection.text("project"), connection.text("api", "rest")
         login, password = connection.login or "", connection.password or ""
         connection.require(host=connection.url, login=login, password=password, extra__project=project)
         if api not in set(Api):
-            # Not what it is: of an extra, only what a kind knows as a setting may be seen.
+            # Do not show the value: only fields that the manifest declares as settings may be shown.
             raise BadRequest(
-                f"api in the extra of the connection {connection.connection_id!r} is none; expected rest or graphql"
+                f"Invalid api in the extra of the connection {connection.connection_id!r}: expected rest or graphql"
             )
         return cls.signed_in(
             connection.url,
@@ -141,7 +143,7 @@ class Commercetools:
             scope=connection.text("scope", f"view_products:{project}"),
             auth_url=connection.text("auth_url") or None,
             token_path=connection.text("token_path", "/oauth/token"),
-            conditions=conditions_of(connection, share),
+            config=client_config_of(connection, share),
             limits=limits,
             api=Api(api),
             fallback_url=connection.text("fallback_url") or None,
@@ -149,7 +151,7 @@ class Commercetools:
 
     def sign_in(self) -> None:
         """
-        A token, fetched where there is none yet.
+        Fetch a token, unless there is a valid one.
 
         Raises:
             SystemUnavailable, SystemRefused, SourceInvalid: as `HttpClient.get`.
@@ -157,9 +159,9 @@ class Commercetools:
         """
         self._client.sign_in()
 
-    def survey(self, resource: str, changed_since: datetime | None) -> Survey:
+    def describe(self, resource: str, changed_since: datetime | None) -> SourceDescription:
         """
-        The platform's own clock, and how many records changed at or after an instant (None: how many there are).
+        Read commercetools' clock and count the records changed at or after *changed_since* (None: all records).
 
         Raises:
             SystemUnavailable, SystemRefused, SourceInvalid: as `HttpClient.get`.
@@ -167,7 +169,7 @@ class Commercetools:
         """
         predicate = f"lastModifiedAt >= {quoted(utc_text(changed_since))}" if changed_since else None
         query = {"where": predicate, "limit": 1, "withTotal": "true"}
-        return self._ask(resource, query, surveyed)
+        return self._call(resource, query, description_of)
 
     def page(
         self,
@@ -179,35 +181,34 @@ class Commercetools:
         lines_field: str | None = None,
     ) -> FetchedPage:
         """
-        The page of *part* that follows *after*, of at most *limit* records (the vendor's most: 500).
+        Read the page of *part* that follows *after*, with at most *limit* records (never more than 500).
 
         *lines_field* names the list whose entries are counted as lines: `lineItems` of an order.
 
-        A page that is not past *after* is asked for again: the source repeated itself, and landing it
-        for ever would be a run without an end.
+        A page that is not past *after* is retried: the source repeated itself, and landing such pages would never end.
 
         Raises:
-            SystemUnavailable, SystemRefused, SourceInvalid: as `HttpClient.get`, with the page named.
+            SystemUnavailable, SystemRefused, SourceInvalid: as `HttpClient.get`; the message names the page.
 
         """
         records = min(limit or self._page_records, self._page_records)
         query = {"where": where(part, after), "sort": sort(part), "limit": records, "withTotal": "false"}
-        return self._ask(
-            resource, query, lambda answer: fetched(answer, part, after, asked=records, lines_field=lines_field)
+        return self._call(
+            resource, query, lambda response: page_of(response, part, after, requested=records, lines_field=lines_field)
         )
 
-    def _ask_rest(self, resource: str, query: Mapping[str, Any], parse: Callable[[Answer], T]) -> T:
+    def _call_rest(self, resource: str, query: Mapping[str, Any], parse: Callable[[HttpResponse], T]) -> T:
         return self._client.get(f"/{self._project}/{resource}", query, parse)
 
-    def _ask_graphql(self, resource: str, query: Mapping[str, Any], parse: Callable[[Answer], T]) -> T:
+    def _call_graphql(self, resource: str, query: Mapping[str, Any], parse: Callable[[HttpResponse], T]) -> T:
         document = graphql.document_of(resource, query)
         return self._client.post_json(
-            f"/{self._project}/graphql", document, lambda answer: parse(graphql.as_rest(answer, resource))
+            f"/{self._project}/graphql", document, lambda response: parse(graphql.as_rest(response, resource))
         )
 
 
-def _other_host(system: str, url: str, conditions: Conditions, options: dict[str, Any]) -> Fallback:
-    """Asks *url* instead; it is another host, so the breaker of the first says nothing of it."""
-    guards = msgspec.structs.replace(conditions.safeguards, breaker=None)
-    other = HttpClient(system, url, conditions=msgspec.structs.replace(conditions, safeguards=guards), **options)
-    return lambda path, query: other.get(path, query, lambda answer: answer)
+def _fallback_host(system: str, url: str, config: ClientConfig, options: dict[str, Any]) -> Fallback:
+    """Call *url* instead. It is another host, so the circuit breaker of the first does not apply."""
+    guards = msgspec.structs.replace(config.safeguards, breaker=None)
+    other = HttpClient(system, url, config=msgspec.structs.replace(config, safeguards=guards), **options)
+    return lambda path, query: other.get(path, query, lambda response: response)

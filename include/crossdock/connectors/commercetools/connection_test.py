@@ -1,4 +1,4 @@
-"""What a test of a commercetools connection asks."""
+"""The connection test of commercetools."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import msgspec
 
 from crossdock.connectors.commercetools.client import Commercetools
 from crossdock.core.errors import SystemRefused
+from crossdock.http.connection import Connection
 from crossdock.http.model import Limits
-from crossdock.integrations.model import Connection
 from crossdock.sync.source import Axis, Range
 
-#: Somebody waits: one attempt, and not for long.
+#: A person is waiting: one attempt with short timeouts.
 _QUICK = Limits(timeout_s=8.0, connect_timeout_s=4.0, attempts=1)
-#: What the syncs read.
+#: The resources that the syncs read.
 _RESOURCES = ("inventory", "product-projections", "orders")
 
 
-class CommercetoolsProbe:
+class CommercetoolsConnectionTest:
     """
-    One project, asked what a sync will ask.
+    Test one project with the requests that a sync makes.
 
     Raises:
-        BadRequest: the connection has no host, project, id or secret.
+        BadRequest: the connection has no host, project, ID or secret.
 
     """
 
@@ -37,16 +37,16 @@ class CommercetoolsProbe:
         except SystemRefused as refused:
             if "scope" not in refused.said.lower():
                 raise
-            # The platform knows us and will not give us what we ask for: that is the next question.
+            # The platform accepts the client but refuses the scope: the check `scope` reports it.
             self._scope_refusal = refused
-            return "the platform knows the client"
-        return "the platform gave a token"
+            return "the platform accepts the client"
+        return "the platform issued a token"
 
     def scope(self) -> str:
         if self._scope_refusal is not None:
             raise self._scope_refusal
         for resource in _RESOURCES:
-            found = self._source.survey(resource, None)
+            found = self._source.describe(resource, None)
             if resource == _RESOURCES[0]:
                 self._records = found.records
         return f"may read {', '.join(_RESOURCES)}"

@@ -1,9 +1,9 @@
 """
-The same pages over commercetools' GraphQL: https://docs.commercetools.com/api/graphql.
+Read the same pages over commercetools' GraphQL: https://docs.commercetools.com/api/graphql.
 
-A query names the fields that the hub reads, and what comes back is put into the shape that REST sends, so that
-nothing further on knows which of the two it was. What differs: GraphQL gives texts in languages as lists, custom
-fields as lists, and null for what REST leaves out.
+A query names the fields that the hub reads, and the response is converted to the shape of REST, so that no later code
+needs to know which API was used. The differences: GraphQL sends localized texts and custom fields as lists, and null
+for what REST omits.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 import msgspec
 
 from crossdock.core.errors import BadRequest, HubError, SystemRefused, SystemUnavailable
-from crossdock.http.response import Answer, shown
+from crossdock.http.response import HttpResponse, redacted
 
 Json = dict[str, Any]
 
 _PUBLISHED = "masterData(published = true)"
 
-#: What a later call may not get; every other code is a refusal.
-_PASSING = frozenset({"General", "OverCapacity", "BadGateway", "QueryTimedOut", "PendingOperation"})
+#: Error codes after which a retry may succeed; every other code is a refusal.
+_TRANSIENT = frozenset({"General", "OverCapacity", "BadGateway", "QueryTimedOut", "PendingOperation"})
 
 _MONEY = "{ type currencyCode centAmount fractionDigits ... on HighPrecisionMoney { preciseAmount } }"
 _TEXTS = "{ locale value }"
@@ -92,7 +92,7 @@ def _texts(texts: list[dict[str, str]] | None) -> dict[str, str] | None:
     return None if texts is None else {text["locale"]: text["value"] for text in texts}
 
 
-#: By the name of the REST resource: the query, and how a record becomes one of REST.
+#: REST resource → its GraphQL query, and the conversion of a record to the REST shape.
 _RESOURCES: dict[str, tuple[str, Callable[[Json], Json]]] = {
     "inventory": (_query("inventoryEntries", _INVENTORY_ENTRY), lambda entry: entry),
     "product-projections": (_query("products", _PRODUCT), _as_projection),
@@ -102,43 +102,45 @@ _RESOURCES: dict[str, tuple[str, Callable[[Json], Json]]] = {
 
 def document_of(resource: str, query: Mapping[str, Any]) -> Json:
     """
-    The request for what REST is asked with *query* (`where`, `sort`, `limit`, `withTotal`).
+    Build the GraphQL request for a REST *query* (`where`, `sort`, `limit`, `withTotal`).
 
     Raises:
-        BadRequest: the resource has no query here.
+        BadRequest: the resource has no GraphQL query here.
 
     """
     if resource not in _RESOURCES:
-        raise BadRequest(f"commercetools' {resource} is not read over GraphQL here; known: {', '.join(_RESOURCES)}")
+        raise BadRequest(
+            f"commercetools' {resource} cannot be read over GraphQL here. Supported: {', '.join(_RESOURCES)}"
+        )
     variables = {name: query[name] for name in ("where", "sort", "limit") if query.get(name) is not None}
     if resource == "product-projections":
-        # REST has the published products only; `products` has all, those never published without data.
+        # REST lists published products only; `products` lists all, and those never published have no data.
         variables["where"] = " and ".join([_PUBLISHED, *([f"({variables['where']})"] if "where" in variables else [])])
     variables["withTotal"] = query.get("withTotal") == "true"
     return {"operationName": "Page", "query": _RESOURCES[resource][0], "variables": variables}
 
 
-def as_rest(answer: Answer, resource: str) -> Answer:
+def as_rest(response: HttpResponse, resource: str) -> HttpResponse:
     """
-    *answer* with the body that REST would have sent.
+    Convert the response to the body that REST would have sent.
 
     Raises:
-        SystemUnavailable, SystemRefused: it carries errors; GraphQL tells of them with HTTP 200.
-        SourceInvalid: it is no answer to the query.
+        SystemUnavailable, SystemRefused: it contains errors, which GraphQL sends with HTTP 200.
+        SourceInvalid: it is not a valid response to the query.
 
     """
     try:
-        # Not msgspec: a NaN in one record is for that record's quarantine, as over REST.
-        document = json.loads(answer.body)
+        # Not msgspec: a NaN must send only its record to quarantine, as over REST.
+        document = json.loads(response.body)
         errors, data = document.get("errors"), document.get("data")
     except (ValueError, AttributeError, RecursionError) as error:
-        raise answer.invalid("is not an answer to a query") from error
+        raise response.invalid("is not a GraphQL response") from error
     if errors:
-        raise _error_of(answer, errors)
+        raise _error_of(response, errors)
     try:
-        return msgspec.structs.replace(answer, body=_page(data["page"], _RESOURCES[resource][1]))
+        return msgspec.structs.replace(response, body=_page(data["page"], _RESOURCES[resource][1]))
     except (KeyError, TypeError, AttributeError) as error:
-        raise answer.invalid(f"is not a page of {resource}") from error
+        raise response.invalid(f"is not a page of {resource}") from error
 
 
 def _page(page: Json, as_record: Callable[[Json], Json]) -> bytes:
@@ -155,10 +157,10 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
-def _error_of(answer: Answer, errors: Any) -> HubError:
+def _error_of(response: HttpResponse, errors: Any) -> HubError:
     first = errors[0] if isinstance(errors, list) and isinstance(errors[0], dict) else {}
     code = str((first.get("extensions") or {}).get("code") or "no code")
-    said = shown(f"{answer.what}: {first.get('message') or 'no message'} ({code})", answer)
-    if code in _PASSING:
-        return SystemUnavailable(answer.system, said)
-    return SystemRefused(answer.system, answer.status, said)
+    said = redacted(f"{response.endpoint}: {first.get('message') or 'no message'} ({code})", response)
+    if code in _TRANSIENT:
+        return SystemUnavailable(response.system, said)
+    return SystemRefused(response.system, response.status, said)

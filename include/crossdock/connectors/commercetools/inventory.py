@@ -1,16 +1,34 @@
-"""Inventory entries of the platform as stock levels of the hub. Pure."""
+"""Stock per SKU and warehouse: commercetools' inventory entries as stock levels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crossdock.commerce.inventory.schema import StockLevels
-from crossdock.connectors.commercetools.records import InventoryEntry
+import msgspec
+
+from crossdock.commerce.inventory.expectations import EXPECTATIONS
+from crossdock.commerce.inventory.schema import INVENTORY_TABLE, StockLevels
+from crossdock.connectors.commercetools.field_types import Instant, Int64, Reference
+from crossdock.sync import Sync
+from crossdock.sync.contract import read_contract
 from crossdock.sync.lineage import NORMAL_FORM, TRIM, cleansed_column
 
 
+class InventoryEntry(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    id: str
+    version: Int64
+    quantity_on_stock: Int64
+    available_quantity: Int64
+    created_at: Instant
+    last_modified_at: Instant
+    sku: str | None = None
+    supply_channel: Reference | None = None
+    restockable_in_days: Int64 | None = None
+    expected_delivery: Instant | None = None
+
+
 def to_stock_levels(entries: Sequence[InventoryEntry]) -> StockLevels:
-    """*entries* field by field. Blanks around a sku are typing slips; a missing sku is empty, which the gate refuses."""
+    """Map *entries* to columns. Trims SKUs; a missing SKU becomes empty, which validation rejects."""
     sku, lineage = cleansed_column("sku", [entry.sku or "" for entry in entries], TRIM, NORMAL_FORM)
     return StockLevels(
         id=[entry.id for entry in entries],
@@ -25,3 +43,17 @@ def to_stock_levels(entries: Sequence[InventoryEntry]) -> StockLevels:
         last_modified_at=[entry.last_modified_at for entry in entries],
         lineage=lineage,
     )
+
+
+INVENTORY = Sync(
+    entity="inventory",
+    integration="commercetools",
+    resource="inventory",
+    key_field="sku",
+    table=INVENTORY_TABLE,
+    record_type=InventoryEntry,
+    to_columns=to_stock_levels,
+    expectations=EXPECTATIONS,
+    contract=read_contract(__file__, "inventory.schema.json"),
+    batch_records=20_000,
+)

@@ -1,26 +1,76 @@
-"""An order of the platform as an order of the hub. Pure."""
+"""Orders with their lines: commercetools' orders as sales orders."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
-from crossdock.commerce.orders.schema import OrderLine, SalesOrder
-from crossdock.connectors.commercetools.records import LineItem, Money, Order
+from crossdock.commerce.orders.expectations import EXPECTATIONS
+from crossdock.commerce.orders.schema import ORDERS_TABLE, OrderLine, SalesOrder
+from crossdock.connectors.commercetools.field_types import Instant, Int64, Money, Price
 from crossdock.core.money import currency_exponent, decimal_text
+from crossdock.db.columns import Column
+from crossdock.sync import Sync, row_by_row
+from crossdock.sync.contract import read_contract
 from crossdock.sync.lineage import NORMAL_FORM, TRIM, UPPER, Lineage
 
-#: Codes of goods: letters and digits in groups, with at least three digits together (85123A, DCGS0058,
-#: SNK-000002-BLK-XS). POST, DOT, M and BANK CHARGES are none.
+#: Codes of goods: groups of letters and digits with at least three digits in a row (85123A, DCGS0058,
+#: SNK-000002-BLK-XS). POST, DOT, M and BANK CHARGES do not match.
 _GOODS = re.compile(r"^(?=.*\d{3})[A-Z0-9]+([-_. ][A-Z0-9]+)*$")
-#: Codes that have digits and are no goods all the same: tests and vouchers.
-_NO_GOODS = re.compile(r"^(TEST|GIFT)")
+#: Codes with digits that are not goods: tests and vouchers.
+_NOT_GOODS = re.compile(r"^(TEST|GIFT)")
+
+
+class LineVariant(msgspec.Struct, frozen=True, gc=False):
+    sku: str | None = None
+
+
+class Custom(msgspec.Struct, frozen=True, gc=False):
+    fields: dict[str, Any] = {}
+
+
+class LineItem(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    id: str
+    quantity: Int64
+    price: Price
+    variant: LineVariant
+    total_price: Money
+    name: dict[str, str] = {}
+    custom: Custom | None = None
+
+
+class ShippingInfo(msgspec.Struct, frozen=True, gc=False):
+    price: Money
+
+
+class Discount(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    discounted_amount: Money
+
+
+class Order(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    id: str
+    version: Int64
+    order_state: str
+    total_price: Money
+    created_at: Instant
+    last_modified_at: Instant
+    line_items: list[LineItem]
+    order_number: str | None = None
+    payment_state: str | None = None
+    shipment_state: str | None = None
+    customer_id: str | None = None
+    customer_email: str | None = None
+    country: str | None = None
+    shipping_address: dict[str, Any] | None = None
+    shipping_info: ShippingInfo | None = None
+    discount_on_total_price: Discount | None = None
 
 
 def to_sales_order(record: Order) -> SalesOrder:
-    """*record* and its lines; codes in upper case, texts trimmed, sums added up for the expectations."""
+    """Map an order and its lines: codes in upper case, texts trimmed, sums computed for the expectations."""
     lineage = Lineage()
     items = record.line_items
     lines = [_line(item, number, lineage) for number, item in enumerate(items, start=1)]
@@ -58,8 +108,8 @@ def to_sales_order(record: Order) -> SalesOrder:
 
 
 def is_goods(sku: str) -> bool:
-    """Whether *sku* reads like the code of something that lies on a shelf."""
-    return bool(_GOODS.match(sku)) and not _NO_GOODS.match(sku)
+    """Check whether *sku* looks like the code of physical goods."""
+    return bool(_GOODS.match(sku)) and not _NOT_GOODS.match(sku)
 
 
 def _line(item: LineItem, number: int, lineage: Lineage) -> OrderLine:
@@ -80,7 +130,7 @@ def _line(item: LineItem, number: int, lineage: Lineage) -> OrderLine:
 
 
 def _exact(price: Money) -> str:
-    """The price to the last digit that the platform has."""
+    """Format the price with every digit that commercetools has."""
     digits = currency_exponent(price.currency_code) if price.fraction_digits is None else price.fraction_digits
     return decimal_text(price.cent_amount if price.precise_amount is None else price.precise_amount, digits)
 
@@ -98,7 +148,7 @@ def _expected_total_minor(record: Order) -> int:
 
 
 def _total_is_right(item: LineItem) -> bool:
-    """To one minor unit: a price finer than that is rounded once, on the line's total."""
+    """Compare within one minor unit: a finer price is rounded once, on the line's total."""
     price = item.price.value
     if price.precise_amount is None:
         return bool(item.total_price.cent_amount == price.cent_amount * item.quantity)
@@ -108,14 +158,42 @@ def _total_is_right(item: LineItem) -> bool:
 
 
 def _sign_is_right(record: Order, quantity: int) -> bool:
-    """A sale sells; a credit note, whose total is below zero, takes back."""
+    """Check the sign: positive in a sale, negative in a credit note (total below zero)."""
     return quantity < 0 if record.total_price.cent_amount < 0 else quantity > 0
 
 
 def _listed(texts: Iterable[str]) -> str:
-    """Each once, sorted."""
+    """Join the distinct texts, sorted."""
     return ", ".join(sorted(set(texts)))
 
 
 def _is_free(price: str) -> bool:
     return not price.strip("0.-")
+
+
+ORDER = Sync(
+    entity="order",
+    integration="commercetools",
+    resource="orders",
+    key_field="orderNumber",
+    table=ORDERS_TABLE,
+    record_type=Order,
+    to_columns=row_by_row(to_sales_order),
+    expectations=EXPECTATIONS,
+    facts=(
+        Column("total_gap_minor", "int8"),
+        Column("lines_with_wrong_total", "int8"),
+        Column("lowest_price_minor", "int8"),
+        Column("lines_with_wrong_sign", "text"),
+        Column("free_goods", "text"),
+        Column("codes_of_no_goods", "text"),
+        Column("lines_without_name", "int8"),
+        Column("lines_in_other_currency", "int8"),
+    ),
+    lines_field="lineItems",
+    contract=read_contract(__file__, "orders.schema.json"),
+    # A wholesaler's order is as large as a hundred stock levels.
+    page_records=200,
+    # Batches of 1,000 take 10 % less CPU, but 65 MB more peak memory.
+    batch_records=400,
+)

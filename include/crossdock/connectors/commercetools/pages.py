@@ -1,4 +1,4 @@
-"""A page of records as it came: how many it has, and where to read on. Its records are decoded later."""
+"""Parse a page of records: its record count and the cursor of the next page. `validate` decodes the records later."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import msgspec
 
 from crossdock.core.instants import from_utc_text
-from crossdock.http.response import Answer
-from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, Survey
+from crossdock.http.response import HttpResponse
+from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, SourceDescription
 
 
 class _Stub(msgspec.Struct, rename="camel", gc=False):
     """
-    What a page is ordered by. Everything else of a record is skipped here and decoded once, in `validate`.
+    The fields that order a page. The other fields of a record are decoded later, in `validate`.
 
-    Of any type: a record in which one of them is wrong goes to quarantine, not the whole page.
+    They may have any type: one invalid record goes to quarantine, not the whole page.
     """
 
     id: Any = None
@@ -26,14 +26,14 @@ class _Stub(msgspec.Struct, rename="camel", gc=False):
 
 
 class _PageStub(msgspec.Struct, gc=False):
-    # Not kept from Python's collector for nothing: it would look at every record of every page, a fifth of the time.
+    # gc=False: the garbage collector would visit every record of every page, a fifth of the time.
     count: int
     results: list[_Stub]
     total: int | None = None
 
 
 class _Line(msgspec.Struct, gc=False):
-    """Nothing of a line but that it is there."""
+    """A line, of which only the presence counts."""
 
 
 _decode_stub = msgspec.json.Decoder(_PageStub).decode
@@ -41,57 +41,59 @@ _decode_stub = msgspec.json.Decoder(_PageStub).decode
 
 @cache
 def _decode_with_lines(lines_field: str) -> Callable[[bytes], Any]:
-    """The same with the lines of each record, in one pass over the page."""
+    """Build a decoder that also counts the lines of each record, in one pass over the page."""
     lines: tuple[str, Any, Any] = ("lines", list[_Line], msgspec.field(name=lines_field, default_factory=list))
     record = msgspec.defstruct("Record", [lines], bases=(_Stub,), gc=False)
     page = msgspec.defstruct("Page", [("results", list[record])], bases=(_PageStub,), kw_only=True)  # type: ignore[valid-type]
     return msgspec.json.Decoder(page).decode
 
 
-def surveyed(answer: Answer) -> Survey:
-    """What *answer*, which was asked for a total, says of the source."""
-    page, _ = _decoded(answer)
+def description_of(response: HttpResponse) -> SourceDescription:
+    """Read the total and the server's clock from a response to a query with `withTotal`."""
+    page, _ = _decoded(response)
     if page.total is None:
-        raise answer.invalid("has no total")
-    return Survey(answer.date, page.total)
+        raise response.invalid("has no total")
+    return SourceDescription(response.date, page.total)
 
 
-def fetched(answer: Answer, part: Range, after: Cursor | None, *, asked: int, lines_field: str | None) -> FetchedPage:
+def page_of(
+    response: HttpResponse, part: Range, after: Cursor | None, *, requested: int, lines_field: str | None
+) -> FetchedPage:
     """
-    The page in *answer*, for which *asked* records of *part* after *after* were asked.
+    Parse the response to a request for *requested* records of *part* after *after*.
 
     Raises:
-        SourceInvalid: it is no page, or not that one.
+        SourceInvalid: it is not a page, or not the requested one.
 
     """
-    page, lines = _decoded(answer, lines_field)
+    page, lines = _decoded(response, lines_field)
     if page.count != len(page.results):
-        raise answer.invalid(f"says {page.count} records and brings {len(page.results)}")
+        raise response.invalid(f"announces {page.count} records but contains {len(page.results)}")
     cursor = _cursor_of(page.results)
-    last = len(page.results) < asked or _reaches_end(cursor, part)
+    last = len(page.results) < requested or _reaches_end(cursor, part)
     if cursor is None and not last:
-        raise answer.invalid("brings no record with an id and an instant to read on from")
+        raise response.invalid("contains no record with an id and a lastModifiedAt to continue from")
     if after and cursor and not _is_past(cursor, after, part.axis):
-        raise answer.invalid(f"brings nothing past {after.id}: the page before it again")
-    return FetchedPage(body=answer.body, records=len(page.results), cursor=cursor, last=last, lines=lines)
+        raise response.invalid(f"contains nothing past {after.id}: it repeats the previous page")
+    return FetchedPage(body=response.body, records=len(page.results), cursor=cursor, last=last, lines=lines)
 
 
-def _decoded(answer: Answer, lines_field: str | None = None) -> tuple[_PageStub, int]:
-    """The page and how many lines its records have."""
+def _decoded(response: HttpResponse, lines_field: str | None = None) -> tuple[_PageStub, int]:
+    """Decode the page and count the lines of its records."""
     try:
         if lines_field is None:
-            return _decode_stub(answer.body), 0
-        page = _decode_with_lines(lines_field)(answer.body)
+            return _decode_stub(response.body), 0
+        page = _decode_with_lines(lines_field)(response.body)
         return page, sum(len(record.lines) for record in page.results)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        lenient = _leniently(answer.body, lines_field)
+        lenient = _decode_leniently(response.body, lines_field)
         if lenient is None:
-            raise answer.invalid(f"is not a page of results: {error}") from error
+            raise response.invalid(f"is not a page of results: {error}") from error
         return lenient
 
 
-def _leniently(body: bytes, lines_field: str | None) -> tuple[_PageStub, int] | None:
-    """A page with a NaN in one record is still a page: that record goes to quarantine, not the whole run."""
+def _decode_leniently(body: bytes, lines_field: str | None) -> tuple[_PageStub, int] | None:
+    """Decode a page with a NaN in one record: that record goes to quarantine, and the run continues."""
     try:
         document = json.loads(body)
         page = msgspec.convert(document, _PageStub)

@@ -1,4 +1,4 @@
-"""`where` predicates in commercetools' query language, for reading by keyset."""
+"""Build `where` predicates in commercetools' query language, for keyset pagination."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from crossdock.sync.source import Axis, Cursor, Range
 
 def quoted(text: str) -> str:
     """
-    *text* as a string of the query language.
+    Quote *text* as a string of the query language.
 
     Raises:
-        BadRequest: it holds half a character (a lone surrogate), which no request can carry.
+        BadRequest: it contains half a character (a lone surrogate), which no request can carry.
 
     """
     if any("\ud800" <= sign <= "\udfff" for sign in text):
-        raise BadRequest(f"{text!r} holds half a character; give the whole key")
+        raise BadRequest(f"{text!r} contains half a character (a lone surrogate). Use the complete key")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def where(part: Range, after: Cursor | None) -> str | None:
-    """The predicate of the page of *part* that follows *after*; None for no condition."""
+    """Build the predicate for the page of *part* that follows *after*; None for no condition."""
     conditions = {Axis.TIME: _by_time, Axis.ID: _by_id, Axis.KEYS: _by_keys}[part.axis](part, after)
     return " and ".join(conditions) or None
 
 
 def sort(part: Range) -> list[str]:
-    """The order that makes the last record of a page the cursor of the next."""
+    """Choose the order in which the last record of a page is the cursor of the next."""
     return ["lastModifiedAt asc", "id asc"] if part.axis is Axis.TIME else ["id asc"]
 
 
 def _by_time(part: Range, after: Cursor | None) -> list[str]:
-    # The id settles ties: without it, records that share the last instant of a page would be lost.
+    # The id breaks ties: without it, records with the same timestamp as the page's last one would be lost.
     if after:
         at = quoted(utc_text(after.at))
         low = f"(lastModifiedAt > {at} or (lastModifiedAt = {at} and id > {quoted(after.id)}))"

@@ -1,4 +1,4 @@
-"""A product projection of the platform as a product of the hub. Pure."""
+"""Products with their variants and prices: commercetools' product projections as products."""
 
 from __future__ import annotations
 
@@ -6,14 +6,52 @@ from typing import Any
 
 import msgspec
 
-from crossdock.commerce.products.schema import Product
-from crossdock.connectors.commercetools.records import Price, ProductProjection, Variant
+from crossdock.commerce.products.expectations import EXPECTATIONS
+from crossdock.commerce.products.schema import PRODUCTS_TABLE, Product
+from crossdock.connectors.commercetools.field_types import Instant, Int64, Price, Reference
 from crossdock.core.money import currency_exponent
+from crossdock.db.columns import Column
+from crossdock.sync import Sync, row_by_row
+from crossdock.sync.contract import read_contract
 from crossdock.sync.lineage import NORMAL_FORM, TRIM, Lineage
 
 
+class Attribute(msgspec.Struct, frozen=True, gc=False):
+    name: Any = None
+    value: Any = None
+
+
+class Image(msgspec.Struct, frozen=True, gc=False):
+    url: Any = None
+
+
+class Variant(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    id: int
+    sku: str | None = None
+    key: str | None = None
+    prices: list[Price] = []
+    attributes: list[Attribute] = []
+    images: list[Image] = []
+
+
+class ProductProjection(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    id: str
+    version: Int64
+    name: dict[str, str]
+    slug: dict[str, str]
+    published: bool
+    created_at: Instant
+    last_modified_at: Instant
+    master_variant: Variant
+    variants: list[Variant] = []
+    categories: list[Reference] = []
+    product_type: Reference | None = None
+    key: str | None = None
+    description: dict[str, str] | None = None
+
+
 def to_product(record: ProductProjection) -> Product:
-    """*record* field by field; names and codes are cleansed, the exponent of the currency is added where it is missing."""
+    """Map a product: names and codes cleansed, a missing currency exponent added."""
     lineage = Lineage()
     variants = [record.master_variant, *record.variants]
     name = {
@@ -69,3 +107,23 @@ def _variant(variant: Variant, number: int, lineage: Lineage) -> dict[str, Any]:
 
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
+
+
+PRODUCT = Sync(
+    entity="product",
+    integration="commercetools",
+    resource="product-projections",
+    key_field="key",
+    table=PRODUCTS_TABLE,
+    record_type=ProductProjection,
+    to_columns=row_by_row(to_product),
+    expectations=EXPECTATIONS,
+    facts=(
+        Column("names_given", "int8"),
+        Column("variants_without_sku", "int8"),
+        Column("lowest_price_minor", "int8"),
+    ),
+    contract=read_contract(__file__, "products.schema.json"),
+    # Batches of 5,000 take 7 % less CPU, but 60 MB more peak memory.
+    batch_records=2_500,
+)

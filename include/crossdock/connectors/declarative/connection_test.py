@@ -1,4 +1,4 @@
-"""What a test of a declared system's connection asks."""
+"""The connection test of a declared system."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from http import HTTPStatus
 from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.source import DeclaredSource, base_url_of
 from crossdock.core.errors import BadRequest, SystemRefused
+from crossdock.http.connection import Connection
 from crossdock.http.model import Limits
-from crossdock.integrations.model import Connection
 from crossdock.sync.source import Axis, FetchedPage, Range
 
 _QUICK = Limits(timeout_s=8.0, connect_timeout_s=4.0, attempts=1)
 
 
-class DeclaredProbe:
+class DeclaredConnectionTest:
     """
-    The system of the declaration that is called as the connection.
+    Test the system whose declaration has the connection's ID.
 
     Raises:
-        BadRequest: there is no such declaration, or the connection lacks what it needs.
+        BadRequest: there is no such declaration, or the connection lacks a value that it needs.
 
     """
 
@@ -28,7 +28,7 @@ class DeclaredProbe:
         if path is None:
             raise BadRequest(
                 f"There is no declaration {connection.connection_id}.yaml in {files.FOLDER.name}. "
-                f"Those there are: {', '.join(files.paths()) or 'none'}"
+                f"Existing declarations: {', '.join(files.paths()) or 'none'}"
             )
         declaration = files.read(path)
         self.url = base_url_of(declaration, connection)
@@ -43,10 +43,10 @@ class DeclaredProbe:
         except SystemRefused as refused:
             if refused.status != HTTPStatus.FORBIDDEN:
                 raise
-            # The system knows us and will not let us read: that is the next question.
+            # The system accepts the credentials but refuses the read: the check `scope` reports it.
             self._scope_refusal = refused
-            return "the system knows the client"
-        return "the system answered our credentials"
+            return "the system accepts the client"
+        return "the system accepted the credentials"
 
     def scope(self) -> str:
         if self._scope_refusal is not None:

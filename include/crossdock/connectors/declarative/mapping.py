@@ -1,8 +1,8 @@
 """
-A declared system's records as columns. Pure.
+Map a declared system's records to columns. Pure.
 
-A value that is not of its type does not stop the others: its column stays empty, and `unreadable` says which and why, so
-that the gate sends the record to quarantine with the reason.
+One invalid value does not stop the others: its column stays empty and `unreadable` gives the reason, with which
+validation sends the record to quarantine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import jmespath  # type: ignore[import-untyped]
 from crossdock.connectors.declarative.model import Declaration, Field, ValueType
 from crossdock.core.instants import from_utc_text
 
-#: As which type of PostgreSQL each kind of value is kept.
+#: Value type → PostgreSQL type of its column.
 PG_TYPES: Mapping[ValueType, str] = {
     "text": "text",
     "integer": "int8",
@@ -32,17 +32,17 @@ _INT8 = range(-(2**63), 2**63)
 
 
 class _Unreadable(Exception):
-    """A value is not of its type; the text says what was expected."""
+    """A value does not have its declared type; the text completes `… is `."""
 
 
 def to_columns_of(
     declaration: Declaration, columns: Sequence[str], required: frozenset[str]
 ) -> Callable[[Sequence[Any]], Sequence[Sequence[Any]]]:
     """
-    The mapping of *declaration*'s records to *columns*.
+    Build the function that maps *declaration*'s records to *columns*.
 
-    Besides the mapped ones there are `id`, `version`, `key`, `last_modified_at`, `data` (all that was mapped, as JSON),
-    `lineage` (nothing: a declaration does not cleanse) and `unreadable`. *required* are those that may not be empty.
+    Besides the mapped columns there are `id`, `version`, `key`, `last_modified_at`, `data` (all mapped values as JSON),
+    `lineage` (empty: a declaration does not cleanse) and `unreadable`. The *required* columns may not be empty.
     """
     row_of = _Row(declaration, required)
 
@@ -54,7 +54,7 @@ def to_columns_of(
 
 
 class _Row:
-    """One record as column → value; the paths are compiled once."""
+    """Map one record to column → value; the paths are compiled once."""
 
     def __init__(self, declaration: Declaration, required: frozenset[str]) -> None:
         identity = declaration.identity
@@ -85,7 +85,7 @@ class _Row:
             "lineage": None,
         }
         missing = [f"{name} is missing" for name in sorted(self._required) if row.get(name) is None]
-        # Each once: changed_at is read twice, and what cannot be read is missing too.
+        # Without duplicates: changed_at is read twice, and an unreadable value is missing too.
         row["unreadable"] = "; ".join(dict.fromkeys(wrong or missing))
         return row
 
@@ -105,7 +105,7 @@ def _as_json(mapped: Mapping[str, Any], fields: Mapping[str, tuple[Any, Field]])
 
 def _text(value: Any) -> str:
     if isinstance(value, bool | dict | list):
-        raise _Unreadable("no text")
+        raise _Unreadable("not text")
     return value if isinstance(value, str) else str(value)
 
 
@@ -115,7 +115,7 @@ def _integer(value: Any) -> int:
     except InvalidOperation:
         number = None
     if number is None or not number.is_finite() or number != number.to_integral_value() or int(number) not in _INT8:
-        raise _Unreadable("no whole number of 64 bits")
+        raise _Unreadable("not a 64-bit whole number")
     return int(number)
 
 
@@ -124,8 +124,8 @@ def _decimal(value: Any) -> str:
         number = Decimal(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
     except InvalidOperation:
         number = None
-    if number is None or not number.is_finite() or not -30 < number.adjusted() < 30:  # noqa: PLR2004  no price has more
-        raise _Unreadable("no decimal number")
+    if number is None or not number.is_finite() or not -30 < number.adjusted() < 30:  # noqa: PLR2004  beyond any price
+        raise _Unreadable("not a decimal number")
     return format(number, "f")
 
 
@@ -141,7 +141,7 @@ def _instant(value: Any) -> Any:
     try:
         return from_utc_text(value)
     except (TypeError, ValueError) as error:
-        raise _Unreadable("no instant with its zone (2026-11-21T09:30:00Z)") from error
+        raise _Unreadable("not a timestamp with a time zone (such as 2026-11-21T09:30:00Z)") from error
 
 
 _READERS: Mapping[ValueType, Callable[[Any], Any]] = {

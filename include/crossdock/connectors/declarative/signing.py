@@ -1,29 +1,29 @@
-"""How a declared system's requests are signed, with what its Airflow connection holds."""
+"""Sign a declared system's requests with the credentials of its Airflow connection."""
 
 from __future__ import annotations
 
 from requests.auth import AuthBase
 
 from crossdock.connectors.declarative.model import Declaration
-from crossdock.core import hints as remedies
+from crossdock.core import hints
 from crossdock.core.errors import BadRequest
 from crossdock.http.auth import ApiKey, Basic
 from crossdock.http.client import HttpClient
+from crossdock.http.config import ClientConfig
+from crossdock.http.connection import Connection
 from crossdock.http.jwt_bearer import JwtBearer, JwtSigner
 from crossdock.http.oauth import ClientCredentials
-from crossdock.http.policy import Conditions
-from crossdock.integrations.model import Connection
 
-#: The kinds that need the connection's login beside its password.
+#: The kinds of authentication that need the connection's login as well as its password.
 _WITH_LOGIN = frozenset({"basic", "jwt", "oauth2"})
 
 
-def signer(declaration: Declaration, connection: Connection, base_url: str, conditions: Conditions) -> AuthBase | None:
+def signer_of(declaration: Declaration, connection: Connection, base_url: str, config: ClientConfig) -> AuthBase | None:
     """
-    What signs the requests; None for a system that asks for nothing.
+    Create the signer of the requests; None for a system without authentication.
 
     Raises:
-        BadRequest: the connection lacks what the declared kind of authentication needs, or it cannot be sent.
+        BadRequest: the connection lacks a value that the declared authentication needs, or the value cannot be sent.
 
     """
     auth = declaration.auth
@@ -33,9 +33,9 @@ def signer(declaration: Declaration, connection: Connection, base_url: str, cond
     if not secret or (auth.kind in _WITH_LOGIN and not login):
         needed = "login and password" if auth.kind in _WITH_LOGIN else "password"
         raise BadRequest(
-            f"{declaration.name} signs in by {auth.kind}, so its Airflow connection {connection.connection_id!r} needs "
-            f"{needed}",
-            remedy=remedies.connect_declared(declaration.name),
+            f"{declaration.name} authenticates by {auth.kind}, so its Airflow connection {connection.connection_id!r} "
+            f"needs {needed}",
+            remedy=hints.connect_declared(declaration.name),
         )
     match auth.kind:
         case "basic":
@@ -46,12 +46,12 @@ def signer(declaration: Declaration, connection: Connection, base_url: str, cond
             return ApiKey(secret, header=auth.header, prefix=auth.prefix)
         case "jwt":
             return JwtBearer(JwtSigner(secret, auth.algorithm, issuer=login), audience=auth.audience or base_url)
-    tokens = HttpClient(declaration.name, base_url, conditions=conditions.for_tokens())
+    tokens = HttpClient(declaration.name, base_url, config=config.for_token_requests())
     return ClientCredentials(
         tokens,
         auth.token_path,
         client_id=login,
         secret=secret,
         scope=auth.scope,
-        vault=conditions.safeguards.vault,
+        vault=config.safeguards.vault,
     )

@@ -1,4 +1,4 @@
-"""What all workers share about calling one integration, over one database connection of this process."""
+"""The safeguards of one integration, shared by all workers through the database."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from crossdock.http.shared_rate_limit import SharedRateLimiter
 from crossdock.http.shared_token import Cipher, SharedTokens
 
 
-class SharedCalls:
+class SharedSafeguards:
     """
-    The safeguards of one integration; close it at the end of the task, or its last counts are not told.
+    Open the shared safeguards of one integration. Close them at the end of the task, or the last counts are lost.
 
     Args:
-        store: Names the database; a connection of its own is opened, since calls are made in threads.
-        cipher: Of the deployment's key; None where there is none, and then each process has a token of its own.
-        run_of: The run that a thread is at; by default the one whose name its log lines carry.
+        store: Names the database; calls are made in threads, so this opens a connection of its own.
+        cipher: Encrypts the shared token with the deployment's key; None gives each process a token of its own.
+        run_of: Gives the ID of the run that a thread works for; by default the one in its log context.
 
     """
 
@@ -37,15 +37,15 @@ class SharedCalls:
     ) -> None:
         self._store = SharedStore(store.dsn, schema=store.schema)
         self._integration, self._cipher, self._run_of = integration, cipher, run_of
-        self._ends = ExitStack()
-        self._ends.callback(self._store.close)
+        self._resources = ExitStack()
+        self._resources.callback(self._store.close)
 
     def safeguards(self, policy: CallPolicy) -> Safeguards:
-        """What a connector is given; *policy* must be the same in all workers."""
+        """Build the safeguards for a connector; *policy* must be the same in all workers."""
         breaker = SharedBreaker(self._store, self._integration, policy.breaker)
         counts = CallCounts(self._store, self._integration, self._run_of)
-        self._ends.callback(breaker.close)
-        self._ends.callback(counts.close)
+        self._resources.callback(breaker.close)
+        self._resources.callback(counts.close)
         return Safeguards(
             limiter=SharedRateLimiter(self._store, self._integration, policy.rate) if policy.rate else None,
             breaker=breaker,
@@ -54,7 +54,7 @@ class SharedCalls:
         )
 
     def close(self) -> None:
-        self._ends.close()
+        self._resources.close()
 
     def __enter__(self) -> Self:
         return self

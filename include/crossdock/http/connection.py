@@ -1,0 +1,58 @@
+"""An external system's address and credentials, as its Airflow connection holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from crossdock.core import hints
+from crossdock.core.errors import BadRequest
+
+
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    An Airflow connection with its secrets in clear text: pass it to a connector, never to a response, a log or a table.
+
+    Besides the connector's own fields, its extra may hold what `crossdock.http.config` reads there.
+    """
+
+    connection_id: str
+    conn_type: str
+    host: str | None = None
+    port: int | None = None
+    schema: str | None = None
+    login: str | None = None
+    password: str | None = None
+    extra: Mapping[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"Connection({self.connection_id!r}, {self.conn_type!r}, …)"
+
+    @property
+    def url(self) -> str:
+        """The host with scheme and port, without a trailing slash; empty if no host is set."""
+        host = (self.host or "").rstrip("/")
+        if host and "://" not in host:  # a connection given as a URI has its scheme in `schema`
+            host = f"{self.schema or 'https'}://{host}"
+        return f"{host}:{self.port}" if host and self.port else host
+
+    def text(self, name: str, default: str = "") -> str:
+        """Read the field *name* of the extra as text."""
+        return str(self.extra.get(name) or default)
+
+    def require(self, **fields: Any) -> None:
+        """
+        Refuse a connection in which one of *fields* is empty; `extra__project` names a field of the extra.
+
+        Raises:
+            BadRequest: some fields are empty; the message names all of them.
+
+        """
+        if missing := [name.replace("__", ".") for name, value in fields.items() if not value]:
+            raise BadRequest(
+                f"The Airflow connection {self.connection_id!r} has no {', '.join(missing)}: set it under Admin → "
+                "Connections, or change the integration",
+                remedy=hints.change(self.connection_id),
+            )
