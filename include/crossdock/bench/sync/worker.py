@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from crossdock.app.streams import SYNCS
+from crossdock.bench.interrupts import exit_on_signals
 from crossdock.bench.meter import ended_children_cpu_s
 from crossdock.connectors.commercetools import Commercetools
 from crossdock.db.database import Store
@@ -40,6 +41,13 @@ def main() -> None:
     options = parser.parse_args()
     # Where only a parent may trace a process (Ubuntu), py-spy, which is a sibling, needs this permission.
     ctypes.CDLL(None).prctl(_SET_PTRACER, ctypes.c_ulong(_ANY), 0, 0, 0)
+    # Great Expectations holds a semaphore. A process that a signal ends at once leaves it behind, and since Python 3.14
+    # another process then prints a warning about it.
+    with exit_on_signals():
+        _serve(options)
+
+
+def _serve(options: argparse.Namespace) -> None:
     load_great_expectations()
     with Store(options.dsn, schema=options.schema) as store:
         more = {"pages_in_flight": options.pages_in_flight} if options.pages_in_flight else {}
