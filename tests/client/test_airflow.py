@@ -14,6 +14,7 @@ from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused, AirflowUnreachable, DagPaused
 from crossdock.core.errors import NotFound
 from crossdock.stack import dag_runs
+from crossdock.stack.ports import free_port
 from crossdock.sync.model import SyncRequest
 
 
@@ -119,9 +120,9 @@ def test_a_run_id_is_quoted_in_the_path(airflow: StandIn, api: AirflowApi) -> No
     assert api.dag_run("d", "manual__2026-01-01T00:00:00+00:00")["state"] == "queued"
 
 
-def test_an_unreachable_airflow_is_reported(free_port: int) -> None:
+def test_an_unreachable_airflow_is_reported() -> None:
     with pytest.raises(AirflowUnreachable, match="hub up"):
-        AirflowApi(f"http://127.0.0.1:{free_port}", "admin", "made up").get("/dags")
+        AirflowApi(f"http://127.0.0.1:{free_port()}", "admin", "made up").get("/dags")
 
 
 def test_a_run_of_a_paused_dag_is_refused(airflow: StandIn, api: AirflowApi) -> None:

@@ -18,7 +18,6 @@ import jwt
 import msgspec
 import pytest
 import yaml
-from crossdock.app.streams import sync_of
 from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.mapping import _READERS, _Unreadable
@@ -440,11 +439,10 @@ def test_a_value_without_its_type_goes_to_quarantine_with_the_reason_and_can_be_
     assert {cause for _, cause, _ in reasons} <= {"record_is_readable", "id_is_well_formed", "key_is_present"}
     assert any("size" in failures and "not a 64-bit whole number" in failures for *_, failures in reasons)
 
-    monkeypatch.setattr(quarantine_desk, "sync_of", lambda _: sync)
     item = next(item_id for item_id, _, failures in reasons if "not a 64-bit whole number" in failures)
-    assert quarantine_desk.mend_fields(store, item, {"size": 7}, syncs=sync_of, actor="test") == ()
+    assert quarantine_desk.mend_fields(store, item, {"size": 7}, syncs=lambda _: sync, actor="test") == ()
     (replayed,) = quarantine_desk.replay_all(
-        store, quarantine_desk.choose(store, [item], cause=None, everything=False), syncs=sync_of, actor="test"
+        store, quarantine_desk.choose(store, [item], cause=None, everything=False), syncs=lambda _: sync, actor="test"
     )
     assert replayed.counts == Counts(read=1, inserted=1)
     assert query(store, "SELECT data FROM record WHERE id = '1'") == [({"name": "x", "size": 7},)]

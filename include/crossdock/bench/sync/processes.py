@@ -48,11 +48,12 @@ class Child:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # The signal comes first: after the end of its input it could interrupt a child that is already ending.
+        self._process.terminate()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
-        self._process.terminate()
         self._process.wait()
 
     def ask(self, line: str) -> dict[str, Any]:

@@ -41,13 +41,13 @@ def main() -> None:
     options = parser.parse_args()
     # Where only a parent may trace a process (Ubuntu), py-spy, which is a sibling, needs this permission.
     ctypes.CDLL(None).prctl(_SET_PTRACER, ctypes.c_ulong(_ANY), 0, 0, 0)
-    # Great Expectations brings a semaphore along. A process that is gone at once leaves it behind, and since Python 3.14
-    # another process then warns of it, as the last thing that the terminal shows.
+    # Great Expectations holds a semaphore. A process that a signal ends at once leaves it behind, and since Python 3.14
+    # another process then prints a warning about it.
     with exit_on_signals():
-        _work(options)
+        _serve(options)
 
 
-def _work(options: argparse.Namespace) -> None:
+def _serve(options: argparse.Namespace) -> None:
     load_great_expectations()
     with Store(options.dsn, schema=options.schema) as store:
         more = {"pages_in_flight": options.pages_in_flight} if options.pages_in_flight else {}
