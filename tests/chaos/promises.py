@@ -41,7 +41,7 @@ def missing(shop: Sandbox, store: Store) -> dict[str, tuple[int, datetime]]:
     """Version and instant of each row of the shop that the hub neither has nor keeps in quarantine or open."""
     kept = set(query(store, "SELECT id, version FROM inventory"))
     kept |= set(query(store, "SELECT record_id, version FROM quarantine_item"))
-    left_open = {record_id for (record_id,) in query(store, "SELECT record_id FROM open_record")}
+    left_open = {record_id for (record_id,) in query(store, "SELECT record_id FROM deferred_record")}
     return {
         row.id: (row.version, datetime.fromisoformat(row.modified_at))
         for row in shop.world.shelf("inventory").rows()
@@ -136,7 +136,7 @@ def _fencing(store: Store) -> list[str]:
     """By the last commit of each run: a run that was overtaken and takes the lease again has a new token."""
     commits = query(
         store,
-        "SELECT entity || '/' || partition, fencing_token, run_id, max(loaded_at) FROM sync_run JOIN sync_batch USING (run_id)"
+        "SELECT entity || '/' || shard, fencing_token, run_id, max(loaded_at) FROM sync_run JOIN sync_batch USING (run_id)"
         " WHERE loaded_at IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 4",
     )
     wrong = [
@@ -148,7 +148,7 @@ def _fencing(store: Store) -> list[str]:
 
 
 def _at_rest(store: Store) -> list[str]:
-    held = query(store, "SELECT entity, partition, holder FROM lease WHERE expires_at > clock_timestamp()")
+    held = query(store, "SELECT entity, shard, holder FROM lease WHERE expires_at > clock_timestamp()")
     at_work = query(store, "SELECT run_id FROM sync_run WHERE state = 'running' AND finished_at IS NULL")
     stages = query(
         store,

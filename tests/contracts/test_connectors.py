@@ -84,22 +84,22 @@ def ids_of(bench: Bench, part: Range, after: Cursor | None = None, **options: An
 def signed_in(bench: Bench, **options: Any) -> Callable[[], Any]:
     """A call for one page, of a connector that has its token."""
     source = bench.source(**options)
-    source.survey(bench.resource, None)
+    source.describe(bench.resource, None)
     return lambda: source.page(bench.resource, by_id()[0], None)
 
 
 class TestCheck:
     def test_a_source_in_order_tells_its_size_and_its_clock(self, bench: Bench) -> None:
         """The source's clock, because a watermark by ours would skip what a slower clock has yet to write."""
-        survey = bench.source().survey(bench.resource, None)
+        description = bench.source().describe(bench.resource, None)
 
-        assert survey.records == (0 if "counts" in bench.exempt else 40)
-        assert abs(survey.source_now - datetime.now(UTC)) < timedelta(seconds=5)
+        assert description.records == (0 if "counts" in bench.exempt else 40)
+        assert abs(description.source_now - datetime.now(UTC)) < timedelta(seconds=5)
 
     def test_wrong_credentials_end_the_run_and_say_what_to_check(self, bench: Bench) -> None:
         """Trying again cannot help, and may lock the account."""
         with pytest.raises(SystemRefused, match=r"HTTP 401.*Check the id and the secret") as caught:
-            bench.source_with_wrong_secret().survey(bench.resource, None)
+            bench.source_with_wrong_secret().describe(bench.resource, None)
 
         assert isinstance(caught.value, Terminal)
         assert (bench.asked(), bench.asked_tokens()) == (0, 1)
@@ -107,7 +107,7 @@ class TestCheck:
     def test_a_host_that_is_down_is_named_and_tried_later(self, bench: Bench) -> None:
         """Which host and why: the first two questions of whoever is called."""
         with pytest.raises(SystemUnavailable, match=r"no answer from 127\.0\.0\.1:\d+ .*Connection refused") as caught:
-            bench.source_of_dead_host().survey(bench.resource, None)
+            bench.source_of_dead_host().describe(bench.resource, None)
 
         assert isinstance(caught.value, Transient)
 
@@ -115,7 +115,7 @@ class TestCheck:
         """The guard against a shrunken source compares with it."""
         skip_where_exempt(bench, "counts")
         with Door(answer(bench.page_without_total())) as door, pytest.raises(SourceInvalid, match="no total"):
-            bench.source_of_page(door.url).survey(bench.resource, None)
+            bench.source_of_page(door.url).describe(bench.resource, None)
 
     def test_what_is_wrong_is_told_in_three_different_ways(self, bench: Bench) -> None:
         """Credentials, scope, network: three people to ask."""
@@ -123,9 +123,9 @@ class TestCheck:
         bench.fault({"status": 403}, repeat=True)
         said = set()
         for look in (
-            lambda: bench.source_with_wrong_secret().survey(bench.resource, None),
+            lambda: bench.source_with_wrong_secret().describe(bench.resource, None),
             wrong_scope,
-            lambda: bench.source_of_dead_host().survey(bench.resource, None),
+            lambda: bench.source_of_dead_host().describe(bench.resource, None),
         ):
             with pytest.raises(HubError) as caught:
                 look()
@@ -139,7 +139,7 @@ class TestCheck:
         ] == []
 
     def test_looking_twice_finds_the_same(self, bench: Bench) -> None:
-        first, second = (bench.source().survey(bench.resource, None) for _ in range(2))
+        first, second = (bench.source().describe(bench.resource, None) for _ in range(2))
 
         assert first.records == second.records
         assert first.source_now <= second.source_now
@@ -154,7 +154,7 @@ class TestCheck:
             return [(2, 1, 6, "", ("127.0.0.1", port))]
 
         with pytest.raises(AddressRefused, match=r"shop\.example leads to 127\.0\.0\.1"):
-            bench.source_by_name(resolve).survey(bench.resource, None)
+            bench.source_by_name(resolve).describe(bench.resource, None)
         assert (asked, bench.asked(), bench.asked_tokens()) == (["shop.example"], 0, 0)
 
 
@@ -169,13 +169,13 @@ class TestReading:
 
     @pytest.mark.parametrize("page_records", [1, 3, 500])
     def test_an_incremental_read_brings_exactly_what_changed(self, bench: Bench, page_records: int) -> None:
-        before = bench.source().survey(bench.resource, None).source_now
+        before = bench.source().describe(bench.resource, None).source_now
         changed = bench.change(9)
 
         found = ids_of(bench, by_time(before), page_records=page_records)
 
         assert found == changed
-        assert bench.source().survey(bench.resource, before).records == (0 if "counts" in bench.exempt else 9)
+        assert bench.source().describe(bench.resource, before).records == (0 if "counts" in bench.exempt else 9)
 
     @pytest.mark.parametrize("part", [by_id()[0], by_time()], ids=["by id", "by time"])
     def test_a_read_goes_on_from_any_page_boundary(self, bench: Bench, part: Range) -> None:
@@ -207,7 +207,7 @@ class TestReading:
             page = bench.source().page(bench.resource, by_id()[0], None)
 
             assert (page.records, page.cursor, page.last) == (0, None, True)
-            assert bench.source().survey(bench.resource, None).records == 0
+            assert bench.source().describe(bench.resource, None).records == 0
 
     def test_nothing_changed_is_one_empty_last_page(self, bench: Bench) -> None:
         later = datetime.now(UTC) + timedelta(hours=1)
@@ -323,10 +323,10 @@ class TestSharing:
 
     def test_it_waits_for_its_turns(self, bench: Bench, calls: SharedCalls) -> None:
         source = self.shared(bench, calls, limits=PATIENT, rate=Rate(calls=20))
-        source.survey(bench.resource, None)
+        source.describe(bench.resource, None)
         began = time.monotonic()
         for _ in range(10):
-            source.survey(bench.resource, None)
+            source.describe(bench.resource, None)
 
         assert time.monotonic() - began > 9 * Rate(calls=20).spacing_s
 
@@ -335,7 +335,7 @@ class TestSharing:
         bench.fault({"status": 503}, repeat=True)
         for _ in range(5):
             with pytest.raises(SystemUnavailable):
-                source.survey(bench.resource, None)
+                source.describe(bench.resource, None)
 
         assert bench.asked() == 2
 
@@ -345,17 +345,17 @@ class TestSharing:
         bench.fault({"status": 404}, repeat=True)
         for _ in range(5):
             with pytest.raises(SystemRefused):
-                source.survey(bench.resource, None)
+                source.describe(bench.resource, None)
 
         assert bench.asked() == 5
 
     def test_its_calls_are_counted_for_the_run(self, bench: Bench, calls: SharedCalls, store: Store) -> None:
         source = self.shared(bench, calls)
         bench.fault("ok", {"status": 503}, "ok", {"status": 404})
-        source.survey(bench.resource, None)
-        source.survey(bench.resource, None)
+        source.describe(bench.resource, None)
+        source.describe(bench.resource, None)
         with pytest.raises(SystemRefused):
-            source.survey(bench.resource, None)
+            source.describe(bench.resource, None)
         calls.close()
 
         with store.transaction() as work:
@@ -364,18 +364,18 @@ class TestSharing:
 
     def test_two_workers_fetch_one_token(self, bench: Bench, calls: SharedCalls) -> None:
         for _ in range(3):
-            self.shared(bench, calls).survey(bench.resource, None)
+            self.shared(bench, calls).describe(bench.resource, None)
         assert bench.asked_tokens() == 1
 
         bench.revoke_tokens()
         for _ in range(3):
-            self.shared(bench, calls).survey(bench.resource, None)
+            self.shared(bench, calls).describe(bench.resource, None)
         assert bench.asked_tokens() == 2
 
     def test_no_secret_and_no_token_is_in_the_database(self, bench: Bench, calls: SharedCalls, store: Store) -> None:
         """Whoever may read the hub's tables may not call in its name."""
         source = self.shared(bench, calls, limits=PATIENT, rate=Rate(calls=100))
-        source.survey(bench.resource, None)
+        source.describe(bench.resource, None)
         for status in (403, 503):
             bench.fault({"status": status}, repeat=True)
             with pytest.raises(HubError):
@@ -466,14 +466,14 @@ class TestFaults:
         bench.token_fault({"status": 503}, repeat=True)
 
         with pytest.raises(SystemUnavailable):
-            bench.source().survey(bench.resource, None)
+            bench.source().describe(bench.resource, None)
         assert (bench.asked(), bench.asked_tokens()) == (0, QUICK.attempts)
 
     def test_when_data_is_down_one_token_does_for_all_attempts(self, bench: Bench) -> None:
         bench.fault({"status": 503}, repeat=True)
 
         with pytest.raises(SystemUnavailable):
-            bench.source().survey(bench.resource, None)
+            bench.source().describe(bench.resource, None)
         assert (bench.asked(), bench.asked_tokens()) == (QUICK.attempts, 1)
 
     @pytest.mark.parametrize("status", [400, 403, 404, 409, 410, 422])
@@ -518,7 +518,7 @@ class TestFaults:
         began = time.monotonic()
 
         with pytest.raises(SystemUnavailable, match="took longer than 1 s"):
-            source.survey(bench.resource, None)
+            source.describe(bench.resource, None)
         assert time.monotonic() - began < 1.2
 
     def test_an_answer_that_took_too_long_is_asked_for_again(self, bench: Bench) -> None:
@@ -574,7 +574,7 @@ class TestSecrets:
         """Messages go into task logs, pages and tickets; so do the errors below them, and the logs of libraries."""
         caplog.set_level(logging.DEBUG)
         source = bench.source(limits=Limits(timeout_s=0.2, attempts=2, longest_wait_s=0.01, answer_bytes=1_000_000))
-        source.survey(bench.resource, None)
+        source.describe(bench.resource, None)
         shown, failures = "", [fault for fault, _ in PASSING]
         failures += [{"status": status} for status in (400, 401, 403, 404, 409)]
         failures += [{"timeout": "before"}, {"drip": 100}, {"drip_headers": 20}, {"redirect": "http://[" + CANARY}]

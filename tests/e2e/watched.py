@@ -57,7 +57,7 @@ class Watched:
         self.parts = {part["name"]: part for part in self.hub.json("status", exit_code=None)["processes"]}
 
     def slow(self, latency_ms: int, route: str = "inventory") -> None:
-        """Each page takes so long from now on; the survey before it does not."""
+        """Each page takes so long from now on; the description before it does not."""
         self.sandbox.break_down(route, ["ok", {"latency_ms": latency_ms}], repeat=True)
 
     def trigger(self, entity: str = "inventory", **conf: Any) -> str:

@@ -201,9 +201,9 @@ def test_while_the_breaker_is_open_the_declared_fallback_is_asked(door: Sandbox,
         )
         door.faults.put("inventory", [{"status": 503}], repeat=True)
         with pytest.raises(HubError, match="503"):
-            source.survey("inventory", None)
+            source.describe("inventory", None)
 
-        assert source.survey("inventory", None).records == 20
+        assert source.describe("inventory", None).records == 20
         assert (len(asked(door)), len(asked(other))) == (1, 1)
 
 
@@ -214,11 +214,11 @@ def test_a_source_that_asks_for_patience_is_left_alone_by_all_workers(door: Sand
         first, second = reader(door.url, "sandbox", one, policy), reader(door.url, "sandbox", two, policy)
         door.faults.put("inventory", [{"status": 429, "retry_after": 5}])
         with pytest.raises(HubError, match="429"):
-            first.survey("inventory", None)
+            first.describe("inventory", None)
 
         for source in (first, second):
             with pytest.raises(HubError, match="next turn under its limit") as caught:
-                source.survey("inventory", None)
+                source.describe("inventory", None)
             assert caught.value.retry_in_s == pytest.approx(5, abs=0.5)
     assert len(asked(door)) == 1
 

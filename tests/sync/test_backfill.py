@@ -79,7 +79,7 @@ def test_older_data_never_overwrites_newer(shop: Sandbox, systems: Systems) -> N
 def test_a_backfill_leaves_the_watermark_and_tells_nobody(systems: Systems) -> None:
     """Its events are kept, for whoever asks; no subscriber is woken by last month."""
     run(systems, backfill_request("2026-02-02"))
-    run(systems, backfill_request("2026-02-03", tell=True))
+    run(systems, backfill_request("2026-02-03", emit_events=True))
 
     assert query(systems.store, "SELECT count(*) FROM watermark") == [(0,)]
     silent = query(

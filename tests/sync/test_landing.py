@@ -93,11 +93,11 @@ def test_a_settled_file_is_on_disk_with_every_folder_that_leads_to_it(
         os, "fsync", lambda descriptor: settled.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
     )
 
-    landing.settle(["run/range-00/page"])
+    landing.sync_to_disk(["run/range-00/page"])
 
     assert settled == [str(tmp_path / part) for part in ("run/range-00/page", "run/range-00", "run", "")]
 
 
 def test_a_file_that_cannot_be_settled_can_be_written_again(tmp_path: Path) -> None:
     with pytest.raises(LandingUnavailable, match="durable"):
-        Landing(str(tmp_path)).settle(["gone"])
+        Landing(str(tmp_path)).sync_to_disk(["gone"])

@@ -11,11 +11,12 @@ import pytest
 from crossdock.core.errors import Terminal, Transient
 from crossdock.db import leases
 from crossdock.db.database import Store, StoreRefused, StoreUnavailable
-from crossdock.db.migrate import is_current, migrate
+from crossdock.app.database import migrate
+from crossdock.db.migrate import is_current
 from crossdock.events import store as event_log
 from crossdock.stack.postgres import PostgresServer
 from crossdock.sync import ledger as runs
-from crossdock.sync.model import Counts, Fates, Mode, RunState, SyncRequest
+from crossdock.sync.model import Counts, RowCounts, Mode, RunState, SyncRequest
 
 from tests.events.worlds import stock
 from tests.shop import free_port, query
@@ -27,7 +28,7 @@ SECRET = "canary-7f3a-4711"
 def begun(store: Store, read: int = 0, **fates: int) -> str:
     with store.transaction() as work:
         run_id = runs.start(work, KEY, SyncRequest(full=True), mode=Mode.FULL).run_id
-        runs.add_counts(work, run_id, Fates(records=Counts(read=read, **fates)))
+        runs.add_counts(work, run_id, RowCounts(records=Counts(read=read, **fates)))
         return run_id
 
 
@@ -260,7 +261,7 @@ def test_a_limit_of_the_database_is_refused_for_good_with_the_name_of_who_asked(
         ("25P02", False),
     ],
 )
-def test_what_another_moment_mends_is_told_from_what_it_does_not(store: Store, state: str, passes: bool) -> None:
+def test_an_error_that_passes_is_distinguished_from_one_that_does_not(store: Store, state: str, passes: bool) -> None:
     """By PostgreSQL's own code, raised by the server itself."""
     family = StoreUnavailable if passes else StoreRefused
 

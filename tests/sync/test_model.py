@@ -206,7 +206,7 @@ def test_a_request_that_cannot_be_names_the_field(document: dict[str, object], n
     [
         ({}, Mode.DELTA, True),
         ({"full": True}, Mode.FULL, True),
-        ({"full": True, "accept_shrunken": True}, Mode.FULL, True),
+        ({"full": True, "allow_shrink": True}, Mode.FULL, True),
         ({"full": True, "limit": 5}, Mode.FULL, False),
         ({"keys": ["A"]}, Mode.KEYS, False),
         ({"since": "2026-11-21T00:00:00+01:00"}, Mode.WINDOW, True),

@@ -133,7 +133,7 @@ class TestCheckOnTheMock:
     def test_a_token_that_the_platform_does_not_know_ends_the_run(self, empty: MockBench) -> None:
         """It asks nobody's secret, so a connector without a token stands for one with the wrong one."""
         with pytest.raises(SystemRefused, match="HTTP 401"):
-            Commercetools(empty.url, PROJECT, limits=QUICK).survey("inventory", None)
+            Commercetools(empty.url, PROJECT, limits=QUICK).describe("inventory", None)
 
 
 class TestReadingTheMock:
@@ -149,4 +149,4 @@ class TestReadingTheMock:
         page = empty.source().page("inventory", Range(range_no=0, axis=Axis.ID), None)
 
         assert (page.records, page.cursor, page.last) == (0, None, True)
-        assert empty.source().survey("inventory", None).records == 0
+        assert empty.source().describe("inventory", None).records == 0

@@ -127,8 +127,8 @@ class HeldForApproval(Terminal):
         self.run_id, self.read, self.known = run_id, read, known
         super().__init__(
             f"Run {run_id} read {read} {entity} records where the hub knows {known}: nothing was loaded. "
-            "If the source really shrank, a full sync that accepts it (accept_shrunken) loads them",
-            remedy=remedies.accept_shrunken(entity),
+            "If the source really shrank, a full sync that accepts it (allow_shrink) loads them",
+            remedy=remedies.allow_shrink(entity),
         )
 
 

@@ -1,7 +1,7 @@
 """
 Named places where a test kills the process, to show that nothing is lost there.
 
-Off unless HUB_CRASH_AT is set or `arm` is called, which only the crash tests do; then reaching the named
+Off unless HUB_FAILPOINT is set or `arm` is called, which only the crash tests do; then reaching the named
 place for the nth time (`load.before_commit:2`) ends the process as `kill -9` would: no cleanup, no goodbye.
 """
 
@@ -21,10 +21,10 @@ def arm(point: str) -> None:
     _left = int(nth or 1)
 
 
-arm(os.environ.get("HUB_CRASH_AT", ""))
+arm(os.environ.get("HUB_FAILPOINT", ""))
 
 
-def crash_point(name: str) -> None:
+def failpoint(name: str) -> None:
     """Nothing, in production. *name* is `<function>.<moment>`."""
     global _left  # noqa: PLW0603  a countdown for one process
     if name != _name:

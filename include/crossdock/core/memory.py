@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 
 
-def give_back() -> None:
+def trim_memory() -> None:
     """
     What was freed goes back to the machine now.
 

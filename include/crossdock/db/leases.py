@@ -15,19 +15,19 @@ class LeaseKey(msgspec.Struct, frozen=True):
 
     integration: str
     entity: str
-    partition: str = "all"
+    shard: str = "all"
 
     def __str__(self) -> str:
-        return f"{self.entity} from {self.integration} ({self.partition})"
+        return f"{self.entity} from {self.integration} ({self.shard})"
 
 
 #: Takes a lease that is free, run out, ours already, or whose holder has ended; else returns no row.
 #: The token counts up each time, also for the run that has it: Airflow starts a task again when its worker is
 #: silent for long, and a worker that was only asleep must not write beside its own successor.
 _TAKE = b"""
-INSERT INTO lease AS held (integration, entity, partition, holder, token, expires_at)
-VALUES (%(integration)s, %(entity)s, %(partition)s, %(run_id)s, 1, clock_timestamp() + %(life)s)
-ON CONFLICT (integration, entity, partition) DO UPDATE
+INSERT INTO lease AS held (integration, entity, shard, holder, token, expires_at)
+VALUES (%(integration)s, %(entity)s, %(shard)s, %(run_id)s, 1, clock_timestamp() + %(life)s)
+ON CONFLICT (integration, entity, shard) DO UPDATE
    SET token = held.token + 1,
        holder = excluded.holder,
        expires_at = excluded.expires_at
@@ -39,25 +39,25 @@ RETURNING token
 
 _HOLDER = b"""
 SELECT holder, greatest(extract(epoch FROM expires_at - clock_timestamp()), 1)::float8
-  FROM lease WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+  FROM lease WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
 """
 
 #: FOR SHARE: a lease cannot change hands under a commit, and two batches of one run need not wait for each other.
 _CHECK = b"""
 SELECT holder, token FROM lease
- WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+ WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
    FOR SHARE
 """
 
 _RENEW = b"""
 UPDATE lease SET expires_at = clock_timestamp() + %(life)s
- WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+ WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
    AND holder = %(run_id)s AND token = %(token)s
 """
 
 _RELEASE = b"""
 UPDATE lease SET expires_at = clock_timestamp()
- WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+ WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
    AND holder = %(run_id)s
 """
 
@@ -66,7 +66,7 @@ _RECORD_TOKEN = b"UPDATE sync_run SET fencing_token = %(token)s WHERE run_id = %
 #: Whoever has the lease is the only one at work: a run without an end is that of a worker that died.
 _END_OVERTAKEN = b"""
 UPDATE sync_run SET state = 'failed', finished_at = clock_timestamp(), error = %(error)s
- WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+ WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
    AND run_id <> %(run_id)s AND state = 'running' AND fencing_token > 0
 """
 

@@ -20,25 +20,25 @@ from crossdock.http.model import Rate
 #: Moves the line on by *count* turns and says when the first of them is, in seconds from now; no row when that
 #: is too far away. All in one statement: its row lock is the queue.
 _TAKE = b"""
-INSERT INTO rate_limit AS line (integration, next_turn_at, calls, per_s, taken)
+INSERT INTO rate_limit AS line (integration, next_permit_at, calls, per_s, taken)
 VALUES (%(integration)s, clock_timestamp() + %(span)s * interval '1 s', %(calls)s, %(per_s)s, %(count)s)
 ON CONFLICT (integration) DO UPDATE
-   SET next_turn_at = greatest(line.next_turn_at, clock_timestamp()) + %(span)s * interval '1 s',
+   SET next_permit_at = greatest(line.next_permit_at, clock_timestamp()) + %(span)s * interval '1 s',
        calls = excluded.calls,
        per_s = excluded.per_s,
        taken = line.taken + excluded.taken
- WHERE line.next_turn_at <= clock_timestamp() + %(longest)s * interval '1 s'
-RETURNING extract(epoch FROM next_turn_at - clock_timestamp())::float8 - %(span)s
+ WHERE line.next_permit_at <= clock_timestamp() + %(longest)s * interval '1 s'
+RETURNING extract(epoch FROM next_permit_at - clock_timestamp())::float8 - %(span)s
 """
 
 _WAIT = b"""
-SELECT extract(epoch FROM next_turn_at - clock_timestamp())::float8 FROM rate_limit WHERE integration = %(integration)s
+SELECT extract(epoch FROM next_permit_at - clock_timestamp())::float8 FROM rate_limit WHERE integration = %(integration)s
 """
 
 _PAUSE = b"""
-INSERT INTO rate_limit AS line (integration, next_turn_at, calls, per_s)
+INSERT INTO rate_limit AS line (integration, next_permit_at, calls, per_s)
 VALUES (%(integration)s, clock_timestamp() + %(seconds)s * interval '1 s', %(calls)s, %(per_s)s)
-ON CONFLICT (integration) DO UPDATE SET next_turn_at = greatest(line.next_turn_at, excluded.next_turn_at)
+ON CONFLICT (integration) DO UPDATE SET next_permit_at = greatest(line.next_permit_at, excluded.next_permit_at)
 """
 
 #: The longest stretch of turns that one worker takes at once, so that the others wait no longer than this.

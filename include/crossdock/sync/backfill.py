@@ -26,7 +26,7 @@ class Only(StrEnum):
     ALL = "all"
 
 
-def backfill_request(day: str, *, tell: bool = False) -> SyncRequest:
+def backfill_request(day: str, *, emit_events: bool = False) -> SyncRequest:
     """
     The window of *day* (2026-11-21, UTC).
 
@@ -35,7 +35,7 @@ def backfill_request(day: str, *, tell: bool = False) -> SyncRequest:
 
     """
     low = midnight(parsed_day(day))
-    return SyncRequest(since=low, until=low + timedelta(days=1), backfill_day=day, tell=tell)
+    return SyncRequest(since=low, until=low + timedelta(days=1), backfill_day=day, emit_events=emit_events)
 
 
 def parsed_day(text: str) -> date:

@@ -33,7 +33,7 @@ class Sync:
     to_columns: Callable[[Sequence[Any]], Sequence[Sequence[Any]]]
     expectations: tuple[Expectation, ...]
     #: Columns that `to_columns` gives after the table's, for expectations only: sums, smallest quantities.
-    facts: tuple[Column, ...] = ()
+    check_columns: tuple[Column, ...] = ()
     #: The platform's field that lists a record's lines; None where records are not made of lines.
     lines_field: str | None = None
     #: JSON Schema of the record as the platform promises it; what differs is reported as drift.
@@ -54,7 +54,7 @@ class Sync:
     @property
     def columns(self) -> tuple[Column, ...]:
         """What `to_columns` gives: the table's columns, then the facts."""
-        return (*self.table.columns, *self.facts)
+        return (*self.table.columns, *self.check_columns)
 
 
 def row_by_row(to_row: Callable[[Any], tuple[Any, ...]]) -> Callable[[Sequence[Any]], Sequence[Sequence[Any]]]:

@@ -81,7 +81,7 @@ class Landing:
                 f"The landed page {name} cannot be read ({error}); clear `extract` to read the source again"
             ) from error
 
-    def settle(self, names: Collection[str]) -> None:
+    def sync_to_disk(self, names: Collection[str]) -> None:
         """
         What was written under *names* is on disk: a row that names it may be committed now.
 

@@ -10,13 +10,13 @@ from contextvars import copy_context
 from dataclasses import dataclass
 
 from crossdock.core.errors import HubError
-from crossdock.core.failpoints import crash_point
-from crossdock.core.memory import give_back
+from crossdock.core.failpoints import failpoint
+from crossdock.core.memory import trim_memory
 from crossdock.db import leases
 from crossdock.sync import landing
 from crossdock.sync.declaration import Sync, Systems
 from crossdock.sync.landing import Page
-from crossdock.sync.lease_renewal import LeaseKeeper
+from crossdock.sync.lease_renewal import LeaseRenewal
 from crossdock.sync.ledger import Run
 from crossdock.sync.source import Cursor, FetchedPage, Range
 
@@ -37,7 +37,7 @@ def read(sync: Sync, systems: Systems, run: Run, parts: list[Range]) -> None:
     Threads fetch and write files; only this one writes to the database, and it notes a page after its file is there,
     so that an interruption loses no page that is noted as landed.
     """
-    keeper, notes = LeaseKeeper(systems, run), _Notes(systems, run)
+    renewal, notes = LeaseRenewal(systems, run), _Notes(systems, run)
     readings, landed = _resumed(systems, run, parts)
     limit = run.request.limit
     with ThreadPoolExecutor(systems.pages_in_flight, thread_name_prefix="page") as pool:
@@ -63,7 +63,7 @@ def read(sync: Sync, systems: Systems, run: Run, parts: list[Range]) -> None:
                     systems.progress(f"{landed:,} of about {run.expected_records or landed:,} records read")
                     if not (page.last or reached_limit):
                         take_off(iter([reading]))
-                keeper.renew()
+                renewal.renew()
                 take_off(waiting)
         except BaseException:
             # What is in flight lands in files that no row names; they are written again next time.
@@ -72,7 +72,7 @@ def read(sync: Sync, systems: Systems, run: Run, parts: list[Range]) -> None:
                 notes.write()
             raise
     notes.write()
-    give_back()
+    trim_memory()
 
 
 def _resumed(systems: Systems, run: Run, parts: list[Range]) -> tuple[list[_Reading], int]:
@@ -133,14 +133,14 @@ class _Notes:
         """All that waits, in one transaction."""
         if not self._pages:
             return
-        self._systems.landing.settle([page.path for page, _ in self._pages])
+        self._systems.landing.sync_to_disk([page.path for page, _ in self._pages])
         with self._systems.store.transaction() as work:
             leases.check(work, self._run.lease, self._run.run_id, self._run.fencing_token)
             landing.add_pages(work, self._run.run_id, self._pages)
             landing.mark_ranges_read(work, self._run.run_id, self._ended)
         self._pages, self._ended = [], []
         self._written_at = time.monotonic()
-        crash_point("extract.page_landed")
+        failpoint("extract.page_landed")
 
 
 def _path(run: Run, reading: _Reading) -> str:

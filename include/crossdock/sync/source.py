@@ -61,7 +61,7 @@ class FetchedPage(msgspec.Struct, frozen=True, kw_only=True):
     lines: int = 0
 
 
-class Survey(msgspec.Struct, frozen=True):
+class SourceDescription(msgspec.Struct, frozen=True):
     """What a source says of itself before it is read."""
 
     #: By the source's own clock: the only one its instants can be compared with.
@@ -76,7 +76,7 @@ class Source(Protocol):
     #: The integration's name, as the ledger and the tables have it.
     name: str
 
-    def survey(self, resource: str, changed_since: datetime | None) -> Survey:
+    def describe(self, resource: str, changed_since: datetime | None) -> SourceDescription:
         """Its clock, and how many records changed at or after an instant (None: how many there are)."""
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from crossdock.sync.quarantine.model import Expectation
 
 
-def platform_rules(created_column: str) -> tuple[Expectation, ...]:
+def source_rules(created_column: str) -> tuple[Expectation, ...]:
     """The rules of id, version and dates; *created_column* is where the entity keeps its creation."""
     return (
         Expectation(

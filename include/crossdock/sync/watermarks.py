@@ -12,13 +12,13 @@ from crossdock.sync.model import WHOLE, RangeProgress, Window, may_move, waterma
 
 _READ = b"""
 SELECT reached FROM watermark
- WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+ WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
 """
 
 _MOVE = b"""
-INSERT INTO watermark AS mark (integration, entity, partition, reached, moved_by)
-VALUES (%(integration)s, %(entity)s, %(partition)s, %(reached)s, %(run_id)s)
-ON CONFLICT (integration, entity, partition) DO UPDATE
+INSERT INTO watermark AS mark (integration, entity, shard, reached, moved_by)
+VALUES (%(integration)s, %(entity)s, %(shard)s, %(reached)s, %(run_id)s)
+ON CONFLICT (integration, entity, shard) DO UPDATE
    SET reached = excluded.reached, moved_by = excluded.moved_by, moved_at = now()
  WHERE mark.reached < excluded.reached
 """
@@ -47,7 +47,7 @@ def read(work: Work, key: LeaseKey) -> datetime | None:
 
 def complete_to(work: Work, key: LeaseKey) -> datetime | None:
     """How far *key* is complete: as far as itself, or as the whole was before it was shared out."""
-    marks = [read(work, msgspec.structs.replace(key, partition=each)) for each in (key.partition, WHOLE)]
+    marks = [read(work, msgspec.structs.replace(key, shard=each)) for each in (key.shard, WHOLE)]
     return max((mark for mark in marks if mark), default=None)
 
 

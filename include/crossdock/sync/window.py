@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from crossdock.db import leases
-from crossdock.sync import deferred_records as open_records
+from crossdock.sync import deferred_records
 from crossdock.sync import landing, ranges, watermarks
 from crossdock.sync import ledger as runs
 from crossdock.sync.declaration import Sync, Systems
@@ -22,19 +22,19 @@ def planned_ranges(sync: Sync, systems: Systems, run: Run) -> list[Range]:
     with systems.store.transaction() as work:
         planned = landing.ranges_of(work, run.run_id)
         mark = watermarks.complete_to(work, run.lease)
-        left_open = open_records.ids(work, sync.integration, sync.entity) if run.moves_watermark else []
+        left_open = deferred_records.ids(work, sync.integration, sync.entity) if run.moves_watermark else []
     if planned:
         return planned
     low = run.window_low if run.window_high else opening_low(run.request, watermark=mark, overlap=systems.overlap)
-    survey = systems.source.survey(sync.resource, low)
-    window = run.window if run.window_high else opening_window(run.request, low=low, source_now=survey.source_now)
-    parts = _ranges_of(sync, run, window, survey.records)
+    description = systems.source.describe(sync.resource, low)
+    window = run.window if run.window_high else opening_window(run.request, low=low, source_now=description.source_now)
+    parts = _ranges_of(sync, run, window, description.records)
     parts += ranges.by_keys("id", _within(left_open, run.request.ids), first_no=len(parts))
     with systems.store.transaction() as work:
         leases.check(work, run.lease, run.run_id, run.fencing_token)
-        runs.set_window(work, run.run_id, window, survey.records)
+        runs.set_window(work, run.run_id, window, description.records)
         landing.add_ranges(work, run.run_id, parts)
-    log.info("Reading %s: about %s records in %s ranges", sync.entity, survey.records, len(parts))
+    log.info("Reading %s: about %s records in %s ranges", sync.entity, description.records, len(parts))
     return parts
 
 
@@ -50,6 +50,6 @@ def _ranges_of(sync: Sync, run: Run, window: Window, records: int) -> list[Range
         # One range: the first so many records in one order, not some of each range.
         records = 0
     if reads_everything(run.mode, window):
-        return ranges.by_id(records, run.request.share)
+        return ranges.by_id(records, run.request.shard_of)
     read_to = window if run.request.until else Window(window.low, window.high + CLOCK_GRAIN)
     return ranges.by_time(read_to, records, run.request.ids)

@@ -135,7 +135,7 @@ def test_a_connection_leads_into_our_own_network_only_where_it_says_so(connect: 
     connect(allowed_networks=[])
 
     with systems_of(INVENTORY) as systems, pytest.raises(AddressRefused, match="not a public address"):
-        systems.source.survey("inventory", None)
+        systems.source.describe("inventory", None)
     assert list(door.requests) == []
 
 

@@ -58,14 +58,14 @@ def test_by_key_in_ranges_and_by_offset_in_time_bring_the_same_records_once(sour
 def test_a_delta_brings_exactly_what_changed(source: SourceProcess) -> None:
     """Several change in the same millisecond, so a page may end within one."""
     source.reset()
-    before = Commercetools(source.url, "p").survey("inventory", None).source_now - timedelta(minutes=5)
+    before = Commercetools(source.url, "p").describe("inventory", None).source_now - timedelta(minutes=5)
     assert source.mutate(0.5) == ROWS // 2
 
     now = datetime.now(UTC) + timedelta(seconds=1)
     changed = read(source, ranges.by_time(Window(before, now), 0))
 
     assert len(changed) == len(set(changed)) == ROWS // 2
-    assert Commercetools(source.url, "p").survey("inventory", before).records == ROWS // 2
+    assert Commercetools(source.url, "p").describe("inventory", before).records == ROWS // 2
 
 
 def test_the_sums_follow_what_changed_until_it_is_reset(source: SourceProcess) -> None:

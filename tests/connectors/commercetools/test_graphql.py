@@ -75,7 +75,7 @@ def _read(record: Any) -> Any:
 def test_the_totals_are_those_of_the_pages(shop: Sandbox, resource: str) -> None:
     source = source_of(shop, Api.GRAPHQL)
 
-    assert source.survey(resource, None).records == source.page(resource, EVERYTHING, None).records
+    assert source.describe(resource, None).records == source.page(resource, EVERYTHING, None).records
 
 
 def test_a_resource_without_a_query_is_told(shop: Sandbox) -> None:
@@ -170,4 +170,4 @@ class TestSandbox:
 
     def test_without_a_token_there_is_no_answer(self, shop: Sandbox) -> None:
         with pytest.raises(SystemRefused, match="401"):
-            Commercetools(shop.url, shop.project, limits=QUICK, api=Api.GRAPHQL).survey("inventory", None)
+            Commercetools(shop.url, shop.project, limits=QUICK, api=Api.GRAPHQL).describe("inventory", None)

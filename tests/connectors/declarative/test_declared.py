@@ -36,7 +36,7 @@ from crossdock.sandbox.server import Sandbox
 from crossdock.sync import Sync, Systems, extract, load, validate
 from crossdock.sync.landing import Landing
 from crossdock.sync.model import Counts, Report, RunState, SyncRequest
-from crossdock.sync.quarantine import service as quarantine_desk
+from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.source import Axis, Cursor, Range
 
 from tests.shop import QUICK, query
@@ -274,7 +274,7 @@ def test_a_page_that_leads_to_itself_is_an_error_and_no_endless_run(tmp_path: Pa
     with door(lambda *_: {"items": THINGS[:3], "meta": {"next": "again"}}) as url:
         source = source_of(path, url)
         with pytest.raises(SourceInvalid, match="leads to itself"):
-            source.page("", Range(range_no=0, axis=Axis.ID), Cursor(source.survey("", None).source_now, "again"))
+            source.page("", Range(range_no=0, axis=Axis.ID), Cursor(source.describe("", None).source_now, "again"))
 
 
 def test_a_next_page_on_another_server_is_not_asked_for(tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ def test_a_declared_system_that_is_down_is_left_alone(store: Store, tmp_path: Pa
         source = DeclaredSource(files.read(written(tmp_path, BASE)), connection, calls.safeguards, limits=QUICK)
         for _ in range(6):
             with pytest.raises(SystemUnavailable):
-                source.survey("", None)
+                source.describe("", None)
 
     assert len(came) == BreakerRules().failures_in_a_row
     with store.transaction() as work:
@@ -396,7 +396,7 @@ def test_a_declared_system_leads_into_our_own_network_only_where_its_connection_
     with door(lambda *_: pytest.fail("it was called")) as url:
         connection = Connection(connection_id="a_list", conn_type="declared", host=url)
         with pytest.raises(AddressRefused, match="not a public address"):
-            DeclaredSource(files.read(written(tmp_path, BASE)), connection, limits=QUICK).survey("", None)
+            DeclaredSource(files.read(written(tmp_path, BASE)), connection, limits=QUICK).describe("", None)
 
 
 def test_a_jwt_of_our_own_signs_the_requests(tmp_path: Path) -> None:
@@ -438,11 +438,11 @@ def test_what_is_not_of_its_type_is_kept_with_the_reason_and_mended(
     assert {cause for _, cause, _ in reasons} <= {"record_is_readable", "id_is_well_formed", "key_is_present"}
     assert any("size" in failures and "no whole number" in failures for *_, failures in reasons)
 
-    monkeypatch.setattr(quarantine_desk, "sync_of", lambda _: sync)
+    monkeypatch.setattr(quarantine_service, "sync_of", lambda _: sync)
     item = next(item_id for item_id, _, failures in reasons if "no whole number" in failures)
-    assert quarantine_desk.mend_fields(store, item, {"size": 7}, syncs=sync_of, actor="test") == ()
-    (replayed,) = quarantine_desk.replay_all(
-        store, quarantine_desk.choose(store, [item], cause=None, everything=False), syncs=sync_of, actor="test"
+    assert quarantine_service.edit_fields(store, item, {"size": 7}, syncs=sync_of, actor="test") == ()
+    (replayed,) = quarantine_service.replay_all(
+        store, quarantine_service.select(store, [item], cause=None, everything=False), syncs=sync_of, actor="test"
     )
     assert replayed.counts == Counts(read=1, inserted=1)
     assert query(store, "SELECT data FROM record WHERE id = '1'") == [({"name": "x", "size": 7},)]

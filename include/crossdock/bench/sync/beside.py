@@ -37,7 +37,7 @@ def pages_in_flight_gain(bench: Bench, entity: str, tell: Tell, *, latency_ms: f
     }
 
 
-#: The parts of each way: one worker has all, or two have a half each.
+#: The shards of each way: one worker has all, or two have a half each.
 _ALONE, _SHARED = (None,), ("1/2", "2/2")
 
 
@@ -49,12 +49,12 @@ def scale_out(bench: Bench, entity: str, tell: Tell, *, latency_ms: float = 100,
         bench.source.reset()
         bench.source.delay(latency_ms)
         for turn in range(1, repeat + 1):
-            for parts in (_ALONE, _SHARED):
+            for shards in (_ALONE, _SHARED):
                 fresh_hub(bench, _SCHEMA)
-                seconds[len(parts)].append(_full_load_s(bench, entity, parts))
+                seconds[len(shards)].append(_full_load_s(bench, entity, shards))
                 states.add(measuring.state(bench.dsn, _SCHEMA, SYNCS[SYNC_OF[entity]].table.name))
-                workers = f"{len(parts)} worker{'s' * (len(parts) > 1)}"
-                tell(f"{latency_ms:.0f} ms a page, {workers}, {turn} of {repeat}: {seconds[len(parts)][-1]:.2f} s")
+                workers = f"{len(shards)} worker{'s' * (len(shards) > 1)}"
+                tell(f"{latency_ms:.0f} ms a page, {workers}, {turn} of {repeat}: {seconds[len(shards)][-1]:.2f} s")
     finally:
         bench.source.delay(0)
     one, two = (median(each) for each in seconds.values())
@@ -66,10 +66,10 @@ def scale_out(bench: Bench, entity: str, tell: Tell, *, latency_ms: float = 100,
     }
 
 
-def _full_load_s(bench: Bench, entity: str, parts: tuple[str | None, ...]) -> float:
+def _full_load_s(bench: Bench, entity: str, shards: tuple[str | None, ...]) -> float:
     """From the start of the workers' first task to the end of the last one's last, the workers being warm."""
-    with ThreadPoolExecutor(len(parts)) as pool, ExitStack() as living:
-        workers = [living.enter_context(WarmWorker(bench, entity, _SCHEMA, part=part)) for part in parts]
+    with ThreadPoolExecutor(len(shards)) as pool, ExitStack() as living:
+        workers = [living.enter_context(WarmWorker(bench, entity, _SCHEMA, shard=shard)) for shard in shards]
         began = time.perf_counter()
         list(pool.map(lambda worker: worker.run(FULL), workers))
         return time.perf_counter() - began

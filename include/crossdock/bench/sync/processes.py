@@ -95,14 +95,14 @@ class WarmWorker:
         schema: str,
         *,
         pages_in_flight: int | None = None,
-        part: str | None = None,
+        shard: str | None = None,
         sample: bool = False,
     ) -> None:
         self._bench = bench
         began, postgres_before = time.perf_counter(), cpu_s(bench.postgres_pid)
         more = ["--sample"] * sample
         more += ["--pages-in-flight", str(pages_in_flight)] if pages_in_flight else []
-        more += ["--part", part] if part else []
+        more += ["--shard", shard] if shard else []
         places = {"source": bench.source.url, "dsn": bench.dsn, "schema": schema, "entity": entity}
         named = [word for name, value in places.items() for word in (f"--{name}", value)]
         landing = str(bench.folder / "landing" / schema)

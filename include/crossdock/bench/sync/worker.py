@@ -35,7 +35,7 @@ def main() -> None:
     for name in ("entity", "source", "dsn", "schema", "landing"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--pages-in-flight", type=int, help="in place of the flow's own number")
-    parser.add_argument("--part", help="1/2: this worker's share of a full load; all of it without")
+    parser.add_argument("--shard", help="1/2: this worker's share of a full load; all of it without")
     parser.add_argument("--sample", action="store_true", help="note where the CPU goes")
     asked = parser.parse_args()
     load_great_expectations()
@@ -45,7 +45,7 @@ def main() -> None:
             pass  # opens the connection
         _answer({"ready": True, "cpu_s": _cpu_s()})
         for line in sys.stdin:
-            request = _request(line.strip(), asked.part)
+            request = _request(line.strip(), asked.shard)
             only_read = line.strip() == "read"
             _answer(_measured(SYNCS[SYNC_OF[asked.entity]], systems, request, only_read=only_read, sample=asked.sample))
 
@@ -55,9 +55,9 @@ def _systems(asked: argparse.Namespace, store: Store) -> Systems:
     return Systems(source=Commercetools(asked.source, "p"), store=store, landing=Landing(asked.landing), **more)
 
 
-def _request(step: str, part: str | None) -> SyncRequest:
+def _request(step: str, shard: str | None) -> SyncRequest:
     """For `full`, `again`, `delta`, or `read`, which is the first task of a full load alone."""
-    return msgspec.structs.replace(DELTA if step == "delta" else FULL, part=part)
+    return msgspec.structs.replace(DELTA if step == "delta" else FULL, shard=shard)
 
 
 def _measured(sync: Sync, systems: Systems, request: SyncRequest, *, only_read: bool, sample: bool) -> dict[str, Any]:

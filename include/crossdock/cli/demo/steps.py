@@ -22,7 +22,7 @@ from crossdock.sync import records as entities
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RunState, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine
-from crossdock.sync.quarantine import service as quarantine_desk
+from crossdock.sync.quarantine import service as quarantine_service
 
 _DAG = "sync_inventory"
 #: The one that is made to fail.
@@ -147,10 +147,10 @@ class Scene:
     def mend_and_replay(self, _: Bar) -> str:
         item_id = self._bad["item"]
         mended = {"quantityOnStock": 5, "availableQuantity": 5}
-        failures = quarantine_desk.mend_fields(self._store, item_id, mended, syncs=sync_of, actor=actor())
+        failures = quarantine_service.edit_fields(self._store, item_id, mended, syncs=sync_of, actor=actor())
         expect(not failures, f"the mended record still fails: {failures}")
-        chosen = quarantine_desk.choose(self._store, [item_id], cause=None, everything=False)
-        (report,) = quarantine_desk.replay_all(self._store, chosen, syncs=sync_of, actor=actor())
+        chosen = quarantine_service.select(self._store, [item_id], cause=None, everything=False)
+        (report,) = quarantine_service.replay_all(self._store, chosen, syncs=sync_of, actor=actor())
         with self._store.transaction() as work:
             rows = entities.by_key(work, INVENTORY_TABLE, self._bad["sku"])
         (row,) = [row for row in rows if row["id"] == self._bad["id"]]

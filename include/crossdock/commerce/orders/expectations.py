@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crossdock.sync.quarantine.model import Expectation
-from crossdock.sync.standard_expectations import platform_rules
+from crossdock.sync.standard_expectations import source_rules
 
 
 def _no_line(name: str, column: str, message: str) -> Expectation:
@@ -17,7 +17,7 @@ def _none_listed(name: str, column: str, message: str) -> Expectation:
 
 
 EXPECTATIONS = (
-    *platform_rules("placed_at"),
+    *source_rules("placed_at"),
     Expectation(
         "order_number_is_present",
         "expect_column_value_lengths_to_be_between",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from crossdock.sync.quarantine.model import Expectation
-from crossdock.sync.standard_expectations import platform_rules
+from crossdock.sync.standard_expectations import source_rules
 
 EXPECTATIONS = (
-    *platform_rules("created_at"),
+    *source_rules("created_at"),
     Expectation(
         "key_is_present",
         "expect_column_value_lengths_to_be_between",

@@ -12,7 +12,7 @@ import msgspec
 from requests.auth import AuthBase
 
 from crossdock.connectors.commercetools import graphql
-from crossdock.connectors.commercetools.pages import fetched, surveyed
+from crossdock.connectors.commercetools.pages import fetched, described
 from crossdock.connectors.commercetools.predicates import quoted, sort, where
 from crossdock.core.errors import BadRequest
 from crossdock.core.instants import utc_text
@@ -22,7 +22,7 @@ from crossdock.http.oauth import ClientCredentials
 from crossdock.http.policy import Conditions, Fallback, Share, conditions_of
 from crossdock.http.response import Answer
 from crossdock.integrations.model import Connection
-from crossdock.sync.source import Cursor, FetchedPage, Range, Survey
+from crossdock.sync.source import Cursor, FetchedPage, Range, SourceDescription
 
 T = TypeVar("T")
 
@@ -157,7 +157,7 @@ class Commercetools:
         """
         self._client.sign_in()
 
-    def survey(self, resource: str, changed_since: datetime | None) -> Survey:
+    def describe(self, resource: str, changed_since: datetime | None) -> SourceDescription:
         """
         The platform's own clock, and how many records changed at or after an instant (None: how many there are).
 
@@ -167,7 +167,7 @@ class Commercetools:
         """
         predicate = f"lastModifiedAt >= {quoted(utc_text(changed_since))}" if changed_since else None
         query = {"where": predicate, "limit": 1, "withTotal": "true"}
-        return self._ask(resource, query, surveyed)
+        return self._ask(resource, query, described)
 
     def page(
         self,

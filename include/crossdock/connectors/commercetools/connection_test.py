@@ -46,7 +46,7 @@ class CommercetoolsProbe:
         if self._scope_refusal is not None:
             raise self._scope_refusal
         for resource in _RESOURCES:
-            found = self._source.survey(resource, None)
+            found = self._source.describe(resource, None)
             if resource == _RESOURCES[0]:
                 self._records = found.records
         return f"may read {', '.join(_RESOURCES)}"

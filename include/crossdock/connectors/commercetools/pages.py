@@ -11,7 +11,7 @@ import msgspec
 
 from crossdock.core.instants import from_utc_text
 from crossdock.http.response import Answer
-from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, Survey
+from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, SourceDescription
 
 
 class _Stub(msgspec.Struct, rename="camel", gc=False):
@@ -48,12 +48,12 @@ def _decode_with_lines(lines_field: str) -> Callable[[bytes], Any]:
     return msgspec.json.Decoder(page).decode
 
 
-def surveyed(answer: Answer) -> Survey:
+def described(answer: Answer) -> SourceDescription:
     """What *answer*, which was asked for a total, says of the source."""
     page, _ = _decoded(answer)
     if page.total is None:
         raise answer.invalid("has no total")
-    return Survey(answer.date, page.total)
+    return SourceDescription(answer.date, page.total)
 
 
 def fetched(answer: Answer, part: Range, after: Cursor | None, *, asked: int, lines_field: str | None) -> FetchedPage:

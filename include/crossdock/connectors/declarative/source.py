@@ -23,7 +23,7 @@ from crossdock.http.policy import Share, conditions_of
 from crossdock.http.response import Answer, shown
 from crossdock.http.ssrf_guard import Resolver
 from crossdock.integrations.model import Connection
-from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, Survey
+from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, SourceDescription
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ class DeclaredSource:
         """
         self._client.sign_in()
 
-    def survey(self, resource: str, changed_since: datetime | None) -> Survey:  # noqa: ARG002  a declaration has one
+    def describe(self, resource: str, changed_since: datetime | None) -> SourceDescription:  # noqa: ARG002  a declaration has one
         """
         The system's own clock. It does not count: what nobody can cut is read in one range.
 
@@ -88,7 +88,7 @@ class DeclaredSource:
         """
         since = utc_text(changed_since) if changed_since else None
         now: datetime = self._asked(None, since, lambda answer: answer.date, limit=1)
-        return Survey(now, 0)
+        return SourceDescription(now, 0)
 
     def page(
         self,
