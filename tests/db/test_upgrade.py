@@ -304,9 +304,7 @@ def test_a_run_that_was_under_way_goes_on_under_its_lease(old_names: str) -> Non
 
     with Store(old_names) as store, store.transaction() as work:
         (run,) = runs.of_dag_run(work, "scheduled__3", "inventory", dag_id="sync_inventory")
-        again = runs.start(
-            work, key, run.request, mode=run.mode, dag_id="sync_inventory", dag_run_id="scheduled__3"
-        )
+        again = runs.start(work, key, run.request, mode=run.mode, dag_id="sync_inventory", dag_run_id="scheduled__3")
         leases.check(work, key, "run-3", 4)
         token = leases.take(work, key, "run-3", timedelta(minutes=1))
         mark = watermarks.read(work, key)

@@ -14,10 +14,9 @@ from crossdock.core.errors import LeaseHeld, LeaseLost
 from crossdock.db import leases
 from crossdock.db.columns import as_columns
 from crossdock.db.database import Store, StoreUnavailable
-from crossdock.sync import batches
-from crossdock.sync import deferred_records
+from crossdock.sync import batches, deferred_records
 from crossdock.sync import ledger as runs
-from crossdock.sync.model import Counts, RowCounts, Mode, RunState, SyncRequest
+from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest
 from crossdock.sync.quarantine.model import Failure, Rejected
 from crossdock.sync.upsert import Overtaken
 

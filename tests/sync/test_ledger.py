@@ -8,15 +8,15 @@ import time
 import msgspec
 import psycopg
 import pytest
+from crossdock.app.database import migrate
 from crossdock.core.errors import Terminal, Transient
 from crossdock.db import leases
 from crossdock.db.database import Store, StoreRefused, StoreUnavailable
-from crossdock.app.database import migrate
 from crossdock.db.migrate import is_current
 from crossdock.events import store as event_log
 from crossdock.stack.postgres import PostgresServer
 from crossdock.sync import ledger as runs
-from crossdock.sync.model import Counts, RowCounts, Mode, RunState, SyncRequest
+from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest
 
 from tests.events.worlds import stock
 from tests.shop import free_port, query

@@ -188,7 +188,7 @@ def show_item(store: OpenStore, item_id: Number) -> ItemDocument:
 
 @router.patch("/quarantine/{item_id}", summary="Edit a record; nothing is loaded until it is replayed", responses=_NONE)
 def fix_item(store: OpenStore, caller: Operator, item_id: Number, body: FieldsEdited | RecordEdited) -> FixDocument:
-    """The record is validated at once by the rules of its sync. The edit is saved even if it would still be rejected."""
+    """Save an edit and validate it at once by the rules of its sync. It is saved even if it would still be rejected."""
     if isinstance(body, RecordEdited):
         verdict = quarantine_service.edit(
             store, item_id, json.dumps(body.record).encode(), syncs=sync_of, actor=caller.actor
@@ -225,7 +225,7 @@ def discard_items(
     responses=_NONE,
 )
 def replay_items(store: OpenStore, caller: Operator, body: ItemsByNumber | ByCause | Everything) -> ReplayDocument:
-    """The event delivery starts it within a second; `/replays/{replay_id}` shows its progress and can stop it."""
+    """Request a replay. It starts within a second; `/replays/{replay_id}` shows its progress and can stop it."""
     numbers, cause, everything = body.choice()
     requested = replay_quarantine.ask(store, numbers, cause=cause, everything=everything, actor=caller.actor)
     return replay_document(requested)

@@ -94,7 +94,8 @@ def fix(
     item_id: Annotated[int | None, typer.Argument(help="Item ID; to list them: ./hub quarantine list")] = None,
     cause: Cause = None,
     kinds: Annotated[
-        list[str] | None, typer.Option("--map", help="CODE=KIND: the kind of the lines with this code, e.g. DOT=postage.")
+        list[str] | None,
+        typer.Option("--map", help="CODE=KIND: the kind of the lines with this code, e.g. DOT=postage."),
     ] = None,
     changes: Changes = None,
     file: File = None,

@@ -11,9 +11,8 @@ import msgspec
 from crossdock.core.errors import Terminal
 from crossdock.db import leases
 from crossdock.db.database import Work
-from crossdock.sync import deferred_records
+from crossdock.sync import deferred_records, watermarks
 from crossdock.sync import ledger as runs
-from crossdock.sync import watermarks
 from crossdock.sync.compare_versions import ComparedRows, Size, compare_versions, size_of
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RowCounts

@@ -1,4 +1,4 @@
-"""Pages of the source into the landing, as they came."""
+"""Read the pages of the source into the landing, as they came."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crossdock.sync.model import Counts, RowCounts, RunState, SyncRequest, reads
 from crossdock.sync.reader import read
 from crossdock.sync.window import planned_ranges
 
-#: A full read that finds less than this share of what is known is held for a person.
+#: A full read that finds less than this share of the known records is put on hold for a person.
 _SHRUNKEN_SHARE = 0.5
 
 
@@ -23,15 +23,15 @@ def extract(
     sync: Sync, systems: Systems, request: SyncRequest, *, dag_id: str | None = None, dag_run_id: str | None = None
 ) -> str:
     """
-    The id of the run whose pages have all landed.
+    Land all pages of a run, and return the run's id.
 
-    Running it again for the same DAG run goes on after the last page that landed.
+    Idempotent: running it again for the same DAG run continues after the last page that landed.
 
     Raises:
-        LeaseHeld: another run of this entity is at work; later it will not be.
-        SystemUnavailable, SourceInvalid, StoreUnavailable, LandingUnavailable: passing; run it again.
-        SystemRefused: the platform says no to our credentials or request.
-        HeldForApproval: a full read came back empty or much shrunken; a person decides.
+        LeaseHeld: another run of this entity is running; run it again later.
+        SystemUnavailable, SourceInvalid, StoreUnavailable, LandingUnavailable: transient; run it again.
+        SystemRefused: the source refuses our credentials or the request.
+        HeldForApproval: a full read was empty or much smaller than expected; a person decides.
 
     """
     run = _begin(sync, systems, request, dag_id, dag_run_id)
@@ -46,7 +46,7 @@ def extract(
 
 
 def _begin(sync: Sync, systems: Systems, request: SyncRequest, dag_id: str | None, dag_run_id: str | None) -> Run:
-    """The run and its lease in one transaction: a run that cannot have the lease leaves no trace."""
+    """Start the run and take its lease in one transaction: without the lease, no run is recorded."""
     key = leases.LeaseKey(sync.integration, sync.entity, request.lease_shard)
     with systems.store.transaction() as work:
         run = runs.start(work, key, request, mode=request.mode, dag_id=dag_id, dag_run_id=dag_run_id)
@@ -56,7 +56,7 @@ def _begin(sync: Sync, systems: Systems, request: SyncRequest, dag_id: str | Non
 
 def _hold_when_shrunken(sync: Sync, systems: Systems, begun: Run) -> None:
     """
-    Ends a full read that found nothing, or much less than there should be, before any of it is loaded.
+    Put a full read on hold before anything is loaded, if it found nothing or much less than expected.
 
     An empty feed is far more often a broken source than an empty shop.
     """
@@ -69,7 +69,7 @@ def _hold_when_shrunken(sync: Sync, systems: Systems, begun: Run) -> None:
         pages = landing.pages_of(work, run_id)
         read, lines = sum(page.records for page in pages), sum(page.lines for page in pages)
         known = entities.count(work, sync.table, sync.integration, run.request.ids)
-        # What the source says of itself is of the whole; a part of it may well be empty.
+        # The source reports the number of all records; a shard may well be empty.
         if run.request.shard is None:
             known = max(known, run.expected_records or 0)
         if (read or run.request.shard) and read >= known * _SHRUNKEN_SHARE:

@@ -15,7 +15,7 @@ from crossdock.core import hints as remedies
 from crossdock.core.errors import NotFound, Terminal
 from crossdock.db.database import Work
 from crossdock.db.leases import LeaseKey
-from crossdock.sync.model import Counts, RowCounts, Mode, RunState, SyncRequest, Window
+from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest, Window
 
 
 class PagesGone(Terminal):

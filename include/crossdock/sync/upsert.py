@@ -116,9 +116,7 @@ def _overwrite(work: Work, table: EntityTable, run: Run, values: dict[str, Any],
         superseded, written_later = _keep_history(work, statements, values)
     if written_later:
         # Events are delivered in the order of transactions: from this one, the older version's would come after the newer's.
-        raise Overtaken(
-            "A later transaction wrote a record of this batch. Load the batch again in a new transaction"
-        )
+        raise Overtaken("A later transaction wrote a record of this batch. Load the batch again in a new transaction")
     known = stale = NOTHING
     if superseded < staged - len(busy):
         known, stale = (Size(*row) for row in work.execute(statements.drop_overtaken, values).fetchall())

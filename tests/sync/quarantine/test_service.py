@@ -55,7 +55,8 @@ class Triage:
 
     def edit(self, item: Item, **changes: Any) -> list[str]:
         return [
-            failure.rule for failure in quarantine_service.edit_fields(self.store, item.item_id, changes, syncs=sync_of, actor=ANNA)
+            failure.rule
+            for failure in quarantine_service.edit_fields(self.store, item.item_id, changes, syncs=sync_of, actor=ANNA)
         ]
 
     def replay(self, *items: Item) -> Any:
@@ -294,7 +295,9 @@ def test_a_record_that_is_again_as_it_came_has_no_edit(anna: Triage) -> None:
 
 def test_items_of_a_cause_are_discarded_together_each_with_its_reason(anna: Triage) -> None:
     anna.sync(entry(id="a", sku=""), entry(id="b", sku=""), entry(id="c", quantityOnStock=-1, availableQuantity=-1))
-    chosen = [item.item_id for item in quarantine_service.select(anna.store, [], cause="sku_is_present", everything=False)]
+    chosen = [
+        item.item_id for item in quarantine_service.select(anna.store, [], cause="sku_is_present", everything=False)
+    ]
     quarantine_service.discard(anna.store, chosen[0], "seen alone", actor="ben")
     heard: list[int] = []
 

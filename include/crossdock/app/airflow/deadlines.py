@@ -36,9 +36,7 @@ class RunIsLate(BaseNotifier):
         asyncio.run(self.async_notify(context))
 
     def _raise_alert(self, dag_run_id: str) -> None:
-        message = (
-            f"{self.dag_id} run {dag_run_id} has been running {settings().sync_deadline_minutes:g} minutes longer than usual"
-        )
+        message = f"{self.dag_id} run {dag_run_id} has been running {settings().sync_deadline_minutes:g} minutes longer than usual"
         log.warning(message, extra={"dag_run": dag_run_id})
         with Store.from_connection(settings().store_connection) as store, store.transaction() as work:
             alerts.add(work, kind="run_late", subject=f"{self.dag_id}/{dag_run_id}", message=message)

@@ -204,9 +204,15 @@ def _form(sync: Sync) -> dict[str, Param]:
         "since": Param(None, type=["null", "string"], format="date-time", title="Modified since"),
         "until": Param(None, type=["null", "string"], format="date-time", title="Modified before"),
         "keys": Param(
-            [], type="array", items={"type": "string"}, title="Keys", description=f"Only records with these keys ({sync.key_field})"
+            [],
+            type="array",
+            items={"type": "string"},
+            title="Keys",
+            description=f"Only records with these keys ({sync.key_field})",
         ),
-        "limit": Param(0, type="integer", minimum=0, title="Limit", description="Stop after about this many records; 0 for all"),
+        "limit": Param(
+            0, type="integer", minimum=0, title="Limit", description="Stop after about this many records; 0 for all"
+        ),
         "allow_shrink": Param(
             False,
             type="boolean",

@@ -247,4 +247,4 @@ class Scene:
 
 
 def _sum(run: Run) -> str:
-    return f"{run.counts.read:,} read = {run_reports.fates(run.counts)}"
+    return f"{run.counts.read:,} read = {run_reports.outcomes(run.counts)}"

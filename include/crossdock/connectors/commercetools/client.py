@@ -12,7 +12,7 @@ import msgspec
 from requests.auth import AuthBase
 
 from crossdock.connectors.commercetools import graphql
-from crossdock.connectors.commercetools.pages import fetched, described
+from crossdock.connectors.commercetools.pages import described, fetched
 from crossdock.connectors.commercetools.predicates import quoted, sort, where
 from crossdock.core.errors import BadRequest
 from crossdock.core.instants import utc_text
