@@ -1,4 +1,4 @@
-"""Triggers a sync's DAG over Airflow's REST API and follows it to its end in the ledger."""
+"""Trigger a sync's DAG over Airflow's REST API and follow it to its end in the ledger."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def follow(
     timeout_s: float = 3600.0,
 ) -> tuple[str, list[Run]]:
     """
-    The DAG run's state and its run in the ledger (one for each part, where it is shared), once it has ended.
+    The DAG run's state and its run in the ledger (one for each shard, if it is divided), once it has ended.
 
     Raises:
         DagRunFailed: it ended before it had a run; the message says which task and where its log is.
@@ -121,7 +121,7 @@ def _tell(store: Store, entity: str, dag_run_id: str, state: str, bar: Bar) -> N
         bar.tell(f"{dag_run_id}: {state}")
         return
     accounted = sum(run.counts.read for run in begun)
-    # Each part knows how much the whole is.
+    # Each shard knows the number of records of the whole.
     expected = max(run.expected_records or landed for run in begun)
     bar.tell(
         f"{', '.join(run.run_id for run in begun)}: {landed:,} read, {accounted:,} accounted for ({state})",
