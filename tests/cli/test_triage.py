@@ -103,7 +103,7 @@ def test_a_fix_that_is_taken_back_is_reported(hub: Hub, store: Store) -> None:
 
     assert quarantine_service.readable(edited or b"")["sku"] == "SIDEBOARD"
     assert ended.code == 3
-    assert "again as it came" in ended.said
+    assert "back to its original" in ended.said
     assert Triage(store).items()[0].edited is None
 
 

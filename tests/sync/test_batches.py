@@ -107,7 +107,7 @@ def test_a_batch_whose_files_hold_fewer_records_than_were_read_is_refused(store:
         batches.add(work, run.run_id, 0, records=3)
 
     content = batches.Content(accepted=columns([stock("a", 1), stock("b", 1)]), rejected=(), repeats=RowCounts())
-    with pytest.raises(batches.Unaccounted, match="2 records where 3"), store.transaction() as work:  # noqa: PT012
+    with pytest.raises(batches.Unaccounted, match="2 records, but 3 were read"), store.transaction() as work:  # noqa: PT012
         (batch,) = batches.of_run(work, run.run_id)
         batches.load(work, INVENTORY_TABLE, run, batch, content)
 
@@ -341,7 +341,7 @@ def test_versions_of_one_record_are_told_in_their_order_whichever_transaction_be
         batches.add(work, sync_run.run_id, 1, records=1)
 
     with (  # noqa: PT012  the older transaction has to be open while the other writes
-        pytest.raises(StoreUnavailable, match="younger"),
+        pytest.raises(StoreUnavailable, match="A later transaction"),
         Store(hub_dsn) as another,
         store.transaction() as older,
     ):

@@ -225,7 +225,7 @@ def test_a_limit_of_the_database_is_refused_for_good_with_the_name_of_who_asked(
     event = msgspec.structs.replace(stock("CHAIR", 1, 1), event_id=long_id)
 
     with (
-        pytest.raises(StoreRefused, match=r"of event_log\.receive: index row") as refused,
+        pytest.raises(StoreRefused, match=r"of events\.store\.receive: index row") as refused,
         store.transaction() as work,
     ):
         event_log.receive(work, event)

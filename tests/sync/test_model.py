@@ -16,6 +16,7 @@ from crossdock.sync.model import (
     may_move,
     opening_low,
     opening_window,
+    refuse_renamed,
     watermark_after,
 )
 from hypothesis import assume, given
@@ -222,3 +223,16 @@ def test_a_request_says_how_it_reads_and_whether_it_moves_the_watermark(
 
     assert (request.mode, request.moves_watermark) == (mode, moves)
     assert SyncRequest.of(msgspec.to_builtins(request)) == request
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [({"part": "1/2"}, "shard"), ({"accept_shrunken": True}, "allow_shrink"), ({"tell": True}, "emit_events")],
+)
+def test_a_field_under_its_old_name_is_refused_with_the_new_one(old: dict[str, object], new: str) -> None:
+    """In the form, in `conf` over REST, and beside the field of today."""
+    (name,) = old
+    with pytest.raises(BadRequest, match=f"`{name}` is now `{new}`: rename it"):
+        SyncRequest.of({"full": True, **old})
+    with pytest.raises(BadRequest, match=f"`{name}` is now `{new}`"):
+        refuse_renamed({"emit_events": False, **old})

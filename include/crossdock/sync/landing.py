@@ -103,7 +103,7 @@ class Landing:
                 _fsync(path)
         except OSError as error:
             raise LandingUnavailable(
-                f"Cannot flush {len(paths)} files of the landing {self.root} to disk: {error.strerror or error}"
+                f"Cannot flush files of the landing {self.root} to disk: {error.strerror or error}"
             ) from error
 
     def remove(self, name: str) -> None:
