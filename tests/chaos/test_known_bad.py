@@ -197,7 +197,7 @@ def test_counting_a_batch_twice_is_found(hub: Hub) -> None:
     assert "accounting: " in found(hub)
 
 
-def test_a_change_without_an_event_and_one_told_twice_are_found(hub: Hub) -> None:
+def test_a_change_without_an_event_and_one_published_twice_are_found(hub: Hub) -> None:
     hub.sync(FULL, "the run")
     with Store(hub.dsn) as store:
         query(store, "DELETE FROM event WHERE position = (SELECT min(position) FROM event) RETURNING 1")
@@ -208,7 +208,7 @@ def test_a_change_without_an_event_and_one_told_twice_are_found(hub: Hub) -> Non
         )
 
     assert "events: changes without an event" in found(hub)
-    assert "events: changes told twice" in found(hub)
+    assert "events: changes published twice" in found(hub)
 
 
 def test_what_a_worker_left_behind_is_found(hub: Hub) -> None:

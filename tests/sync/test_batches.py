@@ -280,7 +280,7 @@ def test_two_writers_of_the_same_rows_leave_the_highest_version_and_counts_that_
                     assert counts.balanced
                     totals[shard] += counts
                 end(own, run)
-        except BaseException as error:  # noqa: BLE001  told to the test's own thread
+        except BaseException as error:  # noqa: BLE001  reported to the test's own thread
             errors.append(error)
 
     writers = [threading.Thread(target=write, args=each) for each in (("all", 8), ("replay", 1))]
@@ -331,10 +331,10 @@ def test_of_two_runs_that_begin_at_once_one_has_the_lease(hub_dsn: str) -> None:
     assert sorted(outcomes) == ["has it", "waits", "waits", "waits"]
 
 
-def test_versions_of_one_record_are_told_in_their_order_whichever_transaction_began_first(
+def test_versions_of_one_record_are_published_in_their_order_whichever_transaction_began_first(
     store: Store, hub_dsn: str
 ) -> None:
-    """Readers go by transaction. One that began first and writes last would be told first, before what it replaced."""
+    """Readers go by transaction. One that began first and writes last would be published first, before what it replaced."""
     sync_run = begin(store)
     load(store, sync_run, [stock("a", 4)])
     with store.transaction() as work:
@@ -352,5 +352,5 @@ def test_versions_of_one_record_are_told_in_their_order_whichever_transaction_be
         batches.load(older, INVENTORY_TABLE, sync_run, batch, content)
     load(store, sync_run, [stock("a", 6)], batch_no=1)
 
-    told = query(store, "SELECT (data->>'version')::int FROM event ORDER BY epoch, xid, position")
-    assert told == [(4,), (5,), (6,)]
+    published = query(store, "SELECT (data->>'version')::int FROM event ORDER BY epoch, xid, position")
+    assert published == [(4,), (5,), (6,)]

@@ -105,7 +105,7 @@ def test_a_bad_record_is_known_by_the_same_id_on_whatever_page_it_comes(raw: byt
     assert (alone.record_id, alone.version) == (in_company.record_id, in_company.version)
 
 
-def test_two_records_without_an_id_are_told_apart() -> None:
+def test_two_records_without_an_id_are_distinguished() -> None:
     one, other = read(page(entry(id=None), entry(id=None, sku="SHELF"))).rejected
 
     assert one.record_id != other.record_id

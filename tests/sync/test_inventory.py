@@ -362,10 +362,10 @@ def test_what_a_row_names_was_on_disk_before(systems: Systems, tmp_path: Path) -
     class Watched(Landing):
         def sync_to_disk(self, names: object) -> None:
             with systems.store.another() as other:
-                told = query(other, "SELECT path FROM landed_page")
+                recorded = query(other, "SELECT path FROM landed_page")
                 assert query(other, "SELECT count(*) FROM sync_batch") == [(0,)]
             for name in names:  # type: ignore[attr-defined]
-                assert (name,) not in told
+                assert (name,) not in recorded
                 settled.append(name)
             super().sync_to_disk(settled)
 

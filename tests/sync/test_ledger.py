@@ -1,4 +1,4 @@
-"""The ledger, the schema and the errors: what the database itself refuses, and how it is told."""
+"""The ledger, the schema and the errors: what the database itself refuses, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ KEY = leases.LeaseKey("commercetools", "inventory")
 SECRET = "canary-7f3a-4711"
 
 
-def begun(store: Store, read: int = 0, **fates: int) -> str:
+def begun(store: Store, read: int = 0, **outcomes: int) -> str:
     with store.transaction() as work:
         run_id = runs.start(work, KEY, SyncRequest(full=True), mode=Mode.FULL).run_id
-        runs.add_counts(work, run_id, RowCounts(records=Counts(read=read, **fates)))
+        runs.add_counts(work, run_id, RowCounts(records=Counts(read=read, **outcomes)))
         return run_id
 
 
@@ -39,7 +39,7 @@ def finish(store: Store, run_id: str, state: RunState) -> None:
 
 @pytest.mark.parametrize("state", [RunState.DONE, RunState.PARTIAL, RunState.HELD])
 @pytest.mark.parametrize(("read", "inserted"), [(3, 2), (2, 3)])
-def test_a_run_with_a_record_without_a_fate_cannot_end_well(
+def test_a_run_with_a_record_without_an_outcome_cannot_succeed(
     store: Store, state: RunState, read: int, inserted: int
 ) -> None:
     """A promise of the database, not of the code that might forget it."""
@@ -52,7 +52,7 @@ def test_a_run_with_a_record_without_a_fate_cannot_end_well(
     assert query(store, "SELECT state FROM sync_run") == [("failed",)]
 
 
-def test_each_fate_counts_once(store: Store) -> None:
+def test_each_outcome_counts_once(store: Store) -> None:
     run_id = begun(store, 21, inserted=1, updated=2, unchanged=3, stale=4, rejected=5, held=6)
 
     finish(store, run_id, RunState.PARTIAL)
@@ -61,7 +61,7 @@ def test_each_fate_counts_once(store: Store) -> None:
 
 
 def test_an_end_is_written_once(store: Store) -> None:
-    """A zombie that fails later must not turn a finished run red."""
+    """A zombie that fails later must not mark a finished run as failed."""
     run_id = begun(store)
     finish(store, run_id, RunState.DONE)
 
@@ -266,4 +266,4 @@ def test_an_error_that_passes_is_distinguished_from_one_that_does_not(store: Sto
     family = StoreUnavailable if passes else StoreRefused
 
     with pytest.raises(family), store.transaction() as work:
-        work.execute(f"DO $$ BEGIN RAISE EXCEPTION 'told to' USING ERRCODE = '{state}'; END $$".encode())
+        work.execute(f"DO $$ BEGIN RAISE EXCEPTION 'over' USING ERRCODE = '{state}'; END $$".encode())

@@ -133,7 +133,7 @@ entries = st.builds(
 
 @given(st.lists(st.lists(entries, max_size=8), max_size=4))
 @settings(max_examples=40, deadline=None)
-def test_every_record_has_exactly_one_fate_at_the_gate(batch: list[list[bytes]]) -> None:
+def test_every_record_has_exactly_one_outcome_of_validation(batch: list[list[bytes]]) -> None:
     """What the ledger counts starts here."""
     result = validate_rows(INVENTORY, [page(*raws) for raws in batch])
 
