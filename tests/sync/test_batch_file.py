@@ -55,5 +55,5 @@ def test_a_batch_that_is_written_again_replaces_the_first(tmp_path: Path) -> Non
 
 
 def test_a_batch_without_its_files_can_be_tried_again(tmp_path: Path) -> None:
-    with pytest.raises(LandingUnavailable, match="clear"):
+    with pytest.raises(LandingUnavailable, match="Clear `extract`"):
         read_batch(Landing(str(tmp_path)), "run/batch-00000")

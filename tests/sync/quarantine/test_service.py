@@ -234,7 +234,7 @@ def test_a_record_is_edited_and_not_replaced_by_another(anna: Triage, edited: by
 def test_what_is_not_a_record_cannot_be_edited(anna: Triage) -> None:
     anna.sync(b"4711")
 
-    with pytest.raises(BadRequest, match="discard"):
+    with pytest.raises(BadRequest, match="Discard"):
         quarantine_service.edit(anna.store, anna.items()[0].item_id, entry(id="a"), syncs=sync_of, actor=ANNA)
     with pytest.raises(BadRequest, match="not an object"):
         anna.edit(anna.items()[0], sku="SIDEBOARD")
