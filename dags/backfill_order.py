@@ -1,12 +1,12 @@
 """
-Read one day of order history again; by itself, yesterday each night.
+Read one day of order history again; each night, yesterday.
 
-Start it for any days: the UI's backfill, REST `/backfills`, `airflow backfill create`, or
-`./hub backfill order --from 2026-01-01 --to 2026-01-31`, which runs only what is missing.
+To start it for other days: the UI's backfill, REST `/backfills`, `airflow backfill create`, or
+`./hub backfill order --from 2026-01-01 --to 2026-01-31`, which runs only the missing days.
 
-**Triage.** Every run is safe to clear, and days may run in any order and beside the live sync: older
-versions never overwrite newer ones, the watermark stays, and subscribers hear nothing unless `tell` is set.
-A red task means what it means in `sync_order`.
+**Triage.** Every run can be cleared, and days may run in any order and beside the live sync: older
+versions never overwrite newer ones, the watermark stays, and no events are delivered unless `emit_events` is set.
+A failed task means the same as in `sync_order`.
 """
 
 from airflow.sdk import dag

@@ -1,20 +1,20 @@
 """
-One sync DAG for each file in `dags/integrations`: a system that is read by a declaration, without code.
+Define one sync DAG for each file in `dags/integrations`: a source that is read by a declaration, without code.
 
-This DAG itself looks through all the files; start it when one of them does not show up as a DAG.
+This DAG itself checks all the files. Start it if one of them does not show up as a DAG.
 
-**Triage.** `look_through` fails when a declaration file is not valid: its log names each mistake with its line. Correct the
-file; Airflow reads it again within half a minute. What a red task of a `sync_…` DAG means stands in that DAG.
+**Triage.** If `check` failed, a file is not valid: the log has each error with its line. Correct the file; Airflow
+reads it again within half a minute. What to do about a failed task of a `sync_…` DAG is described in that DAG.
 """
 
 from functools import partial
 
 from airflow.sdk import dag, get_parsing_context, task
-from crossdock.app.airflow.declared_dags import LOOK_THROUGH_OPTIONS, look_through_declarations
+from crossdock.app.airflow.declared_dags import CHECK_OPTIONS, check_declarations
 from crossdock.app.airflow.sync_dags import sync_options, sync_tasks, triage_of
 from crossdock.connectors.declarative.streams import declared_syncs
 
-#: Set in a task's process: it needs its own DAG and no other.
+#: Set in the process of a task, which needs only its own DAG.
 only = get_parsing_context().dag_id
 
 for declaration, sync in declared_syncs():
@@ -25,9 +25,9 @@ for declaration, sync in declared_syncs():
         globals()[name] = make(partial(sync_tasks, sync))()
 
 
-@dag(dag_id="declared_syncs", schedule=None, doc_md=__doc__, **LOOK_THROUGH_OPTIONS)
-def look_through_all() -> None:
-    task(task_id="look_through")(look_through_declarations)()
+@dag(dag_id="declared_syncs", schedule=None, doc_md=__doc__, **CHECK_OPTIONS)
+def check_all() -> None:
+    task(task_id="check")(check_declarations)()
 
 
-look_through_all()
+check_all()

@@ -1,4 +1,4 @@
-"""Bring stock levels from the commerce platform into the hub, every quarter of an hour."""
+"""Sync stock levels from commercetools into the hub, every quarter of an hour."""
 
 from airflow.sdk import dag
 from crossdock.app.airflow.sync_dags import schedule_of, sync_options, sync_tasks, triage_of

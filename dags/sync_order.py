@@ -1,4 +1,4 @@
-"""Bring orders with their lines from the commerce platform into the hub, every ten minutes."""
+"""Sync orders with their lines from commercetools into the hub, every ten minutes."""
 
 from airflow.sdk import dag
 from crossdock.app.airflow.sync_dags import schedule_of, sync_options, sync_tasks, triage_of

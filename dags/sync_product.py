@@ -1,4 +1,4 @@
-"""Bring products with their variants and prices from the commerce platform into the hub, every hour."""
+"""Sync products with their variants and prices from commercetools into the hub, every hour."""
 
 from airflow.sdk import dag
 from crossdock.app.airflow.sync_dags import schedule_of, sync_options, sync_tasks, triage_of

@@ -1,4 +1,4 @@
-"""The desk for records that were not accepted, over HTTP: the whole way of one, and who did what."""
+"""Triage of rejected records over HTTP: one record from rejection to the hub, and who did what."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.sync.records import entry
 
 
 @pytest.fixture
-def at_desk(hub: Hub) -> Iterator[Store]:
+def in_triage(hub: Hub) -> Iterator[Store]:
     with hub.store() as store:
         yield store
         query(store, "DELETE FROM quarantine_item RETURNING 1")
@@ -34,30 +34,30 @@ def items(hub: Hub, **wanted: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_record_is_found_mended_and_replayed(hub: Hub, at_desk: Store) -> None:
-    rejected(at_desk, "a", "b")
+def test_a_record_is_found_mended_and_replayed(hub: Hub, in_triage: Store) -> None:
+    rejected(in_triage, "a", "b")
     (cause,) = hub.call("GET", "/v1/quarantine-causes", "vera").json()["causes"]
     first, second = items(hub, cause=cause["cause"])
-    assert (cause["items"], first["is_mended"]) == (2, False)
+    assert (cause["items"], first["is_edited"]) == (2, False)
     assert "record" not in first, "a list is for every viewer, and a record may name a person"
     path = f"/v1/quarantine/{first['item_id']}"
     assert hub.call("GET", path, "dora").json()["record"]["quantityOnStock"] == -3
 
     again = hub.call("PATCH", path, "otto", json={"changes": {"quantityOnStock": -1}}).json()
-    mended = hub.call("PATCH", path, "otto", json={"changes": {"quantityOnStock": 5, "availableQuantity": 5}}).json()
-    assert (again["passes"], mended["passes"], mended["failures"]) == (False, True, [])
+    edited = hub.call("PATCH", path, "otto", json={"changes": {"quantityOnStock": 5, "availableQuantity": 5}}).json()
+    assert (again["passes"], edited["passes"], edited["failures"]) == (False, True, [])
     asked = hub.call("POST", "/v1/quarantine-replays", "otto", json={"all": True})
     assert asked.status_code == 202
     assert (
-        replay_events.work_off(at_desk, asked.json()["replay_id"], subscribers=SUBSCRIBERS, executors=EXECUTORS)
+        replay_events.work_off(in_triage, asked.json()["replay_id"], subscribers=SUBSCRIBERS, executors=EXECUTORS)
         is not None
     )
 
     replay = hub.call("GET", f"/v1/replays/{asked.json()['replay_id']}", "vera").json()
     assert (replay["state"], replay["done"], replay["failed"]) == ("done", 1, 1)
     assert [item["item_id"] for item in items(hub)] == [second["item_id"]]
-    assert query(at_desk, "SELECT quantity_on_stock FROM inventory WHERE id = 'a'") == [(5,)]
-    acts = query(at_desk, "SELECT DISTINCT actor, act FROM audit_entry WHERE act LIKE '%%quarantine%%' ORDER BY act")
+    assert query(in_triage, "SELECT quantity_on_stock FROM inventory WHERE id = 'a'") == [(5,)]
+    acts = query(in_triage, "SELECT DISTINCT actor, act FROM audit_entry WHERE act LIKE '%%quarantine%%' ORDER BY act")
     assert [act for _, act in acts] == [
         "quarantine.fix",
         "quarantine.replay: failed again",
@@ -67,8 +67,8 @@ def test_a_record_is_found_mended_and_replayed(hub: Hub, at_desk: Store) -> None
     assert {actor.rpartition(":")[2] for actor, _ in acts} == {"otto"}
 
 
-def test_a_discarded_item_is_closed_for_good(hub: Hub, at_desk: Store) -> None:
-    rejected(at_desk, "c")
+def test_a_discarded_item_is_closed_for_good(hub: Hub, in_triage: Store) -> None:
+    rejected(in_triage, "c")
     (item,) = items(hub)
     path = f"/v1/quarantine/{item['item_id']}"
 
@@ -78,9 +78,9 @@ def test_a_discarded_item_is_closed_for_good(hub: Hub, at_desk: Store) -> None:
     assert hub.call("POST", "/v1/quarantine-replays", "otto", json={"item_ids": [item["item_id"]]}).status_code == 409
 
 
-def test_many_are_discarded_by_one_request_and_counted_before(hub: Hub, at_desk: Store) -> None:
+def test_many_are_discarded_by_one_request_and_counted_before(hub: Hub, in_triage: Store) -> None:
     """A thousand records with one cause are one decision, over HTTP too."""
-    rejected(at_desk, "p", "q", "r")
+    rejected(in_triage, "p", "q", "r")
     (cause,) = hub.call("GET", "/v1/quarantine-causes", "vera").json()["causes"]
     numbers = [item["item_id"] for item in items(hub)]
     body = {"cause": cause["cause"], "reason": "no longer sold"}
@@ -101,8 +101,8 @@ def test_many_are_discarded_by_one_request_and_counted_before(hub: Hub, at_desk:
     assert [each["pointer"] for each in unclear.json()["errors"]] == ["/item_ids", "/cause", "/all"]
 
 
-def test_pages_neither_repeat_nor_leave_out(hub: Hub, at_desk: Store) -> None:
-    rejected(at_desk, *"defgh")
+def test_pages_neither_repeat_nor_leave_out(hub: Hub, in_triage: Store) -> None:
+    rejected(in_triage, *"defgh")
     found, cursor = [], None
     while True:
         page = hub.call("GET", "/v1/quarantine", "vera", params={"limit": 2, **({"cursor": cursor} if cursor else {})})

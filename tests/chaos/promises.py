@@ -33,7 +33,7 @@ def broken_on_the_way(shop: FakeRetailer, store: Store, *, overlap: timedelta = 
     ]
 
 
-def _told(promise: str, rows: Rows) -> list[str]:
+def _violations(promise: str, rows: Rows) -> list[str]:
     return [f"{promise}: {len(rows)}, such as {rows[0]}"] if rows else []
 
 
@@ -41,7 +41,7 @@ def missing(shop: FakeRetailer, store: Store) -> dict[str, tuple[int, datetime]]
     """Version and instant of each row of the shop that the hub neither has nor keeps in quarantine or open."""
     kept = set(query(store, "SELECT id, version FROM inventory"))
     kept |= set(query(store, "SELECT record_id, version FROM quarantine_item"))
-    left_open = {record_id for (record_id,) in query(store, "SELECT record_id FROM open_record")}
+    left_open = {record_id for (record_id,) in query(store, "SELECT record_id FROM deferred_record")}
     return {
         row.id: (row.version, datetime.fromisoformat(row.modified_at))
         for row in shop.state.collection("inventory").rows()
@@ -57,7 +57,7 @@ def _convergence(shop: FakeRetailer, store: Store) -> list[str]:
         for record_id, version, quantity in query(store, "SELECT id, version, quantity_on_stock FROM inventory")
         if documents[record_id]["version"] == version and documents[record_id]["quantityOnStock"] != quantity
     ]
-    return _told("convergence: rows of the shop that the hub has not", rows) + _told(
+    return _violations("convergence: rows of the shop that the hub has not", rows) + _violations(
         "convergence: rows of the hub with another quantity", differing
     )
 
@@ -73,7 +73,7 @@ def _accounting(store: Store) -> list[str]:
         "SELECT run_id, read, landed FROM sync_run JOIN (SELECT run_id, sum(records) AS landed FROM landed_page"
         " GROUP BY run_id) pages USING (run_id) WHERE read > landed OR (state IN ('done', 'partial') AND read < landed)",
     )
-    return _told("accounting: runs with a record that has no fate, or two", unbalanced) + _told(
+    return _violations("accounting: runs with a record that has no outcome, or two", unbalanced) + _violations(
         "accounting: runs that count what they did not land", twice
     )
 
@@ -83,7 +83,7 @@ def _watermark(shop: FakeRetailer, store: Store, overlap: timedelta) -> list[str
     if reached is None:
         return []
     passed = [(record_id, *row) for record_id, row in missing(shop, store).items() if row[1] < reached - overlap]
-    return _told(f"watermark: {reached} has passed rows that are still open", passed)
+    return _violations(f"watermark: {reached} has passed rows that are still open", passed)
 
 
 def _events(store: Store) -> list[str]:
@@ -93,7 +93,7 @@ def _events(store: Store) -> list[str]:
     )
     written = set(query(store, "SELECT id, version FROM inventory"))
     written |= set(query(store, "SELECT id, version FROM inventory_history"))
-    told = set(query(store, f"SELECT data->>'id', (data->>'version')::bigint FROM event WHERE {_OF_STOCK}"))
+    published = set(query(store, f"SELECT data->>'id', (data->>'version')::bigint FROM event WHERE {_OF_STOCK}"))
     backwards = query(
         store,
         "SELECT * FROM (SELECT subject, (data->>'version')::bigint AS version, lag((data->>'version')::bigint)"
@@ -101,9 +101,9 @@ def _events(store: Store) -> list[str]:
         " WHERE before > version",
     )
     return [
-        *_told("events: changes told twice", doubled),
-        *_told("events: changes without an event, or events without a change", list(written ^ told)),
-        *_told("events: versions of a key that go back", backwards),
+        *_violations("events: changes published twice", doubled),
+        *_violations("events: changes without an event, or events without a change", list(written ^ published)),
+        *_violations("events: versions of a key that go back", backwards),
     ]
 
 
@@ -113,7 +113,7 @@ def _history(store: Store) -> list[str]:
         "SELECT h.id, h.version, t.version FROM inventory_history h LEFT JOIN inventory t USING (integration, id)"
         " WHERE t.version IS NULL OR h.version >= t.version",
     )
-    return _told("history: versions that nothing newer has replaced", wrong)
+    return _violations("history: versions that nothing newer has replaced", wrong)
 
 
 def _quarantine(store: Store) -> list[str]:
@@ -127,7 +127,7 @@ def _quarantine(store: Store) -> list[str]:
         "SELECT id, t.version FROM inventory t JOIN quarantine_item q ON q.record_id = t.id"
         " WHERE q.state = 'open' AND q.version <= t.version",
     )
-    return _told("quarantine: items seen more often than there were runs", more) + _told(
+    return _violations("quarantine: items seen more often than there were runs", more) + _violations(
         "quarantine: open items of what the hub has", both
     )
 
@@ -136,7 +136,7 @@ def _fencing(store: Store) -> list[str]:
     """By the last commit of each run: a run that was overtaken and takes the lease again has a new token."""
     commits = query(
         store,
-        "SELECT entity || '/' || partition, fencing_token, run_id, max(loaded_at) FROM sync_run JOIN sync_batch USING (run_id)"
+        "SELECT entity || '/' || shard, fencing_token, run_id, max(loaded_at) FROM sync_run JOIN sync_batch USING (run_id)"
         " WHERE loaded_at IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 4",
     )
     wrong = [
@@ -144,11 +144,11 @@ def _fencing(store: Store) -> list[str]:
         for earlier, later in pairwise(commits)
         if earlier[0] == later[0] and (earlier[1] == later[1] or earlier[3] > later[3])
     ]
-    return _told("fencing: commits under an older token, or two runs under one", wrong)
+    return _violations("fencing: commits under an older token, or two runs under one", wrong)
 
 
 def _at_rest(store: Store) -> list[str]:
-    held = query(store, "SELECT entity, partition, holder FROM lease WHERE expires_at > clock_timestamp()")
+    held = query(store, "SELECT entity, shard, holder FROM lease WHERE expires_at > clock_timestamp()")
     at_work = query(store, "SELECT run_id FROM sync_run WHERE state = 'running' AND finished_at IS NULL")
     stages = query(
         store,
@@ -161,8 +161,8 @@ def _at_rest(store: Store) -> list[str]:
         " AND pid <> pg_backend_pid() AND starts_with(state, 'idle in transaction')",
     )
     return [
-        *_told("at rest: leases that are held", held),
-        *_told("at rest: runs that have no end", at_work),
-        *_told("at rest: temporary tables of nobody", stages),
-        *_told("at rest: transactions of nobody", sessions),
+        *_violations("at rest: leases that are held", held),
+        *_violations("at rest: runs that have no end", at_work),
+        *_violations("at rest: temporary tables of nobody", stages),
+        *_violations("at rest: transactions of nobody", sessions),
     ]

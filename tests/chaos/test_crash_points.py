@@ -31,7 +31,7 @@ DELTA = SyncRequest()
 def points() -> list[str]:
     """Every crash point of a sync, by reading the source: a new one is tested without being listed here."""
     sources = Path(next(iter(crossdock.sync.__path__))).rglob("*.py")
-    names = {name for path in sources for name in re.findall(r'crash_point\("([^"]+)"\)', path.read_text())}
+    names = {name for path in sources for name in re.findall(r'failpoint\("([^"]+)"\)', path.read_text())}
     return sorted(names)
 
 
@@ -214,7 +214,7 @@ def _asleep_at(hub: Hub, module: str) -> Callable[[], object]:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     def work() -> None:
-        sys.modules[f"crossdock.sync.{module}"].crash_point = sleep_once  # type: ignore[attr-defined]
+        sys.modules[f"crossdock.sync.{module}"].failpoint = sleep_once  # type: ignore[attr-defined]
         hub.sync(FULL, "sleeper")
 
     return work

@@ -65,7 +65,7 @@ def test_a_watermark_that_moves_before_its_rows_is_found(hub: Hub) -> None:
     def hasty(work: Work, table: Any, run: Any, batch: Any, content: Any) -> Any:
         with Store(hub.dsn) as another, another.transaction() as early:
             early.execute(
-                b"INSERT INTO watermark (integration, entity, partition, reached, moved_by)"
+                b"INSERT INTO watermark (integration, entity, shard, reached, moved_by)"
                 b" VALUES ('commercetools', 'inventory', 'all', %s, 'hasty')",
                 [run.window_high],
             )
@@ -81,7 +81,7 @@ def test_a_watermark_that_moves_before_its_rows_is_found(hub: Hub) -> None:
 
 def test_a_hub_without_its_version_guard_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """An old page that is loaded late overwrites what is newer."""
-    rows, sort_out = sys.modules["crossdock.sync.upsert"], batches.sort_out
+    rows, compare_versions = sys.modules["crossdock.sync.upsert"], batches.compare_versions
     guarded = rows._statements
 
     def unguarded(table: Any) -> Any:
@@ -93,7 +93,7 @@ def test_a_hub_without_its_version_guard_is_found(hub: Hub, monkeypatch: pytest.
         return msgspec.structs.replace(guarded(table), **unguard)
 
     def all_changed(work: Work, table: Any, integration: str, content: Any) -> Any:
-        arrivals = sort_out(work, table, integration, content)
+        arrivals = compare_versions(work, table, integration, content)
         return replace(arrivals, changed=content, known=Size(0, 0), stale=Size(0, 0))
 
     late = extracted(hub, "old")
@@ -101,7 +101,7 @@ def test_a_hub_without_its_version_guard_is_found(hub: Hub, monkeypatch: pytest.
     raise_all_stock(hub)
     hub.sync(FULL, "new")
     monkeypatch.setattr(rows, "_statements", unguarded)
-    monkeypatch.setattr(batches, "sort_out", all_changed)
+    monkeypatch.setattr(batches, "compare_versions", all_changed)
 
     hub.load(late)
 
@@ -117,17 +117,17 @@ def _let_go(hub: Hub, run_id: str) -> None:
 def test_a_hub_without_its_fencing_check_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """A zombie that wakes in the middle of its load commits under a token that is no longer the highest."""
     flow = sys.modules["crossdock.sync.load"]
-    retake = flow.retake
+    reacquire_lease = flow.reacquire_lease
 
     def overtaken(systems: Any, run_id: str) -> Any:
-        run = retake(systems, run_id)
+        run = reacquire_lease(systems, run_id)
         _let_go(hub, run_id)
-        monkeypatch.setattr(flow, "retake", retake)
+        monkeypatch.setattr(flow, "reacquire_lease", reacquire_lease)
         hub.sync(FULL, "new")
         return run
 
     zombie = extracted(hub, "zombie")
-    monkeypatch.setattr(flow, "retake", overtaken)
+    monkeypatch.setattr(flow, "reacquire_lease", overtaken)
     monkeypatch.setattr(leases, "check", lambda *_: None)
 
     hub.load(zombie)
@@ -141,7 +141,7 @@ def test_a_hub_whose_lease_is_ignored_is_found(hub: Hub, monkeypatch: pytest.Mon
     def generous(work: Work, key: leases.LeaseKey, run_id: str, life: timedelta) -> int:
         work.execute(
             b"INSERT INTO lease VALUES (%s, %s, %s, %s, 1, clock_timestamp() + %s) ON CONFLICT DO NOTHING",
-            [key.integration, key.entity, key.partition, run_id, life],
+            [key.integration, key.entity, key.shard, run_id, life],
         )
         work.execute(b"UPDATE sync_run SET fencing_token = 1 WHERE run_id = %s", [run_id])
         return 1
@@ -197,7 +197,7 @@ def test_counting_a_batch_twice_is_found(hub: Hub) -> None:
     assert "accounting: " in found(hub)
 
 
-def test_a_change_without_an_event_and_one_told_twice_are_found(hub: Hub) -> None:
+def test_a_change_without_an_event_and_one_published_twice_are_found(hub: Hub) -> None:
     hub.sync(FULL, "the run")
     with Store(hub.dsn) as store:
         query(store, "DELETE FROM event WHERE position = (SELECT min(position) FROM event) RETURNING 1")
@@ -208,7 +208,7 @@ def test_a_change_without_an_event_and_one_told_twice_are_found(hub: Hub) -> Non
         )
 
     assert "events: changes without an event" in found(hub)
-    assert "events: changes told twice" in found(hub)
+    assert "events: changes published twice" in found(hub)
 
 
 def test_what_a_worker_left_behind_is_found(hub: Hub) -> None:

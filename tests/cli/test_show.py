@@ -30,6 +30,6 @@ def test_before_its_first_version_a_record_was_not_there_and_that_is_said(hub: H
     unknown = hub("show", "sku", "SIDEBOARD-OAK-02", "--as-of", "2026-01-01")
 
     assert (there.code, before.code, unknown.code) == (0, 2, 2)
-    assert "was not there at 2026-01-01T00:00:00.000Z: the first version" in before.said
+    assert "did not exist at 2026-01-01T00:00:00.000Z. The first version" in before.said
     assert "2026-11-20T17:30:00.000Z" in before.said
     assert "The hub has no inventory 'SIDEBOARD-OAK-02'" in unknown.said

@@ -111,8 +111,8 @@ def test_an_instant_is_asked_for_alike_everywhere(hub: Hub, words: list[str]) ->
     nonsense, naive = hub(*words, "yesterday"), hub(*words, "2026-11-21T09:30")
 
     assert (nonsense.code, naive.code) == (2, 2)
-    assert f"Invalid value for '{words[-1]}': 'yesterday' is no instant; write it as 2026-11-21 or" in nonsense.said
-    assert "has no time zone; write it as 2026-11-21T09:30Z for UTC" in naive.said
+    assert f"Invalid value for '{words[-1]}': Cannot read 'yesterday' as a time. Use 2026-11-21 or" in nonsense.said
+    assert "has no time zone. For UTC, use 2026-11-21T09:30Z" in naive.said
 
 
 @pytest.mark.parametrize("verb", [["tail"], ["replay"]])
@@ -139,7 +139,7 @@ def test_a_day_is_refused_in_the_words_of_its_option(hub: Hub) -> None:
     ended = hub("backfill", "order", "--from", "tuesday", "--to", "2026-01-01")
 
     assert ended.code == 2
-    assert "Invalid value for '--from': 'tuesday' is no day; write it as 2026-11-21" in ended.said
+    assert "Invalid value for '--from': Cannot read 'tuesday' as a day. Use for example 2026-11-21" in ended.said
 
 
 def test_ctrl_c_ends_a_command_with_130(stackless_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,15 +119,15 @@ def test_every_task_is_retried_by_the_kind_of_its_error(parsed: dict[str, Any], 
 
 def test_a_sync_that_is_shared_has_its_three_tasks_in_a_mapped_group(tmp_path: Path) -> None:
     """One setting shares it among workers; the others stay as they are."""
-    shared = parse(tmp_path, HUB_SYNC_INVENTORY_PARTS="2")
+    shared = parse(tmp_path, HUB_SYNC_INVENTORY_SHARDS="2")
 
-    assert set(dag_of(shared, "sync_inventory.py")["tasks"]) == {"part.extract", "part.validate", "part.load"}
+    assert set(dag_of(shared, "sync_inventory.py")["tasks"]) == {"shard.extract", "shard.validate", "shard.load"}
     assert set(dag_of(shared, "sync_order.py")["tasks"]) == {"extract", "validate", "load"}
 
 
 def test_each_worker_of_the_delivery_is_a_dag(tmp_path: Path) -> None:
     """One run for all of them would end for all of them at once, and events would wait until the next has started."""
-    ids = parse(tmp_path, HUB_EVENT_READERS="3")["ids"]
+    ids = parse(tmp_path, HUB_DELIVERY_WORKERS="3")["ids"]
 
     assert [name for name in ids if name.startswith("deliver")] == [
         "deliver_events",

@@ -28,7 +28,7 @@ def filled(store: Store) -> Iterator[Work]:
     )
     query(
         store,
-        "INSERT INTO sync_run (run_id, integration, entity, partition, mode, request, state, fencing_token,"
+        "INSERT INTO sync_run (run_id, integration, entity, shard, mode, request, state, fencing_token,"
         " moves_watermark, started_at, finished_at) SELECT 'r' || n, 'commercetools', 'inventory', 'webhook:3', 'keys',"
         " '{}', 'done', n, false, now() - n * interval '1 h', now() - n * interval '1 h' FROM generate_series(1, 20000) n"
         " RETURNING 1",
@@ -55,7 +55,7 @@ def test_the_runs_that_a_lease_overtakes_are_looked_up(filled: Work) -> None:
     values = {
         "integration": "commercetools",
         "entity": "inventory",
-        "partition": "webhook:3",
+        "shard": "webhook:3",
         "run_id": "r",
         "error": "e",
     }

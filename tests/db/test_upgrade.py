@@ -1,17 +1,25 @@
-"""The way up from the first release: what a hub has gathered is there afterwards, and can be worked with."""
+"""The upgrade from the first release and from the newest database with the old names: nothing is lost, and work goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from alembic import command
+from crossdock.app.database import migrate
+from crossdock.db import leases
 from crossdock.db.database import Store
-from crossdock.db.migrate import _config, is_current, migrate
+from crossdock.db.leases import LeaseKey
+from crossdock.db.migrate import _config, is_current
 from crossdock.events.replay import repository as event_replays
 from crossdock.stack.postgres import PostgresServer
+from crossdock.sync import deferred_records, watermarks
+from crossdock.sync import ledger as runs
+from crossdock.sync.model import SyncRequest
+from crossdock.sync.quarantine import repository as quarantine
 from psycopg.rows import dict_row
 
 from tests.shop import query
@@ -79,6 +87,139 @@ _AS_IT_WAS = (
 )
 
 
+#: What revision 0015 has besides, with the old names: a row in each table that came after 0001, a shard's run that is at
+#: work under its lease, a replay, an edited record and an edited event.
+_WITH_OLD_NAMES = (
+    """
+    INSERT INTO sync_run (run_id, integration, entity, partition, mode, request, dag_id, dag_run_id, attempt, state,
+                          fencing_token, window_low, window_high, moves_watermark, read, held)
+    VALUES ('run-3', 'commercetools', 'inventory', 'part:1/2', 'full',
+            '{"full": true, "part": "1/2", "accept_shrunken": true, "tell": false, "keys": [], "since": null}',
+            'sync_inventory', 'scheduled__3', 1, 'running', 4, NULL, '2026-03-01T00:00:00Z', true, 0, 0),
+           ('run-4', 'commercetools', 'inventory', 'backfill:2026-01-05', 'window',
+            '{"backfill_day": "2026-01-05", "tell": true, "since": "2026-01-05T00:00:00Z", "until": "2026-01-06T00:00:00Z"}',
+            'backfill_inventory', 'backfill__4', 1, 'failed', 1, '2026-01-05T00:00:00Z', '2026-01-06T00:00:00Z', false, 0, 0)
+    """,
+    "INSERT INTO lease VALUES ('commercetools', 'inventory', 'part:1/2', 'run-3', 4, '2099-01-01T00:00:00Z')",
+    """
+    INSERT INTO watermark VALUES
+        ('commercetools', 'inventory', 'part:1/2', '2026-02-01T00:00:00Z', 'run-0', '2026-02-01T00:00:01Z')
+    """,
+    """
+    INSERT INTO alert (kind, subject, message) VALUES
+        ('run_failed', 'inventory from commercetools (part:1/2)', 'Run run-0 failed')
+    """,
+    "UPDATE quarantine_item SET mended = convert_to('{\"id\": \"id-2\"}', 'UTF8')",
+    "INSERT INTO rate_limit (integration, next_turn_at, calls, per_s) VALUES ('commercetools', '2026-01-01T00:00:00Z', 10, 1)",
+    """INSERT INTO breaker (integration, state) VALUES ('commercetools', '{}')""",
+    """
+    INSERT INTO breaker_change (integration, from_phase, to_phase, calls, failures)
+    VALUES ('commercetools', 'closed', 'open', 9, 8)
+    """,
+    "INSERT INTO call_count (integration, minute, durations) VALUES ('commercetools', '2026-01-01T00:00:00Z', '{1,2}')",
+    "INSERT INTO shared_token (name, ciphertext) VALUES ('commercetools', '\\x00')",
+    """
+    INSERT INTO integration (integration_id, kind, name, settings, connection_id, created_by, updated_by)
+    VALUES ('acme', 'commercetools', 'Acme', '{}', 'hub_acme', 'ada', 'ada')
+    """,
+    "INSERT INTO removed_integration (integration_id) VALUES ('gone')",
+    "INSERT INTO refused_webhook (integration, hour, why, times, bytes) VALUES ('acme', '2026-01-01T00:00:00Z', 'signature', 3, 9)",
+    "INSERT INTO event_epoch (epoch, server, database) SELECT 7, 1, 1 WHERE NOT EXISTS (SELECT FROM event_epoch)",
+    """
+    INSERT INTO event_identity (event_id, source) VALUES ('evt-1', '/integrations/acme') ON CONFLICT DO NOTHING
+    """,
+    "INSERT INTO event_inbox (subscriber, xid, position, epoch) VALUES ('availability', 1, 1, 1)",
+    """
+    INSERT INTO event_outage (subscriber, source, cause, reason, next_probe_at)
+    VALUES ('changed_record', '/integrations/acme', 'SystemUnavailable', 'HTTP 503', '2026-01-01T00:00:00Z')
+    """,
+    # Psycopg cannot read the defaults of these columns, '-infinity'.
+    """
+    INSERT INTO event_reader (subscriber, partition, partitions, expires_at, wanted_at)
+    VALUES ('availability', 0, 2, '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z')
+    """,
+    """
+    INSERT INTO event_replay (what, request, total, actor, worker_until) VALUES
+        ('letters', '{"next": 0}', 1, 'ada', '2026-01-01T00:00:00Z'),
+        ('quarantine', '{"next": 0}', 1, 'ada', '2026-01-01T00:00:00Z')
+    """,
+    "INSERT INTO event_replay_chosen SELECT replay_id, 0, 1 FROM event_replay",
+    """
+    INSERT INTO failed_delivery (subscriber, epoch, xid, position, source, type, time, partition_key, partition,
+                                 schema_version, data, mended, state, next_try_at, cause, reason)
+    VALUES ('availability', 1, '1', 1, '/integrations/acme', 'crossdock.stock.changed', '2026-01-01T00:00:00Z', 'RUG', 0,
+            1, '{"sku": ""}', '{"sku": "RUG"}', 'dead', '2026-01-01T00:00:00Z', 'BadEvent', 'no sku')
+    """,
+    """
+    INSERT INTO product (integration, id, version, key, published, name, slug, categories, master_sku, variants, created_at,
+                         last_modified_at, batch_id)
+    VALUES ('commercetools', 'p-1', 2, 'rug', true, '{}', '{}', '[]', 'RUG', '[]', '2025-01-01T00:00:00Z',
+            '2026-01-01T00:00:00Z', 1)
+    """,
+    """
+    INSERT INTO product_history (integration, id, version, key, published, name, slug, categories, master_sku, variants,
+                                 created_at, last_modified_at, batch_id, superseded_by)
+    VALUES ('commercetools', 'p-1', 1, 'rug', true, '{}', '{}', '[]', 'RUG', '[]', '2025-01-01T00:00:00Z',
+            '2025-06-01T00:00:00Z', 1, 1)
+    """,
+    """
+    INSERT INTO sales_order (integration, id, version, order_number, order_state, currency, total_minor, line_count, lines,
+                             placed_at, last_modified_at, batch_id)
+    VALUES ('commercetools', 'o-1', 2, '4711', 'Open', 'EUR', 0, 0, '[]', '2025-01-01T00:00:00Z', '2026-01-01T00:00:00Z', 1)
+    """,
+    """
+    INSERT INTO sales_order_history (integration, id, version, order_number, order_state, currency, total_minor, line_count,
+                                     lines, placed_at, last_modified_at, batch_id, superseded_by)
+    VALUES ('commercetools', 'o-1', 1, '4711', 'Open', 'EUR', 0, 0, '[]', '2025-01-01T00:00:00Z', '2025-06-01T00:00:00Z', 1, 1)
+    """,
+    """
+    INSERT INTO record (integration, id, version, key, data, last_modified_at, batch_id)
+    VALUES ('wms', 'r-1', 2, 'rug', '{}', '2026-01-01T00:00:00Z', 1)
+    """,
+    """
+    INSERT INTO record_history (integration, id, version, key, data, last_modified_at, batch_id, superseded_by)
+    VALUES ('wms', 'r-1', 1, 'rug', '{}', '2025-06-01T00:00:00Z', 1, 1)
+    """,
+    """
+    INSERT INTO stock_availability (source, id, sku, available, version, as_of)
+    VALUES ('/integrations/commercetools', 'id-1', 'CHAIR-RED', 4, 2, '2026-01-01T00:00:00Z')
+    """,
+)
+
+#: Table of before → table now, and the same of columns. What is not here keeps its name.
+_TABLES = {
+    "open_record": "deferred_record",
+    "failed_delivery": "dead_letter",
+    "event_outage": "source_outage",
+    "event_reader": "event_consumer",
+}
+_COLUMNS = {
+    ("sync_run", "partition"): "shard",
+    ("lease", "partition"): "shard",
+    ("watermark", "partition"): "shard",
+    ("quarantine_item", "mended"): "edited",
+    ("rate_limit", "next_turn_at"): "next_permit_at",
+    ("failed_delivery", "letter_id"): "dead_letter_id",
+    ("failed_delivery", "mended"): "edited_data",
+    ("failed_delivery", "next_try_at"): "next_attempt_at",
+    ("event_replay", "what"): "kind",
+    ("event_replay", "asked_at"): "requested_at",
+    ("refused_webhook", "why"): "reason",
+}
+#: Values that are rewritten, by table and the column's name now. All others must be as they were.
+_REWRITTEN = {
+    ("sync_run", "shard"): {"part:1/2": "shard:1/2"},
+    ("lease", "shard"): {"part:1/2": "shard:1/2"},
+    ("watermark", "shard"): {"part:1/2": "shard:1/2"},
+    ("event_replay", "kind"): {"letters": "dead_letters"},
+    ("alert", "subject"): {
+        "inventory from commercetools (part:1/2)": "inventory from commercetools (shard:1/2)",
+    },
+}
+#: The newest revision in which everything had its old name.
+_BEFORE = "0015"
+
+
 @pytest.fixture
 def first_release(postgres: PostgresServer) -> Iterator[str]:
     """The address of a database at revision 0001, with rows in every table."""
@@ -87,11 +228,23 @@ def first_release(postgres: PostgresServer) -> Iterator[str]:
         connection.execute("CREATE DATABASE hub_upgrade")
         dsn = postgres.dsn("hub_upgrade")
         command.upgrade(_config(dsn, "hub"), "0001")
-        with psycopg.connect(dsn, options="-c search_path=hub") as hub:
-            for statement in _AS_IT_WAS:
-                hub.execute(statement.encode())
+        fill(dsn, _AS_IT_WAS)
         yield dsn
         connection.execute("DROP DATABASE hub_upgrade WITH (FORCE)")
+
+
+@pytest.fixture
+def old_names(first_release: str) -> str:
+    """The address of the newest database that has the old names, with rows in every table."""
+    command.upgrade(_config(first_release, "hub"), _BEFORE)
+    fill(first_release, _WITH_OLD_NAMES)
+    return first_release
+
+
+def fill(dsn: str, statements: Sequence[str]) -> None:
+    with psycopg.connect(dsn, options="-c search_path=hub") as hub:
+        for statement in statements:
+            hub.execute(statement.encode())
 
 
 def test_the_first_release_s_rows_outlive_the_upgrade(first_release: str) -> None:
@@ -103,8 +256,116 @@ def test_the_first_release_s_rows_outlive_the_upgrade(first_release: str) -> Non
     assert is_current(first_release)
     assert all(before.values()), [table for table, rows in before.items() if not rows]
     for table, rows in before.items():
-        kept = [{name: row[name] for name in rows[0]} for row in after[table]]
-        assert kept == rows, table
+        kept = [{name: row[name] for name in names_now(table, rows[0])} for row in after[_TABLES.get(table, table)]]
+        assert kept == [as_now(table, row) for row in rows], table
+
+
+def test_no_row_and_no_value_is_lost_when_names_change(old_names: str) -> None:
+    """In place: every table has its rows, field by field, whatever it and its columns are called now."""
+    before = contents(old_names)
+    migrate(old_names)
+    after = contents(old_names)
+
+    assert is_current(old_names)
+    assert all(before.values()), [table for table, rows in before.items() if not rows]
+    assert {_TABLES.get(table, table): len(rows) for table, rows in before.items()} == {
+        table: len(rows) for table, rows in after.items()
+    }
+    for table, rows in before.items():
+        now = [as_now(table, row) for row in rows]
+        found = after[_TABLES.get(table, table)]
+        if table == "sync_run":
+            now, found = ([{**row, "request": None} for row in each] for each in (now, found))
+        assert found == now, table
+
+
+def test_what_was_requested_of_a_run_is_read_by_its_new_names(old_names: str) -> None:
+    """Only in the rows that have an old key; the others are not written."""
+    with Store(old_names) as store:
+        (untouched,) = query(store, "SELECT xmin::text FROM sync_run WHERE run_id = 'run-1'")
+    migrate(old_names)
+
+    with Store(old_names) as store, store.transaction() as work:
+        shard, backfill = runs.get(work, "run-3"), runs.get(work, "run-4")
+        requests = dict(query(store, "SELECT run_id, request FROM sync_run"))
+        assert query(store, "SELECT xmin::text FROM sync_run WHERE run_id = 'run-1'") == [untouched]
+    assert shard.request == SyncRequest(full=True, shard="1/2", allow_shrink=True)
+    assert (backfill.request.emit_events, backfill.suppress_events) == (True, False)
+    assert requests["run-1"] == {"full": True}
+    assert requests["run-3"] == {
+        "full": True,
+        "shard": "1/2",
+        "allow_shrink": True,
+        "emit_events": False,
+        "keys": [],
+        "since": None,
+    }
+
+
+def test_a_run_that_was_under_way_goes_on_under_its_lease(old_names: str) -> None:
+    """A shard's run, its lease and its watermark still belong together, and its open alert is closed by its success."""
+    migrate(old_names)
+    key = LeaseKey("commercetools", "inventory", "shard:1/2")
+
+    with Store(old_names) as store, store.transaction() as work:
+        (run,) = runs.of_dag_run(work, "scheduled__3", "inventory", dag_id="sync_inventory")
+        again = runs.start(work, key, run.request, mode=run.mode, dag_id="sync_inventory", dag_run_id="scheduled__3")
+        leases.check(work, key, "run-3", 4)
+        token = leases.take(work, key, "run-3", timedelta(minutes=1))
+        mark = watermarks.read(work, key)
+        (alert,) = query(store, "SELECT subject FROM alert WHERE kind = 'run_failed'")
+
+    assert (again.run_id, run.lease, token) == ("run-3", key, 5)
+    assert mark == datetime(2026, 2, 1, tzinfo=UTC)
+    assert alert == (str(key),)
+
+
+def test_quarantine_and_deferred_records_can_be_worked_on(old_names: str) -> None:
+    migrate(old_names)
+
+    with Store(old_names) as store, store.transaction() as work:
+        (item,) = quarantine.find(work)
+        assert (item.raw, item.edited) == (b"{\x00\xff", b'{"id": "id-2"}')
+        quarantine.save_edit(work, item.item_id, None)
+        assert quarantine.get(work, item.item_id).edited is None
+        assert deferred_records.ids(work, "commercetools", "inventory") == ["id-3"]
+
+
+def test_no_object_of_the_schema_has_an_old_name(old_names: str) -> None:
+    """Tables, columns, indexes, sequences, constraints: whoever reads an error or a plan reads the new words."""
+    migrate(old_names)
+    old = r"open_record|failed_delivery|(?<!dead_)letter_id|mended|event_outage|event_reader|next_try|next_turn|asked_at|_what_|_why_"
+
+    with Store(old_names) as store:
+        found = query(
+            store,
+            f"""
+            SELECT relname FROM pg_class WHERE relnamespace = 'hub'::regnamespace AND relname ~ '{old}'
+            UNION ALL SELECT conname FROM pg_constraint WHERE connamespace = 'hub'::regnamespace AND conname ~ '{old}'
+            UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'hub'::regnamespace AND prosrc ~ '{old}'
+            UNION ALL SELECT conname FROM pg_constraint
+                       WHERE connamespace = 'hub'::regnamespace AND conname ~ 'partition'
+                         AND conrelid::regclass::text IN ('sync_run', 'lease', 'watermark')
+            UNION ALL SELECT attrelid::regclass || '.' || attname FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+                       WHERE relnamespace = 'hub'::regnamespace AND attnum > 0 AND NOT attisdropped
+                         -- An index keeps the name that its column had when it was made, and nobody can change that.
+                         AND relkind NOT IN ('i', 'I') AND (attname ~ '{old}' OR attname IN ('what', 'why')
+                              OR attname = 'partition' AND relname IN ('sync_run', 'lease', 'watermark'))""",
+        )
+    assert found == []
+
+
+def names_now(table: str, row: dict[str, Any]) -> list[str]:
+    return [_COLUMNS.get((table, name), name) for name in row]
+
+
+def as_now(table: str, row: dict[str, Any]) -> dict[str, Any]:
+    """*row* of *table* under the names of today, with the values that the upgrade rewrites."""
+    renamed = dict(zip(names_now(table, row), row.values(), strict=True))
+    return {
+        name: _REWRITTEN.get((table, name), {}).get(value, value) if isinstance(value, str) else value
+        for name, value in renamed.items()
+    }
 
 
 def test_columns_that_came_later_are_filled_for_old_rows(first_release: str) -> None:
@@ -113,14 +374,16 @@ def test_columns_that_came_later_are_filled_for_old_rows(first_release: str) -> 
 
     Only the newest code's own defaults could fill the others, and a null there would break it at the first read.
     """
-    before = contents(first_release)
+    known = {
+        _TABLES.get(table, table): set(names_now(table, rows[0])) for table, rows in contents(first_release).items()
+    }
     migrate(first_release)
 
     empty = {
         f"{table}.{name}"
         for table, rows in contents(first_release).items()
         for row in rows
-        for name in row.keys() - (before[table][0].keys() if table in before else set())
+        for name in row.keys() - known.get(table, set())
         if row[name] is None
     }
     assert empty <= {

@@ -91,7 +91,7 @@ def test_two_runs_of_one_entity_never_interleave_and_both_end_well(
 
     runs = stack.ask(
         "SELECT dag_run_id, state, started_at, finished_at FROM sync_run"
-        " WHERE entity = 'inventory' AND partition = 'all' ORDER BY started_at"
+        " WHERE entity = 'inventory' AND shard = 'all' ORDER BY started_at"
     )
     assert [run[1] for run in runs] == ["partial", "partial"]
     assert runs[0][0] == first
@@ -135,7 +135,7 @@ def test_a_cancelled_run_holds_its_lease_no_longer_than_its_life_and_the_next_on
     stack.api.patch(f"/dags/sync_inventory/dagRuns/{cancelled}", {"state": "failed"})
     _, alive = psutil.wait_procs([worker], timeout=300)
     left_s = stack.ask(
-        "SELECT extract(epoch FROM expires_at - clock_timestamp())::float8 FROM lease WHERE (entity, partition) = ('inventory', 'all')"
+        "SELECT extract(epoch FROM expires_at - clock_timestamp())::float8 FROM lease WHERE (entity, shard) = ('inventory', 'all')"
     )[0][0]
     time.sleep(max(0.0, left_s))
     report = stack.hub.json("doctor", exit_code=None)

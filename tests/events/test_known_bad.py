@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from crossdock.bench.events import tally as bench_tally
-from crossdock.core.failpoints import crash_point
+from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_log
 from crossdock.events.delivery import consumer_leases as event_readers
@@ -114,7 +114,7 @@ def test_acknowledging_before_the_effect_is_committed_is_found(
     def hasty(self: Partition, events: list[Event], cursor: Any, how: Any) -> None:
         with self._store.transaction() as work:
             event_readers.advance(work, self.claim, cursor, delivered=0, life=self._pace.lease_life)
-        crash_point("test.acknowledged")
+        failpoint("test.acknowledged")
         real(self, events, cursor, how)
 
     monkeypatch.setattr(Partition, "_commit", hasty)

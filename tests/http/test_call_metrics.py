@@ -65,7 +65,7 @@ def test_health_of_an_integration_that_nobody_called(store: Store) -> None:
 def test_limit_use_is_of_the_minute_that_is_over(shared: SharedStore, store: Store) -> None:
     """The running minute would always look idle at its beginning."""
     for statement in (
-        "INSERT INTO rate_limit (integration, next_turn_at, calls, per_s) VALUES ('acme', now(), 10, 1) RETURNING 1",
+        "INSERT INTO rate_limit (integration, next_permit_at, calls, per_s) VALUES ('acme', now(), 10, 1) RETURNING 1",
         (
             "INSERT INTO call_count (integration, minute, success, throttled, avoided, durations) VALUES"
             " ('acme', date_trunc('minute', now()) - interval '1 minute', 299, 1, 1000, '{0}') RETURNING 1"

@@ -73,7 +73,7 @@ def test_a_failed_run_without_its_pages_does_not_end_well(systems: Systems) -> N
     mark_failed(INVENTORY, systems.store, "monday", "the disk was full")
     a_round(systems)
 
-    with pytest.raises(Terminal, match=r"HUB_LANDING_DAYS.*clear `extract`"):
+    with pytest.raises(Terminal, match=r"HUB_LANDING_DAYS.*Clear `extract`"):
         validate(INVENTORY, systems, run_id)
     assert query(systems.store, "SELECT state FROM sync_run") == [("failed",)]
     assert query(systems.store, "SELECT count(*) FROM watermark") == [(0,)]

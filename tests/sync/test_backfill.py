@@ -79,7 +79,7 @@ def test_older_data_never_overwrites_newer(shop: FakeRetailer, systems: Systems)
 def test_a_backfill_leaves_the_watermark_and_tells_nobody(systems: Systems) -> None:
     """Its events are kept, for whoever asks; no subscriber is woken by last month."""
     run(systems, backfill_request("2026-02-02"))
-    run(systems, backfill_request("2026-02-03", tell=True))
+    run(systems, backfill_request("2026-02-03", emit_events=True))
 
     assert query(systems.store, "SELECT count(*) FROM watermark") == [(0,)]
     silent = query(
@@ -111,12 +111,12 @@ def test_a_day_is_missing_exactly_when_some_instant_of_it_was_not_read(spans: li
 
 @pytest.mark.parametrize("text", ["2026-02-30", "yesterday", ""])
 def test_what_is_no_day_is_refused(text: str) -> None:
-    with pytest.raises(BadRequest, match="write it as 2026-11-21"):
+    with pytest.raises(BadRequest, match="Use for example 2026-11-21"):
         backfill_request(text)
 
 
 def test_days_that_end_before_they_begin_are_refused(systems: Systems) -> None:
-    with pytest.raises(BadRequest, match="lies before"):
+    with pytest.raises(BadRequest, match="is before"):
         days_to_run(systems.store, "commercetools", "inventory", first=LAST, last=FIRST, only=Only.ALL)
     assert midnight(FIRST).tzinfo is UTC
 

@@ -9,7 +9,7 @@ import pytest
 from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.sync.batch_file import read_batch, write_batch
 from crossdock.sync.landing import Landing, LandingUnavailable
-from crossdock.sync.validate_rows import sifted
+from crossdock.sync.validate_rows import validate_rows
 
 from tests.sync.records import SIDEBOARD, entry, page
 
@@ -17,7 +17,7 @@ from tests.sync.records import SIDEBOARD, entry, page
 def test_a_batch_comes_back_as_it_was_written(tmp_path: Path) -> None:
     """Rows, rejected records and counts: the load sees nothing else of the batch."""
     landing = Landing(str(tmp_path))
-    content = sifted(
+    content = validate_rows(
         INVENTORY,
         [
             page(
@@ -38,7 +38,7 @@ def test_a_batch_comes_back_as_it_was_written(tmp_path: Path) -> None:
 def test_a_batch_of_nothing_comes_back_as_nothing(tmp_path: Path) -> None:
     landing = Landing(str(tmp_path))
 
-    write_batch(landing, "run/batch-00000", sifted(INVENTORY, []))
+    write_batch(landing, "run/batch-00000", validate_rows(INVENTORY, []))
 
     assert read_batch(landing, "run/batch-00000").accepted.num_rows == 0
 
@@ -46,8 +46,8 @@ def test_a_batch_of_nothing_comes_back_as_nothing(tmp_path: Path) -> None:
 def test_a_batch_that_is_written_again_replaces_the_first(tmp_path: Path) -> None:
     """A worker that died between the two files left one of another attempt."""
     landing = Landing(str(tmp_path))
-    write_batch(landing, "run/batch-00000", sifted(INVENTORY, [page(entry(sku=""))]))
-    content = sifted(INVENTORY, [page(entry())])
+    write_batch(landing, "run/batch-00000", validate_rows(INVENTORY, [page(entry(sku=""))]))
+    content = validate_rows(INVENTORY, [page(entry())])
 
     write_batch(landing, "run/batch-00000", content)
 
@@ -55,5 +55,5 @@ def test_a_batch_that_is_written_again_replaces_the_first(tmp_path: Path) -> Non
 
 
 def test_a_batch_without_its_files_can_be_tried_again(tmp_path: Path) -> None:
-    with pytest.raises(LandingUnavailable, match="clear"):
+    with pytest.raises(LandingUnavailable, match="Clear `extract`"):
         read_batch(Landing(str(tmp_path)), "run/batch-00000")

@@ -14,10 +14,9 @@ from crossdock.core.errors import LeaseHeld, LeaseLost
 from crossdock.db import leases
 from crossdock.db.columns import as_columns
 from crossdock.db.database import Store, StoreUnavailable
-from crossdock.sync import batches
-from crossdock.sync import deferred_records as open_records
+from crossdock.sync import batches, deferred_records
 from crossdock.sync import ledger as runs
-from crossdock.sync.model import Counts, Fates, Mode, RunState, SyncRequest
+from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest
 from crossdock.sync.quarantine.model import Failure, Rejected
 from crossdock.sync.upsert import Overtaken
 
@@ -52,8 +51,8 @@ def rejected(record_id: str, version: int = 1) -> Rejected:
     return Rejected(record_id=record_id, record_key=None, version=version, failures=(why,), raw=b"{}")
 
 
-def begin(store: Store, partition: str = "all", mode: Mode = Mode.FULL) -> runs.Run:
-    key = leases.LeaseKey("commercetools", "inventory", partition)
+def begin(store: Store, shard: str = "all", mode: Mode = Mode.FULL) -> runs.Run:
+    key = leases.LeaseKey("commercetools", "inventory", shard)
     with store.transaction() as work:
         run = runs.start(work, key, SyncRequest(full=True, limit=1), mode=mode)
         leases.take(work, key, run.run_id, timedelta(minutes=1))
@@ -64,7 +63,7 @@ def load(
     store: Store, run: runs.Run, rows: Iterable[tuple[Any, ...]], *, batch_no: int = 0, bad: tuple[Rejected, ...] = ()
 ) -> Counts:
     rows = list(rows)
-    content = batches.Content(accepted=columns(rows), rejected=bad, repeats=Fates())
+    content = batches.Content(accepted=columns(rows), rejected=bad, repeats=RowCounts())
     with store.transaction() as work:
         batches.add(work, run.run_id, batch_no, records=len(rows) + len(bad))
     with store.transaction() as work:
@@ -107,8 +106,8 @@ def test_a_batch_whose_files_hold_fewer_records_than_were_read_is_refused(store:
     with store.transaction() as work:
         batches.add(work, run.run_id, 0, records=3)
 
-    content = batches.Content(accepted=columns([stock("a", 1), stock("b", 1)]), rejected=(), repeats=Fates())
-    with pytest.raises(batches.Unaccounted, match="2 records where 3"), store.transaction() as work:  # noqa: PT012
+    content = batches.Content(accepted=columns([stock("a", 1), stock("b", 1)]), rejected=(), repeats=RowCounts())
+    with pytest.raises(batches.Unaccounted, match="2 records, but 3 were read"), store.transaction() as work:  # noqa: PT012
         (batch,) = batches.of_run(work, run.run_id)
         batches.load(work, INVENTORY_TABLE, run, batch, content)
 
@@ -138,7 +137,7 @@ def test_a_batch_that_is_rolled_back_leaves_nothing(store: Store) -> None:
         batches.add(work, run.run_id, 1, records=3)
         batch = batches.of_run(work, run.run_id)[1]
         rows = columns([stock("a", 2), stock("b", 1)])
-        content = batches.Content(accepted=rows, rejected=(rejected("c"),), repeats=Fates())
+        content = batches.Content(accepted=rows, rejected=(rejected("c"),), repeats=RowCounts())
         batches.load(work, INVENTORY_TABLE, run, batch, content)
         raise ZeroDivisionError
 
@@ -146,7 +145,7 @@ def test_a_batch_that_is_rolled_back_leaves_nothing(store: Store) -> None:
 
 
 def everything(store: Store) -> list[Any]:
-    tables = ("inventory", "inventory_history", "event", "quarantine_item", "sync_batch", "sync_run", "open_record")
+    tables = ("inventory", "inventory_history", "event", "quarantine_item", "sync_batch", "sync_run", "deferred_record")
     return [query(store, f"SELECT t::text FROM {table} t ORDER BY 1") for table in tables]
 
 
@@ -162,8 +161,8 @@ def test_a_run_that_lost_its_lease_writes_nothing(store: Store) -> None:
     assert quantities(store) == {}
 
 
-def test_a_mended_version_that_is_read_again_is_known(store: Store) -> None:
-    """What a person replayed is in the hub; the source still sends it unmended."""
+def test_an_edited_version_that_is_read_again_is_unchanged(store: Store) -> None:
+    """What a person replayed is in the hub; the source still sends it as it was."""
     run = begin(store)
     load(store, run, [], bad=(rejected("a"), rejected("b")))
     query(store, "UPDATE quarantine_item SET state = 'replayed' WHERE record_id = 'a' RETURNING 1")
@@ -178,12 +177,12 @@ def test_a_mended_version_that_is_read_again_is_known(store: Store) -> None:
 
 def leave_open(store: Store, run: runs.Run, record_id: str) -> None:
     with store.transaction() as work:
-        open_records.leave(work, run, [record_id], "the row was locked")
+        deferred_records.defer(work, run, [record_id], "the row was locked")
 
 
 def still_open(store: Store) -> list[str]:
     with store.transaction() as work:
-        return open_records.ids(work, "commercetools", "inventory")
+        return deferred_records.ids(work, "commercetools", "inventory")
 
 
 def test_an_open_record_is_closed_by_a_later_run_that_loads_or_rejects_it(store: Store) -> None:
@@ -269,19 +268,19 @@ def test_two_writers_of_the_same_rows_leave_the_highest_version_and_counts_that_
     errors: list[BaseException] = []
     totals = {"all": Counts(), "replay": Counts()}
 
-    def write(partition: str, size: int) -> None:
+    def write(shard: str, size: int) -> None:
         try:
             with Store(hub_dsn) as own:
-                run = begin(own, partition)
+                run = begin(own, shard)
                 for turn in range(50):
                     # Each writer goes its own way through the rows, and both bring each version once or twice.
                     start = (turn * 7 + size) % len(ids)
                     chosen = [ids[(start - step) % len(ids)] for step in range(size)]
                     counts = load_again(own, run, [stock(each, turn + 1) for each in chosen], turn)
                     assert counts.balanced
-                    totals[partition] += counts
+                    totals[shard] += counts
                 end(own, run)
-        except BaseException as error:  # noqa: BLE001  told to the test's own thread
+        except BaseException as error:  # noqa: BLE001  reported to the test's own thread
             errors.append(error)
 
     writers = [threading.Thread(target=write, args=each) for each in (("all", 8), ("replay", 1))]
@@ -332,26 +331,26 @@ def test_of_two_runs_that_begin_at_once_one_has_the_lease(hub_dsn: str) -> None:
     assert sorted(outcomes) == ["has it", "waits", "waits", "waits"]
 
 
-def test_versions_of_one_record_are_told_in_their_order_whichever_transaction_began_first(
+def test_versions_of_one_record_are_published_in_their_order_whichever_transaction_began_first(
     store: Store, hub_dsn: str
 ) -> None:
-    """Readers go by transaction. One that began first and writes last would be told first, before what it replaced."""
+    """Readers go by transaction. One that began first and writes last would be published first, before what it replaced."""
     sync_run = begin(store)
     load(store, sync_run, [stock("a", 4)])
     with store.transaction() as work:
         batches.add(work, sync_run.run_id, 1, records=1)
 
     with (  # noqa: PT012  the older transaction has to be open while the other writes
-        pytest.raises(StoreUnavailable, match="younger"),
+        pytest.raises(StoreUnavailable, match="A later transaction"),
         Store(hub_dsn) as another,
         store.transaction() as older,
     ):
         older.execute(b"SELECT pg_current_xact_id()")
         load(another, begin(another, "replay"), [stock("a", 5)])
         batch = batches.of_run(older, sync_run.run_id)[1]
-        content = batches.Content(accepted=columns([stock("a", 6)]), rejected=(), repeats=Fates())
+        content = batches.Content(accepted=columns([stock("a", 6)]), rejected=(), repeats=RowCounts())
         batches.load(older, INVENTORY_TABLE, sync_run, batch, content)
     load(store, sync_run, [stock("a", 6)], batch_no=1)
 
-    told = query(store, "SELECT (data->>'version')::int FROM event ORDER BY epoch, xid, position")
-    assert told == [(4,), (5,), (6,)]
+    published = query(store, "SELECT (data->>'version')::int FROM event ORDER BY epoch, xid, position")
+    assert published == [(4,), (5,), (6,)]

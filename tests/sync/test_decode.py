@@ -79,7 +79,7 @@ def test_a_bad_record_is_rejected_alone(raw: bytes, rule: str) -> None:
 
 @pytest.mark.parametrize("raw", [raw for raw, _ in BAD.values()], ids=BAD)
 def test_what_is_kept_of_a_bad_record_can_be_stored_and_read_again(raw: bytes) -> None:
-    """A person has to see it, mend it and send it on its way."""
+    """A person has to see it, fix it and replay it."""
     (rejected,) = read(page(entry(id="before"), raw)).rejected
 
     json.dumps(readable(rejected.raw)).encode()
@@ -105,7 +105,7 @@ def test_a_bad_record_is_known_by_the_same_id_on_whatever_page_it_comes(raw: byt
     assert (alone.record_id, alone.version) == (in_company.record_id, in_company.version)
 
 
-def test_two_records_without_an_id_are_told_apart() -> None:
+def test_two_records_without_an_id_are_distinguished() -> None:
     one, other = read(page(entry(id=None), entry(id=None, sku="SHELF"))).rejected
 
     assert one.record_id != other.record_id

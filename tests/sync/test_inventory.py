@@ -169,7 +169,7 @@ def test_a_row_that_no_database_can_hold_goes_to_quarantine_alone(
 
 
 def test_the_same_bad_version_read_again_is_one_item_seen_twice(store: Store, tmp_path: Path) -> None:
-    """A person mends a record once, however often it is read."""
+    """A person fixes a record once, however often it is read."""
     with sandbox(inventory=600, flaws=1) as shop:
         systems = Systems(connect(shop), store, Landing(str(tmp_path)))
         first, second = run(systems, FULL), run(systems, FULL)
@@ -179,7 +179,7 @@ def test_the_same_bad_version_read_again_is_one_item_seen_twice(store: Store, tm
 
 
 def test_a_record_that_the_source_corrects_closes_its_item(store: Store, tmp_path: Path) -> None:
-    """Nobody should mend what has mended itself."""
+    """Nobody should have to fix what the source has fixed."""
     with sandbox(inventory=600, flaws=1) as shop:
         systems = Systems(connect(shop), store, Landing(str(tmp_path)))
         run(systems, FULL)
@@ -251,7 +251,7 @@ def test_an_empty_or_shrunken_full_read_is_held_until_a_person_accepts_it(
     run(systems, FULL)
     shop.faults.put("inventory", script, repeat=True)
 
-    with pytest.raises(HeldForApproval, match="--accept-shrunken"):
+    with pytest.raises(HeldForApproval, match="--allow-shrink"):
         run(systems, FULL)
 
     with systems.store.transaction() as work:
@@ -260,7 +260,7 @@ def test_an_empty_or_shrunken_full_read_is_held_until_a_person_accepts_it(
     assert held.counts.read == held.counts.held
     assert held.counts.balanced
     assert len(in_hub(systems.store)) == 1_200
-    accepted = run(systems, SyncRequest(full=True, accept_shrunken=True))
+    accepted = run(systems, SyncRequest(full=True, allow_shrink=True))
     assert accepted.state is RunState.DONE
 
 
@@ -323,7 +323,7 @@ def test_rows_that_are_busy_stay_open_and_the_next_run_reads_exactly_those(
     assert first.state is RunState.PARTIAL
     assert (second.counts.read, second.counts.updated) == (7, 7)
     assert in_hub(systems.store) == in_shop(shop)
-    assert query(systems.store, "SELECT count(*) FROM open_record") == [(0,)]
+    assert query(systems.store, "SELECT count(*) FROM deferred_record") == [(0,)]
 
 
 def test_drift_is_noted_when_it_is_seen_and_kept_by_who_goes_on(
@@ -360,14 +360,14 @@ def test_what_a_row_names_was_on_disk_before(systems: Systems, tmp_path: Path) -
     settled: list[str] = []
 
     class Watched(Landing):
-        def settle(self, names: object) -> None:
+        def sync_to_disk(self, names: object) -> None:
             with systems.store.another() as other:
-                told = query(other, "SELECT path FROM landed_page")
+                recorded = query(other, "SELECT path FROM landed_page")
                 assert query(other, "SELECT count(*) FROM sync_batch") == [(0,)]
             for name in names:  # type: ignore[attr-defined]
-                assert (name,) not in told
+                assert (name,) not in recorded
                 settled.append(name)
-            super().settle(settled)
+            super().sync_to_disk(settled)
 
     watched = replace(systems, landing=Watched(str(tmp_path / "watched")))
     run_id = extract(INVENTORY, watched, FULL)

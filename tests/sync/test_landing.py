@@ -43,7 +43,7 @@ def test_a_file_that_is_missing_or_damaged_can_be_tried_again(tmp_path: Path, co
     if content is not None:
         (tmp_path / "page").write_bytes(content)
 
-    with pytest.raises(LandingUnavailable, match=r"page cannot be read.*clear"):
+    with pytest.raises(LandingUnavailable, match=r"Cannot read the landed page.*Clear"):
         Landing(str(tmp_path)).read("page")
 
 
@@ -62,7 +62,7 @@ def test_a_folder_that_takes_no_file_can_be_tried_again(tmp_path: Path) -> None:
     """A file where the folder should be: as root, permissions stop nobody."""
     (tmp_path / "run").write_text("in the way")
 
-    with pytest.raises(LandingUnavailable, match="could not take run/page"):
+    with pytest.raises(LandingUnavailable, match="Cannot write run/page"):
         Landing(str(tmp_path)).write("run/page", b"{}")
 
 
@@ -83,7 +83,7 @@ def test_a_folder_is_found_under_its_path_and_its_url(tmp_path: Path, name: str)
     assert Landing(folder.as_uri()).read("page") == b"{}"
 
 
-def test_a_settled_file_is_on_disk_with_every_folder_that_leads_to_it(
+def test_a_flushed_file_is_on_disk_with_every_folder_that_leads_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file whose folder was only made is not found again when the power has gone."""
@@ -93,11 +93,11 @@ def test_a_settled_file_is_on_disk_with_every_folder_that_leads_to_it(
         os, "fsync", lambda descriptor: settled.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
     )
 
-    landing.settle(["run/range-00/page"])
+    landing.sync_to_disk(["run/range-00/page"])
 
     assert settled == [str(tmp_path / part) for part in ("run/range-00/page", "run/range-00", "run", "")]
 
 
-def test_a_file_that_cannot_be_settled_can_be_written_again(tmp_path: Path) -> None:
-    with pytest.raises(LandingUnavailable, match="durable"):
-        Landing(str(tmp_path)).settle(["gone"])
+def test_a_file_that_cannot_be_flushed_can_be_written_again(tmp_path: Path) -> None:
+    with pytest.raises(LandingUnavailable, match="Cannot flush files of the landing"):
+        Landing(str(tmp_path)).sync_to_disk(["gone"])

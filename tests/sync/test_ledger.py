@@ -1,4 +1,4 @@
-"""The ledger, the schema and the errors: what the database itself refuses, and how it is told."""
+"""The ledger, the schema and the errors: what the database itself refuses, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import time
 import msgspec
 import psycopg
 import pytest
+from crossdock.app.database import migrate
 from crossdock.core.errors import Terminal, Transient
 from crossdock.db import leases
 from crossdock.db.database import Store, StoreRefused, StoreUnavailable
-from crossdock.db.migrate import is_current, migrate
+from crossdock.db.migrate import is_current
 from crossdock.events import store as event_log
 from crossdock.stack.postgres import PostgresServer
 from crossdock.sync import ledger as runs
-from crossdock.sync.model import Counts, Fates, Mode, RunState, SyncRequest
+from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest
 
 from tests.events.worlds import stock
 from tests.shop import free_port, query
@@ -24,10 +25,10 @@ KEY = leases.LeaseKey("commercetools", "inventory")
 SECRET = "canary-7f3a-4711"
 
 
-def begun(store: Store, read: int = 0, **fates: int) -> str:
+def begun(store: Store, read: int = 0, **outcomes: int) -> str:
     with store.transaction() as work:
         run_id = runs.start(work, KEY, SyncRequest(full=True), mode=Mode.FULL).run_id
-        runs.add_counts(work, run_id, Fates(records=Counts(read=read, **fates)))
+        runs.add_counts(work, run_id, RowCounts(records=Counts(read=read, **outcomes)))
         return run_id
 
 
@@ -38,7 +39,7 @@ def finish(store: Store, run_id: str, state: RunState) -> None:
 
 @pytest.mark.parametrize("state", [RunState.DONE, RunState.PARTIAL, RunState.HELD])
 @pytest.mark.parametrize(("read", "inserted"), [(3, 2), (2, 3)])
-def test_a_run_with_a_record_without_a_fate_cannot_end_well(
+def test_a_run_with_a_record_without_an_outcome_cannot_succeed(
     store: Store, state: RunState, read: int, inserted: int
 ) -> None:
     """A promise of the database, not of the code that might forget it."""
@@ -51,7 +52,7 @@ def test_a_run_with_a_record_without_a_fate_cannot_end_well(
     assert query(store, "SELECT state FROM sync_run") == [("failed",)]
 
 
-def test_each_fate_counts_once(store: Store) -> None:
+def test_each_outcome_counts_once(store: Store) -> None:
     run_id = begun(store, 21, inserted=1, updated=2, unchanged=3, stale=4, rejected=5, held=6)
 
     finish(store, run_id, RunState.PARTIAL)
@@ -60,7 +61,7 @@ def test_each_fate_counts_once(store: Store) -> None:
 
 
 def test_an_end_is_written_once(store: Store) -> None:
-    """A zombie that fails later must not turn a finished run red."""
+    """A zombie that fails later must not mark a finished run as failed."""
     run_id = begun(store)
     finish(store, run_id, RunState.DONE)
 
@@ -224,7 +225,7 @@ def test_a_limit_of_the_database_is_refused_for_good_with_the_name_of_who_asked(
     event = msgspec.structs.replace(stock("CHAIR", 1, 1), event_id=long_id)
 
     with (
-        pytest.raises(StoreRefused, match=r"of event_log\.receive: index row") as refused,
+        pytest.raises(StoreRefused, match=r"of events\.store\.receive: index row") as refused,
         store.transaction() as work,
     ):
         event_log.receive(work, event)
@@ -260,9 +261,9 @@ def test_a_limit_of_the_database_is_refused_for_good_with_the_name_of_who_asked(
         ("25P02", False),
     ],
 )
-def test_what_another_moment_mends_is_told_from_what_it_does_not(store: Store, state: str, passes: bool) -> None:
+def test_an_error_that_passes_is_distinguished_from_one_that_does_not(store: Store, state: str, passes: bool) -> None:
     """By PostgreSQL's own code, raised by the server itself."""
     family = StoreUnavailable if passes else StoreRefused
 
     with pytest.raises(family), store.transaction() as work:
-        work.execute(f"DO $$ BEGIN RAISE EXCEPTION 'told to' USING ERRCODE = '{state}'; END $$".encode())
+        work.execute(f"DO $$ BEGIN RAISE EXCEPTION 'over' USING ERRCODE = '{state}'; END $$".encode())

@@ -16,16 +16,17 @@ from crossdock.sync.model import (
     may_move,
     opening_low,
     opening_window,
+    refuse_renamed,
     watermark_after,
 )
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
-FATES = ("inserted", "updated", "unchanged", "stale", "rejected", "held")
+OUTCOMES = ("inserted", "updated", "unchanged", "stale", "rejected", "held")
 
 numbers = st.integers(0, 10_000)
-counts = st.builds(Counts, read=numbers, **dict.fromkeys(FATES, numbers))
+counts = st.builds(Counts, read=numbers, **dict.fromkeys(OUTCOMES, numbers))
 minutes = st.integers(0, 60).map(lambda minute: MIDNIGHT + timedelta(minutes=minute))
 
 
@@ -34,18 +35,18 @@ def test_counts_add_up_field_by_field(parts: list[Counts]) -> None:
     """The ledger is the sum of its batches, whatever their number."""
     total = sum(parts, Counts())
 
-    for name in ("read", *FATES):
+    for name in ("read", *OUTCOMES):
         assert getattr(total, name) == sum(getattr(part, name) for part in parts)
     assert total.accounted == sum(part.accounted for part in parts)
 
 
 @given(counts)
-def test_counts_balance_when_each_record_has_one_fate_and_only_then(some: Counts) -> None:
-    fates = sum(getattr(some, name) for name in FATES)
+def test_counts_balance_when_each_record_has_one_outcome_and_only_then(some: Counts) -> None:
+    outcomes = sum(getattr(some, name) for name in OUTCOMES)
 
-    assert some.balanced == (some.read == fates)
-    assert msgspec.structs.replace(some, read=fates).balanced
-    assert not msgspec.structs.replace(some, read=fates + 1).balanced
+    assert some.balanced == (some.read == outcomes)
+    assert msgspec.structs.replace(some, read=outcomes).balanced
+    assert not msgspec.structs.replace(some, read=outcomes + 1).balanced
 
 
 @given(counts, counts)
@@ -155,7 +156,7 @@ def test_any_order_of_runs_leaves_a_watermark_below_which_all_was_loaded(
 
 
 @given(st.none() | minutes, st.timedeltas(timedelta(0), timedelta(hours=1)))
-def test_a_delta_opens_an_overlap_before_the_watermark_and_all_else_where_it_was_told(
+def test_a_delta_opens_an_overlap_before_the_watermark_and_all_else_where_it_was_requested(
     mark: datetime | None, overlap: timedelta
 ) -> None:
     assert opening_low(SyncRequest(), watermark=mark, overlap=overlap) == (mark - overlap if mark else None)
@@ -206,7 +207,7 @@ def test_a_request_that_cannot_be_names_the_field(document: dict[str, object], n
     [
         ({}, Mode.DELTA, True),
         ({"full": True}, Mode.FULL, True),
-        ({"full": True, "accept_shrunken": True}, Mode.FULL, True),
+        ({"full": True, "allow_shrink": True}, Mode.FULL, True),
         ({"full": True, "limit": 5}, Mode.FULL, False),
         ({"keys": ["A"]}, Mode.KEYS, False),
         ({"since": "2026-11-21T00:00:00+01:00"}, Mode.WINDOW, True),
@@ -222,3 +223,16 @@ def test_a_request_says_how_it_reads_and_whether_it_moves_the_watermark(
 
     assert (request.mode, request.moves_watermark) == (mode, moves)
     assert SyncRequest.of(msgspec.to_builtins(request)) == request
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [({"part": "1/2"}, "shard"), ({"accept_shrunken": True}, "allow_shrink"), ({"tell": True}, "emit_events")],
+)
+def test_a_field_under_its_old_name_is_refused_with_the_new_one(old: dict[str, object], new: str) -> None:
+    """In the form, in `conf` over REST, and beside the field of today."""
+    (name,) = old
+    with pytest.raises(BadRequest, match=f"`{name}` is now `{new}`: rename it"):
+        SyncRequest.of({"full": True, **old})
+    with pytest.raises(BadRequest, match=f"`{name}` is now `{new}`"):
+        refuse_renamed({"emit_events": False, **old})

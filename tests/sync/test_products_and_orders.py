@@ -28,8 +28,8 @@ from crossdock.sync.landing import Landing
 from crossdock.sync.lineage import NORMAL_FORM, TRIM, UPPER, Lineage
 from crossdock.sync.model import Report, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine
-from crossdock.sync.quarantine import service as quarantine_desk
-from crossdock.sync.validate_rows import sifted
+from crossdock.sync.quarantine import service as quarantine_service
+from crossdock.sync.validate_rows import validate_rows
 
 from tests.shop import connect, query
 
@@ -89,7 +89,7 @@ def page(*records: dict[str, Any]) -> bytes:
 
 
 def causes(*records: dict[str, Any]) -> list[str]:
-    return [failure.rule for record in sifted(ORDER, [page(*records)]).rejected for failure in record.failures]
+    return [failure.rule for record in validate_rows(ORDER, [page(*records)]).rejected for failure in record.failures]
 
 
 @pytest.mark.parametrize("entity", ["product", "order", "inventory"])
@@ -159,14 +159,14 @@ def test_a_price_finer_than_a_penny_keeps_its_exact_text() -> None:
     padded = line(quantity=1_000, price={"value": fine}, totalPrice={"currencyCode": "GBP", "centAmount": 100})
     record = order(lineItems=[padded], totalPrice={"currencyCode": "GBP", "centAmount": 100})
 
-    (row,) = sifted(ORDER, [page(record)]).accepted.to_pylist()
+    (row,) = validate_rows(ORDER, [page(record)]).accepted.to_pylist()
 
     assert json.loads(row["lines"])[0]["price"] == "0.001"
 
 
 def test_cleansing_keeps_what_it_changed_in_the_lineage() -> None:
     """Somebody will ask why this sku is in upper case."""
-    (row,) = sifted(ORDER, [page(order(lineItems=[line(quantity=2, sku=" 85123a ")]))]).accepted.to_pylist()
+    (row,) = validate_rows(ORDER, [page(order(lineItems=[line(quantity=2, sku=" 85123a ")]))]).accepted.to_pylist()
 
     (kept,) = json.loads(row["lines"])
     assert (kept["sku"], kept["code"]) == ("85123A", " 85123a ")
@@ -199,7 +199,7 @@ def test_minor_units_follow_iso_4217(currency: str, exponent: int) -> None:
     assert decimal_text(12345, exponent) in {"123.45", "12345", "12.345"}
 
 
-def test_a_rule_mends_a_whole_cause_and_what_it_names_is_replayed(systems: Systems, shop: FakeRetailer) -> None:
+def test_a_mapping_fixes_a_whole_cause_and_what_it_names_is_replayed(systems: Systems, shop: FakeRetailer) -> None:
     """A person says once what a code is; a year of orders follows."""
     rows = shop.state.collection("orders").rows()[:6]
     for row in rows[:5]:
@@ -208,11 +208,11 @@ def test_a_rule_mends_a_whole_cause_and_what_it_names_is_replayed(systems: Syste
     with systems.store.transaction() as work:
         items = quarantine.find(work, cause="line_codes_are_goods")
 
-    mended = quarantine_edits.set_line_kinds(systems.store, items, {"dot": "postage"}, actor="test")
-    chosen = quarantine_desk.choose(systems.store, [], cause="line_codes_are_goods", everything=False)
-    (report,) = quarantine_desk.replay_all(systems.store, chosen, syncs=sync_of, actor="test")
+    edited = quarantine_edits.set_line_kinds(systems.store, items, {"dot": "postage"}, actor="test")
+    chosen = quarantine_service.select(systems.store, [], cause="line_codes_are_goods", everything=False)
+    (report,) = quarantine_service.replay_all(systems.store, chosen, syncs=sync_of, actor="test")
 
-    assert (len(items), mended, report.counts.inserted) == (5, 5, 5)
+    assert (len(items), edited, report.counts.inserted) == (5, 5, 5)
     assert query(systems.store, "SELECT count(*) FROM sales_order_line WHERE kind = 'postage'") == [(5,)]
     again = run("order", systems)
     assert again.counts.unchanged == again.counts.read
@@ -283,7 +283,7 @@ def test_the_product_sync_maps_what_the_platform_has(systems: Systems, shop: Fak
 
 
 def test_a_newer_order_closes_the_item_of_the_one_that_was_bad(systems: Systems, shop: FakeRetailer) -> None:
-    """The desk must not keep what has mended itself, whatever the entity's table is called."""
+    """The quarantine must not keep what the source has fixed, whatever the entity's table is called."""
     row = shop.state.collection("orders").rows()[0]
     shop.state.change("orders", row.id, lambda document: document.update(orderState="Lost"))
     run("order", systems)
@@ -305,7 +305,7 @@ def test_an_order_that_was_busy_is_read_by_the_next_run(systems: Systems, shop: 
     second = run("order", systems, SyncRequest())
 
     assert (first.counts.held, second.counts.updated) == (1, 1)
-    assert query(systems.store, "SELECT count(*) FROM open_record") == [(0,)]
+    assert query(systems.store, "SELECT count(*) FROM deferred_record") == [(0,)]
 
 
 def test_a_price_in_yen_has_no_decimals() -> None:
@@ -313,7 +313,7 @@ def test_a_price_in_yen_has_no_decimals() -> None:
     yen = {"type": "centPrecision", "currencyCode": "JPY", "centAmount": 500, "fractionDigits": 0}
     item = line(price={"value": yen}, totalPrice=yen)
 
-    (row,) = sifted(ORDER, [page(order(lineItems=[item], totalPrice=yen))]).accepted.to_pylist()
+    (row,) = validate_rows(ORDER, [page(order(lineItems=[item], totalPrice=yen))]).accepted.to_pylist()
 
     assert json.loads(row["lines"])[0]["price"] == "500"
 
@@ -325,15 +325,15 @@ def test_a_rule_with_a_kind_that_no_line_has_is_refused(systems: Systems) -> Non
 
 
 def test_a_cause_that_nothing_has_is_named(systems: Systems) -> None:
-    """Zero of zero mended reads like success."""
+    """Zero of zero fixed reads like success."""
     with pytest.raises(NotFound, match="quarantine list"):
-        quarantine_desk.choose(systems.store, [], cause="nonsense", everything=False)
+        quarantine_service.select(systems.store, [], cause="nonsense", everything=False)
 
 
 def test_a_discard_without_a_reason_is_refused(systems: Systems) -> None:
     """It is for good, and the audit trail must say why."""
     with pytest.raises(BadRequest, match="why"):
-        quarantine_desk.discard(systems.store, 1, "  ", actor="test")
+        quarantine_service.discard(systems.store, 1, "  ", actor="test")
 
 
 def test_a_held_run_raises_an_alert(systems: Systems, shop: FakeRetailer) -> None:

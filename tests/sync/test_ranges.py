@@ -37,7 +37,7 @@ def test_every_id_lies_in_exactly_one_range(records: int, record_id: str) -> Non
 
 
 @given(sizes, st.text(st.characters(codec="utf-8"), min_size=1) | st.uuids().map(str), st.integers(1, MAX_SHARDS))
-def test_every_id_lies_in_exactly_one_range_of_all_parts(records: int, record_id: str, of: int) -> None:
+def test_every_id_lies_in_exactly_one_range_of_all_shards(records: int, record_id: str, of: int) -> None:
     """Workers that share a sync must leave no id between them."""
     parts = [part for number in range(1, of + 1) for part in by_id(records, (number, of))]
 

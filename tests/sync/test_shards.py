@@ -1,4 +1,4 @@
-"""A sync that is shared among workers, each with a part of the ids, ends as one that is not."""
+"""A sync that is shared among workers, each with a shard of the ids, ends as one that is not."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from crossdock.core.limits import MAX_SHARDS
 from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.simulation import simulate
-from crossdock.sync import Systems, extract, load, validate
-from crossdock.sync import deferred_records as open_records
+from crossdock.sync import Systems, deferred_records, extract, load, validate
 from crossdock.sync import ledger as runs
 from crossdock.sync.model import Report, SyncRequest
 from hypothesis import given
@@ -23,7 +22,7 @@ from hypothesis import strategies as st
 from tests.shop import in_hub, in_shop, query
 
 FULL = SyncRequest(full=True)
-PARTS = ("1/2", "2/2")
+SHARDS = ("1/2", "2/2")
 
 
 def sync(systems: Systems, request: SyncRequest, dag_run_id: str = "one") -> Report:
@@ -34,21 +33,21 @@ def sync(systems: Systems, request: SyncRequest, dag_run_id: str = "one") -> Rep
 
 
 def share(systems: Systems, dag_run_id: str = "one", *, full: bool = True) -> list[Report]:
-    """All parts at once, as so many workers."""
-    with ThreadPoolExecutor(len(PARTS)) as pool:
-        requests = [SyncRequest(full=full, part=part) for part in PARTS]
+    """All shards at once, as so many workers."""
+    with ThreadPoolExecutor(len(SHARDS)) as pool:
+        requests = [SyncRequest(full=full, shard=shard) for shard in SHARDS]
         return list(pool.map(lambda request: sync(systems, request, dag_run_id), requests))
 
 
-def test_the_parts_of_a_full_sync_bring_what_the_whole_brings(systems: Systems, shop: FakeRetailer) -> None:
+def test_the_shards_of_a_full_sync_bring_what_the_whole_brings(systems: Systems, shop: FakeRetailer) -> None:
     reports = share(systems)
 
-    assert all(report.counts.inserted > 400 for report in reports), "one part did nearly all of it"
+    assert all(report.counts.inserted > 400 for report in reports), "one shard did nearly all of it"
     assert sum(report.counts.read for report in reports) == len(in_shop(shop))
     assert in_hub(systems.store) == in_shop(shop)
 
 
-def test_the_parts_of_a_delta_bring_each_change_once(systems: Systems, shop: FakeRetailer) -> None:
+def test_the_shards_of_a_delta_bring_each_change_once(systems: Systems, shop: FakeRetailer) -> None:
     """Each reads its own ids only, from its own watermark."""
     share(systems, dag_run_id="full")
     simulate(shop.state, stock_moves=60)
@@ -60,16 +59,16 @@ def test_the_parts_of_a_delta_bring_each_change_once(systems: Systems, shop: Fak
     assert events == 1_200 + sum(report.counts.updated for report in reports)
 
 
-def test_parts_go_on_from_the_watermark_of_the_whole_and_it_from_its_own(systems: Systems, shop: FakeRetailer) -> None:
+def test_shards_go_on_from_the_watermark_of_the_whole_and_it_from_its_own(systems: Systems, shop: FakeRetailer) -> None:
     """Sharing is switched on and off by a setting: neither way may read all again, nor miss a change."""
     sync(systems, FULL, "whole")
     simulate(shop.state, stock_moves=10)
     time.sleep(1)  # A watermark stays before the second in which the source is read.
     shared = share(systems, dag_run_id="shared", full=False)
-    assert {row[0] for row in query(systems.store, "SELECT partition FROM watermark")} == {
+    assert {row[0] for row in query(systems.store, "SELECT shard FROM watermark")} == {
         "all",
-        "part:1/2",
-        "part:2/2",
+        "shard:1/2",
+        "shard:2/2",
     }
     simulate(shop.state, stock_moves=10)
     sync(systems, SyncRequest(), "whole again")
@@ -78,53 +77,53 @@ def test_parts_go_on_from_the_watermark_of_the_whole_and_it_from_its_own(systems
     assert sum(report.counts.read for report in shared) < 100
 
 
-def test_a_record_that_was_left_open_is_read_again_by_the_part_that_has_its_id(systems: Systems, store: Store) -> None:
+def test_a_record_that_was_left_open_is_read_again_by_the_shard_that_has_its_id(systems: Systems, store: Store) -> None:
     share(systems, dag_run_id="full")
     ids = sorted(in_hub(store))
     with store.transaction() as work:
         (run, _) = runs.of_dag_run(work, "full", "inventory", dag_id="sync_inventory")
-        open_records.leave(work, run, [ids[0], ids[-1]], "it was locked")
+        deferred_records.defer(work, run, [ids[0], ids[-1]], "it was locked")
 
     reports = share(systems, dag_run_id="delta", full=False)
 
     assert [report.counts.unchanged for report in reports] == [1, 1]
-    assert query(store, "SELECT record_id FROM open_record") == []
+    assert query(store, "SELECT record_id FROM deferred_record") == []
 
 
-def test_a_part_that_comes_back_much_shrunken_is_held(systems: Systems, shop: FakeRetailer) -> None:
+def test_a_shard_that_comes_back_much_shrunken_is_held(systems: Systems, shop: FakeRetailer) -> None:
     share(systems)
     shop.faults.put("inventory", [{"empty": True}], repeat=True)
 
     with pytest.raises(HeldForApproval):
-        sync(systems, SyncRequest(full=True, part="1/2"), "two")
+        sync(systems, SyncRequest(full=True, shard="1/2"), "two")
 
 
-def test_an_empty_part_of_a_new_hub_is_not_held(systems: Systems, shop: FakeRetailer) -> None:
-    """Ids need not be spread: a part may have none, and nothing was ever known of it."""
+def test_an_empty_shard_of_a_new_hub_is_not_held(systems: Systems, shop: FakeRetailer) -> None:
+    """Ids need not be spread: a shard may have none, and nothing was ever known of it."""
     for row in shop.state.collection("inventory").rows():
         if row.id < "80":
             shop.state.delete("inventory", row.id, row.version)
 
-    assert sync(systems, SyncRequest(full=True, part="1/2")).counts.read == 0
+    assert sync(systems, SyncRequest(full=True, shard="1/2")).counts.read == 0
 
 
 @given(st.text(max_size=6), st.integers(1, MAX_SHARDS))
-def test_each_id_lies_in_exactly_one_part(record_id: str, of: int) -> None:
+def test_each_id_lies_in_exactly_one_shard(record_id: str, of: int) -> None:
     within = 0
     for number in range(1, of + 1):
-        low, high = SyncRequest(part=f"{number}/{of}").ids
+        low, high = SyncRequest(shard=f"{number}/{of}").ids
         within += (low is None or record_id > low) and (high is None or record_id <= high)
 
     assert within == 1
 
 
-@pytest.mark.parametrize("part", ["", "1", "0/2", "3/2", "1/17", "a/b", "1/2/3", "-1/2"])
-def test_a_part_that_is_none_is_refused(part: str) -> None:
+@pytest.mark.parametrize("shard", ["", "1", "0/2", "3/2", "1/17", "a/b", "1/2/3", "-1/2"])
+def test_a_shard_that_is_none_is_refused(shard: str) -> None:
     with pytest.raises(BadRequest, match="1/2"):
-        SyncRequest(part=part)
+        SyncRequest(shard=shard)
 
 
 @pytest.mark.parametrize("other", [{"keys": ("A",)}, {"limit": 3}, {"backfill_day": "2026-11-21"}])
-def test_a_part_goes_with_nothing_that_is_not_shared(other: dict[str, object]) -> None:
+def test_a_shard_goes_with_nothing_that_is_not_shared(other: dict[str, object]) -> None:
     with pytest.raises(BadRequest, match="whole sync"):
-        SyncRequest(part="1/2", **other)  # type: ignore[arg-type]
+        SyncRequest(shard="1/2", **other)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from crossdock.connectors.commercetools.inventory import INVENTORY
-from crossdock.sync.validate_rows import sifted
+from crossdock.sync.validate_rows import validate_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,8 +28,8 @@ BREAKS_ONLY: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize(("rule", "changes"), BREAKS_ONLY.items(), ids=BREAKS_ONLY)
 def test_a_row_that_breaks_one_rule_is_rejected_for_that_rule_alone(rule: str, changes: dict[str, Any]) -> None:
-    """A person mends what is named; nothing else may be."""
-    result = sifted(INVENTORY, [page(entry(id="before"), entry(**changes), entry(id="after"))])
+    """A person fixes what is named; nothing else may be named."""
+    result = validate_rows(INVENTORY, [page(entry(id="before"), entry(**changes), entry(id="after"))])
 
     assert result.accepted.column("id").to_pylist() == ["before", "after"]
     (rejected,) = result.rejected
@@ -61,13 +61,13 @@ def test_every_expectation_has_a_row_that_breaks_only_it() -> None:
 )
 def test_what_a_merchant_can_use_passes(changes: dict[str, Any]) -> None:
     """The edges of what is right are right."""
-    assert sifted(INVENTORY, [page(entry(**changes))]).rejected == ()
+    assert validate_rows(INVENTORY, [page(entry(**changes))]).rejected == ()
 
 
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
 def test_an_instant_that_is_none_in_utc_is_rejected_alone(at: str) -> None:
     """It can be written to the batch's file and not be read back: the whole batch would never load."""
-    result = sifted(INVENTORY, [page(entry(id="good"), entry(expectedDelivery=at))])
+    result = validate_rows(INVENTORY, [page(entry(id="good"), entry(expectedDelivery=at))])
 
     assert result.accepted_count == 1
     assert result.rejected[0].cause == "instant_is_on_the_calendar"
@@ -77,7 +77,7 @@ def test_of_a_record_that_comes_twice_the_newest_version_is_kept() -> None:
     """A source that is read while it changes shows a record twice."""
     pages = [page(entry(version=4, quantityOnStock=40), entry(version=5, quantityOnStock=50)), page(entry(version=4))]
 
-    result = sifted(INVENTORY, pages)
+    result = validate_rows(INVENTORY, pages)
 
     assert result.accepted.select(["version", "quantity_on_stock"]).to_pylist() == [
         {"version": 5, "quantity_on_stock": 50}
@@ -86,14 +86,14 @@ def test_of_a_record_that_comes_twice_the_newest_version_is_kept() -> None:
 
 
 def test_the_same_version_twice_is_unchanged() -> None:
-    result = sifted(INVENTORY, [page(entry(), entry())])
+    result = validate_rows(INVENTORY, [page(entry(), entry())])
 
     assert (result.accepted_count, result.repeats.records.unchanged) == (1, 1)
 
 
 def test_a_newer_version_that_fails_does_not_keep_the_older_one_out() -> None:
     """The hub keeps the last state that was right; the bad one waits for a person."""
-    result = sifted(INVENTORY, [page(entry(version=4), entry(version=5, sku=""))])
+    result = validate_rows(INVENTORY, [page(entry(version=4), entry(version=5, sku=""))])
 
     assert result.accepted.column("version").to_pylist() == [4]
     assert [record.version for record in result.rejected] == [5]
@@ -102,11 +102,11 @@ def test_a_newer_version_that_fails_does_not_keep_the_older_one_out() -> None:
 def test_a_rejected_record_is_kept_as_it_came() -> None:
     raw = entry(sku="", custom={"note": "from the fair"})
 
-    assert sifted(INVENTORY, [page(entry(id="a")), page(entry(id="b"), raw)]).rejected[0].raw == raw
+    assert validate_rows(INVENTORY, [page(entry(id="a")), page(entry(id="b"), raw)]).rejected[0].raw == raw
 
 
 def test_a_batch_of_nothing_is_nothing() -> None:
-    result = sifted(INVENTORY, [page()])
+    result = validate_rows(INVENTORY, [page()])
 
     assert (result.accepted_count, result.rejected) == (0, ())
 
@@ -133,9 +133,9 @@ entries = st.builds(
 
 @given(st.lists(st.lists(entries, max_size=8), max_size=4))
 @settings(max_examples=max(40, settings.default.max_examples // 10))
-def test_every_record_has_exactly_one_fate_at_the_gate(batch: list[list[bytes]]) -> None:
+def test_every_record_has_exactly_one_outcome_of_validation(batch: list[list[bytes]]) -> None:
     """What the ledger counts starts here."""
-    result = sifted(INVENTORY, [page(*raws) for raws in batch])
+    result = validate_rows(INVENTORY, [page(*raws) for raws in batch])
 
     repeats = result.repeats.records.unchanged + result.repeats.records.stale
     assert result.accepted_count + len(result.rejected) + repeats == sum(len(raws) for raws in batch)

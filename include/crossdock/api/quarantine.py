@@ -1,4 +1,4 @@
-"""The desk for records that were not accepted, over HTTP: grouped by cause, mended, replayed, discarded."""
+"""REST resources of the quarantine: list rejected records by cause, edit, replay and discard them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from crossdock.app.streams import sync_of
 from crossdock.db.database import Store
 from crossdock.sync.quarantine import replay as replay_quarantine
 from crossdock.sync.quarantine import repository as quarantine
-from crossdock.sync.quarantine import service as quarantine_desk
+from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.repository import Item
 
 router = APIRouter(tags=["quarantine"], route_class=GuardedRoute)
@@ -63,7 +63,7 @@ class ItemSummary(BaseModel):
     state: str
     cause: str
     failures: list[FailureDocument]
-    is_mended: bool
+    is_edited: bool
     times_seen: int
     first_run_id: str
     last_run_id: str
@@ -74,12 +74,12 @@ class ItemSummary(BaseModel):
 
 class ItemDocument(ItemSummary):
     record: Any = Field(description="As the source sent it.")
-    mended: Any = Field(None, description="The record as it will be replayed, where somebody mended it.")
+    edited: Any = Field(None, description="The record as it will be replayed, if somebody edited it.")
 
 
 class ItemsPage(BaseModel):
     items: list[ItemSummary]
-    next_cursor: str | None = Field(description="Of the next page; null on the last.")
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last page.")
 
 
 class ValueDocument(BaseModel):
@@ -93,20 +93,20 @@ class QuarantineCauseDocument(BaseModel):
     message: str
     items: int
     oldest_at: datetime
-    values: list[ValueDocument] = Field(description="Those that failed most often.")
+    values: list[ValueDocument] = Field(description="The values that failed most often.")
 
 
 class QuarantineCausesDocument(BaseModel):
     causes: list[QuarantineCauseDocument]
 
 
-class FieldsMended(Strict):
-    """Some fields of the record. A mend may not change which record it is (`id`, `version`)."""
+class FieldsEdited(Strict):
+    """Some fields of the record. An edit may not change `id` and `version`."""
 
-    changes: dict[str, Any] = Field(description="The platform's field (dots go deeper) and its new value.")
+    changes: dict[str, Any] = Field(description="Field name of the source (dots for nested fields) → its new value.")
 
 
-class RecordMended(Strict):
+class RecordEdited(Strict):
     """The whole record."""
 
     record: dict[str, Any]
@@ -114,8 +114,8 @@ class RecordMended(Strict):
 
 class FixDocument(BaseModel):
     item: ItemDocument
-    passes: bool = Field(description="Whether it would be accepted when it is replayed now.")
-    failures: list[FailureDocument] = Field(description="Why not.")
+    passes: bool = Field(description="Whether the record would be accepted if it were replayed now.")
+    failures: list[FailureDocument] = Field(description="The rules that it would fail.")
 
 
 class ItemsByNumber(Choosing):
@@ -137,7 +137,7 @@ class DiscardEveryItem(Everything, ManyBecause):
     pass
 
 
-@router.get("/quarantine", summary="Items by their numbers, without their records", dependencies=[guard(Role.VIEWER)])
+@router.get("/quarantine", summary="List quarantine items", dependencies=[guard(Role.VIEWER)])
 def list_items(
     store: OpenStore,
     state: State = "open",
@@ -156,7 +156,7 @@ def list_items(
     )
 
 
-@router.get("/quarantine-causes", summary="Open items by what failed, most first", dependencies=[guard(Role.VIEWER)])
+@router.get("/quarantine-causes", summary="List causes of open quarantine items", dependencies=[guard(Role.VIEWER)])
 def list_quarantine_causes(
     store: OpenStore, entity: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None
 ) -> QuarantineCausesDocument:
@@ -177,71 +177,71 @@ def list_quarantine_causes(
 
 @router.get(
     "/quarantine/{item_id}",
-    summary="One item with its record, whole",
+    summary="Get a quarantine item with its record",
     dependencies=[guard(Role.DEVELOPER, Role.OPERATOR)],
     responses=_NONE,
 )
 def show_item(store: OpenStore, item_id: Number) -> ItemDocument:
-    """For those who mend, not for every viewer: a record as its source sent it may name a person."""
+    """Not for viewers: a record as the source sent it may contain personal data."""
     return _item(store, item_id)
 
 
-@router.patch("/quarantine/{item_id}", summary="Mend a record; nothing is loaded until it is replayed", responses=_NONE)
-def fix_item(store: OpenStore, caller: Operator, item_id: Number, body: FieldsMended | RecordMended) -> FixDocument:
-    """Checked at once, with the rules of its sync. One that would still be rejected is kept all the same."""
-    if isinstance(body, RecordMended):
-        verdict = quarantine_desk.mend(
+@router.patch("/quarantine/{item_id}", summary="Edit a record; nothing is loaded until it is replayed", responses=_NONE)
+def fix_item(store: OpenStore, caller: Operator, item_id: Number, body: FieldsEdited | RecordEdited) -> FixDocument:
+    """Save an edit and validate it at once by the rules of its sync. It is saved even if it would still be rejected."""
+    if isinstance(body, RecordEdited):
+        verdict = quarantine_service.edit(
             store, item_id, json.dumps(body.record).encode(), syncs=sync_of, actor=caller.actor
         )
     else:
-        verdict = quarantine_desk.mend_fields(store, item_id, body.changes, syncs=sync_of, actor=caller.actor)
+        verdict = quarantine_service.edit_fields(store, item_id, body.changes, syncs=sync_of, actor=caller.actor)
     failures = [FailureDocument(**msgspec.structs.asdict(failure)) for failure in verdict]
     return FixDocument(item=_item(store, item_id), passes=not failures, failures=failures)
 
 
-@router.post("/quarantine/{item_id}/discard", summary="Close an item for good; it is kept", responses=_NONE)
+@router.post("/quarantine/{item_id}/discard", summary="Discard a quarantine item; its record is kept", responses=_NONE)
 def discard_item(store: OpenStore, caller: Operator, item_id: Number, body: Because) -> ItemDocument:
-    quarantine_desk.discard(store, item_id, body.reason, actor=caller.actor)
+    quarantine_service.discard(store, item_id, body.reason, actor=caller.actor)
     return _item(store, item_id)
 
 
-@router.post("/quarantine-discards", summary="Close many items for good; they are kept", responses=_NONE)
+@router.post("/quarantine-discards", summary="Discard many quarantine items; their records are kept", responses=_NONE)
 def discard_items(
     store: OpenStore, caller: Operator, body: DiscardItems | DiscardItemsOfCause | DiscardEveryItem
 ) -> DiscardedDocument:
     numbers, cause, everything = body.choice()
-    items = quarantine_desk.choose(store, numbers, cause=cause, everything=everything)
+    items = quarantine_service.select(store, numbers, cause=cause, everything=everything)
     return discarded(
         [item.item_id for item in items],
-        lambda chosen: quarantine_desk.discard_all(store, chosen, body.reason, actor=caller.actor),
+        lambda chosen: quarantine_service.discard_all(store, chosen, body.reason, actor=caller.actor),
         dry_run=body.dry_run,
     )
 
 
 @router.post(
     "/quarantine-replays",
-    summary="Send records through the gate again; what passes is loaded and closed",
+    summary="Replay quarantined records; those that pass are loaded and closed",
     status_code=HTTPStatus.ACCEPTED,
     responses=_NONE,
 )
 def replay_items(store: OpenStore, caller: Operator, body: ItemsByNumber | ByCause | Everything) -> ReplayDocument:
-    """Worked off by the delivery within a second; `/replays/{replay_id}` says how far it is, and stops it."""
+    """Request a replay. It starts within a second; `/replays/{replay_id}` shows its progress and can stop it."""
     numbers, cause, everything = body.choice()
-    asked = replay_quarantine.ask(store, numbers, cause=cause, everything=everything, actor=caller.actor)
-    return replay_document(asked)
+    requested = replay_quarantine.ask(store, numbers, cause=cause, everything=everything, actor=caller.actor)
+    return replay_document(requested)
 
 
 def _item(store: Store, item_id: int) -> ItemDocument:
     with store.transaction() as work:
         item = quarantine.get(work, item_id)
-    mended = quarantine_desk.readable(item.mended) if item.mended else None
-    return ItemDocument(**_summary(item), record=quarantine_desk.readable(item.raw), mended=mended)
+    edited = quarantine_service.readable(item.edited) if item.edited else None
+    return ItemDocument(**_summary(item), record=quarantine_service.readable(item.raw), edited=edited)
 
 
 def _summary(item: Item) -> dict[str, Any]:
-    names = ItemSummary.model_fields.keys() - {"failures", "is_mended"}
+    names = ItemSummary.model_fields.keys() - {"failures", "is_edited"}
     return {
         **{name: getattr(item, name) for name in names},
         "failures": [msgspec.structs.asdict(failure) for failure in item.failures],
-        "is_mended": item.mended is not None,
+        "is_edited": item.edited is not None,
     }

@@ -1,4 +1,4 @@
-"""The ledger: what each run did with every record."""
+"""REST resources of the ledger: each run, with the outcome of every record."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ router = APIRouter(prefix="/runs", tags=["runs"], route_class=GuardedRoute)
 
 
 class CountsDocument(BaseModel):
-    """What became of every record: read = the sum of the others."""
+    """The outcomes of records: read = the sum of the others."""
 
     read: int
     inserted: int
     updated: int
     unchanged: int
     stale: int
-    rejected: int = Field(description="In quarantine, each with its reason.")
+    rejected: int = Field(description="Records in quarantine, each with its reason.")
     held: int
 
 
@@ -45,7 +45,7 @@ class RunDocument(BaseModel):
     window_low: datetime | None
     window_high: datetime | None
     counts: CountsDocument
-    lines: CountsDocument = Field(description="The same for the lines that records are made of.")
+    lines: CountsDocument = Field(description="The same counts for the lines of the records.")
     drift: list[dict[str, Any]] | None
     error: str | None
     started_at: datetime
@@ -55,7 +55,7 @@ class RunDocument(BaseModel):
 
 class RunsPage(BaseModel):
     runs: list[RunDocument]
-    next_cursor: str | None = Field(description="Of the next page; null on the last.")
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last page.")
 
 
 #: Microseconds since 1970, and the run's id.
@@ -63,7 +63,7 @@ _CURSOR = r"^[0-9]{1,16}\.[A-Za-z0-9_.-]{1,150}$"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@router.get("", summary="Runs, newest first", dependencies=[guard(Role.VIEWER)])
+@router.get("", summary="List runs, newest first", dependencies=[guard(Role.VIEWER)])
 def list_runs(
     store: OpenStore,
     entity: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
@@ -91,7 +91,7 @@ def list_runs(
 
 @router.get(
     "/{run_id}",
-    summary="One run",
+    summary="Get a run",
     dependencies=[guard(Role.VIEWER)],
     responses={404: {"model": ProblemDocument, "description": "There is no such run."}},
 )

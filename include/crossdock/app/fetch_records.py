@@ -24,7 +24,7 @@ class _Pull(SyncRequest, frozen=True):
     """A request of named keys with a lease beside the live sync's."""
 
     @property
-    def partition(self) -> str:
+    def lease_shard(self) -> str:
         return f"webhook:{zlib.crc32(self.keys[0].encode()) % _LEASES}"
 
 
@@ -67,7 +67,7 @@ class Puller:
         except HubError as error:
             # Tried again, it is another run: nobody comes back to this one. No alert of its own: the next pull may have
             # another lease, and would not close it; the event waits for its next try, or is a dead letter, which is told.
-            mark_failed(sync, systems.store, pull_id, str(error), is_told=False)
+            mark_failed(sync, systems.store, pull_id, str(error), raise_alert=False)
             raise
         finally:
             if not is_done:

@@ -1,4 +1,4 @@
-"""Every sync there is, by entity. Adding one: its folder here, one line below, one DAG file."""
+"""The registry of syncs, by entity. To add one: a module in its connector, one line below, one DAG file."""
 
 from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.connectors.commercetools.orders import ORDER
@@ -12,15 +12,15 @@ SYNCS = {sync.entity: sync for sync in (INVENTORY, PRODUCT, ORDER)}
 
 def sync_of(entity: str) -> Sync:
     """
-    The sync of *entity*, declared ones included.
+    Find the sync of *entity*; declared ones are included.
 
     Raises:
-        BadRequest: there is none; the message names those there are.
+        BadRequest: it does not exist; the message lists those that do.
 
     """
     if entity in SYNCS:
         return SYNCS[entity]
     declared = {sync.entity: sync for _, sync in declared_syncs()}
     if entity not in declared:
-        raise BadRequest(f"There is no sync of {entity!r}. There are: {', '.join([*SYNCS, *declared])}")
+        raise BadRequest(f"Unknown entity {entity!r}. Use one of: {', '.join([*SYNCS, *declared])}")
     return declared[entity]

@@ -1,4 +1,4 @@
-"""./hub backfill ENTITY --from --to: history by the day, only what is missing unless told otherwise."""
+"""./hub backfill ENTITY --from --to: read history day by day, by default only missing days."""
 
 from __future__ import annotations
 
@@ -28,38 +28,40 @@ def backfill(
     entity: Annotated[str, typer.Argument(help="inventory, product or order.")],
     first: Annotated[date, day_option("--from", "The first day, as 2026-01-01.")],
     last: Annotated[date, day_option("--to", "The last day, included.")],
-    only: Annotated[Only, typer.Option(help="Which days.")] = Only.MISSING,
-    tell: Annotated[bool, typer.Option("--tell", help="Tell subscribers of what changes.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which days, and start nothing.")] = False,
+    only: Annotated[Only, typer.Option(help="Which days to run.")] = Only.MISSING,
+    emit_events: Annotated[
+        bool, typer.Option("--emit-events", help="Deliver the events of changes to subscribers.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the days without starting anything.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Read days of history again. Safe to interrupt and to repeat: what is done is not missing any more."""
+    """Read days of history again. Safe to interrupt and to repeat: finished days are no longer missing."""
     refuse_unknown(entity)
     if entity not in SYNCS:
-        raise BadRequest(f"{entity} is declared, and what is declared has no backfill. There are: {', '.join(SYNCS)}")
+        raise BadRequest(f"Declared integrations such as {entity} have no backfill. Use one of: {', '.join(SYNCS)}")
     api = running_stack().api()
     with open_store() as store:
         integration = SYNCS[entity].integration
         days = days_to_run(store, integration, entity, first=first, last=last, only=only)
     if dry_run or not days:
-        _tell(entity, days, Counter(), as_json=as_json, started=False)
+        _show(entity, days, Counter(), as_json=as_json, started=False)
         return
     api.refuse_paused(f"backfill_{entity}")
-    started = {day: _start(api, entity, day, tell=tell) for day in days}
+    started = {day: _start(api, entity, day, emit_events=emit_events) for day in days}
     with console.progress(f"backfill {entity}") as bar:
         states = Counter(
             _end_of(api, entity, run_id, bar, number, len(days)) for number, run_id in enumerate(started.values())
         )
-    _tell(entity, days, states, as_json=as_json, started=True)
+    _show(entity, days, states, as_json=as_json, started=True)
     if states["success"] < len(days):
         raise typer.Exit(Exit.FAILED)
     if _any_partial(entity, days):
-        console.say(f"Some of it went to quarantine: ./hub quarantine list --entity {entity}")
+        console.say(f"Some records are in quarantine: ./hub quarantine list --entity {entity}")
         raise typer.Exit(Exit.PARTIAL)
 
 
 def _any_partial(entity: str, days: list[date]) -> bool:
-    """Whether the last run of one of *days* left something in quarantine."""
+    """Check whether the last run of one of *days* has records in quarantine."""
     with open_store() as store, store.transaction() as work:
         last = {
             run.request.backfill_day: run.state
@@ -68,10 +70,10 @@ def _any_partial(entity: str, days: list[date]) -> bool:
     return any(last.get(day.isoformat()) is RunState.PARTIAL for day in days)
 
 
-def _start(api: AirflowApi, entity: str, day: date, *, tell: bool) -> str:
-    """The DAG run of *day*: a new one, or the one that is still at work."""
+def _start(api: AirflowApi, entity: str, day: date, *, emit_events: bool) -> str:
+    """Start the DAG run of *day*, or find the one that is still running."""
     dag_id, key = f"backfill_{entity}", day.isoformat()
-    body: dict[str, Any] = {"partition_key": key, "logical_date": None, "conf": {"tell": tell}}
+    body: dict[str, Any] = {"partition_key": key, "logical_date": None, "conf": {"emit_events": emit_events}}
     try:
         return str(api.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
     except AirflowRefused as refused:
@@ -89,14 +91,14 @@ def _end_of(api: AirflowApi, entity: str, run_id: str, bar: console.Bar, number:
     return dag_runs.wait_for(look, f"DAG run {run_id}", timeout_s=3600)
 
 
-def _tell(entity: str, days: list[date], states: Counter[str], *, as_json: bool, started: bool) -> None:
+def _show(entity: str, days: list[date], states: Counter[str], *, as_json: bool, started: bool) -> None:
     if as_json:
         runs = {"started": len(days) if started else 0, "states": dict(states)}
         console.show_json({"entity": entity, "days": [day.isoformat() for day in days], **runs})
     elif not days:
-        console.praise("0 runs: nothing is missing.")
+        console.praise("0 runs: no days are missing.")
     elif not started:
         console.out.print(f"{len(days)} days: {days[0]} … {days[-1]}")
     else:
-        tell = console.praise if states["success"] == len(days) else console.complain
-        tell(f"{states['success']} of {len(days)} days are done. What each did: ./hub runs --entity {entity}")
+        show = console.praise if states["success"] == len(days) else console.complain
+        show(f"{states['success']} of {len(days)} days are done. To see each run: ./hub runs --entity {entity}")

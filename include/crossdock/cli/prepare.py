@@ -45,6 +45,9 @@ class MissingSecrets(StackError):
 
 def prepare() -> None:
     """Before Airflow starts in a deployment: both databases at this version, airflow_settings.yaml loaded and registered."""
+    from crossdock.core.settings import refuse_renamed  # noqa: PLC0415  loads pydantic
+
+    refuse_renamed(os.environ)
     settings = read_settings(overrides=overrides(os.environ))
     passwords_file = os.environ.get(PASSWORDS_FILE)
     if passwords_file:

@@ -1,4 +1,4 @@
-"""./hub quarantine: look at what was rejected, mend it, send it again."""
+"""./hub quarantine: list, edit, replay and discard rejected records."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from crossdock.commerce.orders import quarantine_edits
 from crossdock.core.errors import BadRequest
 from crossdock.db.database import Store
 from crossdock.sync.quarantine import repository as quarantine
-from crossdock.sync.quarantine import service as quarantine_desk
+from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.model import Failure
 from crossdock.sync.quarantine.repository import CauseCount, Item
 
-app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Records that were not accepted: whole, with the reason.")
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="List, edit, replay and discard rejected records.")
 _STATES = ("open", "replayed", "discarded", "superseded", "all")
-ItemId = Annotated[int, typer.Argument(help="As ./hub quarantine list has it.")]
+ItemId = Annotated[int, typer.Argument(help="Item ID; to list them: ./hub quarantine list")]
 
 
 @app.command("list")
 def list_items(
-    entity: Annotated[str | None, typer.Option(help="Only this entity.")] = None,
-    cause: Annotated[str | None, typer.Option(help="Only what failed this rule.")] = None,
+    entity: Annotated[str | None, typer.Option(help="Only items of this entity.")] = None,
+    cause: Annotated[str | None, typer.Option(help="Only items that failed this rule.")] = None,
     state: Annotated[str, typer.Option(help=", ".join(_STATES))] = "open",
     limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
     as_json: Json = False,
 ) -> None:
-    """Open items, grouped by what failed."""
+    """List quarantine items, and the causes of the open ones."""
     wanted = refuse_no_state(state, _STATES)
     refuse_unknown(entity)
     with open_store() as store, store.transaction() as work:
@@ -50,7 +50,7 @@ def list_items(
         "Open, by cause",
         ["entity", "cause", "items", "values", "what to do"],
         [[group.entity, group.cause, group.items, _values(group), group.message] for group in groups],
-        empty="Nothing is in quarantine.",
+        empty="The quarantine is empty.",
     )
     console.show_table(
         f"Items ({state})",
@@ -66,15 +66,15 @@ def list_items(
             ]
             for item in items
         ],
-        empty="No items in that state.",
+        empty=f"No items are {state}." if state != "all" else "There are no items.",
     )
     if items and state == "open":
-        console.say(f"Look at one: ./hub quarantine show {items[0].item_id}")
+        console.say(f"To look at one: ./hub quarantine show {items[0].item_id}")
 
 
 @app.command("show")
 def show(item_id: ItemId, as_json: Json = False) -> None:
-    """One record as it came, and every rule it failed."""
+    """Show a record and every rule that it failed."""
     with open_store() as store, store.transaction() as work:
         item = quarantine.get(work, item_id)
     if as_json:
@@ -83,68 +83,72 @@ def show(item_id: ItemId, as_json: Json = False) -> None:
     console.out.print(f"[bold]item {item.item_id}[/]  {item.entity} {item.record_key or item.record_id}  {item.state}")
     for failure in item.failures:
         console.complain(f"{failure.column} = {failure.value!r}: {failure.message}  ({failure.rule})")
-    console.out.print_json(json.dumps(quarantine_desk.readable(item.mended or item.raw)))
+    console.out.print_json(json.dumps(quarantine_service.readable(item.edited or item.raw)))
     if item.state == "open":
         column = item.failures[0].column.split(", ")[0]
-        console.say(f"Mend it: ./hub quarantine fix {item.item_id} --set FIELD=VALUE   (it failed on {column})")
+        console.say(f"To fix it: ./hub quarantine fix {item.item_id} --set FIELD=VALUE   (it failed on {column})")
 
 
 @app.command("fix")
 def fix(
-    item_id: Annotated[int | None, typer.Argument(help="As ./hub quarantine list has it.")] = None,
+    item_id: Annotated[int | None, typer.Argument(help="Item ID; to list them: ./hub quarantine list")] = None,
     cause: Cause = None,
     kinds: Annotated[
-        list[str] | None, typer.Option("--map", help="CODE=KIND: what a line with that code is, as DOT=postage.")
+        list[str] | None,
+        typer.Option("--map", help="CODE=KIND: the kind of the lines with this code, e.g. DOT=postage."),
     ] = None,
     changes: Changes = None,
     file: File = None,
     as_json: Json = False,
 ) -> None:
-    """Mend a record, or all of a cause by a rule; nothing is loaded until it is replayed."""
+    """Fix a record, or with --map all records of a cause; nothing is loaded until you replay it."""
     if kinds:
-        _fix_by_rule(item_id, cause, dict(map(_kind, kinds)), as_json=as_json)
+        _fix_by_mapping(item_id, cause, dict(map(_kind, kinds)), as_json=as_json)
         return
     if item_id is None:
-        raise BadRequest("Say which item: ./hub quarantine fix 11 --set …, or a rule: --cause CAUSE --map CODE=KIND")
+        raise BadRequest("Which item? Use ./hub quarantine fix 11 --set …, or a mapping: --cause CAUSE --map CODE=KIND")
     wanted = mend_of(changes, file)
     with open_store() as store:
         if isinstance(wanted, bytes):
-            verdict = quarantine_desk.mend(store, item_id, wanted, syncs=sync_of, actor=actor())
+            verdict = quarantine_service.edit(store, item_id, wanted, syncs=sync_of, actor=actor())
         else:
-            verdict = quarantine_desk.mend_fields(store, item_id, wanted, syncs=sync_of, actor=actor())
+            verdict = quarantine_service.edit_fields(store, item_id, wanted, syncs=sync_of, actor=actor())
         with store.transaction() as work:
-            is_mended = quarantine.get(work, item_id).mended is not None
+            is_edited = quarantine.get(work, item_id).edited is not None
     if as_json:
-        console.show_json({"item_id": item_id, "is_mended": is_mended, "passes": not verdict, "failures": verdict})
+        console.show_json({"item_id": item_id, "is_edited": is_edited, "passes": not verdict, "failures": verdict})
     else:
-        _tell_verdict(item_id, verdict, is_mended=is_mended)
+        _show_verdict(item_id, verdict, is_edited=is_edited)
     if verdict:
         raise typer.Exit(Exit.PARTIAL)
 
 
-def _tell_verdict(item_id: int, verdict: tuple[Failure, ...], *, is_mended: bool) -> None:
+def _show_verdict(item_id: int, verdict: tuple[Failure, ...], *, is_edited: bool) -> None:
     for failure in verdict:
         console.complain(f"{failure.column} = {failure.value!r}: {failure.message}")
-    if not is_mended:
-        console.say("The record is again as it came: there is no mend any more.")
+    if not is_edited:
+        console.say("The record is back to its original; the edit was removed.")
     elif verdict:
-        console.say("The mend is kept, but the record would be rejected again. Mend it further.")
+        console.say("The change is saved, but the record would be rejected again. Fix the rest.")
     else:
-        console.praise("Mended, and it would be accepted.")
-        console.say(f"Send it: ./hub quarantine replay {item_id}")
+        console.praise("Fixed: the record would be accepted.")
+        console.say(f"To replay it: ./hub quarantine replay {item_id}")
 
 
-def _fix_by_rule(item_id: int | None, cause: str | None, kinds: dict[str, str], *, as_json: bool) -> None:
+def _fix_by_mapping(item_id: int | None, cause: str | None, kinds: dict[str, str], *, as_json: bool) -> None:
     with open_store() as store:
-        chosen = quarantine_desk.choose(store, [item_id] if item_id else [], cause=cause, everything=False)
-        with console.progress(f"Mending {len(chosen)} records") as bar:
-            bar.tell(f"Mending {len(chosen)} records")
-            mended = quarantine_edits.set_line_kinds(store, chosen, kinds, actor=actor())
+        chosen = quarantine_service.select(store, [item_id] if item_id else [], cause=cause, everything=False)
+        with console.progress(f"Fixing {len(chosen)} records") as bar:
+            bar.tell(f"Fixing {len(chosen)} records")
+            edited = quarantine_edits.set_line_kinds(store, chosen, kinds, actor=actor())
     if as_json:
-        console.show_json({"items": len(chosen), "mended": mended})
+        console.show_json({"items": len(chosen), "edited": edited})
         return
-    console.praise(f"{mended} of {len(chosen)} records have a line that the rule is for, and are mended.")
-    console.say(f"Send them: ./hub quarantine replay {f'--cause {cause}' if cause else item_id}")
+    if not edited:
+        console.complain("The mapping matched no records.")
+        return
+    console.praise(f"{edited} of {len(chosen)} records have such a line and are fixed.")
+    console.say(f"To replay them: ./hub quarantine replay {f'--cause {cause}' if cause else item_id}")
 
 
 def _kind(text: str) -> tuple[str, str]:
@@ -156,18 +160,18 @@ def _kind(text: str) -> tuple[str, str]:
 
 @app.command("replay")
 def replay(
-    item_ids: Annotated[list[int] | None, typer.Argument(help="Items to send again.")] = None,
+    item_ids: Annotated[list[int] | None, typer.Argument(help="IDs of the items to replay.")] = None,
     cause: Cause = None,
     everything: Everything = False,
     as_json: Json = False,
 ) -> None:
-    """Send records through the gate again; what passes is loaded and closed."""
+    """Validate records again; those that pass are loaded and their items closed."""
     numbers = refuse_no_choice(item_ids, cause=cause, everything=everything)
     with open_store() as store:
-        chosen = quarantine_desk.choose(store, numbers, cause=cause, everything=everything)
+        chosen = quarantine_service.select(store, numbers, cause=cause, everything=everything)
         with console.progress(f"Replaying {len(chosen)} records") as bar:
             bar.tell(f"Replaying {len(chosen)} records")
-            reports = quarantine_desk.replay_all(store, chosen, syncs=sync_of, actor=actor())
+            reports = quarantine_service.replay_all(store, chosen, syncs=sync_of, actor=actor())
     if as_json:
         console.show_json({"runs": [report.as_document() for report in reports]})
     for report in reports:
@@ -177,20 +181,20 @@ def replay(
                 f"{report.run_id}: {loaded} loaded, {report.counts.stale} stale, {report.counts.rejected} rejected again"
             )
     if any(report.counts.rejected for report in reports):
-        console.say("What failed again: ./hub quarantine list")
+        console.say("To see what failed again: ./hub quarantine list")
         raise typer.Exit(Exit.PARTIAL)
 
 
 def _numbers(store: Store, numbers: Sequence[int], *, cause: str | None, everything: bool) -> list[int]:
-    return [item.item_id for item in quarantine_desk.choose(store, numbers, cause=cause, everything=everything)]
+    return [item.item_id for item in quarantine_service.select(store, numbers, cause=cause, everything=everything)]
 
 
 desk_options.add_discard(
     app,
     "items",
     _numbers,
-    quarantine_desk.discard_all,
-    doc="Close items for good: those versions of the records are not wanted. The records themselves are kept.",
+    quarantine_service.discard_all,
+    doc="Close items permanently: these versions of the records are not wanted. The records themselves are kept.",
 )
 
 
@@ -200,6 +204,6 @@ def _values(group: CauseCount) -> str:
 
 def _document(item: Item) -> dict[str, Any]:
     document = msgspec.structs.asdict(item)
-    document["raw"] = quarantine_desk.readable(item.raw)
-    document["mended"] = quarantine_desk.readable(item.mended) if item.mended else None
+    document["raw"] = quarantine_service.readable(item.raw)
+    document["edited"] = quarantine_service.readable(item.edited) if item.edited else None
     return document

@@ -1,4 +1,4 @@
-"""Runs as documents and as tables."""
+"""Show runs as JSON documents and as tables."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import msgspec
 
 from crossdock.cli import console
 from crossdock.db.database import Store
-from crossdock.http import call_metrics as call_counts
+from crossdock.http import call_metrics
 from crossdock.http.call_metrics import Usage
 from crossdock.sync import ledger as runs
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Counts, RunState
 
-FATES = tuple(Counts.__struct_fields__)
+OUTCOMES = tuple(Counts.__struct_fields__)
 
 
 def document(run: Run) -> dict[str, Any]:
-    """A run as JSON: flat counts, instants in ISO 8601."""
+    """Build the JSON document of a run: flat counts, instants in ISO 8601."""
     return {
         "run_id": run.run_id,
         "integration": run.integration,
@@ -41,30 +41,34 @@ def document(run: Run) -> dict[str, Any]:
 
 
 def show_runs(found: Sequence[Run]) -> None:
+    """Show runs as a table."""
     console.show_table(
         "Runs, newest first",
-        ["run", "mode", "state", "read", "what became of it", "seconds"],
-        [[run.run_id, run.mode, run.state, run.counts.read, fates(run.counts), round(run.seconds, 1)] for run in found],
-        empty="No runs yet. Start one: ./hub sync inventory --full",
+        ["run", "mode", "state", "read", "outcome", "seconds"],
+        [
+            [run.run_id, run.mode, run.state, run.counts.read, outcomes(run.counts), round(run.seconds, 1)]
+            for run in found
+        ],
+        empty="No runs yet. To start one: ./hub sync inventory --full",
     )
 
 
-def fates(counts: Counts) -> str:
-    """What became of the records, without what did not happen: `990 unchanged + 10 rejected`."""
-    sides = ((fate, getattr(counts, fate)) for fate in FATES[1:])
-    return " + ".join(f"{count:,} {fate}" for fate, count in sides if count) or "nothing"
+def outcomes(counts: Counts) -> str:
+    """Format the outcomes that are not 0: `990 unchanged + 10 rejected`."""
+    sides = ((outcome, getattr(counts, outcome)) for outcome in OUTCOMES[1:])
+    return " + ".join(f"{count:,} {outcome}" for outcome, count in sides if count) or "nothing"
 
 
 def show_run(store: Store, run_id: str) -> Run:
-    """One run with its accounting, and what to do next."""
+    """Show a run with its outcomes, and what to do next."""
     with store.transaction() as work:
         run = runs.get(work, run_id)
-        usage = call_counts.usage_of_run(work, run_id)
+        usage = call_metrics.usage_of_run(work, run_id)
     sign = "=" if run.counts.balanced else "≠"
     console.out.print(f"[bold]{run.run_id}[/]  {run.mode}  {run.state}  {run.seconds:.1f} s")
-    console.out.print(f"  {run.counts.read:,} read {sign} {fates(run.counts)}")
+    console.out.print(f"  {run.counts.read:,} read {sign} {outcomes(run.counts)}")
     if run.lines.read:
-        console.out.print(f"  {run.lines.read:,} lines {'=' if run.lines.balanced else '≠'} {fates(run.lines)}")
+        console.out.print(f"  {run.lines.read:,} lines {'=' if run.lines.balanced else '≠'} {outcomes(run.lines)}")
     for finding in run.drift or ():
         console.out.print(f"  drift: {finding['field']} is {finding['finding']} {finding['saw']}")
     if run.window_high:
@@ -78,15 +82,15 @@ def show_run(store: Store, run_id: str) -> Run:
 
 
 def calls(usage: Usage) -> str:
-    """What a run asked of its system: `12 calls, 3 retries, 2 errors; P50 3 ms, P95 11 ms`."""
-    told = {
+    """Format the calls that a run made: `12 calls, 3 retries, 2 errors; P50 3 ms, P95 11 ms`."""
+    counts = {
         "retries": usage.retries,
         "errors": usage.failures,
         "refused": usage.refusals,
         "throttled": usage.throttled,
         "avoided": usage.avoided,
     }
-    parts = [f"{usage.calls:,} calls", *(f"{count:,} {name}" for name, count in told.items() if count)]
+    parts = [f"{usage.calls:,} calls", *(f"{count:,} {name}" for name, count in counts.items() if count)]
     if usage.p50_s is None or usage.p95_s is None:
         return ", ".join(parts)
     return f"{', '.join(parts)}; P50 {usage.p50_s * 1000:.3g} ms, P95 {usage.p95_s * 1000:.3g} ms"
@@ -94,22 +98,22 @@ def calls(usage: Usage) -> str:
 
 def _when_done(run: Run) -> str:
     if run.request.keys and not run.counts.read:
-        return f"The source has none of these: {', '.join(run.request.keys)}"
-    return "Nothing is left to do. All runs: ./hub runs"
+        return f"The source has no records with these keys: {', '.join(run.request.keys)}"
+    return "Done. All runs: ./hub runs"
 
 
 def next_step(run: Run) -> str:
-    """The command that a person would give now."""
+    """Suggest the next command."""
     match run.state:
         case RunState.DONE:
             return _when_done(run)
         case RunState.PARTIAL if run.counts.rejected:
-            return "Look at what was rejected: ./hub quarantine list"
+            return "To see the rejected records: ./hub quarantine list"
         case RunState.PARTIAL:
-            return f"{run.counts.held} records were busy; the next run tries them: ./hub sync {run.entity}"
+            return f"{run.counts.held} records were locked and are read again by the next run: ./hub sync {run.entity}"
         case RunState.HELD:
-            return f"If the source is right: ./hub sync {run.entity} --full --accept-shrunken"
+            return f"If the source is correct: ./hub sync {run.entity} --full --allow-shrink"
         case RunState.FAILED:
-            return f"When the cause is gone: ./hub sync {run.entity}"
+            return f"After the cause is fixed: ./hub sync {run.entity}"
         case _:
-            return f"It is at work: ./hub run show {run.run_id}"
+            return f"The run is still running: ./hub run show {run.run_id}"

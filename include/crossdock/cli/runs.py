@@ -10,19 +10,19 @@ import typer
 from crossdock.cli import console, run_reports
 from crossdock.cli.command_groups import Verbs
 from crossdock.cli.session import open_store, refuse_unknown
-from crossdock.http import call_metrics as call_counts
+from crossdock.http import call_metrics
 from crossdock.sync import ledger
 
-app = typer.Typer(cls=Verbs, no_args_is_help=True, help="One run.")
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Inspect one run.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 def runs(
     entity: Annotated[str | None, typer.Option(help="Only runs of this entity.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs to show.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """The ledger: what each run did with every row."""
+    """List runs, with the outcome of every record."""
     refuse_unknown(entity)
     with open_store() as store, store.transaction() as work:
         found = ledger.newest(work, entity=entity, limit=limit)
@@ -33,13 +33,15 @@ def runs(
 
 
 @app.command("show")
-def show(run_id: Annotated[str, typer.Argument(help="As ./hub runs has it.")], as_json: Json = False) -> None:
-    """What one run read, what became of it, which calls it made, and what to do next."""
+def show(
+    run_id: Annotated[str, typer.Argument(help="Run ID; to list them: ./hub runs")], as_json: Json = False
+) -> None:
+    """Show what a run read, the outcomes, its calls, and what to do next."""
     with open_store() as store:
         if as_json:
             with store.transaction() as work:
                 run = ledger.get(work, run_id)
-                usage = call_counts.usage_of_run(work, run_id)
+                usage = call_metrics.usage_of_run(work, run_id)
             console.show_json({**run_reports.document(run), "calls": msgspec.to_builtins(usage)})
         else:
             run_reports.show_run(store, run_id)

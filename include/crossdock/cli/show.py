@@ -1,4 +1,4 @@
-"""./hub show sku|product|order KEY: a record as it is, or as it was at any instant."""
+"""./hub show sku|product|order KEY: show a record as it is, or as it was at any time."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from crossdock.core.errors import NotFound
 from crossdock.core.instants import utc_text
 from crossdock.sync import records as entities
 
-app = typer.Typer(cls=Verbs, no_args_is_help=True, help="A record as it is, or as it was.")
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Show a record as it is, or as it was at any time.")
 Key = Annotated[str, typer.Argument()]
-AsOf = Annotated[datetime | None, instant_option("--as-of", "As it was then.")]
+AsOf = Annotated[datetime | None, instant_option("--as-of", "Show the record as it was at this time.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 @app.command("sku")
 def sku(key: Key, as_of: AsOf = None, as_json: Json = False) -> None:
-    """The stock of a sku in every warehouse."""
+    """Show the stock of a sku in every warehouse."""
     _show("inventory", key, as_of, as_json=as_json)
 
 
 @app.command("product")
 def product(key: Key, as_of: AsOf = None, as_json: Json = False) -> None:
-    """A product by its key."""
+    """Show a product by its key."""
     _show("product", key, as_of, as_json=as_json)
 
 
 @app.command("order")
 def order(key: Key, as_of: AsOf = None, as_json: Json = False) -> None:
-    """An order by its number."""
+    """Show an order by its number."""
     _show("order", key, as_of, as_json=as_json)
 
 
@@ -47,11 +47,12 @@ def _show(entity: str, key: str, as_of: datetime | None, *, as_json: bool) -> No
         first = entities.first_modified_at(work, table, key) if as_of and not rows else None
     if as_of and first:
         raise NotFound(
-            f"{entity} {key!r} was not there at {utc_text(as_of)}: the first version that the hub has of it is of "
-            f"{utc_text(first)}"
+            f"{entity} {key!r} did not exist at {utc_text(as_of)}. The first version that the hub has is from {utc_text(first)}"
         )
     if not rows:
-        raise NotFound(f"The hub has no {entity} {key!r}. Is it in quarantine? ./hub quarantine list --entity {entity}")
+        raise NotFound(
+            f"The hub has no {entity} {key!r}. To check the quarantine: ./hub quarantine list --entity {entity}"
+        )
     if as_json:
         console.show_json({"entity": entity, "key": key, "as_of": as_of, "records": rows})
         return

@@ -22,13 +22,13 @@ from crossdock.sync.model import SyncRequest
 
 
 class SyncVerbs(Verbs):
-    """The syncs with code, and those that are declared by now."""
+    """The syncs in code, and the declared ones."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [*super().list_commands(ctx), *files.paths()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A verb for each file of a declaration; that of a file with mistakes says them."""
+        """Make a verb for each declaration file; the verb of an invalid file shows its errors."""
         found = super().get_command(ctx, cmd_name)
         if found is not None or cmd_name not in files.paths():
             return found
@@ -43,23 +43,25 @@ class SyncVerbs(Verbs):
 
 
 app = typer.Typer(
-    cls=SyncVerbs, no_args_is_help=True, help="Run a sync now, as its DAG in Airflow, and wait for its end."
+    cls=SyncVerbs, no_args_is_help=True, help="Run a sync now, as its DAG in Airflow, and wait until it has finished."
 )
 
 
-Full = Annotated[bool, typer.Option("--full", help="Read everything, whatever the watermark says.")]
-Since = Annotated[datetime | None, instant_option("--since", "Only what was modified at or after it.")]
-Until = Annotated[datetime | None, instant_option("--until", "Only what was modified before it.")]
-Keys = Annotated[list[str] | None, typer.Option("--key", help="Only this one; may be repeated.")]
-Limit = Annotated[int, typer.Option(help="Stop after so many records; 0 for all.")]
-Shrunken = Annotated[bool, typer.Option("--accept-shrunken", help="An empty or much smaller source is right.")]
-Watch = Annotated[bool, typer.Option("--watch", help="Show Airflow's tasks as they go.")]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end.")]
+Full = Annotated[bool, typer.Option("--full", help="Read everything, regardless of the watermark.")]
+Since = Annotated[datetime | None, instant_option("--since", "Only records modified at or after this time.")]
+Until = Annotated[datetime | None, instant_option("--until", "Only records modified before this time.")]
+Keys = Annotated[list[str] | None, typer.Option("--key", help="Only the record with this key; may be repeated.")]
+Limit = Annotated[int, typer.Option(help="Stop after about this many records; 0 for all.")]
+AllowShrink = Annotated[
+    bool, typer.Option("--allow-shrink", help="Accept an empty or much smaller source (disables the shrink check).")
+]
+Watch = Annotated[bool, typer.Option("--watch", help="Show the states of Airflow's tasks.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the run has finished.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 def _command(group: typer.Typer, entity: str, what: str) -> None:
-    """One verb a sync, all alike: what differs is which DAG answers."""
+    """Add the verb of a sync; only the DAG differs between them."""
 
     @group.command(entity, help=what)
     def command(
@@ -68,7 +70,7 @@ def _command(group: typer.Typer, entity: str, what: str) -> None:
         until: Until = None,
         key: Keys = None,
         limit: Limit = 0,
-        accept_shrunken: Shrunken = False,
+        allow_shrink: AllowShrink = False,
         watch: Watch = False,
         wait: Wait = True,
         as_json: Json = False,
@@ -79,21 +81,21 @@ def _command(group: typer.Typer, entity: str, what: str) -> None:
             "until": until,
             "keys": key or [],
             "limit": limit,
-            "accept_shrunken": accept_shrunken,
+            "allow_shrink": allow_shrink,
         }
         request = SyncRequest.of({name: value for name, value in given.items() if value is not None})
         _sync(entity, request, watch=watch, wait=wait, as_json=as_json)
 
 
-_command(app, "inventory", "Stock levels, from the commerce platform into the hub. --key names a sku.")
-_command(app, "product", "Products with their variants. --key names a product's key.")
-_command(app, "order", "Orders with their lines. --key names an order number.")
+_command(app, "inventory", "Sync stock levels from commercetools. --key names a sku.")
+_command(app, "product", "Sync products with their variants. --key names a product key.")
+_command(app, "order", "Sync orders with their lines. --key names an order number.")
 
 
 def _refused(group: typer.Typer, entity: str, wrong: InvalidDeclaration) -> None:
     @group.command(
         entity,
-        help="Its declaration cannot be used: run this to see every mistake.",
+        help="The declaration is not valid: run this to see every error.",
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )
     def command() -> None:
@@ -103,14 +105,14 @@ def _refused(group: typer.Typer, entity: str, wrong: InvalidDeclaration) -> None
 def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json: bool) -> None:
     api = running_stack().api()
     with open_store() as store:
-        # Said here at once; the DAG run would end as skipped, with this in its log.
+        # Reported here at once; the DAG run would be skipped, with the reason only in its log.
         find_active(store, sync_of(entity).integration)
     dag_run_id = dag_runs.trigger(api, entity, request)
     if not wait:
         if as_json:
             console.show_json({"dag_run_id": dag_run_id})
         else:
-            console.praise(f"Started: {dag_run_id}. What becomes of it: ./hub runs")
+            console.praise(f"Started: {dag_run_id}. To see its result: ./hub runs")
         return
     with open_store() as store:
         with console.progress(f"sync {entity}") as bar:
@@ -122,7 +124,7 @@ def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json
             for run in begun:
                 run_reports.show_run(store, run.run_id)
     ends = {exit_of(run.state) for run in begun}
-    # The worst of its parts is the end of the whole.
+    # The worst outcome of the shards is the outcome of the whole.
     ended = next(each for each in (Exit.PERSON_NEEDED, Exit.FAILED, Exit.PARTIAL, Exit.DONE) if each in ends)
     if ended is not Exit.DONE:
         raise typer.Exit(ended)

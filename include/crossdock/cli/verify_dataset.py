@@ -1,4 +1,4 @@
-"""./hub verify-dataset FILE: the hub's tables held against the file that the sandbox was made from."""
+"""./hub verify-dataset FILE: compare the hub's tables with the file that the sandbox was made from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from crossdock.db.database import Store
 from crossdock.sync import records as entities
 from crossdock.sync.quarantine import repository as quarantine
 
-#: Invoice, code, quantity, price: what makes a line of the file.
+#: A line of the file: invoice, code, quantity, price.
 Line = tuple[str, str, int, Decimal]
 
 
@@ -27,7 +27,7 @@ def verify_dataset(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The parquet file.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Whether every line of FILE is in the hub or in quarantine, exactly as often as it is in the file."""
+    """Verify that every line of FILE is in the hub or in quarantine, exactly as often as in the file."""
     with console.progress("Comparing") as bar:
         bar.tell("Reading the file")
         wanted = _lines_of_file(file)
@@ -55,7 +55,7 @@ def verify_dataset(
             console.complain(f"Not in both: {line}")
         if document["surplus"] and not document["missing"]:
             console.say(
-                "Nothing of the file is missing: the hub also knows another shop's orders. Use a hub of its own."
+                "No line of the file is missing, but the hub also has orders of another shop. Use a separate hub."
             )
     if not document["equal"]:
         raise typer.Exit(Exit.FAILED)
@@ -69,10 +69,10 @@ def _lines_of_file(file: Path) -> Counter[Line]:
         columns = pq.read_table(file, columns=["Invoice", "StockCode", "Quantity", "Price"]).to_pydict()
     except (pa.ArrowException, KeyError) as error:
         raise BadRequest(
-            f"{file} is no parquet file with the columns Invoice, StockCode, Quantity and Price: {error}"
+            f"{file} is not a parquet file with the columns Invoice, StockCode, Quantity and Price: {error}"
         ) from error
     rows = zip(columns["Invoice"], columns["StockCode"], columns["Quantity"], columns["Price"], strict=True)
-    # repr of a float is its shortest exact spelling: 2.55, not 2.54999.
+    # repr of a float is its shortest exact form: 2.55, not 2.54999.
     return Counter(
         (str(invoice), str(code), int(count), Decimal(repr(price)).normalize()) for invoice, code, count, price in rows
     )
@@ -86,7 +86,7 @@ def _lines_of_hub(store: Store) -> Counter[Line]:
 
 
 def _lines_of_quarantine(store: Store) -> Counter[Line]:
-    """Of orders that are in quarantine alone, as they came, not as they were mended."""
+    """Count the lines of orders that are only in quarantine, as they came, not as edited."""
     with store.transaction() as work:
         raws = quarantine.raws_of_absent(work, SYNCS["order"].table, "order")
     return Counter(line for raw in raws for line in _lines_of_record(json.loads(raw)))

@@ -1,7 +1,7 @@
 """
-Durations as counts in buckets that grow by a fifth, so that workers can add theirs up.
+Count durations in buckets that grow by a fifth, so that the counts of several workers can be added up.
 
-A quantile read from them is right to within ten per cent, from a millisecond to three minutes.
+A quantile from them is accurate to ten per cent, from a millisecond to three minutes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ _PER_DOUBLING = 4
 
 
 def bucket_of(seconds: float) -> int:
-    """The bucket that *seconds* falls into; the first and the last take what is beyond."""
+    """Find the bucket of *seconds*; the first and the last bucket include everything beyond them."""
     if seconds <= _SHORTEST_S:
         return 0
     return min(int(math.log2(seconds / _SHORTEST_S) * _PER_DOUBLING) + 1, BUCKETS - 1)
 
 
 def quantile_s(counts: Sequence[int], share: float) -> float | None:
-    """The duration that *share* of the counted stay below, None where nothing was counted."""
+    """Estimate the duration that *share* of the counted durations stay below; None if nothing was counted."""
     total = sum(counts)
     if not total:
         return None

@@ -1,8 +1,8 @@
 """
-What can go wrong, in two families that say what the caller should do.
+The errors of the hub, in two families that say what the caller should do.
 
-Third-party errors become one of these once, at the edge where they appear, with `raise … from`.
-`crossdock.app.airflow.retry_policy` turns the families into Airflow's retry decisions; nobody else knows Airflow's.
+A third-party error becomes one of these once, where it appears, with `raise … from`.
+`crossdock.app.airflow.retry_policy` turns the families into Airflow's retry decisions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from crossdock.core.hints import Remedy
 
 
 class HubError(Exception):
-    """Something the hub could not do. Its text names no command: that is the remedy's, and each door says it its own way."""
+    """An error of the hub. Its message names no command: the hint does, and the CLI and the API phrase it differently."""
 
     def __init__(self, message: str, *, remedy: Remedy | None = None) -> None:
         #: What to do about it; None where the message says all, or nothing can be done.
@@ -22,25 +22,25 @@ class HubError(Exception):
             self.add_note(remedy.for_command_line)
 
     def with_remedy(self) -> str:
-        """The text and what to type, for people who have the command line."""
+        """Combine the message with the command of the hint, for people who have the command line."""
         return f"{self}. {self.remedy.for_command_line}" if self.remedy else str(self)
 
 
 class Transient(HubError):
-    """Running again later may succeed."""
+    """An error that may be gone when the same call is made again later."""
 
     def __init__(self, message: str, *, retry_in_s: float | None = None, remedy: Remedy | None = None) -> None:
-        #: What the other side asked us to wait, in seconds; None when it did not say.
+        #: The delay that the other side requested (Retry-After), in seconds; None if it requested none.
         self.retry_in_s = retry_in_s
         super().__init__(message, remedy=remedy)
 
 
 class Terminal(HubError):
-    """Running again gives the same answer; someone has to look."""
+    """An error that stays the same when the call is made again; a person has to fix the cause."""
 
 
 class SystemUnavailable(Transient):
-    """An external system did not answer, or answered that it cannot now."""
+    """An external system did not respond, or responded that it is unavailable."""
 
     def __init__(self, system: str, what: str, *, retry_in_s: float | None = None) -> None:
         self.system = system
@@ -48,28 +48,28 @@ class SystemUnavailable(Transient):
 
 
 class CircuitOpen(SystemUnavailable):
-    """A system has been failing, so it is not called for a while; asking would only take its and our time."""
+    """The circuit breaker is open: the system has been failing, so it is not called for a while."""
 
 
 class RateLimited(SystemUnavailable):
-    """The turn to call a system is further away than a worker should sleep."""
+    """The next permit of the rate limit is further away than a worker should sleep."""
 
 
 class Throttled(SystemUnavailable):
-    """An external system answered that we ask too often."""
+    """An external system responded that we call too often (HTTP 429)."""
 
 
 class AddressRefused(Terminal):
-    """A connection's host leads to a place in our own network, which its extra does not allow, or is called in the open."""
+    """The SSRF guard refused an address: it is in a private network that the connection does not allow, or has no TLS."""
 
     def __init__(self, message: str, *, network: str | None = None) -> None:
-        #: What `allowed_networks` would have to name; None where that is not what is wrong.
+        #: The network that `allowed_networks` would have to contain; None if that is not the reason.
         self.network = network
         super().__init__(message)
 
 
 class SystemRefused(Terminal):
-    """An external system understood the request and said no."""
+    """An external system understood the request and refused it."""
 
     def __init__(self, system: str, status: int, said: str) -> None:
         self.system, self.status, self.said = system, status, said
@@ -78,93 +78,93 @@ class SystemRefused(Terminal):
 
 class SourceInvalid(Transient):
     """
-    An answer is not what it claims to be: cut, not JSON, the wrong type, or without its rows.
+    A response is not valid: truncated, not JSON, of the wrong type, or without its rows.
 
-    Transient, because a page cut on its way comes whole the next time; a source that keeps
-    answering so fails the run when the retries are used up. It never counts as "0 rows".
+    Transient, because a page that was truncated on its way is complete the next time; if the source keeps
+    responding like this, the run fails once the retries are used up. It never counts as "0 rows".
     """
 
     def __init__(self, system: str, page: str, status: int, cause: str) -> None:
         self.system, self.page, self.status, self.cause = system, page, status, cause
-        super().__init__(f"{system}: {page} answered HTTP {status} but {cause}")
+        super().__init__(f"{system}: {page} returned HTTP {status}, but {cause}")
 
 
 class LeaseHeld(Transient):
-    """Another run of the same entity is at work."""
+    """Another run of the same entity is running."""
 
     def __init__(self, what: str, holder: str, retry_in_s: float) -> None:
         self.holder = holder
         super().__init__(
-            f"The sync of {what} is held by run {holder}. It is tried again in {retry_in_s:.0f} s",
+            f"The lease on {what} is held by run {holder}. It is retried automatically in {retry_in_s:.0f} s",
             retry_in_s=retry_in_s,
             remedy=remedies.look_at_run(holder),
         )
 
 
 class LeaseLost(Terminal):
-    """The run was overtaken while it slept; its commit is refused."""
+    """Another run took the lease while this one did not renew it; the commit is refused."""
 
     def __init__(self, what: str, run_id: str, holder: str | None) -> None:
-        #: Whether a later try of the very same run has the lease: then the run goes on without this worker.
+        #: Whether a later try of the same run has the lease: then the run continues without this worker.
         self.to_itself = holder == run_id
         super().__init__(
-            f"Run {run_id} lost its lease on {what} to {holder or 'nobody'} and wrote nothing more. "
-            "What it had not loaded is read by the newer run; there is nothing to do."
+            f"Run {run_id} lost its lease on {what} to {holder or 'nobody'}. Nothing more was written. "
+            "The newer run reads what this one had not loaded; there is nothing to do."
         )
 
 
 class ReplayStopped(Terminal):
-    """Somebody stopped the replay while a slice of it was at work, or another worker has it now."""
+    """Somebody stopped the replay during a slice, or another worker took it over."""
 
     def __init__(self, replay_id: int) -> None:
-        super().__init__(f"Replay {replay_id} was stopped, or another worker goes on with it; nothing more was written")
+        super().__init__(f"Replay {replay_id} was stopped, or another worker continues it. Nothing more was written")
 
 
 class HeldForApproval(Terminal):
-    """A read looks wrong enough that a person has to say so."""
+    """A full read is empty or much smaller than expected, so a person has to approve it."""
 
     def __init__(self, run_id: str, entity: str, read: int, known: int) -> None:
         self.run_id, self.read, self.known = run_id, read, known
         super().__init__(
-            f"Run {run_id} read {read} {entity} records where the hub knows {known}: nothing was loaded. "
-            "If the source really shrank, a full sync that accepts it (accept_shrunken) loads them",
-            remedy=remedies.accept_shrunken(entity),
+            f"Run {run_id} read {read} {entity} records, but the hub has {known}. Nothing was loaded. "
+            "If the source really shrank, run a full sync with allow_shrink",
+            remedy=remedies.allow_shrink(entity),
         )
 
 
 class BadRequest(Terminal):
-    """A person asked for something that cannot be; the message says what can."""
+    """The request is invalid; the message says what is valid."""
 
 
 class NotFound(Terminal):
-    """No such thing under that id."""
+    """Nothing has that id."""
 
 
 class Conflict(Terminal):
-    """Something of that name is there already, or is in use; the message says what to do about it."""
+    """The name is taken or in use, or the state does not allow the change; the message says what to do."""
 
 
 class VersionChanged(Terminal):
-    """Somebody changed the thing since the caller looked at it; look again, then decide."""
+    """Somebody changed the object since the caller read it (optimistic concurrency): read it again, then decide."""
 
     def __init__(self, what: str, expected: int, current: int) -> None:
         self.current = current
-        super().__init__(f"{what} is at version {current} by now, not {expected}: read it again, then change it")
+        super().__init__(f"{what} is now at version {current}, not {expected}. Read it again, then change it")
 
 
 class IntegrationPaused(Terminal):
-    """Somebody paused the integration: its syncs read nothing until it is resumed."""
+    """The integration is paused: its syncs read nothing until it is resumed."""
 
     def __init__(self, integration_id: str, paused_by: str) -> None:
         super().__init__(
-            f"{integration_id} is paused by {paused_by}; nothing is read until it is resumed",
+            f"{integration_id} was paused by {paused_by}. Nothing is read until it is resumed",
             remedy=remedies.resume(integration_id),
         )
 
 
 class BadEvent(Terminal):
-    """An event's data are not what its type promises."""
+    """An event's data do not have the form that its type promises."""
 
     def __init__(self, event_id: str, event_type: str, why: str) -> None:
         self.event_id = event_id
-        super().__init__(f"Event {event_id} is no {event_type}: {why}. Mend its data, then replay it")
+        super().__init__(f"Event {event_id} is not a valid {event_type}: {why}. Fix its data, then replay it")

@@ -80,9 +80,9 @@ def resume(integration_id: str) -> Remedy:
     )
 
 
-def accept_shrunken(entity: str) -> Remedy:
+def allow_shrink(entity: str) -> Remedy:
     return Remedy(
         says="If the source really shrank",
-        command=f"./hub sync {entity} --full --accept-shrunken",
-        request=f"POST /api/v2/dags/sync_{entity}/dagRuns with the conf full and accept_shrunken",
+        command=f"./hub sync {entity} --full --allow-shrink",
+        request=f"POST /api/v2/dags/sync_{entity}/dagRuns with the conf full and allow_shrink",
     )

@@ -1,4 +1,4 @@
 """Limits that settings and engines share."""
 
-#: Among how many workers one sync may be shared.
+#: Into how many shards one sync may be divided, one for each worker.
 MAX_SHARDS = 16

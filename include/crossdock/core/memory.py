@@ -1,4 +1,4 @@
-"""Memory that a batch used, given back to the machine."""
+"""Return the memory of finished batches to the operating system."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 from functools import cache
 
 
-def give_back() -> None:
+def trim_memory() -> None:
     """
-    What was freed goes back to the machine now.
+    Return freed memory to the operating system now.
 
-    The C library keeps what threads have freed, each thread's apart, and in a worker that lives for days a sync's
-    largest batch would stay its size for ever. Where the library has no word for it, nothing happens.
+    The C library keeps what each thread has freed, so a worker that lives for days would stay as large as its largest
+    batch. Does nothing with a C library that has no `malloc_trim`.
     """
     _trim()(0)
 

@@ -1,18 +1,31 @@
-"""What an installation sets, by environment variables that begin with HUB_."""
+"""The settings of an installation: environment variables that begin with HUB_."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from crossdock.core.errors import Terminal
 from crossdock.core.limits import MAX_SHARDS
+
+#: A setting's name of before → its name now.
+RENAMED = {
+    "HUB_EVENT_READERS": "HUB_DELIVERY_WORKERS",
+    "HUB_EVENT_READER_MINUTES": "HUB_DELIVERY_WORKER_MINUTES",
+    "HUB_PULL_DAYS": "HUB_FETCH_RUN_DAYS",
+    "HUB_SYNC_INVENTORY_PARTS": "HUB_SYNC_INVENTORY_SHARDS",
+    "HUB_SYNC_PRODUCT_PARTS": "HUB_SYNC_PRODUCT_SHARDS",
+    "HUB_SYNC_ORDER_PARTS": "HUB_SYNC_ORDER_SHARDS",
+}
 
 
 class Settings(BaseSettings):
-    """Every setting has a default that works; secrets are not here but in Airflow's connections."""
+    """Every setting has a working default; secrets are in Airflow's connections."""
 
     model_config = SettingsConfigDict(env_prefix="HUB_")
 
@@ -21,48 +34,48 @@ class Settings(BaseSettings):
     #: Airflow connection ids.
     store_connection: str = "hub_db"
     commercetools_connection: str = "commercetools"
-    #: When each entity is synced, as cron; empty for never by itself.
+    #: When each entity is synced, as cron; empty disables the schedule.
     sync_inventory_schedule: str = "*/15 * * * *"
     sync_product_schedule: str = "5 * * * *"
     sync_order_schedule: str = "*/10 * * * *"
-    #: Among how many workers a sync is shared, each with a part of the ids (at most 16); 1 for no sharing.
-    sync_inventory_parts: int = Field(default=1, ge=1, le=MAX_SHARDS)
-    sync_product_parts: int = Field(default=1, ge=1, le=MAX_SHARDS)
-    sync_order_parts: int = Field(default=1, ge=1, le=MAX_SHARDS)
-    #: How much longer than usual a run may take before somebody is told.
+    #: Among how many workers a sync is shared, each with a shard of the ids (at most 16); 1 for no sharing.
+    sync_inventory_shards: int = Field(default=1, ge=1, le=MAX_SHARDS)
+    sync_product_shards: int = Field(default=1, ge=1, le=MAX_SHARDS)
+    sync_order_shards: int = Field(default=1, ge=1, le=MAX_SHARDS)
+    #: How much longer than usual a run may take before an alert is raised.
     sync_deadline_minutes: float = 30
-    #: How far a delta reads back behind the watermark, for changes that a source shows late.
+    #: How far before the watermark a delta begins, for changes that a source shows late.
     overlap_minutes: float = 5
     #: How many pages of a source are read at once. The client makes no more than 8 calls at once: with more, pages
     #: would only wait for each other.
     pages_in_flight: int = Field(default=8, ge=1, le=8)
-    #: How long a run's lease lives without renewal: so long a dead worker keeps its entity from the next run.
+    #: How long a run's lease lives without renewal: a dead worker blocks the next run of its entity for this long.
     lease_life_s: float = 60
-    #: Airflow's retries of a sync task, and the first wait between them.
+    #: Airflow's retries of a sync task, and the first delay between them.
     task_retries: int = 3
     retry_delay_s: float = 10
 
-    #: Workers that deliver events, each a DAG and a slot of Airflow's, and the key partitions of each subscriber that they share.
-    event_readers: int = 2
+    #: How many workers deliver events, each with a DAG and a slot of Airflow's, and the key partitions of each subscriber.
+    delivery_workers: int = 2
     event_partitions: int = 2
-    #: How long a worker delivers before Airflow starts the next, and how long it may be silent before another takes over.
-    event_reader_minutes: float = 15
+    #: How long a worker delivers before Airflow starts the next, and after which silence another worker takes over.
+    delivery_worker_minutes: float = 15
     event_lease_life_s: float = 5
-    #: How long the store keeps an event, by whole months; and how old its horizon may grow before somebody is told.
+    #: How long the store keeps an event, by whole months; and how old its horizon may grow before an alert is raised.
     event_retention_days: int = 365
     event_horizon_alarm_s: float = 30
 
-    #: For how many days after its end each is kept: pages and batches of a run; its row in the ledger; runs of single
-    #: records that webhooks asked for; what others call their events; closed letters, ended replays and refused
-    #: webhooks; the place of a subscriber that no code knows any more.
+    #: Retention in days: pages and batches of a run after its end; its row in the ledger; runs that fetched single
+    #: records for webhooks; ids of external events; closed dead letters, ended replays and refused webhooks; the
+    #: position of a subscriber that was removed from the code.
     landing_days: int = Field(default=30, ge=1)
     ledger_days: int = Field(default=365, ge=1)
-    pull_days: int = Field(default=7, ge=1)
+    fetch_run_days: int = Field(default=7, ge=1)
     event_identity_days: int = Field(default=400, ge=1)
     closed_days: int = Field(default=90, ge=1)
     removed_subscriber_days: int = Field(default=30, ge=1)
 
-    #: Airflow's simple auth manager has no developers: these of its people (names, comma between) are some of ours.
+    #: Airflow's simple auth manager has no developer role: these users (names, separated by commas) have it.
     developers: str = ""
 
     @property
@@ -73,9 +86,9 @@ class Settings(BaseSettings):
         schedule: str = getattr(self, f"sync_{entity}_schedule")
         return schedule
 
-    def parts_of(self, entity: str) -> int:
-        parts: int = getattr(self, f"sync_{entity}_parts")
-        return parts
+    def shards_of(self, entity: str) -> int:
+        shards: int = getattr(self, f"sync_{entity}_shards")
+        return shards
 
     @property
     def overlap(self) -> timedelta:
@@ -87,12 +100,12 @@ class Settings(BaseSettings):
 
     @property
     def delivery_dags(self) -> list[str]:
-        """The DAG of each worker of the delivery: `deliver_events`, `deliver_events_2` and so on."""
-        return ["deliver_events", *(f"deliver_events_{number}" for number in range(2, self.event_readers + 1))]
+        """The DAG of each delivery worker: `deliver_events`, `deliver_events_2` and so on."""
+        return ["deliver_events", *(f"deliver_events_{number}" for number in range(2, self.delivery_workers + 1))]
 
     @property
-    def event_reader_lifetime(self) -> timedelta:
-        return timedelta(minutes=self.event_reader_minutes)
+    def delivery_worker_lifetime(self) -> timedelta:
+        return timedelta(minutes=self.delivery_worker_minutes)
 
     @property
     def event_lease_life(self) -> timedelta:
@@ -101,4 +114,27 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
+    """
+    Read the settings, once for each process.
+
+    Raises:
+        Terminal: a setting has its name of before; the message gives the new name of each.
+
+    """
+    refuse_renamed(os.environ)
     return Settings()
+
+
+def refuse_renamed(environment: Mapping[str, str]) -> None:
+    """
+    Refuse a setting under its name of before: ignored, it would leave the default in force and nobody would notice.
+
+    Raises:
+        Terminal: all of them, each with its new name.
+
+    """
+    # By upper case: pydantic reads names in either case.
+    names = {name.upper() for name in environment}
+    found = [f"{old} is now {new}: rename it" for old, new in RENAMED.items() if old in names]
+    if found:
+        raise Terminal("\n".join(found))

@@ -1,4 +1,4 @@
-"""What holds for every act of a person at a desk, of dead letters or of quarantine: chosen one way, with a reason, no typing slips."""
+"""Rules shared by the triage of dead letters and of quarantine: one way to select, a reason, no typing mistakes."""
 
 from __future__ import annotations
 
@@ -11,39 +11,44 @@ import msgspec
 from crossdock.core.errors import BadRequest
 from crossdock.db.database import Store, Work
 
-#: Closed in one transaction; more are closed in several.
+#: Closed in one transaction; more take several.
 _SLICE = 500
-#: As alike as two names are when one is a typing slip of the other: `quantiy`, but not `streetNumber` for `streetName`.
-_A_SLIP = 0.85
+#: The similarity above which one name is taken for a misspelling of the other: `quantiy`, but not `streetNumber` for
+#: `streetName`.
+_MISSPELLED = 0.85
 
 
 class Discarded(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of what was to be discarded."""
+    """The outcome of a request to discard many."""
 
-    #: How many were chosen.
+    #: How many were selected.
     chosen: int
-    #: The numbers of those that are closed now; somebody else may have been quicker with some.
+    #: The ids of those that were closed; somebody else may have closed the others first.
     closed: tuple[int, ...] = ()
 
 
 def refuse_unclear(numbers: Sequence[int], *, cause: str | None, everything: bool) -> None:
     """
+    Refuse a selection that is not made in exactly one way.
+
     Raises:
-        BadRequest: none or several ways to choose were used.
+        BadRequest: no way or several ways to select were used.
 
     """
     if sum((bool(numbers), cause is not None, everything)) != 1:
-        raise BadRequest("Say which, in one way: by their numbers, by their cause, or all of them")
+        raise BadRequest("Select in exactly one way: by id, by cause, or all")
 
 
 def refuse_no_reason(reason: str) -> None:
     """
+    Refuse a blank *reason*.
+
     Raises:
-        BadRequest: there is none.
+        BadRequest: it is blank.
 
     """
     if not reason.strip():
-        raise BadRequest("Say why it is not wanted: the reason is kept in the audit trail")
+        raise BadRequest("Give a reason why it is not wanted; it is stored in the audit trail")
 
 
 def discard_in_slices(
@@ -51,15 +56,16 @@ def discard_in_slices(
     numbers: Sequence[int],
     reason: str,
     close: Callable[[Work, Sequence[int]], Sequence[int]],
-    tell: Callable[[int], None],
+    report: Callable[[int], None],
 ) -> Discarded:
     """
-    *numbers* closed, a slice a transaction: *close* says which of a slice it closed, *tell* hears how many are done.
+    Close *numbers*, one transaction for each slice.
 
-    In the order of their numbers: two that lock the same rows in two orders deadlock.
+    *close* returns those of a slice that it closed; *report* receives the count so far. The ids are in ascending order:
+    two requests that lock the same rows in two orders deadlock.
 
     Raises:
-        BadRequest: no reason.
+        BadRequest: the reason is missing.
 
     """
     refuse_no_reason(reason)
@@ -67,66 +73,68 @@ def discard_in_slices(
     for start in range(0, len(ordered), _SLICE):
         with store.transaction() as work:
             closed += close(work, ordered[start : start + _SLICE])
-        tell(len(closed))
+        report(len(closed))
     return Discarded(chosen=len(ordered), closed=tuple(closed))
 
 
 def set_field(record: Any, field: str, value: Any) -> None:
     """
-    *record* with *value* at the dotted *field*.
+    Set the dotted *field* of *record* to *value*.
 
     Raises:
-        BadRequest: the field leads into something that has no fields.
+        BadRequest: a value on the way to the field is not an object.
 
     """
     *path, last = field.split(".")
     target = record
-    for step in path:
+    for depth, step in enumerate(path, start=1):
         target = target.setdefault(step, {}) if isinstance(target, dict) else None
+        if not isinstance(target, dict):
+            raise BadRequest(f"Cannot set {field!r}: {'.'.join(path[:depth])!r} is not an object")
     if not isinstance(target, dict):
-        raise BadRequest(f"{field!r} leads into something that has no fields")
+        raise BadRequest(f"Cannot set {field!r}: the record is not an object")
     target[last] = value
 
 
-def refuse_unknown_fields(mended: Mapping[str, Any], came: Any, of: Any, known: Collection[str], *, what: str) -> None:
+def refuse_unknown_fields(edited: Mapping[str, Any], came: Any, of: Any, known: Collection[str], *, what: str) -> None:
     """
-    Nothing, when *mended* has no field that neither the record as it *came* nor its type knows.
+    Refuse an edit that has a field which neither the record as it *came* nor its type knows.
 
-    Within its objects only what looks like a slip of a known name is refused: what all may be there nobody promised.
+    Within nested objects only a misspelling of a known name is refused: no contract lists all that they may have.
 
     Args:
-        mended: The record as a person wants it.
-        came: What it has is known, whatever it is.
+        edited: The record as a person wants it.
+        came: The record as it came; its fields are known.
         of: Its type (`msgspec.inspect`), or None.
-        known: The names that are promised besides.
-        what: What such records are called.
+        known: Further names that the contract promises.
+        what: What such records are called in the message.
 
     Raises:
-        BadRequest: a field that nobody reads: a typing slip would look like a mend. The nearest ones are named.
+        BadRequest: a field that nobody reads: a typing mistake would look like a fix. The message names the nearest.
 
     """
     names = {*known, *_fields(of), *(came if isinstance(came, Mapping) else ())}
-    for name in mended:
+    for name in edited:
         if names and name not in names:
             near = get_close_matches(name, sorted(names), n=3)
-            meant = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(sorted(names))}"
-            raise BadRequest(f"{name!r} is no field of {what}. {meant}")
-    _refuse_slips(mended, came, of, what, path="")
+            meant = f"Did you mean {' or '.join(near)}?" if near else f"Fields: {', '.join(sorted(names))}"
+            raise BadRequest(f"{name!r} is not a field of {what}. {meant}")
+    _refuse_misspelled(edited, came, of, what, path="")
 
 
-def _refuse_slips(mended: Mapping[str, Any], came: Any, of: Any, what: str, *, path: str) -> None:
+def _refuse_misspelled(edited: Mapping[str, Any], came: Any, of: Any, what: str, *, path: str) -> None:
     before, types = came if isinstance(came, Mapping) else {}, _fields(of)
-    for name, value in mended.items():
+    for name, value in edited.items():
         if path and name not in {*before, *types}:
-            near = get_close_matches(name, sorted({*before, *types}), n=1, cutoff=_A_SLIP)
+            near = get_close_matches(name, sorted({*before, *types}), n=1, cutoff=_MISSPELLED)
             if near:
-                raise BadRequest(f"{path + name!r} is no field of {what}. Did you mean {path + near[0]}?")
+                raise BadRequest(f"{path + name!r} is not a field of {what}. Did you mean {path + near[0]}?")
         if isinstance(value, Mapping) and value != before.get(name):
-            _refuse_slips(value, before.get(name), types.get(name), what, path=f"{path}{name}.")
+            _refuse_misspelled(value, before.get(name), types.get(name), what, path=f"{path}{name}.")
 
 
 def _fields(of: Any) -> Mapping[str, Any]:
-    """Name → type of the struct that *of* is, or that it is besides null; empty for anything else."""
+    """Map the field names of a struct, or of an optional struct, to their types; empty for any other type."""
     choices = of.types if isinstance(of, msgspec.inspect.UnionType) else (of,)
     struct = next((each for each in choices if isinstance(each, msgspec.inspect.StructType)), None)
     return {field.encode_name: field.type for field in struct.fields} if struct else {}

@@ -1,7 +1,7 @@
 """
-Rows as Arrow columns, and columns into a table by binary COPY: the cheapest way in.
+Build Arrow columns and load them into a table by binary COPY, the cheapest way.
 
-Arrow to COPY is pgpq's: a row becomes bytes without ever being a Python object.
+pgpq encodes Arrow for COPY: a row becomes bytes without ever being a Python object.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Column:
     """A column of a table, or a value that is only checked."""
 
     name: str
-    #: The PostgreSQL type, as COPY must be told.
+    #: The PostgreSQL type, which COPY needs.
     pg_type: str
 
 
 @cache
 def arrow_type(pg_type: str) -> pa.DataType:
-    """Arrow's type for a column's PostgreSQL type; a jsonb travels as its text."""
+    """Map a PostgreSQL type to Arrow's type; jsonb is transferred as text."""
     import pyarrow as pa
 
     return {
@@ -41,26 +41,26 @@ def arrow_type(pg_type: str) -> pa.DataType:
 
 
 def as_columns(columns: Sequence[Column], values: Sequence[Sequence[Any]]) -> pa.RecordBatch:
-    """*values*, one sequence for each of *columns*, as Arrow has them."""
+    """Convert *values*, one sequence for each of *columns*, into an Arrow record batch."""
     import pyarrow as pa
 
     arrays = [pa.array(each, arrow_type(column.pg_type)) for column, each in zip(columns, values, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, [column.name for column in columns])
 
 
-_ROWS_A_PIECE = 4_000
+_ROWS_PER_WRITE = 4_000
 
 
 def copy_in(work: Work, table_name: str, columns: Sequence[Column], rows: pa.Table) -> None:
-    """*rows*, which has *columns* and no others, at the end of the table."""
+    """Append *rows*, which has exactly *columns*, to the table."""
     from pgpq import ArrowToPostgresBinaryEncoder
 
     encoder = ArrowToPostgresBinaryEncoder.new_with_encoders(rows.schema, _encoders(tuple(columns)))
     names = ", ".join(column.name for column in columns)
     with work.cursor().copy(f"COPY {table_name} ({names}) FROM STDIN (FORMAT binary)".encode()) as copy:
         copy.write(encoder.write_header())
-        # In pieces: what waits for the server is kept in memory, and several connections load at once.
-        for batch in rows.to_batches(max_chunksize=_ROWS_A_PIECE):
+        # In pieces: data that waits for the server stays in memory, and several connections load at once.
+        for batch in rows.to_batches(max_chunksize=_ROWS_PER_WRITE):
             copy.write(encoder.write_batch(batch))
         copy.write(encoder.finish())
 

@@ -15,37 +15,37 @@ from psycopg.types.numeric import Int8BinaryLoader, IntLoader
 from crossdock.core import hints as remedies
 from crossdock.core.errors import Terminal, Transient
 
-#: PostgreSQL's number of the type xid8, a transaction's; psycopg has no loader for it.
+#: PostgreSQL's oid of the type xid8 (a transaction's id), for which psycopg has no loader.
 _XID8 = 5069
 
-#: An open transaction; what every function in this room takes first.
+#: An open transaction: the first argument of every function that reads or writes the database.
 Work = psycopg.Connection[TupleRow]
 
 
 class StoreUnavailable(Transient):
-    """The hub's database cannot be reached, or was too busy for this transaction. Nothing of it was written."""
+    """The hub's database cannot be reached, or was too busy for this transaction. Nothing was written."""
 
 
 class StoreRefused(Terminal):
-    """The database refused a statement: a defect of ours, or a migration that has not run. Nothing was written."""
+    """The database refused a statement: our code has a defect, or a migration is missing. Nothing was written."""
 
 
-#: What every session is told. Rows are looked up by key and lie in memory or on flash, so an index costs little
-#: more than a scan; with PostgreSQL's figure for spinning disks, it reads a whole table to change one row in a hundred.
+#: Options of every session. Rows are looked up by key and are in memory or on flash, so an index costs little more than
+#: a scan; with the default for spinning disks, PostgreSQL reads a whole table to change one row in a hundred.
 _SESSION = "-c timezone=UTC -c random_page_cost=1.1"
 
 
 class Store:
     """
-    The hub's database, one connection per thread of work.
+    The hub's database, with one connection for each thread.
 
-    Every table lives in *schema* and is found by the search path, so that two hubs (or a trial) can
-    share a server. Open it as late as you can and close it: an open write transaction holds back
-    every event reader on the server.
+    Every table is in *schema* and is found by the search path, so that two hubs (or a trial) can
+    share a server. Open it as late as possible and close it: an open write transaction holds back
+    every event consumer on the server.
     """
 
     def __init__(self, dsn: str, *, schema: str = "hub", session: str = "") -> None:
-        """*session*: settings of PostgreSQL for these connections alone, as `-c name=value`."""
+        """Configure a store; *session* has PostgreSQL settings for its connections only, as `-c name=value`."""
         self.dsn = dsn
         self.schema = schema
         self._session = f"{_SESSION} {session}"
@@ -53,7 +53,7 @@ class Store:
 
     @classmethod
     def from_connection(cls, conn_id: str) -> Store:
-        """The store behind an Airflow connection of type `postgres`. Call it inside a task."""
+        """Open the store of an Airflow connection of type `postgres`. Call it inside a task."""
         from airflow.providers.postgres.hooks.postgres import PostgresHook  # noqa: PLC0415  seconds to import
 
         connection = PostgresHook.get_connection(conn_id)
@@ -69,10 +69,10 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[Work]:
         """
-        One transaction: committed at the end of the block, rolled back whole on any error.
+        Open a transaction (the unit of work): committed at the end of the block, rolled back on any error.
 
         Raises:
-            StoreUnavailable: no connection, a lock not had in time, a deadlock. Safe to run again.
+            StoreUnavailable: no connection, a lock timeout or a deadlock. Safe to run again.
             StoreRefused: the statement itself is wrong for this database.
 
         """
@@ -84,7 +84,7 @@ class Store:
     @contextmanager
     def question(self) -> Iterator[Work]:
         """
-        The connection for statements that only read, each by itself: a transaction around one costs two journeys more.
+        Give the connection for single statements that only read: a transaction around one costs two more round trips.
 
         Raises:
             StoreUnavailable, StoreRefused: as `transaction`.
@@ -94,7 +94,7 @@ class Store:
             yield self._open()
 
     def another(self, *, session: str = "") -> Store:
-        """The same database on a connection of its own, for another thread, or with a *session* of its own."""
+        """Open the same database on a separate connection, for another thread or with other *session* settings."""
         return Store(self.dsn, schema=self.schema, session=session)
 
     def close(self) -> None:
@@ -135,9 +135,9 @@ def on_connect(check: Callable[[Work], None]) -> None:
 
 class SharedStore(Store):
     """
-    The same for threads that share one connection, a short transaction each; never two within one another.
+    A store for threads that share one connection, with short transactions that are never nested.
 
-    For what every call to another system asks, where a connection a thread would be too many.
+    For the queries of each call to an external system, where one connection per thread would be too many.
     """
 
     def __init__(self, dsn: str, *, schema: str = "hub") -> None:
@@ -150,24 +150,24 @@ class SharedStore(Store):
             yield work
 
 
-#: Errors that psycopg files under the statement's own, though it is the moment that was wrong: a worker that slept in
-#: its transaction, a standby that has not taken over yet, a connection that has been closed.
-_PASSING = (
+#: Errors that psycopg classifies as errors of the statement although they are transient: a worker slept in its
+#: transaction, a standby has not taken over yet, a connection was closed.
+_TRANSIENT = (
     psycopg.errors.IdleInTransactionSessionTimeout,
     psycopg.errors.TransactionTimeout,
     psycopg.errors.ReadOnlySqlTransaction,
     psycopg.errors.SnapshotTooOld,
     psycopg.InterfaceError,
 )
-#: The other way round: under those of the moment, though none mends them. By SQLSTATE's class (a limit of the program, a
-#: routine's fault, a savepoint's, a foreign table's), and some of class 55, where a lock is passing.
+#: The opposite: classified as transient although they stay. By SQLSTATE class (a program limit, an error of a routine, a
+#: savepoint or a foreign table), and some of class 55, in which a lock timeout is transient.
 _REFUSED_CLASSES = frozenset({"27", "2F", "38", "39", "3B", "54", "HV"})
 _REFUSED_STATES = frozenset({"55000", "55P02", "55P04"})
 
 
-def is_passing(error: psycopg.Error) -> bool:
-    """Whether the same transaction may well succeed at another moment."""
-    if isinstance(error, _PASSING) or _is_out_of_room(error):
+def is_transient(error: psycopg.Error) -> bool:
+    """Check whether the same transaction may succeed later."""
+    if isinstance(error, _TRANSIENT) or _is_out_of_room(error):
         return True
     state = error.sqlstate or ""
     return isinstance(error, psycopg.OperationalError) and not (
@@ -177,25 +177,23 @@ def is_passing(error: psycopg.Error) -> bool:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Psycopg's errors as the hub's two families."""
+    """Translate psycopg's errors into the hub's two families."""
     try:
         yield
     except psycopg.Error as error:
         if _is_out_of_room(error):
             raise StoreUnavailable(
-                f"The hub's database has no room: {_said(error)}. Make some, then try again"
+                f"The hub's database is out of disk space: {_said(error)}. Free some, then try again"
             ) from bare(error)
-        if is_passing(error):
-            raise StoreUnavailable(f"The hub's database did not carry out the transaction: {_said(error)}") from bare(
-                error
-            )
+        if is_transient(error):
+            raise StoreUnavailable(f"The hub's database could not run the transaction: {_said(error)}") from bare(error)
         raise StoreRefused(
             f"The hub's database refused the statement of {_asker(error)}: {_said(error)}", remedy=remedies.MIGRATE
         ) from bare(error)
 
 
 def _asker(error: psycopg.Error) -> str:
-    """Name the function of ours that made the statement: `events.store.receive`."""
+    """Name the function of ours that sent the statement: `events.store.receive`."""
     here = [
         f"{module.removeprefix('crossdock.')}.{frame.f_code.co_name}"
         for frame, _ in traceback.walk_tb(error.__traceback__)
@@ -205,18 +203,18 @@ def _asker(error: psycopg.Error) -> str:
 
 
 def bare(error: psycopg.Error) -> psycopg.Error:
-    """*error* for a traceback that may be logged: where it happened, without the row's values that its DETAIL quotes."""
+    """Copy *error* with its traceback but without DETAIL, which quotes the values of a row, so that it may be logged."""
     return type(error)(_said(error)).with_traceback(error.__traceback__)
 
 
 def _is_out_of_room(error: psycopg.Error) -> bool:
-    """A full disk has a code of its own and comes as OperationalError; a used-up quota comes as an internal error."""
+    """Recognise a used-up disk quota, which comes as an internal error; a full disk comes as an OperationalError."""
     said = error.diag.message_primary or ""
     return isinstance(error, psycopg.errors.InternalError_) and said.startswith(("could not extend", "could not write"))
 
 
 def _said(error: psycopg.Error) -> str:
-    """The server's words without the statement's values, which may hold personal data."""
+    """Extract the server's message without the statement's values, which may be personal data."""
     if isinstance(error, psycopg.DataError):
         # The server quotes the value itself: `invalid input syntax for type bigint: "…"`.
         return type(error).__name__

@@ -1,4 +1,4 @@
-"""Who may write an entity now: a lease in time, and a fencing token for those who oversleep it."""
+"""Leases: which run may write an entity now, with a fencing token against runs that lost their lease unnoticed."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from crossdock.db.database import Work
 
 
 class LeaseKey(msgspec.Struct, frozen=True):
-    """What a lease is on."""
+    """The subject of a lease."""
 
     integration: str
     entity: str
-    partition: str = "all"
+    shard: str = "all"
 
     def __str__(self) -> str:
-        return f"{self.entity} from {self.integration} ({self.partition})"
+        return f"{self.entity} from {self.integration} ({self.shard})"
 
 
-#: Takes a lease that is free, run out, ours already, or whose holder has ended; else returns no row.
-#: The token counts up each time, also for the run that has it: Airflow starts a task again when its worker is
-#: silent for long, and a worker that was only asleep must not write beside its own successor.
+#: Takes a lease that is free, expired, ours already, or whose holder has ended; otherwise returns no row.
+#: The token counts up each time, also for the run that has it: Airflow starts a task again if its worker sends no
+#: heartbeats for long, and a worker that was only asleep must not write beside its own successor.
 _TAKE = b"""
-INSERT INTO lease AS held (integration, entity, partition, holder, token, expires_at)
-VALUES (%(integration)s, %(entity)s, %(partition)s, %(run_id)s, 1, clock_timestamp() + %(life)s)
-ON CONFLICT (integration, entity, partition) DO UPDATE
+INSERT INTO lease AS held (integration, entity, shard, holder, token, expires_at)
+VALUES (%(integration)s, %(entity)s, %(shard)s, %(run_id)s, 1, clock_timestamp() + %(life)s)
+ON CONFLICT (integration, entity, shard) DO UPDATE
    SET token = held.token + 1,
        holder = excluded.holder,
        expires_at = excluded.expires_at
@@ -39,46 +39,46 @@ RETURNING token
 
 _HOLDER = b"""
 SELECT holder, greatest(extract(epoch FROM expires_at - clock_timestamp()), 1)::float8
-  FROM lease WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+  FROM lease WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
 """
 
 #: FOR SHARE: a lease cannot change hands under a commit, and two batches of one run need not wait for each other.
 _CHECK = b"""
 SELECT holder, token FROM lease
- WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+ WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
    FOR SHARE
 """
 
 _RENEW = b"""
 UPDATE lease SET expires_at = clock_timestamp() + %(life)s
- WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+ WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
    AND holder = %(run_id)s AND token = %(token)s
 """
 
 _RELEASE = b"""
 UPDATE lease SET expires_at = clock_timestamp()
- WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+ WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
    AND holder = %(run_id)s
 """
 
 _RECORD_TOKEN = b"UPDATE sync_run SET fencing_token = %(token)s WHERE run_id = %(run_id)s"
 
-#: Whoever has the lease is the only one at work: a run without an end is that of a worker that died.
+#: The run with the lease is the only one that works: another run without an end belongs to a worker that died.
 _END_OVERTAKEN = b"""
 UPDATE sync_run SET state = 'failed', finished_at = clock_timestamp(), error = %(error)s
- WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+ WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
    AND run_id <> %(run_id)s AND state = 'running' AND fencing_token > 0
 """
 
 
 def take(work: Work, key: LeaseKey, run_id: str, life: timedelta) -> int:
     """
-    The fencing token under which *run_id* may now write; also noted on the run.
+    Acquire the lease for *run_id* and return the fencing token under which it may write; the run records it too.
 
     Runs that it overtakes end as failed: nobody else would ever write their end.
 
     Raises:
-        LeaseHeld: another live run has it. Running again after its life may succeed.
+        LeaseHeld: another live run has it. Retrying after the lease's life may succeed.
 
     """
     values = {**msgspec.structs.asdict(key), "run_id": run_id, "life": life}
@@ -87,16 +87,16 @@ def take(work: Work, key: LeaseKey, run_id: str, life: timedelta) -> int:
         holder = work.execute(_HOLDER, values).fetchone()
         raise LeaseHeld(str(key), *(holder or ("unknown", 1.0)))
     work.execute(_RECORD_TOKEN, {"token": taken[0], "run_id": run_id})
-    work.execute(_END_OVERTAKEN, {**values, "error": f"its worker was silent; run {run_id} took over"})
+    work.execute(_END_OVERTAKEN, {**values, "error": f"Worker stopped sending heartbeats; run {run_id} took over"})
     return int(taken[0])
 
 
 def renew(work: Work, key: LeaseKey, run_id: str, token: int, life: timedelta) -> None:
     """
-    The lease, alive for another *life*.
+    Renew the lease for another *life*.
 
     Raises:
-        LeaseLost: it changed hands. Whatever this run would write now is refused anyway.
+        LeaseLost: another run has it. Anything that this run would write now is refused.
 
     """
     values = {**msgspec.structs.asdict(key), "run_id": run_id, "token": token, "life": life}
@@ -107,9 +107,9 @@ def renew(work: Work, key: LeaseKey, run_id: str, token: int, life: timedelta) -
 
 def check(work: Work, key: LeaseKey, run_id: str, token: int) -> None:
     """
-    Nothing, when *run_id* still writes under its token; the lease row stays locked until the commit.
+    Check that *run_id* still holds the lease under its token, and lock the lease's row until the commit.
 
-    An expired lease that nobody took is still ours: what fences is the token, not the clock.
+    An expired lease that nobody took is still ours: the token fences, not the clock.
 
     Raises:
         LeaseLost: another run has taken it. Terminal: that run reads what this one has not loaded.
@@ -121,5 +121,5 @@ def check(work: Work, key: LeaseKey, run_id: str, token: int) -> None:
 
 
 def release(work: Work, key: LeaseKey, run_id: str) -> None:
-    """The lease, free for the next run. Does nothing when it is not ours; safe to repeat."""
+    """Free the lease for the next run. Does nothing if another run has it. Idempotent."""
     work.execute(_RELEASE, {**msgspec.structs.asdict(key), "run_id": run_id})

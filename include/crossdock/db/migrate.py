@@ -1,4 +1,4 @@
-"""Bring the hub's schema to the version that this code needs."""
+"""Upgrade the hub's schema to the version that this code needs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def upgrade(dsn: str, *, schema: str = "hub") -> None:
-    """Bring the schema to its newest version. Running it again changes nothing."""
+    """Upgrade the schema to its latest version. Idempotent."""
     command.upgrade(_config(dsn, schema), "head")
 
 
 def is_current(dsn: str, *, schema: str = "hub") -> bool:
-    """Whether the database has exactly the migrations of this code."""
+    """Check whether the database has exactly the migrations of this code."""
     with psycopg.connect(dsn, connect_timeout=5) as connection:
         try:
             rows = connection.execute(

@@ -20,25 +20,25 @@ from crossdock.http.model import Rate
 #: Reserves *count* permits and returns when the first one is due, in seconds from now; no row if that is too far
 #: away. It is one statement: its row lock is the queue.
 _RESERVE = b"""
-INSERT INTO rate_limit AS line (integration, next_turn_at, calls, per_s, taken)
+INSERT INTO rate_limit AS line (integration, next_permit_at, calls, per_s, taken)
 VALUES (%(integration)s, clock_timestamp() + %(span)s * interval '1 s', %(calls)s, %(per_s)s, %(count)s)
 ON CONFLICT (integration) DO UPDATE
-   SET next_turn_at = greatest(line.next_turn_at, clock_timestamp()) + %(span)s * interval '1 s',
+   SET next_permit_at = greatest(line.next_permit_at, clock_timestamp()) + %(span)s * interval '1 s',
        calls = excluded.calls,
        per_s = excluded.per_s,
        taken = line.taken + excluded.taken
- WHERE line.next_turn_at <= clock_timestamp() + %(longest)s * interval '1 s'
-RETURNING extract(epoch FROM next_turn_at - clock_timestamp())::float8 - %(span)s
+ WHERE line.next_permit_at <= clock_timestamp() + %(longest)s * interval '1 s'
+RETURNING extract(epoch FROM next_permit_at - clock_timestamp())::float8 - %(span)s
 """
 
 _NEXT_PERMIT = b"""
-SELECT extract(epoch FROM next_turn_at - clock_timestamp())::float8 FROM rate_limit WHERE integration = %(integration)s
+SELECT extract(epoch FROM next_permit_at - clock_timestamp())::float8 FROM rate_limit WHERE integration = %(integration)s
 """
 
 _PAUSE = b"""
-INSERT INTO rate_limit AS line (integration, next_turn_at, calls, per_s)
+INSERT INTO rate_limit AS line (integration, next_permit_at, calls, per_s)
 VALUES (%(integration)s, clock_timestamp() + %(seconds)s * interval '1 s', %(calls)s, %(per_s)s)
-ON CONFLICT (integration) DO UPDATE SET next_turn_at = greatest(line.next_turn_at, excluded.next_turn_at)
+ON CONFLICT (integration) DO UPDATE SET next_permit_at = greatest(line.next_permit_at, excluded.next_permit_at)
 """
 
 #: The longest span of permits that one worker reserves at once, so that the others wait no longer than this.

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import psycopg
+from psycopg.rows import class_row, kwargs_row
 from psycopg.types.json import Jsonb
 
 from crossdock.core import hints
@@ -17,7 +18,6 @@ from crossdock.integrations.model import Integration, IntegrationState
 
 _COLUMNS = b"""integration_id, kind, name, state, settings, connection_id, version, created_at, created_by,
        updated_at, updated_by, credentials_set_at, tested_at, test_passed"""
-_NAMES = tuple(name.strip() for name in _COLUMNS.decode().split(","))
 
 _ADD = (
     b"""
@@ -102,12 +102,11 @@ def add(
     }
     work.execute(_UNDO_REMOVAL, values)
     try:
-        row = work.execute(_ADD, values).fetchone()
+        return _the(_integrations(work).execute(_ADD, values))
     except psycopg.errors.UniqueViolation as error:
         raise Conflict(
             f"Integration {integration_id!r} already exists", remedy=hints.look_at_integration(integration_id)
         ) from error
-    return _integration_of(row)
 
 
 def get(work: Work, integration_id: str) -> Integration:
@@ -126,8 +125,7 @@ def get(work: Work, integration_id: str) -> Integration:
 
 def find(work: Work, integration_id: str) -> Integration | None:
     """Find the integration; None if it is not in the registry."""
-    row = work.execute(_GET, {"integration_id": integration_id}).fetchone()
-    return _integration_of(row) if row else None
+    return _integrations(work).execute(_GET, {"integration_id": integration_id}).fetchone()
 
 
 def lock(work: Work, integration_id: str, *, version: int | None = None) -> Integration:
@@ -139,10 +137,9 @@ def lock(work: Work, integration_id: str, *, version: int | None = None) -> Inte
         VersionChanged: it is no longer at *version*.
 
     """
-    row = work.execute(_LOCK, {"integration_id": integration_id}).fetchone()
-    if row is None:
+    found = _integrations(work).execute(_LOCK, {"integration_id": integration_id}).fetchone()
+    if found is None:
         raise NotFound(f"There is no integration {integration_id!r}", remedy=hints.INTEGRATIONS)
-    found = _integration_of(row)
     if version is not None and found.version != version:
         raise VersionChanged(f"The integration {integration_id}", version, found.version)
     return found
@@ -150,7 +147,7 @@ def lock(work: Work, integration_id: str, *, version: int | None = None) -> Inte
 
 def page(work: Work, *, after: str | None = None, limit: int = 100) -> list[Integration]:
     """List up to *limit* integrations by ID, starting after *after* (keyset pagination)."""
-    return [_integration_of(row) for row in work.execute(_PAGE, {"after": after, "limit": limit})]
+    return _integrations(work).execute(_PAGE, {"after": after, "limit": limit}).fetchall()
 
 
 def change(work: Work, changed: Integration, *, actor: str, with_credentials: bool = False) -> Integration:
@@ -163,7 +160,7 @@ def change(work: Work, changed: Integration, *, actor: str, with_credentials: bo
         "actor": actor,
         "with_credentials": with_credentials,
     }
-    return _integration_of(work.execute(_CHANGE, values).fetchone())
+    return _the(_integrations(work).execute(_CHANGE, values))
 
 
 def record_test(work: Work, integration_id: str, *, passed: bool) -> None:
@@ -181,11 +178,19 @@ def is_removed(work: Work, integration_id: str) -> bool:
     return work.execute(_IS_REMOVED, {"integration_id": integration_id}).fetchone() is not None
 
 
-def _integration_of(row: tuple[Any, ...] | None) -> Integration:
-    assert row is not None  # noqa: S101  RETURNING of a row that is there
-    fields = dict(zip(_NAMES, row, strict=True))
-    fields["state"] = IntegrationState(fields["state"])
-    return msgspec.convert(fields, Integration)
+def _integrations(work: Work) -> psycopg.Cursor[Integration]:
+    """Open a cursor whose rows are integrations: each column is the field of its name."""
+    return work.cursor(row_factory=kwargs_row(_integration))
+
+
+def _integration(state: str, **fields: Any) -> Integration:
+    return msgspec.convert({**fields, "state": IntegrationState(state)}, Integration)
+
+
+def _the(rows: psycopg.Cursor[Integration]) -> Integration:
+    found = rows.fetchone()
+    assert found is not None  # noqa: S101  RETURNING of a row that is there
+    return found
 
 
 class Activity(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,15 +218,17 @@ WITH mine AS (SELECT * FROM sync_run WHERE integration = %(integration)s),
      day AS (SELECT count(*) AS runs, count(*) FILTER (WHERE state = 'failed') AS failed,
                     coalesce(sum(read), 0)::bigint AS read, coalesce(sum(rejected), 0)::bigint AS rejected
                FROM mine WHERE started_at > clock_timestamp() - interval '24 hours')
-SELECT (SELECT run_id FROM newest), (SELECT started_at FROM newest), (SELECT at FROM success),
-       (SELECT error FROM trouble), day.runs, day.failed, day.read, day.rejected,
-       (SELECT count(*) FROM quarantine_item WHERE integration = %(integration)s AND state = 'open')
+SELECT (SELECT run_id FROM newest) AS last_run_id, (SELECT started_at FROM newest) AS last_run_at,
+       (SELECT at FROM success) AS last_success_at, (SELECT error FROM trouble) AS last_error,
+       day.runs AS runs_24h, day.failed AS failed_24h, day.read AS records_read_24h,
+       day.rejected AS records_rejected_24h,
+       (SELECT count(*) FROM quarantine_item WHERE integration = %(integration)s AND state = 'open') AS open_quarantine
   FROM day
 """
 
 
 def activity(work: Work, integration_id: str) -> Activity:
     """Summarise the integration's activity; empty if it never ran."""
-    row = work.execute(_ACTIVITY, {"integration": integration_id}).fetchone()
-    assert row is not None  # noqa: S101  an aggregate has one row
-    return Activity(**dict(zip(Activity.__struct_fields__, row, strict=True)))
+    found = work.cursor(row_factory=class_row(Activity)).execute(_ACTIVITY, {"integration": integration_id}).fetchone()
+    assert found is not None  # noqa: S101  an aggregate has one row
+    return found

@@ -13,7 +13,7 @@ from crossdock.db.database import Work
 
 #: Runs whose time is over: from *pulled_before* on for those of single records that webhooks asked for, which is never
 #: earlier than *before*. Said twice, because no index answers the CASE.
-_ENDED = """state <> 'running' AND finished_at < %(pulled_before)s AND finished_at < CASE WHEN partition LIKE 'webhook:%%' THEN %(pulled_before)s
+_ENDED = """state <> 'running' AND finished_at < %(pulled_before)s AND finished_at < CASE WHEN shard LIKE 'webhook:%%' THEN %(pulled_before)s
        ELSE %(before)s END"""
 
 #: Said again outside: a failed run that somebody has opened again meanwhile keeps its pages. What is in quarantine
@@ -36,7 +36,7 @@ _FORGET_PAGES = b"DELETE FROM sync_range WHERE run_id = ANY(%(run_ids)s)"
 #: questions to the quarantine are not EXISTS: as a join, the planner reads every item through for a thousand runs.
 _FORGET_RUNS = f"""
 WITH seen AS MATERIALIZED (
-    SELECT run_id, integration, entity, partition, started_at, finished_at FROM sync_run
+    SELECT run_id, integration, entity, shard, started_at, finished_at FROM sync_run
      WHERE {_ENDED} AND (finished_at, run_id) > (%(seen_at)s, %(seen_id)s)
      ORDER BY finished_at, run_id LIMIT %(limit)s),
 gone AS (
@@ -44,12 +44,12 @@ gone AS (
         SELECT run_id FROM seen old
          WHERE EXISTS (SELECT FROM sync_run newer
                         WHERE newer.integration = old.integration AND newer.entity = old.entity
-                          AND newer.partition = old.partition AND newer.started_at > old.started_at)
+                          AND newer.shard = old.shard AND newer.started_at > old.started_at)
            AND NOT EXISTS (SELECT FROM sync_range part WHERE part.run_id = old.run_id)
            AND NOT EXISTS (SELECT FROM watermark WHERE moved_by = old.run_id)
            AND (SELECT true FROM quarantine_item WHERE state = 'open' AND first_run_id = old.run_id LIMIT 1) IS NULL
            AND (SELECT true FROM quarantine_item WHERE state = 'open' AND last_run_id = old.run_id LIMIT 1) IS NULL
-           AND NOT EXISTS (SELECT FROM open_record WHERE first_run_id = old.run_id))
+           AND NOT EXISTS (SELECT FROM deferred_record WHERE first_run_id = old.run_id))
     RETURNING run_id)
 SELECT finished_at, run_id, (SELECT count(*) FROM gone) FROM seen ORDER BY finished_at DESC, run_id DESC LIMIT 1
 """.encode()

@@ -1,4 +1,4 @@
-"""What a person should hear of: open from when it begins until it ends, at most one of a kind and subject."""
+"""Alerts: each opens and closes with its condition; at most one is open for each kind and subject."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ class Alert(msgspec.Struct, frozen=True):
     kind: str
     subject: str
     message: str
-    #: When it was last found to be so.
+    #: When the condition was last confirmed.
     seen_at: datetime
-    #: None while it is so.
+    #: None while the alert is open.
     closed_at: datetime | None
 
     @property
     def remedy(self) -> Remedy | None:
-        """None where the message alone has to do: what helps is done neither by the hub nor by its API."""
+        """What to do; None if neither the hub nor its API can help."""
         of = _REMEDIES.get(self.kind)
         return of(self.subject) if of else None
 
 
 class Changed(msgspec.Struct, frozen=True):
-    """What `hold` changed."""
+    """The changes that `hold` made."""
 
-    #: Messages of what has begun.
+    #: Messages of the alerts that opened.
     begun: tuple[str, ...]
-    #: Messages of what has ended.
+    #: Messages of the alerts that closed.
     ended: tuple[str, ...]
 
 
-#: Found again, an alert has the newest words; it began when it began. A row that was not there has no xmax.
+#: Idempotent: an open alert keeps its beginning and gets the newest message. A row that was inserted has xmax 0.
 _ADD = b"""
 INSERT INTO alert (kind, subject, message) VALUES (%(kind)s, %(subject)s, %(message)s)
 ON CONFLICT (kind, subject) WHERE closed_at IS NULL DO UPDATE
@@ -79,25 +79,25 @@ _OPEN = b"SELECT count(*) FROM alert WHERE closed_at IS NULL"
 
 
 def add(work: Work, *, kind: str, subject: str, message: str) -> bool:
-    """Whether it has begun; one that is open already keeps its beginning and gets the new *message*."""
+    """Open an alert, and return whether it is new; an open one keeps its beginning and gets the new *message*."""
     row = work.execute(_ADD, {"kind": kind, "subject": subject, "message": message}).fetchone()
     return bool(row and row[0])
 
 
 def close(work: Work, *kinds: str, subject: str) -> None:
-    """Alerts of these kinds about *subject* have ended. Does nothing when none is open."""
+    """Close the open alerts of these kinds about *subject*. Idempotent."""
     work.execute(_CLOSE, {"kinds": list(kinds), "subject": subject})
 
 
 def hold(work: Work, kind: str, found: Mapping[str, str]) -> Changed:
-    """Open of *kind* is what was *found* now (subject → message), and nothing else."""
+    """Open an alert of *kind* for each condition *found* (subject → message), and close all others of that kind."""
     begun = [message for subject, message in found.items() if add(work, kind=kind, subject=subject, message=message)]
     ended = work.execute(_CLOSE_OTHERS, {"kind": kind, "subjects": list(found)}).fetchall()
     return Changed(tuple(begun), tuple(message for (message,) in ended))
 
 
 def find(work: Work, *, is_open: bool | None = True, before: int | None = None, limit: int = 100) -> list[Alert]:
-    """Alerts, those that began last first: open, closed (False) or all (None), at most *limit* before an id."""
+    """List alerts, newest first: open, closed (False) or all (None), at most *limit* before an id (keyset pagination)."""
     return [Alert(*row) for row in work.execute(_FIND, {"is_open": is_open, "before": before, "limit": limit})]
 
 

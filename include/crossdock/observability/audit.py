@@ -1,4 +1,4 @@
-"""Who did what to which record, for every change a person makes."""
+"""The audit trail: who did what to which record, for every change that a person makes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ INSERT INTO audit_entry (actor, act, subject, detail) VALUES (%(actor)s, %(act)s
 
 
 def add(work: Work, *, actor: str, act: str, subject: str, detail: dict[str, Any] | None = None) -> None:
-    """One entry, in the transaction of the change it tells of."""
+    """Append an entry, in the transaction of the change that it records."""
     work.execute(_ADD, {"actor": actor, "act": act, "subject": subject, "detail": Jsonb(detail or {})})
 
 
 class Chain(msgspec.Struct, frozen=True):
-    """The audit trail as it stands."""
+    """The state of the audit trail."""
 
     entries: int
-    #: The number of the first entry that was changed, or before which one is missing; None while the chain holds.
+    #: Number of the first entry that was changed, or before which one is missing; None while the chain is intact.
     broken_at: int | None
-    #: The hash of its last entry, in hexadecimal; None of an empty one.
+    #: Hash of the last entry, in hexadecimal; None if the trail is empty.
     last_hash: str | None
 
 
-#: Broken is an entry whose hash is not that of its content behind the one before it, or whose number does not follow.
+#: An entry is broken if its hash does not match its content and the hash before it, or if its number does not follow.
 _VERIFY = b"""
 SELECT count(*), min(chain_no) FILTER (WHERE hash IS DISTINCT FROM wanted OR chain_no <> follows),
        encode((array_agg(hash ORDER BY chain_no DESC))[1], 'hex') FROM (
@@ -42,8 +42,8 @@ SELECT count(*), min(chain_no) FILTER (WHERE hash IS DISTINCT FROM wanted OR cha
 
 def verify(work: Work) -> Chain:
     """
-    Whether the trail is as it was written.
+    Verify that no entry was changed or removed.
 
-    Entries that were cut off its end cannot be seen from within: note the last hash elsewhere from time to time.
+    Removal of the latest entries cannot be detected from the trail itself: store the last hash elsewhere from time to time.
     """
     return Chain(*(work.execute(_VERIFY).fetchone() or (0, None, None)))

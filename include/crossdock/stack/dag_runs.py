@@ -60,7 +60,7 @@ def _document(request: SyncRequest) -> dict[str, Any]:
         "until": request.until and request.until.isoformat(),
         "keys": list(request.keys),
         "limit": request.limit,
-        "accept_shrunken": request.accept_shrunken,
+        "allow_shrink": request.allow_shrink,
     }
 
 

@@ -95,8 +95,12 @@ def up(*, progress: Progress, sandbox_args: Sequence[str] = ()) -> Stack:
 
     Raises:
         StackError: The message has the reason and what to do. Running again is safe.
+        Terminal: a setting has an old name.
 
     """
+    from crossdock.core.settings import refuse_renamed  # noqa: PLC0415  loads pydantic
+
+    refuse_renamed(os.environ)
     with _one_at_a_time():
         healthy = _usable(processes.alive())
         if healthy.keys() >= set(NAMES):

@@ -1,8 +1,8 @@
 """
-What is the same in every sync: extract → validate → load.
+The engine of every sync: extract → validate → load.
 
-A sync is a `Sync` declaration (`declaration`) and these three functions; only the run's id travels
-between them, so each can be retried by itself. `replay` sends mended records out of quarantine the same way.
+A sync consists of a `Sync` declaration (`declaration`) and these three functions; only the run's id travels
+between them, so each can be retried separately. `replay` loads records out of quarantine in the same way.
 """
 
 from crossdock.sync.declaration import Sync, Systems, row_by_row

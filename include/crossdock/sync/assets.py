@@ -1,6 +1,6 @@
-"""Names of the assets that flows update: one spelling each. Renaming one makes Airflow forget its state and events."""
+"""Name the assets that syncs update. If a name changes, Airflow forgets the asset's state and events."""
 
 
 def asset_of(entity: str) -> str:
-    """The asset that a sync of *entity* updates: `hub_inventory`."""
+    """Name the asset that a sync of *entity* updates: `hub_inventory`."""
     return f"hub_{entity}"

@@ -1,4 +1,4 @@
-"""History by the day: which days are missing, and what a run for one of them reads."""
+"""Backfill history day by day: which days are missing, and what the run for a day reads."""
 
 from __future__ import annotations
 
@@ -17,50 +17,52 @@ from crossdock.sync.model import WHOLE, RunState, SyncRequest, Window
 
 
 class Only(StrEnum):
-    """Which days a backfill is to run for."""
+    """The days for which a backfill runs."""
 
-    #: Those that no run has read to its end.
+    #: Days that no run has read completely.
     MISSING = "missing"
-    #: Those whose last run failed or was held.
+    #: Days whose last run failed or is on hold.
     FAILED = "failed"
     ALL = "all"
 
 
-def backfill_request(day: str, *, tell: bool = False) -> SyncRequest:
+def backfill_request(day: str, *, emit_events: bool = False) -> SyncRequest:
     """
-    The window of *day* (2026-11-21, UTC).
+    Build the request for the window of *day* (2026-11-21, UTC).
 
     Raises:
-        BadRequest: it is no day.
+        BadRequest: it is not a day.
 
     """
     low = midnight(parsed_day(day))
-    return SyncRequest(since=low, until=low + timedelta(days=1), backfill_day=day, tell=tell)
+    return SyncRequest(since=low, until=low + timedelta(days=1), backfill_day=day, emit_events=emit_events)
 
 
 def parsed_day(text: str) -> date:
+    """Parse a day, as 2026-11-21."""
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise BadRequest(f"{text!r} is no day; write it as 2026-11-21") from error
+        raise BadRequest(f"Cannot read {text!r} as a day. Use for example 2026-11-21") from error
 
 
 def midnight(day: date) -> datetime:
+    """Compute the beginning of *day* in UTC."""
     return datetime.combine(day, time(), UTC)
 
 
 def days_to_run(store: Store, integration: str, entity: str, *, first: date, last: date, only: Only) -> list[date]:
     """
-    The days from *first* to *last*, both included, that *only* asks for, oldest first.
+    List the days from *first* to *last*, both included, that *only* selects, oldest first.
 
     Raises:
-        BadRequest: *last* lies before *first*, or in the future.
+        BadRequest: *last* is before *first*, or in the future.
 
     """
     if last < first:
-        raise BadRequest(f"The last day {last} lies before the first, {first}")
+        raise BadRequest(f"The last day {last} is before the first day {first}")
     if last > datetime.now(UTC).date():
-        raise BadRequest(f"The last day {last} lies in the future: nothing has happened then")
+        raise BadRequest(f"The last day {last} is in the future")
     span = pendulum.interval(pendulum.instance(midnight(first)), pendulum.instance(midnight(last)))
     days = [date(day.year, day.month, day.day) for day in span.range("days")]
     if only is Only.ALL:
@@ -70,19 +72,19 @@ def days_to_run(store: Store, integration: str, entity: str, *, first: date, las
             ended = {run.request.backfill_day: run.state for run in reversed(runs.backfills(work, integration, entity))}
             return [day for day in days if ended.get(day.isoformat()) in (RunState.FAILED, RunState.HELD)]
         read = [run.window for run in runs.complete(work, integration, entity)]
-        # Older runs are not kept for ever; what they read lies below the watermark, which never passes a gap.
+        # Older runs have been deleted; what they read is below the watermark, which never passes a gap.
         if reached := watermarks.read(work, LeaseKey(integration, entity, WHOLE)):
             read.append(Window(None, reached))
         return missing(days, read)
 
 
 def missing(days: Iterable[date], windows: Sequence[Window]) -> list[date]:
-    """The *days* that *windows* together do not cover."""
+    """List the *days* that *windows* together do not cover."""
     return [day for day in days if not _covered(midnight(day), midnight(day) + timedelta(days=1), windows)]
 
 
 def _covered(low: datetime, high: datetime, windows: Sequence[Window]) -> bool:
-    """Whether every instant from *low* to *high* lies in one of *windows*."""
+    """Check whether every instant from *low* to *high* is in one of *windows*."""
     reached = low
     for window in sorted(windows, key=lambda window: window.low or datetime.min.replace(tzinfo=UTC)):
         if window.low is None or window.low <= reached:

@@ -1,4 +1,4 @@
-"""A checked batch as two files beside the raw pages: accepted rows as Arrow columns, rejected records as JSON."""
+"""Store a validated batch as two files beside the raw pages: accepted rows as Arrow columns, rejected records as JSON."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import msgspec
 
 from crossdock.sync.batches import Content
 from crossdock.sync.landing import Landing
-from crossdock.sync.model import Fates
+from crossdock.sync.model import RowCounts
 from crossdock.sync.quarantine.model import Rejected
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _NotAccepted(msgspec.Struct, frozen=True):
     rejected: tuple[Rejected, ...]
-    repeats: Fates
+    repeats: RowCounts
 
 
 def write_batch(landing: Landing, name: str, content: Content) -> None:
-    """*content* under *name*, on disk when this returns; written again, it replaces what was there."""
+    """Write *content* under *name*; it is on disk when this returns. Writing a name again replaces it."""
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
@@ -24,14 +24,14 @@ def write_batch(landing: Landing, name: str, content: Content) -> None:
         stream.write_table(content.accepted)
     rows, rejected = f"{name}.arrow.zst", f"{name}.rejected.json.zst"
     landing.write(rows, sink.getvalue().to_pybytes())
-    landing.write(rejected, msgspec.json.encode(_Kept(content.rejected, content.repeats)))
-    landing.settle([rows, rejected])
+    landing.write(rejected, msgspec.json.encode(_NotAccepted(content.rejected, content.repeats)))
+    landing.sync_to_disk([rows, rejected])
 
 
 def read_batch(landing: Landing, name: str) -> Content:
-    """What `write_batch` kept."""
+    """Read a batch that `write_batch` stored."""
     import pyarrow as pa
 
     accepted = pa.ipc.open_stream(landing.read(f"{name}.arrow.zst")).read_all()
-    kept = msgspec.json.decode(landing.read(f"{name}.rejected.json.zst"), type=_Kept)
+    kept = msgspec.json.decode(landing.read(f"{name}.rejected.json.zst"), type=_NotAccepted)
     return Content(accepted=accepted, rejected=kept.rejected, repeats=kept.repeats)

@@ -1,4 +1,4 @@
-"""One transaction a batch: rows, history, events, quarantine, counts and watermark together, or nothing."""
+"""Load each batch in one transaction: rows, history, events, quarantine, counts and watermark together, or nothing."""
 
 from __future__ import annotations
 
@@ -11,33 +11,31 @@ import msgspec
 from crossdock.core.errors import Terminal
 from crossdock.db import leases
 from crossdock.db.database import Work
-from crossdock.sync import deferred_records as open_records
+from crossdock.sync import deferred_records, watermarks
 from crossdock.sync import ledger as runs
-from crossdock.sync import upsert as entity_rows
-from crossdock.sync import watermarks
-from crossdock.sync.compare_versions import Arrivals, Size, size_of, sort_out
+from crossdock.sync.compare_versions import ComparedRows, Size, compare_versions, size_of
 from crossdock.sync.ledger import Run
-from crossdock.sync.model import Fates
+from crossdock.sync.model import RowCounts
 from crossdock.sync.quarantine import repository as quarantine
 from crossdock.sync.quarantine.model import Rejected
 from crossdock.sync.tables import EntityTable
-from crossdock.sync.upsert import Left
+from crossdock.sync.upsert import SkippedRows, upsert
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 class Unaccounted(Terminal):
-    """A batch or a run does not hold as many records as were read: a file was replaced, or a task was skipped."""
+    """A batch or a run does not have as many records as were read: a file was replaced, or a task was skipped."""
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """A run of pages that is validated and loaded as one."""
+    """Consecutive pages that are validated and loaded together."""
 
     batch_id: int
     run_id: str
     batch_no: int
-    #: (range, page) of its first and last page; None for a replay, which has no pages.
+    #: (range, page) of the first and the last page; None for a replay, which has no pages.
     first_page: tuple[int, int] | None
     last_page: tuple[int, int] | None
     records: int
@@ -47,13 +45,13 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What validation made of a batch."""
+    """The result of validating a batch."""
 
-    #: The table's columns, in their order; no id twice.
+    #: The accepted rows with the table's columns, in their order; each id once.
     accepted: pa.Table
     rejected: tuple[Rejected, ...]
-    #: Records left out because the batch has the same id in the same or a newer version.
-    repeats: Fates
+    #: Records that are skipped because the batch has the same id in the same or a newer version.
+    repeats: RowCounts
 
     @property
     def accepted_count(self) -> int:
@@ -61,7 +59,7 @@ class Content:
 
 
 def name_of(run_id: str, batch_no: int) -> str:
-    """Where a batch's files lie in the landing."""
+    """Name the batch's files in the landing."""
     return f"{run_id}/batch-{batch_no:05d}"
 
 
@@ -77,7 +75,7 @@ SELECT batch_id, batch_no, first_range, first_page, last_range, last_page, recor
   FROM sync_batch WHERE run_id = %(run_id)s ORDER BY batch_no
 """
 
-#: The batch row is claimed by its commit: a second worker that loads the same batch finds no row and stops.
+#: Idempotent: the commit claims the batch's row, so a second worker that loads the same batch finds no row and stops.
 _CLAIM = b"UPDATE sync_batch SET loaded_at = clock_timestamp() WHERE batch_id = %(batch_id)s AND loaded_at IS NULL"
 
 _MARK_PAGES = b"""
@@ -97,7 +95,7 @@ def add(
     first_page: tuple[int, int] | None = None,
     last_page: tuple[int, int] | None = None,
 ) -> None:
-    """Notes a batch that is validated and can be loaded. A repeated note changes nothing."""
+    """Record a batch that is validated and can be loaded. Idempotent."""
     first_range, first = first_page or (None, None)
     last_range, last = last_page or (None, None)
     work.execute(
@@ -116,7 +114,7 @@ def add(
 
 
 def of_run(work: Work, run_id: str) -> list[Batch]:
-    """The run's batches in loading order."""
+    """List the run's batches in loading order."""
     return [
         Batch(
             batch_id=batch_id,
@@ -134,41 +132,42 @@ def of_run(work: Work, run_id: str) -> list[Batch]:
     ]
 
 
-def load(work: Work, table: EntityTable, run: Run, batch: Batch, content: Content) -> Fates:
+def load(work: Work, table: EntityTable, run: Run, batch: Batch, content: Content) -> RowCounts:
     """
-    The batch in the hub, and what became of each of its records. Call it in one transaction.
+    Load the batch and count the outcome of each of its records. Call it in one transaction.
 
-    A batch that is loaded already is left alone and counts nothing, so a repeated load is safe.
+    Idempotent: a batch that is loaded already is skipped and counts nothing.
 
     Raises:
         LeaseLost: another run has overtaken this one; nothing is written.
-        Overtaken: another writer brought one of its records at the same moment; nothing is written, load it again.
-        Unaccounted: *content* is not all that the batch's pages brought; nothing is written.
-        psycopg.Error: translated by the transaction around it; nothing is written.
+        Overtaken: another writer loaded one of its records at the same moment; nothing is written, load it again.
+        Unaccounted: *content* does not have all records of the batch's pages; nothing is written.
+        psycopg.Error: the transaction around it translates it; nothing is written.
 
     """
     leases.check(work, run.lease, run.run_id, run.fencing_token)
     if work.execute(_CLAIM, {"batch_id": batch.batch_id}).rowcount == 0:
-        return Fates()
-    arrivals = sort_out(work, table, run.integration, content.accepted)
-    left = entity_rows.write(work, table, run, batch.batch_id, arrivals)
-    loaded = _without(content.accepted, left.busy)
-    open_records.close(work, run, loaded, content.rejected)
+        return RowCounts()
+    rows = compare_versions(work, table, run.integration, content.accepted)
+    skipped = upsert(work, table, run, batch.batch_id, rows)
+    loaded = _without(content.accepted, skipped.busy)
+    deferred_records.close(work, run, loaded, content.rejected)
     quarantine.close_superseded(work, run, loaded)
-    kept = quarantine.keep(work, run, content.rejected)
-    fates = _fates(table, arrivals, left) + kept + content.repeats + Fates.of("read", batch.records, batch.lines)
-    if not fates.records.balanced:
-        # Before the watermark passes what is missing.
+    rejected = quarantine.keep(work, run, content.rejected)
+    read = RowCounts.of("read", batch.records, batch.lines)
+    counts = read + _outcomes(table, rows, skipped) + rejected + content.repeats
+    if not counts.records.balanced:
+        # Before the watermark passes the missing records.
         raise Unaccounted(
-            f"Batch {batch.batch_no} of run {run.run_id} holds {fates.records.accounted} records where "
-            f"{batch.records} were read: its files are not those that were written. Clear `extract` and what follows it"
+            f"Batch {batch.batch_no} of run {run.run_id} has {counts.records.accounted} records, but {batch.records} were "
+            "read: its files were replaced. Clear `extract` with its downstream tasks"
         )
-    runs.add_counts(work, run.run_id, fates)
+    runs.add_counts(work, run.run_id, counts)
     if batch.first_page and batch.last_page:
         _mark_pages(work, batch)
     if run.moves_watermark:
         watermarks.advance(work, run.lease, run.run_id, run.window)
-    return fates
+    return counts
 
 
 def _without(rows: pa.Table, busy: Collection[str]) -> pa.Table:
@@ -178,17 +177,17 @@ def _without(rows: pa.Table, busy: Collection[str]) -> pa.Table:
     return rows.filter(pc.invert(pc.is_in(rows.column("id"), pa.array(busy, pa.string())))) if busy else rows
 
 
-def _fates(table: EntityTable, arrivals: Arrivals, left: Left) -> Fates:
-    busy = Size(len(left.busy), sum(left.busy.values()))
-    changed = size_of(table, arrivals.changed).minus(busy).minus(left.known).minus(left.stale)
+def _outcomes(table: EntityTable, rows: ComparedRows, skipped: SkippedRows) -> RowCounts:
+    busy = Size(len(skipped.busy), sum(skipped.busy.values()))
+    changed = size_of(table, rows.changed).minus(busy).minus(skipped.known).minus(skipped.stale)
     return (
-        Fates.of("inserted", *size_of(table, arrivals.new))
-        + Fates.of("updated", *changed)
-        + Fates.of("unchanged", *arrivals.known)
-        + Fates.of("unchanged", *left.known)
-        + Fates.of("stale", *arrivals.stale)
-        + Fates.of("stale", *left.stale)
-        + Fates.of("held", *busy)
+        RowCounts.of("inserted", *size_of(table, rows.new))
+        + RowCounts.of("updated", *changed)
+        + RowCounts.of("unchanged", *rows.known)
+        + RowCounts.of("unchanged", *skipped.known)
+        + RowCounts.of("stale", *rows.stale)
+        + RowCounts.of("stale", *skipped.stale)
+        + RowCounts.of("held", *busy)
     )
 
 

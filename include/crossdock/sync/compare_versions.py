@@ -1,4 +1,4 @@
-"""What of a batch the hub has already: asked before anything is written, so that what is known costs a look and no more."""
+"""Compare a batch with the versions in the hub before anything is written: an unchanged record costs one look-up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Size(NamedTuple):
-    """How many records, and how many lines they have."""
+    """A number of records, and of their lines."""
 
     records: int
     lines: int
@@ -26,10 +26,10 @@ NOTHING = Size(0, 0)
 
 
 @dataclass(frozen=True)
-class Arrivals:
-    """A batch's rows by what the hub has of each."""
+class ComparedRows:
+    """A batch's rows, grouped by the version that the hub has."""
 
-    #: The hub has none of it.
+    #: The hub does not have the record.
     new: pa.Table
     #: The hub has an older version.
     changed: pa.Table
@@ -39,18 +39,18 @@ class Arrivals:
     stale: Size
 
 
-def sort_out(work: Work, table: EntityTable, integration: str, rows: pa.Table) -> Arrivals:
-    """*rows*, each compared with the version that the hub has now; nothing is locked yet."""
+def compare_versions(work: Work, table: EntityTable, integration: str, rows: pa.Table) -> ComparedRows:
+    """Compare each of *rows* with the version that the hub has now. Nothing is locked yet."""
     import pyarrow.compute as pc
 
     known = _versions(work, table, integration, rows.column("id"))
     if not known.num_rows:
-        return Arrivals(rows, rows.slice(0, 0), NOTHING, NOTHING)
+        return ComparedRows(rows, rows.slice(0, 0), NOTHING, NOTHING)
     had = known.column("version").take(pc.index_in(rows.column("id"), value_set=known.column("id")))
     version = rows.column("version")
-    # Of what is not written only the size is needed: its columns are not put together again.
+    # Of the rows that are not written only the size is needed, so the other columns are left out.
     slim = rows.select(["id", table.lines_column] if table.lines_column else ["id"])
-    return Arrivals(
+    return ComparedRows(
         new=rows.filter(pc.is_null(had)),
         changed=rows.filter(pc.less(had, version)),
         known=size_of(table, slim.filter(pc.equal(had, version))),
@@ -59,23 +59,23 @@ def sort_out(work: Work, table: EntityTable, integration: str, rows: pa.Table) -
 
 
 def size_of(table: EntityTable, rows: pa.Table) -> Size:
-    """How much *rows* is."""
+    """Count *rows* and their lines."""
     import pyarrow.compute as pc
 
     lines = pc.sum(rows.column(table.lines_column)).as_py() if table.lines_column else 0
     return Size(rows.num_rows, lines or 0)
 
 
-#: A stretch of ids that holds more than so many times what was asked for is not read to its end.
+#: A range of ids that holds more than this many times the requested ids is not read to its end.
 _SPARSE = 2
 
 
 def _versions(work: Work, table: EntityTable, integration: str, ids: pa.ChunkedArray) -> pa.Table:
     """
-    Id and version of those of *ids* that the hub has, and perhaps of others.
+    Read id and version of those of *ids* that the hub has, and perhaps of others.
 
-    A full read comes in the order of its ids: its batch is one stretch of the index, read at a tenth of the
-    cost of looking up each id. A delta's ids lie anywhere, and the stretch ends at its limit.
+    A full read is sorted by id: its batch is one range of the index, which is read at a tenth of the cost of
+    looking up each id. The ids of a delta may be anywhere, and then the range scan stops at its limit.
     """
     import pyarrow.compute as pc
 

@@ -1,4 +1,4 @@
-"""The platform's promise of a record's shape (JSON Schema), and what of a run's records differs from it."""
+"""Detect schema drift: compare records with the contract (JSON Schema) that the source promises."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-#: JSON Schema's names of what `json` gives.
+#: JSON Schema's names of the types that `json` returns.
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 
 
@@ -19,10 +19,10 @@ def read_contract(module_file: str, name: str) -> dict[str, Any]:
 
 def drift(contract: Mapping[str, Any], records: Iterable[Any]) -> list[dict[str, str]]:
     """
-    Each field that is new, gone or of another type than *contract* says, once, with what was seen.
+    Find each field that is new, gone or has another type than in *contract*, with the types that were seen.
 
-    Reported, never enforced: a new field breaks nothing, and a retyped one that matters fails its records at
-    the gate. `gone` is a required field that none of *records* has.
+    Drift is reported, never enforced: a new field breaks nothing, and a record with a retyped field that matters
+    fails validation. A required field is `gone` if none of *records* has it.
     """
     properties: Mapping[str, Any] = contract["properties"]
     seen: dict[str, set[str]] = {}
@@ -43,7 +43,7 @@ def drift(contract: Mapping[str, Any], records: Iterable[Any]) -> list[dict[str,
 
 
 def merged(found: Iterable[dict[str, str]], more: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-    """Both, each field and finding once."""
+    """Merge both, each field and finding once."""
     both = {(each["field"], each["finding"]): each for each in [*found, *more]}
     return [both[key] for key in sorted(both)]
 

@@ -1,4 +1,4 @@
-"""What differs between syncs, as data, and the systems that a sync works on."""
+"""The declaration of a sync as data, and the systems that a sync works with."""
 
 from __future__ import annotations
 
@@ -19,66 +19,65 @@ from crossdock.sync.tables import EntityTable
 
 @dataclass(frozen=True)
 class Sync:
-    """One entity of one platform."""
+    """One entity of one source."""
 
     entity: str
     integration: str
-    #: The platform's resource that is read: a path below the project.
+    #: The resource of the source that is read: a path below the project.
     resource: str
-    #: The platform's field that `--key` names.
+    #: The field of the source whose values `--key` names.
     key_field: str
     table: EntityTable
-    #: The record as the platform sends it, and the pure mapping of many to the table's columns: one sequence each.
+    #: The type of a record as the source sends it, and the pure mapping of many records to columns, one sequence each.
     record_type: type[msgspec.Struct]
     to_columns: Callable[[Sequence[Any]], Sequence[Sequence[Any]]]
     expectations: tuple[Expectation, ...]
-    #: Columns that `to_columns` gives after the table's, for expectations only: sums, smallest quantities.
-    facts: tuple[Column, ...] = ()
-    #: The platform's field that lists a record's lines; None where records are not made of lines.
+    #: Columns that `to_columns` returns after the table's, only for expectations: sums, smallest quantities.
+    check_columns: tuple[Column, ...] = ()
+    #: The field of the source that lists a record's lines; None for records without lines.
     lines_field: str | None = None
-    #: JSON Schema of the record as the platform promises it; what differs is reported as drift.
+    #: JSON Schema of the record as the source promises it; differences are reported as schema drift.
     contract: Mapping[str, Any] | None = None
-    #: The platform's fields that the mapping reads, where no contract promises any.
+    #: The fields of the source that the mapping reads, if there is no contract.
     mapped_fields: frozenset[str] = frozenset()
-    #: At most so many records a page; None for as many as the platform gives. Several pages are in flight at once.
+    #: The most records on a page; None for the source's own maximum. Several pages are in flight at once.
     page_records: int | None = None
-    #: About so many records are validated and loaded as one: large enough for Great Expectations,
+    #: About how many records are validated and loaded together: large enough for Great Expectations,
     #: small enough for a transaction of about a second.
     batch_records: int = 10_000
 
     @property
     def field_names(self) -> frozenset[str]:
-        """What a record of the platform may have at its top."""
+        """The top-level fields that a record of the source may have."""
         return frozenset(self.contract["properties"]) if self.contract else self.mapped_fields
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """What `to_columns` gives: the table's columns, then the facts."""
-        return (*self.table.columns, *self.facts)
+        """The columns that `to_columns` returns: the table's, then the check columns."""
+        return (*self.table.columns, *self.check_columns)
 
 
 def row_by_row(to_row: Callable[[Any], tuple[Any, ...]]) -> Callable[[Sequence[Any]], Sequence[Sequence[Any]]]:
-    """*to_row* for many records: for entities whose mapping is more work than their columns are."""
+    """Apply *to_row* to many records: for entities whose mapping costs more than building their columns."""
     return lambda records: list(zip(*map(to_row, records), strict=True))
 
 
-#: How long a lease lives without renewal; a killed worker's entity is free again after this.
+#: How long a lease lives without renewal; then the entity of a killed worker is free again.
 LEASE_LIFE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
 class Systems:
-    """What a sync reads from and writes to."""
+    """The systems that a sync reads from and writes to."""
 
     source: Source
     store: Store
     landing: Landing
     overlap: timedelta = timedelta(minutes=5)
     lease_life: timedelta = LEASE_LIFE
-    #: Pages in flight at once, over all ranges: as many as the client makes calls at once.
+    #: Pages in flight at once, over all ranges: as many as the calls that the client makes at once.
     pages_in_flight: int = 8
-    #: So many pages are noted as landed in one transaction: a commit waits for the disk as long as a page waits
-    #: for a near source.
-    pages_noted_together: int = 16
-    #: Called with a sentence as the work goes on.
+    #: How many pages are recorded as landed in one transaction: a commit takes as long as a page from a near source.
+    pages_recorded_together: int = 16
+    #: Called with a progress message.
     progress: Callable[[str], None] = field(default=lambda _: None)

@@ -1,9 +1,9 @@
 """
-A landed page as typed records, one bad record at a time.
+Decode a landed page into typed records, and isolate each bad record.
 
-The fast way decodes the whole page into the record type. A page on which anything is odd takes the
-slow way, record by record, so that a wrong type, a NaN, a NUL or half a surrogate sends its own record
-to quarantine and no other. What is kept of a bad record can always be read again as JSON.
+The fast path decodes the whole page into the record type. A page with anything unusual takes the slow path,
+record by record, so that a wrong type, a NaN, a NUL or half a surrogate pair sends only its own record to
+quarantine. The stored bytes of a bad record can always be read again as JSON.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from crossdock.core.errors import Terminal
 from crossdock.sync.quarantine.model import Failure, Rejected, visible
 
 _SHOWN_CHARACTERS = 80
-#: A longer id is no id: no index of the database holds it.
+#: A longer id is not accepted: no index of the database can hold it.
 _ID_CHARACTERS = 256
-#: Python refuses to turn longer ones into numbers.
+#: Python refuses to convert longer numbers.
 _INTEGER_DIGITS = 4_000
 
 
 class PageUnreadable(Terminal):
-    """A landed page is no page of results; clear the run's `extract` to read it again."""
+    """A landed page is not a page of results; clear the run's `extract` to read it again."""
 
 
 @dataclass(frozen=True)
 class DecodedPage:
-    """The readable records of a page, and those that are not."""
+    """The readable and the unreadable records of a page."""
 
     records: list[Any]
     rejected: list[Rejected]
@@ -42,7 +42,7 @@ class DecodedPage:
     _raws: list[bytes] | None
 
     def raws(self) -> list[bytes]:
-        """Each of `records` as it came, in the same order."""
+        """Give each of `records` as it came, in the same order."""
         return self._raws if self._raws is not None else [bytes(raw) for raw in _decode_raws(self._body).results]
 
 
@@ -50,13 +50,13 @@ def decoded(
     body: bytes, record_type: type[msgspec.Struct], key_field: str, lines_field: str | None = None
 ) -> DecodedPage:
     """
-    *body*'s records as *record_type*; *key_field* is what a person knows a rejected one by.
+    Decode the records of *body* into *record_type*; a rejected record is known by its *key_field*.
 
     Raises:
         PageUnreadable: it has no results at all.
 
     """
-    # Escapes of NUL and of surrogates decode without complaint or break the decoder: look closer.
+    # Escapes of NUL and of surrogates are decoded without an error, or break the decoder: they need the slow path.
     if not _has_hostile_escape(body):
         try:
             page = _decoder(record_type).decode(body)
@@ -68,7 +68,7 @@ def decoded(
 
 
 def raw_records(body: bytes) -> Sequence[msgspec.Raw]:
-    """Each record of a page that is strict JSON, as it came."""
+    """Split a page of strict JSON into its records, as they came."""
     return _decode_raws(body).results
 
 
@@ -76,8 +76,8 @@ _NUL, _SURROGATES = b"u0000", (b"ud", b"uD")
 
 
 def _has_hostile_escape(body: bytes) -> bool:
-    """Whether an escape in *body* stands for NUL or for half a surrogate pair (or for a whole one)."""
-    # From one backslash to the next: most pages have few, and to look for one byte is ten times as fast as for two.
+    """Check for an escape of NUL or of a surrogate in *body*."""
+    # From one backslash to the next: most pages have few, and searching for one byte is ten times as fast as for two.
     at = body.find(b"\\")
     while at >= 0:
         escape = body[at + 1 : at + 6]
@@ -107,18 +107,18 @@ def _one_by_one(body: bytes, record_type: type[msgspec.Struct], key_field: str, 
 
 
 def _documents(body: bytes) -> Iterator[tuple[bytes, Any]]:
-    """Each record as bytes and as a plain value."""
+    """Split a page into records, each as bytes and as a plain value."""
     try:
-        # What is no UTF-8 becomes half surrogates here, which only its own record is refused for.
+        # Invalid UTF-8 becomes lone surrogates here, for which only its own record is rejected.
         documents = _lenient.decode(body.decode("utf-8-sig", "surrogateescape"))["results"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise PageUnreadable(f"A landed page is no page of results: {error}") from error
+        raise PageUnreadable(f"A landed page is not a page of results: {error}") from error
     if not isinstance(documents, list):
-        raise PageUnreadable(f"A landed page is no page of results: they are of type {type(documents).__name__}")
+        raise PageUnreadable(f"A landed page is not a page of results: `results` is of type {type(documents).__name__}")
     try:
         raws = [_readable_again(bytes(raw), document) for raw, document in zip(_decode_raws(body).results, documents)]  # noqa: B905  one list, read twice
     except (msgspec.DecodeError, RecursionError):
-        # NaN or half a surrogate: strict JSON has no word for them, so the record is written anew.
+        # NaN or half a surrogate pair: strict JSON cannot express them, so the record is encoded again.
         raws = [json.dumps(document).encode() for document in documents]
     return zip(raws, documents, strict=True)
 
@@ -131,7 +131,7 @@ _lenient = json.JSONDecoder(strict=False, parse_int=_integer)
 
 
 def _readable_again(raw: bytes, document: Any) -> bytes:
-    """*raw*, or *document* written anew where it holds what no JSON may: bytes that are no text, endless digits."""
+    """Return *raw*, or encode *document* again if *raw* is not valid JSON: bytes that are not text, endless digits."""
     try:
         json.loads(raw)
     except ValueError:
@@ -140,7 +140,7 @@ def _readable_again(raw: bytes, document: Any) -> bytes:
 
 
 def rejection(raw: bytes, failures: tuple[Failure, ...], key_field: str, lines_field: str | None = None) -> Rejected:
-    """*raw*, which could be read, as a rejected record, under its own id or, where it has none, a digest of itself."""
+    """Make a rejected record of readable *raw*, under its own id or, if it has none, a hash of itself."""
     head = _head(raw, key_field, lines_field)
     return _rejected(raw, failures, head, key_field, lines_field, digest_of=lambda: _lenient.decode(raw.decode()))
 
@@ -160,7 +160,7 @@ def _rejected(
         if isinstance(record_id, str) and 0 < len(record_id) <= _ID_CHARACTERS
         else _digest(digest_of()),
         record_key=visible(key) if isinstance(key, str) else None,
-        # Not isinstance: true is an int to Python, and to nobody else.
+        # Not isinstance: to Python, true is an int.
         version=version if type(version) is int and abs(version) < 2**63 else 0,
         failures=failures,
         raw=raw,
@@ -169,7 +169,7 @@ def _rejected(
 
 
 def _head(raw: bytes, key_field: str, lines_field: str | None) -> dict[str | None, Any]:
-    """The few fields that a rejected record is known by; an order is a hundred times as long."""
+    """Decode only the few fields by which a rejected record is known; a whole order is a hundred times as long."""
     head = _head_decoder(key_field, lines_field).decode(raw)
     return {"id": head.id, "version": head.version, key_field: head.key, lines_field: head.lines}
 
@@ -187,23 +187,25 @@ def _head_decoder(key_field: str, lines_field: str | None) -> msgspec.json.Decod
 
 
 class _Anything(msgspec.Struct):
-    """Nothing of a line but that it is there."""
+    """A line of which only the presence is decoded."""
 
 
 def _digest(document: Any) -> str:
-    """The same for the same record, however its page was written."""
+    """Hash a record, independently of how its page was formatted."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _unstorable(document: Any) -> Failure | None:
-    """What in *document* no database could hold, if anything."""
+    """Find a value in *document* that the database could not store."""
     for path, value in _leaves(document, ""):
         if isinstance(value, float) and not math.isfinite(value):
-            return _failure("number_is_finite", path, "a number that is none; have the source send a real one", value)
+            return _failure("number_is_finite", path, "Not a finite number. Have the source send a real number", value)
         if isinstance(value, str) and "\x00" in value:
-            return _failure("text_is_storable", path, "text with a NUL in it; remove it at the source", value)
+            return _failure("text_is_storable", path, "Text with a NUL character. Remove it at the source", value)
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-            return _failure("text_is_storable", path, "text with half a surrogate pair; send it as UTF-8", value)
+            return _failure(
+                "text_is_storable", path, "Text with half a surrogate pair. Have the source send UTF-8", value
+            )
     return None
 
 
@@ -232,7 +234,7 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def sampled(body: bytes, records: int) -> list[Any]:
-    """The first *records* of a page as plain values; of a page that is not strict JSON, none."""
+    """Decode the first *records* of a page into plain values; none if the page is not strict JSON."""
     try:
         return [msgspec.json.decode(raw) for raw in _decode_raws(body).results[:records]]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

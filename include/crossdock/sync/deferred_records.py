@@ -1,4 +1,4 @@
-"""Records that could not be loaded for a passing reason, until a later run has loaded them."""
+"""Records that could not be loaded for a passing reason, until a later run loads them."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from crossdock.sync.quarantine.model import Rejected
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LEAVE = b"""
-INSERT INTO open_record AS o (integration, entity, record_id, reason, first_run_id)
+_DEFER = b"""
+INSERT INTO deferred_record AS o (integration, entity, record_id, reason, first_run_id)
 SELECT %(integration)s, %(entity)s, unnest(%(ids)s::text[]), %(reason)s, %(run_id)s
 ON CONFLICT (integration, entity, record_id) DO UPDATE
    SET attempts = o.attempts + 1, reason = excluded.reason, since = excluded.since
 """
 
 _ANY = b"""
-SELECT 1 FROM open_record
+SELECT 1 FROM deferred_record
  WHERE integration = %(integration)s AND entity = %(entity)s AND since < %(began)s LIMIT 1
 """
 
 _CLOSE = b"""
-DELETE FROM open_record
+DELETE FROM deferred_record
  WHERE integration = %(integration)s AND entity = %(entity)s AND since < %(began)s AND record_id = ANY(%(arrived)s)
 """
 
 _IDS = b"""
-SELECT record_id FROM open_record WHERE integration = %(integration)s AND entity = %(entity)s ORDER BY record_id
+SELECT record_id FROM deferred_record WHERE integration = %(integration)s AND entity = %(entity)s ORDER BY record_id
 """
 
 
-def leave(work: Work, run: Run, ids: Sequence[str], reason: str) -> None:
-    """Notes *ids* as open; the next run that moves the watermark asks the source for exactly these too."""
+def defer(work: Work, run: Run, ids: Sequence[str], reason: str) -> None:
+    """Defer *ids*: the next run that moves the watermark also reads exactly these from the source."""
     work.execute(
-        _LEAVE,
+        _DEFER,
         {
             "integration": run.integration,
             "entity": run.entity,
@@ -50,20 +50,21 @@ def leave(work: Work, run: Run, ids: Sequence[str], reason: str) -> None:
 
 
 def ids(work: Work, integration: str, entity: str) -> list[str]:
+    """List the ids that are deferred."""
     return [record_id for (record_id,) in work.execute(_IDS, {"integration": integration, "entity": entity})]
 
 
 def close(work: Work, run: Run, loaded: pa.Table, rejected: Sequence[Rejected]) -> None:
     """
-    Closes what a batch has *loaded* and what is *rejected* now, which waits for a person instead.
+    Close the deferred records that a batch has *loaded* or *rejected*; a rejected one waits for a person instead.
 
-    Only a run that began after a record was left open has read it since. A replay, or an older run that
-    is loaded late, brings an older version, and the one that is open would never be read again.
+    Only a run that began after a record was deferred has read it since. A replay, or an older run that is
+    loaded late, has an older version, and the deferred one would never be read again.
     """
     if run.mode is Mode.REPLAY:
         return
     values = {"integration": run.integration, "entity": run.entity, "began": run.started_at}
-    # Asked first: hardly ever is anything open, and the ids of a batch are half a megabyte.
+    # This query comes first: hardly ever is a record deferred, and the ids of a batch are half a megabyte.
     if not work.execute(_ANY, values).fetchone():
         return
     arrived = [*loaded.column("id").to_pylist(), *(record.record_id for record in rejected)]

@@ -1,9 +1,9 @@
 """
-Great Expectations over a whole batch.
+Evaluate expectations over whole batches with Great Expectations.
 
-Checked in large batches, because its cost is per validation: 10,000 rows in one go are twenty times
-cheaper than in pages of 500. First only whether a rule holds for all rows; only for the rules that do
-not, which rows broke them.
+The batches are large, because the cost is per validation: 10,000 rows at once are twenty times cheaper than
+in pages of 500. First it checks whether a rule holds for all rows; only for the rules that do not, it finds
+the rows that broke them.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _SHOWN_CHARACTERS = 80
 
 
 class SuiteBroken(Terminal):
-    """An expectation could not be evaluated: it is declared wrongly. No row passes or fails by it."""
+    """An expectation could not be evaluated: it is declared incorrectly. No row passes or fails it."""
 
 
 def check(rows: pa.Table, expectations: Sequence[Expectation]) -> dict[int, tuple[Failure, ...]]:
     """
-    The failures of each row that broke a rule, by row number from 0; rows that broke none are not in it.
+    Find the failures of each row that broke a rule, by row number from 0; other rows are not in the result.
 
     Raises:
-        SuiteBroken: a rule names a column that is not there, or has wrong arguments.
+        SuiteBroken: a rule names a missing column, or has wrong arguments.
 
     """
     if rows.num_rows == 0:
@@ -58,15 +58,15 @@ def check(rows: pa.Table, expectations: Sequence[Expectation]) -> dict[int, tupl
 
 
 def _refuse_shared_names(expectations: Sequence[Expectation]) -> None:
-    """Results are told apart by name: of two rules with one name, one would not be checked."""
+    """Refuse duplicate names: results are identified by name, so one of the two rules would not be checked."""
     names = [expectation.name for expectation in expectations]
     shared = sorted({name for name in names if names.count(name) > 1})
     if shared:
-        raise SuiteBroken(f"Several expectations are called {', '.join(shared)}: give each a name of its own")
+        raise SuiteBroken(f"Several expectations are called {', '.join(shared)}. Give each a unique name")
 
 
 def _batch(rows: pa.Table, expectations: Sequence[Expectation]) -> Any:
-    """The columns that rules name, as pandas on Arrow's memory: nothing is copied for the others."""
+    """Build a batch of the columns that rules name, as pandas on Arrow's memory; other columns are not copied."""
     import pandas as pd
 
     needed = sorted({column for expectation in expectations for column in expectation.columns})
@@ -79,9 +79,9 @@ def _batch(rows: pa.Table, expectations: Sequence[Expectation]) -> Any:
 
 def _series(column: pa.ChunkedArray) -> pd.Series[Any]:
     """
-    *column* as Great Expectations likes it best: plain numbers where nothing is missing, else Arrow's.
+    Convert *column* to the fastest form for Great Expectations: plain numbers without nulls, otherwise Arrow's.
 
-    Instants are given as microseconds since 1970: pandas compares aware instants one Python object at a time.
+    Instants become microseconds since 1970: pandas compares aware instants one Python object at a time.
     """
     import pandas as pd
     import pyarrow as pa
@@ -110,7 +110,7 @@ def _validated(batch: Any, expectations: Sequence[Expectation], result_format: d
 
 @cache
 def _batch_definition() -> Any:
-    """One ephemeral Great Expectations context a process; it keeps nothing on disk and calls nobody."""
+    """Create the process's ephemeral Great Expectations context; it stores nothing on disk and calls nobody."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
@@ -118,7 +118,7 @@ def _batch_definition() -> Any:
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    # It takes a fingerprint of every batch under this size, which costs more than checking it; ours live for one check.
+    # It hashes every batch under this size, which costs more than checking it; our batches are checked once.
     pandas_execution_engine.HASH_THRESHOLD = 0
     asset = context.data_sources.add_pandas("batches").add_dataframe_asset("rows")
     return asset.add_batch_definition_whole_dataframe("whole")
@@ -126,19 +126,19 @@ def _batch_definition() -> Any:
 
 def load_great_expectations() -> None:
     """
-    Everything that the first check of a process would have to import and set up.
+    Import and set up everything that the first check of a process needs.
 
-    What is there then stays for good, and the garbage collector is told so: it would walk a million objects again and
-    again while a sync makes short-lived ones, and in a forked worker its marks would copy the pages of all of them.
+    These objects stay forever, so they are frozen for the garbage collector: it would walk a million objects again and
+    again while a sync makes short-lived ones, and in a forked worker its marks would copy all their memory pages.
     """
     import pandas as pd
     import pyarrow as pa
 
-    # Arrow's own allocator keeps what the threads of each batch have freed: forty megabytes more in every worker.
+    # Arrow's own allocator keeps the memory that each batch's threads have freed: forty megabytes more in every worker.
     pa.set_memory_pool(pa.system_memory_pool())
     rows = pa.table({"number": pa.array([1], pa.int64())})
     rows.to_pandas(types_mapper=pd.ArrowDtype)
-    # A check of one row imports what a check imports at its first use.
+    # A check of one row triggers the imports of the first use.
     check(
         rows,
         (
@@ -166,13 +166,13 @@ def _suite(expectations: tuple[Expectation, ...]) -> Any:
             ).to_domain_obj()
             for expectation in expectations
         ]
-        # All at once: added one by one, a second rule of the same type on the same column replaces the first.
+        # All at once: if they were added one by one, a second rule of the same type on the same column replaces the first.
         return ExpectationSuite(
             name="-".join(expectation.name for expectation in expectations)[:200], expectations=rules
         )
     except (GreatExpectationsError, ValueError, TypeError) as error:
         names = ", ".join(expectation.name for expectation in expectations)
-        raise SuiteBroken(f"One of the expectations {names} is declared wrongly: {error}") from error
+        raise SuiteBroken(f"One of the expectations {names} is declared incorrectly: {error}") from error
 
 
 def _rows_of(result: Any, expectation: Expectation) -> list[int]:
@@ -196,4 +196,4 @@ def _text(value: pa.Scalar) -> str:
     try:
         return str(value.as_py())
     except (OverflowError, ValueError):
-        return "an instant off the calendar"
+        return "a date outside the calendar"

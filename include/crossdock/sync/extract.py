@@ -1,9 +1,9 @@
-"""Pages of the source into the landing, as they came."""
+"""Read the pages of the source into the landing, as they came."""
 
 from __future__ import annotations
 
 from crossdock.core.errors import HeldForApproval
-from crossdock.core.failpoints import crash_point
+from crossdock.core.failpoints import failpoint
 from crossdock.db import leases
 from crossdock.observability import alerts
 from crossdock.sync import landing, log_fields
@@ -11,11 +11,11 @@ from crossdock.sync import ledger as runs
 from crossdock.sync import records as entities
 from crossdock.sync.declaration import Sync, Systems
 from crossdock.sync.ledger import Run
-from crossdock.sync.model import Counts, Fates, RunState, SyncRequest, reads_everything
+from crossdock.sync.model import Counts, RowCounts, RunState, SyncRequest, reads_everything
 from crossdock.sync.reader import read
 from crossdock.sync.window import planned_ranges
 
-#: A full read that finds less than this share of what is known is held for a person.
+#: A full read that finds less than this share of the known records is put on hold for a person.
 _SHRUNKEN_SHARE = 0.5
 
 
@@ -23,31 +23,31 @@ def extract(
     sync: Sync, systems: Systems, request: SyncRequest, *, dag_id: str | None = None, dag_run_id: str | None = None
 ) -> str:
     """
-    The id of the run whose pages have all landed.
+    Land all pages of a run, and return the run's id.
 
-    Running it again for the same DAG run goes on after the last page that landed.
+    Idempotent: running it again for the same DAG run continues after the last page that landed.
 
     Raises:
-        LeaseHeld: another run of this entity is at work; later it will not be.
-        SystemUnavailable, SourceInvalid, StoreUnavailable, LandingUnavailable: passing; run it again.
-        SystemRefused: the platform says no to our credentials or request.
-        HeldForApproval: a full read came back empty or much shrunken; a person decides.
+        LeaseHeld: another run of this entity is running; run it again later.
+        SystemUnavailable, SourceInvalid, StoreUnavailable, LandingUnavailable: transient; run it again.
+        SystemRefused: the source refuses our credentials or the request.
+        HeldForApproval: a full read was empty or much smaller than expected; a person decides.
 
     """
     run = _begin(sync, systems, request, dag_id, dag_run_id)
     with log_fields.of(run):
-        crash_point("extract.begun")
+        failpoint("extract.begun")
         parts = planned_ranges(sync, systems, run)
-        crash_point("extract.planned")
+        failpoint("extract.planned")
         read(sync, systems, run, parts)
-        crash_point("extract.read")
+        failpoint("extract.read")
         _hold_when_shrunken(sync, systems, run)
     return run.run_id
 
 
 def _begin(sync: Sync, systems: Systems, request: SyncRequest, dag_id: str | None, dag_run_id: str | None) -> Run:
-    """The run and its lease in one transaction: a run that cannot have the lease leaves no trace."""
-    key = leases.LeaseKey(sync.integration, sync.entity, request.partition)
+    """Start the run and take its lease in one transaction: without the lease, no run is recorded."""
+    key = leases.LeaseKey(sync.integration, sync.entity, request.lease_shard)
     with systems.store.transaction() as work:
         run = runs.start(work, key, request, mode=request.mode, dag_id=dag_id, dag_run_id=dag_run_id)
         leases.take(work, key, run.run_id, systems.lease_life)
@@ -56,7 +56,7 @@ def _begin(sync: Sync, systems: Systems, request: SyncRequest, dag_id: str | Non
 
 def _hold_when_shrunken(sync: Sync, systems: Systems, begun: Run) -> None:
     """
-    Ends a full read that found nothing, or much less than there should be, before any of it is loaded.
+    Put a full read on hold before anything is loaded, if it found nothing or much less than expected.
 
     An empty feed is far more often a broken source than an empty shop.
     """
@@ -64,18 +64,18 @@ def _hold_when_shrunken(sync: Sync, systems: Systems, begun: Run) -> None:
     with systems.store.transaction() as work:
         leases.check(work, begun.lease, run_id, begun.fencing_token)
         run = runs.get(work, run_id)
-        if not reads_everything(run.mode, run.window) or run.request.accept_shrunken or run.request.limit:
+        if not reads_everything(run.mode, run.window) or run.request.allow_shrink or run.request.limit:
             return
         pages = landing.pages_of(work, run_id)
         read, lines = sum(page.records for page in pages), sum(page.lines for page in pages)
         known = entities.count(work, sync.table, sync.integration, run.request.ids)
-        # What the source says of itself is of the whole; a part of it may well be empty.
-        if run.request.part is None:
+        # The source reports the number of all records; a shard may well be empty.
+        if run.request.shard is None:
             known = max(known, run.expected_records or 0)
-        if (read or run.request.part) and read >= known * _SHRUNKEN_SHARE:
+        if (read or run.request.shard) and read >= known * _SHRUNKEN_SHARE:
             return
         error = HeldForApproval(run_id, sync.entity, read, known)
-        held = Fates(records=Counts(read=read, held=read), lines=Counts(read=lines, held=lines))
+        held = RowCounts(records=Counts(read=read, held=read), lines=Counts(read=lines, held=lines))
         runs.add_counts(work, run_id, held)
         runs.finish(work, run_id, RunState.HELD, str(error))
         alerts.add(work, kind="run_held", subject=str(run.lease), message=str(error))

@@ -1,4 +1,4 @@
-"""A run's end when its tasks have given up."""
+"""End a run whose tasks have used up their retries."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ def mark_failed(
     error: str,
     *,
     dag_id: str | None = None,
-    part: str | None = None,
-    is_told: bool = True,
+    shard: str | None = None,
+    raise_alert: bool = True,
 ) -> None:
     """
-    Ends the DAG run's run of *part* as failed and frees its lease. Does nothing when it has ended or never began.
+    End the DAG run's run of *shard* as failed and free its lease. Does nothing if it has ended or never began.
 
-    It *is_told* by an alert, which the next run of the same lease closes that ends well.
+    With *raise_alert* an alert is opened; the next successful run of the same lease closes it.
 
-    What it loaded stays; what it did not is still open below the watermark, and the next run reads it.
+    What the run loaded stays; what it did not load is still open below the watermark, and the next run reads it.
     """
     with store.transaction() as work:
         begun = runs.of_dag_run(work, dag_run_id, sync.entity, dag_id=dag_id)
-        run = next((run for run in begun if run.request.part in (part, None)), None)
+        run = next((run for run in begun if run.request.shard in (shard, None)), None)
         if run is None or run.state is not RunState.RUNNING:
             return
-        # The lease first, as everybody who writes both: the other order deadlocks with who takes over.
+        # The lease first, like everyone who writes both: the other order deadlocks with a run that takes over.
         leases.release(work, run.lease, run.run_id)
         runs.finish(work, run.run_id, RunState.FAILED, error)
-        if is_told:
+        if raise_alert:
             alerts.add(work, kind="run_failed", subject=str(run.lease), message=f"Run {run.run_id} failed: {error}")

@@ -1,8 +1,8 @@
 """
-Pages as they came: compressed files in object storage, and an index row for each.
+The landing: pages as they came, as compressed files in object storage, with an index row for each.
 
-The file is written and on disk before its row, so a row never names a page that is not there; a file without a
-row is left over from a crash; the page is read again, under a name with the new worker's token.
+The file is on disk before its row is written, so a row never names a missing page. A file without a row is left
+over from a crash: the page is read again, under a name with the new worker's token.
 """
 
 from __future__ import annotations
@@ -45,32 +45,34 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Landing:
-    """Where the pages of all runs lie: a local folder (`file://…` or a path), or `s3://conn_id@bucket/…`, `gs://…`."""
+    """The storage of the pages of all runs: a local folder (`file://…` or a path), `s3://conn_id@bucket/…` or `gs://…`."""
 
     def __init__(self, url: str) -> None:
         self.root = _folder(url)
 
     def write(self, name: str, content: bytes) -> None:
-        """*content*, compressed, under *name*. Writing a name again replaces it whole."""
+        """Write *content*, compressed, under *name*. Writing a name again replaces it."""
         packed = zstandard.ZstdCompressor(level=1).compress(content)
         try:
             path = self.root / name
             try:
                 path.write_bytes(packed)
-            except FileNotFoundError:  # its folder is not there yet: mostly it is, and asking first costs as much
+            except (
+                FileNotFoundError
+            ):  # The folder is missing. Usually it exists, and checking first costs as much as writing.
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(packed)
         except OSError as error:
             raise LandingUnavailable(
-                f"The landing {self.root} could not take {name}: {error.strerror or error}"
+                f"Cannot write {name} to the landing {self.root}: {error.strerror or error}"
             ) from error
 
     def read(self, name: str) -> bytes:
         """
-        What was written under *name*.
+        Read what was written under *name*.
 
         Raises:
-            LandingUnavailable: it is not there or cannot be read. Clear the run's `extract` to read it anew.
+            LandingUnavailable: it is missing or cannot be read. Clear the run's `extract` to read it from the source.
 
         """
         try:
@@ -78,18 +80,18 @@ class Landing:
             return zstandard.ZstdDecompressor().decompress(packed)
         except (OSError, zstandard.ZstdError) as error:
             raise LandingUnavailable(
-                f"The landed page {name} cannot be read ({error}); clear `extract` to read the source again"
+                f"Cannot read the landed page {name} ({error}). Clear `extract` to read the source again"
             ) from error
 
-    def settle(self, names: Collection[str]) -> None:
+    def sync_to_disk(self, names: Collection[str]) -> None:
         """
-        What was written under *names* is on disk: a row that names it may be committed now.
+        Flush the files *names* to disk (fsync), so that rows that name them may be committed.
 
-        A file that was only written is lost when the power goes, and its row is not. Object stores answer a write when
-        they have it. Many at once: the first one carries the others' names along.
+        A file that was only written is lost in a power failure, and its row is not. Object stores confirm a write once it
+        is durable. Flushing many files together is cheaper.
 
         Raises:
-            LandingUnavailable: the disk does not say so. Write them again.
+            LandingUnavailable: the disk does not confirm it. Write them again.
 
         """
         if not isinstance(self.root, Path):
@@ -97,31 +99,31 @@ class Landing:
         paths = [self.root / name for name in names]
         folders = {folder for path in paths for folder in path.parents if folder.is_relative_to(self.root)}
         try:
-            for place in (*paths, *sorted(folders, reverse=True)):
-                _to_disk(place)
+            for path in (*paths, *sorted(folders, reverse=True)):
+                _fsync(path)
         except OSError as error:
             raise LandingUnavailable(
-                f"The landing {self.root} could not make {len(paths)} files durable: {error.strerror or error}"
+                f"Cannot flush files of the landing {self.root} to disk: {error.strerror or error}"
             ) from error
 
     def remove(self, name: str) -> None:
-        """The folder *name* with all that is in it, gone; nothing when it is not there."""
+        """Delete the folder *name* with its content. Idempotent."""
         folder = self.root / name
         try:
             if isinstance(folder, Path):
                 shutil.rmtree(folder)
             else:
                 folder.rmdir(recursive=True)
-        except (FileNotFoundError, NotADirectoryError):  # an object store has no folder where there is no object
+        except (FileNotFoundError, NotADirectoryError):  # An object store has no empty folders.
             return
         except OSError as error:
             raise LandingUnavailable(
-                f"The landing {self.root} did not let {name} go: {error.strerror or error}"
+                f"Cannot delete {name} from the landing {self.root}: {error.strerror or error}"
             ) from error
 
 
-def _to_disk(place: Path) -> None:
-    descriptor = os.open(place, os.O_RDONLY)
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -163,12 +165,14 @@ _RANGES_DONE = b"UPDATE sync_range SET read_done = true WHERE run_id = %(run_id)
 
 
 def add_ranges(work: Work, run_id: str, ranges: list[Range]) -> None:
+    """Record the ranges that the run will read."""
     for part in ranges:
         values = {**msgspec.structs.asdict(part), "axis": part.axis.value, "keys": list(part.keys) or None}
         work.execute(_ADD_RANGE, {"run_id": run_id, **values})
 
 
 def ranges_of(work: Work, run_id: str) -> list[Range]:
+    """List the run's ranges."""
     return [
         Range(
             range_no=no,
@@ -186,7 +190,7 @@ def ranges_of(work: Work, run_id: str) -> list[Range]:
 
 
 def add_pages(work: Work, run_id: str, pages: Sequence[tuple[Page, int]]) -> None:
-    """Notes *pages*, each with its size in bytes, as landed."""
+    """Record *pages*, each with its size in bytes, as landed."""
     work.cursor().executemany(
         _ADD_PAGE,
         [
@@ -207,7 +211,7 @@ def add_pages(work: Work, run_id: str, pages: Sequence[tuple[Page, int]]) -> Non
 
 
 def pages_of(work: Work, run_id: str) -> list[Page]:
-    """The run's pages in reading order."""
+    """List the run's pages in reading order."""
     return [
         Page(
             range_no=range_no,
@@ -222,6 +226,6 @@ def pages_of(work: Work, run_id: str) -> list[Page]:
 
 
 def mark_ranges_read(work: Work, run_id: str, range_nos: Sequence[int]) -> None:
-    """Notes that nothing more will come of these ranges."""
+    """Mark these ranges as fully read."""
     if range_nos:
         work.execute(_RANGES_DONE, {"run_id": run_id, "range_nos": list(range_nos)})

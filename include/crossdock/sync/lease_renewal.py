@@ -1,4 +1,4 @@
-"""Keeps a run's lease alive while it works."""
+"""Renew a run's lease while it is working (its heartbeat)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from crossdock.sync.ledger import Run
 from crossdock.sync.model import RunState
 
 
-class LeaseKeeper:
+class LeaseRenewal:
     """
-    Renews a run's lease, at most four times in its life, whenever the work comes by.
+    Renews a run's lease when a quarter of its life has passed, each time that the run calls it.
 
     Not a thread: a run that hangs should lose its lease, and a thread would keep it alive.
     """
@@ -25,6 +25,8 @@ class LeaseKeeper:
 
     def renew(self) -> None:
         """
+        Renew the lease if it is due.
+
         Raises:
             LeaseLost: another run has it. Stop: nothing that is written now would be committed.
 
@@ -36,15 +38,15 @@ class LeaseKeeper:
         self._due_at = time.monotonic() + self._every_s
 
 
-def retake(systems: Systems, run_id: str) -> Run:
+def reacquire_lease(systems: Systems, run_id: str) -> Run:
     """
-    The run, with its lease taken again: what each task starts with. A run that has ended well needs none.
+    Take the run's lease again, at the start of each task. A run that ended successfully needs none.
 
-    A failed run is open again: a task that is cleared after its retries were used up has work to do.
+    A failed run is reopened: a task that is cleared after its retries were used up has work to do.
 
     Raises:
         LeaseHeld: another run took it while this one waited for its next task.
-        PagesGone: the run failed so long ago that its pages are not kept any more.
+        PagesGone: the run failed so long ago that its pages have been deleted.
 
     """
     with systems.store.transaction() as work:

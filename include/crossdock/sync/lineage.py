@@ -1,8 +1,8 @@
 """
-Cleansing and enrichment as steps of one kind, and what they changed.
+Cleanse and enrich values by steps, and record the lineage of what they changed.
 
-A step is a name and a pure function from text to text. `Lineage` applies steps to one record's fields
-and remembers, for the fields that changed, what they were and which steps did it: kept with the row, so
+A step is a name and a pure function from text to text. `Lineage` applies steps to the fields of one record
+and records, for each field that changed, its original value and the steps. It is stored with the row, so
 that "why is this sku in upper case?" has an answer.
 """
 
@@ -17,22 +17,22 @@ import msgspec
 
 
 class Step(NamedTuple):
-    """One way to cleanse or enrich a value."""
+    """One step that cleanses or enriches a value."""
 
     name: str
     apply: Callable[[str], str]
 
 
-#: No blanks around it.
+#: Removes leading and trailing blanks.
 TRIM = Step("trim", str.strip)
-#: One way to write each character: é is one code point, not e and an accent.
+#: Writes each character in one form: é is one code point, not e and an accent.
 NORMAL_FORM = Step("unicode normal form C", partial(unicodedata.normalize, "NFC"))
-#: Codes are typed in either case and mean the same.
+#: Codes are typed in either case with the same meaning.
 UPPER = Step("upper case", str.upper)
 
 
 def cleansed_column(field: str, values: Sequence[str], *steps: Step) -> tuple[Sequence[str], list[str | None]]:
-    """*values* after *steps*, and the lineage of each: a column at a time, since hardly any value changes."""
+    """Apply *steps* to a whole column and return the lineage of each value; hardly any value changes."""
     clean = values
     for step in steps:
         clean = [*map(step.apply, clean)]
@@ -61,7 +61,7 @@ def _changed_by(value: str, steps: Sequence[Step]) -> list[str]:
 
 
 class Lineage:
-    """What the steps changed in one record."""
+    """The changes that steps made to one record."""
 
     __slots__ = ("_changes",)
 
@@ -69,24 +69,24 @@ class Lineage:
         self._changes: dict[str, Any] | None = None
 
     def cleansed(self, field: str, value: str, *steps: Step) -> str:
-        """*value* after *steps*, in their order."""
+        """Apply *steps* to *value*, in their order."""
         clean = value
         for step in steps:
             clean = step.apply(clean)
         if clean != value:
-            self._note(field, value, _changed_by(value, steps))
+            self._record(field, value, _changed_by(value, steps))
         return clean
 
     def enriched(self, field: str, value: Any, source: str) -> Any:
-        """*value*, which the platform did not send, noted as coming from *source*."""
-        self._note(field, None, [source])
+        """Record that *value*, which the source did not send, comes from *source*."""
+        self._record(field, None, [source])
         return value
 
     def document(self) -> str | None:
-        """The changes as JSON; None when there are none."""
+        """Encode the changes as JSON; None if there are none."""
         return msgspec.json.encode(self._changes).decode() if self._changes else None
 
-    def _note(self, field: str, was: Any, steps: list[str]) -> None:
+    def _record(self, field: str, was: Any, steps: list[str]) -> None:
         if self._changes is None:
             self._changes = {}
         self._changes[field] = {"was": was, "by": steps}

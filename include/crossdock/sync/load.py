@@ -1,4 +1,4 @@
-"""Checked batches into the hub, one transaction each, and the run's end."""
+"""Load the validated batches of a run, one transaction each, and end the run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextvars import copy_context
 from dataclasses import replace
 from threading import Event
 
-from crossdock.core.failpoints import crash_point
-from crossdock.core.memory import give_back
+from crossdock.core.failpoints import failpoint
+from crossdock.core.memory import trim_memory
 from crossdock.db import leases
 from crossdock.db.database import Store
 from crossdock.observability import alerts
@@ -19,7 +19,7 @@ from crossdock.sync import ledger as runs
 from crossdock.sync.batch_file import read_batch
 from crossdock.sync.batches import Batch, Content
 from crossdock.sync.declaration import Sync, Systems
-from crossdock.sync.lease_renewal import LeaseKeeper, retake
+from crossdock.sync.lease_renewal import LeaseRenewal, reacquire_lease
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Report, RunState
 from crossdock.sync.source import Axis
@@ -30,27 +30,27 @@ log = logging.getLogger(__name__)
 
 def load(sync: Sync, systems: Systems, run_id: str) -> Report:
     """
-    The run's report, once every batch is in the hub.
+    Load every batch of the run, end the run, and return its report.
 
-    Running it again loads what is still open; a finished run only gives its report again.
+    Idempotent: running it again loads the batches that are still open; a finished run only returns its report.
 
     Raises:
-        LeaseHeld, StoreUnavailable, LandingUnavailable: passing; run it again.
+        LeaseHeld, StoreUnavailable, LandingUnavailable: transient; run it again.
         LeaseLost: a newer run has overtaken this one. Nothing more is written.
-        Unaccounted: pages landed that no batch has: clear `validate` with its downstream task.
+        Unaccounted: pages landed that are in no batch: clear `validate` with its downstream task.
 
     """
-    run = retake(systems, run_id)
+    run = reacquire_lease(systems, run_id)
     if run.state is RunState.RUNNING:
         _load_batches(sync, systems, run)
         _finish(systems, run)
-        crash_point("load.finished")
+        failpoint("load.finished")
     return report(systems.store, run_id)
 
 
-#: Batches of a full read that are loaded side by side: while one waits for the disk, another works.
+#: Batches of a full read that are loaded concurrently: while one waits for the disk, another uses the CPU.
 _CONNECTIONS = 2
-#: How often a batch is loaded again when another writer brought one of its records at the same moment.
+#: How often a batch is tried if another writer loads one of its records at the same moment.
 _ATTEMPTS = 5
 
 
@@ -58,39 +58,39 @@ def _load_batches(sync: Sync, systems: Systems, run: Run) -> None:
     with systems.store.transaction() as work:
         waiting = [batch for batch in batches.of_run(work, run.run_id) if not batch.loaded]
         by_id_alone = all(part.axis is Axis.ID for part in landing.ranges_of(work, run.run_id))
-    # What is read by time, or by id and once more by name, may bring a record twice, in two batches, and its versions
-    # must be written and told in their order.
+    # A read by time, or by id and again by key, may show a record twice, in two batches, and its versions must be
+    # written and published in their order.
     connections = min(_CONNECTIONS if by_id_alone else 1, len(waiting))
     if connections <= 1:
-        _load_share(sync, systems, run, waiting, Event())
+        _load_some(sync, systems, run, waiting, Event())
         return
     stop = Event()
     with ThreadPoolExecutor(connections, thread_name_prefix="load") as pool:
         flights = [
-            pool.submit(copy_context().run, _load_apart, sync, systems, run, waiting[first::connections], stop)
+            pool.submit(copy_context().run, _load_concurrently, sync, systems, run, waiting[first::connections], stop)
             for first in range(connections)
         ]
         try:
             for flight in as_completed(flights):
                 flight.result()
         except BaseException:
-            stop.set()  # also when it is this thread that is told to end: each share ends after the batch it is at
+            stop.set()  # also if this thread is interrupted: each of the others ends after its current batch
             raise
 
 
-def _load_apart(sync: Sync, systems: Systems, run: Run, share: Sequence[Batch], stop: Event) -> None:
-    """*share* on a connection of its own. Its failure lets the others end after the batch they are at."""
+def _load_concurrently(sync: Sync, systems: Systems, run: Run, some: Sequence[Batch], stop: Event) -> None:
+    """Load *some* batches on a connection of their own. If it fails, the others end after their current batch."""
     try:
         with systems.store.another() as store:
-            _load_share(sync, replace(systems, store=store), run, share, stop)
+            _load_some(sync, replace(systems, store=store), run, some, stop)
     except BaseException:
         stop.set()
         raise
 
 
-def _load_share(sync: Sync, systems: Systems, run: Run, share: Sequence[Batch], stop: Event) -> None:
-    keeper = LeaseKeeper(systems, run)
-    for batch in share:
+def _load_some(sync: Sync, systems: Systems, run: Run, some: Sequence[Batch], stop: Event) -> None:
+    renewal = LeaseRenewal(systems, run)
+    for batch in some:
         if stop.is_set():
             return
         content = read_batch(systems.landing, batches.name_of(run.run_id, batch.batch_no))
@@ -102,30 +102,30 @@ def _load_share(sync: Sync, systems: Systems, run: Run, share: Sequence[Batch], 
                 if attempt == _ATTEMPTS - 1:
                     raise
         del content
-        give_back()
+        trim_memory()
         systems.progress(f"batch {batch.batch_no + 1} loaded")
-        keeper.renew()
+        renewal.renew()
 
 
 def _load_batch(sync: Sync, systems: Systems, run: Run, batch: Batch, content: Content) -> None:
-    crash_point("load.before_transaction")
+    failpoint("load.before_transaction")
     with systems.store.transaction() as work:
-        fates = batches.load(work, sync.table, run, batch, content)
-        crash_point("load.before_commit")
-    crash_point("load.after_commit")
+        counts = batches.load(work, sync.table, run, batch, content)
+        failpoint("load.before_commit")
+    failpoint("load.after_commit")
     with log_fields.of(run, batch.batch_no):
-        log.info("Batch %s of run %s: %s", batch.batch_no, run.run_id, fates.records)
+        log.info("Batch %s of run %s: %s", batch.batch_no, run.run_id, counts.records)
 
 
 def _finish(systems: Systems, run: Run) -> None:
-    """The end, the watermark and the lease in one transaction. The ledger refuses it when a record has no fate."""
+    """End the run, move the watermark and release the lease in one transaction, unless a record has no outcome."""
     with systems.store.transaction() as work:
         leases.check(work, run.lease, run.run_id, run.fencing_token)
         counts = runs.get(work, run.run_id).counts
         landed = sum(page.records for page in landing.pages_of(work, run.run_id))
         if counts.read != landed:
             raise batches.Unaccounted(
-                f"Run {run.run_id} landed {landed} records and loaded {counts.read}: some were never validated. "
+                f"Run {run.run_id} landed {landed} records and loaded {counts.read}: some were not validated. "
                 "Clear `validate` with its downstream task"
             )
         if run.moves_watermark:
@@ -134,11 +134,11 @@ def _finish(systems: Systems, run: Run) -> None:
         runs.finish(work, run.run_id, RunState.PARTIAL if partial else RunState.DONE)
         alerts.close(work, "run_failed", "run_held", subject=str(run.lease))
         leases.release(work, run.lease, run.run_id)
-        crash_point("load.before_finish")
+        failpoint("load.before_finish")
 
 
 def report(store: Store, run_id: str) -> Report:
-    """The run as the ledger has it."""
+    """Report the run as the ledger records it."""
     with store.transaction() as work:
         run = runs.get(work, run_id)
     return Report(

@@ -1,4 +1,4 @@
-"""What each log line of a sync carries beside its words, so that a log store can be asked for a run."""
+"""Add fields to each log line of a sync, so that a log store can be searched for a run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from crossdock.sync.ledger import Run
 
 def of(run: Run, batch_no: int | None = None) -> AbstractContextManager[None]:
     """
-    Lines within are told with `run`, `entity` and `batch`, also those of the connector.
+    Add `run`, `entity` and `batch` to the log lines of the block, also to those of the connector.
 
-    Bound to the context, because Airflow 3.3.2 leaves the `extra=` of a line out of its task logs.
+    The fields are bound to the context, because Airflow 3.3.2 omits the `extra=` of a line from its task logs.
     """
     batch = {} if batch_no is None else {"batch": batch_no}
     return bound_contextvars(run=run.run_id, entity=run.entity, **batch)

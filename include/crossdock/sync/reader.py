@@ -1,4 +1,4 @@
-"""Reads the ranges of a run, several pages in flight, and notes what has landed."""
+"""Read the ranges of a run with several pages in flight, and record the pages that landed."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from contextvars import copy_context
 from dataclasses import dataclass
 
 from crossdock.core.errors import HubError
-from crossdock.core.failpoints import crash_point
-from crossdock.core.memory import give_back
+from crossdock.core.failpoints import failpoint
+from crossdock.core.memory import trim_memory
 from crossdock.db import leases
 from crossdock.sync import landing
 from crossdock.sync.declaration import Sync, Systems
 from crossdock.sync.landing import Page
-from crossdock.sync.lease_renewal import LeaseKeeper
+from crossdock.sync.lease_renewal import LeaseRenewal
 from crossdock.sync.ledger import Run
 from crossdock.sync.source import Cursor, FetchedPage, Range
 
 
 @dataclass
 class _Reading:
-    """How far one range has been read."""
+    """The progress of reading one range."""
 
     part: Range
     next_page_no: int = 0
@@ -32,19 +32,19 @@ class _Reading:
 
 def read(sync: Sync, systems: Systems, run: Run, parts: list[Range]) -> None:
     """
-    Every range to its end, several pages in flight.
+    Read every range to its end, with several pages in flight.
 
-    Threads fetch and write files; only this one writes to the database, and it notes a page after its file is there,
-    so that an interruption loses no page that is noted as landed.
+    Threads fetch pages and write files; only this thread writes to the database, and it records a page after its file
+    is on disk, so that an interruption loses no page that is recorded as landed.
     """
-    keeper, notes = LeaseKeeper(systems, run), _Notes(systems, run)
+    renewal, recorder = LeaseRenewal(systems, run), _PageRecorder(systems, run)
     readings, landed = _resumed(systems, run, parts)
     limit = run.request.limit
     with ThreadPoolExecutor(systems.pages_in_flight, thread_name_prefix="page") as pool:
         flights: dict[Future[FetchedPage], _Reading] = {}
         waiting = iter(readings)
 
-        def take_off(candidates: Iterator[_Reading]) -> None:
+        def submit(candidates: Iterator[_Reading]) -> None:
             while len(flights) < systems.pages_in_flight and (reading := next(candidates, None)):
                 left = limit - landed if limit else None
                 if left is not None and left <= 0:
@@ -52,31 +52,31 @@ def read(sync: Sync, systems: Systems, run: Run, parts: list[Range]) -> None:
                 flights[pool.submit(copy_context().run, _fetch, sync, systems, run, reading, left)] = reading
 
         try:
-            take_off(waiting)
+            submit(waiting)
             while flights:
                 done, _ = wait(flights, return_when=FIRST_COMPLETED)
                 for flight in done:
                     reading, page = flights.pop(flight), flight.result()
                     landed += page.records
                     reached_limit = bool(limit) and landed >= limit
-                    notes.add(reading, page, last=page.last or reached_limit)
+                    recorder.add(reading, page, last=page.last or reached_limit)
                     systems.progress(f"{landed:,} of about {run.expected_records or landed:,} records read")
                     if not (page.last or reached_limit):
-                        take_off(iter([reading]))
-                keeper.renew()
-                take_off(waiting)
+                        submit(iter([reading]))
+                renewal.renew()
+                submit(waiting)
         except BaseException:
-            # What is in flight lands in files that no row names; they are written again next time.
+            # Pages in flight end up in files that no row names; they are written again next time.
             pool.shutdown(cancel_futures=True)
-            with suppress(HubError):  # the first error is the one to tell
-                notes.write()
+            with suppress(HubError):  # The first error is the one to raise.
+                recorder.write()
             raise
-    notes.write()
-    give_back()
+    recorder.write()
+    trim_memory()
 
 
 def _resumed(systems: Systems, run: Run, parts: list[Range]) -> tuple[list[_Reading], int]:
-    """Where each unfinished range stands after the pages that landed, and how many records those have."""
+    """Restore the progress of each unfinished range from the pages that landed, and count their records."""
     with systems.store.transaction() as work:
         pages = landing.pages_of(work, run.run_id)
     readings = {part.range_no: _Reading(part) for part in parts if not part.read_done}
@@ -88,19 +88,19 @@ def _resumed(systems: Systems, run: Run, parts: list[Range]) -> tuple[list[_Read
 
 
 def _fetch(sync: Sync, systems: Systems, run: Run, reading: _Reading, limit: int | None) -> FetchedPage:
-    """One page from the source into its file. Runs in a thread; a range has one page in flight at a time."""
+    """Fetch one page and write its file. Runs in a thread; a range has one page in flight at a time."""
     most = min((size for size in (limit, sync.page_records) if size), default=None)
     page = systems.source.page(sync.resource, reading.part, reading.cursor, limit=most, lines_field=sync.lines_field)
     systems.landing.write(_path(run, reading), page.body)
     return page
 
 
-#: And no page waits longer to be noted.
-_NOTED_EVERY_S = 0.5
+#: No page waits longer to be recorded.
+_RECORDED_EVERY_S = 0.5
 
 
-class _Notes:
-    """Pages whose files are there, on their way to the index of the landing."""
+class _PageRecorder:
+    """Records pages, whose files are written, in the index of the landing."""
 
     def __init__(self, systems: Systems, run: Run) -> None:
         self._systems, self._run = systems, run
@@ -109,8 +109,8 @@ class _Notes:
         self._written_at = time.monotonic()
 
     def add(self, reading: _Reading, page: FetchedPage, *, last: bool) -> None:
-        """The next page of *reading*, noted now or together with those that follow."""
-        noted = Page(
+        """Record the next page of *reading*, now or together with later pages."""
+        landed = Page(
             range_no=reading.part.range_no,
             page_no=reading.next_page_no,
             records=page.records,
@@ -118,29 +118,29 @@ class _Notes:
             path=_path(self._run, reading),
             cursor=page.cursor or reading.cursor,
         )
-        self._pages.append((noted, len(page.body)))
+        self._pages.append((landed, len(page.body)))
         if last:
             self._ended.append(reading.part.range_no)
         reading.next_page_no += 1
-        reading.cursor = noted.cursor
+        reading.cursor = landed.cursor
         if (
-            len(self._pages) >= self._systems.pages_noted_together
-            or time.monotonic() - self._written_at > _NOTED_EVERY_S
+            len(self._pages) >= self._systems.pages_recorded_together
+            or time.monotonic() - self._written_at > _RECORDED_EVERY_S
         ):
             self.write()
 
     def write(self) -> None:
-        """All that waits, in one transaction."""
+        """Record all waiting pages in one transaction."""
         if not self._pages:
             return
-        self._systems.landing.settle([page.path for page, _ in self._pages])
+        self._systems.landing.sync_to_disk([page.path for page, _ in self._pages])
         with self._systems.store.transaction() as work:
             leases.check(work, self._run.lease, self._run.run_id, self._run.fencing_token)
             landing.add_pages(work, self._run.run_id, self._pages)
             landing.mark_ranges_read(work, self._run.run_id, self._ended)
         self._pages, self._ended = [], []
         self._written_at = time.monotonic()
-        crash_point("extract.page_landed")
+        failpoint("extract.page_landed")
 
 
 def _path(run: Run, reading: _Reading) -> str:

@@ -1,4 +1,4 @@
-"""Reads of the entity tables."""
+"""Query the entity tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crossdock.sync.tables import EntityTable
 
 
 def count(work: Work, table: EntityTable, integration: str, ids: tuple[str | None, str | None] = (None, None)) -> int:
-    """How many records of *integration* the hub has, within low < id ≤ high."""
+    """Count the records of *integration* with low < id ≤ high."""
     low, high = ids
     row = work.execute(
         f"""SELECT count(*) FROM {table.name} WHERE integration = %(integration)s
@@ -26,10 +26,10 @@ def count(work: Work, table: EntityTable, integration: str, ids: tuple[str | Non
 
 def as_of(work: Work, table: EntityTable, key: str, instant: datetime) -> list[dict[str, Any]]:
     """
-    The records under a business key as they stood at *instant*, by the platform's own instants.
+    Read the records with a business key as they were at *instant*, by the source's own instants.
 
-    A record that was made later is not among them. What the hub never saw it cannot tell: of versions
-    that came and went between two syncs, none is here.
+    A record that was created later is not included. A version that came and went between two syncs is unknown
+    to the hub.
     """
     names = ", ".join(("integration", *table.column_names))
     statement = f"""
@@ -44,7 +44,7 @@ def as_of(work: Work, table: EntityTable, key: str, instant: datetime) -> list[d
 
 
 def first_modified_at(work: Work, table: EntityTable, key: str) -> datetime | None:
-    """When the oldest version that the hub has under a business key was made; None when it has none."""
+    """Find when the oldest known version of a business key was modified; None if the hub has none."""
     statement = f"""
         SELECT min(last_modified_at) FROM (
             SELECT last_modified_at FROM {table.name} WHERE {table.partition_column} = %(key)s
@@ -55,25 +55,25 @@ def first_modified_at(work: Work, table: EntityTable, key: str) -> datetime | No
 
 
 def any_row(work: Work, table: EntityTable, integration: str) -> dict[str, Any] | None:
-    """The row of *integration* with the lowest id; None when it has none."""
+    """Read the row of *integration* with the lowest ID; None when it has none."""
     statement = f"SELECT * FROM {table.name} WHERE integration = %s ORDER BY id LIMIT 1"
     with work.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(statement.encode(), [integration]).fetchone()
 
 
 def versions(work: Work, table: EntityTable, integration: str) -> dict[str, int]:
-    """Id → version of every record of *integration*; another may have records with the same ids."""
+    """Map the ID of every record of *integration* to its version; another may have records with the same IDs."""
     statement = f"SELECT id, version FROM {table.name} WHERE integration = %s"
     return dict(work.execute(statement.encode(), [integration]).fetchall())
 
 
 def order_lines(work: Work) -> Iterator[tuple[str, str, int, Decimal]]:
-    """Order number, code as it came, quantity and exact price of every line in the hub."""
+    """Read order number, original code, quantity and exact price of every order line."""
     yield from work.execute(b"SELECT order_number, code, quantity, price FROM sales_order_line")
 
 
 def by_key(work: Work, table: EntityTable, key: str) -> list[dict[str, Any]]:
-    """The current rows under a business key, as column → value; empty when the hub has none."""
+    """Read the current rows with a business key, as column → value; empty if the hub has none."""
     with work.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             f"SELECT * FROM {table.name} WHERE {table.partition_column} = %(key)s ORDER BY id".encode(),

@@ -1,4 +1,4 @@
-"""Mended records out of quarantine and into the hub, the way every record goes."""
+"""Replay records out of quarantine: they are validated and loaded like every record."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from crossdock.sync.quarantine import repository as quarantine
 from crossdock.sync.quarantine.model import Rejected
 from crossdock.sync.quarantine.repository import Item
 from crossdock.sync.tables import EntityTable
-from crossdock.sync.validate_rows import sifted
+from crossdock.sync.validate_rows import validate_rows
 
 
 def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Report:
     """
-    The report of a run over *items*: each as mended, or as it came where nobody mended it.
+    Replay *items* in one run and return its report: each as edited, or as it came if nobody edited it.
 
-    What passes is loaded and its item closed; what fails again stays open with its new reason. A
-    record whose source has a newer version in the hub is stale: newer wins, the edit stays on the item.
+    A record that passes is loaded and its item closed; one that fails again stays open with its new reason. A
+    record of which the hub has a newer version is stale: the newer version wins, and the edit stays on the item.
 
     Raises:
-        LeaseHeld, StoreUnavailable: another replay is at work, or a record is in use; run it again.
-        BadRequest: an item was closed or mended since it was chosen.
+        LeaseHeld, StoreUnavailable: another replay is running, or a record is locked; run it again.
+        BadRequest: an item was closed or edited since it was selected.
 
     """
     key = leases.LeaseKey(sync.integration, sync.entity, "replay")
-    content = _sifted(sync, items)
-    # By the item's identity, which its rejection was given: the record's own may be another since it was mended.
+    content = _validated(sync, items)
+    # By the item's identity, which its rejection was given: the edit may have changed the record's own.
     failed = {(record.record_id, record.version) for record in content.rejected}
     passed = {item.item_id for item in items if (item.record_id, item.version) not in failed}
     with store.transaction() as work:
@@ -52,8 +52,8 @@ def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Re
         batches.add(work, run.run_id, 0, records=len(items), lines=_lines_of(sync.table, content))
         (batch,) = batches.of_run(work, run.run_id)
         if batches.load(work, sync.table, run, batch, content).records.held:
-            # Left open, it would be read from the source again, which does not have what was mended.
-            raise StoreUnavailable("Another transaction is at work on one of these records; replay them again")
+            # A deferred record would be read from the source again, which does not have the edit.
+            raise StoreUnavailable("Another transaction holds one of these records. Replay them again")
         _finish(work, run, content)
         for item in items:
             verdict = "replayed" if item.item_id in passed else "failed again"
@@ -61,20 +61,24 @@ def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Re
     return report(store, run.run_id)
 
 
-def _sifted(sync: Sync, items: Sequence[Item]) -> Content:
-    """*items* sifted. One that fails keeps its item's identity: a mend may change it, or it was a digest of what it was."""
+def _validated(sync: Sync, items: Sequence[Item]) -> Content:
+    """
+    Validate *items*.
+
+    A record that fails again keeps the id of its item: the edit may have changed the id, or it was a hash of the original.
+    """
     pages, unreadable = [], []
     sent: dict[bytes, list[Item]] = {}
     for item in items:
-        record = (item.mended or item.raw).strip()
+        record = (item.edited or item.raw).strip()
         page = b'{"results":[' + record + b"]}"
         rejected = decoded(page, sync.record_type, sync.key_field, sync.lines_field).rejected
         unreadable += [_as_item(one, item) for one in rejected]
         if not rejected:
             pages.append(page)
             sent.setdefault(record, []).append(item)
-    content = sifted(sync, pages)
-    # Records with the same bytes have the same fate, so it does not matter which of them is taken for which item.
+    content = validate_rows(sync, pages)
+    # Records with the same bytes have the same outcome, so any of them may be assigned to any of the items.
     refused = [_as_item(one, sent[one.raw].pop()) for one in content.rejected]
     return replace(content, rejected=(*refused, *unreadable))
 
@@ -86,10 +90,10 @@ def _as_item(record: Rejected, item: Item) -> Rejected:
 def _refuse_changed(work: Work, items: Sequence[Item]) -> None:
     now = {item.item_id: item for item in quarantine.lock(work, [item.item_id for item in items])}
     for item in items:
-        if now[item.item_id].state != "open" or now[item.item_id].mended != item.mended:
+        if now[item.item_id].state != "open" or now[item.item_id].edited != item.edited:
             raise BadRequest(
-                f"Quarantine item {item.item_id} was changed meanwhile and is {now[item.item_id].state}: "
-                "nothing was replayed. Choose again",
+                f"Quarantine item {item.item_id} was changed meanwhile and is {now[item.item_id].state}. "
+                "Nothing was replayed. Select the items again",
                 remedy=remedies.ITEMS,
             )
 
@@ -104,6 +108,6 @@ def _finish(work: Work, run: runs.Run, content: Content) -> None:
 
 
 def _lines_of(table: EntityTable, content: Content) -> int:
-    """All lines that went through the gate; a mend may have added or taken away some."""
+    """Count all lines that were validated; an edit may have added or removed some."""
     loaded = sum(content.accepted.column(table.lines_column).to_pylist()) if table.lines_column else 0
     return loaded + sum(record.lines for record in content.rejected) + content.repeats.lines.accounted

@@ -1,4 +1,4 @@
-"""The words of reading a source: which part, from where, and what came."""
+"""The port to a source, and the types for reading it: ranges, cursors, pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 
 class Axis(StrEnum):
-    """What a range is cut along, and so what its pages are sorted by."""
+    """The dimension by which ranges are cut and their pages sorted."""
 
     #: By (last modified, id): deltas and windows.
     TIME = "time"
@@ -21,7 +21,7 @@ class Axis(StrEnum):
 
 
 class Cursor(NamedTuple):
-    """The last record of a page, by the two fields that order all pages."""
+    """The position of the last record of a page (keyset pagination), by the two fields that order all pages."""
 
     at: datetime
     id: str
@@ -39,7 +39,7 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
     axis: Axis
     low: str | None = None
     high: str | None = None
-    #: Time ranges of one part of an entity hold only ids with id_low < id ≤ id_high.
+    #: Time ranges of a shard hold only ids with id_low < id ≤ id_high.
     id_low: str | None = None
     id_high: str | None = None
     field: str | None = None
@@ -49,15 +49,15 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FetchedPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page as it came."""
+    """A page as the source sent it."""
 
     body: bytes
     records: int
-    #: None when no record on it has an id and an instant.
+    #: None if no record on the page has an id and an instant.
     cursor: Cursor | None
     #: Whether the range ends with this page.
     last: bool
-    #: Lines of all its records; 0 where records are not made of lines.
+    #: Lines of all its records; 0 for records without lines.
     lines: int = 0
 
 
@@ -71,7 +71,7 @@ class SourceDescription(msgspec.Struct, frozen=True):
 
 
 class Source(Protocol):
-    """What a sync needs of a connector."""
+    """The port that a connector implements for a sync."""
 
     #: The integration's name, as the ledger and the tables have it.
     name: str
@@ -90,10 +90,10 @@ class Source(Protocol):
         lines_field: str | None = None,
     ) -> FetchedPage:
         """
-        The page of *part* that follows *after* (None: its first), of at most *limit* records.
+        Fetch the page of *part* that follows *after* (None: the first page), with at most *limit* records.
 
         *lines_field* names the list whose entries are counted as lines.
 
-        Never by offset: rows move while pages are read, and an offset then skips some.
+        Keyset pagination, never offsets: rows move while pages are read, and an offset would skip some.
         """
         ...

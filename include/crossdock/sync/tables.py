@@ -1,4 +1,4 @@
-"""The entity tables that syncs load, as data: what `batches` needs to build its statements."""
+"""The entity tables that syncs load, as data from which the SQL statements are built."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from crossdock.db.columns import Column
 @dataclass(frozen=True)
 class EntityTable:
     """
-    One entity's table and what its change event says.
+    One entity's table and its change event.
 
     The table also has `integration` and `batch_id` (the batch that wrote the row); its twin
     `<name>_history` keeps superseded versions with `superseded_by`, the batch that replaced them.
     """
 
     name: str
-    #: In the order of the row type in `include.model`; `id` and `version` come first.
+    #: In the order of the fields of the row type; `id` and `version` come first.
     columns: tuple[Column, ...]
     event_type: str
-    #: The column whose value keeps events in order per key, and under which a person asks for the record.
+    #: The column of the business key: events are ordered per key, and people look up records by it.
     partition_column: str
-    #: The column that says of how many lines a record is made; None where it is one by itself.
+    #: The column with the number of lines; None for records without lines.
     lines_column: str | None = None
 
     @property
@@ -38,7 +38,7 @@ class EntityTable:
         return tuple(column.name for column in self.columns)
 
 
-#: Records of declared integrations that have no table of their own: what was mapped, as JSON.
+#: Records of declared integrations without a table of their own: the mapped fields as JSON.
 RECORD = EntityTable(
     name="record",
     columns=(

@@ -1,4 +1,4 @@
-"""A batch's new and changed rows into their entity's table, with history and one event each."""
+"""Upsert a batch's rows into their entity's table, with history and one event for each."""
 
 from __future__ import annotations
 
@@ -14,91 +14,93 @@ import psycopg
 from crossdock.db.columns import Column, copy_in
 from crossdock.db.database import StoreUnavailable, Work, bare
 from crossdock.events import store as event_store
-from crossdock.sync import deferred_records as open_records
-from crossdock.sync.compare_versions import NOTHING, Arrivals, Size
+from crossdock.sync import deferred_records
+from crossdock.sync.compare_versions import NOTHING, ComparedRows, Size
 from crossdock.sync.ledger import Run
 from crossdock.sync.tables import EntityTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: How long a batch waits for rows that another transaction holds before it leaves those for the next run.
+#: How long a batch waits for rows that another transaction locks before it defers them to the next run.
 LOCK_PATIENCE = timedelta(seconds=1)
 
 
 class Overtaken(StoreUnavailable):
-    """Another writer brought a record of this batch at the same moment. Loaded again, the batch sees it."""
+    """Another writer loaded a record of this batch at the same moment. If the batch is loaded again, it sees that record."""
 
 
 @dataclass(frozen=True)
-class Left:
-    """What of a batch's changed rows was not written after all."""
+class SkippedRows:
+    """The changed rows of a batch that were not written after all."""
 
-    #: Locked by somebody for too long: id → its lines.
+    #: Rows that another transaction locked for too long: id → number of lines.
     busy: Mapping[str, int] = field(default_factory=dict)
-    #: Brought by somebody else meanwhile, in the same version.
+    #: Rows that another writer loaded meanwhile, in the same version.
     known: Size = NOTHING
-    #: The same, in a newer one.
+    #: Rows that another writer loaded meanwhile, in a newer version.
     stale: Size = NOTHING
 
 
-def write(work: Work, table: EntityTable, run: Run, batch_id: int, arrivals: Arrivals) -> Left:
+def upsert(work: Work, table: EntityTable, run: Run, batch_id: int, rows: ComparedRows) -> SkippedRows:
     """
-    *arrivals* in the hub, old versions in history, an event for each; and what was left.
+    Insert new and overwrite changed *rows*, keep old versions in history, and append an event for each to the outbox.
+
+    Returns the rows that were skipped.
 
     Raises:
-        Overtaken: a row that was new is there. Nothing may be committed; load the batch again.
+        Overtaken: another writer inserted a row of the batch. Nothing may be committed; load the batch again.
 
     """
-    if not arrivals.new.num_rows and not arrivals.changed.num_rows:
-        return Left()
+    if not rows.new.num_rows and not rows.changed.num_rows:
+        return SkippedRows()
     statements = _statements(table)
     values = _values(table, run, batch_id)
-    _stage(work, table, arrivals)
-    left = _change(work, table, run, values, arrivals.changed.num_rows) if arrivals.changed.num_rows else Left()
-    if arrivals.new.num_rows:
+    _stage(work, table, rows)
+    skipped = _overwrite(work, table, run, values, rows.changed.num_rows) if rows.changed.num_rows else SkippedRows()
+    if rows.new.num_rows:
         _insert(work, statements.insert, values)
     event_store.append_selected(work, statements.changes, values)
-    return left
+    return skipped
 
 
 def _insert(work: Work, statement: bytes, values: dict[str, Any]) -> None:
-    # Not ON CONFLICT DO NOTHING, which costs half as much again: the hub was asked a moment ago what it has.
+    # Not ON CONFLICT DO NOTHING, which costs half as much again: the versions were compared a moment ago.
     try:
         with work.transaction():
             work.execute(statement, values)
     except psycopg.errors.UniqueViolation as error:
         raise Overtaken(
-            "Another writer brought a new record of this batch at the same moment; load it again"
+            "Another writer inserted a record of this batch at the same moment. Load the batch again"
         ) from bare(error)
 
 
-def _stage(work: Work, table: EntityTable, arrivals: Arrivals) -> None:
-    """The rows in a temporary table of this connection, new ones marked."""
+def _stage(work: Work, table: EntityTable, rows: ComparedRows) -> None:
+    """Copy the rows into a temporary table of this connection, and mark new ones."""
     import pyarrow as pa
 
     work.execute(_statements(table).stage)
     columns = (*table.columns, Column("is_new", "bool"))
-    for rows, is_new in ((arrivals.new, True), (arrivals.changed, False)):
-        if rows.num_rows:
-            marked = _in_id_order(rows).append_column("is_new", pa.repeat(pa.scalar(is_new), rows.num_rows))
+    for some, is_new in ((rows.new, True), (rows.changed, False)):
+        if some.num_rows:
+            marked = _in_id_order(some).append_column("is_new", pa.repeat(pa.scalar(is_new), some.num_rows))
             copy_in(work, table.stage, columns, marked)
 
 
 def _in_id_order(rows: pa.Table) -> pa.Table:
-    """*rows* by id: two transactions that insert the same rows in two orders deadlock. A full read comes so already."""
+    """Sort *rows* by id: two transactions that insert the same rows in two orders deadlock. A full read is sorted already."""
     import pyarrow.compute as pc
 
     ids = rows.column("id").combine_chunks()
     return rows if pc.all(pc.less_equal(ids[:-1], ids[1:])).as_py() is not False else rows.sort_by("id")
 
 
-def _change(work: Work, table: EntityTable, run: Run, values: dict[str, Any], staged: int) -> Left:
+def _overwrite(work: Work, table: EntityTable, run: Run, values: dict[str, Any], staged: int) -> SkippedRows:
     """
-    Locks the rows that will be overwritten, in id order, keeps them in history, and overwrites them.
+    Lock the rows that will be overwritten, in id order, copy them into history, and overwrite them.
 
-    Rows that somebody else holds for longer than the patience are taken out of the batch and left
-    open: the next run reads exactly those again, and the watermark may pass them.
+    Rows that another transaction locks for longer than LOCK_PATIENCE are removed from the batch and deferred:
+    the next run reads exactly those again, and the watermark may pass them.
     """
     statements = _statements(table)
     busy: dict[str, int] = {}
@@ -106,29 +108,27 @@ def _change(work: Work, table: EntityTable, run: Run, values: dict[str, Any], st
         with work.transaction():
             work.execute(f"SET LOCAL lock_timeout = '{LOCK_PATIENCE.total_seconds():.0f}s'".encode())
             superseded, written_later = _keep_history(work, statements, values)
-            # It would hold for the rest of the transaction, too: other waits are not these.
+            # Otherwise the timeout would also apply to other waits in the rest of the transaction.
             work.execute(b"SET LOCAL lock_timeout = 0")
     except psycopg.errors.LockNotAvailable:
         busy = dict(work.execute(statements.take_busy, values).fetchall())
-        open_records.leave(work, run, list(busy), "the row was locked by another transaction")
+        deferred_records.defer(work, run, list(busy), "the row was locked by another transaction")
         superseded, written_later = _keep_history(work, statements, values)
     if written_later:
-        # Events are read by transaction: told from this one, the newer version would come before the older.
-        raise Overtaken(
-            "A younger transaction wrote a record of this batch; load it again, from one that is younger still"
-        )
+        # Events are delivered in the order of transactions: from this one, the older version's would come after the newer's.
+        raise Overtaken("A later transaction wrote a record of this batch. Load the batch again in a new transaction")
     known = stale = NOTHING
     if superseded < staged - len(busy):
         known, stale = (Size(*row) for row in work.execute(statements.drop_overtaken, values).fetchall())
     overwritten = work.execute(statements.overwrite, values).rowcount
     if not superseded == overwritten == staged - len(busy) - known.records - stale.records:
-        # A version that is in no history, or an event of a change that did not happen.
-        raise Overtaken("Another writer changed a record of this batch at the same moment; load it again")
-    return Left(busy, known, stale)
+        # A version would be missing in history, or an event would report a change that did not happen.
+        raise Overtaken("Another writer changed a record of this batch at the same moment. Load the batch again")
+    return SkippedRows(busy, known, stale)
 
 
 def _keep_history(work: Work, statements: _Statements, values: dict[str, Any]) -> tuple[int, int]:
-    """How many versions are now in history, and how many of them a transaction has written that began after this one."""
+    """Copy old versions into history; return how many, and how many of them a later transaction wrote."""
     kept, written_later = work.execute(statements.keep_history, values).fetchone() or (0, 0)
     return kept, written_later
 
@@ -140,12 +140,12 @@ def _values(table: EntityTable, run: Run, batch_id: int) -> dict[str, Any]:
         "source": f"/integrations/{run.integration}",
         "type": table.event_type,
         "run_id": run.run_id,
-        "silent": run.silent,
+        "silent": run.suppress_events,
     }
 
 
 class _Statements(msgspec.Struct, frozen=True):
-    """The statements of one entity. Names come from `tables`, never from data; values are always parameters."""
+    """The SQL statements of one entity. Names come from `tables`, never from data; values are always parameters."""
 
     stage: bytes
     keep_history: bytes
@@ -153,7 +153,7 @@ class _Statements(msgspec.Struct, frozen=True):
     drop_overtaken: bytes
     overwrite: bytes
     insert: bytes
-    #: One row for each new or changed record, as the outbox takes it.
+    #: One row for each new or changed record, as the outbox expects it.
     changes: bytes
 
 
@@ -184,7 +184,7 @@ def _statements(table: EntityTable) -> _Statements:
             DELETE FROM {stage} s USING {name} t
              WHERE {newer} AND s.id NOT IN (SELECT id FROM free)
             RETURNING s.id, {busy_lines}::bigint""".encode(),
-        # What is not locked by now has the same or a newer version than it had when the hub was asked.
+        # A row that is not locked by now has the same or a newer version than when versions were compared.
         drop_overtaken=f"""
             WITH overtaken AS (
                 DELETE FROM {stage} s USING {name} t
@@ -194,7 +194,7 @@ def _statements(table: EntityTable) -> _Statements:
               FROM (VALUES (false), (true)) AS kind(stale) LEFT JOIN overtaken USING (stale)
              GROUP BY kind.stale ORDER BY kind.stale""".encode(),
         overwrite=f"UPDATE {name} t SET {settings}, batch_id = %(batch_id)s FROM {stage} s WHERE {newer}".encode(),
-        # In the order of the stage, which is that of the ids.
+        # In the order of the staging table, which is sorted by id.
         insert=f"""
             INSERT INTO {name} (integration, {names}, batch_id)
             SELECT %(integration)s, {names}, %(batch_id)s FROM {stage} WHERE is_new""".encode(),

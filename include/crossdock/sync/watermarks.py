@@ -1,4 +1,4 @@
-"""How far each entity is known to be complete."""
+"""Watermarks: the instant up to which each entity is known to be complete."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from crossdock.sync.model import WHOLE, RangeProgress, Window, may_move, waterma
 
 _READ = b"""
 SELECT reached FROM watermark
- WHERE integration = %(integration)s AND entity = %(entity)s AND partition = %(partition)s
+ WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
 """
 
 _MOVE = b"""
-INSERT INTO watermark AS mark (integration, entity, partition, reached, moved_by)
-VALUES (%(integration)s, %(entity)s, %(partition)s, %(reached)s, %(run_id)s)
-ON CONFLICT (integration, entity, partition) DO UPDATE
+INSERT INTO watermark AS mark (integration, entity, shard, reached, moved_by)
+VALUES (%(integration)s, %(entity)s, %(shard)s, %(reached)s, %(run_id)s)
+ON CONFLICT (integration, entity, shard) DO UPDATE
    SET reached = excluded.reached, moved_by = excluded.moved_by, moved_at = now()
  WHERE mark.reached < excluded.reached
 """
@@ -40,23 +40,23 @@ SELECT r.axis, r.low,
 
 
 def read(work: Work, key: LeaseKey) -> datetime | None:
-    """The instant before which every change of the source is loaded or kept; None before the first sync."""
+    """Read the instant before which every change is loaded or in quarantine; None before the first sync."""
     row = work.execute(_READ, msgspec.structs.asdict(key)).fetchone()
     return row[0] if row else None
 
 
 def complete_to(work: Work, key: LeaseKey) -> datetime | None:
-    """How far *key* is complete: as far as itself, or as the whole was before it was shared out."""
-    marks = [read(work, msgspec.structs.replace(key, partition=each)) for each in (key.partition, WHOLE)]
+    """Find how far *key* is complete: by its own watermark, or by that of the whole before it was divided."""
+    marks = [read(work, msgspec.structs.replace(key, shard=each)) for each in (key.shard, WHOLE)]
     return max((mark for mark in marks if mark), default=None)
 
 
 def advance(work: Work, key: LeaseKey, run_id: str, window: Window) -> datetime | None:
     """
-    The watermark moved as far as *run_id* has loaded its window without a gap; None when it stays.
+    Move the watermark as far as *run_id* has loaded its window without a gap; None if it stays.
 
-    Call it in the transaction that loads: a watermark that is committed before its rows loses them
-    in a crash.
+    Call it in the transaction that loads: if a watermark were committed before its rows, a crash would lose
+    them.
     """
     progress = [
         RangeProgress(

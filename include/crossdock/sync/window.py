@@ -1,4 +1,4 @@
-"""What a run will read: its window, and the ranges that the window is cut into."""
+"""Plan what a run reads: its window, and the ranges of the window."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from crossdock.db import leases
-from crossdock.sync import deferred_records as open_records
-from crossdock.sync import landing, ranges, watermarks
+from crossdock.sync import deferred_records, landing, ranges, watermarks
 from crossdock.sync import ledger as runs
 from crossdock.sync.declaration import Sync, Systems
 from crossdock.sync.ledger import Run
@@ -18,18 +17,18 @@ log = logging.getLogger(__name__)
 
 
 def planned_ranges(sync: Sync, systems: Systems, run: Run) -> list[Range]:
-    """The ranges of the run's window: those planned before it was interrupted, or new ones."""
+    """Plan the ranges of the run's window, or find those planned before it was interrupted."""
     with systems.store.transaction() as work:
         planned = landing.ranges_of(work, run.run_id)
         mark = watermarks.complete_to(work, run.lease)
-        left_open = open_records.ids(work, sync.integration, sync.entity) if run.moves_watermark else []
+        deferred = deferred_records.ids(work, sync.integration, sync.entity) if run.moves_watermark else []
     if planned:
         return planned
     low = run.window_low if run.window_high else opening_low(run.request, watermark=mark, overlap=systems.overlap)
     description = systems.source.describe(sync.resource, low)
     window = run.window if run.window_high else opening_window(run.request, low=low, source_now=description.source_now)
     parts = _ranges_of(sync, run, window, description.records)
-    parts += ranges.by_keys("id", _within(left_open, run.request.ids), first_no=len(parts))
+    parts += ranges.by_keys("id", _within(deferred, run.request.ids), first_no=len(parts))
     with systems.store.transaction() as work:
         leases.check(work, run.lease, run.run_id, run.fencing_token)
         runs.set_window(work, run.run_id, window, description.records)
@@ -47,9 +46,9 @@ def _ranges_of(sync: Sync, run: Run, window: Window, records: int) -> list[Range
     if run.mode is Mode.KEYS:
         return ranges.by_keys(sync.key_field, run.request.keys)
     if run.request.limit:
-        # One range: the first so many records in one order, not some of each range.
+        # One range: the first records in one order, not some of each range.
         records = 0
     if reads_everything(run.mode, window):
-        return ranges.by_id(records, run.request.share)
+        return ranges.by_id(records, run.request.shard_of)
     read_to = window if run.request.until else Window(window.low, window.high + CLOCK_GRAIN)
     return ranges.by_time(read_to, records, run.request.ids)

@@ -123,7 +123,7 @@ def test_the_extra_of_a_connection_says_how_it_is_called(
         ({"allowed_networks": "127.0.0.0/8"}, "allowed_networks"),
     ],
 )
-def test_an_extra_that_says_nothing_usable_is_told(connect: Connect, extra: dict[str, Any], said: str) -> None:
+def test_an_extra_that_says_nothing_usable_is_reported(connect: Connect, extra: dict[str, Any], said: str) -> None:
     connect(**extra)
 
     with pytest.raises(BadRequest, match=said), systems_of(INVENTORY):
@@ -150,14 +150,14 @@ def test_a_sweep_finds_no_secret_anywhere(
     caplog.set_level(logging.DEBUG)
     connect(calls={"limits": {"longest_wait_s": 0.1}})
     handed_on = synced("well")
-    told, tokens = "", set(door.tokens._expiries)
+    caught_text, tokens = "", set(door.tokens._expiries)
     for number, fault in enumerate(
         ({"status": 401}, {"status": 403}, {"status": 503}, {"reset": True}, {"truncate_json": 0.5})
     ):
         door.faults.put("inventory", [fault], repeat=True)
         with pytest.raises(HubError) as caught:
             synced(f"wrong-{number}")
-        told += "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+        caught_text += "".join(traceback.format_exception(caught.value)) + repr(caught.value)
         mark_failed(INVENTORY, store, f"wrong-{number}", str(caught.value), dag_id="sync_inventory")
         tokens |= set(door.tokens._expiries)
     door.faults.clear()
@@ -165,7 +165,13 @@ def test_a_sweep_finds_no_secret_anywhere(
     logs = caplog.text + repr([record.__dict__ for record in caplog.records])
     landed = [zstandard.ZstdDecompressor().decompress(path.read_bytes()) for path in tmp_path.rglob("*.zst")]
     files = b"".join(landed).decode("latin-1")
-    sinks = {"what tasks hand on": handed_on, "errors": told, "logs": logs, "tables": dump_of(store), "landing": files}
+    sinks = {
+        "what tasks hand on": handed_on,
+        "errors": caught_text,
+        "logs": logs,
+        "tables": dump_of(store),
+        "landing": files,
+    }
     assert all(sinks.values()), "an empty sink proves nothing"
     assert len(tokens) >= 2
     found = [(name, secret) for name, text in sinks.items() for secret in (CANARY, *tokens) if secret in text]

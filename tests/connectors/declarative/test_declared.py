@@ -35,7 +35,7 @@ from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Sync, Systems, extract, load, validate
 from crossdock.sync.landing import Landing
 from crossdock.sync.model import Counts, Report, RunState, SyncRequest
-from crossdock.sync.quarantine import service as quarantine_desk
+from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.source import Axis, Cursor, Range
 
 from tests.shop import QUICK, query
@@ -415,7 +415,7 @@ def test_a_jwt_of_our_own_signs_the_requests(tmp_path: Path) -> None:
 
 
 def test_a_value_without_its_type_goes_to_quarantine_with_the_reason_and_can_be_fixed(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path
 ) -> None:
     """One bad record stops no other, and goes through the same quarantine and replay as every record."""
     path = written(tmp_path, BASE | {"identity": BASE["identity"] | {"version": "v"}})
@@ -440,9 +440,12 @@ def test_a_value_without_its_type_goes_to_quarantine_with_the_reason_and_can_be_
     assert any("size" in failures and "not a 64-bit whole number" in failures for *_, failures in reasons)
 
     item = next(item_id for item_id, _, failures in reasons if "not a 64-bit whole number" in failures)
-    assert quarantine_desk.mend_fields(store, item, {"size": 7}, syncs=lambda _: sync, actor="test") == ()
-    (replayed,) = quarantine_desk.replay_all(
-        store, quarantine_desk.choose(store, [item], cause=None, everything=False), syncs=lambda _: sync, actor="test"
+    assert quarantine_service.edit_fields(store, item, {"size": 7}, syncs=lambda _: sync, actor="test") == ()
+    (replayed,) = quarantine_service.replay_all(
+        store,
+        quarantine_service.select(store, [item], cause=None, everything=False),
+        syncs=lambda _: sync,
+        actor="test",
     )
     assert replayed.counts == Counts(read=1, inserted=1)
     assert query(store, "SELECT data FROM record WHERE id = '1'") == [({"name": "x", "size": 7},)]

@@ -1,4 +1,4 @@
-"""What a person does with a record that was not accepted: mend it, send it on, or throw it away."""
+"""What a person does with a record that was not accepted: fix it, replay it, or discard it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from crossdock.sync import ledger as runs
 from crossdock.sync.declaration import LEASE_LIFE
 from crossdock.sync.model import Mode, RunState, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine
-from crossdock.sync.quarantine import service as desk
+from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.repository import Item
-from crossdock.sync.validate_rows import sifted
+from crossdock.sync.validate_rows import validate_rows
 
 from tests.shop import query
 from tests.sync.records import entry, page
@@ -30,8 +30,8 @@ ANNA = "anna@example.test"
 
 
 @dataclass
-class Desk:
-    """A hub with records in it and in quarantine, and a person at its desk."""
+class Triage:
+    """A hub with records in it and in quarantine, and a person at its quarantine_service."""
 
     store: Store
     batch_no: int = field(default=0)
@@ -39,7 +39,7 @@ class Desk:
     def sync(self, *raws: bytes) -> None:
         """The records as a sync brings them."""
         key = leases.LeaseKey("commercetools", "inventory")
-        content = sifted(INVENTORY, [page(*raws)])
+        content = validate_rows(INVENTORY, [page(*raws)])
         with self.store.transaction() as work:
             run = runs.start(work, key, SyncRequest(limit=1), mode=Mode.DELTA)
             leases.take(work, key, run.run_id, LEASE_LIFE)
@@ -53,13 +53,14 @@ class Desk:
         with self.store.transaction() as work:
             return quarantine.find(work, state=state)
 
-    def mend(self, item: Item, **changes: Any) -> list[str]:
+    def edit(self, item: Item, **changes: Any) -> list[str]:
         return [
-            failure.rule for failure in desk.mend_fields(self.store, item.item_id, changes, syncs=sync_of, actor=ANNA)
+            failure.rule
+            for failure in quarantine_service.edit_fields(self.store, item.item_id, changes, syncs=sync_of, actor=ANNA)
         ]
 
     def replay(self, *items: Item) -> Any:
-        (report,) = desk.replay_all(self.store, items or self.items(), syncs=sync_of, actor=ANNA)
+        (report,) = quarantine_service.replay_all(self.store, items or self.items(), syncs=sync_of, actor=ANNA)
         return report
 
     def states(self) -> list[str]:
@@ -74,15 +75,15 @@ class Desk:
 
 
 @pytest.fixture
-def anna(store: Store) -> Desk:
-    return Desk(store)
+def anna(store: Store) -> Triage:
+    return Triage(store)
 
 
-def test_a_mended_record_goes_into_the_hub_and_its_item_is_closed(anna: Desk) -> None:
+def test_an_edited_record_goes_into_the_hub_and_its_item_is_closed(anna: Triage) -> None:
     anna.sync(entry(quantityOnStock=-1, availableQuantity=-1, id="a"))
     (item,) = anna.items()
 
-    assert anna.mend(item, quantityOnStock=5) == []
+    assert anna.edit(item, quantityOnStock=5) == []
     report = anna.replay()
 
     assert (report.state, report.counts.read, report.counts.inserted) == (RunState.DONE, 1, 1)
@@ -91,24 +92,24 @@ def test_a_mended_record_goes_into_the_hub_and_its_item_is_closed(anna: Desk) ->
     assert query(anna.store, "SELECT count(*) FROM event") == [(1,)]
 
 
-def test_what_was_mended_stays_beside_what_came(anna: Desk) -> None:
+def test_what_was_edited_stays_beside_what_came(anna: Triage) -> None:
     """Somebody will ask what the source had sent."""
     raw = entry(sku="", id="a")
     anna.sync(raw)
-    anna.mend(anna.items()[0], sku="SIDEBOARD")
+    anna.edit(anna.items()[0], sku="SIDEBOARD")
     anna.replay()
 
     (item,) = anna.items(state=None)
     assert item.raw == raw
-    assert json.loads(item.mended or b"")["sku"] == "SIDEBOARD"
+    assert json.loads(item.edited or b"")["sku"] == "SIDEBOARD"
     assert (item.closed_by or "").startswith(ANNA)
 
 
-def test_a_record_that_still_fails_stays_open_with_its_new_reason(anna: Desk) -> None:
+def test_a_record_that_still_fails_stays_open_with_its_new_reason(anna: Triage) -> None:
     anna.sync(entry(quantityOnStock=-1, availableQuantity=-1, id="a"))
     (item,) = anna.items()
 
-    assert anna.mend(item, quantityOnStock=5, sku="") == ["sku_is_present"]
+    assert anna.edit(item, quantityOnStock=5, sku="") == ["sku_is_present"]
     report = anna.replay()
 
     assert (report.state, report.counts.rejected) == (RunState.PARTIAL, 1)
@@ -121,7 +122,7 @@ def test_a_record_that_still_fails_stays_open_with_its_new_reason(anna: Desk) ->
     [b"null", b"4711", entry(id=None), entry(id="a", version=True), entry(id="a", quantityOnStock=float("nan"))],
     ids=["null", "number", "no id", "no version", "NaN"],
 )
-def test_a_record_that_cannot_even_be_read_stays_the_one_item_it_is(anna: Desk, raw: bytes) -> None:
+def test_a_record_that_cannot_even_be_read_stays_the_one_item_it_is(anna: Triage, raw: bytes) -> None:
     """Replayed as it came, in company: it is neither lost as done nor kept a second time."""
     anna.sync(raw, entry(id="b", custom=float("inf")), entry(id="c", sku="\x00"))
 
@@ -130,12 +131,12 @@ def test_a_record_that_cannot_even_be_read_stays_the_one_item_it_is(anna: Desk, 
     assert anna.states() == ["open", "open", "open"]
 
 
-def test_an_item_whose_mend_gave_it_an_id_and_that_fails_again_stays_the_one_item_it_is(anna: Desk) -> None:
+def test_an_item_whose_edit_gave_it_an_id_and_that_fails_again_stays_the_one_item_it_is(anna: Triage) -> None:
     """It was known by a digest. Told apart by the record's own id, it was closed as replayed and kept a second time."""
     anna.sync(entry(id=None, sku="", quantityOnStock=-1, availableQuantity=-1))
     (item,) = anna.items()
     with anna.store.transaction() as work:
-        quarantine.mend(work, item.item_id, b" " + entry(id="new", sku="") + b" ")
+        quarantine.save_edit(work, item.item_id, b" " + entry(id="new", sku="") + b" ")
 
     report = anna.replay()
 
@@ -143,32 +144,32 @@ def test_an_item_whose_mend_gave_it_an_id_and_that_fails_again_stays_the_one_ite
     assert anna.acts() == ["quarantine.replay: failed again"]
 
 
-def test_one_item_of_many_is_replayed_alone(anna: Desk) -> None:
+def test_one_item_of_many_is_replayed_alone(anna: Triage) -> None:
     anna.sync(entry(id="a", sku=""), entry(id="b", sku=""))
     for item in anna.items():
-        anna.mend(item, sku="SIDEBOARD")
+        anna.edit(item, sku="SIDEBOARD")
 
-    anna.replay(*desk.choose(anna.store, [anna.items()[0].item_id], cause=None, everything=False))
+    anna.replay(*quarantine_service.select(anna.store, [anna.items()[0].item_id], cause=None, everything=False))
 
     assert anna.states() == ["replayed", "open"]
 
 
-def test_items_are_replayed_by_what_failed(anna: Desk) -> None:
+def test_items_are_replayed_by_what_failed(anna: Triage) -> None:
     """A thousand records with one cause are one decision."""
     anna.sync(entry(id="a", sku=""), entry(id="b", sku=""), entry(id="c", quantityOnStock=-1, availableQuantity=-1))
     for item in anna.items():
-        anna.mend(item, sku="SIDEBOARD", quantityOnStock=12)
+        anna.edit(item, sku="SIDEBOARD", quantityOnStock=12)
 
-    anna.replay(*desk.choose(anna.store, [], cause="sku_is_present", everything=False))
+    anna.replay(*quarantine_service.select(anna.store, [], cause="sku_is_present", everything=False))
 
     assert anna.states() == ["replayed", "replayed", "open"]
 
 
-def test_all_open_items_are_replayed_at_once_and_each_has_its_own_verdict(anna: Desk) -> None:
+def test_all_open_items_are_replayed_at_once_and_each_has_its_own_verdict(anna: Triage) -> None:
     anna.sync(entry(id="a", sku=""), entry(id="b", sku=""))
-    anna.mend(anna.items()[0], sku="SIDEBOARD")
+    anna.edit(anna.items()[0], sku="SIDEBOARD")
 
-    report = anna.replay(*desk.choose(anna.store, [], cause=None, everything=True))
+    report = anna.replay(*quarantine_service.select(anna.store, [], cause=None, everything=True))
 
     assert (report.counts.inserted, report.counts.rejected) == (1, 1)
     assert anna.states() == ["replayed", "open"]
@@ -178,34 +179,34 @@ def test_all_open_items_are_replayed_at_once_and_each_has_its_own_verdict(anna: 
 @pytest.mark.parametrize(
     ("ids", "cause", "everything"), [([], None, False), ([1], "x", False), ([1], None, True), ([], "x", True)]
 )
-def test_a_choice_is_made_in_one_way(anna: Desk, ids: list[int], cause: str | None, everything: bool) -> None:
-    with pytest.raises(BadRequest, match="in one way"):
-        desk.choose(anna.store, ids, cause=cause, everything=everything)
+def test_a_choice_is_made_in_one_way(anna: Triage, ids: list[int], cause: str | None, everything: bool) -> None:
+    with pytest.raises(BadRequest, match="in exactly one way"):
+        quarantine_service.select(anna.store, ids, cause=cause, everything=everything)
 
 
-def test_a_closed_item_is_neither_chosen_nor_mended_nor_discarded(anna: Desk) -> None:
+def test_a_closed_item_is_neither_selected_nor_edited_nor_discarded(anna: Triage) -> None:
     anna.sync(entry(id="a", sku=""))
     (item,) = anna.items()
-    desk.discard(anna.store, item.item_id, "a test entry", actor=ANNA)
+    quarantine_service.discard(anna.store, item.item_id, "a test entry", actor=ANNA)
 
     with pytest.raises(Conflict, match="discarded"):
-        desk.choose(anna.store, [item.item_id], cause=None, everything=False)
+        quarantine_service.select(anna.store, [item.item_id], cause=None, everything=False)
     with pytest.raises(Conflict, match="discarded"):
-        anna.mend(item, sku="SIDEBOARD")
+        anna.edit(item, sku="SIDEBOARD")
     with pytest.raises(Conflict, match="discarded"):
-        desk.discard(anna.store, item.item_id, "again", actor=ANNA)
+        quarantine_service.discard(anna.store, item.item_id, "again", actor=ANNA)
     with pytest.raises(NotFound):
-        desk.discard(anna.store, 4_711, "no such", actor=ANNA)
+        quarantine_service.discard(anna.store, 4_711, "no such", actor=ANNA)
 
 
-def test_an_item_that_was_closed_or_mended_after_it_was_chosen_is_not_replayed(anna: Desk) -> None:
+def test_an_item_that_was_closed_or_edited_after_it_was_selected_is_not_replayed(anna: Triage) -> None:
     """What one person discards must not come into the hub by another's older list."""
     anna.sync(entry(id="a", sku=""), entry(id="b", sku=""))
     for item in anna.items():
-        anna.mend(item, sku="SIDEBOARD")
+        anna.edit(item, sku="SIDEBOARD")
     first, second = anna.items()
-    desk.discard(anna.store, first.item_id, "a test entry", actor="ben")
-    desk.mend_fields(anna.store, second.item_id, {"sku": "SHELF"}, syncs=sync_of, actor="ben")
+    quarantine_service.discard(anna.store, first.item_id, "a test entry", actor="ben")
+    quarantine_service.edit_fields(anna.store, second.item_id, {"sku": "SHELF"}, syncs=sync_of, actor="ben")
 
     for outdated in (first, second):
         with pytest.raises(BadRequest, match="changed meanwhile"):
@@ -216,89 +217,91 @@ def test_an_item_that_was_closed_or_mended_after_it_was_chosen_is_not_replayed(a
 
 
 @pytest.mark.parametrize(
-    "mended",
+    "edited",
     [entry(id="b"), entry(id="a", version=4), entry(id=None), b"[]", b"4711", b"{", b"\xff"],
     ids=["id", "version", "no id", "list", "number", "cut", "no text"],
 )
-def test_a_record_is_mended_and_not_replaced_by_another(anna: Desk, mended: bytes) -> None:
+def test_a_record_is_edited_and_not_replaced_by_another(anna: Triage, edited: bytes) -> None:
     """It would overwrite a record that nobody looked at."""
     anna.sync(entry(id="a", sku=""))
 
     with pytest.raises(BadRequest):
-        desk.mend(anna.store, anna.items()[0].item_id, mended, syncs=sync_of, actor=ANNA)
+        quarantine_service.edit(anna.store, anna.items()[0].item_id, edited, syncs=sync_of, actor=ANNA)
 
-    assert (anna.items()[0].mended, anna.acts()) == (None, [])
+    assert (anna.items()[0].edited, anna.acts()) == (None, [])
 
 
-def test_what_is_no_record_cannot_be_mended(anna: Desk) -> None:
+def test_what_is_not_a_record_cannot_be_edited(anna: Triage) -> None:
     anna.sync(b"4711")
 
-    with pytest.raises(BadRequest, match="discard"):
-        desk.mend(anna.store, anna.items()[0].item_id, entry(id="a"), syncs=sync_of, actor=ANNA)
-    with pytest.raises(BadRequest, match="no fields"):
-        anna.mend(anna.items()[0], sku="SIDEBOARD")
+    with pytest.raises(BadRequest, match="Discard"):
+        quarantine_service.edit(anna.store, anna.items()[0].item_id, entry(id="a"), syncs=sync_of, actor=ANNA)
+    with pytest.raises(BadRequest, match="not an object"):
+        anna.edit(anna.items()[0], sku="SIDEBOARD")
 
 
-def test_a_field_is_named_by_its_path(anna: Desk) -> None:
+def test_a_field_is_named_by_its_path(anna: Triage) -> None:
     anna.sync(entry(id="a", supplyChannel={}))
     (item,) = anna.items()
 
-    assert anna.mend(item, **{"supplyChannel.id": "munich"}) == []
-    with pytest.raises(BadRequest, match=r"sku\.name"):
-        anna.mend(item, **{"sku.name": "x"})
+    assert anna.edit(item, **{"supplyChannel.id": "munich"}) == []
+    with pytest.raises(BadRequest, match="'sku' is not an object"):
+        anna.edit(item, **{"sku.name": "x"})
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"quantityOnStok": 5}, "Did you mean quantityOnStock"),
-        ({"zzz": 5}, "There are: availableQuantity, createdAt, .*supplyChannel"),
+        ({"zzz": 5}, "Fields: availableQuantity, createdAt, .*supplyChannel"),
         ({"supplyChannel.typeIdd": "x"}, r"Did you mean supplyChannel\.typeId\?"),
     ],
 )
 def test_a_field_that_the_record_type_does_not_know_is_refused_with_the_nearest(
-    anna: Desk, changes: dict[str, Any], said: str
+    anna: Triage, changes: dict[str, Any], said: str
 ) -> None:
-    """A slip of the pen would look like a mend, and stay in the record for ever."""
+    """A slip of the pen would look like a fix, and stay in the record forever."""
     anna.sync(entry(quantityOnStock=-1, availableQuantity=-1, id="a"))
     (item,) = anna.items()
 
     with pytest.raises(BadRequest, match=said):
-        anna.mend(item, **changes)
-    with pytest.raises(BadRequest, match=r"no field of inventory records"):
-        desk.mend(anna.store, item.item_id, entry(id="a", quantityOnStok=5), syncs=sync_of, actor=ANNA)
+        anna.edit(item, **changes)
+    with pytest.raises(BadRequest, match=r"not a field of inventory records"):
+        quarantine_service.edit(anna.store, item.item_id, entry(id="a", quantityOnStok=5), syncs=sync_of, actor=ANNA)
 
-    assert (anna.items()[0].mended, anna.acts()) == (None, [])
+    assert (anna.items()[0].edited, anna.acts()) == (None, [])
 
 
-def test_a_field_that_came_or_that_the_platform_promises_is_known(anna: Desk) -> None:
+def test_a_field_that_came_or_that_the_platform_promises_is_known(anna: Triage) -> None:
     """The platform's contract has more than the hub reads, and a source may send more than that."""
     anna.sync(entry(quantityOnStock=-1, availableQuantity=-1, id="a", shelf="b7"))
     (item,) = anna.items()
 
     wanted = {"shelf": "b8", "minCartQuantity": 2, "custom": {"fields": {"a": 1}}, "quantityOnStock": 5}
 
-    assert anna.mend(item, **wanted, supplyChannel={"typeId": "channel", "id": "berlin"}) == []
+    assert anna.edit(item, **wanted, supplyChannel={"typeId": "channel", "id": "berlin"}) == []
 
 
-def test_a_record_that_is_again_as_it_came_has_no_mend(anna: Desk) -> None:
+def test_a_record_that_is_again_as_it_came_has_no_edit(anna: Triage) -> None:
     """What one set by mistake can be taken back."""
     anna.sync(entry(quantityOnStock=-1, availableQuantity=-1, id="a"))
     (item,) = anna.items()
-    anna.mend(item, quantityOnStock=5)
+    anna.edit(item, quantityOnStock=5)
 
-    assert anna.mend(item, quantityOnStock=-1) != []
+    assert anna.edit(item, quantityOnStock=-1) != []
 
-    assert anna.items()[0].mended is None
+    assert anna.items()[0].edited is None
 
 
-def test_items_of_a_cause_are_discarded_together_each_with_its_reason(anna: Desk) -> None:
+def test_items_of_a_cause_are_discarded_together_each_with_its_reason(anna: Triage) -> None:
     anna.sync(entry(id="a", sku=""), entry(id="b", sku=""), entry(id="c", quantityOnStock=-1, availableQuantity=-1))
-    chosen = [item.item_id for item in desk.choose(anna.store, [], cause="sku_is_present", everything=False)]
-    desk.discard(anna.store, chosen[0], "seen alone", actor="ben")
+    chosen = [
+        item.item_id for item in quarantine_service.select(anna.store, [], cause="sku_is_present", everything=False)
+    ]
+    quarantine_service.discard(anna.store, chosen[0], "seen alone", actor="ben")
     heard: list[int] = []
 
-    found = desk.discard_all(anna.store, chosen, "no longer sold", actor=ANNA, tell=heard.append)
+    found = quarantine_service.discard_all(anna.store, chosen, "no longer sold", actor=ANNA, tell=heard.append)
 
     assert (found.chosen, found.closed, heard) == (2, (chosen[1],), [1])
     assert anna.states() == ["discarded", "discarded", "open"]
@@ -307,14 +310,14 @@ def test_items_of_a_cause_are_discarded_together_each_with_its_reason(anna: Desk
         ("ben", f"quarantine/{chosen[0]}", "seen alone"),
         (ANNA, f"quarantine/{chosen[1]}", "no longer sold"),
     ]
-    with pytest.raises(BadRequest, match="why"):
-        desk.discard_all(anna.store, chosen, " ", actor=ANNA)
+    with pytest.raises(BadRequest, match="reason why"):
+        quarantine_service.discard_all(anna.store, chosen, " ", actor=ANNA)
 
 
-def test_a_newer_version_of_the_source_wins_over_what_was_mended(anna: Desk) -> None:
-    """E13: the person mended what is no longer so; the edit stays on the item."""
+def test_a_newer_version_of_the_source_wins_over_what_was_edited(anna: Triage) -> None:
+    """E13: the person fixed what is no longer so; the edit stays on the item."""
     anna.sync(entry(id="a", version=3, sku=""))
-    anna.mend(anna.items()[0], sku="SIDEBOARD", quantityOnStock=11)
+    anna.edit(anna.items()[0], sku="SIDEBOARD", quantityOnStock=11)
     chosen = anna.items()
     anna.sync(entry(id="a", version=4, quantityOnStock=40))
 
@@ -323,14 +326,14 @@ def test_a_newer_version_of_the_source_wins_over_what_was_mended(anna: Desk) -> 
         anna.replay(*chosen)
     assert anna.stock() == {"a": (4, 40)}
     (item,) = anna.items(state=None)
-    assert json.loads(item.mended or b"")["quantityOnStock"] == 11
+    assert json.loads(item.edited or b"")["quantityOnStock"] == 11
 
 
-def test_of_two_versions_that_are_both_mended_the_newer_stays(anna: Desk) -> None:
+def test_of_two_versions_that_are_both_edited_the_newer_stays(anna: Triage) -> None:
     anna.sync(entry(id="a", version=3, sku=""))
     anna.sync(entry(id="a", version=5, sku="", quantityOnStock=50))
     for item in anna.items():
-        anna.mend(item, sku="SIDEBOARD")
+        anna.edit(item, sku="SIDEBOARD")
 
     report = anna.replay()
 
@@ -339,11 +342,11 @@ def test_of_two_versions_that_are_both_mended_the_newer_stays(anna: Desk) -> Non
     assert anna.states() == ["replayed", "replayed"]
 
 
-def test_a_replayed_version_that_the_source_still_sends_is_known(anna: Desk) -> None:
+def test_a_replayed_version_that_the_source_still_sends_is_known(anna: Triage) -> None:
     """The person's work is not undone, and not asked for again, by the next sync."""
     raw = entry(id="a", sku="")
     anna.sync(raw)
-    anna.mend(anna.items()[0], sku="SIDEBOARD")
+    anna.edit(anna.items()[0], sku="SIDEBOARD")
     anna.replay()
 
     anna.sync(raw)
@@ -352,11 +355,11 @@ def test_a_replayed_version_that_the_source_still_sends_is_known(anna: Desk) -> 
     assert query(anna.store, "SELECT sku FROM inventory") == [("SIDEBOARD",)]
 
 
-def test_discarding_keeps_the_record_and_the_reason(anna: Desk) -> None:
+def test_discarding_keeps_the_record_and_the_reason(anna: Triage) -> None:
     anna.sync(entry(id="a", sku=""))
     (item,) = anna.items()
 
-    desk.discard(anna.store, item.item_id, "a test entry", actor=ANNA)
+    quarantine_service.discard(anna.store, item.item_id, "a test entry", actor=ANNA)
 
     assert anna.states() == ["discarded"]
     assert query(anna.store, "SELECT actor, act, subject, detail->>'reason' FROM audit_entry") == [
@@ -364,21 +367,21 @@ def test_discarding_keeps_the_record_and_the_reason(anna: Desk) -> None:
     ]
 
 
-def test_every_act_has_one_audit_entry(anna: Desk) -> None:
+def test_every_act_has_one_audit_entry(anna: Triage) -> None:
     """I14: as many entries as changes a person made, in their order."""
     anna.sync(entry(id="a", sku=""), entry(id="b", sku=""))
     first, second = anna.items()
-    anna.mend(first, sku="SIDEBOARD")
+    anna.edit(first, sku="SIDEBOARD")
     anna.replay(anna.items()[0])
-    desk.discard(anna.store, second.item_id, "a test entry", actor=ANNA)
+    quarantine_service.discard(anna.store, second.item_id, "a test entry", actor=ANNA)
 
     assert anna.acts() == ["quarantine.fix", "quarantine.replay: replayed", "quarantine.discard"]
     assert query(anna.store, "SELECT DISTINCT actor FROM audit_entry") == [(ANNA,)]
 
 
-def test_a_replay_by_two_people_at_once_has_one_effect(anna: Desk, hub_dsn: str) -> None:
+def test_a_replay_by_two_people_at_once_has_one_effect(anna: Triage, hub_dsn: str) -> None:
     anna.sync(entry(id="a", sku=""))
-    anna.mend(anna.items()[0], sku="SIDEBOARD")
+    anna.edit(anna.items()[0], sku="SIDEBOARD")
     chosen = anna.items()
     together = threading.Barrier(2)
     outcomes: list[str] = []
@@ -388,7 +391,7 @@ def test_a_replay_by_two_people_at_once_has_one_effect(anna: Desk, hub_dsn: str)
             query(own, "SELECT 1")
             together.wait(10)
             try:
-                desk.replay_all(own, chosen, syncs=sync_of, actor=ANNA)
+                quarantine_service.replay_all(own, chosen, syncs=sync_of, actor=ANNA)
                 outcomes.append("replayed")
             except (BadRequest, Conflict, LeaseHeld):
                 outcomes.append("refused")
@@ -405,11 +408,11 @@ def test_a_replay_by_two_people_at_once_has_one_effect(anna: Desk, hub_dsn: str)
     assert query(anna.store, "SELECT count(*) FROM sync_run WHERE mode = 'replay'") == [(1,)]
 
 
-def test_a_replay_whose_row_is_in_use_changes_nothing_and_can_be_tried_again(anna: Desk, hub_dsn: str) -> None:
+def test_a_replay_whose_row_is_in_use_changes_nothing_and_can_be_tried_again(anna: Triage, hub_dsn: str) -> None:
     """Left open for the next sync, the person's work would be lost: the source does not have it."""
     anna.sync(entry(id="a", version=2))
     anna.sync(entry(id="a", version=3, sku=""))
-    anna.mend(anna.items()[0], sku="SIDEBOARD")
+    anna.edit(anna.items()[0], sku="SIDEBOARD")
 
     with psycopg.connect(hub_dsn) as other:
         other.execute("SELECT FROM hub.inventory FOR UPDATE")
@@ -422,7 +425,7 @@ def test_a_replay_whose_row_is_in_use_changes_nothing_and_can_be_tried_again(ann
 
 
 def test_what_cannot_be_shown_is_made_visible() -> None:
-    assert desk.readable(b'{"sku":"a\\u0000\\ud83d","n":NaN,"list":["\\ud800"]}') == {
+    assert quarantine_service.readable(b'{"sku":"a\\u0000\\ud83d","n":NaN,"list":["\\ud800"]}') == {
         "sku": "a\\u0000\\ud83d",
         "n": "NaN",
         "list": ["\\ud800"],

@@ -1,4 +1,4 @@
-"""Tells that a DAG run has not ended in time."""
+"""Raise an alert when a DAG run has not ended in time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class RunIsLate(BaseNotifier):
-    """Tells that a DAG run has not ended in time: an alert in the hub, seen by `./hub status`, and a warning."""
+    """Raise an alert in the hub, which `./hub status` shows, and log a warning."""
 
     def __init__(self, dag_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -27,18 +27,16 @@ class RunIsLate(BaseNotifier):
 
     async def async_notify(self, context: Mapping[str, Any]) -> None:
         dag_run = context.get("dag_run") or {}
-        # A failed run never satisfies its deadline; its failure has been told already.
+        # A failed run never satisfies its deadline; its failure has its own alert.
         if dag_run.get("state") == "failed":
             return
-        await asyncio.to_thread(self._tell, str(dag_run.get("dag_run_id")))
+        await asyncio.to_thread(self._raise_alert, str(dag_run.get("dag_run_id")))
 
     def notify(self, context: Mapping[str, Any]) -> None:
         asyncio.run(self.async_notify(context))
 
-    def _tell(self, dag_run_id: str) -> None:
-        message = (
-            f"{self.dag_id} run {dag_run_id} is at work {settings().sync_deadline_minutes:g} minutes longer than usual"
-        )
+    def _raise_alert(self, dag_run_id: str) -> None:
+        message = f"{self.dag_id} run {dag_run_id} has been running {settings().sync_deadline_minutes:g} minutes longer than usual"
         log.warning(message, extra={"dag_run": dag_run_id})
         with Store.from_connection(settings().store_connection) as store, store.transaction() as work:
             alerts.add(work, kind="run_late", subject=f"{self.dag_id}/{dag_run_id}", message=message)

@@ -1,4 +1,4 @@
-"""The DAG that looks through the declared integrations."""
+"""Check the declared integrations in a DAG."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from crossdock.app.airflow.retry_policy import RetryByKind
+from crossdock.app.airflow.task_failures import explained_failures
 from crossdock.connectors.declarative.streams import declared_syncs, mistakes
 from crossdock.core.errors import BadRequest
 
 
-def look_through_declarations() -> list[str]:
+def check_declarations() -> list[str]:
     """
-    The names of all declarations, when each of them can be used.
+    Check every declaration, and return their names.
 
     Raises:
-        BadRequest: one is wrong; every mistake of every file is named with its line.
+        TaskFailed: one is invalid; the log has every error of every file with its line.
 
     """
-    wrong = mistakes()
-    if wrong:
-        raise BadRequest("\n".join(map(str, wrong)))
+    with explained_failures():
+        wrong = mistakes()
+        if wrong:
+            raise BadRequest("\n".join(map(str, wrong)))
     return [declaration.name for declaration, _ in declared_syncs()]
 
 
-#: What `@dag` is told for the DAG that looks through the declarations.
-LOOK_THROUGH_OPTIONS: Mapping[str, Any] = {
+#: Arguments of `@dag` for the DAG that checks the declarations.
+CHECK_OPTIONS: Mapping[str, Any] = {
     "catchup": False,
     "max_active_runs": 1,
     "tags": ["declared"],

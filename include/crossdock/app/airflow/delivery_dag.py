@@ -36,7 +36,7 @@ def delivery_options() -> dict[str, Any]:
             "retry_delay": timedelta(seconds=settings().retry_delay_s),
             "retry_policy": RetryByKind(),
             # A handler that hangs for good is ended from outside; its partitions went to another worker long before.
-            "execution_timeout": 2 * settings().event_reader_lifetime + timedelta(minutes=5),
+            "execution_timeout": 2 * settings().delivery_worker_lifetime + timedelta(minutes=5),
         },
     }
 
@@ -54,7 +54,7 @@ def _keep() -> Keep:
     days = {
         "landing": settings().landing_days,
         "ledger": settings().ledger_days,
-        "pulls": settings().pull_days,
+        "pulls": settings().fetch_run_days,
         "identities": settings().event_identity_days,
         "closed": settings().closed_days,
         "readers": settings().removed_subscriber_days,
@@ -67,14 +67,14 @@ def delivery_task(worker_no: int) -> None:
 
     @task(task_id="deliver")
     def deliver_task() -> dict[str, int]:
-        place = Place(worker_no, workers=settings().event_readers, partitions=settings().event_partitions)
+        place = Place(worker_no, workers=settings().delivery_workers, partitions=settings().event_partitions)
         open_store = partial(Store.from_connection, settings().store_connection)
         with Puller(lambda sync: systems_of(sync, starts=True)) as puller:
             return deliver(
                 open_store,
                 place,
                 subscribers=SUBSCRIBERS,
-                lifetime=place.lifetime(settings().event_reader_lifetime, datetime.now(UTC)),
+                lifetime=place.lifetime(settings().delivery_worker_lifetime, datetime.now(UTC)),
                 pace=Pace(lease_life=settings().event_lease_life),
                 puller=puller,
                 background=background_of(open_store, SUBSCRIBERS, rules=_rules(), puller=puller),

@@ -1,4 +1,4 @@
-"""What Airflow does with an error of ours."""
+"""Decide whether and when Airflow retries a task, by the kind of its error."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from airflow.sdk import (
     RetryPolicy,
 )
 
+from crossdock.app.airflow.task_failures import cause_of
 from crossdock.core.errors import Terminal, Transient
 from crossdock.core.settings import settings
 
-#: The longest that a Retry-After is honoured: a source that asks for a day is tried again by the next run.
+#: The longest Retry-After that is honoured: a source that asks for a day is read by the next run instead.
 LONGEST_WAIT = timedelta(minutes=15)
 
 
 class RetryByKind(RetryPolicy):
     """
-    Retries what may pass, fails at once what will not.
+    Retry transient errors with backoff, and fail terminal ones at once.
 
-    A wait that the other side named is honoured up to LONGEST_WAIT; else the waits double from the
-    configured first one, with a random share, because Airflow's own jitter is the same for every run
-    without a logical date and would send all of them back at once.
+    A Retry-After is honoured up to LONGEST_WAIT. Otherwise the backoff doubles from the configured first
+    delay, with random jitter: Airflow's own jitter is the same for every run without a logical date, so
+    all of them would come back at the same moment.
     """
 
     def evaluate(
@@ -34,14 +35,15 @@ class RetryByKind(RetryPolicy):
         max_tries: int,  # noqa: ARG002  Airflow's signature
         context: Any = None,  # noqa: ARG002
     ) -> RetryDecision:
-        if isinstance(exception, Terminal):
-            return RetryDecision.fail(f"{type(exception).__name__} does not pass by itself")
-        if isinstance(exception, Transient) and exception.retry_in_s is not None:
-            asked = timedelta(seconds=exception.retry_in_s)
-            return RetryDecision.retry(min(asked, LONGEST_WAIT) + _spread(), "the other side named the wait")
+        error = cause_of(exception)
+        if isinstance(error, Terminal):
+            return RetryDecision.fail(f"{type(error).__name__} is not retried: the result would be the same")
+        if isinstance(error, Transient) and error.retry_in_s is not None:
+            requested = timedelta(seconds=error.retry_in_s)
+            return RetryDecision.retry(min(requested, LONGEST_WAIT) + _jitter(), "retry after the requested delay")
         doubled = timedelta(seconds=settings().retry_delay_s * 2 ** (try_number - 1) * random.uniform(0.5, 1.5))  # noqa: S311
-        return RetryDecision.retry(min(doubled, LONGEST_WAIT), type(exception).__name__)
+        return RetryDecision.retry(min(doubled, LONGEST_WAIT), type(error).__name__)
 
 
-def _spread() -> timedelta:
+def _jitter() -> timedelta:
     return timedelta(seconds=random.uniform(0, 2))  # noqa: S311  spreads callers; no secret

@@ -1,4 +1,4 @@
-"""The systems of a sync behind Airflow's connections."""
+"""Open the systems of a sync from Airflow's connections."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from crossdock.sync.source import Source
 @contextmanager
 def systems_of(sync: Sync, *, starts: bool = False) -> Iterator[Systems]:
     """
-    The systems of *sync* behind Airflow's connections, closed in the end. In a task, never at parse time.
+    Open the systems of *sync* from Airflow's connections, and close them at the end. In a task, never at parse time.
 
-    The registry says which connection; an integration that it does not have uses the one of the settings.
+    The registry has the connection's id; an integration that is not registered uses the one of the settings.
 
     Raises:
-        IntegrationPaused: a run that *starts* is of an integration that somebody paused.
-        NotFound: or of one that somebody removed.
+        IntegrationPaused: the run *starts* now, and the integration is paused.
+        NotFound: the run *starts* now, and the integration was removed.
 
     """
     with Store.from_connection(settings().store_connection) as store:
@@ -43,7 +43,7 @@ def systems_of(sync: Sync, *, starts: bool = False) -> Iterator[Systems]:
 
 
 def _cipher() -> Cipher | None:
-    """Airflow's, whose key is no secret more to keep; None where a deployment has set none."""
+    """Use Airflow's Fernet cipher, so that the hub has no key of its own to manage; None if no key is set."""
     from airflow.sdk.crypto import get_fernet  # noqa: PLC0415  only where calls are made
 
     cipher = get_fernet()
@@ -51,7 +51,7 @@ def _cipher() -> Cipher | None:
 
 
 def _source_of(sync: Sync, connection_id: str | None, share: Callable[[CallPolicy], Safeguards]) -> Source:
-    """The connector of *sync*, behind the registry's connection or else the one of its name."""
+    """Build the connector of *sync*, from the registered connection or else the connection of its name."""
     from crossdock.connectors.commercetools import Commercetools  # noqa: PLC0415  requests is not needed to parse
 
     if sync.integration == Commercetools.name:

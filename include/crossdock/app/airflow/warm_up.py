@@ -1,10 +1,10 @@
 """
-Imported by Airflow's long-lived processes before they fork workers.
+Load Great Expectations into Airflow's long-lived processes before they fork workers.
 
-Great Expectations takes four seconds and 250 MB to load. Loaded once in the scheduler (LocalExecutor)
-or the Celery worker, every task they fork starts with it, and the memory is shared. Put one line into
+Great Expectations takes four seconds and 250 MB to load. If the scheduler (LocalExecutor) or the Celery
+worker has loaded it, every task that it forks starts with it, and the memory is shared. Put one line into
 `$AIRFLOW_HOME/config/airflow_local_settings.py`: `from crossdock.app.airflow.warm_up import *`. DAG files must
-still not import it: they are parsed elsewhere, again and again.
+still not import it: they are parsed again and again in other processes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__: list[str] = []
 
 
 def _forks_workers(arguments: list[str]) -> bool:
-    """Whether this process runs tasks by forking: the scheduler under LocalExecutor, or `airflow celery worker`."""
+    """Check whether this process forks tasks: the scheduler under LocalExecutor, or `airflow celery worker`."""
     words = [argument for argument in arguments if not argument.startswith("-")]
     if "scheduler" in words:
         return "LocalExecutor" in os.environ.get("AIRFLOW__CORE__EXECUTOR", "LocalExecutor")

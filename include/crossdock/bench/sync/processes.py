@@ -117,7 +117,7 @@ class WarmWorker(Child):
     """Our three tasks in a child process that has imported everything and waits."""
 
     def __init__(
-        self, bench: Bench, entity: str, schema: str, *, pages_in_flight: int | None = None, part: str | None = None
+        self, bench: Bench, entity: str, schema: str, *, pages_in_flight: int | None = None, shard: str | None = None
     ) -> None:
         self._bench = bench
         options = {
@@ -127,7 +127,7 @@ class WarmWorker(Child):
             "entity": entity,
             "landing": str(bench.server.folder / "landing" / schema),
             **({"pages-in-flight": str(pages_in_flight)} if pages_in_flight else {}),
-            **({"part": part} if part else {}),
+            **({"shard": shard} if shard else {}),
         }
         began, server_before = time.perf_counter(), cpu_s(bench.server.pid)
         super().__init__(

@@ -44,12 +44,12 @@ def scale_out(bench: Bench, entity: str, say: Say, *, latency_ms: float = 100, r
     bench.source.reset()
     with bench.source.delayed(latency_ms):
         for round_no in range(1, repeat + 1):
-            for parts in (_ALONE, _SHARED):
+            for shards in (_ALONE, _SHARED):
                 empty_hub(bench, _SCHEMA)
-                took_s = _full_load_s(bench, entity, parts)
-                seconds[len(parts)].append(took_s)
+                took_s = _full_load_s(bench, entity, shards)
+                seconds[len(shards)].append(took_s)
                 states.add(database.state(bench.server.dsn, _SCHEMA, SYNCS[SYNC_OF[entity]].table.name))
-                workers = f"{len(parts)} worker{'s' * (len(parts) > 1)}"
+                workers = f"{len(shards)} worker{'s' * (len(shards) > 1)}"
                 say(f"{latency_ms:.0f} ms a page, {workers}, {round_no} of {repeat}: {took_s:.2f} s")
     one, two = median(seconds[1]), median(seconds[2])
     return {
@@ -60,10 +60,10 @@ def scale_out(bench: Bench, entity: str, say: Say, *, latency_ms: float = 100, r
     }
 
 
-def _full_load_s(bench: Bench, entity: str, parts: tuple[str | None, ...]) -> float:
+def _full_load_s(bench: Bench, entity: str, shards: tuple[str | None, ...]) -> float:
     """Seconds from the start of the first task to the end of the last one, with warm workers."""
-    with ThreadPoolExecutor(len(parts)) as pool, ExitStack() as living:
-        workers = [living.enter_context(WarmWorker(bench, entity, _SCHEMA, part=part)) for part in parts]
+    with ThreadPoolExecutor(len(shards)) as pool, ExitStack() as living:
+        workers = [living.enter_context(WarmWorker(bench, entity, _SCHEMA, shard=shard)) for shard in shards]
         began = time.perf_counter()
         list(pool.map(lambda worker: worker.run(FULL), workers))
         return time.perf_counter() - began

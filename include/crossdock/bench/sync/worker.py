@@ -37,7 +37,7 @@ def main() -> None:
     for name in ("entity", "source", "dsn", "schema", "landing"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--pages-in-flight", type=int, help="in place of the flow's own number")
-    parser.add_argument("--part", help="1/2: this worker's shard of a full load; all of it without")
+    parser.add_argument("--shard", help="1/2: this worker's shard of a full load; all of it without")
     options = parser.parse_args()
     # Where only a parent may trace a process (Ubuntu), py-spy, which is a sibling, needs this permission.
     ctypes.CDLL(None).prctl(_SET_PTRACER, ctypes.c_ulong(_ANY), 0, 0, 0)
@@ -57,7 +57,7 @@ def _serve(options: argparse.Namespace) -> None:
             pass  # opens the connection
         _answer({"ready": True, "cpu_s": _cpu_s()})
         for line in sys.stdin:
-            request = SyncRequest(full=line.strip() != "delta", part=options.part)
+            request = SyncRequest(full=line.strip() != "delta", shard=options.shard)
             _answer(_run(SYNCS[SYNC_OF[options.entity]], systems, request, only_extract=line.strip() == "extract"))
 
 

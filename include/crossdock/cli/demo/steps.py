@@ -24,7 +24,7 @@ from crossdock.sync import records as entities
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RunState, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine
-from crossdock.sync.quarantine import service as quarantine_desk
+from crossdock.sync.quarantine import service as quarantine_service
 
 _DAG = "sync_inventory"
 #: The integration that the demo reads, breaks and repairs. Others may have records with the same ids.
@@ -152,10 +152,10 @@ class Scene:
     def correct_and_replay(self, _: Bar) -> str:
         item_id = self._bad["item"]
         corrected = {"quantityOnStock": 5, "availableQuantity": 5}
-        failures = quarantine_desk.mend_fields(self._store, item_id, corrected, syncs=sync_of, actor=actor())
+        failures = quarantine_service.edit_fields(self._store, item_id, corrected, syncs=sync_of, actor=actor())
         expect(not failures, f"the corrected record still fails: {failures}")
-        chosen = quarantine_desk.choose(self._store, [item_id], cause=None, everything=False)
-        (report,) = quarantine_desk.replay_all(self._store, chosen, syncs=sync_of, actor=actor())
+        chosen = quarantine_service.select(self._store, [item_id], cause=None, everything=False)
+        (report,) = quarantine_service.replay_all(self._store, chosen, syncs=sync_of, actor=actor())
         with self._store.transaction() as work:
             rows = entities.by_key(work, INVENTORY_TABLE, self._bad["sku"])
         (row,) = [row for row in rows if (row["integration"], row["id"]) == (_SYSTEM, self._bad["id"])]
@@ -258,4 +258,4 @@ class Scene:
 
 
 def _sum(run: Run) -> str:
-    return f"{run.counts.read:,} read = {run_reports.fates(run.counts)}"
+    return f"{run.counts.read:,} read = {run_reports.outcomes(run.counts)}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from crossdock.sync.quarantine.model import Expectation
-from crossdock.sync.standard_expectations import platform_rules
+from crossdock.sync.standard_expectations import source_rules
 
 #: No shop has a billion of anything: larger figures are typing or unit errors.
 _MOST_UNITS = 1_000_000_000
 
 EXPECTATIONS = (
-    *platform_rules("created_at"),
+    *source_rules("created_at"),
     Expectation(
         "sku_is_present",
         "expect_column_value_lengths_to_be_between",

@@ -1,4 +1,4 @@
-"""Edit many orders in quarantine at once, by a rule."""
+"""Edit many orders in quarantine at once, by a mapping of their line codes."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from crossdock.sync.quarantine.repository import Item
 
 def set_line_kinds(store: Store, items: Sequence[Item], kinds: Mapping[str, str], *, actor: str) -> int:
     """
-    How many of *items* have a line whose code *kinds* (code → what it is) names, and now say what it is.
+    Set the kind of each line whose code *kinds* (code → kind) names, and return how many of *items* have such a line.
 
-    Codes are compared as the mapping cleanses them, in upper case. Other records are left alone.
+    Codes are compared in upper case, as the mapping cleanses them. Other records are not changed.
 
     Raises:
-        BadRequest: a kind that no line has.
+        BadRequest: an unknown kind.
 
     """
     unknown = sorted(set(kinds.values()) - LINE_KINDS)
     if unknown:
-        raise BadRequest(f"There is no kind {unknown[0]!r} of line. There are: {', '.join(sorted(LINE_KINDS))}")
+        raise BadRequest(f"Unknown kind of line {unknown[0]!r}. Use one of: {', '.join(sorted(LINE_KINDS))}")
     wanted = {code.strip().upper(): kind for code, kind in kinds.items()}
-    mended = 0
+    edited = 0
     with store.transaction() as work:
         for item in items:
-            record = json.loads(item.mended or item.raw)
-            if not _told_kinds(record, wanted):
+            record = json.loads(item.edited or item.raw)
+            if not _set_kinds(record, wanted):
                 continue
-            quarantine.mend(work, item.item_id, json.dumps(record).encode())
+            quarantine.save_edit(work, item.item_id, json.dumps(record).encode())
             detail = {"kinds": dict(kinds)}
             audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item.item_id}", detail=detail)
-            mended += 1
-    return mended
+            edited += 1
+    return edited
 
 
-def _told_kinds(record: Any, kinds: Mapping[str, str]) -> bool:
-    """Whether *record* had a line to which a kind was written."""
-    told = False
+def _set_kinds(record: Any, kinds: Mapping[str, str]) -> bool:
+    """Set the kinds of the lines of *record*; True if a line was changed."""
+    is_changed = False
     lines = record.get("lineItems") if isinstance(record, dict) else None
     for line in lines if isinstance(lines, list) else ():
-        # A record is here because it is wrong: nothing in it need be what it should.
+        # The record is in quarantine because it is wrong: any value in it may have the wrong type.
         variant = line.get("variant") if isinstance(line, dict) else None
         code = variant.get("sku") if isinstance(variant, dict) else None
         kind = kinds.get(str(code or "").strip().upper())
         if kind:
             line.setdefault("custom", {}).setdefault("fields", {})["kind"] = kind
-            told = True
-    return told
+            is_changed = True
+    return is_changed

@@ -1,4 +1,4 @@
-"""An order with its lines, as the hub keeps it."""
+"""The dataset of orders with their lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from crossdock.db.columns import Column
 from crossdock.sync.tables import EntityTable
 
-#: What a line can be where it is no goods.
+#: Kinds of lines that are not products.
 LINE_KINDS = frozenset(
     {"postage", "carriage", "discount", "fee", "gift", "voucher", "manual", "adjustment", "sample", "service"}
 )
@@ -20,22 +20,22 @@ class OrderLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of an order."""
 
     id: str
-    #: The stock keeping unit, cleansed; and the code as it came, where that differs in any way.
+    #: The stock keeping unit, cleansed; and the original code.
     sku: str
     code: str
     name: str | None = None
     quantity: int
     #: Price of one unit as exact decimal text, in the order's currency.
     price: str
-    #: The same in whole minor units, as the platform rounds it.
+    #: The same in whole minor units, as the source rounds it.
     price_minor: int
     total_minor: int
-    #: What it is where it is no goods: postage, discount, fee.
+    #: The kind of a line that is not a product: postage, discount, fee.
     kind: str | None = None
 
 
 class SalesOrder(NamedTuple):
-    """One order. The order of the fields is the order of the table's columns, then the facts for expectations."""
+    """One order. The fields have the order of the table's columns; then follow the check columns."""
 
     id: str
     version: int
@@ -45,7 +45,7 @@ class SalesOrder(NamedTuple):
     shipment_state: str | None
     customer_id: str | None
     customer_email: str | None
-    #: ISO 3166 alpha-2 of where it goes; None where the platform does not say.
+    #: ISO 3166 alpha-2 code of the destination; None if the source has none.
     country: str | None
     currency: str
     #: In minor units; below zero for a credit note.
@@ -57,18 +57,18 @@ class SalesOrder(NamedTuple):
     placed_at: datetime
     last_modified_at: datetime
     lineage: str | None
-    # Facts: not kept, only checked.
+    # Check columns: not stored, only for expectations.
     #: total less (lines less discount plus shipping); 0 when the sums are right.
     total_gap_minor: int
     #: Lines whose total is not price times quantity, to the rounding of one minor unit a line.
     lines_with_wrong_total: int
     lowest_price_minor: int | None
-    # Text, so that a person sees which; empty where there are none.
+    # As text, so that a person sees the values; empty if there are none.
     #: Lines whose quantity has the wrong sign for the kind of order: a sale sells, a credit note takes back.
     lines_with_wrong_sign: str
-    #: Codes of goods at no price.
+    #: Codes of products without a price.
     free_goods: str
-    #: Codes that are of no goods, and of which nobody has said what they are.
+    #: Codes that are not products and have no kind.
     codes_of_no_goods: str
     lines_without_name: int
     lines_in_other_currency: int

@@ -1,4 +1,4 @@
-"""A product with its variants, as the hub keeps it."""
+"""The dataset of products with their variants."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from crossdock.sync.tables import EntityTable
 
 
 class Product(NamedTuple):
-    """One product. The order of the fields is the order of the table's columns, then the facts for expectations."""
+    """One product. The fields have the order of the table's columns; then follow the check columns."""
 
-    #: The platform's own id; opaque.
+    #: The source's own id; opaque.
     id: str
     version: int
-    #: The business key; empty where the platform has none, which the gate refuses.
+    #: The business key; empty if the source has none, and then the record is rejected.
     key: str
     product_type: str | None
     published: bool
@@ -26,7 +26,7 @@ class Product(NamedTuple):
     #: Ids of its categories, JSON list.
     categories: str
     master_sku: str
-    #: The master variant's first price in minor units; None where it has none.
+    #: The master variant's first price in minor units; None if it has none.
     price_minor: int | None
     price_currency: str | None
     #: Digits of the currency's minor unit: the price is price_minor / 10^exponent.
@@ -36,7 +36,7 @@ class Product(NamedTuple):
     created_at: datetime
     last_modified_at: datetime
     lineage: str | None
-    # Facts: not kept, only checked.
+    # Check columns: not stored, only for expectations.
     #: Languages with a name that is not blank.
     names_given: int
     #: Variants without a sku.

@@ -180,7 +180,7 @@ ORDER = Sync(
     record_type=Order,
     to_columns=row_by_row(to_sales_order),
     expectations=EXPECTATIONS,
-    facts=(
+    check_columns=(
         Column("total_gap_minor", "int8"),
         Column("lines_with_wrong_total", "int8"),
         Column("lowest_price_minor", "int8"),

@@ -118,7 +118,7 @@ PRODUCT = Sync(
     record_type=ProductProjection,
     to_columns=row_by_row(to_product),
     expectations=EXPECTATIONS,
-    facts=(
+    check_columns=(
         Column("names_given", "int8"),
         Column("variants_without_sku", "int8"),
         Column("lowest_price_minor", "int8"),

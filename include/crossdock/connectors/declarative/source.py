@@ -78,7 +78,7 @@ class DeclaredSource:
         """
         self._client.sign_in()
 
-    def describe(self, resource: str, changed_since: datetime | None) -> SourceDescription:  # noqa: ARG002  only one
+    def describe(self, resource: str, changed_since: datetime | None) -> SourceDescription:  # noqa: ARG002  a declaration has one
         """
         Read the system's clock. It does not count the records: a list that cannot be cut is read as one range.
 

@@ -64,8 +64,8 @@ def declared_sync(path: Path) -> tuple[Declaration, Sync]:
     """
     declaration = files.read(path, _semantic_mistakes)
     table, rules, required = _TABLES[declaration.target]
-    facts = (*_facts(declaration), Column("unreadable", "text"))
-    names = (*table.column_names, *(fact.name for fact in facts))
+    check_columns = (*_check_columns(declaration), Column("unreadable", "text"))
+    names = (*table.column_names, *(column.name for column in check_columns))
     own = tuple(Expectation(each.name, each.type, each.arguments, each.message) for each in declaration.expectations)
     return declaration, Sync(
         entity=declaration.name,
@@ -77,7 +77,7 @@ def declared_sync(path: Path) -> tuple[Declaration, Sync]:
         record_type=cast("Any", dict),
         to_columns=to_columns_of(declaration, names, required),
         expectations=(*rules, _READABLE, *own),
-        facts=facts,
+        check_columns=check_columns,
         mapped_fields=_mapped_fields(declaration),
     )
 
@@ -116,7 +116,7 @@ def _mapped_fields(declaration: Declaration) -> frozenset[str]:
     return frozenset(found[0] for path in paths if (found := _FIRST_NAME.match(path)))
 
 
-def _facts(declaration: Declaration) -> tuple[Column, ...]:
+def _check_columns(declaration: Declaration) -> tuple[Column, ...]:
     """List the mapped values that only the expectations read: all of a `record`."""
     if declaration.target != "record":
         return ()

@@ -10,7 +10,7 @@ from enum import Enum, auto
 import psycopg
 
 from crossdock.core.errors import HubError, IntegrationPaused, LeaseHeld, LeaseLost, Terminal, Transient
-from crossdock.db.database import StoreUnavailable, Work, is_passing
+from crossdock.db.database import StoreUnavailable, Work, is_transient
 from crossdock.events.dead_letters.repository import Failure
 from crossdock.events.delivery import inbox as event_inbox
 from crossdock.events.model import Event
@@ -122,7 +122,7 @@ def at_once(work: Work, recipient: Recipient, events: Sequence[Event]) -> Outcom
 
 def _is_in_the_way(error: Exception) -> bool:
     """Whether it was the database's moment, and no event's fault. A limit of the database is an event's."""
-    return isinstance(error, StoreUnavailable) or (isinstance(error, psycopg.Error) and is_passing(error))
+    return isinstance(error, StoreUnavailable) or (isinstance(error, psycopg.Error) and is_transient(error))
 
 
 def attempt(work: Work, recipient: Recipient, events: Sequence[Event]) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from crossdock.core.failpoints import crash_point
+from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store, Work
 from crossdock.events.dead_letters.repository import Failure
 from crossdock.events.delivery import inbox as event_inbox
@@ -34,7 +34,7 @@ def told_once(
         places = {event.at for event in fresh}
         outcome.delivered += [event for event in events if event.at not in places]
 
-    crash_point("deliver.told")
+    failpoint("deliver.told")
 
     def note(work: Work) -> Outcome:
         event_inbox.add(work, recipient.name, had)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from crossdock.core.failpoints import crash_point
+from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_log
 from crossdock.events.dead_letters.repository import Failure
@@ -79,7 +79,7 @@ class Partition:
         """
         dealt = self._retries.try_again()
         events, cursor = self._read()
-        crash_point("deliver.read")
+        failpoint("deliver.read")
         if events and self._careful:
             self._deliver_carefully(events)
         elif events:
@@ -136,8 +136,8 @@ class Partition:
             self.wanted = advanced.wanted
             if advanced.has_dead and self._subscriber.newer_replaces_older:
                 event_retries.supersede(work, self.claim.subscriber, outcome.delivered)
-            crash_point("deliver.before_commit")
-        crash_point("deliver.committed")
+            failpoint("deliver.before_commit")
+        failpoint("deliver.committed")
         self._moved(cursor)
         self._retries.learn(outcome)
 
@@ -160,7 +160,7 @@ class Partition:
                 with self._store.transaction() as work:
                     event_readers.renew(work, self.claim, self._pace.lease_life)
                     event_retries.keep(work, self.claim, [Kept(event=event, state="trying", tries=1)])
-                crash_point("deliver.noted")
+                failpoint("deliver.noted")
             self._deliver([event], event.at)
 
     def _moved(self, cursor: Position) -> None:

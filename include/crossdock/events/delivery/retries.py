@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from crossdock.core.failpoints import crash_point
+from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store, Work
 from crossdock.events.dead_letters.repository import Failure, Letter
 from crossdock.events.delivery import consumer_leases as event_readers
@@ -190,7 +190,7 @@ class Retries:
             (settle or self._begin_outages)(work, outcome)
             self._close_older(work, outcome)
             event_readers.renew(work, self._claim, self._life)
-            crash_point("deliver.before_commit")
+            failpoint("deliver.before_commit")
         self.learn(outcome)
         if outcome.delivered:
             self._keys_at_once = min(_KEYS_AT_ONCE, self._keys_at_once * _KEYS_AFTER_OUTAGE)
@@ -210,7 +210,7 @@ class Retries:
             spent = {letter_id for letter_id, number in tries.items() if number > self._subscriber.attempts}
             buried = [each.event for each in first.values() if each.letter_id in spent]
             event_retries.keep(work, self._claim, [_ended_its_worker(event) for event in buried])
-        crash_point("deliver.noted")
+        failpoint("deliver.noted")
         return {
             key: (each.letter_id, tries[each.letter_id])
             for key, each in first.items()

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from crossdock.core.errors import NotFound, ReplayStopped, Transient
-from crossdock.core.failpoints import crash_point
+from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_log
 from crossdock.events.dead_letters import repository as failed_deliveries
@@ -121,7 +121,7 @@ def some_events(hold: Hold, replay: Replay, reactions: Reactions, size: int) -> 
         for recipient in recipients
         if recipient.is_outside
     }
-    crash_point("replay.told")
+    failpoint("replay.told")
     failed = 0
     with hold.store.transaction() as work:
         hold.refuse_lost(work)
@@ -130,7 +130,7 @@ def some_events(hold: Hold, replay: Replay, reactions: Reactions, size: int) -> 
         dealt = sum(map(len, theirs.values()))
         request = {**replay.request, "cursor": list(events[-1].at)}
         _progress(work, hold, replay, request, dealt=dealt, failed=failed)
-    crash_point("replay.committed")
+    failpoint("replay.committed")
     return dealt
 
 
@@ -214,12 +214,12 @@ def some_letters(hold: Hold, replay: Replay, reactions: Reactions, size: int) ->
             break
     if not dealt:
         return 0
-    crash_point("replay.told")
+    failpoint("replay.told")
     with hold.store.transaction() as work:
         hold.refuse_lost(work)
         failed = sum(not _note_letter(work, replay, reactions, number, told) for number in numbers[:dealt])
         _progress(work, hold, replay, {**replay.request, "next": first + dealt}, dealt=dealt, failed=failed)
-    crash_point("replay.committed")
+    failpoint("replay.committed")
     return dealt
 
 
@@ -286,4 +286,4 @@ def _progress(work: Work, hold: Hold, replay: Replay, request: dict[str, Any], *
     done = dealt - failed
     if not event_replays.progress(work, replay, hold.worker, request, done=done, failed=failed, life=WORKER_LIFE):
         raise ReplayStopped(replay.replay_id)
-    crash_point("replay.before_commit")
+    failpoint("replay.before_commit")

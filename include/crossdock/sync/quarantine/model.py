@@ -1,4 +1,4 @@
-"""The words of the quality gate: what is expected of a column, and what failed it."""
+"""The types of validation: expectations of columns, and the records that failed them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import msgspec
 
 
 class Expectation(msgspec.Struct, frozen=True):
-    """One rule that every row must keep, as data; `crossdock.sync.expectations` gives it to Great Expectations."""
+    """One rule for every row, as data; `crossdock.sync.expectations` evaluates it with Great Expectations."""
 
-    #: The rule's own name, which groups what fails it: `sku_is_present`.
+    #: The rule's own name, by which failed records are grouped: `sku_is_present`.
     name: str
     #: Great Expectations' type: `expect_column_values_to_be_between`.
     type: str
     #: Its arguments, with `column` or `column_A` and `column_B`.
     arguments: Mapping[str, Any]
-    #: What a person reads when a row fails: what was expected, and what to do.
+    #: What a person reads if a row fails: what was expected, and what to do.
     message: str
 
     def __hash__(self) -> int:
@@ -31,7 +31,7 @@ class Expectation(msgspec.Struct, frozen=True):
 
 
 def visible(text: str) -> str:
-    """*text* with what UTF-8 and PostgreSQL cannot hold made visible: NUL and lone surrogates become their escapes."""
+    """Escape the characters of *text* that UTF-8 and PostgreSQL cannot hold: NUL and lone surrogates."""
     return text.replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()
 
 
@@ -46,20 +46,20 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that was not accepted, whole."""
+    """A whole record that was not accepted."""
 
-    #: The platform's id; a digest of the record where it has none.
+    #: The source's id; a hash of the record if it has none.
     record_id: str
-    #: The business key a person knows it by; None where it has none.
+    #: The business key by which a person knows it; None if it has none.
     record_key: str | None
     version: int
     failures: tuple[Failure, ...]
     #: The record as it came, JSON.
     raw: bytes
-    #: Of how many lines it is made; 0 where records are not made of lines.
+    #: How many lines it has; 0 for records without lines.
     lines: int = 0
 
     @property
     def cause(self) -> str:
-        """The first rule it failed: records with the same cause are mended alike."""
+        """The first rule that it failed: records with the same cause are usually fixed in the same way."""
         return self.failures[0].rule

@@ -1,4 +1,4 @@
-"""Records in quarantine sent through the gate again, because a person asked over the API: by the delivery, in pieces."""
+"""Replay records in quarantine as a person requested over the API: in slices, by the event delivery."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from crossdock.events.replay import repository as event_replays
 from crossdock.events.replay.repository import Replay
 from crossdock.observability import audit
 from crossdock.sync.quarantine import repository as quarantine
-from crossdock.sync.quarantine import service as quarantine_desk
+from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.service import SyncOf
 
 log = logging.getLogger(__name__)
 
 WHAT = "quarantine"
-#: Checked and loaded in one go: well within the life of who works the replay off.
+#: Validated and loaded together: well within the lease of the worker that carries out the replay.
 _ITEMS = 500
-#: So many records through validation and into the hub, on the slowest of machines.
+#: The longest that one slice may take to be validated and loaded, on the slowest of machines.
 TIMEOUT_S = 600.0
 
 
 def ask(store: Store, item_ids: Sequence[int], *, cause: str | None, everything: bool, actor: str) -> Replay:
     """
-    A replay of the open items that were named, one way only.
+    Request a replay of open items, selected in exactly one way: by id, by cause, or all.
 
     Raises:
-        BadRequest: none or several ways were used.
-        NotFound: no such item, or none is open.
+        BadRequest: no way or several ways were used.
+        NotFound: no such item, or no item is open.
         Conflict: an item is closed.
 
     """
-    chosen = quarantine_desk.choose(store, item_ids, cause=cause, everything=everything)
+    chosen = quarantine_service.select(store, item_ids, cause=cause, everything=everything)
     if not chosen:
-        raise NotFound("No item in quarantine is open")
+        raise NotFound("No quarantine item is open")
     with store.transaction() as work:
         replay = event_replays.add(
             work,
@@ -54,13 +54,14 @@ def ask(store: Store, item_ids: Sequence[int], *, cause: str | None, everything:
 
 def replay_some(store: Store, replay: Replay, worker: str, life: timedelta, *, syncs: SyncOf) -> int:
     """
-    How many items were sent; 0 when none is left. An item that was closed meanwhile counts as done.
+    Replay the next slice of items and return its size; 0 if no item is left. An item that was closed meanwhile is done.
 
-    Killed between the records and their count, it goes on with the same: those that passed are closed by then.
+    Idempotent: if the process dies between the records and their count, the same slice is replayed, and the items
+    that passed are closed by then.
 
     Raises:
-        ReplayStopped: meanwhile, or taken over; what was sent stays sent.
-        LeaseHeld, StoreUnavailable: another replay is at work, or a record is in use; call it again.
+        ReplayStopped: it was stopped meanwhile, or another worker took over; what was replayed stays so.
+        LeaseHeld, StoreUnavailable: another replay is running, or a record is locked; call it again.
 
     """
     first = int(replay.request["next"])
@@ -70,10 +71,10 @@ def replay_some(store: Store, replay: Replay, worker: str, life: timedelta, *, s
     if not numbers:
         return 0
     try:
-        reports = quarantine_desk.replay_all(store, still_open, syncs=syncs, actor=replay.actor)
+        reports = quarantine_service.replay_all(store, still_open, syncs=syncs, actor=replay.actor)
         failed = sum(report.counts.rejected for report in reports)
     except BadRequest as error:
-        log.warning("Replay %s leaves %s items as they are: %s", replay.replay_id, len(still_open), error)
+        log.warning("Replay %s did not change %s items: %s", replay.replay_id, len(still_open), error)
         failed = len(still_open)
     request = {**replay.request, "next": first + len(numbers)}
     done = len(numbers) - failed

@@ -1,4 +1,4 @@
-"""Records that were not accepted: kept whole, with the reason, until a person or a newer version closes them."""
+"""Rejected records: stored whole, with the reason, until a person or a newer version closes them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import psycopg
+from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
 
 from crossdock.core import hints as remedies
 from crossdock.core.errors import Conflict, NotFound
 from crossdock.db.database import Work
 from crossdock.sync.ledger import Run
-from crossdock.sync.model import Counts, Fates
+from crossdock.sync.model import Counts, RowCounts
 from crossdock.sync.quarantine.model import Failure, Rejected
 from crossdock.sync.tables import EntityTable
 
@@ -34,7 +36,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     failures: tuple[Failure, ...]
     raw: bytes
-    mended: bytes | None
+    edited: bytes | None
     times_seen: int
     first_run_id: str
     last_run_id: str
@@ -44,21 +46,21 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CauseCount(msgspec.Struct, frozen=True, kw_only=True):
-    """Open items that failed alike."""
+    """The open items that failed the same rule."""
 
     entity: str
     cause: str
     message: str
     items: int
     oldest_at: datetime
-    #: The values that failed most often, each with its number of items; a list counts as its parts.
+    #: The values that failed most often, each with its number of items; each element of a list counts.
     values: tuple[tuple[str, int], ...]
 
 
-_COLUMNS = b"""item_id, integration, entity, record_id, record_key, version, state, cause, failures, raw, mended,
+_COLUMNS = b"""item_id, integration, entity, record_id, record_key, version, state, cause, failures, raw, edited,
        times_seen, first_run_id, last_run_id, first_seen_at, last_seen_at, closed_by"""
 
-#: Seen again, an item counts up and keeps its state: what a person closed stays closed for that version.
+#: Idempotent: an item that is seen again counts up and keeps its state. What a person closed stays closed for that version.
 _KEEP = b"""
 INSERT INTO quarantine_item AS item
     (integration, entity, record_id, record_key, version, cause, failures, raw, lines, first_run_id, last_run_id)
@@ -72,7 +74,7 @@ RETURNING state
 
 _GET = b"SELECT " + _COLUMNS + b" FROM quarantine_item WHERE item_id = %(item_id)s"
 
-#: In the order of their numbers: two replays that lock the same items in two orders deadlock.
+#: In the order of their ids: two replays that lock the same items in two orders deadlock.
 _LOCK = b"SELECT " + _COLUMNS + b" FROM quarantine_item WHERE item_id = ANY(%(item_ids)s) ORDER BY item_id FOR UPDATE"
 
 _LIST = (
@@ -101,8 +103,8 @@ SELECT entity, cause, value, items FROM (
  WHERE place <= %(values)s ORDER BY entity, cause, place
 """
 
-_MEND = b"""
-UPDATE quarantine_item SET mended = %(mended)s WHERE item_id = %(item_id)s AND state = 'open'
+_SAVE_EDIT = b"""
+UPDATE quarantine_item SET edited = %(edited)s WHERE item_id = %(item_id)s AND state = 'open'
 """
 
 _ANY_OPEN = b"""
@@ -124,28 +126,28 @@ UPDATE quarantine_item SET state = %(state)s, closed_at = clock_timestamp(), clo
 """
 
 
-def keep(work: Work, run: Run, rejected: Sequence[Rejected]) -> Fates:
+def keep(work: Work, run: Run, rejected: Sequence[Rejected]) -> RowCounts:
     """
-    *rejected* in quarantine, and how they count.
+    Store *rejected* in quarantine, and count them.
 
-    A version that a person has mended and replayed is in the hub: seen again, it is unchanged.
+    A version that a person has edited and replayed is in the hub: if it is seen again, it counts as unchanged.
     """
     if not rejected:
-        return Fates()
-    # In one order: two batches that keep the same items in two orders deadlock.
+        return RowCounts()
+    # In one order: two batches that store the same items in two orders deadlock.
     ordered = sorted(rejected, key=lambda record: (record.record_id, record.version))
     cursor = work.cursor()
-    cursor.executemany(_KEEP, [_kept(run, record) for record in ordered], returning=True)
+    cursor.executemany(_KEEP, [_values(run, record) for record in ordered], returning=True)
     states = [result.fetchone() for result in cursor.results()]
     known = [record for record, state in zip(ordered, states, strict=True) if state == ("replayed",)]
     lines, known_lines = sum(record.lines for record in rejected), sum(record.lines for record in known)
-    return Fates(
+    return RowCounts(
         records=Counts(rejected=len(rejected) - len(known), unchanged=len(known)),
         lines=Counts(rejected=lines - known_lines, unchanged=known_lines),
     )
 
 
-def _kept(run: Run, record: Rejected) -> dict[str, Any]:
+def _values(run: Run, record: Rejected) -> dict[str, Any]:
     return {
         "integration": run.integration,
         "entity": run.entity,
@@ -161,14 +163,14 @@ def _kept(run: Run, record: Rejected) -> dict[str, Any]:
 
 
 def close_superseded(work: Work, run: Run, loaded: pa.Table) -> None:
-    """Closes open items whose record came through in the same or a newer version."""
+    """Close open items whose record was loaded in the same or a newer version."""
     if not loaded.num_rows:
         return
     import pyarrow.compute as pc
 
     ends = pc.min_max(loaded.column("id")).as_py()
     values = {"integration": run.integration, "entity": run.entity, "first": ends["min"], "last": ends["max"]}
-    # Asked first: the ids of a batch are half a megabyte, and mostly none of them is in quarantine.
+    # This query comes first: the ids of a batch are half a megabyte, and usually none of them is in quarantine.
     if not work.execute(_ANY_OPEN, values).fetchone():
         return
     work.execute(
@@ -184,21 +186,21 @@ def close_superseded(work: Work, run: Run, loaded: pa.Table) -> None:
 
 def get(work: Work, item_id: int) -> Item:
     """
-    The item under *item_id*.
+    Read the item *item_id*.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such item.
 
     """
-    row = work.execute(_GET, {"item_id": item_id}).fetchone()
-    if row is None:
+    item = _items(work).execute(_GET, {"item_id": item_id}).fetchone()
+    if item is None:
         raise NotFound(f"There is no quarantine item {item_id}", remedy=remedies.ITEMS)
-    return _item(row)
+    return item
 
 
 def lock(work: Work, item_ids: Sequence[int]) -> list[Item]:
-    """The items as they are now; nobody else changes them before this transaction ends."""
-    return [_item(row) for row in work.execute(_LOCK, {"item_ids": list(item_ids)})]
+    """Lock the items and read them as they are now; nobody else changes them before this transaction ends."""
+    return _items(work).execute(_LOCK, {"item_ids": list(item_ids)}).fetchall()
 
 
 def find(
@@ -210,13 +212,13 @@ def find(
     after: int = 0,
     limit: int = 100,
 ) -> list[Item]:
-    """Items by their numbers, in which they came: those after *after*, at most *limit*."""
+    """List items by id, which is the order of their arrival: at most *limit* after *after* (keyset pagination)."""
     values = {"entity": entity, "cause": cause, "state": state, "after": after, "limit": limit}
-    return [_item(row) for row in work.execute(_LIST, values)]
+    return _items(work).execute(_LIST, values).fetchall()
 
 
 def raws_of_absent(work: Work, table: EntityTable, entity: str) -> list[bytes]:
-    """The newest open version of each record that the hub has in no version."""
+    """Read the newest open version of each record that the hub has in no version."""
     statement = f"""
         SELECT DISTINCT ON (integration, record_id) raw FROM quarantine_item item
          WHERE state = 'open' AND entity = %(entity)s
@@ -226,7 +228,7 @@ def raws_of_absent(work: Work, table: EntityTable, entity: str) -> list[bytes]:
 
 
 def causes(work: Work, *, entity: str | None = None, values: int = 8) -> list[CauseCount]:
-    """Open items grouped by what failed, most first, with the *values* that failed most often."""
+    """Group open items by the rule that failed, most frequent first, each with the *values* that failed most often."""
     top: dict[tuple[str, str], list[tuple[str, int]]] = {}
     for entity_name, cause, value, items in work.execute(_TOP_VALUES, {"entity": entity, "values": values}):
         top.setdefault((entity_name, cause), []).append((value, items))
@@ -243,27 +245,29 @@ def causes(work: Work, *, entity: str | None = None, values: int = 8) -> list[Ca
     ]
 
 
-def mend(work: Work, item_id: int, mended: bytes | None) -> None:
+def save_edit(work: Work, item_id: int, edited: bytes | None) -> None:
     """
-    Notes *mended* as the record to be replayed; the raw one stays beside it. None: it is replayed as it came.
+    Store *edited* as the record to replay; the original stays beside it. None: the original is replayed.
 
     Raises:
         NotFound: no such item.
         Conflict: the item is closed.
 
     """
-    if work.execute(_MEND, {"item_id": item_id, "mended": mended}).rowcount == 0:
+    if work.execute(_SAVE_EDIT, {"item_id": item_id, "edited": edited}).rowcount == 0:
         item = get(work, item_id)
-        raise Conflict(f"Quarantine item {item_id} is {item.state}; only open items are mended")
+        raise Conflict(f"Quarantine item {item_id} is {item.state}; only open items can be edited")
 
 
 def close(work: Work, item_ids: Sequence[int], state: str, closed_by: str) -> int:
-    """How many of *item_ids* were open and are now closed as *state*."""
+    """Close those of *item_ids* that are open, as *state*, and return how many they were."""
     return work.execute(_CLOSE, {"item_ids": list(item_ids), "state": state, "closed_by": closed_by}).rowcount
 
 
-def _item(row: tuple[Any, ...]) -> Item:
-    names = (name.strip() for name in _COLUMNS.decode().split(","))
-    fields = dict(zip(names, row, strict=True))
-    fields["failures"] = msgspec.convert(fields["failures"], tuple[Failure, ...])
-    return Item(**fields)
+def _items(work: Work) -> psycopg.Cursor[Item]:
+    """Open a cursor whose rows are items: each column is the field of its name."""
+    return work.cursor(row_factory=kwargs_row(_item))
+
+
+def _item(failures: Any, **fields: Any) -> Item:
+    return Item(failures=msgspec.convert(failures, tuple[Failure, ...]), **fields)

@@ -1,4 +1,4 @@
-"""What a person does with records in quarantine: choose, mend, replay, discard. Every act is audited."""
+"""The triage of records in quarantine: select, edit, replay, discard. Every act is audited."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from crossdock.sync.model import Report
 from crossdock.sync.quarantine import repository as quarantine
 from crossdock.sync.quarantine.model import Failure, visible
 from crossdock.sync.quarantine.repository import Item
-from crossdock.sync.validate_rows import sifted
+from crossdock.sync.validate_rows import validate_rows
 
-#: Entity → its sync; `app` provides it.
+#: Finds the sync of an entity; `app` provides it.
 SyncOf = Callable[[str], Sync]
 
-#: Replayed in one transaction; more are replayed in several.
+#: Replayed in one transaction; more items take several.
 _ITEMS_A_RUN = 5_000
 
 
 def readable(raw: bytes) -> Any:
-    """A kept record as a JSON value that can be shown: what UTF-8 cannot hold is made visible."""
+    """Parse a stored record into a JSON value that can be shown: characters that UTF-8 cannot hold become escapes."""
     return _shown(json.loads(raw))
 
 
@@ -50,58 +50,58 @@ def _shown(value: Any) -> Any:
     return [_shown(inner) for inner in value] if isinstance(value, list) else value
 
 
-def mend_fields(
+def edit_fields(
     store: Store, item_id: int, changes: Mapping[str, Any], *, syncs: SyncOf, actor: str
 ) -> tuple[Failure, ...]:
     """
-    Why the item would still be rejected after *changes* (dotted field → value); nothing when it would pass.
+    Apply *changes* (dotted field → value) to the item, and return why it would still be rejected; empty if it would pass.
 
     Raises:
         NotFound: no such item.
-        BadRequest: a field leads into something that has no fields, or no such record has it.
+        BadRequest: a field is inside a value that is not an object, or records of this type do not have it.
         Conflict: the item is closed.
 
     """
     with store.transaction() as work:
         item = quarantine.get(work, item_id)
-    record = json.loads(item.mended or item.raw)
+    record = json.loads(item.edited or item.raw)
     for field, value in changes.items():
         set_field(record, field, value)
-    return mend(store, item_id, json.dumps(record).encode(), syncs=syncs, actor=actor)
+    return edit(store, item_id, json.dumps(record).encode(), syncs=syncs, actor=actor)
 
 
-def mend(store: Store, item_id: int, mended: bytes, *, syncs: SyncOf, actor: str) -> tuple[Failure, ...]:
+def edit(store: Store, item_id: int, edited: bytes, *, syncs: SyncOf, actor: str) -> tuple[Failure, ...]:
     """
-    The same for a whole record; it must still be the same record, with fields that its type knows.
+    Replace the whole record by *edited*, and return why it would still be rejected; empty if it would pass.
 
-    A record that is again as it came has no mend any more.
+    It must still be the same record, with fields that its type knows. If it equals the original, the edit is removed.
 
     Raises:
         NotFound: no such item.
-        BadRequest: it is another record, or none, or has a field that its type does not know.
+        BadRequest: it is not JSON, is another record, or has a field that its type does not know.
         Conflict: the item is closed.
 
     """
     with store.transaction() as work:
         item = quarantine.get(work, item_id)
-    document = _same_record(item, mended)
+    document = _same_record(item, edited)
     original, sync = json.loads(item.raw), syncs(item.entity)
     of = msgspec.inspect.type_info(sync.record_type)
     refuse_unknown_fields(document, original, of, sync.field_names, what=f"{item.entity} records")
     with store.transaction() as work:
-        quarantine.mend(work, item_id, None if document == original else mended)
+        quarantine.save_edit(work, item_id, None if document == original else edited)
         audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item_id}")
-    rejected = sifted(sync, [b'{"results":[' + mended + b"]}"]).rejected
+    rejected = validate_rows(sync, [b'{"results":[' + edited + b"]}"]).rejected
     return rejected[0].failures if rejected else ()
 
 
-def choose(store: Store, item_ids: Sequence[int], *, cause: str | None, everything: bool) -> list[Item]:
+def select(store: Store, item_ids: Sequence[int], *, cause: str | None, everything: bool) -> list[Item]:
     """
-    The open items that were named, one way only.
+    Select open items in exactly one way: by id, by cause, or all.
 
     Raises:
-        BadRequest: none or several ways were used.
-        NotFound: no such item, or none of that cause.
+        BadRequest: no way or several ways were used.
+        NotFound: no such item, or no open item with that cause.
         Conflict: an item is closed.
 
     """
@@ -115,12 +115,12 @@ def choose(store: Store, item_ids: Sequence[int], *, cause: str | None, everythi
         items = [quarantine.get(work, item_id) for item_id in dict.fromkeys(item_ids)]
     closed = [item for item in items if item.state != "open"]
     if closed:
-        raise Conflict(f"Quarantine item {closed[0].item_id} is {closed[0].state}: only what is open can be chosen")
+        raise Conflict(f"Quarantine item {closed[0].item_id} is {closed[0].state}; only open items can be selected")
     return items
 
 
 def replay_all(store: Store, items: Sequence[Item], *, syncs: SyncOf, actor: str) -> list[Report]:
-    """The reports of the runs that replayed *items*; none when there are none."""
+    """Replay *items*, one run for each entity and slice, and return the runs' reports."""
     reports: list[Report] = []
     for entity, of_entity in groupby(sorted(items, key=lambda item: item.entity), key=lambda item: item.entity):
         waiting = list(of_entity)
@@ -131,17 +131,17 @@ def replay_all(store: Store, items: Sequence[Item], *, syncs: SyncOf, actor: str
 
 def discard(store: Store, item_id: int, reason: str, *, actor: str) -> None:
     """
-    Closes the item for good; the record stays in the quarantine table.
+    Close the item permanently; the record stays in the quarantine table.
 
     Raises:
         NotFound: no such item.
-        BadRequest: no reason.
-        Conflict: it is closed already.
+        BadRequest: the reason is missing.
+        Conflict: the item is closed already.
 
     """
     refuse_no_reason(reason)
-    chosen = choose(store, [item_id], cause=None, everything=False)
-    if not discard_all(store, [item.item_id for item in chosen], reason, actor=actor).closed:
+    selected = select(store, [item_id], cause=None, everything=False)
+    if not discard_all(store, [item.item_id for item in selected], reason, actor=actor).closed:
         raise Conflict(f"Quarantine item {item_id} was closed meanwhile")
 
 
@@ -149,12 +149,12 @@ def discard_all(
     store: Store, item_ids: Sequence[int], reason: str, *, actor: str, tell: Callable[[int], None] = lambda _: None
 ) -> Discarded:
     """
-    Closes the open ones of *item_ids* for good, each with its entry in the audit trail; *tell* hears how many are done.
+    Close those of *item_ids* that are open permanently, each with an audit entry; *tell* receives the count so far.
 
-    Safe to interrupt and to repeat: what is closed is left alone.
+    Safe to interrupt and to repeat: closed items are not touched.
 
     Raises:
-        BadRequest: no reason.
+        BadRequest: the reason is missing.
 
     """
 
@@ -169,18 +169,18 @@ def discard_all(
     return discard_in_slices(store, item_ids, reason, close, tell)
 
 
-def _same_record(item: Item, mended: bytes) -> dict[str, Any]:
+def _same_record(item: Item, edited: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(mended)
+        document = json.loads(edited)
     except ValueError as error:
-        raise BadRequest(f"The mended record is not JSON: {error}") from error
+        raise BadRequest(f"The edited record is not JSON: {error}") from error
     original = json.loads(item.raw)
     if not isinstance(original, dict):
-        raise BadRequest(f"Quarantine item {item.item_id} is no record that could be mended; discard it")
+        raise BadRequest(f"Quarantine item {item.item_id} is not a JSON object and cannot be edited. Discard it")
     for name in ("id", "version"):
         if not isinstance(document, dict) or document.get(name) != original.get(name):
             raise BadRequest(
-                f"The mended record has another {name} than item {item.item_id} ({original.get(name)!r}): "
-                "mend the fields that failed, and leave what says which record it is"
+                f"The edited record has another {name} than item {item.item_id} ({original.get(name)!r}). "
+                "Edit the fields that failed; `id` and `version` must stay"
             )
     return dict(document)

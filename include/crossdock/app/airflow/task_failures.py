@@ -1,0 +1,53 @@
+"""End a failed task's log with what is wrong and what to do, without a traceback that explains nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from crossdock.core.errors import HubError
+from crossdock.db.database import StoreRefused
+
+log = logging.getLogger(__name__)
+
+#: Here the fault may be in our code, and the traceback shows where.
+_DEFECTS = (StoreRefused,)
+
+
+class TaskFailed(SystemExit):
+    """
+    A task failed by an error that its message explains; the message is logged already.
+
+    Airflow logs the whole chained traceback of every other exception. Of a SystemExit it logs one line, and treats it
+    like any failure otherwise: it asks the retry policy, and calls `on_failure_callback` with it.
+    """
+
+    def __init__(self, error: HubError) -> None:
+        self.error = error
+        super().__init__(1)
+
+
+@contextmanager
+def explained_failures() -> Iterator[None]:
+    """
+    Log an error of ours as its message and its hint, the last lines of the task's log; wrap the whole task in it.
+
+    Raises:
+        TaskFailed: in place of the error. Defects pass unchanged, so that Airflow logs their traceback.
+
+    """
+    try:
+        yield
+    except _DEFECTS:
+        raise
+    except HubError as error:
+        log.error("%s", error)  # noqa: TRY400  the message explains it, a traceback does not
+        if error.remedy:
+            log.error("%s", error.remedy.for_command_line)  # noqa: TRY400
+        raise TaskFailed(error) from None
+
+
+def cause_of(exception: BaseException | str | None) -> BaseException | str | None:
+    """Find the error by which a task failed: that inside a `TaskFailed`, or the exception itself."""
+    return exception.error if isinstance(exception, TaskFailed) else exception

@@ -1,0 +1,48 @@
+"""A setting under its name of before stops the start: ignored, it would leave a default in force unnoticed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from crossdock.core.errors import Terminal
+from crossdock.core.settings import RENAMED, Settings, settings
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_name_is_refused_with_the_new_one(monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
+    monkeypatch.setenv(old, "3")
+
+    with pytest.raises(Terminal, match=f"^{old} is now {new}: rename it$"):
+        settings()
+
+
+def test_all_old_names_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One start for each of them would be one outage for each of them."""
+    monkeypatch.setenv("HUB_EVENT_READERS", "3")
+    monkeypatch.setenv("hub_pull_days", "3")
+
+    with pytest.raises(Terminal) as refused:
+        settings()
+
+    assert str(refused.value).splitlines() == [
+        "HUB_EVENT_READERS is now HUB_DELIVERY_WORKERS: rename it",
+        "HUB_PULL_DAYS is now HUB_FETCH_RUN_DAYS: rename it",
+    ]
+
+
+def test_every_new_name_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {f"HUB_{name.upper()}" for name in Settings.model_fields}
+    assert set(RENAMED.values()) <= fields
+    assert not set(RENAMED) & fields
+
+    monkeypatch.setenv("HUB_DELIVERY_WORKERS", "3")
+    monkeypatch.setenv("HUB_SYNC_ORDER_SHARDS", "4")
+    assert (len(settings().delivery_dags), settings().shards_of("order")) == (3, 4)
