@@ -66,11 +66,11 @@ def _declined(*_: object, **__: object) -> bool:
 
 
 def test_letters_are_discarded_by_their_cause(hub: Hub, store: Store, hub_dsn: str) -> None:
-    letter_ids = dead(store, hub_dsn, 3)
+    dead_letter_ids = dead(store, hub_dsn, 3)
 
     ended = hub("dlq", "discard", "--cause", "BadEvent", "--reason", "a test", "--json")
 
-    assert (ended.code, ended.document["closed"]) == (0, letter_ids)
+    assert (ended.code, ended.document["closed"]) == (0, dead_letter_ids)
     assert query(store, "SELECT DISTINCT detail->>'reason' FROM audit_entry WHERE act = 'letter.discard'") == [
         ("a test",)
     ]
@@ -108,11 +108,11 @@ def test_a_mend_that_is_taken_back_is_said_to_be(hub: Hub, store: Store) -> None
 
 
 def test_a_mended_letter_is_shown_as_it_will_be_told(hub: Hub, store: Store, hub_dsn: str) -> None:
-    (letter_id,) = dead(store, hub_dsn)
+    (dead_letter_id,) = dead(store, hub_dsn)
 
-    fixed = hub("dlq", "fix", str(letter_id), "--set", "available_quantity=5", "--json")
-    back = hub("dlq", "fix", str(letter_id), "--set", 'available_quantity="five"')
+    fixed = hub("dlq", "fix", str(dead_letter_id), "--set", "available_quantity=5", "--json")
+    back = hub("dlq", "fix", str(dead_letter_id), "--set", 'available_quantity="five"')
 
     assert fixed.document["mended"]["available_quantity"] == 5
     assert "there is no mend any more" in back.said
-    assert json.loads(hub("dlq", "show", str(letter_id), "--json").out)["mended"] is None
+    assert json.loads(hub("dlq", "show", str(dead_letter_id), "--json").out)["mended"] is None

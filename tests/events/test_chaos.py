@@ -87,13 +87,13 @@ def test_a_worker_killed_while_it_looks_carefully_loses_and_doubles_nothing(tall
     assert children.run(lambda: work_until_idle(hub_dsn, seconds=20), crash_at="deliver.noted:4") == children.KILLED
     with delivery(hub_dsn, TALLY):
         eventually(lambda: counted(tallied), (60, 60))
-    assert query(tallied, "SELECT count(*) FROM failed_delivery") == [(0,)]
+    assert query(tallied, "SELECT count(*) FROM dead_letter") == [(0,)]
 
 
 def test_a_worker_that_is_told_to_end_gives_its_partitions_back(tallied: Store, hub_dsn: str) -> None:
     """Airflow ends a task by an error in its main thread; the others then learn of it, and the process is gone at once."""
     pid = children.start(lambda: work_until_idle(hub_dsn, seconds=50))
-    held = "SELECT count(*) FROM event_reader WHERE holder IS NOT NULL"
+    held = "SELECT count(*) FROM event_consumer WHERE holder IS NOT NULL"
     eventually(lambda: query(tallied, held), [(1,)])
     began = time.monotonic()
     os.kill(pid, signal.SIGINT)
@@ -139,7 +139,7 @@ def test_an_effect_outside_is_not_lost_by_a_worker_killed_at_any_boundary(
     effects, had_one = counted(tallied)
     assert had_one == 60
     assert effects <= 70
-    assert query(tallied, "SELECT count(*) FROM failed_delivery") == [(0,)]
+    assert query(tallied, "SELECT count(*) FROM dead_letter") == [(0,)]
 
 
 def test_a_handler_that_kills_its_worker_each_time_ends_as_a_dead_letter(tallied: Store, hub_dsn: str) -> None:
@@ -153,14 +153,14 @@ def test_a_handler_that_kills_its_worker_each_time_ends_as_a_dead_letter(tallied
     handlers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=deadly, attempts=3, first_wait_s=0.05)}
     publish(tallied, *(stock(f"S{n}", 1, n) for n in range(5)), stock("DEADLY", 1, 1), stock("LAST", 1, 1))
     deaths = 0
-    while query(tallied, "SELECT count(*) FROM failed_delivery WHERE state = 'dead'") == [(0,)]:
+    while query(tallied, "SELECT count(*) FROM dead_letter WHERE state = 'dead'") == [(0,)]:
         deaths += children.run(lambda: work_until_idle(hub_dsn, handlers, seconds=2.5)) == children.KILLED
         assert deaths < 8
         time.sleep(0.45)
     with delivery(hub_dsn, TALLY):
         eventually(lambda: counted(tallied), (6, 6))
 
-    assert query(tallied, "SELECT cause, data->>'sku' FROM failed_delivery") == [("WorkerEnded", "DEADLY")]
+    assert query(tallied, "SELECT cause, data->>'sku' FROM dead_letter") == [("WorkerEnded", "DEADLY")]
     assert deaths <= 5
 
 

@@ -129,7 +129,7 @@ def test_an_effect_without_its_inbox_row_is_found(
     monkeypatch.setattr(event_inbox, "add", lambda _work, _name, events: list(events))
     publish(tallied, *(stock(f"S{n}", 1, n) for n in range(20)))
     settle(hub_dsn)
-    query(tallied, "UPDATE event_reader SET xid = '0', position = 0 RETURNING 1")
+    query(tallied, "UPDATE event_consumer SET xid = '0', position = 0 RETURNING 1")
     settle(hub_dsn)
 
     assert broken(tallied) == ["doubled: 20 events had a second effect"]

@@ -141,7 +141,7 @@ def test_retention_drops_whole_months_that_everybody_has_read(store: Store) -> N
         event_readers.register(work, "availability", 1)
         event_partitions.make_ahead(work, much_later)
         assert "event_first" not in event_partitions.drop_past(work, much_later)
-    query(store, "UPDATE event_reader SET epoch = 1, xid = '18446744073709551615' RETURNING 1")
+    query(store, "UPDATE event_consumer SET epoch = 1, xid = '18446744073709551615' RETURNING 1")
     with store.transaction() as work:
         assert "event_first" in event_partitions.drop_past(work, much_later)
     publish(store, stock("S", 2, 2))
@@ -254,7 +254,7 @@ class World:
         effect: dict[str, Any] = {"apply_elsewhere" if outside else "apply": self._apply}
         self._subscriber = Subscriber(types=(STOCK_CHANGED,), attempts=1_000, first_wait_s=0.0, **effect)
         with store.transaction() as work:
-            work.execute(b"TRUNCATE event, event_inbox, event_reader, failed_delivery, event_outage")
+            work.execute(b"TRUNCATE event, event_inbox, event_consumer, dead_letter, source_outage")
             event_readers.register(work, "model", 1)
         self._reader = claimed(store, self._subscriber)
 
@@ -289,19 +289,19 @@ class World:
 
     def replace(self) -> None:
         """The worker is dead; the next one looks carefully."""
-        query(self.store, "UPDATE event_reader SET expires_at = '-infinity', holder = 'dead' RETURNING 1")
+        query(self.store, "UPDATE event_consumer SET expires_at = '-infinity', holder = 'dead' RETURNING 1")
         self._reader = claimed(self.store, self._subscriber)
 
     def forget(self) -> None:
         """The cursor is back at the beginning."""
-        query(self.store, "UPDATE event_reader SET epoch = 0, xid = '0', position = 0 RETURNING 1")
+        query(self.store, "UPDATE event_consumer SET epoch = 0, xid = '0', position = 0 RETURNING 1")
         self._reader = claimed(self.store, self._subscriber)
 
     def settle(self) -> None:
         self.heal()
         for _ in range(200):
             self._reader._retries.look_soon()
-            at_work = query(self.store, "SELECT 1 FROM failed_delivery WHERE state <> 'recovered'")
+            at_work = query(self.store, "SELECT 1 FROM dead_letter WHERE state <> 'recovered'")
             if not self.step() and not at_work:
                 return
 

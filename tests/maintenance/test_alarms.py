@@ -48,7 +48,7 @@ def test_dead_letters_are_told_with_number_causes_and_what_to_do(store: Store) -
     for position, cause in enumerate(("BadEvent", "BadEvent", "KeyError")):
         query(
             store,
-            "INSERT INTO failed_delivery (subscriber, epoch, xid, position, source, type, time, partition_key, partition,"
+            "INSERT INTO dead_letter (subscriber, epoch, xid, position, source, type, time, partition_key, partition,"
             " schema_version, data, state, cause, reason) SELECT 'availability', 1, '1', %s, 's', 't', now(), 'k', 0, 1,"
             " '{}', 'dead', %s, 'r' RETURNING 1",
             position,
@@ -60,11 +60,9 @@ def test_dead_letters_are_told_with_number_causes_and_what_to_do(store: Store) -
     assert "3 events: 2 BadEvent, 1 KeyError" in message
     (shown,) = _facts_of(store)["alerts"]  # type: ignore[misc]
     assert "./hub dlq list" in shown
-    query(
-        store, "UPDATE failed_delivery SET state = 'replayed', closed_at = now() WHERE cause = 'KeyError' RETURNING 1"
-    )
+    query(store, "UPDATE dead_letter SET state = 'replayed', closed_at = now() WHERE cause = 'KeyError' RETURNING 1")
     assert "2 events: 2 BadEvent" in told(store)["dead_letters", "availability"]
-    query(store, "UPDATE failed_delivery SET state = 'replayed', closed_at = now() RETURNING 1")
+    query(store, "UPDATE dead_letter SET state = 'replayed', closed_at = now() RETURNING 1")
     assert told(store) == {}
     assert query(store, "SELECT count(*), count(closed_at) FROM alert") == [(1, 1)]
 
@@ -86,7 +84,7 @@ def test_events_that_nobody_reads_are_told(store: Store) -> None:
     with store.transaction() as work:
         assert claim is not None
         event_readers.release(work, [claim])
-        work.execute(b"UPDATE event_reader SET epoch = 9")
+        work.execute(b"UPDATE event_consumer SET epoch = 9")
     assert told(store) == {}, "it has read them all"
 
 

@@ -38,7 +38,7 @@ def test_the_delivery_opens_alerts_and_closes_them(store: Store, hub_dsn: str) -
     publish(store, stock("CHAIR", 1, 1))
     query(
         store,
-        "INSERT INTO failed_delivery (subscriber, epoch, xid, position, source, type, time, partition_key, partition,"
+        "INSERT INTO dead_letter (subscriber, epoch, xid, position, source, type, time, partition_key, partition,"
         " schema_version, data, state, cause, reason) VALUES ('told', 1, '1', 7, 's', 't', now(), 'k', 0, 1, '{}', 'dead',"
         " 'BadEvent', 'r') RETURNING 1",
     )
@@ -46,7 +46,7 @@ def test_the_delivery_opens_alerts_and_closes_them(store: Store, hub_dsn: str) -
 
     with delivery(hub_dsn, HEARS):
         eventually(lambda: query(store, standing), [("dead_letters", True)])
-        query(store, "UPDATE failed_delivery SET state = 'discarded', closed_at = now() RETURNING 1")
+        query(store, "UPDATE dead_letter SET state = 'discarded', closed_at = now() RETURNING 1")
         eventually(lambda: query(store, standing), [("dead_letters", False)])
 
 
@@ -86,8 +86,8 @@ def test_a_replay_that_hangs_stops_neither_alerts_nor_the_rest(store: Store, hub
     wake = threading.Event()
     outside = Outside(until=wake)
     publish(store, stock("CHAIR", 1, 1))
-    letter_id = a_dead_letter(store, "outside")
-    asked = replay_events.ask_for_letters(store, [letter_id], rate=None, actor="cli:ada")
+    dead_letter_id = a_dead_letter(store, "outside")
+    asked = replay_events.ask_for_letters(store, [dead_letter_id], rate=None, actor="cli:ada")
     try:
         with delivery(hub_dsn, {"outside": outside.handlers(types=("none",))["outside"]}, puller=outside):
             eventually(lambda: len(outside.calls), 1)
@@ -100,11 +100,11 @@ def test_a_replay_that_hangs_stops_neither_alerts_nor_the_rest(store: Store, hub
 
 
 def a_dead_letter(store: Store, subscriber: str = "told") -> int:
-    ((letter_id,),) = query(
+    ((dead_letter_id,),) = query(
         store,
-        "INSERT INTO failed_delivery (subscriber, epoch, xid, position, source, type, subject, time, partition_key,"
+        "INSERT INTO dead_letter (subscriber, epoch, xid, position, source, type, subject, time, partition_key,"
         " partition, schema_version, data, state, cause, reason) SELECT %s, epoch, xid, position, source, type, subject,"
-        " time, partition_key, 0, 1, data, 'dead', 'BadEvent', 'r' FROM event RETURNING letter_id",
+        " time, partition_key, 0, 1, data, 'dead', 'BadEvent', 'r' FROM event RETURNING dead_letter_id",
         subscriber,
     )
-    return int(letter_id)
+    return int(dead_letter_id)

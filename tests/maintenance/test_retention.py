@@ -181,8 +181,8 @@ def test_ids_of_others_go_in_steps(systems: Systems, monkeypatch: pytest.MonkeyP
 def a_letter(store: Store, position: int, state: str, *, mended: str | None = None) -> None:
     query(
         store,
-        "INSERT INTO failed_delivery (subscriber, epoch, xid, position, source, type, time, partition_key, partition,"
-        " schema_version, data, mended, state, closed_at) SELECT 'known', epoch, xid, position + %s, source, type, time,"
+        "INSERT INTO dead_letter (subscriber, epoch, xid, position, source, type, time, partition_key, partition,"
+        " schema_version, data, edited_data, state, closed_at) SELECT 'known', epoch, xid, position + %s, source, type, time,"
         " partition_key, 0, 1, data, %s, %s, CASE WHEN %s IN ('dead', 'retrying') THEN NULL ELSE now() END FROM event"
         " RETURNING 1",
         position,
@@ -200,7 +200,7 @@ def test_closed_letters_go_and_dead_ones_wait_for_a_person(systems: Systems) -> 
 
     a_round(systems)
 
-    left = query(systems.store, "SELECT state FROM failed_delivery ORDER BY position")
+    left = query(systems.store, "SELECT state FROM dead_letter ORDER BY position")
     assert left == [("discarded",), ("dead",), ("retrying",)]
 
 
@@ -225,17 +225,17 @@ def test_a_removed_subscriber_does_not_hold_a_month_back_for_ever(
         for name in ("known", "removed"):
             event_readers.register(work, name, 1)
         work.execute(b"INSERT INTO event_inbox VALUES ('removed', 1, 1, 1), ('known', 1, 1, 1)")
-        work.execute(b"UPDATE event_reader SET epoch = 9 WHERE subscriber = 'known'")
+        work.execute(b"UPDATE event_consumer SET epoch = 9 WHERE subscriber = 'known'")
         event_partitions.make_ahead(work, NOW + timedelta(days=100))
         assert "event_first" not in event_partitions.drop_past(work, NOW + timedelta(days=100))
     a_round(systems, later=timedelta(days=29))
-    assert query(systems.store, "SELECT count(*) FROM event_reader") == [(2,)]
+    assert query(systems.store, "SELECT count(*) FROM event_consumer") == [(2,)]
 
     with caplog.at_level(logging.WARNING):
         a_round(systems, later=timedelta(days=31))
 
     assert "subscriber removed" in caplog.text
-    assert query(systems.store, "SELECT subscriber FROM event_reader") == [("known",)]
+    assert query(systems.store, "SELECT subscriber FROM event_consumer") == [("known",)]
     assert query(systems.store, "SELECT subscriber FROM event_inbox") == [("known",)]
     with systems.store.transaction() as work:
         assert "event_first" in event_partitions.drop_past(work, NOW + timedelta(days=100))
@@ -249,7 +249,7 @@ def test_a_subscriber_that_another_worker_reads_for_is_not_removed(systems: Syst
 
     a_round(systems)
 
-    assert query(systems.store, "SELECT subscriber FROM event_reader") == [("newer",)]
+    assert query(systems.store, "SELECT subscriber FROM event_consumer") == [("newer",)]
 
 
 def test_a_round_says_in_one_line_what_went_and_nothing_when_nothing_did(
@@ -304,8 +304,8 @@ def test_an_outage_that_nothing_waits_for_any_more_is_none(systems: Systems, hub
     a_letter(systems.store, 0, "retrying")
     query(
         systems.store,
-        "INSERT INTO event_outage (subscriber, source, cause, reason, next_probe_at) SELECT 'known', source, 'c', 'r', now()"
+        "INSERT INTO source_outage (subscriber, source, cause, reason, next_probe_at) SELECT 'known', source, 'c', 'r', now()"
         " FROM (SELECT source FROM event UNION SELECT '/gone') AS them RETURNING 1",
     )
     with delivery(hub_dsn, {}):
-        eventually(lambda: query(systems.store, "SELECT source FROM event_outage"), [(SOURCE,)])
+        eventually(lambda: query(systems.store, "SELECT source FROM source_outage"), [(SOURCE,)])

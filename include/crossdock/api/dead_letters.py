@@ -43,7 +43,7 @@ _NONE = not_there("letter")
 
 
 class LetterDocument(BaseModel):
-    letter_id: int
+    dead_letter_id: int
     subscriber: str
     state: str
     cause: str | None
@@ -51,11 +51,11 @@ class LetterDocument(BaseModel):
     attempts: int
     first_seen_at: datetime
     last_seen_at: datetime
-    next_try_at: datetime | None
+    next_attempt_at: datetime | None
     closed_at: datetime | None
     closed_by: str | None
     event: dict[str, Any]
-    mended: Any = Field(None, description="The data as they will be delivered, where somebody mended them.")
+    edited_data: Any = Field(None, description="The data as they will be delivered, where somebody mended them.")
 
 
 class LettersPage(BaseModel):
@@ -90,10 +90,10 @@ class DataBody(Strict):
 
 
 class _ByNumber(Choosing):
-    letter_ids: Numbers
+    dead_letter_ids: Numbers
 
     def choice(self) -> Choice:
-        return Choice(numbers=self.letter_ids)
+        return Choice(numbers=self.dead_letter_ids)
 
 
 class _Paced(Choosing):
@@ -145,7 +145,7 @@ def list_letters(
     page = found[:limit]
     return LettersPage(
         letters=[_document(letter) for letter in page],
-        next_cursor=str(page[-1].letter_id) if len(found) > limit else None,
+        next_cursor=str(page[-1].dead_letter_id) if len(found) > limit else None,
     )
 
 
@@ -157,27 +157,29 @@ def list_causes(store: OpenStore) -> CausesDocument:
 
 
 @router.get(
-    "/dead-letters/{letter_id}", summary="One letter, whole", dependencies=[guard(Role.VIEWER)], responses=_NONE
+    "/dead-letters/{dead_letter_id}", summary="One letter, whole", dependencies=[guard(Role.VIEWER)], responses=_NONE
 )
-def show_letter(store: OpenStore, letter_id: Number) -> LetterDocument:
+def show_letter(store: OpenStore, dead_letter_id: Number) -> LetterDocument:
     with store.transaction() as work:
-        return _document(failed_deliveries.get(work, letter_id))
+        return _document(failed_deliveries.get(work, dead_letter_id))
 
 
 @router.patch(
-    "/dead-letters/{letter_id}",
+    "/dead-letters/{dead_letter_id}",
     summary="Mend an event's data; nothing is delivered until it is replayed",
     responses=_NONE,
 )
-def fix_letter(store: OpenStore, caller: Operator, letter_id: Number, body: ChangesBody | DataBody) -> LetterDocument:
+def fix_letter(
+    store: OpenStore, caller: Operator, dead_letter_id: Number, body: ChangesBody | DataBody
+) -> LetterDocument:
     if isinstance(body, DataBody):
-        return _document(dead_letter_desk.mend(store, letter_id, body.data, actor=caller.actor))
-    return _document(dead_letter_desk.mend_fields(store, letter_id, body.changes, actor=caller.actor))
+        return _document(dead_letter_desk.mend(store, dead_letter_id, body.data, actor=caller.actor))
+    return _document(dead_letter_desk.mend_fields(store, dead_letter_id, body.changes, actor=caller.actor))
 
 
-@router.post("/dead-letters/{letter_id}/discard", summary="Close a letter; it is kept", responses=_NONE)
-def discard_letter(store: OpenStore, caller: Operator, letter_id: Number, body: Because) -> LetterDocument:
-    return _document(dead_letter_desk.discard(store, letter_id, body.reason, actor=caller.actor))
+@router.post("/dead-letters/{dead_letter_id}/discard", summary="Close a letter; it is kept", responses=_NONE)
+def discard_letter(store: OpenStore, caller: Operator, dead_letter_id: Number, body: Because) -> LetterDocument:
+    return _document(dead_letter_desk.discard(store, dead_letter_id, body.reason, actor=caller.actor))
 
 
 @router.post("/dead-letter-discards", summary="Close many letters; they are kept", responses=_NONE)

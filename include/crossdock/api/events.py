@@ -88,14 +88,14 @@ class DeliveryDocument(BaseModel):
 
 class ReplayDocument(BaseModel):
     replay_id: int
-    what: str = Field(examples=["events", "letters"])
+    kind: str = Field(examples=["events", "dead_letters", "quarantine"])
     rate: float | None
     state: str = Field(examples=["open", "done", "stopped", "failed"])
     total: int
     done: int
     failed: int
     actor: str
-    asked_at: datetime
+    requested_at: datetime
     ended_at: datetime | None
 
 

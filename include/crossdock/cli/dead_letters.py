@@ -57,7 +57,7 @@ def list_letters(
         ["letter", "subscriber", "subject", "cause", "attempts", "last seen"],
         [
             [
-                str(letter.letter_id),
+                str(letter.dead_letter_id),
                 letter.subscriber,
                 letter.event.subject or letter.event.partition_key,
                 letter.cause,
@@ -69,32 +69,34 @@ def list_letters(
         empty="No letters in that state.",
     )
     if letters and state == "dead":
-        console.say(f"Look at one: ./hub dlq show {letters[0].letter_id}")
+        console.say(f"Look at one: ./hub dlq show {letters[0].dead_letter_id}")
 
 
 @app.command("show")
-def show(letter_id: LetterId, as_json: Json = False) -> None:
+def show(dead_letter_id: LetterId, as_json: Json = False) -> None:
     """One event as it came, why it failed, and how often it was tried."""
     with open_store() as store, store.transaction() as work:
-        letter = failed_deliveries.get(work, letter_id)
+        letter = failed_deliveries.get(work, dead_letter_id)
     document = dead_letter_desk.document(letter)
     if as_json:
         console.show_json(document)
         return
-    console.out.print(f"[bold]letter {letter_id}[/]  {letter.subscriber}  {letter.event.type}  {letter.state}")
+    console.out.print(f"[bold]letter {dead_letter_id}[/]  {letter.subscriber}  {letter.event.type}  {letter.state}")
     if letter.cause:
         console.complain(f"{letter.cause}, {letter.attempts} tries: {letter.reason}")
     console.out.print_json(json.dumps(document["event"], default=str))
-    if letter.mended:
+    if letter.edited_data:
         console.say("Mended to:")
-        console.out.print_json(letter.mended)
+        console.out.print_json(letter.edited_data)
     if letter.state == "dead":
-        console.say(f"Mend it: ./hub dlq fix {letter_id} --set FIELD=VALUE, then: ./hub dlq replay {letter_id}")
+        console.say(
+            f"Mend it: ./hub dlq fix {dead_letter_id} --set FIELD=VALUE, then: ./hub dlq replay {dead_letter_id}"
+        )
 
 
 @app.command("fix")
 def fix(
-    letter_id: LetterId,
+    dead_letter_id: LetterId,
     changes: Changes = None,
     file: File = None,
     as_json: Json = False,
@@ -103,26 +105,28 @@ def fix(
     wanted = mend_of(changes, file)
     with open_store() as store:
         if isinstance(wanted, bytes):
-            letter = dead_letter_desk.mend(store, letter_id, json.loads(wanted), actor=actor())
+            letter = dead_letter_desk.mend(store, dead_letter_id, json.loads(wanted), actor=actor())
         else:
-            letter = dead_letter_desk.mend_fields(store, letter_id, wanted, actor=actor())
+            letter = dead_letter_desk.mend_fields(store, dead_letter_id, wanted, actor=actor())
     if as_json:
         console.show_json(dead_letter_desk.document(letter))
         return
-    console.praise("Mended." if letter.mended else "The data are again as they came: there is no mend any more.")
-    console.say(f"Deliver it: ./hub dlq replay {letter_id}")
+    console.praise("Mended." if letter.edited_data else "The data are again as they came: there is no mend any more.")
+    console.say(f"Deliver it: ./hub dlq replay {dead_letter_id}")
 
 
 @app.command("replay")
 def replay(
-    letter_ids: Annotated[list[int] | None, typer.Argument(help="Letters to deliver again; closed ones too.")] = None,
+    dead_letter_ids: Annotated[
+        list[int] | None, typer.Argument(help="Letters to deliver again; closed ones too.")
+    ] = None,
     cause: Cause = None,
     everything: Everything = False,
     rate: Annotated[float | None, typer.Option(help="At most so many a second.")] = None,
     as_json: Json = False,
 ) -> None:
     """Deliver letters again, as mended. Ctrl-C stops it, and what is done stays done."""
-    numbers = refuse_no_choice(letter_ids, cause=cause, everything=everything)
+    numbers = refuse_no_choice(dead_letter_ids, cause=cause, everything=everything)
     with open_store() as store:
         asked = replay_events.ask_for_letters(
             store, numbers, cause=cause, everything=everything, rate=rate, actor=actor()
@@ -155,11 +159,11 @@ desk_options.add_discard(
 
 def followed(store: Store, asked: Replay) -> Replay:
     """The replay, worked off here."""
-    with console.progress(f"Replaying {asked.total} {asked.what}") as bar:
-        bar.tell(f"Replaying {asked.total} {asked.what}", done=0, total=asked.total)
+    with console.progress(f"Replaying {asked.total} {asked.kind}") as bar:
+        bar.tell(f"Replaying {asked.total} {asked.kind}", done=0, total=asked.total)
 
         def tell(now: Replay) -> None:
-            bar.tell(f"Replaying {asked.total} {asked.what}", done=now.done + now.failed, total=now.total)
+            bar.tell(f"Replaying {asked.total} {asked.kind}", done=now.done + now.failed, total=now.total)
 
         try:
             ended = replay_events.work_off(

@@ -177,8 +177,8 @@ def status(as_json: Json = False) -> None:
     )
     console.show_table(
         "Replays",
-        ["replay", "what", "state", "done", "failed", "total"],
-        [[str(each.replay_id), each.what, each.state, each.done, each.failed, each.total] for each in found.replays],
+        ["replay", "kind", "state", "done", "failed", "total"],
+        [[str(each.replay_id), each.kind, each.state, each.done, each.failed, each.total] for each in found.replays],
         empty="No replays.",
     )
     console.say(f"The oldest open write transaction is {found.horizon_age_s:.1f} s old.")

@@ -18,7 +18,7 @@ from crossdock.events import partitions as event_partitions
 _MOVED = b"""
 SELECT (newest.server, newest.database) IS DISTINCT FROM (hub_server(), here.oid),
        coalesce((SELECT max(xid) FROM event WHERE epoch = newest.epoch) >= pg_snapshot_xmax(pg_current_snapshot()), false),
-       EXISTS (SELECT FROM event) OR EXISTS (SELECT FROM event_reader WHERE epoch > 0), newest.epoch
+       EXISTS (SELECT FROM event) OR EXISTS (SELECT FROM event_consumer WHERE epoch > 0), newest.epoch
   FROM pg_database AS here, (SELECT * FROM event_epoch ORDER BY epoch DESC LIMIT 1) AS newest
  WHERE datname = current_database()
 """

@@ -30,7 +30,7 @@ _NAMES = (
 #: A reader that has yet to read a partition keeps it: its next event is in it, or it has not been there yet.
 _UNREAD = """
 SELECT EXISTS (
-    SELECT FROM {partition} AS kept, event_reader reader
+    SELECT FROM {partition} AS kept, event_consumer reader
      WHERE (kept.epoch, kept.xid, kept.position) > (reader.epoch, reader.xid, reader.position)
        AND NOT kept.silent)
 """

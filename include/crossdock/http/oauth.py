@@ -84,9 +84,9 @@ class ClientCredentials(AuthBase):
     def _current(self) -> str:
         with self._alone():
             if self._token is None or time.monotonic() >= self._good_until:
-                asked_at = time.monotonic()
+                requested_at = time.monotonic()
                 token = self._shared() if self._vault else self._fetch()
-                self._good_until = asked_at + token.good_for_s
+                self._good_until = requested_at + token.good_for_s
                 self._token, self._refused = token.text, None
             return self._token
 

@@ -24,11 +24,11 @@ class Refused(msgspec.Struct, frozen=True):
     integration: str
     times: int
     #: What was wrong with most of them.
-    why: str
+    reason: str
 
 
 _DEAD = b"""
-SELECT subscriber, coalesce(cause, 'unknown'), count(*) FROM failed_delivery WHERE state = 'dead'
+SELECT subscriber, coalesce(cause, 'unknown'), count(*) FROM dead_letter WHERE state = 'dead'
  GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2
 """
 
@@ -36,7 +36,7 @@ SELECT subscriber, coalesce(cause, 'unknown'), count(*) FROM failed_delivery WHE
 _UNREAD = b"""
 SELECT partition, extract(epoch FROM clock_timestamp() - left_at)::float8 FROM (
     SELECT *, CASE WHEN expires_at > '-infinity' THEN greatest(expires_at, moved_at) ELSE moved_at END AS left_at
-      FROM event_reader WHERE subscriber = %(subscriber)s AND expires_at < clock_timestamp()) AS reader
+      FROM event_consumer WHERE subscriber = %(subscriber)s AND expires_at < clock_timestamp()) AS reader
  WHERE left_at < clock_timestamp() - %(longer_than)s
    AND EXISTS (SELECT FROM event
                 WHERE (event.epoch, event.xid, event.position) > (reader.epoch, reader.xid, reader.position)
@@ -56,7 +56,7 @@ SELECT integration, extract(epoch FROM clock_timestamp() - since)::float8 FROM (
 """
 
 _REFUSED = b"""
-SELECT integration, sum(times)::bigint, (array_agg(why ORDER BY times DESC))[1] FROM refused_webhook
+SELECT integration, sum(times)::bigint, (array_agg(reason ORDER BY times DESC))[1] FROM refused_webhook
  WHERE hour >= date_trunc('hour', clock_timestamp(), 'UTC') - interval '1 hour'
    AND last_at > clock_timestamp() - interval '1 hour'
  GROUP BY integration HAVING sum(times) >= %(at_least)s ORDER BY integration

@@ -107,7 +107,7 @@ def _broken(work: Work, limits: Limits) -> Found:
 def _refused(work: Work, limits: Limits) -> Found:
     return {
         each.integration: (
-            f"{each.times:,} webhooks of {each.integration} were refused within the hour: {each.why}. Compare the key "
+            f"{each.times:,} webhooks of {each.integration} were refused within the hour: {each.reason}. Compare the key "
             f"in the connection {each.integration}_webhook with the sender's"
         )
         for each in conditions.refused_webhooks(work, limits.refused)

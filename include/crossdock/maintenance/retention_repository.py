@@ -62,10 +62,10 @@ DELETE FROM event_identity WHERE ctid = ANY(ARRAY(
 #: A letter that recovered tells of the past only. The others say what a subscriber had instead of an event, or that it
 #: never had it: a read model that is built again asks for them as long as the store has the event.
 _FORGET_LETTERS = b"""
-DELETE FROM failed_delivery WHERE letter_id = ANY(ARRAY(
-    SELECT letter_id FROM failed_delivery letter
+DELETE FROM dead_letter WHERE dead_letter_id = ANY(ARRAY(
+    SELECT dead_letter_id FROM dead_letter letter
      WHERE closed_at < %(before)s AND state IN ('recovered', 'replayed', 'discarded', 'superseded')
-       AND (state = 'recovered' AND mended IS NULL
+       AND (state = 'recovered' AND edited_data IS NULL
             OR NOT EXISTS (SELECT FROM event WHERE (event.epoch, event.xid, event.position)
                                                  = (letter.epoch, letter.xid, letter.position)))
      ORDER BY closed_at LIMIT %(limit)s))
@@ -88,7 +88,7 @@ DELETE FROM alert WHERE alert_id = ANY(ARRAY(
 
 #: A reader that lives says so several times in the life of its lease, with or without events.
 _REMOVED = b"""
-SELECT subscriber FROM event_reader WHERE subscriber <> ALL(%(known)s)
+SELECT subscriber FROM event_consumer WHERE subscriber <> ALL(%(known)s)
  GROUP BY subscriber HAVING max(moved_at) < %(before)s AND max(expires_at) < clock_timestamp() ORDER BY subscriber
 """
 
@@ -97,7 +97,7 @@ DELETE FROM event_inbox WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM event_inbox WHERE subscriber = %(subscriber)s LIMIT %(limit)s))
 """
 
-_FORGET_READER = b"DELETE FROM event_reader WHERE subscriber = %(subscriber)s AND moved_at < %(before)s"
+_FORGET_READER = b"DELETE FROM event_consumer WHERE subscriber = %(subscriber)s AND moved_at < %(before)s"
 
 
 def clear_landing(

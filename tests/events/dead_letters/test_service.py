@@ -36,7 +36,7 @@ def dead(store: Store, hub_dsn: str, number: int = 1) -> list[int]:
     publish(store, *(stock(f"S{n}", 1, 5, available_quantity="five") for n in range(number)))
     with delivery(hub_dsn):
         eventually(lambda: len(found(store)), number)
-    return [letter.letter_id for letter in found(store)]
+    return [letter.dead_letter_id for letter in found(store)]
 
 
 def found(store: Store, state: str | None = "dead") -> list[failed_deliveries.Letter]:
@@ -48,8 +48,8 @@ def available(store: Store) -> dict[str, int]:
     return dict(query(store, "SELECT sku, available FROM sku_availability"))
 
 
-def replayed(store: Store, *letter_ids: int, **how: Any) -> event_replays.Replay:
-    asked = replay_events.ask_for_letters(store, letter_ids, actor=ADA, **{"rate": None, **how})
+def replayed(store: Store, *dead_letter_ids: int, **how: Any) -> event_replays.Replay:
+    asked = replay_events.ask_for_letters(store, dead_letter_ids, actor=ADA, **{"rate": None, **how})
     ended = replay_events.work_off(store, asked.replay_id, subscribers=SUBSCRIBERS)
     assert ended is not None
     return ended
@@ -60,9 +60,9 @@ def acts(store: Store) -> list[tuple[str, str]]:
 
 
 def test_a_letter_has_all_that_a_person_needs(store: Store, hub_dsn: str) -> None:
-    (letter_id,) = dead(store, hub_dsn)
+    (dead_letter_id,) = dead(store, hub_dsn)
     with store.transaction() as work:
-        document = dead_letter_desk.document(failed_deliveries.get(work, letter_id))
+        document = dead_letter_desk.document(failed_deliveries.get(work, dead_letter_id))
         (group,) = failed_deliveries.causes(work)
 
     assert document["event"]["data"]["available_quantity"] == "five"
@@ -74,77 +74,82 @@ def test_a_letter_has_all_that_a_person_needs(store: Store, hub_dsn: str) -> Non
 
 
 def test_a_mended_letter_is_replayed_and_what_came_is_kept(store: Store, hub_dsn: str) -> None:
-    (letter_id,) = dead(store, hub_dsn)
-    dead_letter_desk.mend_fields(store, letter_id, {"available_quantity": 5}, actor=ADA)
-    ended = replayed(store, letter_id)
+    (dead_letter_id,) = dead(store, hub_dsn)
+    dead_letter_desk.mend_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
+    ended = replayed(store, dead_letter_id)
 
     assert (ended.state, ended.done, ended.failed) == ("done", 1, 0)
     assert available(store) == {"S0": 5}
     (letter,) = found(store, "replayed")
     assert json.loads(letter.event.data)["available_quantity"] == "five"
     assert acts(store) == [
-        ("letter.fix", f"dead-letters/{letter_id}"),
-        ("replay.letters", f"replay/{ended.replay_id}"),
-        ("letter.replay", f"dead-letters/{letter_id}"),
+        ("letter.fix", f"dead-letters/{dead_letter_id}"),
+        ("replay.dead_letters", f"replay/{ended.replay_id}"),
+        ("letter.replay", f"dead-letters/{dead_letter_id}"),
     ]
 
 
 def test_a_replay_with_the_cause_unmended_is_dead_again_with_one_try_more(store: Store, hub_dsn: str) -> None:
     """It does not loop: each chosen letter is tried once."""
-    letter_ids = dead(store, hub_dsn, 30)
+    dead_letter_ids = dead(store, hub_dsn, 30)
     ended = replayed(store, everything=True)
 
     assert (ended.state, ended.done, ended.failed) == ("done", 0, 30)
     assert [letter.attempts for letter in found(store)] == [2] * 30
-    assert [letter.letter_id for letter in found(store)] == letter_ids
+    assert [letter.dead_letter_id for letter in found(store)] == dead_letter_ids
 
 
 def test_a_closed_letter_can_be_replayed(store: Store, hub_dsn: str) -> None:
-    (letter_id,) = dead(store, hub_dsn)
-    dead_letter_desk.mend_fields(store, letter_id, {"available_quantity": 5}, actor=ADA)
-    dead_letter_desk.discard(store, letter_id, "a test", actor=ADA)
+    (dead_letter_id,) = dead(store, hub_dsn)
+    dead_letter_desk.mend_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
+    dead_letter_desk.discard(store, dead_letter_id, "a test", actor=ADA)
 
-    assert replayed(store, letter_id).done == 1
+    assert replayed(store, dead_letter_id).done == 1
     assert available(store) == {"S0": 5}
 
 
 def test_a_discard_needs_a_reason_and_a_dead_letter(store: Store, hub_dsn: str) -> None:
-    (letter_id,) = dead(store, hub_dsn)
+    (dead_letter_id,) = dead(store, hub_dsn)
 
     with pytest.raises(BadRequest, match="why"):
-        dead_letter_desk.discard(store, letter_id, " ", actor=ADA)
-    dead_letter_desk.discard(store, letter_id, "not ours", actor=ADA)
+        dead_letter_desk.discard(store, dead_letter_id, " ", actor=ADA)
+    dead_letter_desk.discard(store, dead_letter_id, "not ours", actor=ADA)
     with pytest.raises(Conflict, match="discarded"):
-        dead_letter_desk.discard(store, letter_id, "again", actor=ADA)
+        dead_letter_desk.discard(store, dead_letter_id, "again", actor=ADA)
     with pytest.raises(NotFound):
         dead_letter_desk.discard(store, 4711, "not there", actor=ADA)
 
 
 def test_letters_of_a_cause_are_discarded_together_each_with_its_reason(store: Store, hub_dsn: str) -> None:
-    letter_ids = dead(store, hub_dsn, 3)
+    dead_letter_ids = dead(store, hub_dsn, 3)
     chosen = dead_letter_desk.choose(store, [], cause="BadEvent", everything=False)
-    dead_letter_desk.discard(store, letter_ids[0], "seen alone", actor="cli:ben")
+    dead_letter_desk.discard(store, dead_letter_ids[0], "seen alone", actor="cli:ben")
 
     done = dead_letter_desk.discard_all(store, chosen, "a test", actor=ADA)
 
-    assert (chosen, done.chosen, list(done.closed)) == (letter_ids, 3, letter_ids[1:])
+    assert (chosen, done.chosen, list(done.closed)) == (dead_letter_ids, 3, dead_letter_ids[1:])
     assert len(found(store, "discarded")) == 3
-    assert acts(store) == [("letter.discard", f"dead-letters/{letter_id}") for letter_id in letter_ids[1:]]
+    assert acts(store) == [
+        ("letter.discard", f"dead-letters/{dead_letter_id}") for dead_letter_id in dead_letter_ids[1:]
+    ]
     with pytest.raises(NotFound, match="cause"):
         dead_letter_desk.choose(store, [], cause="BadEvent", everything=False)
     with pytest.raises(Conflict, match="discarded"):
-        dead_letter_desk.choose(store, letter_ids, cause=None, everything=False)
+        dead_letter_desk.choose(store, dead_letter_ids, cause=None, everything=False)
     with pytest.raises(BadRequest, match="in one way"):
-        dead_letter_desk.choose(store, letter_ids, cause="BadEvent", everything=False)
+        dead_letter_desk.choose(store, dead_letter_ids, cause="BadEvent", everything=False)
 
 
 def test_a_field_that_no_event_has_is_refused_and_data_as_they_came_are_no_mend(store: Store, hub_dsn: str) -> None:
-    (letter_id,) = dead(store, hub_dsn)
+    (dead_letter_id,) = dead(store, hub_dsn)
 
     with pytest.raises(BadRequest, match=r"'available_quantiy' is no field of .* Did you mean available_quantity"):
-        dead_letter_desk.mend_fields(store, letter_id, {"available_quantiy": 5}, actor=ADA)
-    assert dead_letter_desk.mend_fields(store, letter_id, {"available_quantity": 5}, actor=ADA).mended
-    assert dead_letter_desk.mend_fields(store, letter_id, {"available_quantity": "five"}, actor=ADA).mended is None
+        dead_letter_desk.mend_fields(store, dead_letter_id, {"available_quantiy": 5}, actor=ADA)
+    assert dead_letter_desk.mend_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA).edited_data
+    assert (
+        dead_letter_desk.mend_fields(store, dead_letter_id, {"available_quantity": "five"}, actor=ADA).edited_data
+        is None
+    )
 
 
 @pytest.mark.parametrize("ends_well", [True, False])
@@ -157,7 +162,7 @@ def test_a_discard_while_a_try_is_under_way_stands(store: Store, hub_dsn: str, *
         eventually(lambda: len(found(store, "retrying")), 1)
         outside.takes_s = 0.5
         eventually(lambda: len(outside.calls), 2)
-        dead_letter_desk.discard(store, found(store, "retrying")[0].letter_id, "not wanted", actor=ADA)
+        dead_letter_desk.discard(store, found(store, "retrying")[0].dead_letter_id, "not wanted", actor=ADA)
         publish(store, stock("A", 2, 2))
         eventually(lambda: outside.told[-1:], [("A", 2)] if ends_well else [])
         time.sleep(0.8)
@@ -182,16 +187,16 @@ def test_a_replay_keeps_to_its_rate_and_can_be_stopped(store: Store, hub_dsn: st
 
     assert time.monotonic() - began >= 10 / 50 - 0.1
     assert stopped.failed < 40
-    assert query(store, "SELECT count(*) FROM failed_delivery WHERE attempts = 2") == [(stopped.failed,)]
+    assert query(store, "SELECT count(*) FROM dead_letter WHERE attempts = 2") == [(stopped.failed,)]
     with pytest.raises(Conflict, match="stopped already"):
         replay_events.stop(store, asked.replay_id, actor=ADA)
 
 
 def test_a_replay_that_was_asked_for_is_worked_off_by_a_reader(store: Store, hub_dsn: str) -> None:
     """Whoever asks by REST has no process of its own."""
-    (letter_id,) = dead(store, hub_dsn)
-    dead_letter_desk.mend_fields(store, letter_id, {"available_quantity": 5}, actor=ADA)
-    replay_events.ask_for_letters(store, [letter_id], rate=None, actor=ADA)
+    (dead_letter_id,) = dead(store, hub_dsn)
+    dead_letter_desk.mend_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
+    replay_events.ask_for_letters(store, [dead_letter_id], rate=None, actor=ADA)
 
     with delivery(hub_dsn):
         eventually(lambda: available(store), {"S0": 5})
@@ -238,9 +243,9 @@ def test_a_read_model_is_rebuilt_byte_for_byte(store: Store, hub_dsn: str) -> No
 
 def test_a_rebuild_and_a_replay_take_what_a_person_mended(store: Store, hub_dsn: str) -> None:
     """The event in the store is as it came, and would fail again; one that nobody mended is left out, as it was."""
-    letter_id, unmended = dead(store, hub_dsn, 2)
-    dead_letter_desk.mend_fields(store, letter_id, {"available_quantity": 5}, actor=ADA)
-    replayed(store, letter_id)
+    dead_letter_id, unmended = dead(store, hub_dsn, 2)
+    dead_letter_desk.mend_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
+    replayed(store, dead_letter_id)
     rebuilt = rebuild_availability.rebuild(store, replace=True, actor=ADA)
     asked = replay_events.ask_for_events(
         store, Selection(), {"availability": SUBSCRIBERS["availability"]}, rate=None, actor=ADA
@@ -251,14 +256,14 @@ def test_a_rebuild_and_a_replay_take_what_a_person_mended(store: Store, hub_dsn:
     assert available(store) == {"S0": 5}
     assert ended is not None
     assert (ended.done, ended.failed) == (1, 1)
-    assert [letter.letter_id for letter in found(store)] == [unmended]
+    assert [letter.dead_letter_id for letter in found(store)] == [unmended]
 
 
 def test_the_audit_trail_is_a_chain(store: Store, hub_dsn: str) -> None:
     """Whoever changes or takes out an entry breaks every hash after it."""
-    letter_ids = dead(store, hub_dsn, 3)
-    for letter_id in letter_ids:
-        dead_letter_desk.discard(store, letter_id, "a test", actor=ADA)
+    dead_letter_ids = dead(store, hub_dsn, 3)
+    for dead_letter_id in dead_letter_ids:
+        dead_letter_desk.discard(store, dead_letter_id, "a test", actor=ADA)
     with store.transaction() as work:
         chain = audit.verify(work)
     assert (chain.entries, chain.broken_at) == (3, None)

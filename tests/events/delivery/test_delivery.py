@@ -33,7 +33,7 @@ def available(store: Store) -> dict[str, int]:
 
 
 def letters(store: Store) -> list[tuple[Any, ...]]:
-    return query(store, "SELECT state, attempts, cause, data->>'id' FROM failed_delivery ORDER BY position")
+    return query(store, "SELECT state, attempts, cause, data->>'id' FROM dead_letter ORDER BY position")
 
 
 class Diary:
@@ -71,7 +71,7 @@ def test_what_was_delivered_has_no_second_effect(store: Store, hub_dsn: str) -> 
     publish(store, *(stock(f"S{n}", 1, n) for n in range(50)))
     with delivery(hub_dsn, diary.subscriber()):
         eventually(lambda: len(diary.seen), 50)
-    query(store, "UPDATE event_reader SET xid = '0', position = 0 RETURNING 1")
+    query(store, "UPDATE event_consumer SET xid = '0', position = 0 RETURNING 1")
 
     with delivery(hub_dsn, diary.subscriber(), place=Place(partitions=3)):
         publish(store, stock("LAST", 1, 1))
@@ -170,10 +170,10 @@ def test_a_worker_that_dies_is_replaced_in_the_life_of_a_lease(store: Store, hub
     """Airflow notices minutes later; the events must not wait for that."""
     diary = Diary()
     with delivery(hub_dsn, diary.subscriber()):
-        eventually(lambda: query(store, "SELECT count(*) FROM event_reader WHERE holder IS NOT NULL"), [(2,)])
+        eventually(lambda: query(store, "SELECT count(*) FROM event_consumer WHERE holder IS NOT NULL"), [(2,)])
     query(
         store,
-        "UPDATE event_reader SET holder = 'dead', token = token + 1,"
+        "UPDATE event_consumer SET holder = 'dead', token = token + 1,"
         " expires_at = clock_timestamp() + interval '0.5 seconds' RETURNING 1",
     )
     publish(store, stock("A", 1, 1))
@@ -256,9 +256,9 @@ def test_the_inbox_is_trimmed_below_the_slowest_reader_and_no_effect_comes_twice
     publish(store, *(stock(f"S{n}", 1, n) for n in range(40)))
     with delivery(hub_dsn, diary.subscriber(), place=Place(partitions=2)):
         eventually(lambda: len(diary.seen), 40)
-        eventually(lambda: query(store, "SELECT min(position) FROM event_reader"), [(0,)])
+        eventually(lambda: query(store, "SELECT min(position) FROM event_consumer"), [(0,)])
     behind = query(store, "SELECT epoch, xid::text, position FROM event WHERE data->>'sku' = 'S9'")[0]
-    moved = "UPDATE event_reader SET epoch = %s, xid = %s::xid8, position = %s WHERE partition = 1 RETURNING 1"
+    moved = "UPDATE event_consumer SET epoch = %s, xid = %s::xid8, position = %s WHERE partition = 1 RETURNING 1"
     query(store, moved, *behind)
 
     assert housekeeping.trim_inboxes() == 10
@@ -317,5 +317,5 @@ def test_an_event_that_no_index_can_hold_is_a_dead_letter_and_stops_nobody(store
     with delivery(hub_dsn, handlers, place=Place(partitions=1)):
         had = "SELECT array_agg(subject ORDER BY subject) FROM alert WHERE kind = 'had'"
         eventually(lambda: query(store, had), [(["A", "B"],)])
-        letters = "SELECT partition_key, state, cause, position(%s in reason) FROM failed_delivery"
+        letters = "SELECT partition_key, state, cause, position(%s in reason) FROM dead_letter"
         eventually(lambda: query(store, letters, long_key[:40]), [("BAD", "dead", "ProgramLimitExceeded", 0)])

@@ -21,7 +21,7 @@ ELSEWHERE = "/integrations/elsewhere"
 
 
 def letters(store: Store) -> list[tuple[Any, ...]]:
-    return query(store, "SELECT state, attempts, count(*) FROM failed_delivery GROUP BY 1, 2 ORDER BY 1, 2")
+    return query(store, "SELECT state, attempts, count(*) FROM dead_letter GROUP BY 1, 2 ORDER BY 1, 2")
 
 
 def of(source: str, event: NewEvent) -> NewEvent:
@@ -43,7 +43,7 @@ def test_an_outage_costs_a_few_calls_and_no_dead_letter(store: Store, hub_dsn: s
     publish(store, *(stock(f"S{n % 32}", 1 + n // 32, n) for n in range(64)))
 
     with delivery(hub_dsn, outside.handlers(attempts=2), puller=outside):
-        eventually(lambda: query(store, "SELECT count(*) FROM failed_delivery"), [(64,)])
+        eventually(lambda: query(store, "SELECT count(*) FROM dead_letter"), [(64,)])
         time.sleep(3)
         publish(store, *(of(ELSEWHERE, stock(f"E{n}", 1, n)) for n in range(10)))
         eventually(lambda: len(outside.told), 10)
@@ -60,7 +60,7 @@ def test_an_outage_costs_a_few_calls_and_no_dead_letter(store: Store, hub_dsn: s
         assert [version for key, version in outside.told if key == f"S{n}"] == [1, 2]
     assert len(outside.calls) - during <= 8, "one that got through lets the others in together"
     assert letters(store) == [("recovered", 1, 32)]
-    assert query(store, "SELECT count(*) FROM event_outage") == [(0,)]
+    assert query(store, "SELECT count(*) FROM source_outage") == [(0,)]
 
 
 def test_what_comes_in_during_an_outage_waits_unasked_and_in_order(store: Store, hub_dsn: str) -> None:
@@ -70,7 +70,7 @@ def test_what_comes_in_during_an_outage_waits_unasked_and_in_order(store: Store,
         for version in range(1, 21):
             publish(store, *(stock(sku, version, version) for sku in "ABC"))
             time.sleep(0.05)
-        eventually(lambda: query(store, "SELECT count(*) FROM failed_delivery"), [(60,)])
+        eventually(lambda: query(store, "SELECT count(*) FROM dead_letter"), [(60,)])
         assert len(outside.calls) <= 4
         outside.refuses = lambda _: None
         eventually(lambda: len(outside.told), 60)

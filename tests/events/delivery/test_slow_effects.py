@@ -25,12 +25,12 @@ SHORT = Pace(batch=100, lease_life=timedelta(seconds=0.4))
 
 
 def letters(store: Store) -> list[tuple[Any, ...]]:
-    return query(store, "SELECT state, attempts, cause FROM failed_delivery ORDER BY position")
+    return query(store, "SELECT state, attempts, cause FROM dead_letter ORDER BY position")
 
 
 def takeovers(store: Store) -> int:
     """How often a partition was claimed after its first time."""
-    return int(query(store, "SELECT sum(token - 1)::int FROM event_reader")[0][0])
+    return int(query(store, "SELECT sum(token - 1)::int FROM event_consumer")[0][0])
 
 
 def test_an_effect_slower_than_the_lease_is_had_once(store: Store, hub_dsn: str) -> None:
@@ -118,7 +118,7 @@ def test_a_handler_that_hangs_for_ever_ends_as_a_dead_letter_of_a_lone_worker(st
 
 def noted(store: Store) -> list[tuple[Any, ...]]:
     """How many events the reader counts as delivered, and the inbox as had."""
-    return query(store, "SELECT delivered, (SELECT count(*) FROM event_inbox) FROM event_reader")
+    return query(store, "SELECT delivered, (SELECT count(*) FROM event_inbox) FROM event_consumer")
 
 
 def open_transactions(own: psycopg.Connection[Any]) -> list[str]:

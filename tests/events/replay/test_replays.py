@@ -51,7 +51,7 @@ def dead(store: Store, dsn: str, outside: Outside, number: int) -> None:
 
 
 def states(store: Store) -> list[tuple[Any, ...]]:
-    return query(store, "SELECT state, count(*) FROM failed_delivery GROUP BY 1 ORDER BY 1")
+    return query(store, "SELECT state, count(*) FROM dead_letter GROUP BY 1 ORDER BY 1")
 
 
 def asked(store: Store) -> int:
@@ -190,7 +190,7 @@ def test_a_letter_that_is_gone_by_its_turn_does_not_stop_the_others(
     """Closed letters go when they are past their time, and may have been chosen before."""
     dead(store, hub_dsn, outside, 3)
     replay_id = asked(store)
-    query(store, "DELETE FROM failed_delivery WHERE position = (SELECT min(position) FROM failed_delivery) RETURNING 1")
+    query(store, "DELETE FROM dead_letter WHERE position = (SELECT min(position) FROM dead_letter) RETURNING 1")
 
     ended = work_off(hub_dsn, replay_id, outside)
 
@@ -264,10 +264,12 @@ def test_a_letter_that_is_closed_after_the_replay_was_asked_for_stays_closed(
 ) -> None:
     """At a slow rate its turn comes hours later: who discards it meanwhile has said so last. One chosen closed is told."""
     dead(store, hub_dsn, outside, 3)
-    closed, gone, _ = (number for (number,) in query(store, "SELECT letter_id FROM failed_delivery ORDER BY letter_id"))
+    closed, gone, _ = (
+        number for (number,) in query(store, "SELECT dead_letter_id FROM dead_letter ORDER BY dead_letter_id")
+    )
     dead_letter_desk.discard(store, closed, "a mistake: it was wanted", actor=ADA)
-    letter_ids = [number for (number,) in query(store, "SELECT letter_id FROM failed_delivery")]
-    replay_id = replay_events.ask_for_letters(store, letter_ids, rate=None, actor=ADA).replay_id
+    dead_letter_ids = [number for (number,) in query(store, "SELECT dead_letter_id FROM dead_letter")]
+    replay_id = replay_events.ask_for_letters(store, dead_letter_ids, rate=None, actor=ADA).replay_id
     dead_letter_desk.discard(store, gone, "nobody wants it", actor=ADA)
 
     ended = work_off(hub_dsn, replay_id, outside)

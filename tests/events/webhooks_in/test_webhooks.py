@@ -271,7 +271,7 @@ def test_a_refused_delivery_is_counted_and_leaves_nothing_else(door: Door, store
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["www-authenticate"] == "Signature"
     assert query(store, "SELECT count(*) FROM event") == [(0,)]
-    assert query(store, "SELECT integration, why, sum(times), sum(bytes) FROM refused_webhook GROUP BY 1, 2") == [
+    assert query(store, "SELECT integration, reason, sum(times), sum(bytes) FROM refused_webhook GROUP BY 1, 2") == [
         ("shop", "no signature of it is made with a key of ours", 3, 3 * len(told("CHAIR")))
     ]
     assert query(store, "SELECT count(*) FROM audit_entry") == [(0,)]
@@ -338,7 +338,7 @@ def test_a_webhook_whose_source_is_down_waits_and_then_succeeds(
         eventually(lambda: row["id"] in in_hub(store), within_s=20)
     systems.store.close()
 
-    assert query(store, "SELECT state, attempts FROM failed_delivery") == [("recovered", 3)]
+    assert query(store, "SELECT state, attempts FROM dead_letter") == [("recovered", 3)]
 
 
 def test_webhooks_of_a_shop_that_is_down_ask_it_rarely_and_all_come_in_afterwards(
@@ -358,11 +358,11 @@ def test_webhooks_of_a_shop_that_is_down_ask_it_rarely_and_all_come_in_afterward
     with delivery(hub_dsn, SUBSCRIBERS, puller=Counted(lambda _: nullcontext(systems))):
         for number, row in enumerate(rows):
             door.post(told(row["sku"]), standard(told(row["sku"]), at=now(), delivery_id=f"msg_{number}"))
-        eventually(lambda: query(store, "SELECT count(*) FROM failed_delivery"), [(64,)])
+        eventually(lambda: query(store, "SELECT count(*) FROM dead_letter"), [(64,)])
         time.sleep(4)
         during = len(pulls)
         assert during <= 12, pulls
-        states = "SELECT DISTINCT state, cause FROM failed_delivery WHERE state <> 'waiting'"
+        states = "SELECT DISTINCT state, cause FROM dead_letter WHERE state <> 'waiting'"
         assert query(store, states) == [("retrying", "SystemUnavailable")]
         shop.faults.clear()
         eventually(lambda: {row["id"] for row in rows} <= set(in_hub(store)), within_s=20)
@@ -390,7 +390,7 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
         yield systems
 
     def waiting() -> list[Any]:
-        return query(store, "SELECT state, attempts, cause, count(*) FROM failed_delivery GROUP BY 1, 2, 3")
+        return query(store, "SELECT state, attempts, cause, count(*) FROM dead_letter GROUP BY 1, 2, 3")
 
     document = {"connection_id": "commercetools", "conn_type": "commercetools", "host": shop.url}
     desk.register(store, [document], actor="test")
@@ -400,10 +400,10 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
             door.post(told(row["sku"]), standard(told(row["sku"]), at=now(), delivery_id=f"msg_{number}"))
         eventually(waiting, [("retrying", 0, "IntegrationPaused", len(rows))])
         known = len(asked)
-        query(store, "UPDATE event_outage SET next_probe_at = now() RETURNING 1")
+        query(store, "UPDATE source_outage SET next_probe_at = now() RETURNING 1")
         # The right to ask is taken in a transaction of its own, a moment before anybody asks.
         eventually(lambda: len(asked) > known)
-        eventually(lambda: query(store, "SELECT probes, next_probe_at > now() FROM event_outage"), [(1, True)])
+        eventually(lambda: query(store, "SELECT probes, next_probe_at > now() FROM source_outage"), [(1, True)])
         eventually(waiting, [("retrying", 0, "IntegrationPaused", len(rows))])
         assert len(asked) == known + 1, "one of them asks whether it is still paused, not each"
 
@@ -411,7 +411,7 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
         eventually(lambda: {row["id"] for row in rows} <= set(in_hub(store)), within_s=20)
     systems.store.close()
 
-    assert query(store, "SELECT DISTINCT state FROM failed_delivery") == [("recovered",)]
+    assert query(store, "SELECT DISTINCT state FROM dead_letter") == [("recovered",)]
 
 
 def test_pulls_in_a_row_open_their_systems_once_and_an_error_closes_them(

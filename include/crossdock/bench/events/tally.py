@@ -9,7 +9,7 @@ from crossdock.db.database import Work
 _MAKE = b"CREATE TABLE IF NOT EXISTS bench_tally (position bigint NOT NULL)"
 _ADD = b"INSERT INTO bench_tally SELECT * FROM unnest(%(positions)b::bigint[])"
 _COUNT = b"SELECT count(*), count(DISTINCT position) FROM bench_tally"
-_EMPTY = b"TRUNCATE event, event_inbox, event_reader, stock_availability, failed_delivery, event_identity"
+_EMPTY = b"TRUNCATE event, event_inbox, event_consumer, stock_availability, dead_letter, event_identity"
 
 
 def make(work: Work) -> None:

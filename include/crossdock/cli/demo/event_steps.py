@@ -101,14 +101,14 @@ class EventScene:
         with self._store.transaction() as work:
             event_log.append(work, [event])
         letter = self._letter_of(sku, bar)
-        dead_letter_desk.mend_fields(self._store, letter.letter_id, {"available_quantity": 7}, actor=actor())
-        asked = replay_events.ask_for_letters(self._store, [letter.letter_id], rate=None, actor=actor())
+        dead_letter_desk.mend_fields(self._store, letter.dead_letter_id, {"available_quantity": 7}, actor=actor())
+        asked = replay_events.ask_for_letters(self._store, [letter.dead_letter_id], rate=None, actor=actor())
         replay_events.work_off(self._store, asked.replay_id, subscribers=SUBSCRIBERS)
         began = time.monotonic()
         while self._told(sku) != 7:  # noqa: PLR2004  as mended
             expect(time.monotonic() - began < _DELIVERED_WITHIN_S, "the mended event had no effect")
             time.sleep(0.05)
-        return f"letter {letter.letter_id} ({letter.cause}) is mended to 7 and replayed; {sku} has 7"
+        return f"letter {letter.dead_letter_id} ({letter.cause}) is mended to 7 and replayed; {sku} has 7"
 
     def _wait_for_delivery(self, bar: Bar) -> None:
         """The readers of events at work, and all that was told delivered."""

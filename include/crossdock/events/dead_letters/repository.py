@@ -21,18 +21,18 @@ AT_WORK = ("trying", "retrying", "waiting")
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """One event that one subscriber could not take, whole, with what a person needs to mend it."""
 
-    letter_id: int
+    dead_letter_id: int
     subscriber: str
     state: str
     #: Tries so far, those that ended their worker included.
     attempts: int
-    next_try_at: datetime
+    next_attempt_at: datetime
     #: The kind of the error, by which letters are grouped; None for what only waits behind another.
     cause: str | None
     reason: str | None
     event: Event
     #: JSON text; None when nobody has mended it.
-    mended: str | None
+    edited_data: str | None
     first_seen_at: datetime
     last_seen_at: datetime
     closed_at: datetime | None
@@ -41,7 +41,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def deliverable(self) -> Event:
         """The event as it is to be delivered: as mended, or as it came."""
-        return msgspec.structs.replace(self.event, data=self.mended) if self.mended else self.event
+        return msgspec.structs.replace(self.event, data=self.edited_data) if self.edited_data else self.event
 
 
 class CauseCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,69 +70,67 @@ EVENT_COLUMNS = (
     "data::text"
 )
 LETTER_COLUMNS = (
-    "letter_id, subscriber, state, attempts, next_try_at, cause, reason, mended::text, first_seen_at, last_seen_at, "
+    "dead_letter_id, subscriber, state, attempts, next_attempt_at, cause, reason, edited_data::text, first_seen_at, last_seen_at, "
     "closed_at, closed_by"
 )
 
-_GET = f"SELECT {LETTER_COLUMNS}, {EVENT_COLUMNS} FROM failed_delivery WHERE letter_id = %(letter_id)s".encode()
-_LOCK = (
-    f"SELECT {LETTER_COLUMNS}, {EVENT_COLUMNS} FROM failed_delivery WHERE letter_id = %(letter_id)s FOR UPDATE".encode()
-)
+_GET = f"SELECT {LETTER_COLUMNS}, {EVENT_COLUMNS} FROM dead_letter WHERE dead_letter_id = %(dead_letter_id)s".encode()
+_LOCK = f"SELECT {LETTER_COLUMNS}, {EVENT_COLUMNS} FROM dead_letter WHERE dead_letter_id = %(dead_letter_id)s FOR UPDATE".encode()
 
 _FIND = f"""
-SELECT {LETTER_COLUMNS}, {EVENT_COLUMNS} FROM failed_delivery
+SELECT {LETTER_COLUMNS}, {EVENT_COLUMNS} FROM dead_letter
  WHERE (%(state)s::text IS NULL OR state = %(state)s) AND (%(cause)s::text IS NULL OR cause = %(cause)s)
-   AND (%(subscriber)s::text IS NULL OR subscriber = %(subscriber)s) AND letter_id > %(after)s
-   AND (%(letter_ids)s::bigint[] IS NULL OR letter_id = ANY(%(letter_ids)s))
- ORDER BY letter_id LIMIT %(limit)s
+   AND (%(subscriber)s::text IS NULL OR subscriber = %(subscriber)s) AND dead_letter_id > %(after)s
+   AND (%(dead_letter_ids)s::bigint[] IS NULL OR dead_letter_id = ANY(%(dead_letter_ids)s))
+ ORDER BY dead_letter_id LIMIT %(limit)s
 """.encode()
 
 _CAUSES = b"""
 SELECT subscriber, type, cause, count(*), (array_agg(reason ORDER BY last_seen_at DESC))[1],
        min(first_seen_at), max(last_seen_at)
-  FROM failed_delivery WHERE state = 'dead' GROUP BY subscriber, type, cause ORDER BY count(*) DESC, subscriber, cause
+  FROM dead_letter WHERE state = 'dead' GROUP BY subscriber, type, cause ORDER BY count(*) DESC, subscriber, cause
 """
 
-_STATES = b"SELECT subscriber, state, count(*) FROM failed_delivery GROUP BY subscriber, state ORDER BY 1, 2"
+_STATES = b"SELECT subscriber, state, count(*) FROM dead_letter GROUP BY subscriber, state ORDER BY 1, 2"
 
 #: By the places of the events that are asked about: a replay asks for each slice.
 _AT = """
   FROM unnest(%(epochs)b::int[], %(positions)b::bigint[]) AS asked (epoch, position)
-  JOIN failed_delivery letter ON letter.subscriber = %(subscriber)s AND letter.epoch = asked.epoch
+  JOIN dead_letter letter ON letter.subscriber = %(subscriber)s AND letter.epoch = asked.epoch
    AND letter.position = asked.position
 """
 
-_MENDED = f"SELECT letter.epoch, letter.position, mended::text {_AT} WHERE mended IS NOT NULL".encode()
+_MENDED = f"SELECT letter.epoch, letter.position, edited_data::text {_AT} WHERE edited_data IS NOT NULL".encode()
 
 _CORRECTIONS = f"""
-SELECT letter.epoch, letter.position, CASE WHEN state = 'replayed' THEN coalesce(mended, data)::text END {_AT}
+SELECT letter.epoch, letter.position, CASE WHEN state = 'replayed' THEN coalesce(edited_data, data)::text END {_AT}
  WHERE state <> 'recovered'
 """.encode()
 
 _CHOOSE = b"""
-SELECT letter_id, state FROM failed_delivery
- WHERE CASE WHEN %(letter_ids)s::bigint[] IS NOT NULL THEN letter_id = ANY(%(letter_ids)s)
+SELECT dead_letter_id, state FROM dead_letter
+ WHERE CASE WHEN %(dead_letter_ids)s::bigint[] IS NOT NULL THEN dead_letter_id = ANY(%(dead_letter_ids)s)
             ELSE state = 'dead' AND (%(cause)s::text IS NULL OR cause = %(cause)s) END
- ORDER BY letter_id
+ ORDER BY dead_letter_id
 """
 
-_OPEN_BY_TYPE = b"SELECT type, count(*) FROM failed_delivery WHERE state IN ('dead', 'retrying') GROUP BY type"
+_OPEN_BY_TYPE = b"SELECT type, count(*) FROM dead_letter WHERE state IN ('dead', 'retrying') GROUP BY type"
 
-_MEND = b"UPDATE failed_delivery SET mended = %(mended)s::json WHERE letter_id = %(letter_id)s"
+_MEND = b"UPDATE dead_letter SET edited_data = %(edited_data)s::json WHERE dead_letter_id = %(dead_letter_id)s"
 
 _CLOSE = b"""
-UPDATE failed_delivery SET state = %(state)s, closed_at = clock_timestamp(), closed_by = %(closed_by)s
- WHERE letter_id = %(letter_id)s
+UPDATE dead_letter SET state = %(state)s, closed_at = clock_timestamp(), closed_by = %(closed_by)s
+ WHERE dead_letter_id = %(dead_letter_id)s
 """
 
 _FAIL_AGAIN = b"""
-UPDATE failed_delivery SET state = 'dead', attempts = attempts + 1, cause = %(cause)s, reason = %(reason)s,
+UPDATE dead_letter SET state = 'dead', attempts = attempts + 1, cause = %(cause)s, reason = %(reason)s,
        last_seen_at = clock_timestamp(), closed_at = NULL, closed_by = NULL
- WHERE letter_id = %(letter_id)s
+ WHERE dead_letter_id = %(dead_letter_id)s
 """
 
 
-def get(work: Work, letter_id: int, *, lock: bool = False) -> Letter:
+def get(work: Work, dead_letter_id: int, *, lock: bool = False) -> Letter:
     """
     The letter; *lock* keeps others from it until the transaction ends.
 
@@ -140,14 +138,14 @@ def get(work: Work, letter_id: int, *, lock: bool = False) -> Letter:
         NotFound: there is none.
 
     """
-    found = letters_of(work, _LOCK if lock else _GET, {"letter_id": letter_id})
+    found = letters_of(work, _LOCK if lock else _GET, {"dead_letter_id": dead_letter_id})
     if not found:
-        raise _no_letter(letter_id)
+        raise _no_letter(dead_letter_id)
     return found[0]
 
 
-def _no_letter(letter_id: int) -> NotFound:
-    return NotFound(f"There is no dead letter {letter_id}", remedy=remedies.LETTERS)
+def _no_letter(dead_letter_id: int) -> NotFound:
+    return NotFound(f"There is no dead letter {dead_letter_id}", remedy=remedies.LETTERS)
 
 
 def find(
@@ -156,7 +154,7 @@ def find(
     state: str | None = "dead",
     cause: str | None = None,
     subscriber: str | None = None,
-    letter_ids: Sequence[int] | None = None,
+    dead_letter_ids: Sequence[int] | None = None,
     after: int = 0,
     limit: int = 100,
 ) -> list[Letter]:
@@ -165,26 +163,26 @@ def find(
         "state": state,
         "cause": cause,
         "subscriber": subscriber,
-        "letter_ids": None if letter_ids is None else list(letter_ids),
+        "dead_letter_ids": None if dead_letter_ids is None else list(dead_letter_ids),
         "after": after,
         "limit": limit,
     }
     return letters_of(work, _FIND, values)
 
 
-def choose(work: Work, letter_ids: Sequence[int] | None = None, *, cause: str | None = None) -> dict[int, str]:
+def choose(work: Work, dead_letter_ids: Sequence[int] | None = None, *, cause: str | None = None) -> dict[int, str]:
     """
-    Number → state of the letters under *letter_ids*, or of all dead ones (of *cause*). Without their events, which may be many.
+    Number → state of the letters under *dead_letter_ids*, or of all dead ones (of *cause*). Without their events, which may be many.
 
     Raises:
         NotFound: there is no letter under one of the numbers.
 
     """
-    values = {"letter_ids": None if letter_ids is None else list(letter_ids), "cause": cause}
+    values = {"dead_letter_ids": None if dead_letter_ids is None else list(dead_letter_ids), "cause": cause}
     found: dict[int, str] = dict(work.execute(_CHOOSE, values).fetchall())
-    for letter_id in letter_ids or ():
-        if letter_id not in found:
-            raise _no_letter(letter_id)
+    for dead_letter_id in dead_letter_ids or ():
+        if dead_letter_id not in found:
+            raise _no_letter(dead_letter_id)
     return found
 
 
@@ -236,7 +234,7 @@ def open_by_type(work: Work) -> dict[str, int]:
     return dict(work.execute(_OPEN_BY_TYPE).fetchall())
 
 
-def mend(work: Work, letter_id: int, mended: str | None) -> None:
+def mend(work: Work, dead_letter_id: int, edited_data: str | None) -> None:
     """
     Notes *mended* (JSON) as the data to be delivered; those that came stay beside it. None: as they came.
 
@@ -244,19 +242,19 @@ def mend(work: Work, letter_id: int, mended: str | None) -> None:
         Conflict: the letter is still at work.
 
     """
-    letter = get(work, letter_id, lock=True)
+    letter = get(work, dead_letter_id, lock=True)
     if letter.state in ("trying", "waiting"):
-        raise Conflict(f"Letter {letter_id} is {letter.state}: it is at work, and cannot be mended now")
-    work.execute(_MEND, {"letter_id": letter_id, "mended": mended})
+        raise Conflict(f"Letter {dead_letter_id} is {letter.state}: it is at work, and cannot be mended now")
+    work.execute(_MEND, {"dead_letter_id": dead_letter_id, "edited_data": edited_data})
 
 
-def close(work: Work, letter_id: int, state: str, closed_by: str) -> None:
-    work.execute(_CLOSE, {"letter_id": letter_id, "state": state, "closed_by": closed_by})
+def close(work: Work, dead_letter_id: int, state: str, closed_by: str) -> None:
+    work.execute(_CLOSE, {"dead_letter_id": dead_letter_id, "state": state, "closed_by": closed_by})
 
 
-def fail_again(work: Work, letter_id: int, failure: Failure) -> None:
+def fail_again(work: Work, dead_letter_id: int, failure: Failure) -> None:
     """The letter, dead with one try more: a replay did not go through."""
-    values = {"letter_id": letter_id, "cause": failure.cause, "reason": failure.reason}
+    values = {"dead_letter_id": dead_letter_id, "cause": failure.cause, "reason": failure.reason}
     work.execute(_FAIL_AGAIN, values)
 
 

@@ -26,7 +26,7 @@ from crossdock.observability import audit
 _DISCARDABLE = frozenset({"dead", "retrying"})
 
 
-def mend_fields(store: Store, letter_id: int, changes: Mapping[str, Any], *, actor: str) -> Letter:
+def mend_fields(store: Store, dead_letter_id: int, changes: Mapping[str, Any], *, actor: str) -> Letter:
     """
     The letter with *changes* (dotted field of the data → value) noted; nothing is delivered until it is replayed.
 
@@ -37,14 +37,14 @@ def mend_fields(store: Store, letter_id: int, changes: Mapping[str, Any], *, act
 
     """
     with store.transaction() as work:
-        letter = failed_deliveries.get(work, letter_id)
-    data = json.loads(letter.mended or letter.event.data)
+        letter = failed_deliveries.get(work, dead_letter_id)
+    data = json.loads(letter.edited_data or letter.event.data)
     for field, value in changes.items():
         set_field(data, field, value)
-    return mend(store, letter_id, data, actor=actor, fields=tuple(changes))
+    return mend(store, dead_letter_id, data, actor=actor, fields=tuple(changes))
 
 
-def mend(store: Store, letter_id: int, data: Any, *, actor: str, fields: tuple[str, ...] = ()) -> Letter:
+def mend(store: Store, dead_letter_id: int, data: Any, *, actor: str, fields: tuple[str, ...] = ()) -> Letter:
     """
     The same for the whole data, which must be as the type's schema says. The audit trail names the fields, never values.
 
@@ -57,13 +57,13 @@ def mend(store: Store, letter_id: int, data: Any, *, actor: str, fields: tuple[s
 
     """
     with store.transaction() as work:
-        letter = failed_deliveries.get(work, letter_id)
+        letter = failed_deliveries.get(work, dead_letter_id)
         _refuse_what_no_event_has(letter, data)
         as_it_came = data == json.loads(letter.event.data)
-        failed_deliveries.mend(work, letter_id, None if as_it_came else json.dumps(data))
+        failed_deliveries.mend(work, dead_letter_id, None if as_it_came else json.dumps(data))
         detail = {"fields": list(fields) or "all"}
-        audit.add(work, actor=actor, act="letter.fix", subject=f"dead-letters/{letter_id}", detail=detail)
-        return failed_deliveries.get(work, letter_id)
+        audit.add(work, actor=actor, act="letter.fix", subject=f"dead-letters/{dead_letter_id}", detail=detail)
+        return failed_deliveries.get(work, dead_letter_id)
 
 
 def _refuse_what_no_event_has(letter: Letter, data: Any) -> None:
@@ -85,7 +85,7 @@ def _refuse_what_no_event_has(letter: Letter, data: Any) -> None:
         raise BadRequest(f"{where}: {wrong.message}", remedy=remedies.EVENT_TYPES)
 
 
-def discard(store: Store, letter_id: int, reason: str, *, actor: str) -> Letter:
+def discard(store: Store, dead_letter_id: int, reason: str, *, actor: str) -> Letter:
     """
     The letter, closed; it is kept, and can still be replayed. One that is tried again by itself is given up.
 
@@ -96,14 +96,14 @@ def discard(store: Store, letter_id: int, reason: str, *, actor: str) -> Letter:
 
     """
     refuse_no_reason(reason)
-    chosen = choose(store, [letter_id], cause=None, everything=False)
+    chosen = choose(store, [dead_letter_id], cause=None, everything=False)
     if not discard_all(store, chosen, reason, actor=actor).closed:
-        raise Conflict(f"Letter {letter_id} was closed meanwhile")
+        raise Conflict(f"Letter {dead_letter_id} was closed meanwhile")
     with store.transaction() as work:
-        return failed_deliveries.get(work, letter_id)
+        return failed_deliveries.get(work, dead_letter_id)
 
 
-def choose(store: Store, letter_ids: Sequence[int], *, cause: str | None, everything: bool) -> list[int]:
+def choose(store: Store, dead_letter_ids: Sequence[int], *, cause: str | None, everything: bool) -> list[int]:
     """
     The numbers of the letters that were named to be discarded, one way only: by their cause, or all, the dead ones.
 
@@ -113,23 +113,28 @@ def choose(store: Store, letter_ids: Sequence[int], *, cause: str | None, everyt
         Conflict: one of those that were named by number is closed.
 
     """
-    refuse_unclear(letter_ids, cause=cause, everything=everything)
+    refuse_unclear(dead_letter_ids, cause=cause, everything=everything)
     with store.transaction() as work:
         # Without their events, which may be a hundred thousand.
-        chosen = failed_deliveries.choose(work, list(letter_ids) or None, cause=cause)
+        chosen = failed_deliveries.choose(work, list(dead_letter_ids) or None, cause=cause)
     if cause is not None and not chosen:
         raise NotFound(f"No dead letter has the cause {cause!r}", remedy=remedies.LETTERS)
-    for letter_id, state in chosen.items():
+    for dead_letter_id, state in chosen.items():
         if state not in _DISCARDABLE:
-            raise Conflict(f"Letter {letter_id} is {state}; only dead ones, or those tried again, are discarded")
+            raise Conflict(f"Letter {dead_letter_id} is {state}; only dead ones, or those tried again, are discarded")
     return list(chosen)
 
 
 def discard_all(
-    store: Store, letter_ids: Sequence[int], reason: str, *, actor: str, tell: Callable[[int], None] = lambda _: None
+    store: Store,
+    dead_letter_ids: Sequence[int],
+    reason: str,
+    *,
+    actor: str,
+    tell: Callable[[int], None] = lambda _: None,
 ) -> Discarded:
     """
-    Closes *letter_ids*, each with its entry in the audit trail; *tell* hears how many are done.
+    Closes *dead_letter_ids*, each with its entry in the audit trail; *tell* hears how many are done.
 
     Safe to interrupt and to repeat: what was closed meanwhile is left alone.
 
@@ -139,22 +144,22 @@ def discard_all(
     """
 
     def close(work: Work, some: Sequence[int]) -> list[int]:
-        letters = [failed_deliveries.get(work, letter_id, lock=True) for letter_id in some]
-        still_open = [letter.letter_id for letter in letters if letter.state in _DISCARDABLE]
-        for letter_id in still_open:
-            failed_deliveries.close(work, letter_id, "discarded", actor)
-            subject, detail = f"dead-letters/{letter_id}", {"reason": reason}
+        letters = [failed_deliveries.get(work, dead_letter_id, lock=True) for dead_letter_id in some]
+        still_open = [letter.dead_letter_id for letter in letters if letter.state in _DISCARDABLE]
+        for dead_letter_id in still_open:
+            failed_deliveries.close(work, dead_letter_id, "discarded", actor)
+            subject, detail = f"dead-letters/{dead_letter_id}", {"reason": reason}
             audit.add(work, actor=actor, act="letter.discard", subject=subject, detail=detail)
         return still_open
 
-    return discard_in_slices(store, letter_ids, reason, close, tell)
+    return discard_in_slices(store, dead_letter_ids, reason, close, tell)
 
 
 def document(letter: Letter) -> dict[str, Any]:
     """The letter as JSON for people and programs: whole, with what a person needs to mend it."""
     event = letter.event
     return {
-        "letter_id": letter.letter_id,
+        "dead_letter_id": letter.dead_letter_id,
         "subscriber": letter.subscriber,
         "state": letter.state,
         "cause": letter.cause,
@@ -162,7 +167,7 @@ def document(letter: Letter) -> dict[str, Any]:
         "attempts": letter.attempts,
         "first_seen_at": letter.first_seen_at,
         "last_seen_at": letter.last_seen_at,
-        "next_try_at": letter.next_try_at if letter.state == "retrying" else None,
+        "next_attempt_at": letter.next_attempt_at if letter.state == "retrying" else None,
         "closed_at": letter.closed_at,
         "closed_by": letter.closed_by,
         "event": {
@@ -176,5 +181,5 @@ def document(letter: Letter) -> dict[str, Any]:
             "schema_version": event.schema_version,
             "data": json.loads(event.data),
         },
-        "mended": json.loads(letter.mended) if letter.mended else None,
+        "edited_data": json.loads(letter.edited_data) if letter.edited_data else None,
     }

@@ -42,7 +42,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _REGISTER = b"""
-INSERT INTO event_reader (subscriber, partition, partitions)
+INSERT INTO event_consumer (subscriber, partition, partitions)
 SELECT %(subscriber)s, n, %(partitions)s FROM generate_series(0, %(partitions)s - 1) AS n
 ON CONFLICT (subscriber, partition) DO NOTHING
 """
@@ -51,26 +51,26 @@ ON CONFLICT (subscriber, partition) DO NOTHING
 #: was delivered from having its effect again.
 _REARRANGE = b"""
 WITH slowest AS (
-    SELECT epoch, xid, position FROM event_reader WHERE subscriber = %(subscriber)s AND partitions <> %(partitions)s
+    SELECT epoch, xid, position FROM event_consumer WHERE subscriber = %(subscriber)s AND partitions <> %(partitions)s
      ORDER BY epoch, xid, position LIMIT 1)
-UPDATE event_reader reader
+UPDATE event_consumer reader
    SET epoch = slowest.epoch, xid = slowest.xid, position = slowest.position, partitions = %(partitions)s,
        token = token + 1, holder = NULL, expires_at = '-infinity'
   FROM slowest WHERE reader.subscriber = %(subscriber)s
 """
 
 _MOVE_FAILED = b"""
-UPDATE failed_delivery SET partition = (hashtext(partition_key) & 2147483647) %% %(partitions)s::int
+UPDATE dead_letter SET partition = (hashtext(partition_key) & 2147483647) %% %(partitions)s::int
  WHERE subscriber = %(subscriber)s AND state IN ('trying', 'retrying', 'waiting')
 """
 
-_DROP_SURPLUS = b"DELETE FROM event_reader WHERE subscriber = %(subscriber)s AND partition >= %(partitions)s"
+_DROP_SURPLUS = b"DELETE FROM event_consumer WHERE subscriber = %(subscriber)s AND partition >= %(partitions)s"
 
 #: Free, run out, or ours. The token counts up at each claim: a worker that was only asleep commits nothing more.
 _CLAIM = b"""
-UPDATE event_reader reader
+UPDATE event_consumer reader
    SET holder = %(worker)s, token = reader.token + 1, expires_at = clock_timestamp() + %(life)s
-  FROM (SELECT subscriber, partition, holder FROM event_reader
+  FROM (SELECT subscriber, partition, holder FROM event_consumer
          WHERE subscriber = %(subscriber)s AND partition = %(partition)s
            AND (holder IS NULL OR holder = %(worker)s OR expires_at < clock_timestamp())
            FOR UPDATE SKIP LOCKED) AS before
@@ -80,18 +80,18 @@ RETURNING reader.token, reader.epoch, reader.xid, reader.position, reader.partit
 """
 
 _WANT = b"""
-UPDATE event_reader SET wanted_by = %(worker)s, wanted_at = clock_timestamp()
+UPDATE event_consumer SET wanted_by = %(worker)s, wanted_at = clock_timestamp()
  WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND holder IS DISTINCT FROM %(worker)s
 """
 
 #: Fences, moves the cursor and renews the lease at once. Never backwards: a late repeat of a commit is harmless.
 _ADVANCE = b"""
-UPDATE event_reader
+UPDATE event_consumer
    SET epoch = %(epoch)s, xid = %(xid)s::text::xid8, position = %(position)s, moved_at = clock_timestamp(),
        delivered = delivered + %(delivered)s, expires_at = clock_timestamp() + %(life)s
  WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND holder = %(worker)s AND token = %(token)s
 RETURNING wanted_by IS DISTINCT FROM holder AND wanted_at > clock_timestamp() - interval '2 seconds',
-          EXISTS (SELECT FROM failed_delivery WHERE failed_delivery.subscriber = %(subscriber)s AND state = 'dead')
+          EXISTS (SELECT FROM dead_letter WHERE dead_letter.subscriber = %(subscriber)s AND state = 'dead')
 """
 
 
@@ -115,19 +115,19 @@ class Advanced(NamedTuple):
 
 
 _RENEW = b"""
-UPDATE event_reader SET expires_at = clock_timestamp() + %(life)s
+UPDATE event_consumer SET expires_at = clock_timestamp() + %(life)s
  WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND holder = %(worker)s AND token = %(token)s
 RETURNING wanted_by IS DISTINCT FROM holder AND wanted_at > clock_timestamp() - interval '2 seconds'
 """
 
 _RELEASE = b"""
-UPDATE event_reader SET holder = NULL, expires_at = '-infinity'
+UPDATE event_consumer SET holder = NULL, expires_at = '-infinity'
  WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND holder = %(worker)s AND token = %(token)s
 """
 
 _STANDINGS = b"""
 SELECT subscriber, partition, holder, expires_at > clock_timestamp(), epoch, xid, position, delivered, moved_at
-  FROM event_reader ORDER BY subscriber, partition
+  FROM event_consumer ORDER BY subscriber, partition
 """
 
 #: Told events that a subscriber hears and has not had, by the slowest of its partitions; an upper bound. One that was
@@ -135,8 +135,8 @@ SELECT subscriber, partition, holder, expires_at > clock_timestamp(), epoch, xid
 _LAG = b"""
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(stored_at)), 0)::float8 FROM event,
        (SELECT epoch, xid, position FROM (
-            SELECT epoch, xid, position FROM event_reader WHERE subscriber = %(subscriber)s UNION ALL
-            SELECT 0, '0'::xid8, 0 WHERE NOT EXISTS (SELECT FROM event_reader WHERE subscriber = %(subscriber)s)) AS all_of_it
+            SELECT epoch, xid, position FROM event_consumer WHERE subscriber = %(subscriber)s UNION ALL
+            SELECT 0, '0'::xid8, 0 WHERE NOT EXISTS (SELECT FROM event_consumer WHERE subscriber = %(subscriber)s)) AS all_of_it
          ORDER BY epoch, xid, position LIMIT 1) AS slowest
  WHERE (event.epoch, event.xid, event.position) > (slowest.epoch, slowest.xid, slowest.position)
    AND NOT silent AND type = ANY(%(types)s)

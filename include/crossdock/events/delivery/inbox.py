@@ -27,8 +27,8 @@ SELECT inbox.epoch, inbox.position
 _TRIM = b"""
 DELETE FROM event_inbox WHERE ctid = ANY(ARRAY(
     SELECT inbox.ctid FROM event_inbox inbox,
-           (SELECT epoch, xid::text::bigint AS xid, position FROM event_reader WHERE subscriber = %(subscriber)s
-             ORDER BY event_reader.epoch, event_reader.xid, event_reader.position LIMIT 1) AS slowest,
+           (SELECT epoch, xid::text::bigint AS xid, position FROM event_consumer WHERE subscriber = %(subscriber)s
+             ORDER BY event_consumer.epoch, event_consumer.xid, event_consumer.position LIMIT 1) AS slowest,
            (SELECT last_value - %(newest)s AS position FROM event_position) AS margin
      WHERE inbox.subscriber = %(subscriber)s AND inbox.position <= margin.position
        AND (inbox.epoch, inbox.xid, inbox.position) <= (slowest.epoch, slowest.xid, slowest.position)

@@ -177,15 +177,15 @@ class Retries:
 
         def tried(event: Event) -> Tried:
             letter = by_place[event.at]
-            letter_id, noted = tries[event.partition_key]
-            is_noted = letter_id == letter.letter_id
+            dead_letter_id, noted = tries[event.partition_key]
+            is_noted = dead_letter_id == letter.dead_letter_id
             return Tried(letter.event, noted if is_noted else letter.attempts + 1, is_noted)
 
         how = self._effect([each.deliverable for each in letters], out)
         with self._store.transaction() as work:
             outcome = how(work)
             self._blame_the_only_one(outcome)
-            event_retries.recover(work, [by_place[event.at].letter_id for event in outcome.delivered])
+            event_retries.recover(work, [by_place[event.at].dead_letter_id for event in outcome.delivered])
             failures.keep(work, self._claim, self._subscriber, outcome, tried)
             (settle or self._begin_outages)(work, outcome)
             self._close_older(work, outcome)
@@ -202,19 +202,19 @@ class Retries:
         first: dict[str, Letter] = {}
         for letter in letters:
             first.setdefault(letter.event.partition_key, letter)
-        waits_s = {each.letter_id: failures.wait_s(self._subscriber, each.attempts + 1) for each in first.values()}
+        waits_s = {each.dead_letter_id: failures.wait_s(self._subscriber, each.attempts + 1) for each in first.values()}
         with self._store.transaction() as work:
             event_readers.renew(work, self._claim, self._life)
             tries = event_retries.note_tries(work, waits_s)
             # Its last try ended the worker, or it would be dead already.
-            spent = {letter_id for letter_id, number in tries.items() if number > self._subscriber.attempts}
-            buried = [each.event for each in first.values() if each.letter_id in spent]
+            spent = {dead_letter_id for dead_letter_id, number in tries.items() if number > self._subscriber.attempts}
+            buried = [each.event for each in first.values() if each.dead_letter_id in spent]
             event_retries.keep(work, self._claim, [_ended_its_worker(event) for event in buried])
         crash_point("deliver.noted")
         return {
-            key: (each.letter_id, tries[each.letter_id])
+            key: (each.dead_letter_id, tries[each.dead_letter_id])
             for key, each in first.items()
-            if each.letter_id in tries and each.letter_id not in spent
+            if each.dead_letter_id in tries and each.dead_letter_id not in spent
         }
 
     def _begin_outages(self, work: Work, outcome: Outcome) -> None:

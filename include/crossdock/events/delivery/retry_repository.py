@@ -32,9 +32,9 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 _AT_WORK = f"({', '.join(repr(state) for state in AT_WORK)})"
 
 _INSERT = """
-INSERT INTO failed_delivery AS kept
+INSERT INTO dead_letter AS kept
     (subscriber, epoch, xid, position, event_id, source, type, subject, time, partition_key, partition, correlation_id,
-     schema_version, data, state, attempts, next_try_at, cause, reason)
+     schema_version, data, state, attempts, next_attempt_at, cause, reason)
 VALUES (%(subscriber)s, %(epoch)s, %(xid)s::text::xid8, %(position)s, %(event_id)s, %(source)s, %(type)s, %(subject)s,
         %(time)s, %(partition_key)s, %(partition)s, %(correlation_id)s, %(schema_version)s, %(data)s::json, %(state)s,
         %(attempts)s, clock_timestamp() + %(wait)s, %(cause)s, %(reason)s)
@@ -45,7 +45,7 @@ VALUES (%(subscriber)s, %(epoch)s, %(xid)s::text::xid8, %(position)s, %(event_id
 _KEEP = (
     f"""{_INSERT}
 ON CONFLICT (subscriber, epoch, position) DO UPDATE
-   SET state = excluded.state, attempts = kept.attempts + excluded.attempts, next_try_at = excluded.next_try_at,
+   SET state = excluded.state, attempts = kept.attempts + excluded.attempts, next_attempt_at = excluded.next_attempt_at,
        cause = coalesce(excluded.cause, kept.cause), reason = coalesce(excluded.reason, kept.reason),
        last_seen_at = clock_timestamp()
  WHERE excluded.state <> 'waiting' AND kept.state IN {_AT_WORK}
@@ -65,61 +65,61 @@ ON CONFLICT (subscriber, epoch, position) DO UPDATE
 #: The first of each key that is at work; whatever else the key has waits behind it.
 _FIRST_OF_KEYS = f"""
 SELECT {LETTER_COLUMNS}, {EVENT_COLUMNS} FROM (
-    SELECT DISTINCT ON (partition_key) * FROM failed_delivery
+    SELECT DISTINCT ON (partition_key) * FROM dead_letter
      WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND state IN {_AT_WORK}
      ORDER BY partition_key, epoch, xid, position) AS head
 """
 
 #: Those of a source that is out wait for the probe.
 _HEADS = f"""{_FIRST_OF_KEYS}
- WHERE (state <> 'retrying' OR next_try_at <= clock_timestamp())
-   AND NOT EXISTS (SELECT FROM event_outage outage WHERE outage.subscriber = head.subscriber AND outage.source = head.source)
- ORDER BY next_try_at, letter_id LIMIT %(limit)s
+ WHERE (state <> 'retrying' OR next_attempt_at <= clock_timestamp())
+   AND NOT EXISTS (SELECT FROM source_outage outage WHERE outage.subscriber = head.subscriber AND outage.source = head.source)
+ ORDER BY next_attempt_at, dead_letter_id LIMIT %(limit)s
 """.encode()
 
 #: One that was never blamed, and of those whose last try is longest ago: one that always fails must not be every probe.
 _PROBE = f"""{_FIRST_OF_KEYS}
- WHERE source = %(source)s ORDER BY attempts, last_seen_at, letter_id LIMIT 1
+ WHERE source = %(source)s ORDER BY attempts, last_seen_at, dead_letter_id LIMIT 1
 """.encode()
 
 _OF_KEYS = f"""
-SELECT {LETTER_COLUMNS}, {EVENT_COLUMNS} FROM failed_delivery
+SELECT {LETTER_COLUMNS}, {EVENT_COLUMNS} FROM dead_letter
  WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND partition_key = ANY(%(keys)s::text[])
    AND state IN {_AT_WORK}
- ORDER BY failed_delivery.epoch, failed_delivery.xid, failed_delivery.position LIMIT %(limit)s
+ ORDER BY dead_letter.epoch, dead_letter.xid, dead_letter.position LIMIT %(limit)s
 """.encode()
 
 _BLOCKED = f"""
-SELECT DISTINCT partition_key FROM failed_delivery
+SELECT DISTINCT partition_key FROM dead_letter
  WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND state IN {_AT_WORK}
 """.encode()
 
 _NOTE_TRIES = f"""
-UPDATE failed_delivery letter
+UPDATE dead_letter letter
    SET state = 'retrying', attempts = letter.attempts + 1, last_seen_at = clock_timestamp(),
-       next_try_at = clock_timestamp() + make_interval(secs => noted.wait_s)
-  FROM unnest(%(letter_ids)s::bigint[], %(waits_s)s::float8[]) AS noted (letter_id, wait_s)
- WHERE letter.letter_id = noted.letter_id AND letter.state IN {_AT_WORK}
-RETURNING letter.letter_id, letter.attempts
+       next_attempt_at = clock_timestamp() + make_interval(secs => noted.wait_s)
+  FROM unnest(%(dead_letter_ids)s::bigint[], %(waits_s)s::float8[]) AS noted (dead_letter_id, wait_s)
+ WHERE letter.dead_letter_id = noted.dead_letter_id AND letter.state IN {_AT_WORK}
+RETURNING letter.dead_letter_id, letter.attempts
 """.encode()
 
 #: What only waited, or was noted before a try that went well, has nothing to tell; what failed is kept as recovered.
 _FORGET = f"""
-DELETE FROM failed_delivery WHERE letter_id = ANY(%(letter_ids)s) AND cause IS NULL AND state IN {_AT_WORK}
+DELETE FROM dead_letter WHERE dead_letter_id = ANY(%(dead_letter_ids)s) AND cause IS NULL AND state IN {_AT_WORK}
 """.encode()
 _RECOVER = f"""
-UPDATE failed_delivery SET state = 'recovered', closed_at = clock_timestamp(), closed_by = 'retry'
- WHERE letter_id = ANY(%(letter_ids)s) AND state IN {_AT_WORK}
+UPDATE dead_letter SET state = 'recovered', closed_at = clock_timestamp(), closed_by = 'retry'
+ WHERE dead_letter_id = ANY(%(dead_letter_ids)s) AND state IN {_AT_WORK}
 """.encode()
 _FORGET_TRIES = b"""
-DELETE FROM failed_delivery kept USING unnest(%(epochs)b::int[], %(positions)b::bigint[]) AS had (epoch, position)
+DELETE FROM dead_letter kept USING unnest(%(epochs)b::int[], %(positions)b::bigint[]) AS had (epoch, position)
  WHERE kept.subscriber = %(subscriber)s AND kept.epoch = had.epoch AND kept.position = had.position
    AND kept.state = 'trying' AND kept.cause IS NULL
 """
 
 #: A dead letter closes itself when its subscriber took a later event of the same subject, which tells all of it.
 _SUPERSEDE = b"""
-UPDATE failed_delivery letter SET state = 'superseded', closed_at = clock_timestamp(),
+UPDATE dead_letter letter SET state = 'superseded', closed_at = clock_timestamp(),
        closed_by = 'event ' || later.epoch || '-' || later.position
   FROM unnest(%(types)b::text[], %(subjects)b::text[], %(epochs)b::int[], %(positions)b::bigint[])
        AS later (type, subject, epoch, position)
@@ -127,7 +127,7 @@ UPDATE failed_delivery letter SET state = 'superseded', closed_at = clock_timest
    AND letter.subject = later.subject AND (letter.epoch, letter.position) < (later.epoch, later.position)
 """
 
-_ANY_DEAD = b"SELECT EXISTS (SELECT FROM failed_delivery WHERE subscriber = %(subscriber)s AND state = 'dead')"
+_ANY_DEAD = b"SELECT EXISTS (SELECT FROM dead_letter WHERE subscriber = %(subscriber)s AND state = 'dead')"
 
 
 def keep(work: Work, claim: Claim, kept: Sequence[Kept]) -> None:
@@ -186,13 +186,13 @@ def note_tries(work: Work, waits_s: Mapping[int, float]) -> dict[int, int]:
 
     *waits_s* has the seconds until it would be tried again without an outcome. Those that a person has closed are left out.
     """
-    values = {"letter_ids": list(waits_s), "waits_s": list(waits_s.values())}
+    values = {"dead_letter_ids": list(waits_s), "waits_s": list(waits_s.values())}
     return dict(work.execute(_NOTE_TRIES, values).fetchall())
 
 
-def recover(work: Work, letter_ids: Sequence[int]) -> None:
+def recover(work: Work, dead_letter_ids: Sequence[int]) -> None:
     """These were delivered after all."""
-    values = {"letter_ids": list(letter_ids)}
+    values = {"dead_letter_ids": list(dead_letter_ids)}
     work.execute(_FORGET, values)
     work.execute(_RECOVER, values)
 

@@ -13,23 +13,23 @@ from crossdock.events.delivery.consumer_leases import Claim
 
 #: Whoever finds out later changes nothing: the first one's probe is on its way.
 _BEGIN = b"""
-INSERT INTO event_outage (subscriber, source, cause, reason, next_probe_at)
+INSERT INTO source_outage (subscriber, source, cause, reason, next_probe_at)
 VALUES (%(subscriber)s, %(source)s, %(cause)s, %(reason)s, clock_timestamp() + %(wait)s)
 ON CONFLICT (subscriber, source) DO NOTHING
 """
 
-_OUT = b"SELECT source, cause, reason FROM event_outage WHERE subscriber = %(subscriber)s"
+_OUT = b"SELECT source, cause, reason FROM source_outage WHERE subscriber = %(subscriber)s"
 
 #: Only who has a letter of the source, the first of its key, can ask. The next one may when this one has not come back
 #: within *life*.
 _PROBE = b"""
-UPDATE event_outage taken SET next_probe_at = clock_timestamp() + %(life)s, probes = taken.probes + 1
-  FROM (SELECT subscriber, source FROM event_outage outage
+UPDATE source_outage taken SET next_probe_at = clock_timestamp() + %(life)s, probes = taken.probes + 1
+  FROM (SELECT subscriber, source FROM source_outage outage
          WHERE subscriber = %(subscriber)s AND next_probe_at <= clock_timestamp()
-           AND EXISTS (SELECT FROM failed_delivery letter
+           AND EXISTS (SELECT FROM dead_letter letter
                         WHERE letter.subscriber = %(subscriber)s AND letter.partition = %(partition)s
                           AND letter.state IN ('trying', 'retrying', 'waiting') AND letter.source = outage.source
-                          AND NOT EXISTS (SELECT FROM failed_delivery earlier
+                          AND NOT EXISTS (SELECT FROM dead_letter earlier
                                            WHERE earlier.subscriber = letter.subscriber
                                              AND earlier.partition = letter.partition
                                              AND earlier.partition_key = letter.partition_key
@@ -42,25 +42,25 @@ RETURNING taken.source, taken.probes
 """
 
 _PUT_OFF = b"""
-UPDATE event_outage SET cause = %(cause)s, reason = %(reason)s, next_probe_at = clock_timestamp() + %(wait)s
+UPDATE source_outage SET cause = %(cause)s, reason = %(reason)s, next_probe_at = clock_timestamp() + %(wait)s
  WHERE subscriber = %(subscriber)s AND source = %(source)s
 """
 
-_END = b"DELETE FROM event_outage WHERE subscriber = %(subscriber)s AND source = %(source)s"
+_END = b"DELETE FROM source_outage WHERE subscriber = %(subscriber)s AND source = %(source)s"
 
 #: It begins in the transaction of what waits for it. Without that nobody asks whether it is over.
 _END_IDLE = b"""
-DELETE FROM event_outage outage
- WHERE NOT EXISTS (SELECT FROM failed_delivery letter
+DELETE FROM source_outage outage
+ WHERE NOT EXISTS (SELECT FROM dead_letter letter
                     WHERE letter.subscriber = outage.subscriber AND letter.source = outage.source
                       AND letter.state IN ('trying', 'retrying', 'waiting'))
 """
 
-_HASTEN = b"UPDATE event_outage SET next_probe_at = clock_timestamp() WHERE cause = %(cause)s"
+_HASTEN = b"UPDATE source_outage SET next_probe_at = clock_timestamp() WHERE cause = %(cause)s"
 
 
 _STANDINGS = b"""
-SELECT subscriber, source, cause, reason, since, next_probe_at FROM event_outage ORDER BY subscriber, source
+SELECT subscriber, source, cause, reason, since, next_probe_at FROM source_outage ORDER BY subscriber, source
 """
 
 

@@ -18,8 +18,8 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     """A replay as it stands."""
 
     replay_id: int
-    #: "events", "letters" or "quarantine".
-    what: str
+    #: "events", "dead_letters" or "quarantine".
+    kind: str
     request: dict[str, Any]
     #: At most so many a second; None for as fast as it goes.
     rate: float | None
@@ -28,15 +28,15 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     done: int
     failed: int
     actor: str
-    asked_at: datetime
+    requested_at: datetime
     ended_at: datetime | None
 
 
-_COLUMNS = "replay_id, what, request, rate, state, total, done, failed, actor, asked_at, ended_at"
+_COLUMNS = "replay_id, kind, request, rate, state, total, done, failed, actor, requested_at, ended_at"
 
 _ADD = f"""
-INSERT INTO event_replay (what, request, rate, total, actor)
-VALUES (%(what)s, %(request)s, %(rate)s, %(total)s, %(actor)s) RETURNING {_COLUMNS}
+INSERT INTO event_replay (kind, request, rate, total, actor)
+VALUES (%(kind)s, %(request)s, %(rate)s, %(total)s, %(actor)s) RETURNING {_COLUMNS}
 """.encode()
 
 #: Once, and in rows of their own: in the request they would be written anew with each slice.
@@ -89,7 +89,7 @@ UPDATE event_replay SET state = %(state)s, ended_at = clock_timestamp(), worker_
 def add(
     work: Work,
     *,
-    what: str,
+    kind: str,
     request: dict[str, Any],
     rate: float | None,
     total: int,
@@ -97,7 +97,7 @@ def add(
     chosen: Sequence[int] = (),
 ) -> Replay:
     """An open replay; *chosen*: the numbers of the letters or items that it is of."""
-    values = {"what": what, "request": Jsonb(request), "rate": rate, "total": total, "actor": actor}
+    values = {"kind": kind, "request": Jsonb(request), "rate": rate, "total": total, "actor": actor}
     replay = _replay(work.execute(_ADD, values).fetchone() or ())
     if chosen:
         work.execute(_CHOOSE, {"replay_id": replay.replay_id, "ids": list(chosen)})

@@ -31,7 +31,7 @@ from crossdock.observability import audit
 log = logging.getLogger(__name__)
 
 #: What is replayed → how some more of it is.
-_ACTS = {"events": some_events, "letters": some_letters}
+_ACTS = {"events": some_events, "dead_letters": some_letters}
 _SLICE = 200
 #: While it rests between two slices: for the end of its worker, and for a person who stops it.
 _LOOK_EVERY_S = 0.2
@@ -43,7 +43,7 @@ class NoExecutor(Terminal):
     """Nobody has registered how such a replay is done; a worker of the delivery may have."""
 
     def __init__(self, replay: Replay) -> None:
-        super().__init__(f"Replay {replay.replay_id} of {replay.what} cannot be done here: no executor is registered")
+        super().__init__(f"Replay {replay.replay_id} of {replay.kind} cannot be done here: no executor is registered")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def ask_for_events(
 
 def ask_for_letters(
     store: Store,
-    letter_ids: Sequence[int],
+    dead_letter_ids: Sequence[int],
     *,
     cause: str | None = None,
     everything: bool = False,
@@ -108,17 +108,17 @@ def ask_for_letters(
 
     """
     _refuse_rate(rate)
-    refuse_unclear(letter_ids, cause=cause, everything=everything)
+    refuse_unclear(dead_letter_ids, cause=cause, everything=everything)
     with store.transaction() as work:
-        numbers = list(dict.fromkeys(letter_ids))
+        numbers = list(dict.fromkeys(dead_letter_ids))
         chosen = failed_deliveries.choose(work, numbers or None, cause=cause)
     if not chosen:
         raise NotFound("There is no such dead letter", remedy=remedies.LETTERS)
-    for letter_id, state in chosen.items():
+    for dead_letter_id, state in chosen.items():
         if state in failed_deliveries.AT_WORK:
-            raise Conflict(f"Letter {letter_id} is {state}: it is tried again by itself")
+            raise Conflict(f"Letter {dead_letter_id} is {state}: it is tried again by itself")
     # The numbers are settled now: a letter that dies again in the replay is not replayed again by it.
-    return _ask(store, "letters", {"next": 0}, rate=rate, total=len(chosen), actor=actor, chosen=list(chosen))
+    return _ask(store, "dead_letters", {"next": 0}, rate=rate, total=len(chosen), actor=actor, chosen=list(chosen))
 
 
 def stop(store: Store, replay_id: int, *, actor: str) -> Replay:
@@ -164,7 +164,7 @@ def work_off(
             rest_s = 0.0
             while replay.state == "open" and not until():
                 reactions = Reactions(subscribers, puller)
-                replay, rest_s = _one_slice(hold, replay, reactions, (executors or {}).get(replay.what), tell)
+                replay, rest_s = _one_slice(hold, replay, reactions, (executors or {}).get(replay.kind), tell)
                 rest_s = _rest(hold, rest_s, until)
         except ReplayStopped:
             pass  # By a person, or another worker has taken it over: either way it is not ours to go on with.
@@ -189,8 +189,8 @@ def _one_slice(
     if executor:
         with hold.keeper.during(executor.timeout_s):
             dealt = executor.replay_some(hold.store, replay, hold.worker, WORKER_LIFE)
-    elif replay.what in _ACTS:
-        dealt = _ACTS[replay.what](hold, replay, reactions, size)
+    elif replay.kind in _ACTS:
+        dealt = _ACTS[replay.kind](hold, replay, reactions, size)
     else:
         raise NoExecutor(replay)
     if not dealt:
@@ -238,7 +238,7 @@ def _heard(wanted: Selection, subscriber: Subscriber) -> Selection:
 
 def _ask(
     store: Store,
-    what: str,
+    kind: str,
     request: dict[str, Any],
     *,
     rate: float | None,
@@ -247,11 +247,11 @@ def _ask(
     chosen: Sequence[int] = (),
 ) -> Replay:
     with store.transaction() as work:
-        replay = event_replays.add(work, what=what, request=request, rate=rate, total=total, actor=actor, chosen=chosen)
+        replay = event_replays.add(work, kind=kind, request=request, rate=rate, total=total, actor=actor, chosen=chosen)
         audit.add(
             work,
             actor=actor,
-            act=f"replay.{what}",
+            act=f"replay.{kind}",
             subject=f"replay/{replay.replay_id}",
             detail={"total": total, "rate": rate},
         )

@@ -223,11 +223,13 @@ def some_letters(hold: Hold, replay: Replay, reactions: Reactions, size: int) ->
     return dealt
 
 
-def _letter_told_outside(hold: Hold, replay: Replay, reactions: Reactions, letter_id: int) -> dict[int, Failure | None]:
+def _letter_told_outside(
+    hold: Hold, replay: Replay, reactions: Reactions, dead_letter_id: int
+) -> dict[int, Failure | None]:
     """Number → why it failed, or None; nothing at all when its effect is in the hub, or it is not to be told."""
     try:
         with hold.store.question() as work:
-            letter = failed_deliveries.get(work, letter_id)
+            letter = failed_deliveries.get(work, dead_letter_id)
     except NotFound:
         return {}
     if letter.state in AT_WORK or _is_closed_since(letter, replay) or letter.subscriber not in reactions.subscribers:
@@ -236,39 +238,39 @@ def _letter_told_outside(hold: Hold, replay: Replay, reactions: Reactions, lette
     if not recipient.is_outside:
         return {}
     failed = _told_outside(hold, recipient, [letter.deliverable])
-    return {letter_id: failed[0].failure if failed else None}
+    return {dead_letter_id: failed[0].failure if failed else None}
 
 
 def _note_letter(
-    work: Work, replay: Replay, reactions: Reactions, letter_id: int, told: Mapping[int, Failure | None]
+    work: Work, replay: Replay, reactions: Reactions, dead_letter_id: int, told: Mapping[int, Failure | None]
 ) -> bool:
     """Whether the letter's event, as mended, had its effect, or needs none any more."""
     try:
-        letter = failed_deliveries.get(work, letter_id, lock=True)
+        letter = failed_deliveries.get(work, dead_letter_id, lock=True)
     except NotFound:
         return False  # It was chosen, and is past its time by now.
     if letter.state in AT_WORK:
         return False  # Replayed elsewhere meanwhile, and at work now; it is tried again by itself.
     if _is_closed_since(letter, replay):
         return True
-    if letter_id in told:
-        failure = told[letter_id]
+    if dead_letter_id in told:
+        failure = told[dead_letter_id]
         if failure is None:
             event_inbox.add(work, letter.subscriber, [letter.event])
     else:
         failure = _letter_told_here(work, reactions, letter)
     if failure is None:
-        failed_deliveries.close(work, letter_id, "replayed", f"{replay.actor} in replay {replay.replay_id}")
+        failed_deliveries.close(work, dead_letter_id, "replayed", f"{replay.actor} in replay {replay.replay_id}")
     else:
-        failed_deliveries.fail_again(work, letter_id, failure)
-    detail = {"replay": replay.replay_id, "mended": letter.mended is not None, "failed": failure and failure.cause}
-    audit.add(work, actor=replay.actor, act="letter.replay", subject=f"dead-letters/{letter_id}", detail=detail)
+        failed_deliveries.fail_again(work, dead_letter_id, failure)
+    detail = {"replay": replay.replay_id, "edited": letter.edited_data is not None, "failed": failure and failure.cause}
+    audit.add(work, actor=replay.actor, act="letter.replay", subject=f"dead-letters/{dead_letter_id}", detail=detail)
     return failure is None
 
 
 def _is_closed_since(letter: Letter, replay: Replay) -> bool:
     """Whether a person, or a later event, has settled it after the replay was asked for: that was said last, and stands."""
-    return letter.closed_at is not None and letter.closed_at > replay.asked_at
+    return letter.closed_at is not None and letter.closed_at > replay.requested_at
 
 
 def _letter_told_here(work: Work, reactions: Reactions, letter: Letter) -> Failure | None:

@@ -17,7 +17,7 @@ from crossdock.sync.quarantine.service import SyncOf
 
 log = logging.getLogger(__name__)
 
-WHAT = "quarantine"
+KIND = "quarantine"
 #: Checked and loaded in one go: well within the life of who works the replay off.
 _ITEMS = 500
 #: So many records through validation and into the hub, on the slowest of machines.
@@ -40,7 +40,7 @@ def ask(store: Store, item_ids: Sequence[int], *, cause: str | None, everything:
     with store.transaction() as work:
         replay = event_replays.add(
             work,
-            what=WHAT,
+            kind=KIND,
             request={"next": 0},
             rate=None,
             total=len(chosen),
