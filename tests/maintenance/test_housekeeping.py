@@ -7,13 +7,13 @@ import threading
 import pytest
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.db.database import Store
-from crossdock.events.delivery import consumer_leases as event_readers
+from crossdock.events.delivery import consumer_leases
 from crossdock.events.model import STOCK_CHANGED
-from crossdock.events.replay import service as replay_events
+from crossdock.events.replay import service as replay_service
 from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance import housekeeping
-from crossdock.maintenance.housekeeping import Rules
+from crossdock.maintenance.housekeeping import HousekeepingConfig
 
 from tests.events.worlds import Outside, delivery, eventually, publish, stock
 from tests.shop import query
@@ -56,8 +56,8 @@ def test_work_that_fails_for_good_stops_neither_replays_nor_the_rest(store: Stor
     with store.transaction() as work:
         work.execute(b"ALTER TABLE refused_webhook RENAME TO elsewhere")
     with store.transaction() as work:
-        event_readers.register(work, "availability", 2)
-    asked = replay_events.ask_for_events(
+        consumer_leases.register(work, "availability", 2)
+    asked = replay_service.request_events(
         store, Selection(), {"availability": SUBSCRIBERS["availability"]}, rate=None, actor="cli:ada"
     )
 
@@ -71,12 +71,12 @@ def test_a_defect_in_one_chore_stops_neither_replays_nor_alerts(store: Store, hu
     publish(store, stock("CHAIR", 1, 1))
     a_dead_letter(store)
     with store.transaction() as work:
-        event_readers.register(work, "availability", 2)
-    replay_events.ask_for_events(
+        consumer_leases.register(work, "availability", 2)
+    replay_service.request_events(
         store, Selection(), {"availability": SUBSCRIBERS["availability"]}, rate=None, actor="cli:ada"
     )
 
-    with delivery(hub_dsn, rules=Rules(landing_url="nowhere://bucket")):
+    with delivery(hub_dsn, housekeeping=HousekeepingConfig(landing_url="nowhere://bucket")):
         eventually(lambda: query(store, "SELECT state FROM event_replay"), [("done",)])
         eventually(lambda: query(store, "SELECT kind FROM alert"), [("dead_letters",)])
 
@@ -87,9 +87,9 @@ def test_a_replay_that_hangs_stops_neither_alerts_nor_the_rest(store: Store, hub
     outside = Outside(until=wake)
     publish(store, stock("CHAIR", 1, 1))
     dead_letter_id = a_dead_letter(store, "outside")
-    asked = replay_events.ask_for_letters(store, [dead_letter_id], rate=None, actor="cli:ada")
+    asked = replay_service.request_dead_letters(store, [dead_letter_id], rate=None, actor="cli:ada")
     try:
-        with delivery(hub_dsn, {"outside": outside.handlers(types=("none",))["outside"]}, puller=outside):
+        with delivery(hub_dsn, {"outside": outside.handlers(types=("none",))["outside"]}, fetcher=outside):
             eventually(lambda: len(outside.calls), 1)
             eventually(lambda: query(store, "SELECT kind FROM alert"), [("dead_letters",)])
             wake.set()

@@ -12,10 +12,10 @@ from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.core.errors import Terminal
 from crossdock.db.database import Store
 from crossdock.events import partitions as event_partitions
-from crossdock.events.delivery import consumer_leases as event_readers
-from crossdock.events.replay import repository as event_replays
+from crossdock.events.delivery import consumer_leases
+from crossdock.events.replay import repository as replay_repository
 from crossdock.maintenance import retention
-from crossdock.maintenance.retention import Keep, let_go
+from crossdock.maintenance.retention import RetentionPeriods, purge_expired
 from crossdock.sandbox.life import live
 from crossdock.sandbox.server import Sandbox
 from crossdock.sync import Systems, extract, load, mark_failed, validate
@@ -36,8 +36,10 @@ def run(systems: Systems, request: SyncRequest | None = None) -> Report:
     return load(INVENTORY, systems, validate(INVENTORY, systems, run_id))
 
 
-def a_round(systems: Systems, *, later: timedelta = YEARS, keep: Keep | None = None) -> None:
-    steps = let_go(systems.store, systems.landing, keep or Keep(), subscribers=["known"], now=NOW + later)
+def a_round(systems: Systems, *, later: timedelta = YEARS, keep: RetentionPeriods | None = None) -> None:
+    steps = purge_expired(
+        systems.store, systems.landing, keep or RetentionPeriods(), subscribers=["known"], now=NOW + later
+    )
     for _ in steps:
         pass
 
@@ -84,7 +86,7 @@ def test_a_failed_run_without_its_pages_does_not_end_well(systems: Systems) -> N
 def test_a_round_that_was_interrupted_before_the_files_went_is_done_by_the_next(systems: Systems) -> None:
     """Noted as gone and still there, they would be there for ever."""
     run_id = run(systems).run_id
-    steps = let_go(systems.store, None, Keep(), subscribers=[], now=NOW + YEARS)
+    steps = purge_expired(systems.store, None, RetentionPeriods(), subscribers=[], now=NOW + YEARS)
     with systems.store.transaction() as work:
         retention.retention.clear_landing(work, NOW + YEARS, NOW + YEARS, limit=10)
     assert list(steps)
@@ -105,7 +107,7 @@ def test_files_that_cannot_go_are_tried_again(systems: Systems, tmp_path: Path) 
             raise LandingUnavailable(name)
 
     with pytest.raises(LandingUnavailable):
-        list(let_go(systems.store, Stuck(str(tmp_path)), Keep(), subscribers=[], now=NOW + YEARS))
+        list(purge_expired(systems.store, Stuck(str(tmp_path)), RetentionPeriods(), subscribers=[], now=NOW + YEARS))
     assert query(systems.store, "SELECT count(*) > 0 FROM landed_page") == [(True,)]
 
 
@@ -172,7 +174,7 @@ def test_ids_of_others_go_in_steps(systems: Systems, monkeypatch: pytest.MonkeyP
     )
     query(systems.store, "INSERT INTO event_identity VALUES ('new', '/s', now()) RETURNING 1")
 
-    steps = len(list(let_go(systems.store, None, Keep(), subscribers=[], now=NOW)))
+    steps = len(list(purge_expired(systems.store, None, RetentionPeriods(), subscribers=[], now=NOW)))
 
     assert query(systems.store, "SELECT event_id FROM event_identity") == [("new",)]
     assert steps >= 4
@@ -207,9 +209,9 @@ def test_closed_letters_go_and_dead_ones_wait_for_a_person(systems: Systems) -> 
 def test_ended_replays_go_and_open_ones_stay(systems: Systems) -> None:
     with systems.store.transaction() as work:
         kept, gone = (
-            event_replays.add(work, what="events", request={}, rate=None, total=1, actor="ada") for _ in range(2)
+            replay_repository.add(work, what="events", request={}, rate=None, total=1, actor="ada") for _ in range(2)
         )
-        event_replays.end(work, gone.replay_id, "done")
+        replay_repository.end(work, gone.replay_id, "done")
 
     a_round(systems)
 
@@ -223,7 +225,7 @@ def test_a_removed_subscriber_does_not_hold_a_month_back_for_ever(
     publish(systems.store, stock("CHAIR", 1, 1))
     with systems.store.transaction() as work:
         for name in ("known", "removed"):
-            event_readers.register(work, name, 1)
+            consumer_leases.register(work, name, 1)
         work.execute(b"INSERT INTO event_inbox VALUES ('removed', 1, 1, 1), ('known', 1, 1, 1)")
         work.execute(b"UPDATE event_consumer SET epoch = 9 WHERE subscriber = 'known'")
         event_partitions.make_ahead(work, NOW + timedelta(days=100))
@@ -244,8 +246,8 @@ def test_a_removed_subscriber_does_not_hold_a_month_back_for_ever(
 def test_a_subscriber_that_another_worker_reads_for_is_not_removed(systems: Systems) -> None:
     """Two versions of the code, for as long as it takes to deploy: the older one does not know the newer's subscriber."""
     with systems.store.transaction() as work:
-        event_readers.register(work, "newer", 1)
-        event_readers.claim(work, "newer", 0, "worker", timedelta(days=2_000))
+        consumer_leases.register(work, "newer", 1)
+        consumer_leases.claim(work, "newer", 0, "worker", timedelta(days=2_000))
 
     a_round(systems)
 
@@ -261,7 +263,7 @@ def test_a_round_says_in_one_line_what_went_and_nothing_when_nothing_did(
         a_round(systems)
         a_round(systems)
 
-    said = [record.getMessage() for record in caplog.records if record.name == let_go.__module__]
+    said = [record.getMessage() for record in caplog.records if record.name == purge_expired.__module__]
     assert said == ["Past their time and gone: 1 ids of events, 1 runs' pages"]
 
 
@@ -291,7 +293,11 @@ def test_a_run_whose_files_cannot_go_keeps_no_other_run_s(systems: Systems) -> N
             super().remove(name)
 
     with pytest.raises(LandingUnavailable):
-        list(let_go(systems.store, Stuck(str(systems.landing.root)), Keep(), subscribers=[], now=NOW + YEARS))
+        list(
+            purge_expired(
+                systems.store, Stuck(str(systems.landing.root)), RetentionPeriods(), subscribers=[], now=NOW + YEARS
+            )
+        )
 
     assert folders(systems) == {stuck}
     assert query(systems.store, "SELECT DISTINCT run_id FROM sync_range") == [(stuck,)]

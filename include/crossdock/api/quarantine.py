@@ -17,15 +17,15 @@ from crossdock.api.events import ReplayDocument, replay_document
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.routing import GuardedRoute
 from crossdock.api.selection import (
-    Because,
-    ByCause,
-    Choice,
-    Choosing,
+    BulkDiscardRequest,
     DiscardedDocument,
-    Everything,
-    ManyBecause,
-    Number,
-    Numbers,
+    DiscardRequest,
+    Id,
+    Ids,
+    SelectAll,
+    SelectByCause,
+    Selected,
+    Selector,
     Strict,
     discarded,
     not_there,
@@ -118,22 +118,22 @@ class FixDocument(BaseModel):
     failures: list[FailureDocument] = Field(description="Why not.")
 
 
-class ItemsByNumber(Choosing):
-    item_ids: Numbers
+class ItemsByNumber(Selector):
+    item_ids: Ids
 
-    def choice(self) -> Choice:
-        return Choice(numbers=self.item_ids)
+    def selected(self) -> Selected:
+        return Selected(ids=self.item_ids)
 
 
-class DiscardItems(ItemsByNumber, ManyBecause):
+class DiscardItems(ItemsByNumber, BulkDiscardRequest):
     pass
 
 
-class DiscardItemsOfCause(ByCause, ManyBecause):
+class DiscardItemsOfCause(SelectByCause, BulkDiscardRequest):
     pass
 
 
-class DiscardEveryItem(Everything, ManyBecause):
+class DiscardEveryItem(SelectAll, BulkDiscardRequest):
     pass
 
 
@@ -181,13 +181,13 @@ def list_quarantine_causes(
     dependencies=[guard(Role.DEVELOPER, Role.OPERATOR)],
     responses=_NONE,
 )
-def show_item(store: OpenStore, item_id: Number) -> ItemDocument:
+def show_item(store: OpenStore, item_id: Id) -> ItemDocument:
     """For those who mend, not for every viewer: a record as its source sent it may name a person."""
     return _item(store, item_id)
 
 
 @router.patch("/quarantine/{item_id}", summary="Mend a record; nothing is loaded until it is replayed", responses=_NONE)
-def fix_item(store: OpenStore, caller: Operator, item_id: Number, body: FieldsMended | RecordMended) -> FixDocument:
+def fix_item(store: OpenStore, caller: Operator, item_id: Id, body: FieldsMended | RecordMended) -> FixDocument:
     """Checked at once, with the rules of its sync. One that would still be rejected is kept all the same."""
     if isinstance(body, RecordMended):
         verdict = quarantine_desk.mend(
@@ -200,7 +200,7 @@ def fix_item(store: OpenStore, caller: Operator, item_id: Number, body: FieldsMe
 
 
 @router.post("/quarantine/{item_id}/discard", summary="Close an item for good; it is kept", responses=_NONE)
-def discard_item(store: OpenStore, caller: Operator, item_id: Number, body: Because) -> ItemDocument:
+def discard_item(store: OpenStore, caller: Operator, item_id: Id, body: DiscardRequest) -> ItemDocument:
     quarantine_desk.discard(store, item_id, body.reason, actor=caller.actor)
     return _item(store, item_id)
 
@@ -209,8 +209,8 @@ def discard_item(store: OpenStore, caller: Operator, item_id: Number, body: Beca
 def discard_items(
     store: OpenStore, caller: Operator, body: DiscardItems | DiscardItemsOfCause | DiscardEveryItem
 ) -> DiscardedDocument:
-    numbers, cause, everything = body.choice()
-    items = quarantine_desk.choose(store, numbers, cause=cause, everything=everything)
+    ids, cause, everything = body.selected()
+    items = quarantine_desk.choose(store, ids, cause=cause, everything=everything)
     return discarded(
         [item.item_id for item in items],
         lambda chosen: quarantine_desk.discard_all(store, chosen, body.reason, actor=caller.actor),
@@ -224,10 +224,10 @@ def discard_items(
     status_code=HTTPStatus.ACCEPTED,
     responses=_NONE,
 )
-def replay_items(store: OpenStore, caller: Operator, body: ItemsByNumber | ByCause | Everything) -> ReplayDocument:
+def replay_items(store: OpenStore, caller: Operator, body: ItemsByNumber | SelectByCause | SelectAll) -> ReplayDocument:
     """Worked off by the delivery within a second; `/replays/{replay_id}` says how far it is, and stops it."""
-    numbers, cause, everything = body.choice()
-    asked = replay_quarantine.ask(store, numbers, cause=cause, everything=everything, actor=caller.actor)
+    ids, cause, everything = body.selected()
+    asked = replay_quarantine.ask(store, ids, cause=cause, everything=everything, actor=caller.actor)
     return replay_document(asked)
 
 

@@ -1,4 +1,4 @@
-"""What can be replayed beside events and dead letters."""
+"""The executors of replays of other things than events and dead letters."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
-from crossdock.events.dead_letters import repository as failed_deliveries
+from crossdock.events.dead_letters import repository as dead_letter_repository
 from crossdock.maintenance import alarms
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Alert
@@ -85,7 +85,7 @@ def _facts() -> dict[str, object]:
         return {}
     with Store(running.hub_dsn) as store:
         # Where no worker delivers, nobody else looks.
-        alarms.look(store, SUBSCRIBERS, alarms.Limits(horizon_s=settings().event_horizon_alarm_s))
+        alarms.check(store, SUBSCRIBERS, alarms.AlarmThresholds(horizon_s=settings().event_horizon_alarm_s))
         return _facts_of(store)
 
 
@@ -95,7 +95,7 @@ def _facts_of(store: Store) -> dict[str, object]:
         return {
             "last_run": f"{newest[0].run_id} {newest[0].state}" if newest else "none yet: ./hub sync inventory --full",
             "in_quarantine": sum(cause.items for cause in quarantine.causes(work)),
-            "dead_letters": sum(cause.letters for cause in failed_deliveries.causes(work)),
+            "dead_letters": sum(cause.dead_letters for cause in dead_letter_repository.causes(work)),
             "alerts": [_told(alert) for alert in alerts.find(work, limit=10)],
         }
 

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli.app import app
-from crossdock.commerce.inventory import service as rebuild_availability
+from crossdock.commerce.inventory import service as inventory_service
 from crossdock.core.errors import BadRequest, Conflict, NotFound
 from crossdock.db.database import Store, Work
-from crossdock.events.dead_letters import repository as failed_deliveries
-from crossdock.events.dead_letters import service as dead_letter_desk
-from crossdock.events.delivery import Place
+from crossdock.events.dead_letters import repository as dead_letter_repository
+from crossdock.events.dead_letters import service as dead_letter_service
+from crossdock.events.delivery import PartitionAssignment
 from crossdock.events.model import STOCK_CHANGED, Event
-from crossdock.events.replay import repository as event_replays
-from crossdock.events.replay import service as replay_events
+from crossdock.events.replay import repository as replay_repository
+from crossdock.events.replay import service as replay_service
 from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.observability import audit
@@ -36,21 +36,21 @@ def dead(store: Store, hub_dsn: str, number: int = 1) -> list[int]:
     publish(store, *(stock(f"S{n}", 1, 5, available_quantity="five") for n in range(number)))
     with delivery(hub_dsn):
         eventually(lambda: len(found(store)), number)
-    return [letter.dead_letter_id for letter in found(store)]
+    return [dead_letter.dead_letter_id for dead_letter in found(store)]
 
 
-def found(store: Store, state: str | None = "dead") -> list[failed_deliveries.Letter]:
+def found(store: Store, state: str | None = "dead") -> list[dead_letter_repository.DeadLetter]:
     with store.transaction() as work:
-        return failed_deliveries.find(work, state=state, limit=10_000)
+        return dead_letter_repository.find(work, state=state, limit=10_000)
 
 
 def available(store: Store) -> dict[str, int]:
     return dict(query(store, "SELECT sku, available FROM sku_availability"))
 
 
-def replayed(store: Store, *dead_letter_ids: int, **how: Any) -> event_replays.Replay:
-    asked = replay_events.ask_for_letters(store, dead_letter_ids, actor=ADA, **{"rate": None, **how})
-    ended = replay_events.work_off(store, asked.replay_id, subscribers=SUBSCRIBERS)
+def replayed(store: Store, *dead_letter_ids: int, **how: Any) -> replay_repository.Replay:
+    asked = replay_service.request_dead_letters(store, dead_letter_ids, actor=ADA, **{"rate": None, **how})
+    ended = replay_service.run_replay(store, asked.replay_id, subscribers=SUBSCRIBERS)
     assert ended is not None
     return ended
 
@@ -62,26 +62,26 @@ def acts(store: Store) -> list[tuple[str, str]]:
 def test_a_letter_has_all_that_a_person_needs(store: Store, hub_dsn: str) -> None:
     (dead_letter_id,) = dead(store, hub_dsn)
     with store.transaction() as work:
-        document = dead_letter_desk.document(failed_deliveries.get(work, dead_letter_id))
-        (group,) = failed_deliveries.causes(work)
+        document = dead_letter_service.document(dead_letter_repository.get(work, dead_letter_id))
+        (group,) = dead_letter_repository.causes(work)
 
     assert document["event"]["data"]["available_quantity"] == "five"
     assert document["event"]["subject"] == "inventory/id-S0"
     assert (document["cause"], document["attempts"], document["subscriber"]) == ("BadEvent", 1, "availability")
     assert "available_quantity" in document["reason"]
     assert document["first_seen_at"] <= document["last_seen_at"]
-    assert (group.cause, group.letters) == ("BadEvent", 1)
+    assert (group.cause, group.dead_letters) == ("BadEvent", 1)
 
 
 def test_a_mended_letter_is_replayed_and_what_came_is_kept(store: Store, hub_dsn: str) -> None:
     (dead_letter_id,) = dead(store, hub_dsn)
-    dead_letter_desk.mend_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
+    dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
     ended = replayed(store, dead_letter_id)
 
     assert (ended.state, ended.done, ended.failed) == ("done", 1, 0)
     assert available(store) == {"S0": 5}
-    (letter,) = found(store, "replayed")
-    assert json.loads(letter.event.data)["available_quantity"] == "five"
+    (dead_letter,) = found(store, "replayed")
+    assert json.loads(dead_letter.event.data)["available_quantity"] == "five"
     assert acts(store) == [
         ("letter.fix", f"dead-letters/{dead_letter_id}"),
         ("replay.dead_letters", f"replay/{ended.replay_id}"),
@@ -95,14 +95,14 @@ def test_a_replay_with_the_cause_unmended_is_dead_again_with_one_try_more(store:
     ended = replayed(store, everything=True)
 
     assert (ended.state, ended.done, ended.failed) == ("done", 0, 30)
-    assert [letter.attempts for letter in found(store)] == [2] * 30
-    assert [letter.dead_letter_id for letter in found(store)] == dead_letter_ids
+    assert [dead_letter.attempts for dead_letter in found(store)] == [2] * 30
+    assert [dead_letter.dead_letter_id for dead_letter in found(store)] == dead_letter_ids
 
 
 def test_a_closed_letter_can_be_replayed(store: Store, hub_dsn: str) -> None:
     (dead_letter_id,) = dead(store, hub_dsn)
-    dead_letter_desk.mend_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
-    dead_letter_desk.discard(store, dead_letter_id, "a test", actor=ADA)
+    dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
+    dead_letter_service.discard(store, dead_letter_id, "a test", actor=ADA)
 
     assert replayed(store, dead_letter_id).done == 1
     assert available(store) == {"S0": 5}
@@ -112,20 +112,20 @@ def test_a_discard_needs_a_reason_and_a_dead_letter(store: Store, hub_dsn: str) 
     (dead_letter_id,) = dead(store, hub_dsn)
 
     with pytest.raises(BadRequest, match="why"):
-        dead_letter_desk.discard(store, dead_letter_id, " ", actor=ADA)
-    dead_letter_desk.discard(store, dead_letter_id, "not ours", actor=ADA)
+        dead_letter_service.discard(store, dead_letter_id, " ", actor=ADA)
+    dead_letter_service.discard(store, dead_letter_id, "not ours", actor=ADA)
     with pytest.raises(Conflict, match="discarded"):
-        dead_letter_desk.discard(store, dead_letter_id, "again", actor=ADA)
+        dead_letter_service.discard(store, dead_letter_id, "again", actor=ADA)
     with pytest.raises(NotFound):
-        dead_letter_desk.discard(store, 4711, "not there", actor=ADA)
+        dead_letter_service.discard(store, 4711, "not there", actor=ADA)
 
 
 def test_letters_of_a_cause_are_discarded_together_each_with_its_reason(store: Store, hub_dsn: str) -> None:
     dead_letter_ids = dead(store, hub_dsn, 3)
-    chosen = dead_letter_desk.choose(store, [], cause="BadEvent", everything=False)
-    dead_letter_desk.discard(store, dead_letter_ids[0], "seen alone", actor="cli:ben")
+    chosen = dead_letter_service.choose(store, [], cause="BadEvent", everything=False)
+    dead_letter_service.discard(store, dead_letter_ids[0], "seen alone", actor="cli:ben")
 
-    done = dead_letter_desk.discard_all(store, chosen, "a test", actor=ADA)
+    done = dead_letter_service.discard_all(store, chosen, "a test", actor=ADA)
 
     assert (chosen, done.chosen, list(done.closed)) == (dead_letter_ids, 3, dead_letter_ids[1:])
     assert len(found(store, "discarded")) == 3
@@ -133,21 +133,21 @@ def test_letters_of_a_cause_are_discarded_together_each_with_its_reason(store: S
         ("letter.discard", f"dead-letters/{dead_letter_id}") for dead_letter_id in dead_letter_ids[1:]
     ]
     with pytest.raises(NotFound, match="cause"):
-        dead_letter_desk.choose(store, [], cause="BadEvent", everything=False)
+        dead_letter_service.choose(store, [], cause="BadEvent", everything=False)
     with pytest.raises(Conflict, match="discarded"):
-        dead_letter_desk.choose(store, dead_letter_ids, cause=None, everything=False)
+        dead_letter_service.choose(store, dead_letter_ids, cause=None, everything=False)
     with pytest.raises(BadRequest, match="in one way"):
-        dead_letter_desk.choose(store, dead_letter_ids, cause="BadEvent", everything=False)
+        dead_letter_service.choose(store, dead_letter_ids, cause="BadEvent", everything=False)
 
 
 def test_a_field_that_no_event_has_is_refused_and_data_as_they_came_are_no_mend(store: Store, hub_dsn: str) -> None:
     (dead_letter_id,) = dead(store, hub_dsn)
 
     with pytest.raises(BadRequest, match=r"'available_quantiy' is no field of .* Did you mean available_quantity"):
-        dead_letter_desk.mend_fields(store, dead_letter_id, {"available_quantiy": 5}, actor=ADA)
-    assert dead_letter_desk.mend_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA).edited_data
+        dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantiy": 5}, actor=ADA)
+    assert dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA).edited_data
     assert (
-        dead_letter_desk.mend_fields(store, dead_letter_id, {"available_quantity": "five"}, actor=ADA).edited_data
+        dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": "five"}, actor=ADA).edited_data
         is None
     )
 
@@ -158,45 +158,45 @@ def test_a_discard_while_a_try_is_under_way_stands(store: Store, hub_dsn: str, *
     outside = Outside()
     outside.refuses = lambda _: ValueError("not yet") if len(outside.calls) == 1 or not ends_well else None
     publish(store, stock("A", 1, 1))
-    with delivery(hub_dsn, outside.handlers(attempts=9, first_wait_s=0.5), puller=outside):
+    with delivery(hub_dsn, outside.handlers(attempts=9, first_wait_s=0.5), fetcher=outside):
         eventually(lambda: len(found(store, "retrying")), 1)
         outside.takes_s = 0.5
         eventually(lambda: len(outside.calls), 2)
-        dead_letter_desk.discard(store, found(store, "retrying")[0].dead_letter_id, "not wanted", actor=ADA)
+        dead_letter_service.discard(store, found(store, "retrying")[0].dead_letter_id, "not wanted", actor=ADA)
         publish(store, stock("A", 2, 2))
         eventually(lambda: outside.told[-1:], [("A", 2)] if ends_well else [])
         time.sleep(0.8)
 
-    (letter, *others) = found(store, None)
-    assert (letter.state, letter.closed_by) == ("discarded", ADA)
+    (dead_letter, *others) = found(store, None)
+    assert (dead_letter.state, dead_letter.closed_by) == ("discarded", ADA)
     assert len(others) == (not ends_well)
 
 
 def test_a_replay_keeps_to_its_rate_and_can_be_stopped(store: Store, hub_dsn: str) -> None:
     dead(store, hub_dsn, 40)
-    asked = replay_events.ask_for_letters(store, [], everything=True, rate=50, actor=ADA)
+    asked = replay_service.request_dead_letters(store, [], everything=True, rate=50, actor=ADA)
     began = time.monotonic()
     with Store(hub_dsn) as own:
         worker = threading.Thread(
-            target=replay_events.work_off, args=(own, asked.replay_id), kwargs={"subscribers": SUBSCRIBERS}
+            target=replay_service.run_replay, args=(own, asked.replay_id), kwargs={"subscribers": SUBSCRIBERS}
         )
         worker.start()
         eventually(lambda: query(store, "SELECT failed >= 10 FROM event_replay"), [(True,)])
-        stopped = replay_events.stop(store, asked.replay_id, actor=ADA)
+        stopped = replay_service.stop(store, asked.replay_id, actor=ADA)
         worker.join()
 
     assert time.monotonic() - began >= 10 / 50 - 0.1
     assert stopped.failed < 40
     assert query(store, "SELECT count(*) FROM dead_letter WHERE attempts = 2") == [(stopped.failed,)]
     with pytest.raises(Conflict, match="stopped already"):
-        replay_events.stop(store, asked.replay_id, actor=ADA)
+        replay_service.stop(store, asked.replay_id, actor=ADA)
 
 
 def test_a_replay_that_was_asked_for_is_worked_off_by_a_reader(store: Store, hub_dsn: str) -> None:
     """Whoever asks by REST has no process of its own."""
     (dead_letter_id,) = dead(store, hub_dsn)
-    dead_letter_desk.mend_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
-    replay_events.ask_for_letters(store, [dead_letter_id], rate=None, actor=ADA)
+    dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
+    replay_service.request_dead_letters(store, [dead_letter_id], rate=None, actor=ADA)
 
     with delivery(hub_dsn):
         eventually(lambda: available(store), {"S0": 5})
@@ -210,18 +210,18 @@ def test_events_are_counted_before_they_are_told_again(store: Store, hub_dsn: st
 
     publish(store, *(stock(f"S{n}", 1, n) for n in range(10)))
     handlers = {"availability": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
-    with delivery(hub_dsn, handlers, place=Place(partitions=1)):
+    with delivery(hub_dsn, handlers, assignment=PartitionAssignment(partitions=1)):
         eventually(lambda: len(told), 10)
     wanted = Selection(key="S3")
 
-    assert replay_events.count(store, Selection(), {"availability": SUBSCRIBERS["availability"]}) == {
+    assert replay_service.count(store, Selection(), {"availability": SUBSCRIBERS["availability"]}) == {
         "availability": 10
     }
-    assert replay_events.count(store, wanted, {"availability": SUBSCRIBERS["availability"]}) == {"availability": 1}
-    asked = replay_events.ask_for_events(
+    assert replay_service.count(store, wanted, {"availability": SUBSCRIBERS["availability"]}) == {"availability": 1}
+    asked = replay_service.request_events(
         store, wanted, {"availability": SUBSCRIBERS["availability"]}, rate=None, actor=ADA
     )
-    ended = replay_events.work_off(store, asked.replay_id, subscribers=handlers)
+    ended = replay_service.run_replay(store, asked.replay_id, subscribers=handlers)
 
     assert ended is not None
     assert (ended.state, ended.done, told[10:]) == ("done", 1, ["S3"])
@@ -232,9 +232,9 @@ def test_a_read_model_is_rebuilt_byte_for_byte(store: Store, hub_dsn: str) -> No
     with delivery(hub_dsn):
         eventually(lambda: query(store, "SELECT sum(version) FROM stock_availability"), [(300,)])
         before = query(store, "SELECT stock_availability::text FROM stock_availability ORDER BY 1")
-        same = rebuild_availability.rebuild(store, replace=False, actor=ADA)
+        same = inventory_service.rebuild(store, replace=False, actor=ADA)
         query(store, "UPDATE stock_availability SET available = 999 WHERE sku = 'S1' RETURNING 1")
-        broken = rebuild_availability.rebuild(store, replace=True, actor=ADA)
+        broken = inventory_service.rebuild(store, replace=True, actor=ADA)
 
     assert (same.events, same.differences, same.replaced) == (300, 0, False)
     assert (broken.differences, broken.replaced) == (2, True)
@@ -244,26 +244,26 @@ def test_a_read_model_is_rebuilt_byte_for_byte(store: Store, hub_dsn: str) -> No
 def test_a_rebuild_and_a_replay_take_what_a_person_mended(store: Store, hub_dsn: str) -> None:
     """The event in the store is as it came, and would fail again; one that nobody mended is left out, as it was."""
     dead_letter_id, unmended = dead(store, hub_dsn, 2)
-    dead_letter_desk.mend_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
+    dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
     replayed(store, dead_letter_id)
-    rebuilt = rebuild_availability.rebuild(store, replace=True, actor=ADA)
-    asked = replay_events.ask_for_events(
+    rebuilt = inventory_service.rebuild(store, replace=True, actor=ADA)
+    asked = replay_service.request_events(
         store, Selection(), {"availability": SUBSCRIBERS["availability"]}, rate=None, actor=ADA
     )
-    ended = replay_events.work_off(store, asked.replay_id, subscribers=SUBSCRIBERS)
+    ended = replay_service.run_replay(store, asked.replay_id, subscribers=SUBSCRIBERS)
 
     assert (rebuilt.events, rebuilt.differences) == (2, 0)
     assert available(store) == {"S0": 5}
     assert ended is not None
     assert (ended.done, ended.failed) == (1, 1)
-    assert [letter.dead_letter_id for letter in found(store)] == [unmended]
+    assert [dead_letter.dead_letter_id for dead_letter in found(store)] == [unmended]
 
 
 def test_the_audit_trail_is_a_chain(store: Store, hub_dsn: str) -> None:
     """Whoever changes or takes out an entry breaks every hash after it."""
     dead_letter_ids = dead(store, hub_dsn, 3)
     for dead_letter_id in dead_letter_ids:
-        dead_letter_desk.discard(store, dead_letter_id, "a test", actor=ADA)
+        dead_letter_service.discard(store, dead_letter_id, "a test", actor=ADA)
     with store.transaction() as work:
         chain = audit.verify(work)
     assert (chain.entries, chain.broken_at) == (3, None)

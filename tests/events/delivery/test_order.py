@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 from crossdock.db.database import Store, Work
-from crossdock.events.delivery import Place
+from crossdock.events.delivery import PartitionAssignment
 from crossdock.events.model import STOCK_CHANGED, Event
 from crossdock.events.subscriber import Subscriber
 
@@ -44,8 +44,8 @@ def told_of(
         for offset, partition in enumerate(("all", "webhook:3"), start=1)
     ]
     with (
-        delivery(dsn, handlers, place=Place(0, workers=2), **how),  # type: ignore[arg-type]
-        delivery(dsn, handlers, place=Place(1, workers=2), **how),  # type: ignore[arg-type]
+        delivery(dsn, handlers, assignment=PartitionAssignment(0, workers=2), **how),  # type: ignore[arg-type]
+        delivery(dsn, handlers, assignment=PartitionAssignment(1, workers=2), **how),  # type: ignore[arg-type]
     ):
         for writer in writers:
             writer.start()
@@ -73,7 +73,7 @@ def test_versions_that_two_writers_brought_come_in_order_to_a_handler(store: Sto
 
     outside = Outside()
     if where == "outside":
-        told_of(hub_dsn, store, outside.handlers(), outside.told, puller=outside)
+        told_of(hub_dsn, store, outside.handlers(), outside.told, fetcher=outside)
     else:
         told_of(hub_dsn, store, {"diary": Subscriber(types=(STOCK_CHANGED,), apply=apply)}, told)
 

@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 from crossdock.core.errors import BadEvent, CircuitOpen, LeaseHeld, SystemUnavailable
 from crossdock.db.database import Store, StoreUnavailable
-from crossdock.events.delivery import Place
-from crossdock.events.delivery import source_outages as event_outages
+from crossdock.events.delivery import PartitionAssignment, source_outages
 from crossdock.events.model import Event, NewEvent
 
 from tests.events.worlds import SOURCE, Outside, delivery, eventually, publish, stock
@@ -20,7 +19,7 @@ from tests.shop import query
 ELSEWHERE = "/integrations/elsewhere"
 
 
-def letters(store: Store) -> list[tuple[Any, ...]]:
+def dead_letters(store: Store) -> list[tuple[Any, ...]]:
     return query(store, "SELECT state, attempts, count(*) FROM dead_letter GROUP BY 1, 2 ORDER BY 1, 2")
 
 
@@ -42,16 +41,16 @@ def test_an_outage_costs_a_few_calls_and_no_dead_letter(store: Store, hub_dsn: s
     outside.refuses = down
     publish(store, *(stock(f"S{n % 32}", 1 + n // 32, n) for n in range(64)))
 
-    with delivery(hub_dsn, outside.handlers(attempts=2), puller=outside):
+    with delivery(hub_dsn, outside.handlers(attempts=2), fetcher=outside):
         eventually(lambda: query(store, "SELECT count(*) FROM dead_letter"), [(64,)])
         time.sleep(3)
         publish(store, *(of(ELSEWHERE, stock(f"E{n}", 1, n)) for n in range(10)))
         eventually(lambda: len(outside.told), 10)
         assert len(outside.calls) - 2 <= 12, outside.calls
         assert outside.most_at_once == 1
-        assert letters(store) == [("retrying", 0, 32), ("waiting", 0, 32)]
+        assert dead_letters(store) == [("retrying", 0, 32), ("waiting", 0, 32)]
         with store.transaction() as work:
-            (outage,) = event_outages.standings(work)["outside"]
+            (outage,) = source_outages.list_all(work)["outside"]
         assert (outage.source, outage.cause) == (SOURCE, "SystemUnavailable")
         outside.refuses, during = (lambda _: None), len(outside.calls)
         eventually(lambda: len(outside.told), 74)
@@ -59,14 +58,16 @@ def test_an_outage_costs_a_few_calls_and_no_dead_letter(store: Store, hub_dsn: s
     for n in range(32):
         assert [version for key, version in outside.told if key == f"S{n}"] == [1, 2]
     assert len(outside.calls) - during <= 8, "one that got through lets the others in together"
-    assert letters(store) == [("recovered", 1, 32)]
+    assert dead_letters(store) == [("recovered", 1, 32)]
     assert query(store, "SELECT count(*) FROM source_outage") == [(0,)]
 
 
 def test_what_comes_in_during_an_outage_waits_unasked_and_in_order(store: Store, hub_dsn: str) -> None:
     outside = Outside()
     outside.refuses = down
-    with delivery(hub_dsn, outside.handlers(first_wait_s=1.0), place=Place(partitions=1), puller=outside):
+    with delivery(
+        hub_dsn, outside.handlers(first_wait_s=1.0), assignment=PartitionAssignment(partitions=1), fetcher=outside
+    ):
         for version in range(1, 21):
             publish(store, *(stock(sku, version, version) for sku in "ABC"))
             time.sleep(0.05)
@@ -84,9 +85,9 @@ def test_an_open_breaker_is_an_outage_too(store: Store, hub_dsn: str) -> None:
     outside.refuses = lambda events: CircuitOpen("shop", "it has been failing") if events else None
     publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
 
-    with delivery(hub_dsn, outside.handlers(attempts=2), place=Place(partitions=1), puller=outside):
+    with delivery(hub_dsn, outside.handlers(attempts=2), assignment=PartitionAssignment(partitions=1), fetcher=outside):
         time.sleep(2)
-        assert letters(store) == [("retrying", 0, 8)]
+        assert dead_letters(store) == [("retrying", 0, 8)]
         assert len(outside.calls) <= 8
 
 
@@ -100,10 +101,10 @@ def test_an_event_that_nobody_can_take_is_found_after_the_outage(store: Store, h
         bad = [event for event in events if event.partition_key == "S0"]
         return BadEvent("S0", "stock", "nobody can read it") if bad else None
 
-    with delivery(hub_dsn, outside.handlers(attempts=2), place=Place(partitions=1), puller=outside):
-        eventually(lambda: letters(store), [("retrying", 0, 8)])
+    with delivery(hub_dsn, outside.handlers(attempts=2), assignment=PartitionAssignment(partitions=1), fetcher=outside):
+        eventually(lambda: dead_letters(store), [("retrying", 0, 8)])
         outside.refuses = poisoned
-        eventually(lambda: letters(store), [("dead", 1, 1), ("recovered", 1, 7)])
+        eventually(lambda: dead_letters(store), [("dead", 1, 1), ("recovered", 1, 7)])
 
     assert sorted(outside.told) == [(f"S{n}", 1) for n in range(1, 8)]
 
@@ -116,12 +117,12 @@ def test_one_record_that_looks_like_an_outage_is_found_and_its_source_goes_on(st
     )
     publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
 
-    with delivery(hub_dsn, outside.handlers(attempts=3), place=Place(partitions=1), puller=outside):
+    with delivery(hub_dsn, outside.handlers(attempts=3), assignment=PartitionAssignment(partitions=1), fetcher=outside):
         eventually(lambda: len(outside.told), 7, within_s=20)
         for number in range(8):
             publish(store, stock(f"NEW{number}", 1, number))
             time.sleep(0.2)
-        eventually(lambda: letters(store)[0], ("dead", 3, 1), within_s=20)
+        eventually(lambda: dead_letters(store)[0], ("dead", 3, 1), within_s=20)
         eventually(lambda: len(outside.told), 15)
 
     assert sorted(outside.told) == sorted([*((f"S{n}", 1) for n in range(1, 8)), *((f"NEW{n}", 1) for n in range(8))])
@@ -134,12 +135,12 @@ def test_an_outage_that_pauses_for_a_moment_blames_nobody(store: Store, hub_dsn:
     outside.refuses = lambda events: None if len(outside.calls) in gets_through else down(events)
     publish(store, *(stock(f"S{n}", 1, n) for n in range(40)))
 
-    with delivery(hub_dsn, outside.handlers(attempts=1), place=Place(partitions=1), puller=outside):
+    with delivery(hub_dsn, outside.handlers(attempts=1), assignment=PartitionAssignment(partitions=1), fetcher=outside):
         eventually(lambda: len(outside.calls) > 16, within_s=30)
         outside.refuses = lambda _: None
         eventually(lambda: len(outside.told), 40)
 
-    assert {state for state, _, _ in letters(store)} == {"recovered"}
+    assert {state for state, _, _ in dead_letters(store)} == {"recovered"}
 
 
 def test_a_record_that_another_pull_has_waits_alone_and_costs_no_try(store: Store, hub_dsn: str) -> None:
@@ -148,15 +149,15 @@ def test_a_record_that_another_pull_has_waits_alone_and_costs_no_try(store: Stor
     outside.refuses = lambda events: (
         LeaseHeld("inventory", "another", 60) if any(event.partition_key == "HELD" for event in events) else None
     )
-    with delivery(hub_dsn, outside.handlers(attempts=2), place=Place(partitions=1), puller=outside):
+    with delivery(hub_dsn, outside.handlers(attempts=2), assignment=PartitionAssignment(partitions=1), fetcher=outside):
         publish(store, stock("HELD", 1, 1))
-        eventually(lambda: letters(store), [("retrying", 0, 1)])
+        eventually(lambda: dead_letters(store), [("retrying", 0, 1)])
         publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
         eventually(lambda: len(outside.told), 8)
         time.sleep(0.5)
-        assert letters(store) == [("retrying", 0, 1)]
+        assert dead_letters(store) == [("retrying", 0, 1)]
         outside.refuses = lambda _: None
-        eventually(lambda: letters(store), [("recovered", 1, 1)])
+        eventually(lambda: dead_letters(store), [("recovered", 1, 1)])
 
 
 def versions(told: Sequence[tuple[str, int]], key: str) -> list[int]:
@@ -174,7 +175,7 @@ def test_events_of_one_key_from_two_sources_keep_their_order(store: Store, hub_d
         stock("B", 2, 2),
         stock("A", 3, 3),
     )
-    with delivery(hub_dsn, outside.handlers(), place=Place(partitions=1), puller=outside):
+    with delivery(hub_dsn, outside.handlers(), assignment=PartitionAssignment(partitions=1), fetcher=outside):
         eventually(lambda: len(outside.told), 5)
 
     assert (versions(outside.told, "A"), versions(outside.told, "B")) == ([1, 2, 3], [1, 2])
@@ -189,15 +190,20 @@ def test_letters_that_failed_by_themselves_before_do_not_each_ask_a_source_that_
     outside.refuses = lambda _: ValueError("not yet")
     publish(store, *(stock(f"S{n}", 1, n) for n in range(20)))
 
-    with delivery(hub_dsn, outside.handlers(attempts=9, first_wait_s=0.3), place=Place(partitions=1), puller=outside):
-        eventually(lambda: letters(store), [("retrying", 1, 20)])
+    with delivery(
+        hub_dsn,
+        outside.handlers(attempts=9, first_wait_s=0.3),
+        assignment=PartitionAssignment(partitions=1),
+        fetcher=outside,
+    ):
+        eventually(lambda: dead_letters(store), [("retrying", 1, 20)])
         outside.refuses, before = down, len(outside.calls)
         time.sleep(2)
         assert len(outside.calls) - before <= 5
         outside.refuses = lambda _: None
         eventually(lambda: len(outside.told), 20)
 
-    assert {state for state, _, _ in letters(store)} == {"recovered"}
+    assert {state for state, _, _ in dead_letters(store)} == {"recovered"}
 
 
 def test_events_that_come_in_a_moment_after_its_beginning_know_of_the_outage(store: Store, hub_dsn: str) -> None:
@@ -207,12 +213,14 @@ def test_events_that_come_in_a_moment_after_its_beginning_know_of_the_outage(sto
         ValueError("by itself") if any(event.partition_key == "X" for event in events) else down(events)
     )
     publish(store, stock("X", 1, 1))
-    with delivery(hub_dsn, outside.handlers(first_wait_s=30.0), place=Place(partitions=1), puller=outside):
-        eventually(lambda: letters(store), [("retrying", 1, 1)])
+    with delivery(
+        hub_dsn, outside.handlers(first_wait_s=30.0), assignment=PartitionAssignment(partitions=1), fetcher=outside
+    ):
+        eventually(lambda: dead_letters(store), [("retrying", 1, 1)])
         for version in range(1, 31):
             publish(store, stock(f"S{version}", version, version))
             time.sleep(0.015)
-        eventually(lambda: letters(store), [("retrying", 0, 30), ("retrying", 1, 1)])
+        eventually(lambda: dead_letters(store), [("retrying", 0, 30), ("retrying", 1, 1)])
 
     assert len(outside.calls) == 2
 
@@ -224,9 +232,9 @@ def test_records_told_in_one_call_with_one_in_use_do_not_wait_for_it(store: Stor
         LeaseHeld("inventory", "another", 60) if any(event.partition_key == "HELD" for event in events) else None
     )
     publish(store, stock("HELD", 1, 1), *(stock(f"S{n}", 1, n) for n in range(8)))
-    with delivery(hub_dsn, outside.handlers(attempts=2), place=Place(partitions=1), puller=outside):
+    with delivery(hub_dsn, outside.handlers(attempts=2), assignment=PartitionAssignment(partitions=1), fetcher=outside):
         eventually(lambda: sorted(outside.told), [(f"S{n}", 1) for n in range(8)])
-        eventually(lambda: letters(store), [("recovered", 1, 8), ("retrying", 0, 1)])
+        eventually(lambda: dead_letters(store), [("recovered", 1, 8), ("retrying", 0, 1)])
 
 
 def test_a_record_that_another_transaction_has_waits_alone_too(store: Store, hub_dsn: str) -> None:
@@ -237,8 +245,8 @@ def test_a_record_that_another_transaction_has_waits_alone_too(store: Store, hub
         if any(event.partition_key == "HELD" for event in events)
         else None
     )
-    with delivery(hub_dsn, outside.handlers(attempts=2), place=Place(partitions=1), puller=outside):
+    with delivery(hub_dsn, outside.handlers(attempts=2), assignment=PartitionAssignment(partitions=1), fetcher=outside):
         publish(store, stock("HELD", 1, 1))
-        eventually(lambda: letters(store), [("retrying", 0, 1)])
+        eventually(lambda: dead_letters(store), [("retrying", 0, 1)])
         publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
         eventually(lambda: len(outside.told), 8)

@@ -10,21 +10,21 @@ from typing import Any
 
 import psycopg
 from crossdock.db.database import Store
-from crossdock.events.delivery import Pace, Place
+from crossdock.events.delivery import PartitionAssignment, PollingConfig
 from crossdock.events.model import Event
-from crossdock.events.ports import KeyPuller
-from crossdock.events.replay import service as replay_events
+from crossdock.events.ports import RecordFetcher
+from crossdock.events.replay import service as replay_service
 from crossdock.events.subscriber import Subscriber
 
 from tests.events.worlds import Outside, delivery, eventually, publish, stock
 from tests.shop import query
 
-ALONE = Place(partitions=1)
+ALONE = PartitionAssignment(partitions=1)
 #: A lease that runs out long before the effects below are over.
-SHORT = Pace(batch=100, lease_life=timedelta(seconds=0.4))
+SHORT = PollingConfig(batch=100, lease_life=timedelta(seconds=0.4))
 
 
-def letters(store: Store) -> list[tuple[Any, ...]]:
+def dead_letters(store: Store) -> list[tuple[Any, ...]]:
     return query(store, "SELECT state, attempts, cause FROM dead_letter ORDER BY position")
 
 
@@ -39,13 +39,25 @@ def test_an_effect_slower_than_the_lease_is_had_once(store: Store, hub_dsn: str)
     publish(store, *(stock(f"S{n}", 1, n) for n in range(5)))
 
     with (
-        delivery(hub_dsn, outside.handlers(), place=Place(0, workers=2, partitions=1), pace=SHORT, puller=outside),
-        delivery(hub_dsn, outside.handlers(), place=Place(1, workers=2, partitions=1), pace=SHORT, puller=outside),
+        delivery(
+            hub_dsn,
+            outside.handlers(),
+            assignment=PartitionAssignment(0, workers=2, partitions=1),
+            polling=SHORT,
+            fetcher=outside,
+        ),
+        delivery(
+            hub_dsn,
+            outside.handlers(),
+            assignment=PartitionAssignment(1, workers=2, partitions=1),
+            polling=SHORT,
+            fetcher=outside,
+        ),
     ):
         eventually(lambda: query(store, "SELECT count(*) FROM event_inbox"), [(5,)])
 
     assert [len(call) for call in outside.calls] == [5]
-    assert (takeovers(store), letters(store)) == (0, [])
+    assert (takeovers(store), dead_letters(store)) == (0, [])
 
 
 def test_a_slow_effect_of_one_partition_keeps_the_others_of_its_worker(store: Store, hub_dsn: str) -> None:
@@ -54,13 +66,25 @@ def test_a_slow_effect_of_one_partition_keeps_the_others_of_its_worker(store: St
     publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
 
     with (
-        delivery(hub_dsn, outside.handlers(), place=Place(0, workers=1, partitions=3), pace=SHORT, puller=outside),
-        delivery(hub_dsn, outside.handlers(), place=Place(1, workers=9, partitions=3), pace=SHORT, puller=outside),
+        delivery(
+            hub_dsn,
+            outside.handlers(),
+            assignment=PartitionAssignment(0, workers=1, partitions=3),
+            polling=SHORT,
+            fetcher=outside,
+        ),
+        delivery(
+            hub_dsn,
+            outside.handlers(),
+            assignment=PartitionAssignment(1, workers=9, partitions=3),
+            polling=SHORT,
+            fetcher=outside,
+        ),
     ):
         eventually(lambda: query(store, "SELECT count(*) FROM event_inbox"), [(8,)])
 
     assert sorted(outside.told) == sorted((f"S{n}", 1) for n in range(8))
-    assert letters(store) == []
+    assert dead_letters(store) == []
 
 
 def test_an_effect_that_hangs_past_its_bound_is_taken_over_and_its_worker_commits_nothing(
@@ -72,10 +96,18 @@ def test_an_effect_that_hangs_past_its_bound_is_taken_over_and_its_worker_commit
     publish(store, stock("A", 1, 1))
     hanging = hung.handlers(effect_timeout_s=0.8)
 
-    with delivery(hub_dsn, hanging, place=Place(0, workers=2, partitions=1), pace=SHORT, puller=hung):
+    with delivery(
+        hub_dsn, hanging, assignment=PartitionAssignment(0, workers=2, partitions=1), polling=SHORT, fetcher=hung
+    ):
         eventually(lambda: len(hung.calls), 1)
         began = time.monotonic()
-        with delivery(hub_dsn, sound.handlers(), place=Place(1, workers=2, partitions=1), pace=SHORT, puller=sound):
+        with delivery(
+            hub_dsn,
+            sound.handlers(),
+            assignment=PartitionAssignment(1, workers=2, partitions=1),
+            polling=SHORT,
+            fetcher=sound,
+        ):
             eventually(lambda: sound.told, [("A", 1)])
             taken_s = time.monotonic() - began
             publish(store, stock("A", 2, 2))
@@ -87,7 +119,7 @@ def test_an_effect_that_hangs_past_its_bound_is_taken_over_and_its_worker_commit
             assert hung.told == [("A", 1)]
 
     assert taken_s > 0.5, "it was let go before its time"
-    assert letters(store) == []
+    assert dead_letters(store) == []
 
 
 def test_a_handler_that_hangs_for_ever_ends_as_a_dead_letter_of_a_lone_worker(store: Store, hub_dsn: str) -> None:
@@ -104,9 +136,13 @@ def test_a_handler_that_hangs_for_ever_ends_as_a_dead_letter_of_a_lone_worker(st
     began = time.monotonic()
     try:
         with delivery(
-            hub_dsn, outside.handlers(effect_timeout_s=0.3, attempts=2), place=ALONE, pace=SHORT, puller=outside
+            hub_dsn,
+            outside.handlers(effect_timeout_s=0.3, attempts=2),
+            assignment=ALONE,
+            polling=SHORT,
+            fetcher=outside,
         ):
-            eventually(lambda: letters(store), [("dead", 3, "WorkerEnded")], within_s=30)
+            eventually(lambda: dead_letters(store), [("dead", 3, "WorkerEnded")], within_s=30)
             publish(store, stock("HANGS", 2, 2), stock("NEXT", 1, 1))
             eventually(lambda: ("NEXT", 1) in outside.told, within_s=30)
     finally:
@@ -152,23 +188,23 @@ def test_nothing_is_open_in_the_database_while_an_effect_outside_runs(store: Sto
     outside = Watched(hub_dsn)
     outside.fails = 1
     publish(store, stock("A", 1, 1))
-    with delivery(hub_dsn, outside.handlers(), place=ALONE, puller=outside):
-        eventually(lambda: letters(store), [("recovered", 2, "ValueError")])
+    with delivery(hub_dsn, outside.handlers(), assignment=ALONE, fetcher=outside):
+        eventually(lambda: dead_letters(store), [("recovered", 2, "ValueError")])
         outside.fails = 3
         publish(store, stock("B", 1, 1))
-        eventually(lambda: letters(store)[1:], [("dead", 3, "ValueError")])
+        eventually(lambda: dead_letters(store)[1:], [("dead", 3, "ValueError")])
     handlers = outside.handlers()
 
-    letter = replay_events.ask_for_letters(store, [], everything=True, rate=None, actor="cli:ada")
-    replay_events.work_off(store, letter.replay_id, subscribers=handlers, puller=outside)
-    assert [row[0] for row in letters(store)] == ["recovered", "replayed"]
+    dead_letter = replay_service.request_dead_letters(store, [], everything=True, rate=None, actor="cli:ada")
+    replay_service.run_replay(store, dead_letter.replay_id, subscribers=handlers, fetcher=outside)
+    assert [row[0] for row in dead_letters(store)] == ["recovered", "replayed"]
     told_again(store, handlers, outside)
 
     assert len(outside.calls) >= 7
     assert outside.open == []
 
 
-def told_again(store: Store, handlers: dict[str, Subscriber], puller: KeyPuller) -> Any:
+def told_again(store: Store, handlers: dict[str, Subscriber], fetcher: RecordFetcher) -> Any:
     request = {"selection": {}, "subscribers": list(handlers), "cursor": [0, 0, 0]}
-    asked = replay_events._ask(store, "events", request, rate=None, total=2, actor="cli:ada")
-    return replay_events.work_off(store, asked.replay_id, subscribers=handlers, puller=puller)
+    asked = replay_service._ask(store, "events", request, rate=None, total=2, actor="cli:ada")
+    return replay_service.run_replay(store, asked.replay_id, subscribers=handlers, fetcher=fetcher)

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from crossdock.core.errors import SystemUnavailable
 from crossdock.db.database import Store, StoreRefused, Work
-from crossdock.events.dead_letters import service as dead_letter_desk
+from crossdock.events.dead_letters import service as dead_letter_service
 from crossdock.events.model import STOCK_CHANGED, Event
-from crossdock.events.replay import repository as event_replays
-from crossdock.events.replay import service as replay_events
-from crossdock.events.replay import slice as tell_again
+from crossdock.events.replay import repository as replay_repository
+from crossdock.events.replay import service as replay_service
+from crossdock.events.replay import slice as replay_slice
 from crossdock.events.replay.repository import Replay
 from crossdock.events.subscriber import Subscriber
 
@@ -35,16 +35,16 @@ def outside() -> Outside:
 @pytest.fixture
 def short_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim that runs out long before the effects below are over."""
-    for module in (tell_again, replay_events):
+    for module in (replay_slice, replay_service):
         monkeypatch.setattr(module, "WORKER_LIFE", timedelta(seconds=0.4))
-    monkeypatch.setattr(tell_again, "_LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(replay_slice, "_LOOK_EVERY_S", 0.1)
 
 
 def dead(store: Store, dsn: str, outside: Outside, number: int) -> None:
     """So many dead letters of *outside*, which takes them from now on."""
     outside.refuses = lambda _: ValueError("not yet")
     publish(store, *(stock(f"S{n}", 1, n) for n in range(number)))
-    with delivery(dsn, outside.handlers(attempts=1), puller=outside):
+    with delivery(dsn, outside.handlers(attempts=1), fetcher=outside):
         eventually(lambda: states(store), [("dead", number)])
     outside.refuses = lambda _: None
     outside.calls.clear()
@@ -55,17 +55,17 @@ def states(store: Store) -> list[tuple[Any, ...]]:
 
 
 def asked(store: Store) -> int:
-    return replay_events.ask_for_letters(store, [], everything=True, rate=None, actor=ADA).replay_id
+    return replay_service.request_dead_letters(store, [], everything=True, rate=None, actor=ADA).replay_id
 
 
 def all_events(store: Store, total: int) -> int:
     request = {"selection": {}, "subscribers": ["outside"], "cursor": [0, 0, 0]}
-    return replay_events._ask(store, "events", request, rate=None, total=total, actor=ADA).replay_id
+    return replay_service._ask(store, "events", request, rate=None, total=total, actor=ADA).replay_id
 
 
-def work_off(dsn: str, replay_id: int, outside: Outside) -> Replay:
+def run_replay(dsn: str, replay_id: int, outside: Outside) -> Replay:
     with Store(dsn) as own:
-        ended = replay_events.work_off(own, replay_id, subscribers=outside.handlers(), puller=outside)
+        ended = replay_service.run_replay(own, replay_id, subscribers=outside.handlers(), fetcher=outside)
         assert ended is not None
         return ended
 
@@ -76,7 +76,7 @@ def test_what_a_replay_is_of_is_written_once(store: Store, hub_dsn: str, outside
     replay_id = asked(store)
     assert query(store, "SELECT request::text FROM event_replay") == [('{"next": 0}',)]
 
-    ended = work_off(hub_dsn, replay_id, outside)
+    ended = run_replay(hub_dsn, replay_id, outside)
 
     assert (ended.state, ended.done, ended.failed) == ("done", 30, 0)
     assert query(store, "SELECT count(*), max(nth) FROM event_replay_chosen") == [(30, 29)]
@@ -94,12 +94,12 @@ def test_a_replay_whose_effects_are_slow_stays_its_worker_s(
     replay_id = asked(store) if what == "letters" else all_events(store, 2)
 
     with ThreadPoolExecutor(1) as threads:
-        first = threads.submit(work_off, hub_dsn, replay_id, outside)
+        first = threads.submit(run_replay, hub_dsn, replay_id, outside)
         eventually(lambda: len(outside.calls), 1)
         taken = 0
         while not first.done():
             with store.transaction() as work:
-                taken += event_replays.claim(work, "another", timedelta(seconds=1)) is not None
+                taken += replay_repository.claim(work, "another", timedelta(seconds=1)) is not None
             time.sleep(0.05)
 
     assert taken == 0
@@ -118,11 +118,11 @@ def test_a_replay_that_another_worker_has_taken_is_not_noted_by_the_first(
     handlers = outside.handlers(effect_timeout_s=0.2)
     replay_id = asked(store) if what == "letters" else all_events(store, 3)
     with ThreadPoolExecutor(1) as threads, Store(hub_dsn) as own:
-        first = threads.submit(replay_events.work_off, own, replay_id, subscribers=handlers, puller=outside)
+        first = threads.submit(replay_service.run_replay, own, replay_id, subscribers=handlers, fetcher=outside)
         eventually(lambda: len(outside.calls), 1)
         sound = Outside()
         eventually(lambda: query(store, "SELECT worker_until < now() FROM event_replay"), [(True,)])
-        ended = work_off(hub_dsn, replay_id, sound)
+        ended = run_replay(hub_dsn, replay_id, sound)
         outside.until.set()
         first.result(10)
 
@@ -140,9 +140,9 @@ def test_a_replay_that_is_stopped_ends_with_the_call_that_is_under_way(
     outside.takes_s = 0.3
     replay_id = asked(store)
     with ThreadPoolExecutor(1) as threads:
-        worker = threads.submit(work_off, hub_dsn, replay_id, outside)
+        worker = threads.submit(run_replay, hub_dsn, replay_id, outside)
         eventually(lambda: len(outside.calls), 2)
-        stopped = replay_events.stop(store, replay_id, actor=ADA)
+        stopped = replay_service.stop(store, replay_id, actor=ADA)
         began = time.monotonic()
         ended = worker.result(10)
 
@@ -160,13 +160,13 @@ def test_a_replay_waits_for_a_source_that_is_out_and_makes_no_letter_of_it(
     outside.refuses = lambda _: SystemUnavailable("shop", "HTTP 503") if len(outside.calls) > 3 else None
     replay_id = asked(store)
 
-    waiting = work_off(hub_dsn, replay_id, outside)
+    waiting = run_replay(hub_dsn, replay_id, outside)
     assert (waiting.state, waiting.done, waiting.failed) == ("open", 3, 0)
     assert (states(store), len(outside.calls)) == ([("dead", 5), ("replayed", 3)], 5)
     outside.refuses = lambda _: None
     query(store, "UPDATE event_replay SET worker_until = now() RETURNING 1")
 
-    assert work_off(hub_dsn, replay_id, outside).done == 8
+    assert run_replay(hub_dsn, replay_id, outside).done == 8
     assert sorted(outside.told) == [(f"S{n}", 1) for n in range(8)]
 
 
@@ -177,10 +177,10 @@ def test_a_replay_that_reaches_outside_is_left_to_a_worker_that_can(
     dead(store, hub_dsn, outside, 3)
     replay_id = asked(store)
 
-    here = replay_events.work_off(store, replay_id, subscribers=outside.handlers())
+    here = replay_service.run_replay(store, replay_id, subscribers=outside.handlers())
     assert here is not None
     assert (here.state, here.done, here.failed) == ("open", 0, 0)
-    with delivery(hub_dsn, outside.handlers(), puller=outside):
+    with delivery(hub_dsn, outside.handlers(), fetcher=outside):
         eventually(lambda: states(store), [("replayed", 3)])
 
 
@@ -192,7 +192,7 @@ def test_a_letter_that_is_gone_by_its_turn_does_not_stop_the_others(
     replay_id = asked(store)
     query(store, "DELETE FROM dead_letter WHERE position = (SELECT min(position) FROM dead_letter) RETURNING 1")
 
-    ended = work_off(hub_dsn, replay_id, outside)
+    ended = run_replay(hub_dsn, replay_id, outside)
 
     assert (ended.state, ended.done, ended.failed) == ("done", 2, 1)
 
@@ -203,12 +203,12 @@ def test_a_replay_that_a_defect_of_ours_ends_each_time_keeps_no_other_waiting(
     """The oldest comes first, and would come first each time."""
     dead(store, hub_dsn, outside, 1)
     request = {"selection": {}, "subscribers": ["outside"], "cursor": [0, "no number", 0]}
-    broken = replay_events._ask(store, "events", request, rate=None, total=1, actor=ADA)
+    broken = replay_service._ask(store, "events", request, rate=None, total=1, actor=ADA)
     with pytest.raises(StoreRefused):
-        replay_events.work_off(store, subscribers=outside.handlers(), puller=outside)
+        replay_service.run_replay(store, subscribers=outside.handlers(), fetcher=outside)
     whole = asked(store)
 
-    worked_off = replay_events.work_off(store, subscribers=outside.handlers(), puller=outside)
+    worked_off = replay_service.run_replay(store, subscribers=outside.handlers(), fetcher=outside)
     assert worked_off is not None
     assert (worked_off.replay_id, worked_off.state) == (whole, "done")
     assert whole > broken.replay_id
@@ -216,7 +216,7 @@ def test_a_replay_that_a_defect_of_ours_ends_each_time_keeps_no_other_waiting(
 
 @pytest.mark.crash
 @pytest.mark.parametrize("what", ["letters", "events"])
-@pytest.mark.parametrize("point", ["replay.told", "replay.before_commit", "replay.committed"])
+@pytest.mark.parametrize("point", ["replay.delivered", "replay.before_commit", "replay.committed"])
 def test_a_replay_killed_at_any_boundary_leaves_nothing_out(
     store: Store, hub_dsn: str, outside: Outside, what: str, point: str
 ) -> None:
@@ -224,9 +224,9 @@ def test_a_replay_killed_at_any_boundary_leaves_nothing_out(
     dead(store, hub_dsn, outside, 5)
     replay_id = asked(store) if what == "letters" else all_events(store, 5)
 
-    assert children.run(lambda: work_off(hub_dsn, replay_id, outside), crash_at=point) == children.KILLED
+    assert children.run(lambda: run_replay(hub_dsn, replay_id, outside), crash_at=point) == children.KILLED
     query(store, "UPDATE event_replay SET worker_until = now() RETURNING 1")
-    ended = work_off(hub_dsn, replay_id, outside) if open_still(store) else None
+    ended = run_replay(hub_dsn, replay_id, outside) if open_still(store) else None
 
     assert query(store, "SELECT state, done, failed FROM event_replay") == [("done", 5, 0)]
     assert ended is None or {key for key, _ in outside.told} <= {f"S{n}" for n in range(5)}
@@ -249,9 +249,9 @@ def test_in_a_replay_a_key_goes_on_behind_an_event_that_fails(store: Store) -> N
 
     publish(store, stock("A", 1, 1), stock("A", 2, 2), stock("B", 1, 1), stock("A", 3, 3))
     request = {"selection": {}, "subscribers": ["availability"], "cursor": [0, 0, 0]}
-    replay = replay_events._ask(store, "events", request, rate=None, total=4, actor=ADA)
+    replay = replay_service._ask(store, "events", request, rate=None, total=4, actor=ADA)
     handlers = {"availability": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
-    ended = replay_events.work_off(store, replay.replay_id, subscribers=handlers)
+    ended = replay_service.run_replay(store, replay.replay_id, subscribers=handlers)
 
     assert ended is not None
     assert (ended.done, ended.failed) == (3, 1)
@@ -267,12 +267,12 @@ def test_a_letter_that_is_closed_after_the_replay_was_asked_for_stays_closed(
     closed, gone, _ = (
         number for (number,) in query(store, "SELECT dead_letter_id FROM dead_letter ORDER BY dead_letter_id")
     )
-    dead_letter_desk.discard(store, closed, "a mistake: it was wanted", actor=ADA)
+    dead_letter_service.discard(store, closed, "a mistake: it was wanted", actor=ADA)
     dead_letter_ids = [number for (number,) in query(store, "SELECT dead_letter_id FROM dead_letter")]
-    replay_id = replay_events.ask_for_letters(store, dead_letter_ids, rate=None, actor=ADA).replay_id
-    dead_letter_desk.discard(store, gone, "nobody wants it", actor=ADA)
+    replay_id = replay_service.request_dead_letters(store, dead_letter_ids, rate=None, actor=ADA).replay_id
+    dead_letter_service.discard(store, gone, "nobody wants it", actor=ADA)
 
-    ended = work_off(hub_dsn, replay_id, outside)
+    ended = run_replay(hub_dsn, replay_id, outside)
 
     assert (ended.state, ended.done, ended.failed) == ("done", 3, 0)
     assert sorted(outside.told) == [("S0", 1), ("S2", 1)]
@@ -283,15 +283,15 @@ def test_a_replay_at_a_slow_rate_ends_with_its_worker_and_keeps_its_rate(store: 
     """It slept for the whole rest: a worker that ends waited a minute for it, and another went on at once."""
     publish(store, *(stock(f"S{n}", 1, n) for n in range(3)))
     request = {"selection": {}, "subscribers": ["outside"], "cursor": [0, 0, 0]}
-    asked = replay_events._ask(store, "events", request, rate=0.05, total=3, actor=ADA)
+    asked = replay_service._ask(store, "events", request, rate=0.05, total=3, actor=ADA)
     began = time.monotonic()
 
     def is_over() -> bool:
         return time.monotonic() > began + 1
 
-    replay_events.work_off(store, asked.replay_id, subscribers=outside.handlers(), puller=outside, until=is_over)
+    replay_service.run_replay(store, asked.replay_id, subscribers=outside.handlers(), fetcher=outside, until=is_over)
 
     assert time.monotonic() - began < 5
     assert len(outside.told) == 1
     with store.transaction() as work:
-        assert event_replays.claim(work, "another", timedelta(seconds=1)) is None, "its time has not come"
+        assert replay_repository.claim(work, "another", timedelta(seconds=1)) is None, "its time has not come"

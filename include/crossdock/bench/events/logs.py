@@ -14,10 +14,10 @@ import msgspec
 
 from crossdock.bench.events import plain_log
 from crossdock.bench.events import tally as bench_tally
-from crossdock.commerce.inventory import subscribers as keep_availability
+from crossdock.commerce.inventory import subscribers as inventory_subscribers
 from crossdock.db.database import Store, Work
-from crossdock.events import store as event_log
-from crossdock.events.delivery import Place, deliver
+from crossdock.events import store as event_store
+from crossdock.events.delivery import PartitionAssignment, deliver
 from crossdock.events.model import STOCK_CHANGED, Event, NewEvent
 from crossdock.events.subscriber import Subscriber
 
@@ -106,7 +106,7 @@ class HubLog:
 
         def publish(first: int, dues: Sequence[float]) -> None:
             with store.transaction() as work:
-                event_log.append(work, (_event(first + n, due, pad, now) for n, due in enumerate(dues)))
+                event_store.append(work, (_event(first + n, due, pad, now) for n, due in enumerate(dues)))
 
         return publish
 
@@ -115,7 +115,7 @@ class HubLog:
         seen = _Seen()
 
         def apply(work: Work, events: Sequence[Event]) -> None:
-            keep_availability.apply(work, events)
+            inventory_subscribers.apply(work, events)
             if self._tally:
                 bench_tally.add(work, [event.position for event in events])
             # A sync that runs beside it tells of its own rows too.
@@ -128,7 +128,7 @@ class HubLog:
 
         deliver(
             lambda: _TellingStore(dsn, committed),
-            Place(reader_no, workers=readers, partitions=readers),
+            PartitionAssignment(reader_no, workers=readers, partitions=readers),
             lifetime=timedelta(hours=1),
             subscribers={"availability": Subscriber(types=(STOCK_CHANGED,), apply=apply)},
             stop=stop,

@@ -1,4 +1,4 @@
-"""Webhooks that were not proved to be their sender's: counted by the hour, since anybody can send them."""
+"""Refused webhooks, counted per hour and reason: anybody can send them, so none of them is stored."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ ON CONFLICT (integration, hour, reason) DO UPDATE
 
 
 def add(work: Work, integration: str, reason: str, *, size_bytes: int) -> None:
-    """One more that was refused because of *reason*."""
+    """Count one more webhook that was refused because of *reason*."""
     work.execute(_ADD, {"integration": integration, "reason": reason, "size_bytes": size_bytes})
