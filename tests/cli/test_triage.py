@@ -94,7 +94,7 @@ def test_an_edit_is_given_in_one_way(hub: Hub, group: str, tmp_path: Path) -> No
     assert "cut.json is not JSON" in hub(group, "fix", "1", "--file", str(tmp_path / "cut.json")).said
 
 
-def test_a_mend_that_is_taken_back_is_said_to_be(hub: Hub, store: Store) -> None:
+def test_an_edit_that_is_taken_back_is_reported(hub: Hub, store: Store) -> None:
     (item_id,) = rejected(store, 1)
     hub("quarantine", "fix", item_id, "--set", "sku=SIDEBOARD")
     mended = Desk(store).items()[0].mended

@@ -48,13 +48,13 @@ def tallied(store: Store) -> Store:
 
 
 def work_until_idle(
-    dsn: str, handlers: dict[str, Subscriber] = TALLY, seconds: float = 3, fetcher: RecordFetcher | None = None
+    dsn: str, subscribers: dict[str, Subscriber] = TALLY, seconds: float = 3, fetcher: RecordFetcher | None = None
 ) -> None:
     deliver(
         lambda: Store(dsn),
         PartitionAssignment(partitions=1),
         lifetime=timedelta(seconds=seconds),
-        subscribers=handlers,
+        subscribers=subscribers,
         polling=PollingConfig(batch=10, lease_life=timedelta(seconds=0.4)),
         fetcher=fetcher,
     )
@@ -90,7 +90,7 @@ def test_a_worker_killed_while_it_looks_carefully_loses_and_doubles_nothing(tall
     assert query(tallied, "SELECT count(*) FROM dead_letter") == [(0,)]
 
 
-def test_a_worker_that_is_told_to_end_gives_its_partitions_back(tallied: Store, hub_dsn: str) -> None:
+def test_a_worker_that_ends_releases_its_partitions(tallied: Store, hub_dsn: str) -> None:
     """Airflow ends a task by an error in its main thread; the others then learn of it, and the process is gone at once."""
     pid = children.start(lambda: work_until_idle(hub_dsn, seconds=50))
     held = "SELECT count(*) FROM event_consumer WHERE holder IS NOT NULL"
@@ -104,15 +104,15 @@ def test_a_worker_that_is_told_to_end_gives_its_partitions_back(tallied: Store, 
 
 
 class TallyOutside:
-    """An effect outside that counts what it was told on a connection of its own, as another system would."""
+    """An external effect that counts its events on a connection of its own, as another system would."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
 
     def fetch(self, entity: str, keys: Sequence[str]) -> None:
-        raise AssertionError(f"nobody pulls {entity} {keys} here")
+        raise AssertionError(f"nobody fetches {entity} {keys} here")
 
-    def handlers(self) -> dict[str, Subscriber]:
+    def subscribers(self) -> dict[str, Subscriber]:
         return {"tally": Subscriber(types=(STOCK_CHANGED,), deliver=self._apply, attempts=5, first_wait_s=0.05)}
 
     def _apply(self, _: object, events: Sequence[Event]) -> None:
@@ -122,18 +122,19 @@ class TallyOutside:
 
 @pytest.mark.parametrize("point", [*POINTS, "deliver.delivered"])
 @pytest.mark.parametrize("nth", [1, 3])
-def test_an_effect_outside_is_not_lost_by_a_worker_killed_at_any_boundary(
+def test_an_external_effect_is_not_lost_by_a_worker_killed_at_any_boundary(
     tallied: Store, hub_dsn: str, point: str, nth: int
 ) -> None:
     """It may come twice for the batch that was under way, and for no other; each is noted as had once."""
-    outside = TallyOutside(hub_dsn)
+    external = TallyOutside(hub_dsn)
     publish(tallied, *(stock(f"S{n % 7}", 1 + n, n) for n in range(60)))
 
     killed = children.run(
-        lambda: work_until_idle(hub_dsn, outside.handlers(), seconds=20, fetcher=outside), crash_at=f"{point}:{nth}"
+        lambda: work_until_idle(hub_dsn, external.subscribers(), seconds=20, fetcher=external),
+        crash_at=f"{point}:{nth}",
     )
     assert killed == children.KILLED
-    with delivery(hub_dsn, outside.handlers(), fetcher=outside):
+    with delivery(hub_dsn, external.subscribers(), fetcher=external):
         eventually(lambda: query(tallied, "SELECT count(*) FROM event_inbox"), [(60,)])
 
     effects, had_one = counted(tallied)
@@ -150,11 +151,11 @@ def test_a_handler_that_kills_its_worker_each_time_ends_as_a_dead_letter(tallied
             os.kill(os.getpid(), signal.SIGKILL)
         tallying(work, events)
 
-    handlers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=deadly, attempts=3, first_wait_s=0.05)}
+    subscribers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=deadly, attempts=3, first_wait_s=0.05)}
     publish(tallied, *(stock(f"S{n}", 1, n) for n in range(5)), stock("DEADLY", 1, 1), stock("LAST", 1, 1))
     deaths = 0
     while query(tallied, "SELECT count(*) FROM dead_letter WHERE state = 'dead'") == [(0,)]:
-        deaths += children.run(lambda: work_until_idle(hub_dsn, handlers, seconds=2.5)) == children.KILLED
+        deaths += children.run(lambda: work_until_idle(hub_dsn, subscribers, seconds=2.5)) == children.KILLED
         assert deaths < 8
         time.sleep(0.45)
     with delivery(hub_dsn, TALLY):
@@ -187,8 +188,8 @@ def test_eight_writers_and_one_transaction_held_open(tallied: Store, hub_dsn: st
         order.extend((event.partition_key, json.loads(event.data)["version"]) for event in events)
         tallying(work, events)
 
-    handlers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
-    with psycopg.connect(hub_dsn, options="-c search_path=hub") as slow, delivery(hub_dsn, handlers):
+    subscribers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
+    with psycopg.connect(hub_dsn, options="-c search_path=hub") as slow, delivery(hub_dsn, subscribers):
         writers = [threading.Thread(target=write_beside_others, args=(hub_dsn, n, 100)) for n in range(8)]
         for writer in writers:
             writer.start()
@@ -266,8 +267,8 @@ def test_a_worker_that_slept_through_its_lease_commits_nothing(tallied: Store, h
             asleep.set()
             wake.wait(10)
 
-    handlers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=sleepy)}
-    with delivery(hub_dsn, handlers, assignment=PartitionAssignment(partitions=1)):
+    subscribers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=sleepy)}
+    with delivery(hub_dsn, subscribers, assignment=PartitionAssignment(partitions=1)):
         asleep.wait(10)
         with delivery(hub_dsn, TALLY, assignment=PartitionAssignment(1, workers=2, partitions=1), polling=QUICK):
             time.sleep(1.5)

@@ -230,7 +230,7 @@ def test_an_unknown_version_says_what_there_is() -> None:
         schema("crossdock.stock.changed", 99)
 
 
-def test_an_old_event_reaches_its_handler_in_the_newest_version(store: Store) -> None:
+def test_an_old_event_reaches_its_subscriber_in_the_newest_version(store: Store) -> None:
     """Two steps, each from one version to the next; what is stored stays as it was."""
     publish(store, stock("CHAIR", 3, 5))
     event = only(store)

@@ -124,7 +124,7 @@ def test_acknowledging_before_the_effect_is_committed_is_found(
 def test_an_effect_without_its_inbox_row_is_found(
     tallied: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cursor that falls back tells everything again; only the inbox knows."""
+    """A cursor that moves back delivers everything a second time; only the inbox knows."""
     monkeypatch.setattr(inbox, "add", lambda _work, _name, events: list(events))
     publish(tallied, *(stock(f"S{n}", 1, n) for n in range(20)))
     settle(hub_dsn)
@@ -155,7 +155,7 @@ def test_a_worker_without_a_fence_is_found(tallied: Store, hub_dsn: str, monkeyp
         bench_tally.add(work, [event.position for event in events])
         time.sleep(0.05)
 
-    handlers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=both)}
+    subscribers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=both)}
     monkeypatch.setattr(inbox, "add", lambda _work, _name, events: list(events))
     monkeypatch.setattr(consumer_leases, "advance", lambda *_args, **_how: consumer_leases.Advanced(False, False))
     monkeypatch.setattr(
@@ -164,7 +164,7 @@ def test_a_worker_without_a_fence_is_found(tallied: Store, hub_dsn: str, monkeyp
         consumer_leases._CLAIM.replace(b"AND (holder IS NULL", b"AND (true OR holder IS NULL"),
     )
     publish(tallied, *(stock(f"S{n}", 1, n) for n in range(50)))
-    with delivery(hub_dsn, handlers), delivery(hub_dsn, handlers):
+    with delivery(hub_dsn, subscribers), delivery(hub_dsn, subscribers):
         time.sleep(1.5)
 
     # How many depends on how far each has come; that there are any is what the fence is for.

@@ -29,7 +29,7 @@ from crossdock.stack.postgres import PostgresServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.events.worlds import Outside, publish, stock
+from tests.events.worlds import ExternalSystem, publish, stock
 from tests.shop import query
 
 
@@ -81,7 +81,7 @@ def test_the_key_partitions_are_a_partition(store: Store) -> None:
 def test_what_others_send_is_known_by_source_and_id(store: Store) -> None:
     """The same id of another source is another event; the same id of the same source is the same, whatever it says."""
 
-    def outside(source: str, event_id: str, quantity: int) -> NewEvent:
+    def external(source: str, event_id: str, quantity: int) -> NewEvent:
         made = stock("CHAIR", 1, quantity)
         return NewEvent(
             source=source,
@@ -94,9 +94,9 @@ def test_what_others_send_is_known_by_source_and_id(store: Store) -> None:
         )
 
     with store.transaction() as work:
-        first = event_store.receive(work, outside("/a", "1", 5))
-        other_source = event_store.receive(work, outside("/b", "1", 5))
-        again = event_store.receive(work, outside("/a", "1", 99))
+        first = event_store.receive(work, external("/a", "1", 5))
+        other_source = event_store.receive(work, external("/b", "1", 5))
+        again = event_store.receive(work, external("/a", "1", 99))
 
     assert first is not None
     assert other_source is not None
@@ -218,7 +218,7 @@ def test_what_is_unusual_is_said(hours: list[int], said: str | None) -> None:
     assert said is None or said in (found or "")
 
 
-#: A writer publishes, a reader steps, the handler is told to refuse a key for a while, the reader is replaced.
+#: A writer publishes, a reader steps, the subscriber refuses a key for a while, the consumer is replaced.
 ACTS = st.lists(
     st.one_of(
         st.tuples(st.just("publish"), st.sampled_from("ABC"), st.integers(1, 3)),
@@ -244,13 +244,13 @@ def model_dsn(postgres: PostgresServer) -> Any:
 class World:
     """The store, a reader that is replaced and set back at will, a handler that refuses keys; and the model of it all."""
 
-    def __init__(self, store: Store, *, outside: bool) -> None:
+    def __init__(self, store: Store, *, external: bool) -> None:
         self.store = store
-        self._outside, self._is_down = outside, False
+        self._outside, self._is_down = external, False
         self.published: dict[str, list[int]] = {}
         self.seen: dict[str, list[int]] = {}
         self._broken: set[str] = set()
-        effect: dict[str, Any] = {"apply_elsewhere" if outside else "apply": self._apply}
+        effect: dict[str, Any] = {"deliver" if external else "apply": self._apply}
         self._subscriber = Subscriber(types=(STOCK_CHANGED,), attempts=1_000, first_wait_s=0.0, **effect)
         with store.transaction() as work:
             work.execute(b"TRUNCATE event, event_inbox, event_consumer, dead_letter, source_outage")
@@ -260,10 +260,10 @@ class World:
     def _apply(self, _: object, events: Any) -> None:
         if self._is_down:
             raise SystemUnavailable("the shop", "HTTP 503")
-        told = [(event.partition_key, int(json.loads(event.data)["version"])) for event in events]
-        if any(key in self._broken for key, _ in told):
-            raise RuntimeError("told to refuse it")
-        for key, version in told:
+        delivered = [(event.partition_key, int(json.loads(event.data)["version"])) for event in events]
+        if any(key in self._broken for key, _ in delivered):
+            raise RuntimeError("configured to refuse it")
+        for key, version in delivered:
             self.seen.setdefault(key, []).append(version)
 
     def publish(self, key: str, many: int) -> None:
@@ -306,14 +306,14 @@ class World:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(acts=ACTS, outside=st.booleans())
-def test_delivery_does_what_a_list_would(model_dsn: str, acts: list[tuple[Any, ...]], *, outside: bool) -> None:
+@given(acts=ACTS, external=st.booleans())
+def test_delivery_does_what_a_list_would(model_dsn: str, acts: list[tuple[Any, ...]], *, external: bool) -> None:
     """
     The model: what was published, per key, in order. Whatever happens on the way, once all is healed the subscriber
     has had exactly that: in the hub's database, and outside, where nobody was killed between effect and commit.
     """
     with Store(model_dsn) as store:
-        world = World(store, outside=outside)
+        world = World(store, external=external)
         for act, *details in acts:
             getattr(world, act)(*details)
         world.settle()
@@ -328,7 +328,7 @@ def claimed(store: Store, subscriber: Subscriber) -> Partition:
     minute = timedelta(minutes=1)
     connections = Connections(store, store, LeaseRenewal(store.another(), lambda _: None, minute, of="model"))
     return Partition(
-        connections, claim, Recipient("model", subscriber, Outside()), PollingConfig(batch=3, lease_life=minute)
+        connections, claim, Recipient("model", subscriber, ExternalSystem()), PollingConfig(batch=3, lease_life=minute)
     )
 
 

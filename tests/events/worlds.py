@@ -1,4 +1,4 @@
-"""Events of a small shop, readers in threads, and what a test asks of the hub."""
+"""Events of a small shop, workers in threads, and queries for tests."""
 
 from __future__ import annotations
 
@@ -48,24 +48,24 @@ def publish(store: Store, *events: NewEvent) -> None:
 @contextmanager
 def delivery(
     dsn: str,
-    handlers: Mapping[str, Subscriber] = SUBSCRIBERS,
+    subscribers: Mapping[str, Subscriber] = SUBSCRIBERS,
     *,
     assignment: PartitionAssignment | None = None,
     polling: PollingConfig = QUICK,
     fetcher: RecordFetcher | None = None,
     housekeeping: HousekeepingConfig | None = None,
 ) -> Iterator[None]:
-    """A worker of the delivery at work beside the test."""
+    """Run a delivery worker beside the test."""
     stop = threading.Event()
     thread = threading.Thread(
         target=deliver,
         args=(lambda: Store(dsn), assignment or PartitionAssignment(partitions=2)),
         kwargs={
             "lifetime": timedelta(minutes=2),
-            "subscribers": handlers,
+            "subscribers": subscribers,
             "polling": polling,
             "fetcher": fetcher,
-            "background": background_tasks(lambda: Store(dsn), handlers, housekeeping=housekeeping, fetcher=fetcher),
+            "background": background_tasks(lambda: Store(dsn), subscribers, housekeeping=housekeeping, fetcher=fetcher),
             "stop": stop,
         },
     )
@@ -88,14 +88,14 @@ def eventually(question: Callable[[], Any], wanted: Any = True, within_s: float 
     assert answer == wanted
 
 
-class Outside:
-    """A system outside the hub: what it was told, call by call, and how slow or unwilling it is. Its own puller, too."""
+class ExternalSystem:
+    """An external system: it records its events call by call, and may be slow or refuse. It is its own record fetcher, too."""
 
     def __init__(self, *, takes_s: float = 0.0, until: threading.Event | None = None) -> None:
         self.calls: list[list[tuple[str, int]]] = []
-        #: What it has taken, in order.
-        self.told: list[tuple[str, int]] = []
-        #: Raised instead, by the events that it is asked to take.
+        #: The events that it has accepted, in order.
+        self.delivered: list[tuple[str, int]] = []
+        #: The error to raise for the given events.
         self.refuses: Callable[[Sequence[Event]], Exception | None] = lambda _: None
         #: The most that were in it at once.
         self.most_at_once = 0
@@ -103,22 +103,22 @@ class Outside:
         self._lock = threading.Lock()
 
     def fetch(self, entity: str, keys: Sequence[str]) -> None:
-        raise AssertionError(f"nobody pulls {entity} {keys} here")
+        raise AssertionError(f"nobody fetches {entity} {keys} here")
 
-    def handlers(self, **changes: Any) -> dict[str, Subscriber]:
+    def subscribers(self, **changes: Any) -> dict[str, Subscriber]:
         fields = {"types": (STOCK_CHANGED,), "attempts": 3, "first_wait_s": 0.05, **changes}
-        return {"outside": Subscriber(deliver=self._apply, **fields)}
+        return {"external": Subscriber(deliver=self._apply, **fields)}
 
     def _apply(self, _: RecordFetcher, events: Sequence[Event]) -> None:
-        told = [(event.partition_key, int(json.loads(event.data)["version"])) for event in events]
+        delivered = [(event.partition_key, int(json.loads(event.data)["version"])) for event in events]
         with self._lock:
             self._inside += 1
             self.most_at_once = max(self.most_at_once, self._inside)
-            self.calls.append(told)
+            self.calls.append(delivered)
         try:
             self._act(events)
             with self._lock:
-                self.told += told
+                self.delivered += delivered
         finally:
             with self._lock:
                 self._inside -= 1

@@ -1,4 +1,4 @@
-"""What is past its time goes, in short steps; what somebody still needs stays, however old."""
+"""Retention deletes in short steps what has expired; what is still needed stays, however old."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_the_ledger_keeps_what_the_next_run_a_watermark_and_quarantine_go_on_fro
 
 
 def test_runs_of_webhooks_go_within_days(systems: Systems, shop: Sandbox) -> None:
-    """They come by the thousand; the runs of schedules are kept for a year."""
+    """There are thousands of them; scheduled runs are kept for a year."""
     key = shop.world.shelf("inventory").rows()[0].document["sku"]
     scheduled = [run(systems).run_id, run(systems).run_id]
     pulled = [run(systems, _Pull(keys=(key,))).run_id for _ in range(3)]
@@ -165,7 +165,7 @@ def test_a_backfill_does_not_read_again_what_a_forgotten_run_has_read(systems: S
 
 
 def test_ids_of_others_go_in_steps(systems: Systems, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An open transaction keeps every reader waiting: none of them is long."""
+    """An open transaction delays every consumer: none of them is long."""
     monkeypatch.setattr(retention, "_ROWS", 10)
     query(
         systems.store,
@@ -180,7 +180,7 @@ def test_ids_of_others_go_in_steps(systems: Systems, monkeypatch: pytest.MonkeyP
     assert steps >= 4
 
 
-def a_letter(store: Store, position: int, state: str, *, mended: str | None = None) -> None:
+def a_dead_letter(store: Store, position: int, state: str, *, edited_data: str | None = None) -> None:
     query(
         store,
         "INSERT INTO dead_letter (subscriber, epoch, xid, position, source, type, time, partition_key, partition,"
@@ -188,17 +188,17 @@ def a_letter(store: Store, position: int, state: str, *, mended: str | None = No
         " partition_key, 0, 1, data, %s, %s, CASE WHEN %s IN ('dead', 'retrying') THEN NULL ELSE now() END FROM event"
         " RETURNING 1",
         position,
-        mended,
+        edited_data,
         state,
         state,
     )
 
 
-def test_closed_letters_go_and_dead_ones_wait_for_a_person(systems: Systems) -> None:
-    """What a subscriber had instead of an event is asked for as long as there is the event: by a model that is built again."""
+def test_closed_dead_letters_are_deleted_and_open_ones_wait_for_a_person(systems: Systems) -> None:
+    """A rebuilt model needs the data that a subscriber had instead of an event, as long as the event exists."""
     publish(systems.store, stock("CHAIR", 1, 1))
     for position, state in enumerate(("discarded", "recovered", "dead", "retrying", "superseded")):
-        a_letter(systems.store, position, state)
+        a_dead_letter(systems.store, position, state)
 
     a_round(systems)
 
@@ -221,7 +221,7 @@ def test_ended_replays_go_and_open_ones_stay(systems: Systems) -> None:
 def test_a_removed_subscriber_does_not_hold_a_month_back_for_ever(
     systems: Systems, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its reader will never come: every month since then would be kept, and nobody would know why."""
+    """Its consumer will never run: every month since then would be kept, and nobody would know why."""
     publish(systems.store, stock("CHAIR", 1, 1))
     with systems.store.transaction() as work:
         for name in ("known", "removed"):
@@ -305,9 +305,9 @@ def test_a_run_whose_files_cannot_go_keeps_no_other_run_s(systems: Systems) -> N
 
 
 def test_an_outage_that_nothing_waits_for_any_more_is_none(systems: Systems, hub_dsn: str) -> None:
-    """Who discards what waited for it leaves nobody to ask: it was told as out until the next event came, or for ever."""
+    """When the waiting events are discarded, no event is left for a probe: the outage was shown until the next event, or for ever."""
     publish(systems.store, stock("CHAIR", 1, 1))
-    a_letter(systems.store, 0, "retrying")
+    a_dead_letter(systems.store, 0, "retrying")
     query(
         systems.store,
         "INSERT INTO source_outage (subscriber, source, cause, reason, next_probe_at) SELECT 'known', source, 'c', 'r', now()"

@@ -37,7 +37,7 @@ def dead_letters(store: Store) -> list[tuple[Any, ...]]:
 
 
 class Diary:
-    """A handler that writes down what it was given, and refuses what it is told to."""
+    """A subscriber that records its events, and refuses those of some keys."""
 
     def __init__(self, *, refuses: Sequence[str] = (), times: int = 1_000_000) -> None:
         self.seen: list[tuple[str, int]] = []
@@ -45,12 +45,12 @@ class Diary:
         self._lock = threading.Lock()
 
     def apply(self, work: Work, events: Sequence[Event]) -> None:
-        told = [(str(json.loads(event.data)["id"]), int(json.loads(event.data)["version"])) for event in events]
+        delivered = [(str(json.loads(event.data)["id"]), int(json.loads(event.data)["version"])) for event in events]
         with self._lock:
-            if self._left and any(entry in self._refuses for entry, _ in told):
-                self._left -= len(told) == 1
+            if self._left and any(entry in self._refuses for entry, _ in delivered):
+                self._left -= len(delivered) == 1
                 raise ValueError("this one again")
-            self.seen += told
+            self.seen += delivered
         availability.keep(work, [])
 
     def subscriber(self, **changes: Any) -> dict[str, Subscriber]:
@@ -66,7 +66,7 @@ def test_a_stock_change_reaches_the_read_model(store: Store, hub_dsn: str) -> No
 
 
 def test_what_was_delivered_has_no_second_effect(store: Store, hub_dsn: str) -> None:
-    """A cursor that falls back (a restored row, another number of partitions) tells events again."""
+    """A cursor that moves back (a restored row, another number of partitions) reads events a second time."""
     diary = Diary()
     publish(store, *(stock(f"S{n}", 1, n) for n in range(50)))
     with delivery(hub_dsn, diary.subscriber()):
@@ -121,7 +121,7 @@ def test_later_events_of_a_key_wait_behind_one_that_is_tried_again(store: Store,
 
 
 def test_data_that_are_not_what_the_type_says_are_a_dead_letter_at_once(store: Store, hub_dsn: str) -> None:
-    """Trying again cannot help; a person can."""
+    """A retry cannot help; a person can."""
     publish(store, stock("A", 1, 1, available_quantity="many"), stock("B", 1, 4))
 
     with delivery(hub_dsn):
@@ -130,7 +130,7 @@ def test_data_that_are_not_what_the_type_says_are_a_dead_letter_at_once(store: S
 
 
 def test_a_dead_letter_closes_itself_when_a_later_event_of_its_subject_succeeds(store: Store, hub_dsn: str) -> None:
-    """The newer event tells all that the dead one did; another entry of the same sku tells nothing of it."""
+    """The newer event has the whole state of its subject; another entry of the same SKU says nothing about it."""
     with delivery(hub_dsn):
         publish(store, stock("A", 1, 1, available_quantity=None))
         eventually(lambda: [row[0] for row in dead_letters(store)], ["dead"])
@@ -142,7 +142,7 @@ def test_a_dead_letter_closes_itself_when_a_later_event_of_its_subject_succeeds(
         eventually(lambda: [row[0] for row in dead_letters(store)], ["superseded"])
 
 
-def test_silent_events_are_told_to_nobody(store: Store, hub_dsn: str) -> None:
+def test_silent_events_are_not_delivered(store: Store, hub_dsn: str) -> None:
     publish(store, stock("A", 1, 1))
     query(store, "UPDATE event SET silent = true RETURNING 1")
 
@@ -182,7 +182,7 @@ def test_a_worker_that_dies_is_replaced_in_the_life_of_a_lease(store: Store, hub
         eventually(lambda: diary.seen, [("id-A", 1)], within_s=4)
 
 
-def test_a_thread_that_ends_by_a_defect_is_told_of_and_begins_anew(
+def test_a_thread_that_ends_by_a_defect_is_logged_and_restarted(
     store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Ended unseen, it left its subscriber to nobody until Airflow ended the worker, minutes later."""
@@ -199,16 +199,16 @@ def test_a_thread_that_ends_by_a_defect_is_told_of_and_begins_anew(
     with delivery(hub_dsn, diary.subscriber(), polling=replace(QUICK, after_a_defect_s=0.1)):
         eventually(lambda: diary.seen, [("id-A", 1)])
 
-    told = [record for record in caplog.records if "by a defect" in record.getMessage()]
-    assert len(told) == 3
-    assert all(record.exc_info and record.exc_info[0] is RuntimeError for record in told)
+    delivered = [record for record in caplog.records if "by a defect" in record.getMessage()]
+    assert len(delivered) == 3
+    assert all(record.exc_info and record.exc_info[0] is RuntimeError for record in delivered)
 
 
 @pytest.mark.parametrize("error", [StoreRefused("no such table"), RuntimeError("a defect of ours")])
 def test_housekeeping_outlives_its_errors(
     store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """A refused statement in one of its works must not stop the replays and the partitions of the next month."""
+    """A refused statement in one of its tasks must not stop the replays and the partitions of the next month."""
     real, failed = event_partitions.make_ahead, []
 
     def make_ahead(work: Work, now: datetime) -> list[str]:
@@ -223,15 +223,15 @@ def test_housekeeping_outlives_its_errors(
     assert failed
 
 
-def test_a_handler_that_hangs_is_ended_by_the_server_after_a_reconnect_too(store: Store, hub_dsn: str) -> None:
-    """Told to a connection when its partition was claimed, the limit was gone with the connection."""
+def test_a_subscriber_that_hangs_is_ended_by_the_server_after_a_reconnect_too(store: Store, hub_dsn: str) -> None:
+    """Set on a connection when its partition was claimed, the limit was lost with the connection."""
     limits: list[str] = []
 
     def apply(work: Work, _: Sequence[Event]) -> None:
         limits.extend(row[0] for row in work.execute(b"SHOW idle_in_transaction_session_timeout"))
 
-    handlers = {"diary": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
-    with delivery(hub_dsn, handlers, assignment=PartitionAssignment(partitions=1)):
+    subscribers = {"diary": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
+    with delivery(hub_dsn, subscribers, assignment=PartitionAssignment(partitions=1)):
         publish(store, stock("A", 1, 1))
         eventually(lambda: len(limits), 1)
         with psycopg.connect(hub_dsn, autocommit=True) as other:
@@ -246,7 +246,7 @@ def test_a_handler_that_hangs_is_ended_by_the_server_after_a_reconnect_too(store
     assert set(limits) == {"1200ms"}
 
 
-def test_the_inbox_is_trimmed_below_the_slowest_reader_and_no_effect_comes_twice(store: Store, hub_dsn: str) -> None:
+def test_the_inbox_is_trimmed_below_the_slowest_cursor_and_no_effect_comes_twice(store: Store, hub_dsn: str) -> None:
     """
     Two key partitions, one of them far behind: what it has not reached stays known of the other, so that both can begin
     at the slower one's place when their number changes.
@@ -272,7 +272,7 @@ def test_the_inbox_is_trimmed_below_the_slowest_reader_and_no_effect_comes_twice
 
 
 def test_the_inbox_keeps_the_newest_whoever_is_past_them(store: Store, hub_dsn: str) -> None:
-    """A person who sets a cursor back by hand tells the last hundred thousand events no second time."""
+    """A person who sets a cursor back by hand repeats no effect of the last hundred thousand events."""
     diary = Diary()
     publish(store, *(stock(f"S{n}", 1, n) for n in range(30)))
     with delivery(hub_dsn, diary.subscriber()):
@@ -314,9 +314,9 @@ def test_an_event_that_no_index_can_hold_is_a_dead_letter_and_stops_nobody(store
             alerts.add(work, kind="had", subject=subject, message="m")
 
     publish(store, stock("A", 1, 1), stock("BAD", 1, 1), stock("B", 1, 1))
-    handlers = {"had": Subscriber(types=(STOCK_CHANGED,), apply=keep, attempts=1)}
+    subscribers = {"had": Subscriber(types=(STOCK_CHANGED,), apply=keep, attempts=1)}
 
-    with delivery(hub_dsn, handlers, assignment=PartitionAssignment(partitions=1)):
+    with delivery(hub_dsn, subscribers, assignment=PartitionAssignment(partitions=1)):
         had = "SELECT array_agg(subject ORDER BY subject) FROM alert WHERE kind = 'had'"
         eventually(lambda: query(store, had), [(["A", "B"],)])
         dead_letters = "SELECT partition_key, state, cause, position(%s in reason) FROM dead_letter"

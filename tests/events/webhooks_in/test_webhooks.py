@@ -30,7 +30,7 @@ from crossdock.core.errors import BadRequest, HubError, NotFound
 from crossdock.db.database import Store
 from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver, _event, receiver_from
 from crossdock.events.webhooks_in.signatures import WebhookRefused, WebhookRules, verify
-from crossdock.integrations import service as desk
+from crossdock.integrations import service as integration_service
 from crossdock.integrations.registered import refuse_stopped
 from crossdock.sandbox.server import Sandbox
 from crossdock.sync import Sync, Systems
@@ -178,7 +178,7 @@ def test_a_receiver_shows_no_key() -> None:
     assert KEY not in repr(receiver_from("shop", KEY, RULES, SYNCS))
 
 
-class Door:
+class WebhookClient:
     """The real router over a real socket, with the keys that a connection would hold."""
 
     def __init__(self, dsn: str) -> None:
@@ -208,8 +208,8 @@ class Door:
 
 
 @pytest.fixture
-def door(hub_dsn: str) -> Iterator[Door]:
-    opened = Door(hub_dsn)
+def client(hub_dsn: str) -> Iterator[WebhookClient]:
+    opened = WebhookClient(hub_dsn)
     thread = threading.Thread(target=opened.server.run)
     thread.start()
     while not opened.server.started:
@@ -219,7 +219,7 @@ def door(hub_dsn: str) -> Iterator[Door]:
     thread.join(10)
 
 
-def told(sku: str) -> bytes:
+def webhook_body(sku: str) -> bytes:
     return json.dumps({"type": "inventory.changed", "data": {"sku": sku}}).encode()
 
 
@@ -233,69 +233,72 @@ def now() -> float:
     return datetime.now(UTC).timestamp()
 
 
-def test_a_delivery_is_stored_before_it_is_answered(door: Door, store: Store) -> None:
-    answer = door.post(told("CHAIR"), standard(told("CHAIR"), at=now()))
+def test_a_delivery_is_stored_before_it_is_answered(client: WebhookClient, store: Store) -> None:
+    answer = client.post(webhook_body("CHAIR"), standard(webhook_body("CHAIR"), at=now()))
 
     assert (answer.status_code, answer.json()) == (202, {"delivery_id": "msg_1"})
     assert stored(store) == [("msg_1", "inventory/CHAIR")]
 
 
-def test_the_same_delivery_fifty_times_at_once_is_one_event(door: Door, store: Store) -> None:
+def test_the_same_delivery_fifty_times_at_once_is_one_event(client: WebhookClient, store: Store) -> None:
     """Senders that see no answer send again, and some send twice at once."""
-    body = told("CHAIR")
+    body = webhook_body("CHAIR")
     headers = standard(body, at=now())
     with ThreadPoolExecutor(50) as threads:
-        answers = list(threads.map(lambda _: door.post(body, headers), range(50)))
+        answers = list(threads.map(lambda _: client.post(body, headers), range(50)))
 
     assert {(answer.status_code, answer.text) for answer in answers} == {(202, '{"delivery_id":"msg_1"}')}
     assert len(stored(store)) == 1
 
 
-def test_deliveries_are_told_apart_by_their_id_never_by_their_body(door: Door, store: Store) -> None:
+def test_deliveries_are_distinguished_by_their_id_never_by_their_body(client: WebhookClient, store: Store) -> None:
     """Two changes of one record look the same; the second must not be taken for the first."""
     for delivery_id in ("msg_1", "msg_2"):
-        door.post(told("CHAIR"), standard(told("CHAIR"), at=now(), delivery_id=delivery_id))
+        client.post(webhook_body("CHAIR"), standard(webhook_body("CHAIR"), at=now(), delivery_id=delivery_id))
 
     assert [delivery_id for delivery_id, _ in stored(store)] == ["msg_1", "msg_2"]
 
 
-def test_a_refused_delivery_is_counted_and_leaves_nothing_else(door: Door, store: Store) -> None:
+def test_a_refused_delivery_is_counted_and_leaves_nothing_else(client: WebhookClient, store: Store) -> None:
     """Anybody can send a million of them, and the chain of the audit trail is never shortened."""
     forged = "whsec_" + base64.b64encode(b"a key of the forger").decode()
     for _ in range(3):
-        answer = door.post(told("CHAIR"), standard(told("CHAIR"), key=forged, at=now()))
+        answer = client.post(webhook_body("CHAIR"), standard(webhook_body("CHAIR"), key=forged, at=now()))
 
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["www-authenticate"] == "Signature"
     assert query(store, "SELECT count(*) FROM event") == [(0,)]
     assert query(store, "SELECT integration, reason, sum(times), sum(bytes) FROM refused_webhook GROUP BY 1, 2") == [
-        ("shop", "no signature matches a configured key", 3, 3 * len(told("CHAIR")))
+        ("shop", "no signature matches a configured key", 3, 3 * len(webhook_body("CHAIR")))
     ]
     assert query(store, "SELECT count(*) FROM audit_entry") == [(0,)]
 
 
-def test_what_is_too_large_is_refused_unread(door: Door, store: Store) -> None:
-    body = told("C" * LARGEST_BYTES)
+def test_what_is_too_large_is_refused_unread(client: WebhookClient, store: Store) -> None:
+    body = webhook_body("C" * LARGEST_BYTES)
 
-    assert door.post(body, standard(body, at=now())).status_code == 413
+    assert client.post(body, standard(body, at=now())).status_code == 413
     assert query(store, "SELECT (SELECT count(*) FROM event) + (SELECT count(*) FROM audit_entry)") == [(0,)]
 
 
-def test_an_integration_without_webhooks_is_not_found(door: Door) -> None:
-    assert door.post(told("CHAIR"), standard(told("CHAIR"), at=now()), integration="other").status_code == 404
+def test_an_integration_without_webhooks_is_not_found(client: WebhookClient) -> None:
+    assert (
+        client.post(webhook_body("CHAIR"), standard(webhook_body("CHAIR"), at=now()), integration="other").status_code
+        == 404
+    )
 
 
 @pytest.mark.parametrize(
     "body", [b"no json", b"{}", b'{"data": {"sku": 5}}', b'{"data": {"sku": "a\\u0000"}}', b"\xff"]
 )
-def test_a_proved_delivery_without_a_key_is_a_bad_request(door: Door, store: Store, body: bytes) -> None:
-    assert door.post(body, standard(body, at=now())).status_code == 400
+def test_a_proved_delivery_without_a_key_is_a_bad_request(client: WebhookClient, store: Store, body: bytes) -> None:
+    assert client.post(body, standard(body, at=now())).status_code == 400
     assert stored(store) == []
 
 
-def test_a_told_change_is_in_the_hub_within_half_a_second(
-    door: Door, store: Store, hub_dsn: str, shop: Sandbox, tmp_path: Path
+def test_a_change_of_a_webhook_is_in_the_hub_within_half_a_second(
+    client: WebhookClient, store: Store, hub_dsn: str, shop: Sandbox, tmp_path: Path
 ) -> None:
     """Without a DAG run: post, store, deliver, read one record from the shop, check, load. 95 of 100."""
     systems = Systems(source=connect(shop), store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")))
@@ -303,9 +306,9 @@ def test_a_told_change_is_in_the_hub_within_half_a_second(
     waits = []
     with delivery(hub_dsn, SUBSCRIBERS, fetcher=SyncRecordFetcher(lambda _: nullcontext(systems))):
         for number, row in enumerate(rows):
-            body = told(row["sku"])
+            body = webhook_body(row["sku"])
             began = time.monotonic()
-            assert door.post(body, standard(body, at=now(), delivery_id=f"msg_{number}")).status_code == 202
+            assert client.post(body, standard(body, at=now(), delivery_id=f"msg_{number}")).status_code == 202
             eventually(lambda row=row: row["id"] in in_hub(store), within_s=20)  # type: ignore[misc]
             waits.append(time.monotonic() - began)
     systems.store.close()
@@ -315,7 +318,7 @@ def test_a_told_change_is_in_the_hub_within_half_a_second(
 
 
 def test_a_webhook_whose_source_is_down_waits_and_then_succeeds(
-    door: Door, store: Store, hub_dsn: str, shop: Sandbox, tmp_path: Path
+    client: WebhookClient, store: Store, hub_dsn: str, shop: Sandbox, tmp_path: Path
 ) -> None:
     systems = Systems(source=connect(shop), store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")))
     (row, *_) = [row.document for row in shop.world.shelf("inventory").rows()]
@@ -328,9 +331,9 @@ def test_a_webhook_whose_source_is_down_waits_and_then_succeeds(
                 raise ConnectionError("the shop is closed")
             SyncRecordFetcher(lambda _: nullcontext(systems)).fetch(entity, keys)
 
-    body = told(row["sku"])
+    body = webhook_body(row["sku"])
     with delivery(hub_dsn, SUBSCRIBERS, fetcher=Down()):
-        door.post(body, standard(body, at=now()))
+        client.post(body, standard(body, at=now()))
         publish(store, stock("OTHER", 1, 1))
         eventually(lambda: query(store, "SELECT available FROM sku_availability WHERE sku = 'OTHER'"), [(1,)])
         eventually(lambda: row["id"] in in_hub(store), within_s=20)
@@ -340,7 +343,7 @@ def test_a_webhook_whose_source_is_down_waits_and_then_succeeds(
 
 
 def test_webhooks_of_a_shop_that_is_down_ask_it_rarely_and_all_come_in_afterwards(
-    door: Door, store: Store, hub_dsn: str, shop: Sandbox, tmp_path: Path
+    client: WebhookClient, store: Store, hub_dsn: str, shop: Sandbox, tmp_path: Path
 ) -> None:
     """64 of them. Tried each by itself, they kept the shop from getting up, and were dead letters after a minute."""
     systems = Systems(source=connect(shop), store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")))
@@ -355,7 +358,9 @@ def test_webhooks_of_a_shop_that_is_down_ask_it_rarely_and_all_come_in_afterward
     shop.faults.put("inventory", [{"status": 503}], repeat=True)
     with delivery(hub_dsn, SUBSCRIBERS, fetcher=Counted(lambda _: nullcontext(systems))):
         for number, row in enumerate(rows):
-            door.post(told(row["sku"]), standard(told(row["sku"]), at=now(), delivery_id=f"msg_{number}"))
+            client.post(
+                webhook_body(row["sku"]), standard(webhook_body(row["sku"]), at=now(), delivery_id=f"msg_{number}")
+            )
         eventually(lambda: query(store, "SELECT count(*) FROM dead_letter"), [(64,)])
         time.sleep(4)
         during = len(pulls)
@@ -365,7 +370,7 @@ def test_webhooks_of_a_shop_that_is_down_ask_it_rarely_and_all_come_in_afterward
         shop.faults.clear()
         eventually(lambda: {row["id"] for row in rows} <= set(in_hub(store)), within_s=20)
         eventually(lambda: query(store, states), [("recovered", "SystemUnavailable")])
-        # Each pull had one of sixteen leases; whose alert would be closed by the next good pull was chance.
+        # Each fetch had one of sixteen leases; whose alert would be closed by the next good fetch was chance.
         assert query(store, "SELECT kind, subject FROM alert WHERE kind = 'run_failed'") == []
     systems.store.close()
 
@@ -373,16 +378,16 @@ def test_webhooks_of_a_shop_that_is_down_ask_it_rarely_and_all_come_in_afterward
 
 
 def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
-    door: Door, store: Store, hub_dsn: str, shop: Sandbox, tmp_path: Path
+    client: WebhookClient, store: Store, hub_dsn: str, shop: Sandbox, tmp_path: Path
 ) -> None:
-    """A pause may be for days. It is nobody's mistake, so it makes no dead letters and uses up no tries."""
+    """A pause may last for days. It is nobody's mistake, so it makes no dead letters and uses up no attempts."""
     systems = Systems(source=connect(shop), store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")))
     rows = [row.document for row in shop.world.shelf("inventory").rows()][:20]
-    asked: list[str] = []
+    requested: list[str] = []
 
     @contextmanager
     def registered_systems(sync: Sync) -> Iterator[Systems]:
-        asked.append(sync.entity)
+        requested.append(sync.entity)
         with Store(hub_dsn) as registry:
             refuse_stopped(registry, sync.integration)
         yield systems
@@ -391,21 +396,23 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
         return query(store, "SELECT state, attempts, cause, count(*) FROM dead_letter GROUP BY 1, 2, 3")
 
     document = {"connection_id": "commercetools", "conn_type": "commercetools", "host": shop.url}
-    desk.register(store, [document], actor="test")
-    desk.pause(store, "commercetools", actor="otto")
+    integration_service.register(store, [document], actor="test")
+    integration_service.pause(store, "commercetools", actor="otto")
     with delivery(hub_dsn, SUBSCRIBERS, fetcher=SyncRecordFetcher(registered_systems)):
         for number, row in enumerate(rows):
-            door.post(told(row["sku"]), standard(told(row["sku"]), at=now(), delivery_id=f"msg_{number}"))
+            client.post(
+                webhook_body(row["sku"]), standard(webhook_body(row["sku"]), at=now(), delivery_id=f"msg_{number}")
+            )
         eventually(waiting, [("retrying", 0, "IntegrationPaused", len(rows))])
-        known = len(asked)
+        known = len(requested)
         query(store, "UPDATE source_outage SET next_probe_at = now() RETURNING 1")
         # The right to ask is taken in a transaction of its own, a moment before anybody asks.
-        eventually(lambda: len(asked) > known)
+        eventually(lambda: len(requested) > known)
         eventually(lambda: query(store, "SELECT probes, next_probe_at > now() FROM source_outage"), [(1, True)])
         eventually(waiting, [("retrying", 0, "IntegrationPaused", len(rows))])
-        assert len(asked) == known + 1, "one of them asks whether it is still paused, not each"
+        assert len(requested) == known + 1, "one of them asks whether it is still paused, not each"
 
-        desk.resume(store, "commercetools", on_resumed=on_resumed, actor="otto")
+        integration_service.resume(store, "commercetools", on_resumed=on_resumed, actor="otto")
         eventually(lambda: {row["id"] for row in rows} <= set(in_hub(store)), within_s=20)
     systems.store.close()
 
@@ -415,27 +422,27 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
 def test_pulls_in_a_row_open_their_systems_once_and_an_error_closes_them(
     store: Store, shop: Sandbox, tmp_path: Path
 ) -> None:
-    """To open them costs more than a pull; but what failed may have failed for what is kept open."""
-    told_of: list[str] = []
+    """Opening them costs more than a fetch; but what failed may have failed for what is kept open."""
+    deliver_published: list[str] = []
     skus = [row.document["sku"] for row in shop.world.shelf("inventory").rows()][:3]
 
     @contextmanager
     def opened(_: Sync) -> Iterator[Systems]:
-        told_of.append("opened")
+        deliver_published.append("opened")
         yield Systems(source=connect(shop), store=store, landing=Landing(str(tmp_path / "landing")))
-        told_of.append("closed")
+        deliver_published.append("closed")
 
     with SyncRecordFetcher(opened) as fetcher:
         for sku in skus:
             fetcher.fetch("inventory", [sku])
-        assert told_of == ["opened"]
+        assert deliver_published == ["opened"]
         rename(store, "inventory", "away")
         with pytest.raises(HubError):
             fetcher.fetch("inventory", skus)
-        assert told_of == ["opened", "closed"]
+        assert deliver_published == ["opened", "closed"]
         rename(store, "away", "inventory")
         fetcher.fetch("inventory", skus)
-    assert told_of == ["opened", "closed", "opened", "closed"]
+    assert deliver_published == ["opened", "closed", "opened", "closed"]
 
 
 def rename(store: Store, table: str, name: str) -> None:
