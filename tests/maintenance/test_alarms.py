@@ -21,7 +21,7 @@ from crossdock.events.webhooks_in import refused as refused_webhooks
 from crossdock.http.breaker import BreakerRules
 from crossdock.http.shared_breaker import SharedBreaker
 from crossdock.maintenance import alarms
-from crossdock.maintenance.alarms import AlarmThresholds, look
+from crossdock.maintenance.alarms import AlarmThresholds
 from crossdock.observability import alerts
 from crossdock.sandbox.server import Sandbox
 from crossdock.sync import Systems, extract, load, mark_failed, validate
@@ -36,7 +36,7 @@ AT_ONCE = AlarmThresholds(unread=timedelta(0), broken=timedelta(0), refused=1)
 
 
 def open_alerts(store: Store, limits: AlarmThresholds = AT_ONCE) -> dict[tuple[str, str], str]:
-    """What is open after a look: (kind, subject) → message."""
+    """Run the checks; return the open alerts: (kind, subject) → message."""
     alarms.check(store, HEARS, limits)
     with store.transaction() as work:
         return {(alert.kind, alert.subject): alert.message for alert in alerts.find(work)}
@@ -176,7 +176,7 @@ def test_what_begins_and_ends_is_logged_once(store: Store, caplog: pytest.LogCap
         open_alerts(store)
         open_alerts(store)
 
-    assert [record.levelname for record in caplog.records if record.name == look.__module__] == ["WARNING", "INFO"]
+    assert [record.levelname for record in caplog.records if record.name == alarms.__name__] == ["WARNING", "INFO"]
 
 
 def test_what_begins_again_is_another_alert(store: Store) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from crossdock.app.fetch_records import _Pull
+from crossdock.app.fetch_records import _FetchRequest
 from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.core.errors import Terminal
 from crossdock.db.database import Store
@@ -138,7 +138,7 @@ def test_runs_of_webhooks_go_within_days(systems: Systems, shop: Sandbox) -> Non
     """There are thousands of them; scheduled runs are kept for a year."""
     key = shop.world.shelf("inventory").rows()[0].document["sku"]
     scheduled = [run(systems).run_id, run(systems).run_id]
-    pulled = [run(systems, _Pull(keys=(key,))).run_id for _ in range(3)]
+    pulled = [run(systems, _FetchRequest(keys=(key,))).run_id for _ in range(3)]
 
     a_round(systems, later=timedelta(days=8))
 
@@ -209,7 +209,7 @@ def test_closed_dead_letters_are_deleted_and_open_ones_wait_for_a_person(systems
 def test_ended_replays_go_and_open_ones_stay(systems: Systems) -> None:
     with systems.store.transaction() as work:
         kept, gone = (
-            replay_repository.add(work, what="events", request={}, rate=None, total=1, actor="ada") for _ in range(2)
+            replay_repository.add(work, kind="events", request={}, rate=None, total=1, actor="ada") for _ in range(2)
         )
         replay_repository.end(work, gone.replay_id, "done")
 

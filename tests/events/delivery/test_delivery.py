@@ -51,7 +51,7 @@ class Diary:
                 self._left -= len(delivered) == 1
                 raise ValueError("this one again")
             self.seen += delivered
-        availability.keep(work, [])
+        availability.upsert(work, [])
 
     def subscriber(self, **changes: Any) -> dict[str, Subscriber]:
         fields = {"types": (STOCK_CHANGED,), "apply": self.apply, "attempts": 3, "first_wait_s": 0.05, **changes}
@@ -59,7 +59,7 @@ class Diary:
 
 
 def test_a_stock_change_reaches_the_read_model(store: Store, hub_dsn: str) -> None:
-    publish(store, stock("CHAIR", 1, 5), stock("CHAIR", 1, 3, entry="elsewhere"), stock("RUG", 1, -2))
+    publish(store, stock("CHAIR", 1, 5), stock("CHAIR", 1, 3, entry="other"), stock("RUG", 1, -2))
 
     with delivery(hub_dsn):
         eventually(lambda: available(store), {"CHAIR": 8, "RUG": 0})

@@ -206,5 +206,5 @@ def test_no_transaction_is_open_while_an_external_effect_runs(store: Store, hub_
 
 def told_again(store: Store, subscribers: dict[str, Subscriber], fetcher: RecordFetcher) -> Any:
     request = {"selection": {}, "subscribers": list(subscribers), "cursor": [0, 0, 0]}
-    requested = replay_service._ask(store, "events", request, rate=None, total=2, actor="cli:ada")
+    requested = replay_service._request(store, "events", request, rate=None, total=2, actor="cli:ada")
     return replay_service.run_replay(store, requested.replay_id, subscribers=subscribers, fetcher=fetcher)

@@ -60,7 +60,7 @@ def requested(store: Store) -> int:
 
 def all_events(store: Store, total: int) -> int:
     request = {"selection": {}, "subscribers": ["external"], "cursor": [0, 0, 0]}
-    return replay_service._ask(store, "events", request, rate=None, total=total, actor=ADA).replay_id
+    return replay_service._request(store, "events", request, rate=None, total=total, actor=ADA).replay_id
 
 
 def run_replay(dsn: str, replay_id: int, external: ExternalSystem) -> Replay:
@@ -203,7 +203,7 @@ def test_a_replay_that_a_defect_of_ours_ends_each_time_keeps_no_other_waiting(
     """The oldest comes first, and would come first each time."""
     dead(store, hub_dsn, external, 1)
     request = {"selection": {}, "subscribers": ["external"], "cursor": [0, "no number", 0]}
-    broken = replay_service._ask(store, "events", request, rate=None, total=1, actor=ADA)
+    broken = replay_service._request(store, "events", request, rate=None, total=1, actor=ADA)
     with pytest.raises(StoreRefused):
         replay_service.run_replay(store, subscribers=external.subscribers(), fetcher=external)
     whole = requested(store)
@@ -249,7 +249,7 @@ def test_in_a_replay_a_key_goes_on_behind_an_event_that_fails(store: Store) -> N
 
     publish(store, stock("A", 1, 1), stock("A", 2, 2), stock("B", 1, 1), stock("A", 3, 3))
     request = {"selection": {}, "subscribers": ["availability"], "cursor": [0, 0, 0]}
-    replay = replay_service._ask(store, "events", request, rate=None, total=4, actor=ADA)
+    replay = replay_service._request(store, "events", request, rate=None, total=4, actor=ADA)
     subscribers = {"availability": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
     ended = replay_service.run_replay(store, replay.replay_id, subscribers=subscribers)
 
@@ -285,7 +285,7 @@ def test_a_replay_at_a_slow_rate_ends_with_its_worker_and_keeps_its_rate(
     """It slept for the whole pause: a worker that ends waited a minute for it, and another went on at once."""
     publish(store, *(stock(f"S{n}", 1, n) for n in range(3)))
     request = {"selection": {}, "subscribers": ["external"], "cursor": [0, 0, 0]}
-    requested = replay_service._ask(store, "events", request, rate=0.05, total=3, actor=ADA)
+    requested = replay_service._request(store, "events", request, rate=0.05, total=3, actor=ADA)
     began = time.monotonic()
 
     def is_over() -> bool:
