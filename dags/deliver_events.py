@@ -1,12 +1,13 @@
 """
-Deliver every event to every subscriber, always: one run after the other, each for some minutes.
+Deliver every event to every subscriber, continuously: one run after the other, each for some minutes.
 
-A worker each is a DAG of its own (`deliver_events`, `deliver_events_2` …), because their runs end at different times:
-while Airflow starts the next run of one, the others read what was its own.
+Each worker is a separate DAG (`deliver_events`, `deliver_events_2` …), so that their runs end at different times: while
+Airflow starts the next run of one, the others consume its partitions.
 
-**Triage.** Nothing is lost while this is red or off: events wait in the store, and delivery goes on where it
-stopped. A worker that dies is replaced by another in seconds, before Airflow notices. What a handler cannot take
-does not turn this red: see `./hub dlq list`. Where each reader stands: `./hub events status`. Safe to clear at any time.
+**Triage.** No event is lost while this DAG fails or is paused: events wait in the store, and delivery continues where it
+stopped. A worker that dies is replaced by another within seconds, before Airflow notices. An event that a subscriber
+cannot process becomes a dead letter and does not fail this DAG: see `./hub dead-letters list`. To see the lag of each
+subscriber: `./hub events status`. Safe to clear at any time.
 """
 
 from functools import partial

@@ -29,7 +29,7 @@ def path_of(path: str) -> str:
         .replace("{version}", "1")
         .replace("{sku}", "none-of-ours")
         .replace("{replay_id}", "4711")
-        .replace("{letter_id}", "4711")
+        .replace("{dead_letter_id}", "4711")
         .replace("{item_id}", "4711")
     )
 

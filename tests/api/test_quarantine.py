@@ -9,7 +9,7 @@ import pytest
 from crossdock.app.replays import EXECUTORS
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.db.database import Store
-from crossdock.events.replay import service as replay_events
+from crossdock.events.replay import service as replay_service
 
 from tests.api.conftest import Hub
 from tests.shop import query
@@ -49,7 +49,7 @@ def test_a_record_is_found_mended_and_replayed(hub: Hub, in_triage: Store) -> No
     asked = hub.call("POST", "/v1/quarantine-replays", "otto", json={"all": True})
     assert asked.status_code == 202
     assert (
-        replay_events.work_off(in_triage, asked.json()["replay_id"], subscribers=SUBSCRIBERS, executors=EXECUTORS)
+        replay_service.run_replay(in_triage, asked.json()["replay_id"], subscribers=SUBSCRIBERS, executors=EXECUTORS)
         is not None
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from crossdock.db.database import Store
-from crossdock.events import store as event_log
+from crossdock.events import store as event_store
 from crossdock.events.model import WEBHOOK_RECEIVED, NewEvent
 
 from tests.cli.conftest import Hub
@@ -23,7 +23,7 @@ def test_what_tail_calls_an_event_is_what_show_takes(hub: Hub, store: Store) -> 
         event_id="msg_1",
     )
     with store.transaction() as work:
-        event_log.receive(work, told)
+        event_store.receive(work, told)
 
     place = hub("events", "tail").out.split()[0]
 

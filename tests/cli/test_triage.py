@@ -1,4 +1,4 @@
-"""./hub quarantine and ./hub dlq: what a person types for triage."""
+"""./hub quarantine and ./hub dead-letters: what a person types in either group."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def rejected(store: Store, number: int) -> list[str]:
     return [str(item.item_id) for item in Triage(store).items()]
 
 
-def test_some_items_are_discarded_by_their_numbers(hub: Hub, store: Store) -> None:
+def test_some_items_are_discarded_by_id(hub: Hub, store: Store) -> None:
     first, second, _ = rejected(store, 3)
 
     ended = hub("quarantine", "discard", first, second, "--reason", "no longer sold")
 
     assert ended.code == 0
-    assert "2 of 2 items are discarded" in ended.said
+    assert "Discarded 2 of 2 items" in ended.said
     assert Triage(store).states() == ["discarded", "discarded", "open"]
 
 
@@ -65,28 +65,28 @@ def _declined(*_: object, **__: object) -> bool:
     raise typer.Abort
 
 
-def test_letters_are_discarded_by_their_cause(hub: Hub, store: Store, hub_dsn: str) -> None:
-    letter_ids = dead(store, hub_dsn, 3)
+def test_dead_letters_are_discarded_by_their_cause(hub: Hub, store: Store, hub_dsn: str) -> None:
+    dead_letter_ids = dead(store, hub_dsn, 3)
 
-    ended = hub("dlq", "discard", "--cause", "BadEvent", "--reason", "a test", "--json")
+    ended = hub("dead-letters", "discard", "--cause", "BadEvent", "--reason", "a test", "--json")
 
-    assert (ended.code, ended.document["closed"]) == (0, letter_ids)
-    assert query(store, "SELECT DISTINCT detail->>'reason' FROM audit_entry WHERE act = 'letter.discard'") == [
+    assert (ended.code, ended.document["closed"]) == (0, dead_letter_ids)
+    assert query(store, "SELECT DISTINCT detail->>'reason' FROM audit_entry WHERE act = 'dead_letter.discard'") == [
         ("a test",)
     ]
 
 
-@pytest.mark.parametrize("group", ["dlq", "quarantine"])
+@pytest.mark.parametrize("group", ["dead-letters", "quarantine"])
 @pytest.mark.parametrize("words", [["discard", "--reason", "x"], ["replay"], ["replay", "1", "--all"]])
 def test_a_choice_that_names_nothing_or_twice_says_how_to_choose(hub: Hub, group: str, words: list[str]) -> None:
     ended = hub(group, *words)
 
     assert ended.code == 2
-    assert "numbers such as 11 12, or --cause CAUSE, or --all" in ended.said
+    assert "IDs such as 11 12, or --cause CAUSE, or --all" in ended.said
 
 
-@pytest.mark.parametrize("group", ["dlq", "quarantine"])
-def test_a_fix_is_given_in_one_way(hub: Hub, group: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("group", ["dead-letters", "quarantine"])
+def test_an_edit_is_given_in_one_way(hub: Hub, group: str, tmp_path: Path) -> None:
     (tmp_path / "cut.json").write_text("{")
 
     assert "--set FIELD=VALUE (may be repeated), or --file" in hub(group, "fix", "1").said
@@ -107,12 +107,12 @@ def test_a_fix_that_is_taken_back_is_reported(hub: Hub, store: Store) -> None:
     assert Triage(store).items()[0].edited is None
 
 
-def test_a_mended_letter_is_shown_as_it_will_be_told(hub: Hub, store: Store, hub_dsn: str) -> None:
-    (letter_id,) = dead(store, hub_dsn)
+def test_an_edited_dead_letter_is_shown_as_it_will_be_delivered(hub: Hub, store: Store, hub_dsn: str) -> None:
+    (dead_letter_id,) = dead(store, hub_dsn)
 
-    fixed = hub("dlq", "fix", str(letter_id), "--set", "available_quantity=5", "--json")
-    back = hub("dlq", "fix", str(letter_id), "--set", 'available_quantity="five"')
+    fixed = hub("dead-letters", "fix", str(dead_letter_id), "--set", "available_quantity=5", "--json")
+    back = hub("dead-letters", "fix", str(dead_letter_id), "--set", 'available_quantity="five"')
 
-    assert fixed.document["mended"]["available_quantity"] == 5
-    assert "there is no mend any more" in back.said
-    assert json.loads(hub("dlq", "show", str(letter_id), "--json").out)["mended"] is None
+    assert fixed.document["edited_data"]["available_quantity"] == 5
+    assert "the edit is removed" in back.said
+    assert json.loads(hub("dead-letters", "show", str(dead_letter_id), "--json").out)["edited_data"] is None

@@ -73,7 +73,7 @@ def test_whether_an_open_item_came_with_a_run_is_looked_up(filled: Work) -> None
         "limit": 1_000,
     }
 
-    plan = scans(filled, retention._FORGET_RUNS, values)
+    plan = scans(filled, retention._DELETE_RUNS, values)
 
     assert "Seq Scan on quarantine_item" not in plan
     assert "sync_run_ended" in plan

@@ -14,7 +14,7 @@ from crossdock.db import leases
 from crossdock.db.database import Store
 from crossdock.db.leases import LeaseKey
 from crossdock.db.migrate import _config, is_current
-from crossdock.events.replay import repository as event_replays
+from crossdock.events.replay import repository as replay_repository
 from crossdock.stack.postgres import PostgresServer
 from crossdock.sync import deferred_records, watermarks
 from crossdock.sync import ledger as runs
@@ -430,9 +430,9 @@ def test_a_replay_that_is_under_way_goes_on_where_it_is(postgres: PostgresServer
             )
         migrate(dsn)
         with Store(dsn) as store, store.transaction() as work:
-            letters, items, events = reversed(event_replays.newest(work))
-            assert event_replays.chosen(work, letters.replay_id, 1, 10) == [5, 9]
-            assert event_replays.chosen(work, items.replay_id, 0, 10) == [4]
+            letters, items, events = reversed(replay_repository.newest(work))
+            assert replay_repository.chosen(work, letters.replay_id, 1, 10) == [5, 9]
+            assert replay_repository.chosen(work, items.replay_id, 0, 10) == [4]
         connection.execute("DROP DATABASE hub_replays WITH (FORCE)")
 
     assert (letters.request, items.request) == ({"next": 1}, {"next": 0})

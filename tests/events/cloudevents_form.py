@@ -70,4 +70,4 @@ def _check_time(text: str) -> None:
     try:
         datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text).upper())
     except ValueError as error:
-        raise NoCloudEvent("The attribute 'time' is no instant of the calendar") from error
+        raise NoCloudEvent("The attribute 'time' is not a date of the calendar") from error

@@ -17,9 +17,9 @@ from crossdock.app.database import migrate
 from crossdock.bench.events import tally as bench_tally
 from crossdock.core.errors import HubError
 from crossdock.db.database import Store, Work
-from crossdock.events.delivery import Pace, Place, deliver
+from crossdock.events.delivery import PartitionAssignment, PollingConfig, deliver
 from crossdock.events.model import STOCK_CHANGED, Event
-from crossdock.events.ports import KeyPuller
+from crossdock.events.ports import RecordFetcher
 from crossdock.events.subscriber import Subscriber
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 
@@ -48,15 +48,15 @@ def tallied(store: Store) -> Store:
 
 
 def work_until_idle(
-    dsn: str, handlers: dict[str, Subscriber] = TALLY, seconds: float = 3, puller: KeyPuller | None = None
+    dsn: str, subscribers: dict[str, Subscriber] = TALLY, seconds: float = 3, fetcher: RecordFetcher | None = None
 ) -> None:
     deliver(
         lambda: Store(dsn),
-        Place(partitions=1),
+        PartitionAssignment(partitions=1),
         lifetime=timedelta(seconds=seconds),
-        subscribers=handlers,
-        pace=Pace(batch=10, lease_life=timedelta(seconds=0.4)),
-        puller=puller,
+        subscribers=subscribers,
+        polling=PollingConfig(batch=10, lease_life=timedelta(seconds=0.4)),
+        fetcher=fetcher,
     )
 
 
@@ -84,17 +84,17 @@ def test_a_worker_killed_while_it_looks_carefully_loses_and_doubles_nothing(tall
 
     assert children.run(lambda: work_until_idle(hub_dsn), crash_at="deliver.before_commit:1") == children.KILLED
     time.sleep(0.5)
-    assert children.run(lambda: work_until_idle(hub_dsn, seconds=120), crash_at="deliver.noted:4") == children.KILLED
+    assert children.run(lambda: work_until_idle(hub_dsn, seconds=120), crash_at="deliver.recorded:4") == children.KILLED
     with delivery(hub_dsn, TALLY):
         eventually(lambda: counted(tallied), (60, 60))
-    assert query(tallied, "SELECT count(*) FROM failed_delivery") == [(0,)]
+    assert query(tallied, "SELECT count(*) FROM dead_letter") == [(0,)]
 
 
-def test_a_worker_that_is_told_to_end_gives_its_partitions_back(tallied: Store, hub_dsn: str) -> None:
+def test_a_worker_that_ends_releases_its_partitions(tallied: Store, hub_dsn: str) -> None:
     """Airflow ends a task by an error in its main thread; the others then learn of it, and the process is gone at once."""
     # Longer than a child may live: one that worked on until its time was over would be killed, not end with an error.
     pid = children.start(lambda: work_until_idle(hub_dsn, seconds=3_000))
-    held = "SELECT count(*) FROM event_reader WHERE holder IS NOT NULL"
+    held = "SELECT count(*) FROM event_consumer WHERE holder IS NOT NULL"
     eventually(lambda: query(tallied, held), [(1,)])
     os.kill(pid, signal.SIGINT)
 
@@ -103,42 +103,43 @@ def test_a_worker_that_is_told_to_end_gives_its_partitions_back(tallied: Store, 
 
 
 class TallyOutside:
-    """An effect outside that counts what it was told on a connection of its own, as another system would."""
+    """An external effect that counts its events on a connection of its own, as another system would."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
 
-    def pull(self, entity: str, keys: Sequence[str]) -> None:
-        raise AssertionError(f"nobody pulls {entity} {keys} here")
+    def fetch(self, entity: str, keys: Sequence[str]) -> None:
+        raise AssertionError(f"nobody fetches {entity} {keys} here")
 
-    def handlers(self) -> dict[str, Subscriber]:
-        return {"tally": Subscriber(types=(STOCK_CHANGED,), apply_elsewhere=self._apply, attempts=5, first_wait_s=0.05)}
+    def subscribers(self) -> dict[str, Subscriber]:
+        return {"tally": Subscriber(types=(STOCK_CHANGED,), deliver=self._apply, attempts=5, first_wait_s=0.05)}
 
     def _apply(self, _: object, events: Sequence[Event]) -> None:
         with Store(self._dsn) as own, own.transaction() as work:
             tallying(work, events)
 
 
-@pytest.mark.parametrize("point", [*POINTS, "deliver.told"])
+@pytest.mark.parametrize("point", [*POINTS, "deliver.delivered"])
 @pytest.mark.parametrize("nth", [1, pytest.param(3, marks=pytest.mark.deep)])
-def test_an_effect_outside_is_not_lost_by_a_worker_killed_at_any_boundary(
+def test_an_external_effect_is_not_lost_by_a_worker_killed_at_any_boundary(
     tallied: Store, hub_dsn: str, point: str, nth: int
 ) -> None:
     """It may come twice for the batch that was under way, and for no other; each is noted as had once."""
-    outside = TallyOutside(hub_dsn)
+    external = TallyOutside(hub_dsn)
     publish(tallied, *(stock(f"S{n % 7}", 1 + n, n) for n in range(60)))
 
     killed = children.run(
-        lambda: work_until_idle(hub_dsn, outside.handlers(), seconds=120, puller=outside), crash_at=f"{point}:{nth}"
+        lambda: work_until_idle(hub_dsn, external.subscribers(), seconds=120, fetcher=external),
+        crash_at=f"{point}:{nth}",
     )
     assert killed == children.KILLED
-    with delivery(hub_dsn, outside.handlers(), puller=outside):
+    with delivery(hub_dsn, external.subscribers(), fetcher=external):
         eventually(lambda: query(tallied, "SELECT count(*) FROM event_inbox"), [(60,)])
 
     effects, had_one = counted(tallied)
     assert had_one == 60
     assert effects <= 70
-    assert query(tallied, "SELECT count(*) FROM failed_delivery") == [(0,)]
+    assert query(tallied, "SELECT count(*) FROM dead_letter") == [(0,)]
 
 
 def test_a_handler_that_kills_its_worker_each_time_ends_as_a_dead_letter(tallied: Store, hub_dsn: str) -> None:
@@ -149,17 +150,17 @@ def test_a_handler_that_kills_its_worker_each_time_ends_as_a_dead_letter(tallied
             os.kill(os.getpid(), signal.SIGKILL)
         tallying(work, events)
 
-    handlers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=deadly, attempts=3, first_wait_s=0.05)}
+    subscribers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=deadly, attempts=3, first_wait_s=0.05)}
     publish(tallied, *(stock(f"S{n}", 1, n) for n in range(5)), stock("DEADLY", 1, 1), stock("LAST", 1, 1))
     deaths = 0
-    while query(tallied, "SELECT count(*) FROM failed_delivery WHERE state = 'dead'") == [(0,)]:
-        deaths += children.run(lambda: work_until_idle(hub_dsn, handlers, seconds=2.5)) == children.KILLED
+    while query(tallied, "SELECT count(*) FROM dead_letter WHERE state = 'dead'") == [(0,)]:
+        deaths += children.run(lambda: work_until_idle(hub_dsn, subscribers, seconds=2.5)) == children.KILLED
         assert deaths < 8
         time.sleep(0.45)
     with delivery(hub_dsn, TALLY):
         eventually(lambda: counted(tallied), (6, 6))
 
-    assert query(tallied, "SELECT cause, data->>'sku' FROM failed_delivery") == [("WorkerEnded", "DEADLY")]
+    assert query(tallied, "SELECT cause, data->>'sku' FROM dead_letter") == [("WorkerEnded", "DEADLY")]
     assert deaths <= 5
 
 
@@ -173,9 +174,9 @@ def write_beside_others(dsn: str, writer: int, events: int) -> None:
 
 
 def publish_in(work: Work, writer: int, number: int) -> None:
-    from crossdock.events import store as event_log  # noqa: PLC0415  beside the writers alone
+    from crossdock.events import store as event_store  # noqa: PLC0415  beside the writers alone
 
-    event_log.append(work, [stock(f"W{writer}", number + 1, number)])
+    event_store.append(work, [stock(f"W{writer}", number + 1, number)])
 
 
 def test_eight_writers_and_one_transaction_held_open(tallied: Store, hub_dsn: str) -> None:
@@ -186,8 +187,8 @@ def test_eight_writers_and_one_transaction_held_open(tallied: Store, hub_dsn: st
         order.extend((event.partition_key, json.loads(event.data)["version"]) for event in events)
         tallying(work, events)
 
-    handlers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
-    with psycopg.connect(hub_dsn, options="-c search_path=hub") as slow, delivery(hub_dsn, handlers):
+    subscribers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
+    with psycopg.connect(hub_dsn, options="-c search_path=hub") as slow, delivery(hub_dsn, subscribers):
         writers = [threading.Thread(target=write_beside_others, args=(hub_dsn, n, 100)) for n in range(8)]
         for writer in writers:
             writer.start()
@@ -265,10 +266,10 @@ def test_a_worker_that_slept_through_its_lease_commits_nothing(tallied: Store, h
             asleep.set()
             wake.wait(600)
 
-    handlers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=sleepy)}
-    with delivery(hub_dsn, handlers, place=Place(partitions=1), pace=QUICK):
+    subscribers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=sleepy)}
+    with delivery(hub_dsn, subscribers, assignment=PartitionAssignment(partitions=1), polling=QUICK):
         asleep.wait(120)
-        with delivery(hub_dsn, TALLY, place=Place(1, workers=2, partitions=1), pace=QUICK):
+        with delivery(hub_dsn, TALLY, assignment=PartitionAssignment(1, workers=2, partitions=1), polling=QUICK):
             eventually(lambda: query(tallied, "SELECT token > 1 FROM event_reader"), [(True,)])
             wake.set()
             eventually(lambda: counted(tallied), (10, 10))

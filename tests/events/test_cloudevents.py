@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -11,15 +13,18 @@ import pytest
 from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Store
-from crossdock.events import cloudevents_protobuf as cloud_event_protobuf
-from crossdock.events import schemas as event_contracts
-from crossdock.events import store as event_log
+from crossdock.events import cloudevents_pb2, cloudevents_protobuf
+from crossdock.events import schemas as event_schemas
+from crossdock.events import store as event_store
 from crossdock.events.cloudevents import as_document
 from crossdock.events.model import Event
 from crossdock.events.schemas import schema, upcast
 from crossdock.events.store import Selection
 from crossdock.sync import Systems, extract, load, validate
 from crossdock.sync.model import SyncRequest
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from tests.events.cloudevents_form import NoCloudEvent, checked
 from tests.events.worlds import publish, stock
@@ -104,7 +109,7 @@ def test_what_it_calls_valid_is_taken(document: dict[str, Any]) -> None:
 
 def only(store: Store) -> Event:
     with store.transaction() as work:
-        (event,) = event_log.select(work, Selection(), limit=10)
+        (event,) = event_store.select(work, Selection(), limit=10)
     return event
 
 
@@ -124,7 +129,7 @@ def test_the_protobuf_says_the_same_as_the_json(store: Store) -> None:
     publish(store, stock("CHAIR", 3, 5))
     event = only(store)
     document = as_document(event)
-    message = cloud_event_protobuf.messages()["CloudEvent"].FromString(cloud_event_protobuf.as_message(event))
+    message = cloudevents_pb2.CloudEvent.FromString(cloudevents_protobuf.as_message(event))
 
     assert (message.id, message.source, message.type) == (document["id"], document["source"], document["type"])
     assert message.spec_version == "1.0"
@@ -132,22 +137,87 @@ def test_the_protobuf_says_the_same_as_the_json(store: Store) -> None:
     assert message.attributes["subject"].ce_string == document["subject"]
     assert message.attributes["time"].ce_timestamp.ToDatetime(event.time.tzinfo) == event.time
     assert set(message.attributes) == set(document) - {"id", "source", "type", "specversion", "data"}
-    batch = cloud_event_protobuf.messages()["CloudEventBatch"].FromString(cloud_event_protobuf.as_batch([event] * 3))
+    batch = cloudevents_pb2.CloudEventBatch.FromString(cloudevents_protobuf.as_batch([event] * 3))
     assert len(batch.events) == 3
+
+
+def declared_fields(proto: str) -> dict[str, dict[str, tuple[int, str, str]]]:
+    """Message → field → (number, type, oneof), as a .proto file declares them."""
+    found: dict[str, dict[str, tuple[int, str, str]]] = {}
+    inside: list[tuple[str, str]] = []
+    for line in re.sub(r"//.*", "", proto).splitlines():
+        if opened := re.fullmatch(r"\s*(message|oneof) (\w+) {", line):
+            inside.append((opened[1], opened[2]))
+        elif line.strip() == "}":
+            inside.pop()
+        elif declared := re.fullmatch(r"\s+(.+) (\w+) = (\d+);", line):
+            message = next(name for kind, name in reversed(inside) if kind == "message")
+            oneof = inside[-1][1] if inside[-1][0] == "oneof" else ""
+            found.setdefault(message, {})[declared[2]] = (int(declared[3]), declared[1], oneof)
+    return found
+
+
+def generated_type(field: FieldDescriptor) -> str:
+    if field.message_type is None:
+        return {5: "int32", 8: "bool", 9: "string", 12: "bytes"}[field.type]
+    if field.message_type.GetOptions().map_entry:
+        key, value = (field.message_type.fields_by_name[name] for name in ("key", "value"))
+        return f"map<{generated_type(key)}, {generated_type(value)}>"
+    name = field.message_type.full_name
+    return ("repeated " if field.is_repeated else "") + (
+        name if name.startswith("google.") else name.rpartition(".")[2]
+    )
+
+
+def test_the_generated_messages_are_those_of_the_proto_file() -> None:
+    """Whoever edits one of the two without generating the other sends bytes that nobody can read."""
+    declared = declared_fields(Path(cloudevents_protobuf.__file__).with_name("cloudevents.proto").read_text())
+    event = cloudevents_pb2.CloudEvent.DESCRIPTOR
+    generated = {
+        message.name: {
+            field.name: (
+                field.number,
+                generated_type(field),
+                field.containing_oneof.name if field.containing_oneof else "",
+            )
+            for field in message.fields
+        }
+        for message in (
+            event,
+            event.nested_types_by_name["CloudEventAttributeValue"],
+            cloudevents_pb2.CloudEventBatch.DESCRIPTOR,
+        )
+    }
+    assert generated == declared
+    assert [len(fields) for fields in declared.values()] == [7, 8, 1]
+
+
+def test_a_library_that_registers_the_specification_s_messages_is_not_in_the_way() -> None:
+    """Protobuf takes each full name once per process, and Airflow's providers bring libraries of their own."""
+    file = FileDescriptorProto(name="cloudevents.proto", package="io.cloudevents.v1", syntax="proto3")
+    file.message_type.add(name="CloudEvent")
+    file.message_type.add(name="CloudEventBatch")
+
+    pool = descriptor_pool.Default()
+    pool.Add(file)
+
+    theirs = pool.FindMessageTypeByName("io.cloudevents.v1.CloudEvent")
+    assert theirs.full_name != cloudevents_pb2.CloudEvent.DESCRIPTOR.full_name
+    assert cloudevents_pb2.CloudEvent.FromString(cloudevents_pb2.CloudEvent(id="1").SerializeToString()).id == "1"
 
 
 def test_what_a_sync_tells_keeps_its_schema(systems: Systems) -> None:
     run_id = extract(INVENTORY, systems, SyncRequest(full=True), dag_run_id="one")
     load(INVENTORY, systems, validate(INVENTORY, systems, run_id))
     with systems.store.transaction() as work:
-        events = event_log.select(work, Selection(), limit=50)
+        events = event_store.select(work, Selection(), limit=50)
 
     assert len(events) == 50
     for event in events:
         jsonschema.validate(json.loads(event.data), schema(event.type, event.schema_version))
 
 
-@pytest.mark.parametrize(("event_type", "version"), sorted(event_contracts.versions()))
+@pytest.mark.parametrize(("event_type", "version"), sorted(event_schemas.versions()))
 def test_every_schema_is_a_schema_and_names_itself(event_type: str, version: int) -> None:
     found = schema(event_type, version)
     jsonschema.Draft202012Validator.check_schema(found)
@@ -160,7 +230,7 @@ def test_an_unknown_version_says_what_there_is() -> None:
         schema("crossdock.stock.changed", 99)
 
 
-def test_an_old_event_reaches_its_handler_in_the_newest_version(store: Store) -> None:
+def test_an_old_event_reaches_its_subscriber_in_the_newest_version(store: Store) -> None:
     """Two steps, each from one version to the next; what is stored stays as it was."""
     publish(store, stock("CHAIR", 3, 5))
     event = only(store)

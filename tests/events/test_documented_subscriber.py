@@ -16,7 +16,7 @@ from tests.shop import query
 DOCS = Path(__file__).parents[2] / "docs/events.md"
 
 
-def test_the_handler_of_the_docs_works_as_it_stands_there(store: Store, hub_dsn: str) -> None:
+def test_the_subscriber_of_the_docs_works_as_it_stands_there(store: Store, hub_dsn: str) -> None:
     """An example that is not run goes stale, and the first thing that a new engineer does fails."""
     module, line = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
     handler: dict[str, Any] = {}
@@ -24,7 +24,7 @@ def test_the_handler_of_the_docs_works_as_it_stands_there(store: Store, hub_dsn:
     name, of = re.fullmatch(
         r'\s*"(\w+)": Subscriber\(types=\(STOCK_CHANGED,\), apply=(\w+)\.apply\),\s*', line
     ).groups()  # type: ignore[union-attr]
-    assert of == "tell_sold_out"
+    assert of == "sold_out_alerts"
     publish(store, stock("CHAIR", 1, 0), stock("CHAIR", 2, 5), stock("RUG", 1, 0), stock("RUG", 2, 0))
 
     with delivery(hub_dsn, {name: Subscriber(types=(STOCK_CHANGED,), apply=handler["apply"])}):

@@ -16,9 +16,8 @@ import pytest
 from crossdock.bench.events import tally as bench_tally
 from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store, Work
-from crossdock.events import store as event_log
-from crossdock.events.delivery import consumer_leases as event_readers
-from crossdock.events.delivery import inbox as event_inbox
+from crossdock.events import store as event_store
+from crossdock.events.delivery import consumer_leases, inbox
 from crossdock.events.delivery.partition import Partition
 from crossdock.events.model import STOCK_CHANGED, Event, NewEvent
 from crossdock.events.subscriber import Subscriber
@@ -71,7 +70,7 @@ def late_commit(store: Store, dsn: str, wanted: list[str]) -> None:
         )
         publish(store, *(stock(f"S{n}", 1, n) for n in range(20)))
         if wanted:
-            eventually(lambda: query(store, "SELECT count(*) FROM event_inbox"), [(20,)])
+            eventually(lambda: query(store, "SELECT count(*) FROM inbox"), [(20,)])
         else:
             time.sleep(0.5)
         slow.commit()
@@ -90,19 +89,19 @@ def test_reading_by_id_greater_than_the_last_is_found(
 ) -> None:
     """The commonest outbox there is."""
     for name in ("_READ", "_READ_WHOLE"):
-        statement: bytes = getattr(event_log, name)
-        hasty = statement.replace(event_log._AFTER.encode(), b"position > %(position)s::bigint")
-        hasty = hasty.replace(event_log._HORIZON.encode(), b"%(now_epoch)s::int > 0")
+        statement: bytes = getattr(event_store, name)
+        hasty = statement.replace(event_store._AFTER.encode(), b"position > %(position)s::bigint")
+        hasty = hasty.replace(event_store._HORIZON.encode(), b"%(now_epoch)s::int > 0")
         hasty = hasty.replace(b"event.epoch, event.xid, event.position", b"event.position")
         assert hasty != statement
-        monkeypatch.setattr(event_log, name, hasty)
-    real = event_log.read
+        monkeypatch.setattr(event_store, name, hasty)
+    real = event_store.read
 
     def read(work: Work, after: Any, **how: Any) -> Any:
         events, _ = real(work, after, **how)
         return events, events[-1].at if events else after
 
-    monkeypatch.setattr(event_log, "read", read)
+    monkeypatch.setattr(event_store, "read", read)
     late_commit(tallied, hub_dsn, ["lost: 1 of 21 events had no effect"])
 
 
@@ -113,7 +112,7 @@ def test_acknowledging_before_the_effect_is_committed_is_found(
 
     def hasty(self: Partition, events: list[Event], cursor: Any, how: Any) -> None:
         with self._store.transaction() as work:
-            event_readers.advance(work, self.claim, cursor, delivered=0, life=self._pace.lease_life)
+            consumer_leases.advance(work, self.claim, cursor, delivered=0, life=self._polling.lease_life)
         failpoint("test.acknowledged")
         real(self, events, cursor, how)
 
@@ -127,23 +126,23 @@ def test_acknowledging_before_the_effect_is_committed_is_found(
 def test_an_effect_without_its_inbox_row_is_found(
     tallied: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cursor that falls back tells everything again; only the inbox knows."""
-    monkeypatch.setattr(event_inbox, "add", lambda _work, _name, events: list(events))
+    """A cursor that moves back delivers everything a second time; only the inbox knows."""
+    monkeypatch.setattr(inbox, "add", lambda _work, _name, events: list(events))
     publish(tallied, *(stock(f"S{n}", 1, n) for n in range(20)))
     settle(tallied, hub_dsn, [])
-    query(tallied, "UPDATE event_reader SET xid = '0', position = 0 RETURNING 1")
+    query(tallied, "UPDATE event_consumer SET xid = '0', position = 0 RETURNING 1")
     settle(tallied, hub_dsn, ["doubled: 20 events had a second effect"])
 
 
 def test_telling_events_apart_by_their_id_alone_is_found(tallied: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two shops count their deliveries from 1."""
-    real = event_log.receive
+    real = event_store.receive
 
     def hasty(work: Work, event: NewEvent) -> Any:
         known = work.execute(b"SELECT FROM event WHERE event_id = %s", [event.event_id]).rowcount
         return None if known else real(work, event)
 
-    monkeypatch.setattr(event_log, "receive", hasty)
+    monkeypatch.setattr(event_store, "receive", hasty)
 
     with pytest.raises(AssertionError):
         test_store.test_what_others_send_is_known_by_source_and_id(tallied)
@@ -156,14 +155,16 @@ def test_a_worker_without_a_fence_is_found(tallied: Store, hub_dsn: str, monkeyp
         bench_tally.add(work, [event.position for event in events])
         time.sleep(0.05)
 
-    handlers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=both)}
-    monkeypatch.setattr(event_inbox, "add", lambda _work, _name, events: list(events))
-    monkeypatch.setattr(event_readers, "advance", lambda *_args, **_how: event_readers.Advanced(False, False))
+    subscribers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=both)}
+    monkeypatch.setattr(inbox, "add", lambda _work, _name, events: list(events))
+    monkeypatch.setattr(consumer_leases, "advance", lambda *_args, **_how: consumer_leases.Advanced(False, False))
     monkeypatch.setattr(
-        event_readers, "_CLAIM", event_readers._CLAIM.replace(b"AND (holder IS NULL", b"AND (true OR holder IS NULL")
+        consumer_leases,
+        "_CLAIM",
+        consumer_leases._CLAIM.replace(b"AND (holder IS NULL", b"AND (true OR holder IS NULL"),
     )
     publish(tallied, *(stock(f"S{n}", 1, n) for n in range(50)))
     # How many depends on how far each has come; that there are any is what the fence is for.
     doubled = re.compile(r"doubled: [1-9]\d* events had a second effect")
-    with delivery(hub_dsn, handlers), delivery(hub_dsn, handlers):
+    with delivery(hub_dsn, subscribers), delivery(hub_dsn, subscribers):
         eventually(lambda: any(doubled.fullmatch(found) for found in broken(tallied)))

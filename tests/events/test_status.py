@@ -6,15 +6,15 @@ from datetime import timedelta
 
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.db.database import Store
-from crossdock.events.status import SubscriberStanding, standing
+from crossdock.events.status import SubscriberStatus, delivery_status
 
 from tests.events.worlds import delivery, eventually, publish, stock
 
 
-def of_availability(store: Store) -> SubscriberStanding:
+def of_availability(store: Store) -> SubscriberStatus:
     (found,) = (
         each
-        for each in standing(store, SUBSCRIBERS, timedelta(days=1)).subscribers
+        for each in delivery_status(store, SUBSCRIBERS, timedelta(days=1)).subscribers
         if each.subscriber == "availability"
     )
     return found

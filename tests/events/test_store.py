@@ -14,12 +14,11 @@ from crossdock.core.errors import SystemUnavailable
 from crossdock.db.database import Store
 from crossdock.events import epochs as event_epochs
 from crossdock.events import partitions as event_partitions
-from crossdock.events import schemas as event_contracts
-from crossdock.events import store as event_log
-from crossdock.events.delivery import Pace
-from crossdock.events.delivery import consumer_leases as event_readers
+from crossdock.events import schemas as event_schemas
+from crossdock.events import store as event_store
+from crossdock.events.delivery import PollingConfig, consumer_leases
 from crossdock.events.delivery.attempt import Recipient
-from crossdock.events.delivery.lease_renewal import Keeper
+from crossdock.events.delivery.lease_renewal import LeaseRenewal
 from crossdock.events.delivery.partition import Connections, Partition
 from crossdock.events.model import ORIGIN, STOCK_CHANGED, Event, NewEvent, Position
 from crossdock.events.status import unusual
@@ -30,13 +29,13 @@ from crossdock.stack.postgres import PostgresServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.events.worlds import Outside, publish, stock
+from tests.events.worlds import ExternalSystem, publish, stock
 from tests.shop import query
 
 
 def read_all(store: Store, after: Position = ORIGIN, *, limit: int = 1_000) -> tuple[list[Event], Position]:
     with store.transaction() as work:
-        return event_log.read(work, after, types=[STOCK_CHANGED], partition=0, partitions=1, limit=limit, now_epoch=1)
+        return event_store.read(work, after, types=[STOCK_CHANGED], partition=0, partitions=1, limit=limit, now_epoch=1)
 
 
 def test_the_order_is_by_number_past_every_round_one(store: Store) -> None:
@@ -70,7 +69,7 @@ def test_the_key_partitions_are_a_partition(store: Store) -> None:
     seen = []
     for partition in range(3):
         with store.transaction() as work:
-            events, _ = event_log.read(
+            events, _ = event_store.read(
                 work, ORIGIN, types=[STOCK_CHANGED], partition=partition, partitions=3, limit=100, now_epoch=1
             )
         assert 5 < len(events) < 40
@@ -82,7 +81,7 @@ def test_the_key_partitions_are_a_partition(store: Store) -> None:
 def test_what_others_send_is_known_by_source_and_id(store: Store) -> None:
     """The same id of another source is another event; the same id of the same source is the same, whatever it says."""
 
-    def outside(source: str, event_id: str, quantity: int) -> NewEvent:
+    def external(source: str, event_id: str, quantity: int) -> NewEvent:
         made = stock("CHAIR", 1, quantity)
         return NewEvent(
             source=source,
@@ -95,9 +94,9 @@ def test_what_others_send_is_known_by_source_and_id(store: Store) -> None:
         )
 
     with store.transaction() as work:
-        first = event_log.receive(work, outside("/a", "1", 5))
-        other_source = event_log.receive(work, outside("/b", "1", 5))
-        again = event_log.receive(work, outside("/a", "1", 99))
+        first = event_store.receive(work, external("/a", "1", 5))
+        other_source = event_store.receive(work, external("/b", "1", 5))
+        again = event_store.receive(work, external("/a", "1", 99))
 
     assert first is not None
     assert other_source is not None
@@ -138,10 +137,10 @@ def test_retention_drops_whole_months_that_everybody_has_read(store: Store) -> N
     publish(store, stock("S", 1, 1))
     much_later = datetime.now(UTC) + timedelta(days=100)
     with store.transaction() as work:
-        event_readers.register(work, "availability", 1)
+        consumer_leases.register(work, "availability", 1)
         event_partitions.make_ahead(work, much_later)
         assert "event_first" not in event_partitions.drop_past(work, much_later)
-    query(store, "UPDATE event_reader SET epoch = 1, xid = '18446744073709551615' RETURNING 1")
+    query(store, "UPDATE event_consumer SET epoch = 1, xid = '18446744073709551615' RETURNING 1")
     with store.transaction() as work:
         assert "event_first" in event_partitions.drop_past(work, much_later)
     publish(store, stock("S", 2, 2))
@@ -155,11 +154,11 @@ def test_a_transaction_that_stays_open_raises_an_alarm_until_it_ends(store: Stor
         slow.execute("SELECT pg_current_xact_id()")
         with store.transaction() as work:
             work.execute(b"SELECT pg_sleep(0.3)")
-        alarms.look(store, {}, alarms.Limits(horizon_s=0.1))
-        alarms.look(store, {}, alarms.Limits(horizon_s=0.1))
+        alarms.check(store, {}, alarms.AlarmThresholds(horizon_s=0.1))
+        alarms.check(store, {}, alarms.AlarmThresholds(horizon_s=0.1))
     assert query(store, "SELECT kind, closed_at IS NULL FROM alert") == [("event_horizon", True)]
 
-    alarms.look(store, {}, alarms.Limits(horizon_s=0.1))
+    alarms.check(store, {}, alarms.AlarmThresholds(horizon_s=0.1))
     assert query(store, "SELECT kind, closed_at IS NULL FROM alert") == [("event_horizon", False)]
 
 
@@ -175,15 +174,15 @@ def test_a_transaction_of_another_role_is_known_by_the_event_that_it_keeps_waiti
     with Store(plain) as ours, psycopg.connect(postgres.dsn()) as theirs:
         theirs.execute("SELECT pg_current_xact_id()")
         with ours.question() as work:
-            assert event_log.horizon_age_s(work) == 0.0, "it keeps nothing waiting"
+            assert event_store.horizon_age_s(work) == 0.0, "it keeps nothing waiting"
         began = time.monotonic()
         publish(store, stock("CHAIR", 1, 1))
         time.sleep(0.3)
         with ours.question() as work:
-            assert 0.3 <= event_log.horizon_age_s(work) <= time.monotonic() - began
+            assert 0.3 <= event_store.horizon_age_s(work) <= time.monotonic() - began
         theirs.rollback()
         with ours.question() as work:
-            assert event_log.horizon_age_s(work) == 0.0
+            assert event_store.horizon_age_s(work) == 0.0
     with store.transaction() as work:
         work.execute(b"DROP OWNED BY plain; DROP ROLE plain")
 
@@ -197,7 +196,7 @@ def test_a_restored_store_begins_a_new_epoch(store: Store) -> None:
     publish(store, stock("NEW", 1, 1))
     with store.transaction() as work:
         assert event_epochs.begin_after_restore(work) is None
-        events = event_log.select(work, Selection(), limit=10)
+        events = event_store.select(work, Selection(), limit=10)
 
     assert [(event.epoch, event.partition_key) for event in events] == [(1, "OLD"), (2, "NEW")]
 
@@ -220,7 +219,7 @@ def test_what_is_unusual_is_said(hours: list[int], said: str | None) -> None:
     assert said is None or said in (found or "")
 
 
-#: A writer publishes, a reader steps, the handler is told to refuse a key for a while, the reader is replaced.
+#: A writer publishes, a reader steps, the subscriber refuses a key for a while, the consumer is replaced.
 ACTS = st.lists(
     st.one_of(
         st.tuples(st.just("publish"), st.sampled_from("ABC"), st.integers(1, 3)),
@@ -246,26 +245,26 @@ def model_dsn(postgres: PostgresServer) -> Any:
 class World:
     """The store, a reader that is replaced and set back at will, a handler that refuses keys; and the model of it all."""
 
-    def __init__(self, store: Store, *, outside: bool) -> None:
+    def __init__(self, store: Store, *, external: bool) -> None:
         self.store = store
-        self._outside, self._is_down = outside, False
+        self._outside, self._is_down = external, False
         self.published: dict[str, list[int]] = {}
         self.seen: dict[str, list[int]] = {}
         self._broken: set[str] = set()
-        effect: dict[str, Any] = {"apply_elsewhere" if outside else "apply": self._apply}
+        effect: dict[str, Any] = {"deliver" if external else "apply": self._apply}
         self._subscriber = Subscriber(types=(STOCK_CHANGED,), attempts=1_000, first_wait_s=0.0, **effect)
         with store.transaction() as work:
-            work.execute(b"TRUNCATE event, event_inbox, event_reader, failed_delivery, event_outage")
-            event_readers.register(work, "model", 1)
+            work.execute(b"TRUNCATE event, event_inbox, event_consumer, dead_letter, source_outage")
+            consumer_leases.register(work, "model", 1)
         self._reader = claimed(store, self._subscriber)
 
     def _apply(self, _: object, events: Any) -> None:
         if self._is_down:
             raise SystemUnavailable("the shop", "HTTP 503")
-        told = [(event.partition_key, int(json.loads(event.data)["version"])) for event in events]
-        if any(key in self._broken for key, _ in told):
-            raise RuntimeError("told to refuse it")
-        for key, version in told:
+        delivered = [(event.partition_key, int(json.loads(event.data)["version"])) for event in events]
+        if any(key in self._broken for key, _ in delivered):
+            raise RuntimeError("configured to refuse it")
+        for key, version in delivered:
             self.seen.setdefault(key, []).append(version)
 
     def publish(self, key: str, many: int) -> None:
@@ -290,32 +289,32 @@ class World:
 
     def replace(self) -> None:
         """The worker is dead; the next one looks carefully."""
-        query(self.store, "UPDATE event_reader SET expires_at = '-infinity', holder = 'dead' RETURNING 1")
+        query(self.store, "UPDATE event_consumer SET expires_at = '-infinity', holder = 'dead' RETURNING 1")
         self._reader = claimed(self.store, self._subscriber)
 
     def forget(self) -> None:
         """The cursor is back at the beginning."""
-        query(self.store, "UPDATE event_reader SET epoch = 0, xid = '0', position = 0 RETURNING 1")
+        query(self.store, "UPDATE event_consumer SET epoch = 0, xid = '0', position = 0 RETURNING 1")
         self._reader = claimed(self.store, self._subscriber)
 
     def settle(self) -> None:
         self.heal()
         for _ in range(200):
             self._reader._retries.look_soon()
-            at_work = query(self.store, "SELECT 1 FROM failed_delivery WHERE state <> 'recovered'")
+            at_work = query(self.store, "SELECT 1 FROM dead_letter WHERE state <> 'recovered'")
             if not self.step() and not at_work:
                 return
 
 
 @settings(max_examples=max(40, settings.default.max_examples // 10), suppress_health_check=list(HealthCheck))
-@given(acts=ACTS, outside=st.booleans())
-def test_delivery_does_what_a_list_would(model_dsn: str, acts: list[tuple[Any, ...]], *, outside: bool) -> None:
+@given(acts=ACTS, external=st.booleans())
+def test_delivery_does_what_a_list_would(model_dsn: str, acts: list[tuple[Any, ...]], *, external: bool) -> None:
     """
     The model: what was published, per key, in order. Whatever happens on the way, once all is healed the subscriber
     has had exactly that: in the hub's database, and outside, where nobody was killed between effect and commit.
     """
     with Store(model_dsn) as store:
-        world = World(store, outside=outside)
+        world = World(store, external=external)
         for act, *details in acts:
             getattr(world, act)(*details)
         world.settle()
@@ -325,12 +324,14 @@ def test_delivery_does_what_a_list_would(model_dsn: str, acts: list[tuple[Any, .
 
 def claimed(store: Store, subscriber: Subscriber) -> Partition:
     with store.transaction() as work:
-        claim = event_readers.claim(work, "model", 0, "me", timedelta(minutes=1))
+        claim = consumer_leases.claim(work, "model", 0, "me", timedelta(minutes=1))
     assert claim is not None
     minute = timedelta(minutes=1)
-    connections = Connections(store, store, Keeper(store.another(), lambda _: None, minute, of="model"))
-    return Partition(connections, claim, Recipient("model", subscriber, Outside()), Pace(batch=3, lease_life=minute))
+    connections = Connections(store, store, LeaseRenewal(store.another(), lambda _: None, minute, of="model"))
+    return Partition(
+        connections, claim, Recipient("model", subscriber, ExternalSystem()), PollingConfig(batch=3, lease_life=minute)
+    )
 
 
 def test_every_subscriber_hears_types_that_have_a_schema() -> None:
-    assert {type_ for each in SUBSCRIBERS.values() for type_ in each.types} <= event_contracts.types()
+    assert {type_ for each in SUBSCRIBERS.values() for type_ in each.types} <= event_schemas.types()

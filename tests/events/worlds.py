@@ -1,4 +1,4 @@
-"""Events of a small shop, readers in threads, and what a test asks of the hub."""
+"""Events of a small shop, workers in threads, and queries for tests."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from crossdock.app.delivery import background_of
+from crossdock.app.delivery import background_tasks
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.db.database import Store
-from crossdock.events import store as event_log
-from crossdock.events.delivery import Pace, Place, deliver
+from crossdock.events import store as event_store
+from crossdock.events.delivery import PartitionAssignment, PollingConfig, deliver
 from crossdock.events.model import STOCK_CHANGED, Event, NewEvent
-from crossdock.events.ports import KeyPuller
+from crossdock.events.ports import RecordFetcher
 from crossdock.events.subscriber import Subscriber
-from crossdock.maintenance.housekeeping import Rules
+from crossdock.maintenance.housekeeping import HousekeepingConfig
 
 #: Short leases: a test of a takeover should not take the life of one.
-QUICK = Pace(batch=100, lease_life=timedelta(seconds=0.6))
+QUICK = PollingConfig(batch=100, lease_life=timedelta(seconds=0.6))
 #: No lease of a worker that is at work runs out, however busy the machine is: nobody but the test takes it over.
-STEADY = Pace(batch=100, lease_life=timedelta(seconds=60))
+STEADY = PollingConfig(batch=100, lease_life=timedelta(seconds=60))
 SOURCE = "/integrations/commercetools"
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -44,30 +44,30 @@ def stock(sku: str, version: int, available: int, *, entry: str | None = None, *
 
 def publish(store: Store, *events: NewEvent) -> None:
     with store.transaction() as work:
-        event_log.append(work, events)
+        event_store.append(work, events)
 
 
 @contextmanager
 def delivery(
     dsn: str,
-    handlers: Mapping[str, Subscriber] = SUBSCRIBERS,
+    subscribers: Mapping[str, Subscriber] = SUBSCRIBERS,
     *,
-    place: Place | None = None,
-    pace: Pace = STEADY,
-    puller: KeyPuller | None = None,
-    rules: Rules | None = None,
+    assignment: PartitionAssignment | None = None,
+    polling: PollingConfig = STEADY,
+    fetcher: RecordFetcher | None = None,
+    housekeeping: HousekeepingConfig | None = None,
 ) -> Iterator[None]:
-    """A worker of the delivery at work beside the test."""
+    """Run a delivery worker beside the test."""
     stop = threading.Event()
     thread = threading.Thread(
         target=deliver,
-        args=(lambda: Store(dsn), place or Place(partitions=2)),
+        args=(lambda: Store(dsn), assignment or PartitionAssignment(partitions=2)),
         kwargs={
             "lifetime": timedelta(minutes=30),
-            "subscribers": handlers,
-            "pace": pace,
-            "puller": puller,
-            "background": background_of(lambda: Store(dsn), handlers, rules=rules, puller=puller),
+            "subscribers": subscribers,
+            "polling": polling,
+            "fetcher": fetcher,
+            "background": background_tasks(lambda: Store(dsn), subscribers, housekeeping=housekeeping, fetcher=fetcher),
             "stop": stop,
         },
     )
@@ -90,37 +90,37 @@ def eventually(question: Callable[[], Any], wanted: Any = True, within_s: float 
     assert answer == wanted
 
 
-class Outside:
-    """A system outside the hub: what it was told, call by call, and how slow or unwilling it is. Its own puller, too."""
+class ExternalSystem:
+    """An external system: it records its events call by call, and may be slow or refuse. It is its own record fetcher, too."""
 
     def __init__(self, *, takes_s: float = 0.0, until: threading.Event | None = None) -> None:
         self.calls: list[list[tuple[str, int]]] = []
-        #: What it has taken, in order.
-        self.told: list[tuple[str, int]] = []
-        #: Raised instead, by the events that it is asked to take.
+        #: The events that it has accepted, in order.
+        self.delivered: list[tuple[str, int]] = []
+        #: The error to raise for the given events.
         self.refuses: Callable[[Sequence[Event]], Exception | None] = lambda _: None
         #: The most that were in it at once.
         self.most_at_once = 0
         self.takes_s, self.until, self._inside = takes_s, until, 0
         self._lock = threading.Lock()
 
-    def pull(self, entity: str, keys: Sequence[str]) -> None:
-        raise AssertionError(f"nobody pulls {entity} {keys} here")
+    def fetch(self, entity: str, keys: Sequence[str]) -> None:
+        raise AssertionError(f"nobody fetches {entity} {keys} here")
 
-    def handlers(self, **changes: Any) -> dict[str, Subscriber]:
+    def subscribers(self, **changes: Any) -> dict[str, Subscriber]:
         fields = {"types": (STOCK_CHANGED,), "attempts": 3, "first_wait_s": 0.05, **changes}
-        return {"outside": Subscriber(apply_elsewhere=self._apply, **fields)}
+        return {"external": Subscriber(deliver=self._apply, **fields)}
 
-    def _apply(self, _: KeyPuller, events: Sequence[Event]) -> None:
-        told = [(event.partition_key, int(json.loads(event.data)["version"])) for event in events]
+    def _apply(self, _: RecordFetcher, events: Sequence[Event]) -> None:
+        delivered = [(event.partition_key, int(json.loads(event.data)["version"])) for event in events]
         with self._lock:
             self._inside += 1
             self.most_at_once = max(self.most_at_once, self._inside)
-            self.calls.append(told)
+            self.calls.append(delivered)
         try:
             self._act(events)
             with self._lock:
-                self.told += told
+                self.delivered += delivered
         finally:
             with self._lock:
                 self._inside -= 1

@@ -1,4 +1,4 @@
-"""What the delivery does beside its events, and that none of it stops the rest."""
+"""The housekeeping tasks run beside the delivery, and none of them stops the others."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import threading
 import pytest
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.db.database import Store
-from crossdock.events.delivery import consumer_leases as event_readers
+from crossdock.events.delivery import consumer_leases
 from crossdock.events.model import STOCK_CHANGED
-from crossdock.events.replay import service as replay_events
+from crossdock.events.replay import service as replay_service
 from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance import housekeeping
-from crossdock.maintenance.housekeeping import Rules
+from crossdock.maintenance.housekeeping import HousekeepingConfig
 
-from tests.events.worlds import Outside, delivery, eventually, publish, stock
+from tests.events.worlds import ExternalSystem, delivery, eventually, publish, stock
 from tests.shop import query
 
-HEARS = {"told": Subscriber(types=(STOCK_CHANGED,), apply=lambda _, __: None)}
+HEARS = {"recorder": Subscriber(types=(STOCK_CHANGED,), apply=lambda _, __: None)}
 
 
 @pytest.fixture(autouse=True)
@@ -38,73 +38,73 @@ def test_the_delivery_opens_alerts_and_closes_them(store: Store, hub_dsn: str) -
     publish(store, stock("CHAIR", 1, 1))
     query(
         store,
-        "INSERT INTO failed_delivery (subscriber, epoch, xid, position, source, type, time, partition_key, partition,"
-        " schema_version, data, state, cause, reason) VALUES ('told', 1, '1', 7, 's', 't', now(), 'k', 0, 1, '{}', 'dead',"
+        "INSERT INTO dead_letter (subscriber, epoch, xid, position, source, type, time, partition_key, partition,"
+        " schema_version, data, state, cause, reason) VALUES ('recorder', 1, '1', 7, 's', 't', now(), 'k', 0, 1, '{}', 'dead',"
         " 'BadEvent', 'r') RETURNING 1",
     )
     standing = "SELECT kind, closed_at IS NULL FROM alert"
 
     with delivery(hub_dsn, HEARS):
         eventually(lambda: query(store, standing), [("dead_letters", True)])
-        query(store, "UPDATE failed_delivery SET state = 'discarded', closed_at = now() RETURNING 1")
+        query(store, "UPDATE dead_letter SET state = 'discarded', closed_at = now() RETURNING 1")
         eventually(lambda: query(store, standing), [("dead_letters", False)])
 
 
 def test_work_that_fails_for_good_stops_neither_replays_nor_the_rest(store: Store, hub_dsn: str) -> None:
-    """A table that nobody may delete from would otherwise end the one thread that also works off replays."""
+    """A table that nobody may delete from would otherwise end the one thread of all tasks."""
     publish(store, stock("CHAIR", 1, 1))
     with store.transaction() as work:
         work.execute(b"ALTER TABLE refused_webhook RENAME TO elsewhere")
     with store.transaction() as work:
-        event_readers.register(work, "availability", 2)
-    asked = replay_events.ask_for_events(
+        consumer_leases.register(work, "availability", 2)
+    requested = replay_service.request_events(
         store, Selection(), {"availability": SUBSCRIBERS["availability"]}, rate=None, actor="cli:ada"
     )
 
     with delivery(hub_dsn):
         eventually(lambda: query(store, "SELECT state FROM event_replay"), [("done",)])
-    assert asked.total == 1
+    assert requested.total == 1
 
 
 def test_a_defect_in_one_chore_stops_neither_replays_nor_alerts(store: Store, hub_dsn: str) -> None:
-    """What is no error of ours, as those of an object store: it comes again at each beginning, ahead of all the rest."""
+    """An error of another library, such as an object store: it comes back at each start, before all other tasks."""
     publish(store, stock("CHAIR", 1, 1))
     a_dead_letter(store)
     with store.transaction() as work:
-        event_readers.register(work, "availability", 2)
-    replay_events.ask_for_events(
+        consumer_leases.register(work, "availability", 2)
+    replay_service.request_events(
         store, Selection(), {"availability": SUBSCRIBERS["availability"]}, rate=None, actor="cli:ada"
     )
 
-    with delivery(hub_dsn, rules=Rules(landing_url="nowhere://bucket")):
+    with delivery(hub_dsn, housekeeping=HousekeepingConfig(landing_url="nowhere://bucket")):
         eventually(lambda: query(store, "SELECT state FROM event_replay"), [("done",)])
         eventually(lambda: query(store, "SELECT kind FROM alert"), [("dead_letters",)])
 
 
 def test_a_replay_that_hangs_stops_neither_alerts_nor_the_rest(store: Store, hub_dsn: str) -> None:
-    """Its thread cannot be ended, and the next worker comes to the same letter."""
+    """Its thread cannot be killed, and the next worker comes to the same dead letter."""
     wake = threading.Event()
-    outside = Outside(until=wake)
+    external = ExternalSystem(until=wake)
     publish(store, stock("CHAIR", 1, 1))
-    letter_id = a_dead_letter(store, "outside")
-    asked = replay_events.ask_for_letters(store, [letter_id], rate=None, actor="cli:ada")
+    dead_letter_id = a_dead_letter(store, "external")
+    requested = replay_service.request_dead_letters(store, [dead_letter_id], rate=None, actor="cli:ada")
     try:
-        with delivery(hub_dsn, {"outside": outside.handlers(types=("none",))["outside"]}, puller=outside):
-            eventually(lambda: len(outside.calls), 1)
+        with delivery(hub_dsn, {"external": external.subscribers(types=("none",))["external"]}, fetcher=external):
+            eventually(lambda: len(external.calls), 1)
             eventually(lambda: query(store, "SELECT kind FROM alert"), [("dead_letters",)])
             wake.set()
             eventually(lambda: query(store, "SELECT state FROM event_replay"), [("done",)])
     finally:
         wake.set()
-    assert asked.total == 1
+    assert requested.total == 1
 
 
-def a_dead_letter(store: Store, subscriber: str = "told") -> int:
-    ((letter_id,),) = query(
+def a_dead_letter(store: Store, subscriber: str = "recorder") -> int:
+    ((dead_letter_id,),) = query(
         store,
-        "INSERT INTO failed_delivery (subscriber, epoch, xid, position, source, type, subject, time, partition_key,"
+        "INSERT INTO dead_letter (subscriber, epoch, xid, position, source, type, subject, time, partition_key,"
         " partition, schema_version, data, state, cause, reason) SELECT %s, epoch, xid, position, source, type, subject,"
-        " time, partition_key, 0, 1, data, 'dead', 'BadEvent', 'r' FROM event RETURNING letter_id",
+        " time, partition_key, 0, 1, data, 'dead', 'BadEvent', 'r' FROM event RETURNING dead_letter_id",
         subscriber,
     )
-    return int(letter_id)
+    return int(dead_letter_id)

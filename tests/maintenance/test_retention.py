@@ -1,4 +1,4 @@
-"""What is past its time goes, in short steps; what somebody still needs stays, however old."""
+"""Retention deletes in short steps what has expired; what is still needed stays, however old."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from crossdock.app.fetch_records import _Pull
+from crossdock.app.fetch_records import _FetchRequest
 from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import Terminal
 from crossdock.db.database import Store
 from crossdock.events import partitions as event_partitions
-from crossdock.events.delivery import consumer_leases as event_readers
-from crossdock.events.replay import repository as event_replays
+from crossdock.events.delivery import consumer_leases
+from crossdock.events.replay import repository as replay_repository
 from crossdock.maintenance import retention
-from crossdock.maintenance.retention import Keep, let_go
+from crossdock.maintenance.retention import RetentionPeriods, purge_expired
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.simulation import simulate
 from crossdock.sync import Systems, extract, load, mark_failed, validate
@@ -36,8 +36,10 @@ def run(systems: Systems, request: SyncRequest | None = None) -> Report:
     return load(INVENTORY, systems, validate(INVENTORY, systems, run_id))
 
 
-def a_round(systems: Systems, *, later: timedelta = YEARS, keep: Keep | None = None) -> None:
-    steps = let_go(systems.store, systems.landing, keep or Keep(), subscribers=["known"], now=NOW + later)
+def a_round(systems: Systems, *, later: timedelta = YEARS, keep: RetentionPeriods | None = None) -> None:
+    steps = purge_expired(
+        systems.store, systems.landing, keep or RetentionPeriods(), subscribers=["known"], now=NOW + later
+    )
     for _ in steps:
         pass
 
@@ -84,7 +86,7 @@ def test_a_failed_run_without_its_pages_does_not_end_well(systems: Systems) -> N
 def test_a_round_that_was_interrupted_before_the_files_went_is_done_by_the_next(systems: Systems) -> None:
     """Noted as gone and still there, they would be there for ever."""
     run_id = run(systems).run_id
-    steps = let_go(systems.store, None, Keep(), subscribers=[], now=NOW + YEARS)
+    steps = purge_expired(systems.store, None, RetentionPeriods(), subscribers=[], now=NOW + YEARS)
     with systems.store.transaction() as work:
         retention.retention.clear_landing(work, NOW + YEARS, NOW + YEARS, limit=10)
     assert list(steps)
@@ -105,7 +107,7 @@ def test_files_that_cannot_go_are_tried_again(systems: Systems, tmp_path: Path) 
             raise LandingUnavailable(name)
 
     with pytest.raises(LandingUnavailable):
-        list(let_go(systems.store, Stuck(str(tmp_path)), Keep(), subscribers=[], now=NOW + YEARS))
+        list(purge_expired(systems.store, Stuck(str(tmp_path)), RetentionPeriods(), subscribers=[], now=NOW + YEARS))
     assert query(systems.store, "SELECT count(*) > 0 FROM landed_page") == [(True,)]
 
 
@@ -133,10 +135,10 @@ def test_the_ledger_keeps_what_the_next_run_a_watermark_and_quarantine_go_on_fro
 
 
 def test_runs_of_webhooks_go_within_days(systems: Systems, shop: FakeRetailer) -> None:
-    """They come by the thousand; the runs of schedules are kept for a year."""
+    """There are thousands of them; scheduled runs are kept for a year."""
     key = shop.state.collection("inventory").rows()[0].document["sku"]
     scheduled = [run(systems).run_id, run(systems).run_id]
-    pulled = [run(systems, _Pull(keys=(key,))).run_id for _ in range(3)]
+    pulled = [run(systems, _FetchRequest(keys=(key,))).run_id for _ in range(3)]
 
     a_round(systems, later=timedelta(days=8))
 
@@ -163,7 +165,7 @@ def test_a_backfill_does_not_read_again_what_a_forgotten_run_has_read(systems: S
 
 
 def test_ids_of_others_go_in_steps(systems: Systems, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An open transaction keeps every reader waiting: none of them is long."""
+    """An open transaction delays every consumer: none of them is long."""
     monkeypatch.setattr(retention, "_ROWS", 10)
     query(
         systems.store,
@@ -172,44 +174,44 @@ def test_ids_of_others_go_in_steps(systems: Systems, monkeypatch: pytest.MonkeyP
     )
     query(systems.store, "INSERT INTO event_identity VALUES ('new', '/s', now()) RETURNING 1")
 
-    steps = len(list(let_go(systems.store, None, Keep(), subscribers=[], now=NOW)))
+    steps = len(list(purge_expired(systems.store, None, RetentionPeriods(), subscribers=[], now=NOW)))
 
     assert query(systems.store, "SELECT event_id FROM event_identity") == [("new",)]
     assert steps >= 4
 
 
-def a_letter(store: Store, position: int, state: str, *, mended: str | None = None) -> None:
+def a_dead_letter(store: Store, position: int, state: str, *, edited_data: str | None = None) -> None:
     query(
         store,
-        "INSERT INTO failed_delivery (subscriber, epoch, xid, position, source, type, time, partition_key, partition,"
-        " schema_version, data, mended, state, closed_at) SELECT 'known', epoch, xid, position + %s, source, type, time,"
+        "INSERT INTO dead_letter (subscriber, epoch, xid, position, source, type, time, partition_key, partition,"
+        " schema_version, data, edited_data, state, closed_at) SELECT 'known', epoch, xid, position + %s, source, type, time,"
         " partition_key, 0, 1, data, %s, %s, CASE WHEN %s IN ('dead', 'retrying') THEN NULL ELSE now() END FROM event"
         " RETURNING 1",
         position,
-        mended,
+        edited_data,
         state,
         state,
     )
 
 
-def test_closed_letters_go_and_dead_ones_wait_for_a_person(systems: Systems) -> None:
-    """What a subscriber had instead of an event is asked for as long as there is the event: by a model that is built again."""
+def test_closed_dead_letters_are_deleted_and_open_ones_wait_for_a_person(systems: Systems) -> None:
+    """A rebuilt model needs the data that a subscriber had instead of an event, as long as the event exists."""
     publish(systems.store, stock("CHAIR", 1, 1))
     for position, state in enumerate(("discarded", "recovered", "dead", "retrying", "superseded")):
-        a_letter(systems.store, position, state)
+        a_dead_letter(systems.store, position, state)
 
     a_round(systems)
 
-    left = query(systems.store, "SELECT state FROM failed_delivery ORDER BY position")
+    left = query(systems.store, "SELECT state FROM dead_letter ORDER BY position")
     assert left == [("discarded",), ("dead",), ("retrying",)]
 
 
 def test_ended_replays_go_and_open_ones_stay(systems: Systems) -> None:
     with systems.store.transaction() as work:
         kept, gone = (
-            event_replays.add(work, what="events", request={}, rate=None, total=1, actor="ada") for _ in range(2)
+            replay_repository.add(work, kind="events", request={}, rate=None, total=1, actor="ada") for _ in range(2)
         )
-        event_replays.end(work, gone.replay_id, "done")
+        replay_repository.end(work, gone.replay_id, "done")
 
     a_round(systems)
 
@@ -219,23 +221,23 @@ def test_ended_replays_go_and_open_ones_stay(systems: Systems) -> None:
 def test_a_removed_subscriber_does_not_hold_a_month_back_for_ever(
     systems: Systems, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its reader will never come: every month since then would be kept, and nobody would know why."""
+    """Its consumer will never run: every month since then would be kept, and nobody would know why."""
     publish(systems.store, stock("CHAIR", 1, 1))
     with systems.store.transaction() as work:
         for name in ("known", "removed"):
-            event_readers.register(work, name, 1)
+            consumer_leases.register(work, name, 1)
         work.execute(b"INSERT INTO event_inbox VALUES ('removed', 1, 1, 1), ('known', 1, 1, 1)")
-        work.execute(b"UPDATE event_reader SET epoch = 9 WHERE subscriber = 'known'")
+        work.execute(b"UPDATE event_consumer SET epoch = 9 WHERE subscriber = 'known'")
         event_partitions.make_ahead(work, NOW + timedelta(days=100))
         assert "event_first" not in event_partitions.drop_past(work, NOW + timedelta(days=100))
     a_round(systems, later=timedelta(days=29))
-    assert query(systems.store, "SELECT count(*) FROM event_reader") == [(2,)]
+    assert query(systems.store, "SELECT count(*) FROM event_consumer") == [(2,)]
 
     with caplog.at_level(logging.WARNING):
         a_round(systems, later=timedelta(days=31))
 
     assert "subscriber removed" in caplog.text
-    assert query(systems.store, "SELECT subscriber FROM event_reader") == [("known",)]
+    assert query(systems.store, "SELECT subscriber FROM event_consumer") == [("known",)]
     assert query(systems.store, "SELECT subscriber FROM event_inbox") == [("known",)]
     with systems.store.transaction() as work:
         assert "event_first" in event_partitions.drop_past(work, NOW + timedelta(days=100))
@@ -244,12 +246,12 @@ def test_a_removed_subscriber_does_not_hold_a_month_back_for_ever(
 def test_a_subscriber_that_another_worker_reads_for_is_not_removed(systems: Systems) -> None:
     """Two versions of the code, for as long as it takes to deploy: the older one does not know the newer's subscriber."""
     with systems.store.transaction() as work:
-        event_readers.register(work, "newer", 1)
-        event_readers.claim(work, "newer", 0, "worker", timedelta(days=2_000))
+        consumer_leases.register(work, "newer", 1)
+        consumer_leases.claim(work, "newer", 0, "worker", timedelta(days=2_000))
 
     a_round(systems)
 
-    assert query(systems.store, "SELECT subscriber FROM event_reader") == [("newer",)]
+    assert query(systems.store, "SELECT subscriber FROM event_consumer") == [("newer",)]
 
 
 def test_a_round_says_in_one_line_what_went_and_nothing_when_nothing_did(
@@ -261,7 +263,7 @@ def test_a_round_says_in_one_line_what_went_and_nothing_when_nothing_did(
         a_round(systems)
         a_round(systems)
 
-    said = [record.getMessage() for record in caplog.records if record.name == let_go.__module__]
+    said = [record.getMessage() for record in caplog.records if record.name == purge_expired.__module__]
     assert said == ["Past their time and gone: 1 ids of events, 1 runs' pages"]
 
 
@@ -291,7 +293,11 @@ def test_a_run_whose_files_cannot_go_keeps_no_other_run_s(systems: Systems) -> N
             super().remove(name)
 
     with pytest.raises(LandingUnavailable):
-        list(let_go(systems.store, Stuck(str(systems.landing.root)), Keep(), subscribers=[], now=NOW + YEARS))
+        list(
+            purge_expired(
+                systems.store, Stuck(str(systems.landing.root)), RetentionPeriods(), subscribers=[], now=NOW + YEARS
+            )
+        )
 
     assert folders(systems) == {stuck}
     assert query(systems.store, "SELECT DISTINCT run_id FROM sync_range") == [(stuck,)]
@@ -299,13 +305,13 @@ def test_a_run_whose_files_cannot_go_keeps_no_other_run_s(systems: Systems) -> N
 
 
 def test_an_outage_that_nothing_waits_for_any_more_is_none(systems: Systems, hub_dsn: str) -> None:
-    """Who discards what waited for it leaves nobody to ask: it was told as out until the next event came, or for ever."""
+    """When the waiting events are discarded, no event is left for a probe: the outage was shown until the next event, or for ever."""
     publish(systems.store, stock("CHAIR", 1, 1))
-    a_letter(systems.store, 0, "retrying")
+    a_dead_letter(systems.store, 0, "retrying")
     query(
         systems.store,
-        "INSERT INTO event_outage (subscriber, source, cause, reason, next_probe_at) SELECT 'known', source, 'c', 'r', now()"
+        "INSERT INTO source_outage (subscriber, source, cause, reason, next_probe_at) SELECT 'known', source, 'c', 'r', now()"
         " FROM (SELECT source FROM event UNION SELECT '/gone') AS them RETURNING 1",
     )
     with delivery(hub_dsn, {}):
-        eventually(lambda: query(systems.store, "SELECT source FROM event_outage"), [(SOURCE,)])
+        eventually(lambda: query(systems.store, "SELECT source FROM source_outage"), [(SOURCE,)])

@@ -13,7 +13,7 @@ from crossdock.core.errors import Terminal, Transient
 from crossdock.db import leases
 from crossdock.db.database import Store, StoreRefused, StoreUnavailable
 from crossdock.db.migrate import is_current
-from crossdock.events import store as event_log
+from crossdock.events import store as event_store
 from crossdock.stack.postgres import PostgresServer
 from crossdock.sync import ledger as runs
 from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest
@@ -228,7 +228,7 @@ def test_a_limit_of_the_database_is_refused_for_good_with_the_name_of_who_asked(
         pytest.raises(StoreRefused, match=r"of events\.store\.receive: index row") as refused,
         store.transaction() as work,
     ):
-        event_log.receive(work, event)
+        event_store.receive(work, event)
 
     assert long_id[:50] not in str(refused.value)
 

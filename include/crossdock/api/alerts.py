@@ -1,4 +1,4 @@
-"""What a person should hear of, over HTTP."""
+"""Alerts over HTTP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crossdock.api.dependencies import OpenStore
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import RemedyDocument
 from crossdock.api.routing import GuardedRoute
-from crossdock.observability import alerts as store_of_alerts
+from crossdock.observability import alerts
 from crossdock.observability.alerts import Alert
 
 router = APIRouter(prefix="/alerts", tags=["hub"], route_class=GuardedRoute)
@@ -22,31 +22,36 @@ _IS_OPEN = {"open": True, "closed": False, "all": None}
 
 
 class AlertDocument(BaseModel):
+    """One alert. Alerts open and close automatically."""
+
     alert_id: int
     kind: str
-    subject: str = Field(description="What it is about. Of each kind and subject at most one is open.")
+    subject: str = Field(description="What it is about. There is at most one open alert per kind and subject.")
     message: str = Field(description="What is wrong.")
     remedy: RemedyDocument | None = Field(None, description="What to do about it, where the hub knows.")
     opened_at: datetime
-    seen_at: datetime = Field(description="When it was last found to be so.")
-    closed_at: datetime | None = Field(description="When it ended, which it does by itself; null while it is open.")
+    seen_at: datetime = Field(description="When the condition was last seen.")
+    closed_at: datetime | None = Field(description="When the condition ended; null while the alert is open.")
 
 
 class AlertsPage(BaseModel):
+    """One page of alerts."""
+
     alerts: list[AlertDocument]
     next_cursor: str | None = Field(description="Of the next page; null on the last.")
 
 
-@router.get("", summary="Alerts, those that began last first", dependencies=[guard(Role.VIEWER)])
+@router.get("", summary="List alerts", dependencies=[guard(Role.VIEWER)])
 def list_alerts(
     store: OpenStore,
     state: Annotated[Literal["open", "closed", "all"], Query()] = "open",
     cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,18}$")] = None,
     limit: Limit = 50,
 ) -> AlertsPage:
+    """List alerts, newest first."""
     with store.transaction() as work:
         before = int(cursor) if cursor else None
-        found = store_of_alerts.find(work, is_open=_IS_OPEN[state], before=before, limit=limit + 1)
+        found = alerts.find(work, is_open=_IS_OPEN[state], before=before, limit=limit + 1)
     page = found[:limit]
     return AlertsPage(
         alerts=[_document(alert) for alert in page],

@@ -1,4 +1,4 @@
-"""What can be sold of a sku now."""
+"""The availability of a SKU over HTTP."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ router = APIRouter(prefix="/availability", tags=["availability"], route_class=Gu
 
 
 class AvailabilityDocument(BaseModel):
+    """Units of a SKU that can be sold."""
+
     sku: str
-    available: int = Field(description="Units over all warehouses. One that has promised more than it has counts as 0.")
+    available: int = Field(description="Units over all warehouses. An oversold warehouse counts as 0.")
     warehouses: int
-    as_of: datetime = Field(description="When the newest of these levels was told.")
+    as_of: datetime = Field(description="The time of the newest stock event.")
 
 
 @router.get(
     "/{sku}",
-    summary="Sellable stock of a sku over all warehouses",
+    summary="Get the availability of a SKU",
     dependencies=[guard(Role.VIEWER)],
-    responses={404: {"model": ProblemDocument, "description": "No event has told of that sku."}},
+    responses={404: {"model": ProblemDocument, "description": "There was no stock event of that SKU."}},
 )
 def show_availability(
     store: OpenStore, sku: Annotated[str, Path(max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 ) -> AvailabilityDocument:
+    """Read the units of a SKU that can be sold, over all warehouses."""
     with store.transaction() as work:
         found = availability.get(work, sku)
     return AvailabilityDocument(

@@ -1,4 +1,4 @@
-"""The desk for dead letters over HTTP: grouped by cause, mended, replayed, discarded."""
+"""Dead letters over HTTP: list them by cause, edit their data, replay and discard them."""
 
 from __future__ import annotations
 
@@ -16,34 +16,36 @@ from crossdock.api.events import ReplayDocument, replay_document
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.routing import GuardedRoute
 from crossdock.api.selection import (
-    Because,
-    ByCause,
-    Choice,
-    Choosing,
+    BulkDiscardRequest,
     DiscardedDocument,
-    Everything,
-    ManyBecause,
-    Number,
-    Numbers,
+    DiscardRequest,
+    Id,
+    Ids,
+    SelectAll,
+    SelectByCause,
+    Selected,
+    Selector,
     Strict,
     discarded,
     not_there,
 )
 from crossdock.api.validation import PLAIN
-from crossdock.events.dead_letters import repository as failed_deliveries
-from crossdock.events.dead_letters import service as dead_letter_desk
-from crossdock.events.dead_letters.repository import Letter
-from crossdock.events.replay import service as replay_events
+from crossdock.events.dead_letters import repository as dead_letter_repository
+from crossdock.events.dead_letters import service as dead_letter_service
+from crossdock.events.dead_letters.repository import DeadLetter
+from crossdock.events.replay import service as replay_service
 
 router = APIRouter(tags=["dead letters"], route_class=GuardedRoute)
 
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
 State = Literal["dead", "retrying", "waiting", "recovered", "replayed", "discarded", "superseded", "all"]
-_NONE = not_there("letter")
+_NONE = not_there("dead letter")
 
 
-class LetterDocument(BaseModel):
-    letter_id: int
+class DeadLetterDocument(BaseModel):
+    """A dead letter with its event."""
+
+    dead_letter_id: int
     subscriber: str
     state: str
     cause: str | None
@@ -51,90 +53,98 @@ class LetterDocument(BaseModel):
     attempts: int
     first_seen_at: datetime
     last_seen_at: datetime
-    next_try_at: datetime | None
+    next_attempt_at: datetime | None
     closed_at: datetime | None
     closed_by: str | None
     event: dict[str, Any]
-    mended: Any = Field(None, description="The data as they will be delivered, where somebody mended them.")
+    edited_data: Any = Field(None, description="The data to deliver, where somebody edited them.")
 
 
-class LettersPage(BaseModel):
-    letters: list[LetterDocument]
+class DeadLettersPage(BaseModel):
+    """One page of dead letters."""
+
+    dead_letters: list[DeadLetterDocument]
     next_cursor: str | None = Field(description="Of the next page; null on the last.")
 
 
 class CauseDocument(BaseModel):
+    """The dead letters of one subscriber, event type and cause."""
+
     subscriber: str
     type: str
     cause: str
-    letters: int
+    dead_letters: int
     reason: str
     oldest_at: datetime
     newest_at: datetime
 
 
 class CausesDocument(BaseModel):
+    """The dead letters by cause."""
+
     causes: list[CauseDocument]
 
 
 class ChangesBody(Strict):
-    """The fields that were wrong."""
+    """Changes of single fields."""
 
-    changes: dict[str, Any] = Field(description="Field of the data (dots go deeper) and its new value.")
+    changes: dict[str, Any] = Field(description="Field of the data (dots for nested fields) and its new value.")
 
 
 class DataBody(Strict):
-    """All of the data anew."""
+    """The whole data, replaced."""
 
     data: dict[str, Any]
 
 
-class _ByNumber(Choosing):
-    letter_ids: Numbers
+class _ById(Selector):
+    dead_letter_ids: Ids
 
-    def choice(self) -> Choice:
-        return Choice(numbers=self.letter_ids)
-
-
-class _Paced(Choosing):
-    rate: float | None = Field(None, gt=0, le=1_000_000, description="At most so many a second.")
+    def selected(self) -> Selected:
+        """Return the ids."""
+        return Selected(ids=self.dead_letter_ids)
 
 
-class LettersByNumber(_ByNumber, _Paced):
-    """Closed ones too."""
+class _RateLimited(Selector):
+    rate: float | None = Field(None, gt=0, le=1_000_000, description="Events per second at most.")
 
 
-class LettersByCause(ByCause, _Paced):
-    pass
+class ReplayDeadLettersById(_ById, _RateLimited):
+    """Selects dead letters by id, including closed ones."""
 
 
-class EveryLetter(Everything, _Paced):
-    pass
+class ReplayDeadLettersByCause(SelectByCause, _RateLimited):
+    """Selects the open dead letters of one cause."""
 
 
-class DiscardLetters(_ByNumber, ManyBecause):
-    """Dead ones, or those that are tried again."""
+class ReplayAllDeadLetters(SelectAll, _RateLimited):
+    """Selects all open dead letters."""
 
 
-class DiscardLettersOfCause(ByCause, ManyBecause):
-    pass
+class DiscardDeadLettersById(_ById, BulkDiscardRequest):
+    """Selects dead letters by id; each must be dead or retrying."""
 
 
-class DiscardEveryLetter(Everything, ManyBecause):
-    pass
+class DiscardDeadLettersByCause(SelectByCause, BulkDiscardRequest):
+    """Selects the open dead letters of one cause."""
 
 
-@router.get("/dead-letters", summary="Letters by their numbers", dependencies=[guard(Role.VIEWER)])
-def list_letters(
+class DiscardAllDeadLetters(SelectAll, BulkDiscardRequest):
+    """Selects all open dead letters."""
+
+
+@router.get("/dead-letters", summary="List dead letters", dependencies=[guard(Role.VIEWER)])
+def list_dead_letters(
     store: OpenStore,
     state: State = "dead",
     cause: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
     subscriber: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
     cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,18}$")] = None,
     limit: Limit = 50,
-) -> LettersPage:
+) -> DeadLettersPage:
+    """List dead letters in the order of their ids."""
     with store.transaction() as work:
-        found = failed_deliveries.find(
+        found = dead_letter_repository.find(
             work,
             state=None if state == "all" else state,
             cause=cause,
@@ -143,66 +153,75 @@ def list_letters(
             limit=limit + 1,
         )
     page = found[:limit]
-    return LettersPage(
-        letters=[_document(letter) for letter in page],
-        next_cursor=str(page[-1].letter_id) if len(found) > limit else None,
+    return DeadLettersPage(
+        dead_letters=[_document(dead_letter) for dead_letter in page],
+        next_cursor=str(page[-1].dead_letter_id) if len(found) > limit else None,
     )
 
 
-@router.get("/dead-letter-causes", summary="Dead letters by what failed, most first", dependencies=[guard(Role.VIEWER)])
+@router.get("/dead-letter-causes", summary="List dead letters by cause", dependencies=[guard(Role.VIEWER)])
 def list_causes(store: OpenStore) -> CausesDocument:
+    """List the causes of open dead letters, most frequent first."""
     with store.transaction() as work:
-        found = failed_deliveries.causes(work)
+        found = dead_letter_repository.causes(work)
     return CausesDocument(causes=[CauseDocument(**msgspec.structs.asdict(each)) for each in found])
 
 
 @router.get(
-    "/dead-letters/{letter_id}", summary="One letter, whole", dependencies=[guard(Role.VIEWER)], responses=_NONE
+    "/dead-letters/{dead_letter_id}", summary="Get a dead letter", dependencies=[guard(Role.VIEWER)], responses=_NONE
 )
-def show_letter(store: OpenStore, letter_id: Number) -> LetterDocument:
+def show_dead_letter(store: OpenStore, dead_letter_id: Id) -> DeadLetterDocument:
+    """Read a dead letter with its event."""
     with store.transaction() as work:
-        return _document(failed_deliveries.get(work, letter_id))
+        return _document(dead_letter_repository.get(work, dead_letter_id))
 
 
-@router.patch(
-    "/dead-letters/{letter_id}",
-    summary="Mend an event's data; nothing is delivered until it is replayed",
-    responses=_NONE,
-)
-def fix_letter(store: OpenStore, caller: Operator, letter_id: Number, body: ChangesBody | DataBody) -> LetterDocument:
+@router.patch("/dead-letters/{dead_letter_id}", summary="Edit the data of a dead letter", responses=_NONE)
+def fix_dead_letter(
+    store: OpenStore, caller: Operator, dead_letter_id: Id, body: ChangesBody | DataBody
+) -> DeadLetterDocument:
+    """Edit the event's data. Nothing is delivered until the dead letter is replayed."""
     if isinstance(body, DataBody):
-        return _document(dead_letter_desk.mend(store, letter_id, body.data, actor=caller.actor))
-    return _document(dead_letter_desk.mend_fields(store, letter_id, body.changes, actor=caller.actor))
+        return _document(dead_letter_service.edit(store, dead_letter_id, body.data, actor=caller.actor))
+    return _document(dead_letter_service.edit_fields(store, dead_letter_id, body.changes, actor=caller.actor))
 
 
-@router.post("/dead-letters/{letter_id}/discard", summary="Close a letter; it is kept", responses=_NONE)
-def discard_letter(store: OpenStore, caller: Operator, letter_id: Number, body: Because) -> LetterDocument:
-    return _document(dead_letter_desk.discard(store, letter_id, body.reason, actor=caller.actor))
+@router.post("/dead-letters/{dead_letter_id}/discard", summary="Discard a dead letter", responses=_NONE)
+def discard_dead_letter(
+    store: OpenStore, caller: Operator, dead_letter_id: Id, body: DiscardRequest
+) -> DeadLetterDocument:
+    """Close a dead letter. It is kept, and can still be replayed."""
+    return _document(dead_letter_service.discard(store, dead_letter_id, body.reason, actor=caller.actor))
 
 
-@router.post("/dead-letter-discards", summary="Close many letters; they are kept", responses=_NONE)
-def discard_letters(
-    store: OpenStore, caller: Operator, body: DiscardLetters | DiscardLettersOfCause | DiscardEveryLetter
+@router.post("/dead-letter-discards", summary="Discard dead letters", responses=_NONE)
+def discard_dead_letters(
+    store: OpenStore,
+    caller: Operator,
+    body: DiscardDeadLettersById | DiscardDeadLettersByCause | DiscardAllDeadLetters,
 ) -> DiscardedDocument:
-    numbers, cause, everything = body.choice()
+    """Close the selected dead letters. They are kept, and can still be replayed."""
+    ids, cause, everything = body.selected()
     return discarded(
-        dead_letter_desk.choose(store, numbers, cause=cause, everything=everything),
-        lambda chosen: dead_letter_desk.discard_all(store, chosen, body.reason, actor=caller.actor),
+        dead_letter_service.choose(store, ids, cause=cause, everything=everything),
+        lambda chosen: dead_letter_service.discard_all(store, chosen, body.reason, actor=caller.actor),
         dry_run=body.dry_run,
     )
 
 
-@router.post("/dead-letter-replays", summary="Deliver letters again", status_code=HTTPStatus.ACCEPTED, responses=_NONE)
-def replay_letters(
-    store: OpenStore, caller: Operator, body: LettersByNumber | LettersByCause | EveryLetter
+@router.post("/dead-letter-replays", summary="Replay dead letters", status_code=HTTPStatus.ACCEPTED, responses=_NONE)
+def replay_dead_letters(
+    store: OpenStore,
+    caller: Operator,
+    body: ReplayDeadLettersById | ReplayDeadLettersByCause | ReplayAllDeadLetters,
 ) -> ReplayDocument:
-    """Worked off by the delivery within a second; `/replays/{replay_id}` says how far it is, and stops it."""
-    numbers, cause, everything = body.choice()
-    asked = replay_events.ask_for_letters(
-        store, numbers, cause=cause, everything=everything, rate=body.rate, actor=caller.actor
+    """Replay the selected dead letters in the background. Follow or stop the replay at `/replays/{replay_id}`."""
+    ids, cause, everything = body.selected()
+    requested = replay_service.request_dead_letters(
+        store, ids, cause=cause, everything=everything, rate=body.rate, actor=caller.actor
     )
-    return replay_document(asked)
+    return replay_document(requested)
 
 
-def _document(letter: Letter) -> LetterDocument:
-    return LetterDocument(**dead_letter_desk.document(letter))
+def _document(dead_letter: DeadLetter) -> DeadLetterDocument:
+    return DeadLetterDocument(**dead_letter_service.document(dead_letter))

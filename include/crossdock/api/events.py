@@ -1,4 +1,4 @@
-"""The event store over HTTP: CloudEvents, their contracts, where delivery stands, and replays."""
+"""The event store over HTTP: CloudEvents, their schemas, the delivery status, and replays."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import GuardedRoute
 from crossdock.api.validation import MOST_EXACT, PLAIN
 from crossdock.app.subscribers import SUBSCRIBERS
-from crossdock.events import cloudevents as cloud_events
-from crossdock.events import cloudevents_protobuf as cloud_event_protobuf
-from crossdock.events import schemas as event_contracts
-from crossdock.events import store as event_log
-from crossdock.events.model import ORIGIN, Event, Position, place_of
-from crossdock.events.replay import repository as event_replays
-from crossdock.events.replay import service as replay_events
+from crossdock.events import cloudevents, cloudevents_protobuf
+from crossdock.events import schemas as event_schemas
+from crossdock.events import store as event_store
+from crossdock.events.model import ORIGIN, Event, Position, parse_event_id
+from crossdock.events.replay import repository as replay_repository
+from crossdock.events.replay import service as replay_service
 from crossdock.events.replay.repository import Replay
-from crossdock.events.status import standing
+from crossdock.events.status import delivery_status
 from crossdock.events.store import Selection
 
 router = APIRouter(tags=["events"], route_class=GuardedRoute)
@@ -33,47 +32,57 @@ router = APIRouter(tags=["events"], route_class=GuardedRoute)
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
 _ID = r"^[0-9]{1,9}-[0-9]{1,18}$"
 _CURSOR = r"^[0-9]{1,9}\.[0-9]{1,18}\.[0-9]{1,18}$"
-_PROTOBUF: dict[str, Any] = {"content": {cloud_event_protobuf.BATCH_MEDIA_TYPE: {}}, "description": "CloudEvents."}
-#: Said by the document; what is none of them is refused with the nearest.
-_TYPES: dict[str, Any] = {"enum": sorted(event_contracts.types())}
-_NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "There is none."}}
+_PROTOBUF: dict[str, Any] = {"content": {cloudevents_protobuf.BATCH_MEDIA_TYPE: {}}, "description": "CloudEvents."}
+#: Listed in the document; an unknown type is refused with the nearest one.
+_TYPES: dict[str, Any] = {"enum": sorted(event_schemas.types())}
+_NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "It does not exist."}}
 
 
 class EventsPage(BaseModel):
+    """One page of events."""
+
     events: list[dict[str, Any]] = Field(description="CloudEvents 1.0, in the order of the store.")
-    next_cursor: str | None = Field(description="Where to go on; also on the last page, for whoever follows the store.")
+    next_cursor: str | None = Field(description="Where to go on; also on the last page, to follow the store.")
 
 
 class EventTypeDocument(BaseModel):
+    """An event type and its schema versions."""
+
     type: str
     versions: list[int]
 
 
 class EventTypesDocument(BaseModel):
+    """All event types."""
+
     event_types: list[EventTypeDocument]
 
 
-class OutageDocument(BaseModel):
+class SourceOutageDocument(BaseModel):
+    """A source that is paused for a subscriber because it does not answer."""
+
     source: str
-    cause: str = Field(description="The kind of error that the last one met who asked.")
+    cause: str = Field(description="The type of the error that the last probe met.")
     reason: str
     since: datetime
-    next_probe_at: datetime = Field(description="When one event asks whether it is over.")
+    next_probe_at: datetime = Field(description="When one event is delivered to find out whether the outage is over.")
 
 
 class SubscriberDocument(BaseModel):
+    """The delivery status of one subscriber."""
+
     subscriber: str
-    waiting: int = Field(description="Events that it hears and has not had.")
+    waiting: int = Field(description="Events of its types that it has not had yet.")
     oldest_s: float
     retrying: int
     dead: int
     read_by: str = Field(examples=["2 of 2", "never started"])
-    out: list[OutageDocument] = Field(
-        description="Sources that do not answer; their events wait, whatever time that takes."
-    )
+    out: list[SourceOutageDocument] = Field(description="Paused sources; their events wait until they answer again.")
 
 
 class VolumeDocument(BaseModel):
+    """The number of events of one type in the last day."""
+
     type: str
     events: int
     failed: int
@@ -81,53 +90,65 @@ class VolumeDocument(BaseModel):
 
 
 class DeliveryDocument(BaseModel):
+    """The delivery status."""
+
     subscribers: list[SubscriberDocument]
     volumes: list[VolumeDocument] = Field(description="Of the last day.")
-    horizon_age_s: float = Field(description="Age of the oldest open write transaction; nothing newer is delivered.")
+    horizon_age_s: float = Field(
+        description="Age of the oldest open write transaction; no newer event is delivered before it ends."
+    )
 
 
 class ReplayDocument(BaseModel):
+    """A replay and its progress."""
+
     replay_id: int
-    what: str = Field(examples=["events", "letters"])
+    kind: str = Field(examples=["events", "dead_letters", "quarantine"])
     rate: float | None
     state: str = Field(examples=["open", "done", "stopped", "failed"])
     total: int
     done: int
     failed: int
     actor: str
-    asked_at: datetime
+    requested_at: datetime
     ended_at: datetime | None
 
 
 class ReplaysDocument(BaseModel):
+    """The latest replays."""
+
     replays: list[ReplayDocument]
 
 
 class CountsDocument(BaseModel):
-    events: dict[str, int] = Field(description="How many events each subscriber would be told again.")
+    """The result of a dry run."""
+
+    events: dict[str, int] = Field(description="The number of events that each subscriber would receive.")
 
 
-class EventsWanted(BaseModel):
-    """Which events; nothing said means all."""
+class EventSelection(BaseModel):
+    """Selects events; an empty body selects all."""
 
     model_config = ConfigDict(extra="forbid")
 
-    first: str | None = Field(None, pattern=_ID, description="The id of the first, in the order of the store.")
+    first: str | None = Field(None, pattern=_ID, description="The id of the first event, in the order of the store.")
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
     types: list[Annotated[str, Field(max_length=200, json_schema_extra=_TYPES)]] = Field([], max_length=50)
     key: str | None = Field(None, max_length=512, pattern=PLAIN)
-    silent: bool = Field(False, description="Also events of backfills.")
-    subscriber: str | None = Field(None, max_length=100, pattern=PLAIN, description="By default all.")
+    silent: bool = Field(False, description="Include the silent events of backfills.")
+    subscriber: str | None = Field(None, max_length=100, pattern=PLAIN, description="By default all subscribers.")
 
 
-class EventReplayBody(EventsWanted):
-    rate: float | None = Field(None, gt=0, le=1_000_000, description="At most so many a second.")
+class EventReplayBody(EventSelection):
+    """Selects the events to replay."""
+
+    rate: float | None = Field(None, gt=0, le=1_000_000, description="Events per second at most.")
 
 
 @router.get(
     "/events",
-    summary="Events in the order of the store",
+    summary="List events",
     dependencies=[guard(Role.VIEWER)],
     response_model=EventsPage,
     responses={200: _PROTOBUF},
@@ -141,65 +162,73 @@ def list_events(
     cursor: Annotated[str | None, cursor_like(_CURSOR)] = None,
     limit: Limit = 100,
 ) -> Any:
+    """List events as CloudEvents, in the order of the store."""
     wanted = Selection(
-        after=_place(cursor), types=event_contracts.known(() if type is None else (type,)), key=key, silent=silent
+        after=_cursor_position(cursor),
+        types=event_schemas.known(() if type is None else (type,)),
+        key=key,
+        silent=silent,
     )
     with store.transaction() as work:
-        events = event_log.select(work, wanted, limit=limit)
-    if _wants(request, cloud_event_protobuf.BATCH_MEDIA_TYPE):
-        return Response(cloud_event_protobuf.as_batch(events), media_type=cloud_event_protobuf.BATCH_MEDIA_TYPE)
+        events = event_store.select(work, wanted, limit=limit)
+    if _wants(request, cloudevents_protobuf.BATCH_MEDIA_TYPE):
+        return Response(cloudevents_protobuf.as_batch(events), media_type=cloudevents_protobuf.BATCH_MEDIA_TYPE)
     after = events[-1].at if events else wanted.after
     return EventsPage(
-        events=[cloud_events.as_document(event) for event in events],
+        events=[cloudevents.as_document(event) for event in events],
         next_cursor=".".join(map(str, after)) if after != ORIGIN else None,
     )
 
 
 @router.get(
     "/events/{event_id}",
-    summary="One event",
+    summary="Get an event",
     dependencies=[guard(Role.VIEWER)],
     response_model=dict[str, Any],
     responses=_NONE,
 )
 def show_event(store: OpenStore, request: Request, event_id: Annotated[str, Path(pattern=_ID)]) -> Any:
+    """Read an event as a CloudEvent."""
     with store.transaction() as work:
-        event = event_log.get(work, place_of(event_id))
+        event = event_store.get(work, parse_event_id(event_id))
     return _answer(request, event)
 
 
 def _answer(request: Request, event: Event) -> Response:
-    if _wants(request, cloud_event_protobuf.MEDIA_TYPE):
-        return Response(cloud_event_protobuf.as_message(event), media_type=cloud_event_protobuf.MEDIA_TYPE)
-    return Response(msgspec.json.encode(cloud_events.as_document(event)), media_type="application/cloudevents+json")
+    if _wants(request, cloudevents_protobuf.MEDIA_TYPE):
+        return Response(cloudevents_protobuf.as_message(event), media_type=cloudevents_protobuf.MEDIA_TYPE)
+    return Response(msgspec.json.encode(cloudevents.as_document(event)), media_type="application/cloudevents+json")
 
 
-@router.get("/event-types", summary="What the hub tells of", dependencies=[guard(Role.VIEWER)])
+@router.get("/event-types", summary="List event types", dependencies=[guard(Role.VIEWER)])
 def list_event_types() -> EventTypesDocument:
-    versions = event_contracts.versions()
+    """List the event types of the hub with the versions of their schemas."""
+    versions = event_schemas.versions()
     return EventTypesDocument(
         event_types=[
             EventTypeDocument(type=name, versions=sorted(version for each, version in versions if each == name))
-            for name in sorted(event_contracts.types())
+            for name in sorted(event_schemas.types())
         ]
     )
 
 
 @router.get(
     "/event-types/{event_type}/versions/{version}",
-    summary="The JSON Schema of an event's data",
+    summary="Get the JSON Schema of an event's data",
     dependencies=[guard(Role.VIEWER)],
     responses=_NONE,
 )
 def show_event_schema(
     event_type: Annotated[str, Path(max_length=200, pattern=PLAIN)], version: Annotated[int, Path(ge=1, le=10_000)]
 ) -> dict[str, Any]:
-    return dict(event_contracts.schema(event_type, version))
+    """Read the JSON Schema of the data of an event type."""
+    return dict(event_schemas.schema(event_type, version))
 
 
-@router.get("/delivery", summary="Where the delivery of events stands", dependencies=[guard(Role.VIEWER)])
+@router.get("/delivery", summary="Get the delivery status", dependencies=[guard(Role.VIEWER)])
 def show_delivery(store: OpenStore) -> DeliveryDocument:
-    found = standing(store, SUBSCRIBERS, timedelta(days=1))
+    """Read the lag and the failures of each subscriber, and the volumes of the last day."""
+    found = delivery_status(store, SUBSCRIBERS, timedelta(days=1))
     return DeliveryDocument(
         subscribers=[SubscriberDocument(**msgspec.to_builtins(each)) for each in found.subscribers],
         volumes=[VolumeDocument(**msgspec.structs.asdict(each)) for each in found.volumes],
@@ -207,54 +236,60 @@ def show_delivery(store: OpenStore) -> DeliveryDocument:
     )
 
 
-@router.post("/event-replays/count", summary="The dry run of a replay", dependencies=[guard(Role.OPERATOR)])
-def count_replay(store: OpenStore, body: EventsWanted) -> CountsDocument:
-    subscribers = replay_events.subscribers_of(body.subscriber, SUBSCRIBERS)
-    return CountsDocument(events=replay_events.count(store, _selection(store, body), subscribers))
+@router.post("/event-replays/count", summary="Count the events of a replay", dependencies=[guard(Role.OPERATOR)])
+def count_replay(store: OpenStore, body: EventSelection) -> CountsDocument:
+    """Count the events that a replay would deliver (a dry run)."""
+    subscribers = replay_service.subscribers_of(body.subscriber, SUBSCRIBERS)
+    return CountsDocument(events=replay_service.count(store, _selection(store, body), subscribers))
 
 
-@router.post("/event-replays", summary="Tell events again", status_code=HTTPStatus.ACCEPTED)
+@router.post("/event-replays", summary="Replay events", status_code=HTTPStatus.ACCEPTED)
 def replay(store: OpenStore, caller: Operator, body: EventReplayBody) -> ReplayDocument:
-    subscribers = replay_events.subscribers_of(body.subscriber, SUBSCRIBERS)
-    asked = replay_events.ask_for_events(
+    """Replay the selected events in the background. Follow or stop the replay at `/replays/{replay_id}`."""
+    subscribers = replay_service.subscribers_of(body.subscriber, SUBSCRIBERS)
+    requested = replay_service.request_events(
         store, _selection(store, body), subscribers, rate=body.rate, actor=caller.actor
     )
-    return replay_document(asked)
+    return replay_document(requested)
 
 
-@router.get("/replays", summary="Replays, newest first", dependencies=[guard(Role.VIEWER)])
+@router.get("/replays", summary="List replays", dependencies=[guard(Role.VIEWER)])
 def list_replays(store: OpenStore, limit: Limit = 50) -> ReplaysDocument:
+    """List the latest replays, newest first."""
     with store.transaction() as work:
-        return ReplaysDocument(replays=[replay_document(each) for each in event_replays.newest(work, limit=limit)])
+        return ReplaysDocument(replays=[replay_document(each) for each in replay_repository.newest(work, limit=limit)])
 
 
 ReplayId = Annotated[int, Path(ge=1, le=MOST_EXACT)]
 
 
-@router.get("/replays/{replay_id}", summary="How far a replay is", dependencies=[guard(Role.VIEWER)], responses=_NONE)
+@router.get("/replays/{replay_id}", summary="Get a replay", dependencies=[guard(Role.VIEWER)], responses=_NONE)
 def show_replay(store: OpenStore, replay_id: ReplayId) -> ReplayDocument:
+    """Read the progress of a replay."""
     with store.transaction() as work:
-        return replay_document(event_replays.get(work, replay_id))
+        return replay_document(replay_repository.get(work, replay_id))
 
 
-@router.post("/replays/{replay_id}/stop", summary="Stop a replay; what it has done stays done", responses=_NONE)
+@router.post("/replays/{replay_id}/stop", summary="Stop a replay", responses=_NONE)
 def stop_replay(store: OpenStore, caller: Operator, replay_id: ReplayId) -> ReplayDocument:
-    return replay_document(replay_events.stop(store, replay_id, actor=caller.actor))
+    """Stop a replay. What it has delivered stays delivered."""
+    return replay_document(replay_service.stop(store, replay_id, actor=caller.actor))
 
 
 def replay_document(replay: Replay) -> ReplayDocument:
+    """Represent the replay as JSON."""
     return ReplayDocument(**{name: getattr(replay, name) for name in ReplayDocument.model_fields})
 
 
-def _selection(store: OpenStore, body: EventsWanted) -> Selection:
+def _selection(store: OpenStore, body: EventSelection) -> Selection:
     after = ORIGIN
     if body.first:
         with store.transaction() as work:
-            first = event_log.get(work, place_of(body.first)).at
+            first = event_store.get(work, parse_event_id(body.first)).at
         after = first._replace(position=first.position - 1)
     return Selection(
         after=after,
-        types=event_contracts.known(body.types),
+        types=event_schemas.known(body.types),
         key=body.key,
         since=body.since,
         until=body.until,
@@ -262,7 +297,7 @@ def _selection(store: OpenStore, body: EventsWanted) -> Selection:
     )
 
 
-def _place(cursor: str | None) -> Position:
+def _cursor_position(cursor: str | None) -> Position:
     return Position(*map(int, cursor.split("."))) if cursor else ORIGIN
 
 

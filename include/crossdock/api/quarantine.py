@@ -17,15 +17,15 @@ from crossdock.api.events import ReplayDocument, replay_document
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.routing import GuardedRoute
 from crossdock.api.selection import (
-    Because,
-    ByCause,
-    Choice,
-    Choosing,
+    BulkDiscardRequest,
     DiscardedDocument,
-    Everything,
-    ManyBecause,
-    Number,
-    Numbers,
+    DiscardRequest,
+    Id,
+    Ids,
+    SelectAll,
+    SelectByCause,
+    Selected,
+    Selector,
     Strict,
     discarded,
     not_there,
@@ -118,22 +118,22 @@ class FixDocument(BaseModel):
     failures: list[FailureDocument] = Field(description="The rules that it would fail.")
 
 
-class ItemsByNumber(Choosing):
-    item_ids: Numbers
+class ItemsByNumber(Selector):
+    item_ids: Ids
 
-    def choice(self) -> Choice:
-        return Choice(numbers=self.item_ids)
+    def selected(self) -> Selected:
+        return Selected(ids=self.item_ids)
 
 
-class DiscardItems(ItemsByNumber, ManyBecause):
+class DiscardItems(ItemsByNumber, BulkDiscardRequest):
     pass
 
 
-class DiscardItemsOfCause(ByCause, ManyBecause):
+class DiscardItemsOfCause(SelectByCause, BulkDiscardRequest):
     pass
 
 
-class DiscardEveryItem(Everything, ManyBecause):
+class DiscardEveryItem(SelectAll, BulkDiscardRequest):
     pass
 
 
@@ -181,13 +181,13 @@ def list_quarantine_causes(
     dependencies=[guard(Role.DEVELOPER, Role.OPERATOR)],
     responses=_NONE,
 )
-def show_item(store: OpenStore, item_id: Number) -> ItemDocument:
+def show_item(store: OpenStore, item_id: Id) -> ItemDocument:
     """Not for viewers: a record as the source sent it may contain personal data."""
     return _item(store, item_id)
 
 
 @router.patch("/quarantine/{item_id}", summary="Edit a record; nothing is loaded until it is replayed", responses=_NONE)
-def fix_item(store: OpenStore, caller: Operator, item_id: Number, body: FieldsEdited | RecordEdited) -> FixDocument:
+def fix_item(store: OpenStore, caller: Operator, item_id: Id, body: FieldsEdited | RecordEdited) -> FixDocument:
     """Save an edit and validate it at once by the rules of its sync. It is saved even if it would still be rejected."""
     if isinstance(body, RecordEdited):
         verdict = quarantine_service.edit(
@@ -200,7 +200,7 @@ def fix_item(store: OpenStore, caller: Operator, item_id: Number, body: FieldsEd
 
 
 @router.post("/quarantine/{item_id}/discard", summary="Discard a quarantine item; its record is kept", responses=_NONE)
-def discard_item(store: OpenStore, caller: Operator, item_id: Number, body: Because) -> ItemDocument:
+def discard_item(store: OpenStore, caller: Operator, item_id: Id, body: DiscardRequest) -> ItemDocument:
     quarantine_service.discard(store, item_id, body.reason, actor=caller.actor)
     return _item(store, item_id)
 
@@ -209,8 +209,8 @@ def discard_item(store: OpenStore, caller: Operator, item_id: Number, body: Beca
 def discard_items(
     store: OpenStore, caller: Operator, body: DiscardItems | DiscardItemsOfCause | DiscardEveryItem
 ) -> DiscardedDocument:
-    numbers, cause, everything = body.choice()
-    items = quarantine_service.select(store, numbers, cause=cause, everything=everything)
+    ids, cause, everything = body.selected()
+    items = quarantine_service.select(store, ids, cause=cause, everything=everything)
     return discarded(
         [item.item_id for item in items],
         lambda chosen: quarantine_service.discard_all(store, chosen, body.reason, actor=caller.actor),
@@ -224,10 +224,10 @@ def discard_items(
     status_code=HTTPStatus.ACCEPTED,
     responses=_NONE,
 )
-def replay_items(store: OpenStore, caller: Operator, body: ItemsByNumber | ByCause | Everything) -> ReplayDocument:
+def replay_items(store: OpenStore, caller: Operator, body: ItemsByNumber | SelectByCause | SelectAll) -> ReplayDocument:
     """Request a replay. It starts within a second; `/replays/{replay_id}` shows its progress and can stop it."""
-    numbers, cause, everything = body.choice()
-    requested = replay_quarantine.ask(store, numbers, cause=cause, everything=everything, actor=caller.actor)
+    ids, cause, everything = body.selected()
+    requested = replay_quarantine.ask(store, ids, cause=cause, everything=everything, actor=caller.actor)
     return replay_document(requested)
 
 

@@ -1,4 +1,4 @@
-"""What the desks of dead letters and of quarantine have alike over HTTP: how one chooses, and how one discards."""
+"""What dead letters and quarantine have in common in the API: how a request selects items, and how it discards them."""
 
 from __future__ import annotations
 
@@ -12,72 +12,83 @@ from crossdock.api.problems import ProblemDocument
 from crossdock.api.validation import MOST_EXACT, PLAIN
 from crossdock.db.bulk_edit import Discarded
 
-#: Discarded by one request: what is closed within a few seconds.
+#: Discarded by one request: as many as take a few seconds.
 _MOST_DISCARDED = 10_000
 
-Number = Annotated[int, Path(ge=1, le=MOST_EXACT)]
-Numbers = Annotated[list[Annotated[int, Field(ge=1, le=MOST_EXACT)]], Field(min_length=1, max_length=10_000)]
+Id = Annotated[int, Path(ge=1, le=MOST_EXACT)]
+Ids = Annotated[list[Annotated[int, Field(ge=1, le=MOST_EXACT)]], Field(min_length=1, max_length=10_000)]
 
 
 class Strict(BaseModel):
-    """A body with nothing unknown in it."""
+    """A body that refuses unknown fields."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Choice(NamedTuple):
-    """What was chosen, as the desks take it."""
+class Selected(NamedTuple):
+    """A selection as the use cases take it."""
 
-    numbers: Sequence[int] = ()
+    ids: Sequence[int] = ()
     cause: str | None = None
     everything: bool = False
 
 
-class Choosing(Strict):
-    """A body that says which of a desk's things it is about, in one way; each way is a class."""
+class Selector(Strict):
+    """A body that selects items in one way; each way is a subclass."""
 
-    def choice(self) -> Choice:
+    def selected(self) -> Selected:
+        """Return the selection as arguments of a use case."""
         raise NotImplementedError
 
 
-class ByCause(Choosing):
+class SelectByCause(Selector):
+    """Select the open items of one cause."""
+
     cause: str = Field(max_length=200, pattern=PLAIN)
 
-    def choice(self) -> Choice:
-        return Choice(cause=self.cause)
+    def selected(self) -> Selected:
+        """Return the cause."""
+        return Selected(cause=self.cause)
 
 
-class Everything(Choosing):
+class SelectAll(Selector):
+    """Select all open items."""
+
     all: Literal[True]
 
-    def choice(self) -> Choice:
-        return Choice(everything=True)
+    def selected(self) -> Selected:
+        """Return the selection of all."""
+        return Selected(everything=True)
 
 
-class Because(Strict):
+class DiscardRequest(Strict):
+    """Why to discard."""
+
     reason: str = Field(min_length=1, max_length=1_000, description="Kept in the audit trail.")
 
 
-class ManyBecause(Choosing, Because):
-    dry_run: StrictBool = Field(False, description="Only count them.")
+class BulkDiscardRequest(Selector, DiscardRequest):
+    """Why to discard the selected items."""
+
+    dry_run: StrictBool = Field(False, description="Only count the selected items.")
 
 
 class DiscardedDocument(BaseModel):
-    chosen: int = Field(description="How many there were to discard.")
+    """The result of a bulk discard."""
+
+    chosen: int = Field(description="The number of selected items.")
     closed: list[int] = Field(
-        description=f"The numbers of those that are closed now, at most {_MOST_DISCARDED:,} a request; "
-        "none in a dry run. Ask again for the rest."
+        description=f"The ids of the discarded items, at most {_MOST_DISCARDED:,} per request; empty in a dry run. "
+        "Repeat the request for the rest."
     )
 
 
-def discarded(
-    numbers: Sequence[int], close: Callable[[Sequence[int]], Discarded], *, dry_run: bool
-) -> DiscardedDocument:
-    """What *close* made of *numbers*, or in a dry run how many there are."""
-    closed = () if dry_run else close(numbers[:_MOST_DISCARDED]).closed
-    return DiscardedDocument(chosen=len(numbers), closed=list(closed))
+def discarded(ids: Sequence[int], close: Callable[[Sequence[int]], Discarded], *, dry_run: bool) -> DiscardedDocument:
+    """Call *close* with as many of *ids* as one request may discard; in a dry run only count them."""
+    closed = () if dry_run else close(ids[:_MOST_DISCARDED]).closed
+    return DiscardedDocument(chosen=len(ids), closed=list(closed))
 
 
 def not_there(what: str) -> dict[int | str, dict[str, Any]]:
-    """The answer 404 of a route, for its document."""
+    """Describe the answer 404 of a route, for the OpenAPI document."""
     return {404: {"model": ProblemDocument, "description": f"There is no such {what}."}}

@@ -1,4 +1,4 @@
-"""Webhooks of other systems: the sender's signature is the guard, and the answer comes when the delivery is stored."""
+"""Webhooks of other systems: the sender's signature is the guard, and the answer follows when the delivery is stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from crossdock.api.dependencies import open_store
 from crossdock.api.problems import Problem, ProblemDocument
 from crossdock.app.streams import SYNCS
 from crossdock.db.database import Store
-from crossdock.events.webhooks_in import service as receive_webhook
+from crossdock.events.webhooks_in import service as webhooks
 from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver
 from crossdock.events.webhooks_in.signatures import WebhookRefused
 
@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
-#: A key that was taken out of its connection is good for so long still; a look-up costs a question to Airflow.
+#: A key that was removed from its connection stays valid for this long; a look-up costs a request to Airflow.
 _REMEMBERED_S = 15.0
 
 
 class SignedBySender(Guard):
-    """No role lets in here and none keeps out: `receive` proves the sender before anything is stored."""
+    """Checks no role: `receive` verifies the signature before anything is stored."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,19 +42,27 @@ class SignedBySender(Guard):
 
 
 class DeliveryDocument(BaseModel):
-    delivery_id: str = Field(description="Stored by now, once, however often it comes.")
+    """The answer to a webhook."""
+
+    delivery_id: str = Field(description="The delivery is stored, once, however often it comes.")
 
 
 class Receivers:
-    """The receivers that were asked for lately; secrets stay in memory, for seconds."""
+    """A cache of receivers; their secrets stay in memory for seconds."""
 
     def __init__(self, find: Callable[[str], Receiver] | None = None) -> None:
-        self._find = find or partial(receive_webhook.receiver_of, entities=SYNCS)
+        self._find = find or partial(webhooks.receiver_of, entities=SYNCS)
         self._known: dict[str, tuple[float, Receiver]] = {}
         self._lock = Lock()
 
     def of(self, integration: str) -> Receiver:
-        """Raises NotFound, and remembers that of nobody: names of nothing must not fill the memory."""
+        """
+        Find the receiver of *integration*.
+
+        Raises:
+            NotFound: it has none. This is not cached: unknown names must not fill the memory.
+
+        """
         now = time.monotonic()
         with self._lock:
             until, receiver = self._known.get(integration, (0.0, None))
@@ -69,17 +77,18 @@ _receivers = Receivers()
 
 
 def receivers() -> Receivers:
+    """Return the receivers of this process."""
     return _receivers
 
 
 @router.post(
     "/{integration}",
-    summary="A delivery of another system",
+    summary="Receive a webhook",
     status_code=HTTPStatus.ACCEPTED,
     dependencies=[Depends(SignedBySender())],
     responses={
-        401: {"model": ProblemDocument, "description": "Not signed by the sender, too old, or too young."},
-        404: {"model": ProblemDocument, "description": "No webhooks of that integration are known."},
+        401: {"model": ProblemDocument, "description": "Not signed by the sender, too old, or in the future."},
+        404: {"model": ProblemDocument, "description": "No webhooks are configured for that integration."},
         413: {"model": ProblemDocument, "description": "Larger than 256 KiB."},
     },
 )
@@ -90,24 +99,22 @@ async def receive_delivery(
     store: Annotated[Store, Depends(open_store)],
 ) -> DeliveryDocument:
     """
-    Signed by Standard Webhooks, by Stripe's scheme or by plain HMAC, as the integration's connection says.
+    Receive a delivery, signed by Standard Webhooks, by Stripe's scheme or by plain HMAC, as the connection says.
 
-    The answer comes when the delivery is on disk. A delivery that comes again gets the same answer and has no
+    The answer follows when the delivery is on disk. Idempotent: a repeated delivery gets the same answer and has no
     second effect.
     """
     body = await _body(request)
     try:
         receiver = await run_in_threadpool(known.of, integration)
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
-        return DeliveryDocument(
-            delivery_id=await run_in_threadpool(receive_webhook.receive, store, receiver, headers, body)
-        )
+        return DeliveryDocument(delivery_id=await run_in_threadpool(webhooks.receive, store, receiver, headers, body))
     except WebhookRefused as error:
         log.warning("A webhook of %s was refused: %s", integration, error)
         raise Problem(
             HTTPStatus.UNAUTHORIZED,
             "unauthorised",
-            "The delivery is not signed as it should be",
+            "Invalid webhook signature",
             headers={"WWW-Authenticate": "Signature"},
         ) from None
 
@@ -126,6 +133,6 @@ def _too_large() -> Problem:
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "too-large",
-        f"A delivery may have {LARGEST_BYTES:,} bytes",
+        f"The body is too large: at most {LARGEST_BYTES:,} bytes are allowed",
         headers={"Connection": "close"},
     )

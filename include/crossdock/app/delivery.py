@@ -1,4 +1,4 @@
-"""The background work of a worker of the delivery."""
+"""The background tasks of a delivery worker."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections.abc import Callable, Mapping
 from crossdock.app.replays import EXECUTORS
 from crossdock.db.database import Store
 from crossdock.events.delivery import Background
-from crossdock.events.delivery.replays import Replays
-from crossdock.events.ports import KeyPuller
+from crossdock.events.delivery.replay_worker import ReplayWorker
+from crossdock.events.ports import RecordFetcher
 from crossdock.events.subscriber import Subscriber
-from crossdock.maintenance.housekeeping import Housekeeping, Rules
+from crossdock.maintenance.housekeeping import Housekeeping, HousekeepingConfig
 
 
-def background_of(
+def background_tasks(
     open_store: Callable[[], Store],
     subscribers: Mapping[str, Subscriber],
     *,
-    rules: Rules | None = None,
-    puller: KeyPuller | None = None,
+    housekeeping: HousekeepingConfig | None = None,
+    fetcher: RecordFetcher | None = None,
 ) -> Mapping[str, Background]:
-    """Housekeeping and replays, each with a connection of its own."""
+    """Compose housekeeping and replays, each with a connection of its own."""
+    config = housekeeping or HousekeepingConfig()
     return {
-        "Housekeeping": lambda is_over: Housekeeping(open_store(), rules or Rules(), subscribers, is_over),
-        "Replays": lambda is_over: Replays(open_store(), subscribers, is_over, puller, EXECUTORS),
+        "Housekeeping": lambda is_over: Housekeeping(open_store(), config, subscribers, is_over),
+        "Replays": lambda is_over: ReplayWorker(open_store(), subscribers, is_over, fetcher, EXECUTORS),
     }

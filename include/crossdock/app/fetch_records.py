@@ -1,4 +1,4 @@
-"""Single records, read from their source and loaded at once: the way every record goes, without a DAG run."""
+"""Fetch single records from their source and load them at once: the same steps as a sync, without a DAG run."""
 
 from __future__ import annotations
 
@@ -16,36 +16,38 @@ from crossdock.core.errors import BadEvent, HubError
 from crossdock.sync import Sync, Systems, extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
 
-#: Pulls of different keys do not wait for each other, nor for the live sync: the guard by version settles who is newer.
+#: Fetches of different keys do not wait for each other, nor for the live sync: the version guard decides which is newer.
 _LEASES = 16
 
 
-class _Pull(SyncRequest, frozen=True):
-    """A request of named keys with a lease beside the live sync's."""
+class _FetchRequest(SyncRequest, frozen=True):
+    """A request of named keys, with a lease beside the one of the live sync."""
 
     @property
     def lease_shard(self) -> str:
         return f"webhook:{zlib.crc32(self.keys[0].encode()) % _LEASES}"
 
 
-#: A pull opens the systems where none are open, for the next pulls too. So long a pause, or a changed connection, may
-#: go unseen; an error closes them at once.
+#: A fetch opens the systems and leaves them open for the next ones. A pause, or a changed connection, may go unnoticed
+#: for this long; an error closes them at once.
 _OPEN_S = 5.0
 
 
 @dataclass
 class _Opened:
-    """The systems of a sync, with how they are closed and when they are too old."""
+    """The open systems of a sync, how to close them, and when they expire."""
 
     systems: Systems
     ends: ExitStack
     until: float
 
 
-class Puller:
+class SyncRecordFetcher:
     """
-    A `KeyPuller` over the hub's own syncs, which keeps their systems open for some seconds: to open them costs more
-    than a pull. A thread has its own. Close it when the threads have ended.
+    A `RecordFetcher` that runs the hub's own syncs for single keys.
+
+    It keeps their systems open for some seconds, because opening them costs more than a fetch; each thread has its own.
+    Close it when the threads have ended.
     """
 
     def __init__(
@@ -54,26 +56,35 @@ class Puller:
         self._systems_of, self._open_s = systems_of, open_s
         self._opened: dict[tuple[int, str], _Opened] = {}
 
-    def pull(self, entity: str, keys: Sequence[str]) -> None:
+    def fetch(self, entity: str, keys: Sequence[str]) -> None:
+        """
+        Fetch the records under *keys*, validate and load them.
+
+        Raises:
+            BadEvent: there is no sync of *entity*.
+            HubError: as the sync raises it.
+
+        """
         sync = SYNCS.get(entity)
         if sync is None:
-            raise BadEvent("of a webhook", "sync", f"nobody syncs {entity!r}")
-        pull_id, is_done = f"pull__{uuid.uuid4().hex}", False
+            raise BadEvent("of a webhook", "sync", f"there is no sync of {entity!r}")
+        fetch_id, is_done = f"fetch__{uuid.uuid4().hex}", False
         systems = self._open(sync)
         try:
-            run_id = extract(sync, systems, _Pull(keys=tuple(dict.fromkeys(keys))), dag_run_id=pull_id)
+            run_id = extract(sync, systems, _FetchRequest(keys=tuple(dict.fromkeys(keys))), dag_run_id=fetch_id)
             load(sync, systems, validate(sync, systems, run_id))
             is_done = True
         except HubError as error:
-            # Tried again, it is another run: nobody comes back to this one. No alert of its own: the next pull may have
-            # another lease, and would not close it; the event waits for its next try, or is a dead letter, which is told.
-            mark_failed(sync, systems.store, pull_id, str(error), raise_alert=False)
+            # A retry is another run, so this one stays failed. It opens no alert of its own: the next fetch may have
+            # another lease and would not close it. The event waits for its retry, or becomes a dead letter, with an alert.
+            mark_failed(sync, systems.store, fetch_id, str(error), raise_alert=False)
             raise
         finally:
             if not is_done:
                 self._close(threading.get_ident(), entity)
 
     def close(self) -> None:
+        """Close the systems of all threads."""
         for thread, entity in list(self._opened):
             self._close(thread, entity)
 

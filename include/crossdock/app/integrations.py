@@ -1,4 +1,4 @@
-"""What else happens when an integration changes."""
+"""Reactions of other rooms to changes of an integration."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from crossdock.events.delivery import source_outages
 
 
 def on_resumed(transaction: Work) -> None:
-    """Deliver at once the events that waited because an integration was paused."""
-    source_outages.hasten(transaction, IntegrationPaused.__name__)
+    """Probe at once the sources whose events wait because an integration was paused."""
+    source_outages.probe_now(transaction, IntegrationPaused.__name__)

@@ -1,4 +1,4 @@
-"""Brings in the one record that a webhook told of."""
+"""Fetch the record that a webhook names."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ import msgspec
 
 from crossdock.core.errors import BadEvent
 from crossdock.events.model import Event
-from crossdock.events.ports import KeyPuller
+from crossdock.events.ports import RecordFetcher
 
 
-class _Told(msgspec.Struct):
+class _Named(msgspec.Struct):
+    """The record that a webhook names."""
+
     entity: str
     key: str
 
 
-_decode = msgspec.json.Decoder(_Told).decode
+_decode = msgspec.json.Decoder(_Named).decode
 
 
-def apply(puller: KeyPuller, events: Sequence[Event]) -> None:
+def deliver(fetcher: RecordFetcher, events: Sequence[Event]) -> None:
     """
-    All of *events* in one pull an entity: ten webhooks of one record are one read of it.
+    Fetch the records of all *events*, one fetch per entity: ten webhooks about one record cost one read of it.
+
+    Idempotent, since a fetch is.
 
     Raises:
-        BadEvent: the data name no entity and key.
-        HubError: as the pull has it; it may be made again.
+        BadEvent: the data do not name an entity and a key.
+        HubError: the fetch failed; it may be repeated.
 
     """
     keys: dict[str, list[str]] = {}
     for event in events:
         try:
-            told = _decode(event.data)
+            named = _decode(event.data)
         except msgspec.DecodeError as error:
             raise BadEvent(event.id, event.type, str(error)) from error
-        keys.setdefault(told.entity, []).append(told.key)
+        keys.setdefault(named.entity, []).append(named.key)
     for entity, of_entity in keys.items():
-        puller.pull(entity, of_entity)
+        fetcher.fetch(entity, of_entity)

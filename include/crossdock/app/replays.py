@@ -1,4 +1,4 @@
-"""What can be replayed beside events and dead letters."""
+"""The executors of replays of other things than events and dead letters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crossdock.events.replay.service import Executor
 from crossdock.sync.quarantine import replay as quarantine_replay
 
 EXECUTORS: Mapping[str, Executor] = {
-    quarantine_replay.WHAT: Executor(
+    quarantine_replay.KIND: Executor(
         partial(quarantine_replay.replay_some, syncs=sync_of), timeout_s=quarantine_replay.TIMEOUT_S
     ),
 }

@@ -1,7 +1,7 @@
 """
-Who reacts to what: SUBSCRIBERS is the one list.
+All subscribers of events, in one list: SUBSCRIBERS.
 
-Adding one is a `subscribers.py` in its subject and a line here; whoever publishes is not changed.
+To add one, add a function to the `subscribers.py` of its subject and a line here; publishers do not change.
 """
 
 from __future__ import annotations
@@ -16,6 +16,6 @@ from crossdock.events.subscriber import Subscriber
 SUBSCRIBERS: Mapping[str, Subscriber] = {
     "availability": Subscriber(types=(STOCK_CHANGED,), apply=inventory.apply),
     "changed_record": Subscriber(
-        types=(WEBHOOK_RECEIVED,), apply_elsewhere=on_webhook_received.apply, attempts=8, first_wait_s=0.5
+        types=(WEBHOOK_RECEIVED,), deliver=on_webhook_received.deliver, attempts=8, first_wait_s=0.5
     ),
 }

@@ -15,7 +15,7 @@ from crossdock.cli import bench as bench_command
 from crossdock.cli import bench_events as bench_events_command
 from crossdock.cli import bench_stack as bench_stack_command
 from crossdock.cli import console
-from crossdock.cli import dead_letters as dlq_commands
+from crossdock.cli import dead_letters as dead_letter_commands
 from crossdock.cli import events as event_commands
 from crossdock.cli import integrations as integration_commands
 from crossdock.cli import prepare as prepare_command
@@ -58,7 +58,7 @@ app.add_typer(run_commands.app, name="run")
 app.add_typer(quarantine_commands.app, name="quarantine")
 app.add_typer(integration_commands.app, name="integration")
 bench_command.app.command("events")(bench_events_command.bench_events)
-app.add_typer(dlq_commands.app, name="dlq")
+app.add_typer(dead_letter_commands.app, name="dead-letters")
 app.add_typer(event_commands.app, name="events")
 app.add_typer(audit_command.app, name="audit")
 app.add_typer(sandbox_commands.app, name="sandbox")

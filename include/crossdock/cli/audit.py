@@ -1,4 +1,4 @@
-"""./hub audit: who did what, and whether that is still as it was written."""
+"""./hub audit: verify the audit trail."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from crossdock.cli.exit_codes import Exit
 from crossdock.cli.session import open_store
 from crossdock.observability import audit
 
-app = typer.Typer(no_args_is_help=True, help="Whether the audit trail is as it was written.")
+app = typer.Typer(no_args_is_help=True, help="Verify the audit trail.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 @app.callback()
 def audit_trail() -> None:
-    """Whether the audit trail is as it was written."""
+    """Verify the audit trail."""
 
 
 @app.command("verify")
 def verify(as_json: Json = False) -> None:
-    """Follow the chain of hashes from its first entry. Exit code 1 when an entry was changed or taken out."""
+    """Verify the hash chain from the first entry on. Exit code 1 when an entry was changed or removed."""
     with open_store() as store, store.question() as work:
         chain = audit.verify(work)
     if as_json:
         console.show_json(chain)
     elif chain.broken_at is None:
-        console.praise(f"All {chain.entries:,} entries are as they were written. The last hash: {chain.last_hash}")
-        console.say("Note it elsewhere: entries that are cut off the end cannot be seen from within.")
+        console.praise(f"All {chain.entries:,} entries are unchanged. The last hash: {chain.last_hash}")
+        console.say("Store this hash elsewhere: removal of the latest entries cannot be detected without it.")
     else:
         console.complain(
-            f"The chain breaks at entry {chain.broken_at}: it was changed, or one before it was taken out."
+            f"The chain breaks at entry {chain.broken_at}: it was changed, or an entry before it was removed."
         )
-        console.say("In the table audit_entry, chain_no; a backup has what it said.")
+        console.say("See the table audit_entry, column chain_no; a backup has the original entry.")
     if chain.broken_at is not None:
         raise typer.Exit(Exit.FAILED)

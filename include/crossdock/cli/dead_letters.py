@@ -1,181 +1,208 @@
-"""./hub dlq: events that a subscriber could not take: look, mend, replay."""
+"""./hub dead-letters: inspect, fix and replay events that a subscriber could not process."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
 from crossdock.app.replays import EXECUTORS
 from crossdock.app.subscribers import SUBSCRIBERS
-from crossdock.cli import console
-from crossdock.cli import selection as desk_options
+from crossdock.cli import console, selection
 from crossdock.cli.command_groups import Verbs
 from crossdock.cli.exit_codes import Exit
-from crossdock.cli.selection import Cause, Changes, Everything, File, Json, mend_of, refuse_no_choice, refuse_no_state
+from crossdock.cli.selection import (
+    Cause,
+    Changes,
+    Everything,
+    File,
+    Json,
+    edit_from,
+    parse_state,
+    require_one_selection,
+)
 from crossdock.cli.session import actor, open_store
+from crossdock.db.bulk_edit import Discarded
 from crossdock.db.database import Store
-from crossdock.events.dead_letters import repository as failed_deliveries
-from crossdock.events.dead_letters import service as dead_letter_desk
-from crossdock.events.replay import repository as event_replays
-from crossdock.events.replay import service as replay_events
+from crossdock.events.dead_letters import repository as dead_letter_repository
+from crossdock.events.dead_letters import service as dead_letter_service
+from crossdock.events.replay import repository as replay_repository
+from crossdock.events.replay import service as replay_service
 from crossdock.events.replay.repository import Replay
 
 app = typer.Typer(
-    cls=Verbs, no_args_is_help=True, help="Events that a subscriber could not take: whole, with the reason."
+    cls=Verbs, no_args_is_help=True, help="Inspect, fix and replay events that a subscriber could not process."
 )
-LetterId = Annotated[int, typer.Argument(help="As ./hub dlq list has it.")]
+DeadLetterId = Annotated[int, typer.Argument(help="ID, as ./hub dead-letters list shows it.")]
 
 _STATES = ("dead", "retrying", "waiting", "recovered", "replayed", "discarded", "superseded", "all")
 
 
 @app.command("list")
-def list_letters(
+def list_dead_letters(
     state: Annotated[str, typer.Option(help=", ".join(_STATES))] = "dead",
-    cause: Annotated[str | None, typer.Option(help="Only what failed so.")] = None,
-    subscriber: Annotated[str | None, typer.Option(help="Only this subscriber's.")] = None,
+    cause: Annotated[str | None, typer.Option(help="Only of this cause.")] = None,
+    subscriber: Annotated[str | None, typer.Option(help="Only of this subscriber.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
     as_json: Json = False,
 ) -> None:
-    """Dead letters, grouped by what failed."""
-    wanted = refuse_no_state(state, _STATES)
+    """List dead letters, and their causes."""
+    wanted = parse_state(state, _STATES)
     with open_store() as store, store.transaction() as work:
-        groups = failed_deliveries.causes(work)
-        letters = failed_deliveries.find(work, state=wanted, cause=cause, subscriber=subscriber, limit=limit)
+        causes = dead_letter_repository.causes(work)
+        found = dead_letter_repository.find(work, state=wanted, cause=cause, subscriber=subscriber, limit=limit)
     if as_json:
-        console.show_json({"causes": groups, "letters": [dead_letter_desk.document(letter) for letter in letters]})
+        console.show_json({"causes": causes, "dead_letters": [dead_letter_service.document(each) for each in found]})
         return
     console.show_table(
-        "Dead, by cause",
-        ["subscriber", "event", "cause", "letters", "newest"],
-        [[group.subscriber, group.type, group.cause, group.letters, group.reason] for group in groups],
+        "Dead letters by cause",
+        ["subscriber", "event", "cause", "dead letters", "latest reason"],
+        [[group.subscriber, group.type, group.cause, group.dead_letters, group.reason] for group in causes],
         empty="There are no dead letters.",
     )
     console.show_table(
-        f"Letters ({state})",
-        ["letter", "subscriber", "subject", "cause", "attempts", "last seen"],
+        f"Dead letters ({state})",
+        ["id", "subscriber", "subject", "cause", "attempts", "last seen"],
         [
             [
-                str(letter.letter_id),
-                letter.subscriber,
-                letter.event.subject or letter.event.partition_key,
-                letter.cause,
-                letter.attempts,
-                f"{letter.last_seen_at:%Y-%m-%d %H:%M:%S}",
+                str(each.dead_letter_id),
+                each.subscriber,
+                each.event.subject or each.event.partition_key,
+                each.cause,
+                each.attempts,
+                f"{each.last_seen_at:%Y-%m-%d %H:%M:%S}",
             ]
-            for letter in letters
+            for each in found
         ],
-        empty="No letters in that state.",
+        empty="No dead letters in that state.",
     )
-    if letters and state == "dead":
-        console.say(f"Look at one: ./hub dlq show {letters[0].letter_id}")
+    if found and state == "dead":
+        console.say(f"To inspect one: ./hub dead-letters show {found[0].dead_letter_id}")
 
 
 @app.command("show")
-def show(letter_id: LetterId, as_json: Json = False) -> None:
-    """One event as it came, why it failed, and how often it was tried."""
+def show(dead_letter_id: DeadLetterId, as_json: Json = False) -> None:
+    """Show an event as it came, why it failed, and how often it was tried."""
     with open_store() as store, store.transaction() as work:
-        letter = failed_deliveries.get(work, letter_id)
-    document = dead_letter_desk.document(letter)
+        dead_letter = dead_letter_repository.get(work, dead_letter_id)
+    document = dead_letter_service.document(dead_letter)
     if as_json:
         console.show_json(document)
         return
-    console.out.print(f"[bold]letter {letter_id}[/]  {letter.subscriber}  {letter.event.type}  {letter.state}")
-    if letter.cause:
-        console.complain(f"{letter.cause}, {letter.attempts} tries: {letter.reason}")
+    event = dead_letter.event
+    console.out.print(
+        f"[bold]dead letter {dead_letter_id}[/]  {dead_letter.subscriber}  {event.type}  {dead_letter.state}"
+    )
+    if dead_letter.cause:
+        console.complain(f"{dead_letter.cause} after {dead_letter.attempts} attempts: {dead_letter.reason}")
     console.out.print_json(json.dumps(document["event"], default=str))
-    if letter.mended:
-        console.say("Mended to:")
-        console.out.print_json(letter.mended)
-    if letter.state == "dead":
-        console.say(f"Mend it: ./hub dlq fix {letter_id} --set FIELD=VALUE, then: ./hub dlq replay {letter_id}")
+    if dead_letter.edited_data:
+        console.say("Edited data:")
+        console.out.print_json(dead_letter.edited_data)
+    if dead_letter.state == "dead":
+        console.say(
+            f"To fix it: ./hub dead-letters fix {dead_letter_id} --set FIELD=VALUE, "
+            f"then: ./hub dead-letters replay {dead_letter_id}"
+        )
 
 
 @app.command("fix")
 def fix(
-    letter_id: LetterId,
+    dead_letter_id: DeadLetterId,
     changes: Changes = None,
     file: File = None,
     as_json: Json = False,
 ) -> None:
-    """Mend an event's data; nothing is delivered until it is replayed, and what came is kept beside it."""
-    wanted = mend_of(changes, file)
+    """Edit an event's data. Nothing is delivered until it is replayed; the original data are kept."""
+    wanted = edit_from(changes, file)
     with open_store() as store:
         if isinstance(wanted, bytes):
-            letter = dead_letter_desk.mend(store, letter_id, json.loads(wanted), actor=actor())
+            dead_letter = dead_letter_service.edit(store, dead_letter_id, json.loads(wanted), actor=actor())
         else:
-            letter = dead_letter_desk.mend_fields(store, letter_id, wanted, actor=actor())
+            dead_letter = dead_letter_service.edit_fields(store, dead_letter_id, wanted, actor=actor())
     if as_json:
-        console.show_json(dead_letter_desk.document(letter))
+        console.show_json(dead_letter_service.document(dead_letter))
         return
-    console.praise("Mended." if letter.mended else "The data are again as they came: there is no mend any more.")
-    console.say(f"Deliver it: ./hub dlq replay {letter_id}")
+    if dead_letter.edited_data:
+        console.praise("The change is saved.")
+    else:
+        console.praise("The data equal the original: the edit is removed.")
+    console.say(f"To replay it: ./hub dead-letters replay {dead_letter_id}")
 
 
 @app.command("replay")
 def replay(
-    letter_ids: Annotated[list[int] | None, typer.Argument(help="Letters to deliver again; closed ones too.")] = None,
+    dead_letter_ids: Annotated[list[int] | None, typer.Argument(help="IDs to replay, including closed ones.")] = None,
     cause: Cause = None,
     everything: Everything = False,
-    rate: Annotated[float | None, typer.Option(help="At most so many a second.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Events per second at most.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Deliver letters again, as mended. Ctrl-C stops it, and what is done stays done."""
-    numbers = refuse_no_choice(letter_ids, cause=cause, everything=everything)
+    """Replay dead letters with their edited data. Ctrl-C stops it; what was delivered stays delivered."""
+    ids = require_one_selection(dead_letter_ids, cause=cause, everything=everything)
     with open_store() as store:
-        asked = replay_events.ask_for_letters(
-            store, numbers, cause=cause, everything=everything, rate=rate, actor=actor()
+        requested = replay_service.request_dead_letters(
+            store, ids, cause=cause, everything=everything, rate=rate, actor=actor()
         )
-        ended = followed(store, asked)
-    tell_end(ended, as_json=as_json)
+        ended = run_and_follow(store, requested)
+    show_end(ended, as_json=as_json)
 
 
 @app.command("stop")
 def stop(
-    replay_id: Annotated[int, typer.Argument(help="As ./hub events status has it.")], as_json: Json = False
+    replay_id: Annotated[int, typer.Argument(help="ID, as ./hub events status shows it.")], as_json: Json = False
 ) -> None:
-    """Stop a replay, of letters or of events; what it has done stays done."""
+    """Stop a replay of dead letters or events; what was delivered stays delivered."""
     with open_store() as store:
-        ended = replay_events.stop(store, replay_id, actor=actor())
+        ended = replay_service.stop(store, replay_id, actor=actor())
     if as_json:
         console.show_json(ended)
     else:
-        console.praise(f"Replay {replay_id} is stopped after {ended.done + ended.failed} of {ended.total}.")
+        console.praise(f"Replay {replay_id} stopped after {ended.done + ended.failed} of {ended.total}.")
 
 
-desk_options.add_discard(
+def _discard(store: Store, ids: Sequence[int], reason: str, on_progress: Callable[[int], None]) -> Discarded:
+    return dead_letter_service.discard_all(store, ids, reason, actor=actor(), on_progress=on_progress)
+
+
+selection.add_discard(
     app,
-    "letters",
-    dead_letter_desk.choose,
-    dead_letter_desk.discard_all,
-    doc="Close letters: those events are not wanted there. They are kept, and can still be replayed.",
+    "dead letters",
+    dead_letter_service.choose,
+    _discard,
+    doc="Close dead letters that need no delivery. They are kept, and can still be replayed.",
 )
 
 
-def followed(store: Store, asked: Replay) -> Replay:
-    """The replay, worked off here."""
-    with console.progress(f"Replaying {asked.total} {asked.what}") as bar:
-        bar.tell(f"Replaying {asked.total} {asked.what}", done=0, total=asked.total)
+def run_and_follow(store: Store, requested: Replay) -> Replay:
+    """Run the replay in this process and show its progress; return it as it ended."""
+    title = f"Replaying {requested.total} {requested.kind.replace('_', ' ')}"
+    with console.progress(title) as bar:
 
-        def tell(now: Replay) -> None:
-            bar.tell(f"Replaying {asked.total} {asked.what}", done=now.done + now.failed, total=now.total)
+        def show_progress(now: Replay) -> None:
+            bar.tell(title, done=now.done + now.failed, total=now.total)
 
         try:
-            ended = replay_events.work_off(
-                store, asked.replay_id, subscribers=SUBSCRIBERS, executors=EXECUTORS, tell=tell
+            ended = replay_service.run_replay(
+                store,
+                requested.replay_id,
+                subscribers=SUBSCRIBERS,
+                executors=EXECUTORS,
+                on_progress=show_progress,
             )
         except KeyboardInterrupt:
-            ended = replay_events.stop(store, asked.replay_id, actor=actor())
+            ended = replay_service.stop(store, requested.replay_id, actor=actor())
     if ended is None:
-        # A reader was quicker: it works off what nobody else does.
+        # A delivery worker was quicker: it runs replays that nobody else has claimed.
         with store.transaction() as work:
-            ended = event_replays.get(work, asked.replay_id)
+            ended = replay_repository.get(work, requested.replay_id)
     return ended
 
 
-def tell_end(ended: Replay, *, as_json: bool) -> None:
-    """What became of a replay; exits with 3 where something failed again."""
+def show_end(ended: Replay, *, as_json: bool) -> None:
+    """Show the result of a replay; exit with code 3 where something failed again."""
     if as_json:
         console.show_json(ended)
     else:
@@ -183,7 +210,7 @@ def tell_end(ended: Replay, *, as_json: bool) -> None:
             f"Replay {ended.replay_id} is {ended.state}: {ended.done} delivered, {ended.failed} failed again"
         )
         if ended.state == "open":
-            console.say("The delivery goes on with it: ./hub events status")
+            console.say("A delivery worker continues it. To follow it: ./hub events status")
     if ended.failed:
-        console.say("What failed again: ./hub dlq list")
+        console.say("To list what failed again: ./hub dead-letters list")
         raise typer.Exit(Exit.PARTIAL)

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from crossdock.app.streams import sync_of
-from crossdock.cli import console
-from crossdock.cli import selection as desk_options
+from crossdock.cli import console, selection
 from crossdock.cli.command_groups import Verbs
 from crossdock.cli.exit_codes import Exit
-from crossdock.cli.selection import Cause, Changes, Everything, File, Json, mend_of, refuse_no_choice, refuse_no_state
+from crossdock.cli.selection import (
+    Cause,
+    Changes,
+    Everything,
+    File,
+    Json,
+    edit_from,
+    parse_state,
+    require_one_selection,
+)
 from crossdock.cli.session import actor, open_store, refuse_unknown
 from crossdock.commerce.orders import quarantine_edits
 from crossdock.core.errors import BadRequest
+from crossdock.db.bulk_edit import Discarded
 from crossdock.db.database import Store
 from crossdock.sync.quarantine import repository as quarantine
 from crossdock.sync.quarantine import service as quarantine_service
@@ -38,7 +47,7 @@ def list_items(
     as_json: Json = False,
 ) -> None:
     """List quarantine items, and the causes of the open ones."""
-    wanted = refuse_no_state(state, _STATES)
+    wanted = parse_state(state, _STATES)
     refuse_unknown(entity)
     with open_store() as store, store.transaction() as work:
         groups = quarantine.causes(work, entity=entity)
@@ -107,7 +116,7 @@ def fix(
         return
     if item_id is None:
         raise BadRequest("Which item? Use ./hub quarantine fix 11 --set …, or a mapping: --cause CAUSE --map CODE=KIND")
-    wanted = mend_of(changes, file)
+    wanted = edit_from(changes, file)
     with open_store() as store:
         if isinstance(wanted, bytes):
             verdict = quarantine_service.edit(store, item_id, wanted, syncs=sync_of, actor=actor())
@@ -166,7 +175,7 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Validate records again; those that pass are loaded and their items closed."""
-    numbers = refuse_no_choice(item_ids, cause=cause, everything=everything)
+    numbers = require_one_selection(item_ids, cause=cause, everything=everything)
     with open_store() as store:
         chosen = quarantine_service.select(store, numbers, cause=cause, everything=everything)
         with console.progress(f"Replaying {len(chosen)} records") as bar:
@@ -185,15 +194,19 @@ def replay(
         raise typer.Exit(Exit.PARTIAL)
 
 
-def _numbers(store: Store, numbers: Sequence[int], *, cause: str | None, everything: bool) -> list[int]:
-    return [item.item_id for item in quarantine_service.select(store, numbers, cause=cause, everything=everything)]
+def _choose(store: Store, ids: Sequence[int], *, cause: str | None, everything: bool) -> list[int]:
+    return [item.item_id for item in quarantine_service.select(store, ids, cause=cause, everything=everything)]
 
 
-desk_options.add_discard(
+def _discard(store: Store, ids: Sequence[int], reason: str, on_progress: Callable[[int], None]) -> Discarded:
+    return quarantine_service.discard_all(store, ids, reason, actor=actor(), tell=on_progress)
+
+
+selection.add_discard(
     app,
     "items",
-    _numbers,
-    quarantine_service.discard_all,
+    _choose,
+    _discard,
     doc="Close items permanently: these versions of the records are not wanted. The records themselves are kept.",
 )
 

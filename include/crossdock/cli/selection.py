@@ -1,71 +1,76 @@
-"""What `./hub dlq` and `./hub quarantine` have alike: how a person chooses, mends and discards."""
+"""What `./hub dead-letters` and `./hub quarantine` have in common: how to select, edit and discard items."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import typer
 
 from crossdock.cli import console
 from crossdock.cli.consent import refuse_unasked
-from crossdock.cli.session import actor, open_store
+from crossdock.cli.session import open_store
 from crossdock.core.errors import BadRequest
 from crossdock.db.bulk_edit import Discarded, refuse_unclear
+from crossdock.db.database import Store
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-Cause = Annotated[str | None, typer.Option(help="All open ones of this cause.")]
-Everything = Annotated[bool, typer.Option("--all", help="All open ones.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Cause = Annotated[str | None, typer.Option(help="Select all open ones of this cause.")]
+Everything = Annotated[bool, typer.Option("--all", help="Select all open ones.")]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", help="FIELD=VALUE, the field as it came; dots go deeper; VALUE is JSON or text."),
+    typer.Option(
+        "--set", help="FIELD=VALUE in the source's field names; use dots for nested fields; VALUE is JSON or text."
+    ),
 ]
-File = Annotated[Path | None, typer.Option(help="All of it anew, JSON.", exists=True, dir_okay=False)]
+File = Annotated[
+    Path | None, typer.Option(help="Replace the whole record with this JSON file.", exists=True, dir_okay=False)
+]
 
-#: So many are discarded without a question: what one can read through before.
+#: Up to this many are discarded without a question: a person can check them by eye.
 _FEW = 10
 
 
-def refuse_no_state(state: str, states: Collection[str]) -> str | None:
+def parse_state(state: str, states: Collection[str]) -> str | None:
     """
-    *state* as the store takes it: None for all.
+    Check *state* and return it as the store takes it: None for all.
 
     Raises:
-        BadRequest: there is none of that name.
+        BadRequest: there is no such state.
 
     """
     if state not in states:
-        raise BadRequest(f"No state {state!r}. There are: {', '.join(states)}")
+        raise BadRequest(f"There is no state {state!r}. States: {', '.join(states)}")
     return None if state == "all" else state
 
 
-def refuse_no_choice(numbers: Sequence[int] | None, *, cause: str | None, everything: bool) -> Sequence[int]:
+def require_one_selection(ids: Sequence[int] | None, *, cause: str | None, everything: bool) -> Sequence[int]:
     """
-    *numbers*, when one way to choose was used.
+    Check that exactly one way to select was used, and return *ids*.
 
     Raises:
-        BadRequest: none or several were.
+        BadRequest: none or several were used.
 
     """
     try:
-        refuse_unclear(numbers or (), cause=cause, everything=everything)
+        refuse_unclear(ids or (), cause=cause, everything=everything)
     except BadRequest as error:
-        raise BadRequest(f"{error}: numbers such as 11 12, or --cause CAUSE, or --all") from error
-    return numbers or ()
+        raise BadRequest(f"{error}: IDs such as 11 12, or --cause CAUSE, or --all") from error
+    return ids or ()
 
 
-def mend_of(changes: list[str] | None, file: Path | None) -> dict[str, Any] | bytes:
+def edit_from(changes: list[str] | None, file: Path | None) -> dict[str, Any] | bytes:
     """
-    What a person wants: fields and their values, or the content of *file*, which is JSON.
+    Read an edit from the options: fields with their new values, or the content of *file*, which is JSON.
 
     Raises:
-        BadRequest: neither or both, or one cannot be read.
+        BadRequest: neither or both were used, or one cannot be read.
 
     """
     if bool(changes) == bool(file):
-        raise BadRequest("Say how to mend it: --set FIELD=VALUE (may be repeated), or --file FILE.json")
+        raise BadRequest("Say what to change: --set FIELD=VALUE (may be repeated), or --file FILE.json")
     if file is None:
         return dict(map(_assignment, changes or []))
     content = file.read_bytes()
@@ -76,56 +81,66 @@ def mend_of(changes: list[str] | None, file: Path | None) -> dict[str, Any] | by
     return content
 
 
-def add_discard(
-    app: typer.Typer, what: str, choose: Callable[..., Sequence[int]], close: Callable[..., Discarded], *, doc: str
-) -> None:
+class Choose(Protocol):
+    """Selects the items to discard, by id, cause or all, and returns their ids."""
+
+    def __call__(
+        self, store: Store, ids: Sequence[int], /, *, cause: str | None, everything: bool
+    ) -> Sequence[int]: ...
+
+
+#: Discards the items with these ids for a reason; calls the last argument with the number discarded so far.
+Discard = Callable[[Store, Sequence[int], str, Callable[[int], None]], Discarded]
+
+
+def add_discard(app: typer.Typer, what: str, choose: Choose, discard: Discard, *, doc: str) -> None:
     """
-    The verb `discard` of a desk.
+    Add the verb `discard` to a group of commands.
 
     Args:
-        app: The desk's verbs.
-        what: What lies there: letters, items.
-        choose: The desk's own, by numbers, cause or all; gives numbers.
-        close: The desk's own `discard_all`.
-        doc: What it means there.
+        app: The group.
+        what: The plural of its items: dead letters, items.
+        choose: Selects the items.
+        discard: Discards them.
+        doc: The help text.
 
     """
 
     @app.command("discard", help=doc)
-    def discard(
-        numbers: Annotated[list[int] | None, typer.Argument(help="As `list` has them.")] = None,
+    def discard_selected(
+        ids: Annotated[list[int] | None, typer.Argument(help="IDs, as `list` shows them.")] = None,
         *,
-        reason: Annotated[str, typer.Option(help="Why it is not wanted; kept in the audit trail.")],
+        reason: Annotated[str, typer.Option(help="Why; kept in the audit trail.")],
         cause: Cause = None,
         everything: Everything = False,
-        yes: Annotated[bool, typer.Option("--yes", help="Do it, however many they are.")] = False,
+        yes: Annotated[bool, typer.Option("--yes", help="Do not ask, however many they are.")] = False,
         as_json: Json = False,
     ) -> None:
-        named = refuse_no_choice(numbers, cause=cause, everything=everything)
+        named = require_one_selection(ids, cause=cause, everything=everything)
         with open_store() as store:
             chosen = choose(store, named, cause=cause, everything=everything)
             if len(chosen) > _FEW:
                 refuse_unasked(f"{len(chosen):,} {what} would be discarded", yes=yes)
             with console.progress(f"Discarding {what}") as bar:
 
-                def tell(done: int) -> None:
-                    bar.tell(f"{done:,} of {len(chosen):,} {what} are closed", done=done, total=len(chosen))
+                def show_progress(done: int) -> None:
+                    bar.tell(f"Discarded {done:,} of {len(chosen):,} {what}", done=done, total=len(chosen))
 
-                found = close(store, chosen, reason, actor=actor(), tell=tell)
-        _tell_discarded(found, what, as_json=as_json)
+                found = discard(store, chosen, reason, show_progress)
+        _show_discarded(found, what, as_json=as_json)
 
 
-def _tell_discarded(found: Discarded, what: str, *, as_json: bool) -> None:
+def _show_discarded(found: Discarded, what: str, *, as_json: bool) -> None:
     if as_json:
         console.show_json(found)
         return
-    console.praise(f"{len(found.closed):,} of {found.chosen:,} {what} are discarded.")
+    console.praise(f"Discarded {len(found.closed):,} of {found.chosen:,} {what}.")
     if more := found.chosen - len(found.closed):
-        console.say(f"{more:,} were closed by somebody else meanwhile.")
+        console.say(f"Somebody else closed {more:,} in the meantime.")
 
 
 def _assignment(text: str) -> tuple[str, Any]:
-    """Field and value of `--set`; the value is JSON where it can be read as that, else text."""
+    """Parse `--set` into field and value; the value is JSON where it can be parsed as that, otherwise text."""
     field, equals, value = text.partition("=")
     if not equals or not field:
         raise BadRequest(f"--set {text!r} is not FIELD=VALUE, as in: --set quantityOnStock=5")

@@ -85,7 +85,7 @@ def _facts() -> dict[str, object]:
         return {}
     with Store(running.hub_dsn) as store:
         # Alarms are evaluated by the delivery workers; without a worker they are evaluated here.
-        alarms.look(store, SUBSCRIBERS, alarms.Limits(horizon_s=settings().event_horizon_alarm_s))
+        alarms.check(store, SUBSCRIBERS, alarms.AlarmThresholds(horizon_s=settings().event_horizon_alarm_s))
         return _facts_of(store)
 
 
@@ -95,7 +95,7 @@ def _facts_of(store: Store) -> dict[str, object]:
         return {
             "last_run": f"{latest[0].run_id} {latest[0].state}" if latest else "none yet: ./hub sync inventory --full",
             "in_quarantine": sum(cause.items for cause in quarantine.causes(work)),
-            "dead_letters": sum(cause.letters for cause in dead_letters.causes(work)),
+            "dead_letters": sum(cause.dead_letters for cause in dead_letters.causes(work)),
             "alerts": [_sentence(alert) for alert in alerts.find(work, limit=10)],
         }
 

@@ -25,7 +25,7 @@ class Remedy(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.says}: {self.command or self.request}"
 
 
-LETTERS = Remedy(says="Those there are", command="./hub dlq list", request="GET /hub/v1/dead-letters")
+LETTERS = Remedy(says="Those there are", command="./hub dead-letters list", request="GET /hub/v1/dead-letters")
 ITEMS = Remedy(says="Those there are", command="./hub quarantine list", request="GET /hub/v1/quarantine")
 EVENTS = Remedy(says="The newest", command="./hub events tail", request="GET /hub/v1/events")
 EVENT_TYPES = Remedy(says="What events have", request="GET /hub/v1/event-types")

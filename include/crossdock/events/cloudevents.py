@@ -1,4 +1,4 @@
-"""Events as CloudEvents 1.0 in JSON, for others."""
+"""Convert events to CloudEvents 1.0 in JSON, the format for other systems."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from crossdock.events.model import Event
 
 
 def schema_name(event_type: str, version: int) -> str:
-    """Where the JSON Schema of the data is served, below `/hub/v1`."""
+    """Build the path of the JSON Schema of the data, as served by the API."""
     return f"/hub/v1/event-types/{event_type}/versions/{version}"
 
 
 def as_document(event: Event) -> dict[str, Any]:
     """
-    The event as a CloudEvent, ready for JSON.
+    Convert the event to a CloudEvent, ready for JSON.
 
-    The extensions are the specification's own: `partitionkey` (the key that keeps order), `sequence` (the place in
-    the store) and `correlationid` (the run that made the change).
+    The extensions are the specification's own: `partitionkey` (events with the same key are in order), `sequence` (the
+    position in the store) and `correlationid` (the run that made the change).
     """
     document = {
         "specversion": "1.0",

@@ -1,8 +1,8 @@
 """
-The epoch of the event store: it counts up when the store has come to a server whose transactions begin anew.
+The epoch of the event store: it counts up when the store moves to a server that numbers transactions from the start.
 
-A dump that is loaded elsewhere brings the numbers of the old server's transactions; those of the new one are lower,
-and its events would stand before all others, where no reader looks any more.
+A dump that is restored on another server keeps the transaction numbers of the old one. Those of the new server are lower,
+so without an epoch its events would sort before all others, behind the cursors of all consumers.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from psycopg import sql
 from crossdock.db.database import Work
 from crossdock.events import partitions as event_partitions
 
-#: Where the store is, and where its newest epoch began; and, for stores that were upgraded after they had moved, whether
-#: there are events of transactions that this server has not had yet.
+#: Does the store run on another server than the one where its newest epoch began? And, for a store that was upgraded after
+#: it had moved: does it have events of transactions that this server has not reached yet?
 _MOVED = b"""
 SELECT (newest.server, newest.database) IS DISTINCT FROM (hub_server(), here.oid),
        coalesce((SELECT max(xid) FROM event WHERE epoch = newest.epoch) >= pg_snapshot_xmax(pg_current_snapshot()), false),
-       EXISTS (SELECT FROM event) OR EXISTS (SELECT FROM event_reader WHERE epoch > 0), newest.epoch
+       EXISTS (SELECT FROM event) OR EXISTS (SELECT FROM event_consumer WHERE epoch > 0), newest.epoch
   FROM pg_database AS here, (SELECT * FROM event_epoch ORDER BY epoch DESC LIMIT 1) AS newest
  WHERE datname = current_database()
 """
@@ -30,7 +30,7 @@ ON CONFLICT (epoch) DO UPDATE SET server = excluded.server, database = excluded.
 """
 
 
-#: Whether the store is where its events were written.
+#: True on the server and database where the events were written.
 _IS_HOME = b"""
 SELECT (server, database) IS NOT DISTINCT FROM (hub_server(), (SELECT oid FROM pg_database WHERE datname = current_database()))
   FROM event_epoch ORDER BY epoch DESC LIMIT 1
@@ -39,14 +39,14 @@ SELECT (server, database) IS NOT DISTINCT FROM (hub_server(), (SELECT oid FROM p
 
 def begin_where_moved(connection: Work) -> None:
     """
-    Begin a new epoch where the store has come to another server or database.
+    Begin a new epoch when the store has moved to another server or database.
 
-    Runs on each connection, since whoever connects first after a restore, a writer or a reader, must know. It costs 0.9 ms.
+    Runs on each connection, since the first one after a restore, of a publisher or a consumer, must do it. Costs 0.9 ms.
     """
     try:
         row = connection.execute(_IS_HOME).fetchone()
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction):
-        return  # Not migrated yet: `migrate` begins the epoch when it has.
+        return  # Not migrated yet: `migrate` begins the epoch afterwards.
     if row == (False,):
         with connection.transaction():
             begin_after_restore(connection)
@@ -54,14 +54,14 @@ def begin_where_moved(connection: Work) -> None:
 
 def begin_after_restore(work: Work) -> int | None:
     """
-    The new epoch, when the store has come to another server or database since its newest one; else None.
+    Begin a new epoch when the store has moved to another server or database; return it, or None.
 
-    Nobody's event or place is in an empty store: that one moves without a new epoch, as a template does.
+    An empty store has no event and no cursor: it moves without a new epoch, as a template database does.
     """
-    # Two that come at once begin one: the second waits here, then finds the store where it is.
+    # Two callers at once begin one epoch: the second waits here, then finds that the store has not moved.
     work.execute(b"SELECT pg_advisory_xact_lock(hashtext('crossdock-event-epoch'))")
-    moved, from_elsewhere, is_used, epoch = work.execute(_MOVED).fetchone() or (False, False, False, 1)
-    if not moved and not from_elsewhere:
+    moved, is_ahead, is_used, epoch = work.execute(_MOVED).fetchone() or (False, False, False, 1)
+    if not moved and not is_ahead:
         return None
     if not is_used:
         work.execute(_BEGIN, {"epoch": epoch})

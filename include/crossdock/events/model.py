@@ -1,4 +1,4 @@
-"""Events: what happened, where it stands in the store, and under which id others know it."""
+"""The records of the event engine: events, new events, and positions in the store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest
 
-#: The types that the hub writes. Past tense; a subscriber names those that it hears.
+#: The types that the hub publishes. Past tense; a subscriber names those that it receives.
 STOCK_CHANGED = "crossdock.stock.changed"
 PRODUCT_CHANGED = "crossdock.product.changed"
 ORDER_CHANGED = "crossdock.order.changed"
@@ -19,10 +19,10 @@ WEBHOOK_RECEIVED = "crossdock.webhook.received"
 
 class Position(NamedTuple):
     """
-    A place in the store. Events are in the order of these three, never of `position` alone.
+    A position in the store. Events are ordered by these three, never by `position` alone.
 
     `xid` is the transaction that wrote the event, `position` its number within the store, and `epoch`
-    counts up when the database is restored and transactions are numbered anew.
+    counts up when the database is restored and transaction numbers start again.
     """
 
     epoch: int
@@ -35,7 +35,7 @@ ORIGIN = Position(0, 0, 0)
 
 
 class Event(msgspec.Struct, frozen=True):
-    """An event as the store has it. `data` is its JSON text, decoded by whoever needs it, once."""
+    """An event as the store has it. `data` is JSON text, decoded only by those who need it."""
 
     epoch: int
     xid: int
@@ -52,41 +52,42 @@ class Event(msgspec.Struct, frozen=True):
 
     @property
     def at(self) -> Position:
+        """The position in the store."""
         return Position(self.epoch, self.xid, self.position)
 
     @property
     def id(self) -> str:
-        """Unique with the source: the maker's own id, or the event's place in the store."""
+        """Unique per source: the publisher's own id, or the position in the store."""
         return self.event_id or f"{self.epoch}-{self.position}"
 
 
 class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event to be written; the store gives it its place."""
+    """An event to append; the store assigns its position."""
 
     source: str
     type: str
     subject: str | None
-    #: Aware.
+    #: Time-zone aware.
     time: datetime
     #: Events with the same key are delivered in order.
     partition_key: str
     #: JSON text.
     data: str
-    #: The maker's id, for events from outside. None for the hub's own: their place is their id.
+    #: The sender's id, for events of other systems. None for the hub's own: their position is their id.
     event_id: str | None = None
     correlation_id: str | None = None
     schema_version: int = 1
 
 
-def place_of(event_id: str) -> tuple[int, int]:
+def parse_event_id(event_id: str) -> tuple[int, int]:
     """
-    Epoch and position of one of the hub's own event ids.
+    Parse one of the hub's own event ids into epoch and position.
 
     Raises:
-        BadRequest: it is not of the form `<epoch>-<position>`.
+        BadRequest: it does not have the form `<epoch>-<position>`.
 
     """
     epoch, dash, position = event_id.partition("-")
     if not (dash and epoch.isascii() and epoch.isdigit() and position.isascii() and position.isdigit()):
-        raise BadRequest(f"{event_id!r} is no event id of the hub; they look like 1-4711", remedy=remedies.EVENTS)
+        raise BadRequest(f"{event_id!r} is not an event ID (expected something like 1-4711)", remedy=remedies.EVENTS)
     return int(epoch), int(position)

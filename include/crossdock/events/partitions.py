@@ -1,4 +1,4 @@
-"""The event store's partitions by month: made ahead of time, dropped when all in them is past retention."""
+"""Monthly partitions of the event store: created ahead of time, dropped after their retention."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ SELECT child.relname, pg_get_expr(child.relpartbound, child.oid)
 
 _BOUND = re.compile(r"FROM \((.+)\) TO \('(.+)'\)")
 
-#: The columns by name: the first partition was made before the table and has them in another order.
+#: The columns by name: the first partition was created before the table and has them in another order.
 _NAMES = (
     "epoch, xid, position, event_id, source, type, subject, time, partition_key, correlation_id, causation_id, "
     "trace_parent, schema_version, data, silent, stored_at"
 )
 
-#: A reader that has yet to read a partition keeps it: its next event is in it, or it has not been there yet.
+#: A partition is kept while a consumer's cursor is before one of its events.
 _UNREAD = """
 SELECT EXISTS (
-    SELECT FROM {partition} AS kept, event_reader reader
-     WHERE (kept.epoch, kept.xid, kept.position) > (reader.epoch, reader.xid, reader.position)
+    SELECT FROM {partition} AS kept, event_consumer consumer
+     WHERE (kept.epoch, kept.xid, kept.position) > (consumer.epoch, consumer.xid, consumer.position)
        AND NOT kept.silent)
 """
 
 
 def partitions(work: Work) -> list[tuple[str, datetime | None]]:
-    """Name and end of each partition, the end aware; None for the default one, which should be empty."""
+    """List the partitions, each with its end (aware); None for the default one, which should be empty."""
     found = []
     for name, bound in work.execute(_PARTITIONS):
         match = _BOUND.search(bound)
@@ -46,13 +46,13 @@ def partitions(work: Work) -> list[tuple[str, datetime | None]]:
 
 
 def make_ahead(work: Work, now: datetime) -> list[str]:
-    """The names of the partitions that were made: those of this month and the next two that were missing."""
-    # Two workers that start at once must not both make them: the second waits here, then finds nothing missing.
+    """Create the missing partitions of this month and the next two; return their names."""
+    # Two workers that start at once must not both create them: the second waits here, then finds nothing missing.
     work.execute(b"SELECT pg_advisory_xact_lock(hashtext('crossdock-event-partitions'))")
     known = partitions(work)
     newest = max((end for _, end in known if end is not None), default=None)
     if newest is None:
-        raise Terminal("The event store has no partition by month. A migration has not run", remedy=remedies.MIGRATE)
+        raise Terminal("The event store has no monthly partition: a migration has not run", remedy=remedies.MIGRATE)
     made = []
     while newest < _month_after(now, _AHEAD + 1):
         name, until = f"event_{newest:%Y_%m}", _month_after(newest, 1)
@@ -64,9 +64,9 @@ def make_ahead(work: Work, now: datetime) -> list[str]:
 
 def _make(work: Work, name: str, since: datetime, until: datetime) -> None:
     """
-    The partition of [*since*, *until*), with what the default partition has of that time.
+    Create the partition of [*since*, *until*) and move the rows of that time from the default partition.
 
-    Attached, not made in place: then rows that the default one has would refuse it.
+    It is attached afterwards: created in place, it would conflict with rows of the default partition.
     """
     table = sql.Identifier(name)
     work.execute(sql.SQL("CREATE TABLE {} (LIKE event INCLUDING DEFAULTS INCLUDING CONSTRAINTS)").format(table))
@@ -85,9 +85,9 @@ def _make(work: Work, name: str, since: datetime, until: datetime) -> None:
 
 def drop_past(work: Work, before: datetime) -> list[str]:
     """
-    The names of the partitions that went: those that ended before *before* and that every reader has read.
+    Drop the partitions that ended before *before* and that all consumers have passed; return their names.
 
-    Dropped whole: to delete rows would leave the holes to be vacuumed.
+    Deleting rows instead would leave their space to be vacuumed.
     """
     dropped = []
     for name, end in partitions(work):

@@ -1,4 +1,4 @@
-"""What a handler may do outside the hub's database, as Protocols: handlers cannot see the flows that do it."""
+"""Services that subscribers need from higher rooms, as Protocols; `app` provides them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Protocol
 
 
-class KeyPuller(Protocol):
-    """Brings single records in."""
+class RecordFetcher(Protocol):
+    """Fetches single records from their source, on demand."""
 
-    def pull(self, entity: str, keys: Sequence[str]) -> None:
+    def fetch(self, entity: str, keys: Sequence[str]) -> None:
         """
-        The records under *keys*, read from their source and loaded by the time this returns. Doing it again changes nothing.
+        Fetch the records under *keys* and load them before this returns. Idempotent: fetching again changes nothing.
 
         Raises:
-            HubError: of the two families; none or some of the records may be in.
+            HubError: Transient or Terminal; none or some of the records may be loaded.
 
         """
         ...

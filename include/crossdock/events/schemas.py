@@ -1,8 +1,8 @@
 """
-What the data of each event type promise: a JSON Schema for every version, and the way from an old version to the newest.
+The JSON Schemas of the event types, one for each version, and the upcasters from each version to the next.
 
-A new version is a schema file beside the old one and an entry in UPCASTERS; events that are stored stay as they are, and
-every handler sees the newest.
+To add a version, add a schema file beside the old one and an entry in UPCASTERS. Stored events stay as they are; every
+subscriber receives the newest version.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from crossdock.events.model import Event
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
-#: (type, version) → the data of that version as those of the next. Pure.
+#: (type, version) → a pure function that converts the data of that version to the next one.
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
 
 
 def upcast(event: Event, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS) -> Event:
-    """*event* in the newest version of its type."""
+    """Convert *event* to the newest version of its type."""
     while (step := upcasters.get((event.type, event.schema_version))) is not None:
         data = json.dumps(step(json.loads(event.data)))
         event = msgspec.structs.replace(event, data=data, schema_version=event.schema_version + 1)
@@ -36,28 +36,29 @@ def upcast(event: Event, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTE
 @cache
 def schema(event_type: str, version: int) -> Mapping[str, Any]:
     """
-    The JSON Schema (2020-12) of the data.
+    Load the JSON Schema (2020-12) of the data.
 
     Raises:
-        NotFound: the hub has no such type or version.
+        NotFound: there is no such event type or version.
 
     """
     if (event_type, version) not in versions():
-        raise NotFound(f"There is no version {version} of {event_type!r}. There are: {', '.join(sorted(types()))}")
+        raise NotFound(f"There is no version {version} of {event_type!r}. Event types: {', '.join(sorted(types()))}")
     found: dict[str, Any] = json.loads(_folder().joinpath(_file(event_type, version)).read_text())
     return found
 
 
 def types() -> frozenset[str]:
+    """List the event types that have a schema."""
     return frozenset(event_type for event_type, _ in versions())
 
 
 def known(wanted: Iterable[str]) -> tuple[str, ...]:
     """
-    *wanted*, each of them a type of event that the hub has.
+    Check that each of *wanted* is an event type of the hub, and return them.
 
     Raises:
-        BadRequest: one is none; the nearest is named. An empty answer would say that there was no such event.
+        BadRequest: one is unknown; the message names the nearest. An empty result would look like "no such event".
 
     """
     names = tuple(wanted)
@@ -65,13 +66,13 @@ def known(wanted: Iterable[str]) -> tuple[str, ...]:
         if name not in types():
             near = get_close_matches(name, sorted(types()), n=1, cutoff=0.4)
             meant = f" Did you mean {near[0]}?" if near else ""
-            raise BadRequest(f"There is no type {name!r} of event.{meant} There are: {', '.join(sorted(types()))}")
+            raise BadRequest(f"There is no event type {name!r}.{meant} Event types: {', '.join(sorted(types()))}")
     return names
 
 
 @cache
 def versions() -> frozenset[tuple[str, int]]:
-    """Every type with every version that has a schema."""
+    """List the event types with their versions, one pair for each schema file."""
     found = set()
     for path in _folder().iterdir():
         name, dot, version = path.name.removesuffix(".json").rpartition(".v")

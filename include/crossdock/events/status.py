@@ -1,4 +1,4 @@
-"""Where the delivery of events stands: lag, failures and volumes, and what is unusual about them."""
+"""The status of the delivery: lag, failures, volumes with their anomalies, and replays."""
 
 from __future__ import annotations
 
@@ -10,75 +10,80 @@ from datetime import timedelta
 import msgspec
 
 from crossdock.db.database import Store
-from crossdock.events import store as event_log
-from crossdock.events.dead_letters import repository as failed_deliveries
-from crossdock.events.delivery import consumer_leases as event_readers
-from crossdock.events.delivery import source_outages as event_outages
-from crossdock.events.delivery.source_outages import Outage
-from crossdock.events.replay import repository as event_replays
+from crossdock.events import store as event_store
+from crossdock.events.dead_letters import repository as dead_letter_repository
+from crossdock.events.delivery import consumer_leases, source_outages
+from crossdock.events.delivery.source_outages import SourceOutage
+from crossdock.events.replay import repository as replay_repository
 from crossdock.events.replay.repository import Replay
 from crossdock.events.subscriber import Subscriber
 
-#: How far from the usual an hour must be to be told, in standard deviations, and what it must differ by at least.
+#: From how many standard deviations, and from which difference, an hour is reported as unusual.
 _DEVIATIONS = 4.0
 _LEAST_DIFFERENCE = 20
-#: Fewer hours since the first event say nothing of what is usual.
+#: With fewer hours since the first event, nothing can be said about what is usual.
 _HOURS_TO_JUDGE = 8
 
 
-class SubscriberStanding(msgspec.Struct, frozen=True, kw_only=True):
+class SubscriberStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The lag, the failures and the paused sources of one subscriber."""
+
     subscriber: str
-    #: Events that it hears and has not had.
+    #: Events of its types that it has not had yet.
     waiting: int
     oldest_s: float
     retrying: int
     dead: int
-    #: Partitions with a live reader, of all, as "2 of 2"; "never started" where no delivery has known the subscriber yet.
+    #: Partitions with a live consumer, as "2 of 2"; "never started" for a subscriber without consumers so far.
     read_by: str
-    #: Sources whose events wait until they answer again; they are among the retrying.
-    out: tuple[Outage, ...] = ()
+    #: Paused sources, whose events wait until they answer; these events count as retrying.
+    out: tuple[SourceOutage, ...] = ()
 
 
 class Volume(msgspec.Struct, frozen=True, kw_only=True):
+    """The number of events of one type."""
+
     type: str
     events: int
-    #: Failed deliveries of that type that are open.
+    #: Open failed deliveries of that type.
     failed: int
-    #: What the running hour has that the others have not; None when nothing.
+    #: How the last hours differ from the usual ones; None where they do not.
     unusual: str | None
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    subscribers: tuple[SubscriberStanding, ...]
+class DeliveryStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The status of the delivery as a whole."""
+
+    subscribers: tuple[SubscriberStatus, ...]
     volumes: tuple[Volume, ...]
     replays: tuple[Replay, ...]
     #: Age of the oldest open write transaction of the server; nothing newer is delivered.
     horizon_age_s: float
 
 
-def standing(store: Store, subscribers: Mapping[str, Subscriber], within: timedelta) -> Standing:
-    """As it is now; the volumes of the time *within*."""
+def delivery_status(store: Store, subscribers: Mapping[str, Subscriber], within: timedelta) -> DeliveryStatus:
+    """Read the current status, with the volumes of the time *within*."""
     with store.transaction() as work:
-        readers = event_readers.standings(work)
-        states = {(name, state): number for name, state, number in failed_deliveries.states(work)}
-        lags = {name: event_readers.lag(work, name, subscriber.types) for name, subscriber in subscribers.items()}
-        hours = event_log.hourly(work, within)
-        failed = failed_deliveries.open_by_type(work)
-        replays = event_replays.newest(work)
-        outages = event_outages.standings(work)
-        horizon_age_s = event_log.horizon_age_s(work)
-    standings = []
+        consumers = consumer_leases.list_all(work)
+        states = {(name, state): number for name, state, number in dead_letter_repository.states(work)}
+        lags = {name: consumer_leases.lag(work, name, subscriber.types) for name, subscriber in subscribers.items()}
+        hours = event_store.hourly(work, within)
+        failed = dead_letter_repository.open_by_type(work)
+        replays = replay_repository.newest(work)
+        outages = source_outages.list_all(work)
+        horizon_age_s = event_store.horizon_age_s(work)
+    statuses = []
     for name in subscribers:
-        theirs = [reader for reader in readers if reader.subscriber == name]
+        theirs = [consumer for consumer in consumers if consumer.subscriber == name]
         waiting, oldest_s = lags[name]
-        standings.append(
-            SubscriberStanding(
+        statuses.append(
+            SubscriberStatus(
                 subscriber=name,
                 waiting=waiting,
                 oldest_s=oldest_s,
                 retrying=states.get((name, "retrying"), 0),
                 dead=states.get((name, "dead"), 0),
-                read_by=f"{sum(reader.alive for reader in theirs)} of {len(theirs)}" if theirs else "never started",
+                read_by=f"{sum(consumer.alive for consumer in theirs)} of {len(theirs)}" if theirs else "never started",
                 out=tuple(outages.get(name, ())),
             )
         )
@@ -86,11 +91,13 @@ def standing(store: Store, subscribers: Mapping[str, Subscriber], within: timede
         Volume(type=type_, events=sum(counts), failed=failed.get(type_, 0), unusual=unusual(counts))
         for type_, counts in hours.items()
     )
-    return Standing(subscribers=tuple(standings), volumes=volumes, replays=tuple(replays), horizon_age_s=horizon_age_s)
+    return DeliveryStatus(
+        subscribers=tuple(statuses), volumes=volumes, replays=tuple(replays), horizon_age_s=horizon_age_s
+    )
 
 
 def unusual(hours: Sequence[int]) -> str | None:
-    """What sets the newest of *hours* (events in each, oldest first, the running one last) apart; None when nothing does."""
+    """Describe how the last of *hours* (events per hour, oldest first, the current one last) differ from the usual."""
     since_first = list(itertools.dropwhile(lambda events: not events, hours))
     if len(since_first) < _HOURS_TO_JUDGE:
         return None

@@ -1,4 +1,4 @@
-"""The event store: appended to, read in order below the horizon, kept for a while in partitions by month."""
+"""The event store: append-only, read in order below the horizon, kept in monthly partitions for its retention."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COLUMNS = (
 _COPY = b"""
 COPY event (source, type, subject, time, partition_key, correlation_id, schema_version, data) FROM STDIN (FORMAT binary)
 """
-#: A json travels as its text, and is written as bytea.
+#: A json value is sent as its text, so it is written as bytea.
 _COPY_TYPES = ("text", "text", "text", "timestamptz", "text", "text", "int4", "bytea")
 
 _INSERT = b"""
@@ -33,16 +33,16 @@ VALUES (%(event_id)s, %(source)s, %(type)s, %(subject)s, %(time)s, %(partition_k
 RETURNING epoch, xid, position
 """
 
-#: Transactions below this one have all ended, so nothing can still appear before it. Both bounds compare whole rows,
-#: and the order names the columns themselves: a cast in either would sort by text, and leave the index.
+#: The horizon: all transactions below it have ended, so no event can still appear before it. Both bounds compare whole
+#: rows, and ORDER BY names the columns themselves: a cast in either would sort as text, without the index.
 _HORIZON = "(epoch, xid) < (%(now_epoch)s::int, pg_snapshot_xmin(pg_current_snapshot()))"
 _AFTER = "(epoch, xid, position) > (%(epoch)s::int, %(xid)s::text::xid8, %(position)s::bigint)"
 
-#: Which key partition an event belongs to. `hashtext` gives 32 bits with a sign.
+#: The key partition of an event. `hashtext` returns a signed 32-bit number.
 _OF_PARTITION = "(hashtext(partition_key) & 2147483647) %% %(partitions)s::int = %(partition)s::int"
 
-#: The next events, and in the same snapshot the horizon: what is not found before it is not there. One journey to the
-#: server, because on a busy machine each of them is a wait for a turn of two processes.
+#: The next events and, in the same snapshot, the horizon: no other event is before it. One round trip, because on a busy
+#: machine each one waits for two processes to be scheduled.
 _NEXT = f"""
 SELECT next.*, pg_snapshot_xmin(pg_current_snapshot()) FROM (VALUES (1)) AS once LEFT JOIN LATERAL (
     SELECT {_COLUMNS} FROM event
@@ -52,10 +52,10 @@ SELECT next.*, pg_snapshot_xmin(pg_current_snapshot()) FROM (VALUES (1)) AS once
 _READ = _NEXT.format(of_partition=f"AND {_OF_PARTITION}").encode()
 _READ_WHOLE = _NEXT.format(of_partition="").encode()
 
-_PLACE = itemgetter(0, 1, 2)
+_POSITION = itemgetter(0, 1, 2)
 
-#: The order must come out of the index: until the tables are analysed the planner would rather fetch everything behind
-#: the cursor and sort it, for each batch again.
+#: The index must give the order: until the tables are analysed, the planner would fetch everything after the cursor and
+#: sort it, for each batch.
 READER_SESSION = "-c enable_sort=off"
 _IN_ORDER = b"SELECT set_config('enable_sort', 'off', true)"
 
@@ -83,7 +83,7 @@ SELECT {_COLUMNS} FROM event
 
 _GET = f"SELECT {_COLUMNS} FROM event WHERE epoch = %(epoch)s AND position = %(position)s".encode()
 
-#: Every full hour of the time, also those without events, so that silence can be seen.
+#: Every full hour of the period, also hours without events, so that a gap can be seen.
 _HOURLY = b"""
 WITH hours AS (
     SELECT generate_series(date_trunc('hour', now()) - %(within)s::interval,
@@ -98,8 +98,8 @@ SELECT types.type, hours.hour, coalesce(counted.events, 0)
  ORDER BY types.type, hours.hour
 """
 
-#: Who has held the horizon back the longest: an open transaction with a number, in any database of the server. Those of
-#: other roles are hidden from whoever is not of pg_monitor; then what tells of them is the oldest event that waits.
+#: The age of the oldest open write transaction in any database of the server, which holds the horizon back. Without
+#: pg_monitor, transactions of other roles are hidden; the oldest event that waits then shows their effect.
 _HORIZON_AGE = b"""
 SELECT greatest(
     (SELECT extract(epoch FROM clock_timestamp() - min(xact_start)) FROM pg_stat_activity WHERE backend_xid IS NOT NULL),
@@ -111,7 +111,7 @@ SELECT greatest(
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events a person means."""
+    """Which events a person selects."""
 
     after: Position = ORIGIN
     types: tuple[str, ...] = ()
@@ -119,7 +119,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     #: When they came into the store, not when they happened.
     since: datetime | None = None
     until: datetime | None = None
-    #: Also those of backfills, which are told to nobody.
+    #: Include the silent events of backfills, which are not delivered to subscribers.
     silent: bool = False
 
 
@@ -162,9 +162,9 @@ def append_selected(work: Work, select: bytes, values: Mapping[str, Any]) -> Non
 
 def receive(work: Work, event: NewEvent) -> Position | None:
     """
-    The place of an event from outside; None when the store has its (source, id) already, whatever its data say.
+    Store an event of another system once; return its position, or None where (source, id) is known already.
 
-    Two that come at once are one: the second waits for the first's commit.
+    Idempotent, whatever the data of a repeated event are. Of two at once, the second waits for the first one's commit.
     """
     try:
         with work.transaction():
@@ -175,12 +175,12 @@ def receive(work: Work, event: NewEvent) -> Position | None:
 
 
 def cursor_of(work: Work) -> psycopg.Cursor[tuple[Any, ...]]:
-    """A cursor that takes rows in binary, at half the cost of text."""
+    """Open a cursor that reads rows in binary format, at half the cost of text."""
     return work.cursor(binary=True)
 
 
 def epoch(work: Work) -> int:
-    """The epoch of what is written now."""
+    """Read the current epoch."""
     row = work.execute(_EPOCH).fetchone()
     return int(row[0]) if row else 1
 
@@ -196,10 +196,10 @@ def read(
     now_epoch: int,
 ) -> tuple[list[Event], Position]:
     """
-    The next events of one key partition, in order, and where to go on. *work* is of a READER_SESSION.
+    Read the next events of one key partition in order; return them with the new cursor. *work* is of a READER_SESSION.
 
-    Less than *limit* means that there is no more below the horizon; then the place is the horizon
-    itself, so that a subscriber who hears little does not read the same others again.
+    Fewer than *limit* means that there are no more below the horizon. The cursor is then the horizon itself, so that a
+    subscriber of rare events does not scan the others twice.
     """
     values = {
         "epoch": after.epoch,
@@ -216,48 +216,49 @@ def read(
     horizon = rows[0][-1]
     if rows[0][0] is None:
         rows = []
-    # A join promises no order, though it keeps this one: a sort of what is sorted is one look at each.
-    rows.sort(key=_PLACE)
+    # A join guarantees no order, though it keeps this one: sorting what is sorted already is cheap.
+    rows.sort(key=_POSITION)
     events = [Event(*row[:-1]) for row in rows]
     if len(events) == limit:
         return events, events[-1].at
-    # Positions begin at 1: whatever transaction the horizon is will come after this place.
+    # Positions begin at 1: all events of the horizon's transaction will come after this cursor.
     return events, max(after, Position(now_epoch, horizon, 0), events[-1].at if events else ORIGIN)
 
 
 def select(work: Work, wanted: Selection, *, limit: int) -> list[Event]:
-    """Events that a person chose, in order."""
+    """Select the events that a person asked for, in order."""
     work.execute(_IN_ORDER)
     return [Event(*row) for row in cursor_of(work).execute(_SELECT, _values(work, wanted, limit))]
 
 
 def count(work: Work, wanted: Selection) -> int:
+    """Count the events that a person asked for."""
     row = work.execute(_COUNT, _values(work, wanted, 0)).fetchone()
     return int(row[0]) if row else 0
 
 
 def newest(work: Work, wanted: Selection, *, limit: int) -> list[Event]:
-    """The newest events that a person chose, the newest last."""
+    """Select the latest events that a person asked for, the newest last."""
     rows = cursor_of(work).execute(_NEWEST, _values(work, wanted, limit)).fetchall()
     return [Event(*row) for row in reversed(rows)]
 
 
-def get(work: Work, place: tuple[int, int]) -> Event:
+def get(work: Work, event_id: tuple[int, int]) -> Event:
     """
-    The event at (epoch, position).
+    Read the event with that (epoch, position).
 
     Raises:
-        NotFound: there is none, or its partition is past retention.
+        NotFound: there is no such event, or its partition was dropped after its retention.
 
     """
-    row = cursor_of(work).execute(_GET, {"epoch": place[0], "position": place[1]}).fetchone()
+    row = cursor_of(work).execute(_GET, {"epoch": event_id[0], "position": event_id[1]}).fetchone()
     if row is None:
-        raise NotFound(f"There is no event {place[0]}-{place[1]}", remedy=remedies.EVENTS)
+        raise NotFound(f"There is no event {event_id[0]}-{event_id[1]}", remedy=remedies.EVENTS)
     return Event(*row)
 
 
 def hourly(work: Work, within: timedelta) -> dict[str, list[int]]:
-    """By type, how many events came in each hour of the time *within*, oldest first; the last is the running hour."""
+    """Count the events by type in each hour of the time *within*, oldest first; the last is the current hour."""
     found: dict[str, list[int]] = {}
     for type_, _, number in work.execute(_HOURLY, {"within": within}):
         found.setdefault(type_, []).append(number)
@@ -266,9 +267,9 @@ def hourly(work: Work, within: timedelta) -> dict[str, list[int]]:
 
 def horizon_age_s(work: Work) -> float:
     """
-    How many seconds the oldest write transaction of the server is open: so long nothing newer is delivered.
+    Measure the age of the oldest open write transaction of the server: no newer event is delivered before it ends.
 
-    As a role that is not of pg_monitor, of others' transactions only how long they have kept an event waiting.
+    A role without pg_monitor sees other roles' transactions only by the events that they delay.
     """
     row = work.execute(_HORIZON_AGE).fetchone()
     return float(row[0]) if row else 0.0

@@ -1,4 +1,4 @@
-"""A subscriber: one reaction to events, with its own consumers, failures and pace."""
+"""A subscriber: one function that reacts to events, with its own consumers, failures and retry settings."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from dataclasses import dataclass
 
 from crossdock.db.database import Work
 from crossdock.events.model import Event
-from crossdock.events.ports import KeyPuller
+from crossdock.events.ports import RecordFetcher
 
-#: Does what a subscriber does with *events*, in order, in the transaction that notes them as had. It must not mind
-#: an older event after a newer one. Any exception is the failure of one of them: the reader finds out of which.
+#: Applies events, in order, in the transaction that records them in the inbox. It must tolerate receiving an older event
+#: after a newer one. An exception is the failure of one event: the consumer finds out which.
 Apply = Callable[[Work, Sequence[Event]], None]
 
-#: The same for an effect that is not in the hub's database: it comes before the inbox row, so it may come twice. Events of
-#: one source a call. A Transient says that the source is out: then all its events wait, and no try is counted.
-ApplyElsewhere = Callable[[KeyPuller, Sequence[Event]], None]
+#: Carries out an external side effect, outside the hub's database. It runs before the inbox row is written, so it may run
+#: twice and must be idempotent. Each call has events of one source. A Transient means an outage of the source: all its
+#: events wait, and no attempt is counted.
+Deliver = Callable[[RecordFetcher, Sequence[Event]], None]
 
 
 @dataclass(frozen=True)
 class Subscriber:
-    """One reaction, with its own place in the store, its own failures and its own pace."""
+    """One reaction to events, with its own cursors, failures and retry settings."""
 
-    #: The types it hears.
+    #: The event types that it receives.
     types: tuple[str, ...]
-    #: One of the two.
+    #: Exactly one of the two: an effect in the hub's database, or an external side effect.
     apply: Apply | None = None
-    apply_elsewhere: ApplyElsewhere | None = None
-    #: A newer event tells all that an older one of the same subject told: then its success closes the older's letter.
+    deliver: Deliver | None = None
+    #: A newer event has the whole state of its subject: its success supersedes the dead letters of older ones.
     newer_replaces_older: bool = True
-    #: Tries before an event becomes a dead letter, and the wait after the first, which doubles.
+    #: Attempts before an event becomes a dead letter, and the backoff after the first one, which doubles.
     attempts: int = 5
     first_wait_s: float = 1.0
-    #: Seconds that one call may take, all of a batch. Longer, and it hangs: its events are tried again by others, which
-    #: counts, and its thread is left behind.
+    #: Seconds that one call may take for a batch. A call that takes longer hangs: its thread is abandoned, and another
+    #: consumer retries its events, which counts as an attempt.
     effect_timeout_s: float = 60.0

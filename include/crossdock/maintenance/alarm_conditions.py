@@ -1,4 +1,4 @@
-"""What is wrong now, as the store shows it. Each question only reads, and may be asked at any time."""
+"""SQL of the alarms: find what is wrong now. Each query only reads, and may run at any time."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ import msgspec
 from crossdock.db.database import Work
 
 
-class Unread(msgspec.Struct, frozen=True):
-    """A key partition that nobody reads though it has events."""
+class UnreadPartition(msgspec.Struct, frozen=True):
+    """A key partition without a live consumer, in which events wait."""
 
     subscriber: str
     partition: int
     since_s: float
 
 
-class Refused(msgspec.Struct, frozen=True):
-    """Webhooks that were not proved to be their sender's."""
+class RefusedWebhooks(msgspec.Struct, frozen=True):
+    """Webhooks of one integration that failed the signature check."""
 
     integration: str
     times: int
-    #: What was wrong with most of them.
-    why: str
+    #: The most frequent reason.
+    reason: str
 
 
 _DEAD = b"""
-SELECT subscriber, coalesce(cause, 'unknown'), count(*) FROM failed_delivery WHERE state = 'dead'
+SELECT subscriber, coalesce(cause, 'unknown'), count(*) FROM dead_letter WHERE state = 'dead'
  GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2
 """
 
-#: A reader that was given back has no end of its lease; its cursor was kept in the moment before.
+#: A released partition has no end of its lease; its cursor was stored just before.
 _UNREAD = b"""
 SELECT partition, extract(epoch FROM clock_timestamp() - left_at)::float8 FROM (
     SELECT *, CASE WHEN expires_at > '-infinity' THEN greatest(expires_at, moved_at) ELSE moved_at END AS left_at
-      FROM event_reader WHERE subscriber = %(subscriber)s AND expires_at < clock_timestamp()) AS reader
+      FROM event_consumer WHERE subscriber = %(subscriber)s AND expires_at < clock_timestamp()) AS consumer
  WHERE left_at < clock_timestamp() - %(longer_than)s
    AND EXISTS (SELECT FROM event
-                WHERE (event.epoch, event.xid, event.position) > (reader.epoch, reader.xid, reader.position)
+                WHERE (event.epoch, event.xid, event.position) > (consumer.epoch, consumer.xid, consumer.position)
                   AND NOT silent AND type = ANY(%(types)s)
-                  AND (hashtext(partition_key) & 2147483647) %% reader.partitions = reader.partition)
+                  AND (hashtext(partition_key) & 2147483647) %% consumer.partitions = consumer.partition)
  ORDER BY partition
 """
 
-#: From when it left `closed`: half open it lets one call through, and is not well yet.
+#: Since it left `closed`: a half-open breaker lets one call through, and the system has not recovered yet.
 _BROKEN = b"""
 SELECT integration, extract(epoch FROM clock_timestamp() - since)::float8 FROM (
     SELECT integration, coalesce((SELECT max(at) FROM breaker_change change
@@ -56,13 +56,13 @@ SELECT integration, extract(epoch FROM clock_timestamp() - since)::float8 FROM (
 """
 
 _REFUSED = b"""
-SELECT integration, sum(times)::bigint, (array_agg(why ORDER BY times DESC))[1] FROM refused_webhook
+SELECT integration, sum(times)::bigint, (array_agg(reason ORDER BY times DESC))[1] FROM refused_webhook
  WHERE hour >= date_trunc('hour', clock_timestamp(), 'UTC') - interval '1 hour'
    AND last_at > clock_timestamp() - interval '1 hour'
  GROUP BY integration HAVING sum(times) >= %(at_least)s ORDER BY integration
 """
 
-#: A DAG run that never came to the ledger, because it failed before that, is not waited for after a day.
+#: A DAG run that never reached the ledger, because it failed before, is given up after a day.
 _STILL_LATE = b"""
 SELECT subject, message FROM alert
  WHERE kind = 'run_late' AND closed_at IS NULL
@@ -73,29 +73,29 @@ SELECT subject, message FROM alert
 
 
 def dead_letters(work: Work) -> dict[str, dict[str, int]]:
-    """Subscriber → cause → dead letters, most first."""
+    """Count the dead letters by subscriber and cause, largest number first."""
     found: dict[str, dict[str, int]] = {}
     for subscriber, cause, number in work.execute(_DEAD):
         found.setdefault(subscriber, {})[cause] = number
     return found
 
 
-def unread(work: Work, subscriber: str, types: Sequence[str], longer_than: timedelta) -> list[Unread]:
-    """Partitions of *subscriber* without a live reader for so long, in which an event waits."""
+def unread(work: Work, subscriber: str, types: Sequence[str], longer_than: timedelta) -> list[UnreadPartition]:
+    """Find partitions of *subscriber* without a live consumer for *longer_than*, in which an event waits."""
     values = {"subscriber": subscriber, "types": list(types), "longer_than": longer_than}
-    return [Unread(subscriber, partition, since_s) for partition, since_s in work.execute(_UNREAD, values)]
+    return [UnreadPartition(subscriber, partition, since_s) for partition, since_s in work.execute(_UNREAD, values)]
 
 
 def broken(work: Work, longer_than: timedelta) -> dict[str, float]:
-    """Integration → for how many seconds its breaker has not been closed, where that is so long."""
+    """Find circuit breakers that have not been closed for *longer_than*; return integration → seconds."""
     return dict(work.execute(_BROKEN, {"longer_than": longer_than}).fetchall())
 
 
-def refused_webhooks(work: Work, at_least: int) -> list[Refused]:
-    """Integrations of which so many webhooks were refused within the hour."""
-    return [Refused(*row) for row in work.execute(_REFUSED, {"at_least": at_least})]
+def refused_webhooks(work: Work, at_least: int) -> list[RefusedWebhooks]:
+    """Find integrations with *at_least* so many refused webhooks within the last hour."""
+    return [RefusedWebhooks(*row) for row in work.execute(_REFUSED, {"at_least": at_least})]
 
 
 def still_late(work: Work) -> dict[str, str]:
-    """What of the open alerts of late runs is still so: subject (`dag/run`) → message."""
+    """Find the open alerts of late runs that are still true: subject (`dag/run`) → message."""
     return dict(work.execute(_STILL_LATE).fetchall())

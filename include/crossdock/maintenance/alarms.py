@@ -1,4 +1,4 @@
-"""What needs a person: looked for every half minute, opened as an alert when it begins, closed when it ends."""
+"""Alarms: check every half minute what needs a person; open an alert when it begins and close it when it ends."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from crossdock.db.database import Store, Work
-from crossdock.events import store as event_log
+from crossdock.events import store as event_store
 from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance import alarm_conditions as conditions
 from crossdock.observability import alerts
 
 log = logging.getLogger(__name__)
 
-#: Causes of dead letters that are named.
+#: How many causes of dead letters an alert names.
 _CAUSES = 3
 
 
 @dataclass(frozen=True)
-class Limits:
-    """From where on somebody is told."""
+class AlarmThresholds:
+    """The limits beyond which an alert opens."""
 
     #: The age of the oldest open write transaction.
     horizon_s: float = 30.0
-    #: How long nobody reads a key partition in which events wait.
+    #: How long a key partition with waiting events has no consumer.
     unread: timedelta = timedelta(seconds=30)
-    #: How long a breaker is not closed.
+    #: How long a circuit breaker is not closed.
     broken: timedelta = timedelta(minutes=5)
-    #: Refused webhooks of an integration within the hour.
+    #: Refused webhooks of an integration within an hour.
     refused: int = 10
 
 
-#: Subject → what is wrong with it.
+#: Subject → the alert's message.
 Found = Mapping[str, str]
 
 
-def look(store: Store, subscribers: Mapping[str, Subscriber], limits: Limits) -> None:
+def check(store: Store, subscribers: Mapping[str, Subscriber], limits: AlarmThresholds) -> None:
     """
-    Open alerts are what is wrong now. Begun and ended ones are told in the log, once each.
+    Check all conditions and open or close their alerts; log each change once.
 
-    First everything is asked, then what was found is written: a question may take long, and a transaction may not.
+    All queries come first and the writes afterwards: a query may take long, a write transaction may not.
     """
     with store.question() as work:
         found = {
@@ -58,17 +58,17 @@ def look(store: Store, subscribers: Mapping[str, Subscriber], limits: Limits) ->
         for message in each.begun:
             log.warning("Alert: %s", message)
         for message in each.ended:
-            log.info("Over: %s", message)
+            log.info("Alert closed: %s", message)
 
 
-def _horizon(work: Work, limits: Limits) -> Found:
-    age_s = event_log.horizon_age_s(work)
+def _horizon(work: Work, limits: AlarmThresholds) -> Found:
+    age_s = event_store.horizon_age_s(work)
     if age_s <= limits.horizon_s:
         return {}
     return {
         "the hub's database server": (
-            f"A transaction on the hub's database server is open for {age_s:.0f} s: no event that is newer is "
-            "delivered. pg_stat_activity has it, where backend_xid is not null"
+            f"A transaction on the hub's database server has been open for {age_s:.0f} s: no newer event is delivered. "
+            "To find it: pg_stat_activity where backend_xid is not null"
         )
     }
 
@@ -76,7 +76,7 @@ def _horizon(work: Work, limits: Limits) -> Found:
 def _dead_letters(work: Work) -> Found:
     return {
         subscriber: (
-            f"{subscriber} could not take {sum(causes.values()):,} events: "
+            f"{subscriber} has {sum(causes.values()):,} dead letters: "
             + ", ".join(f"{number:,} {cause}" for cause, number in list(causes.items())[:_CAUSES])
             + (" and others" if len(causes) > _CAUSES else "")
         )
@@ -84,30 +84,30 @@ def _dead_letters(work: Work) -> Found:
     }
 
 
-def _unread(work: Work, subscribers: Mapping[str, Subscriber], limits: Limits) -> Found:
+def _unread(work: Work, subscribers: Mapping[str, Subscriber], limits: AlarmThresholds) -> Found:
     return {
         f"{each.subscriber}/{each.partition}": (
-            f"Nobody has read the events of {each.subscriber}/{each.partition} for {each.since_s:.0f} s, and some wait. "
-            "Do the DAGs deliver_events run?"
+            f"No consumer has read {each.subscriber}/{each.partition} for {each.since_s:.0f} s, and events are waiting. "
+            "Check that the DAGs deliver_events run"
         )
         for name, subscriber in subscribers.items()
         for each in conditions.unread(work, name, subscriber.types, limits.unread)
     }
 
 
-def _broken(work: Work, limits: Limits) -> Found:
+def _broken(work: Work, limits: AlarmThresholds) -> Found:
     return {
         integration: (
-            f"The calls to {integration} have been failing for {open_s / 60:.0f} minutes, and most are not made any more"
+            f"Calls to {integration} have been failing for {open_s / 60:.0f} minutes; its circuit breaker blocks most calls"
         )
         for integration, open_s in conditions.broken(work, limits.broken).items()
     }
 
 
-def _refused(work: Work, limits: Limits) -> Found:
+def _refused(work: Work, limits: AlarmThresholds) -> Found:
     return {
         each.integration: (
-            f"{each.times:,} webhooks of {each.integration} were refused within the hour: {each.why}. Compare the key "
+            f"{each.times:,} webhooks of {each.integration} were refused within an hour: {each.reason}. Compare the key "
             f"in the connection {each.integration}_webhook with the sender's"
         )
         for each in conditions.refused_webhooks(work, limits.refused)

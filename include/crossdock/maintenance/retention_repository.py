@@ -1,7 +1,7 @@
 """
-What is kept no longer: the oldest first, so many rows a transaction, and never what is still needed.
+SQL of the retention: delete expired rows, oldest first, a bounded number per transaction, and never what is still needed.
 
-Each function takes away at most *limit* and says how much that was; less than *limit* means that no more is due.
+Each function deletes at most *limit* rows and returns how many; fewer than *limit* means that no more have expired.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 
 from crossdock.db.database import Work
 
-#: Runs whose time is over: from *pulled_before* on for those of single records that webhooks asked for, which is never
-#: earlier than *before*. Said twice, because no index answers the CASE.
-_ENDED = """state <> 'running' AND finished_at < %(pulled_before)s AND finished_at < CASE WHEN shard LIKE 'webhook:%%' THEN %(pulled_before)s
+#: Runs that have expired: fetch runs of webhooks at *fetched_before*, which is never earlier than *before*. The condition
+#: is there twice, because no index answers the CASE.
+_ENDED = """state <> 'running' AND finished_at < %(fetched_before)s AND finished_at < CASE WHEN shard LIKE 'webhook:%%' THEN %(fetched_before)s
        ELSE %(before)s END"""
 
-#: Said again outside: a failed run that somebody has opened again meanwhile keeps its pages. What is in quarantine
-#: needs none, it is kept whole; nor what is open, which is read again from its source.
+#: The state is checked twice: a failed run that was reopened in the meantime keeps its pages. Records in quarantine need
+#: no pages, since they are stored whole; neither do deferred records, which are read from their source again.
 _CLEAR_LANDING = f"""
 UPDATE sync_run run SET landing_cleared_at = clock_timestamp()
  WHERE state <> 'running' AND run_id = ANY(ARRAY(
@@ -28,13 +28,13 @@ UPDATE sync_run run SET landing_cleared_at = clock_timestamp()
 RETURNING run_id
 """.encode()
 
-_FORGET_PAGES = b"DELETE FROM sync_range WHERE run_id = ANY(%(run_ids)s)"
+_DELETE_PAGE_INDEX = b"DELETE FROM sync_range WHERE run_id = ANY(%(run_ids)s)"
 
-#: What stays of the ledger: the newest run of each lease, from which the next one goes on; a run that moved a watermark
-#: to where it is; what an item in quarantine or an open record came from; and whatever has pages. Looked at in the
-#: order of their ends, each once a round: all at once, half a million of them and as many items take two seconds. The two
-#: questions to the quarantine are not EXISTS: as a join, the planner reads every item through for a thousand runs.
-_FORGET_RUNS = f"""
+#: The ledger keeps the newest run of each lease, from which the next one goes on; a run that moved a watermark to its
+#: value; the runs of open quarantine items and deferred records; and runs with pages. Runs are checked in the order of
+#: their ends, each once per round: all at once, half a million of them with as many items take two seconds. The two
+#: subqueries on the quarantine are not EXISTS: as a join, the planner reads every item for a thousand runs.
+_DELETE_RUNS = f"""
 WITH seen AS MATERIALIZED (
     SELECT run_id, integration, entity, shard, started_at, finished_at FROM sync_run
      WHERE {_ENDED} AND (finished_at, run_id) > (%(seen_at)s, %(seen_id)s)
@@ -54,115 +54,126 @@ gone AS (
 SELECT finished_at, run_id, (SELECT count(*) FROM gone) FROM seen ORDER BY finished_at DESC, run_id DESC LIMIT 1
 """.encode()
 
-_FORGET_IDENTITIES = b"""
+_DELETE_IDENTITIES = b"""
 DELETE FROM event_identity WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM event_identity WHERE stored_at < %(before)s LIMIT %(limit)s))
 """
 
-#: A letter that recovered tells of the past only. The others say what a subscriber had instead of an event, or that it
-#: never had it: a read model that is built again asks for them as long as the store has the event.
-_FORGET_LETTERS = b"""
-DELETE FROM failed_delivery WHERE letter_id = ANY(ARRAY(
-    SELECT letter_id FROM failed_delivery letter
+#: A row that recovered is history only. The others say which data a subscriber had instead of the event's, or that it
+#: never had the event: a rebuilt read model needs them as long as the store has the event.
+_DELETE_DEAD_LETTERS = b"""
+DELETE FROM dead_letter WHERE dead_letter_id = ANY(ARRAY(
+    SELECT dead_letter_id FROM dead_letter
      WHERE closed_at < %(before)s AND state IN ('recovered', 'replayed', 'discarded', 'superseded')
-       AND (state = 'recovered' AND mended IS NULL
+       AND (state = 'recovered' AND edited_data IS NULL
             OR NOT EXISTS (SELECT FROM event WHERE (event.epoch, event.xid, event.position)
-                                                 = (letter.epoch, letter.xid, letter.position)))
+                                                 = (dead_letter.epoch, dead_letter.xid, dead_letter.position)))
      ORDER BY closed_at LIMIT %(limit)s))
 """
 
-_FORGET_REPLAYS = b"""
+_DELETE_REPLAYS = b"""
 DELETE FROM event_replay WHERE replay_id = ANY(ARRAY(
     SELECT replay_id FROM event_replay WHERE state <> 'open' AND ended_at < %(before)s ORDER BY replay_id LIMIT %(limit)s))
 """
 
-_FORGET_REFUSALS = b"""
+_DELETE_REFUSED_WEBHOOKS = b"""
 DELETE FROM refused_webhook WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM refused_webhook WHERE hour < %(before)s LIMIT %(limit)s))
 """
 
-_FORGET_ALERTS = b"""
+_DELETE_ALERTS = b"""
 DELETE FROM alert WHERE alert_id = ANY(ARRAY(
     SELECT alert_id FROM alert WHERE closed_at < %(before)s ORDER BY alert_id LIMIT %(limit)s))
 """
 
-#: A reader that lives says so several times in the life of its lease, with or without events.
+#: A live consumer sends several heartbeats in the life of its lease, with or without events.
 _REMOVED = b"""
-SELECT subscriber FROM event_reader WHERE subscriber <> ALL(%(known)s)
+SELECT subscriber FROM event_consumer WHERE subscriber <> ALL(%(known)s)
  GROUP BY subscriber HAVING max(moved_at) < %(before)s AND max(expires_at) < clock_timestamp() ORDER BY subscriber
 """
 
-_FORGET_INBOX = b"""
+_DELETE_INBOX = b"""
 DELETE FROM event_inbox WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM event_inbox WHERE subscriber = %(subscriber)s LIMIT %(limit)s))
 """
 
-_FORGET_READER = b"DELETE FROM event_reader WHERE subscriber = %(subscriber)s AND moved_at < %(before)s"
+_DELETE_CONSUMER = b"DELETE FROM event_consumer WHERE subscriber = %(subscriber)s AND moved_at < %(before)s"
 
 
 def clear_landing(
-    work: Work, before: datetime, pulled_before: datetime, *, but: Collection[str] = (), limit: int
+    work: Work, before: datetime, fetched_before: datetime, *, but: Collection[str] = (), limit: int
 ) -> list[str]:
     """
-    Runs whose pages are not needed any more, *but* some, noted as cleared: from the commit on, none of them goes on.
+    Mark runs whose pages have expired as cleared, except those in *but*; from the commit on, none of them can go on.
 
-    They are named again until `forget_pages` is told that their files are gone.
+    The same runs are returned until `delete_page_index` is called for them.
     """
-    values = {"before": before, "pulled_before": pulled_before, "but": list(but), "limit": limit}
+    values = {"before": before, "fetched_before": fetched_before, "but": list(but), "limit": limit}
     return [run_id for (run_id,) in work.execute(_CLEAR_LANDING, values)]
 
 
-def forget_pages(work: Work, run_ids: Collection[str]) -> None:
-    """The index of the pages of these runs, gone: their files are."""
-    work.execute(_FORGET_PAGES, {"run_ids": list(run_ids)})
+def delete_page_index(work: Work, run_ids: Collection[str]) -> None:
+    """Delete the index of the pages of these runs, whose files are deleted."""
+    work.execute(_DELETE_PAGE_INDEX, {"run_ids": list(run_ids)})
 
 
 #: Before all runs.
 FIRST_RUN = (datetime(1, 1, 1, tzinfo=UTC), "")
 
 
-def forget_runs(
-    work: Work, before: datetime, pulled_before: datetime, seen: tuple[datetime, str], *, limit: int
+def delete_runs(
+    work: Work, before: datetime, fetched_before: datetime, seen: tuple[datetime, str], *, limit: int
 ) -> tuple[int, tuple[datetime, str] | None]:
-    """How many of the *limit* runs that ended after *seen* are gone, and the last that was looked at; None after the last."""
-    values = {"before": before, "pulled_before": pulled_before, "limit": limit}
-    row = work.execute(_FORGET_RUNS, {**values, "seen_at": seen[0], "seen_id": seen[1]}).fetchone()
+    """
+    Delete what has expired of the next *limit* runs that ended after *seen*.
+
+    Return how many were deleted, and the last run that was checked; None after the last one.
+    """
+    values = {"before": before, "fetched_before": fetched_before, "limit": limit}
+    row = work.execute(_DELETE_RUNS, {**values, "seen_at": seen[0], "seen_id": seen[1]}).fetchone()
     return (int(row[2]), (row[0], row[1])) if row else (0, None)
 
 
-def forget_identities(work: Work, before: datetime, *, limit: int) -> int:
-    """What others called their events: one of theirs that came so long ago and comes again is a new one."""
-    return work.execute(_FORGET_IDENTITIES, {"before": before, "limit": limit}).rowcount
+def delete_identities(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete ids of received events: from then on, a repetition of such an event counts as new."""
+    return work.execute(_DELETE_IDENTITIES, {"before": before, "limit": limit}).rowcount
 
 
-def forget_letters(work: Work, before: datetime, *, limit: int) -> int:
-    """Closed ones; those that are dead wait for a person, however long."""
-    return work.execute(_FORGET_LETTERS, {"before": before, "limit": limit}).rowcount
+def delete_dead_letters(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete closed dead letters; open ones wait for a person, however long."""
+    return work.execute(_DELETE_DEAD_LETTERS, {"before": before, "limit": limit}).rowcount
 
 
-def forget_replays(work: Work, before: datetime, *, limit: int) -> int:
-    return work.execute(_FORGET_REPLAYS, {"before": before, "limit": limit}).rowcount
+def delete_replays(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete ended replays."""
+    return work.execute(_DELETE_REPLAYS, {"before": before, "limit": limit}).rowcount
 
 
-def forget_refusals(work: Work, before: datetime, *, limit: int) -> int:
-    return work.execute(_FORGET_REFUSALS, {"before": before, "limit": limit}).rowcount
+def delete_refused_webhooks(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete the counts of refused webhooks."""
+    return work.execute(_DELETE_REFUSED_WEBHOOKS, {"before": before, "limit": limit}).rowcount
 
 
-def forget_alerts(work: Work, before: datetime, *, limit: int) -> int:
-    """Closed ones."""
-    return work.execute(_FORGET_ALERTS, {"before": before, "limit": limit}).rowcount
+def delete_alerts(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete closed alerts."""
+    return work.execute(_DELETE_ALERTS, {"before": before, "limit": limit}).rowcount
 
 
 def removed_subscribers(work: Work, known: Collection[str], before: datetime) -> list[str]:
-    """Subscribers that are not *known*, and for which nobody has read since *before*."""
+    """Find subscribers that are not *known* and have had no consumer since *before*."""
     values = {"known": list(known), "before": before}
     return [subscriber for (subscriber,) in work.execute(_REMOVED, values)]
 
 
-def forget_inbox(work: Work, subscriber: str, *, limit: int) -> int:
-    return work.execute(_FORGET_INBOX, {"subscriber": subscriber, "limit": limit}).rowcount
+def delete_inbox(work: Work, subscriber: str, *, limit: int) -> int:
+    """Delete inbox rows of a removed subscriber."""
+    return work.execute(_DELETE_INBOX, {"subscriber": subscriber, "limit": limit}).rowcount
 
 
-def forget_reader(work: Work, subscriber: str, before: datetime) -> None:
-    """Its places in the store, which held back every month that it had not read. Told again, it begins at the first event."""
-    work.execute(_FORGET_READER, {"subscriber": subscriber, "before": before})
+def delete_consumer(work: Work, subscriber: str, before: datetime) -> None:
+    """
+    Delete the cursors of a removed subscriber, which keep every partition that it has not read.
+
+    Added to the code again, it begins at the first event.
+    """
+    work.execute(_DELETE_CONSUMER, {"subscriber": subscriber, "before": before})

@@ -14,14 +14,14 @@ from typing import Any
 import psycopg
 import pytest
 from crossdock.commerce.inventory import repository as availability
-from crossdock.commerce.inventory import subscribers as keep_availability
+from crossdock.commerce.inventory import subscribers as inventory_subscribers
 from crossdock.db.database import Store, StoreRefused, Work
 from crossdock.events import partitions as event_partitions
-from crossdock.events import store as event_log
-from crossdock.events.delivery import Place
+from crossdock.events import store as event_store
+from crossdock.events.delivery import PartitionAssignment
 from crossdock.events.model import STOCK_CHANGED, Event
 from crossdock.events.subscriber import Subscriber
-from crossdock.maintenance.housekeeping import Housekeeping, Rules
+from crossdock.maintenance.housekeeping import Housekeeping, HousekeepingConfig
 from crossdock.observability import alerts
 
 from tests.events.worlds import QUICK, delivery, eventually, publish, stock
@@ -32,12 +32,12 @@ def available(store: Store) -> dict[str, int]:
     return dict(query(store, "SELECT sku, available FROM sku_availability"))
 
 
-def letters(store: Store) -> list[tuple[Any, ...]]:
-    return query(store, "SELECT state, attempts, cause, data->>'id' FROM failed_delivery ORDER BY position")
+def dead_letters(store: Store) -> list[tuple[Any, ...]]:
+    return query(store, "SELECT state, attempts, cause, data->>'id' FROM dead_letter ORDER BY position")
 
 
 class Diary:
-    """A handler that writes down what it was given, and refuses what it is told to."""
+    """A subscriber that records its events, and refuses those of some keys."""
 
     def __init__(self, *, refuses: Sequence[str] = (), times: int = 1_000_000) -> None:
         self.seen: list[tuple[str, int]] = []
@@ -45,13 +45,13 @@ class Diary:
         self._lock = threading.Lock()
 
     def apply(self, work: Work, events: Sequence[Event]) -> None:
-        told = [(str(json.loads(event.data)["id"]), int(json.loads(event.data)["version"])) for event in events]
+        delivered = [(str(json.loads(event.data)["id"]), int(json.loads(event.data)["version"])) for event in events]
         with self._lock:
-            if self._left and any(entry in self._refuses for entry, _ in told):
-                self._left -= len(told) == 1
+            if self._left and any(entry in self._refuses for entry, _ in delivered):
+                self._left -= len(delivered) == 1
                 raise ValueError("this one again")
-            self.seen += told
-        availability.keep(work, [])
+            self.seen += delivered
+        availability.upsert(work, [])
 
     def subscriber(self, **changes: Any) -> dict[str, Subscriber]:
         fields = {"types": (STOCK_CHANGED,), "apply": self.apply, "attempts": 3, "first_wait_s": 0.05, **changes}
@@ -59,21 +59,21 @@ class Diary:
 
 
 def test_a_stock_change_reaches_the_read_model(store: Store, hub_dsn: str) -> None:
-    publish(store, stock("CHAIR", 1, 5), stock("CHAIR", 1, 3, entry="elsewhere"), stock("RUG", 1, -2))
+    publish(store, stock("CHAIR", 1, 5), stock("CHAIR", 1, 3, entry="other"), stock("RUG", 1, -2))
 
     with delivery(hub_dsn):
         eventually(lambda: available(store), {"CHAIR": 8, "RUG": 0})
 
 
 def test_what_was_delivered_has_no_second_effect(store: Store, hub_dsn: str) -> None:
-    """A cursor that falls back (a restored row, another number of partitions) tells events again."""
+    """A cursor that moves back (a restored row, another number of partitions) reads events a second time."""
     diary = Diary()
     publish(store, *(stock(f"S{n}", 1, n) for n in range(50)))
     with delivery(hub_dsn, diary.subscriber()):
         eventually(lambda: len(diary.seen), 50)
-    query(store, "UPDATE event_reader SET xid = '0', position = 0 RETURNING 1")
+    query(store, "UPDATE event_consumer SET xid = '0', position = 0 RETURNING 1")
 
-    with delivery(hub_dsn, diary.subscriber(), place=Place(partitions=3)):
+    with delivery(hub_dsn, diary.subscriber(), assignment=PartitionAssignment(partitions=3)):
         publish(store, stock("LAST", 1, 1))
         eventually(lambda: ("id-LAST", 1) in diary.seen)
 
@@ -86,7 +86,7 @@ def test_events_in_any_order_leave_the_newest_state(store: Store) -> None:
     for sku, order in orders.items():
         for version in order:
             with store.transaction() as work:
-                keep_availability.apply(work, [stored(stock(sku, version, version * 10))])
+                inventory_subscribers.apply(work, [stored(stock(sku, version, version * 10))])
 
     assert available(store) == dict.fromkeys(orders, 50)
 
@@ -105,7 +105,7 @@ def test_a_poison_event_stops_nobody_else(store: Store, hub_dsn: str) -> None:
 
     with delivery(hub_dsn, diary.subscriber()):
         eventually(lambda: len(diary.seen), 60)
-        eventually(lambda: letters(store), [("dead", 3, "ValueError", "id-P")])
+        eventually(lambda: dead_letters(store), [("dead", 3, "ValueError", "id-P")])
 
 
 def test_later_events_of_a_key_wait_behind_one_that_is_tried_again(store: Store, hub_dsn: str) -> None:
@@ -117,32 +117,32 @@ def test_later_events_of_a_key_wait_behind_one_that_is_tried_again(store: Store,
         eventually(lambda: len(diary.seen), 4)
 
     assert [seen for seen in diary.seen if seen[0] == "id-A"] == [("id-A", 1), ("id-A", 2), ("id-A", 3)]
-    assert letters(store) == [("recovered", 3, "ValueError", "id-A")]
+    assert dead_letters(store) == [("recovered", 3, "ValueError", "id-A")]
 
 
 def test_data_that_are_not_what_the_type_says_are_a_dead_letter_at_once(store: Store, hub_dsn: str) -> None:
-    """Trying again cannot help; a person can."""
+    """A retry cannot help; a person can."""
     publish(store, stock("A", 1, 1, available_quantity="many"), stock("B", 1, 4))
 
     with delivery(hub_dsn):
-        eventually(lambda: letters(store), [("dead", 1, "BadEvent", "id-A")])
+        eventually(lambda: dead_letters(store), [("dead", 1, "BadEvent", "id-A")])
         eventually(lambda: available(store), {"B": 4})
 
 
 def test_a_dead_letter_closes_itself_when_a_later_event_of_its_subject_succeeds(store: Store, hub_dsn: str) -> None:
-    """The newer event tells all that the dead one did; another entry of the same sku tells nothing of it."""
+    """The newer event has the whole state of its subject; another entry of the same SKU says nothing about it."""
     with delivery(hub_dsn):
         publish(store, stock("A", 1, 1, available_quantity=None))
-        eventually(lambda: [row[0] for row in letters(store)], ["dead"])
+        eventually(lambda: [row[0] for row in dead_letters(store)], ["dead"])
         publish(store, stock("A", 1, 7, entry="another"))
         eventually(lambda: available(store), {"A": 7})
-        assert [row[0] for row in letters(store)] == ["dead"]
+        assert [row[0] for row in dead_letters(store)] == ["dead"]
 
         publish(store, stock("A", 2, 5))
-        eventually(lambda: [row[0] for row in letters(store)], ["superseded"])
+        eventually(lambda: [row[0] for row in dead_letters(store)], ["superseded"])
 
 
-def test_silent_events_are_told_to_nobody(store: Store, hub_dsn: str) -> None:
+def test_silent_events_are_not_delivered(store: Store, hub_dsn: str) -> None:
     publish(store, stock("A", 1, 1))
     query(store, "UPDATE event SET silent = true RETURNING 1")
 
@@ -170,23 +170,23 @@ def test_a_worker_that_dies_is_replaced_in_the_life_of_a_lease(store: Store, hub
     """Airflow notices minutes later; the events must not wait for that."""
     diary = Diary()
     with delivery(hub_dsn, diary.subscriber()):
-        eventually(lambda: query(store, "SELECT count(*) FROM event_reader WHERE holder IS NOT NULL"), [(2,)])
+        eventually(lambda: query(store, "SELECT count(*) FROM event_consumer WHERE holder IS NOT NULL"), [(2,)])
     query(
         store,
-        "UPDATE event_reader SET holder = 'dead', token = token + 1,"
+        "UPDATE event_consumer SET holder = 'dead', token = token + 1,"
         " expires_at = clock_timestamp() + interval '0.5 seconds' RETURNING 1",
     )
     publish(store, stock("A", 1, 1))
 
-    with delivery(hub_dsn, diary.subscriber(), place=Place(1, workers=2), pace=QUICK):
+    with delivery(hub_dsn, diary.subscriber(), assignment=PartitionAssignment(1, workers=2), polling=QUICK):
         eventually(lambda: diary.seen, [("id-A", 1)], within_s=4)
 
 
-def test_a_thread_that_ends_by_a_defect_is_told_of_and_begins_anew(
+def test_a_thread_that_ends_by_a_defect_is_logged_and_restarted(
     store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Ended unseen, it left its subscriber to nobody until Airflow ended the worker, minutes later."""
-    diary, real, left = Diary(), event_log.read, [3]
+    diary, real, left = Diary(), event_store.read, [3]
 
     def read(work: Work, after: Any, **how: Any) -> Any:
         if left[0]:
@@ -194,21 +194,21 @@ def test_a_thread_that_ends_by_a_defect_is_told_of_and_begins_anew(
             raise RuntimeError("a defect of ours")
         return real(work, after, **how)
 
-    monkeypatch.setattr(event_log, "read", read)
+    monkeypatch.setattr(event_store, "read", read)
     publish(store, stock("A", 1, 1))
-    with delivery(hub_dsn, diary.subscriber(), pace=replace(QUICK, after_a_defect_s=0.1)):
+    with delivery(hub_dsn, diary.subscriber(), polling=replace(QUICK, after_a_defect_s=0.1)):
         eventually(lambda: diary.seen, [("id-A", 1)])
 
-    told = [record for record in caplog.records if "by a defect" in record.getMessage()]
-    assert len(told) == 3
-    assert all(record.exc_info and record.exc_info[0] is RuntimeError for record in told)
+    delivered = [record for record in caplog.records if "by a defect" in record.getMessage()]
+    assert len(delivered) == 3
+    assert all(record.exc_info and record.exc_info[0] is RuntimeError for record in delivered)
 
 
 @pytest.mark.parametrize("error", [StoreRefused("no such table"), RuntimeError("a defect of ours")])
 def test_housekeeping_outlives_its_errors(
     store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """A refused statement in one of its works must not stop the replays and the partitions of the next month."""
+    """A refused statement in one of its tasks must not stop the replays and the partitions of the next month."""
     real, failed = event_partitions.make_ahead, []
 
     def make_ahead(work: Work, now: datetime) -> list[str]:
@@ -218,20 +218,20 @@ def test_housekeeping_outlives_its_errors(
         return real(work, now)
 
     monkeypatch.setattr(event_partitions, "make_ahead", make_ahead)
-    with delivery(hub_dsn, Diary().subscriber(), pace=replace(QUICK, after_a_defect_s=0.1)):
+    with delivery(hub_dsn, Diary().subscriber(), polling=replace(QUICK, after_a_defect_s=0.1)):
         eventually(lambda: query(store, "SELECT count(*) > 3 FROM pg_inherits"), [(True,)])
     assert failed
 
 
-def test_a_handler_that_hangs_is_ended_by_the_server_after_a_reconnect_too(store: Store, hub_dsn: str) -> None:
-    """Told to a connection when its partition was claimed, the limit was gone with the connection."""
+def test_a_subscriber_that_hangs_is_ended_by_the_server_after_a_reconnect_too(store: Store, hub_dsn: str) -> None:
+    """Set on a connection when its partition was claimed, the limit was lost with the connection."""
     limits: list[str] = []
 
     def apply(work: Work, _: Sequence[Event]) -> None:
         limits.extend(row[0] for row in work.execute(b"SHOW idle_in_transaction_session_timeout"))
 
-    handlers = {"diary": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
-    with delivery(hub_dsn, handlers, place=Place(partitions=1)):
+    subscribers = {"diary": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
+    with delivery(hub_dsn, subscribers, assignment=PartitionAssignment(partitions=1)):
         publish(store, stock("A", 1, 1))
         eventually(lambda: len(limits), 1)
         with psycopg.connect(hub_dsn, autocommit=True) as other:
@@ -247,24 +247,24 @@ def test_a_handler_that_hangs_is_ended_by_the_server_after_a_reconnect_too(store
     assert set(limits) == {"2min"}
 
 
-def test_the_inbox_is_trimmed_below_the_slowest_reader_and_no_effect_comes_twice(store: Store, hub_dsn: str) -> None:
+def test_the_inbox_is_trimmed_below_the_slowest_cursor_and_no_effect_comes_twice(store: Store, hub_dsn: str) -> None:
     """
     Two key partitions, one of them far behind: what it has not reached stays known of the other, so that both can begin
     at the slower one's place when their number changes.
     """
     diary = Diary()
-    housekeeping = Housekeeping(store, Rules(inbox_newest=0), diary.subscriber(), lambda: False)
+    housekeeping = Housekeeping(store, HousekeepingConfig(inbox_newest=0), diary.subscriber(), lambda: False)
     publish(store, *(stock(f"S{n}", 1, n) for n in range(40)))
-    with delivery(hub_dsn, diary.subscriber(), place=Place(partitions=2)):
+    with delivery(hub_dsn, diary.subscriber(), assignment=PartitionAssignment(partitions=2)):
         eventually(lambda: len(diary.seen), 40)
-        eventually(lambda: query(store, "SELECT min(position) FROM event_reader"), [(0,)])
+        eventually(lambda: query(store, "SELECT min(position) FROM event_consumer"), [(0,)])
     behind = query(store, "SELECT epoch, xid::text, position FROM event WHERE data->>'sku' = 'S9'")[0]
-    moved = "UPDATE event_reader SET epoch = %s, xid = %s::xid8, position = %s WHERE partition = 1 RETURNING 1"
+    moved = "UPDATE event_consumer SET epoch = %s, xid = %s::xid8, position = %s WHERE partition = 1 RETURNING 1"
     query(store, moved, *behind)
 
     assert housekeeping.trim_inboxes() == 10
     assert housekeeping.trim_inboxes() == 0
-    with delivery(hub_dsn, diary.subscriber(), place=Place(partitions=3)):
+    with delivery(hub_dsn, diary.subscriber(), assignment=PartitionAssignment(partitions=3)):
         publish(store, stock("LAST", 1, 1))
         eventually(lambda: ("id-LAST", 1) in diary.seen)
         eventually(lambda: housekeeping.trim_inboxes() + inbox_rows(store), 0)
@@ -273,13 +273,15 @@ def test_the_inbox_is_trimmed_below_the_slowest_reader_and_no_effect_comes_twice
 
 
 def test_the_inbox_keeps_the_newest_whoever_is_past_them(store: Store, hub_dsn: str) -> None:
-    """A person who sets a cursor back by hand tells the last hundred thousand events no second time."""
+    """A person who sets a cursor back by hand repeats no effect of the last hundred thousand events."""
     diary = Diary()
     publish(store, *(stock(f"S{n}", 1, n) for n in range(30)))
     with delivery(hub_dsn, diary.subscriber()):
         eventually(lambda: len(diary.seen), 30)
 
-    assert Housekeeping(store, Rules(inbox_newest=20), diary.subscriber(), lambda: False).trim_inboxes() == 10
+    assert (
+        Housekeeping(store, HousekeepingConfig(inbox_newest=20), diary.subscriber(), lambda: False).trim_inboxes() == 10
+    )
     assert inbox_rows(store) == 20
 
 
@@ -293,7 +295,7 @@ def test_workers_that_begin_together_do_not_end_together(workers: int) -> None:
     usual = timedelta(minutes=15)
     for second in range(0, 1_800, 7):
         now = datetime(2026, 11, 24, 12, tzinfo=UTC) + timedelta(seconds=second)
-        lives = [Place(number, workers=workers).lifetime(usual, now) for number in range(workers)]
+        lives = [PartitionAssignment(number, workers=workers).lifetime(usual, now) for number in range(workers)]
 
         assert all(usual / 2 <= life <= usual * 1.5 for life in lives)
         ends = sorted(life % usual for life in lives)
@@ -313,10 +315,10 @@ def test_an_event_that_no_index_can_hold_is_a_dead_letter_and_stops_nobody(store
             alerts.add(work, kind="had", subject=subject, message="m")
 
     publish(store, stock("A", 1, 1), stock("BAD", 1, 1), stock("B", 1, 1))
-    handlers = {"had": Subscriber(types=(STOCK_CHANGED,), apply=keep, attempts=1)}
+    subscribers = {"had": Subscriber(types=(STOCK_CHANGED,), apply=keep, attempts=1)}
 
-    with delivery(hub_dsn, handlers, place=Place(partitions=1)):
+    with delivery(hub_dsn, subscribers, assignment=PartitionAssignment(partitions=1)):
         had = "SELECT array_agg(subject ORDER BY subject) FROM alert WHERE kind = 'had'"
         eventually(lambda: query(store, had), [(["A", "B"],)])
-        letters = "SELECT partition_key, state, cause, position(%s in reason) FROM failed_delivery"
-        eventually(lambda: query(store, letters, long_key[:40]), [("BAD", "dead", "ProgramLimitExceeded", 0)])
+        dead_letters = "SELECT partition_key, state, cause, position(%s in reason) FROM dead_letter"
+        eventually(lambda: query(store, dead_letters, long_key[:40]), [("BAD", "dead", "ProgramLimitExceeded", 0)])

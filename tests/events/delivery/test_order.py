@@ -1,4 +1,4 @@
-"""The versions of a record reach a handler in order, whoever wrote them and whoever delivers them."""
+"""The versions of a record reach a subscriber in order, whoever wrote them and whoever delivers them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import pytest
 from crossdock.db.database import Store, Work
-from crossdock.events.delivery import Place
+from crossdock.events.delivery import PartitionAssignment
 from crossdock.events.model import STOCK_CHANGED, Event
 from crossdock.events.subscriber import Subscriber
 
-from tests.events.worlds import Outside, delivery, eventually
+from tests.events.worlds import ExternalSystem, delivery, eventually
 from tests.shop import query
 from tests.sync import test_batches as hub
 
@@ -30,52 +30,52 @@ def write(dsn: str, partition: str, offset: int, errors: list[BaseException]) ->
                 chosen = [IDS[(turn + step) % len(IDS)] for step in range(3)]
                 hub.load_again(own, run, [hub.stock(each, version) for each in chosen], turn)
             hub.end(own, run)
-    except BaseException as error:  # noqa: BLE001  told to the test's own thread
+    except BaseException as error:  # noqa: BLE001  reported to the test's own thread
         errors.append(error)
 
 
-def told_of(
-    dsn: str, store: Store, handlers: dict[str, Subscriber], told: list[tuple[str, int]], **how: object
+def deliver_published(
+    dsn: str, store: Store, subscribers: dict[str, Subscriber], delivered: list[tuple[str, int]], **how: object
 ) -> None:
-    """All that two writers under leases of their own have published, delivered by two workers meanwhile."""
+    """Publish by two writers under leases of their own while two workers deliver."""
     errors: list[BaseException] = []
     writers = [
         threading.Thread(target=write, args=(dsn, partition, offset, errors))
         for offset, partition in enumerate(("all", "webhook:3"), start=1)
     ]
     with (
-        delivery(dsn, handlers, place=Place(0, workers=2), **how),  # type: ignore[arg-type]
-        delivery(dsn, handlers, place=Place(1, workers=2), **how),  # type: ignore[arg-type]
+        delivery(dsn, subscribers, assignment=PartitionAssignment(0, workers=2), **how),  # type: ignore[arg-type]
+        delivery(dsn, subscribers, assignment=PartitionAssignment(1, workers=2), **how),  # type: ignore[arg-type]
     ):
         for writer in writers:
             writer.start()
         for writer in writers:
             writer.join(60)
         (published,) = query(store, "SELECT count(*) FROM event")[0]
-        eventually(lambda: len(told), published)
+        eventually(lambda: len(delivered), published)
     assert errors == []
 
 
-def out_of_order(told: Sequence[tuple[str, int]]) -> list[str]:
+def out_of_order(delivered: Sequence[tuple[str, int]]) -> list[str]:
     by_key: dict[str, list[int]] = {}
-    for key, version in told:
+    for key, version in delivered:
         by_key.setdefault(key, []).append(version)
     return [f"{key}: {seen}" for key, seen in by_key.items() if seen != sorted(set(seen))]
 
 
-@pytest.mark.parametrize("where", ["in the hub", "outside"])
-def test_versions_that_two_writers_brought_come_in_order_to_a_handler(store: Store, hub_dsn: str, where: str) -> None:
-    """A sync and a webhook's pull meet in the same rows. Readers go by transaction, of which the older may write last."""
-    told: list[tuple[str, int]] = []
+@pytest.mark.parametrize("where", ["in the hub", "external"])
+def test_versions_of_two_writers_reach_a_subscriber_in_order(store: Store, hub_dsn: str, where: str) -> None:
+    """A sync and a webhook's fetch meet in the same rows. Consumers order by transaction, and the older one may write last."""
+    delivered: list[tuple[str, int]] = []
 
     def apply(_: Work, events: Sequence[Event]) -> None:
-        told.extend((event.partition_key, int(json.loads(event.data)["version"])) for event in events)
+        delivered.extend((event.partition_key, int(json.loads(event.data)["version"])) for event in events)
 
-    outside = Outside()
-    if where == "outside":
-        told_of(hub_dsn, store, outside.handlers(), outside.told, puller=outside)
+    external = ExternalSystem()
+    if where == "external":
+        deliver_published(hub_dsn, store, external.subscribers(), external.delivered, fetcher=external)
     else:
-        told_of(hub_dsn, store, {"diary": Subscriber(types=(STOCK_CHANGED,), apply=apply)}, told)
+        deliver_published(hub_dsn, store, {"diary": Subscriber(types=(STOCK_CHANGED,), apply=apply)}, delivered)
 
-    assert len(told or outside.told) > TURNS
-    assert out_of_order(told or outside.told) == []
+    assert len(delivered or external.delivered) > TURNS
+    assert out_of_order(delivered or external.delivered) == []

@@ -1,4 +1,4 @@
-"""A system that cannot be reached is the failure of the system, not of an event: no storm, no tries used up, no letters."""
+"""A system that cannot be reached is the failure of the system, not of an event: no storm, no attempts used up, no dead letters."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from typing import Any
 import msgspec
 from crossdock.core.errors import BadEvent, CircuitOpen, LeaseHeld, SystemUnavailable
 from crossdock.db.database import Store, StoreUnavailable
-from crossdock.events.delivery import Place
-from crossdock.events.delivery import source_outages as event_outages
+from crossdock.events.delivery import PartitionAssignment, source_outages
 from crossdock.events.model import Event, NewEvent
 
-from tests.events.worlds import SOURCE, Outside, delivery, eventually, publish, stock
+from tests.events.worlds import SOURCE, ExternalSystem, delivery, eventually, publish, stock
 from tests.shop import query
 
-ELSEWHERE = "/integrations/elsewhere"
+OTHER_SOURCE = "/integrations/other"
 
 
-def letters(store: Store) -> list[tuple[Any, ...]]:
-    return query(store, "SELECT state, attempts, count(*) FROM failed_delivery GROUP BY 1, 2 ORDER BY 1, 2")
+def dead_letters(store: Store) -> list[tuple[Any, ...]]:
+    return query(store, "SELECT state, attempts, count(*) FROM dead_letter GROUP BY 1, 2 ORDER BY 1, 2")
 
 
 def of(source: str, event: NewEvent) -> NewEvent:
@@ -35,211 +34,234 @@ def down(events: Sequence[Event]) -> Exception | None:
 
 def test_an_outage_costs_a_few_calls_and_no_dead_letter(store: Store, hub_dsn: str) -> None:
     """
-    64 webhooks of a shop that is down: one call finds out, one probe at a time asks whether it is over, and then all
-    come in. Halved down to single calls they were 127 for each try, and dead letters after a minute.
+    64 webhooks of a shop that is down: one call finds out, one probe at a time checks whether it is over, and then all
+    are delivered. Bisected down to single calls they were 127 for each attempt, and dead letters after a minute.
     """
-    outside = Outside()
-    outside.refuses = down
+    external = ExternalSystem()
+    external.refuses = down
     publish(store, *(stock(f"S{n % 32}", 1 + n // 32, n) for n in range(64)))
 
-    with delivery(hub_dsn, outside.handlers(attempts=2), puller=outside):
-        eventually(lambda: query(store, "SELECT count(*) FROM failed_delivery"), [(64,)])
+    with delivery(hub_dsn, external.subscribers(attempts=2), fetcher=external):
+        eventually(lambda: query(store, "SELECT count(*) FROM dead_letter"), [(64,)])
         time.sleep(3)
-        publish(store, *(of(ELSEWHERE, stock(f"E{n}", 1, n)) for n in range(10)))
-        eventually(lambda: len(outside.told), 10)
-        assert len(outside.calls) - 2 <= 12, outside.calls
-        assert outside.most_at_once == 1
-        eventually(lambda: letters(store), [("retrying", 0, 32), ("waiting", 0, 32)])
+        publish(store, *(of(OTHER_SOURCE, stock(f"E{n}", 1, n)) for n in range(10)))
+        eventually(lambda: len(external.delivered), 10)
+        assert len(external.calls) - 2 <= 12, external.calls
+        assert external.most_at_once == 1
+        eventually(lambda: dead_letters(store), [("retrying", 0, 32), ("waiting", 0, 32)])
         with store.transaction() as work:
-            (outage,) = event_outages.standings(work)["outside"]
+            (outage,) = source_outages.list_all(work)["external"]
         assert (outage.source, outage.cause) == (SOURCE, "SystemUnavailable")
-        outside.refuses, during = (lambda _: None), len(outside.calls)
-        eventually(lambda: len(outside.told), 74)
+        external.refuses, during = (lambda _: None), len(external.calls)
+        eventually(lambda: len(external.delivered), 74)
 
     for n in range(32):
-        assert [version for key, version in outside.told if key == f"S{n}"] == [1, 2]
-    assert len(outside.calls) - during <= 8, "one that got through lets the others in together"
-    assert letters(store) == [("recovered", 1, 32)]
-    assert query(store, "SELECT count(*) FROM event_outage") == [(0,)]
+        assert [version for key, version in external.delivered if key == f"S{n}"] == [1, 2]
+    assert len(external.calls) - during <= 8, "one that got through lets the others in together"
+    assert dead_letters(store) == [("recovered", 1, 32)]
+    assert query(store, "SELECT count(*) FROM source_outage") == [(0,)]
 
 
-def test_what_comes_in_during_an_outage_waits_unasked_and_in_order(store: Store, hub_dsn: str) -> None:
-    outside = Outside()
-    outside.refuses = down
-    with delivery(hub_dsn, outside.handlers(first_wait_s=1.0), place=Place(partitions=1), puller=outside):
+def test_events_during_an_outage_wait_without_a_call_and_in_order(store: Store, hub_dsn: str) -> None:
+    external = ExternalSystem()
+    external.refuses = down
+    with delivery(
+        hub_dsn, external.subscribers(first_wait_s=1.0), assignment=PartitionAssignment(partitions=1), fetcher=external
+    ):
         for version in range(1, 21):
             publish(store, *(stock(sku, version, version) for sku in "ABC"))
             time.sleep(0.05)
-        eventually(lambda: query(store, "SELECT count(*) FROM failed_delivery"), [(60,)])
-        assert len(outside.calls) <= 4
-        outside.refuses = lambda _: None
-        eventually(lambda: len(outside.told), 60)
+        eventually(lambda: query(store, "SELECT count(*) FROM dead_letter"), [(60,)])
+        assert len(external.calls) <= 4
+        external.refuses = lambda _: None
+        eventually(lambda: len(external.delivered), 60)
 
     for sku in "ABC":
-        assert [version for key, version in outside.told if key == sku] == list(range(1, 21))
+        assert [version for key, version in external.delivered if key == sku] == list(range(1, 21))
 
 
 def test_an_open_breaker_is_an_outage_too(store: Store, hub_dsn: str) -> None:
-    outside = Outside()
-    outside.refuses = lambda events: CircuitOpen("shop", "it has been failing") if events else None
+    external = ExternalSystem()
+    external.refuses = lambda events: CircuitOpen("shop", "it has been failing") if events else None
     publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
 
-    with delivery(hub_dsn, outside.handlers(attempts=2), place=Place(partitions=1), puller=outside):
-        eventually(lambda: letters(store), [("retrying", 0, 8)])
+    with delivery(
+        hub_dsn, external.subscribers(attempts=2), assignment=PartitionAssignment(partitions=1), fetcher=external
+    ):
+        eventually(lambda: dead_letters(store), [("retrying", 0, 8)])
         time.sleep(2)
-        eventually(lambda: letters(store), [("retrying", 0, 8)])
-        assert len(outside.calls) <= 8
+        eventually(lambda: dead_letters(store), [("retrying", 0, 8)])
+        assert len(external.calls) <= 8
 
 
 def test_an_event_that_nobody_can_take_is_found_after_the_outage(store: Store, hub_dsn: str) -> None:
-    """It may be the very one that asks whether the outage is over: the system has answered, so it is."""
-    outside = Outside()
-    outside.refuses = down
+    """It may be the very event of the probe: the system has answered, so the outage is over."""
+    external = ExternalSystem()
+    external.refuses = down
     publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
 
     def poisoned(events: Sequence[Event]) -> Exception | None:
         bad = [event for event in events if event.partition_key == "S0"]
         return BadEvent("S0", "stock", "nobody can read it") if bad else None
 
-    with delivery(hub_dsn, outside.handlers(attempts=2), place=Place(partitions=1), puller=outside):
-        eventually(lambda: letters(store), [("retrying", 0, 8)])
-        outside.refuses = poisoned
-        eventually(lambda: letters(store), [("dead", 1, 1), ("recovered", 1, 7)])
+    with delivery(
+        hub_dsn, external.subscribers(attempts=2), assignment=PartitionAssignment(partitions=1), fetcher=external
+    ):
+        eventually(lambda: dead_letters(store), [("retrying", 0, 8)])
+        external.refuses = poisoned
+        eventually(lambda: dead_letters(store), [("dead", 1, 1), ("recovered", 1, 7)])
 
-    assert sorted(outside.told) == [(f"S{n}", 1) for n in range(1, 8)]
+    assert sorted(external.delivered) == [(f"S{n}", 1) for n in range(1, 8)]
 
 
 def test_one_record_that_looks_like_an_outage_is_found_and_its_source_goes_on(store: Store, hub_dsn: str) -> None:
-    """It fails while others of its source are answered: that is its own failure, and is counted. Each probe is another's."""
-    outside = Outside()
-    outside.refuses = lambda events: (
+    """It fails while others of its source succeed: that is its own failure, and counts. Each probe takes another event."""
+    external = ExternalSystem()
+    external.refuses = lambda events: (
         SystemUnavailable("shop", "HTTP 500") if any(event.partition_key == "S0" for event in events) else None
     )
     publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
 
-    with delivery(hub_dsn, outside.handlers(attempts=3), place=Place(partitions=1), puller=outside):
-        eventually(lambda: len(outside.told), 7)
+    with delivery(
+        hub_dsn, external.subscribers(attempts=3), assignment=PartitionAssignment(partitions=1), fetcher=external
+    ):
+        eventually(lambda: len(external.delivered), 7)
         for number in range(8):
             publish(store, stock(f"NEW{number}", 1, number))
             time.sleep(0.2)
-        eventually(lambda: letters(store)[0], ("dead", 3, 1))
-        eventually(lambda: len(outside.told), 15)
+        eventually(lambda: dead_letters(store)[0], ("dead", 3, 1))
+        eventually(lambda: len(external.delivered), 15)
 
-    assert sorted(outside.told) == sorted([*((f"S{n}", 1) for n in range(1, 8)), *((f"NEW{n}", 1) for n in range(8))])
+    assert sorted(external.delivered) == sorted(
+        [*((f"S{n}", 1) for n in range(1, 8)), *((f"NEW{n}", 1) for n in range(8))]
+    )
 
 
 def test_an_outage_that_pauses_for_a_moment_blames_nobody(store: Store, hub_dsn: str) -> None:
-    """One call gets through, and the next ones do not: whoever is asked then was not the only one to fail."""
-    outside = Outside()
+    """One call succeeds and the next ones do not: the event of the next probe was not the only one to fail."""
+    external = ExternalSystem()
     gets_through = {4, 9, 13}
-    outside.refuses = lambda events: None if len(outside.calls) in gets_through else down(events)
+    external.refuses = lambda events: None if len(external.calls) in gets_through else down(events)
     publish(store, *(stock(f"S{n}", 1, n) for n in range(40)))
 
-    with delivery(hub_dsn, outside.handlers(attempts=1), place=Place(partitions=1), puller=outside):
-        eventually(lambda: len(outside.calls) > 16)
-        outside.refuses = lambda _: None
-        eventually(lambda: len(outside.told), 40)
+    with delivery(
+        hub_dsn, external.subscribers(attempts=1), assignment=PartitionAssignment(partitions=1), fetcher=external
+    ):
+        eventually(lambda: len(external.calls) > 16)
+        external.refuses = lambda _: None
+        eventually(lambda: len(external.delivered), 40)
 
-    assert {state for state, _, _ in letters(store)} == {"recovered"}
+    assert {state for state, _, _ in dead_letters(store)} == {"recovered"}
 
 
 def test_a_record_that_another_pull_has_waits_alone_and_costs_no_try(store: Store, hub_dsn: str) -> None:
-    """A lease in the way says nothing of the system: its other events go on."""
-    outside = Outside()
-    outside.refuses = lambda events: (
+    """A lease that is held says nothing about the system: its other events go on."""
+    external = ExternalSystem()
+    external.refuses = lambda events: (
         LeaseHeld("inventory", "another", 60) if any(event.partition_key == "HELD" for event in events) else None
     )
-    with delivery(hub_dsn, outside.handlers(attempts=2), place=Place(partitions=1), puller=outside):
+    with delivery(
+        hub_dsn, external.subscribers(attempts=2), assignment=PartitionAssignment(partitions=1), fetcher=external
+    ):
         publish(store, stock("HELD", 1, 1))
-        eventually(lambda: letters(store), [("retrying", 0, 1)])
+        eventually(lambda: dead_letters(store), [("retrying", 0, 1)])
         publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
-        eventually(lambda: len(outside.told), 8)
+        eventually(lambda: len(external.delivered), 8)
         time.sleep(0.5)
-        eventually(lambda: letters(store), [("retrying", 0, 1)])  # a try counts while it is under way
-        outside.refuses = lambda _: None
-        eventually(lambda: letters(store), [("recovered", 1, 1)])
+        eventually(lambda: dead_letters(store), [("retrying", 0, 1)])  # a try counts while it is under way
+        external.refuses = lambda _: None
+        eventually(lambda: dead_letters(store), [("recovered", 1, 1)])
 
 
-def versions(told: Sequence[tuple[str, int]], key: str) -> list[int]:
-    return [version for known, version in told if known == key]
+def versions(delivered: Sequence[tuple[str, int]], key: str) -> list[int]:
+    return [version for known, version in delivered if known == key]
 
 
 def test_events_of_one_key_from_two_sources_keep_their_order(store: Store, hub_dsn: str) -> None:
-    """Each source is a call of its own, so that one that is down does not fail the other's; never before what came first."""
-    outside = Outside()
+    """Each source has calls of its own, so that an outage of one does not fail the other's events; order per key holds."""
+    external = ExternalSystem()
     publish(
         store,
         stock("A", 1, 1),
-        of(ELSEWHERE, stock("B", 1, 1)),
-        of(ELSEWHERE, stock("A", 2, 2)),
+        of(OTHER_SOURCE, stock("B", 1, 1)),
+        of(OTHER_SOURCE, stock("A", 2, 2)),
         stock("B", 2, 2),
         stock("A", 3, 3),
     )
-    with delivery(hub_dsn, outside.handlers(), place=Place(partitions=1), puller=outside):
-        eventually(lambda: len(outside.told), 5)
+    with delivery(hub_dsn, external.subscribers(), assignment=PartitionAssignment(partitions=1), fetcher=external):
+        eventually(lambda: len(external.delivered), 5)
 
-    assert (versions(outside.told, "A"), versions(outside.told, "B")) == ([1, 2, 3], [1, 2])
-    assert json.dumps(outside.calls) == json.dumps([[["A", 1]], [["B", 1]], [["A", 2]], [["B", 2]], [["A", 3]]])
+    assert (versions(external.delivered, "A"), versions(external.delivered, "B")) == ([1, 2, 3], [1, 2])
+    assert json.dumps(external.calls) == json.dumps([[["A", 1]], [["B", 1]], [["A", 2]], [["B", 2]], [["A", 3]]])
 
 
-def test_letters_that_failed_by_themselves_before_do_not_each_ask_a_source_that_is_out(
-    store: Store, hub_dsn: str
-) -> None:
-    """Each has a time of its own for its next try, and twenty of them would be twenty calls."""
-    outside = Outside()
-    outside.refuses = lambda _: ValueError("not yet")
+def test_events_that_failed_by_themselves_before_do_not_each_call_a_paused_source(store: Store, hub_dsn: str) -> None:
+    """Each has its own backoff, and twenty of them would be twenty calls."""
+    external = ExternalSystem()
+    external.refuses = lambda _: ValueError("not yet")
     publish(store, *(stock(f"S{n}", 1, n) for n in range(20)))
 
-    with delivery(hub_dsn, outside.handlers(attempts=9, first_wait_s=2.0), place=Place(partitions=1), puller=outside):
-        eventually(lambda: letters(store), [("retrying", 1, 20)])
-        outside.refuses, before = down, len(outside.calls)
+    with delivery(
+        hub_dsn,
+        external.subscribers(attempts=9, first_wait_s=2.0),
+        assignment=PartitionAssignment(partitions=1),
+        fetcher=external,
+    ):
+        eventually(lambda: dead_letters(store), [("retrying", 1, 20)])
+        external.refuses, before = down, len(external.calls)
         time.sleep(4)
-        assert len(outside.calls) - before <= 5
-        outside.refuses = lambda _: None
-        eventually(lambda: len(outside.told), 20)
+        assert len(external.calls) - before <= 5
+        external.refuses = lambda _: None
+        eventually(lambda: len(external.delivered), 20)
 
-    assert {state for state, _, _ in letters(store)} == {"recovered"}
+    assert {state for state, _, _ in dead_letters(store)} == {"recovered"}
 
 
 def test_events_that_come_in_a_moment_after_its_beginning_know_of_the_outage(store: Store, hub_dsn: str) -> None:
     """Not only from the next look for failed deliveries on, of which there is one each 0.2 s once there are any."""
-    outside = Outside()
-    outside.refuses = lambda events: (
+    external = ExternalSystem()
+    external.refuses = lambda events: (
         ValueError("by itself") if any(event.partition_key == "X" for event in events) else down(events)
     )
     publish(store, stock("X", 1, 1))
-    with delivery(hub_dsn, outside.handlers(first_wait_s=30.0), place=Place(partitions=1), puller=outside):
-        eventually(lambda: letters(store), [("retrying", 1, 1)])
+    with delivery(
+        hub_dsn, external.subscribers(first_wait_s=30.0), assignment=PartitionAssignment(partitions=1), fetcher=external
+    ):
+        eventually(lambda: dead_letters(store), [("retrying", 1, 1)])
         for version in range(1, 31):
             publish(store, stock(f"S{version}", version, version))
             time.sleep(0.015)
-        eventually(lambda: letters(store), [("retrying", 0, 30), ("retrying", 1, 1)])
+        eventually(lambda: dead_letters(store), [("retrying", 0, 30), ("retrying", 1, 1)])
 
-    assert len(outside.calls) == 2
+    assert len(external.calls) == 2
 
 
-def test_records_told_in_one_call_with_one_in_use_do_not_wait_for_it(store: Store, hub_dsn: str) -> None:
+def test_records_of_one_call_with_one_in_use_do_not_wait_for_it(store: Store, hub_dsn: str) -> None:
     """Nobody knows which of them it was; so each is tried by itself."""
-    outside = Outside()
-    outside.refuses = lambda events: (
+    external = ExternalSystem()
+    external.refuses = lambda events: (
         LeaseHeld("inventory", "another", 60) if any(event.partition_key == "HELD" for event in events) else None
     )
     publish(store, stock("HELD", 1, 1), *(stock(f"S{n}", 1, n) for n in range(8)))
-    with delivery(hub_dsn, outside.handlers(attempts=2), place=Place(partitions=1), puller=outside):
-        eventually(lambda: sorted(outside.told), [(f"S{n}", 1) for n in range(8)])
-        eventually(lambda: letters(store), [("recovered", 1, 8), ("retrying", 0, 1)])
+    with delivery(
+        hub_dsn, external.subscribers(attempts=2), assignment=PartitionAssignment(partitions=1), fetcher=external
+    ):
+        eventually(lambda: sorted(external.delivered), [(f"S{n}", 1) for n in range(8)])
+        eventually(lambda: dead_letters(store), [("recovered", 1, 8), ("retrying", 0, 1)])
 
 
 def test_a_record_that_another_transaction_has_waits_alone_too(store: Store, hub_dsn: str) -> None:
-    """The hub's database was in the way of a pull, not of the delivery, which goes on with the others."""
-    outside = Outside()
-    outside.refuses = lambda events: (
+    """The hub's database failed during a fetch, not during the delivery, which goes on with the other events."""
+    external = ExternalSystem()
+    external.refuses = lambda events: (
         StoreUnavailable("a lock was not had in time")
         if any(event.partition_key == "HELD" for event in events)
         else None
     )
-    with delivery(hub_dsn, outside.handlers(attempts=2), place=Place(partitions=1), puller=outside):
+    with delivery(
+        hub_dsn, external.subscribers(attempts=2), assignment=PartitionAssignment(partitions=1), fetcher=external
+    ):
         publish(store, stock("HELD", 1, 1))
-        eventually(lambda: letters(store), [("retrying", 0, 1)])
+        eventually(lambda: dead_letters(store), [("retrying", 0, 1)])
         publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
-        eventually(lambda: len(outside.told), 8)
+        eventually(lambda: len(external.delivered), 8)

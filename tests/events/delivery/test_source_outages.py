@@ -1,4 +1,4 @@
-"""A source that is out is known to all readers of a subscriber, and asked by one at a time."""
+"""A source outage is known to all consumers of a subscriber, and probed by one at a time."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from datetime import timedelta
 import msgspec
 import pytest
 from crossdock.db.database import Store
-from crossdock.events import store as event_log
+from crossdock.events import store as event_store
 from crossdock.events.dead_letters.repository import Failure
-from crossdock.events.delivery import consumer_leases as event_readers
-from crossdock.events.delivery import retry_repository as event_retries
-from crossdock.events.delivery import source_outages as event_outages
+from crossdock.events.delivery import consumer_leases, retry_repository, source_outages
 from crossdock.events.delivery.consumer_leases import Claim
-from crossdock.events.delivery.retry_repository import Kept
+from crossdock.events.delivery.retry_repository import RetryRecord
 from crossdock.events.model import ORIGIN
 from crossdock.events.store import Selection
 
@@ -26,25 +24,25 @@ NOW, LONG = timedelta(0), timedelta(minutes=60)
 
 @pytest.fixture
 def claims(store: Store) -> list[Claim]:
-    """Two partitions of one subscriber; the first has a letter that waits."""
+    """Two partitions of one subscriber; the first has an event that waits."""
     publish(store, stock("A", 1, 1))
     with store.transaction() as work:
-        event_readers.register(work, "outside", 2)
-        found = [event_readers.claim(work, "outside", number, "me", LONG) for number in range(2)]
+        consumer_leases.register(work, "external", 2)
+        found = [consumer_leases.claim(work, "external", number, "me", LONG) for number in range(2)]
         claims = [claim for claim in found if claim]
-        (event,) = event_log.select(work, Selection(after=ORIGIN), limit=10)
-        event_retries.keep(work, claims[0], [Kept(event=event, state="retrying", failure=DOWN)])
+        (event,) = event_store.select(work, Selection(after=ORIGIN), limit=10)
+        retry_repository.upsert(work, claims[0], [RetryRecord(event=event, state="retrying", failure=DOWN)])
     return claims
 
 
-def probe(store: Store, claim: Claim, life: timedelta = LONG) -> event_outages.Probe | None:
+def probe(store: Store, claim: Claim, life: timedelta = LONG) -> source_outages.Probe | None:
     with store.transaction() as work:
-        return event_outages.probe(work, claim, life)
+        return source_outages.claim_probe(work, claim, life)
 
 
-def test_one_reader_at_a_time_asks_and_when_it_dies_another(store: Store, claims: list[Claim]) -> None:
+def test_one_consumer_at_a_time_probes_and_when_it_dies_another(store: Store, claims: list[Claim]) -> None:
     with store.transaction() as work:
-        assert event_outages.begin(work, "outside", SOURCE, DOWN, NOW)
+        assert source_outages.begin(work, "external", SOURCE, DOWN, NOW)
 
     assert probe(store, claims[0]) == (SOURCE, 1)
     assert probe(store, claims[0]) is None
@@ -52,41 +50,41 @@ def test_one_reader_at_a_time_asks_and_when_it_dies_another(store: Store, claims
     assert probe(store, claims[0]) == (SOURCE, 2)
 
 
-def test_who_has_no_letter_of_the_source_does_not_ask(store: Store, claims: list[Claim]) -> None:
-    """It would take the right to ask, and have nothing to ask with."""
+def test_a_partition_without_an_event_of_the_source_does_not_probe(store: Store, claims: list[Claim]) -> None:
+    """It would claim the probe, and have no event for it."""
     with store.transaction() as work:
-        event_outages.begin(work, "outside", SOURCE, DOWN, NOW)
+        source_outages.begin(work, "external", SOURCE, DOWN, NOW)
 
     assert probe(store, claims[1]) is None
     assert probe(store, claims[0]) is not None
 
 
 def test_who_finds_out_later_does_not_put_the_first_one_s_probe_off(store: Store, claims: list[Claim]) -> None:
-    """With many readers, each would move it on."""
+    """With many consumers, each would reschedule it."""
     with store.transaction() as work:
-        event_outages.begin(work, "outside", SOURCE, DOWN, NOW)
-        assert not event_outages.begin(work, "outside", SOURCE, DOWN, LONG)
+        source_outages.begin(work, "external", SOURCE, DOWN, NOW)
+        assert not source_outages.begin(work, "external", SOURCE, DOWN, LONG)
 
     assert probe(store, claims[0]) is not None
 
 
 def test_what_waits_for_an_outage_is_due_when_it_is_over(store: Store, claims: list[Claim]) -> None:
     with store.transaction() as work:
-        event_outages.begin(work, "outside", SOURCE, DOWN, LONG)
-        assert event_retries.heads(work, claims[0]) == []
-        assert event_outages.out(work, "outside") == {SOURCE: DOWN}
-        assert event_outages.out(work, "another") == {}
-        event_outages.end(work, "outside", SOURCE)
-        assert [head.attempts for head in event_retries.heads(work, claims[0])] == [0]
+        source_outages.begin(work, "external", SOURCE, DOWN, LONG)
+        assert retry_repository.heads_of_line(work, claims[0]) == []
+        assert source_outages.paused(work, "external") == {SOURCE: DOWN}
+        assert source_outages.paused(work, "another") == {}
+        source_outages.end(work, "external", SOURCE)
+        assert [head.attempts for head in retry_repository.heads_of_line(work, claims[0])] == [0]
 
 
-def test_who_has_only_letters_that_wait_behind_another_source_s_does_not_ask(store: Store, claims: list[Claim]) -> None:
-    """It would take the right to ask, have nothing to ask with, and keep the one that could waiting for a minute."""
-    elsewhere = msgspec.structs.replace(stock("A", 2, 2), source="/integrations/elsewhere")
-    publish(store, elsewhere)
+def test_a_partition_whose_events_wait_for_another_source_does_not_probe(store: Store, claims: list[Claim]) -> None:
+    """It would claim the probe, have no event for it, and keep the consumer that has one waiting for a minute."""
+    other = msgspec.structs.replace(stock("A", 2, 2), source="/integrations/other")
+    publish(store, other)
     with store.transaction() as work:
-        event = event_log.select(work, Selection(after=ORIGIN), limit=10)[1]
-        event_retries.keep(work, claims[0], [Kept(event=event, state="waiting")])
-        event_outages.begin(work, "outside", elsewhere.source, DOWN, NOW)
+        event = event_store.select(work, Selection(after=ORIGIN), limit=10)[1]
+        retry_repository.upsert(work, claims[0], [RetryRecord(event=event, state="waiting")])
+        source_outages.begin(work, "external", other.source, DOWN, NOW)
 
     assert probe(store, claims[0]) is None

@@ -12,71 +12,71 @@ from typing import Any
 import pytest
 from crossdock.core.errors import SystemUnavailable
 from crossdock.db.database import Store, StoreRefused, Work
-from crossdock.events.dead_letters import service as dead_letter_desk
+from crossdock.events.dead_letters import service as dead_letter_service
 from crossdock.events.model import STOCK_CHANGED, Event
-from crossdock.events.replay import repository as event_replays
-from crossdock.events.replay import service as replay_events
-from crossdock.events.replay import slice as tell_again
+from crossdock.events.replay import repository as replay_repository
+from crossdock.events.replay import service as replay_service
+from crossdock.events.replay import slice as replay_slice
 from crossdock.events.replay.repository import Replay
 from crossdock.events.subscriber import Subscriber
 
 from tests.chaos import children
-from tests.events.worlds import Outside, delivery, eventually, publish, stock
+from tests.events.worlds import ExternalSystem, delivery, eventually, publish, stock
 from tests.shop import query
 
 ADA = "cli:ada"
 
 
 @pytest.fixture
-def outside() -> Outside:
-    return Outside()
+def external() -> ExternalSystem:
+    return ExternalSystem()
 
 
 @pytest.fixture
 def short_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim that runs out long before the effects below are over."""
-    for module in (tell_again, replay_events):
+    for module in (replay_slice, replay_service):
         monkeypatch.setattr(module, "WORKER_LIFE", timedelta(seconds=2))
-    monkeypatch.setattr(tell_again, "_LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(replay_slice, "_LOOK_EVERY_S", 0.1)
 
 
-def dead(store: Store, dsn: str, outside: Outside, number: int) -> None:
-    """So many dead letters of *outside*, which takes them from now on."""
-    outside.refuses = lambda _: ValueError("not yet")
+def dead(store: Store, dsn: str, external: ExternalSystem, number: int) -> None:
+    """Make *number* dead letters of the external system, which accepts them from now on."""
+    external.refuses = lambda _: ValueError("not yet")
     publish(store, *(stock(f"S{n}", 1, n) for n in range(number)))
-    with delivery(dsn, outside.handlers(attempts=1), puller=outside):
+    with delivery(dsn, external.subscribers(attempts=1), fetcher=external):
         eventually(lambda: states(store), [("dead", number)])
-    outside.refuses = lambda _: None
-    outside.calls.clear()
+    external.refuses = lambda _: None
+    external.calls.clear()
 
 
 def states(store: Store) -> list[tuple[Any, ...]]:
-    return query(store, "SELECT state, count(*) FROM failed_delivery GROUP BY 1 ORDER BY 1")
+    return query(store, "SELECT state, count(*) FROM dead_letter GROUP BY 1 ORDER BY 1")
 
 
-def asked(store: Store) -> int:
-    return replay_events.ask_for_letters(store, [], everything=True, rate=None, actor=ADA).replay_id
+def requested(store: Store) -> int:
+    return replay_service.request_dead_letters(store, [], everything=True, rate=None, actor=ADA).replay_id
 
 
 def all_events(store: Store, total: int) -> int:
-    request = {"selection": {}, "subscribers": ["outside"], "cursor": [0, 0, 0]}
-    return replay_events._ask(store, "events", request, rate=None, total=total, actor=ADA).replay_id
+    request = {"selection": {}, "subscribers": ["external"], "cursor": [0, 0, 0]}
+    return replay_service._request(store, "events", request, rate=None, total=total, actor=ADA).replay_id
 
 
-def work_off(dsn: str, replay_id: int, outside: Outside) -> Replay:
+def run_replay(dsn: str, replay_id: int, external: ExternalSystem) -> Replay:
     with Store(dsn) as own:
-        ended = replay_events.work_off(own, replay_id, subscribers=outside.handlers(), puller=outside)
+        ended = replay_service.run_replay(own, replay_id, subscribers=external.subscribers(), fetcher=external)
         assert ended is not None
         return ended
 
 
-def test_what_a_replay_is_of_is_written_once(store: Store, hub_dsn: str, outside: Outside) -> None:
-    """Kept in the request, a hundred thousand numbers were written anew with each slice."""
-    dead(store, hub_dsn, outside, 30)
-    replay_id = asked(store)
+def test_what_a_replay_is_of_is_written_once(store: Store, hub_dsn: str, external: ExternalSystem) -> None:
+    """Kept in the request, a hundred thousand ids were written with each slice."""
+    dead(store, hub_dsn, external, 30)
+    replay_id = requested(store)
     assert query(store, "SELECT request::text FROM event_replay") == [('{"next": 0}',)]
 
-    ended = work_off(hub_dsn, replay_id, outside)
+    ended = run_replay(hub_dsn, replay_id, external)
 
     assert (ended.state, ended.done, ended.failed) == ("done", 30, 0)
     assert query(store, "SELECT count(*), max(nth) FROM event_replay_chosen") == [(30, 29)]
@@ -84,152 +84,152 @@ def test_what_a_replay_is_of_is_written_once(store: Store, hub_dsn: str, outside
 
 
 @pytest.mark.usefixtures("short_claims")
-@pytest.mark.parametrize("what", ["letters", "events"])
+@pytest.mark.parametrize("what", ["dead_letters", "events"])
 def test_a_replay_whose_effects_are_slow_stays_its_worker_s(
-    store: Store, hub_dsn: str, outside: Outside, what: str
+    store: Store, hub_dsn: str, external: ExternalSystem, what: str
 ) -> None:
     """Another worker that took it over would have every effect twice."""
-    dead(store, hub_dsn, outside, 2)
-    outside.takes_s = 4
-    replay_id = asked(store) if what == "letters" else all_events(store, 2)
+    dead(store, hub_dsn, external, 2)
+    external.takes_s = 4
+    replay_id = requested(store) if what == "dead_letters" else all_events(store, 2)
 
     with ThreadPoolExecutor(1) as threads:
-        first = threads.submit(work_off, hub_dsn, replay_id, outside)
-        eventually(lambda: len(outside.calls), 1)
+        first = threads.submit(run_replay, hub_dsn, replay_id, external)
+        eventually(lambda: len(external.calls), 1)
         taken = 0
         while not first.done():
             with store.transaction() as work:
-                taken += event_replays.claim(work, "another", timedelta(seconds=1)) is not None
+                taken += replay_repository.claim(work, "another", timedelta(seconds=1)) is not None
             time.sleep(0.05)
 
     assert taken == 0
     assert (first.result().state, first.result().done) == ("done", 2)
-    assert sorted(outside.told) == [("S0", 1), ("S1", 1)]
+    assert sorted(external.delivered) == [("S0", 1), ("S1", 1)]
 
 
 @pytest.mark.usefixtures("short_claims")
-@pytest.mark.parametrize("what", ["letters", "events"])
+@pytest.mark.parametrize("what", ["dead_letters", "events"])
 def test_a_replay_that_another_worker_has_taken_is_not_noted_by_the_first(
-    store: Store, hub_dsn: str, outside: Outside, what: str
+    store: Store, hub_dsn: str, external: ExternalSystem, what: str
 ) -> None:
-    """It slept through its claim in an effect; its counts and letters would come beside those of the other."""
-    dead(store, hub_dsn, outside, 3)
-    outside.until = threading.Event()
-    handlers = outside.handlers(effect_timeout_s=0.2)
-    replay_id = asked(store) if what == "letters" else all_events(store, 3)
+    """It slept through its claim in an effect; its counts would be added to those of the other."""
+    dead(store, hub_dsn, external, 3)
+    external.until = threading.Event()
+    subscribers = external.subscribers(effect_timeout_s=0.2)
+    replay_id = requested(store) if what == "dead_letters" else all_events(store, 3)
     with ThreadPoolExecutor(1) as threads, Store(hub_dsn) as own:
-        first = threads.submit(replay_events.work_off, own, replay_id, subscribers=handlers, puller=outside)
-        eventually(lambda: len(outside.calls), 1)
-        sound = Outside()
+        first = threads.submit(replay_service.run_replay, own, replay_id, subscribers=subscribers, fetcher=external)
+        eventually(lambda: len(external.calls), 1)
+        sound = ExternalSystem()
         eventually(lambda: query(store, "SELECT worker_until < now() FROM event_replay"), [(True,)])
-        ended = work_off(hub_dsn, replay_id, sound)
-        outside.until.set()
+        ended = run_replay(hub_dsn, replay_id, sound)
+        external.until.set()
         first.result(120)
 
     assert (ended.state, ended.done, ended.failed) == ("done", 3, 0)
     assert query(store, "SELECT done, failed FROM event_replay") == [(3, 0)]
-    assert sorted(sound.told) == [(f"S{n}", 1) for n in range(3)]
-    assert len(outside.calls) == 1, "it found out before its next effect"
+    assert sorted(sound.delivered) == [(f"S{n}", 1) for n in range(3)]
+    assert len(external.calls) == 1, "it found out before its next effect"
 
 
 @pytest.mark.usefixtures("short_claims")
 def test_a_replay_that_is_stopped_ends_with_the_call_that_is_under_way(
-    store: Store, hub_dsn: str, outside: Outside
+    store: Store, hub_dsn: str, external: ExternalSystem
 ) -> None:
-    dead(store, hub_dsn, outside, 40)
-    outside.takes_s = 0.3
-    replay_id = asked(store)
+    dead(store, hub_dsn, external, 40)
+    external.takes_s = 0.3
+    replay_id = requested(store)
     with ThreadPoolExecutor(1) as threads:
-        worker = threads.submit(work_off, hub_dsn, replay_id, outside)
-        eventually(lambda: len(outside.calls), 2)
-        stopped = replay_events.stop(store, replay_id, actor=ADA)
-        called = len(outside.calls)
+        worker = threads.submit(run_replay, hub_dsn, replay_id, external)
+        eventually(lambda: len(external.calls), 2)
+        stopped = replay_service.stop(store, replay_id, actor=ADA)
+        called = len(external.calls)
         ended = worker.result(120)
 
-    assert len(outside.calls) <= called + 1 < 40
+    assert len(external.calls) <= called + 1 < 40
     assert (ended.state, ended.done) == ("stopped", stopped.done)
     assert states(store) == [("dead", 40 - stopped.done), *([("replayed", stopped.done)] if stopped.done else [])]
     assert query(store, "SELECT count(*) FROM event_inbox") == [(stopped.done,)]
 
 
-def test_a_replay_waits_for_a_source_that_is_out_and_makes_no_letter_of_it(
-    store: Store, hub_dsn: str, outside: Outside
+def test_a_replay_waits_for_a_source_outage_and_makes_no_dead_letter_of_it(
+    store: Store, hub_dsn: str, external: ExternalSystem
 ) -> None:
-    """Three letters get through before it goes down; the others are neither failed again nor left out."""
-    dead(store, hub_dsn, outside, 8)
-    outside.refuses = lambda _: SystemUnavailable("shop", "HTTP 503") if len(outside.calls) > 3 else None
-    replay_id = asked(store)
+    """Three are delivered before it goes down; the others neither fail again nor are left out."""
+    dead(store, hub_dsn, external, 8)
+    external.refuses = lambda _: SystemUnavailable("shop", "HTTP 503") if len(external.calls) > 3 else None
+    replay_id = requested(store)
 
-    waiting = work_off(hub_dsn, replay_id, outside)
+    waiting = run_replay(hub_dsn, replay_id, external)
     assert (waiting.state, waiting.done, waiting.failed) == ("open", 3, 0)
-    assert (states(store), len(outside.calls)) == ([("dead", 5), ("replayed", 3)], 5)
-    outside.refuses = lambda _: None
+    assert (states(store), len(external.calls)) == ([("dead", 5), ("replayed", 3)], 5)
+    external.refuses = lambda _: None
     query(store, "UPDATE event_replay SET worker_until = now() RETURNING 1")
 
-    assert work_off(hub_dsn, replay_id, outside).done == 8
-    assert sorted(outside.told) == [(f"S{n}", 1) for n in range(8)]
+    assert run_replay(hub_dsn, replay_id, external).done == 8
+    assert sorted(external.delivered) == [(f"S{n}", 1) for n in range(8)]
 
 
-def test_a_replay_that_reaches_outside_is_left_to_a_worker_that_can(
-    store: Store, hub_dsn: str, outside: Outside
+def test_a_replay_with_an_external_effect_is_left_to_a_worker_that_can(
+    store: Store, hub_dsn: str, external: ExternalSystem
 ) -> None:
-    """The command line opens no systems. Its letters came back dead, with a try more."""
-    dead(store, hub_dsn, outside, 3)
-    replay_id = asked(store)
+    """The command line opens no systems. Its dead letters failed again, with one more attempt."""
+    dead(store, hub_dsn, external, 3)
+    replay_id = requested(store)
 
-    here = replay_events.work_off(store, replay_id, subscribers=outside.handlers())
+    here = replay_service.run_replay(store, replay_id, subscribers=external.subscribers())
     assert here is not None
     assert (here.state, here.done, here.failed) == ("open", 0, 0)
-    with delivery(hub_dsn, outside.handlers(), puller=outside):
+    with delivery(hub_dsn, external.subscribers(), fetcher=external):
         eventually(lambda: states(store), [("replayed", 3)])
 
 
-def test_a_letter_that_is_gone_by_its_turn_does_not_stop_the_others(
-    store: Store, hub_dsn: str, outside: Outside
+def test_a_dead_letter_that_is_deleted_before_its_turn_does_not_stop_the_others(
+    store: Store, hub_dsn: str, external: ExternalSystem
 ) -> None:
-    """Closed letters go when they are past their time, and may have been chosen before."""
-    dead(store, hub_dsn, outside, 3)
-    replay_id = asked(store)
-    query(store, "DELETE FROM failed_delivery WHERE position = (SELECT min(position) FROM failed_delivery) RETURNING 1")
+    """Retention deletes closed dead letters, and they may have been chosen before."""
+    dead(store, hub_dsn, external, 3)
+    replay_id = requested(store)
+    query(store, "DELETE FROM dead_letter WHERE position = (SELECT min(position) FROM dead_letter) RETURNING 1")
 
-    ended = work_off(hub_dsn, replay_id, outside)
+    ended = run_replay(hub_dsn, replay_id, external)
 
     assert (ended.state, ended.done, ended.failed) == ("done", 2, 1)
 
 
 def test_a_replay_that_a_defect_of_ours_ends_each_time_keeps_no_other_waiting(
-    store: Store, hub_dsn: str, outside: Outside
+    store: Store, hub_dsn: str, external: ExternalSystem
 ) -> None:
     """The oldest comes first, and would come first each time."""
-    dead(store, hub_dsn, outside, 1)
-    request = {"selection": {}, "subscribers": ["outside"], "cursor": [0, "no number", 0]}
-    broken = replay_events._ask(store, "events", request, rate=None, total=1, actor=ADA)
+    dead(store, hub_dsn, external, 1)
+    request = {"selection": {}, "subscribers": ["external"], "cursor": [0, "no number", 0]}
+    broken = replay_service._request(store, "events", request, rate=None, total=1, actor=ADA)
     with pytest.raises(StoreRefused):
-        replay_events.work_off(store, subscribers=outside.handlers(), puller=outside)
-    whole = asked(store)
+        replay_service.run_replay(store, subscribers=external.subscribers(), fetcher=external)
+    whole = requested(store)
 
-    worked_off = replay_events.work_off(store, subscribers=outside.handlers(), puller=outside)
+    worked_off = replay_service.run_replay(store, subscribers=external.subscribers(), fetcher=external)
     assert worked_off is not None
     assert (worked_off.replay_id, worked_off.state) == (whole, "done")
     assert whole > broken.replay_id
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("what", ["letters", "events"])
-@pytest.mark.parametrize("point", ["replay.told", "replay.before_commit", "replay.committed"])
+@pytest.mark.parametrize("what", ["dead_letters", "events"])
+@pytest.mark.parametrize("point", ["replay.delivered", "replay.before_commit", "replay.committed"])
 def test_a_replay_killed_at_any_boundary_leaves_nothing_out(
-    store: Store, hub_dsn: str, outside: Outside, what: str, point: str
+    store: Store, hub_dsn: str, external: ExternalSystem, what: str, point: str
 ) -> None:
-    """What went outside may come twice; what is noted, once."""
-    dead(store, hub_dsn, outside, 5)
-    replay_id = asked(store) if what == "letters" else all_events(store, 5)
+    """An external effect may come twice; it is recorded once."""
+    dead(store, hub_dsn, external, 5)
+    replay_id = requested(store) if what == "dead_letters" else all_events(store, 5)
 
-    assert children.run(lambda: work_off(hub_dsn, replay_id, outside), crash_at=point) == children.KILLED
+    assert children.run(lambda: run_replay(hub_dsn, replay_id, external), crash_at=point) == children.KILLED
     query(store, "UPDATE event_replay SET worker_until = now() RETURNING 1")
-    ended = work_off(hub_dsn, replay_id, outside) if open_still(store) else None
+    ended = run_replay(hub_dsn, replay_id, external) if open_still(store) else None
 
     assert query(store, "SELECT state, done, failed FROM event_replay") == [("done", 5, 0)]
-    assert ended is None or {key for key, _ in outside.told} <= {f"S{n}" for n in range(5)}
+    assert ended is None or {key for key, _ in external.delivered} <= {f"S{n}" for n in range(5)}
     assert query(store, "SELECT count(*) FROM event_inbox") == [(5,)]
 
 
@@ -238,61 +238,67 @@ def open_still(store: Store) -> bool:
 
 
 def test_in_a_replay_a_key_goes_on_behind_an_event_that_fails(store: Store) -> None:
-    """Nobody tries it again by itself, so nothing may wait for it."""
-    told: list[tuple[str, int]] = []
+    """It is not retried automatically, so nothing may wait for it."""
+    delivered: list[tuple[str, int]] = []
 
     def apply(_: Work, events: Sequence[Event]) -> None:
         seen = [(event.partition_key, event.time.second) for event in events]
         if ("A", 1) in seen:
             raise ValueError("this one")
-        told.extend(seen)
+        delivered.extend(seen)
 
     publish(store, stock("A", 1, 1), stock("A", 2, 2), stock("B", 1, 1), stock("A", 3, 3))
     request = {"selection": {}, "subscribers": ["availability"], "cursor": [0, 0, 0]}
-    replay = replay_events._ask(store, "events", request, rate=None, total=4, actor=ADA)
-    handlers = {"availability": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
-    ended = replay_events.work_off(store, replay.replay_id, subscribers=handlers)
+    replay = replay_service._request(store, "events", request, rate=None, total=4, actor=ADA)
+    subscribers = {"availability": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
+    ended = replay_service.run_replay(store, replay.replay_id, subscribers=subscribers)
 
     assert ended is not None
     assert (ended.done, ended.failed) == (3, 1)
-    assert [version for key, version in told if key == "A"] == [2, 3]
+    assert [version for key, version in delivered if key == "A"] == [2, 3]
     assert states(store) == [("dead", 1)]
 
 
-def test_a_letter_that_is_closed_after_the_replay_was_asked_for_stays_closed(
-    store: Store, hub_dsn: str, outside: Outside
+def test_a_dead_letter_that_is_closed_after_the_replay_was_requested_stays_closed(
+    store: Store, hub_dsn: str, external: ExternalSystem
 ) -> None:
-    """At a slow rate its turn comes hours later: who discards it meanwhile has said so last. One chosen closed is told."""
-    dead(store, hub_dsn, outside, 3)
-    closed, gone, _ = (number for (number,) in query(store, "SELECT letter_id FROM failed_delivery ORDER BY letter_id"))
-    dead_letter_desk.discard(store, closed, "a mistake: it was wanted", actor=ADA)
-    letter_ids = [number for (number,) in query(store, "SELECT letter_id FROM failed_delivery")]
-    replay_id = replay_events.ask_for_letters(store, letter_ids, rate=None, actor=ADA).replay_id
-    dead_letter_desk.discard(store, gone, "nobody wants it", actor=ADA)
+    """At a slow rate it is delivered hours later: the discard of the meantime stands. One chosen as closed is delivered."""
+    dead(store, hub_dsn, external, 3)
+    closed, gone, _ = (
+        number for (number,) in query(store, "SELECT dead_letter_id FROM dead_letter ORDER BY dead_letter_id")
+    )
+    dead_letter_service.discard(store, closed, "a mistake: it was wanted", actor=ADA)
+    dead_letter_ids = [number for (number,) in query(store, "SELECT dead_letter_id FROM dead_letter")]
+    replay_id = replay_service.request_dead_letters(store, dead_letter_ids, rate=None, actor=ADA).replay_id
+    dead_letter_service.discard(store, gone, "nobody wants it", actor=ADA)
 
-    ended = work_off(hub_dsn, replay_id, outside)
+    ended = run_replay(hub_dsn, replay_id, external)
 
     assert (ended.state, ended.done, ended.failed) == ("done", 3, 0)
-    assert sorted(outside.told) == [("S0", 1), ("S2", 1)]
+    assert sorted(external.delivered) == [("S0", 1), ("S2", 1)]
     assert states(store) == [("discarded", 1), ("replayed", 2)]
 
 
-def test_a_replay_at_a_slow_rate_ends_with_its_worker_and_keeps_its_rate(store: Store, outside: Outside) -> None:
-    """It slept for the whole rest: a worker that ends waited a minute for it, and another went on at once."""
+def test_a_replay_at_a_slow_rate_ends_with_its_worker_and_keeps_its_rate(
+    store: Store, external: ExternalSystem
+) -> None:
+    """It slept for the whole pause: a worker that ends waited a minute for it, and another went on at once."""
     publish(store, *(stock(f"S{n}", 1, n) for n in range(3)))
-    request = {"selection": {}, "subscribers": ["outside"], "cursor": [0, 0, 0]}
+    request = {"selection": {}, "subscribers": ["external"], "cursor": [0, 0, 0]}
     turn_s = 3_600
-    asked = replay_events._ask(store, "events", request, rate=1 / turn_s, total=3, actor=ADA)
+    requested = replay_service._request(store, "events", request, rate=1 / turn_s, total=3, actor=ADA)
     looks = 0
 
     def is_over() -> bool:
         nonlocal looks
-        looks += bool(outside.told)
+        looks += bool(external.delivered)
         return looks > 2
 
     # Else it sleeps for an hour, which is longer than this test may take.
-    replay_events.work_off(store, asked.replay_id, subscribers=outside.handlers(), puller=outside, until=is_over)
+    replay_service.run_replay(
+        store, requested.replay_id, subscribers=external.subscribers(), fetcher=external, until=is_over
+    )
 
-    assert len(outside.told) == 1
+    assert len(external.delivered) == 1
     with store.transaction() as work:
-        assert event_replays.claim(work, "another", timedelta(seconds=1)) is None, "its time has not come"
+        assert replay_repository.claim(work, "another", timedelta(seconds=1)) is None, "its time has not come"

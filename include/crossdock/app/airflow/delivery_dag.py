@@ -1,4 +1,4 @@
-"""The delivery of events: a DAG for each worker, always due."""
+"""The delivery of events: one continuous DAG for each worker."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from airflow.sdk import (
 
 from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.systems import systems_of
-from crossdock.app.delivery import background_of
-from crossdock.app.fetch_records import Puller
+from crossdock.app.delivery import background_tasks
+from crossdock.app.fetch_records import SyncRecordFetcher
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
-from crossdock.events.delivery import Pace, Place, deliver
-from crossdock.maintenance.alarms import Limits
-from crossdock.maintenance.housekeeping import Rules
-from crossdock.maintenance.retention import Keep
+from crossdock.events.delivery import PartitionAssignment, PollingConfig, deliver
+from crossdock.maintenance.alarms import AlarmThresholds
+from crossdock.maintenance.housekeeping import HousekeepingConfig
+from crossdock.maintenance.retention import RetentionPeriods
 
 
 def delivery_options() -> dict[str, Any]:
-    """What `@dag` is told for a worker of the delivery beside its name: one run after the other, for ever."""
+    """Build the options of `@dag` for a delivery worker, except its name: one run after the other, without end."""
     return {
-        # Airflow wants a first day for a DAG that is always due.
+        # Airflow needs a start date for a continuous DAG.
         "start_date": datetime(2026, 1, 1, tzinfo=UTC),
         "catchup": False,
         "max_active_runs": 1,
@@ -35,49 +35,51 @@ def delivery_options() -> dict[str, Any]:
             "retries": settings().task_retries,
             "retry_delay": timedelta(seconds=settings().retry_delay_s),
             "retry_policy": RetryByKind(),
-            # A handler that hangs for good is ended from outside; its partitions went to another worker long before.
+            # A subscriber that hangs for good is ended by Airflow; its partitions went to another worker long before.
             "execution_timeout": 2 * settings().delivery_worker_lifetime + timedelta(minutes=5),
         },
     }
 
 
-def _rules() -> Rules:
-    return Rules(
+def _housekeeping() -> HousekeepingConfig:
+    return HousekeepingConfig(
         retention=timedelta(days=settings().event_retention_days),
-        alarms=Limits(horizon_s=settings().event_horizon_alarm_s),
+        alarms=AlarmThresholds(horizon_s=settings().event_horizon_alarm_s),
         landing_url=settings().landing_url,
         keep=_keep(),
     )
 
 
-def _keep() -> Keep:
+def _keep() -> RetentionPeriods:
     days = {
         "landing": settings().landing_days,
         "ledger": settings().ledger_days,
-        "pulls": settings().fetch_run_days,
+        "fetch_runs": settings().fetch_run_days,
         "identities": settings().event_identity_days,
         "closed": settings().closed_days,
-        "readers": settings().removed_subscriber_days,
+        "consumers": settings().removed_subscriber_days,
     }
-    return Keep(**{name: timedelta(days=number) for name, number in days.items()})
+    return RetentionPeriods(**{name: timedelta(days=number) for name, number in days.items()})
 
 
 def delivery_task(worker_no: int) -> None:
-    """The one task of the DAG of a worker."""
+    """Create the one task of a worker's DAG."""
 
     @task(task_id="deliver")
     def deliver_task() -> dict[str, int]:
-        place = Place(worker_no, workers=settings().delivery_workers, partitions=settings().event_partitions)
+        assignment = PartitionAssignment(
+            worker_no, workers=settings().delivery_workers, partitions=settings().event_partitions
+        )
         open_store = partial(Store.from_connection, settings().store_connection)
-        with Puller(lambda sync: systems_of(sync, starts=True)) as puller:
+        with SyncRecordFetcher(lambda sync: systems_of(sync, starts=True)) as fetcher:
             return deliver(
                 open_store,
-                place,
+                assignment,
                 subscribers=SUBSCRIBERS,
-                lifetime=place.lifetime(settings().delivery_worker_lifetime, datetime.now(UTC)),
-                pace=Pace(lease_life=settings().event_lease_life),
-                puller=puller,
-                background=background_of(open_store, SUBSCRIBERS, rules=_rules(), puller=puller),
+                lifetime=assignment.lifetime(settings().delivery_worker_lifetime, datetime.now(UTC)),
+                polling=PollingConfig(lease_life=settings().event_lease_life),
+                fetcher=fetcher,
+                background=background_tasks(open_store, SUBSCRIBERS, housekeeping=_housekeeping(), fetcher=fetcher),
             ).events
 
     deliver_task()

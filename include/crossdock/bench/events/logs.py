@@ -19,7 +19,7 @@ import msgspec
 from crossdock.commerce.inventory import subscribers as availability
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_store
-from crossdock.events.delivery import Place, deliver
+from crossdock.events.delivery import PartitionAssignment, deliver
 from crossdock.events.model import STOCK_CHANGED, Event, NewEvent
 from crossdock.events.subscriber import Subscriber
 
@@ -139,7 +139,7 @@ class HubLog:
 
         deliver(
             lambda: _ObservedStore(dsn, committed),
-            Place(reader_no, workers=readers, partitions=readers),
+            PartitionAssignment(reader_no, workers=readers, partitions=readers),
             lifetime=timedelta(hours=1),
             subscribers={"availability": Subscriber(types=(STOCK_CHANGED,), apply=apply)},
             stop=stop,

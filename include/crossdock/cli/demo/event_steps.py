@@ -23,13 +23,13 @@ from crossdock.commerce.inventory.schema import INVENTORY_TABLE
 from crossdock.core.errors import NotFound
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
-from crossdock.events import store as event_log
-from crossdock.events.dead_letters import repository as failed_deliveries
-from crossdock.events.dead_letters import service as dead_letter_desk
-from crossdock.events.dead_letters.repository import Letter
+from crossdock.events import store as event_store
+from crossdock.events.dead_letters import repository as dead_letter_repository
+from crossdock.events.dead_letters import service as dead_letter_service
+from crossdock.events.dead_letters.repository import DeadLetter
 from crossdock.events.model import STOCK_CHANGED, NewEvent
-from crossdock.events.replay import service as replay_events
-from crossdock.events.status import standing
+from crossdock.events.replay import service as replay_service
+from crossdock.events.status import delivery_status
 from crossdock.events.webhooks_in.service import connection_of
 from crossdock.sync import records as entities
 
@@ -104,22 +104,24 @@ class EventScene:
             data=json.dumps(data),
         )
         with self._store.transaction() as work:
-            event_log.append(work, [event])
-        letter = self._letter_of(sku, bar)
-        dead_letter_desk.mend_fields(self._store, letter.letter_id, {"available_quantity": 7}, actor=actor())
-        asked = replay_events.ask_for_letters(self._store, [letter.letter_id], rate=None, actor=actor())
-        replay_events.work_off(self._store, asked.replay_id, subscribers=SUBSCRIBERS)
+            event_store.append(work, [event])
+        dead_letter = self._letter_of(sku, bar)
+        dead_letter_service.edit_fields(
+            self._store, dead_letter.dead_letter_id, {"available_quantity": 7}, actor=actor()
+        )
+        asked = replay_service.request_dead_letters(self._store, [dead_letter.dead_letter_id], rate=None, actor=actor())
+        replay_service.run_replay(self._store, asked.replay_id, subscribers=SUBSCRIBERS)
         began = time.monotonic()
         while self._told(sku) != 7:  # noqa: PLR2004  as corrected
             expect(time.monotonic() - began < _MISSING_AFTER_S, "the corrected event had no effect")
             time.sleep(0.05)
-        return f"letter {letter.letter_id} ({letter.cause}) is corrected to 7 and replayed; {sku} has 7"
+        return f"dead letter {dead_letter.dead_letter_id} ({dead_letter.cause}) is corrected to 7 and replayed; {sku} has 7"
 
     def _wait_for_delivery(self, bar: Bar) -> None:
         """The readers of events at work, and all that was told delivered."""
         began = time.monotonic()
         while True:
-            found = standing(self._store, SUBSCRIBERS, timedelta(hours=1)).subscribers
+            found = delivery_status(self._store, SUBSCRIBERS, timedelta(hours=1)).subscribers
             if all(not each.read_by.startswith("0 ") and not each.waiting for each in found):
                 return
             bar.tell("Waiting for the delivery of events")
@@ -133,14 +135,14 @@ class EventScene:
             except NotFound:
                 return None
 
-    def _letter_of(self, sku: str, bar: Bar) -> Letter:
+    def _letter_of(self, sku: str, bar: Bar) -> DeadLetter:
         began = time.monotonic()
         while True:
             with self._store.transaction() as work:
-                letters = failed_deliveries.find(work, limit=10_000)
-            for letter in letters:
-                if letter.event.partition_key == sku:
-                    return letter
+                dead_letters = dead_letter_repository.find(work, limit=10_000)
+            for dead_letter in dead_letters:
+                if dead_letter.event.partition_key == sku:
+                    return dead_letter
             bar.tell("Waiting for the event to fail")
             expect(time.monotonic() - began < _MISSING_AFTER_S, "the event that nobody can take is no dead letter")
             time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The read model `sku_availability`: what can be sold of each sku over all warehouses, kept by events."""
+"""SQL of the read model `sku_availability`: units that can be sold per SKU over all warehouses, updated by events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crossdock.db.database import Work
 
 
 class StockState(NamedTuple):
-    """What an event says of one stock entry. A higher version is newer."""
+    """One stock entry, as an event describes it. A higher version is newer."""
 
     source: str
     id: str
@@ -26,18 +26,18 @@ class StockState(NamedTuple):
 
 
 class Availability(msgspec.Struct, frozen=True):
-    """What can be sold of a sku, by integrations that are not removed."""
+    """Units of a SKU that can be sold; integrations that were removed do not count."""
 
     sku: str
-    #: Units over all warehouses; one that has promised more than it has counts as 0.
+    #: Units over all warehouses; an oversold warehouse counts as 0.
     available: int
     warehouses: int
-    #: When the newest of these levels was told, aware.
+    #: The time of the newest stock event, aware.
     as_of: datetime
 
 
-#: The guard is what makes late, repeated and out-of-order events harmless.
-_KEEP = b"""
+#: The version guard makes late, repeated and out-of-order events harmless.
+_UPSERT = b"""
 INSERT INTO stock_availability AS kept (source, id, sku, warehouse, available, version, as_of)
 SELECT * FROM unnest(%(source)b::text[], %(id)b::text[], %(sku)b::text[], %(warehouse)b::text[],
                      %(available)b::bigint[], %(version)b::bigint[], %(as_of)b::timestamptz[])
@@ -49,7 +49,7 @@ ON CONFLICT (id, source) DO UPDATE
 
 _GET = b"SELECT sku, available, warehouses, as_of FROM sku_availability WHERE sku = %(sku)s"
 
-#: A temporary table is found before the real one of the same name: what keeps the model also rebuilds it.
+#: A temporary table is found before the real one of the same name: the same upsert also rebuilds the model.
 _SHADOW = b"CREATE TEMP TABLE stock_availability (LIKE stock_availability INCLUDING ALL)"
 _DIFFERENCES = """
 SELECT count(*) FROM (
@@ -58,8 +58,8 @@ SELECT count(*) FROM (
 """
 
 
-def keep(work: Work, states: Iterable[StockState]) -> None:
-    """*states* in the model, each unless a newer one is there. In id order, so that two batches cannot deadlock."""
+def upsert(work: Work, states: Iterable[StockState]) -> None:
+    """Upsert *states*, except where the model has a newer version. In id order, so that two batches cannot deadlock."""
     newest: dict[tuple[str, str], StockState] = {}
     for state in states:
         known = newest.get((state.id, state.source))
@@ -68,43 +68,43 @@ def keep(work: Work, states: Iterable[StockState]) -> None:
     if newest:
         columns = zip(*(newest[key] for key in sorted(newest)), strict=True)
         values = dict(zip(StockState._fields, map(list, columns), strict=True))
-        work.execute(_KEEP, values, prepare=True)
+        work.execute(_UPSERT, values, prepare=True)
 
 
 def get(work: Work, sku: str) -> Availability:
     """
-    What can be sold of *sku*.
+    Read the availability of *sku*.
 
     Raises:
-        NotFound: no event has told of it.
+        NotFound: there was no event about it.
 
     """
     row = work.execute(_GET, {"sku": sku}).fetchone()
     if row is None:
         raise NotFound(
-            f"No stock of {sku!r} is known, or its integration is removed. Skus are written as the platform writes them"
+            f"No stock of {sku!r} is known, or its integration was removed. Write the SKU exactly as the source does"
         )
     return Availability(*row)
 
 
-def shadow(work: Work) -> None:
-    """From here on `keep` keeps an empty copy, in this connection; the model itself is untouched."""
+def create_shadow(work: Work) -> None:
+    """Create an empty copy, which `upsert` fills from now on in this connection; the model itself is untouched."""
     work.execute(_SHADOW)
 
 
 def lock(work: Work, schema: str) -> None:
-    """The model as it is, until the transaction ends; it can still be read."""
+    """Lock the model against writes until the transaction ends; it can still be read."""
     work.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(_model(schema)))
 
 
 def differences(work: Work, schema: str) -> int:
-    """In how many rows the model and its copy differ; a row that says something else counts twice."""
+    """Count the rows in which the model and its copy differ; a changed row counts twice."""
     row = work.execute(sql.SQL(_DIFFERENCES).format(model=_model(schema))).fetchone()
     return int(row[0]) if row else 0
 
 
 def replace(work: Work, schema: str) -> None:
-    """The copy in the model's place."""
+    """Replace the rows of the model by those of the copy."""
     work.execute(sql.SQL("DELETE FROM {}").format(_model(schema)))
     work.execute(sql.SQL("INSERT INTO {} SELECT * FROM pg_temp.stock_availability").format(_model(schema)))
 

@@ -1,4 +1,4 @@
-"""Stock, as the hub keeps it."""
+"""The record of a stock level."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from crossdock.sync.tables import EntityTable
 
 class StockLevels(NamedTuple):
     """
-    Stock keeping units in warehouses, one sequence a field; the fields are the table's columns, in their order.
+    Stock levels as columns: one sequence per field; the fields are the table's columns, in their order.
 
-    As columns, because there are millions of them: a row each would cost as much as all the rest of their sync.
+    Columns, because there are millions of records: an object for each would cost as much as the rest of their sync.
     """
 
-    #: The platform's own id of the entry; opaque.
+    #: The source's id of the entry; opaque.
     id: Sequence[str]
-    #: Counted up by the platform at each change; a lower one never overwrites a higher one.
+    #: Incremented by the source at each change; a lower version never overwrites a higher one.
     version: Sequence[int]
     sku: Sequence[str]
-    #: The supply channel (warehouse) it lies in; None where the platform keeps one stock for all.
+    #: The supply channel (warehouse); None where the source has one stock for all channels.
     supply_channel: Sequence[str | None]
-    #: Units on the shelf. May be 0, never negative.
+    #: Physical units. May be 0, never negative.
     quantity_on_stock: Sequence[int]
-    #: Units that can still be promised: on the shelf less what is reserved.
+    #: Units that can still be sold: physical units minus reservations.
     available_quantity: Sequence[int]
-    #: Days until it can be had again; None when unknown.
+    #: Days until new stock arrives; None when unknown.
     restockable_in_days: Sequence[int | None]
     #: When the next delivery is due; None when unknown.
     expected_delivery_at: Sequence[datetime | None]
     created_at: Sequence[datetime]
     last_modified_at: Sequence[datetime]
-    #: What cleansing changed, JSON: field → what it was and which steps changed it. None when nothing was.
+    #: Changes by cleansing, as JSON: field → original value and the steps that changed it. None without changes.
     lineage: Sequence[str | None]
 
 

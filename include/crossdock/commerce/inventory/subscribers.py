@@ -1,4 +1,4 @@
-"""Keeps `sku_availability`: what can be sold of a sku over all warehouses."""
+"""Update the read model `sku_availability` from stock events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crossdock.events.model import Event
 
 
 class _Stock(msgspec.Struct):
-    """What of `crossdock.stock.changed` is needed here; the rest is not decoded."""
+    """The fields of `crossdock.stock.changed` that are needed here; the others are not decoded."""
 
     id: str
     version: int
@@ -28,13 +28,13 @@ _decode = msgspec.json.Decoder(_Stock).decode
 
 def apply(work: Work, events: Sequence[Event]) -> None:
     """
-    One statement for all of *events*.
+    Upsert the stock levels of all *events* in one statement. Idempotent: an older version never replaces a newer one.
 
     Raises:
-        BadEvent: the data are not those of a stock level; trying again does not help.
+        BadEvent: the data are not those of a stock level; a retry would not help.
 
     """
-    availability.keep(work, [_state(event) for event in events])
+    availability.upsert(work, [_state(event) for event in events])
 
 
 def _state(event: Event) -> StockState:

@@ -1,4 +1,4 @@
-"""Deliveries that failed, as a person at the desk sees them: found, mended, closed. Their tries are `event_retries`."""
+"""SQL of dead letters: find, edit and close them. Their retries are in `delivery/retry_repository.py`."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import msgspec
 from crossdock.core import hints as remedies
 from crossdock.core.errors import Conflict, NotFound
 from crossdock.db.database import Work
-from crossdock.events import store as event_log
+from crossdock.events import store as event_store
 from crossdock.events.model import Event
 
-#: A letter in one of these is the delivery's; every other one is a person's, or closed.
+#: States in which the delivery retries the event; in every other one it waits for a person, or is closed.
 AT_WORK = ("trying", "retrying", "waiting")
 
 
-class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """One event that one subscriber could not take, whole, with what a person needs to mend it."""
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """One event whose delivery to one subscriber failed, whole, with what a person needs to fix it."""
 
-    letter_id: int
+    dead_letter_id: int
     subscriber: str
     state: str
-    #: Tries so far, those that ended their worker included.
+    #: Attempts so far, including those that killed their worker.
     attempts: int
-    next_try_at: datetime
-    #: The kind of the error, by which letters are grouped; None for what only waits behind another.
+    next_attempt_at: datetime
+    #: The type of the error, by which dead letters are grouped; None for an event that waits for another one of its key.
     cause: str | None
     reason: str | None
     event: Event
-    #: JSON text; None when nobody has mended it.
-    mended: str | None
+    #: The data as edited by a person, JSON text; None when nobody edited them.
+    edited_data: str | None
     first_seen_at: datetime
     last_seen_at: datetime
     closed_at: datetime | None
@@ -40,114 +40,116 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def deliverable(self) -> Event:
-        """The event as it is to be delivered: as mended, or as it came."""
-        return msgspec.structs.replace(self.event, data=self.mended) if self.mended else self.event
+        """The event as it is to be delivered: with the edited data, or as it came."""
+        return msgspec.structs.replace(self.event, data=self.edited_data) if self.edited_data else self.event
 
 
 class CauseCount(msgspec.Struct, frozen=True, kw_only=True):
-    """Dead letters that failed alike."""
+    """Dead letters of one subscriber, event type and cause."""
 
     subscriber: str
     type: str
     cause: str
-    letters: int
-    #: The newest one's words.
+    dead_letters: int
+    #: The reason of the newest one.
     reason: str
     oldest_at: datetime
     newest_at: datetime
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a try."""
+    """Why an attempt failed."""
 
     cause: str
     reason: str
 
 
-#: The columns of a letter and of its event, as `letters_of` reads them.
+#: The columns of a dead letter and of its event, as `select_dead_letters` reads them.
 EVENT_COLUMNS = (
     "epoch, xid, position, event_id, source, type, subject, time, partition_key, correlation_id, schema_version, "
     "data::text"
 )
-LETTER_COLUMNS = (
-    "letter_id, subscriber, state, attempts, next_try_at, cause, reason, mended::text, first_seen_at, last_seen_at, "
+DEAD_LETTER_COLUMNS = (
+    "dead_letter_id, subscriber, state, attempts, next_attempt_at, cause, reason, edited_data::text, first_seen_at, last_seen_at, "
     "closed_at, closed_by"
 )
 
-_GET = f"SELECT {LETTER_COLUMNS}, {EVENT_COLUMNS} FROM failed_delivery WHERE letter_id = %(letter_id)s".encode()
-_LOCK = (
-    f"SELECT {LETTER_COLUMNS}, {EVENT_COLUMNS} FROM failed_delivery WHERE letter_id = %(letter_id)s FOR UPDATE".encode()
+_GET = (
+    f"SELECT {DEAD_LETTER_COLUMNS}, {EVENT_COLUMNS} FROM dead_letter WHERE dead_letter_id = %(dead_letter_id)s".encode()
 )
+_LOCK = f"SELECT {DEAD_LETTER_COLUMNS}, {EVENT_COLUMNS} FROM dead_letter WHERE dead_letter_id = %(dead_letter_id)s FOR UPDATE".encode()
 
 _FIND = f"""
-SELECT {LETTER_COLUMNS}, {EVENT_COLUMNS} FROM failed_delivery
+SELECT {DEAD_LETTER_COLUMNS}, {EVENT_COLUMNS} FROM dead_letter
  WHERE (%(state)s::text IS NULL OR state = %(state)s) AND (%(cause)s::text IS NULL OR cause = %(cause)s)
-   AND (%(subscriber)s::text IS NULL OR subscriber = %(subscriber)s) AND letter_id > %(after)s
-   AND (%(letter_ids)s::bigint[] IS NULL OR letter_id = ANY(%(letter_ids)s))
- ORDER BY letter_id LIMIT %(limit)s
+   AND (%(subscriber)s::text IS NULL OR subscriber = %(subscriber)s) AND dead_letter_id > %(after)s
+   AND (%(dead_letter_ids)s::bigint[] IS NULL OR dead_letter_id = ANY(%(dead_letter_ids)s))
+ ORDER BY dead_letter_id LIMIT %(limit)s
 """.encode()
 
 _CAUSES = b"""
 SELECT subscriber, type, cause, count(*), (array_agg(reason ORDER BY last_seen_at DESC))[1],
        min(first_seen_at), max(last_seen_at)
-  FROM failed_delivery WHERE state = 'dead' GROUP BY subscriber, type, cause ORDER BY count(*) DESC, subscriber, cause
+  FROM dead_letter WHERE state = 'dead' GROUP BY subscriber, type, cause ORDER BY count(*) DESC, subscriber, cause
 """
 
-_STATES = b"SELECT subscriber, state, count(*) FROM failed_delivery GROUP BY subscriber, state ORDER BY 1, 2"
+_STATES = b"SELECT subscriber, state, count(*) FROM dead_letter GROUP BY subscriber, state ORDER BY 1, 2"
 
-#: By the places of the events that are asked about: a replay asks for each slice.
+#: By the positions of the events of a slice of a replay.
 _AT = """
   FROM unnest(%(epochs)b::int[], %(positions)b::bigint[]) AS asked (epoch, position)
-  JOIN failed_delivery letter ON letter.subscriber = %(subscriber)s AND letter.epoch = asked.epoch
-   AND letter.position = asked.position
+  JOIN dead_letter ON dead_letter.subscriber = %(subscriber)s AND dead_letter.epoch = asked.epoch
+   AND dead_letter.position = asked.position
 """
 
-_MENDED = f"SELECT letter.epoch, letter.position, mended::text {_AT} WHERE mended IS NOT NULL".encode()
+_EDITED = (
+    f"SELECT dead_letter.epoch, dead_letter.position, edited_data::text {_AT} WHERE edited_data IS NOT NULL".encode()
+)
 
-_CORRECTIONS = f"""
-SELECT letter.epoch, letter.position, CASE WHEN state = 'replayed' THEN coalesce(mended, data)::text END {_AT}
+_AS_DELIVERED = f"""
+SELECT dead_letter.epoch, dead_letter.position, CASE WHEN state = 'replayed' THEN coalesce(edited_data, data)::text END {_AT}
  WHERE state <> 'recovered'
 """.encode()
 
 _CHOOSE = b"""
-SELECT letter_id, state FROM failed_delivery
- WHERE CASE WHEN %(letter_ids)s::bigint[] IS NOT NULL THEN letter_id = ANY(%(letter_ids)s)
+SELECT dead_letter_id, state FROM dead_letter
+ WHERE CASE WHEN %(dead_letter_ids)s::bigint[] IS NOT NULL THEN dead_letter_id = ANY(%(dead_letter_ids)s)
             ELSE state = 'dead' AND (%(cause)s::text IS NULL OR cause = %(cause)s) END
- ORDER BY letter_id
+ ORDER BY dead_letter_id
 """
 
-_OPEN_BY_TYPE = b"SELECT type, count(*) FROM failed_delivery WHERE state IN ('dead', 'retrying') GROUP BY type"
+_OPEN_BY_TYPE = b"SELECT type, count(*) FROM dead_letter WHERE state IN ('dead', 'retrying') GROUP BY type"
 
-_MEND = b"UPDATE failed_delivery SET mended = %(mended)s::json WHERE letter_id = %(letter_id)s"
+_EDIT = b"UPDATE dead_letter SET edited_data = %(edited_data)s::json WHERE dead_letter_id = %(dead_letter_id)s"
 
 _CLOSE = b"""
-UPDATE failed_delivery SET state = %(state)s, closed_at = clock_timestamp(), closed_by = %(closed_by)s
- WHERE letter_id = %(letter_id)s
+UPDATE dead_letter SET state = %(state)s, closed_at = clock_timestamp(), closed_by = %(closed_by)s
+ WHERE dead_letter_id = %(dead_letter_id)s
 """
 
-_FAIL_AGAIN = b"""
-UPDATE failed_delivery SET state = 'dead', attempts = attempts + 1, cause = %(cause)s, reason = %(reason)s,
+_MARK_FAILED_AGAIN = b"""
+UPDATE dead_letter SET state = 'dead', attempts = attempts + 1, cause = %(cause)s, reason = %(reason)s,
        last_seen_at = clock_timestamp(), closed_at = NULL, closed_by = NULL
- WHERE letter_id = %(letter_id)s
+ WHERE dead_letter_id = %(dead_letter_id)s
 """
 
 
-def get(work: Work, letter_id: int, *, lock: bool = False) -> Letter:
+def get(work: Work, dead_letter_id: int, *, lock: bool = False) -> DeadLetter:
     """
-    The letter; *lock* keeps others from it until the transaction ends.
+    Select the dead letter; *lock* it against others until the transaction ends.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such dead letter.
 
     """
-    found = letters_of(work, _LOCK if lock else _GET, {"letter_id": letter_id})
+    found = select_dead_letters(work, _LOCK if lock else _GET, {"dead_letter_id": dead_letter_id})
     if not found:
-        raise _no_letter(letter_id)
+        raise _unknown_dead_letter(dead_letter_id)
     return found[0]
 
 
-def _no_letter(letter_id: int) -> NotFound:
-    return NotFound(f"There is no dead letter {letter_id}", remedy=remedies.LETTERS)
+def _unknown_dead_letter(dead_letter_id: int) -> NotFound:
+    return NotFound(f"There is no dead letter {dead_letter_id}", remedy=remedies.LETTERS)
 
 
 def find(
@@ -156,52 +158,59 @@ def find(
     state: str | None = "dead",
     cause: str | None = None,
     subscriber: str | None = None,
-    letter_ids: Sequence[int] | None = None,
+    dead_letter_ids: Sequence[int] | None = None,
     after: int = 0,
     limit: int = 100,
-) -> list[Letter]:
-    """Letters by their numbers, those after *after*, at most *limit*."""
+) -> list[DeadLetter]:
+    """Find dead letters in the order of their ids, those after *after*, at most *limit* (keyset pagination)."""
     values = {
         "state": state,
         "cause": cause,
         "subscriber": subscriber,
-        "letter_ids": None if letter_ids is None else list(letter_ids),
+        "dead_letter_ids": None if dead_letter_ids is None else list(dead_letter_ids),
         "after": after,
         "limit": limit,
     }
-    return letters_of(work, _FIND, values)
+    return select_dead_letters(work, _FIND, values)
 
 
-def choose(work: Work, letter_ids: Sequence[int] | None = None, *, cause: str | None = None) -> dict[int, str]:
+def choose(work: Work, dead_letter_ids: Sequence[int] | None = None, *, cause: str | None = None) -> dict[int, str]:
     """
-    Number → state of the letters under *letter_ids*, or of all dead ones (of *cause*). Without their events, which may be many.
+    Select the dead letters with these ids, or all open ones (of *cause*); return id → state.
+
+    Their events are not read: there may be a hundred thousand.
 
     Raises:
-        NotFound: there is no letter under one of the numbers.
+        NotFound: one of the ids does not exist.
 
     """
-    values = {"letter_ids": None if letter_ids is None else list(letter_ids), "cause": cause}
+    values = {"dead_letter_ids": None if dead_letter_ids is None else list(dead_letter_ids), "cause": cause}
     found: dict[int, str] = dict(work.execute(_CHOOSE, values).fetchall())
-    for letter_id in letter_ids or ():
-        if letter_id not in found:
-            raise _no_letter(letter_id)
+    for dead_letter_id in dead_letter_ids or ():
+        if dead_letter_id not in found:
+            raise _unknown_dead_letter(dead_letter_id)
     return found
 
 
 def causes(work: Work) -> list[CauseCount]:
-    """Dead letters grouped by what failed, most first."""
-    names = ("subscriber", "type", "cause", "letters", "reason", "oldest_at", "newest_at")
+    """Group the dead letters by cause, largest group first."""
+    names = ("subscriber", "type", "cause", "dead_letters", "reason", "oldest_at", "newest_at")
     return [CauseCount(**dict(zip(names, row, strict=True))) for row in work.execute(_CAUSES)]
 
 
 def states(work: Work) -> list[tuple[str, str, int]]:
-    """Subscriber, state, how many."""
+    """Count the events by subscriber and state."""
     return [(subscriber, state, number) for subscriber, state, number in work.execute(_STATES)]
 
 
-def corrected(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
-    """*events* as *subscriber* had them: as mended where somebody did and it helped, without those that it never had."""
-    known = {(epoch, at): data for epoch, at, data in work.execute(_CORRECTIONS, _places(subscriber, events))}
+def as_delivered(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
+    """
+    Return *events* as they were delivered to *subscriber*.
+
+    An event that was edited and then replayed has the edited data; one that is still a dead letter, or was discarded, is
+    left out.
+    """
+    known = {(epoch, at): data for epoch, at, data in work.execute(_AS_DELIVERED, _positions(subscriber, events))}
     if not known:
         return list(events)
     found = []
@@ -212,9 +221,9 @@ def corrected(work: Work, subscriber: str, events: Sequence[Event]) -> list[Even
     return found
 
 
-def as_mended(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
-    """*events*, each with the data that a person has mended for *subscriber*, where one has."""
-    known = {(epoch, at): data for epoch, at, data in work.execute(_MENDED, _places(subscriber, events))}
+def with_edits(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
+    """Return *events*, each with the data that a person has edited for *subscriber*, where there are any."""
+    known = {(epoch, at): data for epoch, at, data in work.execute(_EDITED, _positions(subscriber, events))}
     return [
         msgspec.structs.replace(event, data=known[event.epoch, event.position])
         if (event.epoch, event.position) in known
@@ -223,7 +232,7 @@ def as_mended(work: Work, subscriber: str, events: Sequence[Event]) -> list[Even
     ]
 
 
-def _places(subscriber: str, events: Sequence[Event]) -> dict[str, object]:
+def _positions(subscriber: str, events: Sequence[Event]) -> dict[str, object]:
     return {
         "subscriber": subscriber,
         "epochs": [event.epoch for event in events],
@@ -232,39 +241,40 @@ def _places(subscriber: str, events: Sequence[Event]) -> dict[str, object]:
 
 
 def open_by_type(work: Work) -> dict[str, int]:
-    """By type of event, how many deliveries wait for a person or for their next try."""
+    """Count, by event type, the deliveries that wait for a person or for their next attempt."""
     return dict(work.execute(_OPEN_BY_TYPE).fetchall())
 
 
-def mend(work: Work, letter_id: int, mended: str | None) -> None:
+def edit(work: Work, dead_letter_id: int, edited_data: str | None) -> None:
     """
-    Notes *mended* (JSON) as the data to be delivered; those that came stay beside it. None: as they came.
+    Store *edited_data* (JSON) as the data to deliver, beside the original data. None removes the edit.
 
     Raises:
-        Conflict: the letter is still at work.
+        Conflict: the event is being delivered, or waits for another one of its key.
 
     """
-    letter = get(work, letter_id, lock=True)
-    if letter.state in ("trying", "waiting"):
-        raise Conflict(f"Letter {letter_id} is {letter.state}: it is at work, and cannot be mended now")
-    work.execute(_MEND, {"letter_id": letter_id, "mended": mended})
+    dead_letter = get(work, dead_letter_id, lock=True)
+    if dead_letter.state in ("trying", "waiting"):
+        raise Conflict(f"Dead letter {dead_letter_id} is {dead_letter.state} and cannot be edited now")
+    work.execute(_EDIT, {"dead_letter_id": dead_letter_id, "edited_data": edited_data})
 
 
-def close(work: Work, letter_id: int, state: str, closed_by: str) -> None:
-    work.execute(_CLOSE, {"letter_id": letter_id, "state": state, "closed_by": closed_by})
+def close(work: Work, dead_letter_id: int, state: str, closed_by: str) -> None:
+    """Close the dead letter as "replayed" or "discarded"."""
+    work.execute(_CLOSE, {"dead_letter_id": dead_letter_id, "state": state, "closed_by": closed_by})
 
 
-def fail_again(work: Work, letter_id: int, failure: Failure) -> None:
-    """The letter, dead with one try more: a replay did not go through."""
-    values = {"letter_id": letter_id, "cause": failure.cause, "reason": failure.reason}
-    work.execute(_FAIL_AGAIN, values)
+def mark_failed_again(work: Work, dead_letter_id: int, failure: Failure) -> None:
+    """Record that a replay failed: the event is a dead letter again, with one more attempt."""
+    values = {"dead_letter_id": dead_letter_id, "cause": failure.cause, "reason": failure.reason}
+    work.execute(_MARK_FAILED_AGAIN, values)
 
 
-def letters_of(work: Work, statement: bytes, values: dict[str, Any]) -> list[Letter]:
-    """The letters that *statement* finds; it selects LETTER_COLUMNS and then EVENT_COLUMNS."""
-    names = [name.strip().removesuffix("::text") for name in LETTER_COLUMNS.split(",")]
+def select_dead_letters(work: Work, statement: bytes, values: dict[str, Any]) -> list[DeadLetter]:
+    """Run *statement*, which selects DEAD_LETTER_COLUMNS and then EVENT_COLUMNS, and return the rows as objects."""
+    names = [name.strip().removesuffix("::text") for name in DEAD_LETTER_COLUMNS.split(",")]
     found = []
-    for row in event_log.cursor_of(work).execute(statement, values):
+    for row in event_store.cursor_of(work).execute(statement, values):
         fields = dict(zip(names, row[: len(names)], strict=True))
-        found.append(Letter(**fields, event=Event(*row[len(names) :])))
+        found.append(DeadLetter(**fields, event=Event(*row[len(names) :])))
     return found

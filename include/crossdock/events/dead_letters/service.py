@@ -1,4 +1,4 @@
-"""What a person does with dead letters: look, mend, discard. Replaying them is `replay_events`."""
+"""Use cases of dead letters: edit and discard them. `replay/service.py` replays them."""
 
 from __future__ import annotations
 
@@ -17,154 +17,159 @@ from crossdock.db.bulk_edit import (
     set_field,
 )
 from crossdock.db.database import Store, Work
-from crossdock.events import schemas as event_contracts
-from crossdock.events.dead_letters import repository as failed_deliveries
-from crossdock.events.dead_letters.repository import Letter
+from crossdock.events import schemas as event_schemas
+from crossdock.events.dead_letters import repository
+from crossdock.events.dead_letters.repository import DeadLetter
 from crossdock.observability import audit
 
-#: What a person may still decide on.
+#: Open dead letters, which a person may discard.
 _DISCARDABLE = frozenset({"dead", "retrying"})
 
 
-def mend_fields(store: Store, letter_id: int, changes: Mapping[str, Any], *, actor: str) -> Letter:
+def edit_fields(store: Store, dead_letter_id: int, changes: Mapping[str, Any], *, actor: str) -> DeadLetter:
     """
-    The letter with *changes* (dotted field of the data → value) noted; nothing is delivered until it is replayed.
+    Edit some fields of the event's data (dotted field → value). Nothing is delivered until the dead letter is replayed.
 
     Raises:
-        NotFound: no such letter.
-        BadRequest: a field leads into something that has no fields.
-        Conflict: it is at work.
+        NotFound: there is no such dead letter.
+        BadRequest: a field leads into a value that is not an object.
+        Conflict: the event is being delivered.
 
     """
     with store.transaction() as work:
-        letter = failed_deliveries.get(work, letter_id)
-    data = json.loads(letter.mended or letter.event.data)
+        dead_letter = repository.get(work, dead_letter_id)
+    data = json.loads(dead_letter.edited_data or dead_letter.event.data)
     for field, value in changes.items():
         set_field(data, field, value)
-    return mend(store, letter_id, data, actor=actor, fields=tuple(changes))
+    return edit(store, dead_letter_id, data, actor=actor, fields=tuple(changes))
 
 
-def mend(store: Store, letter_id: int, data: Any, *, actor: str, fields: tuple[str, ...] = ()) -> Letter:
+def edit(store: Store, dead_letter_id: int, data: Any, *, actor: str, fields: tuple[str, ...] = ()) -> DeadLetter:
     """
-    The same for the whole data, which must be as the type's schema says. The audit trail names the fields, never values.
+    Replace the event's data, which must match the schema of its type. The audit trail names the fields, never values.
 
-    Data that are again as they came are no mend any more.
+    Data that equal the original remove the edit.
 
     Raises:
-        NotFound: no such letter.
-        BadRequest: *data* is not what events of its type have; the message names the field.
-        Conflict: it is at work.
+        NotFound: there is no such dead letter.
+        BadRequest: *data* do not match the schema of the event type; the message names the field.
+        Conflict: the event is being delivered.
 
     """
     with store.transaction() as work:
-        letter = failed_deliveries.get(work, letter_id)
-        _refuse_what_no_event_has(letter, data)
-        as_it_came = data == json.loads(letter.event.data)
-        failed_deliveries.mend(work, letter_id, None if as_it_came else json.dumps(data))
+        dead_letter = repository.get(work, dead_letter_id)
+        _refuse_new_schema_errors(dead_letter, data)
+        is_original = data == json.loads(dead_letter.event.data)
+        repository.edit(work, dead_letter_id, None if is_original else json.dumps(data))
         detail = {"fields": list(fields) or "all"}
-        audit.add(work, actor=actor, act="letter.fix", subject=f"dead-letters/{letter_id}", detail=detail)
-        return failed_deliveries.get(work, letter_id)
+        audit.add(work, actor=actor, act="dead_letter.fix", subject=f"dead-letters/{dead_letter_id}", detail=detail)
+        return repository.get(work, dead_letter_id)
 
 
-def _refuse_what_no_event_has(letter: Letter, data: Any) -> None:
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415  only where somebody mends
+def _refuse_new_schema_errors(dead_letter: DeadLetter, data: Any) -> None:
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415  needed for edits only
 
-    of = (letter.event.type, letter.event.schema_version)
-    if of not in event_contracts.versions():
+    version = (dead_letter.event.type, dead_letter.event.schema_version)
+    if version not in event_schemas.versions():
         return
-    schema, came = event_contracts.schema(*of), json.loads(letter.event.data)
+    schema, original = event_schemas.schema(*version), json.loads(dead_letter.event.data)
     if isinstance(data, dict):
-        refuse_unknown_fields(data, came, None, schema.get("properties", ()), what=f"{of[0]} events")
+        refuse_unknown_fields(data, original, None, schema.get("properties", ()), what=f"{version[0]} events")
     check = Draft202012Validator(schema)
-    # What was wrong when it came is for the handler to judge; a mend must bring nothing more.
-    before = {(tuple(each.absolute_path), each.message) for each in check.iter_errors(came)}
-    for wrong in check.iter_errors(data):
-        if (tuple(wrong.absolute_path), wrong.message) in before:
+    # Errors of the original data are for the subscriber to judge; an edit must not add new ones.
+    before = {(tuple(each.absolute_path), each.message) for each in check.iter_errors(original)}
+    for error in check.iter_errors(data):
+        if (tuple(error.absolute_path), error.message) in before:
             continue
-        where = ".".join(map(str, wrong.absolute_path)) or "the data"
-        raise BadRequest(f"{where}: {wrong.message}", remedy=remedies.EVENT_TYPES)
+        where = ".".join(map(str, error.absolute_path)) or "the data"
+        raise BadRequest(f"{where}: {error.message}", remedy=remedies.EVENT_TYPES)
 
 
-def discard(store: Store, letter_id: int, reason: str, *, actor: str) -> Letter:
+def discard(store: Store, dead_letter_id: int, reason: str, *, actor: str) -> DeadLetter:
     """
-    The letter, closed; it is kept, and can still be replayed. One that is tried again by itself is given up.
+    Close the dead letter; it is kept and can still be replayed. An event that is being retried is given up.
 
     Raises:
-        NotFound: no such letter.
-        BadRequest: no reason.
+        NotFound: there is no such dead letter.
+        BadRequest: the reason is empty.
         Conflict: it is closed already.
 
     """
     refuse_no_reason(reason)
-    chosen = choose(store, [letter_id], cause=None, everything=False)
+    chosen = choose(store, [dead_letter_id], cause=None, everything=False)
     if not discard_all(store, chosen, reason, actor=actor).closed:
-        raise Conflict(f"Letter {letter_id} was closed meanwhile")
+        raise Conflict(f"Dead letter {dead_letter_id} was closed in the meantime")
     with store.transaction() as work:
-        return failed_deliveries.get(work, letter_id)
+        return repository.get(work, dead_letter_id)
 
 
-def choose(store: Store, letter_ids: Sequence[int], *, cause: str | None, everything: bool) -> list[int]:
+def choose(store: Store, dead_letter_ids: Sequence[int], *, cause: str | None, everything: bool) -> list[int]:
     """
-    The numbers of the letters that were named to be discarded, one way only: by their cause, or all, the dead ones.
+    Select the dead letters to discard in exactly one way: by id, by cause, or all open ones; return their ids.
 
     Raises:
         BadRequest: none or several ways were used.
-        NotFound: no such letter, or none of that cause.
-        Conflict: one of those that were named by number is closed.
+        NotFound: an id does not exist, or no dead letter has that cause.
+        Conflict: a dead letter selected by id is closed.
 
     """
-    refuse_unclear(letter_ids, cause=cause, everything=everything)
+    refuse_unclear(dead_letter_ids, cause=cause, everything=everything)
     with store.transaction() as work:
-        # Without their events, which may be a hundred thousand.
-        chosen = failed_deliveries.choose(work, list(letter_ids) or None, cause=cause)
+        # Without their events: there may be a hundred thousand.
+        chosen = repository.choose(work, list(dead_letter_ids) or None, cause=cause)
     if cause is not None and not chosen:
         raise NotFound(f"No dead letter has the cause {cause!r}", remedy=remedies.LETTERS)
-    for letter_id, state in chosen.items():
+    for dead_letter_id, state in chosen.items():
         if state not in _DISCARDABLE:
-            raise Conflict(f"Letter {letter_id} is {state}; only dead ones, or those tried again, are discarded")
+            raise Conflict(f"Dead letter {dead_letter_id} is {state}; only dead or retrying ones can be discarded")
     return list(chosen)
 
 
 def discard_all(
-    store: Store, letter_ids: Sequence[int], reason: str, *, actor: str, tell: Callable[[int], None] = lambda _: None
+    store: Store,
+    dead_letter_ids: Sequence[int],
+    reason: str,
+    *,
+    actor: str,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> Discarded:
     """
-    Closes *letter_ids*, each with its entry in the audit trail; *tell* hears how many are done.
+    Close *dead_letter_ids*, each with its entry in the audit trail; call *on_progress* with the number closed so far.
 
-    Safe to interrupt and to repeat: what was closed meanwhile is left alone.
+    Safe to interrupt and to repeat: a dead letter that was closed in the meantime is left alone.
 
     Raises:
-        BadRequest: no reason.
+        BadRequest: the reason is empty.
 
     """
 
     def close(work: Work, some: Sequence[int]) -> list[int]:
-        letters = [failed_deliveries.get(work, letter_id, lock=True) for letter_id in some]
-        still_open = [letter.letter_id for letter in letters if letter.state in _DISCARDABLE]
-        for letter_id in still_open:
-            failed_deliveries.close(work, letter_id, "discarded", actor)
-            subject, detail = f"dead-letters/{letter_id}", {"reason": reason}
-            audit.add(work, actor=actor, act="letter.discard", subject=subject, detail=detail)
+        dead_letters = [repository.get(work, dead_letter_id, lock=True) for dead_letter_id in some]
+        still_open = [each.dead_letter_id for each in dead_letters if each.state in _DISCARDABLE]
+        for dead_letter_id in still_open:
+            repository.close(work, dead_letter_id, "discarded", actor)
+            subject, detail = f"dead-letters/{dead_letter_id}", {"reason": reason}
+            audit.add(work, actor=actor, act="dead_letter.discard", subject=subject, detail=detail)
         return still_open
 
-    return discard_in_slices(store, letter_ids, reason, close, tell)
+    return discard_in_slices(store, dead_letter_ids, reason, close, on_progress)
 
 
-def document(letter: Letter) -> dict[str, Any]:
-    """The letter as JSON for people and programs: whole, with what a person needs to mend it."""
-    event = letter.event
+def document(dead_letter: DeadLetter) -> dict[str, Any]:
+    """Represent the dead letter as JSON for people and programs: whole, with what a person needs to fix it."""
+    event = dead_letter.event
     return {
-        "letter_id": letter.letter_id,
-        "subscriber": letter.subscriber,
-        "state": letter.state,
-        "cause": letter.cause,
-        "reason": letter.reason,
-        "attempts": letter.attempts,
-        "first_seen_at": letter.first_seen_at,
-        "last_seen_at": letter.last_seen_at,
-        "next_try_at": letter.next_try_at if letter.state == "retrying" else None,
-        "closed_at": letter.closed_at,
-        "closed_by": letter.closed_by,
+        "dead_letter_id": dead_letter.dead_letter_id,
+        "subscriber": dead_letter.subscriber,
+        "state": dead_letter.state,
+        "cause": dead_letter.cause,
+        "reason": dead_letter.reason,
+        "attempts": dead_letter.attempts,
+        "first_seen_at": dead_letter.first_seen_at,
+        "last_seen_at": dead_letter.last_seen_at,
+        "next_attempt_at": dead_letter.next_attempt_at if dead_letter.state == "retrying" else None,
+        "closed_at": dead_letter.closed_at,
+        "closed_by": dead_letter.closed_by,
         "event": {
             "id": event.id,
             "source": event.source,
@@ -176,5 +181,5 @@ def document(letter: Letter) -> dict[str, Any]:
             "schema_version": event.schema_version,
             "data": json.loads(event.data),
         },
-        "mended": json.loads(letter.mended) if letter.mended else None,
+        "edited_data": json.loads(dead_letter.edited_data) if dead_letter.edited_data else None,
     }

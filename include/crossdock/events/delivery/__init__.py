@@ -1,12 +1,12 @@
 """
-Every event to every subscriber: at least once, with one effect, in order per key.
+Deliver every event to every subscriber: at least once, with one effect, in order per key.
 
-`deliver` lives for minutes under a continuous DAG, one beside the other; a lease says which of them reads
-which key partition, so that one that dies is replaced in seconds, whatever Airflow knows of it by then.
+`deliver` runs for minutes under a continuous DAG, several workers beside each other. A lease says which worker reads
+which key partition, so that a worker that dies is replaced within seconds, before Airflow notices.
 """
 
-from crossdock.events.delivery.consumer import Place
-from crossdock.events.delivery.partition import Pace
-from crossdock.events.delivery.worker import Background, Delivered, deliver
+from crossdock.events.delivery.consumer import PartitionAssignment
+from crossdock.events.delivery.partition import PollingConfig
+from crossdock.events.delivery.worker import Background, DeliveryReport, deliver
 
-__all__ = ["Background", "Delivered", "Pace", "Place", "deliver"]
+__all__ = ["Background", "DeliveryReport", "PartitionAssignment", "PollingConfig", "deliver"]

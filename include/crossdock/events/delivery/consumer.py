@@ -1,4 +1,4 @@
-"""Reads for one subscriber: claims key partitions, delivers from them in turns, and gives them back."""
+"""Consume events for one subscriber: claim key partitions, deliver from each in turn, and release them at the end."""
 
 from __future__ import annotations
 
@@ -13,76 +13,85 @@ from datetime import datetime, timedelta
 
 from crossdock.core.errors import LeaseLost, Transient
 from crossdock.db.database import Store, Work
-from crossdock.events import store as event_log
-from crossdock.events.delivery import consumer_leases as event_readers
+from crossdock.events import store as event_store
+from crossdock.events.delivery import consumer_leases
 from crossdock.events.delivery.attempt import Recipient
-from crossdock.events.delivery.lease_renewal import Keeper
-from crossdock.events.delivery.partition import Connections, Pace, Partition
+from crossdock.events.delivery.lease_renewal import LeaseRenewal
+from crossdock.events.delivery.partition import Connections, Partition, PollingConfig
 
 log = logging.getLogger(__name__)
 
-#: Looking for new events costs a fifth of a millisecond. With nothing to do the looks become rarer, up to the last.
-_SHORTEST_NAP_S = 0.001
-#: A turn costs six questions and a flush of the log, whatever it delivers: after a small one it pays to let some gather.
-_WORTH_A_COMMIT = 200
+#: A poll for new events costs a fifth of a millisecond. An idle consumer polls less and less often, up to the maximum.
+_MIN_POLL_INTERVAL_S = 0.001
+_MAX_POLL_INTERVAL_S = 0.05
+#: A poll costs six queries and a flush of the log, whatever it delivers: after a small batch, let some events gather.
+_SMALL_BATCH = 200
 _GATHER_S = 0.005
-_LONGEST_NAP_S = 0.05
-#: Between two tries at partitions that others have.
+#: Between two attempts to claim partitions that other workers have.
 _CLAIM_EVERY_S = 1.0
 _AFTER_AN_ERROR_S = 0.5
-#: A partition on loan is given back when its own worker asks for it.
-_OFF_AFTER_RETURN_S = 5.0
+#: A borrowed partition is released when the worker that it is assigned to asks for it, and not claimed again for so long.
+_PAUSE_AFTER_RELEASE_S = 5.0
 
 
 @dataclass(frozen=True)
-class Place:
-    """Which of how many workers this is."""
+class PartitionAssignment:
+    """Which key partitions a worker is assigned: those whose number modulo *workers* is *worker_no*."""
 
     worker_no: int = 0
     workers: int = 1
-    #: Key partitions of each subscriber. Another number begins where the slowest reader was.
+    #: Key partitions of each subscriber. When the number changes, all begin at the slowest cursor.
     partitions: int = 2
 
     def lifetime(self, usual: timedelta, now: datetime) -> timedelta:
         """
-        How long this worker lives, so that no two end together: until its own mark in each *usual* time by the clock.
+        Compute how long this worker lives, so that no two workers end together.
 
-        From half of *usual* to one and a half; workers that begin together are apart from their first end on.
+        A worker ends at a fixed offset in each *usual* period of the clock. It lives from half of *usual* to one and a
+        half, so that workers that start together end apart from the first time on.
         """
         usual_s = usual.total_seconds()
-        mark_s = usual_s * self.worker_no / self.workers
-        until_s = (mark_s - now.timestamp()) % usual_s
+        offset_s = usual_s * self.worker_no / self.workers
+        until_s = (offset_s - now.timestamp()) % usual_s
         return timedelta(seconds=until_s if until_s >= usual_s / 2 else until_s + usual_s)
 
 
 @dataclass(frozen=True)
-class Life:
-    """What all threads of a worker share."""
+class ShutdownToken:
+    """Tells all threads of a worker when to end: at a time, or when *stop* is set."""
 
-    pace: Pace
     stop: threading.Event
+    #: Of time.monotonic().
     ends_at: float
 
     @property
     def over(self) -> bool:
+        """True when the worker has to end."""
         return self.stop.is_set() or time.monotonic() >= self.ends_at
 
 
-class Reader:
-    """One subscriber's part of a worker, in a thread of its own, with the partitions that it could claim."""
+class Consumer:
+    """One subscriber's part of a worker: a thread, with the partitions that it could claim."""
 
-    def __init__(self, store: Store, place: Place, life: Life, recipient: Recipient) -> None:
-        self._place, self._recipient, self.name = place, recipient, recipient.name
-        #: How many events it dealt with.
-        self.dealt = 0
-        #: Another reader has its place: it ends when it comes to itself.
+    def __init__(
+        self,
+        store: Store,
+        assignment: PartitionAssignment,
+        shutdown: ShutdownToken,
+        polling: PollingConfig,
+        recipient: Recipient,
+    ) -> None:
+        self._assignment, self._recipient, self.name = assignment, recipient, recipient.name
+        #: The number of events that it processed.
+        self.processed = 0
+        #: Set when it hangs and another consumer has replaced it: it ends as soon as its subscriber returns.
         self.abandoned = False
-        self._beat_at = time.monotonic()
-        self._life, self._pace = life, life.pace
-        self._store = store.another(session=event_readers.ended_when_idle(2 * life.pace.lease_life))
-        self._reads = store.another(session=event_log.READER_SESSION)
-        self._keeper = Keeper(store.another(), self._renew_held, life.pace.lease_life, of=recipient.name)
-        self._connections = Connections(self._store, self._reads, self._keeper)
+        self._heartbeat_at = time.monotonic()
+        self._shutdown, self._polling = shutdown, polling
+        self._store = store.another(session=consumer_leases.ended_when_idle(2 * polling.lease_life))
+        self._reads = store.another(session=event_store.READER_SESSION)
+        self._renewal = LeaseRenewal(store.another(), self._renew_held, polling.lease_life, of=recipient.name)
+        self._connections = Connections(self._store, self._reads, self._renewal)
         self._worker = f"{os.uname().nodename}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._held: dict[int, Partition] = {}
         self._registered = False
@@ -90,110 +99,113 @@ class Reader:
 
     @property
     def over(self) -> bool:
-        return self._life.over or self.abandoned
+        """True when it has to end."""
+        return self._shutdown.over or self.abandoned
 
     @property
     def hangs(self) -> bool:
-        """Whether one call of its subscriber takes longer than it may, so that its leases have run out."""
-        last = max(self._beat_at, self._keeper.called_at)
-        allowed_s = self._recipient.subscriber.effect_timeout_s + 2 * self._pace.lease_life.total_seconds()
+        """True when one call of the subscriber takes longer than it may, so that its leases have expired."""
+        last = max(self._heartbeat_at, self._renewal.called_at)
+        allowed_s = self._recipient.subscriber.effect_timeout_s + 2 * self._polling.lease_life.total_seconds()
         return time.monotonic() - last > allowed_s
 
     def run(self) -> None:
-        """Delivers until it is over."""
-        nap_s = _SHORTEST_NAP_S
-        with self._store, self._reads, closing(self._keeper):
+        """Deliver until shutdown."""
+        interval_s = _MIN_POLL_INTERVAL_S
+        with self._store, self._reads, closing(self._renewal):
             while not self.over:
                 try:
-                    dealt = self._turn()
+                    processed = self._poll()
                 except Transient as error:
-                    self._beat_at = time.monotonic()
-                    log.warning("Delivery to %s waits: %s", self.name, error)
-                    self._claim_again()
-                    self._life.stop.wait(_AFTER_AN_ERROR_S)
+                    self._heartbeat_at = time.monotonic()
+                    log.warning("Delivery to %s is waiting: %s", self.name, error)
+                    self._reclaim_all()
+                    self._shutdown.stop.wait(_AFTER_AN_ERROR_S)
                     continue
-                self.dealt += dealt
-                nap_s = _GATHER_S if dealt else min(nap_s * 1.5, _LONGEST_NAP_S)
-                if dealt < _WORTH_A_COMMIT:
-                    self._life.stop.wait(nap_s)
-            self._give_back(list(self._held))
+                self.processed += processed
+                interval_s = _GATHER_S if processed else min(interval_s * 1.5, _MAX_POLL_INTERVAL_S)
+                if processed < _SMALL_BATCH:
+                    self._shutdown.stop.wait(interval_s)
+            self._release(list(self._held))
 
-    def _claim_again(self) -> None:
+    def _reclaim_all(self) -> None:
         """
-        All that it holds. A connection that was lost may come back to another store, where a dump took this one's place:
-        what is known here of its epoch, and of how far it was read, is not true of that one.
+        Claim all partitions again after an error of the database.
+
+        A lost connection may come back to another store, where a dump was restored in its place: what this consumer
+        remembers of the epoch and of its cursors is not true there.
         """
         self._claim_at.update(dict.fromkeys(self._held, 0.0))
         self._held.clear()
         self._registered = False
 
-    def begin_anew(self) -> None:
-        """Without what a defect may have left half done. What it held is free for whoever claims it first."""
+    def reset(self) -> None:
+        """Drop what a defect may have left half done, and release all partitions for whoever claims them first."""
         held, self._held = self._held, {}
         self._registered = False
         self._claim_at.clear()
         with self._store, self._store.transaction() as work:
-            event_readers.release(work, [partition.claim for partition in held.values()])
+            consumer_leases.release(work, [partition.claim for partition in held.values()])
 
     def _renew_held(self, work: Work) -> None:
-        """All that this thread has: while one partition's effect runs, nobody else keeps the others."""
+        """Renew all leases of this thread: during the effect of one partition, nothing else renews the others."""
         for partition in self._held.values():
             with suppress(LeaseLost):
-                event_readers.renew(work, partition.claim, self._pace.lease_life)
+                consumer_leases.renew(work, partition.claim, self._polling.lease_life)
 
-    def _turn(self) -> int:
-        """One step of each partition that is ours now."""
-        self._claim()
-        dealt = 0
+    def _poll(self) -> int:
+        """Run one step of each claimed partition; return the number of events."""
+        self._claim_due()
+        processed = 0
         for number, partition in list(self._held.items()):
-            self._beat_at = time.monotonic()
+            self._heartbeat_at = time.monotonic()
             try:
-                dealt += partition.step()
+                processed += partition.step()
             except LeaseLost as error:
                 log.warning("%s", error)
                 del self._held[number]
                 continue
-            if partition.wanted and not self._is_own(number):
-                self._give_back([number])
-                self._claim_at[number] = time.monotonic() + _OFF_AFTER_RETURN_S
-        return dealt
+            if partition.wanted and not self._is_assigned(number):
+                self._release([number])
+                self._claim_at[number] = time.monotonic() + _PAUSE_AFTER_RELEASE_S
+        return processed
 
-    def _claim(self) -> None:
-        """Our own partitions, and those of others whose worker is silent for longer than a lease lives."""
+    def _claim_due(self) -> None:
+        """Claim the assigned partitions, and those of workers whose leases have expired."""
         now = time.monotonic()
-        for number in range(self._place.partitions):
+        for number in range(self._assignment.partitions):
             if number in self._held or now < self._claim_at.get(number, 0.0):
                 continue
-            # A new start leaves the others a moment to claim what is theirs.
-            if number not in self._claim_at and not self._is_own(number):
-                self._claim_at[number] = now + self._pace.lease_life.total_seconds()
+            # After a start, leave the others a moment to claim what they are assigned.
+            if number not in self._claim_at and not self._is_assigned(number):
+                self._claim_at[number] = now + self._polling.lease_life.total_seconds()
                 continue
             self._claim_at[number] = now + _CLAIM_EVERY_S
-            self._claim_one(number)
+            self._claim(number)
 
-    def _claim_one(self, number: int) -> None:
+    def _claim(self, number: int) -> None:
         with self._store.transaction() as work:
             if not self._registered:
-                event_readers.register(work, self.name, self._place.partitions)
-            claim = event_readers.claim(work, self.name, number, self._worker, self._pace.lease_life)
-            if claim is None and self._is_own(number):
-                event_readers.want(work, self.name, number, self._worker)
+                consumer_leases.register(work, self.name, self._assignment.partitions)
+            claim = consumer_leases.claim(work, self.name, number, self._worker, self._polling.lease_life)
+            if claim is None and self._is_assigned(number):
+                consumer_leases.want(work, self.name, number, self._worker)
         self._registered = True
-        if claim is not None and claim.partitions == self._place.partitions:
+        if claim is not None and claim.partitions == self._assignment.partitions:
             if claim.after_a_death:
-                log.warning("%s takes over %s from a worker that was silent", self._worker, claim)
-            self._held[number] = Partition(self._connections, claim, self._recipient, self._pace)
+                log.warning("%s takes over %s from a worker that stopped sending heartbeats", self._worker, claim)
+            self._held[number] = Partition(self._connections, claim, self._recipient, self._polling)
 
-    def _is_own(self, number: int) -> bool:
-        return number % self._place.workers == self._place.worker_no
+    def _is_assigned(self, number: int) -> bool:
+        return number % self._assignment.workers == self._assignment.worker_no
 
-    def _give_back(self, numbers: list[int]) -> None:
-        """Free at once, with the cursor kept; what cannot be given back runs out by itself."""
+    def _release(self, numbers: list[int]) -> None:
+        """Release partitions at once, with their cursors stored; a lease that cannot be released expires."""
         for number in numbers:
             partition = self._held.pop(number)
             try:
-                partition.keep_cursor()
+                partition.save_cursor()
                 with self._store.transaction() as work:
-                    event_readers.release(work, [partition.claim])
+                    consumer_leases.release(work, [partition.claim])
             except (LeaseLost, Transient) as error:
                 log.info("%s", error)

@@ -1,4 +1,4 @@
-"""Who reads which key partition for which subscriber, and up to where: lease, fencing token and cursor in one row."""
+"""The lease, fencing token and cursor of each key partition of each subscriber, in one row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crossdock.events.model import Position
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A key partition of a subscriber that a worker may now deliver from."""
+    """A key partition of a subscriber, leased to a worker."""
 
     subscriber: str
     partition: int
@@ -22,15 +22,15 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     token: int
     cursor: Position
-    #: The last worker died at its work, or sleeps: what follows the cursor may be what ended it.
+    #: The last worker died or hangs: an event after the cursor may have killed it.
     after_a_death: bool
 
     def __str__(self) -> str:
         return f"{self.subscriber}/{self.partition}"
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a reader stands."""
+class ConsumerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The progress of a subscriber's consumer in one key partition."""
 
     subscriber: str
     partition: int
@@ -42,101 +42,101 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _REGISTER = b"""
-INSERT INTO event_reader (subscriber, partition, partitions)
+INSERT INTO event_consumer (subscriber, partition, partitions)
 SELECT %(subscriber)s, n, %(partitions)s FROM generate_series(0, %(partitions)s - 1) AS n
 ON CONFLICT (subscriber, partition) DO NOTHING
 """
 
-#: Keys move between partitions when their number changes: all begin where the slowest was, and the inbox keeps what
-#: was delivered from having its effect again.
+#: Keys move between partitions when their number changes: all begin at the slowest cursor, and the inbox deduplicates
+#: what was delivered.
 _REARRANGE = b"""
 WITH slowest AS (
-    SELECT epoch, xid, position FROM event_reader WHERE subscriber = %(subscriber)s AND partitions <> %(partitions)s
+    SELECT epoch, xid, position FROM event_consumer WHERE subscriber = %(subscriber)s AND partitions <> %(partitions)s
      ORDER BY epoch, xid, position LIMIT 1)
-UPDATE event_reader reader
+UPDATE event_consumer consumer
    SET epoch = slowest.epoch, xid = slowest.xid, position = slowest.position, partitions = %(partitions)s,
        token = token + 1, holder = NULL, expires_at = '-infinity'
-  FROM slowest WHERE reader.subscriber = %(subscriber)s
+  FROM slowest WHERE consumer.subscriber = %(subscriber)s
 """
 
-_MOVE_FAILED = b"""
-UPDATE failed_delivery SET partition = (hashtext(partition_key) & 2147483647) %% %(partitions)s::int
+_MOVE_RETRIES = b"""
+UPDATE dead_letter SET partition = (hashtext(partition_key) & 2147483647) %% %(partitions)s::int
  WHERE subscriber = %(subscriber)s AND state IN ('trying', 'retrying', 'waiting')
 """
 
-_DROP_SURPLUS = b"DELETE FROM event_reader WHERE subscriber = %(subscriber)s AND partition >= %(partitions)s"
+_DROP_SURPLUS = b"DELETE FROM event_consumer WHERE subscriber = %(subscriber)s AND partition >= %(partitions)s"
 
-#: Free, run out, or ours. The token counts up at each claim: a worker that was only asleep commits nothing more.
+#: Free, expired, or ours. The fencing token counts up at each claim: a worker that was only asleep cannot commit.
 _CLAIM = b"""
-UPDATE event_reader reader
-   SET holder = %(worker)s, token = reader.token + 1, expires_at = clock_timestamp() + %(life)s
-  FROM (SELECT subscriber, partition, holder FROM event_reader
+UPDATE event_consumer consumer
+   SET holder = %(worker)s, token = consumer.token + 1, expires_at = clock_timestamp() + %(life)s
+  FROM (SELECT subscriber, partition, holder FROM event_consumer
          WHERE subscriber = %(subscriber)s AND partition = %(partition)s
            AND (holder IS NULL OR holder = %(worker)s OR expires_at < clock_timestamp())
            FOR UPDATE SKIP LOCKED) AS before
- WHERE reader.subscriber = before.subscriber AND reader.partition = before.partition
-RETURNING reader.token, reader.epoch, reader.xid, reader.position, reader.partitions,
+ WHERE consumer.subscriber = before.subscriber AND consumer.partition = before.partition
+RETURNING consumer.token, consumer.epoch, consumer.xid, consumer.position, consumer.partitions,
           before.holder IS NOT NULL AND before.holder <> %(worker)s
 """
 
 _WANT = b"""
-UPDATE event_reader SET wanted_by = %(worker)s, wanted_at = clock_timestamp()
+UPDATE event_consumer SET wanted_by = %(worker)s, wanted_at = clock_timestamp()
  WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND holder IS DISTINCT FROM %(worker)s
 """
 
-#: Fences, moves the cursor and renews the lease at once. Never backwards: a late repeat of a commit is harmless.
+#: Checks the fencing token, moves the cursor and renews the lease at once. A repeated commit is harmless.
 _ADVANCE = b"""
-UPDATE event_reader
+UPDATE event_consumer
    SET epoch = %(epoch)s, xid = %(xid)s::text::xid8, position = %(position)s, moved_at = clock_timestamp(),
        delivered = delivered + %(delivered)s, expires_at = clock_timestamp() + %(life)s
  WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND holder = %(worker)s AND token = %(token)s
 RETURNING wanted_by IS DISTINCT FROM holder AND wanted_at > clock_timestamp() - interval '2 seconds',
-          EXISTS (SELECT FROM failed_delivery WHERE failed_delivery.subscriber = %(subscriber)s AND state = 'dead')
+          EXISTS (SELECT FROM dead_letter WHERE dead_letter.subscriber = %(subscriber)s AND state = 'dead')
 """
 
 
 def ended_when_idle(life: timedelta) -> str:
     """
-    The session of a connection that the server ends when it is idle in a transaction for longer than *life*.
+    Build the session settings of a connection that the server ends when a transaction is idle for longer than *life*.
 
-    A handler that hangs in its transaction would keep its inbox rows from whoever takes over. Part of what the
-    connection is opened with, or it would be lost with the first one.
+    A subscriber that hangs in its transaction would lock its inbox rows against the worker that takes over. The setting
+    belongs to the connection's options, so that a new connection has it too.
     """
     return f"-c idle_in_transaction_session_timeout={int(life.total_seconds() * 1000)}"
 
 
 class Advanced(NamedTuple):
-    """What a reader learns when it moves its cursor."""
+    """What a consumer learns when it moves its cursor."""
 
-    #: Somebody whose own partition it is asks for it.
+    #: The worker that the partition is assigned to asks for it.
     wanted: bool
-    #: The subscriber has dead letters, which a later event may close.
+    #: The subscriber has dead letters, which a later event may supersede.
     has_dead: bool
 
 
 _RENEW = b"""
-UPDATE event_reader SET expires_at = clock_timestamp() + %(life)s
+UPDATE event_consumer SET expires_at = clock_timestamp() + %(life)s
  WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND holder = %(worker)s AND token = %(token)s
 RETURNING wanted_by IS DISTINCT FROM holder AND wanted_at > clock_timestamp() - interval '2 seconds'
 """
 
 _RELEASE = b"""
-UPDATE event_reader SET holder = NULL, expires_at = '-infinity'
+UPDATE event_consumer SET holder = NULL, expires_at = '-infinity'
  WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND holder = %(worker)s AND token = %(token)s
 """
 
-_STANDINGS = b"""
+_LIST = b"""
 SELECT subscriber, partition, holder, expires_at > clock_timestamp(), epoch, xid, position, delivered, moved_at
-  FROM event_reader ORDER BY subscriber, partition
+  FROM event_consumer ORDER BY subscriber, partition
 """
 
-#: Told events that a subscriber hears and has not had, by the slowest of its partitions; an upper bound. One that was
-#: never started has had none: it will begin at the first.
+#: Events of a subscriber's types behind the cursor of its slowest partition; an upper bound. A subscriber that was never
+#: started has had none: it will begin at the first event.
 _LAG = b"""
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(stored_at)), 0)::float8 FROM event,
        (SELECT epoch, xid, position FROM (
-            SELECT epoch, xid, position FROM event_reader WHERE subscriber = %(subscriber)s UNION ALL
-            SELECT 0, '0'::xid8, 0 WHERE NOT EXISTS (SELECT FROM event_reader WHERE subscriber = %(subscriber)s)) AS all_of_it
+            SELECT epoch, xid, position FROM event_consumer WHERE subscriber = %(subscriber)s UNION ALL
+            SELECT 0, '0'::xid8, 0 WHERE NOT EXISTS (SELECT FROM event_consumer WHERE subscriber = %(subscriber)s)) AS all_of_it
          ORDER BY epoch, xid, position LIMIT 1) AS slowest
  WHERE (event.epoch, event.xid, event.position) > (slowest.epoch, slowest.xid, slowest.position)
    AND NOT silent AND type = ANY(%(types)s)
@@ -144,16 +144,16 @@ SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(stored_at))
 
 
 def register(work: Work, subscriber: str, partitions: int) -> None:
-    """The rows that *subscriber* is read by. Does nothing when they are there; a new number begins at the slowest."""
+    """Create the rows of *subscriber* where they are missing; a changed number of partitions begins at the slowest."""
     values = {"subscriber": subscriber, "partitions": partitions}
     work.execute(_REGISTER, values)
     if work.execute(_REARRANGE, values).rowcount:
         work.execute(_DROP_SURPLUS, values)
-        work.execute(_MOVE_FAILED, values)
+        work.execute(_MOVE_RETRIES, values)
 
 
 def claim(work: Work, subscriber: str, partition: int, worker: str, life: timedelta) -> Claim | None:
-    """The partition, for *worker* alone; None while another live worker has it."""
+    """Lease the partition to *worker*; None while another live worker has it."""
     values = {"subscriber": subscriber, "partition": partition, "worker": worker, "life": life}
     row = work.execute(_CLAIM, values).fetchone()
     if row is None:
@@ -171,13 +171,13 @@ def claim(work: Work, subscriber: str, partition: int, worker: str, life: timede
 
 
 def want(work: Work, subscriber: str, partition: int, worker: str) -> None:
-    """Asks whoever has the partition on loan to give it back to the worker whose own it is."""
+    """Ask the holder of a borrowed partition to release it for *worker*, to which it is assigned."""
     work.execute(_WANT, {"subscriber": subscriber, "partition": partition, "worker": worker})
 
 
 def advance(work: Work, claim: Claim, cursor: Position, *, delivered: int, life: timedelta) -> Advanced:
     """
-    The cursor at *cursor* and the lease alive, in the transaction of the effects.
+    Move the cursor to *cursor* and renew the lease, in the transaction of the effects.
 
     Raises:
         LeaseLost: another worker has it; nothing of this transaction may be committed.
@@ -188,7 +188,13 @@ def advance(work: Work, claim: Claim, cursor: Position, *, delivered: int, life:
 
 
 def renew(work: Work, claim: Claim, life: timedelta) -> bool:
-    """The lease, alive for another *life*. Whether somebody else wants the partition. Raises LeaseLost."""
+    """
+    Renew the lease for another *life*; return whether another worker wants the partition.
+
+    Raises:
+        LeaseLost: another worker has it.
+
+    """
     return bool(_held(work, _RENEW, claim, {**_of(claim), "life": life})[0])
 
 
@@ -200,14 +206,15 @@ def _held(work: Work, statement: bytes, claim: Claim, values: dict[str, object])
 
 
 def release(work: Work, claims: Sequence[Claim]) -> None:
-    """The partitions, free for the next worker at once. Does nothing for those that were lost."""
+    """Release the partitions, so that the next worker has them at once. Leases that were lost are left alone."""
     for held in claims:
         work.execute(_RELEASE, _of(held))
 
 
-def standings(work: Work) -> list[Standing]:
+def list_all(work: Work) -> list[ConsumerStatus]:
+    """List the consumers of all subscribers, by partition."""
     return [
-        Standing(
+        ConsumerStatus(
             subscriber=subscriber,
             partition=partition,
             holder=holder,
@@ -216,12 +223,12 @@ def standings(work: Work) -> list[Standing]:
             delivered=delivered,
             moved_at=moved_at,
         )
-        for subscriber, partition, holder, alive, epoch, xid, position, delivered, moved_at in work.execute(_STANDINGS)
+        for subscriber, partition, holder, alive, epoch, xid, position, delivered, moved_at in work.execute(_LIST)
     ]
 
 
 def lag(work: Work, subscriber: str, types: Sequence[str]) -> tuple[int, float]:
-    """How many events *subscriber* has still to hear, and the age of the oldest in seconds."""
+    """Count the events that *subscriber* has not had yet; return also the age of the oldest in seconds."""
     row = work.execute(_LAG, {"subscriber": subscriber, "types": list(types)}).fetchone()
     return (int(row[0]), float(row[1])) if row else (0, 0.0)
 

@@ -1,4 +1,4 @@
-"""Effects outside the hub's database: had while nothing is open in it, and noted afterwards."""
+"""External side effects: carried out while no transaction is open in the hub's database, and recorded afterwards."""
 
 from __future__ import annotations
 
@@ -7,93 +7,94 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store, Work
 from crossdock.events.dead_letters.repository import Failure
-from crossdock.events.delivery import inbox as event_inbox
-from crossdock.events.delivery.attempt import Outcome, Recipient, SubscriberUnable, Verdict, halved
-from crossdock.events.delivery.lease_renewal import Holding
+from crossdock.events.delivery import inbox
+from crossdock.events.delivery.attempt import Outcome, Recipient, SubscriberNotConfigured, Verdict, bisect
+from crossdock.events.delivery.lease_renewal import LeaseGuard
 from crossdock.events.model import Event
 from crossdock.events.schemas import upcast
 
 
-def told_once(
+def deliver_once(
     store: Store,
     recipient: Recipient,
     events: Sequence[Event],
-    holding: Holding,
-    out: Mapping[str, Failure],
+    guard: LeaseGuard,
+    paused: Mapping[str, Failure],
 ) -> Callable[[Work], Outcome]:
     """
-    Those of *events* that were not had before, told as by `tell`; and what notes them, in the transaction of the cursor.
+    Deliver those of *events* that the inbox does not have, as `deliver`; return what records them.
 
-    Killed before that commit, the effects may come twice and must not mind.
+    The returned function runs in the transaction that moves the cursor. A worker that is killed before that commit
+    delivers the events again, so the side effect must be idempotent.
     """
     with store.question() as work:
-        fresh = event_inbox.unseen(work, recipient.name, events)
-    outcome = tell(recipient, fresh, holding, out)
-    had = list(outcome.delivered)
+        fresh = inbox.unseen(work, recipient.name, events)
+    outcome = deliver(recipient, fresh, guard, paused)
+    delivered = list(outcome.delivered)
     if len(fresh) < len(events):
-        places = {event.at for event in fresh}
-        outcome.delivered += [event for event in events if event.at not in places]
+        positions = {event.at for event in fresh}
+        outcome.delivered += [event for event in events if event.at not in positions]
 
-    failpoint("deliver.told")
+    failpoint("deliver.delivered")
 
-    def note(work: Work) -> Outcome:
-        event_inbox.add(work, recipient.name, had)
+    def record(work: Work) -> Outcome:
+        inbox.add(work, recipient.name, delivered)
         return outcome
 
-    return note
+    return record
 
 
-def tell(
+def deliver(
     recipient: Recipient,
     events: Sequence[Event],
-    holding: Holding,
-    out: Mapping[str, Failure] | None = None,
+    guard: LeaseGuard,
+    paused: Mapping[str, Failure] | None = None,
 ) -> Outcome:
     """
-    *events* told to the system outside, in order per key; nothing is open in the database, and nothing noted yet.
+    Deliver *events* to the external system, in order per key; no transaction is open and nothing is recorded yet.
 
-    Each source by itself, since one that is out must not fail another's events. Those of a source that is *out*,
-    or that turns out to be, are not told at all. *holding* keeps the caller's leases during each call, for as long as
-    the subscriber's effect may take.
+    Each source has calls of its own, since the outage of one must not fail the events of another. Events of a source
+    that is in *paused*, or that turns out to be down, are not delivered. *guard* renews the caller's leases during each
+    call, for at most `effect_timeout_s` of the subscriber.
 
     Raises:
-        StoreUnavailable: the hub's own database was in the way.
-        LeaseLost: by *holding*; another worker has these events.
+        StoreUnavailable: the hub's own database failed.
+        LeaseLost: raised by *guard*; another worker has these events.
 
     """
-    outcome, known = Outcome(), dict(out or {})
+    outcome, known = Outcome(), dict(paused or {})
 
     def act(some: Sequence[Event]) -> None:
-        with holding.keeper.during(recipient.subscriber.effect_timeout_s):
-            have_effect_elsewhere(recipient, some)
+        with guard.renewal.during(recipient.subscriber.effect_timeout_s):
+            call_external(recipient, some)
 
     for source, some in _by_source(events):
         if source in known:
-            outcome.fail(outcome.held_back(some), known[source], Verdict.OUTAGE)
+            outcome.fail(outcome.without_blocked(some), known[source], Verdict.SOURCE_OUTAGE)
             continue
-        halved(recipient, some, outcome, act, holding.check)
-        known |= {each.event.source: each.failure for each in outcome.failed if each.verdict is Verdict.OUTAGE}
+        bisect(recipient, some, outcome, act, guard.check)
+        known |= {each.event.source: each.failure for each in outcome.failed if each.verdict is Verdict.SOURCE_OUTAGE}
     return outcome
 
 
-def have_effect_elsewhere(recipient: Recipient, events: Sequence[Event]) -> None:
-    """The subscriber's reaction to *events* outside, in their newest version, whatever the inbox has."""
-    if recipient.subscriber.apply_elsewhere is None or recipient.puller is None:
-        raise SubscriberUnable("This subscriber needs what this worker was not given")
-    recipient.subscriber.apply_elsewhere(recipient.puller, [upcast(event) for event in events])
+def call_external(recipient: Recipient, events: Sequence[Event]) -> None:
+    """Call the subscriber with *events*, upcast to their newest version, whatever the inbox has."""
+    if recipient.subscriber.deliver is None or recipient.fetcher is None:
+        raise SubscriberNotConfigured("This subscriber needs a service that this worker was not given")
+    recipient.subscriber.deliver(recipient.fetcher, [upcast(event) for event in events])
 
 
 def _by_source(events: Sequence[Event]) -> Iterable[tuple[str, list[Event]]]:
     """
-    *events* in parts of one source each, no event before an earlier one of its key.
+    Group *events* by source, keeping the order of each key.
 
-    As few as that allows: a key of which two sources tell is in another round each time the source changes.
+    As few groups as that allows: a key with events of two sources is in another round each time the source changes.
     """
     last: dict[str, tuple[int, str]] = {}
-    parts: dict[tuple[int, str], list[Event]] = {}
+    groups: dict[tuple[int, str], list[Event]] = {}
     for event in events:
-        turn, source = last.get(event.partition_key, (0, event.source))
-        part = (turn if source == event.source else turn + 1), event.source
-        last[event.partition_key] = part
-        parts.setdefault(part, []).append(event)
-    return ((source, parts[turn, source]) for turn, source in sorted(parts, key=lambda part: part[0]))
+        round_no, source = last.get(event.partition_key, (0, event.source))
+        group = (round_no if source == event.source else round_no + 1), event.source
+        last[event.partition_key] = group
+        groups.setdefault(group, []).append(event)
+    return ((source, groups[round_no, source]) for round_no, source in sorted(groups, key=lambda group: group[0]))

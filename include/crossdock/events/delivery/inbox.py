@@ -1,4 +1,4 @@
-"""What has had its effect at whom: one row per subscriber and event, in the transaction of the effect."""
+"""The inbox: one row per subscriber and delivered event, in the transaction of the effect. It deduplicates deliveries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from crossdock.db.database import Work
 from crossdock.events.model import Event
 
-#: The store holds each (source, id) once, so an event's place is its identity here.
+#: The store has each (source, id) once, so an event's position is its identity here.
 _ADD = b"""
 INSERT INTO event_inbox (subscriber, epoch, xid, position)
 SELECT %(subscriber)s, epoch, xid, position
@@ -22,13 +22,13 @@ SELECT inbox.epoch, inbox.position
    AND inbox.xid = wanted.xid AND inbox.position = wanted.position
 """
 
-#: What no reader of its subscriber will come to again: each is past it, and another number of partitions begins where
-#: the slowest is. The newest are kept all the same, in case a person sets a cursor back.
+#: Rows behind all cursors of their subscriber: another number of partitions begins at the slowest one, so no consumer
+#: reads these events a second time. The newest rows are kept all the same, in case a person sets a cursor back.
 _TRIM = b"""
 DELETE FROM event_inbox WHERE ctid = ANY(ARRAY(
     SELECT inbox.ctid FROM event_inbox inbox,
-           (SELECT epoch, xid::text::bigint AS xid, position FROM event_reader WHERE subscriber = %(subscriber)s
-             ORDER BY event_reader.epoch, event_reader.xid, event_reader.position LIMIT 1) AS slowest,
+           (SELECT epoch, xid::text::bigint AS xid, position FROM event_consumer WHERE subscriber = %(subscriber)s
+             ORDER BY event_consumer.epoch, event_consumer.xid, event_consumer.position LIMIT 1) AS slowest,
            (SELECT last_value - %(newest)s AS position FROM event_position) AS margin
      WHERE inbox.subscriber = %(subscriber)s AND inbox.position <= margin.position
        AND (inbox.epoch, inbox.xid, inbox.position) <= (slowest.epoch, slowest.xid, slowest.position)
@@ -37,7 +37,7 @@ DELETE FROM event_inbox WHERE ctid = ANY(ARRAY(
 
 
 def add(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
-    """Those of *events* that *subscriber* has not had, in order; they are noted as had when the transaction commits."""
+    """Record *events* as delivered to *subscriber*, at the commit; return those that were new, in order."""
     if not events:
         return []
     cursor = work.cursor(binary=True).execute(_ADD, _values(subscriber, events), prepare=True)
@@ -48,16 +48,16 @@ def add(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
 
 
 def unseen(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
-    """Those of *events* that *subscriber* has not had, in order; nothing is noted."""
+    """Select those of *events* that *subscriber* has not had, in order; nothing is recorded."""
     seen = set(work.cursor(binary=True).execute(_SEEN, _values(subscriber, events)).fetchall())
     return [event for event in events if (event.epoch, event.position) not in seen]
 
 
 def trim(work: Work, subscriber: str, *, newest: int, limit: int) -> int:
     """
-    How many rows went, the oldest first, at most *limit*: those that every reader of *subscriber* is past.
+    Delete rows behind all cursors of *subscriber*, oldest first, at most *limit*; return how many.
 
-    Those of the store's *newest* events stay. Rows of a subscriber that nobody reads for stay too.
+    Rows of the store's *newest* events stay, and so do the rows of a subscriber without a consumer.
     """
     return work.execute(_TRIM, {"subscriber": subscriber, "newest": newest, "limit": limit}).rowcount
 

@@ -1,4 +1,4 @@
-"""Keeps a worker's leases alive while an effect outside runs, which may take longer than they live."""
+"""Renew a worker's leases during an external side effect, which may take longer than a lease lives."""
 
 from __future__ import annotations
 
@@ -16,17 +16,23 @@ from crossdock.db.database import Store, Work
 log = logging.getLogger(__name__)
 
 
-class Keeper:
+class LeaseRenewal:
     """
-    One of a worker's threads has it. Its connection is its own, and opened when an effect first turns out to be slow.
+    The heartbeat of one thread's leases. It has a connection of its own, opened when an effect first turns out slow.
 
-    Never for longer than the effect may take: a handler that hangs would otherwise keep its events for ever.
+    It renews for no longer than the effect may take: a subscriber that hangs would otherwise keep its events for ever.
     """
 
     def __init__(self, store: Store, renew: Callable[[Work], None], life: timedelta, *, of: str) -> None:
         """
-        *renew*, called four times in *life*, must not mind that a lease is lost: whoever commits finds that out.
-        *of*: whose effects these are, for the log.
+        Prepare the renewal; nothing runs yet.
+
+        Args:
+            store: The connection for the renewals.
+            renew: Called four times per *life*. It must tolerate a lost lease: whoever commits finds that out.
+            life: How long a lease lives.
+            of: Whose effects these are, for the log.
+
         """
         self._store, self._renew, self._of = store, renew, of
         self._every_s = life.total_seconds() / 4
@@ -35,10 +41,13 @@ class Keeper:
 
     @contextmanager
     def during(self, at_most_s: float) -> Iterator[None]:
-        """The leases, alive while the block runs, but not when that takes longer than *at_most_s*."""
+        """Renew the leases while the block runs, for at most *at_most_s*."""
         ended = threading.Event()
         thread = threading.Thread(
-            target=self._keep, args=(ended, at_most_s), name=f"{threading.current_thread().name}-keeper", daemon=True
+            target=self._renew_until,
+            args=(ended, at_most_s),
+            name=f"{threading.current_thread().name}-renewal",
+            daemon=True,
         )
         thread.start()
         self.called_at = time.monotonic()
@@ -49,26 +58,27 @@ class Keeper:
             thread.join()
             self.called_at = time.monotonic()
 
-    def _keep(self, ended: threading.Event, at_most_s: float) -> None:
+    def _renew_until(self, ended: threading.Event, at_most_s: float) -> None:
         until = time.monotonic() + at_most_s
         while not ended.wait(min(self._every_s, max(until - time.monotonic(), 0.0))):
             if time.monotonic() >= until:
-                log.warning("An effect of %s hangs: after %.0f s its events are free for another", self._of, at_most_s)
+                log.warning("An effect of %s hangs: after %.0f s its events go to another worker", self._of, at_most_s)
                 return
             try:
                 with self._store.transaction() as work:
                     self._renew(work)
             except HubError as error:
-                log.warning("A lease of %s is not renewed while its effect runs: %s", self._of, error)
+                log.warning("Cannot renew a lease of %s while its effect runs: %s", self._of, error)
 
     def close(self) -> None:
+        """Close the connection."""
         self._store.close()
 
 
 @dataclass(frozen=True)
-class Holding:
-    """What makes a call outside safe: leases that are ours when it begins, and stay so while it lasts."""
+class LeaseGuard:
+    """What makes an external call safe: the leases are ours when it begins, and are renewed while it runs."""
 
-    keeper: Keeper
-    #: Asked before each call; raises when the leases are lost.
+    renewal: LeaseRenewal
+    #: Called before each external call; raises when the leases are lost.
     check: Callable[[], None]

@@ -1,4 +1,4 @@
-"""Delivers one key partition to one subscriber: the next events, and those that failed before."""
+"""Deliver one key partition to one subscriber: the next events, and those whose delivery failed before."""
 
 from __future__ import annotations
 
@@ -10,74 +10,74 @@ from functools import partial
 
 from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store, Work
-from crossdock.events import store as event_log
+from crossdock.events import store as event_store
 from crossdock.events.dead_letters.repository import Failure
-from crossdock.events.delivery import consumer_leases as event_readers
-from crossdock.events.delivery import failures
-from crossdock.events.delivery import retry_repository as event_retries
-from crossdock.events.delivery.attempt import BatchFailed, Outcome, Recipient, at_once, attempt, blamed
+from crossdock.events.delivery import consumer_leases, failures, retry_repository
+from crossdock.events.delivery.attempt import BatchFailed, Outcome, Recipient, apply_batch, attempt, fail_single
 from crossdock.events.delivery.consumer_leases import Claim
-from crossdock.events.delivery.external_effect import told_once
-from crossdock.events.delivery.failures import Tried
-from crossdock.events.delivery.lease_renewal import Holding, Keeper
+from crossdock.events.delivery.external_effect import deliver_once
+from crossdock.events.delivery.failures import Attempt
+from crossdock.events.delivery.lease_renewal import LeaseGuard, LeaseRenewal
 from crossdock.events.delivery.retries import Retries
-from crossdock.events.delivery.retry_repository import Kept
+from crossdock.events.delivery.retry_repository import RetryRecord
 from crossdock.events.model import Event, Position
 
-How = Callable[[Work], Outcome]
+#: Applies a batch in the transaction that moves the cursor, or records there what was delivered before.
+Effect = Callable[[Work], Outcome]
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How delivery is done here."""
+class PollingConfig:
+    """How a worker reads and delivers."""
 
     #: Events in one transaction.
     batch: int = 2_000
-    #: Of an effect outside, in one call: all of them have to be had within the time that it may take.
-    batch_outside: int = 200
-    #: How long a worker may be silent before another takes its partitions.
+    #: Events in one call of an external system: all of them must be done within the subscriber's timeout.
+    external_batch_size: int = 200
+    #: How long a worker may send no heartbeat before another takes over its partitions.
     lease_life: timedelta = timedelta(seconds=5)
-    #: How long a thread rests that ended by a defect of ours, which the same events may well bring about again.
+    #: Pause of a thread after a defect of ours, which the same events may well cause again.
     after_a_defect_s: float = 5.0
 
 
 @dataclass(frozen=True)
 class Connections:
-    """What a thread has for all its partitions."""
+    """The connections of one thread, shared by all its partitions."""
 
     store: Store
-    #: Of event_log.READER_SESSION.
+    #: Opened with event_store.READER_SESSION.
     reads: Store
-    keeper: Keeper
+    renewal: LeaseRenewal
 
 
 class Partition:
-    """A claimed partition and what its reader remembers of it."""
+    """A claimed key partition, with what its consumer remembers of it."""
 
-    def __init__(self, connections: Connections, claim: Claim, recipient: Recipient, pace: Pace) -> None:
+    def __init__(self, connections: Connections, claim: Claim, recipient: Recipient, polling: PollingConfig) -> None:
         self.claim = claim
-        #: Whether the worker whose own partition this is has asked for it.
+        #: True when the worker that this partition is assigned to has asked for it.
         self.wanted = False
-        self._store, self._reads, self._recipient, self._pace = connections.store, connections.reads, recipient, pace
-        self._holding = Holding(connections.keeper, self._renew)
+        self._store, self._reads = connections.store, connections.reads
+        self._recipient, self._polling = recipient, polling
+        self._guard = LeaseGuard(connections.renewal, self._renew)
         self._subscriber = recipient.subscriber
         self._cursor = claim.cursor
         with self._store.transaction() as work:
-            self._epoch = event_log.epoch(work)
-        self._retries = Retries(self._store, claim, recipient, self._effect, pace.lease_life)
+            self._epoch = event_store.epoch(work)
+        self._retries = Retries(self._store, claim, recipient, self._effect, polling.lease_life)
         self._careful = claim.after_a_death
         self._renew_at = time.monotonic()
 
     def step(self) -> int:
         """
-        How many events were dealt with; 0 when there was nothing to do.
+        Deliver what is due and the next batch; return the number of events, 0 when there was nothing to do.
 
         Raises:
             LeaseLost: another worker has the partition; nothing was committed.
-            StoreUnavailable: the database was in the way; call it again after a moment.
+            StoreUnavailable: the database failed; call it again after a moment.
 
         """
-        dealt = self._retries.try_again()
+        processed = self._retries.retry_due()
         events, cursor = self._read()
         failpoint("deliver.read")
         if events and self._careful:
@@ -88,12 +88,14 @@ class Partition:
             self._cursor = cursor
         self._careful = False
         self._renew()
-        return dealt + len(events)
+        return processed + len(events)
 
     def _read(self) -> tuple[list[Event], Position]:
-        limit = min(self._pace.batch, self._pace.batch_outside) if self._recipient.is_outside else self._pace.batch
+        limit = self._polling.batch
+        if self._recipient.is_external:
+            limit = min(limit, self._polling.external_batch_size)
         with self._reads.question() as work:
-            return event_log.read(
+            return event_store.read(
                 work,
                 self._cursor,
                 types=self._subscriber.types,
@@ -104,77 +106,78 @@ class Partition:
             )
 
     def _deliver(self, events: list[Event], cursor: Position) -> None:
-        """Effects, inbox, failures and the cursor at one commit, or nothing; effects elsewhere ahead of it."""
-        ready = self._ready(events)
-        if self._recipient.is_outside:
-            self._commit(events, cursor, self._effect(ready, self._retries.out))
+        """Commit effects, inbox, failures and cursor together or not at all; external side effects come before."""
+        ready = self._not_blocked(events)
+        if self._recipient.is_external:
+            self._commit(events, cursor, self._effect(ready, self._retries.paused))
             return
         try:
-            self._commit(events, cursor, partial(at_once, recipient=self._recipient, events=ready))
+            self._commit(events, cursor, partial(apply_batch, recipient=self._recipient, events=ready))
         except BatchFailed as failed:
-            outcome = blamed(self._recipient, ready, failed.error)
+            outcome = fail_single(self._recipient, ready, failed.error)
             self._commit(events, cursor, self._effect(ready, {}) if len(ready) > 1 else lambda _: outcome)
 
-    def _effect(self, events: Sequence[Event], out: Mapping[str, Failure]) -> How:
-        """What delivers *events*, whichever of them may fail: elsewhere now, in the hub in the transaction that it is given."""
-        if self._recipient.is_outside:
-            return told_once(self._store, self._recipient, events, self._holding, out)
+    def _effect(self, events: Sequence[Event], paused: Mapping[str, Failure]) -> Effect:
+        """Deliver external *events* now and return what records them; for others, return what applies them."""
+        if self._recipient.is_external:
+            return deliver_once(self._store, self._recipient, events, self._guard, paused)
         return partial(attempt, recipient=self._recipient, events=events)
 
-    def _commit(self, events: list[Event], cursor: Position, how: How) -> None:
+    def _commit(self, events: list[Event], cursor: Position, effect: Effect) -> None:
         with self._store.transaction() as work:
-            outcome = how(work)
-            blocked = self._retries.blocked
-            outcome.behind += [event for event in events if event.partition_key in blocked] if blocked else []
-            failures.keep(work, self.claim, self._subscriber, outcome, self._tried)
-            failures.begin_outages(work, self.claim, self._subscriber, outcome, self._retries.out)
+            outcome = effect(work)
+            blocked = self._retries.blocked_keys
+            outcome.blocked += [event for event in events if event.partition_key in blocked] if blocked else []
+            failures.record(work, self.claim, self._subscriber, outcome, self._attempt_of)
+            failures.begin_outages(work, self.claim, self._subscriber, outcome, self._retries.paused)
             if self._careful:
-                event_retries.forget(work, self.claim, outcome.delivered)
-            advanced = event_readers.advance(
-                work, self.claim, cursor, delivered=len(outcome.delivered), life=self._pace.lease_life
+                retry_repository.delete_attempts(work, self.claim, outcome.delivered)
+            advanced = consumer_leases.advance(
+                work, self.claim, cursor, delivered=len(outcome.delivered), life=self._polling.lease_life
             )
             self.wanted = advanced.wanted
             if advanced.has_dead and self._subscriber.newer_replaces_older:
-                event_retries.supersede(work, self.claim.subscriber, outcome.delivered)
+                retry_repository.supersede(work, self.claim.subscriber, outcome.delivered)
             failpoint("deliver.before_commit")
         failpoint("deliver.committed")
         self._moved(cursor)
         self._retries.learn(outcome)
 
-    def _ready(self, events: list[Event]) -> list[Event]:
-        """Those of *events* that need not wait for an earlier one of their key."""
-        blocked = self._retries.blocked
+    def _not_blocked(self, events: list[Event]) -> list[Event]:
+        """Leave out events that must wait for an earlier event of their key (head-of-line blocking)."""
+        blocked = self._retries.blocked_keys
         return [event for event in events if event.partition_key not in blocked] if blocked else events
 
-    def _tried(self, event: Event) -> Tried:
-        return Tried(event, attempts=1, is_noted=self._careful)
+    def _attempt_of(self, event: Event) -> Attempt:
+        return Attempt(event, attempts=1, is_recorded=self._careful)
 
     def _deliver_carefully(self, events: list[Event]) -> None:
         """
-        The same, one by one, each try noted before it is made: one of these may have ended the last worker.
+        Deliver one by one, each attempt recorded before it is made: one of these events may have killed the last worker.
 
-        Two commits an event: only for the one batch in which a worker died.
+        Costs two commits per event, but only for the one batch in which a worker died.
         """
         for event in events:
-            if self._ready([event]):
+            if self._not_blocked([event]):
                 with self._store.transaction() as work:
-                    event_readers.renew(work, self.claim, self._pace.lease_life)
-                    event_retries.keep(work, self.claim, [Kept(event=event, state="trying", tries=1)])
-                failpoint("deliver.noted")
+                    consumer_leases.renew(work, self.claim, self._polling.lease_life)
+                    retry_repository.upsert(work, self.claim, [RetryRecord(event=event, state="trying", attempts=1)])
+                failpoint("deliver.recorded")
             self._deliver([event], event.at)
 
     def _moved(self, cursor: Position) -> None:
         self._cursor = cursor
-        self._renew_at = time.monotonic() + self._pace.lease_life.total_seconds() / 4
+        self._renew_at = time.monotonic() + self._polling.lease_life.total_seconds() / 4
 
     def _renew(self) -> None:
-        """Keeps the lease, and the cursor where others' events have passed by, four times in the lease's life."""
+        """Renew the lease four times in its life, and store the cursor, which events of other types may have moved."""
         if time.monotonic() < self._renew_at:
             return
-        self.keep_cursor()
+        self.save_cursor()
 
-    def keep_cursor(self) -> None:
-        life = self._pace.lease_life
+    def save_cursor(self) -> None:
+        """Store the cursor and renew the lease."""
+        life = self._polling.lease_life
         with self._store.transaction() as work:
-            self.wanted = event_readers.advance(work, self.claim, self._cursor, delivered=0, life=life).wanted
+            self.wanted = consumer_leases.advance(work, self.claim, self._cursor, delivered=0, life=life).wanted
         self._moved(self._cursor)

@@ -1,4 +1,4 @@
-"""Failed deliveries of one key partition, tried again when their time has come, with what waits behind them."""
+"""Retry the failed deliveries of one key partition when they are due, each with the events that it blocks."""
 
 from __future__ import annotations
 
@@ -10,229 +10,239 @@ from datetime import timedelta
 
 from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store, Work
-from crossdock.events.dead_letters.repository import Failure, Letter
-from crossdock.events.delivery import consumer_leases as event_readers
-from crossdock.events.delivery import failures
-from crossdock.events.delivery import retry_repository as event_retries
-from crossdock.events.delivery import source_outages as event_outages
+from crossdock.events.dead_letters.repository import DeadLetter, Failure
+from crossdock.events.delivery import consumer_leases, failures, retry_repository, source_outages
 from crossdock.events.delivery.attempt import RECORD_IN_USE, Outcome, Recipient, Verdict
 from crossdock.events.delivery.consumer_leases import Claim
-from crossdock.events.delivery.failures import Tried
-from crossdock.events.delivery.retry_repository import Kept
+from crossdock.events.delivery.failures import Attempt
+from crossdock.events.delivery.retry_repository import RetryRecord
 from crossdock.events.delivery.source_outages import Probe
 from crossdock.events.model import Event, Position
 
 log = logging.getLogger(__name__)
 
-#: Gives events, but for those of sources that are out, their effect: now, or when it is called with the transaction
-#: that notes it.
+#: Gives events their effect, except those of paused sources: now, or when the result is called with the transaction
+#: that records them.
 Effect = Callable[[Sequence[Event], Mapping[str, Failure]], Callable[[Work], Outcome]]
-#: What is done about outages in the transaction of an outcome.
-_Settle = Callable[[Work, Outcome], None]
+#: Updates source outages in the transaction of an outcome.
+_UpdateOutages = Callable[[Work, Outcome], None]
 
-#: Between two looks for failed deliveries whose time has come; more where looking itself takes long.
+#: Between two polls for due retries; more where the query itself takes long.
 _LOOK_EVERY_S = 0.2
 _LOOKING_SHARE = 0.1
-#: Keys tried in one go. After an outage it begins with few, and each go that gets through lets in more: a system that
-#: has just come back is not flooded, and one record that looks like an outage by itself does not begin it again for all.
+#: Keys retried in one batch. After an outage the first batch is small, and each one that succeeds is followed by a larger
+#: one: a system that has just recovered is not flooded, and one record that looks like an outage does not stop them all.
 _KEYS_AT_ONCE = 100
 _KEYS_AFTER_OUTAGE = 4
 _ALONE_S = 1.0
 _WORKER_ENDED = Failure(
-    cause="WorkerEnded", reason="The handler ended or hung its worker each time it was called with this event"
+    cause="WorkerEnded", reason="The subscriber killed or hung its worker in each attempt with this event"
 )
 
 
 class Retries:
-    """What a partition's reader remembers of its failed deliveries, and how it tries them again."""
+    """What a consumer remembers of a partition's failed deliveries, and how it retries them."""
 
     def __init__(self, store: Store, claim: Claim, recipient: Recipient, effect: Effect, lease_life: timedelta) -> None:
         self._store, self._claim, self._recipient, self._effect = store, claim, recipient, effect
         self._subscriber, self._life = recipient.subscriber, lease_life
         self._look_at, self._keys_at_once = 0.0, _KEYS_AT_ONCE
-        #: Keys whose next event must wait for one that failed; complete, at least.
-        self.blocked: set[str] = set()
-        #: Sources that are out; as of the last look.
-        self.out: dict[str, Failure] = {}
-        #: Sources that have answered since the last of their events that met an outage; and the events that have met one.
+        #: Keys whose next event must wait for a failed one (head-of-line blocking). May name too many keys, never too few.
+        self.blocked_keys: set[str] = set()
+        #: Paused sources, as of the last look.
+        self.paused: dict[str, Failure] = {}
+        #: Sources that have answered since their last event that met an outage; and the events that have met one.
         self._answered: set[str] = set()
         self._met_outage: set[Position] = set()
         with store.transaction() as work:
             self._look(work)
-        if self.out:
+        if self.paused:
             self._keys_at_once = _KEYS_AFTER_OUTAGE
 
-    def try_again(self) -> int:
+    def retry_due(self) -> int:
         """
-        How many were tried of those whose time has come; 0 too when it is not time to look.
+        Retry the events whose backoff is over; return how many, also 0 when it is too early to look.
 
         Raises:
             LeaseLost: another worker has the partition; nothing was committed.
 
         """
-        if not self.blocked or time.monotonic() < self._look_at:
+        if not self.blocked_keys or time.monotonic() < self._look_at:
             return 0
         began = time.monotonic()
         with self._store.transaction() as work:
-            heads = event_retries.heads(work, self._claim)
+            heads = retry_repository.heads_of_line(work, self._claim)
             self._look(work)
-            # Last, since it writes: an open write transaction keeps all readers waiting.
-            probe = self._probe(work)
+            # Last, since it writes: an open write transaction delays all consumers.
+            probe = self._claim_probe(work)
         self._look_at = time.monotonic() + max(_LOOK_EVERY_S, (time.monotonic() - began) / _LOOKING_SHARE)
-        tried = self._ask(*probe) if probe else 0
+        tried = self._probe(*probe) if probe else 0
         together = [head for head in heads if not _goes_alone(head)][: self._keys_at_once]
-        tried += self._try_together(together) if together else 0
-        return tried + self._try_alone([head for head in heads if _goes_alone(head)])
+        tried += self._retry_together(together) if together else 0
+        return tried + self._retry_alone([head for head in heads if _goes_alone(head)])
 
     def look_soon(self) -> None:
-        """Something was let in or became due: do not wait for the usual time."""
+        """Look for due retries at the next step, without waiting for the usual interval."""
         self._look_at = 0.0
 
     def learn(self, outcome: Outcome) -> None:
-        """Of a try that is committed: which keys wait now, and which sources are out. The next look knows it anyway."""
-        self.blocked |= {each.event.partition_key for each in outcome.failed}
-        if self._recipient.is_outside:
-            self._learn_who_answers(outcome)
+        """Remember the blocked keys and paused sources of a committed attempt; the next look would find them anyway."""
+        self.blocked_keys |= {each.event.partition_key for each in outcome.failed}
+        if self._recipient.is_external:
+            self._learn_outages(outcome)
 
-    def _learn_who_answers(self, outcome: Outcome) -> None:
+    def _learn_outages(self, outcome: Outcome) -> None:
         self._answered |= {event.source for event in outcome.delivered}
         self._met_outage -= {event.at for event in outcome.delivered}
-        out = {each.event.source: each.failure for each in outcome.failed if each.verdict is Verdict.OUTAGE}
-        if out:
-            self._answered -= out.keys()
-            self._met_outage |= {each.event.at for each in outcome.failed if each.verdict is Verdict.OUTAGE}
-            self.out |= out
+        paused = {each.event.source: each.failure for each in outcome.failed if each.verdict is Verdict.SOURCE_OUTAGE}
+        if paused:
+            self._answered -= paused.keys()
+            self._met_outage |= {each.event.at for each in outcome.failed if each.verdict is Verdict.SOURCE_OUTAGE}
+            self.paused |= paused
             self._keys_at_once = _KEYS_AFTER_OUTAGE
 
     def _blame_the_only_one(self, outcome: Outcome) -> None:
         """
-        One that met an outage, then others of its source were answered, and now it meets one again, alone: that is the
-        event's failure, whatever it looks like, and is counted. Else it would be an outage of its source for ever.
+        Count an apparent outage against the event when it alone meets one while other events of its source succeed.
+
+        Otherwise that one event would pause its source for ever.
         """
         if len(outcome.failed) != 1 or outcome.delivered:
             return
         (failed,) = outcome.failed
         is_its_own = failed.event.at in self._met_outage and failed.event.source in self._answered
-        if failed.verdict is Verdict.OUTAGE and is_its_own:
-            outcome.failed = [replace(failed, verdict=Verdict.PASSING)]
+        if failed.verdict is Verdict.SOURCE_OUTAGE and is_its_own:
+            outcome.failed = [replace(failed, verdict=Verdict.TRANSIENT)]
 
     def _look(self, work: Work) -> None:
-        self.blocked = event_retries.blocked_keys(work, self._claim)
-        if self._recipient.is_outside:
-            self.out = event_outages.out(work, self._claim.subscriber)
+        self.blocked_keys = retry_repository.blocked_keys(work, self._claim)
+        if self._recipient.is_external:
+            self.paused = source_outages.paused(work, self._claim.subscriber)
 
-    def _probe(self, work: Work) -> tuple[Probe, Letter] | None:
-        if not self._recipient.is_outside:
+    def _claim_probe(self, work: Work) -> tuple[Probe, DeadLetter] | None:
+        if not self._recipient.is_external:
             return None
         life = timedelta(seconds=self._subscriber.effect_timeout_s) + self._life
-        probe = event_outages.probe(work, self._claim, life)
-        letter = event_retries.probe_of(work, self._claim, probe.source) if probe else None
-        return (probe, letter) if probe and letter else None
+        probe = source_outages.claim_probe(work, self._claim, life)
+        dead_letter = retry_repository.probe_event(work, self._claim, probe.source) if probe else None
+        return (probe, dead_letter) if probe and dead_letter else None
 
-    def _ask(self, probe: Probe, letter: Letter) -> int:
-        """One event of a source that is out, to see whether it still is."""
+    def _probe(self, probe: Probe, dead_letter: DeadLetter) -> int:
+        """Deliver one event of a paused source, to find out whether its outage is over."""
 
-        def settle(work: Work, outcome: Outcome) -> None:
+        def update(work: Work, outcome: Outcome) -> None:
             for failed in outcome.failed:
                 if not failed.verdict.blames_the_event:
                     wait = failures.probe_wait(self._subscriber, failed, probe.probes)
-                    event_outages.put_off(work, self._claim.subscriber, probe.source, failed.failure, wait)
+                    source_outages.reschedule(work, self._claim.subscriber, probe.source, failed.failure, wait)
                     return
-            # Whatever it said, it has answered.
-            event_outages.end(work, self._claim.subscriber, probe.source)
-            log.info("%s: %s is no longer out", self._claim.subscriber, probe.source)
+            # Any other result means that the source has answered.
+            source_outages.end(work, self._claim.subscriber, probe.source)
+            log.info("%s: %s has recovered", self._claim.subscriber, probe.source)
 
-        others = {source: failure for source, failure in self.out.items() if source != probe.source}
-        tried = self._try([letter], others, settle)
-        if not tried:  # A person has closed it meanwhile; another one may ask.
+        others = {source: failure for source, failure in self.paused.items() if source != probe.source}
+        tried = self._retry([dead_letter], others, update)
+        if not tried:  # A person has closed it meanwhile; let another event probe.
             with self._store.transaction() as work:
-                event_outages.put_off(work, self._claim.subscriber, probe.source, self.out[probe.source], timedelta(0))
+                failure = self.paused[probe.source]
+                source_outages.reschedule(work, self._claim.subscriber, probe.source, failure, timedelta(0))
         return tried
 
-    def _try_together(self, heads: Sequence[Letter]) -> int:
-        """Keys that were never tried by themselves, in one go, each with all that waits of it."""
+    def _retry_together(self, heads: Sequence[DeadLetter]) -> int:
+        """Retry keys that were never tried by themselves in one batch, each with all its waiting events."""
         with self._store.question() as work:
-            letters = event_retries.of_keys(work, self._claim, [head.event.partition_key for head in heads])
-        return self._try(letters, self.out)
+            keys = [head.event.partition_key for head in heads]
+            dead_letters = retry_repository.pending_of_keys(work, self._claim, keys)
+        return self._retry(dead_letters, self.paused)
 
-    def _try_alone(self, heads: Sequence[Letter]) -> int:
-        """One after the other, for a while: new events wait for these. The others are due at the next look."""
+    def _retry_alone(self, heads: Sequence[DeadLetter]) -> int:
+        """Retry one after the other, for a moment, since new events wait for these. The rest is due at the next look."""
         tried, until = 0, time.monotonic() + _ALONE_S
         for head in heads:
-            if head.event.source not in self.out and time.monotonic() < until:
-                tried += self._try([head], self.out)
+            if head.event.source not in self.paused and time.monotonic() < until:
+                tried += self._retry([head], self.paused)
         return tried
 
-    def _try(self, letters: Sequence[Letter], out: Mapping[str, Failure], settle: _Settle | None = None) -> int:
+    def _retry(
+        self, dead_letters: Sequence[DeadLetter], paused: Mapping[str, Failure], update: _UpdateOutages | None = None
+    ) -> int:
         """
-        How many of *letters* were tried, in order; the first of each key noted before it is: it may end its worker.
+        Retry *dead_letters* in order; return how many were tried.
 
-        A key that a person has closed meanwhile is left out.
+        The first of each key is recorded before it is tried, since it may kill its worker. Keys that a person has closed
+        meanwhile are left out.
         """
-        tries = self._note(letters)
-        letters = [each for each in letters if each.event.partition_key in tries]
-        if not letters:
+        attempts = self._record_attempts(dead_letters)
+        dead_letters = [each for each in dead_letters if each.event.partition_key in attempts]
+        if not dead_letters:
             return 0
-        by_place = {each.event.at: each for each in letters}
+        by_position = {each.event.at: each for each in dead_letters}
 
-        def tried(event: Event) -> Tried:
-            letter = by_place[event.at]
-            letter_id, noted = tries[event.partition_key]
-            is_noted = letter_id == letter.letter_id
-            return Tried(letter.event, noted if is_noted else letter.attempts + 1, is_noted)
+        def attempt_of(event: Event) -> Attempt:
+            dead_letter = by_position[event.at]
+            dead_letter_id, recorded = attempts[event.partition_key]
+            is_recorded = dead_letter_id == dead_letter.dead_letter_id
+            return Attempt(dead_letter.event, recorded if is_recorded else dead_letter.attempts + 1, is_recorded)
 
-        how = self._effect([each.deliverable for each in letters], out)
+        effect = self._effect([each.deliverable for each in dead_letters], paused)
         with self._store.transaction() as work:
-            outcome = how(work)
+            outcome = effect(work)
             self._blame_the_only_one(outcome)
-            event_retries.recover(work, [by_place[event.at].letter_id for event in outcome.delivered])
-            failures.keep(work, self._claim, self._subscriber, outcome, tried)
-            (settle or self._begin_outages)(work, outcome)
-            self._close_older(work, outcome)
-            event_readers.renew(work, self._claim, self._life)
+            delivered = [by_position[event.at].dead_letter_id for event in outcome.delivered]
+            retry_repository.mark_recovered(work, delivered)
+            failures.record(work, self._claim, self._subscriber, outcome, attempt_of)
+            (update or self._begin_outages)(work, outcome)
+            self._supersede_older(work, outcome)
+            consumer_leases.renew(work, self._claim, self._life)
             failpoint("deliver.before_commit")
         self.learn(outcome)
         if outcome.delivered:
             self._keys_at_once = min(_KEYS_AT_ONCE, self._keys_at_once * _KEYS_AFTER_OUTAGE)
             self.look_soon()
-        return len(letters)
+        return len(dead_letters)
 
-    def _note(self, letters: Sequence[Letter]) -> dict[str, tuple[int, int]]:
-        """Key → its first letter, and the tries of that one with the coming one. One whose tries are used up is dead."""
-        first: dict[str, Letter] = {}
-        for letter in letters:
-            first.setdefault(letter.event.partition_key, letter)
-        waits_s = {each.letter_id: failures.wait_s(self._subscriber, each.attempts + 1) for each in first.values()}
+    def _record_attempts(self, dead_letters: Sequence[DeadLetter]) -> dict[str, tuple[int, int]]:
+        """
+        Record the coming attempt of the first event of each key; return key → its dead letter id and attempts.
+
+        An event whose attempts are used up becomes a dead letter and is left out.
+        """
+        first: dict[str, DeadLetter] = {}
+        for dead_letter in dead_letters:
+            first.setdefault(dead_letter.event.partition_key, dead_letter)
+        waits_s = {each.dead_letter_id: failures.wait_s(self._subscriber, each.attempts + 1) for each in first.values()}
         with self._store.transaction() as work:
-            event_readers.renew(work, self._claim, self._life)
-            tries = event_retries.note_tries(work, waits_s)
-            # Its last try ended the worker, or it would be dead already.
-            spent = {letter_id for letter_id, number in tries.items() if number > self._subscriber.attempts}
-            buried = [each.event for each in first.values() if each.letter_id in spent]
-            event_retries.keep(work, self._claim, [_ended_its_worker(event) for event in buried])
-        failpoint("deliver.noted")
+            consumer_leases.renew(work, self._claim, self._life)
+            attempts = retry_repository.record_attempts(work, waits_s)
+            # Its last attempt killed the worker, or it would be dead already.
+            spent = {id_ for id_, number in attempts.items() if number > self._subscriber.attempts}
+            killers = [each.event for each in first.values() if each.dead_letter_id in spent]
+            retry_repository.upsert(work, self._claim, [_killed_its_worker(event) for event in killers])
+        failpoint("deliver.recorded")
         return {
-            key: (each.letter_id, tries[each.letter_id])
+            key: (each.dead_letter_id, attempts[each.dead_letter_id])
             for key, each in first.items()
-            if each.letter_id in tries and each.letter_id not in spent
+            if each.dead_letter_id in attempts and each.dead_letter_id not in spent
         }
 
     def _begin_outages(self, work: Work, outcome: Outcome) -> None:
-        failures.begin_outages(work, self._claim, self._subscriber, outcome, self.out)
+        failures.begin_outages(work, self._claim, self._subscriber, outcome, self.paused)
 
-    def _close_older(self, work: Work, outcome: Outcome) -> None:
+    def _supersede_older(self, work: Work, outcome: Outcome) -> None:
         name = self._claim.subscriber
-        if self._subscriber.newer_replaces_older and outcome.delivered and event_retries.any_dead(work, name):
-            event_retries.supersede(work, name, outcome.delivered)
+        if self._subscriber.newer_replaces_older and outcome.delivered and retry_repository.any_dead(work, name):
+            retry_repository.supersede(work, name, outcome.delivered)
 
 
-def _goes_alone(head: Letter) -> bool:
+def _goes_alone(head: DeadLetter) -> bool:
     """
-    One that was tried before: should it end the worker, it takes no other's blame, and no other takes its. And one whose
-    record is in use, or all would wait for it that were told in the same call.
+    Tell which events are retried by themselves.
+
+    One that was tried before: should it kill the worker, no other event is blamed. And one whose record is in use, or
+    all events of the same call would wait for it.
     """
     return head.attempts > 0 or head.cause == RECORD_IN_USE
 
 
-def _ended_its_worker(event: Event) -> Kept:
-    return Kept(event=event, state="dead", failure=_WORKER_ENDED)
+def _killed_its_worker(event: Event) -> RetryRecord:
+    return RetryRecord(event=event, state="dead", failure=_WORKER_ENDED)

@@ -1,4 +1,4 @@
-"""One worker of the delivery: a thread for each subscriber and for each background work, supervised."""
+"""One delivery worker: a supervised thread for each subscriber and for each background task."""
 
 from __future__ import annotations
 
@@ -14,148 +14,158 @@ from typing import Protocol
 
 from crossdock.db.database import Store
 from crossdock.events.delivery.attempt import Recipient
-from crossdock.events.delivery.consumer import Life, Place, Reader
-from crossdock.events.delivery.partition import Pace
-from crossdock.events.ports import KeyPuller
+from crossdock.events.delivery.consumer import Consumer, PartitionAssignment, ShutdownToken
+from crossdock.events.delivery.partition import PollingConfig
+from crossdock.events.ports import RecordFetcher
 from crossdock.events.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
 
 _WATCH_EVERY_S = 0.2
-#: A worker that is ended from outside gives its partitions back in this time, or they run out by themselves.
-_GIVE_BACK_S = 2.0
+#: When a worker is ended from outside, how long it waits for its threads to release their partitions; then they expire.
+_RELEASE_TIMEOUT_S = 2.0
 
 
-class BackgroundWork(Protocol):
-    """What a thread of a worker does."""
+class BackgroundTask(Protocol):
+    """What one thread of a worker runs."""
 
     @property
-    def over(self) -> bool: ...
+    def over(self) -> bool:
+        """True when it has to end."""
+        ...
 
-    def run(self) -> None: ...
+    def run(self) -> None:
+        """Run until it is over."""
+        ...
 
-    def begin_anew(self) -> None:
-        """Run between two runs, of which the first ended by a defect."""
+    def reset(self) -> None:
+        """Drop what a defect may have left half done; called before it runs again."""
         ...
 
 
-#: Given whether the worker's life is over: what a thread of the first worker does beside the delivery.
-Background = Callable[[Callable[[], bool]], BackgroundWork]
+#: Creates a background task of the first worker; given a function that says whether the worker has to end.
+Background = Callable[[Callable[[], bool]], BackgroundTask]
 
 
 @dataclass
-class Delivered:
-    """What a worker did in its life."""
+class DeliveryReport:
+    """What a worker delivered: events by subscriber."""
 
     events: dict[str, int] = field(default_factory=dict)
 
 
 def deliver(
     open_store: Callable[[], Store],
-    place: Place,
+    assignment: PartitionAssignment,
     *,
     lifetime: timedelta,
     subscribers: Mapping[str, Subscriber],
-    pace: Pace | None = None,
-    puller: KeyPuller | None = None,
+    polling: PollingConfig | None = None,
+    fetcher: RecordFetcher | None = None,
     background: Mapping[str, Background] | None = None,
     stop: threading.Event | None = None,
-) -> Delivered:
+) -> DeliveryReport:
     """
-    Delivers until *lifetime* is over or *stop* is set. Ended well, it leaves its partitions free at once.
+    Deliver until *lifetime* has passed or *stop* is set; a normal end releases all partitions at once.
 
-    Errors of the database are waited out; errors of a handler become failed deliveries. A thread that ends by a
-    defect of ours is told of at once, and begins anew; one that hangs in a handler is left behind, and another has
-    its place. It may be killed at any moment, and run beside any number of others.
+    Errors of the database are waited out; errors of a subscriber become retries and dead letters. A thread that ends by
+    a defect of ours logs it and starts again. A thread whose subscriber hangs is abandoned and replaced. The worker may
+    be killed at any moment and run beside any number of others.
     """
-    life = Life(pace or Pace(), stop or threading.Event(), time.monotonic() + lifetime.total_seconds())
-    posts = [
-        _Post(partial(Reader, open_store(), place, life, Recipient(name, subscriber, puller)), life)
+    polling = polling or PollingConfig()
+    shutdown = ShutdownToken(stop or threading.Event(), time.monotonic() + lifetime.total_seconds())
+    supervised = [
+        _SupervisedConsumer(
+            partial(Consumer, open_store(), assignment, shutdown, polling, Recipient(name, subscriber, fetcher)),
+            shutdown,
+            polling,
+        )
         for name, subscriber in subscribers.items()
     ]
     try:
-        for post in posts:
-            post.fill()
-        # Once in a hub is enough; a second one beside it, while workers change, does no harm.
-        beside = background or {} if place.worker_no == 0 else {}
-        ended = [_started(name, life, work(lambda: life.over)) for name, work in beside.items()]
-        at_work = posts
-        while at_work:
-            at_work = [post for post in at_work if post.is_filled()]
+        for each in supervised:
+            each.start()
+        # One worker of a hub runs the background tasks; a second one beside it, while workers change, does no harm.
+        tasks = background or {} if assignment.worker_no == 0 else {}
+        ended = [_start_thread(name, task(lambda: shutdown.over), shutdown, polling) for name, task in tasks.items()]
+        alive = supervised
+        while alive:
+            alive = [each for each in alive if each.is_alive()]
     except BaseException:
-        life.stop.set()
-        for post in posts:
-            post.leave(_GIVE_BACK_S)
+        shutdown.stop.set()
+        for each in supervised:
+            each.wait(_RELEASE_TIMEOUT_S)
         raise
-    # Left behind, they are as good as killed; others beside them do no harm.
+    # Background threads that do not end in time are left behind, as if they were killed; others beside them do no harm.
     until = time.monotonic() + max((each.effect_timeout_s for each in subscribers.values()), default=0.0)
-    for each in ended:
-        each.wait(max(until - time.monotonic(), 0.0))
-    return Delivered({post.name: post.dealt for post in posts})
+    for event in ended:
+        event.wait(max(until - time.monotonic(), 0.0))
+    return DeliveryReport({each.name: each.processed for each in supervised})
 
 
-class _Post:
-    """A subscriber's reader in its thread. When it hangs, another reader takes its place."""
+class _SupervisedConsumer:
+    """A subscriber's consumer in its thread. When it hangs, a new consumer replaces it."""
 
-    def __init__(self, new_reader: Callable[[], Reader], life: Life) -> None:
-        self._new_reader, self._life = new_reader, life
-        self._readers: list[Reader] = []
+    def __init__(self, new_consumer: Callable[[], Consumer], shutdown: ShutdownToken, polling: PollingConfig) -> None:
+        self._new_consumer, self._shutdown, self._polling = new_consumer, shutdown, polling
+        self._consumers: list[Consumer] = []
         self._ended = threading.Event()
 
-    def fill(self) -> None:
-        """Somebody new, at work at once."""
-        reader = self._new_reader()
-        self._readers.append(reader)
-        self.name = reader.name
-        self._ended = _started(f"Delivery to {self.name}", self._life, reader)
+    def start(self) -> None:
+        """Start a new consumer in its own thread."""
+        consumer = self._new_consumer()
+        self._consumers.append(consumer)
+        self.name = consumer.name
+        self._ended = _start_thread(f"Delivery to {self.name}", consumer, self._shutdown, self._polling)
 
     @property
-    def dealt(self) -> int:
-        """How many events, whoever had the post."""
-        return sum(reader.dealt for reader in self._readers)
+    def processed(self) -> int:
+        """The number of events, over all consumers that ran here."""
+        return sum(consumer.processed for consumer in self._consumers)
 
-    def is_filled(self) -> bool:
-        """Whether somebody is at work there, after a short look."""
+    def is_alive(self) -> bool:
+        """Watch the thread for a moment; replace its consumer when it hangs. False when the thread has ended."""
         if self._ended.wait(_WATCH_EVERY_S):
             return False
-        if self._readers[-1].hangs:
-            # A thread cannot be ended. It commits nothing more; its events are tried by the next one, which counts that.
-            log.error("Delivery to %s hangs in its handler; its thread is left behind", self.name)
-            self._readers[-1].abandoned = True
-            if self._life.over:
+        if self._consumers[-1].hangs:
+            # A thread cannot be killed. It commits nothing more; its replacement retries its events, which counts.
+            log.error("Delivery to %s hangs in its subscriber; its thread is abandoned and replaced", self.name)
+            self._consumers[-1].abandoned = True
+            if self._shutdown.over:
                 return False
-            self.fill()
+            self.start()
         return True
 
-    def leave(self, patience_s: float) -> None:
-        self._ended.wait(patience_s)
+    def wait(self, timeout_s: float) -> None:
+        """Wait for the thread to end."""
+        self._ended.wait(timeout_s)
 
 
-def _started(what: str, life: Life, work: BackgroundWork) -> threading.Event:
+def _start_thread(name: str, task: BackgroundTask, shutdown: ShutdownToken, polling: PollingConfig) -> threading.Event:
     """
-    Set when *work* is over, which runs in a thread of its own, however often it has to begin anew.
+    Run *task* in a thread of its own, restarted after each defect; return an event that is set when it is over.
 
-    One that ended by a defect and was only asked at the end would leave its events to nobody for minutes. An event, not
-    the thread to join: a signal that comes while Thread.join waits makes it take a living thread for an ended one.
+    The restart is the thread's own: nobody else would take its events for minutes. An event, not the thread to join: a
+    signal that comes while Thread.join waits makes it take a living thread for an ended one.
     """
     ended = threading.Event()
 
-    def keep_at_it() -> None:
+    def run_until_over() -> None:
         try:
-            while not work.over:
-                _run_once(what, life, work)
+            while not task.over:
+                _run_once(name, task, shutdown, polling)
         finally:
             ended.set()
 
-    threading.Thread(target=keep_at_it, name=what, daemon=True).start()
+    threading.Thread(target=run_until_over, name=name, daemon=True).start()
     return ended
 
 
-def _run_once(what: str, life: Life, work: BackgroundWork) -> None:
+def _run_once(name: str, task: BackgroundTask, shutdown: ShutdownToken, polling: PollingConfig) -> None:
     try:
-        work.run()
+        task.run()
     except Exception:
-        log.exception("%s ended by a defect; it begins anew in %.0f s", what, life.pace.after_a_defect_s)
+        log.exception("%s ended by a defect; it starts again in %.0f s", name, polling.after_a_defect_s)
         with suppress(Exception):
-            work.begin_anew()
-        life.stop.wait(life.pace.after_a_defect_s)
+            task.reset()
+        shutdown.stop.wait(polling.after_a_defect_s)

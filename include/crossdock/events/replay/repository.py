@@ -1,4 +1,4 @@
-"""Replays that somebody asked for: what, how fast, how far, and whether it was stopped."""
+"""SQL of requested replays: their kind, rate, progress and state."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from crossdock.db.database import Work
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
-    """A replay as it stands."""
+    """A requested replay and its progress."""
 
     replay_id: int
-    #: "events", "letters" or "quarantine".
-    what: str
+    #: "events", "dead_letters" or "quarantine".
+    kind: str
     request: dict[str, Any]
-    #: At most so many a second; None for as fast as it goes.
+    #: Events per second at most; None for no limit.
     rate: float | None
     state: str
     total: int
     done: int
     failed: int
     actor: str
-    asked_at: datetime
+    requested_at: datetime
     ended_at: datetime | None
 
 
-_COLUMNS = "replay_id, what, request, rate, state, total, done, failed, actor, asked_at, ended_at"
+_COLUMNS = "replay_id, kind, request, rate, state, total, done, failed, actor, requested_at, ended_at"
 
 _ADD = f"""
-INSERT INTO event_replay (what, request, rate, total, actor)
-VALUES (%(what)s, %(request)s, %(rate)s, %(total)s, %(actor)s) RETURNING {_COLUMNS}
+INSERT INTO event_replay (kind, request, rate, total, actor)
+VALUES (%(kind)s, %(request)s, %(rate)s, %(total)s, %(actor)s) RETURNING {_COLUMNS}
 """.encode()
 
-#: Once, and in rows of their own: in the request they would be written anew with each slice.
+#: Written once, in rows of their own: in the request they would be written with each slice.
 _CHOOSE = b"""
 INSERT INTO event_replay_chosen (replay_id, nth, chosen_id)
 SELECT %(replay_id)s, ids.nth - 1, ids.id FROM unnest(%(ids)b::bigint[]) WITH ORDINALITY AS ids (id, nth)
@@ -54,7 +54,7 @@ _GET = f"SELECT {_COLUMNS} FROM event_replay WHERE replay_id = %(replay_id)s".en
 
 _NEWEST = f"SELECT {_COLUMNS} FROM event_replay ORDER BY replay_id DESC LIMIT %(limit)s".encode()
 
-#: The oldest open one that nobody works on; a worker that died is replaced when its time is over.
+#: The oldest open replay without a live worker; a worker that died is replaced when its claim expires.
 _CLAIM = f"""
 UPDATE event_replay SET worker = %(worker)s, worker_until = clock_timestamp() + %(life)s
  WHERE replay_id = (SELECT replay_id FROM event_replay
@@ -75,7 +75,7 @@ UPDATE event_replay SET worker_until = clock_timestamp() + %(life)s
  WHERE replay_id = %(replay_id)s AND state = 'open' AND worker = %(worker)s
 """
 
-_PUT_OFF = b"""
+_RESCHEDULE = b"""
 UPDATE event_replay SET worker = NULL, worker_until = clock_timestamp() + %(wait)s
  WHERE replay_id = %(replay_id)s AND state = 'open' AND worker = %(worker)s
 """
@@ -89,15 +89,15 @@ UPDATE event_replay SET state = %(state)s, ended_at = clock_timestamp(), worker_
 def add(
     work: Work,
     *,
-    what: str,
+    kind: str,
     request: dict[str, Any],
     rate: float | None,
     total: int,
     actor: str,
     chosen: Sequence[int] = (),
 ) -> Replay:
-    """An open replay; *chosen*: the numbers of the letters or items that it is of."""
-    values = {"what": what, "request": Jsonb(request), "rate": rate, "total": total, "actor": actor}
+    """Insert an open replay; *chosen* are the ids of its dead letters or quarantine items."""
+    values = {"kind": kind, "request": Jsonb(request), "rate": rate, "total": total, "actor": actor}
     replay = _replay(work.execute(_ADD, values).fetchone() or ())
     if chosen:
         work.execute(_CHOOSE, {"replay_id": replay.replay_id, "ids": list(chosen)})
@@ -105,17 +105,17 @@ def add(
 
 
 def chosen(work: Work, replay_id: int, first: int, limit: int) -> list[int]:
-    """The numbers that the replay is of, from its *first*, at most *limit*."""
+    """Select the chosen ids of the replay, from the *first* one on, at most *limit*."""
     values = {"replay_id": replay_id, "first": first, "limit": limit}
-    return [number for (number,) in work.execute(_CHOSEN, values)]
+    return [chosen_id for (chosen_id,) in work.execute(_CHOSEN, values)]
 
 
 def get(work: Work, replay_id: int) -> Replay:
     """
-    The replay.
+    Select the replay.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such replay.
 
     """
     row = work.execute(_GET, {"replay_id": replay_id}).fetchone()
@@ -125,11 +125,12 @@ def get(work: Work, replay_id: int) -> Replay:
 
 
 def newest(work: Work, *, limit: int = 10) -> list[Replay]:
+    """List the latest replays, newest first."""
     return [_replay(row) for row in work.execute(_NEWEST, {"limit": limit})]
 
 
 def claim(work: Work, worker: str, life: timedelta, *, replay_id: int | None = None) -> Replay | None:
-    """An open replay for *worker* alone; None when there is none that nobody works on."""
+    """Claim an open replay for *worker*; None when all are claimed or ended."""
     row = work.execute(_CLAIM, {"worker": worker, "life": life, "replay_id": replay_id}).fetchone()
     return _replay(row) if row else None
 
@@ -137,7 +138,7 @@ def claim(work: Work, worker: str, life: timedelta, *, replay_id: int | None = N
 def progress(
     work: Work, replay: Replay, worker: str, request: dict[str, Any], *, done: int, failed: int, life: timedelta
 ) -> bool:
-    """Notes what a slice did, in its transaction. False when the replay was stopped or lost: then nothing may commit."""
+    """Record the result of a slice, in its transaction. False when the replay was stopped or lost: then roll back."""
     values = {
         "replay_id": replay.replay_id,
         "worker": worker,
@@ -150,18 +151,18 @@ def progress(
 
 
 def renew(work: Work, replay_id: int, worker: str, life: timedelta) -> bool:
-    """The claim, alive for another *life*. False when the replay was stopped or lost: then nothing may commit."""
+    """Renew the claim for another *life*. False when the replay was stopped or lost: then roll back."""
     return work.execute(_RENEW, {"replay_id": replay_id, "worker": worker, "life": life}).rowcount == 1
 
 
-def put_off(work: Work, replay_id: int, worker: str, wait: timedelta) -> None:
-    """The replay, free for whoever comes first in *wait*. Does nothing when it is not *worker*'s."""
-    work.execute(_PUT_OFF, {"replay_id": replay_id, "worker": worker, "wait": wait})
+def reschedule(work: Work, replay_id: int, worker: str, wait: timedelta) -> None:
+    """Release the replay for any worker after *wait*. A replay that is not *worker*'s is left alone."""
+    work.execute(_RESCHEDULE, {"replay_id": replay_id, "worker": worker, "wait": wait})
 
 
 def end(work: Work, replay_id: int, state: str) -> None:
     """
-    The replay, ended as "done", "stopped" or "failed".
+    End the replay as "done", "stopped" or "failed".
 
     Raises:
         Conflict: it has ended already.

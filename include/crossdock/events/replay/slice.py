@@ -1,4 +1,4 @@
-"""A slice of a replay: some events or letters told again, and noted in one transaction with how far the replay is."""
+"""One slice of a replay: deliver some events or dead letters, and record them with the progress in one transaction."""
 
 from __future__ import annotations
 
@@ -13,69 +13,69 @@ import msgspec
 from crossdock.core.errors import NotFound, ReplayStopped, Transient
 from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store, Work
-from crossdock.events import store as event_log
-from crossdock.events.dead_letters import repository as failed_deliveries
-from crossdock.events.dead_letters.repository import AT_WORK, Failure, Letter
-from crossdock.events.delivery import inbox as event_inbox
-from crossdock.events.delivery import retry_repository as event_retries
-from crossdock.events.delivery.attempt import Failed, Outcome, Recipient, halved, have_effect
-from crossdock.events.delivery.external_effect import tell
-from crossdock.events.delivery.lease_renewal import Holding, Keeper
+from crossdock.events import store as event_store
+from crossdock.events.dead_letters import repository as dead_letter_repository
+from crossdock.events.dead_letters.repository import AT_WORK, DeadLetter, Failure
+from crossdock.events.delivery import inbox, retry_repository
+from crossdock.events.delivery.attempt import Failed, Outcome, Recipient, apply, bisect
+from crossdock.events.delivery.external_effect import deliver
+from crossdock.events.delivery.lease_renewal import LeaseGuard, LeaseRenewal
 from crossdock.events.model import Event, Position
-from crossdock.events.ports import KeyPuller
-from crossdock.events.replay import repository as event_replays
+from crossdock.events.ports import RecordFetcher
+from crossdock.events.replay import repository as replay_repository
 from crossdock.events.replay.repository import Replay
 from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.observability import audit
 
-#: How long a replay's worker may be silent before another goes on with it.
+#: How long a replay's worker may send no heartbeat before another goes on with the replay.
 WORKER_LIFE = timedelta(seconds=30)
-#: A person who stops a replay waits no longer than this, and a call of the system outside.
+#: A person who stops a replay waits no longer than this, plus one call of the external system.
 _LOOK_EVERY_S = 1.0
-#: Letters are told one by one; so much time of it in one slice, or a worker's death would have them all told twice.
+#: Dead letters are delivered one by one. A slice ends after this time, or a crash would repeat all of them.
 _SLICE_S = 1.0
-_NO_PULLER = "it reaches outside the hub, which a worker of the delivery does"
 
 
 class ReplayWaits(Transient):
-    """What a replay reaches outside is out, or in use; it goes on later where it is now."""
+    """An external system that the replay calls is down or in use; the replay goes on later."""
 
 
 @dataclass(frozen=True)
-class Reactions:
-    """Who is told, and what they may need."""
+class Recipients:
+    """The subscribers to replay to, and the services that their functions need."""
 
     subscribers: Mapping[str, Subscriber]
-    puller: KeyPuller | None
+    fetcher: RecordFetcher | None
 
     def of(self, name: str) -> Recipient:
         """
-        The subscriber of that name.
+        Find the subscriber of that name.
 
         Raises:
-            ReplayWaits: its effect is outside, and this worker has not what that takes.
+            ReplayWaits: it has an external side effect, and this worker lacks the services for it.
 
         """
-        recipient = Recipient(name, self.subscribers[name], self.puller)
-        if recipient.is_outside and self.puller is None:
-            raise ReplayWaits(f"{name} is not told here: {_NO_PULLER}", retry_in_s=0)
+        recipient = Recipient(name, self.subscribers[name], self.fetcher)
+        if recipient.is_external and self.fetcher is None:
+            raise ReplayWaits(
+                f"{name} has an external side effect, which only a delivery worker can carry out", retry_in_s=0
+            )
         return recipient
 
 
 @dataclass
-class Hold:
-    """A worker's claim on a replay, for as long as nobody stops it."""
+class ReplayClaim:
+    """A worker's claim on a replay, valid until somebody stops the replay or another worker takes it over."""
 
     store: Store
     replay_id: int
     worker: str
-    keeper: Keeper
+    renewal: LeaseRenewal
     _look_at: float = field(default=0.0)
 
     def check(self) -> None:
         """
-        Keeps the claim, and looks whether it is still there, at most once a second.
+        Renew the claim and check that it is still valid, at most once a second.
 
         Raises:
             ReplayStopped: it is not.
@@ -88,202 +88,233 @@ class Hold:
         self._look_at = time.monotonic() + _LOOK_EVERY_S
 
     def refuse_lost(self, work: Work) -> None:
-        """The same now, in the transaction of what is to be noted: nobody stops or takes the replay before its end."""
-        if not event_replays.renew(work, self.replay_id, self.worker, WORKER_LIFE):
+        """
+        Check the claim in the transaction of a slice: nobody stops or takes over the replay before its commit.
+
+        Raises:
+            ReplayStopped: the claim is no longer valid.
+
+        """
+        if not replay_repository.renew(work, self.replay_id, self.worker, WORKER_LIFE):
             raise ReplayStopped(self.replay_id)
 
 
-def some_events(hold: Hold, replay: Replay, reactions: Reactions, size: int) -> int:
+def replay_events(claim: ReplayClaim, replay: Replay, recipients: Recipients, size: int) -> int:
     """
-    How many tellings there were of the next *size* events; 0 when there are none.
+    Replay the next *size* events; return the number of deliveries, 0 when none is left.
 
-    Killed before its commit, what went outside may be told twice; nothing is left out.
+    Killed before its commit, it repeats the external side effects of the slice; no event is left out.
 
     Raises:
-        ReplayStopped: nothing of it was noted.
-        ReplayWaits: nothing of it was noted; call it again later.
+        ReplayStopped: nothing of the slice was recorded.
+        ReplayWaits: nothing of the slice was recorded; call it again later.
 
     """
-    names = [name for name in replay.request["subscribers"] if name in reactions.subscribers]
-    with hold.store.transaction() as work:
-        events = _next_events(work, replay, reactions, names, size)
+    names = [name for name in replay.request["subscribers"] if name in recipients.subscribers]
+    with claim.store.transaction() as work:
+        events = _next_events(work, replay, recipients, names, size)
         theirs = {
-            name: failed_deliveries.as_mended(
-                work, name, [event for event in events if event.type in reactions.subscribers[name].types]
+            name: dead_letter_repository.with_edits(
+                work, name, [event for event in events if event.type in recipients.subscribers[name].types]
             )
             for name in names
         }
     if not events:
         return 0
-    recipients = [reactions.of(name) for name in names if theirs[name]]
-    outside = {
-        recipient.name: _told_outside(hold, recipient, theirs[recipient.name])
-        for recipient in recipients
-        if recipient.is_outside
+    due = [recipients.of(name) for name in names if theirs[name]]
+    external = {
+        recipient.name: _deliver_external(claim, recipient, theirs[recipient.name])
+        for recipient in due
+        if recipient.is_external
     }
-    failpoint("replay.told")
+    failpoint("replay.delivered")
     failed = 0
-    with hold.store.transaction() as work:
-        hold.refuse_lost(work)
-        for recipient in recipients:
-            failed += _note_events(work, recipient, theirs[recipient.name], outside.get(recipient.name))
-        dealt = sum(map(len, theirs.values()))
+    with claim.store.transaction() as work:
+        claim.refuse_lost(work)
+        for recipient in due:
+            failed += _record_events(work, recipient, theirs[recipient.name], external.get(recipient.name))
+        processed = sum(map(len, theirs.values()))
         request = {**replay.request, "cursor": list(events[-1].at)}
-        _progress(work, hold, replay, request, dealt=dealt, failed=failed)
+        _progress(work, claim, replay, request, processed=processed, failed=failed)
     failpoint("replay.committed")
-    return dealt
+    return processed
 
 
-def _next_events(work: Work, replay: Replay, reactions: Reactions, names: Sequence[str], size: int) -> list[Event]:
+def _next_events(work: Work, replay: Replay, recipients: Recipients, names: Sequence[str], size: int) -> list[Event]:
     wanted = msgspec.convert(replay.request["selection"], Selection)
-    heard = {type_ for name in names for type_ in reactions.subscribers[name].types}
-    # Of what nobody hears there is none: no types at all would be read as all of them.
-    types = tuple(sorted(heard & set(wanted.types) if wanted.types else heard)) or ("-",)
+    subscribed = {type_ for name in names for type_ in recipients.subscribers[name].types}
+    # A type that does not exist where there is none in common: an empty selection would mean all types.
+    types = tuple(sorted(subscribed & set(wanted.types) if wanted.types else subscribed)) or ("-",)
     after = Position(*replay.request["cursor"])
-    return event_log.select(work, msgspec.structs.replace(wanted, after=after, types=types), limit=size)
+    return event_store.select(work, msgspec.structs.replace(wanted, after=after, types=types), limit=size)
 
 
-def _told_outside(hold: Hold, recipient: Recipient, events: Sequence[Event]) -> list[Failed]:
-    holding = Holding(hold.keeper, hold.check)
-    failed = _all_told(events, lambda some: tell(recipient, some, holding))
+def _deliver_external(claim: ReplayClaim, recipient: Recipient, events: Sequence[Event]) -> list[Failed]:
+    guard = LeaseGuard(claim.renewal, claim.check)
+    failed = _deliver_all(events, lambda some: deliver(recipient, some, guard))
     for each in failed:
         if not each.verdict.blames_the_event:
             raise ReplayWaits(f"{recipient.name}: {each.failure.reason}", retry_in_s=each.retry_in_s or None)
     return failed
 
 
-def _note_events(work: Work, recipient: Recipient, events: Sequence[Event], told: list[Failed] | None) -> int:
-    """How many of *events* failed and are dead letters now. The effect comes again, whatever the inbox has."""
-    if told is None:
-        told = _all_told(events, lambda some: _told_here(work, recipient, some))
-    places = {each.event.at for each in told}
-    event_inbox.add(work, recipient.name, [event for event in events if event.at not in places])
-    for each in told:
-        event_retries.bury(work, recipient.name, each.event, each.failure)
-    return len(told)
+def _record_events(work: Work, recipient: Recipient, events: Sequence[Event], failed: list[Failed] | None) -> int:
+    """
+    Record *events* and move the failed ones to the dead letters; return how many failed.
+
+    Without *failed* the events are applied here, again, whatever the inbox has.
+    """
+    if failed is None:
+        failed = _deliver_all(events, lambda some: _apply_here(work, recipient, some))
+    positions = {each.event.at for each in failed}
+    inbox.add(work, recipient.name, [event for event in events if event.at not in positions])
+    for each in failed:
+        retry_repository.move_to_dead_letters(work, recipient.name, each.event, each.failure)
+    return len(failed)
 
 
-def _told_here(work: Work, recipient: Recipient, events: Sequence[Event]) -> Outcome:
+def _apply_here(work: Work, recipient: Recipient, events: Sequence[Event]) -> Outcome:
     def act(some: Sequence[Event]) -> None:
         with work.transaction():
-            have_effect(work, recipient, some)
+            apply(work, recipient, some)
 
     outcome = Outcome()
-    halved(recipient, events, outcome, act)
+    bisect(recipient, events, outcome, act)
     return outcome
 
 
-def _all_told(events: Sequence[Event], tell_some: Callable[[Sequence[Event]], Outcome]) -> list[Failed]:
-    """What failed of *events*. Nothing waits behind it: in a replay it is a dead letter at once, and its key goes on."""
+def _deliver_all(events: Sequence[Event], deliver_some: Callable[[Sequence[Event]], Outcome]) -> list[Failed]:
+    """
+    Deliver *events*; return those that failed.
+
+    A failed event blocks no other one: in a replay it becomes a dead letter at once, and its key goes on.
+    """
     failed: list[Failed] = []
     while events:
-        outcome = tell_some(events)
+        outcome = deliver_some(events)
         failed += outcome.failed
         if any(not each.verdict.blames_the_event for each in outcome.failed):
             break
-        events = outcome.behind
+        events = outcome.blocked
     return failed
 
 
-def some_letters(hold: Hold, replay: Replay, reactions: Reactions, size: int) -> int:
+def replay_dead_letters(claim: ReplayClaim, replay: Replay, recipients: Recipients, size: int) -> int:
     """
-    How many of the next *size* letters were told, as mended; 0 when there are none.
+    Replay up to *size* of the next dead letters, with their edited data; return how many, 0 when none is left.
 
-    Killed before its commit, what went outside may be told twice; nothing is left out.
+    Killed before its commit, it repeats the external side effects of the slice; no dead letter is left out.
 
     Raises:
-        ReplayStopped: nothing of it was noted.
-        ReplayWaits: none could be told; call it again later.
+        ReplayStopped: nothing of the slice was recorded.
+        ReplayWaits: none could be delivered; call it again later.
 
     """
     first = int(replay.request["next"])
-    with hold.store.transaction() as work:
-        numbers = event_replays.chosen(work, replay.replay_id, first, size)
-    told: dict[int, Failure | None] = {}
-    dealt = 0
+    with claim.store.transaction() as work:
+        ids = replay_repository.chosen(work, replay.replay_id, first, size)
+    external: dict[int, Failure | None] = {}
+    processed = 0
     until = time.monotonic() + _SLICE_S
-    for number in numbers:
+    for dead_letter_id in ids:
         try:
-            told |= _letter_told_outside(hold, replay, reactions, number)
+            external |= _deliver_dead_letter(claim, replay, recipients, dead_letter_id)
         except ReplayWaits:
-            if not dealt:
+            if not processed:
                 raise
-            break  # What was told before it is noted first.
-        dealt += 1
+            break  # Record first what was delivered before.
+        processed += 1
         if time.monotonic() >= until:
             break
-    if not dealt:
+    if not processed:
         return 0
-    failpoint("replay.told")
-    with hold.store.transaction() as work:
-        hold.refuse_lost(work)
-        failed = sum(not _note_letter(work, replay, reactions, number, told) for number in numbers[:dealt])
-        _progress(work, hold, replay, {**replay.request, "next": first + dealt}, dealt=dealt, failed=failed)
+    failpoint("replay.delivered")
+    with claim.store.transaction() as work:
+        claim.refuse_lost(work)
+        failed = sum(not _record_dead_letter(work, replay, recipients, id_, external) for id_ in ids[:processed])
+        request = {**replay.request, "next": first + processed}
+        _progress(work, claim, replay, request, processed=processed, failed=failed)
     failpoint("replay.committed")
-    return dealt
+    return processed
 
 
-def _letter_told_outside(hold: Hold, replay: Replay, reactions: Reactions, letter_id: int) -> dict[int, Failure | None]:
-    """Number → why it failed, or None; nothing at all when its effect is in the hub, or it is not to be told."""
+def _deliver_dead_letter(
+    claim: ReplayClaim, replay: Replay, recipients: Recipients, dead_letter_id: int
+) -> dict[int, Failure | None]:
+    """
+    Deliver a dead letter to an external system; return its id with the failure or None.
+
+    Empty where its effect is in the hub, or where it is not to be delivered.
+    """
     try:
-        with hold.store.question() as work:
-            letter = failed_deliveries.get(work, letter_id)
+        with claim.store.question() as work:
+            dead_letter = dead_letter_repository.get(work, dead_letter_id)
     except NotFound:
         return {}
-    if letter.state in AT_WORK or _is_closed_since(letter, replay) or letter.subscriber not in reactions.subscribers:
+    is_settled = dead_letter.state in AT_WORK or _is_closed_since(dead_letter, replay)
+    if is_settled or dead_letter.subscriber not in recipients.subscribers:
         return {}
-    recipient = reactions.of(letter.subscriber)
-    if not recipient.is_outside:
+    recipient = recipients.of(dead_letter.subscriber)
+    if not recipient.is_external:
         return {}
-    failed = _told_outside(hold, recipient, [letter.deliverable])
-    return {letter_id: failed[0].failure if failed else None}
+    failed = _deliver_external(claim, recipient, [dead_letter.deliverable])
+    return {dead_letter_id: failed[0].failure if failed else None}
 
 
-def _note_letter(
-    work: Work, replay: Replay, reactions: Reactions, letter_id: int, told: Mapping[int, Failure | None]
+def _record_dead_letter(
+    work: Work,
+    replay: Replay,
+    recipients: Recipients,
+    dead_letter_id: int,
+    external: Mapping[int, Failure | None],
 ) -> bool:
-    """Whether the letter's event, as mended, had its effect, or needs none any more."""
+    """Record the result of one dead letter; False where it failed or could not be delivered."""
     try:
-        letter = failed_deliveries.get(work, letter_id, lock=True)
+        dead_letter = dead_letter_repository.get(work, dead_letter_id, lock=True)
     except NotFound:
-        return False  # It was chosen, and is past its time by now.
-    if letter.state in AT_WORK:
-        return False  # Replayed elsewhere meanwhile, and at work now; it is tried again by itself.
-    if _is_closed_since(letter, replay):
+        return False  # It was chosen, and retention has deleted it since.
+    if dead_letter.state in AT_WORK:
+        return False  # Another replay has failed in the meantime, and the delivery retries it.
+    if _is_closed_since(dead_letter, replay):
         return True
-    if letter_id in told:
-        failure = told[letter_id]
+    if dead_letter_id in external:
+        failure = external[dead_letter_id]
         if failure is None:
-            event_inbox.add(work, letter.subscriber, [letter.event])
+            inbox.add(work, dead_letter.subscriber, [dead_letter.event])
     else:
-        failure = _letter_told_here(work, reactions, letter)
+        failure = _apply_dead_letter(work, recipients, dead_letter)
     if failure is None:
-        failed_deliveries.close(work, letter_id, "replayed", f"{replay.actor} in replay {replay.replay_id}")
+        closed_by = f"{replay.actor} in replay {replay.replay_id}"
+        dead_letter_repository.close(work, dead_letter_id, "replayed", closed_by)
     else:
-        failed_deliveries.fail_again(work, letter_id, failure)
-    detail = {"replay": replay.replay_id, "mended": letter.mended is not None, "failed": failure and failure.cause}
-    audit.add(work, actor=replay.actor, act="letter.replay", subject=f"dead-letters/{letter_id}", detail=detail)
+        dead_letter_repository.mark_failed_again(work, dead_letter_id, failure)
+    is_edited = dead_letter.edited_data is not None
+    detail = {"replay": replay.replay_id, "edited": is_edited, "failed": failure and failure.cause}
+    subject = f"dead-letters/{dead_letter_id}"
+    audit.add(work, actor=replay.actor, act="dead_letter.replay", subject=subject, detail=detail)
     return failure is None
 
 
-def _is_closed_since(letter: Letter, replay: Replay) -> bool:
-    """Whether a person, or a later event, has settled it after the replay was asked for: that was said last, and stands."""
-    return letter.closed_at is not None and letter.closed_at > replay.asked_at
+def _is_closed_since(dead_letter: DeadLetter, replay: Replay) -> bool:
+    """Check whether a person or a later event closed it after the replay was requested: the later decision stands."""
+    return dead_letter.closed_at is not None and dead_letter.closed_at > replay.requested_at
 
 
-def _letter_told_here(work: Work, reactions: Reactions, letter: Letter) -> Failure | None:
-    if letter.subscriber not in reactions.subscribers:
-        return Failure(cause="NoSubscriber", reason=f"There is no subscriber {letter.subscriber} now")
-    recipient = reactions.of(letter.subscriber)
-    outcome = _told_here(work, recipient, [letter.deliverable])
+def _apply_dead_letter(work: Work, recipients: Recipients, dead_letter: DeadLetter) -> Failure | None:
+    if dead_letter.subscriber not in recipients.subscribers:
+        return Failure(cause="NoSubscriber", reason=f"The subscriber {dead_letter.subscriber} no longer exists")
+    recipient = recipients.of(dead_letter.subscriber)
+    outcome = _apply_here(work, recipient, [dead_letter.deliverable])
     if outcome.failed:
         return outcome.failed[0].failure
-    event_inbox.add(work, letter.subscriber, [letter.event])
+    inbox.add(work, dead_letter.subscriber, [dead_letter.event])
     return None
 
 
-def _progress(work: Work, hold: Hold, replay: Replay, request: dict[str, Any], *, dealt: int, failed: int) -> None:
-    done = dealt - failed
-    if not event_replays.progress(work, replay, hold.worker, request, done=done, failed=failed, life=WORKER_LIFE):
+def _progress(
+    work: Work, claim: ReplayClaim, replay: Replay, request: dict[str, Any], *, processed: int, failed: int
+) -> None:
+    done = processed - failed
+    if not replay_repository.progress(work, replay, claim.worker, request, done=done, failed=failed, life=WORKER_LIFE):
         raise ReplayStopped(replay.replay_id)
     failpoint("replay.before_commit")

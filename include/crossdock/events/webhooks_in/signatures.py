@@ -1,7 +1,7 @@
 """
-Who sent a webhook, and when: the signature schemes of Standard Webhooks, Stripe, and plain HMAC.
+Verify webhook signatures: the schemes of Standard Webhooks, Stripe, and plain HMAC.
 
-Pure: headers, body, keys and the time in; a delivery or a refusal out.
+Pure functions: they take headers, body, keys and the time, and return the delivery id or raise.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 from crossdock.core.errors import Terminal
 
 Scheme = Literal["standard", "stripe", "hmac"]
-#: How far a delivery's clock may be from ours, either way. Older ones may be replays, younger ones forgeries kept for later.
+#: How far the sender's clock may differ from ours. Older deliveries may be replay attacks, newer ones prepared forgeries.
 TOLERANCE_S = 300
 _LONGEST_ID = 256
 
@@ -27,51 +27,51 @@ Headers = Sequence[tuple[str, str]]
 
 
 class WebhookRefused(Terminal):
-    """The delivery is not proved to be the sender's. The message says why, for the audit trail; the sender is told nothing of it."""
+    """The signature is not the sender's. The message gives the reason for the hub's own records; the sender does not get it."""
 
 
 class WebhookRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an integration's webhooks are signed and what they tell of; the `extra` of its Airflow connection."""
+    """How an integration's webhooks are signed and what they are about; the `extra` of its Airflow connection."""
 
     scheme: Scheme = "standard"
-    #: Which entity is synced: `inventory`, `product`, `order`.
+    #: The entity to sync: `inventory`, `product`, `order`.
     entity: str
-    #: Where in the body the record's business key stands; dots go deeper.
+    #: The path of the record's business key in the body; dots separate nested fields.
     key_path: str
-    #: For plain HMAC. Signed is `<timestamp>.<body>`, or `<body>` alone where *timestamp_header* is empty: then
-    #: nothing tells an old delivery from a new one but its id.
+    #: For plain HMAC. The signed text is `<timestamp>.<body>`, or `<body>` alone where *timestamp_header* is empty: then
+    #: only its id distinguishes an old delivery from a new one.
     signature_header: str = "x-signature"
     timestamp_header: str = "x-timestamp"
     id_header: str = "x-delivery-id"
     algorithm: Literal["sha256", "sha512"] = "sha256"
 
 
-def proved_id(rules: WebhookRules, keys: Sequence[str], headers: Headers, body: bytes, *, now_s: float) -> str:
+def verify(rules: WebhookRules, keys: Sequence[str], headers: Headers, body: bytes, *, now_s: float) -> str:
     """
-    The delivery's id, by which it is known when it comes again.
+    Verify the signature and return the delivery id, by which a repeated delivery is recognised.
 
     Args:
         rules: The scheme, and for plain HMAC its headers.
-        keys: All that are valid now; several while a key is rotated.
-        headers: As they came; one that matters and came twice is refused.
-        body: As it came, byte for byte: what was parsed and written again has another signature.
-        now_s: Seconds since 1970, ours.
+        keys: All valid keys; several while a key is rotated.
+        headers: As they came; a needed header that came twice is refused.
+        body: As it came, byte for byte: a body that was parsed and written again has another signature.
+        now_s: Our clock, in seconds since 1970.
 
     Raises:
-        WebhookRefused: not signed by one of *keys*, too old, too young, or without an id.
+        WebhookRefused: not signed by one of *keys*, too old, in the future, or without an id.
 
     """
     if not keys:
-        raise WebhookRefused("there is no key to prove it with")
+        raise WebhookRefused("no key is configured")
     check = {"standard": _standard, "stripe": _stripe, "hmac": _plain}[rules.scheme]
     delivery_id = check(rules, keys, headers, body, now_s)
     if not 0 < len(delivery_id) <= _LONGEST_ID or not delivery_id.isprintable():
-        raise WebhookRefused("its delivery id is empty, too long, or not printable")
+        raise WebhookRefused("the delivery id is empty, too long, or not printable")
     return delivery_id
 
 
 def _standard(rules: WebhookRules, keys: Sequence[str], headers: Headers, body: bytes, now_s: float) -> str:
-    """Standard Webhooks: `v1,<base64>` over `<id>.<timestamp>.<body>`; several signatures, a space between."""
+    """Verify Standard Webhooks: `v1,<base64>` over `<id>.<timestamp>.<body>`; several signatures, separated by spaces."""
     del rules
     delivery_id, timestamp = _one(headers, "webhook-id"), _one(headers, "webhook-timestamp")
     _check_age(timestamp, now_s)
@@ -86,7 +86,7 @@ def _standard(rules: WebhookRules, keys: Sequence[str], headers: Headers, body: 
 
 
 def _stripe(rules: WebhookRules, keys: Sequence[str], headers: Headers, body: bytes, now_s: float) -> str:
-    """Stripe: `t=<timestamp>,v1=<hex>,…` over `<timestamp>.<body>`; the id is the event's own, in the body."""
+    """Verify Stripe's scheme: `t=<timestamp>,v1=<hex>,…` over `<timestamp>.<body>`; the id is that of the event in the body."""
     del rules
     parts = [part.partition("=") for part in _one(headers, "stripe-signature").split(",")]
     timestamps = [value for name, _, value in parts if name.strip() == "t"]
@@ -98,15 +98,15 @@ def _stripe(rules: WebhookRules, keys: Sequence[str], headers: Headers, body: by
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise WebhookRefused("its body is no JSON") from error
+        raise WebhookRefused("the body is not JSON") from error
     delivery_id = document.get("id") if isinstance(document, dict) else None
     if not isinstance(delivery_id, str):
-        raise WebhookRefused("its body has no id")
+        raise WebhookRefused("the body has no id")
     return delivery_id
 
 
 def _plain(rules: WebhookRules, keys: Sequence[str], headers: Headers, body: bytes, now_s: float) -> str:
-    """HMAC in hexadecimal or base64, with or without the algorithm's name before it (`sha256=…`)."""
+    """Verify plain HMAC in hexadecimal or base64, with or without the algorithm's name before it (`sha256=…`)."""
     signed = body
     if rules.timestamp_header:
         timestamp = _one(headers, rules.timestamp_header)
@@ -118,31 +118,31 @@ def _plain(rules: WebhookRules, keys: Sequence[str], headers: Headers, body: byt
 
 
 def _check(keys: Iterable[bytes], signed: bytes, offered: Sequence[bytes], algorithm: str) -> None:
-    """Every key against every signature, each in constant time: nobody learns from the wait how close they came."""
+    """Compare every key with every signature in constant time, so that the response time reveals nothing."""
     matches = False
     for key in keys:
         wanted = hmac.new(key, signed, getattr(hashlib, algorithm)).digest()
         for signature in offered:
             matches |= hmac.compare_digest(wanted, signature)
     if not matches:
-        raise WebhookRefused("no signature of it is made with a key of ours")
+        raise WebhookRefused("no signature matches a configured key")
 
 
 def _check_age(timestamp: str, now_s: float) -> None:
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 12):  # noqa: PLR2004  beyond any year
-        raise WebhookRefused("its timestamp is no number of seconds")
+        raise WebhookRefused("the timestamp is not a number of seconds")
     if int(timestamp) < now_s - TOLERANCE_S:
-        raise WebhookRefused("its timestamp is too old")
+        raise WebhookRefused("the timestamp is too old")
     if int(timestamp) > now_s + TOLERANCE_S:
-        raise WebhookRefused("its timestamp is in the future")
+        raise WebhookRefused("the timestamp is in the future")
 
 
 def _one(headers: Headers, name: str) -> str:
     found = [value for each, value in headers if each.lower() == name.lower()]
     if len(found) != 1:
-        # Without their number: a stranger chooses it, and refusals are counted by their words.
+        # Without the number of headers: a stranger chooses it, and refusals are counted by their message.
         many = "several headers" if found else "no header"
-        raise WebhookRefused(f"it has {many} {name.lower()!r} where one is expected")
+        raise WebhookRefused(f"{many} {name.lower()!r} where one is expected")
     return found[0].strip()
 
 
@@ -150,7 +150,7 @@ def _standard_key(key: str) -> bytes:
     try:
         return base64.b64decode(key.removeprefix("whsec_"), validate=True)
     except binascii.Error as error:
-        raise WebhookRefused("a key of ours is no base64; it should look like whsec_…") from error
+        raise WebhookRefused("a configured key is not base64; it should look like whsec_…") from error
 
 
 def _base64(text: str) -> bytes:

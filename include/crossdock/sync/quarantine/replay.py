@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from crossdock.core.errors import BadRequest, NotFound, ReplayStopped
 from crossdock.db.database import Store
-from crossdock.events.replay import repository as event_replays
+from crossdock.events.replay import repository as replay_repository
 from crossdock.events.replay.repository import Replay
 from crossdock.observability import audit
 from crossdock.sync.quarantine import repository as quarantine
@@ -17,7 +17,7 @@ from crossdock.sync.quarantine.service import SyncOf
 
 log = logging.getLogger(__name__)
 
-WHAT = "quarantine"
+KIND = "quarantine"
 #: Validated and loaded together: well within the lease of the worker that carries out the replay.
 _ITEMS = 500
 #: The longest that one slice may take to be validated and loaded, on the slowest of machines.
@@ -38,9 +38,9 @@ def ask(store: Store, item_ids: Sequence[int], *, cause: str | None, everything:
     if not chosen:
         raise NotFound("No quarantine item is open")
     with store.transaction() as work:
-        replay = event_replays.add(
+        replay = replay_repository.add(
             work,
-            what=WHAT,
+            kind=KIND,
             request={"next": 0},
             rate=None,
             total=len(chosen),
@@ -66,7 +66,7 @@ def replay_some(store: Store, replay: Replay, worker: str, life: timedelta, *, s
     """
     first = int(replay.request["next"])
     with store.transaction() as work:
-        numbers = event_replays.chosen(work, replay.replay_id, first, _ITEMS)
+        numbers = replay_repository.chosen(work, replay.replay_id, first, _ITEMS)
         still_open = [item for item in quarantine.lock(work, numbers) if item.state == "open"]
     if not numbers:
         return 0
@@ -79,6 +79,6 @@ def replay_some(store: Store, replay: Replay, worker: str, life: timedelta, *, s
     request = {**replay.request, "next": first + len(numbers)}
     done = len(numbers) - failed
     with store.transaction() as work:
-        if not event_replays.progress(work, replay, worker, request, done=done, failed=failed, life=life):
+        if not replay_repository.progress(work, replay, worker, request, done=done, failed=failed, life=life):
             raise ReplayStopped(replay.replay_id)
     return len(numbers)
