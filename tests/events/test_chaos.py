@@ -270,7 +270,7 @@ def test_a_worker_that_slept_through_its_lease_commits_nothing(tallied: Store, h
     with delivery(hub_dsn, subscribers, assignment=PartitionAssignment(partitions=1), polling=QUICK):
         asleep.wait(120)
         with delivery(hub_dsn, TALLY, assignment=PartitionAssignment(1, workers=2, partitions=1), polling=QUICK):
-            eventually(lambda: query(tallied, "SELECT token > 1 FROM event_reader"), [(True,)])
+            eventually(lambda: query(tallied, "SELECT token > 1 FROM event_consumer"), [(True,)])
             wake.set()
             eventually(lambda: counted(tallied), (10, 10))
             time.sleep(0.3)

@@ -185,7 +185,7 @@ def still_open(store: Store) -> list[str]:
         return deferred_records.ids(work, "commercetools", "inventory")
 
 
-def test_an_open_record_is_closed_by_a_later_run_that_loads_or_rejects_it(store: Store) -> None:
+def test_a_deferred_record_is_closed_by_a_later_run_that_loads_or_rejects_it(store: Store) -> None:
     """One that is rejected waits for a person; asking the source for it in each run changes nothing."""
     first = begin(store)
     leave_open(store, first, "loaded")
@@ -198,7 +198,7 @@ def test_an_open_record_is_closed_by_a_later_run_that_loads_or_rejects_it(store:
     assert still_open(store) == ["absent"]
 
 
-def test_an_older_read_of_an_open_record_leaves_it_open(store: Store) -> None:
+def test_an_older_read_of_a_deferred_record_leaves_it_open(store: Store) -> None:
     """Version 5 was busy; a replay or a page from before brings version 3, and 5 must still be read again."""
     before = begin(store)
     leave_open(store, before, "busy")

@@ -46,7 +46,7 @@ def test_one_consumer_at_a_time_probes_and_when_it_dies_another(store: Store, cl
 
     assert probe(store, claims[0]) == (SOURCE, 1)
     assert probe(store, claims[0]) is None
-    query(store, "UPDATE event_outage SET next_probe_at = clock_timestamp() RETURNING 1")
+    query(store, "UPDATE source_outage SET next_probe_at = clock_timestamp() RETURNING 1")
     assert probe(store, claims[0]) == (SOURCE, 2)
 
 

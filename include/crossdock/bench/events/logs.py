@@ -49,7 +49,7 @@ _PLAIN_MOVE = b"UPDATE plain_cursor SET seq = %(seq)s"
 _TALLY = b"CREATE TABLE IF NOT EXISTS bench_tally (position bigint NOT NULL)"
 _TALLY_ADD = b"INSERT INTO bench_tally SELECT * FROM unnest(%(positions)b::bigint[])"
 _TALLY_COUNT = b"SELECT count(*), count(DISTINCT position) FROM bench_tally"
-_EMPTY = b"TRUNCATE event, event_inbox, event_reader, stock_availability, failed_delivery, event_identity"
+_EMPTY = b"TRUNCATE event, event_inbox, event_consumer, stock_availability, dead_letter, event_identity"
 
 
 class PlainLog:
