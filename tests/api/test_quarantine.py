@@ -13,7 +13,7 @@ from crossdock.events.replay import service as replay_service
 
 from tests.api.conftest import Hub
 from tests.shop import query
-from tests.sync.quarantine.test_service import Desk
+from tests.sync.quarantine.test_service import Triage
 from tests.sync.records import entry
 
 
@@ -25,7 +25,7 @@ def in_triage(hub: Hub) -> Iterator[Store]:
 
 
 def rejected(store: Store, *ids: str) -> None:
-    Desk(store).sync(*(entry(id=record_id, quantityOnStock=-3) for record_id in ids))
+    Triage(store).sync(*(entry(id=record_id, quantityOnStock=-3) for record_id in ids))
 
 
 def items(hub: Hub, **wanted: Any) -> list[dict[str, Any]]:

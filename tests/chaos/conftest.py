@@ -45,7 +45,7 @@ class Hub:
             overlap=self.overlap,
             lease_life=self.lease_life,
             pages_in_flight=self.pages_in_flight,
-            pages_noted_together=1,
+            pages_recorded_together=1,
         )
 
     def sync(self, request: SyncRequest, dag_run_id: str) -> Report:
@@ -70,7 +70,7 @@ def _warm() -> None:
 @pytest.fixture
 def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three ranges of forty records instead of one."""
-    monkeypatch.setattr(sys.modules["crossdock.sync.ranges"], "_RECORDS_A_RANGE", 40)
+    monkeypatch.setattr(sys.modules["crossdock.sync.ranges"], "_RECORDS_PER_RANGE", 40)
 
 
 @pytest.fixture

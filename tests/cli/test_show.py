@@ -7,13 +7,13 @@ import json
 from crossdock.db.database import Store
 
 from tests.cli.conftest import Hub
-from tests.sync.quarantine.test_service import Desk
+from tests.sync.quarantine.test_service import Triage
 from tests.sync.records import entry
 
 
 def test_a_sku_in_two_warehouses_is_one_document(hub: Hub, store: Store) -> None:
     """Two documents, one after the other, are read by no tool."""
-    Desk(store).sync(entry(), entry(id="another", supplyChannel={"typeId": "channel", "id": "berlin"}))
+    Triage(store).sync(entry(), entry(id="another", supplyChannel={"typeId": "channel", "id": "berlin"}))
 
     ended = hub("show", "sku", "SIDEBOARD-OAK-01")
 
@@ -23,7 +23,7 @@ def test_a_sku_in_two_warehouses_is_one_document(hub: Hub, store: Store) -> None
 
 def test_before_its_first_version_a_record_was_not_there_and_that_is_said(hub: Hub, store: Store) -> None:
     """It is no unknown sku, and not in quarantine."""
-    Desk(store).sync(entry())
+    Triage(store).sync(entry())
 
     there = hub("show", "sku", "SIDEBOARD-OAK-01", "--as-of", "2026-11-21")
     before = hub("show", "sku", "SIDEBOARD-OAK-01", "--as-of", "2026-01-01")
