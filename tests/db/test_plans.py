@@ -67,7 +67,7 @@ def test_whether_an_open_item_came_with_a_run_is_looked_up(filled: Work) -> None
     """For a thousand runs at a time; as a join, the items were read through for each of them, for minutes."""
     values = {
         "before": NOW,
-        "pulled_before": NOW,
+        "fetched_before": NOW,
         "seen_at": datetime(1, 1, 1, tzinfo=UTC),
         "seen_id": "",
         "limit": 1_000,

@@ -42,7 +42,7 @@ def open_alerts(store: Store, limits: AlarmThresholds = AT_ONCE) -> dict[tuple[s
         return {(alert.kind, alert.subject): alert.message for alert in alerts.find(work)}
 
 
-def test_dead_letters_are_told_with_number_causes_and_what_to_do(store: Store) -> None:
+def test_dead_letters_are_an_alert_with_number_causes_and_what_to_do(store: Store) -> None:
     """They opened no alert: a subscriber that failed with every event was only seen by chance."""
     publish(store, stock("CHAIR", 1, 1))
     for position, cause in enumerate(("BadEvent", "BadEvent", "KeyError")):
@@ -57,7 +57,7 @@ def test_dead_letters_are_told_with_number_causes_and_what_to_do(store: Store) -
 
     message = open_alerts(store)["dead_letters", "availability"]
 
-    assert "3 events: 2 BadEvent, 1 KeyError" in message
+    assert "3 dead letters: 2 BadEvent, 1 KeyError" in message
     (shown,) = _facts_of(store)["alerts"]  # type: ignore[misc]
     assert "./hub dead-letters list" in shown
     query(store, "UPDATE dead_letter SET state = 'replayed', closed_at = now() WHERE cause = 'KeyError' RETURNING 1")

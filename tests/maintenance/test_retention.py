@@ -264,7 +264,7 @@ def test_a_round_says_in_one_line_what_went_and_nothing_when_nothing_did(
         a_round(systems)
 
     said = [record.getMessage() for record in caplog.records if record.name == purge_expired.__module__]
-    assert said == ["Past their time and gone: 1 ids of events, 1 runs' pages"]
+    assert said == ["Retention deleted 1 event ids, 1 runs' pages"]
 
 
 def test_an_object_store_lets_a_run_go_too() -> None:

@@ -154,7 +154,7 @@ def test_an_outage_that_pauses_for_a_moment_blames_nobody(store: Store, hub_dsn:
     assert {state for state, _, _ in dead_letters(store)} == {"recovered"}
 
 
-def test_a_record_that_another_pull_has_waits_alone_and_costs_no_try(store: Store, hub_dsn: str) -> None:
+def test_a_record_that_another_fetch_has_waits_alone_and_costs_no_attempt(store: Store, hub_dsn: str) -> None:
     """A lease that is held says nothing about the system: its other events go on."""
     external = ExternalSystem()
     external.refuses = lambda events: (
@@ -168,7 +168,8 @@ def test_a_record_that_another_pull_has_waits_alone_and_costs_no_try(store: Stor
         publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
         eventually(lambda: len(external.delivered), 8)
         time.sleep(0.5)
-        eventually(lambda: dead_letters(store), [("retrying", 0, 1)])  # a try counts while it is under way
+        # During an attempt it counts as one; afterwards it is taken back.
+        eventually(lambda: dead_letters(store), [("retrying", 0, 1)])
         external.refuses = lambda _: None
         eventually(lambda: dead_letters(store), [("recovered", 1, 1)])
 
