@@ -6,7 +6,7 @@ while Airflow starts the next run of one, the others read what was its own.
 
 **Triage.** Nothing is lost while this is red or off: events wait in the store, and delivery goes on where it
 stopped. A worker that dies is replaced by another in seconds, before Airflow notices. What a handler cannot take
-does not turn this red: see `./hub dlq list`. Where each reader stands: `./hub events status`. Safe to clear at any time.
+does not turn this red: see `./hub dead-letters list`. Where each reader stands: `./hub events status`. Safe to clear at any time.
 """
 
 from functools import partial

@@ -157,7 +157,7 @@ def test_an_id_that_is_taken_is_said_before_a_secret_is_asked_for(hub: Hub, plat
     ended = run(hub, "add", "cli_taken", *SETTINGS)
 
     assert ended.returncode == 1
-    assert "already. Look at it: ./hub integration show cli_taken" in " ".join(ended.stderr.split())
+    assert "already. To see it: ./hub integration show cli_taken" in " ".join(ended.stderr.split())
 
 
 def test_a_private_address_is_refused_with_the_setting_that_allows_it(hub: Hub, platform: Sandbox) -> None:

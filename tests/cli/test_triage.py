@@ -1,4 +1,4 @@
-"""./hub quarantine and ./hub dlq: what a person types at either desk."""
+"""./hub quarantine and ./hub dead-letters: what a person types at either desk."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _declined(*_: object, **__: object) -> bool:
 def test_letters_are_discarded_by_their_cause(hub: Hub, store: Store, hub_dsn: str) -> None:
     letter_ids = dead(store, hub_dsn, 3)
 
-    ended = hub("dlq", "discard", "--cause", "BadEvent", "--reason", "a test", "--json")
+    ended = hub("dead-letters", "discard", "--cause", "BadEvent", "--reason", "a test", "--json")
 
     assert (ended.code, ended.document["closed"]) == (0, letter_ids)
     assert query(store, "SELECT DISTINCT detail->>'reason' FROM audit_entry WHERE act = 'letter.discard'") == [
@@ -76,7 +76,7 @@ def test_letters_are_discarded_by_their_cause(hub: Hub, store: Store, hub_dsn: s
     ]
 
 
-@pytest.mark.parametrize("desk", ["dlq", "quarantine"])
+@pytest.mark.parametrize("desk", ["dead-letters", "quarantine"])
 @pytest.mark.parametrize("words", [["discard", "--reason", "x"], ["replay"], ["replay", "1", "--all"]])
 def test_a_choice_that_names_nothing_or_twice_says_how_to_choose(hub: Hub, desk: str, words: list[str]) -> None:
     ended = hub(desk, *words)
@@ -85,7 +85,7 @@ def test_a_choice_that_names_nothing_or_twice_says_how_to_choose(hub: Hub, desk:
     assert "numbers such as 11 12, or --cause CAUSE, or --all" in ended.said
 
 
-@pytest.mark.parametrize("desk", ["dlq", "quarantine"])
+@pytest.mark.parametrize("desk", ["dead-letters", "quarantine"])
 def test_a_mend_is_said_in_one_way(hub: Hub, desk: str, tmp_path: Path) -> None:
     (tmp_path / "cut.json").write_text("{")
 
@@ -110,9 +110,9 @@ def test_a_mend_that_is_taken_back_is_said_to_be(hub: Hub, store: Store) -> None
 def test_a_mended_letter_is_shown_as_it_will_be_told(hub: Hub, store: Store, hub_dsn: str) -> None:
     (letter_id,) = dead(store, hub_dsn)
 
-    fixed = hub("dlq", "fix", str(letter_id), "--set", "available_quantity=5", "--json")
-    back = hub("dlq", "fix", str(letter_id), "--set", 'available_quantity="five"')
+    fixed = hub("dead-letters", "fix", str(letter_id), "--set", "available_quantity=5", "--json")
+    back = hub("dead-letters", "fix", str(letter_id), "--set", 'available_quantity="five"')
 
     assert fixed.document["mended"]["available_quantity"] == 5
     assert "there is no mend any more" in back.said
-    assert json.loads(hub("dlq", "show", str(letter_id), "--json").out)["mended"] is None
+    assert json.loads(hub("dead-letters", "show", str(letter_id), "--json").out)["mended"] is None

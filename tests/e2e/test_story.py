@@ -53,7 +53,7 @@ def test_exit_codes_tell_a_script_how_a_sync_ended(hub: Hub) -> None:
     hub("sandbox", "break", '{"status": 401}', "--route", "oauth")
     hub("sandbox", "heal")
 
-    assert "--accept-shrunken" in held
+    assert "--allow-shrink" in held
 
 
 def test_a_refused_request_is_not_tried_again(hub: Hub) -> None:

@@ -59,7 +59,7 @@ def test_dead_letters_are_told_with_number_causes_and_what_to_do(store: Store) -
 
     assert "3 events: 2 BadEvent, 1 KeyError" in message
     (shown,) = _facts_of(store)["alerts"]  # type: ignore[misc]
-    assert "./hub dlq list" in shown
+    assert "./hub dead-letters list" in shown
     query(
         store, "UPDATE failed_delivery SET state = 'replayed', closed_at = now() WHERE cause = 'KeyError' RETURNING 1"
     )

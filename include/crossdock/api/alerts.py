@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 
 from crossdock.api.access import Role, guard
 from crossdock.api.dependencies import OpenStore
+from crossdock.api.hints import HintDocument
 from crossdock.api.pagination import Limit, cursor_like
-from crossdock.api.problems import RemedyDocument
 from crossdock.api.routing import GuardedRoute
 from crossdock.observability import alerts as store_of_alerts
 from crossdock.observability.alerts import Alert
@@ -26,7 +26,7 @@ class AlertDocument(BaseModel):
     kind: str
     subject: str = Field(description="What it is about. Of each kind and subject at most one is open.")
     message: str = Field(description="What is wrong.")
-    remedy: RemedyDocument | None = Field(None, description="What to do about it, where the hub knows.")
+    hint: HintDocument | None = Field(None, description="What to do about it, where the hub knows.")
     opened_at: datetime
     seen_at: datetime = Field(description="When it was last found to be so.")
     closed_at: datetime | None = Field(description="When it ended, which it does by itself; null while it is open.")
@@ -60,7 +60,7 @@ def _document(alert: Alert) -> AlertDocument:
         kind=alert.kind,
         subject=alert.subject,
         message=alert.message,
-        remedy=RemedyDocument.model_validate(alert.remedy, from_attributes=True) if alert.remedy else None,
+        hint=HintDocument.of(alert.hint),
         opened_at=alert.at,
         seen_at=alert.seen_at,
         closed_at=alert.closed_at,

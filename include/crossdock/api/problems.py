@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from crossdock.api.hints import HintDocument
 from crossdock.core.errors import BadRequest, Conflict, HubError, NotFound, Transient, VersionChanged
 from crossdock.integrations.model import FieldError, SettingsInvalid, TestRefused
 
@@ -31,12 +32,6 @@ class ProblemError(BaseModel):
     message: str
 
 
-class RemedyDocument(BaseModel):
-    says: str = Field(description="What comes of it.")
-    request: str = Field(description="Method and path to ask next.")
-    command: str | None = Field(None, description="The same on the hub's own command line.")
-
-
 class ProblemDocument(BaseModel):
     """What went wrong (RFC 9457)."""
 
@@ -47,7 +42,7 @@ class ProblemDocument(BaseModel):
     instance: str = Field(description="The path that was asked for.")
     request_id: str = Field(description="Under which the server's log has it.")
     errors: list[ProblemError] | None = None
-    remedy: RemedyDocument | None = Field(None, description="What to do about it, where the hub knows.")
+    hint: HintDocument | None = Field(None, description="What to do about it, where the hub knows.")
 
 
 class Problem(Exception):
@@ -145,9 +140,8 @@ def _of_hub_error(error: HubError) -> Problem:
         log.error("%s: %s", type(error).__name__, error)
         return unexpected()
     members: dict[str, Any] = {}
-    # One that has no request is for whoever keeps the machine, not for a client.
-    if error.remedy and error.remedy.request:
-        members["remedy"] = msgspec.to_builtins(error.remedy)
+    if hint := HintDocument.of(error.hint):
+        members["hint"] = hint.model_dump()
     match error:
         case SettingsInvalid():
             members["errors"] = error.errors

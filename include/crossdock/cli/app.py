@@ -15,7 +15,7 @@ from crossdock.cli import bench as bench_command
 from crossdock.cli import bench_events as bench_events_command
 from crossdock.cli import bench_stack as bench_stack_command
 from crossdock.cli import console
-from crossdock.cli import dead_letters as dlq_commands
+from crossdock.cli import dead_letters as dead_letter_commands
 from crossdock.cli import events as event_commands
 from crossdock.cli import integrations as integration_commands
 from crossdock.cli import prepare as prepare_command
@@ -31,6 +31,7 @@ from crossdock.cli import verify_dataset as verify_command
 from crossdock.cli.command_groups import Verbs
 from crossdock.cli.demo import command as demo_command
 from crossdock.cli.exit_codes import INTERRUPTED, Exit, exit_of_error
+from crossdock.cli.hints import phrase, with_hint
 from crossdock.client.hub import HubRefused
 from crossdock.core.errors import HubError
 
@@ -58,7 +59,7 @@ app.add_typer(run_commands.app, name="run")
 app.add_typer(quarantine_commands.app, name="quarantine")
 app.add_typer(integration_commands.app, name="integration")
 bench_command.app.command("events")(bench_events_command.bench_events)
-app.add_typer(dlq_commands.app, name="dlq")
+app.add_typer(dead_letter_commands.app, name="dead-letters")
 app.add_typer(event_commands.app, name="events")
 app.add_typer(audit_command.app, name="audit")
 app.add_typer(sandbox_commands.app, name="sandbox")
@@ -125,11 +126,11 @@ class _Interrupted(HubError):
 
 def _tell(error: HubError | TyperException, code: int, *, as_json: bool) -> None:
     message = error.format_message() if isinstance(error, TyperException) else str(error)
-    remedy = error.remedy if isinstance(error, HubError) else None
-    console.complain(error.with_remedy() if isinstance(error, HubError) else message)
+    hint = error.hint if isinstance(error, HubError) else None
+    console.complain(with_hint(message, hint))
     if as_json:
         kind = type(error).__name__.lstrip("_")
         # What the hub's API answered, where it was asked: it has more to say, such as the checks of a connection.
         said = {"problem": error.problem} if isinstance(error, HubRefused) else {}
-        document = {"kind": kind, "message": message, "remedy": remedy and remedy.for_command_line, **said}
+        document = {"kind": kind, "message": message, "hint": phrase(hint) if hint else None, **said}
         console.show_json({"error": {**document, "exit_code": int(code)}})

@@ -1,4 +1,4 @@
-"""./hub dlq: events that a subscriber could not take: look, mend, replay."""
+"""./hub dead-letters: events that a subscriber could not take: look, mend, replay."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from crossdock.events.replay.repository import Replay
 app = typer.Typer(
     cls=Verbs, no_args_is_help=True, help="Events that a subscriber could not take: whole, with the reason."
 )
-LetterId = Annotated[int, typer.Argument(help="As ./hub dlq list has it.")]
+LetterId = Annotated[int, typer.Argument(help="As ./hub dead-letters list has it.")]
 
 _STATES = ("dead", "retrying", "waiting", "recovered", "replayed", "discarded", "superseded", "all")
 
@@ -69,7 +69,7 @@ def list_letters(
         empty="No letters in that state.",
     )
     if letters and state == "dead":
-        console.say(f"Look at one: ./hub dlq show {letters[0].letter_id}")
+        console.say(f"Look at one: ./hub dead-letters show {letters[0].letter_id}")
 
 
 @app.command("show")
@@ -89,7 +89,9 @@ def show(letter_id: LetterId, as_json: Json = False) -> None:
         console.say("Mended to:")
         console.out.print_json(letter.mended)
     if letter.state == "dead":
-        console.say(f"Mend it: ./hub dlq fix {letter_id} --set FIELD=VALUE, then: ./hub dlq replay {letter_id}")
+        console.say(
+            f"Mend it: ./hub dead-letters fix {letter_id} --set FIELD=VALUE, then: ./hub dead-letters replay {letter_id}"
+        )
 
 
 @app.command("fix")
@@ -110,7 +112,7 @@ def fix(
         console.show_json(dead_letter_desk.document(letter))
         return
     console.praise("Mended." if letter.mended else "The data are again as they came: there is no mend any more.")
-    console.say(f"Deliver it: ./hub dlq replay {letter_id}")
+    console.say(f"Deliver it: ./hub dead-letters replay {letter_id}")
 
 
 @app.command("replay")
@@ -185,5 +187,5 @@ def tell_end(ended: Replay, *, as_json: bool) -> None:
         if ended.state == "open":
             console.say("The delivery goes on with it: ./hub events status")
     if ended.failed:
-        console.say("What failed again: ./hub dlq list")
+        console.say("What failed again: ./hub dead-letters list")
         raise typer.Exit(Exit.PARTIAL)

@@ -18,8 +18,8 @@ from crossdock.cli.credentials import credentials_for
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi, HubRefused
-from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Conflict, NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.integrations.manifests import Kind
 from crossdock.integrations.model import INTEGRATION_ID
 
@@ -252,7 +252,7 @@ def _refuse_bad_id(api: HubApi, integration_id: str) -> None:
     with suppress(NotFound):
         api.get(f"/integrations/{integration_id}")
         raise Conflict(
-            f"There is an integration {integration_id!r} already", remedy=remedies.look_at_integration(integration_id)
+            f"There is an integration {integration_id!r} already", hint=Hint(HintId.SHOW_INTEGRATION, integration_id)
         )
 
 

@@ -108,7 +108,7 @@ def next_step(run: Run) -> str:
         case RunState.PARTIAL:
             return f"{run.counts.held} records were busy; the next run tries them: ./hub sync {run.entity}"
         case RunState.HELD:
-            return f"If the source is right: ./hub sync {run.entity} --full --accept-shrunken"
+            return f"If the source is right: ./hub sync {run.entity} --full --allow-shrink"
         case RunState.FAILED:
             return f"When the cause is gone: ./hub sync {run.entity}"
         case _:

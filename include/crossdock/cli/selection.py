@@ -1,4 +1,4 @@
-"""What `./hub dlq` and `./hub quarantine` have alike: how a person chooses, mends and discards."""
+"""What `./hub dead-letters` and `./hub quarantine` have alike: how a person chooses, mends and discards."""
 
 from __future__ import annotations
 

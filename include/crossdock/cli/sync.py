@@ -51,7 +51,7 @@ Since = Annotated[datetime | None, instant_option("--since", "Only what was modi
 Until = Annotated[datetime | None, instant_option("--until", "Only what was modified before it.")]
 Keys = Annotated[list[str] | None, typer.Option("--key", help="Only this one; may be repeated.")]
 Limit = Annotated[int, typer.Option(help="Stop after so many records; 0 for all.")]
-Shrunken = Annotated[bool, typer.Option("--accept-shrunken", help="An empty or much smaller source is right.")]
+Shrunken = Annotated[bool, typer.Option("--allow-shrink", help="An empty or much smaller source is right.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Show Airflow's tasks as they go.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]

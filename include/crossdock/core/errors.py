@@ -7,32 +7,25 @@ Third-party errors become one of these once, at the edge where they appear, with
 
 from __future__ import annotations
 
-from crossdock.core import hints as remedies
-from crossdock.core.hints import Remedy
+from crossdock.core.hints import Hint, HintId
 
 
 class HubError(Exception):
-    """Something the hub could not do. Its text names no command: that is the remedy's, and each door says it its own way."""
+    """Something the hub could not do. Its text names no command: each surface has its own words for the hint."""
 
-    def __init__(self, message: str, *, remedy: Remedy | None = None) -> None:
+    def __init__(self, message: str, *, hint: Hint | None = None) -> None:
         #: What to do about it; None where the message says all, or nothing can be done.
-        self.remedy = remedy
+        self.hint = hint
         super().__init__(message)
-        if remedy:  # Logs show notes below the stack trace.
-            self.add_note(remedy.for_command_line)
-
-    def with_remedy(self) -> str:
-        """The text and what to type, for people who have the command line."""
-        return f"{self}. {self.remedy.for_command_line}" if self.remedy else str(self)
 
 
 class Transient(HubError):
     """Running again later may succeed."""
 
-    def __init__(self, message: str, *, retry_in_s: float | None = None, remedy: Remedy | None = None) -> None:
+    def __init__(self, message: str, *, retry_in_s: float | None = None, hint: Hint | None = None) -> None:
         #: What the other side asked us to wait, in seconds; None when it did not say.
         self.retry_in_s = retry_in_s
-        super().__init__(message, remedy=remedy)
+        super().__init__(message, hint=hint)
 
 
 class Terminal(HubError):
@@ -97,7 +90,7 @@ class LeaseHeld(Transient):
         super().__init__(
             f"The sync of {what} is held by run {holder}. It is tried again in {retry_in_s:.0f} s",
             retry_in_s=retry_in_s,
-            remedy=remedies.look_at_run(holder),
+            hint=Hint(HintId.SHOW_RUN, holder),
         )
 
 
@@ -128,7 +121,7 @@ class HeldForApproval(Terminal):
         super().__init__(
             f"Run {run_id} read {read} {entity} records where the hub knows {known}: nothing was loaded. "
             "If the source really shrank, a full sync that accepts it (accept_shrunken) loads them",
-            remedy=remedies.accept_shrunken(entity),
+            hint=Hint(HintId.ALLOW_SHRINK, entity),
         )
 
 
@@ -158,7 +151,7 @@ class IntegrationPaused(Terminal):
     def __init__(self, integration_id: str, paused_by: str) -> None:
         super().__init__(
             f"{integration_id} is paused by {paused_by}; nothing is read until it is resumed",
-            remedy=remedies.resume(integration_id),
+            hint=Hint(HintId.RESUME_INTEGRATION, integration_id),
         )
 
 

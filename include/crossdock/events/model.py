@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest
+from crossdock.core.hints import Hint, HintId
 
 #: The types that the hub writes. Past tense; a subscriber names those that it hears.
 STOCK_CHANGED = "crossdock.stock.changed"
@@ -88,5 +88,7 @@ def place_of(event_id: str) -> tuple[int, int]:
     """
     epoch, dash, position = event_id.partition("-")
     if not (dash and epoch.isascii() and epoch.isdigit() and position.isascii() and position.isdigit()):
-        raise BadRequest(f"{event_id!r} is no event id of the hub; they look like 1-4711", remedy=remedies.EVENTS)
+        raise BadRequest(
+            f"{event_id!r} is no event id of the hub; they look like 1-4711", hint=Hint(HintId.LIST_EVENTS)
+        )
     return int(epoch), int(position)

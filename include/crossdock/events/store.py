@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import psycopg
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 from crossdock.events.model import ORIGIN, Event, NewEvent, Position
 
@@ -252,7 +252,7 @@ def get(work: Work, place: tuple[int, int]) -> Event:
     """
     row = cursor_of(work).execute(_GET, {"epoch": place[0], "position": place[1]}).fetchone()
     if row is None:
-        raise NotFound(f"There is no event {place[0]}-{place[1]}", remedy=remedies.EVENTS)
+        raise NotFound(f"There is no event {place[0]}-{place[1]}", hint=Hint(HintId.LIST_EVENTS))
     return Event(*row)
 
 

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Terminal
+from crossdock.core.hints import Hint, HintId
 
 #: What an integration may be called; also its Airflow connection, and a declared one's file and DAG.
 INTEGRATION_ID = r"^[a-z][a-z0-9_]{1,62}$"
@@ -95,7 +95,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
             raise BadRequest(
                 f"The Airflow connection {self.connection_id!r} has no {', '.join(missing)}: set it under Admin → "
                 "Connections, or change the integration",
-                remedy=remedies.change(self.connection_id),
+                hint=Hint(HintId.CHANGE_SETTINGS, self.connection_id),
             )
 
 

@@ -10,8 +10,8 @@ import msgspec
 import psycopg
 from psycopg.types.json import Jsonb
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import Conflict, NotFound, VersionChanged
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 from crossdock.integrations.model import Integration, IntegrationState
 
@@ -105,7 +105,7 @@ def add(
         row = work.execute(_ADD, values).fetchone()
     except psycopg.errors.UniqueViolation as error:
         raise Conflict(
-            f"There is an integration {integration_id!r} already", remedy=remedies.look_at_integration(integration_id)
+            f"There is an integration {integration_id!r} already", hint=Hint(HintId.SHOW_INTEGRATION, integration_id)
         ) from error
     return _of(row)
 
@@ -120,7 +120,7 @@ def get(work: Work, integration_id: str) -> Integration:
     """
     found = find(work, integration_id)
     if found is None:
-        raise NotFound(f"There is no integration {integration_id!r}", remedy=remedies.INTEGRATIONS)
+        raise NotFound(f"There is no integration {integration_id!r}", hint=Hint(HintId.LIST_INTEGRATIONS))
     return found
 
 
@@ -141,7 +141,7 @@ def lock(work: Work, integration_id: str, *, version: int | None = None) -> Inte
     """
     row = work.execute(_LOCK, {"integration_id": integration_id}).fetchone()
     if row is None:
-        raise NotFound(f"There is no integration {integration_id!r}", remedy=remedies.INTEGRATIONS)
+        raise NotFound(f"There is no integration {integration_id!r}", hint=Hint(HintId.LIST_INTEGRATIONS))
     found = _of(row)
     if version is not None and found.version != version:
         raise VersionChanged(f"The integration {integration_id}", version, found.version)

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Conflict, NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store, Work
 from crossdock.integrations import connection_test as checks
 from crossdock.integrations import repository as integrations
@@ -251,7 +251,7 @@ def _refuse_taken(store: Store, integration_id: str) -> None:
         if integrations.find(work, integration_id):
             raise Conflict(
                 f"There is an integration {integration_id!r} already",
-                remedy=remedies.look_at_integration(integration_id),
+                hint=Hint(HintId.SHOW_INTEGRATION, integration_id),
             )
 
 
@@ -277,7 +277,7 @@ def _connection(book: ConnectionBook, integration: Integration) -> Connection:
     if found is None:
         raise BadRequest(
             f"Airflow has no connection {integration.connection_id!r} any more",
-            remedy=remedies.rotate(integration.integration_id),
+            hint=Hint(HintId.ROTATE_CREDENTIALS, integration.integration_id),
         )
     return found
 

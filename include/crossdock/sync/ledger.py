@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from psycopg.types.json import Jsonb
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import NotFound, Terminal
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 from crossdock.db.leases import LeaseKey
 from crossdock.sync.model import Counts, Fates, Mode, RunState, SyncRequest, Window
@@ -211,7 +211,7 @@ def get(work: Work, run_id: str) -> Run:
     """
     row = work.execute(_GET, {"run_id": run_id}).fetchone()
     if row is None:
-        raise NotFound(f"There is no run {run_id!r}", remedy=remedies.RUNS)
+        raise NotFound(f"There is no run {run_id!r}", hint=Hint(HintId.LIST_RUNS))
     return _run(row)
 
 

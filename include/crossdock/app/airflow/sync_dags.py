@@ -20,6 +20,7 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # the stub lags behind
 from airflow.sdk.exceptions import AirflowSkipException
 
 from crossdock.app.airflow.deadlines import RunIsLate
+from crossdock.app.airflow.hints import with_hint
 from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.systems import systems_of
 from crossdock.app.streams import SYNCS
@@ -46,7 +47,7 @@ _TRIAGE = """
 
 **Triage.** Every task is safe to clear at any time. Rows that fail a rule do not turn a run red: see
 `./hub quarantine list`. A run that is *held* read nothing or far too little: look at the source, then
-`./hub sync {entity} --full --accept-shrunken` if it is right. What each run did with every row:
+`./hub sync {entity} --full --allow-shrink` if it is right. What each run did with every row:
 `./hub runs`, `./hub run show ID`.
 """
 
@@ -170,7 +171,7 @@ def _extract(sync: Sync, request: SyncRequest, dag_run: Any) -> str:
     except IntegrationPaused as paused:
         with Store.from_connection(settings().store_connection) as store:
             mark_failed(sync, store, dag_run.run_id, str(paused), dag_id=dag_run.dag_id, part=request.part)
-        raise AirflowSkipException(paused.with_remedy()) from None
+        raise AirflowSkipException(with_hint(paused)) from None
 
 
 def _validate_task(sync: Sync) -> Any:

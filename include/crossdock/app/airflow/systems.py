@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from crossdock.app.airflow.hints import noted_hints
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.http.model import CallPolicy, Safeguards
@@ -29,7 +30,7 @@ def systems_of(sync: Sync, *, starts: bool = False) -> Iterator[Systems]:
         NotFound: or of one that somebody removed.
 
     """
-    with Store.from_connection(settings().store_connection) as store:
+    with noted_hints(), Store.from_connection(settings().store_connection) as store:
         known = (refuse_stopped if starts else registered)(store, sync.integration)
         with SharedCalls(store, sync.integration, cipher=_cipher()) as calls:
             yield Systems(

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import Conflict, NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 from crossdock.events import store as event_log
 from crossdock.events.model import Event
@@ -147,7 +147,7 @@ def get(work: Work, letter_id: int, *, lock: bool = False) -> Letter:
 
 
 def _no_letter(letter_id: int) -> NotFound:
-    return NotFound(f"There is no dead letter {letter_id}", remedy=remedies.LETTERS)
+    return NotFound(f"There is no dead letter {letter_id}", hint=Hint(HintId.LIST_DEAD_LETTERS))
 
 
 def find(

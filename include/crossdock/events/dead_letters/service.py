@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Conflict, NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.bulk_edit import (
     Discarded,
     discard_in_slices,
@@ -82,7 +82,7 @@ def _refuse_what_no_event_has(letter: Letter, data: Any) -> None:
         if (tuple(wrong.absolute_path), wrong.message) in before:
             continue
         where = ".".join(map(str, wrong.absolute_path)) or "the data"
-        raise BadRequest(f"{where}: {wrong.message}", remedy=remedies.EVENT_TYPES)
+        raise BadRequest(f"{where}: {wrong.message}", hint=Hint(HintId.LIST_EVENT_TYPES))
 
 
 def discard(store: Store, letter_id: int, reason: str, *, actor: str) -> Letter:
@@ -118,7 +118,7 @@ def choose(store: Store, letter_ids: Sequence[int], *, cause: str | None, everyt
         # Without their events, which may be a hundred thousand.
         chosen = failed_deliveries.choose(work, list(letter_ids) or None, cause=cause)
     if cause is not None and not chosen:
-        raise NotFound(f"No dead letter has the cause {cause!r}", remedy=remedies.LETTERS)
+        raise NotFound(f"No dead letter has the cause {cause!r}", hint=Hint(HintId.LIST_DEAD_LETTERS))
     for letter_id, state in chosen.items():
         if state not in _DISCARDABLE:
             raise Conflict(f"Letter {letter_id} is {state}; only dead ones, or those tried again, are discarded")

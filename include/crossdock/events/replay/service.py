@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Conflict, NotFound, ReplayStopped, Terminal, Transient
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.bulk_edit import refuse_unclear
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_log
@@ -113,7 +113,7 @@ def ask_for_letters(
         numbers = list(dict.fromkeys(letter_ids))
         chosen = failed_deliveries.choose(work, numbers or None, cause=cause)
     if not chosen:
-        raise NotFound("There is no such dead letter", remedy=remedies.LETTERS)
+        raise NotFound("There is no such dead letter", hint=Hint(HintId.LIST_DEAD_LETTERS))
     for letter_id, state in chosen.items():
         if state in failed_deliveries.AT_WORK:
             raise Conflict(f"Letter {letter_id} is {state}: it is tried again by itself")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from psycopg.types.json import Jsonb
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import Conflict, NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Counts, Fates
@@ -192,7 +192,7 @@ def get(work: Work, item_id: int) -> Item:
     """
     row = work.execute(_GET, {"item_id": item_id}).fetchone()
     if row is None:
-        raise NotFound(f"There is no quarantine item {item_id}", remedy=remedies.ITEMS)
+        raise NotFound(f"There is no quarantine item {item_id}", hint=Hint(HintId.LIST_QUARANTINE))
     return _item(row)
 
 
