@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 #: Results go to standard output, everything said on the way to standard error.
 #: Wide where nobody reads along: a script that takes a run's id out of a table needs it in one piece.
@@ -21,6 +21,8 @@ err = Console(stderr=True, highlight=False)
 
 def show_json(document: Any) -> None:
     """*document* as one line of JSON on standard output."""
+    import msgspec  # noqa: PLC0415  knows datetimes and structs; most calls print no JSON
+
     sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
     sys.stdout.flush()
 
@@ -34,6 +36,8 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     if not rows:
         out.print(escape(empty))
         return
+    from rich.table import Table  # noqa: PLC0415
+
     table = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
         is_number = isinstance(rows[0][len(table.columns)], int | float)
@@ -83,6 +87,14 @@ def progress(what: str) -> Iterator[Bar]:
     if not err.is_terminal:
         yield Bar(None, None)
         return
+    from rich.progress import (  # noqa: PLC0415  a spinner costs more to import than the rest of rich
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     shown = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=err, transient=True
     )

@@ -1,4 +1,8 @@
-"""./hub integration …: the registry, through the hub's API like everybody else."""
+"""
+./hub integration …: the registry, through the hub's API like everybody else.
+
+Imports are light on purpose, and what only some commands need is imported in them: most only send a request.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import json
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -14,14 +18,14 @@ import typer
 from crossdock.cli import console
 from crossdock.cli.command_groups import Verbs
 from crossdock.cli.consent import refuse_unasked
-from crossdock.cli.credentials import credentials_for
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi, HubRefused
 from crossdock.core.errors import BadRequest, Conflict, NotFound
 from crossdock.core.hints import Hint, HintId
-from crossdock.integrations.manifests import Kind
-from crossdock.integrations.model import INTEGRATION_ID
+
+if TYPE_CHECKING:
+    from crossdock.integrations.manifests import Kind
 
 app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The systems that the hub is connected to.")
 
@@ -128,6 +132,8 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Test a connection and, when it passes, store it: credentials in Airflow, encrypted, and nowhere else."""
+    from crossdock.cli.credentials import credentials_for  # noqa: PLC0415
+
     api, wanted = hub_api(), _settings(settings)
     # Before anybody is asked for a secret: to type it twice, because an id had a capital, is no fun at night.
     _refuse_bad_id(api, integration_id)
@@ -177,6 +183,8 @@ def change(
 @app.command("rotate")
 def rotate(integration_id: Id, credentials: CredentialsFile = None, as_json: Json = False) -> None:
     """New credentials, tested before they take the place of the old."""
+    from crossdock.cli.credentials import credentials_for  # noqa: PLC0415
+
     api = hub_api()
     seen = api.get(f"/integrations/{integration_id}")
     body = {"credentials": credentials_for(_kind(api, seen.document["kind"]), credentials)}
@@ -245,6 +253,8 @@ def _settings(given: list[str] | None) -> dict[str, Any]:
 
 
 def _refuse_bad_id(api: HubApi, integration_id: str) -> None:
+    from crossdock.integrations.model import INTEGRATION_ID  # noqa: PLC0415
+
     if not re.fullmatch(INTEGRATION_ID, integration_id):
         raise BadRequest(
             f"{integration_id!r} is no id: 2 to 63 small letters, digits and _, a letter first, as in: shop_eu"
@@ -258,6 +268,8 @@ def _refuse_bad_id(api: HubApi, integration_id: str) -> None:
 
 def _kind(api: HubApi, name: str) -> Kind:
     """The kind as the hub has it that is asked: another machine's may know others than ours."""
+    from crossdock.integrations.manifests import Kind  # noqa: PLC0415
+
     document = api.get(f"/kinds/{quote(name, safe='')}").document
     return Kind(**document, probe_class="")
 

@@ -87,7 +87,7 @@ def refusal(answer: Any) -> HubError:
 
 def _hint(problem: dict[str, Any]) -> Hint | None:
     """The hint of *problem*; None for one that only a newer hub knows."""
-    found = problem.get("hint")
+    found: Any = problem.get("hint")
     try:
         return Hint(HintId(found["id"]), str(found["subject"]))
     except (KeyError, TypeError, ValueError):

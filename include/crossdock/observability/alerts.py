@@ -37,7 +37,9 @@ class Alert(msgspec.Struct, frozen=True):
     def hint(self) -> Hint | None:
         """What to do about it; None where nothing that the hub or its API does would help."""
         found = _HINTS.get(self.kind)
-        return found and Hint(found, self.subject if found is HintId.SHOW_INTEGRATION else "")
+        if found is None:
+            return None
+        return Hint(found, self.subject if found is HintId.SHOW_INTEGRATION else "")
 
 
 class Changed(msgspec.Struct, frozen=True):
