@@ -5,18 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field
 
 from crossdock.api.access import Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.hints import HintDocument
 from crossdock.api.pagination import Limit, cursor_like
-from crossdock.api.routing import GuardedRoute
+from crossdock.api.routing import Router
 from crossdock.observability import alerts as store_of_alerts
 from crossdock.observability.alerts import Alert
 
-router = APIRouter(prefix="/alerts", tags=["hub"], route_class=GuardedRoute)
+router = Router(prefix="/alerts", tags=["hub"])
 
 _IS_OPEN = {"open": True, "closed": False, "all": None}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 
 from crossdock.api import (
     alerts,
@@ -19,11 +19,11 @@ from crossdock.api import (
     runs,
     webhooks,
 )
-from crossdock.api.access import Role, guard, guarded
+from crossdock.api.access import Role, guard
 from crossdock.api.middleware import Envelope
 from crossdock.api.openapi import document
 from crossdock.api.problems import ProblemDocument
-from crossdock.api.routing import GuardedRoute
+from crossdock.api.routing import Router, guarded
 
 #: Said of every route once: FastAPI's own 422 does not happen, a request that is not as it should be gets 400.
 _RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -71,7 +71,7 @@ def create_app() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    v1 = APIRouter(prefix="/v1", responses=_RESPONSES, route_class=GuardedRoute)
+    v1 = Router(prefix="/v1", responses=_RESPONSES)
     for resource in _RESOURCES:
         v1.include_router(resource.router)
     v1.add_api_route(

@@ -5,17 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from crossdock.api.access import Caller, Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.problems import ProblemDocument
-from crossdock.api.routing import GuardedRoute
+from crossdock.api.routing import Router
 from crossdock.observability import alerts
 from crossdock.sync import ledger
 
-router = APIRouter(tags=["hub"], route_class=GuardedRoute)
+router = Router(tags=["hub"])
 
 
 class HealthDocument(BaseModel):

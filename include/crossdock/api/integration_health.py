@@ -6,14 +6,15 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Self
 
 import msgspec
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
 from crossdock.api.access import Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.pagination import Limit
 from crossdock.api.problems import ProblemDocument
-from crossdock.api.routing import GuardedRoute
+from crossdock.api.routing import Router
+from crossdock.api.validation import PLAIN
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Work
 from crossdock.http import call_metrics as call_counts
@@ -27,7 +28,7 @@ from crossdock.sync import ledger
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RunState
 
-router = APIRouter(prefix="/integrations", tags=["integrations"], route_class=GuardedRoute)
+router = Router(prefix="/integrations", tags=["integrations"])
 
 IntegrationId = Annotated[str, Path(pattern=INTEGRATION_ID, examples=["shop_eu"])]
 #: Calls are counted by the minute and kept for a month.
@@ -157,9 +158,7 @@ def integration_health(
 def integration_usage(
     integration_id: IntegrationId,
     store: OpenStore,
-    run: Annotated[
-        str | None, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", description="Only this one.")
-    ] = None,
+    run: Annotated[str | None, Query(max_length=200, pattern=PLAIN, description="Only this one.")] = None,
     limit: Limit = 20,
 ) -> UsageDocument:
     with store.transaction() as work:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from crossdock.api.access import Caller, Role, guard
@@ -17,7 +17,8 @@ from crossdock.api.if_match import SeenVersion, etag
 from crossdock.api.integration_health import HealthSummary, IntegrationId, summaries
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import ProblemDocument
-from crossdock.api.routing import GuardedRoute
+from crossdock.api.routing import Router
+from crossdock.api.validation import PLAIN
 from crossdock.app.integrations import on_resumed
 from crossdock.core.errors import NotFound
 from crossdock.integrations import repository as registry
@@ -26,11 +27,10 @@ from crossdock.integrations.manifests import Kind, kinds
 from crossdock.integrations.model import INTEGRATION_ID, Check, Integration, IntegrationState, Outcome
 from crossdock.integrations.service import Added, NewIntegration
 
-router = APIRouter(tags=["integrations"], route_class=GuardedRoute)
+router = Router(tags=["integrations"])
 
 Tester = Annotated[Caller, guard(Role.DEVELOPER, Role.OPERATOR)]
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
-_NAME = r"^[^\x00-\x1f\x7f]+$"
 
 
 class IntegrationDocument(BaseModel):
@@ -93,7 +93,7 @@ class AddBody(BaseModel):
 
     id: str = Field(pattern=INTEGRATION_ID, examples=["shop_eu"])
     kind: str = Field(max_length=63, description="One of /v1/kinds.")
-    name: str | None = Field(None, min_length=1, max_length=200, pattern=_NAME, description="By default the id.")
+    name: str | None = Field(None, min_length=1, max_length=200, pattern=PLAIN, description="By default the id.")
     settings: dict[str, Any] = Field({}, description="As the kind's schema says.")
     credentials: dict[str, Any] | None = Field(
         None,
@@ -105,7 +105,7 @@ class AddBody(BaseModel):
 class ChangeBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    name: str | None = Field(None, min_length=1, max_length=200, pattern=_NAME)
+    name: str | None = Field(None, min_length=1, max_length=200, pattern=PLAIN)
     settings: dict[str, Any] | None = Field(None, description="In place of all settings that there were.")
 
 
@@ -127,7 +127,7 @@ def list_kinds() -> KindsDocument:
 @router.get(
     "/kinds/{kind}", summary="One kind, with its schemas", dependencies=[guard(Role.VIEWER)], responses=_problems(404)
 )
-def show_kind(kind: Annotated[str, Path(max_length=63, pattern=_NAME)]) -> KindDocument:
+def show_kind(kind: Annotated[str, Path(max_length=63, pattern=PLAIN)]) -> KindDocument:
     if kind not in kinds():
         raise NotFound(f"There is no kind {kind!r} of integration. There are: {', '.join(kinds())}")
     return _kind_document(kinds()[kind])

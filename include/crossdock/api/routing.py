@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 
 from crossdock.api.access import guard_of
@@ -40,6 +41,34 @@ class GuardedRoute(APIRoute):
             return await handle(strict)
 
         return handle_guarded
+
+
+class RawRoute(APIRoute):
+    """A route that reads its body itself, as bytes: what a sender signed must not be decoded before it is verified."""
+
+
+#: What every router of the API is made with.
+Router = partial(APIRouter, route_class=GuardedRoute)
+
+
+def guarded(app: FastAPI) -> FastAPI:
+    """
+    Refuse to start *app* unless each of its routes has a guard, which runs before the body is read.
+
+    Raises:
+        RuntimeError: A route has no guard: it would be open to everybody who reaches the server.
+        TypeError: A router is not a `Router`: its routes would parse a stranger's body.
+
+    """
+    for route in app.routes:
+        path = getattr(route, "path", route)
+        if guard_of(route) is None:
+            raise RuntimeError(f"The route {path} has no guard: add guard(Role.…) to it")
+        if not isinstance(route, GuardedRoute | RawRoute):
+            raise TypeError(
+                f"The route {path} parses its body before its guard runs: make its router with Router(…)"
+            )
+    return app
 
 
 class StrictRequest(Request):
