@@ -103,17 +103,17 @@ def test_tests_want_the_development_lock_and_it_is_enough_for_all(copy: Path) ->
 
 
 @pytest.mark.crash
-def test_a_half_made_venv_is_mended(copy: Path) -> None:
-    """The stamp is written last, so whatever was cut off is taken up again."""
+def test_a_half_made_venv_is_repaired(copy: Path) -> None:
+    """The stamp is written last, so an interrupted installation is continued."""
     hub(copy / "hub")
     (copy / ".venv" / "hub-stamp").unlink()
     (copy / ".venv" / "bin" / "python").unlink()
     (copy / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
 
-    mended = hub(copy / "hub", "status")
+    repaired = hub(copy / "hub", "status")
 
-    assert "does not work; making it again" in mended.stderr
-    assert mended.stdout.startswith("['status']|")
+    assert "does not work; making it again" in repaired.stderr
+    assert repaired.stdout.startswith("['status']|")
 
 
 def test_two_first_starts_at_once_make_one_venv(copy: Path) -> None:
