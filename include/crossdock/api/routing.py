@@ -65,9 +65,7 @@ def guarded(app: FastAPI) -> FastAPI:
         if guard_of(route) is None:
             raise RuntimeError(f"The route {path} has no guard: add guard(Role.…) to it")
         if not isinstance(route, GuardedRoute | RawRoute):
-            raise TypeError(
-                f"The route {path} parses its body before its guard runs: make its router with Router(…)"
-            )
+            raise TypeError(f"The route {path} parses its body before its guard runs: make its router with Router(…)")
     return app
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from crossdock.cli.exit_codes import Exit
 from crossdock.client.errors import StackError
 from crossdock.stack.home import write_json
 from crossdock.stack.settings_file import AirflowSettings, read_settings
+from crossdock.stack.stale_dags import is_ours
 
 #: By connection id, Airflow's name of a field and the variable that fills it. Secrets are never in the settings file.
 SECRETS = {
@@ -51,6 +53,8 @@ def prepare() -> None:
         write_json(Path(passwords_file), {"admin": _secret(os.environ, ADMIN_PASSWORD)})
     _migrate_airflow()
     console.praise("Airflow's database is at this version")
+    if removed := remove_stale_dags():
+        console.praise(f"Removed from Airflow, because no DAG file defines them: {', '.join(removed)}")
     _migrate_hub(settings)
     console.praise("The hub's database is at this version")
     load(settings)
@@ -104,6 +108,26 @@ def load(settings: AirflowSettings) -> None:
             Pool.create_or_update_pool(**pool, include_deferred=False, session=session)
         for variable in settings.variables:
             Variable.set(**variable, session=session)
+
+
+def remove_stale_dags() -> list[str]:
+    """Delete the stale DAGs of ours from Airflow's own database, as `up` does over REST. Needs no api-server."""
+    from airflow.api.common.delete_dag import delete_dag  # noqa: PLC0415  seconds to import
+    from airflow.models.dag import DagModel  # noqa: PLC0415
+    from airflow.sdk.exceptions import AirflowException  # noqa: PLC0415
+    from airflow.utils.session import create_session  # noqa: PLC0415
+    from sqlalchemy import select  # noqa: PLC0415
+
+    removed = []
+    with create_session() as session:
+        stale = session.scalars(select(DagModel).where(DagModel.is_stale).order_by(DagModel.dag_id)).all()
+        ours = [dag.dag_id for dag in stale if is_ours(dag.dag_id, {tag.name for tag in dag.tags})]
+        for dag_id in ours:
+            # A task of it that still runs: the next deployment removes it.
+            with suppress(AirflowException):
+                delete_dag(dag_id, session=session)
+                removed.append(dag_id)
+    return removed
 
 
 def _secret(environment: Mapping[str, str], name: str) -> str:
