@@ -186,7 +186,7 @@ def test_an_unknown_role_of_airflow_is_no_role_of_the_hub(fab_hub: Hub) -> None:
     answer = fab_hub.call("GET", "/v1/me", "nobody")
 
     assert_problem(answer, 403, "forbidden")
-    assert "nobody is no viewer" in answer.json()["detail"]
+    assert "nobody needs the viewer role" in answer.json()["detail"]
 
 
 def assert_problem(answer: requests.Response, status: int, kind: str) -> None:

@@ -32,15 +32,22 @@ SHARED_ROOMS = (
     *("observability", "sync"),
 )
 #: Texts for Airflow's own pages, whose readers have the command line too.
-FOR_AIRFLOWS_PAGES = {"app/airflow/sync_dags.py", "app/airflow/delivery_dag.py", "api/airflow_connections.py"}
+FOR_AIRFLOWS_PAGES = {
+    *("app/airflow/delivery_dag.py", "app/airflow/hints.py", "app/airflow/sync_dags.py"),
+    "api/airflow_connections.py",
+}
 #: Nothing that a client can send helps: a person has to do it on the machine.
 WITHOUT_A_REQUEST = {HintId.MIGRATE}
 
 
 @pytest.mark.parametrize("hint_id", HintId)
 def test_the_command_line_has_words_for_each_hint_and_names_a_command_that_exists(hint_id: HintId) -> None:
-    phrase = command_line_hints.phrase(Hint(hint_id, "inventory"))
-    _, _, named = phrase.partition(": ")
+    _assert_command(command_line_hints.phrase(Hint(hint_id, "inventory")))
+
+
+def _assert_command(phrase: str) -> None:
+    """What *phrase* names after its last colon can be typed or sent."""
+    _, _, named = phrase.rpartition(": ")
 
     assert "{" not in phrase
     if named.startswith("GET "):
@@ -72,11 +79,8 @@ def test_the_api_has_words_for_each_hint_and_names_a_request_that_exists(hint_id
 
 
 @pytest.mark.parametrize("hint_id", HintId)
-def test_a_task_log_has_words_for_each_hint(hint_id: HintId) -> None:
-    phrase = log_hints.phrase(Hint(hint_id, "inventory"))
-
-    assert phrase
-    assert "{" not in phrase
+def test_a_task_log_has_words_for_each_hint_and_names_a_command_that_exists(hint_id: HintId) -> None:
+    _assert_command(log_hints.phrase(Hint(hint_id, "inventory")))
 
 
 @cache
@@ -139,7 +143,7 @@ def test_a_task_log_shows_the_hint_below_the_error() -> None:
     with pytest.raises(LeaseHeld) as raised, log_hints.noted_hints():
         raise LeaseHeld("inventory", "run-1", 3.0)
 
-    assert raised.value.__notes__ == ["Look at the run run-1"]
+    assert raised.value.__notes__ == ["Look at that run: ./hub run show run-1"]
 
 
 def test_no_text_of_a_shared_room_names_a_command() -> None:

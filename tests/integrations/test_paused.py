@@ -16,7 +16,7 @@ from crossdock.app.integrations import on_resumed
 from crossdock.connectors.commercetools.stream_inventory import INVENTORY
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
-from crossdock.integrations import service as desk
+from crossdock.integrations import service
 from crossdock.sandbox.server import Sandbox
 from crossdock.sync import load, validate
 from crossdock.sync.model import SyncRequest
@@ -53,7 +53,7 @@ def connected(shop: Sandbox, store: Store, tmp_path: Any, monkeypatch: pytest.Mo
     monkeypatch.setenv("AIRFLOW_CONN_HUB_DB", json.dumps(database))
     monkeypatch.setenv("AIRFLOW_CONN_COMMERCETOOLS", json.dumps(shop_connection))
     monkeypatch.setattr(settings(), "landing_url", f"file://{tmp_path}")
-    desk.register(store, [{"connection_id": "commercetools", **shop_connection}], actor="test")
+    service.register(store, [{"connection_id": "commercetools", **shop_connection}], actor="test")
     return store
 
 
@@ -62,7 +62,7 @@ def extract() -> str:
 
 
 def test_a_run_of_a_paused_integration_is_skipped_and_asks_the_source_nothing(connected: Store, shop: Sandbox) -> None:
-    desk.pause(connected, "commercetools", actor="otto")
+    service.pause(connected, "commercetools", actor="otto")
 
     with pytest.raises(AirflowSkipException, match=r"paused by otto.*integration resume commercetools"):
         extract()
@@ -71,8 +71,8 @@ def test_a_run_of_a_paused_integration_is_skipped_and_asks_the_source_nothing(co
 
 
 def test_a_resumed_integration_reads_again(connected: Store) -> None:
-    desk.pause(connected, "commercetools", actor="otto")
-    desk.resume(connected, "commercetools", on_resumed=on_resumed, actor="otto")
+    service.pause(connected, "commercetools", actor="otto")
+    service.resume(connected, "commercetools", on_resumed=on_resumed, actor="otto")
 
     assert extract().startswith("inventory-")
 
@@ -80,7 +80,7 @@ def test_a_resumed_integration_reads_again(connected: Store) -> None:
 def test_a_run_that_was_reading_when_it_was_paused_ends_as_failed(connected: Store) -> None:
     """Its retry finds the pause. Left without an end, it would keep its lease and look like one at work."""
     run_id = extract()
-    desk.pause(connected, "commercetools", actor="otto")
+    service.pause(connected, "commercetools", actor="otto")
 
     with pytest.raises(AirflowSkipException):
         extract()
@@ -92,7 +92,7 @@ def test_a_run_that_was_reading_when_it_was_paused_ends_as_failed(connected: Sto
 def test_what_has_landed_is_brought_to_its_end(connected: Store) -> None:
     """It needs the source no more."""
     run_id = extract()
-    desk.pause(connected, "commercetools", actor="otto")
+    service.pause(connected, "commercetools", actor="otto")
 
     with systems_of(INVENTORY) as systems:
         validate(INVENTORY, systems, run_id)
@@ -103,6 +103,6 @@ def test_registering_what_is_there_changes_nothing(connected: Store) -> None:
     """Every start of the stack does it."""
     document = {"connection_id": "commercetools", "conn_type": "commercetools", "host": "http://127.0.0.1:1"}
 
-    assert desk.register(connected, [document], actor="test") == ["commercetools"]
-    assert desk.register(connected, [document], actor="test") == []
+    assert service.register(connected, [document], actor="test") == ["commercetools"]
+    assert service.register(connected, [document], actor="test") == []
     assert query(connected, "SELECT version, settings->>'base_url' FROM integration") == [(2, "http://127.0.0.1:1")]

@@ -9,7 +9,7 @@ from crossdock.commerce.inventory import service as rebuild_availability
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Store
 from crossdock.integrations import repository as integrations
-from crossdock.integrations import service as desk
+from crossdock.integrations import service
 from crossdock.integrations.model import Connection
 from crossdock.integrations.registered import refuse_stopped
 
@@ -78,14 +78,14 @@ def told(store: Store, hub_dsn: str) -> Store:
 
 def test_stock_of_a_removed_integration_is_not_sellable(told: Store) -> None:
     """Nobody hears any more that it was sold elsewhere: whoever buys it gets nothing."""
-    desk.remove(told, NoBook(), "outlet", version=None, actor=ADA)
+    service.remove(told, NoBook(), "outlet", version=None, actor=ADA)
 
     assert [sellable(told, sku) for sku in "ABC"] == [5, None, 3]
 
 
 def test_added_again_it_counts_at_once(told: Store) -> None:
     """Its sync finds nothing changed, and tells of nothing."""
-    desk.remove(told, NoBook(), "outlet", version=None, actor=ADA)
+    service.remove(told, NoBook(), "outlet", version=None, actor=ADA)
     register(told, "outlet")
 
     assert [sellable(told, sku) for sku in "ABC"] == [5, 7, 5]
@@ -93,7 +93,7 @@ def test_added_again_it_counts_at_once(told: Store) -> None:
 
 def test_the_model_is_still_what_the_events_make_of_it(told: Store) -> None:
     """A rebuild reads events alone, which know of no registry."""
-    desk.remove(told, NoBook(), "outlet", version=None, actor=ADA)
+    service.remove(told, NoBook(), "outlet", version=None, actor=ADA)
 
     found = rebuild_availability.rebuild(told, replace=True, actor=ADA)
 
@@ -103,7 +103,7 @@ def test_the_model_is_still_what_the_events_make_of_it(told: Store) -> None:
 
 def test_a_removed_integration_is_not_read(told: Store) -> None:
     """Its connection may still be there, from the environment; what it would bring is not for sale."""
-    desk.remove(told, NoBook(), "outlet", version=None, actor=ADA)
+    service.remove(told, NoBook(), "outlet", version=None, actor=ADA)
 
     with pytest.raises(NotFound, match="was removed: nothing is read until it is added again"):
         refuse_stopped(told, "outlet")

@@ -108,7 +108,7 @@ async def receive_delivery(
         raise Problem(
             HTTPStatus.UNAUTHORIZED,
             "unauthorised",
-            "The delivery is not signed as it should be",
+            "Invalid webhook signature",
             headers={"WWW-Authenticate": "Signature"},
         ) from None
 

@@ -1,4 +1,4 @@
-"""What a person or a script sees: tables, progress and sentences, or one JSON document."""
+"""Output for people and scripts: tables, progress and sentences, or one JSON document."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-#: Results go to standard output, everything said on the way to standard error.
-#: Wide where nobody reads along: a script that takes a run's id out of a table needs it in one piece.
+#: Results go to standard output, progress and remarks to standard error.
+#: Wide when not on a terminal: a script that takes a run's id out of a table needs it in one piece.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False)
 
 
 def show_json(document: Any) -> None:
-    """*document* as one line of JSON on standard output."""
+    """Print *document* as one line of JSON on standard output."""
     import msgspec  # noqa: PLC0415  knows datetimes and structs; most calls print no JSON
 
     sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
@@ -32,7 +32,7 @@ _WHOLE = frozenset({"run", "item", "cause", "process"})
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
-    """A table; *empty* says what to do when it has no rows."""
+    """Print a table, or *empty*, which says what to do, when there are no rows."""
     if not rows:
         out.print(escape(empty))
         return
@@ -66,14 +66,14 @@ def _text(cell: Any) -> str:
 
 
 class Bar:
-    """What a long command is doing now."""
+    """The progress of a long command."""
 
     def __init__(self, progress: Progress | None, task: Any) -> None:
         self._progress, self._task = progress, task
         self._last = ""
 
     def tell(self, sentence: str, *, done: int | None = None, total: int | None = None) -> None:
-        """On a terminal the bar moves; in a log each new sentence is a line."""
+        """Show the current step: on a terminal in the bar, in a log as a line of its own."""
         if self._progress is not None:
             self._progress.update(self._task, description=escape(sentence), completed=done or 0, total=total)
         elif sentence != self._last:
@@ -83,7 +83,7 @@ class Bar:
 
 @contextmanager
 def progress(what: str) -> Iterator[Bar]:
-    """Progress of *what* on standard error, with `--json` too: standard output has the document alone."""
+    """Show the progress of *what* on standard error, with `--json` too: standard output has only the document."""
     if not err.is_terminal:
         yield Bar(None, None)
         return

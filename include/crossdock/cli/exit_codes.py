@@ -1,4 +1,4 @@
-"""What the exit codes of ./hub mean."""
+"""The exit codes of ./hub."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Exit(IntEnum):
     FAILED = 1
     #: Typer's own code, and ours for requests that contradict themselves.
     WRONG_USE = 2
-    #: Done, and something went to quarantine or was left open.
+    #: Done, but something is in quarantine or still open.
     PARTIAL = 3
-    #: A person has to decide before it goes on.
+    #: A person has to decide before it can continue.
     PERSON_NEEDED = 4
 
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 
 def utc_text(instant: datetime) -> str:
-    """*instant* as `2026-11-21T01:17:45.120Z`. Refuses a naive datetime: nobody knows what it means."""
+    """Write *instant* as `2026-11-21T01:17:45.120Z`. A naive datetime is refused, because it is ambiguous."""
     if instant.tzinfo is None:
-        raise ValueError(f"{instant!r} has no time zone; give an aware instant such as 2026-11-21T00:00:00Z")
+        raise ValueError(f"{instant!r} has no time zone; use an aware instant such as 2026-11-21T00:00:00Z")
     # Not strftime: it writes the year 999 with three digits.
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
@@ -18,19 +18,19 @@ _A_DAY = len("2026-11-21")
 
 def from_utc_text(text: str) -> datetime:
     """
-    The aware instant that *text* names; a plain day is its midnight in UTC.
+    Read *text* as an aware instant; a plain day is its midnight in UTC.
 
     Raises:
-        ValueError: it names none, or has no zone; the message says how to write it.
+        ValueError: It cannot be read, or has no zone; the message says how to write it.
 
     """
     try:
         instant = datetime.fromisoformat(f"{text}T00:00:00+00:00" if len(text) == _A_DAY else text)
     except ValueError as error:
-        raise ValueError(f"{text!r} is no instant; write it as 2026-11-21 or 2026-11-21T09:30:00Z") from error
+        raise ValueError(f"Cannot read {text!r} as a time. Use 2026-11-21 or 2026-11-21T09:30:00Z") from error
     if instant.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone; write it as {text}Z for UTC")
+        raise ValueError(f"{text!r} has no time zone. For UTC use {text}Z")
     try:
         return instant.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError(f"{text!r} is no instant in UTC: the calendar ends before it") from error
+        raise ValueError(f"{text!r} is outside of the calendar in UTC") from error

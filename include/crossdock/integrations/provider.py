@@ -81,7 +81,7 @@ class _TestableConnection:
             found = connection_test.of_connection(kinds()[self.conn_type], connection)
         except HubError as error:
             return False, str(error)
-        told = "; ".join(f"{check.name} {check.outcome}: {check.said}" for check in found)
+        told = "; ".join(f"{check.name} {check.outcome}: {check.message}" for check in found)
         return connection_test.passed(found), told
 
 

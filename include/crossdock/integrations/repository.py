@@ -105,7 +105,7 @@ def add(
         row = work.execute(_ADD, values).fetchone()
     except psycopg.errors.UniqueViolation as error:
         raise Conflict(
-            f"There is an integration {integration_id!r} already", hint=Hint(HintId.SHOW_INTEGRATION, integration_id)
+            f"The integration {integration_id!r} already exists", hint=Hint(HintId.SHOW_INTEGRATION, integration_id)
         ) from error
     return _of(row)
 

@@ -329,7 +329,7 @@ def _wait_for_sandbox(stack: Stack) -> None:
 def _put_settings(stack: Stack, api: AirflowApi) -> None:
     """The project's connections, pools and variables, with the ports and secrets of this stack."""
     from crossdock.db.database import Store  # noqa: PLC0415
-    from crossdock.integrations import service as desk  # noqa: PLC0415  only a start needs them
+    from crossdock.integrations import service as integrations  # noqa: PLC0415  only a start needs them
 
     secrets = load_secrets()
     settings = read_settings(
@@ -345,7 +345,7 @@ def _put_settings(stack: Stack, api: AirflowApi) -> None:
     for variable in settings.variables:
         api.put_variable(variable)
     with Store(stack.hub_dsn) as store:
-        desk.register(store, settings.connections, actor="cli:up")
+        integrations.register(store, settings.connections, actor="cli:up")
 
 
 def _end(names: Sequence[str]) -> list[str]:

@@ -21,7 +21,7 @@ import requests
 import uvicorn
 from crossdock.api import problems, webhooks
 from crossdock.api.dependencies import open_store
-from crossdock.api.middleware import Envelope
+from crossdock.api.middleware import RequestMiddleware
 from crossdock.app.fetch_records import Puller
 from crossdock.app.integrations import on_resumed
 from crossdock.app.streams import SYNCS
@@ -30,7 +30,7 @@ from crossdock.core.errors import BadRequest, HubError, NotFound
 from crossdock.db.database import Store
 from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver, _event, receiver_from
 from crossdock.events.webhooks_in.signatures import WebhookRefused, WebhookRules, proved_id
-from crossdock.integrations import service as desk
+from crossdock.integrations import service
 from crossdock.integrations.registered import refuse_stopped
 from crossdock.sandbox.server import Sandbox
 from crossdock.sync import Sync, Systems
@@ -189,7 +189,7 @@ class Door:
         v1 = APIRouter(prefix="/v1")
         v1.include_router(webhooks.router)
         app.include_router(v1)
-        app.add_middleware(Envelope)
+        app.add_middleware(RequestMiddleware)
         problems.install(app)
         app.dependency_overrides[open_store] = self._open_store
         app.dependency_overrides[webhooks.receivers] = lambda: webhooks.Receivers(self._find)
@@ -393,8 +393,8 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
         return query(store, "SELECT state, attempts, cause, count(*) FROM failed_delivery GROUP BY 1, 2, 3")
 
     document = {"connection_id": "commercetools", "conn_type": "commercetools", "host": shop.url}
-    desk.register(store, [document], actor="test")
-    desk.pause(store, "commercetools", actor="otto")
+    service.register(store, [document], actor="test")
+    service.pause(store, "commercetools", actor="otto")
     with delivery(hub_dsn, SUBSCRIBERS, puller=Puller(registered_systems)):
         for number, row in enumerate(rows):
             door.post(told(row["sku"]), standard(told(row["sku"]), at=now(), delivery_id=f"msg_{number}"))
@@ -407,7 +407,7 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
         eventually(waiting, [("retrying", 0, "IntegrationPaused", len(rows))])
         assert len(asked) == known + 1, "one of them asks whether it is still paused, not each"
 
-        desk.resume(store, "commercetools", on_resumed=on_resumed, actor="otto")
+        service.resume(store, "commercetools", on_resumed=on_resumed, actor="otto")
         eventually(lambda: {row["id"] for row in rows} <= set(in_hub(store)), within_s=20)
     systems.store.close()
 
