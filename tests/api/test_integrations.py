@@ -272,7 +272,7 @@ def test_a_host_of_our_own_network_is_refused_by_the_test(
 
     assert_problem(answer, 422, "connection-test-failed")
     failed = next(check for check in answer.json()["checks"] if check["outcome"] == "failed")
-    assert "is not a public address" in failed["said"]
+    assert "is not a public address" in failed["message"]
 
 
 def test_a_redirect_of_the_system_leads_nowhere(hub: Hub, platform: FakeRetailer) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from crossdock.api.app import create_app
-from crossdock.api.openapi import as_3_0, document
+from crossdock.api.openapi import document
 
 from tests.api.conftest import Hub
 from tests.api.matrix import MATRIX, SIGNED
@@ -49,30 +49,6 @@ def test_every_route_names_its_problems(served: dict[str, Any]) -> None:
 
 def test_it_is_served(hub: Hub, served: dict[str, Any]) -> None:
     assert hub.call("GET", "/v1/openapi.json", "vera").json() == served
-
-
-def test_the_export_uses_the_words_of_3_0_alone(served: dict[str, Any]) -> None:
-    """Type arrays, null types, const and lists of examples are 3.1's; a 3.0 tool stumbles over each."""
-    older = as_3_0(served)
-
-    assert older["openapi"] == "3.0.3"
-    for node in _nodes(older):
-        assert node.get("type") != "null"
-        assert not isinstance(node.get("type"), list)
-        assert not isinstance(node.get("examples"), list)
-        assert "const" not in node
-    run = older["components"]["schemas"]["RunDocument"]["properties"]
-    assert run["error"] == {"nullable": True, "type": "string", "title": "Error"}
-
-
-def _nodes(node: Any) -> Any:
-    if isinstance(node, dict):
-        yield node
-        for value in node.values():
-            yield from _nodes(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _nodes(value)
 
 
 #: One who may do everything, and one who may do little; the roles between them in test_access, and here at length.

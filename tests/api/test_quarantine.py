@@ -93,7 +93,7 @@ def test_many_are_discarded_by_one_request_and_counted_before(hub: Hub, in_triag
     assert counted.json() == {"chosen": 3, "closed": []}
     assert done.json() == {"chosen": 3, "closed": numbers}
     assert (again.status_code, closed.status_code, items(hub)) == (404, 409, [])
-    assert again.json()["remedy"]["request"] == "GET /hub/v1/quarantine"
+    assert again.json()["hint"]["request"] == "GET /hub/v1/quarantine"
     assert "./hub" not in again.json()["detail"]
     unclear = hub.call("POST", "/v1/quarantine-discards", "otto", json={"reason": "x"})
     assert unclear.status_code == 400

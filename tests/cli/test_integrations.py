@@ -122,16 +122,24 @@ def test_no_option_takes_a_secret(hub: Hub) -> None:
     [
         (["show", "not_there"], 2, "There is no integration 'not_there'"),
         (["pause", "not_there"], 2, "There is no integration 'not_there'"),
-        (["add", "x_y", "--kind=fax", "--existing"], 2, "no kind 'fax' of integration. There are: commercetools"),
-        (["add", "x_y", "--kind=commercetools", "--set=novalue", "--existing"], 2, "name=value"),
-        (["add", "x_y", *SETTINGS], 2, "nobody to ask"),
-        (["add", "Shop-EU", *SETTINGS, "--credentials=-"], 2, "'Shop-EU' is no id: 2 to 63 small letters"),
+        (["add", "x_y", "--kind=fax", "--existing"], 2, "no kind 'fax' of integration. Kinds: commercetools"),
+        (["add", "x_y", "--kind=commercetools", "--set=novalue", "--existing"], 2, "NAME=VALUE"),
+        (["add", "x_y", *SETTINGS], 2, "Not a terminal, so cannot prompt for credentials. Use --credentials FILE"),
+        (["add", "Shop-EU", *SETTINGS, "--credentials=-"], 2, "Invalid ID 'Shop-EU'. Use 2 to 63 lowercase letters"),
         (["add", "x_y", "--kind=commercetools"], 2, "/settings/base_url: is missing"),
         (["add", "x_y", *SETTINGS, "--set=projekt=p"], 2, "/settings/projekt: is not known; known fields: base_url"),
-        (["add", "x_y", *SETTINGS, "--credentials=-"], 2, "standard input is not JSON. One JSON object is expected"),
-        (["add", "x_y", *SETTINGS, "--credentials=/not/there"], 2, "cannot be read from /not/there: No such file"),
-        (["add", "x_y", *SETTINGS, f"--credentials={PROJECT}"], 2, "Is a directory. One JSON object is expected, as"),
-        (["add", "x_y", *SETTINGS, f"--credentials={PROJECT}/README.md"], 2, "README.md is not JSON. One JSON object"),
+        (["add", "x_y", *SETTINGS, "--credentials=-"], 2, "standard input is not JSON. Expected one JSON object"),
+        (
+            ["add", "x_y", *SETTINGS, "--credentials=/not/there"],
+            2,
+            "Cannot read the credentials from /not/there: No such file",
+        ),
+        (["add", "x_y", *SETTINGS, f"--credentials={PROJECT}"], 2, "Is a directory. Expected one JSON object, such as"),
+        (
+            ["add", "x_y", *SETTINGS, f"--credentials={PROJECT}/README.md"],
+            2,
+            "README.md is not JSON. Expected one JSON object",
+        ),
         (
             ["add", "x_y", *SETTINGS, "--set=allowed_networks=10.0.0.0/8"],
             2,
@@ -156,7 +164,7 @@ def test_a_file_of_credentials_that_lacks_one_is_named_and_none_of_its_values(hu
 
     said = " ".join(ended.stderr.split())
     assert ended.returncode == 2
-    assert "other-system.json does not hold the credentials of commercetools: " in said
+    assert "other-system.json does not contain the credentials of commercetools: " in said
     assert "client_secret is missing" in said
     assert "password is not known" in said
     assert CANARY not in ended.stdout + ended.stderr
@@ -168,7 +176,7 @@ def test_an_id_that_is_taken_is_said_before_a_secret_is_asked_for(hub: Hub, plat
     ended = run(hub, "add", "cli_taken", *SETTINGS)
 
     assert ended.returncode == 1
-    assert "already. Look at it: ./hub integration show cli_taken" in " ".join(ended.stderr.split())
+    assert "already exists. To see it: ./hub integration show cli_taken" in " ".join(ended.stderr.split())
 
 
 def test_a_private_address_is_refused_with_the_setting_that_allows_it(hub: Hub, platform: FakeRetailer) -> None:
@@ -188,16 +196,16 @@ def test_a_viewer_may_look_and_no_more(hub: Hub, platform: FakeRetailer) -> None
     ended = run(hub, *add_words(platform, "cli_vera"), stdin=secret(platform), user="vera")
 
     assert ended.returncode == 1
-    assert "vera is no operator" in ended.stderr
+    assert "vera needs the operator role" in ended.stderr
 
 
-def test_a_person_sees_how_it_has_been_doing(hub: Hub, platform: FakeRetailer) -> None:
+def test_a_person_sees_the_health_of_an_integration(hub: Hub, platform: FakeRetailer) -> None:
     """Calls, breaker and runs, as tables."""
     run(hub, *add_words(platform, "seen_by_people"), stdin=secret(platform))
     shown, listed = run(hub, "show", "seen_by_people", user="vera"), run(hub, "list", user="vera")
 
     assert (shown.returncode, listed.returncode) == (0, 0), shown.stderr + listed.stderr
-    for part in ("p95_ms", "limit_use", "Its breaker has always been closed", "It has no runs yet"):
+    for part in ("p95_ms", "limit_use", "The circuit breaker has always been closed", "There are no runs yet"):
         assert part in shown.stdout
     assert "seen_by_people" in listed.stdout
     assert CANARY not in shown.stdout + listed.stdout

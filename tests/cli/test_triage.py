@@ -41,7 +41,7 @@ def test_many_are_counted_first_and_need_a_yes(hub: Hub, store: Store) -> None:
     done = hub(*words, "--yes", "--json")
 
     assert (asked.code, unchanged) == (2, {"open"})
-    assert "11 items would be discarded. Say --yes to mean it" in asked.said
+    assert "11 items would be discarded. Add --yes to confirm" in asked.said
     assert (done.code, done.document["chosen"], len(done.document["closed"])) == (0, 11, 11)
     assert set(Triage(store).states()) == {"discarded"}
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import typer
 from crossdock.cli import app, console
+from crossdock.cli.command_groups import LazyVerbs
 from typer.core import TyperGroup
 
 from tests.cli.conftest import Hub
@@ -72,7 +73,8 @@ def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(command, TyperGroup):
         yield name, command
         return
-    for each, below in command.commands.items():
+    for each, listed in command.commands.items():
+        below = command.load(each) if isinstance(command, LazyVerbs) else listed
         yield from _commands(below, f"{name} {each}".strip())
 
 

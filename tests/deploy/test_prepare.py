@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from crossdock.cli.prepare import SECRETS, MissingSecrets, overrides
@@ -58,7 +59,7 @@ def test_a_missing_secret_is_named(name: str, value: str | None) -> None:
 
 
 def test_prepare_stops_before_it_touches_anything() -> None:
-    """Exit code 1 and all missing names at once, so that nobody mends them one by one."""
+    """Exit code 1 and all missing names at once, so that nobody fixes them one by one."""
     environment = {"PATH": os.environ["PATH"]}
     ended = subprocess.run(
         [sys.executable, "-m", "crossdock.cli", "prepare"], env=environment, capture_output=True, text=True, check=False
@@ -76,3 +77,49 @@ def test_every_connection_of_the_file_can_be_completed() -> None:
 def test_the_file_itself_holds_no_secret() -> None:
     """It is in version control, and Astro, ./hub and compose all read it."""
     assert not [each for each in read_settings().connections if "password" in each]
+
+
+REMOVE_STALE = """
+from airflow import settings
+from airflow.models import import_all_models
+from airflow.models.base import Base
+from airflow.models.dag import DagModel, DagTag
+from airflow.models.dagbundle import DagBundleModel
+from airflow.utils.session import create_session
+from sqlalchemy import select
+
+from crossdock.cli.prepare import remove_stale_dags
+
+import_all_models()
+Base.metadata.create_all(settings.engine)
+with create_session() as session:
+    session.add(DagBundleModel(name="dags-folder"))
+    session.flush()
+    for dag_id, stale, tags in [
+        ("sync_inventory", True, ["sync", "inventory"]),
+        ("sync_product", False, ["sync", "product"]),
+        ("sync_order", True, ["theirs"]),
+    ]:
+        dag = DagModel(dag_id=dag_id, is_stale=stale, bundle_name="dags-folder", timetable_summary="", fileloc="x.py")
+        dag.tags = [DagTag(name=name, dag_id=dag_id) for name in tags]
+        session.add(dag)
+removed = remove_stale_dags()
+with create_session() as session:
+    left = session.scalars(select(DagModel.dag_id).order_by(DagModel.dag_id)).all()
+print(removed, left, sep="|")
+"""
+
+
+def test_stale_dags_of_ours_are_removed_from_airflows_database(tmp_path: Path) -> None:
+    """Of a version before this one: nobody else's, and none that a file still defines."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+    }
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", REMOVE_STALE], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert ended.stdout.splitlines()[-1:] == ["['sync_inventory']|['sync_order', 'sync_product']"], ended.stderr

@@ -55,9 +55,9 @@ def test_tls_is_checked_with_the_connections_own_authorities(tls: Any) -> None:
         known = checks.run_checks(FakeTest(door.url), allowed=HERE, tls=Trust(ca_file=tls.ca_file))
 
     assert outcomes(unknown) == [OK, FAILED, SKIPPED, SKIPPED, SKIPPED]
-    assert "certificate" in unknown[1].said
+    assert "certificate" in unknown[1].message
     assert outcomes(known) == [OK] * 5
-    assert known[1].said.startswith("TLSv1.")
+    assert known[1].message.startswith("TLSv1.")
 
 
 def test_a_certificate_of_another_host_fails(tls_of_another_host: Any) -> None:
@@ -65,7 +65,7 @@ def test_a_certificate_of_another_host_fails(tls_of_another_host: Any) -> None:
         found = checks.run_checks(FakeTest(door.url), allowed=HERE, tls=Trust(ca_file=tls_of_another_host.ca_file))
 
     assert found[1].outcome is FAILED
-    assert "127.0.0.1" in found[1].said
+    assert "127.0.0.1" in found[1].message
 
 
 @pytest.mark.parametrize("failing", ["credentials", "scope", "sample"])
@@ -111,7 +111,7 @@ def test_an_address_of_our_own_network_is_refused_before_it_is_called(url: str) 
     found = checks.run_checks(test)
 
     assert found[0].outcome is FAILED
-    assert "is not a public address" in found[0].said
+    assert "is not a public address" in found[0].message
     assert test.called == []
 
 
@@ -121,6 +121,6 @@ def test_a_network_that_is_allowed_by_name_is_called() -> None:
         refused = checks.run_checks(FakeTest(by_name))
         allowed = checks.run_checks(FakeTest(by_name), allowed=HERE)
 
-    assert "allowed_networks" in refused[0].said
+    assert "allowed_networks" in refused[0].message
     assert (refused[0].hint or "").startswith("If this network is intended, set allowed_networks to [")
     assert allowed[0].outcome is OK

@@ -104,7 +104,7 @@ def test_tests_want_the_development_lock_and_it_is_enough_for_all(copy: Path) ->
 
 @pytest.mark.crash
 def test_a_half_made_venv_is_repaired(copy: Path) -> None:
-    """The stamp is written last, so whatever was cut off is taken up again."""
+    """The stamp is written last, so an interrupted installation is continued."""
     hub(copy / "hub")
     (copy / ".venv" / "hub-stamp").unlink()
     (copy / ".venv" / "bin" / "python").unlink()

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import HeldForApproval, LeaseHeld, LeaseLost, SystemRefused, SystemUnavailable
+from crossdock.core.hints import Hint, HintId
 from crossdock.db import leases
 from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
@@ -251,8 +252,10 @@ def test_an_empty_or_shrunken_full_read_is_held_until_a_person_accepts_it(
     run(systems, FULL)
     shop.faults.put("inventory", script, repeat=True)
 
-    with pytest.raises(HeldForApproval, match="--allow-shrink"):
+    with pytest.raises(HeldForApproval) as raised:
         run(systems, FULL)
+
+    assert raised.value.hint == Hint(HintId.ALLOW_SHRINK, "inventory")
 
     with systems.store.transaction() as work:
         held = runs.newest(work, limit=1)[0]

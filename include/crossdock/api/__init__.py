@@ -1,6 +1,6 @@
 """
-The questions that the hub answers over HTTP, inside Airflow's api-server under `/hub`.
+The hub's REST API, inside Airflow's api-server under `/hub`.
 
-`app` puts the parts together; `access` says who may ask what; `problems` is every answer that is not what
-was asked for. One module a resource. All of Airflow's processes import this room: it must stay light.
+`app` puts the parts together, `access` maps Airflow's roles to ours, `problems` turns errors into answers, and each
+resource is one module. All of Airflow's processes import this room: it must stay light.
 """

@@ -1,8 +1,8 @@
 """
-Who may ask what: Airflow's token → Airflow's user → our role → the guard of a route.
+Access control: Airflow's token → Airflow's user → our role → the guard of a route.
 
-Airflow mounts a plugin's app bare, so a route without a guard would be open to everybody: `guarded` refuses
-to let an app start with one.
+Airflow mounts a plugin's app bare, so a route without a guard would be open to everybody: `routing.guarded`
+refuses to start an app that has one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import HTTPException, Request
 from fastapi.params import Depends
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 class Role(StrEnum):
     VIEWER = "viewer"
-    #: Business: starts what others defined.
+    #: A business user: executes what others defined.
     USER = "user"
     #: Defines and tests.
     DEVELOPER = "developer"
@@ -38,8 +38,8 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
-#: Airflow's name of a role, in lower case, and ours. The simple auth manager has viewer, user, op and admin; FAB has
-#: Viewer, User, Op and Admin and whatever an installation adds, of which `Developer` is ours. Any other gives nothing.
+#: Airflow's name of a role in lower case → ours. The simple auth manager has viewer, user, op and admin; FAB has Viewer,
+#: User, Op and Admin, and whatever an installation adds: `Developer` is ours. Any other role grants nothing.
 ROLE_OF = {
     "viewer": Role.VIEWER,
     "user": Role.USER,
@@ -48,7 +48,7 @@ ROLE_OF = {
     "admin": Role.ADMIN,
 }
 
-#: As whom each role may act: viewer < user, developer, operator < admin.
+#: The roles that each role includes: viewer < user, developer, operator < admin.
 ACTS_AS = {
     Role.VIEWER: frozenset({Role.VIEWER}),
     Role.USER: frozenset({Role.VIEWER, Role.USER}),
@@ -60,30 +60,30 @@ ACTS_AS = {
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks."""
+    """The authenticated person or program that sends a request."""
 
     name: str
-    #: All that the caller may act as; empty for somebody whom Airflow knows and the hub does not.
+    #: Every role that the caller has; empty for a user of Airflow without a role in the hub.
     roles: frozenset[Role]
 
     @property
     def actor(self) -> str:
-        """For the audit trail."""
+        """The caller's name in the audit trail."""
         return f"airflow:{self.name}"
 
 
 class Guard:
-    """A dependency that lets through who has one of *roles*; admin has them all."""
+    """A dependency that admits callers with one of *roles*. Admin has them all."""
 
     def __init__(self, *roles: Role) -> None:
         self.roles = roles
 
     async def __call__(self, request: Request) -> Caller:
         """
-        The caller.
+        Authenticate the caller, and check the role.
 
         Raises:
-            Problem: 401 without a good token, 403 without the role, or for a change from a foreign page.
+            Problem: 401 without a valid token; 403 without the role, or for a change sent by a page of another site (CSRF).
 
         """
         caller: Caller | None = getattr(request.state, "caller", None)
@@ -95,26 +95,12 @@ class Guard:
 
 
 def guard(*roles: Role) -> Any:
-    """What a route has in its `dependencies`, or as the default of its `caller`: one of *roles*, or admin."""
+    """Require one of *roles*, or admin: for a route's `dependencies`, or as the default of its `caller`."""
     return Depends(Guard(*roles))
 
 
-def guarded(app: FastAPI) -> FastAPI:
-    """
-    *app*, when each of its routes has a guard.
-
-    Raises:
-        RuntimeError: one has none. It would be open to everybody who reaches the server.
-
-    """
-    for route in app.routes:
-        if guard_of(route) is None:
-            raise RuntimeError(f"The route {getattr(route, 'path', route)} has no guard: add guard(Role.…) to it")
-    return app
-
-
 def guard_of(route: BaseRoute) -> Guard | None:
-    """The guard of *route*; None where it has none, as a mounted app has none."""
+    """Find the guard of *route*. None where there is none, as with a mounted app."""
     if not isinstance(route, APIRoute):
         return None
     return next((call for call in _calls(route) if isinstance(call, Guard)), None)
@@ -135,17 +121,17 @@ async def _caller_of(request: Request) -> Caller:
 
 
 async def _airflow_user(request: Request) -> Any:
-    """Airflow's user behind the bearer token, or else behind the session cookie of its UI."""
+    """Identify Airflow's user by the bearer token, or else by the session cookie of its UI."""
     from airflow.api_fastapi.core_api.security import get_user  # noqa: PLC0415  this room is imported by all of Airflow
 
     bearer = _bearer(request)
     try:
         return await get_user(request, None, bearer)
     except HTTPException as error:
-        # Airflow says 403 of a token that it cannot read. To us both are the same: nobody we know.
+        # Airflow answers 403 for a token that it cannot read. For us the caller is unknown either way.
         raise _unauthorised(str(error.detail)) from None
-    except Exception as error:  # noqa: BLE001  auth managers raise what they like
-        # A token that names a person who is gone, or is no token at all.
+    except Exception as error:  # noqa: BLE001  auth managers raise anything
+        # The token names a person who is gone, or is not a token at all.
         log.warning("A token was refused: %s", type(error).__name__)
         raise _unauthorised("Invalid token") from None
 
@@ -153,25 +139,27 @@ async def _airflow_user(request: Request) -> Any:
 def _bearer(request: Request) -> HTTPAuthorizationCredentials | None:
     headers = request.headers.getlist("authorization")
     if not headers:
-        _refuse_foreign_page(request)
+        _refuse_cross_site(request)
         return None
     scheme, _, token = headers[0].partition(" ")
     if len(headers) > 1 or scheme.lower() != "bearer" or not token.strip():
-        raise _unauthorised("Exactly one `Authorization: Bearer …` is expected")
+        raise _unauthorised("Send exactly one `Authorization: Bearer …` header")
     return HTTPAuthorizationCredentials(scheme=scheme, credentials=token.strip())
 
 
-def _refuse_foreign_page(request: Request) -> None:
-    """A browser sends the session's cookie with requests of other pages too; a change must come from our own."""
+def _refuse_cross_site(request: Request) -> None:
+    """Refuse a cross-site request (CSRF): a browser sends the session's cookie with requests of other sites' pages too."""
     if request.method in {"GET", "HEAD", "OPTIONS"} or not request.cookies:
         return
     origin = urlsplit(request.headers.get("origin", "")).netloc
     if not origin or origin != request.headers.get("host"):
-        raise Problem(HTTPStatus.FORBIDDEN, "foreign-page", "A change with a cookie must come from the hub's own page")
+        raise Problem(
+            HTTPStatus.FORBIDDEN, "foreign-page", "A change with the session cookie must come from the hub's own pages"
+        )
 
 
 def _airflow_roles(user: Any) -> Iterator[str]:
-    """What the auth manager calls the user's roles: one name (simple), or a list of them (FAB)."""
+    """List the user's roles as the auth manager names them: one (simple), or several (FAB)."""
     if isinstance(role := getattr(user, "role", None), str):
         yield role
     for each in getattr(user, "roles", None) or ():
@@ -189,4 +177,4 @@ def _unauthorised(detail: str) -> Problem:
 
 def _forbidden(caller: Caller, needed: tuple[Role, ...]) -> Problem:
     wanted = " or ".join(needed)
-    return Problem(HTTPStatus.FORBIDDEN, "forbidden", f"{caller.name} is no {wanted}. An administrator gives roles")
+    return Problem(HTTPStatus.FORBIDDEN, "forbidden", f"{caller.name} needs the {wanted} role. Ask an administrator")

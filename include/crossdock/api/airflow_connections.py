@@ -1,4 +1,4 @@
-"""Airflow's connections, reached in this process through Airflow's own API: the caller's rights, its audit log, its Fernet key."""
+"""Airflow's connections, through Airflow's own API in this process: with the caller's rights, its audit log and Fernet key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from crossdock.integrations import airflow_connection
 
 class AirflowConnections:
     """
-    A `ConnectionStore`, for the length of one request and as its caller.
+    A `ConnectionStore` for one request, with the rights of its caller.
 
     Call it from a route that FastAPI runs in a thread (`def`): each method waits for the event loop.
     """
@@ -34,7 +34,7 @@ class AirflowConnections:
         status = self._call("POST", "", _document(connection))
         if status == HTTPStatus.CONFLICT:
             raise Conflict(
-                f"Airflow has a connection {connection.connection_id!r} already. To use it as it is, add the "
+                f"Airflow already has a connection {connection.connection_id!r}. To use it as it is, add the "
                 "integration without settings and credentials"
             )
         _refuse_others(status)
@@ -57,7 +57,7 @@ class AirflowConnections:
         import httpx  # noqa: PLC0415
         from airflow.api_fastapi.app import cached_app  # noqa: PLC0415
 
-        # The app that serves this request too; see airflow.api_fastapi.main.
+        # The app that is serving this request; see airflow.api_fastapi.main.
         airflow = cached_app(apps=os.environ.get("AIRFLOW_API_APPS", "all"))
         transport = httpx.ASGITransport(app=airflow, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://hub.internal") as client:
@@ -75,17 +75,15 @@ def _document(connection: Connection) -> dict[str, Any]:
         "login": connection.login,
         "password": connection.password,
         "extra": json.dumps(dict(connection.extra)),
-        "description": "Kept by Crossdock: change it with ./hub integration, so that it is tested first",
+        "description": "Managed by Crossdock. Change it with ./hub integration, which tests it first",
     }
 
 
 def _refuse_others(status: int) -> None:
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        raise Problem(HTTPStatus.FORBIDDEN, "forbidden", "Airflow does not let the caller write connections")
+        raise Problem(HTTPStatus.FORBIDDEN, "forbidden", "Airflow does not allow the caller to write connections")
     if status >= HTTPStatus.BAD_REQUEST:
-        raise Problem(
-            HTTPStatus.BAD_GATEWAY, "airflow-refused", f"Airflow did not take the connection: it answered {status}"
-        )
+        raise Problem(HTTPStatus.BAD_GATEWAY, "airflow-refused", f"Airflow refused the connection with HTTP {status}")
 
 
 Connections = Annotated[AirflowConnections, Depends(AirflowConnections)]

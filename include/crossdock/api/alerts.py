@@ -5,18 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field
 
 from crossdock.api.access import Role, guard
 from crossdock.api.dependencies import OpenStore
+from crossdock.api.hints import HintDocument
 from crossdock.api.pagination import Limit, cursor_like
-from crossdock.api.problems import RemedyDocument
-from crossdock.api.routing import GuardedRoute
+from crossdock.api.routing import Router
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Alert
 
-router = APIRouter(prefix="/alerts", tags=["hub"], route_class=GuardedRoute)
+router = Router(prefix="/alerts", tags=["hub"])
 
 _IS_OPEN = {"open": True, "closed": False, "all": None}
 
@@ -28,7 +28,7 @@ class AlertDocument(BaseModel):
     kind: str
     subject: str = Field(description="What it is about. There is at most one open alert per kind and subject.")
     message: str = Field(description="What is wrong.")
-    remedy: RemedyDocument | None = Field(None, description="What to do about it, where the hub knows.")
+    hint: HintDocument | None = Field(None, description="What to do about it, where the hub knows.")
     opened_at: datetime
     seen_at: datetime = Field(description="When the condition was last seen.")
     closed_at: datetime | None = Field(description="When the condition ended; null while the alert is open.")
@@ -65,7 +65,7 @@ def _document(alert: Alert) -> AlertDocument:
         kind=alert.kind,
         subject=alert.subject,
         message=alert.message,
-        remedy=RemedyDocument.model_validate(alert.remedy, from_attributes=True) if alert.remedy else None,
+        hint=HintDocument.of(alert.hint),
         opened_at=alert.at,
         seen_at=alert.seen_at,
         closed_at=alert.closed_at,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 
 from crossdock.api import (
     alerts,
@@ -19,21 +19,21 @@ from crossdock.api import (
     runs,
     webhooks,
 )
-from crossdock.api.access import Role, guard, guarded
-from crossdock.api.middleware import Envelope
+from crossdock.api.access import Role, guard
+from crossdock.api.middleware import RequestMiddleware
 from crossdock.api.openapi import document
 from crossdock.api.problems import ProblemDocument
-from crossdock.api.routing import GuardedRoute
+from crossdock.api.routing import Router, guarded
 
-#: Said of every route once: FastAPI's own 422 does not happen, a request that is not as it should be gets 400.
+#: The answers that every route may give. FastAPI's own 422 does not occur: an invalid request gets 400.
 _RESPONSES: dict[int | str, dict[str, Any]] = {
-    400: {"model": ProblemDocument, "description": "The request is not as it should be; `errors` says where."},
-    401: {"model": ProblemDocument, "description": "No token, or none that Airflow accepts."},
-    403: {"model": ProblemDocument, "description": "The caller's role may not do this."},
-    "default": {"model": ProblemDocument, "description": "Something else went wrong."},
+    400: {"model": ProblemDocument, "description": "Invalid request; `errors` names each place."},
+    401: {"model": ProblemDocument, "description": "The token is missing, or Airflow does not accept it."},
+    403: {"model": ProblemDocument, "description": "The caller's role does not allow this."},
+    "default": {"model": ProblemDocument, "description": "Another error."},
 }
 
-#: What the API is about, one router each.
+#: The resources of the API, each with a router.
 _RESOURCES = (
     health,
     alerts,
@@ -48,20 +48,19 @@ _RESOURCES = (
 )
 
 _DESCRIPTION = (
-    "Every answer that is not what was asked for is RFC 9457 `application/problem+json`. Every call carries a token of "
-    "Airflow's `POST /auth/token`."
+    "Errors are RFC 9457 `application/problem+json`. Every request carries a token of Airflow's `POST /auth/token`."
 )
 
 
 def create_app() -> FastAPI:
     """
-    The app, each of its routes guarded.
+    Build the app, with a guard on each route.
 
     Raises:
-        RuntimeError: a route has no guard.
+        RuntimeError: A route has no guard.
 
     """
-    # FastAPI's own pages of documentation have no guard.
+    # FastAPI's own documentation pages have no guard.
     app = FastAPI(
         title="Crossdock",
         version="1",
@@ -71,19 +70,19 @@ def create_app() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    v1 = APIRouter(prefix="/v1", responses=_RESPONSES, route_class=GuardedRoute)
+    v1 = Router(prefix="/v1", responses=_RESPONSES)
     for resource in _RESOURCES:
         v1.include_router(resource.router)
     v1.add_api_route(
         "/openapi.json",
         _serve_document,
         methods=["GET"],
-        summary="This document",
+        summary="Get the OpenAPI document",
         tags=["hub"],
         dependencies=[guard(Role.VIEWER)],
     )
     app.include_router(v1)
-    app.add_middleware(Envelope)
+    app.add_middleware(RequestMiddleware)
     problems.install(app)
     return guarded(app)
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 from pydantic import BaseModel, Field
 
 from crossdock.api.access import Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.problems import ProblemDocument
-from crossdock.api.routing import GuardedRoute
+from crossdock.api.routing import Router
+from crossdock.api.validation import PLAIN
 from crossdock.commerce.inventory import repository as availability
 
-router = APIRouter(prefix="/availability", tags=["availability"], route_class=GuardedRoute)
+router = Router(prefix="/availability", tags=["availability"])
 
 
 class AvailabilityDocument(BaseModel):
@@ -33,7 +34,7 @@ class AvailabilityDocument(BaseModel):
     responses={404: {"model": ProblemDocument, "description": "There was no stock event of that SKU."}},
 )
 def show_availability(
-    store: OpenStore, sku: Annotated[str, Path(max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    store: OpenStore, sku: Annotated[str, Path(max_length=256, pattern=PLAIN)]
 ) -> AvailabilityDocument:
     """Read the units of a SKU that can be sold, over all warehouses."""
     with store.transaction() as work:

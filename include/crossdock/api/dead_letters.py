@@ -7,14 +7,14 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field
 
 from crossdock.api.access import Caller, Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.events import ReplayDocument, replay_document
 from crossdock.api.pagination import Limit, cursor_like
-from crossdock.api.routing import GuardedRoute
+from crossdock.api.routing import Router
 from crossdock.api.selection import (
     BulkDiscardRequest,
     DiscardedDocument,
@@ -35,7 +35,7 @@ from crossdock.events.dead_letters import service as dead_letter_service
 from crossdock.events.dead_letters.repository import DeadLetter
 from crossdock.events.replay import service as replay_service
 
-router = APIRouter(tags=["dead letters"], route_class=GuardedRoute)
+router = Router(tags=["dead letters"])
 
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
 State = Literal["dead", "retrying", "waiting", "recovered", "replayed", "discarded", "superseded", "all"]

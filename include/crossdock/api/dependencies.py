@@ -1,4 +1,4 @@
-"""What the routes reach: the hub's database, and Airflow's connections with the caller's own rights."""
+"""Dependencies of the routes: the hub's database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crossdock.db.database import Store
 
 
 def open_store() -> Iterator[Store]:
-    """The hub's database, for one request: threads do not share a connection."""
+    """Open the hub's database for one request: threads do not share a connection."""
     with Store.from_connection(settings().store_connection) as store:
         yield store
 

@@ -7,14 +7,14 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from crossdock.api.access import Caller, Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import ProblemDocument
-from crossdock.api.routing import GuardedRoute
+from crossdock.api.routing import Router
 from crossdock.api.validation import MOST_EXACT, PLAIN
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.events import cloudevents, cloudevents_protobuf
@@ -27,7 +27,7 @@ from crossdock.events.replay.repository import Replay
 from crossdock.events.status import delivery_status
 from crossdock.events.store import Selection
 
-router = APIRouter(tags=["events"], route_class=GuardedRoute)
+router = Router(tags=["events"])
 
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
 _ID = r"^[0-9]{1,9}-[0-9]{1,18}$"

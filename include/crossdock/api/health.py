@@ -1,41 +1,42 @@
-"""Whether the hub can work, and who is asking."""
+"""The hub's health, and the caller's own roles."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from crossdock.api.access import Caller, Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.problems import ProblemDocument
-from crossdock.api.routing import GuardedRoute
+from crossdock.api.routing import Router
 from crossdock.observability import alerts
 from crossdock.sync import ledger
 
-router = APIRouter(tags=["hub"], route_class=GuardedRoute)
+router = Router(tags=["hub"])
 
 
 class HealthDocument(BaseModel):
     status: Literal["ok"]
-    latest_run_at: datetime | None = Field(description="When the newest run began; null before the first.")
-    running: int = Field(description="Runs without an end.")
-    silent: int = Field(description="Those of them whose worker has been silent for longer than its lease.")
-    open_alerts: int = Field(description="What needs a person now; /alerts says what.")
+    latest_run_at: datetime | None = Field(description="Start of the latest run; null before the first.")
+    running: int = Field(description="Runs that have not ended.")
+    silent: int = Field(description="Of these, runs whose worker has sent no heartbeat for longer than its lease.")
+    open_alerts: int = Field(description="Problems that need a person now; see /alerts.")
 
 
 class CallerDocument(BaseModel):
     name: str
-    roles: list[Role] = Field(description="All that the caller may act as.")
+    roles: list[Role] = Field(description="Every role that the caller has.")
 
 
 @router.get(
     "/health",
-    summary="Whether the hub reaches its database",
+    summary="Check that the hub reaches its database",
     dependencies=[guard(Role.VIEWER)],
-    responses={503: {"model": ProblemDocument, "description": "It does not; Retry-After says when to ask again."}},
+    responses={
+        503: {"model": ProblemDocument, "description": "The database cannot be reached. Retry after Retry-After."}
+    },
 )
 def health(store: OpenStore) -> HealthDocument:
     with store.transaction() as work:
@@ -51,6 +52,6 @@ def health(store: OpenStore) -> HealthDocument:
     )
 
 
-@router.get("/me", summary="Who the caller is to the hub")
+@router.get("/me", summary="Get the caller's name and roles")
 def me(caller: Annotated[Caller, guard(Role.VIEWER)]) -> CallerDocument:
     return CallerDocument(name=caller.name, roles=[role for role in Role if role in caller.roles])

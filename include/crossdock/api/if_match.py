@@ -1,4 +1,4 @@
-"""ETag and If-Match: nobody overwrites a change that they have not seen."""
+"""Optimistic concurrency by ETag and If-Match: nobody overwrites a change that they have not seen."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from fastapi import Depends, Header
 
 from crossdock.api.problems import Problem
 
-#: An ETag of ours, or any.
+#: An ETag of ours, or `*`.
 _PATTERN = r'^(\*|(W/)?"[0-9]{1,18}")$'
 
 
 def etag(version: int) -> dict[str, str]:
-    """The header that names *version*."""
+    """Make the header that names *version*."""
     return {"ETag": f'"{version}"'}
 
 
 def _version(
     if_match: Annotated[
-        str | None, Header(pattern=_PATTERN, description="The ETag of what was read, or `*` for whichever it is.")
+        str | None, Header(pattern=_PATTERN, description="The ETag of what was read, or `*` for any version.")
     ] = None,
 ) -> int | None:
     """
-    The version that the caller has seen; None for `*`, whichever it is.
+    Read the version that the caller has seen. None for `*`, any version.
 
     Raises:
         Problem: 428 without the header.
@@ -34,9 +34,9 @@ def _version(
         raise Problem(
             HTTPStatus.PRECONDITION_REQUIRED,
             "precondition-required",
-            "Send the ETag of what you read as If-Match, so that you do not overwrite what you have not seen",
+            "Send the ETag of what you read as If-Match, so that you do not overwrite a change that you have not seen",
         )
     return None if if_match == "*" else int(if_match.split('"')[1])
 
 
-SeenVersion = Annotated[int | None, Depends(_version)]
+IfMatch = Annotated[int | None, Depends(_version)]

@@ -1,4 +1,4 @@
-"""How an integration has been doing: its runs, its calls, its breaker; and what each run has used."""
+"""The health of an integration: its runs, its calls, its circuit breaker; and the calls of each run."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Self
 
 import msgspec
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
 from crossdock.api.access import Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.pagination import Limit
 from crossdock.api.problems import ProblemDocument
-from crossdock.api.routing import GuardedRoute
+from crossdock.api.routing import Router
+from crossdock.api.validation import PLAIN
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Work
 from crossdock.http import call_metrics as call_counts
@@ -27,27 +28,29 @@ from crossdock.sync import ledger
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RunState
 
-router = APIRouter(prefix="/integrations", tags=["integrations"], route_class=GuardedRoute)
+router = Router(prefix="/integrations", tags=["integrations"])
 
 IntegrationId = Annotated[str, Path(pattern=INTEGRATION_ID, examples=["shop_eu"])]
 #: Calls are counted by the minute and kept for a month.
 _LONGEST_HOURS = 30 * 24
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "Not Found"}}
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": ProblemDocument, "description": "There is no such integration or run."}
+}
 
 
 class CallsDocument(BaseModel):
-    """How calls went."""
+    """Counts and durations of calls."""
 
-    calls: int = Field(description="Made, retries included; avoided ones were not.")
+    calls: int = Field(description="Calls made, including retries, without avoided ones.")
     successes: int
-    errors: int = Field(description="No answer in time, a 5xx, or an answer that is not what it claims to be.")
-    refusals: int = Field(description="4xx: the system works and says no.")
-    throttled: int = Field(description="429.")
-    avoided: int = Field(description="Not made, because the breaker was open.")
+    errors: int = Field(description="Timeouts, 5xx answers and invalid answers.")
+    refusals: int = Field(description="4xx answers: the system works and refuses the request.")
+    throttled: int = Field(description="429 answers.")
+    avoided: int = Field(description="Calls not made, because the circuit breaker was open.")
     retries: int
     answer_bytes: int
-    waited_s: float = Field(description="For the rate limit, over all calls.")
-    p50_ms: float | None = Field(description="To 10 %; null where no call was made.")
+    waited_s: float = Field(description="Total wait for the rate limit, over all calls.")
+    p50_ms: float | None = Field(description="Exact to 10 %; null if no call was made.")
     p95_ms: float | None
     last_success_at: datetime | None
 
@@ -61,7 +64,7 @@ class BreakerChange(BaseModel):
     at: datetime
     from_phase: Phase
     to_phase: Phase
-    calls: int = Field(description="Of the window that ended with it.")
+    calls: int = Field(description="Calls of the window that ended with this change.")
     failures: int
 
     @classmethod
@@ -70,40 +73,42 @@ class BreakerChange(BaseModel):
 
 
 class BreakerDocument(BaseModel):
-    phase: Phase = Field(description="open: not called at all. half_open: one call at a time finds out.")
-    changes: list[BreakerChange] = Field(description="Newest first, at most 20.")
+    phase: Phase = Field(
+        description="closed: calls are made. open: no calls are made. half_open: one call at a time tests the system."
+    )
+    changes: list[BreakerChange] = Field(description="Latest first, at most 20.")
 
 
 class HealthSummary(BaseModel):
-    """Of the last hour."""
+    """The last hour of an integration, in a few figures."""
 
     calls: int
     errors: int
     avoided: int
     p95_ms: float | None
     breaker: Phase
-    last_success_at: datetime | None = Field(description="Of a call, in that hour.")
+    last_success_at: datetime | None = Field(description="The last successful call of that hour.")
 
 
 class HealthDocument(BaseModel):
-    """What the ledger and the counts say of the integration."""
+    """The health of an integration, from the ledger and the call metrics."""
 
     id: str
     state: IntegrationState
     last_run_id: str | None
     last_run_at: datetime | None
-    last_success_at: datetime | None = Field(description="Of a run.")
-    last_error: str | None = Field(description="Of a run since the last success.")
+    last_success_at: datetime | None = Field(description="End of the last successful run.")
+    last_error: str | None = Field(description="Error of the latest run that failed since the last success.")
     runs_24h: int
     failed_24h: int
     records_read_24h: int
     records_rejected_24h: int
     open_quarantine: int
-    hours: int = Field(description="Over which the calls are counted.")
+    hours: int = Field(description="The period over which calls are counted.")
     calls: CallsDocument
-    last_call_success_at: datetime | None = Field(description="Whenever that was.")
+    last_call_success_at: datetime | None = Field(description="The last successful call ever.")
     limit_use: float | None = Field(
-        description="Share of the rate limit that the last whole minute used; null without one."
+        description="Share of the rate limit used in the last full minute; null without a limit."
     )
     breaker: BreakerDocument
 
@@ -118,19 +123,19 @@ class RunUsage(BaseModel):
 
 class UsageDocument(BaseModel):
     id: str
-    runs: list[RunUsage] = Field(description="Newest first.")
+    runs: list[RunUsage] = Field(description="Latest first.")
 
 
 @router.get(
     "/{integration_id}/health",
-    summary="How it has been doing",
+    summary="Get integration health",
     dependencies=[guard(Role.VIEWER)],
     responses=_NOT_FOUND,
 )
 def integration_health(
     integration_id: IntegrationId,
     store: OpenStore,
-    hours: Annotated[int, Query(ge=1, le=_LONGEST_HOURS, description="Over which calls are counted.")] = 1,
+    hours: Annotated[int, Query(ge=1, le=_LONGEST_HOURS, description="The period over which calls are counted.")] = 1,
 ) -> HealthDocument:
     with store.transaction() as work:
         integration = registry.get(work, integration_id)
@@ -150,16 +155,14 @@ def integration_health(
 
 @router.get(
     "/{integration_id}/usage",
-    summary="The calls of each run",
+    summary="List the calls of each run",
     dependencies=[guard(Role.VIEWER)],
     responses=_NOT_FOUND,
 )
 def integration_usage(
     integration_id: IntegrationId,
     store: OpenStore,
-    run: Annotated[
-        str | None, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", description="Only this one.")
-    ] = None,
+    run: Annotated[str | None, Query(max_length=200, pattern=PLAIN, description="Only this run.")] = None,
     limit: Limit = 20,
 ) -> UsageDocument:
     with store.transaction() as work:
@@ -170,7 +173,7 @@ def integration_usage(
 
 
 def summaries(work: Work, integration_ids: list[str]) -> dict[str, HealthSummary]:
-    """The health of each in a few figures."""
+    """Summarise the last hour of each integration."""
     usages = call_counts.usage_of_integrations(work, integration_ids)
     phases = breakers.phases_of(work, integration_ids)
     return {
@@ -191,7 +194,7 @@ def _runs(work: Work, integration_id: str, run_id: str | None, limit: int) -> li
         return ledger.page(work, integration=integration_id, limit=limit)
     run = ledger.get(work, run_id)
     if run.integration != integration_id:
-        raise NotFound(f"The run {run_id} is none of {integration_id}, but of {run.integration}")
+        raise NotFound(f"The run {run_id} belongs to {run.integration}, not to {integration_id}")
     return [run]
 
 

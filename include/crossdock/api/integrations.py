@@ -1,4 +1,4 @@
-"""The registry over HTTP: list, add, change, test, rotate, pause, resume, remove."""
+"""The registry of integrations: list, add, change, test, rotate, pause, resume, remove."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from crossdock.api.access import Caller, Role, guard
 from crossdock.api.airflow_connections import Connections
 from crossdock.api.dependencies import OpenStore
-from crossdock.api.if_match import SeenVersion, etag
+from crossdock.api.if_match import IfMatch, etag
 from crossdock.api.integration_health import HealthSummary, IntegrationId, summaries
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import ProblemDocument, title
-from crossdock.api.routing import GuardedRoute
+from crossdock.api.routing import Router
+from crossdock.api.validation import PLAIN
 from crossdock.app.integrations import on_resumed
 from crossdock.core.errors import NotFound
 from crossdock.integrations import repository as registry
-from crossdock.integrations import service as desk
+from crossdock.integrations import service
 from crossdock.integrations.manifests import Manifest, manifests
 from crossdock.integrations.model import INTEGRATION_ID, Check, Integration, IntegrationState, Outcome
 from crossdock.integrations.service import Added, NewIntegration
 
-router = APIRouter(tags=["integrations"], route_class=GuardedRoute)
+router = Router(tags=["integrations"])
 
 Tester = Annotated[Caller, guard(Role.DEVELOPER, Role.OPERATOR)]
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
-_NAME = r"^[^\x00-\x1f\x7f]+$"
 
 
 class IntegrationDocument(BaseModel):
@@ -37,14 +37,16 @@ class IntegrationDocument(BaseModel):
     kind: str
     name: str
     state: IntegrationState
-    settings: dict[str, Any] = Field(description="As the kind's schema has them. Credentials are never shown.")
+    settings: dict[str, Any] = Field(description="As the kind's schema defines them. Credentials are never shown.")
     connection_id: str = Field(description="The Airflow connection that holds its credentials.")
-    version: int = Field(description="Also the ETag.")
+    version: int = Field(description="Counts up with each change; also the ETag.")
     created_at: datetime
     created_by: str
     updated_at: datetime
     updated_by: str
-    credentials_set_at: datetime | None = Field(description="When the hub last wrote them; null where it did not.")
+    credentials_set_at: datetime | None = Field(
+        description="When the hub last wrote the credentials; null if it did not."
+    )
     tested_at: datetime | None
     test_passed: bool | None
 
@@ -53,12 +55,12 @@ class CheckDocument(BaseModel):
     name: str = Field(description="address, tls, credentials, scope or sample.")
     outcome: Outcome
     duration_ms: int
-    said: str
-    hint: str | None = Field(description="What to do about a failure.")
+    message: str = Field(description="What the check found.")
+    hint: str | None = Field(description="What to do if it failed; else null.")
 
 
 class StoredDocument(IntegrationDocument):
-    checks: list[CheckDocument] = Field(description="What the test before storing found.")
+    checks: list[CheckDocument] = Field(description="The results of the test that ran before storing.")
 
 
 class TestDocument(BaseModel):
@@ -72,7 +74,7 @@ class ListedIntegration(IntegrationDocument):
 
 class IntegrationsPage(BaseModel):
     integrations: list[ListedIntegration]
-    next_cursor: str | None = Field(description="Of the next page; null on the last.")
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last.")
 
 
 class KindDocument(BaseModel):
@@ -91,12 +93,12 @@ class AddBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: str = Field(pattern=INTEGRATION_ID, examples=["shop_eu"])
-    kind: str = Field(max_length=63, description="One of /v1/kinds.")
-    name: str | None = Field(None, min_length=1, max_length=200, pattern=_NAME, description="By default the id.")
-    settings: dict[str, Any] = Field({}, description="As the kind's schema says.")
+    kind: str = Field(max_length=63, description="One of GET /hub/v1/kinds.")
+    name: str | None = Field(None, min_length=1, max_length=200, pattern=PLAIN, description="Defaults to the id.")
+    settings: dict[str, Any] = Field({}, description="As the kind's schema defines them.")
     credentials: dict[str, Any] | None = Field(
         None,
-        description="As the kind's schema says. Absent: the Airflow connection of this id is used as it is.",
+        description="As the kind's schema defines them. If absent, the Airflow connection of this id is used as it is.",
         json_schema_extra={"writeOnly": True},
     )
 
@@ -104,8 +106,8 @@ class AddBody(BaseModel):
 class ChangeBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    name: str | None = Field(None, min_length=1, max_length=200, pattern=_NAME)
-    settings: dict[str, Any] | None = Field(None, description="In place of all settings that there were.")
+    name: str | None = Field(None, min_length=1, max_length=200, pattern=PLAIN)
+    settings: dict[str, Any] | None = Field(None, description="Replaces all settings.")
 
 
 class RotateBody(BaseModel):
@@ -118,21 +120,21 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ProblemDocument, "description": title(status)} for status in statuses}
 
 
-@router.get("/kinds", summary="What can be connected", dependencies=[guard(Role.VIEWER)])
+@router.get("/kinds", summary="List the kinds of integration", dependencies=[guard(Role.VIEWER)])
 def list_manifests() -> KindsDocument:
     return KindsDocument(kinds=[_kind_document(manifest) for manifest in manifests().values()])
 
 
 @router.get(
-    "/kinds/{kind}", summary="One kind, with its schemas", dependencies=[guard(Role.VIEWER)], responses=_problems(404)
+    "/kinds/{kind}", summary="Get a kind with its schemas", dependencies=[guard(Role.VIEWER)], responses=_problems(404)
 )
-def show_kind(kind: Annotated[str, Path(max_length=63, pattern=_NAME)]) -> KindDocument:
+def show_kind(kind: Annotated[str, Path(max_length=63, pattern=PLAIN)]) -> KindDocument:
     if kind not in manifests():
-        raise NotFound(f"There is no kind {kind!r} of integration. There are: {', '.join(manifests())}")
+        raise NotFound(f"There is no kind {kind!r} of integration. Kinds: {', '.join(manifests())}")
     return _kind_document(manifests()[kind])
 
 
-@router.get("/integrations", summary="All integrations, by id, each with its health", dependencies=[guard(Role.VIEWER)])
+@router.get("/integrations", summary="List integrations with their health", dependencies=[guard(Role.VIEWER)])
 def list_integrations(
     store: OpenStore, cursor: Annotated[str | None, cursor_like(INTEGRATION_ID)] = None, limit: Limit = 100
 ) -> IntegrationsPage:
@@ -148,28 +150,28 @@ def list_integrations(
 
 @router.post(
     "/integrations",
-    summary="Test a connection and, when it passes, store it",
+    summary="Add an integration after testing its connection",
     status_code=201,
     responses=_problems(409, 422),
 )
 def add_integration(
     body: AddBody, caller: Operator, store: OpenStore, connections: Connections, response: Response
 ) -> StoredDocument:
-    wish = NewIntegration(
+    new = NewIntegration(
         integration_id=body.id,
         kind=body.kind,
         name=body.name or body.id,
         settings=body.settings,
         credentials=body.credentials,
     )
-    added = desk.add(store, connections, wish, actor=caller.actor)
+    added = service.add(store, connections, new, actor=caller.actor)
     response.headers["Location"] = f"/hub/v1/integrations/{body.id}"
     return _stored(added, response)
 
 
 @router.get(
     "/integrations/{integration_id}",
-    summary="One integration",
+    summary="Get an integration",
     dependencies=[guard(Role.VIEWER)],
     responses=_problems(404),
 )
@@ -182,19 +184,19 @@ def show_integration(integration_id: IntegrationId, store: OpenStore, response: 
 
 @router.patch(
     "/integrations/{integration_id}",
-    summary="Another name, or other settings, tested first",
+    summary="Change the name or the settings, after testing them",
     responses=_problems(404, 409, 412, 422, 428),
 )
 def change_integration(
     integration_id: IntegrationId,
     body: ChangeBody,
     caller: Operator,
-    version: SeenVersion,
+    version: IfMatch,
     store: OpenStore,
     connections: Connections,
     response: Response,
 ) -> StoredDocument:
-    changed = desk.change(
+    changed = service.change(
         store,
         connections,
         integration_id,
@@ -208,61 +210,63 @@ def change_integration(
 
 @router.delete(
     "/integrations/{integration_id}",
-    summary="Forget it and its credentials; what it brought stays, but its stock is not sellable any more",
+    summary="Delete the integration and its credentials; synced data is kept, but its stock is no longer sellable",
     status_code=204,
     responses=_problems(404, 412, 428),
 )
 def remove_integration(
-    integration_id: IntegrationId, caller: Operator, version: SeenVersion, store: OpenStore, connections: Connections
+    integration_id: IntegrationId, caller: Operator, version: IfMatch, store: OpenStore, connections: Connections
 ) -> None:
-    desk.remove(store, connections, integration_id, version=version, actor=caller.actor)
+    service.remove(store, connections, integration_id, version=version, actor=caller.actor)
 
 
 @router.post(
     "/integrations/{integration_id}/test",
-    summary="Ask the system what a sync will ask",
+    summary="Test the connection",
     responses=_problems(404),
 )
 def test_integration(
     integration_id: IntegrationId, caller: Tester, store: OpenStore, connections: Connections
 ) -> TestDocument:
-    found = desk.test(store, connections, integration_id, actor=caller.actor)
+    found = service.test(store, connections, integration_id, actor=caller.actor)
     documents = [_check_document(check) for check in found]
     return TestDocument(passed=all(each.outcome is not Outcome.FAILED for each in documents), checks=documents)
 
 
 @router.post(
     "/integrations/{integration_id}/rotate",
-    summary="New credentials, tested before they take the place of the old",
+    summary="Replace the credentials, after testing the new ones",
     responses=_problems(404, 409, 412, 422, 428),
 )
 def rotate_integration(
     integration_id: IntegrationId,
     body: RotateBody,
     caller: Operator,
-    version: SeenVersion,
+    version: IfMatch,
     store: OpenStore,
     connections: Connections,
     response: Response,
 ) -> StoredDocument:
-    rotated = desk.rotate(store, connections, integration_id, body.credentials, version=version, actor=caller.actor)
+    rotated = service.rotate(store, connections, integration_id, body.credentials, version=version, actor=caller.actor)
     return _stored(rotated, response)
 
 
 @router.post(
-    "/integrations/{integration_id}/pause", summary="Its syncs end at once from now on", responses=_problems(404)
+    "/integrations/{integration_id}/pause", summary="Pause the syncs of the integration", responses=_problems(404)
 )
 def pause_integration(
     integration_id: IntegrationId, caller: Operator, store: OpenStore, response: Response
 ) -> IntegrationDocument:
-    return _with_etag(desk.pause(store, integration_id, actor=caller.actor), response)
+    return _with_etag(service.pause(store, integration_id, actor=caller.actor), response)
 
 
-@router.post("/integrations/{integration_id}/resume", summary="Its syncs go on", responses=_problems(404))
+@router.post(
+    "/integrations/{integration_id}/resume", summary="Resume the syncs of the integration", responses=_problems(404)
+)
 def resume_integration(
     integration_id: IntegrationId, caller: Operator, store: OpenStore, response: Response
 ) -> IntegrationDocument:
-    return _with_etag(desk.resume(store, integration_id, on_resumed=on_resumed, actor=caller.actor), response)
+    return _with_etag(service.resume(store, integration_id, on_resumed=on_resumed, actor=caller.actor), response)
 
 
 def _document(integration: Integration) -> IntegrationDocument:

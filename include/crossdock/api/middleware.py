@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, the size it may have, the headers that browsers heed, the last net for errors."""
+"""Middleware around every request: its id, the limit of its size, security headers, and the answer to unexpected errors."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 LARGEST_BODY = 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-#: Set where the route has not set its own. Airflow sends none of them. `frame-ancestors`: the hub's pages live in a
-#: frame of Airflow's UI and nowhere else.
+#: Set unless the route sets its own; Airflow sends none of them. `frame-ancestors`: only Airflow's UI may frame the
+#: hub's pages.
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -27,12 +27,11 @@ _HEADERS = {
 }
 
 
-class Envelope:
+class RequestMiddleware:
     """
-    ASGI middleware, the outermost.
+    The outermost ASGI middleware.
 
-    It is given the body no further than `LARGEST_BODY`, so that a large one costs no memory, whatever its
-    Content-Length says.
+    It stops reading a body at `LARGEST_BODY`, so that a large one costs no memory, whatever its Content-Length says.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -47,31 +46,31 @@ class Envelope:
         scope.setdefault("state", {})["request_id"] = request_id
         begun = False
 
-        async def send_sealed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                _seal(MutableHeaders(scope=message), request_id)
+                _set_headers(MutableHeaders(scope=message), request_id)
             await send(message)
 
         try:
             _refuse_large(int(length) if (length := headers.get("content-length", "")).isdecimal() else 0)
-            await self.app(scope, _capped(receive), send_sealed)
+            await self.app(scope, _capped(receive), send_with_headers)
         except Exception as error:
-            if begun:  # too late for another answer: the client sees it end early
+            if begun:  # Too late for another answer: the client sees this one end early.
                 raise
             problem = error if isinstance(error, Problem) else unexpected()
             if problem is not error:
                 log.exception("%s %s failed (request %s)", scope["method"], scope["path"], request_id)
-            await problem.response(scope["path"], request_id)(scope, receive, send_sealed)
+            await problem.response(scope["path"], request_id)(scope, receive, send_with_headers)
 
 
 def _request_id(offered: str | None) -> str:
-    """The caller's own where it is a plain one: it is written into logs."""
+    """Use the caller's own id if it is plain text, because it is written into logs; else make one up."""
     return offered if offered and _REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
 
 
-def _seal(headers: MutableHeaders, request_id: str) -> None:
+def _set_headers(headers: MutableHeaders, request_id: str) -> None:
     headers["X-Request-Id"] = request_id
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)
@@ -95,6 +94,6 @@ def _refuse_large(size: int) -> None:
         raise Problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             "too-large",
-            f"A request may have {LARGEST_BODY:,} bytes",
+            f"The body is too large: at most {LARGEST_BODY:,} bytes",
             headers={"Connection": "close"},
         )

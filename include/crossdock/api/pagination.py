@@ -1,4 +1,4 @@
-"""Pages by cursor: each says where the next begins, so that what comes meanwhile neither shifts nor repeats a row."""
+"""Keyset pagination: each page names the start of the next, so that new rows neither shift nor repeat others."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from fastapi import Query
 
 LARGEST_PAGE = 500
 
-Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="How many at most.")]
+Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="At most this many per page.")]
 
 
 def cursor_like(pattern: str) -> Any:
     """
-    The parameter of a cursor that is whatever keeps *pattern*.
+    Declare the parameter of a cursor that matches *pattern*.
 
-    Not signed and not hidden: it names a place in the order, whether or not something stands there, and gives no right
-    to anything. A client takes it as it comes.
+    A cursor is neither signed nor hidden: it names a position in the order, whether or not a row is there, and grants
+    nothing. For clients it is opaque.
     """
-    return Query(pattern=pattern, max_length=200, description="`next_cursor` of the page before; absent for the first.")
+    return Query(
+        pattern=pattern, max_length=200, description="`next_cursor` of the previous page; absent for the first."
+    )

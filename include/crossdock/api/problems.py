@@ -1,4 +1,4 @@
-"""Every answer that is not what was asked for: RFC 9457 `problem+json`, with the id of its request."""
+"""Errors as RFC 9457 `problem+json`, with the id of the request."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from crossdock.api.hints import HintDocument
 from crossdock.core.errors import BadRequest, Conflict, HubError, NotFound, Transient, VersionChanged
 from crossdock.integrations.model import FieldError, SettingsInvalid, TestRefused
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-#: A client that is told nothing tries again at once.
+#: Without a Retry-After, a client would retry at once.
 _RETRY_IN_S = 5
 #: RFC 9110's titles, where Python's own are older in 3.11 and 3.12: what clients read must not depend on the Python.
 _TITLES = {
@@ -39,31 +40,25 @@ def title(status: int) -> str:
 
 
 class ProblemError(BaseModel):
-    pointer: str = Field(description="JSON pointer to the place, or the name of a parameter.")
+    pointer: str = Field(description="JSON pointer to the place in the body, or the name of a parameter.")
     message: str
 
 
-class RemedyDocument(BaseModel):
-    says: str = Field(description="What comes of it.")
-    request: str = Field(description="Method and path to ask next.")
-    command: str | None = Field(None, description="The same on the hub's own command line.")
-
-
 class ProblemDocument(BaseModel):
-    """What went wrong (RFC 9457)."""
+    """An error (RFC 9457)."""
 
-    type: str = Field(description="Names the kind of problem; stable.")
+    type: str = Field(description="Kind of the problem; stable.")
     title: str
     status: int
     detail: str
-    instance: str = Field(description="The path that was asked for.")
-    request_id: str = Field(description="Under which the server's log has it.")
+    instance: str = Field(description="Path of the request.")
+    request_id: str = Field(description="Also in the server's log.")
     errors: list[ProblemError] | None = None
-    remedy: RemedyDocument | None = Field(None, description="What to do about it, where the hub knows.")
+    hint: HintDocument | None = Field(None, description="What to do about it, if the hub knows.")
 
 
 class Problem(Exception):
-    """An answer other than what was asked for, raised wherever it is found."""
+    """An error answer, raised wherever the error is found."""
 
     def __init__(
         self,
@@ -94,7 +89,7 @@ class Problem(Exception):
 
 
 def install(app: FastAPI) -> None:
-    """Every error of *app* answered as a problem."""
+    """Answer every error of *app* as a problem."""
     app.add_exception_handler(Problem, _answer)
     app.add_exception_handler(HubError, _answer)
     app.add_exception_handler(HTTPException, _answer)
@@ -102,7 +97,7 @@ def install(app: FastAPI) -> None:
 
 
 def of(error: BaseException) -> Problem:
-    """The problem that *error* is. What is none of ours is told as that and no more: its text may hold anything."""
+    """Translate *error* to a problem. The text of an unknown error is not shown: it may contain anything."""
     match error:
         case Problem():
             return error
@@ -119,7 +114,7 @@ def unexpected() -> Problem:
     return Problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "unexpected",
-        "The hub made a mistake. Its log has the cause under this request id",
+        "Internal error in the hub. Its log has the cause under this request id",
     )
 
 
@@ -133,13 +128,13 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> str:
-    """Every method of the path: Starlette names those of the first route only, and a path has one route a method."""
+    """List every method of the path. Starlette names those of the first route only; a path has one route per method."""
     path = request.url.path.removeprefix(request.scope.get("root_path", ""))
     routes = (route for route in request.app.routes if isinstance(route, Route) and route.path_regex.match(path))
     return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
 
 
-#: In this order: a SettingsInvalid is a BadRequest too.
+#: In this order, because a SettingsInvalid is a BadRequest too.
 _HUB_ERRORS: tuple[tuple[type[HubError], HTTPStatus, str], ...] = (
     (SettingsInvalid, HTTPStatus.UNPROCESSABLE_ENTITY, "settings-invalid"),
     (TestRefused, HTTPStatus.UNPROCESSABLE_ENTITY, "connection-test-failed"),
@@ -157,9 +152,8 @@ def _of_hub_error(error: HubError) -> Problem:
         log.error("%s: %s", type(error).__name__, error)
         return unexpected()
     members: dict[str, Any] = {}
-    # One that has no request is for whoever keeps the machine, not for a client.
-    if error.remedy and error.remedy.request:
-        members["remedy"] = msgspec.to_builtins(error.remedy)
+    if hint := HintDocument.of(error.hint):
+        members["hint"] = hint.model_dump()
     match error:
         case SettingsInvalid():
             members["errors"] = error.errors
@@ -173,10 +167,10 @@ def _of_hub_error(error: HubError) -> Problem:
 
 
 _KINDS = {
-    HTTPStatus.NOT_FOUND: ("not-found", "There is nothing under this path. What there is: /hub/v1/openapi.json"),
+    HTTPStatus.NOT_FOUND: ("not-found", "There is nothing at this path. All paths: GET /hub/v1/openapi.json"),
     HTTPStatus.METHOD_NOT_ALLOWED: (
         "method-not-allowed",
-        "This path does not have that method; Allow says which it has",
+        "This path does not support the method; see the Allow header",
     ),
 }
 
@@ -188,19 +182,19 @@ def _of_status(error: HTTPException) -> Problem:
 
 
 def _of_validation(error: RequestValidationError) -> Problem:
-    """Names each place and what was expected there; never the value, which may be a secret."""
+    """Name each place and what was expected there, never the value, which may be a secret."""
     found = [(_form(each["loc"]), FieldError(_pointer(each["loc"]), str(each["msg"]))) for each in error.errors()]
     forms = dict.fromkeys(form for form, _ in found)
-    # A body that may have several forms is held against each of them; to keep one is enough.
+    # A body with several possible forms is checked against each of them; to match one is enough.
     where = " or ".join(
         "; ".join(f"{each.pointer or '/'}: {each.message}" for of, each in found if of == form) for form in forms
     )
     errors = tuple(dict.fromkeys(each for _, each in found))
-    return Problem(HTTPStatus.BAD_REQUEST, "bad-request", f"The request is not as it should be: {where}", errors=errors)
+    return Problem(HTTPStatus.BAD_REQUEST, "bad-request", f"Invalid request: {where}", errors=errors)
 
 
 def _form(place: tuple[int | str, ...]) -> str | None:
-    """Which form of a body: FastAPI has the class's name in the place, where no field of ours has a capital."""
+    """Find the form of a body: FastAPI puts the class's name in the place, and no field of ours has a capital."""
     source, *path = place
     return path[0] if source == "body" and path and isinstance(path[0], str) and path[0][:1].isupper() else None
 
@@ -209,7 +203,7 @@ def _pointer(place: tuple[int | str, ...]) -> str:
     source, *path = place
     if _form(place):
         del path[0]
-    if path and isinstance(path[0], int):  # where in the text the JSON breaks off
+    if path and isinstance(path[0], int):  # the offset at which the JSON is broken
         return ""
     if source == "body":
         return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)

@@ -8,14 +8,14 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field
 
 from crossdock.api.access import Caller, Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.events import ReplayDocument, replay_document
 from crossdock.api.pagination import Limit, cursor_like
-from crossdock.api.routing import GuardedRoute
+from crossdock.api.routing import Router
 from crossdock.api.selection import (
     BulkDiscardRequest,
     DiscardedDocument,
@@ -38,7 +38,7 @@ from crossdock.sync.quarantine import repository as quarantine
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.repository import Item
 
-router = APIRouter(tags=["quarantine"], route_class=GuardedRoute)
+router = Router(tags=["quarantine"])
 
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
 

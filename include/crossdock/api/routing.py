@@ -1,20 +1,21 @@
-"""Routes that ask who is there before they read anything, and that read JSON strictly."""
+"""Routes that check the caller before they read a body, and that parse JSON strictly."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 
 from crossdock.api.access import guard_of
 from crossdock.api.problems import Problem
 
-#: Deeper than any document of ours; what nests further is there to exhaust a parser.
+#: Deeper than any document of ours. Deeper nesting only serves to exhaust a parser.
 _DEEPEST = 64
 
 
@@ -22,7 +23,7 @@ class GuardedRoute(APIRoute):
     """
     A route whose guard runs before its body is read.
 
-    FastAPI would parse the body first, so that a stranger could send one and learn from the answer how it should look.
+    FastAPI would parse the body first, so that a stranger could send one and learn the expected form from the answer.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -33,7 +34,7 @@ class GuardedRoute(APIRoute):
             if guard is not None:  # else the app refuses to start
                 await guard(request)
             strict = StrictRequest(request.scope, request.receive)
-            # Here, because FastAPI turns any error of reading into one of parsing, and knows no other.
+            # Parse here, because FastAPI turns any error of reading into a parse error.
             if await strict.body():
                 with suppress(json.JSONDecodeError):
                     await strict.json()
@@ -42,14 +43,42 @@ class GuardedRoute(APIRoute):
         return handle_guarded
 
 
+class RawRoute(APIRoute):
+    """A route that reads its body itself, as bytes: what a sender signed must not be decoded before it is verified."""
+
+
+#: What every router of the API is made with.
+Router = partial(APIRouter, route_class=GuardedRoute)
+
+
+def guarded(app: FastAPI) -> FastAPI:
+    """
+    Refuse to start *app* unless each of its routes has a guard, which runs before the body is read.
+
+    Raises:
+        RuntimeError: A route has no guard: it would be open to everybody who reaches the server.
+        TypeError: A router is not a `Router`: its routes would parse a stranger's body.
+
+    """
+    for route in app.routes:
+        path = getattr(route, "path", route)
+        if guard_of(route) is None:
+            raise RuntimeError(f"The route {path} has no guard: add guard(Role.…) to it")
+        if not isinstance(route, GuardedRoute | RawRoute):
+            raise TypeError(f"The route {path} parses its body before its guard runs: make its router with Router(…)")
+    return app
+
+
 class StrictRequest(Request):
-    """A request whose JSON is only JSON: no NaN, no name twice, no towers of brackets, no NUL in a text."""
+    """A request with strict JSON: no NaN, no duplicate name, no deep nesting, no NUL in a text."""
 
     async def json(self) -> Any:
         """
+        Parse the body.
+
         Raises:
-            json.JSONDecodeError: the body is none; FastAPI makes a validation error of it.
-            Problem: 422, it is JSON that no table of ours could hold.
+            json.JSONDecodeError: The body is not JSON; FastAPI turns this into a validation error.
+            Problem: 422, for JSON that no table of ours can store.
 
         """
         try:
@@ -66,24 +95,24 @@ class StrictRequest(Request):
 
 
 def _unprocessable(what: str) -> Problem:
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "unprocessable", f"The body cannot be kept: {what}")
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "unprocessable", f"The body cannot be stored: {what}")
 
 
 def _refuse(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if number in {float("inf"), float("-inf")}:
-        raise ValueError("a number is larger than any computer's")
+        raise ValueError("a number is too large")
     return number
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
-        raise ValueError("an object has a name twice")
+        raise ValueError("an object has a duplicate name")
     return document
 
 
@@ -92,7 +121,7 @@ def _refuse_deep(value: Any, levels: int) -> None:
         raise _unprocessable(f"it nests deeper than {_DEEPEST} levels")
     if isinstance(value, str):
         if "\x00" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
-            raise _unprocessable("a text holds NUL or half a surrogate pair")
+            raise _unprocessable("a text contains NUL or half a surrogate pair")
     elif isinstance(value, dict):
         for name, inner in value.items():
             _refuse_deep(name, levels)

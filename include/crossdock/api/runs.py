@@ -6,20 +6,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
 from crossdock.api.access import Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import ProblemDocument
-from crossdock.api.routing import GuardedRoute
+from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
 from crossdock.sync import ledger
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Counts, Mode, RunState
 
-router = APIRouter(prefix="/runs", tags=["runs"], route_class=GuardedRoute)
+router = Router(prefix="/runs", tags=["runs"])
 
 
 class CountsDocument(BaseModel):

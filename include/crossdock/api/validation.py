@@ -1,9 +1,9 @@
-"""What no parameter of any route goes beyond."""
+"""Bounds of the parameters of every route."""
 
 from __future__ import annotations
 
-#: Texts without control signs: they are written into logs and compared with what people typed.
+#: Plain text, without control characters: it is written into logs and compared with what people typed.
 PLAIN = r"^[^\x00-\x1f\x7f]+$"
 
-#: The largest whole number that every reader of JSON holds exactly (RFC 7493); more ids than that there will not be.
+#: The largest whole number that every JSON parser keeps exact (RFC 7493). There will never be more ids than that.
 MOST_EXACT = 2**53 - 1

@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from crossdock.api.access import Caller, Guard, Role
 from crossdock.api.dependencies import open_store
 from crossdock.api.problems import Problem, ProblemDocument
+from crossdock.api.routing import RawRoute
 from crossdock.app.streams import SYNCS
 from crossdock.db.database import Store
 from crossdock.events.webhooks_in import service as webhooks
@@ -25,7 +26,7 @@ from crossdock.events.webhooks_in.signatures import WebhookRefused
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=RawRoute)
 
 #: A key that was removed from its connection stays valid for this long; a look-up costs a request to Airflow.
 _REMEMBERED_S = 15.0

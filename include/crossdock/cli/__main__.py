@@ -1,18 +1,8 @@
 """`python -m crossdock.cli`: what `./hub` hands over to."""
 
-import os
-import signal
-from typing import Any
+from crossdock.cli.interrupts import ends_quietly
 
+with ends_quietly():
+    from crossdock.cli.app import main
 
-def _end(*_: Any) -> None:
-    os._exit(130)
-
-
-# Loading takes a second. A Ctrl-C in it would come up as a stack trace out of whichever module is being read.
-signal.signal(signal.SIGINT, _end)
-
-from crossdock.cli.app import main  # noqa: E402
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
 main()

@@ -1,76 +1,80 @@
-"""The verbs of ./hub."""
+"""The commands of ./hub."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import typer
 from typer import TyperException
 
-from crossdock.cli import audit as audit_command
-from crossdock.cli import backfill as backfill_command
-from crossdock.cli import bench as bench_command
-from crossdock.cli import bench_events as bench_events_command
-from crossdock.cli import bench_stack as bench_stack_command
-from crossdock.cli import console
-from crossdock.cli import dead_letters as dead_letter_commands
-from crossdock.cli import events as event_commands
-from crossdock.cli import integrations as integration_commands
-from crossdock.cli import prepare as prepare_command
-from crossdock.cli import profile as profile_command
-from crossdock.cli import quarantine as quarantine_commands
-from crossdock.cli import runs as run_commands
-from crossdock.cli import sandbox as sandbox_commands
-from crossdock.cli import show as show_commands
-from crossdock.cli import stack as stack_commands
-from crossdock.cli import sync as sync_commands
-from crossdock.cli import test as test_command
-from crossdock.cli import verify_dataset as verify_command
-from crossdock.cli.command_groups import Verbs
-from crossdock.cli.demo import command as demo_command
-from crossdock.cli.exit_codes import INTERRUPTED, Exit, exit_of_error
-from crossdock.client.hub import HubRefused
+from crossdock import __version__
+from crossdock.cli.command_groups import LazyVerbs, Verb
+from crossdock.cli.exit_codes import Exit, exit_of_error
+from crossdock.cli.interrupts import INTERRUPTED
 from crossdock.core.errors import HubError
+
+
+class Commands(LazyVerbs):
+    verbs: ClassVar[Mapping[str, Verb]] = {
+        "demo": Verb(
+            "crossdock.cli.demo.command:demo",
+            "Show the main job in small: start, sync, fix a record, survive an outage, change nothing twice.",
+        ),
+        "up": Verb(
+            "crossdock.cli.stack:up",
+            "Start the local stack: two PostgreSQL servers, the sandbox and Airflow, all on 127.0.0.1.",
+        ),
+        "down": Verb("crossdock.cli.stack:down", "Stop what `up` started. Data in .hub/ is kept."),
+        "status": Verb("crossdock.cli.stack:status", "Show processes, the latest run, and what waits for a person."),
+        "doctor": Verb("crossdock.cli.stack:doctor", "Check the installation and suggest fixes."),
+        "prepare": Verb(
+            "crossdock.cli.prepare:prepare",
+            "Prepare a deployment: migrate both databases and load airflow_settings.yaml.",
+        ),
+        "sync": Verb("crossdock.cli.sync:app", "Sync one kind of record from its source."),
+        "backfill": Verb("crossdock.cli.backfill:backfill", "Read past days again."),
+        "show": Verb("crossdock.cli.show:app", "Show a record as it is, or as it was."),
+        "verify-dataset": Verb(
+            "crossdock.cli.verify_dataset:verify_dataset", "Compare the hub with a dataset file, row by row."
+        ),
+        "runs": Verb("crossdock.cli.runs:runs", "List recent runs."),
+        "run": Verb("crossdock.cli.runs:app", "Show one run."),
+        "quarantine": Verb("crossdock.cli.quarantine:app", "List, fix, replay and discard records that failed a rule."),
+        "integration": Verb("crossdock.cli.integrations:app", "Manage the systems that the hub is connected to."),
+        "dead-letters": Verb(
+            "crossdock.cli.dead_letters:app",
+            "List, fix, replay and discard events that a subscriber could not process.",
+        ),
+        "events": Verb("crossdock.cli.events:app", "Inspect events, delivery status and replays."),
+        "audit": Verb("crossdock.cli.audit:app", "Verify the audit trail."),
+        "sandbox": Verb("crossdock.cli.sandbox:app", "Control the simulated retailer: change, break, repair."),
+        "bench": Verb("crossdock.cli.bench:app", "Measure speed beside other tools."),
+        "profile": Verb("crossdock.cli.profile:app", "Show where the time of a sync goes."),
+        "test": Verb(
+            "crossdock.cli.test:test",
+            "Run the static checks and the tests.",
+            {"context_settings": {"allow_extra_args": True, "ignore_unknown_options": True}},
+        ),
+    }
+
 
 app = typer.Typer(
     name="hub",
-    cls=Verbs,
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Crossdock: commerce integrations on Apache Airflow, with every row accounted for.\n\n"
     "Exit codes: 0 done, 1 failed, 2 wrong use, 3 partial (something is in quarantine), 4 a person is needed.",
 )
-app.command("demo")(demo_command.demo)
-app.command("up")(stack_commands.up)
-app.command("down")(stack_commands.down)
-app.command("status")(stack_commands.status)
-app.command("doctor")(stack_commands.doctor)
-app.command("prepare")(prepare_command.prepare)
-app.add_typer(sync_commands.app, name="sync")
-app.command("backfill")(backfill_command.backfill)
-app.add_typer(show_commands.app, name="show")
-app.command("verify-dataset")(verify_command.verify_dataset)
-app.command("runs")(run_commands.runs)
-app.add_typer(run_commands.app, name="run")
-app.add_typer(quarantine_commands.app, name="quarantine")
-app.add_typer(integration_commands.app, name="integration")
-bench_command.app.command("events")(bench_events_command.bench_events)
-app.add_typer(dead_letter_commands.app, name="dead-letters")
-app.add_typer(event_commands.app, name="events")
-app.add_typer(audit_command.app, name="audit")
-app.add_typer(sandbox_commands.app, name="sandbox")
-bench_command.app.command("stack")(bench_stack_command.bench_stack)
-app.add_typer(bench_command.app, name="bench")
-app.add_typer(profile_command.app, name="profile")
-app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test_command.test)
 
 
 def _version(value: bool) -> None:
     if value:
-        console.out.print("crossdock 0.1.0")
+        typer.echo(f"crossdock {__version__}")
         raise typer.Exit
 
 
@@ -86,7 +90,7 @@ def hub(
 
 def main() -> None:
     """
-    The command line; an error of ours is a sentence with the next step, not a stack trace.
+    Run the command line. An error of ours is a sentence with the next step, not a stack trace.
 
     With `--json` it is also one JSON document on standard output, in place of the one that was asked for.
     """
@@ -94,7 +98,7 @@ def main() -> None:
     # A statement that Ctrl-C cut off cannot be rolled back by a statement; the server does it when we are gone.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     try:
-        # Typer itself tells people of wrong use and ends; to programs it is told like every other error.
+        # For people typer itself reports wrong use and exits; for programs it is reported like every other error.
         code = app(prog_name="./hub", standalone_mode=not as_json)
     except SystemExit as ended:
         code = ended.code
@@ -102,13 +106,13 @@ def main() -> None:
         code = INTERRUPTED
     except typer.Abort:
         code = Exit.FAILED
-        _tell(_Declined("Nothing was done"), code, as_json=as_json)
+        _report(_Declined("Nothing was done"), code, as_json=as_json)
     except (HubError, TyperException) as error:
         code = exit_of_error(error)
-        _tell(error, code, as_json=as_json)
+        _report(error, code, as_json=as_json)
     if code == INTERRUPTED:
         # Typer turns KeyboardInterrupt into this code before it comes here.
-        _tell(_Interrupted(), code, as_json=as_json)
+        _report(_Interrupted(), code, as_json=as_json)
     sys.exit(code)
 
 
@@ -123,13 +127,17 @@ class _Interrupted(HubError):
         )
 
 
-def _tell(error: HubError | TyperException, code: int, *, as_json: bool) -> None:
+def _report(error: HubError | TyperException, code: int, *, as_json: bool) -> None:
+    from crossdock.cli import console  # noqa: PLC0415  loads rich
+    from crossdock.cli.hints import phrase, with_hint  # noqa: PLC0415
+    from crossdock.client.hub import HubRefused  # noqa: PLC0415
+
     message = error.format_message() if isinstance(error, TyperException) else str(error)
-    remedy = error.remedy if isinstance(error, HubError) else None
-    console.complain(error.with_remedy() if isinstance(error, HubError) else message)
+    hint = error.hint if isinstance(error, HubError) else None
+    console.complain(with_hint(message, hint))
     if as_json:
         kind = type(error).__name__.lstrip("_")
-        # What the hub's API answered, where it was asked: it has more to say, such as the checks of a connection.
-        said = {"problem": error.problem} if isinstance(error, HubRefused) else {}
-        document = {"kind": kind, "message": message, "remedy": remedy and remedy.for_command_line, **said}
+        # What the hub's API answered has more to say, such as the checks of a connection.
+        answer = {"problem": error.problem} if isinstance(error, HubRefused) else {}
+        document = {"kind": kind, "message": message, "hint": phrase(hint) if hint else None, **answer}
         console.show_json({"error": {**document, "exit_code": int(code)}})

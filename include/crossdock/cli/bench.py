@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -22,12 +22,20 @@ from crossdock.bench.sync.processes import Bench, SourceProcess
 from crossdock.bench.sync.records import DEFAULT_ROWS
 from crossdock.bench.sync.rounds import run_rounds
 from crossdock.cli import console
-from crossdock.cli.command_groups import Verbs
+from crossdock.cli.command_groups import LazyVerbs, Verb
 from crossdock.cli.exit_codes import Exit
 from crossdock.core.errors import BadRequest
 from crossdock.stack.home import project
 
-app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Measure speed and cost, beside others.")
+
+class Benchmarks(LazyVerbs):
+    verbs: ClassVar[Mapping[str, Verb]] = {
+        "events": Verb("crossdock.cli.bench_events:bench_events", "Measure publish and processing of events."),
+        "stack": Verb("crossdock.cli.bench_stack:bench_stack", "Measure a whole stack at work."),
+    }
+
+
+app = typer.Typer(cls=Benchmarks, no_args_is_help=True, help="Measure speed and cost, beside others.")
 
 #: Names the folder of the peers' scripts where `--peers-from` does not.
 PEERS_VARIABLE = "HUB_BENCH_PEERS"

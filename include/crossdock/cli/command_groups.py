@@ -1,23 +1,76 @@
-"""A group of verbs that says which verbs it has when it is given another."""
+"""Groups of commands: they list their commands when given a wrong one, and load a command only when it is invoked."""
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from typing import Any
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, ClassVar, NamedTuple
 
-from typer.core import TyperGroup
+import typer
+from typer import TyperException
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
+
+from crossdock.cli.interrupts import ends_quietly
 
 
 class Verbs(TyperGroup):
-    """What every group of ./hub is made of: `typer.Typer(cls=Verbs, …)`."""
+    """The class of every group of ./hub: `typer.Typer(cls=Verbs, …)`."""
 
     # Any: typer's context of this version is in a private module.
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The verb that *args* begin with; for one that is not there, the nearest and all that are."""
-        wanted = args[0]
-        if not wanted.startswith("-") and self.get_command(ctx, wanted) is None:
-            there = self.list_commands(ctx)
-            nearest = get_close_matches(wanted, there, n=1)
-            meant = f" Did you mean {nearest[0]!r}?" if nearest else ""
-            ctx.fail(f"There is no {wanted!r}.{meant} There are: {', '.join(there)}")
-        return super().resolve_command(ctx, args)
+        """Find the command that *args* begin with. For a wrong one, typer names the nearest; this adds all others."""
+        try:
+            return super().resolve_command(ctx, args)
+        except TyperException as error:
+            if args[0] not in self.commands:
+                error.message = f"{error.message} Commands: {', '.join(self.list_commands(ctx))}"
+            raise
+
+
+class Verb(NamedTuple):
+    """A command, or a group of them, that is not loaded yet."""
+
+    #: `module:attribute` of a function or a `typer.Typer`.
+    target: str
+    #: What `./hub --help` says of it, and the help of a group that has none of its own.
+    summary: str
+    #: Arguments of typer's `command`, for a function.
+    settings: Mapping[str, Any] = {}
+
+
+class LazyVerbs(Verbs):
+    """
+    A group whose commands are imported when they are invoked, so that one does not pay for the imports of all.
+
+    `commands` has placeholders for these, with name and summary; `load` makes the real one.
+    """
+
+    verbs: ClassVar[Mapping[str, Verb]]
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {
+            **self.commands,
+            **{name: TyperCommand(name, help=verb.summary) for name, verb in self.verbs.items()},
+        }
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, self.load(name), rest
+
+    def load(self, name: str) -> Any:
+        """Import the command called *name*, which is in `commands`."""
+        if name not in self.verbs:
+            return self.commands[name]
+        verb = self.verbs[name]
+        module, _, attribute = verb.target.partition(":")
+        with ends_quietly():
+            found = getattr(import_module(module), attribute)
+        if isinstance(found, typer.Typer):
+            group = get_group(found)
+            group.name, group.help = name, group.help or verb.summary
+            return group
+        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        single.command(name, **verb.settings)(found)
+        return get_command(single)

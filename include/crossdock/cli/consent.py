@@ -1,4 +1,4 @@
-"""Asking before what cannot be taken back, or is much."""
+"""Confirmation before what cannot be undone, or affects many records."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import typer
 from crossdock.core.errors import BadRequest
 
 
-def refuse_unasked(what: str, *, yes: bool) -> None:
+def confirm(what: str, *, yes: bool) -> None:
     """
-    Nothing, when somebody said *yes*, or says it now at the terminal.
+    Ask for confirmation of *what*, unless *yes* was given.
 
     Raises:
-        BadRequest: there is nobody to ask.
-        typer.Abort: the answer is no.
+        BadRequest: Standard input is not a terminal, so nobody can answer.
+        typer.Abort: The answer is no.
 
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise BadRequest(f"{what}. Say --yes to mean it")
-    typer.confirm(f"{what}. Go on?", abort=True, err=True)
+        raise BadRequest(f"{what}. Add --yes to confirm")
+    typer.confirm(f"{what}. Continue?", abort=True, err=True)

@@ -1,26 +1,28 @@
-"""What a person or a script sees: tables, progress and sentences, or one JSON document."""
+"""Output for people and scripts: tables, progress and sentences, or one JSON document."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-#: Results go to standard output, everything said on the way to standard error.
-#: Wide where nobody reads along: a script that takes a run's id out of a table needs it in one piece.
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+#: Results go to standard output, progress and remarks to standard error.
+#: Wide when not on a terminal: a script that takes a run's id out of a table needs it in one piece.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False)
 
 
 def show_json(document: Any) -> None:
-    """*document* as one line of JSON on standard output."""
+    """Print *document* as one line of JSON on standard output."""
+    import msgspec  # noqa: PLC0415  knows datetimes and structs; most calls print no JSON
+
     sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
     sys.stdout.flush()
 
@@ -30,10 +32,12 @@ _WHOLE = frozenset({"run", "item", "cause", "process"})
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
-    """A table; *empty* says what to do when it has no rows."""
+    """Print a table, or *empty*, which says what to do, when there are no rows."""
     if not rows:
         out.print(escape(empty))
         return
+    from rich.table import Table  # noqa: PLC0415
+
     table = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
         is_number = isinstance(rows[0][len(table.columns)], int | float)
@@ -62,14 +66,14 @@ def _text(cell: Any) -> str:
 
 
 class Bar:
-    """What a long command is doing now."""
+    """The progress of a long command."""
 
     def __init__(self, progress: Progress | None, task: Any) -> None:
         self._progress, self._task = progress, task
         self._last = ""
 
     def tell(self, sentence: str, *, done: int | None = None, total: int | None = None) -> None:
-        """On a terminal the bar moves; in a log each new sentence is a line."""
+        """Show the current step: on a terminal in the bar, in a log as a line of its own."""
         if self._progress is not None:
             self._progress.update(self._task, description=escape(sentence), completed=done or 0, total=total)
         elif sentence != self._last:
@@ -79,10 +83,18 @@ class Bar:
 
 @contextmanager
 def progress(what: str) -> Iterator[Bar]:
-    """Progress of *what* on standard error, with `--json` too: standard output has the document alone."""
+    """Show the progress of *what* on standard error, with `--json` too: standard output has only the document."""
     if not err.is_terminal:
         yield Bar(None, None)
         return
+    from rich.progress import (  # noqa: PLC0415  a spinner costs more to import than the rest of rich
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     shown = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=err, transient=True
     )

@@ -1,4 +1,4 @@
-"""The credentials of an integration: out of a file, or asked for; never an option's value."""
+"""The credentials of an integration: read from a file or a prompt, never the value of an option."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from crossdock.integrations.model import SettingsInvalid
 
 
 def credentials_for(manifest: Manifest, file: str | None) -> dict[str, Any]:
-    """From a file or standard input, or asked for one by one without being shown."""
+    """Read credentials from a file or standard input, or prompt for each without echo."""
     if file is not None:
         return _read(manifest, file)
     if not sys.stdin.isatty():
-        raise BadRequest("There is nobody to ask for the credentials: give them with --credentials FILE (- for stdin)")
+        raise BadRequest("Not a terminal, so cannot prompt for credentials. Use --credentials FILE (or - for stdin)")
     asked = {
         name: typer.prompt(
             field["title"], hide_input=bool(field.get("writeOnly")), err=True, default="", show_default=False
@@ -31,14 +31,14 @@ def credentials_for(manifest: Manifest, file: str | None) -> dict[str, Any]:
 
 def _read(manifest: Manifest, file: str) -> dict[str, Any]:
     where = "standard input" if file == "-" else file
-    # What a file should hold is said with its name: of several that lie about, it is easily the wrong one.
-    expected = f"One JSON object is expected, as {json.dumps(dict.fromkeys(manifest.credentials['properties'], '…'), ensure_ascii=False)}"
+    # Each message says what the file should contain: it is easy to pick the wrong one of several.
+    expected = f"Expected one JSON object, such as {json.dumps(dict.fromkeys(manifest.credentials['properties'], '…'), ensure_ascii=False)}"
     try:
         found = json.loads(sys.stdin.read() if file == "-" else Path(file).read_text())
     except OSError as error:
-        raise BadRequest(f"The credentials cannot be read from {where}: {error.strerror}. {expected}") from error
+        raise BadRequest(f"Cannot read the credentials from {where}: {error.strerror}. {expected}") from error
     except ValueError:
-        # Not `from`: its text quotes what stands there.
+        # Not `from error`: its text quotes the content.
         raise BadRequest(f"{where} is not JSON. {expected}") from None
     if not isinstance(found, dict):
         raise BadRequest(f"{where} is not a JSON object. {expected}")
@@ -46,5 +46,5 @@ def _read(manifest: Manifest, file: str) -> dict[str, Any]:
         manifest.refuse_invalid_credentials(found)
     except SettingsInvalid as error:
         wrong = "; ".join(f"{each.pointer.removeprefix('/credentials/')} {each.message}" for each in error.errors)
-        raise BadRequest(f"{where} does not hold the credentials of {manifest.title}: {wrong}. {expected}") from None
+        raise BadRequest(f"{where} does not contain the credentials of {manifest.title}: {wrong}. {expected}") from None
     return found

@@ -1,32 +1,34 @@
-"""What the exit codes of ./hub mean."""
+"""The exit codes of ./hub."""
 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from typer import TyperException
 
 from crossdock.client.errors import DagPaused
 from crossdock.client.hub import HubRefused
 from crossdock.core.errors import BadRequest, HeldForApproval, IntegrationPaused, NotFound
-from crossdock.sync.model import RunState
 
-#: What a shell expects of a program that Ctrl-C ended.
-INTERRUPTED = 130
+if TYPE_CHECKING:
+    from crossdock.sync.model import RunState
 
 
 class Exit(IntEnum):
     DONE = 0
     FAILED = 1
-    #: Said by typer itself, and for requests that contradict themselves.
+    #: Typer's own code, and ours for requests that contradict themselves.
     WRONG_USE = 2
-    #: Done, and something went to quarantine or was left open.
+    #: Done, but something is in quarantine or still open.
     PARTIAL = 3
-    #: A person has to decide before it goes on.
+    #: A person has to decide before it can continue.
     PERSON_NEEDED = 4
 
 
 def exit_of(state: RunState) -> Exit:
+    from crossdock.sync.model import RunState  # noqa: PLC0415  most commands do without a sync's modules
+
     return {
         RunState.DONE: Exit.DONE,
         RunState.PARTIAL: Exit.PARTIAL,

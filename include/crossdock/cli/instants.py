@@ -1,4 +1,4 @@
-"""Instants and days on the command line: one way to write them, one answer to what is none."""
+"""Times and days on the command line: one way to write them, one message for what cannot be read."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from crossdock.sync.backfill import parsed_day
 
 
 def instant_option(name: str, meaning: str) -> Any:
-    """What makes an option take an aware instant, declared as `Annotated[datetime, …]`."""
+    """Declare an option that takes a time with its zone: `Annotated[datetime, …]`."""
     return typer.Option(
-        name, parser=_instant, metavar="INSTANT", help=f"{meaning} A day (UTC), or a time with its zone."
+        name, parser=_instant, metavar="INSTANT", help=f"{meaning} A day (UTC) or a time with its zone."
     )
 
 
 def day_option(name: str, meaning: str) -> Any:
-    """An option whose value is a day."""
+    """Declare an option that takes a day."""
     return typer.Option(name, parser=_day, metavar="DAY", help=meaning)
 
 

@@ -1,4 +1,8 @@
-"""./hub integration …: the registry, through the hub's API like everybody else."""
+"""
+./hub integration …: the registry, through the hub's API like everybody else.
+
+Imports are light on purpose, and what only some commands need is imported in them: most only send a request.
+"""
 
 from __future__ import annotations
 
@@ -6,40 +10,43 @@ import json
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
 
 from crossdock.cli import console
 from crossdock.cli.command_groups import Verbs
-from crossdock.cli.consent import refuse_unasked
-from crossdock.cli.credentials import credentials_for
+from crossdock.cli.consent import confirm
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi, HubRefused
-from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Conflict, NotFound
-from crossdock.integrations.manifests import Manifest
-from crossdock.integrations.model import INTEGRATION_ID
+from crossdock.core.hints import Hint, HintId
 
-app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The systems that the hub is connected to.")
+if TYPE_CHECKING:
+    from crossdock.integrations.manifests import Manifest
 
-Id = Annotated[str, typer.Argument(help="As ./hub integration list has it.")]
+app = typer.Typer(cls=Verbs, no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(help="The id, as ./hub integration list shows it.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", help="A setting, name=value; the value as JSON, or else as text.")
+    list[str] | None,
+    typer.Option("--set", help="A setting: NAME=VALUE. Lists and true/false are JSON, all else is text."),
 ]
-#: Never as an option's value: a shell's history and every process list would have it.
+#: Never the value of an option: it would be in the shell's history and in every process list.
 CredentialsFile = Annotated[
     str | None,
-    typer.Option("--credentials", help="A file with the credentials as JSON; - for standard input. Else asked for."),
+    typer.Option(
+        "--credentials", help="A JSON file with the credentials, or - for standard input. By default, a prompt."
+    ),
 ]
 
 
 @app.command("list")
 def list_all(as_json: Json = False) -> None:
-    """Every integration: what it is, how its last test went, and how its calls of the last hour did."""
+    """List integrations with their last test and the calls of the last hour."""
     found: list[dict[str, Any]] = []
     cursor: str | None = ""
     api = hub_api()
@@ -58,17 +65,17 @@ def list_all(as_json: Json = False) -> None:
         "Integrations, and their calls of the last hour",
         ("id", "kind", "state", "last test", "breaker", "calls", "errors", "avoided", "P95 ms", "changed by"),
         rows,
-        empty="There is no integration yet. Add one: ./hub integration add ID --kind KIND --set …",
+        empty="There is no integration yet. To add one: ./hub integration add ID --kind KIND --set …",
     )
 
 
 @app.command("show")
 def show(
     integration_id: Id,
-    hours: Annotated[int, typer.Option(min=1, max=720, help="Over which calls are counted.")] = 1,
+    hours: Annotated[int, typer.Option(min=1, max=720, help="The period over which calls are counted.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """One integration, how it has been doing, and which calls its newest runs made."""
+    """Show an integration, its health, and the calls of its latest runs."""
     api = hub_api()
     found = api.get(f"/integrations/{integration_id}").document
     health = api.get(f"/integrations/{integration_id}/health", hours=hours).document
@@ -77,30 +84,30 @@ def show(
         console.show_json({**found, "health": health, "usage": usage})
         return
     calls, breaker = health.pop("calls"), health.pop("breaker")
-    told = {**found, **{name: value for name, value in health.items() if name not in found}}
-    told["breaker"] = breaker["phase"]
-    _show_fields(integration_id, told)
+    fields = {**found, **{name: value for name, value in health.items() if name not in found}}
+    fields["breaker"] = breaker["phase"]
+    _show_fields(integration_id, fields)
     _show_fields(f"Calls of the last {hours} h", calls)
     console.show_table(
-        "Its breaker, newest change first",
+        "Circuit breaker, latest change first",
         ("at", "from", "to", "calls", "failures"),
         [[each["at"][:19], *list(each.values())[1:]] for each in breaker["changes"]],
-        empty="Its breaker has always been closed",
+        empty="The circuit breaker has always been closed",
     )
     console.show_table(
-        "Its newest runs",
+        "Latest runs",
         ("run", "state", "calls", "errors", "avoided", "P95 ms"),
         [
             [each["run_id"], each["state"], *(each["calls"][name] for name in ("calls", "errors", "avoided", "p95_ms"))]
             for each in usage
         ],
-        empty="It has no runs yet",
+        empty="There are no runs yet",
     )
 
 
 @app.command("kinds")
 def kinds(as_json: Json = False) -> None:
-    """What can be connected, and with which settings."""
+    """List the kinds of integration, with their settings and credentials."""
     found = hub_api().get("/kinds").document["kinds"]
     if as_json:
         console.show_json({"kinds": found})
@@ -111,25 +118,31 @@ def kinds(as_json: Json = False) -> None:
             for schema in (kind["settings"], kind["credentials"])
             for name, field in schema["properties"].items()
         ]
-        console.show_table(f"{kind['kind']}: {kind['description']}", ("field", "", "", "what it is"), rows, empty="")
+        console.show_table(f"{kind['kind']}: {kind['description']}", ("field", "", "", "description"), rows, empty="")
 
 
 @app.command("add")
 def add(
-    integration_id: Annotated[str, typer.Argument(help="Small letters, digits and _; also the Airflow connection's.")],
-    kind: Annotated[str, typer.Option(help="One of ./hub integration kinds.")],
-    name: Annotated[str | None, typer.Option(help="For people.")] = None,
+    integration_id: Annotated[
+        str, typer.Argument(help="Lowercase letters, digits and _. Also the id of the Airflow connection.")
+    ],
+    kind: Annotated[str, typer.Option(help="The kind, as ./hub integration kinds lists it.")],
+    name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
     settings: Set = None,
     credentials: CredentialsFile = None,
     existing: Annotated[
         bool,
-        typer.Option("--existing", help="Use the Airflow connection of this id as it is; nothing is written to it."),
+        typer.Option(
+            "--existing", help="Use the existing Airflow connection of this id; the hub does not write to it."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Test a connection and, when it passes, store it: credentials in Airflow, encrypted, and nowhere else."""
+    """Add an integration after testing its connection. Credentials are stored in Airflow, encrypted, and nowhere else."""
+    from crossdock.cli.credentials import credentials_for  # noqa: PLC0415
+
     api, wanted = hub_api(), _settings(settings)
-    # Before anybody is asked for a secret: to type it twice, because an id had a capital, is no fun at night.
+    # Before the prompt: nobody should type a secret twice because the id had a capital letter.
     _refuse_bad_id(api, integration_id)
     schemas = _kind(api, kind)
     if not existing:
@@ -138,12 +151,12 @@ def add(
     if not existing:
         body["credentials"] = credentials_for(schemas, credentials)
     stored = _sent(lambda: api.post("/integrations", body).document, as_json=as_json)
-    _told(stored, f"{integration_id} is connected", as_json=as_json)
+    _report(stored, f"{integration_id} is connected", as_json=as_json)
 
 
 @app.command("test")
 def test(integration_id: Id, as_json: Json = False) -> None:
-    """Ask the system what a sync will ask. Exit code 1 when a check fails."""
+    """Test the connection. The exit code is 1 if a check fails."""
     found = hub_api().post(f"/integrations/{integration_id}/test", None).document
     if as_json:
         console.show_json(found)
@@ -156,13 +169,13 @@ def test(integration_id: Id, as_json: Json = False) -> None:
 @app.command("change")
 def change(
     integration_id: Id,
-    name: Annotated[str | None, typer.Option(help="For people.")] = None,
+    name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Another name, or other values of single settings; tested before they are stored."""
+    """Change the name or single settings, after testing them."""
     if not name and not settings:
-        raise BadRequest("Say what changes: --name NAME, or --set FIELD=VALUE")
+        raise BadRequest("Nothing to change. Use --name NAME or --set FIELD=VALUE")
     api = hub_api()
     seen = api.get(f"/integrations/{integration_id}")
     body: dict[str, Any] = {"name": name} if name else {}
@@ -171,54 +184,59 @@ def change(
     stored = _sent(
         lambda: api.patch(f"/integrations/{integration_id}", body, if_match=seen.etag).document, as_json=as_json
     )
-    _told(stored, f"{integration_id} is changed", as_json=as_json)
+    _report(stored, f"{integration_id} is changed", as_json=as_json)
 
 
 @app.command("rotate")
 def rotate(integration_id: Id, credentials: CredentialsFile = None, as_json: Json = False) -> None:
-    """New credentials, tested before they take the place of the old."""
+    """Replace the credentials, after testing the new ones."""
+    from crossdock.cli.credentials import credentials_for  # noqa: PLC0415
+
     api = hub_api()
     seen = api.get(f"/integrations/{integration_id}")
     body = {"credentials": credentials_for(_kind(api, seen.document["kind"]), credentials)}
     stored = _sent(
         lambda: api.post(f"/integrations/{integration_id}/rotate", body, if_match=seen.etag).document, as_json=as_json
     )
-    _told(stored, f"{integration_id} has new credentials", as_json=as_json)
+    _report(stored, f"{integration_id} has new credentials", as_json=as_json)
 
 
 @app.command("pause")
 def pause(integration_id: Id, as_json: Json = False) -> None:
-    """Its syncs read nothing from now on; what is under way is brought to its end."""
+    """Pause the syncs of an integration. Runs that have read their records are finished."""
     found = hub_api().post(f"/integrations/{integration_id}/pause", None).document
-    _told(found, f"{integration_id} is paused. To go on: ./hub integration resume {integration_id}", as_json=as_json)
+    _report(
+        found, f"{integration_id} is paused. To resume it: ./hub integration resume {integration_id}", as_json=as_json
+    )
 
 
 @app.command("resume")
 def resume(integration_id: Id, as_json: Json = False) -> None:
-    """Its syncs go on; the next run reads what changed meanwhile."""
+    """Resume the syncs of an integration. The next run reads what changed in the meantime."""
     found = hub_api().post(f"/integrations/{integration_id}/resume", None).document
-    _told(found, f"{integration_id} is at work again", as_json=as_json)
+    _report(found, f"{integration_id} is resumed", as_json=as_json)
 
 
 @app.command("remove")
 def remove(
     integration_id: Id,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Forget it, and its credentials where the hub wrote them. What it brought stays, but its stock is not sellable any more."""
+    """Delete an integration and the credentials that the hub wrote. Synced data is kept; its stock is no longer sellable."""
     api = hub_api()
     seen = api.get(f"/integrations/{integration_id}")
-    refuse_unasked(f"{integration_id} and its credentials would be forgotten for good", yes=yes)
+    confirm(f"This permanently deletes {integration_id} and its credentials", yes=yes)
     api.delete(f"/integrations/{integration_id}", if_match=seen.etag)
-    _told({"id": integration_id, "removed": True}, f"{integration_id} is forgotten", as_json=as_json)
+    _report({"id": integration_id, "removed": True}, f"{integration_id} is deleted", as_json=as_json)
 
 
 @app.command("validate")
 def validate(
-    file: Annotated[Path, typer.Argument(help="A declaration: dags/integrations/NAME.yaml.")], as_json: Json = False
+    file: Annotated[Path, typer.Argument(help="A declaration file: dags/integrations/NAME.yaml.")],
+    as_json: Json = False,
 ) -> None:
-    """Whether a declared integration's file can be used; every mistake with its line. Needs no running hub."""
+    """Validate a declaration file; reports every error with its line. Works offline."""
     from crossdock.connectors.declarative.streams import declared_sync  # noqa: PLC0415  only this command needs it
 
     declaration, sync = declared_sync(file)
@@ -226,7 +244,7 @@ def validate(
     if as_json:
         console.show_json({"name": declaration.name, "table": sync.table.name, "columns": columns})
         return
-    console.praise(f"{declaration.name} can be used: DAG sync_{declaration.name}, table {sync.table.name}")
+    console.praise(f"{declaration.name} is valid: DAG sync_{declaration.name}, table {sync.table.name}")
 
 
 def _settings(given: list[str] | None) -> dict[str, Any]:
@@ -234,36 +252,40 @@ def _settings(given: list[str] | None) -> dict[str, Any]:
     for each in given or ():
         name, equals, text = each.partition("=")
         if not equals:
-            raise BadRequest(f"{each!r} is no setting: write it as name=value")
+            raise BadRequest(f"Invalid setting {each!r}. Write it as NAME=VALUE")
         try:
             value = json.loads(text)
         except ValueError:
             value = text
-        # A project called 2026 is a name, not a number: only lists and truth values are JSON here.
+        # A project called 2026 is a name, not a number: only lists and booleans are JSON here.
         found[name] = value if isinstance(value, list | bool) else text
     return found
 
 
 def _refuse_bad_id(api: HubApi, integration_id: str) -> None:
+    from crossdock.integrations.model import INTEGRATION_ID  # noqa: PLC0415
+
     if not re.fullmatch(INTEGRATION_ID, integration_id):
         raise BadRequest(
-            f"{integration_id!r} is no id: 2 to 63 small letters, digits and _, a letter first, as in: shop_eu"
+            f"Invalid ID {integration_id!r}. Use 2 to 63 lowercase letters, digits or _, starting with a letter, e.g. shop_eu"
         )
     with suppress(NotFound):
         api.get(f"/integrations/{integration_id}")
         raise Conflict(
-            f"There is an integration {integration_id!r} already", remedy=remedies.look_at_integration(integration_id)
+            f"The integration {integration_id!r} already exists", hint=Hint(HintId.SHOW_INTEGRATION, integration_id)
         )
 
 
 def _kind(api: HubApi, name: str) -> Manifest:
-    """The kind as the hub has it that is asked: another machine's may know others than ours."""
+    """Read the kind from the hub in use: another machine's hub may know other kinds than this one."""
+    from crossdock.integrations.manifests import Manifest  # noqa: PLC0415
+
     document = api.get(f"/kinds/{quote(name, safe='')}").document
     return Manifest(**document, provides={})
 
 
 def _sent(send: Any, *, as_json: bool) -> dict[str, Any]:
-    """What *send* gives. When the test of the connection failed, its checks are shown before that is said."""
+    """Return the answer of *send*. If the connection test failed, show its checks before the error."""
     try:
         found: dict[str, Any] = send()
     except HubRefused as refused:
@@ -273,7 +295,7 @@ def _sent(send: Any, *, as_json: bool) -> dict[str, Any]:
     return found
 
 
-def _told(document: dict[str, Any], sentence: str, *, as_json: bool) -> None:
+def _report(document: dict[str, Any], sentence: str, *, as_json: bool) -> None:
     if as_json:
         console.show_json(document)
         return
@@ -283,8 +305,8 @@ def _told(document: dict[str, Any], sentence: str, *, as_json: bool) -> None:
 
 
 def _show_checks(checks: list[dict[str, Any]]) -> None:
-    rows = [(each["name"], each["outcome"], each["duration_ms"], each["said"], each["hint"]) for each in checks]
-    console.show_table("Test of the connection", ("check", "", "ms", "found", "what to do"), rows, empty="")
+    rows = [(each["name"], each["outcome"], each["duration_ms"], each["message"], each["hint"]) for each in checks]
+    console.show_table("Connection test", ("check", "", "ms", "found", "what to do"), rows, empty="")
 
 
 def _show_fields(title: str, fields: dict[str, Any]) -> None:
@@ -302,7 +324,7 @@ def _verdict(integration: dict[str, Any]) -> str:
 
 
 def _need(name: str, schema: dict[str, Any]) -> str:
-    return "needed" if name in schema["required"] else ""
+    return "required" if name in schema["required"] else ""
 
 
 def _shown(value: Any) -> str:

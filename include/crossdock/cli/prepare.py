@@ -1,4 +1,4 @@
-"""Prepare a deployment: what must be true of the databases before Airflow's processes start."""
+"""./hub prepare: bring a deployment's databases to this version before Airflow's processes start."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,22 @@ from crossdock.cli.exit_codes import Exit
 from crossdock.client.errors import StackError
 from crossdock.stack.home import write_json
 from crossdock.stack.settings_file import AirflowSettings, read_settings
+from crossdock.stack.stale_dags import is_ours
 
-#: By connection id, Airflow's name of a field and the variable that fills it. Secrets are never in the settings file.
+#: Connection id → Airflow's name of a field → the variable with its value. Secrets are never in the settings file.
 SECRETS = {
     "hub_db": {"password": "HUB_DB_PASSWORD"},
     "commercetools": {"password": "HUB_COMMERCETOOLS_SECRET"},
 }
-#: The same for what the file says rightly of a development stack and a deployment has elsewhere. May be unset.
+#: Optional overrides: addresses that are right for development and differ in a deployment.
 PLACES = {
     "hub_db": {"host": "HUB_DB_HOST", "port": "HUB_DB_PORT"},
     "commercetools": {"host": "HUB_COMMERCETOOLS_URL"},
 }
-#: The networks of one's own that a connection may lead into, with commas between them. Those of the file are a
-#: development machine's and do not hold in a deployment.
+#: Private networks that a connection's host may resolve to, separated by commas. Those of the file are for a development
+#: machine and do not apply in a deployment.
 NETWORKS = {"commercetools": "HUB_COMMERCETOOLS_NETWORKS"}
-#: For Airflow's simple auth manager, which reads its passwords from a file.
+#: The password for Airflow's simple auth manager, which reads it from a file.
 ADMIN_PASSWORD = "HUB_ADMIN_PASSWORD"  # noqa: S105  the variable's name
 PASSWORDS_FILE = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"
 
@@ -40,11 +42,11 @@ class MissingSecrets(StackError):
 
     def __init__(self, names: list[str]) -> None:
         self.names = names
-        super().__init__(f"Not set: {', '.join(names)}. Each is described, with how to make it, in .env.example.")
+        super().__init__(f"Not set: {', '.join(names)}. See .env.example, which describes each and how to make it.")
 
 
 def prepare() -> None:
-    """Before Airflow starts in a deployment: both databases at this version, airflow_settings.yaml loaded and registered."""
+    """Prepare a deployment: migrate both databases and load airflow_settings.yaml."""
     from crossdock.core.settings import refuse_renamed  # noqa: PLC0415  loads pydantic
 
     refuse_renamed(os.environ)
@@ -53,16 +55,18 @@ def prepare() -> None:
     if passwords_file:
         write_json(Path(passwords_file), {"admin": _secret(os.environ, ADMIN_PASSWORD)})
     _migrate_airflow()
-    console.praise("Airflow's database is at this version")
+    console.praise("Airflow's database is up to date")
+    if removed := remove_stale_dags():
+        console.praise(f"Removed from Airflow, because no DAG file defines them: {', '.join(removed)}")
     _migrate_hub(settings)
-    console.praise("The hub's database is at this version")
+    console.praise("The hub's database is up to date")
     load(settings)
-    console.praise(f"Airflow has {_counted(settings)} of airflow_settings.yaml")
+    console.praise(f"Loaded from airflow_settings.yaml into Airflow: {_counted(settings)}")
 
 
 def overrides(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """
-    What *environment* says about connections, by id and in Airflow's names: for `read_settings`.
+    Read from *environment* what replaces fields of connections, by id and in Airflow's names: for `read_settings`.
 
     Raises:
         MissingSecrets: A secret is unset or empty.
@@ -90,8 +94,8 @@ def _networks(environment: Mapping[str, str], conn_id: str) -> dict[str, Any]:
 
 
 def load(settings: AirflowSettings) -> None:
-    """Put them into Airflow's own database, in place of what is there under the same names. Needs no api-server."""
-    # Half a minute of `airflow connections import`, `pools import`, `variables import` is one process here.
+    """Write *settings* to Airflow's own database, replacing what has the same names. Needs no api-server."""
+    # In this process: `airflow connections import`, `pools import` and `variables import` take half a minute.
     from airflow.models.connection import Connection  # noqa: PLC0415  seconds to import
     from airflow.models.pool import Pool  # noqa: PLC0415
     from airflow.models.variable import Variable  # noqa: PLC0415
@@ -109,6 +113,26 @@ def load(settings: AirflowSettings) -> None:
             Variable.set(**variable, session=session)
 
 
+def remove_stale_dags() -> list[str]:
+    """Delete the stale DAGs of ours from Airflow's own database, as `up` does over REST. Needs no api-server."""
+    from airflow.api.common.delete_dag import delete_dag  # noqa: PLC0415  seconds to import
+    from airflow.models.dag import DagModel  # noqa: PLC0415
+    from airflow.sdk.exceptions import AirflowException  # noqa: PLC0415
+    from airflow.utils.session import create_session  # noqa: PLC0415
+    from sqlalchemy import select  # noqa: PLC0415
+
+    removed = []
+    with create_session() as session:
+        stale = session.scalars(select(DagModel).where(DagModel.is_stale).order_by(DagModel.dag_id)).all()
+        ours = [dag.dag_id for dag in stale if is_ours(dag.dag_id, {tag.name for tag in dag.tags})]
+        for dag_id in ours:
+            # Refused while a task of it is still running: the next deployment removes it.
+            with suppress(AirflowException):
+                delete_dag(dag_id, session=session)
+                removed.append(dag_id)
+    return removed
+
+
 def _secret(environment: Mapping[str, str], name: str) -> str:
     if not environment.get(name):
         raise MissingSecrets([name])
@@ -118,14 +142,14 @@ def _secret(environment: Mapping[str, str], name: str) -> str:
 def _migrate_airflow() -> None:
     ended = subprocess.run([sys.executable, "-P", "-m", "airflow", "db", "migrate"], check=False)
     if ended.returncode != 0:
-        console.complain("`airflow db migrate` failed: see above. Running this again goes on where it stopped.")
+        console.complain("`airflow db migrate` failed: see above. Run this again to continue where it stopped.")
         sys.exit(Exit.FAILED)
 
 
 def _migrate_hub(settings: AirflowSettings) -> None:
     from crossdock.app.database import migrate  # noqa: PLC0415  loads SQLAlchemy
     from crossdock.db.database import Store  # noqa: PLC0415
-    from crossdock.integrations import service as desk  # noqa: PLC0415
+    from crossdock.integrations import service as integrations  # noqa: PLC0415
 
     hub = next(each for each in settings.connections if each["connection_id"] == "hub_db")
     dsn = psycopg.conninfo.make_conninfo(
@@ -133,7 +157,7 @@ def _migrate_hub(settings: AirflowSettings) -> None:
     )
     migrate(dsn)
     with Store(dsn) as store:
-        desk.register(store, settings.connections, actor="cli:prepare")
+        integrations.register(store, settings.connections, actor="cli:prepare")
 
 
 def _counted(settings: AirflowSettings) -> str:

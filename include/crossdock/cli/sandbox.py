@@ -1,4 +1,4 @@
-"""./hub sandbox: the pretend retailer's life and its faults."""
+"""./hub sandbox: change the simulated retailer, break it, repair it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crossdock.client.sandbox import SandboxControl
 from crossdock.core.errors import BadRequest
 from crossdock.stack import lifecycle
 
-app = typer.Typer(cls=Verbs, invoke_without_command=True, help="The pretend retailer: let it live, break it, heal it.")
+app = typer.Typer(cls=Verbs, invoke_without_command=True)
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
@@ -28,16 +28,16 @@ def sandbox(
     context: typer.Context,
     dataset: Annotated[
         Path | None,
-        typer.Option(help="Serve the real shop of this parquet file from now on.", exists=True, dir_okay=False),
+        typer.Option(help="Serve the shop of this parquet file from now on.", exists=True, dir_okay=False),
     ] = None,
     generated: Annotated[bool, typer.Option("--generated", help="Serve the generated shop again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Where it is and what it has; with --dataset, another shop in its place."""
+    """Control the simulated retailer: change its data, break it, repair it. Without a command, show its address."""
     if context.invoked_subcommand:
         return
     if dataset or generated:
-        with console.progress("Starting the sandbox anew") as bar:
+        with console.progress("Restarting the sandbox") as bar:
             bar.tell("Reading the file" if dataset else "Making a shop")
             lifecycle.restart_sandbox(["--dataset", str(dataset.resolve())] if dataset else [])
     control = _control()
@@ -46,20 +46,18 @@ def sandbox(
         console.show_json({"url": control.url, "inventory": stock, "requests": asked})
         return
     console.out.print(f"{control.url}  {stock['rows']:,} stock levels, {asked:,} requests answered")
-    console.say(
-        "Move some stock: ./hub sandbox move 10    Break it: ./hub sandbox break    Heal it: ./hub sandbox heal"
-    )
+    console.say("Change stock: ./hub sandbox move 10    Break it: ./hub sandbox break    Repair it: ./hub sandbox heal")
 
 
 @app.command("move")
 def move(count: Annotated[int, typer.Argument(min=1)] = 10, as_json: Json = False) -> None:
-    """Some stock levels change, as in a shop's day."""
+    """Change some stock levels, as on a normal day."""
     moved = _control().live(stock_moves=count)["inventory"]
     if as_json:
         console.show_json({"moved": moved})
         return
-    console.praise(f"{len(moved)} stock levels changed, {moved[0]['sku']} among them.")
-    console.say("Bring them in: ./hub sync inventory")
+    console.praise(f"{len(moved)} stock levels changed, among them {moved[0]['sku']}.")
+    console.say("To read the changes: ./hub sync inventory")
 
 
 @app.command("break")
@@ -70,10 +68,10 @@ def break_down(
     route: Annotated[
         str, typer.Option(help="inventory, product-projections, orders, customers, oauth, or * for all.")
     ] = "*",
-    once: Annotated[bool, typer.Option("--once", help="Only the next request; else until it is healed.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Only for the next request; else until `heal`.")] = False,
     as_json: Json = False,
 ) -> None:
-    """The retailer stops working, the way you say."""
+    """Make the retailer fail in a chosen way."""
     try:
         script = [json.loads(fault)]
     except json.JSONDecodeError as error:
@@ -84,13 +82,13 @@ def break_down(
     if as_json:
         console.show_json({"route": route, "script": script, "repeat": not once})
         return
-    console.praise(f"{route} answers {fault}{' once' if once else ' from now on'}.")
-    console.say("See it fail: ./hub sync inventory    Heal it: ./hub sandbox heal")
+    console.praise(f"{route} now answers {fault}{' once' if once else ' until `heal`'}.")
+    console.say("See it fail: ./hub sync inventory    Repair it: ./hub sandbox heal")
 
 
 @app.command("heal")
 def heal(as_json: Json = False) -> None:
-    """Everything works again."""
+    """Remove all faults."""
     _control().heal()
     if as_json:
         console.show_json({"healed": True})
@@ -99,8 +97,10 @@ def heal(as_json: Json = False) -> None:
 
 
 @app.command("requests")
-def requests(limit: Annotated[int, typer.Option(min=1, help="The last so many.")] = 20, as_json: Json = False) -> None:
-    """What it was asked, newest last."""
+def requests(
+    limit: Annotated[int, typer.Option(min=1, help="How many of the latest requests.")] = 20, as_json: Json = False
+) -> None:
+    """List the latest requests to the retailer, latest last."""
     logged = _control().requests()[-limit:]
     if as_json:
         console.show_json({"requests": logged})
@@ -119,5 +119,5 @@ def requests(limit: Annotated[int, typer.Option(min=1, help="The last so many.")
             ]
             for entry in logged
         ],
-        empty="Nobody has asked anything yet.",
+        empty="There were no requests yet.",
     )

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Protocol
 import typer
 
 from crossdock.cli import console
-from crossdock.cli.consent import refuse_unasked
+from crossdock.cli.consent import confirm
 from crossdock.cli.session import open_store
 from crossdock.core.errors import BadRequest
 from crossdock.db.bulk_edit import Discarded, refuse_unclear
@@ -120,7 +120,7 @@ def add_discard(app: typer.Typer, what: str, choose: Choose, discard: Discard, *
         with open_store() as store:
             chosen = choose(store, named, cause=cause, everything=everything)
             if len(chosen) > _FEW:
-                refuse_unasked(f"{len(chosen):,} {what} would be discarded", yes=yes)
+                confirm(f"{len(chosen):,} {what} would be discarded", yes=yes)
             with console.progress(f"Discarding {what}") as bar:
 
                 def show_progress(done: int) -> None:

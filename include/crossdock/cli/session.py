@@ -1,4 +1,8 @@
-"""Which stack and which database a command speaks to."""
+"""
+Which stack and which database a command speaks to.
+
+Imports are inside the functions: a command that only sends requests to an API loads no database driver.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +10,32 @@ import getpass
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from crossdock.app.streams import sync_of
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import StackError
 from crossdock.client.hub import HubApi
 from crossdock.core.errors import BadRequest
-from crossdock.db.database import Store
-from crossdock.stack import lifecycle
-from crossdock.stack.lifecycle import Stack
+
+if TYPE_CHECKING:
+    from crossdock.db.database import Store
+    from crossdock.stack.lifecycle import Stack
 
 
 class NotRunning(StackError):
-    """A command needs the local stack, and it does not run."""
+    """A command needs the local stack, which is not running."""
 
 
 def running_stack() -> Stack:
     """
-    The local stack.
+    Return the local stack.
 
     Raises:
-        NotRunning: it is stopped, or a part of it has ended.
+        NotRunning: It is stopped, or a part of it has ended.
 
     """
+    from crossdock.stack import lifecycle  # noqa: PLC0415
+
     found = lifecycle.load()
     if found is None:
         state = lifecycle.status().state
@@ -38,7 +45,9 @@ def running_stack() -> Stack:
 
 @contextmanager
 def open_store() -> Iterator[Store]:
-    """The hub's database: HUB_DATABASE_URL where it is set (a deployed hub), else the local stack's."""
+    """Open the hub's database: HUB_DATABASE_URL where it is set (a deployed hub), else the local stack's."""
+    from crossdock.db.database import Store  # noqa: PLC0415
+
     dsn = os.environ.get("HUB_DATABASE_URL") or running_stack().hub_dsn
     with Store(dsn) as store:
         yield store
@@ -46,11 +55,11 @@ def open_store() -> Iterator[Store]:
 
 def hub_api() -> HubApi:
     """
-    The hub's API: HUB_URL with HUB_USER and HUB_PASSWORD where it is set (a deployed hub), else the local stack's.
+    Choose the hub's API: HUB_URL with HUB_USER and HUB_PASSWORD (a deployed hub), else the local stack's.
 
     Raises:
-        NotRunning: neither.
-        BadRequest: HUB_URL without who is to sign in.
+        NotRunning: There is neither.
+        BadRequest: HUB_URL is set without the login.
 
     """
     url = os.environ.get("HUB_URL")
@@ -58,20 +67,24 @@ def hub_api() -> HubApi:
         return HubApi(running_stack().api())
     user, password = os.environ.get("HUB_USER"), os.environ.get("HUB_PASSWORD")
     if not (user and password):
-        raise BadRequest("HUB_URL needs HUB_USER and HUB_PASSWORD: who signs in to Airflow there")
+        raise BadRequest("HUB_URL is set: set HUB_USER and HUB_PASSWORD too, the login of that hub's Airflow")
     return HubApi(AirflowApi(url, user, password))
 
 
 def refuse_unknown(entity: str | None) -> None:
     """
+    Refuse an *entity* that has no sync: an empty answer would look as if all were well.
+
     Raises:
-        BadRequest: there is no sync of *entity*; an empty answer would say that all is well.
+        BadRequest: There is no sync of *entity*.
 
     """
+    from crossdock.app.streams import sync_of  # noqa: PLC0415
+
     if entity is not None:
         sync_of(entity)
 
 
 def actor() -> str:
-    """Who gives the command, for the audit trail."""
+    """Name the person who gives the command, for the audit trail."""
     return f"cli:{getpass.getuser()}"

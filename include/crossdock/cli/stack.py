@@ -11,6 +11,7 @@ import typer
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
+from crossdock.cli.hints import with_hint
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.events.dead_letters import repository as dead_letters
@@ -101,8 +102,7 @@ def _facts_of(store: Store) -> dict[str, object]:
 
 
 def _sentence(alert: Alert) -> str:
-    remedy = f". {alert.remedy.for_command_line}" if alert.remedy else ""
-    return f"since {alert.at:%Y-%m-%d %H:%M}: {alert.message}{remedy}"
+    return f"since {alert.at:%Y-%m-%d %H:%M}: {with_hint(alert.message, alert.hint)}"
 
 
 def doctor(as_json: Json = False) -> None:

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
-
 from crossdock.client.airflow import AirflowApi
 from crossdock.core.errors import Conflict, HubError, NotFound
-from crossdock.core.hints import Remedy
+from crossdock.core.hints import Hint, HintId
 
 
 class HubRefused(HubError):
@@ -19,7 +17,7 @@ class HubRefused(HubError):
     def __init__(self, problem: dict[str, Any]) -> None:
         self.problem = problem
         super().__init__(
-            str(problem.get("detail") or problem.get("title") or "the hub's API refused"), remedy=_remedy(problem)
+            str(problem.get("detail") or problem.get("title") or "the hub's API refused"), hint=_hint(problem)
         )
 
     @property
@@ -65,10 +63,11 @@ class HubApi:
         answer = self._airflow.signed(method, f"/hub/v1{path}", headers=headers, timeout=90.0, **arguments)
         if answer.status_code < HTTPStatus.BAD_REQUEST:
             return HubAnswer(answer.json() if answer.content else None, answer.headers.get("ETag"))
-        raise _refusal(answer)
+        raise refusal(answer)
 
 
-def _refusal(answer: Any) -> HubError:
+def refusal(answer: Any) -> HubError:
+    """The error that *answer*, from 400 on, is."""
     try:
         problem = answer.json()
     except ValueError:
@@ -80,11 +79,16 @@ def _refusal(answer: Any) -> HubError:
         }
     match answer.status_code:
         case HTTPStatus.NOT_FOUND:
-            return NotFound(str(problem.get("detail")), remedy=_remedy(problem))
+            return NotFound(str(problem.get("detail")), hint=_hint(problem))
         case HTTPStatus.CONFLICT:
-            return Conflict(str(problem.get("detail")), remedy=_remedy(problem))
+            return Conflict(str(problem.get("detail")), hint=_hint(problem))
     return HubRefused(problem)
 
 
-def _remedy(problem: dict[str, Any]) -> Remedy | None:
-    return msgspec.convert(problem["remedy"], Remedy) if problem.get("remedy") else None
+def _hint(problem: dict[str, Any]) -> Hint | None:
+    """The hint of *problem*; None for one that only a newer hub knows."""
+    found: Any = problem.get("hint")
+    try:
+        return Hint(HintId(found["id"]), str(found["subject"]))
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -7,32 +7,25 @@ A third-party error becomes one of these once, where it appears, with `raise …
 
 from __future__ import annotations
 
-from crossdock.core import hints as remedies
-from crossdock.core.hints import Remedy
+from crossdock.core.hints import Hint, HintId
 
 
 class HubError(Exception):
-    """An error of the hub. Its message names no command: the hint does, and the CLI and the API phrase it differently."""
+    """An error of the hub. Its message names no command: CLI, API and a task's log each phrase the hint."""
 
-    def __init__(self, message: str, *, remedy: Remedy | None = None) -> None:
+    def __init__(self, message: str, *, hint: Hint | None = None) -> None:
         #: What to do about it; None where the message says all, or nothing can be done.
-        self.remedy = remedy
+        self.hint = hint
         super().__init__(message)
-        if remedy:  # Logs show notes below the stack trace.
-            self.add_note(remedy.for_command_line)
-
-    def with_remedy(self) -> str:
-        """Combine the message with the command of the hint, for people who have the command line."""
-        return f"{self}. {self.remedy.for_command_line}" if self.remedy else str(self)
 
 
 class Transient(HubError):
     """An error that may be gone when the same call is made again later."""
 
-    def __init__(self, message: str, *, retry_in_s: float | None = None, remedy: Remedy | None = None) -> None:
+    def __init__(self, message: str, *, retry_in_s: float | None = None, hint: Hint | None = None) -> None:
         #: The delay that the other side requested (Retry-After), in seconds; None if it requested none.
         self.retry_in_s = retry_in_s
-        super().__init__(message, remedy=remedy)
+        super().__init__(message, hint=hint)
 
 
 class Terminal(HubError):
@@ -97,7 +90,7 @@ class LeaseHeld(Transient):
         super().__init__(
             f"The lease on {what} is held by run {holder}. It is retried automatically in {retry_in_s:.0f} s",
             retry_in_s=retry_in_s,
-            remedy=remedies.look_at_run(holder),
+            hint=Hint(HintId.SHOW_RUN, holder),
         )
 
 
@@ -128,7 +121,7 @@ class HeldForApproval(Terminal):
         super().__init__(
             f"Run {run_id} read {read} {entity} records, but the hub has {known}. Nothing was loaded. "
             "If the source really shrank, run a full sync with allow_shrink",
-            remedy=remedies.allow_shrink(entity),
+            hint=Hint(HintId.ALLOW_SHRINK, entity),
         )
 
 
@@ -158,7 +151,7 @@ class IntegrationPaused(Terminal):
     def __init__(self, integration_id: str, paused_by: str) -> None:
         super().__init__(
             f"{integration_id} was paused by {paused_by}. Nothing is read until it is resumed",
-            remedy=remedies.resume(integration_id),
+            hint=Hint(HintId.RESUME_INTEGRATION, integration_id),
         )
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 def utc_text(instant: datetime) -> str:
     """Format *instant* as `2026-11-21T01:17:45.120Z`. A naive datetime is refused: nobody knows what it means."""
     if instant.tzinfo is None:
-        raise ValueError(f"{instant!r} has no time zone; give an aware instant such as 2026-11-21T00:00:00Z")
+        raise ValueError(f"{instant!r} has no time zone; use an aware instant such as 2026-11-21T00:00:00Z")
     # Not strftime: it writes the year 999 with three digits.
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 

@@ -12,8 +12,8 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg.types.numeric import Int8BinaryLoader, IntLoader
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import Terminal, Transient
+from crossdock.core.hints import Hint, HintId
 
 #: PostgreSQL's oid of the type xid8 (a transaction's id), for which psycopg has no loader.
 _XID8 = 5069
@@ -188,7 +188,7 @@ def translated_errors() -> Iterator[None]:
         if is_transient(error):
             raise StoreUnavailable(f"The hub's database could not run the transaction: {_said(error)}") from bare(error)
         raise StoreRefused(
-            f"The hub's database refused the statement of {_asker(error)}: {_said(error)}", remedy=remedies.MIGRATE
+            f"The hub's database refused the statement of {_asker(error)}: {_said(error)}", hint=Hint(HintId.MIGRATE)
         ) from bare(error)
 
 

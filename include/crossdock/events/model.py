@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest
+from crossdock.core.hints import Hint, HintId
 
 #: The types that the hub publishes. Past tense; a subscriber names those that it receives.
 STOCK_CHANGED = "crossdock.stock.changed"
@@ -89,5 +89,7 @@ def parse_event_id(event_id: str) -> tuple[int, int]:
     """
     epoch, dash, position = event_id.partition("-")
     if not (dash and epoch.isascii() and epoch.isdigit() and position.isascii() and position.isdigit()):
-        raise BadRequest(f"{event_id!r} is not an event ID (expected something like 1-4711)", remedy=remedies.EVENTS)
+        raise BadRequest(
+            f"{event_id!r} is not an event ID (expected something like 1-4711)", hint=Hint(HintId.LIST_EVENTS)
+        )
     return int(epoch), int(position)

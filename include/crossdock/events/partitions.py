@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from psycopg import sql
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import Terminal
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 
 _AHEAD = 2
@@ -52,7 +52,7 @@ def make_ahead(work: Work, now: datetime) -> list[str]:
     known = partitions(work)
     newest = max((end for _, end in known if end is not None), default=None)
     if newest is None:
-        raise Terminal("The event store has no monthly partition: a migration has not run", remedy=remedies.MIGRATE)
+        raise Terminal("The event store has no monthly partition: a migration has not run", hint=Hint(HintId.MIGRATE))
     made = []
     while newest < _month_after(now, _AHEAD + 1):
         name, until = f"event_{newest:%Y_%m}", _month_after(newest, 1)

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import psycopg
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 from crossdock.events.model import ORIGIN, Event, NewEvent, Position
 
@@ -253,7 +253,7 @@ def get(work: Work, event_id: tuple[int, int]) -> Event:
     """
     row = cursor_of(work).execute(_GET, {"epoch": event_id[0], "position": event_id[1]}).fetchone()
     if row is None:
-        raise NotFound(f"There is no event {event_id[0]}-{event_id[1]}", remedy=remedies.EVENTS)
+        raise NotFound(f"There is no event {event_id[0]}-{event_id[1]}", hint=Hint(HintId.LIST_EVENTS))
     return Event(*row)
 
 

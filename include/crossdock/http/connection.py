@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from crossdock.core import hints
 from crossdock.core.errors import BadRequest
+from crossdock.core.hints import Hint, HintId
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,5 +54,5 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
             raise BadRequest(
                 f"The Airflow connection {self.connection_id!r} has no {', '.join(missing)}: set it under Admin → "
                 "Connections, or change the integration",
-                remedy=hints.change(self.connection_id),
+                hint=Hint(HintId.CHANGE_SETTINGS, self.connection_id),
             )

@@ -74,19 +74,19 @@ def _run_in_order(checks: dict[str, Callable[[], str]]) -> Iterator[Check]:
     failed = False
     for name, check in checks.items():
         if failed:
-            yield Check(name=name, outcome=Outcome.SKIPPED, duration_ms=0, said="an earlier check failed")
+            yield Check(name=name, outcome=Outcome.SKIPPED, duration_ms=0, message="an earlier check failed")
             continue
         began = time.monotonic()
         outcome, hint = Outcome.OK, None
         try:
-            said = check()
+            message = check()
         except Skipped as error:
-            outcome, said = Outcome.SKIPPED, str(error)
+            outcome, message = Outcome.SKIPPED, str(error)
         except HubError as error:
-            failed, outcome, said = True, Outcome.FAILED, str(error)
+            failed, outcome, message = True, Outcome.FAILED, str(error)
             hint = _hint(name, error)
         duration_ms = round((time.monotonic() - began) * 1000)
-        yield Check(name=name, outcome=outcome, duration_ms=duration_ms, said=said, hint=hint)
+        yield Check(name=name, outcome=outcome, duration_ms=duration_ms, message=message, hint=hint)
 
 
 def _hint(name: str, error: HubError) -> str:

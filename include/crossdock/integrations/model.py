@@ -99,7 +99,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     duration_ms: int
     #: What was found, in one sentence. Contains no secret and no value of a record.
-    said: str
+    message: str
     #: What a person can do about a failure; None if there is nothing to do.
     hint: str | None = None
 
@@ -149,5 +149,5 @@ class TestRefused(Terminal):
         self.checks = tuple(checks)
         failed = next(each for each in checks if each.outcome is Outcome.FAILED)
         super().__init__(
-            f"Nothing was stored: the connection of {integration_id} failed the check {failed.name!r}: {failed.said}"
+            f"Nothing was stored: the connection of {integration_id} failed the check {failed.name!r}: {failed.message}"
         )

@@ -91,7 +91,7 @@ class _TestableConnection:
             checks = connection_test.check_connection(manifests()[self.conn_type], connection)
         except HubError as error:
             return False, str(error)
-        report = "; ".join(f"{check.name} {check.outcome}: {check.said}" for check in checks)
+        report = "; ".join(f"{check.name} {check.outcome}: {check.message}" for check in checks)
         return connection_test.all_passed(checks), report
 
 

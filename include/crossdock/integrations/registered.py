@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from crossdock.core import hints
 from crossdock.core.errors import IntegrationPaused, NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store
 from crossdock.integrations import repository as integrations
 from crossdock.integrations.model import Integration, IntegrationState
@@ -30,7 +30,8 @@ def find_active(store: Store, integration_id: str) -> Integration | None:
         found = integrations.find(work, integration_id)
         if found is None and integrations.is_removed(work, integration_id):
             raise NotFound(
-                f"{integration_id} was removed: nothing is read until it is added again", remedy=hints.INTEGRATIONS
+                f"{integration_id} was removed: nothing is read until it is added again",
+                hint=Hint(HintId.LIST_INTEGRATIONS),
             )
     if found and found.state is IntegrationState.PAUSED:
         raise IntegrationPaused(integration_id, found.updated_by)

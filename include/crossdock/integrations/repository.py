@@ -11,8 +11,8 @@ import psycopg
 from psycopg.rows import class_row, kwargs_row
 from psycopg.types.json import Jsonb
 
-from crossdock.core import hints
 from crossdock.core.errors import Conflict, NotFound, VersionChanged
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 from crossdock.integrations.model import Integration, IntegrationState
 
@@ -105,7 +105,7 @@ def add(
         return _the(_integrations(work).execute(_ADD, values))
     except psycopg.errors.UniqueViolation as error:
         raise Conflict(
-            f"Integration {integration_id!r} already exists", remedy=hints.look_at_integration(integration_id)
+            f"Integration {integration_id!r} already exists", hint=Hint(HintId.SHOW_INTEGRATION, integration_id)
         ) from error
 
 
@@ -119,7 +119,7 @@ def get(work: Work, integration_id: str) -> Integration:
     """
     found = find(work, integration_id)
     if found is None:
-        raise NotFound(f"There is no integration {integration_id!r}", remedy=hints.INTEGRATIONS)
+        raise NotFound(f"There is no integration {integration_id!r}", hint=Hint(HintId.LIST_INTEGRATIONS))
     return found
 
 
@@ -139,7 +139,7 @@ def lock(work: Work, integration_id: str, *, version: int | None = None) -> Inte
     """
     found = _integrations(work).execute(_LOCK, {"integration_id": integration_id}).fetchone()
     if found is None:
-        raise NotFound(f"There is no integration {integration_id!r}", remedy=hints.INTEGRATIONS)
+        raise NotFound(f"There is no integration {integration_id!r}", hint=Hint(HintId.LIST_INTEGRATIONS))
     if version is not None and found.version != version:
         raise VersionChanged(f"The integration {integration_id}", version, found.version)
     return found

@@ -1,4 +1,4 @@
-"""The stories of the registry. Nothing is stored that did not pass its test; no secret is stored here at all."""
+"""Use cases of the registry of integrations. Settings are tested before they are stored; secrets are never stored here."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Conflict, NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store, Work
 from crossdock.http.connection import Connection
 from crossdock.integrations import connection_test as checks
@@ -28,13 +28,13 @@ from crossdock.observability import audit
 
 
 class NewIntegration(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody wants to connect."""
+    """The integration that a person wants to add."""
 
     integration_id: str
     kind: str
     name: str
     settings: Mapping[str, Any]
-    #: None: the Airflow connection of that id is there already (environment, secrets backend), and is used as it is.
+    #: None: use the existing Airflow connection of that id (from the environment or a secrets backend) as it is.
     credentials: Mapping[str, Any] | None
 
     def __repr__(self) -> str:
@@ -42,51 +42,51 @@ class NewIntegration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Added(msgspec.Struct, frozen=True):
-    """An integration as it is stored now, and what its test found; no checks where none was needed."""
+    """The stored integration and the results of its test; no checks if no test was needed."""
 
     integration: Integration
     checks: tuple[Check, ...]
 
 
-def add(store: Store, book: ConnectionStore, wish: NewIntegration, *, actor: str) -> Added:
+def add(store: Store, connections: ConnectionStore, new: NewIntegration, *, actor: str) -> Added:
     """
-    The integration, once its settings hold, its connection passed the test, and both are stored.
+    Validate the settings, test the connection, and store both.
 
     Raises:
-        SettingsInvalid: there is no such kind, or its schema refuses the settings.
-        Conflict: the registry or Airflow has something of that id.
-        TestRefused: a check failed; nothing is stored.
+        SettingsInvalid: There is no such kind, or its schema refuses the settings.
+        Conflict: The registry or Airflow already has something with that id.
+        TestRefused: A check failed; nothing is stored.
 
     """
-    kind = manifest_of(wish.kind)
-    _refuse_taken(store, wish.integration_id)
-    if wish.credentials is None:
-        connection, settings = _existing(book, kind, wish)
+    kind = manifest_of(new.kind)
+    _refuse_taken(store, new.integration_id)
+    if new.credentials is None:
+        connection, settings = _existing(connections, kind, new)
     else:
-        kind.refuse_invalid(wish.settings, wish.credentials)
-        connection = kind.connection(wish.integration_id, wish.settings, wish.credentials)
-        settings = dict(wish.settings)
-    found = _tested(wish.integration_id, kind, connection)
-    if wish.credentials is not None:
-        book.create(connection)
+        kind.refuse_invalid(new.settings, new.credentials)
+        connection = kind.connection(new.integration_id, new.settings, new.credentials)
+        settings = dict(new.settings)
+    found = _tested(new.integration_id, kind, connection)
+    if new.credentials is not None:
+        connections.create(connection)
     try:
-        stored = _store_new(store, wish, settings, actor=actor)
+        stored = _store_new(store, new, settings, actor=actor)
     except BaseException:
-        # A connection that no integration names would be in the way of the next try.
-        if wish.credentials is not None:
-            book.remove(connection.connection_id)
+        # A connection without an integration would block the next attempt.
+        if new.credentials is not None:
+            connections.remove(connection.connection_id)
         raise
     return Added(stored, found)
 
 
 def register(store: Store, documents: Iterable[Mapping[str, Any]], *, actor: str) -> list[str]:
     """
-    The ids that the registry learned or learned anew from *documents*: connections, in the words of Airflow's API.
+    Upsert the integrations of *documents* (connections as in Airflow's API), untested; return the ids that changed.
 
-    For what a deployment brings along in `airflow_settings.yaml`, which Airflow has already and nobody tested yet.
-    Those that are of no kind of ours (the hub's own database) are left alone; safe to repeat.
+    For the connections of `airflow_settings.yaml`, which Airflow already has. Connections whose type is not one of our
+    kinds (the hub's own database) are skipped. Idempotent.
     """
-    learned = []
+    changed = []
     for document in documents:
         kind = manifests().get(str(document["conn_type"]))
         if kind is None:
@@ -95,12 +95,12 @@ def register(store: Store, documents: Iterable[Mapping[str, Any]], *, actor: str
         extra = json.loads(document.get("extra") or "{}")
         connection_id = str(document["connection_id"])
         connection = Connection(connection_id=connection_id, conn_type=kind.kind, extra=extra, **known)
-        if _learned(store, kind, connection, actor):
-            learned.append(connection_id)
-    return learned
+        if _upsert(store, kind, connection, actor):
+            changed.append(connection_id)
+    return changed
 
 
-def _learned(store: Store, kind: Manifest, connection: Connection, actor: str) -> bool:
+def _upsert(store: Store, kind: Manifest, connection: Connection, actor: str) -> bool:
     integration_id, settings = connection.connection_id, kind.settings_of(connection)
     with store.transaction() as work:
         known = integrations.find(work, integration_id)
@@ -127,7 +127,7 @@ def _learned(store: Store, kind: Manifest, connection: Connection, actor: str) -
 
 def change(
     store: Store,
-    book: ConnectionStore,
+    connections: ConnectionStore,
     integration_id: str,
     *,
     version: int | None,
@@ -136,13 +136,13 @@ def change(
     settings: Mapping[str, Any] | None = None,
 ) -> Added:
     """
-    The integration with another name or with *settings* in place of all it had. Its credentials stay.
+    Change the name, or replace all settings after testing the new ones. The credentials stay.
 
     Raises:
-        NotFound: no such integration.
-        VersionChanged: somebody changed it since *version*; None for whichever it is at.
-        SettingsInvalid, TestRefused: as in `add`; nothing is stored.
-        Conflict: its connection is not Airflow's own to change.
+        NotFound: There is no such integration.
+        VersionChanged: Somebody changed it since *version*; None for any version.
+        SettingsInvalid, TestRefused: As in `add`; nothing is stored.
+        Conflict: The connection is not in Airflow's own database, so it cannot be changed here.
 
     """
     before = _current(store, integration_id, version)
@@ -150,11 +150,11 @@ def change(
     if settings is not None and dict(settings) != dict(before.settings):
         kind = manifest_of(before.kind)
         kind.refuse_invalid(settings, None)
-        known = _connection(book, before)
+        known = _connection(connections, before)
         wanted = kind.connection(before.connection_id, settings, kind.credentials_of(known))
         connection = kind.preserve_extra(known, wanted)
         found = _tested(integration_id, kind, connection)
-        _replace(book, connection)
+        _replace(connections, connection)
     after = msgspec.structs.replace(
         before, name=name or before.name, settings=before.settings if settings is None else settings
     )
@@ -164,7 +164,7 @@ def change(
 
 def rotate(
     store: Store,
-    book: ConnectionStore,
+    connections: ConnectionStore,
     integration_id: str,
     credentials: Mapping[str, Any],
     *,
@@ -172,34 +172,34 @@ def rotate(
     actor: str,
 ) -> Added:
     """
-    The integration with new credentials, which passed the test before they took the place of the old ones.
+    Replace the credentials after testing the new ones.
 
     Raises:
-        as `change`.
+        HubError: As in `change`.
 
     """
     before = _current(store, integration_id, version)
     kind = manifest_of(before.kind)
     kind.refuse_invalid(before.settings, credentials)
     connection = kind.connection(before.connection_id, before.settings, credentials)
-    if known := book.get(before.connection_id):
+    if known := connections.get(before.connection_id):
         connection = kind.preserve_extra(known, connection)
     found = _tested(integration_id, kind, connection)
-    _replace(book, connection)
+    _replace(connections, connection)
     return Added(_store(store, before, before, act="rotate", actor=actor, with_credentials=True), found)
 
 
-def test(store: Store, book: ConnectionStore, integration_id: str, *, actor: str) -> tuple[Check, ...]:
+def test(store: Store, connections: ConnectionStore, integration_id: str, *, actor: str) -> tuple[Check, ...]:
     """
-    What the checks found; noted with the integration.
+    Test the connection and record the result with the integration.
 
     Raises:
-        NotFound: no such integration.
-        BadRequest: its connection is gone, or lacks what is needed to ask at all.
+        NotFound: There is no such integration.
+        BadRequest: The connection is gone, or lacks fields without which it cannot be tested.
 
     """
     integration = _current(store, integration_id, None)
-    found = checks.check_connection(manifest_of(integration.kind), _connection(book, integration))
+    found = checks.check_connection(manifest_of(integration.kind), _connection(connections, integration))
     passed = checks.all_passed(found)
     with store.transaction() as work:
         integrations.record_test(work, integration_id, passed=passed)
@@ -209,31 +209,31 @@ def test(store: Store, book: ConnectionStore, integration_id: str, *, actor: str
 
 
 def pause(store: Store, integration_id: str, *, actor: str) -> Integration:
-    """The integration, whose syncs end at once from now on. What is under way is brought to its end."""
-    return _to(store, integration_id, IntegrationState.PAUSED, act="pause", actor=actor)
+    """Pause the syncs of the integration. Runs that have read their records are finished."""
+    return _set_state(store, integration_id, IntegrationState.PAUSED, act="pause", actor=actor)
 
 
 def resume(store: Store, integration_id: str, *, on_resumed: Callable[[Work], None], actor: str) -> Integration:
     """
-    Set the integration to work again: its next run reads what changed meanwhile.
+    Resume the syncs of the integration. The next run reads what changed in the meantime.
 
-    *on_resumed* runs in a transaction afterwards, for what waited for it: its webhooks.
+    *on_resumed* runs in a transaction afterwards, for what waited: the integration's webhooks.
     """
-    resumed = _to(store, integration_id, IntegrationState.ACTIVE, act="resume", actor=actor)
+    resumed = _set_state(store, integration_id, IntegrationState.ACTIVE, act="resume", actor=actor)
     with store.transaction() as work:
         on_resumed(work)
     return resumed
 
 
-def remove(store: Store, book: ConnectionStore, integration_id: str, *, version: int | None, actor: str) -> None:
+def remove(store: Store, connections: ConnectionStore, integration_id: str, *, version: int | None, actor: str) -> None:
     """
-    No integration of that id, and no credentials where the hub wrote them. What it brought stays.
+    Delete the integration, and the credentials if the hub wrote them. Synced data is kept.
 
-    Its stock is not sellable any more: nobody would hear that it was sold elsewhere. Added again, it is.
+    Its stock is no longer sellable, because the hub would not learn of sales elsewhere, until it is added again.
 
     Raises:
-        NotFound: no such integration.
-        VersionChanged: somebody changed it since *version*.
+        NotFound: There is no such integration.
+        VersionChanged: Somebody changed it since *version*.
 
     """
     with store.transaction() as work:
@@ -241,29 +241,29 @@ def remove(store: Store, book: ConnectionStore, integration_id: str, *, version:
         integrations.remove(work, integration_id)
         audit.add(work, actor=actor, act="integration.remove", subject=_subject(integration_id))
         if gone.credentials_set_at is not None:
-            # Before the commit: a secret that nobody could find any more would stay for ever.
-            book.remove(gone.connection_id)
+            # Before the commit: otherwise a crash would leave a secret that nothing refers to.
+            connections.remove(gone.connection_id)
 
 
 def _refuse_taken(store: Store, integration_id: str) -> None:
-    """Before the test: it takes seconds, and would call a system for nothing."""
+    """Refuse an id that is taken before the test, which takes seconds and calls the system."""
     with store.transaction() as work:
         if integrations.find(work, integration_id):
             raise Conflict(
-                f"There is an integration {integration_id!r} already",
-                remedy=remedies.look_at_integration(integration_id),
+                f"The integration {integration_id!r} already exists",
+                hint=Hint(HintId.SHOW_INTEGRATION, integration_id),
             )
 
 
-def _existing(book: ConnectionStore, kind: Manifest, wish: NewIntegration) -> tuple[Connection, dict[str, Any]]:
-    connection = book.get(wish.integration_id)
+def _existing(connections: ConnectionStore, kind: Manifest, new: NewIntegration) -> tuple[Connection, dict[str, Any]]:
+    connection = connections.get(new.integration_id)
     if connection is None:
         raise SettingsInvalid(
             kind.title,
-            [FieldError("/credentials", f"is missing, and Airflow has no connection {wish.integration_id!r} to use")],
+            [FieldError("/credentials", f"is missing, and Airflow has no connection {new.integration_id!r} to use")],
         )
     settings = kind.settings_of(connection)
-    if wish.settings and dict(wish.settings) != settings:
+    if new.settings and dict(new.settings) != settings:
         raise SettingsInvalid(
             kind.title,
             [FieldError("/settings", "cannot be given for a connection that is used as it is; leave it out")],
@@ -272,27 +272,27 @@ def _existing(book: ConnectionStore, kind: Manifest, wish: NewIntegration) -> tu
     return connection, settings
 
 
-def _connection(book: ConnectionStore, integration: Integration) -> Connection:
-    found = book.get(integration.connection_id)
+def _connection(connections: ConnectionStore, integration: Integration) -> Connection:
+    found = connections.get(integration.connection_id)
     if found is None:
         raise BadRequest(
-            f"Airflow has no connection {integration.connection_id!r} any more",
-            remedy=remedies.rotate(integration.integration_id),
+            f"Airflow no longer has the connection {integration.connection_id!r}",
+            hint=Hint(HintId.ROTATE_CREDENTIALS, integration.integration_id),
         )
     return found
 
 
-def _replace(book: ConnectionStore, connection: Connection) -> None:
-    """The connection with these values; made anew where somebody removed it by hand."""
+def _replace(connections: ConnectionStore, connection: Connection) -> None:
+    """Replace the connection, or create it again if somebody removed it by hand."""
     try:
-        book.replace(connection)
+        connections.replace(connection)
     except NotFound as error:
-        if book.get(connection.connection_id) is not None:
+        if connections.get(connection.connection_id) is not None:
             raise Conflict(
                 f"The connection {connection.connection_id!r} comes from the environment or a secrets backend: "
                 "change it there, then test the integration"
             ) from error
-        book.create(connection)
+        connections.create(connection)
 
 
 def _tested(integration_id: str, kind: Manifest, connection: Connection) -> tuple[Check, ...]:
@@ -307,20 +307,20 @@ def _current(store: Store, integration_id: str, version: int | None) -> Integrat
         return integrations.lock(work, integration_id, version=version)
 
 
-def _store_new(store: Store, wish: NewIntegration, settings: Mapping[str, Any], *, actor: str) -> Integration:
+def _store_new(store: Store, new: NewIntegration, settings: Mapping[str, Any], *, actor: str) -> Integration:
     with store.transaction() as work:
         stored = integrations.add(
             work,
-            integration_id=wish.integration_id,
-            kind=wish.kind,
-            name=wish.name,
+            integration_id=new.integration_id,
+            kind=new.kind,
+            name=new.name,
             settings=settings,
-            connection_id=wish.integration_id,
+            connection_id=new.integration_id,
             actor=actor,
-            with_credentials=wish.credentials is not None,
+            with_credentials=new.credentials is not None,
             tested=True,
         )
-        audit.add(work, actor=actor, act="integration.add", subject=_subject(wish.integration_id))
+        audit.add(work, actor=actor, act="integration.add", subject=_subject(new.integration_id))
     return stored
 
 
@@ -334,7 +334,7 @@ def _store(
     detail: dict[str, Any] | None = None,
     with_credentials: bool = False,
 ) -> Integration:
-    """*after*, stored, when nobody changed the integration since *before*: a test takes seconds."""
+    """Store *after* unless somebody changed the integration since *before*: a test takes seconds."""
     with store.transaction() as work:
         integrations.lock(work, before.integration_id, version=before.version)
         stored = integrations.change(work, after, actor=actor, with_credentials=with_credentials)
@@ -343,7 +343,7 @@ def _store(
     return stored
 
 
-def _to(store: Store, integration_id: str, state: IntegrationState, *, act: str, actor: str) -> Integration:
+def _set_state(store: Store, integration_id: str, state: IntegrationState, *, act: str, actor: str) -> Integration:
     with store.transaction() as work:
         before = integrations.lock(work, integration_id)
         if before.state is state:

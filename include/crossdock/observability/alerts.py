@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
 
-from crossdock.core import hints as remedies
-from crossdock.core.hints import Remedy
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 
-#: Kind → what to do about it, for a subject.
-_REMEDIES: Mapping[str, Callable[[str], Remedy]] = {
-    "dead_letters": lambda _: remedies.LETTERS,
-    "events_unread": lambda _: remedies.DELIVERY,
-    "breaker_open": remedies.look_at_integration,
-    "run_failed": lambda _: remedies.RUNS,
-    "run_held": lambda _: remedies.RUNS,
-    "run_late": lambda _: remedies.RUNS,
+#: Kind → what to do about it.
+_HINTS: Mapping[str, HintId] = {
+    "dead_letters": HintId.LIST_DEAD_LETTERS,
+    "events_unread": HintId.SHOW_DELIVERY,
+    "breaker_open": HintId.SHOW_INTEGRATION,
+    "run_failed": HintId.LIST_RUNS,
+    "run_held": HintId.LIST_RUNS,
+    "run_late": HintId.LIST_RUNS,
 }
 
 
@@ -35,10 +34,12 @@ class Alert(msgspec.Struct, frozen=True):
     closed_at: datetime | None
 
     @property
-    def remedy(self) -> Remedy | None:
+    def hint(self) -> Hint | None:
         """What to do; None if neither the hub nor its API can help."""
-        of = _REMEDIES.get(self.kind)
-        return of(self.subject) if of else None
+        found = _HINTS.get(self.kind)
+        if found is None:
+            return None
+        return Hint(found, self.subject if found is HintId.SHOW_INTEGRATION else "")
 
 
 class Changed(msgspec.Struct, frozen=True):

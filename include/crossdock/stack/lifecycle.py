@@ -22,6 +22,7 @@ from crossdock.stack.postgres import HUB_OPTIONS, METADATA_OPTIONS, PostgresServ
 from crossdock.stack.processes import ProcessRecord
 from crossdock.stack.secrets import Secrets, load_secrets
 from crossdock.stack.settings_file import read_settings
+from crossdock.stack.stale_dags import remove_stale_dags
 
 Progress = Callable[[str], None]
 
@@ -106,6 +107,7 @@ def up(*, progress: Progress, sandbox_args: Sequence[str] = ()) -> Stack:
         if healthy.keys() >= set(NAMES):
             stack = Stack(ports.saved())
             progress(f"The stack is already running: {stack.airflow_url}")
+            _remove_stale_dags(stack.api(), progress)
             return stack
         try:
             return _start_what_is_missing(healthy, progress, sandbox_args)
@@ -261,6 +263,15 @@ def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], progress: Pro
     progress("Connections and pools are set")
     airflow.wait_for_health(api, watched, since=since)
     progress("Airflow is healthy: scheduler, dag-processor, triggerer")
+    _remove_stale_dags(api, progress)
+
+
+def _remove_stale_dags(api: AirflowApi, progress: Progress) -> None:
+    found = remove_stale_dags(api)
+    if found.removed:
+        progress(f"Removed from Airflow, because no DAG file defines them: {', '.join(found.removed)}")
+    if found.running:
+        progress(f"To be removed by the next ./hub up, because a task still runs: {', '.join(found.running)}")
 
 
 def restart_dag_processor() -> None:

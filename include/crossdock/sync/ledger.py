@@ -11,8 +11,8 @@ import psycopg
 from psycopg.rows import class_row, kwargs_row
 from psycopg.types.json import Jsonb
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import NotFound, Terminal
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 from crossdock.db.leases import LeaseKey
 from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest, Window
@@ -213,7 +213,7 @@ def get(work: Work, run_id: str) -> Run:
     """
     run = _runs(work).execute(_GET, {"run_id": run_id}).fetchone()
     if run is None:
-        raise NotFound(f"There is no run {run_id!r}", remedy=remedies.RUNS)
+        raise NotFound(f"There is no run {run_id!r}", hint=Hint(HintId.LIST_RUNS))
     return run
 
 

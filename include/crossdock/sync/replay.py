@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import msgspec
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest
+from crossdock.core.hints import Hint, HintId
 from crossdock.db import leases
 from crossdock.db.database import Store, StoreUnavailable, Work
 from crossdock.observability import audit
@@ -94,7 +94,7 @@ def _refuse_changed(work: Work, items: Sequence[Item]) -> None:
             raise BadRequest(
                 f"Quarantine item {item.item_id} was changed meanwhile and is {now[item.item_id].state}. "
                 "Nothing was replayed. Select the items again",
-                remedy=remedies.ITEMS,
+                hint=Hint(HintId.LIST_QUARANTINE),
             )
 
 

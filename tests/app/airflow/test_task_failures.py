@@ -16,6 +16,7 @@ from airflow.sdk import DAG, task
 from airflow.sdk.api.datamodels._generated import DagRun, TIRunContext
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from crossdock.app.airflow.hints import phrase
 from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.task_failures import cause_of, explained_failures
 from crossdock.core.errors import HeldForApproval, HubError, SystemUnavailable
@@ -111,8 +112,8 @@ def test_a_failed_task_s_log_ends_with_what_is_wrong_and_what_to_do(run: Callabl
 
     ended = run(failing(error))
 
-    assert error.remedy is not None
-    assert ended.errors == [str(error), error.remedy.for_command_line, "Task exited"]
+    assert error.hint is not None
+    assert ended.errors == [str(error), phrase(error.hint), "Task exited"]
     assert not ended.has_traceback
 
 

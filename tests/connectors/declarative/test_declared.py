@@ -25,6 +25,7 @@ from crossdock.connectors.declarative.model import ReadLimits
 from crossdock.connectors.declarative.source import DeclaredSource
 from crossdock.connectors.declarative.streams import declared_sync, declared_syncs
 from crossdock.core.errors import AddressRefused, BadRequest, SourceInvalid, SystemRefused, SystemUnavailable
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store
 from crossdock.http import call_metrics as call_counts
 from crossdock.http.breaker import BreakerRules, Phase
@@ -311,8 +312,10 @@ def test_requests_are_signed_as_declared(tmp_path: Path, auth: dict[str, Any], h
 
 
 def test_a_connection_without_its_secret_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match="integration add a_list --kind declared"):
+    with pytest.raises(BadRequest) as raised:
         source_of(written(tmp_path, BASE | {"auth": {"kind": "bearer"}}), "http://127.0.0.1:1")
+
+    assert raised.value.hint == Hint(HintId.CONNECT_DECLARED, "a_list")
 
 
 def test_graphql_errors_come_with_http_200(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import requests
 import uvicorn
 from crossdock.api import problems, webhooks
 from crossdock.api.dependencies import open_store
-from crossdock.api.middleware import Envelope
+from crossdock.api.middleware import RequestMiddleware
 from crossdock.app.fetch_records import SyncRecordFetcher
 from crossdock.app.integrations import on_resumed
 from crossdock.app.streams import SYNCS
@@ -186,7 +186,7 @@ class WebhookClient:
         v1 = APIRouter(prefix="/v1")
         v1.include_router(webhooks.router)
         app.include_router(v1)
-        app.add_middleware(Envelope)
+        app.add_middleware(RequestMiddleware)
         problems.install(app)
         app.dependency_overrides[open_store] = self._open_store
         app.dependency_overrides[webhooks.receivers] = lambda: webhooks.Receivers(self._find)

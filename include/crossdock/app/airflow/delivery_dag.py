@@ -12,6 +12,7 @@ from airflow.sdk import (
 
 from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.systems import systems_of
+from crossdock.app.airflow.task_failures import explained_failures
 from crossdock.app.delivery import background_tasks
 from crossdock.app.fetch_records import SyncRecordFetcher
 from crossdock.app.subscribers import SUBSCRIBERS
@@ -71,7 +72,7 @@ def delivery_task(worker_no: int) -> None:
             worker_no, workers=settings().delivery_workers, partitions=settings().event_partitions
         )
         open_store = partial(Store.from_connection, settings().store_connection)
-        with SyncRecordFetcher(lambda sync: systems_of(sync, starts=True)) as fetcher:
+        with explained_failures(), SyncRecordFetcher(lambda sync: systems_of(sync, starts=True)) as fetcher:
             return deliver(
                 open_store,
                 assignment,

@@ -20,6 +20,7 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # the stub lags behind
 from airflow.sdk.exceptions import AirflowSkipException
 
 from crossdock.app.airflow.deadlines import RunIsLate
+from crossdock.app.airflow.hints import with_hint
 from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.systems import systems_of
 from crossdock.app.airflow.task_failures import cause_of, explained_failures
@@ -177,7 +178,7 @@ def _extract(sync: Sync, request: SyncRequest, dag_run: Any) -> str:
     except IntegrationPaused as paused:
         with Store.from_connection(settings().store_connection) as store:
             mark_failed(sync, store, dag_run.run_id, str(paused), dag_id=dag_run.dag_id, shard=request.shard)
-        raise AirflowSkipException(paused.with_remedy()) from None
+        raise AirflowSkipException(with_hint(paused)) from None
 
 
 def _validate_task(sync: Sync) -> Any:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from crossdock.app.airflow.hints import phrase
 from crossdock.core.errors import HubError
 from crossdock.db.database import StoreRefused
 
@@ -43,8 +44,8 @@ def explained_failures() -> Iterator[None]:
         raise
     except HubError as error:
         log.error("%s", error)  # noqa: TRY400  the message explains it, a traceback does not
-        if error.remedy:
-            log.error("%s", error.remedy.for_command_line)  # noqa: TRY400
+        if error.hint:
+            log.error("%s", phrase(error.hint))  # noqa: TRY400
         raise TaskFailed(error) from None
 
 

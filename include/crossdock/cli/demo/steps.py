@@ -125,7 +125,9 @@ class Scene:
         for integration in self._hub.get("/integrations", limit=500).document["integrations"]:
             bar.tell(f"testing {integration['id']}")
             found = self._hub.post(f"/integrations/{integration['id']}/test", None).document
-            failed = [f"{check['name']}: {check['said']}" for check in found["checks"] if check["outcome"] == "failed"]
+            failed = [
+                f"{check['name']}: {check['message']}" for check in found["checks"] if check["outcome"] == "failed"
+            ]
             expect(found["passed"], f"{integration['id']} failed its test: {failed}")
             held = [check["name"] for check in found["checks"] if check["outcome"] == "ok"]
             details.append(f"{integration['id']}: {', '.join(held)}")

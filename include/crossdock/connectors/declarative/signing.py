@@ -5,8 +5,8 @@ from __future__ import annotations
 from requests.auth import AuthBase
 
 from crossdock.connectors.declarative.model import Declaration
-from crossdock.core import hints
 from crossdock.core.errors import BadRequest
+from crossdock.core.hints import Hint, HintId
 from crossdock.http.auth import ApiKey, Basic
 from crossdock.http.client import HttpClient
 from crossdock.http.config import ClientConfig
@@ -35,7 +35,7 @@ def signer_of(declaration: Declaration, connection: Connection, base_url: str, c
         raise BadRequest(
             f"{declaration.name} authenticates by {auth.kind}, so its Airflow connection {connection.connection_id!r} "
             f"needs {needed}",
-            remedy=hints.connect_declared(declaration.name),
+            hint=Hint(HintId.CONNECT_DECLARED, declaration.name),
         )
     match auth.kind:
         case "basic":

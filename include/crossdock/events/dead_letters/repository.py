@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import Conflict, NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 from crossdock.events import store as event_store
 from crossdock.events.model import Event
@@ -149,7 +149,7 @@ def get(work: Work, dead_letter_id: int, *, lock: bool = False) -> DeadLetter:
 
 
 def _unknown_dead_letter(dead_letter_id: int) -> NotFound:
-    return NotFound(f"There is no dead letter {dead_letter_id}", remedy=remedies.LETTERS)
+    return NotFound(f"There is no dead letter {dead_letter_id}", hint=Hint(HintId.LIST_DEAD_LETTERS))
 
 
 def find(

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Conflict, NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.bulk_edit import (
     Discarded,
     discard_in_slices,
@@ -82,7 +82,7 @@ def _refuse_new_schema_errors(dead_letter: DeadLetter, data: Any) -> None:
         if (tuple(error.absolute_path), error.message) in before:
             continue
         where = ".".join(map(str, error.absolute_path)) or "the data"
-        raise BadRequest(f"{where}: {error.message}", remedy=remedies.EVENT_TYPES)
+        raise BadRequest(f"{where}: {error.message}", hint=Hint(HintId.LIST_EVENT_TYPES))
 
 
 def discard(store: Store, dead_letter_id: int, reason: str, *, actor: str) -> DeadLetter:
@@ -118,7 +118,7 @@ def choose(store: Store, dead_letter_ids: Sequence[int], *, cause: str | None, e
         # Without their events: there may be a hundred thousand.
         chosen = repository.choose(work, list(dead_letter_ids) or None, cause=cause)
     if cause is not None and not chosen:
-        raise NotFound(f"No dead letter has the cause {cause!r}", remedy=remedies.LETTERS)
+        raise NotFound(f"No dead letter has the cause {cause!r}", hint=Hint(HintId.LIST_DEAD_LETTERS))
     for dead_letter_id, state in chosen.items():
         if state not in _DISCARDABLE:
             raise Conflict(f"Dead letter {dead_letter_id} is {state}; only dead or retrying ones can be discarded")

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from psycopg.types.json import Jsonb
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import Conflict, NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 
 
@@ -120,7 +120,7 @@ def get(work: Work, replay_id: int) -> Replay:
     """
     row = work.execute(_GET, {"replay_id": replay_id}).fetchone()
     if row is None:
-        raise NotFound(f"There is no replay {replay_id}", remedy=remedies.REPLAYS)
+        raise NotFound(f"There is no replay {replay_id}", hint=Hint(HintId.LIST_REPLAYS))
     return _replay(row)
 
 

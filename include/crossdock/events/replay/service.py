@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Conflict, NotFound, ReplayStopped, Terminal, Transient
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.bulk_edit import refuse_unclear
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_store
@@ -115,7 +115,7 @@ def request_dead_letters(
         ids = list(dict.fromkeys(dead_letter_ids))
         chosen = dead_letter_repository.choose(work, ids or None, cause=cause)
     if not chosen:
-        raise NotFound("No dead letter matches", remedy=remedies.LETTERS)
+        raise NotFound("No dead letter matches", hint=Hint(HintId.LIST_DEAD_LETTERS))
     for dead_letter_id, state in chosen.items():
         if state in dead_letter_repository.AT_WORK:
             raise Conflict(f"Dead letter {dead_letter_id} is {state}: it is retried automatically")

@@ -11,8 +11,8 @@ import psycopg
 from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import Conflict, NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Counts, RowCounts
@@ -194,7 +194,7 @@ def get(work: Work, item_id: int) -> Item:
     """
     item = _items(work).execute(_GET, {"item_id": item_id}).fetchone()
     if item is None:
-        raise NotFound(f"There is no quarantine item {item_id}", remedy=remedies.ITEMS)
+        raise NotFound(f"There is no quarantine item {item_id}", hint=Hint(HintId.LIST_QUARANTINE))
     return item
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from crossdock.core import hints as remedies
 from crossdock.core.errors import BadRequest, Conflict, NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.bulk_edit import (
     Discarded,
     discard_in_slices,
@@ -110,7 +110,7 @@ def select(store: Store, item_ids: Sequence[int], *, cause: str | None, everythi
         if not item_ids:
             found = quarantine.find(work, cause=cause, limit=1_000_000)
             if cause is not None and not found:
-                raise NotFound(f"No open item has the cause {cause!r}", remedy=remedies.ITEMS)
+                raise NotFound(f"No open item has the cause {cause!r}", hint=Hint(HintId.LIST_QUARANTINE))
             return found
         items = [quarantine.get(work, item_id) for item_id in dict.fromkeys(item_ids)]
     closed = [item for item in items if item.state != "open"]

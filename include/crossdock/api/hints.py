@@ -1,0 +1,54 @@
+"""What to do about an error, for clients of the API: the next request."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+from pydantic import BaseModel, Field
+
+from crossdock.core.hints import Hint, HintId
+
+
+class _Phrase(NamedTuple):
+    message: str
+    request: str
+
+
+#: None where no request helps: a client cannot run a migration.
+_PHRASES: dict[HintId, _Phrase | None] = {
+    HintId.LIST_DEAD_LETTERS: _Phrase("List the dead letters", "GET /hub/v1/dead-letters"),
+    HintId.LIST_QUARANTINE: _Phrase("List the quarantine", "GET /hub/v1/quarantine"),
+    HintId.LIST_EVENTS: _Phrase("List the latest events", "GET /hub/v1/events"),
+    HintId.LIST_EVENT_TYPES: _Phrase("List event types with their JSON Schemas", "GET /hub/v1/event-types"),
+    HintId.LIST_REPLAYS: _Phrase("List the replays", "GET /hub/v1/replays"),
+    HintId.LIST_RUNS: _Phrase("List recent runs", "GET /hub/v1/runs"),
+    HintId.LIST_INTEGRATIONS: _Phrase("List the integrations", "GET /hub/v1/integrations"),
+    HintId.SHOW_DELIVERY: _Phrase("See the progress of each subscriber", "GET /hub/v1/delivery"),
+    HintId.MIGRATE: None,
+    HintId.SHOW_RUN: _Phrase("See that run", "GET /hub/v1/runs/{subject}"),
+    HintId.SHOW_INTEGRATION: _Phrase("See the integration", "GET /hub/v1/integrations/{subject}"),
+    HintId.CONNECT_DECLARED: _Phrase("Connect it", "POST /hub/v1/integrations"),
+    HintId.ROTATE_CREDENTIALS: _Phrase("Send its credentials again", "POST /hub/v1/integrations/{subject}/rotate"),
+    HintId.CHANGE_SETTINGS: _Phrase("Change its settings", "PATCH /hub/v1/integrations/{subject}"),
+    HintId.RESUME_INTEGRATION: _Phrase("Resume the integration", "POST /hub/v1/integrations/{subject}/resume"),
+    HintId.ALLOW_SHRINK: _Phrase(
+        "If the source really shrank, run a full sync with the conf full and allow_shrink",
+        "POST /api/v2/dags/sync_{subject}/dagRuns",
+    ),
+}
+
+
+class HintDocument(BaseModel):
+    id: HintId = Field(description="Stable; what to do is the same wherever it occurs.")
+    subject: str = Field(description="The id of the run, integration or sync to do it to; empty where none is needed.")
+    message: str = Field(description="What to do.")
+    request: str = Field(description="Method and path of the request that does it.")
+
+    @classmethod
+    def of(cls, hint: Hint | None) -> Self | None:
+        """None where no request helps."""
+        found = hint and _PHRASES[hint.id]
+        if not (hint and found):
+            return None
+        request = found.request.format(subject=hint.subject)
+        return cls(id=hint.id, subject=hint.subject, message=found.message, request=request)

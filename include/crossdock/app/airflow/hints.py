@@ -1,0 +1,35 @@
+"""What to do about an error, for people who read a task's log in Airflow: they have the command line too."""
+
+from __future__ import annotations
+
+from crossdock.core.errors import HubError
+from crossdock.core.hints import Hint, HintId
+
+_PHRASES = {
+    HintId.LIST_DEAD_LETTERS: "List the dead letters: ./hub dead-letters list",
+    HintId.LIST_QUARANTINE: "List the quarantine: ./hub quarantine list",
+    HintId.LIST_EVENTS: "List the latest events: ./hub events tail",
+    HintId.LIST_EVENT_TYPES: "Compare the event with the JSON Schema of its type: GET /hub/v1/event-types",
+    HintId.LIST_REPLAYS: "List the replays: ./hub events status",
+    HintId.LIST_RUNS: "List recent runs: ./hub runs",
+    HintId.LIST_INTEGRATIONS: "List the integrations: ./hub integration list",
+    HintId.SHOW_DELIVERY: "Look at the progress of each subscriber: ./hub events status",
+    HintId.MIGRATE: "Run the hub's migrations (`./hub prepare` in a deployment): ./hub up",
+    HintId.SHOW_RUN: "Look at that run: ./hub run show {subject}",
+    HintId.SHOW_INTEGRATION: "Look at the integration: ./hub integration show {subject}",
+    HintId.CONNECT_DECLARED: "Connect the integration: ./hub integration add {subject} --kind declared",
+    HintId.ROTATE_CREDENTIALS: "Enter its credentials again: ./hub integration rotate {subject}",
+    HintId.CHANGE_SETTINGS: "Change a setting: ./hub integration change {subject} --set NAME=VALUE",
+    HintId.RESUME_INTEGRATION: "Resume the integration: ./hub integration resume {subject}",
+    HintId.ALLOW_SHRINK: "If the source really shrank, trigger sync_{subject} with Full and Allow shrink, or run: "
+    "./hub sync {subject} --full --allow-shrink",
+}
+
+
+def phrase(hint: Hint) -> str:
+    return _PHRASES[hint.id].format(subject=hint.subject)
+
+
+def with_hint(error: HubError) -> str:
+    """The error's text, followed by what to do."""
+    return f"{error}. {phrase(error.hint)}" if error.hint else str(error)
