@@ -10,8 +10,9 @@ A failed task means the same as in `sync_inventory`.
 """
 
 from airflow.sdk import dag
+
 from crossdock.app.airflow.sync_dags import EACH_DAY, backfill_options, backfill_tasks
-from crossdock.connectors.commercetools.inventory import INVENTORY
+from crossdock.app.streams import INVENTORY
 
 
 @dag(schedule=EACH_DAY, doc_md=__doc__, **backfill_options(INVENTORY))

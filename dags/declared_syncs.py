@@ -10,22 +10,23 @@ reads it again within half a minute. What to do about a failed task of a `sync_â
 from functools import partial
 
 from airflow.sdk import dag, get_parsing_context, task
+
 from crossdock.app.airflow.declared_dags import CHECK_OPTIONS, check_declarations
 from crossdock.app.airflow.sync_dags import sync_options, sync_tasks, triage_of
-from crossdock.connectors.declarative.streams import declared_syncs
+from crossdock.app.streams import declared_syncs
 
 #: Set in the process of a task, which needs only its own DAG.
 only = get_parsing_context().dag_id
 
 for declaration, sync in declared_syncs():
-    name = f"sync_{declaration.name}"
-    if only in (None, name):
+    options = sync_options(sync)
+    if only in (None, options["dag_id"]):
         triage = f"{declaration.title}, by `dags/integrations/{declaration.name}.yaml`.\n{triage_of(sync)}"
-        make = dag(dag_id=name, schedule=declaration.schedule, doc_md=triage, **sync_options(sync))
-        globals()[name] = make(partial(sync_tasks, sync))()
+        make = dag(schedule=declaration.schedule, doc_md=triage, **options)
+        globals()[options["dag_id"]] = make(partial(sync_tasks, sync))()
 
 
-@dag(dag_id="declared_syncs", schedule=None, doc_md=__doc__, **CHECK_OPTIONS)
+@dag(schedule=None, doc_md=__doc__, **CHECK_OPTIONS)
 def check_all() -> None:
     task(task_id="check")(check_declarations)()
 

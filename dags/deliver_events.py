@@ -13,13 +13,13 @@ subscriber: `./hub events status`. Safe to clear at any time.
 from functools import partial
 
 from airflow.sdk import dag, get_parsing_context
-from crossdock.app.airflow.delivery_dag import delivery_options, delivery_task
-from crossdock.core.settings import settings
+
+from crossdock.app.airflow.delivery_dag import delivery_dags, delivery_options, delivery_task
 
 #: Set in a task's process: it needs its own DAG and no other.
 only = get_parsing_context().dag_id
 
-for worker_no, name in enumerate(settings().delivery_dags):
+for worker_no, name in enumerate(delivery_dags()):
     if only in (None, name):
         make = dag(dag_id=name, schedule="@continuous", doc_md=__doc__, **delivery_options())
         globals()[name] = make(partial(delivery_task, worker_no))()

@@ -1,6 +1,7 @@
 """The door between Airflow and the hub: mounts the hub's API in Airflow's api-server. All else is in `crossdock.api`."""
 
 from airflow.plugins_manager import AirflowPlugin
+
 from crossdock.api.app import create_app
 
 

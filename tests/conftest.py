@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
+
 from crossdock.app.database import migrate
 from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.db.database import Store
@@ -15,8 +17,6 @@ from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 from crossdock.sync import Systems
 from crossdock.sync.landing import Landing
-from hypothesis import settings
-
 from tests.shop import connect, free_port
 
 #: Certificates of our own, for tests over TLS.

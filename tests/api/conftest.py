@@ -16,9 +16,9 @@ from typing import Any
 import psycopg
 import pytest
 import requests
+
 from crossdock.db.database import Store
 from crossdock.stack.postgres import PostgresServer
-
 from tests.api.airflow_server import PEOPLE
 from tests.shop import free_port
 

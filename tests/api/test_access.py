@@ -8,11 +8,11 @@ from typing import Any
 import jwt
 import pytest
 import requests
+from fastapi import APIRouter, FastAPI
+
 from crossdock.api.access import Role, guard
 from crossdock.api.app import create_app
 from crossdock.api.routing import Router, guarded
-from fastapi import APIRouter, FastAPI
-
 from tests.api.conftest import JWT_SECRET, Hub
 from tests.api.matrix import MATRIX, ROLES, SIGNED
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from crossdock.observability import alerts
-
 from tests.api.conftest import Hub
 from tests.shop import query
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import typer
+from typer.core import TyperGroup
+
 from crossdock.api.app import create_app
 from crossdock.api.hints import HintDocument
 from crossdock.api.openapi import document
@@ -23,7 +25,6 @@ from crossdock.cli.command_groups import LazyVerbs
 from crossdock.client.hub import refusal
 from crossdock.core.errors import LeaseHeld, NotFound
 from crossdock.core.hints import Hint, HintId
-from typer.core import TyperGroup
 
 PACKAGE = Path(__file__).parents[2] / "include" / "crossdock"
 #: Rooms whose texts are read on every surface.

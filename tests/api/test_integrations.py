@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+
 from crossdock.core.errors import HubError
 from crossdock.db.database import Store
 from crossdock.http.breaker import BreakerRules
@@ -19,7 +20,6 @@ from crossdock.http.config import ClientConfig
 from crossdock.http.model import CallPolicy, Rate
 from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
-
 from tests.api.conftest import Hub
 from tests.api.test_access import assert_problem
 from tests.shop import QUICK, free_port, query

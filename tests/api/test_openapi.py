@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from crossdock.api.app import create_app
 from crossdock.api.openapi import document
-
 from tests.api.conftest import Hub
 from tests.api.matrix import MATRIX, SIGNED
 

@@ -6,6 +6,7 @@ import json
 from http import HTTPStatus
 
 import pytest
+
 from crossdock.api.problems import Problem
 
 

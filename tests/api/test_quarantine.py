@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from crossdock.app.replays import EXECUTORS
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.db.database import Store
 from crossdock.events.replay import service as replay_service
-
 from tests.api.conftest import Hub
 from tests.shop import query
 from tests.sync.quarantine.test_service import Triage

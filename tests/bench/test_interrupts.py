@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
+
 from crossdock.bench.interrupts import exit_on_signals
 
 

@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from crossdock.bench.report import machine
 from crossdock.bench.server import Server
 from crossdock.bench.sync.figures import AGAIN, FULL, Run, cost_ratio

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
@@ -16,7 +17,6 @@ from crossdock.sync import Sync, Systems, extract, load, validate
 from crossdock.sync.landing import Landing
 from crossdock.sync.model import Report, SyncRequest
 from crossdock.sync.validate_rows import validate_rows
-
 from tests.shop import connect
 from tests.sync.records import entry, page
 

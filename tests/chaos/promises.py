@@ -8,7 +8,6 @@ from typing import Any
 
 from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
-
 from tests.shop import query
 
 Rows = list[tuple[Any, ...]]

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import crossdock.sync
 import pytest
+
+import crossdock.sync
 from crossdock.core.errors import LeaseHeld, LeaseLost
 from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.simulation import late_update, simulate
 from crossdock.sync.model import SyncRequest
-
 from tests.chaos import children
 from tests.chaos.conftest import FULL, Hub
 from tests.chaos.promises import broken, broken_on_the_way

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+
 from crossdock.app.database import migrate
 from crossdock.db.database import Store, StoreUnavailable
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 from crossdock.sync import extract, load, validate
 from crossdock.sync.landing import LandingUnavailable
-
 from tests.chaos import children
 from tests.chaos.conftest import FULL, SMALL, Hub
 from tests.chaos.promises import broken, broken_on_the_way

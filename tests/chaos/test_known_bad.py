@@ -16,13 +16,13 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from crossdock.core.errors import HubError, SystemRefused
 from crossdock.db import leases
 from crossdock.db.database import Store, Work
 from crossdock.sync import extract, mark_failed, validate
 from crossdock.sync.compare_versions import Size
 from crossdock.sync.model import SyncRequest
-
 from tests.chaos import children
 from tests.chaos.conftest import FULL, SMALL, Hub
 from tests.chaos.promises import broken

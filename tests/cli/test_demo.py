@@ -9,10 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from crossdock.cli.demo import command as demo_command
-from crossdock.cli.demo.steps import Story
 from crossdock.stack.stack import Stack
 
+from crossdock.cli.demo import command as demo_command
+from crossdock.cli.demo.steps import Story
 from tests.cli.conftest import Hub
 
 SCHEDULE = "HUB_SYNC_INVENTORY_SCHEDULE"

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from crossdock.db.database import Store
 from crossdock.events import store as event_store
 from crossdock.events.model import WEBHOOK_RECEIVED, NewEvent
-
 from tests.cli.conftest import Hub
 
 

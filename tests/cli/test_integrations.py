@@ -14,9 +14,9 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+
 from crossdock.cli.app import main
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
-
 from tests.api.conftest import Hub
 
 PROJECT = Path(__file__).parents[2]

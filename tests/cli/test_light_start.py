@@ -17,6 +17,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+
 from crossdock.cli.app import Commands
 
 #: Database drivers, web frameworks, data libraries and our rooms that need them.

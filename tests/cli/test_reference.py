@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from crossdock.cli.reference import pages
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from crossdock.db.database import Store
-
 from tests.cli.conftest import Hub
 from tests.sync.quarantine.test_service import Triage
 from tests.sync.records import entry

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from crossdock.connectors.declarative import files
 
+from crossdock.connectors.declarative import files
 from tests.cli.conftest import Hub
 
 EXAMPLES = Path(__file__).parents[2] / "dags/integrations/examples"

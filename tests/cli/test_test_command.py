@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from crossdock.cli import test as test_command
 
+from crossdock.cli import test as test_command
 from tests.cli.conftest import Hub
 
 REPORT = """<testsuites><testsuite>

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+
 from crossdock.cli import consent
 from crossdock.db.database import Store
 from crossdock.sync.quarantine import service as quarantine_service
-
 from tests.cli.conftest import Hub
 from tests.events.dead_letters.test_service import dead
 from tests.shop import query

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import typer
-from crossdock.cli import app, console
-from crossdock.cli.command_groups import LazyVerbs
 from typer.core import TyperGroup
 
+from crossdock.cli import app, console
+from crossdock.cli.command_groups import LazyVerbs
 from tests.cli.conftest import Hub
 
 PROJECT = Path(__file__).parents[2]

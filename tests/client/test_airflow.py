@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+
 from crossdock.cli.exit_codes import Exit, exit_of_error
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused, AirflowUnreachable, DagPaused

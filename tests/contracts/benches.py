@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+
 from crossdock.connectors.commercetools import Api, Commercetools
 from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.model import Auth, Declaration
@@ -25,7 +26,6 @@ from crossdock.http.model import Limits, Safeguards
 from crossdock.http.ssrf_guard import Resolver
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, Source
-
 from tests.shop import free_port
 
 #: Three tries with short waits between them, and a small cap. Each may take long: no test of theirs is of a time-out.
@@ -332,7 +332,7 @@ class DeclaredConnector:
     """The worked example of that name in `dags/integrations/examples`, which reads *resource*."""
 
     def __init__(self, example: str, resource: str) -> None:
-        self._declaration, self._resource = files.read(files.FOLDER / "examples" / f"{example}.yaml"), resource
+        self._declaration, self._resource = files.read(files.folder() / "examples" / f"{example}.yaml"), resource
         self.name = f"declared: {example}"
 
     @contextmanager

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import tenacity
+from cryptography.fernet import Fernet
+
 from crossdock.core.errors import (
     AddressRefused,
     HubError,
@@ -30,8 +32,6 @@ from crossdock.http.config import ClientConfig
 from crossdock.http.model import CallPolicy, Rate
 from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.sync.source import Cursor, Range, Source
-from cryptography.fernet import Fernet
-
 from tests.contracts.benches import CANARY, CONNECTORS, QUICK, RULES, Bench, Connector, by_id, by_time, pages
 from tests.http.raw_server import ONE_SECOND, Door, answer
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from crossdock.core.durations import BUCKETS, bucket_of, quantile_s
 from hypothesis import given
 from hypothesis import strategies as st
+
+from crossdock.core.durations import BUCKETS, bucket_of, quantile_s
 
 
 def counted(durations: list[float]) -> list[int]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from crossdock.core.instants import from_utc_text, utc_text
 from hypothesis import given
 from hypothesis import strategies as st
+
+from crossdock.core.instants import from_utc_text, utc_text
 
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 aware = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=zones)  # noqa: DTZ001  the zone is drawn

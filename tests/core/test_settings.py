@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from crossdock.core.errors import Terminal
 from crossdock.core.settings import RENAMED, Settings, settings
 

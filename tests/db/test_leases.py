@@ -6,6 +6,7 @@ import time
 from datetime import timedelta
 
 import pytest
+
 from crossdock.core.errors import LeaseHeld, LeaseLost
 from crossdock.db import leases
 from crossdock.db.database import Store

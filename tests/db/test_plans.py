@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from crossdock.db import leases
 from crossdock.db.database import Store, Work
 from crossdock.maintenance import retention_repository as retention
 from crossdock.sync.quarantine import repository as quarantine
-
 from tests.shop import query
 
 NOW = datetime.now(UTC)

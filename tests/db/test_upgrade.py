@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 from alembic import command
+from psycopg.rows import dict_row
+
 from crossdock.app.database import migrate
 from crossdock.db import leases
 from crossdock.db.database import Store
@@ -20,8 +22,6 @@ from crossdock.sync import deferred_records, watermarks
 from crossdock.sync import ledger as runs
 from crossdock.sync.model import SyncRequest
 from crossdock.sync.quarantine import repository as quarantine
-from psycopg.rows import dict_row
-
 from tests.shop import query
 
 #: A hub at revision 0001 with at least one row in each of its tables. Written as it was then: no function of ours,

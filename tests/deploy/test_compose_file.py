@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from crossdock.cli.prepare import NETWORKS, PASSWORDS_FILE, PLACES, SECRETS
 from crossdock.core.settings import Settings
 from crossdock.stack.postgres import COMMON_OPTIONS, HUB_OPTIONS
-
 from tests.deploy.compose import FILE, NO_COMPOSE, PROGRAM, PROJECT, REQUIRED, compose, declared, filled_in
 
 needs_compose = pytest.mark.skipif(not PROGRAM.exists(), reason=NO_COMPOSE)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from crossdock.cli.prepare import SECRETS, MissingSecrets, overrides
 from crossdock.stack.settings_file import read_settings
 

@@ -17,12 +17,12 @@ from datetime import timedelta
 
 import psutil
 import pytest
+
 from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import LeaseHeld
 from crossdock.db.database import Store
 from crossdock.sync import extract, load, validate
 from crossdock.sync.model import SyncRequest
-
 from tests.e2e.conftest import PROJECT, running_hub
 from tests.e2e.watched import FULL, Watched, eventually
 

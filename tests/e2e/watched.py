@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import psutil
+
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.sandbox import SandboxControl
 from crossdock.connectors.commercetools import Commercetools
@@ -23,7 +24,6 @@ from crossdock.sync import Systems
 from crossdock.sync.landing import Landing
 from crossdock.sync.model import SyncRequest
 from crossdock.sync.source import Axis, Range
-
 from tests.chaos.promises import broken
 from tests.e2e.conftest import Hub
 from tests.shop import query

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from crossdock.app.database import migrate
 from crossdock.bench.events import tally as bench_tally
 from crossdock.core.errors import HubError
@@ -22,7 +23,6 @@ from crossdock.events.model import STOCK_CHANGED, Event
 from crossdock.events.ports import RecordFetcher
 from crossdock.events.subscriber import Subscriber
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
-
 from tests.chaos import children
 from tests.events.worlds import QUICK, delivery, eventually, publish, stock
 from tests.shop import free_port, query

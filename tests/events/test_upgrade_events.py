@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from alembic import command
+
 from crossdock.app.database import migrate
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.commerce.inventory import repository as availability
@@ -18,7 +19,6 @@ from crossdock.events.delivery import PartitionAssignment, source_outages
 from crossdock.events.replay import repository as replay_repository
 from crossdock.events.replay import service as replay_service
 from crossdock.stack.postgres import PostgresServer
-
 from tests.events.worlds import delivery, eventually
 from tests.shop import query
 

@@ -13,6 +13,9 @@ import jwt
 import msgspec
 import pytest
 import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
 from crossdock.core.errors import BadRequest, SystemRefused, SystemUnavailable
 from crossdock.http.auth import ApiKey, ApiKeyInQuery, Basic
 from crossdock.http.client import HttpClient, Limits
@@ -20,9 +23,6 @@ from crossdock.http.config import ClientConfig
 from crossdock.http.jwt_bearer import JwtBearer, JwtSigner
 from crossdock.http.oauth import ClientCredentials
 from crossdock.http.transport import Tls as Trust
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-
 from tests.http.raw_server import ONE_SECOND, Door, answer, body_of, token_of
 from tests.tls import Tls
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from crossdock.http.breaker import BreakerRules, BreakerState, Phase, after_calls, before_call
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from crossdock.http.breaker import BreakerRules, BreakerState, Phase, after_calls, before_call
 
 RULES = BreakerRules(
     failures_in_a_row=4,

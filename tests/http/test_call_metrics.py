@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+
 from crossdock.db.database import SharedStore, Store
 from crossdock.http.breaker import Phase
 from crossdock.http.call_metrics import CallCounts, health, usage_of_run
 from crossdock.http.model import Call, Outcome
-
 from tests.shop import query
 
 

@@ -22,6 +22,10 @@ from typing import Any
 
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
+from requests.auth import HTTPBasicAuth
+
 from crossdock.core.errors import BadRequest, SourceInvalid, SystemRefused, SystemUnavailable, Terminal, Transient
 from crossdock.http.client import HttpClient, Limits
 from crossdock.http.config import ClientConfig
@@ -30,10 +34,6 @@ from crossdock.http.deadline import current_deadline
 from crossdock.http.model import Token
 from crossdock.http.response import retry_after_s
 from crossdock.http.transport import Tls as Trust
-from hypothesis import given
-from hypothesis import strategies as st
-from requests.auth import HTTPBasicAuth
-
 from tests.http.raw_server import ONE_SECOND, QUICK, Door, Dripped, answer, body_of
 from tests.shop import free_port
 from tests.tls import Tls

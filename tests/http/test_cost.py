@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import requests
+
 from crossdock.connectors.commercetools import Commercetools
 from crossdock.http.client import HttpClient
 from crossdock.sync.source import Axis, Range
-
 from tests.http.raw_server import Door, answer
 
 RECORDS = [

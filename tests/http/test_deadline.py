@@ -12,6 +12,7 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from crossdock.http.deadline import Deadline, current_deadline
 
 

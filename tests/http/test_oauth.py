@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 import requests
+
 from crossdock.core.errors import SourceInvalid, SystemRefused, SystemUnavailable, Transient
 from crossdock.http.client import HttpClient, Limits
 from crossdock.http.deadline import Deadline
 from crossdock.http.oauth import ClientCredentials
-
 from tests.http.raw_server import ONE_SECOND, QUICK, Door, Dripped, answer, body_of, token_of
 
 

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
+
 from crossdock.connectors.commercetools import Commercetools
 from crossdock.core.errors import CircuitOpen, HubError
 from crossdock.db.database import Store
@@ -23,8 +25,6 @@ from crossdock.http.model import Call, CallPolicy, Limits, Outcome, Rate
 from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync.source import Axis, Range
-from cryptography.fernet import Fernet
-
 from tests.shop import free_port, query
 
 EVERYTHING = Range(range_no=0, axis=Axis.ID)

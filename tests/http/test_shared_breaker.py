@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from crossdock.core.errors import CircuitOpen
 from crossdock.db.database import SharedStore, Store
 from crossdock.http import shared_breaker as breakers

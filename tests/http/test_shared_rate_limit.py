@@ -9,14 +9,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from crossdock.core.errors import RateLimited, Transient
 from crossdock.db.database import SharedStore, StoreUnavailable
 from crossdock.http import shared_rate_limit as rate_limits
 from crossdock.http.model import Rate
 from crossdock.http.shared_rate_limit import SharedRateLimiter
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.shop import free_port, query
 
 

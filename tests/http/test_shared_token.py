@@ -10,12 +10,12 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
+
 from crossdock.core.errors import SystemUnavailable
 from crossdock.db.database import SharedStore
 from crossdock.http.model import Token
 from crossdock.http.shared_token import SharedTokens
-from cryptography.fernet import Fernet
-
 from tests.shop import query
 
 KEY = Fernet.generate_key()

@@ -8,14 +8,14 @@ import threading
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
 from crossdock.core.errors import AddressRefused, BadRequest, SystemUnavailable
 from crossdock.http.client import HttpClient
 from crossdock.http.config import ClientConfig
 from crossdock.http.deadline import Deadline
 from crossdock.http.ssrf_guard import AllowedNetworks, is_public, resolve_allowed
-from hypothesis import assume, given
-from hypothesis import strategies as st
-
 from tests.http.raw_server import ONE_SECOND, Door, answer, body_of
 from tests.tls import Tls
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+
 from crossdock.core.errors import HubError, SystemRefused, SystemUnavailable
 from crossdock.http.ssrf_guard import AllowedNetworks
 from crossdock.http.transport import Tls as Trust
 from crossdock.integrations import connection_test as checks
 from crossdock.integrations.model import Check, Outcome
-
 from tests.http.raw_server import Door, answer
 
 #: This machine, for the servers that a test starts.

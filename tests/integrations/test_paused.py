@@ -10,6 +10,8 @@ import psycopg
 import pytest
 from airflow.sdk import crypto
 from airflow.sdk.exceptions import AirflowSkipException
+from cryptography.fernet import Fernet
+
 from crossdock.app.airflow import sync_dags
 from crossdock.app.airflow.systems import systems_of
 from crossdock.app.integrations import on_resumed
@@ -20,8 +22,6 @@ from crossdock.integrations import service as integration_service
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import load, validate
 from crossdock.sync.model import SyncRequest
-from cryptography.fernet import Fernet
-
 from tests.shop import query
 
 DAG_RUN: Any = SimpleNamespace(dag_id="sync_inventory", run_id="manual__1")

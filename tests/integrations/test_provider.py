@@ -14,6 +14,7 @@ from typing import Any
 import airflow
 import jsonschema
 import pytest
+
 from crossdock import __version__
 from crossdock.http.connection import Connection
 from crossdock.integrations import airflow_connection, connection_test, provider

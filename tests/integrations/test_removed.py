@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
 from crossdock.commerce.inventory import repository as availability
 from crossdock.commerce.inventory import service as availability_service
 from crossdock.core.errors import NotFound
@@ -12,7 +13,6 @@ from crossdock.http.connection import Connection
 from crossdock.integrations import repository as integrations
 from crossdock.integrations import service
 from crossdock.integrations.registered import find_active
-
 from tests.events.worlds import delivery, eventually, publish, stock
 
 ADA = "cli:ada"

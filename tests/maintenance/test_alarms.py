@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
+
 from crossdock.app.airflow.deadlines import RunIsLate
 from crossdock.app.fetch_records import SyncRecordFetcher
 from crossdock.cli.stack import _facts_of
@@ -26,7 +27,6 @@ from crossdock.observability import alerts
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Systems, extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
-
 from tests.events.worlds import publish, stock
 from tests.shop import query
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.db.database import Store
 from crossdock.events.delivery import consumer_leases
@@ -14,7 +15,6 @@ from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance import housekeeping
 from crossdock.maintenance.housekeeping import HousekeepingConfig
-
 from tests.events.worlds import ExternalSystem, delivery, eventually, publish, stock
 from tests.shop import query
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from crossdock.app.fetch_records import _FetchRequest
 from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import Terminal
@@ -22,7 +23,6 @@ from crossdock.sync import Systems, extract, load, mark_failed, validate
 from crossdock.sync.backfill import Only, days_to_run
 from crossdock.sync.landing import Landing, LandingUnavailable
 from crossdock.sync.model import Report, SyncRequest
-
 from tests.events.worlds import SOURCE, delivery, eventually, publish, stock
 from tests.shop import query
 

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import pytest
+
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.test_client import RetailerClient
 from crossdock.sandbox.engine.log import RequestLog

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from crossdock import sandbox
 from crossdock.sandbox import systems
 from crossdock.sandbox.__main__ import open_system
 from crossdock.sandbox.engine.system import SimulatedSystem
 from crossdock.sandbox.engine.test_client import TestClient
-
 from tests.sandbox.echo import EchoSystem
 
 ROOM = Path(str(sandbox.__file__)).parent

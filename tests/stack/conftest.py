@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from crossdock.stack.ports import VARIABLES
 from crossdock.stack.postgres import PostgresServer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from crossdock.stack.airflow import airflow_environment, write_files
 from crossdock.stack.ports import WANTED
 from crossdock.stack.secrets import load_secrets

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 
 ROOT_ONLY = pytest.mark.skipif(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
+
 from crossdock.client.errors import ProcessDied
 from crossdock.stack import processes
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+
 from crossdock.client.errors import StackError
 from crossdock.stack.secrets import airflow_login, load_secrets, secrets_file
 

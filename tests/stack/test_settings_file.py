@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from crossdock.client.errors import StackError
 from crossdock.stack.settings_file import read_settings
 

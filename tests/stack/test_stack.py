@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from crossdock.client.errors import AnotherStart
 from crossdock.stack import lifecycle, processes
 from crossdock.stack.doctor import examine

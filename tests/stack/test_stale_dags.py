@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused
 from crossdock.stack import stale_dags

@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import BadRequest
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
@@ -12,9 +15,6 @@ from crossdock.sandbox.commercetools.simulation import simulate
 from crossdock.sync import Systems, extract, load, validate
 from crossdock.sync.backfill import Only, backfill_request, days_to_run, midnight, missing
 from crossdock.sync.model import Report, SyncRequest, Window
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.shop import in_hub, in_shop, query
 
 FIRST, LAST = date(2026, 2, 1), date(2026, 2, 5)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from crossdock.commerce.inventory.schema import INVENTORY_TABLE
 from crossdock.core.errors import LeaseHeld, LeaseLost
 from crossdock.db import leases
@@ -19,7 +20,6 @@ from crossdock.sync import ledger as runs
 from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest
 from crossdock.sync.quarantine.model import Failure, Rejected
 from crossdock.sync.upsert import Overtaken
-
 from tests.shop import query
 
 MARCH = datetime(2026, 3, 1, 8, tzinfo=UTC)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from crossdock.connectors.commercetools.inventory import InventoryEntry
-from crossdock.sync.decode import DecodedPage, PageUnreadable, decoded
-from crossdock.sync.quarantine.service import readable
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossdock.connectors.commercetools.inventory import InventoryEntry
+from crossdock.sync.decode import DecodedPage, PageUnreadable, decoded
+from crossdock.sync.quarantine.service import readable
 from tests.sync.records import SIDEBOARD, entry, page
 
 

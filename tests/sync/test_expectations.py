@@ -8,10 +8,11 @@ from typing import Any
 
 import pyarrow as pa  # noqa: TID253  a test, not a DAG file
 import pytest
-from crossdock.sync.expectations import SuiteBroken, check
-from crossdock.sync.quarantine.model import Expectation
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from crossdock.sync.expectations import SuiteBroken, check
+from crossdock.sync.quarantine.model import Expectation
 
 Row = tuple[int | None, int | None, str | None]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import HeldForApproval, LeaseHeld, LeaseLost, SystemRefused, SystemUnavailable
 from crossdock.core.hints import Hint, HintId
@@ -21,7 +22,6 @@ from crossdock.sync import ledger as runs
 from crossdock.sync.landing import Landing, LandingUnavailable
 from crossdock.sync.model import Counts, Report, RunState, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine
-
 from tests.shop import connect, in_hub, in_shop, query
 
 FULL = SyncRequest(full=True)

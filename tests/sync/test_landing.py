@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from crossdock.sync.landing import Landing, LandingUnavailable
 from hypothesis import given
 from hypothesis import strategies as st
+
+from crossdock.sync.landing import Landing, LandingUnavailable
 
 
 @given(content=st.binary(max_size=2_000))

@@ -8,6 +8,7 @@ import time
 import msgspec
 import psycopg
 import pytest
+
 from crossdock.app.database import migrate
 from crossdock.core.errors import Terminal, Transient
 from crossdock.db import leases
@@ -17,7 +18,6 @@ from crossdock.events import store as event_store
 from crossdock.stack.postgres import PostgresServer
 from crossdock.sync import ledger as runs
 from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest
-
 from tests.events.worlds import stock
 from tests.shop import free_port, query
 

@@ -6,6 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
 from crossdock.core.errors import BadRequest
 from crossdock.sync.model import (
     Counts,
@@ -19,8 +22,6 @@ from crossdock.sync.model import (
     refuse_renamed,
     watermark_after,
 )
-from hypothesis import assume, given
-from hypothesis import strategies as st
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 OUTCOMES = ("inserted", "updated", "unchanged", "stale", "rejected", "held")

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from crossdock.app.streams import SYNCS, sync_of
 from crossdock.commerce.orders import quarantine_edits
 from crossdock.connectors.commercetools.orders import ORDER, is_goods
@@ -30,7 +31,6 @@ from crossdock.sync.model import Report, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.validate_rows import validate_rows
-
 from tests.shop import connect, query
 
 FULL = SyncRequest(full=True)

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from crossdock.core.instants import from_utc_text
 from crossdock.core.limits import MAX_SHARDS
 from crossdock.sync.model import Window
 from crossdock.sync.ranges import by_id, by_keys, by_time
 from crossdock.sync.source import Axis, Range
-from hypothesis import given
-from hypothesis import strategies as st
 
 OPENING = datetime(2026, 11, 21, tzinfo=UTC)
 sizes = st.integers(0, 1_000_000)

@@ -7,6 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import BadRequest, HeldForApproval
 from crossdock.core.limits import MAX_SHARDS
@@ -16,9 +19,6 @@ from crossdock.sandbox.commercetools.simulation import simulate
 from crossdock.sync import Systems, deferred_records, extract, load, validate
 from crossdock.sync import ledger as runs
 from crossdock.sync.model import Report, SyncRequest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.shop import in_hub, in_shop, query
 
 FULL = SyncRequest(full=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from crossdock.connectors.commercetools.inventory import INVENTORY
-from crossdock.sync.validate_rows import validate_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossdock.connectors.commercetools.inventory import INVENTORY
+from crossdock.sync.validate_rows import validate_rows
 from tests.sync.records import entry, page
 
 #: A row for each expectation that breaks it and no other.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from crossdock.core.instants import utc_text
 from crossdock.db import leases
 from crossdock.db.database import Store
@@ -13,7 +14,6 @@ from crossdock.sync import ledger as runs
 from crossdock.sync.landing import Page
 from crossdock.sync.model import Mode, SyncRequest, Window
 from crossdock.sync.source import Axis, Cursor, Range
-
 from tests.shop import query
 
 KEY = leases.LeaseKey("commercetools", "inventory")

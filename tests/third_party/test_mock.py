@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 import requests
+
 from crossdock.connectors.commercetools import Commercetools
 from crossdock.core.errors import SystemRefused
 from crossdock.http.client import Limits
 from crossdock.sync.source import Axis, FetchedPage, Range
-
 from tests.contracts.benches import CANARY, QUICK
 from tests.contracts.test_connectors import TestCheck as Checking
 from tests.contracts.test_connectors import TestReading as Reading

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crossdock.sandbox.commercetools.retailer import FakeRetailer
 
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from tests.third_party.installs import HERE, sdk_python
 
 #: It needs PyPI and, at first, a minute of installing.

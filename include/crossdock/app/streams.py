@@ -7,6 +7,8 @@ from crossdock.connectors.declarative.streams import declared_syncs
 from crossdock.core.errors import BadRequest
 from crossdock.sync import Sync
 
+__all__ = ["INVENTORY", "ORDER", "PRODUCT", "SYNCS", "declared_syncs", "sync_of"]
+
 SYNCS = {sync.entity: sync for sync in (INVENTORY, PRODUCT, ORDER)}
 
 

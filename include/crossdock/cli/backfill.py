@@ -16,6 +16,7 @@ from crossdock.cli.session import open_store, refuse_unknown, running_stack
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused
 from crossdock.core.errors import BadRequest
+from crossdock.core.ids import backfill_dag
 from crossdock.stack import dag_runs
 from crossdock.sync import ledger as runs
 from crossdock.sync.backfill import Only, days_to_run
@@ -46,7 +47,7 @@ def backfill(
     if dry_run or not days:
         _show(entity, days, Counter(), as_json=as_json, started=False)
         return
-    api.refuse_paused(f"backfill_{entity}")
+    api.refuse_paused(backfill_dag(entity))
     started = {day: _start(api, entity, day, emit_events=emit_events) for day in days}
     with console.progress(f"backfill {entity}") as bar:
         states = Counter(
@@ -72,7 +73,7 @@ def _any_partial(entity: str, days: list[date]) -> bool:
 
 def _start(api: AirflowApi, entity: str, day: date, *, emit_events: bool) -> str:
     """Start the DAG run of *day*, or find the one that is still running."""
-    dag_id, key = f"backfill_{entity}", day.isoformat()
+    dag_id, key = backfill_dag(entity), day.isoformat()
     body: dict[str, Any] = {"partition_key": key, "logical_date": None, "conf": {"emit_events": emit_events}}
     try:
         return str(api.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
@@ -84,7 +85,7 @@ def _start(api: AirflowApi, entity: str, day: date, *, emit_events: bool) -> str
 
 def _end_of(api: AirflowApi, entity: str, run_id: str, bar: console.Bar, number: int, days: int) -> str:
     def look() -> str | None:
-        state = str(api.dag_run(f"backfill_{entity}", run_id)["state"])
+        state = str(api.dag_run(backfill_dag(entity), run_id)["state"])
         return state if state in ("success", "failed") else None
 
     bar.tell(f"{number} of {days} days done", done=number, total=days)

@@ -15,6 +15,7 @@ import psycopg
 from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
 from crossdock.client.errors import StackError
+from crossdock.core.ids import prefixed
 from crossdock.stack.home import write_json
 from crossdock.stack.settings_file import AirflowSettings, read_settings
 from crossdock.stack.stale_dags import is_ours
@@ -151,7 +152,7 @@ def _migrate_hub(settings: AirflowSettings) -> None:
     from crossdock.db.database import Store  # noqa: PLC0415
     from crossdock.integrations import service as integrations  # noqa: PLC0415
 
-    hub = next(each for each in settings.connections if each["connection_id"] == "hub_db")
+    hub = next(each for each in settings.connections if each["connection_id"] == prefixed("hub_db"))
     dsn = psycopg.conninfo.make_conninfo(
         host=hub["host"], port=hub["port"], user=hub["login"], password=hub["password"], dbname=hub["schema"]
     )

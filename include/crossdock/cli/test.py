@@ -111,6 +111,6 @@ def _say_how_it_ended(what: str, seconds: float, failed: list[str]) -> None:
 
 
 def _what_was_left_out(skipped: Counter[str], beside: str) -> str:
-    """The last line: how many tests were skipped and why, and what the tier has not."""
-    told = "; ".join(f"{count}: {reason}" for reason, count in skipped.most_common())
-    return " ".join(filter(None, [f"Skipped: {skipped.total()} ({told})." if skipped else "Skipped: none.", beside]))
+    """Write the last line: how many tests were skipped and why, and what the tier leaves out."""
+    listed = "; ".join(f"{count}: {reason}" for reason, count in skipped.most_common())
+    return " ".join(filter(None, [f"Skipped: {skipped.total()} ({listed})." if skipped else "Skipped: none.", beside]))

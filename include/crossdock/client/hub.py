@@ -67,7 +67,7 @@ class HubApi:
 
 
 def refusal(answer: Any) -> HubError:
-    """The error that *answer*, from 400 on, is."""
+    """Make the error that *answer*, from 400 on, stands for."""
     try:
         problem = answer.json()
     except ValueError:
@@ -86,7 +86,7 @@ def refusal(answer: Any) -> HubError:
 
 
 def _hint(problem: dict[str, Any]) -> Hint | None:
-    """The hint of *problem*; None for one that only a newer hub knows."""
+    """Read the hint of *problem*; None for one that only a newer hub knows."""
     found: Any = problem.get("hint")
     try:
         return Hint(HintId(found["id"]), str(found["subject"]))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from crossdock.core.errors import Terminal
+from crossdock.core.ids import delivery_dags, prefixed
 from crossdock.core.limits import MAX_SHARDS
 
 #: A setting's name of before → its name now.
@@ -31,9 +32,12 @@ class Settings(BaseSettings):
 
     #: Where pages land: `file:///…`, `s3://conn_id@bucket/…`, `gs://…`. All workers must reach it.
     landing_url: str = "file:///var/lib/crossdock/landing"
-    #: Airflow connection ids.
-    store_connection: str = "hub_db"
-    commercetools_connection: str = "commercetools"
+    #: Begins the id of every DAG, pool and connection of the hub, for an Airflow that has others of the same names.
+    id_prefix: str = ""
+    #: The Airflow connection of the hub's database.
+    store_connection: str = Field(default_factory=partial(prefixed, "hub_db"))
+    #: The Airflow connection of commercetools, where the registry names no other.
+    commercetools_connection: str = Field(default_factory=partial(prefixed, "commercetools"))
     #: When each entity is synced, as cron; empty disables the schedule.
     sync_inventory_schedule: str = "*/15 * * * *"
     sync_product_schedule: str = "5 * * * *"
@@ -100,8 +104,8 @@ class Settings(BaseSettings):
 
     @property
     def delivery_dags(self) -> list[str]:
-        """The DAG of each delivery worker: `deliver_events`, `deliver_events_2` and so on."""
-        return ["deliver_events", *(f"deliver_events_{number}" for number in range(2, self.delivery_workers + 1))]
+        """The DAG of each delivery worker."""
+        return delivery_dags(self.delivery_workers)
 
     @property
     def delivery_worker_lifetime(self) -> timedelta:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from crossdock.core import ids
 from crossdock.core.errors import BadRequest, Conflict, NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store, Work
@@ -64,7 +65,7 @@ def add(store: Store, connections: ConnectionStore, new: NewIntegration, *, acto
         connection, settings = _existing(connections, kind, new)
     else:
         kind.refuse_invalid(new.settings, new.credentials)
-        connection = kind.connection(new.integration_id, new.settings, new.credentials)
+        connection = kind.connection(ids.prefixed(new.integration_id), new.settings, new.credentials)
         settings = dict(new.settings)
     found = _tested(new.integration_id, kind, connection)
     if new.credentials is not None:
@@ -96,12 +97,12 @@ def register(store: Store, documents: Iterable[Mapping[str, Any]], *, actor: str
         connection_id = str(document["connection_id"])
         connection = Connection(connection_id=connection_id, conn_type=kind.kind, extra=extra, **known)
         if _upsert(store, kind, connection, actor):
-            changed.append(connection_id)
+            changed.append(ids.unprefixed(connection_id))
     return changed
 
 
 def _upsert(store: Store, kind: Manifest, connection: Connection, actor: str) -> bool:
-    integration_id, settings = connection.connection_id, kind.settings_of(connection)
+    integration_id, settings = ids.unprefixed(connection.connection_id), kind.settings_of(connection)
     with store.transaction() as work:
         known = integrations.find(work, integration_id)
         if known and known.settings == settings:
@@ -115,7 +116,7 @@ def _upsert(store: Store, kind: Manifest, connection: Connection, actor: str) ->
                 kind=kind.kind,
                 name=kind.title,
                 settings=settings,
-                connection_id=integration_id,
+                connection_id=connection.connection_id,
                 actor=actor,
                 with_credentials=False,
                 tested=False,
@@ -256,7 +257,7 @@ def _refuse_taken(store: Store, integration_id: str) -> None:
 
 
 def _existing(connections: ConnectionStore, kind: Manifest, new: NewIntegration) -> tuple[Connection, dict[str, Any]]:
-    connection = connections.get(new.integration_id)
+    connection = connections.get(ids.prefixed(new.integration_id))
     if connection is None:
         raise SettingsInvalid(
             kind.title,
@@ -315,7 +316,7 @@ def _store_new(store: Store, new: NewIntegration, settings: Mapping[str, Any], *
             kind=new.kind,
             name=new.name,
             settings=settings,
-            connection_id=new.integration_id,
+            connection_id=ids.prefixed(new.integration_id),
             actor=actor,
             with_credentials=new.credentials is not None,
             tested=True,

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused, StackError
+from crossdock.core import ids
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Store
 from crossdock.sync import landing, ledger
@@ -42,8 +43,8 @@ def trigger(api: AirflowApi, entity: str, request: SyncRequest) -> str:
     """
     conf = {name: value for name, value in _document(request).items() if value not in (None, [], 0, False)}
     try:
-        api.refuse_paused(f"sync_{entity}")
-        return api.trigger(f"sync_{entity}", conf)
+        api.refuse_paused(ids.sync_dag(entity))
+        return api.trigger(ids.sync_dag(entity), conf)
     except AirflowRefused as refused:
         if refused.status != HTTPStatus.NOT_FOUND:
             raise
@@ -84,17 +85,17 @@ def follow(
     """
 
     def ended_state() -> str | None:
-        state = str(api.dag_run(f"sync_{entity}", dag_run_id)["state"])
+        state = str(api.dag_run(ids.sync_dag(entity), dag_run_id)["state"])
         tasks = _task_states(api, entity, dag_run_id) if watch_tasks else ""
         _show_counts(store, entity, dag_run_id, f"{state} {tasks}".strip(), show)
         return state if state in _ENDED else None
 
     state = wait_for(ended_state, f"DAG run {dag_run_id}", timeout_s)
     with store.transaction() as work:
-        runs = ledger.of_dag_run(work, dag_run_id, entity, dag_id=f"sync_{entity}")
+        runs = ledger.of_dag_run(work, dag_run_id, entity, dag_id=ids.sync_dag(entity))
     if not runs:
         raise DagRunFailed(
-            f"sync_{entity} run {dag_run_id} ended as {state} before it began to read. Its log: "
+            f"{ids.sync_dag(entity)} run {dag_run_id} ended as {state} before it began to read. Its log: "
             f"{api.url}/dags/sync_{entity}/runs/{dag_run_id}. Then try: ./hub doctor"
         )
     return state, runs
@@ -117,7 +118,7 @@ def wait_for(find: Callable[[], T | None], what: str, timeout_s: float) -> T:
 
 
 def _task_states(api: AirflowApi, entity: str, dag_run_id: str) -> str:
-    tasks = api.task_instances(f"sync_{entity}", dag_run_id)
+    tasks = api.task_instances(ids.sync_dag(entity), dag_run_id)
     order = {"extract": 0, "validate": 1, "load": 2}
     tasks.sort(key=lambda task: order.get(task["task_id"], 9))
     return " → ".join(f"{task['task_id']} {task['state'] or 'waiting'}" for task in tasks)
@@ -125,7 +126,7 @@ def _task_states(api: AirflowApi, entity: str, dag_run_id: str) -> str:
 
 def _show_counts(store: Store, entity: str, dag_run_id: str, state: str, show: ShowProgress) -> None:
     with store.transaction() as work:
-        runs = ledger.of_dag_run(work, dag_run_id, entity, dag_id=f"sync_{entity}")
+        runs = ledger.of_dag_run(work, dag_run_id, entity, dag_id=ids.sync_dag(entity))
         landed = sum(page.records for run in runs for page in landing.pages_of(work, run.run_id))
     if not runs:
         show(f"{dag_run_id}: {state}")

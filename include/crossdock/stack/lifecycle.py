@@ -16,6 +16,7 @@ from typing import Literal
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AnotherStart, NotReady
+from crossdock.core.ids import prefixed
 from crossdock.stack import airflow, ports, processes
 from crossdock.stack.home import home, make_private_folder, read_json, write_json
 from crossdock.stack.postgres import HUB_OPTIONS, METADATA_OPTIONS, PostgresServer
@@ -331,7 +332,7 @@ def _journal_of(arguments: Sequence[str]) -> Path:
 def _sandbox_client() -> str:
     """Read the client ID with which the hub signs in at the sandbox."""
     connections = {each["connection_id"]: each for each in read_settings().connections}
-    return str(connections["commercetools"]["login"])
+    return str(connections[prefixed("commercetools")]["login"])
 
 
 def _wait_for_sandbox(stack: Stack) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdock.client.errors import StackError
+from crossdock.core.ids import prefixed
 from crossdock.stack.home import project
 
 #: Astro's name of a field → Airflow's.
@@ -62,7 +63,12 @@ def read_settings(
     overrides = overrides or {}
     connections = [_connection(path, each) for each in _filled(wanted.get("connections"), "conn_id")]
     return AirflowSettings(
-        connections=[_overridden(each, overrides.get(each["connection_id"], {})) for each in connections],
+        connections=[
+            _overridden(
+                {**each, "connection_id": prefixed(each["connection_id"])}, overrides.get(each["connection_id"], {})
+            )
+            for each in connections
+        ],
         pools=[_pool(path, each) for each in _filled(wanted.get("pools"), "pool_name")],
         variables=[
             {"key": each["variable_name"], "value": str(each.get("variable_value", ""))}
@@ -102,4 +108,4 @@ def _pool(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
     slots = entry.get("pool_slot")
     if not isinstance(slots, int):
         raise StackError(f"{path}: pool {entry['pool_name']} has pool_slot {slots!r}. Expected a number.")
-    return {"name": entry["pool_name"], "slots": slots, "description": entry.get("pool_description") or ""}
+    return {"name": prefixed(entry["pool_name"]), "slots": slots, "description": entry.get("pool_description") or ""}

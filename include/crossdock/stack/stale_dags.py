@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused
+from crossdock.core.ids import unprefixed
 
 _PAGE = 100
 #: Airflow marks the DAGs of a deleted file as stale when its DAG processor next lists the folder.
@@ -32,11 +33,12 @@ def is_ours(dag_id: str, tags: Collection[str]) -> bool:
 
     An id alone proves nothing: a company's own Airflow may have a `sync_order` of its own.
     """
-    kind, _, subject = dag_id.partition("_")
+    name = unprefixed(dag_id)
+    kind, _, subject = name.partition("_")
     if kind in {"sync", "backfill"}:
         return kind in tags and subject in tags
-    worker = dag_id.removeprefix("deliver_events")
-    return worker != dag_id and "events" in tags and (not worker or worker.removeprefix("_").isdecimal())
+    worker = name.removeprefix("deliver_events")
+    return worker != name and "events" in tags and (not worker or worker.removeprefix("_").isdecimal())
 
 
 def remove_stale_dags(api: AirflowApi) -> RemovedDags:

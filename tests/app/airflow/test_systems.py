@@ -13,6 +13,8 @@ import psycopg
 import pytest
 import zstandard
 from airflow.sdk import crypto
+from cryptography.fernet import Fernet
+
 from crossdock.app.airflow.systems import systems_of
 from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import AddressRefused, BadRequest, HubError
@@ -23,8 +25,6 @@ from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.settings_file import read_settings
 from crossdock.sync import extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
-from cryptography.fernet import Fernet
-
 from tests.contracts.test_connectors import dump_of
 from tests.shop import query
 

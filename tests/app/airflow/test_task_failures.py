@@ -16,6 +16,7 @@ from airflow.sdk import DAG, task
 from airflow.sdk.api.datamodels._generated import DagRun, TIRunContext
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
 from crossdock.app.airflow.hints import phrase
 from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.task_failures import cause_of, explained_failures

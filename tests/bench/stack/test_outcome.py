@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from crossdock.bench.report import Setup, write
 from crossdock.bench.stack.outcome import DeltaRun, Process, StackOutcome, Start, percentile
 

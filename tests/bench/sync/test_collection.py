@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from crossdock.bench.sync.collection import Collection
 from crossdock.bench.sync.processes import SourceProcess
 from crossdock.bench.sync.records import records_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from crossdock.bench.report import Goal
 from crossdock.bench.sync.figures import AGAIN, DELTA, FULL, OURS, START, Run, Sample, cost_ratio, lines_of
 from crossdock.bench.sync.outcome import goals

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+
 from crossdock.bench.report import Setup, write
 from crossdock.bench.sync.figures import FULL, OURS, START, Run, Sample
 from crossdock.bench.sync.outcome import Outcome

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from crossdock.bench.meter import cpu_s, ended_children_cpu_s, pss_mb
 from crossdock.bench.sync import profile
 from crossdock.bench.sync.profile import Spot, sampled, spots, summed

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from crossdock.bench.server import Server
 from crossdock.bench.sync import database, scaling
 from crossdock.bench.sync.processes import Bench, SourceProcess

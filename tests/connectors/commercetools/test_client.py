@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from crossdock.connectors.commercetools import Commercetools
 from crossdock.core.errors import BadRequest, SourceInvalid
 from crossdock.integrations.airflow_connection import read
 from crossdock.sync.source import Axis, Cursor, FetchedPage, Range
-
 from tests.http.raw_server import QUICK, Door, answer
 from tests.tls import Tls
 

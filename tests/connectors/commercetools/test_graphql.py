@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from crossdock.connectors.commercetools import Api, Commercetools
 from crossdock.connectors.commercetools.inventory import InventoryEntry
 from crossdock.connectors.commercetools.orders import Order
@@ -15,7 +16,6 @@ from crossdock.connectors.commercetools.products import ProductProjection
 from crossdock.core.errors import BadRequest, HubError, SourceInvalid, SystemRefused, SystemUnavailable
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync.source import Axis, FetchedPage, Range
-
 from tests.http.raw_server import QUICK, Door, answer
 
 EVERYTHING = Range(range_no=0, axis=Axis.ID)

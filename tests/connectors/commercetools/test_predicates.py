@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from crossdock.connectors.commercetools.predicates import quoted, sort, where
 from crossdock.core.errors import BadRequest
 from crossdock.core.instants import from_utc_text, utc_text
 from crossdock.sandbox.commercetools.predicates import compile_predicate, parse
 from crossdock.sync.source import Axis, Cursor, Range
-from hypothesis import given
-from hypothesis import strategies as st
 
 T0 = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 #: What breaks a quoted text, and what sorts oddly.

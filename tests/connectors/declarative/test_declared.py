@@ -18,6 +18,7 @@ import jwt
 import msgspec
 import pytest
 import yaml
+
 from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.mapping import _READERS, _Unreadable
@@ -38,10 +39,9 @@ from crossdock.sync.landing import Landing
 from crossdock.sync.model import Counts, Report, RunState, SyncRequest
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.source import Axis, Cursor, Range
-
 from tests.shop import QUICK, query
 
-EXAMPLES = files.FOLDER / "examples"
+EXAMPLES = files.folder() / "examples"
 #: The doors of these tests are on this machine.
 HERE = {"allowed_networks": ["127.0.0.0/8"]}
 REST, GRAPHQL = EXAMPLES / "sandbox_stock_rest.yaml", EXAMPLES / "sandbox_orders_graphql.yaml"

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli.app import app
 from crossdock.commerce.inventory import service as inventory_service
@@ -23,8 +25,6 @@ from crossdock.events.replay import service as replay_service
 from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.observability import audit
-from typer.testing import CliRunner
-
 from tests.events.worlds import ExternalSystem, delivery, eventually, publish, stock
 from tests.shop import query
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from crossdock.commerce.inventory import repository as availability
 from crossdock.commerce.inventory import subscribers as inventory_subscribers
 from crossdock.db.database import Store, StoreRefused, Work
@@ -23,7 +24,6 @@ from crossdock.events.model import STOCK_CHANGED, Event
 from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance.housekeeping import Housekeeping, HousekeepingConfig
 from crossdock.observability import alerts
-
 from tests.events.worlds import QUICK, delivery, eventually, publish, stock
 from tests.shop import query
 

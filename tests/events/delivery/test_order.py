@@ -7,11 +7,11 @@ import threading
 from collections.abc import Sequence
 
 import pytest
+
 from crossdock.db.database import Store, Work
 from crossdock.events.delivery import PartitionAssignment
 from crossdock.events.model import STOCK_CHANGED, Event
 from crossdock.events.subscriber import Subscriber
-
 from tests.events.worlds import ExternalSystem, delivery, eventually
 from tests.shop import query
 from tests.sync import test_batches as hub

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+
 from crossdock.core.errors import BadEvent, CircuitOpen, LeaseHeld, SystemUnavailable
 from crossdock.db.database import Store, StoreUnavailable
 from crossdock.events.delivery import PartitionAssignment, source_outages
 from crossdock.events.model import Event, NewEvent
-
 from tests.events.worlds import SOURCE, ExternalSystem, delivery, eventually, publish, stock
 from tests.shop import query
 

@@ -9,13 +9,13 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
+
 from crossdock.db.database import Store
 from crossdock.events.delivery import PartitionAssignment, PollingConfig
 from crossdock.events.model import Event
 from crossdock.events.ports import RecordFetcher
 from crossdock.events.replay import service as replay_service
 from crossdock.events.subscriber import Subscriber
-
 from tests.events.worlds import ExternalSystem, delivery, eventually, publish, stock
 from tests.shop import query
 

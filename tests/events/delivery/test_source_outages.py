@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+
 from crossdock.db.database import Store
 from crossdock.events import store as event_store
 from crossdock.events.dead_letters.repository import Failure
@@ -14,7 +15,6 @@ from crossdock.events.delivery.consumer_leases import Claim
 from crossdock.events.delivery.retry_repository import RetryRecord
 from crossdock.events.model import ORIGIN
 from crossdock.events.store import Selection
-
 from tests.events.worlds import SOURCE, publish, stock
 from tests.shop import query
 

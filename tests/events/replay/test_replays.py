@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from crossdock.core.errors import SystemUnavailable
 from crossdock.db.database import Store, StoreRefused, Work
 from crossdock.events.dead_letters import service as dead_letter_service
@@ -19,7 +20,6 @@ from crossdock.events.replay import service as replay_service
 from crossdock.events.replay import slice as replay_slice
 from crossdock.events.replay.repository import Replay
 from crossdock.events.subscriber import Subscriber
-
 from tests.chaos import children
 from tests.events.worlds import ExternalSystem, delivery, eventually, publish, stock
 from tests.shop import query

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 import requests
 import uvicorn
+from fastapi import APIRouter, FastAPI
+
 from crossdock.api import problems, webhooks
 from crossdock.api.dependencies import open_store
 from crossdock.api.middleware import RequestMiddleware
@@ -34,8 +36,6 @@ from crossdock.integrations.registered import find_active
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Sync, Systems
 from crossdock.sync.landing import Landing
-from fastapi import APIRouter, FastAPI
-
 from tests.events.worlds import delivery, eventually, publish, stock
 from tests.shop import connect, free_port, in_hub, query
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from crossdock.sandbox.commercetools.data.invoice_lines import DatasetRefusedError
 from crossdock.sandbox.commercetools.dataset import Dataset
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.test_client import RetailerClient
-
 from tests.sandbox.commercetools import invoice_lines
 from tests.sandbox.commercetools.invoice_lines import LINES, UK
 

@@ -5,13 +5,14 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from crossdock.sandbox.commercetools.collection import Collection
 from crossdock.sandbox.commercetools.predicates import compile_predicate, parse
 from crossdock.sandbox.commercetools.queries import query_of
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.test_client import RetailerClient
-from hypothesis import given
-from hypothesis import strategies as st
 
 BY_TIME = (("sort", "lastModifiedAt asc"), ("sort", "id asc"))
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
-from crossdock.sandbox.commercetools.predicates import MalformedPredicateError, compile_predicate, parse
 from hypothesis import given
 from hypothesis import strategies as st
+
+from crossdock.sandbox.commercetools.predicates import MalformedPredicateError, compile_predicate, parse
 
 ENTRY = {
     "id": "b1",

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from crossdock.sandbox.commercetools.data.inventory import FLAWS
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.state import RetailerState, Size

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crossdock.sandbox.commercetools.retailer import FakeRetailer
-from crossdock.sandbox.commercetools.test_client import RetailerClient
-from crossdock.sandbox.engine.clock import instant_of
 from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
+
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
+from crossdock.sandbox.commercetools.test_client import RetailerClient
+from crossdock.sandbox.engine.clock import instant_of
 
 _FORMATS = FormatChecker(formats=())
 _FORMATS.checks("datetime")(lambda value: not isinstance(value, str) or instant_of(value) is not None)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.test_client import RetailerClient
 

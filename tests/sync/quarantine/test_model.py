@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from crossdock.sync.quarantine.model import visible
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+from crossdock.sync.quarantine.model import visible
 
 any_text = st.text(st.characters(codec=None, exclude_categories=()))
 

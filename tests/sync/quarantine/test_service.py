@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from crossdock.app.streams import sync_of
 from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import BadRequest, Conflict, LeaseHeld, NotFound
@@ -22,7 +23,6 @@ from crossdock.sync.quarantine import repository as quarantine
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.repository import Item
 from crossdock.sync.validate_rows import validate_rows
-
 from tests.shop import query
 from tests.sync.records import entry, page
 

@@ -9,6 +9,7 @@ from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.task_failures import explained_failures
 from crossdock.connectors.declarative.streams import declared_syncs, mistakes
 from crossdock.core.errors import BadRequest
+from crossdock.core.ids import prefixed
 
 
 def check_declarations() -> list[str]:
@@ -28,6 +29,7 @@ def check_declarations() -> list[str]:
 
 #: Arguments of `@dag` for the DAG that checks the declarations.
 CHECK_OPTIONS: Mapping[str, Any] = {
+    "dag_id": prefixed("declared_syncs"),
     "catchup": False,
     "max_active_runs": 1,
     "tags": ["declared"],

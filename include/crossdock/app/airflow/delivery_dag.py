@@ -24,6 +24,11 @@ from crossdock.maintenance.housekeeping import HousekeepingConfig
 from crossdock.maintenance.retention import RetentionPeriods
 
 
+def delivery_dags() -> list[str]:
+    """Name the DAG of each delivery worker."""
+    return settings().delivery_dags
+
+
 def delivery_options() -> dict[str, Any]:
     """Build the options of `@dag` for a delivery worker, except its name: one run after the other, without end."""
     return {

@@ -31,5 +31,5 @@ def phrase(hint: Hint) -> str:
 
 
 def with_hint(error: HubError) -> str:
-    """The error's text, followed by what to do."""
+    """Append what to do to the error's text."""
     return f"{error}. {phrase(error.hint)}" if error.hint else str(error)

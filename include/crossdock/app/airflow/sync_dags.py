@@ -25,6 +25,7 @@ from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.systems import systems_of
 from crossdock.app.airflow.task_failures import cause_of, explained_failures
 from crossdock.app.streams import SYNCS
+from crossdock.core import ids
 from crossdock.core.errors import IntegrationPaused, LeaseLost
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
@@ -67,9 +68,10 @@ def sync_options(sync: Sync) -> dict[str, Any]:
     """
     Build the arguments of `@dag` for a sync, except its schedule: form, retries and deadline.
 
-    The DAG is named after its function, as always in Airflow.
+    The id is the name of the DAG's function, with the installation's prefix.
     """
     return {
+        "dag_id": ids.sync_dag(sync.entity),
         # No start date: with one, Airflow starts a run as soon as it first sees the DAG; without one, only at the
         # next tick of the schedule.
         "catchup": False,
@@ -78,12 +80,12 @@ def sync_options(sync: Sync) -> dict[str, Any]:
         "params": _form(sync),
         "default_args": _task_defaults(sync),
         "deadline": DeadlineAlert(
-            name=f"sync_{sync.entity} is late",
+            name=f"{ids.sync_dag(sync.entity)} is late",
             # Not DAGRUN_QUEUED_AT: with it, Airflow 3.3.2 answers every "clear" of a run with HTTP 500
             # (apache/airflow#70368), and an operator recovers by clearing.
             reference=DeadlineReference.AVERAGE_RUNTIME(max_runs=10, min_runs=1),
             interval=timedelta(minutes=settings().sync_deadline_minutes),
-            callback=AsyncCallback(RunIsLate, kwargs={"dag_id": f"sync_{sync.entity}"}),
+            callback=AsyncCallback(RunIsLate, kwargs={"dag_id": ids.sync_dag(sync.entity)}),
         ),
     }
 
@@ -95,6 +97,7 @@ def backfill_options(sync: Sync) -> dict[str, Any]:
     It has no outlets: history triggers no DAG downstream.
     """
     return {
+        "dag_id": ids.backfill_dag(sync.entity),
         "catchup": False,
         "max_active_runs": 4,
         "tags": ["backfill", sync.entity],
@@ -229,7 +232,7 @@ def _task_defaults(sync: Sync) -> dict[str, Any]:
         "retry_delay": timedelta(seconds=settings().retry_delay_s),
         "retry_policy": RetryByKind(),
         # A declared integration has no pool of its own: the declared rate limits its calls.
-        "pool": sync.integration if sync.entity in SYNCS else "default_pool",
+        "pool": ids.prefixed(sync.integration) if sync.entity in SYNCS else "default_pool",
         "on_failure_callback": lambda context: end_run(sync, context),
     }
 

@@ -1,4 +1,4 @@
-"""How a step of the demo says that what it found is not as it should be."""
+"""How a step of the demo fails."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from crossdock.client.errors import StackError
 
 
 class DemoFailed(StackError):
-    """What a step found is not as it should be: a wrong count, a missing row. Never that it took long."""
+    """A step found something wrong: a wrong count, a missing record. Never that it took long."""
 
 
 def expect(truth: bool, otherwise: str) -> None:
     """
+    Check that *truth* holds.
+
     Raises:
-        DemoFailed: with *otherwise*, unless *truth*.
+        DemoFailed: it does not; *otherwise* says what is wrong.
 
     """
     if not truth:

@@ -11,7 +11,7 @@ import typer
 
 from crossdock.app.streams import SYNCS
 from crossdock.cli import console
-from crossdock.cli.demo.steps import Story, story_document, tell
+from crossdock.cli.demo.steps import DemoRun, demo_document, run_steps
 from crossdock.cli.exit_codes import Exit
 from crossdock.stack import lifecycle
 from crossdock.stack.secrets import airflow_login
@@ -21,34 +21,34 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Stop afterwards what the demo started.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Start everything, load the shop, test the integrations, correct a bad row, break the source and recover."""
+    """Start everything, sync a shop, fix a bad record, break the source and recover. Each step is checked."""
     was_running = lifecycle.status().state == "running"
     stays = was_running or not once
     try:
         if was_running:
-            story = _told()
+            run = _run_demo()
         else:
             with _schedules_held_back(stays=stays):
-                story = _told()
+                run = _run_demo()
     finally:
         if not stays:
             with console.progress("Stopping") as bar:
                 lifecycle.down(progress=bar.tell)
     if as_json:
-        console.show_json(story_document(story))
-    _say_how_it_ended(story)
+        console.show_json(demo_document(run))
+    _say_how_it_ended(run)
     if stays and not as_json:
-        _say_how_to_go_on(story)
-    if not story.passed:
+        _say_how_to_go_on(run)
+    if not run.passed:
         raise typer.Exit(Exit.FAILED)
 
 
-def _told() -> Story:
+def _run_demo() -> DemoRun:
     with console.progress("Starting") as bar:
         running = lifecycle.up(progress=bar.tell)
-    story = Story(running)
-    tell(story)
-    return story
+    run = DemoRun(running)
+    run_steps(run)
+    return run
 
 
 @contextmanager
@@ -73,16 +73,16 @@ def _schedules_held_back(*, stays: bool) -> Iterator[None]:
             lifecycle.restart_dag_processor()
 
 
-def _say_how_it_ended(story: Story) -> None:
-    if story.passed:
-        console.praise(f"All {len(story.steps)} steps passed.")
+def _say_how_it_ended(run: DemoRun) -> None:
+    if run.passed:
+        console.praise(f"All {len(run.steps)} steps passed.")
     else:
-        console.complain(f"The demo stopped at step {len(story.steps)}. To check the stack: ./hub doctor")
+        console.complain(f"The demo stopped at step {len(run.steps)}. To check the stack: ./hub doctor")
 
 
-def _say_how_to_go_on(story: Story) -> None:
+def _say_how_to_go_on(run: DemoRun) -> None:
     user, _ = airflow_login()
-    console.say(f"Airflow:      {story.stack.airflow_url}")
+    console.say(f"Airflow:      {run.stack.airflow_url}")
     console.say(f"Log in:       user {user}; the password: ./hub status --password")
     console.say("Go on:        ./hub sandbox move 10, then ./hub sync inventory")
     console.say("Stop it all:  ./hub down")

@@ -1,4 +1,4 @@
-"""The demo's steps with events: a change reaches its read model; an event that no handler can take is corrected."""
+"""The steps of the demo with events: a change reaches its read model; a dead letter is edited and replayed."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ _SYSTEM = "commercetools"
 _GOAL_S = 1
 #: After that something is missing, and not slow, on a machine with twenty times the work that it can do.
 _MISSING_AFTER_S = 600.0
-#: The first pull of a worker signs in to the shop; only the second one shows what every later one takes.
+#: The first fetch of a worker signs in to the shop; only the second one shows what every later one takes.
 _CHANGES = 2
 
 
-class EventScene:
-    """The steps, and the stack they play on."""
+class EventSteps:
+    """The steps with events, on a running stack."""
 
     def __init__(self, api: AirflowApi, store: Store, sandbox: SandboxControl) -> None:
         self._api, self._store, self._sandbox = api, store, sandbox
 
     def change_reaches_availability(self, bar: Bar) -> str:
-        """From the retailer's change over its webhook to the read model, without a DAG run."""
+        """Follow a change from the retailer's webhook to the read model, without a DAG run."""
         for dag_id in settings().delivery_dags:
             self._api.wait_for_dag(dag_id)
             self._api.unpause(dag_id)
@@ -66,31 +66,31 @@ class EventScene:
             }
         )
         for _ in range(_CHANGES):
-            sku, taken_s = self._tell_of_a_change(key)
-        return f"{sku}'s availability ({self._told(sku)}) followed after {taken_s:.2f} s (goal: under {_GOAL_S} s)"
+            sku, taken_s = self._report_a_change(key)
+        return f"{sku}'s availability ({self._available(sku)}) followed after {taken_s:.2f} s (goal: under {_GOAL_S} s)"
 
-    def _tell_of_a_change(self, key: bytes) -> tuple[str, float]:
-        """The sku that moved, and the seconds until its availability said so."""
+    def _report_a_change(self, key: bytes) -> tuple[str, float]:
+        """Move stock and report it by webhook; give the SKU and the seconds until its availability followed."""
         began = time.monotonic()
         (moved,) = self._sandbox.live(stock_moves=1)["inventory"]
         body = json.dumps({"type": "inventory.changed", "sku": moved["sku"]}).encode()
         headers = _signed(key, body)
         answer = self._api.signed("POST", f"/hub/v1/webhooks/{_INTEGRATION}", data=body, headers=headers)
         expect(answer.status_code == HTTPStatus.ACCEPTED, f"the webhook was answered with {answer.status_code}")
-        while not self._is_told(moved):
+        while not self._has_arrived(moved):
             expect(time.monotonic() - began < _MISSING_AFTER_S, f"the change of {moved['sku']} did not arrive")
             time.sleep(0.005)
         return str(moved["sku"]), time.monotonic() - began
 
-    def _is_told(self, moved: dict[str, Any]) -> bool:
-        """Whether the hub has the version, and the read model says what the hub's stock adds up to."""
+    def _has_arrived(self, moved: dict[str, Any]) -> bool:
+        """Check that the hub has the version, and that the read model is the sum of the hub's stock."""
         with self._store.transaction() as work:
             rows = entities.by_key(work, INVENTORY_TABLE, moved["sku"])
         has_it = any(
             (row["integration"], row["id"]) == (_SYSTEM, moved["id"]) and row["version"] >= moved["version"]
             for row in rows
         )
-        return has_it and self._told(moved["sku"]) == sum(max(row["available_quantity"], 0) for row in rows)
+        return has_it and self._available(moved["sku"]) == sum(max(row["available_quantity"], 0) for row in rows)
 
     def correct_an_event(self, bar: Bar) -> str:
         sku = "DEMO-POISON"
@@ -105,20 +105,20 @@ class EventScene:
         )
         with self._store.transaction() as work:
             event_store.append(work, [event])
-        dead_letter = self._letter_of(sku, bar)
+        dead_letter = self._dead_letter_of(sku, bar)
         dead_letter_service.edit_fields(
             self._store, dead_letter.dead_letter_id, {"available_quantity": 7}, actor=actor()
         )
         asked = replay_service.request_dead_letters(self._store, [dead_letter.dead_letter_id], rate=None, actor=actor())
         replay_service.run_replay(self._store, asked.replay_id, subscribers=SUBSCRIBERS)
         began = time.monotonic()
-        while self._told(sku) != 7:  # noqa: PLR2004  as corrected
+        while self._available(sku) != 7:  # noqa: PLR2004  as corrected
             expect(time.monotonic() - began < _MISSING_AFTER_S, "the corrected event had no effect")
             time.sleep(0.05)
         return f"dead letter {dead_letter.dead_letter_id} ({dead_letter.cause}) is corrected to 7 and replayed; {sku} has 7"
 
     def _wait_for_delivery(self, bar: Bar) -> None:
-        """The readers of events at work, and all that was told delivered."""
+        """Wait until consumers are running and every event is delivered."""
         began = time.monotonic()
         while True:
             found = delivery_status(self._store, SUBSCRIBERS, timedelta(hours=1)).subscribers
@@ -128,14 +128,14 @@ class EventScene:
             expect(time.monotonic() - began < _MISSING_AFTER_S, "nobody delivers events: ./hub events status")
             time.sleep(0.2)
 
-    def _told(self, sku: str) -> int | None:
+    def _available(self, sku: str) -> int | None:
         with self._store.transaction() as work:
             try:
                 return availability.get(work, sku).available
             except NotFound:
                 return None
 
-    def _letter_of(self, sku: str, bar: Bar) -> DeadLetter:
+    def _dead_letter_of(self, sku: str, bar: Bar) -> DeadLetter:
         began = time.monotonic()
         while True:
             with self._store.transaction() as work:
@@ -144,12 +144,15 @@ class EventScene:
                 if dead_letter.event.partition_key == sku:
                     return dead_letter
             bar.tell("Waiting for the event to fail")
-            expect(time.monotonic() - began < _MISSING_AFTER_S, "the event that nobody can take is no dead letter")
+            expect(
+                time.monotonic() - began < _MISSING_AFTER_S,
+                "the event that no subscriber can process has not become a dead letter",
+            )
             time.sleep(0.1)
 
 
 def _signed(key: bytes, body: bytes) -> dict[str, str]:
-    """The headers of Standard Webhooks, as a retailer would send them."""
+    """Sign *body* by Standard Webhooks, as a retailer would."""
     delivery_id, at = f"demo_{secrets.token_hex(8)}", str(int(time.time()))
     signature = hmac.new(key, f"{delivery_id}.{at}.".encode() + body, hashlib.sha256).digest()
     return {

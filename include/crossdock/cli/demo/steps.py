@@ -11,12 +11,13 @@ from crossdock.app.streams import sync_of
 from crossdock.cli import console, run_reports
 from crossdock.cli.console import Bar
 from crossdock.cli.demo.checks import DemoFailed, expect
-from crossdock.cli.demo.event_steps import EventScene
+from crossdock.cli.demo.event_steps import EventSteps
 from crossdock.cli.session import actor
 from crossdock.client.hub import HubApi
 from crossdock.client.sandbox import SandboxControl
 from crossdock.commerce.inventory.schema import INVENTORY_TABLE
 from crossdock.core.errors import HubError
+from crossdock.core.ids import sync_dag
 from crossdock.db.database import Store
 from crossdock.stack import dag_runs
 from crossdock.stack.lifecycle import Stack
@@ -26,16 +27,16 @@ from crossdock.sync.model import RunState, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine
 from crossdock.sync.quarantine import service as quarantine_service
 
-_DAG = "sync_inventory"
+_DAG = sync_dag("inventory")
 #: The integration that the demo reads, breaks and repairs. Others may have records with the same ids.
 _SYSTEM = "commercetools"
-#: Entity → the platform's name of it, in the order of the story.
+#: Entity → the platform's name of it, in the order of the run.
 _ENTITIES = {"product": "product-projections", "order": "orders", "inventory": "inventory"}
 
 
 @dataclass
-class Story:
-    """The stack it plays on, and what has happened so far."""
+class DemoRun:
+    """The stack that the demo runs on, and what has happened so far."""
 
     stack: Stack
     steps: list[dict[str, Any]] = field(default_factory=list)
@@ -46,43 +47,43 @@ class Story:
         return bool(self.steps) and all(step["ok"] for step in self.steps)
 
 
-def story_document(story: Story) -> dict[str, Any]:
-    return {"syncs": story.passes, "steps": story.steps, "ok": story.passed}
+def demo_document(run: DemoRun) -> dict[str, Any]:
+    return {"syncs": run.passes, "steps": run.steps, "ok": run.passed}
 
 
-def tell(story: Story) -> None:
+def run_steps(run: DemoRun) -> None:
     """Run every step in turn and stop at the first that fails. Leave the sandbox without faults, however it ends."""
-    sandbox = SandboxControl(story.stack.sandbox_url)
+    sandbox = SandboxControl(run.stack.sandbox_url)
     sandbox.heal()
     try:
-        _tell_steps(story, sandbox)
+        _run_steps(run, sandbox)
     finally:
         sandbox.heal()
 
 
-def _tell_steps(story: Story, sandbox: SandboxControl) -> None:
-    with Store(story.stack.hub_dsn) as store:
-        scene = Scene(story, store, sandbox)
-        events = EventScene(story.stack.api(), store, sandbox)
+def _run_steps(run: DemoRun, sandbox: SandboxControl) -> None:
+    with Store(run.stack.hub_dsn) as store:
+        syncs = SyncSteps(run, store, sandbox)
+        events = EventSteps(run.stack.api(), store, sandbox)
         for name, step in (
-            ("full syncs bring every product, order and stock level in", scene.full_syncs),
-            ("every integration passes its test, check by check", scene.registry_green),
-            ("a bad row lands in quarantine", scene.bad_row),
-            ("it is corrected and replayed", scene.correct_and_replay),
-            ("a delta brings just what changed", scene.delta),
-            ("the source goes down: the task fails", scene.source_down),
-            ("its circuit breaker is open: calls that would fail are not made", scene.breaker_open),
-            ("it comes back: the cleared task recovers", scene.recovery),
-            ("its breaker has closed by itself", scene.breaker_closed),
-            ("second full syncs change nothing", scene.nothing_changes),
-            ("a stock change reaches the availability of its sku", events.change_reaches_availability),
-            ("an event that no handler can take is corrected and replayed", events.correct_an_event),
+            ("full syncs load every product, order and stock level", syncs.full_syncs),
+            ("every integration passes its connection test", syncs.registry_green),
+            ("a bad record goes to quarantine", syncs.bad_row),
+            ("it is fixed and replayed", syncs.correct_and_replay),
+            ("a delta reads only what changed", syncs.delta),
+            ("the source is down: the task fails", syncs.source_down),
+            ("its circuit breaker is open: calls that would fail are not made", syncs.breaker_open),
+            ("the source is back: the cleared task recovers", syncs.recovery),
+            ("its circuit breaker has closed automatically", syncs.breaker_closed),
+            ("second full syncs change nothing", syncs.nothing_changes),
+            ("a stock change reaches the availability of its SKU", events.change_reaches_availability),
+            ("a dead letter is edited and replayed", events.correct_an_event),
         ):
-            if not _tell_step(story, name, step):
+            if not _run_step(run, name, step):
                 return
 
 
-def _tell_step(story: Story, name: str, step: Callable[[Bar], str]) -> bool:
+def _run_step(run: DemoRun, name: str, step: Callable[[Bar], str]) -> bool:
     started_at = time.monotonic()
     with console.progress(name) as bar:
         bar.tell(name)
@@ -91,21 +92,21 @@ def _tell_step(story: Story, name: str, step: Callable[[Bar], str]) -> bool:
         except Exception as error:  # noqa: BLE001  whatever goes wrong, the demo says so and stops
             detail, ok = str(error) if isinstance(error, HubError) else repr(error), False
     seconds = round(time.monotonic() - started_at, 2)
-    story.steps.append({"name": name, "ok": ok, "seconds": seconds, "detail": detail})
+    run.steps.append({"name": name, "ok": ok, "seconds": seconds, "detail": detail})
     (console.praise if ok else console.complain)(f"{name} ({seconds:.0f} s)\n    {detail}")
     return ok
 
 
-class Scene:
-    """The steps, and what one leaves for the next."""
+class SyncSteps:
+    """The steps with syncs, and what one leaves for the next."""
 
-    def __init__(self, story: Story, store: Store, sandbox: SandboxControl) -> None:
-        self._story, self._store, self._sandbox = story, store, sandbox
-        self._api = story.stack.api()
+    def __init__(self, run: DemoRun, store: Store, sandbox: SandboxControl) -> None:
+        self._story, self._store, self._sandbox = run, store, sandbox
+        self._api = run.stack.api()
         self._hub = HubApi(self._api)
         for entity in _ENTITIES:
-            self._api.wait_for_dag(f"sync_{entity}")
-            self._api.unpause(f"sync_{entity}")
+            self._api.wait_for_dag(sync_dag(entity))
+            self._api.unpause(sync_dag(entity))
         self._bad: dict[str, Any] = {}
         self._failed_dag_run = ""
         self._failed_run = ""

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.source import DeclaredSource, base_url_of
 from crossdock.core.errors import BadRequest, SystemRefused
+from crossdock.core.ids import unprefixed
 from crossdock.http.connection import Connection
 from crossdock.http.model import Limits
 from crossdock.sync.source import Axis, FetchedPage, Range
@@ -24,10 +25,11 @@ class DeclaredConnectionTest:
     """
 
     def __init__(self, connection: Connection) -> None:
-        path = files.paths().get(connection.connection_id)
+        name = unprefixed(connection.connection_id)
+        path = files.paths().get(name)
         if path is None:
             raise BadRequest(
-                f"There is no declaration {connection.connection_id}.yaml in {files.FOLDER.name}. "
+                f"The declaration {name}.yaml does not exist in {files.folder()}. "
                 f"Existing declarations: {', '.join(files.paths()) or 'none'}"
             )
         declaration = files.read(path)

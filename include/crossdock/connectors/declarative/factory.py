@@ -5,6 +5,7 @@ from __future__ import annotations
 from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.source import DeclaredSource
 from crossdock.core.errors import NotFound
+from crossdock.core.ids import prefixed
 from crossdock.http.config import SafeguardsFactory
 from crossdock.http.connection import Connection
 from crossdock.integrations import airflow_connection
@@ -21,7 +22,10 @@ def source_of(name: str, connection_id: str | None = None, share: SafeguardsFact
     """
     path = files.paths().get(name)
     if path is None:
-        raise NotFound(f"There is no declaration {name}.yaml in dags/integrations, and no connector of that name")
+        raise NotFound(
+            f"The declaration {name}.yaml does not exist in {files.folder()}, and no connector has that name"
+        )
     # A system without authentication needs no connection.
-    connection = airflow_connection.find(connection_id or name) or Connection(connection_id=name, conn_type="declared")
+    connection_id = connection_id or prefixed(name)
+    connection = airflow_connection.find(connection_id) or Connection(connection_id=connection_id, conn_type="declared")
     return DeclaredSource(files.read(path), connection, share)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,8 +14,8 @@ import msgspec
 from crossdock.connectors.declarative.model import Declaration, Mistake
 from crossdock.core.errors import BadRequest
 
-#: Next to the DAGs, so that a deployment ships both together.
-FOLDER = Path(__file__).parents[4] / "dags" / "integrations"
+#: Of a checkout, whose package is not copied into the environment.
+_OF_CHECKOUT = Path(__file__).parents[4] / "dags" / "integrations"
 
 #: Checks that the schema cannot express; they yield (JSON pointer, message).
 Checks = Callable[[Declaration], Iterable[tuple[str, str]]]
@@ -28,9 +29,22 @@ class InvalidDeclaration(BadRequest):
         super().__init__("\n".join([f"{path} is not valid:", *(f"  {each}" for each in self.mistakes)]))
 
 
-def paths(folder: Path = FOLDER) -> dict[str, Path]:
+def folder() -> Path:
+    """
+    Find the folder of the declarations: `integrations` beside our DAG files, so that a deployment ships both together.
+
+    `HUB_DECLARATIONS` names another one, for an Airflow whose own DAGs folder is not ours.
+    """
+    if named := os.environ.get("HUB_DECLARATIONS"):
+        return Path(named)
+    if _OF_CHECKOUT.is_dir():
+        return _OF_CHECKOUT
+    return Path(os.environ.get("AIRFLOW__CORE__DAGS_FOLDER", "dags")) / "integrations"
+
+
+def paths(place: Path | None = None) -> dict[str, Path]:
     """List the declaration files by name."""
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted((place or folder()).glob("*.yaml"))}
 
 
 def read(path: Path, more_checks: Checks = lambda _: ()) -> Declaration:

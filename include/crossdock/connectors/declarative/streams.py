@@ -82,7 +82,7 @@ def declared_sync(path: Path) -> tuple[Declaration, Sync]:
     )
 
 
-def declared_syncs(folder: Path = files.FOLDER) -> Iterator[tuple[Declaration, Sync]]:
+def declared_syncs(folder: Path | None = None) -> Iterator[tuple[Declaration, Sync]]:
     """Yield the valid declarations of *folder*; see `mistakes` for the others."""
     for path in files.paths(folder).values():
         try:
@@ -91,7 +91,7 @@ def declared_syncs(folder: Path = files.FOLDER) -> Iterator[tuple[Declaration, S
             continue
 
 
-def mistakes(folder: Path = files.FOLDER) -> list[InvalidDeclaration]:
+def mistakes(folder: Path | None = None) -> list[InvalidDeclaration]:
     """Collect the errors of the invalid declarations of *folder*."""
     found = []
     for path in files.paths(folder).values():

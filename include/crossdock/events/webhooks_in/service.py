@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from crossdock.core.errors import BadRequest, NotFound
+from crossdock.core.ids import prefixed
 from crossdock.db.database import Store
 from crossdock.events import store as event_store
 from crossdock.events.model import WEBHOOK_RECEIVED, NewEvent
@@ -33,7 +34,7 @@ class Receiver(msgspec.Struct, frozen=True):
 
 def connection_of(integration: str) -> str:
     """Name the Airflow connection with the keys: `<integration>_webhook`."""
-    return f"{integration}_webhook"
+    return prefixed(f"{integration}_webhook")
 
 
 def receiver_of(integration: str, entities: Collection[str]) -> Receiver:

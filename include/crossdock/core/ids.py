@@ -1,0 +1,51 @@
+"""
+The ids that the hub has in Airflow: DAGs, pools and connections.
+
+Each begins with `HUB_ID_PREFIX` (empty by default), so that a company's own Airflow can have a `sync_order` of its own.
+Read from the environment and not from the settings, because commands that only call an API do not load those.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from crossdock.core.errors import Terminal
+
+
+def prefix() -> str:
+    """
+    Read the prefix of all ids.
+
+    Raises:
+        Terminal: Airflow would refuse an id with it.
+
+    """
+    found = os.environ.get("HUB_ID_PREFIX", "")
+    if not re.fullmatch(r"[A-Za-z0-9_]{0,32}", found):
+        raise Terminal(f"Invalid HUB_ID_PREFIX {found!r}. Use up to 32 letters, digits or _, e.g. hub_")
+    return found
+
+
+def prefixed(name: str) -> str:
+    """Make the id of our DAG, pool or connection *name*."""
+    return prefix() + name
+
+
+def unprefixed(found: str) -> str:
+    """Take the prefix off an id of ours."""
+    return found.removeprefix(prefix())
+
+
+def sync_dag(entity: str) -> str:
+    return prefixed(f"sync_{entity}")
+
+
+def backfill_dag(entity: str) -> str:
+    return prefixed(f"backfill_{entity}")
+
+
+def delivery_dags(workers: int) -> list[str]:
+    """Name the DAG of each delivery worker: `deliver_events`, `deliver_events_2` and so on."""
+    names = ["deliver_events", *(f"deliver_events_{number}" for number in range(2, workers + 1))]
+    return [prefixed(name) for name in names]
