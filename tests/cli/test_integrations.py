@@ -12,11 +12,18 @@ from typing import Any
 
 import pytest
 from crossdock.sandbox.server import Sandbox
+from crossdock.stack.postgres import PostgresServer
 
-from tests.api.conftest import Hub
+from tests.api.conftest import SIMPLE, Hub, serve
 
 PROJECT = Path(__file__).parents[2]
 CANARY = "k4n4ry-of-the-command-line"
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Hub]:
+    """Serve the hub's API under Airflow's simple auth manager."""
+    yield from serve(tmp_path_factory.mktemp("simple"), postgres, SIMPLE)
 
 
 @pytest.fixture(scope="module")
