@@ -98,7 +98,7 @@ def _environment(folder: Path, dsn: str, auth_manager: str) -> dict[str, str]:
     }
 
 
-def _serve(folder: Path, postgres: PostgresServer, auth_manager: str) -> Iterator[Hub]:
+def serve(folder: Path, postgres: PostgresServer, auth_manager: str) -> Iterator[Hub]:
     name = f"hub_api_{next(_databases)}"
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE hub_template")
@@ -140,13 +140,13 @@ def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Hub]:
     """Under Airflow's simple auth manager."""
-    yield from _serve(tmp_path_factory.mktemp("simple"), postgres, SIMPLE)
+    yield from serve(tmp_path_factory.mktemp("simple"), postgres, SIMPLE)
 
 
 @pytest.fixture(scope="session")
 def fab_hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Hub]:
     """Under FAB, with its users and roles in a database."""
-    yield from _serve(tmp_path_factory.mktemp("fab"), postgres, FAB)
+    yield from serve(tmp_path_factory.mktemp("fab"), postgres, FAB)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

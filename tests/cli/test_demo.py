@@ -9,10 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from crossdock.stack.stack import Stack
 
 from crossdock.cli.demo import command as demo_command
-from crossdock.cli.demo.steps import Story
+from crossdock.cli.demo.steps import DemoRun
+from crossdock.stack.lifecycle import Stack
 from tests.cli.conftest import Hub
 
 SCHEDULE = "HUB_SYNC_INVENTORY_SCHEDULE"
@@ -25,7 +25,7 @@ class Started:
 
     calls: list[tuple[str, str | None]] = field(default_factory=list)
     state: str = "stopped"
-    steps: Callable[[Story], None] = lambda story: story.steps.append({**STEP, "ok": True})
+    steps: Callable[[DemoRun], None] = lambda story: story.steps.append({**STEP, "ok": True})
 
     def note(self, name: str) -> None:
         self.calls.append((name, os.environ.get(SCHEDULE)))
@@ -41,7 +41,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Started:
         noted.note("up")
         return Stack({"airflow": 4711, "sandbox": 4712})
 
-    def tell(story: Story) -> None:
+    def run_steps(story: DemoRun) -> None:
         noted.note("steps")
         noted.steps(story)
 
@@ -51,13 +51,13 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Started:
         down=lambda **_: noted.note("down"),
         restart_dag_processor=lambda: noted.note("restart"),
     )
-    monkeypatch.setattr(demo_command, "stack", fake)
-    monkeypatch.setattr(demo_command, "tell", tell)
+    monkeypatch.setattr(demo_command, "lifecycle", fake)
+    monkeypatch.setattr(demo_command, "run_steps", run_steps)
     monkeypatch.setattr(demo_command, "airflow_login", lambda: ("admin", "the password"))
     return noted
 
 
-def interrupted(_: Story) -> None:
+def interrupted(_: DemoRun) -> None:
     raise KeyboardInterrupt
 
 

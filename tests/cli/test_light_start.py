@@ -89,7 +89,9 @@ def _run(*words: str, **environment: str) -> tuple[int, set[str]]:
 
 
 @pytest.mark.parametrize(
-    ("words", "heavy"), [(["--version"], NOT_FOR_A_LINE), (["--help"], HEAVY), (["staus"], HEAVY)], ids=str
+    ("words", "heavy"),
+    [(["--version"], NOT_FOR_A_LINE), (["--help"], HEAVY), (["staus"], HEAVY)],
+    ids=["version", "help", "wrong word"],
 )
 def test_what_needs_no_hub_loads_no_command(words: list[str], heavy: frozenset[str]) -> None:
     code, loaded = _run(*words)

@@ -15,7 +15,6 @@ import psycopg
 import pytest
 
 from crossdock.app.database import migrate
-from crossdock.bench.events import tally as bench_tally
 from crossdock.core.errors import HubError
 from crossdock.db.database import Store, Work
 from crossdock.events.delivery import PartitionAssignment, PollingConfig, deliver
@@ -24,6 +23,7 @@ from crossdock.events.ports import RecordFetcher
 from crossdock.events.subscriber import Subscriber
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 from tests.chaos import children
+from tests.events import tally
 from tests.events.worlds import QUICK, delivery, eventually, publish, stock
 from tests.shop import free_port, query
 
@@ -34,7 +34,7 @@ POINTS = ["deliver.read", "deliver.before_commit", "deliver.committed"]
 
 def tallying(work: Work, events: Sequence[Event]) -> None:
     """Does once more each time it is called; nothing hides a second effect."""
-    bench_tally.add(work, [event.position for event in events])
+    tally.add(work, [event.position for event in events])
 
 
 TALLY = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=tallying, attempts=5, first_wait_s=0.05)}
@@ -43,7 +43,7 @@ TALLY = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=tallying, attempts=5,
 @pytest.fixture
 def tallied(store: Store) -> Store:
     with store.transaction() as work:
-        bench_tally.make(work)
+        tally.make(work)
     return store
 
 
@@ -62,7 +62,7 @@ def work_until_idle(
 
 def counted(store: Store) -> tuple[int, int]:
     with store.transaction() as work:
-        return bench_tally.count(work)
+        return tally.count(work)
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -224,7 +224,7 @@ def test_a_server_stopped_at_once_under_load_loses_and_doubles_nothing(own_serve
     """As a power cut would: what was acknowledged is there, and the readers go on by themselves."""
     dsn = own_server.dsn("hub")
     with Store(dsn) as first, first.transaction() as work:
-        bench_tally.make(work)
+        tally.make(work)
     acknowledged = 0
     ends = threading.Event()
 

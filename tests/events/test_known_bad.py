@@ -14,7 +14,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from crossdock.bench.events import tally as bench_tally
 from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_store
@@ -23,7 +22,7 @@ from crossdock.events.delivery.partition import Partition
 from crossdock.events.model import STOCK_CHANGED, Event, NewEvent
 from crossdock.events.subscriber import Subscriber
 from tests.chaos import children
-from tests.events import test_store
+from tests.events import tally, test_store
 from tests.events.test_chaos import TALLY, work_until_idle
 from tests.events.worlds import delivery, eventually, publish, stock
 from tests.shop import query
@@ -34,7 +33,7 @@ pytestmark = pytest.mark.crash
 def broken(store: Store) -> list[str]:
     """Every promise of the delivery that does not hold of what was published; all readers are idle by now."""
     with store.transaction() as work:
-        effects, had_one = bench_tally.count(work)
+        effects, had_one = tally.count(work)
     published = query(store, "SELECT count(*) FROM event WHERE NOT silent")[0][0]
     found = []
     if had_one < published:
@@ -47,7 +46,7 @@ def broken(store: Store) -> list[str]:
 @pytest.fixture
 def tallied(store: Store) -> Store:
     with store.transaction() as work:
-        bench_tally.make(work)
+        tally.make(work)
     return store
 
 
@@ -152,7 +151,7 @@ def test_a_worker_without_a_fence_is_found(tallied: Store, hub_dsn: str, monkeyp
     """Two workers that both believe that a partition is theirs, and no inbox row between them."""
 
     def both(work: Work, events: Sequence[Event]) -> None:
-        bench_tally.add(work, [event.position for event in events])
+        tally.add(work, [event.position for event in events])
         time.sleep(0.05)
 
     subscribers = {"tally": Subscriber(types=(STOCK_CHANGED,), apply=both)}

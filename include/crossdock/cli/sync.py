@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from crossdock.app.streams import sync_of
 from crossdock.cli import console, run_reports
@@ -24,14 +25,16 @@ from crossdock.sync.model import SyncRequest
 class SyncVerbs(Verbs):
     """The syncs in code, and the declared ones."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *files.paths()]
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self._declared = [name for name in files.paths() if name not in self.commands]
+        # Placeholders, because typer suggests the nearest of these.
+        self.commands = {**self.commands, **{name: TyperCommand(name) for name in self._declared}}
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Make a verb for each declaration file; the verb of an invalid file shows its errors."""
-        found = super().get_command(ctx, cmd_name)
-        if found is not None or cmd_name not in files.paths():
-            return found
+        """Make the command of a declaration's file; that of a file with errors reports them."""
+        if cmd_name not in self._declared:
+            return super().get_command(ctx, cmd_name)
         alone = typer.Typer()
         try:
             declaration, _ = declared_sync(files.paths()[cmd_name])
