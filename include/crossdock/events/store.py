@@ -253,7 +253,7 @@ def get(work: Work, event_id: tuple[int, int]) -> Event:
     """
     row = cursor_of(work).execute(_GET, {"epoch": event_id[0], "position": event_id[1]}).fetchone()
     if row is None:
-        raise NotFound(f"There is no event {event_id[0]}-{event_id[1]}", hint=Hint(HintId.LIST_EVENTS))
+        raise NotFound(f"Event {event_id[0]}-{event_id[1]} does not exist", hint=Hint(HintId.LIST_EVENTS))
     return Event(*row)
 
 
