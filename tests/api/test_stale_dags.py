@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.stack.stale_dags import RemovedDags, remove_stale_dags
-
 from tests.api.conftest import Hub
 
 
