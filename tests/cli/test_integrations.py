@@ -113,7 +113,7 @@ def test_what_fails_says_which_check_and_what_to_do(hub: Hub, platform: FakeReta
 
     assert ended.returncode == 1
     assert "credentials" in ended.stdout
-    assert "Give the id and the secret again" in " ".join(ended.stdout.split())
+    assert "Enter the ID and the secret again" in " ".join(ended.stdout.split())
     assert "Nothing was stored" in ended.stderr
     assert CANARY not in ended.stdout + ended.stderr
     assert "cli_wrong" not in [each["id"] for each in answer(hub, "list")["integrations"]]
@@ -153,7 +153,7 @@ def test_no_option_takes_a_secret(hub: Hub) -> None:
         (
             ["add", "x_y", *SETTINGS, "--set=allowed_networks=10.0.0.0/8"],
             2,
-            'must have type "array", as ["10.1.0.0/16"]',
+            'must have type "array", for example ["10.1.0.0/16"]',
         ),
         (["remove", "not_there"], 2, "There is no integration 'not_there'"),
         (["validate", "not/there.yaml"], 2, "cannot be read"),

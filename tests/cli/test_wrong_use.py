@@ -123,7 +123,7 @@ def test_a_type_of_event_that_is_none_is_refused_with_the_nearest(hub: Hub, verb
     ended = hub("events", *verb, "--type", "stock.changed")
 
     assert ended.code == 2
-    assert "Did you mean crossdock.stock.changed? There are: crossdock.order.changed" in ended.said
+    assert "Did you mean crossdock.stock.changed? Event types: crossdock.order.changed" in ended.said
 
 
 def test_following_the_events_ends_well_with_ctrl_c(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -286,8 +286,10 @@ def test_a_second_run_of_the_same_entity_waits_for_the_first(systems: Systems) -
     """Two runs that move one watermark would each hide the other's open rows."""
     extract(INVENTORY, systems, FULL)
 
-    with pytest.raises(LeaseHeld, match="run show inventory-"):
+    with pytest.raises(LeaseHeld, match="is held by run inventory-") as held:
         extract(INVENTORY, systems, DELTA)
+
+    assert held.value.hint == Hint(HintId.SHOW_RUN, held.value.holder)
 
 
 def test_a_worker_that_slept_through_its_lease_cannot_commit(systems: Systems) -> None:
