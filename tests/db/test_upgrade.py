@@ -18,10 +18,9 @@ from crossdock.db.leases import LeaseKey
 from crossdock.db.migrate import _config, is_current
 from crossdock.events.replay import repository as replay_repository
 from crossdock.stack.postgres import PostgresServer
-from crossdock.sync import deferred_records, watermarks
-from crossdock.sync import ledger as runs
+from crossdock.sync import deferred_records, ledger, watermarks
 from crossdock.sync.model import SyncRequest
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 from tests.shop import query
 
 #: A hub at revision 0001 with at least one row in each of its tables. Written as it was then: no function of ours,
@@ -286,7 +285,7 @@ def test_what_was_requested_of_a_run_is_read_by_its_new_names(old_names: str) ->
     migrate(old_names)
 
     with Store(old_names) as store, store.transaction() as work:
-        shard, backfill = runs.get(work, "run-3"), runs.get(work, "run-4")
+        shard, backfill = ledger.get(work, "run-3"), ledger.get(work, "run-4")
         requests = dict(query(store, "SELECT run_id, request FROM sync_run"))
         assert query(store, "SELECT xmin::text FROM sync_run WHERE run_id = 'run-1'") == [untouched]
     assert shard.request == SyncRequest(full=True, shard="1/2", allow_shrink=True)
@@ -308,8 +307,8 @@ def test_a_run_that_was_under_way_goes_on_under_its_lease(old_names: str) -> Non
     key = LeaseKey("commercetools", "inventory", "shard:1/2")
 
     with Store(old_names) as store, store.transaction() as work:
-        (run,) = runs.of_dag_run(work, "scheduled__3", "inventory", dag_id="sync_inventory")
-        again = runs.start(work, key, run.request, mode=run.mode, dag_id="sync_inventory", dag_run_id="scheduled__3")
+        (run,) = ledger.of_dag_run(work, "scheduled__3", "inventory", dag_id="sync_inventory")
+        again = ledger.start(work, key, run.request, mode=run.mode, dag_id="sync_inventory", dag_run_id="scheduled__3")
         leases.check(work, key, "run-3", 4)
         token = leases.take(work, key, "run-3", timedelta(minutes=1))
         mark = watermarks.read(work, key)
@@ -324,10 +323,10 @@ def test_quarantine_and_deferred_records_can_be_worked_on(old_names: str) -> Non
     migrate(old_names)
 
     with Store(old_names) as store, store.transaction() as work:
-        (item,) = quarantine.find(work)
+        (item,) = quarantine_repository.find(work)
         assert (item.raw, item.edited) == (b"{\x00\xff", b'{"id": "id-2"}')
-        quarantine.save_edit(work, item.item_id, None)
-        assert quarantine.get(work, item.item_id).edited is None
+        quarantine_repository.save_edit(work, item.item_id, None)
+        assert quarantine_repository.get(work, item.item_id).edited is None
         assert deferred_records.ids(work, "commercetools", "inventory") == ["id-3"]
 
 

@@ -10,7 +10,7 @@ from alembic import command
 
 from crossdock.app.database import migrate
 from crossdock.app.subscribers import SUBSCRIBERS
-from crossdock.commerce.inventory import repository as availability
+from crossdock.commerce.inventory import repository as inventory_repository
 from crossdock.db.database import Store
 from crossdock.db.migrate import _config
 from crossdock.events.dead_letters import repository as dead_letter_repository
@@ -164,7 +164,7 @@ def test_a_dead_letter_of_before_is_edited_and_its_open_replay_goes_on(before: s
         assert ended is not None
         assert (ended.replay_id, ended.state, ended.done, ended.failed) == (dead_letters.replay_id, "done", 1, 0)
         with store.transaction() as work:
-            assert availability.get(work, "CHAIR").available == 7
+            assert inventory_repository.get(work, "CHAIR").available == 7
             assert dead_letter_repository.get(work, dead_letter.dead_letter_id).state == "replayed"
 
 

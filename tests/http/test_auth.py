@@ -22,7 +22,7 @@ from crossdock.http.client import HttpClient, Limits
 from crossdock.http.config import ClientConfig
 from crossdock.http.jwt_bearer import JwtBearer, JwtSigner
 from crossdock.http.oauth import ClientCredentials
-from crossdock.http.transport import Tls as Trust
+from crossdock.http.transport import Tls as TlsConfig
 from tests.http.raw_server import ONE_SECOND, Door, answer, body_of, token_of
 from tests.tls import Tls
 
@@ -160,7 +160,7 @@ class TestMutualTls:
         return tls
 
     def test_our_certificate_opens_the_door(self, asking: Tls) -> None:
-        trust = Trust(ca_file=asking.ca_file, cert_file=asking.ca_file)
+        trust = TlsConfig(ca_file=asking.ca_file, cert_file=asking.ca_file)
         with Door(answer(b"[1]"), tls=asking.context) as door:
             assert body_of(door.client(config=ClientConfig(tls=trust))) == b"[1]"
 
@@ -180,7 +180,7 @@ class TestMutualTls:
                 serialization.BestAvailableEncryption(b"hush"),
             )
         )
-        trust = Trust(ca_file=asking.ca_file, cert_file=asking.ca_file, key_file=str(locked), key_password="hush")
+        trust = TlsConfig(ca_file=asking.ca_file, cert_file=asking.ca_file, key_file=str(locked), key_password="hush")
         with Door(answer(b"[1]"), tls=asking.context) as door:
             assert body_of(door.client(config=ClientConfig(tls=trust))) == b"[1]"
             with pytest.raises(BadRequest, match="do not match"):
@@ -195,7 +195,7 @@ class TestMutualTls:
 
         with Door(answer(), tls=tls.context) as door, pytest.raises(SystemUnavailable):
             body_of(door.client(limits=ONE_SECOND, ca_file=tls.ca_file))
-        assert Trust(ca_file=tls.ca_file).context("acme").minimum_version is ssl.TLSVersion.TLSv1_2
+        assert TlsConfig(ca_file=tls.ca_file).context("acme").minimum_version is ssl.TLSVersion.TLSv1_2
 
     @pytest.mark.parametrize("name", ["ca_file", "cert_file", "key_file"])
     def test_a_file_that_is_not_there_is_named(self, name: str) -> None:
@@ -203,6 +203,6 @@ class TestMutualTls:
             HttpClient(
                 "acme",
                 "https://api.example.com",
-                config=ClientConfig(tls=Trust(**{name: "/nowhere.pem"})),
+                config=ClientConfig(tls=TlsConfig(**{name: "/nowhere.pem"})),
                 limits=Limits(),
             )

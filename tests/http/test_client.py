@@ -33,7 +33,7 @@ from crossdock.http.connection import Connection
 from crossdock.http.deadline import current_deadline
 from crossdock.http.model import Token
 from crossdock.http.response import retry_after_s
-from crossdock.http.transport import Tls as Trust
+from crossdock.http.transport import Tls as TlsConfig
 from tests.http.raw_server import ONE_SECOND, QUICK, Door, Dripped, answer, body_of
 from tests.shop import free_port
 from tests.tls import Tls
@@ -469,8 +469,8 @@ class TestSecrets:
     def test_what_holds_a_secret_does_not_show_it_of_itself(self) -> None:
         """One careless `%r` in a log, or a debugger's page, must not be enough."""
         holders = [
-            Trust(key_password=self.CANARY),
-            ClientConfig(tls=Trust(key_password=self.CANARY)),
+            TlsConfig(key_password=self.CANARY),
+            ClientConfig(tls=TlsConfig(key_password=self.CANARY)),
             Connection(connection_id="c", conn_type="http", password=self.CANARY, extra={"key": self.CANARY}),
             Token(self.CANARY, 1.0),
         ]

@@ -17,8 +17,7 @@ from cryptography.fernet import Fernet
 from crossdock.connectors.commercetools import Commercetools
 from crossdock.core.errors import CircuitOpen, HubError
 from crossdock.db.database import Store
-from crossdock.http import call_metrics as call_counts
-from crossdock.http import shared_breaker as breakers
+from crossdock.http import call_metrics, shared_breaker
 from crossdock.http.breaker import BreakerRules, Phase
 from crossdock.http.config import ClientConfig
 from crossdock.http.model import Call, CallPolicy, Limits, Outcome, Rate
@@ -99,8 +98,8 @@ def test_four_workers_never_exceed_the_limit_of_the_other_side(
     assert (len(times), over) == (made, [])
     assert sum(entry.path == "/oauth/token" for entry in door.requests) == 1
     with Store(hub_dsn) as store, store.transaction() as work:
-        usage = call_counts.usage_of_run(work, "run-1")
-        health = call_counts.health(work, "commercetools")
+        usage = call_metrics.usage_of_run(work, "run-1")
+        health = call_metrics.health(work, "commercetools")
     assert (usage.calls, usage.successes, usage.failures) == (made, made, 0)
     assert usage.p50_s is not None
     assert usage.p95_s is not None
@@ -160,9 +159,11 @@ def test_an_outage_is_met_by_few_calls_and_ends_by_itself(
     record_property("of so many doomed calls so many were made", f"{doomed}, {made}")
     assert 1 - made / doomed > 0.95, (made, doomed)
     with Store(hub_dsn) as store, store.transaction() as work:
-        assert breakers.phase_of(work, "commercetools") is Phase.CLOSED
-        changes = [(change.from_phase, change.to_phase) for change in reversed(breakers.history(work, "commercetools"))]
-        usage = call_counts.health(work, "commercetools").usage
+        assert shared_breaker.phase_of(work, "commercetools") is Phase.CLOSED
+        changes = [
+            (change.from_phase, change.to_phase) for change in reversed(shared_breaker.history(work, "commercetools"))
+        ]
+        usage = call_metrics.health(work, "commercetools").usage
     assert changes[0] == (Phase.CLOSED, Phase.OPEN)
     assert changes[-1] == (Phase.HALF_OPEN, Phase.CLOSED)
     assert usage.avoided > 0.95 * (doomed - WORKERS)
@@ -255,7 +256,7 @@ def test_retries_stay_within_the_budget(door: FakeRetailer) -> None:
 def test_statistics_do_not_fail_a_call() -> None:
     """A database that is away for a moment costs some counts, not a run's pages."""
     with Store(f"host=127.0.0.1 port={free_port()} connect_timeout=1") as nowhere, ExitStack() as ends:
-        counts = call_counts.CallCounts(nowhere, "commercetools")
+        counts = call_metrics.CallCounts(nowhere, "commercetools")
         ends.callback(counts.close)
         for _ in range(501):
             counts.record(Call(outcome=Outcome.SUCCESS))
@@ -271,8 +272,8 @@ def test_a_run_knows_the_calls_that_were_made_for_it(door: FakeRetailer, store: 
             source.page("inventory", EVERYTHING, None)
 
     with store.transaction() as work:
-        usage = call_counts.usage_of_run(work, "run-7")
-        none = call_counts.usage_of_run(work, "run-8")
+        usage = call_metrics.usage_of_run(work, "run-7")
+        none = call_metrics.usage_of_run(work, "run-8")
     assert (usage.calls, usage.successes, usage.failures, usage.refusals, usage.retries) == (4, 2, 1, 1, 1)
     assert usage.answer_bytes > 0
     assert (none.calls, none.p95_s) == (0, None)

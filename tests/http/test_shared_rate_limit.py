@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from crossdock.core.errors import RateLimited, Transient
 from crossdock.db.database import SharedStore, StoreUnavailable
-from crossdock.http import shared_rate_limit as rate_limits
+from crossdock.http import shared_rate_limit
 from crossdock.http.model import Rate
 from crossdock.http.shared_rate_limit import SharedRateLimiter
 from tests.shop import free_port, query
@@ -67,7 +67,7 @@ def test_after_a_pause_a_burst_may_go_at_once(shared: SharedStore, monkeypatch: 
     clock = SimpleNamespace(
         monotonic=time.monotonic, sleep=lambda seconds: (slept.append(seconds), time.sleep(seconds))
     )
-    monkeypatch.setattr(rate_limits, "time", clock)
+    monkeypatch.setattr(shared_rate_limit, "time", clock)
     taken = use_permits(SharedRateLimiter(shared, "acme", rate), 10)
     at_once = sum(slept)
     taken += use_permits(SharedRateLimiter(shared, "acme", rate), 1)

@@ -9,8 +9,8 @@ import pytest
 
 from crossdock.core.errors import HubError, SystemRefused, SystemUnavailable
 from crossdock.http.ssrf_guard import AllowedNetworks
-from crossdock.http.transport import Tls as Trust
-from crossdock.integrations import connection_test as checks
+from crossdock.http.transport import Tls
+from crossdock.integrations import connection_test
 from crossdock.integrations.model import Check, Outcome
 from tests.http.raw_server import Door, answer
 
@@ -51,8 +51,8 @@ def outcomes(found: tuple[Check, ...]) -> list[Outcome]:
 def test_tls_is_checked_with_the_connections_own_authorities(tls: Any) -> None:
     """No public store knows a company's own authority, but the connector trusts it."""
     with Door(answer(), tls=tls.context) as door:
-        unknown = checks.run_checks(FakeTest(door.url), allowed=HERE)
-        known = checks.run_checks(FakeTest(door.url), allowed=HERE, tls=Trust(ca_file=tls.ca_file))
+        unknown = connection_test.run_checks(FakeTest(door.url), allowed=HERE)
+        known = connection_test.run_checks(FakeTest(door.url), allowed=HERE, tls=Tls(ca_file=tls.ca_file))
 
     assert outcomes(unknown) == [OK, FAILED, SKIPPED, SKIPPED, SKIPPED]
     assert "certificate" in unknown[1].message
@@ -62,7 +62,9 @@ def test_tls_is_checked_with_the_connections_own_authorities(tls: Any) -> None:
 
 def test_a_certificate_of_another_host_fails(tls_of_another_host: Any) -> None:
     with Door(answer(), tls=tls_of_another_host.context) as door:
-        found = checks.run_checks(FakeTest(door.url), allowed=HERE, tls=Trust(ca_file=tls_of_another_host.ca_file))
+        found = connection_test.run_checks(
+            FakeTest(door.url), allowed=HERE, tls=Tls(ca_file=tls_of_another_host.ca_file)
+        )
 
     assert found[1].outcome is FAILED
     assert "127.0.0.1" in found[1].message
@@ -72,18 +74,18 @@ def test_a_certificate_of_another_host_fails(tls_of_another_host: Any) -> None:
 def test_after_a_failure_no_later_check_runs(failing: str) -> None:
     with Door(answer()) as door:
         test = FakeTest(door.url, {failing: SystemRefused("acme", 403, "no")})
-        found = checks.run_checks(test, allowed=HERE)
+        found = connection_test.run_checks(test, allowed=HERE)
 
     assert test.called[-1] == failing
     failed = next(check for check in found if check.name == failing)
-    assert failed.hint == checks.HINTS[failing]
-    assert not checks.all_passed(found)
+    assert failed.hint == connection_test.HINTS[failing]
+    assert not connection_test.all_passed(found)
 
 
 def test_a_busy_system_is_not_reported_as_a_mistake() -> None:
     with Door(answer()) as door:
         test = FakeTest(door.url, {"credentials": SystemUnavailable("acme", "GET /x answered HTTP 503")})
-        found = checks.run_checks(test, allowed=HERE)
+        found = connection_test.run_checks(test, allowed=HERE)
 
     assert found[2].hint == "The system was busy or down; test again when it is available"
 
@@ -108,7 +110,7 @@ def test_a_busy_system_is_not_reported_as_a_mistake() -> None:
 def test_an_address_of_our_own_network_is_refused_before_it_is_called(url: str) -> None:
     """Adding an integration must not be a way to scan the network behind the hub (SSRF)."""
     test = FakeTest(url)
-    found = checks.run_checks(test)
+    found = connection_test.run_checks(test)
 
     assert found[0].outcome is FAILED
     assert "is not a public address" in found[0].message
@@ -118,8 +120,8 @@ def test_an_address_of_our_own_network_is_refused_before_it_is_called(url: str) 
 def test_a_network_that_is_allowed_by_name_is_called() -> None:
     with Door(answer()) as door:
         by_name = door.url.replace("127.0.0.1", "localhost")
-        refused = checks.run_checks(FakeTest(by_name))
-        allowed = checks.run_checks(FakeTest(by_name), allowed=HERE)
+        refused = connection_test.run_checks(FakeTest(by_name))
+        allowed = connection_test.run_checks(FakeTest(by_name), allowed=HERE)
 
     assert "allowed_networks" in refused[0].message
     assert (refused[0].hint or "").startswith("If this network is intended, set allowed_networks to [")

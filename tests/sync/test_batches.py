@@ -15,8 +15,7 @@ from crossdock.core.errors import LeaseHeld, LeaseLost
 from crossdock.db import leases
 from crossdock.db.columns import as_columns
 from crossdock.db.database import Store, StoreUnavailable
-from crossdock.sync import batches, deferred_records
-from crossdock.sync import ledger as runs
+from crossdock.sync import batches, deferred_records, ledger
 from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest
 from crossdock.sync.quarantine.model import Failure, Rejected
 from crossdock.sync.upsert import Overtaken
@@ -51,16 +50,16 @@ def rejected(record_id: str, version: int = 1) -> Rejected:
     return Rejected(record_id=record_id, record_key=None, version=version, failures=(why,), raw=b"{}")
 
 
-def begin(store: Store, shard: str = "all", mode: Mode = Mode.FULL) -> runs.Run:
+def begin(store: Store, shard: str = "all", mode: Mode = Mode.FULL) -> ledger.Run:
     key = leases.LeaseKey("commercetools", "inventory", shard)
     with store.transaction() as work:
-        run = runs.start(work, key, SyncRequest(full=True, limit=1), mode=mode)
+        run = ledger.start(work, key, SyncRequest(full=True, limit=1), mode=mode)
         leases.take(work, key, run.run_id, timedelta(minutes=1))
-        return runs.get(work, run.run_id)
+        return ledger.get(work, run.run_id)
 
 
 def load(
-    store: Store, run: runs.Run, rows: Iterable[tuple[Any, ...]], *, batch_no: int = 0, bad: tuple[Rejected, ...] = ()
+    store: Store, run: ledger.Run, rows: Iterable[tuple[Any, ...]], *, batch_no: int = 0, bad: tuple[Rejected, ...] = ()
 ) -> Counts:
     rows = list(rows)
     content = batches.Content(accepted=columns(rows), rejected=bad, repeats=RowCounts())
@@ -71,9 +70,9 @@ def load(
         return batches.load(work, INVENTORY_TABLE, run, batch, content).records
 
 
-def end(store: Store, run: runs.Run) -> None:
+def end(store: Store, run: ledger.Run) -> None:
     with store.transaction() as work:
-        runs.finish(work, run.run_id, RunState.DONE)
+        ledger.finish(work, run.run_id, RunState.DONE)
         leases.release(work, run.lease, run.run_id)
 
 
@@ -175,7 +174,7 @@ def test_an_edited_version_that_is_read_again_is_unchanged(store: Store) -> None
 # Records that were busy
 
 
-def leave_open(store: Store, run: runs.Run, record_id: str) -> None:
+def leave_open(store: Store, run: ledger.Run, record_id: str) -> None:
     with store.transaction() as work:
         deferred_records.defer(work, run, [record_id], "the row was locked")
 
@@ -300,7 +299,7 @@ def test_two_writers_of_the_same_rows_leave_the_highest_version_and_counts_that_
     assert query(store, "SELECT DISTINCT state FROM sync_run") == [("done",)]
 
 
-def load_again(store: Store, run: runs.Run, rows: list[tuple[Any, ...]], batch_no: int) -> Counts:
+def load_again(store: Store, run: ledger.Run, rows: list[tuple[Any, ...]], batch_no: int) -> Counts:
     """As the flow does: who was overtaken loads the batch again. A deadlock or a wait too long fails the test."""
     for _ in range(10):
         with contextlib.suppress(Overtaken):

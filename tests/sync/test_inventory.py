@@ -17,11 +17,10 @@ from crossdock.db import leases
 from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.simulation import simulate
-from crossdock.sync import Systems, batches, extract, load, validate, watermarks
-from crossdock.sync import ledger as runs
+from crossdock.sync import Systems, batches, extract, ledger, load, validate, watermarks
 from crossdock.sync.landing import Landing, LandingUnavailable
 from crossdock.sync.model import Counts, Report, RunState, SyncRequest
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 from tests.shop import connect, in_hub, in_shop, query
 
 FULL = SyncRequest(full=True)
@@ -138,7 +137,7 @@ def test_a_flawed_catalogue_loads_its_good_rows_and_keeps_the_bad_ones_whole(sto
     assert report.counts.rejected == len(unusable)
     assert report.counts.inserted == 3_000 - len(unusable)
     with store.transaction() as work:
-        items = quarantine.find(work, limit=1_000)
+        items = quarantine_repository.find(work, limit=1_000)
     assert {item.record_id for item in items} == unusable
     assert all(item.raw.startswith(b"{") and item.failures[0].message for item in items)
 
@@ -165,7 +164,7 @@ def test_a_row_that_no_database_can_hold_goes_to_quarantine_alone(
     assert report.counts.rejected == 1
     assert report.counts.inserted == 1_199
     with systems.store.transaction() as work:
-        (item,) = quarantine.find(work)
+        (item,) = quarantine_repository.find(work)
     assert item.cause == cause
 
 
@@ -185,12 +184,12 @@ def test_a_record_that_the_source_corrects_closes_its_item(store: Store, tmp_pat
         systems = Systems(connect(shop), store, Landing(str(tmp_path)))
         run(systems, FULL)
         with store.transaction() as work:
-            item = next(item for item in quarantine.find(work) if item.cause == "stock_is_not_negative")
+            item = next(item for item in quarantine_repository.find(work) if item.cause == "stock_is_not_negative")
         shop.state.change("inventory", item.record_id, lambda row: row.update(quantityOnStock=5, availableQuantity=5))
         run(systems, FULL)
 
     with store.transaction() as work:
-        assert quarantine.get(work, item.item_id).state == "superseded"
+        assert quarantine_repository.get(work, item.item_id).state == "superseded"
 
 
 @pytest.mark.parametrize(
@@ -258,7 +257,7 @@ def test_an_empty_or_shrunken_full_read_is_held_until_a_person_accepts_it(
     assert raised.value.hint == Hint(HintId.ALLOW_SHRINK, "inventory")
 
     with systems.store.transaction() as work:
-        held = runs.newest(work, limit=1)[0]
+        held = ledger.newest(work, limit=1)[0]
     assert held.state is RunState.HELD
     assert held.counts.read == held.counts.held
     assert held.counts.balanced
@@ -295,7 +294,7 @@ def test_a_worker_that_slept_through_its_lease_cannot_commit(systems: Systems) -
     zombie = extract(INVENTORY, systems, FULL)
     validate(INVENTORY, systems, zombie)
     with systems.store.transaction() as work:
-        sleeping = runs.get(work, zombie)
+        sleeping = ledger.get(work, zombie)
         leases.release(work, KEY, zombie)
     run(systems, FULL)
 

@@ -23,12 +23,12 @@ from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.simulation import simulate
 from crossdock.sync import Systems, extract, load, validate
-from crossdock.sync import records as entities
+from crossdock.sync import records as record_store
 from crossdock.sync.contract import drift, merged
 from crossdock.sync.landing import Landing
 from crossdock.sync.lineage import NORMAL_FORM, TRIM, UPPER, Lineage
 from crossdock.sync.model import Report, SyncRequest
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.validate_rows import validate_rows
 from tests.shop import connect, query
@@ -122,7 +122,7 @@ def test_a_flawed_year_loads_its_good_orders_and_keeps_the_bad_ones_whole(store:
         assert report.counts.rejected > 0
         assert report.counts.inserted + report.counts.rejected == report.counts.read
     with store.transaction() as work:
-        kept = quarantine.find(work, entity="order", limit=1_000)
+        kept = quarantine_repository.find(work, entity="order", limit=1_000)
     lines = sum(len(json.loads(item.raw).get("lineItems") or []) for item in kept)
     assert orders.lines.rejected == lines
     assert orders.lines.inserted + lines == orders.lines.read
@@ -206,7 +206,7 @@ def test_a_mapping_fixes_a_whole_cause_and_what_it_names_is_replayed(systems: Sy
         shop.state.change("orders", row.id, lambda document: document["lineItems"][0]["variant"].update(sku="DOT"))
     run("order", systems)
     with systems.store.transaction() as work:
-        items = quarantine.find(work, cause="line_codes_are_goods")
+        items = quarantine_repository.find(work, cause="line_codes_are_goods")
 
     edited = quarantine_edits.set_line_kinds(systems.store, items, {"dot": "postage"}, actor="test")
     chosen = quarantine_service.select(systems.store, [], cause="line_codes_are_goods", everything=False)
@@ -229,9 +229,9 @@ def test_a_record_can_be_seen_as_it_was_at_any_instant(systems: Systems, shop: F
 
     with systems.store.transaction() as work:
         table = SYNCS["inventory"].table
-        was = entities.as_of(work, table, moved["sku"], from_utc_text(before))
-        now = entities.by_key(work, table, moved["sku"])
-        never = entities.as_of(work, table, moved["sku"], from_utc_text("1999-01-01T00:00:00Z"))
+        was = record_store.as_of(work, table, moved["sku"], from_utc_text(before))
+        now = record_store.by_key(work, table, moved["sku"])
+        never = record_store.as_of(work, table, moved["sku"], from_utc_text("1999-01-01T00:00:00Z"))
     versions = {row["id"]: row["version"] for row in now}
     assert versions[moved["id"]] == moved["version"]
     assert {row["id"]: row["version"] for row in was}[moved["id"]] == moved["version"] - 1

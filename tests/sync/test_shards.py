@@ -16,8 +16,7 @@ from crossdock.core.limits import MAX_SHARDS
 from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.simulation import simulate
-from crossdock.sync import Systems, deferred_records, extract, load, validate
-from crossdock.sync import ledger as runs
+from crossdock.sync import Systems, deferred_records, extract, ledger, load, validate
 from crossdock.sync.model import Report, SyncRequest
 from tests.shop import in_hub, in_shop, query
 
@@ -81,7 +80,7 @@ def test_a_record_that_was_left_open_is_read_again_by_the_shard_that_has_its_id(
     share(systems, dag_run_id="full")
     ids = sorted(in_hub(store))
     with store.transaction() as work:
-        (run, _) = runs.of_dag_run(work, "full", "inventory", dag_id="sync_inventory")
+        (run, _) = ledger.of_dag_run(work, "full", "inventory", dag_id="sync_inventory")
         deferred_records.defer(work, run, [ids[0], ids[-1]], "it was locked")
 
     reports = share(systems, dag_run_id="delta", full=False)

@@ -20,7 +20,7 @@ from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
 from crossdock.app.integrations import on_resumed
 from crossdock.core.errors import NotFound
-from crossdock.integrations import repository as registry
+from crossdock.integrations import repository as integration_repository
 from crossdock.integrations import service
 from crossdock.integrations.manifests import Manifest, manifests
 from crossdock.integrations.model import INTEGRATION_ID, Check, Integration, IntegrationState, Outcome
@@ -139,7 +139,7 @@ def list_integrations(
     store: OpenStore, cursor: Annotated[str | None, cursor_like(INTEGRATION_ID)] = None, limit: Limit = 100
 ) -> IntegrationsPage:
     with store.transaction() as work:
-        found = registry.page(work, after=cursor, limit=limit + 1)
+        found = integration_repository.page(work, after=cursor, limit=limit + 1)
         page = found[:limit]
         health = summaries(work, [each.integration_id for each in page])
     return IntegrationsPage(
@@ -177,7 +177,7 @@ def add_integration(
 )
 def show_integration(integration_id: IntegrationId, store: OpenStore, response: Response) -> IntegrationDocument:
     with store.transaction() as work:
-        found = registry.get(work, integration_id)
+        found = integration_repository.get(work, integration_id)
     response.headers.update(etag(found.version))
     return _document(found)
 

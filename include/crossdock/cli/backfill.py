@@ -18,7 +18,7 @@ from crossdock.client.errors import AirflowRefused
 from crossdock.core.errors import BadRequest
 from crossdock.core.ids import backfill_dag
 from crossdock.stack import dag_runs
-from crossdock.sync import ledger as runs
+from crossdock.sync import ledger
 from crossdock.sync.backfill import Only, days_to_run
 from crossdock.sync.model import RunState
 
@@ -66,7 +66,7 @@ def _any_partial(entity: str, days: list[date]) -> bool:
     with open_store() as store, store.transaction() as work:
         last = {
             run.request.backfill_day: run.state
-            for run in reversed(runs.backfills(work, SYNCS[entity].integration, entity))
+            for run in reversed(ledger.backfills(work, SYNCS[entity].integration, entity))
         }
     return any(last.get(day.isoformat()) is RunState.PARTIAL for day in days)
 

@@ -150,7 +150,7 @@ def _migrate_airflow() -> None:
 def _migrate_hub(settings: AirflowSettings) -> None:
     from crossdock.app.database import migrate  # noqa: PLC0415  loads SQLAlchemy
     from crossdock.db.database import Store  # noqa: PLC0415
-    from crossdock.integrations import service as integrations  # noqa: PLC0415
+    from crossdock.integrations import service as integration_service  # noqa: PLC0415
 
     hub = next(each for each in settings.connections if each["connection_id"] == prefixed("hub_db"))
     dsn = psycopg.conninfo.make_conninfo(
@@ -158,7 +158,7 @@ def _migrate_hub(settings: AirflowSettings) -> None:
     )
     migrate(dsn)
     with Store(dsn) as store:
-        integrations.register(store, settings.connections, actor="cli:prepare")
+        integration_service.register(store, settings.connections, actor="cli:prepare")
 
 
 def _counted(settings: AirflowSettings) -> str:

@@ -28,7 +28,7 @@ from crossdock.commerce.orders import quarantine_edits
 from crossdock.core.errors import BadRequest
 from crossdock.db.bulk_edit import Discarded
 from crossdock.db.database import Store
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.model import Failure
 from crossdock.sync.quarantine.repository import CauseCount, Item
@@ -50,8 +50,8 @@ def list_items(
     wanted = parse_state(state, _STATES)
     refuse_unknown(entity)
     with open_store() as store, store.transaction() as work:
-        groups = quarantine.causes(work, entity=entity)
-        items = quarantine.find(work, entity=entity, cause=cause, state=wanted, limit=limit)
+        groups = quarantine_repository.causes(work, entity=entity)
+        items = quarantine_repository.find(work, entity=entity, cause=cause, state=wanted, limit=limit)
     if as_json:
         console.show_json({"causes": groups, "items": [_document(item) for item in items]})
         return
@@ -85,7 +85,7 @@ def list_items(
 def show(item_id: ItemId, as_json: Json = False) -> None:
     """Show a record and every rule that it failed."""
     with open_store() as store, store.transaction() as work:
-        item = quarantine.get(work, item_id)
+        item = quarantine_repository.get(work, item_id)
     if as_json:
         console.show_json(_document(item))
         return
@@ -123,7 +123,7 @@ def fix(
         else:
             verdict = quarantine_service.edit_fields(store, item_id, wanted, syncs=sync_of, actor=actor())
         with store.transaction() as work:
-            is_edited = quarantine.get(work, item_id).edited is not None
+            is_edited = quarantine_repository.get(work, item_id).edited is not None
     if as_json:
         console.show_json({"item_id": item_id, "is_edited": is_edited, "passes": not verdict, "failures": verdict})
     else:

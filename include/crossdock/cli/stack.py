@@ -14,7 +14,7 @@ from crossdock.cli.exit_codes import Exit
 from crossdock.cli.hints import with_hint
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
-from crossdock.events.dead_letters import repository as dead_letters
+from crossdock.events.dead_letters import repository as dead_letter_repository
 from crossdock.maintenance import alarms
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Alert
@@ -22,7 +22,7 @@ from crossdock.stack import doctor as stack_doctor
 from crossdock.stack import lifecycle
 from crossdock.stack.secrets import airflow_login
 from crossdock.sync import ledger
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
@@ -95,8 +95,8 @@ def _facts_of(store: Store) -> dict[str, object]:
         latest = ledger.newest(work, limit=1)
         return {
             "last_run": f"{latest[0].run_id} {latest[0].state}" if latest else "none yet: ./hub sync inventory --full",
-            "in_quarantine": sum(cause.items for cause in quarantine.causes(work)),
-            "dead_letters": sum(cause.dead_letters for cause in dead_letters.causes(work)),
+            "in_quarantine": sum(cause.items for cause in quarantine_repository.causes(work)),
+            "dead_letters": sum(cause.dead_letters for cause in dead_letter_repository.causes(work)),
             "alerts": [_sentence(alert) for alert in alerts.find(work, limit=10)],
         }
 

@@ -16,8 +16,8 @@ from crossdock.cli.exit_codes import Exit
 from crossdock.cli.session import open_store
 from crossdock.core.errors import BadRequest
 from crossdock.db.database import Store
-from crossdock.sync import records as entities
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync import records
+from crossdock.sync.quarantine import repository as quarantine_repository
 
 #: A line of the file: invoice, code, quantity, price.
 Line = tuple[str, str, int, Decimal]
@@ -81,14 +81,14 @@ def _lines_of_file(file: Path) -> Counter[Line]:
 def _lines_of_hub(store: Store) -> Counter[Line]:
     with store.transaction() as work:
         return Counter(
-            (number, code, count, price.normalize()) for number, code, count, price in entities.order_lines(work)
+            (number, code, count, price.normalize()) for number, code, count, price in records.order_lines(work)
         )
 
 
 def _lines_of_quarantine(store: Store) -> Counter[Line]:
     """Count the lines of orders that are only in quarantine, as they came, not as edited."""
     with store.transaction() as work:
-        raws = quarantine.raws_of_absent(work, SYNCS["order"].table, "order")
+        raws = quarantine_repository.raws_of_absent(work, SYNCS["order"].table, "order")
     return Counter(line for raw in raws for line in _lines_of_record(json.loads(raw)))
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from crossdock.core.durations import BUCKETS, bucket_of, quantile_s
 from crossdock.db.database import Store, StoreRefused, StoreUnavailable, Work
-from crossdock.http import shared_breaker as breakers
+from crossdock.http import shared_breaker
 from crossdock.http.breaker import Phase
 from crossdock.http.model import Call, Outcome
 
@@ -109,7 +109,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     integration: str
     usage: Usage
     phase: Phase
-    changes: list[breakers.Change]
+    changes: list[shared_breaker.Change]
     #: Fraction of the rate limit used in the last full minute; None without a limit.
     limit_use: float | None
     #: The last success ever, even if it is older than the requested period.
@@ -187,7 +187,7 @@ class CallCounts:
         try:
             with self._store.transaction() as work:
                 expire(work, _KEEP)
-                breakers.expire(work, _KEEP)
+                shared_breaker.expire(work, _KEEP)
         except (StoreUnavailable, StoreRefused) as error:
             log.warning("Old counts of calls were not deleted: %s", error)
 
@@ -210,8 +210,8 @@ def health(work: Work, integration: str, *, since: timedelta = timedelta(hours=1
     return Health(
         integration=integration,
         usage=usage_of_integrations(work, [integration], since=since)[integration],
-        phase=breakers.phase_of(work, integration),
-        changes=breakers.history(work, integration),
+        phase=shared_breaker.phase_of(work, integration),
+        changes=shared_breaker.history(work, integration),
         limit_use=(use[0] or 0.0) if use else None,
         last_success_at=last[0] if last else None,
     )

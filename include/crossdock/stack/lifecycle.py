@@ -347,7 +347,7 @@ def _wait_for_sandbox(stack: Stack) -> None:
 def _apply_settings(stack: Stack, api: AirflowApi) -> None:
     """Create the project's connections, pools and variables, with the ports and secrets of this stack."""
     from crossdock.db.database import Store  # noqa: PLC0415
-    from crossdock.integrations import service as integrations  # noqa: PLC0415  only a start needs them
+    from crossdock.integrations import service as integration_service  # noqa: PLC0415  only a start needs them
 
     secrets = load_secrets()
     settings = read_settings(
@@ -363,7 +363,7 @@ def _apply_settings(stack: Stack, api: AirflowApi) -> None:
     for variable in settings.variables:
         api.put_variable(variable)
     with Store(stack.hub_dsn) as store:
-        integrations.register(store, settings.connections, actor="cli:up")
+        integration_service.register(store, settings.connections, actor="cli:up")
 
 
 def _stop(names: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import AddressRefused, BadRequest, HubError
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
-from crossdock.http import call_metrics as call_counts
+from crossdock.http import call_metrics
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.settings_file import read_settings
 from crossdock.sync import extract, load, mark_failed, validate
@@ -87,8 +87,8 @@ def test_a_sync_counts_its_calls_and_shares_its_token(door: FakeRetailer, store:
     assert query(store, "SELECT count(*) FROM inventory") == [(60,)]
     run_ids = query(store, "SELECT run_id FROM sync_run")
     with store.transaction() as work:
-        usages = [call_counts.usage_of_run(work, run_id) for (run_id,) in run_ids]
-        health = call_counts.health(work, "commercetools")
+        usages = [call_metrics.usage_of_run(work, run_id) for (run_id,) in run_ids]
+        health = call_metrics.health(work, "commercetools")
     assert len(usages) == 2
     assert all(usage.successes >= 2 for usage in usages)
     assert health.usage.calls == sum(usage.calls for usage in usages)

@@ -28,7 +28,7 @@ from crossdock.connectors.declarative.streams import declared_sync, declared_syn
 from crossdock.core.errors import AddressRefused, BadRequest, SourceInvalid, SystemRefused, SystemUnavailable
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store
-from crossdock.http import call_metrics as call_counts
+from crossdock.http import call_metrics
 from crossdock.http.breaker import BreakerRules, Phase
 from crossdock.http.config import policy_of
 from crossdock.http.connection import Connection
@@ -351,7 +351,7 @@ def test_two_workers_share_the_declared_rate(store: Store, tmp_path: Path) -> No
     assert [len(ids) for ids in found] == [25, 25]
     assert max(came) - min(came) > (len(came) - 2) / 20
     with store.transaction() as work:
-        health = call_counts.health(work, "a_list")
+        health = call_metrics.health(work, "a_list")
     assert health.usage.successes == len(came) == 12
 
 
@@ -393,7 +393,7 @@ def test_a_declared_system_that_is_down_is_left_alone(store: Store, tmp_path: Pa
 
     assert len(came) == BreakerRules().failures_in_a_row
     with store.transaction() as work:
-        assert call_counts.health(work, "a_list").phase is Phase.OPEN
+        assert call_metrics.health(work, "a_list").phase is Phase.OPEN
 
 
 def test_a_declared_system_reaches_our_own_network_only_if_its_connection_allows_it(tmp_path: Path) -> None:

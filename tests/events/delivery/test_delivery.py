@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from crossdock.commerce.inventory import repository as availability
+from crossdock.commerce.inventory import repository as inventory_repository
 from crossdock.commerce.inventory import subscribers as inventory_subscribers
 from crossdock.db.database import Store, StoreRefused, Work
 from crossdock.events import partitions as event_partitions
@@ -51,7 +51,7 @@ class Diary:
                 self._left -= len(delivered) == 1
                 raise ValueError("this one again")
             self.seen += delivered
-        availability.upsert(work, [])
+        inventory_repository.upsert(work, [])
 
     def subscriber(self, **changes: Any) -> dict[str, Subscriber]:
         fields = {"types": (STOCK_CHANGED,), "apply": self.apply, "attempts": 3, "first_wait_s": 0.05, **changes}

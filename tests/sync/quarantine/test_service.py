@@ -15,11 +15,10 @@ from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import BadRequest, Conflict, LeaseHeld, NotFound
 from crossdock.db import leases
 from crossdock.db.database import Store, StoreUnavailable
-from crossdock.sync import batches
-from crossdock.sync import ledger as runs
+from crossdock.sync import batches, ledger
 from crossdock.sync.declaration import LEASE_LIFE
 from crossdock.sync.model import Mode, RunState, SyncRequest
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.repository import Item
 from crossdock.sync.validate_rows import validate_rows
@@ -41,17 +40,17 @@ class Triage:
         key = leases.LeaseKey("commercetools", "inventory")
         content = validate_rows(INVENTORY, [page(*raws)])
         with self.store.transaction() as work:
-            run = runs.start(work, key, SyncRequest(limit=1), mode=Mode.DELTA)
+            run = ledger.start(work, key, SyncRequest(limit=1), mode=Mode.DELTA)
             leases.take(work, key, run.run_id, LEASE_LIFE)
             batches.add(work, run.run_id, 0, records=len(raws))
             (batch,) = batches.of_run(work, run.run_id)
-            batches.load(work, INVENTORY.table, runs.get(work, run.run_id), batch, content)
-            runs.finish(work, run.run_id, RunState.PARTIAL if content.rejected else RunState.DONE)
+            batches.load(work, INVENTORY.table, ledger.get(work, run.run_id), batch, content)
+            ledger.finish(work, run.run_id, RunState.PARTIAL if content.rejected else RunState.DONE)
             leases.release(work, key, run.run_id)
 
     def items(self, state: str | None = "open") -> list[Item]:
         with self.store.transaction() as work:
-            return quarantine.find(work, state=state)
+            return quarantine_repository.find(work, state=state)
 
     def edit(self, item: Item, **changes: Any) -> list[str]:
         return [
@@ -136,7 +135,7 @@ def test_an_item_whose_edit_gave_it_an_id_and_that_fails_again_stays_the_one_ite
     anna.sync(entry(id=None, sku="", quantityOnStock=-1, availableQuantity=-1))
     (item,) = anna.items()
     with anna.store.transaction() as work:
-        quarantine.save_edit(work, item.item_id, b" " + entry(id="new", sku="") + b" ")
+        quarantine_repository.save_edit(work, item.item_id, b" " + entry(id="new", sku="") + b" ")
 
     report = anna.replay()
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from crossdock.commerce.inventory import subscribers as availability
+from crossdock.commerce.inventory import subscribers as inventory_subscribers
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_store
 from crossdock.events.delivery import PartitionAssignment, deliver
@@ -126,7 +126,7 @@ class HubLog:
         applied = _Applied()
 
         def apply(work: Work, events: Sequence[Event]) -> None:
-            availability.apply(work, events)
+            inventory_subscribers.apply(work, events)
             if self._tally:
                 work.execute(_TALLY_ADD, {"positions": [event.position for event in events]}, prepare=True)
             # A sync that runs at the same time publishes events, too.

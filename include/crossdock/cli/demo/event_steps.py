@@ -18,7 +18,7 @@ from crossdock.cli.demo.checks import expect
 from crossdock.cli.session import actor
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.sandbox import SandboxControl
-from crossdock.commerce.inventory import repository as availability
+from crossdock.commerce.inventory import repository as inventory_repository
 from crossdock.commerce.inventory.schema import INVENTORY_TABLE
 from crossdock.core.errors import NotFound
 from crossdock.core.settings import settings
@@ -31,7 +31,7 @@ from crossdock.events.model import STOCK_CHANGED, NewEvent
 from crossdock.events.replay import service as replay_service
 from crossdock.events.status import delivery_status
 from crossdock.events.webhooks_in.service import connection_of
-from crossdock.sync import records as entities
+from crossdock.sync import records
 
 _INTEGRATION = "demo"
 #: The integration whose records change. Others may have records with the same ids.
@@ -85,7 +85,7 @@ class EventSteps:
     def _has_arrived(self, moved: dict[str, Any]) -> bool:
         """Check that the hub has the version, and that the read model is the sum of the hub's stock."""
         with self._store.transaction() as work:
-            rows = entities.by_key(work, INVENTORY_TABLE, moved["sku"])
+            rows = records.by_key(work, INVENTORY_TABLE, moved["sku"])
         has_it = any(
             (row["integration"], row["id"]) == (_SYSTEM, moved["id"]) and row["version"] >= moved["version"]
             for row in rows
@@ -131,7 +131,7 @@ class EventSteps:
     def _available(self, sku: str) -> int | None:
         with self._store.transaction() as work:
             try:
-                return availability.get(work, sku).available
+                return inventory_repository.get(work, sku).available
             except NotFound:
                 return None
 

@@ -21,10 +21,10 @@ from crossdock.core.ids import sync_dag
 from crossdock.db.database import Store
 from crossdock.stack import dag_runs
 from crossdock.stack.lifecycle import Stack
-from crossdock.sync import records as entities
+from crossdock.sync import records
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RunState, SyncRequest
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
 
 _DAG = sync_dag("inventory")
@@ -137,7 +137,7 @@ class SyncSteps:
 
     def bad_row(self, bar: Bar) -> str:
         with self._store.transaction() as work:
-            row = entities.any_row(work, INVENTORY_TABLE, _SYSTEM)
+            row = records.any_row(work, INVENTORY_TABLE, _SYSTEM)
         if row is None:
             raise DemoFailed("the hub has no stock level to spoil")
         self._bad = {"id": row["id"], "sku": row["sku"]}
@@ -145,7 +145,7 @@ class SyncSteps:
         run = self._sync(SyncRequest(keys=(row["sku"],)), bar)
         expect(run.state is RunState.PARTIAL, f"the run ended as {run.state}")
         with self._store.transaction() as work:
-            item = next(item for item in quarantine.find(work, limit=10_000) if item.record_id == row["id"])
+            item = next(item for item in quarantine_repository.find(work, limit=10_000) if item.record_id == row["id"])
         self._bad["item"] = item.item_id
         failure = item.failures[0]
         return (
@@ -160,7 +160,7 @@ class SyncSteps:
         chosen = quarantine_service.select(self._store, [item_id], cause=None, everything=False)
         (report,) = quarantine_service.replay_all(self._store, chosen, syncs=sync_of, actor=actor())
         with self._store.transaction() as work:
-            rows = entities.by_key(work, INVENTORY_TABLE, self._bad["sku"])
+            rows = records.by_key(work, INVENTORY_TABLE, self._bad["sku"])
         (row,) = [row for row in rows if (row["integration"], row["id"]) == (_SYSTEM, self._bad["id"])]
         expect(row["quantity_on_stock"] == 5, f"the hub has {row['quantity_on_stock']}")  # noqa: PLR2004  as corrected
         return (
@@ -176,7 +176,7 @@ class SyncSteps:
     def _expect_in_hub(self, moved: list[dict[str, Any]]) -> None:
         """Expect each change in the hub, whichever run has loaded it: a scheduled one may have come first."""
         with self._store.transaction() as work:
-            versions = entities.versions(work, INVENTORY_TABLE, _SYSTEM)
+            versions = records.versions(work, INVENTORY_TABLE, _SYSTEM)
         missing = [row["id"] for row in moved if versions.get(row["id"], 0) < row["version"]]
         expect(not missing, f"{len(missing)} of {len(moved)} changes are not in the hub, such as {missing[:3]}")
 

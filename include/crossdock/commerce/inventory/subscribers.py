@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from crossdock.commerce.inventory import repository as availability
+from crossdock.commerce.inventory import repository
 from crossdock.commerce.inventory.repository import StockState
 from crossdock.core.errors import BadEvent
 from crossdock.db.database import Work
@@ -34,7 +34,7 @@ def apply(work: Work, events: Sequence[Event]) -> None:
         BadEvent: the data are not those of a stock level; a retry would not help.
 
     """
-    availability.upsert(work, [_state(event) for event in events])
+    repository.upsert(work, [_state(event) for event in events])
 
 
 def _state(event: Event) -> StockState:

@@ -10,7 +10,7 @@ from crossdock.commerce.orders.schema import LINE_KINDS
 from crossdock.core.errors import BadRequest
 from crossdock.db.database import Store
 from crossdock.observability import audit
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine.repository import Item
 
 
@@ -34,7 +34,7 @@ def set_line_kinds(store: Store, items: Sequence[Item], kinds: Mapping[str, str]
             record = json.loads(item.edited or item.raw)
             if not _set_kinds(record, wanted):
                 continue
-            quarantine.save_edit(work, item.item_id, json.dumps(record).encode())
+            quarantine_repository.save_edit(work, item.item_id, json.dumps(record).encode())
             detail = {"kinds": dict(kinds)}
             audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item.item_id}", detail=detail)
             edited += 1

@@ -11,7 +11,7 @@ from crossdock.db.database import Store
 from crossdock.events.replay import repository as replay_repository
 from crossdock.events.replay.repository import Replay
 from crossdock.observability import audit
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.service import SyncOf
 
@@ -67,7 +67,7 @@ def replay_some(store: Store, replay: Replay, worker: str, life: timedelta, *, s
     first = int(replay.request["next"])
     with store.transaction() as work:
         numbers = replay_repository.chosen(work, replay.replay_id, first, _ITEMS)
-        still_open = [item for item in quarantine.lock(work, numbers) if item.state == "open"]
+        still_open = [item for item in repository.lock(work, numbers) if item.state == "open"]
     if not numbers:
         return 0
     try:
