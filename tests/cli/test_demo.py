@@ -97,10 +97,10 @@ def test_it_ends_with_the_address_the_login_and_how_to_stop(stackless_hub: Hub, 
     """All that a person needs who sees it for the first time; the password itself stays out of a recorded terminal."""
     ended = stackless_hub("demo")
 
-    assert "http://127.0.0.1:4711" in ended.said
-    assert "user admin; the password: ./hub status --password" in ended.said
-    assert "Stop it all: ./hub down" in ended.said
-    assert "the password" not in ended.said.replace("the password: ./hub", "")
+    assert "http://127.0.0.1:4711" in ended.text
+    assert "user admin; the password: ./hub status --password" in ended.text
+    assert "Stop it all: ./hub down" in ended.text
+    assert "the password" not in ended.text.replace("the password: ./hub", "")
     assert started.calls
 
 
@@ -109,5 +109,5 @@ def test_a_step_that_fails_is_named_and_the_stack_that_stays_too(stackless_hub: 
     ended = stackless_hub("demo")
 
     assert ended.code == 1
-    assert "The demo stopped at step 2. To check the stack: ./hub doctor" in ended.said
-    assert "./hub down" in ended.said
+    assert "The demo stopped at step 2. To check the stack: ./hub doctor" in ended.text
+    assert "./hub down" in ended.text

@@ -29,8 +29,8 @@ def test_what_is_declared_has_a_verb_like_every_sync(stackless_hub: Hub) -> None
     helped, started = stackless_hub("sync", "--help"), stackless_hub("sync", "sandbox_stock_rest", "--full")
 
     assert (helped.code, started.code) == (0, 1)
-    assert "Stock of the sandbox over REST" in helped.said
-    assert "The stack is stopped. Start it with: ./hub up" in started.said
+    assert "Stock of the sandbox over REST" in helped.text
+    assert "The stack is stopped. Start it with: ./hub up" in started.text
 
 
 @pytest.mark.usefixtures("declarations")
@@ -47,5 +47,5 @@ def test_a_slip_in_the_name_of_a_declared_sync_finds_it(stackless_hub: Hub) -> N
     ended = stackless_hub("sync", "sandbox_stock_rst")
 
     assert ended.code == 2
-    assert "Did you mean 'sandbox_stock_rest'?" in ended.said
-    assert "inventory, product, order, broken" in ended.said
+    assert "Did you mean 'sandbox_stock_rest'?" in ended.text
+    assert "inventory, product, order, broken" in ended.text

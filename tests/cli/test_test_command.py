@@ -65,7 +65,7 @@ def test_a_missing_program_fails_in_ci_alone(
     passes(NOTHING)
 
     assert ended.code == 1
-    assert "tests that CI must not leave out (needs a browser, which cannot be had)" in ended.said
+    assert "tests that CI must not leave out (needs a browser, which cannot be had)" in ended.text
     assert stackless_hub("test", "tests/cli").code == 0
 
 
@@ -87,8 +87,8 @@ def test_each_tier_contains_the_one_before(
     assert [command[command.index("-m") + 1] for command in tests] == left_out
     assert all("--durations=10" in command for command in tests)
     assert [command[0] for command in commands[:4]] == ["ruff", "ruff", "lint-imports", "mypy"]
-    assert "everything holds" in ended.said
-    assert "Skipped: none." in ended.said
+    assert "everything holds" in ended.text
+    assert "Skipped: none." in ended.text
 
 
 def test_two_tiers_at_once_are_refused(stackless_hub: Hub) -> None:

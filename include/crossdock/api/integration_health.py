@@ -148,7 +148,7 @@ def integration_health(
         calls=CallsDocument.of(health.usage),
         last_call_success_at=health.last_success_at,
         limit_use=health.limit_use,
-        breaker=BreakerDocument(phase=health.phase, changes=[BreakerChange.of(each) for each in health.changes]),
+        breaker=BreakerDocument(phase=health.phase, changes=[BreakerChange.of(change) for change in health.changes]),
     )
 
 
@@ -167,8 +167,8 @@ def integration_usage(
     with store.transaction() as work:
         integration_repository.get(work, integration_id)
         runs = _runs(work, integration_id, run, limit)
-        usages = call_metrics.usage_of_runs(work, [each.run_id for each in runs])
-    return UsageDocument(id=integration_id, runs=[_run_usage(each, usages[each.run_id]) for each in runs])
+        usages = call_metrics.usage_of_runs(work, [listed.run_id for listed in runs])
+    return UsageDocument(id=integration_id, runs=[_run_usage(listed, usages[listed.run_id]) for listed in runs])
 
 
 def summaries(work: Work, integration_ids: list[str]) -> dict[str, HealthSummary]:
@@ -176,15 +176,15 @@ def summaries(work: Work, integration_ids: list[str]) -> dict[str, HealthSummary
     usages = call_metrics.usage_of_integrations(work, integration_ids)
     phases = shared_breaker.phases_of(work, integration_ids)
     return {
-        each: HealthSummary(
-            calls=usages[each].calls,
-            errors=usages[each].failures,
-            avoided=usages[each].avoided,
-            p95_ms=_ms(usages[each].p95_s),
-            breaker=phases[each],
-            last_success_at=usages[each].last_success_at,
+        integration_id: HealthSummary(
+            calls=usages[integration_id].calls,
+            errors=usages[integration_id].failures,
+            avoided=usages[integration_id].avoided,
+            p95_ms=_ms(usages[integration_id].p95_s),
+            breaker=phases[integration_id],
+            last_success_at=usages[integration_id].last_success_at,
         )
-        for each in integration_ids
+        for integration_id in integration_ids
     }
 
 

@@ -141,9 +141,9 @@ def list_integrations(
     with store.transaction() as work:
         found = integration_repository.page(work, after=cursor, limit=limit + 1)
         page = found[:limit]
-        health = summaries(work, [each.integration_id for each in page])
+        health = summaries(work, [integration.integration_id for integration in page])
     return IntegrationsPage(
-        integrations=[_listed(each, health[each.integration_id]) for each in page],
+        integrations=[_listed(integration, health[integration.integration_id]) for integration in page],
         next_cursor=page[-1].integration_id if len(found) > limit else None,
     )
 
@@ -230,7 +230,7 @@ def test_integration(
 ) -> TestDocument:
     found = service.test(store, connections, integration_id, actor=caller.actor)
     documents = [_check_document(check) for check in found]
-    return TestDocument(passed=all(each.outcome is not Outcome.FAILED for each in documents), checks=documents)
+    return TestDocument(passed=all(document.outcome is not Outcome.FAILED for document in documents), checks=documents)
 
 
 @router.post(

@@ -146,10 +146,10 @@ def list_items(
     cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,18}$")] = None,
     limit: Limit = 50,
 ) -> ItemsPage:
-    wanted = None if state == "all" else state
+    only = None if state == "all" else state
     with store.transaction() as work:
         found = quarantine_repository.find(
-            work, entity=entity, cause=cause, state=wanted, after=int(cursor or 0), limit=limit + 1
+            work, entity=entity, cause=cause, state=only, after=int(cursor or 0), limit=limit + 1
         )
     page = found[:limit]
     return ItemsPage(
@@ -168,11 +168,11 @@ def list_quarantine_causes(
         causes=[
             QuarantineCauseDocument(
                 **{
-                    **msgspec.structs.asdict(each),
-                    "values": [ValueDocument(value=value, items=items) for value, items in each.values],
+                    **msgspec.structs.asdict(group),
+                    "values": [ValueDocument(value=value, items=items) for value, items in group.values],
                 }
             )
-            for each in found
+            for group in found
         ]
     )
 

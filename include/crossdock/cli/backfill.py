@@ -88,7 +88,7 @@ def _end_of(api: AirflowApi, entity: str, run_id: str, bar: console.Bar, number:
         state = str(api.dag_run(backfill_dag(entity), run_id)["state"])
         return state if state in ("success", "failed") else None
 
-    bar.tell(f"{number} of {days} days done", done=number, total=days)
+    bar.update(f"{number} of {days} days done", done=number, total=days)
     return dag_runs.wait_for(look, f"DAG run {run_id}", timeout_s=3600)
 
 

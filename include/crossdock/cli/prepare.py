@@ -104,10 +104,10 @@ def load(settings: AirflowSettings) -> None:
     from sqlalchemy import delete  # noqa: PLC0415
 
     with create_session() as session:
-        for each in settings.connections:
-            fields = {name: value for name, value in each.items() if name != "connection_id"}
-            session.execute(delete(Connection).where(Connection.conn_id == each["connection_id"]))
-            session.add(Connection(conn_id=each["connection_id"], **fields))
+        for connection in settings.connections:
+            fields = {name: value for name, value in connection.items() if name != "connection_id"}
+            session.execute(delete(Connection).where(Connection.conn_id == connection["connection_id"]))
+            session.add(Connection(conn_id=connection["connection_id"], **fields))
         for pool in settings.pools:
             Pool.create_or_update_pool(**pool, include_deferred=False, session=session)
         for variable in settings.variables:
@@ -152,7 +152,7 @@ def _migrate_hub(settings: AirflowSettings) -> None:
     from crossdock.db.database import Store  # noqa: PLC0415
     from crossdock.integrations import service as integration_service  # noqa: PLC0415
 
-    hub = next(each for each in settings.connections if each["connection_id"] == prefixed("hub_db"))
+    hub = next(connection for connection in settings.connections if connection["connection_id"] == prefixed("hub_db"))
     dsn = psycopg.conninfo.make_conninfo(
         host=hub["host"], port=hub["port"], user=hub["login"], password=hub["password"], dbname=hub["schema"]
     )

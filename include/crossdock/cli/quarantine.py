@@ -47,11 +47,11 @@ def list_items(
     as_json: Json = False,
 ) -> None:
     """List quarantine items, and the causes of the open ones."""
-    wanted = parse_state(state, _STATES)
+    only = parse_state(state, _STATES)
     refuse_unknown(entity)
     with open_store() as store, store.transaction() as work:
         groups = quarantine_repository.causes(work, entity=entity)
-        items = quarantine_repository.find(work, entity=entity, cause=cause, state=wanted, limit=limit)
+        items = quarantine_repository.find(work, entity=entity, cause=cause, state=only, limit=limit)
     if as_json:
         console.show_json({"causes": groups, "items": [_document(item) for item in items]})
         return
@@ -116,12 +116,12 @@ def fix(
         return
     if item_id is None:
         raise BadRequest("Which item? Use ./hub quarantine fix 11 --set …, or a mapping: --cause CAUSE --map CODE=KIND")
-    wanted = edit_from(changes, file)
+    change = edit_from(changes, file)
     with open_store() as store:
-        if isinstance(wanted, bytes):
-            verdict = quarantine_service.edit(store, item_id, wanted, syncs=sync_of, actor=actor())
+        if isinstance(change, bytes):
+            verdict = quarantine_service.edit(store, item_id, change, syncs=sync_of, actor=actor())
         else:
-            verdict = quarantine_service.edit_fields(store, item_id, wanted, syncs=sync_of, actor=actor())
+            verdict = quarantine_service.edit_fields(store, item_id, change, syncs=sync_of, actor=actor())
         with store.transaction() as work:
             is_edited = quarantine_repository.get(work, item_id).edited is not None
     if as_json:
@@ -148,7 +148,7 @@ def _fix_by_mapping(item_id: int | None, cause: str | None, kinds: dict[str, str
     with open_store() as store:
         chosen = quarantine_service.select(store, [item_id] if item_id else [], cause=cause, everything=False)
         with console.progress(f"Fixing {len(chosen)} records") as bar:
-            bar.tell(f"Fixing {len(chosen)} records")
+            bar.update(f"Fixing {len(chosen)} records")
             edited = quarantine_edits.set_line_kinds(store, chosen, kinds, actor=actor())
     if as_json:
         console.show_json({"items": len(chosen), "edited": edited})
@@ -179,7 +179,7 @@ def replay(
     with open_store() as store:
         chosen = quarantine_service.select(store, numbers, cause=cause, everything=everything)
         with console.progress(f"Replaying {len(chosen)} records") as bar:
-            bar.tell(f"Replaying {len(chosen)} records")
+            bar.update(f"Replaying {len(chosen)} records")
             reports = quarantine_service.replay_all(store, chosen, syncs=sync_of, actor=actor())
     if as_json:
         console.show_json({"runs": [report.as_document() for report in reports]})
@@ -199,7 +199,7 @@ def _choose(store: Store, ids: Sequence[int], *, cause: str | None, everything: 
 
 
 def _discard(store: Store, ids: Sequence[int], reason: str, on_progress: Callable[[int], None]) -> Discarded:
-    return quarantine_service.discard_all(store, ids, reason, actor=actor(), tell=on_progress)
+    return quarantine_service.discard_all(store, ids, reason, actor=actor(), on_progress=on_progress)
 
 
 selection.add_discard(

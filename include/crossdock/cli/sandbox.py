@@ -38,14 +38,14 @@ def sandbox(
         return
     if dataset or generated:
         with console.progress("Restarting the sandbox") as bar:
-            bar.tell("Reading the file" if dataset else "Making a shop")
+            bar.update("Reading the file" if dataset else "Making a shop")
             lifecycle.restart_sandbox(["--dataset", str(dataset.resolve())] if dataset else [])
     control = _control()
-    stock, asked = control.checksum("inventory"), len(control.requests())
+    stock, requests = control.checksum("inventory"), len(control.requests())
     if as_json:
-        console.show_json({"url": control.url, "inventory": stock, "requests": asked})
+        console.show_json({"url": control.url, "inventory": stock, "requests": requests})
         return
-    console.out.print(f"{control.url}  {stock['rows']:,} stock levels, {asked:,} requests answered")
+    console.out.print(f"{control.url}  {stock['rows']:,} stock levels, {requests:,} requests answered")
     console.say("Change stock: ./hub sandbox move 10    Break it: ./hub sandbox break    Repair it: ./hub sandbox heal")
 
 

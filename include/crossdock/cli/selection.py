@@ -124,7 +124,7 @@ def add_discard(app: typer.Typer, what: str, choose: Choose, discard: Discard, *
             with console.progress(f"Discarding {what}") as bar:
 
                 def show_progress(done: int) -> None:
-                    bar.tell(f"Discarded {done:,} of {len(chosen):,} {what}", done=done, total=len(chosen))
+                    bar.update(f"Discarded {done:,} of {len(chosen):,} {what}", done=done, total=len(chosen))
 
                 found = discard(store, chosen, reason, show_progress)
         _show_discarded(found, what, as_json=as_json)

@@ -31,7 +31,7 @@ def up(as_json: Json = False) -> None:
     """Start what is not running: two PostgreSQL servers, the sandbox, Airflow. All on 127.0.0.1."""
     started_at = time.monotonic()
     with console.progress("Starting") as bar:
-        running = lifecycle.up(progress=bar.tell)
+        running = lifecycle.up(progress=bar.update)
     seconds = round(time.monotonic() - started_at, 1)
     if as_json:
         console.show_json({"airflow_url": running.airflow_url, "sandbox_url": running.sandbox_url, "seconds": seconds})
@@ -43,7 +43,7 @@ def up(as_json: Json = False) -> None:
 def down(as_json: Json = False) -> None:
     """Stop everything that `up` started. The data stays in .hub/."""
     with console.progress("Stopping") as bar:
-        stopped = lifecycle.down(progress=bar.tell)
+        stopped = lifecycle.down(progress=bar.update)
     if as_json:
         console.show_json({"ended": stopped})
     else:
@@ -58,14 +58,16 @@ def status(
     found = lifecycle.status()
     facts = _facts() if found.state == "running" else {}
     if as_json:
-        console.show_json({"state": found.state, "processes": [asdict(each) for each in found.processes], **facts})
+        console.show_json(
+            {"state": found.state, "processes": [asdict(process) for process in found.processes], **facts}
+        )
     else:
         console.show_table(
             f"Stack: {found.state}",
             ["process", "state", "pid", "where"],
             [
-                [each.name, each.state, str(each.pid or ""), each.url or str(each.port or "")]
-                for each in found.processes
+                [process.name, process.state, str(process.pid or ""), process.url or str(process.port or "")]
+                for process in found.processes
             ],
             empty="",
         )
@@ -108,7 +110,7 @@ def _sentence(alert: Alert) -> str:
 def doctor(as_json: Json = False) -> None:
     """Check the installation and suggest fixes."""
     with console.progress("Checking") as bar:
-        bar.tell("Checking the stack")
+        bar.update("Checking the stack")
         checks = stack_doctor.examine()
     ok = all(check.ok for check in checks)
     if as_json:

@@ -29,20 +29,20 @@ def verify_dataset(
 ) -> None:
     """Verify that every line of FILE is in the hub or in quarantine, exactly as often as in the file."""
     with console.progress("Comparing") as bar:
-        bar.tell("Reading the file")
-        wanted = _lines_of_file(file)
-        bar.tell("Reading the hub")
+        bar.update("Reading the file")
+        expected = _lines_of_file(file)
+        bar.update("Reading the hub")
         with open_store() as store:
             loaded, kept = _lines_of_hub(store), _lines_of_quarantine(store)
     found = loaded + kept
     document: dict[str, Any] = {
-        "lines_in_file": wanted.total(),
+        "lines_in_file": expected.total(),
         "lines_in_hub": loaded.total(),
         "lines_in_quarantine": kept.total(),
-        "missing": (wanted - found).total(),
-        "surplus": (found - wanted).total(),
-        "equal": wanted == found,
-        "examples": [[*map(str, line)] for line in list((wanted - found) + (found - wanted))[:5]],
+        "missing": (expected - found).total(),
+        "surplus": (found - expected).total(),
+        "equal": expected == found,
+        "examples": [[*map(str, line)] for line in list((expected - found) + (found - expected))[:5]],
     }
     if as_json:
         console.show_json(document)

@@ -136,5 +136,5 @@ def _refuse_misspelled(edited: Mapping[str, Any], came: Any, of: Any, what: str,
 def _fields(of: Any) -> Mapping[str, Any]:
     """Map the field names of a struct, or of an optional struct, to their types; empty for any other type."""
     choices = of.types if isinstance(of, msgspec.inspect.UnionType) else (of,)
-    struct = next((each for each in choices if isinstance(each, msgspec.inspect.StructType)), None)
+    struct = next((choice for choice in choices if isinstance(choice, msgspec.inspect.StructType)), None)
     return {field.encode_name: field.type for field in struct.fields} if struct else {}

@@ -225,21 +225,21 @@ def read(
     return events, max(after, Position(now_epoch, horizon, 0), events[-1].at if events else ORIGIN)
 
 
-def select(work: Work, wanted: Selection, *, limit: int) -> list[Event]:
+def select(work: Work, selection: Selection, *, limit: int) -> list[Event]:
     """Select the events that a person asked for, in order."""
     work.execute(_IN_ORDER)
-    return [Event(*row) for row in cursor_of(work).execute(_SELECT, _values(work, wanted, limit))]
+    return [Event(*row) for row in cursor_of(work).execute(_SELECT, _values(work, selection, limit))]
 
 
-def count(work: Work, wanted: Selection) -> int:
+def count(work: Work, selection: Selection) -> int:
     """Count the events that a person asked for."""
-    row = work.execute(_COUNT, _values(work, wanted, 0)).fetchone()
+    row = work.execute(_COUNT, _values(work, selection, 0)).fetchone()
     return int(row[0]) if row else 0
 
 
-def newest(work: Work, wanted: Selection, *, limit: int) -> list[Event]:
+def newest(work: Work, selection: Selection, *, limit: int) -> list[Event]:
     """Select the latest events that a person asked for, the newest last."""
-    rows = cursor_of(work).execute(_NEWEST, _values(work, wanted, limit)).fetchall()
+    rows = cursor_of(work).execute(_NEWEST, _values(work, selection, limit)).fetchall()
     return [Event(*row) for row in reversed(rows)]
 
 
@@ -275,16 +275,16 @@ def horizon_age_s(work: Work) -> float:
     return float(row[0]) if row else 0.0
 
 
-def _values(work: Work, wanted: Selection, limit: int) -> dict[str, Any]:
+def _values(work: Work, selection: Selection, limit: int) -> dict[str, Any]:
     return {
-        "epoch": wanted.after.epoch,
-        "xid": str(wanted.after.xid),
-        "position": wanted.after.position,
+        "epoch": selection.after.epoch,
+        "xid": str(selection.after.xid),
+        "position": selection.after.position,
         "now_epoch": epoch(work),
-        "types": list(wanted.types) or None,
-        "key": wanted.key,
-        "since": wanted.since,
-        "until": wanted.until,
-        "silent": wanted.silent,
+        "types": list(selection.types) or None,
+        "key": selection.key,
+        "since": selection.since,
+        "until": selection.until,
+        "silent": selection.silent,
         "limit": limit,
     }

@@ -174,8 +174,8 @@ class CallCounts:
         self._has_flushed = True
         try:
             with self._store.transaction() as work:
-                for (minute, run_id), each in sorted(counts.items()):
-                    work.execute(_ADD, self._row(minute, run_id, each))
+                for (minute, run_id), counted in sorted(counts.items()):
+                    work.execute(_ADD, self._row(minute, run_id, counted))
         except (StoreUnavailable, StoreRefused) as error:
             log.warning("Counts of calls to %s were lost: %s", self._integration, error)
 

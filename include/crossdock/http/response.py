@@ -66,9 +66,9 @@ class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
                 retry_in_s=retry_after_s(self.headers.get("Retry-After"), now=datetime.now(UTC)),
             )
         if not 200 <= self.status < 300:  # noqa: PLR2004  the 2xx of HTTP
-            said = f"{self.endpoint}: {_message_of(self)}"
+            message = f"{self.endpoint}: {_message_of(self)}"
             advice = _ADVICE.get(self.status)
-            raise SystemRefused(self.system, self.status, f"{said}. {advice}" if advice else said)
+            raise SystemRefused(self.system, self.status, f"{message}. {advice}" if advice else message)
 
     def require_json(self) -> None:
         """

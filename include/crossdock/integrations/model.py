@@ -136,7 +136,7 @@ class SettingsInvalid(BadRequest):
 
     def __init__(self, kind: str, errors: Sequence[FieldError]) -> None:
         self.errors = tuple(errors)
-        where = "; ".join(f"{each.pointer}: {each.message}" for each in self.errors)
+        where = "; ".join(f"{error.pointer}: {error.message}" for error in self.errors)
         super().__init__(f"Invalid settings for {kind}: {where}")
 
 
@@ -147,7 +147,7 @@ class TestRefused(Terminal):
 
     def __init__(self, integration_id: str, checks: Sequence[Check]) -> None:
         self.checks = tuple(checks)
-        failed = next(each for each in checks if each.outcome is Outcome.FAILED)
+        failed = next(check for check in checks if check.outcome is Outcome.FAILED)
         super().__init__(
             f"Nothing was stored: the connection of {integration_id} failed the check {failed.name!r}: {failed.message}"
         )

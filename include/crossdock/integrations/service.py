@@ -151,8 +151,8 @@ def change(
         kind = manifest_of(before.kind)
         kind.refuse_invalid(settings, None)
         known = _connection(connections, before)
-        wanted = kind.connection(before.connection_id, settings, kind.credentials_of(known))
-        connection = kind.preserve_extra(known, wanted)
+        updated = kind.connection(before.connection_id, settings, kind.credentials_of(known))
+        connection = kind.preserve_extra(known, updated)
         found = _tested(integration_id, kind, connection)
         _replace(connections, connection)
     after = msgspec.structs.replace(

@@ -54,10 +54,10 @@ def check(store: Store, subscribers: Mapping[str, Subscriber], limits: AlarmThre
         }
     with store.transaction() as work:
         changed = [alerts.hold(work, kind, what) for kind, what in found.items()]
-    for each in changed:
-        for message in each.begun:
+    for alarm in changed:
+        for message in alarm.begun:
             log.warning("Alert: %s", message)
-        for message in each.ended:
+        for message in alarm.ended:
             log.info("Alert closed: %s", message)
 
 
@@ -86,12 +86,12 @@ def _dead_letters(work: Work) -> Found:
 
 def _unread(work: Work, subscribers: Mapping[str, Subscriber], limits: AlarmThresholds) -> Found:
     return {
-        f"{each.subscriber}/{each.partition}": (
-            f"No consumer has read {each.subscriber}/{each.partition} for {each.since_s:.0f} s, and events are waiting. "
+        f"{unread.subscriber}/{unread.partition}": (
+            f"No consumer has read {unread.subscriber}/{unread.partition} for {unread.since_s:.0f} s, and events are waiting. "
             "Check that the DAGs deliver_events run"
         )
         for name, subscriber in subscribers.items()
-        for each in alarm_conditions.unread(work, name, subscriber.types, limits.unread)
+        for unread in alarm_conditions.unread(work, name, subscriber.types, limits.unread)
     }
 
 
@@ -106,9 +106,9 @@ def _broken(work: Work, limits: AlarmThresholds) -> Found:
 
 def _refused(work: Work, limits: AlarmThresholds) -> Found:
     return {
-        each.integration: (
-            f"{each.times:,} webhooks of {each.integration} were refused within an hour: {each.reason}. Compare the key "
-            f"in the connection {each.integration}_webhook with the sender's"
+        refused.integration: (
+            f"{refused.times:,} webhooks of {refused.integration} were refused within an hour: {refused.reason}. Compare the key "
+            f"in the connection {refused.integration}_webhook with the sender's"
         )
-        for each in alarm_conditions.refused_webhooks(work, limits.refused)
+        for refused in alarm_conditions.refused_webhooks(work, limits.refused)
     }

@@ -135,10 +135,10 @@ def status() -> StackStatus:
     """Report what is running, from our records and the kernel, without a request to a server."""
     recorded, living = processes.records(), processes.alive()
     found = tuple(_process_status(name, recorded.get(name), alive=name in living) for name in NAMES)
-    running = sum(each.state == "running" for each in found)
+    running = sum(process.state == "running" for process in found)
     state: Literal["running", "partial", "stopped"]
     state = "running" if running == len(NAMES) else "partial" if running else "stopped"
-    url = next((each.url for each in found if each.name == "api-server"), None)
+    url = next((process.url for process in found if process.name == "api-server"), None)
     return StackStatus(state, found, url)
 
 
@@ -206,9 +206,9 @@ def _servers_of(living: dict[str, ProcessRecord]) -> set[str]:
 
 def _report_moved_ports(numbers: dict[str, int], progress: Progress) -> None:
     for name, port in numbers.items():
-        wanted = int(os.environ.get(ports.VARIABLES[name], ports.WANTED[name]))
-        if port != wanted:
-            progress(f"{name} listens on port {port} instead of {wanted}")
+        preferred = int(os.environ.get(ports.VARIABLES[name], ports.PREFERRED[name]))
+        if port != preferred:
+            progress(f"{name} listens on port {port} instead of {preferred}")
 
 
 def _start_databases(numbers: dict[str, int], secrets: Secrets) -> dict[str, PostgresServer]:
@@ -331,7 +331,7 @@ def _journal_of(arguments: Sequence[str]) -> Path:
 
 def _sandbox_client() -> str:
     """Read the client ID with which the hub signs in at the sandbox."""
-    connections = {each["connection_id"]: each for each in read_settings().connections}
+    connections = {connection["connection_id"]: connection for connection in read_settings().connections}
     return str(connections[prefixed("commercetools")]["login"])
 
 
@@ -379,7 +379,7 @@ def _stop(names: Sequence[str]) -> list[str]:
 
 
 def _known_ports() -> dict[str, int]:
-    return {**ports.WANTED, **ports.saved()}
+    return {**ports.PREFERRED, **ports.saved()}
 
 
 def _process_status(name: str, record: ProcessRecord | None, *, alive: bool) -> ProcessStatus:

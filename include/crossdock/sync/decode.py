@@ -210,12 +210,12 @@ def _unstorable(document: Any) -> Failure | None:
 
 
 def _wrong_type(error: msgspec.DecodeError, document: Any) -> Failure:
-    said, _, at = str(error).partition(" - at `$")
+    message, _, at = str(error).partition(" - at `$")
     column = at.strip("`.") or "record"
     value: Any = document
     for step in column.split("."):
         value = value.get(step) if isinstance(value, dict) else value
-    return _failure(f"{column}_is_readable", column, said, value)
+    return _failure(f"{column}_is_readable", column, message, value)
 
 
 def _failure(rule: str, column: str, message: str, value: Any) -> Failure:

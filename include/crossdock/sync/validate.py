@@ -123,7 +123,7 @@ def _grouped(pages: Sequence[Page], batch_records: int) -> Iterator[list[Page]]:
     group: list[Page] = []
     for page in pages:
         group.append(page)
-        if sum(each.records for each in group) >= batch_records:
+        if sum(member.records for member in group) >= batch_records:
             yield group
             group = []
     if group:

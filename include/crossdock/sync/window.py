@@ -38,7 +38,11 @@ def planned_ranges(sync: Sync, systems: Systems, run: Run) -> list[Range]:
 
 def _within(record_ids: Sequence[str], ids: ranges.Ids) -> list[str]:
     low, high = ids
-    return [each for each in record_ids if (low is None or each > low) and (high is None or each <= high)]
+    return [
+        record_id
+        for record_id in record_ids
+        if (low is None or record_id > low) and (high is None or record_id <= high)
+    ]
 
 
 def _ranges_of(sync: Sync, run: Run, window: Window, records: int) -> list[Range]:

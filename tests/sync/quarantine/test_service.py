@@ -300,7 +300,7 @@ def test_items_of_a_cause_are_discarded_together_each_with_its_reason(anna: Tria
     quarantine_service.discard(anna.store, chosen[0], "seen alone", actor="ben")
     heard: list[int] = []
 
-    found = quarantine_service.discard_all(anna.store, chosen, "no longer sold", actor=ANNA, tell=heard.append)
+    found = quarantine_service.discard_all(anna.store, chosen, "no longer sold", actor=ANNA, on_progress=heard.append)
 
     assert (found.chosen, found.closed, heard) == (2, (chosen[1],), [1])
     assert anna.states() == ["discarded", "discarded", "open"]

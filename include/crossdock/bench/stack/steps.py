@@ -123,7 +123,7 @@ def at_rest(idle_s: float, say: Say) -> list[Process]:
 def with_memory_now(found: list[Process]) -> list[Process]:
     """Add to *found* what each process holds now."""
     living = processes.alive()
-    return [msgspec.structs.replace(each, pss_mb_after=pss_mb(living[each.name].pid)) for each in found]
+    return [msgspec.structs.replace(process, pss_mb_after=pss_mb(living[process.name].pid)) for process in found]
 
 
 def import_seconds(running: Stack) -> dict[str, list[float]]:

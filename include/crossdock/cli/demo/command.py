@@ -33,7 +33,7 @@ def demo(
     finally:
         if not stays:
             with console.progress("Stopping") as bar:
-                lifecycle.down(progress=bar.tell)
+                lifecycle.down(progress=bar.update)
     if as_json:
         console.show_json(demo_document(run))
     _say_how_it_ended(run)
@@ -45,7 +45,7 @@ def demo(
 
 def _run_demo() -> DemoRun:
     with console.progress("Starting") as bar:
-        running = lifecycle.up(progress=bar.tell)
+        running = lifecycle.up(progress=bar.update)
     run = DemoRun(running)
     run_steps(run)
     return run

@@ -109,8 +109,10 @@ class EventSteps:
         dead_letter_service.edit_fields(
             self._store, dead_letter.dead_letter_id, {"available_quantity": 7}, actor=actor()
         )
-        asked = replay_service.request_dead_letters(self._store, [dead_letter.dead_letter_id], rate=None, actor=actor())
-        replay_service.run_replay(self._store, asked.replay_id, subscribers=SUBSCRIBERS)
+        replay = replay_service.request_dead_letters(
+            self._store, [dead_letter.dead_letter_id], rate=None, actor=actor()
+        )
+        replay_service.run_replay(self._store, replay.replay_id, subscribers=SUBSCRIBERS)
         began = time.monotonic()
         while self._available(sku) != 7:  # noqa: PLR2004  as corrected
             expect(time.monotonic() - began < _MISSING_AFTER_S, "the corrected event had no effect")
@@ -122,9 +124,9 @@ class EventSteps:
         began = time.monotonic()
         while True:
             found = delivery_status(self._store, SUBSCRIBERS, timedelta(hours=1)).subscribers
-            if all(not each.read_by.startswith("0 ") and not each.waiting for each in found):
+            if all(not subscriber.read_by.startswith("0 ") and not subscriber.waiting for subscriber in found):
                 return
-            bar.tell("Waiting for the delivery of events")
+            bar.update("Waiting for the delivery of events")
             expect(time.monotonic() - began < _MISSING_AFTER_S, "nobody delivers events: ./hub events status")
             time.sleep(0.2)
 
@@ -143,7 +145,7 @@ class EventSteps:
             for dead_letter in dead_letters:
                 if dead_letter.event.partition_key == sku:
                     return dead_letter
-            bar.tell("Waiting for the event to fail")
+            bar.update("Waiting for the event to fail")
             expect(
                 time.monotonic() - began < _MISSING_AFTER_S,
                 "the event that no subscriber can process has not become a dead letter",

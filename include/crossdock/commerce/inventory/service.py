@@ -38,24 +38,24 @@ def rebuild(store: Store, *, replace: bool, actor: str, on_progress: Callable[[i
     with Store(store.dsn, schema=store.schema) as own:
         with own.transaction() as work:
             repository.create_shadow(work)
-        wanted, number = Selection(types=(STOCK_CHANGED,)), 0
-        while events := _apply_next(own, wanted):
+        selection, number = Selection(types=(STOCK_CHANGED,)), 0
+        while events := _apply_next(own, selection):
             number += len(events)
-            wanted = msgspec.structs.replace(wanted, after=events[-1].at)
+            selection = msgspec.structs.replace(selection, after=events[-1].at)
             on_progress(number)
         with own.transaction() as work:
             # Read before the first write: our own transaction id would move the horizon and hide the latest events.
             repository.lock(work, store.schema)
-            while events := event_store.select(work, wanted, limit=_SLICE):
+            while events := event_store.select(work, selection, limit=_SLICE):
                 subscribers.apply(work, dead_letter_repository.as_delivered(work, NAME, events))
                 number += len(events)
-                wanted = msgspec.structs.replace(wanted, after=events[-1].at)
+                selection = msgspec.structs.replace(selection, after=events[-1].at)
             return _compare(work, store.schema, number, replace=replace, actor=actor)
 
 
-def _apply_next(own: Store, wanted: Selection) -> list[Event]:
+def _apply_next(own: Store, selection: Selection) -> list[Event]:
     with own.transaction() as work:
-        events = event_store.select(work, wanted, limit=_SLICE)
+        events = event_store.select(work, selection, limit=_SLICE)
         subscribers.apply(work, dead_letter_repository.as_delivered(work, NAME, events))
     return events
 

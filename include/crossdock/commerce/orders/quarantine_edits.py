@@ -27,12 +27,12 @@ def set_line_kinds(store: Store, items: Sequence[Item], kinds: Mapping[str, str]
     unknown = sorted(set(kinds.values()) - LINE_KINDS)
     if unknown:
         raise BadRequest(f"Unknown kind of line {unknown[0]!r}. Use one of: {', '.join(sorted(LINE_KINDS))}")
-    wanted = {code.strip().upper(): kind for code, kind in kinds.items()}
+    kind_by_code = {code.strip().upper(): kind for code, kind in kinds.items()}
     edited = 0
     with store.transaction() as work:
         for item in items:
             record = json.loads(item.edited or item.raw)
-            if not _set_kinds(record, wanted):
+            if not _set_kinds(record, kind_by_code):
                 continue
             quarantine_repository.save_edit(work, item.item_id, json.dumps(record).encode())
             detail = {"kinds": dict(kinds)}

@@ -154,13 +154,13 @@ def _page(page: Json, as_record: Callable[[Json], Json]) -> bytes:
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_nulls(field) for name, field in value.items() if field is not None}
-    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _error_of(response: HttpResponse, errors: Any) -> HubError:
     first = errors[0] if isinstance(errors, list) and isinstance(errors[0], dict) else {}
     code = str((first.get("extensions") or {}).get("code") or "no code")
-    said = redacted(f"{response.endpoint}: {first.get('message') or 'no message'} ({code})", response)
+    message = redacted(f"{response.endpoint}: {first.get('message') or 'no message'} ({code})", response)
     if code in _TRANSIENT:
-        return SystemUnavailable(response.system, said)
-    return SystemRefused(response.system, response.status, said)
+        return SystemUnavailable(response.system, message)
+    return SystemRefused(response.system, response.status, message)

@@ -97,9 +97,9 @@ _STATES = b"SELECT subscriber, state, count(*) FROM dead_letter GROUP BY subscri
 
 #: By the positions of the events of a slice of a replay.
 _AT = """
-  FROM unnest(%(epochs)b::int[], %(positions)b::bigint[]) AS asked (epoch, position)
-  JOIN dead_letter ON dead_letter.subscriber = %(subscriber)s AND dead_letter.epoch = asked.epoch
-   AND dead_letter.position = asked.position
+  FROM unnest(%(epochs)b::int[], %(positions)b::bigint[]) AS requested (epoch, position)
+  JOIN dead_letter ON dead_letter.subscriber = %(subscriber)s AND dead_letter.epoch = requested.epoch
+   AND dead_letter.position = requested.position
 """
 
 _EDITED = (

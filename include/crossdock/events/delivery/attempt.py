@@ -82,7 +82,7 @@ class Outcome:
         """Return *events* without those of keys that have failed, and record these as blocked."""
         if not self.failed:
             return events
-        failed = {each.event.partition_key for each in self.failed}
+        failed = {failure.event.partition_key for failure in self.failed}
         self.blocked += [event for event in events if event.partition_key in failed]
         return [event for event in events if event.partition_key not in failed]
 

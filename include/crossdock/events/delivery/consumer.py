@@ -165,7 +165,7 @@ class Consumer:
                 log.warning("%s", error)
                 del self._held[number]
                 continue
-            if partition.wanted and not self._is_assigned(number):
+            if partition.is_requested and not self._is_assigned(number):
                 self._release([number])
                 self._claim_at[number] = time.monotonic() + _PAUSE_AFTER_RELEASE_S
         return processed

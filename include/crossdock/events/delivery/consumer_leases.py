@@ -109,7 +109,7 @@ class Advanced(NamedTuple):
     """What a consumer learns when it moves its cursor."""
 
     #: The worker that the partition is assigned to asks for it.
-    wanted: bool
+    is_requested: bool
     #: The subscriber has dead letters, which a later event may supersede.
     has_dead: bool
 

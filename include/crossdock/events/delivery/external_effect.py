@@ -73,7 +73,9 @@ def deliver(
             outcome.fail(outcome.without_blocked(some), known[source], Verdict.SOURCE_OUTAGE)
             continue
         bisect(recipient, some, outcome, act, guard.check)
-        known |= {each.event.source: each.failure for each in outcome.failed if each.verdict is Verdict.SOURCE_OUTAGE}
+        known |= {
+            failed.event.source: failed.failure for failed in outcome.failed if failed.verdict is Verdict.SOURCE_OUTAGE
+        }
     return outcome
 
 

@@ -17,9 +17,9 @@ ON CONFLICT DO NOTHING RETURNING epoch, position
 
 _SEEN = b"""
 SELECT inbox.epoch, inbox.position
-  FROM unnest(%(epochs)b::int[], %(xids)b::bigint[], %(positions)b::bigint[]) AS wanted (epoch, xid, position)
-  JOIN event_inbox inbox ON inbox.subscriber = %(subscriber)s AND inbox.epoch = wanted.epoch
-   AND inbox.xid = wanted.xid AND inbox.position = wanted.position
+  FROM unnest(%(epochs)b::int[], %(xids)b::bigint[], %(positions)b::bigint[]) AS candidate (epoch, xid, position)
+  JOIN event_inbox inbox ON inbox.subscriber = %(subscriber)s AND inbox.epoch = candidate.epoch
+   AND inbox.xid = candidate.xid AND inbox.position = candidate.position
 """
 
 #: Rows behind all cursors of their subscriber: another number of partitions begins at the slowest one, so no consumer

@@ -146,7 +146,7 @@ def upsert(work: Work, claim: Claim, records: Sequence[RetryRecord]) -> None:
     An event that has a row and would now only wait stays as it is, and so does one that a person has closed.
     """
     if records:
-        work.cursor().executemany(_UPSERT, [_values(claim.subscriber, claim.partition, each) for each in records])
+        work.cursor().executemany(_UPSERT, [_values(claim.subscriber, claim.partition, record) for record in records])
 
 
 def move_to_dead_letters(work: Work, subscriber: str, event: Event, failure: Failure) -> None:

@@ -141,20 +141,20 @@ def replay_events(claim: ReplayClaim, replay: Replay, recipients: Recipients, si
 
 
 def _next_events(work: Work, replay: Replay, recipients: Recipients, names: Sequence[str], size: int) -> list[Event]:
-    wanted = msgspec.convert(replay.request["selection"], Selection)
+    selection = msgspec.convert(replay.request["selection"], Selection)
     subscribed = {type_ for name in names for type_ in recipients.subscribers[name].types}
     # A type that does not exist where there is none in common: an empty selection would mean all types.
-    types = tuple(sorted(subscribed & set(wanted.types) if wanted.types else subscribed)) or ("-",)
+    types = tuple(sorted(subscribed & set(selection.types) if selection.types else subscribed)) or ("-",)
     after = Position(*replay.request["cursor"])
-    return event_store.select(work, msgspec.structs.replace(wanted, after=after, types=types), limit=size)
+    return event_store.select(work, msgspec.structs.replace(selection, after=after, types=types), limit=size)
 
 
 def _deliver_external(claim: ReplayClaim, recipient: Recipient, events: Sequence[Event]) -> list[Failed]:
     guard = LeaseGuard(claim.renewal, claim.check)
     failed = _deliver_all(events, lambda some: deliver(recipient, some, guard))
-    for each in failed:
-        if not each.verdict.blames_the_event:
-            raise ReplayWaits(f"{recipient.name}: {each.failure.reason}", retry_in_s=each.retry_in_s or None)
+    for failure in failed:
+        if not failure.verdict.blames_the_event:
+            raise ReplayWaits(f"{recipient.name}: {failure.failure.reason}", retry_in_s=failure.retry_in_s or None)
     return failed
 
 
@@ -166,10 +166,10 @@ def _record_events(work: Work, recipient: Recipient, events: Sequence[Event], fa
     """
     if failed is None:
         failed = _deliver_all(events, lambda some: _apply_here(work, recipient, some))
-    positions = {each.event.at for each in failed}
+    positions = {failure.event.at for failure in failed}
     inbox.add(work, recipient.name, [event for event in events if event.at not in positions])
-    for each in failed:
-        retry_repository.move_to_dead_letters(work, recipient.name, each.event, each.failure)
+    for failure in failed:
+        retry_repository.move_to_dead_letters(work, recipient.name, failure.event, failure.failure)
     return len(failed)
 
 
@@ -193,7 +193,7 @@ def _deliver_all(events: Sequence[Event], deliver_some: Callable[[Sequence[Event
     while events:
         outcome = deliver_some(events)
         failed += outcome.failed
-        if any(not each.verdict.blames_the_event for each in outcome.failed):
+        if any(not failure.verdict.blames_the_event for failure in outcome.failed):
             break
         events = outcome.blocked
     return failed
