@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
+import time
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from crossdock.client.airflow import AirflowApi
+from crossdock.client.errors import AirflowUnreachable
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.postgres import PostgresServer
-from tests.shop import query
+from tests.shop import free_port, query
 
 PROJECT = Path(__file__).parents[2]
 PREFIX = "xd_"
@@ -26,6 +32,9 @@ COMPANY = {
     "include/__init__.py": "",
     "include/greeting.py": 'HELLO = "hello from the company"\n',
     "dags/sync_order.py": """
+import os
+import pathlib
+
 from airflow.sdk import dag, task
 from include.greeting import HELLO
 
@@ -33,32 +42,19 @@ from include.greeting import HELLO
 def sync_order():
     @task
     def greet():
-        print(HELLO)
+        pathlib.Path(os.environ["COMPANY"], "greeting").write_text(HELLO)
     greet()
 
 sync_order()
 """,
 }
 
-_LIST = """
-import json
-from airflow.models.errors import ParseImportError
-from airflow.models.dag import DagModel
-from airflow.utils.session import create_session
-from sqlalchemy import select
-with create_session() as session:
-    print(json.dumps({
-        "dags": sorted(session.scalars(select(DagModel.dag_id))),
-        "errors": [error.stacktrace for error in session.scalars(select(ParseImportError))],
-    }))
-"""
-
 
 class Company:
     """An Airflow of its own: our wheel is installed, our `dags` folder is its second bundle, the plugin is copied."""
 
     def __init__(self, folder: Path, settings: dict[str, str]) -> None:
-        self.folder = folder
+        self.folder, self.port = folder, free_port()
         for name, content in COMPANY.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(content)
@@ -83,19 +79,58 @@ class Company:
                     for name, path in bundles.items()
                 ]
             ),
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{self.port}/execution/",
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(self.port),
+            "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{self.port}",
+            "AIRFLOW__API__SECRET_KEY": "made-up-for-a-test",
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API_AUTH__JWT_SECRET": "made-up-for-a-test, and long enough to sign with" * 2,
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": "1",
+            "COMPANY": str(folder),
             "HUB_ID_PREFIX": PREFIX,
             **settings,
         }
+        (folder / "passwords.json").write_text('{"admin": "admin"}')
 
-    def airflow(self, *words: str) -> str:
-        return self.run("-m", "airflow", *words)
+    def api(self) -> AirflowApi:
+        return AirflowApi(f"http://127.0.0.1:{self.port}", "admin", "admin")
 
-    def run(self, *words: str) -> str:
-        ended = subprocess.run(
-            [self.python, *words], cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
-        )
-        assert ended.returncode == 0, f"{words}\n{ended.stdout[-3000:]}\n{ended.stderr[-3000:]}"
-        return ended.stdout + ended.stderr
+    @contextmanager
+    def running(self) -> Iterator[AirflowApi]:
+        """Airflow's own processes, as the company starts them; we add none."""
+        self._airflow("db", "migrate").wait()
+        processes = [
+            self._airflow("api-server"),
+            self._airflow("scheduler", "--skip-serve-logs"),
+            self._airflow("dag-processor"),
+        ]
+        try:
+            yield self.api()
+        finally:
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+            for process in processes:
+                process.wait(60)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()[-3000:]
+
+    def _airflow(self, *words: str) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{words[0]}.log").open("wb") as output:
+            return subprocess.Popen(
+                [self.python, "-P", "-m", "airflow", *words],
+                cwd=self.folder,
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
 
 def _environment_with_the_wheel(folder: Path) -> str:
@@ -136,25 +171,50 @@ def company(tmp_path: Path, shop: FakeRetailer, postgres: PostgresServer, hub_ds
     settings = {
         f"AIRFLOW_CONN_{PREFIX}{name}".upper(): json.dumps(connection) for name, connection in connections.items()
     }
+    # No sync starts by itself: its run would stand beside the one of the test.
+    settings |= {f"HUB_SYNC_{entity}_SCHEDULE": "" for entity in ("INVENTORY", "PRODUCT", "ORDER")}
     return Company(tmp_path / "company", {**settings, "HUB_LANDING_URL": f"file://{tmp_path}/landing"})
+
+
+def state_of(api: AirflowApi, dag_id: str, conf: dict[str, Any] | None = None) -> str:
+    """Run the DAG and wait for its end, as long as a busy machine needs."""
+    api.unpause(dag_id)
+    run_id = api.trigger(dag_id, conf)
+    deadline = time.monotonic() + 600
+    while (state := str(api.dag_run(dag_id, run_id)["state"])) not in {"success", "failed"}:
+        assert time.monotonic() < deadline, f"{dag_id} is {state}"
+        time.sleep(0.5)
+    return state
 
 
 @pytest.mark.e2e
 def test_both_run_beside_each_other(company: Company, store: Any) -> None:
     """Neither our package nor our ids may stand in the way of what a company has."""
-    company.airflow("db", "migrate")
-    company.airflow("pools", "set", f"{PREFIX}commercetools", "4", "calls of commercetools")
-    company.airflow("dags", "reserialize")
-    listed = json.loads(company.run("-c", _LIST).splitlines()[-1])
+    with company.running() as api:
+        wait_for_api(api)
+        for dag_id in ("sync_order", f"{PREFIX}sync_inventory", f"{PREFIX}sync_order", f"{PREFIX}deliver_events"):
+            api.wait_for_dag(dag_id)
+        api.put_pool({"name": f"{PREFIX}commercetools", "slots": 4, "description": "calls of commercetools"})
 
-    assert listed["errors"] == []
-    assert "sync_order" in listed["dags"]
-    assert [name for name in listed["dags"] if not name.startswith(PREFIX)] == ["sync_order"]
-    assert {f"{PREFIX}sync_order", f"{PREFIX}backfill_order", f"{PREFIX}deliver_events"} <= set(listed["dags"])
+        assert api.get("/importErrors")["import_errors"] == []
+        ids = {dag["dag_id"] for dag in api.get("/dags", limit=100)["dags"]}
+        assert {dag_id for dag_id in ids if not dag_id.startswith(PREFIX)} == {"sync_order"}
+        assert state_of(api, "sync_order") == "success", company.log("scheduler")
+        assert state_of(api, f"{PREFIX}sync_inventory", {"full": True}) == "success", company.log("scheduler")
+        assert api.get("/plugins")["plugins"][0]["name"] == "crossdock"
 
-    theirs = company.airflow("dags", "test", "sync_order")
-    company.airflow("dags", "test", f"{PREFIX}sync_inventory", "--conf", '{"full": true}')
-
-    assert "hello from the company" in theirs
+    assert (company.folder / "greeting").read_text() == "hello from the company"
     assert query(store, "SELECT count(*) FROM inventory") == [(1_200,)]
     assert query(store, "SELECT state, dag_id FROM sync_run") == [("done", f"{PREFIX}sync_inventory")]
+
+
+def wait_for_api(api: AirflowApi) -> None:
+    deadline = time.monotonic() + 600
+    while True:
+        try:
+            api.health()
+        except AirflowUnreachable:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        else:
+            return
