@@ -1,4 +1,4 @@
-"""Who gets through which door: every route, every role, under both of Airflow's auth managers, and every bad token."""
+"""Who may call which route: every route, every role, under both of Airflow's auth managers, and every bad token."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from crossdock.http.model import CallPolicy, Rate
 from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.sync.source import Cursor, Range, Source
 from tests.contracts.benches import CANARY, CONNECTORS, QUICK, RULES, Bench, Connector, by_id, by_time, pages
-from tests.http.raw_server import ONE_SECOND, Door, answer
+from tests.http.raw_server import ONE_SECOND, RawServer, answer
 
 #: Waits of a second or two are slept, longer ones are not.
 PATIENT = Limits(timeout_s=60.0, attempts=3, longest_wait_s=3.0)
@@ -117,8 +117,8 @@ class TestCheck:
     def test_a_total_that_is_missing_is_no_zero(self, bench: Bench) -> None:
         """The guard against a shrunken source compares with it."""
         skip_where_exempt(bench, "counts")
-        with Door(answer(bench.page_without_total())) as door, pytest.raises(SourceInvalid, match="no total"):
-            bench.source_of_page(door.url).describe(bench.resource, None)
+        with RawServer(answer(bench.page_without_total())) as server, pytest.raises(SourceInvalid, match="no total"):
+            bench.source_of_page(server.url).describe(bench.resource, None)
 
     def test_three_different_errors_have_three_different_messages(self, bench: Bench) -> None:
         """Credentials, scope, network: three people to ask."""
@@ -459,7 +459,7 @@ class TestFaults:
 
     @named
     def test_what_does_not_pass_ends_after_so_many_requests(self, bench: Bench, fault: Any, kind: type) -> None:
-        """Counted at the door: retries that multiply, one client's with another's, make an outage worse."""
+        """Counted at the server: retries that multiply, one client's with another's, make an outage worse."""
         page = signed_in(bench)
         bench.fault(fault, repeat=True)
         asked = bench.asked()
@@ -501,7 +501,7 @@ class TestFaults:
     def test_a_redirect_is_not_followed(self, bench: Bench) -> None:
         """It could send our token, or calls into our network, anywhere."""
         page = signed_in(bench)
-        with Door(answer()) as elsewhere:
+        with RawServer(answer()) as elsewhere:
             bench.fault({"redirect": elsewhere.url}, repeat=True)
             with pytest.raises(SystemRefused, match="Redirects are not followed"):
                 page()

@@ -83,7 +83,7 @@ def test_no_secret_has_a_default(services: dict[str, Any]) -> None:
 
 
 def test_secrets_reach_only_who_needs_them(services: dict[str, Any]) -> None:
-    """The hub's and the platform's passwords are in Airflow's connections, encrypted; no task has them in its environment."""
+    """The passwords of the hub and of the sandbox are in Airflow's connections, encrypted; no task has them in its environment."""
     answers = filled_in()
     where = {
         name: {service for service, its in services.items() if answers[name] in str(its.get("environment"))}

@@ -24,13 +24,13 @@ ENVIRONMENT = {
 def test_the_environment_completes_what_the_file_says() -> None:
     """Places and secrets come from outside; what is not said stays as the file has it."""
     settings = read_settings(overrides=overrides(ENVIRONMENT))
-    hub, platform = (
+    hub, connection = (
         next(each for each in settings.connections if each["connection_id"] == conn_id)
         for conn_id in ("hub_db", "commercetools")
     )
 
     assert (hub["host"], hub["port"], hub["password"], hub["login"]) == ("postgres-hub", 5432, "made-up", "hub")
-    assert (platform["host"], platform["password"]) == ("http://127.0.0.1:8090", "made-up too")
+    assert (connection["host"], connection["password"]) == ("http://127.0.0.1:8090", "made-up too")
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,9 @@ def test_a_deployment_leads_into_no_network_that_it_does_not_name(said: str | No
     """What the file allows is the sandbox on a developer's own machine; the rest of the extra stays."""
     environment = ENVIRONMENT | ({} if said is None else {"HUB_COMMERCETOOLS_NETWORKS": said})
     settings = read_settings(overrides=overrides(environment))
-    platform = next(each for each in settings.connections if each["connection_id"] == "commercetools")
+    connection = next(each for each in settings.connections if each["connection_id"] == "commercetools")
 
-    extra = json.loads(platform["extra"])
+    extra = json.loads(connection["extra"])
 
     assert (extra["allowed_networks"], extra["project"]) == (allowed, "demo")
 

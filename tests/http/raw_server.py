@@ -56,7 +56,7 @@ class Dripped:
         self.finished = True
 
 
-class Door:
+class RawServer:
     """
     Answers the first request with the first of *answers*, and so on; the last one stays.
 

@@ -1,4 +1,4 @@
-"""What workers share about an integration, counted at its door."""
+"""What workers share about an integration, counted at the source itself."""
 
 from __future__ import annotations
 
@@ -61,33 +61,33 @@ def reader(url: str, secret: str, calls: SharedSafeguards, policy: CallPolicy) -
 
 
 @pytest.fixture
-def door() -> Iterator[FakeRetailer]:
+def retailer() -> Iterator[FakeRetailer]:
     with FakeRetailer(seed=7, inventory=20, products=0, orders=0, customers=0, flaws=0) as opened:
         yield opened
 
 
-def asked(door: FakeRetailer, *, after: float = 0.0) -> list[float]:
-    """When requests for data came to the door."""
-    times = [datetime.fromisoformat(e.at).timestamp() for e in door.requests if e.path.endswith("/inventory")]
+def asked(retailer: FakeRetailer, *, after: float = 0.0) -> list[float]:
+    """When requests for data arrived."""
+    times = [datetime.fromisoformat(e.at).timestamp() for e in retailer.requests if e.path.endswith("/inventory")]
     return [at for at in times if at >= after]
 
 
 @pytest.mark.parametrize("made", [1_000, pytest.param(3_000, marks=pytest.mark.deep)])
 def test_four_workers_never_exceed_the_limit_of_the_other_side(
-    door: FakeRetailer, hub_dsn: str, made: int, record_property: Callable[[str, object], None]
+    retailer: FakeRetailer, hub_dsn: str, made: int, record_property: Callable[[str, object], None]
 ) -> None:
     """
     A thousand calls of four processes with four threads each; 0 over, in any window of a second.
 
-    Counted where the other side counts: at its door, whatever our own books say.
+    Counted where the other side counts: at its retailer, whatever our own books say.
     """
     key, began = Fernet.generate_key().decode(), datetime.now(UTC)
-    command = [sys.executable, "-c", _WORKER, door.url, "sandbox", hub_dsn, key, str(made // WORKERS)]
+    command = [sys.executable, "-c", _WORKER, retailer.url, "sandbox", hub_dsn, key, str(made // WORKERS)]
     workers = [subprocess.Popen(command) for _ in range(WORKERS)]
 
     assert [worker.wait() for worker in workers] == [0] * WORKERS
 
-    times = sorted(asked(door))
+    times = sorted(asked(retailer))
     over = [
         later - first
         for first, later in zip(times, times[RATE.calls :], strict=False)
@@ -96,7 +96,7 @@ def test_four_workers_never_exceed_the_limit_of_the_other_side(
     # How much of the limit is used is a matter of the machine: three quarters and more on one that is not busy.
     record_property("calls a second, of 300 allowed", round(made / (times[-1] - times[0])))
     assert (len(times), over) == (made, [])
-    assert sum(entry.path == "/oauth/token" for entry in door.requests) == 1
+    assert sum(entry.path == "/oauth/token" for entry in retailer.requests) == 1
     with Store(hub_dsn) as store, store.transaction() as work:
         usage = call_metrics.usage_of_run(work, "run-1")
         health = call_metrics.health(work, "commercetools")
@@ -120,7 +120,7 @@ OUTAGES: list[Any] = [
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=str)
 def test_an_outage_is_met_by_few_calls_and_ends_by_itself(
-    door: FakeRetailer, hub_dsn: str, outage: Any, record_property: Callable[[str, object], None]
+    retailer: FakeRetailer, hub_dsn: str, outage: Any, record_property: Callable[[str, object], None]
 ) -> None:
     """
     Over 95 % of the calls that would have failed are not made, and nobody has to close anything afterwards.
@@ -132,7 +132,7 @@ def test_an_outage_is_met_by_few_calls_and_ends_by_itself(
 
     def want(number: int) -> None:
         with Store(hub_dsn) as store, SharedSafeguards(store, "commercetools") as calls:
-            source = reader(door.url, "sandbox", calls, policy)
+            source = reader(retailer.url, "sandbox", calls, policy)
             while not stop.is_set():
                 wanted[number] += 1
                 with suppress(HubError):
@@ -143,14 +143,14 @@ def test_an_outage_is_met_by_few_calls_and_ends_by_itself(
     for thread in threads:
         thread.start()
     try:
-        _until(lambda: len(asked(door)) > 50)
-        wanted_before, asked_before = sum(wanted), len(asked(door))
-        door.faults.put("inventory", [outage], repeat=True)
+        _until(lambda: len(asked(retailer)) > 50)
+        wanted_before, asked_before = sum(wanted), len(asked(retailer))
+        retailer.faults.put("inventory", [outage], repeat=True)
         _until(lambda: sum(wanted) - wanted_before > 1_500)
-        doomed, made = sum(wanted) - wanted_before, len(asked(door)) - asked_before
-        door.faults.clear()
+        doomed, made = sum(wanted) - wanted_before, len(asked(retailer)) - asked_before
+        retailer.faults.clear()
         healed_at = time.time()
-        _until(lambda: len(asked(door, after=healed_at)) > 50)
+        _until(lambda: len(asked(retailer, after=healed_at)) > 50)
     finally:
         stop.set()
         for thread in threads:
@@ -169,24 +169,24 @@ def test_an_outage_is_met_by_few_calls_and_ends_by_itself(
     assert usage.avoided > 0.95 * (doomed - WORKERS)
 
 
-def test_a_call_that_is_not_made_says_when_to_come_back(door: FakeRetailer, store: Store) -> None:
+def test_a_call_that_is_not_made_says_when_to_come_back(retailer: FakeRetailer, store: Store) -> None:
     """The scheduler waits for free; a worker's slot does not."""
     with SharedSafeguards(store, "commercetools") as calls:
         policy = CallPolicy(
             limits=Limits(timeout_s=60, attempts=4),
             breaker=BreakerRules(failures_in_a_row=2, open_s=600, longest_open_s=600),
         )
-        source = reader(door.url, "sandbox", calls, policy)
-        door.faults.put("inventory", [{"status": 503}], repeat=True)
+        source = reader(retailer.url, "sandbox", calls, policy)
+        retailer.faults.put("inventory", [{"status": 503}], repeat=True)
         with pytest.raises(CircuitOpen, match="circuit breaker open, next attempt in") as caught:
             source.page("inventory", EVERYTHING, None)
 
-    assert len(asked(door)) == 2
+    assert len(asked(retailer)) == 2
     assert caught.value.retry_in_s is not None
     assert 300 < caught.value.retry_in_s <= 600
 
 
-def test_while_the_breaker_is_open_the_declared_fallback_is_asked(door: FakeRetailer, store: Store) -> None:
+def test_while_the_breaker_is_open_the_declared_fallback_is_asked(retailer: FakeRetailer, store: Store) -> None:
     """None by default; a connection that names a second host reads from there, with the same credentials."""
     with (
         FakeRetailer(seed=7, inventory=20, products=0, orders=0, customers=0, flaws=0) as other,
@@ -196,10 +196,10 @@ def test_while_the_breaker_is_open_the_declared_fallback_is_asked(door: FakeReta
             limits=Limits(timeout_s=60, attempts=1),
             breaker=BreakerRules(failures_in_a_row=1, open_s=600, longest_open_s=600),
         )
-        other.tokens = door.tokens
+        other.tokens = retailer.tokens
         config = ClientConfig(limits=policy.limits, safeguards=calls.safeguards(policy))
         source = Commercetools.signed_in(
-            door.url,
+            retailer.url,
             "demo",
             client_id="sandbox",
             secret="sandbox",
@@ -207,20 +207,20 @@ def test_while_the_breaker_is_open_the_declared_fallback_is_asked(door: FakeReta
             config=config,
             fallback_url=other.url,
         )
-        door.faults.put("inventory", [{"status": 503}], repeat=True)
+        retailer.faults.put("inventory", [{"status": 503}], repeat=True)
         with pytest.raises(HubError, match="503"):
             source.describe("inventory", None)
 
         assert source.describe("inventory", None).records == 20
-        assert (len(asked(door)), len(asked(other))) == (1, 1)
+        assert (len(asked(retailer)), len(asked(other))) == (1, 1)
 
 
-def test_a_source_that_asks_for_patience_is_left_alone_by_all_workers(door: FakeRetailer, store: Store) -> None:
+def test_a_source_that_asks_for_patience_is_left_alone_by_all_workers(retailer: FakeRetailer, store: Store) -> None:
     """One worker met the 429; the others must not each find out for themselves."""
     policy = CallPolicy(rate=Rate(calls=50), limits=Limits(longest_wait_s=0.2, attempts=1))
     with SharedSafeguards(store, "commercetools") as one, SharedSafeguards(store, "commercetools") as two:
-        first, second = reader(door.url, "sandbox", one, policy), reader(door.url, "sandbox", two, policy)
-        door.faults.put("inventory", [{"status": 429, "retry_after": 600}])
+        first, second = reader(retailer.url, "sandbox", one, policy), reader(retailer.url, "sandbox", two, policy)
+        retailer.faults.put("inventory", [{"status": 429, "retry_after": 600}])
         with pytest.raises(HubError, match="429"):
             first.describe("inventory", None)
 
@@ -229,13 +229,13 @@ def test_a_source_that_asks_for_patience_is_left_alone_by_all_workers(door: Fake
                 source.describe("inventory", None)
             assert caught.value.retry_in_s is not None
             assert 300 < caught.value.retry_in_s <= 601
-    assert len(asked(door)) == 1
+    assert len(asked(retailer)) == 1
 
 
-def test_retries_stay_within_the_budget(door: FakeRetailer) -> None:
+def test_retries_stay_within_the_budget(retailer: FakeRetailer) -> None:
     """At half of all answers bad, three tries a call would be half as many calls again; a tenth is allowed."""
     source = Commercetools.signed_in(
-        door.url,
+        retailer.url,
         "demo",
         client_id="sandbox",
         secret="sandbox",
@@ -243,14 +243,14 @@ def test_retries_stay_within_the_budget(door: FakeRetailer) -> None:
         limits=Limits(timeout_s=60, attempts=4, longest_wait_s=0.001),
         page_records=1,
     )
-    door.faults.put("inventory", ["ok", {"status": 503}] * 600)
+    retailer.faults.put("inventory", ["ok", {"status": 503}] * 600)
     made = 0
     for _ in range(300):
         made += 1
         with suppress(HubError):
             source.page("inventory", EVERYTHING, None)
 
-    assert len(asked(door)) <= made * 1.1 + 10
+    assert len(asked(retailer)) <= made * 1.1 + 10
 
 
 def test_statistics_do_not_fail_a_call() -> None:
@@ -262,10 +262,10 @@ def test_statistics_do_not_fail_a_call() -> None:
             counts.record(Call(outcome=Outcome.SUCCESS))
 
 
-def test_a_run_knows_the_calls_that_were_made_for_it(door: FakeRetailer, store: Store) -> None:
+def test_a_run_knows_the_calls_that_were_made_for_it(retailer: FakeRetailer, store: Store) -> None:
     with SharedSafeguards(store, "commercetools", run_of=lambda: "run-7") as calls:
-        source = reader(door.url, "sandbox", calls, CallPolicy(limits=Limits(attempts=2, longest_wait_s=0.01)))
-        door.faults.put("inventory", ["ok", {"status": 503}, "ok", {"status": 404}])
+        source = reader(retailer.url, "sandbox", calls, CallPolicy(limits=Limits(attempts=2, longest_wait_s=0.01)))
+        retailer.faults.put("inventory", ["ok", {"status": 503}, "ok", {"status": 404}])
         source.page("inventory", EVERYTHING, None)
         source.page("inventory", EVERYTHING, None)
         with pytest.raises(HubError):

@@ -56,7 +56,7 @@ def test_only_failed_days_are_asked_for_when_somebody_says_so(systems: Systems) 
     from crossdock.sync import mark_failed  # noqa: PLC0415
 
     extract(INVENTORY, systems, backfill_request("2026-02-03"), dag_run_id="day-3")
-    mark_failed(INVENTORY, systems.store, "day-3", "the platform was down")
+    mark_failed(INVENTORY, systems.store, "day-3", "the source was down")
     run(systems, backfill_request("2026-02-04"))
 
     assert wanted(systems, Only.FAILED) == [date(2026, 2, 3)]

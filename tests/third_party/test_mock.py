@@ -1,7 +1,7 @@
 """
 Our connector on a commercetools that somebody else wrote: npm `@labdigital/commercetools-mock`, a process of its own.
 
-The checks are those of the contract suite, by name, as far as this platform allows what they need; what it does
+The checks are those of the contract suite, by name, as far as this mock allows what they need; what it does
 otherwise than the vendor is in docs/third-parties.md.
 """
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.deep
 
 
 class MockBench:
-    """As `tests.contracts.benches.Bench`, without the faults: this platform knows none on demand."""
+    """As `tests.contracts.benches.Bench`, without the faults: this mock makes none on demand."""
 
     resource = "inventory"
     exempt: Mapping[str, str] = {}
@@ -108,7 +108,7 @@ def program() -> tuple[str, Path]:
 
 @pytest.fixture
 def empty(program: tuple[str, Path]) -> Iterator[MockBench]:
-    """The platform without a record; its process ends with the pipe to it."""
+    """The mock without a record; its process ends with the pipe to it."""
     node, folder = program
     with subprocess.Popen(
         [node, "start.mjs"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -122,9 +122,9 @@ def empty(program: tuple[str, Path]) -> Iterator[MockBench]:
 
 @pytest.fixture
 def bench(empty: MockBench) -> MockBench:
-    """The platform with 40 records."""
+    """The mock with 40 records."""
     empty.stock(40)
-    # A delta from now on must not find them: the platform's timestamps have whole seconds.
+    # A delta from now on must not find them: the timestamps of the mock have whole seconds.
     time.sleep(1.01)
     return empty
 

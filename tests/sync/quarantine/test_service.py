@@ -272,7 +272,7 @@ def test_a_field_that_the_record_type_does_not_know_is_refused_with_the_nearest(
 
 
 def test_a_field_that_came_or_that_the_platform_promises_is_known(anna: Triage) -> None:
-    """The platform's contract has more than the hub reads, and a source may send more than that."""
+    """The source's contract has more fields than the hub reads, and a source may send more than that."""
     anna.sync(entry(quantityOnStock=-1, availableQuantity=-1, id="a", shelf="b7"))
     (item,) = anna.items()
 
