@@ -42,7 +42,9 @@ class EventsPage(BaseModel):
     """One page of events."""
 
     events: list[dict[str, Any]] = Field(description="CloudEvents 1.0, in the order of the store.")
-    next_cursor: str | None = Field(description="Where to go on; also on the last page, to follow the store.")
+    next_cursor: str | None = Field(
+        description="Pass it as `cursor` to continue; the last page has one too, to follow the store."
+    )
 
 
 class EventTypeDocument(BaseModel):

@@ -29,7 +29,7 @@ def verify(as_json: Json = False) -> None:
         console.show_json(chain)
     elif chain.broken_at is None:
         console.praise(f"All {chain.entries:,} entries are unchanged. The last hash: {chain.last_hash}")
-        console.say("Store this hash elsewhere: removal of the latest entries cannot be detected without it.")
+        console.say("Store this hash in another place: removal of the latest entries cannot be detected without it.")
     else:
         console.complain(
             f"The chain breaks at entry {chain.broken_at}: it was changed, or an entry before it was removed."

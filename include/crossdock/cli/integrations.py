@@ -1,5 +1,5 @@
 """
-./hub integration …: the registry, through the hub's API like everybody else.
+./hub integration …: the registry, through the hub's public API.
 
 Imports are light on purpose, and what only some commands need is imported in them: most only send a request.
 """

@@ -174,7 +174,7 @@ def replay(
     everything: Everything = False,
     as_json: Json = False,
 ) -> None:
-    """Validate records again; those that pass are loaded and their items closed."""
+    """Validate records again; records that pass are loaded and their items closed."""
     numbers = require_one_selection(item_ids, cause=cause, everything=everything)
     with open_store() as store:
         chosen = quarantine_service.select(store, numbers, cause=cause, everything=everything)

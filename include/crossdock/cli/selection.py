@@ -1,4 +1,4 @@
-"""What `./hub dead-letters` and `./hub quarantine` have in common: how to select, edit and discard items."""
+"""Select, edit and discard items; `./hub dead-letters` and `./hub quarantine` share these options."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _show_discarded(found: Discarded, what: str, *, as_json: bool) -> None:
         return
     console.praise(f"Discarded {len(found.closed):,} of {found.chosen:,} {what}.")
     if more := found.chosen - len(found.closed):
-        console.say(f"Somebody else closed {more:,} in the meantime.")
+        console.say(f"Another user closed {more:,} in the meantime.")
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -1,4 +1,4 @@
-"""./hub test: every check, the same on a laptop and in CI, in three tiers of which each contains the one before."""
+"""./hub test: every check, the same on a laptop and in CI, in three tiers, each of which contains the one before."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class BadRequest(Terminal):
 
 
 class NotFound(Terminal):
-    """Nothing has that id."""
+    """There is no object with that ID."""
 
 
 class Conflict(Terminal):

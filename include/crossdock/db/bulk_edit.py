@@ -61,7 +61,7 @@ def discard_in_slices(
     """
     Close *numbers*, one transaction for each slice.
 
-    *close* returns those of a slice that it closed; *report* receives the count so far. The ids are in ascending order:
+    *close* returns the numbers of a slice that it closed; *report* receives the count so far. The ids are in ascending order:
     two requests that lock the same rows in two orders deadlock.
 
     Raises:
@@ -110,7 +110,7 @@ def refuse_unknown_fields(edited: Mapping[str, Any], came: Any, of: Any, known: 
         what: What such records are called in the message.
 
     Raises:
-        BadRequest: a field that nobody reads: a typing mistake would look like a fix. The message names the nearest.
+        BadRequest: an unknown field: a typing mistake would look like a fix. The message names the nearest field.
 
     """
     names = {*known, *_fields(of), *(came if isinstance(came, Mapping) else ())}

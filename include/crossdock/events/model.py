@@ -35,7 +35,7 @@ ORIGIN = Position(0, 0, 0)
 
 
 class Event(msgspec.Struct, frozen=True):
-    """An event as the store has it. `data` is JSON text, decoded only by those who need it."""
+    """An event as the store has it. `data` is JSON text, decoded only where needed."""
 
     epoch: int
     xid: int

@@ -111,7 +111,7 @@ SELECT greatest(
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events a person selects."""
+    """The events that a person selects."""
 
     after: Position = ORIGIN
     types: tuple[str, ...] = ()
@@ -164,7 +164,7 @@ def receive(work: Work, event: NewEvent) -> Position | None:
     """
     Store an event of another system once; return its position, or None where (source, id) is known already.
 
-    Idempotent, whatever the data of a repeated event are. Of two at once, the second waits for the first one's commit.
+    Idempotent, even if a repeated event has other data. Of two at once, the second waits for the first one's commit.
     """
     try:
         with work.transaction():
@@ -226,19 +226,19 @@ def read(
 
 
 def select(work: Work, selection: Selection, *, limit: int) -> list[Event]:
-    """Select the events that a person asked for, in order."""
+    """Read the events of *selection*, in order."""
     work.execute(_IN_ORDER)
     return [Event(*row) for row in cursor_of(work).execute(_SELECT, _values(work, selection, limit))]
 
 
 def count(work: Work, selection: Selection) -> int:
-    """Count the events that a person asked for."""
+    """Count the events of *selection*."""
     row = work.execute(_COUNT, _values(work, selection, 0)).fetchone()
     return int(row[0]) if row else 0
 
 
 def newest(work: Work, selection: Selection, *, limit: int) -> list[Event]:
-    """Select the latest events that a person asked for, the newest last."""
+    """Read the latest events of *selection*, the newest last."""
     rows = cursor_of(work).execute(_NEWEST, _values(work, selection, limit)).fetchall()
     return [Event(*row) for row in reversed(rows)]
 

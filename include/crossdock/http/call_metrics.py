@@ -104,7 +104,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person needs to know about an integration when something is wrong."""
+    """The health of an integration: the facts a person needs when something is wrong."""
 
     integration: str
     usage: Usage
@@ -180,7 +180,7 @@ class CallCounts:
             log.warning("Counts of calls to %s were lost: %s", self._integration, error)
 
     def close(self) -> None:
-        """Flush the last counts, and delete those older than a month."""
+        """Flush the last counts, and delete counts older than a month."""
         self.flush()
         if not self._has_flushed:
             return  # a task without calls needs no database query

@@ -53,7 +53,7 @@ class Integration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConnectionStore(Protocol):
-    """Where connections are stored: Airflow in the api-server, a dictionary in a test."""
+    """Stores connections: in Airflow in the api-server, in a dictionary in a test."""
 
     def get(self, connection_id: str) -> Connection | None:
         """Find the connection with its secrets, wherever Airflow keeps it; None if it does not exist."""

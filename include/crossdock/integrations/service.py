@@ -229,7 +229,7 @@ def remove(store: Store, connections: ConnectionStore, integration_id: str, *, v
     """
     Delete the integration, and the credentials if the hub wrote them. Synced data is kept.
 
-    Its stock is no longer sellable, because the hub would not learn of sales elsewhere, until it is added again.
+    Its stock is no longer sellable, because the hub would not learn of sales in other channels, until it is added again.
 
     Raises:
         NotFound: There is no such integration.

@@ -32,7 +32,7 @@ _TRIM_ROWS = 10_000
 
 @dataclass(frozen=True)
 class HousekeepingConfig:
-    """How long data are kept, and when alerts open."""
+    """The retention periods and the thresholds of the alerts."""
 
     #: How long events are kept.
     retention: timedelta = timedelta(days=365)
@@ -123,7 +123,7 @@ class Housekeeping:
                 return
 
     def maintain_partitions(self) -> None:
-        """Create the next partitions of the event store, and drop those past their retention."""
+        """Create the next partitions of the event store, and drop the partitions past their retention."""
         now = datetime.now(UTC)
         with self._store.transaction() as work:
             made = event_partitions.make_ahead(work, now)

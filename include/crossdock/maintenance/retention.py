@@ -25,7 +25,7 @@ _RUNS_SEEN = 1_000
 
 @dataclass(frozen=True)
 class RetentionPeriods:
-    """How long each kind of data is kept after its end."""
+    """The retention period of each kind of data."""
 
     #: Landed pages and checked batches of runs.
     landing: timedelta = timedelta(days=30)
@@ -51,7 +51,7 @@ def purge_expired(
     are never deleted; without a *landing*, its files and their index stay.
 
     Raises:
-        StoreUnavailable, LandingUnavailable: transient; the next round goes on.
+        StoreUnavailable, LandingUnavailable: transient; the next round continues.
 
     """
     deleted: Counter[str] = Counter()
@@ -125,7 +125,7 @@ def _runs(store: Store, ends: tuple[datetime, datetime], deleted: Counter[str]) 
 
 
 def _run_ends(now: datetime, kept: timedelta, keep: RetentionPeriods) -> tuple[datetime, datetime]:
-    """Compute the ends before which runs have expired: of those that are *kept* so long, and of fetch runs."""
+    """Compute the ends before which runs have expired: for runs with the retention *kept*, and for fetch runs."""
     return now - kept, now - min(kept, keep.fetch_runs)
 
 

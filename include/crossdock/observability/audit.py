@@ -44,6 +44,6 @@ def verify(work: Work) -> Chain:
     """
     Verify that no entry was changed or removed.
 
-    Removal of the latest entries cannot be detected from the trail itself: store the last hash elsewhere from time to time.
+    Removal of the latest entries cannot be detected from the trail itself: store the last hash in another place from time to time.
     """
     return Chain(*(work.execute(_VERIFY).fetchone() or (0, None, None)))

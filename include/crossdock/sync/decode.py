@@ -187,7 +187,7 @@ def _head_decoder(key_field: str, lines_field: str | None) -> msgspec.json.Decod
 
 
 class _Anything(msgspec.Struct):
-    """A line of which only the presence is decoded."""
+    """A line; its fields are not decoded, because only the number of lines counts."""
 
 
 def _digest(document: Any) -> str:

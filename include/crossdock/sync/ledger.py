@@ -286,7 +286,7 @@ def finish(work: Work, run_id: str, state: RunState, error: str | None = None) -
 
 def reopen(work: Work, run_id: str) -> None:
     """
-    Reopen a failed run of which a later task was cleared. Other ends stay.
+    Reopen a failed run after one of its later tasks was cleared. A run that ended otherwise stays ended.
 
     Raises:
         PagesGone: its pages have been deleted.

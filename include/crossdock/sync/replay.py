@@ -30,7 +30,7 @@ def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Re
     Replay *items* in one run and return its report: each as edited, or as it came if nobody edited it.
 
     A record that passes is loaded and its item closed; one that fails again stays open with its new reason. A
-    record of which the hub has a newer version is stale: the newer version wins, and the edit stays on the item.
+    record is stale if the hub has a newer version: the newer version wins, and the edit stays on the item.
 
     Raises:
         LeaseHeld, StoreUnavailable: another replay is running, or a record is locked; run it again.
@@ -91,7 +91,7 @@ def _refuse_changed(work: Work, items: Sequence[Item]) -> None:
     for item in items:
         if now[item.item_id].state != "open" or now[item.item_id].edited != item.edited:
             raise BadRequest(
-                f"Quarantine item {item.item_id} was changed meanwhile and is {now[item.item_id].state}. "
+                f"Quarantine item {item.item_id} was changed in the meantime and is {now[item.item_id].state}. "
                 "Nothing was replayed. Select the items again",
                 hint=Hint(HintId.LIST_QUARANTINE),
             )

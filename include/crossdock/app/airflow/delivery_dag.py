@@ -41,7 +41,7 @@ def delivery_options() -> dict[str, Any]:
             "retries": settings().task_retries,
             "retry_delay": timedelta(seconds=settings().retry_delay_s),
             "retry_policy": RetryByKind(),
-            # A subscriber that hangs for good is ended by Airflow; its partitions went to another worker long before.
+            # Airflow ends a subscriber that hangs for ever; another worker took over its partitions long before.
             "execution_timeout": 2 * settings().delivery_worker_lifetime + timedelta(minutes=5),
         },
     }

@@ -26,7 +26,7 @@ from crossdock.events.subscriber import Subscriber
 #: Of an event as a CloudEvent; published figures of other systems use the same size.
 EVENT_BYTES = 1024
 SKUS = 10_000
-#: One in so many events is timed; timing all of them would cost the consumer a tenth of its time.
+#: One in this many events is timed; timing all would cost the consumer a tenth of its time.
 SAMPLED = 10
 _SOURCE = "/bench"
 

@@ -31,7 +31,7 @@ _WARM_UP_S = 3.0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How long each part takes."""
+    """The duration of each part of the benchmark."""
 
     closed_events: int = 200_000
     repeats: int = 3
@@ -63,7 +63,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ratio: float
     curve: tuple[Figures, ...]
     steady: tuple[Figures, ...]
-    #: While a sync of so many rows ran on the same server; and how long that took.
+    #: While a sync of `sync_rows` rows ran on the same server, for `sync_s` seconds.
     during_sync: Figures
     sync_rows: int
     sync_s: float

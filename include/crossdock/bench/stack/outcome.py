@@ -1,4 +1,4 @@
-"""What a local stack costs: samples, goals and the report. Pure."""
+"""The cost of a local stack: samples, goals and the report. Pure."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def _up(how: str, say: Say, more: Mapping[str, str]) -> Start:
 
 def at_rest(idle_s: float, say: Say) -> list[Process]:
     """Measure each process with its descendants: busy cores over *idle_s* seconds, and memory at their end."""
-    say(f"The stack is left alone for {_SETTLE_S:.0f} s, then watched for {idle_s:.0f} s")
+    say(f"The stack settles for {_SETTLE_S:.0f} s, then watched for {idle_s:.0f} s")
     time.sleep(_SETTLE_S)
     pids = {name: record.pid for name, record in processes.alive().items()}
     before, began = {name: cpu_s(pid) for name, pid in pids.items()}, time.perf_counter()

@@ -27,7 +27,7 @@ _CHANGES_A_MS = 50
 
 
 class Sums(NamedTuple):
-    """What a target must add up to."""
+    """The sums that a target must have after a load."""
 
     rows: int
     versions: int

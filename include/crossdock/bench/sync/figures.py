@@ -1,4 +1,4 @@
-"""From samples to medians and ratios. Pure."""
+"""Turn samples into medians and ratios. Pure."""
 
 from __future__ import annotations
 

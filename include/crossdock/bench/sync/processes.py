@@ -107,7 +107,7 @@ class SourceProcess(Child):
 
 
 class Bench(NamedTuple):
-    """What every loader of a run works with."""
+    """The source and the database that all loaders of a run share."""
 
     source: SourceProcess
     server: Server

@@ -54,10 +54,10 @@ def _run_demo() -> DemoRun:
 @contextmanager
 def _schedules_held_back(*, stays: bool) -> Iterator[None]:
     """
-    Keep the syncs of a stack that starts now from running by themselves: such a run would load a step's changes, and
+    Keep the syncs of a stack that starts now from running on schedule: such a run would load a step's changes, and
     the step would show less than it brought about. A stack that stays has its schedules afterwards, also after Ctrl-C.
 
-    In a stack that ran before, schedules are left alone, and each step accepts that another run loaded its changes.
+    In a stack that ran before, schedules are not changed, and each step accepts that another run loaded its changes.
     """
     held = {f"HUB_SYNC_{entity.upper()}_SCHEDULE": "" for entity in SYNCS}
     before = {name: os.environ.get(name) for name in held}

@@ -127,7 +127,7 @@ class EventSteps:
             if all(not subscriber.read_by.startswith("0 ") and not subscriber.waiting for subscriber in found):
                 return
             bar.update("Waiting for the delivery of events")
-            expect(time.monotonic() - began < _MISSING_AFTER_S, "nobody delivers events: ./hub events status")
+            expect(time.monotonic() - began < _MISSING_AFTER_S, "no worker delivers events: ./hub events status")
             time.sleep(0.2)
 
     def _available(self, sku: str) -> int | None:

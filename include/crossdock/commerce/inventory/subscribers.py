@@ -31,7 +31,7 @@ def apply(work: Work, events: Sequence[Event]) -> None:
     Upsert the stock levels of all *events* in one statement. Idempotent: an older version never replaces a newer one.
 
     Raises:
-        BadEvent: the data are not those of a stock level; a retry would not help.
+        BadEvent: the data do not describe a stock level; a retry would not help.
 
     """
     repository.upsert(work, [_state(event) for event in events])

@@ -136,7 +136,7 @@ def discard_all(
     """
     Close *dead_letter_ids*, each with its entry in the audit trail; call *on_progress* with the number closed so far.
 
-    Safe to interrupt and to repeat: a dead letter that was closed in the meantime is left alone.
+    Safe to interrupt and to repeat: a dead letter that was closed in the meantime is not changed.
 
     Raises:
         BadRequest: the reason is empty.

@@ -36,12 +36,12 @@ class Recipient:
 
     @property
     def is_external(self) -> bool:
-        """True for a subscriber with an external side effect: one outside the hub's database."""
+        """True for a subscriber with an external side effect, that is, one that is not in the hub's database."""
         return self.subscriber.apply is None
 
 
 class Verdict(Enum):
-    """What a failure means for the next attempt."""
+    """The consequence of a failure for the next attempt."""
 
     #: Retry until the attempts are used up.
     TRANSIENT = auto()
@@ -79,7 +79,7 @@ class Outcome:
     blocked: list[Event] = field(default_factory=list)
 
     def without_blocked(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Return *events* without those of keys that have failed, and record these as blocked."""
+        """Return *events* without the events of failed keys, and record these as blocked."""
         if not self.failed:
             return events
         failed = {failure.event.partition_key for failure in self.failed}

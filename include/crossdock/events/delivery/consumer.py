@@ -36,7 +36,7 @@ _PAUSE_AFTER_RELEASE_S = 5.0
 
 @dataclass(frozen=True)
 class PartitionAssignment:
-    """Which key partitions a worker is assigned: those whose number modulo *workers* is *worker_no*."""
+    """The key partitions assigned to a worker: their number modulo *workers* is *worker_no*."""
 
     worker_no: int = 0
     workers: int = 1
@@ -58,7 +58,7 @@ class PartitionAssignment:
 
 @dataclass(frozen=True)
 class ShutdownToken:
-    """Tells all threads of a worker when to end: at a time, or when *stop* is set."""
+    """Signals all threads of a worker when to end: at a time, or when *stop* is set."""
 
     stop: threading.Event
     #: Of time.monotonic().
@@ -140,7 +140,7 @@ class Consumer:
         self._registered = False
 
     def reset(self) -> None:
-        """Drop what a defect may have left half done, and release all partitions for whoever claims them first."""
+        """Drop work that a defect may have left half done, and release all partitions for the first worker that claims them."""
         held, self._held = self._held, {}
         self._registered = False
         self._claim_at.clear()
@@ -171,7 +171,7 @@ class Consumer:
         return processed
 
     def _claim_due(self) -> None:
-        """Claim the assigned partitions, and those of workers whose leases have expired."""
+        """Claim the assigned partitions, and partitions whose leases have expired."""
         now = time.monotonic()
         for number in range(self._assignment.partitions):
             if number in self._held or now < self._claim_at.get(number, 0.0):

@@ -106,7 +106,7 @@ def ended_when_idle(life: timedelta) -> str:
 
 
 class Advanced(NamedTuple):
-    """What a consumer learns when it moves its cursor."""
+    """The result of moving a consumer's cursor."""
 
     #: The worker that the partition is assigned to asks for it.
     is_requested: bool
@@ -206,7 +206,7 @@ def _held(work: Work, statement: bytes, claim: Claim, values: dict[str, object])
 
 
 def release(work: Work, claims: Sequence[Claim]) -> None:
-    """Release the partitions, so that the next worker has them at once. Leases that were lost are left alone."""
+    """Release the partitions, so that the next worker has them at once. Lost leases are not touched."""
     for held in claims:
         work.execute(_RELEASE, _of(held))
 

@@ -22,7 +22,7 @@ def deliver_once(
     paused: Mapping[str, Failure],
 ) -> Callable[[Work], Outcome]:
     """
-    Deliver those of *events* that the inbox does not have, as `deliver`; return what records them.
+    Deliver the *events* that the inbox does not have, as `deliver` does; return a function that records them.
 
     The returned function runs in the transaction that moves the cursor. A worker that is killed before that commit
     delivers the events again, so the side effect must be idempotent.

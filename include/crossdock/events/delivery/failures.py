@@ -59,14 +59,14 @@ def _record_of(subscriber: Subscriber, failed: Failed, attempt: Attempt) -> Retr
 
 
 def wait_s(subscriber: Subscriber, attempts: int) -> float:
-    """Exponential backoff: the seconds until an event with so many *attempts* is retried."""
+    """Exponential backoff: the seconds until an event that failed *attempts* times is retried."""
     return min(subscriber.first_wait_s * 2.0 ** min(attempts - 1, _DOUBLINGS), _MAX_WAIT_S)
 
 
 def begin_outages(
     work: Work, claim: Claim, subscriber: Subscriber, outcome: Outcome, known: Collection[str] = ()
 ) -> None:
-    """Pause the sources that turned out to be down in this attempt; those that are *known* were not called."""
+    """Pause the sources that turned out to be down in this attempt; *known* ones were not called."""
     found = {failure.event.source: failure for failure in outcome.failed if failure.verdict is Verdict.SOURCE_OUTAGE}
     for source, failed in found.items():
         if source in known:

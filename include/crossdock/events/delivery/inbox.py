@@ -37,7 +37,7 @@ DELETE FROM event_inbox WHERE ctid = ANY(ARRAY(
 
 
 def add(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
-    """Record *events* as delivered to *subscriber*, at the commit; return those that were new, in order."""
+    """Record *events* as delivered to *subscriber*, at the commit; return the new ones, in order."""
     if not events:
         return []
     cursor = work.cursor(binary=True).execute(_ADD, _values(subscriber, events), prepare=True)
@@ -48,7 +48,7 @@ def add(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
 
 
 def unseen(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
-    """Select those of *events* that *subscriber* has not had, in order; nothing is recorded."""
+    """Select the *events* that *subscriber* has not received, in order; record nothing."""
     seen = set(work.cursor(binary=True).execute(_SEEN, _values(subscriber, events)).fetchall())
     return [event for event in events if (event.epoch, event.position) not in seen]
 

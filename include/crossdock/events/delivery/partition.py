@@ -1,4 +1,4 @@
-"""Deliver one key partition to one subscriber: the next events, and those whose delivery failed before."""
+"""Deliver one key partition to one subscriber: the next events, and events whose delivery failed before."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Effect = Callable[[Work], Outcome]
 
 @dataclass(frozen=True)
 class PollingConfig:
-    """How a worker reads and delivers."""
+    """The settings for reading and delivering events."""
 
     #: Events in one transaction.
     batch: int = 2_000

@@ -41,7 +41,7 @@ _WORKER_ENDED = Failure(
 
 
 class Retries:
-    """What a consumer remembers of a partition's failed deliveries, and how it retries them."""
+    """Retries the failed deliveries of one partition, and remembers what it needs between retries."""
 
     def __init__(self, store: Store, claim: Claim, recipient: Recipient, effect: Effect, lease_life: timedelta) -> None:
         self._store, self._claim, self._recipient, self._effect = store, claim, recipient, effect
@@ -153,7 +153,7 @@ class Retries:
         return tried
 
     def _retry_together(self, heads: Sequence[DeadLetter]) -> int:
-        """Retry keys that were never tried by themselves in one batch, each with all its waiting events."""
+        """Retry, in one batch, the keys that were never retried on their own, each with all its waiting events."""
         with self._store.question() as work:
             keys = [head.event.partition_key for head in heads]
             dead_letters = retry_repository.pending_of_keys(work, self._claim, keys)
@@ -240,9 +240,9 @@ class Retries:
 
 def _goes_alone(head: DeadLetter) -> bool:
     """
-    Tell which events are retried by themselves.
+    Decide whether an event is retried on its own.
 
-    One that was tried before: should it kill the worker, no other event is blamed. And one whose record is in use, or
+    It is if it was tried before: should it kill the worker, no other event is blamed. It also is if its record is in use, or
     all events of the same call would wait for it.
     """
     return head.attempts > 0 or head.cause == RECORD_IN_USE

@@ -27,7 +27,7 @@ _RELEASE_TIMEOUT_S = 2.0
 
 
 class BackgroundTask(Protocol):
-    """What one thread of a worker runs."""
+    """The job of one thread of a worker."""
 
     @property
     def over(self) -> bool:
@@ -49,7 +49,7 @@ Background = Callable[[Callable[[], bool]], BackgroundTask]
 
 @dataclass
 class DeliveryReport:
-    """What a worker delivered: events by subscriber."""
+    """The number of events that a worker delivered, by subscriber."""
 
     events: dict[str, int] = field(default_factory=dict)
 
@@ -165,7 +165,7 @@ def _run_once(name: str, task: BackgroundTask, shutdown: ShutdownToken, polling:
     try:
         task.run()
     except Exception:
-        log.exception("%s ended by a defect; it starts again in %.0f s", name, polling.after_a_defect_s)
+        log.exception("%s failed unexpectedly; it restarts in %.0f s", name, polling.after_a_defect_s)
         with suppress(Exception):
             task.reset()
         shutdown.stop.wait(polling.after_a_defect_s)

@@ -213,7 +213,7 @@ def _pause(claim: ReplayClaim, pause_s: float, until: Callable[[], bool]) -> flo
     """
     Pause for *pause_s*, or until *until* says so; return the seconds that are left.
 
-    The claim is renewed, or another worker would go on at once.
+    The claim is renewed; otherwise another worker would continue the replay immediately.
 
     Raises:
         ReplayStopped: a person stopped the replay; a slow rate does not delay that.

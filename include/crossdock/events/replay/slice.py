@@ -28,7 +28,7 @@ from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.observability import audit
 
-#: How long a replay's worker may send no heartbeat before another goes on with the replay.
+#: How long a replay's worker may send no heartbeat before another worker continues the replay.
 WORKER_LIFE = timedelta(seconds=30)
 #: A person who stops a replay waits no longer than this, plus one call of the external system.
 _LOOK_EVERY_S = 1.0
@@ -37,7 +37,7 @@ _SLICE_S = 1.0
 
 
 class ReplayWaits(Transient):
-    """An external system that the replay calls is down or in use; the replay goes on later."""
+    """An external system that the replay calls is down or in use; the replay continues later."""
 
 
 @dataclass(frozen=True)
@@ -185,9 +185,9 @@ def _apply_here(work: Work, recipient: Recipient, events: Sequence[Event]) -> Ou
 
 def _deliver_all(events: Sequence[Event], deliver_some: Callable[[Sequence[Event]], Outcome]) -> list[Failed]:
     """
-    Deliver *events*; return those that failed.
+    Deliver *events*; return the failed ones.
 
-    A failed event blocks no other one: in a replay it becomes a dead letter at once, and its key goes on.
+    A failed event blocks no other one: in a replay it becomes a dead letter immediately, and the next events of its key are delivered.
     """
     failed: list[Failed] = []
     while events:
@@ -296,7 +296,7 @@ def _record_dead_letter(
 
 
 def _is_closed_since(dead_letter: DeadLetter, replay: Replay) -> bool:
-    """Check whether a person or a later event closed it after the replay was requested: the later decision stands."""
+    """Check whether a person or a later event closed it after the replay was requested: the later decision wins."""
     return dead_letter.closed_at is not None and dead_letter.closed_at > replay.requested_at
 
 

@@ -31,7 +31,7 @@ class WebhookRefused(Terminal):
 
 
 class WebhookRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an integration's webhooks are signed and what they are about; the `extra` of its Airflow connection."""
+    """The rules for an integration's webhooks: signature and content; from the `extra` of its Airflow connection."""
 
     scheme: Scheme = "standard"
     #: The entity to sync: `inventory`, `product`, `order`.

@@ -142,7 +142,7 @@ def discard(store: Store, item_id: int, reason: str, *, actor: str) -> None:
     refuse_no_reason(reason)
     selected = select(store, [item_id], cause=None, everything=False)
     if not discard_all(store, [item.item_id for item in selected], reason, actor=actor).closed:
-        raise Conflict(f"Quarantine item {item_id} was closed meanwhile")
+        raise Conflict(f"Quarantine item {item_id} was closed in the meantime")
 
 
 def discard_all(
