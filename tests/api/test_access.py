@@ -36,7 +36,7 @@ def path_of(path: str) -> str:
 
 
 def test_every_route_is_in_the_matrix() -> None:
-    """A route that nobody thought about must not be reachable by whoever finds it."""
+    """A route without a rule must not be open to anybody who finds it."""
     routes = {(method, route.path) for route in create_app().routes for method in route.methods}  # type: ignore[attr-defined]
 
     assert routes == set(MATRIX) | SIGNED
@@ -99,7 +99,7 @@ def assert_lets_through(hub: Hub, method: str, path: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_nobody_gets_through_without_a_token(hub: Hub, method: str, path: str) -> None:
+def test_a_call_without_a_token_is_refused(hub: Hub, method: str, path: str) -> None:
     answer = hub.call(method, path_of(path), None, data=b"{ no json")
 
     assert_problem(answer, 401, "unauthorised")

@@ -133,7 +133,7 @@ def test_its_credentials_are_encrypted_in_airflow(hub: Hub, retailer: FakeRetail
 def test_a_connection_that_fails_is_not_stored(
     hub: Hub, retailer: FakeRetailer, changes: dict[str, Any], failed: str
 ) -> None:
-    """The check that failed is named, with what to do about it; those before it held, those after were not asked."""
+    """The failed check is named, with what to do about it; the checks before it passed, those after it did not run."""
     asked = wish(retailer, **changes)
     answer = hub.call("POST", "/v1/integrations", json=asked)
 
@@ -148,7 +148,7 @@ def test_a_connection_that_fails_is_not_stored(
     assert is_nowhere(hub, asked["id"])
 
 
-def test_a_certificate_that_nobody_trusts_fails_the_tls_check(hub: Hub, retailer: FakeRetailer) -> None:
+def test_an_untrusted_certificate_fails_the_tls_check(hub: Hub, retailer: FakeRetailer) -> None:
     """The sandbox speaks no TLS at all, which is the crudest such certificate."""
     asked = wish(retailer, settings={"base_url": retailer.url.replace("http://", "https://")})
     answer = hub.call("POST", "/v1/integrations", json=asked)
@@ -187,7 +187,7 @@ def test_an_id_is_taken_once(hub: Hub, retailer: FakeRetailer) -> None:
     assert_problem(hub.call("POST", "/v1/integrations", json=wish(retailer, id=document["id"])), 409, "conflict")
 
 
-def test_a_connection_of_somebody_else_is_not_overwritten(hub: Hub, retailer: FakeRetailer) -> None:
+def test_a_connection_that_the_hub_did_not_write_is_not_overwritten(hub: Hub, retailer: FakeRetailer) -> None:
     mine = {"connection_id": "not_of_the_hub", "conn_type": "ftp", "password": "theirs"}
     hub.airflow("POST", "/connections", json=mine)
     answer = hub.call("POST", "/v1/integrations", json=wish(retailer, id="not_of_the_hub"))
@@ -247,7 +247,7 @@ def test_a_connection_with_its_port_in_a_field_of_its_own_is_seen_as_it_is_calle
         "http://[fe80::1%25eth0]",
     ],
 )
-def test_an_address_that_is_none_is_told_and_not_called(hub: Hub, retailer: FakeRetailer, base_url: str) -> None:
+def test_an_invalid_address_is_reported_and_not_called(hub: Hub, retailer: FakeRetailer, base_url: str) -> None:
     answer = hub.call("POST", "/v1/integrations", json=wish(retailer, settings={"base_url": base_url}))
 
     assert_problem(answer, 400, "bad-request")
@@ -336,7 +336,7 @@ def test_changed_settings_are_tested_with_the_stored_secret(hub: Hub, retailer: 
     assert "token_path" in hub.airflow("GET", f"/connections/{document['id']}").json()["extra"]
 
 
-def test_what_somebody_else_put_into_the_connection_stays(hub: Hub, retailer: FakeRetailer) -> None:
+def test_fields_that_others_added_to_the_connection_stay(hub: Hub, retailer: FakeRetailer) -> None:
     """Its extra may hold what the kind's schema does not know: losing it would change how the system is called."""
     document = added(hub, retailer)
     of, at = f"/v1/integrations/{document['id']}", f"/connections/{document['id']}"
@@ -368,7 +368,7 @@ def test_new_credentials_take_the_place_of_the_old_only_when_they_work(hub: Hub,
     assert hub.call("POST", f"{of}/test").json()["passed"]
 
 
-def test_a_test_tells_of_a_system_that_went_down(hub: Hub, retailer: FakeRetailer) -> None:
+def test_a_connection_test_reports_a_system_that_went_down(hub: Hub, retailer: FakeRetailer) -> None:
     document = added(hub, retailer)
     retailer.faults.put("inventory", [{"status": 503}], repeat=True)
     try:
@@ -486,7 +486,7 @@ def test_health_is_what_the_ledger_says(hub: Hub, retailer: FakeRetailer) -> Non
     assert health["last_success_at"]
 
 
-def test_health_tells_of_calls_and_of_the_breaker(hub: Hub, retailer: FakeRetailer) -> None:
+def test_health_reports_calls_and_the_breaker(hub: Hub, retailer: FakeRetailer) -> None:
     """What the workers counted, of all and of each run, and what the breaker did."""
     integration_id = added(hub, retailer)["id"]
     of, run_id = f"/v1/integrations/{integration_id}", f"run-{integration_id}"
@@ -518,8 +518,8 @@ def test_health_tells_of_calls_and_of_the_breaker(hub: Hub, retailer: FakeRetail
     assert (summary["calls"], summary["errors"], summary["avoided"], summary["breaker"]) == (3, 2, 3, "open")
 
 
-def test_the_usage_of_a_run_of_somebody_else_is_not_told(hub: Hub, retailer: FakeRetailer) -> None:
-    """It would be told as that of an integration that never made those calls."""
+def test_the_usage_of_a_run_of_another_integration_is_not_shown(hub: Hub, retailer: FakeRetailer) -> None:
+    """It would be shown as the usage of an integration that never made those calls."""
     mine, other = added(hub, retailer)["id"], added(hub, retailer)["id"]
     with hub.store() as store:
         add_run(store, other, f"run-{other}")

@@ -34,7 +34,7 @@ def items(hub: Hub, **wanted: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_record_is_found_mended_and_replayed(hub: Hub, in_triage: Store) -> None:
+def test_a_record_is_found_fixed_and_replayed(hub: Hub, in_triage: Store) -> None:
     rejected(in_triage, "a", "b")
     (cause,) = hub.call("GET", "/v1/quarantine-causes", "vera").json()["causes"]
     first, second = items(hub, cause=cause["cause"])
@@ -67,7 +67,7 @@ def test_a_record_is_found_mended_and_replayed(hub: Hub, in_triage: Store) -> No
     assert {actor.rpartition(":")[2] for actor, _ in acts} == {"otto"}
 
 
-def test_a_discarded_item_is_closed_for_good(hub: Hub, in_triage: Store) -> None:
+def test_a_discarded_item_is_closed_permanently(hub: Hub, in_triage: Store) -> None:
     rejected(in_triage, "c")
     (item,) = items(hub)
     path = f"/v1/quarantine/{item['item_id']}"

@@ -218,7 +218,7 @@ def test_what_a_worker_left_behind_is_found(hub: Hub) -> None:
         work.execute(b"CREATE TEMP TABLE stage_left (id text)")
         report = found(hub)
 
-    for promise in ("leases that are held", "runs that have no end", "transactions of nobody"):
+    for promise in ("leases that are held", "runs that have no end", "transactions that nobody ends"):
         assert promise in report
 
 
@@ -283,7 +283,7 @@ def report_of(hub: Hub, dag_run_id: str) -> str:
 
 
 def test_a_secret_in_an_exception_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads the log of a failed run must not be able to sign in as us."""
+    """A reader of a failed run's log must not be able to sign in as the hub."""
     hub.shop.client_secret = "canary-4711"
     assert "canary-4711" not in report_of(hub, "discreet")
     oauth = sys.modules["crossdock.http.oauth"]

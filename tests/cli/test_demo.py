@@ -21,7 +21,7 @@ STEP = {"name": "a step", "seconds": 0.0, "detail": ""}
 
 @dataclass
 class Started:
-    """A stack in name only: what was asked of it, each with the schedule of the moment; None for the project's own."""
+    """A pretended stack: it records each call, with the schedule at that moment; None for the project's own."""
 
     calls: list[tuple[str, str | None]] = field(default_factory=list)
     state: str = "stopped"
@@ -64,7 +64,7 @@ def interrupted(_: DemoRun) -> None:
 def test_a_stack_that_stays_has_its_schedules_after_the_demo_and_not_during_it(
     stackless_hub: Hub, started: Started
 ) -> None:
-    """A run that starts by itself would load a step's changes."""
+    """A scheduled run would load a step's changes."""
     assert stackless_hub("demo").code == 0
     assert started.calls == [("up", ""), ("steps", ""), ("restart", None)]
 

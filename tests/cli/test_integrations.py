@@ -39,12 +39,12 @@ def retailer() -> Iterator[FakeRetailer]:
         yield opened
 
 
-#: Good ones: nothing is asked of anybody before they hold.
+#: Valid settings: the command prompts for credentials only after checking them.
 SETTINGS = ["--kind=commercetools", "--set=base_url=https://shop.example", "--set=project=demo"]
 
 
 def run(hub: Hub, *words: str, stdin: str = "", user: str = "otto") -> subprocess.CompletedProcess[str]:
-    """The command in this process, which has loaded it already: forty starts of Python would be a minute of the gate."""
+    """The command in this process, which has loaded it already: forty starts of Python would take a minute."""
     signed_in = {"HUB_URL": hub.url, "HUB_USER": user, "HUB_PASSWORD": user * 2, "COLUMNS": "200"}
     out, err, code = io.StringIO(), io.StringIO(), 0
     with (
@@ -101,7 +101,7 @@ def test_a_whole_life(hub: Hub, retailer: FakeRetailer, tmp_path: Path) -> None:
     assert run(hub, "show", "cli_life").returncode == 2
 
 
-def test_wrong_settings_are_wrong_use_whoever_finds_them(hub: Hub, retailer: FakeRetailer) -> None:
+def test_wrong_settings_are_wrong_use_on_the_client_and_on_the_server(hub: Hub, retailer: FakeRetailer) -> None:
     run(hub, *add_words(retailer, "cli_exit"), stdin=secret(retailer))
 
     assert run(hub, "change", "cli_exit", "--set=projekt=x").returncode == 2
@@ -120,7 +120,7 @@ def test_what_fails_says_which_check_and_what_to_do(hub: Hub, retailer: FakeReta
 
 
 def test_no_option_takes_a_secret(hub: Hub) -> None:
-    """A shell keeps its history, and every process list shows what was said."""
+    """A shell keeps its history, and every process list shows the arguments."""
     shown = run(hub, "add", "--help").stdout
 
     assert "--secret" not in shown
@@ -180,7 +180,7 @@ def test_a_file_of_credentials_that_lacks_one_is_named_and_none_of_its_values(hu
     assert CANARY not in ended.stdout + ended.stderr
 
 
-def test_an_id_that_is_taken_is_said_before_a_secret_is_asked_for(hub: Hub, retailer: FakeRetailer) -> None:
+def test_a_taken_id_is_reported_before_the_prompt_for_a_secret(hub: Hub, retailer: FakeRetailer) -> None:
     run(hub, *add_words(retailer, "cli_taken"), stdin=secret(retailer))
 
     ended = run(hub, "add", "cli_taken", *SETTINGS)
@@ -201,7 +201,7 @@ def test_a_private_address_is_refused_with_the_setting_that_allows_it(hub: Hub, 
     )
 
 
-def test_a_viewer_may_look_and_no_more(hub: Hub, retailer: FakeRetailer) -> None:
+def test_a_viewer_may_read_but_not_change(hub: Hub, retailer: FakeRetailer) -> None:
     assert run(hub, "list", user="vera").returncode == 0
     ended = run(hub, *add_words(retailer, "cli_vera"), stdin=secret(retailer), user="vera")
 

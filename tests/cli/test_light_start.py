@@ -106,7 +106,7 @@ def test_what_needs_no_hub_loads_no_command(words: list[str], heavy: frozenset[s
     [["list"], ["kinds"], ["pause", "shop_eu"], ["resume", "shop_eu"], ["test", "shop_eu"]],
     ids=" ".join,
 )
-def test_a_command_that_only_asks_the_api_loads_no_database_and_no_engine(hub_url: str, words: list[str]) -> None:
+def test_a_command_that_only_calls_the_api_loads_no_database_and_no_engine(hub_url: str, words: list[str]) -> None:
     code, loaded = _run("integration", *words, HUB_URL=hub_url, HUB_USER="otto", HUB_PASSWORD="x")
 
     assert code == 0

@@ -20,7 +20,7 @@ def test_a_sku_in_two_warehouses_is_one_document(hub: Hub, store: Store) -> None
     assert len(hub("show", "sku", "SIDEBOARD-OAK-01", "--json").document["records"]) == 2
 
 
-def test_before_its_first_version_a_record_was_not_there_and_that_is_said(hub: Hub, store: Store) -> None:
+def test_a_time_before_the_first_version_of_a_record_is_reported(hub: Hub, store: Store) -> None:
     """It is no unknown sku, and not in quarantine."""
     Triage(store).sync(entry())
 

@@ -34,7 +34,7 @@ def test_what_is_declared_has_a_verb_like_every_sync(stackless_hub: Hub) -> None
 
 
 @pytest.mark.usefixtures("declarations")
-def test_a_declaration_with_mistakes_says_them_and_is_in_nobody_elses_way(stackless_hub: Hub) -> None:
+def test_an_invalid_declaration_lists_its_mistakes_and_does_not_block_other_syncs(stackless_hub: Hub) -> None:
     ended = stackless_hub("sync", "broken", "--full", "--json")
 
     assert ended.code == 2

@@ -56,7 +56,7 @@ def test_the_last_line_says_what_was_skipped_and_why(
 def test_a_missing_program_fails_in_ci_alone(
     stackless_hub: Hub, passes: Callable[[str], list[list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A person may lack it; a gate that leaves tests out in silence is none."""
+    """A developer may lack it; but a check that skips tests without a word checks nothing."""
     passes(REPORT)
     assert stackless_hub("test", "tests/cli").code == 0
     monkeypatch.setenv("CI", "true")

@@ -46,7 +46,7 @@ def test_many_are_counted_first_and_need_a_yes(hub: Hub, store: Store) -> None:
     assert set(Triage(store).states()) == {"discarded"}
 
 
-def test_at_a_terminal_a_person_is_asked_and_no_means_no(
+def test_at_a_terminal_the_command_prompts_and_no_means_no(
     hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rejected(store, 11)

@@ -1,4 +1,4 @@
-"""What somebody reads who mistyped a word at night, and what a program gets."""
+"""The output after a mistyped command: one line for a person, one document for a program."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _takes_json(command: Any) -> bool:
     return any("--json" in parameter.opts for parameter in command.params)
 
 
-def test_with_json_a_stack_that_does_not_run_is_told_as_a_document_too(stackless_hub: Hub) -> None:
+def test_with_json_a_stopped_stack_is_reported_as_a_document_too(stackless_hub: Hub) -> None:
     ended = stackless_hub("runs", "--json")
 
     assert ended.code == 1
@@ -109,7 +109,7 @@ def test_progress_is_on_standard_error_with_json_too(capsys: pytest.CaptureFixtu
         ["sync", "inventory", "--until"],
     ],
 )
-def test_an_instant_is_asked_for_alike_everywhere(hub: Hub, words: list[str]) -> None:
+def test_every_command_explains_a_wrong_time_in_the_same_words(hub: Hub, words: list[str]) -> None:
     nonsense, naive = hub(*words, "yesterday"), hub(*words, "2026-11-21T09:30")
 
     assert (nonsense.code, naive.code) == (2, 2)
@@ -189,4 +189,4 @@ def test_ctrl_c_in_a_benchmark_is_one_sentence(tmp_path: Path) -> None:
 
     assert child.wait() == 130
     assert "Traceback" not in "".join(said)
-    assert "Interrupted here" in said[-1]
+    assert "The command was interrupted" in said[-1]

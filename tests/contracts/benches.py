@@ -93,7 +93,7 @@ class Bench(Protocol):
     def asked_tokens(self) -> int: ...
 
     def was_left_early(self) -> bool:
-        """Whether the client of the newest request had left when not half of its answer was told, of a minute or more."""
+        """True if the newest request's client left before half of its answer, which takes a minute or more, was sent."""
         ...
 
     def ids(self) -> list[str]:
@@ -362,7 +362,7 @@ def by_time(low: datetime | None = None) -> Range:
 
 
 def pages(source: Source, resource: str, part: Range, after: Cursor | None = None) -> Iterator[FetchedPage]:
-    """The pages of *part* that follow *after*, as a flow asks for them; a source without an end fails here."""
+    """The pages of *part* that follow *after*, as an extract requests them; a source without an end fails here."""
     for _ in range(2_000):
         page = source.page(resource, part, after)
         yield page

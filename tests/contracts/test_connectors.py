@@ -181,7 +181,7 @@ class TestReading:
         assert bench.source().describe(bench.resource, before).records == (0 if "counts" in bench.exempt else 9)
 
     @pytest.mark.parametrize("part", [by_id()[0], by_time()], ids=["by id", "by time"])
-    def test_a_read_goes_on_from_any_page_boundary(self, bench: Bench, part: Range) -> None:
+    def test_a_read_continues_from_any_page_boundary(self, bench: Bench, part: Range) -> None:
         """A run that was interrupted starts again after the last page that landed."""
         source = bench.source(page_records=7)
         whole = list(pages(source, bench.resource, part))
@@ -228,7 +228,7 @@ class TestReading:
 
         assert set(found) == set(bench.ids())
 
-    def test_a_late_update_inside_the_overlap_is_read(self, bench: Bench) -> None:
+    def test_a_late_update_within_the_overlap_is_read(self, bench: Bench) -> None:
         """Its transaction was open when the last run read past its instant."""
         now = datetime.now(UTC)
         bench.fault({"late_update": {"seconds": 120}})
@@ -280,7 +280,7 @@ class TestReading:
         assert rest == bench.ids()[6:]
 
     def test_a_record_without_what_it_must_have_spoils_no_other(self, bench: Bench) -> None:
-        """It is the gate that refuses it, with a reason, and only it."""
+        """Validation rejects that record alone, with a reason."""
         bench.spoil(bench.ids()[3])
 
         assert ids_of(bench, by_id()[0], page_records=5) == bench.ids()
@@ -378,7 +378,7 @@ class TestSharing:
     def test_no_secret_and_no_token_is_in_the_database(
         self, bench: Bench, calls: SharedSafeguards, store: Store
     ) -> None:
-        """Whoever may read the hub's tables may not call in its name."""
+        """A reader of the hub's tables must not be able to call in its name."""
         source = self.shared(bench, calls, limits=PATIENT, rate=Rate(calls=100))
         source.describe(bench.resource, None)
         for status in (403, 503):
@@ -408,8 +408,8 @@ def dump_of(store: Store) -> str:
 
 class TestWaits:
     @pytest.mark.parametrize(("asked", "at_least_s"), [(1, 1.0), ("date:+2", 0.9)])
-    def test_the_wait_that_a_source_asks_for_is_kept(self, bench: Bench, asked: Any, at_least_s: float) -> None:
-        """Whoever comes back sooner is throttled harder."""
+    def test_the_wait_that_a_source_requests_is_kept(self, bench: Bench, asked: Any, at_least_s: float) -> None:
+        """A client that calls again too soon is throttled harder."""
         page = signed_in(bench, limits=PATIENT)
         bench.fault({"status": 429, "retry_after": asked})
         began, asked_before = time.monotonic(), bench.asked()
@@ -458,7 +458,9 @@ class TestFaults:
         assert found == bench.ids()
 
     @named
-    def test_what_does_not_pass_ends_after_so_many_requests(self, bench: Bench, fault: Any, kind: type) -> None:
+    def test_a_lasting_fault_ends_after_the_allowed_number_of_requests(
+        self, bench: Bench, fault: Any, kind: type
+    ) -> None:
         """Counted at the server: retries that multiply, one client's with another's, make an outage worse."""
         page = signed_in(bench)
         bench.fault(fault, repeat=True)
@@ -568,7 +570,7 @@ class TestTokens:
         assert (bench.asked() - asked, bench.asked_tokens()) == (2, 2)
 
     def test_credentials_that_are_withdrawn_mid_run_end_it(self, bench: Bench) -> None:
-        """A person has to sign in again; nothing passes by itself."""
+        """A person has to fix the credentials; a retry would not help."""
         page = signed_in(bench)
         bench.revoke_tokens()
         bench.token_fault({"status": 401}, repeat=True)

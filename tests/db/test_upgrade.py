@@ -1,4 +1,4 @@
-"""The upgrade from the first release and from the newest database with the old names: nothing is lost, and work goes on."""
+"""Upgrades from the first release and from the newest database with the old names: nothing is lost, work continues."""
 
 from __future__ import annotations
 
@@ -301,7 +301,7 @@ def test_what_was_requested_of_a_run_is_read_by_its_new_names(old_names: str) ->
     }
 
 
-def test_a_run_that_was_under_way_goes_on_under_its_lease(old_names: str) -> None:
+def test_a_run_that_was_under_way_continues_under_its_lease(old_names: str) -> None:
     """A shard's run, its lease and its watermark still belong together, and its open alert is closed by its success."""
     migrate(old_names)
     key = LeaseKey("commercetools", "inventory", "shard:1/2")
@@ -331,7 +331,7 @@ def test_quarantine_and_deferred_records_can_be_worked_on(old_names: str) -> Non
 
 
 def test_no_object_of_the_schema_has_an_old_name(old_names: str) -> None:
-    """Tables, columns, indexes, sequences, constraints: whoever reads an error or a plan reads the new words."""
+    """Tables, columns, indexes, sequences, constraints: a reader of an error or a plan finds the new words."""
     migrate(old_names)
     old = r"open_record|failed_delivery|(?<!dead_)letter_id|mended|event_outage|event_reader|next_try|next_turn|asked_at|_what_|_why_"
 
@@ -414,7 +414,7 @@ def test_upgrading_again_changes_nothing(first_release: str) -> None:
     assert contents(first_release) == once
 
 
-def test_a_replay_that_is_under_way_goes_on_where_it_is(postgres: PostgresServer) -> None:
+def test_a_replay_that_is_under_way_continues_where_it_is(postgres: PostgresServer) -> None:
     """What it is of was kept in its request, and is kept in rows now."""
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
         connection.execute("CREATE DATABASE hub_replays")

@@ -123,7 +123,7 @@ def test_every_image_has_a_version(services: dict[str, Any]) -> None:
         assert re.search(r":\d+\.\d+(\.\d+)?(-\w+)?$", service["image"]), name
 
 
-def test_every_service_is_watched_and_bounded_and_nobody_is_root(services: dict[str, Any]) -> None:
+def test_every_service_has_a_health_check_and_limits_and_none_runs_as_root(services: dict[str, Any]) -> None:
     """A health check, limits, a restart policy, a user, no capability; the job ends instead of being healthy."""
     for name, service in services.items():
         limits = service["deploy"]["resources"]["limits"]
@@ -190,8 +190,8 @@ def test_the_broker_forgets_nothing(services: dict[str, Any]) -> None:
     assert "requirepass made-up-valkey-password" in declared(filled_in())["configs"]["valkey.conf"]["content"]
 
 
-def test_every_setting_is_one_that_somebody_reads(services: dict[str, Any], tmp_path: Path) -> None:
-    """Airflow and pydantic pass over a misspelt name in silence."""
+def test_every_setting_in_the_file_exists(services: dict[str, Any], tmp_path: Path) -> None:
+    """Airflow and pydantic ignore a misspelt name without a warning."""
     code = (
         "from airflow.configuration import conf\n"
         "for section, about in conf.configuration_description.items():\n"
@@ -212,8 +212,8 @@ def test_every_setting_is_one_that_somebody_reads(services: dict[str, Any], tmp_
         assert services[name]["environment"] == services["scheduler"]["environment"]
 
 
-def test_the_image_is_built_from_the_lock_and_runs_as_nobody_special() -> None:
-    """Every package by its hash, nothing fetched from an address, a base image by its version, root given up for good."""
+def test_the_image_is_built_from_the_lock_and_runs_without_privileges() -> None:
+    """Every package by its hash, nothing fetched from an address, a base image by its version, root dropped permanently."""
     steps = [line for line in (PROJECT / "Dockerfile").read_text().splitlines() if line and not line.startswith("#")]
     words = [line.split()[0] for line in steps if line[0].isalpha()]
 

@@ -22,7 +22,7 @@ ENVIRONMENT = {
 
 
 def test_the_environment_completes_what_the_file_says() -> None:
-    """Places and secrets come from outside; what is not said stays as the file has it."""
+    """Addresses and secrets come from the environment; everything else stays as the file has it."""
     settings = read_settings(overrides=overrides(ENVIRONMENT))
     hub, connection = (
         next(each for each in settings.connections if each["connection_id"] == conn_id)
@@ -112,7 +112,7 @@ print(removed, left, sep="|")
 
 
 def test_stale_dags_of_ours_are_removed_from_airflows_database(tmp_path: Path) -> None:
-    """Of a version before this one: nobody else's, and none that a file still defines."""
+    """DAGs of an earlier version of the hub are removed: no DAG of others, and none that a file still defines."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
         "AIRFLOW_HOME": str(tmp_path),

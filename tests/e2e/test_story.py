@@ -35,8 +35,8 @@ def test_the_demo_passes_every_step(hub: Hub) -> None:
     for sync in story["syncs"][-3:]:
         assert (sync["inserted"], sync["updated"]) == (0, 0)
     for sync in story["syncs"]:
-        fates = ("inserted", "updated", "unchanged", "stale", "rejected", "held")
-        assert sync["read"] == sum(sync[fate] for fate in fates)
+        outcomes = ("inserted", "updated", "unchanged", "stale", "rejected", "held")
+        assert sync["read"] == sum(sync[outcome] for outcome in outcomes)
 
 
 def test_exit_codes_tell_a_script_how_a_sync_ended(hub: Hub) -> None:
@@ -57,7 +57,7 @@ def test_exit_codes_tell_a_script_how_a_sync_ended(hub: Hub) -> None:
 
 
 def test_a_refused_request_is_not_tried_again(hub: Hub) -> None:
-    """401 does not pass by itself: the task is red at once, on its first try."""
+    """A retry does not cure a 401: the task fails immediately, on its first try."""
     hub("sandbox", "break", '{"status": 403}', "--route", "inventory")
     failed = hub.json("sync", "inventory", exit_code=1)
     hub("sandbox", "heal")

@@ -170,7 +170,7 @@ def generated_type(field: FieldDescriptor) -> str:
 
 
 def test_the_generated_messages_are_those_of_the_proto_file() -> None:
-    """Whoever edits one of the two without generating the other sends bytes that nobody can read."""
+    """An edit of one of the two without generating the other would send unreadable bytes."""
     declared = declared_fields(Path(cloudevents_protobuf.__file__).with_name("cloudevents.proto").read_text())
     event = cloudevents_pb2.CloudEvent.DESCRIPTOR
     generated = {
@@ -206,7 +206,7 @@ def test_a_library_that_registers_the_specification_s_messages_is_not_in_the_way
     assert cloudevents_pb2.CloudEvent.FromString(cloudevents_pb2.CloudEvent(id="1").SerializeToString()).id == "1"
 
 
-def test_what_a_sync_tells_keeps_its_schema(systems: Systems) -> None:
+def test_the_events_of_a_sync_match_their_schema(systems: Systems) -> None:
     run_id = extract(INVENTORY, systems, SyncRequest(full=True), dag_run_id="one")
     load(INVENTORY, systems, validate(INVENTORY, systems, run_id))
     with systems.store.transaction() as work:

@@ -133,7 +133,7 @@ def test_an_effect_without_its_inbox_row_is_found(
     settle(tallied, hub_dsn, ["doubled: 20 events had a second effect"])
 
 
-def test_telling_events_apart_by_their_id_alone_is_found(tallied: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_identifying_events_by_their_id_alone_is_found(tallied: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two shops count their deliveries from 1."""
     real = event_store.receive
 

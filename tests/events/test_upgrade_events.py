@@ -99,7 +99,7 @@ def test_rows_stay_where_they_are(before: str) -> None:
 
 
 def test_no_name_of_before_is_left(before: str) -> None:
-    """Tables, columns, constraints, indexes and sequences: whoever looks a name up finds one word for one thing."""
+    """Tables, columns, constraints, indexes and sequences: each name has one word for one thing."""
     migrate(before)
 
     with psycopg.connect(before, options="-c search_path=hub") as hub:
@@ -150,7 +150,7 @@ def test_a_new_database_and_an_upgraded_one_have_the_same_names(before: str, hub
     assert rows(before, names) == rows(hub_dsn, names)
 
 
-def test_a_dead_letter_of_before_is_edited_and_its_open_replay_goes_on(before: str) -> None:
+def test_an_old_dead_letter_can_be_edited_and_its_open_replay_continues(before: str) -> None:
     migrate(before)
     with Store(before) as store:
         with store.transaction() as work:
@@ -168,11 +168,11 @@ def test_a_dead_letter_of_before_is_edited_and_its_open_replay_goes_on(before: s
             assert dead_letter_repository.get(work, dead_letter.dead_letter_id).state == "replayed"
 
 
-def test_a_consumer_goes_on_behind_its_cursor(before: str) -> None:
+def test_a_consumer_continues_after_its_cursor(before: str) -> None:
     """From the start it would call the handler with the event that is a dead letter already, which a person may have closed."""
     migrate(before)
     with Store(before) as store:
-        # Else the worker also goes on with the open replays.
+        # Otherwise the worker would continue the open replays.
         query(store, "UPDATE event_replay SET state = 'stopped' RETURNING 1")
     with delivery(before, assignment=PartitionAssignment(partitions=1)), Store(before) as store:
         counted = "SELECT delivered FROM event_consumer WHERE subscriber = 'availability'"

@@ -25,7 +25,7 @@ MARCH = datetime(2026, 3, 1, 8, tzinfo=UTC)
 
 
 def stock(record_id: str, version: int) -> tuple[Any, ...]:
-    """A row whose quantity tells its version."""
+    """A row whose quantity shows its version."""
     fields = {
         "id": record_id,
         "version": version,
@@ -224,31 +224,31 @@ def test_each_change_has_one_event(store: Store) -> None:
     ]
 
 
-def test_an_event_from_outside_is_kept_once_under_its_source_and_id(store: Store) -> None:
-    """The hub's own events are known by where they stand and bring no id; others may be sent twice."""
-    tell = (
+def test_an_event_of_another_source_is_kept_once_under_its_source_and_id(store: Store) -> None:
+    """The hub's own events are identified by their position and have no ID; others may be sent twice."""
+    append = (
         "INSERT INTO event (event_id, source, type, time, partition_key, data)"
         " VALUES (%s, %s, 't', now(), 'k', '{}') RETURNING 1"
     )
     for event_id, source in (("1", "/a"), ("1", "/b"), (None, "/a"), (None, "/a")):
-        query(store, tell, event_id, source)
+        query(store, append, event_id, source)
 
     with pytest.raises(Exception, match="event_of_source"):
-        query(store, tell, "1", "/a")
+        query(store, append, "1", "/a")
 
 
 def test_events_are_in_the_order_of_their_transactions_not_of_their_positions(store: Store, hub_dsn: str) -> None:
-    """Who reads by position alone loses what commits late."""
-    tell = (
+    """A consumer that reads by position alone would lose late commits."""
+    append = (
         b"INSERT INTO event (source, type, time, partition_key, data)"
         b" VALUES ('s', %s, now(), 'k', '{}') RETURNING position"
     )
     with Store(hub_dsn) as another, store.transaction() as early:
         early.execute(b"SELECT pg_current_xact_id()")
         with another.transaction() as late:
-            late.execute(tell, ["late"])
+            late.execute(append, ["late"])
         (unseen,) = query(another, "SELECT count(*) FROM event WHERE xid < pg_snapshot_xmin(pg_current_snapshot())")
-        early.execute(tell, ["early"])
+        early.execute(append, ["early"])
 
     ordered = query(store, "SELECT type FROM event ORDER BY epoch, xid, position")
     by_position = query(store, "SELECT type FROM event ORDER BY position")

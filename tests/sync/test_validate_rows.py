@@ -1,4 +1,4 @@
-"""What a batch's records become at the gate: accepted, rejected with a reason, or a repeat of another."""
+"""Validation of a batch's records: each is accepted, rejected with a reason, or a repeat of another."""
 
 from __future__ import annotations
 

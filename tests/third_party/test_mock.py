@@ -144,7 +144,7 @@ class TestCheckOnTheMock:
 class TestReadingTheMock:
     test_a_full_read_by_ranges_brings_every_id_once = Reading.test_a_full_read_by_ranges_brings_every_id_once
     test_an_incremental_read_brings_exactly_what_changed = Reading.test_an_incremental_read_brings_exactly_what_changed
-    test_a_read_goes_on_from_any_page_boundary = Reading.test_a_read_goes_on_from_any_page_boundary
+    test_a_read_continues_from_any_page_boundary = Reading.test_a_read_continues_from_any_page_boundary
     test_a_page_is_not_larger_than_requested = Reading.test_a_page_is_not_larger_than_requested
     test_nothing_changed_is_one_empty_last_page = Reading.test_nothing_changed_is_one_empty_last_page
     test_strange_keys_find_nothing_and_break_nothing = Reading.test_strange_keys_find_nothing_and_break_nothing

@@ -29,8 +29,8 @@ def answers() -> dict[str, Any]:
             if row.document.get("shipmentState") == "Canceled":
                 shop.state.change("orders", row.id, lambda order: order.update(shipmentState="Pending"))
         ids = {name: shop.state.collection(path).ids() for name, path in PATHS.items()}
-        told = _calls(python, shop)
-    return {**told, "in the shop": ids}
+        answers = _calls(python, shop)
+    return {**answers, "in the shop": ids}
 
 
 def _calls(python: Path, shop: FakeRetailer) -> dict[str, Any]:

@@ -197,7 +197,7 @@ def run_and_follow(store: Store, requested: Replay) -> Replay:
         except KeyboardInterrupt:
             ended = replay_service.stop(store, requested.replay_id, actor=actor())
     if ended is None:
-        # A delivery worker was quicker: it runs replays that nobody else has claimed.
+        # A delivery worker was quicker: it runs unclaimed replays.
         with store.transaction() as work:
             ended = replay_repository.get(work, requested.replay_id)
     return ended

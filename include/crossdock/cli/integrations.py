@@ -149,7 +149,7 @@ def add(
     from crossdock.cli.credentials import credentials_for  # noqa: PLC0415
 
     api, entered = hub_api(), _settings(settings)
-    # Before the prompt: nobody should type a secret twice because the id had a capital letter.
+    # Before the prompt: an ID with a capital letter should not make a person type a secret twice.
     _refuse_bad_id(api, integration_id)
     schemas = _kind(api, kind)
     if not existing:

@@ -25,7 +25,7 @@ _STATIC = {
     "arrows": ["lint-imports"],
     "types": ["mypy"],
 }
-#: Two at a time; those that share a server stay together, so that it is started once.
+#: Two at a time; tests that share a server stay together, so that it is started once.
 _TWO = ("-n", "2", "--dist", "loadgroup")
 #: Tier → the phases of pytest in it. The whole stack is one for all of its tests, so these run one after the other.
 _TIERS = {

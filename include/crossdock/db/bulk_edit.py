@@ -23,7 +23,7 @@ class Discarded(msgspec.Struct, frozen=True, kw_only=True):
 
     #: How many were selected.
     chosen: int
-    #: The ids of those that were closed; somebody else may have closed the others first.
+    #: The ids of the items that were closed; another user may have closed the others first.
     closed: tuple[int, ...] = ()
 
 

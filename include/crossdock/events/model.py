@@ -10,7 +10,7 @@ import msgspec
 from crossdock.core.errors import BadRequest
 from crossdock.core.hints import Hint, HintId
 
-#: The types that the hub publishes. Past tense; a subscriber names those that it receives.
+#: The types that the hub publishes. Past tense; a subscriber names the types that it receives.
 STOCK_CHANGED = "crossdock.stock.changed"
 PRODUCT_CHANGED = "crossdock.product.changed"
 ORDER_CHANGED = "crossdock.order.changed"

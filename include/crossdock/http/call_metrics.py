@@ -65,7 +65,7 @@ _DURATIONS_OF_RUNS = b"SELECT run_id," + _DURATIONS + _OF_RUNS + b" GROUP BY run
 
 _LAST_SUCCESS = b"SELECT max(last_success_at) FROM call_count WHERE integration = %(integration)s"
 
-#: Permits used in the last full minute, as a fraction of those the rate limit allows.
+#: Permits used in the last full minute, as a fraction of the permits that the rate limit allows.
 _LIMIT_USE = b"""
 SELECT sum(c.success + c.failure + c.refusal + c.throttled)::float8 / (l.calls * 60 / l.per_s)
   FROM rate_limit l

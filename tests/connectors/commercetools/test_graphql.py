@@ -136,7 +136,7 @@ def test_what_is_no_page_is_never_an_empty_one(body: bytes) -> None:
 
 
 def test_the_fields_are_named_and_the_values_are_variables() -> None:
-    """Text from outside never becomes part of a query."""
+    """Text of a caller never becomes part of a query."""
     evil = '") { id } evil: x(y: "'
     with RawServer(answer(b'{"data": {"page": {"count": 0, "results": []}}}')) as server:
         source = Commercetools(server.url, "demo", limits=QUICK, api=Api.GRAPHQL)

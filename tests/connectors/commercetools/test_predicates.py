@@ -41,7 +41,7 @@ def selected(part: Range, after: Cursor | None, rows: list[Any]) -> list[tuple[d
 def test_a_page_by_time_is_what_comes_strictly_after_the_cursor(
     rows: list[tuple[datetime, str]], cursor: tuple[datetime, str], low: str | None, high: str | None, pick: int | None
 ) -> None:
-    """One row too few is lost for good, one too many is read for ever."""
+    """One row too few is lost permanently, one too many is read for ever."""
     part = Range(range_no=0, axis=Axis.TIME, low=low, high=high)
     after = Cursor(*rows[pick]) if pick is not None and pick < len(rows) else Cursor(*cursor)
     below = [row for row in sorted(rows) if high is None or row[0] < from_utc_text(high)]
@@ -77,7 +77,7 @@ def test_a_page_by_keys_is_the_rows_of_these_keys(
 
 @given(st.text(st.characters(exclude_categories=("Cs",))))
 def test_a_quoted_text_is_one_text(text: str) -> None:
-    """Whatever stands in it, it cannot end the string and go on as a condition of its own."""
+    """No text can end the string and continue as a condition of its own."""
     node: Any = parse(f"sku = {quoted(text)}")
 
     assert node.value.text == text

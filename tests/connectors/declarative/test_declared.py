@@ -369,7 +369,7 @@ def test_a_declared_rate_may_be_less_than_one_a_second(calls_per_s: float, calls
 
 
 def test_what_the_connection_says_of_calls_holds_over_the_declaration() -> None:
-    """Whoever runs the hub knows the contract with the system; the file's author may not."""
+    """The operator of the hub knows the contract with the system; the file's author may not."""
     declared = ReadLimits(timeout_s=7, calls_per_s=20).policy
     connection = Connection(connection_id="a", conn_type="declared", extra={"calls": {"limits": {"attempts": 2}}})
 
@@ -380,7 +380,7 @@ def test_what_the_connection_says_of_calls_holds_over_the_declaration() -> None:
         policy_of(msgspec.structs.replace(connection, extra={"calls": {"limts": {}}}), declared)
 
 
-def test_a_declared_system_that_is_down_is_left_alone(store: Store, tmp_path: Path) -> None:
+def test_a_declared_system_that_is_down_is_no_longer_called(store: Store, tmp_path: Path) -> None:
     came: list[int] = []
 
     def answer(*_: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Every event reaches its subscriber, has its effect once, in order per key; and one that cannot stops nobody else."""
+"""Every event reaches its subscriber and has its effect once, in order per key; a failing one blocks only its key."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def stored(event: Any) -> Event:
     )
 
 
-def test_a_poison_event_stops_nobody_else(store: Store, hub_dsn: str) -> None:
+def test_a_poison_event_blocks_no_other_key(store: Store, hub_dsn: str) -> None:
     diary = Diary(refuses=["id-P"])
     publish(
         store, *(stock(f"S{n}", 1, n) for n in range(30)), stock("P", 1, 1), *(stock(f"T{n}", 1, n) for n in range(30))
@@ -185,7 +185,7 @@ def test_a_worker_that_dies_is_replaced_in_the_life_of_a_lease(store: Store, hub
 def test_a_thread_that_ends_by_a_defect_is_logged_and_restarted(
     store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Ended unseen, it left its subscriber to nobody until Airflow ended the worker, minutes later."""
+    """A thread that ended unnoticed left its subscriber without a reader until the worker ended, minutes later."""
     diary, real, left = Diary(), event_store.read, [3]
 
     def read(work: Work, after: Any, **how: Any) -> Any:
@@ -272,7 +272,7 @@ def test_the_inbox_is_trimmed_below_the_slowest_cursor_and_no_effect_comes_twice
     assert len(diary.seen) == len(set(diary.seen)) == 41
 
 
-def test_the_inbox_keeps_the_newest_whoever_is_past_them(store: Store, hub_dsn: str) -> None:
+def test_the_inbox_keeps_the_newest_even_behind_all_cursors(store: Store, hub_dsn: str) -> None:
     """A person who sets a cursor back by hand repeats no effect of the last hundred thousand events."""
     diary = Diary()
     publish(store, *(stock(f"S{n}", 1, n) for n in range(30)))
@@ -302,7 +302,7 @@ def test_workers_that_begin_together_do_not_end_together(workers: int) -> None:
         assert all(later - earlier >= usual / workers * 0.99 for earlier, later in itertools.pairwise(ends))
 
 
-def test_an_event_that_no_index_can_hold_is_a_dead_letter_and_stops_nobody(store: Store, hub_dsn: str) -> None:
+def test_an_event_that_no_index_can_hold_is_a_dead_letter_and_blocks_no_other(store: Store, hub_dsn: str) -> None:
     """
     PostgreSQL's word for it is filed under what passes: the whole partition would wait for a moment that never comes, or
     its worker would end with it.

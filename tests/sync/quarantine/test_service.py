@@ -208,7 +208,7 @@ def test_an_item_that_was_closed_or_edited_after_it_was_selected_is_not_replayed
     quarantine_service.edit_fields(anna.store, second.item_id, {"sku": "SHELF"}, syncs=sync_of, actor="ben")
 
     for outdated in (first, second):
-        with pytest.raises(BadRequest, match="changed meanwhile"):
+        with pytest.raises(BadRequest, match="changed in the meantime"):
             anna.replay(outdated)
 
     assert anna.stock() == {}

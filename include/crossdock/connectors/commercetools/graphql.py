@@ -114,7 +114,7 @@ def document_of(resource: str, query: Mapping[str, Any]) -> Json:
         )
     variables = {name: query[name] for name in ("where", "sort", "limit") if query.get(name) is not None}
     if resource == "product-projections":
-        # REST lists published products only; `products` lists all, and those never published have no data.
+        # REST lists published products only; `products` lists all, and a never published one has no data.
         variables["where"] = " and ".join([_PUBLISHED, *([f"({variables['where']})"] if "where" in variables else [])])
     variables["withTotal"] = query.get("withTotal") == "true"
     return {"operationName": "Page", "query": _RESOURCES[resource][0], "variables": variables}

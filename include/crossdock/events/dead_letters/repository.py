@@ -24,7 +24,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     dead_letter_id: int
     subscriber: str
     state: str
-    #: Attempts so far, including those that killed their worker.
+    #: Attempts so far, including attempts that killed their worker.
     attempts: int
     next_attempt_at: datetime
     #: The type of the error, by which dead letters are grouped; None for an event that waits for another one of its key.

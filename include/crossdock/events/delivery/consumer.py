@@ -30,7 +30,7 @@ _GATHER_S = 0.005
 #: Between two attempts to claim partitions that other workers have.
 _CLAIM_EVERY_S = 1.0
 _AFTER_AN_ERROR_S = 0.5
-#: A borrowed partition is released when the worker that it is assigned to asks for it, and not claimed again for so long.
+#: A borrowed partition is released when its assigned worker requests it, and not claimed again for this many seconds.
 _PAUSE_AFTER_RELEASE_S = 5.0
 
 

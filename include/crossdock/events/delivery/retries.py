@@ -21,7 +21,7 @@ from crossdock.events.model import Event, Position
 
 log = logging.getLogger(__name__)
 
-#: Gives events their effect, except those of paused sources: now, or when the result is called with the transaction
+#: Gives events their effect, except events of paused sources: now, or when the result is called with the transaction
 #: that records them.
 Effect = Callable[[Sequence[Event], Mapping[str, Failure]], Callable[[Work], Outcome]]
 #: Updates source outages in the transaction of an outcome.
