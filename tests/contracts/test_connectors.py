@@ -93,7 +93,7 @@ def signed_in(bench: Bench, **options: Any) -> Callable[[], Any]:
 class TestCheck:
     def test_a_source_in_order_describes_its_size_and_its_clock(self, bench: Bench) -> None:
         """The source's clock, because a watermark by ours would skip what a slower clock has yet to write."""
-        before = datetime.now(UTC).replace(microsecond=0)  # the source tells its time in whole seconds
+        before = datetime.now(UTC).replace(microsecond=0)  # the source's clock has whole seconds
         description = bench.source().describe(bench.resource, None)
 
         assert description.records == (0 if "counts" in bench.exempt else 40)

@@ -1,4 +1,4 @@
-"""The kinds of authentication, each before a server that says what came."""
+"""The kinds of authentication, each against a server that records its requests."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_client_may_prove_itself_by_an_assertion_in_place_of_a_secret() -> Non
 class TestMutualTls:
     @pytest.fixture
     def asking(self, tls: Tls) -> Tls:
-        """A server that lets in who shows a certificate that it trusts."""
+        """A server that requires a client certificate that it trusts."""
         tls.context.verify_mode = ssl.CERT_REQUIRED
         tls.context.load_verify_locations(tls.ca_file)
         return tls

@@ -76,7 +76,7 @@ class TestRetryAfter:
 
     @pytest.mark.parametrize("header", ["901", "1e9", "inf", "Sat, 21 Nov 2099 12:00:00 GMT"])
     def test_no_wait_is_longer_than_a_quarter_of_an_hour(self, header: str) -> None:
-        """A source that asks for thirty years is called again today."""
+        """A source that requests a wait of thirty years is called again today."""
         assert retry_after_s(header, now=NOW) == 900
 
     @pytest.mark.parametrize("header", [None, "", "-1", "soon", "nan", "-inf", "Sat, 21 Nov 2026 11:59:59 GMT"])
@@ -190,7 +190,7 @@ class TestSize:
 
     @pytest.mark.parametrize("status", ["302 Found", "403 Forbidden", "503 Service Unavailable"])
     def test_a_bomb_in_any_answer_is_cut(self, status: str) -> None:
-        """Redirects above all: requests reads their bodies by itself, to be ready to follow."""
+        """Redirects above all: requests reads their bodies automatically, to be ready to follow."""
         headers = {"Content-Encoding": "gzip", "Location": "http://127.0.0.1:1/"}
         limits = Limits(attempts=1, answer_bytes=1_000_000)
 
@@ -224,7 +224,7 @@ class TestRedirects:
 
     @pytest.mark.parametrize("location", ["http://[", "\xff", "//", "javascript:x", ""])
     def test_a_redirect_to_nowhere_is_a_refusal_too(self, location: str) -> None:
-        """Only looking at its address would fail with somebody else's error."""
+        """Merely parsing such an address would raise another library's error."""
         with RawServer(answer(b"", "302 Found", {"Location": location})) as server:
             _fails(server.client(), SystemRefused, "302")
 
@@ -233,7 +233,7 @@ class TestEnvironment:
     def test_proxies_and_netrc_of_the_environment_are_not_used(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
     ) -> None:
-        """A variable that somebody left on a worker must not send our tokens through their host."""
+        """A proxy variable left on a worker must not send our tokens through that host."""
         netrc = tmp_path / "netrc"
         netrc.write_text("machine 127.0.0.1 login theirs password theirs\n")
         monkeypatch.setenv("NETRC", str(netrc))
@@ -259,7 +259,7 @@ class TestEnvironment:
     def test_the_keys_of_a_session_are_not_written_where_the_environment_says(
         self, tls: Tls, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        """A variable left by somebody who looked for a fault would open every recorded call."""
+        """A debugging variable left on a worker would make every recorded call readable."""
         keys = tmp_path / "keys.log"
         monkeypatch.setenv("SSLKEYLOGFILE", str(keys))
 
@@ -534,7 +534,7 @@ def _late(data: bytes, seconds: float) -> Any:
 
 
 def _greet(listener: socket.socket, greeting: Dripped) -> None:
-    """Send *greeting* to whoever comes first, until it leaves."""
+    """Send *greeting* to the first client, until it leaves."""
     connection, _ = listener.accept()
     with connection, contextlib.suppress(OSError):
         greeting(connection)

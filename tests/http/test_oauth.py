@@ -70,7 +70,7 @@ def test_a_token_at_its_end_is_fetched_again() -> None:
 
 
 def test_only_the_token_that_was_refused_is_forgotten() -> None:
-    """A thread whose old token is refused late must not throw away the new one, however quick all that was."""
+    """A thread whose old token is refused late must not discard the new token, however recent that is."""
     with RawServer(token=token_of("new")) as server:
         signer = signer_of(server)
         signer(requests.Request("GET", "http://h").prepare())
@@ -103,7 +103,7 @@ def test_threads_that_are_refused_together_fetch_one_token() -> None:
 
 
 def test_a_slow_token_does_not_lengthen_the_call() -> None:
-    """Whoever waits for a call waits for its token too."""
+    """The caller's deadline includes the wait for a token."""
     slow = Dripped(token_of())
     with RawServer(answer(), token=slow) as server:
         began = time.monotonic()
@@ -131,7 +131,7 @@ def test_threads_that_wait_for_a_slow_token_end_in_time_too() -> None:
 
 
 def test_a_call_does_not_wait_past_its_time_for_another_to_fetch() -> None:
-    """One that began later, and has the lock, may go on for longer."""
+    """A call that began later, and has the lock, may take longer."""
     with RawServer(token=token_of()) as server:
         signer = signer_of(server)
         with signer._lock, Deadline(0.1), pytest.raises(SystemUnavailable, match="no token in time"):

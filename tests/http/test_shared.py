@@ -119,11 +119,11 @@ OUTAGES: list[Any] = [
 
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=str)
-def test_an_outage_is_met_by_few_calls_and_ends_by_itself(
+def test_few_calls_are_made_during_an_outage_and_the_breaker_closes_automatically(
     retailer: FakeRetailer, hub_dsn: str, outage: Any, record_property: Callable[[str, object], None]
 ) -> None:
     """
-    Over 95 % of the calls that would have failed are not made, and nobody has to close anything afterwards.
+    Over 95 % of the calls that would have failed are not made, and no person has to close the breaker afterwards.
 
     Four workers, each with a connection of its own, want a hundred calls a second each.
     """
@@ -186,7 +186,7 @@ def test_a_call_that_is_not_made_says_when_to_come_back(retailer: FakeRetailer, 
     assert 300 < caught.value.retry_in_s <= 600
 
 
-def test_while_the_breaker_is_open_the_declared_fallback_is_asked(retailer: FakeRetailer, store: Store) -> None:
+def test_while_the_breaker_is_open_the_configured_fallback_is_called(retailer: FakeRetailer, store: Store) -> None:
     """None by default; a connection that names a second host reads from there, with the same credentials."""
     with (
         FakeRetailer(seed=7, inventory=20, products=0, orders=0, customers=0, flaws=0) as other,
@@ -215,7 +215,7 @@ def test_while_the_breaker_is_open_the_declared_fallback_is_asked(retailer: Fake
         assert (len(asked(retailer)), len(asked(other))) == (1, 1)
 
 
-def test_a_source_that_asks_for_patience_is_left_alone_by_all_workers(retailer: FakeRetailer, store: Store) -> None:
+def test_all_workers_wait_after_a_retry_after_header(retailer: FakeRetailer, store: Store) -> None:
     """One worker met the 429; the others must not each find out for themselves."""
     policy = CallPolicy(rate=Rate(calls=50), limits=Limits(longest_wait_s=0.2, attempts=1))
     with SharedSafeguards(store, "commercetools") as one, SharedSafeguards(store, "commercetools") as two:

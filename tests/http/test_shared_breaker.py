@@ -75,7 +75,7 @@ def test_one_worker_probes_and_closes_it_for_all(shared: SharedStore, others: Sh
     ]
 
 
-def test_while_it_is_open_the_database_is_left_alone_too(shared: SharedStore) -> None:
+def test_while_it_is_open_the_database_is_rarely_queried(shared: SharedStore) -> None:
     """Thousands of callers are sent away; each with a question to the database would move the outage there."""
     breaker = SharedBreaker(shared, "acme", BreakerRules(failures_in_a_row=1, open_s=30))
     breaker.record(failed=True)
@@ -90,7 +90,7 @@ def test_while_it_is_open_the_database_is_left_alone_too(shared: SharedStore) ->
 
 
 def test_a_database_that_is_away_costs_no_good_answer(shared: SharedStore) -> None:
-    """The call has been made; only whether it may be made is worth failing for."""
+    """The call has been made already; only a missing permission to call is a reason to fail."""
     breaker = SharedBreaker(shared, "acme", RULES)
     shared.dsn = "host=127.0.0.1 port=1"
 

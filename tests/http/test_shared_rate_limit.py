@@ -35,7 +35,7 @@ def use_permits(limiter: SharedRateLimiter, count: int) -> list[float]:
 
 
 @given(st.integers(1, 500), st.floats(0.1, 3600), st.data())
-def test_so_many_permits_as_the_rate_says_need_its_whole_time(calls: int, per_s: float, data: Any) -> None:
+def test_the_permits_of_one_period_take_the_whole_period(calls: int, per_s: float, data: Any) -> None:
     """By arithmetic: a burst and the permits after it, one more than allowed, do not fit into a window and its slack."""
     rate = Rate(calls=calls, per_s=per_s, burst=data.draw(st.integers(1, calls)))
 
@@ -86,7 +86,7 @@ def test_two_workers_share_one_line(shared: SharedStore, hub_dsn: str) -> None:
     assert not [1 for first, later in zip(taken, taken[40:], strict=False) if later - first < 1]
 
 
-def test_a_busy_worker_asks_the_database_seldom(shared: SharedStore) -> None:
+def test_a_busy_worker_queries_the_database_rarely(shared: SharedStore) -> None:
     """Turns are taken in small leases: a round trip for each would be the slowest part of a call."""
     asked = 0
     original = shared.transaction

@@ -92,7 +92,7 @@ def resolved(*addresses: str, rules: AllowedNetworks | None = None, encrypted: b
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
-    """However it is written; each of these has been somebody's way into a cloud's metadata."""
+    """In every notation; each of these has been used to reach a cloud's metadata service."""
     with pytest.raises(AddressRefused, match=r"shop\.example resolves to .*not a public address.*allowed_networks"):
         resolved(address)
 
@@ -115,7 +115,7 @@ def test_private_networks_can_be_allowed(address: str) -> None:
 
 @pytest.mark.parametrize("address", NEVER_PRIVATE)
 def test_metadata_is_not_allowed_along_with_private_networks(address: str) -> None:
-    """Whoever wants the neighbour's shop does not want the machine's credentials."""
+    """Permission for a private network is not permission for the machine's credentials."""
     with pytest.raises(AddressRefused):
         resolved(address, rules=ANYWHERE_PRIVATE)
 
@@ -232,7 +232,7 @@ def test_the_next_address_is_tried_when_one_does_not_answer() -> None:
 
 
 def test_an_address_in_code_may_be_loopback_and_a_name_may_not() -> None:
-    """A literal 127.0.0.1 is intended; a name depends on whoever controls its zone."""
+    """A literal 127.0.0.1 is intended; a name depends on the owner of its zone."""
     config = ClientConfig(limits=ONE_SECOND, resolve=Names(["127.0.0.1"]))
     with RawServer(answer(b"[1]")) as server:
         assert body_of(HttpClient("acme", server.url, config=ClientConfig(limits=ONE_SECOND))) == b"[1]"

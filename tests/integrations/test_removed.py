@@ -77,7 +77,7 @@ def registry(store: Store, hub_dsn: str) -> Store:
 
 
 def test_stock_of_a_removed_integration_is_not_sellable(registry: Store) -> None:
-    """The hub no longer learns of sales elsewhere, so a customer could buy what is gone."""
+    """The hub no longer learns of sales in other channels, so a customer could buy stock that is gone."""
     service.remove(registry, NoBook(), "outlet", version=None, actor=ADA)
 
     assert [sellable(registry, sku) for sku in "ABC"] == [5, None, 3]

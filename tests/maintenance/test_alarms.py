@@ -67,7 +67,7 @@ def test_dead_letters_are_an_alert_with_number_causes_and_what_to_do(store: Stor
     assert query(store, "SELECT count(*), count(closed_at) FROM alert") == [(1, 1)]
 
 
-def test_events_that_nobody_reads_are_told(store: Store) -> None:
+def test_events_without_a_consumer_open_an_alert(store: Store) -> None:
     """A partition without a worker: its events wait, and no DAG fails."""
     with store.transaction() as work:
         consumer_leases.register(work, "availability", 1)
@@ -104,7 +104,7 @@ def test_a_breaker_that_stays_open_is_an_alert_until_it_closes(store: Store) -> 
     assert open_alerts(store) == {}
 
 
-def test_webhooks_that_are_refused_one_after_the_other_are_told(store: Store) -> None:
+def test_many_refused_webhooks_open_an_alert(store: Store) -> None:
     """Most often a key was changed on one side only, and every delivery is lost."""
     with store.transaction() as work:
         for _ in range(10):
@@ -191,7 +191,7 @@ def test_what_begins_again_is_another_alert(store: Store) -> None:
 
 
 def test_the_status_looks_first_and_shows_what_is_open(store: Store) -> None:
-    """Where no worker delivers, nobody else would have looked."""
+    """Without a delivery worker, no other part of the hub would check."""
     alarms.check(store, HEARS, AT_ONCE)
     with store.transaction() as work:
         alerts.add(work, kind="k", subject="over", message="it was wrong")

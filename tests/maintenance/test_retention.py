@@ -111,7 +111,7 @@ def test_files_that_cannot_go_are_tried_again(systems: Systems, tmp_path: Path) 
     assert query(systems.store, "SELECT count(*) > 0 FROM landed_page") == [(True,)]
 
 
-def test_the_ledger_keeps_what_the_next_run_a_watermark_and_quarantine_go_on_from(
+def test_the_ledger_keeps_runs_that_the_next_run_a_watermark_or_quarantine_needs(
     systems: Systems, shop: FakeRetailer
 ) -> None:
     """A run of each: the newest, the one that moved the watermark, one whose item is open; the others go."""
@@ -221,7 +221,7 @@ def test_ended_replays_go_and_open_ones_stay(systems: Systems) -> None:
 def test_a_removed_subscriber_does_not_hold_a_month_back_for_ever(
     systems: Systems, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its consumer will never run: every month since then would be kept, and nobody would know why."""
+    """Its consumer will never run: every month since then would be kept without a visible reason."""
     publish(systems.store, stock("CHAIR", 1, 1))
     with systems.store.transaction() as work:
         for name in ("known", "removed"):
@@ -281,7 +281,7 @@ def test_an_object_store_lets_a_run_go_too() -> None:
         landing.read("run-1/range-00/page")
 
 
-def test_a_run_whose_files_cannot_go_keeps_no_other_run_s(systems: Systems) -> None:
+def test_a_run_whose_files_cannot_be_deleted_keeps_no_other_run(systems: Systems) -> None:
     """One folder of another user, the oldest: every page since then stayed, until the disk was full."""
     stuck, *others = (run(systems, SyncRequest(full=True)).run_id for _ in range(3))
     query(systems.store, "UPDATE watermark SET moved_by = 'nobody' RETURNING 1")

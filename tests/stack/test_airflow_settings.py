@@ -19,7 +19,7 @@ def test_airflow_listens_on_loopback_only() -> None:
     assert not [value for name, value in environment.items() if name.startswith("AIRFLOW__") and "0.0.0.0" in value]  # noqa: S104
 
 
-def test_settings_of_another_airflow_stay_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_another_airflow_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's shell often has the settings of the company's Airflow."""
     monkeypatch.setenv("AIRFLOW_HOME", "/elsewhere")
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
@@ -36,7 +36,7 @@ def test_settings_of_another_airflow_stay_outside(monkeypatch: pytest.MonkeyPatc
     assert environment["PYTHONPYCACHEPREFIX"] == "/writable", "needed where the project's folder is read-only"
 
 
-def test_a_proxy_is_not_asked_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_is_not_used_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks report their state to 127.0.0.1; behind a company's proxy they would all fail."""
     monkeypatch.setenv("HTTP_PROXY", "http://proxy:3128")
     monkeypatch.setenv("NO_PROXY", "intern.example")

@@ -43,7 +43,7 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A project in a path with a space, whose locks ask for nothing."""
+    """A project in a path with a space, whose lock files list no package."""
     root = tmp_path / "my project"
     cli = root / "include" / "crossdock" / "cli"
     cli.mkdir(parents=True)
@@ -150,7 +150,7 @@ def test_an_old_python_can_read_the_script() -> None:
 
 
 def test_an_old_python_without_a_newer_one_says_what_is_needed(copy: Path, tmp_path: Path) -> None:
-    """Played by telling the script that it runs on 3.8 with nothing on PATH."""
+    """Simulated: the script believes that it runs on 3.8, and PATH is empty."""
     play = "import runpy, sys; sys.version_info = (3, 8, 0); sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
 
     said = subprocess.run(

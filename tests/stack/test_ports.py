@@ -41,7 +41,7 @@ def test_a_taken_port_is_moved() -> None:
 
 
 def test_a_moved_port_stays_after_a_restart() -> None:
-    """Bookmarks and open pages go on working."""
+    """Bookmarks and open pages continue to work."""
     with listen_on(ports.PREFERRED["airflow"]):
         first = ports.assign()
 

@@ -1,4 +1,4 @@
-"""A batch is in the hub whole or not at all, and the highest version wins whoever brings it when."""
+"""A batch is loaded whole or not at all, and the highest version wins in any order of arrival."""
 
 from __future__ import annotations
 

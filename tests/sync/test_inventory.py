@@ -78,7 +78,7 @@ def test_a_delta_brings_exactly_what_changed_and_keeps_what_was(shop: FakeRetail
     assert query(systems.store, "SELECT count(*), count(DISTINCT (epoch, position)) FROM event") == [(1_225, 1_225)]
 
 
-def test_an_event_tells_the_whole_new_state_of_its_row(shop: FakeRetailer, systems: Systems) -> None:
+def test_an_event_has_the_whole_new_state_of_its_row(shop: FakeRetailer, systems: Systems) -> None:
     """A read model is built from events alone."""
     run(systems, SyncRequest(keys=(first_sku(shop),)))
 
@@ -107,7 +107,7 @@ def test_keys_read_only_those_and_leave_the_watermark(shop: FakeRetailer, system
     assert watermark(systems.store) is None
 
 
-def test_a_limit_reads_no_more_and_leaves_the_watermark(systems: Systems) -> None:
+def test_a_limited_run_stops_at_its_limit_and_leaves_the_watermark(systems: Systems) -> None:
     report = run(systems, SyncRequest(full=True, limit=150))
 
     assert report.counts.read == 150
@@ -179,7 +179,7 @@ def test_the_same_bad_version_read_again_is_one_item_seen_twice(store: Store, tm
 
 
 def test_a_record_that_the_source_corrects_closes_its_item(store: Store, tmp_path: Path) -> None:
-    """Nobody should have to fix what the source has fixed."""
+    """A person should not have to fix what the source has fixed."""
     with sandbox(inventory=600, flaws=1) as shop:
         systems = Systems(connect(shop), store, Landing(str(tmp_path)))
         run(systems, FULL)
@@ -234,7 +234,7 @@ def test_a_source_that_keeps_answering_wrongly_fails_the_run_and_loads_nothing(
 def test_a_passing_fault_in_the_middle_of_the_pages_is_not_seen_in_the_result(
     shop: FakeRetailer, systems: Systems, fault: dict[str, object]
 ) -> None:
-    """What recovers needs nobody."""
+    """A failure that is retried needs no person."""
     shop.faults.put("inventory", ["ok", "ok", "ok", fault])
 
     run(systems, FULL)
@@ -313,7 +313,7 @@ def test_rows_that_are_busy_stay_open_and_the_next_run_reads_exactly_those(
     systems = replace(systems, overlap=timedelta(0))
     run(systems, FULL)
     moved = simulate(shop.state, stock_moves=100)["inventory"]
-    time.sleep(1.1)  # the source tells its time in whole seconds: let the one of the moves end
+    time.sleep(1.1)  # the source's clock has whole seconds: let the second of the moves end
     busy = [row["id"] for row in moved[:7]]
     with psycopg.connect(hub_dsn, options="-c search_path=hub") as other:
         other.execute("SELECT FROM inventory WHERE id = ANY(%s) FOR UPDATE", [busy])
@@ -328,7 +328,7 @@ def test_rows_that_are_busy_stay_open_and_the_next_run_reads_exactly_those(
     assert query(systems.store, "SELECT count(*) FROM deferred_record") == [(0,)]
 
 
-def test_drift_is_noted_when_it_is_seen_and_kept_by_who_goes_on(
+def test_drift_is_recorded_when_it_is_seen_and_kept_by_the_worker_that_continues(
     shop: FakeRetailer, systems: Systems, tmp_path: Path
 ) -> None:
     """

@@ -150,7 +150,7 @@ def test_a_connection_that_was_ended_can_be_tried_again_and_then_works(store: St
 
 
 def test_a_worker_that_slept_in_its_transaction_can_be_tried_again(store: Store) -> None:
-    """The server ended it to let the readers of events go on; the statement was right."""
+    """The server ended it so that consumers of events could continue; the statement was right."""
     with pytest.raises(StoreUnavailable), store.transaction() as work:  # noqa: PT012  the sleep is in the middle
         work.execute(b"SET LOCAL idle_in_transaction_session_timeout = '20ms'")
         time.sleep(1)
@@ -185,7 +185,7 @@ def test_a_lock_that_is_not_had_in_time_can_be_tried_again(store: Store, hub_dsn
         ("INSERT INTO alert (kind, subject, message) VALUES (%s, 's', 'm')", [SECRET + "\x00"]),
     ],
 )
-def test_a_statement_that_is_refused_fails_for_good_and_tells_no_value(
+def test_a_refused_statement_is_a_terminal_error_and_reveals_no_value(
     store: Store, statement: str, values: list[object]
 ) -> None:
     """Messages go to logs and alerts; rows may hold what belongs to a customer."""
@@ -221,7 +221,7 @@ def test_two_dags_with_the_same_run_id_are_two_runs(store: Store) -> None:
     assert one.run_id == again.run_id != two.run_id
 
 
-def test_a_limit_of_the_database_is_refused_for_good_with_the_name_of_who_asked(store: Store) -> None:
+def test_a_limit_of_the_database_is_a_terminal_error_that_names_the_caller(store: Store) -> None:
     """Psycopg files it under what passes: a row that no index can hold was tried again for ever, and all behind it waited."""
     long_id = "".join(secrets.token_hex(16) for _ in range(400))
     event = msgspec.structs.replace(stock("CHAIR", 1, 1), event_id=long_id)

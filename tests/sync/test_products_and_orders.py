@@ -165,7 +165,7 @@ def test_a_price_finer_than_a_penny_keeps_its_exact_text() -> None:
 
 
 def test_cleansing_keeps_what_it_changed_in_the_lineage() -> None:
-    """Somebody will ask why this sku is in upper case."""
+    """A person may ask why this SKU is in upper case."""
     (row,) = validate_rows(ORDER, [page(order(lineItems=[line(quantity=2, sku=" 85123a ")]))]).accepted.to_pylist()
 
     (kept,) = json.loads(row["lines"])
@@ -239,7 +239,7 @@ def test_a_record_can_be_seen_as_it_was_at_any_instant(systems: Systems, shop: F
 
 
 def test_drift_names_fields_that_are_new_gone_or_retyped() -> None:
-    """Told with the run, before anybody misses a field."""
+    """Drift is reported with the run, before anybody misses a field."""
     contract = {"properties": {"id": {"type": "string"}, "sku": {"type": "string"}}, "required": ["id", "sku"]}
 
     found = drift(contract, [{"id": 7, "colour": "red"}])
@@ -252,7 +252,7 @@ def test_drift_names_fields_that_are_new_gone_or_retyped() -> None:
     assert merged(found, found) == sorted(found, key=lambda each: (each["field"], each["finding"]))
 
 
-def test_a_run_reports_drift_and_loads_all_the_same(systems: Systems, shop: FakeRetailer) -> None:
+def test_a_run_reports_drift_and_still_loads(systems: Systems, shop: FakeRetailer) -> None:
     """A new field breaks nothing; a person hears of it."""
     for row in shop.state.collection("product-projections").rows():
         shop.state.change("product-projections", row.id, lambda document: document.update(sustainability="A+"))
@@ -294,11 +294,11 @@ def test_a_newer_order_closes_the_item_of_the_one_that_was_bad(systems: Systems,
 
 
 def test_an_order_that_was_busy_is_read_by_the_next_run(systems: Systems, shop: FakeRetailer, hub_dsn: str) -> None:
-    """The watermark passes it, so nobody else would ever ask for it."""
+    """The watermark passes it, so no later run would request it."""
     run("order", systems)
     row = shop.state.collection("orders").rows()[0]
     shop.state.change("orders", row.id, lambda document: document.update(shipmentState="Shipped"))
-    time.sleep(1.1)  # the source tells its time in whole seconds: let the one of the change end
+    time.sleep(1.1)  # the source's clock has whole seconds: let the second of the change end
     with psycopg.connect(hub_dsn, options="-c search_path=hub") as other:
         other.execute("SELECT FROM sales_order WHERE id = %s FOR UPDATE", [row.id])
         first = run("order", systems, SyncRequest())
@@ -331,13 +331,13 @@ def test_a_cause_that_nothing_has_is_named(systems: Systems) -> None:
 
 
 def test_a_discard_without_a_reason_is_refused(systems: Systems) -> None:
-    """It is for good, and the audit trail must say why."""
+    """It is permanent, and the audit trail must have the reason."""
     with pytest.raises(BadRequest, match="why"):
         quarantine_service.discard(systems.store, 1, "  ", actor="test")
 
 
 def test_a_held_run_raises_an_alert(systems: Systems, shop: FakeRetailer) -> None:
-    """A person is needed; somebody has to tell one."""
+    """A person is needed, so an alert must notify one."""
     shop.faults.put("orders", [{"empty": True}], repeat=True)
     with pytest.raises(HeldForApproval):
         run("order", systems)

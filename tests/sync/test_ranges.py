@@ -83,7 +83,7 @@ def test_only_a_large_read_is_cut(records: int, cuts: int) -> None:
 
 
 @given(st.lists(st.text(min_size=1), max_size=350), st.integers(0, 5))
-def test_named_keys_are_each_asked_for_once_a_hundred_at_a_time(keys: Sequence[str], first_no: int) -> None:
+def test_named_keys_are_each_requested_once_a_hundred_at_a_time(keys: Sequence[str], first_no: int) -> None:
     """A predicate with more keys is longer than a URL may be."""
     parts = by_keys("sku", keys, first_no=first_no)
 

@@ -32,7 +32,7 @@ def sync(systems: Systems, request: SyncRequest, dag_run_id: str = "one") -> Rep
 
 
 def share(systems: Systems, dag_run_id: str = "one", *, full: bool = True) -> list[Report]:
-    """All shards at once, as so many workers."""
+    """All shards at once, one worker for each."""
     with ThreadPoolExecutor(len(SHARDS)) as pool:
         requests = [SyncRequest(full=full, shard=shard) for shard in SHARDS]
         return list(pool.map(lambda request: sync(systems, request, dag_run_id), requests))
@@ -58,7 +58,9 @@ def test_the_shards_of_a_delta_bring_each_change_once(systems: Systems, shop: Fa
     assert events == 1_200 + sum(report.counts.updated for report in reports)
 
 
-def test_shards_go_on_from_the_watermark_of_the_whole_and_it_from_its_own(systems: Systems, shop: FakeRetailer) -> None:
+def test_shards_continue_from_the_watermark_of_the_whole_and_the_whole_from_its_own(
+    systems: Systems, shop: FakeRetailer
+) -> None:
     """Sharing is switched on and off by a setting: neither way may read all again, nor miss a change."""
     sync(systems, FULL, "whole")
     simulate(shop.state, stock_moves=10)

@@ -1,5 +1,5 @@
 """
-Our connector on a commercetools that somebody else wrote: npm `@labdigital/commercetools-mock`, a process of its own.
+Our connector on a commercetools of other authors: npm `@labdigital/commercetools-mock`, a process of its own.
 
 The checks are those of the contract suite, by name, as far as this mock allows what they need; what it does
 otherwise than the vendor is in docs/third-parties.md.
@@ -62,7 +62,7 @@ class MockBench:
         return Range(range_no=0, axis=Axis.KEYS, field="sku", keys=tuple(keys))
 
     def stock(self, records: int) -> None:
-        """So many new stock levels, in this order."""
+        """Add new stock levels, in this order."""
         for number in range(records):
             self._post("inventory", {"sku": f"sku-{number:03}", "quantityOnStock": number})
 
@@ -136,7 +136,7 @@ class TestCheckOnTheMock:
     test_a_host_that_is_down_is_named_and_tried_later = Checking.test_a_host_that_is_down_is_named_and_tried_later
 
     def test_a_token_that_the_platform_does_not_know_ends_the_run(self, empty: MockBench) -> None:
-        """It asks nobody's secret, so a connector without a token stands for one with the wrong one."""
+        """It checks no secret, so a connector without a token stands for one with a wrong token."""
         with pytest.raises(SystemRefused, match="HTTP 401"):
             Commercetools(empty.url, PROJECT, limits=QUICK).describe("inventory", None)
 

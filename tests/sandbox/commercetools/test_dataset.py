@@ -197,7 +197,7 @@ def test_country_is_a_code_where_there_is_one(
 
 
 def test_a_customer_is_derived_from_its_number(real: RetailerClient) -> None:
-    """The vendor requires an e-mail address: it is one that reaches nobody, and is marked as derived."""
+    """The vendor requires an e-mail address: it is an address without a mailbox, and is marked as derived."""
     customers = {row["customerNumber"]: row for row in everything(real, "customers")}
     assert sorted(customers) == ["12680", "13085", "16705"]
     known = customers["16705"]

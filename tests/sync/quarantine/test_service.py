@@ -92,7 +92,7 @@ def test_an_edited_record_goes_into_the_hub_and_its_item_is_closed(anna: Triage)
 
 
 def test_what_was_edited_stays_beside_what_came(anna: Triage) -> None:
-    """Somebody will ask what the source had sent."""
+    """A person may need to know what the source had sent."""
     raw = entry(sku="", id="a")
     anna.sync(raw)
     anna.edit(anna.items()[0], sku="SIDEBOARD")
@@ -130,8 +130,8 @@ def test_a_record_that_cannot_even_be_read_stays_the_one_item_it_is(anna: Triage
     assert anna.states() == ["open", "open", "open"]
 
 
-def test_an_item_whose_edit_gave_it_an_id_and_that_fails_again_stays_the_one_item_it_is(anna: Triage) -> None:
-    """It was known by a digest. Told apart by the record's own id, it was closed as replayed and kept a second time."""
+def test_an_item_that_got_its_id_by_an_edit_and_fails_again_stays_one_item(anna: Triage) -> None:
+    """It was identified by a digest. By the record's own ID it would be closed and quarantined a second time."""
     anna.sync(entry(id=None, sku="", quantityOnStock=-1, availableQuantity=-1))
     (item,) = anna.items()
     with anna.store.transaction() as work:
@@ -221,7 +221,7 @@ def test_an_item_that_was_closed_or_edited_after_it_was_selected_is_not_replayed
     ids=["id", "version", "no id", "list", "number", "cut", "no text"],
 )
 def test_a_record_is_edited_and_not_replaced_by_another(anna: Triage, edited: bytes) -> None:
-    """It would overwrite a record that nobody looked at."""
+    """It would overwrite a record that no person has checked."""
     anna.sync(entry(id="a", sku=""))
 
     with pytest.raises(BadRequest):
@@ -342,7 +342,7 @@ def test_of_two_versions_that_are_both_edited_the_newer_stays(anna: Triage) -> N
 
 
 def test_a_replayed_version_that_the_source_still_sends_is_known(anna: Triage) -> None:
-    """The person's work is not undone, and not asked for again, by the next sync."""
+    """The next sync neither undoes the person's work nor requires it again."""
     raw = entry(id="a", sku="")
     anna.sync(raw)
     anna.edit(anna.items()[0], sku="SIDEBOARD")
