@@ -77,8 +77,8 @@ def is_nowhere(hub: Hub, integration_id: str) -> bool:
 
 
 def test_an_integration_is_tested_and_then_stored(hub: Hub, retailer: FakeRetailer) -> None:
-    asked = wish(retailer)
-    answer = hub.call("POST", "/v1/integrations", json=asked)
+    request_body = wish(retailer)
+    answer = hub.call("POST", "/v1/integrations", json=request_body)
 
     assert answer.status_code == 201, answer.text
     document = answer.json()
@@ -89,12 +89,12 @@ def test_an_integration_is_tested_and_then_stored(hub: Hub, retailer: FakeRetail
         "scope": "ok",
         "sample": "ok",
     }
-    assert answer.headers["Location"] == f"/hub/v1/integrations/{asked['id']}"
+    assert answer.headers["Location"] == f"/hub/v1/integrations/{request_body['id']}"
     assert answer.headers["ETag"] == '"1"'
-    assert document["settings"] == asked["settings"]
+    assert document["settings"] == request_body["settings"]
     assert document["test_passed"]
     assert document["created_by"] == "airflow:admin"
-    assert hub.call("GET", f"/v1/integrations/{asked['id']}").headers["ETag"] == '"1"'
+    assert hub.call("GET", f"/v1/integrations/{request_body['id']}").headers["ETag"] == '"1"'
 
 
 def test_its_credentials_are_encrypted_in_airflow(hub: Hub, retailer: FakeRetailer) -> None:
@@ -134,8 +134,8 @@ def test_a_connection_that_fails_is_not_stored(
     hub: Hub, retailer: FakeRetailer, changes: dict[str, Any], failed: str
 ) -> None:
     """The failed check is named, with what to do about it; the checks before it passed, those after it did not run."""
-    asked = wish(retailer, **changes)
-    answer = hub.call("POST", "/v1/integrations", json=asked)
+    request_body = wish(retailer, **changes)
+    answer = hub.call("POST", "/v1/integrations", json=request_body)
 
     assert_problem(answer, 422, "connection-test-failed")
     found = answer.json()["checks"]
@@ -145,23 +145,23 @@ def test_a_connection_that_fails_is_not_stored(
     assert {check["outcome"] for check in found[:at]} <= {"ok", "skipped"}
     assert found[at]["hint"]
     assert CANARY not in answer.text
-    assert is_nowhere(hub, asked["id"])
+    assert is_nowhere(hub, request_body["id"])
 
 
 def test_an_untrusted_certificate_fails_the_tls_check(hub: Hub, retailer: FakeRetailer) -> None:
     """The sandbox speaks no TLS at all, which is the crudest such certificate."""
-    asked = wish(retailer, settings={"base_url": retailer.url.replace("http://", "https://")})
-    answer = hub.call("POST", "/v1/integrations", json=asked)
+    request_body = wish(retailer, settings={"base_url": retailer.url.replace("http://", "https://")})
+    answer = hub.call("POST", "/v1/integrations", json=request_body)
 
     assert outcomes(answer.json()["checks"])["tls"] == "failed"
 
 
 def test_the_schema_refuses_before_anything_is_called(hub: Hub, retailer: FakeRetailer) -> None:
     """Every place is named; no value is quoted, which may be a secret in the wrong field."""
-    asked = wish(retailer, settings={"project": f"{CANARY} {CANARY}", "colour": CANARY, "base_url": "ftp://x"})
-    del asked["credentials"]["client_id"]
+    request_body = wish(retailer, settings={"project": f"{CANARY} {CANARY}", "colour": CANARY, "base_url": "ftp://x"})
+    del request_body["credentials"]["client_id"]
     before = len(retailer.requests)
-    answer = hub.call("POST", "/v1/integrations", json=asked)
+    answer = hub.call("POST", "/v1/integrations", json=request_body)
 
     assert_problem(answer, 422, "settings-invalid")
     assert {error["pointer"] for error in answer.json()["errors"]} == {
@@ -267,8 +267,8 @@ def test_a_host_of_our_own_network_is_refused_by_the_test(
     hub: Hub, retailer: FakeRetailer, settings: dict[str, Any]
 ) -> None:
     """However it is written, and wherever it stands: also the host that gives the tokens is called."""
-    asked = wish(retailer, settings={"allowed_networks": [], **settings})
-    answer = hub.call("POST", "/v1/integrations", json=asked)
+    request_body = wish(retailer, settings={"allowed_networks": [], **settings})
+    answer = hub.call("POST", "/v1/integrations", json=request_body)
 
     assert_problem(answer, 422, "connection-test-failed")
     failed = next(check for check in answer.json()["checks"] if check["outcome"] == "failed")

@@ -46,14 +46,16 @@ def test_a_record_is_found_fixed_and_replayed(hub: Hub, in_triage: Store) -> Non
     again = hub.call("PATCH", path, "otto", json={"changes": {"quantityOnStock": -1}}).json()
     edited = hub.call("PATCH", path, "otto", json={"changes": {"quantityOnStock": 5, "availableQuantity": 5}}).json()
     assert (again["passes"], edited["passes"], edited["failures"]) == (False, True, [])
-    asked = hub.call("POST", "/v1/quarantine-replays", "otto", json={"all": True})
-    assert asked.status_code == 202
+    requested = hub.call("POST", "/v1/quarantine-replays", "otto", json={"all": True})
+    assert requested.status_code == 202
     assert (
-        replay_service.run_replay(in_triage, asked.json()["replay_id"], subscribers=SUBSCRIBERS, executors=EXECUTORS)
+        replay_service.run_replay(
+            in_triage, requested.json()["replay_id"], subscribers=SUBSCRIBERS, executors=EXECUTORS
+        )
         is not None
     )
 
-    replay = hub.call("GET", f"/v1/replays/{asked.json()['replay_id']}", "vera").json()
+    replay = hub.call("GET", f"/v1/replays/{requested.json()['replay_id']}", "vera").json()
     assert (replay["state"], replay["done"], replay["failed"]) == ("done", 1, 1)
     assert [item["item_id"] for item in items(hub)] == [second["item_id"]]
     assert query(in_triage, "SELECT quantity_on_stock FROM inventory WHERE id = 'a'") == [(5,)]

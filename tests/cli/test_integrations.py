@@ -113,7 +113,7 @@ def test_what_fails_says_which_check_and_what_to_do(hub: Hub, retailer: FakeReta
 
     assert ended.returncode == 1
     assert "credentials" in ended.stdout
-    assert "Give the id and the secret again" in " ".join(ended.stdout.split())
+    assert "Enter the ID and the secret again" in " ".join(ended.stdout.split())
     assert "Nothing was stored" in ended.stderr
     assert CANARY not in ended.stdout + ended.stderr
     assert "cli_wrong" not in [each["id"] for each in answer(hub, "list")["integrations"]]
@@ -128,7 +128,7 @@ def test_no_option_takes_a_secret(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (["show", "not_there"], 2, "There is no integration 'not_there'"),
         (["pause", "not_there"], 2, "There is no integration 'not_there'"),
@@ -153,17 +153,17 @@ def test_no_option_takes_a_secret(hub: Hub) -> None:
         (
             ["add", "x_y", *SETTINGS, "--set=allowed_networks=10.0.0.0/8"],
             2,
-            'must have type "array", as ["10.1.0.0/16"]',
+            'must have type "array", for example ["10.1.0.0/16"]',
         ),
         (["remove", "not_there"], 2, "There is no integration 'not_there'"),
         (["validate", "not/there.yaml"], 2, "cannot be read"),
     ],
 )
-def test_wrong_use_says_what_to_do(hub: Hub, words: list[str], code: int, said: str) -> None:
+def test_wrong_use_says_what_to_do(hub: Hub, words: list[str], code: int, message: str) -> None:
     ended = run(hub, *words)
 
     assert ended.returncode == code, ended.stderr
-    assert said in " ".join(ended.stderr.split())
+    assert message in " ".join(ended.stderr.split())
 
 
 def test_a_file_of_credentials_that_lacks_one_is_named_and_none_of_its_values(hub: Hub, tmp_path: Path) -> None:
@@ -172,11 +172,11 @@ def test_a_file_of_credentials_that_lacks_one_is_named_and_none_of_its_values(hu
 
     ended = run(hub, "add", "x_y", *SETTINGS, f"--credentials={file}")
 
-    said = " ".join(ended.stderr.split())
+    message = " ".join(ended.stderr.split())
     assert ended.returncode == 2
-    assert "other-system.json does not contain the credentials of commercetools: " in said
-    assert "client_secret is missing" in said
-    assert "password is not known" in said
+    assert "other-system.json does not contain the credentials of commercetools: " in message
+    assert "client_secret is missing" in message
+    assert "password is not known" in message
     assert CANARY not in ended.stdout + ended.stderr
 
 

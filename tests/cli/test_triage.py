@@ -36,12 +36,12 @@ def test_many_are_counted_first_and_need_a_yes(hub: Hub, store: Store) -> None:
     rejected(store, 11)
     words = ("quarantine", "discard", "--cause", "sku_is_present", "--reason", "no longer sold")
 
-    asked = hub(*words)
+    unconfirmed = hub(*words)
     unchanged = set(Triage(store).states())
     done = hub(*words, "--yes", "--json")
 
-    assert (asked.code, unchanged) == (2, {"open"})
-    assert "11 items would be discarded. Add --yes to confirm" in asked.text
+    assert (unconfirmed.code, unchanged) == (2, {"open"})
+    assert "11 items would be discarded. Add --yes to confirm" in unconfirmed.text
     assert (done.code, done.document["chosen"], len(done.document["closed"])) == (0, 11, 11)
     assert set(Triage(store).states()) == {"discarded"}
 

@@ -86,11 +86,11 @@ class Bench(Protocol):
         """The tokens that were given out and are alive."""
         ...
 
-    def asked(self) -> int:
+    def data_requests(self) -> int:
         """How many requests for data arrived."""
         ...
 
-    def asked_tokens(self) -> int: ...
+    def token_requests(self) -> int: ...
 
     def was_left_early(self) -> bool:
         """True if the newest request's client left before half of its answer, which takes a minute or more, was sent."""
@@ -173,10 +173,10 @@ class _ShopBench:
     def tokens(self) -> list[str]:
         return list(self._shop.tokens._expiries)
 
-    def asked(self) -> int:
+    def data_requests(self) -> int:
         return sum(entry.path.endswith((f"/{self.resource}", "/graphql")) for entry in self._shop.requests)
 
-    def asked_tokens(self) -> int:
+    def token_requests(self) -> int:
         return sum(entry.path == "/oauth/token" for entry in self._shop.requests)
 
     def was_left_early(self) -> bool:

@@ -105,7 +105,7 @@ class TestCheck:
             bench.source_with_wrong_secret().describe(bench.resource, None)
 
         assert isinstance(caught.value, Terminal)
-        assert (bench.asked(), bench.asked_tokens()) == (0, 1)
+        assert (bench.data_requests(), bench.token_requests()) == (0, 1)
 
     def test_a_host_that_is_down_is_named_and_tried_later(self, bench: Bench) -> None:
         """Which host, and why: the first two questions of the person on call."""
@@ -124,7 +124,7 @@ class TestCheck:
         """Credentials, scope, network: three people to ask."""
         wrong_scope = signed_in(bench)
         bench.fault({"status": 403}, repeat=True)
-        said = set()
+        messages = set()
         for look in (
             lambda: bench.source_with_wrong_secret().describe(bench.resource, None),
             wrong_scope,
@@ -132,13 +132,13 @@ class TestCheck:
         ):
             with pytest.raises(HubError) as caught:
                 look()
-            said.add(str(caught.value))
+            messages.add(str(caught.value))
 
-        assert len(said) == 3
+        assert len(messages) == 3
         assert [
             advice
             for advice in ("id and the secret", "scope", "no answer from")
-            if not any(advice in text for text in said)
+            if not any(advice in text for text in messages)
         ] == []
 
     def test_looking_twice_finds_the_same(self, bench: Bench) -> None:
@@ -150,15 +150,15 @@ class TestCheck:
 
     def test_a_name_that_resolves_into_our_own_network_is_not_called(self, bench: Bench) -> None:
         """The right answer to the first question and a private one to the second is an attack."""
-        asked: list[str] = []
+        looked_up: list[str] = []
 
         def resolve(host: str, port: int, **_: Any) -> Any:
-            asked.append(host)
+            looked_up.append(host)
             return [(2, 1, 6, "", ("127.0.0.1", port))]
 
         with pytest.raises(AddressRefused, match=r"shop\.example resolves to 127\.0\.0\.1"):
             bench.source_by_name(resolve).describe(bench.resource, None)
-        assert (asked, bench.asked(), bench.asked_tokens()) == (["shop.example"], 0, 0)
+        assert (looked_up, bench.data_requests(), bench.token_requests()) == (["shop.example"], 0, 0)
 
 
 class TestReading:
@@ -249,7 +249,7 @@ class TestReading:
 
         with pytest.raises(SourceInvalid, match="it repeats the previous page"):
             ids_of(bench, by_id()[0], page_records=10)
-        assert bench.asked() == 1 + QUICK.attempts
+        assert bench.data_requests() == 1 + QUICK.attempts
 
     def test_an_unknown_field_is_kept(self, bench: Bench) -> None:
         """Systems grow fields on a Tuesday afternoon, without a word."""
@@ -340,7 +340,7 @@ class TestSharing:
             with pytest.raises(SystemUnavailable):
                 source.describe(bench.resource, None)
 
-        assert bench.asked() == 2
+        assert bench.data_requests() == 2
 
     def test_a_refusal_is_no_outage(self, bench: Bench, calls: SharedSafeguards) -> None:
         """A system that says no is at work; the next question may be a better one."""
@@ -350,7 +350,7 @@ class TestSharing:
             with pytest.raises(SystemRefused):
                 source.describe(bench.resource, None)
 
-        assert bench.asked() == 5
+        assert bench.data_requests() == 5
 
     def test_its_calls_are_counted_for_the_run(self, bench: Bench, calls: SharedSafeguards, store: Store) -> None:
         source = self.shared(bench, calls)
@@ -368,12 +368,12 @@ class TestSharing:
     def test_two_workers_fetch_one_token(self, bench: Bench, calls: SharedSafeguards) -> None:
         for _ in range(3):
             self.shared(bench, calls).describe(bench.resource, None)
-        assert bench.asked_tokens() == 1
+        assert bench.token_requests() == 1
 
         bench.revoke_tokens()
         for _ in range(3):
             self.shared(bench, calls).describe(bench.resource, None)
-        assert bench.asked_tokens() == 2
+        assert bench.token_requests() == 2
 
     def test_no_secret_and_no_token_is_in_the_database(
         self, bench: Bench, calls: SharedSafeguards, store: Store
@@ -407,28 +407,28 @@ def dump_of(store: Store) -> str:
 
 
 class TestWaits:
-    @pytest.mark.parametrize(("asked", "at_least_s"), [(1, 1.0), ("date:+2", 0.9)])
-    def test_the_wait_that_a_source_requests_is_kept(self, bench: Bench, asked: Any, at_least_s: float) -> None:
+    @pytest.mark.parametrize(("retry_after", "at_least_s"), [(1, 1.0), ("date:+2", 0.9)])
+    def test_the_wait_that_a_source_requests_is_kept(self, bench: Bench, retry_after: Any, at_least_s: float) -> None:
         """A client that calls again too soon is throttled harder."""
         page = signed_in(bench, limits=PATIENT)
-        bench.fault({"status": 429, "retry_after": asked})
-        began, asked_before = time.monotonic(), bench.asked()
+        bench.fault({"status": 429, "retry_after": retry_after})
+        began, requests_before = time.monotonic(), bench.data_requests()
 
         assert page().records == 40
         assert time.monotonic() - began >= at_least_s
-        assert bench.asked() - asked_before == 2
+        assert bench.data_requests() - requests_before == 2
 
     @pytest.mark.parametrize(
-        ("asked", "reported_s"), [(4, 4), ("date:+120", 119), (3600, 900), (1e9, 900), ("date:+90000", 900)]
+        ("retry_after", "reported_s"), [(4, 4), ("date:+120", 119), (3600, 900), (1e9, 900), ("date:+90000", 900)]
     )
     def test_a_long_wait_is_left_to_the_scheduler_and_not_slept(
-        self, bench: Bench, asked: Any, reported_s: float, monkeypatch: pytest.MonkeyPatch
+        self, bench: Bench, retry_after: Any, reported_s: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A worker's slot that sleeps for minutes is a slot less for everybody; the scheduler can wait for free."""
         page, slept = signed_in(bench, limits=PATIENT), list[float]()
         monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=slept.append))
-        bench.fault({"status": 429, "retry_after": asked}, repeat=True)
-        began, asked_before = time.monotonic(), bench.asked()
+        bench.fault({"status": 429, "retry_after": retry_after}, repeat=True)
+        began, requests_before = time.monotonic(), bench.data_requests()
 
         with pytest.raises(Transient) as caught:
             page()
@@ -436,7 +436,7 @@ class TestWaits:
         assert caught.value.retry_in_s is not None
         # A date comes nearer while the answer is on its way.
         assert reported_s - 2 - (time.monotonic() - began) <= caught.value.retry_in_s <= min(reported_s + 2, 900)
-        assert (slept, bench.asked() - asked_before) == ([], 1)
+        assert (slept, bench.data_requests() - requests_before) == ([], 1)
 
     def test_a_wait_of_less_than_nothing_is_none(self, bench: Bench) -> None:
         """Our own growing waits hold then."""
@@ -464,11 +464,11 @@ class TestFaults:
         """Counted at the server: retries that multiply, one client's with another's, make an outage worse."""
         page = signed_in(bench)
         bench.fault(fault, repeat=True)
-        asked = bench.asked()
+        before = bench.data_requests()
 
         with pytest.raises(kind):
             page()
-        assert bench.asked() - asked == QUICK.attempts
+        assert bench.data_requests() - before == QUICK.attempts
 
     def test_during_an_outage_the_token_is_not_requested_more_often(self, bench: Bench) -> None:
         """It is part of the call that needs it: three attempts are three requests, not nine."""
@@ -477,28 +477,28 @@ class TestFaults:
 
         with pytest.raises(SystemUnavailable):
             bench.source().describe(bench.resource, None)
-        assert (bench.asked(), bench.asked_tokens()) == (0, QUICK.attempts)
+        assert (bench.data_requests(), bench.token_requests()) == (0, QUICK.attempts)
 
     def test_when_data_is_down_one_token_does_for_all_attempts(self, bench: Bench) -> None:
         bench.fault({"status": 503}, repeat=True)
 
         with pytest.raises(SystemUnavailable):
             bench.source().describe(bench.resource, None)
-        assert (bench.asked(), bench.asked_tokens()) == (QUICK.attempts, 1)
+        assert (bench.data_requests(), bench.token_requests()) == (QUICK.attempts, 1)
 
     @pytest.mark.parametrize("status", [400, 403, 404, 409, 410, 422])
     def test_a_refusal_is_not_tried_again(self, bench: Bench, status: int) -> None:
         """The response would be the same, and other calls need the shared rate limit."""
         page = signed_in(bench)
         bench.fault({"status": status}, repeat=True)
-        asked = bench.asked()
+        before = bench.data_requests()
 
         with pytest.raises(SystemRefused, match=f"HTTP {status}") as caught:
             page()
 
         assert isinstance(caught.value, Terminal)
         assert caught.value.status == status
-        assert bench.asked() - asked == 1
+        assert bench.data_requests() - before == 1
 
     def test_a_redirect_is_not_followed(self, bench: Bench) -> None:
         """It could send our token, or calls into our network, anywhere."""
@@ -550,7 +550,7 @@ class TestTokens:
             fetched = list(pool.map(lambda _: page(), range(24)))
 
         assert [one.records for one in fetched] == [40] * 24
-        assert bench.asked_tokens() == 2
+        assert bench.token_requests() == 2
 
     def test_a_token_revoked_just_after_it_was_fetched_is_renewed(self, bench: Bench) -> None:
         """The token that was sent decides whether it is new, not its age."""
@@ -558,16 +558,16 @@ class TestTokens:
         for renewals in (2, 3, 4):
             bench.revoke_tokens()
             assert page().records == 40
-            assert bench.asked_tokens() == renewals
+            assert bench.token_requests() == renewals
 
     def test_a_connector_whose_new_tokens_are_refused_too_gives_up(self, bench: Bench) -> None:
         page = signed_in(bench)
         bench.fault({"status": 401}, repeat=True)
-        asked = bench.asked()
+        before = bench.data_requests()
 
         with pytest.raises(SystemRefused, match="HTTP 401"):
             page()
-        assert (bench.asked() - asked, bench.asked_tokens()) == (2, 2)
+        assert (bench.data_requests() - before, bench.token_requests()) == (2, 2)
 
     def test_credentials_that_are_withdrawn_mid_run_end_it(self, bench: Bench) -> None:
         """A person has to fix the credentials; a retry would not help."""

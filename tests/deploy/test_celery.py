@@ -68,9 +68,9 @@ def test_workers_fork_with_great_expectations_loaded(deployment: Deployment) -> 
 
 def test_the_worker_answers_its_health_check(deployment: Deployment) -> None:
     """The shell line of docker-compose.yaml, as it stands there."""
-    asked = deployment.ask_health("worker")
+    checked = deployment.ask_health("worker")
 
-    assert asked.returncode == 0, asked.stderr
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_a_sync_outlives_its_worker(deployment: Deployment, record_property: Callable[[str, object], None]) -> None:

@@ -62,10 +62,10 @@ def test_the_file_is_what_the_compose_specification_allows() -> None:
 def test_a_missing_answer_stops_the_start_and_says_which(name: str, empty: bool) -> None:
     """`.env.example` copied and half filled in must not start something with a blank password."""
     answers = {key: value for key, value in filled_in().items() if key != name} | ({name: ""} if empty else {})
-    said = compose(answers, "-q").stderr
+    message = compose(answers, "-q").stderr
 
-    assert f"required variable {name} is missing a value" in said
-    assert name == PLACE or "ake it with: openssl rand" in said
+    assert f"required variable {name} is missing a value" in message
+    assert name == PLACE or "ake it with: openssl rand" in message
 
 
 def test_no_secret_has_a_default(services: dict[str, Any]) -> None:

@@ -34,11 +34,11 @@ def test_the_environment_completes_what_the_file_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "allowed"), [(None, []), ("", []), ("10.1.0.0/16, fd12::/16", ["10.1.0.0/16", "fd12::/16"])]
+    ("networks", "allowed"), [(None, []), ("", []), ("10.1.0.0/16, fd12::/16", ["10.1.0.0/16", "fd12::/16"])]
 )
-def test_a_deployment_leads_into_no_network_that_it_does_not_name(said: str | None, allowed: list[str]) -> None:
+def test_a_deployment_leads_into_no_network_that_it_does_not_name(networks: str | None, allowed: list[str]) -> None:
     """What the file allows is the sandbox on a developer's own machine; the rest of the extra stays."""
-    environment = ENVIRONMENT | ({} if said is None else {"HUB_COMMERCETOOLS_NETWORKS": said})
+    environment = ENVIRONMENT | ({} if networks is None else {"HUB_COMMERCETOOLS_NETWORKS": networks})
     settings = read_settings(overrides=overrides(environment))
     connection = next(each for each in settings.connections if each["connection_id"] == "commercetools")
 

@@ -218,7 +218,7 @@ def test_a_backfill_reads_the_days_that_are_missing_and_then_none(hub: Hub) -> N
 def test_airflow_s_own_backfill_runs_a_day_under_its_key(hub: Hub) -> None:
     """What the UI's button and `airflow backfill create` do."""
     api = Api(hub)
-    asked = {
+    request = {
         "dag_id": "backfill_order",
         "from_date": "2026-02-10T00:00:00Z",
         "to_date": "2026-02-11T04:00:00Z",
@@ -227,7 +227,7 @@ def test_airflow_s_own_backfill_runs_a_day_under_its_key(hub: Hub) -> None:
         "dag_run_conf": {},
     }
 
-    answer = api.post("/backfills", asked)
+    answer = api.post("/backfills", request)
 
     assert answer.status_code == 200, answer.text
     runs = eventually(lambda: ended(api.get("/dags/backfill_order/dagRuns?run_type=backfill")["dag_runs"]))

@@ -60,9 +60,9 @@ def test_an_api_key_goes_into_its_header() -> None:
 def test_an_api_key_that_a_system_wants_in_the_address_is_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     """Addresses are what every log, error and library likes to repeat."""
     caplog.set_level("DEBUG")
-    said = answer(f'{{"message": "no such key {CANARY}/+ here"}}', "403 Forbidden")
+    refusal = answer(f'{{"message": "no such key {CANARY}/+ here"}}', "403 Forbidden")
 
-    with RawServer(said) as server, pytest.raises(SystemRefused, match=r"no such key .hidden. here") as refused:
+    with RawServer(refusal) as server, pytest.raises(SystemRefused, match=r"no such key .hidden. here") as refused:
         body_of(server.client(auth=ApiKeyInQuery(f"{CANARY}/+", name="api key")), page=2)
     with pytest.raises(SystemUnavailable) as down:
         body_of(HttpClient("acme", server.url, auth=ApiKeyInQuery(CANARY, name="key"), limits=ONE_SECOND))

@@ -172,10 +172,10 @@ class TestSize:
             ended = subprocess.run(
                 [sys.executable, "-c", _BOMBED, server.url], capture_output=True, text=True, check=True, timeout=600
             )
-            grown_kb, said = ended.stdout.splitlines()
+            grown_kb, message = ended.stdout.splitlines()
 
         record_property("the process grew by KB", grown_kb)
-        assert "unpacks to more than 100 times its size" in said
+        assert "unpacks to more than 100 times its size" in message
         assert 0 < int(grown_kb) < 20_000
 
     def test_an_honest_answer_that_packs_well_is_no_bomb(self) -> None:
@@ -387,7 +387,7 @@ class TestAnswers:
             assert server.client().get("/thing", {}, lambda got: got.date) == NOW
 
     @pytest.mark.parametrize(
-        ("body", "said"),
+        ("body", "message"),
         [
             (b'{"message": "No such\\nproject\\u001b[31m"}', "No such project [31m."),
             (b'{"message": "' + b"x" * 1000 + b'"}', "x" * 300 + "."),
@@ -396,12 +396,12 @@ class TestAnswers:
             (b"[1]", "no message."),
         ],
     )
-    def test_what_a_refusal_says_stays_on_one_short_line(self, body: bytes, said: str) -> None:
+    def test_what_a_refusal_says_stays_on_one_short_line(self, body: bytes, message: str) -> None:
         """It goes into logs and pages; the system must not be able to inject lines there."""
         with RawServer(answer(body, "404 Not Found")) as server:
             error = _fails(server.client(), SystemRefused, "Check the address and the project")
 
-        assert f"GET /thing: {said} Check" in str(error)
+        assert f"GET /thing: {message} Check" in str(error)
 
     def test_keys_cannot_write_headers(self) -> None:
         """Keys come from people and from other systems."""

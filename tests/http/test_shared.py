@@ -66,7 +66,7 @@ def retailer() -> Iterator[FakeRetailer]:
         yield opened
 
 
-def asked(retailer: FakeRetailer, *, after: float = 0.0) -> list[float]:
+def requests_of(retailer: FakeRetailer, *, after: float = 0.0) -> list[float]:
     """When requests for data arrived."""
     times = [datetime.fromisoformat(e.at).timestamp() for e in retailer.requests if e.path.endswith("/inventory")]
     return [at for at in times if at >= after]
@@ -87,7 +87,7 @@ def test_four_workers_never_exceed_the_limit_of_the_other_side(
 
     assert [worker.wait() for worker in workers] == [0] * WORKERS
 
-    times = sorted(asked(retailer))
+    times = sorted(requests_of(retailer))
     over = [
         later - first
         for first, later in zip(times, times[RATE.calls :], strict=False)
@@ -128,13 +128,13 @@ def test_few_calls_are_made_during_an_outage_and_the_breaker_closes_automaticall
     Four workers, each with a connection of its own, want a hundred calls a second each.
     """
     policy = CallPolicy(limits=Limits(timeout_s=1, attempts=1), breaker=RULES)
-    wanted, stop = [0] * WORKERS, threading.Event()
+    attempted, stop = [0] * WORKERS, threading.Event()
 
     def want(number: int) -> None:
         with Store(hub_dsn) as store, SharedSafeguards(store, "commercetools") as calls:
             source = reader(retailer.url, "sandbox", calls, policy)
             while not stop.is_set():
-                wanted[number] += 1
+                attempted[number] += 1
                 with suppress(HubError):
                     source.page("inventory", EVERYTHING, None)
                 time.sleep(0.01)
@@ -143,14 +143,14 @@ def test_few_calls_are_made_during_an_outage_and_the_breaker_closes_automaticall
     for thread in threads:
         thread.start()
     try:
-        _until(lambda: len(asked(retailer)) > 50)
-        wanted_before, asked_before = sum(wanted), len(asked(retailer))
+        _until(lambda: len(requests_of(retailer)) > 50)
+        attempted_before, made_before = sum(attempted), len(requests_of(retailer))
         retailer.faults.put("inventory", [outage], repeat=True)
-        _until(lambda: sum(wanted) - wanted_before > 1_500)
-        doomed, made = sum(wanted) - wanted_before, len(asked(retailer)) - asked_before
+        _until(lambda: sum(attempted) - attempted_before > 1_500)
+        doomed, made = sum(attempted) - attempted_before, len(requests_of(retailer)) - made_before
         retailer.faults.clear()
         healed_at = time.time()
-        _until(lambda: len(asked(retailer, after=healed_at)) > 50)
+        _until(lambda: len(requests_of(retailer, after=healed_at)) > 50)
     finally:
         stop.set()
         for thread in threads:
@@ -181,7 +181,7 @@ def test_a_call_that_is_not_made_says_when_to_come_back(retailer: FakeRetailer, 
         with pytest.raises(CircuitOpen, match="circuit breaker open, next attempt in") as caught:
             source.page("inventory", EVERYTHING, None)
 
-    assert len(asked(retailer)) == 2
+    assert len(requests_of(retailer)) == 2
     assert caught.value.retry_in_s is not None
     assert 300 < caught.value.retry_in_s <= 600
 
@@ -212,7 +212,7 @@ def test_while_the_breaker_is_open_the_configured_fallback_is_called(retailer: F
             source.describe("inventory", None)
 
         assert source.describe("inventory", None).records == 20
-        assert (len(asked(retailer)), len(asked(other))) == (1, 1)
+        assert (len(requests_of(retailer)), len(requests_of(other))) == (1, 1)
 
 
 def test_all_workers_wait_after_a_retry_after_header(retailer: FakeRetailer, store: Store) -> None:
@@ -229,7 +229,7 @@ def test_all_workers_wait_after_a_retry_after_header(retailer: FakeRetailer, sto
                 source.describe("inventory", None)
             assert caught.value.retry_in_s is not None
             assert 300 < caught.value.retry_in_s <= 601
-    assert len(asked(retailer)) == 1
+    assert len(requests_of(retailer)) == 1
 
 
 def test_retries_stay_within_the_budget(retailer: FakeRetailer) -> None:
@@ -250,7 +250,7 @@ def test_retries_stay_within_the_budget(retailer: FakeRetailer) -> None:
         with suppress(HubError):
             source.page("inventory", EVERYTHING, None)
 
-    assert len(asked(retailer)) <= made * 1.1 + 10
+    assert len(requests_of(retailer)) <= made * 1.1 + 10
 
 
 def test_statistics_do_not_fail_a_call() -> None:

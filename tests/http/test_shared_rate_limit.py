@@ -88,18 +88,18 @@ def test_two_workers_share_one_line(shared: SharedStore, hub_dsn: str) -> None:
 
 def test_a_busy_worker_queries_the_database_rarely(shared: SharedStore) -> None:
     """Turns are taken in small leases: a round trip for each would be the slowest part of a call."""
-    asked = 0
+    queries = 0
     original = shared.transaction
 
     def counted() -> Any:
-        nonlocal asked
-        asked += 1
+        nonlocal queries
+        queries += 1
         return original()
 
     shared.transaction = counted  # type: ignore[method-assign]
     use_permits(SharedRateLimiter(shared, "acme", Rate(calls=500)), 400)
 
-    assert asked < 400 / 8
+    assert queries < 400 / 8
 
 
 def test_integrations_do_not_wait_for_one_another(shared: SharedStore) -> None:

@@ -38,10 +38,10 @@ class FakeTest:
 
     def _result(self, name: str) -> str:
         self.called.append(name)
-        said = self.results.get(name, "well")
-        if isinstance(said, HubError):
-            raise said
-        return said
+        result = self.results.get(name, "well")
+        if isinstance(result, HubError):
+            raise result
+        return result
 
 
 def outcomes(found: tuple[Check, ...]) -> list[Outcome]:

@@ -156,9 +156,9 @@ def test_a_backfill_does_not_read_again_what_a_forgotten_run_has_read(systems: S
     a_round(systems)
     assert len(ledger(systems.store)) == 1
 
-    wanted = days_to_run(systems.store, "commercetools", "inventory", first=first, last=last, only=Only.MISSING)
+    missing = days_to_run(systems.store, "commercetools", "inventory", first=first, last=last, only=Only.MISSING)
 
-    assert wanted == []
+    assert missing == []
 
 
 # Events and what failed of them
@@ -263,8 +263,8 @@ def test_a_round_says_in_one_line_what_went_and_nothing_when_nothing_did(
         a_round(systems)
         a_round(systems)
 
-    said = [record.getMessage() for record in caplog.records if record.name == purge_expired.__module__]
-    assert said == ["Retention deleted 1 event ids, 1 runs' pages"]
+    messages = [record.getMessage() for record in caplog.records if record.name == purge_expired.__module__]
+    assert messages == ["Retention deleted 1 event ids, 1 runs' pages"]
 
 
 def test_an_object_store_lets_a_run_go_too() -> None:

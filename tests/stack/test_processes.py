@@ -43,12 +43,12 @@ def nothing_stays() -> Iterator[None]:
     processes.stop(list(processes.records()), grace_s=0.1)
 
 
-def eventually(said: Callable[[], object]) -> bool:
+def eventually(condition: Callable[[], object]) -> bool:
     """Wait up to two minutes for a condition; return whether it held."""
     deadline = time.monotonic() + 120
-    while not said() and time.monotonic() < deadline:
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
-    return bool(said())
+    return bool(condition())
 
 
 def start_family(name: str) -> tuple[processes.ProcessRecord, list[int]]:

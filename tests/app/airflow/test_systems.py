@@ -108,7 +108,7 @@ def test_the_extra_of_a_connection_says_how_it_is_called(
 
 
 @pytest.mark.parametrize(
-    ("extra", "said"),
+    ("extra", "message"),
     [
         ({"api": "soap"}, "expected rest or graphql"),
         ({"calls": {"rate": {"calls": 0}}}, "calls in the extra of the connection 'commercetools'"),
@@ -123,10 +123,10 @@ def test_the_extra_of_a_connection_says_how_it_is_called(
         ({"allowed_networks": "127.0.0.0/8"}, "allowed_networks"),
     ],
 )
-def test_an_extra_that_says_nothing_usable_is_reported(connect: Connect, extra: dict[str, Any], said: str) -> None:
+def test_an_extra_that_says_nothing_usable_is_reported(connect: Connect, extra: dict[str, Any], message: str) -> None:
     connect(**extra)
 
-    with pytest.raises(BadRequest, match=said), systems_of(INVENTORY):
+    with pytest.raises(BadRequest, match=message), systems_of(INVENTORY):
         pass
 
 

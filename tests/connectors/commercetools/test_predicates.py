@@ -61,14 +61,14 @@ def test_a_page_by_id_is_what_comes_strictly_after_the_cursor(
     assert selected(part, None, rows) == [row for row in below if low is None or row[1] > low]
 
 
-@given(rows=ROWS, wanted=st.lists(KEYS, min_size=1, max_size=4), after=st.none() | KEYS)
+@given(rows=ROWS, keys=st.lists(KEYS, min_size=1, max_size=4), after=st.none() | KEYS)
 def test_a_page_by_keys_is_the_rows_of_these_keys(
-    rows: list[tuple[datetime, str]], wanted: list[str], after: str | None
+    rows: list[tuple[datetime, str]], keys: list[str], after: str | None
 ) -> None:
     """Keys come from people: a quote in one must neither fail nor find another's row."""
-    wanted += [key for _, key in rows[::2]]
-    part = Range(range_no=0, axis=Axis.KEYS, field="sku", keys=tuple(wanted))
-    expected = sorted(key for _, key in rows if key in wanted and (after is None or key > after))
+    keys += [key for _, key in rows[::2]]
+    part = Range(range_no=0, axis=Axis.KEYS, field="sku", keys=tuple(keys))
+    expected = sorted(key for _, key in rows if key in keys and (after is None or key > after))
 
     found = selected(part, Cursor(T0, after) if after is not None else None, rows)
 

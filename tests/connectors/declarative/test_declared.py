@@ -127,8 +127,8 @@ def serving(answer: Callable[[Any, BaseHTTPRequestHandler], Any]) -> Iterator[st
 
     class Handler(BaseHTTPRequestHandler):
         def reply(self, asked: Any) -> None:
-            said = answer(asked, self)
-            status, headers, document = said if isinstance(said, tuple) else (200, {}, said)
+            reply = answer(asked, self)
+            status, headers, document = reply if isinstance(reply, tuple) else (200, {}, reply)
             content = json.dumps(document).encode()
             self.send_response(status)
             for name, value in {"Content-Type": "application/json", **headers}.items():

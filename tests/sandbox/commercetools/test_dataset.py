@@ -362,7 +362,7 @@ def test_dataset_takes_no_sizes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"),
+    ("columns", "message"),
     [
         ({"Price": None}, "no column 'Price'"),
         ({"Quantity": [1] * (len(LINES) - 1) + [None]}, f"Line {len(LINES)} has no Quantity"),
@@ -371,10 +371,10 @@ def test_dataset_takes_no_sizes(tmp_path: Path) -> None:
         ({"InvoiceDate": ["2010-12-09T20:01:00Z"] * len(LINES)}, "has a zone"),
     ],
 )
-def test_file_that_cannot_be_served_whole_is_refused(tmp_path: Path, columns: dict[str, Any], said: str) -> None:
+def test_file_that_cannot_be_served_whole_is_refused(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
     """The alternative would be to leave a line out."""
     path = invoice_lines.write(tmp_path / "lines.parquet", **columns)
-    with pytest.raises(DatasetRefusedError, match=said):
+    with pytest.raises(DatasetRefusedError, match=message):
         Dataset.read(path)
 
 
@@ -411,8 +411,8 @@ def started(path: Path, stderr: Path) -> Iterator[Running]:
     environment = os.environ | {"SANDBOX_CLIENT_SECRET": "hush"}
     began = time.monotonic()
     with (
-        stderr.open("w", encoding="utf-8") as said,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, env=environment) as process,
+        stderr.open("w", encoding="utf-8") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as process,
     ):
         try:
             assert process.stdout is not None
@@ -426,9 +426,9 @@ def test_the_process_reports_progress_on_stderr(tmp_path: Path) -> None:
     """Standard output has only the line that the starter waits for."""
     for running in started(invoice_lines.write(tmp_path / "lines.parquet"), tmp_path / "stderr"):
         assert invoice_lines.in_orders(everything(running.client, "orders")) == invoice_lines.in_file(LINES)
-    said = (tmp_path / "stderr").read_text(encoding="utf-8")
-    assert "read 16 of 16 lines" in said
-    assert "made 9 orders" in said
+    log = (tmp_path / "stderr").read_text(encoding="utf-8")
+    assert "read 16 of 16 lines" in log
+    assert "made 9 orders" in log
 
 
 @pytest.mark.parametrize("more", [["--dataset", "none.parquet"], ["--dataset", "none.parquet", "--orders", "5"]])

@@ -276,9 +276,9 @@ def test_a_field_that_came_or_that_the_platform_promises_is_known(anna: Triage) 
     anna.sync(entry(quantityOnStock=-1, availableQuantity=-1, id="a", shelf="b7"))
     (item,) = anna.items()
 
-    wanted = {"shelf": "b8", "minCartQuantity": 2, "custom": {"fields": {"a": 1}}, "quantityOnStock": 5}
+    edits = {"shelf": "b8", "minCartQuantity": 2, "custom": {"fields": {"a": 1}}, "quantityOnStock": 5}
 
-    assert anna.edit(item, **wanted, supplyChannel={"typeId": "channel", "id": "berlin"}) == []
+    assert anna.edit(item, **edits, supplyChannel={"typeId": "channel", "id": "berlin"}) == []
 
 
 def test_a_record_that_is_again_as_it_came_has_no_edit(anna: Triage) -> None:
