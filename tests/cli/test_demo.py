@@ -99,7 +99,7 @@ def test_it_ends_with_the_address_the_login_and_how_to_stop(stackless_hub: Hub, 
 
     assert "http://127.0.0.1:4711" in ended.text
     assert "user admin; the password: ./hub status --password" in ended.text
-    assert "Stop it all: ./hub down" in ended.text
+    assert "To stop: ./hub down" in ended.text
     assert "the password" not in ended.text.replace("the password: ./hub", "")
     assert started.calls
 

@@ -110,8 +110,8 @@ def test_what_others_send_is_known_by_source_and_id(store: Store) -> None:
 def test_the_months_ahead_have_partitions_and_no_event_needs_the_default(store: Store) -> None:
     now = datetime.now(UTC)
     with store.transaction() as work:
-        made = event_partitions.make_ahead(work, now)
-        assert event_partitions.make_ahead(work, now) == []
+        made = event_partitions.create_ahead(work, now)
+        assert event_partitions.create_ahead(work, now) == []
         ends = [end for _, end in event_partitions.partitions(work) if end]
     publish(store, stock("S", 1, 1))
 
@@ -127,7 +127,7 @@ def test_a_partition_that_comes_late_takes_its_events_out_of_the_default(store: 
     query(store, "UPDATE event SET stored_at = %s RETURNING 1", later)
     assert query(store, "SELECT count(*) FROM event_default") == [(1,)]
     with store.transaction() as work:
-        event_partitions.make_ahead(work, later)
+        event_partitions.create_ahead(work, later)
 
     assert query(store, "SELECT count(*) FROM event_default") == [(0,)]
     assert len(read_all(store)[0]) == 1
@@ -138,7 +138,7 @@ def test_retention_drops_whole_months_that_everybody_has_read(store: Store) -> N
     much_later = datetime.now(UTC) + timedelta(days=100)
     with store.transaction() as work:
         consumer_leases.register(work, "availability", 1)
-        event_partitions.make_ahead(work, much_later)
+        event_partitions.create_ahead(work, much_later)
         assert "event_first" not in event_partitions.drop_past(work, much_later)
     query(store, "UPDATE event_consumer SET epoch = 1, xid = '18446744073709551615' RETURNING 1")
     with store.transaction() as work:

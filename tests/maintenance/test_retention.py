@@ -228,7 +228,7 @@ def test_a_removed_subscriber_does_not_hold_a_month_back_for_ever(
             consumer_leases.register(work, name, 1)
         work.execute(b"INSERT INTO event_inbox VALUES ('removed', 1, 1, 1), ('known', 1, 1, 1)")
         work.execute(b"UPDATE event_consumer SET epoch = 9 WHERE subscriber = 'known'")
-        event_partitions.make_ahead(work, NOW + timedelta(days=100))
+        event_partitions.create_ahead(work, NOW + timedelta(days=100))
         assert "event_first" not in event_partitions.drop_past(work, NOW + timedelta(days=100))
     a_round(systems, later=timedelta(days=29))
     assert query(systems.store, "SELECT count(*) FROM event_consumer") == [(2,)]

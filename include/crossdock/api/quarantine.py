@@ -229,7 +229,7 @@ def discard_items(
 def replay_items(store: OpenStore, caller: Operator, body: ItemsByNumber | SelectByCause | SelectAll) -> ReplayDocument:
     """Request a replay. It starts within a second; `/replays/{replay_id}` shows its progress and can stop it."""
     ids, cause, everything = body.selected()
-    requested = quarantine_replay.ask(store, ids, cause=cause, everything=everything, actor=caller.actor)
+    requested = quarantine_replay.request(store, ids, cause=cause, everything=everything, actor=caller.actor)
     return replay_document(requested)
 
 

@@ -134,7 +134,7 @@ def _report(error: HubError | TyperException, code: int, *, as_json: bool) -> No
 
     message = error.format_message() if isinstance(error, TyperException) else str(error)
     hint = error.hint if isinstance(error, HubError) else None
-    console.complain(with_hint(message, hint))
+    console.error(with_hint(message, hint))
     if as_json:
         kind = type(error).__name__.lstrip("_")
         # What the hub's API answered has more to say, such as the checks of a connection.

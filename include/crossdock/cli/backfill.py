@@ -97,9 +97,9 @@ def _show(entity: str, days: list[date], states: Counter[str], *, as_json: bool,
         runs = {"started": len(days) if started else 0, "states": dict(states)}
         console.show_json({"entity": entity, "days": [day.isoformat() for day in days], **runs})
     elif not days:
-        console.praise("0 runs: no days are missing.")
+        console.success("0 runs: no days are missing.")
     elif not started:
         console.out.print(f"{len(days)} days: {days[0]} … {days[-1]}")
     else:
-        show = console.praise if states["success"] == len(days) else console.complain
+        show = console.success if states["success"] == len(days) else console.error
         show(f"{states['success']} of {len(days)} days are done. To see each run: ./hub runs --entity {entity}")

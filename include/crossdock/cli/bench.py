@@ -151,7 +151,7 @@ def show(goals: Sequence[Goal], tables: Sequence[Table], files: Sequence[Path], 
         return
     show_tables(tables)
     if files:
-        console.praise(f"Written: {', '.join(str(file) for file in files)}")
+        console.success(f"Written: {', '.join(str(file) for file in files)}")
 
 
 def show_tables(tables: Sequence[Table]) -> None:

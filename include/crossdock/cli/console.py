@@ -51,11 +51,11 @@ def say(sentence: str) -> None:
     err.print(escape(sentence), soft_wrap=True)
 
 
-def complain(sentence: str) -> None:
+def error(sentence: str) -> None:
     err.print(f"[bold red]✗[/] {escape(sentence)}", soft_wrap=True)
 
 
-def praise(sentence: str) -> None:
+def success(sentence: str) -> None:
     err.print(f"[bold green]✓[/] {escape(sentence)}", soft_wrap=True)
 
 

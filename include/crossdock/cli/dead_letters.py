@@ -98,7 +98,7 @@ def show(dead_letter_id: DeadLetterId, as_json: Json = False) -> None:
         f"[bold]dead letter {dead_letter_id}[/]  {dead_letter.subscriber}  {event.type}  {dead_letter.state}"
     )
     if dead_letter.cause:
-        console.complain(f"{dead_letter.cause} after {dead_letter.attempts} attempts: {dead_letter.reason}")
+        console.error(f"{dead_letter.cause} after {dead_letter.attempts} attempts: {dead_letter.reason}")
     console.out.print_json(json.dumps(document["event"], default=str))
     if dead_letter.edited_data:
         console.say("Edited data:")
@@ -128,9 +128,9 @@ def fix(
         console.show_json(dead_letter_service.document(dead_letter))
         return
     if dead_letter.edited_data:
-        console.praise("The change is saved.")
+        console.success("The change is saved.")
     else:
-        console.praise("The data equal the original: the edit is removed.")
+        console.success("The data equal the original: the edit is removed.")
     console.say(f"To replay it: ./hub dead-letters replay {dead_letter_id}")
 
 
@@ -162,7 +162,7 @@ def stop(
     if as_json:
         console.show_json(ended)
     else:
-        console.praise(f"Replay {replay_id} stopped after {ended.done + ended.failed} of {ended.total}.")
+        console.success(f"Replay {replay_id} stopped after {ended.done + ended.failed} of {ended.total}.")
 
 
 def _discard(store: Store, ids: Sequence[int], reason: str, on_progress: Callable[[int], None]) -> Discarded:
@@ -208,7 +208,7 @@ def show_end(ended: Replay, *, as_json: bool) -> None:
     if as_json:
         console.show_json(ended)
     else:
-        console.praise(
+        console.success(
             f"Replay {ended.replay_id} is {ended.state}: {ended.done} delivered, {ended.failed} failed again"
         )
         if ended.state == "open":

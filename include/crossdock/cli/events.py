@@ -218,4 +218,4 @@ def rebuild(
         console.show_json(found)
         return
     result = "the model is the same, byte for byte" if not found.differences else f"{found.differences:,} rows differ"
-    console.praise(f"{found.events:,} events: {result}{'; replaced' if found.replaced else ''}.")
+    console.success(f"{found.events:,} events: {result}{'; replaced' if found.replaced else ''}.")

@@ -251,7 +251,7 @@ def validate(
     if as_json:
         console.show_json({"name": declaration.name, "table": sync.table.name, "columns": columns})
         return
-    console.praise(f"{declaration.name} is valid: DAG sync_{declaration.name}, table {sync.table.name}")
+    console.success(f"{declaration.name} is valid: DAG sync_{declaration.name}, table {sync.table.name}")
 
 
 def _settings(given: list[str] | None) -> dict[str, Any]:
@@ -308,7 +308,7 @@ def _report(document: dict[str, Any], sentence: str, *, as_json: bool) -> None:
         return
     if document.get("checks"):
         _show_checks(document["checks"])
-    console.praise(sentence)
+    console.success(sentence)
 
 
 def _show_checks(checks: list[dict[str, Any]]) -> None:

@@ -56,13 +56,13 @@ def prepare() -> None:
     if passwords_file:
         write_json(Path(passwords_file), {"admin": _secret(os.environ, ADMIN_PASSWORD)})
     _migrate_airflow()
-    console.praise("Airflow's database is up to date")
+    console.success("Airflow's database is up to date")
     if removed := remove_stale_dags():
-        console.praise(f"Removed from Airflow, because no DAG file defines them: {', '.join(removed)}")
+        console.success(f"Removed from Airflow, because no DAG file defines them: {', '.join(removed)}")
     _migrate_hub(settings)
-    console.praise("The hub's database is up to date")
+    console.success("The hub's database is up to date")
     load(settings)
-    console.praise(f"Loaded from airflow_settings.yaml into Airflow: {_counted(settings)}")
+    console.success(f"Loaded from airflow_settings.yaml into Airflow: {_counted(settings)}")
 
 
 def overrides(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -143,7 +143,7 @@ def _secret(environment: Mapping[str, str], name: str) -> str:
 def _migrate_airflow() -> None:
     ended = subprocess.run([sys.executable, "-P", "-m", "airflow", "db", "migrate"], check=False)
     if ended.returncode != 0:
-        console.complain("`airflow db migrate` failed: see above. Run this again to continue where it stopped.")
+        console.error("`airflow db migrate` failed: see above. Run this again to continue where it stopped.")
         sys.exit(Exit.FAILED)
 
 

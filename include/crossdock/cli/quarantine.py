@@ -91,7 +91,7 @@ def show(item_id: ItemId, as_json: Json = False) -> None:
         return
     console.out.print(f"[bold]item {item.item_id}[/]  {item.entity} {item.record_key or item.record_id}  {item.state}")
     for failure in item.failures:
-        console.complain(f"{failure.column} = {failure.value!r}: {failure.message}  ({failure.rule})")
+        console.error(f"{failure.column} = {failure.value!r}: {failure.message}  ({failure.rule})")
     console.out.print_json(json.dumps(quarantine_service.readable(item.edited or item.raw)))
     if item.state == "open":
         column = item.failures[0].column.split(", ")[0]
@@ -134,13 +134,13 @@ def fix(
 
 def _show_verdict(item_id: int, verdict: tuple[Failure, ...], *, is_edited: bool) -> None:
     for failure in verdict:
-        console.complain(f"{failure.column} = {failure.value!r}: {failure.message}")
+        console.error(f"{failure.column} = {failure.value!r}: {failure.message}")
     if not is_edited:
         console.say("The record is back to its original; the edit was removed.")
     elif verdict:
         console.say("The change is saved, but the record would be rejected again. Fix the rest.")
     else:
-        console.praise("Fixed: the record would be accepted.")
+        console.success("Fixed: the record would be accepted.")
         console.say(f"To replay it: ./hub quarantine replay {item_id}")
 
 
@@ -154,9 +154,9 @@ def _fix_by_mapping(item_id: int | None, cause: str | None, kinds: dict[str, str
         console.show_json({"items": len(chosen), "edited": edited})
         return
     if not edited:
-        console.complain("The mapping matched no records.")
+        console.error("The mapping matched no records.")
         return
-    console.praise(f"{edited} of {len(chosen)} records have such a line and are fixed.")
+    console.success(f"{edited} of {len(chosen)} records have such a line and are fixed.")
     console.say(f"To replay them: ./hub quarantine replay {f'--cause {cause}' if cause else item_id}")
 
 
@@ -186,7 +186,7 @@ def replay(
     for report in reports:
         loaded = report.counts.inserted + report.counts.updated
         if not as_json:
-            console.praise(
+            console.success(
                 f"{report.run_id}: {loaded} loaded, {report.counts.stale} stale, {report.counts.rejected} rejected again"
             )
     if any(report.counts.rejected for report in reports):

@@ -76,7 +76,7 @@ def show_run(store: Store, run_id: str) -> Run:
     if usage.calls or usage.avoided:
         console.out.print(f"  {calls(usage)}")
     if run.error:
-        console.complain(run.error)
+        console.error(run.error)
     console.say(next_step(run))
     return run
 

@@ -134,7 +134,7 @@ def _show_discarded(found: Discarded, what: str, *, as_json: bool) -> None:
     if as_json:
         console.show_json(found)
         return
-    console.praise(f"Discarded {len(found.closed):,} of {found.chosen:,} {what}.")
+    console.success(f"Discarded {len(found.closed):,} of {found.chosen:,} {what}.")
     if more := found.chosen - len(found.closed):
         console.say(f"Another user closed {more:,} in the meantime.")
 

@@ -36,7 +36,7 @@ def up(as_json: Json = False) -> None:
     if as_json:
         console.show_json({"airflow_url": running.airflow_url, "sandbox_url": running.sandbox_url, "seconds": seconds})
         return
-    console.praise(f"Running after {seconds} s: {running.airflow_url}  (login: ./hub status --password)")
+    console.success(f"Running after {seconds} s: {running.airflow_url}  (login: ./hub status --password)")
     console.say("To sync the inventory: ./hub sync inventory --full")
 
 
@@ -47,7 +47,7 @@ def down(as_json: Json = False) -> None:
     if as_json:
         console.show_json({"ended": stopped})
     else:
-        console.praise(f"Stopped: {', '.join(stopped)}" if stopped else "Nothing was running.")
+        console.success(f"Stopped: {', '.join(stopped)}" if stopped else "Nothing was running.")
 
 
 def status(
@@ -117,7 +117,7 @@ def doctor(as_json: Json = False) -> None:
         console.show_json({"ok": ok, "checks": [asdict(check) for check in checks]})
     else:
         for check in checks:
-            (console.praise if check.ok else console.complain)(f"{check.name}: {check.found}")
+            (console.success if check.ok else console.error)(f"{check.name}: {check.found}")
             if check.fix:
                 console.say(f"    → {check.fix}")
     if not ok:

@@ -115,7 +115,7 @@ def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json
         if as_json:
             console.show_json({"dag_run_id": dag_run_id})
         else:
-            console.praise(f"Started: {dag_run_id}. To see its result: ./hub runs")
+            console.success(f"Started: {dag_run_id}. To see its result: ./hub runs")
         return
     with open_store() as store:
         with console.progress(f"sync {entity}") as bar:

@@ -52,7 +52,7 @@ def verify_dataset(
             f" {'=' if document['equal'] else '≠'} {document['lines_in_file']:,} in the file"
         )
         for line in document["examples"]:
-            console.complain(f"Not in both: {line}")
+            console.error(f"Not in both: {line}")
         if document["surplus"] and not document["missing"]:
             console.say(
                 "No line of the file is missing, but the hub also has orders of another shop. Use a separate hub."

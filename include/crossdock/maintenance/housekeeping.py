@@ -126,7 +126,7 @@ class Housekeeping:
         """Create the next partitions of the event store, and drop the partitions past their retention."""
         now = datetime.now(UTC)
         with self._store.transaction() as work:
-            made = event_partitions.make_ahead(work, now)
+            made = event_partitions.create_ahead(work, now)
             dropped = event_partitions.drop_past(work, now - self._config.retention)
         for name in made:
             log.info("Created the partition %s", name)

@@ -132,7 +132,7 @@ def _stale_records() -> Iterator[Check]:
     )
 
 
-def _wanted_ports() -> Iterator[Check]:
+def _preferred_ports() -> Iterator[Check]:
     """Report ports that other programs use. That is not a fault, since `up` takes others."""
     ours = {record.port for record in processes.alive().values()}
     for name, port in {**ports.PREFERRED, **ports.saved()}.items():
@@ -183,7 +183,7 @@ def _databases() -> Iterator[Check]:
         schema = _hub_schema()
         yield schema
         if schema.ok:
-            yield _unended_runs()
+            yield _unfinished_runs()
 
 
 def _hub_schema() -> Check:
@@ -194,13 +194,13 @@ def _hub_schema() -> Check:
     return Check("hub schema", current, found, None if current else "./hub down, then ./hub up: it migrates")
 
 
-def _unended_runs() -> Check:
+def _unfinished_runs() -> Check:
     """Find runs without a worker, and runs that take longer than any sync should."""
     from crossdock.db.database import Store  # noqa: PLC0415
     from crossdock.sync import ledger  # noqa: PLC0415
 
     with Store(lifecycle.Stack(ports.saved()).hub_dsn) as store, store.transaction() as work:
-        found = ledger.unended(work)
+        found = ledger.unfinished(work)
     orphaned = [f"{run.run_id} (its worker sends no heartbeats)" for run in found if not run.has_lease]
     old = [
         f"{run.run_id} (running since {run.started_at:%Y-%m-%d %H:%M})"
@@ -261,7 +261,7 @@ _CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _settings_file,
     _processes,
     _stale_records,
-    _wanted_ports,
+    _preferred_ports,
     _loopback_only,
     _databases,
     _airflow,

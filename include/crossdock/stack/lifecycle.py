@@ -111,7 +111,7 @@ def up(*, progress: Progress, sandbox_args: Sequence[str] = ()) -> Stack:
             _remove_stale_dags(stack.api(), progress)
             return stack
         try:
-            return _start_what_is_missing(healthy, progress, sandbox_args)
+            return _start_missing(healthy, progress, sandbox_args)
         except BaseException:
             _stop([name for name in _ALL if name not in healthy])
             raise
@@ -172,7 +172,7 @@ def _usable(living: dict[str, ProcessRecord]) -> dict[str, ProcessRecord]:
     return {name: record for name, record in living.items() if name not in airflow.COMMANDS}
 
 
-def _start_what_is_missing(living: dict[str, ProcessRecord], progress: Progress, sandbox_args: Sequence[str]) -> Stack:
+def _start_missing(living: dict[str, ProcessRecord], progress: Progress, sandbox_args: Sequence[str]) -> Stack:
     # A killed scheduler leaves workers behind that would run beside the new one. They get little time to end, since no
     # process can receive their reports; Airflow notices that their tasks send no heartbeats.
     dead = [name for name in processes.records() if name not in living and name not in POSTGRES]

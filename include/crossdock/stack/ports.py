@@ -65,12 +65,12 @@ def assign(*, in_use_by_us: Collection[str] = ()) -> dict[str, int]:
     ports = {name: before[name] for name in in_use_by_us if name in before}
     for name in PREFERRED:
         if name not in ports:
-            ports[name] = _free_from(_wanted(name, before), taken=set(ports.values()))
+            ports[name] = _free_from(_preferred(name, before), taken=set(ports.values()))
     write_json(home() / "ports.json", ports)
     return ports
 
 
-def _wanted(name: str, before: dict[str, int]) -> int:
+def _preferred(name: str, before: dict[str, int]) -> int:
     value = os.environ.get(VARIABLES[name])
     if value is None:
         return before.get(name, PREFERRED[name])

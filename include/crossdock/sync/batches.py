@@ -152,7 +152,7 @@ def load(work: Work, table: EntityTable, run: Run, batch: Batch, content: Conten
     loaded = _without(content.accepted, skipped.busy)
     deferred_records.close(work, run, loaded, content.rejected)
     quarantine_repository.close_superseded(work, run, loaded)
-    rejected = quarantine_repository.keep(work, run, content.rejected)
+    rejected = quarantine_repository.add(work, run, content.rejected)
     read = RowCounts.of("read", batch.records, batch.lines)
     counts = read + _outcomes(table, rows, skipped) + rejected + content.repeats
     if not counts.records.balanced:

@@ -209,15 +209,15 @@ def test_housekeeping_outlives_its_errors(
     store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """A refused statement in one of its tasks must not stop the replays and the partitions of the next month."""
-    real, failed = event_partitions.make_ahead, []
+    real, failed = event_partitions.create_ahead, []
 
-    def make_ahead(work: Work, now: datetime) -> list[str]:
+    def create_ahead(work: Work, now: datetime) -> list[str]:
         if not failed:
             failed.append(error)
             raise error
         return real(work, now)
 
-    monkeypatch.setattr(event_partitions, "make_ahead", make_ahead)
+    monkeypatch.setattr(event_partitions, "create_ahead", create_ahead)
     with delivery(hub_dsn, Diary().subscriber(), polling=replace(QUICK, after_a_defect_s=0.1)):
         eventually(lambda: query(store, "SELECT count(*) > 3 FROM pg_inherits"), [(True,)])
     assert failed

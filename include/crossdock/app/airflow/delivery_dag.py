@@ -52,11 +52,11 @@ def _housekeeping() -> HousekeepingConfig:
         retention=timedelta(days=settings().event_retention_days),
         alarms=AlarmThresholds(horizon_s=settings().event_horizon_alarm_s),
         landing_url=settings().landing_url,
-        keep=_keep(),
+        keep=_retention(),
     )
 
 
-def _keep() -> RetentionPeriods:
+def _retention() -> RetentionPeriods:
     days = {
         "landing": settings().landing_days,
         "ledger": settings().ledger_days,

@@ -93,7 +93,7 @@ def _run_step(run: DemoRun, name: str, step: Callable[[Bar], str]) -> bool:
             detail, ok = str(error) if isinstance(error, HubError) else repr(error), False
     seconds = round(time.monotonic() - started_at, 2)
     run.steps.append({"name": name, "ok": ok, "seconds": seconds, "detail": detail})
-    (console.praise if ok else console.complain)(f"{name} ({seconds:.0f} s)\n    {detail}")
+    (console.success if ok else console.error)(f"{name} ({seconds:.0f} s)\n    {detail}")
     return ok
 
 

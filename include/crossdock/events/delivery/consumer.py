@@ -189,7 +189,7 @@ class Consumer:
                 consumer_leases.register(work, self.name, self._assignment.partitions)
             claim = consumer_leases.claim(work, self.name, number, self._worker, self._polling.lease_life)
             if claim is None and self._is_assigned(number):
-                consumer_leases.want(work, self.name, number, self._worker)
+                consumer_leases.request(work, self.name, number, self._worker)
         self._registered = True
         if claim is not None and claim.partitions == self._assignment.partitions:
             if claim.after_a_death:

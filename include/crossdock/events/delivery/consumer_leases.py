@@ -170,7 +170,7 @@ def claim(work: Work, subscriber: str, partition: int, worker: str, life: timede
     )
 
 
-def want(work: Work, subscriber: str, partition: int, worker: str) -> None:
+def request(work: Work, subscriber: str, partition: int, worker: str) -> None:
     """Ask the holder of a borrowed partition to release it for *worker*, to which it is assigned."""
     work.execute(_WANT, {"subscriber": subscriber, "partition": partition, "worker": worker})
 

@@ -24,7 +24,7 @@ _ITEMS = 500
 TIMEOUT_S = 600.0
 
 
-def ask(store: Store, item_ids: Sequence[int], *, cause: str | None, everything: bool, actor: str) -> Replay:
+def request(store: Store, item_ids: Sequence[int], *, cause: str | None, everything: bool, actor: str) -> Replay:
     """
     Request a replay of open items, selected in exactly one way: by id, by cause, or all.
 
