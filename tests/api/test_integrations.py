@@ -473,7 +473,7 @@ def test_a_page_that_cannot_be_is_refused(hub: Hub, path: str, parameters: dict[
     assert_problem(hub.call("GET", path, params=parameters), 400, "bad-request")
 
 
-def test_health_is_what_the_ledger_says(hub: Hub, retailer: FakeRetailer) -> None:
+def test_health_matches_the_ledger(hub: Hub, retailer: FakeRetailer) -> None:
     integration_id = added(hub, retailer)["id"]
     with hub.store() as store:
         for run_id, state, read in (("one", "done", 7), ("two", "failed", 0)):
@@ -585,7 +585,7 @@ def test_no_secret_is_anywhere(hub: Hub, retailer: FakeRetailer) -> None:
     ],
     ids=lambda value: repr(value)[:60],
 )
-def test_a_body_that_is_none_is_refused(hub: Hub, body: bytes, content_type: str) -> None:
+def test_an_invalid_body_is_refused(hub: Hub, body: bytes, content_type: str) -> None:
     answer = hub.call("POST", "/v1/integrations", data=body, headers={"Content-Type": content_type})
 
     assert_problem(answer, 400, "bad-request")
@@ -602,7 +602,7 @@ def test_a_body_that_is_none_is_refused(hub: Hub, body: bytes, content_type: str
     ],
     ids=["deep", "very deep", "NUL", "half a pair", "NUL in a name"],
 )
-def test_what_no_table_could_hold_is_refused(hub: Hub, settings: bytes) -> None:
+def test_a_value_that_no_table_can_hold_is_refused(hub: Hub, settings: bytes) -> None:
     """It is JSON, so another parser on its way might let it through."""
     body = b'{"id": "a_b", "kind": "commercetools", "settings": ' + settings + b"}"
     answer = hub.call("POST", "/v1/integrations", data=body, headers={"Content-Type": "application/json"})

@@ -10,7 +10,7 @@ from crossdock.events.model import WEBHOOK_RECEIVED, NewEvent
 from tests.cli.conftest import Hub
 
 
-def test_what_tail_calls_an_event_is_what_show_takes(hub: Hub, store: Store) -> None:
+def test_show_accepts_the_event_ids_of_tail(hub: Hub, store: Store) -> None:
     """A webhook's event has its sender's id; `show` refused that, and sent people back to `tail` for another."""
     event = NewEvent(
         source="/webhooks/shop",

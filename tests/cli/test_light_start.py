@@ -113,7 +113,7 @@ def test_a_command_that_only_calls_the_api_loads_no_database_and_no_engine(hub_u
     assert loaded & HEAVY == set()
 
 
-def test_to_find_that_no_stack_runs_loads_none_of_it(tmp_path: Path) -> None:
+def test_a_command_without_a_running_stack_loads_none_of_it(tmp_path: Path) -> None:
     code, loaded = _run("integration", "list", HUB_HOME=str(tmp_path))
 
     assert code == 1

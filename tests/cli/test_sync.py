@@ -25,7 +25,7 @@ def declarations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("declarations")
-def test_what_is_declared_has_a_verb_like_every_sync(stackless_hub: Hub) -> None:
+def test_a_declared_sync_has_a_command_like_every_sync(stackless_hub: Hub) -> None:
     helped, started = stackless_hub("sync", "--help"), stackless_hub("sync", "sandbox_stock_rest", "--full")
 
     assert (helped.code, started.code) == (0, 1)

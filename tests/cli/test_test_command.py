@@ -87,7 +87,7 @@ def test_each_tier_contains_the_one_before(
     assert [command[command.index("-m") + 1] for command in tests] == left_out
     assert all("--durations=10" in command for command in tests)
     assert [command[0] for command in commands[:4]] == ["ruff", "ruff", "lint-imports", "mypy"]
-    assert "everything holds" in ended.text
+    assert "all checks passed" in ended.text
     assert "Skipped: none." in ended.text
 
 

@@ -72,7 +72,7 @@ def skip_where_exempt(bench: Bench, rule: str) -> None:
         pytest.skip(reason)
 
 
-def test_what_is_exempt_is_a_rule_that_there_is(bench: Bench) -> None:
+def test_each_exemption_names_an_existing_rule(bench: Bench) -> None:
     """Otherwise a renamed rule would silently apply to no connector."""
     assert set(bench.exempt) <= RULES
 
@@ -279,7 +279,7 @@ class TestReading:
 
         assert rest == bench.ids()[6:]
 
-    def test_a_record_without_what_it_must_have_spoils_no_other(self, bench: Bench) -> None:
+    def test_a_record_without_a_required_field_affects_no_other(self, bench: Bench) -> None:
         """Validation rejects that record alone, with a reason."""
         bench.spoil(bench.ids()[3])
 
@@ -333,7 +333,7 @@ class TestSharing:
 
         assert time.monotonic() - began > 9 * Rate(calls=20).spacing_s
 
-    def test_it_does_not_call_what_is_known_to_be_down(self, bench: Bench, calls: SharedSafeguards) -> None:
+    def test_a_source_that_is_known_to_be_down_is_not_called(self, bench: Bench, calls: SharedSafeguards) -> None:
         source = self.shared(bench, calls, breaker=BreakerRules(failures_in_a_row=2, open_s=30))
         bench.fault({"status": 503}, repeat=True)
         for _ in range(5):
@@ -438,7 +438,7 @@ class TestWaits:
         assert reported_s - 2 - (time.monotonic() - began) <= caught.value.retry_in_s <= min(reported_s + 2, 900)
         assert (slept, bench.data_requests() - requests_before) == ([], 1)
 
-    def test_a_wait_of_less_than_nothing_is_none(self, bench: Bench) -> None:
+    def test_a_negative_wait_is_no_wait(self, bench: Bench) -> None:
         """Our own growing waits hold then."""
         page = signed_in(bench)
         bench.fault({"status": 429, "retry_after": -1})
@@ -448,7 +448,7 @@ class TestWaits:
 
 class TestFaults:
     @named
-    def test_what_passes_is_tried_again_and_nothing_is_lost(self, bench: Bench, fault: Any, kind: type) -> None:  # noqa: ARG002
+    def test_a_passing_fault_is_retried_and_nothing_is_lost(self, bench: Bench, fault: Any, kind: type) -> None:  # noqa: ARG002
         """A page that was cut on its way comes whole the next time."""
         source = bench.source(page_records=15)
         bench.fault("ok", fault, "ok", fault)

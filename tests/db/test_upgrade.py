@@ -278,7 +278,7 @@ def test_no_row_and_no_value_is_lost_when_names_change(old_names: str) -> None:
         assert found == now, table
 
 
-def test_what_was_requested_of_a_run_is_read_by_its_new_names(old_names: str) -> None:
+def test_the_request_of_an_old_run_is_read_by_its_new_names(old_names: str) -> None:
     """Only in the rows that have an old key; the others are not written."""
     with Store(old_names) as store:
         (untouched,) = query(store, "SELECT xmin::text FROM sync_run WHERE run_id = 'run-1'")

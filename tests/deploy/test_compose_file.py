@@ -162,7 +162,7 @@ def test_nothing_starts_before_what_it_needs(services: dict[str, Any]) -> None:
         assert conditions[name] == {"api-server": healthy, "valkey": healthy}
 
 
-def test_what_must_last_is_on_a_volume(services: dict[str, Any]) -> None:
+def test_persistent_data_is_on_a_volume(services: dict[str, Any]) -> None:
     """PostgreSQL 18's image keeps its data one folder higher than its elders: at the old place they would be lost."""
     mounted = {name: {volume["target"] for volume in its.get("volumes", [])} for name, its in services.items()}
 
@@ -225,7 +225,7 @@ def test_the_image_is_built_from_the_lock_and_runs_without_privileges() -> None:
     assert steps[-1] == "USER 50000:50000"
 
 
-def test_nothing_but_the_code_goes_into_the_image() -> None:
+def test_only_code_is_copied_into_the_image() -> None:
     """`.env` and `.hub` hold secrets; a build does not even see them. Astro's copies all that it sees."""
     copied = re.findall(r"^COPY (\S+)", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
     unseen = (PROJECT / ".dockerignore").read_text().splitlines()

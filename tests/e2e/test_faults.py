@@ -100,7 +100,7 @@ def test_two_runs_of_one_entity_never_interleave_and_both_end_well(
     stack.assert_promises()
 
 
-def test_a_paused_worker_that_was_overtaken_cannot_write_and_says_so(stack: Watched) -> None:
+def test_an_overtaken_worker_cannot_write_and_reports_it(stack: Watched) -> None:
     """D18: stopped for longer than its lease, overtaken, woken; its failed task names the lease."""
     stack.sandbox.live(stock_moves=30)
     stack.slow(1500)
@@ -148,7 +148,7 @@ def test_a_cancelled_run_holds_its_lease_until_it_expires_and_the_next_run_conti
     stack.assert_promises()
 
 
-def test_a_cleared_task_of_an_old_run_counts_what_is_older_as_stale_and_the_newer_stays(stack: Watched) -> None:
+def test_a_cleared_task_of_an_old_run_counts_older_versions_as_stale_and_newer_ones_stay(stack: Watched) -> None:
     """Its pages lay in the landing while a newer run loaded what had changed since."""
     stack.slow(700)
     old = stack.trigger(full=True)

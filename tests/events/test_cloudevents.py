@@ -97,13 +97,13 @@ VALID: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("document", INVALID.values(), ids=list(INVALID))
-def test_what_the_conformance_suite_calls_invalid_is_refused(document: Any) -> None:
+def test_cases_that_the_conformance_suite_calls_invalid_are_refused(document: Any) -> None:
     with pytest.raises(NoCloudEvent):
         checked(document)
 
 
 @pytest.mark.parametrize("document", VALID.values(), ids=list(VALID))
-def test_what_it_calls_valid_is_taken(document: dict[str, Any]) -> None:
+def test_cases_that_it_calls_valid_are_accepted(document: dict[str, Any]) -> None:
     assert checked(document) == {name: value for name, value in document.items() if value is not None}
 
 
@@ -225,7 +225,7 @@ def test_every_schema_is_a_schema_and_names_itself(event_type: str, version: int
     assert found["$id"] == f"/hub/v1/event-types/{event_type}/versions/{version}"
 
 
-def test_an_unknown_version_says_what_there_is() -> None:
+def test_an_unknown_version_lists_the_known_ones() -> None:
     with pytest.raises(NotFound, match=r"crossdock\.stock\.changed"):
         schema("crossdock.stock.changed", 99)
 

@@ -144,7 +144,7 @@ def test_identifying_events_by_their_id_alone_is_found(tallied: Store, monkeypat
     monkeypatch.setattr(event_store, "receive", hasty)
 
     with pytest.raises(AssertionError):
-        test_store.test_what_others_send_is_known_by_source_and_id(tallied)
+        test_store.test_received_events_are_identified_by_source_and_id(tallied)
 
 
 def test_a_worker_without_a_fence_is_found(tallied: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:

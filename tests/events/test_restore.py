@@ -156,7 +156,7 @@ def test_a_store_without_events_moves_without_a_new_epoch(store: Store) -> None:
     assert query(store, "SELECT count(*) FROM event_epoch") == [(1,)]
 
 
-def test_all_who_come_at_once_begin_one_epoch(dumped: tuple[Recorder, str], another_server: PostgresServer) -> None:
+def test_concurrent_callers_begin_one_epoch(dumped: tuple[Recorder, str], another_server: PostgresServer) -> None:
     """A deployment starts all its workers in the same second."""
     _, hub_dsn = dumped
     dsn = restored(hub_dsn, another_server)

@@ -78,7 +78,7 @@ def test_the_key_partitions_are_a_partition(store: Store) -> None:
     assert sorted(seen) == sorted(f"S{n}" for n in range(60))
 
 
-def test_what_others_send_is_known_by_source_and_id(store: Store) -> None:
+def test_received_events_are_identified_by_source_and_id(store: Store) -> None:
     """The same id of another source is another event; the same id of the same source is the same, whatever it says."""
 
     def external(source: str, event_id: str, quantity: int) -> NewEvent:

@@ -98,7 +98,7 @@ def test_rows_stay_where_they_are(before: str) -> None:
         assert rows(before, _IN_PLACE.format(_OLD_TABLES.get(table, table))) == written, table
 
 
-def test_no_name_of_before_is_left(before: str) -> None:
+def test_no_old_name_is_left(before: str) -> None:
     """Tables, columns, constraints, indexes and sequences: each name has one word for one thing."""
     migrate(before)
 
@@ -181,7 +181,7 @@ def test_a_consumer_continues_after_its_cursor(before: str) -> None:
         assert query(store, "SELECT attempts FROM dead_letter") == [(1,)]
 
 
-def test_a_source_outage_of_before_is_still_known(before: str) -> None:
+def test_an_old_source_outage_is_still_known(before: str) -> None:
     migrate(before)
     with Store(before) as store, store.transaction() as work:
         ((subscriber, (outage,)),) = source_outages.list_all(work).items()

@@ -107,7 +107,7 @@ def test_a_probe_without_a_result_does_not_keep_it_half_open_for_ever() -> None:
     assert before_call(state, RULES, 25.0)[1] == 0
 
 
-def test_what_was_under_way_when_it_opened_changes_nothing() -> None:
+def test_calls_under_way_when_the_breaker_opened_change_nothing() -> None:
     """Eight pages in flight fail together; that is one outage, not two doublings."""
     state = opened()
 

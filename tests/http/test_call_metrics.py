@@ -32,7 +32,7 @@ def took(seconds: float) -> Call:
     return Call(outcome=Outcome.SUCCESS, duration_s=seconds, answer_bytes=100, waited_s=0.5)
 
 
-def test_what_workers_counted_in_one_minute_adds_up(shared: SharedStore, store: Store) -> None:
+def test_the_counts_of_workers_in_one_minute_add_up(shared: SharedStore, store: Store) -> None:
     """Quantiles too: a mean of means would not be one."""
     count(shared, *[took(0.1)] * 90)
     count(

@@ -396,7 +396,7 @@ class TestAnswers:
             (b"[1]", "no message."),
         ],
     )
-    def test_what_a_refusal_says_stays_on_one_short_line(self, body: bytes, message: str) -> None:
+    def test_the_message_of_a_refusal_is_one_short_line(self, body: bytes, message: str) -> None:
         """It goes into logs and pages; the system must not be able to inject lines there."""
         with RawServer(answer(body, "404 Not Found")) as server:
             error = _fails(server.client(), SystemRefused, "Check the address and the project")
@@ -466,7 +466,7 @@ class TestSecrets:
         assert sent in server.requests[0]
         assert sent not in str(error)
 
-    def test_what_holds_a_secret_does_not_show_it_of_itself(self) -> None:
+    def test_objects_with_a_secret_do_not_show_it_in_their_repr(self) -> None:
         """One careless `%r` in a log, or a debugger's page, must not be enough."""
         holders = [
             TlsConfig(key_password=self.CANARY),

@@ -172,7 +172,7 @@ def test_refused_credentials_are_not_tried_again() -> None:
         token_of("canary é"),
     ],
 )
-def test_what_is_no_token_is_not_sent(grant: bytes) -> None:
+def test_an_invalid_token_is_not_sent(grant: bytes) -> None:
     """A token with a line break would inject headers; the library that stops it shows it in its error."""
     with RawServer(answer(), token=grant) as server:
         with pytest.raises(SourceInvalid, match="is not a token") as caught:

@@ -165,7 +165,7 @@ def test_a_late_run_is_an_alert_until_it_has_ended(systems: Systems, monkeypatch
     assert open_alerts(systems.store) == {}
 
 
-def test_what_begins_and_ends_is_logged_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_beginning_and_end_of_an_alert_are_logged_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """Every half minute, a log would hold nothing else by the morning."""
     with store.transaction() as work:
         refused_webhooks.add(work, "shop", "its timestamp is too old", size_bytes=10)
@@ -179,7 +179,7 @@ def test_what_begins_and_ends_is_logged_once(store: Store, caplog: pytest.LogCap
     assert [record.levelname for record in caplog.records if record.name == alarms.__name__] == ["WARNING", "INFO"]
 
 
-def test_what_begins_again_is_another_alert(store: Store) -> None:
+def test_a_condition_that_returns_opens_another_alert(store: Store) -> None:
     """When it was wrong, and for how long, is what one wants to know afterwards."""
     for _ in range(2):
         with store.transaction() as work:

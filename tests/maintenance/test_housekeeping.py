@@ -26,7 +26,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "_STORE_EVERY_S", 0.3)
 
 
-def test_the_delivery_lets_go_of_what_is_past_its_time(store: Store, hub_dsn: str) -> None:
+def test_the_delivery_worker_deletes_expired_data(store: Store, hub_dsn: str) -> None:
     query(store, "INSERT INTO event_identity VALUES ('old', '/s', now() - interval '500 days') RETURNING 1")
 
     with delivery(hub_dsn, HEARS):

@@ -254,7 +254,7 @@ def test_a_subscriber_that_another_worker_reads_for_is_not_removed(systems: Syst
     assert query(systems.store, "SELECT subscriber FROM event_consumer") == [("newer",)]
 
 
-def test_a_round_says_in_one_line_what_went_and_nothing_when_nothing_did(
+def test_a_round_logs_one_line_about_what_it_deleted_and_none_without_deletions(
     systems: Systems, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(systems)
@@ -304,7 +304,7 @@ def test_a_run_whose_files_cannot_be_deleted_keeps_no_other_run(systems: Systems
     assert ledger(systems.store) == {stuck, others[-1]}, "the ledger's own time has come, too"
 
 
-def test_an_outage_that_nothing_waits_for_any_more_is_none(systems: Systems, hub_dsn: str) -> None:
+def test_an_outage_ends_when_no_event_waits_for_it(systems: Systems, hub_dsn: str) -> None:
     """When the waiting events are discarded, no event is left for a probe: the outage was shown until the next event, or for ever."""
     publish(systems.store, stock("CHAIR", 1, 1))
     a_dead_letter(systems.store, 0, "retrying")

@@ -225,7 +225,7 @@ def test_a_gzip_bomb_is_small_on_the_wire(client: RetailerClient) -> None:
     assert json.loads(unpacked)["results"] == []
 
 
-def test_latency_goes_with_anything(client: RetailerClient) -> None:
+def test_latency_can_be_combined_with_any_fault(client: RetailerClient) -> None:
     """Alone it delays a normal response."""
     client.script("inventory", {"latency_ms": 80}, {"latency_ms": 80, "status": 503})
     began = time.monotonic()

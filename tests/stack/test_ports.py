@@ -63,7 +63,7 @@ def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch, quiet_neighbou
 
 
 @pytest.mark.parametrize("nonsense", ["http", "0", "70000", "-1", ""])
-def test_a_port_that_is_none_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, nonsense: str) -> None:
+def test_an_invalid_port_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, nonsense: str) -> None:
     monkeypatch.setenv("HUB_PORT_SANDBOX", nonsense)
 
     with pytest.raises(StackError, match="HUB_PORT_SANDBOX"):

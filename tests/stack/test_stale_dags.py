@@ -135,7 +135,7 @@ def test_airflow_is_given_time_to_notice_that_a_file_is_gone(airflow: Airflow, a
     assert remove_stale_dags(api).removed == ("sync_inventory",)
 
 
-def test_what_airflow_never_marks_as_stale_stays(
+def test_a_dag_that_airflow_never_marks_as_stale_stays(
     airflow: Airflow, api: AirflowApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The files may be in a bundle that Airflow reads and the hub does not."""

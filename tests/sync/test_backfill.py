@@ -110,7 +110,7 @@ def test_a_day_is_missing_exactly_when_some_instant_of_it_was_not_read(spans: li
 
 
 @pytest.mark.parametrize("text", ["2026-02-30", "yesterday", ""])
-def test_what_is_no_day_is_refused(text: str) -> None:
+def test_an_invalid_day_is_refused(text: str) -> None:
     with pytest.raises(BadRequest, match="Use for example 2026-11-21"):
         backfill_request(text)
 

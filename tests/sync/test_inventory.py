@@ -357,7 +357,7 @@ def test_drift_is_recorded_when_it_is_seen_and_kept_by_the_worker_that_continues
     assert query(systems.store, noted) == [(["colour"],)]
 
 
-def test_what_a_row_names_was_on_disk_before(systems: Systems, tmp_path: Path) -> None:
+def test_a_file_is_on_disk_before_a_row_names_it(systems: Systems, tmp_path: Path) -> None:
     """When the power goes, PostgreSQL keeps its rows: a page or a batch that one of them names must be there as well."""
     settled: list[str] = []
 

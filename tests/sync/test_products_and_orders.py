@@ -199,7 +199,9 @@ def test_minor_units_follow_iso_4217(currency: str, exponent: int) -> None:
     assert decimal_text(12345, exponent) in {"123.45", "12345", "12.345"}
 
 
-def test_a_mapping_fixes_a_whole_cause_and_what_it_names_is_replayed(systems: Systems, shop: FakeRetailer) -> None:
+def test_a_mapping_fixes_a_whole_cause_and_the_suggested_command_replays_it(
+    systems: Systems, shop: FakeRetailer
+) -> None:
     """A person says once what a code is; a year of orders follows."""
     rows = shop.state.collection("orders").rows()[:6]
     for row in rows[:5]:
@@ -265,7 +267,7 @@ def test_a_run_reports_drift_and_still_loads(systems: Systems, shop: FakeRetaile
     ]
 
 
-def test_the_product_sync_maps_what_the_platform_has(systems: Systems, shop: FakeRetailer) -> None:
+def test_the_product_sync_maps_the_fields_of_the_source(systems: Systems, shop: FakeRetailer) -> None:
     run("product", systems)
 
     source = shop.state.collection("product-projections").rows()[0].document

@@ -38,7 +38,7 @@ def share(systems: Systems, dag_run_id: str = "one", *, full: bool = True) -> li
         return list(pool.map(lambda request: sync(systems, request, dag_run_id), requests))
 
 
-def test_the_shards_of_a_full_sync_bring_what_the_whole_brings(systems: Systems, shop: FakeRetailer) -> None:
+def test_the_shards_of_a_full_sync_read_the_same_as_the_whole(systems: Systems, shop: FakeRetailer) -> None:
     reports = share(systems)
 
     assert all(report.counts.inserted > 400 for report in reports), "one shard did nearly all of it"
@@ -119,12 +119,12 @@ def test_each_id_lies_in_exactly_one_shard(record_id: str, of: int) -> None:
 
 
 @pytest.mark.parametrize("shard", ["", "1", "0/2", "3/2", "1/17", "a/b", "1/2/3", "-1/2"])
-def test_a_shard_that_is_none_is_refused(shard: str) -> None:
+def test_an_invalid_shard_is_refused(shard: str) -> None:
     with pytest.raises(BadRequest, match="1/2"):
         SyncRequest(shard=shard)
 
 
 @pytest.mark.parametrize("other", [{"keys": ("A",)}, {"limit": 3}, {"backfill_day": "2026-11-21"}])
-def test_a_shard_goes_with_nothing_that_is_not_shared(other: dict[str, object]) -> None:
+def test_a_shard_cannot_be_combined_with_keys_limit_or_backfill(other: dict[str, object]) -> None:
     with pytest.raises(BadRequest, match="whole sync"):
         SyncRequest(shard="1/2", **other)  # type: ignore[arg-type]

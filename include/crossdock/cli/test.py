@@ -107,7 +107,7 @@ def _show_result(what: str, seconds: float, failed: list[str]) -> None:
     if failed:
         console.error(f"{what}: failed after {took}: {', '.join(failed)}")
     else:
-        console.success(f"{what}: everything holds ({took}).")
+        console.success(f"{what}: all checks passed ({took}).")
 
 
 def _skipped_sentence(skipped: Counter[str], beside: str) -> str:

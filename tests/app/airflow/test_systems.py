@@ -130,9 +130,7 @@ def test_an_extra_that_says_nothing_usable_is_reported(connect: Connect, extra: 
         pass
 
 
-def test_a_connection_leads_into_our_own_network_only_where_it_says_so(
-    connect: Connect, retailer: FakeRetailer
-) -> None:
+def test_a_connection_reaches_a_private_network_only_if_it_allows_it(connect: Connect, retailer: FakeRetailer) -> None:
     """Also to the loopback address that it names: people write connections, and this machine is not theirs to ask."""
     connect(allowed_networks=[])
 

@@ -100,7 +100,7 @@ def test_a_page_that_is_not_past_the_cursor_is_refused(keys: tuple[str, ...]) ->
         b"[" * 100_000,
     ],
 )
-def test_what_is_no_page_is_never_an_empty_one(body: bytes) -> None:
+def test_an_invalid_page_is_never_taken_for_an_empty_one(body: bytes) -> None:
     """Zero rows and success is the worst answer that a hub can make of a broken one."""
     with RawServer(answer(body)) as server, pytest.raises(SourceInvalid):
         fetch(server)

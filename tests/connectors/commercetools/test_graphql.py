@@ -128,7 +128,7 @@ def test_any_other_error_is_a_refusal(code: str) -> None:
         b"[" * 100_000,
     ],
 )
-def test_what_is_no_page_is_never_an_empty_one(body: bytes) -> None:
+def test_an_invalid_page_is_never_taken_for_an_empty_one(body: bytes) -> None:
     with RawServer(answer(body)) as server, pytest.raises(HubError) as caught:
         fetch(server)
 

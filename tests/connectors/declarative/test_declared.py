@@ -368,7 +368,7 @@ def test_a_declared_rate_may_be_less_than_one_a_second(calls_per_s: float, calls
     assert policy.limits.longest_wait_s > policy.rate.spacing_s
 
 
-def test_what_the_connection_says_of_calls_holds_over_the_declaration() -> None:
+def test_the_connection_s_call_limits_override_the_declaration() -> None:
     """The operator of the hub knows the contract with the system; the file's author may not."""
     declared = ReadLimits(timeout_s=7, calls_per_s=20).policy
     connection = Connection(connection_id="a", conn_type="declared", extra={"calls": {"limits": {"attempts": 2}}})
@@ -532,7 +532,7 @@ def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
     assert "one of text, integer, decimal, boolean, instant, json" in str(wrong.value)
 
 
-def test_what_a_schema_cannot_say_has_its_line_too(tmp_path: Path) -> None:
+def test_a_mistake_beyond_the_schema_has_its_line_too(tmp_path: Path) -> None:
     text = REST.read_text() + (
         "schedule: whenever\n"
         "expectations:\n"
@@ -557,7 +557,7 @@ def test_what_a_schema_cannot_say_has_its_line_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "a: [", "\t", "a: &x [*x]\n", "title: !!python/object:os.system x\n"])
-def test_what_is_no_declaration_at_all_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_declaration_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "none.yaml").write_text(text)
     with pytest.raises(InvalidDeclaration):
         declared_sync(tmp_path / "none.yaml")

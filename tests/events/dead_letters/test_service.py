@@ -73,7 +73,7 @@ def test_a_dead_letter_has_all_that_a_person_needs(store: Store, hub_dsn: str) -
     assert (group.cause, group.dead_letters) == ("BadEvent", 1)
 
 
-def test_an_edited_dead_letter_is_replayed_and_what_came_is_kept(store: Store, hub_dsn: str) -> None:
+def test_an_edited_dead_letter_is_replayed_and_its_original_is_kept(store: Store, hub_dsn: str) -> None:
     (dead_letter_id,) = dead(store, hub_dsn)
     dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
     ended = replayed(store, dead_letter_id)
@@ -242,7 +242,7 @@ def test_a_read_model_is_rebuilt_byte_for_byte(store: Store, hub_dsn: str) -> No
     assert query(store, "SELECT stock_availability::text FROM stock_availability ORDER BY 1") == before
 
 
-def test_a_rebuild_and_a_replay_take_what_a_person_edited(store: Store, hub_dsn: str) -> None:
+def test_a_rebuild_and_a_replay_use_edited_data(store: Store, hub_dsn: str) -> None:
     """The event in the store is as it came, and would fail again; a dead letter that nobody fixed is left out."""
     dead_letter_id, unfixed = dead(store, hub_dsn, 2)
     dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)

@@ -65,7 +65,7 @@ def test_a_stock_change_reaches_the_read_model(store: Store, hub_dsn: str) -> No
         eventually(lambda: available(store), {"CHAIR": 8, "RUG": 0})
 
 
-def test_what_was_delivered_has_no_second_effect(store: Store, hub_dsn: str) -> None:
+def test_a_delivered_event_has_no_second_effect(store: Store, hub_dsn: str) -> None:
     """A cursor that moves back (a restored row, another number of partitions) reads events a second time."""
     diary = Diary()
     publish(store, *(stock(f"S{n}", 1, n) for n in range(50)))
@@ -120,7 +120,7 @@ def test_later_events_of_a_key_wait_behind_one_that_is_tried_again(store: Store,
     assert dead_letters(store) == [("recovered", 3, "ValueError", "id-A")]
 
 
-def test_data_that_are_not_what_the_type_says_are_a_dead_letter_at_once(store: Store, hub_dsn: str) -> None:
+def test_data_that_do_not_match_the_event_type_are_a_dead_letter_at_once(store: Store, hub_dsn: str) -> None:
     """A retry cannot help; a person can."""
     publish(store, stock("A", 1, 1, available_quantity="many"), stock("B", 1, 4))
 

@@ -70,7 +70,7 @@ def run_replay(dsn: str, replay_id: int, external: ExternalSystem) -> Replay:
         return ended
 
 
-def test_what_a_replay_is_of_is_written_once(store: Store, hub_dsn: str, external: ExternalSystem) -> None:
+def test_the_selection_of_a_replay_is_stored_once(store: Store, hub_dsn: str, external: ExternalSystem) -> None:
     """Kept in the request, a hundred thousand ids were written with each slice."""
     dead(store, hub_dsn, external, 30)
     replay_id = requested(store)

@@ -109,7 +109,7 @@ def test_old_and_future_deliveries_are_refused(wrong_s: int) -> None:
     ],
     ids=["nothing", "unsigned", "other body", "other key", "id twice", "other id", "empty", "other version", "no time"],
 )
-def test_what_is_not_proved_is_refused(headers: list[tuple[str, str]], body: bytes) -> None:
+def test_a_body_without_a_valid_signature_is_refused(headers: list[tuple[str, str]], body: bytes) -> None:
     with pytest.raises(WebhookRefused):
         verify(rules(), [KEY], headers, body, now_s=NOW)
 
@@ -274,7 +274,7 @@ def test_a_refused_delivery_is_counted_and_leaves_nothing_else(client: WebhookCl
     assert query(store, "SELECT count(*) FROM audit_entry") == [(0,)]
 
 
-def test_what_is_too_large_is_refused_unread(client: WebhookClient, store: Store) -> None:
+def test_a_body_that_is_too_large_is_refused_unread(client: WebhookClient, store: Store) -> None:
     body = webhook_body("C" * LARGEST_BYTES)
 
     assert client.post(body, standard(body, at=now())).status_code == 413

@@ -432,7 +432,7 @@ def test_the_process_reports_progress_on_stderr(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("more", [["--dataset", "none.parquet"], ["--dataset", "none.parquet", "--orders", "5"]])
-def test_the_process_refuses_what_it_cannot_serve_in_one_line(tmp_path: Path, more: list[str]) -> None:
+def test_the_process_refuses_a_wrong_option_with_one_line(tmp_path: Path, more: list[str]) -> None:
     """A mistake in a command is not a stack trace."""
     command = [sys.executable, "-m", "crossdock.sandbox", "--port", "0", *more]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)

@@ -153,7 +153,7 @@ def test_one_item_of_many_is_replayed_alone(anna: Triage) -> None:
     assert anna.states() == ["replayed", "open"]
 
 
-def test_items_are_replayed_by_what_failed(anna: Triage) -> None:
+def test_items_are_replayed_by_cause(anna: Triage) -> None:
     """A thousand records with one cause are one decision."""
     anna.sync(entry(id="a", sku=""), entry(id="b", sku=""), entry(id="c", quantityOnStock=-1, availableQuantity=-1))
     for item in anna.items():
@@ -230,7 +230,7 @@ def test_a_record_is_edited_and_not_replaced_by_another(anna: Triage, edited: by
     assert (anna.items()[0].edited, anna.acts()) == (None, [])
 
 
-def test_what_is_not_a_record_cannot_be_edited(anna: Triage) -> None:
+def test_an_item_that_is_not_a_record_cannot_be_edited(anna: Triage) -> None:
     anna.sync(b"4711")
 
     with pytest.raises(BadRequest, match="Discard"):
@@ -281,7 +281,7 @@ def test_a_field_that_came_or_that_the_platform_promises_is_known(anna: Triage) 
     assert anna.edit(item, **edits, supplyChannel={"typeId": "channel", "id": "berlin"}) == []
 
 
-def test_a_record_that_is_again_as_it_came_has_no_edit(anna: Triage) -> None:
+def test_a_record_edited_back_to_its_original_has_no_edit(anna: Triage) -> None:
     """What one set by mistake can be taken back."""
     anna.sync(entry(quantityOnStock=-1, availableQuantity=-1, id="a"))
     (item,) = anna.items()
@@ -423,7 +423,7 @@ def test_a_replay_whose_row_is_in_use_changes_nothing_and_can_be_tried_again(ann
     assert anna.replay().counts.updated == 1
 
 
-def test_what_cannot_be_shown_is_made_visible() -> None:
+def test_unprintable_characters_are_made_visible() -> None:
     assert quarantine_service.readable(b'{"sku":"a\\u0000\\ud83d","n":NaN,"list":["\\ud800"]}') == {
         "sku": "a\\u0000\\ud83d",
         "n": "NaN",

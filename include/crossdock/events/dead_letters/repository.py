@@ -58,7 +58,7 @@ class CauseCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why an attempt failed."""
+    """The reason of a failed attempt."""
 
     cause: str
     reason: str

@@ -122,7 +122,7 @@ def apply_batch(work: Work, recipient: Recipient, events: Sequence[Event]) -> Ou
 
 
 def _is_database_failure(error: Exception) -> bool:
-    """Tell a passing failure of the database from a failure of an event. A limit of the database is the event's."""
+    """Distinguish a passing failure of the database from a failure of an event. A limit of the database is the event's."""
     return isinstance(error, StoreUnavailable) or (isinstance(error, psycopg.Error) and is_transient(error))
 
 
@@ -190,7 +190,7 @@ def _apply_once(work: Work, recipient: Recipient, events: Sequence[Event]) -> No
 
 
 def apply(work: Work, recipient: Recipient, events: Sequence[Event]) -> None:
-    """Call the subscriber with *events*, upcast to their newest version, whatever the inbox has."""
+    """Call the subscriber with *events*, upcast to their newest version, without regard to the inbox."""
     if recipient.subscriber.apply is None:
         raise SubscriberNotConfigured("This subscriber has no effect in the hub's database")
     recipient.subscriber.apply(work, [upcast(event) for event in events])

@@ -79,7 +79,7 @@ RETURNING consumer.token, consumer.epoch, consumer.xid, consumer.position, consu
           before.holder IS NOT NULL AND before.holder <> %(worker)s
 """
 
-_WANT = b"""
+_REQUEST = b"""
 UPDATE event_consumer SET wanted_by = %(worker)s, wanted_at = clock_timestamp()
  WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND holder IS DISTINCT FROM %(worker)s
 """
@@ -172,7 +172,7 @@ def claim(work: Work, subscriber: str, partition: int, worker: str, life: timede
 
 def request(work: Work, subscriber: str, partition: int, worker: str) -> None:
     """Ask the holder of a borrowed partition to release it for *worker*, to which it is assigned."""
-    work.execute(_WANT, {"subscriber": subscriber, "partition": partition, "worker": worker})
+    work.execute(_REQUEST, {"subscriber": subscriber, "partition": partition, "worker": worker})
 
 
 def advance(work: Work, claim: Claim, cursor: Position, *, delivered: int, life: timedelta) -> Advanced:

@@ -118,7 +118,7 @@ class Partition:
             self._commit(events, cursor, self._effect(ready, {}) if len(ready) > 1 else lambda _: outcome)
 
     def _effect(self, events: Sequence[Event], paused: Mapping[str, Failure]) -> Effect:
-        """Deliver external *events* now and return what records them; for others, return what applies them."""
+        """Deliver external *events* now and return a function that records them; for others, return one that applies them."""
         if self._recipient.is_external:
             return deliver_once(self._store, self._recipient, events, self._guard, paused)
         return partial(attempt, recipient=self._recipient, events=events)

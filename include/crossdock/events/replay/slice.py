@@ -162,7 +162,7 @@ def _record_events(work: Work, recipient: Recipient, events: Sequence[Event], fa
     """
     Record *events* and move the failed ones to the dead letters; return how many failed.
 
-    Without *failed* the events are applied here, again, whatever the inbox has.
+    Without *failed* the events are applied here, again, without regard to the inbox.
     """
     if failed is None:
         failed = _deliver_all(events, lambda some: _apply_here(work, recipient, some))
