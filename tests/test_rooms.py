@@ -46,7 +46,7 @@ def test_dags_and_plugins_import_only_app_api_and_web(path: Path) -> None:
 
 
 def sql_of(path: Path) -> list[int]:
-    """Lines on which a statement begins. A docstring may tell of SQL."""
+    """Lines on which a statement begins. A docstring may mention SQL."""
     tree = ast.parse(path.read_text())
     docstrings = {
         id(node.body[0].value)
@@ -66,16 +66,16 @@ def sql_of(path: Path) -> list[int]:
 
 
 def test_sql_is_written_in_the_listed_files_only() -> None:
-    """Whoever changes a table must find every statement on it: pyproject.toml lists the files."""
+    """A change of a table must find every statement on it: pyproject.toml lists the files."""
     listed = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["crossdock"]["sql"]
-    elsewhere = {
+    offenders = {
         f"{below(path)}:{line}"
         for path in MODULES
         if not any(fnmatch(below(path), pattern) for pattern in listed)
         for line in sql_of(path)
     }
 
-    assert elsewhere == set()
+    assert offenders == set()
 
 
 def test_a_listed_file_has_sql() -> None:

@@ -24,7 +24,7 @@ class Tls(NamedTuple):
 
 def _tls(folder: Path, host: x509.GeneralName) -> Tls:
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "door")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -38,7 +38,7 @@ def _tls(folder: Path, host: x509.GeneralName) -> Tls:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
-    pem = folder / "door.pem"
+    pem = folder / "server.pem"
     pem.write_bytes(
         certificate.public_bytes(serialization.Encoding.PEM)
         + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

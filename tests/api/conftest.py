@@ -51,7 +51,7 @@ class Hub:
         return self._tokens[name]
 
     def call(self, method: str, path: str, name: str | None = "admin", **options: Any) -> requests.Response:
-        """`/v1/…` as one of PEOPLE; None for nobody."""
+        """Call `/v1/…` as one of PEOPLE; None for a caller without a token."""
         headers = {**({"Authorization": f"Bearer {self.token(name)}"} if name else {}), **options.pop("headers", {})}
         return requests.request(
             method, f"{self.url}/hub{path}", headers=headers, timeout=240, allow_redirects=False, **options

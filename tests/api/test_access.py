@@ -1,4 +1,4 @@
-"""Who gets through which door: every route, every role, under both of Airflow's auth managers, and every bad token."""
+"""Who may call which route: every route, every role, under both of Airflow's auth managers, and every bad token."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def path_of(path: str) -> str:
 
 
 def test_every_route_is_in_the_matrix() -> None:
-    """A route that nobody thought about must not be reachable by whoever finds it."""
+    """A route without a rule must not be open to anybody who finds it."""
     routes = {(method, route.path) for route in create_app().routes for method in route.methods}  # type: ignore[attr-defined]
 
     assert routes == set(MATRIX) | SIGNED
@@ -99,7 +99,7 @@ def assert_lets_through(hub: Hub, method: str, path: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_nobody_gets_through_without_a_token(hub: Hub, method: str, path: str) -> None:
+def test_a_call_without_a_token_is_refused(hub: Hub, method: str, path: str) -> None:
     answer = hub.call(method, path_of(path), None, data=b"{ no json")
 
     assert_problem(answer, 401, "unauthorised")
@@ -150,7 +150,7 @@ def test_no_bad_token_gets_through(hub: Hub, method: str, path: str, token: str)
     assert_problem(answer, 401, "unauthorised")
 
 
-def test_the_forged_tokens_are_refused_for_what_is_wrong_with_them(hub: Hub) -> None:
+def test_each_forged_token_is_refused_for_its_own_defect(hub: Hub) -> None:
     """The same claims, signed rightly, are let in: else every test above would prove nothing."""
     answer = hub.call("GET", "/v1/me", None, headers={"Authorization": f"Bearer {signed()}"})
 
@@ -162,14 +162,14 @@ def test_only_a_bearer_token_is_a_credential(hub: Hub, token: str) -> None:
     assert_problem(hub.call("GET", "/v1/me", None, headers={"Authorization": token}), 401, "unauthorised")
 
 
-def test_a_token_in_the_address_is_none(hub: Hub) -> None:
+def test_a_token_in_the_url_is_not_accepted(hub: Hub) -> None:
     """Addresses stand in logs."""
     answer = hub.call("GET", f"/v1/me?access_token={hub.token('admin')}", None)
 
     assert_problem(answer, 401, "unauthorised")
 
 
-def test_two_tokens_are_none(hub: Hub) -> None:
+def test_two_tokens_are_refused(hub: Hub) -> None:
     """Proxies and servers disagree on which of two headers counts."""
     import http.client  # noqa: PLC0415  requests cannot send a header twice
 

@@ -1,4 +1,4 @@
-"""The registry over REST, against Airflow's real connections and a platform on a real socket."""
+"""The registry over REST, against Airflow's real connections and a sandbox on a real socket."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ CANARY = "k4n4ry-that-must-not-be-seen"
 
 
 @pytest.fixture(scope="module")
-def platform() -> Iterator[FakeRetailer]:
+def retailer() -> Iterator[FakeRetailer]:
     with FakeRetailer(
         seed=3, inventory=20, products=5, orders=5, customers=2, flaws=0, client_secret=CANARY
     ) as open_platform:
         yield open_platform
 
 
-def wish(platform: FakeRetailer, **changes: Any) -> dict[str, Any]:
-    """What one sends to add the platform, under an id of its own."""
+def wish(retailer: FakeRetailer, **changes: Any) -> dict[str, Any]:
+    """What a caller sends to add the retailer, under an id of its own."""
     settings = {
-        "base_url": platform.url,
-        "project": platform.project,
-        "scope": f"view_products:{platform.project} view_orders:{platform.project}",
+        "base_url": retailer.url,
+        "project": retailer.project,
+        "scope": f"view_products:{retailer.project} view_orders:{retailer.project}",
         "allowed_networks": ["127.0.0.0/8"],
         **changes.pop("settings", {}),
     }
-    credentials = {"client_id": platform.client_id, "client_secret": CANARY, **changes.pop("credentials", {})}
+    credentials = {"client_id": retailer.client_id, "client_secret": CANARY, **changes.pop("credentials", {})}
     return {
         "id": f"shop_{next(_numbers)}",
         "kind": "commercetools",
@@ -57,8 +57,8 @@ def wish(platform: FakeRetailer, **changes: Any) -> dict[str, Any]:
     }
 
 
-def added(hub: Hub, platform: FakeRetailer, **changes: Any) -> dict[str, Any]:
-    answer = hub.call("POST", "/v1/integrations", json=wish(platform, **changes))
+def added(hub: Hub, retailer: FakeRetailer, **changes: Any) -> dict[str, Any]:
+    answer = hub.call("POST", "/v1/integrations", json=wish(retailer, **changes))
     assert answer.status_code == 201, answer.text
     document: dict[str, Any] = answer.json()
     return document
@@ -76,9 +76,9 @@ def is_nowhere(hub: Hub, integration_id: str) -> bool:
     return not audited and listed == 404 and hub.airflow("GET", f"/connections/{integration_id}").status_code == 404
 
 
-def test_an_integration_is_tested_and_then_stored(hub: Hub, platform: FakeRetailer) -> None:
-    asked = wish(platform)
-    answer = hub.call("POST", "/v1/integrations", json=asked)
+def test_an_integration_is_tested_and_then_stored(hub: Hub, retailer: FakeRetailer) -> None:
+    request_body = wish(retailer)
+    answer = hub.call("POST", "/v1/integrations", json=request_body)
 
     assert answer.status_code == 201, answer.text
     document = answer.json()
@@ -89,20 +89,20 @@ def test_an_integration_is_tested_and_then_stored(hub: Hub, platform: FakeRetail
         "scope": "ok",
         "sample": "ok",
     }
-    assert answer.headers["Location"] == f"/hub/v1/integrations/{asked['id']}"
+    assert answer.headers["Location"] == f"/hub/v1/integrations/{request_body['id']}"
     assert answer.headers["ETag"] == '"1"'
-    assert document["settings"] == asked["settings"]
+    assert document["settings"] == request_body["settings"]
     assert document["test_passed"]
     assert document["created_by"] == "airflow:admin"
-    assert hub.call("GET", f"/v1/integrations/{asked['id']}").headers["ETag"] == '"1"'
+    assert hub.call("GET", f"/v1/integrations/{request_body['id']}").headers["ETag"] == '"1"'
 
 
-def test_its_credentials_are_encrypted_in_airflow(hub: Hub, platform: FakeRetailer) -> None:
-    document = added(hub, platform)
+def test_its_credentials_are_encrypted_in_airflow(hub: Hub, retailer: FakeRetailer) -> None:
+    document = added(hub, retailer)
 
     connection = hub.airflow("GET", f"/connections/{document['id']}").json()
     assert connection["conn_type"] == "commercetools"
-    assert connection["host"] == platform.url
+    assert connection["host"] == retailer.url
     with sqlite3.connect(hub.metadata) as metadata:
         password, encrypted = metadata.execute(
             "SELECT password, is_encrypted FROM connection WHERE conn_id = ?", [document["id"]]
@@ -131,11 +131,11 @@ def test_its_credentials_are_encrypted_in_airflow(hub: Hub, platform: FakeRetail
     ],
 )
 def test_a_connection_that_fails_is_not_stored(
-    hub: Hub, platform: FakeRetailer, changes: dict[str, Any], failed: str
+    hub: Hub, retailer: FakeRetailer, changes: dict[str, Any], failed: str
 ) -> None:
-    """The check that failed is named, with what to do about it; those before it held, those after were not asked."""
-    asked = wish(platform, **changes)
-    answer = hub.call("POST", "/v1/integrations", json=asked)
+    """The failed check is named, with what to do about it; the checks before it passed, those after it did not run."""
+    request_body = wish(retailer, **changes)
+    answer = hub.call("POST", "/v1/integrations", json=request_body)
 
     assert_problem(answer, 422, "connection-test-failed")
     found = answer.json()["checks"]
@@ -145,23 +145,23 @@ def test_a_connection_that_fails_is_not_stored(
     assert {check["outcome"] for check in found[:at]} <= {"ok", "skipped"}
     assert found[at]["hint"]
     assert CANARY not in answer.text
-    assert is_nowhere(hub, asked["id"])
+    assert is_nowhere(hub, request_body["id"])
 
 
-def test_a_certificate_that_nobody_trusts_fails_the_tls_check(hub: Hub, platform: FakeRetailer) -> None:
+def test_an_untrusted_certificate_fails_the_tls_check(hub: Hub, retailer: FakeRetailer) -> None:
     """The sandbox speaks no TLS at all, which is the crudest such certificate."""
-    asked = wish(platform, settings={"base_url": platform.url.replace("http://", "https://")})
-    answer = hub.call("POST", "/v1/integrations", json=asked)
+    request_body = wish(retailer, settings={"base_url": retailer.url.replace("http://", "https://")})
+    answer = hub.call("POST", "/v1/integrations", json=request_body)
 
     assert outcomes(answer.json()["checks"])["tls"] == "failed"
 
 
-def test_the_schema_refuses_before_anything_is_called(hub: Hub, platform: FakeRetailer) -> None:
+def test_the_schema_refuses_before_anything_is_called(hub: Hub, retailer: FakeRetailer) -> None:
     """Every place is named; no value is quoted, which may be a secret in the wrong field."""
-    asked = wish(platform, settings={"project": f"{CANARY} {CANARY}", "colour": CANARY, "base_url": "ftp://x"})
-    del asked["credentials"]["client_id"]
-    before = len(platform.requests)
-    answer = hub.call("POST", "/v1/integrations", json=asked)
+    request_body = wish(retailer, settings={"project": f"{CANARY} {CANARY}", "colour": CANARY, "base_url": "ftp://x"})
+    del request_body["credentials"]["client_id"]
+    before = len(retailer.requests)
+    answer = hub.call("POST", "/v1/integrations", json=request_body)
 
     assert_problem(answer, 422, "settings-invalid")
     assert {error["pointer"] for error in answer.json()["errors"]} == {
@@ -171,34 +171,34 @@ def test_the_schema_refuses_before_anything_is_called(hub: Hub, platform: FakeRe
         "/credentials/client_id",
     }
     assert CANARY not in answer.text
-    assert len(platform.requests) == before
+    assert len(retailer.requests) == before
 
 
-def test_an_unknown_kind_is_refused_with_those_there_are(hub: Hub, platform: FakeRetailer) -> None:
-    answer = hub.call("POST", "/v1/integrations", json=wish(platform, kind="fax"))
+def test_an_unknown_kind_is_refused_with_those_there_are(hub: Hub, retailer: FakeRetailer) -> None:
+    answer = hub.call("POST", "/v1/integrations", json=wish(retailer, kind="fax"))
 
     assert_problem(answer, 422, "settings-invalid")
     assert "commercetools" in answer.json()["detail"]
 
 
-def test_an_id_is_taken_once(hub: Hub, platform: FakeRetailer) -> None:
-    document = added(hub, platform)
+def test_an_id_is_taken_once(hub: Hub, retailer: FakeRetailer) -> None:
+    document = added(hub, retailer)
 
-    assert_problem(hub.call("POST", "/v1/integrations", json=wish(platform, id=document["id"])), 409, "conflict")
+    assert_problem(hub.call("POST", "/v1/integrations", json=wish(retailer, id=document["id"])), 409, "conflict")
 
 
-def test_a_connection_of_somebody_else_is_not_overwritten(hub: Hub, platform: FakeRetailer) -> None:
+def test_a_connection_that_the_hub_did_not_write_is_not_overwritten(hub: Hub, retailer: FakeRetailer) -> None:
     mine = {"connection_id": "not_of_the_hub", "conn_type": "ftp", "password": "theirs"}
     hub.airflow("POST", "/connections", json=mine)
-    answer = hub.call("POST", "/v1/integrations", json=wish(platform, id="not_of_the_hub"))
+    answer = hub.call("POST", "/v1/integrations", json=wish(retailer, id="not_of_the_hub"))
 
     assert_problem(answer, 409, "conflict")
     assert hub.airflow("GET", "/connections/not_of_the_hub").json()["conn_type"] == "ftp"
 
 
-def test_a_connection_that_is_there_is_used_as_it_is(hub: Hub, platform: FakeRetailer) -> None:
+def test_a_connection_that_is_there_is_used_as_it_is(hub: Hub, retailer: FakeRetailer) -> None:
     """Out of the environment or a secrets backend, where the hub cannot write; and removing leaves it alone."""
-    body = wish(platform, id="out_of_the_vault")
+    body = wish(retailer, id="out_of_the_vault")
     extra = {name: value for name, value in body["settings"].items() if name != "base_url"} | {"note": CANARY}
     hub.airflow(
         "POST",
@@ -206,8 +206,8 @@ def test_a_connection_that_is_there_is_used_as_it_is(hub: Hub, platform: FakeRet
         json={
             "connection_id": "out_of_the_vault",
             "conn_type": "http",
-            "host": platform.url,
-            "login": platform.client_id,
+            "host": retailer.url,
+            "login": retailer.client_id,
             "password": CANARY,
             "extra": json.dumps(extra),
         },
@@ -224,17 +224,17 @@ def test_a_connection_that_is_there_is_used_as_it_is(hub: Hub, platform: FakeRet
 
 
 def test_a_connection_with_its_port_in_a_field_of_its_own_is_seen_as_it_is_called(
-    hub: Hub, platform: FakeRetailer
+    hub: Hub, retailer: FakeRetailer
 ) -> None:
     """As Airflow's own form has it: host, port and schema."""
-    extra = {name: value for name, value in wish(platform)["settings"].items() if name != "base_url"}
+    extra = {name: value for name, value in wish(retailer)["settings"].items() if name != "base_url"}
     body = {"connection_id": "in_parts", "conn_type": "http", "schema": "http", "host": "127.0.0.1"}
-    body |= {"login": platform.client_id, "password": CANARY, "extra": json.dumps(extra)}
-    hub.airflow("POST", "/connections", json={**body, "port": platform.port})
+    body |= {"login": retailer.client_id, "password": CANARY, "extra": json.dumps(extra)}
+    hub.airflow("POST", "/connections", json={**body, "port": retailer.port})
     answer = hub.call("POST", "/v1/integrations", json={"id": "in_parts", "kind": "commercetools"})
 
     assert answer.status_code == 201, answer.text
-    assert answer.json()["settings"]["base_url"] == platform.url
+    assert answer.json()["settings"]["base_url"] == retailer.url
 
 
 @pytest.mark.parametrize(
@@ -247,8 +247,8 @@ def test_a_connection_with_its_port_in_a_field_of_its_own_is_seen_as_it_is_calle
         "http://[fe80::1%25eth0]",
     ],
 )
-def test_an_address_that_is_none_is_told_and_not_called(hub: Hub, platform: FakeRetailer, base_url: str) -> None:
-    answer = hub.call("POST", "/v1/integrations", json=wish(platform, settings={"base_url": base_url}))
+def test_an_invalid_address_is_reported_and_not_called(hub: Hub, retailer: FakeRetailer, base_url: str) -> None:
+    answer = hub.call("POST", "/v1/integrations", json=wish(retailer, settings={"base_url": base_url}))
 
     assert_problem(answer, 400, "bad-request")
 
@@ -264,23 +264,23 @@ def test_an_address_that_is_none_is_told_and_not_called(hub: Hub, platform: Fake
     ids=str,
 )
 def test_a_host_of_our_own_network_is_refused_by_the_test(
-    hub: Hub, platform: FakeRetailer, settings: dict[str, Any]
+    hub: Hub, retailer: FakeRetailer, settings: dict[str, Any]
 ) -> None:
     """However it is written, and wherever it stands: also the host that gives the tokens is called."""
-    asked = wish(platform, settings={"allowed_networks": [], **settings})
-    answer = hub.call("POST", "/v1/integrations", json=asked)
+    request_body = wish(retailer, settings={"allowed_networks": [], **settings})
+    answer = hub.call("POST", "/v1/integrations", json=request_body)
 
     assert_problem(answer, 422, "connection-test-failed")
     failed = next(check for check in answer.json()["checks"] if check["outcome"] == "failed")
     assert "is not a public address" in failed["message"]
 
 
-def test_a_redirect_of_the_system_leads_nowhere(hub: Hub, platform: FakeRetailer) -> None:
-    platform.faults.put("inventory", [{"redirect": "http://169.254.169.254/latest"}], repeat=True)
+def test_a_redirect_of_the_system_leads_nowhere(hub: Hub, retailer: FakeRetailer) -> None:
+    retailer.faults.put("inventory", [{"redirect": "http://169.254.169.254/latest"}], repeat=True)
     try:
-        answer = hub.call("POST", "/v1/integrations", json=wish(platform))
+        answer = hub.call("POST", "/v1/integrations", json=wish(retailer))
     finally:
-        platform.faults.clear()
+        retailer.faults.clear()
 
     assert_problem(answer, 422, "connection-test-failed")
     assert "Redirects are not followed" in answer.json()["detail"]
@@ -297,10 +297,10 @@ def test_without_credentials_there_must_be_a_connection(hub: Hub) -> None:
     [("PATCH", "", {"name": "x"}), ("DELETE", "", None), ("POST", "/rotate", {"credentials": {}})],
 )
 def test_a_change_needs_the_version_that_was_seen(
-    hub: Hub, platform: FakeRetailer, method: str, path: str, body: dict[str, Any] | None
+    hub: Hub, retailer: FakeRetailer, method: str, path: str, body: dict[str, Any] | None
 ) -> None:
     """Else of two people who change an integration at once, the first never learns that it was undone."""
-    of = f"/v1/integrations/{added(hub, platform)['id']}{path}"
+    of = f"/v1/integrations/{added(hub, retailer)['id']}{path}"
 
     assert_problem(hub.call(method, of, json=body), 428, "precondition-required")
     assert_problem(hub.call(method, of, json=body, headers={"If-Match": '"7"'}), 412, "version-changed")
@@ -308,8 +308,8 @@ def test_a_change_needs_the_version_that_was_seen(
         assert_problem(hub.call(method, of, json=body, headers={"If-Match": none}), 400, "bad-request")
 
 
-def test_a_change_counts_the_version_up(hub: Hub, platform: FakeRetailer) -> None:
-    of = f"/v1/integrations/{added(hub, platform)['id']}"
+def test_a_change_counts_the_version_up(hub: Hub, retailer: FakeRetailer) -> None:
+    of = f"/v1/integrations/{added(hub, retailer)['id']}"
     answer = hub.call("PATCH", of, json={"name": "Renamed"}, headers={"If-Match": '"1"'})
 
     assert answer.status_code == 200
@@ -320,8 +320,8 @@ def test_a_change_counts_the_version_up(hub: Hub, platform: FakeRetailer) -> Non
     )
 
 
-def test_changed_settings_are_tested_with_the_stored_secret(hub: Hub, platform: FakeRetailer) -> None:
-    document = added(hub, platform)
+def test_changed_settings_are_tested_with_the_stored_secret(hub: Hub, retailer: FakeRetailer) -> None:
+    document = added(hub, retailer)
     of, settings = f"/v1/integrations/{document['id']}", document["settings"]
     wrong = hub.call(
         "PATCH", of, json={"settings": {**settings, "project": "not-the-one"}}, headers={"If-Match": '"1"'}
@@ -336,15 +336,15 @@ def test_changed_settings_are_tested_with_the_stored_secret(hub: Hub, platform: 
     assert "token_path" in hub.airflow("GET", f"/connections/{document['id']}").json()["extra"]
 
 
-def test_what_somebody_else_put_into_the_connection_stays(hub: Hub, platform: FakeRetailer) -> None:
+def test_fields_that_others_added_to_the_connection_stay(hub: Hub, retailer: FakeRetailer) -> None:
     """Its extra may hold what the kind's schema does not know: losing it would change how the system is called."""
-    document = added(hub, platform)
+    document = added(hub, retailer)
     of, at = f"/v1/integrations/{document['id']}", f"/connections/{document['id']}"
     extra = {**json.loads(hub.airflow("GET", at).json()["extra"]), "of_somebody": {"calls": 3}}
     patch = {"connection_id": document["id"], "conn_type": "commercetools", "extra": json.dumps(extra)}
     hub.airflow("PATCH", f"{at}?update_mask=extra", json=patch)
 
-    good = {"credentials": {"client_id": platform.client_id, "client_secret": CANARY}}
+    good = {"credentials": {"client_id": retailer.client_id, "client_secret": CANARY}}
     settings = {"settings": {**document["settings"], "token_path": "/oauth/token"}}
     assert hub.call("POST", f"{of}/rotate", json=good, headers={"If-Match": "*"}).status_code == 200
     assert hub.call("PATCH", of, json=settings, headers={"If-Match": "*"}).status_code == 200
@@ -353,10 +353,10 @@ def test_what_somebody_else_put_into_the_connection_stays(hub: Hub, platform: Fa
     assert "token_path" in kept  # Airflow hides its value, for its name
 
 
-def test_new_credentials_take_the_place_of_the_old_only_when_they_work(hub: Hub, platform: FakeRetailer) -> None:
-    of = f"/v1/integrations/{added(hub, platform)['id']}"
-    bad = {"client_id": platform.client_id, "client_secret": f"{CANARY}-but-wrong"}
-    good = {"client_id": platform.client_id, "client_secret": CANARY}
+def test_new_credentials_take_the_place_of_the_old_only_when_they_work(hub: Hub, retailer: FakeRetailer) -> None:
+    of = f"/v1/integrations/{added(hub, retailer)['id']}"
+    bad = {"client_id": retailer.client_id, "client_secret": f"{CANARY}-but-wrong"}
+    good = {"client_id": retailer.client_id, "client_secret": CANARY}
 
     answer = hub.call("POST", f"{of}/rotate", json={"credentials": bad}, headers={"If-Match": '"1"'})
     assert_problem(answer, 422, "connection-test-failed")
@@ -368,13 +368,13 @@ def test_new_credentials_take_the_place_of_the_old_only_when_they_work(hub: Hub,
     assert hub.call("POST", f"{of}/test").json()["passed"]
 
 
-def test_a_test_tells_of_a_system_that_went_down(hub: Hub, platform: FakeRetailer) -> None:
-    document = added(hub, platform)
-    platform.faults.put("inventory", [{"status": 503}], repeat=True)
+def test_a_connection_test_reports_a_system_that_went_down(hub: Hub, retailer: FakeRetailer) -> None:
+    document = added(hub, retailer)
+    retailer.faults.put("inventory", [{"status": 503}], repeat=True)
     try:
         answer = hub.call("POST", f"/v1/integrations/{document['id']}/test", "dora")
     finally:
-        platform.faults.clear()
+        retailer.faults.clear()
 
     assert answer.status_code == 200
     assert not answer.json()["passed"]
@@ -385,16 +385,16 @@ def test_a_test_tells_of_a_system_that_went_down(hub: Hub, platform: FakeRetaile
     assert shown["version"] == 1
 
 
-def test_pausing_twice_is_pausing_once(hub: Hub, platform: FakeRetailer) -> None:
-    of = f"/v1/integrations/{added(hub, platform)['id']}"
+def test_pausing_twice_is_pausing_once(hub: Hub, retailer: FakeRetailer) -> None:
+    of = f"/v1/integrations/{added(hub, retailer)['id']}"
 
     assert [hub.call("POST", f"{of}/pause").json()["version"] for _ in range(2)] == [2, 2]
     assert hub.call("GET", of).json()["state"] == "paused"
     assert [hub.call("POST", f"{of}/resume").json()["state"] for _ in range(2)] == ["active", "active"]
 
 
-def test_a_removed_integration_leaves_no_secret_behind(hub: Hub, platform: FakeRetailer) -> None:
-    integration_id = added(hub, platform)["id"]
+def test_a_removed_integration_leaves_no_secret_behind(hub: Hub, retailer: FakeRetailer) -> None:
+    integration_id = added(hub, retailer)["id"]
     answer = hub.call("DELETE", f"/v1/integrations/{integration_id}", headers={"If-Match": '"1"'})
 
     assert answer.status_code == 204
@@ -402,9 +402,9 @@ def test_a_removed_integration_leaves_no_secret_behind(hub: Hub, platform: FakeR
     assert hub.airflow("GET", f"/connections/{integration_id}").status_code == 404
 
 
-def test_every_change_has_its_line_in_the_audit_trail(hub: Hub, platform: FakeRetailer) -> None:
-    of = f"/v1/integrations/{added(hub, platform)['id']}"
-    good = {"credentials": {"client_id": platform.client_id, "client_secret": CANARY}}
+def test_every_change_has_its_line_in_the_audit_trail(hub: Hub, retailer: FakeRetailer) -> None:
+    of = f"/v1/integrations/{added(hub, retailer)['id']}"
+    good = {"credentials": {"client_id": retailer.client_id, "client_secret": CANARY}}
     hub.call("PATCH", of, "otto", json={"name": "x"}, headers={"If-Match": "*"})
     hub.call("POST", f"{of}/rotate", "otto", json=good, headers={"If-Match": "*"})
     hub.call("POST", f"{of}/test", "dora")
@@ -426,10 +426,10 @@ def test_every_change_has_its_line_in_the_audit_trail(hub: Hub, platform: FakeRe
     ]
 
 
-def test_two_changes_at_once_are_one_change_and_one_refusal(hub: Hub, platform: FakeRetailer) -> None:
+def test_two_changes_at_once_are_one_change_and_one_refusal(hub: Hub, retailer: FakeRetailer) -> None:
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
-    of = f"/v1/integrations/{added(hub, platform)['id']}"
+    of = f"/v1/integrations/{added(hub, retailer)['id']}"
     hub.token("admin")
     with ThreadPoolExecutor(8) as pool:
         names = [f"name {number}" for number in range(8)]
@@ -441,13 +441,13 @@ def test_two_changes_at_once_are_one_change_and_one_refusal(hub: Hub, platform: 
     assert hub.call("GET", of).json()["version"] == 2
 
 
-def test_pages_neither_skip_nor_repeat_while_integrations_come(hub: Hub, platform: FakeRetailer) -> None:
-    before = [added(hub, platform)["id"] for _ in range(4)]
+def test_pages_neither_skip_nor_repeat_while_integrations_come(hub: Hub, retailer: FakeRetailer) -> None:
+    before = [added(hub, retailer)["id"] for _ in range(4)]
     seen, cursor = [], None
     while True:
         page = hub.call("GET", "/v1/integrations", params={"limit": 2, "cursor": cursor}).json()
         seen += [each["id"] for each in page["integrations"]]
-        added(hub, platform, id=f"a_first_{next(_numbers)}")
+        added(hub, retailer, id=f"a_first_{next(_numbers)}")
         if (cursor := page["next_cursor"]) is None:
             break
 
@@ -473,8 +473,8 @@ def test_a_page_that_cannot_be_is_refused(hub: Hub, path: str, parameters: dict[
     assert_problem(hub.call("GET", path, params=parameters), 400, "bad-request")
 
 
-def test_health_is_what_the_ledger_says(hub: Hub, platform: FakeRetailer) -> None:
-    integration_id = added(hub, platform)["id"]
+def test_health_matches_the_ledger(hub: Hub, retailer: FakeRetailer) -> None:
+    integration_id = added(hub, retailer)["id"]
     with hub.store() as store:
         for run_id, state, read in (("one", "done", 7), ("two", "failed", 0)):
             add_run(store, integration_id, f"{run_id}-{integration_id}", state, read)
@@ -486,17 +486,17 @@ def test_health_is_what_the_ledger_says(hub: Hub, platform: FakeRetailer) -> Non
     assert health["last_success_at"]
 
 
-def test_health_tells_of_calls_and_of_the_breaker(hub: Hub, platform: FakeRetailer) -> None:
+def test_health_reports_calls_and_the_breaker(hub: Hub, retailer: FakeRetailer) -> None:
     """What the workers counted, of all and of each run, and what the breaker did."""
-    integration_id = added(hub, platform)["id"]
+    integration_id = added(hub, retailer)["id"]
     of, run_id = f"/v1/integrations/{integration_id}", f"run-{integration_id}"
     policy = CallPolicy(rate=Rate(calls=100), breaker=BreakerRules(failures_in_a_row=2, open_s=60))
     with hub.store() as store, SharedSafeguards(store, integration_id, run_of=lambda: run_id) as calls:
         add_run(store, integration_id, run_id)
         guards = calls.safeguards(policy)
-        client = HttpClient("shop", platform.url, config=ClientConfig(limits=QUICK, safeguards=guards))
-        path = f"/{platform.project}/inventory"
-        platform.faults.put("*", ["ok", {"status": 503}, {"status": 503}])
+        client = HttpClient("shop", retailer.url, config=ClientConfig(limits=QUICK, safeguards=guards))
+        path = f"/{retailer.project}/inventory"
+        retailer.faults.put("*", ["ok", {"status": 503}, {"status": 503}])
         for _ in range(4):
             with suppress(HubError):
                 client.get(path, {}, lambda _: None)
@@ -518,9 +518,9 @@ def test_health_tells_of_calls_and_of_the_breaker(hub: Hub, platform: FakeRetail
     assert (summary["calls"], summary["errors"], summary["avoided"], summary["breaker"]) == (3, 2, 3, "open")
 
 
-def test_the_usage_of_a_run_of_somebody_else_is_not_told(hub: Hub, platform: FakeRetailer) -> None:
-    """It would be told as that of an integration that never made those calls."""
-    mine, other = added(hub, platform)["id"], added(hub, platform)["id"]
+def test_the_usage_of_a_run_of_another_integration_is_not_shown(hub: Hub, retailer: FakeRetailer) -> None:
+    """It would be shown as the usage of an integration that never made those calls."""
+    mine, other = added(hub, retailer)["id"], added(hub, retailer)["id"]
     with hub.store() as store:
         add_run(store, other, f"run-{other}")
 
@@ -540,11 +540,11 @@ def add_run(store: Store, integration_id: str, run_id: str, state: str = "done",
         )
 
 
-def test_no_secret_is_anywhere(hub: Hub, platform: FakeRetailer) -> None:
+def test_no_secret_is_anywhere(hub: Hub, retailer: FakeRetailer) -> None:
     """Answers, the server's log, every table of the hub, every table of Airflow."""
-    document = added(hub, platform)
+    document = added(hub, retailer)
     of = f"/v1/integrations/{document['id']}"
-    body = {"credentials": {"client_id": platform.client_id, "client_secret": CANARY}}
+    body = {"credentials": {"client_id": retailer.client_id, "client_secret": CANARY}}
     answers = [
         hub.call("GET", of),
         hub.call("GET", "/v1/integrations"),
@@ -585,7 +585,7 @@ def test_no_secret_is_anywhere(hub: Hub, platform: FakeRetailer) -> None:
     ],
     ids=lambda value: repr(value)[:60],
 )
-def test_a_body_that_is_none_is_refused(hub: Hub, body: bytes, content_type: str) -> None:
+def test_an_invalid_body_is_refused(hub: Hub, body: bytes, content_type: str) -> None:
     answer = hub.call("POST", "/v1/integrations", data=body, headers={"Content-Type": content_type})
 
     assert_problem(answer, 400, "bad-request")
@@ -602,7 +602,7 @@ def test_a_body_that_is_none_is_refused(hub: Hub, body: bytes, content_type: str
     ],
     ids=["deep", "very deep", "NUL", "half a pair", "NUL in a name"],
 )
-def test_what_no_table_could_hold_is_refused(hub: Hub, settings: bytes) -> None:
+def test_a_value_that_no_table_can_hold_is_refused(hub: Hub, settings: bytes) -> None:
     """It is JSON, so another parser on its way might let it through."""
     body = b'{"id": "a_b", "kind": "commercetools", "settings": ' + settings + b"}"
     answer = hub.call("POST", "/v1/integrations", data=body, headers={"Content-Type": "application/json"})
@@ -618,9 +618,9 @@ def test_a_large_body_is_refused_before_it_is_read(hub: Hub) -> None:
     assert_problem(streamed, 413, "too-large")
 
 
-def test_a_change_with_the_sessions_cookie_must_come_from_our_own_page(hub: Hub, platform: FakeRetailer) -> None:
+def test_a_change_with_the_sessions_cookie_must_come_from_our_own_page(hub: Hub, retailer: FakeRetailer) -> None:
     """A browser sends the cookie with a form of any other site's too."""
-    of = f"/v1/integrations/{added(hub, platform)['id']}/pause"
+    of = f"/v1/integrations/{added(hub, retailer)['id']}/pause"
     cookies = {"_token": hub.token("admin")}
 
     def post(**headers: str) -> requests.Response:

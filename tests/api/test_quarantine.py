@@ -34,7 +34,7 @@ def items(hub: Hub, **wanted: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_record_is_found_mended_and_replayed(hub: Hub, in_triage: Store) -> None:
+def test_a_record_is_found_fixed_and_replayed(hub: Hub, in_triage: Store) -> None:
     rejected(in_triage, "a", "b")
     (cause,) = hub.call("GET", "/v1/quarantine-causes", "vera").json()["causes"]
     first, second = items(hub, cause=cause["cause"])
@@ -46,14 +46,16 @@ def test_a_record_is_found_mended_and_replayed(hub: Hub, in_triage: Store) -> No
     again = hub.call("PATCH", path, "otto", json={"changes": {"quantityOnStock": -1}}).json()
     edited = hub.call("PATCH", path, "otto", json={"changes": {"quantityOnStock": 5, "availableQuantity": 5}}).json()
     assert (again["passes"], edited["passes"], edited["failures"]) == (False, True, [])
-    asked = hub.call("POST", "/v1/quarantine-replays", "otto", json={"all": True})
-    assert asked.status_code == 202
+    requested = hub.call("POST", "/v1/quarantine-replays", "otto", json={"all": True})
+    assert requested.status_code == 202
     assert (
-        replay_service.run_replay(in_triage, asked.json()["replay_id"], subscribers=SUBSCRIBERS, executors=EXECUTORS)
+        replay_service.run_replay(
+            in_triage, requested.json()["replay_id"], subscribers=SUBSCRIBERS, executors=EXECUTORS
+        )
         is not None
     )
 
-    replay = hub.call("GET", f"/v1/replays/{asked.json()['replay_id']}", "vera").json()
+    replay = hub.call("GET", f"/v1/replays/{requested.json()['replay_id']}", "vera").json()
     assert (replay["state"], replay["done"], replay["failed"]) == ("done", 1, 1)
     assert [item["item_id"] for item in items(hub)] == [second["item_id"]]
     assert query(in_triage, "SELECT quantity_on_stock FROM inventory WHERE id = 'a'") == [(5,)]
@@ -67,7 +69,7 @@ def test_a_record_is_found_mended_and_replayed(hub: Hub, in_triage: Store) -> No
     assert {actor.rpartition(":")[2] for actor, _ in acts} == {"otto"}
 
 
-def test_a_discarded_item_is_closed_for_good(hub: Hub, in_triage: Store) -> None:
+def test_a_discarded_item_is_closed_permanently(hub: Hub, in_triage: Store) -> None:
     rejected(in_triage, "c")
     (item,) = items(hub)
     path = f"/v1/quarantine/{item['item_id']}"

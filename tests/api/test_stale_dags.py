@@ -1,4 +1,4 @@
-"""What `up` asks of Airflow about stale DAGs, asked of the real one."""
+"""The calls that `up` makes to Airflow about stale DAGs, against the real Airflow."""
 
 from __future__ import annotations
 

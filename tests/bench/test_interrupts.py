@@ -37,7 +37,7 @@ def test_a_signal_leaves_the_block_by_an_exception(ending: signal.Signals) -> No
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the benchmark is for Linux")
 def test_an_interrupted_benchmark_leaves_no_process_and_no_file(tmp_path: Path) -> None:
-    """A database left running takes a gigabyte, and nobody knows whose it is."""
+    """A database left running takes a gigabyte, and nobody knows where it came from."""
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", "crossdock.cli", "bench", "sync", "--rows", "500", "--out", str(tmp_path / "out")],
         env={**os.environ, "TMPDIR": str(tmp_path)},

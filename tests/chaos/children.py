@@ -49,7 +49,7 @@ def ended(pid: int) -> int:
 
 
 def stopped(pid: int) -> bool:
-    """Whether the child has put itself to sleep (and has not ended)."""
+    """True while the child sleeps; False once it has ended."""
     _, status = os.waitpid(pid, os.WUNTRACED)
     return os.WIFSTOPPED(status)
 

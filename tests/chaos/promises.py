@@ -21,7 +21,7 @@ def broken(shop: FakeRetailer, store: Store, *, overlap: timedelta = timedelta(0
 
 
 def broken_on_the_way(shop: FakeRetailer, store: Store, *, overlap: timedelta = timedelta(0)) -> list[str]:
-    """The promises that hold at every moment, also while nobody has gone on after a crash."""
+    """The promises that hold at every moment, also between a crash and the next run."""
     return [
         *_accounting(store),
         *_watermark(shop, store, overlap),
@@ -163,5 +163,5 @@ def _at_rest(store: Store) -> list[str]:
         *_violations("at rest: leases that are held", held),
         *_violations("at rest: runs that have no end", at_work),
         *_violations("at rest: temporary tables of nobody", stages),
-        *_violations("at rest: transactions of nobody", sessions),
+        *_violations("at rest: transactions that nobody ends", sessions),
     ]

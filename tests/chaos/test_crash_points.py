@@ -1,4 +1,4 @@
-"""A worker is killed at every named place, another goes on, and nothing is lost, doubled or left behind."""
+"""A worker is killed at every failpoint, another continues, and nothing is lost, doubled or left behind."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_delta_with_late_changes_killed_anywhere_is_finished_by_the_next_worke
 @pytest.mark.parametrize(
     "second", ["extract.begun", "validate.batch_written", "load.before_commit", "load.before_finish"]
 )
-def test_a_worker_that_goes_on_may_be_killed_too(hub: Hub, second: str) -> None:
+def test_the_worker_that_continues_may_be_killed_too(hub: Hub, second: str) -> None:
     """C8: a crash while recovering from a crash."""
     children.run(lambda: hub.sync(FULL, "the run"), crash_at="load.before_commit:2")
     children.run(lambda: hub.sync(FULL, "the run"), crash_at=second)

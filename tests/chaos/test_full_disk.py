@@ -1,4 +1,4 @@
-"""A disk that is full: a clear error that passes when there is room, nothing lost, and the same run goes on."""
+"""A disk that is full: a clear error that passes when there is room, nothing lost, and the same run continues."""
 
 from __future__ import annotations
 

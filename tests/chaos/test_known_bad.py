@@ -218,7 +218,7 @@ def test_what_a_worker_left_behind_is_found(hub: Hub) -> None:
         work.execute(b"CREATE TEMP TABLE stage_left (id text)")
         report = found(hub)
 
-    for promise in ("leases that are held", "runs that have no end", "transactions of nobody"):
+    for promise in ("leases that are held", "runs that have no end", "transactions that nobody ends"):
         assert promise in report
 
 
@@ -232,7 +232,9 @@ def test_paging_by_offset_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) ->
     def by_offset(self: Any, resource: str, part: Any, _after: Any, **_: Any) -> Any:
         offset = read.get(part.range_no, 0)
         query = {"where": client.where(part, None), "sort": client.sort(part), "limit": 20, "offset": offset}
-        page = self._ask(resource, query, lambda answer: client.fetched(answer, part, None, asked=20, lines_field=None))
+        page = self._call(
+            resource, query, lambda response: client.page_of(response, part, None, requested=20, lines_field=None)
+        )
         if page.records and not any(read.values()):
             first = msgspec.json.decode(page.body)["results"][0]["id"]
             hub.shop.state.change("inventory", first, lambda entry: entry.update(custom={"counted": "again"}))
@@ -263,13 +265,13 @@ def test_a_client_that_repeats_what_was_refused_is_found(hub: Hub, monkeypatch: 
     """A request that is wrong stays wrong; sent again, it only costs the other side."""
     assert refused_calls(hub, "sound") == 1
     answers = sys.modules["crossdock.http.response"]
-    monkeypatch.setattr(answers, "_PASSING", answers._PASSING | {400})
+    monkeypatch.setattr(answers, "_TRANSIENT", answers._TRANSIENT | {400})
 
     assert refused_calls(hub, "stubborn") > 1
 
 
-def told_of(hub: Hub, dag_run_id: str) -> str:
-    """All that a failed run tells: the error and its causes, the ledger, the alerts."""
+def report_of(hub: Hub, dag_run_id: str) -> str:
+    """All that a failed run reports: the error and its causes, the ledger, the alerts."""
     hub.shop.faults.put("oauth", [{"status": 401}], repeat=True)
     with Store(hub.dsn) as store:
         with pytest.raises(HubError) as failure:
@@ -281,9 +283,9 @@ def told_of(hub: Hub, dag_run_id: str) -> str:
 
 
 def test_a_secret_in_an_exception_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads the log of a failed run must not be able to sign in as us."""
+    """A reader of a failed run's log must not be able to sign in as the hub."""
     hub.shop.client_secret = "canary-4711"
-    assert "canary-4711" not in told_of(hub, "discreet")
+    assert "canary-4711" not in report_of(hub, "discreet")
     oauth = sys.modules["crossdock.http.oauth"]
 
     def indiscreet(self: Any, *_: Any) -> None:
@@ -291,4 +293,4 @@ def test_a_secret_in_an_exception_is_found(hub: Hub, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(oauth.ClientCredentials, "_fetch", indiscreet)
 
-    assert "canary-4711" in told_of(hub, "indiscreet")
+    assert "canary-4711" in report_of(hub, "indiscreet")

@@ -27,7 +27,7 @@ class Ended:
         return json.loads(line)
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         """All that a person reads, whatever the width of the terminal."""
         return " ".join((self.out + self.err).replace("│", " ").split())
 

@@ -21,7 +21,7 @@ STEP = {"name": "a step", "seconds": 0.0, "detail": ""}
 
 @dataclass
 class Started:
-    """A stack in name only: what was asked of it, each with the schedule of the moment; None for the project's own."""
+    """A pretended stack: it records each call, with the schedule at that moment; None for the project's own."""
 
     calls: list[tuple[str, str | None]] = field(default_factory=list)
     state: str = "stopped"
@@ -64,7 +64,7 @@ def interrupted(_: DemoRun) -> None:
 def test_a_stack_that_stays_has_its_schedules_after_the_demo_and_not_during_it(
     stackless_hub: Hub, started: Started
 ) -> None:
-    """A run that starts by itself would load a step's changes."""
+    """A scheduled run would load a step's changes."""
     assert stackless_hub("demo").code == 0
     assert started.calls == [("up", ""), ("steps", ""), ("restart", None)]
 
@@ -97,10 +97,10 @@ def test_it_ends_with_the_address_the_login_and_how_to_stop(stackless_hub: Hub, 
     """All that a person needs who sees it for the first time; the password itself stays out of a recorded terminal."""
     ended = stackless_hub("demo")
 
-    assert "http://127.0.0.1:4711" in ended.said
-    assert "user admin; the password: ./hub status --password" in ended.said
-    assert "Stop it all: ./hub down" in ended.said
-    assert "the password" not in ended.said.replace("the password: ./hub", "")
+    assert "http://127.0.0.1:4711" in ended.text
+    assert "user admin; the password: ./hub status --password" in ended.text
+    assert "To stop: ./hub down" in ended.text
+    assert "the password" not in ended.text.replace("the password: ./hub", "")
     assert started.calls
 
 
@@ -109,5 +109,5 @@ def test_a_step_that_fails_is_named_and_the_stack_that_stays_too(stackless_hub: 
     ended = stackless_hub("demo")
 
     assert ended.code == 1
-    assert "The demo stopped at step 2. To check the stack: ./hub doctor" in ended.said
-    assert "./hub down" in ended.said
+    assert "The demo stopped at step 2. To check the stack: ./hub doctor" in ended.text
+    assert "./hub down" in ended.text

@@ -10,9 +10,9 @@ from crossdock.events.model import WEBHOOK_RECEIVED, NewEvent
 from tests.cli.conftest import Hub
 
 
-def test_what_tail_calls_an_event_is_what_show_takes(hub: Hub, store: Store) -> None:
+def test_show_accepts_the_event_ids_of_tail(hub: Hub, store: Store) -> None:
     """A webhook's event has its sender's id; `show` refused that, and sent people back to `tail` for another."""
-    told = NewEvent(
+    event = NewEvent(
         source="/webhooks/shop",
         type=WEBHOOK_RECEIVED,
         subject="inventory/A",
@@ -22,7 +22,7 @@ def test_what_tail_calls_an_event_is_what_show_takes(hub: Hub, store: Store) -> 
         event_id="msg_1",
     )
     with store.transaction() as work:
-        event_store.receive(work, told)
+        event_store.receive(work, event)
 
     place = hub("events", "tail").out.split()[0]
 

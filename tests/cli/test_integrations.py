@@ -34,17 +34,17 @@ def hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> I
 
 
 @pytest.fixture(scope="module")
-def platform() -> Iterator[FakeRetailer]:
+def retailer() -> Iterator[FakeRetailer]:
     with FakeRetailer(seed=3, inventory=20, products=5, orders=5, customers=2, flaws=0, client_secret=CANARY) as opened:
         yield opened
 
 
-#: Good ones: nothing is asked of anybody before they hold.
+#: Valid settings: the command prompts for credentials only after checking them.
 SETTINGS = ["--kind=commercetools", "--set=base_url=https://shop.example", "--set=project=demo"]
 
 
 def run(hub: Hub, *words: str, stdin: str = "", user: str = "otto") -> subprocess.CompletedProcess[str]:
-    """The command in this process, which has loaded it already: forty starts of Python would be a minute of the gate."""
+    """The command in this process, which has loaded it already: forty starts of Python would take a minute."""
     signed_in = {"HUB_URL": hub.url, "HUB_USER": user, "HUB_PASSWORD": user * 2, "COLUMNS": "200"}
     out, err, code = io.StringIO(), io.StringIO(), 0
     with (
@@ -68,32 +68,32 @@ def answer(hub: Hub, *words: str, stdin: str = "") -> Any:
     return json.loads(ended.stdout)
 
 
-def secret(platform: FakeRetailer, text: str = CANARY) -> str:
-    return json.dumps({"client_id": platform.client_id, "client_secret": text})
+def secret(retailer: FakeRetailer, text: str = CANARY) -> str:
+    return json.dumps({"client_id": retailer.client_id, "client_secret": text})
 
 
-def add_words(platform: FakeRetailer, integration_id: str) -> list[str]:
+def add_words(retailer: FakeRetailer, integration_id: str) -> list[str]:
     return [
         "add",
         integration_id,
         "--kind=commercetools",
-        f"--set=base_url={platform.url}",
-        f"--set=project={platform.project}",
-        f"--set=scope=view_products:{platform.project} view_orders:{platform.project}",
+        f"--set=base_url={retailer.url}",
+        f"--set=project={retailer.project}",
+        f"--set=scope=view_products:{retailer.project} view_orders:{retailer.project}",
         '--set=allowed_networks=["127.0.0.0/8"]',
         "--credentials=-",
     ]
 
 
-def test_a_whole_life(hub: Hub, platform: FakeRetailer, tmp_path: Path) -> None:
-    added = answer(hub, *add_words(platform, "cli_life"), stdin=secret(platform))
+def test_a_whole_life(hub: Hub, retailer: FakeRetailer, tmp_path: Path) -> None:
+    added = answer(hub, *add_words(retailer, "cli_life"), stdin=secret(retailer))
     assert added["test_passed"]
     assert "cli_life" in [each["id"] for each in answer(hub, "list")["integrations"]]
     assert answer(hub, "show", "cli_life")["health"]["runs_24h"] == 0
     assert answer(hub, "test", "cli_life")["passed"]
     assert answer(hub, "change", "cli_life", "--name=Renamed", "--set=token_path=/oauth/token")["version"] == 2
     assert answer(hub, "show", "cli_life")["settings"]["token_path"] == "/oauth/token"
-    (tmp_path / "secret.json").write_text(secret(platform))
+    (tmp_path / "secret.json").write_text(secret(retailer))
     assert answer(hub, "rotate", "cli_life", f"--credentials={tmp_path}/secret.json")["version"] == 3
     assert answer(hub, "pause", "cli_life")["state"] == "paused"
     assert answer(hub, "resume", "cli_life")["state"] == "active"
@@ -101,15 +101,15 @@ def test_a_whole_life(hub: Hub, platform: FakeRetailer, tmp_path: Path) -> None:
     assert run(hub, "show", "cli_life").returncode == 2
 
 
-def test_wrong_settings_are_wrong_use_whoever_finds_them(hub: Hub, platform: FakeRetailer) -> None:
-    run(hub, *add_words(platform, "cli_exit"), stdin=secret(platform))
+def test_wrong_settings_are_wrong_use_on_the_client_and_on_the_server(hub: Hub, retailer: FakeRetailer) -> None:
+    run(hub, *add_words(retailer, "cli_exit"), stdin=secret(retailer))
 
     assert run(hub, "change", "cli_exit", "--set=projekt=x").returncode == 2
     assert run(hub, "change", "cli_exit", "--set=project=another").returncode == 1, "its test fails"
 
 
-def test_what_fails_says_which_check_and_what_to_do(hub: Hub, platform: FakeRetailer) -> None:
-    ended = run(hub, *add_words(platform, "cli_wrong"), stdin=secret(platform, f"{CANARY}-but-wrong"))
+def test_what_fails_says_which_check_and_what_to_do(hub: Hub, retailer: FakeRetailer) -> None:
+    ended = run(hub, *add_words(retailer, "cli_wrong"), stdin=secret(retailer, f"{CANARY}-but-wrong"))
 
     assert ended.returncode == 1
     assert "credentials" in ended.stdout
@@ -120,7 +120,7 @@ def test_what_fails_says_which_check_and_what_to_do(hub: Hub, platform: FakeReta
 
 
 def test_no_option_takes_a_secret(hub: Hub) -> None:
-    """A shell keeps its history, and every process list shows what was said."""
+    """A shell keeps its history, and every process list shows the arguments."""
     shown = run(hub, "add", "--help").stdout
 
     assert "--secret" not in shown
@@ -128,7 +128,7 @@ def test_no_option_takes_a_secret(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (["show", "not_there"], 2, "There is no integration 'not_there'"),
         (["pause", "not_there"], 2, "There is no integration 'not_there'"),
@@ -159,11 +159,11 @@ def test_no_option_takes_a_secret(hub: Hub) -> None:
         (["validate", "not/there.yaml"], 2, "cannot be read"),
     ],
 )
-def test_wrong_use_says_what_to_do(hub: Hub, words: list[str], code: int, said: str) -> None:
+def test_wrong_use_says_what_to_do(hub: Hub, words: list[str], code: int, message: str) -> None:
     ended = run(hub, *words)
 
     assert ended.returncode == code, ended.stderr
-    assert said in " ".join(ended.stderr.split())
+    assert message in " ".join(ended.stderr.split())
 
 
 def test_a_file_of_credentials_that_lacks_one_is_named_and_none_of_its_values(hub: Hub, tmp_path: Path) -> None:
@@ -172,16 +172,16 @@ def test_a_file_of_credentials_that_lacks_one_is_named_and_none_of_its_values(hu
 
     ended = run(hub, "add", "x_y", *SETTINGS, f"--credentials={file}")
 
-    said = " ".join(ended.stderr.split())
+    message = " ".join(ended.stderr.split())
     assert ended.returncode == 2
-    assert "other-system.json does not contain the credentials of commercetools: " in said
-    assert "client_secret is missing" in said
-    assert "password is not known" in said
+    assert "other-system.json does not contain the credentials of commercetools: " in message
+    assert "client_secret is missing" in message
+    assert "password is not known" in message
     assert CANARY not in ended.stdout + ended.stderr
 
 
-def test_an_id_that_is_taken_is_said_before_a_secret_is_asked_for(hub: Hub, platform: FakeRetailer) -> None:
-    run(hub, *add_words(platform, "cli_taken"), stdin=secret(platform))
+def test_a_taken_id_is_reported_before_the_prompt_for_a_secret(hub: Hub, retailer: FakeRetailer) -> None:
+    run(hub, *add_words(retailer, "cli_taken"), stdin=secret(retailer))
 
     ended = run(hub, "add", "cli_taken", *SETTINGS)
 
@@ -189,10 +189,10 @@ def test_an_id_that_is_taken_is_said_before_a_secret_is_asked_for(hub: Hub, plat
     assert "already exists. To see it: ./hub integration show cli_taken" in " ".join(ended.stderr.split())
 
 
-def test_a_private_address_is_refused_with_the_setting_that_allows_it(hub: Hub, platform: FakeRetailer) -> None:
-    words = [word for word in add_words(platform, "cli_private") if "allowed_networks" not in word]
+def test_a_private_address_is_refused_with_the_setting_that_allows_it(hub: Hub, retailer: FakeRetailer) -> None:
+    words = [word for word in add_words(retailer, "cli_private") if "allowed_networks" not in word]
 
-    ended = run(hub, *words, "--json", stdin=secret(platform))
+    ended = run(hub, *words, "--json", stdin=secret(retailer))
 
     problem = json.loads(ended.stdout)["error"]["problem"]
     assert ended.returncode == 1
@@ -201,17 +201,17 @@ def test_a_private_address_is_refused_with_the_setting_that_allows_it(hub: Hub, 
     )
 
 
-def test_a_viewer_may_look_and_no_more(hub: Hub, platform: FakeRetailer) -> None:
+def test_a_viewer_may_read_but_not_change(hub: Hub, retailer: FakeRetailer) -> None:
     assert run(hub, "list", user="vera").returncode == 0
-    ended = run(hub, *add_words(platform, "cli_vera"), stdin=secret(platform), user="vera")
+    ended = run(hub, *add_words(retailer, "cli_vera"), stdin=secret(retailer), user="vera")
 
     assert ended.returncode == 1
     assert "vera needs the operator role" in ended.stderr
 
 
-def test_a_person_sees_the_health_of_an_integration(hub: Hub, platform: FakeRetailer) -> None:
+def test_a_person_sees_the_health_of_an_integration(hub: Hub, retailer: FakeRetailer) -> None:
     """Calls, breaker and runs, as tables."""
-    run(hub, *add_words(platform, "seen_by_people"), stdin=secret(platform))
+    run(hub, *add_words(retailer, "seen_by_people"), stdin=secret(retailer))
     shown, listed = run(hub, "show", "seen_by_people", user="vera"), run(hub, "list", user="vera")
 
     assert (shown.returncode, listed.returncode) == (0, 0), shown.stderr + listed.stderr

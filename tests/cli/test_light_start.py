@@ -106,14 +106,14 @@ def test_what_needs_no_hub_loads_no_command(words: list[str], heavy: frozenset[s
     [["list"], ["kinds"], ["pause", "shop_eu"], ["resume", "shop_eu"], ["test", "shop_eu"]],
     ids=" ".join,
 )
-def test_a_command_that_only_asks_the_api_loads_no_database_and_no_engine(hub_url: str, words: list[str]) -> None:
+def test_a_command_that_only_calls_the_api_loads_no_database_and_no_engine(hub_url: str, words: list[str]) -> None:
     code, loaded = _run("integration", *words, HUB_URL=hub_url, HUB_USER="otto", HUB_PASSWORD="x")
 
     assert code == 0
     assert loaded & HEAVY == set()
 
 
-def test_to_find_that_no_stack_runs_loads_none_of_it(tmp_path: Path) -> None:
+def test_a_command_without_a_running_stack_loads_none_of_it(tmp_path: Path) -> None:
     code, loaded = _run("integration", "list", HUB_HOME=str(tmp_path))
 
     assert code == 1

@@ -20,7 +20,7 @@ def test_a_sku_in_two_warehouses_is_one_document(hub: Hub, store: Store) -> None
     assert len(hub("show", "sku", "SIDEBOARD-OAK-01", "--json").document["records"]) == 2
 
 
-def test_before_its_first_version_a_record_was_not_there_and_that_is_said(hub: Hub, store: Store) -> None:
+def test_a_time_before_the_first_version_of_a_record_is_reported(hub: Hub, store: Store) -> None:
     """It is no unknown sku, and not in quarantine."""
     Triage(store).sync(entry())
 
@@ -29,6 +29,6 @@ def test_before_its_first_version_a_record_was_not_there_and_that_is_said(hub: H
     unknown = hub("show", "sku", "SIDEBOARD-OAK-02", "--as-of", "2026-01-01")
 
     assert (there.code, before.code, unknown.code) == (0, 2, 2)
-    assert "did not exist at 2026-01-01T00:00:00.000Z. The first version" in before.said
-    assert "2026-11-20T17:30:00.000Z" in before.said
-    assert "The hub has no inventory 'SIDEBOARD-OAK-02'" in unknown.said
+    assert "did not exist at 2026-01-01T00:00:00.000Z. The first version" in before.text
+    assert "2026-11-20T17:30:00.000Z" in before.text
+    assert "The hub has no inventory 'SIDEBOARD-OAK-02'" in unknown.text

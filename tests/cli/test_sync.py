@@ -25,16 +25,16 @@ def declarations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("declarations")
-def test_what_is_declared_has_a_verb_like_every_sync(stackless_hub: Hub) -> None:
+def test_a_declared_sync_has_a_command_like_every_sync(stackless_hub: Hub) -> None:
     helped, started = stackless_hub("sync", "--help"), stackless_hub("sync", "sandbox_stock_rest", "--full")
 
     assert (helped.code, started.code) == (0, 1)
-    assert "Stock of the sandbox over REST" in helped.said
-    assert "The stack is stopped. Start it with: ./hub up" in started.said
+    assert "Stock of the sandbox over REST" in helped.text
+    assert "The stack is stopped. Start it with: ./hub up" in started.text
 
 
 @pytest.mark.usefixtures("declarations")
-def test_a_declaration_with_mistakes_says_them_and_is_in_nobody_elses_way(stackless_hub: Hub) -> None:
+def test_an_invalid_declaration_lists_its_mistakes_and_does_not_block_other_syncs(stackless_hub: Hub) -> None:
     ended = stackless_hub("sync", "broken", "--full", "--json")
 
     assert ended.code == 2
@@ -47,5 +47,5 @@ def test_a_slip_in_the_name_of_a_declared_sync_finds_it(stackless_hub: Hub) -> N
     ended = stackless_hub("sync", "sandbox_stock_rst")
 
     assert ended.code == 2
-    assert "Did you mean 'sandbox_stock_rest'?" in ended.said
-    assert "inventory, product, order, broken" in ended.said
+    assert "Did you mean 'sandbox_stock_rest'?" in ended.text
+    assert "inventory, product, order, broken" in ended.text

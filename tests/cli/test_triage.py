@@ -28,7 +28,7 @@ def test_some_items_are_discarded_by_id(hub: Hub, store: Store) -> None:
     ended = hub("quarantine", "discard", first, second, "--reason", "no longer sold")
 
     assert ended.code == 0
-    assert "Discarded 2 of 2 items" in ended.said
+    assert "Discarded 2 of 2 items" in ended.text
     assert Triage(store).states() == ["discarded", "discarded", "open"]
 
 
@@ -36,17 +36,17 @@ def test_many_are_counted_first_and_need_a_yes(hub: Hub, store: Store) -> None:
     rejected(store, 11)
     words = ("quarantine", "discard", "--cause", "sku_is_present", "--reason", "no longer sold")
 
-    asked = hub(*words)
+    unconfirmed = hub(*words)
     unchanged = set(Triage(store).states())
     done = hub(*words, "--yes", "--json")
 
-    assert (asked.code, unchanged) == (2, {"open"})
-    assert "11 items would be discarded. Add --yes to confirm" in asked.said
+    assert (unconfirmed.code, unchanged) == (2, {"open"})
+    assert "11 items would be discarded. Add --yes to confirm" in unconfirmed.text
     assert (done.code, done.document["chosen"], len(done.document["closed"])) == (0, 11, 11)
     assert set(Triage(store).states()) == {"discarded"}
 
 
-def test_at_a_terminal_a_person_is_asked_and_no_means_no(
+def test_at_a_terminal_the_command_prompts_and_no_means_no(
     hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rejected(store, 11)
@@ -82,16 +82,16 @@ def test_a_choice_that_names_nothing_or_twice_says_how_to_choose(hub: Hub, group
     ended = hub(group, *words)
 
     assert ended.code == 2
-    assert "IDs such as 11 12, or --cause CAUSE, or --all" in ended.said
+    assert "IDs such as 11 12, or --cause CAUSE, or --all" in ended.text
 
 
 @pytest.mark.parametrize("group", ["dead-letters", "quarantine"])
 def test_an_edit_is_given_in_one_way(hub: Hub, group: str, tmp_path: Path) -> None:
     (tmp_path / "cut.json").write_text("{")
 
-    assert "--set FIELD=VALUE (may be repeated), or --file" in hub(group, "fix", "1").said
-    assert "'5' is not FIELD=VALUE" in hub(group, "fix", "1", "--set", "5").said
-    assert "cut.json is not JSON" in hub(group, "fix", "1", "--file", str(tmp_path / "cut.json")).said
+    assert "--set FIELD=VALUE (may be repeated), or --file" in hub(group, "fix", "1").text
+    assert "'5' is not FIELD=VALUE" in hub(group, "fix", "1", "--set", "5").text
+    assert "cut.json is not JSON" in hub(group, "fix", "1", "--file", str(tmp_path / "cut.json")).text
 
 
 def test_a_fix_that_is_taken_back_is_reported(hub: Hub, store: Store) -> None:
@@ -103,7 +103,7 @@ def test_a_fix_that_is_taken_back_is_reported(hub: Hub, store: Store) -> None:
 
     assert quarantine_service.readable(edited or b"")["sku"] == "SIDEBOARD"
     assert ended.code == 3
-    assert "back to its original" in ended.said
+    assert "back to its original" in ended.text
     assert Triage(store).items()[0].edited is None
 
 
@@ -114,5 +114,5 @@ def test_an_edited_dead_letter_is_shown_as_it_will_be_delivered(hub: Hub, store:
     back = hub("dead-letters", "fix", str(dead_letter_id), "--set", 'available_quantity="five"')
 
     assert fixed.document["edited_data"]["available_quantity"] == 5
-    assert "the edit is removed" in back.said
+    assert "the edit is removed" in back.text
     assert json.loads(hub("dead-letters", "show", str(dead_letter_id), "--json").out)["edited_data"] is None

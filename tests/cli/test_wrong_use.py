@@ -1,4 +1,4 @@
-"""What somebody reads who mistyped a word at night, and what a program gets."""
+"""The output after a mistyped command: one line for a person, one document for a program."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_a_verb_that_is_not_there_names_the_nearest_and_all_that_are(
     ended = stackless_hub(*words)
 
     assert ended.code == 2
-    assert f"Did you mean {nearest}?" in ended.said
-    assert there in ended.said
+    assert f"Did you mean {nearest}?" in ended.text
+    assert there in ended.text
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def _takes_json(command: Any) -> bool:
     return any("--json" in parameter.opts for parameter in command.params)
 
 
-def test_with_json_a_stack_that_does_not_run_is_told_as_a_document_too(stackless_hub: Hub) -> None:
+def test_with_json_a_stopped_stack_is_reported_as_a_document_too(stackless_hub: Hub) -> None:
     ended = stackless_hub("runs", "--json")
 
     assert ended.code == 1
@@ -92,7 +92,7 @@ def test_with_json_a_stack_that_does_not_run_is_told_as_a_document_too(stackless
 def test_progress_is_on_standard_error_with_json_too(capsys: pytest.CaptureFixture[str]) -> None:
     """Two minutes of silence look like a hang."""
     with console.progress("Starting") as bar:
-        bar.tell("the database")
+        bar.update("the database")
     console.show_json({"done": True})
 
     printed = capsys.readouterr()
@@ -109,21 +109,21 @@ def test_progress_is_on_standard_error_with_json_too(capsys: pytest.CaptureFixtu
         ["sync", "inventory", "--until"],
     ],
 )
-def test_an_instant_is_asked_for_alike_everywhere(hub: Hub, words: list[str]) -> None:
+def test_every_command_explains_a_wrong_time_in_the_same_words(hub: Hub, words: list[str]) -> None:
     nonsense, naive = hub(*words, "yesterday"), hub(*words, "2026-11-21T09:30")
 
     assert (nonsense.code, naive.code) == (2, 2)
-    assert f"Invalid value for '{words[-1]}': Cannot read 'yesterday' as a time. Use 2026-11-21 or" in nonsense.said
-    assert "has no time zone. For UTC, use 2026-11-21T09:30Z" in naive.said
+    assert f"Invalid value for '{words[-1]}': Cannot read 'yesterday' as a time. Use 2026-11-21 or" in nonsense.text
+    assert "has no time zone. For UTC, use 2026-11-21T09:30Z" in naive.text
 
 
 @pytest.mark.parametrize("verb", [["tail"], ["replay"]])
-def test_a_type_of_event_that_is_none_is_refused_with_the_nearest(hub: Hub, verb: list[str]) -> None:
-    """No events would be the answer, as if all were quiet."""
+def test_an_unknown_event_type_is_refused_with_the_nearest(hub: Hub, verb: list[str]) -> None:
+    """An empty answer would look as if there were no events."""
     ended = hub("events", *verb, "--type", "stock.changed")
 
     assert ended.code == 2
-    assert "Did you mean crossdock.stock.changed? Event types: crossdock.order.changed" in ended.said
+    assert "Did you mean crossdock.stock.changed? Event types: crossdock.order.changed" in ended.text
 
 
 def test_following_the_events_ends_well_with_ctrl_c(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_a_day_is_refused_in_the_words_of_its_option(hub: Hub) -> None:
     ended = hub("backfill", "order", "--from", "tuesday", "--to", "2026-01-01")
 
     assert ended.code == 2
-    assert "Invalid value for '--from': Cannot read 'tuesday' as a day. Use for example 2026-11-21" in ended.said
+    assert "Invalid value for '--from': Cannot read 'tuesday' as a day. Use for example 2026-11-21" in ended.text
 
 
 def test_ctrl_c_ends_a_command_with_130(stackless_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,10 +183,10 @@ def test_ctrl_c_in_a_benchmark_is_one_sentence(tmp_path: Path) -> None:
         start_new_session=True,
     )
     assert child.stderr is not None
-    said = [child.stderr.readline() for _ in range(3)]
+    lines = [child.stderr.readline() for _ in range(3)]
     os.killpg(child.pid, signal.SIGINT)
-    said += child.stderr.readlines()
+    lines += child.stderr.readlines()
 
     assert child.wait() == 130
-    assert "Traceback" not in "".join(said)
-    assert "Interrupted here" in said[-1]
+    assert "Traceback" not in "".join(lines)
+    assert "The command was interrupted" in lines[-1]

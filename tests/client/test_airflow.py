@@ -105,11 +105,14 @@ def test_a_trigger_starts_a_run_of_its_own(airflow: StandIn, api: AirflowApi) ->
 def test_a_connection_is_updated_or_created(airflow: StandIn, api: AirflowApi) -> None:
     """A second `./hub up` has other ports."""
     airflow.answers["POST /api/v2/connections"] = [(201, {})]
-    wanted = {"connection_id": "hub_db", "conn_type": "postgres"}
+    document = {"connection_id": "hub_db", "conn_type": "postgres"}
 
-    api.put_connection(wanted)
+    api.put_connection(document)
 
-    assert airflow.requests[-2:] == [("PATCH /api/v2/connections/hub_db", wanted), ("POST /api/v2/connections", wanted)]
+    assert airflow.requests[-2:] == [
+        ("PATCH /api/v2/connections/hub_db", document),
+        ("POST /api/v2/connections", document),
+    ]
 
 
 def test_a_run_id_is_quoted_in_the_path(airflow: StandIn, api: AirflowApi) -> None:

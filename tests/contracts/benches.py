@@ -86,14 +86,14 @@ class Bench(Protocol):
         """The tokens that were given out and are alive."""
         ...
 
-    def asked(self) -> int:
-        """How many requests for data came to the door."""
+    def data_requests(self) -> int:
+        """How many requests for data arrived."""
         ...
 
-    def asked_tokens(self) -> int: ...
+    def token_requests(self) -> int: ...
 
     def was_left_early(self) -> bool:
-        """Whether the client of the newest request had left when not half of its answer was told, of a minute or more."""
+        """True if the newest request's client left before half of its answer, which takes a minute or more, was sent."""
         ...
 
     def ids(self) -> list[str]:
@@ -173,10 +173,10 @@ class _ShopBench:
     def tokens(self) -> list[str]:
         return list(self._shop.tokens._expiries)
 
-    def asked(self) -> int:
+    def data_requests(self) -> int:
         return sum(entry.path.endswith((f"/{self.resource}", "/graphql")) for entry in self._shop.requests)
 
-    def asked_tokens(self) -> int:
+    def token_requests(self) -> int:
         return sum(entry.path == "/oauth/token" for entry in self._shop.requests)
 
     def was_left_early(self) -> bool:
@@ -362,7 +362,7 @@ def by_time(low: datetime | None = None) -> Range:
 
 
 def pages(source: Source, resource: str, part: Range, after: Cursor | None = None) -> Iterator[FetchedPage]:
-    """The pages of *part* that follow *after*, as a flow asks for them; a source without an end fails here."""
+    """The pages of *part* that follow *after*, as an extract requests them; a source without an end fails here."""
     for _ in range(2_000):
         page = source.page(resource, part, after)
         yield page

@@ -33,7 +33,7 @@ from crossdock.http.model import CallPolicy, Rate
 from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.sync.source import Cursor, Range, Source
 from tests.contracts.benches import CANARY, CONNECTORS, QUICK, RULES, Bench, Connector, by_id, by_time, pages
-from tests.http.raw_server import ONE_SECOND, Door, answer
+from tests.http.raw_server import ONE_SECOND, RawServer, answer
 
 #: Waits of a second or two are slept, longer ones are not.
 PATIENT = Limits(timeout_s=60.0, attempts=3, longest_wait_s=3.0)
@@ -72,7 +72,7 @@ def skip_where_exempt(bench: Bench, rule: str) -> None:
         pytest.skip(reason)
 
 
-def test_what_is_exempt_is_a_rule_that_there_is(bench: Bench) -> None:
+def test_each_exemption_names_an_existing_rule(bench: Bench) -> None:
     """Otherwise a renamed rule would silently apply to no connector."""
     assert set(bench.exempt) <= RULES
 
@@ -93,7 +93,7 @@ def signed_in(bench: Bench, **options: Any) -> Callable[[], Any]:
 class TestCheck:
     def test_a_source_in_order_describes_its_size_and_its_clock(self, bench: Bench) -> None:
         """The source's clock, because a watermark by ours would skip what a slower clock has yet to write."""
-        before = datetime.now(UTC).replace(microsecond=0)  # the source tells its time in whole seconds
+        before = datetime.now(UTC).replace(microsecond=0)  # the source's clock has whole seconds
         description = bench.source().describe(bench.resource, None)
 
         assert description.records == (0 if "counts" in bench.exempt else 40)
@@ -105,7 +105,7 @@ class TestCheck:
             bench.source_with_wrong_secret().describe(bench.resource, None)
 
         assert isinstance(caught.value, Terminal)
-        assert (bench.asked(), bench.asked_tokens()) == (0, 1)
+        assert (bench.data_requests(), bench.token_requests()) == (0, 1)
 
     def test_a_host_that_is_down_is_named_and_tried_later(self, bench: Bench) -> None:
         """Which host, and why: the first two questions of the person on call."""
@@ -117,14 +117,14 @@ class TestCheck:
     def test_a_total_that_is_missing_is_no_zero(self, bench: Bench) -> None:
         """The guard against a shrunken source compares with it."""
         skip_where_exempt(bench, "counts")
-        with Door(answer(bench.page_without_total())) as door, pytest.raises(SourceInvalid, match="no total"):
-            bench.source_of_page(door.url).describe(bench.resource, None)
+        with RawServer(answer(bench.page_without_total())) as server, pytest.raises(SourceInvalid, match="no total"):
+            bench.source_of_page(server.url).describe(bench.resource, None)
 
     def test_three_different_errors_have_three_different_messages(self, bench: Bench) -> None:
         """Credentials, scope, network: three people to ask."""
         wrong_scope = signed_in(bench)
         bench.fault({"status": 403}, repeat=True)
-        said = set()
+        messages = set()
         for look in (
             lambda: bench.source_with_wrong_secret().describe(bench.resource, None),
             wrong_scope,
@@ -132,13 +132,13 @@ class TestCheck:
         ):
             with pytest.raises(HubError) as caught:
                 look()
-            said.add(str(caught.value))
+            messages.add(str(caught.value))
 
-        assert len(said) == 3
+        assert len(messages) == 3
         assert [
             advice
             for advice in ("id and the secret", "scope", "no answer from")
-            if not any(advice in text for text in said)
+            if not any(advice in text for text in messages)
         ] == []
 
     def test_looking_twice_finds_the_same(self, bench: Bench) -> None:
@@ -150,15 +150,15 @@ class TestCheck:
 
     def test_a_name_that_resolves_into_our_own_network_is_not_called(self, bench: Bench) -> None:
         """The right answer to the first question and a private one to the second is an attack."""
-        asked: list[str] = []
+        looked_up: list[str] = []
 
         def resolve(host: str, port: int, **_: Any) -> Any:
-            asked.append(host)
+            looked_up.append(host)
             return [(2, 1, 6, "", ("127.0.0.1", port))]
 
         with pytest.raises(AddressRefused, match=r"shop\.example resolves to 127\.0\.0\.1"):
             bench.source_by_name(resolve).describe(bench.resource, None)
-        assert (asked, bench.asked(), bench.asked_tokens()) == (["shop.example"], 0, 0)
+        assert (looked_up, bench.data_requests(), bench.token_requests()) == (["shop.example"], 0, 0)
 
 
 class TestReading:
@@ -181,7 +181,7 @@ class TestReading:
         assert bench.source().describe(bench.resource, before).records == (0 if "counts" in bench.exempt else 9)
 
     @pytest.mark.parametrize("part", [by_id()[0], by_time()], ids=["by id", "by time"])
-    def test_a_read_goes_on_from_any_page_boundary(self, bench: Bench, part: Range) -> None:
+    def test_a_read_continues_from_any_page_boundary(self, bench: Bench, part: Range) -> None:
         """A run that was interrupted starts again after the last page that landed."""
         source = bench.source(page_records=7)
         whole = list(pages(source, bench.resource, part))
@@ -228,7 +228,7 @@ class TestReading:
 
         assert set(found) == set(bench.ids())
 
-    def test_a_late_update_inside_the_overlap_is_read(self, bench: Bench) -> None:
+    def test_a_late_update_within_the_overlap_is_read(self, bench: Bench) -> None:
         """Its transaction was open when the last run read past its instant."""
         now = datetime.now(UTC)
         bench.fault({"late_update": {"seconds": 120}})
@@ -249,7 +249,7 @@ class TestReading:
 
         with pytest.raises(SourceInvalid, match="it repeats the previous page"):
             ids_of(bench, by_id()[0], page_records=10)
-        assert bench.asked() == 1 + QUICK.attempts
+        assert bench.data_requests() == 1 + QUICK.attempts
 
     def test_an_unknown_field_is_kept(self, bench: Bench) -> None:
         """Systems grow fields on a Tuesday afternoon, without a word."""
@@ -279,8 +279,8 @@ class TestReading:
 
         assert rest == bench.ids()[6:]
 
-    def test_a_record_without_what_it_must_have_spoils_no_other(self, bench: Bench) -> None:
-        """It is the gate that refuses it, with a reason, and only it."""
+    def test_a_record_without_a_required_field_affects_no_other(self, bench: Bench) -> None:
+        """Validation rejects that record alone, with a reason."""
         bench.spoil(bench.ids()[3])
 
         assert ids_of(bench, by_id()[0], page_records=5) == bench.ids()
@@ -333,14 +333,14 @@ class TestSharing:
 
         assert time.monotonic() - began > 9 * Rate(calls=20).spacing_s
 
-    def test_it_does_not_call_what_is_known_to_be_down(self, bench: Bench, calls: SharedSafeguards) -> None:
+    def test_a_source_that_is_known_to_be_down_is_not_called(self, bench: Bench, calls: SharedSafeguards) -> None:
         source = self.shared(bench, calls, breaker=BreakerRules(failures_in_a_row=2, open_s=30))
         bench.fault({"status": 503}, repeat=True)
         for _ in range(5):
             with pytest.raises(SystemUnavailable):
                 source.describe(bench.resource, None)
 
-        assert bench.asked() == 2
+        assert bench.data_requests() == 2
 
     def test_a_refusal_is_no_outage(self, bench: Bench, calls: SharedSafeguards) -> None:
         """A system that says no is at work; the next question may be a better one."""
@@ -350,7 +350,7 @@ class TestSharing:
             with pytest.raises(SystemRefused):
                 source.describe(bench.resource, None)
 
-        assert bench.asked() == 5
+        assert bench.data_requests() == 5
 
     def test_its_calls_are_counted_for_the_run(self, bench: Bench, calls: SharedSafeguards, store: Store) -> None:
         source = self.shared(bench, calls)
@@ -368,17 +368,17 @@ class TestSharing:
     def test_two_workers_fetch_one_token(self, bench: Bench, calls: SharedSafeguards) -> None:
         for _ in range(3):
             self.shared(bench, calls).describe(bench.resource, None)
-        assert bench.asked_tokens() == 1
+        assert bench.token_requests() == 1
 
         bench.revoke_tokens()
         for _ in range(3):
             self.shared(bench, calls).describe(bench.resource, None)
-        assert bench.asked_tokens() == 2
+        assert bench.token_requests() == 2
 
     def test_no_secret_and_no_token_is_in_the_database(
         self, bench: Bench, calls: SharedSafeguards, store: Store
     ) -> None:
-        """Whoever may read the hub's tables may not call in its name."""
+        """A reader of the hub's tables must not be able to call in its name."""
         source = self.shared(bench, calls, limits=PATIENT, rate=Rate(calls=100))
         source.describe(bench.resource, None)
         for status in (403, 503):
@@ -407,28 +407,28 @@ def dump_of(store: Store) -> str:
 
 
 class TestWaits:
-    @pytest.mark.parametrize(("asked", "at_least_s"), [(1, 1.0), ("date:+2", 0.9)])
-    def test_the_wait_that_a_source_asks_for_is_kept(self, bench: Bench, asked: Any, at_least_s: float) -> None:
-        """Whoever comes back sooner is throttled harder."""
+    @pytest.mark.parametrize(("retry_after", "at_least_s"), [(1, 1.0), ("date:+2", 0.9)])
+    def test_the_wait_that_a_source_requests_is_kept(self, bench: Bench, retry_after: Any, at_least_s: float) -> None:
+        """A client that calls again too soon is throttled harder."""
         page = signed_in(bench, limits=PATIENT)
-        bench.fault({"status": 429, "retry_after": asked})
-        began, asked_before = time.monotonic(), bench.asked()
+        bench.fault({"status": 429, "retry_after": retry_after})
+        began, requests_before = time.monotonic(), bench.data_requests()
 
         assert page().records == 40
         assert time.monotonic() - began >= at_least_s
-        assert bench.asked() - asked_before == 2
+        assert bench.data_requests() - requests_before == 2
 
     @pytest.mark.parametrize(
-        ("asked", "reported_s"), [(4, 4), ("date:+120", 119), (3600, 900), (1e9, 900), ("date:+90000", 900)]
+        ("retry_after", "reported_s"), [(4, 4), ("date:+120", 119), (3600, 900), (1e9, 900), ("date:+90000", 900)]
     )
     def test_a_long_wait_is_left_to_the_scheduler_and_not_slept(
-        self, bench: Bench, asked: Any, reported_s: float, monkeypatch: pytest.MonkeyPatch
+        self, bench: Bench, retry_after: Any, reported_s: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A worker's slot that sleeps for minutes is a slot less for everybody; the scheduler can wait for free."""
         page, slept = signed_in(bench, limits=PATIENT), list[float]()
         monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=slept.append))
-        bench.fault({"status": 429, "retry_after": asked}, repeat=True)
-        began, asked_before = time.monotonic(), bench.asked()
+        bench.fault({"status": 429, "retry_after": retry_after}, repeat=True)
+        began, requests_before = time.monotonic(), bench.data_requests()
 
         with pytest.raises(Transient) as caught:
             page()
@@ -436,9 +436,9 @@ class TestWaits:
         assert caught.value.retry_in_s is not None
         # A date comes nearer while the answer is on its way.
         assert reported_s - 2 - (time.monotonic() - began) <= caught.value.retry_in_s <= min(reported_s + 2, 900)
-        assert (slept, bench.asked() - asked_before) == ([], 1)
+        assert (slept, bench.data_requests() - requests_before) == ([], 1)
 
-    def test_a_wait_of_less_than_nothing_is_none(self, bench: Bench) -> None:
+    def test_a_negative_wait_is_no_wait(self, bench: Bench) -> None:
         """Our own growing waits hold then."""
         page = signed_in(bench)
         bench.fault({"status": 429, "retry_after": -1})
@@ -448,7 +448,7 @@ class TestWaits:
 
 class TestFaults:
     @named
-    def test_what_passes_is_tried_again_and_nothing_is_lost(self, bench: Bench, fault: Any, kind: type) -> None:  # noqa: ARG002
+    def test_a_passing_fault_is_retried_and_nothing_is_lost(self, bench: Bench, fault: Any, kind: type) -> None:  # noqa: ARG002
         """A page that was cut on its way comes whole the next time."""
         source = bench.source(page_records=15)
         bench.fault("ok", fault, "ok", fault)
@@ -458,15 +458,17 @@ class TestFaults:
         assert found == bench.ids()
 
     @named
-    def test_what_does_not_pass_ends_after_so_many_requests(self, bench: Bench, fault: Any, kind: type) -> None:
-        """Counted at the door: retries that multiply, one client's with another's, make an outage worse."""
+    def test_a_lasting_fault_ends_after_the_allowed_number_of_requests(
+        self, bench: Bench, fault: Any, kind: type
+    ) -> None:
+        """Counted at the server: retries that multiply, one client's with another's, make an outage worse."""
         page = signed_in(bench)
         bench.fault(fault, repeat=True)
-        asked = bench.asked()
+        before = bench.data_requests()
 
         with pytest.raises(kind):
             page()
-        assert bench.asked() - asked == QUICK.attempts
+        assert bench.data_requests() - before == QUICK.attempts
 
     def test_during_an_outage_the_token_is_not_requested_more_often(self, bench: Bench) -> None:
         """It is part of the call that needs it: three attempts are three requests, not nine."""
@@ -475,33 +477,33 @@ class TestFaults:
 
         with pytest.raises(SystemUnavailable):
             bench.source().describe(bench.resource, None)
-        assert (bench.asked(), bench.asked_tokens()) == (0, QUICK.attempts)
+        assert (bench.data_requests(), bench.token_requests()) == (0, QUICK.attempts)
 
     def test_when_data_is_down_one_token_does_for_all_attempts(self, bench: Bench) -> None:
         bench.fault({"status": 503}, repeat=True)
 
         with pytest.raises(SystemUnavailable):
             bench.source().describe(bench.resource, None)
-        assert (bench.asked(), bench.asked_tokens()) == (QUICK.attempts, 1)
+        assert (bench.data_requests(), bench.token_requests()) == (QUICK.attempts, 1)
 
     @pytest.mark.parametrize("status", [400, 403, 404, 409, 410, 422])
     def test_a_refusal_is_not_tried_again(self, bench: Bench, status: int) -> None:
         """The response would be the same, and other calls need the shared rate limit."""
         page = signed_in(bench)
         bench.fault({"status": status}, repeat=True)
-        asked = bench.asked()
+        before = bench.data_requests()
 
         with pytest.raises(SystemRefused, match=f"HTTP {status}") as caught:
             page()
 
         assert isinstance(caught.value, Terminal)
         assert caught.value.status == status
-        assert bench.asked() - asked == 1
+        assert bench.data_requests() - before == 1
 
     def test_a_redirect_is_not_followed(self, bench: Bench) -> None:
         """It could send our token, or calls into our network, anywhere."""
         page = signed_in(bench)
-        with Door(answer()) as elsewhere:
+        with RawServer(answer()) as elsewhere:
             bench.fault({"redirect": elsewhere.url}, repeat=True)
             with pytest.raises(SystemRefused, match="Redirects are not followed"):
                 page()
@@ -548,7 +550,7 @@ class TestTokens:
             fetched = list(pool.map(lambda _: page(), range(24)))
 
         assert [one.records for one in fetched] == [40] * 24
-        assert bench.asked_tokens() == 2
+        assert bench.token_requests() == 2
 
     def test_a_token_revoked_just_after_it_was_fetched_is_renewed(self, bench: Bench) -> None:
         """The token that was sent decides whether it is new, not its age."""
@@ -556,19 +558,19 @@ class TestTokens:
         for renewals in (2, 3, 4):
             bench.revoke_tokens()
             assert page().records == 40
-            assert bench.asked_tokens() == renewals
+            assert bench.token_requests() == renewals
 
     def test_a_connector_whose_new_tokens_are_refused_too_gives_up(self, bench: Bench) -> None:
         page = signed_in(bench)
         bench.fault({"status": 401}, repeat=True)
-        asked = bench.asked()
+        before = bench.data_requests()
 
         with pytest.raises(SystemRefused, match="HTTP 401"):
             page()
-        assert (bench.asked() - asked, bench.asked_tokens()) == (2, 2)
+        assert (bench.data_requests() - before, bench.token_requests()) == (2, 2)
 
     def test_credentials_that_are_withdrawn_mid_run_end_it(self, bench: Bench) -> None:
-        """A person has to sign in again; nothing passes by itself."""
+        """A person has to fix the credentials; a retry would not help."""
         page = signed_in(bench)
         bench.revoke_tokens()
         bench.token_fault({"status": 401}, repeat=True)

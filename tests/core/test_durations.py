@@ -29,7 +29,7 @@ def test_a_quantile_is_right_to_within_ten_per_cent(durations: list[float], shar
 
 
 @given(st.lists(st.floats(0, 1e9), max_size=30), st.lists(st.floats(0, 1e9), max_size=30))
-def test_what_two_workers_counted_adds_up(mine: list[float], more: list[float]) -> None:
+def test_the_counts_of_two_workers_add_up(mine: list[float], more: list[float]) -> None:
     together = [a + b for a, b in zip(counted(mine), counted(more), strict=True)]
 
     assert together == counted(mine + more)

@@ -1,4 +1,4 @@
-"""Every DAG file: it parses quickly, asks nobody anything while it does, and tells a person what to do."""
+"""Every DAG file parses quickly, calls no other system while it does, and documents what a person can do."""
 
 from __future__ import annotations
 
@@ -82,19 +82,19 @@ def dag_of(parsed: dict[str, Any], name: str) -> dict[str, Any]:
     return dag
 
 
-def test_no_dag_file_loads_what_is_heavy(parsed: dict[str, Any]) -> None:
+def test_no_dag_file_imports_a_heavy_package(parsed: dict[str, Any]) -> None:
     """Airflow parses each file again and again, and once for every task."""
     assert parsed["heavy"] == []
 
 
 @pytest.mark.parametrize("name", DAG_FILES)
 def test_a_dag_is_named_as_its_file(parsed: dict[str, Any], name: str) -> None:
-    """Whoever sees the DAG in the UI finds its file."""
+    """A person who sees the DAG in the UI finds its file."""
     assert dag_of(parsed, name)["dag_id"] == name.removesuffix(".py")
 
 
 @pytest.mark.parametrize("name", DAG_FILES)
-def test_a_dag_tells_what_to_do_when_it_is_red(parsed: dict[str, Any], name: str) -> None:
+def test_a_dag_documents_what_to_do_when_it_fails(parsed: dict[str, Any], name: str) -> None:
     """The person who is woken at night reads it in the UI."""
     assert "**Triage.**" in dag_of(parsed, name)["doc"]
     assert dag_of(parsed, name)["tags"]

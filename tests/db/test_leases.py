@@ -1,4 +1,4 @@
-"""One writer at a time, and a token that tells the one who overslept."""
+"""One writer at a time, and a fencing token that stops a writer whose lease expired."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from crossdock.core.errors import LeaseHeld, LeaseLost
 from crossdock.db import leases
 from crossdock.db.database import Store
-from crossdock.sync import ledger as runs
+from crossdock.sync import ledger
 from crossdock.sync.model import Mode, RunState, SyncRequest
 
 KEY = leases.LeaseKey("commercetools", "inventory")
@@ -20,7 +20,7 @@ NOT_LONG = timedelta(milliseconds=30)
 
 def begun(store: Store) -> str:
     with store.transaction() as work:
-        return runs.start(work, KEY, SyncRequest(full=True), mode=Mode.FULL).run_id
+        return ledger.start(work, KEY, SyncRequest(full=True), mode=Mode.FULL).run_id
 
 
 def take(store: Store, run_id: str, life: timedelta = MINUTE) -> int:
@@ -33,11 +33,11 @@ def test_a_free_lease_is_taken_and_its_token_noted_on_the_run(store: Store) -> N
 
     assert take(store, run_id) == 1
     with store.transaction() as work:
-        assert runs.get(work, run_id).fencing_token == 1
+        assert ledger.get(work, run_id).fencing_token == 1
 
 
 def test_a_lease_that_is_held_says_by_whom_and_for_how_long(store: Store) -> None:
-    """Whoever waits must see for what."""
+    """The message of a waiting run names what it waits for."""
     holder, other = begun(store), begun(store)
     take(store, holder)
 
@@ -67,7 +67,7 @@ def test_its_own_run_takes_a_lease_again_and_fences_the_try_before(store: Store)
     assert lost.value.to_itself
 
 
-def test_whoever_takes_over_ends_the_run_that_it_overtakes(store: Store) -> None:
+def test_a_takeover_ends_the_overtaken_run(store: Store) -> None:
     """Its worker is dead or cancelled, and nobody else would ever write its end."""
     dead, heir = begun(store), begun(store)
     take(store, dead, NOT_LONG)
@@ -76,7 +76,7 @@ def test_whoever_takes_over_ends_the_run_that_it_overtakes(store: Store) -> None
     take(store, heir)
 
     with store.transaction() as work:
-        overtaken = runs.get(work, dead)
+        overtaken = ledger.get(work, dead)
     assert overtaken.state is RunState.FAILED
     assert heir in (overtaken.error or "")
 
@@ -96,12 +96,12 @@ def test_a_lease_whose_holder_has_ended_is_free_at_once(store: Store) -> None:
     ended, heir = begun(store), begun(store)
     take(store, ended)
     with store.transaction() as work:
-        runs.finish(work, ended, RunState.FAILED, "the worker died")
+        ledger.finish(work, ended, RunState.FAILED, "the worker died")
 
     assert take(store, heir) == 2
 
 
-def test_a_lease_that_ran_out_and_nobody_took_is_still_its_runs(store: Store) -> None:
+def test_an_expired_lease_that_no_run_took_still_belongs_to_its_run(store: Store) -> None:
     """What fences is the token, not the clock: a slow batch is not a lost one."""
     run_id = begun(store)
     token = take(store, run_id, NOT_LONG)

@@ -1,4 +1,4 @@
-"""Plans over filled tables: what is asked for each batch, webhook or run is looked up, never read through."""
+"""Plans over filled tables: queries of each batch, webhook or run use an index, never a full scan."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from crossdock.db import leases
 from crossdock.db.database import Store, Work
-from crossdock.maintenance import retention_repository as retention
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.maintenance import retention_repository
+from crossdock.sync.quarantine import repository as quarantine_repository
 from tests.shop import query
 
 NOW = datetime.now(UTC)
@@ -43,11 +43,11 @@ def scans(work: Work, statement: bytes, values: dict[str, Any]) -> str:
         return "\n".join(line for (line,) in work.execute(b"EXPLAIN " + statement, values))
 
 
-def test_whether_a_stretch_of_ids_is_in_quarantine_is_looked_up(filled: Work) -> None:
-    """Asked for each webhook, whose stretch is one id: with another collation it read 300,000 items in 57 ms."""
+def test_the_check_for_quarantined_ids_uses_an_index(filled: Work) -> None:
+    """Each webhook runs it for its one id: with another collation it read 300,000 items in 57 ms."""
     values = {"integration": "commercetools", "entity": "inventory", "first": "zz0", "last": "zz9"}
 
-    assert "Seq Scan" not in scans(filled, quarantine._ANY_OPEN, values)
+    assert "Seq Scan" not in scans(filled, quarantine_repository._ANY_OPEN, values)
 
 
 def test_the_runs_that_a_lease_overtakes_are_looked_up(filled: Work) -> None:
@@ -63,7 +63,7 @@ def test_the_runs_that_a_lease_overtakes_are_looked_up(filled: Work) -> None:
     assert "sync_run_at_work" in scans(filled, leases._END_OVERTAKEN, values)
 
 
-def test_whether_an_open_item_came_with_a_run_is_looked_up(filled: Work) -> None:
+def test_the_check_for_open_items_of_a_run_uses_an_index(filled: Work) -> None:
     """For a thousand runs at a time; as a join, the items were read through for each of them, for minutes."""
     values = {
         "before": NOW,
@@ -73,7 +73,7 @@ def test_whether_an_open_item_came_with_a_run_is_looked_up(filled: Work) -> None
         "limit": 1_000,
     }
 
-    plan = scans(filled, retention._DELETE_RUNS, values)
+    plan = scans(filled, retention_repository._DELETE_RUNS, values)
 
     assert "Seq Scan on quarantine_item" not in plan
     assert "sync_run_ended" in plan

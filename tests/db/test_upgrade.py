@@ -1,4 +1,4 @@
-"""The upgrade from the first release and from the newest database with the old names: nothing is lost, and work goes on."""
+"""Upgrades from the first release and from the newest database with the old names: nothing is lost, work continues."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from crossdock.db.leases import LeaseKey
 from crossdock.db.migrate import _config, is_current
 from crossdock.events.replay import repository as replay_repository
 from crossdock.stack.postgres import PostgresServer
-from crossdock.sync import deferred_records, watermarks
-from crossdock.sync import ledger as runs
+from crossdock.sync import deferred_records, ledger, watermarks
 from crossdock.sync.model import SyncRequest
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 from tests.shop import query
 
 #: A hub at revision 0001 with at least one row in each of its tables. Written as it was then: no function of ours,
@@ -279,14 +278,14 @@ def test_no_row_and_no_value_is_lost_when_names_change(old_names: str) -> None:
         assert found == now, table
 
 
-def test_what_was_requested_of_a_run_is_read_by_its_new_names(old_names: str) -> None:
+def test_the_request_of_an_old_run_is_read_by_its_new_names(old_names: str) -> None:
     """Only in the rows that have an old key; the others are not written."""
     with Store(old_names) as store:
         (untouched,) = query(store, "SELECT xmin::text FROM sync_run WHERE run_id = 'run-1'")
     migrate(old_names)
 
     with Store(old_names) as store, store.transaction() as work:
-        shard, backfill = runs.get(work, "run-3"), runs.get(work, "run-4")
+        shard, backfill = ledger.get(work, "run-3"), ledger.get(work, "run-4")
         requests = dict(query(store, "SELECT run_id, request FROM sync_run"))
         assert query(store, "SELECT xmin::text FROM sync_run WHERE run_id = 'run-1'") == [untouched]
     assert shard.request == SyncRequest(full=True, shard="1/2", allow_shrink=True)
@@ -302,14 +301,14 @@ def test_what_was_requested_of_a_run_is_read_by_its_new_names(old_names: str) ->
     }
 
 
-def test_a_run_that_was_under_way_goes_on_under_its_lease(old_names: str) -> None:
+def test_a_run_that_was_under_way_continues_under_its_lease(old_names: str) -> None:
     """A shard's run, its lease and its watermark still belong together, and its open alert is closed by its success."""
     migrate(old_names)
     key = LeaseKey("commercetools", "inventory", "shard:1/2")
 
     with Store(old_names) as store, store.transaction() as work:
-        (run,) = runs.of_dag_run(work, "scheduled__3", "inventory", dag_id="sync_inventory")
-        again = runs.start(work, key, run.request, mode=run.mode, dag_id="sync_inventory", dag_run_id="scheduled__3")
+        (run,) = ledger.of_dag_run(work, "scheduled__3", "inventory", dag_id="sync_inventory")
+        again = ledger.start(work, key, run.request, mode=run.mode, dag_id="sync_inventory", dag_run_id="scheduled__3")
         leases.check(work, key, "run-3", 4)
         token = leases.take(work, key, "run-3", timedelta(minutes=1))
         mark = watermarks.read(work, key)
@@ -324,15 +323,15 @@ def test_quarantine_and_deferred_records_can_be_worked_on(old_names: str) -> Non
     migrate(old_names)
 
     with Store(old_names) as store, store.transaction() as work:
-        (item,) = quarantine.find(work)
+        (item,) = quarantine_repository.find(work)
         assert (item.raw, item.edited) == (b"{\x00\xff", b'{"id": "id-2"}')
-        quarantine.save_edit(work, item.item_id, None)
-        assert quarantine.get(work, item.item_id).edited is None
+        quarantine_repository.save_edit(work, item.item_id, None)
+        assert quarantine_repository.get(work, item.item_id).edited is None
         assert deferred_records.ids(work, "commercetools", "inventory") == ["id-3"]
 
 
 def test_no_object_of_the_schema_has_an_old_name(old_names: str) -> None:
-    """Tables, columns, indexes, sequences, constraints: whoever reads an error or a plan reads the new words."""
+    """Tables, columns, indexes, sequences, constraints: a reader of an error or a plan finds the new words."""
     migrate(old_names)
     old = r"open_record|failed_delivery|(?<!dead_)letter_id|mended|event_outage|event_reader|next_try|next_turn|asked_at|_what_|_why_"
 
@@ -415,7 +414,7 @@ def test_upgrading_again_changes_nothing(first_release: str) -> None:
     assert contents(first_release) == once
 
 
-def test_a_replay_that_is_under_way_goes_on_where_it_is(postgres: PostgresServer) -> None:
+def test_a_replay_that_is_under_way_continues_where_it_is(postgres: PostgresServer) -> None:
     """What it is of was kept in its request, and is kept in rows now."""
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
         connection.execute("CREATE DATABASE hub_replays")

@@ -171,7 +171,7 @@ def company(tmp_path: Path, shop: FakeRetailer, postgres: PostgresServer, hub_ds
     settings = {
         f"AIRFLOW_CONN_{PREFIX}{name}".upper(): json.dumps(connection) for name, connection in connections.items()
     }
-    # No sync starts by itself: its run would stand beside the one of the test.
+    # No sync starts on schedule: its run would disturb the test's run.
     settings |= {f"HUB_SYNC_{entity}_SCHEDULE": "" for entity in ("INVENTORY", "PRODUCT", "ORDER")}
     return Company(tmp_path / "company", {**settings, "HUB_LANDING_URL": f"file://{tmp_path}/landing"})
 

@@ -45,14 +45,14 @@ def ended_in_celery(deployment: Deployment) -> int:
 
 
 def test_a_stranger_s_first_sync_is_run_by_the_celery_worker(deployment: Deployment) -> None:
-    """From an empty folder and a filled-in .env to rows in the hub: nothing else was said or done by hand."""
+    """From an empty folder and a filled-in .env to rows in the hub: nothing else was done by hand."""
     run = trigger(deployment, {"full": True})
     assert wait_for(deployment, run) == "success", story(deployment, run)
 
     state, read, kept, rows = ledger(deployment, run)
     assert (state, read, kept) == ("partial", 1_000, 1_000)
     assert 900 < rows < 1_000
-    # The worker notes a task's end a moment after the task has told Airflow of it.
+    # The worker records a task's end a moment after the task has reported it to Airflow.
     deadline = time.monotonic() + 3000
     while ended_in_celery(deployment) < 3:
         assert time.monotonic() < deadline, story(deployment, run)
@@ -68,9 +68,9 @@ def test_workers_fork_with_great_expectations_loaded(deployment: Deployment) -> 
 
 def test_the_worker_answers_its_health_check(deployment: Deployment) -> None:
     """The shell line of docker-compose.yaml, as it stands there."""
-    asked = deployment.ask_health("worker")
+    checked = deployment.ask_health("worker")
 
-    assert asked.returncode == 0, asked.stderr
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_a_sync_outlives_its_worker(deployment: Deployment, record_property: Callable[[str, object], None]) -> None:
@@ -127,14 +127,14 @@ def tasks(deployment: Deployment, run: str) -> list[dict[str, Any]]:
 
 
 def story(deployment: Deployment, run: str) -> str:
-    """What a person would look at."""
+    """Collect what a person would look at: task states and logs."""
     states = [(task["task_id"], task["state"], task["try_number"]) for task in tasks(deployment, run)]
     logs = "\n".join(f"── {name}\n{deployment.end_of_log(name)}" for name in ("scheduler", "worker"))
     return f"{states}\n{logs}"
 
 
 def ledger(deployment: Deployment, run: str) -> tuple[str, int, int, int]:
-    """The run's state, its records, how many of them have a fate; and the rows in the hub."""
+    """Read the run's state, its records, how many of them have an outcome; and the rows in the hub."""
     with psycopg.connect(deployment.dsn("hub")) as hub:
         entry = hub.execute(
             "SELECT state, read, inserted + updated + unchanged + stale + rejected + held,"

@@ -62,10 +62,10 @@ def test_the_file_is_what_the_compose_specification_allows() -> None:
 def test_a_missing_answer_stops_the_start_and_says_which(name: str, empty: bool) -> None:
     """`.env.example` copied and half filled in must not start something with a blank password."""
     answers = {key: value for key, value in filled_in().items() if key != name} | ({name: ""} if empty else {})
-    said = compose(answers, "-q").stderr
+    message = compose(answers, "-q").stderr
 
-    assert f"required variable {name} is missing a value" in said
-    assert name == PLACE or "ake it with: openssl rand" in said
+    assert f"required variable {name} is missing a value" in message
+    assert name == PLACE or "ake it with: openssl rand" in message
 
 
 def test_no_secret_has_a_default(services: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ def test_no_secret_has_a_default(services: dict[str, Any]) -> None:
 
 
 def test_secrets_reach_only_who_needs_them(services: dict[str, Any]) -> None:
-    """The hub's and the platform's passwords are in Airflow's connections, encrypted; no task has them in its environment."""
+    """The passwords of the hub and of the sandbox are in Airflow's connections, encrypted; no task has them in its environment."""
     answers = filled_in()
     where = {
         name: {service for service, its in services.items() if answers[name] in str(its.get("environment"))}
@@ -123,7 +123,7 @@ def test_every_image_has_a_version(services: dict[str, Any]) -> None:
         assert re.search(r":\d+\.\d+(\.\d+)?(-\w+)?$", service["image"]), name
 
 
-def test_every_service_is_watched_and_bounded_and_nobody_is_root(services: dict[str, Any]) -> None:
+def test_every_service_has_a_health_check_and_limits_and_none_runs_as_root(services: dict[str, Any]) -> None:
     """A health check, limits, a restart policy, a user, no capability; the job ends instead of being healthy."""
     for name, service in services.items():
         limits = service["deploy"]["resources"]["limits"]
@@ -162,7 +162,7 @@ def test_nothing_starts_before_what_it_needs(services: dict[str, Any]) -> None:
         assert conditions[name] == {"api-server": healthy, "valkey": healthy}
 
 
-def test_what_must_last_is_on_a_volume(services: dict[str, Any]) -> None:
+def test_persistent_data_is_on_a_volume(services: dict[str, Any]) -> None:
     """PostgreSQL 18's image keeps its data one folder higher than its elders: at the old place they would be lost."""
     mounted = {name: {volume["target"] for volume in its.get("volumes", [])} for name, its in services.items()}
 
@@ -190,8 +190,8 @@ def test_the_broker_forgets_nothing(services: dict[str, Any]) -> None:
     assert "requirepass made-up-valkey-password" in declared(filled_in())["configs"]["valkey.conf"]["content"]
 
 
-def test_every_setting_is_one_that_somebody_reads(services: dict[str, Any], tmp_path: Path) -> None:
-    """Airflow and pydantic pass over a misspelt name in silence."""
+def test_every_setting_in_the_file_exists(services: dict[str, Any], tmp_path: Path) -> None:
+    """Airflow and pydantic ignore a misspelt name without a warning."""
     code = (
         "from airflow.configuration import conf\n"
         "for section, about in conf.configuration_description.items():\n"
@@ -213,8 +213,8 @@ def test_every_setting_is_one_that_somebody_reads(services: dict[str, Any], tmp_
         assert services[name]["environment"] == services["scheduler"]["environment"]
 
 
-def test_the_image_is_built_from_the_lock_and_runs_as_nobody_special() -> None:
-    """Every package by its hash, nothing fetched from an address, a base image by its version, root given up for good."""
+def test_the_image_is_built_from_the_lock_and_runs_without_privileges() -> None:
+    """Every package by its hash, nothing fetched from an address, a base image by its version, root dropped permanently."""
     steps = [line for line in (PROJECT / "Dockerfile").read_text().splitlines() if line and not line.startswith("#")]
     words = [line.split()[0] for line in steps if line[0].isalpha()]
 
@@ -226,7 +226,7 @@ def test_the_image_is_built_from_the_lock_and_runs_as_nobody_special() -> None:
     assert steps[-1] == "USER 50000:50000"
 
 
-def test_nothing_but_the_code_goes_into_the_image() -> None:
+def test_only_code_is_copied_into_the_image() -> None:
     """`.env` and `.hub` hold secrets; a build does not even see them. Astro's copies all that it sees."""
     copied = re.findall(r"^COPY (\S+)", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
     unseen = (PROJECT / ".dockerignore").read_text().splitlines()

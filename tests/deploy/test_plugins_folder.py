@@ -1,4 +1,4 @@
-"""The plugins folder has one door: Airflow runs whatever else it finds there, under a name that may be another's."""
+"""Airflow finds one module in the plugins folder: it would run any other, under a name that may be another module's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_folder_holds_no_other_module() -> None:
     assert {path.name for path in (PROJECT / "plugins").rglob("*.py")} <= {"hub_plugin.py"}
 
 
-def test_the_fence_lets_only_the_door_through(tmp_path: Path) -> None:
+def test_airflowignore_lets_only_our_plugin_file_through(tmp_path: Path) -> None:
     """Airflow's own walk over a folder with our fence: an `email.py`, at any depth, would take the place of Python's."""
     (tmp_path / ".airflowignore").write_text((PROJECT / "plugins" / ".airflowignore").read_text())
     for name in ("hub_plugin.py", "email.py", "hub/email.py", "hub/__init__.py"):

@@ -22,27 +22,27 @@ ENVIRONMENT = {
 
 
 def test_the_environment_completes_what_the_file_says() -> None:
-    """Places and secrets come from outside; what is not said stays as the file has it."""
+    """Addresses and secrets come from the environment; everything else stays as the file has it."""
     settings = read_settings(overrides=overrides(ENVIRONMENT))
-    hub, platform = (
+    hub, connection = (
         next(each for each in settings.connections if each["connection_id"] == conn_id)
         for conn_id in ("hub_db", "commercetools")
     )
 
     assert (hub["host"], hub["port"], hub["password"], hub["login"]) == ("postgres-hub", 5432, "made-up", "hub")
-    assert (platform["host"], platform["password"]) == ("http://127.0.0.1:8090", "made-up too")
+    assert (connection["host"], connection["password"]) == ("http://127.0.0.1:8090", "made-up too")
 
 
 @pytest.mark.parametrize(
-    ("said", "allowed"), [(None, []), ("", []), ("10.1.0.0/16, fd12::/16", ["10.1.0.0/16", "fd12::/16"])]
+    ("networks", "allowed"), [(None, []), ("", []), ("10.1.0.0/16, fd12::/16", ["10.1.0.0/16", "fd12::/16"])]
 )
-def test_a_deployment_leads_into_no_network_that_it_does_not_name(said: str | None, allowed: list[str]) -> None:
+def test_a_deployment_leads_into_no_network_that_it_does_not_name(networks: str | None, allowed: list[str]) -> None:
     """What the file allows is the sandbox on a developer's own machine; the rest of the extra stays."""
-    environment = ENVIRONMENT | ({} if said is None else {"HUB_COMMERCETOOLS_NETWORKS": said})
+    environment = ENVIRONMENT | ({} if networks is None else {"HUB_COMMERCETOOLS_NETWORKS": networks})
     settings = read_settings(overrides=overrides(environment))
-    platform = next(each for each in settings.connections if each["connection_id"] == "commercetools")
+    connection = next(each for each in settings.connections if each["connection_id"] == "commercetools")
 
-    extra = json.loads(platform["extra"])
+    extra = json.loads(connection["extra"])
 
     assert (extra["allowed_networks"], extra["project"]) == (allowed, "demo")
 
@@ -112,7 +112,7 @@ print(removed, left, sep="|")
 
 
 def test_stale_dags_of_ours_are_removed_from_airflows_database(tmp_path: Path) -> None:
-    """Of a version before this one: nobody else's, and none that a file still defines."""
+    """DAGs of an earlier version of the hub are removed: no DAG of others, and none that a file still defines."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
         "AIRFLOW_HOME": str(tmp_path),

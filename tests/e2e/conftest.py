@@ -53,7 +53,7 @@ def running_hub(home: Path, **settings: str) -> Iterator[Hub]:
         **os.environ,
         "HUB_HOME": str(home),
         **{f"HUB_PORT_{name}": port for name, port in ports.items()},
-        # A run that starts by itself in the middle of a test would take its changes.
+        # A scheduled run in the middle of a test would load its changes.
         "HUB_SYNC_INVENTORY_SCHEDULE": "",
         "HUB_SYNC_PRODUCT_SCHEDULE": "",
         "HUB_SYNC_ORDER_SCHEDULE": "",

@@ -1,5 +1,5 @@
 """
-The worst moments, on a real Airflow: whatever is killed, paused or cancelled, the promises hold and the work goes on.
+The worst moments, on a real Airflow: after any kill, pause or cancellation the promises hold and the work continues.
 
 Each sync reads three pages that take a second or two each, so that there is a middle to hit.
 """
@@ -54,7 +54,7 @@ def _whole(stack: Watched) -> Iterator[None]:
 
 
 def by_another_worker(stack: Watched, request: SyncRequest, dag_run_id: str) -> None:
-    """The whole sync in this process, as a worker that Airflow knows nothing of; it waits for the lease."""
+    """The whole sync in this process, as a worker unknown to Airflow; it waits for the lease."""
     with Store(stack.dsn) as store:
         systems = stack.systems(store)
 
@@ -76,14 +76,14 @@ def sync_again(stack: Watched) -> None:
 def test_two_runs_of_one_entity_never_interleave_and_both_end_well(
     stack: Watched, record_property: Callable[[str, object], None]
 ) -> None:
-    """D17: by REST and by the command at once; and a worker elsewhere, which no setting of Airflow keeps out."""
+    """D17: by REST and by command at once; and a worker on another machine, which no setting of Airflow keeps out."""
     stack.slow(1000)
     first = stack.trigger(full=True)
     words = [sys.executable, "-m", "crossdock.cli", "sync", "inventory", "--full"]
     command = subprocess.Popen(words, cwd=PROJECT, env=stack.hub.environment, stdout=subprocess.DEVNULL)
     stack.wait_for_page(first)
     with Store(stack.dsn) as store, pytest.raises(LeaseHeld):
-        extract(INVENTORY, stack.systems(store), FULL, dag_run_id="elsewhere")
+        extract(INVENTORY, stack.systems(store), FULL, dag_run_id="another machine")
 
     assert stack.wait_for_end(first) == "success"
     stack.sandbox.heal()
@@ -100,8 +100,8 @@ def test_two_runs_of_one_entity_never_interleave_and_both_end_well(
     stack.assert_promises()
 
 
-def test_a_paused_worker_that_was_overtaken_cannot_write_and_says_so(stack: Watched) -> None:
-    """D18: stopped for longer than its lease, overtaken, woken; its red task names the lease."""
+def test_an_overtaken_worker_cannot_write_and_reports_it(stack: Watched) -> None:
+    """D18: stopped for longer than its lease, overtaken, woken; its failed task names the lease."""
     stack.sandbox.live(stock_moves=30)
     stack.slow(1500)
     paused = stack.trigger(full=True)
@@ -124,7 +124,7 @@ def test_a_paused_worker_that_was_overtaken_cannot_write_and_says_so(stack: Watc
     stack.assert_promises()
 
 
-def test_a_cancelled_run_holds_its_lease_no_longer_than_its_life_and_the_next_one_goes_on(stack: Watched) -> None:
+def test_a_cancelled_run_holds_its_lease_until_it_expires_and_the_next_run_continues(stack: Watched) -> None:
     """D19: marked failed by a person in the middle, as the button of the UI does."""
     stack.sandbox.live(stock_moves=30)
     stack.slow(1500)
@@ -148,7 +148,7 @@ def test_a_cancelled_run_holds_its_lease_no_longer_than_its_life_and_the_next_on
     stack.assert_promises()
 
 
-def test_a_cleared_task_of_an_old_run_counts_what_is_older_as_stale_and_the_newer_stays(stack: Watched) -> None:
+def test_a_cleared_task_of_an_old_run_counts_older_versions_as_stale_and_newer_ones_stay(stack: Watched) -> None:
     """Its pages lay in the landing while a newer run loaded what had changed since."""
     stack.slow(700)
     old = stack.trigger(full=True)
@@ -172,7 +172,7 @@ def test_a_cleared_task_of_an_old_run_counts_what_is_older_as_stale_and_the_newe
 def test_a_hub_database_that_ends_at_once_under_load_loses_nothing(
     stack: Watched, record_property: Callable[[str, object], None]
 ) -> None:
-    """`-m immediate`, no goodbye to anybody; `./hub up` starts it again and the run ends by itself."""
+    """PostgreSQL stops with `-m immediate`; `./hub up` starts it again and the run ends without further help."""
     stack.sandbox.live(stock_moves=30)
     stack.slow(1000)
     run = stack.trigger(full=True)
@@ -246,7 +246,7 @@ def test_a_killed_worker_and_a_frozen_one_are_replaced_and_the_frozen_one_stays_
     stack.assert_promises()
 
 
-def test_a_killed_scheduler_is_mended_by_up_and_its_run_ends_by_itself(
+def test_up_restarts_a_killed_scheduler_and_its_run_ends_without_help(
     stack: Watched, record_property: Callable[[str, object], None]
 ) -> None:
     """C20: with all its workers, in the middle of a sync."""
@@ -267,7 +267,7 @@ def test_a_killed_scheduler_is_mended_by_up_and_its_run_ends_by_itself(
 
 
 def test_every_log_line_of_a_sync_names_its_run_its_entity_and_its_batch(stack: Watched) -> None:
-    """In the task's own log, as fields: a log store is asked for a run, not searched for words."""
+    """In the task's own log, as fields: a log store is filtered by run, not searched for words."""
     run = stack.trigger(limit=20)
     assert stack.wait_for_end(run) == "success"
     ((run_id,),) = stack.ask("SELECT run_id FROM sync_run WHERE dag_run_id = %s", run)

@@ -35,8 +35,8 @@ def test_the_demo_passes_every_step(hub: Hub) -> None:
     for sync in story["syncs"][-3:]:
         assert (sync["inserted"], sync["updated"]) == (0, 0)
     for sync in story["syncs"]:
-        fates = ("inserted", "updated", "unchanged", "stale", "rejected", "held")
-        assert sync["read"] == sum(sync[fate] for fate in fates)
+        outcomes = ("inserted", "updated", "unchanged", "stale", "rejected", "held")
+        assert sync["read"] == sum(sync[outcome] for outcome in outcomes)
 
 
 def test_exit_codes_tell_a_script_how_a_sync_ended(hub: Hub) -> None:
@@ -57,7 +57,7 @@ def test_exit_codes_tell_a_script_how_a_sync_ended(hub: Hub) -> None:
 
 
 def test_a_refused_request_is_not_tried_again(hub: Hub) -> None:
-    """401 does not pass by itself: the task is red at once, on its first try."""
+    """A retry does not cure a 401: the task fails immediately, on its first try."""
     hub("sandbox", "break", '{"status": 403}', "--route", "inventory")
     failed = hub.json("sync", "inventory", exit_code=1)
     hub("sandbox", "heal")
@@ -218,7 +218,7 @@ def test_a_backfill_reads_the_days_that_are_missing_and_then_none(hub: Hub) -> N
 def test_airflow_s_own_backfill_runs_a_day_under_its_key(hub: Hub) -> None:
     """What the UI's button and `airflow backfill create` do."""
     api = Api(hub)
-    asked = {
+    request = {
         "dag_id": "backfill_order",
         "from_date": "2026-02-10T00:00:00Z",
         "to_date": "2026-02-11T04:00:00Z",
@@ -227,7 +227,7 @@ def test_airflow_s_own_backfill_runs_a_day_under_its_key(hub: Hub) -> None:
         "dag_run_conf": {},
     }
 
-    answer = api.post("/backfills", asked)
+    answer = api.post("/backfills", request)
 
     assert answer.status_code == 200, answer.text
     runs = eventually(lambda: ended(api.get("/dags/backfill_order/dagRuns?run_type=backfill")["dag_runs"]))

@@ -1,4 +1,4 @@
-"""A running stack with somebody who watches it from outside: its ledger, its processes, its retailer."""
+"""A running stack, observed through its ledger, its processes and its retailer."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_a_worker_killed_at_any_boundary_loses_and_doubles_nothing(
 
 
 def test_a_worker_killed_while_it_looks_carefully_loses_and_doubles_nothing(tallied: Store, hub_dsn: str) -> None:
-    """The second death is in the very work that the first one asks for."""
+    """The second worker dies during the recovery from the first death."""
     publish(tallied, *(stock(f"S{n % 7}", 1 + n, n) for n in range(60)))
 
     assert children.run(lambda: work_until_idle(hub_dsn), crash_at="deliver.before_commit:1") == children.KILLED
@@ -221,7 +221,7 @@ def own_server(tmp_path: Path) -> Iterator[PostgresServer]:
 
 
 def test_a_server_stopped_at_once_under_load_loses_and_doubles_nothing(own_server: PostgresServer) -> None:
-    """As a power cut would: what was acknowledged is there, and the readers go on by themselves."""
+    """As a power cut would: what was acknowledged is there, and the consumers continue without help."""
     dsn = own_server.dsn("hub")
     with Store(dsn) as first, first.transaction() as work:
         tally.make(work)

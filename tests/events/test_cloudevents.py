@@ -97,13 +97,13 @@ VALID: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("document", INVALID.values(), ids=list(INVALID))
-def test_what_the_conformance_suite_calls_invalid_is_refused(document: Any) -> None:
+def test_cases_that_the_conformance_suite_calls_invalid_are_refused(document: Any) -> None:
     with pytest.raises(NoCloudEvent):
         checked(document)
 
 
 @pytest.mark.parametrize("document", VALID.values(), ids=list(VALID))
-def test_what_it_calls_valid_is_taken(document: dict[str, Any]) -> None:
+def test_cases_that_it_calls_valid_are_accepted(document: dict[str, Any]) -> None:
     assert checked(document) == {name: value for name, value in document.items() if value is not None}
 
 
@@ -170,7 +170,7 @@ def generated_type(field: FieldDescriptor) -> str:
 
 
 def test_the_generated_messages_are_those_of_the_proto_file() -> None:
-    """Whoever edits one of the two without generating the other sends bytes that nobody can read."""
+    """An edit of one of the two without generating the other would send unreadable bytes."""
     declared = declared_fields(Path(cloudevents_protobuf.__file__).with_name("cloudevents.proto").read_text())
     event = cloudevents_pb2.CloudEvent.DESCRIPTOR
     generated = {
@@ -206,7 +206,7 @@ def test_a_library_that_registers_the_specification_s_messages_is_not_in_the_way
     assert cloudevents_pb2.CloudEvent.FromString(cloudevents_pb2.CloudEvent(id="1").SerializeToString()).id == "1"
 
 
-def test_what_a_sync_tells_keeps_its_schema(systems: Systems) -> None:
+def test_the_events_of_a_sync_match_their_schema(systems: Systems) -> None:
     run_id = extract(INVENTORY, systems, SyncRequest(full=True), dag_run_id="one")
     load(INVENTORY, systems, validate(INVENTORY, systems, run_id))
     with systems.store.transaction() as work:
@@ -225,7 +225,7 @@ def test_every_schema_is_a_schema_and_names_itself(event_type: str, version: int
     assert found["$id"] == f"/hub/v1/event-types/{event_type}/versions/{version}"
 
 
-def test_an_unknown_version_says_what_there_is() -> None:
+def test_an_unknown_version_lists_the_known_ones() -> None:
     with pytest.raises(NotFound, match=r"crossdock\.stock\.changed"):
         schema("crossdock.stock.changed", 99)
 

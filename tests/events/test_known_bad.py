@@ -133,7 +133,7 @@ def test_an_effect_without_its_inbox_row_is_found(
     settle(tallied, hub_dsn, ["doubled: 20 events had a second effect"])
 
 
-def test_telling_events_apart_by_their_id_alone_is_found(tallied: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_identifying_events_by_their_id_alone_is_found(tallied: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two shops count their deliveries from 1."""
     real = event_store.receive
 
@@ -144,7 +144,7 @@ def test_telling_events_apart_by_their_id_alone_is_found(tallied: Store, monkeyp
     monkeypatch.setattr(event_store, "receive", hasty)
 
     with pytest.raises(AssertionError):
-        test_store.test_what_others_send_is_known_by_source_and_id(tallied)
+        test_store.test_received_events_are_identified_by_source_and_id(tallied)
 
 
 def test_a_worker_without_a_fence_is_found(tallied: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:

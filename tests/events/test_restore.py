@@ -96,7 +96,7 @@ ORDERS = ["read write read", "write read", "write write read", "read read write 
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("where", ["another server", "another database"])
-def test_whoever_comes_first_to_a_restored_store_no_event_is_lost_or_doubled(
+def test_no_event_of_a_restored_store_is_lost_or_doubled_by_its_first_user(
     order: str, where: str, dumped: tuple[Recorder, str], postgres: PostgresServer, another_server: PostgresServer
 ) -> None:
     """Events of the new server have lower transactions than the readers' places: they would stand before all others."""
@@ -156,7 +156,7 @@ def test_a_store_without_events_moves_without_a_new_epoch(store: Store) -> None:
     assert query(store, "SELECT count(*) FROM event_epoch") == [(1,)]
 
 
-def test_all_who_come_at_once_begin_one_epoch(dumped: tuple[Recorder, str], another_server: PostgresServer) -> None:
+def test_concurrent_callers_begin_one_epoch(dumped: tuple[Recorder, str], another_server: PostgresServer) -> None:
     """A deployment starts all its workers in the same second."""
     _, hub_dsn = dumped
     dsn = restored(hub_dsn, another_server)

@@ -20,7 +20,7 @@ def of_availability(store: Store) -> SubscriberStatus:
 
 
 def test_for_a_subscriber_that_was_never_started_everything_waits(store: Store, hub_dsn: str) -> None:
-    """Nothing waiting would say that all is well, on the very day that nobody reads."""
+    """`0 waiting` would look healthy on the very day that no consumer reads."""
     publish(store, stock("A", 1, 5), stock("B", 1, 5), stock("C", 1, 5))
 
     before = of_availability(store)

@@ -78,7 +78,7 @@ def test_the_key_partitions_are_a_partition(store: Store) -> None:
     assert sorted(seen) == sorted(f"S{n}" for n in range(60))
 
 
-def test_what_others_send_is_known_by_source_and_id(store: Store) -> None:
+def test_received_events_are_identified_by_source_and_id(store: Store) -> None:
     """The same id of another source is another event; the same id of the same source is the same, whatever it says."""
 
     def external(source: str, event_id: str, quantity: int) -> NewEvent:
@@ -110,8 +110,8 @@ def test_what_others_send_is_known_by_source_and_id(store: Store) -> None:
 def test_the_months_ahead_have_partitions_and_no_event_needs_the_default(store: Store) -> None:
     now = datetime.now(UTC)
     with store.transaction() as work:
-        made = event_partitions.make_ahead(work, now)
-        assert event_partitions.make_ahead(work, now) == []
+        made = event_partitions.create_ahead(work, now)
+        assert event_partitions.create_ahead(work, now) == []
         ends = [end for _, end in event_partitions.partitions(work) if end]
     publish(store, stock("S", 1, 1))
 
@@ -121,13 +121,13 @@ def test_the_months_ahead_have_partitions_and_no_event_needs_the_default(store: 
 
 
 def test_a_partition_that_comes_late_takes_its_events_out_of_the_default(store: Store) -> None:
-    """Nobody ran the hub for months: what was written meanwhile went into the default partition."""
+    """Housekeeping did not run for months: events of that time went into the default partition."""
     later = datetime.now(UTC) + timedelta(days=40)
     publish(store, stock("S", 1, 1))
     query(store, "UPDATE event SET stored_at = %s RETURNING 1", later)
     assert query(store, "SELECT count(*) FROM event_default") == [(1,)]
     with store.transaction() as work:
-        event_partitions.make_ahead(work, later)
+        event_partitions.create_ahead(work, later)
 
     assert query(store, "SELECT count(*) FROM event_default") == [(0,)]
     assert len(read_all(store)[0]) == 1
@@ -138,7 +138,7 @@ def test_retention_drops_whole_months_that_everybody_has_read(store: Store) -> N
     much_later = datetime.now(UTC) + timedelta(days=100)
     with store.transaction() as work:
         consumer_leases.register(work, "availability", 1)
-        event_partitions.make_ahead(work, much_later)
+        event_partitions.create_ahead(work, much_later)
         assert "event_first" not in event_partitions.drop_past(work, much_later)
     query(store, "UPDATE event_consumer SET epoch = 1, xid = '18446744073709551615' RETURNING 1")
     with store.transaction() as work:
@@ -149,7 +149,7 @@ def test_retention_drops_whole_months_that_everybody_has_read(store: Store) -> N
 
 
 def test_a_transaction_that_stays_open_raises_an_alarm_until_it_ends(store: Store, hub_dsn: str) -> None:
-    """Nothing newer is delivered meanwhile, and nobody would know why."""
+    """Nothing newer is delivered in the meantime, and without the message nobody would know why."""
     with psycopg.connect(hub_dsn) as slow:
         slow.execute("SELECT pg_current_xact_id()")
         with store.transaction() as work:
@@ -165,7 +165,7 @@ def test_a_transaction_that_stays_open_raises_an_alarm_until_it_ends(store: Stor
 def test_a_transaction_of_another_role_is_known_by_the_event_that_it_keeps_waiting(
     store: Store, hub_dsn: str, postgres: PostgresServer
 ) -> None:
-    """Whoever is not of pg_monitor sees nothing of other roles' transactions, and would say that all is well."""
+    """A role outside pg_monitor cannot see transactions of other roles, and would report that all is well."""
     with store.transaction() as work:
         work.execute(b"DROP ROLE IF EXISTS plain")
         work.execute(b"CREATE ROLE plain LOGIN PASSWORD 'plain'")
@@ -212,7 +212,7 @@ def test_a_restored_store_begins_a_new_epoch(store: Store) -> None:
         ([0, 0, 0, 0, 0, 0, 0, 0, 0, 1_024], None),
     ],
 )
-def test_what_is_unusual_is_said(hours: list[int], said: str | None) -> None:
+def test_an_unusual_volume_is_reported(hours: list[int], said: str | None) -> None:
     found = unusual(hours)
 
     assert (found is None) == (said is None)
@@ -247,7 +247,7 @@ class World:
 
     def __init__(self, store: Store, *, external: bool) -> None:
         self.store = store
-        self._outside, self._is_down = external, False
+        self._external, self._is_down = external, False
         self.published: dict[str, list[int]] = {}
         self.seen: dict[str, list[int]] = {}
         self._broken: set[str] = set()
@@ -280,7 +280,7 @@ class World:
         self._broken.add(key)
 
     def go_down(self) -> None:
-        """All that is outside fails alike; in the hub it is an error like others."""
+        """Any time beyond the calendar fails in the same way; in the hub it is an ordinary error."""
         self._is_down = True
 
     def heal(self) -> None:
@@ -311,7 +311,7 @@ class World:
 def test_delivery_does_what_a_list_would(model_dsn: str, acts: list[tuple[Any, ...]], *, external: bool) -> None:
     """
     The model: what was published, per key, in order. Whatever happens on the way, once all is healed the subscriber
-    has had exactly that: in the hub's database, and outside, where nobody was killed between effect and commit.
+    has had exactly that: in the hub's database, and externally where no worker was killed between effect and commit.
     """
     with Store(model_dsn) as store:
         world = World(store, external=external)

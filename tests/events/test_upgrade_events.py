@@ -10,7 +10,7 @@ from alembic import command
 
 from crossdock.app.database import migrate
 from crossdock.app.subscribers import SUBSCRIBERS
-from crossdock.commerce.inventory import repository as availability
+from crossdock.commerce.inventory import repository as inventory_repository
 from crossdock.db.database import Store
 from crossdock.db.migrate import _config
 from crossdock.events.dead_letters import repository as dead_letter_repository
@@ -98,8 +98,8 @@ def test_rows_stay_where_they_are(before: str) -> None:
         assert rows(before, _IN_PLACE.format(_OLD_TABLES.get(table, table))) == written, table
 
 
-def test_no_name_of_before_is_left(before: str) -> None:
-    """Tables, columns, constraints, indexes and sequences: whoever looks a name up finds one word for one thing."""
+def test_no_old_name_is_left(before: str) -> None:
+    """Tables, columns, constraints, indexes and sequences: each name has one word for one thing."""
     migrate(before)
 
     with psycopg.connect(before, options="-c search_path=hub") as hub:
@@ -150,7 +150,7 @@ def test_a_new_database_and_an_upgraded_one_have_the_same_names(before: str, hub
     assert rows(before, names) == rows(hub_dsn, names)
 
 
-def test_a_dead_letter_of_before_is_edited_and_its_open_replay_goes_on(before: str) -> None:
+def test_an_old_dead_letter_can_be_edited_and_its_open_replay_continues(before: str) -> None:
     migrate(before)
     with Store(before) as store:
         with store.transaction() as work:
@@ -164,15 +164,15 @@ def test_a_dead_letter_of_before_is_edited_and_its_open_replay_goes_on(before: s
         assert ended is not None
         assert (ended.replay_id, ended.state, ended.done, ended.failed) == (dead_letters.replay_id, "done", 1, 0)
         with store.transaction() as work:
-            assert availability.get(work, "CHAIR").available == 7
+            assert inventory_repository.get(work, "CHAIR").available == 7
             assert dead_letter_repository.get(work, dead_letter.dead_letter_id).state == "replayed"
 
 
-def test_a_consumer_goes_on_behind_its_cursor(before: str) -> None:
+def test_a_consumer_continues_after_its_cursor(before: str) -> None:
     """From the start it would call the handler with the event that is a dead letter already, which a person may have closed."""
     migrate(before)
     with Store(before) as store:
-        # Else the worker also goes on with the open replays.
+        # Otherwise the worker would continue the open replays.
         query(store, "UPDATE event_replay SET state = 'stopped' RETURNING 1")
     with delivery(before, assignment=PartitionAssignment(partitions=1)), Store(before) as store:
         counted = "SELECT delivered FROM event_consumer WHERE subscriber = 'availability'"
@@ -181,7 +181,7 @@ def test_a_consumer_goes_on_behind_its_cursor(before: str) -> None:
         assert query(store, "SELECT attempts FROM dead_letter") == [(1,)]
 
 
-def test_a_source_outage_of_before_is_still_known(before: str) -> None:
+def test_an_old_source_outage_is_still_known(before: str) -> None:
     migrate(before)
     with Store(before) as store, store.transaction() as work:
         ((subscriber, (outage,)),) = source_outages.list_all(work).items()

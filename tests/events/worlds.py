@@ -22,7 +22,7 @@ from crossdock.maintenance.housekeeping import HousekeepingConfig
 
 #: Short leases: a test of a takeover should not take the life of one.
 QUICK = PollingConfig(batch=100, lease_life=timedelta(seconds=0.6))
-#: No lease of a worker that is at work runs out, however busy the machine is: nobody but the test takes it over.
+#: No lease of a worker that is at work runs out, however busy the machine is: only the test takes it over.
 STEADY = PollingConfig(batch=100, lease_life=timedelta(seconds=60))
 SOURCE = "/integrations/commercetools"
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""A server that answers with the bytes it is given, right or wrong, and keeps what it was sent."""
+"""A server that answers with given bytes, right or wrong, and records the requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from crossdock.http.client import HttpClient, Limits
 
-#: One deadline of a second and no second try: what a call costs at most, seen from outside.
+#: One deadline of a second and no second try: the upper bound of a call, as the caller sees it.
 ONE_SECOND = Limits(timeout_s=1.0, connect_timeout_s=0.5, attempts=1)
 #: Three tries with short waits between them. Each may take long: no test of theirs is of a time-out.
 QUICK = Limits(timeout_s=60.0, connect_timeout_s=30.0, attempts=3, longest_wait_s=0.05)
@@ -41,12 +41,12 @@ class Dripped:
     """
     *data*, a byte at a time: no single read takes long.
 
-    Whoever is cut at a deadline leaves before the end, on a busy machine too; so tests ask for that and not for seconds.
+    A client that is cut at a deadline leaves before the end, on a busy machine too; so tests check that, not seconds.
     """
 
     def __init__(self, data: bytes, *, every_s: float = 0.1) -> None:
         self._data, self._every_s = data, every_s
-        #: Whether it came to its end.
+        #: True once everything was sent.
         self.finished = False
 
     def __call__(self, connection: socket.socket) -> None:
@@ -56,11 +56,11 @@ class Dripped:
         self.finished = True
 
 
-class Door:
+class RawServer:
     """
     Answers the first request with the first of *answers*, and so on; the last one stays.
 
-    A request that asks for `/token` is answered with *token*, and counted on its own.
+    A request for `/token` is answered with *token*, and counted separately.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The kinds of authentication, each before a server that says what came."""
+"""The kinds of authentication, each against a server that records its requests."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from crossdock.http.client import HttpClient, Limits
 from crossdock.http.config import ClientConfig
 from crossdock.http.jwt_bearer import JwtBearer, JwtSigner
 from crossdock.http.oauth import ClientCredentials
-from crossdock.http.transport import Tls as Trust
-from tests.http.raw_server import ONE_SECOND, Door, answer, body_of, token_of
+from crossdock.http.transport import Tls as TlsConfig
+from tests.http.raw_server import ONE_SECOND, RawServer, answer, body_of, token_of
 from tests.tls import Tls
 
 CANARY = "canary-77c0ffee"
@@ -49,25 +49,25 @@ def header_of(request: str, name: str) -> str:
 
 
 def test_an_api_key_goes_into_its_header() -> None:
-    with Door(answer()) as door:
-        body_of(door.client(auth=ApiKey("k-1")))
-        body_of(door.client(auth=ApiKey("k-2", header="Authorization", prefix="Token")))
+    with RawServer(answer()) as server:
+        body_of(server.client(auth=ApiKey("k-1")))
+        body_of(server.client(auth=ApiKey("k-2", header="Authorization", prefix="Token")))
 
-    assert header_of(door.requests[0], "X-Api-Key") == "k-1"
-    assert header_of(door.requests[1], "Authorization") == "Token k-2"
+    assert header_of(server.requests[0], "X-Api-Key") == "k-1"
+    assert header_of(server.requests[1], "Authorization") == "Token k-2"
 
 
 def test_an_api_key_that_a_system_wants_in_the_address_is_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     """Addresses are what every log, error and library likes to repeat."""
     caplog.set_level("DEBUG")
-    said = answer(f'{{"message": "no such key {CANARY}/+ here"}}', "403 Forbidden")
+    refusal = answer(f'{{"message": "no such key {CANARY}/+ here"}}', "403 Forbidden")
 
-    with Door(said) as door, pytest.raises(SystemRefused, match=r"no such key .hidden. here") as refused:
-        body_of(door.client(auth=ApiKeyInQuery(f"{CANARY}/+", name="api key")), page=2)
+    with RawServer(refusal) as server, pytest.raises(SystemRefused, match=r"no such key .hidden. here") as refused:
+        body_of(server.client(auth=ApiKeyInQuery(f"{CANARY}/+", name="api key")), page=2)
     with pytest.raises(SystemUnavailable) as down:
-        body_of(HttpClient("acme", door.url, auth=ApiKeyInQuery(CANARY, name="key"), limits=ONE_SECOND))
+        body_of(HttpClient("acme", server.url, auth=ApiKeyInQuery(CANARY, name="key"), limits=ONE_SECOND))
 
-    assert door.requests[0].startswith(f"GET /thing?page=2&api%20key={CANARY}%2F%2B ")
+    assert server.requests[0].startswith(f"GET /thing?page=2&api%20key={CANARY}%2F%2B ")
     shown = "".join(traceback.format_exception(refused.value) + traceback.format_exception(down.value)) + caplog.text
     assert CANARY not in shown
 
@@ -84,11 +84,11 @@ def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(key: str) 
 
 
 def test_a_password_may_be_any_text() -> None:
-    with Door(answer()) as door:
-        body_of(door.client(auth=Basic("ana", "pässwörd€")))
+    with RawServer(answer()) as server:
+        body_of(server.client(auth=Basic("ana", "pässwörd€")))
 
     assert (
-        base64.b64decode(header_of(door.requests[0], "Authorization").removeprefix("Basic "))
+        base64.b64decode(header_of(server.requests[0], "Authorization").removeprefix("Basic "))
         == "ana:pässwörd€".encode()
     )
 
@@ -97,12 +97,12 @@ def test_a_password_may_be_any_text() -> None:
 def test_a_jwt_says_who_we_are_and_is_signed(algorithm: str) -> None:
     key, public = KEYS[algorithm]
     signer = JwtSigner(key, algorithm, issuer="hub", key_id="k-1")
-    with Door(answer()) as door:
-        client = door.client(auth=JwtBearer(signer, audience="acme"))
+    with RawServer(answer()) as server:
+        client = server.client(auth=JwtBearer(signer, audience="acme"))
         body_of(client)
         body_of(client)
 
-    sent = [header_of(request, "Authorization").removeprefix("Bearer ") for request in door.requests]
+    sent = [header_of(request, "Authorization").removeprefix("Bearer ") for request in server.requests]
     claims = jwt.decode(sent[0], public, algorithms=[algorithm], audience="acme", issuer="hub")
     assert (claims["sub"], claims["exp"] - claims["iat"]) == ("hub", 300)
     assert jwt.get_unverified_header(sent[0])["kid"] == "k-1"
@@ -137,38 +137,38 @@ def test_a_key_that_does_not_fit_is_refused_at_once_and_not_shown(key: str, algo
 
 def test_a_client_may_prove_itself_by_an_assertion_in_place_of_a_secret() -> None:
     """RFC 7523 2.2: the key never leaves us."""
-    with Door(answer(b"[1]"), token=token_of("t-1")) as door:
-        tokens = HttpClient("acme", door.url, limits=msgspec.structs.replace(ONE_SECOND, attempts=1))
+    with RawServer(answer(b"[1]"), token=token_of("t-1")) as server:
+        tokens = HttpClient("acme", server.url, limits=msgspec.structs.replace(ONE_SECOND, attempts=1))
         signer = JwtSigner(pem_of(EC), "ES256", issuer="hub")
         auth = ClientCredentials(tokens, "/token", client_id="hub", scope="read", assertion=signer)
-        assert body_of(door.client(auth=auth)) == b"[1]"
+        assert body_of(server.client(auth=auth)) == b"[1]"
 
-    form = dict(pair.split("=") for pair in door.tokens[0].rpartition("\r\n")[2].split("&"))
-    claims = jwt.decode(form["client_assertion"], EC.public_key(), algorithms=["ES256"], audience=f"{door.url}/token")
+    form = dict(pair.split("=") for pair in server.tokens[0].rpartition("\r\n")[2].split("&"))
+    claims = jwt.decode(form["client_assertion"], EC.public_key(), algorithms=["ES256"], audience=f"{server.url}/token")
     assert claims["iss"] == claims["sub"] == form["client_id"] == "hub"
     assert form["client_assertion_type"].endswith("jwt-bearer")
-    assert "Authorization" not in door.tokens[0]
-    assert header_of(door.requests[0], "Authorization") == "Bearer t-1"
+    assert "Authorization" not in server.tokens[0]
+    assert header_of(server.requests[0], "Authorization") == "Bearer t-1"
 
 
 class TestMutualTls:
     @pytest.fixture
     def asking(self, tls: Tls) -> Tls:
-        """A server that lets in who shows a certificate that it trusts."""
+        """A server that requires a client certificate that it trusts."""
         tls.context.verify_mode = ssl.CERT_REQUIRED
         tls.context.load_verify_locations(tls.ca_file)
         return tls
 
-    def test_our_certificate_opens_the_door(self, asking: Tls) -> None:
-        trust = Trust(ca_file=asking.ca_file, cert_file=asking.ca_file)
-        with Door(answer(b"[1]"), tls=asking.context) as door:
-            assert body_of(door.client(config=ClientConfig(tls=trust))) == b"[1]"
+    def test_with_our_certificate_the_server_answers(self, asking: Tls) -> None:
+        trust = TlsConfig(ca_file=asking.ca_file, cert_file=asking.ca_file)
+        with RawServer(answer(b"[1]"), tls=asking.context) as server:
+            assert body_of(server.client(config=ClientConfig(tls=trust))) == b"[1]"
 
-    def test_without_one_it_stays_shut(self, asking: Tls) -> None:
-        with Door(answer(), tls=asking.context) as door, pytest.raises(SystemUnavailable):
-            body_of(door.client(limits=ONE_SECOND, ca_file=asking.ca_file))
+    def test_without_a_certificate_the_server_refuses(self, asking: Tls) -> None:
+        with RawServer(answer(), tls=asking.context) as server, pytest.raises(SystemUnavailable):
+            body_of(server.client(limits=ONE_SECOND, ca_file=asking.ca_file))
 
-        assert door.requests == []
+        assert server.requests == []
 
     def test_a_key_with_a_password_is_opened_with_it(self, asking: Tls, tmp_path: Path) -> None:
         key = serialization.load_pem_private_key(Path(asking.ca_file).read_bytes(), None)
@@ -180,11 +180,11 @@ class TestMutualTls:
                 serialization.BestAvailableEncryption(b"hush"),
             )
         )
-        trust = Trust(ca_file=asking.ca_file, cert_file=asking.ca_file, key_file=str(locked), key_password="hush")
-        with Door(answer(b"[1]"), tls=asking.context) as door:
-            assert body_of(door.client(config=ClientConfig(tls=trust))) == b"[1]"
+        trust = TlsConfig(ca_file=asking.ca_file, cert_file=asking.ca_file, key_file=str(locked), key_password="hush")
+        with RawServer(answer(b"[1]"), tls=asking.context) as server:
+            assert body_of(server.client(config=ClientConfig(tls=trust))) == b"[1]"
             with pytest.raises(BadRequest, match="do not match"):
-                door.client(config=ClientConfig(tls=replace(trust, key_password=None)))
+                server.client(config=ClientConfig(tls=replace(trust, key_password=None)))
 
     @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
     def test_less_than_tls_1_2_is_refused(self, tls: Tls) -> None:
@@ -193,9 +193,9 @@ class TestMutualTls:
         tls.context.minimum_version = ssl.TLSVersion.TLSv1
         tls.context.maximum_version = ssl.TLSVersion.TLSv1_1
 
-        with Door(answer(), tls=tls.context) as door, pytest.raises(SystemUnavailable):
-            body_of(door.client(limits=ONE_SECOND, ca_file=tls.ca_file))
-        assert Trust(ca_file=tls.ca_file).context("acme").minimum_version is ssl.TLSVersion.TLSv1_2
+        with RawServer(answer(), tls=tls.context) as server, pytest.raises(SystemUnavailable):
+            body_of(server.client(limits=ONE_SECOND, ca_file=tls.ca_file))
+        assert TlsConfig(ca_file=tls.ca_file).context("acme").minimum_version is ssl.TLSVersion.TLSv1_2
 
     @pytest.mark.parametrize("name", ["ca_file", "cert_file", "key_file"])
     def test_a_file_that_is_not_there_is_named(self, name: str) -> None:
@@ -203,6 +203,6 @@ class TestMutualTls:
             HttpClient(
                 "acme",
                 "https://api.example.com",
-                config=ClientConfig(tls=Trust(**{name: "/nowhere.pem"})),
+                config=ClientConfig(tls=TlsConfig(**{name: "/nowhere.pem"})),
                 limits=Limits(),
             )

@@ -42,7 +42,7 @@ def test_failures_in_a_row_open_it_however_well_it_went_before() -> None:
 
 
 def test_every_second_call_that_fails_opens_it_too() -> None:
-    """Failures that are never in a row are an outage all the same."""
+    """Many failures that are never in a row are an outage too."""
     state, calls = BreakerState(), 0
     while state.phase is Phase.CLOSED and calls < 100:
         state = failed(succeeded(state, calls), calls)
@@ -89,7 +89,7 @@ def test_probes_that_succeed_close_it() -> None:
 
 
 def test_each_probe_that_fails_doubles_the_time_up_to_the_longest() -> None:
-    """A system that is down for the night is not asked every five seconds."""
+    """A system that is down for the night is not probed every five seconds."""
     state, now, times = opened(), 0.0, []
     for _ in range(6):
         times.append(state.opens_for_s(RULES))
@@ -99,7 +99,7 @@ def test_each_probe_that_fails_doubles_the_time_up_to_the_longest() -> None:
     assert times == [5, 10, 20, 40, 40, 40]
 
 
-def test_a_probe_that_never_tells_its_end_does_not_keep_it_half_open_for_ever() -> None:
+def test_a_probe_without_a_result_does_not_keep_it_half_open_for_ever() -> None:
     """Its worker was killed."""
     state, _ = before_call(opened(), RULES, 5.0)
 
@@ -107,7 +107,7 @@ def test_a_probe_that_never_tells_its_end_does_not_keep_it_half_open_for_ever() 
     assert before_call(state, RULES, 25.0)[1] == 0
 
 
-def test_what_was_under_way_when_it_opened_changes_nothing() -> None:
+def test_calls_under_way_when_the_breaker_opened_change_nothing() -> None:
     """Eight pages in flight fail together; that is one outage, not two doublings."""
     state = opened()
 
@@ -130,7 +130,7 @@ def test_while_open_no_call_is_let_through_before_its_time(steps: list[tuple[flo
 @given(STEPS, st.integers(1, 50))
 @settings(max_examples=max(200, settings.default.max_examples))
 def test_a_system_that_is_well_again_is_called_again(steps: list[tuple[float, bool]], impatience_s: int) -> None:
-    """Whatever was: once all calls succeed, it closes by itself within the longest times that it may take."""
+    """After any history: once all calls succeed, it closes automatically within its longest configured times."""
     state, now = BreakerState(), 0.0
     for passed, fails in steps:
         now += passed

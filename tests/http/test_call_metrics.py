@@ -32,7 +32,7 @@ def took(seconds: float) -> Call:
     return Call(outcome=Outcome.SUCCESS, duration_s=seconds, answer_bytes=100, waited_s=0.5)
 
 
-def test_what_workers_counted_in_one_minute_adds_up(shared: SharedStore, store: Store) -> None:
+def test_the_counts_of_workers_in_one_minute_add_up(shared: SharedStore, store: Store) -> None:
     """Quantiles too: a mean of means would not be one."""
     count(shared, *[took(0.1)] * 90)
     count(
@@ -53,7 +53,7 @@ def test_what_workers_counted_in_one_minute_adds_up(shared: SharedStore, store: 
     assert of_all.calls == 102
 
 
-def test_health_of_an_integration_that_nobody_called(store: Store) -> None:
+def test_health_of_an_integration_without_calls(store: Store) -> None:
     """A page shows it before the first sync; zeros and blanks, no error."""
     with store.transaction() as work:
         found = health(work, "acme")
@@ -78,7 +78,7 @@ def test_limit_use_is_of_the_minute_that_is_over(shared: SharedStore, store: Sto
     assert found.limit_use == pytest.approx(0.5)
 
 
-def test_what_is_older_than_asked_for_is_not_counted(shared: SharedStore, store: Store) -> None:
+def test_calls_before_the_requested_period_are_not_counted(shared: SharedStore, store: Store) -> None:
     query(
         shared,
         "INSERT INTO call_count (integration, minute, success, durations) VALUES ('acme', now() - interval '2 hours', 7, '{7}') RETURNING 1",

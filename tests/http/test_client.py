@@ -33,8 +33,8 @@ from crossdock.http.connection import Connection
 from crossdock.http.deadline import current_deadline
 from crossdock.http.model import Token
 from crossdock.http.response import retry_after_s
-from crossdock.http.transport import Tls as Trust
-from tests.http.raw_server import ONE_SECOND, QUICK, Door, Dripped, answer, body_of
+from crossdock.http.transport import Tls as TlsConfig
+from tests.http.raw_server import ONE_SECOND, QUICK, Dripped, RawServer, answer, body_of
 from tests.shop import free_port
 from tests.tls import Tls
 
@@ -76,7 +76,7 @@ class TestRetryAfter:
 
     @pytest.mark.parametrize("header", ["901", "1e9", "inf", "Sat, 21 Nov 2099 12:00:00 GMT"])
     def test_no_wait_is_longer_than_a_quarter_of_an_hour(self, header: str) -> None:
-        """A source that asks for thirty years is called again today."""
+        """A source that requests a wait of thirty years is called again today."""
         assert retry_after_s(header, now=NOW) == 900
 
     @pytest.mark.parametrize("header", [None, "", "-1", "soon", "nan", "-inf", "Sat, 21 Nov 2026 11:59:59 GMT"])
@@ -108,8 +108,8 @@ class TestTime:
         head, _, body = whole.partition(b"\r\n\r\n")
         slow = Dripped(whole if headers_too else body)
 
-        with Door(slow if headers_too else _then(head + b"\r\n\r\n", slow), tls=tls.context) as door:
-            client = door.client(limits=ONE_SECOND, ca_file=tls.ca_file)
+        with RawServer(slow if headers_too else _then(head + b"\r\n\r\n", slow), tls=tls.context) as server:
+            client = server.client(limits=ONE_SECOND, ca_file=tls.ca_file)
             began = time.monotonic()
             with pytest.raises(SystemUnavailable, match="took longer than 1 s"):
                 body_of(client)
@@ -132,8 +132,8 @@ class TestTime:
         """Where the end of the connection is the end of the body, the cut of our own watchdog looks like it."""
         head = answer(b"", headers={"Content-Length": ""})
 
-        with Door(_then(head + b"[]", Dripped(b" " * 100))) as door, pytest.raises(SystemUnavailable):
-            body_of(door.client(limits=ONE_SECOND))
+        with RawServer(_then(head + b"[]", Dripped(b" " * 100))) as server, pytest.raises(SystemUnavailable):
+            body_of(server.client(limits=ONE_SECOND))
 
     def test_the_second_try_after_a_401_has_no_deadline_of_its_own(self) -> None:
         """To the caller, two exchanges are one attempt."""
@@ -146,9 +146,9 @@ class TestTime:
                 left_s.append(deadline.left_s)
                 return super().__call__(request)
 
-        with Door(_then(b"", _late(answer(b"{}", "401 Unauthorized"), 0.5)), answer(b"[1]")) as door:
-            assert body_of(door.client(auth=Noting("id", "secret"))) == b"[1]"
-            assert len(door.requests) == 2
+        with RawServer(_then(b"", _late(answer(b"{}", "401 Unauthorized"), 0.5)), answer(b"[1]")) as server:
+            assert body_of(server.client(auth=Noting("id", "secret"))) == b"[1]"
+            assert len(server.requests) == 2
         assert left_s[1] <= left_s[0] - 0.5
 
     def test_an_accepted_connection_without_an_answer_ends_at_the_deadline(self) -> None:
@@ -168,14 +168,14 @@ class TestSize:
 
         Measured as the growth of a whole process, because zlib's memory is none of Python's.
         """
-        with Door(answer(BOMB, headers={"Content-Encoding": "gzip"})) as door:
+        with RawServer(answer(BOMB, headers={"Content-Encoding": "gzip"})) as server:
             ended = subprocess.run(
-                [sys.executable, "-c", _BOMBED, door.url], capture_output=True, text=True, check=True, timeout=600
+                [sys.executable, "-c", _BOMBED, server.url], capture_output=True, text=True, check=True, timeout=600
             )
-            grown_kb, said = ended.stdout.splitlines()
+            grown_kb, message = ended.stdout.splitlines()
 
         record_property("the process grew by KB", grown_kb)
-        assert "unpacks to more than 100 times its size" in said
+        assert "unpacks to more than 100 times its size" in message
         assert 0 < int(grown_kb) < 20_000
 
     def test_an_honest_answer_that_packs_well_is_no_bomb(self) -> None:
@@ -183,19 +183,19 @@ class TestSize:
         body = json.dumps([{"id": f"{number:036d}", "sku": "CRUNCHY-ARMCHAIR"} for number in range(100_000)]).encode()
         packed = gzip.compress(body)
 
-        with Door(answer(packed, headers={"Content-Encoding": "gzip"})) as door:
-            assert body_of(door.client()) == body
+        with RawServer(answer(packed, headers={"Content-Encoding": "gzip"})) as server:
+            assert body_of(server.client()) == body
         assert len(body) > 6_000_000
         assert len(body) / len(packed) > 20
 
     @pytest.mark.parametrize("status", ["302 Found", "403 Forbidden", "503 Service Unavailable"])
     def test_a_bomb_in_any_answer_is_cut(self, status: str) -> None:
-        """Redirects above all: requests reads their bodies by itself, to be ready to follow."""
+        """Redirects above all: requests reads their bodies automatically, to be ready to follow."""
         headers = {"Content-Encoding": "gzip", "Location": "http://127.0.0.1:1/"}
         limits = Limits(attempts=1, answer_bytes=1_000_000)
 
-        with Door(answer(BOMB, status, headers)) as door:
-            peak = _peak(lambda: _fails(door.client(limits=limits), SourceInvalid, "larger than 1,000,000"))
+        with RawServer(answer(BOMB, status, headers)) as server:
+            peak = _peak(lambda: _fails(server.client(limits=limits), SourceInvalid, "larger than 1,000,000"))
 
         assert peak < 10_000_000
 
@@ -203,48 +203,48 @@ class TestSize:
     def test_the_cap_is_exact(self, size: int, passes: bool) -> None:
         limits = Limits(attempts=1, answer_bytes=1_000_000)
 
-        with Door(answer(b"1" * size)) as door:
+        with RawServer(answer(b"1" * size)) as server:
             if passes:
-                assert len(body_of(door.client(limits=limits))) == size
+                assert len(body_of(server.client(limits=limits))) == size
             else:
-                _fails(door.client(limits=limits), SourceInvalid, "larger")
+                _fails(server.client(limits=limits), SourceInvalid, "larger")
 
 
 class TestRedirects:
     @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
     def test_no_redirect_is_followed(self, status: str) -> None:
         """A server that answers once could send our token, or our workers, anywhere."""
-        with Door(answer()) as elsewhere:
-            with Door(answer(b"", status, {"Location": f"{elsewhere.url}/metadata"})) as door:
-                client = door.client(auth=HTTPBasicAuth("id", "secret"))
+        with RawServer(answer()) as elsewhere:
+            with RawServer(answer(b"", status, {"Location": f"{elsewhere.url}/metadata"})) as server:
+                client = server.client(auth=HTTPBasicAuth("id", "secret"))
                 error = _fails(client, SystemRefused, "Redirects are not followed: check the host")
             assert isinstance(error, Terminal)
-            assert len(door.requests) == 1
+            assert len(server.requests) == 1
             assert elsewhere.requests == []
 
     @pytest.mark.parametrize("location", ["http://[", "\xff", "//", "javascript:x", ""])
     def test_a_redirect_to_nowhere_is_a_refusal_too(self, location: str) -> None:
-        """Only looking at its address would fail with somebody else's error."""
-        with Door(answer(b"", "302 Found", {"Location": location})) as door:
-            _fails(door.client(), SystemRefused, "302")
+        """Merely parsing such an address would raise another library's error."""
+        with RawServer(answer(b"", "302 Found", {"Location": location})) as server:
+            _fails(server.client(), SystemRefused, "302")
 
 
 class TestEnvironment:
     def test_proxies_and_netrc_of_the_environment_are_not_used(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
     ) -> None:
-        """A variable that somebody left on a worker must not send our tokens through their host."""
+        """A proxy variable left on a worker must not send our tokens through that host."""
         netrc = tmp_path / "netrc"
         netrc.write_text("machine 127.0.0.1 login theirs password theirs\n")
         monkeypatch.setenv("NETRC", str(netrc))
-        with Door(answer(b'"proxy"')) as proxy, Door(answer(b'"target"')) as door:
+        with RawServer(answer(b'"proxy"')) as proxy, RawServer(answer(b'"target"')) as server:
             for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
                 monkeypatch.setenv(name, proxy.url)
             monkeypatch.delenv("no_proxy", raising=False)
 
-            assert body_of(door.client()) == b'"target"'
+            assert body_of(server.client()) == b'"target"'
             assert proxy.requests == []
-            assert "Authorization" not in door.requests[0]
+            assert "Authorization" not in server.requests[0]
 
     def test_a_certificate_is_checked_whatever_the_environment_says(
         self, tls: Tls, monkeypatch: pytest.MonkeyPatch
@@ -253,40 +253,40 @@ class TestEnvironment:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", tls.ca_file)
         monkeypatch.setenv("CURL_CA_BUNDLE", tls.ca_file)
 
-        with Door(answer(), tls=tls.context) as door:
-            _fails(door.client(limits=ONE_SECOND), SystemUnavailable, "certificate verify failed")
+        with RawServer(answer(), tls=tls.context) as server:
+            _fails(server.client(limits=ONE_SECOND), SystemUnavailable, "certificate verify failed")
 
     def test_the_keys_of_a_session_are_not_written_where_the_environment_says(
         self, tls: Tls, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        """A variable left by somebody who looked for a fault would open every recorded call."""
+        """A debugging variable left on a worker would make every recorded call readable."""
         keys = tmp_path / "keys.log"
         monkeypatch.setenv("SSLKEYLOGFILE", str(keys))
 
-        with Door(answer(b"[1]"), tls=tls.context) as door:
-            body_of(door.client(ca_file=tls.ca_file))
+        with RawServer(answer(b"[1]"), tls=tls.context) as server:
+            body_of(server.client(ca_file=tls.ca_file))
 
         assert not keys.exists()
 
     def test_an_authority_of_our_own_can_be_trusted(self, tls: Tls) -> None:
         """Many a company's proxy signs with its own."""
-        with Door(answer(b"[1]"), tls=tls.context) as door:
-            assert body_of(door.client(ca_file=tls.ca_file)) == b"[1]"
+        with RawServer(answer(b"[1]"), tls=tls.context) as server:
+            assert body_of(server.client(ca_file=tls.ca_file)) == b"[1]"
 
     def test_a_certificate_of_another_host_is_refused(self, tls_of_another_host: Tls) -> None:
         """Trusting its signer is not trusting it."""
-        with Door(answer(), tls=tls_of_another_host.context) as door:
-            client = door.client(limits=ONE_SECOND, ca_file=tls_of_another_host.ca_file)
+        with RawServer(answer(), tls=tls_of_another_host.context) as server:
+            client = server.client(limits=ONE_SECOND, ca_file=tls_of_another_host.ca_file)
             _fails(client, SystemUnavailable, "certificate verify failed")
 
     def test_cookies_are_not_kept(self) -> None:
         """An API has no sessions; a cookie a request, each with a new name, would grow for ever."""
-        with Door(answer(headers={"Set-Cookie": "crumb=1; Path=/"})) as door:
-            client = door.client()
+        with RawServer(answer(headers={"Set-Cookie": "crumb=1; Path=/"})) as server:
+            client = server.client()
             body_of(client)
             body_of(client)
 
-        assert "ookie" not in door.requests[1]
+        assert "ookie" not in server.requests[1]
 
     @pytest.mark.parametrize(
         "url", ["", "api.example.com", "ftp://api.example.com", "https://", "user:hunter2@host", "http://["]
@@ -316,8 +316,8 @@ class TestConcurrency:
                 at_once[0] -= 1
             connection.sendall(answer())
 
-        with Door(slow) as door, ThreadPoolExecutor(8) as pool:
-            client = door.client(config=ClientConfig(in_flight=2), limits=Limits(timeout_s=30, attempts=1))
+        with RawServer(slow) as server, ThreadPoolExecutor(8) as pool:
+            client = server.client(config=ClientConfig(in_flight=2), limits=Limits(timeout_s=30, attempts=1))
             list(pool.map(lambda _: body_of(client), range(8)))
 
         assert most == [2]
@@ -327,67 +327,67 @@ class TestRetries:
     @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
     def test_a_transient_status_is_retried_up_to_the_limit(self, status: int) -> None:
         """Retries that multiply, ours times urllib3's, are how a small outage becomes a large one."""
-        with Door(answer(b"{}", f"{status} Trouble")) as door:
-            _fails(door.client(), SystemUnavailable, str(status))
-            assert len(door.requests) == QUICK.attempts
+        with RawServer(answer(b"{}", f"{status} Trouble")) as server:
+            _fails(server.client(), SystemUnavailable, str(status))
+            assert len(server.requests) == QUICK.attempts
 
     @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 409, 410, 413, 422, 451, 501])
     def test_any_other_status_is_not_retried(self, status: int) -> None:
         """The answer would be the same, and the rate limit is shared."""
-        with Door(answer(b"{}", f"{status} No")) as door:
-            _fails(door.client(auth=HTTPBasicAuth("id", "secret")), SystemRefused, str(status))
-            assert len(door.requests) == 1
+        with RawServer(answer(b"{}", f"{status} No")) as server:
+            _fails(server.client(auth=HTTPBasicAuth("id", "secret")), SystemRefused, str(status))
+            assert len(server.requests) == 1
 
     def test_a_broken_connection_is_retried_up_to_the_limit(self) -> None:
         """urllib3 would retry as well; its retries are off."""
-        with Door(socket.socket.close) as door:
-            _fails(door.client(), SystemUnavailable, f"no answer from {door.host} to GET /thing")
-            assert len(door.requests) == QUICK.attempts
+        with RawServer(socket.socket.close) as server:
+            _fails(server.client(), SystemUnavailable, f"no answer from {server.host} to GET /thing")
+            assert len(server.requests) == QUICK.attempts
 
     def test_an_invalid_wait_is_ignored(self) -> None:
-        with Door(answer(b"{}", "429 Slow down", {"Retry-After": "soon"}), answer(b"[1]")) as door:
-            assert body_of(door.client()) == b"[1]"
+        with RawServer(answer(b"{}", "429 Slow down", {"Retry-After": "soon"}), answer(b"[1]")) as server:
+            assert body_of(server.client()) == b"[1]"
 
     def test_a_401_is_retried_once(self) -> None:
         """A client that is refused with a new token as well stays refused."""
-        with Door(answer(b"{}", "401 Unauthorized")) as door:
+        with RawServer(answer(b"{}", "401 Unauthorized")) as server:
             signer = _Renewable("id", "secret")
-            _fails(door.client(auth=signer), SystemRefused, "Check the id and the secret")
-            assert (len(door.requests), signer.renewed) == (2, 1)
+            _fails(server.client(auth=signer), SystemRefused, "Check the id and the secret")
+            assert (len(server.requests), signer.renewed) == (2, 1)
 
 
 class TestAnswers:
     @pytest.mark.parametrize("content_type", ["", "text/html", "text/plain; charset=utf-8", "application/jsonp"])
     def test_a_response_that_is_not_declared_json_is_invalid(self, content_type: str) -> None:
         """A proxy's login page comes with 200."""
-        with Door(answer(b"{}", headers={"Content-Type": content_type})) as door:
-            _fails(door.client(), SourceInvalid, "not application/json")
-            assert len(door.requests) == QUICK.attempts
+        with RawServer(answer(b"{}", headers={"Content-Type": content_type})) as server:
+            _fails(server.client(), SourceInvalid, "not application/json")
+            assert len(server.requests) == QUICK.attempts
 
     @pytest.mark.parametrize(
         "content_type", ["application/json; charset=utf-8", "Application/JSON", "application/hal+json"]
     )
     def test_json_goes_by_several_names(self, content_type: str) -> None:
-        with Door(answer(b"[1]", headers={"Content-Type": content_type})) as door:
-            assert body_of(door.client()) == b"[1]"
+        with RawServer(answer(b"[1]", headers={"Content-Type": content_type})) as server:
+            assert body_of(server.client()) == b"[1]"
 
     def test_a_response_without_content_is_invalid(self) -> None:
         """Never "0 rows, success"."""
-        with Door(answer(b"", "204 No Content", {"Content-Type": ""})) as door:
-            _fails(door.client(), SourceInvalid, "of no type")
+        with RawServer(answer(b"", "204 No Content", {"Content-Type": ""})) as server:
+            _fails(server.client(), SourceInvalid, "of no type")
 
     @pytest.mark.parametrize("date", ["", "yesterday", "0", "Sat, 21 Nov 2026 12:00:00 +99999999999999999999"])
     def test_a_clock_that_cannot_be_read_is_the_answers_fault(self, date: str) -> None:
         """The hub's own clock in its place would set a watermark that skips what the source has yet to write."""
-        with Door(answer(headers={"Date": date})) as door, pytest.raises(SourceInvalid, match="no Date header"):
-            door.client().get("/thing", {}, lambda got: got.date)
+        with RawServer(answer(headers={"Date": date})) as server, pytest.raises(SourceInvalid, match="no Date header"):
+            server.client().get("/thing", {}, lambda got: got.date)
 
     def test_the_clock_is_the_servers(self) -> None:
-        with Door(answer(headers={"Date": "Sat, 21 Nov 2026 12:00:00 -0000"})) as door:
-            assert door.client().get("/thing", {}, lambda got: got.date) == NOW
+        with RawServer(answer(headers={"Date": "Sat, 21 Nov 2026 12:00:00 -0000"})) as server:
+            assert server.client().get("/thing", {}, lambda got: got.date) == NOW
 
     @pytest.mark.parametrize(
-        ("body", "said"),
+        ("body", "message"),
         [
             (b'{"message": "No such\\nproject\\u001b[31m"}', "No such project [31m."),
             (b'{"message": "' + b"x" * 1000 + b'"}', "x" * 300 + "."),
@@ -396,22 +396,22 @@ class TestAnswers:
             (b"[1]", "no message."),
         ],
     )
-    def test_what_a_refusal_says_stays_on_one_short_line(self, body: bytes, said: str) -> None:
+    def test_the_message_of_a_refusal_is_one_short_line(self, body: bytes, message: str) -> None:
         """It goes into logs and pages; the system must not be able to inject lines there."""
-        with Door(answer(body, "404 Not Found")) as door:
-            error = _fails(door.client(), SystemRefused, "Check the address and the project")
+        with RawServer(answer(body, "404 Not Found")) as server:
+            error = _fails(server.client(), SystemRefused, "Check the address and the project")
 
-        assert f"GET /thing: {said} Check" in str(error)
+        assert f"GET /thing: {message} Check" in str(error)
 
     def test_keys_cannot_write_headers(self) -> None:
         """Keys come from people and from other systems."""
         key = "KEY\r\nX-Evil: 1\r\n\r\nGET /evil HTTP/1.1"
 
-        with Door(answer()) as door:
-            body_of(door.client(), key=key)
+        with RawServer(answer()) as server:
+            body_of(server.client(), key=key)
 
-        assert door.requests[0].splitlines()[0].startswith("GET /thing?key=KEY%0D%0AX-Evil%3A+1")
-        assert "X-Evil: 1" not in door.requests[0]
+        assert server.requests[0].splitlines()[0].startswith("GET /thing?key=KEY%0D%0AX-Evil%3A+1")
+        assert "X-Evil: 1" not in server.requests[0]
 
 
 class TestSecrets:
@@ -437,12 +437,12 @@ class TestSecrets:
     def test_no_failure_shows_credentials_or_query_values(self, wrong: Any, caplog: pytest.LogCaptureFixture) -> None:
         """Tracebacks end up in task logs and in tickets; a key may be a person's mail address."""
         caplog.set_level(logging.DEBUG)
-        with Door(wrong) as door:
-            client = door.client(auth=HTTPBasicAuth("id", self.CANARY))
+        with RawServer(wrong) as server:
+            client = server.client(auth=HTTPBasicAuth("id", self.CANARY))
             with pytest.raises((Transient, Terminal)) as caught:
                 body_of(client, where=f'email = "{self.CANARY}"')
 
-        assert len(door.requests) >= 1
+        assert len(server.requests) >= 1
         shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + caplog.text
         assert self.CANARY not in shown
 
@@ -460,17 +460,17 @@ class TestSecrets:
         signer = HTTPBasicAuth("id", self.CANARY)
         sent = "aWQ6Y2FuYXJ5LThmMTRlNDVm"
 
-        with Door(answer(json.dumps({"message": f"Unknown: {sent}"}), "403 Forbidden")) as door:
-            error = _fails(door.client(auth=signer), SystemRefused, "Unknown: .hidden.")
+        with RawServer(answer(json.dumps({"message": f"Unknown: {sent}"}), "403 Forbidden")) as server:
+            error = _fails(server.client(auth=signer), SystemRefused, "Unknown: .hidden.")
 
-        assert sent in door.requests[0]
+        assert sent in server.requests[0]
         assert sent not in str(error)
 
-    def test_what_holds_a_secret_does_not_show_it_of_itself(self) -> None:
+    def test_objects_with_a_secret_do_not_show_it_in_their_repr(self) -> None:
         """One careless `%r` in a log, or a debugger's page, must not be enough."""
         holders = [
-            Trust(key_password=self.CANARY),
-            ClientConfig(tls=Trust(key_password=self.CANARY)),
+            TlsConfig(key_password=self.CANARY),
+            ClientConfig(tls=TlsConfig(key_password=self.CANARY)),
             Connection(connection_id="c", conn_type="http", password=self.CANARY, extra={"key": self.CANARY}),
             Token(self.CANARY, 1.0),
         ]
@@ -534,7 +534,7 @@ def _late(data: bytes, seconds: float) -> Any:
 
 
 def _greet(listener: socket.socket, greeting: Dripped) -> None:
-    """Send *greeting* to whoever comes first, until it leaves."""
+    """Send *greeting* to the first client, until it leaves."""
     connection, _ = listener.accept()
     with connection, contextlib.suppress(OSError):
         greeting(connection)

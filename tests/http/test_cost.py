@@ -13,7 +13,7 @@ import requests
 from crossdock.connectors.commercetools import Commercetools
 from crossdock.http.client import HttpClient
 from crossdock.sync.source import Axis, Range
-from tests.http.raw_server import Door, answer
+from tests.http.raw_server import RawServer, answer
 
 RECORDS = [
     {
@@ -33,8 +33,8 @@ QUERY = {"where": 'id > "0"', "sort": ["id asc"], "limit": 500, "withTotal": "fa
 
 
 def _serve(pipe: object, body: bytes) -> None:
-    with Door(answer(body, headers={"Connection": "keep-alive"})) as door:
-        pipe.send(door.url)  # type: ignore[attr-defined]
+    with RawServer(answer(body, headers={"Connection": "keep-alive"})) as raw_server:
+        pipe.send(raw_server.url)  # type: ignore[attr-defined]
         time.sleep(900)
 
 

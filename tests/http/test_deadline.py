@@ -25,7 +25,7 @@ def test_a_blocked_read_ends_when_the_time_is_over() -> None:
         assert deadline.passed, "and not before its time"
 
 
-def test_a_socket_is_left_alone_once_the_exchange_is_over() -> None:
+def test_a_socket_is_not_shut_down_once_the_exchange_is_over() -> None:
     """It is back in the pool then, and answers another call."""
     ours, theirs = socket.socketpair()
     another, its_peer = socket.socketpair()

@@ -17,16 +17,18 @@ from crossdock.core.errors import SourceInvalid, SystemRefused, SystemUnavailabl
 from crossdock.http.client import HttpClient, Limits
 from crossdock.http.deadline import Deadline
 from crossdock.http.oauth import ClientCredentials
-from tests.http.raw_server import ONE_SECOND, QUICK, Door, Dripped, answer, body_of, token_of
+from tests.http.raw_server import ONE_SECOND, QUICK, Dripped, RawServer, answer, body_of, token_of
 
 
-def signer_of(door: Door, *, limits: Limits = QUICK, client: tuple[str, str] = ("id", "hush")) -> ClientCredentials:
-    tokens = HttpClient("acme", door.url, limits=msgspec.structs.replace(limits, attempts=1))
+def signer_of(
+    server: RawServer, *, limits: Limits = QUICK, client: tuple[str, str] = ("id", "hush")
+) -> ClientCredentials:
+    tokens = HttpClient("acme", server.url, limits=msgspec.structs.replace(limits, attempts=1))
     return ClientCredentials(tokens, "/token", client_id=client[0], secret=client[1], scope="read:all")
 
 
-def signed(door: Door, *, limits: Limits = QUICK) -> HttpClient:
-    return door.client(limits=limits, auth=signer_of(door, limits=limits))
+def signed(server: RawServer, *, limits: Limits = QUICK) -> HttpClient:
+    return server.client(limits=limits, auth=signer_of(server, limits=limits))
 
 
 def sent_with(token: str) -> requests.PreparedRequest:
@@ -35,21 +37,21 @@ def sent_with(token: str) -> requests.PreparedRequest:
 
 def test_a_token_serves_all_threads() -> None:
     """Token endpoints have narrow limits of their own."""
-    with Door(answer(), token=token_of("first")) as door:
-        client = signed(door)
+    with RawServer(answer(), token=token_of("first")) as server:
+        client = signed(server)
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: body_of(client), range(24)))
 
-    assert len(door.tokens) == 1
-    assert all("Authorization: Bearer first" in request for request in door.requests)
-    assert "grant_type=client_credentials&scope=read%3Aall" in door.tokens[0]
+    assert len(server.tokens) == 1
+    assert all("Authorization: Bearer first" in request for request in server.requests)
+    assert "grant_type=client_credentials&scope=read%3Aall" in server.tokens[0]
 
 
 @pytest.mark.parametrize(("expires_in", "used_for_s"), [(3600, 3570), (60, 30), (40, 20), (10, 5), (0, 0), (-5, -2.5)])
 def test_a_token_is_not_used_in_its_last_seconds(expires_in: int, used_for_s: float) -> None:
     """It could run out on its way; one that lives shorter than the margin is still used for half its life."""
-    with Door(token=token_of(expires_in=expires_in)) as door:
-        signer = signer_of(door)
+    with RawServer(token=token_of(expires_in=expires_in)) as server:
+        signer = signer_of(server)
         before = time.monotonic()
         signer(requests.Request("GET", "http://h").prepare())
         after = time.monotonic()
@@ -59,54 +61,54 @@ def test_a_token_is_not_used_in_its_last_seconds(expires_in: int, used_for_s: fl
 
 
 def test_a_token_at_its_end_is_fetched_again() -> None:
-    with Door(answer(), token=token_of(expires_in=0)) as door:
-        client = signed(door)
+    with RawServer(answer(), token=token_of(expires_in=0)) as server:
+        client = signed(server)
         body_of(client)
         body_of(client)
 
-    assert len(door.tokens) == 2
+    assert len(server.tokens) == 2
 
 
 def test_only_the_token_that_was_refused_is_forgotten() -> None:
-    """A thread whose old token is refused late must not throw away the new one, however quick all that was."""
-    with Door(token=token_of("new")) as door:
-        signer = signer_of(door)
+    """A thread whose old token is refused late must not discard the new token, however recent that is."""
+    with RawServer(token=token_of("new")) as server:
+        signer = signer_of(server)
         signer(requests.Request("GET", "http://h").prepare())
         signer.renew(sent_with("old"))
         signer(requests.Request("GET", "http://h").prepare())
-        assert len(door.tokens) == 1
+        assert len(server.tokens) == 1
 
         signer.renew(sent_with("new"))
         signer(requests.Request("GET", "http://h").prepare())
-        assert len(door.tokens) == 2
+        assert len(server.tokens) == 2
 
 
 def test_threads_that_are_refused_together_fetch_one_token() -> None:
     """Eight pages in flight, one expiry, one renewal."""
-    with Door(token=token_of("first")) as door:
-        signer = signer_of(door)
+    with RawServer(token=token_of("first")) as server:
+        signer = signer_of(server)
         signer(requests.Request("GET", "http://h").prepare())
         together = threading.Barrier(8)
 
         def refused(_: int) -> None:
             together.wait()
             signer.renew(sent_with("first"))
-            door._token = token_of("second")
+            server._token = token_of("second")
             signer(requests.Request("GET", "http://h").prepare())
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(refused, range(8)))
 
-    assert len(door.tokens) == 2
+    assert len(server.tokens) == 2
 
 
 def test_a_slow_token_does_not_lengthen_the_call() -> None:
-    """Whoever waits for a call waits for its token too."""
+    """The caller's deadline includes the wait for a token."""
     slow = Dripped(token_of())
-    with Door(answer(), token=slow) as door:
+    with RawServer(answer(), token=slow) as server:
         began = time.monotonic()
         with pytest.raises(SystemUnavailable, match=r"POST /token: it took longer"):
-            body_of(signed(door, limits=ONE_SECOND))
+            body_of(signed(server, limits=ONE_SECOND))
         assert not slow.finished
 
     assert time.monotonic() - began > 0.9
@@ -121,39 +123,39 @@ def test_threads_that_wait_for_a_slow_token_end_in_time_too() -> None:
             body_of(client)
         return time.monotonic() - began
 
-    with Door(answer(), token=Dripped(token_of())) as door, ThreadPoolExecutor(6) as pool:
-        client = signed(door, limits=Limits(timeout_s=3, connect_timeout_s=3, attempts=1))
+    with RawServer(answer(), token=Dripped(token_of())) as server, ThreadPoolExecutor(6) as pool:
+        client = signed(server, limits=Limits(timeout_s=3, connect_timeout_s=3, attempts=1))
         waits = list(pool.map(call, range(6)))
 
     assert max(waits) < 2.5 * min(waits), waits
 
 
 def test_a_call_does_not_wait_past_its_time_for_another_to_fetch() -> None:
-    """One that began later, and has the lock, may go on for longer."""
-    with Door(token=token_of()) as door:
-        signer = signer_of(door)
+    """A call that began later, and has the lock, may take longer."""
+    with RawServer(token=token_of()) as server:
+        signer = signer_of(server)
         with signer._lock, Deadline(0.1), pytest.raises(SystemUnavailable, match="no token in time"):
             signer(requests.Request("GET", "http://h").prepare())
 
-    assert door.tokens == []
+    assert server.tokens == []
 
 
 def test_retries_of_a_token_do_not_multiply_with_those_of_its_call() -> None:
     """Three times three is nine requests to a host that is on its knees."""
-    with Door(answer(), token=answer(b"{}", "503 Down")) as door:
+    with RawServer(answer(), token=answer(b"{}", "503 Down")) as server:
         with pytest.raises(SystemUnavailable, match="503"):
-            body_of(signed(door))
+            body_of(signed(server))
 
-        assert (len(door.tokens), len(door.requests)) == (QUICK.attempts, 0)
+        assert (len(server.tokens), len(server.requests)) == (QUICK.attempts, 0)
 
 
 def test_refused_credentials_are_not_tried_again() -> None:
     """Some hosts lock an account after a few."""
-    with Door(answer(), token=answer(b'{"message": "invalid_client"}', "401 Unauthorized")) as door:
+    with RawServer(answer(), token=answer(b'{"message": "invalid_client"}', "401 Unauthorized")) as server:
         with pytest.raises(SystemRefused, match=r"invalid_client\. Check the id and the secret of the connection"):
-            body_of(signed(door))
+            body_of(signed(server))
 
-        assert (len(door.tokens), len(door.requests)) == (1, 0)
+        assert (len(server.tokens), len(server.requests)) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -170,25 +172,25 @@ def test_refused_credentials_are_not_tried_again() -> None:
         token_of("canary é"),
     ],
 )
-def test_what_is_no_token_is_not_sent(grant: bytes) -> None:
+def test_an_invalid_token_is_not_sent(grant: bytes) -> None:
     """A token with a line break would inject headers; the library that stops it shows it in its error."""
-    with Door(answer(), token=grant) as door:
+    with RawServer(answer(), token=grant) as server:
         with pytest.raises(SourceInvalid, match="is not a token") as caught:
-            body_of(signed(door))
+            body_of(signed(server))
 
-        assert door.requests == []
+        assert server.requests == []
         assert "canary" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("secret", ["pässwörd", "秘密", "a:b", "\u20ac"])
 def test_a_secret_may_be_any_text(secret: str) -> None:
     """One that is not Latin-1 used to fail with an error that shows it."""
-    with Door(answer(b"[1]"), token=token_of()) as door:
-        client: Any = door.client(auth=signer_of(door, client=("id", secret)))
+    with RawServer(answer(b"[1]"), token=token_of()) as server:
+        client: Any = server.client(auth=signer_of(server, client=("id", secret)))
 
         assert body_of(client) == b"[1]"
 
 
 def test_an_unknown_field_of_a_token_is_ignored() -> None:
-    with Door(answer(b"[1]"), token=token_of(token_type="Bearer", hint=json.dumps({}))) as door:
-        assert body_of(signed(door)) == b"[1]"
+    with RawServer(answer(b"[1]"), token=token_of(token_type="Bearer", hint=json.dumps({}))) as server:
+        assert body_of(signed(server)) == b"[1]"

@@ -10,7 +10,7 @@ import pytest
 
 from crossdock.core.errors import CircuitOpen
 from crossdock.db.database import SharedStore, Store
-from crossdock.http import shared_breaker as breakers
+from crossdock.http import shared_breaker
 from crossdock.http.breaker import BreakerRules, Phase
 from crossdock.http.shared_breaker import SharedBreaker
 
@@ -66,8 +66,8 @@ def test_one_worker_probes_and_closes_it_for_all(shared: SharedStore, others: Sh
     others.before_call()
 
     with store.transaction() as work:
-        assert breakers.phase_of(work, "acme") is Phase.CLOSED
-        history = breakers.history(work, "acme")
+        assert shared_breaker.phase_of(work, "acme") is Phase.CLOSED
+        history = shared_breaker.history(work, "acme")
     assert [(change.from_phase.value, change.to_phase.value) for change in history] == [
         ("half_open", "closed"),
         ("open", "half_open"),
@@ -75,7 +75,7 @@ def test_one_worker_probes_and_closes_it_for_all(shared: SharedStore, others: Sh
     ]
 
 
-def test_while_it_is_open_the_database_is_left_alone_too(shared: SharedStore) -> None:
+def test_while_it_is_open_the_database_is_rarely_queried(shared: SharedStore) -> None:
     """Thousands of callers are sent away; each with a question to the database would move the outage there."""
     breaker = SharedBreaker(shared, "acme", BreakerRules(failures_in_a_row=1, open_s=30))
     breaker.record(failed=True)
@@ -90,7 +90,7 @@ def test_while_it_is_open_the_database_is_left_alone_too(shared: SharedStore) ->
 
 
 def test_a_database_that_is_away_costs_no_good_answer(shared: SharedStore) -> None:
-    """The call has been made; only whether it may be made is worth failing for."""
+    """The call has been made already; only a missing permission to call is a reason to fail."""
     breaker = SharedBreaker(shared, "acme", RULES)
     shared.dsn = "host=127.0.0.1 port=1"
 
@@ -119,5 +119,5 @@ def test_successes_cost_two_transactions_a_second_at_most(shared: SharedStore, m
 
 def test_the_breaker_of_an_integration_that_was_never_called_is_closed(store: Store) -> None:
     with store.transaction() as work:
-        assert breakers.phase_of(work, "acme") is Phase.CLOSED
-        assert breakers.history(work, "acme") == []
+        assert shared_breaker.phase_of(work, "acme") is Phase.CLOSED
+        assert shared_breaker.history(work, "acme") == []

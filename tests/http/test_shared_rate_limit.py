@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from crossdock.core.errors import RateLimited, Transient
 from crossdock.db.database import SharedStore, StoreUnavailable
-from crossdock.http import shared_rate_limit as rate_limits
+from crossdock.http import shared_rate_limit
 from crossdock.http.model import Rate
 from crossdock.http.shared_rate_limit import SharedRateLimiter
 from tests.shop import free_port, query
@@ -35,7 +35,7 @@ def use_permits(limiter: SharedRateLimiter, count: int) -> list[float]:
 
 
 @given(st.integers(1, 500), st.floats(0.1, 3600), st.data())
-def test_so_many_permits_as_the_rate_says_need_its_whole_time(calls: int, per_s: float, data: Any) -> None:
+def test_the_permits_of_one_period_take_the_whole_period(calls: int, per_s: float, data: Any) -> None:
     """By arithmetic: a burst and the permits after it, one more than allowed, do not fit into a window and its slack."""
     rate = Rate(calls=calls, per_s=per_s, burst=data.draw(st.integers(1, calls)))
 
@@ -67,7 +67,7 @@ def test_after_a_pause_a_burst_may_go_at_once(shared: SharedStore, monkeypatch: 
     clock = SimpleNamespace(
         monotonic=time.monotonic, sleep=lambda seconds: (slept.append(seconds), time.sleep(seconds))
     )
-    monkeypatch.setattr(rate_limits, "time", clock)
+    monkeypatch.setattr(shared_rate_limit, "time", clock)
     taken = use_permits(SharedRateLimiter(shared, "acme", rate), 10)
     at_once = sum(slept)
     taken += use_permits(SharedRateLimiter(shared, "acme", rate), 1)
@@ -86,20 +86,20 @@ def test_two_workers_share_one_line(shared: SharedStore, hub_dsn: str) -> None:
     assert not [1 for first, later in zip(taken, taken[40:], strict=False) if later - first < 1]
 
 
-def test_a_busy_worker_asks_the_database_seldom(shared: SharedStore) -> None:
+def test_a_busy_worker_queries_the_database_rarely(shared: SharedStore) -> None:
     """Turns are taken in small leases: a round trip for each would be the slowest part of a call."""
-    asked = 0
+    queries = 0
     original = shared.transaction
 
     def counted() -> Any:
-        nonlocal asked
-        asked += 1
+        nonlocal queries
+        queries += 1
         return original()
 
     shared.transaction = counted  # type: ignore[method-assign]
     use_permits(SharedRateLimiter(shared, "acme", Rate(calls=500)), 400)
 
-    assert asked < 400 / 8
+    assert queries < 400 / 8
 
 
 def test_integrations_do_not_wait_for_one_another(shared: SharedStore) -> None:

@@ -107,7 +107,7 @@ def test_a_row_serves_only_whom_it_belongs_to(shared: SharedStore, other: dict[s
     assert token_of(shared, host, **other) == f"{CANARY}-2"
 
 
-def test_who_waits_too_long_for_another_worker_gives_up(shared: SharedStore, hub_dsn: str) -> None:
+def test_a_caller_that_waits_too_long_for_another_worker_gives_up(shared: SharedStore, hub_dsn: str) -> None:
     """Its own call has a deadline."""
     asked, answers = threading.Event(), threading.Event()
 

@@ -16,7 +16,7 @@ from crossdock.http.client import HttpClient
 from crossdock.http.config import ClientConfig
 from crossdock.http.deadline import Deadline
 from crossdock.http.ssrf_guard import AllowedNetworks, is_public, resolve_allowed
-from tests.http.raw_server import ONE_SECOND, Door, answer, body_of
+from tests.http.raw_server import ONE_SECOND, RawServer, answer, body_of
 from tests.tls import Tls
 
 NOT_PUBLIC = [
@@ -92,7 +92,7 @@ def resolved(*addresses: str, rules: AllowedNetworks | None = None, encrypted: b
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
-    """However it is written; each of these has been somebody's way into a cloud's metadata."""
+    """In every notation; each of these has been used to reach a cloud's metadata service."""
     with pytest.raises(AddressRefused, match=r"shop\.example resolves to .*not a public address.*allowed_networks"):
         resolved(address)
 
@@ -115,7 +115,7 @@ def test_private_networks_can_be_allowed(address: str) -> None:
 
 @pytest.mark.parametrize("address", NEVER_PRIVATE)
 def test_metadata_is_not_allowed_along_with_private_networks(address: str) -> None:
-    """Whoever wants the neighbour's shop does not want the machine's credentials."""
+    """Permission for a private network is not permission for the machine's credentials."""
     with pytest.raises(AddressRefused):
         resolved(address, rules=ANYWHERE_PRIVATE)
 
@@ -163,8 +163,8 @@ def test_nothing_that_is_private_by_the_book_is_public(address: Any) -> None:
 
 def test_a_name_is_resolved_once_and_only_the_checked_address_is_connected_to() -> None:
     """DNS rebinding: the first answer is harmless, the second, had there been a question, is not."""
-    with Door(answer(b"[1]")) as door, Door(answer(b"[2]")) as inside:
-        port = int(door.host.rpartition(":")[2])
+    with RawServer(answer(b"[1]")) as server, RawServer(answer(b"[2]")) as inside:
+        port = int(server.host.rpartition(":")[2])
         names = Names(["127.0.0.1"], ["127.0.0.2"])
         rules = AllowedNetworks.from_extra({"allowed_networks": ["127.0.0.1/32"]})
         client = HttpClient(
@@ -178,8 +178,8 @@ def test_a_name_is_resolved_once_and_only_the_checked_address_is_connected_to() 
         with pytest.raises(AddressRefused, match=r"127\.0\.0\.2"):
             body_of(client)
 
-        assert f"Host: shop.example:{port}" in door.requests[0]
-        assert (len(door.requests), inside.requests) == (1, [])
+        assert f"Host: shop.example:{port}" in server.requests[0]
+        assert (len(server.requests), inside.requests) == (1, [])
 
 
 def test_the_certificate_is_that_of_the_name_and_not_of_the_address(tls_of_another_host: Tls) -> None:
@@ -188,8 +188,8 @@ def test_the_certificate_is_that_of_the_name_and_not_of_the_address(tls_of_anoth
     tls_of_another_host.context.sni_callback = lambda _socket, name, _context: names_sent.append(name)
     rules = AllowedNetworks(allow_private=True)
 
-    with Door(answer(b"[1]"), tls=tls_of_another_host.context) as door:
-        port = int(door.host.rpartition(":")[2])
+    with RawServer(answer(b"[1]"), tls=tls_of_another_host.context) as server:
+        port = int(server.host.rpartition(":")[2])
         config = ClientConfig(limits=ONE_SECOND, allowed_networks=rules, resolve=Names(["127.0.0.1"]))
         client = HttpClient(
             "acme", f"https://elsewhere.example:{port}", config=config, ca_file=tls_of_another_host.ca_file
@@ -220,8 +220,8 @@ def test_a_resolver_that_hangs_does_not_hold_the_call() -> None:
 
 def test_the_next_address_is_tried_when_one_does_not_answer() -> None:
     """A name with several addresses is up while one of them is."""
-    with Door(answer(b"[1]")) as door:
-        port = int(door.host.rpartition(":")[2])
+    with RawServer(answer(b"[1]")) as server:
+        port = int(server.host.rpartition(":")[2])
         config = ClientConfig(
             limits=ONE_SECOND,
             allowed_networks=AllowedNetworks(allow_private=True),
@@ -232,9 +232,9 @@ def test_the_next_address_is_tried_when_one_does_not_answer() -> None:
 
 
 def test_an_address_in_code_may_be_loopback_and_a_name_may_not() -> None:
-    """A literal 127.0.0.1 is intended; a name depends on whoever controls its zone."""
+    """A literal 127.0.0.1 is intended; a name depends on the owner of its zone."""
     config = ClientConfig(limits=ONE_SECOND, resolve=Names(["127.0.0.1"]))
-    with Door(answer(b"[1]")) as door:
-        assert body_of(HttpClient("acme", door.url, config=ClientConfig(limits=ONE_SECOND))) == b"[1]"
+    with RawServer(answer(b"[1]")) as server:
+        assert body_of(HttpClient("acme", server.url, config=ClientConfig(limits=ONE_SECOND))) == b"[1]"
         with pytest.raises(AddressRefused):
-            body_of(HttpClient("acme", door.url.replace("127.0.0.1", "localhost"), config=config))
+            body_of(HttpClient("acme", server.url.replace("127.0.0.1", "localhost"), config=config))

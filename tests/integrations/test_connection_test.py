@@ -9,10 +9,10 @@ import pytest
 
 from crossdock.core.errors import HubError, SystemRefused, SystemUnavailable
 from crossdock.http.ssrf_guard import AllowedNetworks
-from crossdock.http.transport import Tls as Trust
-from crossdock.integrations import connection_test as checks
+from crossdock.http.transport import Tls
+from crossdock.integrations import connection_test
 from crossdock.integrations.model import Check, Outcome
-from tests.http.raw_server import Door, answer
+from tests.http.raw_server import RawServer, answer
 
 #: This machine, for the servers that a test starts.
 HERE = AllowedNetworks.from_extra({"allowed_networks": ["127.0.0.0/8", "::1/128"]})
@@ -38,10 +38,10 @@ class FakeTest:
 
     def _result(self, name: str) -> str:
         self.called.append(name)
-        said = self.results.get(name, "well")
-        if isinstance(said, HubError):
-            raise said
-        return said
+        result = self.results.get(name, "well")
+        if isinstance(result, HubError):
+            raise result
+        return result
 
 
 def outcomes(found: tuple[Check, ...]) -> list[Outcome]:
@@ -50,9 +50,9 @@ def outcomes(found: tuple[Check, ...]) -> list[Outcome]:
 
 def test_tls_is_checked_with_the_connections_own_authorities(tls: Any) -> None:
     """No public store knows a company's own authority, but the connector trusts it."""
-    with Door(answer(), tls=tls.context) as door:
-        unknown = checks.run_checks(FakeTest(door.url), allowed=HERE)
-        known = checks.run_checks(FakeTest(door.url), allowed=HERE, tls=Trust(ca_file=tls.ca_file))
+    with RawServer(answer(), tls=tls.context) as server:
+        unknown = connection_test.run_checks(FakeTest(server.url), allowed=HERE)
+        known = connection_test.run_checks(FakeTest(server.url), allowed=HERE, tls=Tls(ca_file=tls.ca_file))
 
     assert outcomes(unknown) == [OK, FAILED, SKIPPED, SKIPPED, SKIPPED]
     assert "certificate" in unknown[1].message
@@ -61,8 +61,10 @@ def test_tls_is_checked_with_the_connections_own_authorities(tls: Any) -> None:
 
 
 def test_a_certificate_of_another_host_fails(tls_of_another_host: Any) -> None:
-    with Door(answer(), tls=tls_of_another_host.context) as door:
-        found = checks.run_checks(FakeTest(door.url), allowed=HERE, tls=Trust(ca_file=tls_of_another_host.ca_file))
+    with RawServer(answer(), tls=tls_of_another_host.context) as server:
+        found = connection_test.run_checks(
+            FakeTest(server.url), allowed=HERE, tls=Tls(ca_file=tls_of_another_host.ca_file)
+        )
 
     assert found[1].outcome is FAILED
     assert "127.0.0.1" in found[1].message
@@ -70,20 +72,20 @@ def test_a_certificate_of_another_host_fails(tls_of_another_host: Any) -> None:
 
 @pytest.mark.parametrize("failing", ["credentials", "scope", "sample"])
 def test_after_a_failure_no_later_check_runs(failing: str) -> None:
-    with Door(answer()) as door:
-        test = FakeTest(door.url, {failing: SystemRefused("acme", 403, "no")})
-        found = checks.run_checks(test, allowed=HERE)
+    with RawServer(answer()) as server:
+        test = FakeTest(server.url, {failing: SystemRefused("acme", 403, "no")})
+        found = connection_test.run_checks(test, allowed=HERE)
 
     assert test.called[-1] == failing
     failed = next(check for check in found if check.name == failing)
-    assert failed.hint == checks.HINTS[failing]
-    assert not checks.all_passed(found)
+    assert failed.hint == connection_test.HINTS[failing]
+    assert not connection_test.all_passed(found)
 
 
 def test_a_busy_system_is_not_reported_as_a_mistake() -> None:
-    with Door(answer()) as door:
-        test = FakeTest(door.url, {"credentials": SystemUnavailable("acme", "GET /x answered HTTP 503")})
-        found = checks.run_checks(test, allowed=HERE)
+    with RawServer(answer()) as server:
+        test = FakeTest(server.url, {"credentials": SystemUnavailable("acme", "GET /x answered HTTP 503")})
+        found = connection_test.run_checks(test, allowed=HERE)
 
     assert found[2].hint == "The system was busy or down; test again when it is available"
 
@@ -108,7 +110,7 @@ def test_a_busy_system_is_not_reported_as_a_mistake() -> None:
 def test_an_address_of_our_own_network_is_refused_before_it_is_called(url: str) -> None:
     """Adding an integration must not be a way to scan the network behind the hub (SSRF)."""
     test = FakeTest(url)
-    found = checks.run_checks(test)
+    found = connection_test.run_checks(test)
 
     assert found[0].outcome is FAILED
     assert "is not a public address" in found[0].message
@@ -116,10 +118,10 @@ def test_an_address_of_our_own_network_is_refused_before_it_is_called(url: str) 
 
 
 def test_a_network_that_is_allowed_by_name_is_called() -> None:
-    with Door(answer()) as door:
-        by_name = door.url.replace("127.0.0.1", "localhost")
-        refused = checks.run_checks(FakeTest(by_name))
-        allowed = checks.run_checks(FakeTest(by_name), allowed=HERE)
+    with RawServer(answer()) as server:
+        by_name = server.url.replace("127.0.0.1", "localhost")
+        refused = connection_test.run_checks(FakeTest(by_name))
+        allowed = connection_test.run_checks(FakeTest(by_name), allowed=HERE)
 
     assert "allowed_networks" in refused[0].message
     assert (refused[0].hint or "").startswith("If this network is intended, set allowed_networks to [")

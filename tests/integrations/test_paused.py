@@ -1,4 +1,4 @@
-"""A paused integration reads nothing, and its runs are skipped, not red."""
+"""A paused integration reads nothing, and its runs are skipped, not failed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def extract() -> str:
     return sync_dags._extract(INVENTORY, SyncRequest(full=True, limit=10), DAG_RUN)
 
 
-def test_a_run_of_a_paused_integration_is_skipped_and_asks_the_source_nothing(
+def test_a_run_of_a_paused_integration_is_skipped_without_calling_the_source(
     connected: Store, shop: FakeRetailer
 ) -> None:
     integration_service.pause(connected, "commercetools", actor="otto")
@@ -92,7 +92,7 @@ def test_a_run_that_was_reading_when_it_was_paused_ends_as_failed(connected: Sto
 
 
 def test_what_has_landed_is_brought_to_its_end(connected: Store) -> None:
-    """It needs the source no more."""
+    """It no longer needs the source."""
     run_id = extract()
     integration_service.pause(connected, "commercetools", actor="otto")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from crossdock.commerce.inventory import repository as availability
-from crossdock.commerce.inventory import service as availability_service
+from crossdock.commerce.inventory import repository as inventory_repository
+from crossdock.commerce.inventory import service as inventory_service
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Store
 from crossdock.http.connection import Connection
-from crossdock.integrations import repository as integrations
+from crossdock.integrations import repository as integration_repository
 from crossdock.integrations import service
 from crossdock.integrations.registered import find_active
 from tests.events.worlds import delivery, eventually, publish, stock
@@ -36,7 +36,7 @@ class NoBook:
 
 def register(store: Store, integration_id: str) -> None:
     with store.transaction() as work:
-        integrations.add(
+        integration_repository.add(
             work,
             integration_id=integration_id,
             kind="commercetools",
@@ -52,7 +52,7 @@ def register(store: Store, integration_id: str) -> None:
 def sellable(store: Store, sku: str) -> int | None:
     with store.transaction() as work:
         try:
-            return availability.get(work, sku).available
+            return inventory_repository.get(work, sku).available
         except NotFound:
             return None
 
@@ -77,7 +77,7 @@ def registry(store: Store, hub_dsn: str) -> Store:
 
 
 def test_stock_of_a_removed_integration_is_not_sellable(registry: Store) -> None:
-    """The hub no longer learns of sales elsewhere, so a customer could buy what is gone."""
+    """The hub no longer learns of sales in other channels, so a customer could buy stock that is gone."""
     service.remove(registry, NoBook(), "outlet", version=None, actor=ADA)
 
     assert [sellable(registry, sku) for sku in "ABC"] == [5, None, 3]
@@ -95,7 +95,7 @@ def test_the_model_is_still_what_the_events_make_of_it(registry: Store) -> None:
     """A rebuild reads events alone, which know of no registry."""
     service.remove(registry, NoBook(), "outlet", version=None, actor=ADA)
 
-    found = availability_service.rebuild(registry, replace=True, actor=ADA)
+    found = inventory_service.rebuild(registry, replace=True, actor=ADA)
 
     assert found.differences == 0
     assert [sellable(registry, sku) for sku in "ABC"] == [5, None, 3]

@@ -67,7 +67,7 @@ def test_dead_letters_are_an_alert_with_number_causes_and_what_to_do(store: Stor
     assert query(store, "SELECT count(*), count(closed_at) FROM alert") == [(1, 1)]
 
 
-def test_events_that_nobody_reads_are_told(store: Store) -> None:
+def test_events_without_a_consumer_open_an_alert(store: Store) -> None:
     """A partition without a worker: its events wait, and no DAG fails."""
     with store.transaction() as work:
         consumer_leases.register(work, "availability", 1)
@@ -104,7 +104,7 @@ def test_a_breaker_that_stays_open_is_an_alert_until_it_closes(store: Store) -> 
     assert open_alerts(store) == {}
 
 
-def test_webhooks_that_are_refused_one_after_the_other_are_told(store: Store) -> None:
+def test_many_refused_webhooks_open_an_alert(store: Store) -> None:
     """Most often a key was changed on one side only, and every delivery is lost."""
     with store.transaction() as work:
         for _ in range(10):
@@ -165,7 +165,7 @@ def test_a_late_run_is_an_alert_until_it_has_ended(systems: Systems, monkeypatch
     assert open_alerts(systems.store) == {}
 
 
-def test_what_begins_and_ends_is_logged_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_beginning_and_end_of_an_alert_are_logged_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """Every half minute, a log would hold nothing else by the morning."""
     with store.transaction() as work:
         refused_webhooks.add(work, "shop", "its timestamp is too old", size_bytes=10)
@@ -179,7 +179,7 @@ def test_what_begins_and_ends_is_logged_once(store: Store, caplog: pytest.LogCap
     assert [record.levelname for record in caplog.records if record.name == alarms.__name__] == ["WARNING", "INFO"]
 
 
-def test_what_begins_again_is_another_alert(store: Store) -> None:
+def test_a_condition_that_returns_opens_another_alert(store: Store) -> None:
     """When it was wrong, and for how long, is what one wants to know afterwards."""
     for _ in range(2):
         with store.transaction() as work:
@@ -191,7 +191,7 @@ def test_what_begins_again_is_another_alert(store: Store) -> None:
 
 
 def test_the_status_looks_first_and_shows_what_is_open(store: Store) -> None:
-    """Where no worker delivers, nobody else would have looked."""
+    """Without a delivery worker, no other part of the hub would check."""
     alarms.check(store, HEARS, AT_ONCE)
     with store.transaction() as work:
         alerts.add(work, kind="k", subject="over", message="it was wrong")

@@ -26,7 +26,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "_STORE_EVERY_S", 0.3)
 
 
-def test_the_delivery_lets_go_of_what_is_past_its_time(store: Store, hub_dsn: str) -> None:
+def test_the_delivery_worker_deletes_expired_data(store: Store, hub_dsn: str) -> None:
     query(store, "INSERT INTO event_identity VALUES ('old', '/s', now() - interval '500 days') RETURNING 1")
 
     with delivery(hub_dsn, HEARS):
@@ -34,7 +34,7 @@ def test_the_delivery_lets_go_of_what_is_past_its_time(store: Store, hub_dsn: st
 
 
 def test_the_delivery_opens_alerts_and_closes_them(store: Store, hub_dsn: str) -> None:
-    """Dead letters of a subscriber, until somebody has dealt with them."""
+    """Dead letters of a subscriber stay until a person closes them."""
     publish(store, stock("CHAIR", 1, 1))
     query(
         store,
@@ -50,11 +50,11 @@ def test_the_delivery_opens_alerts_and_closes_them(store: Store, hub_dsn: str) -
         eventually(lambda: query(store, standing), [("dead_letters", False)])
 
 
-def test_work_that_fails_for_good_stops_neither_replays_nor_the_rest(store: Store, hub_dsn: str) -> None:
-    """A table that nobody may delete from would otherwise end the one thread of all tasks."""
+def test_a_task_that_always_fails_stops_neither_replays_nor_other_tasks(store: Store, hub_dsn: str) -> None:
+    """A table without the right to delete would otherwise end the one thread of all tasks."""
     publish(store, stock("CHAIR", 1, 1))
     with store.transaction() as work:
-        work.execute(b"ALTER TABLE refused_webhook RENAME TO elsewhere")
+        work.execute(b"ALTER TABLE refused_webhook RENAME TO renamed")
     with store.transaction() as work:
         consumer_leases.register(work, "availability", 2)
     requested = replay_service.request_events(

@@ -111,7 +111,7 @@ def test_files_that_cannot_go_are_tried_again(systems: Systems, tmp_path: Path) 
     assert query(systems.store, "SELECT count(*) > 0 FROM landed_page") == [(True,)]
 
 
-def test_the_ledger_keeps_what_the_next_run_a_watermark_and_quarantine_go_on_from(
+def test_the_ledger_keeps_runs_that_the_next_run_a_watermark_or_quarantine_needs(
     systems: Systems, shop: FakeRetailer
 ) -> None:
     """A run of each: the newest, the one that moved the watermark, one whose item is open; the others go."""
@@ -156,9 +156,9 @@ def test_a_backfill_does_not_read_again_what_a_forgotten_run_has_read(systems: S
     a_round(systems)
     assert len(ledger(systems.store)) == 1
 
-    wanted = days_to_run(systems.store, "commercetools", "inventory", first=first, last=last, only=Only.MISSING)
+    missing = days_to_run(systems.store, "commercetools", "inventory", first=first, last=last, only=Only.MISSING)
 
-    assert wanted == []
+    assert missing == []
 
 
 # Events and what failed of them
@@ -221,14 +221,14 @@ def test_ended_replays_go_and_open_ones_stay(systems: Systems) -> None:
 def test_a_removed_subscriber_does_not_hold_a_month_back_for_ever(
     systems: Systems, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its consumer will never run: every month since then would be kept, and nobody would know why."""
+    """Its consumer will never run: every month since then would be kept without a visible reason."""
     publish(systems.store, stock("CHAIR", 1, 1))
     with systems.store.transaction() as work:
         for name in ("known", "removed"):
             consumer_leases.register(work, name, 1)
         work.execute(b"INSERT INTO event_inbox VALUES ('removed', 1, 1, 1), ('known', 1, 1, 1)")
         work.execute(b"UPDATE event_consumer SET epoch = 9 WHERE subscriber = 'known'")
-        event_partitions.make_ahead(work, NOW + timedelta(days=100))
+        event_partitions.create_ahead(work, NOW + timedelta(days=100))
         assert "event_first" not in event_partitions.drop_past(work, NOW + timedelta(days=100))
     a_round(systems, later=timedelta(days=29))
     assert query(systems.store, "SELECT count(*) FROM event_consumer") == [(2,)]
@@ -254,7 +254,7 @@ def test_a_subscriber_that_another_worker_reads_for_is_not_removed(systems: Syst
     assert query(systems.store, "SELECT subscriber FROM event_consumer") == [("newer",)]
 
 
-def test_a_round_says_in_one_line_what_went_and_nothing_when_nothing_did(
+def test_a_round_logs_one_line_about_what_it_deleted_and_none_without_deletions(
     systems: Systems, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(systems)
@@ -263,8 +263,8 @@ def test_a_round_says_in_one_line_what_went_and_nothing_when_nothing_did(
         a_round(systems)
         a_round(systems)
 
-    said = [record.getMessage() for record in caplog.records if record.name == purge_expired.__module__]
-    assert said == ["Retention deleted 1 event ids, 1 runs' pages"]
+    messages = [record.getMessage() for record in caplog.records if record.name == purge_expired.__module__]
+    assert messages == ["Retention deleted 1 event ids, 1 runs' pages"]
 
 
 def test_an_object_store_lets_a_run_go_too() -> None:
@@ -281,7 +281,7 @@ def test_an_object_store_lets_a_run_go_too() -> None:
         landing.read("run-1/range-00/page")
 
 
-def test_a_run_whose_files_cannot_go_keeps_no_other_run_s(systems: Systems) -> None:
+def test_a_run_whose_files_cannot_be_deleted_keeps_no_other_run(systems: Systems) -> None:
     """One folder of another user, the oldest: every page since then stayed, until the disk was full."""
     stuck, *others = (run(systems, SyncRequest(full=True)).run_id for _ in range(3))
     query(systems.store, "UPDATE watermark SET moved_by = 'nobody' RETURNING 1")
@@ -304,7 +304,7 @@ def test_a_run_whose_files_cannot_go_keeps_no_other_run_s(systems: Systems) -> N
     assert ledger(systems.store) == {stuck, others[-1]}, "the ledger's own time has come, too"
 
 
-def test_an_outage_that_nothing_waits_for_any_more_is_none(systems: Systems, hub_dsn: str) -> None:
+def test_an_outage_ends_when_no_event_waits_for_it(systems: Systems, hub_dsn: str) -> None:
     """When the waiting events are discarded, no event is left for a probe: the outage was shown until the next event, or for ever."""
     publish(systems.store, stock("CHAIR", 1, 1))
     a_dead_letter(systems.store, 0, "retrying")

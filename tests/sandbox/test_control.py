@@ -44,7 +44,7 @@ def test_the_simulation_changes_flawed_rows_only_on_request() -> None:
         assert control(client, "GET", "flaws/inventory")["flaws"] == flawed
 
 
-def test_life_can_go_on_by_itself(client: RetailerClient, shop: FakeRetailer) -> None:
+def test_the_simulation_can_run_automatically(client: RetailerClient, shop: FakeRetailer) -> None:
     """For watching; DELETE ends it."""
     before = control(client, "GET", "checksum/inventory")["versions"]
     control(client, "POST", "life", {"every_s": 0.02, "stock_moves": 3})

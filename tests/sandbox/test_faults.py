@@ -63,7 +63,7 @@ def test_retry_after_is_in_seconds_or_a_date(client: RetailerClient) -> None:
 
 @pytest.mark.parametrize(("moment", "applied"), [("before", 0), ("after", 1)])
 def test_timeout_leaves_the_outcome_open(client: RetailerClient, shop: FakeRetailer, moment: str, applied: int) -> None:
-    """The client sees the same silence whether or not its write took effect."""
+    """The client gets no answer, and cannot know if its write took effect."""
     row = shop.state.collection("inventory").rows()[0]
     client.script("inventory", {"timeout": moment})
     with pytest.raises(TimeoutError):
@@ -78,7 +78,7 @@ def test_timeout_leaves_the_outcome_open(client: RetailerClient, shop: FakeRetai
     assert shop.state.get("inventory", row.id).version == row.version + applied
 
 
-def test_timeout_ends_by_itself_without_an_answer(client: RetailerClient) -> None:
+def test_timeout_ends_without_an_answer(client: RetailerClient) -> None:
     """A client without a timeout is not held forever."""
     client.script("inventory", {"timeout": "before", "hold_s": 0.1})
     with pytest.raises(http.client.RemoteDisconnected):
@@ -225,7 +225,7 @@ def test_a_gzip_bomb_is_small_on_the_wire(client: RetailerClient) -> None:
     assert json.loads(unpacked)["results"] == []
 
 
-def test_latency_goes_with_anything(client: RetailerClient) -> None:
+def test_latency_can_be_combined_with_any_fault(client: RetailerClient) -> None:
     """Alone it delays a normal response."""
     client.script("inventory", {"latency_ms": 80}, {"latency_ms": 80, "status": 503})
     began = time.monotonic()

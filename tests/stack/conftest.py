@@ -15,7 +15,7 @@ from crossdock.stack.postgres import PostgresServer
 
 @pytest.fixture(autouse=True)
 def stack_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """HUB_HOME in a folder of the test, so that nobody's real stack is touched."""
+    """HUB_HOME in a folder of the test, so that no real stack is touched."""
     for variable in VARIABLES.values():
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HUB_HOME", str(tmp_path / "home"))
@@ -43,7 +43,7 @@ def server(open_folder: Path, free_port: int) -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A port without a listener."""
     import socket  # noqa: PLC0415
 
     with socket.socket() as probe:

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from crossdock.stack.airflow import airflow_environment, write_files
-from crossdock.stack.ports import WANTED
+from crossdock.stack.ports import PREFERRED
 from crossdock.stack.secrets import load_secrets
 
 
 def test_airflow_listens_on_loopback_only() -> None:
     """Airflow's own default is every interface."""
-    environment = airflow_environment(WANTED, load_secrets())
+    environment = airflow_environment(PREFERRED, load_secrets())
 
     assert environment["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert not [value for name, value in environment.items() if name.startswith("AIRFLOW__") and "0.0.0.0" in value]  # noqa: S104
 
 
-def test_settings_of_another_airflow_stay_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_another_airflow_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's shell often has the settings of the company's Airflow."""
     monkeypatch.setenv("AIRFLOW_HOME", "/elsewhere")
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
@@ -28,7 +28,7 @@ def test_settings_of_another_airflow_stay_outside(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AIRFLOW_CONN_SHOP", "http://shop")
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", "/writable")
 
-    environment = airflow_environment(WANTED, load_secrets())
+    environment = airflow_environment(PREFERRED, load_secrets())
 
     assert environment["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
     assert not [name for name, value in environment.items() if "elsewhere" in value]
@@ -36,13 +36,13 @@ def test_settings_of_another_airflow_stay_outside(monkeypatch: pytest.MonkeyPatc
     assert environment["PYTHONPYCACHEPREFIX"] == "/writable", "needed where the project's folder is read-only"
 
 
-def test_a_proxy_is_not_asked_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_is_not_used_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks report their state to 127.0.0.1; behind a company's proxy they would all fail."""
     monkeypatch.setenv("HTTP_PROXY", "http://proxy:3128")
     monkeypatch.setenv("NO_PROXY", "intern.example")
     monkeypatch.delenv("no_proxy", raising=False)
 
-    assert airflow_environment(WANTED, load_secrets())["NO_PROXY"] == "intern.example,127.0.0.1,localhost"
+    assert airflow_environment(PREFERRED, load_secrets())["NO_PROXY"] == "intern.example,127.0.0.1,localhost"
 
 
 def test_files_with_passwords_are_closed(stack_home: Path) -> None:

@@ -43,7 +43,7 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A project in a path with a space, whose locks ask for nothing."""
+    """A project in a path with a space, whose lock files list no package."""
     root = tmp_path / "my project"
     cli = root / "include" / "crossdock" / "cli"
     cli.mkdir(parents=True)
@@ -80,9 +80,9 @@ def test_the_project_is_found_from_anywhere(copy: Path, tmp_path: Path) -> None:
     (elsewhere / "crossdock" / "__init__.py").write_text("raise RuntimeError('not this one')")
     (elsewhere / "h").symlink_to(copy / "hub")
 
-    said = hub(elsewhere / "h", "up", cwd=elsewhere).stdout.strip().split("|")
+    fields = hub(elsewhere / "h", "up", cwd=elsewhere).stdout.strip().split("|")
 
-    assert said == ["['up']", str(elsewhere), str(copy), str(copy / ".venv" / "bin" / "python")]
+    assert fields == ["['up']", str(elsewhere), str(copy), str(copy / ".venv" / "bin" / "python")]
 
 
 def test_a_changed_lock_installs_again(copy: Path) -> None:
@@ -121,10 +121,10 @@ def test_two_first_starts_at_once_make_one_venv(copy: Path) -> None:
         subprocess.Popen([sys.executable, str(copy / "hub")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [each.communicate(timeout=600) for each in both]
+    outputs = [each.communicate(timeout=600) for each in both]
 
     assert [each.returncode for each in both] == [0, 0]
-    assert sum("making .venv" in stderr for _, stderr in said) == 1
+    assert sum("making .venv" in stderr for _, stderr in outputs) == 1
 
 
 def test_a_failed_install_says_what_to_do(copy: Path) -> None:
@@ -150,10 +150,10 @@ def test_an_old_python_can_read_the_script() -> None:
 
 
 def test_an_old_python_without_a_newer_one_says_what_is_needed(copy: Path, tmp_path: Path) -> None:
-    """Played by telling the script that it runs on 3.8 with nothing on PATH."""
+    """Simulated: the script believes that it runs on 3.8, and PATH is empty."""
     play = "import runpy, sys; sys.version_info = (3, 8, 0); sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
 
-    said = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-c", play, str(copy / "hub"), "up"],
         env={"PATH": str(tmp_path)},
         capture_output=True,
@@ -161,8 +161,8 @@ def test_an_old_python_without_a_newer_one_says_what_is_needed(copy: Path, tmp_p
         check=False,
     )
 
-    assert said.returncode == 1
-    assert "needs Python 3.11 or newer; this is 3.8.0" in said.stderr
+    assert ended.returncode == 1
+    assert "needs Python 3.11 or newer; this is 3.8.0" in ended.stderr
 
 
 @pytest.mark.parametrize("newest", ["python3.14", "python3.11"])
@@ -174,7 +174,7 @@ def test_an_old_python_hands_over_to_a_newer_one_that_works(copy: Path, tmp_path
         program.chmod(0o755)
     play = "import runpy, sys; sys.version_info = (3, 8, 0); sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
 
-    said = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-c", play, str(copy / "hub"), "up"],
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         capture_output=True,
@@ -182,4 +182,4 @@ def test_an_old_python_hands_over_to_a_newer_one_that_works(copy: Path, tmp_path
         check=False,
     )
 
-    assert said.stdout.startswith("['up']|")
+    assert ended.stdout.startswith("['up']|")

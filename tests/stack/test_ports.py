@@ -13,7 +13,7 @@ from crossdock.stack import ports
 @pytest.fixture(autouse=True)
 def quiet_neighbourhood(monkeypatch: pytest.MonkeyPatch, free_port: int) -> int:
     """Wanted ports that no real stack on this machine uses."""
-    monkeypatch.setattr(ports, "WANTED", {name: free_port + at for at, name in enumerate(ports.WANTED)})
+    monkeypatch.setattr(ports, "PREFERRED", {name: free_port + at for at, name in enumerate(ports.PREFERRED)})
     return free_port
 
 
@@ -27,22 +27,22 @@ def listen_on(port: int) -> socket.socket:
 def test_every_server_gets_a_port_of_its_own() -> None:
     found = ports.assign()
 
-    assert found.keys() == ports.WANTED.keys()
+    assert found.keys() == ports.PREFERRED.keys()
     assert len(set(found.values())) == len(found)
 
 
 def test_a_taken_port_is_moved() -> None:
     """8080 is everybody's favourite; a stranger there must not stop the first start."""
-    with listen_on(ports.WANTED["airflow"]):
+    with listen_on(ports.PREFERRED["airflow"]):
         found = ports.assign()
 
-    assert found["airflow"] != ports.WANTED["airflow"]
+    assert found["airflow"] != ports.PREFERRED["airflow"]
     assert ports.is_free(found["airflow"])
 
 
 def test_a_moved_port_stays_after_a_restart() -> None:
-    """Bookmarks and open pages go on working."""
-    with listen_on(ports.WANTED["airflow"]):
+    """Bookmarks and open pages continue to work."""
+    with listen_on(ports.PREFERRED["airflow"]):
         first = ports.assign()
 
     assert ports.assign() == first
@@ -63,7 +63,7 @@ def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch, quiet_neighbou
 
 
 @pytest.mark.parametrize("nonsense", ["http", "0", "70000", "-1", ""])
-def test_a_port_that_is_none_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, nonsense: str) -> None:
+def test_an_invalid_port_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, nonsense: str) -> None:
     monkeypatch.setenv("HUB_PORT_SANDBOX", nonsense)
 
     with pytest.raises(StackError, match="HUB_PORT_SANDBOX"):

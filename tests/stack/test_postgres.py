@@ -69,7 +69,7 @@ def test_a_killed_server_starts_again(server: PostgresServer) -> None:
 
 
 def test_a_lock_file_with_the_id_of_another_program_does_not_block_the_start(server: PostgresServer) -> None:
-    """After a reboot the id in the lock file belongs to somebody else; PostgreSQL alone would refuse."""
+    """After a reboot the id in the lock file belongs to another process; PostgreSQL alone would refuse to start."""
     server.start()
     lock = server.folder.resolve() / "data" / "postmaster.pid"
     lines = lock.read_text().splitlines()

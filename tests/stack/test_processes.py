@@ -43,12 +43,12 @@ def nothing_stays() -> Iterator[None]:
     processes.stop(list(processes.records()), grace_s=0.1)
 
 
-def eventually(said: Callable[[], object]) -> bool:
-    """Whether it comes true within five seconds."""
+def eventually(condition: Callable[[], object]) -> bool:
+    """Wait up to two minutes for a condition; return whether it held."""
     deadline = time.monotonic() + 120
-    while not said() and time.monotonic() < deadline:
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
-    return bool(said())
+    return bool(condition())
 
 
 def start_family(name: str) -> tuple[processes.ProcessRecord, list[int]]:
@@ -97,7 +97,7 @@ def test_stop_ends_processes_that_ignore_sigterm_or_changed_their_group() -> Non
 
 @pytest.mark.crash
 def test_stop_ends_the_children_of_a_killed_leader() -> None:
-    """A scheduler that was killed -9 leaves workers that would go on writing beside its successor."""
+    """A scheduler that was killed -9 leaves workers that would keep writing beside its successor."""
     record, children = start_family("family")
     os.kill(record.pid, signal.SIGKILL)
     assert eventually(lambda: is_gone(record.pid))

@@ -1,4 +1,4 @@
-"""DAG ids that are gone leave Airflow; nobody else's DAG does, nor one that a file still defines."""
+"""Stale DAGs are removed from Airflow; DAGs of others, and DAGs that a file still defines, stay."""
 
 from __future__ import annotations
 
@@ -135,10 +135,10 @@ def test_airflow_is_given_time_to_notice_that_a_file_is_gone(airflow: Airflow, a
     assert remove_stale_dags(api).removed == ("sync_inventory",)
 
 
-def test_what_airflow_never_marks_as_stale_stays(
+def test_a_dag_that_airflow_never_marks_as_stale_stays(
     airflow: Airflow, api: AirflowApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The files may be elsewhere, where Airflow reads them and we do not."""
+    """The files may be in a bundle that Airflow reads and the hub does not."""
     monkeypatch.setattr(stale_dags, "_STALE_TIMEOUT_S", 0.0)
     airflow.add("sync_inventory", "sync", "inventory", stale=False, fileloc="/nowhere/sync_inventory.py")
 
@@ -155,7 +155,7 @@ def test_a_dag_with_a_running_task_is_left_for_the_next_time(airflow: Airflow, a
     assert (found.removed, found.running) == ((), ("sync_inventory",))
 
 
-def test_a_dag_that_somebody_else_removed_is_no_error(airflow: Airflow, api: AirflowApi) -> None:
+def test_a_dag_that_another_process_removed_is_no_error(airflow: Airflow, api: AirflowApi) -> None:
     airflow.add("sync_inventory", "sync", "inventory")
     airflow.refused["sync_inventory"] = 404
 

@@ -1,4 +1,4 @@
-"""Inventory entries as the platform sends them, good unless a test says otherwise."""
+"""Inventory entries as the source sends them, good unless a test says otherwise."""
 
 from __future__ import annotations
 

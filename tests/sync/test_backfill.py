@@ -37,7 +37,7 @@ def test_nothing_is_missing_after_a_full_sync(systems: Systems) -> None:
 
 
 def test_a_day_that_was_read_is_not_missing_any_more(shop: FakeRetailer, systems: Systems) -> None:
-    """So an interrupted backfill goes on where it was."""
+    """So an interrupted backfill continues where it was."""
     report = run(systems, backfill_request("2026-02-02"))
 
     day = [row for row in shop.state.collection("inventory").rows() if row.modified_at.startswith("2026-02-02")]
@@ -52,11 +52,11 @@ def test_a_limited_run_covers_nothing(systems: Systems) -> None:
     assert len(wanted(systems, Only.MISSING)) == 5
 
 
-def test_only_failed_days_are_asked_for_when_somebody_says_so(systems: Systems) -> None:
+def test_only_failed_days_are_read_when_requested(systems: Systems) -> None:
     from crossdock.sync import mark_failed  # noqa: PLC0415
 
     extract(INVENTORY, systems, backfill_request("2026-02-03"), dag_run_id="day-3")
-    mark_failed(INVENTORY, systems.store, "day-3", "the platform was down")
+    mark_failed(INVENTORY, systems.store, "day-3", "the source was down")
     run(systems, backfill_request("2026-02-04"))
 
     assert wanted(systems, Only.FAILED) == [date(2026, 2, 3)]
@@ -76,8 +76,8 @@ def test_older_data_never_overwrites_newer(shop: FakeRetailer, systems: Systems)
     assert in_hub(systems.store) == in_shop(shop)
 
 
-def test_a_backfill_leaves_the_watermark_and_tells_nobody(systems: Systems) -> None:
-    """Its events are kept, for whoever asks; no subscriber is woken by last month."""
+def test_a_backfill_leaves_the_watermark_and_notifies_no_subscriber(systems: Systems) -> None:
+    """Its events are stored and can be replayed, but no subscriber receives last month's events."""
     run(systems, backfill_request("2026-02-02"))
     run(systems, backfill_request("2026-02-03", emit_events=True))
 
@@ -97,7 +97,7 @@ def test_a_backfilled_day_and_the_live_sync_do_not_wait_for_each_other(systems: 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 6)), max_size=6))
 def test_a_day_is_missing_exactly_when_some_instant_of_it_was_not_read(spans: list[tuple[int, int]]) -> None:
-    """Held against the obvious way: every half day by itself."""
+    """Compared with the obvious way: each half day separately."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
     half = (datetime(2026, 1, 2, tzinfo=UTC) - start) / 2
     windows = [Window(start + low * half, start + (low + length) * half) for low, length in spans]
@@ -110,7 +110,7 @@ def test_a_day_is_missing_exactly_when_some_instant_of_it_was_not_read(spans: li
 
 
 @pytest.mark.parametrize("text", ["2026-02-30", "yesterday", ""])
-def test_what_is_no_day_is_refused(text: str) -> None:
+def test_an_invalid_day_is_refused(text: str) -> None:
     with pytest.raises(BadRequest, match="Use for example 2026-11-21"):
         backfill_request(text)
 

@@ -1,4 +1,4 @@
-"""A batch is in the hub whole or not at all, and the highest version wins whoever brings it when."""
+"""A batch is loaded whole or not at all, and the highest version wins in any order of arrival."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from crossdock.core.errors import LeaseHeld, LeaseLost
 from crossdock.db import leases
 from crossdock.db.columns import as_columns
 from crossdock.db.database import Store, StoreUnavailable
-from crossdock.sync import batches, deferred_records
-from crossdock.sync import ledger as runs
+from crossdock.sync import batches, deferred_records, ledger
 from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest
 from crossdock.sync.quarantine.model import Failure, Rejected
 from crossdock.sync.upsert import Overtaken
@@ -26,7 +25,7 @@ MARCH = datetime(2026, 3, 1, 8, tzinfo=UTC)
 
 
 def stock(record_id: str, version: int) -> tuple[Any, ...]:
-    """A row whose quantity tells its version."""
+    """A row whose quantity shows its version."""
     fields = {
         "id": record_id,
         "version": version,
@@ -51,16 +50,16 @@ def rejected(record_id: str, version: int = 1) -> Rejected:
     return Rejected(record_id=record_id, record_key=None, version=version, failures=(why,), raw=b"{}")
 
 
-def begin(store: Store, shard: str = "all", mode: Mode = Mode.FULL) -> runs.Run:
+def begin(store: Store, shard: str = "all", mode: Mode = Mode.FULL) -> ledger.Run:
     key = leases.LeaseKey("commercetools", "inventory", shard)
     with store.transaction() as work:
-        run = runs.start(work, key, SyncRequest(full=True, limit=1), mode=mode)
+        run = ledger.start(work, key, SyncRequest(full=True, limit=1), mode=mode)
         leases.take(work, key, run.run_id, timedelta(minutes=1))
-        return runs.get(work, run.run_id)
+        return ledger.get(work, run.run_id)
 
 
 def load(
-    store: Store, run: runs.Run, rows: Iterable[tuple[Any, ...]], *, batch_no: int = 0, bad: tuple[Rejected, ...] = ()
+    store: Store, run: ledger.Run, rows: Iterable[tuple[Any, ...]], *, batch_no: int = 0, bad: tuple[Rejected, ...] = ()
 ) -> Counts:
     rows = list(rows)
     content = batches.Content(accepted=columns(rows), rejected=bad, repeats=RowCounts())
@@ -71,9 +70,9 @@ def load(
         return batches.load(work, INVENTORY_TABLE, run, batch, content).records
 
 
-def end(store: Store, run: runs.Run) -> None:
+def end(store: Store, run: ledger.Run) -> None:
     with store.transaction() as work:
-        runs.finish(work, run.run_id, RunState.DONE)
+        ledger.finish(work, run.run_id, RunState.DONE)
         leases.release(work, run.lease, run.run_id)
 
 
@@ -175,7 +174,7 @@ def test_an_edited_version_that_is_read_again_is_unchanged(store: Store) -> None
 # Records that were busy
 
 
-def leave_open(store: Store, run: runs.Run, record_id: str) -> None:
+def leave_open(store: Store, run: ledger.Run, record_id: str) -> None:
     with store.transaction() as work:
         deferred_records.defer(work, run, [record_id], "the row was locked")
 
@@ -225,31 +224,31 @@ def test_each_change_has_one_event(store: Store) -> None:
     ]
 
 
-def test_an_event_from_outside_is_kept_once_under_its_source_and_id(store: Store) -> None:
-    """The hub's own events are known by where they stand and bring no id; others may be sent twice."""
-    tell = (
+def test_an_event_of_another_source_is_kept_once_under_its_source_and_id(store: Store) -> None:
+    """The hub's own events are identified by their position and have no ID; others may be sent twice."""
+    append = (
         "INSERT INTO event (event_id, source, type, time, partition_key, data)"
         " VALUES (%s, %s, 't', now(), 'k', '{}') RETURNING 1"
     )
     for event_id, source in (("1", "/a"), ("1", "/b"), (None, "/a"), (None, "/a")):
-        query(store, tell, event_id, source)
+        query(store, append, event_id, source)
 
     with pytest.raises(Exception, match="event_of_source"):
-        query(store, tell, "1", "/a")
+        query(store, append, "1", "/a")
 
 
 def test_events_are_in_the_order_of_their_transactions_not_of_their_positions(store: Store, hub_dsn: str) -> None:
-    """Who reads by position alone loses what commits late."""
-    tell = (
+    """A consumer that reads by position alone would lose late commits."""
+    append = (
         b"INSERT INTO event (source, type, time, partition_key, data)"
         b" VALUES ('s', %s, now(), 'k', '{}') RETURNING position"
     )
     with Store(hub_dsn) as another, store.transaction() as early:
         early.execute(b"SELECT pg_current_xact_id()")
         with another.transaction() as late:
-            late.execute(tell, ["late"])
+            late.execute(append, ["late"])
         (unseen,) = query(another, "SELECT count(*) FROM event WHERE xid < pg_snapshot_xmin(pg_current_snapshot())")
-        early.execute(tell, ["early"])
+        early.execute(append, ["early"])
 
     ordered = query(store, "SELECT type FROM event ORDER BY epoch, xid, position")
     by_position = query(store, "SELECT type FROM event ORDER BY position")
@@ -300,7 +299,7 @@ def test_two_writers_of_the_same_rows_leave_the_highest_version_and_counts_that_
     assert query(store, "SELECT DISTINCT state FROM sync_run") == [("done",)]
 
 
-def load_again(store: Store, run: runs.Run, rows: list[tuple[Any, ...]], batch_no: int) -> Counts:
+def load_again(store: Store, run: ledger.Run, rows: list[tuple[Any, ...]], batch_no: int) -> Counts:
     """As the flow does: who was overtaken loads the batch again. A deadlock or a wait too long fails the test."""
     for _ in range(10):
         with contextlib.suppress(Overtaken):

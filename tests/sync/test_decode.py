@@ -78,7 +78,7 @@ def test_a_bad_record_is_rejected_alone(raw: bytes, rule: str) -> None:
 
 
 @pytest.mark.parametrize("raw", [raw for raw, _ in BAD.values()], ids=BAD)
-def test_what_is_kept_of_a_bad_record_can_be_stored_and_read_again(raw: bytes) -> None:
+def test_a_quarantined_record_can_be_stored_and_read_again(raw: bytes) -> None:
     """A person has to see it, fix it and replay it."""
     (rejected,) = read(page(entry(id="before"), raw)).rejected
 

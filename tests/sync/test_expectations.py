@@ -110,7 +110,7 @@ def test_no_rows_and_no_rules_fail_nothing() -> None:
 
 
 def test_two_rules_of_one_kind_on_one_column_are_both_checked() -> None:
-    """Great Expectations by itself keeps only the second."""
+    """Great Expectations alone would keep only the second."""
     low = rule("not_low", "expect_column_values_to_be_between", column="a", min_value=0)
     high = rule("not_high", "expect_column_values_to_be_between", column="a", max_value=5)
 

@@ -17,11 +17,10 @@ from crossdock.db import leases
 from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.simulation import simulate
-from crossdock.sync import Systems, batches, extract, load, validate, watermarks
-from crossdock.sync import ledger as runs
+from crossdock.sync import Systems, batches, extract, ledger, load, validate, watermarks
 from crossdock.sync.landing import Landing, LandingUnavailable
 from crossdock.sync.model import Counts, Report, RunState, SyncRequest
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 from tests.shop import connect, in_hub, in_shop, query
 
 FULL = SyncRequest(full=True)
@@ -79,7 +78,7 @@ def test_a_delta_brings_exactly_what_changed_and_keeps_what_was(shop: FakeRetail
     assert query(systems.store, "SELECT count(*), count(DISTINCT (epoch, position)) FROM event") == [(1_225, 1_225)]
 
 
-def test_an_event_tells_the_whole_new_state_of_its_row(shop: FakeRetailer, systems: Systems) -> None:
+def test_an_event_has_the_whole_new_state_of_its_row(shop: FakeRetailer, systems: Systems) -> None:
     """A read model is built from events alone."""
     run(systems, SyncRequest(keys=(first_sku(shop),)))
 
@@ -108,7 +107,7 @@ def test_keys_read_only_those_and_leave_the_watermark(shop: FakeRetailer, system
     assert watermark(systems.store) is None
 
 
-def test_a_limit_reads_no_more_and_leaves_the_watermark(systems: Systems) -> None:
+def test_a_limited_run_stops_at_its_limit_and_leaves_the_watermark(systems: Systems) -> None:
     report = run(systems, SyncRequest(full=True, limit=150))
 
     assert report.counts.read == 150
@@ -138,7 +137,7 @@ def test_a_flawed_catalogue_loads_its_good_rows_and_keeps_the_bad_ones_whole(sto
     assert report.counts.rejected == len(unusable)
     assert report.counts.inserted == 3_000 - len(unusable)
     with store.transaction() as work:
-        items = quarantine.find(work, limit=1_000)
+        items = quarantine_repository.find(work, limit=1_000)
     assert {item.record_id for item in items} == unusable
     assert all(item.raw.startswith(b"{") and item.failures[0].message for item in items)
 
@@ -165,7 +164,7 @@ def test_a_row_that_no_database_can_hold_goes_to_quarantine_alone(
     assert report.counts.rejected == 1
     assert report.counts.inserted == 1_199
     with systems.store.transaction() as work:
-        (item,) = quarantine.find(work)
+        (item,) = quarantine_repository.find(work)
     assert item.cause == cause
 
 
@@ -180,17 +179,17 @@ def test_the_same_bad_version_read_again_is_one_item_seen_twice(store: Store, tm
 
 
 def test_a_record_that_the_source_corrects_closes_its_item(store: Store, tmp_path: Path) -> None:
-    """Nobody should have to fix what the source has fixed."""
+    """A person should not have to fix what the source has fixed."""
     with sandbox(inventory=600, flaws=1) as shop:
         systems = Systems(connect(shop), store, Landing(str(tmp_path)))
         run(systems, FULL)
         with store.transaction() as work:
-            item = next(item for item in quarantine.find(work) if item.cause == "stock_is_not_negative")
+            item = next(item for item in quarantine_repository.find(work) if item.cause == "stock_is_not_negative")
         shop.state.change("inventory", item.record_id, lambda row: row.update(quantityOnStock=5, availableQuantity=5))
         run(systems, FULL)
 
     with store.transaction() as work:
-        assert quarantine.get(work, item.item_id).state == "superseded"
+        assert quarantine_repository.get(work, item.item_id).state == "superseded"
 
 
 @pytest.mark.parametrize(
@@ -235,7 +234,7 @@ def test_a_source_that_keeps_answering_wrongly_fails_the_run_and_loads_nothing(
 def test_a_passing_fault_in_the_middle_of_the_pages_is_not_seen_in_the_result(
     shop: FakeRetailer, systems: Systems, fault: dict[str, object]
 ) -> None:
-    """What recovers needs nobody."""
+    """A failure that is retried needs no person."""
     shop.faults.put("inventory", ["ok", "ok", "ok", fault])
 
     run(systems, FULL)
@@ -258,7 +257,7 @@ def test_an_empty_or_shrunken_full_read_is_held_until_a_person_accepts_it(
     assert raised.value.hint == Hint(HintId.ALLOW_SHRINK, "inventory")
 
     with systems.store.transaction() as work:
-        held = runs.newest(work, limit=1)[0]
+        held = ledger.newest(work, limit=1)[0]
     assert held.state is RunState.HELD
     assert held.counts.read == held.counts.held
     assert held.counts.balanced
@@ -297,7 +296,7 @@ def test_a_worker_that_slept_through_its_lease_cannot_commit(systems: Systems) -
     zombie = extract(INVENTORY, systems, FULL)
     validate(INVENTORY, systems, zombie)
     with systems.store.transaction() as work:
-        sleeping = runs.get(work, zombie)
+        sleeping = ledger.get(work, zombie)
         leases.release(work, KEY, zombie)
     run(systems, FULL)
 
@@ -316,7 +315,7 @@ def test_rows_that_are_busy_stay_open_and_the_next_run_reads_exactly_those(
     systems = replace(systems, overlap=timedelta(0))
     run(systems, FULL)
     moved = simulate(shop.state, stock_moves=100)["inventory"]
-    time.sleep(1.1)  # the source tells its time in whole seconds: let the one of the moves end
+    time.sleep(1.1)  # the source's clock has whole seconds: let the second of the moves end
     busy = [row["id"] for row in moved[:7]]
     with psycopg.connect(hub_dsn, options="-c search_path=hub") as other:
         other.execute("SELECT FROM inventory WHERE id = ANY(%s) FOR UPDATE", [busy])
@@ -331,7 +330,7 @@ def test_rows_that_are_busy_stay_open_and_the_next_run_reads_exactly_those(
     assert query(systems.store, "SELECT count(*) FROM deferred_record") == [(0,)]
 
 
-def test_drift_is_noted_when_it_is_seen_and_kept_by_who_goes_on(
+def test_drift_is_recorded_when_it_is_seen_and_kept_by_the_worker_that_continues(
     shop: FakeRetailer, systems: Systems, tmp_path: Path
 ) -> None:
     """
@@ -360,7 +359,7 @@ def test_drift_is_noted_when_it_is_seen_and_kept_by_who_goes_on(
     assert query(systems.store, noted) == [(["colour"],)]
 
 
-def test_what_a_row_names_was_on_disk_before(systems: Systems, tmp_path: Path) -> None:
+def test_a_file_is_on_disk_before_a_row_names_it(systems: Systems, tmp_path: Path) -> None:
     """When the power goes, PostgreSQL keeps its rows: a page or a batch that one of them names must be there as well."""
     settled: list[str] = []
 

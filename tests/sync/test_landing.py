@@ -60,7 +60,7 @@ def test_a_file_that_was_cut_is_never_read_as_a_shorter_one(tmp_path: Path) -> N
 
 
 def test_a_folder_that_takes_no_file_can_be_tried_again(tmp_path: Path) -> None:
-    """A file where the folder should be: as root, permissions stop nobody."""
+    """A file where the folder should be: permissions do not stop root."""
     (tmp_path / "run").write_text("in the way")
 
     with pytest.raises(LandingUnavailable, match="Cannot write run/page"):
@@ -87,7 +87,7 @@ def test_a_folder_is_found_under_its_path_and_its_url(tmp_path: Path, name: str)
 def test_a_flushed_file_is_on_disk_with_every_folder_that_leads_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file whose folder was only made is not found again when the power has gone."""
+    """Without an fsync of its folder, a file may be missing after a power failure."""
     landing, settled = Landing(str(tmp_path)), []
     landing.write("run/range-00/page", b"{}")
     monkeypatch.setattr(

@@ -16,7 +16,7 @@ from crossdock.db.database import Store, StoreRefused, StoreUnavailable
 from crossdock.db.migrate import is_current
 from crossdock.events import store as event_store
 from crossdock.stack.postgres import PostgresServer
-from crossdock.sync import ledger as runs
+from crossdock.sync import ledger
 from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest
 from tests.events.worlds import stock
 from tests.shop import free_port, query
@@ -27,14 +27,14 @@ SECRET = "canary-7f3a-4711"
 
 def begun(store: Store, read: int = 0, **outcomes: int) -> str:
     with store.transaction() as work:
-        run_id = runs.start(work, KEY, SyncRequest(full=True), mode=Mode.FULL).run_id
-        runs.add_counts(work, run_id, RowCounts(records=Counts(read=read, **outcomes)))
+        run_id = ledger.start(work, KEY, SyncRequest(full=True), mode=Mode.FULL).run_id
+        ledger.add_counts(work, run_id, RowCounts(records=Counts(read=read, **outcomes)))
         return run_id
 
 
 def finish(store: Store, run_id: str, state: RunState) -> None:
     with store.transaction() as work:
-        runs.finish(work, run_id, state)
+        ledger.finish(work, run_id, state)
 
 
 @pytest.mark.parametrize("state", [RunState.DONE, RunState.PARTIAL, RunState.HELD])
@@ -71,9 +71,9 @@ def test_an_end_is_written_once(store: Store) -> None:
 
 
 def test_a_retried_task_finds_its_run_and_a_cleared_one_starts_the_next_attempt(store: Store) -> None:
-    def start() -> runs.Run:
+    def start() -> ledger.Run:
         with store.transaction() as work:
-            return runs.start(work, KEY, SyncRequest(), mode=Mode.DELTA, dag_run_id="scheduled")
+            return ledger.start(work, KEY, SyncRequest(), mode=Mode.DELTA, dag_run_id="scheduled")
 
     first, retried = start(), start()
     finish(store, first.run_id, RunState.FAILED)
@@ -150,7 +150,7 @@ def test_a_connection_that_was_ended_can_be_tried_again_and_then_works(store: St
 
 
 def test_a_worker_that_slept_in_its_transaction_can_be_tried_again(store: Store) -> None:
-    """The server ended it to let the readers of events go on; the statement was right."""
+    """The server ended it so that consumers of events could continue; the statement was right."""
     with pytest.raises(StoreUnavailable), store.transaction() as work:  # noqa: PT012  the sleep is in the middle
         work.execute(b"SET LOCAL idle_in_transaction_session_timeout = '20ms'")
         time.sleep(1)
@@ -185,7 +185,7 @@ def test_a_lock_that_is_not_had_in_time_can_be_tried_again(store: Store, hub_dsn
         ("INSERT INTO alert (kind, subject, message) VALUES (%s, 's', 'm')", [SECRET + "\x00"]),
     ],
 )
-def test_a_statement_that_is_refused_fails_for_good_and_tells_no_value(
+def test_a_refused_statement_is_a_terminal_error_and_reveals_no_value(
     store: Store, statement: str, values: list[object]
 ) -> None:
     """Messages go to logs and alerts; rows may hold what belongs to a customer."""
@@ -208,18 +208,20 @@ def test_two_dags_with_the_same_run_id_are_two_runs(store: Store) -> None:
     """Airflow's run ids are unique within a DAG only: the schedules of a sync and of its backfill meet at three."""
     key = leases.LeaseKey("commercetools", "order")
     with store.transaction() as work:
-        one = runs.start(work, key, SyncRequest(), mode=Mode.DELTA, dag_id="sync_order", dag_run_id="scheduled__03:00")
-        two = runs.start(
+        one = ledger.start(
+            work, key, SyncRequest(), mode=Mode.DELTA, dag_id="sync_order", dag_run_id="scheduled__03:00"
+        )
+        two = ledger.start(
             work, key, SyncRequest(), mode=Mode.DELTA, dag_id="backfill_order", dag_run_id="scheduled__03:00"
         )
-        again = runs.start(
+        again = ledger.start(
             work, key, SyncRequest(), mode=Mode.DELTA, dag_id="sync_order", dag_run_id="scheduled__03:00"
         )
 
     assert one.run_id == again.run_id != two.run_id
 
 
-def test_a_limit_of_the_database_is_refused_for_good_with_the_name_of_who_asked(store: Store) -> None:
+def test_a_limit_of_the_database_is_a_terminal_error_that_names_the_caller(store: Store) -> None:
     """Psycopg files it under what passes: a row that no index can hold was tried again for ever, and all behind it waited."""
     long_id = "".join(secrets.token_hex(16) for _ in range(400))
     event = msgspec.structs.replace(stock("CHAIR", 1, 1), event_id=long_id)

@@ -62,7 +62,7 @@ def test_the_sum_of_balanced_counts_is_balanced(one: Counts, other: Counts) -> N
 
 @st.composite
 def interrupted_reads(draw: st.DrawFn) -> tuple[Window, list[RangeProgress], list[datetime]]:
-    """A window, how far its ranges are said to be loaded, and the instants of the records that are not."""
+    """A window, how far its ranges are loaded by the ledger, and the times of the records that are not."""
     low, high = MIDNIGHT, MIDNIGHT + timedelta(minutes=60)
     has_low = draw(st.booleans())
     cuts = sorted(draw(st.sets(st.integers(1, 59), max_size=4)))
@@ -198,7 +198,7 @@ def test_a_window_never_reaches_beyond_the_sources_own_now(until: datetime | Non
     ],
 )
 def test_a_request_that_cannot_be_names_the_field(document: dict[str, object], named: str) -> None:
-    """Whoever typed it must see what to change."""
+    """The message names what to change."""
     with pytest.raises(BadRequest, match=named):
         SyncRequest.of(document)
 
@@ -216,7 +216,7 @@ def test_a_request_that_cannot_be_names_the_field(document: dict[str, object], n
         ({"limit": 5}, Mode.DELTA, False),
     ],
 )
-def test_a_request_says_how_it_reads_and_whether_it_moves_the_watermark(
+def test_the_request_decides_the_mode_and_if_the_watermark_moves(
     document: dict[str, object], mode: Mode, moves: bool
 ) -> None:
     """A backfill, named keys and a limit read only a part."""

@@ -24,12 +24,12 @@ from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.simulation import simulate
 from crossdock.sync import Systems, extract, load, validate
-from crossdock.sync import records as entities
+from crossdock.sync import records as record_store
 from crossdock.sync.contract import drift, merged
 from crossdock.sync.landing import Landing
 from crossdock.sync.lineage import NORMAL_FORM, TRIM, UPPER, Lineage
 from crossdock.sync.model import Report, SyncRequest
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.validate_rows import validate_rows
 from tests.shop import connect, query
@@ -123,7 +123,7 @@ def test_a_flawed_year_loads_its_good_orders_and_keeps_the_bad_ones_whole(store:
         assert report.counts.rejected > 0
         assert report.counts.inserted + report.counts.rejected == report.counts.read
     with store.transaction() as work:
-        kept = quarantine.find(work, entity="order", limit=1_000)
+        kept = quarantine_repository.find(work, entity="order", limit=1_000)
     lines = sum(len(json.loads(item.raw).get("lineItems") or []) for item in kept)
     assert orders.lines.rejected == lines
     assert orders.lines.inserted + lines == orders.lines.read
@@ -166,7 +166,7 @@ def test_a_price_finer_than_a_penny_keeps_its_exact_text() -> None:
 
 
 def test_cleansing_keeps_what_it_changed_in_the_lineage() -> None:
-    """Somebody will ask why this sku is in upper case."""
+    """A person may ask why this SKU is in upper case."""
     (row,) = validate_rows(ORDER, [page(order(lineItems=[line(quantity=2, sku=" 85123a ")]))]).accepted.to_pylist()
 
     (kept,) = json.loads(row["lines"])
@@ -200,14 +200,16 @@ def test_minor_units_follow_iso_4217(currency: str, exponent: int) -> None:
     assert decimal_text(12345, exponent) in {"123.45", "12345", "12.345"}
 
 
-def test_a_mapping_fixes_a_whole_cause_and_what_it_names_is_replayed(systems: Systems, shop: FakeRetailer) -> None:
+def test_a_mapping_fixes_a_whole_cause_and_the_suggested_command_replays_it(
+    systems: Systems, shop: FakeRetailer
+) -> None:
     """A person says once what a code is; a year of orders follows."""
     rows = shop.state.collection("orders").rows()[:6]
     for row in rows[:5]:
         shop.state.change("orders", row.id, lambda document: document["lineItems"][0]["variant"].update(sku="DOT"))
     run("order", systems)
     with systems.store.transaction() as work:
-        items = quarantine.find(work, cause="line_codes_are_goods")
+        items = quarantine_repository.find(work, cause="line_codes_are_goods")
 
     edited = quarantine_edits.set_line_kinds(systems.store, items, {"dot": "postage"}, actor="test")
     chosen = quarantine_service.select(systems.store, [], cause="line_codes_are_goods", everything=False)
@@ -230,9 +232,9 @@ def test_a_record_can_be_seen_as_it_was_at_any_instant(systems: Systems, shop: F
 
     with systems.store.transaction() as work:
         table = SYNCS["inventory"].table
-        was = entities.as_of(work, table, moved["sku"], from_utc_text(before))
-        now = entities.by_key(work, table, moved["sku"])
-        never = entities.as_of(work, table, moved["sku"], from_utc_text("1999-01-01T00:00:00Z"))
+        was = record_store.as_of(work, table, moved["sku"], from_utc_text(before))
+        now = record_store.by_key(work, table, moved["sku"])
+        never = record_store.as_of(work, table, moved["sku"], from_utc_text("1999-01-01T00:00:00Z"))
     versions = {row["id"]: row["version"] for row in now}
     assert versions[moved["id"]] == moved["version"]
     assert {row["id"]: row["version"] for row in was}[moved["id"]] == moved["version"] - 1
@@ -240,7 +242,7 @@ def test_a_record_can_be_seen_as_it_was_at_any_instant(systems: Systems, shop: F
 
 
 def test_drift_names_fields_that_are_new_gone_or_retyped() -> None:
-    """Told with the run, before anybody misses a field."""
+    """Drift is reported with the run, before anybody misses a field."""
     contract = {"properties": {"id": {"type": "string"}, "sku": {"type": "string"}}, "required": ["id", "sku"]}
 
     found = drift(contract, [{"id": 7, "colour": "red"}])
@@ -253,7 +255,7 @@ def test_drift_names_fields_that_are_new_gone_or_retyped() -> None:
     assert merged(found, found) == sorted(found, key=lambda each: (each["field"], each["finding"]))
 
 
-def test_a_run_reports_drift_and_loads_all_the_same(systems: Systems, shop: FakeRetailer) -> None:
+def test_a_run_reports_drift_and_still_loads(systems: Systems, shop: FakeRetailer) -> None:
     """A new field breaks nothing; a person hears of it."""
     for row in shop.state.collection("product-projections").rows():
         shop.state.change("product-projections", row.id, lambda document: document.update(sustainability="A+"))
@@ -266,7 +268,7 @@ def test_a_run_reports_drift_and_loads_all_the_same(systems: Systems, shop: Fake
     ]
 
 
-def test_the_product_sync_maps_what_the_platform_has(systems: Systems, shop: FakeRetailer) -> None:
+def test_the_product_sync_maps_the_fields_of_the_source(systems: Systems, shop: FakeRetailer) -> None:
     run("product", systems)
 
     source = shop.state.collection("product-projections").rows()[0].document
@@ -295,11 +297,11 @@ def test_a_newer_order_closes_the_item_of_the_one_that_was_bad(systems: Systems,
 
 
 def test_an_order_that_was_busy_is_read_by_the_next_run(systems: Systems, shop: FakeRetailer, hub_dsn: str) -> None:
-    """The watermark passes it, so nobody else would ever ask for it."""
+    """The watermark passes it, so no later run would request it."""
     run("order", systems)
     row = shop.state.collection("orders").rows()[0]
     shop.state.change("orders", row.id, lambda document: document.update(shipmentState="Shipped"))
-    time.sleep(1.1)  # the source tells its time in whole seconds: let the one of the change end
+    time.sleep(1.1)  # the source's clock has whole seconds: let the second of the change end
     with psycopg.connect(hub_dsn, options="-c search_path=hub") as other:
         other.execute("SELECT FROM sales_order WHERE id = %s FOR UPDATE", [row.id])
         first = run("order", systems, SyncRequest())
@@ -334,13 +336,13 @@ def test_a_cause_that_nothing_has_is_named(systems: Systems) -> None:
 
 
 def test_a_discard_without_a_reason_is_refused(systems: Systems) -> None:
-    """It is for good, and the audit trail must say why."""
+    """It is permanent, and the audit trail must have the reason."""
     with pytest.raises(BadRequest, match="why"):
         quarantine_service.discard(systems.store, 1, "  ", actor="test")
 
 
 def test_a_held_run_raises_an_alert(systems: Systems, shop: FakeRetailer) -> None:
-    """A person is needed; somebody has to tell one."""
+    """A person is needed, so an alert must notify one."""
     shop.faults.put("orders", [{"empty": True}], repeat=True)
     with pytest.raises(HeldForApproval):
         run("order", systems)

@@ -18,7 +18,7 @@ from crossdock.sync.source import Axis, Range
 OPENING = datetime(2026, 11, 21, tzinfo=UTC)
 sizes = st.integers(0, 1_000_000)
 instants = st.integers(0, 10**10).map(lambda microseconds: OPENING + timedelta(microseconds=microseconds))
-#: The platform dates to the millisecond.
+#: The source's timestamps have milliseconds.
 ticks = st.integers(-1_000, 10**7 + 1_000).map(lambda number: OPENING + timedelta(milliseconds=number))
 
 
@@ -33,7 +33,7 @@ def holds_instant(part: Range, at: datetime) -> bool:
 
 @given(sizes, st.text(st.characters(codec="utf-8"), min_size=1) | st.uuids().map(str))
 def test_every_id_lies_in_exactly_one_range(records: int, record_id: str) -> None:
-    """Ids of any shape: a platform's ids are opaque."""
+    """Ids of any shape: a source's ids are opaque."""
     assert sum(holds_id(part, record_id) for part in by_id(records)) == 1
 
 
@@ -49,7 +49,7 @@ def test_every_id_lies_in_exactly_one_range_of_all_shards(records: int, record_i
 def test_every_instant_of_the_window_lies_in_exactly_one_range(
     one: datetime, other: datetime, records: int, at: datetime
 ) -> None:
-    """Bounds may be finer than the platform's clock; a record at the edge is still read once."""
+    """Bounds may be finer than the source's clock; a record at the edge is still read once."""
     window = Window(min(one, other), max(one, other))
     holding = sum(holds_instant(part, at) for part in by_time(window, records))
 
@@ -83,7 +83,7 @@ def test_only_a_large_read_is_cut(records: int, cuts: int) -> None:
 
 
 @given(st.lists(st.text(min_size=1), max_size=350), st.integers(0, 5))
-def test_named_keys_are_each_asked_for_once_a_hundred_at_a_time(keys: Sequence[str], first_no: int) -> None:
+def test_named_keys_are_each_requested_once_a_hundred_at_a_time(keys: Sequence[str], first_no: int) -> None:
     """A predicate with more keys is longer than a URL may be."""
     parts = by_keys("sku", keys, first_no=first_no)
 

@@ -16,8 +16,7 @@ from crossdock.core.limits import MAX_SHARDS
 from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.simulation import simulate
-from crossdock.sync import Systems, deferred_records, extract, load, validate
-from crossdock.sync import ledger as runs
+from crossdock.sync import Systems, deferred_records, extract, ledger, load, validate
 from crossdock.sync.model import Report, SyncRequest
 from tests.shop import in_hub, in_shop, query
 
@@ -33,13 +32,13 @@ def sync(systems: Systems, request: SyncRequest, dag_run_id: str = "one") -> Rep
 
 
 def share(systems: Systems, dag_run_id: str = "one", *, full: bool = True) -> list[Report]:
-    """All shards at once, as so many workers."""
+    """All shards at once, one worker for each."""
     with ThreadPoolExecutor(len(SHARDS)) as pool:
         requests = [SyncRequest(full=full, shard=shard) for shard in SHARDS]
         return list(pool.map(lambda request: sync(systems, request, dag_run_id), requests))
 
 
-def test_the_shards_of_a_full_sync_bring_what_the_whole_brings(systems: Systems, shop: FakeRetailer) -> None:
+def test_the_shards_of_a_full_sync_read_the_same_as_the_whole(systems: Systems, shop: FakeRetailer) -> None:
     reports = share(systems)
 
     assert all(report.counts.inserted > 400 for report in reports), "one shard did nearly all of it"
@@ -59,7 +58,9 @@ def test_the_shards_of_a_delta_bring_each_change_once(systems: Systems, shop: Fa
     assert events == 1_200 + sum(report.counts.updated for report in reports)
 
 
-def test_shards_go_on_from_the_watermark_of_the_whole_and_it_from_its_own(systems: Systems, shop: FakeRetailer) -> None:
+def test_shards_continue_from_the_watermark_of_the_whole_and_the_whole_from_its_own(
+    systems: Systems, shop: FakeRetailer
+) -> None:
     """Sharing is switched on and off by a setting: neither way may read all again, nor miss a change."""
     sync(systems, FULL, "whole")
     simulate(shop.state, stock_moves=10)
@@ -81,7 +82,7 @@ def test_a_record_that_was_left_open_is_read_again_by_the_shard_that_has_its_id(
     share(systems, dag_run_id="full")
     ids = sorted(in_hub(store))
     with store.transaction() as work:
-        (run, _) = runs.of_dag_run(work, "full", "inventory", dag_id="sync_inventory")
+        (run, _) = ledger.of_dag_run(work, "full", "inventory", dag_id="sync_inventory")
         deferred_records.defer(work, run, [ids[0], ids[-1]], "it was locked")
 
     reports = share(systems, dag_run_id="delta", full=False)
@@ -118,12 +119,12 @@ def test_each_id_lies_in_exactly_one_shard(record_id: str, of: int) -> None:
 
 
 @pytest.mark.parametrize("shard", ["", "1", "0/2", "3/2", "1/17", "a/b", "1/2/3", "-1/2"])
-def test_a_shard_that_is_none_is_refused(shard: str) -> None:
+def test_an_invalid_shard_is_refused(shard: str) -> None:
     with pytest.raises(BadRequest, match="1/2"):
         SyncRequest(shard=shard)
 
 
 @pytest.mark.parametrize("other", [{"keys": ("A",)}, {"limit": 3}, {"backfill_day": "2026-11-21"}])
-def test_a_shard_goes_with_nothing_that_is_not_shared(other: dict[str, object]) -> None:
+def test_a_shard_cannot_be_combined_with_keys_limit_or_backfill(other: dict[str, object]) -> None:
     with pytest.raises(BadRequest, match="whole sync"):
         SyncRequest(shard="1/2", **other)  # type: ignore[arg-type]

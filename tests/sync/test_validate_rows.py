@@ -1,4 +1,4 @@
-"""What a batch's records become at the gate: accepted, rejected with a reason, or a repeat of another."""
+"""Validation of a batch's records: each is accepted, rejected with a reason, or a repeat of another."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_what_a_merchant_can_use_passes(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-def test_an_instant_that_is_none_in_utc_is_rejected_alone(at: str) -> None:
+def test_a_time_beyond_the_calendar_in_utc_is_rejected_alone(at: str) -> None:
     """It can be written to the batch's file and not be read back: the whole batch would never load."""
     result = validate_rows(INVENTORY, [page(entry(id="good"), entry(expectedDelivery=at))])
 

@@ -9,8 +9,7 @@ import pytest
 from crossdock.core.instants import utc_text
 from crossdock.db import leases
 from crossdock.db.database import Store
-from crossdock.sync import landing, watermarks
-from crossdock.sync import ledger as runs
+from crossdock.sync import landing, ledger, watermarks
 from crossdock.sync.landing import Page
 from crossdock.sync.model import Mode, SyncRequest, Window
 from crossdock.sync.source import Axis, Cursor, Range
@@ -28,7 +27,7 @@ def at(minute: int) -> datetime:
 def run_id(store: Store) -> str:
     """A delta of an hour in two ranges of half an hour, over a watermark at its beginning; two pages landed in each."""
     with store.transaction() as work:
-        run = runs.start(work, KEY, SyncRequest(), mode=Mode.DELTA)
+        run = ledger.start(work, KEY, SyncRequest(), mode=Mode.DELTA)
         work.execute(b"INSERT INTO watermark VALUES ('commercetools', 'inventory', 'all', %s, 'before')", [at(0)])
         bounds = (0, 30, 60)
         parts = [

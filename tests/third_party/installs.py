@@ -100,5 +100,5 @@ def _run(command: list[str], folder: Path, where: str) -> None:
 def _reason(where: str, said: str) -> str:
     """Say in one sentence what is missing and how to get it; npm's and pip's last lines are not the cause."""
     lines = said.strip().splitlines() or ["it said nothing"]
-    told = " ".join([line for line in lines if "error" in line.lower()] or lines[-1:])[:200]
-    return f"needs {where}, which cannot be had now ({told}): check the network, then run the test again"
+    last_lines = " ".join([line for line in lines if "error" in line.lower()] or lines[-1:])[:200]
+    return f"needs {where}, which cannot be had now ({last_lines}): check the network, then run the test again"

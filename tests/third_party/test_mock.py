@@ -1,7 +1,7 @@
 """
-Our connector on a commercetools that somebody else wrote: npm `@labdigital/commercetools-mock`, a process of its own.
+Our connector on a commercetools of other authors: npm `@labdigital/commercetools-mock`, a process of its own.
 
-The checks are those of the contract suite, by name, as far as this platform allows what they need; what it does
+The checks are those of the contract suite, by name, as far as this mock allows what they need; what it does
 otherwise than the vendor is in docs/third-parties.md.
 """
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.deep
 
 
 class MockBench:
-    """As `tests.contracts.benches.Bench`, without the faults: this platform knows none on demand."""
+    """As `tests.contracts.benches.Bench`, without the faults: this mock makes none on demand."""
 
     resource = "inventory"
     exempt: Mapping[str, str] = {}
@@ -62,7 +62,7 @@ class MockBench:
         return Range(range_no=0, axis=Axis.KEYS, field="sku", keys=tuple(keys))
 
     def stock(self, records: int) -> None:
-        """So many new stock levels, in this order."""
+        """Add new stock levels, in this order."""
         for number in range(records):
             self._post("inventory", {"sku": f"sku-{number:03}", "quantityOnStock": number})
 
@@ -108,7 +108,7 @@ def program() -> tuple[str, Path]:
 
 @pytest.fixture
 def empty(program: tuple[str, Path]) -> Iterator[MockBench]:
-    """The platform without a record; its process ends with the pipe to it."""
+    """The mock without a record; its process ends with the pipe to it."""
     node, folder = program
     with subprocess.Popen(
         [node, "start.mjs"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -122,9 +122,9 @@ def empty(program: tuple[str, Path]) -> Iterator[MockBench]:
 
 @pytest.fixture
 def bench(empty: MockBench) -> MockBench:
-    """The platform with 40 records."""
+    """The mock with 40 records."""
     empty.stock(40)
-    # A delta from now on must not find them: the platform's timestamps have whole seconds.
+    # A delta from now on must not find them: the timestamps of the mock have whole seconds.
     time.sleep(1.01)
     return empty
 
@@ -136,7 +136,7 @@ class TestCheckOnTheMock:
     test_a_host_that_is_down_is_named_and_tried_later = Checking.test_a_host_that_is_down_is_named_and_tried_later
 
     def test_a_token_that_the_platform_does_not_know_ends_the_run(self, empty: MockBench) -> None:
-        """It asks nobody's secret, so a connector without a token stands for one with the wrong one."""
+        """It checks no secret, so a connector without a token stands for one with a wrong token."""
         with pytest.raises(SystemRefused, match="HTTP 401"):
             Commercetools(empty.url, PROJECT, limits=QUICK).describe("inventory", None)
 
@@ -144,7 +144,7 @@ class TestCheckOnTheMock:
 class TestReadingTheMock:
     test_a_full_read_by_ranges_brings_every_id_once = Reading.test_a_full_read_by_ranges_brings_every_id_once
     test_an_incremental_read_brings_exactly_what_changed = Reading.test_an_incremental_read_brings_exactly_what_changed
-    test_a_read_goes_on_from_any_page_boundary = Reading.test_a_read_goes_on_from_any_page_boundary
+    test_a_read_continues_from_any_page_boundary = Reading.test_a_read_continues_from_any_page_boundary
     test_a_page_is_not_larger_than_requested = Reading.test_a_page_is_not_larger_than_requested
     test_nothing_changed_is_one_empty_last_page = Reading.test_nothing_changed_is_one_empty_last_page
     test_strange_keys_find_nothing_and_break_nothing = Reading.test_strange_keys_find_nothing_and_break_nothing

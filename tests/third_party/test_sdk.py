@@ -24,13 +24,13 @@ def answers() -> dict[str, Any]:
     """What the SDK was answered by a shop without flaws, and the shop's own ids beside it."""
     python = sdk_python()
     with FakeRetailer(seed=7, inventory=30, products=15, orders=15, customers=5, flaws=0) as shop:
-        # The platform knows a shipment that is cancelled; this SDK does not, and refuses the whole page.
+        # The API knows a cancelled shipment; this SDK does not, and refuses the whole page.
         for row in shop.state.collection("orders").rows():
             if row.document.get("shipmentState") == "Canceled":
                 shop.state.change("orders", row.id, lambda order: order.update(shipmentState="Pending"))
         ids = {name: shop.state.collection(path).ids() for name, path in PATHS.items()}
-        told = _calls(python, shop)
-    return {**told, "in the shop": ids}
+        answers = _calls(python, shop)
+    return {**answers, "in the shop": ids}
 
 
 def _calls(python: Path, shop: FakeRetailer) -> dict[str, Any]:

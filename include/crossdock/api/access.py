@@ -162,8 +162,8 @@ def _airflow_roles(user: Any) -> Iterator[str]:
     """List the user's roles as the auth manager names them: one (simple), or several (FAB)."""
     if isinstance(role := getattr(user, "role", None), str):
         yield role
-    for each in getattr(user, "roles", None) or ():
-        yield str(getattr(each, "name", each))
+    for assigned in getattr(user, "roles", None) or ():
+        yield str(getattr(assigned, "name", assigned))
 
 
 def _unauthorised(detail: str) -> Problem:
@@ -176,5 +176,5 @@ def _unauthorised(detail: str) -> Problem:
 
 
 def _forbidden(caller: Caller, needed: tuple[Role, ...]) -> Problem:
-    wanted = " or ".join(needed)
-    return Problem(HTTPStatus.FORBIDDEN, "forbidden", f"{caller.name} needs the {wanted} role. Ask an administrator")
+    roles = " or ".join(needed)
+    return Problem(HTTPStatus.FORBIDDEN, "forbidden", f"{caller.name} needs the {roles} role. Ask an administrator")

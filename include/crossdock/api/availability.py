@@ -13,7 +13,7 @@ from crossdock.api.dependencies import OpenStore
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
-from crossdock.commerce.inventory import repository as availability
+from crossdock.commerce.inventory import repository as inventory_repository
 
 router = Router(prefix="/availability", tags=["availability"])
 
@@ -38,7 +38,7 @@ def show_availability(
 ) -> AvailabilityDocument:
     """Read the units of a SKU that can be sold, over all warehouses."""
     with store.transaction() as work:
-        found = availability.get(work, sku)
+        found = inventory_repository.get(work, sku)
     return AvailabilityDocument(
         sku=found.sku, available=found.available, warehouses=found.warehouses, as_of=found.as_of
     )

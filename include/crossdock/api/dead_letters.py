@@ -164,7 +164,7 @@ def list_causes(store: OpenStore) -> CausesDocument:
     """List the causes of open dead letters, most frequent first."""
     with store.transaction() as work:
         found = dead_letter_repository.causes(work)
-    return CausesDocument(causes=[CauseDocument(**msgspec.structs.asdict(each)) for each in found])
+    return CausesDocument(causes=[CauseDocument(**msgspec.structs.asdict(group)) for group in found])
 
 
 @router.get(

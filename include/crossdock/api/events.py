@@ -42,7 +42,9 @@ class EventsPage(BaseModel):
     """One page of events."""
 
     events: list[dict[str, Any]] = Field(description="CloudEvents 1.0, in the order of the store.")
-    next_cursor: str | None = Field(description="Where to go on; also on the last page, to follow the store.")
+    next_cursor: str | None = Field(
+        description="Pass it as `cursor` to continue; the last page has one too, to follow the store."
+    )
 
 
 class EventTypeDocument(BaseModel):
@@ -163,17 +165,17 @@ def list_events(
     limit: Limit = 100,
 ) -> Any:
     """List events as CloudEvents, in the order of the store."""
-    wanted = Selection(
+    selection = Selection(
         after=_cursor_position(cursor),
         types=event_schemas.known(() if type is None else (type,)),
         key=key,
         silent=silent,
     )
     with store.transaction() as work:
-        events = event_store.select(work, wanted, limit=limit)
+        events = event_store.select(work, selection, limit=limit)
     if _wants(request, cloudevents_protobuf.BATCH_MEDIA_TYPE):
         return Response(cloudevents_protobuf.as_batch(events), media_type=cloudevents_protobuf.BATCH_MEDIA_TYPE)
-    after = events[-1].at if events else wanted.after
+    after = events[-1].at if events else selection.after
     return EventsPage(
         events=[cloudevents.as_document(event) for event in events],
         next_cursor=".".join(map(str, after)) if after != ORIGIN else None,
@@ -206,7 +208,7 @@ def list_event_types() -> EventTypesDocument:
     versions = event_schemas.versions()
     return EventTypesDocument(
         event_types=[
-            EventTypeDocument(type=name, versions=sorted(version for each, version in versions if each == name))
+            EventTypeDocument(type=name, versions=sorted(version for known, version in versions if known == name))
             for name in sorted(event_schemas.types())
         ]
     )
@@ -230,8 +232,8 @@ def show_delivery(store: OpenStore) -> DeliveryDocument:
     """Read the lag and the failures of each subscriber, and the volumes of the last day."""
     found = delivery_status(store, SUBSCRIBERS, timedelta(days=1))
     return DeliveryDocument(
-        subscribers=[SubscriberDocument(**msgspec.to_builtins(each)) for each in found.subscribers],
-        volumes=[VolumeDocument(**msgspec.structs.asdict(each)) for each in found.volumes],
+        subscribers=[SubscriberDocument(**msgspec.to_builtins(subscriber)) for subscriber in found.subscribers],
+        volumes=[VolumeDocument(**msgspec.structs.asdict(volume)) for volume in found.volumes],
         horizon_age_s=found.horizon_age_s,
     )
 
@@ -257,7 +259,9 @@ def replay(store: OpenStore, caller: Operator, body: EventReplayBody) -> ReplayD
 def list_replays(store: OpenStore, limit: Limit = 50) -> ReplaysDocument:
     """List the latest replays, newest first."""
     with store.transaction() as work:
-        return ReplaysDocument(replays=[replay_document(each) for each in replay_repository.newest(work, limit=limit)])
+        return ReplaysDocument(
+            replays=[replay_document(replay) for replay in replay_repository.newest(work, limit=limit)]
+        )
 
 
 ReplayId = Annotated[int, Path(ge=1, le=MOST_EXACT)]

@@ -41,13 +41,13 @@ class CallerDocument(BaseModel):
 def health(store: OpenStore) -> HealthDocument:
     with store.transaction() as work:
         newest = ledger.page(work, limit=1)
-        unended = ledger.unended(work)
+        unfinished = ledger.unfinished(work)
         open_alerts = alerts.count_open(work)
     return HealthDocument(
         status="ok",
         latest_run_at=newest[0].started_at if newest else None,
-        running=len(unended),
-        silent=sum(not run.has_lease for run in unended),
+        running=len(unfinished),
+        silent=sum(not run.has_lease for run in unfinished),
         open_alerts=open_alerts,
     )
 

@@ -1,4 +1,4 @@
-"""What to do about an error, for clients of the API: the next request."""
+"""Hints for clients of the API: the next request after an error."""
 
 from __future__ import annotations
 

@@ -17,12 +17,11 @@ from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Work
-from crossdock.http import call_metrics as call_counts
-from crossdock.http import shared_breaker as breakers
+from crossdock.http import call_metrics, shared_breaker
 from crossdock.http.breaker import Phase
 from crossdock.http.call_metrics import Usage
 from crossdock.http.shared_breaker import Change
-from crossdock.integrations import repository as registry
+from crossdock.integrations import repository as integration_repository
 from crossdock.integrations.model import INTEGRATION_ID, IntegrationState
 from crossdock.sync import ledger
 from crossdock.sync.ledger import Run
@@ -138,9 +137,9 @@ def integration_health(
     hours: Annotated[int, Query(ge=1, le=_LONGEST_HOURS, description="The period over which calls are counted.")] = 1,
 ) -> HealthDocument:
     with store.transaction() as work:
-        integration = registry.get(work, integration_id)
-        activity = registry.activity(work, integration_id)
-        health = call_counts.health(work, integration_id, since=timedelta(hours=hours))
+        integration = integration_repository.get(work, integration_id)
+        activity = integration_repository.activity(work, integration_id)
+        health = call_metrics.health(work, integration_id, since=timedelta(hours=hours))
     return HealthDocument(
         id=integration_id,
         state=integration.state,
@@ -149,7 +148,7 @@ def integration_health(
         calls=CallsDocument.of(health.usage),
         last_call_success_at=health.last_success_at,
         limit_use=health.limit_use,
-        breaker=BreakerDocument(phase=health.phase, changes=[BreakerChange.of(each) for each in health.changes]),
+        breaker=BreakerDocument(phase=health.phase, changes=[BreakerChange.of(change) for change in health.changes]),
     )
 
 
@@ -166,26 +165,26 @@ def integration_usage(
     limit: Limit = 20,
 ) -> UsageDocument:
     with store.transaction() as work:
-        registry.get(work, integration_id)
+        integration_repository.get(work, integration_id)
         runs = _runs(work, integration_id, run, limit)
-        usages = call_counts.usage_of_runs(work, [each.run_id for each in runs])
-    return UsageDocument(id=integration_id, runs=[_run_usage(each, usages[each.run_id]) for each in runs])
+        usages = call_metrics.usage_of_runs(work, [listed.run_id for listed in runs])
+    return UsageDocument(id=integration_id, runs=[_run_usage(listed, usages[listed.run_id]) for listed in runs])
 
 
 def summaries(work: Work, integration_ids: list[str]) -> dict[str, HealthSummary]:
     """Summarise the last hour of each integration."""
-    usages = call_counts.usage_of_integrations(work, integration_ids)
-    phases = breakers.phases_of(work, integration_ids)
+    usages = call_metrics.usage_of_integrations(work, integration_ids)
+    phases = shared_breaker.phases_of(work, integration_ids)
     return {
-        each: HealthSummary(
-            calls=usages[each].calls,
-            errors=usages[each].failures,
-            avoided=usages[each].avoided,
-            p95_ms=_ms(usages[each].p95_s),
-            breaker=phases[each],
-            last_success_at=usages[each].last_success_at,
+        integration_id: HealthSummary(
+            calls=usages[integration_id].calls,
+            errors=usages[integration_id].failures,
+            avoided=usages[integration_id].avoided,
+            p95_ms=_ms(usages[integration_id].p95_s),
+            breaker=phases[integration_id],
+            last_success_at=usages[integration_id].last_success_at,
         )
-        for each in integration_ids
+        for integration_id in integration_ids
     }
 
 

@@ -20,7 +20,7 @@ from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
 from crossdock.app.integrations import on_resumed
 from crossdock.core.errors import NotFound
-from crossdock.integrations import repository as registry
+from crossdock.integrations import repository as integration_repository
 from crossdock.integrations import service
 from crossdock.integrations.manifests import Manifest, manifests
 from crossdock.integrations.model import INTEGRATION_ID, Check, Integration, IntegrationState, Outcome
@@ -139,11 +139,11 @@ def list_integrations(
     store: OpenStore, cursor: Annotated[str | None, cursor_like(INTEGRATION_ID)] = None, limit: Limit = 100
 ) -> IntegrationsPage:
     with store.transaction() as work:
-        found = registry.page(work, after=cursor, limit=limit + 1)
+        found = integration_repository.page(work, after=cursor, limit=limit + 1)
         page = found[:limit]
-        health = summaries(work, [each.integration_id for each in page])
+        health = summaries(work, [integration.integration_id for integration in page])
     return IntegrationsPage(
-        integrations=[_listed(each, health[each.integration_id]) for each in page],
+        integrations=[_listed(integration, health[integration.integration_id]) for integration in page],
         next_cursor=page[-1].integration_id if len(found) > limit else None,
     )
 
@@ -177,7 +177,7 @@ def add_integration(
 )
 def show_integration(integration_id: IntegrationId, store: OpenStore, response: Response) -> IntegrationDocument:
     with store.transaction() as work:
-        found = registry.get(work, integration_id)
+        found = integration_repository.get(work, integration_id)
     response.headers.update(etag(found.version))
     return _document(found)
 
@@ -230,7 +230,7 @@ def test_integration(
 ) -> TestDocument:
     found = service.test(store, connections, integration_id, actor=caller.actor)
     documents = [_check_document(check) for check in found]
-    return TestDocument(passed=all(each.outcome is not Outcome.FAILED for each in documents), checks=documents)
+    return TestDocument(passed=all(document.outcome is not Outcome.FAILED for document in documents), checks=documents)
 
 
 @router.post(

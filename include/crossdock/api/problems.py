@@ -82,7 +82,7 @@ class Problem(Exception):
             "detail": self.detail,
             "instance": path,
             "request_id": request_id,
-            **({"errors": [msgspec.to_builtins(each) for each in self.errors]} if self.errors else {}),
+            **({"errors": [msgspec.to_builtins(error) for error in self.errors]} if self.errors else {}),
             **self.members,
         }
         return Response(msgspec.json.encode(document), self.status.value, headers=self.headers, media_type=MEDIA_TYPE)
@@ -183,13 +183,16 @@ def _of_status(error: HTTPException) -> Problem:
 
 def _of_validation(error: RequestValidationError) -> Problem:
     """Name each place and what was expected there, never the value, which may be a secret."""
-    found = [(_form(each["loc"]), FieldError(_pointer(each["loc"]), str(each["msg"]))) for each in error.errors()]
+    found = [
+        (_form(detail["loc"]), FieldError(_pointer(detail["loc"]), str(detail["msg"]))) for detail in error.errors()
+    ]
     forms = dict.fromkeys(form for form, _ in found)
     # A body with several possible forms is checked against each of them; to match one is enough.
     where = " or ".join(
-        "; ".join(f"{each.pointer or '/'}: {each.message}" for of, each in found if of == form) for form in forms
+        "; ".join(f"{field_error.pointer or '/'}: {field_error.message}" for of, field_error in found if of == form)
+        for form in forms
     )
-    errors = tuple(dict.fromkeys(each for _, each in found))
+    errors = tuple(dict.fromkeys(field_error for _, field_error in found))
     return Problem(HTTPStatus.BAD_REQUEST, "bad-request", f"Invalid request: {where}", errors=errors)
 
 

@@ -33,8 +33,8 @@ from crossdock.api.selection import (
 from crossdock.api.validation import PLAIN
 from crossdock.app.streams import sync_of
 from crossdock.db.database import Store
-from crossdock.sync.quarantine import replay as replay_quarantine
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import replay as quarantine_replay
+from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.repository import Item
 
@@ -146,9 +146,11 @@ def list_items(
     cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,18}$")] = None,
     limit: Limit = 50,
 ) -> ItemsPage:
-    wanted = None if state == "all" else state
+    only = None if state == "all" else state
     with store.transaction() as work:
-        found = quarantine.find(work, entity=entity, cause=cause, state=wanted, after=int(cursor or 0), limit=limit + 1)
+        found = quarantine_repository.find(
+            work, entity=entity, cause=cause, state=only, after=int(cursor or 0), limit=limit + 1
+        )
     page = found[:limit]
     return ItemsPage(
         items=[ItemSummary(**_summary(item)) for item in page],
@@ -161,16 +163,16 @@ def list_quarantine_causes(
     store: OpenStore, entity: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None
 ) -> QuarantineCausesDocument:
     with store.transaction() as work:
-        found = quarantine.causes(work, entity=entity)
+        found = quarantine_repository.causes(work, entity=entity)
     return QuarantineCausesDocument(
         causes=[
             QuarantineCauseDocument(
                 **{
-                    **msgspec.structs.asdict(each),
-                    "values": [ValueDocument(value=value, items=items) for value, items in each.values],
+                    **msgspec.structs.asdict(group),
+                    "values": [ValueDocument(value=value, items=items) for value, items in group.values],
                 }
             )
-            for each in found
+            for group in found
         ]
     )
 
@@ -227,13 +229,13 @@ def discard_items(
 def replay_items(store: OpenStore, caller: Operator, body: ItemsByNumber | SelectByCause | SelectAll) -> ReplayDocument:
     """Request a replay. It starts within a second; `/replays/{replay_id}` shows its progress and can stop it."""
     ids, cause, everything = body.selected()
-    requested = replay_quarantine.ask(store, ids, cause=cause, everything=everything, actor=caller.actor)
+    requested = quarantine_replay.request(store, ids, cause=cause, everything=everything, actor=caller.actor)
     return replay_document(requested)
 
 
 def _item(store: Store, item_id: int) -> ItemDocument:
     with store.transaction() as work:
-        item = quarantine.get(work, item_id)
+        item = quarantine_repository.get(work, item_id)
     edited = quarantine_service.readable(item.edited) if item.edited else None
     return ItemDocument(**_summary(item), record=quarantine_service.readable(item.raw), edited=edited)
 

@@ -56,7 +56,7 @@ def guarded(app: FastAPI) -> FastAPI:
     Refuse to start *app* unless each of its routes has a guard, which runs before the body is read.
 
     Raises:
-        RuntimeError: A route has no guard: it would be open to everybody who reaches the server.
+        RuntimeError: A route has no guard: anybody who reaches the server could call it.
         TypeError: A router is not a `Router`: its routes would parse a stranger's body.
 
     """

@@ -1,4 +1,4 @@
-"""What dead letters and quarantine have in common in the API: how a request selects items, and how it discards them."""
+"""Select and discard items by a request; dead letters and quarantine share this part of the API."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from crossdock.api.problems import Problem, ProblemDocument
 from crossdock.api.routing import RawRoute
 from crossdock.app.streams import SYNCS
 from crossdock.db.database import Store
-from crossdock.events.webhooks_in import service as webhooks
+from crossdock.events.webhooks_in import service as webhook_service
 from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver
 from crossdock.events.webhooks_in.signatures import WebhookRefused
 
@@ -52,7 +52,7 @@ class Receivers:
     """A cache of receivers; their secrets stay in memory for seconds."""
 
     def __init__(self, find: Callable[[str], Receiver] | None = None) -> None:
-        self._find = find or partial(webhooks.receiver_of, entities=SYNCS)
+        self._find = find or partial(webhook_service.receiver_of, entities=SYNCS)
         self._known: dict[str, tuple[float, Receiver]] = {}
         self._lock = Lock()
 
@@ -109,7 +109,9 @@ async def receive_delivery(
     try:
         receiver = await run_in_threadpool(known.of, integration)
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
-        return DeliveryDocument(delivery_id=await run_in_threadpool(webhooks.receive, store, receiver, headers, body))
+        return DeliveryDocument(
+            delivery_id=await run_in_threadpool(webhook_service.receive, store, receiver, headers, body)
+        )
     except WebhookRefused as error:
         log.warning("A webhook of %s was refused: %s", integration, error)
         raise Problem(

@@ -17,7 +17,7 @@ def sync_of(entity: str) -> Sync:
     Find the sync of *entity*; declared ones are included.
 
     Raises:
-        BadRequest: it does not exist; the message lists those that do.
+        BadRequest: it does not exist; the message lists the existing ones.
 
     """
     if entity in SYNCS:

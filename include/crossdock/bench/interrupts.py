@@ -18,13 +18,13 @@ def exit_on_signals() -> Iterator[None]:
 
     def leave(number: int, _: FrameType | None) -> NoReturn:
         # A second signal must not interrupt the clean-up.
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
+        for signal_number in _SIGNALS:
+            signal.signal(signal_number, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    before = {each: signal.signal(each, leave) for each in _SIGNALS}
+    before = {signal_number: signal.signal(signal_number, leave) for signal_number in _SIGNALS}
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for signal_number, handler in before.items():
+            signal.signal(signal_number, handler)

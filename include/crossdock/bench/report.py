@@ -1,4 +1,4 @@
-"""What every benchmark reports: tables, goals with their verdicts, and the raw samples; as Markdown and JSON."""
+"""The report of every benchmark: tables, goals with their verdicts, and the raw samples, as Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and by which command something was measured."""
+    """The machine and the command of a measurement."""
 
     command: str
     measured_at: str

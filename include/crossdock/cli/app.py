@@ -92,7 +92,7 @@ def main() -> None:
     """
     Run the command line. An error of ours is a sentence with the next step, not a stack trace.
 
-    With `--json` it is also one JSON document on standard output, in place of the one that was asked for.
+    With `--json` it is also one JSON document on standard output, in place of the requested one.
     """
     as_json = "--json" in sys.argv[1:]
     # A statement that Ctrl-C cut off cannot be rolled back by a statement; the server does it when we are gone.
@@ -117,13 +117,13 @@ def main() -> None:
 
 
 class _Declined(HubError):
-    """A person was asked and said no."""
+    """A person answered a prompt with no."""
 
 
 class _Interrupted(HubError):
     def __init__(self) -> None:
         super().__init__(
-            "Interrupted here. What runs in Airflow goes on (./hub runs, ./hub status), and can be ended there"
+            "The command was interrupted. Runs in Airflow continue (./hub runs, ./hub status); end them in Airflow"
         )
 
 
@@ -134,7 +134,7 @@ def _report(error: HubError | TyperException, code: int, *, as_json: bool) -> No
 
     message = error.format_message() if isinstance(error, TyperException) else str(error)
     hint = error.hint if isinstance(error, HubError) else None
-    console.complain(with_hint(message, hint))
+    console.error(with_hint(message, hint))
     if as_json:
         kind = type(error).__name__.lstrip("_")
         # What the hub's API answered has more to say, such as the checks of a connection.

@@ -28,10 +28,10 @@ def verify(as_json: Json = False) -> None:
     if as_json:
         console.show_json(chain)
     elif chain.broken_at is None:
-        console.praise(f"All {chain.entries:,} entries are unchanged. The last hash: {chain.last_hash}")
-        console.say("Store this hash elsewhere: removal of the latest entries cannot be detected without it.")
+        console.success(f"All {chain.entries:,} entries are unchanged. The last hash: {chain.last_hash}")
+        console.say("Store this hash in another place: removal of the latest entries cannot be detected without it.")
     else:
-        console.complain(
+        console.error(
             f"The chain breaks at entry {chain.broken_at}: it was changed, or an entry before it was removed."
         )
         console.say("See the table audit_entry, column chain_no; a backup has the original entry.")

@@ -18,7 +18,7 @@ from crossdock.client.errors import AirflowRefused
 from crossdock.core.errors import BadRequest
 from crossdock.core.ids import backfill_dag
 from crossdock.stack import dag_runs
-from crossdock.sync import ledger as runs
+from crossdock.sync import ledger
 from crossdock.sync.backfill import Only, days_to_run
 from crossdock.sync.model import RunState
 
@@ -66,7 +66,7 @@ def _any_partial(entity: str, days: list[date]) -> bool:
     with open_store() as store, store.transaction() as work:
         last = {
             run.request.backfill_day: run.state
-            for run in reversed(runs.backfills(work, SYNCS[entity].integration, entity))
+            for run in reversed(ledger.backfills(work, SYNCS[entity].integration, entity))
         }
     return any(last.get(day.isoformat()) is RunState.PARTIAL for day in days)
 
@@ -88,7 +88,7 @@ def _end_of(api: AirflowApi, entity: str, run_id: str, bar: console.Bar, number:
         state = str(api.dag_run(backfill_dag(entity), run_id)["state"])
         return state if state in ("success", "failed") else None
 
-    bar.tell(f"{number} of {days} days done", done=number, total=days)
+    bar.update(f"{number} of {days} days done", done=number, total=days)
     return dag_runs.wait_for(look, f"DAG run {run_id}", timeout_s=3600)
 
 
@@ -97,9 +97,9 @@ def _show(entity: str, days: list[date], states: Counter[str], *, as_json: bool,
         runs = {"started": len(days) if started else 0, "states": dict(states)}
         console.show_json({"entity": entity, "days": [day.isoformat() for day in days], **runs})
     elif not days:
-        console.praise("0 runs: no days are missing.")
+        console.success("0 runs: no days are missing.")
     elif not started:
         console.out.print(f"{len(days)} days: {days[0]} … {days[-1]}")
     else:
-        show = console.praise if states["success"] == len(days) else console.complain
+        show = console.success if states["success"] == len(days) else console.error
         show(f"{states['success']} of {len(days)} days are done. To see each run: ./hub runs --entity {entity}")

@@ -68,7 +68,7 @@ def sync(
     dataset: DatasetFile = None,
     ids: Ids = "random",
     latency: Annotated[bool, typer.Option(help="Also with 100 ms a page: pages in flight, two workers.")] = True,
-    large: Annotated[int, typer.Option(min=0, help="Also one full load of so many rows; 0 for none.")] = 0,
+    large: Annotated[int, typer.Option(min=0, help="Also run one full load with this many rows; 0 for none.")] = 0,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -151,7 +151,7 @@ def show(goals: Sequence[Goal], tables: Sequence[Table], files: Sequence[Path], 
         return
     show_tables(tables)
     if files:
-        console.praise(f"Written: {', '.join(str(file) for file in files)}")
+        console.success(f"Written: {', '.join(str(file) for file in files)}")
 
 
 def show_tables(tables: Sequence[Table]) -> None:

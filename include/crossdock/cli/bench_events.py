@@ -24,7 +24,7 @@ def bench_events(
 ) -> None:
     """Measure publish and processing of events: throughput, waits by rate, during a sync, one reader and two."""
     with console.progress("Measuring") as bar:
-        found = run(QUICK if quick else Plan(), as_given(), bar.tell)
+        found = run(QUICK if quick else Plan(), as_given(), bar.update)
     files = report.write(into, "events", found.page, found) if into else []
     if as_json:
         console.show_json(found)

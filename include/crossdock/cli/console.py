@@ -51,11 +51,11 @@ def say(sentence: str) -> None:
     err.print(escape(sentence), soft_wrap=True)
 
 
-def complain(sentence: str) -> None:
+def error(sentence: str) -> None:
     err.print(f"[bold red]✗[/] {escape(sentence)}", soft_wrap=True)
 
 
-def praise(sentence: str) -> None:
+def success(sentence: str) -> None:
     err.print(f"[bold green]✓[/] {escape(sentence)}", soft_wrap=True)
 
 
@@ -72,7 +72,7 @@ class Bar:
         self._progress, self._task = progress, task
         self._last = ""
 
-    def tell(self, sentence: str, *, done: int | None = None, total: int | None = None) -> None:
+    def update(self, sentence: str, *, done: int | None = None, total: int | None = None) -> None:
         """Show the current step: on a terminal in the bar, in a log as a line of its own."""
         if self._progress is not None:
             self._progress.update(self._task, description=escape(sentence), completed=done or 0, total=total)

@@ -20,13 +20,13 @@ def credentials_for(manifest: Manifest, file: str | None) -> dict[str, Any]:
         return _read(manifest, file)
     if not sys.stdin.isatty():
         raise BadRequest("Not a terminal, so cannot prompt for credentials. Use --credentials FILE (or - for stdin)")
-    asked = {
+    entered = {
         name: typer.prompt(
             field["title"], hide_input=bool(field.get("writeOnly")), err=True, default="", show_default=False
         )
         for name, field in manifest.credentials["properties"].items()
     }
-    return {name: value for name, value in asked.items() if value}
+    return {name: value for name, value in entered.items() if value}
 
 
 def _read(manifest: Manifest, file: str) -> dict[str, Any]:
@@ -45,6 +45,8 @@ def _read(manifest: Manifest, file: str) -> dict[str, Any]:
     try:
         manifest.refuse_invalid_credentials(found)
     except SettingsInvalid as error:
-        wrong = "; ".join(f"{each.pointer.removeprefix('/credentials/')} {each.message}" for each in error.errors)
+        wrong = "; ".join(
+            f"{problem.pointer.removeprefix('/credentials/')} {problem.message}" for problem in error.errors
+        )
         raise BadRequest(f"{where} does not contain the credentials of {manifest.title}: {wrong}. {expected}") from None
     return found

@@ -49,12 +49,14 @@ def list_dead_letters(
     as_json: Json = False,
 ) -> None:
     """List dead letters, and their causes."""
-    wanted = parse_state(state, _STATES)
+    only = parse_state(state, _STATES)
     with open_store() as store, store.transaction() as work:
         causes = dead_letter_repository.causes(work)
-        found = dead_letter_repository.find(work, state=wanted, cause=cause, subscriber=subscriber, limit=limit)
+        found = dead_letter_repository.find(work, state=only, cause=cause, subscriber=subscriber, limit=limit)
     if as_json:
-        console.show_json({"causes": causes, "dead_letters": [dead_letter_service.document(each) for each in found]})
+        console.show_json(
+            {"causes": causes, "dead_letters": [dead_letter_service.document(dead_letter) for dead_letter in found]}
+        )
         return
     console.show_table(
         "Dead letters by cause",
@@ -67,14 +69,14 @@ def list_dead_letters(
         ["id", "subscriber", "subject", "cause", "attempts", "last seen"],
         [
             [
-                str(each.dead_letter_id),
-                each.subscriber,
-                each.event.subject or each.event.partition_key,
-                each.cause,
-                each.attempts,
-                f"{each.last_seen_at:%Y-%m-%d %H:%M:%S}",
+                str(dead_letter.dead_letter_id),
+                dead_letter.subscriber,
+                dead_letter.event.subject or dead_letter.event.partition_key,
+                dead_letter.cause,
+                dead_letter.attempts,
+                f"{dead_letter.last_seen_at:%Y-%m-%d %H:%M:%S}",
             ]
-            for each in found
+            for dead_letter in found
         ],
         empty="No dead letters in that state.",
     )
@@ -96,7 +98,7 @@ def show(dead_letter_id: DeadLetterId, as_json: Json = False) -> None:
         f"[bold]dead letter {dead_letter_id}[/]  {dead_letter.subscriber}  {event.type}  {dead_letter.state}"
     )
     if dead_letter.cause:
-        console.complain(f"{dead_letter.cause} after {dead_letter.attempts} attempts: {dead_letter.reason}")
+        console.error(f"{dead_letter.cause} after {dead_letter.attempts} attempts: {dead_letter.reason}")
     console.out.print_json(json.dumps(document["event"], default=str))
     if dead_letter.edited_data:
         console.say("Edited data:")
@@ -116,19 +118,19 @@ def fix(
     as_json: Json = False,
 ) -> None:
     """Edit an event's data. Nothing is delivered until it is replayed; the original data are kept."""
-    wanted = edit_from(changes, file)
+    change = edit_from(changes, file)
     with open_store() as store:
-        if isinstance(wanted, bytes):
-            dead_letter = dead_letter_service.edit(store, dead_letter_id, json.loads(wanted), actor=actor())
+        if isinstance(change, bytes):
+            dead_letter = dead_letter_service.edit(store, dead_letter_id, json.loads(change), actor=actor())
         else:
-            dead_letter = dead_letter_service.edit_fields(store, dead_letter_id, wanted, actor=actor())
+            dead_letter = dead_letter_service.edit_fields(store, dead_letter_id, change, actor=actor())
     if as_json:
         console.show_json(dead_letter_service.document(dead_letter))
         return
     if dead_letter.edited_data:
-        console.praise("The change is saved.")
+        console.success("The change is saved.")
     else:
-        console.praise("The data equal the original: the edit is removed.")
+        console.success("The data equal the original: the edit is removed.")
     console.say(f"To replay it: ./hub dead-letters replay {dead_letter_id}")
 
 
@@ -160,7 +162,7 @@ def stop(
     if as_json:
         console.show_json(ended)
     else:
-        console.praise(f"Replay {replay_id} stopped after {ended.done + ended.failed} of {ended.total}.")
+        console.success(f"Replay {replay_id} stopped after {ended.done + ended.failed} of {ended.total}.")
 
 
 def _discard(store: Store, ids: Sequence[int], reason: str, on_progress: Callable[[int], None]) -> Discarded:
@@ -182,7 +184,7 @@ def run_and_follow(store: Store, requested: Replay) -> Replay:
     with console.progress(title) as bar:
 
         def show_progress(now: Replay) -> None:
-            bar.tell(title, done=now.done + now.failed, total=now.total)
+            bar.update(title, done=now.done + now.failed, total=now.total)
 
         try:
             ended = replay_service.run_replay(
@@ -195,7 +197,7 @@ def run_and_follow(store: Store, requested: Replay) -> Replay:
         except KeyboardInterrupt:
             ended = replay_service.stop(store, requested.replay_id, actor=actor())
     if ended is None:
-        # A delivery worker was quicker: it runs replays that nobody else has claimed.
+        # A delivery worker was quicker: it runs unclaimed replays.
         with store.transaction() as work:
             ended = replay_repository.get(work, requested.replay_id)
     return ended
@@ -206,7 +208,7 @@ def show_end(ended: Replay, *, as_json: bool) -> None:
     if as_json:
         console.show_json(ended)
     else:
-        console.praise(
+        console.success(
             f"Replay {ended.replay_id} is {ended.state}: {ended.done} delivered, {ended.failed} failed again"
         )
         if ended.state == "open":

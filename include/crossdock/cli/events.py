@@ -49,28 +49,28 @@ def tail(
     as_json: Json = False,
 ) -> None:
     """Show the latest events, newest last."""
-    wanted = Selection(types=event_schemas.known(types or ()), key=key, silent=silent)
+    selection = Selection(types=event_schemas.known(types or ()), key=key, silent=silent)
     with open_store() as store:
         with store.transaction() as work:
-            events = event_store.newest(work, wanted, limit=limit)
+            events = event_store.newest(work, selection, limit=limit)
         _show(events, as_json=as_json)
         if not events and not follow:
             console.say("No events found. To make one: ./hub sandbox move 1, then ./hub sync inventory")
         if follow:
             with suppress(KeyboardInterrupt):  # The usual end.
-                _follow(store, wanted, events[-1].at if events else ORIGIN, as_json=as_json)
+                _follow(store, selection, events[-1].at if events else ORIGIN, as_json=as_json)
 
 
-def _follow(store: Store, wanted: Selection, last: Position, *, as_json: bool) -> NoReturn:
+def _follow(store: Store, selection: Selection, last: Position, *, as_json: bool) -> NoReturn:
     while True:
         time.sleep(0.2)
-        last = _show_new(store, wanted, last, as_json=as_json)
+        last = _show_new(store, selection, last, as_json=as_json)
 
 
-def _show_new(store: Store, wanted: Selection, last: Position, *, as_json: bool) -> Position:
+def _show_new(store: Store, selection: Selection, last: Position, *, as_json: bool) -> Position:
     with store.transaction() as work:
-        wanted = Selection(after=last, types=wanted.types, key=wanted.key, silent=wanted.silent)
-        events = event_store.select(work, wanted, limit=1_000)
+        selection = Selection(after=last, types=selection.types, key=selection.key, silent=selection.silent)
+        events = event_store.select(work, selection, limit=1_000)
     _show(events, as_json=as_json)
     return events[-1].at if events else last
 
@@ -121,7 +121,7 @@ def replay(
     """
     subscribers = replay_service.subscribers_of(subscriber, SUBSCRIBERS)
     with open_store() as store:
-        wanted = Selection(
+        selection = Selection(
             after=_before(store, start),
             types=event_schemas.known(types or ()),
             key=key,
@@ -130,9 +130,9 @@ def replay(
             silent=silent,
         )
         if not yes:
-            _show_counts(replay_service.count(store, wanted, subscribers), as_json=as_json)
+            _show_counts(replay_service.count(store, selection, subscribers), as_json=as_json)
             return
-        requested = replay_service.request_events(store, wanted, subscribers, rate=rate, actor=actor())
+        requested = replay_service.request_events(store, selection, subscribers, rate=rate, actor=actor())
         ended = run_and_follow(store, requested)
     show_end(ended, as_json=as_json)
 
@@ -166,27 +166,37 @@ def status(as_json: Json = False) -> None:
         "Subscribers",
         ["subscriber", "waiting", "oldest s", "retrying", "dead", "partitions read"],
         [
-            [each.subscriber, each.waiting, round(each.oldest_s, 1), each.retrying, each.dead, each.read_by]
-            for each in found.subscribers
+            [
+                subscriber.subscriber,
+                subscriber.waiting,
+                round(subscriber.oldest_s, 1),
+                subscriber.retrying,
+                subscriber.dead,
+                subscriber.read_by,
+            ]
+            for subscriber in found.subscribers
         ],
         empty="No subscribers yet. To start the delivery: ./hub up",
     )
-    for each in found.subscribers:
-        for outage in each.out:
+    for subscriber in found.subscribers:
+        for outage in subscriber.out:
             console.say(
-                f"{outage.source} has been down for {each.subscriber} since {outage.since:%Y-%m-%d %H:%M:%S} "
+                f"{outage.source} has been down for {subscriber.subscriber} since {outage.since:%Y-%m-%d %H:%M:%S} "
                 f"({outage.cause}): its events wait, and are delivered automatically when it answers"
             )
     console.show_table(
         "Events of the last day",
         ["type", "events", "failed", "unusual"],
-        [[each.type, each.events, each.failed, each.unusual or ""] for each in found.volumes],
+        [[volume.type, volume.events, volume.failed, volume.unusual or ""] for volume in found.volumes],
         empty="No events in the last day.",
     )
     console.show_table(
         "Replays",
         ["replay", "kind", "state", "done", "failed", "total"],
-        [[str(each.replay_id), each.kind, each.state, each.done, each.failed, each.total] for each in found.replays],
+        [
+            [str(replay.replay_id), replay.kind, replay.state, replay.done, replay.failed, replay.total]
+            for replay in found.replays
+        ],
         empty="No replays.",
     )
     console.say(f"Age of the oldest open write transaction: {found.horizon_age_s:.1f} s.")
@@ -202,10 +212,10 @@ def rebuild(
     """Rebuild the read model sku_availability from the event store, and compare the two."""
     with open_store() as store, console.progress("Rebuilding") as bar:
         found = inventory_service.rebuild(
-            store, replace=yes, actor=actor(), on_progress=lambda number: bar.tell("Rebuilding", done=number)
+            store, replace=yes, actor=actor(), on_progress=lambda number: bar.update("Rebuilding", done=number)
         )
     if as_json:
         console.show_json(found)
         return
     result = "the model is the same, byte for byte" if not found.differences else f"{found.differences:,} rows differ"
-    console.praise(f"{found.events:,} events: {result}{'; replaced' if found.replaced else ''}.")
+    console.success(f"{found.events:,} events: {result}{'; replaced' if found.replaced else ''}.")

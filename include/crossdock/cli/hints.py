@@ -1,4 +1,4 @@
-"""What to do about an error, for people with the command line."""
+"""Hints for people at the command line."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-./hub integration …: the registry, through the hub's API like everybody else.
+./hub integration …: the registry, through the hub's public API.
 
 Imports are light on purpose, and what only some commands need is imported in them: most only send a request.
 """
@@ -58,8 +58,15 @@ def list_all(as_json: Json = False) -> None:
         console.show_json({"integrations": found})
         return
     rows = [
-        (each["id"], each["kind"], each["state"], _verdict(each), *_figures(each["health"]), each["updated_by"])
-        for each in found
+        (
+            integration["id"],
+            integration["kind"],
+            integration["state"],
+            _verdict(integration),
+            *_figures(integration["health"]),
+            integration["updated_by"],
+        )
+        for integration in found
     ]
     console.show_table(
         "Integrations, and their calls of the last hour",
@@ -91,15 +98,15 @@ def show(
     console.show_table(
         "Circuit breaker, latest change first",
         ("at", "from", "to", "calls", "failures"),
-        [[each["at"][:19], *list(each.values())[1:]] for each in breaker["changes"]],
+        [[change["at"][:19], *list(change.values())[1:]] for change in breaker["changes"]],
         empty="The circuit breaker has always been closed",
     )
     console.show_table(
         "Latest runs",
         ("run", "state", "calls", "errors", "avoided", "P95 ms"),
         [
-            [each["run_id"], each["state"], *(each["calls"][name] for name in ("calls", "errors", "avoided", "p95_ms"))]
-            for each in usage
+            [run["run_id"], run["state"], *(run["calls"][name] for name in ("calls", "errors", "avoided", "p95_ms"))]
+            for run in usage
         ],
         empty="There are no runs yet",
     )
@@ -141,13 +148,13 @@ def add(
     """Add an integration after testing its connection. Credentials are stored in Airflow, encrypted, and nowhere else."""
     from crossdock.cli.credentials import credentials_for  # noqa: PLC0415
 
-    api, wanted = hub_api(), _settings(settings)
-    # Before the prompt: nobody should type a secret twice because the id had a capital letter.
+    api, entered = hub_api(), _settings(settings)
+    # Before the prompt: an ID with a capital letter should not make a person type a secret twice.
     _refuse_bad_id(api, integration_id)
     schemas = _kind(api, kind)
     if not existing:
-        schemas.refuse_invalid(wanted, None)
-    body: dict[str, Any] = {"id": integration_id, "kind": kind, "name": name, "settings": wanted}
+        schemas.refuse_invalid(entered, None)
+    body: dict[str, Any] = {"id": integration_id, "kind": kind, "name": name, "settings": entered}
     if not existing:
         body["credentials"] = credentials_for(schemas, credentials)
     stored = _sent(lambda: api.post("/integrations", body).document, as_json=as_json)
@@ -244,15 +251,15 @@ def validate(
     if as_json:
         console.show_json({"name": declaration.name, "table": sync.table.name, "columns": columns})
         return
-    console.praise(f"{declaration.name} is valid: DAG sync_{declaration.name}, table {sync.table.name}")
+    console.success(f"{declaration.name} is valid: DAG sync_{declaration.name}, table {sync.table.name}")
 
 
 def _settings(given: list[str] | None) -> dict[str, Any]:
     found = {}
-    for each in given or ():
-        name, equals, text = each.partition("=")
+    for pair in given or ():
+        name, equals, text = pair.partition("=")
         if not equals:
-            raise BadRequest(f"Invalid setting {each!r}. Write it as NAME=VALUE")
+            raise BadRequest(f"Invalid setting {pair!r}. Write it as NAME=VALUE")
         try:
             value = json.loads(text)
         except ValueError:
@@ -301,11 +308,13 @@ def _report(document: dict[str, Any], sentence: str, *, as_json: bool) -> None:
         return
     if document.get("checks"):
         _show_checks(document["checks"])
-    console.praise(sentence)
+    console.success(sentence)
 
 
 def _show_checks(checks: list[dict[str, Any]]) -> None:
-    rows = [(each["name"], each["outcome"], each["duration_ms"], each["message"], each["hint"]) for each in checks]
+    rows = [
+        (check["name"], check["outcome"], check["duration_ms"], check["message"], check["hint"]) for check in checks
+    ]
     console.show_table("Connection test", ("check", "", "ms", "found", "what to do"), rows, empty="")
 
 

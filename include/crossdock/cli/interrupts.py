@@ -1,4 +1,4 @@
-"""Ctrl-C while modules load: it would come up as a stack trace out of whichever module is being read."""
+"""End quietly on Ctrl-C while modules load; without this, Python would print a stack trace of an import."""
 
 import os
 import signal

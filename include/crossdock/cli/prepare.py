@@ -56,13 +56,13 @@ def prepare() -> None:
     if passwords_file:
         write_json(Path(passwords_file), {"admin": _secret(os.environ, ADMIN_PASSWORD)})
     _migrate_airflow()
-    console.praise("Airflow's database is up to date")
+    console.success("Airflow's database is up to date")
     if removed := remove_stale_dags():
-        console.praise(f"Removed from Airflow, because no DAG file defines them: {', '.join(removed)}")
+        console.success(f"Removed from Airflow, because no DAG file defines them: {', '.join(removed)}")
     _migrate_hub(settings)
-    console.praise("The hub's database is up to date")
+    console.success("The hub's database is up to date")
     load(settings)
-    console.praise(f"Loaded from airflow_settings.yaml into Airflow: {_counted(settings)}")
+    console.success(f"Loaded from airflow_settings.yaml into Airflow: {_counted(settings)}")
 
 
 def overrides(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -104,10 +104,10 @@ def load(settings: AirflowSettings) -> None:
     from sqlalchemy import delete  # noqa: PLC0415
 
     with create_session() as session:
-        for each in settings.connections:
-            fields = {name: value for name, value in each.items() if name != "connection_id"}
-            session.execute(delete(Connection).where(Connection.conn_id == each["connection_id"]))
-            session.add(Connection(conn_id=each["connection_id"], **fields))
+        for connection in settings.connections:
+            fields = {name: value for name, value in connection.items() if name != "connection_id"}
+            session.execute(delete(Connection).where(Connection.conn_id == connection["connection_id"]))
+            session.add(Connection(conn_id=connection["connection_id"], **fields))
         for pool in settings.pools:
             Pool.create_or_update_pool(**pool, include_deferred=False, session=session)
         for variable in settings.variables:
@@ -143,22 +143,22 @@ def _secret(environment: Mapping[str, str], name: str) -> str:
 def _migrate_airflow() -> None:
     ended = subprocess.run([sys.executable, "-P", "-m", "airflow", "db", "migrate"], check=False)
     if ended.returncode != 0:
-        console.complain("`airflow db migrate` failed: see above. Run this again to continue where it stopped.")
+        console.error("`airflow db migrate` failed: see above. Run this again to continue where it stopped.")
         sys.exit(Exit.FAILED)
 
 
 def _migrate_hub(settings: AirflowSettings) -> None:
     from crossdock.app.database import migrate  # noqa: PLC0415  loads SQLAlchemy
     from crossdock.db.database import Store  # noqa: PLC0415
-    from crossdock.integrations import service as integrations  # noqa: PLC0415
+    from crossdock.integrations import service as integration_service  # noqa: PLC0415
 
-    hub = next(each for each in settings.connections if each["connection_id"] == prefixed("hub_db"))
+    hub = next(connection for connection in settings.connections if connection["connection_id"] == prefixed("hub_db"))
     dsn = psycopg.conninfo.make_conninfo(
         host=hub["host"], port=hub["port"], user=hub["login"], password=hub["password"], dbname=hub["schema"]
     )
     migrate(dsn)
     with Store(dsn) as store:
-        integrations.register(store, settings.connections, actor="cli:prepare")
+        integration_service.register(store, settings.connections, actor="cli:prepare")
 
 
 def _counted(settings: AirflowSettings) -> str:

@@ -52,7 +52,7 @@ def sync(
         SourceProcess(entity, count, dataset=dataset, ids=ids) as source,
     ):
         bench, raw = Bench(source, server), server.folder / "stacks.txt"
-        bar.tell(f"Profiling {step} with {count:,} {entity}")
+        bar.update(f"Profiling {step} with {count:,} {entity}")
         empty_hub(bench, _SCHEMA)
         with WarmWorker(bench, entity, _SCHEMA) as worker:
             if step != FULL:

@@ -28,7 +28,7 @@ from crossdock.commerce.orders import quarantine_edits
 from crossdock.core.errors import BadRequest
 from crossdock.db.bulk_edit import Discarded
 from crossdock.db.database import Store
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.model import Failure
 from crossdock.sync.quarantine.repository import CauseCount, Item
@@ -47,11 +47,11 @@ def list_items(
     as_json: Json = False,
 ) -> None:
     """List quarantine items, and the causes of the open ones."""
-    wanted = parse_state(state, _STATES)
+    only = parse_state(state, _STATES)
     refuse_unknown(entity)
     with open_store() as store, store.transaction() as work:
-        groups = quarantine.causes(work, entity=entity)
-        items = quarantine.find(work, entity=entity, cause=cause, state=wanted, limit=limit)
+        groups = quarantine_repository.causes(work, entity=entity)
+        items = quarantine_repository.find(work, entity=entity, cause=cause, state=only, limit=limit)
     if as_json:
         console.show_json({"causes": groups, "items": [_document(item) for item in items]})
         return
@@ -85,13 +85,13 @@ def list_items(
 def show(item_id: ItemId, as_json: Json = False) -> None:
     """Show a record and every rule that it failed."""
     with open_store() as store, store.transaction() as work:
-        item = quarantine.get(work, item_id)
+        item = quarantine_repository.get(work, item_id)
     if as_json:
         console.show_json(_document(item))
         return
     console.out.print(f"[bold]item {item.item_id}[/]  {item.entity} {item.record_key or item.record_id}  {item.state}")
     for failure in item.failures:
-        console.complain(f"{failure.column} = {failure.value!r}: {failure.message}  ({failure.rule})")
+        console.error(f"{failure.column} = {failure.value!r}: {failure.message}  ({failure.rule})")
     console.out.print_json(json.dumps(quarantine_service.readable(item.edited or item.raw)))
     if item.state == "open":
         column = item.failures[0].column.split(", ")[0]
@@ -116,14 +116,14 @@ def fix(
         return
     if item_id is None:
         raise BadRequest("Which item? Use ./hub quarantine fix 11 --set …, or a mapping: --cause CAUSE --map CODE=KIND")
-    wanted = edit_from(changes, file)
+    change = edit_from(changes, file)
     with open_store() as store:
-        if isinstance(wanted, bytes):
-            verdict = quarantine_service.edit(store, item_id, wanted, syncs=sync_of, actor=actor())
+        if isinstance(change, bytes):
+            verdict = quarantine_service.edit(store, item_id, change, syncs=sync_of, actor=actor())
         else:
-            verdict = quarantine_service.edit_fields(store, item_id, wanted, syncs=sync_of, actor=actor())
+            verdict = quarantine_service.edit_fields(store, item_id, change, syncs=sync_of, actor=actor())
         with store.transaction() as work:
-            is_edited = quarantine.get(work, item_id).edited is not None
+            is_edited = quarantine_repository.get(work, item_id).edited is not None
     if as_json:
         console.show_json({"item_id": item_id, "is_edited": is_edited, "passes": not verdict, "failures": verdict})
     else:
@@ -134,13 +134,13 @@ def fix(
 
 def _show_verdict(item_id: int, verdict: tuple[Failure, ...], *, is_edited: bool) -> None:
     for failure in verdict:
-        console.complain(f"{failure.column} = {failure.value!r}: {failure.message}")
+        console.error(f"{failure.column} = {failure.value!r}: {failure.message}")
     if not is_edited:
         console.say("The record is back to its original; the edit was removed.")
     elif verdict:
         console.say("The change is saved, but the record would be rejected again. Fix the rest.")
     else:
-        console.praise("Fixed: the record would be accepted.")
+        console.success("Fixed: the record would be accepted.")
         console.say(f"To replay it: ./hub quarantine replay {item_id}")
 
 
@@ -148,15 +148,15 @@ def _fix_by_mapping(item_id: int | None, cause: str | None, kinds: dict[str, str
     with open_store() as store:
         chosen = quarantine_service.select(store, [item_id] if item_id else [], cause=cause, everything=False)
         with console.progress(f"Fixing {len(chosen)} records") as bar:
-            bar.tell(f"Fixing {len(chosen)} records")
+            bar.update(f"Fixing {len(chosen)} records")
             edited = quarantine_edits.set_line_kinds(store, chosen, kinds, actor=actor())
     if as_json:
         console.show_json({"items": len(chosen), "edited": edited})
         return
     if not edited:
-        console.complain("The mapping matched no records.")
+        console.error("The mapping matched no records.")
         return
-    console.praise(f"{edited} of {len(chosen)} records have such a line and are fixed.")
+    console.success(f"{edited} of {len(chosen)} records have such a line and are fixed.")
     console.say(f"To replay them: ./hub quarantine replay {f'--cause {cause}' if cause else item_id}")
 
 
@@ -174,19 +174,19 @@ def replay(
     everything: Everything = False,
     as_json: Json = False,
 ) -> None:
-    """Validate records again; those that pass are loaded and their items closed."""
+    """Validate records again; records that pass are loaded and their items closed."""
     numbers = require_one_selection(item_ids, cause=cause, everything=everything)
     with open_store() as store:
         chosen = quarantine_service.select(store, numbers, cause=cause, everything=everything)
         with console.progress(f"Replaying {len(chosen)} records") as bar:
-            bar.tell(f"Replaying {len(chosen)} records")
+            bar.update(f"Replaying {len(chosen)} records")
             reports = quarantine_service.replay_all(store, chosen, syncs=sync_of, actor=actor())
     if as_json:
         console.show_json({"runs": [report.as_document() for report in reports]})
     for report in reports:
         loaded = report.counts.inserted + report.counts.updated
         if not as_json:
-            console.praise(
+            console.success(
                 f"{report.run_id}: {loaded} loaded, {report.counts.stale} stale, {report.counts.rejected} rejected again"
             )
     if any(report.counts.rejected for report in reports):
@@ -199,7 +199,7 @@ def _choose(store: Store, ids: Sequence[int], *, cause: str | None, everything: 
 
 
 def _discard(store: Store, ids: Sequence[int], reason: str, on_progress: Callable[[int], None]) -> Discarded:
-    return quarantine_service.discard_all(store, ids, reason, actor=actor(), tell=on_progress)
+    return quarantine_service.discard_all(store, ids, reason, actor=actor(), on_progress=on_progress)
 
 
 selection.add_discard(

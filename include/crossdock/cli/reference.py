@@ -88,11 +88,11 @@ def routes() -> str:
 
 def settings() -> str:
     """Every setting with its default."""
-    from crossdock.core import settings as module  # noqa: PLC0415  pydantic takes a fifth of a second
+    from crossdock.core import settings as settings_module  # noqa: PLC0415  pydantic takes a fifth of a second
 
-    described = _comments(inspect.getsource(module), "Settings")
+    described = _comments(inspect.getsource(settings_module), "Settings")
     lines = ["# Settings", "", _GENERATED, "Environment variables, read when a process starts.", ""]
-    for name, field in module.Settings.model_fields.items():
+    for name, field in settings_module.Settings.model_fields.items():
         shown = "Empty by default." if field.default == "" else f"Default: `{field.default}`."
         lines += [f"## `HUB_{name.upper()}`", "", _wrapped(f"{described[name]} {shown}"), ""]
     return "\n".join(lines)

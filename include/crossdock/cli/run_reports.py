@@ -11,7 +11,7 @@ from crossdock.cli import console
 from crossdock.db.database import Store
 from crossdock.http import call_metrics
 from crossdock.http.call_metrics import Usage
-from crossdock.sync import ledger as runs
+from crossdock.sync import ledger
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Counts, RunState
 
@@ -62,7 +62,7 @@ def outcomes(counts: Counts) -> str:
 def show_run(store: Store, run_id: str) -> Run:
     """Show a run with its outcomes, and what to do next."""
     with store.transaction() as work:
-        run = runs.get(work, run_id)
+        run = ledger.get(work, run_id)
         usage = call_metrics.usage_of_run(work, run_id)
     sign = "=" if run.counts.balanced else "≠"
     console.out.print(f"[bold]{run.run_id}[/]  {run.mode}  {run.state}  {run.seconds:.1f} s")
@@ -76,7 +76,7 @@ def show_run(store: Store, run_id: str) -> Run:
     if usage.calls or usage.avoided:
         console.out.print(f"  {calls(usage)}")
     if run.error:
-        console.complain(run.error)
+        console.error(run.error)
     console.say(next_step(run))
     return run
 

@@ -38,14 +38,14 @@ def sandbox(
         return
     if dataset or generated:
         with console.progress("Restarting the sandbox") as bar:
-            bar.tell("Reading the file" if dataset else "Making a shop")
+            bar.update("Reading the file" if dataset else "Making a shop")
             lifecycle.restart_sandbox(["--dataset", str(dataset.resolve())] if dataset else [])
     control = _control()
-    stock, asked = control.checksum("inventory"), len(control.requests())
+    stock, requests = control.checksum("inventory"), len(control.requests())
     if as_json:
-        console.show_json({"url": control.url, "inventory": stock, "requests": asked})
+        console.show_json({"url": control.url, "inventory": stock, "requests": requests})
         return
-    console.out.print(f"{control.url}  {stock['rows']:,} stock levels, {asked:,} requests answered")
+    console.out.print(f"{control.url}  {stock['rows']:,} stock levels, {requests:,} requests answered")
     console.say("Change stock: ./hub sandbox move 10    Break it: ./hub sandbox break    Repair it: ./hub sandbox heal")
 
 
@@ -56,7 +56,7 @@ def move(count: Annotated[int, typer.Argument(min=1)] = 10, as_json: Json = Fals
     if as_json:
         console.show_json({"moved": moved})
         return
-    console.praise(f"{len(moved)} stock levels changed, among them {moved[0]['sku']}.")
+    console.success(f"{len(moved)} stock levels changed, among them {moved[0]['sku']}.")
     console.say("To read the changes: ./hub sync inventory")
 
 
@@ -82,7 +82,7 @@ def break_down(
     if as_json:
         console.show_json({"route": route, "script": script, "repeat": not once})
         return
-    console.praise(f"{route} now answers {fault}{' once' if once else ' until `heal`'}.")
+    console.success(f"{route} now answers {fault}{' once' if once else ' until `heal`'}.")
     console.say("See it fail: ./hub sync inventory    Repair it: ./hub sandbox heal")
 
 
@@ -93,7 +93,7 @@ def heal(as_json: Json = False) -> None:
     if as_json:
         console.show_json({"healed": True})
         return
-    console.praise("The sandbox works again.")
+    console.success("The sandbox works again.")
 
 
 @app.command("requests")

@@ -1,4 +1,4 @@
-"""What `./hub dead-letters` and `./hub quarantine` have in common: how to select, edit and discard items."""
+"""Select, edit and discard items; `./hub dead-letters` and `./hub quarantine` share these options."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def add_discard(app: typer.Typer, what: str, choose: Choose, discard: Discard, *
             with console.progress(f"Discarding {what}") as bar:
 
                 def show_progress(done: int) -> None:
-                    bar.tell(f"Discarded {done:,} of {len(chosen):,} {what}", done=done, total=len(chosen))
+                    bar.update(f"Discarded {done:,} of {len(chosen):,} {what}", done=done, total=len(chosen))
 
                 found = discard(store, chosen, reason, show_progress)
         _show_discarded(found, what, as_json=as_json)
@@ -134,9 +134,9 @@ def _show_discarded(found: Discarded, what: str, *, as_json: bool) -> None:
     if as_json:
         console.show_json(found)
         return
-    console.praise(f"Discarded {len(found.closed):,} of {found.chosen:,} {what}.")
+    console.success(f"Discarded {len(found.closed):,} of {found.chosen:,} {what}.")
     if more := found.chosen - len(found.closed):
-        console.say(f"Somebody else closed {more:,} in the meantime.")
+        console.say(f"Another user closed {more:,} in the meantime.")
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -14,7 +14,7 @@ from crossdock.cli.instants import instant_option
 from crossdock.cli.session import open_store
 from crossdock.core.errors import NotFound
 from crossdock.core.instants import utc_text
-from crossdock.sync import records as entities
+from crossdock.sync import records
 
 app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Show a record as it is, or as it was at any time.")
 Key = Annotated[str, typer.Argument()]
@@ -43,8 +43,8 @@ def order(key: Key, as_of: AsOf = None, as_json: Json = False) -> None:
 def _show(entity: str, key: str, as_of: datetime | None, *, as_json: bool) -> None:
     table = SYNCS[entity].table
     with open_store() as store, store.transaction() as work:
-        rows = entities.as_of(work, table, key, as_of) if as_of else entities.by_key(work, table, key)
-        first = entities.first_modified_at(work, table, key) if as_of and not rows else None
+        rows = records.as_of(work, table, key, as_of) if as_of else records.by_key(work, table, key)
+        first = records.first_modified_at(work, table, key) if as_of and not rows else None
     if as_of and first:
         raise NotFound(
             f"{entity} {key!r} did not exist at {utc_text(as_of)}. The first version that the hub has is from {utc_text(first)}"

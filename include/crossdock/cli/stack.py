@@ -14,7 +14,7 @@ from crossdock.cli.exit_codes import Exit
 from crossdock.cli.hints import with_hint
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
-from crossdock.events.dead_letters import repository as dead_letters
+from crossdock.events.dead_letters import repository as dead_letter_repository
 from crossdock.maintenance import alarms
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Alert
@@ -22,7 +22,7 @@ from crossdock.stack import doctor as stack_doctor
 from crossdock.stack import lifecycle
 from crossdock.stack.secrets import airflow_login
 from crossdock.sync import ledger
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
@@ -31,23 +31,23 @@ def up(as_json: Json = False) -> None:
     """Start what is not running: two PostgreSQL servers, the sandbox, Airflow. All on 127.0.0.1."""
     started_at = time.monotonic()
     with console.progress("Starting") as bar:
-        running = lifecycle.up(progress=bar.tell)
+        running = lifecycle.up(progress=bar.update)
     seconds = round(time.monotonic() - started_at, 1)
     if as_json:
         console.show_json({"airflow_url": running.airflow_url, "sandbox_url": running.sandbox_url, "seconds": seconds})
         return
-    console.praise(f"Running after {seconds} s: {running.airflow_url}  (login: ./hub status --password)")
+    console.success(f"Running after {seconds} s: {running.airflow_url}  (login: ./hub status --password)")
     console.say("To sync the inventory: ./hub sync inventory --full")
 
 
 def down(as_json: Json = False) -> None:
     """Stop everything that `up` started. The data stays in .hub/."""
     with console.progress("Stopping") as bar:
-        stopped = lifecycle.down(progress=bar.tell)
+        stopped = lifecycle.down(progress=bar.update)
     if as_json:
         console.show_json({"ended": stopped})
     else:
-        console.praise(f"Stopped: {', '.join(stopped)}" if stopped else "Nothing was running.")
+        console.success(f"Stopped: {', '.join(stopped)}" if stopped else "Nothing was running.")
 
 
 def status(
@@ -58,14 +58,16 @@ def status(
     found = lifecycle.status()
     facts = _facts() if found.state == "running" else {}
     if as_json:
-        console.show_json({"state": found.state, "processes": [asdict(each) for each in found.processes], **facts})
+        console.show_json(
+            {"state": found.state, "processes": [asdict(process) for process in found.processes], **facts}
+        )
     else:
         console.show_table(
             f"Stack: {found.state}",
             ["process", "state", "pid", "where"],
             [
-                [each.name, each.state, str(each.pid or ""), each.url or str(each.port or "")]
-                for each in found.processes
+                [process.name, process.state, str(process.pid or ""), process.url or str(process.port or "")]
+                for process in found.processes
             ],
             empty="",
         )
@@ -95,8 +97,8 @@ def _facts_of(store: Store) -> dict[str, object]:
         latest = ledger.newest(work, limit=1)
         return {
             "last_run": f"{latest[0].run_id} {latest[0].state}" if latest else "none yet: ./hub sync inventory --full",
-            "in_quarantine": sum(cause.items for cause in quarantine.causes(work)),
-            "dead_letters": sum(cause.dead_letters for cause in dead_letters.causes(work)),
+            "in_quarantine": sum(cause.items for cause in quarantine_repository.causes(work)),
+            "dead_letters": sum(cause.dead_letters for cause in dead_letter_repository.causes(work)),
             "alerts": [_sentence(alert) for alert in alerts.find(work, limit=10)],
         }
 
@@ -108,14 +110,14 @@ def _sentence(alert: Alert) -> str:
 def doctor(as_json: Json = False) -> None:
     """Check the installation and suggest fixes."""
     with console.progress("Checking") as bar:
-        bar.tell("Checking the stack")
+        bar.update("Checking the stack")
         checks = stack_doctor.examine()
     ok = all(check.ok for check in checks)
     if as_json:
         console.show_json({"ok": ok, "checks": [asdict(check) for check in checks]})
     else:
         for check in checks:
-            (console.praise if check.ok else console.complain)(f"{check.name}: {check.found}")
+            (console.success if check.ok else console.error)(f"{check.name}: {check.found}")
             if check.fix:
                 console.say(f"    → {check.fix}")
     if not ok:

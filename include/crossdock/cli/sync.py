@@ -115,11 +115,11 @@ def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json
         if as_json:
             console.show_json({"dag_run_id": dag_run_id})
         else:
-            console.praise(f"Started: {dag_run_id}. To see its result: ./hub runs")
+            console.success(f"Started: {dag_run_id}. To see its result: ./hub runs")
         return
     with open_store() as store:
         with console.progress(f"sync {entity}") as bar:
-            _, begun = dag_runs.follow(api, store, entity, dag_run_id, bar.tell, watch_tasks=watch)
+            _, begun = dag_runs.follow(api, store, entity, dag_run_id, bar.update, watch_tasks=watch)
         if as_json:
             documents = [run_reports.document(run) for run in begun]
             console.show_json(documents[0] if len(begun) == 1 else documents)
@@ -128,6 +128,6 @@ def _sync(entity: str, request: SyncRequest, *, watch: bool, wait: bool, as_json
                 run_reports.show_run(store, run.run_id)
     ends = {exit_of(run.state) for run in begun}
     # The worst outcome of the shards is the outcome of the whole.
-    ended = next(each for each in (Exit.PERSON_NEEDED, Exit.FAILED, Exit.PARTIAL, Exit.DONE) if each in ends)
+    ended = next(end for end in (Exit.PERSON_NEEDED, Exit.FAILED, Exit.PARTIAL, Exit.DONE) if end in ends)
     if ended is not Exit.DONE:
         raise typer.Exit(ended)

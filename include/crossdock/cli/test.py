@@ -1,4 +1,4 @@
-"""./hub test: every check, the same on a laptop and in CI, in three tiers of which each contains the one before."""
+"""./hub test: every check, the same on a laptop and in CI, in three tiers, each of which contains the one before."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STATIC = {
     "arrows": ["lint-imports"],
     "types": ["mypy"],
 }
-#: Two at a time; those that share a server stay together, so that it is started once.
+#: Two at a time; tests that share a server stay together, so that it is started once.
 _TWO = ("-n", "2", "--dist", "loadgroup")
 #: Tier → the phases of pytest in it. The whole stack is one for all of its tests, so these run one after the other.
 _TIERS = {
@@ -62,10 +62,10 @@ def test(
     lacking = [reason for reason in skipped if reason.startswith(_NEEDS)]
     if lacking and os.environ.get("CI") == "true":
         failed.append(f"tests that CI must not leave out ({'; '.join(lacking)})")
-    _say_how_it_ended("tests" if context.args else tier, time.monotonic() - started_at, failed)
+    _show_result("tests" if context.args else tier, time.monotonic() - started_at, failed)
     # A person who names another report, and a pytest that was killed, leave none.
     if reports:
-        console.say(_what_was_left_out(skipped, "" if context.args else _LEFT_OUT[tier]))
+        console.say(_skipped_sentence(skipped, "" if context.args else _LEFT_OUT[tier]))
     if failed:
         raise typer.Exit(Exit.FAILED)
 
@@ -87,7 +87,7 @@ def _passes(name: str, command: list[str]) -> bool:
     tool = Path(sys.executable).parent / command[0]
     environment = {**os.environ, "AIRFLOW__CORE__UNIT_TEST_MODE": "False"}
     ended = subprocess.run([str(tool), *command[1:]], cwd=project(), env=environment, check=False)
-    (console.praise if ended.returncode == 0 else console.complain)(
+    (console.success if ended.returncode == 0 else console.error)(
         f"{name} {'holds' if ended.returncode == 0 else 'fails'} ({time.monotonic() - started_at:.0f} s)"
     )
     return ended.returncode == 0
@@ -102,15 +102,15 @@ def _skipped(reports: list[Path]) -> Counter[str]:
     return reasons
 
 
-def _say_how_it_ended(what: str, seconds: float, failed: list[str]) -> None:
+def _show_result(what: str, seconds: float, failed: list[str]) -> None:
     took = f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
     if failed:
-        console.complain(f"{what}: failed after {took}: {', '.join(failed)}")
+        console.error(f"{what}: failed after {took}: {', '.join(failed)}")
     else:
-        console.praise(f"{what}: everything holds ({took}).")
+        console.success(f"{what}: all checks passed ({took}).")
 
 
-def _what_was_left_out(skipped: Counter[str], beside: str) -> str:
+def _skipped_sentence(skipped: Counter[str], beside: str) -> str:
     """Write the last line: how many tests were skipped and why, and what the tier leaves out."""
     listed = "; ".join(f"{count}: {reason}" for reason, count in skipped.most_common())
     return " ".join(filter(None, [f"Skipped: {skipped.total()} ({listed})." if skipped else "Skipped: none.", beside]))

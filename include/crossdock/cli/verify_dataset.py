@@ -16,8 +16,8 @@ from crossdock.cli.exit_codes import Exit
 from crossdock.cli.session import open_store
 from crossdock.core.errors import BadRequest
 from crossdock.db.database import Store
-from crossdock.sync import records as entities
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync import records
+from crossdock.sync.quarantine import repository as quarantine_repository
 
 #: A line of the file: invoice, code, quantity, price.
 Line = tuple[str, str, int, Decimal]
@@ -29,20 +29,20 @@ def verify_dataset(
 ) -> None:
     """Verify that every line of FILE is in the hub or in quarantine, exactly as often as in the file."""
     with console.progress("Comparing") as bar:
-        bar.tell("Reading the file")
-        wanted = _lines_of_file(file)
-        bar.tell("Reading the hub")
+        bar.update("Reading the file")
+        expected = _lines_of_file(file)
+        bar.update("Reading the hub")
         with open_store() as store:
             loaded, kept = _lines_of_hub(store), _lines_of_quarantine(store)
     found = loaded + kept
     document: dict[str, Any] = {
-        "lines_in_file": wanted.total(),
+        "lines_in_file": expected.total(),
         "lines_in_hub": loaded.total(),
         "lines_in_quarantine": kept.total(),
-        "missing": (wanted - found).total(),
-        "surplus": (found - wanted).total(),
-        "equal": wanted == found,
-        "examples": [[*map(str, line)] for line in list((wanted - found) + (found - wanted))[:5]],
+        "missing": (expected - found).total(),
+        "surplus": (found - expected).total(),
+        "equal": expected == found,
+        "examples": [[*map(str, line)] for line in list((expected - found) + (found - expected))[:5]],
     }
     if as_json:
         console.show_json(document)
@@ -52,7 +52,7 @@ def verify_dataset(
             f" {'=' if document['equal'] else '≠'} {document['lines_in_file']:,} in the file"
         )
         for line in document["examples"]:
-            console.complain(f"Not in both: {line}")
+            console.error(f"Not in both: {line}")
         if document["surplus"] and not document["missing"]:
             console.say(
                 "No line of the file is missing, but the hub also has orders of another shop. Use a separate hub."
@@ -81,14 +81,14 @@ def _lines_of_file(file: Path) -> Counter[Line]:
 def _lines_of_hub(store: Store) -> Counter[Line]:
     with store.transaction() as work:
         return Counter(
-            (number, code, count, price.normalize()) for number, code, count, price in entities.order_lines(work)
+            (number, code, count, price.normalize()) for number, code, count, price in records.order_lines(work)
         )
 
 
 def _lines_of_quarantine(store: Store) -> Counter[Line]:
     """Count the lines of orders that are only in quarantine, as they came, not as edited."""
     with store.transaction() as work:
-        raws = quarantine.raws_of_absent(work, SYNCS["order"].table, "order")
+        raws = quarantine_repository.raws_of_absent(work, SYNCS["order"].table, "order")
     return Counter(line for raw in raws for line in _lines_of_record(json.loads(raw)))
 
 

@@ -1,1 +1,1 @@
-"""The HTTP APIs of Airflow, the hub and the sandbox, as seen from outside."""
+"""Clients of the HTTP APIs of Airflow, the hub and the sandbox."""

@@ -131,7 +131,7 @@ class AirflowApi:
         if task_ids is not None:
             body["task_ids"] = list(task_ids)
         cleared = self.post(f"{_dag(dag_id)}/clearTaskInstances", body)["task_instances"]
-        return [str(each["task_id"]) for each in cleared]
+        return [str(task["task_id"]) for task in cleared]
 
     def signed(self, method: str, path: str, **arguments: Any) -> requests.Response:
         """Send a request with our token to any path of the server, which also serves the hub's API."""

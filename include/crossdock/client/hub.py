@@ -1,4 +1,4 @@
-"""A small client of the hub's REST API: the commands use the same API as everybody else."""
+"""A small client of the hub's REST API: the commands use the public API."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class HubApi:
 
 
 def refusal(answer: Any) -> HubError:
-    """Make the error that *answer*, from 400 on, stands for."""
+    """Turn a response with a status from 400 on into an error."""
     try:
         problem = answer.json()
     except ValueError:

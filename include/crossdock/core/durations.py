@@ -26,10 +26,10 @@ def quantile_s(counts: Sequence[int], share: float) -> float | None:
     total = sum(counts)
     if not total:
         return None
-    reached, wanted = 0, share * total
+    reached, threshold = 0, share * total
     for bucket, count in enumerate(counts):
         reached += count
-        if count and reached >= wanted:
+        if count and reached >= threshold:
             return _middle_s(bucket)
     return _middle_s(BUCKETS - 1)
 

@@ -64,9 +64,9 @@ class AddressRefused(Terminal):
 class SystemRefused(Terminal):
     """An external system understood the request and refused it."""
 
-    def __init__(self, system: str, status: int, said: str) -> None:
-        self.system, self.status, self.said = system, status, said
-        super().__init__(f"{system} refused the request with HTTP {status}: {said}")
+    def __init__(self, system: str, status: int, message: str) -> None:
+        self.system, self.status, self.message = system, status, message
+        super().__init__(f"{system} refused the request with HTTP {status}: {message}")
 
 
 class SourceInvalid(Transient):
@@ -130,7 +130,7 @@ class BadRequest(Terminal):
 
 
 class NotFound(Terminal):
-    """Nothing has that id."""
+    """There is no object with that ID."""
 
 
 class Conflict(Terminal):

@@ -1,5 +1,5 @@
 """
-What a person can do about an error, as an id.
+Hints: what a person can do about an error, as an ID.
 
 An error's own text is read everywhere: on the command line, over REST, in a log, in the ledger. What to do next depends
 on the tool at hand, so an error carries only an id, and each surface has its own words for it: `crossdock.cli.hints`
@@ -38,7 +38,7 @@ class HintId(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What to do next, and to what."""
+    """The next step, and the object it applies to."""
 
     id: HintId
     #: The id of the run, integration or sync that the hint is about; empty where the hint needs none.

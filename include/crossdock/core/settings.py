@@ -122,7 +122,7 @@ def settings() -> Settings:
     Read the settings, once for each process.
 
     Raises:
-        Terminal: a setting has its name of before; the message gives the new name of each.
+        Terminal: a setting has its old name; the message gives the new name of each.
 
     """
     refuse_renamed(os.environ)
@@ -131,7 +131,7 @@ def settings() -> Settings:
 
 def refuse_renamed(environment: Mapping[str, str]) -> None:
     """
-    Refuse a setting under its name of before: ignored, it would leave the default in force and nobody would notice.
+    Refuse a setting under its old name: if it were ignored, the default would apply and nobody would notice.
 
     Raises:
         Terminal: all of them, each with its new name.

@@ -23,7 +23,7 @@ class Discarded(msgspec.Struct, frozen=True, kw_only=True):
 
     #: How many were selected.
     chosen: int
-    #: The ids of those that were closed; somebody else may have closed the others first.
+    #: The ids of the items that were closed; another user may have closed the others first.
     closed: tuple[int, ...] = ()
 
 
@@ -61,7 +61,7 @@ def discard_in_slices(
     """
     Close *numbers*, one transaction for each slice.
 
-    *close* returns those of a slice that it closed; *report* receives the count so far. The ids are in ascending order:
+    *close* returns the numbers of a slice that it closed; *report* receives the count so far. The ids are in ascending order:
     two requests that lock the same rows in two orders deadlock.
 
     Raises:
@@ -110,7 +110,7 @@ def refuse_unknown_fields(edited: Mapping[str, Any], came: Any, of: Any, known: 
         what: What such records are called in the message.
 
     Raises:
-        BadRequest: a field that nobody reads: a typing mistake would look like a fix. The message names the nearest.
+        BadRequest: an unknown field: a typing mistake would look like a fix. The message names the nearest field.
 
     """
     names = {*known, *_fields(of), *(came if isinstance(came, Mapping) else ())}
@@ -136,5 +136,5 @@ def _refuse_misspelled(edited: Mapping[str, Any], came: Any, of: Any, what: str,
 def _fields(of: Any) -> Mapping[str, Any]:
     """Map the field names of a struct, or of an optional struct, to their types; empty for any other type."""
     choices = of.types if isinstance(of, msgspec.inspect.UnionType) else (of,)
-    struct = next((each for each in choices if isinstance(each, msgspec.inspect.StructType)), None)
+    struct = next((choice for choice in choices if isinstance(choice, msgspec.inspect.StructType)), None)
     return {field.encode_name: field.type for field in struct.fields} if struct else {}

@@ -44,7 +44,7 @@ def as_columns(columns: Sequence[Column], values: Sequence[Sequence[Any]]) -> pa
     """Convert *values*, one sequence for each of *columns*, into an Arrow record batch."""
     import pyarrow as pa
 
-    arrays = [pa.array(each, arrow_type(column.pg_type)) for column, each in zip(columns, values, strict=True)]
+    arrays = [pa.array(sequence, arrow_type(column.pg_type)) for column, sequence in zip(columns, values, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, [column.name for column in columns])
 
 

@@ -183,16 +183,19 @@ def translated_errors() -> Iterator[None]:
     except psycopg.Error as error:
         if _is_out_of_room(error):
             raise StoreUnavailable(
-                f"The hub's database is out of disk space: {_said(error)}. Free some, then try again"
+                f"The hub's database is out of disk space: {_message_of(error)}. Free some, then try again"
             ) from bare(error)
         if is_transient(error):
-            raise StoreUnavailable(f"The hub's database could not run the transaction: {_said(error)}") from bare(error)
+            raise StoreUnavailable(f"The hub's database could not run the transaction: {_message_of(error)}") from bare(
+                error
+            )
         raise StoreRefused(
-            f"The hub's database refused the statement of {_asker(error)}: {_said(error)}", hint=Hint(HintId.MIGRATE)
+            f"The hub's database refused the statement of {_caller_of(error)}: {_message_of(error)}",
+            hint=Hint(HintId.MIGRATE),
         ) from bare(error)
 
 
-def _asker(error: psycopg.Error) -> str:
+def _caller_of(error: psycopg.Error) -> str:
     """Name the function of ours that sent the statement: `events.store.receive`."""
     here = [
         f"{module.removeprefix('crossdock.')}.{frame.f_code.co_name}"
@@ -204,19 +207,21 @@ def _asker(error: psycopg.Error) -> str:
 
 def bare(error: psycopg.Error) -> psycopg.Error:
     """Copy *error* with its traceback but without DETAIL, which quotes the values of a row, so that it may be logged."""
-    return type(error)(_said(error)).with_traceback(error.__traceback__)
+    return type(error)(_message_of(error)).with_traceback(error.__traceback__)
 
 
 def _is_out_of_room(error: psycopg.Error) -> bool:
     """Recognise a used-up disk quota, which comes as an internal error; a full disk comes as an OperationalError."""
-    said = error.diag.message_primary or ""
-    return isinstance(error, psycopg.errors.InternalError_) and said.startswith(("could not extend", "could not write"))
+    message = error.diag.message_primary or ""
+    return isinstance(error, psycopg.errors.InternalError_) and message.startswith(
+        ("could not extend", "could not write")
+    )
 
 
-def _said(error: psycopg.Error) -> str:
+def _message_of(error: psycopg.Error) -> str:
     """Extract the server's message without the statement's values, which may be personal data."""
     if isinstance(error, psycopg.DataError):
         # The server quotes the value itself: `invalid input syntax for type bigint: "…"`.
         return type(error).__name__
-    said = error.diag.message_primary or str(error)
-    return said.splitlines()[0] if said else type(error).__name__
+    message = error.diag.message_primary or str(error)
+    return message.splitlines()[0] if message else type(error).__name__

@@ -1,7 +1,7 @@
 """
 The event engine: store, delivery, dead letters, replay, webhooks.
 
-Importing it makes each connection check the store's epoch: whoever can read or write an event has imported it.
+Importing it makes each connection check the store's epoch: all code that reads or writes events has imported it.
 """
 
 from crossdock.db.database import on_connect

@@ -10,7 +10,7 @@ import msgspec
 from crossdock.core.errors import BadRequest
 from crossdock.core.hints import Hint, HintId
 
-#: The types that the hub publishes. Past tense; a subscriber names those that it receives.
+#: The types that the hub publishes. Past tense; a subscriber names the types that it receives.
 STOCK_CHANGED = "crossdock.stock.changed"
 PRODUCT_CHANGED = "crossdock.product.changed"
 ORDER_CHANGED = "crossdock.order.changed"
@@ -35,7 +35,7 @@ ORIGIN = Position(0, 0, 0)
 
 
 class Event(msgspec.Struct, frozen=True):
-    """An event as the store has it. `data` is JSON text, decoded only by those who need it."""
+    """An event as the store has it. `data` is JSON text, decoded only where needed."""
 
     epoch: int
     xid: int

@@ -45,7 +45,7 @@ def partitions(work: Work) -> list[tuple[str, datetime | None]]:
     return found
 
 
-def make_ahead(work: Work, now: datetime) -> list[str]:
+def create_ahead(work: Work, now: datetime) -> list[str]:
     """Create the missing partitions of this month and the next two; return their names."""
     # Two workers that start at once must not both create them: the second waits here, then finds nothing missing.
     work.execute(b"SELECT pg_advisory_xact_lock(hashtext('crossdock-event-partitions'))")
@@ -56,13 +56,13 @@ def make_ahead(work: Work, now: datetime) -> list[str]:
     made = []
     while newest < _month_after(now, _AHEAD + 1):
         name, until = f"event_{newest:%Y_%m}", _month_after(newest, 1)
-        _make(work, name, newest, until)
+        _create(work, name, newest, until)
         made.append(name)
         newest = until
     return made
 
 
-def _make(work: Work, name: str, since: datetime, until: datetime) -> None:
+def _create(work: Work, name: str, since: datetime, until: datetime) -> None:
     """
     Create the partition of [*since*, *until*) and move the rows of that time from the default partition.
 

@@ -53,21 +53,21 @@ def types() -> frozenset[str]:
     return frozenset(event_type for event_type, _ in versions())
 
 
-def known(wanted: Iterable[str]) -> tuple[str, ...]:
+def known(names: Iterable[str]) -> tuple[str, ...]:
     """
-    Check that each of *wanted* is an event type of the hub, and return them.
+    Check that each of *names* is an event type of the hub, and return them.
 
     Raises:
         BadRequest: one is unknown; the message names the nearest. An empty result would look like "no such event".
 
     """
-    names = tuple(wanted)
-    for name in names:
+    found = tuple(names)
+    for name in found:
         if name not in types():
             near = get_close_matches(name, sorted(types()), n=1, cutoff=0.4)
             meant = f" Did you mean {near[0]}?" if near else ""
             raise BadRequest(f"There is no event type {name!r}.{meant} Event types: {', '.join(sorted(types()))}")
-    return names
+    return found
 
 
 @cache

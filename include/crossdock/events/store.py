@@ -111,7 +111,7 @@ SELECT greatest(
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events a person selects."""
+    """The events that a person selects."""
 
     after: Position = ORIGIN
     types: tuple[str, ...] = ()
@@ -164,7 +164,7 @@ def receive(work: Work, event: NewEvent) -> Position | None:
     """
     Store an event of another system once; return its position, or None where (source, id) is known already.
 
-    Idempotent, whatever the data of a repeated event are. Of two at once, the second waits for the first one's commit.
+    Idempotent, even if a repeated event has other data. Of two at once, the second waits for the first one's commit.
     """
     try:
         with work.transaction():
@@ -225,21 +225,21 @@ def read(
     return events, max(after, Position(now_epoch, horizon, 0), events[-1].at if events else ORIGIN)
 
 
-def select(work: Work, wanted: Selection, *, limit: int) -> list[Event]:
-    """Select the events that a person asked for, in order."""
+def select(work: Work, selection: Selection, *, limit: int) -> list[Event]:
+    """Read the events of *selection*, in order."""
     work.execute(_IN_ORDER)
-    return [Event(*row) for row in cursor_of(work).execute(_SELECT, _values(work, wanted, limit))]
+    return [Event(*row) for row in cursor_of(work).execute(_SELECT, _values(work, selection, limit))]
 
 
-def count(work: Work, wanted: Selection) -> int:
-    """Count the events that a person asked for."""
-    row = work.execute(_COUNT, _values(work, wanted, 0)).fetchone()
+def count(work: Work, selection: Selection) -> int:
+    """Count the events of *selection*."""
+    row = work.execute(_COUNT, _values(work, selection, 0)).fetchone()
     return int(row[0]) if row else 0
 
 
-def newest(work: Work, wanted: Selection, *, limit: int) -> list[Event]:
-    """Select the latest events that a person asked for, the newest last."""
-    rows = cursor_of(work).execute(_NEWEST, _values(work, wanted, limit)).fetchall()
+def newest(work: Work, selection: Selection, *, limit: int) -> list[Event]:
+    """Read the latest events of *selection*, the newest last."""
+    rows = cursor_of(work).execute(_NEWEST, _values(work, selection, limit)).fetchall()
     return [Event(*row) for row in reversed(rows)]
 
 
@@ -275,16 +275,16 @@ def horizon_age_s(work: Work) -> float:
     return float(row[0]) if row else 0.0
 
 
-def _values(work: Work, wanted: Selection, limit: int) -> dict[str, Any]:
+def _values(work: Work, selection: Selection, limit: int) -> dict[str, Any]:
     return {
-        "epoch": wanted.after.epoch,
-        "xid": str(wanted.after.xid),
-        "position": wanted.after.position,
+        "epoch": selection.after.epoch,
+        "xid": str(selection.after.xid),
+        "position": selection.after.position,
         "now_epoch": epoch(work),
-        "types": list(wanted.types) or None,
-        "key": wanted.key,
-        "since": wanted.since,
-        "until": wanted.until,
-        "silent": wanted.silent,
+        "types": list(selection.types) or None,
+        "key": selection.key,
+        "since": selection.since,
+        "until": selection.until,
+        "silent": selection.silent,
         "limit": limit,
     }

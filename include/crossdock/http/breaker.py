@@ -29,7 +29,7 @@ class Phase(StrEnum):
 
 
 class BreakerRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When to stop calling a system, and when to probe it."""
+    """The rules for blocking calls to a failing system, and for probing it."""
 
     #: This many consecutive failures open the breaker.
     failures_in_a_row: Count = 8

@@ -21,7 +21,7 @@ from crossdock.http.model import Call, Outcome, Safeguards
 
 @dataclass
 class Attempt:
-    """What is known about an attempt while it runs."""
+    """The state of an attempt while it runs."""
 
     began: float = field(default_factory=time.perf_counter)
     #: Time spent waiting for the rate limit.
@@ -77,7 +77,7 @@ class CallGuard:
             raise
 
     def _pause(self, error: HubError, attempt: Attempt) -> None:
-        """Pause all workers for the time that the server asked for, not only the worker that received the response."""
+        """Pause all workers for the time that the server requested, not only the worker that received the response."""
         retry_after_s = error.retry_in_s if isinstance(error, SystemUnavailable) else None
         if retry_after_s and attempt.answer_bytes is not None and self._safeguards.limiter is not None:
             self._safeguards.limiter.pause(retry_after_s)

@@ -14,7 +14,7 @@ import msgspec
 
 from crossdock.core.durations import BUCKETS, bucket_of, quantile_s
 from crossdock.db.database import Store, StoreRefused, StoreUnavailable, Work
-from crossdock.http import shared_breaker as breakers
+from crossdock.http import shared_breaker
 from crossdock.http.breaker import Phase
 from crossdock.http.model import Call, Outcome
 
@@ -65,7 +65,7 @@ _DURATIONS_OF_RUNS = b"SELECT run_id," + _DURATIONS + _OF_RUNS + b" GROUP BY run
 
 _LAST_SUCCESS = b"SELECT max(last_success_at) FROM call_count WHERE integration = %(integration)s"
 
-#: Permits used in the last full minute, as a fraction of those the rate limit allows.
+#: Permits used in the last full minute, as a fraction of the permits that the rate limit allows.
 _LIMIT_USE = b"""
 SELECT sum(c.success + c.failure + c.refusal + c.throttled)::float8 / (l.calls * 60 / l.per_s)
   FROM rate_limit l
@@ -104,12 +104,12 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person needs to know about an integration when something is wrong."""
+    """The health of an integration: the facts a person needs when something is wrong."""
 
     integration: str
     usage: Usage
     phase: Phase
-    changes: list[breakers.Change]
+    changes: list[shared_breaker.Change]
     #: Fraction of the rate limit used in the last full minute; None without a limit.
     limit_use: float | None
     #: The last success ever, even if it is older than the requested period.
@@ -174,20 +174,20 @@ class CallCounts:
         self._has_flushed = True
         try:
             with self._store.transaction() as work:
-                for (minute, run_id), each in sorted(counts.items()):
-                    work.execute(_ADD, self._row(minute, run_id, each))
+                for (minute, run_id), counted in sorted(counts.items()):
+                    work.execute(_ADD, self._row(minute, run_id, counted))
         except (StoreUnavailable, StoreRefused) as error:
             log.warning("Counts of calls to %s were lost: %s", self._integration, error)
 
     def close(self) -> None:
-        """Flush the last counts, and delete those older than a month."""
+        """Flush the last counts, and delete counts older than a month."""
         self.flush()
         if not self._has_flushed:
             return  # a task without calls needs no database query
         try:
             with self._store.transaction() as work:
                 expire(work, _KEEP)
-                breakers.expire(work, _KEEP)
+                shared_breaker.expire(work, _KEEP)
         except (StoreUnavailable, StoreRefused) as error:
             log.warning("Old counts of calls were not deleted: %s", error)
 
@@ -210,8 +210,8 @@ def health(work: Work, integration: str, *, since: timedelta = timedelta(hours=1
     return Health(
         integration=integration,
         usage=usage_of_integrations(work, [integration], since=since)[integration],
-        phase=breakers.phase_of(work, integration),
-        changes=breakers.history(work, integration),
+        phase=shared_breaker.phase_of(work, integration),
+        changes=shared_breaker.history(work, integration),
         limit_use=(use[0] or 0.0) if use else None,
         last_success_at=last[0] if last else None,
     )

@@ -1,4 +1,4 @@
-"""How a system is called: the client's configuration, read from its Airflow connection."""
+"""The configuration of a system's HTTP client, read from its Airflow connection."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SafeguardsFactory = Callable[[CallPolicy], Safeguards]
 
 
 class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How one system is called: time limits, TLS, allowed networks, shared safeguards."""
+    """The rules for calling one system: time limits, TLS, allowed networks, shared safeguards."""
 
     limits: Limits = Limits()
     tls: Tls = Tls()

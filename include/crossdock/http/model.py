@@ -69,7 +69,7 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class CallPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the hub may call one integration."""
+    """The rules for the hub's calls to one integration."""
 
     limits: Limits = Limits()
     #: None for a system without a rate limit.
@@ -84,7 +84,7 @@ class CallPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Outcome(StrEnum):
-    """How one call ended, as the hub sees it."""
+    """The outcome of one call, as the hub sees it."""
 
     SUCCESS = "success"
     #: No response in time, a 5xx, or an invalid response.
@@ -145,7 +145,7 @@ class CircuitBreaker(Protocol):
 
 
 class CallLog(Protocol):
-    """Where calls are recorded for metrics."""
+    """Records calls for metrics."""
 
     def record(self, call: Call) -> None: ...
 
@@ -182,7 +182,7 @@ class TokenVault(Protocol):
 
 
 class Safeguards(msgspec.Struct, frozen=True, kw_only=True):
-    """What the calls to one integration share; each part is optional."""
+    """The safeguards that all calls to one integration share; each one is optional."""
 
     limiter: RateLimiter | None = None
     breaker: CircuitBreaker | None = None

@@ -1,4 +1,4 @@
-"""A complete HTTP response, its headers, and the error that it stands for."""
+"""A complete HTTP response, its headers, and the error that it means."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
                 retry_in_s=retry_after_s(self.headers.get("Retry-After"), now=datetime.now(UTC)),
             )
         if not 200 <= self.status < 300:  # noqa: PLR2004  the 2xx of HTTP
-            said = f"{self.endpoint}: {_message_of(self)}"
+            message = f"{self.endpoint}: {_message_of(self)}"
             advice = _ADVICE.get(self.status)
-            raise SystemRefused(self.system, self.status, f"{said}. {advice}" if advice else said)
+            raise SystemRefused(self.system, self.status, f"{message}. {advice}" if advice else message)
 
     def require_json(self) -> None:
         """
@@ -85,7 +85,7 @@ class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 def retry_after_s(header: str | None, *, now: datetime, longest_s: float = 900.0) -> float | None:
     """
-    Read the seconds that a Retry-After header asks for, at most *longest_s*; None if it is not usable.
+    Read the seconds of a Retry-After header, at most *longest_s*; None if it is not usable.
 
     The value may be seconds or a date (RFC 9110 10.2.3). A negative value is ignored and a huge one is capped.
     """

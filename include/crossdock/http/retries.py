@@ -93,7 +93,7 @@ def _spend_retry(budget: RetryBudget, error: BaseException) -> bool:
 
 
 def _backoff_s(state: tenacity.RetryCallState, limits: Limits) -> float:
-    """Wait as long as the server asked for, or else a random part of a doubling span (backoff with full jitter)."""
+    """Wait as long as the server requested, or else a random part of a doubling span (backoff with full jitter)."""
     error = state.outcome.exception() if state.outcome else None
     retry_after_s = error.retry_in_s if isinstance(error, Transient) else None
     if retry_after_s is not None:

@@ -209,7 +209,7 @@ def connect(addresses: list[str], port: int, timeout: Any, socket_options: Any =
 
 
 class _Guarded:
-    """What our connections change: they connect to checked addresses only, and end with their thread's deadline."""
+    """Connects to checked addresses only, and ends with its thread's deadline."""
 
     host: str
     port: int

@@ -119,8 +119,8 @@ def _tls(url: SplitResult, allowed: AllowedNetworks, tls: Tls) -> str:
         with _connect(url, allowed) as plain, context.wrap_socket(plain, server_hostname=host) as secure:
             return f"{secure.version()}, certified for {host}"
     except OSError as error:
-        said = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else type(error).__name__
-        raise SystemUnavailable(host, f"TLS failed: {said}") from error
+        reason = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else type(error).__name__
+        raise SystemUnavailable(host, f"TLS failed: {reason}") from error
 
 
 def _connect(url: SplitResult, allowed: AllowedNetworks) -> socket.socket:

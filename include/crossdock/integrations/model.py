@@ -53,7 +53,7 @@ class Integration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConnectionStore(Protocol):
-    """Where connections are stored: Airflow in the api-server, a dictionary in a test."""
+    """Stores connections: in Airflow in the api-server, in a dictionary in a test."""
 
     def get(self, connection_id: str) -> Connection | None:
         """Find the connection with its secrets, wherever Airflow keeps it; None if it does not exist."""
@@ -136,7 +136,7 @@ class SettingsInvalid(BadRequest):
 
     def __init__(self, kind: str, errors: Sequence[FieldError]) -> None:
         self.errors = tuple(errors)
-        where = "; ".join(f"{each.pointer}: {each.message}" for each in self.errors)
+        where = "; ".join(f"{error.pointer}: {error.message}" for error in self.errors)
         super().__init__(f"Invalid settings for {kind}: {where}")
 
 
@@ -147,7 +147,7 @@ class TestRefused(Terminal):
 
     def __init__(self, integration_id: str, checks: Sequence[Check]) -> None:
         self.checks = tuple(checks)
-        failed = next(each for each in checks if each.outcome is Outcome.FAILED)
+        failed = next(check for check in checks if check.outcome is Outcome.FAILED)
         super().__init__(
             f"Nothing was stored: the connection of {integration_id} failed the check {failed.name!r}: {failed.message}"
         )

@@ -70,7 +70,7 @@ def _class_name(kind: str) -> str:
 
 
 class _TestableConnection:
-    """What Airflow calls a hook; it serves only the Test button of the form. The hub's tasks use the connectors."""
+    """A hook in Airflow's terms; it serves only the Test button of the form. The hub's tasks use the connectors."""
 
     conn_name_attr = "conn_id"
     conn_type = ""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from crossdock.core.errors import IntegrationPaused, NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store
-from crossdock.integrations import repository as integrations
+from crossdock.integrations import repository
 from crossdock.integrations.model import Integration, IntegrationState
 
 
 def find_integration(store: Store, integration_id: str) -> Integration | None:
     """Find the integration; None if it is not in the registry."""
     with store.transaction() as work:
-        return integrations.find(work, integration_id)
+        return repository.find(work, integration_id)
 
 
 def find_active(store: Store, integration_id: str) -> Integration | None:
@@ -27,8 +27,8 @@ def find_active(store: Store, integration_id: str) -> Integration | None:
 
     """
     with store.transaction() as work:
-        found = integrations.find(work, integration_id)
-        if found is None and integrations.is_removed(work, integration_id):
+        found = repository.find(work, integration_id)
+        if found is None and repository.is_removed(work, integration_id):
             raise NotFound(
                 f"{integration_id} was removed: nothing is read until it is added again",
                 hint=Hint(HintId.LIST_INTEGRATIONS),

@@ -13,8 +13,7 @@ from crossdock.core.errors import BadRequest, Conflict, NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store, Work
 from crossdock.http.connection import Connection
-from crossdock.integrations import connection_test as checks
-from crossdock.integrations import repository as integrations
+from crossdock.integrations import connection_test, repository
 from crossdock.integrations.manifests import Manifest, manifest_of, manifests
 from crossdock.integrations.model import (
     Check,
@@ -104,13 +103,13 @@ def register(store: Store, documents: Iterable[Mapping[str, Any]], *, actor: str
 def _upsert(store: Store, kind: Manifest, connection: Connection, actor: str) -> bool:
     integration_id, settings = ids.unprefixed(connection.connection_id), kind.settings_of(connection)
     with store.transaction() as work:
-        known = integrations.find(work, integration_id)
+        known = repository.find(work, integration_id)
         if known and known.settings == settings:
             return False
         if known:
-            integrations.change(work, msgspec.structs.replace(known, settings=settings), actor=actor)
+            repository.change(work, msgspec.structs.replace(known, settings=settings), actor=actor)
         else:
-            integrations.add(
+            repository.add(
                 work,
                 integration_id=integration_id,
                 kind=kind.kind,
@@ -152,8 +151,8 @@ def change(
         kind = manifest_of(before.kind)
         kind.refuse_invalid(settings, None)
         known = _connection(connections, before)
-        wanted = kind.connection(before.connection_id, settings, kind.credentials_of(known))
-        connection = kind.preserve_extra(known, wanted)
+        updated = kind.connection(before.connection_id, settings, kind.credentials_of(known))
+        connection = kind.preserve_extra(known, updated)
         found = _tested(integration_id, kind, connection)
         _replace(connections, connection)
     after = msgspec.structs.replace(
@@ -200,10 +199,10 @@ def test(store: Store, connections: ConnectionStore, integration_id: str, *, act
 
     """
     integration = _current(store, integration_id, None)
-    found = checks.check_connection(manifest_of(integration.kind), _connection(connections, integration))
-    passed = checks.all_passed(found)
+    found = connection_test.check_connection(manifest_of(integration.kind), _connection(connections, integration))
+    passed = connection_test.all_passed(found)
     with store.transaction() as work:
-        integrations.record_test(work, integration_id, passed=passed)
+        repository.record_test(work, integration_id, passed=passed)
         detail = {"passed": passed}
         audit.add(work, actor=actor, act="integration.test", subject=_subject(integration_id), detail=detail)
     return found
@@ -230,7 +229,7 @@ def remove(store: Store, connections: ConnectionStore, integration_id: str, *, v
     """
     Delete the integration, and the credentials if the hub wrote them. Synced data is kept.
 
-    Its stock is no longer sellable, because the hub would not learn of sales elsewhere, until it is added again.
+    Its stock is no longer sellable, because the hub would not learn of sales in other channels, until it is added again.
 
     Raises:
         NotFound: There is no such integration.
@@ -238,8 +237,8 @@ def remove(store: Store, connections: ConnectionStore, integration_id: str, *, v
 
     """
     with store.transaction() as work:
-        gone = integrations.lock(work, integration_id, version=version)
-        integrations.remove(work, integration_id)
+        gone = repository.lock(work, integration_id, version=version)
+        repository.remove(work, integration_id)
         audit.add(work, actor=actor, act="integration.remove", subject=_subject(integration_id))
         if gone.credentials_set_at is not None:
             # Before the commit: otherwise a crash would leave a secret that nothing refers to.
@@ -249,7 +248,7 @@ def remove(store: Store, connections: ConnectionStore, integration_id: str, *, v
 def _refuse_taken(store: Store, integration_id: str) -> None:
     """Refuse an id that is taken before the test, which takes seconds and calls the system."""
     with store.transaction() as work:
-        if integrations.find(work, integration_id):
+        if repository.find(work, integration_id):
             raise Conflict(
                 f"The integration {integration_id!r} already exists",
                 hint=Hint(HintId.SHOW_INTEGRATION, integration_id),
@@ -297,20 +296,20 @@ def _replace(connections: ConnectionStore, connection: Connection) -> None:
 
 
 def _tested(integration_id: str, kind: Manifest, connection: Connection) -> tuple[Check, ...]:
-    found = checks.check_connection(kind, connection)
-    if not checks.all_passed(found):
+    found = connection_test.check_connection(kind, connection)
+    if not connection_test.all_passed(found):
         raise TestRefused(integration_id, found)
     return found
 
 
 def _current(store: Store, integration_id: str, version: int | None) -> Integration:
     with store.transaction() as work:
-        return integrations.lock(work, integration_id, version=version)
+        return repository.lock(work, integration_id, version=version)
 
 
 def _store_new(store: Store, new: NewIntegration, settings: Mapping[str, Any], *, actor: str) -> Integration:
     with store.transaction() as work:
-        stored = integrations.add(
+        stored = repository.add(
             work,
             integration_id=new.integration_id,
             kind=new.kind,
@@ -337,8 +336,8 @@ def _store(
 ) -> Integration:
     """Store *after* unless somebody changed the integration since *before*: a test takes seconds."""
     with store.transaction() as work:
-        integrations.lock(work, before.integration_id, version=before.version)
-        stored = integrations.change(work, after, actor=actor, with_credentials=with_credentials)
+        repository.lock(work, before.integration_id, version=before.version)
+        stored = repository.change(work, after, actor=actor, with_credentials=with_credentials)
         subject = _subject(before.integration_id)
         audit.add(work, actor=actor, act=f"integration.{act}", subject=subject, detail=detail)
     return stored
@@ -346,10 +345,10 @@ def _store(
 
 def _set_state(store: Store, integration_id: str, state: IntegrationState, *, act: str, actor: str) -> Integration:
     with store.transaction() as work:
-        before = integrations.lock(work, integration_id)
+        before = repository.lock(work, integration_id)
         if before.state is state:
             return before
-        after = integrations.change(work, msgspec.structs.replace(before, state=state), actor=actor)
+        after = repository.change(work, msgspec.structs.replace(before, state=state), actor=actor)
         audit.add(work, actor=actor, act=f"integration.{act}", subject=_subject(integration_id))
     return after
 

@@ -92,7 +92,7 @@ def broken(work: Work, longer_than: timedelta) -> dict[str, float]:
 
 
 def refused_webhooks(work: Work, at_least: int) -> list[RefusedWebhooks]:
-    """Find integrations with *at_least* so many refused webhooks within the last hour."""
+    """Find integrations with at least *at_least* refused webhooks within the last hour."""
     return [RefusedWebhooks(*row) for row in work.execute(_REFUSED, {"at_least": at_least})]
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_store
 from crossdock.events.subscriber import Subscriber
-from crossdock.maintenance import alarm_conditions as conditions
+from crossdock.maintenance import alarm_conditions
 from crossdock.observability import alerts
 
 log = logging.getLogger(__name__)
@@ -50,14 +50,14 @@ def check(store: Store, subscribers: Mapping[str, Subscriber], limits: AlarmThre
             "events_unread": _unread(work, subscribers, limits),
             "breaker_open": _broken(work, limits),
             "webhooks_refused": _refused(work, limits),
-            "run_late": conditions.still_late(work),
+            "run_late": alarm_conditions.still_late(work),
         }
     with store.transaction() as work:
         changed = [alerts.hold(work, kind, what) for kind, what in found.items()]
-    for each in changed:
-        for message in each.begun:
+    for alarm in changed:
+        for message in alarm.begun:
             log.warning("Alert: %s", message)
-        for message in each.ended:
+        for message in alarm.ended:
             log.info("Alert closed: %s", message)
 
 
@@ -80,18 +80,18 @@ def _dead_letters(work: Work) -> Found:
             + ", ".join(f"{number:,} {cause}" for cause, number in list(causes.items())[:_CAUSES])
             + (" and others" if len(causes) > _CAUSES else "")
         )
-        for subscriber, causes in conditions.dead_letters(work).items()
+        for subscriber, causes in alarm_conditions.dead_letters(work).items()
     }
 
 
 def _unread(work: Work, subscribers: Mapping[str, Subscriber], limits: AlarmThresholds) -> Found:
     return {
-        f"{each.subscriber}/{each.partition}": (
-            f"No consumer has read {each.subscriber}/{each.partition} for {each.since_s:.0f} s, and events are waiting. "
+        f"{unread.subscriber}/{unread.partition}": (
+            f"No consumer has read {unread.subscriber}/{unread.partition} for {unread.since_s:.0f} s, and events are waiting. "
             "Check that the DAGs deliver_events run"
         )
         for name, subscriber in subscribers.items()
-        for each in conditions.unread(work, name, subscriber.types, limits.unread)
+        for unread in alarm_conditions.unread(work, name, subscriber.types, limits.unread)
     }
 
 
@@ -100,15 +100,15 @@ def _broken(work: Work, limits: AlarmThresholds) -> Found:
         integration: (
             f"Calls to {integration} have been failing for {open_s / 60:.0f} minutes; its circuit breaker blocks most calls"
         )
-        for integration, open_s in conditions.broken(work, limits.broken).items()
+        for integration, open_s in alarm_conditions.broken(work, limits.broken).items()
     }
 
 
 def _refused(work: Work, limits: AlarmThresholds) -> Found:
     return {
-        each.integration: (
-            f"{each.times:,} webhooks of {each.integration} were refused within an hour: {each.reason}. Compare the key "
-            f"in the connection {each.integration}_webhook with the sender's"
+        refused.integration: (
+            f"{refused.times:,} webhooks of {refused.integration} were refused within an hour: {refused.reason}. Compare the key "
+            f"in the connection {refused.integration}_webhook with the sender's"
         )
-        for each in conditions.refused_webhooks(work, limits.refused)
+        for refused in alarm_conditions.refused_webhooks(work, limits.refused)
     }

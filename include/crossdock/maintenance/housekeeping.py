@@ -32,7 +32,7 @@ _TRIM_ROWS = 10_000
 
 @dataclass(frozen=True)
 class HousekeepingConfig:
-    """How long data are kept, and when alerts open."""
+    """The retention periods and the thresholds of the alerts."""
 
     #: How long events are kept.
     retention: timedelta = timedelta(days=365)
@@ -123,10 +123,10 @@ class Housekeeping:
                 return
 
     def maintain_partitions(self) -> None:
-        """Create the next partitions of the event store, and drop those past their retention."""
+        """Create the next partitions of the event store, and drop the partitions past their retention."""
         now = datetime.now(UTC)
         with self._store.transaction() as work:
-            made = event_partitions.make_ahead(work, now)
+            made = event_partitions.create_ahead(work, now)
             dropped = event_partitions.drop_past(work, now - self._config.retention)
         for name in made:
             log.info("Created the partition %s", name)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from crossdock.db.database import Store, Work
-from crossdock.maintenance import retention_repository as retention
+from crossdock.maintenance import retention_repository
 from crossdock.sync.landing import Landing, LandingUnavailable
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ _RUNS_SEEN = 1_000
 
 @dataclass(frozen=True)
 class RetentionPeriods:
-    """How long each kind of data is kept after its end."""
+    """The retention period of each kind of data."""
 
     #: Landed pages and checked batches of runs.
     landing: timedelta = timedelta(days=30)
@@ -51,7 +51,7 @@ def purge_expired(
     are never deleted; without a *landing*, its files and their index stay.
 
     Raises:
-        StoreUnavailable, LandingUnavailable: transient; the next round goes on.
+        StoreUnavailable, LandingUnavailable: transient; the next round continues.
 
     """
     deleted: Counter[str] = Counter()
@@ -76,11 +76,14 @@ _Delete = Callable[[Work], int]
 def _rules(keep: RetentionPeriods, now: datetime) -> tuple[tuple[str, _Delete], ...]:
     ended = now - keep.closed
     return (
-        ("event ids", partial(retention.delete_identities, before=now - keep.identities, limit=_ROWS)),
-        ("closed dead letters", partial(retention.delete_dead_letters, before=ended, limit=_ROWS)),
-        ("ended replays", partial(retention.delete_replays, before=ended, limit=_ROWS)),
-        ("closed alerts", partial(retention.delete_alerts, before=ended, limit=_ROWS)),
-        ("counts of refused webhooks", partial(retention.delete_refused_webhooks, before=ended, limit=_ROWS)),
+        ("event ids", partial(retention_repository.delete_identities, before=now - keep.identities, limit=_ROWS)),
+        ("closed dead letters", partial(retention_repository.delete_dead_letters, before=ended, limit=_ROWS)),
+        ("ended replays", partial(retention_repository.delete_replays, before=ended, limit=_ROWS)),
+        ("closed alerts", partial(retention_repository.delete_alerts, before=ended, limit=_ROWS)),
+        (
+            "counts of refused webhooks",
+            partial(retention_repository.delete_refused_webhooks, before=ended, limit=_ROWS),
+        ),
     )
 
 
@@ -96,11 +99,13 @@ def _all_of(store: Store, what: str, delete: _Delete, deleted: Counter[str]) -> 
 def _subscribers(store: Store, known: Collection[str], before: datetime, deleted: Counter[str]) -> Iterator[None]:
     """Delete the inbox of each removed subscriber, then its cursors: interrupted before, the next round finds them."""
     with store.transaction() as work:
-        removed = retention.removed_subscribers(work, known, before)
+        removed = retention_repository.removed_subscribers(work, known, before)
     for name in removed:
-        yield from _all_of(store, "inbox rows", partial(retention.delete_inbox, subscriber=name, limit=_ROWS), deleted)
+        yield from _all_of(
+            store, "inbox rows", partial(retention_repository.delete_inbox, subscriber=name, limit=_ROWS), deleted
+        )
         with store.transaction() as work:
-            retention.delete_consumer(work, name, before)
+            retention_repository.delete_consumer(work, name, before)
         log.warning(
             "Deleted the cursors of the subscriber %s, which is not in the code and has had no consumer since %s: they "
             "no longer keep old partitions. Its dead letters stay",
@@ -111,16 +116,16 @@ def _subscribers(store: Store, known: Collection[str], before: datetime, deleted
 
 
 def _runs(store: Store, ends: tuple[datetime, datetime], deleted: Counter[str]) -> Iterator[None]:
-    seen: tuple[datetime, str] | None = retention.FIRST_RUN
+    seen: tuple[datetime, str] | None = retention_repository.FIRST_RUN
     while seen:
         with store.transaction() as work:
-            number, seen = retention.delete_runs(work, *ends, seen, limit=_RUNS_SEEN)
+            number, seen = retention_repository.delete_runs(work, *ends, seen, limit=_RUNS_SEEN)
         deleted.update({"runs": number} if number else {})
         yield
 
 
 def _run_ends(now: datetime, kept: timedelta, keep: RetentionPeriods) -> tuple[datetime, datetime]:
-    """Compute the ends before which runs have expired: of those that are *kept* so long, and of fetch runs."""
+    """Compute the ends before which runs have expired: for runs with the retention *kept*, and for fetch runs."""
     return now - kept, now - min(kept, keep.fetch_runs)
 
 
@@ -138,7 +143,7 @@ def _pages(
     # So many failures mean that the landing itself is down: do not try the runs of a whole year.
     while number >= _RUNS > len(stuck):
         with store.transaction() as work:
-            run_ids = retention.clear_landing(work, *ends, but=stuck, limit=_RUNS)
+            run_ids = retention_repository.clear_landing(work, *ends, but=stuck, limit=_RUNS)
         gone = []
         for run_id in run_ids:
             try:
@@ -149,7 +154,7 @@ def _pages(
                 stuck.append(run_id)
             yield
         with store.transaction() as work:
-            retention.delete_page_index(work, gone)
+            retention_repository.delete_page_index(work, gone)
         number = len(run_ids)
         deleted.update({"runs' pages": len(gone)} if gone else {})
         yield

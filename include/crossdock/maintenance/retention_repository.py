@@ -30,7 +30,7 @@ RETURNING run_id
 
 _DELETE_PAGE_INDEX = b"DELETE FROM sync_range WHERE run_id = ANY(%(run_ids)s)"
 
-#: The ledger keeps the newest run of each lease, from which the next one goes on; a run that moved a watermark to its
+#: The ledger keeps the newest run of each lease, from which the next run continues; a run that moved a watermark to its
 #: value; the runs of open quarantine items and deferred records; and runs with pages. Runs are checked in the order of
 #: their ends, each once per round: all at once, half a million of them with as many items take two seconds. The two
 #: subqueries on the quarantine are not EXISTS: as a join, the planner reads every item for a thousand runs.
@@ -104,7 +104,7 @@ def clear_landing(
     work: Work, before: datetime, fetched_before: datetime, *, but: Collection[str] = (), limit: int
 ) -> list[str]:
     """
-    Mark runs whose pages have expired as cleared, except those in *but*; from the commit on, none of them can go on.
+    Mark runs whose pages have expired as cleared, except the runs in *but*; from the commit on, none of them can continue.
 
     The same runs are returned until `delete_page_index` is called for them.
     """

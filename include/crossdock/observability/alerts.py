@@ -35,7 +35,7 @@ class Alert(msgspec.Struct, frozen=True):
 
     @property
     def hint(self) -> Hint | None:
-        """What to do; None if neither the hub nor its API can help."""
+        """The hint for this alert; None if neither the hub nor its API can help."""
         found = _HINTS.get(self.kind)
         if found is None:
             return None

@@ -31,10 +31,10 @@ class Chain(msgspec.Struct, frozen=True):
 
 #: An entry is broken if its hash does not match its content and the hash before it, or if its number does not follow.
 _VERIFY = b"""
-SELECT count(*), min(chain_no) FILTER (WHERE hash IS DISTINCT FROM wanted OR chain_no <> follows),
+SELECT count(*), min(chain_no) FILTER (WHERE hash IS DISTINCT FROM expected OR chain_no <> follows),
        encode((array_agg(hash ORDER BY chain_no DESC))[1], 'hex') FROM (
     SELECT entry.chain_no, entry.hash,
-           audit_hash(coalesce(lag(entry.hash) OVER before, ''::bytea), entry) AS wanted,
+           audit_hash(coalesce(lag(entry.hash) OVER before, ''::bytea), entry) AS expected,
            coalesce(lag(entry.chain_no) OVER before, 0) + 1 AS follows
       FROM audit_entry AS entry WINDOW before AS (ORDER BY entry.chain_no)) AS chained
 """
@@ -44,6 +44,6 @@ def verify(work: Work) -> Chain:
     """
     Verify that no entry was changed or removed.
 
-    Removal of the latest entries cannot be detected from the trail itself: store the last hash elsewhere from time to time.
+    Removal of the latest entries cannot be detected from the trail itself: store the last hash in another place from time to time.
     """
     return Chain(*(work.execute(_VERIFY).fetchone() or (0, None, None)))

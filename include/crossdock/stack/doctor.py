@@ -107,16 +107,18 @@ def _processes() -> Iterator[Check]:
     if now.state == "stopped" and not processes.records():
         yield Check("stack", ok=True, found="stopped; ./hub up starts it")
         return
-    for each in now.processes:
-        if each.state != "running":
-            log = home() / each.name / "log" if each.name in lifecycle.POSTGRES else processes.log_of(each.name)
-            yield Check(each.name, ok=False, found=each.state, fix=f"To start it: ./hub up. Its log: {log}")
-        elif each.port is not None and not ports.answers(each.port):
-            found = f"process {each.pid} is running, but port {each.port} does not answer"
-            yield Check(each.name, ok=False, found=found, fix="./hub down, then ./hub up")
+    for process in now.processes:
+        if process.state != "running":
+            log = (
+                home() / process.name / "log" if process.name in lifecycle.POSTGRES else processes.log_of(process.name)
+            )
+            yield Check(process.name, ok=False, found=process.state, fix=f"To start it: ./hub up. Its log: {log}")
+        elif process.port is not None and not ports.answers(process.port):
+            found = f"process {process.pid} is running, but port {process.port} does not answer"
+            yield Check(process.name, ok=False, found=found, fix="./hub down, then ./hub up")
         else:
-            where = f", port {each.port} answers" if each.port else ""
-            yield Check(each.name, ok=True, found=f"process {each.pid}{where}")
+            where = f", port {process.port} answers" if process.port else ""
+            yield Check(process.name, ok=True, found=f"process {process.pid}{where}")
 
 
 def _stale_records() -> Iterator[Check]:
@@ -130,10 +132,10 @@ def _stale_records() -> Iterator[Check]:
     )
 
 
-def _wanted_ports() -> Iterator[Check]:
+def _preferred_ports() -> Iterator[Check]:
     """Report ports that other programs use. That is not a fault, since `up` takes others."""
     ours = {record.port for record in processes.alive().values()}
-    for name, port in {**ports.WANTED, **ports.saved()}.items():
+    for name, port in {**ports.PREFERRED, **ports.saved()}.items():
         if port not in ours and not ports.is_free(port):
             found = f"port {port} is used by another program; ./hub up takes the next free one"
             yield Check(f"port of {name}", ok=True, found=found)
@@ -169,7 +171,7 @@ def _databases() -> Iterator[Check]:
     living, secrets = processes.alive(), load_secrets() if secrets_file().exists() else None
     if secrets is None:
         return
-    for name, server in lifecycle.servers({**ports.WANTED, **ports.saved()}, secrets).items():
+    for name, server in lifecycle.servers({**ports.PREFERRED, **ports.saved()}, secrets).items():
         if name not in living:
             continue
         try:
@@ -181,7 +183,7 @@ def _databases() -> Iterator[Check]:
         schema = _hub_schema()
         yield schema
         if schema.ok:
-            yield _unended_runs()
+            yield _unfinished_runs()
 
 
 def _hub_schema() -> Check:
@@ -192,13 +194,13 @@ def _hub_schema() -> Check:
     return Check("hub schema", current, found, None if current else "./hub down, then ./hub up: it migrates")
 
 
-def _unended_runs() -> Check:
+def _unfinished_runs() -> Check:
     """Find runs without a worker, and runs that take longer than any sync should."""
     from crossdock.db.database import Store  # noqa: PLC0415
     from crossdock.sync import ledger  # noqa: PLC0415
 
     with Store(lifecycle.Stack(ports.saved()).hub_dsn) as store, store.transaction() as work:
-        found = ledger.unended(work)
+        found = ledger.unfinished(work)
     orphaned = [f"{run.run_id} (its worker sends no heartbeats)" for run in found if not run.has_lease]
     old = [
         f"{run.run_id} (running since {run.started_at:%Y-%m-%d %H:%M})"
@@ -231,8 +233,12 @@ def _airflow() -> Iterator[Check]:
     if not errors:
         yield Check("DAG import", ok=True, found="every file was read")
 
-    present = {each["connection_id"] for each in api.get("/connections", limit=100)["connections"]}
-    missing = [each["connection_id"] for each in read_settings().connections if each["connection_id"] not in present]
+    present = {connection["connection_id"] for connection in api.get("/connections", limit=100)["connections"]}
+    missing = [
+        connection["connection_id"]
+        for connection in read_settings().connections
+        if connection["connection_id"] not in present
+    ]
     found = f"missing: {', '.join(missing)}" if missing else "all of airflow_settings.yaml"
     yield Check("connections", not missing, found, "To create them: ./hub down, then ./hub up" if missing else None)
 
@@ -255,7 +261,7 @@ _CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _settings_file,
     _processes,
     _stale_records,
-    _wanted_ports,
+    _preferred_ports,
     _loopback_only,
     _databases,
     _airflow,

@@ -111,7 +111,7 @@ def up(*, progress: Progress, sandbox_args: Sequence[str] = ()) -> Stack:
             _remove_stale_dags(stack.api(), progress)
             return stack
         try:
-            return _start_what_is_missing(healthy, progress, sandbox_args)
+            return _start_missing(healthy, progress, sandbox_args)
         except BaseException:
             _stop([name for name in _ALL if name not in healthy])
             raise
@@ -135,10 +135,10 @@ def status() -> StackStatus:
     """Report what is running, from our records and the kernel, without a request to a server."""
     recorded, living = processes.records(), processes.alive()
     found = tuple(_process_status(name, recorded.get(name), alive=name in living) for name in NAMES)
-    running = sum(each.state == "running" for each in found)
+    running = sum(process.state == "running" for process in found)
     state: Literal["running", "partial", "stopped"]
     state = "running" if running == len(NAMES) else "partial" if running else "stopped"
-    url = next((each.url for each in found if each.name == "api-server"), None)
+    url = next((process.url for process in found if process.name == "api-server"), None)
     return StackStatus(state, found, url)
 
 
@@ -172,7 +172,7 @@ def _usable(living: dict[str, ProcessRecord]) -> dict[str, ProcessRecord]:
     return {name: record for name, record in living.items() if name not in airflow.COMMANDS}
 
 
-def _start_what_is_missing(living: dict[str, ProcessRecord], progress: Progress, sandbox_args: Sequence[str]) -> Stack:
+def _start_missing(living: dict[str, ProcessRecord], progress: Progress, sandbox_args: Sequence[str]) -> Stack:
     # A killed scheduler leaves workers behind that would run beside the new one. They get little time to end, since no
     # process can receive their reports; Airflow notices that their tasks send no heartbeats.
     dead = [name for name in processes.records() if name not in living and name not in POSTGRES]
@@ -206,9 +206,9 @@ def _servers_of(living: dict[str, ProcessRecord]) -> set[str]:
 
 def _report_moved_ports(numbers: dict[str, int], progress: Progress) -> None:
     for name, port in numbers.items():
-        wanted = int(os.environ.get(ports.VARIABLES[name], ports.WANTED[name]))
-        if port != wanted:
-            progress(f"{name} listens on port {port} instead of {wanted}")
+        preferred = int(os.environ.get(ports.VARIABLES[name], ports.PREFERRED[name]))
+        if port != preferred:
+            progress(f"{name} listens on port {port} instead of {preferred}")
 
 
 def _start_databases(numbers: dict[str, int], secrets: Secrets) -> dict[str, PostgresServer]:
@@ -331,7 +331,7 @@ def _journal_of(arguments: Sequence[str]) -> Path:
 
 def _sandbox_client() -> str:
     """Read the client ID with which the hub signs in at the sandbox."""
-    connections = {each["connection_id"]: each for each in read_settings().connections}
+    connections = {connection["connection_id"]: connection for connection in read_settings().connections}
     return str(connections[prefixed("commercetools")]["login"])
 
 
@@ -347,7 +347,7 @@ def _wait_for_sandbox(stack: Stack) -> None:
 def _apply_settings(stack: Stack, api: AirflowApi) -> None:
     """Create the project's connections, pools and variables, with the ports and secrets of this stack."""
     from crossdock.db.database import Store  # noqa: PLC0415
-    from crossdock.integrations import service as integrations  # noqa: PLC0415  only a start needs them
+    from crossdock.integrations import service as integration_service  # noqa: PLC0415  only a start needs them
 
     secrets = load_secrets()
     settings = read_settings(
@@ -363,7 +363,7 @@ def _apply_settings(stack: Stack, api: AirflowApi) -> None:
     for variable in settings.variables:
         api.put_variable(variable)
     with Store(stack.hub_dsn) as store:
-        integrations.register(store, settings.connections, actor="cli:up")
+        integration_service.register(store, settings.connections, actor="cli:up")
 
 
 def _stop(names: Sequence[str]) -> list[str]:
@@ -379,7 +379,7 @@ def _stop(names: Sequence[str]) -> list[str]:
 
 
 def _known_ports() -> dict[str, int]:
-    return {**ports.WANTED, **ports.saved()}
+    return {**ports.PREFERRED, **ports.saved()}
 
 
 def _process_status(name: str, record: ProcessRecord | None, *, alive: bool) -> ProcessStatus:

@@ -12,7 +12,7 @@ from crossdock.stack.home import home, read_json, write_json
 LOOPBACK = "127.0.0.1"
 
 #: The preferred port of each server; VARIABLES name the settings that change it.
-WANTED = {"airflow": 8080, "metadata": 15432, "hub-db": 15433, "sandbox": 8090}
+PREFERRED = {"airflow": 8080, "metadata": 15432, "hub-db": 15433, "sandbox": 8090}
 VARIABLES = {
     "airflow": "HUB_PORT_AIRFLOW",
     "metadata": "HUB_PORT_METADATA",
@@ -47,7 +47,7 @@ def answers(port: int, *, timeout_s: float = 1.0) -> bool:
 def saved() -> dict[str, int]:
     """Read the ports of the last start, by server name; empty before the first."""
     found = read_json(home() / "ports.json") or {}
-    return {name: int(port) for name, port in found.items() if name in WANTED}
+    return {name: int(port) for name, port in found.items() if name in PREFERRED}
 
 
 def assign(*, in_use_by_us: Collection[str] = ()) -> dict[str, int]:
@@ -63,20 +63,20 @@ def assign(*, in_use_by_us: Collection[str] = ()) -> dict[str, int]:
     """
     before = saved()
     ports = {name: before[name] for name in in_use_by_us if name in before}
-    for name in WANTED:
+    for name in PREFERRED:
         if name not in ports:
-            ports[name] = _free_from(_wanted(name, before), taken=set(ports.values()))
+            ports[name] = _free_from(_preferred(name, before), taken=set(ports.values()))
     write_json(home() / "ports.json", ports)
     return ports
 
 
-def _wanted(name: str, before: dict[str, int]) -> int:
-    asked = os.environ.get(VARIABLES[name])
-    if asked is None:
-        return before.get(name, WANTED[name])
-    if not asked.isdecimal() or not 0 < int(asked) <= _HIGHEST:
-        raise StackError(f"{VARIABLES[name]} is {asked!r}. Expected a port number from 1 to {_HIGHEST}.")
-    return int(asked)
+def _preferred(name: str, before: dict[str, int]) -> int:
+    value = os.environ.get(VARIABLES[name])
+    if value is None:
+        return before.get(name, PREFERRED[name])
+    if not value.isdecimal() or not 0 < int(value) <= _HIGHEST:
+        raise StackError(f"{VARIABLES[name]} is {value!r}. Expected a port number from 1 to {_HIGHEST}.")
+    return int(value)
 
 
 def _free_from(first: int, *, taken: Collection[int]) -> int:

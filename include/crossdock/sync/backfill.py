@@ -11,8 +11,7 @@ import pendulum
 from crossdock.core.errors import BadRequest
 from crossdock.db.database import Store
 from crossdock.db.leases import LeaseKey
-from crossdock.sync import ledger as runs
-from crossdock.sync import watermarks
+from crossdock.sync import ledger, watermarks
 from crossdock.sync.model import WHOLE, RunState, SyncRequest, Window
 
 
@@ -69,9 +68,11 @@ def days_to_run(store: Store, integration: str, entity: str, *, first: date, las
         return days
     with store.transaction() as work:
         if only is Only.FAILED:
-            ended = {run.request.backfill_day: run.state for run in reversed(runs.backfills(work, integration, entity))}
+            ended = {
+                run.request.backfill_day: run.state for run in reversed(ledger.backfills(work, integration, entity))
+            }
             return [day for day in days if ended.get(day.isoformat()) in (RunState.FAILED, RunState.HELD)]
-        read = [run.window for run in runs.complete(work, integration, entity)]
+        read = [run.window for run in ledger.complete(work, integration, entity)]
         # Older runs have been deleted; what they read is below the watermark, which never passes a gap.
         if reached := watermarks.read(work, LeaseKey(integration, entity, WHOLE)):
             read.append(Window(None, reached))

@@ -11,12 +11,11 @@ import msgspec
 from crossdock.core.errors import Terminal
 from crossdock.db import leases
 from crossdock.db.database import Work
-from crossdock.sync import deferred_records, watermarks
-from crossdock.sync import ledger as runs
+from crossdock.sync import deferred_records, ledger, watermarks
 from crossdock.sync.compare_versions import ComparedRows, Size, compare_versions, size_of
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RowCounts
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine.model import Rejected
 from crossdock.sync.tables import EntityTable
 from crossdock.sync.upsert import SkippedRows, upsert
@@ -152,8 +151,8 @@ def load(work: Work, table: EntityTable, run: Run, batch: Batch, content: Conten
     skipped = upsert(work, table, run, batch.batch_id, rows)
     loaded = _without(content.accepted, skipped.busy)
     deferred_records.close(work, run, loaded, content.rejected)
-    quarantine.close_superseded(work, run, loaded)
-    rejected = quarantine.keep(work, run, content.rejected)
+    quarantine_repository.close_superseded(work, run, loaded)
+    rejected = quarantine_repository.add(work, run, content.rejected)
     read = RowCounts.of("read", batch.records, batch.lines)
     counts = read + _outcomes(table, rows, skipped) + rejected + content.repeats
     if not counts.records.balanced:
@@ -162,7 +161,7 @@ def load(work: Work, table: EntityTable, run: Run, batch: Batch, content: Conten
             f"Batch {batch.batch_no} of run {run.run_id} has {counts.records.accounted} records, but {batch.records} were "
             "read: its files were replaced. Clear `extract` with its downstream tasks"
         )
-    runs.add_counts(work, run.run_id, counts)
+    ledger.add_counts(work, run.run_id, counts)
     if batch.first_page and batch.last_page:
         _mark_pages(work, batch)
     if run.moves_watermark:

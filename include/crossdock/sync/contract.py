@@ -44,7 +44,7 @@ def drift(contract: Mapping[str, Any], records: Iterable[Any]) -> list[dict[str,
 
 def merged(found: Iterable[dict[str, str]], more: Iterable[dict[str, str]]) -> list[dict[str, str]]:
     """Merge both, each field and finding once."""
-    both = {(each["field"], each["finding"]): each for each in [*found, *more]}
+    both = {(finding["field"], finding["finding"]): finding for finding in [*found, *more]}
     return [both[key] for key in sorted(both)]
 
 

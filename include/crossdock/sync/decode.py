@@ -187,7 +187,7 @@ def _head_decoder(key_field: str, lines_field: str | None) -> msgspec.json.Decod
 
 
 class _Anything(msgspec.Struct):
-    """A line of which only the presence is decoded."""
+    """A line; its fields are not decoded, because only the number of lines counts."""
 
 
 def _digest(document: Any) -> str:
@@ -210,12 +210,12 @@ def _unstorable(document: Any) -> Failure | None:
 
 
 def _wrong_type(error: msgspec.DecodeError, document: Any) -> Failure:
-    said, _, at = str(error).partition(" - at `$")
+    message, _, at = str(error).partition(" - at `$")
     column = at.strip("`.") or "record"
     value: Any = document
     for step in column.split("."):
         value = value.get(step) if isinstance(value, dict) else value
-    return _failure(f"{column}_is_readable", column, said, value)
+    return _failure(f"{column}_is_readable", column, message, value)
 
 
 def _failure(rule: str, column: str, message: str, value: Any) -> Failure:

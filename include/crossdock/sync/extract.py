@@ -6,9 +6,7 @@ from crossdock.core.errors import HeldForApproval
 from crossdock.core.failpoints import failpoint
 from crossdock.db import leases
 from crossdock.observability import alerts
-from crossdock.sync import landing, log_fields
-from crossdock.sync import ledger as runs
-from crossdock.sync import records as entities
+from crossdock.sync import landing, ledger, log_fields, records
 from crossdock.sync.declaration import Sync, Systems
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Counts, RowCounts, RunState, SyncRequest, reads_everything
@@ -49,9 +47,9 @@ def _begin(sync: Sync, systems: Systems, request: SyncRequest, dag_id: str | Non
     """Start the run and take its lease in one transaction: without the lease, no run is recorded."""
     key = leases.LeaseKey(sync.integration, sync.entity, request.lease_shard)
     with systems.store.transaction() as work:
-        run = runs.start(work, key, request, mode=request.mode, dag_id=dag_id, dag_run_id=dag_run_id)
+        run = ledger.start(work, key, request, mode=request.mode, dag_id=dag_id, dag_run_id=dag_run_id)
         leases.take(work, key, run.run_id, systems.lease_life)
-        return runs.get(work, run.run_id)
+        return ledger.get(work, run.run_id)
 
 
 def _hold_when_shrunken(sync: Sync, systems: Systems, begun: Run) -> None:
@@ -63,12 +61,12 @@ def _hold_when_shrunken(sync: Sync, systems: Systems, begun: Run) -> None:
     run_id = begun.run_id
     with systems.store.transaction() as work:
         leases.check(work, begun.lease, run_id, begun.fencing_token)
-        run = runs.get(work, run_id)
+        run = ledger.get(work, run_id)
         if not reads_everything(run.mode, run.window) or run.request.allow_shrink or run.request.limit:
             return
         pages = landing.pages_of(work, run_id)
         read, lines = sum(page.records for page in pages), sum(page.lines for page in pages)
-        known = entities.count(work, sync.table, sync.integration, run.request.ids)
+        known = records.count(work, sync.table, sync.integration, run.request.ids)
         # The source reports the number of all records; a shard may well be empty.
         if run.request.shard is None:
             known = max(known, run.expected_records or 0)
@@ -76,8 +74,8 @@ def _hold_when_shrunken(sync: Sync, systems: Systems, begun: Run) -> None:
             return
         error = HeldForApproval(run_id, sync.entity, read, known)
         held = RowCounts(records=Counts(read=read, held=read), lines=Counts(read=lines, held=lines))
-        runs.add_counts(work, run_id, held)
-        runs.finish(work, run_id, RunState.HELD, str(error))
+        ledger.add_counts(work, run_id, held)
+        ledger.finish(work, run_id, RunState.HELD, str(error))
         alerts.add(work, kind="run_held", subject=str(run.lease), message=str(error))
         leases.release(work, run.lease, run_id)
     raise error

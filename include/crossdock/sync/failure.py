@@ -5,7 +5,7 @@ from __future__ import annotations
 from crossdock.db import leases
 from crossdock.db.database import Store
 from crossdock.observability import alerts
-from crossdock.sync import ledger as runs
+from crossdock.sync import ledger
 from crossdock.sync.declaration import Sync
 from crossdock.sync.model import RunState
 
@@ -28,12 +28,12 @@ def mark_failed(
     What the run loaded stays; what it did not load is still open below the watermark, and the next run reads it.
     """
     with store.transaction() as work:
-        begun = runs.of_dag_run(work, dag_run_id, sync.entity, dag_id=dag_id)
+        begun = ledger.of_dag_run(work, dag_run_id, sync.entity, dag_id=dag_id)
         run = next((run for run in begun if run.request.shard in (shard, None)), None)
         if run is None or run.state is not RunState.RUNNING:
             return
         # The lease first, like everyone who writes both: the other order deadlocks with a run that takes over.
         leases.release(work, run.lease, run.run_id)
-        runs.finish(work, run.run_id, RunState.FAILED, error)
+        ledger.finish(work, run.run_id, RunState.FAILED, error)
         if raise_alert:
             alerts.add(work, kind="run_failed", subject=str(run.lease), message=f"Run {run.run_id} failed: {error}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from crossdock.db import leases
-from crossdock.sync import ledger as runs
+from crossdock.sync import ledger
 from crossdock.sync.declaration import Systems
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RunState
@@ -50,9 +50,9 @@ def reacquire_lease(systems: Systems, run_id: str) -> Run:
 
     """
     with systems.store.transaction() as work:
-        run = runs.get(work, run_id)
+        run = ledger.get(work, run_id)
         if run.state not in (RunState.RUNNING, RunState.FAILED):
             return run
-        runs.reopen(work, run_id)
+        ledger.reopen(work, run_id)
         leases.take(work, run.lease, run_id, systems.lease_life)
-        return runs.get(work, run_id)
+        return ledger.get(work, run_id)

@@ -153,7 +153,7 @@ UPDATE sync_run SET state = %(state)s, error = %(error)s, finished_at = clock_ti
 """
 
 
-_UNENDED = b"""
+_UNFINISHED = b"""
 SELECT run_id, r.entity, started_at, coalesce(l.expires_at > clock_timestamp(), false) AS has_lease
   FROM sync_run r LEFT JOIN lease l ON l.holder = r.run_id
  WHERE state = 'running' ORDER BY started_at
@@ -248,7 +248,7 @@ def backfills(work: Work, integration: str, entity: str) -> list[Run]:
     return _runs(work).execute(_BACKFILLS, {"integration": integration, "entity": entity}).fetchall()
 
 
-class Unended(msgspec.Struct, frozen=True):
+class UnfinishedRun(msgspec.Struct, frozen=True):
     """A run that is still running, or whose worker died."""
 
     run_id: str
@@ -258,9 +258,9 @@ class Unended(msgspec.Struct, frozen=True):
     has_lease: bool
 
 
-def unended(work: Work) -> list[Unended]:
+def unfinished(work: Work) -> list[UnfinishedRun]:
     """List runs without an end, oldest first."""
-    return work.cursor(row_factory=class_row(Unended)).execute(_UNENDED).fetchall()
+    return work.cursor(row_factory=class_row(UnfinishedRun)).execute(_UNFINISHED).fetchall()
 
 
 def set_window(work: Work, run_id: str, window: Window, expected_records: int | None) -> None:
@@ -286,7 +286,7 @@ def finish(work: Work, run_id: str, state: RunState, error: str | None = None) -
 
 def reopen(work: Work, run_id: str) -> None:
     """
-    Reopen a failed run of which a later task was cleared. Other ends stay.
+    Reopen a failed run after one of its later tasks was cleared. A run that ended otherwise stays ended.
 
     Raises:
         PagesGone: its pages have been deleted.

@@ -14,8 +14,7 @@ from crossdock.core.memory import trim_memory
 from crossdock.db import leases
 from crossdock.db.database import Store
 from crossdock.observability import alerts
-from crossdock.sync import batches, landing, log_fields, watermarks
-from crossdock.sync import ledger as runs
+from crossdock.sync import batches, landing, ledger, log_fields, watermarks
 from crossdock.sync.batch_file import read_batch
 from crossdock.sync.batches import Batch, Content
 from crossdock.sync.declaration import Sync, Systems
@@ -121,7 +120,7 @@ def _finish(systems: Systems, run: Run) -> None:
     """End the run, move the watermark and release the lease in one transaction, unless a record has no outcome."""
     with systems.store.transaction() as work:
         leases.check(work, run.lease, run.run_id, run.fencing_token)
-        counts = runs.get(work, run.run_id).counts
+        counts = ledger.get(work, run.run_id).counts
         landed = sum(page.records for page in landing.pages_of(work, run.run_id))
         if counts.read != landed:
             raise batches.Unaccounted(
@@ -131,7 +130,7 @@ def _finish(systems: Systems, run: Run) -> None:
         if run.moves_watermark:
             watermarks.advance(work, run.lease, run.run_id, run.window)
         partial = bool(counts.rejected or counts.held)
-        runs.finish(work, run.run_id, RunState.PARTIAL if partial else RunState.DONE)
+        ledger.finish(work, run.run_id, RunState.PARTIAL if partial else RunState.DONE)
         alerts.close(work, "run_failed", "run_held", subject=str(run.lease))
         leases.release(work, run.lease, run.run_id)
         failpoint("load.before_finish")
@@ -140,7 +139,7 @@ def _finish(systems: Systems, run: Run) -> None:
 def report(store: Store, run_id: str) -> Report:
     """Report the run as the ledger records it."""
     with store.transaction() as work:
-        run = runs.get(work, run_id)
+        run = ledger.get(work, run_id)
     return Report(
         run_id=run_id, entity=run.entity, state=run.state, counts=run.counts, lines=run.lines, seconds=run.seconds
     )

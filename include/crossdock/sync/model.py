@@ -57,7 +57,7 @@ def id_cut(number: int, of: int) -> str | None:
     return f"{number * _ID_STEPS // of:02x}" if 0 < number < of else None
 
 
-#: A field's name of before → its name now. The old one is refused, so that nobody believes that it still has an effect.
+#: A field's old name → its name now. The old name is refused, so that nobody believes it still has an effect.
 RENAMED = {"part": "shard", "accept_shrunken": "allow_shrink", "tell": "emit_events"}
 
 
@@ -77,7 +77,7 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     allow_shrink: bool = False
     #: The day (2026-11-21) that a backfill run answers for; its window is `since` to `until`.
     backfill_day: str | None = None
-    #: Deliver the events of a backfill to subscribers; otherwise they are stored and delivered to nobody.
+    #: Deliver the events of a backfill to subscribers; otherwise they are only stored.
     emit_events: bool = False
     #: `1/2` is the first of two equal shards of the ids: several workers share one sync, each with its own shard,
     #: lease and watermark. None for the whole entity.

@@ -12,14 +12,13 @@ from crossdock.core.hints import Hint, HintId
 from crossdock.db import leases
 from crossdock.db.database import Store, StoreUnavailable, Work
 from crossdock.observability import audit
-from crossdock.sync import batches
-from crossdock.sync import ledger as runs
+from crossdock.sync import batches, ledger
 from crossdock.sync.batches import Content
 from crossdock.sync.declaration import LEASE_LIFE, Sync
 from crossdock.sync.decode import decoded
 from crossdock.sync.load import report
 from crossdock.sync.model import Mode, Report, RunState, SyncRequest
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine.model import Rejected
 from crossdock.sync.quarantine.repository import Item
 from crossdock.sync.tables import EntityTable
@@ -31,7 +30,7 @@ def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Re
     Replay *items* in one run and return its report: each as edited, or as it came if nobody edited it.
 
     A record that passes is loaded and its item closed; one that fails again stays open with its new reason. A
-    record of which the hub has a newer version is stale: the newer version wins, and the edit stays on the item.
+    record is stale if the hub has a newer version: the newer version wins, and the edit stays on the item.
 
     Raises:
         LeaseHeld, StoreUnavailable: another replay is running, or a record is locked; run it again.
@@ -44,11 +43,11 @@ def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Re
     failed = {(record.record_id, record.version) for record in content.rejected}
     passed = {item.item_id for item in items if (item.record_id, item.version) not in failed}
     with store.transaction() as work:
-        run = runs.start(work, key, SyncRequest(keys=_keys(items)), mode=Mode.REPLAY)
+        run = ledger.start(work, key, SyncRequest(keys=_keys(items)), mode=Mode.REPLAY)
         leases.take(work, key, run.run_id, LEASE_LIFE)
-        run = runs.get(work, run.run_id)
+        run = ledger.get(work, run.run_id)
         _refuse_changed(work, items)
-        quarantine.close(work, sorted(passed), "replayed", f"{actor} in {run.run_id}")
+        quarantine_repository.close(work, sorted(passed), "replayed", f"{actor} in {run.run_id}")
         batches.add(work, run.run_id, 0, records=len(items), lines=_lines_of(sync.table, content))
         (batch,) = batches.of_run(work, run.run_id)
         if batches.load(work, sync.table, run, batch, content).records.held:
@@ -88,11 +87,11 @@ def _as_item(record: Rejected, item: Item) -> Rejected:
 
 
 def _refuse_changed(work: Work, items: Sequence[Item]) -> None:
-    now = {item.item_id: item for item in quarantine.lock(work, [item.item_id for item in items])}
+    now = {item.item_id: item for item in quarantine_repository.lock(work, [item.item_id for item in items])}
     for item in items:
         if now[item.item_id].state != "open" or now[item.item_id].edited != item.edited:
             raise BadRequest(
-                f"Quarantine item {item.item_id} was changed meanwhile and is {now[item.item_id].state}. "
+                f"Quarantine item {item.item_id} was changed in the meantime and is {now[item.item_id].state}. "
                 "Nothing was replayed. Select the items again",
                 hint=Hint(HintId.LIST_QUARANTINE),
             )
@@ -102,8 +101,8 @@ def _keys(items: Sequence[Item]) -> tuple[str, ...]:
     return tuple(item.record_key or item.record_id for item in items)
 
 
-def _finish(work: Work, run: runs.Run, content: Content) -> None:
-    runs.finish(work, run.run_id, RunState.PARTIAL if content.rejected else RunState.DONE)
+def _finish(work: Work, run: ledger.Run, content: Content) -> None:
+    ledger.finish(work, run.run_id, RunState.PARTIAL if content.rejected else RunState.DONE)
     leases.release(work, run.lease, run.run_id)
 
 

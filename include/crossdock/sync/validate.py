@@ -10,8 +10,7 @@ from typing import TypeVar
 from crossdock.core.failpoints import failpoint
 from crossdock.core.memory import trim_memory
 from crossdock.db import leases
-from crossdock.sync import batches, landing, log_fields
-from crossdock.sync import ledger as runs
+from crossdock.sync import batches, landing, ledger, log_fields
 from crossdock.sync.batch_file import write_batch
 from crossdock.sync.batches import Content
 from crossdock.sync.contract import drift, merged
@@ -107,7 +106,7 @@ def _record_drift(
             log.warning("The source differs from its contract: %s", found)
         with systems.store.transaction() as work:
             leases.check(work, run.lease, run.run_id, run.fencing_token)
-            runs.record_drift(work, run.run_id, found)
+            ledger.record_drift(work, run.run_id, found)
     return found
 
 
@@ -124,7 +123,7 @@ def _grouped(pages: Sequence[Page], batch_records: int) -> Iterator[list[Page]]:
     group: list[Page] = []
     for page in pages:
         group.append(page)
-        if sum(each.records for each in group) >= batch_records:
+        if sum(member.records for member in group) >= batch_records:
             yield group
             group = []
     if group:

@@ -134,9 +134,9 @@ def _outside_calendar(sync: Sync, table: pa.Table) -> Failures:
 
 def _raws(sync: Sync, bodies: Iterable[bytes], read: _Read, row_nos: Iterable[int]) -> dict[int, bytes]:
     """Collect the raw records of *row_nos*, which count through all pages of a batch."""
-    wanted, found, first = set(row_nos), {}, 0
+    requested, found, first = set(row_nos), {}, 0
     for page_no, (body, rows) in enumerate(zip(bodies, read.page_rows, strict=True)):
-        here = wanted.intersection(range(first, first + rows))
+        here = requested.intersection(range(first, first + rows))
         if here:
             raws: Sequence[Any] = (
                 decoded(body, sync.record_type, sync.key_field, sync.lines_field).raws()

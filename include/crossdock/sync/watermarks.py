@@ -47,7 +47,7 @@ def read(work: Work, key: LeaseKey) -> datetime | None:
 
 def complete_to(work: Work, key: LeaseKey) -> datetime | None:
     """Find how far *key* is complete: by its own watermark, or by that of the whole before it was divided."""
-    marks = [read(work, msgspec.structs.replace(key, shard=each)) for each in (key.shard, WHOLE)]
+    marks = [read(work, msgspec.structs.replace(key, shard=shard)) for shard in (key.shard, WHOLE)]
     return max((mark for mark in marks if mark), default=None)
 
 

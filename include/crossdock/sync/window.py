@@ -6,8 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from crossdock.db import leases
-from crossdock.sync import deferred_records, landing, ranges, watermarks
-from crossdock.sync import ledger as runs
+from crossdock.sync import deferred_records, landing, ledger, ranges, watermarks
 from crossdock.sync.declaration import Sync, Systems
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import CLOCK_GRAIN, Mode, Window, opening_low, opening_window, reads_everything
@@ -31,7 +30,7 @@ def planned_ranges(sync: Sync, systems: Systems, run: Run) -> list[Range]:
     parts += ranges.by_keys("id", _within(deferred, run.request.ids), first_no=len(parts))
     with systems.store.transaction() as work:
         leases.check(work, run.lease, run.run_id, run.fencing_token)
-        runs.set_window(work, run.run_id, window, description.records)
+        ledger.set_window(work, run.run_id, window, description.records)
         landing.add_ranges(work, run.run_id, parts)
     log.info("Reading %s: about %s records in %s ranges", sync.entity, description.records, len(parts))
     return parts
@@ -39,7 +38,11 @@ def planned_ranges(sync: Sync, systems: Systems, run: Run) -> list[Range]:
 
 def _within(record_ids: Sequence[str], ids: ranges.Ids) -> list[str]:
     low, high = ids
-    return [each for each in record_ids if (low is None or each > low) and (high is None or each <= high)]
+    return [
+        record_id
+        for record_id in record_ids
+        if (low is None or record_id > low) and (high is None or record_id <= high)
+    ]
 
 
 def _ranges_of(sync: Sync, run: Run, window: Window, records: int) -> list[Range]:

@@ -20,7 +20,7 @@ from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import AddressRefused, BadRequest, HubError
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
-from crossdock.http import call_metrics as call_counts
+from crossdock.http import call_metrics
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.settings_file import read_settings
 from crossdock.sync import extract, load, mark_failed, validate
@@ -33,7 +33,7 @@ Connect = Callable[..., None]
 
 
 @pytest.fixture
-def door() -> Iterator[FakeRetailer]:
+def retailer() -> Iterator[FakeRetailer]:
     with FakeRetailer(
         seed=7, inventory=60, products=0, orders=0, customers=0, flaws=0, client_id="crossdock", client_secret=CANARY
     ) as opened:
@@ -41,8 +41,8 @@ def door() -> Iterator[FakeRetailer]:
 
 
 @pytest.fixture
-def connect(door: FakeRetailer, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Connect:
-    """The connections as the development stack's file has them, with more in the platform's extra."""
+def connect(retailer: FakeRetailer, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Connect:
+    """The connections as the development stack's file has them, with more in the extra of commercetools."""
     file = next(each for each in read_settings().connections if each["connection_id"] == "commercetools")
     database = psycopg.conninfo.conninfo_to_dict(hub_dsn)
     hub = {
@@ -60,9 +60,9 @@ def connect(door: FakeRetailer, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, t
     crypto.get_fernet.cache_clear()
 
     def connected(**extra: Any) -> None:
-        platform = {"conn_type": "http", "host": door.url, "login": file["login"], "password": CANARY}
-        platform["extra"] = json.loads(file["extra"]) | extra
-        monkeypatch.setenv("AIRFLOW_CONN_COMMERCETOOLS", json.dumps(platform))
+        connection = {"conn_type": "http", "host": retailer.url, "login": file["login"], "password": CANARY}
+        connection["extra"] = json.loads(file["extra"]) | extra
+        monkeypatch.setenv("AIRFLOW_CONN_COMMERCETOOLS", json.dumps(connection))
 
     connected()
     return connected
@@ -79,16 +79,16 @@ def synced(dag_run_id: str) -> str:
 
 
 @pytest.mark.usefixtures("connect")
-def test_a_sync_counts_its_calls_and_shares_its_token(door: FakeRetailer, store: Store) -> None:
+def test_a_sync_counts_its_calls_and_shares_its_token(retailer: FakeRetailer, store: Store) -> None:
     synced("first")
     synced("second")
 
-    assert sum(entry.path == "/oauth/token" for entry in door.requests) == 1
+    assert sum(entry.path == "/oauth/token" for entry in retailer.requests) == 1
     assert query(store, "SELECT count(*) FROM inventory") == [(60,)]
     run_ids = query(store, "SELECT run_id FROM sync_run")
     with store.transaction() as work:
-        usages = [call_counts.usage_of_run(work, run_id) for (run_id,) in run_ids]
-        health = call_counts.health(work, "commercetools")
+        usages = [call_metrics.usage_of_run(work, run_id) for (run_id,) in run_ids]
+        health = call_metrics.health(work, "commercetools")
     assert len(usages) == 2
     assert all(usage.successes >= 2 for usage in usages)
     assert health.usage.calls == sum(usage.calls for usage in usages)
@@ -96,19 +96,19 @@ def test_a_sync_counts_its_calls_and_shares_its_token(door: FakeRetailer, store:
 
 @pytest.mark.parametrize("extra", [{"api": "graphql"}, {"calls": {"rate": {"calls": 100}, "limits": {"timeout_s": 5}}}])
 def test_the_extra_of_a_connection_says_how_it_is_called(
-    connect: Connect, door: FakeRetailer, store: Store, extra: dict[str, Any]
+    connect: Connect, retailer: FakeRetailer, store: Store, extra: dict[str, Any]
 ) -> None:
     connect(**extra)
 
     synced("first")
 
     assert query(store, "SELECT count(*) FROM inventory") == [(60,)]
-    assert any(entry.path.endswith("/graphql") for entry in door.requests) is ("api" in extra)
+    assert any(entry.path.endswith("/graphql") for entry in retailer.requests) is ("api" in extra)
     assert query(store, "SELECT count(*) FROM rate_limit") == [(int("calls" in extra),)]
 
 
 @pytest.mark.parametrize(
-    ("extra", "said"),
+    ("extra", "message"),
     [
         ({"api": "soap"}, "expected rest or graphql"),
         ({"calls": {"rate": {"calls": 0}}}, "calls in the extra of the connection 'commercetools'"),
@@ -123,24 +123,24 @@ def test_the_extra_of_a_connection_says_how_it_is_called(
         ({"allowed_networks": "127.0.0.0/8"}, "allowed_networks"),
     ],
 )
-def test_an_extra_that_says_nothing_usable_is_reported(connect: Connect, extra: dict[str, Any], said: str) -> None:
+def test_an_extra_that_says_nothing_usable_is_reported(connect: Connect, extra: dict[str, Any], message: str) -> None:
     connect(**extra)
 
-    with pytest.raises(BadRequest, match=said), systems_of(INVENTORY):
+    with pytest.raises(BadRequest, match=message), systems_of(INVENTORY):
         pass
 
 
-def test_a_connection_leads_into_our_own_network_only_where_it_says_so(connect: Connect, door: FakeRetailer) -> None:
+def test_a_connection_reaches_a_private_network_only_if_it_allows_it(connect: Connect, retailer: FakeRetailer) -> None:
     """Also to the loopback address that it names: people write connections, and this machine is not theirs to ask."""
     connect(allowed_networks=[])
 
     with systems_of(INVENTORY) as systems, pytest.raises(AddressRefused, match="not a public address"):
         systems.source.describe("inventory", None)
-    assert list(door.requests) == []
+    assert list(retailer.requests) == []
 
 
 def test_a_sweep_finds_no_secret_anywhere(
-    connect: Connect, door: FakeRetailer, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    connect: Connect, retailer: FakeRetailer, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
     The secret and every token: not in logs, errors, what tasks hand on, the hub's tables, or what landed.
@@ -150,17 +150,17 @@ def test_a_sweep_finds_no_secret_anywhere(
     caplog.set_level(logging.DEBUG)
     connect(calls={"limits": {"longest_wait_s": 0.1}})
     handed_on = synced("well")
-    caught_text, tokens = "", set(door.tokens._expiries)
+    caught_text, tokens = "", set(retailer.tokens._expiries)
     for number, fault in enumerate(
         ({"status": 401}, {"status": 403}, {"status": 503}, {"reset": True}, {"truncate_json": 0.5})
     ):
-        door.faults.put("inventory", [fault], repeat=True)
+        retailer.faults.put("inventory", [fault], repeat=True)
         with pytest.raises(HubError) as caught:
             synced(f"wrong-{number}")
         caught_text += "".join(traceback.format_exception(caught.value)) + repr(caught.value)
         mark_failed(INVENTORY, store, f"wrong-{number}", str(caught.value), dag_id="sync_inventory")
-        tokens |= set(door.tokens._expiries)
-    door.faults.clear()
+        tokens |= set(retailer.tokens._expiries)
+    retailer.faults.clear()
 
     logs = caplog.text + repr([record.__dict__ for record in caplog.records])
     landed = [zstandard.ZstdDecompressor().decompress(path.read_bytes()) for path in tmp_path.rglob("*.zst")]

@@ -31,11 +31,11 @@ class Ended:
     """How the task ended, by what Airflow knows of it."""
 
     state: str
-    #: What Airflow tells its server; a retry has its delay.
+    #: The state that the task reports to Airflow's server; a retry has its delay.
     message: Any
     #: What `on_failure_callback` is given.
     error: BaseException | None
-    #: Level and text of each log line, and whether a traceback follows it.
+    #: Level and text of each log line; True if a traceback follows it.
     lines: list[tuple[str, str, bool]]
 
     @property

@@ -1,4 +1,4 @@
-"""The measurements outside the rounds, in small, with real workers."""
+"""The measurements beside the rounds, in small, with real workers."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from crossdock.connectors.commercetools import Commercetools
 from crossdock.core.errors import BadRequest, SourceInvalid
 from crossdock.integrations.airflow_connection import read
 from crossdock.sync.source import Axis, Cursor, FetchedPage, Range
-from tests.http.raw_server import QUICK, Door, answer
+from tests.http.raw_server import QUICK, RawServer, answer
 from tests.tls import Tls
 
 EVERYTHING = Range(range_no=0, axis=Axis.ID)
@@ -30,8 +30,8 @@ def page_of(*records: Any, **changed: Any) -> bytes:
     return answer(json.dumps({"limit": 500, "offset": 0, "count": len(records), "results": records} | changed))
 
 
-def fetch(door: Door, *, after: Cursor | None = None, page_records: int = 2) -> FetchedPage:
-    source = Commercetools(door.url, "demo", limits=QUICK, page_records=page_records)
+def fetch(server: RawServer, *, after: Cursor | None = None, page_records: int = 2) -> FetchedPage:
+    source = Commercetools(server.url, "demo", limits=QUICK, page_records=page_records)
     return source.page("inventory", EVERYTHING, after)
 
 
@@ -51,33 +51,33 @@ def fetch(door: Door, *, after: Cursor | None = None, page_records: int = 2) -> 
 )
 def test_a_record_without_an_id_or_an_instant_does_not_spoil_its_page(odd: Any) -> None:
     """It goes to quarantine with a reason; the cursor is that of the last record that has both."""
-    with Door(page_of(record("a"), odd)) as door:
-        page = fetch(door)
+    with RawServer(page_of(record("a"), odd)) as server:
+        page = fetch(server)
 
     assert (page.records, page.cursor and page.cursor.id, page.last) == (2, "a", False)
 
 
 def test_a_full_page_with_nothing_to_read_on_from_is_refused() -> None:
     """The same page would be requested and landed forever."""
-    with Door(page_of(record("a", "21.11.2026"), record("b", "21.11.2026"))) as door:
+    with RawServer(page_of(record("a", "21.11.2026"), record("b", "21.11.2026"))) as server:
         with pytest.raises(SourceInvalid, match="no record with an id and a lastModifiedAt to continue from"):
-            fetch(door)
+            fetch(server)
         with pytest.raises(SourceInvalid, match="to continue from"):
-            fetch(door, after=after_id("0"))
+            fetch(server, after=after_id("0"))
 
 
 def test_a_last_page_needs_no_cursor() -> None:
     """One bad record at the very end must not fail the whole read."""
-    with Door(page_of(record("b", None))) as door:
-        page = fetch(door, after=after_id("a"))
+    with RawServer(page_of(record("b", None))) as server:
+        page = fetch(server, after=after_id("a"))
 
     assert (page.records, page.cursor, page.last) == (1, None, True)
 
 
 @pytest.mark.parametrize("keys", [("a",), ("a", "b"), ("0", "b")])
 def test_a_page_that_is_not_past_the_cursor_is_refused(keys: tuple[str, ...]) -> None:
-    with Door(page_of(*map(record, keys))) as door, pytest.raises(SourceInvalid, match="nothing past b"):
-        fetch(door, after=after_id("b"))
+    with RawServer(page_of(*map(record, keys))) as server, pytest.raises(SourceInvalid, match="nothing past b"):
+        fetch(server, after=after_id("b"))
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,10 @@ def test_a_page_that_is_not_past_the_cursor_is_refused(keys: tuple[str, ...]) ->
         b"[" * 100_000,
     ],
 )
-def test_what_is_no_page_is_never_an_empty_one(body: bytes) -> None:
+def test_an_invalid_page_is_never_taken_for_an_empty_one(body: bytes) -> None:
     """Zero rows and success is the worst answer that a hub can make of a broken one."""
-    with Door(answer(body)) as door, pytest.raises(SourceInvalid):
-        fetch(door)
+    with RawServer(answer(body)) as server, pytest.raises(SourceInvalid):
+        fetch(server)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_a_value_that_is_no_json_spoils_its_record_only(odd: bytes) -> None:
     """The page lands as it came; the record goes to quarantine when it is decoded."""
     whole = json.dumps(record("a")).encode()
 
-    with Door(answer(b'{"count": 2, "results": [' + whole + b"," + odd + b"]}")) as door:
-        page = fetch(door)
+    with RawServer(answer(b'{"count": 2, "results": [' + whole + b"," + odd + b"]}")) as server:
+        page = fetch(server)
 
     assert page.records == 2
     assert odd in page.body
@@ -128,10 +128,10 @@ def test_a_value_that_is_no_json_spoils_its_record_only(odd: bytes) -> None:
 
 def test_the_project_cannot_leave_its_place_in_the_path() -> None:
     """It comes from a connection that a person writes."""
-    with Door(page_of()) as door:
-        Commercetools(door.url, "../admin?x=1#", limits=QUICK).page("inventory", EVERYTHING, None)
+    with RawServer(page_of()) as server:
+        Commercetools(server.url, "../admin?x=1#", limits=QUICK).page("inventory", EVERYTHING, None)
 
-    assert door.requests[0].startswith("GET /..%2Fadmin%3Fx%3D1%23/inventory?")
+    assert server.requests[0].startswith("GET /..%2Fadmin%3Fx%3D1%23/inventory?")
 
 
 class TestConnection:

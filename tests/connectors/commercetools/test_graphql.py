@@ -16,7 +16,7 @@ from crossdock.connectors.commercetools.products import ProductProjection
 from crossdock.core.errors import BadRequest, HubError, SourceInvalid, SystemRefused, SystemUnavailable
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync.source import Axis, FetchedPage, Range
-from tests.http.raw_server import QUICK, Door, answer
+from tests.http.raw_server import QUICK, RawServer, answer
 
 EVERYTHING = Range(range_no=0, axis=Axis.ID)
 
@@ -85,8 +85,8 @@ def test_a_resource_without_a_query_is_refused(shop: FakeRetailer) -> None:
         source_of(shop, Api.GRAPHQL).page("customers", EVERYTHING, None)
 
 
-def fetch(door: Door) -> FetchedPage:
-    return Commercetools(door.url, "demo", limits=QUICK, api=Api.GRAPHQL).page("inventory", EVERYTHING, None)
+def fetch(server: RawServer) -> FetchedPage:
+    return Commercetools(server.url, "demo", limits=QUICK, api=Api.GRAPHQL).page("inventory", EVERYTHING, None)
 
 
 def errors(code: str, message: str = "no", **more: Any) -> bytes:
@@ -95,20 +95,20 @@ def errors(code: str, message: str = "no", **more: Any) -> bytes:
 
 @pytest.mark.parametrize("code", ["OverCapacity", "General", "QueryTimedOut"])
 def test_an_error_that_passes_is_tried_again_although_it_comes_with_200(code: str) -> None:
-    with Door(errors(code)) as door, pytest.raises(SystemUnavailable, match=code):
-        fetch(door)
+    with RawServer(errors(code)) as server, pytest.raises(SystemUnavailable, match=code):
+        fetch(server)
 
-    assert len(door.requests) == QUICK.attempts
+    assert len(server.requests) == QUICK.attempts
 
 
 @pytest.mark.parametrize("code", ["InvalidInput", "insufficient_scope", "QueryComplexityLimitExceeded", ""])
 def test_any_other_error_is_a_refusal(code: str) -> None:
     """Never "0 rows, success", and never half a page: what stands beside an error is not all."""
     beside = {"data": {"page": {"count": 0, "results": []}}}
-    with Door(errors(code, "not\nthis", **beside)) as door, pytest.raises(SystemRefused, match="not this"):
-        fetch(door)
+    with RawServer(errors(code, "not\nthis", **beside)) as server, pytest.raises(SystemRefused, match="not this"):
+        fetch(server)
 
-    assert len(door.requests) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -128,28 +128,28 @@ def test_any_other_error_is_a_refusal(code: str) -> None:
         b"[" * 100_000,
     ],
 )
-def test_what_is_no_page_is_never_an_empty_one(body: bytes) -> None:
-    with Door(answer(body)) as door, pytest.raises(HubError) as caught:
-        fetch(door)
+def test_an_invalid_page_is_never_taken_for_an_empty_one(body: bytes) -> None:
+    with RawServer(answer(body)) as server, pytest.raises(HubError) as caught:
+        fetch(server)
 
     assert isinstance(caught.value, SourceInvalid | SystemRefused)
 
 
 def test_the_fields_are_named_and_the_values_are_variables() -> None:
-    """Text from outside never becomes part of a query."""
+    """Text of a caller never becomes part of a query."""
     evil = '") { id } evil: x(y: "'
-    with Door(answer(b'{"data": {"page": {"count": 0, "results": []}}}')) as door:
-        source = Commercetools(door.url, "demo", limits=QUICK, api=Api.GRAPHQL)
+    with RawServer(answer(b'{"data": {"page": {"count": 0, "results": []}}}')) as server:
+        source = Commercetools(server.url, "demo", limits=QUICK, api=Api.GRAPHQL)
         source.page("inventory", Range(range_no=0, axis=Axis.KEYS, field="sku", keys=(evil,)), None)
 
-    sent = json.loads(door.requests[0].partition("\r\n\r\n")[2])
+    sent = json.loads(server.requests[0].partition("\r\n\r\n")[2])
     assert evil not in sent["query"]
     assert sent["variables"]["where"] == 'sku in ("\\") { id } evil: x(y: \\"")'
     assert sent["variables"]["limit"] == 500
 
 
 class TestSandbox:
-    """The door itself refuses as the vendor does."""
+    """The sandbox itself refuses as the vendor does."""
 
     @pytest.mark.parametrize(
         "query", ["{", "{ nothing }", "{ orders(limit: 1) { results { salary } } }", "{ " + "a " * 3000 + "}"]

@@ -41,7 +41,7 @@ def selected(part: Range, after: Cursor | None, rows: list[Any]) -> list[tuple[d
 def test_a_page_by_time_is_what_comes_strictly_after_the_cursor(
     rows: list[tuple[datetime, str]], cursor: tuple[datetime, str], low: str | None, high: str | None, pick: int | None
 ) -> None:
-    """One row too few is lost for good, one too many is read for ever."""
+    """One row too few is lost permanently, one too many is read for ever."""
     part = Range(range_no=0, axis=Axis.TIME, low=low, high=high)
     after = Cursor(*rows[pick]) if pick is not None and pick < len(rows) else Cursor(*cursor)
     below = [row for row in sorted(rows) if high is None or row[0] < from_utc_text(high)]
@@ -61,14 +61,14 @@ def test_a_page_by_id_is_what_comes_strictly_after_the_cursor(
     assert selected(part, None, rows) == [row for row in below if low is None or row[1] > low]
 
 
-@given(rows=ROWS, wanted=st.lists(KEYS, min_size=1, max_size=4), after=st.none() | KEYS)
+@given(rows=ROWS, keys=st.lists(KEYS, min_size=1, max_size=4), after=st.none() | KEYS)
 def test_a_page_by_keys_is_the_rows_of_these_keys(
-    rows: list[tuple[datetime, str]], wanted: list[str], after: str | None
+    rows: list[tuple[datetime, str]], keys: list[str], after: str | None
 ) -> None:
     """Keys come from people: a quote in one must neither fail nor find another's row."""
-    wanted += [key for _, key in rows[::2]]
-    part = Range(range_no=0, axis=Axis.KEYS, field="sku", keys=tuple(wanted))
-    expected = sorted(key for _, key in rows if key in wanted and (after is None or key > after))
+    keys += [key for _, key in rows[::2]]
+    part = Range(range_no=0, axis=Axis.KEYS, field="sku", keys=tuple(keys))
+    expected = sorted(key for _, key in rows if key in keys and (after is None or key > after))
 
     found = selected(part, Cursor(T0, after) if after is not None else None, rows)
 
@@ -77,7 +77,7 @@ def test_a_page_by_keys_is_the_rows_of_these_keys(
 
 @given(st.text(st.characters(exclude_categories=("Cs",))))
 def test_a_quoted_text_is_one_text(text: str) -> None:
-    """Whatever stands in it, it cannot end the string and go on as a condition of its own."""
+    """No text can end the string and continue as a condition of its own."""
     node: Any = parse(f"sku = {quoted(text)}")
 
     assert node.value.text == text

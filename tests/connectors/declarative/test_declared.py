@@ -28,7 +28,7 @@ from crossdock.connectors.declarative.streams import declared_sync, declared_syn
 from crossdock.core.errors import AddressRefused, BadRequest, SourceInvalid, SystemRefused, SystemUnavailable
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store
-from crossdock.http import call_metrics as call_counts
+from crossdock.http import call_metrics
 from crossdock.http.breaker import BreakerRules, Phase
 from crossdock.http.config import policy_of
 from crossdock.http.connection import Connection
@@ -42,7 +42,7 @@ from crossdock.sync.source import Axis, Cursor, Range
 from tests.shop import QUICK, query
 
 EXAMPLES = files.folder() / "examples"
-#: The doors of these tests are on this machine.
+#: The servers of these tests run on this machine.
 HERE = {"allowed_networks": ["127.0.0.0/8"]}
 REST, GRAPHQL = EXAMPLES / "sandbox_stock_rest.yaml", EXAMPLES / "sandbox_orders_graphql.yaml"
 
@@ -122,13 +122,13 @@ def test_a_limit_and_named_keys_are_kept(store: Store, tmp_path: Path) -> None:
 
 
 @contextmanager
-def door(answer: Callable[[Any, BaseHTTPRequestHandler], Any]) -> Iterator[str]:
+def serving(answer: Callable[[Any, BaseHTTPRequestHandler], Any]) -> Iterator[str]:
     """A server that answers what *answer* says of (body or query, request); (status, headers, document) for more."""
 
     class Handler(BaseHTTPRequestHandler):
         def reply(self, asked: Any) -> None:
-            said = answer(asked, self)
-            status, headers, document = said if isinstance(said, tuple) else (200, {}, said)
+            reply = answer(asked, self)
+            status, headers, document = reply if isinstance(reply, tuple) else (200, {}, reply)
             content = json.dumps(document).encode()
             self.send_response(status)
             for name, value in {"Content-Type": "application/json", **headers}.items():
@@ -267,13 +267,13 @@ def test_every_kind_of_paging_reads_all_once(
     tmp_path: Path, paging: dict[str, Any], answer: Callable[[dict[str, str]], Any]
 ) -> None:
     path = written(tmp_path, BASE | {"read": BASE["read"] | {"paging": paging}})
-    with door(lambda asked, _: answer(asked)) as url:
+    with serving(lambda asked, _: answer(asked)) as url:
         assert ids_read(source_of(path, url)) == [str(number) for number in range(25)]
 
 
 def test_a_page_that_links_to_itself_is_an_error_and_not_an_endless_run(tmp_path: Path) -> None:
     path = written(tmp_path, BASE | {"read": BASE["read"] | {"paging": PAGINGS["cursor"][0]}})
-    with door(lambda *_: {"items": THINGS[:3], "meta": {"next": "again"}}) as url:
+    with serving(lambda *_: {"items": THINGS[:3], "meta": {"next": "again"}}) as url:
         source = source_of(path, url)
         with pytest.raises(SourceInvalid, match="links to itself"):
             source.page("", Range(range_no=0, axis=Axis.ID), Cursor(source.describe("", None).source_now, "again"))
@@ -283,7 +283,10 @@ def test_a_next_page_on_another_server_is_not_requested(tmp_path: Path) -> None:
     """It would be shown our credentials."""
     path = written(tmp_path, BASE | {"read": BASE["read"] | {"paging": {"kind": "link", "next": "next"}}})
     elsewhere = {"items": THINGS[:3], "next": "https://elsewhere.example/things?from=3"}
-    with door(lambda *_: elsewhere) as url, pytest.raises(SystemRefused, match=r"another server, elsewhere\.example"):
+    with (
+        serving(lambda *_: elsewhere) as url,
+        pytest.raises(SystemRefused, match=r"another server, elsewhere\.example"),
+    ):
         ids_read(source_of(path, url))
 
 
@@ -306,7 +309,7 @@ def test_requests_are_signed_as_declared(tmp_path: Path, auth: dict[str, Any], h
         seen.append(handler.headers[header[0]])
         return {"items": []}
 
-    with door(answer) as url:
+    with serving(answer) as url:
         ids_read(source_of(path, url, login="me", password="secret"))
     assert seen == [header[1]]
 
@@ -321,18 +324,18 @@ def test_a_connection_without_its_secret_says_what_to_do(tmp_path: Path) -> None
 def test_graphql_errors_come_with_http_200(tmp_path: Path) -> None:
     document = BASE | {"read": BASE["read"] | {"graphql": "{ items { id } }"}}
     refusal = {"errors": [{"message": "Cannot query field"}], "data": None}
-    with door(lambda *_: refusal) as url, pytest.raises(SystemRefused, match="Cannot query field"):
+    with serving(lambda *_: refusal) as url, pytest.raises(SystemRefused, match="Cannot query field"):
         ids_read(source_of(written(tmp_path, document), url))
 
 
 @pytest.mark.parametrize("body", [{"items": None}, {"items": {}}, [], {"other": []}], ids=str)
 def test_an_answer_without_its_records_never_counts_as_none(tmp_path: Path, body: Any) -> None:
-    with door(lambda *_: body) as url, pytest.raises(SourceInvalid, match="no list of records"):
+    with serving(lambda *_: body) as url, pytest.raises(SourceInvalid, match="no list of records"):
         ids_read(source_of(written(tmp_path, BASE), url))
 
 
 def test_two_workers_share_the_declared_rate(store: Store, tmp_path: Path) -> None:
-    """The limit is the system's, not a worker's: it counts at its door."""
+    """The limit is the system's, not a worker's: the requests are counted at the server."""
     document = BASE | {"read": BASE["read"] | {"paging": PAGINGS["offset"][0]}, "limits": {"calls_per_s": 20}}
     path, came = written(tmp_path, document), []
 
@@ -345,13 +348,13 @@ def test_two_workers_share_the_declared_rate(store: Store, tmp_path: Path) -> No
             connection = Connection(connection_id="a_list", conn_type="declared", host=url, extra=HERE)
             return ids_read(DeclaredSource(files.read(path), connection, calls.safeguards))
 
-    with door(answer) as url, ThreadPoolExecutor(2) as pool:
+    with serving(answer) as url, ThreadPoolExecutor(2) as pool:
         found = list(pool.map(worker, [url, url]))
 
     assert [len(ids) for ids in found] == [25, 25]
     assert max(came) - min(came) > (len(came) - 2) / 20
     with store.transaction() as work:
-        health = call_counts.health(work, "a_list")
+        health = call_metrics.health(work, "a_list")
     assert health.usage.successes == len(came) == 12
 
 
@@ -365,8 +368,8 @@ def test_a_declared_rate_may_be_less_than_one_a_second(calls_per_s: float, calls
     assert policy.limits.longest_wait_s > policy.rate.spacing_s
 
 
-def test_what_the_connection_says_of_calls_holds_over_the_declaration() -> None:
-    """Whoever runs the hub knows the contract with the system; the file's author may not."""
+def test_the_connection_s_call_limits_override_the_declaration() -> None:
+    """The operator of the hub knows the contract with the system; the file's author may not."""
     declared = ReadLimits(timeout_s=7, calls_per_s=20).policy
     connection = Connection(connection_id="a", conn_type="declared", extra={"calls": {"limits": {"attempts": 2}}})
 
@@ -377,14 +380,14 @@ def test_what_the_connection_says_of_calls_holds_over_the_declaration() -> None:
         policy_of(msgspec.structs.replace(connection, extra={"calls": {"limts": {}}}), declared)
 
 
-def test_a_declared_system_that_is_down_is_left_alone(store: Store, tmp_path: Path) -> None:
+def test_a_declared_system_that_is_down_is_no_longer_called(store: Store, tmp_path: Path) -> None:
     came: list[int] = []
 
     def answer(*_: Any) -> Any:
         came.append(1)
         return 503, {}, {}
 
-    with door(answer) as url, SharedSafeguards(store, "a_list") as calls:
+    with serving(answer) as url, SharedSafeguards(store, "a_list") as calls:
         connection = Connection(connection_id="a_list", conn_type="declared", host=url, extra=HERE)
         source = DeclaredSource(files.read(written(tmp_path, BASE)), connection, calls.safeguards, limits=QUICK)
         for _ in range(6):
@@ -393,11 +396,11 @@ def test_a_declared_system_that_is_down_is_left_alone(store: Store, tmp_path: Pa
 
     assert len(came) == BreakerRules().failures_in_a_row
     with store.transaction() as work:
-        assert call_counts.health(work, "a_list").phase is Phase.OPEN
+        assert call_metrics.health(work, "a_list").phase is Phase.OPEN
 
 
 def test_a_declared_system_reaches_our_own_network_only_if_its_connection_allows_it(tmp_path: Path) -> None:
-    with door(lambda *_: pytest.fail("it was called")) as url:
+    with serving(lambda *_: pytest.fail("it was called")) as url:
         connection = Connection(connection_id="a_list", conn_type="declared", host=url)
         with pytest.raises(AddressRefused, match="not a public address"):
             DeclaredSource(files.read(written(tmp_path, BASE)), connection, limits=QUICK).describe("", None)
@@ -411,7 +414,7 @@ def test_a_jwt_of_our_own_signs_the_requests(tmp_path: Path) -> None:
         seen.append(handler.headers["Authorization"].removeprefix("Bearer "))
         return {"items": []}
 
-    with door(answer) as url:
+    with serving(answer) as url:
         ids_read(source_of(written(tmp_path, BASE | auth), url, login="crossdock", password=secret))
     claims = jwt.decode(seen[0], secret, ["HS256"], audience="https://erp.example")
     assert (claims["iss"], claims["sub"]) == ("crossdock", "crossdock")
@@ -431,7 +434,7 @@ def test_a_value_without_its_type_goes_to_quarantine_with_the_reason_and_can_be_
         "no record at all",
     ]
     good = {"id": 9, "name": "good", "size": 3, "at": AT, "v": 1}
-    with door(lambda *_: {"items": [*bad, good]}) as url:
+    with serving(lambda *_: {"items": [*bad, good]}) as url:
         _, sync = declared_sync(path)
         systems = Systems(source=source_of(path, url), store=store, landing=Landing(str(tmp_path / "landing")))
         report = sync_all(sync, systems)
@@ -529,7 +532,7 @@ def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
     assert "one of text, integer, decimal, boolean, instant, json" in str(wrong.value)
 
 
-def test_what_a_schema_cannot_say_has_its_line_too(tmp_path: Path) -> None:
+def test_a_mistake_beyond_the_schema_has_its_line_too(tmp_path: Path) -> None:
     text = REST.read_text() + (
         "schedule: whenever\n"
         "expectations:\n"
@@ -554,7 +557,7 @@ def test_what_a_schema_cannot_say_has_its_line_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "a: [", "\t", "a: &x [*x]\n", "title: !!python/object:os.system x\n"])
-def test_what_is_no_declaration_at_all_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_declaration_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "none.yaml").write_text(text)
     with pytest.raises(InvalidDeclaration):
         declared_sync(tmp_path / "none.yaml")

@@ -59,7 +59,7 @@ def acts(store: Store) -> list[tuple[str, str]]:
     return query(store, "SELECT act, subject FROM audit_entry WHERE actor = 'cli:ada' ORDER BY entry_id")
 
 
-def test_a_letter_has_all_that_a_person_needs(store: Store, hub_dsn: str) -> None:
+def test_a_dead_letter_has_all_that_a_person_needs(store: Store, hub_dsn: str) -> None:
     (dead_letter_id,) = dead(store, hub_dsn)
     with store.transaction() as work:
         document = dead_letter_service.document(dead_letter_repository.get(work, dead_letter_id))
@@ -73,7 +73,7 @@ def test_a_letter_has_all_that_a_person_needs(store: Store, hub_dsn: str) -> Non
     assert (group.cause, group.dead_letters) == ("BadEvent", 1)
 
 
-def test_an_edited_dead_letter_is_replayed_and_what_came_is_kept(store: Store, hub_dsn: str) -> None:
+def test_an_edited_dead_letter_is_replayed_and_its_original_is_kept(store: Store, hub_dsn: str) -> None:
     (dead_letter_id,) = dead(store, hub_dsn)
     dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
     ended = replayed(store, dead_letter_id)
@@ -99,7 +99,7 @@ def test_a_replay_with_the_cause_unfixed_is_dead_again_with_one_try_more(store: 
     assert [dead_letter.dead_letter_id for dead_letter in found(store)] == dead_letter_ids
 
 
-def test_a_closed_letter_can_be_replayed(store: Store, hub_dsn: str) -> None:
+def test_a_closed_dead_letter_can_be_replayed(store: Store, hub_dsn: str) -> None:
     (dead_letter_id,) = dead(store, hub_dsn)
     dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
     dead_letter_service.discard(store, dead_letter_id, "a test", actor=ADA)
@@ -140,7 +140,7 @@ def test_dead_letters_of_a_cause_are_discarded_together_each_with_its_reason(sto
         dead_letter_service.choose(store, dead_letter_ids, cause="BadEvent", everything=False)
 
 
-def test_a_field_that_no_event_has_is_refused_and_data_as_they_came_are_no_mend(store: Store, hub_dsn: str) -> None:
+def test_an_unknown_field_is_refused_and_unchanged_data_are_not_an_edit(store: Store, hub_dsn: str) -> None:
     (dead_letter_id,) = dead(store, hub_dsn)
 
     with pytest.raises(BadRequest, match=r"'available_quantiy' is not a field of .* Did you mean available_quantity"):
@@ -193,7 +193,7 @@ def test_a_replay_keeps_to_its_rate_and_can_be_stopped(store: Store, hub_dsn: st
         replay_service.stop(store, requested.replay_id, actor=ADA)
 
 
-def test_a_replay_that_was_asked_for_is_worked_off_by_a_reader(store: Store, hub_dsn: str) -> None:
+def test_a_delivery_worker_runs_a_requested_replay(store: Store, hub_dsn: str) -> None:
     """A REST client has no process to run the replay in."""
     (dead_letter_id,) = dead(store, hub_dsn)
     dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
@@ -203,7 +203,7 @@ def test_a_replay_that_was_asked_for_is_worked_off_by_a_reader(store: Store, hub
         eventually(lambda: available(store), {"S0": 5})
 
 
-def test_events_are_counted_before_they_are_told_again(store: Store, hub_dsn: str) -> None:
+def test_events_are_counted_before_they_are_replayed(store: Store, hub_dsn: str) -> None:
     delivered: list[str] = []
 
     def apply(_: Work, events: Sequence[Event]) -> None:
@@ -242,8 +242,8 @@ def test_a_read_model_is_rebuilt_byte_for_byte(store: Store, hub_dsn: str) -> No
     assert query(store, "SELECT stock_availability::text FROM stock_availability ORDER BY 1") == before
 
 
-def test_a_rebuild_and_a_replay_take_what_a_person_edited(store: Store, hub_dsn: str) -> None:
-    """The event in the store is as it came, and would fail again; one that nobody fixed is left out, as it was."""
+def test_a_rebuild_and_a_replay_use_edited_data(store: Store, hub_dsn: str) -> None:
+    """The event in the store is as it came, and would fail again; a dead letter that nobody fixed is left out."""
     dead_letter_id, unfixed = dead(store, hub_dsn, 2)
     dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
     replayed(store, dead_letter_id)
@@ -261,7 +261,7 @@ def test_a_rebuild_and_a_replay_take_what_a_person_edited(store: Store, hub_dsn:
 
 
 def test_the_audit_trail_is_a_chain(store: Store, hub_dsn: str) -> None:
-    """Whoever changes or takes out an entry breaks every hash after it."""
+    """A changed or removed entry breaks every hash after it."""
     dead_letter_ids = dead(store, hub_dsn, 3)
     for dead_letter_id in dead_letter_ids:
         dead_letter_service.discard(store, dead_letter_id, "a test", actor=ADA)
@@ -282,7 +282,7 @@ def test_the_audit_trail_is_a_chain(store: Store, hub_dsn: str) -> None:
 def test_the_command_says_whether_the_audit_trail_holds(
     store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """0 or 1 for a script, the last hash to be stored elsewhere, and where to look when the chain is broken."""
+    """0 or 1 for a script, the last hash to be stored in another place, and where to look when the chain is broken."""
     monkeypatch.setenv("HUB_DATABASE_URL", hub_dsn)
     for act in ("first", "second"):
         with store.transaction() as work:

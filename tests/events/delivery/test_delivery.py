@@ -1,4 +1,4 @@
-"""Every event reaches its subscriber, has its effect once, in order per key; and one that cannot stops nobody else."""
+"""Every event reaches its subscriber and has its effect once, in order per key; a failing one blocks only its key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from crossdock.commerce.inventory import repository as availability
+from crossdock.commerce.inventory import repository as inventory_repository
 from crossdock.commerce.inventory import subscribers as inventory_subscribers
 from crossdock.db.database import Store, StoreRefused, Work
 from crossdock.events import partitions as event_partitions
@@ -51,7 +51,7 @@ class Diary:
                 self._left -= len(delivered) == 1
                 raise ValueError("this one again")
             self.seen += delivered
-        availability.upsert(work, [])
+        inventory_repository.upsert(work, [])
 
     def subscriber(self, **changes: Any) -> dict[str, Subscriber]:
         fields = {"types": (STOCK_CHANGED,), "apply": self.apply, "attempts": 3, "first_wait_s": 0.05, **changes}
@@ -65,7 +65,7 @@ def test_a_stock_change_reaches_the_read_model(store: Store, hub_dsn: str) -> No
         eventually(lambda: available(store), {"CHAIR": 8, "RUG": 0})
 
 
-def test_what_was_delivered_has_no_second_effect(store: Store, hub_dsn: str) -> None:
+def test_a_delivered_event_has_no_second_effect(store: Store, hub_dsn: str) -> None:
     """A cursor that moves back (a restored row, another number of partitions) reads events a second time."""
     diary = Diary()
     publish(store, *(stock(f"S{n}", 1, n) for n in range(50)))
@@ -97,7 +97,7 @@ def stored(event: Any) -> Event:
     )
 
 
-def test_a_poison_event_stops_nobody_else(store: Store, hub_dsn: str) -> None:
+def test_a_poison_event_blocks_no_other_key(store: Store, hub_dsn: str) -> None:
     diary = Diary(refuses=["id-P"])
     publish(
         store, *(stock(f"S{n}", 1, n) for n in range(30)), stock("P", 1, 1), *(stock(f"T{n}", 1, n) for n in range(30))
@@ -120,7 +120,7 @@ def test_later_events_of_a_key_wait_behind_one_that_is_tried_again(store: Store,
     assert dead_letters(store) == [("recovered", 3, "ValueError", "id-A")]
 
 
-def test_data_that_are_not_what_the_type_says_are_a_dead_letter_at_once(store: Store, hub_dsn: str) -> None:
+def test_data_that_do_not_match_the_event_type_are_a_dead_letter_at_once(store: Store, hub_dsn: str) -> None:
     """A retry cannot help; a person can."""
     publish(store, stock("A", 1, 1, available_quantity="many"), stock("B", 1, 4))
 
@@ -185,7 +185,7 @@ def test_a_worker_that_dies_is_replaced_in_the_life_of_a_lease(store: Store, hub
 def test_a_thread_that_ends_by_a_defect_is_logged_and_restarted(
     store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Ended unseen, it left its subscriber to nobody until Airflow ended the worker, minutes later."""
+    """A thread that ended unnoticed left its subscriber without a reader until the worker ended, minutes later."""
     diary, real, left = Diary(), event_store.read, [3]
 
     def read(work: Work, after: Any, **how: Any) -> Any:
@@ -209,15 +209,15 @@ def test_housekeeping_outlives_its_errors(
     store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """A refused statement in one of its tasks must not stop the replays and the partitions of the next month."""
-    real, failed = event_partitions.make_ahead, []
+    real, failed = event_partitions.create_ahead, []
 
-    def make_ahead(work: Work, now: datetime) -> list[str]:
+    def create_ahead(work: Work, now: datetime) -> list[str]:
         if not failed:
             failed.append(error)
             raise error
         return real(work, now)
 
-    monkeypatch.setattr(event_partitions, "make_ahead", make_ahead)
+    monkeypatch.setattr(event_partitions, "create_ahead", create_ahead)
     with delivery(hub_dsn, Diary().subscriber(), polling=replace(QUICK, after_a_defect_s=0.1)):
         eventually(lambda: query(store, "SELECT count(*) > 3 FROM pg_inherits"), [(True,)])
     assert failed
@@ -272,7 +272,7 @@ def test_the_inbox_is_trimmed_below_the_slowest_cursor_and_no_effect_comes_twice
     assert len(diary.seen) == len(set(diary.seen)) == 41
 
 
-def test_the_inbox_keeps_the_newest_whoever_is_past_them(store: Store, hub_dsn: str) -> None:
+def test_the_inbox_keeps_the_newest_even_behind_all_cursors(store: Store, hub_dsn: str) -> None:
     """A person who sets a cursor back by hand repeats no effect of the last hundred thousand events."""
     diary = Diary()
     publish(store, *(stock(f"S{n}", 1, n) for n in range(30)))
@@ -302,7 +302,7 @@ def test_workers_that_begin_together_do_not_end_together(workers: int) -> None:
         assert all(later - earlier >= usual / workers * 0.99 for earlier, later in itertools.pairwise(ends))
 
 
-def test_an_event_that_no_index_can_hold_is_a_dead_letter_and_stops_nobody(store: Store, hub_dsn: str) -> None:
+def test_an_event_that_no_index_can_hold_is_a_dead_letter_and_blocks_no_other(store: Store, hub_dsn: str) -> None:
     """
     PostgreSQL's word for it is filed under what passes: the whole partition would wait for a moment that never comes, or
     its worker would end with it.

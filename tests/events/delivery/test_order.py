@@ -1,4 +1,4 @@
-"""The versions of a record reach a subscriber in order, whoever wrote them and whoever delivers them."""
+"""The versions of a record reach a subscriber in order, for all writers and all delivery workers."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_an_open_breaker_is_an_outage_too(store: Store, hub_dsn: str) -> None:
         assert len(external.calls) <= 8
 
 
-def test_an_event_that_nobody_can_take_is_found_after_the_outage(store: Store, hub_dsn: str) -> None:
+def test_an_event_that_cannot_be_processed_is_found_after_the_outage(store: Store, hub_dsn: str) -> None:
     """It may be the very event of the probe: the system has answered, so the outage is over."""
     external = ExternalSystem()
     external.refuses = down
@@ -114,7 +114,7 @@ def test_an_event_that_nobody_can_take_is_found_after_the_outage(store: Store, h
     assert sorted(external.delivered) == [(f"S{n}", 1) for n in range(1, 8)]
 
 
-def test_one_record_that_looks_like_an_outage_is_found_and_its_source_goes_on(store: Store, hub_dsn: str) -> None:
+def test_one_record_that_looks_like_an_outage_is_found_and_its_source_continues(store: Store, hub_dsn: str) -> None:
     """It fails while others of its source succeed: that is its own failure, and counts. Each probe takes another event."""
     external = ExternalSystem()
     external.refuses = lambda events: (
@@ -137,7 +137,7 @@ def test_one_record_that_looks_like_an_outage_is_found_and_its_source_goes_on(st
     )
 
 
-def test_an_outage_that_pauses_for_a_moment_blames_nobody(store: Store, hub_dsn: str) -> None:
+def test_an_outage_that_pauses_for_a_moment_blames_no_event(store: Store, hub_dsn: str) -> None:
     """One call succeeds and the next ones do not: the event of the next probe was not the only one to fail."""
     external = ExternalSystem()
     gets_through = {4, 9, 13}
@@ -155,7 +155,7 @@ def test_an_outage_that_pauses_for_a_moment_blames_nobody(store: Store, hub_dsn:
 
 
 def test_a_record_that_another_fetch_has_waits_alone_and_costs_no_attempt(store: Store, hub_dsn: str) -> None:
-    """A lease that is held says nothing about the system: its other events go on."""
+    """A held lease says nothing about the system: its other events are delivered."""
     external = ExternalSystem()
     external.refuses = lambda events: (
         LeaseHeld("inventory", "another", 60) if any(event.partition_key == "HELD" for event in events) else None
@@ -196,7 +196,7 @@ def test_events_of_one_key_from_two_sources_keep_their_order(store: Store, hub_d
     assert json.dumps(external.calls) == json.dumps([[["A", 1]], [["B", 1]], [["A", 2]], [["B", 2]], [["A", 3]]])
 
 
-def test_events_that_failed_by_themselves_before_do_not_each_call_a_paused_source(store: Store, hub_dsn: str) -> None:
+def test_events_that_failed_on_their_own_before_do_not_each_call_a_paused_source(store: Store, hub_dsn: str) -> None:
     """Each has its own backoff, and twenty of them would be twenty calls."""
     external = ExternalSystem()
     external.refuses = lambda _: ValueError("not yet")
@@ -219,7 +219,7 @@ def test_events_that_failed_by_themselves_before_do_not_each_call_a_paused_sourc
 
 
 def test_events_that_come_in_a_moment_after_its_beginning_know_of_the_outage(store: Store, hub_dsn: str) -> None:
-    """Not only from the next look for failed deliveries on, of which there is one each 0.2 s once there are any."""
+    """At once, not only at the next search for failed deliveries, which runs every 0.2 s once there are any."""
     external = ExternalSystem()
     external.refuses = lambda events: (
         ValueError("by itself") if any(event.partition_key == "X" for event in events) else down(events)
@@ -238,7 +238,7 @@ def test_events_that_come_in_a_moment_after_its_beginning_know_of_the_outage(sto
 
 
 def test_records_of_one_call_with_one_in_use_do_not_wait_for_it(store: Store, hub_dsn: str) -> None:
-    """Nobody knows which of them it was; so each is tried by itself."""
+    """It is unknown which of them it was; so each is tried alone."""
     external = ExternalSystem()
     external.refuses = lambda events: (
         LeaseHeld("inventory", "another", 60) if any(event.partition_key == "HELD" for event in events) else None
@@ -252,7 +252,7 @@ def test_records_of_one_call_with_one_in_use_do_not_wait_for_it(store: Store, hu
 
 
 def test_a_record_that_another_transaction_has_waits_alone_too(store: Store, hub_dsn: str) -> None:
-    """The hub's database failed during a fetch, not during the delivery, which goes on with the other events."""
+    """The hub's database failed during a fetch, not during the delivery, which continues with the other events."""
     external = ExternalSystem()
     external.refuses = lambda events: (
         StoreUnavailable("a lock was not had in time")

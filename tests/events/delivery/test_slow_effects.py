@@ -61,7 +61,7 @@ def test_an_effect_slower_than_the_lease_is_had_once(store: Store, hub_dsn: str)
 
 
 def test_a_slow_effect_of_one_partition_keeps_the_others_of_its_worker(store: Store, hub_dsn: str) -> None:
-    """One thread has them all: while it waits for one, nobody else would renew the rest."""
+    """One thread renews all leases: while it waits for one, no other thread would renew the rest."""
     external = ExternalSystem(takes_s=4)
     publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
 

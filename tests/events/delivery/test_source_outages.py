@@ -59,7 +59,7 @@ def test_a_partition_without_an_event_of_the_source_does_not_probe(store: Store,
     assert probe(store, claims[0]) is not None
 
 
-def test_who_finds_out_later_does_not_put_the_first_one_s_probe_off(store: Store, claims: list[Claim]) -> None:
+def test_a_later_failure_does_not_postpone_the_first_probe(store: Store, claims: list[Claim]) -> None:
     """With many consumers, each would reschedule it."""
     with store.transaction() as work:
         source_outages.begin(work, "external", SOURCE, DOWN, NOW)
@@ -68,7 +68,7 @@ def test_who_finds_out_later_does_not_put_the_first_one_s_probe_off(store: Store
     assert probe(store, claims[0]) is not None
 
 
-def test_what_waits_for_an_outage_is_due_when_it_is_over(store: Store, claims: list[Claim]) -> None:
+def test_events_that_wait_for_an_outage_are_due_when_it_is_over(store: Store, claims: list[Claim]) -> None:
     with store.transaction() as work:
         source_outages.begin(work, "external", SOURCE, DOWN, LONG)
         assert retry_repository.heads_of_line(work, claims[0]) == []

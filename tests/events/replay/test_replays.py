@@ -70,7 +70,7 @@ def run_replay(dsn: str, replay_id: int, external: ExternalSystem) -> Replay:
         return ended
 
 
-def test_what_a_replay_is_of_is_written_once(store: Store, hub_dsn: str, external: ExternalSystem) -> None:
+def test_the_selection_of_a_replay_is_stored_once(store: Store, hub_dsn: str, external: ExternalSystem) -> None:
     """Kept in the request, a hundred thousand ids were written with each slice."""
     dead(store, hub_dsn, external, 30)
     replay_id = requested(store)
@@ -85,7 +85,7 @@ def test_what_a_replay_is_of_is_written_once(store: Store, hub_dsn: str, externa
 
 @pytest.mark.usefixtures("short_claims")
 @pytest.mark.parametrize("what", ["dead_letters", "events"])
-def test_a_replay_whose_effects_are_slow_stays_its_worker_s(
+def test_a_worker_keeps_its_replay_while_effects_are_slow(
     store: Store, hub_dsn: str, external: ExternalSystem, what: str
 ) -> None:
     """Another worker that took it over would have every effect twice."""
@@ -237,7 +237,7 @@ def open_still(store: Store) -> bool:
     return query(store, "SELECT state FROM event_replay") == [("open",)]
 
 
-def test_in_a_replay_a_key_goes_on_behind_an_event_that_fails(store: Store) -> None:
+def test_in_a_replay_the_next_events_of_a_failed_key_are_delivered(store: Store) -> None:
     """It is not retried automatically, so nothing may wait for it."""
     delivered: list[tuple[str, int]] = []
 

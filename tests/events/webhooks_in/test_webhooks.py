@@ -109,7 +109,7 @@ def test_old_and_future_deliveries_are_refused(wrong_s: int) -> None:
     ],
     ids=["nothing", "unsigned", "other body", "other key", "id twice", "other id", "empty", "other version", "no time"],
 )
-def test_what_is_not_proved_is_refused(headers: list[tuple[str, str]], body: bytes) -> None:
+def test_a_body_without_a_valid_signature_is_refused(headers: list[tuple[str, str]], body: bytes) -> None:
     with pytest.raises(WebhookRefused):
         verify(rules(), [KEY], headers, body, now_s=NOW)
 
@@ -274,7 +274,7 @@ def test_a_refused_delivery_is_counted_and_leaves_nothing_else(client: WebhookCl
     assert query(store, "SELECT count(*) FROM audit_entry") == [(0,)]
 
 
-def test_what_is_too_large_is_refused_unread(client: WebhookClient, store: Store) -> None:
+def test_a_body_that_is_too_large_is_refused_unread(client: WebhookClient, store: Store) -> None:
     body = webhook_body("C" * LARGEST_BYTES)
 
     assert client.post(body, standard(body, at=now())).status_code == 413
@@ -296,7 +296,7 @@ def test_a_proved_delivery_without_a_key_is_a_bad_request(client: WebhookClient,
     assert stored(store) == []
 
 
-def test_every_told_change_is_in_the_hub_without_a_dag_run(
+def test_every_announced_change_is_in_the_hub_without_a_dag_run(
     client: WebhookClient, store: Store, hub_dsn: str, shop: FakeRetailer, tmp_path: Path
 ) -> None:
     """Post, store, deliver, read one record from the shop, check, load. `./hub demo` shows the time beside its goal."""
@@ -340,7 +340,7 @@ def test_a_webhook_whose_source_is_down_waits_and_then_succeeds(
 def test_webhooks_of_a_shop_that_is_down_ask_it_rarely_and_all_come_in_afterwards(
     client: WebhookClient, store: Store, hub_dsn: str, shop: FakeRetailer, tmp_path: Path
 ) -> None:
-    """64 of them. Tried each by itself, they kept the shop from getting up, and were dead letters after a minute."""
+    """64 events, each retried alone, kept the shop from recovering, and were dead letters after a minute."""
     systems = Systems(source=connect(shop), store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")))
     rows = [row.document for row in shop.state.collection("inventory").rows()][:64]
     pulls: list[int] = []
@@ -375,7 +375,7 @@ def test_webhooks_of_a_shop_that_is_down_ask_it_rarely_and_all_come_in_afterward
 def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
     client: WebhookClient, store: Store, hub_dsn: str, shop: FakeRetailer, tmp_path: Path
 ) -> None:
-    """A pause may last for days. It is nobody's mistake, so it makes no dead letters and uses up no attempts."""
+    """A pause may last for days. It is not an error, so it makes no dead letters and uses up no attempts."""
     systems = Systems(source=connect(shop), store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")))
     rows = [row.document for row in shop.state.collection("inventory").rows()][:20]
     requested: list[str] = []
@@ -401,7 +401,7 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
         eventually(waiting, [("retrying", 0, "IntegrationPaused", len(rows))])
         known = len(requested)
         query(store, "UPDATE source_outage SET next_probe_at = now() RETURNING 1")
-        # The right to ask is taken in a transaction of its own, a moment before anybody asks.
+        # The probe is claimed in a transaction of its own, a moment before the call.
         eventually(lambda: len(requested) > known)
         eventually(lambda: query(store, "SELECT probes, next_probe_at > now() FROM source_outage"), [(1, True)])
         eventually(waiting, [("retrying", 0, "IntegrationPaused", len(rows))])

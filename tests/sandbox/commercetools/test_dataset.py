@@ -197,7 +197,7 @@ def test_country_is_a_code_where_there_is_one(
 
 
 def test_a_customer_is_derived_from_its_number(real: RetailerClient) -> None:
-    """The vendor requires an e-mail address: it is one that reaches nobody, and is marked as derived."""
+    """The vendor requires an e-mail address: it is an address without a mailbox, and is marked as derived."""
     customers = {row["customerNumber"]: row for row in everything(real, "customers")}
     assert sorted(customers) == ["12680", "13085", "16705"]
     known = customers["16705"]
@@ -362,7 +362,7 @@ def test_dataset_takes_no_sizes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"),
+    ("columns", "message"),
     [
         ({"Price": None}, "no column 'Price'"),
         ({"Quantity": [1] * (len(LINES) - 1) + [None]}, f"Line {len(LINES)} has no Quantity"),
@@ -371,10 +371,10 @@ def test_dataset_takes_no_sizes(tmp_path: Path) -> None:
         ({"InvoiceDate": ["2010-12-09T20:01:00Z"] * len(LINES)}, "has a zone"),
     ],
 )
-def test_file_that_cannot_be_served_whole_is_refused(tmp_path: Path, columns: dict[str, Any], said: str) -> None:
+def test_file_that_cannot_be_served_whole_is_refused(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
     """The alternative would be to leave a line out."""
     path = invoice_lines.write(tmp_path / "lines.parquet", **columns)
-    with pytest.raises(DatasetRefusedError, match=said):
+    with pytest.raises(DatasetRefusedError, match=message):
         Dataset.read(path)
 
 
@@ -411,8 +411,8 @@ def started(path: Path, stderr: Path) -> Iterator[Running]:
     environment = os.environ | {"SANDBOX_CLIENT_SECRET": "hush"}
     began = time.monotonic()
     with (
-        stderr.open("w", encoding="utf-8") as said,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, env=environment) as process,
+        stderr.open("w", encoding="utf-8") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as process,
     ):
         try:
             assert process.stdout is not None
@@ -426,13 +426,13 @@ def test_the_process_reports_progress_on_stderr(tmp_path: Path) -> None:
     """Standard output has only the line that the starter waits for."""
     for running in started(invoice_lines.write(tmp_path / "lines.parquet"), tmp_path / "stderr"):
         assert invoice_lines.in_orders(everything(running.client, "orders")) == invoice_lines.in_file(LINES)
-    said = (tmp_path / "stderr").read_text(encoding="utf-8")
-    assert "read 16 of 16 lines" in said
-    assert "made 9 orders" in said
+    log = (tmp_path / "stderr").read_text(encoding="utf-8")
+    assert "read 16 of 16 lines" in log
+    assert "made 9 orders" in log
 
 
 @pytest.mark.parametrize("more", [["--dataset", "none.parquet"], ["--dataset", "none.parquet", "--orders", "5"]])
-def test_the_process_refuses_what_it_cannot_serve_in_one_line(tmp_path: Path, more: list[str]) -> None:
+def test_the_process_refuses_a_wrong_option_with_one_line(tmp_path: Path, more: list[str]) -> None:
     """A mistake in a command is not a stack trace."""
     command = [sys.executable, "-m", "crossdock.sandbox", "--port", "0", *more]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)

@@ -130,7 +130,7 @@ def test_wrong_parameter_is_refused(reader: RetailerClient, wrong: tuple[str, An
 
 
 def test_largest_page_and_offset_are_allowed(reader: RetailerClient) -> None:
-    """The limits themselves are inside."""
+    """The limits themselves are allowed."""
     assert reader.get("inventory", ("limit", 500), ("offset", 10_000)).json["count"] == 0
 
 

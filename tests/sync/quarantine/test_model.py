@@ -25,5 +25,5 @@ def test_text_that_can_be_held_is_left_as_it_is(text: str) -> None:
     assert visible(text) == text
 
 
-def test_what_cannot_be_held_is_seen_as_its_escape() -> None:
+def test_characters_that_cannot_be_stored_are_shown_as_escapes() -> None:
     assert visible("a\x00b\ud83d") == "a\\u0000b\\ud83d"

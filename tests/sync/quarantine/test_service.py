@@ -15,11 +15,10 @@ from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import BadRequest, Conflict, LeaseHeld, NotFound
 from crossdock.db import leases
 from crossdock.db.database import Store, StoreUnavailable
-from crossdock.sync import batches
-from crossdock.sync import ledger as runs
+from crossdock.sync import batches, ledger
 from crossdock.sync.declaration import LEASE_LIFE
 from crossdock.sync.model import Mode, RunState, SyncRequest
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.repository import Item
 from crossdock.sync.validate_rows import validate_rows
@@ -41,17 +40,17 @@ class Triage:
         key = leases.LeaseKey("commercetools", "inventory")
         content = validate_rows(INVENTORY, [page(*raws)])
         with self.store.transaction() as work:
-            run = runs.start(work, key, SyncRequest(limit=1), mode=Mode.DELTA)
+            run = ledger.start(work, key, SyncRequest(limit=1), mode=Mode.DELTA)
             leases.take(work, key, run.run_id, LEASE_LIFE)
             batches.add(work, run.run_id, 0, records=len(raws))
             (batch,) = batches.of_run(work, run.run_id)
-            batches.load(work, INVENTORY.table, runs.get(work, run.run_id), batch, content)
-            runs.finish(work, run.run_id, RunState.PARTIAL if content.rejected else RunState.DONE)
+            batches.load(work, INVENTORY.table, ledger.get(work, run.run_id), batch, content)
+            ledger.finish(work, run.run_id, RunState.PARTIAL if content.rejected else RunState.DONE)
             leases.release(work, key, run.run_id)
 
     def items(self, state: str | None = "open") -> list[Item]:
         with self.store.transaction() as work:
-            return quarantine.find(work, state=state)
+            return quarantine_repository.find(work, state=state)
 
     def edit(self, item: Item, **changes: Any) -> list[str]:
         return [
@@ -93,7 +92,7 @@ def test_an_edited_record_goes_into_the_hub_and_its_item_is_closed(anna: Triage)
 
 
 def test_what_was_edited_stays_beside_what_came(anna: Triage) -> None:
-    """Somebody will ask what the source had sent."""
+    """A person may need to know what the source had sent."""
     raw = entry(sku="", id="a")
     anna.sync(raw)
     anna.edit(anna.items()[0], sku="SIDEBOARD")
@@ -131,12 +130,12 @@ def test_a_record_that_cannot_even_be_read_stays_the_one_item_it_is(anna: Triage
     assert anna.states() == ["open", "open", "open"]
 
 
-def test_an_item_whose_edit_gave_it_an_id_and_that_fails_again_stays_the_one_item_it_is(anna: Triage) -> None:
-    """It was known by a digest. Told apart by the record's own id, it was closed as replayed and kept a second time."""
+def test_an_item_that_got_its_id_by_an_edit_and_fails_again_stays_one_item(anna: Triage) -> None:
+    """It was identified by a digest. By the record's own ID it would be closed and quarantined a second time."""
     anna.sync(entry(id=None, sku="", quantityOnStock=-1, availableQuantity=-1))
     (item,) = anna.items()
     with anna.store.transaction() as work:
-        quarantine.save_edit(work, item.item_id, b" " + entry(id="new", sku="") + b" ")
+        quarantine_repository.save_edit(work, item.item_id, b" " + entry(id="new", sku="") + b" ")
 
     report = anna.replay()
 
@@ -154,7 +153,7 @@ def test_one_item_of_many_is_replayed_alone(anna: Triage) -> None:
     assert anna.states() == ["replayed", "open"]
 
 
-def test_items_are_replayed_by_what_failed(anna: Triage) -> None:
+def test_items_are_replayed_by_cause(anna: Triage) -> None:
     """A thousand records with one cause are one decision."""
     anna.sync(entry(id="a", sku=""), entry(id="b", sku=""), entry(id="c", quantityOnStock=-1, availableQuantity=-1))
     for item in anna.items():
@@ -209,7 +208,7 @@ def test_an_item_that_was_closed_or_edited_after_it_was_selected_is_not_replayed
     quarantine_service.edit_fields(anna.store, second.item_id, {"sku": "SHELF"}, syncs=sync_of, actor="ben")
 
     for outdated in (first, second):
-        with pytest.raises(BadRequest, match="changed meanwhile"):
+        with pytest.raises(BadRequest, match="changed in the meantime"):
             anna.replay(outdated)
 
     assert anna.stock() == {}
@@ -222,7 +221,7 @@ def test_an_item_that_was_closed_or_edited_after_it_was_selected_is_not_replayed
     ids=["id", "version", "no id", "list", "number", "cut", "no text"],
 )
 def test_a_record_is_edited_and_not_replaced_by_another(anna: Triage, edited: bytes) -> None:
-    """It would overwrite a record that nobody looked at."""
+    """It would overwrite a record that no person has checked."""
     anna.sync(entry(id="a", sku=""))
 
     with pytest.raises(BadRequest):
@@ -231,7 +230,7 @@ def test_a_record_is_edited_and_not_replaced_by_another(anna: Triage, edited: by
     assert (anna.items()[0].edited, anna.acts()) == (None, [])
 
 
-def test_what_is_not_a_record_cannot_be_edited(anna: Triage) -> None:
+def test_an_item_that_is_not_a_record_cannot_be_edited(anna: Triage) -> None:
     anna.sync(b"4711")
 
     with pytest.raises(BadRequest, match="Discard"):
@@ -273,16 +272,16 @@ def test_a_field_that_the_record_type_does_not_know_is_refused_with_the_nearest(
 
 
 def test_a_field_that_came_or_that_the_platform_promises_is_known(anna: Triage) -> None:
-    """The platform's contract has more than the hub reads, and a source may send more than that."""
+    """The source's contract has more fields than the hub reads, and a source may send more than that."""
     anna.sync(entry(quantityOnStock=-1, availableQuantity=-1, id="a", shelf="b7"))
     (item,) = anna.items()
 
-    wanted = {"shelf": "b8", "minCartQuantity": 2, "custom": {"fields": {"a": 1}}, "quantityOnStock": 5}
+    edits = {"shelf": "b8", "minCartQuantity": 2, "custom": {"fields": {"a": 1}}, "quantityOnStock": 5}
 
-    assert anna.edit(item, **wanted, supplyChannel={"typeId": "channel", "id": "berlin"}) == []
+    assert anna.edit(item, **edits, supplyChannel={"typeId": "channel", "id": "berlin"}) == []
 
 
-def test_a_record_that_is_again_as_it_came_has_no_edit(anna: Triage) -> None:
+def test_a_record_edited_back_to_its_original_has_no_edit(anna: Triage) -> None:
     """What one set by mistake can be taken back."""
     anna.sync(entry(quantityOnStock=-1, availableQuantity=-1, id="a"))
     (item,) = anna.items()
@@ -301,7 +300,7 @@ def test_items_of_a_cause_are_discarded_together_each_with_its_reason(anna: Tria
     quarantine_service.discard(anna.store, chosen[0], "seen alone", actor="ben")
     heard: list[int] = []
 
-    found = quarantine_service.discard_all(anna.store, chosen, "no longer sold", actor=ANNA, tell=heard.append)
+    found = quarantine_service.discard_all(anna.store, chosen, "no longer sold", actor=ANNA, on_progress=heard.append)
 
     assert (found.chosen, found.closed, heard) == (2, (chosen[1],), [1])
     assert anna.states() == ["discarded", "discarded", "open"]
@@ -343,7 +342,7 @@ def test_of_two_versions_that_are_both_edited_the_newer_stays(anna: Triage) -> N
 
 
 def test_a_replayed_version_that_the_source_still_sends_is_known(anna: Triage) -> None:
-    """The person's work is not undone, and not asked for again, by the next sync."""
+    """The next sync neither undoes the person's work nor requires it again."""
     raw = entry(id="a", sku="")
     anna.sync(raw)
     anna.edit(anna.items()[0], sku="SIDEBOARD")
@@ -424,7 +423,7 @@ def test_a_replay_whose_row_is_in_use_changes_nothing_and_can_be_tried_again(ann
     assert anna.replay().counts.updated == 1
 
 
-def test_what_cannot_be_shown_is_made_visible() -> None:
+def test_unprintable_characters_are_made_visible() -> None:
     assert quarantine_service.readable(b'{"sku":"a\\u0000\\ud83d","n":NaN,"list":["\\ud800"]}') == {
         "sku": "a\\u0000\\ud83d",
         "n": "NaN",

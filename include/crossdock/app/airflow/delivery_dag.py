@@ -41,7 +41,7 @@ def delivery_options() -> dict[str, Any]:
             "retries": settings().task_retries,
             "retry_delay": timedelta(seconds=settings().retry_delay_s),
             "retry_policy": RetryByKind(),
-            # A subscriber that hangs for good is ended by Airflow; its partitions went to another worker long before.
+            # Airflow ends a subscriber that hangs for ever; another worker took over its partitions long before.
             "execution_timeout": 2 * settings().delivery_worker_lifetime + timedelta(minutes=5),
         },
     }
@@ -52,11 +52,11 @@ def _housekeeping() -> HousekeepingConfig:
         retention=timedelta(days=settings().event_retention_days),
         alarms=AlarmThresholds(horizon_s=settings().event_horizon_alarm_s),
         landing_url=settings().landing_url,
-        keep=_keep(),
+        keep=_retention(),
     )
 
 
-def _keep() -> RetentionPeriods:
+def _retention() -> RetentionPeriods:
     days = {
         "landing": settings().landing_days,
         "ledger": settings().ledger_days,

@@ -1,4 +1,4 @@
-"""What to do about an error, for people who read a task's log in Airflow: they have the command line too."""
+"""Hints for people who read a task's log in Airflow; they have the command line too."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def _shard_of_request(request: SyncRequest, shard: str | None) -> SyncRequest:
     Restrict *request* to one shard.
 
     Raises:
-        AirflowSkipException: a request with keys or a limit is not divided; the first shard does all of it.
+        AirflowSkipException: a request with keys or a limit is not divided; the first shard reads all of it.
 
     """
     if shard is None:
@@ -153,7 +153,7 @@ def _shard_of_request(request: SyncRequest, shard: str | None) -> SyncRequest:
         return msgspec.structs.replace(request, shard=shard)
     if shard.startswith("1/"):
         return request
-    raise AirflowSkipException("A request with keys or a limit is not divided: the first shard does all of it")
+    raise AirflowSkipException("A request with keys or a limit is not divided: the first shard reads all of it")
 
 
 def backfill_tasks(sync: Sync) -> None:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from crossdock.commerce.inventory import subscribers as availability
+from crossdock.commerce.inventory import subscribers as inventory_subscribers
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_store
 from crossdock.events.delivery import PartitionAssignment, deliver
@@ -26,7 +26,7 @@ from crossdock.events.subscriber import Subscriber
 #: Of an event as a CloudEvent; published figures of other systems use the same size.
 EVENT_BYTES = 1024
 SKUS = 10_000
-#: One in so many events is timed; timing all of them would cost the consumer a tenth of its time.
+#: One in this many events is timed; timing all would cost the consumer a tenth of its time.
 SAMPLED = 10
 _SOURCE = "/bench"
 
@@ -126,7 +126,7 @@ class HubLog:
         applied = _Applied()
 
         def apply(work: Work, events: Sequence[Event]) -> None:
-            availability.apply(work, events)
+            inventory_subscribers.apply(work, events)
             if self._tally:
                 work.execute(_TALLY_ADD, {"positions": [event.position for event in events]}, prepare=True)
             # A sync that runs at the same time publishes events, too.

@@ -43,7 +43,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Result(NamedTuple):
-    """What a consumer reports at its end."""
+    """The final report of one consumer."""
 
     #: When it had committed its last event, CLOCK_MONOTONIC.
     last: float

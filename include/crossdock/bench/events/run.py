@@ -31,7 +31,7 @@ _WARM_UP_S = 3.0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How long each part takes."""
+    """The duration of each part of the benchmark."""
 
     closed_events: int = 200_000
     repeats: int = 3
@@ -63,7 +63,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ratio: float
     curve: tuple[Figures, ...]
     steady: tuple[Figures, ...]
-    #: While a sync of so many rows ran on the same server; and how long that took.
+    #: While a sync of `sync_rows` rows ran on the same server, for `sync_s` seconds.
     during_sync: Figures
     sync_rows: int
     sync_s: float
@@ -75,7 +75,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def goals(self) -> list[Goal]:
-        steady = next(each for each in self.steady if each.log == HubLog.name)
+        steady = next(run for run in self.steady if run.log == HubLog.name)
         at_rate = f"{RATE:,}/s for {steady.events / RATE:.0f} s"
         return [
             Goal(what=f"{at_rate}: publish, P95", figure=steady.publish_ms[1], limit=10, unit=" ms"),
@@ -91,11 +91,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         head = ["log", "offered/s", "readers", "published/s", "processed/s", "publish ms P50/P95/P99", "processing ms"]
         rows = [
             [
-                *(each.log, each.offered or "as fast as possible", each.readers),
-                *(round(each.published_per_s), round(each.processed_per_s)),
-                *(" / ".join(f"{value:g}" for value in values) for values in (each.publish_ms, each.processing_ms)),
+                *(run.log, run.offered or "as fast as possible", run.readers),
+                *(round(run.published_per_s), round(run.processed_per_s)),
+                *(" / ".join(f"{value:g}" for value in values) for values in (run.publish_ms, run.processing_ms)),
             ]
-            for each in found
+            for run in found
         ]
         note = (
             f"Two readers process {self.growth:.2f} times as much as one. A sync of {self.sync_rows:,} rows that ran at"
@@ -201,4 +201,4 @@ def _proof(dsn: str, events: int) -> Proof:
 
 
 def _median_rate(figures: Sequence[Figures]) -> float:
-    return median(each.processed_per_s for each in figures)
+    return median(figure.processed_per_s for figure in figures)

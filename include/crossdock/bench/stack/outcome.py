@@ -1,4 +1,4 @@
-"""What a local stack costs: samples, goals and the report. Pure."""
+"""The cost of a local stack: samples, goals and the report. Pure."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class StackOutcome(msgspec.Struct, frozen=True, kw_only=True):
         slowest = max((median(seconds) for seconds in self.imports.values()), default=None)
         wall_s = percentile([run.wall_s for run in self.runs], 50)
         cpu_s = percentile([run.tasks_cpu_s for run in self.runs], 50)
-        cores = sum(each.idle_cores for each in self.processes)
+        cores = sum(process.idle_cores for process in self.processes)
         wrong = float(sum(run.updated != 1 for run in self.runs))
         idle = f"idle for {self.idle_s:.0f} s: busy cores of the whole stack"
         return [
@@ -76,12 +76,12 @@ class StackOutcome(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def tables(self) -> list[Table]:
         starts = [[start.how, f"{start.wall_s:.1f}", f"{start.cpu_s:.1f}"] for start in self.starts]
-        imports = [[file, f"{median(each):.3f}", f"{max(each):.3f}"] for file, each in self.imports.items()]
+        imports = [[file, f"{median(seconds):.3f}", f"{max(seconds):.3f}"] for file, seconds in self.imports.items()]
         at_rest = ["process", "processes", "busy cores", "PSS MiB", "PSS MiB after the runs"]
         return [
             goals_table(self.goals),
             Table("Starting", ["`./hub up`", "seconds", "CPU s"], starts),
-            Table("At rest", at_rest, [_cells(each) for each in (*self.processes, self._together())]),
+            Table("At rest", at_rest, [_cells(process) for process in (*self.processes, self._together())]),
             Table("One changed record", [f"{len(self.runs)} runs", "P50", "P95", "most"], self._run_rows()),
             Table("DAG files", ["file", "median s", "most s"], imports),
         ]
@@ -99,10 +99,10 @@ class StackOutcome(msgspec.Struct, frozen=True, kw_only=True):
     def _together(self) -> Process:
         return Process(
             name="together",
-            processes=sum(each.processes for each in self.processes),
-            idle_cores=sum(each.idle_cores for each in self.processes),
-            pss_mb=sum(each.pss_mb for each in self.processes),
-            pss_mb_after=sum(each.pss_mb_after for each in self.processes),
+            processes=sum(process.processes for process in self.processes),
+            idle_cores=sum(process.idle_cores for process in self.processes),
+            pss_mb=sum(process.pss_mb for process in self.processes),
+            pss_mb_after=sum(process.pss_mb_after for process in self.processes),
         )
 
     def _run_rows(self) -> list[list[str]]:
@@ -119,8 +119,14 @@ class StackOutcome(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
 
-def _cells(each: Process) -> list[object]:
-    return [each.name, each.processes, f"{each.idle_cores:.3f}", f"{each.pss_mb:.0f}", f"{each.pss_mb_after:.0f}"]
+def _cells(process: Process) -> list[object]:
+    return [
+        process.name,
+        process.processes,
+        f"{process.idle_cores:.3f}",
+        f"{process.pss_mb:.0f}",
+        f"{process.pss_mb_after:.0f}",
+    ]
 
 
 def percentile(values: list[float], share: int) -> float | None:

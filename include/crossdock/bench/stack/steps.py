@@ -103,7 +103,7 @@ def _up(how: str, say: Say, more: Mapping[str, str]) -> Start:
 
 def at_rest(idle_s: float, say: Say) -> list[Process]:
     """Measure each process with its descendants: busy cores over *idle_s* seconds, and memory at their end."""
-    say(f"The stack is left alone for {_SETTLE_S:.0f} s, then watched for {idle_s:.0f} s")
+    say(f"The stack settles for {_SETTLE_S:.0f} s, then watched for {idle_s:.0f} s")
     time.sleep(_SETTLE_S)
     pids = {name: record.pid for name, record in processes.alive().items()}
     before, began = {name: cpu_s(pid) for name, pid in pids.items()}, time.perf_counter()
@@ -123,7 +123,7 @@ def at_rest(idle_s: float, say: Say) -> list[Process]:
 def with_memory_now(found: list[Process]) -> list[Process]:
     """Add to *found* what each process holds now."""
     living = processes.alive()
-    return [msgspec.structs.replace(each, pss_mb_after=pss_mb(living[each.name].pid)) for each in found]
+    return [msgspec.structs.replace(process, pss_mb_after=pss_mb(living[process.name].pid)) for process in found]
 
 
 def import_seconds(running: Stack) -> dict[str, list[float]]:

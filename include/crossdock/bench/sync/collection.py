@@ -27,7 +27,7 @@ _CHANGES_A_MS = 50
 
 
 class Sums(NamedTuple):
-    """What a target must add up to."""
+    """The sums that a target must have after a load."""
 
     rows: int
     versions: int
@@ -51,7 +51,7 @@ class Collection:
 
     def sums(self) -> Sums:
         records = self._records
-        return Sums(len(records), sum(each.version for each in records), sum(each.quantity for each in records))
+        return Sums(len(records), sum(record.version for record in records), sum(record.quantity for record in records))
 
     def mutate(self, fraction: float) -> int:
         """Change this share of the records, spread evenly, just now; each gets the next version. Return how many."""

@@ -1,4 +1,4 @@
-"""What a load left in the database: sums, traces of writing, bytes of write-ahead log, statements."""
+"""Read the effects of a load from the database: sums, traces of writing, bytes of write-ahead log, statements."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SELECT query, calls, total_exec_time / 1000, rows, shared_blks_dirtied, wal_byte
 
 
 class Contents(NamedTuple):
-    """What the rows of a table add up to."""
+    """The sums over the rows of a table."""
 
     rows: int
     versions: int
@@ -45,7 +45,7 @@ class Contents(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """What one statement cost the server."""
+    """The cost of one statement on the server."""
 
     text: str
     calls: int

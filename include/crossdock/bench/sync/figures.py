@@ -1,4 +1,4 @@
-"""From samples to medians and ratios. Pure."""
+"""Turn samples into medians and ratios. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     tasks: dict[str, float] = {}
     #: What the loader reports about its rows and its own clock.
     counts: dict[str, Any] = {}
-    #: Whether a step without changes wrote to the entity's, history's or events' table; None where nobody checked.
+    #: True if a step without changes wrote to the table of the entity, its history or its events; None if not checked.
     wrote: bool | None = None
     #: Why the result is wrong; None when the target adds up to the source.
     problem: str | None = None

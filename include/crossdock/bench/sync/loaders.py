@@ -28,14 +28,14 @@ _KNOWN_TO_PEERS = ("inventory", "products")
 OWN_FLOOR = "floor"
 
 
-def loaders_for(entity: str, peers_from: Path | None, wanted: Sequence[str] = ()) -> dict[str, list[str]]:
+def loaders_for(entity: str, peers_from: Path | None, selected: Sequence[str] = ()) -> dict[str, list[str]]:
     """
     Find the loaders of *entity*: name → command.
 
     Args:
         entity: The benchmark's name.
         peers_from: The folder of the peers' scripts; None for our own floor alone.
-        wanted: Only these; empty for all.
+        selected: Only these; empty for all.
 
     Raises:
         BadRequest: an unknown name, or a peer whose environment is missing.
@@ -44,10 +44,10 @@ def loaders_for(entity: str, peers_from: Path | None, wanted: Sequence[str] = ()
     found = {OWN_FLOOR: own_floor()}
     if peers_from is not None and entity in _KNOWN_TO_PEERS:
         found |= {name: _peer(peers_from, *words) for name, words in _PEERS.items()}
-    unknown = [name for name in wanted if name not in found]
+    unknown = [name for name in selected if name not in found]
     if unknown:
         raise BadRequest(f"No loader {', '.join(unknown)} for {entity}. Known: {', '.join(found)}")
-    return {name: found[name] for name in wanted} if wanted else found
+    return {name: found[name] for name in selected} if selected else found
 
 
 def own_floor() -> list[str]:

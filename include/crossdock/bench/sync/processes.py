@@ -56,7 +56,7 @@ class Child:
                     stream.close()
         self._process.wait()
 
-    def ask(self, line: str) -> dict[str, Any]:
+    def request(self, line: str) -> dict[str, Any]:
         assert self._process.stdin is not None  # noqa: S101  for the type checker
         self._process.stdin.write(f"{line}\n".encode())
         self._process.stdin.flush()
@@ -107,7 +107,7 @@ class SourceProcess(Child):
 
 
 class Bench(NamedTuple):
-    """What every loader of a run works with."""
+    """The source and the database that all loaders of a run share."""
 
     source: SourceProcess
     server: Server
@@ -142,7 +142,7 @@ class WarmWorker(Child):
 
     def run(self, step: str) -> Sample:
         """Run the three tasks of *step* and measure them."""
-        return _measured(self._bench, self.pid, lambda: self.ask(step))
+        return _measured(self._bench, self.pid, lambda: self.request(step))
 
 
 def run_program(bench: Bench, command: Sequence[str], *, url: str) -> Sample:

@@ -1,4 +1,4 @@
-"""Where a warm worker spends its CPU: py-spy samples its stacks, and this module sums them up by our own code."""
+"""Profile the CPU time of a warm worker: py-spy samples its stacks, and this module sums them up by our own code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HINTS = {
 
 
 class Spot(NamedTuple):
-    """Where a sample fell."""
+    """The place in the code where a sample was taken."""
 
     #: The innermost file of ours on the stack, below `crossdock/`, and its function; empty where there is none.
     file: str

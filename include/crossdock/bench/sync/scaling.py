@@ -1,4 +1,4 @@
-"""What is measured outside the rounds: a slow source, two workers that share a load, and a much larger load."""
+"""Measurements beside the rounds: a slow source, two workers that share a load, and a much larger load."""
 
 from __future__ import annotations
 

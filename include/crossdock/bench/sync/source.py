@@ -110,7 +110,7 @@ class _Connection(asyncio.Protocol):
 
 async def _serve(site: Site, empty: Site) -> None:
     loop = asyncio.get_running_loop()
-    servers = [await loop.create_server(partial(_Connection, each), "127.0.0.1", 0) for each in (site, empty)]
+    servers = [await loop.create_server(partial(_Connection, served), "127.0.0.1", 0) for served in (site, empty)]
     port, empty_port = (server.sockets[0].getsockname()[1] for server in servers)
     sys.stdout.write(msgspec.json.encode({"port": port, "empty_port": empty_port}).decode() + "\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""How a step of the demo fails."""
+"""Fail a step of the demo when a check does not hold."""
 
 from __future__ import annotations
 

@@ -33,19 +33,19 @@ def demo(
     finally:
         if not stays:
             with console.progress("Stopping") as bar:
-                lifecycle.down(progress=bar.tell)
+                lifecycle.down(progress=bar.update)
     if as_json:
         console.show_json(demo_document(run))
-    _say_how_it_ended(run)
+    _show_result(run)
     if stays and not as_json:
-        _say_how_to_go_on(run)
+        _show_next_steps(run)
     if not run.passed:
         raise typer.Exit(Exit.FAILED)
 
 
 def _run_demo() -> DemoRun:
     with console.progress("Starting") as bar:
-        running = lifecycle.up(progress=bar.tell)
+        running = lifecycle.up(progress=bar.update)
     run = DemoRun(running)
     run_steps(run)
     return run
@@ -54,10 +54,10 @@ def _run_demo() -> DemoRun:
 @contextmanager
 def _schedules_held_back(*, stays: bool) -> Iterator[None]:
     """
-    Keep the syncs of a stack that starts now from running by themselves: such a run would load a step's changes, and
+    Keep the syncs of a stack that starts now from running on schedule: such a run would load a step's changes, and
     the step would show less than it brought about. A stack that stays has its schedules afterwards, also after Ctrl-C.
 
-    In a stack that ran before, schedules are left alone, and each step accepts that another run loaded its changes.
+    In a stack that ran before, schedules are not changed, and each step accepts that another run loaded its changes.
     """
     held = {f"HUB_SYNC_{entity.upper()}_SCHEDULE": "" for entity in SYNCS}
     before = {name: os.environ.get(name) for name in held}
@@ -73,16 +73,16 @@ def _schedules_held_back(*, stays: bool) -> Iterator[None]:
             lifecycle.restart_dag_processor()
 
 
-def _say_how_it_ended(run: DemoRun) -> None:
+def _show_result(run: DemoRun) -> None:
     if run.passed:
-        console.praise(f"All {len(run.steps)} steps passed.")
+        console.success(f"All {len(run.steps)} steps passed.")
     else:
-        console.complain(f"The demo stopped at step {len(run.steps)}. To check the stack: ./hub doctor")
+        console.error(f"The demo stopped at step {len(run.steps)}. To check the stack: ./hub doctor")
 
 
-def _say_how_to_go_on(run: DemoRun) -> None:
+def _show_next_steps(run: DemoRun) -> None:
     user, _ = airflow_login()
     console.say(f"Airflow:      {run.stack.airflow_url}")
     console.say(f"Log in:       user {user}; the password: ./hub status --password")
-    console.say("Go on:        ./hub sandbox move 10, then ./hub sync inventory")
-    console.say("Stop it all:  ./hub down")
+    console.say("Next:         ./hub sandbox move 10, then ./hub sync inventory")
+    console.say("To stop:      ./hub down")

@@ -18,7 +18,7 @@ from crossdock.cli.demo.checks import expect
 from crossdock.cli.session import actor
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.sandbox import SandboxControl
-from crossdock.commerce.inventory import repository as availability
+from crossdock.commerce.inventory import repository as inventory_repository
 from crossdock.commerce.inventory.schema import INVENTORY_TABLE
 from crossdock.core.errors import NotFound
 from crossdock.core.settings import settings
@@ -31,7 +31,7 @@ from crossdock.events.model import STOCK_CHANGED, NewEvent
 from crossdock.events.replay import service as replay_service
 from crossdock.events.status import delivery_status
 from crossdock.events.webhooks_in.service import connection_of
-from crossdock.sync import records as entities
+from crossdock.sync import records
 
 _INTEGRATION = "demo"
 #: The integration whose records change. Others may have records with the same ids.
@@ -85,7 +85,7 @@ class EventSteps:
     def _has_arrived(self, moved: dict[str, Any]) -> bool:
         """Check that the hub has the version, and that the read model is the sum of the hub's stock."""
         with self._store.transaction() as work:
-            rows = entities.by_key(work, INVENTORY_TABLE, moved["sku"])
+            rows = records.by_key(work, INVENTORY_TABLE, moved["sku"])
         has_it = any(
             (row["integration"], row["id"]) == (_SYSTEM, moved["id"]) and row["version"] >= moved["version"]
             for row in rows
@@ -109,8 +109,10 @@ class EventSteps:
         dead_letter_service.edit_fields(
             self._store, dead_letter.dead_letter_id, {"available_quantity": 7}, actor=actor()
         )
-        asked = replay_service.request_dead_letters(self._store, [dead_letter.dead_letter_id], rate=None, actor=actor())
-        replay_service.run_replay(self._store, asked.replay_id, subscribers=SUBSCRIBERS)
+        replay = replay_service.request_dead_letters(
+            self._store, [dead_letter.dead_letter_id], rate=None, actor=actor()
+        )
+        replay_service.run_replay(self._store, replay.replay_id, subscribers=SUBSCRIBERS)
         began = time.monotonic()
         while self._available(sku) != 7:  # noqa: PLR2004  as corrected
             expect(time.monotonic() - began < _MISSING_AFTER_S, "the corrected event had no effect")
@@ -122,16 +124,16 @@ class EventSteps:
         began = time.monotonic()
         while True:
             found = delivery_status(self._store, SUBSCRIBERS, timedelta(hours=1)).subscribers
-            if all(not each.read_by.startswith("0 ") and not each.waiting for each in found):
+            if all(not subscriber.read_by.startswith("0 ") and not subscriber.waiting for subscriber in found):
                 return
-            bar.tell("Waiting for the delivery of events")
-            expect(time.monotonic() - began < _MISSING_AFTER_S, "nobody delivers events: ./hub events status")
+            bar.update("Waiting for the delivery of events")
+            expect(time.monotonic() - began < _MISSING_AFTER_S, "no worker delivers events: ./hub events status")
             time.sleep(0.2)
 
     def _available(self, sku: str) -> int | None:
         with self._store.transaction() as work:
             try:
-                return availability.get(work, sku).available
+                return inventory_repository.get(work, sku).available
             except NotFound:
                 return None
 
@@ -143,7 +145,7 @@ class EventSteps:
             for dead_letter in dead_letters:
                 if dead_letter.event.partition_key == sku:
                     return dead_letter
-            bar.tell("Waiting for the event to fail")
+            bar.update("Waiting for the event to fail")
             expect(
                 time.monotonic() - began < _MISSING_AFTER_S,
                 "the event that no subscriber can process has not become a dead letter",

@@ -21,10 +21,10 @@ from crossdock.core.ids import sync_dag
 from crossdock.db.database import Store
 from crossdock.stack import dag_runs
 from crossdock.stack.lifecycle import Stack
-from crossdock.sync import records as entities
+from crossdock.sync import records
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RunState, SyncRequest
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
 
 _DAG = sync_dag("inventory")
@@ -86,14 +86,14 @@ def _run_steps(run: DemoRun, sandbox: SandboxControl) -> None:
 def _run_step(run: DemoRun, name: str, step: Callable[[Bar], str]) -> bool:
     started_at = time.monotonic()
     with console.progress(name) as bar:
-        bar.tell(name)
+        bar.update(name)
         try:
             detail, ok = step(bar), True
         except Exception as error:  # noqa: BLE001  whatever goes wrong, the demo says so and stops
             detail, ok = str(error) if isinstance(error, HubError) else repr(error), False
     seconds = round(time.monotonic() - started_at, 2)
     run.steps.append({"name": name, "ok": ok, "seconds": seconds, "detail": detail})
-    (console.praise if ok else console.complain)(f"{name} ({seconds:.0f} s)\n    {detail}")
+    (console.success if ok else console.error)(f"{name} ({seconds:.0f} s)\n    {detail}")
     return ok
 
 
@@ -110,7 +110,7 @@ class SyncSteps:
         self._bad: dict[str, Any] = {}
         self._failed_dag_run = ""
         self._failed_run = ""
-        self._asked_before = 0
+        self._requests_before = 0
 
     def full_syncs(self, bar: Bar) -> str:
         details = []
@@ -124,7 +124,7 @@ class SyncSteps:
     def registry_green(self, bar: Bar) -> str:
         details = []
         for integration in self._hub.get("/integrations", limit=500).document["integrations"]:
-            bar.tell(f"testing {integration['id']}")
+            bar.update(f"testing {integration['id']}")
             found = self._hub.post(f"/integrations/{integration['id']}/test", None).document
             failed = [
                 f"{check['name']}: {check['message']}" for check in found["checks"] if check["outcome"] == "failed"
@@ -137,7 +137,7 @@ class SyncSteps:
 
     def bad_row(self, bar: Bar) -> str:
         with self._store.transaction() as work:
-            row = entities.any_row(work, INVENTORY_TABLE, _SYSTEM)
+            row = records.any_row(work, INVENTORY_TABLE, _SYSTEM)
         if row is None:
             raise DemoFailed("the hub has no stock level to spoil")
         self._bad = {"id": row["id"], "sku": row["sku"]}
@@ -145,7 +145,7 @@ class SyncSteps:
         run = self._sync(SyncRequest(keys=(row["sku"],)), bar)
         expect(run.state is RunState.PARTIAL, f"the run ended as {run.state}")
         with self._store.transaction() as work:
-            item = next(item for item in quarantine.find(work, limit=10_000) if item.record_id == row["id"])
+            item = next(item for item in quarantine_repository.find(work, limit=10_000) if item.record_id == row["id"])
         self._bad["item"] = item.item_id
         failure = item.failures[0]
         return (
@@ -160,7 +160,7 @@ class SyncSteps:
         chosen = quarantine_service.select(self._store, [item_id], cause=None, everything=False)
         (report,) = quarantine_service.replay_all(self._store, chosen, syncs=sync_of, actor=actor())
         with self._store.transaction() as work:
-            rows = entities.by_key(work, INVENTORY_TABLE, self._bad["sku"])
+            rows = records.by_key(work, INVENTORY_TABLE, self._bad["sku"])
         (row,) = [row for row in rows if (row["integration"], row["id"]) == (_SYSTEM, self._bad["id"])]
         expect(row["quantity_on_stock"] == 5, f"the hub has {row['quantity_on_stock']}")  # noqa: PLR2004  as corrected
         return (
@@ -176,15 +176,15 @@ class SyncSteps:
     def _expect_in_hub(self, moved: list[dict[str, Any]]) -> None:
         """Expect each change in the hub, whichever run has loaded it: a scheduled one may have come first."""
         with self._store.transaction() as work:
-            versions = entities.versions(work, INVENTORY_TABLE, _SYSTEM)
+            versions = records.versions(work, INVENTORY_TABLE, _SYSTEM)
         missing = [row["id"] for row in moved if versions.get(row["id"], 0) < row["version"]]
         expect(not missing, f"{len(missing)} of {len(moved)} changes are not in the hub, such as {missing[:3]}")
 
     def source_down(self, bar: Bar) -> str:
-        self._asked_before = len(self._sandbox.requests())
+        self._requests_before = len(self._sandbox.requests())
         self._sandbox.break_down("*", [{"status": 503}], repeat=True)
         self._failed_dag_run = dag_runs.trigger(self._api, "inventory", SyncRequest())
-        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._failed_dag_run, bar.tell)
+        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._failed_dag_run, bar.update)
         expect(state == "failed", f"the DAG run ended as {state}")
         tasks = {task["task_id"]: task["state"] for task in self._api.task_instances(_DAG, self._failed_dag_run)}
         expect(tasks.get("extract") == "failed", f"the tasks ended as {tasks}")
@@ -197,10 +197,13 @@ class SyncSteps:
         (run,) = self._hub.get(f"/integrations/{_SYSTEM}/usage", run=self._failed_run).document["runs"]
         calls = run["calls"]
         expect(calls["avoided"] > 0, f"every doomed call was made: {calls}")
-        asked = len(self._sandbox.requests()) - self._asked_before
-        # Not fewer: every call that is counted came to its door, and other runs may have asked, too.
-        expect(asked >= calls["calls"], f"the source was asked {asked} times, and {calls['calls']} calls are counted")
-        opened = next(each for each in breaker["changes"] if each["from_phase"] == "closed")
+        received = len(self._sandbox.requests()) - self._requests_before
+        # Not fewer: the source received every call that is counted, and other runs may have called it, too.
+        expect(
+            received >= calls["calls"],
+            f"the source received {received} requests, but {calls['calls']} calls are counted",
+        )
+        opened = next(change for change in breaker["changes"] if change["from_phase"] == "closed")
         return (
             f"opened at {opened['at'][11:19]}, now {breaker['phase']}; run {self._failed_run} made {calls['calls']} calls, "
             f"{calls['errors']} of them errors, and {calls['avoided']} were not made"
@@ -210,7 +213,7 @@ class SyncSteps:
         self._sandbox.heal()
         moved = self._sandbox.live(stock_moves=5)["inventory"]
         self._api.clear(_DAG, self._failed_dag_run)
-        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._failed_dag_run, bar.tell)
+        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._failed_dag_run, bar.update)
         expect(state == "success", f"the cleared DAG run ended as {state}")
         self._expect_in_hub(moved)
         return f"the same DAG run succeeds; {_sum(run)}"
@@ -246,13 +249,13 @@ class SyncSteps:
         return self._ended("inventory", dag_runs.trigger(self._api, "inventory", request), bar)
 
     def _ended(self, entity: str, dag_run_id: str, bar: Bar) -> Run:
-        state, (run,) = dag_runs.follow(self._api, self._store, entity, dag_run_id, bar.tell)
+        state, (run,) = dag_runs.follow(self._api, self._store, entity, dag_run_id, bar.update)
         expect(state == "success", f"the DAG run {dag_run_id} ended as {state}: {run.error}")
         self._story.passes.append(
             {
                 "entity": entity,
                 "run_id": run.run_id,
-                "pass": 1 + sum(each["entity"] == entity for each in self._story.passes),
+                "pass": 1 + sum(earlier["entity"] == entity for earlier in self._story.passes),
                 **{name: getattr(run.counts, name) for name in run.counts.__struct_fields__},
                 "seconds": round(run.seconds, 2),
             }

@@ -104,7 +104,7 @@ def differences(work: Work, schema: str) -> int:
 
 
 def replace(work: Work, schema: str) -> None:
-    """Replace the rows of the model by those of the copy."""
+    """Replace the rows of the model with the rows of the copy."""
     work.execute(sql.SQL("DELETE FROM {}").format(_model(schema)))
     work.execute(sql.SQL("INSERT INTO {} SELECT * FROM pg_temp.stock_availability").format(_model(schema)))
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from crossdock.commerce.inventory import repository as availability
-from crossdock.commerce.inventory import subscribers
+from crossdock.commerce.inventory import repository, subscribers
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_store
 from crossdock.events.dead_letters import repository as dead_letter_repository
@@ -38,33 +37,33 @@ def rebuild(store: Store, *, replace: bool, actor: str, on_progress: Callable[[i
     # A connection of its own: a statement that was prepared before the copy existed would still use the model.
     with Store(store.dsn, schema=store.schema) as own:
         with own.transaction() as work:
-            availability.create_shadow(work)
-        wanted, number = Selection(types=(STOCK_CHANGED,)), 0
-        while events := _apply_next(own, wanted):
+            repository.create_shadow(work)
+        selection, number = Selection(types=(STOCK_CHANGED,)), 0
+        while events := _apply_next(own, selection):
             number += len(events)
-            wanted = msgspec.structs.replace(wanted, after=events[-1].at)
+            selection = msgspec.structs.replace(selection, after=events[-1].at)
             on_progress(number)
         with own.transaction() as work:
             # Read before the first write: our own transaction id would move the horizon and hide the latest events.
-            availability.lock(work, store.schema)
-            while events := event_store.select(work, wanted, limit=_SLICE):
+            repository.lock(work, store.schema)
+            while events := event_store.select(work, selection, limit=_SLICE):
                 subscribers.apply(work, dead_letter_repository.as_delivered(work, NAME, events))
                 number += len(events)
-                wanted = msgspec.structs.replace(wanted, after=events[-1].at)
+                selection = msgspec.structs.replace(selection, after=events[-1].at)
             return _compare(work, store.schema, number, replace=replace, actor=actor)
 
 
-def _apply_next(own: Store, wanted: Selection) -> list[Event]:
+def _apply_next(own: Store, selection: Selection) -> list[Event]:
     with own.transaction() as work:
-        events = event_store.select(work, wanted, limit=_SLICE)
+        events = event_store.select(work, selection, limit=_SLICE)
         subscribers.apply(work, dead_letter_repository.as_delivered(work, NAME, events))
     return events
 
 
 def _compare(work: Work, schema: str, events: int, *, replace: bool, actor: str) -> Rebuilt:
-    differences = availability.differences(work, schema)
+    differences = repository.differences(work, schema)
     if replace:
-        availability.replace(work, schema)
+        repository.replace(work, schema)
         detail = {"events": events, "differences": differences}
         audit.add(work, actor=actor, act="model.rebuild", subject=f"read-models/{NAME}", detail=detail)
     return Rebuilt(events=events, differences=differences, replaced=replace)

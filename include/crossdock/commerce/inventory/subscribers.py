@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from crossdock.commerce.inventory import repository as availability
+from crossdock.commerce.inventory import repository
 from crossdock.commerce.inventory.repository import StockState
 from crossdock.core.errors import BadEvent
 from crossdock.db.database import Work
@@ -31,10 +31,10 @@ def apply(work: Work, events: Sequence[Event]) -> None:
     Upsert the stock levels of all *events* in one statement. Idempotent: an older version never replaces a newer one.
 
     Raises:
-        BadEvent: the data are not those of a stock level; a retry would not help.
+        BadEvent: the data do not describe a stock level; a retry would not help.
 
     """
-    availability.upsert(work, [_state(event) for event in events])
+    repository.upsert(work, [_state(event) for event in events])
 
 
 def _state(event: Event) -> StockState:

@@ -10,7 +10,7 @@ from crossdock.commerce.orders.schema import LINE_KINDS
 from crossdock.core.errors import BadRequest
 from crossdock.db.database import Store
 from crossdock.observability import audit
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine.repository import Item
 
 
@@ -27,14 +27,14 @@ def set_line_kinds(store: Store, items: Sequence[Item], kinds: Mapping[str, str]
     unknown = sorted(set(kinds.values()) - LINE_KINDS)
     if unknown:
         raise BadRequest(f"Unknown kind of line {unknown[0]!r}. Use one of: {', '.join(sorted(LINE_KINDS))}")
-    wanted = {code.strip().upper(): kind for code, kind in kinds.items()}
+    kind_by_code = {code.strip().upper(): kind for code, kind in kinds.items()}
     edited = 0
     with store.transaction() as work:
         for item in items:
             record = json.loads(item.edited or item.raw)
-            if not _set_kinds(record, wanted):
+            if not _set_kinds(record, kind_by_code):
                 continue
-            quarantine.save_edit(work, item.item_id, json.dumps(record).encode())
+            quarantine_repository.save_edit(work, item.item_id, json.dumps(record).encode())
             detail = {"kinds": dict(kinds)}
             audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item.item_id}", detail=detail)
             edited += 1

@@ -31,7 +31,7 @@ PAGE_RECORDS = 500
 
 
 class Api(StrEnum):
-    """Which of the vendor's two APIs is called; both give the same pages."""
+    """The vendor's two APIs; both give the same pages."""
 
     REST = "rest"
     GRAPHQL = "graphql"

@@ -35,7 +35,7 @@ class CommercetoolsConnectionTest:
         try:
             self._source.sign_in()
         except SystemRefused as refused:
-            if "scope" not in refused.said.lower():
+            if "scope" not in refused.message.lower():
                 raise
             # The platform accepts the client but refuses the scope: the check `scope` reports it.
             self._scope_refusal = refused

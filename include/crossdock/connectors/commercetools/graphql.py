@@ -114,7 +114,7 @@ def document_of(resource: str, query: Mapping[str, Any]) -> Json:
         )
     variables = {name: query[name] for name in ("where", "sort", "limit") if query.get(name) is not None}
     if resource == "product-projections":
-        # REST lists published products only; `products` lists all, and those never published have no data.
+        # REST lists published products only; `products` lists all, and a never published one has no data.
         variables["where"] = " and ".join([_PUBLISHED, *([f"({variables['where']})"] if "where" in variables else [])])
     variables["withTotal"] = query.get("withTotal") == "true"
     return {"operationName": "Page", "query": _RESOURCES[resource][0], "variables": variables}
@@ -154,13 +154,13 @@ def _page(page: Json, as_record: Callable[[Json], Json]) -> bytes:
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_nulls(field) for name, field in value.items() if field is not None}
-    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _error_of(response: HttpResponse, errors: Any) -> HubError:
     first = errors[0] if isinstance(errors, list) and isinstance(errors[0], dict) else {}
     code = str((first.get("extensions") or {}).get("code") or "no code")
-    said = redacted(f"{response.endpoint}: {first.get('message') or 'no message'} ({code})", response)
+    message = redacted(f"{response.endpoint}: {first.get('message') or 'no message'} ({code})", response)
     if code in _TRANSIENT:
-        return SystemUnavailable(response.system, said)
-    return SystemRefused(response.system, response.status, said)
+        return SystemUnavailable(response.system, message)
+    return SystemRefused(response.system, response.status, message)

@@ -33,7 +33,7 @@ class _PageStub(msgspec.Struct, gc=False):
 
 
 class _Line(msgspec.Struct, gc=False):
-    """A line, of which only the presence counts."""
+    """A line; its fields are not decoded, because only the number of lines counts."""
 
 
 _decode_stub = msgspec.json.Decoder(_PageStub).decode

@@ -26,7 +26,7 @@ class InvalidDeclaration(BadRequest):
 
     def __init__(self, path: Path, mistakes: Iterable[Mistake]) -> None:
         self.path, self.mistakes = path, tuple(mistakes)
-        super().__init__("\n".join([f"{path} is not valid:", *(f"  {each}" for each in self.mistakes)]))
+        super().__init__("\n".join([f"{path} is not valid:", *(f"  {mistake}" for mistake in self.mistakes)]))
 
 
 def folder() -> Path:
@@ -61,13 +61,15 @@ def read(path: Path, more_checks: Checks = lambda _: ()) -> Declaration:
         raise InvalidDeclaration(path, [Mistake(1, "", f"cannot be read: {type(error).__name__}")]) from error
     document, lines, mistakes = _parse(text)
     if not mistakes:
-        mistakes = [_at(lines, *each) for each in _against_schema(document)]
+        mistakes = [_at(lines, *mistake) for mistake in _against_schema(document)]
     if mistakes:
-        raise InvalidDeclaration(path, sorted(mistakes, key=lambda each: each.line))
+        raise InvalidDeclaration(path, sorted(mistakes, key=lambda mistake: mistake.line))
     declaration = msgspec.convert({**document, "name": path.stem}, Declaration)
-    found = [_at(lines, *each) for each in (*_expressions(declaration), *_name(declaration), *more_checks(declaration))]
+    found = [
+        _at(lines, *mistake) for mistake in (*_expressions(declaration), *_name(declaration), *more_checks(declaration))
+    ]
     if found:
-        raise InvalidDeclaration(path, sorted(found, key=lambda each: each.line))
+        raise InvalidDeclaration(path, sorted(found, key=lambda mistake: mistake.line))
     return declaration
 
 
@@ -82,8 +84,8 @@ def _parse(text: str) -> tuple[Any, dict[str, int], list[Mistake]]:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        said = getattr(error, "problem", None) or "is not YAML"
-        return None, {}, [Mistake(mark.line + 1 if mark else 1, "", said)]
+        problem = getattr(error, "problem", None) or "is not YAML"
+        return None, {}, [Mistake(mark.line + 1 if mark else 1, "", problem)]
     except RecursionError:
         return None, {}, [Mistake(1, "", "nests too deeply")]
     return document, lines, duplicates

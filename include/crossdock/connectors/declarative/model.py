@@ -14,7 +14,7 @@ ValueType = Literal["text", "integer", "decimal", "boolean", "instant", "json"]
 
 
 class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How requests are signed; the secrets are in the Airflow connection."""
+    """The rules for signing requests; the secrets are in the Airflow connection."""
 
     kind: Literal["none", "basic", "bearer", "api_key", "jwt", "oauth2"] = "none"
     #: For an API key.

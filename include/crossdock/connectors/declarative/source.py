@@ -161,8 +161,8 @@ class DeclaredSource:
             raise response.invalid("links to itself: it repeats the previous page")
         kept = [self._as_record(record) for record in records]
         if part.axis is Axis.KEYS:
-            wanted = set(part.keys)
-            kept = [record for record in kept if str(record.get(str(part.field))) in wanted]
+            requested = set(part.keys)
+            kept = [record for record in kept if str(record.get(str(part.field))) in requested]
         whole = limit is None or len(kept) <= limit
         kept = kept[:limit]
         cursor = Cursor(_EPOCH, following) if following is not None else None
@@ -176,8 +176,8 @@ class DeclaredSource:
             raise response.invalid("is not JSON") from error
         if self._declared.read.graphql and isinstance(document, dict) and document.get("errors"):
             first = document["errors"][0] if isinstance(document["errors"], list) else {}
-            said = first.get("message", "no message") if isinstance(first, dict) else "no message"
-            raise SystemRefused(self.name, response.status, redacted(f"{response.endpoint}: {said}", response))
+            message = first.get("message", "no message") if isinstance(first, dict) else "no message"
+            raise SystemRefused(self.name, response.status, redacted(f"{response.endpoint}: {message}", response))
         return document
 
     def _as_record(self, record: Any) -> dict[str, Any]:

@@ -66,7 +66,10 @@ def declared_sync(path: Path) -> tuple[Declaration, Sync]:
     table, rules, required = _TABLES[declaration.target]
     check_columns = (*_check_columns(declaration), Column("unreadable", "text"))
     names = (*table.column_names, *(column.name for column in check_columns))
-    own = tuple(Expectation(each.name, each.type, each.arguments, each.message) for each in declaration.expectations)
+    own = tuple(
+        Expectation(expectation.name, expectation.type, expectation.arguments, expectation.message)
+        for expectation in declaration.expectations
+    )
     return declaration, Sync(
         entity=declaration.name,
         integration=declaration.name,
@@ -150,7 +153,9 @@ def _expectation_mistakes(declaration: Declaration, columns: set[str], taken: se
         if rule.name in names:
             yield f"{at}/name", f"{rule.name} is the name of another expectation"
         names.add(rule.name)
-        named = [rule.arguments[each] for each in ("column", "column_A", "column_B") if each in rule.arguments]
+        named = [
+            rule.arguments[argument] for argument in ("column", "column_A", "column_B") if argument in rule.arguments
+        ]
         if not named:
             yield f"{at}/arguments", "names no column"
         for column in named:

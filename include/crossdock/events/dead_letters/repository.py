@@ -24,7 +24,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     dead_letter_id: int
     subscriber: str
     state: str
-    #: Attempts so far, including those that killed their worker.
+    #: Attempts so far, including attempts that killed their worker.
     attempts: int
     next_attempt_at: datetime
     #: The type of the error, by which dead letters are grouped; None for an event that waits for another one of its key.
@@ -58,7 +58,7 @@ class CauseCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why an attempt failed."""
+    """The reason of a failed attempt."""
 
     cause: str
     reason: str
@@ -97,9 +97,9 @@ _STATES = b"SELECT subscriber, state, count(*) FROM dead_letter GROUP BY subscri
 
 #: By the positions of the events of a slice of a replay.
 _AT = """
-  FROM unnest(%(epochs)b::int[], %(positions)b::bigint[]) AS asked (epoch, position)
-  JOIN dead_letter ON dead_letter.subscriber = %(subscriber)s AND dead_letter.epoch = asked.epoch
-   AND dead_letter.position = asked.position
+  FROM unnest(%(epochs)b::int[], %(positions)b::bigint[]) AS requested (epoch, position)
+  JOIN dead_letter ON dead_letter.subscriber = %(subscriber)s AND dead_letter.epoch = requested.epoch
+   AND dead_letter.position = requested.position
 """
 
 _EDITED = (

@@ -77,7 +77,7 @@ def _refuse_new_schema_errors(dead_letter: DeadLetter, data: Any) -> None:
         refuse_unknown_fields(data, original, None, schema.get("properties", ()), what=f"{version[0]} events")
     check = Draft202012Validator(schema)
     # Errors of the original data are for the subscriber to judge; an edit must not add new ones.
-    before = {(tuple(each.absolute_path), each.message) for each in check.iter_errors(original)}
+    before = {(tuple(violation.absolute_path), violation.message) for violation in check.iter_errors(original)}
     for error in check.iter_errors(data):
         if (tuple(error.absolute_path), error.message) in before:
             continue
@@ -136,7 +136,7 @@ def discard_all(
     """
     Close *dead_letter_ids*, each with its entry in the audit trail; call *on_progress* with the number closed so far.
 
-    Safe to interrupt and to repeat: a dead letter that was closed in the meantime is left alone.
+    Safe to interrupt and to repeat: a dead letter that was closed in the meantime is not changed.
 
     Raises:
         BadRequest: the reason is empty.
@@ -145,7 +145,7 @@ def discard_all(
 
     def close(work: Work, some: Sequence[int]) -> list[int]:
         dead_letters = [repository.get(work, dead_letter_id, lock=True) for dead_letter_id in some]
-        still_open = [each.dead_letter_id for each in dead_letters if each.state in _DISCARDABLE]
+        still_open = [dead_letter.dead_letter_id for dead_letter in dead_letters if dead_letter.state in _DISCARDABLE]
         for dead_letter_id in still_open:
             repository.close(work, dead_letter_id, "discarded", actor)
             subject, detail = f"dead-letters/{dead_letter_id}", {"reason": reason}

@@ -36,12 +36,12 @@ class Recipient:
 
     @property
     def is_external(self) -> bool:
-        """True for a subscriber with an external side effect: one outside the hub's database."""
+        """True for a subscriber with an external side effect, that is, one that is not in the hub's database."""
         return self.subscriber.apply is None
 
 
 class Verdict(Enum):
-    """What a failure means for the next attempt."""
+    """The consequence of a failure for the next attempt."""
 
     #: Retry until the attempts are used up.
     TRANSIENT = auto()
@@ -79,10 +79,10 @@ class Outcome:
     blocked: list[Event] = field(default_factory=list)
 
     def without_blocked(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Return *events* without those of keys that have failed, and record these as blocked."""
+        """Return *events* without the events of failed keys, and record these as blocked."""
         if not self.failed:
             return events
-        failed = {each.event.partition_key for each in self.failed}
+        failed = {failure.event.partition_key for failure in self.failed}
         self.blocked += [event for event in events if event.partition_key in failed]
         return [event for event in events if event.partition_key not in failed]
 
@@ -122,7 +122,7 @@ def apply_batch(work: Work, recipient: Recipient, events: Sequence[Event]) -> Ou
 
 
 def _is_database_failure(error: Exception) -> bool:
-    """Tell a passing failure of the database from a failure of an event. A limit of the database is the event's."""
+    """Distinguish a passing failure of the database from a failure of an event. A limit of the database is the event's."""
     return isinstance(error, StoreUnavailable) or (isinstance(error, psycopg.Error) and is_transient(error))
 
 
@@ -190,7 +190,7 @@ def _apply_once(work: Work, recipient: Recipient, events: Sequence[Event]) -> No
 
 
 def apply(work: Work, recipient: Recipient, events: Sequence[Event]) -> None:
-    """Call the subscriber with *events*, upcast to their newest version, whatever the inbox has."""
+    """Call the subscriber with *events*, upcast to their newest version, without regard to the inbox."""
     if recipient.subscriber.apply is None:
         raise SubscriberNotConfigured("This subscriber has no effect in the hub's database")
     recipient.subscriber.apply(work, [upcast(event) for event in events])

@@ -30,13 +30,13 @@ _GATHER_S = 0.005
 #: Between two attempts to claim partitions that other workers have.
 _CLAIM_EVERY_S = 1.0
 _AFTER_AN_ERROR_S = 0.5
-#: A borrowed partition is released when the worker that it is assigned to asks for it, and not claimed again for so long.
+#: A borrowed partition is released when its assigned worker requests it, and not claimed again for this many seconds.
 _PAUSE_AFTER_RELEASE_S = 5.0
 
 
 @dataclass(frozen=True)
 class PartitionAssignment:
-    """Which key partitions a worker is assigned: those whose number modulo *workers* is *worker_no*."""
+    """The key partitions assigned to a worker: their number modulo *workers* is *worker_no*."""
 
     worker_no: int = 0
     workers: int = 1
@@ -58,7 +58,7 @@ class PartitionAssignment:
 
 @dataclass(frozen=True)
 class ShutdownToken:
-    """Tells all threads of a worker when to end: at a time, or when *stop* is set."""
+    """Signals all threads of a worker when to end: at a time, or when *stop* is set."""
 
     stop: threading.Event
     #: Of time.monotonic().
@@ -140,7 +140,7 @@ class Consumer:
         self._registered = False
 
     def reset(self) -> None:
-        """Drop what a defect may have left half done, and release all partitions for whoever claims them first."""
+        """Drop work that a defect may have left half done, and release all partitions for the first worker that claims them."""
         held, self._held = self._held, {}
         self._registered = False
         self._claim_at.clear()
@@ -165,13 +165,13 @@ class Consumer:
                 log.warning("%s", error)
                 del self._held[number]
                 continue
-            if partition.wanted and not self._is_assigned(number):
+            if partition.is_requested and not self._is_assigned(number):
                 self._release([number])
                 self._claim_at[number] = time.monotonic() + _PAUSE_AFTER_RELEASE_S
         return processed
 
     def _claim_due(self) -> None:
-        """Claim the assigned partitions, and those of workers whose leases have expired."""
+        """Claim the assigned partitions, and partitions whose leases have expired."""
         now = time.monotonic()
         for number in range(self._assignment.partitions):
             if number in self._held or now < self._claim_at.get(number, 0.0):
@@ -189,7 +189,7 @@ class Consumer:
                 consumer_leases.register(work, self.name, self._assignment.partitions)
             claim = consumer_leases.claim(work, self.name, number, self._worker, self._polling.lease_life)
             if claim is None and self._is_assigned(number):
-                consumer_leases.want(work, self.name, number, self._worker)
+                consumer_leases.request(work, self.name, number, self._worker)
         self._registered = True
         if claim is not None and claim.partitions == self._assignment.partitions:
             if claim.after_a_death:

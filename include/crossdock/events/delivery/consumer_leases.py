@@ -79,7 +79,7 @@ RETURNING consumer.token, consumer.epoch, consumer.xid, consumer.position, consu
           before.holder IS NOT NULL AND before.holder <> %(worker)s
 """
 
-_WANT = b"""
+_REQUEST = b"""
 UPDATE event_consumer SET wanted_by = %(worker)s, wanted_at = clock_timestamp()
  WHERE subscriber = %(subscriber)s AND partition = %(partition)s AND holder IS DISTINCT FROM %(worker)s
 """
@@ -106,10 +106,10 @@ def ended_when_idle(life: timedelta) -> str:
 
 
 class Advanced(NamedTuple):
-    """What a consumer learns when it moves its cursor."""
+    """The result of moving a consumer's cursor."""
 
     #: The worker that the partition is assigned to asks for it.
-    wanted: bool
+    is_requested: bool
     #: The subscriber has dead letters, which a later event may supersede.
     has_dead: bool
 
@@ -170,9 +170,9 @@ def claim(work: Work, subscriber: str, partition: int, worker: str, life: timede
     )
 
 
-def want(work: Work, subscriber: str, partition: int, worker: str) -> None:
+def request(work: Work, subscriber: str, partition: int, worker: str) -> None:
     """Ask the holder of a borrowed partition to release it for *worker*, to which it is assigned."""
-    work.execute(_WANT, {"subscriber": subscriber, "partition": partition, "worker": worker})
+    work.execute(_REQUEST, {"subscriber": subscriber, "partition": partition, "worker": worker})
 
 
 def advance(work: Work, claim: Claim, cursor: Position, *, delivered: int, life: timedelta) -> Advanced:
@@ -206,7 +206,7 @@ def _held(work: Work, statement: bytes, claim: Claim, values: dict[str, object])
 
 
 def release(work: Work, claims: Sequence[Claim]) -> None:
-    """Release the partitions, so that the next worker has them at once. Leases that were lost are left alone."""
+    """Release the partitions, so that the next worker has them at once. Lost leases are not touched."""
     for held in claims:
         work.execute(_RELEASE, _of(held))
 

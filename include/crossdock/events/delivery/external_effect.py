@@ -22,7 +22,7 @@ def deliver_once(
     paused: Mapping[str, Failure],
 ) -> Callable[[Work], Outcome]:
     """
-    Deliver those of *events* that the inbox does not have, as `deliver`; return what records them.
+    Deliver the *events* that the inbox does not have, as `deliver` does; return a function that records them.
 
     The returned function runs in the transaction that moves the cursor. A worker that is killed before that commit
     delivers the events again, so the side effect must be idempotent.
@@ -73,12 +73,14 @@ def deliver(
             outcome.fail(outcome.without_blocked(some), known[source], Verdict.SOURCE_OUTAGE)
             continue
         bisect(recipient, some, outcome, act, guard.check)
-        known |= {each.event.source: each.failure for each in outcome.failed if each.verdict is Verdict.SOURCE_OUTAGE}
+        known |= {
+            failed.event.source: failed.failure for failed in outcome.failed if failed.verdict is Verdict.SOURCE_OUTAGE
+        }
     return outcome
 
 
 def call_external(recipient: Recipient, events: Sequence[Event]) -> None:
-    """Call the subscriber with *events*, upcast to their newest version, whatever the inbox has."""
+    """Call the subscriber with *events*, upcast to their newest version, without regard to the inbox."""
     if recipient.subscriber.deliver is None or recipient.fetcher is None:
         raise SubscriberNotConfigured("This subscriber needs a service that this worker was not given")
     recipient.subscriber.deliver(recipient.fetcher, [upcast(event) for event in events])

@@ -41,7 +41,7 @@ def record(
     work: Work, claim: Claim, subscriber: Subscriber, outcome: Outcome, attempt_of: Callable[[Event], Attempt]
 ) -> None:
     """Record each failed event with the time of its next attempt or as a dead letter, and the events blocked by it."""
-    records = [_record_of(subscriber, each, attempt_of(each.event)) for each in outcome.failed]
+    records = [_record_of(subscriber, failed, attempt_of(failed.event)) for failed in outcome.failed]
     records += [RetryRecord(event=event, state="waiting") for event in outcome.blocked]
     retry_repository.upsert(work, claim, records)
 
@@ -59,15 +59,15 @@ def _record_of(subscriber: Subscriber, failed: Failed, attempt: Attempt) -> Retr
 
 
 def wait_s(subscriber: Subscriber, attempts: int) -> float:
-    """Exponential backoff: the seconds until an event with so many *attempts* is retried."""
+    """Exponential backoff: the seconds until an event that failed *attempts* times is retried."""
     return min(subscriber.first_wait_s * 2.0 ** min(attempts - 1, _DOUBLINGS), _MAX_WAIT_S)
 
 
 def begin_outages(
     work: Work, claim: Claim, subscriber: Subscriber, outcome: Outcome, known: Collection[str] = ()
 ) -> None:
-    """Pause the sources that turned out to be down in this attempt; those that are *known* were not called."""
-    found = {each.event.source: each for each in outcome.failed if each.verdict is Verdict.SOURCE_OUTAGE}
+    """Pause the sources that turned out to be down in this attempt; *known* ones were not called."""
+    found = {failure.event.source: failure for failure in outcome.failed if failure.verdict is Verdict.SOURCE_OUTAGE}
     for source, failed in found.items():
         if source in known:
             continue

@@ -17,9 +17,9 @@ ON CONFLICT DO NOTHING RETURNING epoch, position
 
 _SEEN = b"""
 SELECT inbox.epoch, inbox.position
-  FROM unnest(%(epochs)b::int[], %(xids)b::bigint[], %(positions)b::bigint[]) AS wanted (epoch, xid, position)
-  JOIN event_inbox inbox ON inbox.subscriber = %(subscriber)s AND inbox.epoch = wanted.epoch
-   AND inbox.xid = wanted.xid AND inbox.position = wanted.position
+  FROM unnest(%(epochs)b::int[], %(xids)b::bigint[], %(positions)b::bigint[]) AS candidate (epoch, xid, position)
+  JOIN event_inbox inbox ON inbox.subscriber = %(subscriber)s AND inbox.epoch = candidate.epoch
+   AND inbox.xid = candidate.xid AND inbox.position = candidate.position
 """
 
 #: Rows behind all cursors of their subscriber: another number of partitions begins at the slowest one, so no consumer
@@ -37,7 +37,7 @@ DELETE FROM event_inbox WHERE ctid = ANY(ARRAY(
 
 
 def add(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
-    """Record *events* as delivered to *subscriber*, at the commit; return those that were new, in order."""
+    """Record *events* as delivered to *subscriber*, at the commit; return the new ones, in order."""
     if not events:
         return []
     cursor = work.cursor(binary=True).execute(_ADD, _values(subscriber, events), prepare=True)
@@ -48,7 +48,7 @@ def add(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
 
 
 def unseen(work: Work, subscriber: str, events: Sequence[Event]) -> list[Event]:
-    """Select those of *events* that *subscriber* has not had, in order; nothing is recorded."""
+    """Select the *events* that *subscriber* has not received, in order; record nothing."""
     seen = set(work.cursor(binary=True).execute(_SEEN, _values(subscriber, events)).fetchall())
     return [event for event in events if (event.epoch, event.position) not in seen]
 

@@ -29,7 +29,7 @@ class LeaseRenewal:
 
         Args:
             store: The connection for the renewals.
-            renew: Called four times per *life*. It must tolerate a lost lease: whoever commits finds that out.
+            renew: Called four times per *life*. It must tolerate a lost lease: the commit checks the lease.
             life: How long a lease lives.
             of: Whose effects these are, for the log.
 
@@ -77,7 +77,7 @@ class LeaseRenewal:
 
 @dataclass(frozen=True)
 class LeaseGuard:
-    """What makes an external call safe: the leases are ours when it begins, and are renewed while it runs."""
+    """Makes an external call safe: the leases are ours when it begins, and are renewed while it runs."""
 
     renewal: LeaseRenewal
     #: Called before each external call; raises when the leases are lost.

@@ -1,4 +1,4 @@
-"""Deliver one key partition to one subscriber: the next events, and those whose delivery failed before."""
+"""Deliver one key partition to one subscriber: the next events, and events whose delivery failed before."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Effect = Callable[[Work], Outcome]
 
 @dataclass(frozen=True)
 class PollingConfig:
-    """How a worker reads and delivers."""
+    """The settings for reading and delivering events."""
 
     #: Events in one transaction.
     batch: int = 2_000
@@ -56,7 +56,7 @@ class Partition:
     def __init__(self, connections: Connections, claim: Claim, recipient: Recipient, polling: PollingConfig) -> None:
         self.claim = claim
         #: True when the worker that this partition is assigned to has asked for it.
-        self.wanted = False
+        self.is_requested = False
         self._store, self._reads = connections.store, connections.reads
         self._recipient, self._polling = recipient, polling
         self._guard = LeaseGuard(connections.renewal, self._renew)
@@ -118,7 +118,7 @@ class Partition:
             self._commit(events, cursor, self._effect(ready, {}) if len(ready) > 1 else lambda _: outcome)
 
     def _effect(self, events: Sequence[Event], paused: Mapping[str, Failure]) -> Effect:
-        """Deliver external *events* now and return what records them; for others, return what applies them."""
+        """Deliver external *events* now and return a function that records them; for others, return one that applies them."""
         if self._recipient.is_external:
             return deliver_once(self._store, self._recipient, events, self._guard, paused)
         return partial(attempt, recipient=self._recipient, events=events)
@@ -135,7 +135,7 @@ class Partition:
             advanced = consumer_leases.advance(
                 work, self.claim, cursor, delivered=len(outcome.delivered), life=self._polling.lease_life
             )
-            self.wanted = advanced.wanted
+            self.is_requested = advanced.is_requested
             if advanced.has_dead and self._subscriber.newer_replaces_older:
                 retry_repository.supersede(work, self.claim.subscriber, outcome.delivered)
             failpoint("deliver.before_commit")
@@ -179,5 +179,7 @@ class Partition:
         """Store the cursor and renew the lease."""
         life = self._polling.lease_life
         with self._store.transaction() as work:
-            self.wanted = consumer_leases.advance(work, self.claim, self._cursor, delivered=0, life=life).wanted
+            self.is_requested = consumer_leases.advance(
+                work, self.claim, self._cursor, delivered=0, life=life
+            ).is_requested
         self._moved(self._cursor)

@@ -52,7 +52,7 @@ class ReplayWorker:
                 except Transient as error:
                     log.warning("Replays are waiting: %s", error)
                 except Terminal:
-                    log.exception("Cannot go on with a replay")  # It was rescheduled, so that newer ones can run.
+                    log.exception("Cannot continue a replay")  # It was rescheduled, so that newer ones can run.
                 time.sleep(_LOOK_EVERY_S)
 
     def reset(self) -> None:

@@ -21,7 +21,7 @@ from crossdock.events.model import Event, Position
 
 log = logging.getLogger(__name__)
 
-#: Gives events their effect, except those of paused sources: now, or when the result is called with the transaction
+#: Gives events their effect, except events of paused sources: now, or when the result is called with the transaction
 #: that records them.
 Effect = Callable[[Sequence[Event], Mapping[str, Failure]], Callable[[Work], Outcome]]
 #: Updates source outages in the transaction of an outcome.
@@ -41,7 +41,7 @@ _WORKER_ENDED = Failure(
 
 
 class Retries:
-    """What a consumer remembers of a partition's failed deliveries, and how it retries them."""
+    """Retries the failed deliveries of one partition, and remembers what it needs between retries."""
 
     def __init__(self, store: Store, claim: Claim, recipient: Recipient, effect: Effect, lease_life: timedelta) -> None:
         self._store, self._claim, self._recipient, self._effect = store, claim, recipient, effect
@@ -87,17 +87,21 @@ class Retries:
 
     def learn(self, outcome: Outcome) -> None:
         """Remember the blocked keys and paused sources of a committed attempt; the next look would find them anyway."""
-        self.blocked_keys |= {each.event.partition_key for each in outcome.failed}
+        self.blocked_keys |= {failed.event.partition_key for failed in outcome.failed}
         if self._recipient.is_external:
             self._learn_outages(outcome)
 
     def _learn_outages(self, outcome: Outcome) -> None:
         self._answered |= {event.source for event in outcome.delivered}
         self._met_outage -= {event.at for event in outcome.delivered}
-        paused = {each.event.source: each.failure for each in outcome.failed if each.verdict is Verdict.SOURCE_OUTAGE}
+        paused = {
+            failed.event.source: failed.failure for failed in outcome.failed if failed.verdict is Verdict.SOURCE_OUTAGE
+        }
         if paused:
             self._answered -= paused.keys()
-            self._met_outage |= {each.event.at for each in outcome.failed if each.verdict is Verdict.SOURCE_OUTAGE}
+            self._met_outage |= {
+                failed.event.at for failed in outcome.failed if failed.verdict is Verdict.SOURCE_OUTAGE
+            }
             self.paused |= paused
             self._keys_at_once = _KEYS_AFTER_OUTAGE
 
@@ -149,7 +153,7 @@ class Retries:
         return tried
 
     def _retry_together(self, heads: Sequence[DeadLetter]) -> int:
-        """Retry keys that were never tried by themselves in one batch, each with all its waiting events."""
+        """Retry, in one batch, the keys that were never retried on their own, each with all its waiting events."""
         with self._store.question() as work:
             keys = [head.event.partition_key for head in heads]
             dead_letters = retry_repository.pending_of_keys(work, self._claim, keys)
@@ -173,10 +177,10 @@ class Retries:
         meanwhile are left out.
         """
         attempts = self._record_attempts(dead_letters)
-        dead_letters = [each for each in dead_letters if each.event.partition_key in attempts]
+        dead_letters = [candidate for candidate in dead_letters if candidate.event.partition_key in attempts]
         if not dead_letters:
             return 0
-        by_position = {each.event.at: each for each in dead_letters}
+        by_position = {candidate.event.at: candidate for candidate in dead_letters}
 
         def attempt_of(event: Event) -> Attempt:
             dead_letter = by_position[event.at]
@@ -184,7 +188,7 @@ class Retries:
             is_recorded = dead_letter_id == dead_letter.dead_letter_id
             return Attempt(dead_letter.event, recorded if is_recorded else dead_letter.attempts + 1, is_recorded)
 
-        effect = self._effect([each.deliverable for each in dead_letters], paused)
+        effect = self._effect([candidate.deliverable for candidate in dead_letters], paused)
         with self._store.transaction() as work:
             outcome = effect(work)
             self._blame_the_only_one(outcome)
@@ -210,19 +214,19 @@ class Retries:
         first: dict[str, DeadLetter] = {}
         for dead_letter in dead_letters:
             first.setdefault(dead_letter.event.partition_key, dead_letter)
-        waits_s = {each.dead_letter_id: failures.wait_s(self._subscriber, each.attempts + 1) for each in first.values()}
+        waits_s = {head.dead_letter_id: failures.wait_s(self._subscriber, head.attempts + 1) for head in first.values()}
         with self._store.transaction() as work:
             consumer_leases.renew(work, self._claim, self._life)
             attempts = retry_repository.record_attempts(work, waits_s)
             # Its last attempt killed the worker, or it would be dead already.
             spent = {id_ for id_, number in attempts.items() if number > self._subscriber.attempts}
-            killers = [each.event for each in first.values() if each.dead_letter_id in spent]
+            killers = [head.event for head in first.values() if head.dead_letter_id in spent]
             retry_repository.upsert(work, self._claim, [_killed_its_worker(event) for event in killers])
         failpoint("deliver.recorded")
         return {
-            key: (each.dead_letter_id, attempts[each.dead_letter_id])
-            for key, each in first.items()
-            if each.dead_letter_id in attempts and each.dead_letter_id not in spent
+            key: (head.dead_letter_id, attempts[head.dead_letter_id])
+            for key, head in first.items()
+            if head.dead_letter_id in attempts and head.dead_letter_id not in spent
         }
 
     def _begin_outages(self, work: Work, outcome: Outcome) -> None:
@@ -236,9 +240,9 @@ class Retries:
 
 def _goes_alone(head: DeadLetter) -> bool:
     """
-    Tell which events are retried by themselves.
+    Decide whether an event is retried on its own.
 
-    One that was tried before: should it kill the worker, no other event is blamed. And one whose record is in use, or
+    It is if it was tried before: should it kill the worker, no other event is blamed. It also is if its record is in use, or
     all events of the same call would wait for it.
     """
     return head.attempts > 0 or head.cause == RECORD_IN_USE

@@ -1,4 +1,4 @@
-"""SQL of the retries: record failed deliveries, find those that are due with the events they block, close them."""
+"""SQL of the retries: record failed deliveries, find the due ones with the events they block, close them."""
 
 from __future__ import annotations
 
@@ -141,12 +141,12 @@ _ANY_DEAD = b"SELECT EXISTS (SELECT FROM dead_letter WHERE subscriber = %(subscr
 
 def upsert(work: Work, claim: Claim, records: Sequence[RetryRecord]) -> None:
     """
-    Upsert *records*; attempts are added to those that an event has had.
+    Upsert *records*; attempts are added to the event's earlier ones.
 
     An event that has a row and would now only wait stays as it is, and so does one that a person has closed.
     """
     if records:
-        work.cursor().executemany(_UPSERT, [_values(claim.subscriber, claim.partition, each) for each in records])
+        work.cursor().executemany(_UPSERT, [_values(claim.subscriber, claim.partition, record) for record in records])
 
 
 def move_to_dead_letters(work: Work, subscriber: str, event: Event, failure: Failure) -> None:
@@ -170,7 +170,7 @@ def _values(subscriber: str, partition: int, record: RetryRecord) -> dict[str, o
 
 
 def heads_of_line(work: Work, claim: Claim, *, limit: int = 100) -> list[DeadLetter]:
-    """Find the head-of-line events that are due, except those of paused sources."""
+    """Find the head-of-line events that are due, except events of paused sources."""
     return select_dead_letters(work, _HEADS, {**_of(claim), "limit": limit})
 
 

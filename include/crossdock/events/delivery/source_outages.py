@@ -48,7 +48,7 @@ UPDATE source_outage SET cause = %(cause)s, reason = %(reason)s, next_probe_at =
 
 _END = b"DELETE FROM source_outage WHERE subscriber = %(subscriber)s AND source = %(source)s"
 
-#: An outage begins in the transaction of the events that wait for it. Without such events nobody probes the source.
+#: An outage begins in the transaction of the events that wait for it. Without such events the source is not probed.
 _END_IDLE = b"""
 DELETE FROM source_outage outage
  WHERE NOT EXISTS (SELECT FROM dead_letter

@@ -27,7 +27,7 @@ _RELEASE_TIMEOUT_S = 2.0
 
 
 class BackgroundTask(Protocol):
-    """What one thread of a worker runs."""
+    """The job of one thread of a worker."""
 
     @property
     def over(self) -> bool:
@@ -49,7 +49,7 @@ Background = Callable[[Callable[[], bool]], BackgroundTask]
 
 @dataclass
 class DeliveryReport:
-    """What a worker delivered: events by subscriber."""
+    """The number of events that a worker delivered, by subscriber."""
 
     events: dict[str, int] = field(default_factory=dict)
 
@@ -83,24 +83,24 @@ def deliver(
         for name, subscriber in subscribers.items()
     ]
     try:
-        for each in supervised:
-            each.start()
+        for thread in supervised:
+            thread.start()
         # One worker of a hub runs the background tasks; a second one beside it, while workers change, does no harm.
         tasks = background or {} if assignment.worker_no == 0 else {}
         ended = [_start_thread(name, task(lambda: shutdown.over), shutdown, polling) for name, task in tasks.items()]
         alive = supervised
         while alive:
-            alive = [each for each in alive if each.is_alive()]
+            alive = [thread for thread in alive if thread.is_alive()]
     except BaseException:
         shutdown.stop.set()
-        for each in supervised:
-            each.wait(_RELEASE_TIMEOUT_S)
+        for thread in supervised:
+            thread.wait(_RELEASE_TIMEOUT_S)
         raise
     # Background threads that do not end in time are left behind, as if they were killed; others beside them do no harm.
-    until = time.monotonic() + max((each.effect_timeout_s for each in subscribers.values()), default=0.0)
+    until = time.monotonic() + max((known.effect_timeout_s for known in subscribers.values()), default=0.0)
     for event in ended:
         event.wait(max(until - time.monotonic(), 0.0))
-    return DeliveryReport({each.name: each.processed for each in supervised})
+    return DeliveryReport({thread.name: thread.processed for thread in supervised})
 
 
 class _SupervisedConsumer:
@@ -165,7 +165,7 @@ def _run_once(name: str, task: BackgroundTask, shutdown: ShutdownToken, polling:
     try:
         task.run()
     except Exception:
-        log.exception("%s ended by a defect; it starts again in %.0f s", name, polling.after_a_defect_s)
+        log.exception("%s failed unexpectedly; it restarts in %.0f s", name, polling.after_a_defect_s)
         with suppress(Exception):
             task.reset()
         shutdown.stop.wait(polling.after_a_defect_s)

@@ -156,7 +156,7 @@ def renew(work: Work, replay_id: int, worker: str, life: timedelta) -> bool:
 
 
 def reschedule(work: Work, replay_id: int, worker: str, wait: timedelta) -> None:
-    """Release the replay for any worker after *wait*. A replay that is not *worker*'s is left alone."""
+    """Release the replay for any worker after *wait*. The replay of another worker is not changed."""
     work.execute(_RESCHEDULE, {"replay_id": replay_id, "worker": worker, "wait": wait})
 
 

@@ -69,24 +69,25 @@ def subscribers_of(name: str | None, subscribers: Mapping[str, Subscriber]) -> M
     return {name: subscribers[name]} if name else subscribers
 
 
-def count(store: Store, wanted: Selection, subscribers: Mapping[str, Subscriber]) -> dict[str, int]:
+def count(store: Store, selection: Selection, subscribers: Mapping[str, Subscriber]) -> dict[str, int]:
     """Count the events that a replay would deliver to each subscriber (a dry run)."""
     with store.transaction() as work:
         return {
-            name: event_store.count(work, _subscribed(wanted, subscriber)) for name, subscriber in subscribers.items()
+            name: event_store.count(work, _subscribed(selection, subscriber))
+            for name, subscriber in subscribers.items()
         }
 
 
 def request_events(
-    store: Store, wanted: Selection, subscribers: Mapping[str, Subscriber], *, rate: float | None, actor: str
+    store: Store, selection: Selection, subscribers: Mapping[str, Subscriber], *, rate: float | None, actor: str
 ) -> Replay:
     """Request a replay of events. A delivery worker runs it, or `run_replay` does."""
     _refuse_rate(rate)
-    total = sum(count(store, wanted, subscribers).values())
+    total = sum(count(store, selection, subscribers).values())
     request = {
-        "selection": msgspec.to_builtins(wanted),
+        "selection": msgspec.to_builtins(selection),
         "subscribers": list(subscribers),
-        "cursor": list(wanted.after),
+        "cursor": list(selection.after),
     }
     return _request(store, "events", request, rate=rate, total=total, actor=actor)
 
@@ -212,7 +213,7 @@ def _pause(claim: ReplayClaim, pause_s: float, until: Callable[[], bool]) -> flo
     """
     Pause for *pause_s*, or until *until* says so; return the seconds that are left.
 
-    The claim is renewed, or another worker would go on at once.
+    The claim is renewed; otherwise another worker would continue the replay immediately.
 
     Raises:
         ReplayStopped: a person stopped the replay; a slow rate does not delay that.
@@ -240,9 +241,9 @@ def _end(store: Store, replay: Replay) -> None:
         replay_repository.end(work, replay.replay_id, "done")
 
 
-def _subscribed(wanted: Selection, subscriber: Subscriber) -> Selection:
-    types = tuple(type_ for type_ in subscriber.types if not wanted.types or type_ in wanted.types)
-    return msgspec.structs.replace(wanted, types=types or ("-",))
+def _subscribed(selection: Selection, subscriber: Subscriber) -> Selection:
+    types = tuple(type_ for type_ in subscriber.types if not selection.types or type_ in selection.types)
+    return msgspec.structs.replace(selection, types=types or ("-",))
 
 
 def _request(

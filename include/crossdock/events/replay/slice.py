@@ -28,7 +28,7 @@ from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.observability import audit
 
-#: How long a replay's worker may send no heartbeat before another goes on with the replay.
+#: How long a replay's worker may send no heartbeat before another worker continues the replay.
 WORKER_LIFE = timedelta(seconds=30)
 #: A person who stops a replay waits no longer than this, plus one call of the external system.
 _LOOK_EVERY_S = 1.0
@@ -37,7 +37,7 @@ _SLICE_S = 1.0
 
 
 class ReplayWaits(Transient):
-    """An external system that the replay calls is down or in use; the replay goes on later."""
+    """An external system that the replay calls is down or in use; the replay continues later."""
 
 
 @dataclass(frozen=True)
@@ -141,20 +141,20 @@ def replay_events(claim: ReplayClaim, replay: Replay, recipients: Recipients, si
 
 
 def _next_events(work: Work, replay: Replay, recipients: Recipients, names: Sequence[str], size: int) -> list[Event]:
-    wanted = msgspec.convert(replay.request["selection"], Selection)
+    selection = msgspec.convert(replay.request["selection"], Selection)
     subscribed = {type_ for name in names for type_ in recipients.subscribers[name].types}
     # A type that does not exist where there is none in common: an empty selection would mean all types.
-    types = tuple(sorted(subscribed & set(wanted.types) if wanted.types else subscribed)) or ("-",)
+    types = tuple(sorted(subscribed & set(selection.types) if selection.types else subscribed)) or ("-",)
     after = Position(*replay.request["cursor"])
-    return event_store.select(work, msgspec.structs.replace(wanted, after=after, types=types), limit=size)
+    return event_store.select(work, msgspec.structs.replace(selection, after=after, types=types), limit=size)
 
 
 def _deliver_external(claim: ReplayClaim, recipient: Recipient, events: Sequence[Event]) -> list[Failed]:
     guard = LeaseGuard(claim.renewal, claim.check)
     failed = _deliver_all(events, lambda some: deliver(recipient, some, guard))
-    for each in failed:
-        if not each.verdict.blames_the_event:
-            raise ReplayWaits(f"{recipient.name}: {each.failure.reason}", retry_in_s=each.retry_in_s or None)
+    for failure in failed:
+        if not failure.verdict.blames_the_event:
+            raise ReplayWaits(f"{recipient.name}: {failure.failure.reason}", retry_in_s=failure.retry_in_s or None)
     return failed
 
 
@@ -162,14 +162,14 @@ def _record_events(work: Work, recipient: Recipient, events: Sequence[Event], fa
     """
     Record *events* and move the failed ones to the dead letters; return how many failed.
 
-    Without *failed* the events are applied here, again, whatever the inbox has.
+    Without *failed* the events are applied here, again, without regard to the inbox.
     """
     if failed is None:
         failed = _deliver_all(events, lambda some: _apply_here(work, recipient, some))
-    positions = {each.event.at for each in failed}
+    positions = {failure.event.at for failure in failed}
     inbox.add(work, recipient.name, [event for event in events if event.at not in positions])
-    for each in failed:
-        retry_repository.move_to_dead_letters(work, recipient.name, each.event, each.failure)
+    for failure in failed:
+        retry_repository.move_to_dead_letters(work, recipient.name, failure.event, failure.failure)
     return len(failed)
 
 
@@ -185,15 +185,15 @@ def _apply_here(work: Work, recipient: Recipient, events: Sequence[Event]) -> Ou
 
 def _deliver_all(events: Sequence[Event], deliver_some: Callable[[Sequence[Event]], Outcome]) -> list[Failed]:
     """
-    Deliver *events*; return those that failed.
+    Deliver *events*; return the failed ones.
 
-    A failed event blocks no other one: in a replay it becomes a dead letter at once, and its key goes on.
+    A failed event blocks no other one: in a replay it becomes a dead letter immediately, and the next events of its key are delivered.
     """
     failed: list[Failed] = []
     while events:
         outcome = deliver_some(events)
         failed += outcome.failed
-        if any(not each.verdict.blames_the_event for each in outcome.failed):
+        if any(not failure.verdict.blames_the_event for failure in outcome.failed):
             break
         events = outcome.blocked
     return failed
@@ -296,7 +296,7 @@ def _record_dead_letter(
 
 
 def _is_closed_since(dead_letter: DeadLetter, replay: Replay) -> bool:
-    """Check whether a person or a later event closed it after the replay was requested: the later decision stands."""
+    """Check whether a person or a later event closed it after the replay was requested: the later decision wins."""
     return dead_letter.closed_at is not None and dead_letter.closed_at > replay.requested_at
 
 

@@ -31,7 +31,7 @@ class WebhookRefused(Terminal):
 
 
 class WebhookRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an integration's webhooks are signed and what they are about; the `extra` of its Airflow connection."""
+    """The rules for an integration's webhooks: signature and content; from the `extra` of its Airflow connection."""
 
     scheme: Scheme = "standard"
     #: The entity to sync: `inventory`, `product`, `order`.
@@ -121,9 +121,9 @@ def _check(keys: Iterable[bytes], signed: bytes, offered: Sequence[bytes], algor
     """Compare every key with every signature in constant time, so that the response time reveals nothing."""
     matches = False
     for key in keys:
-        wanted = hmac.new(key, signed, getattr(hashlib, algorithm)).digest()
+        expected = hmac.new(key, signed, getattr(hashlib, algorithm)).digest()
         for signature in offered:
-            matches |= hmac.compare_digest(wanted, signature)
+            matches |= hmac.compare_digest(expected, signature)
     if not matches:
         raise WebhookRefused("no signature matches a configured key")
 
@@ -138,7 +138,7 @@ def _check_age(timestamp: str, now_s: float) -> None:
 
 
 def _one(headers: Headers, name: str) -> str:
-    found = [value for each, value in headers if each.lower() == name.lower()]
+    found = [value for header, value in headers if header.lower() == name.lower()]
     if len(found) != 1:
         # Without the number of headers: a stranger chooses it, and refusals are counted by their message.
         many = "several headers" if found else "no header"

@@ -183,10 +183,10 @@ def _type(schema: graphql.GraphQLSchema, name: str) -> Any:
 
 def _resolve_list(_root: Any, info: graphql.GraphQLResolveInfo[Any], **arguments: Any) -> Json:
     wants_total = any(
-        isinstance(each, graphql.FieldNode) and each.name.value == "total" and _is_included(each, info)
+        isinstance(selected, graphql.FieldNode) and selected.name.value == "total" and _is_included(selected, info)
         for node in info.field_nodes
         if node.selection_set
-        for each in node.selection_set.selections
+        for selected in node.selection_set.selections
     )
     parameters = {name: _as_texts(value) for name, value in arguments.items() if value is not None}
     page: Json = info.context(_LISTS[info.field_name], parameters | {"withTotal": [str(wants_total)]})
@@ -199,7 +199,7 @@ def _is_included(node: graphql.FieldNode, info: graphql.GraphQLResolveInfo[Any])
 
 
 def _as_texts(value: Any) -> list[str]:
-    return [str(each) for each in value] if isinstance(value, list) else [str(value)]
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
 def _resolve_locales(document: Json, info: graphql.GraphQLResolveInfo[Any]) -> Any:

@@ -390,14 +390,14 @@ def _compare(field: str, sign: str, value: Literal) -> Test:
 
 
 def _for_instant(field: str, sign: str, value: Literal) -> Callable[[Any], bool]:
-    wanted = clock.sort_key(value.text) if value.text is not None else None
-    if wanted is None:
+    expected = clock.sort_key(value.text) if value.text is not None else None
+    if expected is None:
         raise MalformedPredicateError(f"The field '{field}' is a DateTime; the value is not one.")
     compare = _SIGNS[sign]
 
     def holds(found: Any) -> bool:
         key = clock.sort_key(found) if isinstance(found, str) else None
-        return key is not None and compare(key, wanted)
+        return key is not None and compare(key, expected)
 
     return holds
 

@@ -150,14 +150,14 @@ def _single(state: RetailerState, endpoint: Endpoint, method: str, name: str, re
 
 def _find(state: RetailerState, entity: Entity, name: str) -> Row:
     """Find the row that the last part of a path names, by ID or by `key=…`."""
-    path, equals, wanted = name.partition("=")
+    path, equals, key = name.partition("=")
     if not equals:
         return state.get(entity.name, name)
     if path not in entity.paths:
         raise not_found(name)
-    rows = state.collection(entity.name).find(entity.paths[path], wanted)
+    rows = state.collection(entity.name).find(entity.paths[path], key)
     if not rows:
-        raise not_found(f"{entity.paths[path]} '{wanted}'")
+        raise not_found(f"{entity.paths[path]} '{key}'")
     return rows[0]
 
 

@@ -134,7 +134,7 @@ def _place_order(state: RetailerState) -> Row:
 
 
 class Simulation:
-    """Changes the data by itself every few seconds, in one thread."""
+    """Changes the data automatically every few seconds, in one thread."""
 
     def __init__(self, state: Callable[[], RetailerState]) -> None:
         self._state = state

@@ -84,7 +84,7 @@ class SimulatedSystem(ABC):
 
         """
 
-    def route_of(self, request: Request) -> str:  # noqa: ARG002 - for those that override it
+    def route_of(self, request: Request) -> str:  # noqa: ARG002 - for the systems that override it
         """Name the route of a request for fault scripts; "*" if it has none of its own."""
         return ANY_ROUTE
 

@@ -20,7 +20,7 @@ class Transport:
     """The connection of one client, for one response."""
 
     socket: socket.socket
-    #: Set when the server stops; whoever waits here returns at once.
+    #: Set when the server stops; threads that wait here return at once.
     stopping: threading.Event
 
     def send(self, response: Response, *, correlation_id: str | None, last: bool, fault: Fault = OK) -> bool:

@@ -11,7 +11,7 @@ from crossdock.db.database import Store
 from crossdock.events.replay import repository as replay_repository
 from crossdock.events.replay.repository import Replay
 from crossdock.observability import audit
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.service import SyncOf
 
@@ -24,7 +24,7 @@ _ITEMS = 500
 TIMEOUT_S = 600.0
 
 
-def ask(store: Store, item_ids: Sequence[int], *, cause: str | None, everything: bool, actor: str) -> Replay:
+def request(store: Store, item_ids: Sequence[int], *, cause: str | None, everything: bool, actor: str) -> Replay:
     """
     Request a replay of open items, selected in exactly one way: by id, by cause, or all.
 
@@ -67,7 +67,7 @@ def replay_some(store: Store, replay: Replay, worker: str, life: timedelta, *, s
     first = int(replay.request["next"])
     with store.transaction() as work:
         numbers = replay_repository.chosen(work, replay.replay_id, first, _ITEMS)
-        still_open = [item for item in quarantine.lock(work, numbers) if item.state == "open"]
+        still_open = [item for item in repository.lock(work, numbers) if item.state == "open"]
     if not numbers:
         return 0
     try:

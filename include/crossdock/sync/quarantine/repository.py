@@ -126,7 +126,7 @@ UPDATE quarantine_item SET state = %(state)s, closed_at = clock_timestamp(), clo
 """
 
 
-def keep(work: Work, run: Run, rejected: Sequence[Rejected]) -> RowCounts:
+def add(work: Work, run: Run, rejected: Sequence[Rejected]) -> RowCounts:
     """
     Store *rejected* in quarantine, and count them.
 

@@ -23,7 +23,7 @@ from crossdock.db.database import Store, Work
 from crossdock.observability import audit
 from crossdock.sync import Sync, replay
 from crossdock.sync.model import Report
-from crossdock.sync.quarantine import repository as quarantine
+from crossdock.sync.quarantine import repository
 from crossdock.sync.quarantine.model import Failure, visible
 from crossdock.sync.quarantine.repository import Item
 from crossdock.sync.validate_rows import validate_rows
@@ -63,7 +63,7 @@ def edit_fields(
 
     """
     with store.transaction() as work:
-        item = quarantine.get(work, item_id)
+        item = repository.get(work, item_id)
     record = json.loads(item.edited or item.raw)
     for field, value in changes.items():
         set_field(record, field, value)
@@ -83,13 +83,13 @@ def edit(store: Store, item_id: int, edited: bytes, *, syncs: SyncOf, actor: str
 
     """
     with store.transaction() as work:
-        item = quarantine.get(work, item_id)
+        item = repository.get(work, item_id)
     document = _same_record(item, edited)
     original, sync = json.loads(item.raw), syncs(item.entity)
     of = msgspec.inspect.type_info(sync.record_type)
     refuse_unknown_fields(document, original, of, sync.field_names, what=f"{item.entity} records")
     with store.transaction() as work:
-        quarantine.save_edit(work, item_id, None if document == original else edited)
+        repository.save_edit(work, item_id, None if document == original else edited)
         audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item_id}")
     rejected = validate_rows(sync, [b'{"results":[' + edited + b"]}"]).rejected
     return rejected[0].failures if rejected else ()
@@ -108,11 +108,11 @@ def select(store: Store, item_ids: Sequence[int], *, cause: str | None, everythi
     refuse_unclear(item_ids, cause=cause, everything=everything)
     with store.transaction() as work:
         if not item_ids:
-            found = quarantine.find(work, cause=cause, limit=1_000_000)
+            found = repository.find(work, cause=cause, limit=1_000_000)
             if cause is not None and not found:
                 raise NotFound(f"No open item has the cause {cause!r}", hint=Hint(HintId.LIST_QUARANTINE))
             return found
-        items = [quarantine.get(work, item_id) for item_id in dict.fromkeys(item_ids)]
+        items = [repository.get(work, item_id) for item_id in dict.fromkeys(item_ids)]
     closed = [item for item in items if item.state != "open"]
     if closed:
         raise Conflict(f"Quarantine item {closed[0].item_id} is {closed[0].state}; only open items can be selected")
@@ -142,14 +142,19 @@ def discard(store: Store, item_id: int, reason: str, *, actor: str) -> None:
     refuse_no_reason(reason)
     selected = select(store, [item_id], cause=None, everything=False)
     if not discard_all(store, [item.item_id for item in selected], reason, actor=actor).closed:
-        raise Conflict(f"Quarantine item {item_id} was closed meanwhile")
+        raise Conflict(f"Quarantine item {item_id} was closed in the meantime")
 
 
 def discard_all(
-    store: Store, item_ids: Sequence[int], reason: str, *, actor: str, tell: Callable[[int], None] = lambda _: None
+    store: Store,
+    item_ids: Sequence[int],
+    reason: str,
+    *,
+    actor: str,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> Discarded:
     """
-    Close those of *item_ids* that are open permanently, each with an audit entry; *tell* receives the count so far.
+    Close those of *item_ids* that are open permanently, each with an audit entry; *on_progress* receives the count so far.
 
     Safe to interrupt and to repeat: closed items are not touched.
 
@@ -159,14 +164,14 @@ def discard_all(
     """
 
     def close(work: Work, some: Sequence[int]) -> list[int]:
-        still_open = [item.item_id for item in quarantine.lock(work, some) if item.state == "open"]
-        quarantine.close(work, still_open, "discarded", actor)
+        still_open = [item.item_id for item in repository.lock(work, some) if item.state == "open"]
+        repository.close(work, still_open, "discarded", actor)
         for item_id in still_open:
             subject, detail = f"quarantine/{item_id}", {"reason": reason}
             audit.add(work, actor=actor, act="quarantine.discard", subject=subject, detail=detail)
         return still_open
 
-    return discard_in_slices(store, item_ids, reason, close, tell)
+    return discard_in_slices(store, item_ids, reason, close, on_progress)
 
 
 def _same_record(item: Item, edited: bytes) -> dict[str, Any]:
