@@ -18,6 +18,7 @@ from crossdock.commerce.orders import quarantine_edits
 from crossdock.connectors.commercetools.orders import ORDER, is_goods
 from crossdock.connectors.commercetools.products import PRODUCT
 from crossdock.core.errors import BadRequest, HeldForApproval, NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.core.money import currency_exponent, decimal_text
 from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
@@ -326,10 +327,12 @@ def test_a_rule_with_a_kind_that_no_line_has_is_refused(systems: Systems) -> Non
         quarantine_edits.set_line_kinds(systems.store, [], {"DOT": "postagge"}, actor="test")
 
 
-def test_a_cause_that_nothing_has_is_named(systems: Systems) -> None:
-    """Zero of zero fixed reads like success."""
-    with pytest.raises(NotFound, match="quarantine list"):
+def test_an_unknown_cause_is_refused_by_name(systems: Systems) -> None:
+    """`0 of 0 fixed` would look like success."""
+    with pytest.raises(NotFound, match="No open item has the cause 'nonsense'") as raised:
         quarantine_service.select(systems.store, [], cause="nonsense", everything=False)
+
+    assert raised.value.hint == Hint(HintId.LIST_QUARANTINE)
 
 
 def test_a_discard_without_a_reason_is_refused(systems: Systems) -> None:
