@@ -6,7 +6,9 @@ import json
 from http import HTTPStatus
 
 import pytest
+from pydantic import ValidationError
 
+from crossdock.api.events import EventSelection
 from crossdock.api.problems import Problem
 
 
@@ -25,3 +27,10 @@ def test_a_title_is_the_same_on_every_python(status: int, title: str) -> None:
     problem = Problem(HTTPStatus(status), "kind", "Detail").response("/path", "id")
 
     assert json.loads(bytes(problem.body))["title"] == title
+
+
+@pytest.mark.parametrize("value", [0, -3_365_820_941_987, 1.5, True])
+def test_a_timestamp_is_text_and_never_a_number(value: object) -> None:
+    """Pydantic takes a number for the seconds since 1970, so a slip of a client would replay all events."""
+    with pytest.raises(ValidationError, match="must be a timestamp such as"):
+        EventSelection.model_validate({"since": value})

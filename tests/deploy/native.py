@@ -117,7 +117,8 @@ class Deployment:
         settings = self.services[name].get("environment") or {}
         path = f"{Path(sys.executable).parent}:{POSTGRES_PROGRAMS}:{os.environ['PATH']}"
         machine = {"PATH": path, "HOME": str(self.folder), "NO_PROXY": "127.0.0.1", _MARKER: self._mark}
-        declared_here = {key: self.here([str(value)])[0] for key, value in settings.items()}
+        # One without a value is handed on from the machine, where it is not set.
+        declared_here = {key: self.here([str(value)])[0] for key, value in settings.items() if value is not None}
         if "HUB_DB_PORT" in declared_here:
             declared_here |= {"HUB_DB_HOST": "127.0.0.1", "HUB_DB_PORT": str(self.ports["postgres-hub"])}
         if "AIRFLOW__API__PORT" in declared_here:

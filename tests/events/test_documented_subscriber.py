@@ -1,4 +1,4 @@
-"""What docs/events.md says of a new subscriber is all that it takes."""
+"""What docs/how-to/add-a-subscriber.md says of a new subscriber is all that it takes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crossdock.events.subscriber import Subscriber
 from tests.events.worlds import delivery, eventually, publish, stock
 from tests.shop import query
 
-DOCS = Path(__file__).parents[2] / "docs/events.md"
+DOCS = Path(__file__).parents[2] / "docs/how-to/add-a-subscriber.md"
 
 
 def test_the_subscriber_of_the_docs_works_as_it_stands_there(store: Store, hub_dsn: str) -> None:
@@ -23,7 +23,7 @@ def test_the_subscriber_of_the_docs_works_as_it_stands_there(store: Store, hub_d
     name, of = re.fullmatch(
         r'\s*"(\w+)": Subscriber\(types=\(STOCK_CHANGED,\), apply=(\w+)\.apply\),\s*', line
     ).groups()  # type: ignore[union-attr]
-    assert of == "sold_out_alerts"
+    assert of == "sold_out"
     publish(store, stock("CHAIR", 1, 0), stock("CHAIR", 2, 5), stock("RUG", 1, 0), stock("RUG", 2, 0))
 
     with delivery(hub_dsn, {name: Subscriber(types=(STOCK_CHANGED,), apply=handler["apply"])}):

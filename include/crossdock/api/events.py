@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import Path, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from crossdock.api.access import Caller, Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
-from crossdock.api.validation import MOST_EXACT, PLAIN
+from crossdock.api.validation import MOST_EXACT, PLAIN, Timestamp
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.events import cloudevents, cloudevents_protobuf
 from crossdock.events import schemas as event_schemas
@@ -134,8 +134,8 @@ class EventSelection(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     first: str | None = Field(None, pattern=_ID, description="The id of the first event, in the order of the store.")
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Timestamp | None = None
+    until: Timestamp | None = None
     types: list[Annotated[str, Field(max_length=200, json_schema_extra=_TYPES)]] = Field([], max_length=50)
     key: str | None = Field(None, max_length=512, pattern=PLAIN)
     silent: bool = Field(False, description="Include the silent events of backfills.")

@@ -138,7 +138,8 @@ def refuse_renamed(environment: Mapping[str, str]) -> None:
 
     """
     # By upper case: pydantic reads names in either case.
-    names = {name.upper() for name in environment}
+    # An empty one is none: Compose hands on every name that it knows.
+    names = {name.upper() for name, value in environment.items() if value}
     found = [f"{old} is now {new}: rename it" for old, new in RENAMED.items() if old in names]
     if found:
         raise Terminal("\n".join(found))

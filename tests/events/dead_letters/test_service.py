@@ -136,14 +136,14 @@ def test_dead_letters_of_a_cause_are_discarded_together_each_with_its_reason(sto
         dead_letter_service.choose(store, [], cause="BadEvent", everything=False)
     with pytest.raises(Conflict, match="discarded"):
         dead_letter_service.choose(store, dead_letter_ids, cause=None, everything=False)
-    with pytest.raises(BadRequest, match="in one way"):
+    with pytest.raises(BadRequest, match="in exactly one way"):
         dead_letter_service.choose(store, dead_letter_ids, cause="BadEvent", everything=False)
 
 
 def test_an_unknown_field_is_refused_and_unchanged_data_are_not_an_edit(store: Store, hub_dsn: str) -> None:
     (dead_letter_id,) = dead(store, hub_dsn)
 
-    with pytest.raises(BadRequest, match=r"'available_quantiy' is no field of .* Did you mean available_quantity"):
+    with pytest.raises(BadRequest, match=r"'available_quantiy' is not a field of .* Did you mean available_quantity"):
         dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantiy": 5}, actor=ADA)
     assert dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA).edited_data
     assert (
