@@ -93,8 +93,8 @@ def test_a_hub_without_its_version_guard_is_found(hub: Hub, monkeypatch: pytest.
         return msgspec.structs.replace(guarded(table), **unguard)
 
     def all_changed(work: Work, table: Any, integration: str, content: Any) -> Any:
-        arrivals = compare_versions(work, table, integration, content)
-        return replace(arrivals, changed=content, known=Size(0, 0), stale=Size(0, 0))
+        compared = compare_versions(work, table, integration, content)
+        return replace(compared, changed=content, known=Size(0, 0), stale=Size(0, 0))
 
     late = extracted(hub, "old")
     _let_go(hub, late)
@@ -170,10 +170,10 @@ def test_a_hub_that_takes_an_empty_page_for_success_is_found(hub: Hub, monkeypat
 def test_a_cursor_without_its_tie_break_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty-five records of one instant over pages of twenty: `>` alone skips those after the border."""
     client = sys.modules["crossdock.connectors.commercetools.client"]
-    settles_ties: Callable[..., str | None] = client.where
+    breaks_ties: Callable[..., str | None] = client.where
 
     def skips_ties(*arguments: Any) -> str | None:
-        predicate = settles_ties(*arguments)
+        predicate = breaks_ties(*arguments)
         return predicate and re.sub(r"\((lastModifiedAt > \S+) or .*?\)\)", r"\1", predicate)
 
     one_by_one = replace(hub, overlap=timedelta(0), pages_in_flight=1)

@@ -180,8 +180,8 @@ class _ShopBench:
         return sum(entry.path == "/oauth/token" for entry in self._shop.requests)
 
     def was_left_early(self) -> bool:
-        told_ms = self._shop.requests.all()[-1].duration_ms
-        return told_ms is None or told_ms < 30_000
+        answered_ms = self._shop.requests.all()[-1].duration_ms
+        return answered_ms is None or answered_ms < 30_000
 
     def ids(self) -> list[str]:
         return self._shop.state.collection(self.resource).ids()

@@ -503,12 +503,12 @@ class TestFaults:
     def test_a_redirect_is_not_followed(self, bench: Bench) -> None:
         """It could send our token, or calls into our network, anywhere."""
         page = signed_in(bench)
-        with RawServer(answer()) as elsewhere:
-            bench.fault({"redirect": elsewhere.url}, repeat=True)
+        with RawServer(answer()) as other_server:
+            bench.fault({"redirect": other_server.url}, repeat=True)
             with pytest.raises(SystemRefused, match="Redirects are not followed"):
                 page()
 
-        assert elsewhere.requests == []
+        assert other_server.requests == []
 
     @pytest.mark.parametrize("fault", [{"timeout": "before"}, {"drip": 100}, {"drip_headers": 3}], ids=str)
     def test_a_call_ends_at_its_deadline(self, bench: Bench, fault: Any) -> None:

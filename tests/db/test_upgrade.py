@@ -429,12 +429,12 @@ def test_a_replay_that_is_under_way_continues_where_it_is(postgres: PostgresServ
             )
         migrate(dsn)
         with Store(dsn) as store, store.transaction() as work:
-            letters, items, events = reversed(replay_repository.newest(work))
-            assert replay_repository.chosen(work, letters.replay_id, 1, 10) == [5, 9]
+            dead_letters, items, events = reversed(replay_repository.newest(work))
+            assert replay_repository.chosen(work, dead_letters.replay_id, 1, 10) == [5, 9]
             assert replay_repository.chosen(work, items.replay_id, 0, 10) == [4]
         connection.execute("DROP DATABASE hub_replays WITH (FORCE)")
 
-    assert (letters.request, items.request) == ({"next": 1}, {"next": 0})
+    assert (dead_letters.request, items.request) == ({"next": 1}, {"next": 0})
     assert events.request == {"selection": {}, "subscribers": [], "cursor": [0, 0, 0]}
 
 

@@ -191,7 +191,7 @@ def test_a_hub_database_that_ends_at_once_under_load_loses_nothing(
 def test_a_task_whose_process_is_killed_is_tried_again_and_ends_right(
     stack: Watched, record_property: Callable[[str, object], None]
 ) -> None:
-    """By the machine, for its memory: the worker that looks after it notices at once."""
+    """By the machine, for its memory: the worker that supervises it notices at once."""
     stack.sandbox.live(stock_moves=30)
     stack.slow(1000)
     run = stack.trigger(full=True)

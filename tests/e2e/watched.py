@@ -96,7 +96,7 @@ class Watched:
         return next(task for task in tasks if task["task_id"] == task_id)
 
     def task_process(self, dag_run_id: str, task_id: str, entity: str = "inventory") -> psutil.Process:
-        """The process that runs the task; its parent is the worker that looks after it."""
+        """The process that runs the task; its parent is the worker that supervises it."""
         title = f"airflow worker -- {self.task(dag_run_id, task_id, entity)['id']}"
 
         def look() -> psutil.Process | None:

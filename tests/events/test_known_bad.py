@@ -50,15 +50,15 @@ def tallied(store: Store) -> Store:
     return store
 
 
-def settle(store: Store, dsn: str, wanted: list[str]) -> None:
-    """Deliver until the promises that are broken are those that are *wanted*."""
+def deliver_until(store: Store, dsn: str, expected: list[str]) -> None:
+    """Deliver until the broken promises are exactly *expected*."""
     with delivery(dsn, TALLY):
-        eventually(lambda: broken(store), wanted)
+        eventually(lambda: broken(store), expected)
 
 
-def late_commit(store: Store, dsn: str, wanted: list[str]) -> None:
+def late_commit(store: Store, dsn: str, expected: list[str]) -> None:
     """
-    Let one transaction take its numbers first and commit last, while a reader is at work; *wanted* as for `settle`.
+    Let one transaction take its numbers first and commit last, while a reader is at work; *expected* as for `deliver_until`.
 
     A reader that does not wait for it has had all the others by then.
     """
@@ -68,19 +68,19 @@ def late_commit(store: Store, dsn: str, wanted: list[str]) -> None:
             " ('/s', 'crossdock.stock.changed', 'inventory/late', now(), 'late', '{\"version\": 1}')"
         )
         publish(store, *(stock(f"S{n}", 1, n) for n in range(20)))
-        if wanted:
+        if expected:
             eventually(lambda: query(store, "SELECT count(*) FROM inbox"), [(20,)])
         else:
             time.sleep(0.5)
         slow.commit()
-        eventually(lambda: broken(store), wanted)
+        eventually(lambda: broken(store), expected)
 
 
 def test_a_sound_delivery_breaks_no_promise(tallied: Store, hub_dsn: str) -> None:
     """The other half of the proof: what is found below is not always there."""
     late_commit(tallied, hub_dsn, [])
     children.run(lambda: work_until_idle(hub_dsn), crash_at="deliver.before_commit")
-    settle(tallied, hub_dsn, [])
+    deliver_until(tallied, hub_dsn, [])
 
 
 def test_reading_by_id_greater_than_the_last_is_found(
@@ -119,7 +119,7 @@ def test_acknowledging_before_the_effect_is_committed_is_found(
     publish(tallied, *(stock(f"S{n}", 1, n) for n in range(20)))
     assert children.run(lambda: work_until_idle(hub_dsn), crash_at="test.acknowledged") == children.KILLED
     monkeypatch.undo()
-    settle(tallied, hub_dsn, ["lost: 10 of 20 events had no effect"])
+    deliver_until(tallied, hub_dsn, ["lost: 10 of 20 events had no effect"])
 
 
 def test_an_effect_without_its_inbox_row_is_found(
@@ -128,9 +128,9 @@ def test_an_effect_without_its_inbox_row_is_found(
     """A cursor that moves back delivers everything a second time; only the inbox knows."""
     monkeypatch.setattr(inbox, "add", lambda _work, _name, events: list(events))
     publish(tallied, *(stock(f"S{n}", 1, n) for n in range(20)))
-    settle(tallied, hub_dsn, [])
+    deliver_until(tallied, hub_dsn, [])
     query(tallied, "UPDATE event_consumer SET xid = '0', position = 0 RETURNING 1")
-    settle(tallied, hub_dsn, ["doubled: 20 events had a second effect"])
+    deliver_until(tallied, hub_dsn, ["doubled: 20 events had a second effect"])
 
 
 def test_identifying_events_by_their_id_alone_is_found(tallied: Store, monkeypatch: pytest.MonkeyPatch) -> None:

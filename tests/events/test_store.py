@@ -297,7 +297,7 @@ class World:
         query(self.store, "UPDATE event_consumer SET epoch = 0, xid = '0', position = 0 RETURNING 1")
         self._reader = claimed(self.store, self._subscriber)
 
-    def settle(self) -> None:
+    def deliver_everything(self) -> None:
         self.heal()
         for _ in range(200):
             self._reader._retries.look_soon()
@@ -317,7 +317,7 @@ def test_delivery_does_what_a_list_would(model_dsn: str, acts: list[tuple[Any, .
         world = World(store, external=external)
         for act, *details in acts:
             getattr(world, act)(*details)
-        world.settle()
+        world.deliver_everything()
 
     assert world.seen == world.published
 

@@ -214,13 +214,13 @@ class TestRedirects:
     @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
     def test_no_redirect_is_followed(self, status: str) -> None:
         """A server that answers once could send our token, or our workers, anywhere."""
-        with RawServer(answer()) as elsewhere:
-            with RawServer(answer(b"", status, {"Location": f"{elsewhere.url}/metadata"})) as server:
+        with RawServer(answer()) as other_server:
+            with RawServer(answer(b"", status, {"Location": f"{other_server.url}/metadata"})) as server:
                 client = server.client(auth=HTTPBasicAuth("id", "secret"))
                 error = _fails(client, SystemRefused, "Redirects are not followed: check the host")
             assert isinstance(error, Terminal)
             assert len(server.requests) == 1
-            assert elsewhere.requests == []
+            assert other_server.requests == []
 
     @pytest.mark.parametrize("location", ["http://[", "\xff", "//", "javascript:x", ""])
     def test_a_redirect_to_nowhere_is_a_refusal_too(self, location: str) -> None:

@@ -75,14 +75,14 @@ def test_the_first_start_makes_the_venv_and_the_second_does_not(copy: Path) -> N
 
 def test_the_project_is_found_from_anywhere(copy: Path, tmp_path: Path) -> None:
     """People link the command into their own bin folder, and stand in folders that also have a `crossdock`."""
-    elsewhere = tmp_path / "elsewhere"
-    (elsewhere / "crossdock").mkdir(parents=True)
-    (elsewhere / "crossdock" / "__init__.py").write_text("raise RuntimeError('not this one')")
-    (elsewhere / "h").symlink_to(copy / "hub")
+    other = tmp_path / "other"
+    (other / "crossdock").mkdir(parents=True)
+    (other / "crossdock" / "__init__.py").write_text("raise RuntimeError('not this one')")
+    (other / "h").symlink_to(copy / "hub")
 
-    fields = hub(elsewhere / "h", "up", cwd=elsewhere).stdout.strip().split("|")
+    fields = hub(other / "h", "up", cwd=other).stdout.strip().split("|")
 
-    assert fields == ["['up']", str(elsewhere), str(copy), str(copy / ".venv" / "bin" / "python")]
+    assert fields == ["['up']", str(other), str(copy), str(copy / ".venv" / "bin" / "python")]
 
 
 def test_a_changed_lock_installs_again(copy: Path) -> None:

@@ -283,12 +283,12 @@ def test_an_older_version_never_overwrites_a_newer_one(shop: FakeRetailer, syste
 
 def test_a_second_run_of_the_same_entity_waits_for_the_first(systems: Systems) -> None:
     """Two runs that move one watermark would each hide the other's open rows."""
-    extract(INVENTORY, systems, FULL)
+    holder = extract(INVENTORY, systems, FULL)
 
-    with pytest.raises(LeaseHeld, match="is held by run inventory-") as held:
+    with pytest.raises(LeaseHeld, match=f"is held by run {holder}") as raised:
         extract(INVENTORY, systems, DELTA)
 
-    assert held.value.hint == Hint(HintId.SHOW_RUN, held.value.holder)
+    assert raised.value.hint == Hint(HintId.SHOW_RUN, holder)
 
 
 def test_a_worker_that_slept_through_its_lease_cannot_commit(systems: Systems) -> None:

@@ -327,12 +327,12 @@ def test_a_rule_with_a_kind_that_no_line_has_is_refused(systems: Systems) -> Non
         quarantine_edits.set_line_kinds(systems.store, [], {"DOT": "postagge"}, actor="test")
 
 
-def test_a_cause_that_nothing_has_is_named(systems: Systems) -> None:
-    """Zero of zero fixed reads like success."""
-    with pytest.raises(NotFound, match="'nonsense'") as missing:
+def test_an_unknown_cause_is_refused_by_name(systems: Systems) -> None:
+    """`0 of 0 fixed` would look like success."""
+    with pytest.raises(NotFound, match="No open item has the cause 'nonsense'") as raised:
         quarantine_service.select(systems.store, [], cause="nonsense", everything=False)
 
-    assert missing.value.hint == Hint(HintId.LIST_QUARANTINE)
+    assert raised.value.hint == Hint(HintId.LIST_QUARANTINE)
 
 
 def test_a_discard_without_a_reason_is_refused(systems: Systems) -> None:

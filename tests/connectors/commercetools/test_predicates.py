@@ -102,7 +102,7 @@ def test_no_bounds_are_no_predicate() -> None:
     assert where(Range(range_no=0, axis=Axis.TIME), None) is None
 
 
-def test_pages_by_time_settle_ties_by_id() -> None:
+def test_pages_by_time_break_ties_by_id() -> None:
     """Without the id in the order, rows that share a page's last instant come in any order and are lost."""
     assert sort(Range(range_no=0, axis=Axis.TIME)) == ["lastModifiedAt asc", "id asc"]
     assert sort(Range(range_no=0, axis=Axis.ID)) == ["id asc"]

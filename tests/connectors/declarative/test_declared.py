@@ -282,9 +282,9 @@ def test_a_page_that_links_to_itself_is_an_error_and_not_an_endless_run(tmp_path
 def test_a_next_page_on_another_server_is_not_requested(tmp_path: Path) -> None:
     """It would be shown our credentials."""
     path = written(tmp_path, BASE | {"read": BASE["read"] | {"paging": {"kind": "link", "next": "next"}}})
-    elsewhere = {"items": THINGS[:3], "next": "https://elsewhere.example/things?from=3"}
+    other_page = {"items": THINGS[:3], "next": "https://elsewhere.example/things?from=3"}
     with (
-        serving(lambda *_: elsewhere) as url,
+        serving(lambda *_: other_page) as url,
         pytest.raises(SystemRefused, match=r"another server, elsewhere\.example"),
     ):
         ids_read(source_of(path, url))

@@ -196,13 +196,13 @@ def test_no_transaction_is_open_while_an_external_effect_runs(store: Store, hub_
     dead_letter = replay_service.request_dead_letters(store, [], everything=True, rate=None, actor="cli:ada")
     replay_service.run_replay(store, dead_letter.replay_id, subscribers=subscribers, fetcher=external)
     assert [row[0] for row in dead_letters(store)] == ["recovered", "replayed"]
-    told_again(store, subscribers, external)
+    replayed(store, subscribers, external)
 
     assert len(external.calls) >= 7
     assert external.open == []
 
 
-def told_again(store: Store, subscribers: dict[str, Subscriber], fetcher: RecordFetcher) -> Any:
+def replayed(store: Store, subscribers: dict[str, Subscriber], fetcher: RecordFetcher) -> Any:
     request = {"selection": {}, "subscribers": list(subscribers), "cursor": [0, 0, 0]}
     requested = replay_service._request(store, "events", request, rate=None, total=2, actor="cli:ada")
     return replay_service.run_replay(store, requested.replay_id, subscribers=subscribers, fetcher=fetcher)
