@@ -88,7 +88,7 @@ def test_a_round_that_was_interrupted_before_the_files_went_is_done_by_the_next(
     run_id = run(systems).run_id
     steps = purge_expired(systems.store, None, RetentionPeriods(), subscribers=[], now=NOW + YEARS)
     with systems.store.transaction() as work:
-        retention.retention.clear_landing(work, NOW + YEARS, NOW + YEARS, limit=10)
+        retention.retention_repository.clear_landing(work, NOW + YEARS, NOW + YEARS, limit=10)
     assert list(steps)
     assert folders(systems) == {run_id}
 
