@@ -21,7 +21,7 @@ from crossdock.api.problems import of
 from crossdock.app.airflow import hints as log_hints
 from crossdock.cli import hints as command_line_hints
 from crossdock.cli.app import app as command_line
-from crossdock.cli.command_groups import LazyVerbs
+from crossdock.cli.command_groups import LazyCommandGroup
 from crossdock.client.hub import refusal
 from crossdock.core.errors import LeaseHeld, NotFound
 from crossdock.core.hints import Hint, HintId
@@ -61,7 +61,7 @@ def _assert_command(phrase: str) -> None:
         if not isinstance(command, TyperGroup):
             break
         assert word in command.commands, f"{named}: there is no {word}"
-        command = command.load(word) if isinstance(command, LazyVerbs) else command.commands[word]
+        command = command.load(word) if isinstance(command, LazyCommandGroup) else command.commands[word]
     options = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= options
 

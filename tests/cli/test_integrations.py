@@ -1,4 +1,4 @@
-"""./hub integration: every verb through the hub's API, as a script uses it."""
+"""./hub integration: every command through the hub's API, as a script uses it."""
 
 from __future__ import annotations
 

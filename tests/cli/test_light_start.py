@@ -98,7 +98,7 @@ def test_what_needs_no_hub_loads_no_command(words: list[str], heavy: frozenset[s
 
     assert code == (2 if words == ["staus"] else 0)
     assert loaded & heavy == set()
-    assert loaded.isdisjoint(verb.target.partition(":")[0] for verb in Commands.verbs.values())
+    assert loaded.isdisjoint(command.target.partition(":")[0] for command in Commands.lazy_commands.values())
 
 
 @pytest.mark.parametrize(

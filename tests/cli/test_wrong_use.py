@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from crossdock.cli import app, console
-from crossdock.cli.command_groups import LazyVerbs
+from crossdock.cli.command_groups import LazyCommandGroup
 from tests.cli.conftest import Hub
 
 PROJECT = Path(__file__).parents[2]
@@ -74,7 +74,7 @@ def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield name, command
         return
     for each, listed in command.commands.items():
-        below = command.load(each) if isinstance(command, LazyVerbs) else listed
+        below = command.load(each) if isinstance(command, LazyCommandGroup) else listed
         yield from _commands(below, f"{name} {each}".strip())
 
 

@@ -190,7 +190,7 @@ def test_codes_of_goods_are_known_as_such(sku: str) -> None:
 
 
 @pytest.mark.parametrize("sku", ["POST", "DOT", "M", "D", "BANK CHARGES", "TEST001", "GIFT_0001_20", "", "C2"])
-def test_codes_of_no_goods_are_known_as_such(sku: str) -> None:
+def test_a_code_that_is_not_of_a_product_is_recognised(sku: str) -> None:
     assert not is_goods(sku)
 
 

@@ -1,4 +1,4 @@
-"""The executors of replays of other things than events and dead letters."""
+"""What executes a replay of quarantined records. Replays of events and dead letters are executed in `events.replay`."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from crossdock.bench.interrupts import exit_on_signals
 from crossdock.stack.ports import free_port
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 
-#: The hub's settings, with room for all that a run writes: a checkpoint that one loader caused would disturb the next
-#: one's step. As durable as ever.
+#: The hub's own settings, as durable, but with room for all that a run writes: a checkpoint that one loader caused
+#: would slow down the next.
 ROOMY_OPTIONS = {**HUB_OPTIONS, "shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}
 
 

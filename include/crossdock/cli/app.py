@@ -11,49 +11,55 @@ import typer
 from typer import TyperException
 
 from crossdock import __version__
-from crossdock.cli.command_groups import LazyVerbs, Verb
+from crossdock.cli.command_groups import LazyCommand, LazyCommandGroup
 from crossdock.cli.exit_codes import Exit, exit_of_error
 from crossdock.cli.interrupts import INTERRUPTED
 from crossdock.core.errors import HubError
 
 
-class Commands(LazyVerbs):
-    verbs: ClassVar[Mapping[str, Verb]] = {
-        "demo": Verb(
+class Commands(LazyCommandGroup):
+    lazy_commands: ClassVar[Mapping[str, LazyCommand]] = {
+        "demo": LazyCommand(
             "crossdock.cli.demo.command:demo",
             "Show the main job in small: start, sync, fix a record, survive an outage, change nothing twice.",
         ),
-        "up": Verb(
+        "up": LazyCommand(
             "crossdock.cli.stack:up",
             "Start the local stack: two PostgreSQL servers, the sandbox and Airflow, all on 127.0.0.1.",
         ),
-        "down": Verb("crossdock.cli.stack:down", "Stop what `up` started. Data in .hub/ is kept."),
-        "status": Verb("crossdock.cli.stack:status", "Show processes, the latest run, and what waits for a person."),
-        "doctor": Verb("crossdock.cli.stack:doctor", "Check the installation and suggest fixes."),
-        "prepare": Verb(
+        "down": LazyCommand("crossdock.cli.stack:down", "Stop what `up` started. Data in .hub/ is kept."),
+        "status": LazyCommand(
+            "crossdock.cli.stack:status", "Show processes, the latest run, and what waits for a person."
+        ),
+        "doctor": LazyCommand("crossdock.cli.stack:doctor", "Check the installation and suggest fixes."),
+        "prepare": LazyCommand(
             "crossdock.cli.prepare:prepare",
             "Prepare a deployment: migrate both databases and load airflow_settings.yaml.",
         ),
-        "sync": Verb("crossdock.cli.sync:app", "Sync one kind of record from its source."),
-        "backfill": Verb("crossdock.cli.backfill:backfill", "Read past days again."),
-        "show": Verb("crossdock.cli.show:app", "Show a record as it is, or as it was."),
-        "verify-dataset": Verb(
+        "sync": LazyCommand("crossdock.cli.sync:app", "Sync one kind of record from its source."),
+        "backfill": LazyCommand("crossdock.cli.backfill:backfill", "Read past days again."),
+        "show": LazyCommand("crossdock.cli.show:app", "Show a record as it is, or as it was."),
+        "verify-dataset": LazyCommand(
             "crossdock.cli.verify_dataset:verify_dataset", "Compare the hub with a dataset file, row by row."
         ),
-        "runs": Verb("crossdock.cli.runs:runs", "List recent runs."),
-        "run": Verb("crossdock.cli.runs:app", "Show one run."),
-        "quarantine": Verb("crossdock.cli.quarantine:app", "List, fix, replay and discard records that failed a rule."),
-        "integration": Verb("crossdock.cli.integrations:app", "Manage the systems that the hub is connected to."),
-        "dead-letters": Verb(
+        "runs": LazyCommand("crossdock.cli.runs:runs", "List recent runs."),
+        "run": LazyCommand("crossdock.cli.runs:app", "Show one run."),
+        "quarantine": LazyCommand(
+            "crossdock.cli.quarantine:app", "List, fix, replay and discard records that failed a rule."
+        ),
+        "integration": LazyCommand(
+            "crossdock.cli.integrations:app", "Manage the systems that the hub is connected to."
+        ),
+        "dead-letters": LazyCommand(
             "crossdock.cli.dead_letters:app",
             "List, fix, replay and discard events that a subscriber could not process.",
         ),
-        "events": Verb("crossdock.cli.events:app", "Inspect events, delivery status and replays."),
-        "audit": Verb("crossdock.cli.audit:app", "Verify the audit trail."),
-        "sandbox": Verb("crossdock.cli.sandbox:app", "Control the simulated retailer: change, break, repair."),
-        "bench": Verb("crossdock.cli.bench:app", "Measure speed beside other tools."),
-        "profile": Verb("crossdock.cli.profile:app", "Show where the time of a sync goes."),
-        "test": Verb(
+        "events": LazyCommand("crossdock.cli.events:app", "Inspect events, delivery status and replays."),
+        "audit": LazyCommand("crossdock.cli.audit:app", "Verify the audit trail."),
+        "sandbox": LazyCommand("crossdock.cli.sandbox:app", "Control the simulated retailer: change, break, repair."),
+        "bench": LazyCommand("crossdock.cli.bench:app", "Measure speed beside other tools."),
+        "profile": LazyCommand("crossdock.cli.profile:app", "Show where the time of a sync goes."),
+        "test": LazyCommand(
             "crossdock.cli.test:test",
             "Run the static checks and the tests.",
             {"context_settings": {"allow_extra_args": True, "ignore_unknown_options": True}},

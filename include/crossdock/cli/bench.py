@@ -22,16 +22,16 @@ from crossdock.bench.sync.processes import Bench, SourceProcess
 from crossdock.bench.sync.records import DEFAULT_ROWS
 from crossdock.bench.sync.rounds import run_rounds
 from crossdock.cli import console
-from crossdock.cli.command_groups import LazyVerbs, Verb
+from crossdock.cli.command_groups import LazyCommand, LazyCommandGroup
 from crossdock.cli.exit_codes import Exit
 from crossdock.core.errors import BadRequest
 from crossdock.stack.home import project
 
 
-class Benchmarks(LazyVerbs):
-    verbs: ClassVar[Mapping[str, Verb]] = {
-        "events": Verb("crossdock.cli.bench_events:bench_events", "Measure publish and processing of events."),
-        "stack": Verb("crossdock.cli.bench_stack:bench_stack", "Measure a whole stack at work."),
+class Benchmarks(LazyCommandGroup):
+    lazy_commands: ClassVar[Mapping[str, LazyCommand]] = {
+        "events": LazyCommand("crossdock.cli.bench_events:bench_events", "Measure publish and processing of events."),
+        "stack": LazyCommand("crossdock.cli.bench_stack:bench_stack", "Measure a whole stack at work."),
     }
 
 

@@ -14,8 +14,8 @@ from typer.main import get_command, get_group
 from crossdock.cli.interrupts import ends_quietly
 
 
-class Verbs(TyperGroup):
-    """The class of every group of ./hub: `typer.Typer(cls=Verbs, …)`."""
+class CommandGroup(TyperGroup):
+    """The class of every group of ./hub: `typer.Typer(cls=CommandGroup, …)`."""
 
     # Any: typer's context of this version is in a private module.
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -28,7 +28,7 @@ class Verbs(TyperGroup):
             raise
 
 
-class Verb(NamedTuple):
+class LazyCommand(NamedTuple):
     """A command, or a group of them, that is not loaded yet."""
 
     #: `module:attribute` of a function or a `typer.Typer`.
@@ -39,20 +39,20 @@ class Verb(NamedTuple):
     settings: Mapping[str, Any] = {}
 
 
-class LazyVerbs(Verbs):
+class LazyCommandGroup(CommandGroup):
     """
     A group whose commands are imported when they are invoked, so that one does not pay for the imports of all.
 
     `commands` has placeholders for these, with name and summary; `load` makes the real one.
     """
 
-    verbs: ClassVar[Mapping[str, Verb]]
+    lazy_commands: ClassVar[Mapping[str, LazyCommand]]
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = {
             **self.commands,
-            **{name: TyperCommand(name, help=verb.summary) for name, verb in self.verbs.items()},
+            **{name: TyperCommand(name, help=command.summary) for name, command in self.lazy_commands.items()},
         }
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -61,16 +61,16 @@ class LazyVerbs(Verbs):
 
     def load(self, name: str) -> Any:
         """Import the command called *name*, which is in `commands`."""
-        if name not in self.verbs:
+        if name not in self.lazy_commands:
             return self.commands[name]
-        verb = self.verbs[name]
-        module, _, attribute = verb.target.partition(":")
+        command = self.lazy_commands[name]
+        module, _, attribute = command.target.partition(":")
         with ends_quietly():
             found = getattr(import_module(module), attribute)
         if isinstance(found, typer.Typer):
             group = get_group(found)
-            group.name, group.help = name, group.help or verb.summary
+            group.name, group.help = name, group.help or command.summary
             return group
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        single.command(name, **verb.settings)(found)
+        single.command(name, **command.settings)(found)
         return get_command(single)

@@ -11,7 +11,7 @@ import typer
 from crossdock.app.replays import EXECUTORS
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli import console, selection
-from crossdock.cli.command_groups import Verbs
+from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.selection import (
     Cause,
@@ -33,7 +33,7 @@ from crossdock.events.replay import service as replay_service
 from crossdock.events.replay.repository import Replay
 
 app = typer.Typer(
-    cls=Verbs, no_args_is_help=True, help="Inspect, fix and replay events that a subscriber could not process."
+    cls=CommandGroup, no_args_is_help=True, help="Inspect, fix and replay events that a subscriber could not process."
 )
 DeadLetterId = Annotated[int, typer.Argument(help="ID, as ./hub dead-letters list shows it.")]
 

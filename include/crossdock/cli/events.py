@@ -12,7 +12,7 @@ import typer
 
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli import console
-from crossdock.cli.command_groups import Verbs
+from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.dead_letters import run_and_follow, show_end
 from crossdock.cli.instants import instant_option
 from crossdock.cli.session import actor, open_store
@@ -26,7 +26,7 @@ from crossdock.events.replay import service as replay_service
 from crossdock.events.status import delivery_status
 from crossdock.events.store import Selection
 
-app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Inspect events, delivery status and replays.")
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Inspect events, delivery status and replays.")
 Json = Annotated[
     bool, typer.Option("--json", help="Print JSON on standard output; events as CloudEvents, one per line.")
 ]

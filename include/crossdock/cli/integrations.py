@@ -16,7 +16,7 @@ from urllib.parse import quote
 import typer
 
 from crossdock.cli import console
-from crossdock.cli.command_groups import Verbs
+from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.consent import confirm
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.session import hub_api
@@ -27,7 +27,7 @@ from crossdock.core.hints import Hint, HintId
 if TYPE_CHECKING:
     from crossdock.integrations.manifests import Manifest
 
-app = typer.Typer(cls=Verbs, no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(help="The id, as ./hub integration list shows it.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]

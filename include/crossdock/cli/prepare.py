@@ -20,18 +20,18 @@ from crossdock.stack.home import write_json
 from crossdock.stack.settings_file import AirflowSettings, read_settings
 from crossdock.stack.stale_dags import is_ours
 
-#: Connection id → Airflow's name of a field → the variable with its value. Secrets are never in the settings file.
+#: Connection id → Airflow's field name → the environment variable with its value. The settings file has no secrets.
 SECRETS = {
     "hub_db": {"password": "HUB_DB_PASSWORD"},
     "commercetools": {"password": "HUB_COMMERCETOOLS_SECRET"},
 }
-#: Optional overrides: addresses that are right for development and differ in a deployment.
+#: Optional overrides of addresses: the settings file has those for development.
 PLACES = {
     "hub_db": {"host": "HUB_DB_HOST", "port": "HUB_DB_PORT"},
     "commercetools": {"host": "HUB_COMMERCETOOLS_URL"},
 }
-#: Private networks that a connection's host may resolve to, separated by commas. Those of the file are for a development
-#: machine and do not apply in a deployment.
+#: Private networks that a connection's host may resolve to, separated by commas. The settings file has those for
+#: development, which do not apply in a deployment.
 NETWORKS = {"commercetools": "HUB_COMMERCETOOLS_NETWORKS"}
 #: The password for Airflow's simple auth manager, which reads it from a file.
 ADMIN_PASSWORD = "HUB_ADMIN_PASSWORD"  # noqa: S105  the variable's name
@@ -39,7 +39,7 @@ PASSWORDS_FILE = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"
 
 
 class MissingSecrets(StackError):
-    """The environment lacks secrets; the message names them all."""
+    """Secrets are not set in the environment; the message names them all."""
 
     def __init__(self, names: list[str]) -> None:
         self.names = names
@@ -67,7 +67,7 @@ def prepare() -> None:
 
 def overrides(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """
-    Read from *environment* what replaces fields of connections, by id and in Airflow's names: for `read_settings`.
+    Read the fields of connections that *environment* overrides: connection id → Airflow's field name → value.
 
     Raises:
         MissingSecrets: A secret is unset or empty.
@@ -96,7 +96,7 @@ def _networks(environment: Mapping[str, str], conn_id: str) -> dict[str, Any]:
 
 def load(settings: AirflowSettings) -> None:
     """Write *settings* to Airflow's own database, replacing what has the same names. Needs no api-server."""
-    # In this process: `airflow connections import`, `pools import` and `variables import` take half a minute.
+    # Not by Airflow's CLI: its three `import` commands take half a minute.
     from airflow.models.connection import Connection  # noqa: PLC0415  seconds to import
     from airflow.models.pool import Pool  # noqa: PLC0415
     from airflow.models.variable import Variable  # noqa: PLC0415

@@ -11,7 +11,7 @@ import typer
 
 from crossdock.app.streams import sync_of
 from crossdock.cli import console, selection
-from crossdock.cli.command_groups import Verbs
+from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.selection import (
     Cause,
@@ -33,7 +33,7 @@ from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.model import Failure
 from crossdock.sync.quarantine.repository import CauseCount, Item
 
-app = typer.Typer(cls=Verbs, no_args_is_help=True, help="List, edit, replay and discard rejected records.")
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="List, edit, replay and discard rejected records.")
 _STATES = ("open", "replayed", "discarded", "superseded", "all")
 ItemId = Annotated[int, typer.Argument(help="Item ID; to list them: ./hub quarantine list")]
 

@@ -8,12 +8,12 @@ import msgspec
 import typer
 
 from crossdock.cli import console, run_reports
-from crossdock.cli.command_groups import Verbs
+from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.session import open_store, refuse_unknown
 from crossdock.http import call_metrics
 from crossdock.sync import ledger
 
-app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Inspect one run.")
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Inspect one run.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from crossdock.cli import console
-from crossdock.cli.command_groups import Verbs
+from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.session import running_stack
 from crossdock.client.sandbox import SandboxControl
 from crossdock.core.errors import BadRequest
 from crossdock.stack import lifecycle
 
-app = typer.Typer(cls=Verbs, invoke_without_command=True)
+app = typer.Typer(cls=CommandGroup, invoke_without_command=True)
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 

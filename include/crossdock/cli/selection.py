@@ -95,7 +95,7 @@ Discard = Callable[[Store, Sequence[int], str, Callable[[int], None]], Discarded
 
 def add_discard(app: typer.Typer, what: str, choose: Choose, discard: Discard, *, doc: str) -> None:
     """
-    Add the verb `discard` to a group of commands.
+    Add the command `discard` to a group of commands.
 
     Args:
         app: The group.

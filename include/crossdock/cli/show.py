@@ -9,14 +9,14 @@ import typer
 
 from crossdock.app.streams import SYNCS
 from crossdock.cli import console
-from crossdock.cli.command_groups import Verbs
+from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.instants import instant_option
 from crossdock.cli.session import open_store
 from crossdock.core.errors import NotFound
 from crossdock.core.instants import utc_text
 from crossdock.sync import records
 
-app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Show a record as it is, or as it was at any time.")
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Show a record as it is, or as it was at any time.")
 Key = Annotated[str, typer.Argument()]
 AsOf = Annotated[datetime | None, instant_option("--as-of", "Show the record as it was at this time.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]

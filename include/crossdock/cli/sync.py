@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 
 from crossdock.app.streams import sync_of
 from crossdock.cli import console, run_reports
-from crossdock.cli.command_groups import Verbs
+from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.exit_codes import Exit, exit_of
 from crossdock.cli.instants import instant_option
 from crossdock.cli.session import open_store, running_stack
@@ -22,7 +22,7 @@ from crossdock.stack import dag_runs
 from crossdock.sync.model import SyncRequest
 
 
-class SyncVerbs(Verbs):
+class SyncGroup(CommandGroup):
     """The syncs in code, and the declared ones."""
 
     def __init__(self, **attributes: Any) -> None:
@@ -46,7 +46,7 @@ class SyncVerbs(Verbs):
 
 
 app = typer.Typer(
-    cls=SyncVerbs, no_args_is_help=True, help="Run a sync now, as its DAG in Airflow, and wait until it has finished."
+    cls=SyncGroup, no_args_is_help=True, help="Run a sync now, as its DAG in Airflow, and wait until it has finished."
 )
 
 
@@ -64,7 +64,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 
 
 def _command(group: typer.Typer, entity: str, what: str) -> None:
-    """Add the verb of a sync; only the DAG differs between them."""
+    """Add the command of a sync; only the DAG differs between them."""
 
     @group.command(entity, help=what)
     def command(

@@ -32,7 +32,7 @@ EXPECTATIONS = (
     ),
     _none_listed(
         "line_codes_are_goods",
-        "codes_of_no_goods",
+        "codes_not_of_products",
         "A line has a code that is not a product (POST, DOT, M …). Map the code to a kind, e.g. DOT=postage",
     ),
     _none_listed(
@@ -48,7 +48,7 @@ EXPECTATIONS = (
     ),
     _none_listed(
         "goods_have_a_price",
-        "free_goods",
+        "codes_without_price",
         "A product without a price: a gift, or the price is missing. Map a gift to its kind, e.g. CODE=gift",
     ),
     _no_line("lines_have_a_name", "lines_without_name", "Every line needs a name. Add the product's name"),
@@ -60,7 +60,7 @@ EXPECTATIONS = (
     Expectation(
         "order_total_is_right",
         "expect_column_values_to_be_between",
-        {"column": "total_gap_minor", "min_value": 0, "max_value": 0},
+        {"column": "total_difference_minor", "min_value": 0, "max_value": 0},
         "The order's total must be lines less discount plus shipping. Correct the total or the lines",
     ),
     _no_line(

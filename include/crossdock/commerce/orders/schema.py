@@ -20,8 +20,9 @@ class OrderLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of an order."""
 
     id: str
-    #: The stock keeping unit, cleansed; and the original code.
+    #: The stock keeping unit, cleansed.
     sku: str
+    #: The same as the source sent it.
     code: str
     name: str | None = None
     quantity: int
@@ -35,7 +36,7 @@ class OrderLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class SalesOrder(NamedTuple):
-    """One order. The fields have the order of the table's columns; then follow the check columns."""
+    """One order: the table's columns in their order, then the check columns."""
 
     id: str
     version: int
@@ -57,19 +58,19 @@ class SalesOrder(NamedTuple):
     placed_at: datetime
     last_modified_at: datetime
     lineage: str | None
-    # Check columns: not stored, only for expectations.
-    #: total less (lines less discount plus shipping); 0 when the sums are right.
-    total_gap_minor: int
+    # Check columns: only for expectations, not stored.
+    #: The order's total less what its lines, discount and shipping add up to; 0 if it is right.
+    total_difference_minor: int
     #: Lines whose total is not price times quantity, to the rounding of one minor unit a line.
     lines_with_wrong_total: int
     lowest_price_minor: int | None
-    # As text, so that a person sees the values; empty if there are none.
-    #: Lines whose quantity has the wrong sign for the kind of order: a sale sells, a credit note takes back.
+    # Text that lists the values, so that a failure shows them; empty if there are none.
+    #: Lines whose quantity has the wrong sign: above 0 in a sale, below 0 in a credit note.
     lines_with_wrong_sign: str
     #: Codes of products without a price.
-    free_goods: str
+    codes_without_price: str
     #: Codes that are not products and have no kind.
-    codes_of_no_goods: str
+    codes_not_of_products: str
     lines_without_name: int
     lines_in_other_currency: int
 

@@ -94,14 +94,14 @@ def to_sales_order(record: Order) -> SalesOrder:
         placed_at=record.created_at,
         last_modified_at=record.last_modified_at,
         lineage=lineage.document(),
-        total_gap_minor=record.total_price.cent_amount - _expected_total_minor(record),
+        total_difference_minor=record.total_price.cent_amount - _expected_total_minor(record),
         lines_with_wrong_total=sum(not _total_is_right(item) for item in items),
         lowest_price_minor=min((line.price_minor for line in lines), default=None),
         lines_with_wrong_sign=_listed(
             f"{line.sku} x {line.quantity}" for line in lines if not _sign_is_right(record, line.quantity)
         ),
-        free_goods=_listed(line.sku for line in goods if _is_free(line.price)),
-        codes_of_no_goods=_listed(line.sku for line in goods if not is_goods(line.sku)),
+        codes_without_price=_listed(line.sku for line in goods if _is_free(line.price)),
+        codes_not_of_products=_listed(line.sku for line in goods if not is_goods(line.sku)),
         lines_without_name=sum(line.name is None for line in lines),
         lines_in_other_currency=sum(item.price.value.currency_code != currency for item in items),
     )
@@ -181,12 +181,12 @@ ORDER = Sync(
     to_columns=row_by_row(to_sales_order),
     expectations=EXPECTATIONS,
     check_columns=(
-        Column("total_gap_minor", "int8"),
+        Column("total_difference_minor", "int8"),
         Column("lines_with_wrong_total", "int8"),
         Column("lowest_price_minor", "int8"),
         Column("lines_with_wrong_sign", "text"),
-        Column("free_goods", "text"),
-        Column("codes_of_no_goods", "text"),
+        Column("codes_without_price", "text"),
+        Column("codes_not_of_products", "text"),
         Column("lines_without_name", "int8"),
         Column("lines_in_other_currency", "int8"),
     ),

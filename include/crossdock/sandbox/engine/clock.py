@@ -1,4 +1,4 @@
-"""Timestamps as a platform writes them: UTC, ISO 8601, always three decimals, so that text order is time order."""
+"""The sandbox's timestamps: UTC, ISO 8601, always with milliseconds, so that they sort as text."""
 
 import re
 import threading
