@@ -69,7 +69,7 @@ def late_commit(store: Store, dsn: str, expected: list[str]) -> None:
         )
         publish(store, *(stock(f"S{n}", 1, n) for n in range(20)))
         if expected:
-            eventually(lambda: query(store, "SELECT count(*) FROM inbox"), [(20,)])
+            eventually(lambda: query(store, "SELECT count(*) FROM event_inbox"), [(20,)])
         else:
             time.sleep(0.5)
         slow.commit()
