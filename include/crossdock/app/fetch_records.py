@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from crossdock.app.streams import SYNCS
+from crossdock.core.decoding import prepare
 from crossdock.core.errors import BadEvent, HubError
 from crossdock.sync import Sync, Systems, extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
@@ -27,6 +28,8 @@ class _FetchRequest(SyncRequest, frozen=True):
     def lease_shard(self) -> str:
         return f"webhook:{zlib.crc32(self.keys[0].encode()) % _LEASES}"
 
+
+prepare(_FetchRequest)
 
 #: A fetch opens the systems and leaves them open for the next ones. A pause, or a changed connection, may go unnoticed
 #: for this long; an error closes them at once.

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from crossdock.core.decoding import prepare
 from crossdock.core.errors import BadRequest
 from crossdock.http.connection import Connection
 from crossdock.http.model import CallPolicy, Limits, Safeguards
@@ -14,6 +15,8 @@ from crossdock.http.response import HttpResponse
 from crossdock.http.retries import RetryBudget
 from crossdock.http.ssrf_guard import AllowedNetworks, Resolver
 from crossdock.http.transport import Tls
+
+prepare(CallPolicy)
 
 #: Path and query → a response from another source, while the circuit breaker is open.
 Fallback = Callable[[str, Mapping[str, Any]], HttpResponse]

@@ -34,6 +34,10 @@ class _Grant(msgspec.Struct, frozen=True):
     expires_in: float
 
 
+#: Made once: several threads sign in, see `core.decoding`.
+_decode_grant = msgspec.json.Decoder(_Grant).decode
+
+
 class ClientCredentials(AuthBase):
     """
     Sign requests with a bearer token; fetch it when needed (RFC 6749 4.4).
@@ -126,6 +130,6 @@ class ClientCredentials(AuthBase):
 
     def _parse(self, response: HttpResponse) -> _Grant:
         try:
-            return msgspec.json.decode(response.body, type=_Grant)
+            return _decode_grant(response.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise response.invalid("is not a token") from error

@@ -12,10 +12,13 @@ from typing import Any
 import msgspec
 from psycopg.types.json import Jsonb
 
+from crossdock.core.decoding import prepare
 from crossdock.core.errors import CircuitOpen
 from crossdock.db.database import Store, StoreUnavailable, Work
 from crossdock.http import breaker
 from crossdock.http.breaker import BreakerRules, BreakerState, Phase
+
+prepare(BreakerState)
 
 log = logging.getLogger(__name__)
 

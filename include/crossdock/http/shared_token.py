@@ -50,6 +50,10 @@ class _StoredToken(msgspec.Struct, frozen=True):
     valid_until: float = msgspec.field(name="good_until")
 
 
+#: Made once: several threads read it, see `core.decoding`.
+_decode_token = msgspec.json.Decoder(_StoredToken).decode
+
+
 class SharedTokens:
     """
     A `TokenVault` over PostgreSQL.
@@ -94,7 +98,7 @@ class SharedTokens:
         from cryptography.fernet import InvalidToken  # noqa: PLC0415  needed only where tokens are shared
 
         try:
-            return msgspec.json.decode(self._cipher.decrypt(ciphertext), type=_StoredToken)
+            return _decode_token(self._cipher.decrypt(ciphertext))
         except (InvalidToken, msgspec.DecodeError):
             return None
 

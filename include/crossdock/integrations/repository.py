@@ -11,10 +11,13 @@ import psycopg
 from psycopg.rows import class_row, kwargs_row
 from psycopg.types.json import Jsonb
 
+from crossdock.core.decoding import prepare
 from crossdock.core.errors import Conflict, NotFound, VersionChanged
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 from crossdock.integrations.model import Integration, IntegrationState
+
+prepare(Integration)
 
 _COLUMNS = b"""integration_id, kind, name, state, settings, connection_id, version, created_at, created_by,
        updated_at, updated_by, credentials_set_at, tested_at, test_passed"""

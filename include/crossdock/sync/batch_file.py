@@ -15,6 +15,10 @@ class _NotAccepted(msgspec.Struct, frozen=True):
     repeats: RowCounts
 
 
+#: Made once: batches are loaded by several threads, see `core.decoding`.
+_decode_not_accepted = msgspec.json.Decoder(_NotAccepted).decode
+
+
 def write_batch(landing: Landing, name: str, content: Content) -> None:
     """Write *content* under *name*; it is on disk when this returns. Writing a name again replaces it."""
     import pyarrow as pa
@@ -33,5 +37,5 @@ def read_batch(landing: Landing, name: str) -> Content:
     import pyarrow as pa
 
     accepted = pa.ipc.open_stream(landing.read(f"{name}.arrow.zst")).read_all()
-    kept = msgspec.json.decode(landing.read(f"{name}.rejected.json.zst"), type=_NotAccepted)
+    kept = _decode_not_accepted(landing.read(f"{name}.rejected.json.zst"))
     return Content(accepted=accepted, rejected=kept.rejected, repeats=kept.repeats)

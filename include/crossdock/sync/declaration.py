@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from crossdock.core.decoding import prepare
 from crossdock.db.columns import Column
 from crossdock.db.database import Store
 from crossdock.sync.landing import Landing
@@ -45,6 +46,9 @@ class Sync:
     #: About how many records are validated and loaded together: large enough for Great Expectations,
     #: small enough for a transaction of about a second.
     batch_records: int = 10_000
+
+    def __post_init__(self) -> None:
+        prepare(self.record_type)
 
     @property
     def field_names(self) -> frozenset[str]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from crossdock.core.decoding import prepare
 from crossdock.core.errors import Terminal
 from crossdock.sync.quarantine.model import Failure, Rejected, visible
 
@@ -188,6 +189,9 @@ def _head_decoder(key_field: str, lines_field: str | None) -> msgspec.json.Decod
 
 class _Anything(msgspec.Struct):
     """A line; its fields are not decoded, because only the number of lines counts."""
+
+
+prepare(_Anything)
 
 
 def _digest(document: Any) -> str:

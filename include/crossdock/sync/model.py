@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from crossdock.core.decoding import prepare
 from crossdock.core.errors import BadRequest
 from crossdock.core.instants import from_utc_text
 from crossdock.core.limits import MAX_SHARDS
@@ -167,6 +168,9 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def moves_watermark(self) -> bool:
         """Whether the run reads everything up to the source's now. A named end, keys or a limit do not."""
         return not (self.until or self.keys or self.limit)
+
+
+prepare(SyncRequest)
 
 
 def refuse_renamed(document: Mapping[str, Any]) -> None:

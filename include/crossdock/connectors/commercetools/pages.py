@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from crossdock.core.decoding import prepare
 from crossdock.core.instants import from_utc_text
 from crossdock.http.response import HttpResponse
 from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, SourceDescription
@@ -36,6 +37,7 @@ class _Line(msgspec.Struct, gc=False):
     """A line; its fields are not decoded, because only the number of lines counts."""
 
 
+prepare(_Line, _PageStub)
 _decode_stub = msgspec.json.Decoder(_PageStub).decode
 
 

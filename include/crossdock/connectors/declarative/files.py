@@ -12,7 +12,10 @@ from typing import Any
 import msgspec
 
 from crossdock.connectors.declarative.model import Declaration, Mistake
+from crossdock.core.decoding import prepare
 from crossdock.core.errors import BadRequest
+
+prepare(Declaration)
 
 #: Of a checkout, whose package is not copied into the environment.
 _OF_CHECKOUT = Path(__file__).parents[4] / "dags" / "integrations"

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from crossdock.core.decoding import prepare
 from crossdock.core.errors import NotFound, ReplayStopped, Transient
 from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store, Work
@@ -27,6 +28,8 @@ from crossdock.events.replay.repository import Replay
 from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.observability import audit
+
+prepare(Selection)
 
 #: How long a replay's worker may send no heartbeat before another worker continues the replay.
 WORKER_LIFE = timedelta(seconds=30)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from crossdock.core.decoding import prepare
 from crossdock.core.errors import BadRequest, NotFound
 from crossdock.core.ids import prefixed
 from crossdock.db.database import Store
@@ -17,6 +18,8 @@ from crossdock.events.model import WEBHOOK_RECEIVED, NewEvent
 from crossdock.events.webhooks_in import refused as refused_webhooks
 from crossdock.events.webhooks_in.signatures import Headers, WebhookRefused, WebhookRules, verify
 from crossdock.integrations import airflow_connection
+
+prepare(WebhookRules)
 
 LARGEST_BYTES = 256 * 1024
 

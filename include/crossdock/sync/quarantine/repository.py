@@ -11,6 +11,7 @@ import psycopg
 from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
 
+from crossdock.core.decoding import prepare
 from crossdock.core.errors import Conflict, NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
@@ -21,6 +22,8 @@ from crossdock.sync.tables import EntityTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+prepare(tuple[Failure, ...])
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
