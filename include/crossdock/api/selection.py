@@ -9,7 +9,7 @@ from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from crossdock.api.problems import ProblemDocument
-from crossdock.api.validation import MOST_EXACT, PLAIN
+from crossdock.api.validation import MOST_EXACT, NOT_BLANK, PLAIN
 from crossdock.db.bulk_edit import Discarded
 
 #: Discarded by one request: as many as take a few seconds.
@@ -64,7 +64,7 @@ class SelectAll(Selector):
 class DiscardRequest(Strict):
     """Why to discard."""
 
-    reason: str = Field(min_length=1, max_length=1_000, description="Kept in the audit trail.")
+    reason: str = Field(max_length=1_000, pattern=NOT_BLANK, description="Kept in the audit trail.")
 
 
 class BulkDiscardRequest(Selector, DiscardRequest):

@@ -9,6 +9,9 @@ from pydantic import AwareDatetime, BeforeValidator
 #: Plain text, without control characters: it is written into logs and compared with what people typed.
 PLAIN = r"^[^\x00-\x1f\x7f]+$"
 
+#: Text with at least one visible character: all else counts as blank, as with Python's `strip`.
+NOT_BLANK = r"[^\s\x00-\x20\x7f-\xa0]"
+
 #: The largest whole number that every JSON parser keeps exact (RFC 7493). There will never be more ids than that.
 MOST_EXACT = 2**53 - 1
 
