@@ -66,7 +66,7 @@ def known(names: Iterable[str]) -> tuple[str, ...]:
         if name not in types():
             near = get_close_matches(name, sorted(types()), n=1, cutoff=0.4)
             meant = f" Did you mean {near[0]}?" if near else ""
-            raise BadRequest(f"There is no event type {name!r}.{meant} Event types: {', '.join(sorted(types()))}")
+            raise BadRequest(f"Unknown event type {name!r}.{meant} Event types: {', '.join(sorted(types()))}")
     return found
 
 
