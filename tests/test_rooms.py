@@ -103,3 +103,36 @@ def test_every_module_says_what_it_is() -> None:
     ]
 
     assert [name for name in silent if "migrations" not in name] == []
+
+
+#: Rooms below the API that a module of the command line may import, and why it is not a client of the API only.
+REACHES = {
+    "audit.py": {"observability"},  # `audit verify` reads the whole trail where it is
+    "bench.py": {"bench"},
+    "bench_events.py": {"bench"},
+    "bench_stack.py": {"bench"},
+    "credentials.py": {"integrations"},  # checks a file against the schema that the hub sent
+    "demo/command.py": {"app"},
+    "demo/event_steps.py": {"app", "commerce", "db", "events", "sync"},  # compares with the database
+    "demo/steps.py": {"commerce", "db", "sync"},
+    "integrations.py": {"connectors", "integrations"},  # `validate`, and the settings before a secret is typed
+    "prepare.py": {"app", "db", "integrations"},
+    "profile.py": {"bench"},
+    "reference.py": {"api"},
+    "session.py": {"db"},  # for audit.py and verify_dataset.py
+    "stack.py": {"app", "db", "events", "maintenance", "observability", "sync"},
+    "sync.py": {"connectors"},  # names and mistakes of declaration files
+    "verify_dataset.py": {"app", "db", "sync"},
+}
+
+
+def test_a_command_is_a_client_of_the_api_unless_it_is_local_by_nature() -> None:
+    """A command that opens the database has no roles, and an actor whom nobody checked."""
+    cli = PACKAGE / "cli"
+    found = {
+        path.relative_to(cli).as_posix(): {name.split(".")[1] for name in imported(path) if name.startswith("crossdock.")}
+        - {"cli", "client", "core", "stack"}
+        for path in sorted(cli.rglob("*.py"))
+    }
+
+    assert {name: rooms for name, rooms in found.items() if rooms} == REACHES

@@ -1,17 +1,21 @@
-"""The command line in this process: what it prints on either side, and its exit code."""
+"""The command line in this process, and the hub that it speaks to: what it prints on either side, and its exit code."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from crossdock.cli.app import main
+from crossdock.stack.postgres import PostgresServer
+from tests.api.conftest import SIMPLE, serve
+from tests.api.conftest import Hub as ServedHub
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,10 @@ Hub = Callable[..., Ended]
 
 @pytest.fixture
 def stackless_hub(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Hub:
-    """`./hub WORDS` where no stack runs."""
+    """`./hub WORDS` where no stack runs and nobody has logged in."""
     monkeypatch.setenv("HUB_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "200")
-    for name in ("HUB_DATABASE_URL", "HUB_URL"):
+    for name in ("HUB_DATABASE_URL", "HUB_URL", "HUB_USER", "HUB_PASSWORD", "HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
 
     def run(*words: str) -> Ended:
@@ -53,8 +57,32 @@ def stackless_hub(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     return run
 
 
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[ServedHub]:
+    """The hub's API in a real api-server of Airflow, under its simple auth manager."""
+    yield from serve(tmp_path_factory.mktemp("served"), postgres, SIMPLE)
+
+
 @pytest.fixture
-def hub(stackless_hub: Hub, hub_dsn: str, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """`./hub WORDS` over the test's own database."""
-    monkeypatch.setenv("HUB_DATABASE_URL", hub_dsn)
+def hub_dsn(served: ServedHub, postgres: PostgresServer) -> str:
+    """The database of the served hub, migrated and empty: the server has one address for it, so it is made anew."""
+    name = psycopg.conninfo.conninfo_to_dict(served.dsn)["dbname"]
+    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE hub_template")
+    return f"{served.dsn}?sslmode=disable&gssencmode=disable"
+
+
+@pytest.fixture
+def hub(stackless_hub: Hub, served: ServedHub, hub_dsn: str, monkeypatch: pytest.MonkeyPatch) -> Hub:  # noqa: ARG001
+    """`./hub WORDS` as otto, an operator, against the served hub with an empty database."""
+    for name, value in {"HUB_URL": served.url, "HUB_USER": "otto", "HUB_PASSWORD": "otto" * 2}.items():
+        monkeypatch.setenv(name, value)
     return stackless_hub
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of the served hub in one worker: a second one would start it again, for ten seconds of CPU."""
+    for item in items:
+        if "served" in getattr(item, "fixturenames", ()) and Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("cli_served"))

@@ -17,20 +17,16 @@ import pytest
 
 from crossdock.cli.app import main
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
-from crossdock.stack.postgres import PostgresServer
-from tests.api.conftest import SIMPLE, Hub, serve
-
-#: Its server is started once.
-pytestmark = pytest.mark.xdist_group("cli_integrations")
+from tests.api.conftest import Hub
 
 PROJECT = Path(__file__).parents[2]
 CANARY = "k4n4ry-of-the-command-line"
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Hub]:
-    """Serve the hub's API under Airflow's simple auth manager."""
-    yield from serve(tmp_path_factory.mktemp("simple"), postgres, SIMPLE)
+@pytest.fixture
+def hub(served: Hub) -> Hub:
+    """The server itself: what its integrations are stays from test to test, and each has names of its own."""
+    return served
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from crossdock.db.database import Store
 from crossdock.sync.quarantine import service as quarantine_service
 from tests.cli.conftest import Hub
 from tests.events.dead_letters.test_service import dead
+from tests.events.worlds import delivery
 from tests.shop import query
 from tests.sync.quarantine.test_service import Triage
 from tests.sync.records import entry
@@ -116,3 +117,53 @@ def test_an_edited_dead_letter_is_shown_as_it_will_be_delivered(hub: Hub, store:
     assert fixed.document["edited_data"]["available_quantity"] == 5
     assert "the edit is removed" in back.text
     assert json.loads(hub("dead-letters", "show", str(dead_letter_id), "--json").out)["edited_data"] is None
+
+
+def test_a_replay_is_followed_to_its_end_and_recorded_as_the_user_of_the_api(
+    hub: Hub, store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A delivery worker runs it. The audit trail has the name that Airflow checked, whatever the shell says."""
+    monkeypatch.setenv("USER", "eve")
+    first, _ = rejected(store, 2)
+    hub("quarantine", "fix", first, "--set", "sku=SIDEBOARD")
+
+    with delivery(hub_dsn):
+        ended = hub("quarantine", "replay", "--all", "--json")
+
+    assert (ended.code, ended.document["state"]) == (3, "done")
+    assert (ended.document["done"], ended.document["failed"]) == (1, 1)
+    assert "./hub quarantine list" in ended.err
+    assert query(store, "SELECT DISTINCT actor FROM audit_entry") == [("airflow:otto",)]
+
+
+def test_dead_letters_are_replayed_by_a_worker(hub: Hub, store: Store, hub_dsn: str) -> None:
+    (dead_letter_id,) = dead(store, hub_dsn)
+    hub("dead-letters", "fix", str(dead_letter_id), "--set", "available_quantity=5")
+
+    with delivery(hub_dsn):
+        ended = hub("dead-letters", "replay", str(dead_letter_id))
+
+    assert ended.code == 0
+    assert "done: 1 delivered, 0 failed again" in ended.text
+    assert query(store, "SELECT available FROM sku_availability") == [(5,)]
+
+
+def test_ctrl_c_stops_a_replay(hub: Hub, store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker runs it here: it would wait for one."""
+    dead(store, hub_dsn, 2)
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("crossdock.cli.replays.time.sleep", interrupted)
+    ended = hub("dead-letters", "replay", "--all", "--json")
+
+    assert (ended.code, ended.document["state"]) == (0, "stopped")
+    assert query(store, "SELECT state FROM event_replay") == [("stopped",)]
+
+
+def test_a_list_longer_than_a_page_of_the_api_is_whole(hub: Hub, store: Store) -> None:
+    rejected(store, 510)
+
+    assert len(hub("quarantine", "list", "--limit", "505", "--json").document["items"]) == 505
+    assert len(hub("quarantine", "list", "--limit", "1000", "--json").document["items"]) == 510

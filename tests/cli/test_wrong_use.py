@@ -156,7 +156,7 @@ def test_ctrl_c_ends_a_command_with_130(stackless_hub: Hub, monkeypatch: pytest.
 
 def test_ctrl_c_while_it_starts_leaves_no_stack_trace(tmp_path: Path) -> None:
     """Sent by a module that is imported early in the start: the moment is the same on every machine."""
-    (tmp_path / "msgspec.py").write_text(
+    (tmp_path / "rich.py").write_text(
         f"import os, signal, time; os.kill(os.getpid(), {int(signal.SIGINT)}); time.sleep(5)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

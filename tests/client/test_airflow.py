@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from crossdock.cli.exit_codes import Exit, exit_of_error
+from crossdock.client import dag_runs
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused, AirflowUnreachable, DagPaused
 from crossdock.core.errors import NotFound
-from crossdock.stack import dag_runs
 from crossdock.stack.ports import free_port
-from crossdock.sync.model import SyncRequest
 
 
 class StandIn(ThreadingHTTPServer):
@@ -134,7 +133,7 @@ def test_a_run_of_a_paused_dag_is_refused(airflow: StandIn, api: AirflowApi) -> 
     airflow.answers["GET /api/v2/dags/sync_order"] = [(200, {"is_paused": True})]
 
     with pytest.raises(DagPaused, match="sync_order is paused in Airflow") as refused:
-        dag_runs.trigger(api, "order", SyncRequest(full=True))
+        dag_runs.trigger(api, "order", {"full": True})
 
     assert exit_of_error(refused.value) is Exit.PERSON_NEEDED
     assert not [request for request, _ in airflow.requests if request.endswith("dagRuns")]
@@ -142,4 +141,4 @@ def test_a_run_of_a_paused_dag_is_refused(airflow: StandIn, api: AirflowApi) -> 
 
 def test_a_declaration_that_airflow_has_not_read_yet_is_explained(api: AirflowApi) -> None:
     with pytest.raises(NotFound, match=r"has no DAG sync_shelf\. It reads a new declaration within a minute"):
-        dag_runs.trigger(api, "shelf", SyncRequest())
+        dag_runs.trigger(api, "shelf", {})

@@ -16,7 +16,9 @@ from crossdock.api import (
     integrations,
     problems,
     quarantine,
+    records,
     runs,
+    syncs,
     webhooks,
 )
 from crossdock.api.access import Role, guard
@@ -37,7 +39,9 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 _RESOURCES = (
     health,
     alerts,
+    syncs,
     runs,
+    records,
     integrations,
     integration_health,
     availability,

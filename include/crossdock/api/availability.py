@@ -6,16 +6,18 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Path
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 
-from crossdock.api.access import Role, guard
+from crossdock.api.access import Caller, Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
+from crossdock.api.selection import Strict
 from crossdock.api.validation import PLAIN
 from crossdock.commerce.inventory import repository as inventory_repository
+from crossdock.commerce.inventory import service as inventory_service
 
-router = Router(prefix="/availability", tags=["availability"])
+router = Router(tags=["availability"])
 
 
 class AvailabilityDocument(BaseModel):
@@ -27,8 +29,22 @@ class AvailabilityDocument(BaseModel):
     as_of: datetime = Field(description="The time of the newest stock event.")
 
 
+class RebuildRequest(Strict):
+    """Whether to replace the model."""
+
+    replace: StrictBool = Field(description="Replace the model by the rebuilt one; false only compares the two.")
+
+
+class RebuiltDocument(BaseModel):
+    """The result of a rebuild."""
+
+    events: int
+    differences: int = Field(description="Rows in which the two differed; 0 means byte for byte the same.")
+    replaced: bool
+
+
 @router.get(
-    "/{sku}",
+    "/availability/{sku}",
     summary="Get the availability of a SKU",
     dependencies=[guard(Role.VIEWER)],
     responses={404: {"model": ProblemDocument, "description": "There was no stock event of that SKU."}},
@@ -42,3 +58,16 @@ def show_availability(
     return AvailabilityDocument(
         sku=found.sku, available=found.available, warehouses=found.warehouses, as_of=found.as_of
     )
+
+
+@router.post("/availability-rebuilds", summary="Rebuild the read model of availability from the event store")
+def rebuild_availability(
+    store: OpenStore, caller: Annotated[Caller, guard(Role.OPERATOR)], body: RebuildRequest
+) -> RebuiltDocument:
+    """
+    Rebuild the model from all stock events and compare it with the current one; replace that only if asked to.
+
+    The answer comes when it is done, after minutes for millions of events. Delivery goes on meanwhile.
+    """
+    found = inventory_service.rebuild(store, replace=body.replace, actor=caller.actor)
+    return RebuiltDocument(events=found.events, differences=found.differences, replaced=found.replaced)

@@ -158,21 +158,28 @@ class EventReplayBody(EventSelection):
 def list_events(
     store: OpenStore,
     request: Request,
-    type: Annotated[str | None, Query(max_length=200, json_schema_extra=_TYPES)] = None,  # noqa: A002  the attribute's name
+    type: Annotated[  # noqa: A002  the attribute's name
+        list[Annotated[str, Field(max_length=200, json_schema_extra=_TYPES)]] | None,
+        Query(max_length=50, description="Only these event types."),
+    ] = None,
     key: Annotated[str | None, Query(max_length=512, pattern=PLAIN)] = None,
     silent: bool = False,
+    latest: Annotated[
+        bool, Query(description="Begin with the latest events instead of the first; not with a cursor.")
+    ] = False,
     cursor: Annotated[str | None, cursor_like(_CURSOR)] = None,
     limit: Limit = 100,
 ) -> Any:
-    """List events as CloudEvents, in the order of the store."""
+    """List events as CloudEvents, in the order of the store. Personal data is masked; get one event to see it."""
     selection = Selection(
         after=_cursor_position(cursor),
-        types=event_schemas.known(() if type is None else (type,)),
+        types=event_schemas.known(type or ()),
         key=key,
         silent=silent,
     )
     with store.transaction() as work:
-        events = event_store.select(work, selection, limit=limit)
+        select = event_store.newest if latest and cursor is None else event_store.select
+        events = select(work, selection, limit=limit)
     if _wants(request, cloudevents_protobuf.BATCH_MEDIA_TYPE):
         return Response(cloudevents_protobuf.as_batch(events), media_type=cloudevents_protobuf.BATCH_MEDIA_TYPE)
     after = events[-1].at if events else selection.after

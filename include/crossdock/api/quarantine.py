@@ -32,6 +32,8 @@ from crossdock.api.selection import (
 )
 from crossdock.api.validation import PLAIN
 from crossdock.app.streams import sync_of
+from crossdock.commerce.orders import quarantine_edits
+from crossdock.commerce.orders.schema import LINE_KINDS
 from crossdock.db.database import Store
 from crossdock.sync.quarantine import replay as quarantine_replay
 from crossdock.sync.quarantine import repository as quarantine_repository
@@ -137,6 +139,32 @@ class DiscardEveryItem(SelectAll, BulkDiscardRequest):
     pass
 
 
+class LineKinds(Selector):
+    """The kinds of order lines, by their code."""
+
+    line_kinds: dict[
+        Annotated[str, Field(min_length=1, max_length=256, pattern=PLAIN)],
+        Annotated[str, Field(json_schema_extra={"enum": sorted(LINE_KINDS)})],
+    ] = Field(min_length=1, max_length=1_000, description="Code of a line → its kind, as postage.")
+
+
+class SetLineKindsById(ItemsByNumber, LineKinds):
+    pass
+
+
+class SetLineKindsByCause(SelectByCause, LineKinds):
+    pass
+
+
+class SetAllLineKinds(SelectAll, LineKinds):
+    pass
+
+
+class EditedDocument(BaseModel):
+    chosen: int = Field(description="The number of selected items.")
+    edited: int = Field(description="How many of them have a line with one of the codes.")
+
+
 @router.get("/quarantine", summary="List quarantine items", dependencies=[guard(Role.VIEWER)])
 def list_items(
     store: OpenStore,
@@ -199,6 +227,19 @@ def fix_item(store: OpenStore, caller: Operator, item_id: Id, body: FieldsEdited
         verdict = quarantine_service.edit_fields(store, item_id, body.changes, syncs=sync_of, actor=caller.actor)
     failures = [FailureDocument(**msgspec.structs.asdict(failure)) for failure in verdict]
     return FixDocument(item=_item(store, item_id), passes=not failures, failures=failures)
+
+
+@router.post(
+    "/quarantine-edits", summary="Set the kinds of order lines in many records by their codes", responses=_NONE
+)
+def edit_items(
+    store: OpenStore, caller: Operator, body: SetLineKindsById | SetLineKindsByCause | SetAllLineKinds
+) -> EditedDocument:
+    """Nothing is loaded until the items are replayed. Records without such a line are not changed."""
+    ids, cause, everything = body.selected()
+    items = quarantine_service.select(store, ids, cause=cause, everything=everything)
+    edited = quarantine_edits.set_line_kinds(store, items, body.line_kinds, actor=caller.actor)
+    return EditedDocument(chosen=len(items), edited=edited)
 
 
 @router.post("/quarantine/{item_id}/discard", summary="Discard a quarantine item; its record is kept", responses=_NONE)

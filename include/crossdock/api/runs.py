@@ -11,11 +11,13 @@ from pydantic import BaseModel, Field
 
 from crossdock.api.access import Role, guard
 from crossdock.api.dependencies import OpenStore
+from crossdock.api.integration_health import CallsDocument
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
-from crossdock.sync import ledger
+from crossdock.http import call_metrics
+from crossdock.sync import landing, ledger
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Counts, Mode, RunState
 
@@ -38,19 +40,32 @@ class RunDocument(BaseModel):
     run_id: str
     integration: str
     entity: str
+    shard: str = Field(description="`all`, or the shard of the ids that the run read.")
     mode: Mode
     state: RunState
+    keys: list[str] = Field(description="The keys that it was asked for; empty for all records.")
+    backfill_day: str | None = Field(description="The day that a backfill's run is for, as 2026-11-21.")
     dag_id: str | None
     dag_run_id: str | None
+    attempt: int = Field(description="Counts the runs of the same shard of the same DAG run.")
     window_low: datetime | None
     window_high: datetime | None
     counts: CountsDocument
     lines: CountsDocument = Field(description="The same counts for the lines of the records.")
+    balanced: bool = Field(description="Whether each record and line that was read has exactly one outcome.")
     drift: list[dict[str, Any]] | None
     error: str | None
     started_at: datetime
     finished_at: datetime | None
     seconds: float
+
+
+class RunDetailDocument(RunDocument):
+    """One run with its progress and its calls."""
+
+    expected_records: int | None = Field(description="How many records the source reported for the window, if it did.")
+    landed: int = Field(description="Records in the run's pages, while they are kept.")
+    calls: CallsDocument
 
 
 class RunsPage(BaseModel):
@@ -69,6 +84,8 @@ def list_runs(
     entity: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
     integration: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
     state: RunState | None = None,
+    dag_id: Annotated[str | None, Query(max_length=250, pattern=PLAIN)] = None,
+    dag_run_id: Annotated[str | None, Query(max_length=250, pattern=PLAIN)] = None,
     cursor: Annotated[str | None, cursor_like(_CURSOR)] = None,
     limit: Limit = 50,
 ) -> RunsPage:
@@ -78,6 +95,8 @@ def list_runs(
             entity=entity,
             integration=integration,
             state=state,
+            dag_id=dag_id,
+            dag_run_id=dag_run_id,
             after=_place_of(cursor) if cursor else None,
             limit=limit + 1,
         )
@@ -95,9 +114,17 @@ def list_runs(
     dependencies=[guard(Role.VIEWER)],
     responses={404: {"model": ProblemDocument, "description": "There is no such run."}},
 )
-def show_run(store: OpenStore, run_id: Annotated[str, Path(max_length=200, pattern=PLAIN)]) -> RunDocument:
+def show_run(store: OpenStore, run_id: Annotated[str, Path(max_length=200, pattern=PLAIN)]) -> RunDetailDocument:
     with store.transaction() as work:
-        return _document(ledger.get(work, run_id))
+        run = ledger.get(work, run_id)
+        landed = sum(page.records for page in landing.pages_of(work, run_id))
+        usage = call_metrics.usage_of_run(work, run_id)
+    return RunDetailDocument(
+        **_document(run).model_dump(),
+        expected_records=run.expected_records,
+        landed=landed,
+        calls=CallsDocument.of(usage),
+    )
 
 
 def _cursor_of(run: Run) -> str:
@@ -109,9 +136,19 @@ def _place_of(cursor: str) -> tuple[datetime, str]:
     return _EPOCH + timedelta(microseconds=int(microseconds)), run_id
 
 
+_COMPUTED = frozenset({"counts", "lines", "balanced", "keys", "backfill_day"})
+
+
 def _document(run: Run) -> RunDocument:
-    fields = {name: getattr(run, name) for name in RunDocument.model_fields if name not in {"counts", "lines"}}
-    return RunDocument(**fields, counts=_counts(run.counts), lines=_counts(run.lines))
+    fields = {name: getattr(run, name) for name in RunDocument.model_fields.keys() - _COMPUTED}
+    return RunDocument(
+        **fields,
+        keys=list(run.request.keys),
+        backfill_day=run.request.backfill_day,
+        counts=_counts(run.counts),
+        lines=_counts(run.lines),
+        balanced=run.counts.balanced and run.lines.balanced,
+    )
 
 
 def _counts(counts: Counts) -> CountsDocument:

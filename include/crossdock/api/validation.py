@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 #: Plain text, without control characters: it is written into logs and compared with what people typed.
 PLAIN = r"^[^\x00-\x1f\x7f]+$"
@@ -24,3 +26,30 @@ def _refuse_number(value: Any) -> Any:
 
 #: A timestamp in a body. pydantic would take a number for the seconds since 1970, which no schema of ours allows.
 Timestamp = Annotated[AwareDatetime, BeforeValidator(_refuse_number)]
+
+
+def _refuse_other_form(form: str, example: str) -> Any:
+    """Make a validator of a parameter: pydantic would take `0` for an instant of 1970, which no schema of ours allows."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and not re.match(form, value):
+            raise ValueError(f"must be such as {example}")
+        return value
+
+    return check
+
+
+def _in_utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is outside the calendar in UTC") from error
+
+
+#: A timestamp and a day as parameters.
+QueryTimestamp = Annotated[
+    AwareDatetime,
+    BeforeValidator(_refuse_other_form(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]", "2026-11-21T09:30:00Z")),
+    AfterValidator(_in_utc),
+]
+QueryDay = Annotated[date, BeforeValidator(_refuse_other_form(r"[0-9]{4}-[0-9]{2}-[0-9]{2}$", "2026-11-21"))]

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import date
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from crossdock.app.streams import SYNCS
 from crossdock.cli import console
+from crossdock.cli.entities import sync_of
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.instants import day_option
-from crossdock.cli.session import open_store, refuse_unknown, running_stack
+from crossdock.cli.session import airflow_api
+from crossdock.client import dag_runs
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused
+from crossdock.client.hub import HubApi
 from crossdock.core.errors import BadRequest
-from crossdock.core.ids import backfill_dag
-from crossdock.stack import dag_runs
-from crossdock.sync import ledger
-from crossdock.sync.backfill import Only, days_to_run
-from crossdock.sync.model import RunState
 
 _CONFLICT = 409
+
+
+class Only(StrEnum):
+    """The days for which a backfill runs, as the API names them."""
+
+    MISSING = "missing"
+    FAILED = "failed"
+    ALL = "all"
 
 
 def backfill(
@@ -37,65 +43,70 @@ def backfill(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Read days of history again. Safe to interrupt and to repeat: finished days are no longer missing."""
-    refuse_unknown(entity)
-    if entity not in SYNCS:
-        raise BadRequest(f"Declared integrations such as {entity} have no backfill. Use one of: {', '.join(SYNCS)}")
-    api = running_stack().api()
-    with open_store() as store:
-        integration = SYNCS[entity].integration
-        days = days_to_run(store, integration, entity, first=first, last=last, only=only)
+    api = airflow_api()
+    hub = HubApi(api)
+    dag_id = sync_of(hub, entity)["backfill_dag_id"]
+    if dag_id is None:
+        raise BadRequest(f"Declared integrations such as {entity} have no backfill")
+    span = {"first": first.isoformat(), "last": last.isoformat()}
+    days = hub.get(f"/syncs/{entity}/backfill-days", only=only.value, **span).document["days"]
     if dry_run or not days:
         _show(entity, days, Counter(), as_json=as_json, started=False)
         return
-    api.refuse_paused(backfill_dag(entity))
-    started = {day: _start(api, entity, day, emit_events=emit_events) for day in days}
+    api.refuse_paused(dag_id)
+    started = {day: _start(api, dag_id, day, emit_events=emit_events) for day in days}
     with console.progress(f"backfill {entity}") as bar:
         states = Counter(
-            _end_of(api, entity, run_id, bar, number, len(days)) for number, run_id in enumerate(started.values())
+            _end_of(api, dag_id, run_id, bar, number, len(days)) for number, run_id in enumerate(started.values())
         )
     _show(entity, days, states, as_json=as_json, started=True)
     if states["success"] < len(days):
         raise typer.Exit(Exit.FAILED)
-    if _any_partial(entity, days):
+    if _any_partial(hub, dag_id, days):
         console.say(f"Some records are in quarantine: ./hub quarantine list --entity {entity}")
         raise typer.Exit(Exit.PARTIAL)
 
 
-def _any_partial(entity: str, days: list[date]) -> bool:
+def _any_partial(hub: HubApi, dag_id: str, days: list[str]) -> bool:
     """Check whether the last run of one of *days* has records in quarantine."""
-    with open_store() as store, store.transaction() as work:
-        last = {
-            run.request.backfill_day: run.state
-            for run in reversed(ledger.backfills(work, SYNCS[entity].integration, entity))
-        }
-    return any(last.get(day.isoformat()) is RunState.PARTIAL for day in days)
+    waiting, cursor = set(days), None
+    while waiting:
+        page = hub.get("/runs", dag_id=dag_id, limit=500, cursor=cursor).document
+        for run in page["runs"]:  # Newest first.
+            if run["backfill_day"] in waiting:
+                waiting.discard(run["backfill_day"])
+                if run["state"] == "partial":
+                    return True
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    return False
 
 
-def _start(api: AirflowApi, entity: str, day: date, *, emit_events: bool) -> str:
+def _start(api: AirflowApi, dag_id: str, day: str, *, emit_events: bool) -> str:
     """Start the DAG run of *day*, or find the one that is still running."""
-    dag_id, key = backfill_dag(entity), day.isoformat()
-    body: dict[str, Any] = {"partition_key": key, "logical_date": None, "conf": {"emit_events": emit_events}}
+    body: dict[str, Any] = {"partition_key": day, "logical_date": None, "conf": {"emit_events": emit_events}}
     try:
         return str(api.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
     except AirflowRefused as refused:
         if refused.status != _CONFLICT:
             raise
-        return f"partition__{key}"
+        return f"partition__{day}"
 
 
-def _end_of(api: AirflowApi, entity: str, run_id: str, bar: console.Bar, number: int, days: int) -> str:
+def _end_of(api: AirflowApi, dag_id: str, run_id: str, bar: console.Bar, number: int, days: int) -> str:
     def look() -> str | None:
-        state = str(api.dag_run(backfill_dag(entity), run_id)["state"])
+        state = str(api.dag_run(dag_id, run_id)["state"])
         return state if state in ("success", "failed") else None
 
     bar.update(f"{number} of {days} days done", done=number, total=days)
     return dag_runs.wait_for(look, f"DAG run {run_id}", timeout_s=3600)
 
 
-def _show(entity: str, days: list[date], states: Counter[str], *, as_json: bool, started: bool) -> None:
+def _show(entity: str, days: list[str], states: Counter[str], *, as_json: bool, started: bool) -> None:
     if as_json:
         runs = {"started": len(days) if started else 0, "states": dict(states)}
-        console.show_json({"entity": entity, "days": [day.isoformat() for day in days], **runs})
+        console.show_json({"entity": entity, "days": days, **runs})
     elif not days:
         console.success("0 runs: no days are missing.")
     elif not started:

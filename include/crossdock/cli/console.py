@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +22,13 @@ err = Console(stderr=True, highlight=False)
 
 def show_json(document: Any) -> None:
     """Print *document* as one line of JSON on standard output."""
-    import msgspec  # noqa: PLC0415  knows datetimes and structs; most calls print no JSON
+    try:
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except TypeError:
+        import msgspec  # noqa: PLC0415  knows datetimes and structs, which no answer of an API contains
 
-    sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+        text = msgspec.json.encode(document).decode()
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
-from crossdock.app.replays import EXECUTORS
-from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli import console, selection
 from crossdock.cli.command_groups import CommandGroup
-from crossdock.cli.exit_codes import Exit
+from crossdock.cli.instants import shown
+from crossdock.cli.replays import follow_replay, show_end
 from crossdock.cli.selection import (
     Cause,
     Changes,
@@ -20,17 +17,10 @@ from crossdock.cli.selection import (
     File,
     Json,
     edit_from,
-    parse_state,
-    require_one_selection,
+    refuse_unknown_state,
+    selection_of,
 )
-from crossdock.cli.session import actor, open_store
-from crossdock.db.bulk_edit import Discarded
-from crossdock.db.database import Store
-from crossdock.events.dead_letters import repository as dead_letter_repository
-from crossdock.events.dead_letters import service as dead_letter_service
-from crossdock.events.replay import repository as replay_repository
-from crossdock.events.replay import service as replay_service
-from crossdock.events.replay.repository import Replay
+from crossdock.cli.session import hub_api
 
 app = typer.Typer(
     cls=CommandGroup, no_args_is_help=True, help="Inspect, fix and replay events that a subscriber could not process."
@@ -38,6 +28,8 @@ app = typer.Typer(
 DeadLetterId = Annotated[int, typer.Argument(help="ID, as ./hub dead-letters list shows it.")]
 
 _STATES = ("dead", "retrying", "waiting", "recovered", "replayed", "discarded", "superseded", "all")
+#: What to type after a replay in which something failed.
+FAILED_AGAIN = "To list what failed again: ./hub dead-letters list"
 
 
 @app.command("list")
@@ -49,19 +41,20 @@ def list_dead_letters(
     as_json: Json = False,
 ) -> None:
     """List dead letters, and their causes."""
-    only = parse_state(state, _STATES)
-    with open_store() as store, store.transaction() as work:
-        causes = dead_letter_repository.causes(work)
-        found = dead_letter_repository.find(work, state=only, cause=cause, subscriber=subscriber, limit=limit)
+    refuse_unknown_state(state, _STATES)
+    api = hub_api()
+    causes = api.get("/dead-letter-causes").document["causes"]
+    found = api.pages("/dead-letters", "dead_letters", limit=limit, state=state, cause=cause, subscriber=subscriber)
     if as_json:
-        console.show_json(
-            {"causes": causes, "dead_letters": [dead_letter_service.document(dead_letter) for dead_letter in found]}
-        )
+        console.show_json({"causes": causes, "dead_letters": found})
         return
     console.show_table(
         "Dead letters by cause",
         ["subscriber", "event", "cause", "dead letters", "latest reason"],
-        [[group.subscriber, group.type, group.cause, group.dead_letters, group.reason] for group in causes],
+        [
+            [group["subscriber"], group["type"], group["cause"], group["dead_letters"], group["reason"]]
+            for group in causes
+        ],
         empty="There are no dead letters.",
     )
     console.show_table(
@@ -69,41 +62,39 @@ def list_dead_letters(
         ["id", "subscriber", "subject", "cause", "attempts", "last seen"],
         [
             [
-                str(dead_letter.dead_letter_id),
-                dead_letter.subscriber,
-                dead_letter.event.subject or dead_letter.event.partition_key,
-                dead_letter.cause,
-                dead_letter.attempts,
-                f"{dead_letter.last_seen_at:%Y-%m-%d %H:%M:%S}",
+                str(dead_letter["dead_letter_id"]),
+                dead_letter["subscriber"],
+                dead_letter["event"]["subject"] or dead_letter["event"]["key"],
+                dead_letter["cause"],
+                dead_letter["attempts"],
+                shown(dead_letter["last_seen_at"]),
             ]
             for dead_letter in found
         ],
         empty="No dead letters in that state.",
     )
     if found and state == "dead":
-        console.say(f"To inspect one: ./hub dead-letters show {found[0].dead_letter_id}")
+        console.say(f"To inspect one: ./hub dead-letters show {found[0]['dead_letter_id']}")
 
 
 @app.command("show")
 def show(dead_letter_id: DeadLetterId, as_json: Json = False) -> None:
     """Show an event as it came, why it failed, and how often it was tried."""
-    with open_store() as store, store.transaction() as work:
-        dead_letter = dead_letter_repository.get(work, dead_letter_id)
-    document = dead_letter_service.document(dead_letter)
+    found = hub_api().get(f"/dead-letters/{dead_letter_id}").document
     if as_json:
-        console.show_json(document)
+        console.show_json(found)
         return
-    event = dead_letter.event
+    event = found["event"]
     console.out.print(
-        f"[bold]dead letter {dead_letter_id}[/]  {dead_letter.subscriber}  {event.type}  {dead_letter.state}"
+        f"[bold]dead letter {dead_letter_id}[/]  {found['subscriber']}  {event['type']}  {found['state']}"
     )
-    if dead_letter.cause:
-        console.error(f"{dead_letter.cause} after {dead_letter.attempts} attempts: {dead_letter.reason}")
-    console.out.print_json(json.dumps(document["event"], default=str))
-    if dead_letter.edited_data:
+    if found["cause"]:
+        console.error(f"{found['cause']} after {found['attempts']} attempts: {found['reason']}")
+    console.out.print_json(data=event)
+    if found["edited_data"] is not None:
         console.say("Edited data:")
-        console.out.print_json(dead_letter.edited_data)
-    if dead_letter.state == "dead":
+        console.out.print_json(data=found["edited_data"])
+    if found["state"] == "dead":
         console.say(
             f"To fix it: ./hub dead-letters fix {dead_letter_id} --set FIELD=VALUE, "
             f"then: ./hub dead-letters replay {dead_letter_id}"
@@ -118,16 +109,12 @@ def fix(
     as_json: Json = False,
 ) -> None:
     """Edit an event's data. Nothing is delivered until it is replayed; the original data are kept."""
-    change = edit_from(changes, file)
-    with open_store() as store:
-        if isinstance(change, bytes):
-            dead_letter = dead_letter_service.edit(store, dead_letter_id, json.loads(change), actor=actor())
-        else:
-            dead_letter = dead_letter_service.edit_fields(store, dead_letter_id, change, actor=actor())
+    edit = edit_from(changes, file, whole="data")
+    found = hub_api().patch(f"/dead-letters/{dead_letter_id}", edit).document
     if as_json:
-        console.show_json(dead_letter_service.document(dead_letter))
+        console.show_json(found)
         return
-    if dead_letter.edited_data:
+    if found["edited_data"] is not None:
         console.success("The change is saved.")
     else:
         console.success("The data equal the original: the edit is removed.")
@@ -143,13 +130,10 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Replay dead letters with their edited data. Ctrl-C stops it; what was delivered stays delivered."""
-    ids = require_one_selection(dead_letter_ids, cause=cause, everything=everything)
-    with open_store() as store:
-        requested = replay_service.request_dead_letters(
-            store, ids, cause=cause, everything=everything, rate=rate, actor=actor()
-        )
-        ended = run_and_follow(store, requested)
-    show_end(ended, as_json=as_json)
+    body = selection_of(dead_letter_ids, cause=cause, everything=everything, ids_field="dead_letter_ids")
+    api = hub_api()
+    ended = follow_replay(api, api.post("/dead-letter-replays", {**body, "rate": rate}).document)
+    show_end(ended, "delivered", FAILED_AGAIN, as_json=as_json)
 
 
 @app.command("stop")
@@ -157,62 +141,17 @@ def stop(
     replay_id: Annotated[int, typer.Argument(help="ID, as ./hub events status shows it.")], as_json: Json = False
 ) -> None:
     """Stop a replay of dead letters or events; what was delivered stays delivered."""
-    with open_store() as store:
-        ended = replay_service.stop(store, replay_id, actor=actor())
+    ended = hub_api().post(f"/replays/{replay_id}/stop", None).document
     if as_json:
         console.show_json(ended)
     else:
-        console.success(f"Replay {replay_id} stopped after {ended.done + ended.failed} of {ended.total}.")
-
-
-def _discard(store: Store, ids: Sequence[int], reason: str, on_progress: Callable[[int], None]) -> Discarded:
-    return dead_letter_service.discard_all(store, ids, reason, actor=actor(), on_progress=on_progress)
+        console.success(f"Replay {replay_id} stopped after {ended['done'] + ended['failed']} of {ended['total']}.")
 
 
 selection.add_discard(
     app,
     "dead letters",
-    dead_letter_service.choose,
-    _discard,
+    "/dead-letter-discards",
+    "dead_letter_ids",
     doc="Close dead letters that need no delivery. They are kept, and can still be replayed.",
 )
-
-
-def run_and_follow(store: Store, requested: Replay) -> Replay:
-    """Run the replay in this process and show its progress; return it as it ended."""
-    title = f"Replaying {requested.total} {requested.kind.replace('_', ' ')}"
-    with console.progress(title) as bar:
-
-        def show_progress(now: Replay) -> None:
-            bar.update(title, done=now.done + now.failed, total=now.total)
-
-        try:
-            ended = replay_service.run_replay(
-                store,
-                requested.replay_id,
-                subscribers=SUBSCRIBERS,
-                executors=EXECUTORS,
-                on_progress=show_progress,
-            )
-        except KeyboardInterrupt:
-            ended = replay_service.stop(store, requested.replay_id, actor=actor())
-    if ended is None:
-        # A delivery worker was quicker: it runs unclaimed replays.
-        with store.transaction() as work:
-            ended = replay_repository.get(work, requested.replay_id)
-    return ended
-
-
-def show_end(ended: Replay, *, as_json: bool) -> None:
-    """Show the result of a replay; exit with code 3 where something failed again."""
-    if as_json:
-        console.show_json(ended)
-    else:
-        console.success(
-            f"Replay {ended.replay_id} is {ended.state}: {ended.done} delivered, {ended.failed} failed again"
-        )
-        if ended.state == "open":
-            console.say("A delivery worker continues it. To follow it: ./hub events status")
-    if ended.failed:
-        console.say("To list what failed again: ./hub dead-letters list")
-        raise typer.Exit(Exit.PARTIAL)

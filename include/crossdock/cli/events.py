@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import suppress
-from datetime import datetime, timedelta
-from typing import Annotated, NoReturn
+from datetime import datetime
+from typing import Annotated, Any, NoReturn
+from urllib.parse import quote
 
 import typer
 
-from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
-from crossdock.cli.dead_letters import run_and_follow, show_end
-from crossdock.cli.instants import instant_option
-from crossdock.cli.session import actor, open_store
-from crossdock.commerce.inventory import service as inventory_service
-from crossdock.db.database import Store
-from crossdock.events import cloudevents
-from crossdock.events import schemas as event_schemas
-from crossdock.events import store as event_store
-from crossdock.events.model import ORIGIN, Event, Position, parse_event_id
-from crossdock.events.replay import service as replay_service
-from crossdock.events.status import delivery_status
-from crossdock.events.store import Selection
+from crossdock.cli.dead_letters import FAILED_AGAIN
+from crossdock.cli.instants import instant_option, optional_text, shown
+from crossdock.cli.replays import follow_replay, show_end
+from crossdock.cli.session import hub_api
+from crossdock.client.hub import HubApi
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Inspect events, delivery status and replays.")
 Json = Annotated[
@@ -37,6 +29,9 @@ Until = Annotated[datetime | None, instant_option("--until", "Only events stored
 Silent = Annotated[
     bool, typer.Option("--silent", help="Include the silent events of backfills, which are not delivered.")
 ]
+_LOOK_EVERY_S = 0.5
+#: Replaces or compares a whole read model, event by event.
+_REBUILD_TIMEOUT_S = 3_600.0
 
 
 @app.command("tail")
@@ -44,47 +39,44 @@ def tail(
     types: Types = None,
     key: Key = None,
     silent: Silent = False,
-    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=500)] = 20,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the latest events, newest last."""
-    selection = Selection(types=event_schemas.known(types or ()), key=key, silent=silent)
-    with open_store() as store:
-        with store.transaction() as work:
-            events = event_store.newest(work, selection, limit=limit)
-        _show(events, as_json=as_json)
-        if not events and not follow:
-            console.say("No events found. To make one: ./hub sandbox move 1, then ./hub sync inventory")
-        if follow:
-            with suppress(KeyboardInterrupt):  # The usual end.
-                _follow(store, selection, events[-1].at if events else ORIGIN, as_json=as_json)
+    """Show the latest events, newest last. Personal data is masked; `show` reveals one event to an operator."""
+    api, query = hub_api(), {"type": types, "key": key, "silent": silent}
+    page = api.get("/events", latest=True, limit=limit, **query).document
+    _show(page["events"], as_json=as_json)
+    if not page["events"] and not follow:
+        console.say("No events found. To make one: ./hub sandbox move 1, then ./hub sync inventory")
+    if follow:
+        with suppress(KeyboardInterrupt):  # The usual end.
+            _follow(api, query, page["next_cursor"], as_json=as_json)
 
 
-def _follow(store: Store, selection: Selection, last: Position, *, as_json: bool) -> NoReturn:
+def _follow(api: HubApi, query: dict[str, Any], cursor: str | None, *, as_json: bool) -> NoReturn:
     while True:
-        time.sleep(0.2)
-        last = _show_new(store, selection, last, as_json=as_json)
+        time.sleep(_LOOK_EVERY_S)
+        page = api.get("/events", cursor=cursor, limit=500, **query).document
+        _show(page["events"], as_json=as_json)
+        cursor = page["next_cursor"] or cursor
 
 
-def _show_new(store: Store, selection: Selection, last: Position, *, as_json: bool) -> Position:
-    with store.transaction() as work:
-        selection = Selection(after=last, types=selection.types, key=selection.key, silent=selection.silent)
-        events = event_store.select(work, selection, limit=1_000)
-    _show(events, as_json=as_json)
-    return events[-1].at if events else last
-
-
-def _show(events: list[Event], *, as_json: bool) -> None:
+def _show(events: list[dict[str, Any]], *, as_json: bool) -> None:
     for event in events:
         if as_json:
-            console.show_json(cloudevents.as_document(event))
+            console.show_json(event)
         else:
-            # Its position and not its id: one from outside has its sender's, by which nothing here finds it.
-            position = f"{event.epoch}-{event.position}"
             console.out.print(
-                f"{position:>10}  {event.time:%Y-%m-%d %H:%M:%S}  {event.type}  {event.partition_key}", soft_wrap=True
+                f"{_position(event):>10}  {shown(event['time'])}  {event['type']}  {event['partitionkey']}",
+                soft_wrap=True,
             )
+
+
+def _position(event: dict[str, Any]) -> str:
+    """Name the event by its position and not its id: one from outside has its sender's, by which nothing here finds it."""
+    epoch, _, position = event["sequence"].split("-")
+    return f"{int(epoch)}-{int(position)}"
 
 
 @app.command("show")
@@ -92,13 +84,11 @@ def show(
     event_id: Annotated[str, typer.Argument(help="ID, as ./hub events tail shows it: 1-4711.")], as_json: Json = False
 ) -> None:
     """Show an event as a CloudEvent."""
-    with open_store() as store, store.transaction() as work:
-        event = event_store.get(work, parse_event_id(event_id))
-    document = cloudevents.as_document(event)
+    document = hub_api().get(f"/events/{quote(event_id, safe='')}").document
     if as_json:
         console.show_json(document)
     else:
-        console.out.print_json(json.dumps(document))
+        console.out.print_json(data=document)
 
 
 @app.command("replay")
@@ -119,22 +109,21 @@ def replay(
 
     Shows the count first; add --yes to send. Safe: subscribers ignore outdated events.
     """
-    subscribers = replay_service.subscribers_of(subscriber, SUBSCRIBERS)
-    with open_store() as store:
-        selection = Selection(
-            after=_before(store, start),
-            types=event_schemas.known(types or ()),
-            key=key,
-            since=since,
-            until=until,
-            silent=silent,
-        )
-        if not yes:
-            _show_counts(replay_service.count(store, selection, subscribers), as_json=as_json)
-            return
-        requested = replay_service.request_events(store, selection, subscribers, rate=rate, actor=actor())
-        ended = run_and_follow(store, requested)
-    show_end(ended, as_json=as_json)
+    chosen = {
+        "first": start,
+        "since": optional_text(since),
+        "until": optional_text(until),
+        "types": types or [],
+        "key": key,
+        "silent": silent,
+        "subscriber": subscriber,
+    }
+    api = hub_api()
+    if not yes:
+        _show_counts(api.post("/event-replays/count", chosen).document["events"], as_json=as_json)
+        return
+    ended = follow_replay(api, api.post("/event-replays", {**chosen, "rate": rate}).document)
+    show_end(ended, "delivered", FAILED_AGAIN, as_json=as_json)
 
 
 def _show_counts(counts: dict[str, int], *, as_json: bool) -> None:
@@ -146,60 +135,57 @@ def _show_counts(counts: dict[str, int], *, as_json: bool) -> None:
     console.say("To send them: the same command with --yes")
 
 
-def _before(store: Store, start: str | None) -> Position:
-    if start is None:
-        return ORIGIN
-    with store.transaction() as work:
-        first = event_store.get(work, parse_event_id(start)).at
-    return first._replace(position=first.position - 1)
-
-
 @app.command("status")
 def status(as_json: Json = False) -> None:
     """Show the lag and the failures of each subscriber, replays, and the volumes of the last day."""
-    with open_store() as store:
-        found = delivery_status(store, SUBSCRIBERS, timedelta(days=1))
+    api = hub_api()
+    found = api.get("/delivery").document
+    replays = api.get("/replays", limit=10).document["replays"]
     if as_json:
-        console.show_json(found)
+        console.show_json({**found, "replays": replays})
         return
-    console.show_table(
-        "Subscribers",
-        ["subscriber", "waiting", "oldest s", "retrying", "dead", "partitions read"],
-        [
-            [
-                subscriber.subscriber,
-                subscriber.waiting,
-                round(subscriber.oldest_s, 1),
-                subscriber.retrying,
-                subscriber.dead,
-                subscriber.read_by,
-            ]
-            for subscriber in found.subscribers
-        ],
-        empty="No subscribers yet. To start the delivery: ./hub up",
-    )
-    for subscriber in found.subscribers:
-        for outage in subscriber.out:
-            console.say(
-                f"{outage.source} has been down for {subscriber.subscriber} since {outage.since:%Y-%m-%d %H:%M:%S} "
-                f"({outage.cause}): its events wait, and are delivered automatically when it answers"
-            )
+    _show_subscribers(found["subscribers"])
     console.show_table(
         "Events of the last day",
         ["type", "events", "failed", "unusual"],
-        [[volume.type, volume.events, volume.failed, volume.unusual or ""] for volume in found.volumes],
+        [[volume["type"], volume["events"], volume["failed"], volume["unusual"] or ""] for volume in found["volumes"]],
         empty="No events in the last day.",
     )
     console.show_table(
         "Replays",
         ["replay", "kind", "state", "done", "failed", "total"],
         [
-            [str(replay.replay_id), replay.kind, replay.state, replay.done, replay.failed, replay.total]
-            for replay in found.replays
+            [str(each["replay_id"]), each["kind"], each["state"], each["done"], each["failed"], each["total"]]
+            for each in replays
         ],
         empty="No replays.",
     )
-    console.say(f"Age of the oldest open write transaction: {found.horizon_age_s:.1f} s.")
+    console.say(f"Age of the oldest open write transaction: {found['horizon_age_s']:.1f} s.")
+
+
+def _show_subscribers(subscribers: list[dict[str, Any]]) -> None:
+    console.show_table(
+        "Subscribers",
+        ["subscriber", "waiting", "oldest s", "retrying", "dead", "partitions read"],
+        [
+            [
+                subscriber["subscriber"],
+                subscriber["waiting"],
+                round(subscriber["oldest_s"], 1),
+                subscriber["retrying"],
+                subscriber["dead"],
+                subscriber["read_by"],
+            ]
+            for subscriber in subscribers
+        ],
+        empty="No subscribers yet. To start the delivery: ./hub up",
+    )
+    for subscriber in subscribers:
+        for outage in subscriber["out"]:
+            console.say(
+                f"{outage['source']} has been down for {subscriber['subscriber']} since {shown(outage['since'])} "
+                f"({outage['cause']}): its events wait, and are delivered automatically when it answers"
+            )
 
 
 @app.command("rebuild")
@@ -210,12 +196,12 @@ def rebuild(
     as_json: Json = False,
 ) -> None:
     """Rebuild the read model sku_availability from the event store, and compare the two."""
-    with open_store() as store, console.progress("Rebuilding") as bar:
-        found = inventory_service.rebuild(
-            store, replace=yes, actor=actor(), on_progress=lambda number: bar.update("Rebuilding", done=number)
-        )
+    with console.progress("Rebuilding") as bar:
+        bar.update("Rebuilding")
+        found = hub_api().post("/availability-rebuilds", {"replace": yes}, timeout_s=_REBUILD_TIMEOUT_S).document
     if as_json:
         console.show_json(found)
         return
-    result = "the model is the same, byte for byte" if not found.differences else f"{found.differences:,} rows differ"
-    console.success(f"{found.events:,} events: {result}{'; replaced' if found.replaced else ''}.")
+    same = "the model is the same, byte for byte"
+    result = f"{found['differences']:,} rows differ" if found["differences"] else same
+    console.success(f"{found['events']:,} events: {result}{'; replaced' if found['replaced'] else ''}.")

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
 from typer import TyperException
 
 from crossdock.client.errors import DagPaused
 from crossdock.client.hub import HubRefused
 from crossdock.core.errors import BadRequest, HeldForApproval, IntegrationPaused, NotFound
-
-if TYPE_CHECKING:
-    from crossdock.sync.model import RunState
 
 
 class Exit(IntEnum):
@@ -26,16 +22,13 @@ class Exit(IntEnum):
     PERSON_NEEDED = 4
 
 
-def exit_of(state: RunState) -> Exit:
-    from crossdock.sync.model import RunState  # noqa: PLC0415  most commands do without a sync's modules
+#: State of a run, as the API gives it → the exit code of the command that waited for it.
+_OF_STATE = {"done": Exit.DONE, "partial": Exit.PARTIAL, "held": Exit.PERSON_NEEDED}
 
-    return {
-        RunState.DONE: Exit.DONE,
-        RunState.PARTIAL: Exit.PARTIAL,
-        RunState.HELD: Exit.PERSON_NEEDED,
-        RunState.FAILED: Exit.FAILED,
-        RunState.RUNNING: Exit.FAILED,
-    }[state]
+
+def exit_of(state: str) -> Exit:
+    """Choose the exit code for a run that ended as *state*."""
+    return _OF_STATE.get(state, Exit.FAILED)
 
 
 def exit_of_error(error: Exception) -> Exit:

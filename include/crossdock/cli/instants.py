@@ -7,9 +7,7 @@ from typing import Any
 
 import typer
 
-from crossdock.core.errors import BadRequest
-from crossdock.core.instants import from_utc_text
-from crossdock.sync.backfill import parsed_day
+from crossdock.core.instants import from_utc_text, utc_text
 
 
 def instant_option(name: str, meaning: str) -> Any:
@@ -33,6 +31,16 @@ def _instant(text: str) -> datetime:
 
 def _day(text: str) -> date:
     try:
-        return parsed_day(text)
-    except BadRequest as error:
-        raise typer.BadParameter(str(error)) from error
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"Cannot read {text!r} as a day. Use for example 2026-11-21") from error
+
+
+def optional_text(instant: datetime | None) -> str | None:
+    """Format *instant* for a request; None stays None."""
+    return utc_text(instant) if instant else None
+
+
+def shown(text: str | None) -> str:
+    """Shorten an instant of the API for a table: `2026-11-21 09:30:00`."""
+    return text[:19].replace("T", " ") if text else ""

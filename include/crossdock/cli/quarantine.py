@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
-from crossdock.app.streams import sync_of
 from crossdock.cli import console, selection
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.entities import refuse_unknown
 from crossdock.cli.exit_codes import Exit
+from crossdock.cli.replays import follow_replay, show_end
 from crossdock.cli.selection import (
     Cause,
     Changes,
@@ -20,18 +18,11 @@ from crossdock.cli.selection import (
     File,
     Json,
     edit_from,
-    parse_state,
-    require_one_selection,
+    refuse_unknown_state,
+    selection_of,
 )
-from crossdock.cli.session import actor, open_store, refuse_unknown
-from crossdock.commerce.orders import quarantine_edits
+from crossdock.cli.session import hub_api
 from crossdock.core.errors import BadRequest
-from crossdock.db.bulk_edit import Discarded
-from crossdock.db.database import Store
-from crossdock.sync.quarantine import repository as quarantine_repository
-from crossdock.sync.quarantine import service as quarantine_service
-from crossdock.sync.quarantine.model import Failure
-from crossdock.sync.quarantine.repository import CauseCount, Item
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="List, edit, replay and discard rejected records.")
 _STATES = ("open", "replayed", "discarded", "superseded", "all")
@@ -47,18 +38,18 @@ def list_items(
     as_json: Json = False,
 ) -> None:
     """List quarantine items, and the causes of the open ones."""
-    only = parse_state(state, _STATES)
-    refuse_unknown(entity)
-    with open_store() as store, store.transaction() as work:
-        groups = quarantine_repository.causes(work, entity=entity)
-        items = quarantine_repository.find(work, entity=entity, cause=cause, state=only, limit=limit)
+    refuse_unknown_state(state, _STATES)
+    api = hub_api()
+    refuse_unknown(api, entity)
+    groups = api.get("/quarantine-causes", entity=entity).document["causes"]
+    items = api.pages("/quarantine", "items", limit=limit, entity=entity, cause=cause, state=state)
     if as_json:
-        console.show_json({"causes": groups, "items": [_document(item) for item in items]})
+        console.show_json({"causes": groups, "items": items})
         return
     console.show_table(
         "Open, by cause",
         ["entity", "cause", "items", "values", "what to do"],
-        [[group.entity, group.cause, group.items, _values(group), group.message] for group in groups],
+        [[group["entity"], group["cause"], group["items"], _values(group), group["message"]] for group in groups],
         empty="The quarantine is empty.",
     )
     console.show_table(
@@ -66,36 +57,37 @@ def list_items(
         ["item", "key", "version", "cause", "value", "seen"],
         [
             [
-                str(item.item_id),
-                item.record_key or item.record_id,
-                item.version,
-                item.cause,
-                item.failures[0].value,
-                item.times_seen,
+                str(item["item_id"]),
+                item["record_key"] or item["record_id"],
+                item["version"],
+                item["cause"],
+                item["failures"][0]["value"],
+                item["times_seen"],
             ]
             for item in items
         ],
         empty=f"No items are {state}." if state != "all" else "There are no items.",
     )
     if items and state == "open":
-        console.say(f"To look at one: ./hub quarantine show {items[0].item_id}")
+        console.say(f"To look at one: ./hub quarantine show {items[0]['item_id']}")
 
 
 @app.command("show")
 def show(item_id: ItemId, as_json: Json = False) -> None:
     """Show a record and every rule that it failed."""
-    with open_store() as store, store.transaction() as work:
-        item = quarantine_repository.get(work, item_id)
+    item = hub_api().get(f"/quarantine/{item_id}").document
     if as_json:
-        console.show_json(_document(item))
+        console.show_json(item)
         return
-    console.out.print(f"[bold]item {item.item_id}[/]  {item.entity} {item.record_key or item.record_id}  {item.state}")
-    for failure in item.failures:
-        console.error(f"{failure.column} = {failure.value!r}: {failure.message}  ({failure.rule})")
-    console.out.print_json(json.dumps(quarantine_service.readable(item.edited or item.raw)))
-    if item.state == "open":
-        column = item.failures[0].column.split(", ")[0]
-        console.say(f"To fix it: ./hub quarantine fix {item.item_id} --set FIELD=VALUE   (it failed on {column})")
+    console.out.print(
+        f"[bold]item {item['item_id']}[/]  {item['entity']} {item['record_key'] or item['record_id']}  {item['state']}"
+    )
+    for failure in item["failures"]:
+        console.error(f"{failure['column']} = {failure['value']!r}: {failure['message']}  ({failure['rule']})")
+    console.out.print_json(data=item["edited"] or item["record"])
+    if item["state"] == "open":
+        column = item["failures"][0]["column"].split(", ")[0]
+        console.say(f"To fix it: ./hub quarantine fix {item['item_id']} --set FIELD=VALUE   (it failed on {column})")
 
 
 @app.command("fix")
@@ -116,28 +108,25 @@ def fix(
         return
     if item_id is None:
         raise BadRequest("Which item? Use ./hub quarantine fix 11 --set …, or a mapping: --cause CAUSE --map CODE=KIND")
-    change = edit_from(changes, file)
-    with open_store() as store:
-        if isinstance(change, bytes):
-            verdict = quarantine_service.edit(store, item_id, change, syncs=sync_of, actor=actor())
-        else:
-            verdict = quarantine_service.edit_fields(store, item_id, change, syncs=sync_of, actor=actor())
-        with store.transaction() as work:
-            is_edited = quarantine_repository.get(work, item_id).edited is not None
+    edit = edit_from(changes, file, whole="record")
+    found = hub_api().patch(f"/quarantine/{item_id}", edit).document
+    is_edited = found["item"]["is_edited"]
     if as_json:
-        console.show_json({"item_id": item_id, "is_edited": is_edited, "passes": not verdict, "failures": verdict})
+        console.show_json(
+            {"item_id": item_id, "is_edited": is_edited, "passes": found["passes"], "failures": found["failures"]}
+        )
     else:
-        _show_verdict(item_id, verdict, is_edited=is_edited)
-    if verdict:
+        _show_verdict(item_id, found["failures"], is_edited=is_edited)
+    if found["failures"]:
         raise typer.Exit(Exit.PARTIAL)
 
 
-def _show_verdict(item_id: int, verdict: tuple[Failure, ...], *, is_edited: bool) -> None:
-    for failure in verdict:
-        console.error(f"{failure.column} = {failure.value!r}: {failure.message}")
+def _show_verdict(item_id: int, failures: list[dict[str, Any]], *, is_edited: bool) -> None:
+    for failure in failures:
+        console.error(f"{failure['column']} = {failure['value']!r}: {failure['message']}")
     if not is_edited:
         console.say("The record is back to its original; the edit was removed.")
-    elif verdict:
+    elif failures:
         console.say("The change is saved, but the record would be rejected again. Fix the rest.")
     else:
         console.success("Fixed: the record would be accepted.")
@@ -145,18 +134,17 @@ def _show_verdict(item_id: int, verdict: tuple[Failure, ...], *, is_edited: bool
 
 
 def _fix_by_mapping(item_id: int | None, cause: str | None, kinds: dict[str, str], *, as_json: bool) -> None:
-    with open_store() as store:
-        chosen = quarantine_service.select(store, [item_id] if item_id else [], cause=cause, everything=False)
-        with console.progress(f"Fixing {len(chosen)} records") as bar:
-            bar.update(f"Fixing {len(chosen)} records")
-            edited = quarantine_edits.set_line_kinds(store, chosen, kinds, actor=actor())
+    chosen = selection_of([item_id] if item_id else [], cause=cause, everything=False, ids_field="item_ids")
+    with console.progress("Fixing records") as bar:
+        bar.update("Fixing records")
+        found = hub_api().post("/quarantine-edits", {**chosen, "line_kinds": kinds}).document
     if as_json:
-        console.show_json({"items": len(chosen), "edited": edited})
+        console.show_json({"items": found["chosen"], "edited": found["edited"]})
         return
-    if not edited:
+    if not found["edited"]:
         console.error("The mapping matched no records.")
         return
-    console.success(f"{edited} of {len(chosen)} records have such a line and are fixed.")
+    console.success(f"{found['edited']} of {found['chosen']} records have such a line and are fixed.")
     console.say(f"To replay them: ./hub quarantine replay {f'--cause {cause}' if cause else item_id}")
 
 
@@ -174,49 +162,21 @@ def replay(
     everything: Everything = False,
     as_json: Json = False,
 ) -> None:
-    """Validate records again; records that pass are loaded and their items closed."""
-    numbers = require_one_selection(item_ids, cause=cause, everything=everything)
-    with open_store() as store:
-        chosen = quarantine_service.select(store, numbers, cause=cause, everything=everything)
-        with console.progress(f"Replaying {len(chosen)} records") as bar:
-            bar.update(f"Replaying {len(chosen)} records")
-            reports = quarantine_service.replay_all(store, chosen, syncs=sync_of, actor=actor())
-    if as_json:
-        console.show_json({"runs": [report.as_document() for report in reports]})
-    for report in reports:
-        loaded = report.counts.inserted + report.counts.updated
-        if not as_json:
-            console.success(
-                f"{report.run_id}: {loaded} loaded, {report.counts.stale} stale, {report.counts.rejected} rejected again"
-            )
-    if any(report.counts.rejected for report in reports):
-        console.say("To see what failed again: ./hub quarantine list")
-        raise typer.Exit(Exit.PARTIAL)
-
-
-def _choose(store: Store, ids: Sequence[int], *, cause: str | None, everything: bool) -> list[int]:
-    return [item.item_id for item in quarantine_service.select(store, ids, cause=cause, everything=everything)]
-
-
-def _discard(store: Store, ids: Sequence[int], reason: str, on_progress: Callable[[int], None]) -> Discarded:
-    return quarantine_service.discard_all(store, ids, reason, actor=actor(), on_progress=on_progress)
+    """Validate records again; records that pass are loaded and their items closed. Ctrl-C stops it."""
+    body = selection_of(item_ids, cause=cause, everything=everything, ids_field="item_ids")
+    api = hub_api()
+    ended = follow_replay(api, api.post("/quarantine-replays", body).document)
+    show_end(ended, "loaded", "To see what failed again: ./hub quarantine list", as_json=as_json)
 
 
 selection.add_discard(
     app,
     "items",
-    _choose,
-    _discard,
+    "/quarantine-discards",
+    "item_ids",
     doc="Close items permanently: these versions of the records are not wanted. The records themselves are kept.",
 )
 
 
-def _values(group: CauseCount) -> str:
-    return ", ".join(f"{value or 'empty'} ({items:,})" for value, items in group.values)
-
-
-def _document(item: Item) -> dict[str, Any]:
-    document = msgspec.structs.asdict(item)
-    document["raw"] = quarantine_service.readable(item.raw)
-    document["edited"] = quarantine_service.readable(item.edited) if item.edited else None
-    return document
+def _values(group: dict[str, Any]) -> str:
+    return ", ".join(f"{value['value'] or 'empty'} ({value['items']:,})" for value in group["values"])

@@ -1,42 +1,27 @@
-"""Show runs as JSON documents and as tables."""
+"""Show runs, as the API gives them, as JSON documents and as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from crossdock.cli import console
-from crossdock.db.database import Store
-from crossdock.http import call_metrics
-from crossdock.http.call_metrics import Usage
-from crossdock.sync import ledger
-from crossdock.sync.ledger import Run
-from crossdock.sync.model import Counts, RunState
 
-OUTCOMES = tuple(Counts.__struct_fields__)
+Run = Mapping[str, Any]
 
 
 def document(run: Run) -> dict[str, Any]:
     """Build the JSON document of a run: flat counts, instants in ISO 8601."""
+    same = ("run_id", "integration", "entity", "mode", "state")
+    more = ("balanced", "lines", "drift")
+    last = ("dag_id", "dag_run_id", "attempt", "error", "started_at")
     return {
-        "run_id": run.run_id,
-        "integration": run.integration,
-        "entity": run.entity,
-        "mode": run.mode.value,
-        "state": run.state.value,
-        **msgspec.structs.asdict(run.counts),
-        "balanced": run.counts.balanced and run.lines.balanced,
-        "lines": msgspec.structs.asdict(run.lines),
-        "drift": run.drift,
-        "window": {"low": run.window_low, "high": run.window_high},
-        "dag_id": run.dag_id,
-        "dag_run_id": run.dag_run_id,
-        "attempt": run.attempt,
-        "error": run.error,
-        "started_at": run.started_at,
-        "seconds": round(run.seconds, 3),
+        **{name: run[name] for name in same},
+        **run["counts"],
+        **{name: run[name] for name in more},
+        "window": {"low": run["window_low"], "high": run["window_high"]},
+        **{name: run[name] for name in last},
+        "seconds": round(run["seconds"], 3),
     }
 
 
@@ -46,74 +31,83 @@ def show_runs(found: Sequence[Run]) -> None:
         "Runs, newest first",
         ["run", "mode", "state", "read", "outcome", "seconds"],
         [
-            [run.run_id, run.mode, run.state, run.counts.read, outcomes(run.counts), round(run.seconds, 1)]
+            [
+                run["run_id"],
+                run["mode"],
+                run["state"],
+                run["counts"]["read"],
+                outcomes(run["counts"]),
+                round(run["seconds"], 1),
+            ]
             for run in found
         ],
         empty="No runs yet. To start one: ./hub sync inventory --full",
     )
 
 
-def outcomes(counts: Counts) -> str:
+def outcomes(counts: Mapping[str, int]) -> str:
     """Format the outcomes that are not 0: `990 unchanged + 10 rejected`."""
-    sides = ((outcome, getattr(counts, outcome)) for outcome in OUTCOMES[1:])
+    sides = ((outcome, count) for outcome, count in counts.items() if outcome != "read")
     return " + ".join(f"{count:,} {outcome}" for outcome, count in sides if count) or "nothing"
 
 
-def show_run(store: Store, run_id: str) -> Run:
-    """Show a run with its outcomes, and what to do next."""
-    with store.transaction() as work:
-        run = ledger.get(work, run_id)
-        usage = call_metrics.usage_of_run(work, run_id)
-    sign = "=" if run.counts.balanced else "≠"
-    console.out.print(f"[bold]{run.run_id}[/]  {run.mode}  {run.state}  {run.seconds:.1f} s")
-    console.out.print(f"  {run.counts.read:,} read {sign} {outcomes(run.counts)}")
-    if run.lines.read:
-        console.out.print(f"  {run.lines.read:,} lines {'=' if run.lines.balanced else '≠'} {outcomes(run.lines)}")
-    for finding in run.drift or ():
+def show_run(run: Run) -> None:
+    """Show a run with its outcomes and calls, and what to do next."""
+    counts, lines = run["counts"], run["lines"]
+    console.out.print(f"[bold]{run['run_id']}[/]  {run['mode']}  {run['state']}  {run['seconds']:.1f} s")
+    console.out.print(f"  {counts['read']:,} read {_sign(counts)} {outcomes(counts)}")
+    if lines["read"]:
+        console.out.print(f"  {lines['read']:,} lines {_sign(lines)} {outcomes(lines)}")
+    for finding in run["drift"] or ():
         console.out.print(f"  drift: {finding['field']} is {finding['finding']} {finding['saw']}")
-    if run.window_high:
-        console.out.print(f"  window {run.window_low or 'the beginning'} … {run.window_high}")
-    if usage.calls or usage.avoided:
-        console.out.print(f"  {calls(usage)}")
-    if run.error:
-        console.error(run.error)
+    if run["window_high"]:
+        console.out.print(f"  window {run['window_low'] or 'the beginning'} … {run['window_high']}")
+    if run["calls"]["calls"] or run["calls"]["avoided"]:
+        console.out.print(f"  {calls(run['calls'])}")
+    if run["error"]:
+        console.error(run["error"])
     console.say(next_step(run))
-    return run
 
 
-def calls(usage: Usage) -> str:
+def _sign(counts: Mapping[str, int]) -> str:
+    return "=" if 2 * counts["read"] == sum(counts.values()) else "≠"
+
+
+def calls(usage: Mapping[str, Any]) -> str:
     """Format the calls that a run made: `12 calls, 3 retries, 2 errors; P50 3 ms, P95 11 ms`."""
-    counts = {
-        "retries": usage.retries,
-        "errors": usage.failures,
-        "refused": usage.refusals,
-        "throttled": usage.throttled,
-        "avoided": usage.avoided,
+    names = {
+        "retries": "retries",
+        "errors": "errors",
+        "refusals": "refused",
+        "throttled": "throttled",
+        "avoided": "avoided",
     }
-    parts = [f"{usage.calls:,} calls", *(f"{count:,} {name}" for name, count in counts.items() if count)]
-    if usage.p50_s is None or usage.p95_s is None:
-        return ", ".join(parts)
-    return f"{', '.join(parts)}; P50 {usage.p50_s * 1000:.3g} ms, P95 {usage.p95_s * 1000:.3g} ms"
-
-
-def _when_done(run: Run) -> str:
-    if run.request.keys and not run.counts.read:
-        return f"The source has no records with these keys: {', '.join(run.request.keys)}"
-    return "Done. All runs: ./hub runs"
+    counted = [f"{usage[field]:,} {name}" for field, name in names.items() if usage[field]]
+    parts = ", ".join([f"{usage['calls']:,} calls", *counted])
+    if usage["p50_ms"] is None or usage["p95_ms"] is None:
+        return parts
+    return f"{parts}; P50 {usage['p50_ms']:.3g} ms, P95 {usage['p95_ms']:.3g} ms"
 
 
 def next_step(run: Run) -> str:
     """Suggest the next command."""
-    match run.state:
-        case RunState.DONE:
+    entity, counts = run["entity"], run["counts"]
+    match run["state"]:
+        case "done":
             return _when_done(run)
-        case RunState.PARTIAL if run.counts.rejected:
+        case "partial" if counts["rejected"]:
             return "To see the rejected records: ./hub quarantine list"
-        case RunState.PARTIAL:
-            return f"{run.counts.held} records were locked and are read again by the next run: ./hub sync {run.entity}"
-        case RunState.HELD:
-            return f"If the source is correct: ./hub sync {run.entity} --full --allow-shrink"
-        case RunState.FAILED:
-            return f"After the cause is fixed: ./hub sync {run.entity}"
+        case "partial":
+            return f"{counts['held']} records were locked and are read again by the next run: ./hub sync {entity}"
+        case "held":
+            return f"If the source is correct: ./hub sync {entity} --full --allow-shrink"
+        case "failed":
+            return f"After the cause is fixed: ./hub sync {entity}"
         case _:
-            return f"The run is still running: ./hub run show {run.run_id}"
+            return f"The run is still running: ./hub run show {run['run_id']}"
+
+
+def _when_done(run: Run) -> str:
+    if run["keys"] and not run["counts"]["read"]:
+        return f"The source has no records with these keys: {', '.join(run['keys'])}"
+    return "Done. All runs: ./hub runs"

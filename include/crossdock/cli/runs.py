@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import quote
 
-import msgspec
 import typer
 
 from crossdock.cli import console, run_reports
 from crossdock.cli.command_groups import CommandGroup
-from crossdock.cli.session import open_store, refuse_unknown
-from crossdock.http import call_metrics
-from crossdock.sync import ledger
+from crossdock.cli.entities import refuse_unknown
+from crossdock.cli.session import hub_api
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Inspect one run.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
@@ -23,9 +22,9 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """List runs, with the outcome of every record."""
-    refuse_unknown(entity)
-    with open_store() as store, store.transaction() as work:
-        found = ledger.newest(work, entity=entity, limit=limit)
+    api = hub_api()
+    refuse_unknown(api, entity)
+    found = api.pages("/runs", "runs", limit=limit, entity=entity)
     if as_json:
         console.show_json({"runs": [run_reports.document(run) for run in found]})
     else:
@@ -37,11 +36,8 @@ def show(
     run_id: Annotated[str, typer.Argument(help="Run ID; to list them: ./hub runs")], as_json: Json = False
 ) -> None:
     """Show what a run read, the outcomes, its calls, and what to do next."""
-    with open_store() as store:
-        if as_json:
-            with store.transaction() as work:
-                run = ledger.get(work, run_id)
-                usage = call_metrics.usage_of_run(work, run_id)
-            console.show_json({**run_reports.document(run), "calls": msgspec.to_builtins(usage)})
-        else:
-            run_reports.show_run(store, run_id)
+    run = hub_api().get(f"/runs/{quote(run_id, safe='')}").document
+    if as_json:
+        console.show_json({**run_reports.document(run), "calls": run["calls"]})
+    else:
+        run_reports.show_run(run)

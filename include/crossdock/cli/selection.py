@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import typer
 
 from crossdock.cli import console
 from crossdock.cli.consent import confirm
-from crossdock.cli.session import open_store
-from crossdock.core.errors import BadRequest
-from crossdock.db.bulk_edit import Discarded, refuse_unclear
-from crossdock.db.database import Store
+from crossdock.cli.session import hub_api
+from crossdock.client.hub import HubApi
+from crossdock.core.errors import BadRequest, Conflict, NotFound
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Cause = Annotated[str | None, typer.Option(help="Select all open ones of this cause.")]
@@ -33,9 +32,9 @@ File = Annotated[
 _FEW = 10
 
 
-def parse_state(state: str, states: Collection[str]) -> str | None:
+def refuse_unknown_state(state: str, states: Collection[str]) -> None:
     """
-    Check *state* and return it as the store takes it: None for all.
+    Check *state*.
 
     Raises:
         BadRequest: there is no such state.
@@ -43,27 +42,26 @@ def parse_state(state: str, states: Collection[str]) -> str | None:
     """
     if state not in states:
         raise BadRequest(f"There is no state {state!r}. States: {', '.join(states)}")
-    return None if state == "all" else state
 
 
-def require_one_selection(ids: Sequence[int] | None, *, cause: str | None, everything: bool) -> Sequence[int]:
+def selection_of(ids: Sequence[int] | None, *, cause: str | None, everything: bool, ids_field: str) -> dict[str, Any]:
     """
-    Check that exactly one way to select was used, and return *ids*.
+    Build the part of a request that selects items, in exactly one way.
 
     Raises:
-        BadRequest: none or several were used.
+        BadRequest: no way or several ways were used.
 
     """
-    try:
-        refuse_unclear(ids or (), cause=cause, everything=everything)
-    except BadRequest as error:
-        raise BadRequest(f"{error}: IDs such as 11 12, or --cause CAUSE, or --all") from error
-    return ids or ()
+    if sum((bool(ids), cause is not None, everything)) != 1:
+        raise BadRequest("Select in exactly one way: IDs such as 11 12, or --cause CAUSE, or --all")
+    if ids:
+        return {ids_field: list(ids)}
+    return {"all": True} if everything else {"cause": cause}
 
 
-def edit_from(changes: list[str] | None, file: Path | None) -> dict[str, Any] | bytes:
+def edit_from(changes: list[str] | None, file: Path | None, *, whole: str) -> dict[str, Any]:
     """
-    Read an edit from the options: fields with their new values, or the content of *file*, which is JSON.
+    Build the body of an edit from the options: the changes, or the content of *file*, which is JSON, as the field *whole*.
 
     Raises:
         BadRequest: neither or both were used, or one cannot be read.
@@ -72,36 +70,22 @@ def edit_from(changes: list[str] | None, file: Path | None) -> dict[str, Any] | 
     if bool(changes) == bool(file):
         raise BadRequest("Say what to change: --set FIELD=VALUE (may be repeated), or --file FILE.json")
     if file is None:
-        return dict(map(_assignment, changes or []))
-    content = file.read_bytes()
+        return {"changes": dict(map(_assignment, changes or []))}
     try:
-        json.loads(content)
+        return {whole: json.loads(file.read_bytes())}
     except ValueError as error:
         raise BadRequest(f"{file} is not JSON: {error}") from error
-    return content
 
 
-class Choose(Protocol):
-    """Selects the items to discard, by id, cause or all, and returns their ids."""
-
-    def __call__(
-        self, store: Store, ids: Sequence[int], /, *, cause: str | None, everything: bool
-    ) -> Sequence[int]: ...
-
-
-#: Discards the items with these ids for a reason; calls the last argument with the number discarded so far.
-Discard = Callable[[Store, Sequence[int], str, Callable[[int], None]], Discarded]
-
-
-def add_discard(app: typer.Typer, what: str, choose: Choose, discard: Discard, *, doc: str) -> None:
+def add_discard(app: typer.Typer, what: str, path: str, ids_field: str, *, doc: str) -> None:
     """
     Add the command `discard` to a group of commands.
 
     Args:
         app: The group.
         what: The plural of its items: dead letters, items.
-        choose: Selects the items.
-        discard: Discards them.
+        path: The route that discards them.
+        ids_field: The field of its body that selects by ID.
         doc: The help text.
 
     """
@@ -116,26 +100,41 @@ def add_discard(app: typer.Typer, what: str, choose: Choose, discard: Discard, *
         yes: Annotated[bool, typer.Option("--yes", help="Do not ask, however many they are.")] = False,
         as_json: Json = False,
     ) -> None:
-        named = require_one_selection(ids, cause=cause, everything=everything)
-        with open_store() as store:
-            chosen = choose(store, named, cause=cause, everything=everything)
-            if len(chosen) > _FEW:
-                confirm(f"{len(chosen):,} {what} would be discarded", yes=yes)
-            with console.progress(f"Discarding {what}") as bar:
-
-                def show_progress(done: int) -> None:
-                    bar.update(f"Discarded {done:,} of {len(chosen):,} {what}", done=done, total=len(chosen))
-
-                found = discard(store, chosen, reason, show_progress)
-        _show_discarded(found, what, as_json=as_json)
+        body = {**selection_of(ids, cause=cause, everything=everything, ids_field=ids_field), "reason": reason}
+        api = hub_api()
+        chosen = int(api.post(path, {**body, "dry_run": True}).document["chosen"])
+        if chosen > _FEW:
+            confirm(f"{chosen:,} {what} would be discarded", yes=yes)
+        _show_discarded(_discard(api, path, body, ids_field, what, chosen), chosen, what, as_json=as_json)
 
 
-def _show_discarded(found: Discarded, what: str, *, as_json: bool) -> None:
+def _discard(api: HubApi, path: str, body: dict[str, Any], ids_field: str, what: str, chosen: int) -> list[int]:
+    """Discard in as many requests as it takes: each discards a bounded number, the oldest first."""
+    closed: list[int] = []
+    with console.progress(f"Discarding {what}") as bar:
+        while len(closed) < chosen:
+            try:
+                answer = api.post(path, body).document
+            except (Conflict, NotFound):
+                if not closed:
+                    raise
+                break  # Somebody else closed the rest.
+            closed += answer["closed"]
+            bar.update(f"Discarded {len(closed):,} of {chosen:,} {what}", done=len(closed), total=chosen)
+            if not answer["closed"] or answer["chosen"] <= len(answer["closed"]):
+                break
+            if ids_field in body:
+                gone = set(closed)
+                body = {**body, ids_field: [number for number in body[ids_field] if number not in gone]}
+    return closed
+
+
+def _show_discarded(closed: list[int], chosen: int, what: str, *, as_json: bool) -> None:
     if as_json:
-        console.show_json(found)
+        console.show_json({"chosen": chosen, "closed": closed})
         return
-    console.success(f"Discarded {len(found.closed):,} of {found.chosen:,} {what}.")
-    if more := found.chosen - len(found.closed):
+    console.success(f"Discarded {len(closed):,} of {chosen:,} {what}.")
+    if more := chosen - len(closed):
         console.say(f"Another user closed {more:,} in the meantime.")
 
 

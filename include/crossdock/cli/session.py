@@ -1,20 +1,21 @@
 """
-Which stack and which database a command speaks to.
+Which hub a command speaks to.
 
 Imports are inside the functions: a command that only sends requests to an API loads no database driver.
 """
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import StackError
 from crossdock.client.hub import HubApi
+from crossdock.client.login import Login
 from crossdock.core.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -43,48 +44,61 @@ def running_stack() -> Stack:
     return found
 
 
-@contextmanager
-def open_store() -> Iterator[Store]:
-    """Open the hub's database: HUB_DATABASE_URL where it is set (a deployed hub), else the local stack's."""
-    from crossdock.db.database import Store  # noqa: PLC0415
+def login_file() -> Path:
+    """Find the file that `./hub login` writes."""
+    from crossdock.stack.home import home  # noqa: PLC0415
 
-    dsn = os.environ.get("HUB_DATABASE_URL") or running_stack().hub_dsn
-    with Store(dsn) as store:
-        yield store
+    return home() / "login.json"
+
+
+def airflow_api() -> AirflowApi:
+    """
+    Choose the Airflow that serves the hub: HUB_URL, else the one of `./hub login`, else the local stack's.
+
+    Raises:
+        NotRunning: There is none.
+        BadRequest: HUB_URL is set without a login for it, or HUB_DATABASE_URL is set.
+
+    """
+    named, saved = Login.of_environment(os.environ), Login.of_file(login_file())
+    if named is None:
+        return saved.airflow() if saved else running_stack().api()
+    if not named.is_complete:
+        if saved is None or saved.url != named.url:
+            raise BadRequest(
+                f"HUB_URL is set without a login. Log in with ./hub login {named.url}, or set HUB_USER and HUB_PASSWORD "
+                "of that hub's Airflow, or HUB_TOKEN"
+            )
+        return saved.airflow()
+    return named.airflow()
 
 
 def hub_api() -> HubApi:
+    """Choose the hub's API; errors as in `airflow_api`."""
+    return HubApi(airflow_api())
+
+
+@contextmanager
+def local_store() -> Iterator[Store]:
     """
-    Choose the hub's API: HUB_URL with HUB_USER and HUB_PASSWORD (a deployed hub), else the local stack's.
+    Open the hub's own database, for the few commands that read it as a whole on the machine where it is.
+
+    Where Airflow is configured (in a container of a deployment) by its connection, else the local stack's.
 
     Raises:
         NotRunning: There is neither.
-        BadRequest: HUB_URL is set without the login.
+        BadRequest: HUB_DATABASE_URL is set.
 
     """
-    url = os.environ.get("HUB_URL")
-    if url is None:
-        return HubApi(running_stack().api())
-    user, password = os.environ.get("HUB_USER"), os.environ.get("HUB_PASSWORD")
-    if not (user and password):
-        raise BadRequest("HUB_URL is set: set HUB_USER and HUB_PASSWORD too, the login of that hub's Airflow")
-    return HubApi(AirflowApi(url, user, password))
+    from crossdock.core.ids import prefixed  # noqa: PLC0415
+    from crossdock.db.database import Store  # noqa: PLC0415
 
-
-def refuse_unknown(entity: str | None) -> None:
-    """
-    Refuse an *entity* that has no sync: an empty answer would look as if all were well.
-
-    Raises:
-        BadRequest: There is no sync of *entity*.
-
-    """
-    from crossdock.app.streams import sync_of  # noqa: PLC0415
-
-    if entity is not None:
-        sync_of(entity)
-
-
-def actor() -> str:
-    """Name the person who gives the command, for the audit trail."""
-    return f"cli:{getpass.getuser()}"
+    Login.of_environment(os.environ)
+    connection = os.environ.get("HUB_STORE_CONNECTION") or prefixed("hub_db")
+    of_airflow = (f"AIRFLOW_CONN_{connection.upper()}", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")
+    if any(os.environ.get(name) for name in of_airflow):
+        with Store.from_connection(connection) as store:
+            yield store
+        return
+    with Store(running_stack().hub_dsn) as store:
+        yield store

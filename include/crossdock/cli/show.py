@@ -7,14 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from crossdock.app.streams import SYNCS
 from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
-from crossdock.cli.instants import instant_option
-from crossdock.cli.session import open_store
-from crossdock.core.errors import NotFound
-from crossdock.core.instants import utc_text
-from crossdock.sync import records
+from crossdock.cli.instants import instant_option, optional_text
+from crossdock.cli.session import hub_api
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Show a record as it is, or as it was at any time.")
 Key = Annotated[str, typer.Argument()]
@@ -41,22 +37,11 @@ def order(key: Key, as_of: AsOf = None, as_json: Json = False) -> None:
 
 
 def _show(entity: str, key: str, as_of: datetime | None, *, as_json: bool) -> None:
-    table = SYNCS[entity].table
-    with open_store() as store, store.transaction() as work:
-        rows = records.as_of(work, table, key, as_of) if as_of else records.by_key(work, table, key)
-        first = records.first_modified_at(work, table, key) if as_of and not rows else None
-    if as_of and first:
-        raise NotFound(
-            f"{entity} {key!r} did not exist at {utc_text(as_of)}. The first version that the hub has is from {utc_text(first)}"
-        )
-    if not rows:
-        raise NotFound(
-            f"The hub has no {entity} {key!r}. To check the quarantine: ./hub quarantine list --entity {entity}"
-        )
+    found = hub_api().get(f"/records/{entity}", key=key, as_of=optional_text(as_of)).document
     if as_json:
-        console.show_json({"entity": entity, "key": key, "as_of": as_of, "records": rows})
+        console.show_json(found)
         return
-    console.out.print_json(data=[_readable(row) for row in rows], default=str)
+    console.out.print_json(data=[_readable(row) for row in found["records"]])
 
 
 def _readable(row: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import typer
 from crossdock.app.streams import SYNCS
 from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
-from crossdock.cli.session import open_store
+from crossdock.cli.session import local_store
 from crossdock.core.errors import BadRequest
 from crossdock.db.database import Store
 from crossdock.sync import records
@@ -32,7 +32,7 @@ def verify_dataset(
         bar.update("Reading the file")
         expected = _lines_of_file(file)
         bar.update("Reading the hub")
-        with open_store() as store:
+        with local_store() as store:
             loaded, kept = _lines_of_hub(store), _lines_of_quarantine(store)
     found = loaded + kept
     document: dict[str, Any] = {

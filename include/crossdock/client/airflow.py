@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from crossdock.client.errors import AirflowRefused, AirflowUnreachable, DagPaused, StackError
+from crossdock.client.errors import AirflowRefused, AirflowUnreachable, DagPaused, LoginExpired, StackError
 
 if TYPE_CHECKING:
     import requests
@@ -23,14 +23,14 @@ class AirflowApi:
     A client for one Airflow, signed in as one user. It gets its token when first needed, and a new one after expiry.
 
     Every method raises AirflowRefused for a status from 400 on (with Airflow's own message), and AirflowUnreachable
-    when there is no response.
+    when there is no response. A client with a token and no password raises LoginExpired when the token is refused.
     """
 
-    def __init__(self, url: str, user: str, password: str) -> None:
+    def __init__(self, url: str, user: str, password: str | None, *, token: str | None = None) -> None:
         self.url = url.rstrip("/")
         self._user = user
         self._password = password
-        self._token: str | None = None
+        self._token = token
 
     def get(self, path: str, **params: object) -> Any:
         """Decode the response to GET /api/v2<path>."""
@@ -133,13 +133,26 @@ class AirflowApi:
         cleared = self.post(f"{_dag(dag_id)}/clearTaskInstances", body)["task_instances"]
         return [str(task["task_id"]) for task in cleared]
 
+    def new_token(self) -> str:
+        """
+        Get a token for the user, valid until Airflow's own time limit.
+
+        Raises:
+            LoginExpired: This client has no password.
+
+        """
+        if self._password is None:
+            raise LoginExpired(self.url)
+        answer = self._send("POST", "/auth/token", json={"username": self._user, "password": self._password})
+        return str(self._read(answer)["access_token"])
+
     def signed(self, method: str, path: str, **arguments: Any) -> requests.Response:
         """Send a request with our token to any path of the server, which also serves the hub's API."""
         if self._token is None:
-            self._token = self._new_token()
+            self._token = self.new_token()
         answer = self._send(method, path, token=self._token, **arguments)
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
-            self._token = self._new_token()
+            self._token = self.new_token()
             answer = self._send(method, path, token=self._token, **arguments)
         return answer
 
@@ -164,10 +177,6 @@ class AirflowApi:
 
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         return self._read(self.signed(method, f"/api/v2{path}", **arguments))
-
-    def _new_token(self) -> str:
-        answer = self._send("POST", "/auth/token", json={"username": self._user, "password": self._password})
-        return str(self._read(answer)["access_token"])
 
     def _send(self, method: str, path: str, *, token: str | None = None, **arguments: Any) -> requests.Response:
         from requests import RequestException  # noqa: PLC0415

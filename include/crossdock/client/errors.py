@@ -46,6 +46,13 @@ class AirflowRefused(StackError):
         super().__init__(f"Airflow answered {request} with HTTP {status}: {message}")
 
 
+class LoginExpired(StackError):
+    """Airflow refuses the token of the login file or of HUB_TOKEN."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"The login at {url} has expired or is not valid. Log in again: ./hub login {url}")
+
+
 class DagPaused(StackError):
     """The DAG is paused in Airflow: its runs would stay queued."""
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import time
+import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from crossdock.client.airflow import AirflowApi
+from crossdock.client.errors import AirflowUnreachable
 from crossdock.core.errors import Conflict, HubError, NotFound
 from crossdock.core.hints import Hint, HintId
+
+#: The largest page of the API.
+_PAGE = 500
+#: A connection test waits for another system, several times.
+_TIMEOUT_S = 90.0
+#: Waits before a request that got no answer, or 503, is sent again with the same key.
+_WAITS_S = (0.5, 1.0, 2.0)
+#: While the first request with this key is still running: how often to ask again, and for how long.
+_STILL_RUNNING_WAIT_S = 1.0
+_STILL_RUNNING_TIMES = 120
 
 
 class HubRefused(HubError):
@@ -23,8 +37,15 @@ class HubRefused(HubError):
     @property
     def is_wrong_use(self) -> bool:
         """Whether the same request would be refused again."""
-        kind = str(self.problem.get("type", "")).rpartition(":")[2]
-        return kind in {"bad-request", "settings-invalid", "unprocessable"}
+        return _kind(self.problem) in {"bad-request", "settings-invalid", "unprocessable"}
+
+
+class HubUnavailable(HubRefused):
+    """The hub answered 503: it did nothing, and may do it later."""
+
+
+class StillRunning(Conflict):
+    """The first request with this idempotency key is still running."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +69,63 @@ class HubApi:
     def get(self, path: str, **query: object) -> HubAnswer:
         return self._call("GET", path, params=query)
 
-    def post(self, path: str, body: Any, *, if_match: str | None = None) -> HubAnswer:
-        return self._call("POST", path, json=body, if_match=if_match)
+    def pages(self, path: str, field: str, *, limit: int | None = None, **query: object) -> list[dict[str, Any]]:
+        """Read the list *field* of as many pages as have *limit* items; None for all."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while limit is None or len(found) < limit:
+            size = _PAGE if limit is None else min(_PAGE, limit - len(found))
+            page = self.get(path, limit=size, cursor=cursor, **query).document
+            found += page[field]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+        return found
 
-    def patch(self, path: str, body: Any, *, if_match: str | None) -> HubAnswer:
+    def post(self, path: str, body: Any, *, if_match: str | None = None, timeout_s: float = _TIMEOUT_S) -> HubAnswer:
+        """
+        Send a request that has one effect, however often it has to be sent.
+
+        Each call has an idempotency key of its own. Without an answer, and on 503, the request is sent again with the same
+        key: an effect that it had already is not repeated, and its answer comes again.
+        """
+        key = str(uuid.uuid4())
+        return _until_answered(
+            lambda: self._call(
+                "POST", path, json=body, if_match=if_match, headers={"Idempotency-Key": key}, timeout=timeout_s
+            )
+        )
+
+    def patch(self, path: str, body: Any, *, if_match: str | None = None) -> HubAnswer:
         return self._call("PATCH", path, json=body, if_match=if_match)
 
     def delete(self, path: str, *, if_match: str | None) -> HubAnswer:
         return self._call("DELETE", path, if_match=if_match)
 
     def _call(self, method: str, path: str, *, if_match: str | None = None, **arguments: Any) -> HubAnswer:
-        headers = {"If-Match": if_match} if if_match else {}
-        # A connection test waits for another system, several times.
-        answer = self._airflow.signed(method, f"/hub/v1{path}", headers=headers, timeout=90.0, **arguments)
+        headers = {**arguments.pop("headers", {}), **({"If-Match": if_match} if if_match else {})}
+        arguments.setdefault("timeout", _TIMEOUT_S)
+        answer = self._airflow.signed(method, f"/hub/v1{path}", headers=headers, **arguments)
         if answer.status_code < HTTPStatus.BAD_REQUEST:
             return HubAnswer(answer.json() if answer.content else None, answer.headers.get("ETag"))
         raise refusal(answer)
+
+
+def _until_answered(send: Callable[[], HubAnswer]) -> HubAnswer:
+    waits = iter(_WAITS_S)
+    running = iter(range(_STILL_RUNNING_TIMES))
+    while True:
+        try:
+            return send()
+        except (AirflowUnreachable, HubUnavailable):
+            wait_s = next(waits, None)
+            if wait_s is None:
+                raise
+        except StillRunning:
+            if next(running, None) is None:
+                raise
+            wait_s = _STILL_RUNNING_WAIT_S
+        time.sleep(wait_s)
 
 
 def refusal(answer: Any) -> HubError:
@@ -80,9 +142,17 @@ def refusal(answer: Any) -> HubError:
     match answer.status_code:
         case HTTPStatus.NOT_FOUND:
             return NotFound(str(problem.get("detail")), hint=_hint(problem))
+        case HTTPStatus.CONFLICT if _kind(problem) == "still-running":
+            return StillRunning(str(problem.get("detail")))
         case HTTPStatus.CONFLICT:
             return Conflict(str(problem.get("detail")), hint=_hint(problem))
+        case HTTPStatus.SERVICE_UNAVAILABLE:
+            return HubUnavailable(problem)
     return HubRefused(problem)
+
+
+def _kind(problem: dict[str, Any]) -> str:
+    return str(problem.get("type", "")).rpartition(":")[2]
 
 
 def _hint(problem: dict[str, Any]) -> Hint | None:

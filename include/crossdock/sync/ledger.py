@@ -107,6 +107,8 @@ _PAGE = (
  WHERE (%(entity)s::text IS NULL OR entity = %(entity)s)
    AND (%(integration)s::text IS NULL OR integration = %(integration)s)
    AND (%(state)s::text IS NULL OR state = %(state)s)
+   AND (%(dag_id)s::text IS NULL OR dag_id = %(dag_id)s)
+   AND (%(dag_run_id)s::text IS NULL OR dag_run_id = %(dag_run_id)s)
    AND (%(started_at)s::timestamptz IS NULL OR (started_at, run_id) < (%(started_at)s, %(run_id)s))
  ORDER BY started_at DESC, run_id DESC LIMIT %(limit)s"""
 )
@@ -228,13 +230,16 @@ def page(
     entity: str | None = None,
     integration: str | None = None,
     state: RunState | None = None,
+    dag_id: str | None = None,
+    dag_run_id: str | None = None,
     after: tuple[datetime, str] | None = None,
     limit: int = 50,
 ) -> list[Run]:
     """List up to *limit* runs that follow *after* (started_at, run_id), newest first."""
     started_at, run_id = after or (None, None)
-    values = {"entity": entity, "integration": integration, "state": state, "limit": limit}
-    return _runs(work).execute(_PAGE, {**values, "started_at": started_at, "run_id": run_id}).fetchall()
+    values = {"entity": entity, "integration": integration, "state": state, "dag_id": dag_id, "dag_run_id": dag_run_id}
+    place = {"started_at": started_at, "run_id": run_id, "limit": limit}
+    return _runs(work).execute(_PAGE, {**values, **place}).fetchall()
 
 
 def complete(work: Work, integration: str, entity: str) -> list[Run]:

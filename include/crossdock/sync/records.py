@@ -9,8 +9,33 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
-from crossdock.db.database import Work
+from crossdock.core.errors import NotFound
+from crossdock.core.hints import Hint, HintId
+from crossdock.core.instants import utc_text
+from crossdock.db.database import Store, Work
 from crossdock.sync.tables import EntityTable
+
+
+def look_up(
+    store: Store, table: EntityTable, entity: str, key: str, *, as_of: datetime | None = None
+) -> list[dict[str, Any]]:
+    """
+    Read the records with a business key as they are, or as they were at *as_of*.
+
+    Raises:
+        NotFound: the hub has none, or had none at that time.
+
+    """
+    with store.transaction() as work:
+        rows = records_at(work, table, key, as_of) if as_of else by_key(work, table, key)
+        first = first_modified_at(work, table, key) if as_of and not rows else None
+    if as_of and first:
+        raise NotFound(
+            f"{entity} {key!r} did not exist at {utc_text(as_of)}. The first version that the hub has is from {utc_text(first)}"
+        )
+    if not rows:
+        raise NotFound(f"The hub has no {entity} {key!r}", hint=Hint(HintId.LIST_QUARANTINE))
+    return rows
 
 
 def count(work: Work, table: EntityTable, integration: str, ids: tuple[str | None, str | None] = (None, None)) -> int:
@@ -24,7 +49,7 @@ def count(work: Work, table: EntityTable, integration: str, ids: tuple[str | Non
     return int(row[0]) if row else 0
 
 
-def as_of(work: Work, table: EntityTable, key: str, instant: datetime) -> list[dict[str, Any]]:
+def records_at(work: Work, table: EntityTable, key: str, instant: datetime) -> list[dict[str, Any]]:
     """
     Read the records with a business key as they were at *instant*, by the source's own instants.
 

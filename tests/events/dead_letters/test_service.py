@@ -283,7 +283,7 @@ def test_the_command_says_whether_the_audit_trail_holds(
     store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """0 or 1 for a script, the last hash to be stored in another place, and where to look when the chain is broken."""
-    monkeypatch.setenv("HUB_DATABASE_URL", hub_dsn)
+    monkeypatch.setenv("AIRFLOW_CONN_HUB_DB", hub_dsn)
     for act in ("first", "second"):
         with store.transaction() as work:
             audit.add(work, actor=ADA, act=act, subject="test")

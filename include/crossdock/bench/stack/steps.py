@@ -23,10 +23,10 @@ from crossdock.bench.meter import cpu_s, ended_children_cpu_s, own_cpu_s, pss_mb
 from crossdock.bench.report import Say
 from crossdock.bench.stack.outcome import DeltaRun, Process, Start
 from crossdock.bench.sync.processes import ProgramFailed
+from crossdock.client.dag_runs import wait_for
 from crossdock.client.sandbox import SandboxControl
 from crossdock.db.database import Store
 from crossdock.stack import lifecycle, processes
-from crossdock.stack.dag_runs import wait_for
 from crossdock.stack.home import project
 from crossdock.stack.lifecycle import Stack
 from crossdock.sync import ledger

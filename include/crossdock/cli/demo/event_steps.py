@@ -15,8 +15,9 @@ from typing import Any
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli.console import Bar
 from crossdock.cli.demo.checks import expect
-from crossdock.cli.session import actor
+from crossdock.cli.replays import follow_replay
 from crossdock.client.airflow import AirflowApi
+from crossdock.client.hub import HubApi
 from crossdock.client.sandbox import SandboxControl
 from crossdock.commerce.inventory import repository as inventory_repository
 from crossdock.commerce.inventory.schema import INVENTORY_TABLE
@@ -24,11 +25,7 @@ from crossdock.core.errors import NotFound
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.events import store as event_store
-from crossdock.events.dead_letters import repository as dead_letter_repository
-from crossdock.events.dead_letters import service as dead_letter_service
-from crossdock.events.dead_letters.repository import DeadLetter
 from crossdock.events.model import STOCK_CHANGED, NewEvent
-from crossdock.events.replay import service as replay_service
 from crossdock.events.status import delivery_status
 from crossdock.events.webhooks_in.service import connection_of
 from crossdock.sync import records
@@ -49,6 +46,7 @@ class EventSteps:
 
     def __init__(self, api: AirflowApi, store: Store, sandbox: SandboxControl) -> None:
         self._api, self._store, self._sandbox = api, store, sandbox
+        self._hub = HubApi(api)
 
     def change_reaches_availability(self, bar: Bar) -> str:
         """Follow a change from the retailer's webhook to the read model, without a DAG run."""
@@ -106,18 +104,15 @@ class EventSteps:
         with self._store.transaction() as work:
             event_store.append(work, [event])
         dead_letter = self._dead_letter_of(sku, bar)
-        dead_letter_service.edit_fields(
-            self._store, dead_letter.dead_letter_id, {"available_quantity": 7}, actor=actor()
-        )
-        replay = replay_service.request_dead_letters(
-            self._store, [dead_letter.dead_letter_id], rate=None, actor=actor()
-        )
-        replay_service.run_replay(self._store, replay.replay_id, subscribers=SUBSCRIBERS)
+        dead_letter_id = dead_letter["dead_letter_id"]
+        self._hub.patch(f"/dead-letters/{dead_letter_id}", {"changes": {"available_quantity": 7}})
+        replay = self._hub.post("/dead-letter-replays", {"dead_letter_ids": [dead_letter_id]}).document
+        follow_replay(self._hub, replay)
         began = time.monotonic()
         while self._available(sku) != 7:  # noqa: PLR2004  as corrected
             expect(time.monotonic() - began < _MISSING_AFTER_S, "the corrected event had no effect")
             time.sleep(0.05)
-        return f"dead letter {dead_letter.dead_letter_id} ({dead_letter.cause}) is corrected to 7 and replayed; {sku} has 7"
+        return f"dead letter {dead_letter_id} ({dead_letter['cause']}) is corrected to 7 and replayed; {sku} has 7"
 
     def _wait_for_delivery(self, bar: Bar) -> None:
         """Wait until consumers are running and every event is delivered."""
@@ -137,13 +132,11 @@ class EventSteps:
             except NotFound:
                 return None
 
-    def _dead_letter_of(self, sku: str, bar: Bar) -> DeadLetter:
+    def _dead_letter_of(self, sku: str, bar: Bar) -> dict[str, Any]:
         began = time.monotonic()
         while True:
-            with self._store.transaction() as work:
-                dead_letters = dead_letter_repository.find(work, limit=10_000)
-            for dead_letter in dead_letters:
-                if dead_letter.event.partition_key == sku:
+            for dead_letter in self._hub.pages("/dead-letters", "dead_letters"):
+                if dead_letter["event"]["key"] == sku:
                     return dead_letter
             bar.update("Waiting for the event to fail")
             expect(

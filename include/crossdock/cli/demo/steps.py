@@ -7,25 +7,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from crossdock.app.streams import sync_of
 from crossdock.cli import console, run_reports
 from crossdock.cli.console import Bar
 from crossdock.cli.demo.checks import DemoFailed, expect
 from crossdock.cli.demo.event_steps import EventSteps
-from crossdock.cli.session import actor
+from crossdock.cli.replays import follow_replay
+from crossdock.client import dag_runs
 from crossdock.client.hub import HubApi
 from crossdock.client.sandbox import SandboxControl
 from crossdock.commerce.inventory.schema import INVENTORY_TABLE
 from crossdock.core.errors import HubError
 from crossdock.core.ids import sync_dag
+from crossdock.core.settings import settings
 from crossdock.db.database import Store
-from crossdock.stack import dag_runs
 from crossdock.stack.lifecycle import Stack
 from crossdock.sync import records
-from crossdock.sync.ledger import Run
-from crossdock.sync.model import RunState, SyncRequest
-from crossdock.sync.quarantine import repository as quarantine_repository
-from crossdock.sync.quarantine import service as quarantine_service
+
+#: A run as the API gives it.
+Run = dict[str, Any]
 
 _DAG = sync_dag("inventory")
 #: The integration that the demo reads, breaks and repairs. Others may have records with the same ids.
@@ -104,9 +103,9 @@ class SyncSteps:
         self._story, self._store, self._sandbox = run, store, sandbox
         self._api = run.stack.api()
         self._hub = HubApi(self._api)
-        for entity in _ENTITIES:
-            self._api.wait_for_dag(sync_dag(entity))
-            self._api.unpause(sync_dag(entity))
+        for dag_id in (*map(sync_dag, _ENTITIES), *settings().delivery_dags):
+            self._api.wait_for_dag(dag_id)
+            self._api.unpause(dag_id)
         self._bad: dict[str, Any] = {}
         self._failed_dag_run = ""
         self._failed_run = ""
@@ -114,10 +113,10 @@ class SyncSteps:
 
     def full_syncs(self, bar: Bar) -> str:
         details = []
-        for entity, run in self._sync_all(SyncRequest(full=True), bar).items():
+        for entity, run in self._sync_all({"full": True}, bar).items():
             rows = self._sandbox.checksum(_ENTITIES[entity])["rows"]
-            expect(run.counts.balanced and run.lines.balanced, f"{run.counts} {run.lines} does not add up")
-            expect(run.counts.read == rows, f"read {run.counts.read} of {rows} {entity} records")
+            expect(run["balanced"], f"{run['counts']} {run['lines']} does not add up")
+            expect(run["counts"]["read"] == rows, f"read {run['counts']['read']} of {rows} {entity} records")
             details.append(f"{entity}: {_sum(run)}")
         return "; ".join(details)
 
@@ -142,34 +141,36 @@ class SyncSteps:
             raise DemoFailed("the hub has no stock level to spoil")
         self._bad = {"id": row["id"], "sku": row["sku"]}
         self._sandbox.set_fields("inventory", row["id"], {"quantityOnStock": -5, "availableQuantity": -5})
-        run = self._sync(SyncRequest(keys=(row["sku"],)), bar)
-        expect(run.state is RunState.PARTIAL, f"the run ended as {run.state}")
-        with self._store.transaction() as work:
-            item = next(item for item in quarantine_repository.find(work, limit=10_000) if item.record_id == row["id"])
-        self._bad["item"] = item.item_id
-        failure = item.failures[0]
+        run = self._sync({"keys": [row["sku"]]}, bar)
+        expect(run["state"] == "partial", f"the run ended as {run['state']}")
+        items = self._hub.pages("/quarantine", "items", entity="inventory")
+        item = next(item for item in items if item["record_id"] == row["id"])
+        self._bad["item"] = item["item_id"]
+        failure = item["failures"][0]
         return (
-            f"{row['sku']}: {failure.column} = {failure.value} is in quarantine as item {item.item_id} ({failure.rule})"
+            f"{row['sku']}: {failure['column']} = {failure['value']} is in quarantine as item {item['item_id']} "
+            f"({failure['rule']})"
         )
 
     def correct_and_replay(self, _: Bar) -> str:
         item_id = self._bad["item"]
-        corrected = {"quantityOnStock": 5, "availableQuantity": 5}
-        failures = quarantine_service.edit_fields(self._store, item_id, corrected, syncs=sync_of, actor=actor())
-        expect(not failures, f"the corrected record still fails: {failures}")
-        chosen = quarantine_service.select(self._store, [item_id], cause=None, everything=False)
-        (report,) = quarantine_service.replay_all(self._store, chosen, syncs=sync_of, actor=actor())
+        corrected = {"changes": {"quantityOnStock": 5, "availableQuantity": 5}}
+        fixed = self._hub.patch(f"/quarantine/{item_id}", corrected).document
+        expect(fixed["passes"], f"the corrected record still fails: {fixed['failures']}")
+        replay = follow_replay(self._hub, self._hub.post("/quarantine-replays", {"item_ids": [item_id]}).document)
+        expect(replay["done"] == 1, f"the replay ended as {replay['state']}, {replay['failed']} failed again")
         with self._store.transaction() as work:
             rows = records.by_key(work, INVENTORY_TABLE, self._bad["sku"])
         (row,) = [row for row in rows if (row["integration"], row["id"]) == (_SYSTEM, self._bad["id"])]
         expect(row["quantity_on_stock"] == 5, f"the hub has {row['quantity_on_stock']}")  # noqa: PLR2004  as corrected
         return (
-            f"item {item_id} is corrected to 5 and replayed in {report.run_id}; the hub has {row['quantity_on_stock']}"
+            f"item {item_id} is corrected to 5 and replayed by replay {replay['replay_id']}; "
+            f"the hub has {row['quantity_on_stock']}"
         )
 
     def delta(self, bar: Bar) -> str:
         moved = self._sandbox.live(stock_moves=25)["inventory"]
-        run = self._sync(SyncRequest(), bar)
+        run = self._sync({}, bar)
         self._expect_in_hub(moved)
         return f"{len(moved)} stock levels moved; {_sum(run)}"
 
@@ -183,13 +184,13 @@ class SyncSteps:
     def source_down(self, bar: Bar) -> str:
         self._requests_before = len(self._sandbox.requests())
         self._sandbox.break_down("*", [{"status": 503}], repeat=True)
-        self._failed_dag_run = dag_runs.trigger(self._api, "inventory", SyncRequest())
-        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._failed_dag_run, bar.update)
+        self._failed_dag_run = dag_runs.trigger(self._api, "inventory", {})
+        state, (run,) = dag_runs.follow(self._api, "inventory", self._failed_dag_run, bar.update)
         expect(state == "failed", f"the DAG run ended as {state}")
         tasks = {task["task_id"]: task["state"] for task in self._api.task_instances(_DAG, self._failed_dag_run)}
         expect(tasks.get("extract") == "failed", f"the tasks ended as {tasks}")
-        self._failed_run = run.run_id
-        return f"extract failed after its retries: {run.error}"
+        self._failed_run = run["run_id"]
+        return f"extract failed after its retries: {run['error']}"
 
     def breaker_open(self, _: Bar) -> str:
         breaker = self._health()["breaker"]
@@ -213,7 +214,7 @@ class SyncSteps:
         self._sandbox.heal()
         moved = self._sandbox.live(stock_moves=5)["inventory"]
         self._api.clear(_DAG, self._failed_dag_run)
-        state, (run,) = dag_runs.follow(self._api, self._store, "inventory", self._failed_dag_run, bar.update)
+        state, (run,) = dag_runs.follow(self._api, "inventory", self._failed_dag_run, bar.update)
         expect(state == "success", f"the cleared DAG run ended as {state}")
         self._expect_in_hub(moved)
         return f"the same DAG run succeeds; {_sum(run)}"
@@ -231,37 +232,37 @@ class SyncSteps:
         )
 
     def nothing_changes(self, bar: Bar) -> str:
-        found = self._sync_all(SyncRequest(full=True), bar)
+        found = self._sync_all({"full": True}, bar)
         for run in found.values():
-            expect(run.counts.inserted == run.counts.updated == 0, f"something changed: {_sum(run)}")
+            expect(run["counts"]["inserted"] == run["counts"]["updated"] == 0, f"something changed: {_sum(run)}")
         return "; ".join(f"{entity}: {_sum(run)}" for entity, run in found.items())
 
     def _health(self) -> dict[str, Any]:
         found: dict[str, Any] = self._hub.get(f"/integrations/{_SYSTEM}/health").document
         return found
 
-    def _sync_all(self, request: SyncRequest, bar: Bar) -> dict[str, Run]:
+    def _sync_all(self, request: dict[str, Any], bar: Bar) -> dict[str, Run]:
         """Every entity at once: their leases are their own, and so are their DAGs."""
         started = {entity: dag_runs.trigger(self._api, entity, request) for entity in _ENTITIES}
         return {entity: self._ended(entity, dag_run_id, bar) for entity, dag_run_id in started.items()}
 
-    def _sync(self, request: SyncRequest, bar: Bar) -> Run:
+    def _sync(self, request: dict[str, Any], bar: Bar) -> Run:
         return self._ended("inventory", dag_runs.trigger(self._api, "inventory", request), bar)
 
     def _ended(self, entity: str, dag_run_id: str, bar: Bar) -> Run:
-        state, (run,) = dag_runs.follow(self._api, self._store, entity, dag_run_id, bar.update)
-        expect(state == "success", f"the DAG run {dag_run_id} ended as {state}: {run.error}")
+        state, (run,) = dag_runs.follow(self._api, entity, dag_run_id, bar.update)
+        expect(state == "success", f"the DAG run {dag_run_id} ended as {state}: {run['error']}")
         self._story.passes.append(
             {
                 "entity": entity,
-                "run_id": run.run_id,
+                "run_id": run["run_id"],
                 "pass": 1 + sum(earlier["entity"] == entity for earlier in self._story.passes),
-                **{name: getattr(run.counts, name) for name in run.counts.__struct_fields__},
-                "seconds": round(run.seconds, 2),
+                **run["counts"],
+                "seconds": round(run["seconds"], 2),
             }
         )
         return run
 
 
 def _sum(run: Run) -> str:
-    return f"{run.counts.read:,} read = {run_reports.outcomes(run.counts)}"
+    return f"{run['counts']['read']:,} read = {run_reports.outcomes(run['counts'])}"

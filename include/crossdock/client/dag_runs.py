@@ -1,20 +1,17 @@
-"""Trigger a sync's DAG over Airflow's REST API and follow it to its end in the ledger."""
+"""Trigger a sync's DAG over Airflow's REST API and follow it to its end in the hub's ledger."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused, StackError
+from crossdock.client.hub import HubApi
 from crossdock.core import ids
 from crossdock.core.errors import NotFound
-from crossdock.db.database import Store
-from crossdock.sync import landing, ledger
-from crossdock.sync.ledger import Run
-from crossdock.sync.model import SyncRequest
 
 T = TypeVar("T")
 
@@ -32,16 +29,16 @@ class DagRunFailed(StackError):
     """A DAG run ended before it had a run in the ledger."""
 
 
-def trigger(api: AirflowApi, entity: str, request: SyncRequest) -> str:
+def trigger(api: AirflowApi, entity: str, request: Mapping[str, object]) -> str:
     """
-    Start a DAG run that carries out *request*, and return its id.
+    Start a DAG run that carries out *request* (fields of the DAG's form), and return its id.
 
     Raises:
         NotFound: Airflow has no such DAG (yet: it reads a new declaration within a minute).
         DagPaused: somebody paused the DAG in Airflow.
 
     """
-    conf = {name: value for name, value in _document(request).items() if value not in (None, [], 0, False)}
+    conf = {name: value for name, value in request.items() if value not in (None, [], 0, False)}
     try:
         api.refuse_paused(ids.sync_dag(entity))
         return api.trigger(ids.sync_dag(entity), conf)
@@ -54,49 +51,37 @@ def trigger(api: AirflowApi, entity: str, request: SyncRequest) -> str:
         ) from refused
 
 
-def _document(request: SyncRequest) -> dict[str, Any]:
-    return {
-        "full": request.full,
-        "since": request.since and request.since.isoformat(),
-        "until": request.until and request.until.isoformat(),
-        "keys": list(request.keys),
-        "limit": request.limit,
-        "allow_shrink": request.allow_shrink,
-    }
-
-
 def follow(
     api: AirflowApi,
-    store: Store,
     entity: str,
     dag_run_id: str,
     show: ShowProgress,
     *,
     watch_tasks: bool = False,
     timeout_s: float = 3600.0,
-) -> tuple[str, list[Run]]:
+) -> tuple[str, list[dict[str, Any]]]:
     """
-    Wait until the DAG run has ended; return its state and its runs in the ledger (one for each shard).
+    Wait until the DAG run has ended; return its state and its runs in the ledger (one for each shard), with their calls.
 
     Raises:
         DagRunFailed: it ended before it had a run; the message says where its log is.
         StackError: it did not end in time.
 
     """
+    hub = HubApi(api)
 
     def ended_state() -> str | None:
         state = str(api.dag_run(ids.sync_dag(entity), dag_run_id)["state"])
         tasks = _task_states(api, entity, dag_run_id) if watch_tasks else ""
-        _show_counts(store, entity, dag_run_id, f"{state} {tasks}".strip(), show)
+        _show_counts(_runs(hub, entity, dag_run_id), dag_run_id, f"{state} {tasks}".strip(), show)
         return state if state in _ENDED else None
 
     state = wait_for(ended_state, f"DAG run {dag_run_id}", timeout_s)
-    with store.transaction() as work:
-        runs = ledger.of_dag_run(work, dag_run_id, entity, dag_id=ids.sync_dag(entity))
+    runs = _runs(hub, entity, dag_run_id)
     if not runs:
         raise DagRunFailed(
             f"{ids.sync_dag(entity)} run {dag_run_id} ended as {state} before it began to read. Its log: "
-            f"{api.url}/dags/sync_{entity}/runs/{dag_run_id}. Then try: ./hub doctor"
+            f"{api.url}/dags/{ids.sync_dag(entity)}/runs/{dag_run_id}. Then try: ./hub doctor"
         )
     return state, runs
 
@@ -117,6 +102,15 @@ def wait_for(find: Callable[[], T | None], what: str, timeout_s: float) -> T:
     return found
 
 
+def _runs(hub: HubApi, entity: str, dag_run_id: str) -> list[dict[str, Any]]:
+    """Read the last attempt of each shard of the DAG run, in the order of the shards; none if it has not begun."""
+    listed = hub.pages("/runs", "runs", entity=entity, dag_id=ids.sync_dag(entity), dag_run_id=dag_run_id)
+    latest: dict[str, dict[str, Any]] = {}
+    for run in sorted(listed, key=lambda run: int(run["attempt"])):
+        latest[run["shard"]] = run
+    return [hub.get(f"/runs/{latest[shard]['run_id']}").document for shard in sorted(latest)]
+
+
 def _task_states(api: AirflowApi, entity: str, dag_run_id: str) -> str:
     tasks = api.task_instances(ids.sync_dag(entity), dag_run_id)
     order = {"extract": 0, "validate": 1, "load": 2}
@@ -124,18 +118,16 @@ def _task_states(api: AirflowApi, entity: str, dag_run_id: str) -> str:
     return " → ".join(f"{task['task_id']} {task['state'] or 'waiting'}" for task in tasks)
 
 
-def _show_counts(store: Store, entity: str, dag_run_id: str, state: str, show: ShowProgress) -> None:
-    with store.transaction() as work:
-        runs = ledger.of_dag_run(work, dag_run_id, entity, dag_id=ids.sync_dag(entity))
-        landed = sum(page.records for run in runs for page in landing.pages_of(work, run.run_id))
+def _show_counts(runs: list[dict[str, Any]], dag_run_id: str, state: str, show: ShowProgress) -> None:
     if not runs:
         show(f"{dag_run_id}: {state}")
         return
-    accounted = sum(run.counts.read for run in runs)
+    landed = sum(run["landed"] for run in runs)
+    accounted = sum(run["counts"]["read"] for run in runs)
     # Each shard knows the size of the whole.
-    expected = max(run.expected_records or landed for run in runs)
+    expected = max(run["expected_records"] or landed for run in runs)
     show(
-        f"{', '.join(run.run_id for run in runs)}: {landed:,} read, {accounted:,} accounted for ({state})",
+        f"{', '.join(run['run_id'] for run in runs)}: {landed:,} read, {accounted:,} accounted for ({state})",
         done=landed + accounted,
         total=2 * max(expected, landed) or None,
     )

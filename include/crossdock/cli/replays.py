@@ -1,0 +1,62 @@
+"""Follow a replay to its end. A delivery worker runs it; Ctrl-C stops it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import Any
+
+import typer
+
+from crossdock.cli import console
+from crossdock.cli.exit_codes import Exit
+from crossdock.client.hub import HubApi
+from crossdock.core.errors import Conflict
+
+Replay = dict[str, Any]
+_LOOK_EVERY_S = 0.25
+#: A worker claims a replay within a second; after this long it is said that none has.
+_UNCLAIMED_AFTER_S = 15.0
+
+
+def follow_replay(api: HubApi, requested: Replay) -> Replay:
+    """Wait until the replay has ended, with its progress; return it as it ended. Ctrl-C stops the replay."""
+    title = f"Replaying {requested['total']} {requested['kind'].replace('_', ' ')}"
+    path = f"/replays/{requested['replay_id']}"
+    now, began, is_explained = requested, time.monotonic(), False
+    with console.progress(title) as bar:
+        try:
+            while now["state"] == "open":
+                bar.update(title, done=now["done"] + now["failed"], total=now["total"])
+                if not is_explained and not _has_begun(now) and time.monotonic() - began > _UNCLAIMED_AFTER_S:
+                    console.say("No delivery worker has begun it yet. To see them: ./hub events status")
+                    is_explained = True
+                time.sleep(_LOOK_EVERY_S)
+                now = api.get(path).document
+        except KeyboardInterrupt:
+            now = _stopped(api, path)
+    return now
+
+
+def show_end(ended: Replay, done: str, failed_again: str, *, as_json: bool) -> None:
+    """Show the result of a replay; exit with code 3 where something failed again."""
+    if as_json:
+        console.show_json(ended)
+    else:
+        console.success(
+            f"Replay {ended['replay_id']} is {ended['state']}: {ended['done']} {done}, {ended['failed']} failed again"
+        )
+    if ended["failed"]:
+        console.say(failed_again)
+        raise typer.Exit(Exit.PARTIAL)
+
+
+def _has_begun(replay: Replay) -> bool:
+    return bool(replay["done"] or replay["failed"])
+
+
+def _stopped(api: HubApi, path: str) -> Replay:
+    with suppress(Conflict):  # It ended at this moment.
+        api.post(f"{path}/stop", None)
+    found: Replay = api.get(path).document
+    return found

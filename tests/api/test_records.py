@@ -1,0 +1,77 @@
+"""What the hub has, over HTTP: syncs, runs, records, missing days."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from crossdock.db.database import Store
+from tests.api.conftest import Hub
+from tests.shop import query
+from tests.sync.quarantine.test_service import Triage
+from tests.sync.records import entry
+
+
+@pytest.fixture
+def filled(hub: Hub) -> Iterator[Store]:
+    with hub.store() as store:
+        Triage(store).sync(entry(id="r-1", sku="CHEST"), entry(id="r-2", sku=""))
+        yield store
+        query(store, "DELETE FROM quarantine_item RETURNING 1")
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_record_is_read_by_its_key_and_as_it_was(hub: Hub) -> None:
+    now = hub.call("GET", "/v1/records/inventory?key=CHEST", "vera").json()
+    before = hub.call("GET", "/v1/records/inventory?key=CHEST&as_of=2026-01-01T00:00:00Z", "vera")
+
+    assert [row["id"] for row in now["records"]] == ["r-1"]
+    assert before.status_code == 404
+    assert "did not exist at 2026-01-01T00:00:00.000Z. The first version" in before.json()["detail"]
+
+
+@pytest.mark.parametrize("as_of", ["0", "1732180000", "2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00"])
+def test_a_time_without_a_zone_and_a_number_are_refused(hub: Hub, as_of: str) -> None:
+    """A number would be read as seconds since 1970."""
+    answer = hub.call("GET", "/v1/records/inventory", "vera", params={"key": "CHEST", "as_of": as_of})
+
+    assert answer.status_code == 400, answer.text
+
+
+def test_an_unknown_entity_is_named_with_those_that_exist(hub: Hub) -> None:
+    for path in ("/v1/records/stocks?key=A", "/v1/syncs/stocks"):
+        answer = hub.call("GET", path, "vera")
+        assert answer.status_code == 404
+        assert "Unknown entity 'stocks'. Use one of: inventory, product, order" in answer.json()["detail"]
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_run_has_all_that_a_client_shows(hub: Hub) -> None:
+    """The command line has no other source."""
+    (listed,) = hub.call("GET", "/v1/runs?entity=inventory&limit=1", "vera").json()["runs"]
+    run = hub.call("GET", f"/v1/runs/{listed['run_id']}", "vera").json()
+
+    assert (run["counts"]["read"], run["counts"]["rejected"], run["balanced"]) == (2, 1, True)
+    assert (run["shard"], run["attempt"], run["keys"], run["backfill_day"]) == ("all", 1, [], None)
+    assert run["calls"]["calls"] == 0
+    assert hub.call("GET", "/v1/runs?dag_id=sync_nothing", "vera").json()["runs"] == []
+
+
+def test_a_sync_says_whether_its_integration_is_read(hub: Hub) -> None:
+    """The command line refuses a paused one before it starts a DAG run that would be skipped."""
+    syncs = {sync["entity"]: sync for sync in hub.call("GET", "/v1/syncs", "vera").json()["syncs"]}
+
+    assert list(syncs)[:3] == ["inventory", "product", "order"]
+    assert syncs["order"]["dag_id"] == "sync_order"
+    assert syncs["order"]["backfill_dag_id"] == "backfill_order"
+    assert syncs["order"]["integration_state"] in {"active", "unregistered"}
+
+
+def test_days_of_a_backfill_are_listed_before_it_starts(hub: Hub) -> None:
+    path = "/v1/syncs/order/backfill-days"
+    days = hub.call("GET", f"{path}?first=2026-01-01&last=2026-01-03&only=all", "vera")
+    for wrong in ("first=2026-01-03&last=2026-01-01", "first=2026-01-01&last=2999-01-01", "first=1&last=2", "first=1900-01-01&last=2026-01-01"):
+        assert hub.call("GET", f"{path}?{wrong}", "vera").status_code == 400, wrong
+
+    assert days.json() == {"days": ["2026-01-01", "2026-01-02", "2026-01-03"]}
