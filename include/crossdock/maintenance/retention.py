@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
+from crossdock.db import idempotency
 from crossdock.db.database import Store, Work
 from crossdock.maintenance import retention_repository
 from crossdock.sync.landing import Landing, LandingUnavailable
@@ -39,6 +40,8 @@ class RetentionPeriods:
     closed: timedelta = timedelta(days=90)
     #: Cursors of a subscriber that was removed from the code.
     consumers: timedelta = timedelta(days=30)
+    #: Answers of REST calls: for this long, a client may send its request again.
+    answers: timedelta = timedelta(hours=24)
 
 
 def purge_expired(
@@ -80,6 +83,7 @@ def _rules(keep: RetentionPeriods, now: datetime) -> tuple[tuple[str, _Delete], 
         ("closed dead letters", partial(retention_repository.delete_dead_letters, before=ended, limit=_ROWS)),
         ("ended replays", partial(retention_repository.delete_replays, before=ended, limit=_ROWS)),
         ("closed alerts", partial(retention_repository.delete_alerts, before=ended, limit=_ROWS)),
+        ("kept answers", partial(idempotency.delete_expired, before=now - keep.answers, limit=_ROWS)),
         (
             "counts of refused webhooks",
             partial(retention_repository.delete_refused_webhooks, before=ended, limit=_ROWS),
