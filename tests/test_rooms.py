@@ -130,7 +130,9 @@ def test_a_command_is_a_client_of_the_api_unless_it_is_local_by_nature() -> None
     """A command that opens the database has no roles, and an actor whom nobody checked."""
     cli = PACKAGE / "cli"
     found = {
-        path.relative_to(cli).as_posix(): {name.split(".")[1] for name in imported(path) if name.startswith("crossdock.")}
+        path.relative_to(cli).as_posix(): {
+            name.split(".")[1] for name in imported(path) if name.startswith("crossdock.")
+        }
         - {"cli", "client", "core", "stack"}
         for path in sorted(cli.rglob("*.py"))
     }

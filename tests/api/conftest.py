@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,8 +52,10 @@ class Hub:
         return self._tokens[name]
 
     def call(self, method: str, path: str, name: str | None = "admin", **options: Any) -> requests.Response:
-        """Call `/v1/…` as one of PEOPLE; None for a caller without a token."""
-        headers = {**({"Authorization": f"Bearer {self.token(name)}"} if name else {}), **options.pop("headers", {})}
+        """Call `/v1/…` as one of PEOPLE; None for a caller without a token. A POST has a fresh idempotency key."""
+        keyed = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
+        signed = {"Authorization": f"Bearer {self.token(name)}"} if name else {}
+        headers = {**keyed, **signed, **options.pop("headers", {})}
         return requests.request(
             method, f"{self.url}/hub{path}", headers=headers, timeout=240, allow_redirects=False, **options
         )

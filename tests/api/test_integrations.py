@@ -624,7 +624,8 @@ def test_a_change_with_the_sessions_cookie_must_come_from_our_own_page(hub: Hub,
     cookies = {"_token": hub.token("admin")}
 
     def post(**headers: str) -> requests.Response:
-        return requests.post(f"{hub.url}/hub{of}", cookies=cookies, headers=headers, timeout=120)
+        keyed = {"Idempotency-Key": "of-this-page", **headers}
+        return requests.post(f"{hub.url}/hub{of}", cookies=cookies, headers=keyed, timeout=120)
 
     assert_problem(post(), 403, "foreign-page")
     assert_problem(post(Origin="https://evil.example"), 403, "foreign-page")

@@ -71,7 +71,12 @@ def test_a_sync_says_whether_its_integration_is_read(hub: Hub) -> None:
 def test_days_of_a_backfill_are_listed_before_it_starts(hub: Hub) -> None:
     path = "/v1/syncs/order/backfill-days"
     days = hub.call("GET", f"{path}?first=2026-01-01&last=2026-01-03&only=all", "vera")
-    for wrong in ("first=2026-01-03&last=2026-01-01", "first=2026-01-01&last=2999-01-01", "first=1&last=2", "first=1900-01-01&last=2026-01-01"):
+    for wrong in (
+        "first=2026-01-03&last=2026-01-01",
+        "first=2026-01-01&last=2999-01-01",
+        "first=1&last=2",
+        "first=1900-01-01&last=2026-01-01",
+    ):
         assert hub.call("GET", f"{path}?{wrong}", "vera").status_code == 400, wrong
 
     assert days.json() == {"days": ["2026-01-01", "2026-01-02", "2026-01-03"]}

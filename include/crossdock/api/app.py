@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 
 from crossdock.api import (
     alerts,
+    audit,
     availability,
     dead_letters,
     events,
@@ -39,6 +40,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 _RESOURCES = (
     health,
     alerts,
+    audit,
     syncs,
     runs,
     records,

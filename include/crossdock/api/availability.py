@@ -6,16 +6,19 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Path
+from fastapi.responses import Response
 from pydantic import BaseModel, Field, StrictBool
 
 from crossdock.api.access import Caller, Role, guard
 from crossdock.api.dependencies import OpenStore
+from crossdock.api.idempotency import KEYED, Keep, OneEffect
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
 from crossdock.api.selection import Strict
 from crossdock.api.validation import PLAIN
 from crossdock.commerce.inventory import repository as inventory_repository
 from crossdock.commerce.inventory import service as inventory_service
+from crossdock.commerce.inventory.service import Rebuilt
 
 router = Router(tags=["availability"])
 
@@ -60,14 +63,31 @@ def show_availability(
     )
 
 
-@router.post("/availability-rebuilds", summary="Rebuild the read model of availability from the event store")
+@router.post(
+    "/availability-rebuilds",
+    summary="Rebuild the read model of availability from the event store",
+    response_model=RebuiltDocument,
+    responses=KEYED,
+)
 def rebuild_availability(
-    store: OpenStore, caller: Annotated[Caller, guard(Role.OPERATOR)], body: RebuildRequest
-) -> RebuiltDocument:
+    store: OpenStore, caller: Annotated[Caller, guard(Role.OPERATOR)], request: OneEffect, body: RebuildRequest
+) -> Response:
     """
     Rebuild the model from all stock events and compare it with the current one; replace that only if asked to.
 
     The answer comes when it is done, after minutes for millions of events. Delivery goes on meanwhile.
     """
-    found = inventory_service.rebuild(store, replace=body.replace, actor=caller.actor)
+
+    def rebuild(keep: Keep) -> None:
+        inventory_service.rebuild(
+            store,
+            replace=body.replace,
+            actor=caller.actor,
+            on_compared=lambda work, found: keep(work, _rebuilt(found)),
+        )
+
+    return request.once_outside(rebuild)
+
+
+def _rebuilt(found: Rebuilt) -> RebuiltDocument:
     return RebuiltDocument(events=found.events, differences=found.differences, replaced=found.replaced)

@@ -8,11 +8,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import Query
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
+from crossdock.api import personal_data
 from crossdock.api.access import Caller, Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.events import ReplayDocument, replay_document
+from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.routing import Router
 from crossdock.api.selection import (
@@ -32,7 +35,7 @@ from crossdock.api.selection import (
 from crossdock.api.validation import PLAIN
 from crossdock.events.dead_letters import repository as dead_letter_repository
 from crossdock.events.dead_letters import service as dead_letter_service
-from crossdock.events.dead_letters.repository import DeadLetter
+from crossdock.events.dead_letters.repository import CauseCount, DeadLetter
 from crossdock.events.replay import service as replay_service
 
 router = Router(tags=["dead letters"])
@@ -164,16 +167,22 @@ def list_causes(store: OpenStore) -> CausesDocument:
     """List the causes of open dead letters, most frequent first."""
     with store.transaction() as work:
         found = dead_letter_repository.causes(work)
-    return CausesDocument(causes=[CauseDocument(**msgspec.structs.asdict(group)) for group in found])
+    return CausesDocument(causes=[_cause_document(group) for group in found])
 
 
-@router.get(
-    "/dead-letters/{dead_letter_id}", summary="Get a dead letter", dependencies=[guard(Role.VIEWER)], responses=_NONE
-)
-def show_dead_letter(store: OpenStore, dead_letter_id: Id) -> DeadLetterDocument:
-    """Read a dead letter with its event."""
+@router.get("/dead-letters/{dead_letter_id}", summary="Get a dead letter", responses=_NONE)
+def show_dead_letter(
+    store: OpenStore, caller: Annotated[Caller, guard(Role.VIEWER)], dead_letter_id: Id
+) -> DeadLetterDocument:
+    """Read a dead letter with its event. Personal data is shown to operators only, and recorded in the audit trail."""
     with store.transaction() as work:
-        return _document(dead_letter_repository.get(work, dead_letter_id))
+        found = dead_letter_repository.get(work, dead_letter_id)
+    document = dead_letter_service.document(found)
+    data = [document["event"]["data"], document["edited_data"]]
+    fields = personal_data.fields_of_event(found.event.type)
+    if personal_data.reveal(store, caller, f"dead-letters/{dead_letter_id}", data, fields):
+        return DeadLetterDocument(**document)
+    return _document(found)
 
 
 @router.patch("/dead-letters/{dead_letter_id}", summary="Edit the data of a dead letter", responses=_NONE)
@@ -186,42 +195,80 @@ def fix_dead_letter(
     return _document(dead_letter_service.edit_fields(store, dead_letter_id, body.changes, actor=caller.actor))
 
 
-@router.post("/dead-letters/{dead_letter_id}/discard", summary="Discard a dead letter", responses=_NONE)
+@router.post(
+    "/dead-letters/{dead_letter_id}/discard",
+    summary="Discard a dead letter",
+    response_model=DeadLetterDocument,
+    responses=_NONE | KEYED,
+)
 def discard_dead_letter(
-    store: OpenStore, caller: Operator, dead_letter_id: Id, body: DiscardRequest
-) -> DeadLetterDocument:
+    store: OpenStore, caller: Operator, request: OneEffect, dead_letter_id: Id, body: DiscardRequest
+) -> Response:
     """Close a dead letter. It is kept, and can still be replayed."""
-    return _document(dead_letter_service.discard(store, dead_letter_id, body.reason, actor=caller.actor))
+    return request.once(
+        lambda: _document(dead_letter_service.discard(store, dead_letter_id, body.reason, actor=caller.actor))
+    )
 
 
-@router.post("/dead-letter-discards", summary="Discard dead letters", responses=_NONE)
+@router.post(
+    "/dead-letter-discards",
+    summary="Discard dead letters",
+    response_model=DiscardedDocument,
+    responses=_NONE | KEYED,
+)
 def discard_dead_letters(
     store: OpenStore,
     caller: Operator,
+    request: OneEffect,
     body: DiscardDeadLettersById | DiscardDeadLettersByCause | DiscardAllDeadLetters,
-) -> DiscardedDocument:
+) -> Response:
     """Close the selected dead letters. They are kept, and can still be replayed."""
     ids, cause, everything = body.selected()
-    return discarded(
-        dead_letter_service.choose(store, ids, cause=cause, everything=everything),
-        lambda chosen: dead_letter_service.discard_all(store, chosen, body.reason, actor=caller.actor),
-        dry_run=body.dry_run,
+    return request.once(
+        lambda: discarded(
+            dead_letter_service.choose(store, ids, cause=cause, everything=everything),
+            lambda chosen: dead_letter_service.discard_all(store, chosen, body.reason, actor=caller.actor),
+            dry_run=body.dry_run,
+        )
     )
 
 
-@router.post("/dead-letter-replays", summary="Replay dead letters", status_code=HTTPStatus.ACCEPTED, responses=_NONE)
+@router.post(
+    "/dead-letter-replays",
+    summary="Replay dead letters",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=ReplayDocument,
+    responses=_NONE | KEYED,
+)
 def replay_dead_letters(
     store: OpenStore,
     caller: Operator,
+    request: OneEffect,
     body: ReplayDeadLettersById | ReplayDeadLettersByCause | ReplayAllDeadLetters,
-) -> ReplayDocument:
+) -> Response:
     """Replay the selected dead letters in the background. Follow or stop the replay at `/replays/{replay_id}`."""
     ids, cause, everything = body.selected()
-    requested = replay_service.request_dead_letters(
-        store, ids, cause=cause, everything=everything, rate=body.rate, actor=caller.actor
+    return request.once(
+        lambda: replay_document(
+            replay_service.request_dead_letters(
+                store, ids, cause=cause, everything=everything, rate=body.rate, actor=caller.actor
+            )
+        )
     )
-    return replay_document(requested)
 
 
 def _document(dead_letter: DeadLetter) -> DeadLetterDocument:
-    return DeadLetterDocument(**dead_letter_service.document(dead_letter))
+    """Represent the dead letter with its personal data masked."""
+    document, fields = dead_letter_service.document(dead_letter), personal_data.fields_of_event(dead_letter.event.type)
+    event, edited = document["event"], document["edited_data"]
+    masked = {
+        "event": {**event, "data": personal_data.masked(event["data"], fields)},
+        "edited_data": personal_data.masked(edited, fields),
+        "reason": personal_data.without_values(document["reason"], [event["data"], edited], fields),
+    }
+    return DeadLetterDocument(**{**document, **masked})
+
+
+def _cause_document(group: CauseCount) -> CauseDocument:
+    reason = personal_data.masked_reason(group.reason, personal_data.fields_of_event(group.type))
+    return CauseDocument(**{**msgspec.structs.asdict(group), "reason": reason})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -10,8 +11,10 @@ import msgspec
 from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from crossdock.api import personal_data
 from crossdock.api.access import Caller, Role, guard
 from crossdock.api.dependencies import OpenStore
+from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
@@ -180,11 +183,12 @@ def list_events(
     with store.transaction() as work:
         select = event_store.newest if latest and cursor is None else event_store.select
         events = select(work, selection, limit=limit)
+    shown = [personal_data.masked_event(event) for event in events]
     if _wants(request, cloudevents_protobuf.BATCH_MEDIA_TYPE):
-        return Response(cloudevents_protobuf.as_batch(events), media_type=cloudevents_protobuf.BATCH_MEDIA_TYPE)
+        return Response(cloudevents_protobuf.as_batch(shown), media_type=cloudevents_protobuf.BATCH_MEDIA_TYPE)
     after = events[-1].at if events else selection.after
     return EventsPage(
-        events=[cloudevents.as_document(event) for event in events],
+        events=[cloudevents.as_document(event) for event in shown],
         next_cursor=".".join(map(str, after)) if after != ORIGIN else None,
     )
 
@@ -192,15 +196,21 @@ def list_events(
 @router.get(
     "/events/{event_id}",
     summary="Get an event",
-    dependencies=[guard(Role.VIEWER)],
     response_model=dict[str, Any],
     responses=_NONE,
 )
-def show_event(store: OpenStore, request: Request, event_id: Annotated[str, Path(pattern=_ID)]) -> Any:
-    """Read an event as a CloudEvent."""
+def show_event(
+    store: OpenStore,
+    request: Request,
+    caller: Annotated[Caller, guard(Role.VIEWER)],
+    event_id: Annotated[str, Path(pattern=_ID)],
+) -> Any:
+    """Read an event as a CloudEvent. Personal data is shown to operators only, and recorded in the audit trail."""
     with store.transaction() as work:
         event = event_store.get(work, parse_event_id(event_id))
-    return _answer(request, event)
+    fields = personal_data.fields_of_event(event.type)
+    is_shown = personal_data.reveal(store, caller, f"events/{event_id}", json.loads(event.data), fields)
+    return _answer(request, event if is_shown else personal_data.masked_event(event))
 
 
 def _answer(request: Request, event: Event) -> Response:
@@ -252,14 +262,23 @@ def count_replay(store: OpenStore, body: EventSelection) -> CountsDocument:
     return CountsDocument(events=replay_service.count(store, _selection(store, body), subscribers))
 
 
-@router.post("/event-replays", summary="Replay events", status_code=HTTPStatus.ACCEPTED)
-def replay(store: OpenStore, caller: Operator, body: EventReplayBody) -> ReplayDocument:
+@router.post(
+    "/event-replays",
+    summary="Replay events",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=ReplayDocument,
+    responses=KEYED,
+)
+def replay(store: OpenStore, caller: Operator, request: OneEffect, body: EventReplayBody) -> Response:
     """Replay the selected events in the background. Follow or stop the replay at `/replays/{replay_id}`."""
     subscribers = replay_service.subscribers_of(body.subscriber, SUBSCRIBERS)
-    requested = replay_service.request_events(
-        store, _selection(store, body), subscribers, rate=body.rate, actor=caller.actor
+    return request.once(
+        lambda: replay_document(
+            replay_service.request_events(
+                store, _selection(store, body), subscribers, rate=body.rate, actor=caller.actor
+            )
+        )
     )
-    return replay_document(requested)
 
 
 @router.get("/replays", summary="List replays", dependencies=[guard(Role.VIEWER)])
@@ -281,10 +300,15 @@ def show_replay(store: OpenStore, replay_id: ReplayId) -> ReplayDocument:
         return replay_document(replay_repository.get(work, replay_id))
 
 
-@router.post("/replays/{replay_id}/stop", summary="Stop a replay", responses=_NONE)
-def stop_replay(store: OpenStore, caller: Operator, replay_id: ReplayId) -> ReplayDocument:
+@router.post(
+    "/replays/{replay_id}/stop",
+    summary="Stop a replay",
+    response_model=ReplayDocument,
+    responses=_NONE | KEYED,
+)
+def stop_replay(store: OpenStore, caller: Operator, request: OneEffect, replay_id: ReplayId) -> Response:
     """Stop a replay. What it has delivered stays delivered."""
-    return replay_document(replay_service.stop(store, replay_id, actor=caller.actor))
+    return request.once(lambda: replay_document(replay_service.stop(store, replay_id, actor=caller.actor)))
 
 
 def replay_document(replay: Replay) -> ReplayDocument:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from crossdock.api.access import Caller, Role, guard
 from crossdock.api.airflow_connections import Connections
 from crossdock.api.dependencies import OpenStore
+from crossdock.api.idempotency import KEYED, Keep, OneEffect
 from crossdock.api.if_match import IfMatch, etag
 from crossdock.api.integration_health import HealthSummary, IntegrationId, summaries
 from crossdock.api.pagination import Limit, cursor_like
@@ -20,6 +21,7 @@ from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
 from crossdock.app.integrations import on_resumed
 from crossdock.core.errors import NotFound
+from crossdock.db.database import Work
 from crossdock.integrations import repository as integration_repository
 from crossdock.integrations import service
 from crossdock.integrations.manifests import Manifest, manifests
@@ -152,11 +154,12 @@ def list_integrations(
     "/integrations",
     summary="Add an integration after testing its connection",
     status_code=201,
-    responses=_problems(409, 422),
+    response_model=StoredDocument,
+    responses=KEYED,
 )
 def add_integration(
-    body: AddBody, caller: Operator, store: OpenStore, connections: Connections, response: Response
-) -> StoredDocument:
+    body: AddBody, caller: Operator, store: OpenStore, connections: Connections, request: OneEffect
+) -> Response:
     new = NewIntegration(
         integration_id=body.id,
         kind=body.kind,
@@ -164,9 +167,15 @@ def add_integration(
         settings=body.settings,
         credentials=body.credentials,
     )
-    added = service.add(store, connections, new, actor=caller.actor)
-    response.headers["Location"] = f"/hub/v1/integrations/{body.id}"
-    return _stored(added, response)
+
+    def add(keep: Keep) -> None:
+        def on_stored(work: Work, added: Added) -> None:
+            location = {"Location": f"/hub/v1/integrations/{body.id}"}
+            keep(work, _stored_document(added), location | etag(added.integration.version))
+
+        service.add(store, connections, new, on_stored=on_stored, actor=caller.actor)
+
+    return request.once_outside(add)
 
 
 @router.get(
@@ -236,7 +245,8 @@ def test_integration(
 @router.post(
     "/integrations/{integration_id}/rotate",
     summary="Replace the credentials, after testing the new ones",
-    responses=_problems(404, 409, 412, 422, 428),
+    response_model=StoredDocument,
+    responses=_problems(404, 412, 428) | KEYED,
 )
 def rotate_integration(
     integration_id: IntegrationId,
@@ -245,28 +255,53 @@ def rotate_integration(
     version: IfMatch,
     store: OpenStore,
     connections: Connections,
-    response: Response,
-) -> StoredDocument:
-    rotated = service.rotate(store, connections, integration_id, body.credentials, version=version, actor=caller.actor)
-    return _stored(rotated, response)
+    request: OneEffect,
+) -> Response:
+    def rotate(keep: Keep) -> None:
+        def on_stored(work: Work, rotated: Added) -> None:
+            keep(work, _stored_document(rotated), etag(rotated.integration.version))
+
+        service.rotate(
+            store,
+            connections,
+            integration_id,
+            body.credentials,
+            version=version,
+            on_stored=on_stored,
+            actor=caller.actor,
+        )
+
+    return request.once_outside(rotate)
 
 
 @router.post(
-    "/integrations/{integration_id}/pause", summary="Pause the syncs of the integration", responses=_problems(404)
+    "/integrations/{integration_id}/pause",
+    summary="Pause the syncs of the integration",
+    response_model=IntegrationDocument,
+    responses=_problems(404) | KEYED,
 )
 def pause_integration(
-    integration_id: IntegrationId, caller: Operator, store: OpenStore, response: Response
-) -> IntegrationDocument:
-    return _with_etag(service.pause(store, integration_id, actor=caller.actor), response)
+    integration_id: IntegrationId, caller: Operator, store: OpenStore, request: OneEffect
+) -> Response:
+    return request.once(lambda: _document(service.pause(store, integration_id, actor=caller.actor)), _etag_of)
 
 
 @router.post(
-    "/integrations/{integration_id}/resume", summary="Resume the syncs of the integration", responses=_problems(404)
+    "/integrations/{integration_id}/resume",
+    summary="Resume the syncs of the integration",
+    response_model=IntegrationDocument,
+    responses=_problems(404) | KEYED,
 )
 def resume_integration(
-    integration_id: IntegrationId, caller: Operator, store: OpenStore, response: Response
-) -> IntegrationDocument:
-    return _with_etag(service.resume(store, integration_id, on_resumed=on_resumed, actor=caller.actor), response)
+    integration_id: IntegrationId, caller: Operator, store: OpenStore, request: OneEffect
+) -> Response:
+    return request.once(
+        lambda: _document(service.resume(store, integration_id, on_resumed=on_resumed, actor=caller.actor)), _etag_of
+    )
+
+
+def _etag_of(document: IntegrationDocument) -> dict[str, str]:
+    return etag(document.version)
 
 
 def _document(integration: Integration) -> IntegrationDocument:
@@ -278,13 +313,12 @@ def _listed(integration: Integration, health: HealthSummary) -> ListedIntegratio
     return ListedIntegration(**_document(integration).model_dump(), health=health)
 
 
-def _with_etag(integration: Integration, response: Response) -> IntegrationDocument:
-    response.headers.update(etag(integration.version))
-    return _document(integration)
-
-
 def _stored(stored: Added, response: Response) -> StoredDocument:
     response.headers.update(etag(stored.integration.version))
+    return _stored_document(stored)
+
+
+def _stored_document(stored: Added) -> StoredDocument:
     document = _document(stored.integration)
     return StoredDocument(**document.model_dump(), checks=[_check_document(check) for check in stored.checks])
 

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from crossdock.api.hints import HintDocument
 from crossdock.core.errors import BadRequest, Conflict, HubError, NotFound, Transient, VersionChanged
+from crossdock.db.idempotency import KeyReused, StillRunning
 from crossdock.integrations.model import FieldError, SettingsInvalid, TestRefused
 
 log = logging.getLogger(__name__)
@@ -134,13 +135,15 @@ def _allowed(request: Request) -> str:
     return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
 
 
-#: In this order, because a SettingsInvalid is a BadRequest too.
+#: In this order, because a SettingsInvalid is a BadRequest too, and a StillRunning a Conflict.
 _HUB_ERRORS: tuple[tuple[type[HubError], HTTPStatus, str], ...] = (
     (SettingsInvalid, HTTPStatus.UNPROCESSABLE_ENTITY, "settings-invalid"),
     (TestRefused, HTTPStatus.UNPROCESSABLE_ENTITY, "connection-test-failed"),
     (BadRequest, HTTPStatus.BAD_REQUEST, "bad-request"),
     (NotFound, HTTPStatus.NOT_FOUND, "not-found"),
     (VersionChanged, HTTPStatus.PRECONDITION_FAILED, "version-changed"),
+    (StillRunning, HTTPStatus.CONFLICT, "still-running"),
+    (KeyReused, HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused"),
     (Conflict, HTTPStatus.CONFLICT, "conflict"),
     (Transient, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
 )
@@ -161,6 +164,8 @@ def _of_hub_error(error: HubError) -> Problem:
             members["checks"] = msgspec.to_builtins(error.checks)
         case VersionChanged():
             members["current_version"] = error.current
+        case StillRunning():
+            members["headers"] = {"Retry-After": "1"}
         case Transient():
             members["headers"] = {"Retry-After": str(math.ceil(error.retry_in_s or _RETRY_IN_S))}
     return Problem(*found, str(error), **members)

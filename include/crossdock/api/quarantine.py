@@ -9,11 +9,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import Query
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
+from crossdock.api import personal_data
 from crossdock.api.access import Caller, Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.events import ReplayDocument, replay_document
+from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.routing import Router
 from crossdock.api.selection import (
@@ -38,7 +41,8 @@ from crossdock.db.database import Store
 from crossdock.sync.quarantine import replay as quarantine_replay
 from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
-from crossdock.sync.quarantine.repository import Item
+from crossdock.sync.quarantine.model import Failure
+from crossdock.sync.quarantine.repository import CauseCount, Item
 
 router = Router(tags=["quarantine"])
 
@@ -139,13 +143,21 @@ class DiscardEveryItem(SelectAll, BulkDiscardRequest):
     pass
 
 
-class LineKinds(Selector):
-    """The kinds of order lines, by their code."""
+#: Listed in the document; an unknown kind is refused with those that there are.
+_KINDS: dict[str, Any] = {"enum": sorted(LINE_KINDS)}
 
-    line_kinds: dict[
-        Annotated[str, Field(min_length=1, max_length=256, pattern=PLAIN)],
-        Annotated[str, Field(json_schema_extra={"enum": sorted(LINE_KINDS)})],
-    ] = Field(min_length=1, max_length=1_000, description="Code of a line → its kind, as postage.")
+
+class LineKind(Strict):
+    """The kind of all lines with one code."""
+
+    code: str = Field(max_length=256, pattern=PLAIN, examples=["DOT"])
+    kind: str = Field(max_length=100, json_schema_extra=_KINDS)
+
+
+class LineKinds(Selector):
+    """The kinds of order lines, by their codes."""
+
+    line_kinds: list[LineKind] = Field(min_length=1, max_length=1_000)
 
 
 class SetLineKindsById(ItemsByNumber, LineKinds):
@@ -192,28 +204,20 @@ def list_quarantine_causes(
 ) -> QuarantineCausesDocument:
     with store.transaction() as work:
         found = quarantine_repository.causes(work, entity=entity)
-    return QuarantineCausesDocument(
-        causes=[
-            QuarantineCauseDocument(
-                **{
-                    **msgspec.structs.asdict(group),
-                    "values": [ValueDocument(value=value, items=items) for value, items in group.values],
-                }
-            )
-            for group in found
-        ]
-    )
+    return QuarantineCausesDocument(causes=[_cause_document(group) for group in found])
 
 
-@router.get(
-    "/quarantine/{item_id}",
-    summary="Get a quarantine item with its record",
-    dependencies=[guard(Role.DEVELOPER, Role.OPERATOR)],
-    responses=_NONE,
-)
-def show_item(store: OpenStore, item_id: Id) -> ItemDocument:
-    """Not for viewers: a record as the source sent it may contain personal data."""
-    return _item(store, item_id)
+@router.get("/quarantine/{item_id}", summary="Get a quarantine item with its record", responses=_NONE)
+def show_item(store: OpenStore, caller: Annotated[Caller, guard(Role.VIEWER)], item_id: Id) -> ItemDocument:
+    """Read an item. Personal data is shown to operators only, and recorded in the audit trail."""
+    with store.transaction() as work:
+        item = quarantine_repository.get(work, item_id)
+    fields = personal_data.fields_of(item.entity)
+    record, edited = quarantine_service.readable(item.raw), _edited(item)
+    if personal_data.reveal(store, caller, f"quarantine/{item_id}", [record, edited], fields):
+        failures = [FailureDocument(**msgspec.structs.asdict(failure)) for failure in item.failures]
+        return ItemDocument(**{**_summary(item), "failures": failures}, record=record, edited=edited)
+    return _masked(item)
 
 
 @router.patch("/quarantine/{item_id}", summary="Edit a record; nothing is loaded until it is replayed", responses=_NONE)
@@ -225,66 +229,136 @@ def fix_item(store: OpenStore, caller: Operator, item_id: Id, body: FieldsEdited
         )
     else:
         verdict = quarantine_service.edit_fields(store, item_id, body.changes, syncs=sync_of, actor=caller.actor)
-    failures = [FailureDocument(**msgspec.structs.asdict(failure)) for failure in verdict]
-    return FixDocument(item=_item(store, item_id), passes=not failures, failures=failures)
+    item = _item(store, item_id)
+    failures = [_failure(failure, personal_data.fields_of(item.entity)) for failure in verdict]
+    return FixDocument(item=item, passes=not failures, failures=failures)
 
 
 @router.post(
-    "/quarantine-edits", summary="Set the kinds of order lines in many records by their codes", responses=_NONE
+    "/quarantine-edits",
+    summary="Set the kinds of order lines in many records by their codes",
+    response_model=EditedDocument,
+    responses=_NONE | KEYED,
 )
 def edit_items(
-    store: OpenStore, caller: Operator, body: SetLineKindsById | SetLineKindsByCause | SetAllLineKinds
-) -> EditedDocument:
+    store: OpenStore,
+    caller: Operator,
+    request: OneEffect,
+    body: SetLineKindsById | SetLineKindsByCause | SetAllLineKinds,
+) -> Response:
     """Nothing is loaded until the items are replayed. Records without such a line are not changed."""
     ids, cause, everything = body.selected()
-    items = quarantine_service.select(store, ids, cause=cause, everything=everything)
-    edited = quarantine_edits.set_line_kinds(store, items, body.line_kinds, actor=caller.actor)
-    return EditedDocument(chosen=len(items), edited=edited)
+    kinds = {line.code: line.kind for line in body.line_kinds}
+
+    def edit() -> EditedDocument:
+        items = quarantine_service.select(store, ids, cause=cause, everything=everything)
+        edited = quarantine_edits.set_line_kinds(store, items, kinds, actor=caller.actor)
+        return EditedDocument(chosen=len(items), edited=edited)
+
+    return request.once(edit)
 
 
-@router.post("/quarantine/{item_id}/discard", summary="Discard a quarantine item; its record is kept", responses=_NONE)
-def discard_item(store: OpenStore, caller: Operator, item_id: Id, body: DiscardRequest) -> ItemDocument:
-    quarantine_service.discard(store, item_id, body.reason, actor=caller.actor)
-    return _item(store, item_id)
+@router.post(
+    "/quarantine/{item_id}/discard",
+    summary="Discard a quarantine item; its record is kept",
+    response_model=ItemDocument,
+    responses=_NONE | KEYED,
+)
+def discard_item(store: OpenStore, caller: Operator, request: OneEffect, item_id: Id, body: DiscardRequest) -> Response:
+    def discard() -> ItemDocument:
+        quarantine_service.discard(store, item_id, body.reason, actor=caller.actor)
+        return _item(store, item_id)
+
+    return request.once(discard)
 
 
-@router.post("/quarantine-discards", summary="Discard many quarantine items; their records are kept", responses=_NONE)
+@router.post(
+    "/quarantine-discards",
+    summary="Discard many quarantine items; their records are kept",
+    response_model=DiscardedDocument,
+    responses=_NONE | KEYED,
+)
 def discard_items(
-    store: OpenStore, caller: Operator, body: DiscardItems | DiscardItemsOfCause | DiscardEveryItem
-) -> DiscardedDocument:
+    store: OpenStore,
+    caller: Operator,
+    request: OneEffect,
+    body: DiscardItems | DiscardItemsOfCause | DiscardEveryItem,
+) -> Response:
     ids, cause, everything = body.selected()
-    items = quarantine_service.select(store, ids, cause=cause, everything=everything)
-    return discarded(
-        [item.item_id for item in items],
-        lambda chosen: quarantine_service.discard_all(store, chosen, body.reason, actor=caller.actor),
-        dry_run=body.dry_run,
-    )
+
+    def discard() -> DiscardedDocument:
+        items = quarantine_service.select(store, ids, cause=cause, everything=everything)
+        return discarded(
+            [item.item_id for item in items],
+            lambda chosen: quarantine_service.discard_all(store, chosen, body.reason, actor=caller.actor),
+            dry_run=body.dry_run,
+        )
+
+    return request.once(discard)
 
 
 @router.post(
     "/quarantine-replays",
     summary="Replay quarantined records; those that pass are loaded and closed",
     status_code=HTTPStatus.ACCEPTED,
-    responses=_NONE,
+    response_model=ReplayDocument,
+    responses=_NONE | KEYED,
 )
-def replay_items(store: OpenStore, caller: Operator, body: ItemsByNumber | SelectByCause | SelectAll) -> ReplayDocument:
+def replay_items(
+    store: OpenStore, caller: Operator, request: OneEffect, body: ItemsByNumber | SelectByCause | SelectAll
+) -> Response:
     """Request a replay. It starts within a second; `/replays/{replay_id}` shows its progress and can stop it."""
     ids, cause, everything = body.selected()
-    requested = quarantine_replay.request(store, ids, cause=cause, everything=everything, actor=caller.actor)
-    return replay_document(requested)
+    return request.once(
+        lambda: replay_document(
+            quarantine_replay.request(store, ids, cause=cause, everything=everything, actor=caller.actor)
+        )
+    )
 
 
 def _item(store: Store, item_id: int) -> ItemDocument:
     with store.transaction() as work:
-        item = quarantine_repository.get(work, item_id)
-    edited = quarantine_service.readable(item.edited) if item.edited else None
-    return ItemDocument(**_summary(item), record=quarantine_service.readable(item.raw), edited=edited)
+        return _masked(quarantine_repository.get(work, item_id))
+
+
+def _masked(item: Item) -> ItemDocument:
+    """Represent the item with its record, personal data masked."""
+    fields = personal_data.fields_of(item.entity)
+    record = personal_data.masked(quarantine_service.readable(item.raw), fields)
+    return ItemDocument(**_summary(item), record=record, edited=personal_data.masked(_edited(item), fields))
+
+
+def _edited(item: Item) -> Any:
+    return quarantine_service.readable(item.edited) if item.edited else None
 
 
 def _summary(item: Item) -> dict[str, Any]:
     names = ItemSummary.model_fields.keys() - {"failures", "is_edited"}
+    fields = personal_data.fields_of(item.entity)
     return {
         **{name: getattr(item, name) for name in names},
-        "failures": [msgspec.structs.asdict(failure) for failure in item.failures],
+        "failures": [_failure(failure, fields) for failure in item.failures],
         "is_edited": item.edited is not None,
     }
+
+
+def _failure(failure: Failure, fields: personal_data.Fields) -> FailureDocument:
+    value = personal_data.masked_failure_value(failure.value, failure.column, fields)
+    return FailureDocument(rule=failure.rule, column=failure.column, message=failure.message, value=value)
+
+
+def _cause_document(group: CauseCount) -> QuarantineCauseDocument:
+    """Represent the cause; where its column is personal, its values are one masked one."""
+    fields, counts = personal_data.fields_of(group.entity), dict[str, int]()
+    for value, items in group.values:
+        shown = personal_data.masked_failure_value(value, group.column, fields)
+        counts[shown] = counts.get(shown, 0) + items
+    values = [ValueDocument(value=value, items=items) for value, items in counts.items()]
+    return QuarantineCauseDocument(
+        entity=group.entity,
+        cause=group.cause,
+        message=group.message,
+        items=group.items,
+        oldest_at=group.oldest_at,
+        values=values,
+    )

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import BaseModel, Field
 
-from crossdock.api.access import Role, guard
+from crossdock.api import personal_data
+from crossdock.api.access import Caller, Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
@@ -31,13 +32,13 @@ class RecordsDocument(BaseModel):
 @router.get(
     "/{entity}",
     summary="Get the records with a business key",
-    dependencies=[guard(Role.VIEWER)],
     responses={
         404: {"model": ProblemDocument, "description": "The hub has no record with this key, or had none then."}
     },
 )
 def show_records(
     store: OpenStore,
+    caller: Annotated[Caller, guard(Role.VIEWER)],
     entity: Entity,
     key: Annotated[
         str, Query(min_length=1, max_length=512, pattern=PLAIN, description="A SKU, a key, an order number.")
@@ -46,6 +47,11 @@ def show_records(
         QueryTimestamp | None, Query(description="As they were at this time, by the source's clock.")
     ] = None,
 ) -> RecordsDocument:
-    """Read records as they are, or as they were."""
-    rows = records.look_up(store, find_sync(entity).table, entity, key, as_of=as_of)
-    return RecordsDocument(entity=entity, key=key, as_of=as_of, records=rows)
+    """Read records. Personal data is shown to operators only, and recorded in the audit trail."""
+    rows, fields = (
+        records.look_up(store, find_sync(entity).table, entity, key, as_of=as_of),
+        personal_data.fields_of(entity),
+    )
+    is_shown = personal_data.reveal(store, caller, f"records/{entity}/{key}", rows, fields)
+    shown = rows if is_shown else personal_data.masked(rows, fields)
+    return RecordsDocument(entity=entity, key=key, as_of=as_of, records=shown)

@@ -35,7 +35,8 @@ class GuardedRoute(APIRoute):
                 await guard(request)
             strict = StrictRequest(request.scope, request.receive)
             # Parse here, because FastAPI turns any error of reading into a parse error.
-            if await strict.body():
+            strict.state.body = await strict.body()
+            if strict.state.body:
                 with suppress(json.JSONDecodeError):
                     await strict.json()
             return await handle(strict)

@@ -12,8 +12,8 @@ from crossdock.api.problems import ProblemDocument
 from crossdock.api.validation import MOST_EXACT, NOT_BLANK, PLAIN
 from crossdock.db.bulk_edit import Discarded
 
-#: Discarded by one request: as many as take a few seconds.
-_MOST_DISCARDED = 10_000
+#: Discarded by one request, in one transaction: it holds back every event until it ends.
+_MOST_DISCARDED = 1_000
 
 Id = Annotated[int, Path(ge=1, le=MOST_EXACT)]
 Ids = Annotated[list[Annotated[int, Field(ge=1, le=MOST_EXACT)]], Field(min_length=1, max_length=10_000)]

@@ -137,7 +137,8 @@ def _fix_by_mapping(item_id: int | None, cause: str | None, kinds: dict[str, str
     chosen = selection_of([item_id] if item_id else [], cause=cause, everything=False, ids_field="item_ids")
     with console.progress("Fixing records") as bar:
         bar.update("Fixing records")
-        found = hub_api().post("/quarantine-edits", {**chosen, "line_kinds": kinds}).document
+        line_kinds = [{"code": code, "kind": kind} for code, kind in kinds.items()]
+        found = hub_api().post("/quarantine-edits", {**chosen, "line_kinds": line_kinds}).document
     if as_json:
         console.show_json({"items": found["chosen"], "edited": found["edited"]})
         return

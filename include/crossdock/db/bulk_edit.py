@@ -56,13 +56,12 @@ def discard_in_slices(
     numbers: Sequence[int],
     reason: str,
     close: Callable[[Work, Sequence[int]], Sequence[int]],
-    report: Callable[[int], None],
 ) -> Discarded:
     """
     Close *numbers*, one transaction for each slice.
 
-    *close* returns the numbers of a slice that it closed; *report* receives the count so far. The ids are in ascending order:
-    two requests that lock the same rows in two orders deadlock.
+    *close* returns the numbers of a slice that it closed. The ids are in ascending order: two requests that lock the same
+    rows in two orders deadlock. Within a transaction of the caller, the slices are parts of it.
 
     Raises:
         BadRequest: the reason is missing.
@@ -73,7 +72,6 @@ def discard_in_slices(
     for start in range(0, len(ordered), _SLICE):
         with store.transaction() as work:
             closed += close(work, ordered[start : start + _SLICE])
-        report(len(closed))
     return Discarded(chosen=len(ordered), closed=tuple(closed))
 
 

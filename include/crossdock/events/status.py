@@ -1,4 +1,4 @@
-"""The status of the delivery: lag, failures, volumes with their anomalies, and replays."""
+"""The status of the delivery: lag, failures, and volumes with their anomalies."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from crossdock.events import store as event_store
 from crossdock.events.dead_letters import repository as dead_letter_repository
 from crossdock.events.delivery import consumer_leases, source_outages
 from crossdock.events.delivery.source_outages import SourceOutage
-from crossdock.events.replay import repository as replay_repository
-from crossdock.events.replay.repository import Replay
 from crossdock.events.subscriber import Subscriber
 
 #: From how many standard deviations, and from which difference, an hour is reported as unusual.
@@ -56,7 +54,6 @@ class DeliveryStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     subscribers: tuple[SubscriberStatus, ...]
     volumes: tuple[Volume, ...]
-    replays: tuple[Replay, ...]
     #: Age of the oldest open write transaction of the server; nothing newer is delivered.
     horizon_age_s: float
 
@@ -69,7 +66,6 @@ def delivery_status(store: Store, subscribers: Mapping[str, Subscriber], within:
         lags = {name: consumer_leases.lag(work, name, subscriber.types) for name, subscriber in subscribers.items()}
         hours = event_store.hourly(work, within)
         failed = dead_letter_repository.open_by_type(work)
-        replays = replay_repository.newest(work)
         outages = source_outages.list_all(work)
         horizon_age_s = event_store.horizon_age_s(work)
     statuses = []
@@ -91,9 +87,7 @@ def delivery_status(store: Store, subscribers: Mapping[str, Subscriber], within:
         Volume(type=type_, events=sum(counts), failed=failed.get(type_, 0), unusual=unusual(counts))
         for type_, counts in hours.items()
     )
-    return DeliveryStatus(
-        subscribers=tuple(statuses), volumes=volumes, replays=tuple(replays), horizon_age_s=horizon_age_s
-    )
+    return DeliveryStatus(subscribers=tuple(statuses), volumes=volumes, horizon_age_s=horizon_age_s)
 
 
 def unusual(hours: Sequence[int]) -> str | None:

@@ -48,9 +48,19 @@ class Added(msgspec.Struct, frozen=True):
     checks: tuple[Check, ...]
 
 
-def add(store: Store, connections: ConnectionStore, new: NewIntegration, *, actor: str) -> Added:
+def _nothing(work: Work, added: Added) -> None:
+    """Do nothing when a change is stored."""
+
+
+#: Called in the transaction that stores a change, for what belongs to it.
+OnStored = Callable[[Work, Added], None]
+
+
+def add(
+    store: Store, connections: ConnectionStore, new: NewIntegration, *, actor: str, on_stored: OnStored = _nothing
+) -> Added:
     """
-    Validate the settings, test the connection, and store both.
+    Validate the settings, test the connection, and store both. *on_stored* runs in the transaction that stores them.
 
     Raises:
         SettingsInvalid: There is no such kind, or its schema refuses the settings.
@@ -70,7 +80,7 @@ def add(store: Store, connections: ConnectionStore, new: NewIntegration, *, acto
     if new.credentials is not None:
         connections.create(connection)
     try:
-        stored = _store_new(store, new, settings, actor=actor)
+        stored = _store_new(store, new, settings, found, on_stored, actor=actor)
     except BaseException:
         # A connection without an integration would block the next attempt.
         if new.credentials is not None:
@@ -107,9 +117,9 @@ def _upsert(store: Store, kind: Manifest, connection: Connection, actor: str) ->
         if known and known.settings == settings:
             return False
         if known:
-            repository.change(work, msgspec.structs.replace(known, settings=settings), actor=actor)
+            changed = repository.change(work, msgspec.structs.replace(known, settings=settings), actor=actor)
         else:
-            repository.add(
+            changed = repository.add(
                 work,
                 integration_id=integration_id,
                 kind=kind.kind,
@@ -121,7 +131,7 @@ def _upsert(store: Store, kind: Manifest, connection: Connection, actor: str) ->
                 tested=False,
             )
         act = "change" if known else "add"
-        audit.add(work, actor=actor, act=f"integration.{act}", subject=_subject(integration_id))
+        _record(work, act, known, changed, actor=actor)
     return True
 
 
@@ -158,8 +168,7 @@ def change(
     after = msgspec.structs.replace(
         before, name=name or before.name, settings=before.settings if settings is None else settings
     )
-    changed = sorted(field for field in ("name", "settings") if getattr(after, field) != getattr(before, field))
-    return Added(_store(store, before, after, act="change", actor=actor, detail={"changed": changed}), found)
+    return Added(_store(store, before, after, act="change", actor=actor), found)
 
 
 def rotate(
@@ -170,9 +179,10 @@ def rotate(
     *,
     version: int | None,
     actor: str,
+    on_stored: OnStored = _nothing,
 ) -> Added:
     """
-    Replace the credentials after testing the new ones.
+    Replace the credentials after testing the new ones. *on_stored* runs in the transaction that records it.
 
     Raises:
         HubError: As in `change`.
@@ -186,7 +196,16 @@ def rotate(
         connection = kind.preserve_extra(known, connection)
     found = _tested(integration_id, kind, connection)
     _replace(connections, connection)
-    return Added(_store(store, before, before, act="rotate", actor=actor, with_credentials=True), found)
+    stored = _store(
+        store,
+        before,
+        before,
+        act="rotate",
+        actor=actor,
+        with_credentials=True,
+        on_stored=lambda work, rotated: on_stored(work, Added(rotated, found)),
+    )
+    return Added(stored, found)
 
 
 def test(store: Store, connections: ConnectionStore, integration_id: str, *, actor: str) -> tuple[Check, ...]:
@@ -239,7 +258,7 @@ def remove(store: Store, connections: ConnectionStore, integration_id: str, *, v
     with store.transaction() as work:
         gone = repository.lock(work, integration_id, version=version)
         repository.remove(work, integration_id)
-        audit.add(work, actor=actor, act="integration.remove", subject=_subject(integration_id))
+        _record(work, "remove", gone, None, actor=actor)
         if gone.credentials_set_at is not None:
             # Before the commit: otherwise a crash would leave a secret that nothing refers to.
             connections.remove(gone.connection_id)
@@ -307,7 +326,15 @@ def _current(store: Store, integration_id: str, version: int | None) -> Integrat
         return repository.lock(work, integration_id, version=version)
 
 
-def _store_new(store: Store, new: NewIntegration, settings: Mapping[str, Any], *, actor: str) -> Integration:
+def _store_new(
+    store: Store,
+    new: NewIntegration,
+    settings: Mapping[str, Any],
+    checks: tuple[Check, ...],
+    on_stored: OnStored,
+    *,
+    actor: str,
+) -> Integration:
     with store.transaction() as work:
         stored = repository.add(
             work,
@@ -320,7 +347,8 @@ def _store_new(store: Store, new: NewIntegration, settings: Mapping[str, Any], *
             with_credentials=new.credentials is not None,
             tested=True,
         )
-        audit.add(work, actor=actor, act="integration.add", subject=_subject(new.integration_id))
+        _record(work, "add", None, stored, actor=actor)
+        on_stored(work, Added(stored, checks))
     return stored
 
 
@@ -331,15 +359,15 @@ def _store(
     *,
     act: str,
     actor: str,
-    detail: dict[str, Any] | None = None,
     with_credentials: bool = False,
+    on_stored: Callable[[Work, Integration], None] = lambda _work, _stored: None,
 ) -> Integration:
     """Store *after* unless somebody changed the integration since *before*: a test takes seconds."""
     with store.transaction() as work:
         repository.lock(work, before.integration_id, version=before.version)
         stored = repository.change(work, after, actor=actor, with_credentials=with_credentials)
-        subject = _subject(before.integration_id)
-        audit.add(work, actor=actor, act=f"integration.{act}", subject=subject, detail=detail)
+        _record(work, act, before, stored, actor=actor)
+        on_stored(work, stored)
     return stored
 
 
@@ -349,8 +377,23 @@ def _set_state(store: Store, integration_id: str, state: IntegrationState, *, ac
         if before.state is state:
             return before
         after = repository.change(work, msgspec.structs.replace(before, state=state), actor=actor)
-        audit.add(work, actor=actor, act=f"integration.{act}", subject=_subject(integration_id))
+        _record(work, act, before, after, actor=actor)
     return after
+
+
+def _record(work: Work, act: str, before: Integration | None, after: Integration | None, *, actor: str) -> None:
+    """Record a change with what it changed from what to what. Settings are no secrets; credentials are not here at all."""
+    known = after or before
+    if known is None:
+        return
+    detail = {"kind": known.kind, "changed": audit.differences(_traced(before), _traced(after))}
+    audit.add(work, actor=actor, act=f"integration.{act}", subject=_subject(known.integration_id), detail=detail)
+
+
+def _traced(integration: Integration | None) -> dict[str, Any]:
+    if integration is None:
+        return {}
+    return {"name": integration.name, "state": integration.state.value, "settings": dict(integration.settings)}
 
 
 def _subject(integration_id: str) -> str:

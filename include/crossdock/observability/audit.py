@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from crossdock.db.database import Work
@@ -17,6 +20,64 @@ INSERT INTO audit_entry (actor, act, subject, detail) VALUES (%(actor)s, %(act)s
 def add(work: Work, *, actor: str, act: str, subject: str, detail: dict[str, Any] | None = None) -> None:
     """Append an entry, in the transaction of the change that it records."""
     work.execute(_ADD, {"actor": actor, "act": act, "subject": subject, "detail": Jsonb(detail or {})})
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One entry of the audit trail."""
+
+    entry_id: int
+    at: datetime
+    actor: str
+    act: str
+    subject: str
+    detail: dict[str, Any]
+
+
+#: An act names itself, or all that begin with it and a dot.
+_FIND = b"""
+SELECT entry_id, at, actor, act, subject, detail FROM audit_entry
+ WHERE (%(actor)s::text IS NULL OR actor = %(actor)s) AND (%(subject)s::text IS NULL OR subject = %(subject)s)
+   AND (%(act)s::text IS NULL OR act = %(act)s OR starts_with(act, %(act)s || '.'))
+   AND (%(since)s::timestamptz IS NULL OR at >= %(since)s) AND (%(until)s::timestamptz IS NULL OR at < %(until)s)
+   AND (%(before)s::bigint IS NULL OR entry_id < %(before)s)
+ ORDER BY entry_id DESC LIMIT %(limit)s
+"""
+
+
+def find(
+    work: Work,
+    *,
+    actor: str | None = None,
+    subject: str | None = None,
+    act: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> list[Entry]:
+    """List entries, latest first: at most *limit* before the entry *before* (keyset pagination)."""
+    values = {"actor": actor, "subject": subject, "act": act, "since": since, "until": until}
+    found = work.cursor(row_factory=class_row(Entry)).execute(_FIND, {**values, "before": before, "limit": limit})
+    return found.fetchall()
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """
+    Describe a change for the detail of its entry: field → `from` and `to`, for each field that differs.
+
+    An object's fields are named one by one (`settings.project`); None stands for a field that is not there.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted({*before, *after}):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        if isinstance(old, Mapping) or isinstance(new, Mapping):
+            inner = differences(old if isinstance(old, Mapping) else {}, new if isinstance(new, Mapping) else {})
+            found |= {f"{name}.{field}": change for field, change in inner.items()}
+        else:
+            found[name] = {"from": old, "to": new}
+    return found
 
 
 class Chain(msgspec.Struct, frozen=True):

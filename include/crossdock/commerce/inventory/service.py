@@ -27,9 +27,17 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
     replaced: bool
 
 
-def rebuild(store: Store, *, replace: bool, actor: str, on_progress: Callable[[int], None] = lambda _: None) -> Rebuilt:
+def rebuild(
+    store: Store,
+    *,
+    replace: bool,
+    actor: str,
+    on_compared: Callable[[Work, Rebuilt], None] = lambda _work, _found: None,
+) -> Rebuilt:
     """
     Rebuild a copy of the model from the events and compare it; with *replace*, it replaces the model.
+
+    *on_compared* runs in the transaction that compares and replaces.
 
     Consumers may run at the same time. The copy is filled in many short transactions; then the model is locked, the
     latest events are added, and the two are compared. The version guard gives the same result for any order of events.
@@ -42,7 +50,6 @@ def rebuild(store: Store, *, replace: bool, actor: str, on_progress: Callable[[i
         while events := _apply_next(own, selection):
             number += len(events)
             selection = msgspec.structs.replace(selection, after=events[-1].at)
-            on_progress(number)
         with own.transaction() as work:
             # Read before the first write: our own transaction id would move the horizon and hide the latest events.
             repository.lock(work, store.schema)
@@ -50,7 +57,9 @@ def rebuild(store: Store, *, replace: bool, actor: str, on_progress: Callable[[i
                 subscribers.apply(work, dead_letter_repository.as_delivered(work, NAME, events))
                 number += len(events)
                 selection = msgspec.structs.replace(selection, after=events[-1].at)
-            return _compare(work, store.schema, number, replace=replace, actor=actor)
+            found = _compare(work, store.schema, number, replace=replace, actor=actor)
+            on_compared(work, found)
+            return found
 
 
 def _apply_next(own: Store, selection: Selection) -> list[Event]:

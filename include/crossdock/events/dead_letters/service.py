@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crossdock.core.errors import BadRequest, Conflict, NotFound
@@ -125,16 +125,9 @@ def choose(store: Store, dead_letter_ids: Sequence[int], *, cause: str | None, e
     return list(chosen)
 
 
-def discard_all(
-    store: Store,
-    dead_letter_ids: Sequence[int],
-    reason: str,
-    *,
-    actor: str,
-    on_progress: Callable[[int], None] = lambda _: None,
-) -> Discarded:
+def discard_all(store: Store, dead_letter_ids: Sequence[int], reason: str, *, actor: str) -> Discarded:
     """
-    Close *dead_letter_ids*, each with its entry in the audit trail; call *on_progress* with the number closed so far.
+    Close *dead_letter_ids*, each with its entry in the audit trail.
 
     Safe to interrupt and to repeat: a dead letter that was closed in the meantime is not changed.
 
@@ -152,7 +145,7 @@ def discard_all(
             audit.add(work, actor=actor, act="dead_letter.discard", subject=subject, detail=detail)
         return still_open
 
-    return discard_in_slices(store, dead_letter_ids, reason, close, on_progress)
+    return discard_in_slices(store, dead_letter_ids, reason, close)
 
 
 def document(dead_letter: DeadLetter) -> dict[str, Any]:

@@ -139,7 +139,6 @@ def run_replay(
     subscribers: Mapping[str, Subscriber],
     executors: Mapping[str, Executor] | None = None,
     fetcher: RecordFetcher | None = None,
-    on_progress: Callable[[Replay], None] = lambda _: None,
     until: Callable[[], bool] = lambda: False,
 ) -> Replay | None:
     """
@@ -168,7 +167,7 @@ def run_replay(
             while replay.state == "open" and not until():
                 recipients = Recipients(subscribers, fetcher)
                 executor = (executors or {}).get(replay.kind)
-                replay, pause_s = _replay_slice(claim, replay, recipients, executor, on_progress)
+                replay, pause_s = _replay_slice(claim, replay, recipients, executor)
                 pause_s = _pause(claim, pause_s, until)
         except ReplayStopped:
             pass  # A person stopped it, or another worker has it: either way this worker is done with it.
@@ -189,7 +188,6 @@ def _replay_slice(
     replay: Replay,
     recipients: Recipients,
     executor: Executor | None,
-    on_progress: Callable[[Replay], None],
 ) -> tuple[Replay, float]:
     """Replay one slice; return the replay as it is now, and the seconds to pause so that it keeps its rate."""
     began = time.monotonic()
@@ -205,7 +203,6 @@ def _replay_slice(
         _end(claim.store, replay)
     with claim.store.transaction() as work:
         now = replay_repository.get(work, replay.replay_id)
-    on_progress(now)
     return now, processed / replay.rate - (time.monotonic() - began) if replay.rate is not None else 0.0
 
 

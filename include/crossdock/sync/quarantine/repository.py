@@ -53,6 +53,8 @@ class CauseCount(msgspec.Struct, frozen=True, kw_only=True):
 
     entity: str
     cause: str
+    #: The columns of the rule, separated by commas.
+    column: str | None
     message: str
     items: int
     oldest_at: datetime
@@ -91,7 +93,7 @@ _LIST = (
 )
 
 _CAUSES = b"""
-SELECT entity, cause, min(failures->0->>'message'), count(*), min(first_seen_at)
+SELECT entity, cause, min(failures->0->>'column'), min(failures->0->>'message'), count(*), min(first_seen_at)
   FROM quarantine_item WHERE state = 'open' AND (%(entity)s::text IS NULL OR entity = %(entity)s)
  GROUP BY entity, cause ORDER BY count(*) DESC, cause
 """
@@ -239,12 +241,13 @@ def causes(work: Work, *, entity: str | None = None, values: int = 8) -> list[Ca
         CauseCount(
             entity=entity_name,
             cause=cause,
+            column=column,
             message=message,
             items=items,
             oldest_at=oldest,
             values=tuple(top.get((entity_name, cause), ())),
         )
-        for entity_name, cause, message, items, oldest in work.execute(_CAUSES, {"entity": entity})
+        for entity_name, cause, column, message, items, oldest in work.execute(_CAUSES, {"entity": entity})
     ]
 
 

@@ -145,16 +145,9 @@ def discard(store: Store, item_id: int, reason: str, *, actor: str) -> None:
         raise Conflict(f"Quarantine item {item_id} was closed in the meantime")
 
 
-def discard_all(
-    store: Store,
-    item_ids: Sequence[int],
-    reason: str,
-    *,
-    actor: str,
-    on_progress: Callable[[int], None] = lambda _: None,
-) -> Discarded:
+def discard_all(store: Store, item_ids: Sequence[int], reason: str, *, actor: str) -> Discarded:
     """
-    Close those of *item_ids* that are open permanently, each with an audit entry; *on_progress* receives the count so far.
+    Close those of *item_ids* that are open permanently, each with an audit entry.
 
     Safe to interrupt and to repeat: closed items are not touched.
 
@@ -171,7 +164,7 @@ def discard_all(
             audit.add(work, actor=actor, act="quarantine.discard", subject=subject, detail=detail)
         return still_open
 
-    return discard_in_slices(store, item_ids, reason, close, on_progress)
+    return discard_in_slices(store, item_ids, reason, close)
 
 
 def _same_record(item: Item, edited: bytes) -> dict[str, Any]:

@@ -1,0 +1,167 @@
+"""
+The one rule for personal data on all routes.
+
+A list masks it for everybody. A route for one record shows it to an operator or administrator and records that in the audit trail;
+everybody else gets it masked. Answers to changes are masked as well, so that none is kept with an idempotency key.
+
+What is personal comes from here until datasets declare it themselves: `fields_of` and `fields_of_event` are the only questions
+that the rest of the API asks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from crossdock.api.access import Caller, Role
+from crossdock.db.database import Store, Work
+from crossdock.events.model import ORDER_CHANGED, PRODUCT_CHANGED, STOCK_CHANGED, WEBHOOK_RECEIVED, Event
+from crossdock.observability import audit
+
+MASK = "***"
+
+#: Names of personal fields, as columns and events have them and as sources send them. None: unknown, so that all is masked.
+Fields = frozenset[str] | None
+
+_NOTHING: frozenset[str] = frozenset()
+_OF_ORDERS = frozenset(
+    {
+        *("customer_email", "shipping_address"),
+        *("customerEmail", "shippingAddress", "billingAddress", "itemShippingAddresses", "customer", "anonymousId"),
+    }
+)
+_OF_ENTITY = {"inventory": _NOTHING, "product": _NOTHING, "order": _OF_ORDERS}
+_OF_EVENT = {
+    STOCK_CHANGED: _NOTHING,
+    PRODUCT_CHANGED: _NOTHING,
+    ORDER_CHANGED: _OF_ORDERS,
+    # As another system sent it.
+    WEBHOOK_RECEIVED: frozenset({"body"}),
+}
+#: What people write in their own words about a record.
+_OF_AUDIT_DETAIL = frozenset({"reason"})
+#: Shown of records whose personal fields are not known.
+_NEVER_PERSONAL = frozenset({"id", "version", "integration", "entity"})
+
+
+def fields_of(entity: str) -> Fields:
+    """Name the personal fields of the records of *entity*; None where they are not declared."""
+    return _OF_ENTITY.get(entity)
+
+
+def fields_of_event(event_type: str) -> Fields:
+    """Name the personal fields of the data of *event_type*; None where they are not declared."""
+    return _OF_EVENT.get(event_type)
+
+
+def may_see(caller: Caller) -> bool:
+    """Check whether personal data is shown to *caller*, one record at a time."""
+    return Role.OPERATOR in caller.roles
+
+
+def masked(value: Any, fields: Fields) -> Any:
+    """Replace each personal field of *value*, at any depth, by MASK; empty ones stay empty."""
+    if fields is None:
+        return _all_masked(value)
+    if isinstance(value, dict):
+        return {
+            name: MASK if name in fields and inner not in (None, "") else masked(inner, fields)
+            for name, inner in value.items()
+        }
+    return [masked(inner, fields) for inner in value] if isinstance(value, list) else value
+
+
+def _all_masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: inner if name in _NEVER_PERSONAL else _all_masked(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_all_masked(inner) for inner in value]
+    return value if value is None or isinstance(value, bool) else MASK
+
+
+def masked_event(event: Event) -> Event:
+    """Mask the data of *event*."""
+    fields = fields_of_event(event.type)
+    if fields == _NOTHING:
+        return event
+    return msgspec.structs.replace(event, data=json.dumps(masked(json.loads(event.data), fields)))
+
+
+def without_values(text: str | None, value: Any, fields: Fields) -> str | None:
+    """Mask the personal values of *value* where *text*, such as the reason of a failure, quotes them."""
+    if text is None:
+        return None
+    for quoted in sorted(set(_values(value, fields)), key=len, reverse=True):
+        text = text.replace(quoted, MASK)
+    return text
+
+
+def masked_reason(reason: str, fields: Fields) -> str:
+    """Mask a *reason* of which nobody knows here whose data it quotes."""
+    return reason if fields == _NOTHING else MASK
+
+
+def masked_failure_value(value: str, columns: str | None, fields: Fields) -> str:
+    """Mask the value that failed a rule where one of *columns* (names, separated by commas) is personal."""
+    if fields is None or (columns and not fields.isdisjoint(columns.split(", "))):
+        return MASK if value else value
+    return value
+
+
+def masked_detail(detail: dict[str, Any], caller: Caller) -> dict[str, Any]:
+    """Mask what people wrote in their own words in an entry of the audit trail, unless *caller* may see it."""
+    return detail if may_see(caller) else dict(masked(detail, _OF_AUDIT_DETAIL))
+
+
+def reveal(store: Store, caller: Caller, subject: str, shown: Any, fields: Fields) -> bool:
+    """
+    Decide whether *caller* sees the personal data of one record, and record it in the audit trail if so.
+
+    Args:
+        store: The hub's database.
+        caller: Who asks.
+        subject: What the audit trail calls the record.
+        shown: The record as it is; without personal data there is nothing to record.
+        fields: Its personal fields.
+
+    """
+    if not may_see(caller):
+        return False
+    if found := sorted(set(_present(shown, fields))):
+        with store.transaction() as work:
+            _record(work, caller, subject, found)
+    return True
+
+
+def _record(work: Work, caller: Caller, subject: str, found: list[str]) -> None:
+    audit.add(work, actor=caller.actor, act="personal_data.reveal", subject=subject, detail={"fields": found})
+
+
+def _present(value: Any, fields: Fields) -> Iterator[str]:
+    """Name the personal fields of *value* that have a value."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            is_personal = name not in _NEVER_PERSONAL if fields is None else name in fields
+            if is_personal and inner not in (None, "", [], {}):
+                yield name
+            elif not is_personal:
+                yield from _present(inner, fields)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _present(inner, fields)
+
+
+def _values(value: Any, fields: Fields, *, is_personal: bool = False) -> Iterator[str]:
+    """List the personal values of *value* as text, without those too short to mean somebody."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            named = name not in _NEVER_PERSONAL if fields is None else name in fields
+            yield from _values(inner, fields, is_personal=is_personal or named)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _values(inner, fields, is_personal=is_personal)
+    elif is_personal and value is not None and not isinstance(value, bool) and len(str(value)) > 2:  # noqa: PLR2004
+        yield str(value)
