@@ -98,6 +98,7 @@ class IdempotentRequest:
         def keep(work: Work, document: BaseModel, headers: Headers | None = None) -> None:
             kept[:] = [self._answer(document, headers or {})]
             idempotency.store(work, self._key, kept[0])
+            failpoint("idempotency.before_commit")
 
         with self._store.question() as session:
             idempotency.lock_for_session(session, self._key)
@@ -106,6 +107,7 @@ class IdempotentRequest:
                 answer = idempotency.find(work, self._key)
             if answer is None:
                 effect(keep)
+                failpoint("idempotency.after_commit")
                 (answer,) = kept
         finally:
             with self._store.question() as session:
