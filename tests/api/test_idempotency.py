@@ -90,10 +90,9 @@ def test_the_same_request_again_gets_the_same_answer_and_has_no_second_effect(hu
     assert query(triaged, NOTES) == [(before[0][0] + 1,)]
 
 
-def test_the_headers_that_a_client_reads_come_again(hub: Hub, retailer: FakeRetailer) -> None:
-    """Without its ETag, the answer to a repeated request could not be changed any further."""
-    body = {
-        "id": "twice_sent",
+def new_integration(retailer: FakeRetailer, integration_id: str) -> dict[str, Any]:
+    return {
+        "id": integration_id,
         "kind": "commercetools",
         "settings": {
             "base_url": retailer.url,
@@ -103,7 +102,11 @@ def test_the_headers_that_a_client_reads_come_again(hub: Hub, retailer: FakeReta
         },
         "credentials": {"client_id": retailer.client_id, "client_secret": retailer.client_secret},
     }
-    key = new_key()
+
+
+def test_the_headers_that_a_client_reads_come_again(hub: Hub, retailer: FakeRetailer) -> None:
+    """Without its ETag, the answer to a repeated request could not be changed any further."""
+    key, body = new_key(), new_integration(retailer, "twice_sent")
     first, again = post(hub, "/v1/integrations", body, key), post(hub, "/v1/integrations", body, key)
     paused, paused_again = (post(hub, "/v1/integrations/twice_sent/pause", None, key) for _ in range(2))
 
@@ -116,6 +119,22 @@ def test_the_headers_that_a_client_reads_come_again(hub: Hub, retailer: FakeReta
         kept = query(store, "SELECT idempotency_key::text FROM idempotency_key")
     assert kept
     assert not any(secret in row for (row,) in kept for secret in (retailer.client_secret, key))
+
+
+def test_an_integration_whose_server_died_before_it_was_stored_is_added_by_the_retry(
+    hub: Hub, retailer: FakeRetailer
+) -> None:
+    """Airflow has its connection by then, in a database of its own; that must not block the id for ever."""
+    key, body = new_key(), new_integration(retailer, "died_half_way")
+    post(hub, "/v1/integrations", body, key).raise_for_status()
+    with hub.store() as store:
+        query(store, "DELETE FROM integration WHERE integration_id = 'died_half_way' RETURNING 1")
+        query(store, "DELETE FROM idempotency_key RETURNING 1")
+    other = {**body, "credentials": {**body["credentials"], "client_id": "somebody-else"}}
+    retailer_refuses = post(hub, "/v1/integrations", other, new_key())
+
+    assert retailer_refuses.status_code == 422
+    assert post(hub, "/v1/integrations", body, key).status_code == 201
 
 
 def test_another_request_with_the_same_key_is_refused(hub: Hub, triaged: Store) -> None:

@@ -167,3 +167,13 @@ def test_a_list_longer_than_a_page_of_the_api_is_whole(hub: Hub, store: Store) -
 
     assert len(hub("quarantine", "list", "--limit", "505", "--json").document["items"]) == 505
     assert len(hub("quarantine", "list", "--limit", "1000", "--json").document["items"]) == 510
+
+
+def test_more_than_one_request_may_discard_are_discarded_by_one_command(hub: Hub, store: Store) -> None:
+    """The API closes a bounded number at a time: a long transaction would hold back every event."""
+    rejected(store, 1_005)
+
+    ended = hub("quarantine", "discard", "--all", "--reason", "a test", "--yes", "--json")
+
+    assert (ended.code, ended.document["chosen"], len(set(ended.document["closed"]))) == (0, 1_005, 1_005)
+    assert set(Triage(store).states()) == {"discarded"}

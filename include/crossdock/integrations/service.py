@@ -78,7 +78,7 @@ def add(
         settings = dict(new.settings)
     found = _tested(new.integration_id, kind, connection)
     if new.credentials is not None:
-        connections.create(connection)
+        _create(connections, kind, connection)
     try:
         stored = _store_new(store, new, settings, found, on_stored, actor=actor)
     except BaseException:
@@ -289,6 +289,26 @@ def _existing(connections: ConnectionStore, kind: Manifest, new: NewIntegration)
         )
     kind.refuse_invalid(settings, kind.credentials_of(connection))
     return connection, settings
+
+
+def _create(connections: ConnectionStore, kind: Manifest, connection: Connection) -> None:
+    """
+    Create the connection, or find it as a process left it that was killed before it stored the integration.
+
+    Only one with the very same settings and credentials: any other is somebody's own.
+
+    Raises:
+        Conflict: Airflow has another connection of that id.
+
+    """
+    try:
+        connections.create(connection)
+    except Conflict:
+        known = connections.get(connection.connection_id)
+        if known is None or known.conn_type != connection.conn_type:
+            raise
+        if any(of(known) != of(connection) for of in (kind.settings_of, kind.credentials_of)):
+            raise
 
 
 def _connection(connections: ConnectionStore, integration: Integration) -> Connection:
