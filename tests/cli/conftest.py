@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from crossdock.cli.app import main
+from crossdock.core.settings import settings
+from tests.streams import define_shop
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ def stackless_hub(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     """`./hub WORDS` where no stack runs."""
     monkeypatch.setenv("HUB_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(settings(), "definitions_url", define_shop(tmp_path / "definitions"))
     for name in ("HUB_DATABASE_URL", "HUB_URL"):
         monkeypatch.delenv(name, raising=False)
 

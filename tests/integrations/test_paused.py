@@ -15,7 +15,6 @@ from cryptography.fernet import Fernet
 from crossdock.app.airflow import sync_dags
 from crossdock.app.airflow.systems import systems_of
 from crossdock.app.integrations import on_resumed
-from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.integrations import service as integration_service
@@ -23,8 +22,9 @@ from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import load, validate
 from crossdock.sync.model import SyncRequest
 from tests.shop import query
+from tests.streams import INVENTORY
 
-DAG_RUN: Any = SimpleNamespace(dag_id="sync_inventory", run_id="manual__1")
+DAG_RUN: Any = SimpleNamespace(dag_id="sync_commercetools_inventory", run_id="manual__1")
 
 
 @pytest.fixture

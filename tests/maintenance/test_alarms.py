@@ -12,7 +12,6 @@ import pytest
 from crossdock.app.airflow.deadlines import RunIsLate
 from crossdock.app.fetch_records import SyncRecordFetcher
 from crossdock.cli.stack import _facts_of
-from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import HubError
 from crossdock.db.database import Store
 from crossdock.events.delivery import consumer_leases
@@ -29,6 +28,7 @@ from crossdock.sync import Systems, extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
 from tests.events.worlds import publish, stock
 from tests.shop import query
+from tests.streams import INVENTORY
 
 HEARS = {"availability": Subscriber(types=(STOCK_CHANGED,))}
 #: No delay before an alert opens.
@@ -154,10 +154,10 @@ def test_a_fetch_that_fails_is_reported_by_its_event_alone(systems: Systems, sho
 def test_a_late_run_is_an_alert_until_it_has_ended(systems: Systems, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that has not come as far as the ledger."""
     monkeypatch.setattr(Store, "from_connection", classmethod(lambda cls, _: cls(systems.store.dsn)))
-    RunIsLate("sync_inventory").notify({"dag_run": {"dag_run_id": "noon", "state": "running"}})
-    late = ("run_late", "sync_inventory/noon")
+    RunIsLate("sync_commercetools_inventory").notify({"dag_run": {"dag_run_id": "noon", "state": "running"}})
+    late = ("run_late", "sync_commercetools_inventory/noon")
     assert list(open_alerts(systems.store)) == [late]
-    run_id = extract(INVENTORY, systems, SyncRequest(), dag_id="sync_inventory", dag_run_id="noon")
+    run_id = extract(INVENTORY, systems, SyncRequest(), dag_id="sync_commercetools_inventory", dag_run_id="noon")
     assert list(open_alerts(systems.store)) == [late]
 
     load(INVENTORY, systems, validate(INVENTORY, systems, run_id))

@@ -30,6 +30,7 @@ from crossdock.api.selection import (
     not_there,
 )
 from crossdock.api.validation import PLAIN
+from crossdock.app.event_types import event_types
 from crossdock.events.dead_letters import repository as dead_letter_repository
 from crossdock.events.dead_letters import service as dead_letter_service
 from crossdock.events.dead_letters.repository import DeadLetter
@@ -182,8 +183,14 @@ def fix_dead_letter(
 ) -> DeadLetterDocument:
     """Edit the event's data. Nothing is delivered until the dead letter is replayed."""
     if isinstance(body, DataBody):
-        return _document(dead_letter_service.edit(store, dead_letter_id, body.data, actor=caller.actor))
-    return _document(dead_letter_service.edit_fields(store, dead_letter_id, body.changes, actor=caller.actor))
+        return _document(
+            dead_letter_service.edit(store, dead_letter_id, body.data, event_types=event_types(), actor=caller.actor)
+        )
+    return _document(
+        dead_letter_service.edit_fields(
+            store, dead_letter_id, body.changes, event_types=event_types(), actor=caller.actor
+        )
+    )
 
 
 @router.post("/dead-letters/{dead_letter_id}/discard", summary="Discard a dead letter", responses=_NONE)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crossdock.api.access import Caller, Role, guard
 from crossdock.api.airflow_connections import Connections
+from crossdock.api.definitions import integration_added, integrations_changed
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.if_match import IfMatch, etag
 from crossdock.api.integration_health import HealthSummary, IntegrationId, summaries
@@ -165,6 +166,7 @@ def add_integration(
         credentials=body.credentials,
     )
     added = service.add(store, connections, new, actor=caller.actor)
+    integration_added(store, body.id)
     response.headers["Location"] = f"/hub/v1/integrations/{body.id}"
     return _stored(added, response)
 
@@ -205,6 +207,7 @@ def change_integration(
         name=body.name,
         settings=body.settings,
     )
+    integrations_changed(store)
     return _stored(changed, response)
 
 
@@ -218,6 +221,7 @@ def remove_integration(
     integration_id: IntegrationId, caller: Operator, version: IfMatch, store: OpenStore, connections: Connections
 ) -> None:
     service.remove(store, connections, integration_id, version=version, actor=caller.actor)
+    integrations_changed(store)
 
 
 @router.post(

@@ -31,7 +31,7 @@ from crossdock.api.selection import (
     not_there,
 )
 from crossdock.api.validation import PLAIN
-from crossdock.app.streams import sync_of
+from crossdock.app.streams import stream_of
 from crossdock.db.database import Store
 from crossdock.sync.quarantine import replay as quarantine_replay
 from crossdock.sync.quarantine import repository as quarantine_repository
@@ -55,8 +55,9 @@ class FailureDocument(BaseModel):
 
 class ItemSummary(BaseModel):
     item_id: int
+    stream: str = Field(examples=["commercetools.inventory"])
     integration: str
-    entity: str
+    dataset: str
     record_id: str
     record_key: str | None
     version: int
@@ -88,7 +89,7 @@ class ValueDocument(BaseModel):
 
 
 class QuarantineCauseDocument(BaseModel):
-    entity: str
+    stream: str
     cause: str
     message: str
     items: int
@@ -141,7 +142,7 @@ class DiscardEveryItem(SelectAll, BulkDiscardRequest):
 def list_items(
     store: OpenStore,
     state: State = "open",
-    entity: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
+    stream: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
     cause: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
     cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,18}$")] = None,
     limit: Limit = 50,
@@ -149,7 +150,7 @@ def list_items(
     only = None if state == "all" else state
     with store.transaction() as work:
         found = quarantine_repository.find(
-            work, entity=entity, cause=cause, state=only, after=int(cursor or 0), limit=limit + 1
+            work, stream=stream, cause=cause, state=only, after=int(cursor or 0), limit=limit + 1
         )
     page = found[:limit]
     return ItemsPage(
@@ -160,10 +161,10 @@ def list_items(
 
 @router.get("/quarantine-causes", summary="List causes of open quarantine items", dependencies=[guard(Role.VIEWER)])
 def list_quarantine_causes(
-    store: OpenStore, entity: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None
+    store: OpenStore, stream: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None
 ) -> QuarantineCausesDocument:
     with store.transaction() as work:
-        found = quarantine_repository.causes(work, entity=entity)
+        found = quarantine_repository.causes(work, stream=stream)
     return QuarantineCausesDocument(
         causes=[
             QuarantineCauseDocument(
@@ -193,10 +194,10 @@ def fix_item(store: OpenStore, caller: Operator, item_id: Id, body: FieldsEdited
     """Save an edit and validate it at once by the rules of its sync. It is saved even if it would still be rejected."""
     if isinstance(body, RecordEdited):
         verdict = quarantine_service.edit(
-            store, item_id, json.dumps(body.record).encode(), syncs=sync_of, actor=caller.actor
+            store, item_id, json.dumps(body.record).encode(), streams=stream_of, actor=caller.actor
         )
     else:
-        verdict = quarantine_service.edit_fields(store, item_id, body.changes, syncs=sync_of, actor=caller.actor)
+        verdict = quarantine_service.edit_fields(store, item_id, body.changes, streams=stream_of, actor=caller.actor)
     failures = [FailureDocument(**msgspec.structs.asdict(failure)) for failure in verdict]
     return FixDocument(item=_item(store, item_id), passes=not failures, failures=failures)
 

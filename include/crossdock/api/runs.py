@@ -36,8 +36,9 @@ class CountsDocument(BaseModel):
 
 class RunDocument(BaseModel):
     run_id: str
+    stream: str = Field(examples=["commercetools.inventory"])
     integration: str
-    entity: str
+    dataset: str
     mode: Mode
     state: RunState
     dag_id: str | None
@@ -66,7 +67,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 @router.get("", summary="List runs, newest first", dependencies=[guard(Role.VIEWER)])
 def list_runs(
     store: OpenStore,
-    entity: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
+    stream: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
     integration: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
     state: RunState | None = None,
     cursor: Annotated[str | None, cursor_like(_CURSOR)] = None,
@@ -75,7 +76,7 @@ def list_runs(
     with store.transaction() as work:
         found = ledger.page(
             work,
-            entity=entity,
+            stream=stream,
             integration=integration,
             state=state,
             after=_place_of(cursor) if cursor else None,

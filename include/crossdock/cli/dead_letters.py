@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from crossdock.app.event_types import event_types
 from crossdock.app.replays import EXECUTORS
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli import console, selection
@@ -121,9 +122,13 @@ def fix(
     change = edit_from(changes, file)
     with open_store() as store:
         if isinstance(change, bytes):
-            dead_letter = dead_letter_service.edit(store, dead_letter_id, json.loads(change), actor=actor())
+            dead_letter = dead_letter_service.edit(
+                store, dead_letter_id, json.loads(change), event_types=event_types(), actor=actor()
+            )
         else:
-            dead_letter = dead_letter_service.edit_fields(store, dead_letter_id, change, actor=actor())
+            dead_letter = dead_letter_service.edit_fields(
+                store, dead_letter_id, change, event_types=event_types(), actor=actor()
+            )
     if as_json:
         console.show_json(dead_letter_service.document(dead_letter))
         return

@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from crossdock.app.event_types import event_types
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
@@ -19,7 +20,6 @@ from crossdock.cli.session import actor, open_store
 from crossdock.commerce.inventory import service as inventory_service
 from crossdock.db.database import Store
 from crossdock.events import cloudevents
-from crossdock.events import schemas as event_schemas
 from crossdock.events import store as event_store
 from crossdock.events.model import ORIGIN, Event, Position, parse_event_id
 from crossdock.events.replay import service as replay_service
@@ -49,7 +49,7 @@ def tail(
     as_json: Json = False,
 ) -> None:
     """Show the latest events, newest last."""
-    selection = Selection(types=event_schemas.known(types or ()), key=key, silent=silent)
+    selection = Selection(types=event_types().known(types or ()), key=key, silent=silent)
     with open_store() as store:
         with store.transaction() as work:
             events = event_store.newest(work, selection, limit=limit)
@@ -123,7 +123,7 @@ def replay(
     with open_store() as store:
         selection = Selection(
             after=_before(store, start),
-            types=event_schemas.known(types or ()),
+            types=event_types().known(types or ()),
             key=key,
             since=since,
             until=until,

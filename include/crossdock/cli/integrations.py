@@ -244,14 +244,15 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Validate a declaration file; reports every error with its line. Works offline."""
-    from crossdock.connectors.declarative.streams import declared_sync  # noqa: PLC0415  only this command needs it
+    from crossdock.connectors.declarative.streams import declared_stream  # noqa: PLC0415  only this command needs it
+    from crossdock.core.ids import sync_dag  # noqa: PLC0415
 
-    declaration, sync = declared_sync(file)
-    columns = [column.name for column in sync.columns]
+    declaration, stream = declared_stream(file)
+    columns = [column.name for column in stream.columns]
     if as_json:
-        console.show_json({"name": declaration.name, "table": sync.table.name, "columns": columns})
+        console.show_json({"name": declaration.name, "table": stream.dataset.table, "columns": columns})
         return
-    console.success(f"{declaration.name} is valid: DAG sync_{declaration.name}, table {sync.table.name}")
+    console.success(f"{declaration.name} is valid: DAG {sync_dag(stream.id)}, table {stream.dataset.table}")
 
 
 def _settings(given: list[str] | None) -> dict[str, Any]:

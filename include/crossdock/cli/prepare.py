@@ -148,6 +148,7 @@ def _migrate_airflow() -> None:
 
 
 def _migrate_hub(settings: AirflowSettings) -> None:
+    from crossdock.app import definitions  # noqa: PLC0415  loads pydantic
     from crossdock.app.database import migrate  # noqa: PLC0415  loads SQLAlchemy
     from crossdock.db.database import Store  # noqa: PLC0415
     from crossdock.integrations import service as integration_service  # noqa: PLC0415
@@ -159,6 +160,7 @@ def _migrate_hub(settings: AirflowSettings) -> None:
     migrate(dsn)
     with Store(dsn) as store:
         integration_service.register(store, settings.connections, actor="cli:prepare")
+        definitions.write(store)
 
 
 def _counted(settings: AirflowSettings) -> str:

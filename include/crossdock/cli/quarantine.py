@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from crossdock.app.streams import sync_of
+from crossdock.app.streams import stream_of
 from crossdock.cli import console, selection
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.exit_codes import Exit
@@ -23,7 +23,7 @@ from crossdock.cli.selection import (
     parse_state,
     require_one_selection,
 )
-from crossdock.cli.session import actor, open_store, refuse_unknown
+from crossdock.cli.session import actor, open_store, stream_id
 from crossdock.commerce.orders import quarantine_edits
 from crossdock.core.errors import BadRequest
 from crossdock.db.bulk_edit import Discarded
@@ -40,7 +40,7 @@ ItemId = Annotated[int, typer.Argument(help="Item ID; to list them: ./hub quaran
 
 @app.command("list")
 def list_items(
-    entity: Annotated[str | None, typer.Option(help="Only items of this entity.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only items of this stream.")] = None,
     cause: Annotated[str | None, typer.Option(help="Only items that failed this rule.")] = None,
     state: Annotated[str, typer.Option(help=", ".join(_STATES))] = "open",
     limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
@@ -48,17 +48,17 @@ def list_items(
 ) -> None:
     """List quarantine items, and the causes of the open ones."""
     only = parse_state(state, _STATES)
-    refuse_unknown(entity)
+    of_stream = stream_id(stream)
     with open_store() as store, store.transaction() as work:
-        groups = quarantine_repository.causes(work, entity=entity)
-        items = quarantine_repository.find(work, entity=entity, cause=cause, state=only, limit=limit)
+        groups = quarantine_repository.causes(work, stream=of_stream)
+        items = quarantine_repository.find(work, stream=of_stream, cause=cause, state=only, limit=limit)
     if as_json:
         console.show_json({"causes": groups, "items": [_document(item) for item in items]})
         return
     console.show_table(
         "Open, by cause",
-        ["entity", "cause", "items", "values", "what to do"],
-        [[group.entity, group.cause, group.items, _values(group), group.message] for group in groups],
+        ["stream", "cause", "items", "values", "what to do"],
+        [[group.stream, group.cause, group.items, _values(group), group.message] for group in groups],
         empty="The quarantine is empty.",
     )
     console.show_table(
@@ -89,7 +89,7 @@ def show(item_id: ItemId, as_json: Json = False) -> None:
     if as_json:
         console.show_json(_document(item))
         return
-    console.out.print(f"[bold]item {item.item_id}[/]  {item.entity} {item.record_key or item.record_id}  {item.state}")
+    console.out.print(f"[bold]item {item.item_id}[/]  {item.stream} {item.record_key or item.record_id}  {item.state}")
     for failure in item.failures:
         console.error(f"{failure.column} = {failure.value!r}: {failure.message}  ({failure.rule})")
     console.out.print_json(json.dumps(quarantine_service.readable(item.edited or item.raw)))
@@ -119,9 +119,9 @@ def fix(
     change = edit_from(changes, file)
     with open_store() as store:
         if isinstance(change, bytes):
-            verdict = quarantine_service.edit(store, item_id, change, syncs=sync_of, actor=actor())
+            verdict = quarantine_service.edit(store, item_id, change, streams=stream_of, actor=actor())
         else:
-            verdict = quarantine_service.edit_fields(store, item_id, change, syncs=sync_of, actor=actor())
+            verdict = quarantine_service.edit_fields(store, item_id, change, streams=stream_of, actor=actor())
         with store.transaction() as work:
             is_edited = quarantine_repository.get(work, item_id).edited is not None
     if as_json:
@@ -180,7 +180,7 @@ def replay(
         chosen = quarantine_service.select(store, numbers, cause=cause, everything=everything)
         with console.progress(f"Replaying {len(chosen)} records") as bar:
             bar.update(f"Replaying {len(chosen)} records")
-            reports = quarantine_service.replay_all(store, chosen, syncs=sync_of, actor=actor())
+            reports = quarantine_service.replay_all(store, chosen, streams=stream_of, actor=actor())
     if as_json:
         console.show_json({"runs": [report.as_document() for report in reports]})
     for report in reports:

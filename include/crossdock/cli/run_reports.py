@@ -22,8 +22,9 @@ def document(run: Run) -> dict[str, Any]:
     """Build the JSON document of a run: flat counts, instants in ISO 8601."""
     return {
         "run_id": run.run_id,
+        "stream": run.stream,
         "integration": run.integration,
-        "entity": run.entity,
+        "dataset": run.dataset,
         "mode": run.mode.value,
         "state": run.state.value,
         **msgspec.structs.asdict(run.counts),
@@ -110,10 +111,10 @@ def next_step(run: Run) -> str:
         case RunState.PARTIAL if run.counts.rejected:
             return "To see the rejected records: ./hub quarantine list"
         case RunState.PARTIAL:
-            return f"{run.counts.held} records were locked and are read again by the next run: ./hub sync {run.entity}"
+            return f"{run.counts.held} records were locked and are read again by the next run: ./hub sync {run.stream}"
         case RunState.HELD:
-            return f"If the source is correct: ./hub sync {run.entity} --full --allow-shrink"
+            return f"If the source is correct: ./hub sync {run.stream} --full --allow-shrink"
         case RunState.FAILED:
-            return f"After the cause is fixed: ./hub sync {run.entity}"
+            return f"After the cause is fixed: ./hub sync {run.stream}"
         case _:
             return f"The run is still running: ./hub run show {run.run_id}"

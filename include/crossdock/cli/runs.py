@@ -9,7 +9,7 @@ import typer
 
 from crossdock.cli import console, run_reports
 from crossdock.cli.command_groups import CommandGroup
-from crossdock.cli.session import open_store, refuse_unknown
+from crossdock.cli.session import open_store, stream_id
 from crossdock.http import call_metrics
 from crossdock.sync import ledger
 
@@ -18,14 +18,14 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 
 
 def runs(
-    entity: Annotated[str | None, typer.Option(help="Only runs of this entity.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only runs of this stream.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs to show.")] = 20,
     as_json: Json = False,
 ) -> None:
     """List runs, with the outcome of every record."""
-    refuse_unknown(entity)
+    only = stream_id(stream)
     with open_store() as store, store.transaction() as work:
-        found = ledger.newest(work, entity=entity, limit=limit)
+        found = ledger.newest(work, stream=only, limit=limit)
     if as_json:
         console.show_json({"runs": [run_reports.document(run) for run in found]})
     else:

@@ -20,6 +20,7 @@ from crossdock.core.errors import BadRequest
 if TYPE_CHECKING:
     from crossdock.db.database import Store
     from crossdock.stack.lifecycle import Stack
+    from crossdock.sync import Stream
 
 
 class NotRunning(StackError):
@@ -71,18 +72,24 @@ def hub_api() -> HubApi:
     return HubApi(AirflowApi(url, user, password))
 
 
-def refuse_unknown(entity: str | None) -> None:
+def find_stream(name: str) -> Stream:
     """
-    Refuse an *entity* that has no sync: an empty answer would look as if all were well.
+    Find a stream by its ID, or by a shorter name where only one is meant.
 
     Raises:
-        BadRequest: There is no sync of *entity*.
+        BadRequest: no stream is meant, or several are; the message lists them.
 
     """
-    from crossdock.app.streams import sync_of  # noqa: PLC0415
+    from crossdock.app.streams import only_stream_of  # noqa: PLC0415
+    from crossdock.stack.airflow import hub_environment  # noqa: PLC0415
 
-    if entity is not None:
-        sync_of(entity)
+    os.environ.setdefault("HUB_DEFINITIONS_URL", hub_environment()["HUB_DEFINITIONS_URL"])
+    return only_stream_of(name)
+
+
+def stream_id(name: str | None) -> str | None:
+    """Complete the name of a stream, as `find_stream` does; None for no name."""
+    return find_stream(name).id if name else None
 
 
 def actor() -> str:

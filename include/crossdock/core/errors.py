@@ -116,12 +116,12 @@ class ReplayStopped(Terminal):
 class HeldForApproval(Terminal):
     """A full read is empty or much smaller than expected, so a person has to approve it."""
 
-    def __init__(self, run_id: str, entity: str, read: int, known: int) -> None:
+    def __init__(self, run_id: str, stream: str, read: int, known: int) -> None:
         self.run_id, self.read, self.known = run_id, read, known
         super().__init__(
-            f"Run {run_id} read {read} {entity} records, but the hub has {known}. Nothing was loaded. "
+            f"Run {run_id} read {read} records of {stream}, but the hub has {known}. Nothing was loaded. "
             "If the source really shrank, run a full sync with allow_shrink",
-            hint=Hint(HintId.ALLOW_SHRINK, entity),
+            hint=Hint(HintId.ALLOW_SHRINK, stream),
         )
 
 

@@ -35,8 +35,8 @@ class Manifest:
     #: JSON Schemas (2020-12) of the visible settings, and of the secret credentials.
     settings: Mapping[str, Any]
     credentials: Mapping[str, Any]
-    #: Capability → `module:class`; the class is imported when it is used.
-    provides: Mapping[str, str]
+    #: Capability → where it is, as `module:name`; imported when it is used. `streams` has a list of them.
+    provides: Mapping[str, Any]
 
     def refuse_invalid(self, settings: Mapping[str, Any], credentials: Mapping[str, Any] | None) -> None:
         """
@@ -97,9 +97,23 @@ class Manifest:
             BadRequest: the connection lacks a value without which no check can run.
 
         """
-        module, _, name = self.provides["connection_test"].partition(":")
-        test: ConnectionTest = getattr(import_module(module), name)(connection)
+        test: ConnectionTest = self.provided("connection_test")(connection)
         return test
+
+    def provided(self, capability: str) -> Any:
+        """
+        Import what the connector provides under *capability*.
+
+        Raises:
+            KeyError: it does not provide that.
+
+        """
+        return _imported(self.provides[capability])
+
+    @property
+    def streams(self) -> tuple[Any, ...]:
+        """The streams that each integration of this kind has; none if a file or nothing declares them."""
+        return tuple(map(_imported, self.provides.get("streams", ())))
 
     @staticmethod
     def _fields_of(connection: Connection, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,6 +126,11 @@ class Manifest:
             if value not in (None, ""):
                 found[name] = value
         return found
+
+
+def _imported(entry_point: str) -> Any:
+    module, _, name = entry_point.partition(":")
+    return getattr(import_module(module), name)
 
 
 @cache

@@ -39,6 +39,11 @@ _GET = b"SELECT " + _COLUMNS + b" FROM integration WHERE integration_id = %(inte
 #: FOR UPDATE (optimistic concurrency): the second of two concurrent changes sees the new version, and is refused.
 _LOCK = _GET + b" FOR UPDATE"
 
+_ALL = b"SELECT " + _COLUMNS + b" FROM integration ORDER BY integration_id"
+
+#: Until the transaction ends. The number is arbitrary, and nothing else uses it.
+_LOCK_REGISTRY = b"SELECT pg_advisory_xact_lock(7206401)"
+
 _PAGE = (
     b"SELECT "
     + _COLUMNS
@@ -146,6 +151,16 @@ def lock(work: Work, integration_id: str, *, version: int | None = None) -> Inte
     if version is not None and found.version != version:
         raise VersionChanged(f"The integration {integration_id}", version, found.version)
     return found
+
+
+def list_all(work: Work) -> list[Integration]:
+    """List all integrations by ID."""
+    return _integrations(work).execute(_ALL).fetchall()
+
+
+def lock_registry(work: Work) -> None:
+    """Wait until nobody else holds this lock, and hold it until the transaction ends."""
+    work.execute(_LOCK_REGISTRY)
 
 
 def page(work: Work, *, after: str | None = None, limit: int = 100) -> list[Integration]:

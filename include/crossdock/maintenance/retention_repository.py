@@ -36,14 +36,14 @@ _DELETE_PAGE_INDEX = b"DELETE FROM sync_range WHERE run_id = ANY(%(run_ids)s)"
 #: subqueries on the quarantine are not EXISTS: as a join, the planner reads every item for a thousand runs.
 _DELETE_RUNS = f"""
 WITH seen AS MATERIALIZED (
-    SELECT run_id, integration, entity, shard, started_at, finished_at FROM sync_run
+    SELECT run_id, integration, dataset, shard, started_at, finished_at FROM sync_run
      WHERE {_ENDED} AND (finished_at, run_id) > (%(seen_at)s, %(seen_id)s)
      ORDER BY finished_at, run_id LIMIT %(limit)s),
 gone AS (
     DELETE FROM sync_run WHERE state <> 'running' AND run_id IN (
         SELECT run_id FROM seen old
          WHERE EXISTS (SELECT FROM sync_run newer
-                        WHERE newer.integration = old.integration AND newer.entity = old.entity
+                        WHERE newer.integration = old.integration AND newer.dataset = old.dataset
                           AND newer.shard = old.shard AND newer.started_at > old.started_at)
            AND NOT EXISTS (SELECT FROM sync_range part WHERE part.run_id = old.run_id)
            AND NOT EXISTS (SELECT FROM watermark WHERE moved_by = old.run_id)

@@ -32,7 +32,7 @@ class DagRunFailed(StackError):
     """A DAG run ended before it had a run in the ledger."""
 
 
-def trigger(api: AirflowApi, entity: str, request: SyncRequest) -> str:
+def trigger(api: AirflowApi, stream: str, request: SyncRequest) -> str:
     """
     Start a DAG run that carries out *request*, and return its id.
 
@@ -43,13 +43,13 @@ def trigger(api: AirflowApi, entity: str, request: SyncRequest) -> str:
     """
     conf = {name: value for name, value in _document(request).items() if value not in (None, [], 0, False)}
     try:
-        api.refuse_paused(ids.sync_dag(entity))
-        return api.trigger(ids.sync_dag(entity), conf)
+        api.refuse_paused(ids.sync_dag(stream))
+        return api.trigger(ids.sync_dag(stream), conf)
     except AirflowRefused as refused:
         if refused.status != HTTPStatus.NOT_FOUND:
             raise
         raise NotFound(
-            f"Airflow has no DAG sync_{entity}. It reads a new declaration within a minute. Wait and run this again; "
+            f"Airflow has no DAG {ids.sync_dag(stream)}. It reads a new declaration within a minute. Wait and run this again; "
             "if the DAG is still missing: ./hub doctor"
         ) from refused
 
@@ -68,7 +68,7 @@ def _document(request: SyncRequest) -> dict[str, Any]:
 def follow(
     api: AirflowApi,
     store: Store,
-    entity: str,
+    stream: str,
     dag_run_id: str,
     show: ShowProgress,
     *,
@@ -85,18 +85,18 @@ def follow(
     """
 
     def ended_state() -> str | None:
-        state = str(api.dag_run(ids.sync_dag(entity), dag_run_id)["state"])
-        tasks = _task_states(api, entity, dag_run_id) if watch_tasks else ""
-        _show_counts(store, entity, dag_run_id, f"{state} {tasks}".strip(), show)
+        state = str(api.dag_run(ids.sync_dag(stream), dag_run_id)["state"])
+        tasks = _task_states(api, stream, dag_run_id) if watch_tasks else ""
+        _show_counts(store, stream, dag_run_id, f"{state} {tasks}".strip(), show)
         return state if state in _ENDED else None
 
     state = wait_for(ended_state, f"DAG run {dag_run_id}", timeout_s)
     with store.transaction() as work:
-        runs = ledger.of_dag_run(work, dag_run_id, entity, dag_id=ids.sync_dag(entity))
+        runs = ledger.of_dag_run(work, dag_run_id, stream, dag_id=ids.sync_dag(stream))
     if not runs:
         raise DagRunFailed(
-            f"{ids.sync_dag(entity)} run {dag_run_id} ended as {state} before it began to read. Its log: "
-            f"{api.url}/dags/sync_{entity}/runs/{dag_run_id}. Then try: ./hub doctor"
+            f"{ids.sync_dag(stream)} run {dag_run_id} ended as {state} before it began to read. Its log: "
+            f"{api.url}/dags/{ids.sync_dag(stream)}/runs/{dag_run_id}. Then try: ./hub doctor"
         )
     return state, runs
 
@@ -117,16 +117,16 @@ def wait_for(find: Callable[[], T | None], what: str, timeout_s: float) -> T:
     return found
 
 
-def _task_states(api: AirflowApi, entity: str, dag_run_id: str) -> str:
-    tasks = api.task_instances(ids.sync_dag(entity), dag_run_id)
+def _task_states(api: AirflowApi, stream: str, dag_run_id: str) -> str:
+    tasks = api.task_instances(ids.sync_dag(stream), dag_run_id)
     order = {"extract": 0, "validate": 1, "load": 2}
     tasks.sort(key=lambda task: order.get(task["task_id"], 9))
     return " → ".join(f"{task['task_id']} {task['state'] or 'waiting'}" for task in tasks)
 
 
-def _show_counts(store: Store, entity: str, dag_run_id: str, state: str, show: ShowProgress) -> None:
+def _show_counts(store: Store, stream: str, dag_run_id: str, state: str, show: ShowProgress) -> None:
     with store.transaction() as work:
-        runs = ledger.of_dag_run(work, dag_run_id, entity, dag_id=ids.sync_dag(entity))
+        runs = ledger.of_dag_run(work, dag_run_id, stream, dag_id=ids.sync_dag(stream))
         landed = sum(page.records for run in runs for page in landing.pages_of(work, run.run_id))
     if not runs:
         show(f"{dag_run_id}: {state}")

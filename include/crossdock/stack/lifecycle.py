@@ -22,7 +22,7 @@ from crossdock.stack.home import home, make_private_folder, read_json, write_jso
 from crossdock.stack.postgres import HUB_OPTIONS, METADATA_OPTIONS, PostgresServer
 from crossdock.stack.processes import ProcessRecord
 from crossdock.stack.secrets import Secrets, load_secrets
-from crossdock.stack.settings_file import read_settings
+from crossdock.stack.settings_file import AirflowSettings, read_settings
 from crossdock.stack.stale_dags import remove_stale_dags
 
 Progress = Callable[[str], None]
@@ -189,6 +189,8 @@ def _start_missing(living: dict[str, ProcessRecord], progress: Progress, sandbox
     progress("PostgreSQL servers started")
     _migrate(databases["postgres-metadata"], stack)
     progress("Databases are up to date")
+    # Before Airflow starts: its DAG files read there which integrations exist.
+    _register(stack)
     _start_airflow(stack, living, progress)
     return stack
 
@@ -346,24 +348,35 @@ def _wait_for_sandbox(stack: Stack) -> None:
 
 def _apply_settings(stack: Stack, api: AirflowApi) -> None:
     """Create the project's connections, pools and variables, with the ports and secrets of this stack."""
-    from crossdock.db.database import Store  # noqa: PLC0415
-    from crossdock.integrations import service as integration_service  # noqa: PLC0415  only a start needs them
-
-    secrets = load_secrets()
-    settings = read_settings(
-        overrides={
-            "commercetools": {"host": stack.sandbox_url, "password": secrets.sandbox_client_secret},
-            "hub_db": {"host": ports.LOOPBACK, "port": stack.ports["hub-db"], "password": secrets.hub_password},
-        }
-    )
+    settings = _settings(stack)
     for connection in settings.connections:
         api.put_connection(connection)
     for pool in settings.pools:
         api.put_pool(pool)
     for variable in settings.variables:
         api.put_variable(variable)
+
+
+def _settings(stack: Stack) -> AirflowSettings:
+    """Read the project's settings with the ports and secrets of this stack."""
+    secrets = load_secrets()
+    return read_settings(
+        overrides={
+            "commercetools": {"host": stack.sandbox_url, "password": secrets.sandbox_client_secret},
+            "hub_db": {"host": ports.LOOPBACK, "port": stack.ports["hub-db"], "password": secrets.hub_password},
+        }
+    )
+
+
+def _register(stack: Stack) -> None:
+    """Put the project's integrations into the registry, and write the snapshots that DAG files read."""
+    from crossdock.app import definitions  # noqa: PLC0415  only a start needs them
+    from crossdock.db.database import Store  # noqa: PLC0415
+    from crossdock.integrations import service as integration_service  # noqa: PLC0415
+
     with Store(stack.hub_dsn) as store:
-        integration_service.register(store, settings.connections, actor="cli:up")
+        integration_service.register(store, _settings(stack).connections, actor="cli:up")
+        definitions.write(store, url=stack.environment()["HUB_DEFINITIONS_URL"])
 
 
 def _stop(names: Sequence[str]) -> list[str]:

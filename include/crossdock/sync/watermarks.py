@@ -1,4 +1,4 @@
-"""Watermarks: the instant up to which each entity is known to be complete."""
+"""Watermarks: the instant up to which each stream is known to be complete."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from crossdock.sync.model import WHOLE, RangeProgress, Window, may_move, waterma
 
 _READ = b"""
 SELECT reached FROM watermark
- WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard = %(shard)s
 """
 
 _MOVE = b"""
-INSERT INTO watermark AS mark (integration, entity, shard, reached, moved_by)
-VALUES (%(integration)s, %(entity)s, %(shard)s, %(reached)s, %(run_id)s)
-ON CONFLICT (integration, entity, shard) DO UPDATE
+INSERT INTO watermark AS mark (integration, dataset, shard, reached, moved_by)
+VALUES (%(integration)s, %(dataset)s, %(shard)s, %(reached)s, %(run_id)s)
+ON CONFLICT (integration, dataset, shard) DO UPDATE
    SET reached = excluded.reached, moved_by = excluded.moved_by, moved_at = now()
  WHERE mark.reached < excluded.reached
 """

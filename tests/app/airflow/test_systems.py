@@ -16,7 +16,6 @@ from airflow.sdk import crypto
 from cryptography.fernet import Fernet
 
 from crossdock.app.airflow.systems import systems_of
-from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import AddressRefused, BadRequest, HubError
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
@@ -27,6 +26,7 @@ from crossdock.sync import extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
 from tests.contracts.test_connectors import dump_of
 from tests.shop import query
+from tests.streams import INVENTORY
 
 CANARY = "canary-5ec2e7"
 Connect = Callable[..., None]
@@ -71,7 +71,9 @@ def connect(retailer: FakeRetailer, hub_dsn: str, monkeypatch: pytest.MonkeyPatc
 def synced(dag_run_id: str) -> str:
     """A whole sync, each task with systems of its own; what the tasks hand on, as XCom would keep it."""
     with systems_of(INVENTORY) as systems:
-        run_id = extract(INVENTORY, systems, SyncRequest(full=True), dag_id="sync_inventory", dag_run_id=dag_run_id)
+        run_id = extract(
+            INVENTORY, systems, SyncRequest(full=True), dag_id="sync_commercetools_inventory", dag_run_id=dag_run_id
+        )
     with systems_of(INVENTORY) as systems:
         validate(INVENTORY, systems, run_id)
     with systems_of(INVENTORY) as systems:
@@ -158,7 +160,7 @@ def test_a_sweep_finds_no_secret_anywhere(
         with pytest.raises(HubError) as caught:
             synced(f"wrong-{number}")
         caught_text += "".join(traceback.format_exception(caught.value)) + repr(caught.value)
-        mark_failed(INVENTORY, store, f"wrong-{number}", str(caught.value), dag_id="sync_inventory")
+        mark_failed(INVENTORY, store, f"wrong-{number}", str(caught.value), dag_id="sync_commercetools_inventory")
         tokens |= set(retailer.tokens._expiries)
     retailer.faults.clear()
 

@@ -67,15 +67,20 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], obje
     ours.addHandler(collector)
 
     def ended(body: Callable[[], object]) -> Ended:
-        with DAG("sync_inventory", schedule=None):
+        with DAG("sync_commercetools_inventory", schedule=None):
             made = task(task_id="extract", retries=3, retry_policy=RetryByKind())(body)()
         run = DagRun.model_construct(
-            dag_id="sync_inventory", run_id="manual__1", logical_date=None, run_after=NOW, team_name=None, conf={}
+            dag_id="sync_commercetools_inventory",
+            run_id="manual__1",
+            logical_date=None,
+            run_after=NOW,
+            team_name=None,
+            conf={},
         )
         ti = RuntimeTaskInstance.model_construct(
             id=uuid.uuid4(),
             task_id="extract",
-            dag_id="sync_inventory",
+            dag_id="sync_commercetools_inventory",
             run_id="manual__1",
             try_number=1,
             map_index=-1,

@@ -25,7 +25,6 @@ from crossdock.api.dependencies import open_store
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.app.fetch_records import SyncRecordFetcher
 from crossdock.app.integrations import on_resumed
-from crossdock.app.streams import SYNCS
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.core.errors import BadRequest, HubError, NotFound
 from crossdock.db.database import Store
@@ -34,14 +33,16 @@ from crossdock.events.webhooks_in.signatures import WebhookRefused, WebhookRules
 from crossdock.integrations import service as integration_service
 from crossdock.integrations.registered import find_active
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
-from crossdock.sync import Sync, Systems
+from crossdock.sync import Stream, Systems
 from crossdock.sync.landing import Landing
 from tests.events.worlds import delivery, eventually, publish, stock
 from tests.shop import connect, free_port, in_hub, query
 
 KEY = "whsec_" + base64.b64encode(b"a key that nobody else has").decode()
 OLD_KEY = "whsec_" + base64.b64encode(b"the key before it, still valid").decode()
-RULES = {"scheme": "standard", "entity": "inventory", "key_path": "data.sku"}
+RULES = {"scheme": "standard", "dataset": "inventory", "key_path": "data.sku"}
+#: What the sender's integration has streams of.
+DATASETS = frozenset({"inventory", "products", "orders"})
 NOW = 1_800_000_000
 
 #: The vector that the Standard Webhooks libraries share.
@@ -127,7 +128,7 @@ def test_a_stranger_chooses_no_word_of_why_it_is_refused() -> None:
 
 def test_a_body_that_is_nothing_but_brackets_is_refused_in_words() -> None:
     """Its sender is known, and its body is nested deeper than any reader goes."""
-    receiver = receiver_from("shop", KEY, RULES, SYNCS)
+    receiver = receiver_from("shop", KEY, RULES, DATASETS)
     with pytest.raises(BadRequest, match="not JSON"):
         _event(receiver, "msg_1", b"[" * 200_000, datetime.now(UTC))
 
@@ -160,21 +161,21 @@ def test_plain_hmac_in_each_of_its_spellings() -> None:
 
 def test_a_receiver_without_a_key_proves_nothing() -> None:
     """An empty password must not become the empty key, with which anybody can sign."""
-    receiver = receiver_from("shop", "", RULES, SYNCS)
+    receiver = receiver_from("shop", "", RULES, DATASETS)
     with pytest.raises(WebhookRefused, match="no key"):
         verify(receiver.rules, receiver.keys, standard(b"{}", key="whsec_"), b"{}", now_s=NOW)
 
 
 @pytest.mark.parametrize(
-    "extra", [{}, {**RULES, "entity": "nothing"}, {**RULES, "scheme": "none"}, {**RULES, "typo": 1}]
+    "extra", [{}, {**RULES, "dataset": "nothing"}, {**RULES, "scheme": "none"}, {**RULES, "typo": 1}]
 )
 def test_rules_that_say_nothing_are_no_receiver(extra: dict[str, Any]) -> None:
     with pytest.raises(NotFound):
-        receiver_from("shop", KEY, extra, SYNCS)
+        receiver_from("shop", KEY, extra, DATASETS)
 
 
 def test_a_receiver_shows_no_key() -> None:
-    assert KEY not in repr(receiver_from("shop", KEY, RULES, SYNCS))
+    assert KEY not in repr(receiver_from("shop", KEY, RULES, DATASETS))
 
 
 class WebhookClient:
@@ -199,7 +200,7 @@ class WebhookClient:
     def _find(self, integration: str) -> Receiver:
         if integration != "shop":
             raise NotFound("no such")
-        return receiver_from("shop", f"{OLD_KEY} {KEY}", RULES, SYNCS)
+        return receiver_from("shop", f"{OLD_KEY} {KEY}", RULES, DATASETS)
 
     def post(self, body: bytes, headers: list[tuple[str, str]], integration: str = "shop") -> requests.Response:
         url = f"http://127.0.0.1:{self.port}/v1/webhooks/{integration}"
@@ -320,11 +321,11 @@ def test_a_webhook_whose_source_is_down_waits_and_then_succeeds(
     refused: list[str] = []
 
     class Down:
-        def fetch(self, entity: str, keys: Any) -> None:
+        def fetch(self, stream_id: str, keys: Any) -> None:
             if len(refused) < 2:
-                refused.append(entity)
+                refused.append(stream_id)
                 raise ConnectionError("the shop is closed")
-            SyncRecordFetcher(lambda _: nullcontext(systems)).fetch(entity, keys)
+            SyncRecordFetcher(lambda _: nullcontext(systems)).fetch(stream_id, keys)
 
     body = webhook_body(row["sku"])
     with delivery(hub_dsn, SUBSCRIBERS, fetcher=Down()):
@@ -346,9 +347,9 @@ def test_webhooks_of_a_shop_that_is_down_ask_it_rarely_and_all_come_in_afterward
     pulls: list[int] = []
 
     class Counted(SyncRecordFetcher):
-        def fetch(self, entity: str, keys: Sequence[str]) -> None:
+        def fetch(self, stream_id: str, keys: Sequence[str]) -> None:
             pulls.append(len(keys))
-            super().fetch(entity, keys)
+            super().fetch(stream_id, keys)
 
     shop.faults.put("inventory", [{"status": 503}], repeat=True)
     with delivery(hub_dsn, SUBSCRIBERS, fetcher=Counted(lambda _: nullcontext(systems))):
@@ -381,8 +382,8 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
     requested: list[str] = []
 
     @contextmanager
-    def registered_systems(sync: Sync) -> Iterator[Systems]:
-        requested.append(sync.entity)
+    def registered_systems(sync: Stream) -> Iterator[Systems]:
+        requested.append(sync.id)
         with Store(hub_dsn) as registry:
             find_active(registry, sync.integration)
         yield systems
@@ -422,7 +423,7 @@ def test_pulls_in_a_row_open_their_systems_once_and_an_error_closes_them(
     skus = [row.document["sku"] for row in shop.state.collection("inventory").rows()][:3]
 
     @contextmanager
-    def opened(_: Sync) -> Iterator[Systems]:
+    def opened(_: Stream) -> Iterator[Systems]:
         deliver_published.append("opened")
         yield Systems(source=connect(shop), store=store, landing=Landing(str(tmp_path / "landing")))
         deliver_published.append("closed")

@@ -16,6 +16,7 @@ import jmespath  # type: ignore[import-untyped]
 
 from crossdock.connectors.declarative.model import Declaration, Field, ValueType
 from crossdock.core.instants import from_utc_text
+from crossdock.sync.dataset import Columns
 
 #: Value type → PostgreSQL type of its column.
 PG_TYPES: Mapping[ValueType, str] = {
@@ -37,7 +38,7 @@ class _Unreadable(Exception):
 
 def to_columns_of(
     declaration: Declaration, columns: Sequence[str], required: frozenset[str]
-) -> Callable[[Sequence[Any]], Sequence[Sequence[Any]]]:
+) -> Callable[[Sequence[Any]], Columns]:
     """
     Build the function that maps *declaration*'s records to *columns*.
 
@@ -46,9 +47,9 @@ def to_columns_of(
     """
     row_of = _Row(declaration, required)
 
-    def to_columns(records: Sequence[Any]) -> Sequence[Sequence[Any]]:
+    def to_columns(records: Sequence[Any]) -> Columns:
         rows = [row_of(record) for record in records]
-        return [[row.get(column) for row in rows] for column in columns]
+        return {column: [row.get(column) for row in rows] for column in columns}
 
     return to_columns
 
