@@ -12,7 +12,7 @@ from airflow.sdk import crypto
 from airflow.sdk.exceptions import AirflowSkipException
 from cryptography.fernet import Fernet
 
-from crossdock.app.airflow import sync_dags
+from crossdock.app.airflow import stream_dags
 from crossdock.app.airflow.systems import systems_of
 from crossdock.app.integrations import on_resumed
 from crossdock.core.settings import settings
@@ -58,7 +58,7 @@ def connected(shop: FakeRetailer, store: Store, tmp_path: Any, monkeypatch: pyte
 
 
 def extract() -> str:
-    return sync_dags._extract(INVENTORY, SyncRequest(full=True, limit=10), DAG_RUN)
+    return stream_dags._extract(INVENTORY, SyncRequest(full=True, limit=10), DAG_RUN)
 
 
 def test_a_run_of_a_paused_integration_is_skipped_without_calling_the_source(

@@ -28,7 +28,7 @@ from crossdock.sync import Systems, extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
 from tests.events.worlds import publish, stock
 from tests.shop import query
-from tests.streams import INVENTORY
+from tests.streams import INVENTORY, stream_of
 
 HEARS = {"availability": Subscriber(types=(STOCK_CHANGED,))}
 #: No delay before an alert opens.
@@ -123,7 +123,7 @@ def test_a_failed_run_is_an_alert_until_one_of_its_sync_ends_well(systems: Syste
         extract(INVENTORY, systems, SyncRequest(), dag_run_id=attempt)
         mark_failed(INVENTORY, systems.store, attempt, f"the {attempt} failure")
     ((key, message),) = open_alerts(systems.store).items()
-    assert key == ("run_failed", "inventory from commercetools (all)")
+    assert key == ("run_failed", "commercetools.inventory (all)")
     assert "the second failure" in message
 
     load(INVENTORY, systems, validate(INVENTORY, systems, extract(INVENTORY, systems, SyncRequest())))
@@ -141,10 +141,10 @@ def test_a_fetch_that_fails_is_reported_by_its_event_alone(systems: Systems, sho
     It has one of sixteen leases, by its first key. After an outage the next pulls have others: sixteen alerts of an hour
     ago were open for ever. Its event is retried, or is a dead letter, which has an alert.
     """
-    with SyncRecordFetcher(lambda _: nullcontext(systems)) as fetcher:
+    with SyncRecordFetcher(lambda _: nullcontext(systems), stream_of=stream_of) as fetcher:
         rename(systems.store, "inventory", "away")
         with pytest.raises(HubError):
-            fetcher.fetch("inventory", [shop.state.collection("inventory").rows()[0].document["sku"]])
+            fetcher.fetch("commercetools.inventory", [shop.state.collection("inventory").rows()[0].document["sku"]])
         rename(systems.store, "away", "inventory")
     assert query(systems.store, "SELECT state FROM sync_run") == [("failed",)]
 

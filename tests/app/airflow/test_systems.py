@@ -20,6 +20,7 @@ from crossdock.core.errors import AddressRefused, BadRequest, HubError
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.http import call_metrics
+from crossdock.integrations import service as integration_service
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.settings_file import read_settings
 from crossdock.sync import extract, load, mark_failed, validate
@@ -62,6 +63,9 @@ def connect(retailer: FakeRetailer, hub_dsn: str, monkeypatch: pytest.MonkeyPatc
     def connected(**extra: Any) -> None:
         connection = {"conn_type": "http", "host": retailer.url, "login": file["login"], "password": CANARY}
         connection["extra"] = json.loads(file["extra"]) | extra
+        document = {**connection, "connection_id": "commercetools", "conn_type": "commercetools"}
+        with Store(hub_dsn) as store:
+            integration_service.register(store, [document | {"extra": json.dumps(connection["extra"])}], actor="test")
         monkeypatch.setenv("AIRFLOW_CONN_COMMERCETOOLS", json.dumps(connection))
 
     connected()
