@@ -46,7 +46,7 @@ class StreamSettings(BaseModel):
 class Settings(BaseSettings):
     """Every setting has a working default; secrets are in Airflow's connections."""
 
-    model_config = SettingsConfigDict(env_prefix="HUB_")
+    model_config = SettingsConfigDict(env_prefix="HUB_", env_ignore_empty=True)
 
     #: Where pages land: `file:///…`, `s3://conn_id@bucket/…`, `gs://…`. All workers must reach it.
     landing_url: str = "file:///var/lib/crossdock/landing"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -79,14 +80,30 @@ def add(store: Store, connections: ConnectionStore, new: NewIntegration, *, acto
     return Added(stored, found)
 
 
-def register(store: Store, documents: Iterable[Mapping[str, Any]], *, actor: str) -> list[str]:
-    """
-    Upsert the integrations of *documents* (connections as in Airflow's API), untested; return the ids that changed.
+#: Who applies `airflow_settings.yaml`. What anybody else did to an integration is not undone.
+_BY_FILE = ("cli:up", "cli:prepare")
+_BY_HAND = ("integration.add", "integration.change", "integration.rotate", "integration.remove")
 
-    For the connections of `airflow_settings.yaml`, which Airflow already has. Connections whose type is not one of our
-    kinds (the hub's own database) are skipped. Idempotent.
+
+@dataclass(frozen=True)
+class Registered:
+    """What became of the integrations of a settings file."""
+
+    #: IDs of those that were added or changed.
+    changed: tuple[str, ...]
+    #: Connection ID → who did what to the integration, so that it was left as it is.
+    kept: Mapping[str, audit.Entry]
+
+
+def register(store: Store, documents: Iterable[Mapping[str, Any]], *, actor: str) -> Registered:
     """
-    changed = []
+    Upsert the integrations of *documents* (connections as in Airflow's API), untested.
+
+    For the connections of `airflow_settings.yaml`. Connections whose type is not one of our kinds (the hub's own
+    database) are skipped. An integration that somebody added, changed, rotated or removed is left as it is: the address
+    of the sandbox must not replace that of a real shop. Idempotent.
+    """
+    changed, kept = [], {}
     for document in documents:
         kind = manifests().get(str(document["conn_type"]))
         if kind is None:
@@ -94,10 +111,15 @@ def register(store: Store, documents: Iterable[Mapping[str, Any]], *, actor: str
         known = {name: document[name] for name in ("host", "port", "schema", "login") if document.get(name)}
         extra = json.loads(document.get("extra") or "{}")
         connection_id = str(document["connection_id"])
+        with store.transaction() as work:
+            by_hand = audit.last(work, _subject(ids.unprefixed(connection_id)), _BY_HAND, not_by=_BY_FILE)
+        if by_hand and actor in _BY_FILE:
+            kept[connection_id] = by_hand
+            continue
         connection = Connection(connection_id=connection_id, conn_type=kind.kind, extra=extra, **known)
         if _upsert(store, kind, connection, actor):
             changed.append(ids.unprefixed(connection_id))
-    return changed
+    return Registered(tuple(changed), kept)
 
 
 def _upsert(store: Store, kind: Manifest, connection: Connection, actor: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from crossdock.db.database import Work
@@ -17,6 +19,27 @@ INSERT INTO audit_entry (actor, act, subject, detail) VALUES (%(actor)s, %(act)s
 def add(work: Work, *, actor: str, act: str, subject: str, detail: dict[str, Any] | None = None) -> None:
     """Append an entry, in the transaction of the change that it records."""
     work.execute(_ADD, {"actor": actor, "act": act, "subject": subject, "detail": Jsonb(detail or {})})
+
+
+#: The newest first: what was done last is what is in force.
+_LAST = b"""
+SELECT actor, act FROM audit_entry
+ WHERE subject = %(subject)s AND act = ANY(%(acts)s) AND actor <> ALL(%(not_by)s)
+ ORDER BY entry_id DESC LIMIT 1
+"""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """Who did what."""
+
+    actor: str
+    act: str
+
+
+def last(work: Work, subject: str, acts: Sequence[str], *, not_by: Sequence[str]) -> Entry | None:
+    """Find the last of *acts* on *subject* by anybody but *not_by*; None if there was none."""
+    values = {"subject": subject, "acts": list(acts), "not_by": list(not_by)}
+    return work.cursor(row_factory=class_row(Entry)).execute(_LAST, values).fetchone()
 
 
 class Chain(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -190,8 +190,8 @@ def _start_missing(living: dict[str, ProcessRecord], progress: Progress, sandbox
     _migrate(databases["postgres-metadata"], stack)
     progress("Databases are up to date")
     # Before Airflow starts: its DAG files read there which integrations exist.
-    _register(stack)
-    _start_airflow(stack, living, progress)
+    kept = _register(stack, progress)
+    _start_airflow(stack, living, kept, progress)
     return stack
 
 
@@ -249,7 +249,7 @@ def _start_sandbox(numbers: dict[str, int], secrets: Secrets, arguments: Sequenc
     processes.start("sandbox", command, environment=environment, port=numbers["sandbox"])
 
 
-def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], progress: Progress) -> None:
+def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], kept: Collection[str], progress: Progress) -> None:
     environment = stack.environment()
     since: dict[str, float] = {}
     for name in airflow.COMMANDS:
@@ -262,7 +262,7 @@ def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], progress: Pro
     progress(f"Airflow's API answers: {stack.airflow_url}")
     _wait_for_sandbox(stack)
     progress(f"Sandbox started: {stack.sandbox_url}")
-    _apply_settings(stack, api)
+    _apply_settings(stack, api, kept)
     progress("Connections and pools are set")
     airflow.wait_for_health(api, watched, since=since)
     progress("Airflow is healthy: scheduler, dag-processor, triggerer")
@@ -346,15 +346,23 @@ def _wait_for_sandbox(stack: Stack) -> None:
         time.sleep(0.1)
 
 
-def _apply_settings(stack: Stack, api: AirflowApi) -> None:
-    """Create the project's connections, pools and variables, with the ports and secrets of this stack."""
+def _apply_settings(stack: Stack, api: AirflowApi, kept: Collection[str]) -> None:
+    """
+    Create the project's connections, pools and variables, with the ports and secrets of this stack.
+
+    The connections *kept* are those that somebody changed. A pool or variable that is there may have been changed in
+    Airflow, and stays as it is.
+    """
     settings = _settings(stack)
     for connection in settings.connections:
-        api.put_connection(connection)
+        if connection["connection_id"] not in kept:
+            api.put_connection(connection)
     for pool in settings.pools:
-        api.put_pool(pool)
+        if not api.has(f"/pools/{pool['name']}"):
+            api.put_pool(pool)
     for variable in settings.variables:
-        api.put_variable(variable)
+        if not api.has(f"/variables/{variable['key']}"):
+            api.put_variable(variable)
 
 
 def _settings(stack: Stack) -> AirflowSettings:
@@ -368,15 +376,22 @@ def _settings(stack: Stack) -> AirflowSettings:
     )
 
 
-def _register(stack: Stack) -> None:
-    """Put the project's integrations into the registry, and write the snapshots that DAG files read."""
+def _register(stack: Stack, progress: Progress) -> Collection[str]:
+    """
+    Put the project's integrations into the registry, and write the snapshots that DAG files read.
+
+    Returns the connections that were left as somebody changed them.
+    """
     from crossdock.app import definitions  # noqa: PLC0415  only a start needs them
     from crossdock.db.database import Store  # noqa: PLC0415
     from crossdock.integrations import service as integration_service  # noqa: PLC0415
 
     with Store(stack.hub_dsn) as store:
-        integration_service.register(store, _settings(stack).connections, actor="cli:up")
+        found = integration_service.register(store, _settings(stack).connections, actor="cli:up")
         definitions.write(store, url=stack.environment()["HUB_DEFINITIONS_URL"])
+    for connection_id, by_hand in found.kept.items():
+        progress(f"{connection_id} stays as it is: {by_hand.act} by {by_hand.actor}")
+    return found.kept
 
 
 def _stop(names: Sequence[str]) -> list[str]:
