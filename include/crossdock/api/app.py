@@ -17,6 +17,7 @@ from crossdock.api import (
     problems,
     quarantine,
     runs,
+    streams,
     webhooks,
 )
 from crossdock.api.access import Role, guard
@@ -38,6 +39,7 @@ _RESOURCES = (
     health,
     alerts,
     runs,
+    streams,
     integrations,
     integration_health,
     availability,

@@ -20,6 +20,7 @@ from crossdock.api.problems import ProblemDocument, title
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
 from crossdock.app.integrations import on_resumed
+from crossdock.app.streams import streams_of
 from crossdock.core.errors import NotFound
 from crossdock.integrations import repository as integration_repository
 from crossdock.integrations import service
@@ -50,6 +51,7 @@ class IntegrationDocument(BaseModel):
     )
     tested_at: datetime | None
     test_passed: bool | None
+    streams: list[str] = Field(description="What its syncs read; empty if nothing reads this integration.")
 
 
 class CheckDocument(BaseModel):
@@ -109,6 +111,9 @@ class ChangeBody(BaseModel):
 
     name: str | None = Field(None, min_length=1, max_length=200, pattern=PLAIN)
     settings: dict[str, Any] | None = Field(None, description="Replaces all settings.")
+    same_records: bool = Field(
+        False, description="Confirms that a new address is of the same system, so that its records do not mix."
+    )
 
 
 class RotateBody(BaseModel):
@@ -206,6 +211,7 @@ def change_integration(
         actor=caller.actor,
         name=body.name,
         settings=body.settings,
+        same_records=body.same_records,
     )
     integrations_changed(store)
     return _stored(changed, response)
@@ -275,7 +281,8 @@ def resume_integration(
 
 def _document(integration: Integration) -> IntegrationDocument:
     fields = msgspec.structs.asdict(integration)
-    return IntegrationDocument(id=fields.pop("integration_id"), **fields)
+    streams = [stream.id for stream in streams_of(integration.integration_id)]
+    return IntegrationDocument(id=fields.pop("integration_id"), **fields, streams=streams)
 
 
 def _listed(integration: Integration, health: HealthSummary) -> ListedIntegration:

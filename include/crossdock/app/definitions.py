@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from crossdock.core.decoding import prepare
-from crossdock.db.database import Store
-from crossdock.integrations import definition_files, repository
+from crossdock.integrations import definition_files
 
-#: How many DAG files there are (`dags/streams_0.py` and so on); 500 integrations make about 60 in each.
-FILES = 8
+if TYPE_CHECKING:
+    from crossdock.db.database import Store
+
+#: How many DAG files there are (`dags/streams_0.py` and so on); 500 integrations make about 30 in each.
+FILES = 16
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +64,8 @@ def write(store: Store, *, url: str | None = None) -> list[int]:
     Each is replaced as a whole, so that a reader sees the old or the new one. *url* replaces the setting
     `HUB_DEFINITIONS_URL`.
     """
+    from crossdock.integrations import repository  # noqa: PLC0415  loads the database driver, which no DAG file needs
+
     with store.transaction() as work:
         # Otherwise the older of two changes could be written last.
         repository.lock_registry(work)

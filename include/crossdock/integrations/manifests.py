@@ -82,6 +82,11 @@ class Manifest:
         others = {name: value for name, value in known.extra.items() if name not in own}
         return msgspec.structs.replace(changed, extra={**others, **changed.extra})
 
+    def other_system(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+        """Name the settings that differ and say which system's records are read: `x-identity` in the schema."""
+        fields = self.settings["properties"]
+        return [name for name in fields if fields[name].get("x-identity") and before.get(name) != after.get(name)]
+
     def settings_of(self, connection: Connection) -> dict[str, Any]:
         """Extract the visible settings. A field that the schema does not define is left out: it may be a secret."""
         return self._fields_of(connection, self.settings)

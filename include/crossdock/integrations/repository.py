@@ -63,6 +63,8 @@ RETURNING """
     + _COLUMNS
 )
 
+_HAS_READ = b"SELECT EXISTS (SELECT FROM sync_run WHERE integration = %(integration_id)s AND read > 0)"
+
 #: Does not change the version: a test must not make a concurrent edit fail.
 _RECORD_TEST = b"""
 UPDATE integration SET tested_at = clock_timestamp(), test_passed = %(passed)s
@@ -179,6 +181,12 @@ def change(work: Work, changed: Integration, *, actor: str, with_credentials: bo
         "with_credentials": with_credentials,
     }
     return _the(_integrations(work).execute(_CHANGE, values))
+
+
+def has_read(work: Work, integration_id: str) -> bool:
+    """Check whether a run of the integration has read a record."""
+    row = work.execute(_HAS_READ, {"integration_id": integration_id}).fetchone()
+    return bool(row and row[0])
 
 
 def record_test(work: Work, integration_id: str, *, passed: bool) -> None:

@@ -156,15 +156,20 @@ def change(
     actor: str,
     name: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    same_records: bool = False,
 ) -> Added:
     """
     Change the name, or replace all settings after testing the new ones. The credentials stay.
+
+    Once records have been read, the integration stays with its system: the records of two would mix under one watermark.
+    *same_records* confirms that the new address is of the same system.
 
     Raises:
         NotFound: There is no such integration.
         VersionChanged: Somebody changed it since *version*; None for any version.
         SettingsInvalid, TestRefused: As in `add`; nothing is stored.
-        Conflict: The connection is not in Airflow's own database, so it cannot be changed here.
+        Conflict: The connection is not in Airflow's own database, so it cannot be changed here; or the settings are those
+            of another system.
 
     """
     before = _current(store, integration_id, version)
@@ -172,6 +177,8 @@ def change(
     if settings is not None and dict(settings) != dict(before.settings):
         kind = manifest_of(before.kind)
         kind.refuse_invalid(settings, None)
+        if not same_records:
+            _refuse_other_system(store, kind, before, settings)
         known = _connection(connections, before)
         updated = kind.connection(before.connection_id, settings, kind.credentials_of(known))
         connection = kind.preserve_extra(known, updated)
@@ -265,6 +272,21 @@ def remove(store: Store, connections: ConnectionStore, integration_id: str, *, v
         if gone.credentials_set_at is not None:
             # Before the commit: otherwise a crash would leave a secret that nothing refers to.
             connections.remove(gone.connection_id)
+
+
+def _refuse_other_system(store: Store, kind: Manifest, before: Integration, settings: Mapping[str, Any]) -> None:
+    differs = kind.other_system(before.settings, settings)
+    if not differs:
+        return
+    with store.transaction() as work:
+        if not repository.has_read(work, before.integration_id):
+            return
+    raise Conflict(
+        f"{before.integration_id} has read records, and {', '.join(differs)} would point it at another system: the records of "
+        "both would mix. Add another integration for that system. If it is the same system at a new address, confirm "
+        "with same_records",
+        hint=Hint(HintId.SHOW_INTEGRATION, before.integration_id),
+    )
 
 
 def _refuse_taken(store: Store, integration_id: str) -> None:
