@@ -344,6 +344,16 @@ class TestAsForReads:
                 charge(server.client(auth=_Renewable("id", "secret")))
             assert len(server.requests) == 2
 
+    def test_a_401_after_which_no_token_can_be_had_had_no_effect(self) -> None:
+        class Once(_Renewable):
+            def __call__(self, request: Any) -> Any:
+                if self.renewed:
+                    raise SystemUnavailable("tokens", "HTTP 503")
+                return super().__call__(request)
+
+        with RawServer(answer(b"{}", "401 Unauthorized")) as server, pytest.raises(SystemUnavailable, match="tokens"):
+            charge(server.client(auth=Once("id", "secret"), limits=ONE_SECOND))
+
     def test_an_answer_without_content_is_a_success(self) -> None:
         """Many a DELETE has nothing to say."""
         with RawServer(answer(b"", "204 No Content", {"Content-Type": "", "Content-Length": ""})) as server:

@@ -12,7 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from crossdock.core.errors import BadRequest, Conflict, NotFound, OutcomeUnknown, SystemRefused, SystemUnavailable
+from crossdock.core.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    OutcomeUnknown,
+    SystemRefused,
+    SystemUnavailable,
+    Terminal,
+)
 from crossdock.db.database import Store
 from crossdock.http.client import HttpClient
 from crossdock.http.model import KeyRules
@@ -103,6 +111,12 @@ class TestOutcome:
         with RawServer(look) as server:
             send(store, server.client())
         assert [found.outcome for found in seen] == [Outcome.OPEN]
+
+    def test_no_call_is_made_inside_a_transaction(self, store: Store, server: ChargingServer) -> None:
+        """The row would be a part of that transaction: committed after the call, or rolled back with it."""
+        with store.transaction(), pytest.raises(Terminal, match="Commit first"):
+            send(store, server.client())
+        assert len(server.requests) == 0
 
     def test_nothing_of_the_request_but_a_digest_is_kept(self, store: Store, server: ChargingServer) -> None:
         """Its body may be of a person."""
@@ -285,7 +299,7 @@ class TestKilled:
         with pytest.raises(ValueError, match="not enough values"):
             self.test_between_the_request_and_its_answer(store, hub_dsn, KEYLESS)
 
-    @pytest.mark.parametrize(("point", "effects"), [("attempts.begun", 0), ("attempts.answered", 1)])
+    @pytest.mark.parametrize(("point", "effects"), [("send.begun", 0), ("send.answered", 1)])
     def test_at_each_failpoint(
         self, store: Store, hub_dsn: str, server: ChargingServer, point: str, effects: int
     ) -> None:

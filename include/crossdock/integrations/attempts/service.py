@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import TypeVar
 
 import msgspec
+from psycopg.pq import TransactionStatus
 
-from crossdock.core.errors import HubError, OutcomeUnknown, SystemRefused
+from crossdock.core.errors import HubError, OutcomeUnknown, SystemRefused, Terminal
 from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store
 from crossdock.http.client import HttpClient
@@ -25,23 +26,25 @@ def send(store: Store, client: HttpClient, write: Write, parse: Callable[[HttpRe
     Send *write* and log it: its attempt is committed before the request is sent, and its outcome afterwards.
 
     With a key that was used before, the request is sent again only if that cannot repeat the effect: the earlier one
-    had none, or the system replays the answer of the key. No transaction may be open.
+    had none, or the system replays the answer of the key.
 
     Raises:
         KeyReused: the key belongs to another request; nothing was sent.
-        AlreadyDone: it was done before, and the system does not replay its answer; nothing was sent.
+        AlreadyDone: it was done before, and its answer could not be had again.
         OutcomeUnknown: this request or an earlier one may have had its effect. Resolve the attempt, then go on.
         SystemUnavailable, SystemRefused, AddressRefused: it had no effect; as `HttpClient.send`.
         StoreUnavailable: the hub's database failed. Running again is safe: the attempt says what may be sent.
+        Terminal: a transaction of *store* is open, so that the attempt would not be committed; nothing was sent.
 
     """
+    _refuse_open_transaction(store)
     longest = timedelta(seconds=client.limits.attempts * client.limits.longest_attempt_s)
     with store.transaction() as work:
         attempt, is_new = repository.begin(work, write, longest=longest)
     rules = write.key_rules if is_new else _rules_left(write, attempt, client.limits)
     if not is_new and rules is None:
         raise _without_answer(attempt, "an earlier call with its key has no known outcome")
-    failpoint("attempts.begun")
+    failpoint("send.begun")
     try:
         answer = client.send(
             write.method,
@@ -58,9 +61,15 @@ def send(store: Store, client: HttpClient, write: Write, parse: Callable[[HttpRe
         if is_new:
             raise
         raise _without_answer(attempt, f"its repetition failed: {error}") from error
-    failpoint("attempts.answered")
+    failpoint("send.answered")
     _end(store, attempt, Outcome.DONE, None if is_new else Resolution.REPLAYED_KEY)
     return answer
+
+
+def _refuse_open_transaction(store: Store) -> None:
+    with store.question() as connection:
+        if connection.info.transaction_status is not TransactionStatus.IDLE:
+            raise Terminal("A call that writes was made inside a transaction. Commit first, then send")
 
 
 def _rules_left(write: Write, attempt: Attempt, limits: Limits) -> KeyRules | None:
