@@ -214,6 +214,14 @@ class TestRepetition:
                     send(store, server.client())
         assert [found.outcome for found in unresolved(store)] == [Outcome.UNKNOWN]
 
+    def test_nor_does_it_say_what_became_of_a_killed_process(self, store: Store) -> None:
+        """Its row is still open; a refusal written there would allow the call to be made a second time."""
+        with store.transaction() as work:
+            repository.begin(work, WRITE, longest=-_LONG)
+        with RawServer(answer(b"{}", "401 Unauthorized")) as server, pytest.raises(OutcomeUnknown):
+            send(store, server.client())
+        assert [found.outcome for found in unresolved(store)] == [Outcome.UNKNOWN]
+
     def test_a_done_call_whose_answer_is_not_replayed_stays_done(self, store: Store) -> None:
         """Its caller must not take the refusal for that of the call."""
         with RawServer(answer(b'{"charge": 1}'), answer(b"{}", "401 Unauthorized")) as server:
