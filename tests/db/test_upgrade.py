@@ -232,6 +232,8 @@ _REWRITTEN = {
         "wms from wms (all)": "wms.records (all)",
     },
 }
+#: Tables that came later, and are empty at first.
+_NEW_TABLES = ("attempt",)
 #: The newest revision in which everything had its old name.
 _BEFORE = "0015"
 
@@ -284,7 +286,7 @@ def test_no_row_and_no_value_is_lost_when_names_change(old_names: str) -> None:
 
     assert is_current(old_names)
     assert all(before.values()), [table for table, rows in before.items() if not rows]
-    assert {_TABLES.get(table, table): len(rows) for table, rows in before.items()} == {
+    assert {_TABLES.get(table, table): len(rows) for table, rows in before.items()} | dict.fromkeys(_NEW_TABLES, 0) == {
         table: len(rows) for table, rows in after.items()
     }
     for table, rows in before.items():

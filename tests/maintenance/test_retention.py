@@ -206,6 +206,23 @@ def test_closed_dead_letters_are_deleted_and_open_ones_wait_for_a_person(systems
     assert left == [("discarded",), ("dead",), ("retrying",)]
 
 
+def test_attempts_go_once_their_outcome_is_known(systems: Systems) -> None:
+    """An unknown one waits for a person, and an open one may be of a process that was killed: both for ever."""
+    query(
+        systems.store,
+        "INSERT INTO attempt (integration, action, key, request_digest, open_until, outcome, known_at)"
+        " SELECT 'acme', 'charge', outcome, '', now(), outcome,"
+        "        CASE WHEN outcome NOT IN ('open', 'unknown') THEN now() END"
+        " FROM unnest(ARRAY['open', 'done', 'refused', 'failed', 'unknown']) AS outcome RETURNING 1",
+    )
+    a_round(systems, later=timedelta(days=399))
+    assert query(systems.store, "SELECT count(*) FROM attempt") == [(5,)]
+
+    a_round(systems, later=timedelta(days=401))
+
+    assert query(systems.store, "SELECT outcome FROM attempt ORDER BY 1") == [("open",), ("unknown",)]
+
+
 def test_ended_replays_go_and_open_ones_stay(systems: Systems) -> None:
     with systems.store.transaction() as work:
         kept, gone = (

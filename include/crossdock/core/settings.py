@@ -86,13 +86,14 @@ class Settings(BaseSettings):
 
     #: Retention in days: pages and batches of a run after its end; its row in the ledger; runs that fetched single
     #: records for webhooks; ids of external events; closed dead letters, ended replays and refused webhooks; the
-    #: position of a subscriber that was removed from the code.
+    #: position of a subscriber that was removed from the code; calls that write, once their outcome is known.
     landing_days: int = Field(default=30, ge=1)
     ledger_days: int = Field(default=365, ge=1)
     fetch_run_days: int = Field(default=7, ge=1)
     event_identity_days: int = Field(default=400, ge=1)
     closed_days: int = Field(default=90, ge=1)
     removed_subscriber_days: int = Field(default=30, ge=1)
+    attempt_days: int = Field(default=400, ge=1)
 
     #: Airflow's simple auth manager has no developer role: these users (names, separated by commas) have it.
     developers: str = ""

@@ -39,6 +39,8 @@ class RetentionPeriods:
     closed: timedelta = timedelta(days=90)
     #: Cursors of a subscriber that was removed from the code.
     consumers: timedelta = timedelta(days=30)
+    #: Attempts whose outcome is known. Longer than any system replays a key: a key without its row would be sent again.
+    attempts: timedelta = timedelta(days=400)
 
 
 def purge_expired(
@@ -76,6 +78,7 @@ _Delete = Callable[[Work], int]
 def _rules(keep: RetentionPeriods, now: datetime) -> tuple[tuple[str, _Delete], ...]:
     ended = now - keep.closed
     return (
+        ("attempts", partial(retention_repository.delete_attempts, before=now - keep.attempts, limit=_ROWS)),
         ("event ids", partial(retention_repository.delete_identities, before=now - keep.identities, limit=_ROWS)),
         ("closed dead letters", partial(retention_repository.delete_dead_letters, before=ended, limit=_ROWS)),
         ("ended replays", partial(retention_repository.delete_replays, before=ended, limit=_ROWS)),

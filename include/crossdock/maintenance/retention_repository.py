@@ -59,6 +59,11 @@ DELETE FROM event_identity WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM event_identity WHERE stored_at < %(before)s LIMIT %(limit)s))
 """
 
+_DELETE_ATTEMPTS = b"""
+DELETE FROM attempt WHERE attempt_id = ANY(ARRAY(
+    SELECT attempt_id FROM attempt WHERE known_at < %(before)s ORDER BY known_at LIMIT %(limit)s))
+"""
+
 #: A row that recovered is history only. The others say which data a subscriber had instead of the event's, or that it
 #: never had the event: a rebuilt read model needs them as long as the store has the event.
 _DELETE_DEAD_LETTERS = b"""
@@ -137,6 +142,11 @@ def delete_runs(
 def delete_identities(work: Work, before: datetime, *, limit: int) -> int:
     """Delete ids of received events: from then on, a repetition of such an event counts as new."""
     return work.execute(_DELETE_IDENTITIES, {"before": before, "limit": limit}).rowcount
+
+
+def delete_attempts(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete attempts whose outcome is known; the others wait until somebody resolves them, however long."""
+    return work.execute(_DELETE_ATTEMPTS, {"before": before, "limit": limit}).rowcount
 
 
 def delete_dead_letters(work: Work, before: datetime, *, limit: int) -> int:

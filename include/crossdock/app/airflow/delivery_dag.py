@@ -64,6 +64,7 @@ def _retention() -> RetentionPeriods:
         "identities": settings().event_identity_days,
         "closed": settings().closed_days,
         "consumers": settings().removed_subscriber_days,
+        "attempts": settings().attempt_days,
     }
     return RetentionPeriods(**{name: timedelta(days=number) for name, number in days.items()})
 
