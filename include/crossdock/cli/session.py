@@ -81,10 +81,16 @@ def find_stream(name: str) -> Stream:
 
     """
     from crossdock.app.streams import only_stream_of  # noqa: PLC0415
+
+    use_definitions_of_stack()
+    return only_stream_of(name)
+
+
+def use_definitions_of_stack() -> None:
+    """Read which streams exist where the local stack writes it, unless HUB_DEFINITIONS_URL says otherwise."""
     from crossdock.stack.airflow import hub_environment  # noqa: PLC0415
 
     os.environ.setdefault("HUB_DEFINITIONS_URL", hub_environment()["HUB_DEFINITIONS_URL"])
-    return only_stream_of(name)
 
 
 def stream_id(name: str | None) -> str | None:

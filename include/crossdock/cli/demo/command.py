@@ -12,6 +12,7 @@ import typer
 from crossdock.cli import console
 from crossdock.cli.demo.steps import DemoRun, demo_document, run_steps
 from crossdock.cli.exit_codes import Exit
+from crossdock.cli.session import use_definitions_of_stack
 from crossdock.core.settings import UNSCHEDULED
 from crossdock.stack import lifecycle
 from crossdock.stack.secrets import airflow_login
@@ -22,6 +23,7 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Start everything, sync a shop, fix a bad record, break the source and recover. Each step is checked."""
+    use_definitions_of_stack()
     was_running = lifecycle.status().state == "running"
     stays = was_running or not once
     try:
