@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from crossdock.app import definitions
+from crossdock.commerce.datasets import datasets
 from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.streams import declared_stream, declared_streams
 from crossdock.core.errors import BadRequest
@@ -113,6 +114,5 @@ def only_stream_of(name: str) -> Stream:
 
 
 def all_datasets() -> frozenset[Schema]:
-    """List the datasets that any connector has a stream of."""
-    of_connectors = {stream.dataset for manifest in manifests().values() for stream in manifest.streams}
-    return frozenset({*of_connectors, Record.schema})
+    """List the datasets of the business, and that of records without one."""
+    return frozenset({*(found.schema for found in datasets().values()), Record.schema})

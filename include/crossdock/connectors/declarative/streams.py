@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from crossdock.commerce.inventory.expectations import EXPECTATIONS as INVENTORY_EXPECTATIONS
-from crossdock.commerce.inventory.schema import StockLevel
+from crossdock.commerce.datasets import CheckedDataset, datasets
 from crossdock.connectors.declarative import files, last_valid
 from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.mapping import PG_TYPES, to_columns_of
@@ -43,15 +42,8 @@ _READABLE = Expectation(
     "a value is missing or does not have its declared type; correct it at the source, or correct the mapping",
 )
 
-#: What a declaration may fill: its dataset, the rules for it, and the columns that must be mapped.
-_TARGETS: dict[str, tuple[Schema, tuple[Expectation, ...], frozenset[str]]] = {
-    "record": (Record.schema, _RECORD_RULES, frozenset({"version", "last_modified_at"})),
-    "inventory": (
-        StockLevel.schema,
-        INVENTORY_EXPECTATIONS,
-        frozenset({"version", "last_modified_at", "sku", "quantity_on_stock", "available_quantity"}),
-    ),
-}
+#: The target of records without a dataset of their own.
+_RECORD = "record"
 #: Columns that come from the identity; a mapping must not set them.
 _OF_IDENTITY = frozenset({"id", "version", "last_modified_at", "lineage", "data", "key", "unreadable"})
 
@@ -96,20 +88,20 @@ def mistakes(folder: Path | None = None) -> list[InvalidDeclaration]:
 
 
 def _stream_of(declaration: Declaration) -> Stream:
-    dataset, rules, required = _TARGETS[declaration.target]
+    target = _target(declaration)
     own = tuple(
         Expectation(expectation.name, expectation.type, expectation.arguments, expectation.message)
         for expectation in declaration.expectations
     )
     stream = Stream(
-        dataset=dataset,
+        dataset=target.schema,
         integration=declaration.name,
         resource=declaration.read.path,
         key_field=_key_field(declaration),
         # A declared record has no struct: it is a plain dict, from which the mapping takes the declared fields.
         record_type=cast("Any", dict),
         to_columns=lambda _: {},
-        expectations=(*rules, _READABLE, *own),
+        expectations=(*target.expectations, _READABLE, *own),
         check_columns=(*_check_columns(declaration), Column("unreadable", "text")),
         mapped_fields=_mapped_fields(declaration),
         schedule=declaration.schedule,
@@ -118,7 +110,17 @@ def _stream_of(declaration: Declaration) -> Stream:
         reads_windows=declaration.read.changed_since is not None,
     )
     names = [column.name for column in stream.columns]
-    return replace(stream, to_columns=to_columns_of(declaration, names, required))
+    return replace(stream, to_columns=to_columns_of(declaration, names, _required(target.schema)))
+
+
+def _target(declaration: Declaration) -> CheckedDataset:
+    return datasets().get(declaration.target) or CheckedDataset(Record.schema, _RECORD_RULES)
+
+
+def _required(dataset: Schema) -> frozenset[str]:
+    """Name the columns that a record must have a value for; the others of the identity are never empty."""
+    needed = {field.name for field in dataset.fields if not field.nullable and not field.check_only}
+    return frozenset(needed - {"id", "key", "data", "created_at"})
 
 
 def _key_field(declaration: Declaration) -> str:
@@ -137,27 +139,32 @@ def _mapped_fields(declaration: Declaration) -> frozenset[str]:
 
 def _check_columns(declaration: Declaration) -> tuple[Column, ...]:
     """List the mapped values that only the expectations read: all of a `record`."""
-    if declaration.target != "record":
+    if declaration.target != _RECORD:
         return ()
     return tuple(Column(name, PG_TYPES[field.type]) for name, field in declaration.mapping.items())
 
 
 def _semantic_mistakes(declaration: Declaration) -> Iterator[tuple[str, str]]:
     """Find the mistakes that a schema cannot: unknown columns, expectations about them, required values not mapped."""
-    dataset, rules, required = _TARGETS[declaration.target]
-    types = {column.name: column.pg_type for column in dataset.columns}
+    if declaration.target != _RECORD and declaration.target not in datasets():
+        yield "/target", f"must be one of {', '.join([_RECORD, *sorted(datasets())])}"
+        return
+    target = _target(declaration)
+    types = {column.name: column.pg_type for column in target.schema.columns}
     for name, field in declaration.mapping.items():
         at = f"/mapping/{name}"
         if name in _OF_IDENTITY:
             yield at, "comes from the identity; give the value another name"
-        elif declaration.target != "record" and name not in types:
+        elif declaration.target != _RECORD and name not in types:
             free = ", ".join(sorted(set(types) - _OF_IDENTITY))
             yield at, f"is not a column of {declaration.target}; its columns: {free}"
-        elif declaration.target != "record" and PG_TYPES[field.type] != types[name]:
+        elif declaration.target != _RECORD and PG_TYPES[field.type] != types[name]:
             yield f"{at}/type", f"is {field.type}, but the column is {types[name]}"
-    for name in sorted(required - _OF_IDENTITY - set(declaration.mapping)):
+    for name in sorted(_required(target.schema) - _OF_IDENTITY - set(declaration.mapping)):
         yield "/mapping", f"lacks {name}, which {declaration.target} requires"
-    yield from _expectation_mistakes(declaration, {*types, *declaration.mapping}, {rule.name for rule in rules})
+    yield from _expectation_mistakes(
+        declaration, {*types, *declaration.mapping}, {rule.name for rule in target.expectations}
+    )
     if declaration.schedule is not None and not _is_cron(declaration.schedule):
         yield "/schedule", "is not a cron expression (expected something like */15 * * * *)"
 
