@@ -75,18 +75,19 @@ class _Row:
                 return None
 
         mapped = {name: read(name, path.search(record), field.type) for name, (path, field) in self._fields.items()}
+        changed_at = read("changed_at", self._changed_at.search(record), "instant")
         row = {
-            "created_at": read("changed_at", self._changed_at.search(record), "instant"),
             **mapped,
+            "created_at": mapped.get("created_at") or changed_at,
             "id": read("id", record.get("id"), "text") or "",
             "version": read("version", record.get("version"), "integer"),
             "key": read("key", self._key.search(record), "text") or "",
-            "last_modified_at": read("changed_at", self._changed_at.search(record), "instant"),
+            "last_modified_at": changed_at,
             "data": json.dumps(_as_json(mapped, self._fields), sort_keys=True),
             "lineage": None,
         }
         missing = [f"{name} is missing" for name in sorted(self._required) if row.get(name) is None]
-        # Without duplicates: changed_at is read twice, and an unreadable value is missing too.
+        # Without duplicates: an unreadable value is missing too.
         row["unreadable"] = "; ".join(dict.fromkeys(wrong or missing))
         return row
 
