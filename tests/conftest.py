@@ -11,13 +11,13 @@ import pytest
 from hypothesis import settings
 
 from crossdock.app.database import migrate
-from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 from crossdock.sync import Systems
 from crossdock.sync.landing import Landing
 from tests.shop import connect, free_port
+from tests.streams import INVENTORY
 
 #: Certificates of our own, for tests over TLS.
 pytest_plugins = ["tests.tls"]

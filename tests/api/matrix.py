@@ -18,6 +18,7 @@ MATRIX = {
     ("GET", "/v1/records/{entity}"): ANYONE,
     ("GET", "/v1/runs"): ANYONE,
     ("GET", "/v1/runs/{run_id}"): ANYONE,
+    ("GET", "/v1/streams"): ANYONE,
     ("GET", "/v1/kinds"): ANYONE,
     ("GET", "/v1/kinds/{kind}"): ANYONE,
     ("GET", "/v1/integrations"): ANYONE,

@@ -34,7 +34,7 @@ SHARED_ROOMS = (
 )
 #: Texts for Airflow's own pages, whose readers have the command line too.
 FOR_AIRFLOWS_PAGES = {
-    *("app/airflow/delivery_dag.py", "app/airflow/hints.py", "app/airflow/sync_dags.py"),
+    *("app/airflow/delivery_dag.py", "app/airflow/hints.py", "app/airflow/stream_dags.py"),
     "api/airflow_connections.py",
 }
 #: Nothing that a client can send helps: a person has to do it on the machine.

@@ -533,7 +533,7 @@ def test_the_usage_of_a_run_of_another_integration_is_not_shown(hub: Hub, retail
 def add_run(store: Store, integration_id: str, run_id: str, state: str = "done", read: int = 0) -> None:
     with store.transaction() as work:
         work.execute(
-            b"INSERT INTO sync_run (run_id, integration, entity, shard, mode, request, state, moves_watermark, read,"
+            b"INSERT INTO sync_run (run_id, integration, dataset, shard, mode, request, state, moves_watermark, read,"
             b" inserted, error, finished_at) VALUES (%s, %s, 'inventory', 'all', 'full', '{}', %s, true, %s, %s, %s,"
             b" clock_timestamp())",
             [run_id, integration_id, state, read, read, "it broke" if state == "failed" else None],

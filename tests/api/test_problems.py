@@ -8,8 +8,10 @@ from http import HTTPStatus
 import pytest
 from pydantic import ValidationError
 
+from crossdock.api import problems
 from crossdock.api.events import EventSelection
 from crossdock.api.problems import Problem
+from crossdock.core.errors import OutcomeUnknown
 
 
 @pytest.mark.parametrize(
@@ -34,3 +36,11 @@ def test_a_timestamp_is_text_and_never_a_number(value: object) -> None:
     """Pydantic takes a number for the seconds since 1970, so a slip of a client would replay all events."""
     with pytest.raises(ValidationError, match="must be a timestamp such as"):
         EventSelection.model_validate({"since": value})
+
+
+def test_an_unknown_outcome_does_not_ask_the_client_to_try_again() -> None:
+    """A 503 with Retry-After would: clients repeat it without a person."""
+    problem = problems.of(OutcomeUnknown("acme", "POST /charges", "no answer"))
+
+    assert (problem.status, problem.kind) == (HTTPStatus.BAD_GATEWAY, "outcome-unknown")
+    assert "Retry-After" not in problem.headers

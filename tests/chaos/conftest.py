@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
-from crossdock.sync import Sync, Systems, extract, load, validate
+from crossdock.sync import Stream, Systems, extract, load, validate
 from crossdock.sync.landing import Landing
 from crossdock.sync.model import Report, SyncRequest
 from crossdock.sync.validate_rows import validate_rows
 from tests.shop import connect
+from tests.streams import INVENTORY
 from tests.sync.records import entry, page
 
 FULL = SyncRequest(full=True)
 #: Three batches of the shop's 120 stock levels.
-SMALL: Sync = replace(INVENTORY, batch_records=40)
+SMALL: Stream = replace(INVENTORY, batch_records=40)
 
 
 @dataclass

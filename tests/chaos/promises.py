@@ -78,7 +78,7 @@ def _accounting(store: Store) -> list[str]:
 
 
 def _watermark(shop: FakeRetailer, store: Store, overlap: timedelta) -> list[str]:
-    (reached,) = query(store, "SELECT max(reached) FROM watermark WHERE entity = 'inventory'")[0]
+    (reached,) = query(store, "SELECT max(reached) FROM watermark WHERE dataset = 'inventory'")[0]
     if reached is None:
         return []
     passed = [(record_id, *row) for record_id, row in missing(shop, store).items() if row[1] < reached - overlap]
@@ -135,7 +135,7 @@ def _fencing(store: Store) -> list[str]:
     """By the last commit of each run: a run that was overtaken and takes the lease again has a new token."""
     commits = query(
         store,
-        "SELECT entity || '/' || shard, fencing_token, run_id, max(loaded_at) FROM sync_run JOIN sync_batch USING (run_id)"
+        "SELECT dataset || '/' || shard, fencing_token, run_id, max(loaded_at) FROM sync_run JOIN sync_batch USING (run_id)"
         " WHERE loaded_at IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 4",
     )
     wrong = [
@@ -147,7 +147,7 @@ def _fencing(store: Store) -> list[str]:
 
 
 def _at_rest(store: Store) -> list[str]:
-    held = query(store, "SELECT entity, shard, holder FROM lease WHERE expires_at > clock_timestamp()")
+    held = query(store, "SELECT dataset, shard, holder FROM lease WHERE expires_at > clock_timestamp()")
     at_work = query(store, "SELECT run_id FROM sync_run WHERE state = 'running' AND finished_at IS NULL")
     stages = query(
         store,

@@ -65,7 +65,7 @@ def test_a_watermark_that_moves_before_its_rows_is_found(hub: Hub) -> None:
     def hasty(work: Work, table: Any, run: Any, batch: Any, content: Any) -> Any:
         with Store(hub.dsn) as another, another.transaction() as early:
             early.execute(
-                b"INSERT INTO watermark (integration, entity, shard, reached, moved_by)"
+                b"INSERT INTO watermark (integration, dataset, shard, reached, moved_by)"
                 b" VALUES ('commercetools', 'inventory', 'all', %s, 'hasty')",
                 [run.window_high],
             )
@@ -141,7 +141,7 @@ def test_a_hub_whose_lease_is_ignored_is_found(hub: Hub, monkeypatch: pytest.Mon
     def generous(work: Work, key: leases.LeaseKey, run_id: str, life: timedelta) -> int:
         work.execute(
             b"INSERT INTO lease VALUES (%s, %s, %s, %s, 1, clock_timestamp() + %s) ON CONFLICT DO NOTHING",
-            [key.integration, key.entity, key.shard, run_id, life],
+            [key.integration, key.dataset, key.shard, run_id, life],
         )
         work.execute(b"UPDATE sync_run SET fencing_token = 1 WHERE run_id = %s", [run_id])
         return 1

@@ -15,7 +15,7 @@ from crossdock.cli.demo.steps import DemoRun
 from crossdock.stack.lifecycle import Stack
 from tests.cli.conftest import Hub
 
-SCHEDULE = "HUB_SYNC_INVENTORY_SCHEDULE"
+SCHEDULE = "HUB_STREAMS"
 STEP = {"name": "a step", "seconds": 0.0, "detail": ""}
 
 

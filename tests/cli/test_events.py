@@ -20,7 +20,7 @@ def test_show_accepts_the_event_ids_of_tail(hub: Hub, store: Store) -> None:
         subject="inventory/A",
         time=datetime.now(UTC),
         partition_key="inventory/A",
-        data='{"entity": "inventory", "key": "A", "body": "{}"}',
+        data='{"dataset": "inventory", "key": "A", "body": "{}"}',
         event_id="msg_1",
     )
     with store.transaction() as work:

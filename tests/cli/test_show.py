@@ -14,21 +14,21 @@ def test_a_sku_in_two_warehouses_is_one_document(hub: Hub, store: Store) -> None
     """Two documents, one after the other, are read by no tool."""
     Triage(store).sync(entry(), entry(id="another", supplyChannel={"typeId": "channel", "id": "berlin"}))
 
-    ended = hub("show", "sku", "SIDEBOARD-OAK-01")
+    ended = hub("show", "inventory", "SIDEBOARD-OAK-01")
 
     assert [row["supply_channel"] for row in json.loads(ended.out)] == ["munich", "berlin"]
-    assert len(hub("show", "sku", "SIDEBOARD-OAK-01", "--json").document["records"]) == 2
+    assert len(hub("show", "inventory", "SIDEBOARD-OAK-01", "--json").document["records"]) == 2
 
 
 def test_a_time_before_the_first_version_of_a_record_is_reported(hub: Hub, store: Store) -> None:
     """It is no unknown sku, and not in quarantine."""
     Triage(store).sync(entry())
 
-    there = hub("show", "sku", "SIDEBOARD-OAK-01", "--as-of", "2026-11-21")
-    before = hub("show", "sku", "SIDEBOARD-OAK-01", "--as-of", "2026-01-01")
-    unknown = hub("show", "sku", "SIDEBOARD-OAK-02", "--as-of", "2026-01-01")
+    there = hub("show", "inventory", "SIDEBOARD-OAK-01", "--as-of", "2026-11-21")
+    before = hub("show", "inventory", "SIDEBOARD-OAK-01", "--as-of", "2026-01-01")
+    unknown = hub("show", "inventory", "SIDEBOARD-OAK-02", "--as-of", "2026-01-01")
 
     assert (there.code, before.code, unknown.code) == (0, 2, 2)
     assert "did not exist at 2026-01-01T00:00:00.000Z. The first version" in before.text
     assert "2026-11-20T17:30:00.000Z" in before.text
-    assert "The hub has no inventory 'SIDEBOARD-OAK-02'" in unknown.text
+    assert "The hub has no 'SIDEBOARD-OAK-02' of commercetools.inventory" in unknown.text

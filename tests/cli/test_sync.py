@@ -26,10 +26,9 @@ def declarations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("declarations")
 def test_a_declared_sync_has_a_command_like_every_sync(stackless_hub: Hub) -> None:
-    helped, started = stackless_hub("sync", "--help"), stackless_hub("sync", "sandbox_stock_rest", "--full")
+    started = stackless_hub("sync", "sandbox_stock_rest", "--full")
 
-    assert (helped.code, started.code) == (0, 1)
-    assert "Stock of the sandbox over REST" in helped.text
+    assert started.code == 1
     assert "The stack is stopped. Start it with: ./hub up" in started.text
 
 
@@ -39,7 +38,7 @@ def test_an_invalid_declaration_lists_its_mistakes_and_does_not_block_other_sync
 
     assert ended.code == 2
     assert "line 1: /base_url: is missing" in ended.document["error"]["message"]
-    assert stackless_hub("sync", "--help").code == 0
+    assert "The stack is stopped" in stackless_hub("sync", "products").text
 
 
 @pytest.mark.usefixtures("declarations")
@@ -48,4 +47,4 @@ def test_a_slip_in_the_name_of_a_declared_sync_finds_it(stackless_hub: Hub) -> N
 
     assert ended.code == 2
     assert "Did you mean 'sandbox_stock_rest'?" in ended.text
-    assert "inventory, product, order, broken" in ended.text
+    assert "commercetools.inventory, commercetools.products, commercetools.orders" in ended.text

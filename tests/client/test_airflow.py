@@ -87,17 +87,19 @@ def test_a_wrong_password_is_not_retried_forever(airflow: StandIn, api: AirflowA
 
 def test_a_refusal_has_airflows_message(airflow: StandIn, api: AirflowApi) -> None:
     """A bad conf is explained by Airflow; the person should read exactly that."""
-    airflow.answers["POST /api/v2/dags/sync_inventory/dagRuns"] = [(400, {"detail": "'x' is not of type 'integer'"})]
+    airflow.answers["POST /api/v2/dags/sync_commercetools_inventory/dagRuns"] = [
+        (400, {"detail": "'x' is not of type 'integer'"})
+    ]
 
     with pytest.raises(AirflowRefused, match="HTTP 400: 'x' is not of type 'integer'"):
-        api.trigger("sync_inventory", {"limit": "x"})
+        api.trigger("sync_commercetools_inventory", {"limit": "x"})
 
 
 def test_a_trigger_starts_a_run_of_its_own(airflow: StandIn, api: AirflowApi) -> None:
     """Without a logical date two triggers in one second are two runs."""
-    airflow.answers["POST /api/v2/dags/sync_inventory/dagRuns"] = [(200, {"dag_run_id": "manual__1"})]
+    airflow.answers["POST /api/v2/dags/sync_commercetools_inventory/dagRuns"] = [(200, {"dag_run_id": "manual__1"})]
 
-    assert api.trigger("sync_inventory", {"full": True}) == "manual__1"
+    assert api.trigger("sync_commercetools_inventory", {"full": True}) == "manual__1"
     assert airflow.requests[-1][1] == {"logical_date": None, "conf": {"full": True}}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -21,7 +22,7 @@ def fresh() -> Iterator[None]:
 def test_an_old_name_is_refused_with_the_new_one(monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
     monkeypatch.setenv(old, "3")
 
-    with pytest.raises(Terminal, match=f"^{old} is now {new}: rename it$"):
+    with pytest.raises(Terminal, match=re.escape(f"{old} is now {new}")):
         settings()
 
 
@@ -34,16 +35,19 @@ def test_all_old_names_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         settings()
 
     assert str(refused.value).splitlines() == [
-        "HUB_EVENT_READERS is now HUB_DELIVERY_WORKERS: rename it",
-        "HUB_PULL_DAYS is now HUB_FETCH_RUN_DAYS: rename it",
+        "HUB_EVENT_READERS is now HUB_DELIVERY_WORKERS",
+        "HUB_PULL_DAYS is now HUB_FETCH_RUN_DAYS",
     ]
 
 
 def test_every_new_name_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     fields = {f"HUB_{name.upper()}" for name in Settings.model_fields}
-    assert set(RENAMED.values()) <= fields
+    named = {word for new in RENAMED.values() for word in re.findall(r"HUB_[A-Z_]+", new)}
+    assert named <= fields
     assert not set(RENAMED) & fields
 
     monkeypatch.setenv("HUB_DELIVERY_WORKERS", "3")
-    monkeypatch.setenv("HUB_SYNC_ORDER_SHARDS", "4")
-    assert (len(settings().delivery_dags), settings().shards_of("order")) == (3, 4)
+    monkeypatch.setenv("HUB_STREAMS", '{"*": {"schedule": ""}, "shop_eu.orders": {"shards": 4}}')
+    assert len(settings().delivery_dags) == 3
+    assert settings().of_stream("shop_eu.orders").shards == 4
+    assert settings().of_stream("shop_eu.products").schedule == ""

@@ -22,13 +22,13 @@ def filled(store: Store) -> Iterator[Work]:
     """20,000 open items and 20,000 finished runs, analysed as autovacuum would."""
     query(
         store,
-        "INSERT INTO quarantine_item (integration, entity, record_id, version, cause, failures, raw, first_run_id,"
+        "INSERT INTO quarantine_item (integration, dataset, record_id, version, cause, failures, raw, first_run_id,"
         " last_run_id) SELECT 'commercetools', 'inventory', md5(n::text), 1, 'c', '[]', convert_to(repeat('x', 300), 'UTF8'),"
         " 'old' || n %% 100, 'old' || n %% 100 FROM generate_series(1, 20000) n RETURNING 1",
     )
     query(
         store,
-        "INSERT INTO sync_run (run_id, integration, entity, shard, mode, request, state, fencing_token,"
+        "INSERT INTO sync_run (run_id, integration, dataset, shard, mode, request, state, fencing_token,"
         " moves_watermark, started_at, finished_at) SELECT 'r' || n, 'commercetools', 'inventory', 'webhook:3', 'keys',"
         " '{}', 'done', n, false, now() - n * interval '1 h', now() - n * interval '1 h' FROM generate_series(1, 20000) n"
         " RETURNING 1",
@@ -45,7 +45,7 @@ def scans(work: Work, statement: bytes, values: dict[str, Any]) -> str:
 
 def test_the_check_for_quarantined_ids_uses_an_index(filled: Work) -> None:
     """Each webhook runs it for its one id: with another collation it read 300,000 items in 57 ms."""
-    values = {"integration": "commercetools", "entity": "inventory", "first": "zz0", "last": "zz9"}
+    values = {"integration": "commercetools", "dataset": "inventory", "first": "zz0", "last": "zz9"}
 
     assert "Seq Scan" not in scans(filled, quarantine_repository._ANY_OPEN, values)
 
@@ -54,7 +54,7 @@ def test_the_runs_that_a_lease_overtakes_are_looked_up(filled: Work) -> None:
     """Each webhook takes one of 16 leases, and each of those has had thousands of runs."""
     values = {
         "integration": "commercetools",
-        "entity": "inventory",
+        "dataset": "inventory",
         "shard": "webhook:3",
         "run_id": "r",
         "error": "e",

@@ -106,7 +106,21 @@ _WITH_OLD_NAMES = (
     """,
     """
     INSERT INTO alert (kind, subject, message) VALUES
-        ('run_failed', 'inventory from commercetools (part:1/2)', 'Run run-0 failed')
+        ('run_failed', 'inventory from commercetools (part:1/2)', 'Run run-0 failed'),
+        ('run_held', 'wms from wms (all)', 'Run run-9 is on hold')
+    """,
+    # Streams of each kind: of the shop, and declared ones, whose records had the name of their integration.
+    """
+    INSERT INTO watermark VALUES
+        ('commercetools', 'product', 'all', '2026-02-02T00:00:00Z', 'run-5', '2026-02-02T00:00:01Z'),
+        ('commercetools', 'order', 'all', '2026-02-03T00:00:00Z', 'run-6', '2026-02-03T00:00:01Z'),
+        ('wms', 'wms', 'all', '2026-02-04T00:00:00Z', 'run-7', '2026-02-04T00:00:01Z'),
+        ('lager', 'lager', 'all', '2026-02-05T00:00:00Z', 'run-8', '2026-02-05T00:00:01Z')
+    """,
+    """
+    INSERT INTO inventory (integration, id, version, sku, quantity_on_stock, available_quantity, created_at,
+                           last_modified_at, batch_id)
+    VALUES ('lager', 'id-9', 1, 'RUG', 1, 1, '2025-01-01T00:00:00Z', '2026-01-01T00:00:00Z', 1)
     """,
     "UPDATE quarantine_item SET mended = convert_to('{\"id\": \"id-2\"}', 'UTF8')",
     "INSERT INTO rate_limit (integration, next_turn_at, calls, per_s) VALUES ('commercetools', '2026-01-01T00:00:00Z', 10, 1)",
@@ -193,6 +207,7 @@ _TABLES = {
     "event_reader": "event_consumer",
 }
 _COLUMNS = {
+    **{(table, "entity"): "dataset" for table in ("sync_run", "lease", "watermark", "quarantine_item", "open_record")},
     ("sync_run", "partition"): "shard",
     ("lease", "partition"): "shard",
     ("watermark", "partition"): "shard",
@@ -210,9 +225,11 @@ _REWRITTEN = {
     ("sync_run", "shard"): {"part:1/2": "shard:1/2"},
     ("lease", "shard"): {"part:1/2": "shard:1/2"},
     ("watermark", "shard"): {"part:1/2": "shard:1/2"},
+    ("watermark", "dataset"): {"product": "products", "order": "orders", "wms": "records", "lager": "inventory"},
     ("event_replay", "kind"): {"letters": "dead_letters"},
     ("alert", "subject"): {
-        "inventory from commercetools (part:1/2)": "inventory from commercetools (shard:1/2)",
+        "inventory from commercetools (part:1/2)": "commercetools.inventory (shard:1/2)",
+        "wms from wms (all)": "wms.records (all)",
     },
 }
 #: The newest revision in which everything had its old name.
@@ -309,7 +326,7 @@ def test_a_run_that_was_under_way_continues_under_its_lease(old_names: str) -> N
     key = LeaseKey("commercetools", "inventory", "shard:1/2")
 
     with Store(old_names) as store, store.transaction() as work:
-        (run,) = ledger.of_dag_run(work, "scheduled__3", "inventory", dag_id="sync_inventory")
+        (run,) = ledger.of_dag_run(work, "scheduled__3", "commercetools.inventory", dag_id="sync_inventory")
         again = ledger.start(work, key, run.request, mode=run.mode, dag_id="sync_inventory", dag_run_id="scheduled__3")
         leases.check(work, key, "run-3", 4)
         token = leases.take(work, key, "run-3", timedelta(minutes=1))
@@ -319,6 +336,23 @@ def test_a_run_that_was_under_way_continues_under_its_lease(old_names: str) -> N
     assert (again.run_id, run.lease, token) == ("run-3", key, 5)
     assert mark == datetime(2026, 2, 1, tzinfo=UTC)
     assert alert == (str(key),)
+
+
+def test_each_stream_goes_on_from_its_watermark(old_names: str) -> None:
+    """A stream that starts from nothing reads everything again, and one that starts too late loses changes."""
+    migrate(old_names)
+
+    with Store(old_names) as store, store.transaction() as work:
+        found = {
+            stream: watermarks.read(work, LeaseKey(*stream.split(".")))
+            for stream in ("commercetools.products", "commercetools.orders", "wms.records", "lager.inventory")
+        }
+    assert found == {
+        "commercetools.products": datetime(2026, 2, 2, tzinfo=UTC),
+        "commercetools.orders": datetime(2026, 2, 3, tzinfo=UTC),
+        "wms.records": datetime(2026, 2, 4, tzinfo=UTC),
+        "lager.inventory": datetime(2026, 2, 5, tzinfo=UTC),
+    }
 
 
 def test_quarantine_and_deferred_records_can_be_worked_on(old_names: str) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowUnreachable
+from crossdock.core.settings import UNSCHEDULED
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.postgres import PostgresServer
 from tests.shop import free_port, query
@@ -172,7 +173,7 @@ def company(tmp_path: Path, shop: FakeRetailer, postgres: PostgresServer, hub_ds
         f"AIRFLOW_CONN_{PREFIX}{name}".upper(): json.dumps(connection) for name, connection in connections.items()
     }
     # No sync starts on schedule: its run would disturb the test's run.
-    settings |= {f"HUB_SYNC_{entity}_SCHEDULE": "" for entity in ("INVENTORY", "PRODUCT", "ORDER")}
+    settings |= {"HUB_STREAMS": UNSCHEDULED}
     return Company(tmp_path / "company", {**settings, "HUB_LANDING_URL": f"file://{tmp_path}/landing"})
 
 
@@ -192,20 +193,27 @@ def test_both_run_beside_each_other(company: Company, store: Any) -> None:
     """Neither our package nor our ids may stand in the way of what a company has."""
     with company.running() as api:
         wait_for_api(api)
-        for dag_id in ("sync_order", f"{PREFIX}sync_inventory", f"{PREFIX}sync_order", f"{PREFIX}deliver_events"):
+        for dag_id in (
+            "sync_commercetools_orders",
+            f"{PREFIX}sync_commercetools_inventory",
+            f"{PREFIX}sync_order",
+            f"{PREFIX}deliver_events",
+        ):
             api.wait_for_dag(dag_id)
         api.put_pool({"name": f"{PREFIX}commercetools", "slots": 4, "description": "calls of commercetools"})
 
         assert api.get("/importErrors")["import_errors"] == []
         ids = {dag["dag_id"] for dag in api.get("/dags", limit=100)["dags"]}
-        assert {dag_id for dag_id in ids if not dag_id.startswith(PREFIX)} == {"sync_order"}
-        assert state_of(api, "sync_order") == "success", company.log("scheduler")
-        assert state_of(api, f"{PREFIX}sync_inventory", {"full": True}) == "success", company.log("scheduler")
+        assert {dag_id for dag_id in ids if not dag_id.startswith(PREFIX)} == {"sync_commercetools_orders"}
+        assert state_of(api, "sync_commercetools_orders") == "success", company.log("scheduler")
+        assert state_of(api, f"{PREFIX}sync_commercetools_inventory", {"full": True}) == "success", company.log(
+            "scheduler"
+        )
         assert api.get("/plugins")["plugins"][0]["name"] == "crossdock"
 
     assert (company.folder / "greeting").read_text() == "hello from the company"
     assert query(store, "SELECT count(*) FROM inventory") == [(1_200,)]
-    assert query(store, "SELECT state, dag_id FROM sync_run") == [("done", f"{PREFIX}sync_inventory")]
+    assert query(store, "SELECT state, dag_id FROM sync_run") == [("done", f"{PREFIX}sync_commercetools_inventory")]
 
 
 def wait_for_api(api: AirflowApi) -> None:

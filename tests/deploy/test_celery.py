@@ -10,6 +10,7 @@ import psutil
 import psycopg
 import pytest
 
+from crossdock.core.settings import UNSCHEDULED
 from tests.deploy.compose import NO_COMPOSE, PROGRAM
 from tests.deploy.native import Deployment
 
@@ -25,7 +26,7 @@ _HURRIED = {
     "HUB_RETRY_DELAY_S": "1",
     "HUB_LEASE_LIFE_S": "8",
 }
-_UNSCHEDULED = {f"HUB_SYNC_{entity}_SCHEDULE": "" for entity in ("INVENTORY", "PRODUCT", "ORDER")}
+_UNSCHEDULED = {"HUB_STREAMS": UNSCHEDULED}
 
 
 @pytest.fixture(scope="module")
@@ -95,15 +96,18 @@ def test_a_sync_outlives_its_worker(deployment: Deployment, record_property: Cal
 
 def trigger(deployment: Deployment, conf: dict[str, Any]) -> str:
     api = deployment.api()
-    api.wait_for_dag("sync_inventory")
-    started = api.post("/dags/sync_inventory/dagRuns", {"logical_date": None, "conf": conf})
+    api.wait_for_dag("sync_commercetools_inventory")
+    started = api.post("/dags/sync_commercetools_inventory/dagRuns", {"logical_date": None, "conf": conf})
     return str(started["dag_run_id"])
 
 
 def wait_for(deployment: Deployment, run: str, timeout_s: float = 900) -> str:
     """How the run ended."""
     api, deadline = deployment.api(), time.monotonic() + timeout_s
-    while (state := str(api.get(f"/dags/sync_inventory/dagRuns/{run}")["state"])) not in {"success", "failed"}:
+    while (state := str(api.get(f"/dags/sync_commercetools_inventory/dagRuns/{run}")["state"])) not in {
+        "success",
+        "failed",
+    }:
         assert time.monotonic() < deadline, story(deployment, run)
         time.sleep(0.5)
     return state
@@ -120,9 +124,9 @@ def wait_until_reading(deployment: Deployment) -> None:
 
 
 def tasks(deployment: Deployment, run: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = deployment.api().get(f"/dags/sync_inventory/dagRuns/{run}/taskInstances")[
-        "task_instances"
-    ]
+    found: list[dict[str, Any]] = deployment.api().get(
+        f"/dags/sync_commercetools_inventory/dagRuns/{run}/taskInstances"
+    )["task_instances"]
     return found
 
 

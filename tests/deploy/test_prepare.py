@@ -97,9 +97,9 @@ with create_session() as session:
     session.add(DagBundleModel(name="dags-folder"))
     session.flush()
     for dag_id, stale, tags in [
-        ("sync_inventory", True, ["sync", "inventory"]),
-        ("sync_product", False, ["sync", "product"]),
-        ("sync_order", True, ["theirs"]),
+        ("sync_commercetools_inventory", True, ["sync", "inventory"]),
+        ("sync_commercetools_products", False, ["sync", "product"]),
+        ("sync_commercetools_orders", True, ["theirs"]),
     ]:
         dag = DagModel(dag_id=dag_id, is_stale=stale, bundle_name="dags-folder", timetable_summary="", fileloc="x.py")
         dag.tags = [DagTag(name=name, dag_id=dag_id) for name in tags]
@@ -123,4 +123,6 @@ def test_stale_dags_of_ours_are_removed_from_airflows_database(tmp_path: Path) -
         [sys.executable, "-P", "-c", REMOVE_STALE], env=environment, capture_output=True, text=True, check=False
     )
 
-    assert ended.stdout.splitlines()[-1:] == ["['sync_inventory']|['sync_order', 'sync_product']"], ended.stderr
+    assert ended.stdout.splitlines()[-1:] == ["['sync_commercetools_inventory']|['sync_order', 'sync_product']"], (
+        ended.stderr
+    )

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from crossdock.core.settings import UNSCHEDULED
 from tests.shop import free_port
 
 PROJECT = Path(__file__).parents[2]
@@ -54,9 +55,7 @@ def running_hub(home: Path, **settings: str) -> Iterator[Hub]:
         "HUB_HOME": str(home),
         **{f"HUB_PORT_{name}": port for name, port in ports.items()},
         # A scheduled run in the middle of a test would load its changes.
-        "HUB_SYNC_INVENTORY_SCHEDULE": "",
-        "HUB_SYNC_PRODUCT_SCHEDULE": "",
-        "HUB_SYNC_ORDER_SCHEDULE": "",
+        "HUB_STREAMS": UNSCHEDULED,
         "HUB_RETRY_DELAY_S": "1",
         "COLUMNS": "160",
         **settings,

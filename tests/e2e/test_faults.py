@@ -18,13 +18,14 @@ from datetime import timedelta
 import psutil
 import pytest
 
-from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import LeaseHeld
+from crossdock.core.settings import UNSCHEDULED
 from crossdock.db.database import Store
 from crossdock.sync import extract, load, validate
 from crossdock.sync.model import SyncRequest
 from tests.e2e.conftest import PROJECT, running_hub
 from tests.e2e.watched import FULL, Watched, eventually
+from tests.streams import INVENTORY
 
 pytestmark = pytest.mark.e2e
 
@@ -34,12 +35,12 @@ LEASE_LIFE_S = 4
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """A stack of its own: leases that run out while a test waits, and no schedule."""
-    quiet = {f"HUB_SYNC_{entity}_SCHEDULE": "" for entity in ("INVENTORY", "PRODUCT", "ORDER")}
+    quiet = {"HUB_STREAMS": UNSCHEDULED}
     home = tmp_path_factory.mktemp("faults") / "home"
     with running_hub(home, HUB_LEASE_LIFE_S=str(LEASE_LIFE_S), **quiet) as hub:
         watched = Watched(hub, timedelta(seconds=LEASE_LIFE_S))
-        for entity in ("inventory", "product"):
-            watched.api.wait_for_dag(f"sync_{entity}")
+        for dataset in ("inventory", "products"):
+            watched.api.wait_for_dag(f"sync_commercetools_{dataset}")
         yield watched
 
 
@@ -73,7 +74,7 @@ def sync_again(stack: Watched) -> None:
     assert stack.wait_for_end(stack.trigger()) == "success"
 
 
-def test_two_runs_of_one_entity_never_interleave_and_both_end_well(
+def test_two_runs_of_one_stream_never_interleave_and_both_end_well(
     stack: Watched, record_property: Callable[[str, object], None]
 ) -> None:
     """D17: by REST and by command at once; and a worker on another machine, which no setting of Airflow keeps out."""
@@ -91,7 +92,7 @@ def test_two_runs_of_one_entity_never_interleave_and_both_end_well(
 
     runs = stack.ask(
         "SELECT dag_run_id, state, started_at, finished_at FROM sync_run"
-        " WHERE entity = 'inventory' AND shard = 'all' ORDER BY started_at"
+        " WHERE dataset = 'inventory' AND shard = 'all' ORDER BY started_at"
     )
     assert [run[1] for run in runs] == ["partial", "partial"]
     assert runs[0][0] == first
@@ -132,10 +133,10 @@ def test_a_cancelled_run_holds_its_lease_until_it_expires_and_the_next_run_conti
     stack.wait_for_page(cancelled)
     worker = stack.task_process(cancelled, "extract")
 
-    stack.api.patch(f"/dags/sync_inventory/dagRuns/{cancelled}", {"state": "failed"})
+    stack.api.patch(f"/dags/sync_commercetools_inventory/dagRuns/{cancelled}", {"state": "failed"})
     _, alive = psutil.wait_procs([worker], timeout=300)
     left_s = stack.ask(
-        "SELECT extract(epoch FROM expires_at - clock_timestamp())::float8 FROM lease WHERE (entity, shard) = ('inventory', 'all')"
+        "SELECT extract(epoch FROM expires_at - clock_timestamp())::float8 FROM lease WHERE (dataset, shard) = ('inventory', 'all')"
     )[0][0]
     time.sleep(max(0.0, left_s))
     report = stack.hub.json("doctor", exit_code=None)
@@ -153,7 +154,7 @@ def test_a_cleared_task_of_an_old_run_counts_older_versions_as_stale_and_newer_o
     stack.slow(700)
     old = stack.trigger(full=True)
     stack.wait_for_page(old)
-    task = f"/dags/sync_inventory/dagRuns/{old}/taskInstances/load"
+    task = f"/dags/sync_commercetools_inventory/dagRuns/{old}/taskInstances/load"
     stack.api.patch(task, {"new_state": "failed"})
     assert stack.wait_for_end(old) == "failed"
     stack.sandbox.heal()
@@ -161,7 +162,7 @@ def test_a_cleared_task_of_an_old_run_counts_older_versions_as_stale_and_newer_o
     sync_again(stack)
     stack.assert_promises()
 
-    stack.api.clear("sync_inventory", old, task_ids=["load"])
+    stack.api.clear("sync_commercetools_inventory", old, task_ids=["load"])
 
     assert stack.wait_for_end(old) == "success"
     counted = stack.ask("SELECT read, stale, inserted, updated FROM sync_run WHERE dag_run_id = %s", old)
@@ -216,9 +217,9 @@ def test_a_killed_worker_and_a_frozen_one_are_replaced_and_the_frozen_one_stays_
     stack.sandbox.live(stock_moves=30)
     stack.slow(2500)
     stack.slow(15_000, "product-projections")
-    dead, frozen = stack.trigger("product", full=True), stack.trigger(full=True)
+    dead, frozen = stack.trigger("products", full=True), stack.trigger(full=True)
     stack.wait_for_begin(dead)
-    victim = stack.task_process(dead, "extract", "product")
+    victim = stack.task_process(dead, "extract", "products")
     stack.wait_for_page(frozen)
     sleeper = stack.task_process(frozen, "extract")
     guards = sleeper.parent(), victim.parent()
@@ -239,7 +240,7 @@ def test_a_killed_worker_and_a_frozen_one_are_replaced_and_the_frozen_one_stays_
         sleeper.resume()
         guards[0].resume()
 
-    assert stack.wait_for_end(dead, "product") == "success"
+    assert stack.wait_for_end(dead, "products") == "success"
     record_property("recovery_s of the killed one", round(time.monotonic() - lost_at, 1))
     assert stack.wait_for_end(frozen) == "success"
     assert stack.ask("SELECT count(*), sum(read) FROM sync_run WHERE dag_run_id = %s", frozen) == [(1, 1000)]
@@ -266,7 +267,7 @@ def test_up_restarts_a_killed_scheduler_and_its_run_ends_without_help(
     stack.assert_promises()
 
 
-def test_every_log_line_of_a_sync_names_its_run_its_entity_and_its_batch(stack: Watched) -> None:
+def test_every_log_line_of_a_sync_names_its_run_its_stream_and_its_batch(stack: Watched) -> None:
     """In the task's own log, as fields: a log store is filtered by run, not searched for words."""
     run = stack.trigger(limit=20)
     assert stack.wait_for_end(run) == "success"
@@ -277,7 +278,7 @@ def test_every_log_line_of_a_sync_names_its_run_its_entity_and_its_batch(stack: 
         ours = [line for line in lines if line["logger"].startswith("crossdock.sync")]
         assert ours
         for line in ours:
-            assert line.items() >= {"run": run_id, "entity": "inventory", **batch}.items()
+            assert line.items() >= {"run": run_id, "stream": "commercetools.inventory", **batch}.items()
 
 
 def test_the_doctor_finds_nothing_wrong_after_all_of_this(stack: Watched) -> None:

@@ -24,11 +24,11 @@ def test_the_demo_passes_every_step(hub: Hub) -> None:
 
     assert story["ok"], story
     assert len(story["steps"]) == 12
-    first = {sync["entity"]: sync for sync in reversed(story["syncs"])}
-    assert {entity: sync["read"] for entity, sync in first.items()} == {
-        "product": 300,
-        "order": 200,
-        "inventory": 1_000,
+    first = {sync["stream"]: sync for sync in reversed(story["syncs"])}
+    assert {stream: sync["read"] for stream, sync in first.items()} == {
+        "commercetools.products": 300,
+        "commercetools.orders": 200,
+        "commercetools.inventory": 1_000,
     }
     for sync in first.values():
         assert sync["inserted"] + sync["rejected"] == sync["read"]
@@ -74,8 +74,10 @@ def test_rest_triggers_with_a_checked_form(hub: Hub) -> None:
     """A wrong conf is refused by Airflow itself, before anything runs."""
     api = Api(hub)
 
-    refused = api.post("/dags/sync_inventory/dagRuns", {"logical_date": None, "conf": {"limit": -1}})
-    accepted = api.post("/dags/sync_inventory/dagRuns", {"logical_date": None, "conf": {"full": True, "limit": 10}})
+    refused = api.post("/dags/sync_commercetools_inventory/dagRuns", {"logical_date": None, "conf": {"limit": -1}})
+    accepted = api.post(
+        "/dags/sync_commercetools_inventory/dagRuns", {"logical_date": None, "conf": {"full": True, "limit": 10}}
+    )
 
     assert refused.status_code == 400
     assert accepted.status_code == 200
@@ -186,15 +188,15 @@ class Api:
         )
 
     def tasks(self, dag_run_id: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.get(f"/dags/sync_inventory/dagRuns/{dag_run_id}/taskInstances")[
-            "task_instances"
-        ]
+        found: list[dict[str, Any]] = self.get(
+            f"/dags/sync_commercetools_inventory/dagRuns/{dag_run_id}/taskInstances"
+        )["task_instances"]
         return found
 
     def wait(self, dag_run_id: str, *, timeout_s: float = 900) -> str:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            state = str(self.get(f"/dags/sync_inventory/dagRuns/{dag_run_id}")["state"])
+            state = str(self.get(f"/dags/sync_commercetools_inventory/dagRuns/{dag_run_id}")["state"])
             if state in ("success", "failed"):
                 return state
             time.sleep(0.3)
@@ -205,13 +207,13 @@ def test_a_backfill_reads_the_days_that_are_missing_and_then_none(hub: Hub) -> N
     """Through Airflow's partitioned runs; a second call starts nothing."""
     days = ("--from", "2026-02-03", "--to", "2026-02-05")
     hub("backfill", "stocks", *days, exit_code=2)
-    forced = hub.json("backfill", "product", *days, "--only", "all")
-    again = hub.json("backfill", "product", *days)
+    forced = hub.json("backfill", "products", *days, "--only", "all")
+    again = hub.json("backfill", "products", *days)
 
     assert forced["started"] == 3
     assert forced["states"] == {"success": 3}
     assert again["started"] == 0
-    windows = [run["window"] for run in hub.json("runs", "--entity", "product")["runs"] if run["mode"] == "window"]
+    windows = [run["window"] for run in hub.json("runs", "--stream", "products")["runs"] if run["mode"] == "window"]
     assert {window["low"][:10] for window in windows} >= {"2026-02-03", "2026-02-04", "2026-02-05"}
 
 

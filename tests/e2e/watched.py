@@ -60,15 +60,15 @@ class Watched:
         """Each page takes so long from now on; the description before it does not."""
         self.sandbox.break_down(route, ["ok", {"latency_ms": latency_ms}], repeat=True)
 
-    def trigger(self, entity: str = "inventory", **conf: Any) -> str:
-        return self.api.trigger(f"sync_{entity}", conf)
+    def trigger(self, dataset: str = "inventory", **conf: Any) -> str:
+        return self.api.trigger(f"sync_commercetools_{dataset}", conf)
 
-    def state(self, dag_run_id: str, entity: str = "inventory") -> str:
-        return str(self.api.dag_run(f"sync_{entity}", dag_run_id)["state"])
+    def state(self, dag_run_id: str, dataset: str = "inventory") -> str:
+        return str(self.api.dag_run(f"sync_commercetools_{dataset}", dag_run_id)["state"])
 
-    def wait_for_end(self, dag_run_id: str, entity: str = "inventory", *, timeout_s: float = 900) -> str:
+    def wait_for_end(self, dag_run_id: str, dataset: str = "inventory", *, timeout_s: float = 900) -> str:
         def look() -> str | None:
-            state = self.state(dag_run_id, entity)
+            state = self.state(dag_run_id, dataset)
             return state if state in ("success", "failed") else None
 
         return eventually(look, timeout_s=timeout_s)
@@ -91,13 +91,13 @@ class Watched:
         with Store(self.dsn) as store:
             return query(store, statement, *values)
 
-    def task(self, dag_run_id: str, task_id: str, entity: str = "inventory") -> dict[str, Any]:
-        tasks = self.api.task_instances(f"sync_{entity}", dag_run_id)
+    def task(self, dag_run_id: str, task_id: str, dataset: str = "inventory") -> dict[str, Any]:
+        tasks = self.api.task_instances(f"sync_commercetools_{dataset}", dag_run_id)
         return next(task for task in tasks if task["task_id"] == task_id)
 
-    def task_process(self, dag_run_id: str, task_id: str, entity: str = "inventory") -> psutil.Process:
+    def task_process(self, dag_run_id: str, task_id: str, dataset: str = "inventory") -> psutil.Process:
         """The process that runs the task; its parent is the worker that supervises it."""
-        title = f"airflow worker -- {self.task(dag_run_id, task_id, entity)['id']}"
+        title = f"airflow worker -- {self.task(dag_run_id, task_id, dataset)['id']}"
 
         def look() -> psutil.Process | None:
             for process in psutil.process_iter():
@@ -108,10 +108,10 @@ class Watched:
 
         return eventually(look)
 
-    def log_of(self, dag_run_id: str, task_id: str, *, entity: str = "inventory") -> str:
+    def log_of(self, dag_run_id: str, task_id: str, *, dataset: str = "inventory") -> str:
         """All that a task of the run has logged, over all its tries."""
         logs = self.home / "airflow" / "logs"
-        folder = logs / f"dag_id=sync_{entity}" / f"run_id={dag_run_id}" / f"task_id={task_id}"
+        folder = logs / f"dag_id=sync_commercetools_{dataset}" / f"run_id={dag_run_id}" / f"task_id={task_id}"
         return "\n".join(path.read_text() for path in sorted(folder.glob("*.log")))
 
     def kill(self, name: str) -> None:

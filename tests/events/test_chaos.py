@@ -108,8 +108,8 @@ class TallyOutside:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
 
-    def fetch(self, entity: str, keys: Sequence[str]) -> None:
-        raise AssertionError(f"nobody fetches {entity} {keys} here")
+    def fetch(self, stream_id: str, keys: Sequence[str]) -> None:
+        raise AssertionError(f"nobody fetches {stream_id} {keys} here")
 
     def subscribers(self) -> dict[str, Subscriber]:
         return {"tally": Subscriber(types=(STOCK_CHANGED,), deliver=self._apply, attempts=5, first_wait_s=0.05)}

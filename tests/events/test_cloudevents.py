@@ -14,20 +14,20 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from crossdock.connectors.commercetools.inventory import INVENTORY
+from crossdock.app.event_types import event_types
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Store
 from crossdock.events import cloudevents_pb2, cloudevents_protobuf
-from crossdock.events import schemas as event_schemas
 from crossdock.events import store as event_store
 from crossdock.events.cloudevents import as_document
 from crossdock.events.model import Event
-from crossdock.events.schemas import schema, upcast
+from crossdock.events.schemas import upcast
 from crossdock.events.store import Selection
 from crossdock.sync import Systems, extract, load, validate
 from crossdock.sync.model import SyncRequest
 from tests.events.cloudevents_form import NoCloudEvent, checked
 from tests.events.worlds import publish, stock
+from tests.streams import INVENTORY
 
 MINIMAL = {"specversion": "1.0", "id": "a", "type": "io.cloudevents.test", "source": "https://cloudevents.io"}
 
@@ -214,12 +214,12 @@ def test_the_events_of_a_sync_match_their_schema(systems: Systems) -> None:
 
     assert len(events) == 50
     for event in events:
-        jsonschema.validate(json.loads(event.data), schema(event.type, event.schema_version))
+        jsonschema.validate(json.loads(event.data), event_types().schema(event.type, event.schema_version))
 
 
-@pytest.mark.parametrize(("event_type", "version"), sorted(event_schemas.versions()))
+@pytest.mark.parametrize(("event_type", "version"), sorted(event_types().schemas))
 def test_every_schema_is_a_schema_and_names_itself(event_type: str, version: int) -> None:
-    found = schema(event_type, version)
+    found = event_types().schema(event_type, version)
     jsonschema.Draft202012Validator.check_schema(found)
 
     assert found["$id"] == f"/hub/v1/event-types/{event_type}/versions/{version}"
@@ -227,7 +227,7 @@ def test_every_schema_is_a_schema_and_names_itself(event_type: str, version: int
 
 def test_an_unknown_version_lists_the_known_ones() -> None:
     with pytest.raises(NotFound, match=r"crossdock\.stock\.changed"):
-        schema("crossdock.stock.changed", 99)
+        event_types().schema("crossdock.stock.changed", 99)
 
 
 def test_an_old_event_reaches_its_subscriber_in_the_newest_version(store: Store) -> None:

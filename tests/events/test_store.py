@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crossdock.app.event_types import event_types
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.core.errors import SystemUnavailable
 from crossdock.db.database import Store
 from crossdock.events import epochs as event_epochs
 from crossdock.events import partitions as event_partitions
-from crossdock.events import schemas as event_schemas
 from crossdock.events import store as event_store
 from crossdock.events.delivery import PollingConfig, consumer_leases
 from crossdock.events.delivery.attempt import Recipient
@@ -334,4 +334,4 @@ def claimed(store: Store, subscriber: Subscriber) -> Partition:
 
 
 def test_every_subscriber_hears_types_that_have_a_schema() -> None:
-    assert {type_ for each in SUBSCRIBERS.values() for type_ in each.types} <= event_schemas.types()
+    assert {type_ for each in SUBSCRIBERS.values() for type_ in each.types} <= set(event_types().names)

@@ -9,6 +9,7 @@ import pytest
 from alembic import command
 
 from crossdock.app.database import migrate
+from crossdock.app.event_types import event_types
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.commerce.inventory import repository as inventory_repository
 from crossdock.db.database import Store
@@ -157,7 +158,9 @@ def test_an_old_dead_letter_can_be_edited_and_its_open_replay_continues(before: 
             (dead_letter,) = dead_letter_repository.find(work)
             _, events, dead_letters = replay_repository.newest(work)
         assert (dead_letters.kind, events.kind) == ("dead_letters", "events")
-        dead_letter_service.edit_fields(store, dead_letter.dead_letter_id, {"available_quantity": 7}, actor="cli:ada")
+        dead_letter_service.edit_fields(
+            store, dead_letter.dead_letter_id, {"available_quantity": 7}, event_types=event_types(), actor="cli:ada"
+        )
 
         ended = replay_service.run_replay(store, subscribers=SUBSCRIBERS)
 

@@ -104,8 +104,8 @@ class ExternalSystem:
         self.takes_s, self.until, self._inside = takes_s, until, 0
         self._lock = threading.Lock()
 
-    def fetch(self, entity: str, keys: Sequence[str]) -> None:
-        raise AssertionError(f"nobody fetches {entity} {keys} here")
+    def fetch(self, stream_id: str, keys: Sequence[str]) -> None:
+        raise AssertionError(f"nobody fetches {stream_id} {keys} here")
 
     def subscribers(self, **changes: Any) -> dict[str, Subscriber]:
         fields = {"types": (STOCK_CHANGED,), "attempts": 3, "first_wait_s": 0.05, **changes}

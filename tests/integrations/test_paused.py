@@ -12,19 +12,20 @@ from airflow.sdk import crypto
 from airflow.sdk.exceptions import AirflowSkipException
 from cryptography.fernet import Fernet
 
-from crossdock.app.airflow import sync_dags
+from crossdock.app.airflow import stream_dags
 from crossdock.app.airflow.systems import systems_of
 from crossdock.app.integrations import on_resumed
-from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.integrations import service as integration_service
+from crossdock.observability import audit
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import load, validate
 from crossdock.sync.model import SyncRequest
 from tests.shop import query
+from tests.streams import INVENTORY
 
-DAG_RUN: Any = SimpleNamespace(dag_id="sync_inventory", run_id="manual__1")
+DAG_RUN: Any = SimpleNamespace(dag_id="sync_commercetools_inventory", run_id="manual__1")
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def connected(shop: FakeRetailer, store: Store, tmp_path: Any, monkeypatch: pyte
 
 
 def extract() -> str:
-    return sync_dags._extract(INVENTORY, SyncRequest(full=True, limit=10), DAG_RUN)
+    return stream_dags._extract(INVENTORY, SyncRequest(full=True, limit=10), DAG_RUN)
 
 
 def test_a_run_of_a_paused_integration_is_skipped_without_calling_the_source(
@@ -105,6 +106,29 @@ def test_registering_what_is_there_changes_nothing(connected: Store) -> None:
     """Every start of the stack does it."""
     document = {"connection_id": "commercetools", "conn_type": "commercetools", "host": "http://127.0.0.1:1"}
 
-    assert integration_service.register(connected, [document], actor="test") == ["commercetools"]
-    assert integration_service.register(connected, [document], actor="test") == []
+    assert integration_service.register(connected, [document], actor="test").changed == ("commercetools",)
+    assert integration_service.register(connected, [document], actor="test").changed == ()
     assert query(connected, "SELECT version, settings->>'base_url' FROM integration") == [(2, "http://127.0.0.1:1")]
+
+
+@pytest.mark.parametrize("act", ["integration.change", "integration.rotate", "integration.remove", "integration.add"])
+def test_what_somebody_did_to_an_integration_is_not_undone_by_the_settings_file(connected: Store, act: str) -> None:
+    """A restart once fed the sandbox's stock into the tables of a real shop."""
+    document = {"connection_id": "commercetools", "conn_type": "commercetools", "host": "http://127.0.0.1:1"}
+    with connected.transaction() as work:
+        audit.add(work, actor="otto", act=act, subject="integration/commercetools")
+
+    found = integration_service.register(connected, [document], actor="cli:up")
+
+    assert found.changed == ()
+    assert found.kept == {"commercetools": audit.Entry("otto", act)}
+    assert query(connected, "SELECT version FROM integration") == [(1,)]
+
+
+def test_the_settings_file_follows_its_own_changes(connected: Store) -> None:
+    """The ports of a stack may move from one start to the next."""
+    document = {"connection_id": "commercetools", "conn_type": "commercetools", "host": "http://127.0.0.1:1"}
+    first = integration_service.register(connected, [document], actor="cli:up")
+    moved = integration_service.register(connected, [document | {"host": "http://127.0.0.1:2"}], actor="cli:prepare")
+
+    assert (first.changed, moved.changed, moved.kept) == (("commercetools",), ("commercetools",), {})

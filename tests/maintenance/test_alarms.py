@@ -12,7 +12,6 @@ import pytest
 from crossdock.app.airflow.deadlines import RunIsLate
 from crossdock.app.fetch_records import SyncRecordFetcher
 from crossdock.cli.stack import _facts_of
-from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import HubError
 from crossdock.db.database import Store
 from crossdock.events.delivery import consumer_leases
@@ -29,6 +28,7 @@ from crossdock.sync import Systems, extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
 from tests.events.worlds import publish, stock
 from tests.shop import query
+from tests.streams import INVENTORY, stream_of
 
 HEARS = {"availability": Subscriber(types=(STOCK_CHANGED,))}
 #: No delay before an alert opens.
@@ -123,7 +123,7 @@ def test_a_failed_run_is_an_alert_until_one_of_its_sync_ends_well(systems: Syste
         extract(INVENTORY, systems, SyncRequest(), dag_run_id=attempt)
         mark_failed(INVENTORY, systems.store, attempt, f"the {attempt} failure")
     ((key, message),) = open_alerts(systems.store).items()
-    assert key == ("run_failed", "inventory from commercetools (all)")
+    assert key == ("run_failed", "commercetools.inventory (all)")
     assert "the second failure" in message
 
     load(INVENTORY, systems, validate(INVENTORY, systems, extract(INVENTORY, systems, SyncRequest())))
@@ -141,10 +141,10 @@ def test_a_fetch_that_fails_is_reported_by_its_event_alone(systems: Systems, sho
     It has one of sixteen leases, by its first key. After an outage the next pulls have others: sixteen alerts of an hour
     ago were open for ever. Its event is retried, or is a dead letter, which has an alert.
     """
-    with SyncRecordFetcher(lambda _: nullcontext(systems)) as fetcher:
+    with SyncRecordFetcher(lambda _: nullcontext(systems), stream_of=stream_of) as fetcher:
         rename(systems.store, "inventory", "away")
         with pytest.raises(HubError):
-            fetcher.fetch("inventory", [shop.state.collection("inventory").rows()[0].document["sku"]])
+            fetcher.fetch("commercetools.inventory", [shop.state.collection("inventory").rows()[0].document["sku"]])
         rename(systems.store, "away", "inventory")
     assert query(systems.store, "SELECT state FROM sync_run") == [("failed",)]
 
@@ -154,10 +154,10 @@ def test_a_fetch_that_fails_is_reported_by_its_event_alone(systems: Systems, sho
 def test_a_late_run_is_an_alert_until_it_has_ended(systems: Systems, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that has not come as far as the ledger."""
     monkeypatch.setattr(Store, "from_connection", classmethod(lambda cls, _: cls(systems.store.dsn)))
-    RunIsLate("sync_inventory").notify({"dag_run": {"dag_run_id": "noon", "state": "running"}})
-    late = ("run_late", "sync_inventory/noon")
+    RunIsLate("sync_commercetools_inventory").notify({"dag_run": {"dag_run_id": "noon", "state": "running"}})
+    late = ("run_late", "sync_commercetools_inventory/noon")
     assert list(open_alerts(systems.store)) == [late]
-    run_id = extract(INVENTORY, systems, SyncRequest(), dag_id="sync_inventory", dag_run_id="noon")
+    run_id = extract(INVENTORY, systems, SyncRequest(), dag_id="sync_commercetools_inventory", dag_run_id="noon")
     assert list(open_alerts(systems.store)) == [late]
 
     load(INVENTORY, systems, validate(INVENTORY, systems, run_id))

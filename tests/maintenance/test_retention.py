@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from crossdock.app.fetch_records import _FetchRequest
-from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import Terminal
 from crossdock.db.database import Store
 from crossdock.events import partitions as event_partitions
@@ -22,9 +21,10 @@ from crossdock.sandbox.commercetools.simulation import simulate
 from crossdock.sync import Systems, extract, load, mark_failed, validate
 from crossdock.sync.backfill import Only, days_to_run
 from crossdock.sync.landing import Landing, LandingUnavailable
-from crossdock.sync.model import Report, SyncRequest
+from crossdock.sync.model import WHOLE, Report, SyncRequest
 from tests.events.worlds import SOURCE, delivery, eventually, publish, stock
 from tests.shop import query
+from tests.streams import INVENTORY
 
 NOW = datetime.now(UTC)
 #: So long after everything of a test that all rules but the first of a pair have passed.
@@ -118,7 +118,7 @@ def test_the_ledger_keeps_runs_that_the_next_run_a_watermark_or_quarantine_needs
     plain, rejecting = run(systems).run_id, run(systems, SyncRequest(full=True)).run_id
     query(
         systems.store,
-        "INSERT INTO quarantine_item (integration, entity, record_id, version, cause, failures, raw, first_run_id,"
+        "INSERT INTO quarantine_item (integration, dataset, record_id, version, cause, failures, raw, first_run_id,"
         " last_run_id) VALUES ('commercetools', 'inventory', 'x', 1, 'c', '[]', '', %s, %s) RETURNING 1",
         rejecting,
         rejecting,
@@ -156,7 +156,7 @@ def test_a_backfill_does_not_read_again_what_a_forgotten_run_has_read(systems: S
     a_round(systems)
     assert len(ledger(systems.store)) == 1
 
-    missing = days_to_run(systems.store, "commercetools", "inventory", first=first, last=last, only=Only.MISSING)
+    missing = days_to_run(systems.store, INVENTORY.lease(WHOLE), first=first, last=last, only=Only.MISSING)
 
     assert missing == []
 
@@ -204,6 +204,23 @@ def test_closed_dead_letters_are_deleted_and_open_ones_wait_for_a_person(systems
 
     left = query(systems.store, "SELECT state FROM dead_letter ORDER BY position")
     assert left == [("discarded",), ("dead",), ("retrying",)]
+
+
+def test_attempts_go_once_their_outcome_is_known(systems: Systems) -> None:
+    """An unknown one waits for a person, and an open one may be of a process that was killed: both for ever."""
+    query(
+        systems.store,
+        "INSERT INTO attempt (integration, action, key, request_digest, open_until, outcome, known_at)"
+        " SELECT 'acme', 'charge', outcome, '', now(), outcome,"
+        "        CASE WHEN outcome NOT IN ('open', 'unknown') THEN now() END"
+        " FROM unnest(ARRAY['open', 'done', 'refused', 'failed', 'unknown']) AS outcome RETURNING 1",
+    )
+    a_round(systems, later=timedelta(days=399))
+    assert query(systems.store, "SELECT count(*) FROM attempt") == [(5,)]
+
+    a_round(systems, later=timedelta(days=401))
+
+    assert query(systems.store, "SELECT outcome FROM attempt ORDER BY 1") == [("open",), ("unknown",)]
 
 
 def test_ended_replays_go_and_open_ones_stay(systems: Systems) -> None:

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import BadRequest
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.simulation import simulate
 from crossdock.sync import Systems, extract, load, validate
 from crossdock.sync.backfill import Only, backfill_request, days_to_run, midnight, missing
-from crossdock.sync.model import Report, SyncRequest, Window
+from crossdock.sync.model import WHOLE, Report, SyncRequest, Window
 from tests.shop import in_hub, in_shop, query
+from tests.streams import INVENTORY
 
 FIRST, LAST = date(2026, 2, 1), date(2026, 2, 5)
 
@@ -25,7 +25,7 @@ def run(systems: Systems, request: SyncRequest) -> Report:
 
 
 def wanted(systems: Systems, only: Only) -> list[date]:
-    return days_to_run(systems.store, "commercetools", "inventory", first=FIRST, last=LAST, only=only)
+    return days_to_run(systems.store, INVENTORY.lease(WHOLE), first=FIRST, last=LAST, only=only)
 
 
 def test_nothing_is_missing_after_a_full_sync(systems: Systems) -> None:
@@ -117,11 +117,11 @@ def test_an_invalid_day_is_refused(text: str) -> None:
 
 def test_days_that_end_before_they_begin_are_refused(systems: Systems) -> None:
     with pytest.raises(BadRequest, match="is before"):
-        days_to_run(systems.store, "commercetools", "inventory", first=LAST, last=FIRST, only=Only.ALL)
+        days_to_run(systems.store, INVENTORY.lease(WHOLE), first=LAST, last=FIRST, only=Only.ALL)
     assert midnight(FIRST).tzinfo is UTC
 
 
 def test_a_day_in_the_future_is_refused(systems: Systems) -> None:
     """Its run would read nothing and call the day done."""
     with pytest.raises(BadRequest, match="future"):
-        days_to_run(systems.store, "commercetools", "inventory", first=FIRST, last=date(2999, 1, 1), only=Only.MISSING)
+        days_to_run(systems.store, INVENTORY.lease(WHOLE), first=FIRST, last=date(2999, 1, 1), only=Only.MISSING)

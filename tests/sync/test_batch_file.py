@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.sync.batch_file import read_batch, write_batch
 from crossdock.sync.landing import Landing, LandingUnavailable
 from crossdock.sync.validate_rows import validate_rows
+from tests.streams import INVENTORY
 from tests.sync.records import SIDEBOARD, entry, page
 
 

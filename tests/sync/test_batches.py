@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from crossdock.commerce.inventory.schema import INVENTORY_TABLE
+from crossdock.commerce.inventory.schema import StockLevel
 from crossdock.core.errors import LeaseHeld, LeaseLost
 from crossdock.db import leases
 from crossdock.db.columns import as_columns
@@ -35,14 +35,15 @@ def stock(record_id: str, version: int) -> tuple[Any, ...]:
         "created_at": MARCH,
         "last_modified_at": MARCH + timedelta(minutes=version),
     }
-    return tuple(fields.get(name) for name in INVENTORY_TABLE.column_names)
+    return tuple(fields.get(name) for name in StockLevel.schema.column_names)
 
 
 def columns(rows: list[tuple[Any, ...]]) -> Any:
     import pyarrow as pa
 
-    values = list(zip(*rows, strict=True)) if rows else [() for _ in INVENTORY_TABLE.columns]
-    return pa.Table.from_batches([as_columns(INVENTORY_TABLE.columns, values)])
+    names = StockLevel.schema.column_names
+    values = {name: [row[number] for row in rows] for number, name in enumerate(names)}
+    return pa.Table.from_batches([as_columns(StockLevel.schema.columns, values)])
 
 
 def rejected(record_id: str, version: int = 1) -> Rejected:
@@ -67,7 +68,7 @@ def load(
         batches.add(work, run.run_id, batch_no, records=len(rows) + len(bad))
     with store.transaction() as work:
         batch = batches.of_run(work, run.run_id)[batch_no]
-        return batches.load(work, INVENTORY_TABLE, run, batch, content).records
+        return batches.load(work, StockLevel.schema, run, batch, content).records
 
 
 def end(store: Store, run: ledger.Run) -> None:
@@ -108,7 +109,7 @@ def test_a_batch_whose_files_hold_fewer_records_than_were_read_is_refused(store:
     content = batches.Content(accepted=columns([stock("a", 1), stock("b", 1)]), rejected=(), repeats=RowCounts())
     with pytest.raises(batches.Unaccounted, match="2 records, but 3 were read"), store.transaction() as work:  # noqa: PT012
         (batch,) = batches.of_run(work, run.run_id)
-        batches.load(work, INVENTORY_TABLE, run, batch, content)
+        batches.load(work, StockLevel.schema, run, batch, content)
 
     assert quantities(store) == {}
 
@@ -137,7 +138,7 @@ def test_a_batch_that_is_rolled_back_leaves_nothing(store: Store) -> None:
         batch = batches.of_run(work, run.run_id)[1]
         rows = columns([stock("a", 2), stock("b", 1)])
         content = batches.Content(accepted=rows, rejected=(rejected("c"),), repeats=RowCounts())
-        batches.load(work, INVENTORY_TABLE, run, batch, content)
+        batches.load(work, StockLevel.schema, run, batch, content)
         raise ZeroDivisionError
 
     assert everything(store) == before
@@ -348,7 +349,7 @@ def test_versions_of_one_record_are_published_in_their_order_whichever_transacti
         load(another, begin(another, "replay"), [stock("a", 5)])
         batch = batches.of_run(older, sync_run.run_id)[1]
         content = batches.Content(accepted=columns([stock("a", 6)]), rejected=(), repeats=RowCounts())
-        batches.load(older, INVENTORY_TABLE, sync_run, batch, content)
+        batches.load(older, StockLevel.schema, sync_run, batch, content)
     load(store, sync_run, [stock("a", 6)], batch_no=1)
 
     published = query(store, "SELECT (data->>'version')::int FROM event ORDER BY epoch, xid, position")

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossdock.connectors.commercetools.inventory import InventoryEntry
-from crossdock.sync.decode import DecodedPage, PageUnreadable, decoded
+from crossdock.sync.decode import DecodedPage, PageUnreadable, decoded, rejection
+from crossdock.sync.quarantine.model import Failure
 from crossdock.sync.quarantine.service import readable
 from tests.sync.records import SIDEBOARD, entry, page
 
@@ -167,3 +168,10 @@ def test_a_good_entry_keeps_every_field() -> None:
     assert (record.id, record.version, record.sku) == (SIDEBOARD["id"], 3, "SIDEBOARD-OAK-01")
     assert (record.quantity_on_stock, record.available_quantity) == (12, 9)
     assert record.supply_channel.id == "munich"
+
+
+def test_a_rejected_record_of_a_source_without_a_business_key_is_known_by_its_id() -> None:
+    """A declared source may have no other: the first record that broke a rule once failed the whole run."""
+    failure = Failure(rule="is_wrong", column="x", message="", value="")
+    record = rejection(b'{"id": "a", "version": 3}', (failure,), "id")
+    assert (record.record_id, record.record_key, record.version) == ("a", "a", 3)

@@ -145,3 +145,14 @@ def test_two_rules_with_one_name_are_refused() -> None:
     """The result of one would count for both."""
     with pytest.raises(SuiteBroken, match="b_is_there"):
         check(table([(1, None, "a")]), (EXPECTATIONS[2], EXPECTATIONS[2]))
+
+
+def test_a_pair_of_which_one_is_missing_passes_and_the_others_are_still_checked() -> None:
+    """A record without its creation date once broke the check of its whole batch."""
+    in_order = Expectation(
+        "in_order",
+        "expect_column_pair_values_a_to_be_greater_than_b",
+        {"column_A": "a", "column_B": "b", "or_equal": True},
+        "",
+    )
+    assert list(check(table([(1, None, ""), (None, 2, ""), (3, 2, ""), (1, 2, "")]), (in_order,))) == [3]

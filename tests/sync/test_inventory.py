@@ -10,7 +10,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import HeldForApproval, LeaseHeld, LeaseLost, SystemRefused, SystemUnavailable
 from crossdock.core.hints import Hint, HintId
 from crossdock.db import leases
@@ -22,6 +21,7 @@ from crossdock.sync.landing import Landing, LandingUnavailable
 from crossdock.sync.model import Counts, Report, RunState, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine_repository
 from tests.shop import connect, in_hub, in_shop, query
+from tests.streams import INVENTORY
 
 FULL = SyncRequest(full=True)
 DELTA = SyncRequest()
@@ -254,7 +254,7 @@ def test_an_empty_or_shrunken_full_read_is_held_until_a_person_accepts_it(
     with pytest.raises(HeldForApproval) as raised:
         run(systems, FULL)
 
-    assert raised.value.hint == Hint(HintId.ALLOW_SHRINK, "inventory")
+    assert raised.value.hint == Hint(HintId.ALLOW_SHRINK, "commercetools.inventory")
 
     with systems.store.transaction() as work:
         held = ledger.newest(work, limit=1)[0]
@@ -281,7 +281,7 @@ def test_an_older_version_never_overwrites_a_newer_one(shop: FakeRetailer, syste
     assert in_hub(systems.store) == after == in_shop(shop)
 
 
-def test_a_second_run_of_the_same_entity_waits_for_the_first(systems: Systems) -> None:
+def test_a_second_run_of_the_same_stream_waits_for_the_first(systems: Systems) -> None:
     """Two runs that move one watermark would each hide the other's open rows."""
     holder = extract(INVENTORY, systems, FULL)
 
@@ -303,7 +303,7 @@ def test_a_worker_that_slept_through_its_lease_cannot_commit(systems: Systems) -
     nothing = batches.Content(accepted=[], rejected=[], repeats=Counts())
     with pytest.raises(LeaseLost), systems.store.transaction() as work:  # noqa: PT012  the transaction is the point
         (batch,) = batches.of_run(work, zombie)
-        batches.load(work, INVENTORY.table, sleeping, batch, nothing)
+        batches.load(work, INVENTORY.dataset, sleeping, batch, nothing)
 
     assert query(systems.store, "SELECT state FROM sync_run ORDER BY started_at") == [("failed",), ("done",)]
 

@@ -206,16 +206,16 @@ def test_an_error_of_the_block_undoes_all_of_it(store: Store) -> None:
 
 def test_two_dags_with_the_same_run_id_are_two_runs(store: Store) -> None:
     """Airflow's run ids are unique within a DAG only: the schedules of a sync and of its backfill meet at three."""
-    key = leases.LeaseKey("commercetools", "order")
+    key = leases.LeaseKey("commercetools", "orders")
     with store.transaction() as work:
         one = ledger.start(
-            work, key, SyncRequest(), mode=Mode.DELTA, dag_id="sync_order", dag_run_id="scheduled__03:00"
+            work, key, SyncRequest(), mode=Mode.DELTA, dag_id="sync_commercetools_orders", dag_run_id="scheduled__03:00"
         )
         two = ledger.start(
             work, key, SyncRequest(), mode=Mode.DELTA, dag_id="backfill_order", dag_run_id="scheduled__03:00"
         )
         again = ledger.start(
-            work, key, SyncRequest(), mode=Mode.DELTA, dag_id="sync_order", dag_run_id="scheduled__03:00"
+            work, key, SyncRequest(), mode=Mode.DELTA, dag_id="sync_commercetools_orders", dag_run_id="scheduled__03:00"
         )
 
     assert one.run_id == again.run_id != two.run_id

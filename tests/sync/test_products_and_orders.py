@@ -13,10 +13,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from crossdock.app.streams import SYNCS, sync_of
+from crossdock.commerce.inventory.schema import StockLevel
 from crossdock.commerce.orders import quarantine_edits
-from crossdock.connectors.commercetools.orders import ORDER, is_goods
-from crossdock.connectors.commercetools.products import PRODUCT
+from crossdock.connectors.commercetools.orders import is_goods
 from crossdock.core.errors import BadRequest, HeldForApproval, NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.core.money import currency_exponent, decimal_text
@@ -33,6 +32,7 @@ from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.validate_rows import validate_rows
 from tests.shop import connect, query
+from tests.streams import ORDERS, PRODUCTS, stream_of
 
 FULL = SyncRequest(full=True)
 INSTANT = "2026-05-01T10:00:00.000Z"
@@ -50,9 +50,9 @@ def systems(shop: FakeRetailer, store: Store, tmp_path: Path) -> Systems:
     return Systems(connect(shop, page_records=40), store, Landing(str(tmp_path)), overlap=timedelta(0))
 
 
-def run(entity: str, systems: Systems, request: SyncRequest = FULL) -> Report:
-    sync = SYNCS[entity]
-    return load(sync, systems, validate(sync, systems, extract(sync, systems, request)))
+def run(dataset: str, systems: Systems, request: SyncRequest = FULL) -> Report:
+    stream = stream_of(f"commercetools.{dataset}")
+    return load(stream, systems, validate(stream, systems, extract(stream, systems, request)))
 
 
 def order(**changes: Any) -> dict[str, Any]:
@@ -90,13 +90,13 @@ def page(*records: dict[str, Any]) -> bytes:
 
 
 def causes(*records: dict[str, Any]) -> list[str]:
-    return [failure.rule for record in validate_rows(ORDER, [page(*records)]).rejected for failure in record.failures]
+    return [failure.rule for record in validate_rows(ORDERS, [page(*records)]).rejected for failure in record.failures]
 
 
-@pytest.mark.parametrize("entity", ["product", "order", "inventory"])
-def test_a_full_sync_brings_everything_and_a_second_one_changes_nothing(entity: str, systems: Systems) -> None:
+@pytest.mark.parametrize("dataset", ["products", "orders", "inventory"])
+def test_a_full_sync_brings_everything_and_a_second_one_changes_nothing(dataset: str, systems: Systems) -> None:
     """The same promise for each of the three."""
-    first, second = run(entity, systems), run(entity, systems)
+    first, second = run(dataset, systems), run(dataset, systems)
 
     assert first.counts.inserted == first.counts.read > 0
     assert second.counts.unchanged == second.counts.read == first.counts.read
@@ -106,7 +106,7 @@ def test_a_full_sync_brings_everything_and_a_second_one_changes_nothing(entity: 
 
 def test_every_line_of_the_shop_is_in_the_hub(shop: FakeRetailer, systems: Systems) -> None:
     """Counted at the source, in the ledger and in the table, by three different ways."""
-    report = run("order", systems)
+    report = run("orders", systems)
 
     at_source = sum(len(row.document["lineItems"]) for row in shop.state.collection("orders").rows())
     assert report.lines.inserted == at_source
@@ -117,13 +117,13 @@ def test_a_flawed_year_loads_its_good_orders_and_keeps_the_bad_ones_whole(store:
     """One bad line keeps its whole order back, and its lines are counted as rejected."""
     with FakeRetailer(seed=5, inventory=10, products=200, orders=600, customers=100, flaws=2) as shop:
         systems = Systems(connect(shop), store, Landing(str(tmp_path)))
-        orders, products = run("order", systems), run("product", systems)
+        orders, products = run("orders", systems), run("products", systems)
 
     for report in (orders, products):
         assert report.counts.rejected > 0
         assert report.counts.inserted + report.counts.rejected == report.counts.read
     with store.transaction() as work:
-        kept = quarantine_repository.find(work, entity="order", limit=1_000)
+        kept = quarantine_repository.find(work, stream="commercetools.orders", limit=1_000)
     lines = sum(len(json.loads(item.raw).get("lineItems") or []) for item in kept)
     assert orders.lines.rejected == lines
     assert orders.lines.inserted + lines == orders.lines.read
@@ -160,14 +160,14 @@ def test_a_price_finer_than_a_penny_keeps_its_exact_text() -> None:
     padded = line(quantity=1_000, price={"value": fine}, totalPrice={"currencyCode": "GBP", "centAmount": 100})
     record = order(lineItems=[padded], totalPrice={"currencyCode": "GBP", "centAmount": 100})
 
-    (row,) = validate_rows(ORDER, [page(record)]).accepted.to_pylist()
+    (row,) = validate_rows(ORDERS, [page(record)]).accepted.to_pylist()
 
     assert json.loads(row["lines"])[0]["price"] == "0.001"
 
 
 def test_cleansing_keeps_what_it_changed_in_the_lineage() -> None:
     """A person may ask why this SKU is in upper case."""
-    (row,) = validate_rows(ORDER, [page(order(lineItems=[line(quantity=2, sku=" 85123a ")]))]).accepted.to_pylist()
+    (row,) = validate_rows(ORDERS, [page(order(lineItems=[line(quantity=2, sku=" 85123a ")]))]).accepted.to_pylist()
 
     (kept,) = json.loads(row["lines"])
     assert (kept["sku"], kept["code"]) == ("85123A", " 85123a ")
@@ -207,17 +207,17 @@ def test_a_mapping_fixes_a_whole_cause_and_the_suggested_command_replays_it(
     rows = shop.state.collection("orders").rows()[:6]
     for row in rows[:5]:
         shop.state.change("orders", row.id, lambda document: document["lineItems"][0]["variant"].update(sku="DOT"))
-    run("order", systems)
+    run("orders", systems)
     with systems.store.transaction() as work:
         items = quarantine_repository.find(work, cause="line_codes_are_goods")
 
     edited = quarantine_edits.set_line_kinds(systems.store, items, {"dot": "postage"}, actor="test")
     chosen = quarantine_service.select(systems.store, [], cause="line_codes_are_goods", everything=False)
-    (report,) = quarantine_service.replay_all(systems.store, chosen, syncs=sync_of, actor="test")
+    (report,) = quarantine_service.replay_all(systems.store, chosen, streams=stream_of, actor="test")
 
     assert (len(items), edited, report.counts.inserted) == (5, 5, 5)
     assert query(systems.store, "SELECT count(*) FROM sales_order_line WHERE kind = 'postage'") == [(5,)]
-    again = run("order", systems)
+    again = run("orders", systems)
     assert again.counts.unchanged == again.counts.read
 
 
@@ -231,10 +231,10 @@ def test_a_record_can_be_seen_as_it_was_at_any_instant(systems: Systems, shop: F
     from crossdock.core.instants import from_utc_text  # noqa: PLC0415
 
     with systems.store.transaction() as work:
-        table = SYNCS["inventory"].table
-        was = record_store.as_of(work, table, moved["sku"], from_utc_text(before))
-        now = record_store.by_key(work, table, moved["sku"])
-        never = record_store.as_of(work, table, moved["sku"], from_utc_text("1999-01-01T00:00:00Z"))
+        dataset, shop = StockLevel.schema, "commercetools"
+        was = record_store.as_of(work, dataset, shop, moved["sku"], from_utc_text(before))
+        now = record_store.by_key(work, dataset, shop, moved["sku"])
+        never = record_store.as_of(work, dataset, shop, moved["sku"], from_utc_text("1999-01-01T00:00:00Z"))
     versions = {row["id"]: row["version"] for row in now}
     assert versions[moved["id"]] == moved["version"]
     assert {row["id"]: row["version"] for row in was}[moved["id"]] == moved["version"] - 1
@@ -260,7 +260,7 @@ def test_a_run_reports_drift_and_still_loads(systems: Systems, shop: FakeRetaile
     for row in shop.state.collection("product-projections").rows():
         shop.state.change("product-projections", row.id, lambda document: document.update(sustainability="A+"))
 
-    report = run("product", systems)
+    report = run("products", systems)
 
     assert report.counts.inserted == report.counts.read
     assert query(systems.store, "SELECT drift->0->>'field', drift->0->>'finding' FROM sync_run") == [
@@ -269,7 +269,7 @@ def test_a_run_reports_drift_and_still_loads(systems: Systems, shop: FakeRetaile
 
 
 def test_the_product_sync_maps_the_fields_of_the_source(systems: Systems, shop: FakeRetailer) -> None:
-    run("product", systems)
+    run("products", systems)
 
     source = shop.state.collection("product-projections").rows()[0].document
     ((key, name, price, exponent, skus),) = query(
@@ -282,30 +282,30 @@ def test_the_product_sync_maps_the_fields_of_the_source(systems: Systems, shop: 
     assert price == source["masterVariant"]["prices"][0]["value"]["centAmount"]
     assert exponent == 2
     assert skus == [variant["sku"] for variant in [source["masterVariant"], *source["variants"]]]
-    assert PRODUCT.columns[-1].name == "lowest_price_minor"
+    assert PRODUCTS.columns[-1].name == "lowest_price_minor"
 
 
 def test_a_newer_order_closes_the_item_of_the_one_that_was_bad(systems: Systems, shop: FakeRetailer) -> None:
-    """The quarantine must not keep what the source has fixed, whatever the entity's table is called."""
+    """The quarantine must not keep what the source has fixed, whatever the dataset's table is called."""
     row = shop.state.collection("orders").rows()[0]
     shop.state.change("orders", row.id, lambda document: document.update(orderState="Lost"))
-    run("order", systems)
+    run("orders", systems)
     shop.state.change("orders", row.id, lambda document: document.update(orderState="Open"))
-    run("order", systems)
+    run("orders", systems)
 
     assert query(systems.store, "SELECT state FROM quarantine_item") == [("superseded",)]
 
 
 def test_an_order_that_was_busy_is_read_by_the_next_run(systems: Systems, shop: FakeRetailer, hub_dsn: str) -> None:
     """The watermark passes it, so no later run would request it."""
-    run("order", systems)
+    run("orders", systems)
     row = shop.state.collection("orders").rows()[0]
     shop.state.change("orders", row.id, lambda document: document.update(shipmentState="Shipped"))
     time.sleep(1.1)  # the source's clock has whole seconds: let the second of the change end
     with psycopg.connect(hub_dsn, options="-c search_path=hub") as other:
         other.execute("SELECT FROM sales_order WHERE id = %s FOR UPDATE", [row.id])
-        first = run("order", systems, SyncRequest())
-    second = run("order", systems, SyncRequest())
+        first = run("orders", systems, SyncRequest())
+    second = run("orders", systems, SyncRequest())
 
     assert (first.counts.held, second.counts.updated) == (1, 1)
     assert query(systems.store, "SELECT count(*) FROM deferred_record") == [(0,)]
@@ -316,7 +316,7 @@ def test_a_price_in_yen_has_no_decimals() -> None:
     yen = {"type": "centPrecision", "currencyCode": "JPY", "centAmount": 500, "fractionDigits": 0}
     item = line(price={"value": yen}, totalPrice=yen)
 
-    (row,) = validate_rows(ORDER, [page(order(lineItems=[item], totalPrice=yen))]).accepted.to_pylist()
+    (row,) = validate_rows(ORDERS, [page(order(lineItems=[item], totalPrice=yen))]).accepted.to_pylist()
 
     assert json.loads(row["lines"])[0]["price"] == "500"
 
@@ -345,6 +345,6 @@ def test_a_held_run_raises_an_alert(systems: Systems, shop: FakeRetailer) -> Non
     """A person is needed, so an alert must notify one."""
     shop.faults.put("orders", [{"empty": True}], repeat=True)
     with pytest.raises(HeldForApproval):
-        run("order", systems)
+        run("orders", systems)
 
     assert query(systems.store, "SELECT kind FROM alert") == [("run_held",)]

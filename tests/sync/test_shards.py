@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import BadRequest, HeldForApproval
 from crossdock.core.limits import MAX_SHARDS
 from crossdock.db.database import Store
@@ -19,6 +18,7 @@ from crossdock.sandbox.commercetools.simulation import simulate
 from crossdock.sync import Systems, deferred_records, extract, ledger, load, validate
 from crossdock.sync.model import Report, SyncRequest
 from tests.shop import in_hub, in_shop, query
+from tests.streams import INVENTORY
 
 FULL = SyncRequest(full=True)
 SHARDS = ("1/2", "2/2")
@@ -27,7 +27,7 @@ SHARDS = ("1/2", "2/2")
 def sync(systems: Systems, request: SyncRequest, dag_run_id: str = "one") -> Report:
     with systems.store.another() as store:
         own = replace(systems, store=store)
-        run_id = extract(INVENTORY, own, request, dag_id="sync_inventory", dag_run_id=dag_run_id)
+        run_id = extract(INVENTORY, own, request, dag_id="sync_commercetools_inventory", dag_run_id=dag_run_id)
         return load(INVENTORY, own, validate(INVENTORY, own, run_id))
 
 
@@ -82,7 +82,7 @@ def test_a_record_that_was_left_open_is_read_again_by_the_shard_that_has_its_id(
     share(systems, dag_run_id="full")
     ids = sorted(in_hub(store))
     with store.transaction() as work:
-        (run, _) = ledger.of_dag_run(work, "full", "inventory", dag_id="sync_inventory")
+        (run, _) = ledger.of_dag_run(work, "full", "commercetools.inventory", dag_id="sync_commercetools_inventory")
         deferred_records.defer(work, run, [ids[0], ids[-1]], "it was locked")
 
     reports = share(systems, dag_run_id="delta", full=False)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.sync.validate_rows import validate_rows
+from tests.streams import INVENTORY
 from tests.sync.records import entry, page
 
 #: A row for each expectation that breaks it and no other.

@@ -19,7 +19,7 @@ from crossdock.api import (
     quarantine,
     records,
     runs,
-    syncs,
+    streams,
     webhooks,
 )
 from crossdock.api.access import Role, guard
@@ -41,7 +41,7 @@ _RESOURCES = (
     health,
     alerts,
     audit,
-    syncs,
+    streams,
     runs,
     records,
     integrations,

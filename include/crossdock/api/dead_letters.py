@@ -33,6 +33,7 @@ from crossdock.api.selection import (
     not_there,
 )
 from crossdock.api.validation import PLAIN
+from crossdock.app.event_types import event_types
 from crossdock.events.dead_letters import repository as dead_letter_repository
 from crossdock.events.dead_letters import service as dead_letter_service
 from crossdock.events.dead_letters.repository import CauseCount, DeadLetter
@@ -191,8 +192,14 @@ def fix_dead_letter(
 ) -> DeadLetterDocument:
     """Edit the event's data. Nothing is delivered until the dead letter is replayed."""
     if isinstance(body, DataBody):
-        return _document(dead_letter_service.edit(store, dead_letter_id, body.data, actor=caller.actor))
-    return _document(dead_letter_service.edit_fields(store, dead_letter_id, body.changes, actor=caller.actor))
+        return _document(
+            dead_letter_service.edit(store, dead_letter_id, body.data, event_types=event_types(), actor=caller.actor)
+        )
+    return _document(
+        dead_letter_service.edit_fields(
+            store, dead_letter_id, body.changes, event_types=event_types(), actor=caller.actor
+        )
+    )
 
 
 @router.post(
@@ -259,14 +266,16 @@ def replay_dead_letters(
 
 def _document(dead_letter: DeadLetter) -> DeadLetterDocument:
     """Represent the dead letter with its personal data masked."""
-    document, fields = dead_letter_service.document(dead_letter), personal_data.fields_of_event(dead_letter.event.type)
-    event, edited = document["event"], document["edited_data"]
+    fields = personal_data.fields_of_event(dead_letter.event.type)
+    original = dead_letter_service.document(dead_letter)
+    data, edited = original["event"]["data"], original["edited_data"]
+    event = personal_data.masked_event(dead_letter.event)
+    shown = dead_letter_service.document(msgspec.structs.replace(dead_letter, event=event))
     masked = {
-        "event": {**event, "data": personal_data.masked(event["data"], fields)},
         "edited_data": personal_data.masked(edited, fields),
-        "reason": personal_data.without_values(document["reason"], [event["data"], edited], fields),
+        "reason": personal_data.without_values(original["reason"], [data, edited], fields),
     }
-    return DeadLetterDocument(**{**document, **masked})
+    return DeadLetterDocument(**{**shown, **masked})
 
 
 def _cause_document(group: CauseCount) -> CauseDocument:

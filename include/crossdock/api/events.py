@@ -19,9 +19,9 @@ from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
 from crossdock.api.validation import MOST_EXACT, PLAIN, Timestamp
+from crossdock.app.event_types import event_types
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.events import cloudevents, cloudevents_protobuf
-from crossdock.events import schemas as event_schemas
 from crossdock.events import store as event_store
 from crossdock.events.model import ORIGIN, Event, Position, parse_event_id
 from crossdock.events.replay import repository as replay_repository
@@ -37,7 +37,7 @@ _ID = r"^[0-9]{1,9}-[0-9]{1,18}$"
 _CURSOR = r"^[0-9]{1,9}\.[0-9]{1,18}\.[0-9]{1,18}$"
 _PROTOBUF: dict[str, Any] = {"content": {cloudevents_protobuf.BATCH_MEDIA_TYPE: {}}, "description": "CloudEvents."}
 #: Listed in the document; an unknown type is refused with the nearest one.
-_TYPES: dict[str, Any] = {"enum": sorted(event_schemas.types())}
+_TYPES: dict[str, Any] = {"enum": event_types().names}
 _NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "It does not exist."}}
 
 
@@ -176,7 +176,7 @@ def list_events(
     """List events as CloudEvents, in the order of the store. Personal data is masked; get one event to see it."""
     selection = Selection(
         after=_cursor_position(cursor),
-        types=event_schemas.known(type or ()),
+        types=event_types().known(type or ()),
         key=key,
         silent=silent,
     )
@@ -222,12 +222,9 @@ def _answer(request: Request, event: Event) -> Response:
 @router.get("/event-types", summary="List event types", dependencies=[guard(Role.VIEWER)])
 def list_event_types() -> EventTypesDocument:
     """List the event types of the hub with the versions of their schemas."""
-    versions = event_schemas.versions()
+    types = event_types()
     return EventTypesDocument(
-        event_types=[
-            EventTypeDocument(type=name, versions=sorted(version for known, version in versions if known == name))
-            for name in sorted(event_schemas.types())
-        ]
+        event_types=[EventTypeDocument(type=name, versions=types.versions_of(name)) for name in types.names]
     )
 
 
@@ -241,7 +238,7 @@ def show_event_schema(
     event_type: Annotated[str, Path(max_length=200, pattern=PLAIN)], version: Annotated[int, Path(ge=1, le=10_000)]
 ) -> dict[str, Any]:
     """Read the JSON Schema of the data of an event type."""
-    return dict(event_schemas.schema(event_type, version))
+    return event_types().schema(event_type, version)
 
 
 @router.get("/delivery", summary="Get the delivery status", dependencies=[guard(Role.VIEWER)])
@@ -324,7 +321,7 @@ def _selection(store: OpenStore, body: EventSelection) -> Selection:
         after = first._replace(position=first.position - 1)
     return Selection(
         after=after,
-        types=event_schemas.known(body.types),
+        types=event_types().known(body.types),
         key=body.key,
         since=body.since,
         until=body.until,

@@ -33,14 +33,16 @@ _PHRASES: dict[HintId, _Phrase | None] = {
     HintId.RESUME_INTEGRATION: _Phrase("Resume the integration", "POST /hub/v1/integrations/{subject}/resume"),
     HintId.ALLOW_SHRINK: _Phrase(
         "If the source really shrank, run a full sync with the conf full and allow_shrink",
-        "POST /api/v2/dags/sync_{subject}/dagRuns",
+        "POST /api/v2/dags/sync_{dag}/dagRuns",
     ),
 }
 
 
 class HintDocument(BaseModel):
     id: HintId = Field(description="Stable; what to do is the same wherever it occurs.")
-    subject: str = Field(description="The id of the run, integration or sync to do it to; empty where none is needed.")
+    subject: str = Field(
+        description="The id of the run, integration or stream to do it to; empty where none is needed."
+    )
     message: str = Field(description="What to do.")
     request: str = Field(description="Method and path of the request that does it.")
 
@@ -50,5 +52,5 @@ class HintDocument(BaseModel):
         found = hint and _PHRASES[hint.id]
         if not (hint and found):
             return None
-        request = found.request.format(subject=hint.subject)
+        request = found.request.format(subject=hint.subject, dag=hint.subject.replace(".", "_"))
         return cls(id=hint.id, subject=hint.subject, message=found.message, request=request)

@@ -114,7 +114,7 @@ class HealthDocument(BaseModel):
 
 class RunUsage(BaseModel):
     run_id: str
-    entity: str
+    stream: str
     state: RunState
     started_at: datetime
     calls: CallsDocument
@@ -200,7 +200,7 @@ def _runs(work: Work, integration_id: str, run_id: str | None, limit: int) -> li
 def _run_usage(run: Run, usage: Usage) -> RunUsage:
     return RunUsage(
         run_id=run.run_id,
-        entity=run.entity,
+        stream=run.stream,
         state=run.state,
         started_at=run.started_at,
         calls=CallsDocument.of(usage),

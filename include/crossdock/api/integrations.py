@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crossdock.api.access import Caller, Role, guard
 from crossdock.api.airflow_connections import Connections
+from crossdock.api.definitions import integration_added, integrations_changed
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, Keep, OneEffect
 from crossdock.api.if_match import IfMatch, etag
@@ -20,6 +21,7 @@ from crossdock.api.problems import ProblemDocument, title
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
 from crossdock.app.integrations import on_resumed
+from crossdock.app.streams import streams_of
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Work
 from crossdock.integrations import repository as integration_repository
@@ -51,6 +53,7 @@ class IntegrationDocument(BaseModel):
     )
     tested_at: datetime | None
     test_passed: bool | None
+    streams: list[str] = Field(description="What its syncs read; empty if nothing reads this integration.")
 
 
 class CheckDocument(BaseModel):
@@ -110,6 +113,9 @@ class ChangeBody(BaseModel):
 
     name: str | None = Field(None, min_length=1, max_length=200, pattern=PLAIN)
     settings: dict[str, Any] | None = Field(None, description="Replaces all settings.")
+    same_records: bool = Field(
+        False, description="Confirms that a new address is of the same system, so that its records do not mix."
+    )
 
 
 class RotateBody(BaseModel):
@@ -175,7 +181,10 @@ def add_integration(
 
         service.add(store, connections, new, on_stored=on_stored, actor=caller.actor)
 
-    return request.once_outside(add)
+    answer = request.once_outside(add)
+    # For a repeated request, too: the process may have been killed before this.
+    integration_added(store, body.id)
+    return answer
 
 
 @router.get(
@@ -213,7 +222,9 @@ def change_integration(
         actor=caller.actor,
         name=body.name,
         settings=body.settings,
+        same_records=body.same_records,
     )
+    integrations_changed(store)
     return _stored(changed, response)
 
 
@@ -227,6 +238,7 @@ def remove_integration(
     integration_id: IntegrationId, caller: Operator, version: IfMatch, store: OpenStore, connections: Connections
 ) -> None:
     service.remove(store, connections, integration_id, version=version, actor=caller.actor)
+    integrations_changed(store)
 
 
 @router.post(
@@ -306,7 +318,8 @@ def _etag_of(document: IntegrationDocument) -> dict[str, str]:
 
 def _document(integration: Integration) -> IntegrationDocument:
     fields = msgspec.structs.asdict(integration)
-    return IntegrationDocument(id=fields.pop("integration_id"), **fields)
+    streams = [stream.id for stream in streams_of(integration.integration_id)]
+    return IntegrationDocument(id=fields.pop("integration_id"), **fields, streams=streams)
 
 
 def _listed(integration: Integration, health: HealthSummary) -> ListedIntegration:

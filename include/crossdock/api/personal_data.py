@@ -4,57 +4,88 @@ The one rule for personal data on all routes.
 A list masks it for everybody. A route for one record shows it to an operator or administrator and records that in the audit trail;
 everybody else gets it masked. Answers to changes are masked as well, so that none is kept with an idempotency key.
 
-What is personal comes from here until datasets declare it themselves: `fields_of` and `fields_of_event` are the only questions
-that the rest of the API asks.
+What is personal, each dataset declares (`sync.dataset.Personal`). Where its key is personal, such as a customer's e-mail address,
+the key is masked too, wherever it stands: an event's partition key, a quarantine item, the keys of a run.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
 
 from crossdock.api.access import Caller, Role
+from crossdock.app.streams import all_datasets
 from crossdock.db.database import Store, Work
-from crossdock.events.model import ORDER_CHANGED, PRODUCT_CHANGED, STOCK_CHANGED, WEBHOOK_RECEIVED, Event
+from crossdock.events.model import WEBHOOK_RECEIVED, Event
 from crossdock.observability import audit
+from crossdock.sync.dataset import Record, Schema
 
 MASK = "***"
 
-#: Names of personal fields, as columns and events have them and as sources send them. None: unknown, so that all is masked.
+#: Names of personal fields. None: unknown, so that all is masked.
 Fields = frozenset[str] | None
 
 _NOTHING: frozenset[str] = frozenset()
-_OF_ORDERS = frozenset(
-    {
-        *("customer_email", "shipping_address"),
-        *("customerEmail", "shippingAddress", "billingAddress", "itemShippingAddresses", "customer", "anonymousId"),
-    }
-)
-_OF_ENTITY = {"inventory": _NOTHING, "product": _NOTHING, "order": _OF_ORDERS}
-_OF_EVENT = {
-    STOCK_CHANGED: _NOTHING,
-    PRODUCT_CHANGED: _NOTHING,
-    ORDER_CHANGED: _OF_ORDERS,
-    # As another system sent it.
-    WEBHOOK_RECEIVED: frozenset({"body"}),
-}
+#: As another system sent it.
+_OF_WEBHOOK = frozenset({"body"})
 #: What people write in their own words about a record.
 _OF_AUDIT_DETAIL = frozenset({"reason"})
 #: Shown of records whose personal fields are not known.
-_NEVER_PERSONAL = frozenset({"id", "version", "integration", "entity"})
+_NEVER_PERSONAL = frozenset({"id", "version", "integration", "dataset"})
 
 
-def fields_of(entity: str) -> Fields:
-    """Name the personal fields of the records of *entity*; None where they are not declared."""
-    return _OF_ENTITY.get(entity)
+@cache
+def _datasets() -> Mapping[str, Schema]:
+    """Map the name of a dataset to its declaration. One of declared fields says nothing about them, and is left out."""
+    return {dataset.name: dataset for dataset in all_datasets() if dataset is not Record.schema}
+
+
+@cache
+def _datasets_by_event() -> Mapping[str, Schema]:
+    return {dataset.event_type: dataset for dataset in _datasets().values()}
+
+
+def fields_of(dataset: str) -> Fields:
+    """Name the personal fields of the records of *dataset*; None where they are not declared."""
+    found = _datasets().get(dataset)
+    return found.personal_fields if found else None
+
+
+def fields_of_source(dataset: str) -> Fields:
+    """
+    Name the personal fields of records of *dataset* as their source sends them.
+
+    Sources have names of their own: unless the dataset has no personal data at all, they are not known.
+    """
+    return _NOTHING if fields_of(dataset) == _NOTHING else None
 
 
 def fields_of_event(event_type: str) -> Fields:
     """Name the personal fields of the data of *event_type*; None where they are not declared."""
-    return _OF_EVENT.get(event_type)
+    if event_type == WEBHOOK_RECEIVED:
+        return _OF_WEBHOOK
+    found = _datasets_by_event().get(event_type)
+    return found.personal_fields if found else None
+
+
+def has_personal_key(dataset: str) -> bool:
+    """Check whether the business key of *dataset* is personal; so is one of which nothing is declared."""
+    found = _datasets().get(dataset)
+    return found is None or found.key in found.personal_fields
+
+
+def masked_key(key: str | None, dataset: str) -> str | None:
+    """Mask the business key of a record of *dataset* if it is personal."""
+    return MASK if key and has_personal_key(dataset) else key
+
+
+def masked_keys(keys: Sequence[str], dataset: str) -> list[str]:
+    """Mask the keys that a run of *dataset* was asked for if they are personal."""
+    return [MASK if has_personal_key(dataset) else key for key in keys]
 
 
 def may_see(caller: Caller) -> bool:
@@ -83,11 +114,25 @@ def _all_masked(value: Any) -> Any:
 
 
 def masked_event(event: Event) -> Event:
-    """Mask the data of *event*."""
+    """Mask the data of *event*, and its keys where they are personal."""
     fields = fields_of_event(event.type)
     if fields == _NOTHING:
         return event
-    return msgspec.structs.replace(event, data=json.dumps(masked(json.loads(event.data), fields)))
+    data = json.loads(event.data)
+    if not _has_personal_key(event.type, data):
+        return msgspec.structs.replace(event, data=json.dumps(masked(data, fields)))
+    if event.type != WEBHOOK_RECEIVED:
+        return msgspec.structs.replace(event, data=json.dumps(masked(data, fields)), partition_key=MASK)
+    data = json.dumps(masked(data, _OF_WEBHOOK | {"key"}))
+    return msgspec.structs.replace(event, data=data, partition_key=MASK, subject=MASK)
+
+
+def _has_personal_key(event_type: str, data: Any) -> bool:
+    """Check whether an event is about a record whose key is personal. A webhook's data says of which dataset it is."""
+    if event_type == WEBHOOK_RECEIVED:
+        return has_personal_key(str(data.get("dataset")))
+    dataset = _datasets_by_event().get(event_type)
+    return dataset is None or dataset.key in dataset.personal_fields
 
 
 def without_values(text: str | None, value: Any, fields: Fields) -> str | None:

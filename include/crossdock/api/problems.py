@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from crossdock.api.hints import HintDocument
-from crossdock.core.errors import BadRequest, Conflict, HubError, NotFound, Transient, VersionChanged
+from crossdock.core.errors import BadRequest, Conflict, HubError, NotFound, OutcomeUnknown, Transient, VersionChanged
 from crossdock.db.idempotency import KeyReused, StillRunning
 from crossdock.integrations.model import FieldError, SettingsInvalid, TestRefused
 
@@ -146,6 +146,8 @@ _HUB_ERRORS: tuple[tuple[type[HubError], HTTPStatus, str], ...] = (
     (KeyReused, HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused"),
     (Conflict, HTTPStatus.CONFLICT, "conflict"),
     (Transient, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+    # Not 503, after which a client would try again.
+    (OutcomeUnknown, HTTPStatus.BAD_GATEWAY, "outcome-unknown"),
 )
 
 

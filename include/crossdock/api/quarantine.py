@@ -34,7 +34,7 @@ from crossdock.api.selection import (
     not_there,
 )
 from crossdock.api.validation import PLAIN
-from crossdock.app.streams import sync_of
+from crossdock.app.streams import stream_of
 from crossdock.commerce.orders import quarantine_edits
 from crossdock.commerce.orders.schema import LINE_KINDS
 from crossdock.db.database import Store
@@ -61,8 +61,9 @@ class FailureDocument(BaseModel):
 
 class ItemSummary(BaseModel):
     item_id: int
+    stream: str = Field(examples=["commercetools.inventory"])
     integration: str
-    entity: str
+    dataset: str
     record_id: str
     record_key: str | None
     version: int
@@ -94,7 +95,7 @@ class ValueDocument(BaseModel):
 
 
 class QuarantineCauseDocument(BaseModel):
-    entity: str
+    stream: str
     cause: str
     message: str
     items: int
@@ -181,7 +182,7 @@ class EditedDocument(BaseModel):
 def list_items(
     store: OpenStore,
     state: State = "open",
-    entity: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
+    stream: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
     cause: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
     cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,18}$")] = None,
     limit: Limit = 50,
@@ -189,7 +190,7 @@ def list_items(
     only = None if state == "all" else state
     with store.transaction() as work:
         found = quarantine_repository.find(
-            work, entity=entity, cause=cause, state=only, after=int(cursor or 0), limit=limit + 1
+            work, stream=stream, cause=cause, state=only, after=int(cursor or 0), limit=limit + 1
         )
     page = found[:limit]
     return ItemsPage(
@@ -200,10 +201,10 @@ def list_items(
 
 @router.get("/quarantine-causes", summary="List causes of open quarantine items", dependencies=[guard(Role.VIEWER)])
 def list_quarantine_causes(
-    store: OpenStore, entity: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None
+    store: OpenStore, stream: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None
 ) -> QuarantineCausesDocument:
     with store.transaction() as work:
-        found = quarantine_repository.causes(work, entity=entity)
+        found = quarantine_repository.causes(work, stream=stream)
     return QuarantineCausesDocument(causes=[_cause_document(group) for group in found])
 
 
@@ -212,11 +213,12 @@ def show_item(store: OpenStore, caller: Annotated[Caller, guard(Role.VIEWER)], i
     """Read an item. Personal data is shown to operators only, and recorded in the audit trail."""
     with store.transaction() as work:
         item = quarantine_repository.get(work, item_id)
-    fields = personal_data.fields_of(item.entity)
+    fields = personal_data.fields_of_source(item.dataset)
     record, edited = quarantine_service.readable(item.raw), _edited(item)
     if personal_data.reveal(store, caller, f"quarantine/{item_id}", [record, edited], fields):
         failures = [FailureDocument(**msgspec.structs.asdict(failure)) for failure in item.failures]
-        return ItemDocument(**{**_summary(item), "failures": failures}, record=record, edited=edited)
+        shown = {**_summary(item), "record_key": item.record_key, "failures": failures}
+        return ItemDocument(**shown, record=record, edited=edited)
     return _masked(item)
 
 
@@ -225,12 +227,12 @@ def fix_item(store: OpenStore, caller: Operator, item_id: Id, body: FieldsEdited
     """Save an edit and validate it at once by the rules of its sync. It is saved even if it would still be rejected."""
     if isinstance(body, RecordEdited):
         verdict = quarantine_service.edit(
-            store, item_id, json.dumps(body.record).encode(), syncs=sync_of, actor=caller.actor
+            store, item_id, json.dumps(body.record).encode(), streams=stream_of, actor=caller.actor
         )
     else:
-        verdict = quarantine_service.edit_fields(store, item_id, body.changes, syncs=sync_of, actor=caller.actor)
+        verdict = quarantine_service.edit_fields(store, item_id, body.changes, streams=stream_of, actor=caller.actor)
     item = _item(store, item_id)
-    failures = [_failure(failure, personal_data.fields_of(item.entity)) for failure in verdict]
+    failures = [_failure(failure, personal_data.fields_of(item.dataset)) for failure in verdict]
     return FixDocument(item=item, passes=not failures, failures=failures)
 
 
@@ -323,7 +325,7 @@ def _item(store: Store, item_id: int) -> ItemDocument:
 
 def _masked(item: Item) -> ItemDocument:
     """Represent the item with its record, personal data masked."""
-    fields = personal_data.fields_of(item.entity)
+    fields = personal_data.fields_of_source(item.dataset)
     record = personal_data.masked(quarantine_service.readable(item.raw), fields)
     return ItemDocument(**_summary(item), record=record, edited=personal_data.masked(_edited(item), fields))
 
@@ -334,9 +336,10 @@ def _edited(item: Item) -> Any:
 
 def _summary(item: Item) -> dict[str, Any]:
     names = ItemSummary.model_fields.keys() - {"failures", "is_edited"}
-    fields = personal_data.fields_of(item.entity)
+    fields = personal_data.fields_of(item.dataset)
     return {
         **{name: getattr(item, name) for name in names},
+        "record_key": personal_data.masked_key(item.record_key, item.dataset),
         "failures": [_failure(failure, fields) for failure in item.failures],
         "is_edited": item.edited is not None,
     }
@@ -349,13 +352,13 @@ def _failure(failure: Failure, fields: personal_data.Fields) -> FailureDocument:
 
 def _cause_document(group: CauseCount) -> QuarantineCauseDocument:
     """Represent the cause; where its column is personal, its values are one masked one."""
-    fields, counts = personal_data.fields_of(group.entity), dict[str, int]()
+    fields, counts = personal_data.fields_of(group.stream.partition(".")[2]), dict[str, int]()
     for value, items in group.values:
         shown = personal_data.masked_failure_value(value, group.column, fields)
         counts[shown] = counts.get(shown, 0) + items
     values = [ValueDocument(value=value, items=items) for value, items in counts.items()]
     return QuarantineCauseDocument(
-        entity=group.entity,
+        stream=group.stream,
         cause=group.cause,
         message=group.message,
         items=group.items,

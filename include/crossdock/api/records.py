@@ -13,7 +13,7 @@ from crossdock.api.access import Caller, Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
-from crossdock.api.syncs import Entity, find_sync
+from crossdock.api.streams import StreamId, find_stream
 from crossdock.api.validation import PLAIN, QueryTimestamp
 from crossdock.sync import records
 
@@ -21,16 +21,16 @@ router = Router(prefix="/records", tags=["records"])
 
 
 class RecordsDocument(BaseModel):
-    """The records with one business key: more than one where several warehouses or integrations have it."""
+    """The records with one business key: more than one where several warehouses have it."""
 
-    entity: str
+    stream: str = Field(examples=["commercetools.inventory"])
     key: str
     as_of: datetime | None
     records: list[dict[str, Any]] = Field(description="Column → value, one object for each record.")
 
 
 @router.get(
-    "/{entity}",
+    "/{stream}",
     summary="Get the records with a business key",
     responses={
         404: {"model": ProblemDocument, "description": "The hub has no record with this key, or had none then."}
@@ -39,19 +39,23 @@ class RecordsDocument(BaseModel):
 def show_records(
     store: OpenStore,
     caller: Annotated[Caller, guard(Role.VIEWER)],
-    entity: Entity,
+    stream: StreamId,
     key: Annotated[
-        str, Query(min_length=1, max_length=512, pattern=PLAIN, description="A SKU, a key, an order number.")
+        str,
+        Query(
+            min_length=1, max_length=512, pattern=PLAIN, description="A SKU, a key, an order number, an e-mail address."
+        ),
     ],
     as_of: Annotated[
         QueryTimestamp | None, Query(description="As they were at this time, by the source's clock.")
     ] = None,
 ) -> RecordsDocument:
     """Read records. Personal data is shown to operators only, and recorded in the audit trail."""
-    rows, fields = (
-        records.look_up(store, find_sync(entity).table, entity, key, as_of=as_of),
-        personal_data.fields_of(entity),
-    )
-    is_shown = personal_data.reveal(store, caller, f"records/{entity}/{key}", rows, fields)
+    found = find_stream(stream)
+    rows = records.look_up(store, found, key, at=as_of)
+    fields = personal_data.fields_of(found.dataset.name)
+    # The trail is kept for ever, and many may read it: a key that is personal is not in it.
+    named = rows[0]["id"] if personal_data.has_personal_key(found.dataset.name) else key
+    is_shown = personal_data.reveal(store, caller, f"records/{stream}/{named}", rows, fields)
     shown = rows if is_shown else personal_data.masked(rows, fields)
-    return RecordsDocument(entity=entity, key=key, as_of=as_of, records=shown)
+    return RecordsDocument(stream=stream, key=key, as_of=as_of, records=shown)

@@ -9,6 +9,7 @@ import msgspec
 from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
+from crossdock.api import personal_data
 from crossdock.api.access import Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.integration_health import CallsDocument
@@ -38,12 +39,15 @@ class CountsDocument(BaseModel):
 
 class RunDocument(BaseModel):
     run_id: str
+    stream: str = Field(examples=["commercetools.inventory"])
     integration: str
-    entity: str
+    dataset: str
     shard: str = Field(description="`all`, or the shard of the ids that the run read.")
     mode: Mode
     state: RunState
-    keys: list[str] = Field(description="The keys that it was asked for; empty for all records.")
+    keys: list[str] = Field(
+        description="The keys that it was asked for, masked where they are personal; empty for all records."
+    )
     backfill_day: str | None = Field(description="The day that a backfill's run is for, as 2026-11-21.")
     dag_id: str | None
     dag_run_id: str | None
@@ -81,7 +85,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 @router.get("", summary="List runs, newest first", dependencies=[guard(Role.VIEWER)])
 def list_runs(
     store: OpenStore,
-    entity: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
+    stream: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
     integration: Annotated[str | None, Query(max_length=100, pattern=PLAIN)] = None,
     state: RunState | None = None,
     dag_id: Annotated[str | None, Query(max_length=250, pattern=PLAIN)] = None,
@@ -92,7 +96,7 @@ def list_runs(
     with store.transaction() as work:
         found = ledger.page(
             work,
-            entity=entity,
+            stream=stream,
             integration=integration,
             state=state,
             dag_id=dag_id,
@@ -143,7 +147,7 @@ def _document(run: Run) -> RunDocument:
     fields = {name: getattr(run, name) for name in RunDocument.model_fields.keys() - _COMPUTED}
     return RunDocument(
         **fields,
-        keys=list(run.request.keys),
+        keys=personal_data.masked_keys(run.request.keys, run.dataset),
         backfill_day=run.request.backfill_day,
         counts=_counts(run.counts),
         lines=_counts(run.lines),

@@ -18,7 +18,7 @@ from crossdock.api.access import Caller, Guard, Role
 from crossdock.api.dependencies import open_store
 from crossdock.api.problems import Problem, ProblemDocument
 from crossdock.api.routing import RawRoute
-from crossdock.app.streams import SYNCS
+from crossdock.app.streams import datasets_of
 from crossdock.db.database import Store
 from crossdock.events.webhooks_in import service as webhook_service
 from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver
@@ -52,7 +52,7 @@ class Receivers:
     """A cache of receivers; their secrets stay in memory for seconds."""
 
     def __init__(self, find: Callable[[str], Receiver] | None = None) -> None:
-        self._find = find or partial(webhook_service.receiver_of, entities=SYNCS)
+        self._find = find or partial(webhook_service.receiver_of, datasets_of=datasets_of)
         self._known: dict[str, tuple[float, Receiver]] = {}
         self._lock = Lock()
 

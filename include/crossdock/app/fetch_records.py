@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Self
 
-from crossdock.app.streams import SYNCS
+from crossdock.app.streams import stream_of
 from crossdock.core.decoding import prepare
-from crossdock.core.errors import BadEvent, HubError
-from crossdock.sync import Sync, Systems, extract, load, mark_failed, validate
+from crossdock.core.errors import BadEvent, BadRequest, HubError
+from crossdock.sync import Stream, Systems, extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
 
 #: Fetches of different keys do not wait for each other, nor for the live sync: the version guard decides which is newer.
@@ -54,56 +54,61 @@ class SyncRecordFetcher:
     """
 
     def __init__(
-        self, systems_of: Callable[[Sync], AbstractContextManager[Systems]], *, open_s: float = _OPEN_S
+        self,
+        systems_of: Callable[[Stream], AbstractContextManager[Systems]],
+        *,
+        stream_of: Callable[[str], Stream] = stream_of,
+        open_s: float = _OPEN_S,
     ) -> None:
-        self._systems_of, self._open_s = systems_of, open_s
+        self._systems_of, self._stream_of, self._open_s = systems_of, stream_of, open_s
         self._opened: dict[tuple[int, str], _Opened] = {}
 
-    def fetch(self, entity: str, keys: Sequence[str]) -> None:
+    def fetch(self, stream_id: str, keys: Sequence[str]) -> None:
         """
-        Fetch the records under *keys*, validate and load them.
+        Fetch the records of a stream under *keys*, validate and load them.
 
         Raises:
-            BadEvent: there is no sync of *entity*.
+            BadEvent: there is no such stream.
             HubError: as the sync raises it.
 
         """
-        sync = SYNCS.get(entity)
-        if sync is None:
-            raise BadEvent("of a webhook", "sync", f"there is no sync of {entity!r}")
-        fetch_id, is_done = f"fetch__{uuid.uuid4().hex}", False
-        systems = self._open(sync)
         try:
-            run_id = extract(sync, systems, _FetchRequest(keys=tuple(dict.fromkeys(keys))), dag_run_id=fetch_id)
-            load(sync, systems, validate(sync, systems, run_id))
+            stream = self._stream_of(stream_id)
+        except BadRequest as error:
+            raise BadEvent("of a webhook", "sync", str(error)) from error
+        fetch_id, is_done = f"fetch__{uuid.uuid4().hex}", False
+        systems = self._open(stream)
+        try:
+            run_id = extract(stream, systems, _FetchRequest(keys=tuple(dict.fromkeys(keys))), dag_run_id=fetch_id)
+            load(stream, systems, validate(stream, systems, run_id))
             is_done = True
         except HubError as error:
             # A retry is another run, so this one stays failed. It opens no alert of its own: the next fetch may have
             # another lease and would not close it. The event waits for its retry, or becomes a dead letter, with an alert.
-            mark_failed(sync, systems.store, fetch_id, str(error), raise_alert=False)
+            mark_failed(stream, systems.store, fetch_id, str(error), raise_alert=False)
             raise
         finally:
             if not is_done:
-                self._close(threading.get_ident(), entity)
+                self._close(threading.get_ident(), stream_id)
 
     def close(self) -> None:
         """Close the systems of all threads."""
-        for thread, entity in list(self._opened):
-            self._close(thread, entity)
+        for thread, stream_id in list(self._opened):
+            self._close(thread, stream_id)
 
-    def _open(self, sync: Sync) -> Systems:
-        key = threading.get_ident(), sync.entity
+    def _open(self, stream: Stream) -> Systems:
+        key = threading.get_ident(), stream.id
         known = self._opened.get(key)
         if known and time.monotonic() < known.until:
             return known.systems
         self._close(*key)
         with ExitStack() as opening:
-            systems = opening.enter_context(self._systems_of(sync))
+            systems = opening.enter_context(self._systems_of(stream))
             self._opened[key] = _Opened(systems, opening.pop_all(), time.monotonic() + self._open_s)
         return systems
 
-    def _close(self, thread: int, entity: str) -> None:
-        known = self._opened.pop((thread, entity), None)
+    def _close(self, thread: int, stream_id: str) -> None:
+        known = self._opened.pop((thread, stream_id), None)
         if known:
             known.ends.close()
 

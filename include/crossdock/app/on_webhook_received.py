@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import msgspec
 
 from crossdock.core.errors import BadEvent
+from crossdock.db.leases import stream_id
 from crossdock.events.model import Event
 from crossdock.events.ports import RecordFetcher
+from crossdock.events.webhooks_in.service import SOURCE
 
 
 class _Named(msgspec.Struct):
     """The record that a webhook names."""
 
-    entity: str
+    dataset: str
     key: str
 
 
@@ -23,12 +25,12 @@ _decode = msgspec.json.Decoder(_Named).decode
 
 def deliver(fetcher: RecordFetcher, events: Sequence[Event]) -> None:
     """
-    Fetch the records of all *events*, one fetch per entity: ten webhooks about one record cost one read of it.
+    Fetch the records of all *events*, one fetch per stream: ten webhooks about one record cost one read of it.
 
     Idempotent, since a fetch is.
 
     Raises:
-        BadEvent: the data do not name an entity and a key.
+        BadEvent: the data do not name a dataset and a key.
         HubError: the fetch failed; it may be repeated.
 
     """
@@ -38,6 +40,7 @@ def deliver(fetcher: RecordFetcher, events: Sequence[Event]) -> None:
             named = _decode(event.data)
         except msgspec.DecodeError as error:
             raise BadEvent(event.id, event.type, str(error)) from error
-        keys.setdefault(named.entity, []).append(named.key)
-    for entity, of_entity in keys.items():
-        fetcher.fetch(entity, of_entity)
+        stream = stream_id(event.source.removeprefix(SOURCE), named.dataset)
+        keys.setdefault(stream, []).append(named.key)
+    for stream, of_stream in keys.items():
+        fetcher.fetch(stream, of_stream)

@@ -36,9 +36,9 @@ class Commands(LazyCommandGroup):
             "crossdock.cli.prepare:prepare",
             "Prepare a deployment: migrate both databases and load airflow_settings.yaml.",
         ),
-        "sync": LazyCommand("crossdock.cli.sync:app", "Sync one kind of record from its source."),
+        "sync": LazyCommand("crossdock.cli.sync:sync", "Sync a stream from its source."),
         "backfill": LazyCommand("crossdock.cli.backfill:backfill", "Read past days again."),
-        "show": LazyCommand("crossdock.cli.show:app", "Show a record as it is, or as it was."),
+        "show": LazyCommand("crossdock.cli.show:show", "Show a record as it is, or as it was."),
         "verify-dataset": LazyCommand(
             "crossdock.cli.verify_dataset:verify_dataset", "Compare the hub with a dataset file, row by row."
         ),

@@ -1,4 +1,4 @@
-"""./hub backfill ENTITY --from --to: read history day by day, by default only missing days."""
+"""./hub backfill STREAM --from --to: read history day by day, by default only missing days."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from crossdock.cli import console
-from crossdock.cli.entities import sync_of
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.instants import day_option
 from crossdock.cli.session import airflow_api
+from crossdock.cli.streams import StreamName, stream_named
 from crossdock.client import dag_runs
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused
@@ -32,7 +32,7 @@ class Only(StrEnum):
 
 
 def backfill(
-    entity: Annotated[str, typer.Argument(help="inventory, product or order.")],
+    stream: StreamName,
     first: Annotated[date, day_option("--from", "The first day, as 2026-01-01.")],
     last: Annotated[date, day_option("--to", "The last day, included.")],
     only: Annotated[Only, typer.Option(help="Which days to run.")] = Only.MISSING,
@@ -45,25 +45,26 @@ def backfill(
     """Read days of history again. Safe to interrupt and to repeat: finished days are no longer missing."""
     api = airflow_api()
     hub = HubApi(api)
-    dag_id = sync_of(hub, entity)["backfill_dag_id"]
+    found = stream_named(hub, stream)
+    stream_id, dag_id = found["id"], found["backfill_dag"]
     if dag_id is None:
-        raise BadRequest(f"Declared integrations such as {entity} have no backfill")
+        raise BadRequest(f"{stream_id} has no backfill: its source cannot be asked for what changed in a window")
     span = {"first": first.isoformat(), "last": last.isoformat()}
-    days = hub.get(f"/syncs/{entity}/backfill-days", only=only.value, **span).document["days"]
+    days = hub.get(f"/streams/{stream_id}/backfill-days", only=only.value, **span).document["days"]
     if dry_run or not days:
-        _show(entity, days, Counter(), as_json=as_json, started=False)
+        _show(stream_id, days, Counter(), as_json=as_json, started=False)
         return
     api.refuse_paused(dag_id)
     started = {day: _start(api, dag_id, day, emit_events=emit_events) for day in days}
-    with console.progress(f"backfill {entity}") as bar:
+    with console.progress(f"backfill {stream_id}") as bar:
         states = Counter(
             _end_of(api, dag_id, run_id, bar, number, len(days)) for number, run_id in enumerate(started.values())
         )
-    _show(entity, days, states, as_json=as_json, started=True)
+    _show(stream_id, days, states, as_json=as_json, started=True)
     if states["success"] < len(days):
         raise typer.Exit(Exit.FAILED)
     if _any_partial(hub, dag_id, days):
-        console.say(f"Some records are in quarantine: ./hub quarantine list --entity {entity}")
+        console.say(f"Some records are in quarantine: ./hub quarantine list --stream {stream_id}")
         raise typer.Exit(Exit.PARTIAL)
 
 
@@ -103,14 +104,14 @@ def _end_of(api: AirflowApi, dag_id: str, run_id: str, bar: console.Bar, number:
     return dag_runs.wait_for(look, f"DAG run {run_id}", timeout_s=3600)
 
 
-def _show(entity: str, days: list[str], states: Counter[str], *, as_json: bool, started: bool) -> None:
+def _show(stream: str, days: list[str], states: Counter[str], *, as_json: bool, started: bool) -> None:
     if as_json:
         runs = {"started": len(days) if started else 0, "states": dict(states)}
-        console.show_json({"entity": entity, "days": days, **runs})
+        console.show_json({"stream": stream, "days": days, **runs})
     elif not days:
         console.success("0 runs: no days are missing.")
     elif not started:
         console.out.print(f"{len(days)} days: {days[0]} … {days[-1]}")
     else:
         show = console.success if states["success"] == len(days) else console.error
-        show(f"{states['success']} of {len(days)} days are done. To see each run: ./hub runs --entity {entity}")
+        show(f"{states['success']} of {len(days)} days are done. To see each run: ./hub runs --stream {stream}")

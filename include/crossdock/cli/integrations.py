@@ -158,7 +158,8 @@ def add(
     if not existing:
         body["credentials"] = credentials_for(schemas, credentials)
     stored = _sent(lambda: api.post("/integrations", body).document, as_json=as_json)
-    _report(stored, f"{integration_id} is connected", as_json=as_json)
+    read_by = f"Its streams: {', '.join(stored['streams'])}" if stored["streams"] else "No stream reads it yet"
+    _report(stored, f"{integration_id} is connected. {read_by}", as_json=as_json)
 
 
 @app.command("test")
@@ -178,6 +179,9 @@ def change(
     integration_id: Id,
     name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
     settings: Set = None,
+    same_records: Annotated[
+        bool, typer.Option("--same-records", help="The new address is of the same system: its records are the same.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Change the name or single settings, after testing them."""
@@ -188,6 +192,8 @@ def change(
     body: dict[str, Any] = {"name": name} if name else {}
     if settings:
         body["settings"] = {**seen.document["settings"], **_settings(settings)}
+    if same_records:
+        body["same_records"] = True
     stored = _sent(
         lambda: api.patch(f"/integrations/{integration_id}", body, if_match=seen.etag).document, as_json=as_json
     )
@@ -244,14 +250,15 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Validate a declaration file; reports every error with its line. Works offline."""
-    from crossdock.connectors.declarative.streams import declared_sync  # noqa: PLC0415  only this command needs it
+    from crossdock.connectors.declarative.streams import declared_stream  # noqa: PLC0415  only this command needs it
+    from crossdock.core.ids import sync_dag  # noqa: PLC0415
 
-    declaration, sync = declared_sync(file)
-    columns = [column.name for column in sync.columns]
+    declaration, stream = declared_stream(file)
+    columns = [column.name for column in stream.columns]
     if as_json:
-        console.show_json({"name": declaration.name, "table": sync.table.name, "columns": columns})
+        console.show_json({"name": declaration.name, "table": stream.dataset.table, "columns": columns})
         return
-    console.success(f"{declaration.name} is valid: DAG sync_{declaration.name}, table {sync.table.name}")
+    console.success(f"{declaration.name} is valid: DAG {sync_dag(stream.id)}, table {stream.dataset.table}")
 
 
 def _settings(given: list[str] | None) -> dict[str, Any]:

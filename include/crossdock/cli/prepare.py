@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
@@ -19,6 +19,9 @@ from crossdock.core.ids import prefixed
 from crossdock.stack.home import write_json
 from crossdock.stack.settings_file import AirflowSettings, read_settings
 from crossdock.stack.stale_dags import is_ours
+
+if TYPE_CHECKING:
+    from crossdock.observability.audit import Entry
 
 #: Connection id → Airflow's field name → the environment variable with its value. The settings file has no secrets.
 SECRETS = {
@@ -59,9 +62,11 @@ def prepare() -> None:
     console.success("Airflow's database is up to date")
     if removed := remove_stale_dags():
         console.success(f"Removed from Airflow, because no DAG file defines them: {', '.join(removed)}")
-    _migrate_hub(settings)
+    kept = _migrate_hub(settings)
     console.success("The hub's database is up to date")
-    load(settings)
+    for connection_id, by_hand in kept.items():
+        console.say(f"{connection_id} stays as it is: {by_hand.act} by {by_hand.actor}")
+    load(settings, kept=kept)
     console.success(f"Loaded from airflow_settings.yaml into Airflow: {_counted(settings)}")
 
 
@@ -94,24 +99,33 @@ def _networks(environment: Mapping[str, str], conn_id: str) -> dict[str, Any]:
     return {"extra": {"allowed_networks": [network.strip() for network in named.split(",") if network.strip()]}}
 
 
-def load(settings: AirflowSettings) -> None:
-    """Write *settings* to Airflow's own database, replacing what has the same names. Needs no api-server."""
+def load(settings: AirflowSettings, *, kept: Collection[str] = ()) -> None:
+    """
+    Write *settings* to Airflow's own database. Needs no api-server.
+
+    Connections replace those of the same names, but for those *kept*. A pool or variable that is there may have been
+    changed in Airflow, and stays as it is.
+    """
     # Not by Airflow's CLI: its three `import` commands take half a minute.
     from airflow.models.connection import Connection  # noqa: PLC0415  seconds to import
     from airflow.models.pool import Pool  # noqa: PLC0415
     from airflow.models.variable import Variable  # noqa: PLC0415
     from airflow.utils.session import create_session  # noqa: PLC0415
-    from sqlalchemy import delete  # noqa: PLC0415
+    from sqlalchemy import delete, select  # noqa: PLC0415
 
     with create_session() as session:
         for connection in settings.connections:
+            if connection["connection_id"] in kept:
+                continue
             fields = {name: value for name, value in connection.items() if name != "connection_id"}
             session.execute(delete(Connection).where(Connection.conn_id == connection["connection_id"]))
             session.add(Connection(conn_id=connection["connection_id"], **fields))
         for pool in settings.pools:
-            Pool.create_or_update_pool(**pool, include_deferred=False, session=session)
+            if Pool.get_pool(pool["name"], session=session) is None:
+                Pool.create_or_update_pool(**pool, include_deferred=False, session=session)
         for variable in settings.variables:
-            Variable.set(**variable, session=session)
+            if session.scalar(select(Variable).where(Variable.key == variable["key"])) is None:
+                Variable.set(**variable, session=session)
 
 
 def remove_stale_dags() -> list[str]:
@@ -147,7 +161,8 @@ def _migrate_airflow() -> None:
         sys.exit(Exit.FAILED)
 
 
-def _migrate_hub(settings: AirflowSettings) -> None:
+def _migrate_hub(settings: AirflowSettings) -> Mapping[str, Entry]:
+    from crossdock.app import definitions  # noqa: PLC0415  loads pydantic
     from crossdock.app.database import migrate  # noqa: PLC0415  loads SQLAlchemy
     from crossdock.db.database import Store  # noqa: PLC0415
     from crossdock.integrations import service as integration_service  # noqa: PLC0415
@@ -158,7 +173,9 @@ def _migrate_hub(settings: AirflowSettings) -> None:
     )
     migrate(dsn)
     with Store(dsn) as store:
-        integration_service.register(store, settings.connections, actor="cli:prepare")
+        found = integration_service.register(store, settings.connections, actor="cli:prepare")
+        definitions.write(store)
+    return found.kept
 
 
 def _counted(settings: AirflowSettings) -> str:

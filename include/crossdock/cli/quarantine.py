@@ -8,7 +8,6 @@ import typer
 
 from crossdock.cli import console, selection
 from crossdock.cli.command_groups import CommandGroup
-from crossdock.cli.entities import refuse_unknown
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.replays import follow_replay, show_end
 from crossdock.cli.selection import (
@@ -22,6 +21,7 @@ from crossdock.cli.selection import (
     selection_of,
 )
 from crossdock.cli.session import hub_api
+from crossdock.cli.streams import stream_id
 from crossdock.core.errors import BadRequest
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="List, edit, replay and discard rejected records.")
@@ -31,7 +31,7 @@ ItemId = Annotated[int, typer.Argument(help="Item ID; to list them: ./hub quaran
 
 @app.command("list")
 def list_items(
-    entity: Annotated[str | None, typer.Option(help="Only items of this entity.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only items of this stream.")] = None,
     cause: Annotated[str | None, typer.Option(help="Only items that failed this rule.")] = None,
     state: Annotated[str, typer.Option(help=", ".join(_STATES))] = "open",
     limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
@@ -40,16 +40,16 @@ def list_items(
     """List quarantine items, and the causes of the open ones."""
     refuse_unknown_state(state, _STATES)
     api = hub_api()
-    refuse_unknown(api, entity)
-    groups = api.get("/quarantine-causes", entity=entity).document["causes"]
-    items = api.pages("/quarantine", "items", limit=limit, entity=entity, cause=cause, state=state)
+    of_stream = stream_id(api, stream)
+    groups = api.get("/quarantine-causes", stream=of_stream).document["causes"]
+    items = api.pages("/quarantine", "items", limit=limit, stream=of_stream, cause=cause, state=state)
     if as_json:
         console.show_json({"causes": groups, "items": items})
         return
     console.show_table(
         "Open, by cause",
-        ["entity", "cause", "items", "values", "what to do"],
-        [[group["entity"], group["cause"], group["items"], _values(group), group["message"]] for group in groups],
+        ["stream", "cause", "items", "values", "what to do"],
+        [[group["stream"], group["cause"], group["items"], _values(group), group["message"]] for group in groups],
         empty="The quarantine is empty.",
     )
     console.show_table(
@@ -80,7 +80,7 @@ def show(item_id: ItemId, as_json: Json = False) -> None:
         console.show_json(item)
         return
     console.out.print(
-        f"[bold]item {item['item_id']}[/]  {item['entity']} {item['record_key'] or item['record_id']}  {item['state']}"
+        f"[bold]item {item['item_id']}[/]  {item['stream']} {item['record_key'] or item['record_id']}  {item['state']}"
     )
     for failure in item["failures"]:
         console.error(f"{failure['column']} = {failure['value']!r}: {failure['message']}  ({failure['rule']})")

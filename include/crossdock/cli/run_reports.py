@@ -12,7 +12,7 @@ Run = Mapping[str, Any]
 
 def document(run: Run) -> dict[str, Any]:
     """Build the JSON document of a run: flat counts, instants in ISO 8601."""
-    same = ("run_id", "integration", "entity", "mode", "state")
+    same = ("run_id", "stream", "integration", "dataset", "mode", "state")
     more = ("balanced", "lines", "drift")
     last = ("dag_id", "dag_run_id", "attempt", "error", "started_at")
     return {
@@ -91,18 +91,18 @@ def calls(usage: Mapping[str, Any]) -> str:
 
 def next_step(run: Run) -> str:
     """Suggest the next command."""
-    entity, counts = run["entity"], run["counts"]
+    stream, counts = run["stream"], run["counts"]
     match run["state"]:
         case "done":
             return _when_done(run)
         case "partial" if counts["rejected"]:
             return "To see the rejected records: ./hub quarantine list"
         case "partial":
-            return f"{counts['held']} records were locked and are read again by the next run: ./hub sync {entity}"
+            return f"{counts['held']} records were locked and are read again by the next run: ./hub sync {stream}"
         case "held":
-            return f"If the source is correct: ./hub sync {entity} --full --allow-shrink"
+            return f"If the source is correct: ./hub sync {stream} --full --allow-shrink"
         case "failed":
-            return f"After the cause is fixed: ./hub sync {entity}"
+            return f"After the cause is fixed: ./hub sync {stream}"
         case _:
             return f"The run is still running: ./hub run show {run['run_id']}"
 

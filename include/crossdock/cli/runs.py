@@ -9,22 +9,21 @@ import typer
 
 from crossdock.cli import console, run_reports
 from crossdock.cli.command_groups import CommandGroup
-from crossdock.cli.entities import refuse_unknown
 from crossdock.cli.session import hub_api
+from crossdock.cli.streams import stream_id
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Inspect one run.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 def runs(
-    entity: Annotated[str | None, typer.Option(help="Only runs of this entity.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only runs of this stream.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs to show.")] = 20,
     as_json: Json = False,
 ) -> None:
     """List runs, with the outcome of every record."""
     api = hub_api()
-    refuse_unknown(api, entity)
-    found = api.pages("/runs", "runs", limit=limit, entity=entity)
+    found = api.pages("/runs", "runs", limit=limit, stream=stream_id(api, stream))
     if as_json:
         console.show_json({"runs": [run_reports.document(run) for run in found]})
     else:

@@ -1,4 +1,4 @@
-"""./hub show sku|product|order KEY: show a record as it is, or as it was at any time."""
+"""./hub show STREAM KEY: show a record as it is, or as it was at any time."""
 
 from __future__ import annotations
 
@@ -8,36 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from crossdock.cli import console
-from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.instants import instant_option, optional_text
 from crossdock.cli.session import hub_api
-
-app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Show a record as it is, or as it was at any time.")
-Key = Annotated[str, typer.Argument()]
-AsOf = Annotated[datetime | None, instant_option("--as-of", "Show the record as it was at this time.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+from crossdock.cli.streams import StreamName, stream_id
 
 
-@app.command("sku")
-def sku(key: Key, as_of: AsOf = None, as_json: Json = False) -> None:
-    """Show the stock of a sku in every warehouse."""
-    _show("inventory", key, as_of, as_json=as_json)
-
-
-@app.command("product")
-def product(key: Key, as_of: AsOf = None, as_json: Json = False) -> None:
-    """Show a product by its key."""
-    _show("product", key, as_of, as_json=as_json)
-
-
-@app.command("order")
-def order(key: Key, as_of: AsOf = None, as_json: Json = False) -> None:
-    """Show an order by its number."""
-    _show("order", key, as_of, as_json=as_json)
-
-
-def _show(entity: str, key: str, as_of: datetime | None, *, as_json: bool) -> None:
-    found = hub_api().get(f"/records/{entity}", key=key, as_of=optional_text(as_of)).document
+def show(
+    stream: StreamName,
+    key: Annotated[str, typer.Argument(help="SKU, product key, order number, e-mail address of a customer.")],
+    as_of: Annotated[datetime | None, instant_option("--as-of", "Show the record as it was at this time.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Show a record by its key, as it is, or as it was at any time."""
+    api = hub_api()
+    found = api.get(f"/records/{stream_id(api, stream)}", key=key, as_of=optional_text(as_of)).document
     if as_json:
         console.show_json(found)
         return

@@ -10,15 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from crossdock.app.streams import SYNCS
 from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.session import local_store
+from crossdock.connectors.commercetools import KIND
+from crossdock.connectors.commercetools.orders import ORDERS
 from crossdock.core.errors import BadRequest
 from crossdock.db.database import Store
 from crossdock.sync import records
 from crossdock.sync.quarantine import repository as quarantine_repository
 
+#: The sandbox makes them from the file.
+_ORDERS = ORDERS.of(KIND)
 #: A line of the file: invoice, code, quantity, price.
 Line = tuple[str, str, int, Decimal]
 
@@ -81,14 +84,15 @@ def _lines_of_file(file: Path) -> Counter[Line]:
 def _lines_of_hub(store: Store) -> Counter[Line]:
     with store.transaction() as work:
         return Counter(
-            (number, code, count, price.normalize()) for number, code, count, price in records.order_lines(work)
+            (number, code, count, price.normalize())
+            for number, code, count, price in records.order_lines(work, _ORDERS.integration)
         )
 
 
 def _lines_of_quarantine(store: Store) -> Counter[Line]:
     """Count the lines of orders that are only in quarantine, as they came, not as edited."""
     with store.transaction() as work:
-        raws = quarantine_repository.raws_of_absent(work, SYNCS["order"].table, "order")
+        raws = quarantine_repository.raws_of_absent(work, _ORDERS.dataset, _ORDERS.integration)
     return Counter(line for raw in raws for line in _lines_of_record(json.loads(raw)))
 
 

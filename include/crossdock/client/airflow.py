@@ -53,6 +53,16 @@ class AirflowApi:
         answer: dict[str, Any] = self._read(self._send("GET", "/api/v2/monitor/health", timeout=30.0))
         return answer
 
+    def has(self, path: str) -> bool:
+        """Check whether the object at *path* exists."""
+        try:
+            self.get(path)
+        except AirflowRefused as refused:
+            if refused.status != HTTPStatus.NOT_FOUND:
+                raise
+            return False
+        return True
+
     def put_connection(self, connection: Mapping[str, object]) -> None:
         """Create or update the connection; an update keeps its other fields."""
         self._update_or_create("/connections", str(connection["connection_id"]), connection, connection)

@@ -29,7 +29,7 @@ class DagRunFailed(StackError):
     """A DAG run ended before it had a run in the ledger."""
 
 
-def trigger(api: AirflowApi, entity: str, request: Mapping[str, object]) -> str:
+def trigger(api: AirflowApi, stream: str, request: Mapping[str, object]) -> str:
     """
     Start a DAG run that carries out *request* (fields of the DAG's form), and return its id.
 
@@ -40,20 +40,20 @@ def trigger(api: AirflowApi, entity: str, request: Mapping[str, object]) -> str:
     """
     conf = {name: value for name, value in request.items() if value not in (None, [], 0, False)}
     try:
-        api.refuse_paused(ids.sync_dag(entity))
-        return api.trigger(ids.sync_dag(entity), conf)
+        api.refuse_paused(ids.sync_dag(stream))
+        return api.trigger(ids.sync_dag(stream), conf)
     except AirflowRefused as refused:
         if refused.status != HTTPStatus.NOT_FOUND:
             raise
         raise NotFound(
-            f"Airflow has no DAG sync_{entity}. It reads a new declaration within a minute. Wait and run this again; "
+            f"Airflow has no DAG {ids.sync_dag(stream)}. It reads a new declaration within a minute. Wait and run this again; "
             "if the DAG is still missing: ./hub doctor"
         ) from refused
 
 
 def follow(
     api: AirflowApi,
-    entity: str,
+    stream: str,
     dag_run_id: str,
     show: ShowProgress,
     *,
@@ -71,17 +71,17 @@ def follow(
     hub = HubApi(api)
 
     def ended_state() -> str | None:
-        state = str(api.dag_run(ids.sync_dag(entity), dag_run_id)["state"])
-        tasks = _task_states(api, entity, dag_run_id) if watch_tasks else ""
-        _show_counts(_runs(hub, entity, dag_run_id), dag_run_id, f"{state} {tasks}".strip(), show)
+        state = str(api.dag_run(ids.sync_dag(stream), dag_run_id)["state"])
+        tasks = _task_states(api, stream, dag_run_id) if watch_tasks else ""
+        _show_counts(_runs(hub, stream, dag_run_id), dag_run_id, f"{state} {tasks}".strip(), show)
         return state if state in _ENDED else None
 
     state = wait_for(ended_state, f"DAG run {dag_run_id}", timeout_s)
-    runs = _runs(hub, entity, dag_run_id)
+    runs = _runs(hub, stream, dag_run_id)
     if not runs:
         raise DagRunFailed(
-            f"{ids.sync_dag(entity)} run {dag_run_id} ended as {state} before it began to read. Its log: "
-            f"{api.url}/dags/{ids.sync_dag(entity)}/runs/{dag_run_id}. Then try: ./hub doctor"
+            f"{ids.sync_dag(stream)} run {dag_run_id} ended as {state} before it began to read. Its log: "
+            f"{api.url}/dags/{ids.sync_dag(stream)}/runs/{dag_run_id}. Then try: ./hub doctor"
         )
     return state, runs
 
@@ -102,17 +102,17 @@ def wait_for(find: Callable[[], T | None], what: str, timeout_s: float) -> T:
     return found
 
 
-def _runs(hub: HubApi, entity: str, dag_run_id: str) -> list[dict[str, Any]]:
+def _runs(hub: HubApi, stream: str, dag_run_id: str) -> list[dict[str, Any]]:
     """Read the last attempt of each shard of the DAG run, in the order of the shards; none if it has not begun."""
-    listed = hub.pages("/runs", "runs", entity=entity, dag_id=ids.sync_dag(entity), dag_run_id=dag_run_id)
+    listed = hub.pages("/runs", "runs", stream=stream, dag_id=ids.sync_dag(stream), dag_run_id=dag_run_id)
     latest: dict[str, dict[str, Any]] = {}
     for run in sorted(listed, key=lambda run: int(run["attempt"])):
         latest[run["shard"]] = run
     return [hub.get(f"/runs/{latest[shard]['run_id']}").document for shard in sorted(latest)]
 
 
-def _task_states(api: AirflowApi, entity: str, dag_run_id: str) -> str:
-    tasks = api.task_instances(ids.sync_dag(entity), dag_run_id)
+def _task_states(api: AirflowApi, stream: str, dag_run_id: str) -> str:
+    tasks = api.task_instances(ids.sync_dag(stream), dag_run_id)
     order = {"extract": 0, "validate": 1, "load": 2}
     tasks.sort(key=lambda task: order.get(task["task_id"], 9))
     return " → ".join(f"{task['task_id']} {task['state'] or 'waiting'}" for task in tasks)

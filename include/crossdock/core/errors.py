@@ -1,5 +1,5 @@
 """
-The errors of the hub, in two families that say what the caller should do.
+The errors of the hub, in two families that say what the caller should do, and one error that belongs to neither.
 
 A third-party error becomes one of these once, where it appears, with `raise … from`.
 `crossdock.app.airflow.retry_policy` turns the families into Airflow's retry decisions.
@@ -30,6 +30,21 @@ class Transient(HubError):
 
 class Terminal(HubError):
     """An error that stays the same when the call is made again; a person has to fix the cause."""
+
+
+class OutcomeUnknown(HubError):
+    """
+    A request that writes may have arrived, and nobody knows whether it had its effect.
+
+    Neither Transient nor Terminal: sending it again could repeat the effect, and to give up could lose it. It is
+    resolved as its connector declares (the same idempotency key again, a list, a webhook, a person), never by time.
+    """
+
+    def __init__(self, system: str, endpoint: str, cause: str) -> None:
+        self.system, self.endpoint = system, endpoint
+        super().__init__(
+            f"{system}: it is unknown whether {endpoint} had its effect: {cause}. Do not send it again before that is known"
+        )
 
 
 class SystemUnavailable(Transient):
@@ -116,12 +131,12 @@ class ReplayStopped(Terminal):
 class HeldForApproval(Terminal):
     """A full read is empty or much smaller than expected, so a person has to approve it."""
 
-    def __init__(self, run_id: str, entity: str, read: int, known: int) -> None:
+    def __init__(self, run_id: str, stream: str, read: int, known: int) -> None:
         self.run_id, self.read, self.known = run_id, read, known
         super().__init__(
-            f"Run {run_id} read {read} {entity} records, but the hub has {known}. Nothing was loaded. "
+            f"Run {run_id} read {read} records of {stream}, but the hub has {known}. Nothing was loaded. "
             "If the source really shrank, run a full sync with allow_shrink",
-            hint=Hint(HintId.ALLOW_SHRINK, entity),
+            hint=Hint(HintId.ALLOW_SHRINK, stream),
         )
 
 

@@ -32,7 +32,7 @@ class HintId(StrEnum):
     ROTATE_CREDENTIALS = "rotate_credentials"
     CHANGE_SETTINGS = "change_settings"
     RESUME_INTEGRATION = "resume_integration"
-    #: The subject of this is what a sync reads: inventory, product, order.
+    #: The subject of this is a stream: commercetools.inventory.
     ALLOW_SHRINK = "allow_shrink"
 
 
@@ -41,5 +41,5 @@ class Hint:
     """The next step, and the object it applies to."""
 
     id: HintId
-    #: The id of the run, integration or sync that the hint is about; empty where the hint needs none.
+    #: The id of the run, integration or stream that the hint is about; empty where the hint needs none.
     subject: str = ""

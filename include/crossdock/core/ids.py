@@ -1,7 +1,7 @@
 """
 The ids that the hub has in Airflow: DAGs, pools and connections.
 
-Each begins with `HUB_ID_PREFIX` (empty by default), so that a company's own Airflow can have a `sync_order` of its own.
+Each begins with `HUB_ID_PREFIX` (empty by default), so that a company's own Airflow can have DAGs of the same names.
 Read from the environment and not from the settings, because commands that only call an API do not load those.
 """
 
@@ -37,12 +37,13 @@ def unprefixed(found: str) -> str:
     return found.removeprefix(prefix())
 
 
-def sync_dag(entity: str) -> str:
-    return prefixed(f"sync_{entity}")
+def sync_dag(stream: str) -> str:
+    """Name the DAG that syncs *stream* (`commercetools.inventory`): `sync_commercetools_inventory`."""
+    return prefixed(f"sync_{stream.replace('.', '_')}")
 
 
-def backfill_dag(entity: str) -> str:
-    return prefixed(f"backfill_{entity}")
+def backfill_dag(stream: str) -> str:
+    return prefixed(f"backfill_{stream.replace('.', '_')}")
 
 
 def delivery_dags(workers: int) -> list[str]:

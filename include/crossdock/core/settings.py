@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache, partial
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from crossdock.core.errors import Terminal
@@ -19,16 +19,34 @@ RENAMED = {
     "HUB_EVENT_READERS": "HUB_DELIVERY_WORKERS",
     "HUB_EVENT_READER_MINUTES": "HUB_DELIVERY_WORKER_MINUTES",
     "HUB_PULL_DAYS": "HUB_FETCH_RUN_DAYS",
-    "HUB_SYNC_INVENTORY_PARTS": "HUB_SYNC_INVENTORY_SHARDS",
-    "HUB_SYNC_PRODUCT_PARTS": "HUB_SYNC_PRODUCT_SHARDS",
-    "HUB_SYNC_ORDER_PARTS": "HUB_SYNC_ORDER_SHARDS",
+    "HUB_COMMERCETOOLS_CONNECTION": "the connection that has the integration's ID: add an integration for another one",
+    **{
+        f"HUB_SYNC_{old}_{was}": f'"{now}" of HUB_STREAMS: {{"commercetools.{dataset}": {{"{now}": …}}}}'
+        for old, dataset in (("INVENTORY", "inventory"), ("PRODUCT", "products"), ("ORDER", "orders"))
+        for was, now in (("SCHEDULE", "schedule"), ("SHARDS", "shards"), ("PARTS", "shards"))
+    },
 }
+
+
+#: HUB_STREAMS for a hub in which nothing runs on its own.
+UNSCHEDULED = '{"*": {"schedule": ""}}'
+
+
+class StreamSettings(BaseModel):
+    """What an installation changes of one stream."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    #: When it is synced, as cron; empty disables the schedule; unset leaves the connector's.
+    schedule: str | None = None
+    #: Among how many workers a sync is shared, each with a shard of the ids; 1 for no sharing.
+    shards: int | None = Field(default=None, ge=1, le=MAX_SHARDS)
 
 
 class Settings(BaseSettings):
     """Every setting has a working default; secrets are in Airflow's connections."""
 
-    model_config = SettingsConfigDict(env_prefix="HUB_")
+    model_config = SettingsConfigDict(env_prefix="HUB_", env_ignore_empty=True)
 
     #: Where pages land: `file:///…`, `s3://conn_id@bucket/…`, `gs://…`. All workers must reach it.
     landing_url: str = "file:///var/lib/crossdock/landing"
@@ -36,16 +54,13 @@ class Settings(BaseSettings):
     id_prefix: str = ""
     #: The Airflow connection of the hub's database.
     store_connection: str = Field(default_factory=partial(prefixed, "hub_db"))
-    #: The Airflow connection of commercetools, where the registry names no other.
-    commercetools_connection: str = Field(default_factory=partial(prefixed, "commercetools"))
-    #: When each entity is synced, as cron; empty disables the schedule.
-    sync_inventory_schedule: str = "*/15 * * * *"
-    sync_product_schedule: str = "5 * * * *"
-    sync_order_schedule: str = "*/10 * * * *"
-    #: Among how many workers a sync is shared, each with a shard of the ids (at most 16); 1 for no sharing.
-    sync_inventory_shards: int = Field(default=1, ge=1, le=MAX_SHARDS)
-    sync_product_shards: int = Field(default=1, ge=1, le=MAX_SHARDS)
-    sync_order_shards: int = Field(default=1, ge=1, le=MAX_SHARDS)
+    #: Where the hub writes which integrations exist, and DAG files read it: `file:///…`, `s3://conn_id@bucket/…`,
+    #: `gs://…`. All of Airflow's processes must reach it.
+    definitions_url: str = "file:///var/lib/crossdock/definitions"
+    #: What differs from the connectors' own schedules and shards, as JSON by stream:
+    #: `{"commercetools.inventory": {"schedule": "*/5 * * * *", "shards": 4}}`. An empty schedule disables it, and the
+    #: name `*` is for every stream that has none of its own.
+    streams: dict[str, StreamSettings] = {}
     #: How much longer than usual a run may take before an alert is raised.
     sync_deadline_minutes: float = 30
     #: How far before the watermark a delta begins, for changes that a source shows late.
@@ -53,7 +68,7 @@ class Settings(BaseSettings):
     #: How many pages of a source are read at once. The client makes no more than 8 calls at once: with more, pages
     #: would only wait for each other.
     pages_in_flight: int = Field(default=8, ge=1, le=8)
-    #: How long a run's lease lives without renewal: a dead worker blocks the next run of its entity for this long.
+    #: How long a run's lease lives without renewal: a dead worker blocks the next run of its stream for this long.
     lease_life_s: float = 60
     #: Airflow's retries of a sync task, and the first delay between them.
     task_retries: int = 3
@@ -71,13 +86,14 @@ class Settings(BaseSettings):
 
     #: Retention in days: pages and batches of a run after its end; its row in the ledger; runs that fetched single
     #: records for webhooks; ids of external events; closed dead letters, ended replays and refused webhooks; the
-    #: position of a subscriber that was removed from the code.
+    #: position of a subscriber that was removed from the code; calls that write, once their outcome is known.
     landing_days: int = Field(default=30, ge=1)
     ledger_days: int = Field(default=365, ge=1)
     fetch_run_days: int = Field(default=7, ge=1)
     event_identity_days: int = Field(default=400, ge=1)
     closed_days: int = Field(default=90, ge=1)
     removed_subscriber_days: int = Field(default=30, ge=1)
+    attempt_days: int = Field(default=400, ge=1)
 
     #: Airflow's simple auth manager has no developer role: these users (names, separated by commas) have it.
     developers: str = ""
@@ -86,13 +102,9 @@ class Settings(BaseSettings):
     def developer_names(self) -> frozenset[str]:
         return frozenset(name.strip() for name in self.developers.split(",") if name.strip())
 
-    def schedule_of(self, entity: str) -> str:
-        schedule: str = getattr(self, f"sync_{entity}_schedule")
-        return schedule
-
-    def shards_of(self, entity: str) -> int:
-        shards: int = getattr(self, f"sync_{entity}_shards")
-        return shards
+    def of_stream(self, stream: str) -> StreamSettings:
+        """Find what the installation changes of *stream*."""
+        return self.streams.get(stream) or self.streams.get("*") or StreamSettings()
 
     @property
     def overlap(self) -> timedelta:
@@ -140,6 +152,6 @@ def refuse_renamed(environment: Mapping[str, str]) -> None:
     # By upper case: pydantic reads names in either case.
     # An empty one is none: Compose hands on every name that it knows.
     names = {name.upper() for name, value in environment.items() if value}
-    found = [f"{old} is now {new}: rename it" for old, new in RENAMED.items() if old in names]
+    found = [f"{old} is now {new}" for old, new in RENAMED.items() if old in names]
     if found:
         raise Terminal("\n".join(found))

@@ -6,7 +6,7 @@ pgpq encodes Arrow for COPY: a row becomes bytes without ever being a Python obj
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -40,11 +40,11 @@ def arrow_type(pg_type: str) -> pa.DataType:
     }[pg_type]
 
 
-def as_columns(columns: Sequence[Column], values: Sequence[Sequence[Any]]) -> pa.RecordBatch:
-    """Convert *values*, one sequence for each of *columns*, into an Arrow record batch."""
+def as_columns(columns: Sequence[Column], values: Mapping[str, Sequence[Any]]) -> pa.RecordBatch:
+    """Convert *values*, one sequence under the name of each of *columns*, into an Arrow record batch."""
     import pyarrow as pa
 
-    arrays = [pa.array(sequence, arrow_type(column.pg_type)) for column, sequence in zip(columns, values, strict=True)]
+    arrays = [pa.array(values[column.name], arrow_type(column.pg_type)) for column in columns]
     return pa.RecordBatch.from_arrays(arrays, [column.name for column in columns])
 
 
@@ -52,9 +52,11 @@ _ROWS_PER_WRITE = 4_000
 
 
 def copy_in(work: Work, table_name: str, columns: Sequence[Column], rows: pa.Table) -> None:
-    """Append *rows*, which has exactly *columns*, to the table."""
+    """Append *rows*, which has the *columns* in any order, to the table."""
     from pgpq import ArrowToPostgresBinaryEncoder
 
+    # COPY joins by position.
+    rows = rows.select([column.name for column in columns])
     encoder = ArrowToPostgresBinaryEncoder.new_with_encoders(rows.schema, _encoders(tuple(columns)))
     names = ", ".join(column.name for column in columns)
     with work.cursor().copy(f"COPY {table_name} ({names}) FROM STDIN (FORMAT binary)".encode()) as copy:

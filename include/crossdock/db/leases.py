@@ -1,4 +1,4 @@
-"""Leases: which run may write an entity now, with a fencing token against runs that lost their lease unnoticed."""
+"""Leases: which run may write a stream now, with a fencing token against runs that lost their lease unnoticed."""
 
 from __future__ import annotations
 
@@ -14,20 +14,30 @@ class LeaseKey(msgspec.Struct, frozen=True):
     """The subject of a lease."""
 
     integration: str
-    entity: str
+    dataset: str
     shard: str = "all"
 
+    @property
+    def stream(self) -> str:
+        """`<integration>.<dataset>`."""
+        return stream_id(self.integration, self.dataset)
+
     def __str__(self) -> str:
-        return f"{self.entity} from {self.integration} ({self.shard})"
+        return f"{self.stream} ({self.shard})"
+
+
+def stream_id(integration: str, dataset: str) -> str:
+    """Name the stream of *dataset* of *integration*: `commercetools.inventory`."""
+    return f"{integration}.{dataset}"
 
 
 #: Takes a lease that is free, expired, ours already, or whose holder has ended; otherwise returns no row.
 #: The token counts up each time, also for the run that has it: Airflow starts a task again if its worker sends no
 #: heartbeats for long, and a worker that was only asleep must not write beside its own successor.
 _TAKE = b"""
-INSERT INTO lease AS held (integration, entity, shard, holder, token, expires_at)
-VALUES (%(integration)s, %(entity)s, %(shard)s, %(run_id)s, 1, clock_timestamp() + %(life)s)
-ON CONFLICT (integration, entity, shard) DO UPDATE
+INSERT INTO lease AS held (integration, dataset, shard, holder, token, expires_at)
+VALUES (%(integration)s, %(dataset)s, %(shard)s, %(run_id)s, 1, clock_timestamp() + %(life)s)
+ON CONFLICT (integration, dataset, shard) DO UPDATE
    SET token = held.token + 1,
        holder = excluded.holder,
        expires_at = excluded.expires_at
@@ -39,25 +49,25 @@ RETURNING token
 
 _HOLDER = b"""
 SELECT holder, greatest(extract(epoch FROM expires_at - clock_timestamp()), 1)::float8
-  FROM lease WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
+  FROM lease WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard = %(shard)s
 """
 
 #: FOR SHARE: a lease cannot change hands under a commit, and two batches of one run need not wait for each other.
 _CHECK = b"""
 SELECT holder, token FROM lease
- WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard = %(shard)s
    FOR SHARE
 """
 
 _RENEW = b"""
 UPDATE lease SET expires_at = clock_timestamp() + %(life)s
- WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard = %(shard)s
    AND holder = %(run_id)s AND token = %(token)s
 """
 
 _RELEASE = b"""
 UPDATE lease SET expires_at = clock_timestamp()
- WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard = %(shard)s
    AND holder = %(run_id)s
 """
 
@@ -66,7 +76,7 @@ _RECORD_TOKEN = b"UPDATE sync_run SET fencing_token = %(token)s WHERE run_id = %
 #: The run with the lease is the only one that works: another run without an end belongs to a worker that died.
 _END_OVERTAKEN = b"""
 UPDATE sync_run SET state = 'failed', finished_at = clock_timestamp(), error = %(error)s
- WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard = %(shard)s
    AND run_id <> %(run_id)s AND state = 'running' AND fencing_token > 0
 """
 

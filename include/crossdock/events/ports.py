@@ -9,9 +9,9 @@ from typing import Protocol
 class RecordFetcher(Protocol):
     """Fetches single records from their source, on demand."""
 
-    def fetch(self, entity: str, keys: Sequence[str]) -> None:
+    def fetch(self, stream_id: str, keys: Sequence[str]) -> None:
         """
-        Fetch the records under *keys* and load them before this returns. Idempotent: fetching again changes nothing.
+        Fetch the records of a stream under *keys* and load them before this returns. Idempotent: fetching again changes nothing.
 
         Raises:
             HubError: Transient or Terminal; none or some of the records may be loaded.

@@ -1,28 +1,37 @@
 """
 The JSON Schemas of the event types, one for each version, and the upcasters from each version to the next.
 
-To add a version, add a schema file beside the old one and an entry in UPCASTERS. Stored events stay as they are; every
-subscriber receives the newest version.
+Stored events stay as they are; every subscriber receives the newest version. `app` provides the schemas of the business.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import msgspec
 
 from crossdock.core.errors import BadRequest, NotFound
-from crossdock.events.model import Event
+from crossdock.events.cloudevents import schema_name
+from crossdock.events.model import WEBHOOK_RECEIVED, Event
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
+#: A dataset's name of before → its name.
+_DATASETS = {"product": "products", "order": "orders"}
+
+
+def _webhook_names_dataset(data: dict[str, Any]) -> dict[str, Any]:
+    entity = data.pop("entity")
+    return {"dataset": _DATASETS.get(entity, entity), **data}
+
+
 #: (type, version) → a pure function that converts the data of that version to the next one.
-UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
+UPCASTERS: Mapping[tuple[str, int], Upcaster] = {(WEBHOOK_RECEIVED, 1): _webhook_names_dataset}
 
 
 def upcast(event: Event, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS) -> Event:
@@ -33,57 +42,54 @@ def upcast(event: Event, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTE
     return event
 
 
-@cache
-def schema(event_type: str, version: int) -> Mapping[str, Any]:
-    """
-    Load the JSON Schema (2020-12) of the data.
-
-    Raises:
-        NotFound: there is no such event type or version.
-
-    """
-    if (event_type, version) not in versions():
-        raise NotFound(f"There is no version {version} of {event_type!r}. Event types: {', '.join(sorted(types()))}")
-    found: dict[str, Any] = json.loads(_folder().joinpath(_file(event_type, version)).read_text())
-    return found
-
-
-def types() -> frozenset[str]:
-    """List the event types that have a schema."""
-    return frozenset(event_type for event_type, _ in versions())
-
-
-def known(names: Iterable[str]) -> tuple[str, ...]:
-    """
-    Check that each of *names* is an event type of the hub, and return them.
-
-    Raises:
-        BadRequest: one is unknown; the message names the nearest. An empty result would look like "no such event".
-
-    """
-    found = tuple(names)
-    for name in found:
-        if name not in types():
-            near = get_close_matches(name, sorted(types()), n=1, cutoff=0.4)
-            meant = f" Did you mean {near[0]}?" if near else ""
-            raise BadRequest(f"Unknown event type {name!r}.{meant} Event types: {', '.join(sorted(types()))}")
-    return found
-
-
-@cache
-def versions() -> frozenset[tuple[str, int]]:
-    """List the event types with their versions, one pair for each schema file."""
-    found = set()
-    for path in _folder().iterdir():
+def engine_schemas() -> dict[tuple[str, int], dict[str, Any]]:
+    """Load the schemas of the engine's own events, from one file for each type and version."""
+    found = {}
+    for path in (files("crossdock.events") / "event_schemas").iterdir():
         name, dot, version = path.name.removesuffix(".json").rpartition(".v")
         if dot:
-            found.add((name, int(version)))
-    return frozenset(found)
+            found[name, int(version)] = json.loads(path.read_text())
+    return found
 
 
-def _file(event_type: str, version: int) -> str:
-    return f"{event_type}.v{version}.json"
+@dataclass(frozen=True)
+class EventTypes:
+    """The event types of a hub, with the JSON Schema (2020-12) of the data of each version."""
 
+    schemas: Mapping[tuple[str, int], Mapping[str, Any]]
 
-def _folder() -> Any:
-    return files("crossdock.events") / "event_schemas"
+    @property
+    def names(self) -> list[str]:
+        return sorted({name for name, _ in self.schemas})
+
+    def versions_of(self, name: str) -> list[int]:
+        return sorted(version for known, version in self.schemas if known == name)
+
+    def schema(self, name: str, version: int) -> dict[str, Any]:
+        """
+        Give the JSON Schema of the data.
+
+        Raises:
+            NotFound: there is no such event type or version.
+
+        """
+        if (name, version) not in self.schemas:
+            raise NotFound(f"There is no version {version} of {name!r}. Event types: {', '.join(self.names)}")
+        head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": schema_name(name, version)}
+        return {**head, **self.schemas[name, version]}
+
+    def known(self, names: Iterable[str]) -> tuple[str, ...]:
+        """
+        Check that each of *names* is an event type of the hub, and return them.
+
+        Raises:
+            BadRequest: one is unknown; the message names the nearest. An empty result would look like "no such event".
+
+        """
+        found = tuple(names)
+        for name in found:
+            if name not in self.names:
+                near = get_close_matches(name, self.names, n=1, cutoff=0.4)
+                meant = f" Did you mean {near[0]}?" if near else ""
+                raise BadRequest(f"Unknown event type {name!r}.{meant} Event types: {', '.join(self.names)}")
+        return found

@@ -28,6 +28,8 @@ class Attempt:
     waited_s: float = 0.0
     #: None until a response has arrived.
     answer_bytes: int | None = None
+    #: Whether the request may have had its effect: a part of it was sent, and no answer says that it was refused.
+    in_doubt: bool = False
 
 
 class CallGuard:

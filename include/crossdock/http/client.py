@@ -4,6 +4,7 @@ The one HTTP client of all connectors.
 Every call has a total deadline and a cap on decoded bytes. It follows no redirect and connects to public or allowed
 addresses only (SSRF guard). It waits for a permit of the rate limit, and is not made while the circuit breaker is
 open. It is retried after transient failures, with backoff and within a budget, and fails as `Transient` or `Terminal`.
+A request that writes (`send`) is repeated only if that cannot repeat its effect, and may end as `OutcomeUnknown`.
 No header, token or query value appears in a message, nor in the message of an error's cause.
 """
 
@@ -24,13 +25,21 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_auth_from_url
 
-from crossdock.core.errors import BadRequest, CircuitOpen, RateLimited, SourceInvalid, SystemUnavailable
+from crossdock.core.errors import (
+    BadRequest,
+    CircuitOpen,
+    HubError,
+    OutcomeUnknown,
+    RateLimited,
+    SourceInvalid,
+    SystemUnavailable,
+)
 from crossdock.http.call_guard import Attempt, CallGuard
 from crossdock.http.config import ClientConfig, Fallback
 from crossdock.http.deadline import Deadline
-from crossdock.http.model import Limits
+from crossdock.http.model import KeyRules, Limits, WriteMethod, checked_key
 from crossdock.http.response import HttpResponse
-from crossdock.http.retries import RetryBudget, with_retries
+from crossdock.http.retries import RetryBudget, WriteState, with_retries
 from crossdock.http.ssrf_guard import AllowedNetworks
 from crossdock.http.transport import TooLarge, Transport
 
@@ -143,6 +152,54 @@ class HttpClient:
         body = msgspec.json.encode(document)
         return self._with_retries(_Request("POST", path, body=body, headers=_JSON), parse)
 
+    def send(
+        self,
+        method: WriteMethod,
+        path: str,
+        body: Any,
+        parse: Callable[[HttpResponse], T],
+        *,
+        query: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        key_rules: KeyRules = KeyRules(),  # noqa: B008  frozen
+    ) -> T:
+        """
+        Send a request that writes, with *body* as JSON (None for no body), and parse the response with *parse*.
+
+        A request that certainly had no effect is retried as by `get`. One that may have had its effect is repeated only
+        with an *idempotency_key* and inside the window of *key_rules*, always with the same key and the same bytes. That
+        holds for PUT and DELETE too: between two equal ones, there may be the write of somebody else.
+
+        Raises:
+            OutcomeUnknown: it may have had its effect: no usable answer came, or one that does not say.
+            SystemUnavailable: it had no effect. Running again may help.
+            CircuitOpen, RateLimited: the same; they say how long to wait.
+            SystemRefused: the system refused it: it had no effect. Running again will not help.
+            AddressRefused: the host resolves to an address that the connection may not call.
+            BadRequest: the key is not one of 1 to 64 visible ASCII characters.
+
+        """
+        headers = dict(_JSON) if body is not None else {}
+        if idempotency_key is not None:
+            headers[key_rules.header] = checked_key(idempotency_key)
+        # In one order: the same call of another process, which may have the keys in another, has the same bytes.
+        content = None if body is None else msgspec.json.encode(body, order="deterministic")
+        request = _Request(method, path, query or {}, content, headers)
+        write = WriteState(None if idempotency_key is None else key_rules)
+        try:
+            return with_retries(
+                lambda is_retry: self._attempt_write(request, parse, write, is_retry=is_retry),
+                self.limits,
+                self._budget,
+                lambda: write.may_repeat(self.limits),
+            )
+        except Exception as error:
+            # Any error, also a defect in *parse*: one of another kind would be taken for a reason to try again.
+            if not write.in_doubt:
+                raise
+            cause = str(error) if isinstance(error, HubError) else f"{type(error).__name__} while reading the answer"
+            raise OutcomeUnknown(self.system, request.endpoint, cause) from error
+
     def sign_in(self) -> None:
         """
         Sign a request without sending it; fetches a token if the authentication needs one.
@@ -165,13 +222,28 @@ class HttpClient:
 
     def _attempt(self, request: _Request, parse: Callable[[HttpResponse], T], *, is_retry: bool) -> T:
         with self._guard.attempt(is_retry=is_retry) as attempt:
-            response = self._send(request, attempt)
-            attempt.answer_bytes = len(response.body)
+            response = self._exchange(request, attempt)
             response.raise_for_status()
             response.require_json()
             return parse(response)
 
-    def _send(self, request: _Request, attempt: Attempt) -> HttpResponse:
+    def _attempt_write(
+        self, request: _Request, parse: Callable[[HttpResponse], T], write: WriteState, *, is_retry: bool
+    ) -> T:
+        with self._guard.attempt(is_retry=is_retry) as attempt:
+            try:
+                response = self._exchange(request, attempt)
+                if write.rules and response.status == write.rules.in_use_status:
+                    raise SystemUnavailable(self.system, f"another {request.endpoint} with the key is at work")
+                attempt.in_doubt = not response.is_refusal
+                response.raise_for_status()
+                if response.body:
+                    response.require_json()
+                return parse(response)
+            finally:
+                write.note(in_doubt=attempt.in_doubt)
+
+    def _exchange(self, request: _Request, attempt: Attempt) -> HttpResponse:
         """
         Send *request* within the deadline of one attempt; the response may have any status.
 
@@ -187,13 +259,18 @@ class HttpClient:
             with self._slot(endpoint):
                 self._guard.acquire(attempt, self.limits.longest_wait_s)
                 with Deadline(left_s) as deadline, self._translate_errors(deadline, endpoint):
-                    raw = self._transport.exchange(signed, deadline)
+                    try:
+                        raw = self._transport.exchange(signed, deadline)
+                    finally:
+                        attempt.in_doubt = deadline.attached
                     self._refuse_late(deadline, endpoint)
                     left_s = deadline.left_s
             renew = getattr(signer, "renew", None)
             if last or renew is None or raw.status != _UNAUTHORISED:
                 break
+            attempt.in_doubt = False
             renew(signed)
+        attempt.answer_bytes = len(raw.body)
         return HttpResponse(
             system=self.system,
             endpoint=endpoint,

@@ -35,6 +35,8 @@ class Deadline:
 
     def __init__(self, timeout_s: float) -> None:
         self.ends_at = time.monotonic() + timeout_s
+        #: Whether a byte of the request may have left: the exchange had a connection within the deadline.
+        self.attached = False
         self._socket: socket.socket | None = None
         self._done = False
         self._lock = threading.Lock()
@@ -64,7 +66,7 @@ class Deadline:
 
     def attach(self, sock: socket.socket) -> None:
         """
-        Have *sock* shut down when this deadline passes.
+        Have *sock* shut down when this deadline passes. Call it before anything is sent.
 
         Raises:
             TimeoutError: it has already passed, so the watchdog would not shut the socket down.
@@ -74,6 +76,7 @@ class Deadline:
             if self.passed:
                 raise TimeoutError
             self._socket = sock
+            self.attached = True
 
     def expire(self) -> None:
         """Shut the socket down, unless the exchange has ended."""

@@ -6,13 +6,15 @@ All times are seconds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 
+from crossdock.core.errors import BadRequest
 from crossdock.http.breaker import BreakerRules, Count, Fraction, Seconds
 
 
@@ -32,6 +34,43 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: The longest wait between two attempts, and for the rate limit. A longer wait is left to the scheduler, so that
     #: it does not occupy a worker's slot.
     longest_wait_s: Seconds = 8.0
+
+    @property
+    def longest_attempt_s(self) -> float:
+        """From one attempt's failure to the next one's end, at most: backoff, a slot, a permit, signing and exchange."""
+        return 3 * self.longest_wait_s + 2 * self.timeout_s
+
+
+class KeyRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How a system treats idempotency keys, from its documentation."""
+
+    #: How long it replays a key's answer, counted from the first request: 86,400 for Stripe. With 0, which is right where
+    #: the documentation does not say, a request that may have arrived is not repeated.
+    window_s: float = 0.0
+    header: str = "Idempotency-Key"
+    #: The status with which it answers while another request with the key is at work (409 by the IETF draft, and Stripe's).
+    in_use_status: int = 409
+
+
+#: What every system takes as a key (Adyen no more than 64 characters), and what cannot inject a header.
+_KEY = re.compile(r"[\x21-\x7e]{1,64}")
+
+
+def checked_key(key: str) -> str:
+    """
+    Refuse a key that some system would refuse.
+
+    Raises:
+        BadRequest: it is not 1 to 64 visible ASCII characters.
+
+    """
+    if not _KEY.fullmatch(key):
+        raise BadRequest("Invalid idempotency key: use 1 to 64 visible ASCII characters")
+    return key
+
+
+#: The methods of a request that writes.
+WriteMethod = Literal["POST", "PUT", "PATCH", "DELETE"]
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

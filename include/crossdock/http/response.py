@@ -14,6 +14,12 @@ from crossdock.core.errors import SourceInvalid, SystemRefused, SystemUnavailabl
 #: Statuses after which a retry may succeed: too many requests, and server errors.
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TOO_MANY = 429
+_UNAVAILABLE = 503
+#: Other than 4xx, statuses by which the server says that it did not process the request: it belongs to another address,
+#: or the server does not know its method or version of HTTP. Not 302 and 303: many answer so when they have processed it.
+_NOT_PROCESSED = frozenset({301, 307, 308, 501, 505})
+#: Of 4xx, the one that gateways also send when the system behind them, which has the request, is slow.
+_GATEWAY_TIMEOUT = 408
 #: What a person can do about a refusal, by status; a redirect counts as a refusal.
 _ADVICE = {
     401: "Check the id and the secret of the connection",
@@ -44,6 +50,18 @@ class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
         if instant is None:
             raise self.invalid("has no Date header to read the source's time from")
         return instant
+
+    @property
+    def is_refusal(self) -> bool:
+        """
+        True if the status says that the request was not processed, so that it had no effect.
+
+        No 5xx but 501 and 505 says so. A 503 does if it has a Retry-After, since then the server speaks of itself (RFC
+        9110 15.6.4); a proxy that lost the system in the middle of a request answers 503 as well.
+        """
+        if self.status == _UNAVAILABLE:
+            return "Retry-After" in self.headers
+        return (400 <= self.status < 500 and self.status != _GATEWAY_TIMEOUT) or self.status in _NOT_PROCESSED  # noqa: PLR2004  4xx
 
     def invalid(self, cause: str) -> SourceInvalid:
         """Build the error for an invalid response; *cause* completes the sentence: `has no total`."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import tenacity
 
 from crossdock.core.errors import CircuitOpen, RateLimited, Transient
-from crossdock.http.model import Limits
+from crossdock.http.model import KeyRules, Limits
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +52,36 @@ class RetryBudget:
             return True
 
 
-def with_retries(call: Callable[[bool], T], limits: Limits, budget: RetryBudget) -> T:
+@dataclass
+class WriteState:
+    """The state of a request that writes, over its attempts."""
+
+    #: None for a request without an idempotency key.
+    rules: KeyRules | None
+    #: Whether any attempt may have had its effect. The refusal of a later attempt does not settle that: a gateway, a
+    #: limit or an expired token may refuse it before the system has looked at its key.
+    in_doubt: bool = False
+    began: float = field(default_factory=time.monotonic)
+
+    def note(self, *, in_doubt: bool) -> None:
+        """Note the end of an attempt."""
+        self.in_doubt |= in_doubt
+
+    def may_repeat(self, limits: Limits) -> bool:
+        """Check whether the next attempt would have no second effect: none was in doubt, or the server knows the key."""
+        if not self.in_doubt:
+            return True
+        ends_in_s = time.monotonic() - self.began + limits.longest_attempt_s
+        return self.rules is not None and ends_in_s <= self.rules.window_s
+
+
+def with_retries(
+    call: Callable[[bool], T], limits: Limits, budget: RetryBudget, may_repeat: Callable[[], bool] = lambda: True
+) -> T:
     """
     Run *call* until it succeeds or must not be retried. Its argument says whether this is a retry.
+
+    *may_repeat* is asked before each retry.
 
     Raises:
         HubError: the error of the last attempt.
@@ -70,7 +99,12 @@ def with_retries(call: Callable[[bool], T], limits: Limits, budget: RetryBudget)
         stop=tenacity.stop_after_attempt(limits.attempts),
         retry=tenacity.retry_if_exception(
             # The budget comes last: it is spent only if another attempt follows.
-            lambda error: _is_retryable(error, limits) and attempts < limits.attempts and _spend_retry(budget, error)
+            lambda error: (
+                _is_retryable(error, limits)
+                and attempts < limits.attempts
+                and may_repeat()
+                and _spend_retry(budget, error)
+            )
         ),
         wait=lambda state: _backoff_s(state, limits),
         before_sleep=_log_retry,

@@ -215,7 +215,7 @@ class _Guarded:
     port: int
     timeout: Any
     socket_options: Any
-    sock: socket.socket
+    sock: Any
 
     def __init__(self, *args: Any, open_socket: Any, **kwargs: Any) -> None:
         self._open_socket = open_socket
@@ -231,11 +231,19 @@ class _Guarded:
             raise urllib3.exceptions.NewConnectionError(self, "no connection") from error  # type: ignore[arg-type]
         return made
 
-    def getresponse(self) -> Any:
+    def send(self, data: Any) -> None:
+        """
+        Send a part of the request; the first part of the first request opens the connection.
+
+        Connected before the deadline takes the socket, not by http.client within `send`: until then a failure means that
+        no byte has left, and a request that writes may be sent again.
+        """
+        if self.sock is None:
+            self.connect()  # type: ignore[attr-defined]
         deadline = current_deadline()
         if deadline is not None:
             deadline.attach(self.sock)
-        return super().getresponse()  # type: ignore[misc]
+        super().send(data)  # type: ignore[misc]
 
 
 class _PlainConnection(_Guarded, HTTPConnection):

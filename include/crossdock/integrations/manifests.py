@@ -35,8 +35,8 @@ class Manifest:
     #: JSON Schemas (2020-12) of the visible settings, and of the secret credentials.
     settings: Mapping[str, Any]
     credentials: Mapping[str, Any]
-    #: Capability → `module:class`; the class is imported when it is used.
-    provides: Mapping[str, str]
+    #: Capability → where it is, as `module:name`; imported when it is used. `streams` has a list of them.
+    provides: Mapping[str, Any]
 
     def refuse_invalid(self, settings: Mapping[str, Any], credentials: Mapping[str, Any] | None) -> None:
         """
@@ -82,6 +82,11 @@ class Manifest:
         others = {name: value for name, value in known.extra.items() if name not in own}
         return msgspec.structs.replace(changed, extra={**others, **changed.extra})
 
+    def other_system(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+        """Name the settings that differ and say which system's records are read: `x-identity` in the schema."""
+        fields = self.settings["properties"]
+        return [name for name in fields if fields[name].get("x-identity") and before.get(name) != after.get(name)]
+
     def settings_of(self, connection: Connection) -> dict[str, Any]:
         """Extract the visible settings. A field that the schema does not define is left out: it may be a secret."""
         return self._fields_of(connection, self.settings)
@@ -97,9 +102,23 @@ class Manifest:
             BadRequest: the connection lacks a value without which no check can run.
 
         """
-        module, _, name = self.provides["connection_test"].partition(":")
-        test: ConnectionTest = getattr(import_module(module), name)(connection)
+        test: ConnectionTest = self.provided("connection_test")(connection)
         return test
+
+    def provided(self, capability: str) -> Any:
+        """
+        Import what the connector provides under *capability*.
+
+        Raises:
+            KeyError: it does not provide that.
+
+        """
+        return _imported(self.provides[capability])
+
+    @property
+    def streams(self) -> tuple[Any, ...]:
+        """The streams that each integration of this kind has; none if a file or nothing declares them."""
+        return tuple(map(_imported, self.provides.get("streams", ())))
 
     @staticmethod
     def _fields_of(connection: Connection, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,6 +131,11 @@ class Manifest:
             if value not in (None, ""):
                 found[name] = value
         return found
+
+
+def _imported(entry_point: str) -> Any:
+    module, _, name = entry_point.partition(":")
+    return getattr(import_module(module), name)
 
 
 @cache

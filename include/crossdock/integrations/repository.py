@@ -39,6 +39,11 @@ _GET = b"SELECT " + _COLUMNS + b" FROM integration WHERE integration_id = %(inte
 #: FOR UPDATE (optimistic concurrency): the second of two concurrent changes sees the new version, and is refused.
 _LOCK = _GET + b" FOR UPDATE"
 
+_ALL = b"SELECT " + _COLUMNS + b" FROM integration ORDER BY integration_id"
+
+#: Until the transaction ends. The number is arbitrary, and nothing else uses it.
+_LOCK_REGISTRY = b"SELECT pg_advisory_xact_lock(7206401)"
+
 _PAGE = (
     b"SELECT "
     + _COLUMNS
@@ -57,6 +62,8 @@ UPDATE integration
 RETURNING """
     + _COLUMNS
 )
+
+_HAS_READ = b"SELECT EXISTS (SELECT FROM sync_run WHERE integration = %(integration_id)s AND read > 0)"
 
 #: Does not change the version: a test must not make a concurrent edit fail.
 _RECORD_TEST = b"""
@@ -148,6 +155,16 @@ def lock(work: Work, integration_id: str, *, version: int | None = None) -> Inte
     return found
 
 
+def list_all(work: Work) -> list[Integration]:
+    """List all integrations by ID."""
+    return _integrations(work).execute(_ALL).fetchall()
+
+
+def lock_registry(work: Work) -> None:
+    """Wait until nobody else holds this lock, and hold it until the transaction ends."""
+    work.execute(_LOCK_REGISTRY)
+
+
 def page(work: Work, *, after: str | None = None, limit: int = 100) -> list[Integration]:
     """List up to *limit* integrations by ID, starting after *after* (keyset pagination)."""
     return _integrations(work).execute(_PAGE, {"after": after, "limit": limit}).fetchall()
@@ -164,6 +181,12 @@ def change(work: Work, changed: Integration, *, actor: str, with_credentials: bo
         "with_credentials": with_credentials,
     }
     return _the(_integrations(work).execute(_CHANGE, values))
+
+
+def has_read(work: Work, integration_id: str) -> bool:
+    """Check whether a run of the integration has read a record."""
+    row = work.execute(_HAS_READ, {"integration_id": integration_id}).fetchone()
+    return bool(row and row[0])
 
 
 def record_test(work: Work, integration_id: str, *, passed: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -89,14 +90,30 @@ def add(
     return Added(stored, found)
 
 
-def register(store: Store, documents: Iterable[Mapping[str, Any]], *, actor: str) -> list[str]:
-    """
-    Upsert the integrations of *documents* (connections as in Airflow's API), untested; return the ids that changed.
+#: Who applies `airflow_settings.yaml`. What anybody else did to an integration is not undone.
+_BY_FILE = ("cli:up", "cli:prepare")
+_BY_HAND = ("integration.add", "integration.change", "integration.rotate", "integration.remove")
 
-    For the connections of `airflow_settings.yaml`, which Airflow already has. Connections whose type is not one of our
-    kinds (the hub's own database) are skipped. Idempotent.
+
+@dataclass(frozen=True)
+class Registered:
+    """What became of the integrations of a settings file."""
+
+    #: IDs of those that were added or changed.
+    changed: tuple[str, ...]
+    #: Connection ID → who did what to the integration, so that it was left as it is.
+    kept: Mapping[str, audit.Entry]
+
+
+def register(store: Store, documents: Iterable[Mapping[str, Any]], *, actor: str) -> Registered:
     """
-    changed = []
+    Upsert the integrations of *documents* (connections as in Airflow's API), untested.
+
+    For the connections of `airflow_settings.yaml`. Connections whose type is not one of our kinds (the hub's own
+    database) are skipped. An integration that somebody added, changed, rotated or removed is left as it is: the address
+    of the sandbox must not replace that of a real shop. Idempotent.
+    """
+    changed, kept = [], {}
     for document in documents:
         kind = manifests().get(str(document["conn_type"]))
         if kind is None:
@@ -104,10 +121,15 @@ def register(store: Store, documents: Iterable[Mapping[str, Any]], *, actor: str
         known = {name: document[name] for name in ("host", "port", "schema", "login") if document.get(name)}
         extra = json.loads(document.get("extra") or "{}")
         connection_id = str(document["connection_id"])
+        with store.transaction() as work:
+            by_hand = audit.last(work, _subject(ids.unprefixed(connection_id)), _BY_HAND, not_by=_BY_FILE)
+        if by_hand and actor in _BY_FILE:
+            kept[connection_id] = by_hand
+            continue
         connection = Connection(connection_id=connection_id, conn_type=kind.kind, extra=extra, **known)
         if _upsert(store, kind, connection, actor):
             changed.append(ids.unprefixed(connection_id))
-    return changed
+    return Registered(tuple(changed), kept)
 
 
 def _upsert(store: Store, kind: Manifest, connection: Connection, actor: str) -> bool:
@@ -144,15 +166,20 @@ def change(
     actor: str,
     name: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    same_records: bool = False,
 ) -> Added:
     """
     Change the name, or replace all settings after testing the new ones. The credentials stay.
+
+    Once records have been read, the integration stays with its system: the records of two would mix under one watermark.
+    *same_records* confirms that the new address is of the same system.
 
     Raises:
         NotFound: There is no such integration.
         VersionChanged: Somebody changed it since *version*; None for any version.
         SettingsInvalid, TestRefused: As in `add`; nothing is stored.
-        Conflict: The connection is not in Airflow's own database, so it cannot be changed here.
+        Conflict: The connection is not in Airflow's own database, so it cannot be changed here; or the settings are those
+            of another system.
 
     """
     before = _current(store, integration_id, version)
@@ -160,6 +187,8 @@ def change(
     if settings is not None and dict(settings) != dict(before.settings):
         kind = manifest_of(before.kind)
         kind.refuse_invalid(settings, None)
+        if not same_records:
+            _refuse_other_system(store, kind, before, settings)
         known = _connection(connections, before)
         updated = kind.connection(before.connection_id, settings, kind.credentials_of(known))
         connection = kind.preserve_extra(known, updated)
@@ -262,6 +291,21 @@ def remove(store: Store, connections: ConnectionStore, integration_id: str, *, v
         if gone.credentials_set_at is not None:
             # Before the commit: otherwise a crash would leave a secret that nothing refers to.
             connections.remove(gone.connection_id)
+
+
+def _refuse_other_system(store: Store, kind: Manifest, before: Integration, settings: Mapping[str, Any]) -> None:
+    differs = kind.other_system(before.settings, settings)
+    if not differs:
+        return
+    with store.transaction() as work:
+        if not repository.has_read(work, before.integration_id):
+            return
+    raise Conflict(
+        f"{before.integration_id} has read records, and {', '.join(differs)} would point it at another system: the records of "
+        "both would mix. Add another integration for that system. If it is the same system at a new address, confirm "
+        "with same_records",
+        hint=Hint(HintId.SHOW_INTEGRATION, before.integration_id),
+    )
 
 
 def _refuse_taken(store: Store, integration_id: str) -> None:

@@ -42,6 +42,8 @@ class RetentionPeriods:
     consumers: timedelta = timedelta(days=30)
     #: Answers of REST calls: for this long, a client may send its request again.
     answers: timedelta = timedelta(hours=24)
+    #: Attempts whose outcome is known. Longer than any system replays a key: a key without its row would be sent again.
+    attempts: timedelta = timedelta(days=400)
 
 
 def purge_expired(
@@ -79,6 +81,7 @@ _Delete = Callable[[Work], int]
 def _rules(keep: RetentionPeriods, now: datetime) -> tuple[tuple[str, _Delete], ...]:
     ended = now - keep.closed
     return (
+        ("attempts", partial(retention_repository.delete_attempts, before=now - keep.attempts, limit=_ROWS)),
         ("event ids", partial(retention_repository.delete_identities, before=now - keep.identities, limit=_ROWS)),
         ("closed dead letters", partial(retention_repository.delete_dead_letters, before=ended, limit=_ROWS)),
         ("ended replays", partial(retention_repository.delete_replays, before=ended, limit=_ROWS)),

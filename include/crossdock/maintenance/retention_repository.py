@@ -36,14 +36,14 @@ _DELETE_PAGE_INDEX = b"DELETE FROM sync_range WHERE run_id = ANY(%(run_ids)s)"
 #: subqueries on the quarantine are not EXISTS: as a join, the planner reads every item for a thousand runs.
 _DELETE_RUNS = f"""
 WITH seen AS MATERIALIZED (
-    SELECT run_id, integration, entity, shard, started_at, finished_at FROM sync_run
+    SELECT run_id, integration, dataset, shard, started_at, finished_at FROM sync_run
      WHERE {_ENDED} AND (finished_at, run_id) > (%(seen_at)s, %(seen_id)s)
      ORDER BY finished_at, run_id LIMIT %(limit)s),
 gone AS (
     DELETE FROM sync_run WHERE state <> 'running' AND run_id IN (
         SELECT run_id FROM seen old
          WHERE EXISTS (SELECT FROM sync_run newer
-                        WHERE newer.integration = old.integration AND newer.entity = old.entity
+                        WHERE newer.integration = old.integration AND newer.dataset = old.dataset
                           AND newer.shard = old.shard AND newer.started_at > old.started_at)
            AND NOT EXISTS (SELECT FROM sync_range part WHERE part.run_id = old.run_id)
            AND NOT EXISTS (SELECT FROM watermark WHERE moved_by = old.run_id)
@@ -57,6 +57,11 @@ SELECT finished_at, run_id, (SELECT count(*) FROM gone) FROM seen ORDER BY finis
 _DELETE_IDENTITIES = b"""
 DELETE FROM event_identity WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM event_identity WHERE stored_at < %(before)s LIMIT %(limit)s))
+"""
+
+_DELETE_ATTEMPTS = b"""
+DELETE FROM attempt WHERE attempt_id = ANY(ARRAY(
+    SELECT attempt_id FROM attempt WHERE known_at < %(before)s ORDER BY known_at LIMIT %(limit)s))
 """
 
 #: A row that recovered is history only. The others say which data a subscriber had instead of the event's, or that it
@@ -137,6 +142,11 @@ def delete_runs(
 def delete_identities(work: Work, before: datetime, *, limit: int) -> int:
     """Delete ids of received events: from then on, a repetition of such an event counts as new."""
     return work.execute(_DELETE_IDENTITIES, {"before": before, "limit": limit}).rowcount
+
+
+def delete_attempts(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete attempts whose outcome is known; the others wait until somebody resolves them, however long."""
+    return work.execute(_DELETE_ATTEMPTS, {"before": before, "limit": limit}).rowcount
 
 
 def delete_dead_letters(work: Work, before: datetime, *, limit: int) -> int:

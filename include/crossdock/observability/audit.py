@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -78,6 +78,20 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
         else:
             found[name] = {"from": old, "to": new}
     return found
+
+
+#: The newest first: what was done last is what is in force.
+_LAST = b"""
+SELECT entry_id, at, actor, act, subject, detail FROM audit_entry
+ WHERE subject = %(subject)s AND act = ANY(%(acts)s) AND actor <> ALL(%(not_by)s)
+ ORDER BY entry_id DESC LIMIT 1
+"""
+
+
+def last(work: Work, subject: str, acts: Sequence[str], *, not_by: Sequence[str]) -> Entry | None:
+    """Find the last of *acts* on *subject* by anybody but *not_by*; None if there was none."""
+    values = {"subject": subject, "acts": list(acts), "not_by": list(not_by)}
+    return work.cursor(row_factory=class_row(Entry)).execute(_LAST, values).fetchone()
 
 
 class Chain(msgspec.Struct, frozen=True):

@@ -50,6 +50,7 @@ def hub_environment() -> dict[str, str]:
         "HUB_PROJECT": str(project()),
         "HUB_HOME": str(home()),
         "HUB_LANDING_URL": f"file://{home() / 'landing'}",
+        "HUB_DEFINITIONS_URL": f"file://{home() / 'definitions'}",
         # With the sandbox, a task should not need minutes to run out of retries.
         "HUB_RETRY_DELAY_S": os.environ.get("HUB_RETRY_DELAY_S", "2"),
     }

@@ -7,7 +7,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from crossdock.stack.home import home, make_private_folder, read_json, write_jso
 from crossdock.stack.postgres import HUB_OPTIONS, METADATA_OPTIONS, PostgresServer
 from crossdock.stack.processes import ProcessRecord
 from crossdock.stack.secrets import Secrets, load_secrets
-from crossdock.stack.settings_file import read_settings
+from crossdock.stack.settings_file import AirflowSettings, read_settings
 from crossdock.stack.stale_dags import remove_stale_dags
 
 Progress = Callable[[str], None]
@@ -189,7 +189,9 @@ def _start_missing(living: dict[str, ProcessRecord], progress: Progress, sandbox
     progress("PostgreSQL servers started")
     _migrate(databases["postgres-metadata"], stack)
     progress("Databases are up to date")
-    _start_airflow(stack, living, progress)
+    # Before Airflow starts: its DAG files read there which integrations exist.
+    kept = _register(stack, progress)
+    _start_airflow(stack, living, kept, progress)
     return stack
 
 
@@ -247,7 +249,7 @@ def _start_sandbox(numbers: dict[str, int], secrets: Secrets, arguments: Sequenc
     processes.start("sandbox", command, environment=environment, port=numbers["sandbox"])
 
 
-def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], progress: Progress) -> None:
+def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], kept: Collection[str], progress: Progress) -> None:
     environment = stack.environment()
     since: dict[str, float] = {}
     for name in airflow.COMMANDS:
@@ -260,7 +262,7 @@ def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], progress: Pro
     progress(f"Airflow's API answers: {stack.airflow_url}")
     _wait_for_sandbox(stack)
     progress(f"Sandbox started: {stack.sandbox_url}")
-    _apply_settings(stack, api)
+    _apply_settings(stack, api, kept)
     progress("Connections and pools are set")
     airflow.wait_for_health(api, watched, since=since)
     progress("Airflow is healthy: scheduler, dag-processor, triggerer")
@@ -344,26 +346,52 @@ def _wait_for_sandbox(stack: Stack) -> None:
         time.sleep(0.1)
 
 
-def _apply_settings(stack: Stack, api: AirflowApi) -> None:
-    """Create the project's connections, pools and variables, with the ports and secrets of this stack."""
-    from crossdock.db.database import Store  # noqa: PLC0415
-    from crossdock.integrations import service as integration_service  # noqa: PLC0415  only a start needs them
+def _apply_settings(stack: Stack, api: AirflowApi, kept: Collection[str]) -> None:
+    """
+    Create the project's connections, pools and variables, with the ports and secrets of this stack.
 
+    The connections *kept* are those that somebody changed. A pool or variable that is there may have been changed in
+    Airflow, and stays as it is.
+    """
+    settings = _settings(stack)
+    for connection in settings.connections:
+        if connection["connection_id"] not in kept:
+            api.put_connection(connection)
+    for pool in settings.pools:
+        if not api.has(f"/pools/{pool['name']}"):
+            api.put_pool(pool)
+    for variable in settings.variables:
+        if not api.has(f"/variables/{variable['key']}"):
+            api.put_variable(variable)
+
+
+def _settings(stack: Stack) -> AirflowSettings:
+    """Read the project's settings with the ports and secrets of this stack."""
     secrets = load_secrets()
-    settings = read_settings(
+    return read_settings(
         overrides={
             "commercetools": {"host": stack.sandbox_url, "password": secrets.sandbox_client_secret},
             "hub_db": {"host": ports.LOOPBACK, "port": stack.ports["hub-db"], "password": secrets.hub_password},
         }
     )
-    for connection in settings.connections:
-        api.put_connection(connection)
-    for pool in settings.pools:
-        api.put_pool(pool)
-    for variable in settings.variables:
-        api.put_variable(variable)
+
+
+def _register(stack: Stack, progress: Progress) -> Collection[str]:
+    """
+    Put the project's integrations into the registry, and write the snapshots that DAG files read.
+
+    Returns the connections that were left as somebody changed them.
+    """
+    from crossdock.app import definitions  # noqa: PLC0415  only a start needs them
+    from crossdock.db.database import Store  # noqa: PLC0415
+    from crossdock.integrations import service as integration_service  # noqa: PLC0415
+
     with Store(stack.hub_dsn) as store:
-        integration_service.register(store, settings.connections, actor="cli:up")
+        found = integration_service.register(store, _settings(stack).connections, actor="cli:up")
+        definitions.write(store, url=stack.environment()["HUB_DEFINITIONS_URL"])
+    for connection_id, by_hand in found.kept.items():
+        progress(f"{connection_id} stays as it is: {by_hand.act} by {by_hand.actor}")
+    return found.kept
 
 
 def _stop(names: Sequence[str]) -> list[str]:

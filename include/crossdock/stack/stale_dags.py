@@ -31,12 +31,15 @@ def is_ours(dag_id: str, tags: Collection[str]) -> bool:
     """
     Recognise a DAG of this project, whatever its version, by its id and its tags together.
 
-    An id alone proves nothing: a company's own Airflow may have a `sync_order` of its own.
+    An id alone proves nothing: a company's own Airflow may have a `sync_orders` of its own.
     """
     name = unprefixed(dag_id)
     kind, _, subject = name.partition("_")
     if kind in {"sync", "backfill"}:
-        return kind in tags and subject in tags
+        # By one tag until streams had their integration in the id: `sync_inventory`.
+        return kind in tags and (subject in tags or subject in {f"{one}_{other}" for one in tags for other in tags})
+    if name in {"declared_syncs", "check_declarations"}:
+        return "declared" in tags
     worker = name.removeprefix("deliver_events")
     return worker != name and "events" in tags and (not worker or worker.removeprefix("_").isdecimal())
 

@@ -12,7 +12,7 @@ from crossdock.core.errors import BadRequest
 from crossdock.db.database import Store
 from crossdock.db.leases import LeaseKey
 from crossdock.sync import ledger, watermarks
-from crossdock.sync.model import WHOLE, RunState, SyncRequest, Window
+from crossdock.sync.model import RunState, SyncRequest, Window
 
 
 class Only(StrEnum):
@@ -50,9 +50,11 @@ def midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def days_to_run(store: Store, integration: str, entity: str, *, first: date, last: date, only: Only) -> list[date]:
+def days_to_run(store: Store, key: LeaseKey, *, first: date, last: date, only: Only) -> list[date]:
     """
     List the days from *first* to *last*, both included, that *only* selects, oldest first.
+
+    *key* is the whole of a stream.
 
     Raises:
         BadRequest: *last* is before *first*, or in the future.
@@ -68,13 +70,11 @@ def days_to_run(store: Store, integration: str, entity: str, *, first: date, las
         return days
     with store.transaction() as work:
         if only is Only.FAILED:
-            ended = {
-                run.request.backfill_day: run.state for run in reversed(ledger.backfills(work, integration, entity))
-            }
+            ended = {run.request.backfill_day: run.state for run in reversed(ledger.backfills(work, key.stream))}
             return [day for day in days if ended.get(day.isoformat()) in (RunState.FAILED, RunState.HELD)]
-        read = [run.window for run in ledger.complete(work, integration, entity)]
+        read = [run.window for run in ledger.complete(work, key.stream)]
         # Older runs have been deleted; what they read is below the watermark, which never passes a gap.
-        if reached := watermarks.read(work, LeaseKey(integration, entity, WHOLE)):
+        if reached := watermarks.read(work, key):
             read.append(Window(None, reached))
         return missing(days, read)
 

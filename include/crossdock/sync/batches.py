@@ -13,11 +13,11 @@ from crossdock.db import leases
 from crossdock.db.database import Work
 from crossdock.sync import deferred_records, ledger, watermarks
 from crossdock.sync.compare_versions import ComparedRows, Size, compare_versions, size_of
+from crossdock.sync.dataset import Schema
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RowCounts
 from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine.model import Rejected
-from crossdock.sync.tables import EntityTable
 from crossdock.sync.upsert import SkippedRows, upsert
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 class Content:
     """The result of validating a batch."""
 
-    #: The accepted rows with the table's columns, in their order; each id once.
+    #: The accepted rows with the columns of the table; each id once.
     accepted: pa.Table
     rejected: tuple[Rejected, ...]
     #: Records that are skipped because the batch has the same id in the same or a newer version.
@@ -131,7 +131,7 @@ def of_run(work: Work, run_id: str) -> list[Batch]:
     ]
 
 
-def load(work: Work, table: EntityTable, run: Run, batch: Batch, content: Content) -> RowCounts:
+def load(work: Work, dataset: Schema, run: Run, batch: Batch, content: Content) -> RowCounts:
     """
     Load the batch and count the outcome of each of its records. Call it in one transaction.
 
@@ -147,14 +147,14 @@ def load(work: Work, table: EntityTable, run: Run, batch: Batch, content: Conten
     leases.check(work, run.lease, run.run_id, run.fencing_token)
     if work.execute(_CLAIM, {"batch_id": batch.batch_id}).rowcount == 0:
         return RowCounts()
-    rows = compare_versions(work, table, run.integration, content.accepted)
-    skipped = upsert(work, table, run, batch.batch_id, rows)
+    rows = compare_versions(work, dataset, run.integration, content.accepted)
+    skipped = upsert(work, dataset, run, batch.batch_id, rows)
     loaded = _without(content.accepted, skipped.busy)
     deferred_records.close(work, run, loaded, content.rejected)
     quarantine_repository.close_superseded(work, run, loaded)
     rejected = quarantine_repository.add(work, run, content.rejected)
     read = RowCounts.of("read", batch.records, batch.lines)
-    counts = read + _outcomes(table, rows, skipped) + rejected + content.repeats
+    counts = read + _outcomes(dataset, rows, skipped) + rejected + content.repeats
     if not counts.records.balanced:
         # Before the watermark passes the missing records.
         raise Unaccounted(
@@ -176,11 +176,11 @@ def _without(rows: pa.Table, busy: Collection[str]) -> pa.Table:
     return rows.filter(pc.invert(pc.is_in(rows.column("id"), pa.array(busy, pa.string())))) if busy else rows
 
 
-def _outcomes(table: EntityTable, rows: ComparedRows, skipped: SkippedRows) -> RowCounts:
+def _outcomes(dataset: Schema, rows: ComparedRows, skipped: SkippedRows) -> RowCounts:
     busy = Size(len(skipped.busy), sum(skipped.busy.values()))
-    changed = size_of(table, rows.changed).minus(busy).minus(skipped.known).minus(skipped.stale)
+    changed = size_of(dataset, rows.changed).minus(busy).minus(skipped.known).minus(skipped.stale)
     return (
-        RowCounts.of("inserted", *size_of(table, rows.new))
+        RowCounts.of("inserted", *size_of(dataset, rows.new))
         + RowCounts.of("updated", *changed)
         + RowCounts.of("unchanged", *rows.known)
         + RowCounts.of("unchanged", *skipped.known)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from crossdock.db.database import Work
-from crossdock.sync.tables import EntityTable
+from crossdock.sync.dataset import Schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,30 +39,30 @@ class ComparedRows:
     stale: Size
 
 
-def compare_versions(work: Work, table: EntityTable, integration: str, rows: pa.Table) -> ComparedRows:
+def compare_versions(work: Work, dataset: Schema, integration: str, rows: pa.Table) -> ComparedRows:
     """Compare each of *rows* with the version that the hub has now. Nothing is locked yet."""
     import pyarrow.compute as pc
 
-    known = _versions(work, table, integration, rows.column("id"))
+    known = _versions(work, dataset, integration, rows.column("id"))
     if not known.num_rows:
         return ComparedRows(rows, rows.slice(0, 0), NOTHING, NOTHING)
     had = known.column("version").take(pc.index_in(rows.column("id"), value_set=known.column("id")))
     version = rows.column("version")
     # Of the rows that are not written only the size is needed, so the other columns are left out.
-    slim = rows.select(["id", table.lines_column] if table.lines_column else ["id"])
+    slim = rows.select(["id", dataset.lines] if dataset.lines else ["id"])
     return ComparedRows(
         new=rows.filter(pc.is_null(had)),
         changed=rows.filter(pc.less(had, version)),
-        known=size_of(table, slim.filter(pc.equal(had, version))),
-        stale=size_of(table, slim.filter(pc.greater(had, version))),
+        known=size_of(dataset, slim.filter(pc.equal(had, version))),
+        stale=size_of(dataset, slim.filter(pc.greater(had, version))),
     )
 
 
-def size_of(table: EntityTable, rows: pa.Table) -> Size:
+def size_of(dataset: Schema, rows: pa.Table) -> Size:
     """Count *rows* and their lines."""
     import pyarrow.compute as pc
 
-    lines = pc.sum(rows.column(table.lines_column)).as_py() if table.lines_column else 0
+    lines = pc.sum(rows.column(dataset.lines)).as_py() if dataset.lines else 0
     return Size(rows.num_rows, lines or 0)
 
 
@@ -70,7 +70,7 @@ def size_of(table: EntityTable, rows: pa.Table) -> Size:
 _SPARSE = 2
 
 
-def _versions(work: Work, table: EntityTable, integration: str, ids: pa.ChunkedArray) -> pa.Table:
+def _versions(work: Work, dataset: Schema, integration: str, ids: pa.ChunkedArray) -> pa.Table:
     """
     Read id and version of those of *ids* that the hub has, and perhaps of others.
 
@@ -85,14 +85,14 @@ def _versions(work: Work, table: EntityTable, integration: str, ids: pa.ChunkedA
     most = len(ids) * _SPARSE
     cursor = work.cursor(binary=True)
     cursor.execute(
-        f"""SELECT id, version FROM {table.name}
+        f"""SELECT id, version FROM {dataset.table}
              WHERE integration = %(integration)s AND id BETWEEN %(first)s AND %(last)s LIMIT %(limit)s""".encode(),
         {"integration": integration, "first": ends["min"], "last": ends["max"], "limit": most + 1},
     )
     rows = cursor.fetchall()
     if len(rows) > most:
         cursor.execute(
-            f"SELECT id, version FROM {table.name} WHERE integration = %(integration)s AND id = ANY(%(ids)s)".encode(),
+            f"SELECT id, version FROM {dataset.table} WHERE integration = %(integration)s AND id = ANY(%(ids)s)".encode(),
             {"integration": integration, "ids": ids.to_pylist()},
         )
         rows = cursor.fetchall()

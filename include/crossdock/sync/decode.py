@@ -171,18 +171,28 @@ def _rejected(
 
 def _head(raw: bytes, key_field: str, lines_field: str | None) -> dict[str | None, Any]:
     """Decode only the few fields by which a rejected record is known; a whole order is a hundred times as long."""
+    names = _head_names(key_field)
     head = _head_decoder(key_field, lines_field).decode(raw)
-    return {"id": head.id, "version": head.version, key_field: head.key, lines_field: head.lines}
+    found: dict[str | None, Any] = {name: getattr(head, f"field_{number}") for number, name in enumerate(names)}
+    return {**found, lines_field: head.lines}
+
+
+def _head_names(key_field: str) -> tuple[str, ...]:
+    """Name the fields, each once: a source may call its records by their ID alone."""
+    return tuple(dict.fromkeys(("id", "version", key_field)))
 
 
 @cache
 def _head_decoder(key_field: str, lines_field: str | None) -> msgspec.json.Decoder[Any]:
-    fields = ("id", "version", "key", "lines")
+    names = _head_names(key_field)
     return msgspec.json.Decoder(
         msgspec.defstruct(
             "Head",
-            [*((name, Any, None) for name in fields[:3]), ("lines", list[_Anything] | None, None)],
-            rename={"key": key_field, "lines": lines_field or "lines"},
+            [
+                *((f"field_{number}", Any, None) for number in range(len(names))),
+                ("lines", list[_Anything] | None, None),
+            ],
+            rename={**{f"field_{number}": name for number, name in enumerate(names)}, "lines": lines_field or "lines"},
         )
     )
 

@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _DEFER = b"""
-INSERT INTO deferred_record AS o (integration, entity, record_id, reason, first_run_id)
-SELECT %(integration)s, %(entity)s, unnest(%(ids)s::text[]), %(reason)s, %(run_id)s
-ON CONFLICT (integration, entity, record_id) DO UPDATE
+INSERT INTO deferred_record AS o (integration, dataset, record_id, reason, first_run_id)
+SELECT %(integration)s, %(dataset)s, unnest(%(ids)s::text[]), %(reason)s, %(run_id)s
+ON CONFLICT (integration, dataset, record_id) DO UPDATE
    SET attempts = o.attempts + 1, reason = excluded.reason, since = excluded.since
 """
 
 _ANY = b"""
 SELECT 1 FROM deferred_record
- WHERE integration = %(integration)s AND entity = %(entity)s AND since < %(began)s LIMIT 1
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND since < %(began)s LIMIT 1
 """
 
 _CLOSE = b"""
 DELETE FROM deferred_record
- WHERE integration = %(integration)s AND entity = %(entity)s AND since < %(began)s AND record_id = ANY(%(arrived)s)
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND since < %(began)s AND record_id = ANY(%(arrived)s)
 """
 
 _IDS = b"""
-SELECT record_id FROM deferred_record WHERE integration = %(integration)s AND entity = %(entity)s ORDER BY record_id
+SELECT record_id FROM deferred_record WHERE integration = %(integration)s AND dataset = %(dataset)s ORDER BY record_id
 """
 
 
@@ -41,7 +41,7 @@ def defer(work: Work, run: Run, ids: Sequence[str], reason: str) -> None:
         _DEFER,
         {
             "integration": run.integration,
-            "entity": run.entity,
+            "dataset": run.dataset,
             "ids": list(ids),
             "reason": reason,
             "run_id": run.run_id,
@@ -49,9 +49,9 @@ def defer(work: Work, run: Run, ids: Sequence[str], reason: str) -> None:
     )
 
 
-def ids(work: Work, integration: str, entity: str) -> list[str]:
+def ids(work: Work, integration: str, dataset: str) -> list[str]:
     """List the ids that are deferred."""
-    return [record_id for (record_id,) in work.execute(_IDS, {"integration": integration, "entity": entity})]
+    return [record_id for (record_id,) in work.execute(_IDS, {"integration": integration, "dataset": dataset})]
 
 
 def close(work: Work, run: Run, loaded: pa.Table, rejected: Sequence[Rejected]) -> None:
@@ -63,7 +63,7 @@ def close(work: Work, run: Run, loaded: pa.Table, rejected: Sequence[Rejected]) 
     """
     if run.mode is Mode.REPLAY:
         return
-    values = {"integration": run.integration, "entity": run.entity, "began": run.started_at}
+    values = {"integration": run.integration, "dataset": run.dataset, "began": run.started_at}
     # This query comes first: hardly ever is a record deferred, and the ids of a batch are half a megabyte.
     if not work.execute(_ANY, values).fetchone():
         return

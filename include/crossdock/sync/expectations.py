@@ -162,7 +162,7 @@ def _suite(expectations: tuple[Expectation, ...]) -> Any:
     try:
         rules = [
             ExpectationConfiguration(
-                type=expectation.type, kwargs=dict(expectation.arguments), meta={"name": expectation.name}
+                type=expectation.type, kwargs=_arguments(expectation), meta={"name": expectation.name}
             ).to_domain_obj()
             for expectation in expectations
         ]
@@ -173,6 +173,12 @@ def _suite(expectations: tuple[Expectation, ...]) -> Any:
     except (GreatExpectationsError, ValueError, TypeError) as error:
         names = ", ".join(expectation.name for expectation in expectations)
         raise SuiteBroken(f"One of the expectations {names} is declared incorrectly: {error}") from error
+
+
+def _arguments(expectation: Expectation) -> dict[str, Any]:
+    """Let a pair of values of which one is missing pass, as a missing value does: Great Expectations cannot compare it."""
+    pair = {"ignore_row_if": "either_value_is_missing"} if "column_A" in expectation.arguments else {}
+    return {**pair, **expectation.arguments}
 
 
 def _rows_of(result: Any, expectation: Expectation) -> list[int]:

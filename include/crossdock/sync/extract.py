@@ -7,10 +7,10 @@ from crossdock.core.failpoints import failpoint
 from crossdock.db import leases
 from crossdock.observability import alerts
 from crossdock.sync import landing, ledger, log_fields, records
-from crossdock.sync.declaration import Sync, Systems
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Counts, RowCounts, RunState, SyncRequest, reads_everything
 from crossdock.sync.reader import read
+from crossdock.sync.stream import Stream, Systems
 from crossdock.sync.window import planned_ranges
 
 #: A full read that finds less than this share of the known records is put on hold for a person.
@@ -18,7 +18,7 @@ _SHRUNKEN_SHARE = 0.5
 
 
 def extract(
-    sync: Sync, systems: Systems, request: SyncRequest, *, dag_id: str | None = None, dag_run_id: str | None = None
+    stream: Stream, systems: Systems, request: SyncRequest, *, dag_id: str | None = None, dag_run_id: str | None = None
 ) -> str:
     """
     Land all pages of a run, and return the run's id.
@@ -26,33 +26,33 @@ def extract(
     Idempotent: running it again for the same DAG run continues after the last page that landed.
 
     Raises:
-        LeaseHeld: another run of this entity is running; run it again later.
+        LeaseHeld: another run of this stream is running; run it again later.
         SystemUnavailable, SourceInvalid, StoreUnavailable, LandingUnavailable: transient; run it again.
         SystemRefused: the source refuses our credentials or the request.
         HeldForApproval: a full read was empty or much smaller than expected; a person decides.
 
     """
-    run = _begin(sync, systems, request, dag_id, dag_run_id)
+    run = _begin(stream, systems, request, dag_id, dag_run_id)
     with log_fields.of(run):
         failpoint("extract.begun")
-        parts = planned_ranges(sync, systems, run)
+        parts = planned_ranges(stream, systems, run)
         failpoint("extract.planned")
-        read(sync, systems, run, parts)
+        read(stream, systems, run, parts)
         failpoint("extract.read")
-        _hold_when_shrunken(sync, systems, run)
+        _hold_when_shrunken(stream, systems, run)
     return run.run_id
 
 
-def _begin(sync: Sync, systems: Systems, request: SyncRequest, dag_id: str | None, dag_run_id: str | None) -> Run:
+def _begin(stream: Stream, systems: Systems, request: SyncRequest, dag_id: str | None, dag_run_id: str | None) -> Run:
     """Start the run and take its lease in one transaction: without the lease, no run is recorded."""
-    key = leases.LeaseKey(sync.integration, sync.entity, request.lease_shard)
+    key = stream.lease(request.lease_shard)
     with systems.store.transaction() as work:
         run = ledger.start(work, key, request, mode=request.mode, dag_id=dag_id, dag_run_id=dag_run_id)
         leases.take(work, key, run.run_id, systems.lease_life)
         return ledger.get(work, run.run_id)
 
 
-def _hold_when_shrunken(sync: Sync, systems: Systems, begun: Run) -> None:
+def _hold_when_shrunken(stream: Stream, systems: Systems, begun: Run) -> None:
     """
     Put a full read on hold before anything is loaded, if it found nothing or much less than expected.
 
@@ -66,13 +66,13 @@ def _hold_when_shrunken(sync: Sync, systems: Systems, begun: Run) -> None:
             return
         pages = landing.pages_of(work, run_id)
         read, lines = sum(page.records for page in pages), sum(page.lines for page in pages)
-        known = records.count(work, sync.table, sync.integration, run.request.ids)
+        known = records.count(work, stream.dataset, stream.integration, run.request.ids)
         # The source reports the number of all records; a shard may well be empty.
         if run.request.shard is None:
             known = max(known, run.expected_records or 0)
         if (read or run.request.shard) and read >= known * _SHRUNKEN_SHARE:
             return
-        error = HeldForApproval(run_id, sync.entity, read, known)
+        error = HeldForApproval(run_id, stream.id, read, known)
         held = RowCounts(records=Counts(read=read, held=read), lines=Counts(read=lines, held=lines))
         ledger.add_counts(work, run_id, held)
         ledger.finish(work, run_id, RunState.HELD, str(error))

@@ -6,12 +6,12 @@ from crossdock.db import leases
 from crossdock.db.database import Store
 from crossdock.observability import alerts
 from crossdock.sync import ledger
-from crossdock.sync.declaration import Sync
 from crossdock.sync.model import RunState
+from crossdock.sync.stream import Stream
 
 
 def mark_failed(
-    sync: Sync,
+    stream: Stream,
     store: Store,
     dag_run_id: str,
     error: str,
@@ -28,7 +28,7 @@ def mark_failed(
     What the run loaded stays; what it did not load is still open below the watermark, and the next run reads it.
     """
     with store.transaction() as work:
-        begun = ledger.of_dag_run(work, dag_run_id, sync.entity, dag_id=dag_id)
+        begun = ledger.of_dag_run(work, dag_run_id, stream.id, dag_id=dag_id)
         run = next((run for run in begun if run.request.shard in (shard, None)), None)
         if run is None or run.state is not RunState.RUNNING:
             return

@@ -6,9 +6,9 @@ import time
 
 from crossdock.db import leases
 from crossdock.sync import ledger
-from crossdock.sync.declaration import Systems
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RunState
+from crossdock.sync.stream import Systems
 
 
 class LeaseRenewal:

@@ -27,7 +27,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     run_id: str
     integration: str
-    entity: str
+    dataset: str
     shard: str
     mode: Mode
     request: SyncRequest
@@ -54,7 +54,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lease(self) -> LeaseKey:
-        return LeaseKey(self.integration, self.entity, self.shard)
+        return LeaseKey(self.integration, self.dataset, self.shard)
+
+    @property
+    def stream(self) -> str:
+        """`<integration>.<dataset>`."""
+        return self.lease.stream
 
     @property
     def window(self) -> Window:
@@ -72,15 +77,15 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return ((self.finished_at or datetime.now(UTC)) - self.started_at).total_seconds()
 
 
-_COLUMNS = b"""run_id, integration, entity, shard, mode, request, dag_id, dag_run_id, attempt, state, fencing_token,
+_COLUMNS = b"""run_id, integration, dataset, shard, mode, request, dag_id, dag_run_id, attempt, state, fencing_token,
        window_low, window_high, moves_watermark, expected_records, drift, error, started_at, finished_at,
        read, inserted, updated, unchanged, stale, rejected, held,
        lines_read, lines_inserted, lines_updated, lines_unchanged, lines_stale, lines_rejected, lines_held"""
 
 _START = b"""
 INSERT INTO sync_run
-    (run_id, integration, entity, shard, mode, request, dag_id, dag_run_id, attempt, state, moves_watermark)
-VALUES (%(run_id)s, %(integration)s, %(entity)s, %(shard)s, %(mode)s, %(request)s, %(dag_id)s, %(dag_run_id)s,
+    (run_id, integration, dataset, shard, mode, request, dag_id, dag_run_id, attempt, state, moves_watermark)
+VALUES (%(run_id)s, %(integration)s, %(dataset)s, %(shard)s, %(mode)s, %(request)s, %(dag_id)s, %(dag_run_id)s,
         %(attempt)s,
         'running', %(moves_watermark)s)
 """
@@ -88,15 +93,18 @@ VALUES (%(run_id)s, %(integration)s, %(entity)s, %(shard)s, %(mode)s, %(request)
 #: The last attempt of a DAG run, for each shard: a retried task continues it, a cleared DAG run starts the next.
 _OF_DAG_RUN = (
     b"SELECT DISTINCT ON (shard) " + _COLUMNS + b" FROM sync_run"
-    b" WHERE dag_run_id = %(dag_run_id)s AND entity = %(entity)s AND dag_id IS NOT DISTINCT FROM %(dag_id)s"
+    b" WHERE dag_run_id = %(dag_run_id)s AND integration || '.' || dataset = %(stream)s AND dag_id IS NOT DISTINCT FROM %(dag_id)s"
     b" ORDER BY shard, attempt DESC"
 )
 
 _GET = b"SELECT " + _COLUMNS + b" FROM sync_run WHERE run_id = %(run_id)s"
 
 _NEWEST = (
-    b"SELECT " + _COLUMNS + b" FROM sync_run WHERE %(entity)s::text IS NULL OR entity = %(entity)s"
-    b" ORDER BY started_at DESC LIMIT %(limit)s"
+    b"SELECT "
+    + _COLUMNS
+    + b""" FROM sync_run
+ WHERE (%(stream)s::text IS NULL OR integration || '.' || dataset = %(stream)s)
+ ORDER BY started_at DESC LIMIT %(limit)s"""
 )
 
 #: Keyset pagination by (started_at, run_id), newest first: rows that are added meanwhile do not shift the next page.
@@ -104,7 +112,7 @@ _PAGE = (
     b"SELECT "
     + _COLUMNS
     + b""" FROM sync_run
- WHERE (%(entity)s::text IS NULL OR entity = %(entity)s)
+ WHERE (%(stream)s::text IS NULL OR integration || '.' || dataset = %(stream)s)
    AND (%(integration)s::text IS NULL OR integration = %(integration)s)
    AND (%(state)s::text IS NULL OR state = %(state)s)
    AND (%(dag_id)s::text IS NULL OR dag_id = %(dag_id)s)
@@ -117,7 +125,7 @@ _COMPLETE = (
     b"SELECT "
     + _COLUMNS
     + b""" FROM sync_run
- WHERE integration = %(integration)s AND entity = %(entity)s AND state IN ('done', 'partial')
+ WHERE integration || '.' || dataset = %(stream)s AND state IN ('done', 'partial')
    AND mode IN ('full', 'delta', 'window') AND window_high IS NOT NULL"""
 )
 
@@ -125,7 +133,7 @@ _BACKFILLS = (
     b"SELECT "
     + _COLUMNS
     + b""" FROM sync_run
- WHERE integration = %(integration)s AND entity = %(entity)s AND request->>'backfill_day' IS NOT NULL
+ WHERE integration || '.' || dataset = %(stream)s AND request->>'backfill_day' IS NOT NULL
  ORDER BY started_at DESC"""
 )
 
@@ -156,7 +164,7 @@ UPDATE sync_run SET state = %(state)s, error = %(error)s, finished_at = clock_ti
 
 
 _UNFINISHED = b"""
-SELECT run_id, r.entity, started_at, coalesce(l.expires_at > clock_timestamp(), false) AS has_lease
+SELECT run_id, r.integration, r.dataset, started_at, coalesce(l.expires_at > clock_timestamp(), false) AS has_lease
   FROM sync_run r LEFT JOIN lease l ON l.holder = r.run_id
  WHERE state = 'running' ORDER BY started_at
 """
@@ -183,11 +191,11 @@ def start(
     Idempotent: an Airflow retry finds its own run and continues where it stopped. A DAG run that was cleared
     after its run ended gets a new run with the next attempt number.
     """
-    earlier = of_dag_run(work, dag_run_id, key.entity, dag_id=dag_id) if dag_run_id else []
+    earlier = of_dag_run(work, dag_run_id, key.stream, dag_id=dag_id) if dag_run_id else []
     last = next((run for run in earlier if run.shard == key.shard), None)
     if last and last.state is RunState.RUNNING:
         return last
-    run_id = _new_run_id(key.entity)
+    run_id = _new_run_id(key.dataset)
     values = {
         **msgspec.structs.asdict(key),
         "run_id": run_id,
@@ -219,15 +227,15 @@ def get(work: Work, run_id: str) -> Run:
     return run
 
 
-def newest(work: Work, *, entity: str | None = None, limit: int = 20) -> list[Run]:
+def newest(work: Work, *, stream: str | None = None, limit: int = 20) -> list[Run]:
     """List the last *limit* runs, newest first."""
-    return _runs(work).execute(_NEWEST, {"entity": entity, "limit": limit}).fetchall()
+    return _runs(work).execute(_NEWEST, {"stream": stream, "limit": limit}).fetchall()
 
 
 def page(
     work: Work,
     *,
-    entity: str | None = None,
+    stream: str | None = None,
     integration: str | None = None,
     state: RunState | None = None,
     dag_id: str | None = None,
@@ -237,27 +245,28 @@ def page(
 ) -> list[Run]:
     """List up to *limit* runs that follow *after* (started_at, run_id), newest first."""
     started_at, run_id = after or (None, None)
-    values = {"entity": entity, "integration": integration, "state": state, "dag_id": dag_id, "dag_run_id": dag_run_id}
+    values = {"stream": stream, "integration": integration, "state": state, "dag_id": dag_id, "dag_run_id": dag_run_id}
     place = {"started_at": started_at, "run_id": run_id, "limit": limit}
     return _runs(work).execute(_PAGE, {**values, **place}).fetchall()
 
 
-def complete(work: Work, integration: str, entity: str) -> list[Run]:
+def complete(work: Work, stream: str) -> list[Run]:
     """List runs that read their whole window and succeeded; not those with keys or a limit."""
-    found = _runs(work).execute(_COMPLETE, {"integration": integration, "entity": entity})
+    found = _runs(work).execute(_COMPLETE, {"stream": stream})
     return [run for run in found if not run.request.limit]
 
 
-def backfills(work: Work, integration: str, entity: str) -> list[Run]:
+def backfills(work: Work, stream: str) -> list[Run]:
     """List runs for single days, newest first."""
-    return _runs(work).execute(_BACKFILLS, {"integration": integration, "entity": entity}).fetchall()
+    return _runs(work).execute(_BACKFILLS, {"stream": stream}).fetchall()
 
 
 class UnfinishedRun(msgspec.Struct, frozen=True):
     """A run that is still running, or whose worker died."""
 
     run_id: str
-    entity: str
+    integration: str
+    dataset: str
     started_at: datetime
     #: Whether it still has its lease; otherwise its worker stopped sending heartbeats, or it waits for its next task.
     has_lease: bool
@@ -305,14 +314,15 @@ def reopen(work: Work, run_id: str) -> None:
         )
 
 
-def of_dag_run(work: Work, dag_run_id: str, entity: str, *, dag_id: str | None = None) -> list[Run]:
+def of_dag_run(work: Work, dag_run_id: str, stream: str, *, dag_id: str | None = None) -> list[Run]:
     """List the last attempt of each shard of a DAG run; one if it is not shared, none if it never began."""
-    return _runs(work).execute(_OF_DAG_RUN, {"dag_run_id": dag_run_id, "entity": entity, "dag_id": dag_id}).fetchall()
+    values = {"dag_run_id": dag_run_id, "stream": stream, "dag_id": dag_id}
+    return _runs(work).execute(_OF_DAG_RUN, values).fetchall()
 
 
-def _new_run_id(entity: str) -> str:
-    """Make an id that sorts by time, names the entity, and is short enough to be read out on the telephone."""
-    return f"{entity}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+def _new_run_id(dataset: str) -> str:
+    """Make an id that sorts by time, names the dataset, and is short enough to be read out on the telephone."""
+    return f"{dataset}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
 
 
 def _runs(work: Work) -> psycopg.Cursor[Run]:

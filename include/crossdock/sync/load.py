@@ -17,17 +17,17 @@ from crossdock.observability import alerts
 from crossdock.sync import batches, landing, ledger, log_fields, watermarks
 from crossdock.sync.batch_file import read_batch
 from crossdock.sync.batches import Batch, Content
-from crossdock.sync.declaration import Sync, Systems
 from crossdock.sync.lease_renewal import LeaseRenewal, reacquire_lease
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Report, RunState
 from crossdock.sync.source import Axis
+from crossdock.sync.stream import Stream, Systems
 from crossdock.sync.upsert import Overtaken
 
 log = logging.getLogger(__name__)
 
 
-def load(sync: Sync, systems: Systems, run_id: str) -> Report:
+def load(stream: Stream, systems: Systems, run_id: str) -> Report:
     """
     Load every batch of the run, end the run, and return its report.
 
@@ -41,7 +41,7 @@ def load(sync: Sync, systems: Systems, run_id: str) -> Report:
     """
     run = reacquire_lease(systems, run_id)
     if run.state is RunState.RUNNING:
-        _load_batches(sync, systems, run)
+        _load_batches(stream, systems, run)
         _finish(systems, run)
         failpoint("load.finished")
     return report(systems.store, run_id)
@@ -53,7 +53,7 @@ _CONNECTIONS = 2
 _ATTEMPTS = 5
 
 
-def _load_batches(sync: Sync, systems: Systems, run: Run) -> None:
+def _load_batches(stream: Stream, systems: Systems, run: Run) -> None:
     with systems.store.transaction() as work:
         waiting = [batch for batch in batches.of_run(work, run.run_id) if not batch.loaded]
         by_id_alone = all(part.axis is Axis.ID for part in landing.ranges_of(work, run.run_id))
@@ -61,12 +61,12 @@ def _load_batches(sync: Sync, systems: Systems, run: Run) -> None:
     # written and published in their order.
     connections = min(_CONNECTIONS if by_id_alone else 1, len(waiting))
     if connections <= 1:
-        _load_some(sync, systems, run, waiting, Event())
+        _load_some(stream, systems, run, waiting, Event())
         return
     stop = Event()
     with ThreadPoolExecutor(connections, thread_name_prefix="load") as pool:
         flights = [
-            pool.submit(copy_context().run, _load_concurrently, sync, systems, run, waiting[first::connections], stop)
+            pool.submit(copy_context().run, _load_concurrently, stream, systems, run, waiting[first::connections], stop)
             for first in range(connections)
         ]
         try:
@@ -77,17 +77,17 @@ def _load_batches(sync: Sync, systems: Systems, run: Run) -> None:
             raise
 
 
-def _load_concurrently(sync: Sync, systems: Systems, run: Run, some: Sequence[Batch], stop: Event) -> None:
+def _load_concurrently(stream: Stream, systems: Systems, run: Run, some: Sequence[Batch], stop: Event) -> None:
     """Load *some* batches on a connection of their own. If it fails, the others end after their current batch."""
     try:
         with systems.store.another() as store:
-            _load_some(sync, replace(systems, store=store), run, some, stop)
+            _load_some(stream, replace(systems, store=store), run, some, stop)
     except BaseException:
         stop.set()
         raise
 
 
-def _load_some(sync: Sync, systems: Systems, run: Run, some: Sequence[Batch], stop: Event) -> None:
+def _load_some(stream: Stream, systems: Systems, run: Run, some: Sequence[Batch], stop: Event) -> None:
     renewal = LeaseRenewal(systems, run)
     for batch in some:
         if stop.is_set():
@@ -95,7 +95,7 @@ def _load_some(sync: Sync, systems: Systems, run: Run, some: Sequence[Batch], st
         content = read_batch(systems.landing, batches.name_of(run.run_id, batch.batch_no))
         for attempt in range(_ATTEMPTS):
             try:
-                _load_batch(sync, systems, run, batch, content)
+                _load_batch(stream, systems, run, batch, content)
                 break
             except Overtaken:
                 if attempt == _ATTEMPTS - 1:
@@ -106,10 +106,10 @@ def _load_some(sync: Sync, systems: Systems, run: Run, some: Sequence[Batch], st
         renewal.renew()
 
 
-def _load_batch(sync: Sync, systems: Systems, run: Run, batch: Batch, content: Content) -> None:
+def _load_batch(stream: Stream, systems: Systems, run: Run, batch: Batch, content: Content) -> None:
     failpoint("load.before_transaction")
     with systems.store.transaction() as work:
-        counts = batches.load(work, sync.table, run, batch, content)
+        counts = batches.load(work, stream.dataset, run, batch, content)
         failpoint("load.before_commit")
     failpoint("load.after_commit")
     with log_fields.of(run, batch.batch_no):
@@ -141,5 +141,5 @@ def report(store: Store, run_id: str) -> Report:
     with store.transaction() as work:
         run = ledger.get(work, run_id)
     return Report(
-        run_id=run_id, entity=run.entity, state=run.state, counts=run.counts, lines=run.lines, seconds=run.seconds
+        run_id=run_id, stream=run.stream, state=run.state, counts=run.counts, lines=run.lines, seconds=run.seconds
     )

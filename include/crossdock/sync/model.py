@@ -81,7 +81,7 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     #: Deliver the events of a backfill to subscribers; otherwise they are only stored.
     emit_events: bool = False
     #: `1/2` is the first of two equal shards of the ids: several workers share one sync, each with its own shard,
-    #: lease and watermark. None for the whole entity.
+    #: lease and watermark. None for the whole stream.
     shard: str | None = None
 
     @classmethod
@@ -159,7 +159,7 @@ class SyncRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @property
     def lease_shard(self) -> str:
-        """The shard of the entity that the run leases: a backfilled day and the live sync do not wait for each other."""
+        """The shard of the stream that the run leases: a backfilled day and the live sync do not wait for each other."""
         if self.backfill_day:
             return f"backfill:{self.backfill_day}"
         return f"shard:{self.shard}" if self.shard else WHOLE
@@ -253,7 +253,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A finished run, as recorded in the ledger."""
 
     run_id: str
-    entity: str
+    #: `<integration>.<dataset>`.
+    stream: str
     state: RunState
     counts: Counts
     lines: Counts
@@ -263,7 +264,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """Flatten the report for XCom, JSON and tables."""
         return {
             "run_id": self.run_id,
-            "entity": self.entity,
+            "stream": self.stream,
             "state": self.state.value,
             **msgspec.to_builtins(self.counts),
             "lines": msgspec.to_builtins(self.lines),

@@ -14,11 +14,11 @@ from crossdock.core.failpoints import failpoint
 from crossdock.core.memory import trim_memory
 from crossdock.db import leases
 from crossdock.sync import landing
-from crossdock.sync.declaration import Sync, Systems
 from crossdock.sync.landing import Page
 from crossdock.sync.lease_renewal import LeaseRenewal
 from crossdock.sync.ledger import Run
 from crossdock.sync.source import Cursor, FetchedPage, Range
+from crossdock.sync.stream import Stream, Systems
 
 
 @dataclass
@@ -30,7 +30,7 @@ class _Reading:
     cursor: Cursor | None = None
 
 
-def read(sync: Sync, systems: Systems, run: Run, parts: list[Range]) -> None:
+def read(stream: Stream, systems: Systems, run: Run, parts: list[Range]) -> None:
     """
     Read every range to its end, with several pages in flight.
 
@@ -49,7 +49,7 @@ def read(sync: Sync, systems: Systems, run: Run, parts: list[Range]) -> None:
                 left = limit - landed if limit else None
                 if left is not None and left <= 0:
                     return
-                flights[pool.submit(copy_context().run, _fetch, sync, systems, run, reading, left)] = reading
+                flights[pool.submit(copy_context().run, _fetch, stream, systems, run, reading, left)] = reading
 
         try:
             submit(waiting)
@@ -87,10 +87,12 @@ def _resumed(systems: Systems, run: Run, parts: list[Range]) -> tuple[list[_Read
     return list(readings.values()), sum(page.records for page in pages)
 
 
-def _fetch(sync: Sync, systems: Systems, run: Run, reading: _Reading, limit: int | None) -> FetchedPage:
+def _fetch(stream: Stream, systems: Systems, run: Run, reading: _Reading, limit: int | None) -> FetchedPage:
     """Fetch one page and write its file. Runs in a thread; a range has one page in flight at a time."""
-    most = min((size for size in (limit, sync.page_records) if size), default=None)
-    page = systems.source.page(sync.resource, reading.part, reading.cursor, limit=most, lines_field=sync.lines_field)
+    most = min((size for size in (limit, stream.page_records) if size), default=None)
+    page = systems.source.page(
+        stream.resource, reading.part, reading.cursor, limit=most, lines_field=stream.lines_field
+    )
     systems.landing.write(_path(run, reading), page.body)
     return page
 

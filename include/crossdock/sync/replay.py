@@ -14,18 +14,18 @@ from crossdock.db.database import Store, StoreUnavailable, Work
 from crossdock.observability import audit
 from crossdock.sync import batches, ledger
 from crossdock.sync.batches import Content
-from crossdock.sync.declaration import LEASE_LIFE, Sync
+from crossdock.sync.dataset import Schema
 from crossdock.sync.decode import decoded
 from crossdock.sync.load import report
 from crossdock.sync.model import Mode, Report, RunState, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine.model import Rejected
 from crossdock.sync.quarantine.repository import Item
-from crossdock.sync.tables import EntityTable
+from crossdock.sync.stream import LEASE_LIFE, Stream
 from crossdock.sync.validate_rows import validate_rows
 
 
-def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Report:
+def replay(stream: Stream, store: Store, items: Sequence[Item], *, actor: str) -> Report:
     """
     Replay *items* in one run and return its report: each as edited, or as it came if nobody edited it.
 
@@ -37,8 +37,8 @@ def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Re
         BadRequest: an item was closed or edited since it was selected.
 
     """
-    key = leases.LeaseKey(sync.integration, sync.entity, "replay")
-    content = _validated(sync, items)
+    key = stream.lease("replay")
+    content = _validated(stream, items)
     # By the item's identity, which its rejection was given: the edit may have changed the record's own.
     failed = {(record.record_id, record.version) for record in content.rejected}
     passed = {item.item_id for item in items if (item.record_id, item.version) not in failed}
@@ -48,9 +48,9 @@ def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Re
         run = ledger.get(work, run.run_id)
         _refuse_changed(work, items)
         quarantine_repository.close(work, sorted(passed), "replayed", f"{actor} in {run.run_id}")
-        batches.add(work, run.run_id, 0, records=len(items), lines=_lines_of(sync.table, content))
+        batches.add(work, run.run_id, 0, records=len(items), lines=_lines_of(stream.dataset, content))
         (batch,) = batches.of_run(work, run.run_id)
-        if batches.load(work, sync.table, run, batch, content).records.held:
+        if batches.load(work, stream.dataset, run, batch, content).records.held:
             # A deferred record would be read from the source again, which does not have the edit.
             raise StoreUnavailable("Another transaction holds one of these records. Replay them again")
         _finish(work, run, content)
@@ -60,7 +60,7 @@ def replay(sync: Sync, store: Store, items: Sequence[Item], *, actor: str) -> Re
     return report(store, run.run_id)
 
 
-def _validated(sync: Sync, items: Sequence[Item]) -> Content:
+def _validated(stream: Stream, items: Sequence[Item]) -> Content:
     """
     Validate *items*.
 
@@ -71,12 +71,12 @@ def _validated(sync: Sync, items: Sequence[Item]) -> Content:
     for item in items:
         record = (item.edited or item.raw).strip()
         page = b'{"results":[' + record + b"]}"
-        rejected = decoded(page, sync.record_type, sync.key_field, sync.lines_field).rejected
+        rejected = decoded(page, stream.record_type, stream.key_field, stream.lines_field).rejected
         unreadable += [_as_item(one, item) for one in rejected]
         if not rejected:
             pages.append(page)
             sent.setdefault(record, []).append(item)
-    content = validate_rows(sync, pages)
+    content = validate_rows(stream, pages)
     # Records with the same bytes have the same outcome, so any of them may be assigned to any of the items.
     refused = [_as_item(one, sent[one.raw].pop()) for one in content.rejected]
     return replace(content, rejected=(*refused, *unreadable))
@@ -106,7 +106,7 @@ def _finish(work: Work, run: ledger.Run, content: Content) -> None:
     leases.release(work, run.lease, run.run_id)
 
 
-def _lines_of(table: EntityTable, content: Content) -> int:
+def _lines_of(dataset: Schema, content: Content) -> int:
     """Count all lines that were validated; an edit may have added or removed some."""
-    loaded = sum(content.accepted.column(table.lines_column).to_pylist()) if table.lines_column else 0
+    loaded = sum(content.accepted.column(dataset.lines).to_pylist()) if dataset.lines else 0
     return loaded + sum(record.lines for record in content.rejected) + content.repeats.lines.accounted

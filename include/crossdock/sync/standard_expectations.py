@@ -1,4 +1,4 @@
-"""Expectations of every record of a source, regardless of its entity."""
+"""Expectations of every record of a source, regardless of its dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Upsert a batch's rows into their entity's table, with history and one event for each."""
+"""Upsert a batch's rows into the table of their dataset, with history and one event for each."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from crossdock.db.database import StoreUnavailable, Work, bare
 from crossdock.events import store as event_store
 from crossdock.sync import deferred_records
 from crossdock.sync.compare_versions import NOTHING, ComparedRows, Size
+from crossdock.sync.dataset import Schema
 from crossdock.sync.ledger import Run
-from crossdock.sync.tables import EntityTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +42,7 @@ class SkippedRows:
     stale: Size = NOTHING
 
 
-def upsert(work: Work, table: EntityTable, run: Run, batch_id: int, rows: ComparedRows) -> SkippedRows:
+def upsert(work: Work, dataset: Schema, run: Run, batch_id: int, rows: ComparedRows) -> SkippedRows:
     """
     Insert new and overwrite changed *rows*, keep old versions in history, and append an event for each to the outbox.
 
@@ -54,10 +54,10 @@ def upsert(work: Work, table: EntityTable, run: Run, batch_id: int, rows: Compar
     """
     if not rows.new.num_rows and not rows.changed.num_rows:
         return SkippedRows()
-    statements = _statements(table)
-    values = _values(table, run, batch_id)
-    _stage(work, table, rows)
-    skipped = _overwrite(work, table, run, values, rows.changed.num_rows) if rows.changed.num_rows else SkippedRows()
+    statements = _statements(dataset)
+    values = _values(dataset, run, batch_id)
+    _stage(work, dataset, rows)
+    skipped = _overwrite(work, dataset, run, values, rows.changed.num_rows) if rows.changed.num_rows else SkippedRows()
     if rows.new.num_rows:
         _insert(work, statements.insert, values)
     event_store.append_selected(work, statements.changes, values)
@@ -75,16 +75,16 @@ def _insert(work: Work, statement: bytes, values: dict[str, Any]) -> None:
         ) from bare(error)
 
 
-def _stage(work: Work, table: EntityTable, rows: ComparedRows) -> None:
+def _stage(work: Work, dataset: Schema, rows: ComparedRows) -> None:
     """Copy the rows into a temporary table of this connection, and mark new ones."""
     import pyarrow as pa
 
-    work.execute(_statements(table).stage)
-    columns = (*table.columns, Column("is_new", "bool"))
+    work.execute(_statements(dataset).stage)
+    columns = (*dataset.columns, Column("is_new", "bool"))
     for some, is_new in ((rows.new, True), (rows.changed, False)):
         if some.num_rows:
             marked = _in_id_order(some).append_column("is_new", pa.repeat(pa.scalar(is_new), some.num_rows))
-            copy_in(work, table.stage, columns, marked)
+            copy_in(work, dataset.stage, columns, marked)
 
 
 def _in_id_order(rows: pa.Table) -> pa.Table:
@@ -95,14 +95,14 @@ def _in_id_order(rows: pa.Table) -> pa.Table:
     return rows if pc.all(pc.less_equal(ids[:-1], ids[1:])).as_py() is not False else rows.sort_by("id")
 
 
-def _overwrite(work: Work, table: EntityTable, run: Run, values: dict[str, Any], staged: int) -> SkippedRows:
+def _overwrite(work: Work, dataset: Schema, run: Run, values: dict[str, Any], staged: int) -> SkippedRows:
     """
     Lock the rows that will be overwritten, in id order, copy them into history, and overwrite them.
 
     Rows that another transaction locks for longer than LOCK_PATIENCE are removed from the batch and deferred:
     the next run reads exactly those again, and the watermark may pass them.
     """
-    statements = _statements(table)
+    statements = _statements(dataset)
     busy: dict[str, int] = {}
     try:
         with work.transaction():
@@ -133,19 +133,19 @@ def _keep_history(work: Work, statements: _Statements, values: dict[str, Any]) -
     return kept, written_later
 
 
-def _values(table: EntityTable, run: Run, batch_id: int) -> dict[str, Any]:
+def _values(dataset: Schema, run: Run, batch_id: int) -> dict[str, Any]:
     return {
         "integration": run.integration,
         "batch_id": batch_id,
         "source": f"/integrations/{run.integration}",
-        "type": table.event_type,
+        "type": dataset.event_type,
         "run_id": run.run_id,
         "silent": run.suppress_events,
     }
 
 
 class _Statements(msgspec.Struct, frozen=True):
-    """The SQL statements of one entity. Names come from `tables`, never from data; values are always parameters."""
+    """The SQL statements of one dataset. Names come from its declaration, never from data; values are always parameters."""
 
     stage: bytes
     keep_history: bytes
@@ -158,14 +158,14 @@ class _Statements(msgspec.Struct, frozen=True):
 
 
 @cache
-def _statements(table: EntityTable) -> _Statements:
-    name, history, stage = table.name, table.history, table.stage
-    names = ", ".join(table.column_names)
-    # The collation of the entity tables: two texts of different collations cannot be compared.
+def _statements(dataset: Schema) -> _Statements:
+    name, history, stage = dataset.table, dataset.history, dataset.stage
+    names = ", ".join(dataset.column_names)
+    # The collation of the tables: two texts of different collations cannot be compared.
     collated = {"text": 'text COLLATE "C"'}
-    typed = ", ".join(f"{column.name} {collated.get(column.pg_type, column.pg_type)}" for column in table.columns)
-    settings = ", ".join(f"{column} = s.{column}" for column in table.column_names[1:])
-    busy_lines = f"s.{table.lines_column}" if table.lines_column else "0"
+    typed = ", ".join(f"{column.name} {collated.get(column.pg_type, column.pg_type)}" for column in dataset.columns)
+    settings = ", ".join(f"{column} = s.{column}" for column in dataset.column_names if column != "id")
+    busy_lines = f"s.{dataset.lines}" if dataset.lines else "0"
     newer = "NOT s.is_new AND t.id = s.id AND t.integration = %(integration)s AND t.version < s.version"
     return _Statements(
         stage=f"CREATE TEMP TABLE IF NOT EXISTS {stage} ({typed}, is_new boolean) ON COMMIT DELETE ROWS".encode(),
@@ -199,7 +199,7 @@ def _statements(table: EntityTable) -> _Statements:
             INSERT INTO {name} (integration, {names}, batch_id)
             SELECT %(integration)s, {names}, %(batch_id)s FROM {stage} WHERE is_new""".encode(),
         changes=f"""
-            SELECT %(source)s, %(type)s, '{name}/' || id, clock_timestamp(), {table.partition_column}, %(run_id)s,
+            SELECT %(source)s, %(type)s, '{name}/' || id, clock_timestamp(), {dataset.key}, %(run_id)s,
                    %(silent)s, row_to_json(r)
               FROM (SELECT {names} FROM {stage}) r""".encode(),
     )

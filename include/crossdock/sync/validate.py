@@ -14,12 +14,12 @@ from crossdock.sync import batches, landing, ledger, log_fields
 from crossdock.sync.batch_file import write_batch
 from crossdock.sync.batches import Content
 from crossdock.sync.contract import drift, merged
-from crossdock.sync.declaration import Sync, Systems
 from crossdock.sync.decode import sampled
 from crossdock.sync.landing import Page
 from crossdock.sync.lease_renewal import LeaseRenewal, reacquire_lease
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RunState
+from crossdock.sync.stream import Stream, Systems
 from crossdock.sync.validate_rows import validate_batches
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ T = TypeVar("T")
 _CHECKED_TOGETHER = 3
 
 
-def validate(sync: Sync, systems: Systems, run_id: str) -> str:
+def validate(stream: Stream, systems: Systems, run_id: str) -> str:
     """
     Validate all batches of *run_id*, so that they can be loaded, and return it.
 
@@ -49,11 +49,11 @@ def validate(sync: Sync, systems: Systems, run_id: str) -> str:
         pages = landing.pages_of(work, run_id)
         validated = {batch.batch_no for batch in batches.of_run(work, run_id)}
     known = run.drift or []
-    open_batches = [batch for batch in enumerate(_grouped(pages, sync.batch_records)) if batch[0] not in validated]
+    open_batches = [batch for batch in enumerate(_grouped(pages, stream.batch_records)) if batch[0] not in validated]
     for together in _chunks(open_batches, _CHECKED_TOGETHER):
         # Before validation: if a changed source makes that fail, the drift explains why.
-        known = _record_drift(sync, systems, run, known, [page for _, group in together for page in group])
-        contents = validate_batches(sync, [_reader(systems, group) for _, group in together])
+        known = _record_drift(stream, systems, run, known, [page for _, group in together for page in group])
+        contents = validate_batches(stream, [_reader(systems, group) for _, group in together])
         for (batch_no, group), content in zip(together, contents, strict=True):
             _add_batch(systems, run, batch_no, group, content)
             systems.progress(
@@ -97,10 +97,10 @@ _SAMPLED_RECORDS = 20
 
 
 def _record_drift(
-    sync: Sync, systems: Systems, run: Run, known: list[dict[str, str]], pages: Sequence[Page]
+    stream: Stream, systems: Systems, run: Run, known: list[dict[str, str]], pages: Sequence[Page]
 ) -> list[dict[str, str]]:
     """Compare *pages* with the contract; log and record the drift if it is more than is *known* already."""
-    found = merged(known, _drift(sync, systems, pages))
+    found = merged(known, _drift(stream, systems, pages))
     if len(found) > len(known):
         with log_fields.of(run):
             log.warning("The source differs from its contract: %s", found)
@@ -110,12 +110,12 @@ def _record_drift(
     return found
 
 
-def _drift(sync: Sync, systems: Systems, pages: Sequence[Page]) -> list[dict[str, str]]:
-    if sync.contract is None:
+def _drift(stream: Stream, systems: Systems, pages: Sequence[Page]) -> list[dict[str, str]]:
+    if stream.contract is None:
         return []
     chosen = pages[:: -(-len(pages) // _SAMPLED_PAGES)]
     bodies = (systems.landing.read(page.path) for page in chosen)
-    return drift(sync.contract, (record for body in bodies for record in sampled(body, _SAMPLED_RECORDS)))
+    return drift(stream.contract, (record for body in bodies for record in sampled(body, _SAMPLED_RECORDS)))
 
 
 def _grouped(pages: Sequence[Page], batch_records: int) -> Iterator[list[Page]]:

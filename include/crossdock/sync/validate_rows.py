@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from crossdock.db.columns import as_columns
 from crossdock.sync.batches import Content
-from crossdock.sync.declaration import Sync
 from crossdock.sync.decode import decoded, raw_records, rejection
 from crossdock.sync.expectations import check
 from crossdock.sync.model import RowCounts
 from crossdock.sync.quarantine.model import Failure, Rejected
+from crossdock.sync.stream import Stream
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,13 +27,13 @@ Pages = Callable[[], Iterable[bytes]]
 Failures = Mapping[int, tuple[Failure, ...]]
 
 
-def validate_rows(sync: Sync, bodies: Sequence[bytes]) -> Content:
+def validate_rows(stream: Stream, bodies: Sequence[bytes]) -> Content:
     """Validate the records of one batch, as `validate_batches` does."""
-    (only,) = validate_batches(sync, [lambda: bodies])
+    (only,) = validate_batches(stream, [lambda: bodies])
     return only
 
 
-def validate_batches(sync: Sync, batches: Sequence[Pages]) -> list[Content]:
+def validate_batches(stream: Stream, batches: Sequence[Pages]) -> list[Content]:
     """
     Validate the records of each of *batches*: readable, as expected, and not repeated.
 
@@ -45,13 +45,13 @@ def validate_batches(sync: Sync, batches: Sequence[Pages]) -> list[Content]:
 
     """
     pieces: list[pa.RecordBatch] = []
-    read = [_read(sync, pages(), pieces) for pages in batches]
-    table = _one_table(sync, pieces)
+    read = [_read(stream, pages(), pieces) for pages in batches]
+    table = _one_table(stream, pieces)
     pieces.clear()  # the table holds a copy
-    failures = {**check(table, sync.expectations), **_outside_calendar(sync, table)}
+    failures = {**check(table, stream.expectations), **_outside_calendar(stream, table)}
     ends = list(accumulate((batch.rows for batch in read), initial=0))
     return [
-        _content(sync, pages, batch, table.slice(first, batch.rows), _within(failures, first, batch.rows))
+        _content(stream, pages, batch, table.slice(first, batch.rows), _within(failures, first, batch.rows))
         for pages, batch, first in zip(batches, read, ends, strict=False)
     ]
 
@@ -70,24 +70,24 @@ class _Read:
         return sum(self.page_rows)
 
 
-def _read(sync: Sync, bodies: Iterable[bytes], pieces: list[pa.RecordBatch]) -> _Read:
+def _read(stream: Stream, bodies: Iterable[bytes], pieces: list[pa.RecordBatch]) -> _Read:
     """Decode a batch's records into columns, page by page, and append them to *pieces*."""
     page_rows, rejected, broken = [], [], set()
     for page_no, body in enumerate(bodies):
-        page = decoded(body, sync.record_type, sync.key_field, sync.lines_field)
+        page = decoded(body, stream.record_type, stream.key_field, stream.lines_field)
         if page.rejected:
             rejected += page.rejected
             broken.add(page_no)
         page_rows.append(len(page.records))
         if page.records:
-            pieces.append(as_columns(sync.columns, sync.to_columns(page.records)))
+            pieces.append(as_columns(stream.columns, stream.to_columns(page.records)))
     return _Read(page_rows, rejected, broken)
 
 
-def _one_table(sync: Sync, pages: Sequence[pa.RecordBatch]) -> pa.Table:
+def _one_table(stream: Stream, pages: Sequence[pa.RecordBatch]) -> pa.Table:
     import pyarrow as pa
 
-    empty = as_columns(sync.columns, [() for _ in sync.columns])
+    empty = as_columns(stream.columns, {column.name: () for column in stream.columns})
     # In one piece: pandas, which Great Expectations uses, would combine the pieces once for each rule.
     return pa.Table.from_batches(pages or [empty]).combine_chunks()
 
@@ -96,14 +96,15 @@ def _within(failures: Failures, first: int, rows: int) -> Failures:
     return {row_no - first: found for row_no, found in failures.items() if first <= row_no < first + rows}
 
 
-def _content(sync: Sync, pages: Pages, read: _Read, table: pa.Table, failures: Failures) -> Content:
+def _content(stream: Stream, pages: Pages, read: _Read, table: pa.Table, failures: Failures) -> Content:
     """Split one batch into accepted, rejected and repeated records."""
-    raws = _raws(sync, pages(), read, failures) if failures else {}
+    raws = _raws(stream, pages(), read, failures) if failures else {}
     refused = [
-        rejection(raws[row_no], found, sync.key_field, sync.lines_field) for row_no, found in sorted(failures.items())
+        rejection(raws[row_no], found, stream.key_field, stream.lines_field)
+        for row_no, found in sorted(failures.items())
     ]
-    accepted, repeats = _newest(sync, table, failures)
-    columns = list(sync.table.column_names)
+    accepted, repeats = _newest(stream, table, failures)
+    columns = list(stream.dataset.column_names)
     return Content(accepted=accepted.select(columns), rejected=(*read.rejected, *refused), repeats=repeats)
 
 
@@ -111,13 +112,13 @@ def _content(sync: Sync, pages: Pages, read: _Read, table: pa.Table, failures: F
 _FIRST, _LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 
-def _outside_calendar(sync: Sync, table: pa.Table) -> Failures:
+def _outside_calendar(stream: Stream, table: pa.Table) -> Failures:
     """Find rows with an instant that Python cannot represent in UTC: it could be written as a column and never be read."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     found: dict[int, tuple[Failure, ...]] = {}
-    for column in sync.table.columns:
+    for column in stream.dataset.columns:
         if column.pg_type != "timestamptz":
             continue
         instants = table.column(column.name)
@@ -132,14 +133,14 @@ def _outside_calendar(sync: Sync, table: pa.Table) -> Failures:
     return found
 
 
-def _raws(sync: Sync, bodies: Iterable[bytes], read: _Read, row_nos: Iterable[int]) -> dict[int, bytes]:
+def _raws(stream: Stream, bodies: Iterable[bytes], read: _Read, row_nos: Iterable[int]) -> dict[int, bytes]:
     """Collect the raw records of *row_nos*, which count through all pages of a batch."""
     requested, found, first = set(row_nos), {}, 0
     for page_no, (body, rows) in enumerate(zip(bodies, read.page_rows, strict=True)):
         here = requested.intersection(range(first, first + rows))
         if here:
             raws: Sequence[Any] = (
-                decoded(body, sync.record_type, sync.key_field, sync.lines_field).raws()
+                decoded(body, stream.record_type, stream.key_field, stream.lines_field).raws()
                 if page_no in read.broken
                 else raw_records(body)
             )
@@ -148,7 +149,7 @@ def _raws(sync: Sync, bodies: Iterable[bytes], read: _Read, row_nos: Iterable[in
     return found
 
 
-def _newest(sync: Sync, table: pa.Table, failures: Failures) -> tuple[pa.Table, RowCounts]:
+def _newest(stream: Stream, table: pa.Table, failures: Failures) -> tuple[pa.Table, RowCounts]:
     """
     Keep the newest row of each id, and count the others.
 
@@ -162,7 +163,7 @@ def _newest(sync: Sync, table: pa.Table, failures: Failures) -> tuple[pa.Table, 
     chosen: dict[str, int] = {}
     versions: dict[str, int] = {}
     repeats = RowCounts()
-    count = partial(_repeat, sync, table)
+    count = partial(_repeat, stream, table)
     for row_no, (record_id, version) in enumerate(rows):
         if row_no in failures:
             continue
@@ -185,6 +186,6 @@ def _has_each_id_once(ids: pa.StringArray) -> bool:
     return ascending or pc.count_distinct(ids).as_py() == len(ids)
 
 
-def _repeat(sync: Sync, table: pa.Table, row_no: int, outcome: str) -> RowCounts:
-    lines = table.column(sync.table.lines_column)[row_no].as_py() if sync.table.lines_column else 0
+def _repeat(stream: Stream, table: pa.Table, row_no: int, outcome: str) -> RowCounts:
+    lines = table.column(stream.dataset.lines)[row_no].as_py() if stream.dataset.lines else 0
     return RowCounts.of(outcome, 1, lines)

@@ -1,7 +1,8 @@
-"""Watermarks: the instant up to which each entity is known to be complete."""
+"""Watermarks: the instant up to which each stream is known to be complete."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -12,13 +13,15 @@ from crossdock.sync.model import WHOLE, RangeProgress, Window, may_move, waterma
 
 _READ = b"""
 SELECT reached FROM watermark
- WHERE integration = %(integration)s AND entity = %(entity)s AND shard = %(shard)s
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard = %(shard)s
 """
 
+_ALL = b"SELECT integration || '.' || dataset, shard, reached FROM watermark"
+
 _MOVE = b"""
-INSERT INTO watermark AS mark (integration, entity, shard, reached, moved_by)
-VALUES (%(integration)s, %(entity)s, %(shard)s, %(reached)s, %(run_id)s)
-ON CONFLICT (integration, entity, shard) DO UPDATE
+INSERT INTO watermark AS mark (integration, dataset, shard, reached, moved_by)
+VALUES (%(integration)s, %(dataset)s, %(shard)s, %(reached)s, %(run_id)s)
+ON CONFLICT (integration, dataset, shard) DO UPDATE
    SET reached = excluded.reached, moved_by = excluded.moved_by, moved_at = now()
  WHERE mark.reached < excluded.reached
 """
@@ -49,6 +52,21 @@ def complete_to(work: Work, key: LeaseKey) -> datetime | None:
     """Find how far *key* is complete: by its own watermark, or by that of the whole before it was divided."""
     marks = [read(work, msgspec.structs.replace(key, shard=shard)) for shard in (key.shard, WHOLE)]
     return max((mark for mark in marks if mark), default=None)
+
+
+def complete_to_all(work: Work, streams: Iterable[tuple[str, int]]) -> dict[str, datetime | None]:
+    """
+    Find how far each stream (ID and number of shards) is complete.
+
+    A divided stream is complete as far as the slowest of its shards, or as far as it was before it was divided.
+    """
+    marks = {(stream, shard): reached for stream, shard, reached in work.execute(_ALL)}
+    found: dict[str, datetime | None] = {}
+    for stream, shards in streams:
+        of_shards = [marks.get((stream, f"shard:{number}/{shards}")) for number in range(1, shards + 1)]
+        slowest = min((mark for mark in of_shards if mark), default=None) if all(of_shards) else None
+        found[stream] = max((mark for mark in (slowest, marks.get((stream, WHOLE))) if mark), default=None)
+    return found
 
 
 def advance(work: Work, key: LeaseKey, run_id: str, window: Window) -> datetime | None:

@@ -7,32 +7,32 @@ from collections.abc import Sequence
 
 from crossdock.db import leases
 from crossdock.sync import deferred_records, landing, ledger, ranges, watermarks
-from crossdock.sync.declaration import Sync, Systems
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import CLOCK_GRAIN, Mode, Window, opening_low, opening_window, reads_everything
 from crossdock.sync.source import Range
+from crossdock.sync.stream import Stream, Systems
 
 log = logging.getLogger(__name__)
 
 
-def planned_ranges(sync: Sync, systems: Systems, run: Run) -> list[Range]:
+def planned_ranges(stream: Stream, systems: Systems, run: Run) -> list[Range]:
     """Plan the ranges of the run's window, or find those planned before it was interrupted."""
     with systems.store.transaction() as work:
         planned = landing.ranges_of(work, run.run_id)
         mark = watermarks.complete_to(work, run.lease)
-        deferred = deferred_records.ids(work, sync.integration, sync.entity) if run.moves_watermark else []
+        deferred = deferred_records.ids(work, stream.integration, stream.dataset.name) if run.moves_watermark else []
     if planned:
         return planned
     low = run.window_low if run.window_high else opening_low(run.request, watermark=mark, overlap=systems.overlap)
-    description = systems.source.describe(sync.resource, low)
+    description = systems.source.describe(stream.resource, low)
     window = run.window if run.window_high else opening_window(run.request, low=low, source_now=description.source_now)
-    parts = _ranges_of(sync, run, window, description.records)
+    parts = _ranges_of(stream, run, window, description.records)
     parts += ranges.by_keys("id", _within(deferred, run.request.ids), first_no=len(parts))
     with systems.store.transaction() as work:
         leases.check(work, run.lease, run.run_id, run.fencing_token)
         ledger.set_window(work, run.run_id, window, description.records)
         landing.add_ranges(work, run.run_id, parts)
-    log.info("Reading %s: about %s records in %s ranges", sync.entity, description.records, len(parts))
+    log.info("Reading %s: about %s records in %s ranges", stream.id, description.records, len(parts))
     return parts
 
 
@@ -45,9 +45,9 @@ def _within(record_ids: Sequence[str], ids: ranges.Ids) -> list[str]:
     ]
 
 
-def _ranges_of(sync: Sync, run: Run, window: Window, records: int) -> list[Range]:
+def _ranges_of(stream: Stream, run: Run, window: Window, records: int) -> list[Range]:
     if run.mode is Mode.KEYS:
-        return ranges.by_keys(sync.key_field, run.request.keys)
+        return ranges.by_keys(stream.key_field, run.request.keys)
     if run.request.limit:
         # One range: the first records in one order, not some of each range.
         records = 0

@@ -16,17 +16,18 @@ from airflow.sdk import crypto
 from cryptography.fernet import Fernet
 
 from crossdock.app.airflow.systems import systems_of
-from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import AddressRefused, BadRequest, HubError
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.http import call_metrics
+from crossdock.integrations import service as integration_service
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.settings_file import read_settings
 from crossdock.sync import extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
 from tests.contracts.test_connectors import dump_of
 from tests.shop import query
+from tests.streams import INVENTORY
 
 CANARY = "canary-5ec2e7"
 Connect = Callable[..., None]
@@ -62,6 +63,9 @@ def connect(retailer: FakeRetailer, hub_dsn: str, monkeypatch: pytest.MonkeyPatc
     def connected(**extra: Any) -> None:
         connection = {"conn_type": "http", "host": retailer.url, "login": file["login"], "password": CANARY}
         connection["extra"] = json.loads(file["extra"]) | extra
+        document = {**connection, "connection_id": "commercetools", "conn_type": "commercetools"}
+        with Store(hub_dsn) as store:
+            integration_service.register(store, [document | {"extra": json.dumps(connection["extra"])}], actor="test")
         monkeypatch.setenv("AIRFLOW_CONN_COMMERCETOOLS", json.dumps(connection))
 
     connected()
@@ -71,7 +75,9 @@ def connect(retailer: FakeRetailer, hub_dsn: str, monkeypatch: pytest.MonkeyPatc
 def synced(dag_run_id: str) -> str:
     """A whole sync, each task with systems of its own; what the tasks hand on, as XCom would keep it."""
     with systems_of(INVENTORY) as systems:
-        run_id = extract(INVENTORY, systems, SyncRequest(full=True), dag_id="sync_inventory", dag_run_id=dag_run_id)
+        run_id = extract(
+            INVENTORY, systems, SyncRequest(full=True), dag_id="sync_commercetools_inventory", dag_run_id=dag_run_id
+        )
     with systems_of(INVENTORY) as systems:
         validate(INVENTORY, systems, run_id)
     with systems_of(INVENTORY) as systems:
@@ -158,7 +164,7 @@ def test_a_sweep_finds_no_secret_anywhere(
         with pytest.raises(HubError) as caught:
             synced(f"wrong-{number}")
         caught_text += "".join(traceback.format_exception(caught.value)) + repr(caught.value)
-        mark_failed(INVENTORY, store, f"wrong-{number}", str(caught.value), dag_id="sync_inventory")
+        mark_failed(INVENTORY, store, f"wrong-{number}", str(caught.value), dag_id="sync_commercetools_inventory")
         tokens |= set(retailer.tokens._expiries)
     retailer.faults.clear()
 

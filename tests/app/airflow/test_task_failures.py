@@ -20,7 +20,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from crossdock.app.airflow.hints import phrase
 from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.task_failures import cause_of, explained_failures
-from crossdock.core.errors import HeldForApproval, HubError, SystemUnavailable
+from crossdock.core.errors import HeldForApproval, HubError, OutcomeUnknown, SystemUnavailable
 from crossdock.db.database import StoreRefused
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
@@ -67,15 +67,20 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], obje
     ours.addHandler(collector)
 
     def ended(body: Callable[[], object]) -> Ended:
-        with DAG("sync_inventory", schedule=None):
+        with DAG("sync_commercetools_inventory", schedule=None):
             made = task(task_id="extract", retries=3, retry_policy=RetryByKind())(body)()
         run = DagRun.model_construct(
-            dag_id="sync_inventory", run_id="manual__1", logical_date=None, run_after=NOW, team_name=None, conf={}
+            dag_id="sync_commercetools_inventory",
+            run_id="manual__1",
+            logical_date=None,
+            run_after=NOW,
+            team_name=None,
+            conf={},
         )
         ti = RuntimeTaskInstance.model_construct(
             id=uuid.uuid4(),
             task_id="extract",
-            dag_id="sync_inventory",
+            dag_id="sync_commercetools_inventory",
             run_id="manual__1",
             try_number=1,
             map_index=-1,
@@ -121,6 +126,16 @@ def test_a_failed_task_s_log_ends_with_what_is_wrong_and_what_to_do(run: Callabl
 def test_a_terminal_error_is_still_not_retried(run: Callable[..., Ended]) -> None:
     """The retry policy judges the error itself, and the callback that ends the run gets it."""
     error = HeldForApproval("run-1", "inventory", 3, 992)
+
+    ended = run(failing(error))
+
+    assert ended.state == "failed"
+    assert cause_of(ended.error) is error
+
+
+def test_an_unknown_outcome_is_not_retried(run: Callable[..., Ended]) -> None:
+    """It belongs to neither family, and an error that nobody knows would be: the charge would be made twice."""
+    error = OutcomeUnknown("acme", "POST /charges", "no answer")
 
     ended = run(failing(error))
 

@@ -11,7 +11,7 @@ import pytest
 
 from crossdock.connectors.commercetools import Api, Commercetools
 from crossdock.connectors.commercetools.inventory import InventoryEntry
-from crossdock.connectors.commercetools.orders import Order
+from crossdock.connectors.commercetools.orders import OrderRecord
 from crossdock.connectors.commercetools.products import ProductProjection
 from crossdock.core.errors import BadRequest, HubError, SourceInvalid, SystemRefused, SystemUnavailable
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
@@ -43,7 +43,7 @@ def records(page: FetchedPage, kind: Any) -> list[Any]:
     [
         ("inventory", InventoryEntry, None),
         ("product-projections", ProductProjection, None),
-        ("orders", Order, "lineItems"),
+        ("orders", OrderRecord, "lineItems"),
     ],
 )
 def test_a_record_is_the_same_over_both(shop: FakeRetailer, resource: str, kind: Any, lines_field: str | None) -> None:

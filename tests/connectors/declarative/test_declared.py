@@ -24,7 +24,7 @@ from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.mapping import _READERS, _Unreadable
 from crossdock.connectors.declarative.model import ReadLimits
 from crossdock.connectors.declarative.source import DeclaredSource
-from crossdock.connectors.declarative.streams import declared_sync, declared_syncs
+from crossdock.connectors.declarative.streams import declared_stream, declared_streams
 from crossdock.core.errors import AddressRefused, BadRequest, SourceInvalid, SystemRefused, SystemUnavailable
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store
@@ -34,7 +34,7 @@ from crossdock.http.config import policy_of
 from crossdock.http.connection import Connection
 from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
-from crossdock.sync import Sync, Systems, extract, load, validate
+from crossdock.sync import Stream, Systems, extract, load, validate
 from crossdock.sync.landing import Landing
 from crossdock.sync.model import Counts, Report, RunState, SyncRequest
 from crossdock.sync.quarantine import service as quarantine_service
@@ -47,13 +47,13 @@ HERE = {"allowed_networks": ["127.0.0.0/8"]}
 REST, GRAPHQL = EXAMPLES / "sandbox_stock_rest.yaml", EXAMPLES / "sandbox_orders_graphql.yaml"
 
 
-def sync_all(sync: Sync, systems: Systems, request: SyncRequest | None = None) -> Report:
+def sync_all(sync: Stream, systems: Systems, request: SyncRequest | None = None) -> Report:
     run_id = validate(sync, systems, extract(sync, systems, request or SyncRequest(full=True)))
     return load(sync, systems, run_id)
 
 
-def systems_for(path: Path, url: str, shop: FakeRetailer, store: Store, landing: Path) -> tuple[Sync, Systems]:
-    declaration, sync = declared_sync(path)
+def systems_for(path: Path, url: str, shop: FakeRetailer, store: Store, landing: Path) -> tuple[Stream, Systems]:
+    declaration, sync = declared_stream(path)
     connection = Connection(
         connection_id=declaration.name,
         conn_type="declared",
@@ -435,7 +435,7 @@ def test_a_value_without_its_type_goes_to_quarantine_with_the_reason_and_can_be_
     ]
     good = {"id": 9, "name": "good", "size": 3, "at": AT, "v": 1}
     with serving(lambda *_: {"items": [*bad, good]}) as url:
-        _, sync = declared_sync(path)
+        _, sync = declared_stream(path)
         systems = Systems(source=source_of(path, url), store=store, landing=Landing(str(tmp_path / "landing")))
         report = sync_all(sync, systems)
 
@@ -446,11 +446,11 @@ def test_a_value_without_its_type_goes_to_quarantine_with_the_reason_and_can_be_
     assert any("size" in failures and "not a 64-bit whole number" in failures for *_, failures in reasons)
 
     item = next(item_id for item_id, _, failures in reasons if "not a 64-bit whole number" in failures)
-    assert quarantine_service.edit_fields(store, item, {"size": 7}, syncs=lambda _: sync, actor="test") == ()
+    assert quarantine_service.edit_fields(store, item, {"size": 7}, streams=lambda _: sync, actor="test") == ()
     (replayed,) = quarantine_service.replay_all(
         store,
         quarantine_service.select(store, [item], cause=None, everything=False),
-        syncs=lambda _: sync,
+        streams=lambda _: sync,
         actor="test",
     )
     assert replayed.counts == Counts(read=1, inserted=1)
@@ -515,12 +515,12 @@ mapping:
 def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text(WRONG)
     with pytest.raises(InvalidDeclaration) as twice:
-        declared_sync(tmp_path / "wrong.yaml")
+        declared_stream(tmp_path / "wrong.yaml")
     assert [(each.line, each.pointer) for each in twice.value.mistakes] == [(16, "/mapping/size")]
 
     (tmp_path / "wrong.yaml").write_text(WRONG.replace("  size: {path: size}\n", ""))
     with pytest.raises(InvalidDeclaration) as wrong:
-        declared_sync(tmp_path / "wrong.yaml")
+        declared_stream(tmp_path / "wrong.yaml")
     assert [(each.line, each.pointer) for each in wrong.value.mistakes] == [
         (2, "/base_url"),
         (3, "/colour"),
@@ -543,7 +543,7 @@ def test_a_mistake_beyond_the_schema_has_its_line_too(tmp_path: Path) -> None:
     )
     (tmp_path / "wrong.yaml").write_text(text)
     with pytest.raises(InvalidDeclaration) as wrong:
-        declared_sync(tmp_path / "wrong.yaml")
+        declared_stream(tmp_path / "wrong.yaml")
 
     lines = text.splitlines()
     found = {(each.pointer, lines[each.line - 1].strip().partition(":")[0]) for each in wrong.value.mistakes}
@@ -560,27 +560,27 @@ def test_a_mistake_beyond_the_schema_has_its_line_too(tmp_path: Path) -> None:
 def test_a_file_that_is_not_a_declaration_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "none.yaml").write_text(text)
     with pytest.raises(InvalidDeclaration):
-        declared_sync(tmp_path / "none.yaml")
+        declared_stream(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize("name", ["With-Dash", "Upper", "a b", "1st"])
 def test_a_file_is_called_as_its_dag_can_be(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidDeclaration, match="lowercase letters"):
-        declared_sync(written(tmp_path, BASE, name))
+        declared_stream(written(tmp_path, BASE, name))
 
 
 def test_one_wrong_file_takes_no_other_along(tmp_path: Path) -> None:
     shutil.copy(REST, tmp_path)
     (tmp_path / "wrong.yaml").write_text(WRONG)
 
-    assert [declaration.name for declaration, _ in declared_syncs(tmp_path)] == ["sandbox_stock_rest"]
+    assert [declaration.name for declaration, _ in declared_streams(tmp_path)] == ["sandbox_stock_rest"]
 
 
 def test_declarations_cost_little_more_than_reading_their_yaml(tmp_path: Path) -> None:
     """Airflow parses the DAG file again and again, and once for every task. One and a half times, of CPU; four are too many."""
     for number in range(20):
         shutil.copy(GRAPHQL, tmp_path / f"copy_{number}.yaml")
-    assert len(list(declared_syncs(tmp_path))) == 20
+    assert len(list(declared_streams(tmp_path))) == 20
 
     def cpu_s(act: Callable[[], object]) -> float:
         began = time.process_time()
@@ -589,7 +589,7 @@ def test_declarations_cost_little_more_than_reading_their_yaml(tmp_path: Path) -
 
     rounds = [
         (
-            cpu_s(lambda: list(declared_syncs(tmp_path))),
+            cpu_s(lambda: list(declared_streams(tmp_path))),
             cpu_s(lambda: [yaml.safe_load(path.read_text()) for path in tmp_path.glob("*.yaml")]),
         )
         for _ in range(3)

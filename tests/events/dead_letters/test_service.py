@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from crossdock.app.event_types import event_types
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli.app import app
 from crossdock.commerce.inventory import service as inventory_service
@@ -75,7 +76,9 @@ def test_a_dead_letter_has_all_that_a_person_needs(store: Store, hub_dsn: str) -
 
 def test_an_edited_dead_letter_is_replayed_and_its_original_is_kept(store: Store, hub_dsn: str) -> None:
     (dead_letter_id,) = dead(store, hub_dsn)
-    dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
+    dead_letter_service.edit_fields(
+        store, dead_letter_id, {"available_quantity": 5}, event_types=event_types(), actor=ADA
+    )
     ended = replayed(store, dead_letter_id)
 
     assert (ended.state, ended.done, ended.failed) == ("done", 1, 0)
@@ -101,7 +104,9 @@ def test_a_replay_with_the_cause_unfixed_is_dead_again_with_one_try_more(store: 
 
 def test_a_closed_dead_letter_can_be_replayed(store: Store, hub_dsn: str) -> None:
     (dead_letter_id,) = dead(store, hub_dsn)
-    dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
+    dead_letter_service.edit_fields(
+        store, dead_letter_id, {"available_quantity": 5}, event_types=event_types(), actor=ADA
+    )
     dead_letter_service.discard(store, dead_letter_id, "a test", actor=ADA)
 
     assert replayed(store, dead_letter_id).done == 1
@@ -144,10 +149,16 @@ def test_an_unknown_field_is_refused_and_unchanged_data_are_not_an_edit(store: S
     (dead_letter_id,) = dead(store, hub_dsn)
 
     with pytest.raises(BadRequest, match=r"'available_quantiy' is not a field of .* Did you mean available_quantity"):
-        dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantiy": 5}, actor=ADA)
-    assert dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA).edited_data
+        dead_letter_service.edit_fields(
+            store, dead_letter_id, {"available_quantiy": 5}, event_types=event_types(), actor=ADA
+        )
+    assert dead_letter_service.edit_fields(
+        store, dead_letter_id, {"available_quantity": 5}, event_types=event_types(), actor=ADA
+    ).edited_data
     assert (
-        dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": "five"}, actor=ADA).edited_data
+        dead_letter_service.edit_fields(
+            store, dead_letter_id, {"available_quantity": "five"}, event_types=event_types(), actor=ADA
+        ).edited_data
         is None
     )
 
@@ -196,7 +207,9 @@ def test_a_replay_keeps_to_its_rate_and_can_be_stopped(store: Store, hub_dsn: st
 def test_a_delivery_worker_runs_a_requested_replay(store: Store, hub_dsn: str) -> None:
     """A REST client has no process to run the replay in."""
     (dead_letter_id,) = dead(store, hub_dsn)
-    dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
+    dead_letter_service.edit_fields(
+        store, dead_letter_id, {"available_quantity": 5}, event_types=event_types(), actor=ADA
+    )
     replay_service.request_dead_letters(store, [dead_letter_id], rate=None, actor=ADA)
 
     with delivery(hub_dsn):
@@ -245,7 +258,9 @@ def test_a_read_model_is_rebuilt_byte_for_byte(store: Store, hub_dsn: str) -> No
 def test_a_rebuild_and_a_replay_use_edited_data(store: Store, hub_dsn: str) -> None:
     """The event in the store is as it came, and would fail again; a dead letter that nobody fixed is left out."""
     dead_letter_id, unfixed = dead(store, hub_dsn, 2)
-    dead_letter_service.edit_fields(store, dead_letter_id, {"available_quantity": 5}, actor=ADA)
+    dead_letter_service.edit_fields(
+        store, dead_letter_id, {"available_quantity": 5}, event_types=event_types(), actor=ADA
+    )
     replayed(store, dead_letter_id)
     rebuilt = inventory_service.rebuild(store, replace=True, actor=ADA)
     requested = replay_service.request_events(

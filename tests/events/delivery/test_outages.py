@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from crossdock.core.errors import BadEvent, CircuitOpen, LeaseHeld, SystemUnavailable
+from crossdock.core.errors import BadEvent, CircuitOpen, LeaseHeld, OutcomeUnknown, SystemUnavailable
 from crossdock.db.database import Store, StoreUnavailable
 from crossdock.events.delivery import PartitionAssignment, source_outages
 from crossdock.events.model import Event, NewEvent
@@ -266,3 +266,16 @@ def test_a_record_that_another_transaction_has_waits_alone_too(store: Store, hub
         eventually(lambda: dead_letters(store), [("retrying", 0, 1)])
         publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
         eventually(lambda: len(external.delivered), 8)
+
+
+def test_an_unknown_outcome_waits_for_a_person_and_is_not_repeated(store: Store, hub_dsn: str) -> None:
+    """Not retried, and not bisected either: each half would be the effect once more."""
+    external = ExternalSystem()
+    external.refuses = lambda _: OutcomeUnknown("shop", "POST /orders", "no answer")
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(4)))
+
+    with delivery(hub_dsn, external.subscribers(), assignment=PartitionAssignment(partitions=1), fetcher=external):
+        eventually(lambda: dead_letters(store), [("dead", 1, 4)])
+
+    assert sum(len(call) for call in external.calls) == 4
+    assert {cause for (cause,) in query(store, "SELECT cause FROM dead_letter")} == {"OutcomeUnknown"}

@@ -25,7 +25,6 @@ from crossdock.api.dependencies import open_store
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.app.fetch_records import SyncRecordFetcher
 from crossdock.app.integrations import on_resumed
-from crossdock.app.streams import SYNCS
 from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.core.errors import BadRequest, HubError, NotFound
 from crossdock.db.database import Store
@@ -34,14 +33,17 @@ from crossdock.events.webhooks_in.signatures import WebhookRefused, WebhookRules
 from crossdock.integrations import service as integration_service
 from crossdock.integrations.registered import find_active
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
-from crossdock.sync import Sync, Systems
+from crossdock.sync import Stream, Systems
 from crossdock.sync.landing import Landing
 from tests.events.worlds import delivery, eventually, publish, stock
 from tests.shop import connect, free_port, in_hub, query
+from tests.streams import stream_of
 
 KEY = "whsec_" + base64.b64encode(b"a key that nobody else has").decode()
 OLD_KEY = "whsec_" + base64.b64encode(b"the key before it, still valid").decode()
-RULES = {"scheme": "standard", "entity": "inventory", "key_path": "data.sku"}
+RULES = {"scheme": "standard", "dataset": "inventory", "key_path": "data.sku"}
+#: What the sender's integration has streams of.
+DATASETS = frozenset({"inventory", "products", "orders"})
 NOW = 1_800_000_000
 
 #: The vector that the Standard Webhooks libraries share.
@@ -127,7 +129,7 @@ def test_a_stranger_chooses_no_word_of_why_it_is_refused() -> None:
 
 def test_a_body_that_is_nothing_but_brackets_is_refused_in_words() -> None:
     """Its sender is known, and its body is nested deeper than any reader goes."""
-    receiver = receiver_from("shop", KEY, RULES, SYNCS)
+    receiver = receiver_from("commercetools", KEY, RULES, DATASETS)
     with pytest.raises(BadRequest, match="not JSON"):
         _event(receiver, "msg_1", b"[" * 200_000, datetime.now(UTC))
 
@@ -160,21 +162,21 @@ def test_plain_hmac_in_each_of_its_spellings() -> None:
 
 def test_a_receiver_without_a_key_proves_nothing() -> None:
     """An empty password must not become the empty key, with which anybody can sign."""
-    receiver = receiver_from("shop", "", RULES, SYNCS)
+    receiver = receiver_from("commercetools", "", RULES, DATASETS)
     with pytest.raises(WebhookRefused, match="no key"):
         verify(receiver.rules, receiver.keys, standard(b"{}", key="whsec_"), b"{}", now_s=NOW)
 
 
 @pytest.mark.parametrize(
-    "extra", [{}, {**RULES, "entity": "nothing"}, {**RULES, "scheme": "none"}, {**RULES, "typo": 1}]
+    "extra", [{}, {**RULES, "dataset": "nothing"}, {**RULES, "scheme": "none"}, {**RULES, "typo": 1}]
 )
 def test_rules_that_say_nothing_are_no_receiver(extra: dict[str, Any]) -> None:
     with pytest.raises(NotFound):
-        receiver_from("shop", KEY, extra, SYNCS)
+        receiver_from("commercetools", KEY, extra, DATASETS)
 
 
 def test_a_receiver_shows_no_key() -> None:
-    assert KEY not in repr(receiver_from("shop", KEY, RULES, SYNCS))
+    assert KEY not in repr(receiver_from("commercetools", KEY, RULES, DATASETS))
 
 
 class WebhookClient:
@@ -197,11 +199,13 @@ class WebhookClient:
             yield store
 
     def _find(self, integration: str) -> Receiver:
-        if integration != "shop":
+        if integration != "commercetools":
             raise NotFound("no such")
-        return receiver_from("shop", f"{OLD_KEY} {KEY}", RULES, SYNCS)
+        return receiver_from("commercetools", f"{OLD_KEY} {KEY}", RULES, DATASETS)
 
-    def post(self, body: bytes, headers: list[tuple[str, str]], integration: str = "shop") -> requests.Response:
+    def post(
+        self, body: bytes, headers: list[tuple[str, str]], integration: str = "commercetools"
+    ) -> requests.Response:
         url = f"http://127.0.0.1:{self.port}/v1/webhooks/{integration}"
         return requests.post(url, data=body, headers=dict(headers), timeout=30)
 
@@ -236,7 +240,7 @@ def test_a_delivery_is_stored_before_it_is_answered(client: WebhookClient, store
     answer = client.post(webhook_body("CHAIR"), standard(webhook_body("CHAIR"), at=now()))
 
     assert (answer.status_code, answer.json()) == (202, {"delivery_id": "msg_1"})
-    assert stored(store) == [("msg_1", "inventory/CHAIR")]
+    assert stored(store) == [("msg_1", "commercetools.inventory/CHAIR")]
 
 
 def test_the_same_delivery_fifty_times_at_once_is_one_event(client: WebhookClient, store: Store) -> None:
@@ -269,7 +273,7 @@ def test_a_refused_delivery_is_counted_and_leaves_nothing_else(client: WebhookCl
     assert answer.headers["www-authenticate"] == "Signature"
     assert query(store, "SELECT count(*) FROM event") == [(0,)]
     assert query(store, "SELECT integration, reason, sum(times), sum(bytes) FROM refused_webhook GROUP BY 1, 2") == [
-        ("shop", "no signature matches a configured key", 3, 3 * len(webhook_body("CHAIR")))
+        ("commercetools", "no signature matches a configured key", 3, 3 * len(webhook_body("CHAIR")))
     ]
     assert query(store, "SELECT count(*) FROM audit_entry") == [(0,)]
 
@@ -302,7 +306,7 @@ def test_every_announced_change_is_in_the_hub_without_a_dag_run(
     """Post, store, deliver, read one record from the shop, check, load. `./hub demo` shows the time beside its goal."""
     systems = Systems(source=connect(shop), store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")))
     rows = [row.document for row in shop.state.collection("inventory").rows()][:12]
-    with delivery(hub_dsn, SUBSCRIBERS, fetcher=SyncRecordFetcher(lambda _: nullcontext(systems))):
+    with delivery(hub_dsn, SUBSCRIBERS, fetcher=SyncRecordFetcher(lambda _: nullcontext(systems), stream_of=stream_of)):
         for number, row in enumerate(rows):
             body = webhook_body(row["sku"])
             assert client.post(body, standard(body, at=now(), delivery_id=f"msg_{number}")).status_code == 202
@@ -320,11 +324,11 @@ def test_a_webhook_whose_source_is_down_waits_and_then_succeeds(
     refused: list[str] = []
 
     class Down:
-        def fetch(self, entity: str, keys: Any) -> None:
+        def fetch(self, stream_id: str, keys: Any) -> None:
             if len(refused) < 2:
-                refused.append(entity)
+                refused.append(stream_id)
                 raise ConnectionError("the shop is closed")
-            SyncRecordFetcher(lambda _: nullcontext(systems)).fetch(entity, keys)
+            SyncRecordFetcher(lambda _: nullcontext(systems), stream_of=stream_of).fetch(stream_id, keys)
 
     body = webhook_body(row["sku"])
     with delivery(hub_dsn, SUBSCRIBERS, fetcher=Down()):
@@ -346,12 +350,12 @@ def test_webhooks_of_a_shop_that_is_down_ask_it_rarely_and_all_come_in_afterward
     pulls: list[int] = []
 
     class Counted(SyncRecordFetcher):
-        def fetch(self, entity: str, keys: Sequence[str]) -> None:
+        def fetch(self, stream_id: str, keys: Sequence[str]) -> None:
             pulls.append(len(keys))
-            super().fetch(entity, keys)
+            super().fetch(stream_id, keys)
 
     shop.faults.put("inventory", [{"status": 503}], repeat=True)
-    with delivery(hub_dsn, SUBSCRIBERS, fetcher=Counted(lambda _: nullcontext(systems))):
+    with delivery(hub_dsn, SUBSCRIBERS, fetcher=Counted(lambda _: nullcontext(systems), stream_of=stream_of)):
         for number, row in enumerate(rows):
             client.post(
                 webhook_body(row["sku"]), standard(webhook_body(row["sku"]), at=now(), delivery_id=f"msg_{number}")
@@ -381,8 +385,8 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
     requested: list[str] = []
 
     @contextmanager
-    def registered_systems(sync: Sync) -> Iterator[Systems]:
-        requested.append(sync.entity)
+    def registered_systems(sync: Stream) -> Iterator[Systems]:
+        requested.append(sync.id)
         with Store(hub_dsn) as registry:
             find_active(registry, sync.integration)
         yield systems
@@ -393,7 +397,7 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
     document = {"connection_id": "commercetools", "conn_type": "commercetools", "host": shop.url}
     integration_service.register(store, [document], actor="test")
     integration_service.pause(store, "commercetools", actor="otto")
-    with delivery(hub_dsn, SUBSCRIBERS, fetcher=SyncRecordFetcher(registered_systems)):
+    with delivery(hub_dsn, SUBSCRIBERS, fetcher=SyncRecordFetcher(registered_systems, stream_of=stream_of)):
         for number, row in enumerate(rows):
             client.post(
                 webhook_body(row["sku"]), standard(webhook_body(row["sku"]), at=now(), delivery_id=f"msg_{number}")
@@ -422,21 +426,21 @@ def test_pulls_in_a_row_open_their_systems_once_and_an_error_closes_them(
     skus = [row.document["sku"] for row in shop.state.collection("inventory").rows()][:3]
 
     @contextmanager
-    def opened(_: Sync) -> Iterator[Systems]:
+    def opened(_: Stream) -> Iterator[Systems]:
         deliver_published.append("opened")
         yield Systems(source=connect(shop), store=store, landing=Landing(str(tmp_path / "landing")))
         deliver_published.append("closed")
 
-    with SyncRecordFetcher(opened) as fetcher:
+    with SyncRecordFetcher(opened, stream_of=stream_of) as fetcher:
         for sku in skus:
-            fetcher.fetch("inventory", [sku])
+            fetcher.fetch("commercetools.inventory", [sku])
         assert deliver_published == ["opened"]
         rename(store, "inventory", "away")
         with pytest.raises(HubError):
-            fetcher.fetch("inventory", skus)
+            fetcher.fetch("commercetools.inventory", skus)
         assert deliver_published == ["opened", "closed"]
         rename(store, "away", "inventory")
-        fetcher.fetch("inventory", skus)
+        fetcher.fetch("commercetools.inventory", skus)
     assert deliver_published == ["opened", "closed", "opened", "closed"]
 
 

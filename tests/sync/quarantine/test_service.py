@@ -10,19 +10,18 @@ from typing import Any
 import psycopg
 import pytest
 
-from crossdock.app.streams import sync_of
-from crossdock.connectors.commercetools.inventory import INVENTORY
 from crossdock.core.errors import BadRequest, Conflict, LeaseHeld, NotFound
 from crossdock.db import leases
 from crossdock.db.database import Store, StoreUnavailable
 from crossdock.sync import batches, ledger
-from crossdock.sync.declaration import LEASE_LIFE
 from crossdock.sync.model import Mode, RunState, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.repository import Item
+from crossdock.sync.stream import LEASE_LIFE
 from crossdock.sync.validate_rows import validate_rows
 from tests.shop import query
+from tests.streams import INVENTORY, stream_of
 from tests.sync.records import entry, page
 
 ANNA = "anna@example.test"
@@ -44,7 +43,7 @@ class Triage:
             leases.take(work, key, run.run_id, LEASE_LIFE)
             batches.add(work, run.run_id, 0, records=len(raws))
             (batch,) = batches.of_run(work, run.run_id)
-            batches.load(work, INVENTORY.table, ledger.get(work, run.run_id), batch, content)
+            batches.load(work, INVENTORY.dataset, ledger.get(work, run.run_id), batch, content)
             ledger.finish(work, run.run_id, RunState.PARTIAL if content.rejected else RunState.DONE)
             leases.release(work, key, run.run_id)
 
@@ -55,11 +54,13 @@ class Triage:
     def edit(self, item: Item, **changes: Any) -> list[str]:
         return [
             failure.rule
-            for failure in quarantine_service.edit_fields(self.store, item.item_id, changes, syncs=sync_of, actor=ANNA)
+            for failure in quarantine_service.edit_fields(
+                self.store, item.item_id, changes, streams=stream_of, actor=ANNA
+            )
         ]
 
     def replay(self, *items: Item) -> Any:
-        (report,) = quarantine_service.replay_all(self.store, items or self.items(), syncs=sync_of, actor=ANNA)
+        (report,) = quarantine_service.replay_all(self.store, items or self.items(), streams=stream_of, actor=ANNA)
         return report
 
     def states(self) -> list[str]:
@@ -205,7 +206,7 @@ def test_an_item_that_was_closed_or_edited_after_it_was_selected_is_not_replayed
         anna.edit(item, sku="SIDEBOARD")
     first, second = anna.items()
     quarantine_service.discard(anna.store, first.item_id, "a test entry", actor="ben")
-    quarantine_service.edit_fields(anna.store, second.item_id, {"sku": "SHELF"}, syncs=sync_of, actor="ben")
+    quarantine_service.edit_fields(anna.store, second.item_id, {"sku": "SHELF"}, streams=stream_of, actor="ben")
 
     for outdated in (first, second):
         with pytest.raises(BadRequest, match="changed in the meantime"):
@@ -225,7 +226,7 @@ def test_a_record_is_edited_and_not_replaced_by_another(anna: Triage, edited: by
     anna.sync(entry(id="a", sku=""))
 
     with pytest.raises(BadRequest):
-        quarantine_service.edit(anna.store, anna.items()[0].item_id, edited, syncs=sync_of, actor=ANNA)
+        quarantine_service.edit(anna.store, anna.items()[0].item_id, edited, streams=stream_of, actor=ANNA)
 
     assert (anna.items()[0].edited, anna.acts()) == (None, [])
 
@@ -234,7 +235,7 @@ def test_an_item_that_is_not_a_record_cannot_be_edited(anna: Triage) -> None:
     anna.sync(b"4711")
 
     with pytest.raises(BadRequest, match="Discard"):
-        quarantine_service.edit(anna.store, anna.items()[0].item_id, entry(id="a"), syncs=sync_of, actor=ANNA)
+        quarantine_service.edit(anna.store, anna.items()[0].item_id, entry(id="a"), streams=stream_of, actor=ANNA)
     with pytest.raises(BadRequest, match="not an object"):
         anna.edit(anna.items()[0], sku="SIDEBOARD")
 
@@ -265,8 +266,10 @@ def test_a_field_that_the_record_type_does_not_know_is_refused_with_the_nearest(
 
     with pytest.raises(BadRequest, match=said):
         anna.edit(item, **changes)
-    with pytest.raises(BadRequest, match=r"not a field of inventory records"):
-        quarantine_service.edit(anna.store, item.item_id, entry(id="a", quantityOnStok=5), syncs=sync_of, actor=ANNA)
+    with pytest.raises(BadRequest, match=r"not a field of commercetools.inventory records"):
+        quarantine_service.edit(
+            anna.store, item.item_id, entry(id="a", quantityOnStok=5), streams=stream_of, actor=ANNA
+        )
 
     assert (anna.items()[0].edited, anna.acts()) == (None, [])
 
@@ -389,7 +392,7 @@ def test_a_replay_by_two_people_at_once_has_one_effect(anna: Triage, hub_dsn: st
             query(own, "SELECT 1")
             together.wait(10)
             try:
-                quarantine_service.replay_all(own, chosen, syncs=sync_of, actor=ANNA)
+                quarantine_service.replay_all(own, chosen, streams=stream_of, actor=ANNA)
                 outcomes.append("replayed")
             except (BadRequest, Conflict, LeaseHeld):
                 outcomes.append("refused")

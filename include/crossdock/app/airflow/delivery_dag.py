@@ -64,6 +64,7 @@ def _retention() -> RetentionPeriods:
         "identities": settings().event_identity_days,
         "closed": settings().closed_days,
         "consumers": settings().removed_subscriber_days,
+        "attempts": settings().attempt_days,
     }
     return RetentionPeriods(**{name: timedelta(days=number) for name, number in days.items()})
 
@@ -77,7 +78,7 @@ def delivery_task(worker_no: int) -> None:
             worker_no, workers=settings().delivery_workers, partitions=settings().event_partitions
         )
         open_store = partial(Store.from_connection, settings().store_connection)
-        with explained_failures(), SyncRecordFetcher(lambda sync: systems_of(sync, starts=True)) as fetcher:
+        with explained_failures(), SyncRecordFetcher(lambda stream: systems_of(stream, starts=True)) as fetcher:
             return deliver(
                 open_store,
                 assignment,

@@ -21,13 +21,13 @@ _PHRASES = {
     HintId.ROTATE_CREDENTIALS: "Enter its credentials again: ./hub integration rotate {subject}",
     HintId.CHANGE_SETTINGS: "Change a setting: ./hub integration change {subject} --set NAME=VALUE",
     HintId.RESUME_INTEGRATION: "Resume the integration: ./hub integration resume {subject}",
-    HintId.ALLOW_SHRINK: "If the source really shrank, trigger sync_{subject} with Full and Allow shrink, or run: "
+    HintId.ALLOW_SHRINK: "If the source really shrank, trigger sync_{dag} with Full and Allow shrink, or run: "
     "./hub sync {subject} --full --allow-shrink",
 }
 
 
 def phrase(hint: Hint) -> str:
-    return _PHRASES[hint.id].format(subject=hint.subject)
+    return _PHRASES[hint.id].format(subject=hint.subject, dag=hint.subject.replace(".", "_"))
 
 
 def with_hint(error: HubError) -> str:

@@ -12,7 +12,7 @@ from airflow.sdk import (
 )
 
 from crossdock.app.airflow.task_failures import cause_of
-from crossdock.core.errors import Terminal, Transient
+from crossdock.core.errors import OutcomeUnknown, Terminal, Transient
 from crossdock.core.settings import settings
 
 #: The longest Retry-After that is honoured: a source that asks for a day is read by the next run instead.
@@ -23,6 +23,7 @@ class RetryByKind(RetryPolicy):
     """
     Retry transient errors with backoff, and fail terminal ones at once.
 
+    An unknown outcome fails at once as well: another try could repeat an effect. Whoever resolved it clears the task.
     A Retry-After is honoured up to LONGEST_WAIT. Otherwise the backoff doubles from the configured first
     delay, with random jitter: Airflow's own jitter is the same for every run without a logical date, so
     all of them would come back at the same moment.
@@ -38,6 +39,8 @@ class RetryByKind(RetryPolicy):
         error = cause_of(exception)
         if isinstance(error, Terminal):
             return RetryDecision.fail(f"{type(error).__name__} is not retried: the result would be the same")
+        if isinstance(error, OutcomeUnknown):
+            return RetryDecision.fail("OutcomeUnknown is not retried: the request may have had its effect")
         if isinstance(error, Transient) and error.retry_in_s is not None:
             requested = timedelta(seconds=error.retry_in_s)
             return RetryDecision.retry(min(requested, LONGEST_WAIT) + _jitter(), "retry after the requested delay")

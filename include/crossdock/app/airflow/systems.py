@@ -5,35 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from crossdock.app.streams import DECLARED
+from crossdock.core.ids import prefixed
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
+from crossdock.http.connection import Connection
 from crossdock.http.model import CallPolicy, Safeguards
 from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.http.shared_token import Cipher
-from crossdock.integrations.airflow_connection import read
+from crossdock.integrations import airflow_connection
+from crossdock.integrations.manifests import Manifest, manifest_of
+from crossdock.integrations.model import Integration
 from crossdock.integrations.registered import find_active, find_integration
-from crossdock.sync import Sync, Systems
+from crossdock.sync import Stream, Systems
 from crossdock.sync.landing import Landing
 from crossdock.sync.source import Source
 
 
 @contextmanager
-def systems_of(sync: Sync, *, starts: bool = False) -> Iterator[Systems]:
+def systems_of(stream: Stream, *, starts: bool = False) -> Iterator[Systems]:
     """
-    Open the systems of *sync* from Airflow's connections, and close them at the end. In a task, never at parse time.
+    Open the systems of *stream* from Airflow's connections, and close them at the end. In a task, never at parse time.
 
-    The registry has the connection's id; an integration that is not registered uses the one of the settings.
+    The registry has the connection's id; a declared integration that is not registered uses the one of its name.
 
     Raises:
         IntegrationPaused: the run *starts* now, and the integration is paused.
-        NotFound: the run *starts* now, and the integration was removed.
+        NotFound: the run *starts* now, and the integration was removed; or it has no connection.
 
     """
     with Store.from_connection(settings().store_connection) as store:
-        known = (find_active if starts else find_integration)(store, sync.integration)
-        with SharedSafeguards(store, sync.integration, cipher=_cipher()) as calls:
+        known = (find_active if starts else find_integration)(store, stream.integration)
+        with SharedSafeguards(store, stream.integration, cipher=_cipher()) as calls:
             yield Systems(
-                source=_source_of(sync, known.connection_id if known else None, calls.safeguards),
+                source=_source_of(stream.integration, known, calls.safeguards),
                 store=store,
                 landing=Landing(settings().landing_url),
                 overlap=settings().overlap,
@@ -50,12 +55,16 @@ def _cipher() -> Cipher | None:
     return cipher if cipher.is_encrypted else None
 
 
-def _source_of(sync: Sync, connection_id: str | None, share: Callable[[CallPolicy], Safeguards]) -> Source:
-    """Build the connector of *sync*, from the registered connection or else the connection of its name."""
-    from crossdock.connectors.commercetools import Commercetools  # noqa: PLC0415  requests is not needed to parse
+def _source_of(integration: str, known: Integration | None, share: Callable[[CallPolicy], Safeguards]) -> Source:
+    """Create the source that the connector's manifest names."""
+    manifest = manifest_of(known.kind if known else DECLARED)
+    connection = _connection(manifest, known.connection_id if known else prefixed(integration))
+    source: Source = manifest.provided("source")(integration, connection, share)
+    return source
 
-    if sync.integration == Commercetools.name:
-        return Commercetools.of(read(connection_id or settings().commercetools_connection), share)
-    from crossdock.connectors.declarative.factory import source_of  # noqa: PLC0415
 
-    return source_of(sync.integration, connection_id, share)
+def _connection(manifest: Manifest, connection_id: str) -> Connection:
+    if manifest.credentials["required"]:
+        return airflow_connection.read(connection_id)
+    # A system without authentication needs no connection.
+    return airflow_connection.find(connection_id) or Connection(connection_id=connection_id, conn_type=manifest.kind)

@@ -17,7 +17,6 @@ from typing import Any
 
 import msgspec
 
-from crossdock.app.streams import SYNCS
 from crossdock.bench.interrupts import exit_on_signals
 from crossdock.bench.meter import cpu_s, ended_children_cpu_s, own_cpu_s, pss_mb, tree
 from crossdock.bench.report import Say
@@ -25,13 +24,16 @@ from crossdock.bench.stack.outcome import DeltaRun, Process, Start
 from crossdock.bench.sync.processes import ProgramFailed
 from crossdock.client.dag_runs import wait_for
 from crossdock.client.sandbox import SandboxControl
+from crossdock.core.ids import sync_dag
+from crossdock.core.settings import UNSCHEDULED
 from crossdock.db.database import Store
 from crossdock.stack import lifecycle, processes
 from crossdock.stack.home import project
 from crossdock.stack.lifecycle import Stack
 from crossdock.sync import ledger
 
-_ENTITY, _DAG = "inventory", "sync_inventory"
+_STREAM = "commercetools.inventory"
+_DAG = sync_dag(_STREAM)
 _ENDED = frozenset({"success", "failed"})
 _DAG_RUN_TIMEOUT_S = 300.0
 #: After a start Airflow reads the DAG files and cleans up; the stack is not at rest yet.
@@ -46,7 +48,7 @@ def own_home() -> Iterator[Path]:
     The stack of this project, running or not, is not touched.
     """
     folder = Path(tempfile.mkdtemp(prefix="crossdock-bench-stack-"))
-    ours = {"HUB_HOME": str(folder / "first"), **{f"HUB_SYNC_{entity.upper()}_SCHEDULE": "" for entity in SYNCS}}
+    ours = {"HUB_HOME": str(folder / "first"), "HUB_STREAMS": UNSCHEDULED}
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
     try:
@@ -181,7 +183,7 @@ def _run(running: Stack, conf: Mapping[str, object]) -> tuple[DeltaRun, int]:
         raise ProgramFailed(f"DAG run {dag_run_id} ended as {ended['state']}. Its log: {api.url}/dags/{_DAG}/runs")
     tasks_cpu_s, stack_cpu_s = _tasks_cpu_s(pids) - tasks_before, _stack_cpu_s(pids) - stack_before
     with Store(running.hub_dsn) as store, store.transaction() as work:
-        (run,) = ledger.of_dag_run(work, dag_run_id, _ENTITY, dag_id=_DAG)
+        (run,) = ledger.of_dag_run(work, dag_run_id, _STREAM, dag_id=_DAG)
     measured = DeltaRun(
         wall_s=_timestamp(ended["end_date"]) - triggered_at,
         tasks_cpu_s=tasks_cpu_s,

@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from crossdock.app.database import migrate
-from crossdock.app.streams import SYNCS
 from crossdock.bench.report import Say
 from crossdock.bench.sync import database
 from crossdock.bench.sync.database import Contents
 from crossdock.bench.sync.figures import AGAIN, DELTA, FULL, OURS, START, Run, Sample
 from crossdock.bench.sync.processes import Bench, WarmWorker, peers_home, run_program
-from crossdock.bench.sync.worker import SYNC_OF
+from crossdock.bench.sync.worker import STREAMS
 
 #: How much of the source changes before a delta.
 CHANGED_SHARE = 0.01
@@ -45,8 +44,8 @@ def empty_hub(bench: Bench, schema: str) -> None:
 
 
 def _ours(bench: Bench, entity: str) -> Iterator[tuple[str, Sample]]:
-    dsn, schema, table = bench.server.dsn, "bench_ours", SYNCS[SYNC_OF[entity]].table
-    tables = (table.name, table.history, "event")
+    dsn, schema, dataset = bench.server.dsn, "bench_ours", STREAMS[entity].dataset
+    tables = (dataset.table, dataset.history, "event")
     empty_hub(bench, schema)
     with WarmWorker(bench, entity, schema) as worker:
         yield START, worker.start
@@ -57,7 +56,7 @@ def _ours(bench: Bench, entity: str) -> Iterator[tuple[str, Sample]]:
             sample = worker.run(step)
             wrote = before != database.traces(dsn, schema, tables) if step == AGAIN else None
             # Every record must be in its table or in quarantine.
-            loaded, kept = database.contents(dsn, schema, table.name), database.open_items(dsn, schema)
+            loaded, kept = database.contents(dsn, schema, dataset.table), database.open_items(dsn, schema)
             quantity = None if kept.rows else loaded.quantity
             together = Contents(loaded.rows + kept.rows, loaded.versions + kept.versions, quantity)
             yield step, msgspec.structs.replace(sample, wrote=wrote, problem=_problem(bench, together))

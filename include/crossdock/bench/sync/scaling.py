@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from statistics import median
 
-from crossdock.app.streams import SYNCS
 from crossdock.bench.report import Say
 from crossdock.bench.sync import database
 from crossdock.bench.sync.figures import FULL, Line
 from crossdock.bench.sync.processes import Bench, WarmWorker
 from crossdock.bench.sync.rounds import empty_hub
-from crossdock.bench.sync.worker import SYNC_OF
+from crossdock.bench.sync.worker import STREAMS
 
 _SCHEMA = "bench_scaling"
 #: The shards of each way to share the load: one worker takes all, or two take a half each.
@@ -48,7 +47,7 @@ def scale_out(bench: Bench, entity: str, say: Say, *, latency_ms: float = 100, r
                 empty_hub(bench, _SCHEMA)
                 took_s = _full_load_s(bench, entity, shards)
                 seconds[len(shards)].append(took_s)
-                states.add(database.state(bench.server.dsn, _SCHEMA, SYNCS[SYNC_OF[entity]].table.name))
+                states.add(database.state(bench.server.dsn, _SCHEMA, STREAMS[entity].dataset.table))
                 workers = f"{len(shards)} worker{'s' * (len(shards) > 1)}"
                 say(f"{latency_ms:.0f} ms a page, {workers}, {round_no} of {repeat}: {took_s:.2f} s")
     one, two = median(seconds[1]), median(seconds[2])

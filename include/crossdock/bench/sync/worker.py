@@ -16,18 +16,20 @@ from typing import Any
 
 import msgspec
 
-from crossdock.app.streams import SYNCS
 from crossdock.bench.interrupts import exit_on_signals
 from crossdock.bench.meter import ended_children_cpu_s
-from crossdock.connectors.commercetools import Commercetools
+from crossdock.connectors.commercetools import KIND, Commercetools
+from crossdock.connectors.commercetools.inventory import INVENTORY
+from crossdock.connectors.commercetools.orders import ORDERS
+from crossdock.connectors.commercetools.products import PRODUCTS
 from crossdock.db.database import Store
-from crossdock.sync import Sync, Systems, extract, load, validate
+from crossdock.sync import Stream, Systems, extract, load, validate
 from crossdock.sync.expectations import load_great_expectations
 from crossdock.sync.landing import Landing
 from crossdock.sync.model import SyncRequest
 
-#: The benchmark's name of an entity → the registry's.
-SYNC_OF = {"inventory": "inventory", "products": "product", "orders": "order"}
+#: What is synced, by its dataset.
+STREAMS = {stream.dataset.name: stream.of(KIND) for stream in (INVENTORY, PRODUCTS, ORDERS)}
 #: prctl's PR_SET_PTRACER with any process.
 _SET_PTRACER, _ANY = 0x59616D61, -1
 
@@ -58,10 +60,10 @@ def _serve(options: argparse.Namespace) -> None:
         _answer({"ready": True, "cpu_s": _cpu_s()})
         for line in sys.stdin:
             request = SyncRequest(full=line.strip() != "delta", shard=options.shard)
-            _answer(_run(SYNCS[SYNC_OF[options.entity]], systems, request, only_extract=line.strip() == "extract"))
+            _answer(_run(STREAMS[options.entity], systems, request, only_extract=line.strip() == "extract"))
 
 
-def _run(sync: Sync, systems: Systems, request: SyncRequest, *, only_extract: bool) -> dict[str, Any]:
+def _run(stream: Stream, systems: Systems, request: SyncRequest, *, only_extract: bool) -> dict[str, Any]:
     """Run *request* task by task, and measure each."""
     seconds: dict[str, float] = {}
 
@@ -72,10 +74,10 @@ def _run(sync: Sync, systems: Systems, request: SyncRequest, *, only_extract: bo
         return done
 
     cpu_before, counts = _cpu_s(), {}
-    run_id = timed("extract", lambda: extract(sync, systems, request))
+    run_id = timed("extract", lambda: extract(stream, systems, request))
     if not only_extract:
-        timed("validate", lambda: validate(sync, systems, run_id))
-        counts = msgspec.to_builtins(timed("load", lambda: load(sync, systems, run_id)).counts)
+        timed("validate", lambda: validate(stream, systems, run_id))
+        counts = msgspec.to_builtins(timed("load", lambda: load(stream, systems, run_id)).counts)
     return {"wall_s": sum(seconds.values()), "client_cpu_s": _cpu_s() - cpu_before, "tasks": seconds, "counts": counts}
 
 

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from crossdock.app.streams import SYNCS
 from crossdock.cli import console
 from crossdock.cli.demo.steps import DemoRun, demo_document, run_steps
 from crossdock.cli.exit_codes import Exit
+from crossdock.core.settings import UNSCHEDULED
 from crossdock.stack import lifecycle
 from crossdock.stack.secrets import airflow_login
 
@@ -59,7 +59,7 @@ def _schedules_held_back(*, stays: bool) -> Iterator[None]:
 
     In a stack that ran before, schedules are not changed, and each step accepts that another run loaded its changes.
     """
-    held = {f"HUB_SYNC_{entity.upper()}_SCHEDULE": "" for entity in SYNCS}
+    held = {"HUB_STREAMS": UNSCHEDULED}
     before = {name: os.environ.get(name) for name in held}
     os.environ.update(held)
     try:

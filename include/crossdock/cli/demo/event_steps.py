@@ -20,7 +20,7 @@ from crossdock.client.airflow import AirflowApi
 from crossdock.client.hub import HubApi
 from crossdock.client.sandbox import SandboxControl
 from crossdock.commerce.inventory import repository as inventory_repository
-from crossdock.commerce.inventory.schema import INVENTORY_TABLE
+from crossdock.commerce.inventory.schema import StockLevel
 from crossdock.core.errors import NotFound
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
@@ -30,7 +30,6 @@ from crossdock.events.status import delivery_status
 from crossdock.events.webhooks_in.service import connection_of
 from crossdock.sync import records
 
-_INTEGRATION = "demo"
 #: The integration whose records change. Others may have records with the same ids.
 _SYSTEM = "commercetools"
 #: From the change at the retailer to the read model, on a machine that is not busy. Shown, and never a failure.
@@ -57,10 +56,10 @@ class EventSteps:
         key = secrets.token_bytes(24)
         self._api.put_connection(
             {
-                "connection_id": connection_of(_INTEGRATION),
+                "connection_id": connection_of(_SYSTEM),
                 "conn_type": "generic",
                 "password": "whsec_" + base64.b64encode(key).decode(),
-                "extra": json.dumps({"scheme": "standard", "entity": "inventory", "key_path": "sku"}),
+                "extra": json.dumps({"scheme": "standard", "dataset": "inventory", "key_path": "sku"}),
             }
         )
         for _ in range(_CHANGES):
@@ -73,7 +72,7 @@ class EventSteps:
         (moved,) = self._sandbox.live(stock_moves=1)["inventory"]
         body = json.dumps({"type": "inventory.changed", "sku": moved["sku"]}).encode()
         headers = _signed(key, body)
-        answer = self._api.signed("POST", f"/hub/v1/webhooks/{_INTEGRATION}", data=body, headers=headers)
+        answer = self._api.signed("POST", f"/hub/v1/webhooks/{_SYSTEM}", data=body, headers=headers)
         expect(answer.status_code == HTTPStatus.ACCEPTED, f"the webhook was answered with {answer.status_code}")
         while not self._has_arrived(moved):
             expect(time.monotonic() - began < _MISSING_AFTER_S, f"the change of {moved['sku']} did not arrive")
@@ -83,11 +82,8 @@ class EventSteps:
     def _has_arrived(self, moved: dict[str, Any]) -> bool:
         """Check that the hub has the version, and that the read model is the sum of the hub's stock."""
         with self._store.transaction() as work:
-            rows = records.by_key(work, INVENTORY_TABLE, moved["sku"])
-        has_it = any(
-            (row["integration"], row["id"]) == (_SYSTEM, moved["id"]) and row["version"] >= moved["version"]
-            for row in rows
-        )
+            rows = records.by_key(work, StockLevel.schema, _SYSTEM, moved["sku"])
+        has_it = any(row["id"] == moved["id"] and row["version"] >= moved["version"] for row in rows)
         return has_it and self._available(moved["sku"]) == sum(max(row["available_quantity"], 0) for row in rows)
 
     def correct_an_event(self, bar: Bar) -> str:

@@ -15,7 +15,7 @@ from crossdock.cli.replays import follow_replay
 from crossdock.client import dag_runs
 from crossdock.client.hub import HubApi
 from crossdock.client.sandbox import SandboxControl
-from crossdock.commerce.inventory.schema import INVENTORY_TABLE
+from crossdock.commerce.inventory.schema import StockLevel
 from crossdock.core.errors import HubError
 from crossdock.core.ids import sync_dag
 from crossdock.core.settings import settings
@@ -26,11 +26,16 @@ from crossdock.sync import records
 #: A run as the API gives it.
 Run = dict[str, Any]
 
-_DAG = sync_dag("inventory")
 #: The integration that the demo reads, breaks and repairs. Others may have records with the same ids.
 _SYSTEM = "commercetools"
-#: Entity → the platform's name of it, in the order of the run.
-_ENTITIES = {"product": "product-projections", "order": "orders", "inventory": "inventory"}
+#: Stream → the platform's name of its records, in the order of the run.
+_STREAMS = {
+    "commercetools.products": "product-projections",
+    "commercetools.orders": "orders",
+    "commercetools.inventory": "inventory",
+}
+_INVENTORY = "commercetools.inventory"
+_DAG = sync_dag(_INVENTORY)
 
 
 @dataclass
@@ -103,7 +108,7 @@ class SyncSteps:
         self._story, self._store, self._sandbox = run, store, sandbox
         self._api = run.stack.api()
         self._hub = HubApi(self._api)
-        for dag_id in (*map(sync_dag, _ENTITIES), *settings().delivery_dags):
+        for dag_id in (*map(sync_dag, _STREAMS), *settings().delivery_dags):
             self._api.wait_for_dag(dag_id)
             self._api.unpause(dag_id)
         self._bad: dict[str, Any] = {}
@@ -113,11 +118,11 @@ class SyncSteps:
 
     def full_syncs(self, bar: Bar) -> str:
         details = []
-        for entity, run in self._sync_all({"full": True}, bar).items():
-            rows = self._sandbox.checksum(_ENTITIES[entity])["rows"]
+        for stream, run in self._sync_all({"full": True}, bar).items():
+            rows = self._sandbox.checksum(_STREAMS[stream])["rows"]
             expect(run["balanced"], f"{run['counts']} {run['lines']} does not add up")
-            expect(run["counts"]["read"] == rows, f"read {run['counts']['read']} of {rows} {entity} records")
-            details.append(f"{entity}: {_sum(run)}")
+            expect(run["counts"]["read"] == rows, f"read {run['counts']['read']} of {rows} records of {stream}")
+            details.append(f"{stream}: {_sum(run)}")
         return "; ".join(details)
 
     def registry_green(self, bar: Bar) -> str:
@@ -136,14 +141,14 @@ class SyncSteps:
 
     def bad_row(self, bar: Bar) -> str:
         with self._store.transaction() as work:
-            row = records.any_row(work, INVENTORY_TABLE, _SYSTEM)
+            row = records.any_row(work, StockLevel.schema, _SYSTEM)
         if row is None:
             raise DemoFailed("the hub has no stock level to spoil")
         self._bad = {"id": row["id"], "sku": row["sku"]}
         self._sandbox.set_fields("inventory", row["id"], {"quantityOnStock": -5, "availableQuantity": -5})
         run = self._sync({"keys": [row["sku"]]}, bar)
         expect(run["state"] == "partial", f"the run ended as {run['state']}")
-        items = self._hub.pages("/quarantine", "items", entity="inventory")
+        items = self._hub.pages("/quarantine", "items", stream=_INVENTORY)
         item = next(item for item in items if item["record_id"] == row["id"])
         self._bad["item"] = item["item_id"]
         failure = item["failures"][0]
@@ -160,8 +165,8 @@ class SyncSteps:
         replay = follow_replay(self._hub, self._hub.post("/quarantine-replays", {"item_ids": [item_id]}).document)
         expect(replay["done"] == 1, f"the replay ended as {replay['state']}, {replay['failed']} failed again")
         with self._store.transaction() as work:
-            rows = records.by_key(work, INVENTORY_TABLE, self._bad["sku"])
-        (row,) = [row for row in rows if (row["integration"], row["id"]) == (_SYSTEM, self._bad["id"])]
+            rows = records.by_key(work, StockLevel.schema, _SYSTEM, self._bad["sku"])
+        (row,) = [row for row in rows if row["id"] == self._bad["id"]]
         expect(row["quantity_on_stock"] == 5, f"the hub has {row['quantity_on_stock']}")  # noqa: PLR2004  as corrected
         return (
             f"item {item_id} is corrected to 5 and replayed by replay {replay['replay_id']}; "
@@ -177,15 +182,15 @@ class SyncSteps:
     def _expect_in_hub(self, moved: list[dict[str, Any]]) -> None:
         """Expect each change in the hub, whichever run has loaded it: a scheduled one may have come first."""
         with self._store.transaction() as work:
-            versions = records.versions(work, INVENTORY_TABLE, _SYSTEM)
+            versions = records.versions(work, StockLevel.schema, _SYSTEM)
         missing = [row["id"] for row in moved if versions.get(row["id"], 0) < row["version"]]
         expect(not missing, f"{len(missing)} of {len(moved)} changes are not in the hub, such as {missing[:3]}")
 
     def source_down(self, bar: Bar) -> str:
         self._requests_before = len(self._sandbox.requests())
         self._sandbox.break_down("*", [{"status": 503}], repeat=True)
-        self._failed_dag_run = dag_runs.trigger(self._api, "inventory", {})
-        state, (run,) = dag_runs.follow(self._api, "inventory", self._failed_dag_run, bar.update)
+        self._failed_dag_run = dag_runs.trigger(self._api, _INVENTORY, {})
+        state, (run,) = dag_runs.follow(self._api, _INVENTORY, self._failed_dag_run, bar.update)
         expect(state == "failed", f"the DAG run ended as {state}")
         tasks = {task["task_id"]: task["state"] for task in self._api.task_instances(_DAG, self._failed_dag_run)}
         expect(tasks.get("extract") == "failed", f"the tasks ended as {tasks}")
@@ -214,7 +219,7 @@ class SyncSteps:
         self._sandbox.heal()
         moved = self._sandbox.live(stock_moves=5)["inventory"]
         self._api.clear(_DAG, self._failed_dag_run)
-        state, (run,) = dag_runs.follow(self._api, "inventory", self._failed_dag_run, bar.update)
+        state, (run,) = dag_runs.follow(self._api, _INVENTORY, self._failed_dag_run, bar.update)
         expect(state == "success", f"the cleared DAG run ended as {state}")
         self._expect_in_hub(moved)
         return f"the same DAG run succeeds; {_sum(run)}"
@@ -235,28 +240,28 @@ class SyncSteps:
         found = self._sync_all({"full": True}, bar)
         for run in found.values():
             expect(run["counts"]["inserted"] == run["counts"]["updated"] == 0, f"something changed: {_sum(run)}")
-        return "; ".join(f"{entity}: {_sum(run)}" for entity, run in found.items())
+        return "; ".join(f"{stream}: {_sum(run)}" for stream, run in found.items())
 
     def _health(self) -> dict[str, Any]:
         found: dict[str, Any] = self._hub.get(f"/integrations/{_SYSTEM}/health").document
         return found
 
     def _sync_all(self, request: dict[str, Any], bar: Bar) -> dict[str, Run]:
-        """Every entity at once: their leases are their own, and so are their DAGs."""
-        started = {entity: dag_runs.trigger(self._api, entity, request) for entity in _ENTITIES}
-        return {entity: self._ended(entity, dag_run_id, bar) for entity, dag_run_id in started.items()}
+        """Run every stream at once: each has its own lease and its own DAG."""
+        started = {stream: dag_runs.trigger(self._api, stream, request) for stream in _STREAMS}
+        return {stream: self._ended(stream, dag_run_id, bar) for stream, dag_run_id in started.items()}
 
     def _sync(self, request: dict[str, Any], bar: Bar) -> Run:
-        return self._ended("inventory", dag_runs.trigger(self._api, "inventory", request), bar)
+        return self._ended(_INVENTORY, dag_runs.trigger(self._api, _INVENTORY, request), bar)
 
-    def _ended(self, entity: str, dag_run_id: str, bar: Bar) -> Run:
-        state, (run,) = dag_runs.follow(self._api, entity, dag_run_id, bar.update)
+    def _ended(self, stream: str, dag_run_id: str, bar: Bar) -> Run:
+        state, (run,) = dag_runs.follow(self._api, stream, dag_run_id, bar.update)
         expect(state == "success", f"the DAG run {dag_run_id} ended as {state}: {run['error']}")
         self._story.passes.append(
             {
-                "entity": entity,
+                "stream": stream,
                 "run_id": run["run_id"],
-                "pass": 1 + sum(earlier["entity"] == entity for earlier in self._story.passes),
+                "pass": 1 + sum(earlier["stream"] == stream for earlier in self._story.passes),
                 **run["counts"],
                 "seconds": round(run["seconds"], 2),
             }

@@ -26,6 +26,7 @@ from crossdock.sync.source import Cursor, FetchedPage, Range, SourceDescription
 
 T = TypeVar("T")
 
+KIND = "commercetools"
 #: The vendor's limit; larger pages are refused with HTTP 400.
 PAGE_RECORDS = 500
 
@@ -44,6 +45,7 @@ class Commercetools:
     Args:
         base_url: The regional API URL, without the project: `https://api.europe-west1.gcp.commercetools.com`.
         project: The project key.
+        name: The integration's ID, for errors and metrics.
         auth: Signs the requests; None if the server requires no authentication.
         config: As for `HttpClient`, like *limits* and *ca_file*.
         api: REST by default.
@@ -52,13 +54,12 @@ class Commercetools:
 
     """
 
-    name = "commercetools"
-
     def __init__(
         self,
         base_url: str,
         project: str,
         *,
+        name: str = KIND,
         auth: AuthBase | None = None,
         config: ClientConfig | None = None,
         limits: Limits | None = None,
@@ -67,6 +68,7 @@ class Commercetools:
         api: Api = Api.REST,
         fallback_url: str | None = None,
     ) -> None:
+        self.name = name
         options: dict[str, Any] = {"auth": auth, "limits": limits, "ca_file": ca_file}
         config = config or ClientConfig()
         fallback = _fallback_host(self.name, fallback_url, config, options) if fallback_url else None
@@ -81,6 +83,7 @@ class Commercetools:
         base_url: str,
         project: str,
         *,
+        name: str = KIND,
         client_id: str,
         secret: str,
         scope: str,
@@ -96,13 +99,14 @@ class Commercetools:
         """Connect with OAuth client credentials; set *auth_url* if another host issues the tokens."""
         config = config or ClientConfig()
         token_config = msgspec.structs.replace(config, limits=limits or config.limits)
-        tokens = HttpClient(cls.name, auth_url or base_url, config=token_config.for_token_requests(), ca_file=ca_file)
+        tokens = HttpClient(name, auth_url or base_url, config=token_config.for_token_requests(), ca_file=ca_file)
         auth = ClientCredentials(
             tokens, token_path, client_id=client_id, secret=secret, scope=scope, vault=config.safeguards.vault
         )
         return cls(
             base_url,
             project,
+            name=name,
             auth=auth,
             config=config,
             limits=limits,
@@ -114,7 +118,12 @@ class Commercetools:
 
     @classmethod
     def of(
-        cls, connection: Connection, share: SafeguardsFactory | None = None, *, limits: Limits | None = None
+        cls,
+        connection: Connection,
+        share: SafeguardsFactory | None = None,
+        *,
+        name: str = KIND,
+        limits: Limits | None = None,
     ) -> Commercetools:
         """
         Connect to the project of an Airflow connection.
@@ -138,6 +147,7 @@ class Commercetools:
         return cls.signed_in(
             connection.url,
             project,
+            name=name,
             client_id=login,
             secret=password,
             scope=connection.text("scope", f"view_products:{project}"),
@@ -205,6 +215,17 @@ class Commercetools:
         return self._client.post_json(
             f"/{self._project}/graphql", document, lambda response: parse(graphql.as_rest(response, resource))
         )
+
+
+def source_of(integration: str, connection: Connection, share: SafeguardsFactory | None) -> Commercetools:
+    """
+    Create the source of *integration*.
+
+    Raises:
+        BadRequest: as `Commercetools.of`.
+
+    """
+    return Commercetools.of(connection, share, name=integration)
 
 
 def _fallback_host(system: str, url: str, config: ClientConfig, options: dict[str, Any]) -> Fallback:

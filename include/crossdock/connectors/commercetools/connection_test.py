@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from crossdock.connectors.commercetools.client import Commercetools
+from crossdock.connectors.commercetools.client import KIND, Commercetools
 from crossdock.core.errors import SystemRefused
 from crossdock.http.connection import Connection
 from crossdock.http.model import Limits
+from crossdock.integrations.manifests import manifests
 from crossdock.sync.source import Axis, Range
 
 #: A person is waiting: one attempt with short timeouts.
 _QUICK = Limits(timeout_s=8.0, connect_timeout_s=4.0, attempts=1)
-#: The resources that the syncs read.
-_RESOURCES = ("inventory", "product-projections", "orders")
 
 
 class CommercetoolsConnectionTest:
@@ -45,15 +44,22 @@ class CommercetoolsConnectionTest:
     def scope(self) -> str:
         if self._scope_refusal is not None:
             raise self._scope_refusal
-        for resource in _RESOURCES:
+        resources = self._resources()
+        for resource in resources:
             found = self._source.describe(resource, None)
-            if resource == _RESOURCES[0]:
+            if resource == resources[0]:
                 self._records = found.records
-        return f"may read {', '.join(_RESOURCES)}"
+        return f"may read {', '.join(resources)}"
 
     def sample(self) -> str:
-        page = self._source.page(_RESOURCES[0], Range(range_no=0, axis=Axis.ID), None, limit=1)
+        first = self._resources()[0]
+        page = self._source.page(first, Range(range_no=0, axis=Axis.ID), None, limit=1)
         records = msgspec.json.decode(page.body)["results"]
         if not records:
-            return f"the project has no {_RESOURCES[0]} yet"
-        return f"read one of {self._records:,} {_RESOURCES[0]} records: {len(records[0])} fields"
+            return f"the project has no {first} yet"
+        return f"read one of {self._records:,} {first} records: {len(records[0])} fields"
+
+    @staticmethod
+    def _resources() -> list[str]:
+        """List the resources that the syncs read."""
+        return [stream.resource for stream in manifests()[KIND].streams]

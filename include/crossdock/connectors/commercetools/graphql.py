@@ -56,6 +56,10 @@ _ORDER = f"""
         custom {{ customFieldsRaw {{ name value }} }}
     }}"""
 
+_CUSTOMER = f"""
+    id version createdAt lastModifiedAt key customerNumber externalId email firstName lastName companyName locale
+    isEmailVerified addresses {_ADDRESS}"""
+
 
 def _query(root: str, fields: str) -> str:
     return f"""query Page($where: String, $sort: [String!], $limit: Int, $withTotal: Boolean!) {{
@@ -97,6 +101,7 @@ _RESOURCES: dict[str, tuple[str, Callable[[Json], Json]]] = {
     "inventory": (_query("inventoryEntries", _INVENTORY_ENTRY), lambda entry: entry),
     "product-projections": (_query("products", _PRODUCT), _as_projection),
     "orders": (_query("orders", _ORDER), _as_order),
+    "customers": (_query("customers", _CUSTOMER), lambda customer: customer),
 }
 
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 from crossdock.commerce.inventory.expectations import EXPECTATIONS
-from crossdock.commerce.inventory.schema import INVENTORY_TABLE, StockLevels
+from crossdock.commerce.inventory.schema import StockLevel
 from crossdock.connectors.commercetools.field_types import Instant, Int64, Reference
-from crossdock.sync import Sync
+from crossdock.sync import Stream
 from crossdock.sync.contract import read_contract
+from crossdock.sync.dataset import Columns
 from crossdock.sync.lineage import NORMAL_FORM, TRIM, cleansed_column
 
 
@@ -27,10 +28,10 @@ class InventoryEntry(msgspec.Struct, frozen=True, rename="camel", gc=False):
     expected_delivery: Instant | None = None
 
 
-def to_stock_levels(entries: Sequence[InventoryEntry]) -> StockLevels:
+def to_stock_levels(entries: Sequence[InventoryEntry]) -> Columns:
     """Map *entries* to columns. Trims SKUs; a missing SKU becomes empty, which validation rejects."""
     sku, lineage = cleansed_column("sku", [entry.sku or "" for entry in entries], TRIM, NORMAL_FORM)
-    return StockLevels(
+    return StockLevel.columns(
         id=[entry.id for entry in entries],
         version=[entry.version for entry in entries],
         sku=sku,
@@ -45,15 +46,14 @@ def to_stock_levels(entries: Sequence[InventoryEntry]) -> StockLevels:
     )
 
 
-INVENTORY = Sync(
-    entity="inventory",
-    integration="commercetools",
+INVENTORY = Stream(
+    dataset=StockLevel.schema,
     resource="inventory",
     key_field="sku",
-    table=INVENTORY_TABLE,
     record_type=InventoryEntry,
     to_columns=to_stock_levels,
     expectations=EXPECTATIONS,
     contract=read_contract(__file__, "inventory.schema.json"),
     batch_records=20_000,
+    schedule="*/15 * * * *",
 )

@@ -1,4 +1,4 @@
-"""Orders with their lines: commercetools' orders as sales orders."""
+"""Orders with their lines: commercetools' orders as orders."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 import msgspec
 
 from crossdock.commerce.orders.expectations import EXPECTATIONS
-from crossdock.commerce.orders.schema import ORDERS_TABLE, OrderLine, SalesOrder
+from crossdock.commerce.orders.schema import Order, OrderLine
 from crossdock.connectors.commercetools.field_types import Instant, Int64, Money, Price
 from crossdock.core.money import currency_exponent, decimal_text
-from crossdock.db.columns import Column
-from crossdock.sync import Sync, row_by_row
+from crossdock.sync import Stream
 from crossdock.sync.contract import read_contract
 from crossdock.sync.lineage import NORMAL_FORM, TRIM, UPPER, Lineage
 
@@ -50,7 +49,7 @@ class Discount(msgspec.Struct, frozen=True, rename="camel", gc=False):
     discounted_amount: Money
 
 
-class Order(msgspec.Struct, frozen=True, rename="camel", gc=False):
+class OrderRecord(msgspec.Struct, frozen=True, rename="camel", gc=False):
     id: str
     version: Int64
     order_state: str
@@ -69,14 +68,14 @@ class Order(msgspec.Struct, frozen=True, rename="camel", gc=False):
     discount_on_total_price: Discount | None = None
 
 
-def to_sales_order(record: Order) -> SalesOrder:
+def to_order(record: OrderRecord) -> Order:
     """Map an order and its lines: codes in upper case, texts trimmed, sums computed for the expectations."""
     lineage = Lineage()
     items = record.line_items
     lines = [_line(item, number, lineage) for number, item in enumerate(items, start=1)]
     currency = record.total_price.currency_code
     goods = [line for line in lines if line.kind is None]
-    return SalesOrder(
+    return Order(
         id=record.id,
         version=record.version,
         order_number=lineage.cleansed("order_number", record.order_number or "", TRIM),
@@ -140,7 +139,7 @@ def _name(item: LineItem, number: int, lineage: Lineage) -> str | None:
     return lineage.cleansed(f"lines.{number}.name", text, TRIM, NORMAL_FORM) or None
 
 
-def _expected_total_minor(record: Order) -> int:
+def _expected_total_minor(record: OrderRecord) -> int:
     lines = sum(item.total_price.cent_amount for item in record.line_items)
     discount = record.discount_on_total_price.discounted_amount.cent_amount if record.discount_on_total_price else 0
     shipping = record.shipping_info.price.cent_amount if record.shipping_info else 0
@@ -157,7 +156,7 @@ def _total_is_right(item: LineItem) -> bool:
     return abs(item.total_price.cent_amount * finer - price.precise_amount * item.quantity) <= finer
 
 
-def _sign_is_right(record: Order, quantity: int) -> bool:
+def _sign_is_right(record: OrderRecord, quantity: int) -> bool:
     """Check the sign: positive in a sale, negative in a credit note (total below zero)."""
     return quantity < 0 if record.total_price.cent_amount < 0 else quantity > 0
 
@@ -171,29 +170,18 @@ def _is_free(price: str) -> bool:
     return not price.strip("0.-")
 
 
-ORDER = Sync(
-    entity="order",
-    integration="commercetools",
+ORDERS = Stream(
+    dataset=Order.schema,
     resource="orders",
     key_field="orderNumber",
-    table=ORDERS_TABLE,
-    record_type=Order,
-    to_columns=row_by_row(to_sales_order),
+    record_type=OrderRecord,
+    to_columns=lambda records: Order.columns_of([to_order(record) for record in records]),
     expectations=EXPECTATIONS,
-    check_columns=(
-        Column("total_difference_minor", "int8"),
-        Column("lines_with_wrong_total", "int8"),
-        Column("lowest_price_minor", "int8"),
-        Column("lines_with_wrong_sign", "text"),
-        Column("codes_without_price", "text"),
-        Column("codes_not_of_products", "text"),
-        Column("lines_without_name", "int8"),
-        Column("lines_in_other_currency", "int8"),
-    ),
     lines_field="lineItems",
     contract=read_contract(__file__, "orders.schema.json"),
     # A wholesaler's order is as large as a hundred stock levels.
     page_records=200,
     # Batches of 1,000 take 10 % less CPU, but 65 MB more peak memory.
     batch_records=400,
+    schedule="*/10 * * * *",
 )

@@ -16,6 +16,7 @@ import jmespath  # type: ignore[import-untyped]
 
 from crossdock.connectors.declarative.model import Declaration, Field, ValueType
 from crossdock.core.instants import from_utc_text
+from crossdock.sync.dataset import Columns
 
 #: Value type → PostgreSQL type of its column.
 PG_TYPES: Mapping[ValueType, str] = {
@@ -37,7 +38,7 @@ class _Unreadable(Exception):
 
 def to_columns_of(
     declaration: Declaration, columns: Sequence[str], required: frozenset[str]
-) -> Callable[[Sequence[Any]], Sequence[Sequence[Any]]]:
+) -> Callable[[Sequence[Any]], Columns]:
     """
     Build the function that maps *declaration*'s records to *columns*.
 
@@ -46,9 +47,9 @@ def to_columns_of(
     """
     row_of = _Row(declaration, required)
 
-    def to_columns(records: Sequence[Any]) -> Sequence[Sequence[Any]]:
+    def to_columns(records: Sequence[Any]) -> Columns:
         rows = [row_of(record) for record in records]
-        return [[row.get(column) for row in rows] for column in columns]
+        return {column: [row.get(column) for row in rows] for column in columns}
 
     return to_columns
 
@@ -74,18 +75,19 @@ class _Row:
                 return None
 
         mapped = {name: read(name, path.search(record), field.type) for name, (path, field) in self._fields.items()}
+        changed_at = read("changed_at", self._changed_at.search(record), "instant")
         row = {
-            "created_at": read("changed_at", self._changed_at.search(record), "instant"),
             **mapped,
+            "created_at": mapped.get("created_at") or changed_at,
             "id": read("id", record.get("id"), "text") or "",
             "version": read("version", record.get("version"), "integer"),
             "key": read("key", self._key.search(record), "text") or "",
-            "last_modified_at": read("changed_at", self._changed_at.search(record), "instant"),
+            "last_modified_at": changed_at,
             "data": json.dumps(_as_json(mapped, self._fields), sort_keys=True),
             "lineage": None,
         }
         missing = [f"{name} is missing" for name in sorted(self._required) if row.get(name) is None]
-        # Without duplicates: changed_at is read twice, and an unreadable value is missing too.
+        # Without duplicates: an unreadable value is missing too.
         row["unreadable"] = "; ".join(dict.fromkeys(wrong or missing))
         return row
 

@@ -130,8 +130,8 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     auth: Auth = Auth()
     read: Read
     identity: Identity
-    #: `record` stores the mapped values as JSON; `inventory` stores them as columns, under the rules for stock levels.
-    target: Literal["record", "inventory"] = "record"
+    #: `record` stores the mapped values as JSON; the name of a dataset stores them as its columns, under its rules.
+    target: str = "record"
     mapping: Mapping[str, Field]
     expectations: tuple[Rule, ...] = ()
     limits: ReadLimits = ReadLimits()

@@ -1,22 +1,22 @@
-"""Turn each declaration into a `Sync`, which runs in the same three steps as all others."""
+"""Turn each declaration into a `Stream`, which runs in the same three steps as all others."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from crossdock.commerce.inventory.expectations import EXPECTATIONS as INVENTORY_EXPECTATIONS
-from crossdock.commerce.inventory.schema import INVENTORY_TABLE
-from crossdock.connectors.declarative import files
+from crossdock.commerce.datasets import CheckedDataset, datasets
+from crossdock.connectors.declarative import files, last_valid
 from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.mapping import PG_TYPES, to_columns_of
 from crossdock.connectors.declarative.model import Declaration
 from crossdock.db.columns import Column
-from crossdock.sync import Sync
+from crossdock.sync import Stream
+from crossdock.sync.dataset import Record, Schema
 from crossdock.sync.quarantine.model import Expectation
-from crossdock.sync.tables import RECORD, EntityTable
 
 #: Rules for any system: unlike commercetools, a declared system may number versions freely.
 _RECORD_RULES = (
@@ -42,56 +42,38 @@ _READABLE = Expectation(
     "a value is missing or does not have its declared type; correct it at the source, or correct the mapping",
 )
 
-_TABLES: dict[str, tuple[EntityTable, tuple[Expectation, ...], frozenset[str]]] = {
-    "record": (RECORD, _RECORD_RULES, frozenset({"version", "last_modified_at"})),
-    "inventory": (
-        INVENTORY_TABLE,
-        INVENTORY_EXPECTATIONS,
-        frozenset({"version", "last_modified_at", "sku", "quantity_on_stock", "available_quantity"}),
-    ),
-}
+#: The target of records without a dataset of their own.
+_RECORD = "record"
 #: Columns that come from the identity; a mapping must not set them.
 _OF_IDENTITY = frozenset({"id", "version", "last_modified_at", "lineage", "data", "key", "unreadable"})
 
 
-def declared_sync(path: Path) -> tuple[Declaration, Sync]:
+def declared_stream(path: Path) -> tuple[Declaration, Stream]:
     """
-    Read the declaration in *path* and build its sync.
+    Read the declaration in *path* and build its stream.
 
     Raises:
         InvalidDeclaration: it is not valid; each mistake has its line.
 
     """
     declaration = files.read(path, _semantic_mistakes)
-    table, rules, required = _TABLES[declaration.target]
-    check_columns = (*_check_columns(declaration), Column("unreadable", "text"))
-    names = (*table.column_names, *(column.name for column in check_columns))
-    own = tuple(
-        Expectation(expectation.name, expectation.type, expectation.arguments, expectation.message)
-        for expectation in declaration.expectations
-    )
-    return declaration, Sync(
-        entity=declaration.name,
-        integration=declaration.name,
-        resource=declaration.read.path,
-        key_field=_key_field(declaration),
-        table=table,
-        # A declared record has no struct: it is a plain dict, from which the mapping takes the declared fields.
-        record_type=cast("Any", dict),
-        to_columns=to_columns_of(declaration, names, required),
-        expectations=(*rules, _READABLE, *own),
-        check_columns=check_columns,
-        mapped_fields=_mapped_fields(declaration),
-    )
+    return declaration, _stream_of(declaration)
 
 
-def declared_syncs(folder: Path | None = None) -> Iterator[tuple[Declaration, Sync]]:
-    """Yield the valid declarations of *folder*; see `mistakes` for the others."""
-    for path in files.paths(folder).values():
-        try:
-            yield declared_sync(path)
-        except InvalidDeclaration:
-            continue
+def declared_streams(
+    folder: Path | None = None, *, only: Callable[[str], bool] = lambda _: True
+) -> Iterator[tuple[Declaration, Stream]]:
+    """
+    Yield the declarations of *folder* with their streams; one with a mistake as it was when it was last valid.
+
+    *only* selects declarations by name.
+
+    See `mistakes` for those that have one.
+    """
+    for name, path in files.paths(folder).items():
+        declaration = last_valid.read(path, _semantic_mistakes) if only(name) else None
+        if declaration is not None:
+            yield declaration, _stream_of(declaration)
 
 
 def mistakes(folder: Path | None = None) -> list[InvalidDeclaration]:
@@ -99,10 +81,46 @@ def mistakes(folder: Path | None = None) -> list[InvalidDeclaration]:
     found = []
     for path in files.paths(folder).values():
         try:
-            declared_sync(path)
+            declared_stream(path)
         except InvalidDeclaration as error:
             found.append(error)
     return found
+
+
+def _stream_of(declaration: Declaration) -> Stream:
+    target = _target(declaration)
+    own = tuple(
+        Expectation(expectation.name, expectation.type, expectation.arguments, expectation.message)
+        for expectation in declaration.expectations
+    )
+    stream = Stream(
+        dataset=target.schema,
+        integration=declaration.name,
+        resource=declaration.read.path,
+        key_field=_key_field(declaration),
+        # A declared record has no struct: it is a plain dict, from which the mapping takes the declared fields.
+        record_type=cast("Any", dict),
+        to_columns=lambda _: {},
+        expectations=(*target.expectations, _READABLE, *own),
+        check_columns=(*_check_columns(declaration), Column("unreadable", "text")),
+        mapped_fields=_mapped_fields(declaration),
+        schedule=declaration.schedule,
+        # A declared source is read in one range.
+        can_be_cut=False,
+        reads_windows=declaration.read.changed_since is not None,
+    )
+    names = [column.name for column in stream.columns]
+    return replace(stream, to_columns=to_columns_of(declaration, names, _required(target.schema)))
+
+
+def _target(declaration: Declaration) -> CheckedDataset:
+    return datasets().get(declaration.target) or CheckedDataset(Record.schema, _RECORD_RULES)
+
+
+def _required(dataset: Schema) -> frozenset[str]:
+    """Name the columns that a record must have a value for; the others of the identity are never empty."""
+    needed = {field.name for field in dataset.fields if not field.nullable and not field.check_only}
+    return frozenset(needed - {"id", "key", "data", "created_at"})
 
 
 def _key_field(declaration: Declaration) -> str:
@@ -121,27 +139,32 @@ def _mapped_fields(declaration: Declaration) -> frozenset[str]:
 
 def _check_columns(declaration: Declaration) -> tuple[Column, ...]:
     """List the mapped values that only the expectations read: all of a `record`."""
-    if declaration.target != "record":
+    if declaration.target != _RECORD:
         return ()
     return tuple(Column(name, PG_TYPES[field.type]) for name, field in declaration.mapping.items())
 
 
 def _semantic_mistakes(declaration: Declaration) -> Iterator[tuple[str, str]]:
     """Find the mistakes that a schema cannot: unknown columns, expectations about them, required values not mapped."""
-    table, rules, required = _TABLES[declaration.target]
-    types = {column.name: column.pg_type for column in table.columns}
+    if declaration.target != _RECORD and declaration.target not in datasets():
+        yield "/target", f"must be one of {', '.join([_RECORD, *sorted(datasets())])}"
+        return
+    target = _target(declaration)
+    types = {column.name: column.pg_type for column in target.schema.columns}
     for name, field in declaration.mapping.items():
         at = f"/mapping/{name}"
         if name in _OF_IDENTITY:
             yield at, "comes from the identity; give the value another name"
-        elif declaration.target != "record" and name not in types:
+        elif declaration.target != _RECORD and name not in types:
             free = ", ".join(sorted(set(types) - _OF_IDENTITY))
             yield at, f"is not a column of {declaration.target}; its columns: {free}"
-        elif declaration.target != "record" and PG_TYPES[field.type] != types[name]:
+        elif declaration.target != _RECORD and PG_TYPES[field.type] != types[name]:
             yield f"{at}/type", f"is {field.type}, but the column is {types[name]}"
-    for name in sorted(required - _OF_IDENTITY - set(declaration.mapping)):
+    for name in sorted(_required(target.schema) - _OF_IDENTITY - set(declaration.mapping)):
         yield "/mapping", f"lacks {name}, which {declaration.target} requires"
-    yield from _expectation_mistakes(declaration, {*types, *declaration.mapping}, {rule.name for rule in rules})
+    yield from _expectation_mistakes(
+        declaration, {*types, *declaration.mapping}, {rule.name for rule in target.expectations}
+    )
     if declaration.schedule is not None and not _is_cron(declaration.schedule):
         yield "/schedule", "is not a cron expression (expected something like */15 * * * *)"
 

@@ -17,16 +17,18 @@ from crossdock.db.bulk_edit import (
     set_field,
 )
 from crossdock.db.database import Store, Work
-from crossdock.events import schemas as event_schemas
 from crossdock.events.dead_letters import repository
 from crossdock.events.dead_letters.repository import DeadLetter
+from crossdock.events.schemas import EventTypes
 from crossdock.observability import audit
 
 #: Open dead letters, which a person may discard.
 _DISCARDABLE = frozenset({"dead", "retrying"})
 
 
-def edit_fields(store: Store, dead_letter_id: int, changes: Mapping[str, Any], *, actor: str) -> DeadLetter:
+def edit_fields(
+    store: Store, dead_letter_id: int, changes: Mapping[str, Any], *, event_types: EventTypes, actor: str
+) -> DeadLetter:
     """
     Edit some fields of the event's data (dotted field → value). Nothing is delivered until the dead letter is replayed.
 
@@ -41,10 +43,18 @@ def edit_fields(store: Store, dead_letter_id: int, changes: Mapping[str, Any], *
     data = json.loads(dead_letter.edited_data or dead_letter.event.data)
     for field, value in changes.items():
         set_field(data, field, value)
-    return edit(store, dead_letter_id, data, actor=actor, fields=tuple(changes))
+    return edit(store, dead_letter_id, data, event_types=event_types, actor=actor, fields=tuple(changes))
 
 
-def edit(store: Store, dead_letter_id: int, data: Any, *, actor: str, fields: tuple[str, ...] = ()) -> DeadLetter:
+def edit(
+    store: Store,
+    dead_letter_id: int,
+    data: Any,
+    *,
+    event_types: EventTypes,
+    actor: str,
+    fields: tuple[str, ...] = (),
+) -> DeadLetter:
     """
     Replace the event's data, which must match the schema of its type. The audit trail names the fields, never values.
 
@@ -58,7 +68,7 @@ def edit(store: Store, dead_letter_id: int, data: Any, *, actor: str, fields: tu
     """
     with store.transaction() as work:
         dead_letter = repository.get(work, dead_letter_id)
-        _refuse_new_schema_errors(dead_letter, data)
+        _refuse_new_schema_errors(event_types, dead_letter, data)
         is_original = data == json.loads(dead_letter.event.data)
         repository.edit(work, dead_letter_id, None if is_original else json.dumps(data))
         detail = {"fields": list(fields) or "all"}
@@ -66,13 +76,13 @@ def edit(store: Store, dead_letter_id: int, data: Any, *, actor: str, fields: tu
         return repository.get(work, dead_letter_id)
 
 
-def _refuse_new_schema_errors(dead_letter: DeadLetter, data: Any) -> None:
+def _refuse_new_schema_errors(event_types: EventTypes, dead_letter: DeadLetter, data: Any) -> None:
     from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415  needed for edits only
 
     version = (dead_letter.event.type, dead_letter.event.schema_version)
-    if version not in event_schemas.versions():
+    if version not in event_types.schemas:
         return
-    schema, original = event_schemas.schema(*version), json.loads(dead_letter.event.data)
+    schema, original = event_types.schema(*version), json.loads(dead_letter.event.data)
     if isinstance(data, dict):
         refuse_unknown_fields(data, original, None, schema.get("properties", ()), what=f"{version[0]} events")
     check = Draft202012Validator(schema)

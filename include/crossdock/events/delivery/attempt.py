@@ -9,7 +9,15 @@ from enum import Enum, auto
 
 import psycopg
 
-from crossdock.core.errors import HubError, IntegrationPaused, LeaseHeld, LeaseLost, Terminal, Transient
+from crossdock.core.errors import (
+    HubError,
+    IntegrationPaused,
+    LeaseHeld,
+    LeaseLost,
+    OutcomeUnknown,
+    Terminal,
+    Transient,
+)
 from crossdock.db.database import StoreUnavailable, Work, is_transient
 from crossdock.events.dead_letters.repository import Failure
 from crossdock.events.delivery import inbox
@@ -47,6 +55,8 @@ class Verdict(Enum):
     TRANSIENT = auto()
     #: A person has to look: the event becomes a dead letter at once.
     TERMINAL = auto()
+    #: The same, because the effect may have happened: the call is not repeated, not even to find the event that failed.
+    UNKNOWN = auto()
     #: The external system fails, not the event: all events of the source wait until it recovers; no attempt is counted.
     SOURCE_OUTAGE = auto()
     #: Another run has these very records: only these events wait; no attempt is counted.
@@ -55,7 +65,7 @@ class Verdict(Enum):
     @property
     def blames_the_event(self) -> bool:
         """True where the attempt counts against the event."""
-        return self in (Verdict.TRANSIENT, Verdict.TERMINAL)
+        return self in (Verdict.TRANSIENT, Verdict.TERMINAL, Verdict.UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -172,7 +182,7 @@ def bisect(
         if _is_database_failure(error) and not recipient.is_external:
             raise
         verdict = verdict_on(recipient, error)
-        if len(ready) == 1 or not verdict.blames_the_event:
+        if len(ready) == 1 or verdict is Verdict.UNKNOWN or not verdict.blames_the_event:
             outcome.fail(ready, _failure_by(verdict, error), verdict, _requested_wait_s(verdict, error))
             return
         half = len(ready) // 2
@@ -205,6 +215,8 @@ def fail_single(recipient: Recipient, events: Sequence[Event], error: Exception)
 
 def verdict_on(recipient: Recipient, error: Exception) -> Verdict:
     """Classify *error*: the fault of the event, of its record, or of the external system."""
+    if isinstance(error, OutcomeUnknown):
+        return Verdict.UNKNOWN
     if recipient.is_external:
         if isinstance(error, LeaseHeld | LeaseLost | StoreUnavailable):
             return Verdict.IN_USE

@@ -53,7 +53,7 @@ def _record_of(subscriber: Subscriber, failed: Failed, attempt: Attempt) -> Retr
         attempts -= 1
         # During an outage the event is due at once: it waits for the probe, not for a time.
         wait = timedelta(seconds=subscriber.first_wait_s if failed.verdict is Verdict.IN_USE else 0)
-    elif failed.verdict is Verdict.TERMINAL or attempt.attempts >= subscriber.attempts:
+    elif failed.verdict in (Verdict.TERMINAL, Verdict.UNKNOWN) or attempt.attempts >= subscriber.attempts:
         state = "dead"
     return RetryRecord(event=attempt.event, state=state, failure=failed.failure, wait=wait, attempts=attempts)
 

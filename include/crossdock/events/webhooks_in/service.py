@@ -21,7 +21,12 @@ from crossdock.integrations import airflow_connection
 
 prepare(WebhookRules)
 
+#: Lists the datasets that an integration has streams of; `app` provides it.
+DatasetsOf = Callable[[str], Collection[str]]
+
 LARGEST_BYTES = 256 * 1024
+#: Begins the source of a webhook's event; the integration follows.
+SOURCE = "/webhooks/"
 
 
 class Receiver(msgspec.Struct, frozen=True):
@@ -40,13 +45,13 @@ def connection_of(integration: str) -> str:
     return prefixed(f"{integration}_webhook")
 
 
-def receiver_of(integration: str, entities: Collection[str]) -> Receiver:
+def receiver_of(integration: str, datasets_of: DatasetsOf) -> Receiver:
     """
     Load the integration's receiver: keys from the password of its connection, separated by spaces; rules from its extra.
 
     Args:
         integration: The sender of the webhooks.
-        entities: The entities that can be synced; webhooks of others are refused.
+        datasets_of: Lists the datasets of an integration; webhooks about others are refused.
 
     Raises:
         NotFound: there is no such connection, or it has no rules for webhooks.
@@ -55,10 +60,10 @@ def receiver_of(integration: str, entities: Collection[str]) -> Receiver:
     connection = airflow_connection.find(connection_of(integration))
     if connection is None:
         raise NotFound(f"No webhooks are configured for {integration!r}")
-    return receiver_from(integration, connection.password or "", connection.extra, entities)
+    return receiver_from(integration, connection.password or "", connection.extra, datasets_of(integration))
 
 
-def receiver_from(integration: str, password: str, extra: Any, entities: Collection[str]) -> Receiver:
+def receiver_from(integration: str, password: str, extra: Any, datasets: Collection[str]) -> Receiver:
     """
     Create the receiver from the password and the extra of a connection.
 
@@ -70,8 +75,11 @@ def receiver_from(integration: str, password: str, extra: Any, entities: Collect
         rules = msgspec.convert(extra, WebhookRules)
     except msgspec.ValidationError as error:
         raise NotFound(f"The connection {connection_of(integration)!r} does not say how webhooks are signed") from error
-    if rules.entity not in entities:
-        raise NotFound(f"The connection {connection_of(integration)!r} names an entity that has no sync")
+    if rules.dataset not in datasets:
+        raise NotFound(
+            f"The connection {connection_of(integration)!r} names the dataset {rules.dataset!r}, but {integration} has "
+            f"{', '.join(sorted(datasets)) or 'none'}"
+        )
     return Receiver(integration, rules, tuple(password.split()))
 
 
@@ -102,15 +110,16 @@ def _event(receiver: Receiver, delivery_id: str, body: bytes, at: datetime) -> N
     """Build the event with the body as text: what a json column cannot hold is escaped in it."""
     rules = receiver.rules
     key = _key(body, rules.key_path)
-    data = {"entity": rules.entity, "key": key, "body": body.decode()}
+    data = {"dataset": rules.dataset, "key": key, "body": body.decode()}
     return NewEvent(
-        source=f"/webhooks/{receiver.integration}",
+        source=f"{SOURCE}{receiver.integration}",
         type=WEBHOOK_RECEIVED,
-        subject=f"{rules.entity}/{key}",
+        subject=f"{rules.dataset}/{key}",
         time=at,
-        partition_key=f"{rules.entity}/{key}",
+        partition_key=f"{receiver.integration}.{rules.dataset}/{key}",
         data=json.dumps(data),
         event_id=delivery_id,
+        schema_version=2,
     )
 
 

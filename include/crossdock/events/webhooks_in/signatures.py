@@ -34,8 +34,8 @@ class WebhookRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The rules for an integration's webhooks: signature and content; from the `extra` of its Airflow connection."""
 
     scheme: Scheme = "standard"
-    #: The entity to sync: `inventory`, `product`, `order`.
-    entity: str
+    #: The dataset to sync: `inventory`, `products`, `orders`.
+    dataset: str
     #: The path of the record's business key in the body; dots separate nested fields.
     key_path: str
     #: For plain HMAC. The signed text is `<timestamp>.<body>`, or `<body>` alone where *timestamp_header* is empty: then

@@ -30,10 +30,12 @@ _SCHEMA = """
         inventoryEntries(where: String, sort: [String!], limit: Int, offset: Int): InventoryEntries
         products(where: String, sort: [String!], limit: Int, offset: Int): Products
         orders(where: String, sort: [String!], limit: Int, offset: Int): Orders
+        customers(where: String, sort: [String!], limit: Int, offset: Int): Customers
     }
     type InventoryEntries { offset: Long count: Long total: Long results: [InventoryEntry] }
     type Products { offset: Long count: Long total: Long results: [Product] }
     type Orders { offset: Long count: Long total: Long results: [Order] }
+    type Customers { offset: Long count: Long total: Long results: [Customer] }
 
     type Reference { typeId: Text id: Text }
     type LocalizedString { locale: Text value: Text }
@@ -73,6 +75,11 @@ _SCHEMA = """
         totalPrice: BaseMoney shippingAddress: Address shippingInfo: ShippingInfo
         discountOnTotalPrice: Discount lineItems: [LineItem] custom: Custom
     }
+    type Customer {
+        id: Text version: Long createdAt: DateTime lastModifiedAt: DateTime key: Text customerNumber: Text
+        externalId: Text email: Text firstName: Text lastName: Text companyName: Text locale: Text
+        isEmailVerified: Flag addresses: [Address] custom: Custom
+    }
     type ShippingInfo { price: BaseMoney }
     type Discount { discountedAmount: BaseMoney }
     type LineItem {
@@ -88,7 +95,7 @@ _SCHEMA = """
 """
 
 #: The path of the REST list with the same rows, by root field.
-_LISTS = {"inventoryEntries": "inventory", "products": "products", "orders": "orders"}
+_LISTS = {"inventoryEntries": "inventory", "products": "products", "orders": "orders", "customers": "customers"}
 #: The route of a list in fault scripts and the log, if it is not its path.
 _ROUTES = {"products": "product-projections"}
 

@@ -75,6 +75,10 @@ def _check_moment(value: Any) -> str | None:
     return None if value in ("before", "after") else '"before" or "after"'
 
 
+def _check_reset(value: Any) -> str | None:
+    return None if value is True or value in ("before", "after") else 'true, "before" or "after"'
+
+
 def _check_delay(value: Any) -> str | None:
     return None if is_number(value) and value >= 0 else "a number of at least 0"
 
@@ -106,7 +110,7 @@ _KINDS: dict[str, Check] = {
     "drip_headers": _check_positive,
     "nan": check_true,
     "huge_number": _check_huge,
-    "reset": check_true,
+    "reset": _check_reset,
     "redirect": _check_text,
     "gzip_bomb_mb": _check_positive,
 }

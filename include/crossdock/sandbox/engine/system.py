@@ -17,6 +17,9 @@ from crossdock.sandbox.engine.transport import Transport
 
 LOOPBACK = "127.0.0.1"
 
+#: The faults that send no response: instead of the request's effect, or with the value "after" once it has happened.
+_UNANSWERED = frozenset({"timeout", "reset"})
+
 #: Receives a sentence now and then about what takes long.
 Report = Callable[[str], None]
 
@@ -140,7 +143,7 @@ class SimulatedSystem(ABC):
         """Make the response to send; None if the fault wants silence."""
         if fault.latency_ms:
             self.stopping.wait(fault.latency_ms / 1000)
-        if fault.kind == "reset" or (fault.kind, fault.value) == ("timeout", "before"):
+        if fault.kind in _UNANSWERED and fault.value != "after":
             return None
         replacement = response_faults.replacement(fault, self.problem_of, self.empty_page)
         if replacement is not None:
@@ -149,7 +152,7 @@ class SimulatedSystem(ABC):
             response = self.respond(request, route, fault)
         except Problem as problem:
             response = problem_response(problem)
-        return None if fault.kind == "timeout" else response_faults.alter(response, fault, self.number_fields)
+        return None if fault.kind in _UNANSWERED else response_faults.alter(response, fault, self.number_fields)
 
     def _deliver(
         self, response: Response | None, entry: Entry, transport: Transport, fault: Fault, *, last: bool

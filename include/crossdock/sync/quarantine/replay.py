@@ -13,7 +13,7 @@ from crossdock.events.replay.repository import Replay
 from crossdock.observability import audit
 from crossdock.sync.quarantine import repository
 from crossdock.sync.quarantine import service as quarantine_service
-from crossdock.sync.quarantine.service import SyncOf
+from crossdock.sync.quarantine.service import StreamOf
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def request(store: Store, item_ids: Sequence[int], *, cause: str | None, everyth
     return replay
 
 
-def replay_some(store: Store, replay: Replay, worker: str, life: timedelta, *, syncs: SyncOf) -> int:
+def replay_some(store: Store, replay: Replay, worker: str, life: timedelta, *, streams: StreamOf) -> int:
     """
     Replay the next slice of items and return its size; 0 if no item is left. An item that was closed meanwhile is done.
 
@@ -71,7 +71,7 @@ def replay_some(store: Store, replay: Replay, worker: str, life: timedelta, *, s
     if not numbers:
         return 0
     try:
-        reports = quarantine_service.replay_all(store, still_open, syncs=syncs, actor=replay.actor)
+        reports = quarantine_service.replay_all(store, still_open, streams=streams, actor=replay.actor)
         failed = sum(report.counts.rejected for report in reports)
     except BadRequest as error:
         log.warning("Replay %s did not change %s items: %s", replay.replay_id, len(still_open), error)

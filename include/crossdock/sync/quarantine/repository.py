@@ -15,10 +15,11 @@ from crossdock.core.decoding import prepare
 from crossdock.core.errors import Conflict, NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
+from crossdock.db.leases import stream_id
+from crossdock.sync.dataset import Schema
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Counts, RowCounts
 from crossdock.sync.quarantine.model import Failure, Rejected
-from crossdock.sync.tables import EntityTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +32,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
     item_id: int
     integration: str
-    entity: str
+    dataset: str
     record_id: str
     record_key: str | None
     version: int
@@ -47,11 +48,16 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     last_seen_at: datetime
     closed_by: str | None
 
+    @property
+    def stream(self) -> str:
+        """`<integration>.<dataset>`."""
+        return stream_id(self.integration, self.dataset)
+
 
 class CauseCount(msgspec.Struct, frozen=True, kw_only=True):
-    """The open items that failed the same rule."""
+    """The open items of one stream that failed the same rule."""
 
-    entity: str
+    stream: str
     cause: str
     #: The columns of the rule, separated by commas.
     column: str | None
@@ -62,16 +68,16 @@ class CauseCount(msgspec.Struct, frozen=True, kw_only=True):
     values: tuple[tuple[str, int], ...]
 
 
-_COLUMNS = b"""item_id, integration, entity, record_id, record_key, version, state, cause, failures, raw, edited,
+_COLUMNS = b"""item_id, integration, dataset, record_id, record_key, version, state, cause, failures, raw, edited,
        times_seen, first_run_id, last_run_id, first_seen_at, last_seen_at, closed_by"""
 
 #: Idempotent: an item that is seen again counts up and keeps its state. What a person closed stays closed for that version.
 _KEEP = b"""
 INSERT INTO quarantine_item AS item
-    (integration, entity, record_id, record_key, version, cause, failures, raw, lines, first_run_id, last_run_id)
-VALUES (%(integration)s, %(entity)s, %(record_id)s, %(record_key)s, %(version)s, %(cause)s, %(failures)s, %(raw)s,
+    (integration, dataset, record_id, record_key, version, cause, failures, raw, lines, first_run_id, last_run_id)
+VALUES (%(integration)s, %(dataset)s, %(record_id)s, %(record_key)s, %(version)s, %(cause)s, %(failures)s, %(raw)s,
         %(lines)s, %(run_id)s, %(run_id)s)
-ON CONFLICT (integration, entity, record_id, version) DO UPDATE
+ON CONFLICT (integration, dataset, record_id, version) DO UPDATE
    SET times_seen = item.times_seen + 1, last_seen_at = clock_timestamp(), last_run_id = excluded.last_run_id,
        failures = excluded.failures, cause = excluded.cause
 RETURNING state
@@ -86,26 +92,28 @@ _LIST = (
     b"SELECT "
     + _COLUMNS
     + b""" FROM quarantine_item
- WHERE (%(entity)s::text IS NULL OR entity = %(entity)s)
+ WHERE (%(stream)s::text IS NULL OR integration || '.' || dataset = %(stream)s)
    AND (%(cause)s::text IS NULL OR cause = %(cause)s)
    AND (%(state)s::text IS NULL OR state = %(state)s) AND item_id > %(after)s
  ORDER BY item_id LIMIT %(limit)s"""
 )
 
 _CAUSES = b"""
-SELECT entity, cause, min(failures->0->>'column'), min(failures->0->>'message'), count(*), min(first_seen_at)
-  FROM quarantine_item WHERE state = 'open' AND (%(entity)s::text IS NULL OR entity = %(entity)s)
- GROUP BY entity, cause ORDER BY count(*) DESC, cause
+SELECT integration || '.' || dataset, cause, min(failures->0->>'column'), min(failures->0->>'message'), count(*),
+       min(first_seen_at)
+  FROM quarantine_item
+ WHERE state = 'open' AND (%(stream)s::text IS NULL OR integration || '.' || dataset = %(stream)s)
+ GROUP BY integration, dataset, cause ORDER BY count(*) DESC, cause
 """
 
 _TOP_VALUES = b"""
-SELECT entity, cause, value, items FROM (
-    SELECT entity, cause, value, count(*) AS items,
-           row_number() OVER (PARTITION BY entity, cause ORDER BY count(*) DESC, value) AS place
+SELECT stream, cause, value, items FROM (
+    SELECT integration || '.' || dataset AS stream, cause, value, count(*) AS items,
+           row_number() OVER (PARTITION BY integration, dataset, cause ORDER BY count(*) DESC, value) AS place
       FROM quarantine_item, regexp_split_to_table(failures->0->>'value', ', ') AS value
-     WHERE state = 'open' AND (%(entity)s::text IS NULL OR entity = %(entity)s)
-     GROUP BY entity, cause, value) AS counted
- WHERE place <= %(values)s ORDER BY entity, cause, place
+     WHERE state = 'open' AND (%(stream)s::text IS NULL OR integration || '.' || dataset = %(stream)s)
+     GROUP BY integration, dataset, cause, value) AS counted
+ WHERE place <= %(values)s ORDER BY stream, cause, place
 """
 
 _SAVE_EDIT = b"""
@@ -114,14 +122,14 @@ UPDATE quarantine_item SET edited = %(edited)s WHERE item_id = %(item_id)s AND s
 
 _ANY_OPEN = b"""
 SELECT 1 FROM quarantine_item
- WHERE state = 'open' AND integration = %(integration)s AND entity = %(entity)s
+ WHERE state = 'open' AND integration = %(integration)s AND dataset = %(dataset)s
    AND record_id COLLATE "C" BETWEEN %(first)s AND %(last)s LIMIT 1
 """
 
 _CLOSE_SUPERSEDED = b"""
 UPDATE quarantine_item item SET state = 'superseded', closed_at = clock_timestamp(), closed_by = %(run_id)s
   FROM unnest(%(ids)s::text[], %(versions)s::bigint[]) AS loaded(id, version)
- WHERE item.state = 'open' AND item.integration = %(integration)s AND item.entity = %(entity)s
+ WHERE item.state = 'open' AND item.integration = %(integration)s AND item.dataset = %(dataset)s
    AND item.record_id = loaded.id AND item.version <= loaded.version
 """
 
@@ -155,7 +163,7 @@ def add(work: Work, run: Run, rejected: Sequence[Rejected]) -> RowCounts:
 def _values(run: Run, record: Rejected) -> dict[str, Any]:
     return {
         "integration": run.integration,
-        "entity": run.entity,
+        "dataset": run.dataset,
         "record_id": record.record_id,
         "record_key": record.record_key,
         "version": record.version,
@@ -174,7 +182,7 @@ def close_superseded(work: Work, run: Run, loaded: pa.Table) -> None:
     import pyarrow.compute as pc
 
     ends = pc.min_max(loaded.column("id")).as_py()
-    values = {"integration": run.integration, "entity": run.entity, "first": ends["min"], "last": ends["max"]}
+    values = {"integration": run.integration, "dataset": run.dataset, "first": ends["min"], "last": ends["max"]}
     # This query comes first: the ids of a batch are half a megabyte, and usually none of them is in quarantine.
     if not work.execute(_ANY_OPEN, values).fetchone():
         return
@@ -211,43 +219,44 @@ def lock(work: Work, item_ids: Sequence[int]) -> list[Item]:
 def find(
     work: Work,
     *,
-    entity: str | None = None,
+    stream: str | None = None,
     cause: str | None = None,
     state: str | None = "open",
     after: int = 0,
     limit: int = 100,
 ) -> list[Item]:
     """List items by id, which is the order of their arrival: at most *limit* after *after* (keyset pagination)."""
-    values = {"entity": entity, "cause": cause, "state": state, "after": after, "limit": limit}
+    values = {"stream": stream, "cause": cause, "state": state, "after": after, "limit": limit}
     return _items(work).execute(_LIST, values).fetchall()
 
 
-def raws_of_absent(work: Work, table: EntityTable, entity: str) -> list[bytes]:
-    """Read the newest open version of each record that the hub has in no version."""
+def raws_of_absent(work: Work, dataset: Schema, integration: str) -> list[bytes]:
+    """Read the newest open version of each record of *integration* that the hub has in no version."""
     statement = f"""
-        SELECT DISTINCT ON (integration, record_id) raw FROM quarantine_item item
-         WHERE state = 'open' AND entity = %(entity)s
-           AND NOT EXISTS (SELECT FROM {table.name} t WHERE t.id = item.record_id AND t.integration = item.integration)
-         ORDER BY integration, record_id, version DESC"""
-    return [bytes(raw) for (raw,) in work.execute(statement.encode(), {"entity": entity})]
+        SELECT DISTINCT ON (record_id) raw FROM quarantine_item item
+         WHERE state = 'open' AND integration = %(integration)s AND dataset = %(dataset)s
+           AND NOT EXISTS (SELECT FROM {dataset.table} t WHERE t.id = item.record_id AND t.integration = item.integration)
+         ORDER BY record_id, version DESC"""
+    values = {"integration": integration, "dataset": dataset.name}
+    return [bytes(raw) for (raw,) in work.execute(statement.encode(), values)]
 
 
-def causes(work: Work, *, entity: str | None = None, values: int = 8) -> list[CauseCount]:
+def causes(work: Work, *, stream: str | None = None, values: int = 8) -> list[CauseCount]:
     """Group open items by the rule that failed, most frequent first, each with the *values* that failed most often."""
     top: dict[tuple[str, str], list[tuple[str, int]]] = {}
-    for entity_name, cause, value, items in work.execute(_TOP_VALUES, {"entity": entity, "values": values}):
-        top.setdefault((entity_name, cause), []).append((value, items))
+    for of_stream, cause, value, items in work.execute(_TOP_VALUES, {"stream": stream, "values": values}):
+        top.setdefault((of_stream, cause), []).append((value, items))
     return [
         CauseCount(
-            entity=entity_name,
+            stream=of_stream,
             cause=cause,
             column=column,
             message=message,
             items=items,
             oldest_at=oldest,
-            values=tuple(top.get((entity_name, cause), ())),
+            values=tuple(top.get((of_stream, cause), ())),
         )
-        for entity_name, cause, column, message, items, oldest in work.execute(_CAUSES, {"entity": entity})
+        for of_stream, cause, column, message, items, oldest in work.execute(_CAUSES, {"stream": stream})
     ]
 
 

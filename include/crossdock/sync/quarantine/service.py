@@ -21,15 +21,15 @@ from crossdock.db.bulk_edit import (
 )
 from crossdock.db.database import Store, Work
 from crossdock.observability import audit
-from crossdock.sync import Sync, replay
+from crossdock.sync import Stream, replay
 from crossdock.sync.model import Report
 from crossdock.sync.quarantine import repository
 from crossdock.sync.quarantine.model import Failure, visible
 from crossdock.sync.quarantine.repository import Item
 from crossdock.sync.validate_rows import validate_rows
 
-#: Finds the sync of an entity; `app` provides it.
-SyncOf = Callable[[str], Sync]
+#: Finds a stream by its id; `app` provides it.
+StreamOf = Callable[[str], Stream]
 
 #: Replayed in one transaction; more items take several.
 _ITEMS_A_RUN = 5_000
@@ -51,7 +51,7 @@ def _shown(value: Any) -> Any:
 
 
 def edit_fields(
-    store: Store, item_id: int, changes: Mapping[str, Any], *, syncs: SyncOf, actor: str
+    store: Store, item_id: int, changes: Mapping[str, Any], *, streams: StreamOf, actor: str
 ) -> tuple[Failure, ...]:
     """
     Apply *changes* (dotted field → value) to the item, and return why it would still be rejected; empty if it would pass.
@@ -67,10 +67,10 @@ def edit_fields(
     record = json.loads(item.edited or item.raw)
     for field, value in changes.items():
         set_field(record, field, value)
-    return edit(store, item_id, json.dumps(record).encode(), syncs=syncs, actor=actor)
+    return edit(store, item_id, json.dumps(record).encode(), streams=streams, actor=actor)
 
 
-def edit(store: Store, item_id: int, edited: bytes, *, syncs: SyncOf, actor: str) -> tuple[Failure, ...]:
+def edit(store: Store, item_id: int, edited: bytes, *, streams: StreamOf, actor: str) -> tuple[Failure, ...]:
     """
     Replace the whole record by *edited*, and return why it would still be rejected; empty if it would pass.
 
@@ -85,13 +85,13 @@ def edit(store: Store, item_id: int, edited: bytes, *, syncs: SyncOf, actor: str
     with store.transaction() as work:
         item = repository.get(work, item_id)
     document = _same_record(item, edited)
-    original, sync = json.loads(item.raw), syncs(item.entity)
-    of = msgspec.inspect.type_info(sync.record_type)
-    refuse_unknown_fields(document, original, of, sync.field_names, what=f"{item.entity} records")
+    original, stream = json.loads(item.raw), streams(item.stream)
+    of = msgspec.inspect.type_info(stream.record_type)
+    refuse_unknown_fields(document, original, of, stream.field_names, what=f"{item.stream} records")
     with store.transaction() as work:
         repository.save_edit(work, item_id, None if document == original else edited)
         audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item_id}")
-    rejected = validate_rows(sync, [b'{"results":[' + edited + b"]}"]).rejected
+    rejected = validate_rows(stream, [b'{"results":[' + edited + b"]}"]).rejected
     return rejected[0].failures if rejected else ()
 
 
@@ -119,13 +119,13 @@ def select(store: Store, item_ids: Sequence[int], *, cause: str | None, everythi
     return items
 
 
-def replay_all(store: Store, items: Sequence[Item], *, syncs: SyncOf, actor: str) -> list[Report]:
-    """Replay *items*, one run for each entity and slice, and return the runs' reports."""
+def replay_all(store: Store, items: Sequence[Item], *, streams: StreamOf, actor: str) -> list[Report]:
+    """Replay *items*, one run for each stream and slice, and return the runs' reports."""
     reports: list[Report] = []
-    for entity, of_entity in groupby(sorted(items, key=lambda item: item.entity), key=lambda item: item.entity):
-        waiting = list(of_entity)
+    for stream, of_stream in groupby(sorted(items, key=lambda item: item.stream), key=lambda item: item.stream):
+        waiting = list(of_stream)
         chunks = (waiting[start : start + _ITEMS_A_RUN] for start in range(0, len(waiting), _ITEMS_A_RUN))
-        reports.extend(replay(syncs(entity), store, chunk, actor=actor) for chunk in chunks)
+        reports.extend(replay(streams(stream), store, chunk, actor=actor) for chunk in chunks)
     return reports
 
 

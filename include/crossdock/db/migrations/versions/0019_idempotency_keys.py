@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0019"
-down_revision = "0017"
+down_revision = "0018"
 
 STATEMENTS = (
     # Neither the caller's key nor the body of the request is here: the first is hashed with its scope, the second is

@@ -1,4 +1,4 @@
-"""Build the DAGs of syncs and backfills: form, retries, deadline, tasks."""
+"""Build the DAGs of each stream, its sync and its backfill: form, retries, deadline, tasks."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 
 import msgspec
 from airflow.sdk import (  # type: ignore[attr-defined]  # the stub lags behind
+    DAG,
     Asset,
     AsyncCallback,
     CronPartitionTimetable,
     DeadlineAlert,
     DeadlineReference,
     Param,
+    get_parsing_context,
     task,
     task_group,
 )
@@ -24,12 +26,12 @@ from crossdock.app.airflow.hints import with_hint
 from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.systems import systems_of
 from crossdock.app.airflow.task_failures import cause_of, explained_failures
-from crossdock.app.streams import SYNCS
+from crossdock.app.streams import ExistingStream, existing
 from crossdock.core import ids
 from crossdock.core.errors import IntegrationPaused, LeaseLost
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
-from crossdock.sync import Sync, extract, load, mark_failed, validate
+from crossdock.sync import Stream, extract, load, mark_failed, validate
 from crossdock.sync.assets import asset_of
 from crossdock.sync.backfill import backfill_request
 from crossdock.sync.model import SyncRequest, refuse_renamed
@@ -49,93 +51,119 @@ _TRIAGE = """
 
 **Triage.** A failed task's log ends with what is wrong and what to do. Every task can be cleared at any time. Records
 that fail a rule do not fail the run; to see them: `./hub quarantine list`. A run that is *on hold* (`held`) read
-nothing or far too little: check the source, and if it is right, run `./hub sync {entity} --full --allow-shrink`.
+nothing or far too little: check the source, and if it is right, run `./hub sync {stream} --full --allow-shrink`.
 To see what each run did with every record: `./hub runs`, `./hub run show ID`.
 """
 
 
-def triage_of(sync: Sync) -> str:
-    """Describe in Markdown what to do about a failed task of *sync*."""
-    return _TRIAGE.format(entity=sync.entity)
+_BACKFILL_TRIAGE = """
+To start it for other days: the UI's backfill, REST `/backfills`, `airflow backfill create`, or
+`./hub backfill {stream} --from 2026-01-01 --to 2026-01-31`, which runs only the missing days.
+
+**Triage.** Every run can be cleared, and days may run in any order and beside the live sync: older
+versions never overwrite newer ones, the watermark stays, and no events are delivered unless `emit_events` is set.
+A failed task means the same as in `{sync_dag}`.
+"""
 
 
-def schedule_of(sync: Sync) -> str | None:
-    """Look up the installation's cron for *sync*; None if its schedule is disabled."""
-    return settings().schedule_of(sync.entity) or None
-
-
-def sync_options(sync: Sync) -> dict[str, Any]:
+def define(file_no: int) -> dict[str, DAG]:
     """
-    Build the arguments of `@dag` for a sync, except its schedule: form, retries and deadline.
+    Build the DAGs of one DAG file by ID: two for each of its streams.
 
-    The id is the name of the DAG's function, with the installation's prefix.
+    In a task's process only the DAG of the task is built.
     """
-    return {
-        "dag_id": ids.sync_dag(sync.entity),
+    only = get_parsing_context().dag_id
+    found: dict[str, DAG] = {}
+    for one in existing(file_no):
+        sync_id, backfill_id = ids.sync_dag(one.stream.id), ids.backfill_dag(one.stream.id)
+        if only in (None, sync_id):
+            found[sync_id] = _sync_dag(one)
+        if one.stream.reads_windows and only in (None, backfill_id):
+            found[backfill_id] = _backfill_dag(one)
+    return found
+
+
+def _sync_dag(one: ExistingStream) -> DAG:
+    """Build the DAG of a sync. A sync in shards has its three tasks once for each shard."""
+    stream = one.stream
+    described = f"Sync the {stream.dataset.name} of {one.title} into the hub.\n"
+    with DAG(
+        dag_id=ids.sync_dag(stream.id),
+        schedule=one.schedule,
+        doc_md=described + _TRIAGE.format(stream=stream.id),
         # No start date: with one, Airflow starts a run as soon as it first sees the DAG; without one, only at the
         # next tick of the schedule.
-        "catchup": False,
-        "max_active_runs": 1,
-        "tags": ["sync", sync.entity],
-        "params": _form(sync),
-        "default_args": _task_defaults(sync),
-        "deadline": DeadlineAlert(
-            name=f"{ids.sync_dag(sync.entity)} is late",
+        catchup=False,
+        max_active_runs=1,
+        tags=["sync", *_tags(stream)],
+        params=_form(stream),
+        default_args=_task_defaults(one),
+        deadline=DeadlineAlert(
+            name=f"{ids.sync_dag(stream.id)} is late",
             # Not DAGRUN_QUEUED_AT: with it, Airflow 3.3.2 answers every "clear" of a run with HTTP 500
             # (apache/airflow#70368), and an operator recovers by clearing.
             reference=DeadlineReference.AVERAGE_RUNTIME(max_runs=10, min_runs=1),
             interval=timedelta(minutes=settings().sync_deadline_minutes),
-            callback=AsyncCallback(RunIsLate, kwargs={"dag_id": ids.sync_dag(sync.entity)}),
+            callback=AsyncCallback(RunIsLate, kwargs={"dag_id": ids.sync_dag(stream.id)}),
         ),
-    }
+    ) as dag:
+        _sync_tasks(one)
+    return dag
 
 
-def backfill_options(sync: Sync) -> dict[str, Any]:
-    """
-    Build the arguments of `@dag` for a backfill, except its schedule.
+def _backfill_dag(one: ExistingStream) -> DAG:
+    """Build the DAG of a backfill. It has no outlets: history triggers no DAG downstream."""
+    stream = one.stream
+    described = f"Read one day of the {stream.dataset.name} of {one.title} again; each night, yesterday.\n"
+    triage = _BACKFILL_TRIAGE.format(stream=stream.id, sync_dag=ids.sync_dag(stream.id))
+    emit_events = Param(
+        False, type="boolean", title="Emit events", description="Deliver the events of changes to subscribers"
+    )
+    with DAG(
+        dag_id=ids.backfill_dag(stream.id),
+        schedule=EACH_DAY,
+        doc_md=described + triage,
+        catchup=False,
+        max_active_runs=4,
+        tags=["backfill", *_tags(stream)],
+        params={"emit_events": emit_events},
+        default_args=_task_defaults(one),
+    ) as dag:
+        _backfill_tasks(stream)
+    return dag
 
-    It has no outlets: history triggers no DAG downstream.
-    """
-    return {
-        "dag_id": ids.backfill_dag(sync.entity),
-        "catchup": False,
-        "max_active_runs": 4,
-        "tags": ["backfill", sync.entity],
-        "params": {
-            "emit_events": Param(
-                False, type="boolean", title="Emit events", description="Deliver the events of changes to subscribers"
-            ),
-        },
-        "default_args": _task_defaults(sync),
-    }
+
+def _tags(stream: Stream) -> list[str]:
+    return [stream.integration, stream.dataset.name]
 
 
-def sync_tasks(sync: Sync) -> None:
+def _sync_tasks(one: ExistingStream) -> None:
     """
     Add the tasks extract → validate → load to the DAG that is being defined; only the run's id travels between them.
 
     A sync that is shared among workers has these three tasks once for each shard, in the mapped group `shard`.
     """
+    stream = one.stream
 
     @task(task_id="extract")
     def extract_task(shard: str | None = None, *, params: Any = None, dag_run: Any = None) -> str:
         with explained_failures():
-            return _extract(sync, _shard_of_request(request_of(params), shard), dag_run)
+            return _extract(stream, _shard_of_request(request_of(params), shard), dag_run)
 
     def chain(shard: str | None = None) -> None:
-        _load_task(sync, outlets=[Asset(asset_of(sync.entity))])(_validate_task(sync)(extract_task(shard)))
+        _load_task(stream, outlets=[Asset(asset_of(stream.integration, stream.dataset.name))])(
+            _validate_task(stream)(extract_task(shard))
+        )
 
-    shards = _shards_of(sync)
+    shards = _shard_names(one.shards)
     if len(shards) == 1:
         chain()
     else:
         task_group(group_id="shard")(chain).expand(shard=shards)
 
 
-def _shards_of(sync: Sync) -> list[str]:
-    """List the shards into which the installation divides *sync*: `1/2`, `2/2`."""
-    # A declared source is read in one range, which cannot be divided.
-    of = settings().shards_of(sync.entity) if sync.entity in SYNCS else 1
+def _shard_names(of: int) -> list[str]:
+    """Name the shards into which a sync is divided: `1/2`, `2/2`."""
     return [f"{number}/{of}" for number in range(1, of + 1)]
 
 
@@ -156,7 +184,7 @@ def _shard_of_request(request: SyncRequest, shard: str | None) -> SyncRequest:
     raise AirflowSkipException("A request with keys or a limit is not divided: the first shard reads all of it")
 
 
-def backfill_tasks(sync: Sync) -> None:
+def _backfill_tasks(stream: Stream) -> None:
     """Add the same tasks for the day that is the run's partition key."""
 
     @task(task_id="extract")
@@ -164,45 +192,45 @@ def backfill_tasks(sync: Sync) -> None:
         with explained_failures():
             refuse_renamed(params)
             request = backfill_request(str(partition_key), emit_events=bool(params["emit_events"]))
-            return _extract(sync, request, dag_run)
+            return _extract(stream, request, dag_run)
 
-    _load_task(sync, outlets=[])(_validate_task(sync)(extract_task()))
+    _load_task(stream, outlets=[])(_validate_task(stream)(extract_task()))
 
 
-def _extract(sync: Sync, request: SyncRequest, dag_run: Any) -> str:
+def _extract(stream: Stream, request: SyncRequest, dag_run: Any) -> str:
     """
     Extract, unless the integration is paused: then nothing is read, and the task is skipped instead of failing.
 
     Only this first task checks that: pages that have landed need the source no longer, and are loaded.
     """
     try:
-        with systems_of(sync, starts=True) as systems:
-            return extract(sync, systems, request, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
+        with systems_of(stream, starts=True) as systems:
+            return extract(stream, systems, request, dag_id=dag_run.dag_id, dag_run_id=dag_run.run_id)
     except IntegrationPaused as paused:
         with Store.from_connection(settings().store_connection) as store:
-            mark_failed(sync, store, dag_run.run_id, str(paused), dag_id=dag_run.dag_id, shard=request.shard)
+            mark_failed(stream, store, dag_run.run_id, str(paused), dag_id=dag_run.dag_id, shard=request.shard)
         raise AirflowSkipException(with_hint(paused)) from None
 
 
-def _validate_task(sync: Sync) -> Any:
+def _validate_task(stream: Stream) -> Any:
     @task(task_id="validate")
     def validate_task(sync_run: str) -> str:
-        with explained_failures(), systems_of(sync) as systems:
-            return validate(sync, systems, sync_run)
+        with explained_failures(), systems_of(stream) as systems:
+            return validate(stream, systems, sync_run)
 
     return validate_task
 
 
-def _load_task(sync: Sync, *, outlets: list[Asset]) -> Any:
+def _load_task(stream: Stream, *, outlets: list[Asset]) -> Any:
     @task(task_id="load", outlets=outlets)
     def load_task(sync_run: str) -> dict[str, Any]:
-        with explained_failures(), systems_of(sync) as systems:
-            return load(sync, systems, sync_run).as_document()
+        with explained_failures(), systems_of(stream) as systems:
+            return load(stream, systems, sync_run).as_document()
 
     return load_task
 
 
-def _form(sync: Sync) -> dict[str, Param]:
+def _form(stream: Stream) -> dict[str, Param]:
     return {
         "full": Param(False, type="boolean", title="Full", description="Read everything, regardless of the watermark"),
         "since": Param(None, type=["null", "string"], format="date-time", title="Modified since"),
@@ -212,7 +240,7 @@ def _form(sync: Sync) -> dict[str, Param]:
             type="array",
             items={"type": "string"},
             title="Keys",
-            description=f"Only records with these keys ({sync.key_field})",
+            description=f"Only records with these keys ({stream.key_field})",
         ),
         "limit": Param(
             0, type="integer", minimum=0, title="Limit", description="Stop after about this many records; 0 for all"
@@ -226,14 +254,14 @@ def _form(sync: Sync) -> dict[str, Param]:
     }
 
 
-def _task_defaults(sync: Sync) -> dict[str, Any]:
+def _task_defaults(one: ExistingStream) -> dict[str, Any]:
     return {
         "retries": settings().task_retries,
         "retry_delay": timedelta(seconds=settings().retry_delay_s),
         "retry_policy": RetryByKind(),
-        # A declared integration has no pool of its own: the declared rate limits its calls.
-        "pool": ids.prefixed(sync.integration) if sync.entity in SYNCS else "default_pool",
-        "on_failure_callback": lambda context: end_run(sync, context),
+        # The pool is made with the integration. A file alone makes none; there the declared rate limits the calls.
+        "pool": ids.prefixed(one.stream.integration) if one.registered else "default_pool",
+        "on_failure_callback": lambda context: end_run(one, context),
     }
 
 
@@ -248,17 +276,17 @@ def request_of(params: Mapping[str, Any]) -> SyncRequest:
     return SyncRequest.of({name: value for name, value in params.items() if value not in (None, "", [])})
 
 
-def end_run(sync: Sync, context: Mapping[str, Any]) -> None:
+def end_run(one: ExistingStream, context: Mapping[str, Any]) -> None:
     """End the run as failed and free its lease, once the retries are used up (`on_failure_callback`)."""
     error, dag_run = cause_of(context.get("exception")), context["dag_run"]
     if isinstance(error, LeaseLost) and error.to_itself:
         return  # A worker that woke too late must not end the run that another worker is carrying out.
     with Store.from_connection(settings().store_connection) as store:
         mark_failed(
-            sync,
+            one.stream,
             store,
             dag_run.run_id,
             str(error or "the task was stopped from outside"),
             dag_id=dag_run.dag_id,
-            shard=_shards_of(sync)[index] if (index := context["ti"].map_index) >= 0 else None,
+            shard=_shard_names(one.shards)[index] if (index := context["ti"].map_index) >= 0 else None,
         )

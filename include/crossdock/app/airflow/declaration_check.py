@@ -7,7 +7,7 @@ from typing import Any
 
 from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.task_failures import explained_failures
-from crossdock.connectors.declarative.streams import declared_syncs, mistakes
+from crossdock.connectors.declarative.streams import declared_streams, mistakes
 from crossdock.core.errors import BadRequest
 from crossdock.core.ids import prefixed
 
@@ -24,12 +24,12 @@ def check_declarations() -> list[str]:
         wrong = mistakes()
         if wrong:
             raise BadRequest("\n".join(map(str, wrong)))
-    return [declaration.name for declaration, _ in declared_syncs()]
+    return [declaration.name for declaration, _ in declared_streams()]
 
 
 #: Arguments of `@dag` for the DAG that checks the declarations.
 CHECK_OPTIONS: Mapping[str, Any] = {
-    "dag_id": prefixed("declared_syncs"),
+    "dag_id": prefixed("check_declarations"),
     "catchup": False,
     "max_active_runs": 1,
     "tags": ["declared"],

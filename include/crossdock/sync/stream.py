@@ -1,9 +1,9 @@
-"""The declaration of a sync as data, and the systems that a sync works with."""
+"""A stream: one integration's records of one dataset, declared as data; and the systems that its runs work with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,28 +12,31 @@ import msgspec
 from crossdock.core.decoding import prepare
 from crossdock.db.columns import Column
 from crossdock.db.database import Store
+from crossdock.db.leases import LeaseKey, stream_id
+from crossdock.sync.dataset import Columns, Schema
 from crossdock.sync.landing import Landing
 from crossdock.sync.quarantine.model import Expectation
 from crossdock.sync.source import Source
-from crossdock.sync.tables import EntityTable
 
 
-@dataclass(frozen=True)
-class Sync:
-    """One entity of one source."""
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """
+    The records of one dataset that one integration has.
 
-    entity: str
-    integration: str
+    A connector declares its streams without an integration; each integration of that connector has them (`of`).
+    """
+
+    dataset: Schema
     #: The resource of the source that is read: a path below the project.
     resource: str
     #: The field of the source whose values `--key` names.
     key_field: str
-    table: EntityTable
-    #: The type of a record as the source sends it, and the pure mapping of many records to columns, one sequence each.
+    #: The type of a record as the source sends it, and the pure mapping of many records to columns.
     record_type: type[msgspec.Struct]
-    to_columns: Callable[[Sequence[Any]], Sequence[Sequence[Any]]]
+    to_columns: Callable[[Sequence[Any]], Columns]
     expectations: tuple[Expectation, ...]
-    #: Columns that `to_columns` returns after the table's, only for expectations: sums, smallest quantities.
+    #: Columns beside the dataset's that only this stream's expectations read.
     check_columns: tuple[Column, ...] = ()
     #: The field of the source that lists a record's lines; None for records without lines.
     lines_field: str | None = None
@@ -46,9 +49,32 @@ class Sync:
     #: About how many records are validated and loaded together: large enough for Great Expectations,
     #: small enough for a transaction of about a second.
     batch_records: int = 10_000
+    #: When it is synced, as cron; None: on demand only.
+    schedule: str | None = None
+    #: Among how many workers a sync is shared, each with a shard of the ids.
+    shards: int = 1
+    #: Whether the source can be read by ranges of ids, so that it can be shared among workers.
+    can_be_cut: bool = True
+    #: Whether the source can be asked for what changed in a window; without that there is no backfill.
+    reads_windows: bool = True
+    #: The integration whose records they are; empty in a connector's declaration.
+    integration: str = ""
 
     def __post_init__(self) -> None:
         prepare(self.record_type)
+
+    def of(self, integration: str) -> Stream:
+        """Give the stream of *integration*."""
+        return replace(self, integration=integration)
+
+    @property
+    def id(self) -> str:
+        """`<integration>.<dataset>`: `commercetools.inventory`."""
+        return stream_id(self.integration, self.dataset.name)
+
+    def lease(self, shard: str) -> LeaseKey:
+        """Name the lease, and the watermark, of one of its shards."""
+        return LeaseKey(self.integration, self.dataset.name, shard)
 
     @property
     def field_names(self) -> frozenset[str]:
@@ -57,16 +83,11 @@ class Sync:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns that `to_columns` returns: the table's, then the check columns."""
-        return (*self.table.columns, *self.check_columns)
+        """The columns that `to_columns` returns: the dataset's, and those that are only checked."""
+        return (*self.dataset.checked_columns, *self.check_columns)
 
 
-def row_by_row(to_row: Callable[[Any], tuple[Any, ...]]) -> Callable[[Sequence[Any]], Sequence[Sequence[Any]]]:
-    """Apply *to_row* to many records: for entities whose mapping costs more than building their columns."""
-    return lambda records: list(zip(*map(to_row, records), strict=True))
-
-
-#: How long a lease lives without renewal; then the entity of a killed worker is free again.
+#: How long a lease lives without renewal; then the stream of a killed worker is free again.
 LEASE_LIFE = timedelta(seconds=60)
 
 

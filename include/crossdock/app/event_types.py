@@ -1,0 +1,15 @@
+"""The event types of this hub: one for each dataset, and the engine's own."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from crossdock.app.streams import all_datasets
+from crossdock.events.schemas import EventTypes, engine_schemas
+
+
+@cache
+def event_types() -> EventTypes:
+    """Collect the JSON Schemas of all event types. A dataset's follows from its declaration."""
+    of_datasets = {(dataset.event_type, 1): dataset.event_schema for dataset in all_datasets()}
+    return EventTypes({**engine_schemas(), **of_datasets})

@@ -1,0 +1,29 @@
+"""The validation rules of customers."""
+
+from __future__ import annotations
+
+from crossdock.sync.quarantine.model import Expectation
+from crossdock.sync.standard_expectations import source_rules
+
+EXPECTATIONS = (
+    *source_rules("created_at"),
+    Expectation(
+        "email_is_well_formed",
+        "expect_column_values_to_match_regex",
+        # Only its shape: whether an address receives mail, no pattern can say.
+        {"column": "email", "regex": r"^[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,255}$"},
+        "An e-mail address such as ada@example.com is expected. Correct it at the source",
+    ),
+    Expectation(
+        "last_name_is_not_blank",
+        "expect_column_value_lengths_to_be_between",
+        {"column": "last_name", "min_value": 1},
+        "The last name is blank. Enter it at the source, or remove the field there",
+    ),
+    Expectation(
+        "countries_are_known",
+        "expect_column_value_lengths_to_be_between",
+        {"column": "countries_unknown", "max_value": 0},
+        "A country must be an ISO 3166 code of two letters, such as DE. Correct the addresses at the source",
+    ),
+)

@@ -1,0 +1,101 @@
+"""Send calls that write, each with a row in the attempt log that outlives the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+import msgspec
+from psycopg.pq import TransactionStatus
+
+from crossdock.core.errors import HubError, OutcomeUnknown, SystemRefused, Terminal
+from crossdock.core.failpoints import failpoint
+from crossdock.db.database import Store
+from crossdock.http.client import HttpClient
+from crossdock.http.model import KeyRules, Limits
+from crossdock.http.response import HttpResponse
+from crossdock.integrations.attempts import repository
+from crossdock.integrations.attempts.model import AlreadyDone, Attempt, Outcome, Resolution, Write
+
+T = TypeVar("T")
+
+
+def send(store: Store, client: HttpClient, write: Write, parse: Callable[[HttpResponse], T]) -> T:
+    """
+    Send *write* and log it: its attempt is committed before the request is sent, and its outcome afterwards.
+
+    With a key that was used before, the request is sent again only if that cannot repeat the effect: the earlier one
+    had none, or the system replays the answer of the key.
+
+    Raises:
+        KeyReused: the key belongs to another request; nothing was sent.
+        AlreadyDone: it was done before, and its answer could not be had again.
+        OutcomeUnknown: this request or an earlier one may have had its effect. Resolve the attempt, then go on.
+        SystemUnavailable, SystemRefused, AddressRefused: it had no effect; as `HttpClient.send`.
+        StoreUnavailable: the hub's database failed. Running again is safe: the attempt says what may be sent.
+        Terminal: a transaction of *store* is open, so that the attempt would not be committed; nothing was sent.
+
+    """
+    _refuse_open_transaction(store)
+    longest = timedelta(seconds=client.limits.attempts * client.limits.longest_attempt_s)
+    with store.transaction() as work:
+        attempt, is_new = repository.begin(work, write, longest=longest)
+    rules = write.key_rules if is_new else _rules_left(write, attempt, client.limits)
+    if not is_new and rules is None:
+        raise _without_answer(attempt, "an earlier call with its key has no known outcome")
+    failpoint("send.begun")
+    try:
+        answer = client.send(
+            write.method,
+            write.path,
+            write.body,
+            parse,
+            query=write.query,
+            idempotency_key=write.key if rules else None,
+            key_rules=rules or KeyRules(),
+        )
+    except HubError as error:
+        # The refusal of a repetition says nothing of the earlier request: a gateway may have refused it.
+        _end(store, attempt, _outcome_of(error) if is_new else Outcome.UNKNOWN)
+        if is_new:
+            raise
+        raise _without_answer(attempt, f"its repetition failed: {error}") from error
+    failpoint("send.answered")
+    _end(store, attempt, Outcome.DONE, None if is_new else Resolution.REPLAYED_KEY)
+    return answer
+
+
+def _refuse_open_transaction(store: Store) -> None:
+    with store.question() as connection:
+        if connection.info.transaction_status is not TransactionStatus.IDLE:
+            raise Terminal("A call that writes was made inside a transaction. Commit first, then send")
+
+
+def _rules_left(write: Write, attempt: Attempt, limits: Limits) -> KeyRules | None:
+    """Shorten the key's window by the age of *attempt*; None if the system may have forgotten the key."""
+    if write.key_rules is None:
+        return None
+    left_s = write.key_rules.window_s - attempt.age.total_seconds()
+    return msgspec.structs.replace(write.key_rules, window_s=left_s) if left_s >= limits.longest_attempt_s else None
+
+
+def _without_answer(attempt: Attempt, cause: str) -> HubError:
+    if attempt.outcome is Outcome.DONE:
+        return AlreadyDone(attempt)
+    return OutcomeUnknown(attempt.integration, f"{attempt.action!r} with the key {attempt.key!r}", cause)
+
+
+def _outcome_of(error: HubError) -> Outcome:
+    match error:
+        case OutcomeUnknown():
+            return Outcome.UNKNOWN
+        case SystemRefused():
+            return Outcome.REFUSED
+        case _:
+            return Outcome.FAILED
+
+
+def _end(store: Store, attempt: Attempt, outcome: Outcome, resolution: Resolution | None = None) -> None:
+    with store.transaction() as work:
+        repository.end(work, attempt, outcome, resolution)

@@ -1,0 +1,68 @@
+"""A system that takes charges: each is an effect that must not happen twice. Over real sockets, with faults by script."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from typing import Any, ClassVar, Self
+
+from crossdock.http.client import HttpClient
+from crossdock.http.model import KeyRules, Limits
+from crossdock.sandbox.engine.faults import Fault
+from crossdock.sandbox.engine.messages import Request, Response, json_response
+from crossdock.sandbox.engine.system import Report, SimulatedSystem
+from tests.http.raw_server import QUICK
+
+#: As Stripe's: it replays every answer for a day.
+A_DAY = KeyRules(window_s=86_400)
+BODY = {"amount_minor": 4200, "order": "4711"}
+
+_BAD_GATEWAY = Response(502, b"<html>Bad gateway</html>", "text/html")
+
+
+class ChargingServer(SimulatedSystem):
+    """
+    Charges at each POST. With *knows_keys* it charges once for each key, and replays the answer.
+
+    Its fault `bad_gateway` is the HTML 502 of a proxy that lost the system "before" or "after" the charge.
+    """
+
+    fault_kinds: ClassVar = {
+        "bad_gateway": lambda value: None if value in ("before", "after") else '"before" or "after"',
+    }
+
+    def __init__(self, *faults: Any, knows_keys: bool = True) -> None:
+        super().__init__()
+        self._knows_keys = knows_keys
+        self._lock = threading.Lock()
+        self._answers: dict[str, Response] = {}
+        #: The body of each charge.
+        self.charges: list[bytes] = []
+        #: The key and the body of each request that came to the system.
+        self.received: list[tuple[str | None, bytes]] = []
+        self.faults.put("*", list(faults))
+
+    @classmethod
+    def from_command(cls, parser: argparse.ArgumentParser, arguments: list[str] | None, report: Report) -> Self:
+        raise NotImplementedError
+
+    def client(self, *, limits: Limits = QUICK, **options: Any) -> HttpClient:
+        return HttpClient("acme", self.url, limits=limits, **options)
+
+    def respond(self, request: Request, route: str, fault: Fault) -> Response:  # noqa: ARG002
+        if (fault.kind, fault.value) == ("bad_gateway", "before"):
+            return _BAD_GATEWAY
+        with self._lock:
+            response = self._charge(request)
+        return _BAD_GATEWAY if fault.kind == "bad_gateway" else response
+
+    def _charge(self, request: Request) -> Response:
+        key = request.headers.get("idempotency-key")
+        self.received.append((key, request.body))
+        if self._knows_keys and key in self._answers:
+            return self._answers[key]
+        self.charges.append(request.body)
+        response = json_response(201, {"charge": len(self.charges)})
+        if key is not None:
+            self._answers[key] = response
+        return response
