@@ -18,10 +18,12 @@ import psycopg
 import pytest
 import requests
 
+from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.stack.postgres import PostgresServer
 from tests.api.airflow_server import PEOPLE
 from tests.shop import free_port
+from tests.streams import define_shop
 
 PROJECT = Path(__file__).parents[2]
 JWT_SECRET = "of-no-use-elsewhere-" * 4
@@ -41,6 +43,10 @@ class Hub:
     log: Path
     #: Airflow's metadata, where connections are.
     metadata: Path
+    #: The snapshots of which integrations exist. A test that adds an integration replaces them.
+    definitions: Path
+    #: The folder of declared integrations.
+    declarations: Path
     _tokens: dict[str, str] = field(default_factory=dict)
 
     def token(self, name: str) -> str:
@@ -98,6 +104,8 @@ def _environment(folder: Path, dsn: str, auth_manager: str) -> dict[str, str]:
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
         "AIRFLOW_CONN_HUB_DB": json.dumps(connection),
         "HUB_DEVELOPERS": "dora" if auth_manager == SIMPLE else "",
+        "HUB_DECLARATIONS": str(folder / "integrations"),
+        "HUB_DEFINITIONS_URL": define_shop(folder / "definitions"),
     }
 
 
@@ -106,6 +114,7 @@ def serve(folder: Path, postgres: PostgresServer, auth_manager: str) -> Iterator
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE hub_template")
     (folder / "dags").mkdir()
+    (folder / "integrations").mkdir()
     (folder / "passwords.json").write_text(json.dumps({person: person * 2 for person in PEOPLE}))
     environment = _environment(folder, postgres.dsn(name), auth_manager)
     command = [sys.executable, "-P", "-m", "airflow", "db", "migrate"]
@@ -121,7 +130,14 @@ def serve(folder: Path, postgres: PostgresServer, auth_manager: str) -> Iterator
         )
         try:
             _wait(f"http://127.0.0.1:{port}/api/v2/version", server, log)
-            yield Hub(f"http://127.0.0.1:{port}", postgres.dsn(name), log, folder / "airflow.db")
+            yield Hub(
+                f"http://127.0.0.1:{port}",
+                postgres.dsn(name),
+                log,
+                metadata=folder / "airflow.db",
+                definitions=folder / "definitions",
+                declarations=folder / "integrations",
+            )
         finally:
             server.terminate()
             server.wait(30)
@@ -150,6 +166,14 @@ def hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> I
 def fab_hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Hub]:
     """Under FAB, with its users and roles in a database."""
     yield from serve(tmp_path_factory.mktemp("fab"), postgres, FAB)
+
+
+@pytest.fixture(autouse=True)
+def streams_of_one_shop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin each test with the streams of one shop, in the server and here: a test that adds an integration replaces them."""
+    for name in {"hub", "fab_hub"} & set(request.fixturenames):
+        url = define_shop(request.getfixturevalue(name).definitions)
+        monkeypatch.setattr(settings(), "definitions_url", url)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

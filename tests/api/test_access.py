@@ -32,7 +32,7 @@ def path_of(path: str) -> str:
         .replace("{replay_id}", "4711")
         .replace("{dead_letter_id}", "4711")
         .replace("{item_id}", "4711")
-        .replace("{entity}", "none")
+        .replace("{stream}", "none")
     )
 
 

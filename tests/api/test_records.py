@@ -1,4 +1,4 @@
-"""What the hub has, over HTTP: syncs, runs, records, missing days."""
+"""What the hub has, over HTTP: streams, runs, records, missing days."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def filled(hub: Hub) -> Iterator[Store]:
 
 @pytest.mark.usefixtures("filled")
 def test_a_record_is_read_by_its_key_and_as_it_was(hub: Hub) -> None:
-    now = hub.call("GET", "/v1/records/inventory?key=CHEST", "vera").json()
-    before = hub.call("GET", "/v1/records/inventory?key=CHEST&as_of=2026-01-01T00:00:00Z", "vera")
+    now = hub.call("GET", "/v1/records/commercetools.inventory?key=CHEST", "vera").json()
+    before = hub.call("GET", "/v1/records/commercetools.inventory?key=CHEST&as_of=2026-01-01T00:00:00Z", "vera")
 
     assert [row["id"] for row in now["records"]] == ["r-1"]
     assert before.status_code == 404
@@ -34,22 +34,34 @@ def test_a_record_is_read_by_its_key_and_as_it_was(hub: Hub) -> None:
 @pytest.mark.parametrize("as_of", ["0", "1732180000", "2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00"])
 def test_a_time_without_a_zone_and_a_number_are_refused(hub: Hub, as_of: str) -> None:
     """A number would be read as seconds since 1970."""
-    answer = hub.call("GET", "/v1/records/inventory", "vera", params={"key": "CHEST", "as_of": as_of})
+    answer = hub.call("GET", "/v1/records/commercetools.inventory", "vera", params={"key": "CHEST", "as_of": as_of})
 
     assert answer.status_code == 400, answer.text
 
 
-def test_an_unknown_entity_is_named_with_those_that_exist(hub: Hub) -> None:
-    for path in ("/v1/records/stocks?key=A", "/v1/syncs/stocks"):
+def test_an_unknown_stream_is_named_with_those_that_exist(hub: Hub) -> None:
+    for path in ("/v1/records/stocks?key=A", "/v1/streams/stocks/backfill-days?first=2026-01-01&last=2026-01-02"):
         answer = hub.call("GET", path, "vera")
         assert answer.status_code == 404
-        assert "Unknown entity 'stocks'. Use one of: inventory, product, order" in answer.json()["detail"]
+        assert "Unknown stream 'stocks'. Streams: commercetools.customers, commercetools.inv" in answer.json()["detail"]
+
+
+def test_a_short_name_is_completed_where_it_means_one_stream(hub: Hub) -> None:
+    """In one place, so that every client completes it alike and shows the same suggestions."""
+    for name in ("inventory", "commercetools.inventory"):
+        (found,) = hub.call("GET", f"/v1/streams?name={name}", "vera").json()["streams"]
+        assert found["id"] == "commercetools.inventory"
+    several, misspelt = (hub.call("GET", f"/v1/streams?name={name}", "vera") for name in ("commercetools", "inventry"))
+
+    assert (several.status_code, misspelt.status_code) == (400, 400)
+    assert "means several streams. Use one of: commercetools." in several.json()["detail"]
+    assert "Did you mean 'inventory'?" in misspelt.json()["detail"]
 
 
 @pytest.mark.usefixtures("filled")
 def test_a_run_has_all_that_a_client_shows(hub: Hub) -> None:
     """The command line has no other source."""
-    (listed,) = hub.call("GET", "/v1/runs?entity=inventory&limit=1", "vera").json()["runs"]
+    (listed,) = hub.call("GET", "/v1/runs?stream=commercetools.inventory&limit=1", "vera").json()["runs"]
     run = hub.call("GET", f"/v1/runs/{listed['run_id']}", "vera").json()
 
     assert (run["counts"]["read"], run["counts"]["rejected"], run["balanced"]) == (2, 1, True)
@@ -58,18 +70,17 @@ def test_a_run_has_all_that_a_client_shows(hub: Hub) -> None:
     assert hub.call("GET", "/v1/runs?dag_id=sync_nothing", "vera").json()["runs"] == []
 
 
-def test_a_sync_says_whether_its_integration_is_read(hub: Hub) -> None:
+def test_a_stream_says_whether_its_integration_is_read(hub: Hub) -> None:
     """The command line refuses a paused one before it starts a DAG run that would be skipped."""
-    syncs = {sync["entity"]: sync for sync in hub.call("GET", "/v1/syncs", "vera").json()["syncs"]}
+    streams = {stream["id"]: stream for stream in hub.call("GET", "/v1/streams", "vera").json()["streams"]}
 
-    assert list(syncs)[:3] == ["inventory", "product", "order"]
-    assert syncs["order"]["dag_id"] == "sync_order"
-    assert syncs["order"]["backfill_dag_id"] == "backfill_order"
-    assert syncs["order"]["integration_state"] in {"active", "unregistered"}
+    assert streams["commercetools.orders"]["sync_dag"] == "sync_commercetools_orders"
+    assert streams["commercetools.orders"]["backfill_dag"] == "backfill_commercetools_orders"
+    assert streams["commercetools.orders"]["integration_state"] in {"active", "unregistered"}
 
 
 def test_days_of_a_backfill_are_listed_before_it_starts(hub: Hub) -> None:
-    path = "/v1/syncs/order/backfill-days"
+    path = "/v1/streams/commercetools.orders/backfill-days"
     days = hub.call("GET", f"{path}?first=2026-01-01&last=2026-01-03&only=all", "vera")
     for wrong in (
         "first=2026-01-03&last=2026-01-01",

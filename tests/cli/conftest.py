@@ -16,6 +16,7 @@ from crossdock.cli.app import main
 from crossdock.stack.postgres import PostgresServer
 from tests.api.conftest import SIMPLE, serve
 from tests.api.conftest import Hub as ServedHub
+from tests.streams import define_shop
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def hub_dsn(served: ServedHub, postgres: PostgresServer) -> str:
 
 @pytest.fixture
 def hub(stackless_hub: Hub, served: ServedHub, hub_dsn: str, monkeypatch: pytest.MonkeyPatch) -> Hub:  # noqa: ARG001
-    """`./hub WORDS` as otto, an operator, against the served hub with an empty database."""
+    """`./hub WORDS` as otto, an operator, against the served hub with the streams of one shop and an empty database."""
+    define_shop(served.definitions)
     for name, value in {"HUB_URL": served.url, "HUB_USER": "otto", "HUB_PASSWORD": "otto" * 2}.items():
         monkeypatch.setenv(name, value)
     return stackless_hub

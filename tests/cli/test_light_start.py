@@ -46,7 +46,8 @@ RUN = {
     **dict.fromkeys(("window_low", "window_high", "drift", "error", "dag_id", "dag_run_id", "expected_records")),
     "run_id": "r",
     "integration": "i",
-    "entity": "inventory",
+    "stream": "shop.inventory",
+    "dataset": "inventory",
     "shard": "all",
     "mode": "full",
     "state": "done",
@@ -62,7 +63,7 @@ RUN = {
 }
 ITEM = {
     "item_id": 1,
-    "entity": "order",
+    "stream": "shop.orders",
     "record_key": "1",
     "state": "open",
     "record": {},
@@ -80,19 +81,19 @@ LETTER = {
     "edited_data": {},
     "last_seen_at": "2026-01-01T00:00:00Z",
 }
-SYNC = {
-    "entity": "inventory",
-    "integration": "i",
+STREAM = {
+    "id": "shop.inventory",
+    "integration": "shop",
     "integration_state": "active",
     "integration_changed_by": "otto",
-    "dag_id": "sync_inventory",
-    "backfill_dag_id": "backfill_inventory",
+    "sync_dag": "sync_shop_inventory",
+    "backfill_dag": "backfill_shop_inventory",
 }
 ANSWERS: dict[str, Any] = {
     "/auth/token": {"access_token": "a token"},
-    "/api/v2/dags/sync_inventory": {"is_paused": False},
-    "/api/v2/dags/sync_inventory/dagRuns": {"dag_run_id": "manual"},
-    "/api/v2/dags/sync_inventory/dagRuns/manual": {"state": "success"},
+    "/api/v2/dags/sync_shop_inventory": {"is_paused": False},
+    "/api/v2/dags/sync_shop_inventory/dagRuns": {"dag_run_id": "manual"},
+    "/api/v2/dags/sync_shop_inventory/dagRuns/manual": {"state": "success"},
     "/hub/v1/audit": {"entries": [], "next_cursor": None},
     "/hub/v1/availability-rebuilds": {"events": 1, "differences": 0, "replaced": False},
     "/hub/v1/dead-letter-causes": {"causes": []},
@@ -115,13 +116,18 @@ ANSWERS: dict[str, Any] = {
         "failures": [{"rule": "r", "column": "c", "message": "m", "value": "v"}],
         "passes": True,
     },
-    "/hub/v1/records/inventory": {"entity": "inventory", "key": "A", "as_of": None, "records": [{"sku": "A"}]},
+    "/hub/v1/records/shop.inventory": {
+        "stream": "shop.inventory",
+        "key": "A",
+        "as_of": None,
+        "records": [{"sku": "A"}],
+    },
     "/hub/v1/replays": {"replays": [REPLAY]},
     "/hub/v1/replays/1/stop": {**REPLAY, "state": "stopped"},
     "/hub/v1/runs": {"runs": [RUN], "next_cursor": None},
     "/hub/v1/runs/r": RUN,
-    "/hub/v1/syncs/inventory": SYNC,
-    "/hub/v1/syncs/inventory/backfill-days": {"days": []},
+    "/hub/v1/streams": {"streams": [STREAM]},
+    "/hub/v1/streams/shop.inventory/backfill-days": {"days": []},
     "/hub/v1/integrations": {"integrations": [], "next_cursor": None},
     "/hub/v1/kinds": {"kinds": []},
     "/hub/v1/integrations/shop_eu/pause": {"id": "shop_eu"},
@@ -185,11 +191,16 @@ def test_what_needs_no_hub_loads_no_command(words: list[str], heavy: frozenset[s
 
 CALLS_THE_API = (
     *(f"integration {words}" for words in ("list", "kinds", "pause shop_eu", "resume shop_eu", "test shop_eu")),
-    *("quarantine list", "quarantine show 1", "quarantine discard 1 --reason x", "quarantine replay 1"),
+    *(
+        "quarantine list --stream inventory",
+        "quarantine show 1",
+        "quarantine discard 1 --reason x",
+        "quarantine replay 1",
+    ),
     *("dead-letters list", "dead-letters show 1", "dead-letters fix 1 --set a=1", "dead-letters stop 1"),
     *("dead-letters replay 1", "dead-letters discard 1 --reason x"),
     *("events tail", "events show 1-1", "events status", "events replay", "events replay --yes", "events rebuild"),
-    *("runs", "run show r", "show sku A", "audit list --json"),
+    *("runs --stream inventory", "run show r", "show inventory A", "audit list --json"),
     *("sync inventory --full", "backfill inventory --from 2026-01-01 --to 2026-01-02"),
 )
 
