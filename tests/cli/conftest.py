@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from crossdock.cli.app import main
+from crossdock.core.settings import settings
 from crossdock.stack.postgres import PostgresServer
 from tests.api.conftest import SIMPLE, serve
 from tests.api.conftest import Hub as ServedHub
@@ -77,7 +78,8 @@ def hub_dsn(served: ServedHub, postgres: PostgresServer) -> str:
 @pytest.fixture
 def hub(stackless_hub: Hub, served: ServedHub, hub_dsn: str, monkeypatch: pytest.MonkeyPatch) -> Hub:  # noqa: ARG001
     """`./hub WORDS` as otto, an operator, against the served hub with the streams of one shop and an empty database."""
-    define_shop(served.definitions)
+    # Here too: a delivery worker of a test runs in this process.
+    monkeypatch.setattr(settings(), "definitions_url", define_shop(served.definitions))
     for name, value in {"HUB_URL": served.url, "HUB_USER": "otto", "HUB_PASSWORD": "otto" * 2}.items():
         monkeypatch.setenv(name, value)
     return stackless_hub

@@ -33,7 +33,7 @@ def test_without_a_hub_nothing_is_synced(stackless_hub: Hub) -> None:
 
 @pytest.mark.parametrize("name", ["inventory", "commercetools.inventory"])
 def test_a_stream_is_named_by_its_id_or_shorter(hub: Hub, name: str) -> None:
-    """This Airflow has no DAGs: the message names the one that was to run."""
+    """The Airflow of these tests has no DAGs: the message names the one that was to run."""
     assert "Airflow has no DAG sync_commercetools_inventory" in hub("sync", name, "--full").text
 
 
