@@ -12,6 +12,7 @@ import pytest
 
 from crossdock.cli.demo import command as demo_command
 from crossdock.cli.demo.steps import DemoRun
+from crossdock.core.settings import UNSCHEDULED
 from crossdock.stack.lifecycle import Stack
 from tests.cli.conftest import Hub
 
@@ -66,7 +67,7 @@ def test_a_stack_that_stays_has_its_schedules_after_the_demo_and_not_during_it(
 ) -> None:
     """A scheduled run would load a step's changes."""
     assert stackless_hub("demo").code == 0
-    assert started.calls == [("up", ""), ("steps", ""), ("restart", None)]
+    assert started.calls == [("up", UNSCHEDULED), ("steps", UNSCHEDULED), ("restart", None)]
 
 
 def test_schedules_come_back_after_ctrl_c_as_they_were(
@@ -76,14 +77,14 @@ def test_schedules_come_back_after_ctrl_c_as_they_were(
     started.steps = interrupted
 
     assert stackless_hub("demo").code == 130
-    assert started.calls == [("up", ""), ("steps", ""), ("restart", "0 3 * * *")]
+    assert started.calls == [("up", UNSCHEDULED), ("steps", UNSCHEDULED), ("restart", "0 3 * * *")]
 
 
 def test_once_stops_what_it_started_also_after_ctrl_c(stackless_hub: Hub, started: Started) -> None:
     started.steps = interrupted
 
     assert stackless_hub("demo", "--once").code == 130
-    assert started.calls == [("up", ""), ("steps", ""), ("down", None)]
+    assert started.calls == [("up", UNSCHEDULED), ("steps", UNSCHEDULED), ("down", None)]
 
 
 def test_a_stack_that_ran_before_is_left_as_it_was(stackless_hub: Hub, started: Started) -> None:

@@ -102,7 +102,7 @@ def test_progress_is_on_standard_error_with_json_too(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     "words",
     [
-        ["show", "sku", "A", "--as-of"],
+        ["show", "inventory", "A", "--as-of"],
         ["events", "replay", "--since"],
         ["events", "replay", "--until"],
         ["sync", "inventory", "--since"],
@@ -123,7 +123,7 @@ def test_an_unknown_event_type_is_refused_with_the_nearest(hub: Hub, verb: list[
     ended = hub("events", *verb, "--type", "stock.changed")
 
     assert ended.code == 2
-    assert "Did you mean crossdock.stock.changed? Event types: crossdock.order.changed" in ended.text
+    assert "Did you mean crossdock.stock.changed? Event types: crossdock.customer.changed" in ended.text
 
 
 def test_following_the_events_ends_well_with_ctrl_c(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,7 @@ def test_following_the_events_ends_well_with_ctrl_c(hub: Hub, monkeypatch: pytes
 
 
 def test_a_day_is_refused_in_the_words_of_its_option(hub: Hub) -> None:
-    ended = hub("backfill", "order", "--from", "tuesday", "--to", "2026-01-01")
+    ended = hub("backfill", "orders", "--from", "tuesday", "--to", "2026-01-01")
 
     assert ended.code == 2
     assert "Invalid value for '--from': Cannot read 'tuesday' as a day. Use for example 2026-11-21" in ended.text
