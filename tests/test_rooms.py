@@ -112,17 +112,15 @@ REACHES = {
     "bench_events.py": {"bench"},
     "bench_stack.py": {"bench"},
     "credentials.py": {"integrations"},  # checks a file against the schema that the hub sent
-    "demo/command.py": {"app"},
     "demo/event_steps.py": {"app", "commerce", "db", "events", "sync"},  # compares with the database
     "demo/steps.py": {"commerce", "db", "sync"},
     "integrations.py": {"connectors", "integrations"},  # `validate`, and the settings before a secret is typed
-    "prepare.py": {"app", "db", "integrations"},
+    "prepare.py": {"app", "db", "integrations", "observability"},
     "profile.py": {"bench"},
     "reference.py": {"api"},
     "session.py": {"db"},  # for audit.py and verify_dataset.py
     "stack.py": {"app", "db", "events", "maintenance", "observability", "sync"},
-    "sync.py": {"connectors"},  # names and mistakes of declaration files
-    "verify_dataset.py": {"app", "db", "sync"},
+    "verify_dataset.py": {"connectors", "db", "sync"},
 }
 
 
