@@ -21,6 +21,7 @@ from crossdock.db.database import Store
 from crossdock.stack.postgres import PostgresServer
 from tests.api.airflow_server import PEOPLE
 from tests.shop import free_port
+from tests.streams import define_shop
 
 PROJECT = Path(__file__).parents[2]
 JWT_SECRET = "of-no-use-elsewhere-" * 4
@@ -94,6 +95,7 @@ def _environment(folder: Path, dsn: str, auth_manager: str) -> dict[str, str]:
         "AIRFLOW__API__SECRET_KEY": "made-up-for-a-test",
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
         "AIRFLOW_CONN_HUB_DB": json.dumps(connection),
+        "HUB_DEFINITIONS_URL": define_shop(folder / "definitions"),
         "HUB_DEVELOPERS": "dora" if auth_manager == SIMPLE else "",
     }
 

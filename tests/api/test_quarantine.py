@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crossdock.app.replays import EXECUTORS
 from crossdock.app.subscribers import SUBSCRIBERS
+from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.events.replay import service as replay_service
 from tests.api.conftest import Hub
 from tests.shop import query
+from tests.streams import define_shop
 from tests.sync.quarantine.test_service import Triage
 from tests.sync.records import entry
 
 
 @pytest.fixture
-def in_triage(hub: Hub) -> Iterator[Store]:
+def in_triage(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Store]:
+    monkeypatch.setattr(settings(), "definitions_url", define_shop(tmp_path))  # a replay runs in this process
     with hub.store() as store:
         yield store
         query(store, "DELETE FROM quarantine_item RETURNING 1")

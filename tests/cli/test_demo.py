@@ -12,10 +12,13 @@ import pytest
 
 from crossdock.cli.demo import command as demo_command
 from crossdock.cli.demo.steps import DemoRun
+from crossdock.core.settings import UNSCHEDULED
 from crossdock.stack.lifecycle import Stack
 from tests.cli.conftest import Hub
 
 SCHEDULE = "HUB_STREAMS"
+#: What the installation chose itself.
+OWN = '{"commercetools.orders": {"schedule": "0 3 * * *"}}'
 STEP = {"name": "a step", "seconds": 0.0, "detail": ""}
 
 
@@ -66,24 +69,24 @@ def test_a_stack_that_stays_has_its_schedules_after_the_demo_and_not_during_it(
 ) -> None:
     """A scheduled run would load a step's changes."""
     assert stackless_hub("demo").code == 0
-    assert started.calls == [("up", ""), ("steps", ""), ("restart", None)]
+    assert started.calls == [("up", UNSCHEDULED), ("steps", UNSCHEDULED), ("restart", None)]
 
 
 def test_schedules_come_back_after_ctrl_c_as_they_were(
     stackless_hub: Hub, started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(SCHEDULE, "0 3 * * *")
+    monkeypatch.setenv(SCHEDULE, OWN)
     started.steps = interrupted
 
     assert stackless_hub("demo").code == 130
-    assert started.calls == [("up", ""), ("steps", ""), ("restart", "0 3 * * *")]
+    assert started.calls == [("up", UNSCHEDULED), ("steps", UNSCHEDULED), ("restart", OWN)]
 
 
 def test_once_stops_what_it_started_also_after_ctrl_c(stackless_hub: Hub, started: Started) -> None:
     started.steps = interrupted
 
     assert stackless_hub("demo", "--once").code == 130
-    assert started.calls == [("up", ""), ("steps", ""), ("down", None)]
+    assert started.calls == [("up", UNSCHEDULED), ("steps", UNSCHEDULED), ("down", None)]
 
 
 def test_a_stack_that_ran_before_is_left_as_it_was(stackless_hub: Hub, started: Started) -> None:
