@@ -431,7 +431,8 @@ def test_pulls_in_a_row_open_their_systems_once_and_an_error_closes_them(
         yield Systems(source=connect(shop), store=store, landing=Landing(str(tmp_path / "landing")))
         deliver_published.append("closed")
 
-    with SyncRecordFetcher(opened, stream_of=stream_of) as fetcher:
+    # They must not expire because this machine is slow.
+    with SyncRecordFetcher(opened, stream_of=stream_of, open_s=600.0) as fetcher:
         for sku in skus:
             fetcher.fetch("commercetools.inventory", [sku])
         assert deliver_published == ["opened"]
