@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -438,7 +438,8 @@ def test_pulls_in_a_row_open_their_systems_once_and_an_error_closes_them(
         yield Systems(source=connect(shop), store=store, landing=Landing(str(tmp_path / "landing")))
         deliver_published.append("closed")
 
-    with SyncRecordFetcher(opened, stream_of=stream_of) as fetcher:
+    # However slow the machine is: nothing expires between two fetches.
+    with SyncRecordFetcher(opened, stream_of=stream_of, open_s=3_600) as fetcher:
         for sku in skus:
             fetcher.fetch("commercetools.inventory", [sku])
         assert deliver_published == ["opened"]
@@ -449,6 +450,24 @@ def test_pulls_in_a_row_open_their_systems_once_and_an_error_closes_them(
         rename(store, "away", "inventory")
         fetcher.fetch("commercetools.inventory", skus)
     assert deliver_published == ["opened", "closed", "opened", "closed"]
+
+
+def test_a_fetcher_that_was_closed_opens_its_systems_again(store: Store, shop: FakeRetailer, tmp_path: Path) -> None:
+    """It is a service of the process: the task that delivers closes it, and the next one has the same."""
+    seen: list[str] = []
+
+    @contextmanager
+    def opened(_: Stream) -> Iterator[Systems]:
+        seen.append("opened")
+        yield Systems(source=connect(shop), store=store, landing=Landing(str(tmp_path / "landing")))
+        seen.append("closed")
+
+    provided = Services(records=SyncRecordFetcher(opened, stream_of=stream_of))
+    for row in shop.state.collection("inventory").rows()[:2]:
+        with closing(provided):
+            provided.records.fetch("commercetools.inventory", [row.document["sku"]])
+
+    assert seen == ["opened", "closed", "opened", "closed"]
 
 
 def rename(store: Store, table: str, name: str) -> None:
