@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from crossdock.app.replays import EXECUTORS
-from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.events.replay import service as replay_service
 from tests.api.conftest import Hub
+from tests.events.worlds import SUBSCRIBERS
 from tests.shop import query
 from tests.streams import define_shop
 from tests.sync.quarantine.test_service import Triage

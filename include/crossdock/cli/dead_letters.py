@@ -10,7 +10,8 @@ import typer
 
 from crossdock.app.event_types import event_types
 from crossdock.app.replays import EXECUTORS
-from crossdock.app.subscribers import SUBSCRIBERS
+from crossdock.app.services import services
+from crossdock.app.subscribers import subscribers
 from crossdock.cli import console, selection
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.exit_codes import Exit
@@ -195,7 +196,7 @@ def run_and_follow(store: Store, requested: Replay) -> Replay:
             ended = replay_service.run_replay(
                 store,
                 requested.replay_id,
-                subscribers=SUBSCRIBERS,
+                subscribers=subscribers(services()),
                 executors=EXECUTORS,
                 on_progress=show_progress,
             )

@@ -11,7 +11,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from crossdock.app.event_types import event_types
-from crossdock.app.subscribers import SUBSCRIBERS
+from crossdock.app.services import services
+from crossdock.app.subscribers import subscribers
 from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.dead_letters import run_and_follow, show_end
@@ -119,7 +120,7 @@ def replay(
 
     Shows the count first; add --yes to send. Safe: subscribers ignore outdated events.
     """
-    subscribers = replay_service.subscribers_of(subscriber, SUBSCRIBERS)
+    chosen = replay_service.subscribers_of(subscriber, subscribers(services()))
     with open_store() as store:
         selection = Selection(
             after=_before(store, start),
@@ -130,9 +131,9 @@ def replay(
             silent=silent,
         )
         if not yes:
-            _show_counts(replay_service.count(store, selection, subscribers), as_json=as_json)
+            _show_counts(replay_service.count(store, selection, chosen), as_json=as_json)
             return
-        requested = replay_service.request_events(store, selection, subscribers, rate=rate, actor=actor())
+        requested = replay_service.request_events(store, selection, chosen, rate=rate, actor=actor())
         ended = run_and_follow(store, requested)
     show_end(ended, as_json=as_json)
 
@@ -158,7 +159,7 @@ def _before(store: Store, start: str | None) -> Position:
 def status(as_json: Json = False) -> None:
     """Show the lag and the failures of each subscriber, replays, and the volumes of the last day."""
     with open_store() as store:
-        found = delivery_status(store, SUBSCRIBERS, timedelta(days=1))
+        found = delivery_status(store, subscribers(services()), timedelta(days=1))
     if as_json:
         console.show_json(found)
         return

@@ -13,7 +13,8 @@ from http import HTTPStatus
 from typing import Any
 
 from crossdock.app.event_types import event_types
-from crossdock.app.subscribers import SUBSCRIBERS
+from crossdock.app.services import services
+from crossdock.app.subscribers import subscribers
 from crossdock.cli.console import Bar
 from crossdock.cli.demo.checks import expect
 from crossdock.cli.session import actor
@@ -109,7 +110,7 @@ class EventSteps:
         replay = replay_service.request_dead_letters(
             self._store, [dead_letter.dead_letter_id], rate=None, actor=actor()
         )
-        replay_service.run_replay(self._store, replay.replay_id, subscribers=SUBSCRIBERS)
+        replay_service.run_replay(self._store, replay.replay_id, subscribers=subscribers(services()))
         began = time.monotonic()
         while self._available(sku) != 7:  # noqa: PLR2004  as corrected
             expect(time.monotonic() - began < _MISSING_AFTER_S, "the corrected event had no effect")
@@ -120,7 +121,7 @@ class EventSteps:
         """Wait until consumers are running and every event is delivered."""
         began = time.monotonic()
         while True:
-            found = delivery_status(self._store, SUBSCRIBERS, timedelta(hours=1)).subscribers
+            found = delivery_status(self._store, subscribers(services()), timedelta(hours=1)).subscribers
             if all(not subscriber.read_by.startswith("0 ") and not subscriber.waiting for subscriber in found):
                 return
             bar.update("Waiting for the delivery of events")
