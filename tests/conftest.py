@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,10 @@ _numbers = itertools.count()
 settings.register_profile("gate", deadline=None)
 settings.register_profile("deep", deadline=None, max_examples=2_000)
 settings.load_profile("gate")
+
+
+#: A shell that starts a program in the background has it ignore SIGINT, and so would every child of a test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

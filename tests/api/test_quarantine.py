@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from crossdock.app.replays import EXECUTORS
-from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.db.database import Store
 from crossdock.events.replay import service as replay_service
 from tests.api.conftest import Hub
+from tests.events.worlds import SUBSCRIBERS
 from tests.shop import query
 from tests.sync.quarantine.test_service import Triage
 from tests.sync.records import entry

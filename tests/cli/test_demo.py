@@ -17,6 +17,8 @@ from crossdock.stack.lifecycle import Stack
 from tests.cli.conftest import Hub
 
 SCHEDULE = "HUB_STREAMS"
+#: What the installation chose itself.
+OWN = '{"commercetools.orders": {"schedule": "0 3 * * *"}}'
 STEP = {"name": "a step", "seconds": 0.0, "detail": ""}
 
 
@@ -73,11 +75,11 @@ def test_a_stack_that_stays_has_its_schedules_after_the_demo_and_not_during_it(
 def test_schedules_come_back_after_ctrl_c_as_they_were(
     stackless_hub: Hub, started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(SCHEDULE, "0 3 * * *")
+    monkeypatch.setenv(SCHEDULE, OWN)
     started.steps = interrupted
 
     assert stackless_hub("demo").code == 130
-    assert started.calls == [("up", UNSCHEDULED), ("steps", UNSCHEDULED), ("restart", "0 3 * * *")]
+    assert started.calls == [("up", UNSCHEDULED), ("steps", UNSCHEDULED), ("restart", OWN)]
 
 
 def test_once_stops_what_it_started_also_after_ctrl_c(stackless_hub: Hub, started: Started) -> None:

@@ -97,9 +97,11 @@ with create_session() as session:
     session.add(DagBundleModel(name="dags-folder"))
     session.flush()
     for dag_id, stale, tags in [
-        ("sync_commercetools_inventory", True, ["sync", "inventory"]),
-        ("sync_commercetools_products", False, ["sync", "product"]),
-        ("sync_commercetools_orders", True, ["theirs"]),
+        ("sync_inventory", True, ["sync", "inventory"]),
+        ("sync_product", False, ["sync", "product"]),
+        ("sync_order", True, ["theirs"]),
+        ("backfill_shop_eu_orders", True, ["backfill", "shop_eu", "orders"]),
+        ("sync_shop_us_orders", False, ["sync", "shop_us", "orders"]),
     ]:
         dag = DagModel(dag_id=dag_id, is_stale=stale, bundle_name="dags-folder", timetable_summary="", fileloc="x.py")
         dag.tags = [DagTag(name=name, dag_id=dag_id) for name in tags]
@@ -123,6 +125,6 @@ def test_stale_dags_of_ours_are_removed_from_airflows_database(tmp_path: Path) -
         [sys.executable, "-P", "-c", REMOVE_STALE], env=environment, capture_output=True, text=True, check=False
     )
 
-    assert ended.stdout.splitlines()[-1:] == ["['sync_commercetools_inventory']|['sync_order', 'sync_product']"], (
-        ended.stderr
-    )
+    assert ended.stdout.splitlines()[-1:] == [
+        "['backfill_shop_eu_orders', 'sync_inventory']|['sync_order', 'sync_product', 'sync_shop_us_orders']"
+    ], ended.stderr

@@ -19,7 +19,6 @@ from crossdock.core.errors import HubError
 from crossdock.db.database import Store, Work
 from crossdock.events.delivery import PartitionAssignment, PollingConfig, deliver
 from crossdock.events.model import STOCK_CHANGED, Event
-from crossdock.events.ports import RecordFetcher
 from crossdock.events.subscriber import Subscriber
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 from tests.chaos import children
@@ -47,16 +46,13 @@ def tallied(store: Store) -> Store:
     return store
 
 
-def work_until_idle(
-    dsn: str, subscribers: dict[str, Subscriber] = TALLY, seconds: float = 3, fetcher: RecordFetcher | None = None
-) -> None:
+def work_until_idle(dsn: str, subscribers: dict[str, Subscriber] = TALLY, seconds: float = 3) -> None:
     deliver(
         lambda: Store(dsn),
         PartitionAssignment(partitions=1),
         lifetime=timedelta(seconds=seconds),
         subscribers=subscribers,
         polling=PollingConfig(batch=10, lease_life=timedelta(seconds=0.4)),
-        fetcher=fetcher,
     )
 
 
@@ -108,13 +104,10 @@ class TallyOutside:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
 
-    def fetch(self, stream_id: str, keys: Sequence[str]) -> None:
-        raise AssertionError(f"nobody fetches {stream_id} {keys} here")
-
     def subscribers(self) -> dict[str, Subscriber]:
-        return {"tally": Subscriber(types=(STOCK_CHANGED,), deliver=self._apply, attempts=5, first_wait_s=0.05)}
+        return {"tally": Subscriber(types=(STOCK_CHANGED,), deliver=self._deliver, attempts=5, first_wait_s=0.05)}
 
-    def _apply(self, _: object, events: Sequence[Event]) -> None:
+    def _deliver(self, events: Sequence[Event]) -> None:
         with Store(self._dsn) as own, own.transaction() as work:
             tallying(work, events)
 
@@ -129,11 +122,11 @@ def test_an_external_effect_is_not_lost_by_a_worker_killed_at_any_boundary(
     publish(tallied, *(stock(f"S{n % 7}", 1 + n, n) for n in range(60)))
 
     killed = children.run(
-        lambda: work_until_idle(hub_dsn, external.subscribers(), seconds=120, fetcher=external),
+        lambda: work_until_idle(hub_dsn, external.subscribers(), seconds=120),
         crash_at=f"{point}:{nth}",
     )
     assert killed == children.KILLED
-    with delivery(hub_dsn, external.subscribers(), fetcher=external):
+    with delivery(hub_dsn, external.subscribers()):
         eventually(lambda: query(tallied, "SELECT count(*) FROM event_inbox"), [(60,)])
 
     effects, had_one = counted(tallied)

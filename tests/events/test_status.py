@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.db.database import Store
 from crossdock.events.status import SubscriberStatus, delivery_status
-from tests.events.worlds import delivery, eventually, publish, stock
+from tests.events.worlds import SUBSCRIBERS, delivery, eventually, publish, stock
 
 
 def of_availability(store: Store) -> SubscriberStatus:

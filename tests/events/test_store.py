@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crossdock.app.event_types import event_types
-from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.core.errors import SystemUnavailable
 from crossdock.db.database import Store
 from crossdock.events import epochs as event_epochs
@@ -29,7 +28,7 @@ from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance import alarms
 from crossdock.stack.postgres import PostgresServer
-from tests.events.worlds import ExternalSystem, publish, stock
+from tests.events.worlds import SUBSCRIBERS, publish, stock
 from tests.shop import query
 
 
@@ -251,14 +250,16 @@ class World:
         self.published: dict[str, list[int]] = {}
         self.seen: dict[str, list[int]] = {}
         self._broken: set[str] = set()
-        effect: dict[str, Any] = {"deliver" if external else "apply": self._apply}
+        effect: dict[str, Any] = (
+            {"deliver": self._deliver} if external else {"apply": lambda _, events: self._deliver(events)}
+        )
         self._subscriber = Subscriber(types=(STOCK_CHANGED,), attempts=1_000, first_wait_s=0.0, **effect)
         with store.transaction() as work:
             work.execute(b"TRUNCATE event, event_inbox, event_consumer, dead_letter, source_outage")
             consumer_leases.register(work, "model", 1)
         self._reader = claimed(store, self._subscriber)
 
-    def _apply(self, _: object, events: Any) -> None:
+    def _deliver(self, events: Any) -> None:
         if self._is_down:
             raise SystemUnavailable("the shop", "HTTP 503")
         delivered = [(event.partition_key, int(json.loads(event.data)["version"])) for event in events]
@@ -328,9 +329,7 @@ def claimed(store: Store, subscriber: Subscriber) -> Partition:
     assert claim is not None
     minute = timedelta(minutes=1)
     connections = Connections(store, store, LeaseRenewal(store.another(), lambda _: None, minute, of="model"))
-    return Partition(
-        connections, claim, Recipient("model", subscriber, ExternalSystem()), PollingConfig(batch=3, lease_life=minute)
-    )
+    return Partition(connections, claim, Recipient("model", subscriber), PollingConfig(batch=3, lease_life=minute))
 
 
 def test_every_subscriber_hears_types_that_have_a_schema() -> None:

@@ -10,7 +10,6 @@ from alembic import command
 
 from crossdock.app.database import migrate
 from crossdock.app.event_types import event_types
-from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.commerce.inventory import repository as inventory_repository
 from crossdock.db.database import Store
 from crossdock.db.migrate import _config
@@ -20,7 +19,7 @@ from crossdock.events.delivery import PartitionAssignment, source_outages
 from crossdock.events.replay import repository as replay_repository
 from crossdock.events.replay import service as replay_service
 from crossdock.stack.postgres import PostgresServer
-from tests.events.worlds import delivery, eventually
+from tests.events.worlds import SUBSCRIBERS, delivery, eventually
 from tests.shop import query
 
 #: A hub at revision 0015: the first event failed and is a dead letter, the consumer's cursor is past it, an open replay

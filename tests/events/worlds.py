@@ -11,15 +11,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crossdock.app.delivery import background_tasks
-from crossdock.app.subscribers import SUBSCRIBERS
+from crossdock.app.services import services
+from crossdock.app.subscribers import subscribers as subscribers_with
 from crossdock.db.database import Store
 from crossdock.events import store as event_store
 from crossdock.events.delivery import PartitionAssignment, PollingConfig, deliver
 from crossdock.events.model import STOCK_CHANGED, Event, NewEvent
-from crossdock.events.ports import RecordFetcher
 from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance.housekeeping import HousekeepingConfig
 
+#: The subscribers of the hub, with the services of this process.
+SUBSCRIBERS = subscribers_with(services())
 #: Short leases: a test of a takeover should not take the life of one.
 QUICK = PollingConfig(batch=100, lease_life=timedelta(seconds=0.6))
 #: No lease of a worker that is at work runs out, however busy the machine is: only the test takes it over.
@@ -54,7 +56,6 @@ def delivery(
     *,
     assignment: PartitionAssignment | None = None,
     polling: PollingConfig = STEADY,
-    fetcher: RecordFetcher | None = None,
     housekeeping: HousekeepingConfig | None = None,
 ) -> Iterator[None]:
     """Run a delivery worker beside the test."""
@@ -66,8 +67,7 @@ def delivery(
             "lifetime": timedelta(minutes=30),
             "subscribers": subscribers,
             "polling": polling,
-            "fetcher": fetcher,
-            "background": background_tasks(lambda: Store(dsn), subscribers, housekeeping=housekeeping, fetcher=fetcher),
+            "background": background_tasks(lambda: Store(dsn), subscribers, housekeeping=housekeeping),
             "stop": stop,
         },
     )
@@ -91,7 +91,7 @@ def eventually(question: Callable[[], Any], wanted: Any = True, within_s: float 
 
 
 class ExternalSystem:
-    """An external system: it records its events call by call, and may be slow or refuse. It is its own record fetcher, too."""
+    """An external system: it records its events call by call, and may be slow or refuse."""
 
     def __init__(self, *, takes_s: float = 0.0, until: threading.Event | None = None) -> None:
         self.calls: list[list[tuple[str, int]]] = []
@@ -104,14 +104,11 @@ class ExternalSystem:
         self.takes_s, self.until, self._inside = takes_s, until, 0
         self._lock = threading.Lock()
 
-    def fetch(self, stream_id: str, keys: Sequence[str]) -> None:
-        raise AssertionError(f"nobody fetches {stream_id} {keys} here")
-
     def subscribers(self, **changes: Any) -> dict[str, Subscriber]:
         fields = {"types": (STOCK_CHANGED,), "attempts": 3, "first_wait_s": 0.05, **changes}
-        return {"external": Subscriber(deliver=self._apply, **fields)}
+        return {"external": Subscriber(deliver=self._deliver, **fields)}
 
-    def _apply(self, _: RecordFetcher, events: Sequence[Event]) -> None:
+    def _deliver(self, events: Sequence[Event]) -> None:
         delivered = [(event.partition_key, int(json.loads(event.data)["version"])) for event in events]
         with self._lock:
             self._inside += 1

@@ -6,7 +6,6 @@ import threading
 
 import pytest
 
-from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.db.database import Store
 from crossdock.events.delivery import consumer_leases
 from crossdock.events.model import STOCK_CHANGED
@@ -15,7 +14,7 @@ from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance import housekeeping
 from crossdock.maintenance.housekeeping import HousekeepingConfig
-from tests.events.worlds import ExternalSystem, delivery, eventually, publish, stock
+from tests.events.worlds import SUBSCRIBERS, ExternalSystem, delivery, eventually, publish, stock
 from tests.shop import query
 
 HEARS = {"recorder": Subscriber(types=(STOCK_CHANGED,), apply=lambda _, __: None)}
@@ -89,7 +88,7 @@ def test_a_replay_that_hangs_stops_neither_alerts_nor_the_rest(store: Store, hub
     dead_letter_id = a_dead_letter(store, "external")
     requested = replay_service.request_dead_letters(store, [dead_letter_id], rate=None, actor="cli:ada")
     try:
-        with delivery(hub_dsn, {"external": external.subscribers(types=("none",))["external"]}, fetcher=external):
+        with delivery(hub_dsn, {"external": external.subscribers(types=("none",))["external"]}):
             eventually(lambda: len(external.calls), 1)
             eventually(lambda: query(store, "SELECT kind FROM alert"), [("dead_letters",)])
             wake.set()

@@ -92,10 +92,18 @@ def test_stale_dags_of_ours_are_removed_and_named(airflow: Airflow, api: Airflow
     airflow.add("sync_inventory", "sync", "inventory")
     airflow.add("backfill_order", "backfill", "order")
     airflow.add("deliver_events_2", "events")
+    airflow.add("sync_shop_eu_orders", "sync", "shop_eu", "orders")
+    airflow.add("declared_syncs", "declared")
 
     found = remove_stale_dags(api)
 
-    assert found.removed == ("sync_inventory", "backfill_order", "deliver_events_2")
+    assert found.removed == (
+        "sync_inventory",
+        "backfill_order",
+        "deliver_events_2",
+        "sync_shop_eu_orders",
+        "declared_syncs",
+    )
     assert (found.running, airflow.dags) == ((), {})
 
 
@@ -117,6 +125,9 @@ def test_a_dag_that_a_file_still_defines_stays(airflow: Airflow, api: AirflowApi
         ("deliver_events_now", ["events"]),
         ("events", ["events"]),
         ("nightly", ["sync", "order"]),
+        ("sync_shop_eu_orders", ["sync", "shop_eu"]),
+        ("sync_shop_eu_orders", ["shop_eu", "orders"]),
+        ("declared_syncs", ["theirs"]),
     ],
 )
 def test_a_dag_that_is_not_ours_stays(airflow: Airflow, api: AirflowApi, dag_id: str, tags: list[str]) -> None:

@@ -20,7 +20,8 @@ from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
 from crossdock.api.validation import MOST_EXACT, PLAIN, Timestamp
 from crossdock.app.event_types import event_types
-from crossdock.app.subscribers import SUBSCRIBERS
+from crossdock.app.services import services
+from crossdock.app.subscribers import subscribers
 from crossdock.events import cloudevents, cloudevents_protobuf
 from crossdock.events import store as event_store
 from crossdock.events.model import ORIGIN, Event, Position, parse_event_id
@@ -244,7 +245,7 @@ def show_event_schema(
 @router.get("/delivery", summary="Get the delivery status", dependencies=[guard(Role.VIEWER)])
 def show_delivery(store: OpenStore) -> DeliveryDocument:
     """Read the lag and the failures of each subscriber, and the volumes of the last day."""
-    found = delivery_status(store, SUBSCRIBERS, timedelta(days=1))
+    found = delivery_status(store, subscribers(services()), timedelta(days=1))
     return DeliveryDocument(
         subscribers=[SubscriberDocument(**msgspec.to_builtins(subscriber)) for subscriber in found.subscribers],
         volumes=[VolumeDocument(**msgspec.structs.asdict(volume)) for volume in found.volumes],
@@ -255,8 +256,8 @@ def show_delivery(store: OpenStore) -> DeliveryDocument:
 @router.post("/event-replays/count", summary="Count the events of a replay", dependencies=[guard(Role.OPERATOR)])
 def count_replay(store: OpenStore, body: EventSelection) -> CountsDocument:
     """Count the events that a replay would deliver (a dry run)."""
-    subscribers = replay_service.subscribers_of(body.subscriber, SUBSCRIBERS)
-    return CountsDocument(events=replay_service.count(store, _selection(store, body), subscribers))
+    chosen = replay_service.subscribers_of(body.subscriber, subscribers(services()))
+    return CountsDocument(events=replay_service.count(store, _selection(store, body), chosen))
 
 
 @router.post(
@@ -268,12 +269,10 @@ def count_replay(store: OpenStore, body: EventSelection) -> CountsDocument:
 )
 def replay(store: OpenStore, caller: Operator, request: OneEffect, body: EventReplayBody) -> Response:
     """Replay the selected events in the background. Follow or stop the replay at `/replays/{replay_id}`."""
-    subscribers = replay_service.subscribers_of(body.subscriber, SUBSCRIBERS)
+    chosen = replay_service.subscribers_of(body.subscriber, subscribers(services()))
     return request.once(
         lambda: replay_document(
-            replay_service.request_events(
-                store, _selection(store, body), subscribers, rate=body.rate, actor=caller.actor
-            )
+            replay_service.request_events(store, _selection(store, body), chosen, rate=body.rate, actor=caller.actor)
         )
     )
 

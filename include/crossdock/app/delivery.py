@@ -8,7 +8,6 @@ from crossdock.app.replays import EXECUTORS
 from crossdock.db.database import Store
 from crossdock.events.delivery import Background
 from crossdock.events.delivery.replay_worker import ReplayWorker
-from crossdock.events.ports import RecordFetcher
 from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance.housekeeping import Housekeeping, HousekeepingConfig
 
@@ -18,11 +17,10 @@ def background_tasks(
     subscribers: Mapping[str, Subscriber],
     *,
     housekeeping: HousekeepingConfig | None = None,
-    fetcher: RecordFetcher | None = None,
 ) -> Mapping[str, Background]:
     """Compose housekeeping and replays, each with a connection of its own."""
     config = housekeeping or HousekeepingConfig()
     return {
         "Housekeeping": lambda is_over: Housekeeping(open_store(), config, subscribers, is_over),
-        "Replays": lambda is_over: ReplayWorker(open_store(), subscribers, is_over, fetcher, EXECUTORS),
+        "Replays": lambda is_over: ReplayWorker(open_store(), subscribers, is_over, EXECUTORS),
     }

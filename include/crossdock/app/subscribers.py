@@ -1,21 +1,29 @@
 """
-All subscribers of events, in one list: SUBSCRIBERS.
+All subscribers of events, in one mapping.
 
-To add one, add a function to the `subscribers.py` of its subject and a line here; publishers do not change.
+To add one, add a function to the `subscribers.py` of its subject and a line here; publishers do not change. A handler that
+needs a service is closed over it here, so that the event engine knows none of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from crossdock.app import on_webhook_received
+from crossdock.app.on_webhook_received import FetchChangedRecord
+from crossdock.app.services import Services
 from crossdock.commerce.inventory import subscribers as inventory_subscribers
 from crossdock.events.model import STOCK_CHANGED, WEBHOOK_RECEIVED
 from crossdock.events.subscriber import Subscriber
 
-SUBSCRIBERS: Mapping[str, Subscriber] = {
-    "availability": Subscriber(types=(STOCK_CHANGED,), apply=inventory_subscribers.apply),
-    "changed_record": Subscriber(
-        types=(WEBHOOK_RECEIVED,), deliver=on_webhook_received.deliver, attempts=8, first_wait_s=0.5
-    ),
-}
+
+def subscribers(services: Services) -> Mapping[str, Subscriber]:
+    """Map each subscriber's name to its handler and settings. Opens nothing, so names and types are had at no cost."""
+    return {
+        "availability": Subscriber(types=(STOCK_CHANGED,), apply=inventory_subscribers.apply),
+        "changed_record": Subscriber(
+            types=(WEBHOOK_RECEIVED,),
+            deliver=FetchChangedRecord(services.records).deliver,
+            attempts=8,
+            first_wait_s=0.5,
+        ),
+    }

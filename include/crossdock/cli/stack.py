@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from crossdock.app.subscribers import SUBSCRIBERS
+from crossdock.app.services import services
+from crossdock.app.subscribers import subscribers
 from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.hints import with_hint
@@ -88,7 +89,8 @@ def _facts() -> dict[str, object]:
         return {}
     with Store(running.hub_dsn) as store:
         # Alarms are evaluated by the delivery workers; without a worker they are evaluated here.
-        alarms.check(store, SUBSCRIBERS, alarms.AlarmThresholds(horizon_s=settings().event_horizon_alarm_s))
+        thresholds = alarms.AlarmThresholds(horizon_s=settings().event_horizon_alarm_s)
+        alarms.check(store, subscribers(services()), thresholds)
         return _facts_of(store)
 
 

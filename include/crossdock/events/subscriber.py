@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from crossdock.db.database import Work
 from crossdock.events.model import Event
-from crossdock.events.ports import RecordFetcher
 
 #: Applies events, in order, in the transaction that records them in the inbox. It must tolerate receiving an older event
 #: after a newer one. An exception is the failure of one event: the consumer finds out which.
@@ -15,8 +14,9 @@ Apply = Callable[[Work, Sequence[Event]], None]
 
 #: Carries out an external side effect, outside the hub's database. It runs before the inbox row is written, so it may run
 #: twice and must be idempotent. Each call has events of one source. A Transient means an outage of the source: all its
-#: events wait, and no attempt is counted.
-Deliver = Callable[[RecordFetcher, Sequence[Event]], None]
+#: events wait, and no attempt is counted. The services that it needs are bound to it beforehand, where the process is put
+#: together; the engine passes events only.
+Deliver = Callable[[Sequence[Event]], None]
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,8 @@ def test_the_totals_are_those_of_the_pages(shop: FakeRetailer, resource: str) ->
 
 
 def test_a_resource_without_a_query_is_refused(shop: FakeRetailer) -> None:
-    with pytest.raises(BadRequest, match=r"customers cannot be read over GraphQL here. Supported: inventory"):
-        source_of(shop, Api.GRAPHQL).page("customers", EVERYTHING, None)
+    with pytest.raises(BadRequest, match=r"carts cannot be read over GraphQL here. Supported: inventory"):
+        source_of(shop, Api.GRAPHQL).page("carts", EVERYTHING, None)
 
 
 def fetch(server: RawServer) -> FetchedPage:

@@ -12,7 +12,6 @@ import pytest
 from typer.testing import CliRunner
 
 from crossdock.app.event_types import event_types
-from crossdock.app.subscribers import SUBSCRIBERS
 from crossdock.cli.app import app
 from crossdock.commerce.inventory import service as inventory_service
 from crossdock.core.errors import BadRequest, Conflict, NotFound
@@ -26,7 +25,7 @@ from crossdock.events.replay import service as replay_service
 from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.observability import audit
-from tests.events.worlds import ExternalSystem, delivery, eventually, publish, stock
+from tests.events.worlds import SUBSCRIBERS, ExternalSystem, delivery, eventually, publish, stock
 from tests.shop import query
 
 ADA = "cli:ada"
@@ -169,7 +168,7 @@ def test_a_discard_while_a_try_is_under_way_stands(store: Store, hub_dsn: str, *
     external = ExternalSystem()
     external.refuses = lambda _: ValueError("not yet") if len(external.calls) == 1 or not ends_well else None
     publish(store, stock("A", 1, 1))
-    with delivery(hub_dsn, external.subscribers(attempts=9, first_wait_s=1.0), fetcher=external):
+    with delivery(hub_dsn, external.subscribers(attempts=9, first_wait_s=1.0)):
         eventually(lambda: len(found(store, "retrying")), 1)
         external.until = threading.Event()
         eventually(lambda: len(external.calls), 2)

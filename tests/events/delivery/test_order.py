@@ -35,7 +35,7 @@ def write(dsn: str, partition: str, offset: int, errors: list[BaseException]) ->
 
 
 def deliver_published(
-    dsn: str, store: Store, subscribers: dict[str, Subscriber], delivered: list[tuple[str, int]], **how: object
+    dsn: str, store: Store, subscribers: dict[str, Subscriber], delivered: list[tuple[str, int]]
 ) -> None:
     """Publish by two writers under leases of their own while two workers deliver."""
     errors: list[BaseException] = []
@@ -44,8 +44,8 @@ def deliver_published(
         for offset, partition in enumerate(("all", "webhook:3"), start=1)
     ]
     with (
-        delivery(dsn, subscribers, assignment=PartitionAssignment(0, workers=2), **how),  # type: ignore[arg-type]
-        delivery(dsn, subscribers, assignment=PartitionAssignment(1, workers=2), **how),  # type: ignore[arg-type]
+        delivery(dsn, subscribers, assignment=PartitionAssignment(0, workers=2)),
+        delivery(dsn, subscribers, assignment=PartitionAssignment(1, workers=2)),
     ):
         for writer in writers:
             writer.start()
@@ -73,7 +73,7 @@ def test_versions_of_two_writers_reach_a_subscriber_in_order(store: Store, hub_d
 
     external = ExternalSystem()
     if where == "external":
-        deliver_published(hub_dsn, store, external.subscribers(), external.delivered, fetcher=external)
+        deliver_published(hub_dsn, store, external.subscribers(), external.delivered)
     else:
         deliver_published(hub_dsn, store, {"diary": Subscriber(types=(STOCK_CHANGED,), apply=apply)}, delivered)
 

@@ -41,7 +41,7 @@ def test_an_outage_costs_a_few_calls_and_no_dead_letter(store: Store, hub_dsn: s
     external.refuses = down
     publish(store, *(stock(f"S{n % 32}", 1 + n // 32, n) for n in range(64)))
 
-    with delivery(hub_dsn, external.subscribers(attempts=2), fetcher=external):
+    with delivery(hub_dsn, external.subscribers(attempts=2)):
         eventually(lambda: query(store, "SELECT count(*) FROM dead_letter"), [(64,)])
         time.sleep(3)
         publish(store, *(of(OTHER_SOURCE, stock(f"E{n}", 1, n)) for n in range(10)))
@@ -65,9 +65,7 @@ def test_an_outage_costs_a_few_calls_and_no_dead_letter(store: Store, hub_dsn: s
 def test_events_during_an_outage_wait_without_a_call_and_in_order(store: Store, hub_dsn: str) -> None:
     external = ExternalSystem()
     external.refuses = down
-    with delivery(
-        hub_dsn, external.subscribers(first_wait_s=1.0), assignment=PartitionAssignment(partitions=1), fetcher=external
-    ):
+    with delivery(hub_dsn, external.subscribers(first_wait_s=1.0), assignment=PartitionAssignment(partitions=1)):
         for version in range(1, 21):
             publish(store, *(stock(sku, version, version) for sku in "ABC"))
             time.sleep(0.05)
@@ -85,9 +83,7 @@ def test_an_open_breaker_is_an_outage_too(store: Store, hub_dsn: str) -> None:
     external.refuses = lambda events: CircuitOpen("shop", "it has been failing") if events else None
     publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
 
-    with delivery(
-        hub_dsn, external.subscribers(attempts=2), assignment=PartitionAssignment(partitions=1), fetcher=external
-    ):
+    with delivery(hub_dsn, external.subscribers(attempts=2), assignment=PartitionAssignment(partitions=1)):
         eventually(lambda: dead_letters(store), [("retrying", 0, 8)])
         time.sleep(2)
         eventually(lambda: dead_letters(store), [("retrying", 0, 8)])
@@ -104,9 +100,7 @@ def test_an_event_that_cannot_be_processed_is_found_after_the_outage(store: Stor
         bad = [event for event in events if event.partition_key == "S0"]
         return BadEvent("S0", "stock", "nobody can read it") if bad else None
 
-    with delivery(
-        hub_dsn, external.subscribers(attempts=2), assignment=PartitionAssignment(partitions=1), fetcher=external
-    ):
+    with delivery(hub_dsn, external.subscribers(attempts=2), assignment=PartitionAssignment(partitions=1)):
         eventually(lambda: dead_letters(store), [("retrying", 0, 8)])
         external.refuses = poisoned
         eventually(lambda: dead_letters(store), [("dead", 1, 1), ("recovered", 1, 7)])
@@ -122,9 +116,7 @@ def test_one_record_that_looks_like_an_outage_is_found_and_its_source_continues(
     )
     publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
 
-    with delivery(
-        hub_dsn, external.subscribers(attempts=3), assignment=PartitionAssignment(partitions=1), fetcher=external
-    ):
+    with delivery(hub_dsn, external.subscribers(attempts=3), assignment=PartitionAssignment(partitions=1)):
         eventually(lambda: len(external.delivered), 7)
         for number in range(8):
             publish(store, stock(f"NEW{number}", 1, number))
@@ -144,9 +136,7 @@ def test_an_outage_that_pauses_for_a_moment_blames_no_event(store: Store, hub_ds
     external.refuses = lambda events: None if len(external.calls) in gets_through else down(events)
     publish(store, *(stock(f"S{n}", 1, n) for n in range(40)))
 
-    with delivery(
-        hub_dsn, external.subscribers(attempts=1), assignment=PartitionAssignment(partitions=1), fetcher=external
-    ):
+    with delivery(hub_dsn, external.subscribers(attempts=1), assignment=PartitionAssignment(partitions=1)):
         eventually(lambda: len(external.calls) > 16)
         external.refuses = lambda _: None
         eventually(lambda: len(external.delivered), 40)
@@ -160,9 +150,7 @@ def test_a_record_that_another_fetch_has_waits_alone_and_costs_no_attempt(store:
     external.refuses = lambda events: (
         LeaseHeld("inventory", "another", 60) if any(event.partition_key == "HELD" for event in events) else None
     )
-    with delivery(
-        hub_dsn, external.subscribers(attempts=2), assignment=PartitionAssignment(partitions=1), fetcher=external
-    ):
+    with delivery(hub_dsn, external.subscribers(attempts=2), assignment=PartitionAssignment(partitions=1)):
         publish(store, stock("HELD", 1, 1))
         eventually(lambda: dead_letters(store), [("retrying", 0, 1)])
         publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
@@ -189,7 +177,7 @@ def test_events_of_one_key_from_two_sources_keep_their_order(store: Store, hub_d
         stock("B", 2, 2),
         stock("A", 3, 3),
     )
-    with delivery(hub_dsn, external.subscribers(), assignment=PartitionAssignment(partitions=1), fetcher=external):
+    with delivery(hub_dsn, external.subscribers(), assignment=PartitionAssignment(partitions=1)):
         eventually(lambda: len(external.delivered), 5)
 
     assert (versions(external.delivered, "A"), versions(external.delivered, "B")) == ([1, 2, 3], [1, 2])
@@ -206,7 +194,6 @@ def test_events_that_failed_on_their_own_before_do_not_each_call_a_paused_source
         hub_dsn,
         external.subscribers(attempts=9, first_wait_s=2.0),
         assignment=PartitionAssignment(partitions=1),
-        fetcher=external,
     ):
         eventually(lambda: dead_letters(store), [("retrying", 1, 20)])
         external.refuses, before = down, len(external.calls)
@@ -225,9 +212,7 @@ def test_events_that_come_in_a_moment_after_its_beginning_know_of_the_outage(sto
         ValueError("by itself") if any(event.partition_key == "X" for event in events) else down(events)
     )
     publish(store, stock("X", 1, 1))
-    with delivery(
-        hub_dsn, external.subscribers(first_wait_s=30.0), assignment=PartitionAssignment(partitions=1), fetcher=external
-    ):
+    with delivery(hub_dsn, external.subscribers(first_wait_s=30.0), assignment=PartitionAssignment(partitions=1)):
         eventually(lambda: dead_letters(store), [("retrying", 1, 1)])
         for version in range(1, 31):
             publish(store, stock(f"S{version}", version, version))
@@ -244,9 +229,7 @@ def test_records_of_one_call_with_one_in_use_do_not_wait_for_it(store: Store, hu
         LeaseHeld("inventory", "another", 60) if any(event.partition_key == "HELD" for event in events) else None
     )
     publish(store, stock("HELD", 1, 1), *(stock(f"S{n}", 1, n) for n in range(8)))
-    with delivery(
-        hub_dsn, external.subscribers(attempts=2), assignment=PartitionAssignment(partitions=1), fetcher=external
-    ):
+    with delivery(hub_dsn, external.subscribers(attempts=2), assignment=PartitionAssignment(partitions=1)):
         eventually(lambda: sorted(external.delivered), [(f"S{n}", 1) for n in range(8)])
         eventually(lambda: dead_letters(store), [("recovered", 1, 8), ("retrying", 0, 1)])
 
@@ -259,9 +242,7 @@ def test_a_record_that_another_transaction_has_waits_alone_too(store: Store, hub
         if any(event.partition_key == "HELD" for event in events)
         else None
     )
-    with delivery(
-        hub_dsn, external.subscribers(attempts=2), assignment=PartitionAssignment(partitions=1), fetcher=external
-    ):
+    with delivery(hub_dsn, external.subscribers(attempts=2), assignment=PartitionAssignment(partitions=1)):
         publish(store, stock("HELD", 1, 1))
         eventually(lambda: dead_letters(store), [("retrying", 0, 1)])
         publish(store, *(stock(f"S{n}", 1, n) for n in range(8)))
@@ -274,7 +255,7 @@ def test_an_unknown_outcome_waits_for_a_person_and_is_not_repeated(store: Store,
     external.refuses = lambda _: OutcomeUnknown("shop", "POST /orders", "no answer")
     publish(store, *(stock(f"S{n}", 1, n) for n in range(4)))
 
-    with delivery(hub_dsn, external.subscribers(), assignment=PartitionAssignment(partitions=1), fetcher=external):
+    with delivery(hub_dsn, external.subscribers(), assignment=PartitionAssignment(partitions=1)):
         eventually(lambda: dead_letters(store), [("dead", 1, 4)])
 
     assert sum(len(call) for call in external.calls) == 4

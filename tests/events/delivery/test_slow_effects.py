@@ -13,7 +13,6 @@ import psycopg
 from crossdock.db.database import Store
 from crossdock.events.delivery import PartitionAssignment, PollingConfig
 from crossdock.events.model import Event
-from crossdock.events.ports import RecordFetcher
 from crossdock.events.replay import service as replay_service
 from crossdock.events.subscriber import Subscriber
 from tests.events.worlds import ExternalSystem, delivery, eventually, publish, stock
@@ -44,14 +43,12 @@ def test_an_effect_slower_than_the_lease_is_had_once(store: Store, hub_dsn: str)
             external.subscribers(),
             assignment=PartitionAssignment(0, workers=2, partitions=1),
             polling=SHORT,
-            fetcher=external,
         ),
         delivery(
             hub_dsn,
             external.subscribers(),
             assignment=PartitionAssignment(1, workers=2, partitions=1),
             polling=SHORT,
-            fetcher=external,
         ),
     ):
         eventually(lambda: query(store, "SELECT count(*) FROM event_inbox"), [(5,)])
@@ -71,14 +68,12 @@ def test_a_slow_effect_of_one_partition_keeps_the_others_of_its_worker(store: St
             external.subscribers(),
             assignment=PartitionAssignment(0, workers=1, partitions=3),
             polling=SHORT,
-            fetcher=external,
         ),
         delivery(
             hub_dsn,
             external.subscribers(),
             assignment=PartitionAssignment(1, workers=9, partitions=3),
             polling=SHORT,
-            fetcher=external,
         ),
     ):
         eventually(lambda: query(store, "SELECT count(*) FROM event_inbox"), [(8,)])
@@ -96,9 +91,7 @@ def test_an_effect_that_hangs_past_its_bound_is_taken_over_and_its_worker_commit
     publish(store, stock("A", 1, 1))
     hanging = hung.subscribers(effect_timeout_s=3)
 
-    with delivery(
-        hub_dsn, hanging, assignment=PartitionAssignment(0, workers=2, partitions=1), polling=SHORT, fetcher=hung
-    ):
+    with delivery(hub_dsn, hanging, assignment=PartitionAssignment(0, workers=2, partitions=1), polling=SHORT):
         eventually(lambda: len(hung.calls), 1)
         began = time.monotonic()
         with delivery(
@@ -106,7 +99,6 @@ def test_an_effect_that_hangs_past_its_bound_is_taken_over_and_its_worker_commit
             sound.subscribers(),
             assignment=PartitionAssignment(1, workers=2, partitions=1),
             polling=SHORT,
-            fetcher=sound,
         ):
             eventually(lambda: sound.delivered, [("A", 1)])
             taken_s = time.monotonic() - began
@@ -139,7 +131,6 @@ def test_a_handler_that_hangs_for_ever_ends_as_a_dead_letter_of_a_lone_worker(st
             external.subscribers(effect_timeout_s=1, attempts=2),
             assignment=ALONE,
             polling=SHORT,
-            fetcher=external,
         ):
             eventually(lambda: dead_letters(store), [("dead", 3, "WorkerEnded")])
             publish(store, stock("HANGS", 2, 2), stock("NEXT", 1, 1))
@@ -186,7 +177,7 @@ def test_no_transaction_is_open_while_an_external_effect_runs(store: Store, hub_
     external = Watched(hub_dsn)
     external.fails = 1
     publish(store, stock("A", 1, 1))
-    with delivery(hub_dsn, external.subscribers(), assignment=ALONE, fetcher=external):
+    with delivery(hub_dsn, external.subscribers(), assignment=ALONE):
         eventually(lambda: dead_letters(store), [("recovered", 2, "ValueError")])
         external.fails = 3
         publish(store, stock("B", 1, 1))
@@ -194,15 +185,15 @@ def test_no_transaction_is_open_while_an_external_effect_runs(store: Store, hub_
     subscribers = external.subscribers()
 
     dead_letter = replay_service.request_dead_letters(store, [], everything=True, rate=None, actor="cli:ada")
-    replay_service.run_replay(store, dead_letter.replay_id, subscribers=subscribers, fetcher=external)
+    replay_service.run_replay(store, dead_letter.replay_id, subscribers=subscribers, external=True)
     assert [row[0] for row in dead_letters(store)] == ["recovered", "replayed"]
-    replayed(store, subscribers, external)
+    replayed(store, subscribers)
 
     assert len(external.calls) >= 7
     assert external.open == []
 
 
-def replayed(store: Store, subscribers: dict[str, Subscriber], fetcher: RecordFetcher) -> Any:
+def replayed(store: Store, subscribers: dict[str, Subscriber]) -> Any:
     request = {"selection": {}, "subscribers": list(subscribers), "cursor": [0, 0, 0]}
     requested = replay_service._request(store, "events", request, rate=None, total=2, actor="cli:ada")
-    return replay_service.run_replay(store, requested.replay_id, subscribers=subscribers, fetcher=fetcher)
+    return replay_service.run_replay(store, requested.replay_id, subscribers=subscribers, external=True)

@@ -8,9 +8,9 @@ import hmac
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,11 @@ from crossdock.api.dependencies import open_store
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.app.fetch_records import SyncRecordFetcher
 from crossdock.app.integrations import on_resumed
-from crossdock.app.subscribers import SUBSCRIBERS
+from crossdock.app.services import RecordFetcher, Services
+from crossdock.app.subscribers import subscribers
 from crossdock.core.errors import BadRequest, HubError, NotFound
 from crossdock.db.database import Store
+from crossdock.events.subscriber import Subscriber
 from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver, _event, receiver_from
 from crossdock.events.webhooks_in.signatures import WebhookRefused, WebhookRules, verify
 from crossdock.integrations import service as integration_service
@@ -300,13 +302,18 @@ def test_a_proved_delivery_without_a_key_is_a_bad_request(client: WebhookClient,
     assert stored(store) == []
 
 
+def fetching_by(records: RecordFetcher) -> Mapping[str, Subscriber]:
+    """The subscribers of the hub, one of them closed over what fetches records here."""
+    return subscribers(Services(records=records))
+
+
 def test_every_announced_change_is_in_the_hub_without_a_dag_run(
     client: WebhookClient, store: Store, hub_dsn: str, shop: FakeRetailer, tmp_path: Path
 ) -> None:
     """Post, store, deliver, read one record from the shop, check, load. `./hub demo` shows the time beside its goal."""
     systems = Systems(source=connect(shop), store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")))
     rows = [row.document for row in shop.state.collection("inventory").rows()][:12]
-    with delivery(hub_dsn, SUBSCRIBERS, fetcher=SyncRecordFetcher(lambda _: nullcontext(systems), stream_of=stream_of)):
+    with delivery(hub_dsn, fetching_by(SyncRecordFetcher(lambda _: nullcontext(systems), stream_of=stream_of))):
         for number, row in enumerate(rows):
             body = webhook_body(row["sku"])
             assert client.post(body, standard(body, at=now(), delivery_id=f"msg_{number}")).status_code == 202
@@ -323,15 +330,15 @@ def test_a_webhook_whose_source_is_down_waits_and_then_succeeds(
     (row, *_) = [row.document for row in shop.state.collection("inventory").rows()]
     refused: list[str] = []
 
-    class Down:
-        def fetch(self, stream_id: str, keys: Any) -> None:
+    class Down(SyncRecordFetcher):
+        def fetch(self, stream_id: str, keys: Sequence[str]) -> None:
             if len(refused) < 2:
                 refused.append(stream_id)
                 raise ConnectionError("the shop is closed")
-            SyncRecordFetcher(lambda _: nullcontext(systems), stream_of=stream_of).fetch(stream_id, keys)
+            super().fetch(stream_id, keys)
 
     body = webhook_body(row["sku"])
-    with delivery(hub_dsn, SUBSCRIBERS, fetcher=Down()):
+    with delivery(hub_dsn, fetching_by(Down(lambda _: nullcontext(systems), stream_of=stream_of))):
         client.post(body, standard(body, at=now()))
         publish(store, stock("OTHER", 1, 1))
         eventually(lambda: query(store, "SELECT available FROM sku_availability WHERE sku = 'OTHER'"), [(1,)])
@@ -355,7 +362,7 @@ def test_webhooks_of_a_shop_that_is_down_ask_it_rarely_and_all_come_in_afterward
             super().fetch(stream_id, keys)
 
     shop.faults.put("inventory", [{"status": 503}], repeat=True)
-    with delivery(hub_dsn, SUBSCRIBERS, fetcher=Counted(lambda _: nullcontext(systems), stream_of=stream_of)):
+    with delivery(hub_dsn, fetching_by(Counted(lambda _: nullcontext(systems), stream_of=stream_of))):
         for number, row in enumerate(rows):
             client.post(
                 webhook_body(row["sku"]), standard(webhook_body(row["sku"]), at=now(), delivery_id=f"msg_{number}")
@@ -397,7 +404,7 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
     document = {"connection_id": "commercetools", "conn_type": "commercetools", "host": shop.url}
     integration_service.register(store, [document], actor="test")
     integration_service.pause(store, "commercetools", actor="otto")
-    with delivery(hub_dsn, SUBSCRIBERS, fetcher=SyncRecordFetcher(registered_systems, stream_of=stream_of)):
+    with delivery(hub_dsn, fetching_by(SyncRecordFetcher(registered_systems, stream_of=stream_of))):
         for number, row in enumerate(rows):
             client.post(
                 webhook_body(row["sku"]), standard(webhook_body(row["sku"]), at=now(), delivery_id=f"msg_{number}")
@@ -431,7 +438,8 @@ def test_pulls_in_a_row_open_their_systems_once_and_an_error_closes_them(
         yield Systems(source=connect(shop), store=store, landing=Landing(str(tmp_path / "landing")))
         deliver_published.append("closed")
 
-    with SyncRecordFetcher(opened, stream_of=stream_of) as fetcher:
+    # However slow the machine is: nothing expires between two fetches.
+    with SyncRecordFetcher(opened, stream_of=stream_of, open_s=3_600) as fetcher:
         for sku in skus:
             fetcher.fetch("commercetools.inventory", [sku])
         assert deliver_published == ["opened"]
@@ -442,6 +450,24 @@ def test_pulls_in_a_row_open_their_systems_once_and_an_error_closes_them(
         rename(store, "away", "inventory")
         fetcher.fetch("commercetools.inventory", skus)
     assert deliver_published == ["opened", "closed", "opened", "closed"]
+
+
+def test_a_fetcher_that_was_closed_opens_its_systems_again(store: Store, shop: FakeRetailer, tmp_path: Path) -> None:
+    """It is a service of the process: the task that delivers closes it, and the next one has the same."""
+    seen: list[str] = []
+
+    @contextmanager
+    def opened(_: Stream) -> Iterator[Systems]:
+        seen.append("opened")
+        yield Systems(source=connect(shop), store=store, landing=Landing(str(tmp_path / "landing")))
+        seen.append("closed")
+
+    provided = Services(records=SyncRecordFetcher(opened, stream_of=stream_of))
+    for row in shop.state.collection("inventory").rows()[:2]:
+        with closing(provided):
+            provided.records.fetch("commercetools.inventory", [row.document["sku"]])
+
+    assert seen == ["opened", "closed", "opened", "closed"]
 
 
 def rename(store: Store, table: str, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -11,11 +12,10 @@ from airflow.sdk import (
 )
 
 from crossdock.app.airflow.retry_policy import RetryByKind
-from crossdock.app.airflow.systems import systems_of
 from crossdock.app.airflow.task_failures import explained_failures
 from crossdock.app.delivery import background_tasks
-from crossdock.app.fetch_records import SyncRecordFetcher
-from crossdock.app.subscribers import SUBSCRIBERS
+from crossdock.app.services import services
+from crossdock.app.subscribers import subscribers
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.events.delivery import PartitionAssignment, PollingConfig, deliver
@@ -78,15 +78,15 @@ def delivery_task(worker_no: int) -> None:
             worker_no, workers=settings().delivery_workers, partitions=settings().event_partitions
         )
         open_store = partial(Store.from_connection, settings().store_connection)
-        with explained_failures(), SyncRecordFetcher(lambda stream: systems_of(stream, starts=True)) as fetcher:
+        with explained_failures(), closing(services()) as provided:
+            known = subscribers(provided)
             return deliver(
                 open_store,
                 assignment,
-                subscribers=SUBSCRIBERS,
+                subscribers=known,
                 lifetime=assignment.lifetime(settings().delivery_worker_lifetime, datetime.now(UTC)),
                 polling=PollingConfig(lease_life=settings().event_lease_life),
-                fetcher=fetcher,
-                background=background_tasks(open_store, SUBSCRIBERS, housekeeping=_housekeeping(), fetcher=fetcher),
+                background=background_tasks(open_store, known, housekeeping=_housekeeping()),
             ).events
 
     deliver_task()

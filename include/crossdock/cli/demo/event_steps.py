@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
-from crossdock.app.subscribers import SUBSCRIBERS
+from crossdock.app.services import services
+from crossdock.app.subscribers import subscribers
 from crossdock.cli.console import Bar
 from crossdock.cli.demo.checks import expect
 from crossdock.cli.replays import follow_replay
@@ -114,7 +115,7 @@ class EventSteps:
         """Wait until consumers are running and every event is delivered."""
         began = time.monotonic()
         while True:
-            found = delivery_status(self._store, SUBSCRIBERS, timedelta(hours=1)).subscribers
+            found = delivery_status(self._store, subscribers(services()), timedelta(hours=1)).subscribers
             if all(not subscriber.read_by.startswith("0 ") and not subscriber.waiting for subscriber in found):
                 return
             bar.update("Waiting for the delivery of events")

@@ -22,7 +22,6 @@ from crossdock.db.database import StoreUnavailable, Work, is_transient
 from crossdock.events.dead_letters.repository import Failure
 from crossdock.events.delivery import inbox
 from crossdock.events.model import Event
-from crossdock.events.ports import RecordFetcher
 from crossdock.events.schemas import upcast
 from crossdock.events.subscriber import Subscriber
 
@@ -31,16 +30,15 @@ RECORD_IN_USE = "RecordInUse"
 
 
 class SubscriberNotConfigured(Terminal):
-    """A defect of ours: a subscriber has no function for this kind of effect, or its port is not wired."""
+    """A defect of ours: a subscriber has no function for this kind of effect."""
 
 
 @dataclass(frozen=True)
 class Recipient:
-    """A subscriber under its name, with the services that its function may need."""
+    """A subscriber under its name."""
 
     name: str
     subscriber: Subscriber
-    fetcher: RecordFetcher | None = None
 
     @property
     def is_external(self) -> bool:

@@ -81,9 +81,9 @@ def deliver(
 
 def call_external(recipient: Recipient, events: Sequence[Event]) -> None:
     """Call the subscriber with *events*, upcast to their newest version, without regard to the inbox."""
-    if recipient.subscriber.deliver is None or recipient.fetcher is None:
-        raise SubscriberNotConfigured("This subscriber needs a service that this worker was not given")
-    recipient.subscriber.deliver(recipient.fetcher, [upcast(event) for event in events])
+    if recipient.subscriber.deliver is None:
+        raise SubscriberNotConfigured("This subscriber has no external side effect")
+    recipient.subscriber.deliver([upcast(event) for event in events])
 
 
 def _by_source(events: Sequence[Event]) -> Iterable[tuple[str, list[Event]]]:

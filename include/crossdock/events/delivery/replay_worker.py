@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 
 from crossdock.core.errors import Terminal, Transient
 from crossdock.db.database import Store
-from crossdock.events.ports import RecordFetcher
 from crossdock.events.replay import service as replay_service
 from crossdock.events.replay.service import Executor
 from crossdock.events.subscriber import Subscriber
@@ -26,10 +25,9 @@ class ReplayWorker:
         store: Store,
         subscribers: Mapping[str, Subscriber],
         is_over: Callable[[], bool],
-        fetcher: RecordFetcher | None = None,
         executors: Mapping[str, Executor] | None = None,
     ) -> None:
-        self._store, self._subscribers, self._is_over, self._fetcher = store, subscribers, is_over, fetcher
+        self._store, self._subscribers, self._is_over = store, subscribers, is_over
         self._executors = executors or {}
 
     @property
@@ -46,8 +44,8 @@ class ReplayWorker:
                         self._store,
                         subscribers=self._subscribers,
                         executors=self._executors,
+                        external=True,
                         until=self._is_over,
-                        fetcher=self._fetcher,
                     )
                 except Transient as error:
                     log.warning("Replays are waiting: %s", error)

@@ -16,7 +16,6 @@ from crossdock.db.database import Store
 from crossdock.events.delivery.attempt import Recipient
 from crossdock.events.delivery.consumer import Consumer, PartitionAssignment, ShutdownToken
 from crossdock.events.delivery.partition import PollingConfig
-from crossdock.events.ports import RecordFetcher
 from crossdock.events.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
@@ -61,7 +60,6 @@ def deliver(
     lifetime: timedelta,
     subscribers: Mapping[str, Subscriber],
     polling: PollingConfig | None = None,
-    fetcher: RecordFetcher | None = None,
     background: Mapping[str, Background] | None = None,
     stop: threading.Event | None = None,
 ) -> DeliveryReport:
@@ -76,7 +74,7 @@ def deliver(
     shutdown = ShutdownToken(stop or threading.Event(), time.monotonic() + lifetime.total_seconds())
     supervised = [
         _SupervisedConsumer(
-            partial(Consumer, open_store(), assignment, shutdown, polling, Recipient(name, subscriber, fetcher)),
+            partial(Consumer, open_store(), assignment, shutdown, polling, Recipient(name, subscriber)),
             shutdown,
             polling,
         )

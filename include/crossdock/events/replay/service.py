@@ -20,7 +20,6 @@ from crossdock.db.database import Store, Work
 from crossdock.events import store as event_store
 from crossdock.events.dead_letters import repository as dead_letter_repository
 from crossdock.events.delivery.lease_renewal import LeaseRenewal
-from crossdock.events.ports import RecordFetcher
 from crossdock.events.replay import repository as replay_repository
 from crossdock.events.replay.repository import Replay
 from crossdock.events.replay.slice import WORKER_LIFE, Recipients, ReplayClaim, replay_dead_letters, replay_events
@@ -138,14 +137,18 @@ def run_replay(
     *,
     subscribers: Mapping[str, Subscriber],
     executors: Mapping[str, Executor] | None = None,
-    fetcher: RecordFetcher | None = None,
+    external: bool = False,
     until: Callable[[], bool] = lambda: False,
 ) -> Replay | None:
     """
     Run the given replay, or the oldest unclaimed one; return its last state, None when there is no such replay.
 
-    A replay that is returned open was rescheduled: *until* ended the run, or an external system is down. Any worker goes
-    on with it later, as it does when this one is killed: a slice is recorded with its counts or not at all.
+    External side effects are carried out only where *external* is true: in delivery workers. Elsewhere, a replay that
+    comes to one is returned open and left to them.
+
+    A replay that is returned open was rescheduled: for that reason, because *until* ended the run, or because an external
+    system is down. A worker goes on with it later, as it does when this one is killed: a slice is recorded with its counts
+    or not at all.
 
     Raises:
         StoreUnavailable: the hub's database failed; call it again.
@@ -165,7 +168,7 @@ def run_replay(
         try:
             pause_s = 0.0
             while replay.state == "open" and not until():
-                recipients = Recipients(subscribers, fetcher)
+                recipients = Recipients(subscribers, external)
                 executor = (executors or {}).get(replay.kind)
                 replay, pause_s = _replay_slice(claim, replay, recipients, executor)
                 pause_s = _pause(claim, pause_s, until)

@@ -22,7 +22,6 @@ from crossdock.events.delivery.attempt import Failed, Outcome, Recipient, apply,
 from crossdock.events.delivery.external_effect import deliver
 from crossdock.events.delivery.lease_renewal import LeaseGuard, LeaseRenewal
 from crossdock.events.model import Event, Position
-from crossdock.events.ports import RecordFetcher
 from crossdock.events.replay import repository as replay_repository
 from crossdock.events.replay.repository import Replay
 from crossdock.events.store import Selection
@@ -40,28 +39,29 @@ _SLICE_S = 1.0
 
 
 class ReplayWaits(Transient):
-    """An external system that the replay calls is down or in use; the replay continues later."""
+    """The replay has to call an external system, which is down or in use, or is not called from here; it continues later."""
 
 
 @dataclass(frozen=True)
 class Recipients:
-    """The subscribers to replay to, and the services that their functions need."""
+    """The subscribers to replay to."""
 
     subscribers: Mapping[str, Subscriber]
-    fetcher: RecordFetcher | None
+    #: Whether external side effects are carried out here: in delivery workers, which Airflow gives the connections.
+    external: bool
 
     def of(self, name: str) -> Recipient:
         """
         Find the subscriber of that name.
 
         Raises:
-            ReplayWaits: it has an external side effect, and this worker lacks the services for it.
+            ReplayWaits: it has an external side effect, and those are not carried out here.
 
         """
-        recipient = Recipient(name, self.subscribers[name], self.fetcher)
-        if recipient.is_external and self.fetcher is None:
+        recipient = Recipient(name, self.subscribers[name])
+        if recipient.is_external and not self.external:
             raise ReplayWaits(
-                f"{name} has an external side effect, which only a delivery worker can carry out", retry_in_s=0
+                f"{name} has an external side effect, which only a delivery worker carries out", retry_in_s=0
             )
         return recipient
 

@@ -1,0 +1,50 @@
+"""
+What subscribers need from the rest of the hub: built once per process, and given to them in `app.subscribers`.
+
+To add a service: a field of `Services`, its Protocol beside it or in the subject's `ports.py`, and a line in `services`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Protocol
+
+from crossdock.app.airflow.systems import systems_of
+from crossdock.app.fetch_records import SyncRecordFetcher
+
+
+class RecordFetcher(Protocol):
+    """Fetches single records from their source, on demand."""
+
+    def fetch(self, stream_id: str, keys: Sequence[str]) -> None:
+        """
+        Fetch the records of a stream under *keys* and load them before this returns. Idempotent: fetching again changes nothing.
+
+        Raises:
+            HubError: Transient or Terminal; none or some of the records may be loaded.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Close what it keeps open between two fetches; the next fetch opens it again."""
+        ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a subscriber can be closed over. Having them costs nothing: each opens what it needs on its first use."""
+
+    records: RecordFetcher
+
+    def close(self) -> None:
+        """Close what they keep open between two calls. Afterwards they can be used again."""
+        self.records.close()
+
+
+@cache
+def services() -> Services:
+    """Build the services of this process, once, without opening anything. Calls to other systems work in Airflow's tasks only."""
+    return Services(records=SyncRecordFetcher(partial(systems_of, starts=True)))
