@@ -30,6 +30,7 @@ from tests.api.test_quarantine import rejected
 from tests.chaos import children
 from tests.events.worlds import eventually, publish, stock
 from tests.shop import query
+from tests.streams import define_shop
 
 POSTS = sorted(path for method, path in MATRIX if method == "POST")
 NOTES = "SELECT count(*) FROM audit_entry WHERE act LIKE 'replay.%%'"
@@ -135,6 +136,21 @@ def test_an_integration_whose_server_died_before_it_was_stored_is_added_by_the_r
 
     assert retailer_refuses.status_code == 422
     assert post(hub, "/v1/integrations", body, key).status_code == 201
+
+
+def test_the_retry_makes_known_an_integration_whose_server_died_after_it_was_stored(
+    hub: Hub, retailer: FakeRetailer
+) -> None:
+    """Its DAGs come from the snapshot, which is written after the commit."""
+    body, key = new_integration(retailer, "stored_alone"), new_key()
+    post(hub, "/v1/integrations", body, key).raise_for_status()
+    define_shop(hub.definitions)
+    lost = hub.call("GET", "/v1/streams?name=stored_alone.orders")
+
+    again = post(hub, "/v1/integrations", body, key)
+    found = hub.call("GET", "/v1/streams?name=stored_alone.orders")
+
+    assert (lost.status_code, again.status_code, found.status_code) == (400, 201, 200)
 
 
 def test_another_request_with_the_same_key_is_refused(hub: Hub, triaged: Store) -> None:
