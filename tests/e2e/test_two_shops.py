@@ -60,7 +60,7 @@ def test_an_added_integration_has_its_dags_and_a_pool(
 
 
 @pytest.mark.usefixtures("added")
-def test_each_shop_has_records_and_watermarks_of_its_own(hub: Hub, stack: Watched, outlet: FakeRetailer) -> None:
+def test_each_shop_has_records_and_watermarks_of_its_own(hub: Hub, stack: Watched) -> None:
     first = hub.json("sync", "commercetools.inventory", "--full", exit_code=None)
     second = hub.json("sync", "outlet.inventory", "--full")
     again = hub.json("sync", "outlet.inventory")
@@ -86,7 +86,7 @@ def test_a_name_that_means_two_streams_is_refused_with_both(hub: Hub) -> None:
 
 
 @pytest.mark.usefixtures("added")
-def test_an_integration_that_has_read_records_is_not_pointed_at_another_project(hub: Hub, outlet: FakeRetailer) -> None:
+def test_an_integration_that_has_read_records_is_not_pointed_at_another_project(hub: Hub) -> None:
     """Their records would mix under one watermark."""
     hub.json("sync", "outlet.orders", "--full")
     refused = hub("integration", "change", OUTLET, "--set", "project=another", exit_code=None)
