@@ -1,4 +1,4 @@
-"""The hub in a company's own Airflow, whose project has an `include` package and a DAG `sync_order` of its own."""
+"""The hub in a company's own Airflow, whose project has an `include` package and a DAG of the name of one of ours."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ import pytest
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowUnreachable
+from crossdock.client.hub import HubApi
 from crossdock.core.settings import UNSCHEDULED
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.postgres import PostgresServer
@@ -28,11 +29,11 @@ from tests.shop import free_port, query
 PROJECT = Path(__file__).parents[2]
 PREFIX = "xd_"
 
-#: What the company has: a package that is called as our folder is, and a DAG that is called as ours was.
+#: What the company has: a package that is called as our folder is, and a DAG that is called as one of ours.
 COMPANY = {
     "include/__init__.py": "",
     "include/greeting.py": 'HELLO = "hello from the company"\n',
-    "dags/sync_order.py": """
+    "dags/sync_orders.py": """
 import os
 import pathlib
 
@@ -40,13 +41,13 @@ from airflow.sdk import dag, task
 from include.greeting import HELLO
 
 @dag(schedule=None)
-def sync_order():
+def sync_commercetools_orders():
     @task
     def greet():
         pathlib.Path(os.environ["COMPANY"], "greeting").write_text(HELLO)
     greet()
 
-sync_order()
+sync_commercetools_orders()
 """,
 }
 
@@ -174,7 +175,14 @@ def company(tmp_path: Path, shop: FakeRetailer, postgres: PostgresServer, hub_ds
     }
     # No sync starts on schedule: its run would disturb the test's run.
     settings |= {"HUB_STREAMS": UNSCHEDULED}
-    return Company(tmp_path / "company", {**settings, "HUB_LANDING_URL": f"file://{tmp_path}/landing"})
+    return Company(
+        tmp_path / "company",
+        {
+            **settings,
+            "HUB_LANDING_URL": f"file://{tmp_path}/landing",
+            "HUB_DEFINITIONS_URL": f"file://{tmp_path}/defined",
+        },
+    )
 
 
 def state_of(api: AirflowApi, dag_id: str, conf: dict[str, Any] | None = None) -> str:
@@ -193,14 +201,16 @@ def test_both_run_beside_each_other(company: Company, store: Any) -> None:
     """Neither our package nor our ids may stand in the way of what a company has."""
     with company.running() as api:
         wait_for_api(api)
+        # Its connection is there already, in the environment.
+        added = HubApi(api).post("/integrations", {"id": "commercetools", "kind": "commercetools"}).document
+        assert "commercetools.orders" in added["streams"]
         for dag_id in (
             "sync_commercetools_orders",
             f"{PREFIX}sync_commercetools_inventory",
-            f"{PREFIX}sync_order",
+            f"{PREFIX}sync_commercetools_orders",
             f"{PREFIX}deliver_events",
         ):
             api.wait_for_dag(dag_id)
-        api.put_pool({"name": f"{PREFIX}commercetools", "slots": 4, "description": "calls of commercetools"})
 
         assert api.get("/importErrors")["import_errors"] == []
         ids = {dag["dag_id"] for dag in api.get("/dags", limit=100)["dags"]}

@@ -221,7 +221,7 @@ def test_airflow_s_own_backfill_runs_a_day_under_its_key(hub: Hub) -> None:
     """What the UI's button and `airflow backfill create` do."""
     api = Api(hub)
     request = {
-        "dag_id": "backfill_order",
+        "dag_id": "backfill_commercetools_orders",
         "from_date": "2026-02-10T00:00:00Z",
         "to_date": "2026-02-11T04:00:00Z",
         "reprocess_behavior": "completed",
@@ -232,7 +232,9 @@ def test_airflow_s_own_backfill_runs_a_day_under_its_key(hub: Hub) -> None:
     answer = api.post("/backfills", request)
 
     assert answer.status_code == 200, answer.text
-    runs = eventually(lambda: ended(api.get("/dags/backfill_order/dagRuns?run_type=backfill")["dag_runs"]))
+    runs = eventually(
+        lambda: ended(api.get("/dags/backfill_commercetools_orders/dagRuns?run_type=backfill")["dag_runs"])
+    )
     assert {run["state"] for run in runs} == {"success"}
     assert all(run["partition_key"].startswith("2026-02-") for run in runs)
 

@@ -212,7 +212,12 @@ def test_two_dags_with_the_same_run_id_are_two_runs(store: Store) -> None:
             work, key, SyncRequest(), mode=Mode.DELTA, dag_id="sync_commercetools_orders", dag_run_id="scheduled__03:00"
         )
         two = ledger.start(
-            work, key, SyncRequest(), mode=Mode.DELTA, dag_id="backfill_order", dag_run_id="scheduled__03:00"
+            work,
+            key,
+            SyncRequest(),
+            mode=Mode.DELTA,
+            dag_id="backfill_commercetools_orders",
+            dag_run_id="scheduled__03:00",
         )
         again = ledger.start(
             work, key, SyncRequest(), mode=Mode.DELTA, dag_id="sync_commercetools_orders", dag_run_id="scheduled__03:00"

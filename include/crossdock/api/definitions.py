@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 from crossdock.app import definitions
-from crossdock.core.ids import delivery_dags, prefixed
+from crossdock.core.ids import delivery_dags
 from crossdock.db.database import Store
 
 log = logging.getLogger(__name__)
 
-#: How many tasks may call an integration at the same time, until somebody changes its pool.
-_POOL_SLOTS = 4
-
 
 def integration_added(store: Store, integration_id: str) -> None:
     """Create the integration's pool, unless there is one, and its DAGs. Call it in the api-server."""
-    _create_pool(prefixed(integration_id), f"Tasks that call {integration_id}")
+    _create_pool(definitions.pool_of(integration_id))
     integrations_changed(store)
 
 
@@ -27,13 +25,13 @@ def integrations_changed(store: Store) -> None:
     _parse_soon(definitions.write(store))
 
 
-def _create_pool(name: str, description: str) -> None:
+def _create_pool(pool: Mapping[str, Any]) -> None:
     from airflow.models.pool import Pool  # noqa: PLC0415  only the api-server has Airflow's database
     from airflow.utils.session import create_session  # noqa: PLC0415
 
     with create_session() as session:
-        if Pool.get_pool(name, session=session) is None:
-            Pool.create_or_update_pool(name, _POOL_SLOTS, description, include_deferred=False, session=session)
+        if Pool.get_pool(pool["name"], session=session) is None:
+            Pool.create_or_update_pool(**pool, include_deferred=False, session=session)
 
 
 def _parse_soon(file_nos: Sequence[int]) -> None:

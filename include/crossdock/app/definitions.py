@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from crossdock.core.decoding import prepare
+from crossdock.core.ids import prefixed
 from crossdock.integrations import definition_files
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: How many DAG files there are (`dags/streams_0.py` and so on); 500 integrations make about 30 in each.
 FILES = 16
+#: How many tasks may call an integration at the same time, until somebody changes its pool.
+POOL_SLOTS = 4
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,16 +48,25 @@ def file_name(file_no: int) -> str:
     return f"streams_{file_no}.py"
 
 
-def read(file_no: int) -> list[Definition]:
-    """Read the definitions of one DAG file; none before the first `write`."""
-    snapshot = definition_files.read(_name(file_no))
+def pool_of(integration: str) -> dict[str, Any]:
+    """Describe the pool of *integration* for Airflow: without it, its tasks would wait for ever."""
+    return {
+        "name": prefixed(integration),
+        "slots": POOL_SLOTS,
+        "description": f"Tasks that call {integration}",
+    }
+
+
+def read(file_no: int, *, url: str | None = None) -> list[Definition]:
+    """Read the definitions of one DAG file; none before the first `write`. *url* replaces the setting."""
+    snapshot = definition_files.read(_name(file_no), url=url)
     return _decode(snapshot) if snapshot else []
 
 
-def read_all() -> Iterator[Definition]:
-    """Read the definitions of all DAG files."""
+def read_all(*, url: str | None = None) -> Iterator[Definition]:
+    """Read the definitions of all DAG files. *url* replaces the setting."""
     for file_no in range(FILES):
-        yield from read(file_no)
+        yield from read(file_no, url=url)
 
 
 def write(store: Store, *, url: str | None = None) -> list[int]:

@@ -113,6 +113,8 @@ def load(settings: AirflowSettings, *, kept: Collection[str] = ()) -> None:
     from airflow.utils.session import create_session  # noqa: PLC0415
     from sqlalchemy import delete, select  # noqa: PLC0415
 
+    from crossdock.app import definitions  # noqa: PLC0415  loads pydantic
+
     with create_session() as session:
         for connection in settings.connections:
             if connection["connection_id"] in kept:
@@ -120,7 +122,7 @@ def load(settings: AirflowSettings, *, kept: Collection[str] = ()) -> None:
             fields = {name: value for name, value in connection.items() if name != "connection_id"}
             session.execute(delete(Connection).where(Connection.conn_id == connection["connection_id"]))
             session.add(Connection(conn_id=connection["connection_id"], **fields))
-        for pool in settings.pools:
+        for pool in [*settings.pools, *(definitions.pool_of(found.integration) for found in definitions.read_all())]:
             if Pool.get_pool(pool["name"], session=session) is None:
                 Pool.create_or_update_pool(**pool, include_deferred=False, session=session)
         for variable in settings.variables:

@@ -98,7 +98,7 @@ class SourceInvalid(Transient):
 
 
 class LeaseHeld(Transient):
-    """Another run of the same entity is running."""
+    """Another run of the same stream is running."""
 
     def __init__(self, what: str, holder: str, retry_in_s: float) -> None:
         self.holder = holder

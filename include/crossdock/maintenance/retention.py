@@ -52,7 +52,7 @@ def purge_expired(
     """
     Delete what has expired, a short transaction per step; log one line at the end.
 
-    May be interrupted at any step and started again. The history of entities, open and dead items and the audit trail
+    May be interrupted at any step and started again. The history of records, open and dead items and the audit trail
     are never deleted; without a *landing*, its files and their index stay.
 
     Raises:

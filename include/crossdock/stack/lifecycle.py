@@ -353,11 +353,14 @@ def _apply_settings(stack: Stack, api: AirflowApi, kept: Collection[str]) -> Non
     The connections *kept* are those that somebody changed. A pool or variable that is there may have been changed in
     Airflow, and stays as it is.
     """
+    from crossdock.app import definitions  # noqa: PLC0415  only a start needs them
+
     settings = _settings(stack)
     for connection in settings.connections:
         if connection["connection_id"] not in kept:
             api.put_connection(connection)
-    for pool in settings.pools:
+    defined = definitions.read_all(url=stack.environment()["HUB_DEFINITIONS_URL"])
+    for pool in [*settings.pools, *(definitions.pool_of(found.integration) for found in defined)]:
         if not api.has(f"/pools/{pool['name']}"):
             api.put_pool(pool)
     for variable in settings.variables:

@@ -122,7 +122,7 @@ class ReadLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One declared integration: it syncs one list of one system into one table."""
 
-    #: The file's name; also names the entity, the Airflow connection and, with `sync_` before it, the DAG.
+    #: The file's name; also the ID of the integration and of its Airflow connection.
     name: str
     title: str
     #: Used unless the connection has a host.
