@@ -7,8 +7,9 @@ Imports are inside the functions: a command that only sends requests to an API l
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,7 +98,10 @@ def local_store() -> Iterator[Store]:
     connection = os.environ.get("HUB_STORE_CONNECTION") or prefixed("hub_db")
     of_airflow = (f"AIRFLOW_CONN_{connection.upper()}", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")
     if any(os.environ.get(name) for name in of_airflow):
-        with Store.from_connection(connection) as store:
+        # Airflow logs to standard output, where a program expects one JSON document.
+        with redirect_stdout(sys.stderr):
+            of_connection = Store.from_connection(connection)
+        with of_connection as store:
             yield store
         return
     with Store(running_stack().hub_dsn) as store:
