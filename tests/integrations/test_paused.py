@@ -54,7 +54,7 @@ def connected(shop: FakeRetailer, store: Store, tmp_path: Any, monkeypatch: pyte
     monkeypatch.setenv("AIRFLOW_CONN_HUB_DB", json.dumps(database))
     monkeypatch.setenv("AIRFLOW_CONN_COMMERCETOOLS", json.dumps(shop_connection))
     monkeypatch.setattr(settings(), "landing_url", f"file://{tmp_path}")
-    integration_service.register(store, [{"connection_id": "commercetools", **shop_connection}], actor="test")
+    integration_service.register(store, [{"connection_id": "commercetools", **shop_connection}], actor="cli:up")
     return store
 
 
