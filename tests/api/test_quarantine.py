@@ -23,6 +23,8 @@ from tests.sync.records import entry
 @pytest.fixture
 def in_triage(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Store]:
     monkeypatch.setattr(settings(), "definitions_url", define_shop(tmp_path))  # a replay runs in this process
+    # A test before may have changed the registry, which this shop is not in.
+    define_shop(hub.log.parent / "definitions")
     with hub.store() as store:
         yield store
         query(store, "DELETE FROM quarantine_item RETURNING 1")

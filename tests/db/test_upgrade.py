@@ -233,7 +233,7 @@ _REWRITTEN = {
     },
 }
 #: Tables that came later, and are empty at first.
-_NEW_TABLES = ("attempt",)
+_NEW_TABLES = ("attempt", "customers", "customers_history")
 #: The newest revision in which everything had its old name.
 _BEFORE = "0015"
 
