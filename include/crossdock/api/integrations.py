@@ -21,7 +21,7 @@ from crossdock.api.problems import ProblemDocument, title
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
 from crossdock.app.integrations import on_resumed
-from crossdock.app.streams import streams_of
+from crossdock.app.streams import streams_by_kind
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Work
 from crossdock.integrations import repository as integration_repository
@@ -318,7 +318,7 @@ def _etag_of(document: IntegrationDocument) -> dict[str, str]:
 
 def _document(integration: Integration) -> IntegrationDocument:
     fields = msgspec.structs.asdict(integration)
-    streams = [stream.id for stream in streams_of(integration.integration_id)]
+    streams = [stream.id for stream in streams_by_kind(integration.integration_id, integration.kind)]
     return IntegrationDocument(id=fields.pop("integration_id"), **fields, streams=streams)
 
 

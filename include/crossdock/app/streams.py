@@ -85,6 +85,13 @@ def streams_of(integration: str) -> list[Stream]:
     return [one.stream for one in found if one.stream.integration == integration]
 
 
+def streams_by_kind(integration: str, kind: str) -> list[Stream]:
+    """List the streams of *integration* by its *kind*: the same before its snapshot is written."""
+    of_connector = manifests()[kind].streams if kind in manifests() else ()
+    declared = [stream for _, stream in declared_streams(only=lambda name: name == integration)]
+    return [*(stream.of(integration) for stream in of_connector), *declared]
+
+
 def datasets_of(integration: str) -> frozenset[str]:
     """List the datasets of one integration by name; none if it does not exist."""
     return frozenset(stream.dataset.name for stream in streams_of(integration))

@@ -122,7 +122,8 @@ def load(settings: AirflowSettings, *, kept: Collection[str] = ()) -> None:
             fields = {name: value for name, value in connection.items() if name != "connection_id"}
             session.execute(delete(Connection).where(Connection.conn_id == connection["connection_id"]))
             session.add(Connection(conn_id=connection["connection_id"], **fields))
-        for pool in [*settings.pools, *(definitions.pool_of(found.integration) for found in definitions.read_all())]:
+        pools = [*(definitions.pool_of(found.integration) for found in definitions.read_all()), *settings.pools]
+        for pool in {pool["name"]: pool for pool in pools}.values():  # the file's own, where both have one
             if Pool.get_pool(pool["name"], session=session) is None:
                 Pool.create_or_update_pool(**pool, include_deferred=False, session=session)
         for variable in settings.variables:
