@@ -18,6 +18,7 @@ from crossdock.core.errors import BadRequest, NotFound
 from crossdock.core.ids import backfill_dag, sync_dag
 from crossdock.db.database import Work
 from crossdock.integrations import repository as integration_repository
+from crossdock.integrations.model import Integration
 from crossdock.sync import Stream, watermarks
 from crossdock.sync.backfill import Only, days_to_run
 from crossdock.sync.model import WHOLE
@@ -70,11 +71,13 @@ def list_streams(
     ] = None,
 ) -> StreamsDocument:
     """List the streams of all integrations, with their DAGs and how far each is complete."""
-    only = None if name is None else only_stream_of(name).id
-    found = sorted((one for one in existing() if only in (None, one.stream.id)), key=lambda one: one.stream.id)
+    found = sorted(existing() if name is None else [only_stream_of(name)], key=lambda one: one.stream.id)
     with store.transaction() as work:
         marks = watermarks.complete_to_all(work, [(one.stream.id, one.shards) for one in found])
-        return StreamsDocument(streams=[_document(work, one, marks[one.stream.id]) for one in found])
+        registry = {known.integration_id: known for known in integration_repository.list_all(work)}
+        return StreamsDocument(
+            streams=[_document(work, one, registry.get(one.stream.integration), marks[one.stream.id]) for one in found]
+        )
 
 
 @router.get(
@@ -113,9 +116,10 @@ def find_stream(stream: str) -> Stream:
         raise NotFound(str(error)) from error
 
 
-def _document(work: Work, one: ExistingStream, complete_to: datetime | None) -> StreamDocument:
+def _document(
+    work: Work, one: ExistingStream, registered: Integration | None, complete_to: datetime | None
+) -> StreamDocument:
     stream = one.stream
-    registered = integration_repository.find(work, stream.integration)
     is_removed = registered is None and integration_repository.is_removed(work, stream.integration)
     absent: Literal["removed", "unregistered"] = "removed" if is_removed else "unregistered"
     return StreamDocument(

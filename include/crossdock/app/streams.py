@@ -29,8 +29,6 @@ class ExistingStream:
     """A stream of this hub, with what the installation chose for it."""
 
     stream: Stream
-    #: The kind of its integration, as in the connector's manifest.
-    kind: str
     #: What people call the integration.
     title: str
     #: Whether the integration is in the registry, and so has a pool.
@@ -53,14 +51,15 @@ def existing(file_no: int | None = None) -> Iterator[ExistingStream]:
     found = definitions.read_all() if file_no is None else definitions.read(file_no)
     registered = {definition.integration: definition for definition in found}
     for definition in registered.values():
-        if definition.kind in manifests():
-            for stream in manifests()[definition.kind].streams:
-                yield ExistingStream(
-                    stream.of(definition.integration), definition.kind, definition.title, registered=True
-                )
+        for stream in _of_connector(definition.integration, definition.kind):
+            yield ExistingStream(stream, definition.title, registered=True)
     of_file = (lambda _: True) if file_no is None else (lambda name: definitions.file_of(name) == file_no)
     for declaration, stream in declared_streams(only=of_file):
-        yield ExistingStream(stream, DECLARED, declaration.title, registered=declaration.name in registered)
+        yield ExistingStream(stream, declaration.title, registered=declaration.name in registered)
+
+
+def _of_connector(integration: str, kind: str) -> list[Stream]:
+    return [stream.of(integration) for stream in manifests()[kind].streams] if kind in manifests() else []
 
 
 def stream_of(stream_id: str) -> Stream:
@@ -87,9 +86,8 @@ def streams_of(integration: str) -> list[Stream]:
 
 def streams_by_kind(integration: str, kind: str) -> list[Stream]:
     """List the streams of *integration* by its *kind*: the same before its snapshot is written."""
-    of_connector = manifests()[kind].streams if kind in manifests() else ()
     declared = [stream for _, stream in declared_streams(only=lambda name: name == integration)]
-    return [*(stream.of(integration) for stream in of_connector), *declared]
+    return [*_of_connector(integration, kind), *declared]
 
 
 def datasets_of(integration: str) -> frozenset[str]:
@@ -97,7 +95,7 @@ def datasets_of(integration: str) -> frozenset[str]:
     return frozenset(stream.dataset.name for stream in streams_of(integration))
 
 
-def only_stream_of(name: str) -> Stream:
+def only_stream_of(name: str) -> ExistingStream:
     """
     Find a stream by its ID, or by its dataset or integration where only one is meant: `inventory`.
 
@@ -106,12 +104,13 @@ def only_stream_of(name: str) -> Stream:
         InvalidDeclaration: it is declared, with a mistake, and never was valid.
 
     """
-    streams = {one.stream.id: one.stream for one in existing()}
-    meant = [stream for stream in streams.values() if name in (stream.id, stream.dataset.name, stream.integration)]
+    found = list(existing())
+    streams = {one.stream.id: one.stream for one in found}
+    meant = [one for one in found if name in (one.stream.id, one.stream.dataset.name, one.stream.integration)]
     if len(meant) == 1:
         return meant[0]
     if meant:
-        raise BadRequest(f"{name!r} means several streams. Use one of: {', '.join(stream.id for stream in meant)}")
+        raise BadRequest(f"{name!r} means several streams. Use one of: {', '.join(one.stream.id for one in meant)}")
     if path := files.paths().get(name):
         declared_stream(path)  # raises its mistakes
     shorter = {short for stream in streams.values() for short in (stream.dataset.name, stream.integration)}

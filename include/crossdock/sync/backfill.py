@@ -70,9 +70,9 @@ def days_to_run(store: Store, key: LeaseKey, *, first: date, last: date, only: O
         return days
     with store.transaction() as work:
         if only is Only.FAILED:
-            ended = {run.request.backfill_day: run.state for run in reversed(ledger.backfills(work, key.stream))}
+            ended = {run.request.backfill_day: run.state for run in reversed(ledger.backfills(work, key))}
             return [day for day in days if ended.get(day.isoformat()) in (RunState.FAILED, RunState.HELD)]
-        read = [run.window for run in ledger.complete(work, key.stream)]
+        read = [run.window for run in ledger.complete(work, key)]
         # Older runs have been deleted; what they read is below the watermark, which never passes a gap.
         if reached := watermarks.read(work, key):
             read.append(Window(None, reached))

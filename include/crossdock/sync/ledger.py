@@ -125,7 +125,7 @@ _COMPLETE = (
     b"SELECT "
     + _COLUMNS
     + b""" FROM sync_run
- WHERE integration || '.' || dataset = %(stream)s AND state IN ('done', 'partial')
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND state IN ('done', 'partial')
    AND mode IN ('full', 'delta', 'window') AND window_high IS NOT NULL"""
 )
 
@@ -133,7 +133,7 @@ _BACKFILLS = (
     b"SELECT "
     + _COLUMNS
     + b""" FROM sync_run
- WHERE integration || '.' || dataset = %(stream)s AND request->>'backfill_day' IS NOT NULL
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND request->>'backfill_day' IS NOT NULL
  ORDER BY started_at DESC"""
 )
 
@@ -250,15 +250,15 @@ def page(
     return _runs(work).execute(_PAGE, {**values, **place}).fetchall()
 
 
-def complete(work: Work, stream: str) -> list[Run]:
+def complete(work: Work, key: LeaseKey) -> list[Run]:
     """List runs that read their whole window and succeeded; not those with keys or a limit."""
-    found = _runs(work).execute(_COMPLETE, {"stream": stream})
+    found = _runs(work).execute(_COMPLETE, msgspec.structs.asdict(key))
     return [run for run in found if not run.request.limit]
 
 
-def backfills(work: Work, stream: str) -> list[Run]:
+def backfills(work: Work, key: LeaseKey) -> list[Run]:
     """List runs for single days, newest first."""
-    return _runs(work).execute(_BACKFILLS, {"stream": stream}).fetchall()
+    return _runs(work).execute(_BACKFILLS, msgspec.structs.asdict(key)).fetchall()
 
 
 class UnfinishedRun(msgspec.Struct, frozen=True):
