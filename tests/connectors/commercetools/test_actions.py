@@ -12,12 +12,14 @@ import pytest
 from referencing import Registry
 
 from crossdock.connectors.commercetools import Commercetools
+from crossdock.connectors.commercetools.actions import SET_INVENTORY_QUANTITY
 from crossdock.core.errors import Conflict
 from crossdock.db.database import Store
 from crossdock.http.model import Limits
 from crossdock.integrations import service as integration_service
 from crossdock.integrations.actions import service
 from crossdock.integrations.actions.model import Done, Ended, Failed, Refused, Unknown
+from crossdock.integrations.actions.ports import Effect
 from crossdock.integrations.attempts import repository
 from crossdock.integrations.attempts.model import Outcome, Resolution
 from crossdock.integrations.manifests import Manifest, manifests
@@ -232,6 +234,25 @@ class TestFaults:
         assert isinstance(world.perform(), Unknown)
         assert world.effects == 1
         assert world.now[world.case.field] == next(iter(world.case.otherwise.values()))
+
+    @pytest.mark.parametrize(
+        ("version", "quantity", "effect"),
+        [
+            (5, 40, Effect.VISIBLE),
+            (6, 40, Effect.VISIBLE),
+            (5, 12, Effect.ABSENT),
+            (6, 12, Effect.UNCLEAR),
+            (4, 40, Effect.UNCLEAR),
+            (4, 12, Effect.UNCLEAR),
+        ],
+    )
+    def test_what_a_record_says_about_a_lost_answer(self, version: int, quantity: int, effect: Effect) -> None:
+        """A copy that is older than the request, such as a fallback's, says nothing, whatever its quantity."""
+        read_back = SET_INVENTORY_QUANTITY.read_back
+        record = {"version": version, "quantity_on_stock": quantity}
+
+        assert read_back is not None
+        assert read_back.judge({"version": 5, "quantity": 40}, record).effect is effect
 
     @each_write
     def test_a_request_that_arrives_late_does_not_apply_twice(self, world: World) -> None:
