@@ -118,7 +118,7 @@ REACHES = {
     "integrations.py": {"connectors", "integrations"},  # `validate`, and the settings before a secret is typed
     "prepare.py": {"app", "db", "integrations", "observability"},
     "profile.py": {"bench"},
-    "reference.py": {"api"},
+    "reference.py": {"api", "integrations"},  # the pages of routes and connectors
     "session.py": {"db"},  # for audit.py and verify_dataset.py
     "stack.py": {"app", "db", "events", "maintenance", "observability", "sync"},
     "verify_dataset.py": {"connectors", "db", "sync"},
