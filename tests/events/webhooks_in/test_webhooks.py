@@ -518,8 +518,10 @@ def test_a_message_of_an_unknown_type_is_accepted_and_can_be_seen(vendor_client:
         message("InventoryEntryOutOfStock", "inventory-entry", "i-1", sku="A" * 257),
         message("OrderCreated", "order", ""),
         message("OrderCreated", "order", "o-1", id="a\u0000"),
+        message("InventoryEntryOutOfStock", "inventory-entry", "i\u0000", sku="CHAIR"),
+        message("InventoryEntryOutOfStock", "inventory-entry", "i-1", sku="CHAIR", supplyChannel={"id": "\ud800"}),
     ],
-    ids=["no message", "no resource", "no sku", "long key", "no key", "unprintable id"],
+    ids=["no message", "no resource", "no sku", "long key", "no key", "odd id", "odd subject", "half a character"],
 )
 def test_a_message_that_lacks_what_its_type_has_is_a_bad_request(
     vendor_client: WebhookClient, store: Store, body: bytes

@@ -16,7 +16,7 @@ from crossdock.db.database import Store
 from crossdock.events import store as event_store
 from crossdock.events.model import WEBHOOK_IGNORED, WEBHOOK_RECEIVED, NewEvent
 from crossdock.events.webhooks_in import refused as refused_webhooks
-from crossdock.events.webhooks_in.ports import Delivery, FetchKeys, Webhook, WebhookOf
+from crossdock.events.webhooks_in.ports import Delivery, FetchKeys, IsEvent, Webhook, WebhookOf
 from crossdock.events.webhooks_in.signatures import Headers, WebhookRefused, WebhookRules, verify
 from crossdock.integrations import airflow_connection
 
@@ -134,11 +134,19 @@ def _events(receiver: Receiver, delivery_id: str, body: bytes, at: datetime) -> 
             for number, key in enumerate(fetch.keys(delivery), start=1):
                 event_id = message_id if number == 1 else f"{message_id}:{number}"
                 yield _fetch(delivery, event_id, fetch, _checked(key, "key"), body)
-        case is_event:
-            for event in is_event.events(delivery):
-                _checked(event.event_id, "id")
-                _checked(event.partition_key, "key")
-                yield event
+        case IsEvent() as is_event:
+            yield from _published(delivery, is_event)
+
+
+def _published(delivery: Delivery, is_event: IsEvent) -> Sequence[NewEvent]:
+    try:
+        events = is_event.events(delivery)
+    except UnicodeEncodeError as error:
+        raise BadRequest("The body contains half a character (a lone surrogate)") from error
+    for event in events:
+        for value, what in ((event.event_id, "id"), (event.partition_key, "key"), (event.subject or "-", "subject")):
+            _checked(value, what)
+    return events
 
 
 def _fetch(delivery: Delivery, event_id: str, fetch: FetchKeys, key: str, body: bytes) -> NewEvent:
