@@ -233,7 +233,7 @@ def test_paging_by_offset_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) ->
         offset = read.get(part.range_no, 0)
         query = {"where": client.where(part, None), "sort": client.sort(part), "limit": 20, "offset": offset}
         page = self._call(
-            resource, query, lambda response: client.page_of(response, part, None, requested=20, lines_field=None)
+            resource, query, lambda response: client.page_of(response, part, None, requested=20, lines_fields=())
         )
         if page.records and not any(read.values()):
             first = msgspec.json.decode(page.body)["results"][0]["id"]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache, partial
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -41,6 +42,8 @@ class StreamSettings(BaseModel):
     schedule: str | None = None
     #: Among how many workers a sync is shared, each with a shard of the ids; 1 for no sharing.
     shards: int | None = Field(default=None, ge=1, le=MAX_SHARDS)
+    #: The level of each validation rule that is not to have its own: rule → reject, warn or off.
+    rules: dict[str, Literal["reject", "warn", "off"]] = {}
 
 
 class Settings(BaseSettings):
@@ -57,10 +60,12 @@ class Settings(BaseSettings):
     #: Where the hub writes which integrations exist, and DAG files read it: `file:///…`, `s3://conn_id@bucket/…`,
     #: `gs://…`. All of Airflow's processes must reach it.
     definitions_url: str = "file:///var/lib/crossdock/definitions"
-    #: What differs from the connectors' own schedules and shards, as JSON by stream:
-    #: `{"commercetools.inventory": {"schedule": "*/5 * * * *", "shards": 4}}`. An empty schedule disables it, and the
-    #: name `*` is for every stream that has none of its own.
+    #: What differs from the connectors' own schedules, shards and levels of validation rules, as JSON by stream:
+    #: `{"commercetools.orders": {"schedule": "*/5 * * * *", "shards": 4, "rules": {"lines_have_a_name": "warn"}}}`. An
+    #: empty schedule disables it, and the name `*` is for every stream that has none of its own.
     streams: dict[str, StreamSettings] = {}
+    #: What the lines of an order are that are not goods, by their code, as JSON: `{"POST": "postage", "DOT": "postage"}`.
+    line_kinds: dict[str, str] = {}
     #: How much longer than usual a run may take before an alert is raised.
     sync_deadline_minutes: float = 30
     #: How far before the watermark a delta begins, for changes that a source shows late.

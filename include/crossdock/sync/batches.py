@@ -17,7 +17,7 @@ from crossdock.sync.dataset import Schema
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RowCounts
 from crossdock.sync.quarantine import repository as quarantine_repository
-from crossdock.sync.quarantine.model import Rejected
+from crossdock.sync.quarantine.model import Rejected, Warned
 from crossdock.sync.upsert import SkippedRows, upsert
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class Content:
     rejected: tuple[Rejected, ...]
     #: Records that are skipped because the batch has the same id in the same or a newer version.
     repeats: RowCounts
+    #: Rules of the level `warn` that accepted records fail.
+    warned: tuple[Warned, ...] = ()
 
     @property
     def accepted_count(self) -> int:
@@ -162,6 +164,7 @@ def load(work: Work, dataset: Schema, run: Run, batch: Batch, content: Content) 
             "read: its files were replaced. Clear `extract` with its downstream tasks"
         )
     ledger.add_counts(work, run.run_id, counts)
+    ledger.add_warnings(work, run.run_id, content.warned)
     if batch.first_page and batch.last_page:
         _mark_pages(work, batch)
     if run.moves_watermark:

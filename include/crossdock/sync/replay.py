@@ -71,7 +71,7 @@ def _validated(stream: Stream, items: Sequence[Item]) -> Content:
     for item in items:
         record = (item.edited or item.raw).strip()
         page = b'{"results":[' + record + b"]}"
-        rejected = decoded(page, stream.record_type, stream.key_field, stream.lines_field).rejected
+        rejected = decoded(page, stream.record_type, stream.key_field, stream.lines_fields).rejected
         unreadable += [_as_item(one, item) for one in rejected]
         if not rejected:
             pages.append(page)

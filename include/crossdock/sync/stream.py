@@ -15,7 +15,7 @@ from crossdock.db.database import Store
 from crossdock.db.leases import LeaseKey, stream_id
 from crossdock.sync.dataset import Columns, Schema
 from crossdock.sync.landing import Landing
-from crossdock.sync.quarantine.model import Expectation
+from crossdock.sync.quarantine.model import Expectation, Level, SuiteBroken
 from crossdock.sync.source import Source
 
 
@@ -36,10 +36,12 @@ class Stream:
     record_type: type[msgspec.Struct]
     to_columns: Callable[[Sequence[Any]], Columns]
     expectations: tuple[Expectation, ...]
+    #: The level of each rule for which the merchant chose another than its own.
+    levels: Mapping[str, Level] = field(default_factory=dict)
     #: Columns beside the dataset's that only this stream's expectations read.
     check_columns: tuple[Column, ...] = ()
-    #: The field of the source that lists a record's lines; None for records without lines.
-    lines_field: str | None = None
+    #: The fields of the source that list a record's lines; none for records without lines.
+    lines_fields: tuple[str, ...] = ()
     #: JSON Schema of the record as the source promises it; differences are reported as schema drift.
     contract: Mapping[str, Any] | None = None
     #: The fields of the source that the mapping reads, if there is no contract.
@@ -80,6 +82,25 @@ class Stream:
     def field_names(self) -> frozenset[str]:
         """The top-level fields that a record of the source may have."""
         return frozenset(self.contract["properties"]) if self.contract else self.mapped_fields
+
+    def rules(self) -> tuple[Expectation, ...]:
+        """
+        List the expectations that are not off, each at the level that holds for this stream.
+
+        Raises:
+            SuiteBroken: a level was chosen for a rule that the stream does not have, or whose level cannot be changed.
+
+        """
+        known = {rule.name: rule for rule in self.expectations}
+        for name in self.levels:
+            if name not in known:
+                raise SuiteBroken(f"HUB_STREAMS: {self.id} has no rule {name!r}. Rules: {', '.join(sorted(known))}")
+            if known[name].required:
+                raise SuiteBroken(f"HUB_STREAMS: the level of {name!r} cannot be changed: the hub's tables need it")
+        chosen = (
+            msgspec.structs.replace(rule, level=self.levels.get(rule.name, rule.level)) for rule in self.expectations
+        )
+        return tuple(rule for rule in chosen if rule.level != "off")
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from crossdock.db.columns import as_columns
 from crossdock.sync.batches import Content
 from crossdock.sync.decode import decoded, raw_records, rejection
 from crossdock.sync.expectations import check
 from crossdock.sync.model import RowCounts
-from crossdock.sync.quarantine.model import Failure, Rejected
+from crossdock.sync.quarantine.model import EXAMPLES, Expectation, Failure, Rejected, Warned
 from crossdock.sync.stream import Stream
 
 if TYPE_CHECKING:
@@ -48,10 +50,18 @@ def validate_batches(stream: Stream, batches: Sequence[Pages]) -> list[Content]:
     read = [_read(stream, pages(), pieces) for pages in batches]
     table = _one_table(stream, pieces)
     pieces.clear()  # the table holds a copy
-    failures = {**check(table, stream.expectations), **_outside_calendar(stream, table)}
+    rules = stream.rules()
+    found = _by_level(check(table, rules), rules)
+    found = replace(found, rejecting={**found.rejecting, **_outside_calendar(stream, table)})
     ends = list(accumulate((batch.rows for batch in read), initial=0))
     return [
-        _content(stream, pages, batch, table.slice(first, batch.rows), _within(failures, first, batch.rows))
+        _content(
+            stream,
+            pages,
+            batch,
+            table.slice(first, batch.rows),
+            _ByLevel(_within(found.rejecting, first, batch.rows), _within(found.warned, first, batch.rows)),
+        )
         for pages, batch, first in zip(batches, read, ends, strict=False)
     ]
 
@@ -74,7 +84,7 @@ def _read(stream: Stream, bodies: Iterable[bytes], pieces: list[pa.RecordBatch])
     """Decode a batch's records into columns, page by page, and append them to *pieces*."""
     page_rows, rejected, broken = [], [], set()
     for page_no, body in enumerate(bodies):
-        page = decoded(body, stream.record_type, stream.key_field, stream.lines_field)
+        page = decoded(body, stream.record_type, stream.key_field, stream.lines_fields)
         if page.rejected:
             rejected += page.rejected
             broken.add(page_no)
@@ -96,16 +106,54 @@ def _within(failures: Failures, first: int, rows: int) -> Failures:
     return {row_no - first: found for row_no, found in failures.items() if first <= row_no < first + rows}
 
 
-def _content(stream: Stream, pages: Pages, read: _Read, table: pa.Table, failures: Failures) -> Content:
+@dataclass(frozen=True)
+class _ByLevel:
+    """Failures that reject a record, and those of which the ledger warns."""
+
+    rejecting: Failures
+    warned: Failures
+
+
+def _by_level(found: Failures, rules: Sequence[Expectation]) -> _ByLevel:
+    """Split the failures into those that reject a record and those of which the ledger warns."""
+    warning = {rule.name for rule in rules if rule.level == "warn"}
+    if not warning or not found:
+        return _ByLevel(found, {})
+    rejecting = {row_no: tuple(one for one in of_row if one.rule not in warning) for row_no, of_row in found.items()}
+    warned = {row_no: tuple(one for one in of_row if one.rule in warning) for row_no, of_row in found.items()}
+    return _ByLevel({row_no: of_row for row_no, of_row in rejecting.items() if of_row}, warned)
+
+
+def _content(stream: Stream, pages: Pages, read: _Read, table: pa.Table, found: _ByLevel) -> Content:
     """Split one batch into accepted, rejected and repeated records."""
+    failures = found.rejecting
     raws = _raws(stream, pages(), read, failures) if failures else {}
     refused = [
-        rejection(raws[row_no], found, stream.key_field, stream.lines_field)
-        for row_no, found in sorted(failures.items())
+        rejection(raws[row_no], of_row, stream.key_field, stream.lines_fields)
+        for row_no, of_row in sorted(failures.items())
     ]
     accepted, repeats = _newest(stream, table, failures)
     columns = list(stream.dataset.column_names)
-    return Content(accepted=accepted.select(columns), rejected=(*read.rejected, *refused), repeats=repeats)
+    return Content(
+        accepted=accepted.select(columns),
+        rejected=(*read.rejected, *refused),
+        repeats=repeats,
+        warned=_warned(table, found),
+    )
+
+
+def _warned(table: pa.Table, found: _ByLevel) -> tuple[Warned, ...]:
+    """Count the accepted records that fail a rule of the level `warn`, by rule."""
+    ids: dict[Failure, list[str]] = {}
+    for row_no, failures in sorted(found.warned.items()):
+        if row_no not in found.rejecting:
+            for failure in failures:
+                rule = msgspec.structs.replace(failure, value="")
+                ids.setdefault(rule, []).append(table.column("id")[row_no].as_py())
+    return tuple(
+        Warned(rule=rule.rule, message=rule.message, records=len(of_rule), examples=tuple(of_rule[:EXAMPLES]))
+        for rule, of_rule in ids.items()
+    )
 
 
 #: A day from the ends of the calendar, so that it is a valid instant in every time zone.
@@ -140,7 +188,7 @@ def _raws(stream: Stream, bodies: Iterable[bytes], read: _Read, row_nos: Iterabl
         here = requested.intersection(range(first, first + rows))
         if here:
             raws: Sequence[Any] = (
-                decoded(body, stream.record_type, stream.key_field, stream.lines_field).raws()
+                decoded(body, stream.record_type, stream.key_field, stream.lines_fields).raws()
                 if page_no in read.broken
                 else raw_records(body)
             )

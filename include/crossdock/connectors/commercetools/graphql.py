@@ -46,15 +46,42 @@ _PRODUCT = f"""
         categories {{ id }}
         masterVariant {_VARIANT} variants {_VARIANT}
     }} }}"""
+_PORTIONS = f"{{ quantity discountedPrice {{ value {_MONEY} }} }}"
+_SHIPPING_INFO = f"""{{
+    price {_MONEY} discountedPrice {{ value {_MONEY} }}
+    deliveries {{
+        id key createdAt items {{ id quantity }} address {_ADDRESS}
+        parcels {{
+            id key createdAt items {{ id quantity }}
+            trackingData {{ trackingId carrier provider providerTransaction isReturn }}
+        }}
+    }} }}"""
 _ORDER = f"""
     id version createdAt lastModifiedAt orderNumber orderState paymentState shipmentState
-    customerId customerEmail country totalPrice {_MONEY} shippingAddress {_ADDRESS}
-    shippingInfo {{ price {_MONEY} }}
+    customerId customerEmail country totalPrice {_MONEY} shippingAddress {_ADDRESS} itemShippingAddresses {_ADDRESS}
+    taxMode taxedPrice {{ totalNet {_MONEY} totalGross {_MONEY} totalTax {_MONEY} }}
+    shippingMode shippingInfo {_SHIPPING_INFO}
+    shipping {{ shippingKey shippingInfo {_SHIPPING_INFO} shippingAddress {_ADDRESS} }}
     discountOnTotalPrice {{ discountedAmount {_MONEY} }}
     lineItems {{
-        id quantity nameAllLocales {_TEXTS} price {{ value {_MONEY} country }} variant {{ sku }} totalPrice {_MONEY}
-        custom {{ customFieldsRaw {{ name value }} }}
-    }}"""
+        id quantity productId nameAllLocales {_TEXTS} variant {{ sku }} totalPrice {_MONEY} priceMode lineItemMode
+        price {{ value {_MONEY} discounted {{ value {_MONEY} }} tiers {{ minimumQuantity value {_MONEY} }} }}
+        discountedPricePerQuantity {_PORTIONS}
+    }}
+    customLineItems {{
+        id quantity slug nameAllLocales {_TEXTS} money {_MONEY} totalPrice {_MONEY} discountedPricePerQuantity {_PORTIONS}
+    }}
+    returnInfo {{
+        returnTrackingId returnDate
+        items {{
+            id key type quantity comment shipmentState paymentState lastModifiedAt createdAt
+            ... on LineItemReturnItem {{ lineItemId }}
+            ... on CustomLineItemReturnItem {{ customLineItemId }}
+        }}
+    }}
+    syncInfo {{ channelRef {{ typeId id }} externalId syncedAt }}
+    discountCodes {{ discountCodeRef {{ typeId id }} state }}
+    paymentInfo {{ paymentRefs {{ typeId id }} }}"""
 
 _CUSTOMER = f"""
     id version createdAt lastModifiedAt key customerNumber externalId email firstName lastName companyName locale
@@ -85,10 +112,14 @@ def _as_projection(product: Json) -> Json:
 
 
 def _as_order(order: Json) -> Json:
-    for line in order.get("lineItems") or ():
+    for line in (*(order.get("lineItems") or ()), *(order.get("customLineItems") or ())):
         line["name"] = _texts(line.pop("nameAllLocales", None))
-        if custom := line.get("custom"):
-            line["custom"] = {"fields": {field["name"]: field["value"] for field in custom["customFieldsRaw"] or ()}}
+    for one in order.get("syncInfo") or ():
+        one["channel"] = one.pop("channelRef", None)
+    for one in order.get("discountCodes") or ():
+        one["discountCode"] = one.pop("discountCodeRef", None)
+    if payments := order.get("paymentInfo"):
+        payments["payments"] = payments.pop("paymentRefs", None) or []
     return order
 
 

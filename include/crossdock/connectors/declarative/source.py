@@ -97,7 +97,7 @@ class DeclaredSource:
         after: Cursor | None,
         *,
         limit: int | None = None,
-        lines_field: str | None = None,  # noqa: ARG002
+        lines_fields: tuple[str, ...] = (),  # noqa: ARG002
     ) -> FetchedPage:
         """
         Read the page of *part* that begins at *after*, with at most *limit* records.

@@ -5,7 +5,7 @@ Unlike the vendor's, every field may be null and every leaf is sent as it is sto
 purpose, and one of them should not fail its page.
 """
 
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import graphql
@@ -46,7 +46,7 @@ _SCHEMA = """
     type HighPrecisionMoney implements BaseMoney {
         type: Text currencyCode: Text centAmount: Long fractionDigits: Long preciseAmount: Long
     }
-    type Price { id: Text value: BaseMoney country: Text }
+    type Price { id: Text value: BaseMoney country: Text discounted: DiscountedLineItemPrice tiers: [Tier] }
 
     type InventoryEntry {
         id: Text version: Long createdAt: DateTime lastModifiedAt: DateTime key: Text sku: Text
@@ -72,20 +72,54 @@ _SCHEMA = """
     type Order {
         id: Text version: Long createdAt: DateTime lastModifiedAt: DateTime orderNumber: Text
         orderState: Text paymentState: Text shipmentState: Text customerId: Text customerEmail: Text country: Text
-        totalPrice: BaseMoney shippingAddress: Address shippingInfo: ShippingInfo
-        discountOnTotalPrice: Discount lineItems: [LineItem] custom: Custom
+        totalPrice: BaseMoney shippingAddress: Address itemShippingAddresses: [Address]
+        taxMode: Text taxedPrice: TaxedPrice shippingMode: Text shippingInfo: ShippingInfo shipping: [Shipping]
+        discountOnTotalPrice: Discount lineItems: [LineItem] customLineItems: [CustomLineItem]
+        returnInfo: [ReturnInfo] syncInfo: [SyncInfo] discountCodes: [DiscountCodeInfo] paymentInfo: PaymentInfo
+        custom: Custom
     }
     type Customer {
         id: Text version: Long createdAt: DateTime lastModifiedAt: DateTime key: Text customerNumber: Text
         externalId: Text email: Text firstName: Text lastName: Text companyName: Text locale: Text
         isEmailVerified: Flag addresses: [Address] custom: Custom
     }
-    type ShippingInfo { price: BaseMoney }
-    type Discount { discountedAmount: BaseMoney }
-    type LineItem {
-        id: Text quantity: Long nameAllLocales: [LocalizedString] price: Price variant: ProductVariant
-        totalPrice: BaseMoney custom: Custom
+    type TaxedPrice { totalNet: BaseMoney totalGross: BaseMoney totalTax: BaseMoney }
+    type ShippingInfo { price: BaseMoney discountedPrice: DiscountedLineItemPrice deliveries: [Delivery] }
+    type Shipping { shippingKey: Text shippingInfo: ShippingInfo shippingAddress: Address }
+    type Delivery {
+        id: Text key: Text createdAt: DateTime items: [DeliveryItem] parcels: [Parcel] address: Address
     }
+    type DeliveryItem { id: Text quantity: Long }
+    type Parcel { id: Text key: Text createdAt: DateTime items: [DeliveryItem] trackingData: TrackingData }
+    type TrackingData { trackingId: Text carrier: Text provider: Text providerTransaction: Text isReturn: Flag }
+    type Discount { discountedAmount: BaseMoney }
+    type DiscountedLineItemPrice { value: BaseMoney }
+    type Portion { quantity: Long discountedPrice: DiscountedLineItemPrice }
+    type Tier { minimumQuantity: Long value: BaseMoney }
+    type LineItem {
+        id: Text quantity: Long productId: Text nameAllLocales: [LocalizedString] price: Price variant: ProductVariant
+        totalPrice: BaseMoney priceMode: Text lineItemMode: Text discountedPricePerQuantity: [Portion] custom: Custom
+    }
+    type CustomLineItem {
+        id: Text quantity: Long slug: Text nameAllLocales: [LocalizedString] money: BaseMoney totalPrice: BaseMoney
+        discountedPricePerQuantity: [Portion] custom: Custom
+    }
+    type ReturnInfo { items: [ReturnItem] returnTrackingId: Text returnDate: DateTime }
+    interface ReturnItem {
+        id: Text key: Text type: Text quantity: Long comment: Text shipmentState: Text paymentState: Text
+        lastModifiedAt: DateTime createdAt: DateTime
+    }
+    type LineItemReturnItem implements ReturnItem {
+        id: Text key: Text type: Text quantity: Long comment: Text shipmentState: Text paymentState: Text
+        lastModifiedAt: DateTime createdAt: DateTime lineItemId: Text
+    }
+    type CustomLineItemReturnItem implements ReturnItem {
+        id: Text key: Text type: Text quantity: Long comment: Text shipmentState: Text paymentState: Text
+        lastModifiedAt: DateTime createdAt: DateTime customLineItemId: Text
+    }
+    type SyncInfo { channelRef: Reference externalId: Text syncedAt: DateTime }
+    type DiscountCodeInfo { discountCodeRef: Reference state: Text }
+    type PaymentInfo { paymentRefs: [Reference] }
     type Address {
         id: Text key: Text title: Text salutation: Text firstName: Text lastName: Text streetName: Text
         streetNumber: Text additionalStreetInfo: Text postalCode: Text city: Text region: Text state: Text
@@ -96,6 +130,12 @@ _SCHEMA = """
 
 #: The path of the REST list with the same rows, by root field.
 _LISTS = {"inventoryEntries": "inventory", "products": "products", "orders": "orders", "customers": "customers"}
+#: Type → the field by which GraphQL gives a reference, and its name over REST.
+_REFERENCES = {
+    "SyncInfo": ("channelRef", "channel"),
+    "DiscountCodeInfo": ("discountCodeRef", "discountCode"),
+    "PaymentInfo": ("paymentRefs", "payments"),
+}
 #: The route of a list in fault scripts and the log, if it is not its path.
 _ROUTES = {"products": "product-projections"}
 
@@ -173,12 +213,15 @@ def _schema() -> graphql.GraphQLSchema:
     schema = graphql.build_schema(_SCHEMA)
     for name in _LISTS:
         _type(schema, "Query").fields[name].resolve = _resolve_list
-    for owner in ("ProductData", "LineItem"):
+    for owner in ("ProductData", "LineItem", "CustomLineItem"):
         for name, field in _type(schema, owner).fields.items():
             if name.endswith("AllLocales"):
                 field.resolve = _resolve_locales
     _type(schema, "Custom").fields["customFieldsRaw"].resolve = _resolve_custom_fields
     _type(schema, "ProductVariant").fields["attributesRaw"].resolve = lambda variant, _info: variant.get("attributes")
+    for owner, (field, name) in _REFERENCES.items():
+        _type(schema, owner).fields[field].resolve = partial(_resolve_named, name)
+    _type(schema, "ReturnItem").resolve_type = lambda item, *_: item.get("type") or "LineItemReturnItem"
     money: Any = schema.type_map["BaseMoney"]
     money.resolve_type = lambda value, *_: "HighPrecisionMoney" if "preciseAmount" in value else "Money"
     return schema
@@ -207,6 +250,10 @@ def _is_included(node: graphql.FieldNode, info: graphql.GraphQLResolveInfo[Any])
 
 def _as_texts(value: Any) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+
+
+def _resolve_named(name: str, document: Json, _info: graphql.GraphQLResolveInfo[Any]) -> Any:
+    return document.get(name)
 
 
 def _resolve_locales(document: Json, info: graphql.GraphQLResolveInfo[Any]) -> Any:
