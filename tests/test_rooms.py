@@ -116,6 +116,7 @@ REACHES = {
     "demo/event_steps.py": {"app", "commerce", "db", "events", "sync"},  # compares with the database
     "demo/steps.py": {"commerce", "db", "sync"},
     "integrations.py": {"connectors", "integrations"},  # `validate`, and the settings before a secret is typed
+    "new/dataset_code.py": {"commerce", "sync"},  # writes code from the declaration of a dataset
     "prepare.py": {"app", "db", "integrations", "observability"},
     "profile.py": {"bench"},
     "reference.py": {"api"},
