@@ -106,7 +106,11 @@ def test_every_line_of_the_shop_is_in_the_hub(shop: FakeRetailer, systems: Syste
     """Counted at the source, in the ledger and in the table, by three different ways."""
     report = run("orders", systems)
 
-    at_source = sum(len(row.document["lineItems"]) for row in shop.state.collection("orders").rows())
+    at_source = sum(
+        len(row.document[name])
+        for row in shop.state.collection("orders").rows()
+        for name in ("lineItems", "customLineItems")
+    )
     assert report.lines.inserted == at_source
     assert query(systems.store, "SELECT count(*) FROM sales_order_line") == [(at_source,)]
 
@@ -122,7 +126,7 @@ def test_a_flawed_year_loads_its_good_orders_and_keeps_the_bad_ones_whole(store:
         assert report.counts.inserted + report.counts.rejected == report.counts.read
     with store.transaction() as work:
         kept = quarantine_repository.find(work, stream="commercetools.orders", limit=1_000)
-    lines = sum(len(json.loads(item.raw).get("lineItems") or []) for item in kept)
+    lines = sum(len(json.loads(item.raw).get(name) or []) for item in kept for name in ("lineItems", "customLineItems"))
     assert orders.lines.rejected == lines
     assert orders.lines.inserted + lines == orders.lines.read
 

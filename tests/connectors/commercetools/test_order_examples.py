@@ -32,9 +32,7 @@ def judged(examples: Path, name: str, stream: Stream, **more: Any) -> tuple[int,
     return content.accepted_count, [failure.rule for one in content.rejected for failure in one.failures]
 
 
-@pytest.mark.parametrize(
-    ("name", "count"), [("order.json", 1), ("orders.json", 1), ("order-import-create.json", 1)]
-)
+@pytest.mark.parametrize(("name", "count"), [("order.json", 1), ("orders.json", 1), ("order-import-create.json", 1)])
 def test_an_order_of_the_vendors_documentation_is_accepted(examples: Path, name: str, count: int) -> None:
     """One of them has no line items, and one custom line."""
     assert judged(examples, name, ORDERS) == (count, [])
