@@ -57,6 +57,9 @@ class Stream:
     can_be_cut: bool = True
     #: Whether the source can be asked for what changed in a window; without that there is no backfill.
     reads_windows: bool = True
+    #: Whether a record in a known version but with other content is a change. For a source whose version is a time, or whose
+    #: figures follow late; without it, a version that the hub has is unchanged.
+    compares_content: bool = False
     #: The integration whose records they are; empty in a connector's declaration.
     integration: str = ""
 

@@ -153,7 +153,8 @@ def _newest(stream: Stream, table: pa.Table, failures: Failures) -> tuple[pa.Tab
     """
     Keep the newest row of each id, and count the others.
 
-    A source that is read while it changes may show a record twice; a load accepts each id once.
+    A source that is read while it changes may show a record twice; a load accepts each id once. Of one version with
+    several contents, the last is the newest, if the stream compares content.
     """
     import pyarrow as pa
 
@@ -164,6 +165,11 @@ def _newest(stream: Stream, table: pa.Table, failures: Failures) -> tuple[pa.Tab
     versions: dict[str, int] = {}
     repeats = RowCounts()
     count = partial(_repeat, stream, table)
+    contents = table.select(stream.dataset.content_names)
+
+    def differ(one: int, other: int) -> bool:
+        return bool(contents.slice(one, 1).to_pylist() != contents.slice(other, 1).to_pylist())
+
     for row_no, (record_id, version) in enumerate(rows):
         if row_no in failures:
             continue
@@ -171,8 +177,10 @@ def _newest(stream: Stream, table: pa.Table, failures: Failures) -> tuple[pa.Tab
             chosen[record_id], versions[record_id] = row_no, version
             continue
         known = versions[record_id]
-        repeats += count(chosen[record_id] if version > known else row_no, "unchanged" if version == known else "stale")
-        if version > known:
+        same = version == known and not (stream.compares_content and differ(chosen[record_id], row_no))
+        newer = version >= known and not same
+        repeats += count(chosen[record_id] if newer else row_no, "unchanged" if same else "stale")
+        if newer:
             chosen[record_id], versions[record_id] = row_no, version
     # Typed: from an empty list, Arrow could not infer that the row numbers are integers.
     return table.take(pa.array(chosen.values(), pa.int64())), repeats

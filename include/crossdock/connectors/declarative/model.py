@@ -84,6 +84,9 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     changed_at: str
     #: The key that people know the record by; by default the id.
     key: str = ""
+    #: What is compared with the hub's record. `content`: the version, and of the same version the mapped values. `version`:
+    #: the version alone, for a system that counts it up with each change.
+    compare: Literal["content", "version"] = "content"
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -108,6 +108,7 @@ def _stream_of(declaration: Declaration) -> Stream:
         # A declared source is read in one range.
         can_be_cut=False,
         reads_windows=declaration.read.changed_since is not None,
+        compares_content=declaration.identity.compare == "content",
     )
     names = [column.name for column in stream.columns]
     return replace(stream, to_columns=to_columns_of(declaration, names, _required(target.schema)))
