@@ -38,6 +38,8 @@ class Stream:
     expectations: tuple[Expectation, ...]
     #: Columns beside the dataset's that only this stream's expectations read.
     check_columns: tuple[Column, ...] = ()
+    #: The column of `check_columns` in which the mapping reports what it could not read: a JSON list of failures, or null.
+    failures_column: str | None = None
     #: The field of the source that lists a record's lines; None for records without lines.
     lines_field: str | None = None
     #: JSON Schema of the record as the source promises it; differences are reported as schema drift.

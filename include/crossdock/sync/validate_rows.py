@@ -9,6 +9,8 @@ from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from crossdock.db.columns import as_columns
 from crossdock.sync.batches import Content
 from crossdock.sync.decode import decoded, raw_records, rejection
@@ -48,7 +50,7 @@ def validate_batches(stream: Stream, batches: Sequence[Pages]) -> list[Content]:
     read = [_read(stream, pages(), pieces) for pages in batches]
     table = _one_table(stream, pieces)
     pieces.clear()  # the table holds a copy
-    failures = {**check(table, stream.expectations), **_outside_calendar(stream, table)}
+    failures = {**_checked(stream, table), **_outside_calendar(stream, table)}
     ends = list(accumulate((batch.rows for batch in read), initial=0))
     return [
         _content(stream, pages, batch, table.slice(first, batch.rows), _within(failures, first, batch.rows))
@@ -106,6 +108,19 @@ def _content(stream: Stream, pages: Pages, read: _Read, table: pa.Table, failure
     accepted, repeats = _newest(stream, table, failures)
     columns = list(stream.dataset.column_names)
     return Content(accepted=accepted.select(columns), rejected=(*read.rejected, *refused), repeats=repeats)
+
+
+_decode_failures = msgspec.json.Decoder(tuple[Failure, ...]).decode
+
+
+def _checked(stream: Stream, table: pa.Table) -> Failures:
+    """Find what the mapping could not read, and what the expectations refuse."""
+    refused = check(table, stream.expectations)
+    if stream.failures_column is None:
+        return refused
+    reported = enumerate(table.column(stream.failures_column).to_pylist())
+    unread = {row_no: _decode_failures(failures) for row_no, failures in reported if failures is not None}
+    return {row_no: (*unread.get(row_no, ()), *refused.get(row_no, ())) for row_no in {*unread, *refused}}
 
 
 #: A day from the ends of the calendar, so that it is a valid instant in every time zone.

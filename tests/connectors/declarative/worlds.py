@@ -109,7 +109,7 @@ def ids_read(source: DeclaredSource) -> list[str]:
 
 #: The two ways to a list. Over GraphQL it lies deeper in the answer, and the query's parameters are variables.
 APIS = ("rest", "graphql")
-_OF_THE_ANSWER = ("records", "next", "total", "more", "past_end_if")
+_OF_THE_ANSWER = ("records", "next", "total", "more")
 
 
 def declared(api: str, **parts: Any) -> dict[str, Any]:
@@ -171,6 +171,8 @@ def refused(store: Store) -> dict[str, str]:
         store, "SELECT record_id, failures FROM quarantine_item WHERE state = 'open' AND integration = 'a_list'"
     )
     return {
-        record_id: "; ".join(f"{failure['rule']}: {failure['column']}: {failure['value']}" for failure in failures)
+        record_id: "; ".join(
+            f"{failure['rule']}: {failure['column']}: {failure['value']} ({failure['message']})" for failure in failures
+        )
         for record_id, failures in items
     }
