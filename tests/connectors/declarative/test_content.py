@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from crossdock.commerce.inventory import repository as inventory_repository
+from crossdock.commerce.inventory.repository import StockState
 from crossdock.db.database import Store
 from crossdock.sync import records
 from crossdock.sync.dataset import Record
@@ -117,3 +120,15 @@ def test_a_record_that_breaks_again_within_its_second_is_in_quarantine_again(sto
         sync()
 
     assert "many" in refused(store)["1"]
+
+
+def test_the_stock_for_sale_follows_the_later_content_of_a_version(store: Store) -> None:
+    """Also if the two events are applied together, or the first comes once more."""
+    noon = datetime(2026, 10, 1, 12, tzinfo=UTC)
+    first = StockState("/integrations/a_list", "1", "S-1", None, available=5, version=7, as_of=noon)
+    later = first._replace(available=3, as_of=noon + timedelta(seconds=1))
+    for events in ([first], [later], [first], [first, later], [later, first]):
+        with store.transaction() as work:
+            inventory_repository.upsert(work, events)
+
+    assert query(store, "SELECT available FROM stock_availability WHERE id = '1'") == [(3,)]

@@ -12,7 +12,8 @@ from crossdock.connectors.declarative.pagination import ListWithoutEnd, Place
 from crossdock.core.errors import SourceInvalid, SystemRefused
 from crossdock.db.database import Store
 from crossdock.sync.model import Counts, RunState, SyncRequest
-from tests.connectors.declarative.worlds import APIS, AT, a_shop, a_sync, data_of, declared
+from crossdock.sync.source import Axis, Range
+from tests.connectors.declarative.worlds import APIS, AT, a_shop, a_sync, data_of, declared, source_of, written
 from tests.shop import query
 
 Asked = dict[str, Any]
@@ -396,3 +397,20 @@ def test_an_ended_list_leaves_no_alert(store: Store, tmp_path: Path) -> None:
 
     assert (report.state, report.counts.read) == (RunState.DONE, 0)
     assert query(store, "SELECT kind FROM alert") == []
+
+
+@pytest.mark.parametrize("habit", ["the last page again", "the first page again", "a cursor that stays at the end"])
+def test_a_read_that_continues_after_a_crash_knows_the_pages_before(habit: str, tmp_path: Path) -> None:
+    """Each page is read by another worker, which has nothing but the cursor."""
+    paging, answer, shown = LISTS[habit]
+    path = written(tmp_path, declared("rest", read={"paging": paging}))
+    pages, after = [], None
+    with a_shop("rest", answer) as url:
+        for _ in range(10):
+            page = source_of(path, url).page("", Range(range_no=0, axis=Axis.ID), after)
+            pages.append(page.records)
+            after = page.cursor
+            if page.last:
+                break
+
+    assert (sum(pages), page.last) == (shown, True)

@@ -8,13 +8,18 @@ from typing import Any
 
 import pytest
 
+from crossdock.connectors.declarative.connection_test import DeclaredConnectionTest
 from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.streams import declared_stream
 from crossdock.core.errors import SourceInvalid
 from crossdock.db.database import Store
 from crossdock.http import call_metrics
 from crossdock.http.breaker import Phase
+from crossdock.http.config import client_config_of
+from crossdock.http.connection import Connection
 from crossdock.http.shared_safeguards import SharedSafeguards
+from crossdock.integrations.connection_test import run_checks
+from crossdock.integrations.model import Outcome
 from crossdock.sync.model import Counts, RunState, SyncRequest
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.source import Axis, Range
@@ -22,6 +27,7 @@ from tests.connectors.declarative.worlds import (
     APIS,
     AT,
     BASE,
+    HERE,
     a_shop,
     a_sync,
     data_of,
@@ -393,10 +399,11 @@ def test_a_records_own_id_and_version_can_be_mapped_beside_those_of_its_identity
 # Content that is none.
 
 
-def test_one_byte_that_is_no_text_breaks_its_own_record(store: Store, tmp_path: Path) -> None:
+@api
+def test_one_byte_that_is_no_text_breaks_its_own_record(api: str, store: Store, tmp_path: Path) -> None:
     body = json.dumps({"items": [thing(1, name="BÄR-1"), thing(2)]}, ensure_ascii=False).encode("latin-1")
-    with a_shop("rest", lambda _: (200, {}, body)) as url:
-        report = a_sync(declared("rest"), url, store, tmp_path)()
+    with a_shop(api, lambda _: (200, {}, body)) as url:
+        report = a_sync(declared(api), url, store, tmp_path)()
 
     assert report.counts == Counts(read=2, inserted=1, rejected=1)
     assert refused(store)["1"].startswith("text_is_storable: name: B\\udcc4R-1")
@@ -440,6 +447,37 @@ def test_invalid_content_is_no_outage(api: str, answer: Any, says: str, store: S
 
     with store.transaction() as work:
         assert call_metrics.health(work, "a_list").phase is Phase.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("part", "body"),
+    [
+        ({"records": "values(items)"}, {"items": []}),
+        ({"records": "values(items)"}, {"items": 5}),
+        ({"records": "sort(items)"}, {"items": [1, "a", None]}),
+        ({"records": "sort_by(items, &a)"}, {"items": [{"a": 1}, {"a": None}]}),
+        ({"records": "items[?a > `1`]"}, {"items": [{"a": "x"}, 5, None]}),
+        ({"records": "@"}, "text"),
+        ({"paging": {"kind": "page", "parameter": "p", "total": "sum(items)"}}, {"items": ["x"]}),
+        ({"paging": {"kind": "cursor", "parameter": "p", "next": "keys(next)"}}, {"items": [1], "next": 5}),
+        ({"paging": {"kind": "keyset", "parameter": "p", "value": "keys(@)[0]"}}, {"items": [1, None, []]}),
+        ({"paging": {"kind": "page", "parameter": "p", "more": "length(items) > `0`"}}, {"items": None}),
+    ],
+    ids=str,
+)
+def test_a_test_of_a_connection_answers_in_words(
+    part: dict[str, Any], body: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the first thing that meets a system: `integration add` shows what it found, and never a mistake of the hub."""
+    monkeypatch.setenv("HUB_DECLARATIONS", str(tmp_path))
+    written(tmp_path, declared("rest", read=part))
+    with a_shop("rest", lambda _: body) as url:
+        connection = Connection(connection_id="a_list", conn_type="declared", host=url, extra=HERE)
+        checks = run_checks(DeclaredConnectionTest(connection), allowed=client_config_of(connection).allowed_networks)
+
+    assert {check.name for check in checks} == {"address", "tls", "credentials", "scope", "sample"}
+    failed = [check.message for check in checks if check.outcome is Outcome.FAILED]
+    assert all("a_list: GET /things" in message for message in failed)
 
 
 # Declarations that are wrong themselves.

@@ -59,6 +59,8 @@ def instant(value: Any, written: str, zone: str) -> datetime:
     try:
         found = _FORMATS.get(written, lambda text: datetime.strptime(text, written))(value)  # noqa: DTZ007  zone below
         if found.tzinfo is None:
+            if not zone and written == "iso" and len(value) == _A_DAY:
+                zone = "UTC"  # a plain day is its midnight in UTC, as everywhere in the hub
             if not zone:
                 raise Unreadable("an instant with its zone; if the system means one, declare `zone`")
             found = found.replace(tzinfo=_zone(zone))
