@@ -13,7 +13,7 @@ from crossdock.core.errors import SourceInvalid, SystemRefused
 from crossdock.db.database import Store
 from crossdock.sync.model import Counts, RunState, SyncRequest
 from crossdock.sync.source import Axis, Range
-from tests.connectors.declarative.worlds import APIS, AT, a_shop, a_sync, data_of, declared, source_of, written
+from tests.connectors.declarative.worlds import APIS, AT, a_shop, a_sync, data_of, declared, serving, source_of, written
 from tests.shop import query
 
 Asked = dict[str, Any]
@@ -414,3 +414,26 @@ def test_a_read_that_continues_after_a_crash_knows_the_pages_before(habit: str, 
                 break
 
     assert (sum(pages), page.last) == (shown, True)
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_end"), [("page 5 is greater than the 4 pages", True), ("too many calls", False)]
+)
+def test_errors_of_graphql_past_the_end_are_the_end_as_declared(
+    reason: str, *, is_end: bool, store: Store, tmp_path: Path
+) -> None:
+    """Magento's GraphQL has no status of its own for them, and other errors look alike."""
+    paging = PAGE | {"past_end": ["errors"], "past_end_if": "contains(errors[0].message, 'is greater than')"}
+
+    def reply(asked: Asked, _: Any) -> Any:
+        variables = asked["variables"]
+        found = {"data": {"page": {"items": _BY_PAGE(variables)}}}
+        return found if variables["page"] < 5 else {"errors": [{"message": reason}], "data": None}
+
+    with serving(reply) as url:
+        sync = a_sync(declared("graphql", read={"paging": paging}), url, store, tmp_path)
+        if is_end:
+            assert sync().counts == Counts(read=34, inserted=34)
+        else:
+            with pytest.raises(SystemRefused, match=reason):
+                sync()

@@ -56,8 +56,8 @@ class Paging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     total_header: str = ""
     #: JMESPath that is true while there are more pages: `has_more`, `page < total_pages`, `!end_of_stream`.
     more: str = ""
-    #: What the system answers past the end of the list: HTTP statuses, or `repeat` for one that repeats a page.
-    past_end: tuple[int | Literal["repeat"], ...] = ()
+    #: What the system answers past the end of the list: HTTP statuses, `errors` of GraphQL, or `repeat`: a page again.
+    past_end: tuple[int | Literal["repeat", "errors"], ...] = ()
     #: JMESPath that is true of the body of such an answer: `code == 'invalid_page_number'`.
     past_end_if: str = ""
     #: A list of more pages fails.

@@ -131,7 +131,11 @@ class DeclaredSource:
             page = f"{error.page} (page {place.page_no} of the list)"
             raise SourceInvalid(error.system, page, error.status, error.cause) from error
         except SystemRefused as refused:
-            raise self._past_the_end_perhaps(refused, place) from refused
+            if not self._is_perhaps_past_the_end(refused, place):
+                raise
+            advice = f"If it answers so past the end of the list, declare read.paging.past_end: [{refused.status}]"
+            message = f"{refused.message} (page {place.page_no} of the list). {advice}"
+            raise SystemRefused(refused.system, refused.status, message) from refused
 
     def _twice_if_repeated(
         self, place: Place, since: str | None, parse: Callable[..., FetchedPage], limit: int | None
@@ -158,17 +162,13 @@ class DeclaredSource:
             return self._client.post_json(path, {"query": read.graphql, "variables": query}, parse, accept=accept)
         return self._client.get(path, query, parse, accept=accept)
 
-    def _past_the_end_perhaps(self, refused: SystemRefused, place: Place) -> SystemRefused:
-        """Say what to declare, if the refusal may be how the system answers past the end of its list."""
+    def _is_perhaps_past_the_end(self, refused: SystemRefused, place: Place) -> bool:
         known = self._declared.read.paging.past_end
-        if not place.pages or refused.status in known or refused.status not in _PERHAPS_PAST_THE_END:
-            return refused
-        advice = f"If it answers so past the end of the list, declare read.paging.past_end: [{refused.status}]"
-        return SystemRefused(refused.system, refused.status, f"{refused.message} (page {place.page_no}). {advice}")
+        return bool(place.pages) and refused.status in _PERHAPS_PAST_THE_END - set(known)
 
     def _path_of(self, link: str) -> str:
         """
-        Take the path of *link* below the base URL; `page_query` reads its query.
+        Take the path of *link* below the base URL; `query_of` reads its query.
 
         Raises:
             SystemRefused: the link points to another server, which would receive our credentials.
@@ -197,6 +197,11 @@ class DeclaredSource:
             pagination.past_the_end(paging, place, None)
             return _NOTHING
         document = self._document(response)
+        if self._declared.read.graphql and isinstance(document, dict) and document.get("errors"):
+            if "errors" not in paging.past_end or not place.pages or not self._fits_the_end(document):
+                raise SystemRefused(self.name, response.status, redacted(_message_of(response, document), response))
+            pagination.past_the_end(paging, place, None)
+            return _NOTHING
         records = self._records(document)
         known = [self._identified(record) for record in records]
         versions = [(record["id"], record["version"]) for record in known]
@@ -223,27 +228,28 @@ class DeclaredSource:
             SystemRefused: it is a refusal for another reason.
 
         """
-        condition = self._declared.read.paging.past_end_if
-        if not condition:
+        if not self._declared.read.paging.past_end_if:
             return True
         try:
-            if finder(condition)(_decoded(response)):
-                return True
-        except (PathDoesNotFit, ValueError):
-            pass
-        response.raise_for_status()
-        return False
+            fits = self._fits_the_end(_decoded(response))
+        except ValueError:
+            fits = False
+        if not fits:
+            response.raise_for_status()
+        return fits
+
+    def _fits_the_end(self, document: Any) -> bool:
+        condition = self._declared.read.paging.past_end_if
+        try:
+            return not condition or bool(finder(condition)(document))
+        except PathDoesNotFit:
+            return False
 
     def _document(self, response: HttpResponse) -> Any:
         try:
-            document = _decoded(response)
+            return _decoded(response)
         except ValueError as error:
             raise InvalidPage("is not JSON") from error
-        if self._declared.read.graphql and isinstance(document, dict) and document.get("errors"):
-            first = document["errors"][0] if isinstance(document["errors"], list) else {}
-            message = first.get("message", "no message") if isinstance(first, dict) else "no message"
-            raise SystemRefused(self.name, response.status, redacted(f"{response.endpoint}: {message}", response))
-        return document
 
     def _records(self, document: Any) -> list[Any]:
         path = self._declared.read.records
@@ -277,8 +283,15 @@ def base_url_of(declaration: Declaration, connection: Connection) -> str:
 
 def _ends(paging: Paging, place: Place) -> frozenset[int]:
     """List the statuses that mean: there is no such page. A refusal of the first page is one."""
-    statuses = frozenset(status for status in paging.past_end if status != "repeat")
+    statuses = frozenset(status for status in paging.past_end if isinstance(status, int))
     return statuses if place.pages else statuses & {HTTPStatus.NO_CONTENT}
+
+
+def _message_of(response: HttpResponse, document: dict[str, Any]) -> str:
+    """Extract the reason from a GraphQL response with errors, which has HTTP 200."""
+    first = document["errors"][0] if isinstance(document["errors"], list) else {}
+    message = first.get("message", "no message") if isinstance(first, dict) else "no message"
+    return f"{response.endpoint}: {message}"
 
 
 def _decoded(response: HttpResponse) -> Any:
