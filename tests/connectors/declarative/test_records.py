@@ -118,6 +118,7 @@ def test_an_empty_list_that_php_writes_for_an_empty_object_is_empty(store: Store
         ("text", "id_is_readable"),
         (None, "id_is_readable"),
         ([], "id_is_readable"),
+        (thing(1, size="", **{"$source": "x"}), 'size_is_readable: size: ""'),
         (thing(1, size={"a": 1}), 'size_is_readable: size: {"a":1} (size must be a 64-bit whole number'),
         (thing(1, size=[]), "size_is_readable: size: []"),
         (thing(1, at=None), "changed_at_is_readable: changed_at: null (at has no value"),

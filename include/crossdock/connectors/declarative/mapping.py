@@ -1,7 +1,7 @@
 """
 Map a declared system's records to columns. Pure.
 
-One invalid value does not stop the others: its column stays empty, and `failures` has the reason, with which
+One invalid value does not stop the others: its column stays empty, and `unreadable` has the reason, with which
 validation sends the record to quarantine.
 """
 
@@ -62,13 +62,14 @@ def to_columns_of(
     Build the function that maps *declaration*'s records to *columns*.
 
     Besides the mapped columns there are `id`, `version`, `key`, `last_modified_at`, `data` (all mapped values as JSON),
-    `lineage` (empty: a declaration does not cleanse) and `failures`. The *required* columns may not be empty.
+    `lineage` (empty: a declaration does not cleanse) and `unreadable`. The *required* columns may not be empty.
     """
     identity, fields = _Identity(declaration), declaration.fields
     needed = required | frozenset(_never_missing(declaration))
 
     def row_of(record: dict[str, Any], now: datetime) -> dict[str, Any]:
-        reading = _Reading({**record, **record.get(_ORIGINALS, {})})
+        originals = record.get(_ORIGINALS)
+        reading = _Reading({**record, **originals} if isinstance(originals, dict) else record)
         found = identity.of(reading)
         changed_at = found.pop("changed_at", now)
         mapped = {name: reading.find(name, field, needed=name in needed) for name, field in fields.items()}
@@ -80,7 +81,7 @@ def to_columns_of(
             "created_at": mapped.get("created_at") or changed_at,
             "last_modified_at": changed_at,
             "data": _data(mapped, fields),
-            "failures": msgspec.json.encode(reading.failures).decode() if reading.failures else None,
+            "unreadable": msgspec.json.encode(reading.failures).decode() if reading.failures else None,
         }
 
     def to_columns(records: Sequence[Any]) -> Columns:

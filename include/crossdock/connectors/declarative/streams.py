@@ -43,7 +43,7 @@ _ONE_FIELD = re.compile(r'[A-Za-z_][A-Za-z0-9_]*|"(?:[^"\\]|\\.)+"')
 #: The target of records without a dataset of their own.
 _RECORD = "record"
 #: The column in which the mapping reports what it could not read.
-_FAILURES = "failures"
+_FAILURES = "unreadable"
 #: Columns that come from the identity; a mapping must not set them.
 _OF_IDENTITY = frozenset({"id", "version", "last_modified_at", "lineage", "data", "key", _FAILURES})
 
