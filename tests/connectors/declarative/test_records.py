@@ -508,6 +508,12 @@ def test_a_wrong_declaration_is_refused_in_words(text: str, says: str, tmp_path:
         declared_stream(tmp_path / "wrong.yaml")
 
 
+def test_without_version_and_time_the_version_says_nothing(tmp_path: Path) -> None:
+    document = BASE | {"identity": {"id": "id", "compare": "version"}}
+    with pytest.raises(InvalidDeclaration, match="must be content"):
+        declared_stream(written(tmp_path, document))
+
+
 @pytest.mark.parametrize(
     ("paging", "says"),
     [

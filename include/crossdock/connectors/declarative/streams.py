@@ -165,6 +165,8 @@ def _semantic_mistakes(declaration: Declaration) -> Iterator[tuple[str, str]]:
         elif declaration.target != _RECORD and PG_TYPES[field.type] != types[name]:
             yield f"{at}/type", f"is {field.type}, but the column is {types[name]}"
         yield from _value_mistakes(at, field)
+    if declaration.identity.compare == "version" and not (declaration.identity.version or declaration.changed_at):
+        yield "/identity/compare", "must be content: without `version` and `changed_at`, every version is the same"
     if declaration.changed_at:
         yield from _value_mistakes("/identity", declaration.changed_at)
     for name in sorted(_required(target.schema) - _OF_IDENTITY - set(declaration.mapping)):
