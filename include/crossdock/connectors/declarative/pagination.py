@@ -24,7 +24,7 @@ from crossdock.core.errors import Terminal
 
 #: `<https://…>; rel="next"` (RFC 8288).
 _NEXT_LINK = re.compile(r'<([^<>]*)>\s*;(?:[^,<]*;)?\s*rel="?next"?', re.IGNORECASE)
-#: The kinds of pagination that count; the others are told by the response, or by its last record, what comes next.
+#: The kinds of pagination that count; for the others the response, or its last record, says what comes next.
 _COUNTED = frozenset({"page", "offset"})
 
 
