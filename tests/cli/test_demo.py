@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from crossdock.cli.demo import command as demo_command
-from crossdock.cli.demo.steps import DemoRun
+from crossdock.cli.demo.run import DemoRun
 from crossdock.core.settings import UNSCHEDULED
 from crossdock.stack.lifecycle import Stack
 from tests.cli.conftest import Hub
@@ -28,6 +28,7 @@ class Started:
 
     calls: list[tuple[str, str | None]] = field(default_factory=list)
     state: str = "stopped"
+    chapters: Sequence[str] = ()
     steps: Callable[[DemoRun], None] = lambda story: story.steps.append({**STEP, "ok": True})
 
     def note(self, name: str) -> None:
@@ -44,8 +45,9 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Started:
         noted.note("up")
         return Stack({"airflow": 4711, "sandbox": 4712})
 
-    def run_steps(story: DemoRun) -> None:
+    def run_chapters(story: DemoRun, chapters: Sequence[str]) -> None:
         noted.note("steps")
+        noted.chapters = chapters
         noted.steps(story)
 
     fake = SimpleNamespace(
@@ -55,7 +57,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Started:
         restart_dag_processor=lambda: noted.note("restart"),
     )
     monkeypatch.setattr(demo_command, "lifecycle", fake)
-    monkeypatch.setattr(demo_command, "run_steps", run_steps)
+    monkeypatch.setattr(demo_command, "run_chapters", run_chapters)
     monkeypatch.setattr(demo_command, "airflow_login", lambda: ("admin", "the password"))
     return noted
 
@@ -114,3 +116,21 @@ def test_a_step_that_fails_is_named_and_the_stack_that_stays_too(stackless_hub: 
     assert ended.code == 1
     assert "The demo stopped at step 2. To check the stack: ./hub doctor" in ended.text
     assert "./hub down" in ended.text
+
+
+def test_chapters_are_told_alone_and_named_at_the_end(stackless_hub: Hub, started: Started) -> None:
+    ended = stackless_hub("demo", "customers", "shops")
+
+    assert started.chapters == ["customers", "shops"]
+    assert "./hub demo customers" in ended.text
+    assert "./hub demo shops" in ended.text
+
+
+def test_an_unknown_chapter_is_refused_with_the_known_ones_before_anything_starts(
+    stackless_hub: Hub, started: Started
+) -> None:
+    refused = stackless_hub("demo", "custommers")
+
+    assert refused.code == 2
+    assert "Unknown chapter 'custommers'. Chapters: syncs, customers, shops, events" in refused.text
+    assert started.calls == []

@@ -39,7 +39,8 @@ def test_events_of_several_types_are_counted_before_they_are_replayed(hub: Hub, 
         "events", "tail", "--type", "crossdock.stock.changed", "--type", "crossdock.order.changed", "--limit", "1"
     )
 
-    assert counted.document == {"dry_run": True, "events": {"availability": 1, "changed_record": 0}}
+    assert counted.document["dry_run"] is True
+    assert {"availability": 1, "changed_record": 0}.items() <= counted.document["events"].items()
     assert "crossdock.stock.changed B" in tail.text.replace("  ", " ")
 
 

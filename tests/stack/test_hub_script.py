@@ -102,6 +102,11 @@ def test_tests_want_the_development_lock_and_it_is_enough_for_all(copy: Path) ->
     assert hub(copy / "hub", "--json", "test").stderr == ""
 
 
+def test_a_command_that_writes_code_wants_the_development_lock(copy: Path) -> None:
+    """What it writes is formatted by the same formatter that checks it."""
+    assert "requirements-dev.lock" in hub(copy / "hub", "new", "connector", "acme_shop").stderr
+
+
 @pytest.mark.crash
 def test_a_half_made_venv_is_repaired(copy: Path) -> None:
     """The stamp is written last, so an interrupted installation is continued."""

@@ -19,8 +19,9 @@ import msgspec
 
 from crossdock.api.access import Caller, Role
 from crossdock.app.streams import all_datasets
+from crossdock.commerce.event_types import event_types
 from crossdock.db.database import Store, Work
-from crossdock.events.model import WEBHOOK_RECEIVED, Event
+from crossdock.events.model import WEBHOOK_IGNORED, WEBHOOK_RECEIVED, Event
 from crossdock.observability import audit
 from crossdock.sync.dataset import Record, Schema
 
@@ -66,8 +67,10 @@ def fields_of_source(dataset: str) -> Fields:
 
 def fields_of_event(event_type: str) -> Fields:
     """Name the personal fields of the data of *event_type*; None where they are not declared."""
-    if event_type == WEBHOOK_RECEIVED:
+    if event_type in {WEBHOOK_RECEIVED, WEBHOOK_IGNORED}:
         return _OF_WEBHOOK
+    if event_type in event_types():
+        return event_types()[event_type].personal
     found = _datasets_by_event().get(event_type)
     return found.personal_fields if found else None
 
@@ -131,6 +134,10 @@ def _has_personal_key(event_type: str, data: Any) -> bool:
     """Check whether an event is about a record whose key is personal. A webhook's data says of which dataset it is."""
     if event_type == WEBHOOK_RECEIVED:
         return has_personal_key(str(data.get("dataset")))
+    if event_type == WEBHOOK_IGNORED:
+        return False
+    if event_type in event_types():
+        return event_types()[event_type].key in event_types()[event_type].personal
     dataset = _datasets_by_event().get(event_type)
     return dataset is None or dataset.key in dataset.personal_fields
 

@@ -18,6 +18,7 @@ from crossdock.api.access import Caller, Guard, Role
 from crossdock.api.dependencies import open_store
 from crossdock.api.problems import Problem, ProblemDocument
 from crossdock.api.routing import RawRoute
+from crossdock.app.on_webhook_received import webhook_of
 from crossdock.app.streams import datasets_of
 from crossdock.db.database import Store
 from crossdock.events.webhooks_in import service as webhook_service
@@ -52,7 +53,7 @@ class Receivers:
     """A cache of receivers; their secrets stay in memory for seconds."""
 
     def __init__(self, find: Callable[[str], Receiver] | None = None) -> None:
-        self._find = find or partial(webhook_service.receiver_of, datasets_of=datasets_of)
+        self._find = find or partial(webhook_service.receiver_of, datasets_of=datasets_of, webhook_of=webhook_of)
         self._known: dict[str, tuple[float, Receiver]] = {}
         self._lock = Lock()
 
@@ -103,7 +104,7 @@ async def receive_delivery(
     Receive a delivery, signed by Standard Webhooks, by Stripe's scheme or by plain HMAC, as the connection says.
 
     The answer follows when the delivery is on disk. Idempotent: a repeated delivery gets the same answer and has no
-    second effect.
+    second effect. One whose type of message means nothing here is stored as `crossdock.webhook.ignored`.
     """
     body = await _body(request)
     try:

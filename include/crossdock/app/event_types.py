@@ -1,10 +1,11 @@
-"""The event types of this hub: one for each dataset, and the engine's own."""
+"""The event types of this hub: one for each dataset, others that subjects declare, and the engine's own."""
 
 from __future__ import annotations
 
 from functools import cache
 
 from crossdock.app.streams import all_datasets
+from crossdock.commerce import event_types as of_business
 from crossdock.events.schemas import EventTypes, engine_schemas
 
 
@@ -12,4 +13,5 @@ from crossdock.events.schemas import EventTypes, engine_schemas
 def event_types() -> EventTypes:
     """Collect the JSON Schemas of all event types. A dataset's follows from its declaration."""
     of_datasets = {(dataset.event_type, 1): dataset.event_schema for dataset in all_datasets()}
-    return EventTypes({**engine_schemas(), **of_datasets})
+    of_subjects = {(name, 1): declared.schema for name, declared in of_business.event_types().items()}
+    return EventTypes({**engine_schemas(), **of_datasets, **of_subjects})

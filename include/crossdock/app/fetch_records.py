@@ -8,7 +8,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from crossdock.app.streams import stream_of
@@ -63,9 +63,9 @@ class SyncRecordFetcher:
         self._systems_of, self._stream_of, self._open_s = systems_of, stream_of, open_s
         self._opened: dict[tuple[int, str], _Opened] = {}
 
-    def fetch(self, stream_id: str, keys: Sequence[str]) -> None:
+    def fetch(self, stream_id: str, keys: Sequence[str], *, by_id: bool = False) -> None:
         """
-        Fetch the records of a stream under *keys*, validate and load them.
+        Fetch the records of a stream under *keys* (with *by_id*: ids of the source), validate and load them.
 
         Raises:
             BadEvent: there is no such stream.
@@ -79,7 +79,9 @@ class SyncRecordFetcher:
         fetch_id, is_done = f"fetch__{uuid.uuid4().hex}", False
         systems = self._open(stream)
         try:
-            run_id = extract(stream, systems, _FetchRequest(keys=tuple(dict.fromkeys(keys))), dag_run_id=fetch_id)
+            # Only what is read differs: a record that is rejected is still known by its business key.
+            read = replace(stream, key_field="id") if by_id else stream
+            run_id = extract(read, systems, _FetchRequest(keys=tuple(dict.fromkeys(keys))), dag_run_id=fetch_id)
             load(stream, systems, validate(stream, systems, run_id))
             is_done = True
         except HubError as error:

@@ -1,4 +1,4 @@
-"""Fetch the record that a webhook names."""
+"""What the connectors' manifests say about webhooks, and the fetch of the records that webhooks name."""
 
 from __future__ import annotations
 
@@ -6,11 +6,24 @@ from collections.abc import Sequence
 
 import msgspec
 
+from crossdock.app import definitions
 from crossdock.app.services import RecordFetcher
 from crossdock.core.errors import BadEvent
 from crossdock.db.leases import stream_id
 from crossdock.events.model import Event
+from crossdock.events.webhooks_in.ports import Webhook
 from crossdock.events.webhooks_in.service import SOURCE
+from crossdock.integrations.manifests import manifests
+
+
+def webhook_of(integration: str) -> Webhook | None:
+    """Find the webhooks that the connector of *integration* declares; None if it declares none, or is not registered."""
+    for definition in definitions.read(definitions.file_of(integration)):
+        manifest = manifests().get(definition.kind) if definition.integration == integration else None
+        if manifest and "webhook" in manifest.provides:
+            webhook: Webhook = manifest.provided("webhook")
+            return webhook
+    return None
 
 
 class _Named(msgspec.Struct):
@@ -18,6 +31,7 @@ class _Named(msgspec.Struct):
 
     dataset: str
     key: str
+    by_id: bool = False
 
 
 _decode = msgspec.json.Decoder(_Named).decode
@@ -40,13 +54,13 @@ class FetchChangedRecord:
             HubError: the fetch failed; it may be repeated.
 
         """
-        keys: dict[str, list[str]] = {}
+        keys: dict[tuple[str, bool], list[str]] = {}
         for event in events:
             try:
                 named = _decode(event.data)
             except msgspec.DecodeError as error:
                 raise BadEvent(event.id, event.type, str(error)) from error
             stream = stream_id(event.source.removeprefix(SOURCE), named.dataset)
-            keys.setdefault(stream, []).append(named.key)
-        for stream, of_stream in keys.items():
-            self._records.fetch(stream, of_stream)
+            keys.setdefault((stream, named.by_id), []).append(named.key)
+        for (stream, by_id), of_stream in keys.items():
+            self._records.fetch(stream, of_stream, by_id=by_id)

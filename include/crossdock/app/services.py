@@ -18,9 +18,11 @@ from crossdock.app.fetch_records import SyncRecordFetcher
 class RecordFetcher(Protocol):
     """Fetches single records from their source, on demand."""
 
-    def fetch(self, stream_id: str, keys: Sequence[str]) -> None:
+    def fetch(self, stream_id: str, keys: Sequence[str], *, by_id: bool = False) -> None:
         """
         Fetch the records of a stream under *keys* and load them before this returns. Idempotent: fetching again changes nothing.
+
+        The keys are business keys, or, with *by_id*, ids of the source.
 
         Raises:
             HubError: Transient or Terminal; none or some of the records may be loaded.

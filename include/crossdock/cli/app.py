@@ -61,6 +61,9 @@ class Commands(LazyCommandGroup):
         "sandbox": LazyCommand("crossdock.cli.sandbox:app", "Control the simulated retailer: change, break, repair."),
         "bench": LazyCommand("crossdock.cli.bench:app", "Measure speed beside other tools."),
         "profile": LazyCommand("crossdock.cli.profile:app", "Show where the time of a sync goes."),
+        "new": LazyCommand(
+            "crossdock.cli.new.command:app", "Write a connector, a stream or a subscriber, with its tests."
+        ),
         "test": LazyCommand(
             "crossdock.cli.test:test",
             "Run the static checks and the tests.",

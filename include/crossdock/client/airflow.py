@@ -79,21 +79,30 @@ class AirflowApi:
         self._update_or_create("/variables", str(variable["key"]), variable, variable)
 
     def wait_for_dag(self, dag_id: str, *, timeout_s: float = 300.0) -> None:
-        """Wait until Airflow has read the DAG: the dag-processor needs a few seconds after a start."""
+        """
+        Wait until Airflow has read the DAG: the dag-processor needs a few seconds after a start.
+
+        A stale DAG, of an integration that was removed and is added again, does not count.
+
+        Raises:
+            StackError: it was not read within *timeout_s*.
+
+        """
         deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                self.get(_dag(dag_id))
-            except AirflowRefused as refused:
-                if refused.status != HTTPStatus.NOT_FOUND:
-                    raise
-                if time.monotonic() > deadline:
-                    raise StackError(
-                        f"Airflow has not read the DAG {dag_id} after {timeout_s:.0f} s. Import errors: ./hub doctor"
-                    ) from refused
-                time.sleep(0.5)
-            else:
-                return
+        while not self._is_read(dag_id):
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"Airflow has not read the DAG {dag_id} after {timeout_s:.0f} s. Import errors: ./hub doctor"
+                )
+            time.sleep(0.5)
+
+    def _is_read(self, dag_id: str) -> bool:
+        try:
+            return not self.get(_dag(dag_id))["is_stale"]
+        except AirflowRefused as refused:
+            if refused.status != HTTPStatus.NOT_FOUND:
+                raise
+            return False
 
     def refuse_paused(self, dag_id: str) -> None:
         """

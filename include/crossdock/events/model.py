@@ -15,6 +15,7 @@ STOCK_CHANGED = "crossdock.stock.changed"
 PRODUCT_CHANGED = "crossdock.product.changed"
 ORDER_CHANGED = "crossdock.order.changed"
 WEBHOOK_RECEIVED = "crossdock.webhook.received"
+WEBHOOK_IGNORED = "crossdock.webhook.ignored"
 
 
 class Position(NamedTuple):

@@ -25,12 +25,14 @@ from crossdock.api.dependencies import open_store
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.app.fetch_records import SyncRecordFetcher
 from crossdock.app.integrations import on_resumed
+from crossdock.app.on_webhook_received import webhook_of
 from crossdock.app.services import RecordFetcher, Services
 from crossdock.app.subscribers import subscribers
 from crossdock.core.errors import BadRequest, HubError, NotFound
+from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.events.subscriber import Subscriber
-from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver, _event, receiver_from
+from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver, _events, receiver_from
 from crossdock.events.webhooks_in.signatures import WebhookRefused, WebhookRules, verify
 from crossdock.integrations import service as integration_service
 from crossdock.integrations.registered import find_active
@@ -39,7 +41,7 @@ from crossdock.sync import Stream, Systems
 from crossdock.sync.landing import Landing
 from tests.events.worlds import delivery, eventually, publish, stock
 from tests.shop import connect, free_port, in_hub, query
-from tests.streams import stream_of
+from tests.streams import define_shop, stream_of
 
 KEY = "whsec_" + base64.b64encode(b"a key that nobody else has").decode()
 OLD_KEY = "whsec_" + base64.b64encode(b"the key before it, still valid").decode()
@@ -133,7 +135,7 @@ def test_a_body_that_is_nothing_but_brackets_is_refused_in_words() -> None:
     """Its sender is known, and its body is nested deeper than any reader goes."""
     receiver = receiver_from("commercetools", KEY, RULES, DATASETS)
     with pytest.raises(BadRequest, match="not JSON"):
-        _event(receiver, "msg_1", b"[" * 200_000, datetime.now(UTC))
+        list(_events(receiver, "msg_1", b"[" * 200_000, datetime.now(UTC)))
 
 
 def test_stripes_scheme() -> None:
@@ -170,7 +172,15 @@ def test_a_receiver_without_a_key_proves_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", [{}, {**RULES, "dataset": "nothing"}, {**RULES, "scheme": "none"}, {**RULES, "typo": 1}]
+    "extra",
+    [
+        {},
+        {**RULES, "dataset": "nothing"},
+        {**RULES, "scheme": "none"},
+        {**RULES, "typo": 1},
+        {"dataset": "inventory"},
+        {"key_path": "data.sku"},
+    ],
 )
 def test_rules_that_say_nothing_are_no_receiver(extra: dict[str, Any]) -> None:
     with pytest.raises(NotFound):
@@ -186,6 +196,7 @@ class WebhookClient:
 
     def __init__(self, dsn: str) -> None:
         self.dsn, self.port = dsn, free_port()
+        self.extra: Mapping[str, Any] = RULES
         app = FastAPI(openapi_url=None)
         v1 = APIRouter(prefix="/v1")
         v1.include_router(webhooks.router)
@@ -203,7 +214,7 @@ class WebhookClient:
     def _find(self, integration: str) -> Receiver:
         if integration != "commercetools":
             raise NotFound("no such")
-        return receiver_from("commercetools", f"{OLD_KEY} {KEY}", RULES, DATASETS)
+        return receiver_from("commercetools", f"{OLD_KEY} {KEY}", self.extra, DATASETS, webhook_of("commercetools"))
 
     def post(
         self, body: bytes, headers: list[tuple[str, str]], integration: str = "commercetools"
@@ -331,11 +342,11 @@ def test_a_webhook_whose_source_is_down_waits_and_then_succeeds(
     refused: list[str] = []
 
     class Down(SyncRecordFetcher):
-        def fetch(self, stream_id: str, keys: Sequence[str]) -> None:
+        def fetch(self, stream_id: str, keys: Sequence[str], *, by_id: bool = False) -> None:
             if len(refused) < 2:
                 refused.append(stream_id)
                 raise ConnectionError("the shop is closed")
-            super().fetch(stream_id, keys)
+            super().fetch(stream_id, keys, by_id=by_id)
 
     body = webhook_body(row["sku"])
     with delivery(hub_dsn, fetching_by(Down(lambda _: nullcontext(systems), stream_of=stream_of))):
@@ -357,9 +368,9 @@ def test_webhooks_of_a_shop_that_is_down_ask_it_rarely_and_all_come_in_afterward
     pulls: list[int] = []
 
     class Counted(SyncRecordFetcher):
-        def fetch(self, stream_id: str, keys: Sequence[str]) -> None:
+        def fetch(self, stream_id: str, keys: Sequence[str], *, by_id: bool = False) -> None:
             pulls.append(len(keys))
-            super().fetch(stream_id, keys)
+            super().fetch(stream_id, keys, by_id=by_id)
 
     shop.faults.put("inventory", [{"status": 503}], repeat=True)
     with delivery(hub_dsn, fetching_by(Counted(lambda _: nullcontext(systems), stream_of=stream_of))):
@@ -423,6 +434,108 @@ def test_webhooks_of_a_paused_integration_wait_until_it_is_resumed(
     systems.store.close()
 
     assert query(store, "SELECT DISTINCT state FROM dead_letter") == [("recovered",)]
+
+
+@pytest.fixture
+def vendor_client(client: WebhookClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WebhookClient:
+    """The same, where the connection says how deliveries are signed and the connector's manifest what they mean."""
+    monkeypatch.setattr(settings(), "definitions_url", define_shop(tmp_path / "definitions"))
+    client.extra = {"scheme": "standard"}
+    return client
+
+
+def message(message_type: str, resource_type: str, resource_id: str, **fields: Any) -> bytes:
+    """Write a message as a subscription of the platform sends it."""
+    document = {
+        "notificationType": "Message",
+        "projectKey": "shop",
+        "id": f"id-of-{message_type}",
+        "version": 1,
+        "createdAt": "2026-01-01T00:00:00.000Z",
+        "resource": {"typeId": resource_type, "id": resource_id},
+        "type": message_type,
+        **fields,
+    }
+    return json.dumps(document).encode()
+
+
+def events_of(store: Store) -> list[tuple[str, str, str, Any]]:
+    return query(store, "SELECT type, source, event_id, data FROM event ORDER BY position")
+
+
+def test_a_message_that_names_a_record_has_it_fetched_by_its_id(
+    vendor_client: WebhookClient, store: Store, hub_dsn: str, shop: FakeRetailer, tmp_path: Path
+) -> None:
+    """No message has each resource's business key; a customer's never has the e-mail address."""
+    systems = Systems(source=connect(shop), store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")))
+    row = shop.state.collection("inventory").rows()[0].document
+    body = message("InventoryEntryQuantitySet", "inventory-entry", row["id"])
+    with delivery(hub_dsn, fetching_by(SyncRecordFetcher(lambda _: nullcontext(systems), stream_of=stream_of))):
+        assert vendor_client.post(body, standard(body, at=now())).status_code == 202
+        eventually(lambda: row["id"] in in_hub(store))
+    systems.store.close()
+
+    assert set(in_hub(store)) == {row["id"]}
+
+
+def test_a_message_that_is_an_event_is_one_event_however_often_it_comes(
+    vendor_client: WebhookClient, store: Store
+) -> None:
+    """What forwards the platform's messages may number each delivery anew; the message's own id is the event's."""
+    body = message("InventoryEntryOutOfStock", "inventory-entry", "i-1", sku="CHAIR")
+    for delivery_id in ("msg_1", "msg_2"):
+        answer = vendor_client.post(body, standard(body, at=now(), delivery_id=delivery_id))
+        assert (answer.status_code, answer.json()) == (202, {"delivery_id": delivery_id})
+
+    (event,) = events_of(store)
+    assert event[:3] == ("crossdock.stock.ran_out", "/integrations/commercetools", "id-of-InventoryEntryOutOfStock")
+    assert event[3] == {"sku": "CHAIR", "supply_channel": None}
+    assert query(store, "SELECT subject, partition_key, time FROM event") == [
+        ("inventory/i-1", "CHAIR", datetime(2026, 1, 1, tzinfo=UTC))
+    ]
+
+
+def test_a_message_of_an_unknown_type_is_accepted_and_can_be_seen(vendor_client: WebhookClient, store: Store) -> None:
+    """A subscription sends every type of a resource. Refused, it would send again; dropped, nobody would know."""
+    for number in range(2):
+        body = message("ProductSelectionCreated", "product-selection", "s-1", id=f"m-{number}")
+        assert vendor_client.post(body, standard(body, at=now(), delivery_id=f"msg_{number}")).status_code == 202
+
+    found = events_of(store)
+    assert [event[:3] for event in found] == [
+        ("crossdock.webhook.ignored", "/webhooks/commercetools", f"m-{number}") for number in range(2)
+    ]
+    assert [event[3]["message_type"] for event in found] == ["ProductSelectionCreated"] * 2
+    assert query(store, "SELECT count(*) FROM refused_webhook") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b'{"type": "OrderCreated"}',
+        message("InventoryEntryOutOfStock", "inventory-entry", "i-1"),
+        message("InventoryEntryOutOfStock", "inventory-entry", "i-1", sku="A" * 257),
+        message("OrderCreated", "order", ""),
+        message("OrderCreated", "order", "o-1", id="a\u0000"),
+        message("InventoryEntryOutOfStock", "inventory-entry", "i\u0000", sku="CHAIR"),
+        message("InventoryEntryOutOfStock", "inventory-entry", "i-1", sku="CHAIR", supplyChannel={"id": "\ud800"}),
+    ],
+    ids=["no message", "no resource", "no sku", "long key", "no key", "odd id", "odd subject", "half a character"],
+)
+def test_a_message_that_lacks_what_its_type_has_is_a_bad_request(
+    vendor_client: WebhookClient, store: Store, body: bytes
+) -> None:
+    assert vendor_client.post(body, standard(body, at=now())).status_code == 400
+    assert events_of(store) == []
+
+
+def test_a_connection_that_says_where_the_key_is_has_the_last_word(vendor_client: WebhookClient, store: Store) -> None:
+    """Something between the platform and the hub may send a body of its own."""
+    vendor_client.extra = RULES
+    vendor_client.post(webhook_body("CHAIR"), standard(webhook_body("CHAIR"), at=now()))
+
+    assert stored(store) == [("msg_1", "commercetools.inventory/CHAIR")]
 
 
 def test_pulls_in_a_row_open_their_systems_once_and_an_error_closes_them(

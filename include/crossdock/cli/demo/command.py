@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from crossdock.cli import console
-from crossdock.cli.demo.steps import DemoRun, demo_document, run_steps
+from crossdock.cli.demo.chapters import CHAPTERS, run_chapters
+from crossdock.cli.demo.run import DemoRun, demo_document
 from crossdock.cli.exit_codes import Exit
+from crossdock.core.errors import BadRequest
 from crossdock.core.settings import UNSCHEDULED
 from crossdock.stack import lifecycle
 from crossdock.stack.secrets import airflow_login
 
 
 def demo(
+    chapters: Annotated[
+        list[str] | None, typer.Argument(help=f"Only these: {', '.join(CHAPTERS)}.", show_default="all")
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Stop afterwards what the demo started.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Start everything, sync a shop, fix a bad record, break the source and recover. Each step is checked."""
+    chosen = _known(chapters or [])
     was_running = lifecycle.status().state == "running"
     stays = was_running or not once
     try:
         if was_running:
-            run = _run_demo()
+            run = _run_demo(chosen)
         else:
             with _schedules_held_back(stays=stays):
-                run = _run_demo()
+                run = _run_demo(chosen)
     finally:
         if not stays:
             with console.progress("Stopping") as bar:
@@ -43,11 +49,24 @@ def demo(
         raise typer.Exit(Exit.FAILED)
 
 
-def _run_demo() -> DemoRun:
+def _known(chapters: Sequence[str]) -> Sequence[str]:
+    """
+    Check the names of chapters.
+
+    Raises:
+        BadRequest: one is unknown; the message lists the known ones.
+
+    """
+    if unknown := [name for name in chapters if name not in CHAPTERS]:
+        raise BadRequest(f"Unknown chapter {unknown[0]!r}. Chapters: {', '.join(CHAPTERS)}")
+    return chapters
+
+
+def _run_demo(chapters: Sequence[str]) -> DemoRun:
     with console.progress("Starting") as bar:
         running = lifecycle.up(progress=bar.update)
     run = DemoRun(running)
-    run_steps(run)
+    run_chapters(run, chapters)
     return run
 
 
@@ -84,5 +103,8 @@ def _show_next_steps(run: DemoRun) -> None:
     user, _ = airflow_login()
     console.say(f"Airflow:      {run.stack.airflow_url}")
     console.say(f"Log in:       user {user}; the password: ./hub status --password")
+    console.say(
+        "Chapters:     " + "\n              ".join(f"./hub demo {name}: {text}" for name, text in CHAPTERS.items())
+    )
     console.say("Next:         ./hub sandbox move 10, then ./hub sync inventory")
     console.say("To stop:      ./hub down")

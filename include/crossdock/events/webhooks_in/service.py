@@ -1,9 +1,9 @@
-"""Receive a webhook: verify its signature, store it durably as an event, then answer. Its effect follows by delivery."""
+"""Receive a webhook: verify its signature, store its events durably, then answer. Their effects follow by delivery."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,8 +14,9 @@ from crossdock.core.errors import BadRequest, NotFound
 from crossdock.core.ids import prefixed
 from crossdock.db.database import Store
 from crossdock.events import store as event_store
-from crossdock.events.model import WEBHOOK_RECEIVED, NewEvent
+from crossdock.events.model import WEBHOOK_IGNORED, WEBHOOK_RECEIVED, NewEvent
 from crossdock.events.webhooks_in import refused as refused_webhooks
+from crossdock.events.webhooks_in.ports import Delivery, FetchKeys, IsEvent, Webhook, WebhookOf
 from crossdock.events.webhooks_in.signatures import Headers, WebhookRefused, WebhookRules, verify
 from crossdock.integrations import airflow_connection
 
@@ -30,11 +31,12 @@ SOURCE = "/webhooks/"
 
 
 class Receiver(msgspec.Struct, frozen=True):
-    """The rules and keys of an integration's webhooks. Its repr shows no key."""
+    """The rules and keys of an integration's webhooks, and what they mean. Its repr shows no key."""
 
     integration: str
     rules: WebhookRules
     keys: Sequence[str]
+    webhook: Webhook
 
     def __repr__(self) -> str:
         return f"Receiver({self.integration!r}, {len(self.keys)} keys)"
@@ -45,13 +47,14 @@ def connection_of(integration: str) -> str:
     return prefixed(f"{integration}_webhook")
 
 
-def receiver_of(integration: str, datasets_of: DatasetsOf) -> Receiver:
+def receiver_of(integration: str, datasets_of: DatasetsOf, webhook_of: WebhookOf) -> Receiver:
     """
     Load the integration's receiver: keys from the password of its connection, separated by spaces; rules from its extra.
 
     Args:
         integration: The sender of the webhooks.
         datasets_of: Lists the datasets of an integration; webhooks about others are refused.
+        webhook_of: Finds what its connector declares.
 
     Raises:
         NotFound: there is no such connection, or it has no rules for webhooks.
@@ -60,27 +63,38 @@ def receiver_of(integration: str, datasets_of: DatasetsOf) -> Receiver:
     connection = airflow_connection.find(connection_of(integration))
     if connection is None:
         raise NotFound(f"No webhooks are configured for {integration!r}")
-    return receiver_from(integration, connection.password or "", connection.extra, datasets_of(integration))
+    password, extra = connection.password or "", connection.extra
+    return receiver_from(integration, password, extra, datasets_of(integration), webhook_of(integration))
 
 
-def receiver_from(integration: str, password: str, extra: Any, datasets: Collection[str]) -> Receiver:
+def receiver_from(
+    integration: str, password: str, extra: Any, datasets: Collection[str], declared: Webhook | None = None
+) -> Receiver:
     """
-    Create the receiver from the password and the extra of a connection.
+    Create the receiver from the password and the extra of a connection, and the webhooks that the connector declares.
 
     Raises:
-        NotFound: its rules cannot be read.
+        NotFound: its rules cannot be read, or do not say what a delivery means.
 
     """
+    connection_id = connection_of(integration)
     try:
         rules = msgspec.convert(extra, WebhookRules)
     except msgspec.ValidationError as error:
-        raise NotFound(f"The connection {connection_of(integration)!r} does not say how webhooks are signed") from error
+        raise NotFound(f"The connection {connection_id!r} does not say how webhooks are signed") from error
+    if rules.dataset is None and rules.key_path is None and declared is not None:
+        return Receiver(integration, rules, tuple(password.split()), declared)
+    if rules.dataset is None or rules.key_path is None:
+        raise NotFound(
+            f"The connection {connection_id!r} must name `dataset` and `key_path`"
+            + (", or neither of them" if declared else f": the connector of {integration} declares no webhooks")
+        )
     if rules.dataset not in datasets:
         raise NotFound(
-            f"The connection {connection_of(integration)!r} names the dataset {rules.dataset!r}, but {integration} has "
+            f"The connection {connection_id!r} names the dataset {rules.dataset!r}, but {integration} has "
             f"{', '.join(sorted(datasets)) or 'none'}"
         )
-    return Receiver(integration, rules, tuple(password.split()))
+    return Receiver(integration, rules, tuple(password.split()), _named_record(rules.dataset, rules.key_path))
 
 
 def receive(
@@ -91,7 +105,7 @@ def receive(
 
     Raises:
         WebhookRefused: the signature is not the sender's; the webhook is counted, and nothing of it is stored.
-        BadRequest: the signature is right, but the body has no key where the rules say; nothing is stored.
+        BadRequest: the signature is right, but the body lacks what its meaning needs, such as a key; nothing is stored.
 
     """
     at = now() if now else datetime.now(UTC)
@@ -101,40 +115,97 @@ def receive(
         with store.transaction() as work:
             refused_webhooks.add(work, receiver.integration, str(error), size_bytes=len(body))
         raise
+    events = list(_events(receiver, delivery_id, body, at))
     with store.transaction() as work:
-        event_store.receive(work, _event(receiver, delivery_id, body, at))
+        for event in events:
+            event_store.receive(work, event)
     return delivery_id
 
 
-def _event(receiver: Receiver, delivery_id: str, body: bytes, at: datetime) -> NewEvent:
-    """Build the event with the body as text: what a json column cannot hold is escaped in it."""
-    rules = receiver.rules
-    key = _key(body, rules.key_path)
-    data = {"dataset": rules.dataset, "key": key, "body": body.decode()}
+def _events(receiver: Receiver, delivery_id: str, body: bytes, at: datetime) -> Iterator[NewEvent]:
+    """Build the events of a delivery. Nothing of another system is stored under an id or key that no index holds."""
+    webhook = receiver.webhook
+    delivery = Delivery(receiver.integration, delivery_id, at, _decoded(body))
+    types, message_id = webhook.types_of(delivery), _checked(webhook.message_id(delivery), "id")
+    match next((webhook.meanings[name] for name in types if name in webhook.meanings), None):
+        case None:
+            yield _ignored(delivery, message_id, types[0] if types else "", body)
+        case FetchKeys() as fetch:
+            for number, key in enumerate(fetch.keys(delivery), start=1):
+                event_id = message_id if number == 1 else f"{message_id}:{number}"
+                yield _fetch(delivery, event_id, fetch, _checked(key, "key"), body)
+        case IsEvent() as is_event:
+            yield from _published(delivery, is_event)
+
+
+def _published(delivery: Delivery, is_event: IsEvent) -> Sequence[NewEvent]:
+    try:
+        events = is_event.events(delivery)
+    except UnicodeEncodeError as error:
+        raise BadRequest("The body contains half a character (a lone surrogate)") from error
+    for event in events:
+        for value, what in ((event.event_id, "id"), (event.partition_key, "key"), (event.subject or "-", "subject")):
+            _checked(value, what)
+    return events
+
+
+def _fetch(delivery: Delivery, event_id: str, fetch: FetchKeys, key: str, body: bytes) -> NewEvent:
+    """Build the event whose subscriber fetches the record. The body is text: a json column cannot hold all of it."""
+    data = {"dataset": fetch.dataset, "key": key, "by_id": fetch.by_id, "body": body.decode()}
     return NewEvent(
-        source=f"{SOURCE}{receiver.integration}",
+        source=f"{SOURCE}{delivery.integration}",
         type=WEBHOOK_RECEIVED,
-        subject=f"{rules.dataset}/{key}",
-        time=at,
-        partition_key=f"{receiver.integration}.{rules.dataset}/{key}",
+        subject=f"{fetch.dataset}/{key}",
+        time=delivery.received_at,
+        partition_key=f"{delivery.integration}.{fetch.dataset}/{key}",
         data=json.dumps(data),
-        event_id=delivery_id,
+        event_id=event_id,
         schema_version=2,
     )
 
 
+def _ignored(delivery: Delivery, event_id: str, message_type: str, body: bytes) -> NewEvent:
+    """Build the record of a message that means nothing here: a sender often cannot choose which types it sends."""
+    name = message_type[:_LONGEST] if message_type.isprintable() else ""
+    return NewEvent(
+        source=f"{SOURCE}{delivery.integration}",
+        type=WEBHOOK_IGNORED,
+        subject=f"message/{name}",
+        time=delivery.received_at,
+        partition_key=f"{delivery.integration}.{name}",
+        data=json.dumps({"message_type": name, "body": body.decode()}),
+        event_id=event_id,
+    )
+
+
 #: No database index holds a longer key: its event would block all others of its partition.
-_KEY_CHARACTERS = 256
+_LONGEST = 256
 
 
-def _key(body: bytes, path: str) -> str:
+def _checked(value: Any, what: str) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST or not value.isprintable():
+        raise BadRequest(f"The body has no {what} of 1 to {_LONGEST} printable characters")
+    return value
+
+
+def _decoded(body: bytes) -> Any:
     try:
-        value = json.loads(body)
         body.decode()
+        return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadRequest("The body is not JSON in UTF-8") from error
-    for step in path.split("."):
-        value = value.get(step) if isinstance(value, dict) else None
-    if not isinstance(value, str) or not 0 < len(value) <= _KEY_CHARACTERS or not value.isprintable():
-        raise BadRequest(f"The body has no key of 1 to {_KEY_CHARACTERS} printable characters at {path!r}")
-    return value
+
+
+def _named_record(dataset: str, path: str) -> Webhook:
+    """Declare the webhooks of a sender that names one record of one dataset, always in the same place."""
+
+    def keys(delivery: Delivery) -> Sequence[str]:
+        value = delivery.document
+        for step in path.split("."):
+            value = value.get(step) if isinstance(value, dict) else None
+        try:
+            return [_checked(value, "key")]
+        except BadRequest as error:
+            raise BadRequest(f"{error} at {path!r}") from None
+
+    return Webhook(types_of=lambda _: ("record",), meanings={"record": FetchKeys(dataset, keys)})

@@ -34,10 +34,10 @@ class WebhookRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The rules for an integration's webhooks: signature and content; from the `extra` of its Airflow connection."""
 
     scheme: Scheme = "standard"
-    #: The dataset to sync: `inventory`, `products`, `orders`.
-    dataset: str
+    #: The dataset of the record that each delivery names. None, as *key_path*: the connector says what deliveries mean.
+    dataset: str | None = None
     #: The path of the record's business key in the body; dots separate nested fields.
-    key_path: str
+    key_path: str | None = None
     #: For plain HMAC. The signed text is `<timestamp>.<body>`, or `<body>` alone where *timestamp_header* is empty: then
     #: only its id distinguishes an old delivery from a new one.
     signature_header: str = "x-signature"

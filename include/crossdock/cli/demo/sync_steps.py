@@ -1,30 +1,21 @@
-"""The steps of the demo: each does one thing for real and checks the result against the database and the source."""
+"""The steps of the demo with syncs: each does one thing for real and checks it against the database and the source."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
-from crossdock.cli import console, run_reports
 from crossdock.cli.console import Bar
 from crossdock.cli.demo.checks import DemoFailed, expect
-from crossdock.cli.demo.event_steps import EventSteps
+from crossdock.cli.demo.run import DemoRun, SyncRun, summary
 from crossdock.cli.replays import follow_replay
 from crossdock.client import dag_runs
 from crossdock.client.hub import HubApi
 from crossdock.client.sandbox import SandboxControl
 from crossdock.commerce.inventory.schema import StockLevel
-from crossdock.core.errors import HubError
 from crossdock.core.ids import sync_dag
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
-from crossdock.stack.lifecycle import Stack
 from crossdock.sync import records
-
-#: A run as the API gives it.
-Run = dict[str, Any]
 
 #: The integration that the demo reads, breaks and repairs. Others may have records with the same ids.
 _SYSTEM = "commercetools"
@@ -38,74 +29,11 @@ _INVENTORY = "commercetools.inventory"
 _DAG = sync_dag(_INVENTORY)
 
 
-@dataclass
-class DemoRun:
-    """The stack that the demo runs on, and what has happened so far."""
-
-    stack: Stack
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    passes: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def passed(self) -> bool:
-        return bool(self.steps) and all(step["ok"] for step in self.steps)
-
-
-def demo_document(run: DemoRun) -> dict[str, Any]:
-    return {"syncs": run.passes, "steps": run.steps, "ok": run.passed}
-
-
-def run_steps(run: DemoRun) -> None:
-    """Run every step in turn and stop at the first that fails. Leave the sandbox without faults, however it ends."""
-    sandbox = SandboxControl(run.stack.sandbox_url)
-    sandbox.heal()
-    try:
-        _run_steps(run, sandbox)
-    finally:
-        sandbox.heal()
-
-
-def _run_steps(run: DemoRun, sandbox: SandboxControl) -> None:
-    with Store(run.stack.hub_dsn) as store:
-        syncs = SyncSteps(run, store, sandbox)
-        events = EventSteps(run.stack.api(), store, sandbox)
-        for name, step in (
-            ("full syncs load every product, order and stock level", syncs.full_syncs),
-            ("every integration passes its connection test", syncs.registry_green),
-            ("a bad record goes to quarantine", syncs.bad_row),
-            ("it is fixed and replayed", syncs.correct_and_replay),
-            ("a delta reads only what changed", syncs.delta),
-            ("the source is down: the task fails", syncs.source_down),
-            ("its circuit breaker is open: calls that would fail are not made", syncs.breaker_open),
-            ("the source is back: the cleared task recovers", syncs.recovery),
-            ("its circuit breaker has closed automatically", syncs.breaker_closed),
-            ("second full syncs change nothing", syncs.nothing_changes),
-            ("a stock change reaches the availability of its SKU", events.change_reaches_availability),
-            ("a dead letter is edited and replayed", events.correct_an_event),
-        ):
-            if not _run_step(run, name, step):
-                return
-
-
-def _run_step(run: DemoRun, name: str, step: Callable[[Bar], str]) -> bool:
-    started_at = time.monotonic()
-    with console.progress(name) as bar:
-        bar.update(name)
-        try:
-            detail, ok = step(bar), True
-        except Exception as error:  # noqa: BLE001  whatever goes wrong, the demo says so and stops
-            detail, ok = str(error) if isinstance(error, HubError) else repr(error), False
-    seconds = round(time.monotonic() - started_at, 2)
-    run.steps.append({"name": name, "ok": ok, "seconds": seconds, "detail": detail})
-    (console.success if ok else console.error)(f"{name} ({seconds:.0f} s)\n    {detail}")
-    return ok
-
-
 class SyncSteps:
     """The steps with syncs, and what one leaves for the next."""
 
     def __init__(self, run: DemoRun, store: Store, sandbox: SandboxControl) -> None:
-        self._story, self._store, self._sandbox = run, store, sandbox
+        self._run, self._store, self._sandbox = run, store, sandbox
         self._api = run.stack.api()
         self._hub = HubApi(self._api)
         for dag_id in (*map(sync_dag, _STREAMS), *settings().delivery_dags):
@@ -118,11 +46,11 @@ class SyncSteps:
 
     def full_syncs(self, bar: Bar) -> str:
         details = []
-        for stream, run in self._sync_all({"full": True}, bar).items():
+        for stream, run in self._full(bar).items():
             rows = self._sandbox.checksum(_STREAMS[stream])["rows"]
             expect(run["balanced"], f"{run['counts']} {run['lines']} does not add up")
             expect(run["counts"]["read"] == rows, f"read {run['counts']['read']} of {rows} records of {stream}")
-            details.append(f"{stream}: {_sum(run)}")
+            details.append(f"{stream}: {summary(run)}")
         return "; ".join(details)
 
     def registry_green(self, bar: Bar) -> str:
@@ -146,7 +74,7 @@ class SyncSteps:
             raise DemoFailed("the hub has no stock level to spoil")
         self._bad = {"id": row["id"], "sku": row["sku"]}
         self._sandbox.set_fields("inventory", row["id"], {"quantityOnStock": -5, "availableQuantity": -5})
-        run = self._sync({"keys": [row["sku"]]}, bar)
+        run = self._run.sync(_INVENTORY, {"keys": [row["sku"]]}, bar)
         expect(run["state"] == "partial", f"the run ended as {run['state']}")
         items = self._hub.pages("/quarantine", "items", stream=_INVENTORY)
         item = next(item for item in items if item["record_id"] == row["id"])
@@ -175,9 +103,9 @@ class SyncSteps:
 
     def delta(self, bar: Bar) -> str:
         moved = self._sandbox.live(stock_moves=25)["inventory"]
-        run = self._sync({}, bar)
+        run = self._run.sync(_INVENTORY, {}, bar)
         self._expect_in_hub(moved)
-        return f"{len(moved)} stock levels moved; {_sum(run)}"
+        return f"{len(moved)} stock levels moved; {summary(run)}"
 
     def _expect_in_hub(self, moved: list[dict[str, Any]]) -> None:
         """Expect each change in the hub, whichever run has loaded it: a scheduled one may have come first."""
@@ -222,7 +150,7 @@ class SyncSteps:
         state, (run,) = dag_runs.follow(self._api, _INVENTORY, self._failed_dag_run, bar.update)
         expect(state == "success", f"the cleared DAG run ended as {state}")
         self._expect_in_hub(moved)
-        return f"the same DAG run succeeds; {_sum(run)}"
+        return f"the same DAG run succeeds; {summary(run)}"
 
     def breaker_closed(self, _: Bar) -> str:
         health = self._health()
@@ -237,37 +165,14 @@ class SyncSteps:
         )
 
     def nothing_changes(self, bar: Bar) -> str:
-        found = self._sync_all({"full": True}, bar)
+        found = self._full(bar)
         for run in found.values():
-            expect(run["counts"]["inserted"] == run["counts"]["updated"] == 0, f"something changed: {_sum(run)}")
-        return "; ".join(f"{stream}: {_sum(run)}" for stream, run in found.items())
+            expect(run["counts"]["inserted"] == run["counts"]["updated"] == 0, f"something changed: {summary(run)}")
+        return "; ".join(f"{stream}: {summary(run)}" for stream, run in found.items())
 
     def _health(self) -> dict[str, Any]:
         found: dict[str, Any] = self._hub.get(f"/integrations/{_SYSTEM}/health").document
         return found
 
-    def _sync_all(self, request: dict[str, Any], bar: Bar) -> dict[str, Run]:
-        """Run every stream at once: each has its own lease and its own DAG."""
-        started = {stream: dag_runs.trigger(self._api, stream, request) for stream in _STREAMS}
-        return {stream: self._ended(stream, dag_run_id, bar) for stream, dag_run_id in started.items()}
-
-    def _sync(self, request: dict[str, Any], bar: Bar) -> Run:
-        return self._ended(_INVENTORY, dag_runs.trigger(self._api, _INVENTORY, request), bar)
-
-    def _ended(self, stream: str, dag_run_id: str, bar: Bar) -> Run:
-        state, (run,) = dag_runs.follow(self._api, stream, dag_run_id, bar.update)
-        expect(state == "success", f"the DAG run {dag_run_id} ended as {state}: {run['error']}")
-        self._story.passes.append(
-            {
-                "stream": stream,
-                "run_id": run["run_id"],
-                "pass": 1 + sum(earlier["stream"] == stream for earlier in self._story.passes),
-                **run["counts"],
-                "seconds": round(run["seconds"], 2),
-            }
-        )
-        return run
-
-
-def _sum(run: Run) -> str:
-    return f"{run['counts']['read']:,} read = {run_reports.outcomes(run['counts'])}"
+    def _full(self, bar: Bar) -> dict[str, SyncRun]:
+        return self._run.sync_all([(stream, {"full": True}) for stream in _STREAMS], bar)

@@ -1,0 +1,66 @@
+"""The chapters of the demo: each is a list of steps that can be run by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from crossdock.cli.demo.event_steps import EventSteps
+from crossdock.cli.demo.integration_steps import IntegrationSteps
+from crossdock.cli.demo.run import Act, DemoRun
+from crossdock.cli.demo.sync_steps import SyncSteps
+from crossdock.client.sandbox import SandboxControl
+from crossdock.db.database import Store
+
+#: Chapter → what it shows. They run in this order.
+CHAPTERS: Mapping[str, str] = {
+    "syncs": "full and delta syncs, a rejected record, an outage and its recovery",
+    "customers": "one dataset from two sources: the shop, and a CRM that one YAML file declares",
+    "shops": "two shops of one vendor side by side",
+    "events": "a webhook reaches a read model; a dead letter is edited and replayed",
+}
+
+
+def run_chapters(run: DemoRun, chosen: Sequence[str] = ()) -> None:
+    """
+    Run every step of the *chosen* chapters in turn (of all, if none is named) and stop at the first that fails.
+
+    However it ends, the sandbox is left without faults, and the systems that it started are gone.
+    """
+    sandbox = SandboxControl(run.stack.sandbox_url)
+    sandbox.heal()
+    try:
+        with Store(run.stack.hub_dsn) as store:
+            for name, act in _steps(run, store, sandbox, [name for name in CHAPTERS if name in chosen or not chosen]):
+                if not run.take(name, act):
+                    return
+    finally:
+        sandbox.heal()
+
+
+def _steps(run: DemoRun, store: Store, sandbox: SandboxControl, chapters: Sequence[str]) -> Iterable[tuple[str, Act]]:
+    syncs = SyncSteps(run, store, sandbox)
+    integrations = IntegrationSteps(run, store)
+    events = EventSteps(run.stack.api(), store, sandbox)
+    steps: Mapping[str, Sequence[tuple[str, Act]]] = {
+        "syncs": (
+            ("every integration passes its connection test", syncs.registry_green),
+            ("a bad record goes to quarantine", syncs.bad_row),
+            ("it is fixed and replayed", syncs.correct_and_replay),
+            ("a delta reads only what changed", syncs.delta),
+            ("the source is down: the task fails", syncs.source_down),
+            ("its circuit breaker is open: calls that would fail are not made", syncs.breaker_open),
+            ("the source is back: the cleared task recovers", syncs.recovery),
+            ("its circuit breaker has closed automatically", syncs.breaker_closed),
+            ("second full syncs change nothing", syncs.nothing_changes),
+        ),
+        "customers": (("customers come from the shop and from a CRM, by one set of rules", integrations.two_sources),),
+        "shops": (("two shops of one vendor are synced side by side", integrations.two_shops),),
+        "events": (
+            ("a stock change reaches the availability of its SKU", events.change_reaches_availability),
+            ("a dead letter is edited and replayed", events.correct_an_event),
+        ),
+    }
+    # Every chapter needs the shop's records; a full sync of records that are there changes nothing.
+    yield "full syncs load every product, order and stock level", syncs.full_syncs
+    for chapter in chapters:
+        yield from steps[chapter]

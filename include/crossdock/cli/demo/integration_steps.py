@@ -1,0 +1,157 @@
+"""The steps of the demo with a second source and a second shop. Both integrations are removed again afterwards."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from crossdock.cli.console import Bar
+from crossdock.cli.demo.checks import DemoFailed, expect
+from crossdock.cli.demo.run import DemoRun, SyncRun, summary
+from crossdock.cli.demo.second_system import second_system
+from crossdock.client.hub import HubApi
+from crossdock.commerce.customers.schema import Customer
+from crossdock.commerce.inventory.schema import StockLevel
+from crossdock.core.errors import NotFound
+from crossdock.core.ids import sync_dag
+from crossdock.db.database import Store
+from crossdock.sync import records
+from crossdock.sync.dataset import Schema
+
+_SHOP = "commercetools"
+_OUTLET = "demo_outlet"
+_CRM = "demo_crm"
+_CONTACTS = 250
+_OUTLET_SIZE = {"inventory": 120, "products": 20, "orders": 10, "customers": 15}
+#: The sandbox is on this machine; without it, no connection may lead into a private network.
+_LOOPBACK = ["127.0.0.0/8"]
+
+
+class IntegrationSteps:
+    """The steps with integrations that are added while the hub runs."""
+
+    def __init__(self, run: DemoRun, store: Store) -> None:
+        self._run, self._store = run, store
+        self._api = run.stack.api()
+        self._hub = HubApi(self._api)
+
+    def two_sources(self, bar: Bar) -> str:
+        """Sync customers from the shop and from a CRM over HTTP, and compare both with what their sources have."""
+        token = secrets.token_hex(16)
+        with (
+            second_system("hubspot", ["--contacts", str(_CONTACTS)], {"SANDBOX_CRM_TOKEN": token}) as crm,
+            _declared(_CRM, "crm_contacts_rest.yaml"),
+            self._integration(
+                {
+                    "id": _CRM,
+                    "kind": "declared",
+                    "settings": {"base_url": crm.url, "allowed_networks": _LOOPBACK},
+                    "credentials": {"secret": token},
+                },
+                ["customers"],
+                bar,
+            ),
+        ):
+            streams = [f"{_SHOP}.customers", f"{_CRM}.customers"]
+            runs = self._run.sync_all([(stream, {"full": True}) for stream in streams], bar)
+            of_crm, of_shop = runs[f"{_CRM}.customers"], runs[f"{_SHOP}.customers"]
+            self._expect_whole(of_crm, _CONTACTS, Customer.schema, _CRM)
+            self._expect_whole(of_shop, of_shop["counts"]["read"], Customer.schema, _SHOP)
+            self._expect_personal_data_masked()
+        return "; ".join(f"{stream}: {summary(run)}" for stream, run in runs.items())
+
+    def two_shops(self, bar: Bar) -> str:
+        """Sync a second project of the same vendor beside the first: streams, DAGs and records of its own."""
+        credential = secrets.token_hex(16)
+        size = [f"--{name}={count}" for name, count in _OUTLET_SIZE.items()]
+        arguments = ["--project", "outlet", "--client-id", "outlet", "--seed", "9", "--flaws", "0", *size]
+        with (
+            second_system(_SHOP, arguments, {"SANDBOX_CLIENT_SECRET": credential}) as outlet,
+            self._integration(
+                {
+                    "id": _OUTLET,
+                    "kind": _SHOP,
+                    "settings": {"base_url": outlet.url, "project": "outlet", "allowed_networks": _LOOPBACK},
+                    "credentials": {"client_id": "outlet", "client_secret": credential},
+                },
+                ["inventory"],
+                bar,
+            ),
+        ):
+            of_outlet, of_shop = f"{_OUTLET}.inventory", f"{_SHOP}.inventory"
+            runs = self._run.sync_all([(of_outlet, {"full": True}), (of_shop, {})], bar)
+            self._expect_whole(runs[of_outlet], _OUTLET_SIZE["inventory"], StockLevel.schema, _OUTLET)
+            moved = outlet.live(stock_moves=5)["inventory"]
+            delta = self._run.sync(of_outlet, {}, bar)
+            self._expect_versions(moved)
+            return (
+                f"{of_outlet}: {summary(runs[of_outlet])}; {of_shop} beside it: {summary(runs[of_shop])}; "
+                f"then {len(moved)} changes in the outlet alone: {summary(delta)}"
+            )
+
+    def _expect_whole(self, run: SyncRun, at_source: int, schema: Schema, integration: str) -> None:
+        counts = run["counts"]
+        expect(run["balanced"], f"{counts} does not add up")
+        expect(counts["read"] == at_source, f"read {counts['read']} of {at_source} records of {integration}")
+        with self._store.transaction() as work:
+            in_hub = len(records.versions(work, schema, integration))
+        accepted = counts["read"] - counts["rejected"]
+        expect(in_hub >= accepted, f"the hub has {in_hub} of {accepted} records of {integration}")
+
+    def _expect_versions(self, moved: Sequence[dict[str, Any]]) -> None:
+        with self._store.transaction() as work:
+            versions = records.versions(work, StockLevel.schema, _OUTLET)
+        missing = [row["id"] for row in moved if versions.get(row["id"], 0) < row["version"]]
+        expect(not missing, f"{len(missing)} of {len(moved)} changes of the outlet are not in the hub")
+
+    def _expect_personal_data_masked(self) -> None:
+        """Check that a viewer sees that a customer is there, and neither name nor address."""
+        viewer = HubApi(self._run.stack.api("vera"))
+        with self._store.transaction() as work:
+            row = records.any_row(work, Customer.schema, _CRM)
+        if row is None:
+            raise DemoFailed("the hub has no customer of the CRM")
+        seen = str(viewer.get(f"/records/{_CRM}.customers", key=row["email"]).document)
+        expect(str(row["last_name"]) not in seen, "a viewer sees a customer's last name")
+
+    @contextmanager
+    def _integration(self, added: dict[str, Any], datasets: Sequence[str], bar: Bar) -> Iterator[None]:
+        """Add an integration and wait for its DAGs; remove it when the block ends."""
+        self._remove(added["id"])  # one that an interrupted demo left
+        bar.update(f"adding {added['id']}")
+        self._hub.post("/integrations", added)
+        try:
+            for dataset in datasets:
+                dag_id = sync_dag(f"{added['id']}.{dataset}")
+                bar.update(f"waiting for the DAG {dag_id}")
+                self._api.wait_for_dag(dag_id)
+                self._api.unpause(dag_id)
+            for name in {sync_dag(f"{_SHOP}.{dataset}") for dataset in datasets}:
+                self._api.unpause(name)
+            yield
+        finally:
+            self._remove(added["id"])
+
+    def _remove(self, integration: str) -> None:
+        try:
+            found = self._hub.get(f"/integrations/{integration}")
+        except NotFound:
+            return
+        self._hub.delete(f"/integrations/{integration}", if_match=found.etag)
+
+
+@contextmanager
+def _declared(name: str, example: str) -> Iterator[None]:
+    """Put the example into the folder of declarations under *name*, as a person would; remove it when the block ends."""
+    from crossdock.connectors.declarative.files import folder  # noqa: PLC0415  loads YAML and JMESPath
+
+    path: Path = folder() / f"{name}.yaml"
+    shutil.copyfile(folder() / "examples" / example, path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

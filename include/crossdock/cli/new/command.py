@@ -1,0 +1,130 @@
+"""./hub new: write a connector, a stream or a subscriber, with its tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from crossdock.cli import console
+from crossdock.cli.command_groups import CommandGroup
+from crossdock.core.errors import BadRequest
+from crossdock.stack.home import project
+
+app = typer.Typer(
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help="Write a connector, a stream or a subscriber that passes the checks and its own tests at once.",
+)
+#: The pages of the reference and the API's description list kinds, commands and event types.
+_REFERENCE = (
+    "Write the generated pages again: .venv/bin/python -m crossdock.api > docs/openapi.json",
+    "And those of commands, routes and settings: .venv/bin/python -m crossdock.cli.reference",
+    "Run all static checks and tests: ./hub test --quick",
+)
+
+
+@app.command("connector")
+def connector(
+    name: Annotated[str, typer.Argument(help="The kind of integration: acme_shop.")],
+    title: Annotated[str, typer.Option(help="What people call the system; by default made from the name.")] = "",
+    dataset: Annotated[str, typer.Option(help="The dataset of its first stream.")] = "inventory",
+) -> None:
+    """
+    Write a connector: manifest, client, connection test, one stream, and tests with a simulated system.
+
+    Example: ./hub new connector acme_shop --title "Acme Shop" --dataset orders
+    """
+    from crossdock.cli.new.connector import plan_connector  # noqa: PLC0415  loads the datasets
+    from crossdock.cli.new.files import Plan, checked_name  # noqa: PLC0415
+
+    plan = Plan(project())
+    shown = title or checked_name(name, "a connector").replace("_", " ").title()
+    if not shown.isprintable() or set(shown) & set('"\\$'):
+        raise BadRequest(f"{shown!r} cannot be a title: no quotation marks, backslashes and dollar signs, please")
+    tests = plan_connector(plan, checked_name(name, "a connector"), shown, dataset)
+    plan.write()
+    folder = f"include/crossdock/connectors/{name}"
+    _show(
+        [*plan.created],
+        [*plan.changed],
+        f"Run its tests: ./hub test {tests}",
+        f"Replace the requests in {folder}/client.py by those of the system, and {tests}/system.py with them",
+        f"Replace the fields in {folder}/{dataset}.py, its contract, and the sample records in {tests}",
+        f"Add its settings and credentials to {folder}/manifest.json, and a connection to airflow_settings.yaml",
+        "Add it to CONNECTORS in tests/contracts/benches.py: the suite that all connectors pass",
+        "Optional: webhooks.py, if the system sends webhooks (docs/how-to/add-a-connector.md)",
+        *_REFERENCE,
+    )
+
+
+@app.command("stream")
+def stream(
+    name: Annotated[str, typer.Argument(metavar="CONNECTOR.DATASET", help="Such as acme_shop.products.")],
+) -> None:
+    """
+    Write a further stream of a connector: module, contract, line in the manifest, sample records, test.
+
+    Example: ./hub new stream acme_shop.products
+    """
+    from crossdock.cli.new.files import Plan  # noqa: PLC0415
+    from crossdock.cli.new.stream import plan_stream  # noqa: PLC0415  loads the datasets
+
+    plan = Plan(project())
+    connector_name, dataset = _two(name, "a stream", "acme_shop.products")
+    tests = plan_stream(plan, connector_name, dataset)
+    plan.write()
+    _show(
+        [*plan.created],
+        [*plan.changed],
+        f"Run its tests: ./hub test {tests}",
+        f"Replace the fields in include/crossdock/connectors/{connector_name}/{dataset}.py, its contract, and the samples",
+        "Compute what is only checked: constants stand for it in the mapping",
+        *_REFERENCE,
+    )
+
+
+@app.command("subscriber")
+def subscriber(
+    name: Annotated[str, typer.Argument(metavar="SUBJECT.NAME", help="Such as inventory.sold_out.")],
+) -> None:
+    """
+    Write a subscriber: a handler in its subject, its line in app/subscribers.py, a test.
+
+    Example: ./hub new subscriber orders.large_orders
+    """
+    from crossdock.cli.new.files import Plan  # noqa: PLC0415
+    from crossdock.cli.new.subscriber import plan_subscriber  # noqa: PLC0415  loads the datasets
+
+    plan = Plan(project())
+    subject, handler = _two(name, "a subscriber", "inventory.sold_out")
+    tests = plan_subscriber(plan, subject, handler)
+    plan.write()
+    _show(
+        [*plan.created],
+        [*plan.changed],
+        f"Run its test: ./hub test {tests}/test_{handler}.py",
+        f"Write the reaction in include/crossdock/commerce/{subject}/subscribers.py (docs/how-to/add-a-subscriber.md)",
+        *_REFERENCE,
+    )
+
+
+def _two(name: str, what: str, example: str) -> tuple[str, str]:
+    from crossdock.cli.new.files import checked_name  # noqa: PLC0415
+
+    first, dot, second = name.partition(".")
+    if not dot:
+        raise BadRequest(f"{name!r} cannot name {what}: two words with a dot between are expected, such as {example}")
+    return checked_name(first, what), checked_name(second, what)
+
+
+def _show(created: Sequence[str], changed: Sequence[str], *steps: str) -> None:
+    """Print what was written, and the next steps in order."""
+    for path in created:
+        console.out.print(f"new      {path}")
+    for path in changed:
+        console.out.print(f"changed  {path}")
+    console.say("Next:")
+    for number, step in enumerate(steps, start=1):
+        console.say(f"  {number}. {step}")

@@ -1,0 +1,91 @@
+"""Files of a checkout that `./hub new` writes or changes: planned first, then written all at once, or not at all."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from crossdock.core.errors import BadRequest, Conflict
+
+#: Names become folders, modules, and parts of IDs.
+_NAME = re.compile(r"[a-z][a-z0-9_]{1,30}")
+#: Imports that a template has for all cases are removed where they are not used; the order depends on the names.
+_TIDY = (["check", "--no-cache", "--quiet", "--fix", "--select", "F401,I"], ["format", "--no-cache", "--quiet"])
+
+
+def checked_name(name: str, what: str) -> str:
+    """
+    Check that *name* can be a folder and a module.
+
+    Raises:
+        BadRequest: it cannot.
+
+    """
+    import keyword  # noqa: PLC0415  only here
+
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+        raise BadRequest(
+            f"{name!r} cannot name {what}: 2 to 31 lower-case letters, digits and underscores are expected, beginning with "
+            "a letter, such as acme_shop"
+        )
+    return name
+
+
+def rendered(template: str, values: Mapping[str, str]) -> str:
+    """Fill in the template `templates/<template>.txt`."""
+    text = (files(__package__) / "templates" / f"{template}.txt").read_text(encoding="utf-8")
+    return Template(text).substitute(values)
+
+
+@dataclass
+class Plan:
+    """What is written into a checkout."""
+
+    root: Path
+    #: Paths below the root, in the order in which they are listed.
+    created: dict[str, str] = field(default_factory=dict)
+    changed: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (self.root / "include/crossdock/connectors").is_dir() or not (self.root / "tests").is_dir():
+            raise BadRequest(f"{self.root} is not a checkout of Crossdock: run ./hub new in one")
+
+    def create(self, path: str, content: str) -> None:
+        """
+        Plan a new file.
+
+        Raises:
+            Conflict: it exists. Nothing is ever overwritten.
+
+        """
+        if (self.root / path).exists():
+            raise Conflict(f"{path} exists and is not overwritten. Choose another name, or remove it first")
+        self.created[path] = content
+
+    def change(self, path: str, edit: Callable[[str], str]) -> None:
+        """Plan a change of a file that exists, or that is planned."""
+        if path in self.created:
+            self.created[path] = edit(self.created[path])
+        else:
+            self.changed[path] = edit((self.root / path).read_text(encoding="utf-8"))
+
+    def exists(self, path: str) -> bool:
+        """Check whether *path* exists, or is planned."""
+        return path in self.created or (self.root / path).exists()
+
+    def write(self) -> None:
+        """Write all files, and format those in Python."""
+        for path, content in {**self.created, **self.changed}.items():
+            target = self.root / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(content, encoding="utf-8")
+        python = [path for path in (*self.created, *self.changed) if path.endswith(".py")]
+        ruff = Path(sys.executable).parent / "ruff"
+        for words in _TIDY:
+            subprocess.run([str(ruff), *words, *python], cwd=self.root, check=True)

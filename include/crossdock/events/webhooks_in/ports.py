@@ -1,0 +1,69 @@
+"""
+What a webhook means: the port that connectors implement, and `app` provides from their manifests.
+
+A connector says for each type of message either *fetch these keys* or *this is an event*. How a delivery is signed is
+configuration (`signatures`); what it means is the vendor's code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from crossdock.events.model import NewEvent
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A webhook whose signature is the sender's."""
+
+    #: The integration that sent it.
+    integration: str
+    #: The sender's id of the delivery.
+    id: str
+    received_at: datetime
+    #: The body as decoded JSON.
+    document: Any
+
+
+@dataclass(frozen=True)
+class FetchKeys:
+    """A message that names records of a stream: they are fetched from the source, as they are now."""
+
+    dataset: str
+    keys: Callable[[Delivery], Sequence[str]]
+    #: Whether the keys are ids of the source; otherwise they are business keys, such as SKUs.
+    by_id: bool = False
+
+
+@dataclass(frozen=True)
+class IsEvent:
+    """A message that is an event of a subject: the function is pure, and gives each event the provider's id."""
+
+    #: The types of the events.
+    types: tuple[str, ...]
+    events: Callable[[Delivery], Sequence[NewEvent]]
+
+
+Meaning = FetchKeys | IsEvent
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """
+    The webhooks of a connector: `provides.webhook` of its manifest names one.
+
+    Its functions raise BadRequest for a message that lacks what its type must have.
+    """
+
+    #: The type of a message, and then broader names, such as that of its resource. The first one with a meaning counts.
+    types_of: Callable[[Delivery], Sequence[str]]
+    meanings: Mapping[str, Meaning]
+    #: The provider's id of a message, the same in each delivery of it; the id of the delivery if there is no other.
+    message_id: Callable[[Delivery], str] = lambda delivery: delivery.id
+
+
+#: Finds the webhooks that an integration's connector declares; None if it declares none.
+WebhookOf = Callable[[str], Webhook | None]

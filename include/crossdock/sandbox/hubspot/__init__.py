@@ -1,0 +1,1 @@
+"""A simulated CRM with the shape of HubSpot's API: contacts, read with a private app's token."""
