@@ -25,7 +25,7 @@ from crossdock.sync import records as record_store
 from crossdock.sync.contract import drift, merged
 from crossdock.sync.landing import Landing
 from crossdock.sync.lineage import NORMAL_FORM, TRIM, UPPER, Lineage
-from crossdock.sync.model import Report, SyncRequest
+from crossdock.sync.model import Report, RunState, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.validate_rows import validate_rows
@@ -305,8 +305,22 @@ def test_a_discard_without_a_reason_is_refused(systems: Systems) -> None:
 
 def test_a_held_run_raises_an_alert(systems: Systems, shop: FakeRetailer) -> None:
     """A person is needed, so an alert must notify one."""
+    run("orders", systems)
     shop.faults.put("orders", [{"empty": True}], repeat=True)
     with pytest.raises(HeldForApproval):
         run("orders", systems)
 
     assert query(systems.store, "SELECT kind FROM alert") == [("run_held",)]
+
+
+@pytest.mark.parametrize("request_", [SyncRequest(full=True), SyncRequest()], ids=["full", "delta"])
+def test_a_new_shop_without_orders_is_done_and_alarms_nobody(
+    store: Store, tmp_path: Path, request_: SyncRequest
+) -> None:
+    """The hub knows nothing and the source reports none: nothing can be lost, and the first order may be weeks away."""
+    with FakeRetailer(seed=3, inventory=0, products=0, orders=0, customers=0, flaws=0) as shop:
+        systems = Systems(source=connect(shop), store=store, landing=Landing(str(tmp_path)))
+        reports = [run("orders", systems, request_) for _ in range(2)]
+
+    assert [(report.state, report.counts.read) for report in reports] == [(RunState.DONE, 0)] * 2
+    assert query(store, "SELECT kind FROM alert") == []

@@ -58,14 +58,17 @@ def as_of(work: Work, dataset: Schema, integration: str, key: str, instant: date
     to the hub.
     """
     names = ", ".join(("integration", *dataset.column_names))
+    # Of one version there may be several contents: the current one first, then the one that was replaced last.
     statement = f"""
-        SELECT DISTINCT ON (id) * FROM (
-            SELECT {names} FROM {dataset.table} WHERE {dataset.key} = %(key)s AND integration = %(integration)s
+        SELECT DISTINCT ON (id) {names} FROM (
+            SELECT {names}, NULL::bigint AS superseded_by
+              FROM {dataset.table} WHERE {dataset.key} = %(key)s AND integration = %(integration)s
             UNION ALL
-            SELECT {names} FROM {dataset.history} WHERE {dataset.key} = %(key)s AND integration = %(integration)s
+            SELECT {names}, superseded_by
+              FROM {dataset.history} WHERE {dataset.key} = %(key)s AND integration = %(integration)s
         ) versions
          WHERE last_modified_at <= %(instant)s
-         ORDER BY id, version DESC"""
+         ORDER BY id, version DESC, superseded_by DESC NULLS FIRST"""
     values = {"integration": integration, "key": key, "instant": instant}
     with work.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(statement.encode(), values).fetchall()

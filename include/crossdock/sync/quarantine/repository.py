@@ -18,7 +18,7 @@ from crossdock.db.database import Work
 from crossdock.db.leases import stream_id
 from crossdock.sync.dataset import Schema
 from crossdock.sync.ledger import Run
-from crossdock.sync.model import Counts, RowCounts
+from crossdock.sync.model import Counts, Mode, RowCounts
 from crossdock.sync.quarantine.model import Failure, Rejected
 
 if TYPE_CHECKING:
@@ -83,6 +83,14 @@ ON CONFLICT (integration, dataset, record_id, version) DO UPDATE
 RETURNING state
 """
 
+#: Of a stream that compares content: what came now is not what the item was closed for, or it is back after it was replaced.
+_REOPEN = b"""
+UPDATE quarantine_item
+   SET state = 'open', raw = %(raw)s, lines = %(lines)s, edited = NULL, closed_at = NULL, closed_by = NULL
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND record_id = %(record_id)s AND version = %(version)s
+   AND (raw <> %(raw)s OR state = 'superseded')
+"""
+
 _GET = b"SELECT " + _COLUMNS + b" FROM quarantine_item WHERE item_id = %(item_id)s"
 
 #: In the order of their ids: two replays that lock the same items in two orders deadlock.
@@ -139,17 +147,21 @@ UPDATE quarantine_item SET state = %(state)s, closed_at = clock_timestamp(), clo
 """
 
 
-def add(work: Work, run: Run, rejected: Sequence[Rejected]) -> RowCounts:
+def add(work: Work, run: Run, rejected: Sequence[Rejected], *, compares_content: bool = False) -> RowCounts:
     """
     Store *rejected* in quarantine, and count them.
 
-    A version that a person has edited and replayed is in the hub: if it is seen again, it counts as unchanged.
+    A version that a person has edited and replayed is in the hub: if it is seen again, it counts as unchanged. With
+    *compares_content*, only with the same content.
     """
     if not rejected:
         return RowCounts()
     # In one order: two batches that store the same items in two orders deadlock.
     ordered = sorted(rejected, key=lambda record: (record.record_id, record.version))
     cursor = work.cursor()
+    # A record that fails its replay again has the person's edit for its content.
+    if compares_content and run.mode is not Mode.REPLAY:
+        cursor.executemany(_REOPEN, [_values(run, record) for record in ordered])
     cursor.executemany(_KEEP, [_values(run, record) for record in ordered], returning=True)
     states = [result.fetchone() for result in cursor.results()]
     known = [record for record, state in zip(ordered, states, strict=True) if state == ("replayed",)]
