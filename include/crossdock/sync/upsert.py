@@ -54,8 +54,8 @@ def upsert(work: Work, dataset: Schema, run: Run, batch_id: int, rows: ComparedR
     """
     if not rows.new.num_rows and not rows.changed.num_rows:
         return SkippedRows()
-    statements = _statements(dataset)
-    values = _values(dataset, run, batch_id)
+    statements = statements_of(dataset)
+    values = values_of(dataset, run, batch_id)
     _stage(work, dataset, rows)
     skipped = _overwrite(work, dataset, run, values, rows.changed.num_rows) if rows.changed.num_rows else SkippedRows()
     if rows.new.num_rows:
@@ -79,7 +79,7 @@ def _stage(work: Work, dataset: Schema, rows: ComparedRows) -> None:
     """Copy the rows into a temporary table of this connection, and mark new ones."""
     import pyarrow as pa
 
-    work.execute(_statements(dataset).stage)
+    work.execute(statements_of(dataset).stage)
     columns = (*dataset.columns, Column("is_new", "bool"))
     for some, is_new in ((rows.new, True), (rows.changed, False)):
         if some.num_rows:
@@ -102,7 +102,7 @@ def _overwrite(work: Work, dataset: Schema, run: Run, values: dict[str, Any], st
     Rows that another transaction locks for longer than LOCK_PATIENCE are removed from the batch and deferred:
     the next run reads exactly those again, and the watermark may pass them.
     """
-    statements = _statements(dataset)
+    statements = statements_of(dataset)
     busy: dict[str, int] = {}
     try:
         with work.transaction():
@@ -127,13 +127,14 @@ def _overwrite(work: Work, dataset: Schema, run: Run, values: dict[str, Any], st
     return SkippedRows(busy, known, stale)
 
 
-def _keep_history(work: Work, statements: _Statements, values: dict[str, Any]) -> tuple[int, int]:
+def _keep_history(work: Work, statements: Statements, values: dict[str, Any]) -> tuple[int, int]:
     """Copy old versions into history; return how many, and how many of them a later transaction wrote."""
     kept, written_later = work.execute(statements.keep_history, values).fetchone() or (0, 0)
     return kept, written_later
 
 
-def _values(dataset: Schema, run: Run, batch_id: int) -> dict[str, Any]:
+def values_of(dataset: Schema, run: Run, batch_id: int) -> dict[str, Any]:
+    """Collect the values of the statements for the rows of one batch."""
     return {
         "integration": run.integration,
         "batch_id": batch_id,
@@ -144,7 +145,7 @@ def _values(dataset: Schema, run: Run, batch_id: int) -> dict[str, Any]:
     }
 
 
-class _Statements(msgspec.Struct, frozen=True):
+class Statements(msgspec.Struct, frozen=True):
     """The SQL statements of one dataset. Names come from its declaration, never from data; values are always parameters."""
 
     stage: bytes
@@ -158,7 +159,8 @@ class _Statements(msgspec.Struct, frozen=True):
 
 
 @cache
-def _statements(dataset: Schema) -> _Statements:
+def statements_of(dataset: Schema) -> Statements:
+    """Build the statements of *dataset*, once for each process."""
     name, history, stage = dataset.table, dataset.history, dataset.stage
     names = ", ".join(dataset.column_names)
     # The collation of the tables: two texts of different collations cannot be compared.
@@ -167,7 +169,7 @@ def _statements(dataset: Schema) -> _Statements:
     settings = ", ".join(f"{column} = s.{column}" for column in dataset.column_names if column != "id")
     busy_lines = f"s.{dataset.lines}" if dataset.lines else "0"
     newer = "NOT s.is_new AND t.id = s.id AND t.integration = %(integration)s AND t.version < s.version"
-    return _Statements(
+    return Statements(
         stage=f"CREATE TEMP TABLE IF NOT EXISTS {stage} ({typed}, is_new boolean) ON COMMIT DELETE ROWS".encode(),
         # Locked in id order: two transactions that lock the same rows in two orders deadlock.
         keep_history=f"""
