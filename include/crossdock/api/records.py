@@ -72,7 +72,9 @@ def show_records(
     named = rows[0]["id"] if personal_data.has_personal_key(found.dataset.name) else key
     is_shown = personal_data.reveal(store, caller, f"records/{stream}/{named}", rows, fields)
     shown = rows if is_shown else personal_data.masked(rows, fields)
-    return RecordsDocument(stream=stream, key=key, as_of=as_of, records=shown, waiting=[_waiting(one) for one in waiting])
+    return RecordsDocument(
+        stream=stream, key=key, as_of=as_of, records=shown, waiting=[_waiting(one) for one in waiting]
+    )
 
 
 def _waiting(found: Waiting) -> WaitingDocument:

@@ -136,7 +136,7 @@ def of_run(work: Work, run_id: str) -> list[Batch]:
 
 
 def load(
-    work: Work, dataset: Schema, run: Run, batch: Batch, content: Content, parts: Parts | None = None
+    work: Work, dataset: Schema, run: Run, batch: Batch, content: Content, *, parts: Parts | None = None
 ) -> RowCounts:
     """
     Load the batch and count the outcome of each of its records. Call it in one transaction.

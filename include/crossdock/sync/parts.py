@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import msgspec
 
@@ -59,7 +58,7 @@ class _Statements(msgspec.Struct, frozen=True):
 
 @cache
 def _statements(parts: Parts, record: Schema) -> _Statements:
-    dataset, owner = parts.dataset, parts.dataset.owner
+    dataset, owner = parts.dataset, str(parts.dataset.owner)
     name, stage = dataset.table, dataset.stage
     names = ", ".join(dataset.column_names)
     told = [column for column in dataset.columns if column.name not in (*_OF_RECORD, owner)]
@@ -67,7 +66,7 @@ def _statements(parts: Parts, record: Schema) -> _Statements:
     typed = ", ".join(
         f"{column.name} {column.pg_type}" + (' COLLATE "C"' if column.pg_type == "text" else "") for column in told
     )
-    sources: dict[str, Any] = {column: f"s.{column}" for column in _OF_RECORD} | {owner: "s.id"}
+    sources = {column: f"s.{column}" for column in _OF_RECORD} | {owner: "s.id"}
     selected = ", ".join(sources.get(column, f"told.{column}") for column in dataset.column_names)
     ended = sources | {parts.off: "false"} | {owner: f"gone.{owner}"}
     as_ended = ", ".join(ended.get(column, f"gone.{column}") for column in dataset.column_names)

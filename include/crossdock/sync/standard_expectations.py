@@ -35,7 +35,9 @@ def source_rules(created_column: str) -> tuple[Expectation, ...]:
     )
 
 
-def none_listed(name: str, column: str, message: str, level: Level = "reject", *, required: bool = False) -> Expectation:
+def none_listed(
+    name: str, column: str, message: str, level: Level = "reject", *, required: bool = False
+) -> Expectation:
     """Make a rule for a column that lists what breaks it, so that a person sees it. One bad part rejects the whole record."""
     arguments = {"column": column, "max_value": 0}
     return Expectation(name, "expect_column_value_lengths_to_be_between", arguments, message, level, required)

@@ -96,6 +96,7 @@ def faults_in(contract: Registry[Any], name: str, document: Any) -> list[str]:
         ("inventory", "InventoryEntry"),
         ("product-projections", "ProductProjection"),
         ("products", "Product"),
+        ("standalone-prices", "StandalonePrice"),
         ("orders", "Order"),
         ("customers", "Customer"),
     ],

@@ -47,7 +47,9 @@ def refuse_unknown(parameters: Mapping[str, Sequence[str]], known: frozenset[str
     """
     for name in parameters:
         if name not in known:
-            raise VendorError(400, f"The sandbox does not have the effect of the parameter '{name}'.", "InvalidOperation")
+            raise VendorError(
+                400, f"The sandbox does not have the effect of the parameter '{name}'.", "InvalidOperation"
+            )
 
 
 def refuse_unknown_of_list(parameters: Mapping[str, Sequence[str]], own: frozenset[str]) -> None:

@@ -35,8 +35,20 @@ class Endpoint:
 
 #: The fields of a projection that a product has in its `masterData`.
 _DATA = frozenset(
-    """name description slug categories categoryOrderHints metaTitle metaDescription metaKeywords searchKeywords masterVariant
-    variants attributes""".split()
+    [
+        "name",
+        "description",
+        "slug",
+        "categories",
+        "categoryOrderHints",
+        "metaTitle",
+        "metaDescription",
+        "metaKeywords",
+        "searchKeywords",
+        "masterVariant",
+        "variants",
+        "attributes",
+    ]
 )
 _CATALOGUE = frozenset({"published", "hasStagedChanges", "masterData"})
 
@@ -59,7 +71,8 @@ def _as_projection(document: Json, *, staged: bool) -> Json:
     catalogue = document["masterData"]
     own = {name: value for name, value in document.items() if name not in _CATALOGUE}
     flags = {name: catalogue[name] for name in ("published", "hasStagedChanges")}
-    return own | flags | catalogue["staged" if staged else "current"]
+    data: Json = catalogue["staged" if staged else "current"]
+    return own | flags | data
 
 
 ENDPOINTS = {

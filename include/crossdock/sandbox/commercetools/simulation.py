@@ -123,7 +123,10 @@ def _change_states(state: RetailerState, resource_id: str) -> Row:
 
 
 def _place_order(state: RetailerState) -> Row:
-    picked = [products.projection(state.get(PRODUCTS.name, i).document) for i in _pick(state, PRODUCTS.name, 5, only_good=True)]
+    picked = [
+        products.projection(state.get(PRODUCTS.name, i).document)
+        for i in _pick(state, PRODUCTS.name, 5, only_good=True)
+    ]
     sold = [product for product in picked if products.is_sold(product) and orders.is_sellable(product)]
     customers = [state.get(CUSTOMERS.name, i).document for i in _pick(state, CUSTOMERS.name, 1, only_good=True)]
     number = len(state.collection(ORDERS.name))

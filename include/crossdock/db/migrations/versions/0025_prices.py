@@ -53,6 +53,8 @@ STATEMENTS = (
     "CREATE INDEX prices_history_sku ON prices_history (sku)",
     f"ALTER TABLE product {_PRODUCT}",
     f"ALTER TABLE product_history {_PRODUCT}",
+    # A platform may sell what it does not have yet.
+    "ALTER TABLE inventory DROP CONSTRAINT IF EXISTS inventory_quantity_on_stock_check",
     # The record's columns, where it could be mapped: what waits tells more than that something waits.
     "ALTER TABLE quarantine_item ADD COLUMN mapped jsonb",
     # One entry per sku and warehouse: an entry that was made anew under another id replaces the old one, of which no event

@@ -12,7 +12,8 @@ def entries(rng: random.Random, size: int, references: SharedReferences) -> Iter
     for number in range(size):
         sku, (channel, channel_id) = sku_of(number // channels), references.channels[number % channels]
         entry = _entry(rng, sku, channel, channel_id)
-        _FORMS.get(number % _PERIOD, lambda _entry: None)(entry)
+        if form := _FORMS.get(number % _PERIOD):
+            form(entry)
         yield entry
 
 

@@ -49,7 +49,9 @@ def _in_window(rng: random.Random, cent_amount: int, _references: SharedReferenc
 
 
 def _with_tiers(rng: random.Random, cent_amount: int, _references: SharedReferences) -> Json:
-    tiers = [{"minimumQuantity": least, "value": cents(cent_amount * (100 - least) // 100, "EUR")} for least in (10, 50)]
+    tiers = [
+        {"minimumQuantity": least, "value": cents(cent_amount * (100 - least) // 100, "EUR")} for least in (10, 50)
+    ]
     return _price(rng, cents(cent_amount, "EUR"), country="AT", tiers=tiers)
 
 

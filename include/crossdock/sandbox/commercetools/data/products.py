@@ -47,23 +47,26 @@ def _product(rng: random.Random, number: int, references: SharedReferences, skus
         _variant(rng, i, next(skus), [] if standalone else embedded(rng, number, cent_amount, references))
         for i in range(1, 2 + number % 4)
     ]
-    product = base(rng) | {
-        "key": f"product-{number:05d}",
-        "productType": reference("product-type", references.product_type),
-        "name": {"en": f"{look} {thing}", "de": f"{thing_de}, {look_de.lower()}"},
-        "description": {"en": f"A {look.lower()} {thing.lower()}, number {number}."},
-        "slug": {"en": slug, "de": f"{slug}-de"},
-        "categories": [reference("category", c) for c in rng.sample(references.categories, 1 + number % 3)],
-        "categoryOrderHints": {},
-        "searchKeywords": {},
-        "hasStagedChanges": False,
-        "published": rng.random() < 0.95,  # noqa: PLR2004 - a few are not on sale yet
-        "masterVariant": variants[0],
-        "variants": variants[1:],
-        "taxCategory": reference("tax-category", references.tax_category),
-        "priceMode": "Standalone" if standalone else "Embedded",
-        "attributes": [],
-    }
+    product = (
+        base(rng)
+        | {
+            "key": f"product-{number:05d}",
+            "productType": reference("product-type", references.product_type),
+            "name": {"en": f"{look} {thing}", "de": f"{thing_de}, {look_de.lower()}"},
+            "description": {"en": f"A {look.lower()} {thing.lower()}, number {number}."},
+            "slug": {"en": slug, "de": f"{slug}-de"},
+            "categories": [reference("category", c) for c in rng.sample(references.categories, 1 + number % 3)],
+            "categoryOrderHints": {},
+            "searchKeywords": {},
+            "hasStagedChanges": False,
+            "published": rng.random() < 0.95,  # noqa: PLR2004 - a few are not on sale yet
+            "masterVariant": variants[0],
+            "variants": variants[1:],
+            "taxCategory": reference("tax-category", references.tax_category),
+            "priceMode": "Standalone" if standalone else "Embedded",
+            "attributes": [],
+        }
+    )
     _leave_out(product, number)
     return product
 
