@@ -20,8 +20,8 @@ from crossdock.sync.landing import Landing
 from tests.shop import connect, free_port
 from tests.streams import INVENTORY
 
-#: Certificates of our own, for tests over TLS.
-pytest_plugins = ["tests.tls"]
+#: Certificates of our own, for tests over TLS; the vendor's own contract.
+pytest_plugins = ["tests.tls", "tests.vendor_contract"]
 
 _numbers = itertools.count()
 

@@ -114,12 +114,14 @@ REACHES = {
     "bench_stack.py": {"bench"},
     "credentials.py": {"integrations"},  # checks a file against the schema that the hub sent
     "demo/event_steps.py": {"app", "commerce", "db", "events", "sync"},  # compares with the database
-    "demo/steps.py": {"commerce", "db", "sync"},
+    "demo/chapters.py": {"db"},
+    "demo/integration_steps.py": {"commerce", "connectors", "db", "sync"},  # puts a declaration into its folder
+    "demo/sync_steps.py": {"commerce", "db", "sync"},
     "integrations.py": {"connectors", "integrations"},  # `validate`, and the settings before a secret is typed
     "new/dataset_code.py": {"commerce", "sync"},  # writes code from the declaration of a dataset
     "prepare.py": {"app", "db", "integrations", "observability"},
     "profile.py": {"bench"},
-    "reference.py": {"api"},
+    "reference.py": {"api", "integrations"},  # the pages of routes and connectors
     "session.py": {"db"},  # for audit.py and verify_dataset.py
     "stack.py": {"app", "db", "events", "maintenance", "observability", "sync"},
     "verify_dataset.py": {"connectors", "db", "sync"},

@@ -28,6 +28,9 @@ MATRIX = {
     ("POST", "/v1/integrations/{integration_id}/rotate"): OPERATES,
     ("POST", "/v1/integrations/{integration_id}/pause"): OPERATES,
     ("POST", "/v1/integrations/{integration_id}/resume"): OPERATES,
+    ("GET", "/v1/integrations/{integration_id}/actions"): ANYONE,
+    # An action that writes needs an operator: tests/api/test_actions.py.
+    ("POST", "/v1/integrations/{integration_id}/actions/{action}"): TESTS,
     ("GET", "/v1/integrations/{integration_id}/health"): ANYONE,
     ("GET", "/v1/availability/{sku}"): ANYONE,
     ("POST", "/v1/availability-rebuilds"): OPERATES,

@@ -25,6 +25,7 @@ def path_of(path: str) -> str:
         path.replace("{run_id}", "none-of-ours")
         .replace("{integration_id}", "none_of_ours")
         .replace("{kind}", "none")
+        .replace("{action}", "none")
         .replace("{event_id}", "1-0")
         .replace("{event_type}", "none")
         .replace("{version}", "1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,6 +96,54 @@ def test_a_whole_life(hub: Hub, retailer: FakeRetailer, tmp_path: Path) -> None:
     assert answer(hub, "resume", "cli_life")["state"] == "active"
     assert answer(hub, "remove", "cli_life", "--yes")["removed"]
     assert run(hub, "show", "cli_life").returncode == 2
+
+
+def test_an_action_is_performed_by_command_and_repeated_by_its_key(
+    hub: Hub, retailer: FakeRetailer, tmp_path: Path
+) -> None:
+    """After an unknown outcome a person must be able to repeat the very same call."""
+    words = [
+        f"{word} manage_products:{retailer.project}" if "scope=" in word else word
+        for word in add_words(retailer, "cli_act")
+    ]
+    answer(hub, *words, stdin=secret(retailer))
+    row = next(iter(retailer.state.collection("inventory").rows())).document
+    (tmp_path / "input.json").write_text(json.dumps({"key": row["key"], "version": row["version"], "quantity": 4711}))
+    act = ["act", "cli_act", "set_inventory_quantity", f"--input=@{tmp_path}/input.json"]
+    # All that the client may send by itself, and one more.
+    retailer.faults.put("inventory", [{"reset": "after"}, *[{"status": 503}] * 4])
+
+    listed = answer(hub, "actions", "cli_act")
+    unknown = run(hub, *act)
+    (key,) = re.findall(r"--key (\S+)", unknown.stderr)
+    done = answer(hub, *act, f"--key={key}")
+
+    assert "set_inventory_quantity" in [action["name"] for action in listed["actions"]]
+    assert "unknown whether" in unknown.stderr
+    assert (unknown.returncode, done["output"]["quantity_on_stock"]) == (1, 4711)
+    assert retailer.state.get("inventory", row["id"]).document["version"] == row["version"] + 1
+    shown = run(hub, "act", "cli_act", "get_inventory", "--input", json.dumps({"sku": row["sku"]}))
+    assert any(entry["quantity_on_stock"] == 4711 for entry in json.loads(shown.stdout)["entries"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--input=colour"], "The input is not JSON"),
+        (["--input=@/not/there"], "Cannot read the input from /not/there: No such file"),
+        (['--input={"sku": 5}'], '/input/sku: must have type "string"'),
+        (['--input={"skew": "A"}'], "/input/skew: is not known; known fields: sku"),
+    ],
+)
+def test_a_wrong_input_is_wrong_use(hub: Hub, retailer: FakeRetailer, words: list[str], message: str) -> None:
+    if run(hub, "show", "cli_input").returncode:
+        answer(hub, *add_words(retailer, "cli_input"), stdin=secret(retailer))
+
+    ended = run(hub, "act", "cli_input", "get_inventory", *words)
+
+    assert ended.returncode == 2
+    assert message in " ".join(ended.stderr.split())
+    assert "--key" not in ended.stderr
 
 
 def test_wrong_settings_are_wrong_use_on_the_client_and_on_the_server(hub: Hub, retailer: FakeRetailer) -> None:

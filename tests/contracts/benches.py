@@ -127,6 +127,8 @@ class Bench(Protocol):
 
 class Connector(Protocol):
     name: str
+    #: That of its manifest, whose quality the suite is evidence of.
+    kind: str
 
     def bench(self, records: int = 40) -> AbstractContextManager[Bench]: ...
 
@@ -251,6 +253,8 @@ class _CommercetoolsBench(_ShopBench):
 
 
 class CommercetoolsConnector:
+    kind = "commercetools"
+
     def __init__(self, api: Api) -> None:
         self.name = f"commercetools over {api}"
         self._api = api
@@ -330,6 +334,8 @@ class _DeclaredBench(_ShopBench):
 
 class DeclaredConnector:
     """The worked example of that name in `dags/integrations/examples`, which reads *resource*."""
+
+    kind = "declared"
 
     def __init__(self, example: str, resource: str) -> None:
         self._declaration, self._resource = files.read(files.folder() / "examples" / f"{example}.yaml"), resource

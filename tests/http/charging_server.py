@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import threading
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from crossdock.http.client import HttpClient
 from crossdock.http.model import KeyRules, Limits
@@ -17,19 +17,9 @@ from tests.http.raw_server import QUICK
 A_DAY = KeyRules(window_s=86_400)
 BODY = {"amount_minor": 4200, "order": "4711"}
 
-_BAD_GATEWAY = Response(502, b"<html>Bad gateway</html>", "text/html")
-
 
 class ChargingServer(SimulatedSystem):
-    """
-    Charges at each POST. With *knows_keys* it charges once for each key, and replays the answer.
-
-    Its fault `bad_gateway` is the HTML 502 of a proxy that lost the system "before" or "after" the charge.
-    """
-
-    fault_kinds: ClassVar = {
-        "bad_gateway": lambda value: None if value in ("before", "after") else '"before" or "after"',
-    }
+    """Charges at each POST. With *knows_keys* it charges once for each key, and replays the answer."""
 
     def __init__(self, *faults: Any, knows_keys: bool = True) -> None:
         super().__init__()
@@ -49,12 +39,9 @@ class ChargingServer(SimulatedSystem):
     def client(self, *, limits: Limits = QUICK, **options: Any) -> HttpClient:
         return HttpClient("acme", self.url, limits=limits, **options)
 
-    def respond(self, request: Request, route: str, fault: Fault) -> Response:  # noqa: ARG002
-        if (fault.kind, fault.value) == ("bad_gateway", "before"):
-            return _BAD_GATEWAY
+    def respond(self, request: Request, route: str, fault: Fault) -> Response:  # noqa: ARG002  the engine applies both
         with self._lock:
-            response = self._charge(request)
-        return _BAD_GATEWAY if fault.kind == "bad_gateway" else response
+            return self._charge(request)
 
     def _charge(self, request: Request) -> Response:
         key = request.headers.get("idempotency-key")

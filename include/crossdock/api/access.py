@@ -89,9 +89,20 @@ class Guard:
         caller: Caller | None = getattr(request.state, "caller", None)
         if caller is None:
             caller = request.state.caller = await _caller_of(request)
-        if caller.roles.isdisjoint(self.roles):
-            raise _forbidden(caller, self.roles)
+        refuse_without(caller, *self.roles)
         return caller
+
+
+def refuse_without(caller: Caller, *roles: Role) -> None:
+    """
+    Require one of *roles* where the guard of a route admits more, because the request decides.
+
+    Raises:
+        Problem: 403, the caller has none of them.
+
+    """
+    if caller.roles.isdisjoint(roles):
+        raise _forbidden(caller, roles)
 
 
 def guard(*roles: Role) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 
 from crossdock.api import (
+    actions,
     alerts,
     audit,
     availability,
@@ -45,6 +46,7 @@ _RESOURCES = (
     runs,
     records,
     integrations,
+    actions,
     integration_health,
     availability,
     events,

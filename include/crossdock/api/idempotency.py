@@ -64,6 +64,11 @@ class IdempotentRequest:
             request=f"{request.url.path}?{request.url.query}\n".encode() + request.state.body,
         )
 
+    @property
+    def effect_key(self) -> str:
+        """A key for the effect at another system, of 64 characters: the same when the caller sends the request again."""
+        return self._key.key_hash.hex()
+
     def once(self, effect: Callable[[], BaseModel], headers: Callable[[Any], Headers] = lambda _: {}) -> Response:
         """
         Carry out *effect* and keep its answer in one transaction, or answer as the first time.

@@ -26,7 +26,7 @@ from crossdock.core.errors import NotFound
 from crossdock.db.database import Work
 from crossdock.integrations import repository as integration_repository
 from crossdock.integrations import service
-from crossdock.integrations.manifests import Manifest, manifests
+from crossdock.integrations.manifests import Manifest, Quality, manifests
 from crossdock.integrations.model import INTEGRATION_ID, Check, Integration, IntegrationState, Outcome
 from crossdock.integrations.service import Added, NewIntegration
 
@@ -88,6 +88,7 @@ class KindDocument(BaseModel):
     description: str
     settings: dict[str, Any] = Field(description="JSON Schema of the settings.")
     credentials: dict[str, Any] = Field(description="JSON Schema of the credentials.")
+    quality: Quality | None = Field(description="What tests prove of the connector; null if no claim is made.")
 
 
 class KindsDocument(BaseModel):
@@ -347,4 +348,5 @@ def _kind_document(manifest: Manifest) -> KindDocument:
         description=manifest.description,
         settings=dict(manifest.settings),
         credentials=dict(manifest.credentials),
+        quality=manifest.quality,
     )

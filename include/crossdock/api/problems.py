@@ -17,8 +17,18 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from crossdock.api.hints import HintDocument
-from crossdock.core.errors import BadRequest, Conflict, HubError, NotFound, OutcomeUnknown, Transient, VersionChanged
+from crossdock.core.errors import (
+    BadRequest,
+    Conflict,
+    HubError,
+    IntegrationPaused,
+    NotFound,
+    OutcomeUnknown,
+    Transient,
+    VersionChanged,
+)
 from crossdock.db.idempotency import KeyReused, StillRunning
+from crossdock.integrations.actions.model import InputInvalid
 from crossdock.integrations.model import FieldError, SettingsInvalid, TestRefused
 
 log = logging.getLogger(__name__)
@@ -145,6 +155,7 @@ _HUB_ERRORS: tuple[tuple[type[HubError], HTTPStatus, str], ...] = (
     (StillRunning, HTTPStatus.CONFLICT, "still-running"),
     (KeyReused, HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused"),
     (Conflict, HTTPStatus.CONFLICT, "conflict"),
+    (IntegrationPaused, HTTPStatus.CONFLICT, "integration-paused"),
     (Transient, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
     # Not 503, after which a client would try again.
     (OutcomeUnknown, HTTPStatus.BAD_GATEWAY, "outcome-unknown"),
@@ -160,7 +171,7 @@ def _of_hub_error(error: HubError) -> Problem:
     if hint := HintDocument.of(error.hint):
         members["hint"] = hint.model_dump()
     match error:
-        case SettingsInvalid():
+        case SettingsInvalid() | InputInvalid():
             members["errors"] = error.errors
         case TestRefused():
             members["checks"] = msgspec.to_builtins(error.checks)

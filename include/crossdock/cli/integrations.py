@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +22,7 @@ from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.consent import confirm
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.session import hub_api
+from crossdock.client.errors import AirflowUnreachable
 from crossdock.client.hub import HubApi, HubRefused
 from crossdock.core.errors import BadRequest, Conflict, NotFound
 from crossdock.core.hints import Hint, HintId
@@ -125,7 +128,55 @@ def kinds(as_json: Json = False) -> None:
             for schema in (kind["settings"], kind["credentials"])
             for name, field in schema["properties"].items()
         ]
-        console.show_table(f"{kind['kind']}: {kind['description']}", ("field", "", "", "description"), rows, empty="")
+        quality = f" [{kind['quality']}]" if kind["quality"] else ""
+        title = f"{kind['kind']}{quality}: {kind['description']}"
+        console.show_table(title, ("field", "", "", "description"), rows, empty="")
+
+
+@app.command("actions")
+def actions(integration_id: Id, as_json: Json = False) -> None:
+    """List what can be done at the system of an integration, with a sample of each action's input."""
+    found = hub_api().get(f"/integrations/{integration_id}/actions").document
+    if as_json:
+        console.show_json(found)
+        return
+    console.show_table(
+        f"Actions of {integration_id} (quality: {found['quality'] or 'no claim'})",
+        ("action", "", "what it does", "sample of its input"),
+        [(each["name"], each["kind"], each["description"], json.dumps(each["sample"])) for each in found["actions"]],
+        empty="This kind of integration has no actions",
+    )
+
+
+@app.command("act")
+def act(
+    integration_id: Id,
+    action: Annotated[str, typer.Argument(help="The action, as ./hub integration actions lists it.")],
+    given: Annotated[
+        str, typer.Option("--input", help="The input as JSON, @FILE for a file with it, or - for standard input.")
+    ],
+    key: Annotated[
+        str | None, typer.Option(help="The key of an earlier call, to repeat it: it has no second effect.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """
+    Perform an action at the system of an integration, and print its output as JSON.
+
+    If the outcome is unknown, the error names the key with which the same call can be repeated.
+    """
+    body, sent_key = {"input": _input(given)}, key or str(uuid.uuid4())
+    path = f"/integrations/{integration_id}/actions/{quote(action, safe='')}"
+    try:
+        found = hub_api().post(path, body, key=sent_key).document
+    except (HubRefused, AirflowUnreachable) as error:
+        if not (isinstance(error, HubRefused) and error.is_wrong_use):
+            console.say(f"To repeat this call without a second effect, add: --key {sent_key}")
+        raise
+    if as_json:
+        console.show_json(found)
+        return
+    console.out.print_json(json.dumps(found["output"]))
 
 
 @app.command("add")
@@ -259,6 +310,24 @@ def validate(
         console.show_json({"name": declaration.name, "table": stream.dataset.table, "columns": columns})
         return
     console.success(f"{declaration.name} is valid: DAG {sync_dag(stream.id)}, table {stream.dataset.table}")
+
+
+def _input(given: str) -> Any:
+    """Read the JSON of *given*: itself, a file, or standard input."""
+    text = given
+    if given == "-":
+        text = sys.stdin.read()
+    elif given.startswith("@"):
+        try:
+            text = Path(given[1:]).read_text()
+        except OSError as error:
+            raise BadRequest(f"Cannot read the input from {given[1:]}: {error.strerror}") from error
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise BadRequest(
+            f"The input is not JSON: {error}. Expected one object, as the sample of ./hub integration actions, or @FILE"
+        ) from error
 
 
 def _settings(given: list[str] | None) -> dict[str, Any]:

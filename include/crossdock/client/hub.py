@@ -82,17 +82,25 @@ class HubApi:
                 break
         return found
 
-    def post(self, path: str, body: Any, *, if_match: str | None = None, timeout_s: float = _TIMEOUT_S) -> HubAnswer:
+    def post(
+        self,
+        path: str,
+        body: Any,
+        *,
+        if_match: str | None = None,
+        timeout_s: float = _TIMEOUT_S,
+        key: str | None = None,
+    ) -> HubAnswer:
         """
         Send a request that has one effect, however often it has to be sent.
 
-        Each call has an idempotency key of its own. Without an answer, and on 503, the request is sent again with the same
+        Each call has an idempotency key of its own, unless *key* is that of an earlier call to repeat. Without an answer, and on 503, the request is sent again with the same
         key: an effect that it had already is not repeated, and its answer comes again.
         """
-        key = str(uuid.uuid4())
+        sent_key = key or str(uuid.uuid4())
         return _until_answered(
             lambda: self._call(
-                "POST", path, json=body, if_match=if_match, headers={"Idempotency-Key": key}, timeout=timeout_s
+                "POST", path, json=body, if_match=if_match, headers={"Idempotency-Key": sent_key}, timeout=timeout_s
             )
         )
 

@@ -161,11 +161,11 @@ class VersionChanged(Terminal):
 
 
 class IntegrationPaused(Terminal):
-    """The integration is paused: its syncs read nothing until it is resumed."""
+    """The integration is paused: nothing is read from it or sent to it until it is resumed."""
 
     def __init__(self, integration_id: str, paused_by: str) -> None:
         super().__init__(
-            f"{integration_id} was paused by {paused_by}. Nothing is read until it is resumed",
+            f"{integration_id} was paused by {paused_by}. Nothing is read or sent until it is resumed",
             hint=Hint(HintId.RESUME_INTEGRATION, integration_id),
         )
 

@@ -1,5 +1,5 @@
 """
-Connector manifests: each kind of integration with its settings and credentials as JSON Schema.
+Connector manifests: each kind of integration with its settings and credentials as JSON Schema, and its actions.
 
 A manifest is the file `manifest.json` in a connector's folder. The registry validates with it, the API serves it, and
 Airflow's connection form is made from it (`provider`), so the three cannot differ. `x-connection` says which field of
@@ -9,8 +9,9 @@ an Airflow connection holds a value.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -18,10 +19,24 @@ from typing import Any
 
 import msgspec
 
+from crossdock.core.errors import NotFound
 from crossdock.http.connection import Connection
+from crossdock.integrations.actions.model import Action
+from crossdock.integrations.json_schema import errors_in
 from crossdock.integrations.model import ConnectionTest, FieldError, SettingsInvalid
 
 _FOLDER = Path(__file__).parents[1] / "connectors"
+
+
+class Quality(StrEnum):
+    """What tests prove of a connector; each level includes the one before. `evidence` names the tests."""
+
+    #: It passes the contract suite, on the sandbox.
+    BRONZE = "bronze"
+    #: What it reads and sends is also validated against the vendor's OpenAPI file or official SDK.
+    SILVER = "silver"
+    #: Also each writing action has one effect under every fault, resolves its unknown outcome, and is documented.
+    GOLD = "gold"
 
 
 @dataclass(frozen=True)
@@ -37,6 +52,12 @@ class Manifest:
     credentials: Mapping[str, Any]
     #: Capability → where it is, as `module:name`; imported when it is used. `streams` has a list of them.
     provides: Mapping[str, Any]
+    #: What it can do besides syncing, by name.
+    actions: Mapping[str, Action] = field(default_factory=dict)
+    #: None if no claim is made.
+    quality: Quality | None = None
+    #: Level → the tests that prove it, as pytest names them.
+    evidence: Mapping[Quality, tuple[str, ...]] = field(default_factory=dict)
 
     def refuse_invalid(self, settings: Mapping[str, Any], credentials: Mapping[str, Any] | None) -> None:
         """
@@ -46,9 +67,9 @@ class Manifest:
             SettingsInvalid: names every invalid place and what was expected there; never the value.
 
         """
-        errors = list(_errors(self.settings, settings, "/settings"))
+        errors = list(errors_in(self.settings, settings, "/settings"))
         if credentials is not None:
-            errors += _errors(self.credentials, credentials, "/credentials")
+            errors += errors_in(self.credentials, credentials, "/credentials")
         if errors:
             raise SettingsInvalid(self.title, errors)
 
@@ -60,7 +81,7 @@ class Manifest:
             SettingsInvalid: names every invalid place.
 
         """
-        if errors := list(_errors(self.credentials, credentials, "/credentials")):
+        if errors := list(errors_in(self.credentials, credentials, "/credentials")):
             raise SettingsInvalid(self.title, errors)
 
     def connection(self, connection_id: str, settings: Mapping[str, Any], credentials: Mapping[str, Any]) -> Connection:
@@ -115,6 +136,22 @@ class Manifest:
         """
         return _imported(self.provides[capability])
 
+    def action(self, name: str) -> Action:
+        """
+        Find the action called *name*.
+
+        Raises:
+            NotFound: there is none; the message lists the existing ones.
+
+        """
+        if name not in self.actions:
+            raise NotFound(f"{self.title} has no action {name!r}. Actions: {', '.join(self.actions) or 'none'}")
+        return self.actions[name]
+
+    def run_of(self, name: str) -> Any:
+        """Import what carries out the action called *name*."""
+        return _imported(self.actions[name].run)
+
     @property
     def streams(self) -> tuple[Any, ...]:
         """The streams that each integration of this kind has; none if a file or nothing declares them."""
@@ -123,8 +160,8 @@ class Manifest:
     @staticmethod
     def _fields_of(connection: Connection, schema: Mapping[str, Any]) -> dict[str, Any]:
         found = {}
-        for name, field in schema["properties"].items():
-            place = field["x-connection"]
+        for name, declared in schema["properties"].items():
+            place = declared["x-connection"]
             # Use the composed URL: a connection made by hand may have scheme and port in fields of their own.
             place = "url" if place == "host" else place
             value = connection.extra.get(name) if place == "extra" else getattr(connection, place)
@@ -159,7 +196,13 @@ def manifest_of(kind: str) -> Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read one manifest file."""
+    """
+    Read one manifest file. `manifest.schema.json` has its form, which a test compares with every manifest.
+
+    Raises:
+        msgspec.ValidationError: an action is not declared as `Action` says.
+
+    """
     document = json.loads(path.read_text())
     return Manifest(
         kind=document["kind"],
@@ -168,29 +211,7 @@ def read_manifest(path: Path) -> Manifest:
         settings=document["settings"],
         credentials=document["credentials"],
         provides=document["provides"],
+        actions=msgspec.convert(document.get("actions", {}), dict[str, Action]),
+        quality=Quality(document["quality"]) if "quality" in document else None,
+        evidence={Quality(level): tuple(tests) for level, tests in document.get("evidence", {}).items()},
     )
-
-
-def _errors(schema: Mapping[str, Any], value: Any, at: str) -> Iterator[FieldError]:
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415  only to validate
-
-    for error in Draft202012Validator(schema).iter_errors(value):
-        path = at + "".join(f"/{step}" for step in error.absolute_path)
-        yield from _explain(error, path, schema)
-
-
-def _explain(error: Any, path: str, schema: Mapping[str, Any]) -> Iterator[FieldError]:
-    """Explain what was expected. jsonschema's own message quotes the value, which may be a secret."""
-    match error.validator:
-        case "required":
-            missing = [name for name in error.validator_value if name not in error.instance]
-            # jsonschema reports each missing field separately; only its text says which one this is.
-            yield from (FieldError(f"{path}/{name}", "is missing") for name in missing if f"{name!r}" in error.message)
-        case "additionalProperties":
-            known = ", ".join(schema["properties"])
-            unknown = sorted(set(error.instance) - set(schema["properties"]))
-            yield from (FieldError(f"{path}/{name}", f"is not known; known fields: {known}") for name in unknown)
-        case rule:
-            examples = error.schema.get("examples")
-            example = f", for example {json.dumps(examples[0])}" if examples else ""
-            yield FieldError(path, f"must have {rule} {json.dumps(error.validator_value)}{example}")

@@ -65,3 +65,22 @@ def test_tokens_can_be_revoked_and_shortened_by_control(client: RetailerClient) 
     assert client.get("inventory").status == 401
     assert client.log_in().json["expires_in"] == 60
     assert client.get("inventory").status == 200
+
+
+@pytest.mark.parametrize(
+    ("scope", "inventory", "orders"),
+    [
+        ("view_products:demo view_orders:demo", 403, 403),
+        ("manage_products:demo view_orders:demo", 200, 403),
+        ("manage_orders:demo", 403, 200),
+        ("manage_project:demo", 200, 200),
+    ],
+)
+def test_a_token_for_reading_cannot_write(client: RetailerClient, scope: str, inventory: int, orders: int) -> None:
+    """A connection whose scope is that of the syncs would otherwise work here, and fail at the vendor."""
+    client.log_in(scope=scope)
+    for path, status in (("inventory", inventory), ("orders", orders)):
+        row = client.get(path, ("limit", 1)).json["results"][0]
+        answer = client.update(f"{path}/{row['id']}", row["version"])
+        assert answer.status == status
+        assert status == 200 or answer.json["error"] == "insufficient_scope"

@@ -1,4 +1,4 @@
-"""Open the systems of a sync from Airflow's connections."""
+"""Open the systems of a sync, and the clients of actions, from Airflow's connections."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from crossdock.http.model import CallPolicy, Safeguards
 from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.http.shared_token import Cipher
 from crossdock.integrations import airflow_connection
+from crossdock.integrations.actions.ports import Client
 from crossdock.integrations.manifests import Manifest, manifest_of
 from crossdock.integrations.model import Integration
 from crossdock.integrations.registered import find_active, find_integration
@@ -45,6 +46,24 @@ def systems_of(stream: Stream, *, starts: bool = False) -> Iterator[Systems]:
                 lease_life=settings().lease_life,
                 pages_in_flight=settings().pages_in_flight,
             )
+
+
+@contextmanager
+def client_of(store: Store, integration: Integration, manifest: Manifest) -> Iterator[Client]:
+    """
+    Open the client of *integration* for actions, and close it at the end. In a task, or in the api-server.
+
+    It shares rate limit, circuit breaker and token with the syncs.
+
+    Raises:
+        NotFound: Airflow has no such connection.
+        BadRequest: the connection lacks a value.
+
+    """
+    connection = _connection(manifest, integration.connection_id)
+    with SharedSafeguards(store, integration.integration_id, cipher=_cipher()) as calls:
+        client: Client = manifest.provided("client")(integration.integration_id, connection, calls.safeguards)
+        yield client
 
 
 def _cipher() -> Cipher | None:

@@ -1,4 +1,4 @@
-"""The chapters of the demo: each is a list of steps that can be told by itself."""
+"""The chapters of the demo: each is a list of steps that can be run by itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crossdock.cli.demo.sync_steps import SyncSteps
 from crossdock.client.sandbox import SandboxControl
 from crossdock.db.database import Store
 
-#: Chapter → what it shows. They are told in this order.
+#: Chapter → what it shows. They run in this order.
 CHAPTERS: Mapping[str, str] = {
     "syncs": "full and delta syncs, a rejected record, an outage and its recovery",
     "customers": "one dataset from two sources: the shop, and a CRM that one YAML file declares",
@@ -41,7 +41,7 @@ def _steps(run: DemoRun, store: Store, sandbox: SandboxControl, chapters: Sequen
     syncs = SyncSteps(run, store, sandbox)
     integrations = IntegrationSteps(run, store)
     events = EventSteps(run.stack.api(), store, sandbox)
-    told: Mapping[str, Sequence[tuple[str, Act]]] = {
+    steps: Mapping[str, Sequence[tuple[str, Act]]] = {
         "syncs": (
             ("every integration passes its connection test", syncs.registry_green),
             ("a bad record goes to quarantine", syncs.bad_row),
@@ -63,4 +63,4 @@ def _steps(run: DemoRun, store: Store, sandbox: SandboxControl, chapters: Sequen
     # Every chapter needs the shop's records; a full sync of records that are there changes nothing.
     yield "full syncs load every product, order and stock level", syncs.full_syncs
     for chapter in chapters:
-        yield from told[chapter]
+        yield from steps[chapter]

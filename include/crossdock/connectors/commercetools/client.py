@@ -1,4 +1,4 @@
-"""Read commercetools' resources page by page."""
+"""The client of one commercetools project: reads resources page by page, and gives actions their paths."""
 
 from __future__ import annotations
 
@@ -159,6 +159,15 @@ class Commercetools:
             fallback_url=connection.text("fallback_url") or None,
         )
 
+    @property
+    def http(self) -> HttpClient:
+        """The HTTP client, for actions."""
+        return self._client
+
+    def path(self, resource: str) -> str:
+        """Put *resource* below the project."""
+        return f"/{self._project}/{resource}"
+
     def sign_in(self) -> None:
         """
         Fetch a token, unless there is a valid one.
@@ -210,18 +219,18 @@ class Commercetools:
         )
 
     def _call_rest(self, resource: str, query: Mapping[str, Any], parse: Callable[[HttpResponse], T]) -> T:
-        return self._client.get(f"/{self._project}/{resource}", query, parse)
+        return self._client.get(self.path(resource), query, parse)
 
     def _call_graphql(self, resource: str, query: Mapping[str, Any], parse: Callable[[HttpResponse], T]) -> T:
         document = graphql.document_of(resource, query)
         return self._client.post_json(
-            f"/{self._project}/graphql", document, lambda response: parse(graphql.as_rest(response, resource))
+            self.path("graphql"), document, lambda response: parse(graphql.as_rest(response, resource))
         )
 
 
-def source_of(integration: str, connection: Connection, share: SafeguardsFactory | None) -> Commercetools:
+def client_of(integration: str, connection: Connection, share: SafeguardsFactory | None) -> Commercetools:
     """
-    Create the source of *integration*.
+    Create the client of *integration*, which is also its source.
 
     Raises:
         BadRequest: as `Commercetools.of`.

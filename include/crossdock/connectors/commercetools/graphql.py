@@ -22,6 +22,8 @@ Json = dict[str, Any]
 #: Error codes after which a retry may succeed; every other code is a refusal.
 _TRANSIENT = frozenset({"General", "OverCapacity", "BadGateway", "QueryTimedOut", "PendingOperation"})
 
+#: Money in whole cents, and money that may be finer: two types, of which only the second has more.
+_CENTS = "{ type currencyCode centAmount fractionDigits }"
 _MONEY = "{ type currencyCode centAmount fractionDigits ... on HighPrecisionMoney { preciseAmount } }"
 _TEXTS = "{ locale value }"
 _ADDRESS = """{
@@ -52,7 +54,7 @@ _STANDALONE_PRICE = f"""
     id version createdAt lastModifiedAt key sku active {_PRICE}"""
 _PORTIONS = f"{{ quantity discountedPrice {{ value {_MONEY} }} }}"
 _SHIPPING_INFO = f"""{{
-    price {_MONEY} discountedPrice {{ value {_MONEY} }}
+    price {_CENTS} discountedPrice {{ value {_MONEY} }}
     deliveries {{
         id key createdAt items {{ id quantity }} address {_ADDRESS}
         parcels {{
@@ -62,18 +64,18 @@ _SHIPPING_INFO = f"""{{
     }} }}"""
 _ORDER = f"""
     id version createdAt lastModifiedAt orderNumber orderState paymentState shipmentState
-    customerId customerEmail country totalPrice {_MONEY} shippingAddress {_ADDRESS} itemShippingAddresses {_ADDRESS}
-    taxMode taxedPrice {{ totalNet {_MONEY} totalGross {_MONEY} totalTax {_MONEY} }}
+    customerId customerEmail country totalPrice {_CENTS} shippingAddress {_ADDRESS} itemShippingAddresses {_ADDRESS}
+    taxMode taxedPrice {{ totalNet {_CENTS} totalGross {_CENTS} totalTax {_CENTS} }}
     shippingMode shippingInfo {_SHIPPING_INFO}
     shipping {{ shippingKey shippingInfo {_SHIPPING_INFO} shippingAddress {_ADDRESS} }}
     discountOnTotalPrice {{ discountedAmount {_MONEY} }}
     lineItems {{
-        id quantity productId nameAllLocales {_TEXTS} variant {{ sku }} totalPrice {_MONEY} priceMode lineItemMode
+        id quantity productId nameAllLocales {_TEXTS} variant {{ sku }} totalPrice {_CENTS} priceMode lineItemMode
         price {{ value {_MONEY} discounted {{ value {_MONEY} }} tiers {{ minimumQuantity value {_MONEY} }} }}
         discountedPricePerQuantity {_PORTIONS}
     }}
     customLineItems {{
-        id quantity slug nameAllLocales {_TEXTS} money {_MONEY} totalPrice {_MONEY} discountedPricePerQuantity {_PORTIONS}
+        id quantity slug nameAllLocales {_TEXTS} money {_MONEY} totalPrice {_CENTS} discountedPricePerQuantity {_PORTIONS}
     }}
     returnInfo {{
         returnTrackingId returnDate

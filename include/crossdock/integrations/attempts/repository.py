@@ -64,6 +64,8 @@ UPDATE attempt SET outcome = %(outcome)s, resolution = %(resolution)s, known_at 
     + _COLUMNS
 )
 
+_FIND = b"SELECT " + _COLUMNS + b" FROM attempt WHERE integration = %(integration)s AND key = %(key)s"
+
 _GET = b"SELECT " + _COLUMNS + b" FROM attempt WHERE attempt_id = %(attempt_id)s"
 
 #: The first condition is that of the partial index.
@@ -136,6 +138,11 @@ def get(work: Work, attempt_id: int) -> Attempt:
     if found is None:
         raise NotFound(f"There is no attempt {attempt_id}")
     return found
+
+
+def find(work: Work, integration: str, key: str) -> Attempt | None:
+    """Find the attempt with *key*; None if there is none."""
+    return _attempts(work).execute(_FIND, {"integration": integration, "key": key}).fetchone()
 
 
 def resolve(

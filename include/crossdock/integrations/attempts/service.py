@@ -21,12 +21,16 @@ from crossdock.integrations.attempts.model import AlreadyDone, Attempt, Outcome,
 T = TypeVar("T")
 
 
-def send(store: Store, client: HttpClient, write: Write, parse: Callable[[HttpResponse], T]) -> T:
+def send(
+    store: Store, client: HttpClient, write: Write, parse: Callable[[HttpResponse], T], *, guarded: bool = False
+) -> T:
     """
     Send *write* and log it: its attempt is committed before the request is sent, and its outcome afterwards.
 
     With a key that was used before, the request is sent again only if that cannot repeat the effect: the earlier one
-    had none, or the system replays the answer of the key.
+    had none, or the system replays the answer of the key, or the request is *guarded*: it names the version that it
+    changes, so that the system applies it once at most. Set that only after a read has shown that it was not applied
+    yet: otherwise a refusal says nothing.
 
     Raises:
         KeyReused: the key belongs to another request; nothing was sent.
@@ -42,7 +46,7 @@ def send(store: Store, client: HttpClient, write: Write, parse: Callable[[HttpRe
     with store.transaction() as work:
         attempt, is_new = repository.begin(work, write, longest=longest)
     rules = write.key_rules if is_new else _rules_left(write, attempt, client.limits)
-    if not is_new and rules is None:
+    if not is_new and rules is None and (not guarded or attempt.outcome is Outcome.DONE):
         raise _without_answer(attempt, "an earlier call with its key has no known outcome")
     failpoint("send.begun")
     try:
@@ -62,8 +66,15 @@ def send(store: Store, client: HttpClient, write: Write, parse: Callable[[HttpRe
             raise
         raise _without_answer(attempt, f"its repetition failed: {error}") from error
     failpoint("send.answered")
-    _end(store, attempt, Outcome.DONE, None if is_new else Resolution.REPLAYED_KEY)
+    _end(store, attempt, Outcome.DONE, None if is_new else Resolution.REPLAYED_KEY if rules else Resolution.GET)
     return answer
+
+
+def found_done(store: Store, write: Write) -> None:
+    """Record that a read has shown the effect of *write*, whose outcome was unknown."""
+    with store.transaction() as work:
+        if attempt := repository.find(work, write.integration, write.key):
+            repository.end(work, attempt, Outcome.DONE, Resolution.GET)
 
 
 def _refuse_open_transaction(store: Store) -> None:

@@ -83,7 +83,7 @@ _SCHEMA = """
     type Order {
         id: Text version: Long createdAt: DateTime lastModifiedAt: DateTime orderNumber: Text
         orderState: Text paymentState: Text shipmentState: Text customerId: Text customerEmail: Text country: Text
-        totalPrice: BaseMoney shippingAddress: Address itemShippingAddresses: [Address]
+        totalPrice: Money shippingAddress: Address itemShippingAddresses: [Address]
         taxMode: Text taxedPrice: TaxedPrice shippingMode: Text shippingInfo: ShippingInfo shipping: [Shipping]
         discountOnTotalPrice: Discount lineItems: [LineItem] customLineItems: [CustomLineItem]
         returnInfo: [ReturnInfo] syncInfo: [SyncInfo] discountCodes: [DiscountCodeInfo] paymentInfo: PaymentInfo
@@ -94,8 +94,8 @@ _SCHEMA = """
         externalId: Text email: Text firstName: Text lastName: Text companyName: Text locale: Text
         isEmailVerified: Flag addresses: [Address] custom: Custom
     }
-    type TaxedPrice { totalNet: BaseMoney totalGross: BaseMoney totalTax: BaseMoney }
-    type ShippingInfo { price: BaseMoney discountedPrice: DiscountedLineItemPrice deliveries: [Delivery] }
+    type TaxedPrice { totalNet: Money totalGross: Money totalTax: Money }
+    type ShippingInfo { price: Money discountedPrice: DiscountedLineItemPrice deliveries: [Delivery] }
     type Shipping { shippingKey: Text shippingInfo: ShippingInfo shippingAddress: Address }
     type Delivery {
         id: Text key: Text createdAt: DateTime items: [DeliveryItem] parcels: [Parcel] address: Address
@@ -109,10 +109,10 @@ _SCHEMA = """
     type Tier { minimumQuantity: Long value: BaseMoney }
     type LineItem {
         id: Text quantity: Long productId: Text nameAllLocales: [LocalizedString] price: Price variant: ProductVariant
-        totalPrice: BaseMoney priceMode: Text lineItemMode: Text discountedPricePerQuantity: [Portion] custom: Custom
+        totalPrice: Money priceMode: Text lineItemMode: Text discountedPricePerQuantity: [Portion] custom: Custom
     }
     type CustomLineItem {
-        id: Text quantity: Long slug: Text nameAllLocales: [LocalizedString] money: BaseMoney totalPrice: BaseMoney
+        id: Text quantity: Long slug: Text nameAllLocales: [LocalizedString] money: BaseMoney totalPrice: Money
         discountedPricePerQuantity: [Portion] custom: Custom
     }
     type ReturnInfo { items: [ReturnItem] returnTrackingId: Text returnDate: DateTime }

@@ -108,7 +108,7 @@ class FakeRetailer(SimulatedSystem):
     def respond(self, request: Request, route: str, fault: Fault) -> Response:
         if route == "oauth":
             return self._oauth(request)
-        self.tokens.check(request)
+        routes.refuse_without_scope(request, self.project, self.tokens.check(request))
         self._change_data(route, fault)
         previous = self._last_pages.get(request.path)
         if fault.kind == "duplicate_page" and previous is not None:

@@ -24,6 +24,8 @@ class Endpoint:
     #: Turns a stored document into what the path shows; None if it is sent as it is stored.
     view: Callable[[Json], Json] | None = None
     writable: bool = True
+    #: The scope that a token needs to write here, without the project.
+    scope: str = "manage_products"
     #: Whether the path hides what is not published, unless the parameter `staged` asks for it.
     hides_unpublished: bool = False
 
@@ -82,9 +84,28 @@ ENDPOINTS = {
     ),
     "products": Endpoint(PRODUCTS, view=_as_product),
     "standalone-prices": Endpoint(PRICES),
-    "orders": Endpoint(ORDERS),
-    "customers": Endpoint(CUSTOMERS),
+    "orders": Endpoint(ORDERS, scope="manage_orders"),
+    "customers": Endpoint(CUSTOMERS, scope="manage_customers"),
 }
+
+
+def refuse_without_scope(request: Request, project: str, scopes: frozenset[str]) -> None:
+    """
+    Refuse a request that writes with a token for reading.
+
+    Raises:
+        VendorError: 403 insufficient_scope.
+
+    """
+    path = request.parts[1] if request.parts[1:] else ""
+    if request.method == "GET" or path not in ENDPOINTS:
+        return
+    enough = {f"{ENDPOINTS[path].scope}:{project}", f"manage_project:{project}"}
+    if scopes.isdisjoint(enough):
+        missing = ", ".join(sorted(enough))
+        raise VendorError.oauth(
+            403, "insufficient_scope", f"Insufficient scope. One of the following scopes is missing: {missing}."
+        )
 
 
 def handle(state: RetailerState, project: str, request: Request, share: float | None = None) -> Response:

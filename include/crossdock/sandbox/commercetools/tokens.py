@@ -24,6 +24,7 @@ class Tokens:
         self._client = f"{client_id}:{client_secret}".encode()
         self._lock = threading.Lock()
         self._expiries: dict[str, float] = {}
+        self._scopes: dict[str, frozenset[str]] = {}
 
     def grant(self, request: Request) -> Response:
         """
@@ -43,15 +44,15 @@ class Tokens:
         scope = form.get("scope", [f"manage_project:{self._project}"])[0]
         if any(not part.endswith(f":{self._project}") for part in scope.split()):
             raise VendorError.oauth(400, "invalid_scope", f"Unknown scope in '{scope}'.")
-        token = self._issue()
+        token = self._issue(frozenset(scope.split()))
         return json_response(
             200,
             {"access_token": token, "expires_in": int(self.life_s), "scope": scope, "token_type": "Bearer"},
         )
 
-    def check(self, request: Request) -> None:
+    def check(self, request: Request) -> frozenset[str]:
         """
-        Check the token of a request.
+        Check the token of a request, and return its scopes.
 
         Raises:
             VendorError: 401, the request has no valid token.
@@ -60,8 +61,10 @@ class Tokens:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         with self._lock:
             expiry = self._expiries.get(token.strip(), 0.0)
+            scopes = self._scopes.get(token.strip(), frozenset())
         if scheme.lower() != "bearer" or expiry <= time.monotonic():
             raise VendorError.oauth(401, "invalid_token", "invalid_token")
+        return scopes
 
     def revoke_all(self) -> int:
         """Revoke all tokens; returns how many were valid."""
@@ -78,10 +81,11 @@ class Tokens:
         now = time.monotonic()
         return sum(expiry > now for expiry in self._expiries.values())
 
-    def _issue(self) -> str:
+    def _issue(self, scopes: frozenset[str]) -> str:
         token, now = secrets.token_urlsafe(24), time.monotonic()
         with self._lock:
             self._expiries = {old: expiry for old, expiry in self._expiries.items() if expiry > now}
+            self._scopes = {old: self._scopes[old] for old in self._expiries} | {token: scopes}
             self._expiries[token] = now + self.life_s
         return token
 

@@ -111,6 +111,7 @@ _KINDS: dict[str, Check] = {
     "nan": check_true,
     "huge_number": _check_huge,
     "reset": _check_reset,
+    "bad_gateway": _check_moment,
     "redirect": _check_text,
     "gzip_bomb_mb": _check_positive,
 }

@@ -12,6 +12,8 @@ from crossdock.sandbox.engine.messages import Response, problem_response
 from crossdock.sandbox.engine.problems import Problem
 
 _MB = 1_000_000
+#: Of a proxy that lost the system behind it: it cannot know whether the request had its effect.
+_BAD_GATEWAY = Response(502, b"<html>Bad gateway</html>", "text/html; charset=utf-8")
 
 
 def replacement(fault: Fault, problem_of: Callable[[int], Problem], empty_page: tuple[bytes, bytes]) -> Response | None:
@@ -31,6 +33,8 @@ def replacement(fault: Fault, problem_of: Callable[[int], Problem], empty_page: 
             return replace(problem_response(problem_of(status)), headers=_retry_after(fault))
         case "not_json", str(text):
             return Response(200, text.encode(), "text/html; charset=utf-8")
+        case "bad_gateway", "before":
+            return _BAD_GATEWAY
         case "redirect", str(url):
             return Response(302, b"", headers={"Location": url})
         case "gzip_bomb_mb", size:
@@ -43,6 +47,8 @@ def alter(response: Response, fault: Fault, number_fields: Sequence[str]) -> Res
     match fault.kind:
         case "truncate_json":
             return replace(response, body=response.body[: int(len(response.body) * fault.value)])
+        case "bad_gateway":
+            return _BAD_GATEWAY
         case "wrong_type":
             return replace(response, content_type="text/html; charset=utf-8")
         case "nan":

@@ -97,7 +97,7 @@ def coupon(rng: random.Random, line: Json) -> None:  # noqa: ARG001 - the form o
     _set_total(line, lower * line["quantity"])
 
 
-def three_for_two(rng: random.Random, line: Json) -> None:
+def three_for_two(rng: random.Random, line: Json) -> None:  # noqa: ARG001 - the form of all pricings
     """Discount some of the units: "discountedPricePerQuantity: … Discounted price of a single quantity of the Line Item", per portion of the units."""
     value = line["price"]["value"]
     _units(line, 3)
@@ -107,7 +107,7 @@ def three_for_two(rng: random.Random, line: Json) -> None:
     _set_total(line, 2 * minor)
 
 
-def gift(rng: random.Random, line: Json) -> None:
+def gift(rng: random.Random, line: Json) -> None:  # noqa: ARG001 - the form of all pricings
     """Give away: "GiftLineItem: … was added as a gift by a Cart Discount. The totalPrice is always 0"."""
     value = line["price"]["value"]
     _units(line, 1)

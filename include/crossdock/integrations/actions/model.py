@@ -1,0 +1,108 @@
+"""
+The terms of actions: what a manifest declares of each, and how a call of one ends.
+
+Every process of Airflow reads the manifests, so this module imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Literal
+
+import msgspec
+
+from crossdock.core.errors import BadRequest
+from crossdock.integrations.model import FieldError
+
+#: A document that a JSON Schema of the manifest describes.
+Document = Mapping[str, Any]
+
+_READ_BACK = "read:"
+
+
+class ActionKind(StrEnum):
+    READ = "read"
+    #: Has an effect at the system.
+    WRITE = "write"
+
+
+class Idempotency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the system treats idempotency keys, from its documentation."""
+
+    #: How long it replays the answer of a key, counted from the first request.
+    window_s: float
+    #: Whether it replays refusals, too.
+    replays: Literal["all", "successes"]
+    #: The longest key that it takes. The hub's have up to 64 characters.
+    key_max_length: int
+    #: Within what a key must be unique there: `account`.
+    scope: str
+    header: str = "Idempotency-Key"
+    #: The status with which it answers while another request with the key is at work.
+    in_use_status: int = 409
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One action of a connector, as its manifest declares it."""
+
+    title: str
+    description: str
+    kind: ActionKind
+    #: JSON Schemas (2020-12).
+    input: Document
+    output: Document
+    #: A valid input.
+    sample: Document
+    #: Where it is, as `module:name`; imported when it is called.
+    run: str
+    #: Of a write: how the system treats keys; "none" for one that knows no keys. None for a read.
+    idempotency: Idempotency | Literal["none"] | None = None
+    #: Of a write: how an unknown outcome is resolved. "replay" of the key, "read:<action>", or "person". None for a read.
+    unknown: str | None = None
+
+    @property
+    def read_back(self) -> str | None:
+        """The action that reads what became of this one; None where its unknown outcome is resolved otherwise."""
+        return self.unknown.removeprefix(_READ_BACK) if self.unknown and self.unknown.startswith(_READ_BACK) else None
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The action has its effect, or has read what it reads."""
+
+    #: None if it was done by an earlier call whose answer cannot be had again.
+    output: Document | None
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The system refused it: no effect, and the same input will be refused again."""
+
+    message: str
+    #: The status of the answer; None if the system was not called.
+    status: int | None = None
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """It certainly had no effect. Calling it again may help."""
+
+    message: str
+    retry_in_s: float | None = None
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """It may have had its effect. Calling it again with the same key is safe, and resolves it where that can be done."""
+
+    message: str
+
+
+#: How a call of an action ended.
+Ended = Done | Refused | Failed | Unknown
+
+
+class InputInvalid(BadRequest):
+    """The action's JSON Schema refuses the input; `errors` names every place."""
+
+    def __init__(self, action: str, errors: Sequence[FieldError]) -> None:
+        self.errors = tuple(errors)
+        where = "; ".join(f"{error.pointer}: {error.message}" for error in self.errors)
+        super().__init__(f"Invalid input for {action}: {where}")

@@ -1,0 +1,230 @@
+"""Perform the actions that connectors declare: reads, and writes that have one effect for each key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from crossdock.core.errors import (
+    AddressRefused,
+    NotFound,
+    OutcomeUnknown,
+    SystemRefused,
+    Transient,
+)
+from crossdock.db.database import Store, StoreUnavailable, Work
+from crossdock.http.model import KeyRules
+from crossdock.http.response import HttpResponse
+from crossdock.integrations import repository
+from crossdock.integrations.actions.model import (
+    Action,
+    ActionKind,
+    Document,
+    Done,
+    Ended,
+    Failed,
+    Idempotency,
+    InputInvalid,
+    Refused,
+    Unknown,
+)
+from crossdock.integrations.actions.ports import Client, Effect, OpenClient, Sighting, WriteAction
+from crossdock.integrations.attempts import service as attempts
+from crossdock.integrations.attempts.model import AlreadyDone, Write
+from crossdock.integrations.json_schema import errors_in
+from crossdock.integrations.manifests import Manifest, manifest_of
+from crossdock.integrations.registered import find_active
+from crossdock.observability import audit
+
+#: Called in the last transaction of a write that was done, for what belongs to it.
+OnDone = Callable[[Work, Done], None]
+
+_NOTHING_SEEN = Sighting(Effect.UNCLEAR)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of a write action."""
+
+    manifest: Manifest
+    client: Client
+    name: str
+    given: Document
+    write: Write
+
+    @property
+    def action(self) -> Action:
+        return self.manifest.actions[self.name]
+
+    @property
+    def provided(self) -> WriteAction:
+        found: WriteAction = self.manifest.run_of(self.name)
+        return found
+
+
+def actions_of(store: Store, integration_id: str) -> Manifest:
+    """
+    Find the manifest that declares the actions of an integration.
+
+    Raises:
+        NotFound: There is no such integration.
+
+    """
+    with store.transaction() as work:
+        return manifest_of(repository.get(work, integration_id).kind)
+
+
+def perform(
+    store: Store,
+    open_client: OpenClient,
+    integration_id: str,
+    name: str,
+    given: Document,
+    *,
+    key: str,
+    actor: str,
+    on_done: OnDone = lambda _work, _done: None,
+) -> Ended:
+    """
+    Perform the action *name* of an integration with the input *given*; return how it ended.
+
+    A write has one effect for each *key*, however often it is called: a repetition returns its result, and resolves an
+    unknown outcome as the action declares. No transaction is open during a call to the system. A write is audited.
+
+    Args:
+        store: The hub's database, without an open transaction.
+        open_client: Opens the connector's client.
+        integration_id: The integration.
+        name: The action, as its manifest has it.
+        given: The input.
+        key: Names the effect: 1 to 64 visible ASCII characters, the same for each repetition. A read ignores it.
+        actor: Who performs it, for the audit trail.
+        on_done: Runs in the transaction that records a write as done.
+
+    Raises:
+        NotFound: There is no such integration or action, or the integration was removed.
+        IntegrationPaused: Somebody paused the integration.
+        InputInvalid: The action's schema refuses the input.
+        Conflict: The key was used for another input.
+        StoreUnavailable: The hub's database failed. Repeating the call with the same key is safe.
+
+    """
+    integration = find_active(store, integration_id)
+    if integration is None:
+        raise NotFound(f"There is no integration {integration_id!r}")
+    manifest = manifest_of(integration.kind)
+    action = manifest.action(name)
+    if errors := tuple(errors_in(action.input, given, "/input")):
+        raise InputInvalid(name, errors)
+    with open_client(integration, manifest) as client:
+        if action.kind is ActionKind.READ:
+            return _read(manifest, client, name, given)
+        request = manifest.run_of(name).request(client, given)
+        write = Write(
+            integration=integration_id,
+            action=name,
+            key=key,
+            method=request.method,
+            path=request.path,
+            body=request.body,
+            key_rules=_key_rules(action),
+        )
+        ended = _write(store, _Call(manifest, client, name, given, write))
+    _record(store, write, ended, on_done, actor=actor)
+    return ended
+
+
+def _read(manifest: Manifest, client: Client, name: str, given: Document) -> Ended:
+    try:
+        output: Document = manifest.run_of(name)(client, given)
+    except (SystemRefused, AddressRefused) as error:
+        return _refused(error)
+    except Transient as error:
+        return _failed(error)
+    if problem := _output_problem(manifest.actions[name], output):
+        return Failed(f"{manifest.title} answered {name} with an invalid document: {problem}")
+    return Done(output)
+
+
+def _write(store: Store, call: _Call) -> Ended:
+    """Send the request, and once more if a read shows that the first had no effect and the system allows only one."""
+    cause = ""
+    for guarded in (False, True):
+        try:
+            return Done(attempts.send(store, call.client.http, call.write, _parser(call), guarded=guarded))
+        except AlreadyDone:
+            return Done(_seen(call).output)
+        except OutcomeUnknown as error:
+            cause = str(error)
+        except (SystemRefused, AddressRefused) as error:
+            return _refused(error)
+        except Transient as error:
+            return _failed(error)
+        seen = _seen(call)
+        if seen.effect is Effect.VISIBLE:
+            attempts.found_done(store, call.write)
+            return Done(seen.output)
+        if seen.effect is Effect.UNCLEAR:
+            break
+    return Unknown(f"{cause}. {_advice(call.action)}")
+
+
+def _seen(call: _Call) -> Sighting:
+    """Read what became of the write, as its action declares."""
+    read_back = call.provided.read_back
+    if call.action.read_back is None or read_back is None:
+        return _NOTHING_SEEN
+    ended = _read(call.manifest, call.client, call.action.read_back, read_back.input_of(call.given))
+    if not isinstance(ended, Done) or ended.output is None:
+        return _NOTHING_SEEN
+    return read_back.judge(call.given, ended.output)
+
+
+def _parser(call: _Call) -> Callable[[HttpResponse], Document]:
+    """Read and validate the output of a write. An answer that is not valid leaves the outcome unknown."""
+
+    def parse(response: HttpResponse) -> Document:
+        output = call.provided.output_of(response)
+        if problem := _output_problem(call.action, output):
+            raise response.invalid(f"is not what {call.name} answers: {problem}")
+        return output
+
+    return parse
+
+
+def _output_problem(action: Action, output: Document) -> str:
+    return "; ".join(f"{error.pointer}: {error.message}" for error in errors_in(action.output, output, ""))
+
+
+def _key_rules(action: Action) -> KeyRules | None:
+    match action.idempotency:
+        case Idempotency() as declared:
+            return KeyRules(window_s=declared.window_s, header=declared.header, in_use_status=declared.in_use_status)
+    return None
+
+
+def _refused(error: SystemRefused | AddressRefused) -> Refused:
+    return Refused(str(error), error.status if isinstance(error, SystemRefused) else None)
+
+
+def _failed(error: Transient) -> Failed:
+    """Translate an error without an effect; one of the hub's own database says nothing of the system."""
+    if isinstance(error, StoreUnavailable):
+        raise error
+    return Failed(str(error), error.retry_in_s)
+
+
+def _advice(action: Action) -> str:
+    if action.unknown == "person":
+        return "Look it up in the system"
+    return "Repeat the call with the same key to resolve it; if it stays unknown, look it up in the system"
+
+
+def _record(store: Store, write: Write, ended: Ended, on_done: OnDone, *, actor: str) -> None:
+    """Record a write in the audit trail: without its input, which may be of a person."""
+    detail: dict[str, Any] = {"action": write.action, "key": write.key, "outcome": type(ended).__name__.lower()}
+    with store.transaction() as work:
+        audit.add(work, actor=actor, act="integration.act", subject=f"integration/{write.integration}", detail=detail)
+        if isinstance(ended, Done):
+            on_done(work, ended)
