@@ -61,22 +61,22 @@ def _statements(parts: Parts, record: Schema) -> _Statements:
     dataset, owner = parts.dataset, str(parts.dataset.owner)
     name, stage = dataset.table, dataset.stage
     names = ", ".join(dataset.column_names)
-    told = [column for column in dataset.columns if column.name not in (*_OF_RECORD, owner)]
+    sent = [column for column in dataset.columns if column.name not in (*_OF_RECORD, owner)]
     # The collation of the tables: two texts of different collations cannot be compared.
     typed = ", ".join(
-        f"{column.name} {column.pg_type}" + (' COLLATE "C"' if column.pg_type == "text" else "") for column in told
+        f"{column.name} {column.pg_type}" + (' COLLATE "C"' if column.pg_type == "text" else "") for column in sent
     )
     sources = {column: f"s.{column}" for column in _OF_RECORD} | {owner: "s.id"}
-    selected = ", ".join(sources.get(column, f"told.{column}") for column in dataset.column_names)
+    selected = ", ".join(sources.get(column, f"sent.{column}") for column in dataset.column_names)
     ended = sources | {parts.off: "false"} | {owner: f"gone.{owner}"}
     as_ended = ", ".join(ended.get(column, f"gone.{column}") for column in dataset.column_names)
-    content = ", ".join(column.name for column in told)
+    content = ", ".join(column.name for column in sent)
     same = f"({_of('p', content)}) IS NOT DISTINCT FROM ({_of('t', content)})"
     return _Statements(
         stage=f"""
             INSERT INTO {stage} ({names}, is_new)
             SELECT {selected}, true
-              FROM {record.stage} s, jsonb_to_recordset(coalesce(s.{parts.column}, '[]')) AS told({typed})""".encode(),
+              FROM {record.stage} s, jsonb_to_recordset(coalesce(s.{parts.column}, '[]')) AS sent({typed})""".encode(),
         end=f"""
             WITH gone AS (
                 DELETE FROM {name} t USING {record.stage} s
