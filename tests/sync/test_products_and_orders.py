@@ -25,7 +25,7 @@ from crossdock.sync import records as record_store
 from crossdock.sync.contract import drift, merged
 from crossdock.sync.landing import Landing
 from crossdock.sync.lineage import NORMAL_FORM, TRIM, UPPER, Lineage
-from crossdock.sync.model import Report, SyncRequest
+from crossdock.sync.model import Report, RunState, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.validate_rows import validate_rows
@@ -106,7 +106,11 @@ def test_every_line_of_the_shop_is_in_the_hub(shop: FakeRetailer, systems: Syste
     """Counted at the source, in the ledger and in the table, by three different ways."""
     report = run("orders", systems)
 
-    at_source = sum(len(row.document["lineItems"]) for row in shop.state.collection("orders").rows())
+    at_source = sum(
+        len(row.document[name])
+        for row in shop.state.collection("orders").rows()
+        for name in ("lineItems", "customLineItems")
+    )
     assert report.lines.inserted == at_source
     assert query(systems.store, "SELECT count(*) FROM sales_order_line") == [(at_source,)]
 
@@ -122,7 +126,7 @@ def test_a_flawed_year_loads_its_good_orders_and_keeps_the_bad_ones_whole(store:
         assert report.counts.inserted + report.counts.rejected == report.counts.read
     with store.transaction() as work:
         kept = quarantine_repository.find(work, stream="commercetools.orders", limit=1_000)
-    lines = sum(len(json.loads(item.raw).get("lineItems") or []) for item in kept)
+    lines = sum(len(json.loads(item.raw).get(name) or []) for item in kept for name in ("lineItems", "customLineItems"))
     assert orders.lines.rejected == lines
     assert orders.lines.inserted + lines == orders.lines.read
 
@@ -244,7 +248,9 @@ def test_the_product_sync_maps_the_fields_of_the_source(systems: Systems, shop: 
         source["id"],
     )
     assert (key, name) == (source["key"], source["name"]["en"])
-    assert [price] == [one["value"]["centAmount"] for one in source["masterVariant"]["prices"] if one.keys() == {"id", "value"}]
+    assert [price] == [
+        one["value"]["centAmount"] for one in source["masterVariant"]["prices"] if one.keys() == {"id", "value"}
+    ]
     assert exponent == 2
     assert skus == [variant["sku"] for variant in [source["masterVariant"], *source["variants"]]]
     assert PRODUCTS.columns[-1].name == "currencies_mixed"
@@ -302,8 +308,22 @@ def test_a_discard_without_a_reason_is_refused(systems: Systems) -> None:
 
 def test_a_held_run_raises_an_alert(systems: Systems, shop: FakeRetailer) -> None:
     """A person is needed, so an alert must notify one."""
+    run("orders", systems)
     shop.faults.put("orders", [{"empty": True}], repeat=True)
     with pytest.raises(HeldForApproval):
         run("orders", systems)
 
     assert query(systems.store, "SELECT kind FROM alert") == [("run_held",)]
+
+
+@pytest.mark.parametrize("request_", [SyncRequest(full=True), SyncRequest()], ids=["full", "delta"])
+def test_a_new_shop_without_orders_is_done_and_alarms_nobody(
+    store: Store, tmp_path: Path, request_: SyncRequest
+) -> None:
+    """The hub knows nothing and the source reports none: nothing can be lost, and the first order may be weeks away."""
+    with FakeRetailer(seed=3, inventory=0, products=0, orders=0, customers=0, flaws=0) as shop:
+        systems = Systems(source=connect(shop), store=store, landing=Landing(str(tmp_path)))
+        reports = [run("orders", systems, request_) for _ in range(2)]
+
+    assert [(report.state, report.counts.read) for report in reports] == [(RunState.DONE, 0)] * 2
+    assert query(store, "SELECT kind FROM alert") == []

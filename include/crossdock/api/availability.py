@@ -31,7 +31,7 @@ class AvailabilityDocument(BaseModel):
     warehouses: int
     as_of: datetime = Field(description="The time of the newest stock event.")
     waiting: int = Field(
-        description="How many newer versions of its stock entries wait in quarantine. Of each, the lower figure counts."
+        description="How many later versions of its stock entries wait in quarantine. Of each, the lower figure counts."
     )
 
 

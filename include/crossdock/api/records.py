@@ -22,7 +22,7 @@ router = Router(prefix="/records", tags=["records"])
 
 
 class WaitingDocument(BaseModel):
-    """A newer version of a record, which waits in quarantine."""
+    """A version of a record that came later and waits in quarantine."""
 
     item_id: int
     record_id: str
@@ -38,7 +38,7 @@ class RecordsDocument(BaseModel):
     as_of: datetime | None
     records: list[dict[str, Any]] = Field(description="Column → value, one object for each record.")
     waiting: list[WaitingDocument] = Field(
-        description="Newer versions of these records that wait in quarantine; empty if the records are asked as of a time."
+        description="Versions of these records that came later and wait in quarantine; empty if the records are asked as of a time."
     )
 
 

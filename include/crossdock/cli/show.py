@@ -28,7 +28,7 @@ def show(
     console.out.print_json(data=[_readable(row) for row in found["records"]])
     for waiting in found["waiting"]:
         console.say(
-            f"Version {waiting['version']} of {waiting['record_id']} is newer and waits in quarantine as item "
+            f"Version {waiting['version']} of {waiting['record_id']} came later and waits in quarantine as item "
             f"{waiting['item_id']} ({waiting['cause']}). Show it: ./hub quarantine show {waiting['item_id']}"
         )
 

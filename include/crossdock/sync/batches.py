@@ -136,10 +136,19 @@ def of_run(work: Work, run_id: str) -> list[Batch]:
 
 
 def load(
-    work: Work, dataset: Schema, run: Run, batch: Batch, content: Content, *, parts: Parts | None = None
+    work: Work,
+    dataset: Schema,
+    run: Run,
+    batch: Batch,
+    content: Content,
+    *,
+    parts: Parts | None = None,
+    compares_content: bool = False,
 ) -> RowCounts:
     """
     Load the batch and count the outcome of each of its records. Call it in one transaction.
+
+    *compares_content* is the stream's.
 
     Idempotent: a batch that is loaded already is skipped and counts nothing.
 
@@ -153,14 +162,14 @@ def load(
     leases.check(work, run.lease, run.run_id, run.fencing_token)
     if work.execute(_CLAIM, {"batch_id": batch.batch_id}).rowcount == 0:
         return RowCounts()
-    rows = compare_versions(work, dataset, run.integration, content.accepted)
-    skipped = upsert(work, dataset, run, batch.batch_id, rows)
+    rows = compare_versions(work, dataset, run.integration, content.accepted, compares_content=compares_content)
+    skipped = upsert(work, dataset, run, batch.batch_id, rows, compares_content=compares_content)
     if parts and (rows.new.num_rows or rows.changed.num_rows):
         write_parts(work, parts, dataset, run, batch.batch_id)
     loaded = _without(content.accepted, skipped.busy)
     deferred_records.close(work, run, loaded, content.rejected)
     quarantine_repository.close_superseded(work, run, loaded)
-    rejected = quarantine_repository.add(work, run, content.rejected)
+    rejected = quarantine_repository.add(work, run, content.rejected, compares_content=compares_content)
     read = RowCounts.of("read", batch.records, batch.lines)
     counts = read + _outcomes(dataset, rows, skipped) + rejected + content.repeats
     if not counts.records.balanced:

@@ -43,6 +43,10 @@ class _Stored:
     schema: Mapping[str, Any]
 
 
+#: A source without times gives its records that of their reading, which is another one at each reading.
+_NO_CONTENT = frozenset({"id", "version", "created_at", "last_modified_at"})
+
+
 class _CheckOnly:
     """Marks a value that only expectations read; it is neither stored nor published."""
 
@@ -133,6 +137,11 @@ class Schema:
     @cached_property
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def content_names(self) -> tuple[str, ...]:
+        """The columns that say what a record is, without those that say which one it is and from when."""
+        return tuple(name for name in self.column_names if name not in _NO_CONTENT)
 
     @cached_property
     def checked_columns(self) -> tuple[Column, ...]:

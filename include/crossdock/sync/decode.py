@@ -13,11 +13,13 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
 import msgspec
 
+from crossdock.core import exact_json
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import Terminal
 from crossdock.sync.quarantine.model import Failure, Rejected, visible
@@ -96,7 +98,7 @@ def _one_by_one(
         failure = _unstorable(document)
         if failure is None:
             try:
-                records.append(msgspec.json.decode(raw, type=record_type))
+                records.append(_record_decoder(record_type).decode(raw))
             except msgspec.DecodeError as error:
                 failure = _wrong_type(error, document)
             else:
@@ -121,8 +123,9 @@ def _documents(body: bytes) -> Iterator[tuple[bytes, Any]]:
     try:
         raws = [_readable_again(bytes(raw), document) for raw, document in zip(_decode_raws(body).results, documents)]  # noqa: B905  one list, read twice
     except (msgspec.DecodeError, RecursionError):
-        # NaN or half a surrogate pair: strict JSON cannot express them, so the record is encoded again.
-        raws = [json.dumps(document).encode() for document in documents]
+        # NaN or half a surrogate pair: strict JSON cannot express them, so the records are encoded again, digit by digit.
+        exact = exact_json.decode(body.decode("utf-8-sig", "surrogateescape"))["results"]
+        raws = [exact_json.encode(document) for document in exact]
     return zip(raws, documents, strict=True)
 
 
@@ -267,4 +270,14 @@ _decode_raws = msgspec.json.Decoder(_RawPage).decode
 @cache
 def _decoder(record_type: type[msgspec.Struct]) -> msgspec.json.Decoder[Any]:
     page_type = msgspec.defstruct(f"{record_type.__name__}Page", [("results", list[record_type])])  # type: ignore[valid-type]
-    return msgspec.json.Decoder(page_type)
+    return msgspec.json.Decoder(page_type, float_hook=_float_hook(record_type))
+
+
+@cache
+def _record_decoder(record_type: type[msgspec.Struct]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(record_type, float_hook=_float_hook(record_type))
+
+
+def _float_hook(record_type: type[Any]) -> type[Decimal] | None:
+    """Keep each digit of a record without types, whose mapping is declared; a typed one says how it reads its numbers."""
+    return Decimal if record_type is dict else None

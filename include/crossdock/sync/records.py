@@ -42,9 +42,9 @@ def look_up(store: Store, stream: Stream, key: str, *, at: datetime | None = Non
 
 
 def waiting(store: Store, stream: Stream, rows: Sequence[Mapping[str, Any]]) -> list[Waiting]:
-    """List what waits in quarantine and is newer than *rows* of *stream*."""
+    """List what waits in quarantine and came after *rows* of *stream*."""
     with store.transaction() as work:
-        return quarantine_repository.newer_than(work, stream.id, {row["id"]: row["version"] for row in rows})
+        return quarantine_repository.later_than(work, stream.id, {row["id"]: row["version"] for row in rows})
 
 
 def count(work: Work, dataset: Schema, integration: str, ids: tuple[str | None, str | None] = (None, None)) -> int:
@@ -67,14 +67,17 @@ def as_of(work: Work, dataset: Schema, integration: str, key: str, instant: date
     to the hub.
     """
     names = ", ".join(("integration", *dataset.column_names))
+    # Of one version there may be several contents: the current one first, then the one that was replaced last.
     statement = f"""
-        SELECT DISTINCT ON (id) * FROM (
-            SELECT {names} FROM {dataset.table} WHERE {dataset.key} = %(key)s AND integration = %(integration)s
+        SELECT DISTINCT ON (id) {names} FROM (
+            SELECT {names}, NULL::bigint AS superseded_by
+              FROM {dataset.table} WHERE {dataset.key} = %(key)s AND integration = %(integration)s
             UNION ALL
-            SELECT {names} FROM {dataset.history} WHERE {dataset.key} = %(key)s AND integration = %(integration)s
+            SELECT {names}, superseded_by
+              FROM {dataset.history} WHERE {dataset.key} = %(key)s AND integration = %(integration)s
         ) versions
          WHERE last_modified_at <= %(instant)s
-         ORDER BY id, version DESC"""
+         ORDER BY id, version DESC, superseded_by DESC NULLS FIRST"""
     values = {"integration": integration, "key": key, "instant": instant}
     with work.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(statement.encode(), values).fetchall()

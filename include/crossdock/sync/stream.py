@@ -43,6 +43,8 @@ class Stream:
     levels: Mapping[str, Level] = field(default_factory=dict)
     #: Columns beside the dataset's that only this stream's expectations read.
     check_columns: tuple[Column, ...] = ()
+    #: The column of `check_columns` in which the mapping reports what it could not read: a JSON list of failures, or null.
+    failures_column: str | None = None
     #: The fields of the source that list a record's lines; none for records without lines.
     lines_fields: tuple[str, ...] = ()
     #: The rows of another dataset that each record has inside; None if it has none.
@@ -64,6 +66,9 @@ class Stream:
     can_be_cut: bool = True
     #: Whether the source can be asked for what changed in a window; without that there is no backfill.
     reads_windows: bool = True
+    #: Whether a record in a known version but with other content is a change. For a source whose version is a time, or whose
+    #: figures follow late; without it, a version that the hub has is unchanged.
+    compares_content: bool = False
     #: The integration whose records they are; empty in a connector's declaration.
     integration: str = ""
 

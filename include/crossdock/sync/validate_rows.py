@@ -50,8 +50,7 @@ def validate_batches(stream: Stream, batches: Sequence[Pages]) -> list[Content]:
     read = [_read(stream, pages(), pieces) for pages in batches]
     table = _one_table(stream, pieces)
     pieces.clear()  # the table holds a copy
-    rules = stream.rules()
-    found = _by_level(check(table, rules), rules)
+    found = _checked(stream, table)
     found = replace(found, rejecting={**found.rejecting, **_outside_calendar(stream, table)})
     ends = list(accumulate((batch.rows for batch in read), initial=0))
     return [
@@ -170,6 +169,22 @@ def _warned(table: pa.Table, found: _ByLevel) -> tuple[Warned, ...]:
     )
 
 
+_decode_failures = msgspec.json.Decoder(tuple[Failure, ...]).decode
+
+
+def _checked(stream: Stream, table: pa.Table) -> _ByLevel:
+    """Find what the mapping could not read, and what the expectations refuse or warn of."""
+    rules = stream.rules()
+    found = _by_level(check(table, rules), rules)
+    if stream.failures_column is None:
+        return found
+    reported = enumerate(table.column(stream.failures_column).to_pylist())
+    unread = {row_no: _decode_failures(failures) for row_no, failures in reported if failures is not None}
+    refused = found.rejecting
+    both = {row_no: (*unread.get(row_no, ()), *refused.get(row_no, ())) for row_no in {*unread, *refused}}
+    return replace(found, rejecting=both)
+
+
 #: A day from the ends of the calendar, so that it is a valid instant in every time zone.
 _FIRST, _LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
@@ -215,7 +230,8 @@ def _newest(stream: Stream, table: pa.Table, failures: Failures) -> tuple[pa.Tab
     """
     Keep the newest row of each id, and count the others.
 
-    A source that is read while it changes may show a record twice; a load accepts each id once.
+    A source that is read while it changes may show a record twice; a load accepts each id once. Of one version with
+    several contents, the last is the newest, if the stream compares content.
     """
     import pyarrow as pa
 
@@ -226,6 +242,11 @@ def _newest(stream: Stream, table: pa.Table, failures: Failures) -> tuple[pa.Tab
     versions: dict[str, int] = {}
     repeats = RowCounts()
     count = partial(_repeat, stream, table)
+    contents = table.select(stream.dataset.content_names)
+
+    def differ(one: int, other: int) -> bool:
+        return bool(contents.slice(one, 1).to_pylist() != contents.slice(other, 1).to_pylist())
+
     for row_no, (record_id, version) in enumerate(rows):
         if row_no in failures:
             continue
@@ -233,8 +254,10 @@ def _newest(stream: Stream, table: pa.Table, failures: Failures) -> tuple[pa.Tab
             chosen[record_id], versions[record_id] = row_no, version
             continue
         known = versions[record_id]
-        repeats += count(chosen[record_id] if version > known else row_no, "unchanged" if version == known else "stale")
-        if version > known:
+        same = version == known and not (stream.compares_content and differ(chosen[record_id], row_no))
+        newer = version >= known and not same
+        repeats += count(chosen[record_id] if newer else row_no, "unchanged" if same else "stale")
+        if newer:
             chosen[record_id], versions[record_id] = row_no, version
     # Typed: from an empty list, Arrow could not infer that the row numbers are integers.
     return table.take(pa.array(chosen.values(), pa.int64())), repeats

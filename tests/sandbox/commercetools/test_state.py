@@ -84,17 +84,34 @@ def test_modification_instants_are_always_sortable(still_shop: FakeRetailer, ent
 
 
 def test_order_totals_add_up(still_shop: FakeRetailer) -> None:
-    """Lines add up to the total, and net and tax to gross."""
+    """Lines and shipping, as discounted, add up to the total, and net and tax to gross."""
     flawed = still_shop.state.flawed_ids("orders")
     for order in (row.document for row in still_shop.state.collection("orders").rows() if row.id not in flawed):
-        total = order["totalPrice"]["centAmount"]
-        lines = order["lineItems"]
-        assert lines
-        assert total == sum(line["price"]["value"]["centAmount"] * line["quantity"] for line in lines)
-        assert total == sum(line["totalPrice"]["centAmount"] for line in lines)
-        taxed = order["taxedPrice"]
-        assert total == taxed["totalGross"]["centAmount"]
-        assert total == taxed["totalNet"]["centAmount"] + taxed["totalTax"]["centAmount"]
+        several = order["shippingMode"] == "Multiple"
+        infos = [one["shippingInfo"] for one in order["shipping"]] if several else [order.get("shippingInfo")]
+        prices = [info.get("discountedPrice", {}).get("value") or info["price"] for info in infos if info]
+        lines = [line["totalPrice"] for line in (*order["lineItems"], *order["customLineItems"])]
+        off = order.get("discountOnTotalPrice", {"discountedAmount": {"centAmount": 0}})["discountedAmount"]
+        assert order["lineItems"]
+        assert order["totalPrice"]["centAmount"] == sum(m["centAmount"] for m in (*lines, *prices)) - off["centAmount"]
+        if taxed := order.get("taxedPrice"):
+            assert taxed["totalGross"]["centAmount"] == sum(
+                taxed[name]["centAmount"] for name in ("totalNet", "totalTax")
+            )
+
+
+def test_orders_have_the_forms_that_the_vendor_documents(still_shop: FakeRetailer) -> None:
+    """Or a passing sync would mean only that the two halves agree."""
+    orders = [row.document for row in still_shop.state.collection("orders").rows()]
+    lines = [line for order in orders for line in order["lineItems"]]
+
+    assert {order["shippingMode"] for order in orders} == {"Single", "Multiple"}
+    assert {order["taxMode"] for order in orders} == {"Platform", "External", "ExternalAmount", "Disabled"}
+    assert {line["priceMode"] for line in lines} == {"Platform", "ExternalPrice", "ExternalTotal"}
+    assert {line["lineItemMode"] for line in lines} == {"Standard", "GiftLineItem"}
+    for field in ("customLineItems", "shippingInfo", "discountOnTotalPrice", "returnInfo", "discountCodes"):
+        assert any(order.get(field) for order in orders), field
+    assert any("orderNumber" not in order for order in orders)
 
 
 def channel_of(entry: dict[str, Any]) -> str | None:

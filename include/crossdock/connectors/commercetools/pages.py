@@ -31,6 +31,8 @@ class _PageStub(msgspec.Struct, gc=False):
     count: int
     results: list[_Stub]
     total: int | None = None
+    #: The limit that was applied, over REST; a server or a proxy that allows fewer than requested says so here.
+    limit: int | None = None
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -75,7 +77,7 @@ def page_of(
     if page.count != len(page.results):
         raise response.invalid(f"announces {page.count} records but contains {len(page.results)}")
     cursor = _cursor_of(page.results)
-    last = len(page.results) < requested or _reaches_end(cursor, part)
+    last = len(page.results) < min(requested, page.limit or requested) or _reaches_end(cursor, part)
     if cursor is None and not last:
         raise response.invalid("contains no record with an id and a lastModifiedAt to continue from")
     if after and cursor and not _is_past(cursor, after, part.axis):

@@ -18,7 +18,7 @@ from crossdock.db.database import Work
 from crossdock.db.leases import stream_id
 from crossdock.sync.dataset import Schema
 from crossdock.sync.ledger import Run
-from crossdock.sync.model import Counts, RowCounts
+from crossdock.sync.model import Counts, Mode, RowCounts
 from crossdock.sync.quarantine.model import Failure, Rejected
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """A version in quarantine that is newer than the one that the hub has."""
+    """A version in quarantine that came after the one that the hub has."""
 
     item_id: int
     record_id: str
@@ -90,6 +90,14 @@ ON CONFLICT (integration, dataset, record_id, version) DO UPDATE
    SET times_seen = item.times_seen + 1, last_seen_at = clock_timestamp(), last_run_id = excluded.last_run_id,
        failures = excluded.failures, cause = excluded.cause, mapped = excluded.mapped
 RETURNING state
+"""
+
+#: Of a stream that compares content: what came now is not what the item was closed for, or it is back after it was replaced.
+_REOPEN = b"""
+UPDATE quarantine_item
+   SET state = 'open', raw = %(raw)s, lines = %(lines)s, edited = NULL, closed_at = NULL, closed_by = NULL
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND record_id = %(record_id)s AND version = %(version)s
+   AND (raw <> %(raw)s OR state = 'superseded')
 """
 
 _GET = b"SELECT " + _COLUMNS + b" FROM quarantine_item WHERE item_id = %(item_id)s"
@@ -135,10 +143,10 @@ SELECT 1 FROM quarantine_item
    AND record_id COLLATE "C" BETWEEN %(first)s AND %(last)s LIMIT 1
 """
 
-_NEWER = b"""
+_LATER = b"""
 SELECT item.item_id, item.record_id, item.version, item.cause
   FROM unnest(%(ids)s::text[], %(versions)s::bigint[]) AS known(id, version)
-  JOIN quarantine_item item ON item.record_id = known.id AND item.version > known.version
+  JOIN quarantine_item item ON item.record_id = known.id AND item.version >= known.version
  WHERE item.state = 'open' AND item.integration || '.' || item.dataset = %(stream)s ORDER BY item.item_id
 """
 
@@ -155,17 +163,21 @@ UPDATE quarantine_item SET state = %(state)s, closed_at = clock_timestamp(), clo
 """
 
 
-def add(work: Work, run: Run, rejected: Sequence[Rejected]) -> RowCounts:
+def add(work: Work, run: Run, rejected: Sequence[Rejected], *, compares_content: bool = False) -> RowCounts:
     """
     Store *rejected* in quarantine, and count them.
 
-    A version that a person has edited and replayed is in the hub: if it is seen again, it counts as unchanged.
+    A version that a person has edited and replayed is in the hub: if it is seen again, it counts as unchanged. With
+    *compares_content*, only with the same content.
     """
     if not rejected:
         return RowCounts()
     # In one order: two batches that store the same items in two orders deadlock.
     ordered = sorted(rejected, key=lambda record: (record.record_id, record.version))
     cursor = work.cursor()
+    # A record that fails its replay again has the person's edit for its content.
+    if compares_content and run.mode is not Mode.REPLAY:
+        cursor.executemany(_REOPEN, [_values(run, record) for record in ordered])
     cursor.executemany(_KEEP, [_values(run, record) for record in ordered], returning=True)
     states = [result.fetchone() for result in cursor.results()]
     known = [record for record, state in zip(ordered, states, strict=True) if state == ("replayed",)]
@@ -247,11 +259,11 @@ def find(
     return _items(work).execute(_LIST, values).fetchall()
 
 
-def newer_than(work: Work, stream: str, versions: Mapping[str, int]) -> list[Waiting]:
-    """List the open items of *stream* that are newer than *versions*: record ID → the version that the hub has."""
+def later_than(work: Work, stream: str, versions: Mapping[str, int]) -> list[Waiting]:
+    """List the open items of *stream* that came after *versions*: record ID → the version that the hub has."""
     values = {"stream": stream, "ids": list(versions), "versions": list(versions.values())}
     with work.cursor(row_factory=class_row(Waiting)) as cursor:
-        return cursor.execute(_NEWER, values).fetchall()
+        return cursor.execute(_LATER, values).fetchall()
 
 
 def raws_of_absent(work: Work, dataset: Schema, integration: str) -> list[bytes]:

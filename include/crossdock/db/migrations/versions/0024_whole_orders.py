@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0024"
-down_revision = "0021"
+down_revision = "0022"
 
 _COLUMNS = """
     ADD COLUMN tax_mode text COLLATE "C",

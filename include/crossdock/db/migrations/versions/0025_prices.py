@@ -49,7 +49,7 @@ STATEMENTS = (
     "CREATE INDEX prices_sku ON prices (sku)",
     # A product that changes has its prices compared with these.
     "CREATE INDEX prices_product ON prices (product_id, integration) WHERE product_id IS NOT NULL",
-    "CREATE TABLE prices_history (LIKE prices, superseded_by bigint NOT NULL, PRIMARY KEY (id, integration, version))",
+    "CREATE TABLE prices_history (LIKE prices, superseded_by bigint NOT NULL, PRIMARY KEY (id, integration, version, superseded_by))",
     "CREATE INDEX prices_history_sku ON prices_history (sku)",
     f"ALTER TABLE product {_PRODUCT}",
     f"ALTER TABLE product_history {_PRODUCT}",
@@ -58,7 +58,7 @@ STATEMENTS = (
     # The record's columns, where it could be mapped: what waits tells more than that something waits.
     "ALTER TABLE quarantine_item ADD COLUMN mapped jsonb",
     # One entry per sku and warehouse: an entry that was made anew under another id replaces the old one, of which no event
-    # tells that it is gone. While a newer version of an entry waits in quarantine, the lower of the two figures counts;
+    # tells that it is gone. While a version of an entry that came later waits in quarantine, the lower of the two figures counts;
     # one that cannot be read may be 0.
     "DROP VIEW sku_availability",
     """
@@ -67,7 +67,7 @@ STATEMENTS = (
            sum(waiting)::bigint AS waiting
       FROM (SELECT sku, min(available) AS available, max(as_of) AS as_of, sum(waiting) AS waiting
               FROM (SELECT DISTINCT ON (level.source, level.sku, level.warehouse) level.sku, level.warehouse, level.as_of,
-                           greatest(least(level.available, newer.available), 0) AS available, newer.waiting
+                           greatest(least(level.available, later.available), 0) AS available, later.waiting
                       FROM stock_availability level
                       CROSS JOIN LATERAL (
                           SELECT min(coalesce((item.mapped->>'available_quantity')::bigint, 0)) AS available,
@@ -75,7 +75,7 @@ STATEMENTS = (
                             FROM quarantine_item item
                            WHERE item.integration = substr(level.source, length('/integrations/') + 1)
                              AND item.dataset = 'inventory' AND item.record_id = level.id
-                             AND item.version > level.version AND item.state = 'open') AS newer
+                             AND item.version >= level.version AND item.state = 'open') AS later
                      WHERE NOT EXISTS (SELECT FROM removed_integration gone
                                         WHERE level.source = '/integrations/' || gone.integration_id)
                      ORDER BY level.source, level.sku, level.warehouse, level.as_of DESC, level.id DESC) AS told

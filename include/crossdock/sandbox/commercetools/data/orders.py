@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 from crossdock.sandbox.commercetools.data import order_forms as forms
@@ -103,7 +104,8 @@ def _buyer(rng: random.Random, customers: Sequence[Json]) -> Json:
 
 def _line(rng: random.Random, references: SharedReferences, product: Json) -> Json:
     variant, quantity = product["masterVariant"], rng.randrange(1, 4)
-    price = variant["prices"][0]
+    # The line has a copy: what is done to its price is not done to the product's.
+    price = deepcopy(variant["prices"][0])
     return {
         "id": uuid(rng),
         "productId": product["id"],
