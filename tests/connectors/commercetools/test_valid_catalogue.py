@@ -479,6 +479,24 @@ def test_a_declared_scope_chooses_the_price_that_is_shown(
     assert row["price_minor"] == expected
 
 
+def test_a_full_read_chooses_the_shown_price_again(
+    shop: FakeRetailer, systems: Systems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scope is declared anew, or a window opens: neither changes the product's version."""
+    sync(shop, systems, PRODUCTS, product(variant(price(), price(2400, country="DE"))))
+    assert sync(shop, systems, PRODUCTS).counts.unchanged == 1
+    monkeypatch.setenv("HUB_SHOWN_PRICES", '{"*": {"currency": "EUR", "country": "DE"}}')
+    settings.cache_clear()
+    try:
+        assert sync(shop, systems, PRODUCTS).counts.updated == 1
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+
+    assert shown(systems)[1] == 2400
+    assert query(systems.store, "SELECT count(*) FROM prices_history") == [(0,)]
+
+
 def test_an_unpublished_product_is_in_the_hub(shop: FakeRetailer, systems: Systems) -> None:
     """Product projections hide it by default, and the hub would never know of it."""
     sync(shop, systems, PRODUCTS, product(published=False))
