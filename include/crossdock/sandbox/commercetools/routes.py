@@ -83,7 +83,7 @@ ENDPOINTS = {
         PRODUCTS, view=partial(_as_projection, staged=False), writable=False, hides_unpublished=True
     ),
     "products": Endpoint(PRODUCTS, view=_as_product),
-    "standalone-prices": Endpoint(PRICES),
+    "standalone-prices": Endpoint(PRICES, scope="manage_standalone_prices"),
     "orders": Endpoint(ORDERS, scope="manage_orders"),
     "customers": Endpoint(CUSTOMERS, scope="manage_customers"),
 }
