@@ -82,7 +82,7 @@ def test_a_watermark_that_moves_before_its_rows_is_found(hub: Hub) -> None:
 def test_a_hub_without_its_version_guard_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """An old page that is loaded late overwrites what is newer."""
     rows, compare_versions = sys.modules["crossdock.sync.upsert"], batches.compare_versions
-    guarded = rows._statements
+    guarded = rows.statements_of
 
     def unguarded(*dataset: Any) -> Any:
         unguard = {
@@ -100,7 +100,7 @@ def test_a_hub_without_its_version_guard_is_found(hub: Hub, monkeypatch: pytest.
     _let_go(hub, late)
     raise_all_stock(hub)
     hub.sync(FULL, "new")
-    monkeypatch.setattr(rows, "_statements", unguarded)
+    monkeypatch.setattr(rows, "statements_of", unguarded)
     monkeypatch.setattr(batches, "compare_versions", all_changed)
 
     hub.load(late)

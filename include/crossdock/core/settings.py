@@ -46,6 +46,20 @@ class StreamSettings(BaseModel):
     rules: dict[str, Literal["reject", "warn", "off"]] = {}
 
 
+class PriceScope(BaseModel):
+    """For whom the price is that products show; a price for all of a kind is for each of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: ISO 4217; unset: the only one in which a product has a price for this scope.
+    currency: str | None = Field(default=None, pattern="^[A-Z]{3}$")
+    #: ISO 3166 alpha-2; unset: prices for all countries.
+    country: str | None = Field(default=None, pattern="^[A-Z]{2}$")
+    #: IDs of the platform; unset: prices for all groups and channels.
+    customer_group: str | None = None
+    channel: str | None = None
+
+
 class Settings(BaseSettings):
     """Every setting has a working default; secrets are in Airflow's connections."""
 
@@ -66,6 +80,9 @@ class Settings(BaseSettings):
     streams: dict[str, StreamSettings] = {}
     #: What the lines of an order are that are not goods, by their code, as JSON: `{"POST": "postage", "DOT": "postage"}`.
     line_kinds: dict[str, str] = {}
+    #: Which price a product shows (`price_minor`), as JSON by integration, and `*` for the others:
+    #: `{"shop_us": {"currency": "USD", "country": "US"}}`. By default the one for everybody, in every country.
+    shown_prices: dict[str, PriceScope] = {}
     #: How much longer than usual a run may take before an alert is raised.
     sync_deadline_minutes: float = 30
     #: How far before the watermark a delta begins, for changes that a source shows late.
@@ -110,6 +127,10 @@ class Settings(BaseSettings):
     def of_stream(self, stream: str) -> StreamSettings:
         """Find what the installation changes of *stream*."""
         return self.streams.get(stream) or self.streams.get("*") or StreamSettings()
+
+    def price_scope(self, integration: str) -> PriceScope:
+        """Find the scope of the price that the products of *integration* show."""
+        return self.shown_prices.get(integration) or self.shown_prices.get("*") or PriceScope()
 
     @property
     def overlap(self) -> timedelta:

@@ -16,6 +16,8 @@ from crossdock.sync.compare_versions import ComparedRows, Size, compare_versions
 from crossdock.sync.dataset import Schema
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RowCounts
+from crossdock.sync.parts import Parts
+from crossdock.sync.parts import write as write_parts
 from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine.model import Rejected, Warned
 from crossdock.sync.upsert import SkippedRows, upsert
@@ -134,7 +136,14 @@ def of_run(work: Work, run_id: str) -> list[Batch]:
 
 
 def load(
-    work: Work, dataset: Schema, run: Run, batch: Batch, content: Content, *, compares_content: bool = False
+    work: Work,
+    dataset: Schema,
+    run: Run,
+    batch: Batch,
+    content: Content,
+    *,
+    parts: Parts | None = None,
+    compares_content: bool = False,
 ) -> RowCounts:
     """
     Load the batch and count the outcome of each of its records. Call it in one transaction.
@@ -155,6 +164,8 @@ def load(
         return RowCounts()
     rows = compare_versions(work, dataset, run.integration, content.accepted, compares_content=compares_content)
     skipped = upsert(work, dataset, run, batch.batch_id, rows, compares_content=compares_content)
+    if parts and (rows.new.num_rows or rows.changed.num_rows):
+        write_parts(work, parts, dataset, run, batch.batch_id)
     loaded = _without(content.accepted, skipped.busy)
     deferred_records.close(work, run, loaded, content.rejected)
     quarantine_repository.close_superseded(work, run, loaded)

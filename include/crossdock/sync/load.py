@@ -109,7 +109,15 @@ def _load_some(stream: Stream, systems: Systems, run: Run, some: Sequence[Batch]
 def _load_batch(stream: Stream, systems: Systems, run: Run, batch: Batch, content: Content) -> None:
     failpoint("load.before_transaction")
     with systems.store.transaction() as work:
-        counts = batches.load(work, stream.dataset, run, batch, content, compares_content=stream.compares_content)
+        counts = batches.load(
+            work,
+            stream.dataset,
+            run,
+            batch,
+            content,
+            parts=stream.parts,
+            compares_content=stream.compares_content,
+        )
         failpoint("load.before_commit")
     failpoint("load.after_commit")
     with log_fields.of(run, batch.batch_no):

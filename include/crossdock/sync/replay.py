@@ -50,7 +50,15 @@ def replay(stream: Stream, store: Store, items: Sequence[Item], *, actor: str) -
         quarantine_repository.close(work, sorted(passed), "replayed", f"{actor} in {run.run_id}")
         batches.add(work, run.run_id, 0, records=len(items), lines=_lines_of(stream.dataset, content))
         (batch,) = batches.of_run(work, run.run_id)
-        counts = batches.load(work, stream.dataset, run, batch, content, compares_content=stream.compares_content)
+        counts = batches.load(
+            work,
+            stream.dataset,
+            run,
+            batch,
+            content,
+            parts=stream.parts,
+            compares_content=stream.compares_content,
+        )
         if counts.records.held:
             # A deferred record would be read from the source again, which does not have the edit.
             raise StoreUnavailable("Another transaction holds one of these records. Replay them again")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from crossdock.sync.quarantine.model import Expectation
+from collections.abc import Iterable
+
+from crossdock.sync.quarantine.model import Expectation, Level
 
 
 def source_rules(created_column: str) -> tuple[Expectation, ...]:
@@ -31,3 +33,16 @@ def source_rules(created_column: str) -> tuple[Expectation, ...]:
             level="warn",
         ),
     )
+
+
+def none_listed(
+    name: str, column: str, message: str, level: Level = "reject", *, required: bool = False
+) -> Expectation:
+    """Make a rule for a column that lists what breaks it, so that a person sees it. One bad part rejects the whole record."""
+    arguments = {"column": column, "max_value": 0}
+    return Expectation(name, "expect_column_value_lengths_to_be_between", arguments, message, level, required)
+
+
+def listed(broken: Iterable[str]) -> str:
+    """List what breaks a rule for `none_listed`; the place is visible, and so is a control character in it."""
+    return ", ".join(text.encode("unicode_escape").decode() if not text.isprintable() else text for text in broken)

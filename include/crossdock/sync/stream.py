@@ -15,6 +15,7 @@ from crossdock.db.database import Store
 from crossdock.db.leases import LeaseKey, stream_id
 from crossdock.sync.dataset import Columns, Schema
 from crossdock.sync.landing import Landing
+from crossdock.sync.parts import Parts
 from crossdock.sync.quarantine.model import Expectation, Level, SuiteBroken
 from crossdock.sync.source import Source
 
@@ -36,6 +37,8 @@ class Stream:
     record_type: type[msgspec.Struct]
     to_columns: Callable[[Sequence[Any]], Columns]
     expectations: tuple[Expectation, ...]
+    #: Makes the mapping of one integration, if it is not the same for all of the connector.
+    to_columns_of: Callable[[str], Callable[[Sequence[Any]], Columns]] | None = None
     #: The level of each rule for which the merchant chose another than its own.
     levels: Mapping[str, Level] = field(default_factory=dict)
     #: Columns beside the dataset's that only this stream's expectations read.
@@ -44,6 +47,8 @@ class Stream:
     failures_column: str | None = None
     #: The fields of the source that list a record's lines; none for records without lines.
     lines_fields: tuple[str, ...] = ()
+    #: The rows of another dataset that each record has inside; None if it has none.
+    parts: Parts | None = None
     #: JSON Schema of the record as the source promises it; differences are reported as schema drift.
     contract: Mapping[str, Any] | None = None
     #: The fields of the source that the mapping reads, if there is no contract.
@@ -72,7 +77,8 @@ class Stream:
 
     def of(self, integration: str) -> Stream:
         """Give the stream of *integration*."""
-        return replace(self, integration=integration)
+        mapping = self.to_columns_of(integration) if self.to_columns_of else self.to_columns
+        return replace(self, integration=integration, to_columns=mapping)
 
     @property
     def id(self) -> str:

@@ -57,8 +57,8 @@ def upsert(
     """
     if not rows.new.num_rows and not rows.changed.num_rows:
         return SkippedRows()
-    statements = _statements(dataset, compares_content)
-    values = _values(dataset, run, batch_id)
+    statements = statements_of(dataset, compares_content)
+    values = values_of(dataset, run, batch_id)
     _stage(work, dataset, statements, rows)
     skipped = SkippedRows()
     if rows.changed.num_rows:
@@ -80,7 +80,7 @@ def _insert(work: Work, statement: bytes, values: dict[str, Any]) -> None:
         ) from bare(error)
 
 
-def _stage(work: Work, dataset: Schema, statements: _Statements, rows: ComparedRows) -> None:
+def _stage(work: Work, dataset: Schema, statements: Statements, rows: ComparedRows) -> None:
     """Copy the rows into a temporary table of this connection, and mark new ones."""
     import pyarrow as pa
 
@@ -100,7 +100,7 @@ def _in_id_order(rows: pa.Table) -> pa.Table:
     return rows if pc.all(pc.less_equal(ids[:-1], ids[1:])).as_py() is not False else rows.sort_by("id")
 
 
-def _overwrite(work: Work, statements: _Statements, run: Run, values: dict[str, Any], staged: int) -> SkippedRows:
+def _overwrite(work: Work, statements: Statements, run: Run, values: dict[str, Any], staged: int) -> SkippedRows:
     """
     Lock the rows that will be overwritten, in id order, copy them into history, and overwrite them.
 
@@ -131,13 +131,14 @@ def _overwrite(work: Work, statements: _Statements, run: Run, values: dict[str, 
     return SkippedRows(busy, known, stale)
 
 
-def _keep_history(work: Work, statements: _Statements, values: dict[str, Any]) -> tuple[int, int]:
+def _keep_history(work: Work, statements: Statements, values: dict[str, Any]) -> tuple[int, int]:
     """Copy old versions into history; return how many, and how many of them a later transaction wrote."""
     kept, written_later = work.execute(statements.keep_history, values).fetchone() or (0, 0)
     return kept, written_later
 
 
-def _values(dataset: Schema, run: Run, batch_id: int) -> dict[str, Any]:
+def values_of(dataset: Schema, run: Run, batch_id: int) -> dict[str, Any]:
+    """Collect the values of the statements for the rows of one batch."""
     return {
         "integration": run.integration,
         "batch_id": batch_id,
@@ -148,7 +149,7 @@ def _values(dataset: Schema, run: Run, batch_id: int) -> dict[str, Any]:
     }
 
 
-class _Statements(msgspec.Struct, frozen=True):
+class Statements(msgspec.Struct, frozen=True):
     """The SQL statements of one dataset. Names come from its declaration, never from data; values are always parameters."""
 
     stage: bytes
@@ -162,7 +163,8 @@ class _Statements(msgspec.Struct, frozen=True):
 
 
 @cache
-def _statements(dataset: Schema, compares_content: bool) -> _Statements:
+def statements_of(dataset: Schema, compares_content: bool = False) -> Statements:
+    """Build the statements of *dataset*, once for each process."""
     name, history, stage = dataset.table, dataset.history, dataset.stage
     names = ", ".join(dataset.column_names)
     # The collation of the tables: two texts of different collations cannot be compared.
@@ -176,7 +178,7 @@ def _statements(dataset: Schema, compares_content: bool) -> _Statements:
         ours, theirs = (", ".join(f"{row}.{column}" for column in dataset.content_names) for row in "ts")
         is_newer = f"({is_newer} OR t.version = s.version AND ROW({ours}) IS DISTINCT FROM ROW({theirs}))"
     newer = f"{same_record} AND {is_newer}"
-    return _Statements(
+    return Statements(
         stage=f"CREATE TEMP TABLE IF NOT EXISTS {stage} ({typed}, is_new boolean) ON COMMIT DELETE ROWS".encode(),
         # Locked in id order: two transactions that lock the same rows in two orders deadlock.
         keep_history=f"""

@@ -127,8 +127,11 @@ def _content(stream: Stream, pages: Pages, read: _Read, table: pa.Table, found: 
     """Split one batch into accepted, rejected and repeated records."""
     failures = found.rejecting
     raws = _raws(stream, pages(), read, failures) if failures else {}
+    mapped = _mapped(stream, table, failures)
     refused = [
-        rejection(raws[row_no], of_row, stream.key_field, stream.lines_fields)
+        msgspec.structs.replace(
+            rejection(raws[row_no], of_row, stream.key_field, stream.lines_fields), mapped=mapped[row_no]
+        )
         for row_no, of_row in sorted(failures.items())
     ]
     accepted, repeats = _newest(stream, table, failures)
@@ -139,6 +142,17 @@ def _content(stream: Stream, pages: Pages, read: _Read, table: pa.Table, found: 
         repeats=repeats,
         warned=_warned(table, found),
     )
+
+
+#: What a waiting version is compared by; instants may be outside the calendar.
+_COMPARED = frozenset({"int8", "bool", "text"})
+
+
+def _mapped(stream: Stream, table: pa.Table, failures: Failures) -> dict[int, str]:
+    """Encode the rejected rows as mapped: what waits in quarantine is compared with the version that the hub has."""
+    names = [column.name for column in stream.dataset.columns if column.pg_type in _COMPARED]
+    rows = table.select(names).take(sorted(failures)).to_pylist() if failures else []
+    return {row_no: msgspec.json.encode(row).decode() for row_no, row in zip(sorted(failures), rows, strict=True)}
 
 
 def _warned(table: pa.Table, found: _ByLevel) -> tuple[Warned, ...]:

@@ -34,6 +34,8 @@ class Availability(msgspec.Struct, frozen=True):
     warehouses: int
     #: The time of the newest stock event, aware.
     as_of: datetime
+    #: How many later versions of its stock entries wait in quarantine; the lower figure of the two counts.
+    waiting: int
 
 
 #: The version guard makes late, repeated and out-of-order events harmless. Of one version, the later event counts: its
@@ -48,7 +50,7 @@ ON CONFLICT (id, source) DO UPDATE
  WHERE (kept.version, kept.as_of) < (excluded.version, excluded.as_of)
 """
 
-_GET = b"SELECT sku, available, warehouses, as_of FROM sku_availability WHERE sku = %(sku)s"
+_GET = b"SELECT sku, available, warehouses, as_of, waiting FROM sku_availability WHERE sku = %(sku)s"
 
 #: A temporary table is found before the real one of the same name: the same upsert also rebuilds the model.
 _SHADOW = b"CREATE TEMP TABLE stock_availability (LIKE stock_availability INCLUDING ALL)"

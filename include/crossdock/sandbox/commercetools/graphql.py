@@ -1,5 +1,5 @@
 """
-The part of the vendor's GraphQL API that a hub reads: three lists, with the predicates and sorts of the REST lists.
+The part of the vendor's GraphQL API that a hub reads: its lists, with the predicates and sorts of the REST lists.
 
 Unlike the vendor's, every field may be null and every leaf is sent as it is stored: the data has flawed records on
 purpose, and one of them should not fail its page.
@@ -29,10 +29,12 @@ _SCHEMA = """
     type Query {
         inventoryEntries(where: String, sort: [String!], limit: Int, offset: Int): InventoryEntries
         products(where: String, sort: [String!], limit: Int, offset: Int): Products
+        standalonePrices(where: String, sort: [String!], limit: Int, offset: Int): StandalonePrices
         orders(where: String, sort: [String!], limit: Int, offset: Int): Orders
         customers(where: String, sort: [String!], limit: Int, offset: Int): Customers
     }
     type InventoryEntries { offset: Long count: Long total: Long results: [InventoryEntry] }
+    type StandalonePrices { offset: Long count: Long total: Long results: [StandalonePrice] }
     type Products { offset: Long count: Long total: Long results: [Product] }
     type Orders { offset: Long count: Long total: Long results: [Order] }
     type Customers { offset: Long count: Long total: Long results: [Customer] }
@@ -46,22 +48,31 @@ _SCHEMA = """
     type HighPrecisionMoney implements BaseMoney {
         type: Text currencyCode: Text centAmount: Long fractionDigits: Long preciseAmount: Long
     }
-    type Price { id: Text value: BaseMoney country: Text discounted: DiscountedLineItemPrice tiers: [Tier] }
+    type Price {
+        id: Text key: Text value: BaseMoney country: Text customerGroupRef: Reference channelRef: Reference
+        recurrencePolicyRef: Reference validFrom: DateTime validUntil: DateTime discounted: DiscountedPrice tiers: [Tier]
+    }
+    type DiscountedPrice { value: BaseMoney discountRef: Reference }
+    type StandalonePrice {
+        id: Text version: Long createdAt: DateTime lastModifiedAt: DateTime key: Text sku: Text value: BaseMoney
+        country: Text customerGroupRef: Reference channelRef: Reference recurrencePolicyRef: Reference
+        validFrom: DateTime validUntil: DateTime discounted: DiscountedPrice tiers: [Tier] active: Flag
+    }
 
     type InventoryEntry {
         id: Text version: Long createdAt: DateTime lastModifiedAt: DateTime key: Text sku: Text
-        supplyChannel: Reference quantityOnStock: Long availableQuantity: Long restockableInDays: Long
+        supplyChannelRef: Reference quantityOnStock: Long availableQuantity: Long restockableInDays: Long
         expectedDelivery: DateTime custom: Custom
     }
 
     type Product {
-        id: Text version: Long createdAt: DateTime lastModifiedAt: DateTime key: Text productType: Reference
-        masterData: ProductCatalogData
+        id: Text version: Long createdAt: DateTime lastModifiedAt: DateTime key: Text productTypeRef: Reference
+        priceMode: Text masterData: ProductCatalogData
     }
     type ProductCatalogData { published: Flag hasStagedChanges: Flag current: ProductData staged: ProductData }
     type ProductData {
         nameAllLocales: [LocalizedString] slugAllLocales: [LocalizedString] descriptionAllLocales: [LocalizedString]
-        categories: [Reference] masterVariant: ProductVariant variants: [ProductVariant]
+        categoriesRef: [Reference] masterVariant: ProductVariant variants: [ProductVariant]
     }
     type ProductVariant {
         id: Long sku: Text key: Text prices: [Price] attributesRaw: [Field] images: [Image]
@@ -129,24 +140,21 @@ _SCHEMA = """
 """
 
 #: The path of the REST list with the same rows, by root field.
-_LISTS = {"inventoryEntries": "inventory", "products": "products", "orders": "orders", "customers": "customers"}
-#: Type → the field by which GraphQL gives a reference, and its name over REST.
-_REFERENCES = {
-    "SyncInfo": ("channelRef", "channel"),
-    "DiscountCodeInfo": ("discountCodeRef", "discountCode"),
-    "PaymentInfo": ("paymentRefs", "payments"),
+_LISTS = {
+    "inventoryEntries": "inventory",
+    "products": "products",
+    "standalonePrices": "standalone-prices",
+    "orders": "orders",
+    "customers": "customers",
 }
-#: The route of a list in fault scripts and the log, if it is not its path.
-_ROUTES = {"products": "product-projections"}
 
 
 def route_of(request: Request) -> str:
     """Name the REST list that a query asks for, so that a fault script applies to both APIs; "*" if there is none."""
     try:
-        path = _first_list(str(request.json().get("query")))
+        return _first_list(str(request.json().get("query")))
     except (NotJsonError, graphql.GraphQLError):
         return ANY_ROUTE
-    return _ROUTES.get(path, path)
 
 
 def handle(lists: Any, request: Request) -> Response:
@@ -219,8 +227,11 @@ def _schema() -> graphql.GraphQLSchema:
                 field.resolve = _resolve_locales
     _type(schema, "Custom").fields["customFieldsRaw"].resolve = _resolve_custom_fields
     _type(schema, "ProductVariant").fields["attributesRaw"].resolve = lambda variant, _info: variant.get("attributes")
-    for owner, (field, name) in _REFERENCES.items():
-        _type(schema, owner).fields[field].resolve = partial(_resolve_named, name)
+    for kind in schema.type_map.values():
+        for name, field in kind.fields.items() if isinstance(kind, graphql.GraphQLObjectType) else ():
+            # GraphQL has `channelRef` and `paymentRefs` for what REST calls `channel` and `payments`.
+            if name.endswith(("Ref", "Refs")):
+                field.resolve = partial(_resolve_named, name.replace("Ref", ""))
     _type(schema, "ReturnItem").resolve_type = lambda item, *_: item.get("type") or "LineItemReturnItem"
     money: Any = schema.type_map["BaseMoney"]
     money.resolve_type = lambda value, *_: "HighPrecisionMoney" if "preciseAmount" in value else "Money"

@@ -85,6 +85,8 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes
     #: How many lines it has; 0 for records without lines.
     lines: int = 0
+    #: The record's columns as JSON; None if it could not be mapped.
+    mapped: str | None = None
 
     @property
     def cause(self) -> str:
