@@ -291,7 +291,8 @@ def test_no_row_and_no_value_is_lost_when_names_change(old_names: str) -> None:
     }
     for table, rows in before.items():
         now = [as_now(table, row) for row in rows]
-        found = after[_TABLES.get(table, table)]
+        # A column that came later was in none of the rows.
+        found = [{name: row[name] for name in now[0]} for row in after[_TABLES.get(table, table)]]
         if table == "sync_run":
             now, found = ([{**row, "request": None} for row in each] for each in (now, found))
         assert found == now, table
@@ -429,6 +430,7 @@ def test_columns_that_came_later_are_filled_for_old_rows(first_release: str) -> 
         "sync_run.landing_cleared_at",
         "sync_range.id_low",
         "sync_range.id_high",
+        "quarantine_item.mapped",  # only for a record that could be mapped
     }
 
 
