@@ -150,7 +150,7 @@ def _place_of(cursor: str) -> tuple[datetime, str]:
     return _EPOCH + timedelta(microseconds=int(microseconds)), run_id
 
 
-_COMPUTED = frozenset({"counts", "lines", "balanced", "keys", "backfill_day"})
+_COMPUTED = frozenset({"counts", "lines", "balanced", "keys", "backfill_day", "warnings"})
 
 
 def _document(run: Run) -> RunDocument:
