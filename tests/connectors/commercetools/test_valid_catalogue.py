@@ -557,12 +557,15 @@ class TestStock:
         sync(shop, systems, INVENTORY, stock(-3, version=2))
         assert available(systems) == (0, 0)
 
-    def test_an_entry_that_is_made_anew_replaces_the_old_one(self, shop: FakeRetailer, systems: Systems) -> None:
+    @pytest.mark.parametrize(("old", "new"), [(7, 5), (5, 7)])
+    def test_an_entry_that_is_made_anew_replaces_the_old_one(
+        self, shop: FakeRetailer, systems: Systems, old: int, new: int
+    ) -> None:
         """The platform has one entry per SKU and channel, and tells nobody in a list that the old one is gone."""
-        sync(shop, systems, INVENTORY, stock(7))
+        sync(shop, systems, INVENTORY, stock(old))
         shop.state.collection("inventory").remove("stock-1")
-        sync(shop, systems, INVENTORY, stock(5, id="stock-0"), allow_shrink=True)
-        assert available(systems) == (5, 0)
+        sync(shop, systems, INVENTORY, stock(new, id="stock-0"), allow_shrink=True)
+        assert available(systems) == (new, 0)
 
     def test_entries_of_two_channels_add_up(self, shop: FakeRetailer, systems: Systems) -> None:
         sync(shop, systems, INVENTORY, stock(7), stock(5, id="stock-2", supplyChannel=CHANNEL))
