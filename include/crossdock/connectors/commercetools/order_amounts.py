@@ -65,6 +65,8 @@ def line_total_is_right(line: LineItem) -> bool:
     price calculation", else the tier for the quantity. A gift costs nothing. "ExternalTotal: … totalPrice are set externally".
     """
     total = line.total_price
+    if _has_list_price(line):
+        return bool(total.cent_amount == line.price.value.cent_amount * line.quantity)
     if line.discounted_price_per_quantity:
         return _portions_fit(total, line.quantity, line.discounted_price_per_quantity)
     if line.line_item_mode == "GiftLineItem":
@@ -74,6 +76,20 @@ def line_total_is_right(line: LineItem) -> bool:
     if line.discounted_price:
         return _fits(total, [(line.quantity, line.discounted_price.value)])
     return any(_fits(total, [(line.quantity, price)]) for price in _unit_prices(line.price, line.quantity))
+
+
+def _has_list_price(line: LineItem) -> bool:
+    """Recognise the usual line, which nothing lowers: a year of a shop has half a million of them."""
+    price = line.price
+    return not (
+        line.discounted_price_per_quantity
+        or line.discounted_price
+        or price.discounted
+        or price.tiers
+        or price.value.precise_amount is not None
+        or line.line_item_mode != "Standard"
+        or line.price_mode == "ExternalTotal"
+    )
 
 
 def custom_total_is_right(line: CustomLineItem) -> bool:
@@ -96,18 +112,26 @@ def tax_difference_minor(record: OrderRecord) -> int:
     return int(taxed.total_net.cent_amount + taxed.total_tax.cent_amount - taxed.total_gross.cent_amount)
 
 
-def moneys_of(record: OrderRecord) -> Iterator[tuple[str, Money]]:
-    """Yield each amount of the order that must be in its currency, with its place."""
-    yield from ((f"line {line.id}", line.price.value) for line in record.line_items)
-    yield from ((f"line {line.id}", line.total_price) for line in record.line_items)
-    yield from ((f"custom line {line.id}", line.money) for line in record.custom_line_items)
-    yield from ((f"custom line {line.id}", line.total_price) for line in record.custom_line_items)
-    yield from (("shipping", shipping_price(one)) for one in shippings_of(record))
+def amounts_in_other_currency(record: OrderRecord) -> list[str]:
+    """List the amounts of the order that are not in its currency, each with its place."""
+    currency = record.total_price.currency_code
+    found = [
+        f"line {line.id} {line.total_price.currency_code}/{line.price.value.currency_code}"
+        for line in record.line_items
+        if line.total_price.currency_code != currency or line.price.value.currency_code != currency
+    ]
+    found += [
+        f"custom line {line.id} {line.total_price.currency_code}/{line.money.currency_code}"
+        for line in record.custom_line_items
+        if line.total_price.currency_code != currency or line.money.currency_code != currency
+    ]
+    others = [("shipping", shipping_price(one)) for one in shippings_of(record)]
     if record.discount_on_total_price:
-        yield "discount", record.discount_on_total_price.discounted_amount
+        others.append(("discount", record.discount_on_total_price.discounted_amount))
     if record.taxed_price:
-        yield "tax", record.taxed_price.total_gross
-        yield "tax", record.taxed_price.total_net
+        others += [("tax", record.taxed_price.total_gross), ("tax", record.taxed_price.total_net)]
+    found += [f"{place} {money.currency_code}" for place, money in others if money.currency_code != currency]
+    return found
 
 
 def digits_of(price: Money) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -26,8 +26,11 @@ _is_well_formed = re.compile(WELL_FORMED).match
 def to_order(record: OrderRecord) -> Order:
     """Map an order and its lines: codes and texts trimmed, sums compared for the expectations."""
     lineage = Lineage()
-    goods = [_line(item, number, lineage) for number, item in enumerate(record.line_items, start=1)]
-    custom = [_custom_line(item, number, lineage) for number, item in enumerate(record.custom_line_items, start=1)]
+    kinds = settings().line_kinds
+    goods = [_line(item, number, lineage, kinds) for number, item in enumerate(record.line_items, start=1)]
+    custom = [
+        _custom_line(item, number, lineage, kinds) for number, item in enumerate(record.custom_line_items, start=1)
+    ]
     lines = [*goods, *custom]
     shipping = [amounts.shipping_price(one) for one in amounts.shippings_of(record)]
     taxed, payments = record.taxed_price, record.payment_info
@@ -86,11 +89,7 @@ def to_order(record: OrderRecord) -> Order:
         lines_without_sku=_listed(_name_of(line) for line in goods if line.sku is None),
         lines_without_name=_listed(_name_of(line) for line in lines if line.name is None),
         skus_malformed=_listed(line.sku for line in goods if line.sku and not _is_well_formed(line.sku)),
-        amounts_in_other_currency=_listed(
-            f"{place} {money.currency_code}"
-            for place, money in amounts.moneys_of(record)
-            if money.currency_code != record.total_price.currency_code
-        ),
+        amounts_in_other_currency=_listed(amounts.amounts_in_other_currency(record)),
     )
 
 
@@ -102,7 +101,7 @@ def _is_plausible(item: LineItem) -> bool:
     return is_plausible_price(item.price.value.cent_amount, item.price.value.currency_code)
 
 
-def _line(item: LineItem, number: int, lineage: Lineage) -> OrderLine:
+def _line(item: LineItem, number: int, lineage: Lineage, kinds: Mapping[str, str]) -> OrderLine:
     code = item.variant.sku or None
     sku = lineage.cleansed(f"lines.{number}.sku", code, *SKU) if code else None
     price = item.price.value
@@ -116,12 +115,12 @@ def _line(item: LineItem, number: int, lineage: Lineage) -> OrderLine:
         price=_decimal(price),
         price_minor=price.cent_amount,
         total_minor=item.total_price.cent_amount,
-        kind=settings().line_kinds.get(sku) if sku else None,
+        kind=kinds.get(sku) if sku else None,
         gift=item.line_item_mode == "GiftLineItem",
     )
 
 
-def _custom_line(item: CustomLineItem, number: int, lineage: Lineage) -> OrderLine:
+def _custom_line(item: CustomLineItem, number: int, lineage: Lineage, kinds: Mapping[str, str]) -> OrderLine:
     return OrderLine(
         id=item.id,
         slug=item.slug,
@@ -130,7 +129,7 @@ def _custom_line(item: CustomLineItem, number: int, lineage: Lineage) -> OrderLi
         price=_decimal(item.money),
         price_minor=item.money.cent_amount,
         total_minor=item.total_price.cent_amount,
-        kind=settings().line_kinds.get(item.slug, "custom") if item.slug else "custom",
+        kind=kinds.get(item.slug, "custom") if item.slug else "custom",
     )
 
 
@@ -155,7 +154,9 @@ def _destination(record: OrderRecord) -> str | None:
 
 def _text(texts: dict[str, str], field: str, lineage: Lineage) -> str | None:
     """Choose the English text, else the first that is not blank."""
-    chosen = next((text for text in (texts.get("en", ""), *texts.values()) if text.strip()), "")
+    chosen = texts.get("en", "")
+    if not chosen.strip():
+        chosen = next((text for text in texts.values() if text.strip()), "")
     return lineage.cleansed(field, chosen, TRIM, NORMAL_FORM) or None
 
 
