@@ -16,7 +16,7 @@ from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.data import order_pricing
 from crossdock.sandbox.commercetools.data.building_blocks import shared_references
 from crossdock.sandbox.commercetools.data.orders import order as plain_order
-from crossdock.sandbox.commercetools.data.orders import vary
+from crossdock.sandbox.commercetools.data.orders import is_sellable, vary
 from crossdock.sandbox.commercetools.data.products import products
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Systems, extract, load, validate
@@ -422,7 +422,7 @@ def generated(count: int, seed: int) -> Iterator[Json]:
     """Orders by the vendor's documented sentences, which the sandbox has; no code of the rules is in them."""
     rng = random.Random(seed)  # noqa: S311  the same orders for the same seed
     references = shared_references(seed)
-    catalogue = [product for product in products(rng, 40, references) if product["masterVariant"].get("prices")]
+    catalogue = [one for one in products(rng, 40, references) if "key" in one and is_sellable(one)]
     for number in range(count):
         record = plain_order(rng, 3 * number + 1, references, catalogue, [])
         currency = rng.choice(list(order_pricing.EXPONENTS))
