@@ -30,9 +30,6 @@ class AvailabilityDocument(BaseModel):
     available: int = Field(description="Units over all warehouses. An oversold warehouse counts as 0.")
     warehouses: int
     as_of: datetime = Field(description="The time of the newest stock event.")
-    waiting: int = Field(
-        description="How many later versions of its stock entries wait in quarantine. Of each, the lower figure counts."
-    )
 
 
 class RebuildRequest(Strict):
@@ -62,11 +59,7 @@ def show_availability(
     with store.transaction() as work:
         found = inventory_repository.get(work, sku)
     return AvailabilityDocument(
-        sku=found.sku,
-        available=found.available,
-        warehouses=found.warehouses,
-        as_of=found.as_of,
-        waiting=found.waiting,
+        sku=found.sku, available=found.available, warehouses=found.warehouses, as_of=found.as_of
     )
 
 

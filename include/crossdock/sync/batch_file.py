@@ -7,13 +7,12 @@ import msgspec
 from crossdock.sync.batches import Content
 from crossdock.sync.landing import Landing
 from crossdock.sync.model import RowCounts
-from crossdock.sync.quarantine.model import Rejected, Warned
+from crossdock.sync.quarantine.model import Rejected
 
 
 class _NotAccepted(msgspec.Struct, frozen=True):
     rejected: tuple[Rejected, ...]
     repeats: RowCounts
-    warned: tuple[Warned, ...] = ()
 
 
 #: Made once: batches are loaded by several threads, see `core.decoding`.
@@ -29,7 +28,7 @@ def write_batch(landing: Landing, name: str, content: Content) -> None:
         stream.write_table(content.accepted)
     rows, rejected = f"{name}.arrow.zst", f"{name}.rejected.json.zst"
     landing.write(rows, sink.getvalue().to_pybytes())
-    landing.write(rejected, msgspec.json.encode(_NotAccepted(content.rejected, content.repeats, content.warned)))
+    landing.write(rejected, msgspec.json.encode(_NotAccepted(content.rejected, content.repeats)))
     landing.sync_to_disk([rows, rejected])
 
 
@@ -39,4 +38,4 @@ def read_batch(landing: Landing, name: str) -> Content:
 
     accepted = pa.ipc.open_stream(landing.read(f"{name}.arrow.zst")).read_all()
     kept = _decode_not_accepted(landing.read(f"{name}.rejected.json.zst"))
-    return Content(accepted=accepted, rejected=kept.rejected, repeats=kept.repeats, warned=kept.warned)
+    return Content(accepted=accepted, rejected=kept.rejected, repeats=kept.repeats)

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from crossdock.sync.quarantine.model import Expectation, Failure, SuiteBroken
+from crossdock.core.errors import Terminal
+from crossdock.sync.quarantine.model import Expectation, Failure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 #: How much of a failing value is shown to people.
 _SHOWN_CHARACTERS = 80
+
+
+class SuiteBroken(Terminal):
+    """An expectation could not be evaluated: it is declared incorrectly. No row passes or fails it."""
 
 
 def check(rows: pa.Table, expectations: Sequence[Expectation]) -> dict[int, tuple[Failure, ...]]:
