@@ -115,6 +115,7 @@ REACHES = {
     "credentials.py": {"integrations"},  # checks a file against the schema that the hub sent
     "demo/event_steps.py": {"app", "commerce", "db", "events", "sync"},  # compares with the database
     "demo/chapters.py": {"db"},
+    "demo/checks.py": {"db", "sync"},
     "demo/integration_steps.py": {"commerce", "connectors", "db", "sync"},  # puts a declaration into its folder
     "demo/sync_steps.py": {"commerce", "db", "sync"},
     "integrations.py": {"connectors", "integrations"},  # `validate`, and the settings before a secret is typed

@@ -14,7 +14,7 @@ from crossdock.api.access import Caller, Role, guard, refuse_without
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, Keep, OneEffect
 from crossdock.api.integration_health import IntegrationId
-from crossdock.api.problems import Problem, ProblemDocument, title
+from crossdock.api.problems import Problem, ProblemDocument, documented
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
 from crossdock.app.airflow.systems import client_of
@@ -26,8 +26,7 @@ from crossdock.integrations.manifests import Quality
 router = Router(tags=["actions"])
 
 _RETRY_IN_S = 5
-_ENDED_OTHERWISE: dict[int | str, dict[str, Any]] = {
-    404: {"model": ProblemDocument, "description": title(404)},
+_ENDED_OTHERWISE: dict[int | str, dict[str, Any]] = documented(404) | {
     502: {
         "model": ProblemDocument,
         "description": "It is unknown whether the action had its effect. Send the request again with the same key.",
@@ -80,7 +79,7 @@ class PerformedDocument(BaseModel):
     "/integrations/{integration_id}/actions",
     summary="List the actions of an integration",
     dependencies=[guard(Role.VIEWER)],
-    responses={404: {"model": ProblemDocument, "description": title(404)}},
+    responses=documented(404),
 )
 def list_actions(integration_id: IntegrationId, store: OpenStore) -> ActionsDocument:
     manifest = service.actions_of(store, integration_id)

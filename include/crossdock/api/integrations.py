@@ -17,7 +17,7 @@ from crossdock.api.idempotency import KEYED, Keep, OneEffect
 from crossdock.api.if_match import IfMatch, etag
 from crossdock.api.integration_health import HealthSummary, IntegrationId, summaries
 from crossdock.api.pagination import Limit, cursor_like
-from crossdock.api.problems import ProblemDocument, title
+from crossdock.api.problems import documented
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
 from crossdock.app.integrations import on_resumed
@@ -125,17 +125,13 @@ class RotateBody(BaseModel):
     credentials: dict[str, Any] = Field(json_schema_extra={"writeOnly": True})
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": ProblemDocument, "description": title(status)} for status in statuses}
-
-
 @router.get("/kinds", summary="List the kinds of integration", dependencies=[guard(Role.VIEWER)])
 def list_manifests() -> KindsDocument:
     return KindsDocument(kinds=[_kind_document(manifest) for manifest in manifests().values()])
 
 
 @router.get(
-    "/kinds/{kind}", summary="Get a kind with its schemas", dependencies=[guard(Role.VIEWER)], responses=_problems(404)
+    "/kinds/{kind}", summary="Get a kind with its schemas", dependencies=[guard(Role.VIEWER)], responses=documented(404)
 )
 def show_kind(kind: Annotated[str, Path(max_length=63, pattern=PLAIN)]) -> KindDocument:
     if kind not in manifests():
@@ -192,7 +188,7 @@ def add_integration(
     "/integrations/{integration_id}",
     summary="Get an integration",
     dependencies=[guard(Role.VIEWER)],
-    responses=_problems(404),
+    responses=documented(404),
 )
 def show_integration(integration_id: IntegrationId, store: OpenStore, response: Response) -> IntegrationDocument:
     with store.transaction() as work:
@@ -204,7 +200,7 @@ def show_integration(integration_id: IntegrationId, store: OpenStore, response: 
 @router.patch(
     "/integrations/{integration_id}",
     summary="Change the name or the settings, after testing them",
-    responses=_problems(404, 409, 412, 422, 428),
+    responses=documented(404, 409, 412, 422, 428),
 )
 def change_integration(
     integration_id: IntegrationId,
@@ -233,7 +229,7 @@ def change_integration(
     "/integrations/{integration_id}",
     summary="Delete the integration and its credentials; synced data is kept, but its stock is no longer sellable",
     status_code=204,
-    responses=_problems(404, 412, 428),
+    responses=documented(404, 412, 428),
 )
 def remove_integration(
     integration_id: IntegrationId, caller: Operator, version: IfMatch, store: OpenStore, connections: Connections
@@ -245,7 +241,7 @@ def remove_integration(
 @router.post(
     "/integrations/{integration_id}/test",
     summary="Test the connection",
-    responses=_problems(404),
+    responses=documented(404),
 )
 def test_integration(
     integration_id: IntegrationId, caller: Tester, store: OpenStore, connections: Connections
@@ -259,7 +255,7 @@ def test_integration(
     "/integrations/{integration_id}/rotate",
     summary="Replace the credentials, after testing the new ones",
     response_model=StoredDocument,
-    responses=_problems(404, 412, 428) | KEYED,
+    responses=documented(404, 412, 428) | KEYED,
 )
 def rotate_integration(
     integration_id: IntegrationId,
@@ -291,7 +287,7 @@ def rotate_integration(
     "/integrations/{integration_id}/pause",
     summary="Pause the syncs of the integration",
     response_model=IntegrationDocument,
-    responses=_problems(404) | KEYED,
+    responses=documented(404) | KEYED,
 )
 def pause_integration(
     integration_id: IntegrationId, caller: Operator, store: OpenStore, request: OneEffect
@@ -303,7 +299,7 @@ def pause_integration(
     "/integrations/{integration_id}/resume",
     summary="Resume the syncs of the integration",
     response_model=IntegrationDocument,
-    responses=_problems(404) | KEYED,
+    responses=documented(404) | KEYED,
 )
 def resume_integration(
     integration_id: IntegrationId, caller: Operator, store: OpenStore, request: OneEffect

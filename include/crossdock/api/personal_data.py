@@ -69,8 +69,8 @@ def fields_of_event(event_type: str) -> Fields:
     """Name the personal fields of the data of *event_type*; None where they are not declared."""
     if event_type in {WEBHOOK_RECEIVED, WEBHOOK_IGNORED}:
         return _OF_WEBHOOK
-    if event_type in event_types():
-        return event_types()[event_type].personal
+    if declared := event_types().get(event_type):
+        return declared.personal
     found = _datasets_by_event().get(event_type)
     return found.personal_fields if found else None
 
@@ -136,8 +136,8 @@ def _has_personal_key(event_type: str, data: Any) -> bool:
         return has_personal_key(str(data.get("dataset")))
     if event_type == WEBHOOK_IGNORED:
         return False
-    if event_type in event_types():
-        return event_types()[event_type].key in event_types()[event_type].personal
+    if declared := event_types().get(event_type):
+        return declared.key in declared.personal
     dataset = _datasets_by_event().get(event_type)
     return dataset is None or dataset.key in dataset.personal_fields
 

@@ -50,6 +50,11 @@ def title(status: int) -> str:
     return _TITLES.get(status) or HTTPStatus(status).phrase
 
 
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the problems that a route may answer, by their usual titles, for its `responses`."""
+    return {status: {"model": ProblemDocument, "description": title(status)} for status in statuses}
+
+
 class ProblemError(BaseModel):
     pointer: str = Field(description="JSON pointer to the place in the body, or the name of a parameter.")
     message: str

@@ -94,8 +94,9 @@ class HubApi:
         """
         Send a request that has one effect, however often it has to be sent.
 
-        Each call has an idempotency key of its own, unless *key* is that of an earlier call to repeat. Without an answer, and on 503, the request is sent again with the same
-        key: an effect that it had already is not repeated, and its answer comes again.
+        Each call has an idempotency key of its own, unless *key* is that of an earlier call to repeat. Without an answer,
+        and on 503, the request is sent again with the same key: an effect that it had already is not repeated, and its
+        answer comes again.
         """
         sent_key = key or str(uuid.uuid4())
         return _until_answered(

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from crossdock.client.errors import StackError
+from crossdock.db.database import Store
+from crossdock.sync import records
+from crossdock.sync.dataset import Schema
 
 
 class DemoFailed(StackError):
@@ -19,3 +25,20 @@ def expect(truth: bool, otherwise: str) -> None:
     """
     if not truth:
         raise DemoFailed(otherwise)
+
+
+def expect_in_hub(store: Store, schema: Schema, integration: str, changed: Sequence[dict[str, Any]]) -> None:
+    """
+    Expect each change in the hub, whichever run has loaded it: a scheduled one may have come first.
+
+    Raises:
+        DemoFailed: a record is missing, or in an older version.
+
+    """
+    with store.transaction() as work:
+        versions = records.versions(work, schema, integration)
+    missing = [row["id"] for row in changed if versions.get(row["id"], 0) < row["version"]]
+    expect(
+        not missing,
+        f"{len(missing)} of {len(changed)} changes of {integration} are not in the hub, such as {missing[:3]}",
+    )

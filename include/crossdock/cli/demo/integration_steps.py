@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdock.cli.console import Bar
-from crossdock.cli.demo.checks import DemoFailed, expect
+from crossdock.cli.demo.checks import DemoFailed, expect, expect_in_hub
 from crossdock.cli.demo.run import DemoRun, SyncRun, summary
 from crossdock.cli.demo.second_system import second_system
 from crossdock.client.hub import HubApi
@@ -87,7 +87,7 @@ class IntegrationSteps:
             self._expect_whole(runs[of_outlet], _OUTLET_SIZE["inventory"], StockLevel.schema, _OUTLET)
             moved = outlet.live(stock_moves=5)["inventory"]
             delta = self._run.sync(of_outlet, {}, bar)
-            self._expect_versions(moved)
+            expect_in_hub(self._store, StockLevel.schema, _OUTLET, moved)
             return (
                 f"{of_outlet}: {summary(runs[of_outlet])}; {of_shop} beside it: {summary(runs[of_shop])}; "
                 f"then {len(moved)} changes in the outlet alone: {summary(delta)}"
@@ -101,12 +101,6 @@ class IntegrationSteps:
             in_hub = len(records.versions(work, schema, integration))
         accepted = counts["read"] - counts["rejected"]
         expect(in_hub >= accepted, f"the hub has {in_hub} of {accepted} records of {integration}")
-
-    def _expect_versions(self, moved: Sequence[dict[str, Any]]) -> None:
-        with self._store.transaction() as work:
-            versions = records.versions(work, StockLevel.schema, _OUTLET)
-        missing = [row["id"] for row in moved if versions.get(row["id"], 0) < row["version"]]
-        expect(not missing, f"{len(missing)} of {len(moved)} changes of the outlet are not in the hub")
 
     def _expect_personal_data_masked(self) -> None:
         """Check that a viewer sees that a customer is there, and neither name nor address."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crossdock.cli.console import Bar
-from crossdock.cli.demo.checks import DemoFailed, expect
+from crossdock.cli.demo.checks import DemoFailed, expect, expect_in_hub
 from crossdock.cli.demo.run import DemoRun, SyncRun, summary
 from crossdock.cli.replays import follow_replay
 from crossdock.client import dag_runs
@@ -104,15 +104,8 @@ class SyncSteps:
     def delta(self, bar: Bar) -> str:
         moved = self._sandbox.live(stock_moves=25)["inventory"]
         run = self._run.sync(_INVENTORY, {}, bar)
-        self._expect_in_hub(moved)
+        expect_in_hub(self._store, StockLevel.schema, _SYSTEM, moved)
         return f"{len(moved)} stock levels moved; {summary(run)}"
-
-    def _expect_in_hub(self, moved: list[dict[str, Any]]) -> None:
-        """Expect each change in the hub, whichever run has loaded it: a scheduled one may have come first."""
-        with self._store.transaction() as work:
-            versions = records.versions(work, StockLevel.schema, _SYSTEM)
-        missing = [row["id"] for row in moved if versions.get(row["id"], 0) < row["version"]]
-        expect(not missing, f"{len(missing)} of {len(moved)} changes are not in the hub, such as {missing[:3]}")
 
     def source_down(self, bar: Bar) -> str:
         self._requests_before = len(self._sandbox.requests())
@@ -149,7 +142,7 @@ class SyncSteps:
         self._api.clear(_DAG, self._failed_dag_run)
         state, (run,) = dag_runs.follow(self._api, _INVENTORY, self._failed_dag_run, bar.update)
         expect(state == "success", f"the cleared DAG run ended as {state}")
-        self._expect_in_hub(moved)
+        expect_in_hub(self._store, StockLevel.schema, _SYSTEM, moved)
         return f"the same DAG run succeeds; {summary(run)}"
 
     def breaker_closed(self, _: Bar) -> str:

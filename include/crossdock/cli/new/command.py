@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +10,9 @@ from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.core.errors import BadRequest
 from crossdock.stack.home import project
+
+if TYPE_CHECKING:
+    from crossdock.cli.new.files import Plan
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -44,11 +46,9 @@ def connector(
     if not shown.isprintable() or set(shown) & set('"\\$'):
         raise BadRequest(f"{shown!r} cannot be a title: no quotation marks, backslashes and dollar signs, please")
     tests = plan_connector(plan, checked_name(name, "a connector"), shown, dataset)
-    plan.write()
     folder = f"include/crossdock/connectors/{name}"
-    _show(
-        [*plan.created],
-        [*plan.changed],
+    _write(
+        plan,
         f"Run its tests: ./hub test {tests}",
         f"Replace the requests in {folder}/client.py by those of the system, and {tests}/system.py with them",
         f"Replace the fields in {folder}/{dataset}.py, its contract, and the sample records in {tests}",
@@ -74,10 +74,8 @@ def stream(
     plan = Plan(project())
     connector_name, dataset = _two(name, "a stream", "acme_shop.products")
     tests = plan_stream(plan, connector_name, dataset)
-    plan.write()
-    _show(
-        [*plan.created],
-        [*plan.changed],
+    _write(
+        plan,
         f"Run its tests: ./hub test {tests}",
         f"Replace the fields in include/crossdock/connectors/{connector_name}/{dataset}.py, its contract, and the samples",
         "Compute what is only checked: constants stand for it in the mapping",
@@ -100,10 +98,8 @@ def subscriber(
     plan = Plan(project())
     subject, handler = _two(name, "a subscriber", "inventory.sold_out")
     tests = plan_subscriber(plan, subject, handler)
-    plan.write()
-    _show(
-        [*plan.created],
-        [*plan.changed],
+    _write(
+        plan,
         f"Run its test: ./hub test {tests}/test_{handler}.py",
         f"Write the reaction in include/crossdock/commerce/{subject}/subscribers.py (docs/how-to/add-a-subscriber.md)",
         *_REFERENCE,
@@ -119,11 +115,12 @@ def _two(name: str, what: str, example: str) -> tuple[str, str]:
     return checked_name(first, what), checked_name(second, what)
 
 
-def _show(created: Sequence[str], changed: Sequence[str], *steps: str) -> None:
-    """Print what was written, and the next steps in order."""
-    for path in created:
+def _write(plan: Plan, *steps: str) -> None:
+    """Write what is planned, print it, and the next steps in order."""
+    plan.write()
+    for path in plan.created:
         console.out.print(f"new      {path}")
-    for path in changed:
+    for path in plan.changed:
         console.out.print(f"changed  {path}")
     console.say("Next:")
     for number, step in enumerate(steps, start=1):
