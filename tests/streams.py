@@ -6,16 +6,17 @@ from pathlib import Path
 
 from crossdock.app import definitions
 from crossdock.app.definitions import Definition
-from crossdock.connectors.commercetools import KIND, inventory, orders, products
+from crossdock.connectors.commercetools import KIND, inventory, orders, prices, products
 from crossdock.core.errors import BadRequest
 from crossdock.sync import Stream
 
 INVENTORY = inventory.INVENTORY.of(KIND)
 PRODUCTS = products.PRODUCTS.of(KIND)
+PRICES = prices.PRICES.of(KIND)
 ORDERS = orders.ORDERS.of(KIND)
 
 #: By ID.
-STREAMS = {stream.id: stream for stream in (INVENTORY, PRODUCTS, ORDERS)}
+STREAMS = {stream.id: stream for stream in (INVENTORY, PRODUCTS, PRICES, ORDERS)}
 
 
 def stream_of(stream_id: str) -> Stream:

@@ -55,7 +55,6 @@ MATRIX = {
     ("GET", "/v1/quarantine-causes"): ANYONE,
     ("GET", "/v1/quarantine/{item_id}"): ANYONE,
     ("PATCH", "/v1/quarantine/{item_id}"): OPERATES,
-    ("POST", "/v1/quarantine-edits"): OPERATES,
     ("POST", "/v1/quarantine/{item_id}/discard"): OPERATES,
     ("POST", "/v1/quarantine-discards"): OPERATES,
     ("POST", "/v1/quarantine-replays"): OPERATES,

@@ -119,18 +119,3 @@ def test_pages_neither_repeat_nor_leave_out(hub: Hub, in_triage: Store) -> None:
 @pytest.mark.parametrize("body", [{}, {"all": True, "cause": "x"}, {"all": False}])
 def test_a_replay_says_which_one_way_only(hub: Hub, body: dict[str, Any]) -> None:
     assert hub.call("POST", "/v1/quarantine-replays", "otto", json=body).status_code == 400
-
-
-def test_lines_of_many_orders_get_their_kind_by_their_code(hub: Hub, in_triage: Store) -> None:
-    """One decision for a thousand orders; stock levels have no lines and stay as they are."""
-    rejected(in_triage, "m", "n")
-    body = {"all": True, "line_kinds": [{"code": "DOT", "kind": "postage"}]}
-
-    done = hub.call("POST", "/v1/quarantine-edits", "otto", json=body)
-    unknown = hub.call(
-        "POST", "/v1/quarantine-edits", "otto", json={**body, "line_kinds": [{"code": "DOT", "kind": "parcel"}]}
-    )
-
-    assert done.json() == {"chosen": 2, "edited": 0}
-    assert unknown.status_code == 400
-    assert "Unknown kind of line 'parcel'. Use one of: adjustment" in unknown.json()["detail"]

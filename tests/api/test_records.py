@@ -31,6 +31,17 @@ def test_a_record_is_read_by_its_key_and_as_it_was(hub: Hub) -> None:
     assert "did not exist at 2026-01-01T00:00:00.000Z. The first version" in before.json()["detail"]
 
 
+def test_a_record_says_what_came_later_and_waits(hub: Hub, filled: Store) -> None:
+    """What the hub shows may be wrong by now, and only the quarantine knows."""
+    Triage(filled, batch_no=1).sync(entry(id="r-1", version=4, sku="CHEST", restockableInDays=-1))
+    path = "/v1/records/commercetools.inventory?key=CHEST"
+    (waiting,) = hub.call("GET", path, "vera").json()["waiting"]
+
+    assert (waiting["record_id"], waiting["version"]) == ("r-1", 4)
+    assert waiting["cause"] == "restock_days_are_not_negative"
+    assert hub.call("GET", f"{path}&as_of=2026-11-21T00:00:00Z", "vera").json()["waiting"] == []
+
+
 @pytest.mark.parametrize("as_of", ["0", "1732180000", "2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00"])
 def test_a_time_without_a_zone_and_a_number_are_refused(hub: Hub, as_of: str) -> None:
     """A number would be read as seconds since 1970."""

@@ -154,7 +154,7 @@ SHAPES = {
         stock_row,
     ),
     "products": Shape(
-        "product-projections",
+        "products",
         _columns(
             "id:text version:int8 product_key:text product_type_id:text published:bool master_sku:text price_minor:int8"
             " price_currency:text name:jsonb slug:jsonb description:jsonb categories:jsonb master_variant:jsonb"

@@ -62,14 +62,14 @@ def test_a_sound_hub_breaks_no_promise(hub: Hub) -> None:
 def test_a_watermark_that_moves_before_its_rows_is_found(hub: Hub) -> None:
     real = batches.load
 
-    def hasty(work: Work, table: Any, run: Any, batch: Any, content: Any) -> Any:
+    def hasty(work: Work, table: Any, run: Any, batch: Any, content: Any, **options: Any) -> Any:
         with Store(hub.dsn) as another, another.transaction() as early:
             early.execute(
                 b"INSERT INTO watermark (integration, dataset, shard, reached, moved_by)"
                 b" VALUES ('commercetools', 'inventory', 'all', %s, 'hasty')",
                 [run.window_high],
             )
-        return real(work, table, run, batch, content)
+        return real(work, table, run, batch, content, **options)
 
     def work() -> None:
         batches.load = hasty  # type: ignore[attr-defined]
@@ -82,25 +82,25 @@ def test_a_watermark_that_moves_before_its_rows_is_found(hub: Hub) -> None:
 def test_a_hub_without_its_version_guard_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """An old page that is loaded late overwrites what is newer."""
     rows, compare_versions = sys.modules["crossdock.sync.upsert"], batches.compare_versions
-    guarded = rows._statements
+    guarded = rows.statements_of
 
-    def unguarded(table: Any) -> Any:
+    def unguarded(*dataset: Any) -> Any:
         unguard = {
-            name: getattr(guarded(table), name).replace(b"t.version < s.version", b"true")
+            name: getattr(guarded(*dataset), name).replace(b"t.version < s.version", b"true")
             for name in ("keep_history", "overwrite")
         }
         assert all(b"AND true" in statement for statement in unguard.values())
-        return msgspec.structs.replace(guarded(table), **unguard)
+        return msgspec.structs.replace(guarded(*dataset), **unguard)
 
-    def all_changed(work: Work, table: Any, integration: str, content: Any) -> Any:
-        compared = compare_versions(work, table, integration, content)
+    def all_changed(work: Work, table: Any, integration: str, content: Any, **options: Any) -> Any:
+        compared = compare_versions(work, table, integration, content, **options)
         return replace(compared, changed=content, known=Size(0, 0), stale=Size(0, 0))
 
     late = extracted(hub, "old")
     _let_go(hub, late)
     raise_all_stock(hub)
     hub.sync(FULL, "new")
-    monkeypatch.setattr(rows, "_statements", unguarded)
+    monkeypatch.setattr(rows, "statements_of", unguarded)
     monkeypatch.setattr(batches, "compare_versions", all_changed)
 
     hub.load(late)
@@ -233,7 +233,7 @@ def test_paging_by_offset_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) ->
         offset = read.get(part.range_no, 0)
         query = {"where": client.where(part, None), "sort": client.sort(part), "limit": 20, "offset": offset}
         page = self._call(
-            resource, query, lambda response: client.page_of(response, part, None, requested=20, lines_field=None)
+            resource, query, lambda response: client.page_of(response, part, None, requested=20, lines_fields=())
         )
         if page.records and not any(read.values()):
             first = msgspec.json.decode(page.body)["results"][0]["id"]

@@ -109,7 +109,6 @@ ANSWERS: dict[str, Any] = {
     "/hub/v1/quarantine": {"items": [], "next_cursor": None},
     "/hub/v1/quarantine-causes": {"causes": []},
     "/hub/v1/quarantine-discards": {"chosen": 1, "closed": [1]},
-    "/hub/v1/quarantine-edits": {"chosen": 1, "edited": 1},
     "/hub/v1/quarantine-replays": {**REPLAY, "kind": "quarantine"},
     "/hub/v1/quarantine/1": {
         **ITEM,

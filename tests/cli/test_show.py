@@ -20,6 +20,17 @@ def test_a_sku_in_two_warehouses_is_one_document(hub: Hub, store: Store) -> None
     assert len(hub("show", "inventory", "SIDEBOARD-OAK-01", "--json").document["records"]) == 2
 
 
+def test_a_later_version_in_quarantine_is_named(hub: Hub, store: Store) -> None:
+    """A person who reads this record may otherwise sell what is gone."""
+    Triage(store).sync(entry())
+    Triage(store).sync(entry(version=4, restockableInDays=-1))
+
+    ended = hub("show", "inventory", "SIDEBOARD-OAK-01")
+
+    assert "Version 4 of 0b7c1d7e-sideboard came later and waits in quarantine as item 1" in " ".join(ended.err.split())
+    assert "(restock_days_are_not_negative)" in ended.err
+
+
 def test_a_time_before_the_first_version_of_a_record_is_reported(hub: Hub, store: Store) -> None:
     """It is no unknown sku, and not in quarantine."""
     Triage(store).sync(entry())

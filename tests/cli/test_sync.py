@@ -64,7 +64,7 @@ def test_a_slip_in_the_name_of_a_declared_sync_finds_it(hub: Hub) -> None:
 
     assert ended.code == 2
     assert "Did you mean 'sandbox_stock_rest'?" in ended.text
-    assert "commercetools.inventory, commercetools.products, commercetools.orders" in ended.text
+    assert "commercetools.inventory, commercetools.products, commercetools.prices, commercetools.orders" in ended.text
 
 
 @pytest.mark.parametrize("words", [["runs"], ["quarantine", "list"]])

@@ -259,15 +259,13 @@ class TestReading:
         found = list(pages(bench.source(), bench.resource, by_id()[0]))
 
         assert [key for page in found for key in bench.ids_on(page)] == bench.ids()
-        assert all(b"shelfLife" in page.body for page in found)
+        assert all(b"shelfLife" in page.body for page in found if page.records)
 
     def test_strange_keys_find_nothing_and_break_nothing(self, bench: Bench) -> None:
         """They come from people, spreadsheets and other systems."""
         keys = ['"', "\\", '") or id > ("', "a\r\nX-Evil: 1", "\0", "😀", "%00", "é" * 200]
 
-        page = bench.source().page(bench.resource, bench.by_keys(keys), None)
-
-        assert (page.records, page.last) == (0, True)
+        assert ids_of(bench, bench.by_keys(keys)) == []
 
     def test_a_deleted_record_is_not_read_and_takes_no_other_along(self, bench: Bench) -> None:
         source = bench.source(page_records=7)

@@ -103,7 +103,7 @@ def test_no_dag_file_imports_a_heavy_package(parsed: dict[str, Any]) -> None:
 
 def test_each_integration_has_the_dags_of_its_streams(parsed: dict[str, Any]) -> None:
     """Two shops of one vendor are two integrations, and a declared one is like any other."""
-    datasets = ("customers", "inventory", "orders", "products")
+    datasets = ("customers", "inventory", "orders", "prices", "products")
     expected = {
         *(f"{what}_{shop}_{dataset}" for what in ("sync", "backfill") for shop in SHOPS for dataset in datasets),
         "sync_sandbox_stock_rest_inventory",

@@ -291,10 +291,12 @@ def test_no_row_and_no_value_is_lost_when_names_change(old_names: str) -> None:
     }
     for table, rows in before.items():
         now = [as_now(table, row) for row in rows]
-        found = after[_TABLES.get(table, table)]
+        # A column that came later was in none of the rows.
+        found = [{name: row[name] for name in now[0]} for row in after[_TABLES.get(table, table)]]
         if table == "sync_run":
             now, found = ([{**row, "request": None} for row in each] for each in (now, found))
-        assert found == now, table
+        # What came later has names of its own.
+        assert [{name: row[name] for name in now[0]} for row in found] == now, table
 
 
 def test_the_request_of_an_old_run_is_read_by_its_new_names(old_names: str) -> None:
@@ -424,11 +426,12 @@ def test_columns_that_came_later_are_filled_for_old_rows(first_release: str) -> 
     assert empty <= {
         "inventory.lineage",
         "inventory_history.lineage",
+        "quarantine_item.mapped",
         "sync_run.drift",
         "sync_run.dag_id",
         "sync_run.landing_cleared_at",
         "sync_range.id_low",
-        "sync_range.id_high",
+        "sync_range.id_high",  # only for a record that could be mapped
     }
 
 

@@ -216,7 +216,8 @@ def test_a_backfill_reads_the_days_that_are_missing_and_then_none(hub: Hub) -> N
     """Through Airflow's partitioned runs; a second call starts nothing."""
     days = ("--from", "2026-02-03", "--to", "2026-02-05")
     hub("backfill", "stocks", *days, exit_code=2)
-    forced = hub.json("backfill", "products", *days, "--only", "all")
+    # 0, or 3 if one of the products of these days is in quarantine.
+    forced = hub.json("backfill", "products", *days, "--only", "all", exit_code=None)
     again = hub.json("backfill", "products", *days)
 
     assert forced["started"] == 3

@@ -114,7 +114,6 @@ OUTAGES: list[Any] = [
     {"status": 503},
     {"timeout": "before"},
     pytest.param({"reset": True}, marks=pytest.mark.deep),
-    pytest.param({"not_json": "<html>Sign in</html>"}, marks=pytest.mark.deep),
 ]
 
 

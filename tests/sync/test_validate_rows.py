@@ -17,13 +17,20 @@ BREAKS_ONLY: dict[str, dict[str, Any]] = {
     "id_is_well_formed": {"id": "x" * 257},
     "sku_is_present": {"sku": ""},
     "sku_is_well_formed": {"sku": "SIDE\tBOARD"},
-    "stock_is_not_negative": {"quantityOnStock": -1, "availableQuantity": -1},
+    "stock_is_plausible": {"quantityOnStock": 1_000_000_001},
     "available_is_plausible": {"availableQuantity": -1_000_000_001},
     "available_is_not_above_stock": {"quantityOnStock": 12, "availableQuantity": 13},
-    "restock_days_are_plausible": {"restockableInDays": 3_651},
+    "restock_days_are_not_negative": {"restockableInDays": -1},
     "version_is_positive": {"version": 0},
-    "dates_are_in_order": {"createdAt": "2026-11-20T17:30:00.001Z"},
 }
+
+
+def test_a_clock_that_is_behind_only_warns() -> None:
+    """Servers of one platform differ by a second; the record is as good as any."""
+    result = validate_rows(INVENTORY, [page(entry(createdAt="2026-11-20T17:30:00.001Z"))])
+
+    assert result.accepted_count == 1
+    assert [(warned.rule, warned.records) for warned in result.warned] == [("dates_are_in_order", 1)]
 
 
 @pytest.mark.parametrize(("rule", "changes"), BREAKS_ONLY.items(), ids=BREAKS_ONLY)
@@ -38,7 +45,8 @@ def test_a_row_that_breaks_one_rule_is_rejected_for_that_rule_alone(rule: str, c
 
 def test_every_expectation_has_a_row_that_breaks_only_it() -> None:
     """A rule that no test breaks may as well not be there."""
-    assert set(BREAKS_ONLY) == {expectation.name for expectation in INVENTORY.expectations}
+    rejecting = {rule.name for rule in INVENTORY.expectations if rule.level == "reject"}
+    assert set(BREAKS_ONLY) == rejecting
 
 
 @pytest.mark.parametrize(
@@ -48,8 +56,9 @@ def test_every_expectation_has_a_row_that_breaks_only_it() -> None:
         {"quantityOnStock": 1_000_000_000, "availableQuantity": 1_000_000_000},
         {"availableQuantity": -5},
         {"restockableInDays": 0},
-        {"restockableInDays": 3_650},
-        {"sku": "x" * 100},
+        {"restockableInDays": 9_999},
+        {"quantityOnStock": -3, "availableQuantity": -3},
+        {"sku": "x" * 256},
         {"sku": "Möbel 沙发 🛋"},
         {"sku": "  SIDEBOARD  "},
         {"id": "x" * 256},

@@ -30,6 +30,9 @@ class AvailabilityDocument(BaseModel):
     available: int = Field(description="Units over all warehouses. An oversold warehouse counts as 0.")
     warehouses: int
     as_of: datetime = Field(description="The time of the newest stock event.")
+    waiting: int = Field(
+        description="How many later versions of its stock entries wait in quarantine. Of each, the lower figure counts."
+    )
 
 
 class RebuildRequest(Strict):
@@ -59,7 +62,11 @@ def show_availability(
     with store.transaction() as work:
         found = inventory_repository.get(work, sku)
     return AvailabilityDocument(
-        sku=found.sku, available=found.available, warehouses=found.warehouses, as_of=found.as_of
+        sku=found.sku,
+        available=found.available,
+        warehouses=found.warehouses,
+        as_of=found.as_of,
+        waiting=found.waiting,
     )
 
 

@@ -35,8 +35,6 @@ from crossdock.api.selection import (
 )
 from crossdock.api.validation import PLAIN
 from crossdock.app.streams import stream_of
-from crossdock.commerce.orders import quarantine_edits
-from crossdock.commerce.orders.schema import LINE_KINDS
 from crossdock.db.database import Store
 from crossdock.sync.quarantine import replay as quarantine_replay
 from crossdock.sync.quarantine import repository as quarantine_repository
@@ -144,40 +142,6 @@ class DiscardEveryItem(SelectAll, BulkDiscardRequest):
     pass
 
 
-#: Listed in the document; an unknown kind is refused with those that there are.
-_KINDS: dict[str, Any] = {"enum": sorted(LINE_KINDS)}
-
-
-class LineKind(Strict):
-    """The kind of all lines with one code."""
-
-    code: str = Field(max_length=256, pattern=PLAIN, examples=["DOT"])
-    kind: str = Field(max_length=100, json_schema_extra=_KINDS)
-
-
-class LineKinds(Selector):
-    """The kinds of order lines, by their codes."""
-
-    line_kinds: list[LineKind] = Field(min_length=1, max_length=1_000)
-
-
-class SetLineKindsById(ItemsByNumber, LineKinds):
-    pass
-
-
-class SetLineKindsByCause(SelectByCause, LineKinds):
-    pass
-
-
-class SetAllLineKinds(SelectAll, LineKinds):
-    pass
-
-
-class EditedDocument(BaseModel):
-    chosen: int = Field(description="The number of selected items.")
-    edited: int = Field(description="How many of them have a line with one of the codes.")
-
-
 @router.get("/quarantine", summary="List quarantine items", dependencies=[guard(Role.VIEWER)])
 def list_items(
     store: OpenStore,
@@ -234,30 +198,6 @@ def fix_item(store: OpenStore, caller: Operator, item_id: Id, body: FieldsEdited
     item = _item(store, item_id)
     failures = [_failure(failure, personal_data.fields_of(item.dataset)) for failure in verdict]
     return FixDocument(item=item, passes=not failures, failures=failures)
-
-
-@router.post(
-    "/quarantine-edits",
-    summary="Set the kinds of order lines in many records by their codes",
-    response_model=EditedDocument,
-    responses=_NONE | KEYED,
-)
-def edit_items(
-    store: OpenStore,
-    caller: Operator,
-    request: OneEffect,
-    body: SetLineKindsById | SetLineKindsByCause | SetAllLineKinds,
-) -> Response:
-    """Nothing is loaded until the items are replayed. Records without such a line are not changed."""
-    ids, cause, everything = body.selected()
-    kinds = {line.code: line.kind for line in body.line_kinds}
-
-    def edit() -> EditedDocument:
-        items = quarantine_service.select(store, ids, cause=cause, everything=everything)
-        edited = quarantine_edits.set_line_kinds(store, items, kinds, actor=caller.actor)
-        return EditedDocument(chosen=len(items), edited=edited)
-
-    return request.once(edit)
 
 
 @router.post(

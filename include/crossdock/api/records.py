@@ -16,8 +16,18 @@ from crossdock.api.routing import Router
 from crossdock.api.streams import StreamId, find_stream
 from crossdock.api.validation import PLAIN, QueryTimestamp
 from crossdock.sync import records
+from crossdock.sync.quarantine.repository import Waiting
 
 router = Router(prefix="/records", tags=["records"])
+
+
+class WaitingDocument(BaseModel):
+    """A version of a record that came later and waits in quarantine."""
+
+    item_id: int
+    record_id: str
+    version: int
+    cause: str = Field(description="The first rule that it failed.")
 
 
 class RecordsDocument(BaseModel):
@@ -27,6 +37,9 @@ class RecordsDocument(BaseModel):
     key: str
     as_of: datetime | None
     records: list[dict[str, Any]] = Field(description="Column → value, one object for each record.")
+    waiting: list[WaitingDocument] = Field(
+        description="Versions of these records that came later and wait in quarantine; empty if the records are asked as of a time."
+    )
 
 
 @router.get(
@@ -53,9 +66,16 @@ def show_records(
     """Read records. Personal data is shown to operators only, and recorded in the audit trail."""
     found = find_stream(stream)
     rows = records.look_up(store, found, key, at=as_of)
+    waiting = [] if as_of else records.waiting(store, found, rows)
     fields = personal_data.fields_of(found.dataset.name)
     # The trail is kept for ever, and many may read it: a key that is personal is not in it.
     named = rows[0]["id"] if personal_data.has_personal_key(found.dataset.name) else key
     is_shown = personal_data.reveal(store, caller, f"records/{stream}/{named}", rows, fields)
     shown = rows if is_shown else personal_data.masked(rows, fields)
-    return RecordsDocument(stream=stream, key=key, as_of=as_of, records=shown)
+    return RecordsDocument(
+        stream=stream, key=key, as_of=as_of, records=shown, waiting=[_waiting(one) for one in waiting]
+    )
+
+
+def _waiting(found: Waiting) -> WaitingDocument:
+    return WaitingDocument(item_id=found.item_id, record_id=found.record_id, version=found.version, cause=found.cause)

@@ -37,6 +37,13 @@ class CountsDocument(BaseModel):
     held: int
 
 
+class WarningDocument(BaseModel):
+    rule: str
+    message: str
+    records: int
+    examples: list[str] = Field(description="IDs of some of the records.")
+
+
 class RunDocument(BaseModel):
     run_id: str
     stream: str = Field(examples=["commercetools.inventory"])
@@ -58,6 +65,9 @@ class RunDocument(BaseModel):
     lines: CountsDocument = Field(description="The same counts for the lines of the records.")
     balanced: bool = Field(description="Whether each record and line that was read has exactly one outcome.")
     drift: list[dict[str, Any]] | None
+    warnings: list[WarningDocument] = Field(
+        description="Rules of the level `warn` that loaded records fail. The records are in the hub."
+    )
     error: str | None
     started_at: datetime
     finished_at: datetime | None
@@ -140,7 +150,7 @@ def _place_of(cursor: str) -> tuple[datetime, str]:
     return _EPOCH + timedelta(microseconds=int(microseconds)), run_id
 
 
-_COMPUTED = frozenset({"counts", "lines", "balanced", "keys", "backfill_day"})
+_COMPUTED = frozenset({"counts", "lines", "balanced", "keys", "backfill_day", "warnings"})
 
 
 def _document(run: Run) -> RunDocument:
@@ -151,6 +161,7 @@ def _document(run: Run) -> RunDocument:
         backfill_day=run.request.backfill_day,
         counts=_counts(run.counts),
         lines=_counts(run.lines),
+        warnings=[WarningDocument(**msgspec.to_builtins(warned)) for warned in run.warnings],
         balanced=run.counts.balanced and run.lines.balanced,
     )
 

@@ -7,7 +7,7 @@ To add a stream to a connector: a module in its folder, and its name under `prov
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from crossdock.app import definitions
@@ -52,10 +52,15 @@ def existing(file_no: int | None = None) -> Iterator[ExistingStream]:
     registered = {definition.integration: definition for definition in found}
     for definition in registered.values():
         for stream in _of_connector(definition.integration, definition.kind):
-            yield ExistingStream(stream, definition.title, registered=True)
+            yield ExistingStream(_configured(stream), definition.title, registered=True)
     of_file = (lambda _: True) if file_no is None else (lambda name: definitions.file_of(name) == file_no)
     for declaration, stream in declared_streams(only=of_file):
-        yield ExistingStream(stream, declaration.title, registered=declaration.name in registered)
+        yield ExistingStream(_configured(stream), declaration.title, registered=declaration.name in registered)
+
+
+def _configured(stream: Stream) -> Stream:
+    """Give the stream its rules at the levels that the installation chose."""
+    return replace(stream, levels=settings().of_stream(stream.id).rules)
 
 
 def _of_connector(integration: str, kind: str) -> list[Stream]:

@@ -22,7 +22,6 @@ from crossdock.cli.selection import (
 )
 from crossdock.cli.session import hub_api
 from crossdock.cli.streams import stream_id
-from crossdock.core.errors import BadRequest
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="List, edit, replay and discard rejected records.")
 _STATES = ("open", "replayed", "discarded", "superseded", "all")
@@ -92,22 +91,12 @@ def show(item_id: ItemId, as_json: Json = False) -> None:
 
 @app.command("fix")
 def fix(
-    item_id: Annotated[int | None, typer.Argument(help="Item ID; to list them: ./hub quarantine list")] = None,
-    cause: Cause = None,
-    kinds: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="CODE=KIND: the kind of the lines with this code, e.g. DOT=postage."),
-    ] = None,
+    item_id: Annotated[int, typer.Argument(help="Item ID; to list them: ./hub quarantine list")],
     changes: Changes = None,
     file: File = None,
     as_json: Json = False,
 ) -> None:
-    """Fix a record, or with --map all records of a cause; nothing is loaded until you replay it."""
-    if kinds:
-        _fix_by_mapping(item_id, cause, dict(map(_kind, kinds)), as_json=as_json)
-        return
-    if item_id is None:
-        raise BadRequest("Which item? Use ./hub quarantine fix 11 --set …, or a mapping: --cause CAUSE --map CODE=KIND")
+    """Fix a record; nothing is loaded until you replay it."""
     edit = edit_from(changes, file, whole="record")
     found = hub_api().patch(f"/quarantine/{item_id}", edit).document
     is_edited = found["item"]["is_edited"]
@@ -131,29 +120,6 @@ def _show_verdict(item_id: int, failures: list[dict[str, Any]], *, is_edited: bo
     else:
         console.success("Fixed: the record would be accepted.")
         console.say(f"To replay it: ./hub quarantine replay {item_id}")
-
-
-def _fix_by_mapping(item_id: int | None, cause: str | None, kinds: dict[str, str], *, as_json: bool) -> None:
-    chosen = selection_of([item_id] if item_id else [], cause=cause, everything=False, ids_field="item_ids")
-    with console.progress("Fixing records") as bar:
-        bar.update("Fixing records")
-        line_kinds = [{"code": code, "kind": kind} for code, kind in kinds.items()]
-        found = hub_api().post("/quarantine-edits", {**chosen, "line_kinds": line_kinds}).document
-    if as_json:
-        console.show_json({"items": found["chosen"], "edited": found["edited"]})
-        return
-    if not found["edited"]:
-        console.error("The mapping matched no records.")
-        return
-    console.success(f"{found['edited']} of {found['chosen']} records have such a line and are fixed.")
-    console.say(f"To replay them: ./hub quarantine replay {f'--cause {cause}' if cause else item_id}")
-
-
-def _kind(text: str) -> tuple[str, str]:
-    code, equals, kind = text.rpartition("=")
-    if not equals or not code or not kind:
-        raise BadRequest(f"--map {text!r} is not CODE=KIND, as in: --map DOT=postage")
-    return code, kind
 
 
 @app.command("replay")

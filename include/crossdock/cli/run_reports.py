@@ -13,7 +13,7 @@ Run = Mapping[str, Any]
 def document(run: Run) -> dict[str, Any]:
     """Build the JSON document of a run: flat counts, instants in ISO 8601."""
     same = ("run_id", "stream", "integration", "dataset", "mode", "state")
-    more = ("balanced", "lines", "drift")
+    more = ("balanced", "lines", "drift", "warnings")
     last = ("dag_id", "dag_run_id", "attempt", "error", "started_at")
     return {
         **{name: run[name] for name in same},
@@ -60,6 +60,9 @@ def show_run(run: Run) -> None:
         console.out.print(f"  {lines['read']:,} lines {_sign(lines)} {outcomes(lines)}")
     for finding in run["drift"] or ():
         console.out.print(f"  drift: {finding['field']} is {finding['finding']} {finding['saw']}")
+    for warning in run["warnings"]:
+        examples = ", ".join(warning["examples"])
+        console.out.print(f"  warning: {warning['records']:,} records fail {warning['rule']}, such as {examples}")
     if run["window_high"]:
         console.out.print(f"  window {run['window_low'] or 'the beginning'} … {run['window_high']}")
     if run["calls"]["calls"] or run["calls"]["avoided"]:

@@ -26,6 +26,11 @@ def show(
         console.show_json(found)
         return
     console.out.print_json(data=[_readable(row) for row in found["records"]])
+    for waiting in found["waiting"]:
+        console.say(
+            f"Version {waiting['version']} of {waiting['record_id']} came later and waits in quarantine as item "
+            f"{waiting['item_id']} ({waiting['cause']}). Show it: ./hub quarantine show {waiting['item_id']}"
+        )
 
 
 def _readable(row: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache, partial
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -41,6 +42,22 @@ class StreamSettings(BaseModel):
     schedule: str | None = None
     #: Among how many workers a sync is shared, each with a shard of the ids; 1 for no sharing.
     shards: int | None = Field(default=None, ge=1, le=MAX_SHARDS)
+    #: The level of each validation rule that is not to have its own: rule → reject, warn or off.
+    rules: dict[str, Literal["reject", "warn", "off"]] = {}
+
+
+class PriceScope(BaseModel):
+    """For whom the price is that products show; a price for all of a kind is for each of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: ISO 4217; unset: the only one in which a product has a price for this scope.
+    currency: str | None = Field(default=None, pattern="^[A-Z]{3}$")
+    #: ISO 3166 alpha-2; unset: prices for all countries.
+    country: str | None = Field(default=None, pattern="^[A-Z]{2}$")
+    #: IDs of the platform; unset: prices for all groups and channels.
+    customer_group: str | None = None
+    channel: str | None = None
 
 
 class Settings(BaseSettings):
@@ -57,10 +74,15 @@ class Settings(BaseSettings):
     #: Where the hub writes which integrations exist, and DAG files read it: `file:///…`, `s3://conn_id@bucket/…`,
     #: `gs://…`. All of Airflow's processes must reach it.
     definitions_url: str = "file:///var/lib/crossdock/definitions"
-    #: What differs from the connectors' own schedules and shards, as JSON by stream:
-    #: `{"commercetools.inventory": {"schedule": "*/5 * * * *", "shards": 4}}`. An empty schedule disables it, and the
-    #: name `*` is for every stream that has none of its own.
+    #: What differs from the connectors' own schedules, shards and levels of validation rules, as JSON by stream:
+    #: `{"commercetools.orders": {"schedule": "*/5 * * * *", "shards": 4, "rules": {"lines_have_a_name": "warn"}}}`. An
+    #: empty schedule disables it, and the name `*` is for every stream that has none of its own.
     streams: dict[str, StreamSettings] = {}
+    #: What the lines of an order are that are not goods, by their code, as JSON: `{"POST": "postage", "DOT": "postage"}`.
+    line_kinds: dict[str, str] = {}
+    #: Which price a product shows (`price_minor`), as JSON by integration, and `*` for the others:
+    #: `{"shop_us": {"currency": "USD", "country": "US"}}`. By default the one for everybody, in every country.
+    shown_prices: dict[str, PriceScope] = {}
     #: How much longer than usual a run may take before an alert is raised.
     sync_deadline_minutes: float = 30
     #: How far before the watermark a delta begins, for changes that a source shows late.
@@ -105,6 +127,10 @@ class Settings(BaseSettings):
     def of_stream(self, stream: str) -> StreamSettings:
         """Find what the installation changes of *stream*."""
         return self.streams.get(stream) or self.streams.get("*") or StreamSettings()
+
+    def price_scope(self, integration: str) -> PriceScope:
+        """Find the scope of the price that the products of *integration* show."""
+        return self.shown_prices.get(integration) or self.shown_prices.get("*") or PriceScope()
 
     @property
     def overlap(self) -> timedelta:

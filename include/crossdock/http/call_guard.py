@@ -52,7 +52,8 @@ class CallGuard:
         try:
             yield attempt
         except HubError as error:
-            self._record(outcome_of(error), attempt, is_retry=is_retry)
+            # A system that answers is up, however invalid its content: an open breaker would tell a fault as an outage.
+            self._record(outcome_of(error), attempt, is_retry=is_retry, is_up=isinstance(error, SourceInvalid))
             self._pause(error, attempt)
             raise
         self._record(Outcome.SUCCESS, attempt, is_retry=is_retry)
@@ -84,7 +85,7 @@ class CallGuard:
         if retry_after_s and attempt.answer_bytes is not None and self._safeguards.limiter is not None:
             self._safeguards.limiter.pause(retry_after_s)
 
-    def _record(self, outcome: Outcome | None, attempt: Attempt, *, is_retry: bool) -> None:
+    def _record(self, outcome: Outcome | None, attempt: Attempt, *, is_retry: bool, is_up: bool = False) -> None:
         if outcome is None:
             return
         if self._safeguards.log is not None:
@@ -98,7 +99,7 @@ class CallGuard:
                 )
             )
         if self._safeguards.breaker is not None:
-            self._safeguards.breaker.record(failed=outcome is Outcome.FAILURE)
+            self._safeguards.breaker.record(failed=outcome is Outcome.FAILURE and not is_up)
 
 
 def outcome_of(error: HubError) -> Outcome | None:

@@ -62,6 +62,8 @@ class _Request(msgspec.Struct, frozen=True):
     body: bytes | None = None
     headers: Mapping[str, str] = {}
     signer: AuthBase | None = None
+    #: Statuses that are no errors.
+    accept: frozenset[int] = frozenset()
 
     @property
     def endpoint(self) -> str:
@@ -120,9 +122,18 @@ class HttpClient:
             resolve=config.resolve,
         )
 
-    def get(self, path: str, query: Mapping[str, Any], parse: Callable[[HttpResponse], T]) -> T:
+    def get(
+        self,
+        path: str,
+        query: Mapping[str, Any],
+        parse: Callable[[HttpResponse], T],
+        *,
+        accept: frozenset[int] = frozenset(),
+    ) -> T:
         """
         GET *path* and parse the JSON response with *parse*; if *parse* raises a Transient, the call is retried.
+
+        A response with one of the statuses *accept* is no error: *parse* gets it as it is, JSON or not.
 
         Raises:
             SystemUnavailable: no response, or 408/425/429/5xx, after all attempts. Running again may help.
@@ -133,7 +144,7 @@ class HttpClient:
 
         """
         try:
-            return self._with_retries(_Request("GET", path, query), parse)
+            return self._with_retries(_Request("GET", path, query, accept=accept), parse)
         except CircuitOpen as error:
             if self._fallback is None:
                 raise
@@ -147,10 +158,12 @@ class HttpClient:
         body = urlencode(form).encode()
         return self._with_retries(_Request("POST", path, body=body, headers=_FORM, signer=auth), parse)
 
-    def post_json(self, path: str, document: Any, parse: Callable[[HttpResponse], T]) -> T:
-        """POST a JSON document; only for idempotent calls, such as a query. Raises as `get`."""
+    def post_json(
+        self, path: str, document: Any, parse: Callable[[HttpResponse], T], *, accept: frozenset[int] = frozenset()
+    ) -> T:
+        """POST a JSON document; only for idempotent calls, such as a query. *accept* and errors as of `get`."""
         body = msgspec.json.encode(document)
-        return self._with_retries(_Request("POST", path, body=body, headers=_JSON), parse)
+        return self._with_retries(_Request("POST", path, body=body, headers=_JSON, accept=accept), parse)
 
     def send(
         self,
@@ -223,8 +236,9 @@ class HttpClient:
     def _attempt(self, request: _Request, parse: Callable[[HttpResponse], T], *, is_retry: bool) -> T:
         with self._guard.attempt(is_retry=is_retry) as attempt:
             response = self._exchange(request, attempt)
-            response.raise_for_status()
-            response.require_json()
+            if response.status not in request.accept:
+                response.raise_for_status()
+                response.require_json()
             return parse(response)
 
     def _attempt_write(

@@ -7,12 +7,13 @@ import msgspec
 from crossdock.sync.batches import Content
 from crossdock.sync.landing import Landing
 from crossdock.sync.model import RowCounts
-from crossdock.sync.quarantine.model import Rejected
+from crossdock.sync.quarantine.model import Rejected, Warned
 
 
 class _NotAccepted(msgspec.Struct, frozen=True):
     rejected: tuple[Rejected, ...]
     repeats: RowCounts
+    warned: tuple[Warned, ...] = ()
 
 
 #: Made once: batches are loaded by several threads, see `core.decoding`.
@@ -28,7 +29,7 @@ def write_batch(landing: Landing, name: str, content: Content) -> None:
         stream.write_table(content.accepted)
     rows, rejected = f"{name}.arrow.zst", f"{name}.rejected.json.zst"
     landing.write(rows, sink.getvalue().to_pybytes())
-    landing.write(rejected, msgspec.json.encode(_NotAccepted(content.rejected, content.repeats)))
+    landing.write(rejected, msgspec.json.encode(_NotAccepted(content.rejected, content.repeats, content.warned)))
     landing.sync_to_disk([rows, rejected])
 
 
@@ -38,4 +39,4 @@ def read_batch(landing: Landing, name: str) -> Content:
 
     accepted = pa.ipc.open_stream(landing.read(f"{name}.arrow.zst")).read_all()
     kept = _decode_not_accepted(landing.read(f"{name}.rejected.json.zst"))
-    return Content(accepted=accepted, rejected=kept.rejected, repeats=kept.repeats)
+    return Content(accepted=accepted, rejected=kept.rejected, repeats=kept.repeats, warned=kept.warned)

@@ -16,8 +16,10 @@ from crossdock.sync.compare_versions import ComparedRows, Size, compare_versions
 from crossdock.sync.dataset import Schema
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RowCounts
+from crossdock.sync.parts import Parts
+from crossdock.sync.parts import write as write_parts
 from crossdock.sync.quarantine import repository as quarantine_repository
-from crossdock.sync.quarantine.model import Rejected
+from crossdock.sync.quarantine.model import Rejected, Warned
 from crossdock.sync.upsert import SkippedRows, upsert
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ class Content:
     rejected: tuple[Rejected, ...]
     #: Records that are skipped because the batch has the same id in the same or a newer version.
     repeats: RowCounts
+    #: Rules of the level `warn` that accepted records fail.
+    warned: tuple[Warned, ...] = ()
 
     @property
     def accepted_count(self) -> int:
@@ -131,9 +135,20 @@ def of_run(work: Work, run_id: str) -> list[Batch]:
     ]
 
 
-def load(work: Work, dataset: Schema, run: Run, batch: Batch, content: Content) -> RowCounts:
+def load(
+    work: Work,
+    dataset: Schema,
+    run: Run,
+    batch: Batch,
+    content: Content,
+    *,
+    parts: Parts | None = None,
+    compares_content: bool = False,
+) -> RowCounts:
     """
     Load the batch and count the outcome of each of its records. Call it in one transaction.
+
+    *compares_content* is the stream's.
 
     Idempotent: a batch that is loaded already is skipped and counts nothing.
 
@@ -147,12 +162,14 @@ def load(work: Work, dataset: Schema, run: Run, batch: Batch, content: Content) 
     leases.check(work, run.lease, run.run_id, run.fencing_token)
     if work.execute(_CLAIM, {"batch_id": batch.batch_id}).rowcount == 0:
         return RowCounts()
-    rows = compare_versions(work, dataset, run.integration, content.accepted)
-    skipped = upsert(work, dataset, run, batch.batch_id, rows)
+    rows = compare_versions(work, dataset, run.integration, content.accepted, compares_content=compares_content)
+    skipped = upsert(work, dataset, run, batch.batch_id, rows, compares_content=compares_content)
+    if parts and (rows.new.num_rows or rows.changed.num_rows):
+        write_parts(work, parts, dataset, run, batch.batch_id)
     loaded = _without(content.accepted, skipped.busy)
     deferred_records.close(work, run, loaded, content.rejected)
     quarantine_repository.close_superseded(work, run, loaded)
-    rejected = quarantine_repository.add(work, run, content.rejected)
+    rejected = quarantine_repository.add(work, run, content.rejected, compares_content=compares_content)
     read = RowCounts.of("read", batch.records, batch.lines)
     counts = read + _outcomes(dataset, rows, skipped) + rejected + content.repeats
     if not counts.records.balanced:
@@ -162,6 +179,7 @@ def load(work: Work, dataset: Schema, run: Run, batch: Batch, content: Content) 
             "read: its files were replaced. Clear `extract` with its downstream tasks"
         )
     ledger.add_counts(work, run.run_id, counts)
+    ledger.add_warnings(work, run.run_id, content.warned)
     if batch.first_page and batch.last_page:
         _mark_pages(work, batch)
     if run.moves_watermark:

@@ -31,7 +31,7 @@ class ComparedRows:
 
     #: The hub does not have the record.
     new: pa.Table
-    #: The hub has an older version.
+    #: The hub has an older version; of a stream that compares content, also the same one, whose content `upsert` compares.
     changed: pa.Table
     #: The hub has this version.
     known: Size
@@ -39,7 +39,9 @@ class ComparedRows:
     stale: Size
 
 
-def compare_versions(work: Work, dataset: Schema, integration: str, rows: pa.Table) -> ComparedRows:
+def compare_versions(
+    work: Work, dataset: Schema, integration: str, rows: pa.Table, *, compares_content: bool = False
+) -> ComparedRows:
     """Compare each of *rows* with the version that the hub has now. Nothing is locked yet."""
     import pyarrow.compute as pc
 
@@ -52,8 +54,8 @@ def compare_versions(work: Work, dataset: Schema, integration: str, rows: pa.Tab
     slim = rows.select(["id", dataset.lines] if dataset.lines else ["id"])
     return ComparedRows(
         new=rows.filter(pc.is_null(had)),
-        changed=rows.filter(pc.less(had, version)),
-        known=size_of(dataset, slim.filter(pc.equal(had, version))),
+        changed=rows.filter((pc.less_equal if compares_content else pc.less)(had, version)),
+        known=NOTHING if compares_content else size_of(dataset, slim.filter(pc.equal(had, version))),
         stale=size_of(dataset, slim.filter(pc.greater(had, version))),
     )
 

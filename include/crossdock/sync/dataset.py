@@ -43,6 +43,10 @@ class _Stored:
     schema: Mapping[str, Any]
 
 
+#: A source without times gives its records that of their reading, which is another one at each reading.
+_NO_CONTENT = frozenset({"id", "version", "created_at", "last_modified_at"})
+
+
 class _CheckOnly:
     """Marks a value that only expectations read; it is neither stored nor published."""
 
@@ -114,6 +118,8 @@ class Schema:
     fields: tuple[Field, ...]
     #: What one record is.
     description: str
+    #: The column with the ID of the record that a row is a part of; None if no other record has such rows.
+    owner: str | None = None
 
     @property
     def history(self) -> str:
@@ -131,6 +137,11 @@ class Schema:
     @cached_property
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def content_names(self) -> tuple[str, ...]:
+        """The columns that say what a record is, without those that say which one it is and from when."""
+        return tuple(name for name in self.column_names if name not in _NO_CONTENT)
 
     @cached_property
     def checked_columns(self) -> tuple[Column, ...]:
@@ -162,20 +173,28 @@ class Dataset:
     and the source's own time of the change. An object is one record; millions of records are mapped as columns instead
     (`columns`), because an object for each would cost as much as the rest of their sync.
 
-    Class arguments: *name* of the dataset, *event* type, *key* field, *table* (by default the name), and the field with
-    the number of *lines*, if records have lines.
+    Class arguments: *name* of the dataset, *event* type, *key* field, *table* (by default the name), the field with the
+    number of *lines*, if records have lines, and the field with the *owner*, if other records have such rows as parts.
     """
 
     schema: ClassVar[Schema]
 
     def __init_subclass__(
-        cls, *, name: str, event: str, key: str, table: str | None = None, lines: str | None = None
+        cls,
+        *,
+        name: str,
+        event: str,
+        key: str,
+        table: str | None = None,
+        lines: str | None = None,
+        owner: str | None = None,
     ) -> None:
         # Frozen to the type checker only: a frozen dataclass takes three times as long to make.
         dataclasses.dataclass(kw_only=True, eq=False)(cls)
         hints = get_type_hints(cls, include_extras=True)
         fields = tuple(_field(field.name, hints[field.name]) for field in dataclasses.fields(cls))  # type: ignore[arg-type]  # made one above
-        cls.schema = Schema(name, table or name, event, key, lines, fields, (cls.__doc__ or "").strip().splitlines()[0])
+        description = (cls.__doc__ or "").strip().splitlines()[0]
+        cls.schema = Schema(name, table or name, event, key, lines, fields, description, owner)
         _refuse_incomplete(cls.schema)
         cls._read = attrgetter(*(field.name for field in fields))
 
@@ -244,7 +263,7 @@ def _unmarked(hint: Any, marks: list[Any]) -> Any:
 
 def _refuse_incomplete(schema: Schema) -> None:
     names = schema.column_names
-    for needed in ("id", "version", "last_modified_at", schema.key, *filter(None, [schema.lines])):
+    for needed in ("id", "version", "last_modified_at", schema.key, *filter(None, [schema.lines, schema.owner])):
         if needed not in names:
             raise TypeError(f"The dataset {schema.name} has no field {needed!r}")
 

@@ -13,11 +13,13 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
 import msgspec
 
+from crossdock.core import exact_json
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import Terminal
 from crossdock.sync.quarantine.model import Failure, Rejected, visible
@@ -48,7 +50,7 @@ class DecodedPage:
 
 
 def decoded(
-    body: bytes, record_type: type[msgspec.Struct], key_field: str, lines_field: str | None = None
+    body: bytes, record_type: type[msgspec.Struct], key_field: str, lines_fields: tuple[str, ...] = ()
 ) -> DecodedPage:
     """
     Decode the records of *body* into *record_type*; a rejected record is known by its *key_field*.
@@ -65,7 +67,7 @@ def decoded(
             pass
         else:
             return DecodedPage(page.results, [], body, None)
-    return _one_by_one(body, record_type, key_field, lines_field)
+    return _one_by_one(body, record_type, key_field, lines_fields)
 
 
 def raw_records(body: bytes) -> Sequence[msgspec.Raw]:
@@ -88,13 +90,15 @@ def _has_hostile_escape(body: bytes) -> bool:
     return False
 
 
-def _one_by_one(body: bytes, record_type: type[msgspec.Struct], key_field: str, lines_field: str | None) -> DecodedPage:
+def _one_by_one(
+    body: bytes, record_type: type[msgspec.Struct], key_field: str, lines_fields: tuple[str, ...]
+) -> DecodedPage:
     records, raws, rejected = [], [], []
     for raw, document in _documents(body):
         failure = _unstorable(document)
         if failure is None:
             try:
-                records.append(msgspec.json.decode(raw, type=record_type))
+                records.append(_record_decoder(record_type).decode(raw))
             except msgspec.DecodeError as error:
                 failure = _wrong_type(error, document)
             else:
@@ -102,7 +106,7 @@ def _one_by_one(body: bytes, record_type: type[msgspec.Struct], key_field: str, 
                 continue
         fields = document if isinstance(document, dict) else {}
         rejected.append(
-            _rejected(raw, (failure,), fields, key_field, lines_field, digest_of=lambda it=document: it)  # type: ignore[misc]
+            _rejected(raw, (failure,), fields, key_field, lines_fields, digest_of=lambda it=document: it)  # type: ignore[misc]
         )
     return DecodedPage(records, rejected, body, raws)
 
@@ -119,8 +123,9 @@ def _documents(body: bytes) -> Iterator[tuple[bytes, Any]]:
     try:
         raws = [_readable_again(bytes(raw), document) for raw, document in zip(_decode_raws(body).results, documents)]  # noqa: B905  one list, read twice
     except (msgspec.DecodeError, RecursionError):
-        # NaN or half a surrogate pair: strict JSON cannot express them, so the record is encoded again.
-        raws = [json.dumps(document).encode() for document in documents]
+        # NaN or half a surrogate pair: strict JSON cannot express them, so the records are encoded again, digit by digit.
+        exact = exact_json.decode(body.decode("utf-8-sig", "surrogateescape"))["results"]
+        raws = [exact_json.encode(document) for document in exact]
     return zip(raws, documents, strict=True)
 
 
@@ -140,18 +145,20 @@ def _readable_again(raw: bytes, document: Any) -> bytes:
     return raw
 
 
-def rejection(raw: bytes, failures: tuple[Failure, ...], key_field: str, lines_field: str | None = None) -> Rejected:
+def rejection(
+    raw: bytes, failures: tuple[Failure, ...], key_field: str, lines_fields: tuple[str, ...] = ()
+) -> Rejected:
     """Make a rejected record of readable *raw*, under its own id or, if it has none, a hash of itself."""
-    head = _head(raw, key_field, lines_field)
-    return _rejected(raw, failures, head, key_field, lines_field, digest_of=lambda: _lenient.decode(raw.decode()))
+    head = _head(raw, key_field, lines_fields)
+    return _rejected(raw, failures, head, key_field, lines_fields, digest_of=lambda: _lenient.decode(raw.decode()))
 
 
 def _rejected(
     raw: bytes,
     failures: tuple[Failure, ...],
-    fields: Mapping[str | None, Any],
+    fields: Mapping[str, Any],
     key_field: str,
-    lines_field: str | None,
+    lines_fields: tuple[str, ...],
     *,
     digest_of: Callable[[], Any],
 ) -> Rejected:
@@ -165,16 +172,15 @@ def _rejected(
         version=version if type(version) is int and abs(version) < 2**63 else 0,
         failures=failures,
         raw=raw,
-        lines=len(lines) if isinstance(lines := fields.get(lines_field), list) else 0,
+        lines=sum(len(lines) for name in lines_fields if isinstance(lines := fields.get(name), list)),
     )
 
 
-def _head(raw: bytes, key_field: str, lines_field: str | None) -> dict[str | None, Any]:
+def _head(raw: bytes, key_field: str, lines_fields: tuple[str, ...]) -> dict[str, Any]:
     """Decode only the few fields by which a rejected record is known; a whole order is a hundred times as long."""
-    names = _head_names(key_field)
-    head = _head_decoder(key_field, lines_field).decode(raw)
-    found: dict[str | None, Any] = {name: getattr(head, f"field_{number}") for number, name in enumerate(names)}
-    return {**found, lines_field: head.lines}
+    head = _head_decoder(key_field, lines_fields).decode(raw)
+    fields = (*_head_names(key_field), *lines_fields)
+    return {name: getattr(head, f"field_{number}") for number, name in enumerate(fields)}
 
 
 def _head_names(key_field: str) -> tuple[str, ...]:
@@ -183,16 +189,15 @@ def _head_names(key_field: str) -> tuple[str, ...]:
 
 
 @cache
-def _head_decoder(key_field: str, lines_field: str | None) -> msgspec.json.Decoder[Any]:
-    names = _head_names(key_field)
+def _head_decoder(key_field: str, lines_fields: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    values = [(name, Any) for name in _head_names(key_field)]
+    lines: list[tuple[str, Any]] = [(name, list[_Anything] | None) for name in lines_fields]
+    fields = [*values, *lines]
     return msgspec.json.Decoder(
         msgspec.defstruct(
             "Head",
-            [
-                *((f"field_{number}", Any, None) for number in range(len(names))),
-                ("lines", list[_Anything] | None, None),
-            ],
-            rename={**{f"field_{number}": name for number, name in enumerate(names)}, "lines": lines_field or "lines"},
+            [(f"field_{number}", kind, None) for number, (_, kind) in enumerate(fields)],
+            rename={f"field_{number}": name for number, (name, _) in enumerate(fields)},
         )
     )
 
@@ -265,4 +270,14 @@ _decode_raws = msgspec.json.Decoder(_RawPage).decode
 @cache
 def _decoder(record_type: type[msgspec.Struct]) -> msgspec.json.Decoder[Any]:
     page_type = msgspec.defstruct(f"{record_type.__name__}Page", [("results", list[record_type])])  # type: ignore[valid-type]
-    return msgspec.json.Decoder(page_type)
+    return msgspec.json.Decoder(page_type, float_hook=_float_hook(record_type))
+
+
+@cache
+def _record_decoder(record_type: type[msgspec.Struct]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(record_type, float_hook=_float_hook(record_type))
+
+
+def _float_hook(record_type: type[Any]) -> type[Decimal] | None:
+    """Keep each digit of a record without types, whose mapping is declared; a typed one says how it reads its numbers."""
+    return Decimal if record_type is dict else None

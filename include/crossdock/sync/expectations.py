@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from crossdock.core.errors import Terminal
-from crossdock.sync.quarantine.model import Expectation, Failure
+from crossdock.sync.quarantine.model import Expectation, Failure, SuiteBroken
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,10 +23,6 @@ if TYPE_CHECKING:
 
 #: How much of a failing value is shown to people.
 _SHOWN_CHARACTERS = 80
-
-
-class SuiteBroken(Terminal):
-    """An expectation could not be evaluated: it is declared incorrectly. No row passes or fails it."""
 
 
 def check(rows: pa.Table, expectations: Sequence[Expectation]) -> dict[int, tuple[Failure, ...]]:

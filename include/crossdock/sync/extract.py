@@ -56,7 +56,8 @@ def _hold_when_shrunken(stream: Stream, systems: Systems, begun: Run) -> None:
     """
     Put a full read on hold before anything is loaded, if it found nothing or much less than expected.
 
-    An empty feed is far more often a broken source than an empty shop.
+    An empty feed is far more often a broken source than an empty shop; but of a new shop the hub knows nothing, and the
+    source itself reports none.
     """
     run_id = begun.run_id
     with systems.store.transaction() as work:
@@ -70,7 +71,7 @@ def _hold_when_shrunken(stream: Stream, systems: Systems, begun: Run) -> None:
         # The source reports the number of all records; a shard may well be empty.
         if run.request.shard is None:
             known = max(known, run.expected_records or 0)
-        if (read or run.request.shard) and read >= known * _SHRUNKEN_SHARE:
+        if read >= known * _SHRUNKEN_SHARE:
             return
         error = HeldForApproval(run_id, stream.id, read, known)
         held = RowCounts(records=Counts(read=read, held=read), lines=Counts(read=lines, held=lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 from crossdock.db.leases import LeaseKey
 from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest, Window
+from crossdock.sync.quarantine.model import EXAMPLES, Warned
 
 
 class PagesGone(Terminal):
@@ -48,6 +50,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     lines: Counts
     #: Schema drift: fields that are new, gone or retyped against the contract; None if none was found.
     drift: list[dict[str, str]] | None
+    #: Rules of the level `warn` that loaded records fail, each with how many, and some of their IDs.
+    warnings: tuple[Warned, ...]
     error: str | None
     started_at: datetime
     finished_at: datetime | None
@@ -78,7 +82,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _COLUMNS = b"""run_id, integration, dataset, shard, mode, request, dag_id, dag_run_id, attempt, state, fencing_token,
-       window_low, window_high, moves_watermark, expected_records, drift, error, started_at, finished_at,
+       window_low, window_high, moves_watermark, expected_records, drift, warnings, error, started_at, finished_at,
        read, inserted, updated, unchanged, stale, rejected, held,
        lines_read, lines_inserted, lines_updated, lines_unchanged, lines_stale, lines_rejected, lines_held"""
 
@@ -153,6 +157,11 @@ UPDATE sync_run
        lines_held = lines_held + %(lines_held)s
  WHERE run_id = %(run_id)s
 """
+
+#: Locks the row, as adding the counts does: batches of one run are loaded by several threads.
+_WARNINGS = b"SELECT warnings FROM sync_run WHERE run_id = %(run_id)s FOR UPDATE"
+
+_SET_WARNINGS = b"UPDATE sync_run SET warnings = %(warnings)s WHERE run_id = %(run_id)s"
 
 _RECORD_DRIFT = b"UPDATE sync_run SET drift = %(drift)s WHERE run_id = %(run_id)s"
 
@@ -288,6 +297,22 @@ def add_counts(work: Work, run_id: str, counts: RowCounts) -> None:
     work.execute(_ADD_COUNTS, {"run_id": run_id, **msgspec.structs.asdict(counts.records), **lines})
 
 
+def add_warnings(work: Work, run_id: str, warned: Sequence[Warned]) -> None:
+    """Add a batch's warnings to those of its run, in the batch's own transaction."""
+    if not warned:
+        return
+    (stored,) = work.execute(_WARNINGS, {"run_id": run_id}).fetchone() or ([],)
+    known = {one.rule: one for one in msgspec.convert(stored, tuple[Warned, ...])}
+    for one in warned:
+        before = known.get(one.rule)
+        if before is not None:
+            examples = (*before.examples, *one.examples)[:EXAMPLES]
+            known[one.rule] = msgspec.structs.replace(one, records=before.records + one.records, examples=examples)
+        else:
+            known[one.rule] = one
+    work.execute(_SET_WARNINGS, {"run_id": run_id, "warnings": Jsonb(msgspec.to_builtins(list(known.values())))})
+
+
 def record_drift(work: Work, run_id: str, drift: list[dict[str, str]]) -> None:
     """Record how the source differs from its contract in this run."""
     work.execute(_RECORD_DRIFT, {"run_id": run_id, "drift": Jsonb(drift) if drift else None})
@@ -330,12 +355,13 @@ def _runs(work: Work) -> psycopg.Cursor[Run]:
     return work.cursor(row_factory=kwargs_row(_run))
 
 
-def _run(mode: str, state: str, request: Any, **columns: Any) -> Run:
+def _run(mode: str, state: str, request: Any, warnings: Any, **columns: Any) -> Run:
     outcomes = Counts.__struct_fields__
     return Run(
         mode=Mode(mode),
         state=RunState(state),
         request=msgspec.convert(request, SyncRequest),
+        warnings=msgspec.convert(warnings, tuple[Warned, ...]),
         counts=Counts(**{outcome: columns.pop(outcome) for outcome in outcomes}),
         lines=Counts(**{outcome: columns.pop(f"lines_{outcome}") for outcome in outcomes}),
         **columns,

@@ -58,8 +58,8 @@ def _load_batches(stream: Stream, systems: Systems, run: Run) -> None:
         waiting = [batch for batch in batches.of_run(work, run.run_id) if not batch.loaded]
         by_id_alone = all(part.axis is Axis.ID for part in landing.ranges_of(work, run.run_id))
     # A read by time, or by id and again by key, may show a record twice, in two batches, and its versions must be
-    # written and published in their order.
-    connections = min(_CONNECTIONS if by_id_alone else 1, len(waiting))
+    # written and published in their order. So must the contents of one version.
+    connections = min(_CONNECTIONS if by_id_alone and not stream.compares_content else 1, len(waiting))
     if connections <= 1:
         _load_some(stream, systems, run, waiting, Event())
         return
@@ -109,7 +109,15 @@ def _load_some(stream: Stream, systems: Systems, run: Run, some: Sequence[Batch]
 def _load_batch(stream: Stream, systems: Systems, run: Run, batch: Batch, content: Content) -> None:
     failpoint("load.before_transaction")
     with systems.store.transaction() as work:
-        counts = batches.load(work, stream.dataset, run, batch, content)
+        counts = batches.load(
+            work,
+            stream.dataset,
+            run,
+            batch,
+            content,
+            parts=stream.parts,
+            compares_content=stream.compares_content,
+        )
         failpoint("load.before_commit")
     failpoint("load.after_commit")
     with log_fields.of(run, batch.batch_no):

@@ -91,7 +91,7 @@ def _fetch(stream: Stream, systems: Systems, run: Run, reading: _Reading, limit:
     """Fetch one page and write its file. Runs in a thread; a range has one page in flight at a time."""
     most = min((size for size in (limit, stream.page_records) if size), default=None)
     page = systems.source.page(
-        stream.resource, reading.part, reading.cursor, limit=most, lines_field=stream.lines_field
+        stream.resource, reading.part, reading.cursor, limit=most, lines_fields=stream.lines_fields
     )
     systems.landing.write(_path(run, reading), page.body)
     return page

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -14,6 +14,8 @@ from crossdock.core.hints import Hint, HintId
 from crossdock.core.instants import utc_text
 from crossdock.db.database import Store, Work
 from crossdock.sync.dataset import Schema
+from crossdock.sync.quarantine import repository as quarantine_repository
+from crossdock.sync.quarantine.repository import Waiting
 from crossdock.sync.stream import Stream
 
 
@@ -39,11 +41,18 @@ def look_up(store: Store, stream: Stream, key: str, *, at: datetime | None = Non
     return rows
 
 
+def waiting(store: Store, stream: Stream, rows: Sequence[Mapping[str, Any]]) -> list[Waiting]:
+    """List what waits in quarantine and came after *rows* of *stream*."""
+    with store.transaction() as work:
+        return quarantine_repository.later_than(work, stream.id, {row["id"]: row["version"] for row in rows})
+
+
 def count(work: Work, dataset: Schema, integration: str, ids: tuple[str | None, str | None] = (None, None)) -> int:
-    """Count the records of *integration* with low < id ≤ high."""
+    """Count the records of *integration* with low < id ≤ high; what is part of another dataset's records is none of them."""
     low, high = ids
+    own = f"AND {dataset.owner} IS NULL" if dataset.owner else ""
     row = work.execute(
-        f"""SELECT count(*) FROM {dataset.table} WHERE integration = %(integration)s
+        f"""SELECT count(*) FROM {dataset.table} WHERE integration = %(integration)s {own}
                AND id > coalesce(%(low)s, '') AND (%(high)s::text IS NULL OR id <= %(high)s)""".encode(),
         {"integration": integration, "low": low, "high": high},
     ).fetchone()
@@ -58,14 +67,17 @@ def as_of(work: Work, dataset: Schema, integration: str, key: str, instant: date
     to the hub.
     """
     names = ", ".join(("integration", *dataset.column_names))
+    # Of one version there may be several contents: the current one first, then the one that was replaced last.
     statement = f"""
-        SELECT DISTINCT ON (id) * FROM (
-            SELECT {names} FROM {dataset.table} WHERE {dataset.key} = %(key)s AND integration = %(integration)s
+        SELECT DISTINCT ON (id) {names} FROM (
+            SELECT {names}, NULL::bigint AS superseded_by
+              FROM {dataset.table} WHERE {dataset.key} = %(key)s AND integration = %(integration)s
             UNION ALL
-            SELECT {names} FROM {dataset.history} WHERE {dataset.key} = %(key)s AND integration = %(integration)s
+            SELECT {names}, superseded_by
+              FROM {dataset.history} WHERE {dataset.key} = %(key)s AND integration = %(integration)s
         ) versions
          WHERE last_modified_at <= %(instant)s
-         ORDER BY id, version DESC"""
+         ORDER BY id, version DESC, superseded_by DESC NULLS FIRST"""
     values = {"integration": integration, "key": key, "instant": instant}
     with work.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(statement.encode(), values).fetchall()

@@ -50,7 +50,16 @@ def replay(stream: Stream, store: Store, items: Sequence[Item], *, actor: str) -
         quarantine_repository.close(work, sorted(passed), "replayed", f"{actor} in {run.run_id}")
         batches.add(work, run.run_id, 0, records=len(items), lines=_lines_of(stream.dataset, content))
         (batch,) = batches.of_run(work, run.run_id)
-        if batches.load(work, stream.dataset, run, batch, content).records.held:
+        counts = batches.load(
+            work,
+            stream.dataset,
+            run,
+            batch,
+            content,
+            parts=stream.parts,
+            compares_content=stream.compares_content,
+        )
+        if counts.records.held:
             # A deferred record would be read from the source again, which does not have the edit.
             raise StoreUnavailable("Another transaction holds one of these records. Replay them again")
         _finish(work, run, content)
@@ -71,7 +80,7 @@ def _validated(stream: Stream, items: Sequence[Item]) -> Content:
     for item in items:
         record = (item.edited or item.raw).strip()
         page = b'{"results":[' + record + b"]}"
-        rejected = decoded(page, stream.record_type, stream.key_field, stream.lines_field).rejected
+        rejected = decoded(page, stream.record_type, stream.key_field, stream.lines_fields).rejected
         unreadable += [_as_item(one, item) for one in rejected]
         if not rejected:
             pages.append(page)

@@ -87,12 +87,12 @@ class Source(Protocol):
         after: Cursor | None,
         *,
         limit: int | None = None,
-        lines_field: str | None = None,
+        lines_fields: tuple[str, ...] = (),
     ) -> FetchedPage:
         """
         Fetch the page of *part* that follows *after* (None: the first page), with at most *limit* records.
 
-        *lines_field* names the list whose entries are counted as lines.
+        *lines_fields* names the lists whose entries are counted as lines.
 
         Keyset pagination, never offsets: rows move while pages are read, and an offset would skip some.
         """

@@ -15,7 +15,8 @@ from crossdock.db.database import Store
 from crossdock.db.leases import LeaseKey, stream_id
 from crossdock.sync.dataset import Columns, Schema
 from crossdock.sync.landing import Landing
-from crossdock.sync.quarantine.model import Expectation
+from crossdock.sync.parts import Parts
+from crossdock.sync.quarantine.model import Expectation, Level, SuiteBroken
 from crossdock.sync.source import Source
 
 
@@ -36,10 +37,18 @@ class Stream:
     record_type: type[msgspec.Struct]
     to_columns: Callable[[Sequence[Any]], Columns]
     expectations: tuple[Expectation, ...]
+    #: Makes the mapping of one integration, if it is not the same for all of the connector.
+    to_columns_of: Callable[[str], Callable[[Sequence[Any]], Columns]] | None = None
+    #: The level of each rule for which the merchant chose another than its own.
+    levels: Mapping[str, Level] = field(default_factory=dict)
     #: Columns beside the dataset's that only this stream's expectations read.
     check_columns: tuple[Column, ...] = ()
-    #: The field of the source that lists a record's lines; None for records without lines.
-    lines_field: str | None = None
+    #: The column of `check_columns` in which the mapping reports what it could not read: a JSON list of failures, or null.
+    failures_column: str | None = None
+    #: The fields of the source that list a record's lines; none for records without lines.
+    lines_fields: tuple[str, ...] = ()
+    #: The rows of another dataset that each record has inside; None if it has none.
+    parts: Parts | None = None
     #: JSON Schema of the record as the source promises it; differences are reported as schema drift.
     contract: Mapping[str, Any] | None = None
     #: The fields of the source that the mapping reads, if there is no contract.
@@ -57,6 +66,9 @@ class Stream:
     can_be_cut: bool = True
     #: Whether the source can be asked for what changed in a window; without that there is no backfill.
     reads_windows: bool = True
+    #: Whether a record in a known version but with other content is a change. For a source whose version is a time, or whose
+    #: figures follow late; without it, a version that the hub has is unchanged.
+    compares_content: bool = False
     #: The integration whose records they are; empty in a connector's declaration.
     integration: str = ""
 
@@ -65,7 +77,8 @@ class Stream:
 
     def of(self, integration: str) -> Stream:
         """Give the stream of *integration*."""
-        return replace(self, integration=integration)
+        mapping = self.to_columns_of(integration) if self.to_columns_of else self.to_columns
+        return replace(self, integration=integration, to_columns=mapping)
 
     @property
     def id(self) -> str:
@@ -80,6 +93,25 @@ class Stream:
     def field_names(self) -> frozenset[str]:
         """The top-level fields that a record of the source may have."""
         return frozenset(self.contract["properties"]) if self.contract else self.mapped_fields
+
+    def rules(self) -> tuple[Expectation, ...]:
+        """
+        List the expectations that are not off, each at the level that holds for this stream.
+
+        Raises:
+            SuiteBroken: a level was chosen for a rule that the stream does not have, or whose level cannot be changed.
+
+        """
+        known = {rule.name: rule for rule in self.expectations}
+        for name in self.levels:
+            if name not in known:
+                raise SuiteBroken(f"HUB_STREAMS: {self.id} has no rule {name!r}. Rules: {', '.join(sorted(known))}")
+            if known[name].required:
+                raise SuiteBroken(f"HUB_STREAMS: the level of {name!r} cannot be changed: the hub's tables need it")
+        chosen = (
+            msgspec.structs.replace(rule, level=self.levels.get(rule.name, rule.level)) for rule in self.expectations
+        )
+        return tuple(rule for rule in chosen if rule.level != "off")
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -36,16 +36,19 @@ class SkippedRows:
 
     #: Rows that another transaction locked for too long: id → number of lines.
     busy: Mapping[str, int] = field(default_factory=dict)
-    #: Rows that another writer loaded meanwhile, in the same version.
+    #: Rows that the hub has: another writer loaded the same version meanwhile, or the content was compared and is the same.
     known: Size = NOTHING
     #: Rows that another writer loaded meanwhile, in a newer version.
     stale: Size = NOTHING
 
 
-def upsert(work: Work, dataset: Schema, run: Run, batch_id: int, rows: ComparedRows) -> SkippedRows:
+def upsert(
+    work: Work, dataset: Schema, run: Run, batch_id: int, rows: ComparedRows, *, compares_content: bool = False
+) -> SkippedRows:
     """
     Insert new and overwrite changed *rows*, keep old versions in history, and append an event for each to the outbox.
 
+    With *compares_content*, a row with the version that the hub has is changed if its content is another one.
     Returns the rows that were skipped.
 
     Raises:
@@ -54,10 +57,12 @@ def upsert(work: Work, dataset: Schema, run: Run, batch_id: int, rows: ComparedR
     """
     if not rows.new.num_rows and not rows.changed.num_rows:
         return SkippedRows()
-    statements = _statements(dataset)
-    values = _values(dataset, run, batch_id)
-    _stage(work, dataset, rows)
-    skipped = _overwrite(work, dataset, run, values, rows.changed.num_rows) if rows.changed.num_rows else SkippedRows()
+    statements = statements_of(dataset, compares_content)
+    values = values_of(dataset, run, batch_id)
+    _stage(work, dataset, statements, rows)
+    skipped = SkippedRows()
+    if rows.changed.num_rows:
+        skipped = _overwrite(work, statements, run, values, rows.changed.num_rows)
     if rows.new.num_rows:
         _insert(work, statements.insert, values)
     event_store.append_selected(work, statements.changes, values)
@@ -75,11 +80,11 @@ def _insert(work: Work, statement: bytes, values: dict[str, Any]) -> None:
         ) from bare(error)
 
 
-def _stage(work: Work, dataset: Schema, rows: ComparedRows) -> None:
+def _stage(work: Work, dataset: Schema, statements: Statements, rows: ComparedRows) -> None:
     """Copy the rows into a temporary table of this connection, and mark new ones."""
     import pyarrow as pa
 
-    work.execute(_statements(dataset).stage)
+    work.execute(statements.stage)
     columns = (*dataset.columns, Column("is_new", "bool"))
     for some, is_new in ((rows.new, True), (rows.changed, False)):
         if some.num_rows:
@@ -95,14 +100,13 @@ def _in_id_order(rows: pa.Table) -> pa.Table:
     return rows if pc.all(pc.less_equal(ids[:-1], ids[1:])).as_py() is not False else rows.sort_by("id")
 
 
-def _overwrite(work: Work, dataset: Schema, run: Run, values: dict[str, Any], staged: int) -> SkippedRows:
+def _overwrite(work: Work, statements: Statements, run: Run, values: dict[str, Any], staged: int) -> SkippedRows:
     """
     Lock the rows that will be overwritten, in id order, copy them into history, and overwrite them.
 
     Rows that another transaction locks for longer than LOCK_PATIENCE are removed from the batch and deferred:
     the next run reads exactly those again, and the watermark may pass them.
     """
-    statements = _statements(dataset)
     busy: dict[str, int] = {}
     try:
         with work.transaction():
@@ -127,13 +131,14 @@ def _overwrite(work: Work, dataset: Schema, run: Run, values: dict[str, Any], st
     return SkippedRows(busy, known, stale)
 
 
-def _keep_history(work: Work, statements: _Statements, values: dict[str, Any]) -> tuple[int, int]:
+def _keep_history(work: Work, statements: Statements, values: dict[str, Any]) -> tuple[int, int]:
     """Copy old versions into history; return how many, and how many of them a later transaction wrote."""
     kept, written_later = work.execute(statements.keep_history, values).fetchone() or (0, 0)
     return kept, written_later
 
 
-def _values(dataset: Schema, run: Run, batch_id: int) -> dict[str, Any]:
+def values_of(dataset: Schema, run: Run, batch_id: int) -> dict[str, Any]:
+    """Collect the values of the statements for the rows of one batch."""
     return {
         "integration": run.integration,
         "batch_id": batch_id,
@@ -144,7 +149,7 @@ def _values(dataset: Schema, run: Run, batch_id: int) -> dict[str, Any]:
     }
 
 
-class _Statements(msgspec.Struct, frozen=True):
+class Statements(msgspec.Struct, frozen=True):
     """The SQL statements of one dataset. Names come from its declaration, never from data; values are always parameters."""
 
     stage: bytes
@@ -158,7 +163,8 @@ class _Statements(msgspec.Struct, frozen=True):
 
 
 @cache
-def _statements(dataset: Schema) -> _Statements:
+def statements_of(dataset: Schema, compares_content: bool = False) -> Statements:
+    """Build the statements of *dataset*, once for each process."""
     name, history, stage = dataset.table, dataset.history, dataset.stage
     names = ", ".join(dataset.column_names)
     # The collation of the tables: two texts of different collations cannot be compared.
@@ -166,8 +172,13 @@ def _statements(dataset: Schema) -> _Statements:
     typed = ", ".join(f"{column.name} {collated.get(column.pg_type, column.pg_type)}" for column in dataset.columns)
     settings = ", ".join(f"{column} = s.{column}" for column in dataset.column_names if column != "id")
     busy_lines = f"s.{dataset.lines}" if dataset.lines else "0"
-    newer = "NOT s.is_new AND t.id = s.id AND t.integration = %(integration)s AND t.version < s.version"
-    return _Statements(
+    same_record = "NOT s.is_new AND t.id = s.id AND t.integration = %(integration)s"
+    is_newer = "t.version < s.version"
+    if compares_content:
+        ours, theirs = (", ".join(f"{row}.{column}" for column in dataset.content_names) for row in "ts")
+        is_newer = f"({is_newer} OR t.version = s.version AND ROW({ours}) IS DISTINCT FROM ROW({theirs}))"
+    newer = f"{same_record} AND {is_newer}"
+    return Statements(
         stage=f"CREATE TEMP TABLE IF NOT EXISTS {stage} ({typed}, is_new boolean) ON COMMIT DELETE ROWS".encode(),
         # Locked in id order: two transactions that lock the same rows in two orders deadlock.
         keep_history=f"""
@@ -184,11 +195,11 @@ def _statements(dataset: Schema) -> _Statements:
             DELETE FROM {stage} s USING {name} t
              WHERE {newer} AND s.id NOT IN (SELECT id FROM free)
             RETURNING s.id, {busy_lines}::bigint""".encode(),
-        # A row that is not locked by now has the same or a newer version than when versions were compared.
+        # A row that is not locked by now has a version that is not older, and, if that is compared, the same content.
         drop_overtaken=f"""
             WITH overtaken AS (
                 DELETE FROM {stage} s USING {name} t
-                 WHERE NOT s.is_new AND t.id = s.id AND t.integration = %(integration)s AND t.version >= s.version
+                 WHERE {same_record} AND NOT {is_newer}
                 RETURNING t.version > s.version AS stale, {busy_lines}::bigint AS lines)
             SELECT count(overtaken.stale), coalesce(sum(lines), 0)::bigint
               FROM (VALUES (false), (true)) AS kind(stale) LEFT JOIN overtaken USING (stale)

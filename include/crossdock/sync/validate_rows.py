@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from crossdock.db.columns import as_columns
 from crossdock.sync.batches import Content
 from crossdock.sync.decode import decoded, raw_records, rejection
 from crossdock.sync.expectations import check
 from crossdock.sync.model import RowCounts
-from crossdock.sync.quarantine.model import Failure, Rejected
+from crossdock.sync.quarantine.model import EXAMPLES, Expectation, Failure, Rejected, Warned
 from crossdock.sync.stream import Stream
 
 if TYPE_CHECKING:
@@ -48,10 +50,17 @@ def validate_batches(stream: Stream, batches: Sequence[Pages]) -> list[Content]:
     read = [_read(stream, pages(), pieces) for pages in batches]
     table = _one_table(stream, pieces)
     pieces.clear()  # the table holds a copy
-    failures = {**check(table, stream.expectations), **_outside_calendar(stream, table)}
+    found = _checked(stream, table)
+    found = replace(found, rejecting={**found.rejecting, **_outside_calendar(stream, table)})
     ends = list(accumulate((batch.rows for batch in read), initial=0))
     return [
-        _content(stream, pages, batch, table.slice(first, batch.rows), _within(failures, first, batch.rows))
+        _content(
+            stream,
+            pages,
+            batch,
+            table.slice(first, batch.rows),
+            _ByLevel(_within(found.rejecting, first, batch.rows), _within(found.warned, first, batch.rows)),
+        )
         for pages, batch, first in zip(batches, read, ends, strict=False)
     ]
 
@@ -74,7 +83,7 @@ def _read(stream: Stream, bodies: Iterable[bytes], pieces: list[pa.RecordBatch])
     """Decode a batch's records into columns, page by page, and append them to *pieces*."""
     page_rows, rejected, broken = [], [], set()
     for page_no, body in enumerate(bodies):
-        page = decoded(body, stream.record_type, stream.key_field, stream.lines_field)
+        page = decoded(body, stream.record_type, stream.key_field, stream.lines_fields)
         if page.rejected:
             rejected += page.rejected
             broken.add(page_no)
@@ -96,16 +105,84 @@ def _within(failures: Failures, first: int, rows: int) -> Failures:
     return {row_no - first: found for row_no, found in failures.items() if first <= row_no < first + rows}
 
 
-def _content(stream: Stream, pages: Pages, read: _Read, table: pa.Table, failures: Failures) -> Content:
+@dataclass(frozen=True)
+class _ByLevel:
+    """Failures that reject a record, and those of which the ledger warns."""
+
+    rejecting: Failures
+    warned: Failures
+
+
+def _by_level(found: Failures, rules: Sequence[Expectation]) -> _ByLevel:
+    """Split the failures into those that reject a record and those of which the ledger warns."""
+    warning = {rule.name for rule in rules if rule.level == "warn"}
+    if not warning or not found:
+        return _ByLevel(found, {})
+    rejecting = {row_no: tuple(one for one in of_row if one.rule not in warning) for row_no, of_row in found.items()}
+    warned = {row_no: tuple(one for one in of_row if one.rule in warning) for row_no, of_row in found.items()}
+    return _ByLevel({row_no: of_row for row_no, of_row in rejecting.items() if of_row}, warned)
+
+
+def _content(stream: Stream, pages: Pages, read: _Read, table: pa.Table, found: _ByLevel) -> Content:
     """Split one batch into accepted, rejected and repeated records."""
+    failures = found.rejecting
     raws = _raws(stream, pages(), read, failures) if failures else {}
+    mapped = _mapped(stream, table, failures)
     refused = [
-        rejection(raws[row_no], found, stream.key_field, stream.lines_field)
-        for row_no, found in sorted(failures.items())
+        msgspec.structs.replace(
+            rejection(raws[row_no], of_row, stream.key_field, stream.lines_fields), mapped=mapped[row_no]
+        )
+        for row_no, of_row in sorted(failures.items())
     ]
     accepted, repeats = _newest(stream, table, failures)
     columns = list(stream.dataset.column_names)
-    return Content(accepted=accepted.select(columns), rejected=(*read.rejected, *refused), repeats=repeats)
+    return Content(
+        accepted=accepted.select(columns),
+        rejected=(*read.rejected, *refused),
+        repeats=repeats,
+        warned=_warned(table, found),
+    )
+
+
+#: What a waiting version is compared by; instants may be outside the calendar.
+_COMPARED = frozenset({"int8", "bool", "text"})
+
+
+def _mapped(stream: Stream, table: pa.Table, failures: Failures) -> dict[int, str]:
+    """Encode the rejected rows as mapped: what waits in quarantine is compared with the version that the hub has."""
+    names = [column.name for column in stream.dataset.columns if column.pg_type in _COMPARED]
+    rows = table.select(names).take(sorted(failures)).to_pylist() if failures else []
+    return {row_no: msgspec.json.encode(row).decode() for row_no, row in zip(sorted(failures), rows, strict=True)}
+
+
+def _warned(table: pa.Table, found: _ByLevel) -> tuple[Warned, ...]:
+    """Count the accepted records that fail a rule of the level `warn`, by rule."""
+    ids: dict[Failure, list[str]] = {}
+    for row_no, failures in sorted(found.warned.items()):
+        if row_no not in found.rejecting:
+            for failure in failures:
+                rule = msgspec.structs.replace(failure, value="")
+                ids.setdefault(rule, []).append(table.column("id")[row_no].as_py())
+    return tuple(
+        Warned(rule=rule.rule, message=rule.message, records=len(of_rule), examples=tuple(of_rule[:EXAMPLES]))
+        for rule, of_rule in ids.items()
+    )
+
+
+_decode_failures = msgspec.json.Decoder(tuple[Failure, ...]).decode
+
+
+def _checked(stream: Stream, table: pa.Table) -> _ByLevel:
+    """Find what the mapping could not read, and what the expectations refuse or warn of."""
+    rules = stream.rules()
+    found = _by_level(check(table, rules), rules)
+    if stream.failures_column is None:
+        return found
+    reported = enumerate(table.column(stream.failures_column).to_pylist())
+    unread = {row_no: _decode_failures(failures) for row_no, failures in reported if failures is not None}
+    refused = found.rejecting
+    both = {row_no: (*unread.get(row_no, ()), *refused.get(row_no, ())) for row_no in {*unread, *refused}}
+    return replace(found, rejecting=both)
 
 
 #: A day from the ends of the calendar, so that it is a valid instant in every time zone.
@@ -140,7 +217,7 @@ def _raws(stream: Stream, bodies: Iterable[bytes], read: _Read, row_nos: Iterabl
         here = requested.intersection(range(first, first + rows))
         if here:
             raws: Sequence[Any] = (
-                decoded(body, stream.record_type, stream.key_field, stream.lines_field).raws()
+                decoded(body, stream.record_type, stream.key_field, stream.lines_fields).raws()
                 if page_no in read.broken
                 else raw_records(body)
             )
@@ -153,7 +230,8 @@ def _newest(stream: Stream, table: pa.Table, failures: Failures) -> tuple[pa.Tab
     """
     Keep the newest row of each id, and count the others.
 
-    A source that is read while it changes may show a record twice; a load accepts each id once.
+    A source that is read while it changes may show a record twice; a load accepts each id once. Of one version with
+    several contents, the last is the newest, if the stream compares content.
     """
     import pyarrow as pa
 
@@ -164,6 +242,11 @@ def _newest(stream: Stream, table: pa.Table, failures: Failures) -> tuple[pa.Tab
     versions: dict[str, int] = {}
     repeats = RowCounts()
     count = partial(_repeat, stream, table)
+    contents = table.select(stream.dataset.content_names)
+
+    def differ(one: int, other: int) -> bool:
+        return bool(contents.slice(one, 1).to_pylist() != contents.slice(other, 1).to_pylist())
+
     for row_no, (record_id, version) in enumerate(rows):
         if row_no in failures:
             continue
@@ -171,8 +254,10 @@ def _newest(stream: Stream, table: pa.Table, failures: Failures) -> tuple[pa.Tab
             chosen[record_id], versions[record_id] = row_no, version
             continue
         known = versions[record_id]
-        repeats += count(chosen[record_id] if version > known else row_no, "unchanged" if version == known else "stale")
-        if version > known:
+        same = version == known and not (stream.compares_content and differ(chosen[record_id], row_no))
+        newer = version >= known and not same
+        repeats += count(chosen[record_id] if newer else row_no, "unchanged" if same else "stale")
+        if newer:
             chosen[record_id], versions[record_id] = row_no, version
     # Typed: from an empty list, Arrow could not infer that the row numbers are integers.
     return table.take(pa.array(chosen.values(), pa.int64())), repeats

@@ -23,11 +23,12 @@ def after(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def walk(client: RetailerClient, entity: str, limit: int) -> list[dict[str, Any]]:
-    """Read all rows by keyset pagination."""
+    """Read all rows by keyset pagination; projections of products that are not published are asked for."""
+    staged = [("staged", "true")] if entity == "product-projections" else []
     rows: list[dict[str, Any]] = []
     while True:
         where = [after(rows[-1])] if rows else []
-        page = client.get(entity, *BY_TIME, *where, ("limit", limit), ("withTotal", "false")).json["results"]
+        page = client.get(entity, *staged, *BY_TIME, *where, ("limit", limit), ("withTotal", "false")).json["results"]
         rows += page
         if not page:
             return rows

@@ -63,7 +63,7 @@ def is_wrong(entry: dict[str, Any]) -> bool:
     sku, on_stock, available = entry.get("sku"), entry["quantityOnStock"], entry["availableQuantity"]
     if not isinstance(sku, str) or not sku or sku != sku.strip() or not sku.isascii() or not sku.isprintable():
         return True
-    if not isinstance(on_stock, int) or not 0 <= available <= on_stock < 10**9:
+    if not isinstance(on_stock, int) or not available <= on_stock < 10**9 or entry.get("restockableInDays", 0) < 0:
         return True
     return entry["createdAt"] > entry["lastModifiedAt"] or not instant_of(entry.get("expectedDelivery", "2026-01-01"))
 
@@ -84,21 +84,73 @@ def test_modification_instants_are_always_sortable(still_shop: FakeRetailer, ent
 
 
 def test_order_totals_add_up(still_shop: FakeRetailer) -> None:
-    """Lines add up to the total, and net and tax to gross."""
+    """Lines and shipping, as discounted, add up to the total, and net and tax to gross."""
     flawed = still_shop.state.flawed_ids("orders")
     for order in (row.document for row in still_shop.state.collection("orders").rows() if row.id not in flawed):
-        total = order["totalPrice"]["centAmount"]
-        lines = order["lineItems"]
-        assert lines
-        assert total == sum(line["price"]["value"]["centAmount"] * line["quantity"] for line in lines)
-        assert total == sum(line["totalPrice"]["centAmount"] for line in lines)
-        taxed = order["taxedPrice"]
-        assert total == taxed["totalGross"]["centAmount"]
-        assert total == taxed["totalNet"]["centAmount"] + taxed["totalTax"]["centAmount"]
+        several = order["shippingMode"] == "Multiple"
+        infos = [one["shippingInfo"] for one in order["shipping"]] if several else [order.get("shippingInfo")]
+        prices = [info.get("discountedPrice", {}).get("value") or info["price"] for info in infos if info]
+        lines = [line["totalPrice"] for line in (*order["lineItems"], *order["customLineItems"])]
+        off = order.get("discountOnTotalPrice", {"discountedAmount": {"centAmount": 0}})["discountedAmount"]
+        assert order["lineItems"]
+        assert order["totalPrice"]["centAmount"] == sum(m["centAmount"] for m in (*lines, *prices)) - off["centAmount"]
+        if taxed := order.get("taxedPrice"):
+            assert taxed["totalGross"]["centAmount"] == sum(
+                taxed[name]["centAmount"] for name in ("totalNet", "totalTax")
+            )
+
+
+def test_orders_have_the_forms_that_the_vendor_documents(still_shop: FakeRetailer) -> None:
+    """Or a passing sync would mean only that the two halves agree."""
+    orders = [row.document for row in still_shop.state.collection("orders").rows()]
+    lines = [line for order in orders for line in order["lineItems"]]
+
+    assert {order["shippingMode"] for order in orders} == {"Single", "Multiple"}
+    assert {order["taxMode"] for order in orders} == {"Platform", "External", "ExternalAmount", "Disabled"}
+    assert {line["priceMode"] for line in lines} == {"Platform", "ExternalPrice", "ExternalTotal"}
+    assert {line["lineItemMode"] for line in lines} == {"Standard", "GiftLineItem"}
+    for field in ("customLineItems", "shippingInfo", "discountOnTotalPrice", "returnInfo", "discountCodes"):
+        assert any(order.get(field) for order in orders), field
+    assert any("orderNumber" not in order for order in orders)
+
+
+def channel_of(entry: dict[str, Any]) -> str | None:
+    """Give the warehouse of an entry; None if it is for all channels."""
+    channel: str | None = entry.get("supplyChannel", {}).get("id")
+    return channel
 
 
 def test_inventory_is_one_entry_for_each_sku_and_warehouse() -> None:
     """SKU and warehouse are the natural key."""
     rows = [row.document for row in RetailerState(Size(flaws=0)).collection("inventory").rows()]
-    assert len({(row["sku"], row["supplyChannel"]["id"]) for row in rows}) == len(rows) == 1000
-    assert len({row["supplyChannel"]["id"] for row in rows}) == 4
+    assert len({(row["sku"], channel_of(row)) for row in rows}) == len(rows) == 1000
+    assert len({channel_of(row) for row in rows} - {None}) == 4
+
+
+def test_the_legal_forms_of_a_catalogue_occur(still_shop: FakeRetailer) -> None:
+    """What the vendor documents as optional is missing somewhere; a reader that demands it fails on the default data."""
+    products = [row.document for row in still_shop.state.collection("product-projections").rows()]
+    shown = [product.get("masterData", {}).get("current", product) for product in products]
+    variants = [one for data in shown for one in (data["masterVariant"], *data["variants"])]
+    prices = [price for one in variants for price in one["prices"]]
+    stock = [row.document for row in still_shop.state.collection("inventory").rows()]
+    standalone = [row.document for row in still_shop.state.collection("standalone-prices").rows()]
+
+    assert any("key" not in product for product in products)
+    assert any("masterData" in product for product in products)
+    assert any(not text.strip() for data in shown for text in data["name"].values())
+    assert any("sku" not in one for one in variants)
+    assert any(
+        data["masterVariant"]["prices"][0].get("customerGroup") for data in shown if data["masterVariant"]["prices"]
+    )
+    for field in ("channel", "country", "validFrom", "validUntil", "tiers", "discounted", "recurrencePolicy"):
+        assert any(field in price for price in prices)
+        assert any(field in price for price in standalone)
+    assert {price["value"]["type"] for price in prices} == {"centPrecision", "highPrecision"}
+    assert {price["value"]["fractionDigits"] for price in prices} >= {0, 2, 3, 5}
+    assert any(price["active"] for price in standalone)
+    assert not all(price["active"] for price in standalone)
+    assert any(entry["availableQuantity"] < 0 for entry in stock if isinstance(entry["availableQuantity"], int))
+    assert any(entry.get("restockableInDays") == 9999 for entry in stock)
+    assert any(len(entry.get("sku", "")) > 100 for entry in stock)
+    assert any("supplyChannel" not in entry for entry in stock)

@@ -16,6 +16,7 @@ from tests.vendor_contract import faults_in
         ("inventory", "InventoryEntry"),
         ("product-projections", "ProductProjection"),
         ("products", "Product"),
+        ("standalone-prices", "StandalonePrice"),
         ("orders", "Order"),
         ("customers", "Customer"),
     ],

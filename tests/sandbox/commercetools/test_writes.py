@@ -71,7 +71,8 @@ def test_product_changes_show_in_its_projection(client: RetailerClient) -> None:
         {"action": "unpublish"},
     )
     assert changed.json["version"] == product["version"] + 1
-    projection = client.get(f"product-projections/{product['id']}").json
+    assert client.get(f"product-projections/{product['id']}").status == 404
+    projection = client.get(f"product-projections/{product['id']}", ("staged", "true")).json
     assert projection["name"] == {"en": "New"}
     assert projection["masterVariant"]["prices"][0]["value"]["centAmount"] == 4242
     assert projection["published"] is False
@@ -135,6 +136,46 @@ def test_a_second_entry_for_a_sku_and_channel_is_refused(client: RetailerClient)
     move = {"action": "setSupplyChannel", "supplyChannel": row["supplyChannel"]}
     answer = client.update(f"inventory/{alone.json['id']}", 1, move)
     assert (answer.status, answer.json["errors"][0]["code"]) == (400, "DuplicateField")
+
+
+def test_a_channel_is_named_by_its_key_too(client: RetailerClient, shop: FakeRetailer) -> None:
+    """A client that knows the warehouse's key need not look up its ID; what is stored and sent is the ID."""
+    name, channel_id = shop.state.references.channels[1]
+    draft = {
+        "sku": "NEW",
+        "quantityOnStock": 4,
+        "supplyChannel": {"typeId": "channel", "key": name},
+        "minCartQuantity": 2,
+    }
+    created = client.call("POST", "inventory", body=draft).json
+    assert (created["supplyChannel"], created["minCartQuantity"]) == ({"typeId": "channel", "id": channel_id}, 2)
+    other = {"typeId": "channel", "key": shop.state.references.channels[2][0]}
+    moved = client.update(f"inventory/{created['id']}", 1, {"action": "setSupplyChannel", "supplyChannel": other}).json
+    assert moved["supplyChannel"]["id"] == shop.state.references.channels[2][1]
+    unknown = client.call("POST", "inventory", body={**draft, "supplyChannel": {"typeId": "channel", "key": "moon"}})
+    assert (unknown.status, unknown.json["errors"][0]["code"]) == (400, "ReferencedResourceNotFound")
+
+
+@pytest.mark.parametrize("field", ["custom", "stockLevels", "colour"])
+def test_a_field_of_a_draft_without_an_effect_is_refused(client: RetailerClient, field: str) -> None:
+    """It would be missing in the answer, and a test against the sandbox would prove nothing."""
+    answer = client.call("POST", "inventory", body={"sku": "NEW", "quantityOnStock": 4, field: {}})
+    assert answer.status == 400
+    assert f"'{field}'" in answer.json["message"]
+
+
+def test_a_price_is_changed_in_the_digits_of_its_currency(client: RetailerClient, shop: FakeRetailer) -> None:
+    row = shop.state.collection("product-projections").rows()[0]
+    price = shop.state.get("product-projections", row.id).document["masterVariant"]["prices"][0]
+    action = {
+        "action": "changePrice",
+        "priceId": price["id"],
+        "price": {"value": {"currencyCode": "CLF", "centAmount": 5}},
+    }
+    current = client.update(f"products/{row.id}", row.version, action).json["masterData"]["current"]
+    assert current["masterVariant"]["prices"][0]["value"]["fractionDigits"] == 4
+    tiered = {**action, "price": {**action["price"], "tiers": []}}
+    assert client.update(f"products/{row.id}", row.version + 1, tiered).status == 400
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def anna(store: Store) -> Triage:
 
 
 def test_an_edited_record_goes_into_the_hub_and_its_item_is_closed(anna: Triage) -> None:
-    anna.sync(entry(quantityOnStock=-1, availableQuantity=-1, id="a"))
+    anna.sync(entry(quantityOnStock=-2, availableQuantity=-1, id="a"))
     (item,) = anna.items()
 
     assert anna.edit(item, quantityOnStock=5) == []
@@ -106,7 +106,7 @@ def test_what_was_edited_stays_beside_what_came(anna: Triage) -> None:
 
 
 def test_a_record_that_still_fails_stays_open_with_its_new_reason(anna: Triage) -> None:
-    anna.sync(entry(quantityOnStock=-1, availableQuantity=-1, id="a"))
+    anna.sync(entry(quantityOnStock=-2, availableQuantity=-1, id="a"))
     (item,) = anna.items()
 
     assert anna.edit(item, quantityOnStock=5, sku="") == ["sku_is_present"]
@@ -133,7 +133,7 @@ def test_a_record_that_cannot_even_be_read_stays_the_one_item_it_is(anna: Triage
 
 def test_an_item_that_got_its_id_by_an_edit_and_fails_again_stays_one_item(anna: Triage) -> None:
     """It was identified by a digest. By the record's own ID it would be closed and quarantined a second time."""
-    anna.sync(entry(id=None, sku="", quantityOnStock=-1, availableQuantity=-1))
+    anna.sync(entry(id=None, sku="", quantityOnStock=-2, availableQuantity=-1))
     (item,) = anna.items()
     with anna.store.transaction() as work:
         quarantine_repository.save_edit(work, item.item_id, b" " + entry(id="new", sku="") + b" ")
@@ -156,7 +156,7 @@ def test_one_item_of_many_is_replayed_alone(anna: Triage) -> None:
 
 def test_items_are_replayed_by_cause(anna: Triage) -> None:
     """A thousand records with one cause are one decision."""
-    anna.sync(entry(id="a", sku=""), entry(id="b", sku=""), entry(id="c", quantityOnStock=-1, availableQuantity=-1))
+    anna.sync(entry(id="a", sku=""), entry(id="b", sku=""), entry(id="c", quantityOnStock=-2, availableQuantity=-1))
     for item in anna.items():
         anna.edit(item, sku="SIDEBOARD", quantityOnStock=12)
 
@@ -261,7 +261,7 @@ def test_a_field_that_the_record_type_does_not_know_is_refused_with_the_nearest(
     anna: Triage, changes: dict[str, Any], said: str
 ) -> None:
     """A slip of the pen would look like a fix, and stay in the record forever."""
-    anna.sync(entry(quantityOnStock=-1, availableQuantity=-1, id="a"))
+    anna.sync(entry(quantityOnStock=-2, availableQuantity=-1, id="a"))
     (item,) = anna.items()
 
     with pytest.raises(BadRequest, match=said):
@@ -276,7 +276,7 @@ def test_a_field_that_the_record_type_does_not_know_is_refused_with_the_nearest(
 
 def test_a_field_that_came_or_that_the_platform_promises_is_known(anna: Triage) -> None:
     """The source's contract has more fields than the hub reads, and a source may send more than that."""
-    anna.sync(entry(quantityOnStock=-1, availableQuantity=-1, id="a", shelf="b7"))
+    anna.sync(entry(quantityOnStock=-2, availableQuantity=-1, id="a", shelf="b7"))
     (item,) = anna.items()
 
     edits = {"shelf": "b8", "minCartQuantity": 2, "custom": {"fields": {"a": 1}}, "quantityOnStock": 5}
@@ -286,17 +286,17 @@ def test_a_field_that_came_or_that_the_platform_promises_is_known(anna: Triage) 
 
 def test_a_record_edited_back_to_its_original_has_no_edit(anna: Triage) -> None:
     """What one set by mistake can be taken back."""
-    anna.sync(entry(quantityOnStock=-1, availableQuantity=-1, id="a"))
+    anna.sync(entry(quantityOnStock=-2, availableQuantity=-1, id="a"))
     (item,) = anna.items()
     anna.edit(item, quantityOnStock=5)
 
-    assert anna.edit(item, quantityOnStock=-1) != []
+    assert anna.edit(item, quantityOnStock=-2) != []
 
     assert anna.items()[0].edited is None
 
 
 def test_items_of_a_cause_are_discarded_together_each_with_its_reason(anna: Triage) -> None:
-    anna.sync(entry(id="a", sku=""), entry(id="b", sku=""), entry(id="c", quantityOnStock=-1, availableQuantity=-1))
+    anna.sync(entry(id="a", sku=""), entry(id="b", sku=""), entry(id="c", quantityOnStock=-2, availableQuantity=-1))
     chosen = [
         item.item_id for item in quarantine_service.select(anna.store, [], cause="sku_is_present", everything=False)
     ]

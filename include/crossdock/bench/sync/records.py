@@ -13,7 +13,7 @@ from crossdock.sandbox.commercetools.dataset import Dataset
 from crossdock.sandbox.commercetools.state import RetailerState, Size
 
 #: Entity → commercetools' path of it.
-PATHS = {"inventory": "inventory", "products": "product-projections", "orders": "orders"}
+PATHS = {"inventory": "inventory", "products": "products", "orders": "orders"}
 DEFAULT_ROWS = {"inventory": 100_000, "products": 20_000, "orders": 28_816}
 
 _WORDS = ("anchor", "birch", "cobalt", "dune", "ember", "flint", "grove", "harbour", "ivory", "juniper", "kelp", "loom")

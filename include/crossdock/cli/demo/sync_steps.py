@@ -73,7 +73,7 @@ class SyncSteps:
         if row is None:
             raise DemoFailed("the hub has no stock level to spoil")
         self._bad = {"id": row["id"], "sku": row["sku"]}
-        self._sandbox.set_fields("inventory", row["id"], {"quantityOnStock": -5, "availableQuantity": -5})
+        self._sandbox.set_fields("inventory", row["id"], {"quantityOnStock": 5, "availableQuantity": 25})
         run = self._run.sync(_INVENTORY, {"keys": [row["sku"]]}, bar)
         expect(run["state"] == "partial", f"the run ended as {run['state']}")
         items = self._hub.pages("/quarantine", "items", stream=_INVENTORY)
@@ -87,7 +87,7 @@ class SyncSteps:
 
     def correct_and_replay(self, _: Bar) -> str:
         item_id = self._bad["item"]
-        corrected = {"changes": {"quantityOnStock": 5, "availableQuantity": 5}}
+        corrected = {"changes": {"availableQuantity": 5}}
         fixed = self._hub.patch(f"/quarantine/{item_id}", corrected).document
         expect(fixed["passes"], f"the corrected record still fails: {fixed['failures']}")
         replay = follow_replay(self._hub, self._hub.post("/quarantine-replays", {"item_ids": [item_id]}).document)

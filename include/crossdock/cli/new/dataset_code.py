@@ -70,9 +70,9 @@ def mapping(schema: Schema) -> str:
     return "\n".join([*lines[:stored], *(remark if stored < len(fields) else []), *lines[stored:]])
 
 
-def lines_field(schema: Schema) -> str:
+def lines_fields(schema: Schema) -> str:
     """Write the argument that names the list of lines; empty for records without lines."""
-    return '    lines_field="lines",\n' if schema.lines else ""
+    return '    lines_fields=("lines",),\n' if schema.lines else ""
 
 
 def contract(schema: Schema, title: str) -> dict[str, Any]:

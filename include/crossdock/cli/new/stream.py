@@ -53,7 +53,7 @@ def _values(plan: Plan, folder: str, connector: str, dataset: str) -> dict[str, 
         "field_types": dataset_code.field_types(record.schema),
         "fields": dataset_code.record_fields(record.schema),
         "columns": dataset_code.mapping(record.schema),
-        "lines_field": dataset_code.lines_field(record.schema),
+        "lines_fields": dataset_code.lines_fields(record.schema),
     }
 
 

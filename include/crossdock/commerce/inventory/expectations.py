@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crossdock.commerce.skus import WELL_FORMED
 from crossdock.sync.quarantine.model import Expectation
 from crossdock.sync.standard_expectations import source_rules
 
@@ -19,14 +20,15 @@ EXPECTATIONS = (
     Expectation(
         "sku_is_well_formed",
         "expect_column_values_to_match_regex",
-        {"column": "sku", "regex": r"^[^\x00-\x1f\x7f]{0,100}$"},
-        "The SKU must have 1 to 100 printable characters. Correct it at the source",
+        {"column": "sku", "regex": WELL_FORMED},
+        "The SKU must have at most 256 characters, all of them printable. Correct it at the source",
     ),
     Expectation(
-        "stock_is_not_negative",
+        # Below zero is legal: a platform may sell what it does not have yet.
+        "stock_is_plausible",
         "expect_column_values_to_be_between",
-        {"column": "quantity_on_stock", "min_value": 0, "max_value": _MOST_UNITS},
-        "The quantity must be between 0 and 1,000,000,000. Correct it at the source",
+        {"column": "quantity_on_stock", "min_value": -_MOST_UNITS, "max_value": _MOST_UNITS},
+        "The quantity must be between -1,000,000,000 and 1,000,000,000. Check its unit at the source",
     ),
     Expectation(
         "available_is_plausible",
@@ -41,9 +43,9 @@ EXPECTATIONS = (
         "The available quantity must not exceed the quantity on stock. Correct one of the two at the source",
     ),
     Expectation(
-        "restock_days_are_plausible",
+        "restock_days_are_not_negative",
         "expect_column_values_to_be_between",
-        {"column": "restockable_in_days", "min_value": 0, "max_value": 3650},
-        "Restocking must take 0 to 3,650 days. Correct the number at the source",
+        {"column": "restockable_in_days", "min_value": 0},
+        "Restocking cannot take less than 0 days. Correct the number at the source",
     ),
 )

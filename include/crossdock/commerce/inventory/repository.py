@@ -34,9 +34,12 @@ class Availability(msgspec.Struct, frozen=True):
     warehouses: int
     #: The time of the newest stock event, aware.
     as_of: datetime
+    #: How many later versions of its stock entries wait in quarantine; the lower figure of the two counts.
+    waiting: int
 
 
-#: The version guard makes late, repeated and out-of-order events harmless.
+#: The version guard makes late, repeated and out-of-order events harmless. Of one version, the later event counts: its
+#: source compares content.
 _UPSERT = b"""
 INSERT INTO stock_availability AS kept (source, id, sku, warehouse, available, version, as_of)
 SELECT * FROM unnest(%(source)b::text[], %(id)b::text[], %(sku)b::text[], %(warehouse)b::text[],
@@ -44,10 +47,10 @@ SELECT * FROM unnest(%(source)b::text[], %(id)b::text[], %(sku)b::text[], %(ware
 ON CONFLICT (id, source) DO UPDATE
    SET sku = excluded.sku, warehouse = excluded.warehouse, available = excluded.available,
        version = excluded.version, as_of = excluded.as_of
- WHERE kept.version < excluded.version
+ WHERE (kept.version, kept.as_of) < (excluded.version, excluded.as_of)
 """
 
-_GET = b"SELECT sku, available, warehouses, as_of FROM sku_availability WHERE sku = %(sku)s"
+_GET = b"SELECT sku, available, warehouses, as_of, waiting FROM sku_availability WHERE sku = %(sku)s"
 
 #: A temporary table is found before the real one of the same name: the same upsert also rebuilds the model.
 _SHADOW = b"CREATE TEMP TABLE stock_availability (LIKE stock_availability INCLUDING ALL)"
@@ -63,7 +66,7 @@ def upsert(work: Work, states: Iterable[StockState]) -> None:
     newest: dict[tuple[str, str], StockState] = {}
     for state in states:
         known = newest.get((state.id, state.source))
-        if known is None or known.version < state.version:
+        if known is None or (known.version, known.as_of) < (state.version, state.as_of):
             newest[state.id, state.source] = state
     if newest:
         columns = zip(*(newest[key] for key in sorted(newest)), strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from crossdock.sync.dataset import Cleansed, Count, Dataset, Version
+from crossdock.sync.dataset import Cleansed, Dataset, Version
 
 
 class StockLevel(Dataset, name="inventory", event="crossdock.stock.changed", key="sku"):
@@ -17,8 +17,8 @@ class StockLevel(Dataset, name="inventory", event="crossdock.stock.changed", key
     sku: str
     #: The supply channel (warehouse); None where the source has one stock for all channels.
     supply_channel: str | None
-    #: Physical units. May be 0, never negative.
-    quantity_on_stock: Count
+    #: Physical units; below zero as far as more was sold than there was (backorder).
+    quantity_on_stock: int
     #: Units that can still be sold: physical units minus reservations.
     available_quantity: int
     #: Days until new stock arrives; None when unknown.

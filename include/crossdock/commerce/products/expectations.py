@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crossdock.sync.quarantine.model import Expectation
-from crossdock.sync.standard_expectations import source_rules
+from crossdock.sync.standard_expectations import none_listed, source_rules
 
 EXPECTATIONS = (
     *source_rules("created_at"),
@@ -11,7 +11,7 @@ EXPECTATIONS = (
         "key_is_present",
         "expect_column_value_lengths_to_be_between",
         {"column": "key", "min_value": 1, "max_value": 256},
-        "A product key is required. Add it at the source",
+        "A product must have a key or an ID of at most 256 characters. Correct it at the source",
     ),
     Expectation(
         "name_is_present",
@@ -20,27 +20,49 @@ EXPECTATIONS = (
         "A product needs a name in at least one language. Add it at the source",
     ),
     Expectation(
+        "product_has_variants",
+        "expect_column_values_to_be_between",
+        {"column": "variants_given", "min_value": 1},
+        "The product has no variants: the project has the modular catalogue, whose variants the hub does not read",
+        # The whole project has it or not: refused one by one, each of its products would be an item of its own.
+        level="warn",
+    ),
+    none_listed(
         "variants_have_skus",
-        "expect_column_values_to_be_between",
-        {"column": "variants_without_sku", "max_value": 0},
-        "Every variant needs a sku to be stocked and sold. Add it at the source",
+        "variants_without_sku",
+        "A variant without a SKU cannot be stocked, and its orders cannot be matched",
+        level="warn",
     ),
-    Expectation(
-        "sku_is_well_formed",
-        "expect_column_values_to_match_regex",
-        {"column": "master_sku", "regex": r"^[^\x00-\x1f\x7f]{0,100}$"},
-        "A sku must have 1 to 100 printable characters. Correct it at the source",
+    none_listed(
+        "skus_are_well_formed",
+        "skus_malformed",
+        "A SKU must have at most 256 characters, all of them printable. Correct it at the source",
     ),
-    Expectation(
-        "prices_are_not_negative",
-        "expect_column_values_to_be_between",
-        {"column": "lowest_price_minor", "min_value": 0, "max_value": 100_000_000_000},
-        "A price must be 0 or more and below a billion. Correct it at the source",
+    none_listed(
+        "skus_are_unique",
+        "skus_repeated",
+        "Two variants must not have one SKU. Correct one of them at the source",
     ),
-    Expectation(
+    none_listed(
+        "prices_are_unique",
+        "prices_repeated",
+        "Two prices of a variant must not have one ID. This record was not created by the source",
+        required=True,
+    ),
+    none_listed(
+        "prices_are_plausible",
+        "prices_implausible",
+        "A price must not be negative, or more than anything costs in its currency. Correct it at the source",
+    ),
+    none_listed(
         "currency_is_iso_4217",
-        "expect_column_values_to_match_regex",
-        {"column": "price_currency", "regex": "^[A-Z]{3}$"},
-        "A currency must be three capital letters, e.g. EUR. Correct it at the source",
+        "currencies_unknown",
+        "A currency must be one of ISO 4217, e.g. EUR. Correct it at the source",
+        required=True,
+    ),
+    none_listed(
+        "currencies_agree",
+        "currencies_mixed",
+        "Tiers and discount must have the currency of their price. Correct it at the source",
     ),
 )

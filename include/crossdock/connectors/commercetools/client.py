@@ -197,12 +197,12 @@ class Commercetools:
         after: Cursor | None,
         *,
         limit: int | None = None,
-        lines_field: str | None = None,
+        lines_fields: tuple[str, ...] = (),
     ) -> FetchedPage:
         """
         Read the page of *part* that follows *after*, with at most *limit* records (never more than 500).
 
-        *lines_field* names the list whose entries are counted as lines: `lineItems` of an order.
+        *lines_fields* names the lists whose entries are counted as lines: `lineItems` of an order.
 
         A page that is not past *after* is retried: the source repeated itself, and landing such pages would never end.
 
@@ -213,7 +213,9 @@ class Commercetools:
         records = min(limit or self._page_records, self._page_records)
         query = {"where": where(part, after), "sort": sort(part), "limit": records, "withTotal": "false"}
         return self._call(
-            resource, query, lambda response: page_of(response, part, after, requested=records, lines_field=lines_field)
+            resource,
+            query,
+            lambda response: page_of(response, part, after, requested=records, lines_fields=lines_fields),
         )
 
     def _call_rest(self, resource: str, query: Mapping[str, Any], parse: Callable[[HttpResponse], T]) -> T:

@@ -4,7 +4,7 @@ Field types that several commercetools records use.
 Records check types only: a number is a number, a date is a date, both fit the database. The expectations check values.
 Records contain no cycles, so the garbage collector does not track them (`gc=False`): it would visit each of a hundred
 thousand records repeatedly and double the cost of decoding. Source: the vendor's OpenAPI, schemas InventoryEntry,
-ProductProjection and Order.
+Product, StandalonePrice and Order.
 """
 
 from __future__ import annotations
@@ -31,8 +31,3 @@ class Money(msgspec.Struct, frozen=True, rename="camel", gc=False):
     cent_amount: Int64
     fraction_digits: int | None = None
     precise_amount: Int64 | None = None
-
-
-class Price(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    value: Money
-    country: str | None = None

@@ -8,11 +8,12 @@ import msgspec
 
 from crossdock.commerce.inventory.expectations import EXPECTATIONS
 from crossdock.commerce.inventory.schema import StockLevel
+from crossdock.commerce.skus import SKU
 from crossdock.connectors.commercetools.field_types import Instant, Int64, Reference
 from crossdock.sync import Stream
 from crossdock.sync.contract import read_contract
 from crossdock.sync.dataset import Columns
-from crossdock.sync.lineage import NORMAL_FORM, TRIM, cleansed_column
+from crossdock.sync.lineage import cleansed_column
 
 
 class InventoryEntry(msgspec.Struct, frozen=True, rename="camel", gc=False):
@@ -30,7 +31,7 @@ class InventoryEntry(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 def to_stock_levels(entries: Sequence[InventoryEntry]) -> Columns:
     """Map *entries* to columns. Trims SKUs; a missing SKU becomes empty, which validation rejects."""
-    sku, lineage = cleansed_column("sku", [entry.sku or "" for entry in entries], TRIM, NORMAL_FORM)
+    sku, lineage = cleansed_column("sku", [entry.sku or "" for entry in entries], *SKU)
     return StockLevel.columns(
         id=[entry.id for entry in entries],
         version=[entry.version for entry in entries],

@@ -3,162 +3,181 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from crossdock.commerce.orders.expectations import EXPECTATIONS
 from crossdock.commerce.orders.schema import Order, OrderLine
-from crossdock.connectors.commercetools.field_types import Instant, Int64, Money, Price
-from crossdock.core.money import currency_exponent, decimal_text
+from crossdock.commerce.skus import SKU, WELL_FORMED
+from crossdock.connectors.commercetools import order_amounts as amounts
+from crossdock.connectors.commercetools.field_types import Money
+from crossdock.connectors.commercetools.order_records import CustomLineItem, LineItem, OrderRecord
+from crossdock.core.money import decimal_text, is_plausible_price
+from crossdock.core.settings import settings
 from crossdock.sync import Stream
 from crossdock.sync.contract import read_contract
-from crossdock.sync.lineage import NORMAL_FORM, TRIM, UPPER, Lineage
+from crossdock.sync.lineage import NORMAL_FORM, TRIM, Lineage
 
-#: Codes of goods: groups of letters and digits with at least three digits in a row (85123A, DCGS0058,
-#: SNK-000002-BLK-XS). POST, DOT, M and BANK CHARGES do not match.
-_GOODS = re.compile(r"^(?=.*\d{3})[A-Z0-9]+([-_. ][A-Z0-9]+)*$")
-#: Codes with digits that are not goods: tests and vouchers.
-_NOT_GOODS = re.compile(r"^(TEST|GIFT)")
-
-
-class LineVariant(msgspec.Struct, frozen=True, gc=False):
-    sku: str | None = None
-
-
-class Custom(msgspec.Struct, frozen=True, gc=False):
-    fields: dict[str, Any] = {}
-
-
-class LineItem(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    id: str
-    quantity: Int64
-    price: Price
-    variant: LineVariant
-    total_price: Money
-    name: dict[str, str] = {}
-    custom: Custom | None = None
-
-
-class ShippingInfo(msgspec.Struct, frozen=True, gc=False):
-    price: Money
-
-
-class Discount(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    discounted_amount: Money
-
-
-class OrderRecord(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    id: str
-    version: Int64
-    order_state: str
-    total_price: Money
-    created_at: Instant
-    last_modified_at: Instant
-    line_items: list[LineItem]
-    order_number: str | None = None
-    payment_state: str | None = None
-    shipment_state: str | None = None
-    customer_id: str | None = None
-    customer_email: str | None = None
-    country: str | None = None
-    shipping_address: dict[str, Any] | None = None
-    shipping_info: ShippingInfo | None = None
-    discount_on_total_price: Discount | None = None
+_is_well_formed = re.compile(WELL_FORMED).match
 
 
 def to_order(record: OrderRecord) -> Order:
-    """Map an order and its lines: codes in upper case, texts trimmed, sums computed for the expectations."""
+    """Map an order and its lines: codes and texts trimmed, sums compared for the expectations."""
     lineage = Lineage()
-    items = record.line_items
-    lines = [_line(item, number, lineage) for number, item in enumerate(items, start=1)]
-    currency = record.total_price.currency_code
-    goods = [line for line in lines if line.kind is None]
+    kinds = settings().line_kinds
+    goods = [_line(item, number, lineage, kinds) for number, item in enumerate(record.line_items, start=1)]
+    custom = [
+        _custom_line(item, number, lineage, kinds) for number, item in enumerate(record.custom_line_items, start=1)
+    ]
+    lines = [*goods, *custom]
+    shipping = [amounts.shipping_price(one) for one in amounts.shippings_of(record)]
+    taxed, payments = record.taxed_price, record.payment_info
     return Order(
         id=record.id,
         version=record.version,
-        order_number=lineage.cleansed("order_number", record.order_number or "", TRIM),
+        order_number=_order_number(record, lineage),
         order_state=record.order_state,
         payment_state=record.payment_state,
         shipment_state=record.shipment_state,
         customer_id=record.customer_id,
         customer_email=record.customer_email,
-        country=record.country or (record.shipping_address or {}).get("country"),
-        currency=currency,
+        country=_destination(record),
+        currency=record.total_price.currency_code,
         total_minor=record.total_price.cent_amount,
+        tax_mode=record.tax_mode,
+        net_minor=taxed.total_net.cent_amount if taxed else None,
+        tax_minor=taxed.total_gross.cent_amount - taxed.total_net.cent_amount if taxed else None,
+        gross_minor=(taxed.total_gross if taxed else record.total_price).cent_amount,
+        shipping_minor=sum(price.cent_amount for price in shipping) if shipping else None,
+        discount_minor=amounts.discount_minor(record) if record.discount_on_total_price else None,
         line_count=len(lines),
-        lines=msgspec.json.encode(lines).decode(),
-        shipping_address=msgspec.json.encode(record.shipping_address).decode() if record.shipping_address else None,
+        lines=_json(lines),
+        shipping_address=_json_or_none(record.shipping_address),
+        returns=_json_or_none(record.return_info),
+        deliveries=_json_or_none([one for info in amounts.shippings_of(record) for one in info.deliveries]),
+        sync_info=_json_or_none(record.sync_info),
+        discount_codes=_json_or_none(record.discount_codes),
+        payments=_json_or_none([payment.id for payment in payments.payments] if payments else []),
         placed_at=record.created_at,
         last_modified_at=record.last_modified_at,
         lineage=lineage.document(),
-        total_difference_minor=record.total_price.cent_amount - _expected_total_minor(record),
-        lines_with_wrong_total=sum(not _total_is_right(item) for item in items),
-        lowest_price_minor=min((line.price_minor for line in lines), default=None),
-        lines_with_wrong_sign=_listed(
-            f"{line.sku} x {line.quantity}" for line in lines if not _sign_is_right(record, line.quantity)
+        total_difference_minor=record.total_price.cent_amount - amounts.expected_total_minor(record),
+        tax_difference_minor=amounts.tax_difference_minor(record),
+        lines_with_wrong_total=_listed(
+            [
+                *(
+                    _label(line, item.total_price)
+                    for line, item in _pairs(goods, record)
+                    if not amounts.line_total_is_right(item)
+                ),
+                *(
+                    f"{item.slug or item.id} {item.total_price.cent_amount}"
+                    for item in record.custom_line_items
+                    if not amounts.custom_total_is_right(item)
+                ),
+            ]
         ),
-        codes_without_price=_listed(line.sku for line in goods if _is_free(line.price)),
-        codes_not_of_products=_listed(line.sku for line in goods if not is_goods(line.sku)),
-        lines_without_name=sum(line.name is None for line in lines),
-        lines_in_other_currency=sum(item.price.value.currency_code != currency for item in items),
+        lines_with_implausible_price=_listed(
+            _label(line, item.price.value) for line, item in _pairs(goods, record) if not _is_plausible(item)
+        ),
+        lines_with_wrong_sign=_listed(
+            f"{_name_of(line)} x {line.quantity}" for line in goods if not _sign_is_right(record, line.quantity)
+        ),
+        lines_without_price=_listed(_name_of(line) for line in goods if not line.gift and _is_free(line.price)),
+        lines_without_sku=_listed(_name_of(line) for line in goods if line.sku is None),
+        lines_without_name=_listed(_name_of(line) for line in lines if line.name is None),
+        skus_malformed=_listed(line.sku for line in goods if line.sku and not _is_well_formed(line.sku)),
+        amounts_in_other_currency=_listed(amounts.amounts_in_other_currency(record)),
     )
 
 
-def is_goods(sku: str) -> bool:
-    """Check whether *sku* looks like the code of physical goods."""
-    return bool(_GOODS.match(sku)) and not _NOT_GOODS.match(sku)
+def _pairs(goods: list[OrderLine], record: OrderRecord) -> Iterable[tuple[OrderLine, LineItem]]:
+    return zip(goods, record.line_items, strict=True)
 
 
-def _line(item: LineItem, number: int, lineage: Lineage) -> OrderLine:
-    code = item.variant.sku or ""
+def _is_plausible(item: LineItem) -> bool:
+    return is_plausible_price(item.price.value.cent_amount, item.price.value.currency_code)
+
+
+def _line(item: LineItem, number: int, lineage: Lineage, kinds: Mapping[str, str]) -> OrderLine:
+    code = item.variant.sku or None
+    sku = lineage.cleansed(f"lines.{number}.sku", code, *SKU) if code else None
     price = item.price.value
-    kind = item.custom.fields.get("kind") if item.custom else None
     return OrderLine(
         id=item.id,
-        sku=lineage.cleansed(f"lines.{number}.sku", code, TRIM, NORMAL_FORM, UPPER),
+        sku=sku or None,
         code=code,
-        name=_name(item, number, lineage),
+        product_id=item.product_id,
+        name=_text(item.name, f"lines.{number}.name", lineage),
         quantity=item.quantity,
-        price=_exact(price),
+        price=_decimal(price),
         price_minor=price.cent_amount,
         total_minor=item.total_price.cent_amount,
-        kind=kind if isinstance(kind, str) and kind else None,
+        kind=kinds.get(sku) if sku else None,
+        gift=item.line_item_mode == "GiftLineItem",
     )
 
 
-def _exact(price: Money) -> str:
+def _custom_line(item: CustomLineItem, number: int, lineage: Lineage, kinds: Mapping[str, str]) -> OrderLine:
+    return OrderLine(
+        id=item.id,
+        slug=item.slug,
+        name=_text(item.name, f"custom_lines.{number}.name", lineage) or item.slug,
+        quantity=item.quantity,
+        price=_decimal(item.money),
+        price_minor=item.money.cent_amount,
+        total_minor=item.total_price.cent_amount,
+        kind=kinds.get(item.slug, "custom") if item.slug else "custom",
+    )
+
+
+def _order_number(record: OrderRecord, lineage: Lineage) -> str:
+    """Give the number, or the ID for as long as there is none."""
+    number = lineage.cleansed("order_number", record.order_number or "", TRIM)
+    return number or str(lineage.enriched("order_number", record.id, "ID of the order, which has no number"))
+
+
+def _destination(record: OrderRecord) -> str | None:
+    """Give the country where all of it goes: of the delivery, else the one by which its prices and taxes were chosen."""
+    addresses = [
+        record.shipping_address,
+        *(one.shipping_address for one in record.shipping),
+        *record.item_shipping_addresses,
+    ]
+    countries = {address["country"] for address in addresses if address and isinstance(address.get("country"), str)}
+    if not countries:
+        return record.country
+    return next(iter(countries)) if len(countries) == 1 else None
+
+
+def _text(texts: dict[str, str], field: str, lineage: Lineage) -> str | None:
+    """Choose the English text, else the first that is not blank."""
+    chosen = texts.get("en", "")
+    if not chosen.strip():
+        chosen = next((text for text in texts.values() if text.strip()), "")
+    return lineage.cleansed(field, chosen, TRIM, NORMAL_FORM) or None
+
+
+def _decimal(price: Money) -> str:
     """Format the price with every digit that commercetools has."""
-    digits = currency_exponent(price.currency_code) if price.fraction_digits is None else price.fraction_digits
-    return decimal_text(price.cent_amount if price.precise_amount is None else price.precise_amount, digits)
-
-
-def _name(item: LineItem, number: int, lineage: Lineage) -> str | None:
-    text = item.name.get("en") or next(iter(item.name.values()), "")
-    return lineage.cleansed(f"lines.{number}.name", text, TRIM, NORMAL_FORM) or None
-
-
-def _expected_total_minor(record: OrderRecord) -> int:
-    lines = sum(item.total_price.cent_amount for item in record.line_items)
-    discount = record.discount_on_total_price.discounted_amount.cent_amount if record.discount_on_total_price else 0
-    shipping = record.shipping_info.price.cent_amount if record.shipping_info else 0
-    return lines - discount + shipping
-
-
-def _total_is_right(item: LineItem) -> bool:
-    """Compare within one minor unit: a finer price is rounded once, on the line's total."""
-    price = item.price.value
-    if price.precise_amount is None:
-        return bool(item.total_price.cent_amount == price.cent_amount * item.quantity)
-    exponent = currency_exponent(price.currency_code)
-    finer: int = 10 ** max((price.fraction_digits or exponent) - exponent, 0)
-    return abs(item.total_price.cent_amount * finer - price.precise_amount * item.quantity) <= finer
+    exact = price.cent_amount if price.precise_amount is None else price.precise_amount
+    return decimal_text(exact, amounts.digits_of(price))
 
 
 def _sign_is_right(record: OrderRecord, quantity: int) -> bool:
     """Check the sign: positive in a sale, negative in a credit note (total below zero)."""
     return quantity < 0 if record.total_price.cent_amount < 0 else quantity > 0
+
+
+def _name_of(line: OrderLine) -> str:
+    """Name the line for a person, also one without a code."""
+    return line.sku or line.slug or f"line {line.id}"
+
+
+def _label(line: OrderLine, amount: Money) -> str:
+    return f"{_name_of(line)} {amount.cent_amount}"
 
 
 def _listed(texts: Iterable[str]) -> str:
@@ -170,6 +189,14 @@ def _is_free(price: str) -> bool:
     return not price.strip("0.-")
 
 
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _json_or_none(value: Any) -> str | None:
+    return _json(value) if value else None
+
+
 ORDERS = Stream(
     dataset=Order.schema,
     resource="orders",
@@ -177,7 +204,7 @@ ORDERS = Stream(
     record_type=OrderRecord,
     to_columns=lambda records: Order.columns_of([to_order(record) for record in records]),
     expectations=EXPECTATIONS,
-    lines_field="lineItems",
+    lines_fields=("lineItems", "customLineItems"),
     contract=read_contract(__file__, "orders.schema.json"),
     # A wholesaler's order is as large as a hundred stock levels.
     page_records=200,

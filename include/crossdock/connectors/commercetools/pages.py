@@ -31,6 +31,8 @@ class _PageStub(msgspec.Struct, gc=False):
     count: int
     results: list[_Stub]
     total: int | None = None
+    #: The limit that was applied, over REST; a server or a proxy that allows fewer than requested says so here.
+    limit: int | None = None
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -42,10 +44,13 @@ _decode_stub = msgspec.json.Decoder(_PageStub).decode
 
 
 @cache
-def _decode_with_lines(lines_field: str) -> Callable[[bytes], Any]:
+def _decode_with_lines(lines_fields: tuple[str, ...]) -> Callable[[bytes], Any]:
     """Build a decoder that also counts the lines of each record, in one pass over the page."""
-    lines: tuple[str, Any, Any] = ("lines", list[_Line], msgspec.field(name=lines_field, default_factory=list))
-    record = msgspec.defstruct("Record", [lines], bases=(_Stub,), gc=False)
+    lines: list[tuple[str, Any, Any]] = [
+        (f"lines_{number}", list[_Line], msgspec.field(name=name, default_factory=list))
+        for number, name in enumerate(lines_fields)
+    ]
+    record = msgspec.defstruct("Record", lines, bases=(_Stub,), gc=False)
     page = msgspec.defstruct("Page", [("results", list[record])], bases=(_PageStub,), kw_only=True)  # type: ignore[valid-type]
     return msgspec.json.Decoder(page).decode
 
@@ -59,7 +64,7 @@ def description_of(response: HttpResponse) -> SourceDescription:
 
 
 def page_of(
-    response: HttpResponse, part: Range, after: Cursor | None, *, requested: int, lines_field: str | None
+    response: HttpResponse, part: Range, after: Cursor | None, *, requested: int, lines_fields: tuple[str, ...]
 ) -> FetchedPage:
     """
     Parse the response to a request for *requested* records of *part* after *after*.
@@ -68,11 +73,11 @@ def page_of(
         SourceInvalid: it is not a page, or not the requested one.
 
     """
-    page, lines = _decoded(response, lines_field)
+    page, lines = _decoded(response, lines_fields)
     if page.count != len(page.results):
         raise response.invalid(f"announces {page.count} records but contains {len(page.results)}")
     cursor = _cursor_of(page.results)
-    last = len(page.results) < requested or _reaches_end(cursor, part)
+    last = len(page.results) < min(requested, page.limit or requested) or _reaches_end(cursor, part)
     if cursor is None and not last:
         raise response.invalid("contains no record with an id and a lastModifiedAt to continue from")
     if after and cursor and not _is_past(cursor, after, part.axis):
@@ -80,28 +85,29 @@ def page_of(
     return FetchedPage(body=response.body, records=len(page.results), cursor=cursor, last=last, lines=lines)
 
 
-def _decoded(response: HttpResponse, lines_field: str | None = None) -> tuple[_PageStub, int]:
+def _decoded(response: HttpResponse, lines_fields: tuple[str, ...] = ()) -> tuple[_PageStub, int]:
     """Decode the page and count the lines of its records."""
     try:
-        if lines_field is None:
+        if not lines_fields:
             return _decode_stub(response.body), 0
-        page = _decode_with_lines(lines_field)(response.body)
-        return page, sum(len(record.lines) for record in page.results)
+        page = _decode_with_lines(lines_fields)(response.body)
+        names = [f"lines_{number}" for number in range(len(lines_fields))]
+        return page, sum(len(getattr(record, name)) for record in page.results for name in names)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        lenient = _decode_leniently(response.body, lines_field)
+        lenient = _decode_leniently(response.body, lines_fields)
         if lenient is None:
             raise response.invalid(f"is not a page of results: {error}") from error
         return lenient
 
 
-def _decode_leniently(body: bytes, lines_field: str | None) -> tuple[_PageStub, int] | None:
+def _decode_leniently(body: bytes, lines_fields: tuple[str, ...]) -> tuple[_PageStub, int] | None:
     """Decode a page with a NaN in one record: that record goes to quarantine, and the run continues."""
     try:
         document = json.loads(body)
         page = msgspec.convert(document, _PageStub)
     except (ValueError, RecursionError):
         return None
-    lists = (record.get(lines_field) for record in document["results"]) if lines_field else ()
+    lists = (record.get(name) for record in document["results"] for name in lines_fields)
     return page, sum(len(lines) for lines in lists if isinstance(lines, list))
 
 

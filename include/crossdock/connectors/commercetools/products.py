@@ -1,120 +1,175 @@
-"""Products with their variants and prices: commercetools' product projections as products."""
+"""Products with their variants and prices: commercetools' products as products, and their prices as rows of `prices`."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from crossdock.commerce.prices.schema import EmbeddedPrice, Price
+from crossdock.commerce.prices.shown_price import shown_price
 from crossdock.commerce.products.expectations import EXPECTATIONS
 from crossdock.commerce.products.schema import Product
-from crossdock.connectors.commercetools.field_types import Instant, Int64, Price, Reference
+from crossdock.commerce.skus import SKU, WELL_FORMED
+from crossdock.connectors.commercetools import price_records as amounts
+from crossdock.connectors.commercetools.price_records import PriceRecord
+from crossdock.connectors.commercetools.product_records import ProductRecord, Variant
 from crossdock.core.money import currency_exponent
+from crossdock.core.settings import PriceScope, settings
 from crossdock.sync import Stream
 from crossdock.sync.contract import read_contract
+from crossdock.sync.dataset import Columns
 from crossdock.sync.lineage import NORMAL_FORM, TRIM, Lineage
+from crossdock.sync.parts import Parts
+from crossdock.sync.standard_expectations import listed
+
+_is_well_formed = re.compile(WELL_FORMED).match
 
 
-class Attribute(msgspec.Struct, frozen=True, gc=False):
-    name: Any = None
-    value: Any = None
-
-
-class Image(msgspec.Struct, frozen=True, gc=False):
-    url: Any = None
-
-
-class Variant(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    id: int
-    sku: str | None = None
-    key: str | None = None
-    prices: list[Price] = []
-    attributes: list[Attribute] = []
-    images: list[Image] = []
-
-
-class ProductProjection(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    id: str
-    version: Int64
-    name: dict[str, str]
-    slug: dict[str, str]
-    published: bool
-    created_at: Instant
-    last_modified_at: Instant
-    master_variant: Variant
-    variants: list[Variant] = []
-    categories: list[Reference] = []
-    product_type: Reference | None = None
-    key: str | None = None
-    description: dict[str, str] | None = None
-
-
-def to_product(record: ProductProjection) -> Product:
-    """Map a product: names and codes cleansed, a missing currency exponent added."""
-    lineage = Lineage()
-    variants = [record.master_variant, *record.variants]
-    name = {
-        language: lineage.cleansed(f"name.{language}", text, TRIM, NORMAL_FORM)
-        for language, text in record.name.items()
-    }
-    prices = [price.value.cent_amount for variant in variants for price in variant.prices]
-    first = record.master_variant.prices[0] if record.master_variant.prices else None
+def to_product(record: ProductRecord, scope: PriceScope, at: datetime) -> Product:
+    """Map a product: texts and codes cleansed, every price kept, and the one chosen that *scope* shows at the instant *at*."""
+    lineage, shown = Lineage(), record.shown
+    variants = shown.all_variants
+    skus = [_sku(variant, number, lineage) for number, variant in enumerate(variants, start=1)]
+    name = _name(shown.name, lineage)
+    prices = [_embedded(record, *one) for one in _prices(variants, skus)]
+    of_master = (price for price in prices if variants and price.variant_id == variants[0].id)
+    chosen = shown_price(of_master, scope, at)
     return Product(
         id=record.id,
         version=record.version,
-        key=lineage.cleansed("key", record.key or "", TRIM, NORMAL_FORM),
-        product_type=record.product_type.id if record.product_type else None,
-        published=record.published,
+        key=_key(record, lineage),
+        product_type=amounts.id_of(record.product_type),
+        published=record.is_published,
         name=_json(name),
-        slug=_json(record.slug),
-        description=_json(record.description) if record.description else None,
-        categories=_json([category.id for category in record.categories]),
-        master_sku=lineage.cleansed("master_sku", record.master_variant.sku or "", TRIM, NORMAL_FORM),
-        price_minor=first.value.cent_amount if first else None,
-        price_currency=first.value.currency_code if first else None,
-        price_exponent=_exponent(first, lineage) if first else None,
-        variants=_json([_variant(variant, number, lineage) for number, variant in enumerate(variants, start=1)]),
+        slug=_json(shown.slug),
+        description=_json(shown.description) if shown.description else None,
+        categories=_json([category.id for category in shown.categories]),
+        master_sku=(skus[0] or None) if skus else None,
+        price_id=chosen.id if chosen else None,
+        price=chosen.amount if chosen else None,
+        price_minor=chosen.amount_minor if chosen else None,
+        price_currency=chosen.currency if chosen else None,
+        price_exponent=chosen.exponent if chosen else None,
+        variants=_json([_variant(variant, sku) for variant, sku in zip(variants, skus, strict=True)]),
+        prices=_json(prices),
         created_at=record.created_at,
         last_modified_at=record.last_modified_at,
         lineage=lineage.document(),
-        names_given=sum(bool(text) for text in name.values()),
-        variants_without_sku=sum(not (variant.sku or "").strip() for variant in variants),
-        lowest_price_minor=min(prices, default=None),
+        names_given=len(name),
+        variants_given=len(variants),
+        variants_without_sku=listed(f"variant {number}" for number, sku in enumerate(skus, start=1) if not sku),
+        skus_malformed=listed(
+            f"variant {number}: {sku}" for number, sku in enumerate(skus, start=1) if not _is_well_formed(sku)
+        ),
+        skus_repeated=listed(_repeated(sku for sku in skus if sku)),
+        prices_repeated=listed(_repeated(price.id for price in prices)),
+        prices_implausible=_of_prices(variants, amounts.implausible),
+        currencies_unknown=_of_prices(variants, amounts.of_no_currency),
+        currencies_mixed=_of_prices(variants, amounts.of_other_currency),
     )
 
 
-def _exponent(price: Price, lineage: Lineage) -> int:
-    money = price.value
-    if money.fraction_digits is not None and money.precise_amount is None:
-        return money.fraction_digits
-    return int(lineage.enriched("price_exponent", currency_exponent(money.currency_code), "ISO 4217"))
+def _key(record: ProductRecord, lineage: Lineage) -> str:
+    key = lineage.cleansed("key", record.key or "", TRIM)
+    return key or str(lineage.enriched("key", record.id, "ID of the product, which has no key"))
 
 
-def _variant(variant: Variant, number: int, lineage: Lineage) -> dict[str, Any]:
+def _name(texts: dict[str, str], lineage: Lineage) -> dict[str, str]:
+    clean = {lang: lineage.cleansed(f"name.{lang}", text, TRIM, NORMAL_FORM) for lang, text in texts.items()}
+    return {lang: text for lang, text in clean.items() if text}
+
+
+def _sku(variant: Variant, number: int, lineage: Lineage) -> str:
+    return lineage.cleansed(f"variants.{number}.sku", variant.sku or "", *SKU)
+
+
+def _variant(variant: Variant, sku: str) -> dict[str, Any]:
     return {
         "id": variant.id,
-        "sku": lineage.cleansed(f"variants.{number}.sku", variant.sku or "", TRIM, NORMAL_FORM),
+        "sku": sku,
         "key": variant.key,
-        "prices": [
-            {"country": price.country, "currency": price.value.currency_code, "minor": price.value.cent_amount}
-            for price in variant.prices
-        ],
         "attributes": {str(attribute.name): attribute.value for attribute in variant.attributes},
         "images": [image.url for image in variant.images],
     }
+
+
+def _prices(variants: Sequence[Variant], skus: Sequence[str]) -> Iterator[tuple[Variant, str, int, PriceRecord]]:
+    """Yield each price with its variant, the variant's SKU, and its number in the variant."""
+    for variant, sku in zip(variants, skus, strict=True):
+        for number, price in enumerate(variant.prices, start=1):
+            yield variant, sku, number, price
+
+
+def _embedded(record: ProductRecord, variant: Variant, sku: str, number: int, price: PriceRecord) -> EmbeddedPrice:
+    """Map a price inside a product. The IDs of two products' prices may be the same: a product may be copied."""
+    money, discounted = price.value, price.discounted
+    return EmbeddedPrice(
+        id=f"{record.id}/{variant.id}/{price.id or number}",
+        sku=sku,
+        variant_id=variant.id,
+        currency=money.currency_code,
+        amount=amounts.amount_of(money),
+        amount_minor=money.cent_amount,
+        exponent=currency_exponent(money.currency_code),
+        active=True,
+        country=price.country,
+        customer_group=amounts.id_of(price.customer_group),
+        channel=amounts.id_of(price.channel),
+        recurrence_policy=amounts.id_of(price.recurrence_policy),
+        valid_from=amounts.begins_at(price),
+        valid_until=amounts.ends_at(price),
+        tiers=amounts.tiers_of(price),
+        discounted_amount=amounts.amount_of(discounted.value) if discounted else None,
+        discounted_minor=discounted.value.cent_amount if discounted else None,
+        discount=amounts.id_of(discounted.discount) if discounted else None,
+    )
+
+
+def _of_prices(variants: Sequence[Variant], broken: Callable[[PriceRecord, str], Iterator[str]]) -> str:
+    """List the amounts of all prices that are *broken*, each with its place."""
+    return listed(
+        found
+        for at, variant in enumerate(variants, start=1)
+        for number, price in enumerate(variant.prices, start=1)
+        for found in broken(price, f"variant {at}, price {number}")
+    )
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    seen: set[str] = set()
+    return [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]  # add says nothing
 
 
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def _to_columns_of(integration: str) -> Callable[[Sequence[ProductRecord]], Columns]:
+    """Make the mapping of one integration's products: each shop may show another price."""
+
+    def to_columns(records: Sequence[ProductRecord]) -> Columns:
+        scope, at = settings().price_scope(integration), datetime.now(UTC)
+        return Product.columns_of([to_product(record, scope, at) for record in records])
+
+    return to_columns
+
+
 PRODUCTS = Stream(
     dataset=Product.schema,
-    resource="product-projections",
+    # Not product projections: those hide what is not published, and show staged prices as if customers paid them.
+    resource="products",
     key_field="key",
-    record_type=ProductProjection,
-    to_columns=lambda records: Product.columns_of([to_product(record) for record in records]),
+    record_type=ProductRecord,
+    to_columns=_to_columns_of(""),
+    to_columns_of=_to_columns_of,
     expectations=EXPECTATIONS,
+    parts=Parts(Price.schema, column="prices", off="active"),
+    # Which price is shown depends on the day and on the declared scope, too: a full read chooses again.
+    compares_content=True,
     contract=read_contract(__file__, "products.schema.json"),
     # Batches of 5,000 take 7 % less CPU, but 60 MB more peak memory.
     batch_records=2_500,

@@ -89,6 +89,7 @@ WEBHOOK = Webhook(
         "InventoryEntryOutOfStock": IsEvent((STOCK_RAN_OUT.name,), _stock_ran_out),
         "inventory-entry": FetchKeys("inventory", _resource_id, by_id=True),
         "product": FetchKeys("products", _resource_id, by_id=True),
+        "standalone-price": FetchKeys("prices", _resource_id, by_id=True),
         "order": FetchKeys("orders", _resource_id, by_id=True),
         "customer": FetchKeys("customers", _resource_id, by_id=True),
     },

@@ -63,17 +63,26 @@ def read(path: Path, more_checks: Checks = lambda _: ()) -> Declaration:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidDeclaration(path, [Mistake(1, "", f"cannot be read: {type(error).__name__}")]) from error
     document, lines, mistakes = _parse(text)
+    _spell_null(document)
     if not mistakes:
         mistakes = [_at(lines, *mistake) for mistake in _against_schema(document)]
     if mistakes:
         raise InvalidDeclaration(path, sorted(mistakes, key=lambda mistake: mistake.line))
-    declaration = msgspec.convert({**document, "name": path.stem}, Declaration)
+    try:
+        declaration = msgspec.convert({**document, "name": path.stem}, Declaration)
+    except msgspec.ValidationError as error:
+        # What the schema lets through, such as 100.0 for a whole number.
+        raise InvalidDeclaration(path, [Mistake(1, "", str(error))]) from error
     found = [
         _at(lines, *mistake) for mistake in (*_expressions(declaration), *_name(declaration), *more_checks(declaration))
     ]
     if found:
         raise InvalidDeclaration(path, sorted(found, key=lambda mistake: mistake.line))
     return declaration
+
+
+#: YAML reads the name `on` as true, and `1` as a number. `<<` merges another mapping.
+_TEXT_KEYS = frozenset({"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"})
 
 
 def _parse(text: str) -> tuple[Any, dict[str, int], list[Mistake]]:
@@ -94,12 +103,24 @@ def _parse(text: str) -> tuple[Any, dict[str, int], list[Mistake]]:
     return document, lines, duplicates
 
 
+def _spell_null(document: Any) -> None:
+    """Take `empty: null` and `missing: null` for the word: YAML reads it as no value."""
+    mapping = document.get("mapping") if isinstance(document, dict) else None
+    for field in mapping.values() if isinstance(mapping, dict) else ():
+        for name in ("empty", "missing"):
+            if isinstance(field, dict) and name in field and field[name] is None:
+                field[name] = "null"
+
+
 def _walk(node: Any, pointer: str, lines: dict[str, int]) -> Iterator[Mistake]:
     """Record the line of each place. A duplicate key is a mistake that the YAML parser does not report."""
     lines[pointer] = node.start_mark.line + 1
     if node.id == "mapping":
         seen = set()
         for key, value in node.value:
+            if key.tag not in _TEXT_KEYS:
+                yield Mistake(key.start_mark.line + 1, pointer, "has a name that is not text; write it in quotes")
+                continue
             inner = f"{pointer}/{key.value}"
             if key.value in seen:
                 yield Mistake(key.start_mark.line + 1, inner, "is a duplicate key")
@@ -130,7 +151,7 @@ def _against_schema(document: Any) -> Iterator[tuple[str, str]]:
             case "pattern" if "propertyNames" in error.absolute_schema_path:
                 yield f"{pointer}/{error.instance}", "is not a valid name: use lowercase letters, digits and _"
             case "enum":
-                yield pointer, f"must be one of {', '.join(error.validator_value)}"
+                yield pointer, f"must be one of {', '.join(map(str, error.validator_value))}"
             case "required":
                 missing = [name for name in error.validator_value if name not in error.instance]
                 # jsonschema reports each missing field separately; only its text says which one this is.
@@ -155,6 +176,9 @@ def _expressions(declaration: Declaration) -> Iterator[tuple[str, str]]:
         "/read/records": read.records,
         "/read/paging/next": read.paging.next,
         "/read/paging/value": read.paging.value,
+        "/read/paging/total": read.paging.total,
+        "/read/paging/more": read.paging.more,
+        "/read/paging/past_end_if": read.paging.past_end_if,
         "/identity/id": identity.id,
         "/identity/version": identity.version,
         "/identity/changed_at": identity.changed_at,

@@ -1,22 +1,24 @@
 """
 Map a declared system's records to columns. Pure.
 
-One invalid value does not stop the others: its column stays empty and `unreadable` gives the reason, with which
+One invalid value does not stop the others: its column stays empty, and `unreadable` has the reason, with which
 validation sends the record to quarantine.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import jmespath  # type: ignore[import-untyped]
+import msgspec
 
 from crossdock.connectors.declarative.model import Declaration, Field, ValueType
-from crossdock.core.instants import from_utc_text
+from crossdock.connectors.declarative.paths import PathDoesNotFit, finder, shown
+from crossdock.connectors.declarative.values import EPOCH, Unreadable, read
+from crossdock.core import exact_json
 from crossdock.sync.dataset import Columns
+from crossdock.sync.quarantine.model import Failure
 
 #: Value type → PostgreSQL type of its column.
 PG_TYPES: Mapping[ValueType, str] = {
@@ -28,12 +30,29 @@ PG_TYPES: Mapping[ValueType, str] = {
     "json": "jsonb",
 }
 
-_SHOWN_CHARACTERS = 40
-_INT8 = range(-(2**63), 2**63)
+#: The version of a record without one and without a time of change: its content alone says whether it changed.
+_ONLY_VERSION = 1
+#: What a landed record's own `id` and `version` were, where those of the identity have taken their places.
+_ORIGINALS = "$source"
+_MICROSECOND = timedelta(microseconds=1)
 
 
-class _Unreadable(Exception):
-    """A value does not have its declared type; the text completes `… is `."""
+def identified(declaration: Declaration) -> Callable[[Any], dict[str, Any]]:
+    """
+    Build the function that adds the `id` and `version` of *declaration* to a record, so that every step knows it by them.
+
+    They are None where the record has none; validation says why.
+    """
+    identity = _Identity(declaration)
+
+    def with_identity(record: Any) -> dict[str, Any]:
+        fields = dict(record) if isinstance(record, dict) else {"value": record}
+        found = identity.of(_Reading(fields))
+        own = {"id": found["id"], "version": found["version"]}
+        originals = {name: fields[name] for name in own if name in fields and str(fields[name]) != str(own[name])}
+        return {**fields, **own, **({_ORIGINALS: originals} if originals else {})}
+
+    return with_identity
 
 
 def to_columns_of(
@@ -45,112 +64,99 @@ def to_columns_of(
     Besides the mapped columns there are `id`, `version`, `key`, `last_modified_at`, `data` (all mapped values as JSON),
     `lineage` (empty: a declaration does not cleanse) and `unreadable`. The *required* columns may not be empty.
     """
-    row_of = _Row(declaration, required)
+    identity, fields = _Identity(declaration), declaration.fields
+    needed = required | frozenset(_never_missing(declaration))
+
+    def row_of(record: dict[str, Any], now: datetime) -> dict[str, Any]:
+        originals = record.get(_ORIGINALS)
+        reading = _Reading({**record, **originals} if isinstance(originals, dict) else record)
+        found = identity.of(reading)
+        changed_at = found.pop("changed_at", now)
+        mapped = {name: reading.find(name, field, needed=name in needed) for name, field in fields.items()}
+        return {
+            **mapped,
+            "id": found["id"] or "",
+            "key": found["key"] or "",
+            "version": found["version"],
+            "created_at": mapped.get("created_at") or changed_at,
+            "last_modified_at": changed_at,
+            "data": _data(mapped, fields),
+            "unreadable": msgspec.json.encode(reading.failures).decode() if reading.failures else None,
+        }
 
     def to_columns(records: Sequence[Any]) -> Columns:
-        rows = [row_of(record) for record in records]
+        # A record of a system without times is as it is since it was read.
+        now = datetime.now(UTC)
+        rows = [row_of(record, now) for record in records]
         return {column: [row.get(column) for row in rows] for column in columns}
 
     return to_columns
 
 
-class _Row:
-    """Map one record to column → value; the paths are compiled once."""
+class _Reading:
+    """Read the fields of one record; what cannot be read is None, and `failures` has the reason."""
 
-    def __init__(self, declaration: Declaration, required: frozenset[str]) -> None:
-        identity = declaration.identity
-        self._fields = {name: (jmespath.compile(field.path), field) for name, field in declaration.mapping.items()}
-        self._changed_at = jmespath.compile(identity.changed_at)
-        self._key = jmespath.compile(identity.key or "id")
-        self._required = required
+    def __init__(self, record: dict[str, Any]) -> None:
+        self._record = record
+        self.failures: list[Failure] = []
 
-    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
-        wrong: list[str] = []
-
-        def read(name: str, value: Any, kind: ValueType) -> Any:
-            try:
-                return _READERS[kind](value) if value is not None else None
-            except _Unreadable as error:
-                wrong.append(f"{name} {json.dumps(value, default=str)[:_SHOWN_CHARACTERS]} is {error}")
-                return None
-
-        mapped = {name: read(name, path.search(record), field.type) for name, (path, field) in self._fields.items()}
-        changed_at = read("changed_at", self._changed_at.search(record), "instant")
-        row = {
-            **mapped,
-            "created_at": mapped.get("created_at") or changed_at,
-            "id": read("id", record.get("id"), "text") or "",
-            "version": read("version", record.get("version"), "integer"),
-            "key": read("key", self._key.search(record), "text") or "",
-            "last_modified_at": changed_at,
-            "data": json.dumps(_as_json(mapped, self._fields), sort_keys=True),
-            "lineage": None,
-        }
-        missing = [f"{name} is missing" for name in sorted(self._required) if row.get(name) is None]
-        # Without duplicates: an unreadable value is missing too.
-        row["unreadable"] = "; ".join(dict.fromkeys(wrong or missing))
-        return row
-
-
-def _as_json(mapped: Mapping[str, Any], fields: Mapping[str, tuple[Any, Field]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in mapped.items():
-        kind = fields[name][1].type
-        if value is None:
-            found[name] = None
-        elif kind == "json":
-            found[name] = json.loads(value)
+    def find(self, name: str, field: Field, *, needed: bool) -> Any:
+        """Find the value of *field*, by the *name* of its column; one that is *needed* may not be missing."""
+        came: Any = None
+        try:
+            came = finder(field.path)(self._record)
+            value = read(field, came)
+        except PathDoesNotFit as error:
+            self._fail(name, field, str(error), error.came)
+        except Unreadable as error:
+            self._fail(name, field, f"must be {error}", came)
         else:
-            found[name] = value.isoformat() if kind == "instant" else value
-    return found
+            if value is None and needed:
+                self._fail(name, field, "has no value", came)
+            return value
+        return None
+
+    def _fail(self, name: str, field: Field, cause: str, came: Any) -> None:
+        message = f"{field.path} {cause}. Correct it at the source, or correct the declaration"
+        self.failures.append(Failure(rule=f"{name}_is_readable", column=name, message=message, value=shown(came)))
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bool | dict | list):
-        raise _Unreadable("not text")
-    return value if isinstance(value, str) else str(value)
+class _Identity:
+    """Find what identifies a record: its ID, its version, its key, and its time of change if the system has times."""
+
+    def __init__(self, declaration: Declaration) -> None:
+        identity = declaration.identity
+        self._id, self._changed_at = Field(path=identity.id), declaration.changed_at
+        self._key = Field(path=identity.key) if identity.key else None
+        self._version = Field(path=identity.version, type="integer") if identity.version else None
+
+    def of(self, reading: _Reading) -> dict[str, Any]:
+        record_id = reading.find("id", self._id, needed=True)
+        key = reading.find("key", self._key, needed=True) if self._key else record_id
+        found = {"id": record_id, "key": key, "version": _ONLY_VERSION}
+        if self._changed_at:
+            changed_at = found["changed_at"] = reading.find("changed_at", self._changed_at, needed=True)
+            found["version"] = changed_at and (changed_at - EPOCH) // _MICROSECOND
+        if self._version:
+            found["version"] = reading.find("version", self._version, needed=True)
+        return found
 
 
-def _integer(value: Any) -> int:
-    try:
-        number = Decimal(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
-    except InvalidOperation:
-        number = None
-    if number is None or not number.is_finite() or number != number.to_integral_value() or int(number) not in _INT8:
-        raise _Unreadable("not a 64-bit whole number")
-    return int(number)
+def _never_missing(declaration: Declaration) -> Iterator[str]:
+    """Name the fields that a record must have: a rule on their column would pass a record without a value."""
+    ruled = {
+        column for rule in declaration.expectations if not rule.type.endswith("_be_null") for column in rule.columns
+    }
+    for name, field in declaration.mapping.items():
+        if field.missing == "reject" or (field.missing is None and name in ruled):
+            yield name
 
 
-def _decimal(value: Any) -> str:
-    try:
-        number = Decimal(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
-    except InvalidOperation:
-        number = None
-    if number is None or not number.is_finite() or not -30 < number.adjusted() < 30:  # noqa: PLR2004  beyond any price
-        raise _Unreadable("not a decimal number")
-    return format(number, "f")
-
-
-def _boolean(value: Any) -> bool:
-    if value in (True, "true"):
-        return True
-    if value in (False, "false"):
-        return False
-    raise _Unreadable("neither true nor false")
-
-
-def _instant(value: Any) -> Any:
-    try:
-        return from_utc_text(value)
-    except (TypeError, ValueError) as error:
-        raise _Unreadable("not a timestamp with a time zone (such as 2026-11-21T09:30:00Z)") from error
-
-
-_READERS: Mapping[ValueType, Callable[[Any], Any]] = {
-    "text": _text,
-    "integer": _integer,
-    "decimal": _decimal,
-    "boolean": _boolean,
-    "instant": _instant,
-    "json": lambda value: json.dumps(value, sort_keys=True),
-}
+def _data(mapped: Mapping[str, Any], fields: Mapping[str, Field]) -> str:
+    """Write all mapped values as one JSON object."""
+    raw = {
+        name: msgspec.Raw(value.encode()) if value is not None and fields[name].type == "json" else value
+        for name, value in mapped.items()
+    }
+    texts = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in raw.items()}
+    return exact_json.encode(texts, in_order=True).decode()

@@ -12,6 +12,9 @@ from crossdock.http.model import CallPolicy, Limits, Rate
 #: How a mapped value is stored: text, int8, bool, timestamptz, or JSON of any shape. A decimal is stored as exact text.
 ValueType = Literal["text", "integer", "decimal", "boolean", "instant", "json"]
 
+#: How an instant is written: one of these, or a pattern of strptime: `%d.%m.%Y %H:%M`.
+INSTANT_FORMATS = ("iso", "epoch_s", "epoch_ms", "rfc2822", "dotnet")
+
 
 class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The rules for signing requests; the secrets are in the Airflow connection."""
@@ -48,6 +51,17 @@ class Paging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     first: int = 1
     #: JMESPath of the next cursor or link in the response; without it, a link comes from the Link header (RFC 8288).
     next: str = ""
+    #: Where the response announces how many records the list has: a JMESPath, or the name of a header.
+    total: str = ""
+    total_header: str = ""
+    #: JMESPath that is true while there are more pages: `has_more`, `page < total_pages`, `!end_of_stream`.
+    more: str = ""
+    #: What the system answers past the end of the list: HTTP statuses, `errors` of GraphQL, or `repeat`: a page again.
+    past_end: tuple[int | Literal["repeat", "errors"], ...] = ()
+    #: JMESPath that is true of the body of such an answer: `code == 'invalid_page_number'`.
+    past_end_if: str = ""
+    #: A list of more pages fails.
+    max_pages: int = 10_000
     #: Keyset: JMESPath of the value in the last record, and the condition made from it: `id > "{value}"`.
     value: str = ""
     template: str = "{value}"
@@ -81,9 +95,16 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     id: str
     #: Increases with every change. Without it, the microseconds of `changed_at` are the version.
     version: str = ""
-    changed_at: str
+    #: Without it, a record is as it is since it was read, and its content alone says whether it changed.
+    changed_at: str = ""
+    #: How `changed_at` is written, and its zone if it has none, as in a mapping.
+    format: str = "iso"
+    zone: str = ""
     #: The key that people know the record by; by default the id.
     key: str = ""
+    #: What is compared with the hub's record. `content`: the version, and of the same version the mapped values. `version`:
+    #: the version alone, for a system that counts it up with each change.
+    compare: Literal["content", "version"] = "content"
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,6 +112,14 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     path: str
     type: ValueType = "text"
+    #: How an instant is written, one of INSTANT_FORMATS or a pattern; and the zone of one that names none.
+    format: str = "iso"
+    zone: str = ""
+    #: What empty text (`""`, or blanks) is: no value, itself, or a reason for quarantine. By default, text and JSON keep it,
+    #: other types refuse it.
+    empty: Literal["null", "keep", "reject"] | None = None
+    #: What no value is: accepted, or a reason for quarantine. By default, it is refused where an expectation reads it.
+    missing: Literal["null", "reject"] | None = None
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,6 +129,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     type: str
     arguments: Mapping[str, Any]
     message: str
+
+    @property
+    def columns(self) -> tuple[Any, ...]:
+        named = (self.arguments.get(argument) for argument in ("column", "column_A", "column_B"))
+        return tuple(column for column in named if column is not None)
 
 
 class ReadLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,6 +171,23 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     limits: ReadLimits = ReadLimits()
     #: Cron expression; without it, runs start only on demand.
     schedule: str | None = None
+    #: The time zone (`Europe/Berlin`) of every instant that names none and has no `zone` of its own.
+    zone: str = ""
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """The mapping, each field with its zone."""
+        return {
+            name: msgspec.structs.replace(field, zone=field.zone or self.zone) for name, field in self.mapping.items()
+        }
+
+    @property
+    def changed_at(self) -> Field | None:
+        """The time of change; None for a system without times."""
+        own = self.identity
+        if not own.changed_at:
+            return None
+        return Field(path=own.changed_at, type="instant", format=own.format, zone=own.zone or self.zone)
 
 
 class Mistake(msgspec.Struct, frozen=True):

@@ -1,18 +1,92 @@
-"""Pagination of a declared system: compute from a response where the next page begins. Pure."""
+"""
+Pagination of a declared system: where the next page begins, and whether there is one. Pure.
+
+A list ends on evidence, never on a short page: a server may allow less than it is asked for, and hide records of a page.
+Evidence is an announced total, an empty page, an end marker, or what the declaration says of answers past the end. A page
+that comes again is past the end, too; a list that goes in a circle otherwise, or is longer than declared, is an error.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
 from crossdock.connectors.declarative.model import Paging
+from crossdock.connectors.declarative.paths import PathDoesNotFit, finder, shown
+from crossdock.core.decoding import prepare
+from crossdock.core.errors import Terminal
 
 #: `<https://…>; rel="next"` (RFC 8288).
 _NEXT_LINK = re.compile(r'<([^<>]*)>\s*;(?:[^,<]*;)?\s*rel="?next"?', re.IGNORECASE)
+#: The kinds of pagination that count; for the others the response, or its last record, says what comes next.
+_COUNTED = frozenset({"page", "offset"})
+
+
+class ListWithoutEnd(Terminal):
+    """A list goes in a circle, or has more pages than declared."""
+
+
+class InvalidPage(Exception):
+    """A page contradicts its declaration. The text completes `the page …`."""
+
+
+class Repeated(Exception):
+    """The page is one that came before."""
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a page begins, and what tells a new page from one that was read before; a run that continues later has it, too."""
+
+    #: What is asked for; None for the first page.
+    position: str | None = None
+    #: How many pages and records came before.
+    pages: int = 0
+    records: int = 0
+    #: Fingerprints of the first page and of the one before.
+    first: str = ""
+    previous: str = ""
+    #: The page with which later ones are compared: the first, second, fourth, eighth, and so on, so that a circle of any
+    #: length is found (Brent's algorithm) without a list of all pages.
+    landmark: str = ""
+    #: How many records the list announced last; None if it announces none.
+    total: int | None = None
+
+    @classmethod
+    def of(cls, text: str) -> Place:
+        """Read what `text` wrote, or the position alone, as earlier versions of the hub wrote it."""
+        try:
+            return _decode_place(text)
+        except msgspec.DecodeError:
+            return cls(position=text)
+
+    @property
+    def text(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+    @property
+    def page_no(self) -> int:
+        return self.pages + 1
+
+
+prepare(Place)
+_decode_place = msgspec.json.Decoder(Place).decode
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a response says of its list."""
+
+    document: Any
+    records: Sequence[Any]
+    #: ID and version of each record: what makes a page the same page.
+    versions: Sequence[Any]
+    headers: Mapping[str, str]
 
 
 def limit_page_size(paging: Paging, limit: int | None) -> Paging:
@@ -22,46 +96,160 @@ def limit_page_size(paging: Paging, limit: int | None) -> Paging:
     return msgspec.structs.replace(paging, size=min(paging.size, limit))
 
 
-def first_page_query(paging: Paging, limit: int | None = None) -> dict[str, Any]:
-    """Build the query parameters of the first page; *limit* as in `limit_page_size`."""
+def query_of(paging: Paging, position: str | None, limit: int | None = None) -> dict[str, Any]:
+    """Build the query parameters of the page at *position*; *limit* as in `limit_page_size`."""
     paging = limit_page_size(paging, limit)
-    return _with_size(paging, {paging.parameter: paging.first} if paging.kind == "page" else {})
-
-
-def page_query(paging: Paging, position: str, limit: int | None = None) -> dict[str, Any]:
-    """Build the query parameters of the page at *position* (from `next_position`); *limit* as in `limit_page_size`."""
-    paging = limit_page_size(paging, limit)
+    if position is None:
+        return _with_size(paging, {paging.parameter: paging.first} if paging.kind == "page" else {})
     if paging.kind == "link":
         return dict(parse_qsl(urlsplit(position).query, keep_blank_values=True))
-    if paging.kind in {"page", "offset"}:
+    if paging.kind in _COUNTED:
         # A number, not text: a GraphQL variable is typed.
         return _with_size(paging, {paging.parameter: int(position)})
     value = paging.template.replace("{value}", position) if paging.kind == "keyset" else position
     return _with_size(paging, {paging.parameter: value})
 
 
-def next_position(
-    paging: Paging, position: str | None, response: Any, records: Sequence[Any], headers: Mapping[str, str]
-) -> str | None:
+def next_place(paging: Paging, place: Place, answer: Answer) -> Place | None:
     """
-    Compute where the next page begins; None if this page was the last.
+    Compute where the page after that of *answer*, which began at *place*, begins; None if it was the last.
 
-    With page, offset and keyset, a page with fewer records than requested is the last. Cursors and links end when the
-    response contains no further one.
+    Raises:
+        Repeated: the page is one that came before. Ask for it again; if it comes again, it is `past_the_end`.
+        InvalidPage: it contradicts the declaration, or fewer records came than were announced.
+        ListWithoutEnd: the list goes in a circle, or has more pages than declared.
+
     """
+    position, total = _next_position(paging, place, answer), _total(paging, place, answer)
+    came = place.records + len(answer.records)
+    if _is_last(paging, place, answer, position, reached=total is not None and came >= total):
+        _refuse_fewer(came, total)
+        return None
+    if position is None:
+        raise InvalidPage("says that there is more, but not where")
+    if position == place.position:
+        raise InvalidPage("links to itself: it repeats the previous page")
+    fingerprint = _fingerprint(answer.versions if answer.records else position)
+    if fingerprint in {place.first, place.previous}:
+        raise Repeated
+    if fingerprint == place.landmark:
+        raise _in_a_circle(paging, place)
+    if place.page_no >= paging.max_pages:
+        raise ListWithoutEnd(
+            f"The list has more than {paging.max_pages:,} pages. If it is that long, declare read.paging.max_pages; if not, "
+            "the system does not say where it ends"
+        )
+    return Place(
+        position=position,
+        pages=place.page_no,
+        records=came,
+        first=place.first or fingerprint,
+        previous=fingerprint,
+        landmark=place.landmark if place.page_no & place.pages else fingerprint,
+        total=total,
+    )
+
+
+def past_the_end(paging: Paging, place: Place, answer: Answer | None) -> None:
+    """
+    Accept that the list ended before *place*: the system says so, or repeats an earlier page (*answer*) again and again.
+
+    Raises:
+        InvalidPage: fewer records came than were announced.
+        ListWithoutEnd: it is no end: cursors or links go in a circle, or page 2 is page 1 and nothing says that this was all.
+
+    """
+    if answer is None:
+        _refuse_fewer(place.records, place.total)
+        return
+    if paging.kind not in _COUNTED or paging.more:
+        raise _in_a_circle(paging, place)
+    total = _total(paging, place, answer)
+    is_short = bool(paging.size_parameter) and len(answer.records) < paging.size
+    if place.pages == 1 and total is None and not is_short and "repeat" not in paging.past_end:
+        raise ListWithoutEnd(
+            f"Page 2 brings the records of page 1 again: the list ends there, or the system ignores {paging.parameter!r}. If it "
+            "repeats a page past the end, declare read.paging.past_end: [repeat]; if it announces how many records there "
+            "are, declare read.paging.total"
+        )
+    _refuse_fewer(place.records, total)
+
+
+def _refuse_fewer(came: int, total: int | None) -> None:
+    if total is not None and came < total:
+        raise InvalidPage(f"ends a list of {came:,} records, of which {total:,} were announced")
+
+
+def _is_last(paging: Paging, place: Place, answer: Answer, position: str | None, *, reached: bool) -> bool:
+    """Look for evidence of the end; *reached*: all announced records came."""
+    if paging.kind == "none":
+        return True
+    if paging.more:
+        return not _has_more(paging, answer)
+    if paging.kind in _COUNTED or paging.kind == "keyset":
+        return reached or not answer.records
+    # The next cursor is the evidence. Some systems always send one: then an empty page that leads nowhere is the end.
+    leads_nowhere = position == place.position
+    return position is None or (not answer.records and (leads_nowhere or reached)) or (leads_nowhere and reached)
+
+
+def _has_more(paging: Paging, answer: Answer) -> bool:
+    found = _found(paging.more, answer.document)
+    if found is None:
+        raise InvalidPage(f"says nothing at {paging.more} about whether there is more")
+    return found not in (False, 0, "", "0", "false", [], {})
+
+
+def _total(paging: Paging, place: Place, answer: Answer) -> int | None:
+    """Read how many records are announced: by this page, or else by an earlier one; None if none is declared."""
+    if not (paging.total or paging.total_header):
+        return None
+    where = paging.total or f"the header {paging.total_header}"
+    found = _found(paging.total, answer.document) if paging.total else answer.headers.get(paging.total_header)
+    if found is None and place.total is not None:
+        return place.total
+    if isinstance(found, str) and found.strip().isdecimal():
+        return int(found)
+    if type(found) is not int:  # not isinstance: to Python, true is an int
+        raise InvalidPage(f"announces no total at {where}, but {shown(found)}")
+    return found
+
+
+def _next_position(paging: Paging, place: Place, answer: Answer) -> str | None:
     match paging.kind:
         case "cursor":
-            return _text(_search(paging.next, response))
+            return _text(_found(paging.next, answer.document))
         case "link":
-            return _text(_search(paging.next, response)) if paging.next else _next_link(headers)
-    if paging.kind == "none" or len(records) < (paging.size if paging.size_parameter else 1):
-        return None
-    match paging.kind:
+            return _text(_found(paging.next, answer.document)) if paging.next else _next_link(answer.headers)
         case "page":
-            return str(int(position or paging.first) + 1)
-        case "offset":
-            return str(int(position or 0) + len(records))
-    return _text(_search(paging.value, records[-1]))
+            return str(int(place.position or paging.first) + 1)
+        case "offset" if answer.records:
+            # By what came, not by what was asked for: a server may allow less.
+            return str(int(place.position or 0) + len(answer.records))
+        case "keyset" if answer.records:
+            return _last_value(paging, answer)
+    return None
+
+
+def _last_value(paging: Paging, answer: Answer) -> str:
+    """Take the value of the last record that has one: a record without goes to quarantine, and the list goes on."""
+    for record in reversed(answer.records):
+        try:
+            value = _text(finder(paging.value)(record))
+        except PathDoesNotFit:
+            continue
+        if value is not None:
+            return value
+    raise InvalidPage(f"has no record with a value at {paging.value}, where the next page would begin")
+
+
+def _in_a_circle(paging: Paging, place: Place) -> ListWithoutEnd:
+    what = {"cursor": "cursors", "link": "links"}.get(paging.kind, "pages")
+    return ListWithoutEnd(f"Page {place.page_no} of the list came before: its {what} go in a circle. Check read.paging")
+
+
+def _fingerprint(value: Any) -> str:
+    return hashlib.blake2b(repr(value).encode("utf-8", "backslashreplace"), digest_size=12).hexdigest()
 
 
 def _with_size(paging: Paging, query: dict[str, Any]) -> dict[str, Any]:
@@ -73,10 +261,11 @@ def _next_link(headers: Mapping[str, str]) -> str | None:
     return found[1] if found else None
 
 
-def _search(expression: str, document: Any) -> Any:
-    import jmespath  # type: ignore[import-untyped]  # noqa: PLC0415  needed only with declarations
-
-    return jmespath.search(expression, document)
+def _found(path: str, document: Any) -> Any:
+    try:
+        return finder(path)(document)
+    except PathDoesNotFit as error:
+        raise InvalidPage(f"does not fit {path}, which {error}") from error
 
 
 def _text(value: Any) -> str | None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import jmespath  # type: ignore[import-untyped]
 import msgspec
+from requests.utils import get_encoding_from_headers
 
 from crossdock.connectors.declarative import pagination
-from crossdock.connectors.declarative.model import Declaration
+from crossdock.connectors.declarative.mapping import identified
+from crossdock.connectors.declarative.model import Declaration, Paging
+from crossdock.connectors.declarative.pagination import Answer, InvalidPage, Place, Repeated
+from crossdock.connectors.declarative.paths import PathDoesNotFit, finder, shown
 from crossdock.connectors.declarative.signing import signer_of
-from crossdock.core.errors import SystemRefused
-from crossdock.core.instants import from_utc_text, utc_text
+from crossdock.core import exact_json
+from crossdock.core.errors import SourceInvalid, SystemRefused
+from crossdock.core.instants import utc_text
 from crossdock.http.client import HttpClient
 from crossdock.http.config import SafeguardsFactory, client_config_of
 from crossdock.http.connection import Connection
@@ -29,6 +33,10 @@ T = TypeVar("T")
 
 #: A position in a list is not a time: this value moves no watermark before the range has been read to its end.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: A page past the end of the list.
+_NOTHING = FetchedPage(body=b'{"results":[]}', records=0, cursor=None, last=True)
+#: What systems answer where there is no such page, though most that do so mean something else.
+_PERHAPS_PAST_THE_END = frozenset({400, 404, 416, 422})
 
 
 class DeclaredSource:
@@ -66,6 +74,7 @@ class DeclaredSource:
         base_url = base_url_of(declaration, connection)
         auth = signer_of(declaration, connection, base_url, config)
         self._client = HttpClient(self.name, base_url, auth=auth, config=config)
+        self._identified = identified(declaration)
         self._origin = urlsplit(base_url)
 
     def sign_in(self) -> None:
@@ -87,7 +96,7 @@ class DeclaredSource:
 
         """
         since = utc_text(changed_since) if changed_since else None
-        now: datetime = self._request(None, since, lambda response: response.date, limit=1)
+        now: datetime = self._request(Place(), since, lambda response: response.date, limit=1)
         return SourceDescription(now, 0)
 
     def page(
@@ -97,49 +106,69 @@ class DeclaredSource:
         after: Cursor | None,
         *,
         limit: int | None = None,
-        lines_field: str | None = None,  # noqa: ARG002
+        lines_fields: tuple[str, ...] = (),  # noqa: ARG002
     ) -> FetchedPage:
         """
         Read the page of *part* that begins at *after*, with at most *limit* records.
 
         Keys are searched in all pages, because a declaration cannot request single records. A page whose next page is
-        itself is retried; landing such pages would never end.
+        itself, or that was read before, is requested again: a cache on the way may have answered.
 
         Raises:
-            SystemUnavailable, SystemRefused, SourceInvalid: as `HttpClient.get`.
+            SystemUnavailable, SystemRefused, SourceInvalid: as `HttpClient.get`; an invalid page has its number.
+            ListWithoutEnd: the list goes in a circle, or has more pages than declared.
 
         """
         # Truncated to the millisecond, so that changes within the same millisecond are read too.
         since = utc_text(datetime.fromisoformat(part.low)) if part.axis is Axis.TIME and part.low else None
-        position = after.id if after else None
-        parse = partial(self._page_of, part=part, position=position, limit=limit)
+        place = Place.of(after.id) if after else Place()
         # A key may be on any page, so pages keep their size.
-        found: FetchedPage = self._request(position, since, parse, limit=None if part.axis is Axis.KEYS else limit)
-        return found
+        size = None if part.axis is Axis.KEYS else limit
+        parse = partial(self._page_of, part=part, place=place, limit=limit)
+        try:
+            return self._twice_if_repeated(place, since, parse, size)
+        except SourceInvalid as error:
+            page = f"{error.page} (page {place.page_no} of the list)"
+            raise SourceInvalid(error.system, page, error.status, error.cause) from error
+        except SystemRefused as refused:
+            if not self._is_perhaps_past_the_end(refused, place):
+                raise
+            advice = f"If it answers so past the end of the list, declare read.paging.past_end: [{refused.status}]"
+            message = f"{refused.message} (page {place.page_no} of the list). {advice}"
+            raise SystemRefused(refused.system, refused.status, message) from refused
+
+    def _twice_if_repeated(
+        self, place: Place, since: str | None, parse: Callable[..., FetchedPage], limit: int | None
+    ) -> FetchedPage:
+        try:
+            return self._request(place, since, parse, limit=limit)
+        except Repeated:
+            return self._request(place, since, partial(parse, is_repeated=True), limit=limit)
 
     def _request(
-        self, position: str | None, since: str | None, parse: Callable[[HttpResponse], T], *, limit: int | None = None
+        self, place: Place, since: str | None, parse: Callable[[HttpResponse], T], *, limit: int | None = None
     ) -> T:
-        read = self._declared.read
-        first = position is None
-        pages = (
-            pagination.first_page_query(read.paging, limit)
-            if position is None
-            else pagination.page_query(read.paging, position, limit)
-        )
-        query = {**({} if not first and read.paging.kind == "link" else read.query), **pages}
-        if since is not None and read.changed_since is not None and (first or read.paging.kind != "link"):
+        read, first = self._declared.read, place.position is None
+        is_link = read.paging.kind == "link"
+        pages = pagination.query_of(read.paging, place.position, limit)
+        query = {**({} if is_link and not first else read.query), **pages}
+        if since is not None and read.changed_since is not None and (first or not is_link):
             query[read.changed_since.parameter] = _joined(
                 query, read.changed_since.parameter, read.changed_since.template.replace("{instant}", since)
             )
-        path = self._path_of(position) if read.paging.kind == "link" and position is not None else read.path
+        path = self._path_of(place.position) if is_link and place.position is not None else read.path
+        accept = _ends(read.paging, place)
         if read.graphql:
-            return self._client.post_json(path, {"query": read.graphql, "variables": query}, parse)
-        return self._client.get(path, query, parse)
+            return self._client.post_json(path, {"query": read.graphql, "variables": query}, parse, accept=accept)
+        return self._client.get(path, query, parse, accept=accept)
+
+    def _is_perhaps_past_the_end(self, refused: SystemRefused, place: Place) -> bool:
+        known = self._declared.read.paging.past_end
+        return bool(place.pages) and refused.status in _PERHAPS_PAST_THE_END - set(known)
 
     def _path_of(self, link: str) -> str:
         """
-        Take the path of *link* below the base URL; `page_query` reads its query.
+        Take the path of *link* below the base URL; `query_of` reads its query.
 
         Raises:
             SystemRefused: the link points to another server, which would receive our credentials.
@@ -150,56 +179,101 @@ class DeclaredSource:
             raise SystemRefused(self.name, 0, f"its next page is on another server, {target.netloc}")
         return target.path.removeprefix(self._origin.path) if target.path else self._declared.read.path
 
-    def _page_of(self, response: HttpResponse, part: Range, position: str | None, limit: int | None) -> FetchedPage:
-        document = self._document(response)
-        records = jmespath.search(self._declared.read.records, document)
-        if not isinstance(records, list):
-            raise response.invalid(f"has no list of records at {self._declared.read.records}")
+    def _page_of(
+        self, response: HttpResponse, part: Range, place: Place, limit: int | None, *, is_repeated: bool = False
+    ) -> FetchedPage:
+        try:
+            return self._parsed(response, part, place, limit, is_repeated=is_repeated)
+        except InvalidPage as error:
+            raise response.invalid(redacted(str(error), response)) from error
+        except RecursionError as error:
+            raise response.invalid("nests too deeply") from error
+
+    def _parsed(
+        self, response: HttpResponse, part: Range, place: Place, limit: int | None, *, is_repeated: bool
+    ) -> FetchedPage:
         paging = pagination.limit_page_size(self._declared.read.paging, None if part.axis is Axis.KEYS else limit)
-        following = pagination.next_position(paging, position, document, records, response.headers)
-        if following is not None and following == position:
-            raise response.invalid("links to itself: it repeats the previous page")
-        kept = [self._as_record(record) for record in records]
-        if part.axis is Axis.KEYS:
-            requested = set(part.keys)
-            kept = [record for record in kept if str(record.get(str(part.field))) in requested]
+        if response.status in _ends(paging, place) and self._is_past_the_end(response):
+            pagination.past_the_end(paging, place, None)
+            return _NOTHING
+        document = self._document(response)
+        if self._declared.read.graphql and isinstance(document, dict) and document.get("errors"):
+            if "errors" not in paging.past_end or not place.pages or not self._fits_the_end(document):
+                raise SystemRefused(self.name, response.status, redacted(_message_of(response, document), response))
+            pagination.past_the_end(paging, place, None)
+            return _NOTHING
+        records = self._records(document)
+        known = [self._identified(record) for record in records]
+        versions = [(record["id"], record["version"]) for record in known]
+        answer = Answer(document, records, versions, response.headers)
+        try:
+            following = pagination.next_place(paging, place, answer)
+        except Repeated:
+            if not is_repeated:
+                raise
+            pagination.past_the_end(paging, place, answer)
+            return _NOTHING
+        kept = self._requested(known, part.keys) if part.axis is Axis.KEYS else known
         whole = limit is None or len(kept) <= limit
         kept = kept[:limit]
-        cursor = Cursor(_EPOCH, following) if following is not None else None
-        body = json.dumps({"results": kept}).encode()
+        cursor = Cursor(_EPOCH, following.text) if following is not None else None
+        body = exact_json.encode({"results": kept})
         return FetchedPage(body=body, records=len(kept), cursor=cursor, last=whole and following is None)
+
+    def _is_past_the_end(self, response: HttpResponse) -> bool:
+        """
+        Check whether an answer with a declared status is of a page past the end of the list.
+
+        Raises:
+            SystemRefused: it is a refusal for another reason.
+
+        """
+        if not self._declared.read.paging.past_end_if:
+            return True
+        try:
+            fits = self._fits_the_end(_decoded(response))
+        except ValueError:
+            fits = False
+        if not fits:
+            response.raise_for_status()
+        return fits
+
+    def _fits_the_end(self, document: Any) -> bool:
+        condition = self._declared.read.paging.past_end_if
+        try:
+            return not condition or bool(finder(condition)(document))
+        except PathDoesNotFit:
+            return False
 
     def _document(self, response: HttpResponse) -> Any:
         try:
-            document = json.loads(response.body)
-        except (ValueError, RecursionError) as error:
-            raise response.invalid("is not JSON") from error
-        if self._declared.read.graphql and isinstance(document, dict) and document.get("errors"):
-            first = document["errors"][0] if isinstance(document["errors"], list) else {}
-            message = first.get("message", "no message") if isinstance(first, dict) else "no message"
-            raise SystemRefused(self.name, response.status, redacted(f"{response.endpoint}: {message}", response))
-        return document
+            return _decoded(response)
+        except ValueError as error:
+            raise InvalidPage("is not JSON") from error
 
-    def _as_record(self, record: Any) -> dict[str, Any]:
-        """Add the id and version that the declaration finds in *record*; validation rejects a record without them."""
-        identity = self._declared.identity
-        fields = dict(record) if isinstance(record, dict) else {"value": record}
-        found_id = jmespath.search(identity.id, record)
-        if isinstance(found_id, int) and not isinstance(found_id, bool):
-            found_id = str(found_id)
-        fields["id"] = found_id
-        fields["version"] = self._version(record)
-        return fields
-
-    def _version(self, record: Mapping[str, Any]) -> Any:
-        identity = self._declared.identity
-        if identity.version:
-            return jmespath.search(identity.version, record)
-        changed_at = jmespath.search(identity.changed_at, record)
+    def _records(self, document: Any) -> list[Any]:
+        path = self._declared.read.records
         try:
-            return _microseconds(changed_at)
-        except (TypeError, ValueError):
-            return None
+            records = finder(path)(document)
+        except PathDoesNotFit as error:
+            if error.is_empty_list_for_object:
+                return []
+            raise InvalidPage(f"has no list of records at {path}, which {error} and got {shown(error.came)}") from error
+        if not isinstance(records, list):
+            raise InvalidPage(f"has no list of records at {path}, but {shown(records)}")
+        return records
+
+    def _requested(self, records: list[dict[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
+        """Select the records whose key or ID is one of *keys*."""
+        requested = set(keys)
+        return [record for record in records if not requested.isdisjoint({str(record["id"]), self._key_of(record)})]
+
+    def _key_of(self, record: dict[str, Any]) -> str:
+        key = self._declared.identity.key
+        try:
+            return str(finder(key)(record)) if key else ""
+        except PathDoesNotFit:
+            return ""
 
 
 def base_url_of(declaration: Declaration, connection: Connection) -> str:
@@ -207,9 +281,33 @@ def base_url_of(declaration: Declaration, connection: Connection) -> str:
     return connection.url or declaration.base_url.rstrip("/")
 
 
-def _microseconds(instant: str) -> int:
-    span = from_utc_text(instant) - _EPOCH
-    return span.days * 86_400_000_000 + span.seconds * 1_000_000 + span.microseconds
+def _ends(paging: Paging, place: Place) -> frozenset[int]:
+    """List the statuses that mean: there is no such page. A refusal of the first page is one."""
+    statuses = frozenset(status for status in paging.past_end if isinstance(status, int))
+    return statuses if place.pages else statuses & {HTTPStatus.NO_CONTENT}
+
+
+def _message_of(response: HttpResponse, document: dict[str, Any]) -> str:
+    """Extract the reason from a GraphQL response with errors, which has HTTP 200."""
+    first = document["errors"][0] if isinstance(document["errors"], list) else {}
+    message = first.get("message", "no message") if isinstance(first, dict) else "no message"
+    return f"{response.endpoint}: {message}"
+
+
+def _decoded(response: HttpResponse) -> Any:
+    """
+    Decode the body in its declared character set, by default UTF-8. A byte that is not text breaks its own record alone.
+
+    Raises:
+        ValueError: it is not JSON.
+
+    """
+    charset = get_encoding_from_headers({"content-type": response.headers.get("Content-Type", "")}) or "utf-8"
+    try:
+        text = response.body.decode("utf-8-sig" if charset.lower() == "utf-8" else charset, "surrogateescape")
+    except LookupError:
+        text = response.body.decode("utf-8-sig", "surrogateescape")
+    return exact_json.decode(text)
 
 
 def _joined(query: Mapping[str, Any], parameter: str, condition: str) -> str:

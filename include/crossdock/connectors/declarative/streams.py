@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 from crossdock.commerce.datasets import CheckedDataset, datasets
 from crossdock.connectors.declarative import files, last_valid
 from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.mapping import PG_TYPES, to_columns_of
-from crossdock.connectors.declarative.model import Declaration
+from crossdock.connectors.declarative.model import INSTANT_FORMATS, Declaration, Field
+from crossdock.connectors.declarative.paths import field_names
 from crossdock.db.columns import Column
 from crossdock.sync import Stream
 from crossdock.sync.dataset import Record, Schema
@@ -33,19 +37,15 @@ _RECORD_RULES = (
         "a record needs the key that people know it by; check identity.key in the declaration",
     ),
 )
-#: The first name of a JMESPath: `supplyChannel` of `supplyChannel.id`.
-_FIRST_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_READABLE = Expectation(
-    "record_is_readable",
-    "expect_column_value_lengths_to_be_between",
-    {"column": "unreadable", "max_value": 0},
-    "a value is missing or does not have its declared type; correct it at the source, or correct the mapping",
-)
+#: A path that is one field: `sku`, or `"Item No"` with a blank.
+_ONE_FIELD = re.compile(r'[A-Za-z_][A-Za-z0-9_]*|"(?:[^"\\]|\\.)+"')
 
 #: The target of records without a dataset of their own.
 _RECORD = "record"
+#: The column in which the mapping reports what it could not read.
+_FAILURES = "unreadable"
 #: Columns that come from the identity; a mapping must not set them.
-_OF_IDENTITY = frozenset({"id", "version", "last_modified_at", "lineage", "data", "key", "unreadable"})
+_OF_IDENTITY = frozenset({"id", "version", "last_modified_at", "lineage", "data", "key", _FAILURES})
 
 
 def declared_stream(path: Path) -> tuple[Declaration, Stream]:
@@ -101,13 +101,15 @@ def _stream_of(declaration: Declaration) -> Stream:
         # A declared record has no struct: it is a plain dict, from which the mapping takes the declared fields.
         record_type=cast("Any", dict),
         to_columns=lambda _: {},
-        expectations=(*target.expectations, _READABLE, *own),
-        check_columns=(*_check_columns(declaration), Column("unreadable", "text")),
+        expectations=(*target.expectations, *own),
+        check_columns=(*_check_columns(declaration), Column(_FAILURES, "text")),
+        failures_column=_FAILURES,
         mapped_fields=_mapped_fields(declaration),
         schedule=declaration.schedule,
         # A declared source is read in one range.
         can_be_cut=False,
         reads_windows=declaration.read.changed_since is not None,
+        compares_content=declaration.identity.compare == "content",
     )
     names = [column.name for column in stream.columns]
     return replace(stream, to_columns=to_columns_of(declaration, names, _required(target.schema)))
@@ -126,15 +128,17 @@ def _required(dataset: Schema) -> frozenset[str]:
 def _key_field(declaration: Declaration) -> str:
     """Choose the field that a run's `keys` match, and that identifies a rejected record."""
     key = declaration.identity.key
-    return key if key.isidentifier() else "id"
+    if not _ONE_FIELD.fullmatch(key):
+        return "id"
+    return str(json.loads(key)) if key.startswith('"') else key
 
 
 def _mapped_fields(declaration: Declaration) -> frozenset[str]:
-    """Collect the first name of every path into a record; a path may begin without a name."""
+    """Collect the top-level fields that the declaration reads of a record."""
     identity = declaration.identity
     paths = [identity.id, identity.version, identity.changed_at, identity.key]
     paths += [field.path for field in declaration.mapping.values()]
-    return frozenset(found[0] for path in paths if (found := _FIRST_NAME.match(path)))
+    return frozenset[str]().union(*(field_names(path) for path in paths if path))
 
 
 def _check_columns(declaration: Declaration) -> tuple[Column, ...]:
@@ -160,6 +164,11 @@ def _semantic_mistakes(declaration: Declaration) -> Iterator[tuple[str, str]]:
             yield at, f"is not a column of {declaration.target}; its columns: {free}"
         elif declaration.target != _RECORD and PG_TYPES[field.type] != types[name]:
             yield f"{at}/type", f"is {field.type}, but the column is {types[name]}"
+        yield from _value_mistakes(at, field)
+    if declaration.identity.compare == "version" and not (declaration.identity.version or declaration.changed_at):
+        yield "/identity/compare", "must be content: without `version` and `changed_at`, every version is the same"
+    if declaration.changed_at:
+        yield from _value_mistakes("/identity", declaration.changed_at)
     for name in sorted(_required(target.schema) - _OF_IDENTITY - set(declaration.mapping)):
         yield "/mapping", f"lacks {name}, which {declaration.target} requires"
     yield from _expectation_mistakes(
@@ -170,20 +179,42 @@ def _semantic_mistakes(declaration: Declaration) -> Iterator[tuple[str, str]]:
 
 
 def _expectation_mistakes(declaration: Declaration, columns: set[str], taken: set[str]) -> Iterator[tuple[str, str]]:
-    names = {*taken, _READABLE.name}
+    names = set(taken)
     for number, rule in enumerate(declaration.expectations):
         at = f"/expectations/{number}"
         if rule.name in names:
             yield f"{at}/name", f"{rule.name} is the name of another expectation"
         names.add(rule.name)
-        named = [
-            rule.arguments[argument] for argument in ("column", "column_A", "column_B") if argument in rule.arguments
-        ]
-        if not named:
+        if not rule.columns:
             yield f"{at}/arguments", "names no column"
-        for column in named:
+        for column in rule.columns:
             if column not in columns:
                 yield f"{at}/arguments", f"{column!r} is not mapped"
+
+
+def _value_mistakes(at: str, field: Field) -> Iterator[tuple[str, str]]:
+    if field.empty == "keep" and field.type not in {"text", "json"}:
+        yield f"{at}/empty", f"keep is for text and json: an empty {field.type} does not exist"
+    if field.type != "instant" and (field.format != "iso" or field.zone):
+        yield f"{at}/type", "must be instant for `format` and `zone`"
+    if field.zone and not _is_zone(field.zone):
+        yield f"{at}/zone", f"{field.zone!r} is not a time zone (expected something like Europe/Berlin)"
+    if field.format not in INSTANT_FORMATS and not _is_pattern(field.format):
+        yield f"{at}/format", f"must be one of {', '.join(INSTANT_FORMATS)}, or a pattern like %d.%m.%Y %H:%M"
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        return bool(ZoneInfo(name))
+    except (ValueError, KeyError, OSError):  # not a name, no such zone, a folder of zones
+        return False
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        return "%" in text and bool(datetime.strptime(datetime(2026, 11, 21).strftime(text), text))  # noqa: DTZ001, DTZ007  no instant
+    except ValueError:
+        return False
 
 
 def _is_cron(text: str) -> bool:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from crossdock.sandbox.commercetools.collection import Json
-from crossdock.sandbox.commercetools.entities import CUSTOMERS, INVENTORY, ORDERS, PRODUCTS
+from crossdock.sandbox.commercetools.data.order_pricing import EXPONENTS, money
+from crossdock.sandbox.commercetools.entities import CUSTOMERS, INVENTORY, ORDERS, PRICES, PRODUCTS
 from crossdock.sandbox.commercetools.problems import VendorError, invalid_input
 from crossdock.sandbox.engine import clock
 
@@ -31,7 +32,16 @@ def apply(entity: str, document: Json, actions: Any) -> None:
         known = _ACTIONS.get(entity, {})
         if not isinstance(name, str) or name not in known:
             raise invalid_input(f"Unknown update action '{name}'; the sandbox knows {', '.join(sorted(known))}.")
-        known[name](document, action)
+        for part in _parts(entity, document, name):
+            known[name](part, action)
+
+
+def _parts(entity: str, document: Json, action: str) -> list[Json]:
+    """List what an action changes: of a product with staged changes, both its current and its staged data."""
+    if entity != PRODUCTS.name or "masterData" not in document:
+        return [document]
+    catalogue = document["masterData"]
+    return [catalogue] if action in ("publish", "unpublish") else [catalogue["current"], catalogue["staged"]]
 
 
 def integer(fields: Json, name: str) -> int:
@@ -148,25 +158,50 @@ def _set_stock(entry: Json, action: Json) -> None:
 
 
 def _variants(product: Json) -> list[Json]:
-    return [product["masterVariant"], *product["variants"]]
+    master = product.get("masterVariant")
+    return [*([master] if master else []), *product.get("variants", ())]
 
 
-def _money(draft: Any) -> Json:
-    value = draft.get("value") if isinstance(draft, dict) else None
+def _money(value: Any) -> Json:
     if not isinstance(value, dict):
-        raise invalid_input("Request body does not contain valid JSON: price: expected a PriceDraft.")
+        raise invalid_input("Request body does not contain valid JSON: value: expected Money.")
+    _refuse_others(value, "type", "centAmount", "currencyCode", "fractionDigits")
     cent_amount, currency = integer(value, "centAmount"), text(value, "currencyCode")
-    return {"type": "centPrecision", "currencyCode": currency, "centAmount": cent_amount, "fractionDigits": 2}
+    if currency not in EXPONENTS:
+        raise VendorError(400, f"The sandbox does not know the minor units of '{currency}'.", "InvalidOperation")
+    if value.get("type", "centPrecision") != "centPrecision":
+        raise VendorError(400, "The sandbox takes amounts in cents only.", "InvalidOperation")
+    return money(cent_amount, currency)
+
+
+def _refuse_others(document: Json, *known: str) -> None:
+    """Refuse a field whose effect the sandbox does not have: without it, the resource would be wrong."""
+    for name in document:
+        if name not in known:
+            raise VendorError(400, f"The sandbox does not have the effect of the field '{name}'.", "InvalidOperation")
 
 
 def _change_price(product: Json, action: Json) -> None:
-    price_id = text(action, "priceId")
+    price_id, draft = text(action, "priceId"), action.get("price")
+    if not isinstance(draft, dict):
+        raise invalid_input("Request body does not contain valid JSON: price: expected a PriceDraft.")
+    _refuse_others(draft, "value")
     for variant in _variants(product):
         for price in variant.get("prices", ()):
             if price["id"] == price_id:
-                price["value"] = _money(action.get("price"))
+                price["value"] = _money(draft.get("value"))
                 return
     raise VendorError(400, f"No price with ID '{price_id}' found.", "InvalidOperation")
+
+
+def _change_value(price: Json, action: Json) -> None:
+    price["value"] = _money(action.get("value"))
+
+
+def _change_active(price: Json, action: Json) -> None:
+    if not isinstance(action.get("active"), bool):
+        raise invalid_input("Request body does not contain valid JSON: active: expected a boolean.")
+    price["active"] = action["active"]
 
 
 def _publish(published: bool) -> Action:
@@ -186,7 +221,7 @@ _ACTIONS: dict[str, dict[str, Action]] = {
         "setExpectedDelivery": _set("expectedDelivery", instant),
         "setSupplyChannel": _set("supplyChannel", reference),
     },
-    # Products have one state here, not a current and a staged one: a change is visible at once.
+    # A change is visible at once: the parameter `staged` of an action, true by default, is not known here.
     PRODUCTS.name: {
         "changeName": _replace("name", _localised),
         "setDescription": _set("description", _localised),
@@ -194,6 +229,7 @@ _ACTIONS: dict[str, dict[str, Action]] = {
         "publish": _publish(published=True),
         "unpublish": _publish(published=False),
     },
+    PRICES.name: {"changeValue": _change_value, "changeActive": _change_active, "setKey": _set("key", text)},
     ORDERS.name: {
         "changeOrderState": _replace("orderState", _one_of(*_ORDER_STATES)),
         "changePaymentState": _set("paymentState", _one_of(*_PAYMENT_STATES)),

@@ -39,6 +39,13 @@ PRODUCTS = _entity(
     ("key",),
     {"key": "key"},
 )
+PRICES = _entity(
+    "standalone-prices",
+    "StandalonePrice",
+    "sku value country customerGroup channel validFrom validUntil tiers discounted staged active recurrencePolicy",
+    ("sku", "key"),
+    {"key": "key"},
+)
 ORDERS = _entity(
     "orders",
     "Order",
@@ -60,4 +67,4 @@ CUSTOMERS = _entity(
     {"key": "key"},
 )
 
-ENTITIES = {entity.name: entity for entity in (INVENTORY, PRODUCTS, ORDERS, CUSTOMERS)}
+ENTITIES = {entity.name: entity for entity in (INVENTORY, PRODUCTS, PRICES, ORDERS, CUSTOMERS)}

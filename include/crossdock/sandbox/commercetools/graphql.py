@@ -1,11 +1,11 @@
 """
-The part of the vendor's GraphQL API that a hub reads: three lists, with the predicates and sorts of the REST lists.
+The part of the vendor's GraphQL API that a hub reads: its lists, with the predicates and sorts of the REST lists.
 
 Unlike the vendor's, every field may be null and every leaf is sent as it is stored: the data has flawed records on
 purpose, and one of them should not fail its page.
 """
 
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import graphql
@@ -29,10 +29,12 @@ _SCHEMA = """
     type Query {
         inventoryEntries(where: String, sort: [String!], limit: Int, offset: Int): InventoryEntries
         products(where: String, sort: [String!], limit: Int, offset: Int): Products
+        standalonePrices(where: String, sort: [String!], limit: Int, offset: Int): StandalonePrices
         orders(where: String, sort: [String!], limit: Int, offset: Int): Orders
         customers(where: String, sort: [String!], limit: Int, offset: Int): Customers
     }
     type InventoryEntries { offset: Long count: Long total: Long results: [InventoryEntry] }
+    type StandalonePrices { offset: Long count: Long total: Long results: [StandalonePrice] }
     type Products { offset: Long count: Long total: Long results: [Product] }
     type Orders { offset: Long count: Long total: Long results: [Order] }
     type Customers { offset: Long count: Long total: Long results: [Customer] }
@@ -46,22 +48,31 @@ _SCHEMA = """
     type HighPrecisionMoney implements BaseMoney {
         type: Text currencyCode: Text centAmount: Long fractionDigits: Long preciseAmount: Long
     }
-    type Price { id: Text value: BaseMoney country: Text }
+    type Price {
+        id: Text key: Text value: BaseMoney country: Text customerGroupRef: Reference channelRef: Reference
+        recurrencePolicyRef: Reference validFrom: DateTime validUntil: DateTime discounted: DiscountedPrice tiers: [Tier]
+    }
+    type DiscountedPrice { value: BaseMoney discountRef: Reference }
+    type StandalonePrice {
+        id: Text version: Long createdAt: DateTime lastModifiedAt: DateTime key: Text sku: Text value: BaseMoney
+        country: Text customerGroupRef: Reference channelRef: Reference recurrencePolicyRef: Reference
+        validFrom: DateTime validUntil: DateTime discounted: DiscountedPrice tiers: [Tier] active: Flag
+    }
 
     type InventoryEntry {
         id: Text version: Long createdAt: DateTime lastModifiedAt: DateTime key: Text sku: Text
-        supplyChannel: Reference quantityOnStock: Long availableQuantity: Long restockableInDays: Long
+        supplyChannelRef: Reference quantityOnStock: Long availableQuantity: Long restockableInDays: Long
         expectedDelivery: DateTime custom: Custom
     }
 
     type Product {
-        id: Text version: Long createdAt: DateTime lastModifiedAt: DateTime key: Text productType: Reference
-        masterData: ProductCatalogData
+        id: Text version: Long createdAt: DateTime lastModifiedAt: DateTime key: Text productTypeRef: Reference
+        priceMode: Text masterData: ProductCatalogData
     }
     type ProductCatalogData { published: Flag hasStagedChanges: Flag current: ProductData staged: ProductData }
     type ProductData {
         nameAllLocales: [LocalizedString] slugAllLocales: [LocalizedString] descriptionAllLocales: [LocalizedString]
-        categories: [Reference] masterVariant: ProductVariant variants: [ProductVariant]
+        categoriesRef: [Reference] masterVariant: ProductVariant variants: [ProductVariant]
     }
     type ProductVariant {
         id: Long sku: Text key: Text prices: [Price] attributesRaw: [Field] images: [Image]
@@ -72,20 +83,54 @@ _SCHEMA = """
     type Order {
         id: Text version: Long createdAt: DateTime lastModifiedAt: DateTime orderNumber: Text
         orderState: Text paymentState: Text shipmentState: Text customerId: Text customerEmail: Text country: Text
-        totalPrice: BaseMoney shippingAddress: Address shippingInfo: ShippingInfo
-        discountOnTotalPrice: Discount lineItems: [LineItem] custom: Custom
+        totalPrice: Money shippingAddress: Address itemShippingAddresses: [Address]
+        taxMode: Text taxedPrice: TaxedPrice shippingMode: Text shippingInfo: ShippingInfo shipping: [Shipping]
+        discountOnTotalPrice: Discount lineItems: [LineItem] customLineItems: [CustomLineItem]
+        returnInfo: [ReturnInfo] syncInfo: [SyncInfo] discountCodes: [DiscountCodeInfo] paymentInfo: PaymentInfo
+        custom: Custom
     }
     type Customer {
         id: Text version: Long createdAt: DateTime lastModifiedAt: DateTime key: Text customerNumber: Text
         externalId: Text email: Text firstName: Text lastName: Text companyName: Text locale: Text
         isEmailVerified: Flag addresses: [Address] custom: Custom
     }
-    type ShippingInfo { price: BaseMoney }
-    type Discount { discountedAmount: BaseMoney }
-    type LineItem {
-        id: Text quantity: Long nameAllLocales: [LocalizedString] price: Price variant: ProductVariant
-        totalPrice: BaseMoney custom: Custom
+    type TaxedPrice { totalNet: Money totalGross: Money totalTax: Money }
+    type ShippingInfo { price: Money discountedPrice: DiscountedLineItemPrice deliveries: [Delivery] }
+    type Shipping { shippingKey: Text shippingInfo: ShippingInfo shippingAddress: Address }
+    type Delivery {
+        id: Text key: Text createdAt: DateTime items: [DeliveryItem] parcels: [Parcel] address: Address
     }
+    type DeliveryItem { id: Text quantity: Long }
+    type Parcel { id: Text key: Text createdAt: DateTime items: [DeliveryItem] trackingData: TrackingData }
+    type TrackingData { trackingId: Text carrier: Text provider: Text providerTransaction: Text isReturn: Flag }
+    type Discount { discountedAmount: BaseMoney }
+    type DiscountedLineItemPrice { value: BaseMoney }
+    type Portion { quantity: Long discountedPrice: DiscountedLineItemPrice }
+    type Tier { minimumQuantity: Long value: BaseMoney }
+    type LineItem {
+        id: Text quantity: Long productId: Text nameAllLocales: [LocalizedString] price: Price variant: ProductVariant
+        totalPrice: Money priceMode: Text lineItemMode: Text discountedPricePerQuantity: [Portion] custom: Custom
+    }
+    type CustomLineItem {
+        id: Text quantity: Long slug: Text nameAllLocales: [LocalizedString] money: BaseMoney totalPrice: Money
+        discountedPricePerQuantity: [Portion] custom: Custom
+    }
+    type ReturnInfo { items: [ReturnItem] returnTrackingId: Text returnDate: DateTime }
+    interface ReturnItem {
+        id: Text key: Text type: Text quantity: Long comment: Text shipmentState: Text paymentState: Text
+        lastModifiedAt: DateTime createdAt: DateTime
+    }
+    type LineItemReturnItem implements ReturnItem {
+        id: Text key: Text type: Text quantity: Long comment: Text shipmentState: Text paymentState: Text
+        lastModifiedAt: DateTime createdAt: DateTime lineItemId: Text
+    }
+    type CustomLineItemReturnItem implements ReturnItem {
+        id: Text key: Text type: Text quantity: Long comment: Text shipmentState: Text paymentState: Text
+        lastModifiedAt: DateTime createdAt: DateTime customLineItemId: Text
+    }
+    type SyncInfo { channelRef: Reference externalId: Text syncedAt: DateTime }
+    type DiscountCodeInfo { discountCodeRef: Reference state: Text }
+    type PaymentInfo { paymentRefs: [Reference] }
     type Address {
         id: Text key: Text title: Text salutation: Text firstName: Text lastName: Text streetName: Text
         streetNumber: Text additionalStreetInfo: Text postalCode: Text city: Text region: Text state: Text
@@ -95,18 +140,21 @@ _SCHEMA = """
 """
 
 #: The path of the REST list with the same rows, by root field.
-_LISTS = {"inventoryEntries": "inventory", "products": "products", "orders": "orders", "customers": "customers"}
-#: The route of a list in fault scripts and the log, if it is not its path.
-_ROUTES = {"products": "product-projections"}
+_LISTS = {
+    "inventoryEntries": "inventory",
+    "products": "products",
+    "standalonePrices": "standalone-prices",
+    "orders": "orders",
+    "customers": "customers",
+}
 
 
 def route_of(request: Request) -> str:
     """Name the REST list that a query asks for, so that a fault script applies to both APIs; "*" if there is none."""
     try:
-        path = _first_list(str(request.json().get("query")))
+        return _first_list(str(request.json().get("query")))
     except (NotJsonError, graphql.GraphQLError):
         return ANY_ROUTE
-    return _ROUTES.get(path, path)
 
 
 def handle(lists: Any, request: Request) -> Response:
@@ -173,12 +221,18 @@ def _schema() -> graphql.GraphQLSchema:
     schema = graphql.build_schema(_SCHEMA)
     for name in _LISTS:
         _type(schema, "Query").fields[name].resolve = _resolve_list
-    for owner in ("ProductData", "LineItem"):
+    for owner in ("ProductData", "LineItem", "CustomLineItem"):
         for name, field in _type(schema, owner).fields.items():
             if name.endswith("AllLocales"):
                 field.resolve = _resolve_locales
     _type(schema, "Custom").fields["customFieldsRaw"].resolve = _resolve_custom_fields
     _type(schema, "ProductVariant").fields["attributesRaw"].resolve = lambda variant, _info: variant.get("attributes")
+    for kind in schema.type_map.values():
+        for name, field in kind.fields.items() if isinstance(kind, graphql.GraphQLObjectType) else ():
+            # GraphQL has `channelRef` and `paymentRefs` for what REST calls `channel` and `payments`.
+            if name.endswith(("Ref", "Refs")):
+                field.resolve = partial(_resolve_named, name.replace("Ref", ""))
+    _type(schema, "ReturnItem").resolve_type = lambda item, *_: item.get("type") or "LineItemReturnItem"
     money: Any = schema.type_map["BaseMoney"]
     money.resolve_type = lambda value, *_: "HighPrecisionMoney" if "preciseAmount" in value else "Money"
     return schema
@@ -207,6 +261,10 @@ def _is_included(node: graphql.FieldNode, info: graphql.GraphQLResolveInfo[Any])
 
 def _as_texts(value: Any) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+
+
+def _resolve_named(name: str, document: Json, _info: graphql.GraphQLResolveInfo[Any]) -> Any:
+    return document.get(name)
 
 
 def _resolve_locales(document: Json, info: graphql.GraphQLResolveInfo[Any]) -> Any:

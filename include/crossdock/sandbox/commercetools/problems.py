@@ -54,6 +54,11 @@ def not_found(what: str) -> VendorError:
     return VendorError(404, f"The Resource with {what} was not found.", "ResourceNotFound")
 
 
+def not_referenced(type_id: str, key: str) -> VendorError:
+    message = f"The referenced object of type '{type_id}' with key '{key}' was not found."
+    return VendorError(400, message, "ReferencedResourceNotFound", typeId=type_id, key=key)
+
+
 def duplicate(field: str, value: Any) -> VendorError:
     message = f"A duplicate value '\"{value}\"' exists for field '{field}'."
     return VendorError(400, message, "DuplicateField", field=field, duplicateValue=value)

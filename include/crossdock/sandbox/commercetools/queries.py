@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from crossdock.sandbox.commercetools import predicates
 from crossdock.sandbox.commercetools.predicates import And, MalformedPredicateError, Node, Test
-from crossdock.sandbox.commercetools.problems import malformed
+from crossdock.sandbox.commercetools.problems import VendorError, malformed
 
 MAX_LIMIT = 500
 MAX_OFFSET = 10_000
@@ -33,6 +33,51 @@ class Query:
     last_id: str | None = None
 
 
+#: What every list takes, besides the variables of a predicate.
+_OF_LISTS = frozenset({"where", "sort", "limit", "offset", "withTotal"})
+
+
+def refuse_unknown(parameters: Mapping[str, Sequence[str]], known: frozenset[str]) -> None:
+    """
+    Refuse a parameter whose effect the sandbox does not have: without it, the answer would be wrong.
+
+    Raises:
+        VendorError: 400, naming the parameter.
+
+    """
+    for name in parameters:
+        if name not in known:
+            raise VendorError(
+                400, f"The sandbox does not have the effect of the parameter '{name}'.", "InvalidOperation"
+            )
+
+
+def refuse_unknown_of_list(parameters: Mapping[str, Sequence[str]], own: frozenset[str]) -> None:
+    """
+    Refuse a parameter that a list does not take; *own* are those that only this list takes.
+
+    Raises:
+        VendorError: 400, naming the parameter.
+
+    """
+    refuse_unknown({name: () for name in parameters if not name.startswith("var.")}, _OF_LISTS | own)
+
+
+def flag(parameters: Mapping[str, Sequence[str]], name: str, *, default: bool) -> bool:
+    """
+    Read a parameter that is true or false.
+
+    Raises:
+        VendorError: 400 InvalidInput, naming the parameter.
+
+    """
+    # Upper case is accepted too: the vendor's own Python SDK sends Python's True.
+    text = (parameters.get(name) or [str(default)])[-1].lower()
+    if text not in ("true", "false"):
+        raise malformed(name, f"'{text[:40]}' is neither true nor false.")
+    return text == "true"
+
+
 def query_of(parameters: Mapping[str, Sequence[str]], known_fields: frozenset[str]) -> Query:
     """
     Read the query in a query string.
@@ -48,7 +93,7 @@ def query_of(parameters: Mapping[str, Sequence[str]], known_fields: frozenset[st
         sorts=tuple(_sort(text, known_fields) for text in parameters.get("sort", ())),
         limit=_integer(parameters, "limit", 20, MAX_LIMIT),
         offset=_integer(parameters, "offset", 0, MAX_OFFSET),
-        with_total=_flag(parameters, "withTotal"),
+        with_total=flag(parameters, "withTotal", default=True),
     )
 
 
@@ -93,11 +138,3 @@ def _integer(parameters: Mapping[str, Sequence[str]], name: str, default: int, h
     if not (text.isascii() and text.isdecimal() and len(text) < 12 and int(text) <= highest):  # noqa: PLR2004
         raise malformed(name, f"'{text[:40]}' is not a whole number from 0 to {highest}.")
     return int(text)
-
-
-def _flag(parameters: Mapping[str, Sequence[str]], name: str) -> bool:
-    # Upper case is accepted too: the vendor's own Python SDK sends Python's True.
-    text = (parameters.get(name) or ["true"])[-1].lower()
-    if text not in ("true", "false"):
-        raise malformed(name, f"'{text[:40]}' is neither true nor false.")
-    return text == "true"

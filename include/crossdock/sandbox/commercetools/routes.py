@@ -7,9 +7,9 @@ from typing import Any
 
 from crossdock.sandbox.commercetools import actions, graphql
 from crossdock.sandbox.commercetools.collection import Json, Page, Row
-from crossdock.sandbox.commercetools.entities import CUSTOMERS, INVENTORY, ORDERS, PRODUCTS, Entity
-from crossdock.sandbox.commercetools.problems import VendorError, duplicate, malformed, not_found
-from crossdock.sandbox.commercetools.queries import Query, query_of
+from crossdock.sandbox.commercetools.entities import CUSTOMERS, INVENTORY, ORDERS, PRICES, PRODUCTS, Entity
+from crossdock.sandbox.commercetools.problems import VendorError, duplicate, malformed, not_found, not_referenced
+from crossdock.sandbox.commercetools.queries import Query, flag, query_of, refuse_unknown, refuse_unknown_of_list
 from crossdock.sandbox.commercetools.state import RetailerState
 from crossdock.sandbox.engine import codec
 from crossdock.sandbox.engine.faults import ANY_ROUTE
@@ -26,21 +26,64 @@ class Endpoint:
     writable: bool = True
     #: The scope that a token needs to write here, without the project.
     scope: str = "manage_products"
+    #: Whether the path hides what is not published, unless the parameter `staged` asks for it.
+    hides_unpublished: bool = False
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """The parameters that only this path takes."""
+        return frozenset({"staged"}) if self.hides_unpublished else frozenset()
 
 
-def _as_product(projection: Json) -> Json:
-    """Make the product that *projection* is the only (current and staged) view of."""
-    own = ("id", "version", "createdAt", "lastModifiedAt", "key", "productType", "taxCategory", "priceMode")
-    inner = ("name", "description", "slug", "categories", "categoryOrderHints", "searchKeywords", "masterVariant")
-    data = {name: projection[name] for name in (*inner, "variants", "attributes") if name in projection}
-    catalogue = {"published": projection["published"], "hasStagedChanges": False, "current": data, "staged": data}
-    return {name: projection[name] for name in own if name in projection} | {"masterData": catalogue}
+#: The fields of a projection that a product has in its `masterData`.
+_DATA = frozenset(
+    [
+        "name",
+        "description",
+        "slug",
+        "categories",
+        "categoryOrderHints",
+        "metaTitle",
+        "metaDescription",
+        "metaKeywords",
+        "searchKeywords",
+        "masterVariant",
+        "variants",
+        "attributes",
+    ]
+)
+_CATALOGUE = frozenset({"published", "hasStagedChanges", "masterData"})
+
+
+def _as_product(document: Json) -> Json:
+    """Make the product of a stored *document*: a product, or the projection that is both current and staged."""
+    if "masterData" in document:
+        return document
+    data = {name: value for name, value in document.items() if name in _DATA}
+    published = document.get("published", False)
+    catalogue = {"published": published, "hasStagedChanges": False, "current": data, "staged": data}
+    own = {name: value for name, value in document.items() if name not in _DATA | _CATALOGUE}
+    return own | {"masterData": catalogue}
+
+
+def _as_projection(document: Json, *, staged: bool) -> Json:
+    """Make the projection of a stored *document*: of a product, its current or its staged data."""
+    if "masterData" not in document:
+        return document
+    catalogue = document["masterData"]
+    own = {name: value for name, value in document.items() if name not in _CATALOGUE}
+    flags = {name: catalogue[name] for name in ("published", "hasStagedChanges")}
+    data: Json = catalogue["staged" if staged else "current"]
+    return own | flags | data
 
 
 ENDPOINTS = {
     "inventory": Endpoint(INVENTORY),
-    "product-projections": Endpoint(PRODUCTS, writable=False),
+    "product-projections": Endpoint(
+        PRODUCTS, view=partial(_as_projection, staged=False), writable=False, hides_unpublished=True
+    ),
     "products": Endpoint(PRODUCTS, view=_as_product),
+    "standalone-prices": Endpoint(PRICES, scope="manage_standalone_prices"),
     "orders": Endpoint(ORDERS, scope="manage_orders"),
     "customers": Endpoint(CUSTOMERS, scope="manage_customers"),
 }
@@ -86,13 +129,15 @@ def handle(state: RetailerState, project: str, request: Request, share: float | 
         case "GET", ():
             return json_response(200, _project(project))
         case "GET", (path,) if path in ENDPOINTS:
-            return _list(state, ENDPOINTS[path], request, share)
+            return _list(state, _asked(ENDPOINTS[path], request), request, share)
+        case "HEAD", (path,) if path in ENDPOINTS:
+            return _exists(state, ENDPOINTS[path], request, share)
         case "POST", ("graphql",):
             return graphql.handle(partial(_list_for_graphql, state, share), request)
         case "POST", ("inventory",):
             return _create(state, request)
         case method, (path, name) if path in ENDPOINTS:
-            return _single(state, ENDPOINTS[path], method, name, request)
+            return _single(state, _asked(ENDPOINTS[path], request), method, name, request)
     raise _no_such_route(request)
 
 
@@ -118,7 +163,24 @@ def _project(project: str) -> Json:
     }
 
 
+def _asked(endpoint: Endpoint, request: Request) -> Endpoint:
+    """Give the endpoint as the parameter `staged` of *request* wants it."""
+    if not endpoint.hides_unpublished or not flag(request.query, "staged", default=False):
+        return endpoint
+    return replace(endpoint, view=partial(_as_projection, staged=True), hides_unpublished=False)
+
+
+def _exists(state: RetailerState, endpoint: Endpoint, request: Request, share: float | None) -> Response:
+    """Say by the status alone whether a list has any row: the vendor's HEAD takes `where` and nothing else."""
+    refuse_unknown(request.query, frozenset({"where"}))
+    _, page = _page(state, endpoint, {**request.query, "limit": ["1"], "withTotal": ["false"]}, share)
+    if not page.rows:
+        raise not_found("the given predicate")
+    return Response(200, b"")
+
+
 def _list(state: RetailerState, endpoint: Endpoint, request: Request, share: float | None) -> Response:
+    refuse_unknown_of_list(request.query, ENDPOINTS[request.parts[1]].parameters)
     query, page = _page(state, endpoint, request.query, share)
     head = f'{{"limit":{query.limit},"offset":{query.offset},"count":{len(page.rows)},'
     rows = b",".join(_bytes_of(row, endpoint) for row in page.rows)
@@ -128,6 +190,8 @@ def _list(state: RetailerState, endpoint: Endpoint, request: Request, share: flo
 def _page(
     state: RetailerState, endpoint: Endpoint, parameters: Mapping[str, list[str]], share: float | None
 ) -> tuple[Query, Page]:
+    if endpoint.hides_unpublished:
+        parameters = {**parameters, "where": [*parameters.get("where", ()), "published = true"]}
     query = query_of(parameters, endpoint.entity.fields)
     collection = state.collection(endpoint.entity.name)
     if share is not None:
@@ -159,10 +223,15 @@ def _bytes_of(row: Row, endpoint: Endpoint) -> bytes:
 
 
 def _single(state: RetailerState, endpoint: Endpoint, method: str, name: str, request: Request) -> Response:
-    if method == "GET":
-        return Response(200, _bytes_of(_find(state, endpoint.entity, name), endpoint))
+    if method in ("GET", "HEAD"):
+        refuse_unknown(request.query, ENDPOINTS[request.parts[1]].parameters)
+        row = _find(state, endpoint.entity, name)
+        if endpoint.hides_unpublished and not _as_projection(row.document, staged=False).get("published"):
+            raise not_found(f"ID '{row.id}'")
+        return Response(200, _bytes_of(row, endpoint))
     if method not in ("POST", "DELETE") or not endpoint.writable:
         raise _no_such_route(request)
+    refuse_unknown(request.query, frozenset({"version"} if method == "DELETE" else ()))
     resource_id = _find(state, endpoint.entity, name).id
     if method == "POST":
         return Response(200, _bytes_of(_update(state, endpoint.entity, resource_id, request.json()), endpoint))
@@ -191,17 +260,24 @@ def _version(request: Request) -> int:
 
 def _update(state: RetailerState, entity: Entity, resource_id: str, update: Json) -> Row:
     version = actions.integer(update, "version")
+    changes = update.get("actions")
+    if isinstance(changes, list):
+        changes = [_with_ids(state, action) if isinstance(action, dict) else action for action in changes]
 
     def edit(document: Json) -> None:
         before = dict(document)
-        actions.apply(entity.name, document, update.get("actions"))
+        actions.apply(entity.name, document, changes)
         _refuse_duplicates(state, entity, before, document)
 
     return state.change(entity.name, resource_id, edit, version=version)
 
 
 def _create(state: RetailerState, request: Request) -> Response:
-    draft = request.json()
+    draft = _with_ids(state, request.json())
+    refuse_unknown(request.query, frozenset())
+    for name in draft:
+        if name not in ("sku", "quantityOnStock", *_OPTIONAL):
+            raise VendorError(400, f"The sandbox does not have the effect of the field '{name}'.", "InvalidOperation")
     entry: Json = {"sku": actions.text(draft, "sku"), "quantityOnStock": actions.integer(draft, "quantityOnStock")}
     entry["availableQuantity"] = entry["quantityOnStock"]
     for name, read in _OPTIONAL.items():
@@ -217,7 +293,27 @@ _OPTIONAL: dict[str, Callable[[Json, str], Any]] = {
     "supplyChannel": actions.reference,
     "restockableInDays": actions.integer,
     "expectedDelivery": actions.instant,
+    "minCartQuantity": actions.integer,
+    "maxCartQuantity": actions.integer,
+    "reservationExpirationInMinutes": actions.integer,
 }
+
+
+def _with_ids(state: RetailerState, draft: Json) -> Json:
+    """
+    Replace the key of the channel in *draft* by its ID, as the vendor does in all that it stores.
+
+    Raises:
+        VendorError: 400 ReferencedResourceNotFound.
+
+    """
+    channel = draft.get("supplyChannel")
+    if not isinstance(channel, dict) or "id" in channel or not isinstance(channel.get("key"), str):
+        return draft
+    ids = dict(state.references.channels)
+    if channel["key"] not in ids:
+        raise not_referenced("channel", channel["key"])
+    return {**draft, "supplyChannel": {"typeId": "channel", "id": ids[channel["key"]]}}
 
 
 def _refuse_duplicates(state: RetailerState, entity: Entity, before: Json, after: Json) -> None:

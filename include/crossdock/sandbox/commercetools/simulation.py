@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from crossdock.sandbox.commercetools.collection import Json, Row
-from crossdock.sandbox.commercetools.data import orders
+from crossdock.sandbox.commercetools.data import orders, products
 from crossdock.sandbox.commercetools.entities import CUSTOMERS, INVENTORY, ORDERS, PRODUCTS
 from crossdock.sandbox.commercetools.state import RetailerState
 
@@ -100,13 +100,15 @@ def _touch(state: RetailerState, document: Json) -> None:
 def _change_prices(state: RetailerState, resource_id: str) -> Row:
     def edit(product: Json) -> None:
         step = state.random.randrange(10, 500)
-        for price in product["masterVariant"]["prices"]:
+        shown = products.shown(product)
+        prices = shown.get("masterVariant", {}).get("prices", [])
+        for price in prices:
             value = price["value"]
             value["centAmount"] += step
             if "preciseAmount" in value:
                 value["preciseAmount"] += step * 10 ** (value["fractionDigits"] - 2)
-        if not product["masterVariant"]["prices"]:
-            product["description"] = {"en": f"Without a price, {step}."}
+        if not prices:
+            shown["description"] = {"en": f"Without a price, {step}."}
 
     return state.change(PRODUCTS.name, resource_id, edit)
 
@@ -121,13 +123,16 @@ def _change_states(state: RetailerState, resource_id: str) -> Row:
 
 
 def _place_order(state: RetailerState) -> Row:
-    picked = [state.get(PRODUCTS.name, i).document for i in _pick(state, PRODUCTS.name, 5, only_good=True)]
-    products = [product for product in picked if orders.is_sellable(product)]
+    picked = [
+        products.projection(state.get(PRODUCTS.name, i).document)
+        for i in _pick(state, PRODUCTS.name, 5, only_good=True)
+    ]
+    sold = [product for product in picked if products.is_sold(product) and orders.is_sellable(product)]
     customers = [state.get(CUSTOMERS.name, i).document for i in _pick(state, CUSTOMERS.name, 1, only_good=True)]
     number = len(state.collection(ORDERS.name))
     while state.collection(ORDERS.name).find("orderNumber", f"ORD-{number:07d}"):
         number += 1
-    order = orders.order(state.random, number, state.references, products, customers)
+    order = orders.order(state.random, number, state.references, sold, customers)
     order |= {"orderState": "Open", "paymentState": "Pending", "shipmentState": "Pending"}
     own = ("id", "version", "createdAt", "lastModifiedAt")
     return state.create(ORDERS.name, {name: value for name, value in order.items() if name not in own})

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crossdock.sandbox.commercetools.collection import Collection, Json, Row
-from crossdock.sandbox.commercetools.data import customers, inventory, orders, products
+from crossdock.sandbox.commercetools.data import customers, inventory, orders, prices, products
 from crossdock.sandbox.commercetools.data.building_blocks import (
     choose_flaws,
     random_for,
@@ -13,7 +13,7 @@ from crossdock.sandbox.commercetools.data.building_blocks import (
     uuid,
 )
 from crossdock.sandbox.commercetools.dataset import Dataset
-from crossdock.sandbox.commercetools.entities import CUSTOMERS, ENTITIES, INVENTORY, ORDERS, PRODUCTS
+from crossdock.sandbox.commercetools.entities import CUSTOMERS, ENTITIES, INVENTORY, ORDERS, PRICES, PRODUCTS
 from crossdock.sandbox.commercetools.problems import not_found, stale_version
 from crossdock.sandbox.engine.clock import Clock
 
@@ -143,16 +143,24 @@ class RetailerState:
         # Orders are made from the flawless products and customers: a flaw stays in its own row.
         made_products = list(products.products(random_for(seed, "products"), size.products, references))
         made_customers = list(customers.customers(random_for(seed, "customers"), size.customers))
-        made_orders = list(
-            orders.orders(random_for(seed, "orders"), size.orders, references, made_products, made_customers)
-        )
+        sold = [product for product in made_products if products.is_sold(product)]
+        made_orders = list(orders.orders(random_for(seed, "orders"), size.orders, references, sold, made_customers))
         entries = inventory.entries(random_for(seed, "inventory"), size.inventory, references)
         self._fill(INVENTORY.name, entries, size.inventory, inventory.FLAWS)
         self._fill(ORDERS.name, made_orders, size.orders, orders.FLAWS)
-        self._fill(PRODUCTS.name, made_products, size.products, products.FLAWS)
+        made_prices = list(prices.standalone(random_for(seed, "prices"), made_products, references))
+        self._fill(PRICES.name, made_prices, len(made_prices), prices.FLAWS)
+        self._fill(PRODUCTS.name, made_products, size.products, products.FLAWS, products.with_staged_changes)
         self._fill(CUSTOMERS.name, made_customers, size.customers, customers.FLAWS)
 
-    def _fill(self, entity: str, documents: Iterable[Json], size: int, flaws: Flaws) -> None:
+    def _fill(
+        self,
+        entity: str,
+        documents: Iterable[Json],
+        size: int,
+        flaws: Flaws,
+        finish: Callable[[Iterable[Json]], Iterable[Json]] = iter,
+    ) -> None:
         flaw_at = choose_flaws(random_for(self.size.seed, f"flaws/{entity}"), list(flaws), size, self.size.flaws)
         flawed: dict[str, str] = {}
 
@@ -163,7 +171,7 @@ class RetailerState:
                     flawed[document["id"]] = flaw_at[number]
                 yield document
 
-        self.collection(entity).fill(with_flaws())
+        self.collection(entity).fill(finish(with_flaws()))
         self._flawed[entity] = flawed
 
 

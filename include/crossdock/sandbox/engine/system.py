@@ -4,6 +4,7 @@ import argparse
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -130,6 +131,9 @@ class SimulatedSystem(ABC):
         fault = self.faults.take(route)
         with self.requests.record(request, fault.entry) as entry:
             response = self._answer(request, route, fault)
+            if request.method == "HEAD" and response is not None:
+                # Its answer ends with the head: what follows would be read as the next answer.
+                response = replace(response, body=b"")
             entry.status = None if response is None else response.status
             return self._deliver(response, entry, transport, fault, last=last)
 

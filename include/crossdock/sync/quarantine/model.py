@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+
+from crossdock.core.errors import Terminal
+
+#: What happens to a record that fails a rule: it is rejected; it is loaded, and the ledger counts it; nothing.
+Level = Literal["reject", "warn", "off"]
 
 
 class Expectation(msgspec.Struct, frozen=True):
@@ -19,6 +24,10 @@ class Expectation(msgspec.Struct, frozen=True):
     arguments: Mapping[str, Any]
     #: What a person reads if a row fails: what was expected, and what to do.
     message: str
+    #: What it does unless the merchant chooses another level.
+    level: Level = "reject"
+    #: Whether the tables or the identity of records need it: then its level cannot be changed.
+    required: bool = False
 
     def __hash__(self) -> int:
         # The arguments are a mapping, which has no hash; equality still compares them.
@@ -28,6 +37,10 @@ class Expectation(msgspec.Struct, frozen=True):
     def columns(self) -> tuple[str, ...]:
         named = (self.arguments.get(key) for key in ("column", "column_A", "column_B"))
         return tuple(column for column in named if column)
+
+
+class SuiteBroken(Terminal):
+    """An expectation could not be evaluated: it is declared incorrectly. No row passes or fails it."""
 
 
 def visible(text: str) -> str:
@@ -45,6 +58,20 @@ class Failure(msgspec.Struct, frozen=True):
     value: str
 
 
+#: How many of the records of a warning are named.
+EXAMPLES = 3
+
+
+class Warned(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule of the level `warn`, and the accepted records that fail it."""
+
+    rule: str
+    message: str
+    records: int
+    #: IDs of some of them.
+    examples: tuple[str, ...]
+
+
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     """A whole record that was not accepted."""
 
@@ -58,6 +85,8 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes
     #: How many lines it has; 0 for records without lines.
     lines: int = 0
+    #: The record's columns as JSON; None if it could not be mapped.
+    mapped: str | None = None
 
     @property
     def cause(self) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psycopg
-from psycopg.rows import kwargs_row
+from psycopg.rows import class_row, kwargs_row
 from psycopg.types.json import Jsonb
 
 from crossdock.core.decoding import prepare
@@ -18,7 +18,7 @@ from crossdock.db.database import Work
 from crossdock.db.leases import stream_id
 from crossdock.sync.dataset import Schema
 from crossdock.sync.ledger import Run
-from crossdock.sync.model import Counts, RowCounts
+from crossdock.sync.model import Counts, Mode, RowCounts
 from crossdock.sync.quarantine.model import Failure, Rejected
 
 if TYPE_CHECKING:
@@ -54,6 +54,15 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
         return stream_id(self.integration, self.dataset)
 
 
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A version in quarantine that came after the one that the hub has."""
+
+    item_id: int
+    record_id: str
+    version: int
+    cause: str
+
+
 class CauseCount(msgspec.Struct, frozen=True, kw_only=True):
     """The open items of one stream that failed the same rule."""
 
@@ -74,13 +83,21 @@ _COLUMNS = b"""item_id, integration, dataset, record_id, record_key, version, st
 #: Idempotent: an item that is seen again counts up and keeps its state. What a person closed stays closed for that version.
 _KEEP = b"""
 INSERT INTO quarantine_item AS item
-    (integration, dataset, record_id, record_key, version, cause, failures, raw, lines, first_run_id, last_run_id)
+    (integration, dataset, record_id, record_key, version, cause, failures, raw, mapped, lines, first_run_id, last_run_id)
 VALUES (%(integration)s, %(dataset)s, %(record_id)s, %(record_key)s, %(version)s, %(cause)s, %(failures)s, %(raw)s,
-        %(lines)s, %(run_id)s, %(run_id)s)
+        %(mapped)s, %(lines)s, %(run_id)s, %(run_id)s)
 ON CONFLICT (integration, dataset, record_id, version) DO UPDATE
    SET times_seen = item.times_seen + 1, last_seen_at = clock_timestamp(), last_run_id = excluded.last_run_id,
-       failures = excluded.failures, cause = excluded.cause
+       failures = excluded.failures, cause = excluded.cause, mapped = excluded.mapped
 RETURNING state
+"""
+
+#: Of a stream that compares content: what came now is not what the item was closed for, or it is back after it was replaced.
+_REOPEN = b"""
+UPDATE quarantine_item
+   SET state = 'open', raw = %(raw)s, lines = %(lines)s, edited = NULL, closed_at = NULL, closed_by = NULL
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND record_id = %(record_id)s AND version = %(version)s
+   AND (raw <> %(raw)s OR state = 'superseded')
 """
 
 _GET = b"SELECT " + _COLUMNS + b" FROM quarantine_item WHERE item_id = %(item_id)s"
@@ -126,6 +143,13 @@ SELECT 1 FROM quarantine_item
    AND record_id COLLATE "C" BETWEEN %(first)s AND %(last)s LIMIT 1
 """
 
+_LATER = b"""
+SELECT item.item_id, item.record_id, item.version, item.cause
+  FROM unnest(%(ids)s::text[], %(versions)s::bigint[]) AS known(id, version)
+  JOIN quarantine_item item ON item.record_id = known.id AND item.version >= known.version
+ WHERE item.state = 'open' AND item.integration || '.' || item.dataset = %(stream)s ORDER BY item.item_id
+"""
+
 _CLOSE_SUPERSEDED = b"""
 UPDATE quarantine_item item SET state = 'superseded', closed_at = clock_timestamp(), closed_by = %(run_id)s
   FROM unnest(%(ids)s::text[], %(versions)s::bigint[]) AS loaded(id, version)
@@ -139,17 +163,21 @@ UPDATE quarantine_item SET state = %(state)s, closed_at = clock_timestamp(), clo
 """
 
 
-def add(work: Work, run: Run, rejected: Sequence[Rejected]) -> RowCounts:
+def add(work: Work, run: Run, rejected: Sequence[Rejected], *, compares_content: bool = False) -> RowCounts:
     """
     Store *rejected* in quarantine, and count them.
 
-    A version that a person has edited and replayed is in the hub: if it is seen again, it counts as unchanged.
+    A version that a person has edited and replayed is in the hub: if it is seen again, it counts as unchanged. With
+    *compares_content*, only with the same content.
     """
     if not rejected:
         return RowCounts()
     # In one order: two batches that store the same items in two orders deadlock.
     ordered = sorted(rejected, key=lambda record: (record.record_id, record.version))
     cursor = work.cursor()
+    # A record that fails its replay again has the person's edit for its content.
+    if compares_content and run.mode is not Mode.REPLAY:
+        cursor.executemany(_REOPEN, [_values(run, record) for record in ordered])
     cursor.executemany(_KEEP, [_values(run, record) for record in ordered], returning=True)
     states = [result.fetchone() for result in cursor.results()]
     known = [record for record, state in zip(ordered, states, strict=True) if state == ("replayed",)]
@@ -170,6 +198,7 @@ def _values(run: Run, record: Rejected) -> dict[str, Any]:
         "cause": record.cause,
         "failures": Jsonb(msgspec.to_builtins(record.failures)),
         "raw": record.raw,
+        "mapped": record.mapped,
         "lines": record.lines,
         "run_id": run.run_id,
     }
@@ -228,6 +257,13 @@ def find(
     """List items by id, which is the order of their arrival: at most *limit* after *after* (keyset pagination)."""
     values = {"stream": stream, "cause": cause, "state": state, "after": after, "limit": limit}
     return _items(work).execute(_LIST, values).fetchall()
+
+
+def later_than(work: Work, stream: str, versions: Mapping[str, int]) -> list[Waiting]:
+    """List the open items of *stream* that came after *versions*: record ID → the version that the hub has."""
+    values = {"stream": stream, "ids": list(versions), "versions": list(versions.values())}
+    with work.cursor(row_factory=class_row(Waiting)) as cursor:
+        return cursor.execute(_LATER, values).fetchall()
 
 
 def raws_of_absent(work: Work, dataset: Schema, integration: str) -> list[bytes]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from crossdock.core import exact_json
 from crossdock.core.errors import BadRequest, Conflict, NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.bulk_edit import (
@@ -64,10 +65,10 @@ def edit_fields(
     """
     with store.transaction() as work:
         item = repository.get(work, item_id)
-    record = json.loads(item.edited or item.raw)
+    record = exact_json.decode((item.edited or item.raw).decode())
     for field, value in changes.items():
         set_field(record, field, value)
-    return edit(store, item_id, json.dumps(record).encode(), streams=streams, actor=actor)
+    return edit(store, item_id, exact_json.encode(record), streams=streams, actor=actor)
 
 
 def edit(store: Store, item_id: int, edited: bytes, *, streams: StreamOf, actor: str) -> tuple[Failure, ...]:

@@ -11,7 +11,10 @@ def entries(rng: random.Random, size: int, references: SharedReferences) -> Iter
     channels = len(references.channels)
     for number in range(size):
         sku, (channel, channel_id) = sku_of(number // channels), references.channels[number % channels]
-        yield _entry(rng, sku, channel, channel_id)
+        entry = _entry(rng, sku, channel, channel_id)
+        if form := _FORMS.get(number % _PERIOD):
+            form(entry)
+        yield entry
 
 
 def _entry(rng: random.Random, sku: str, channel: str, channel_id: str) -> Json:
@@ -29,6 +32,37 @@ def _entry(rng: random.Random, sku: str, channel: str, channel_id: str) -> Json:
     if rng.random() < 0.2:  # noqa: PLR2004
         entry["expectedDelivery"] = later(entry["lastModifiedAt"], rng.randrange(1, 40))
     return entry
+
+
+def _backorder(entry: Json) -> None:
+    entry["quantityOnStock"] = entry["availableQuantity"] = -1 - entry["quantityOnStock"] % 20
+
+
+def _not_before_further_notice(entry: Json) -> None:
+    entry["restockableInDays"] = 9999
+
+
+def _of_all_channels(entry: Json) -> None:
+    del entry["supplyChannel"]
+
+
+def _long_sku(entry: Json) -> None:
+    entry["sku"] = entry["sku"] + "-" + "X" * 140
+
+
+def _without_key(entry: Json) -> None:
+    del entry["key"]
+
+
+#: What is legal and less frequent: place in each hundred entries → form.
+_PERIOD = 100
+_FORMS: dict[int, Callable[[Json], None]] = {
+    13: _backorder,
+    27: _not_before_further_notice,
+    41: _of_all_channels,
+    58: _long_sku,
+    72: _without_key,
+}
 
 
 def _empty_sku(entry: Json) -> None:
@@ -51,9 +85,8 @@ def _lone_surrogate_in_sku(entry: Json) -> None:
     entry["sku"] = entry["sku"][:4] + "\ud83d" + entry["sku"][4:]
 
 
-def _negative_stock(entry: Json) -> None:
-    entry["quantityOnStock"] = -1 - entry["quantityOnStock"]
-    entry["availableQuantity"] = entry["quantityOnStock"]
+def _negative_restock_days(entry: Json) -> None:
+    entry["restockableInDays"] = -1
 
 
 def _available_above_stock(entry: Json) -> None:
@@ -83,7 +116,7 @@ FLAWS: dict[str, Callable[[Json], None]] = {
     "missing_sku": _missing_sku,
     "nul_in_sku": _nul_in_sku,
     "lone_surrogate_in_sku": _lone_surrogate_in_sku,
-    "negative_stock": _negative_stock,
+    "negative_restock_days": _negative_restock_days,
     "available_above_stock": _available_above_stock,
     "absurd_quantity": _absurd_quantity,
     "quantity_as_text": _quantity_as_text,

@@ -2,11 +2,16 @@
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
+from crossdock.sandbox.commercetools.data import order_forms as forms
+from crossdock.sandbox.commercetools.data import order_pricing as pricing
 from crossdock.sandbox.commercetools.data.building_blocks import Json, SharedReferences, base, cents, reference, uuid
 
 _TAX_PERCENT = 19
+#: One order in so many has the forms that are less frequent in a real shop.
+_PLAIN_ORDERS = 3
 #: Order, payment and shipment states that go together.
 STATES = (
     ("Open", "Pending", "Pending"),
@@ -34,20 +39,18 @@ def is_sellable(product: Json) -> bool:
 def order(
     rng: random.Random, number: int, references: SharedReferences, products: Sequence[Json], customers: Sequence[Json]
 ) -> Json:
+    """Make one order: most are plain, and every third has some of the forms that the vendor documents."""
     order_state, payment_state, shipment_state = rng.choice(STATES)
     chosen = rng.sample(products, min(len(products), rng.randrange(1, 5)))
     lines = [_line(rng, references, product) for product in chosen]
-    total = sum(line["totalPrice"]["centAmount"] for line in lines)
     # All first prices have the same currency.
     currency = lines[0]["totalPrice"]["currencyCode"] if lines else "EUR"
-    return base(rng) | {
+    made = base(rng) | {
         "orderNumber": f"ORD-{number:07d}",
         **_buyer(rng, customers),
         "lineItems": lines,
         "customLineItems": [],
-        "totalPrice": cents(total, currency),
-        "taxedPrice": _taxed(total, currency),
-        "taxMode": "Platform",
+        "totalPrice": pricing.money(0, currency),
         "inventoryMode": "None",
         "shippingMode": "Single",
         "shipping": [],
@@ -58,6 +61,30 @@ def order(
         "paymentState": payment_state,
         "shipmentState": shipment_state,
     }
+    if lines and number % _PLAIN_ORDERS == 0:
+        vary(rng, made)
+    else:
+        complete(made)
+    return made
+
+
+def vary(rng: random.Random, made: Json) -> None:
+    """Price, ship, tax and fulfil the order in forms that the vendor documents, each drawn by itself."""
+    for line in made["lineItems"]:
+        rng.choice(pricing.PRICINGS)(rng, line)
+    for change in forms.FORMS:
+        if rng.random() < forms.SHARE:
+            change(rng, made)
+    complete(made, rng)
+
+
+def complete(made: Json, rng: random.Random | None = None) -> None:
+    """Compute the order's total and taxes; with *rng*, in any tax mode."""
+    pricing.set_total(made)
+    if rng is None:
+        pricing.set_tax(made, "Platform", _TAX_PERCENT, included=True)
+    else:
+        pricing.set_tax(made, rng.choice(forms.TAX_MODES), rng.choice((7, 19, 20)), included=rng.random() < forms.SHARE)
 
 
 def _buyer(rng: random.Random, customers: Sequence[Json]) -> Json:
@@ -77,7 +104,8 @@ def _buyer(rng: random.Random, customers: Sequence[Json]) -> Json:
 
 def _line(rng: random.Random, references: SharedReferences, product: Json) -> Json:
     variant, quantity = product["masterVariant"], rng.randrange(1, 4)
-    price = variant["prices"][0]
+    # The line has a copy: what is done to its price is not done to the product's.
+    price = deepcopy(variant["prices"][0])
     return {
         "id": uuid(rng),
         "productId": product["id"],
@@ -98,23 +126,12 @@ def _line(rng: random.Random, references: SharedReferences, product: Json) -> Js
     }
 
 
-def _taxed(gross: int, currency: str) -> Json:
-    net = gross * 100 // (100 + _TAX_PERCENT)
-    tax = cents(gross - net, currency)
-    return {
-        "totalNet": cents(net, currency),
-        "totalGross": cents(gross, currency),
-        "totalTax": tax,
-        "taxPortions": [{"name": "VAT", "rate": _TAX_PERCENT / 100, "amount": tax}],
-    }
-
-
 def _total_that_does_not_add_up(order: Json) -> None:
     order["totalPrice"]["centAmount"] += 100
 
 
-def _missing_order_number(order: Json) -> None:
-    del order["orderNumber"]
+def _unknown_state(order: Json) -> None:
+    order["orderState"] = "Lost"
 
 
 def _negative_quantity(order: Json) -> None:
@@ -124,6 +141,6 @@ def _negative_quantity(order: Json) -> None:
 
 FLAWS: dict[str, Callable[[Json], None]] = {
     "total_that_does_not_add_up": _total_that_does_not_add_up,
-    "missing_order_number": _missing_order_number,
+    "unknown_state": _unknown_state,
     "negative_quantity": _negative_quantity,
 }

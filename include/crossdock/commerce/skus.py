@@ -1,0 +1,19 @@
+"""
+How a SKU is identified: in one way in orders, products and stock, or their records would not meet.
+
+Blanks around it are removed; nothing else is changed. Upper and lower case, and the forms in which Unicode can write one
+letter, are kept as the platform has them: it finds a record by them, and two SKUs that differ in case are two.
+"""
+
+from __future__ import annotations
+
+from crossdock.sync.lineage import TRIM
+
+#: The steps that cleanse a SKU, for `Lineage.cleansed` and `cleansed_column`.
+SKU = (TRIM,)
+
+#: The vendor's limit; ours would refuse what a shop can sell.
+_MOST_CHARACTERS = 256
+
+#: A well-formed SKU, or an empty one: printable, not too long. `\Z`, since `$` would let a final line feed pass.
+WELL_FORMED = rf"^[^\x00-\x1f\x7f]{{0,{_MOST_CHARACTERS}}}\Z"

@@ -1,0 +1,176 @@
+"""
+The sums of an order, by the vendor's own rules: https://docs.commercetools.com/api/projects/carts and …/orders.
+
+Each rule quotes the sentence that it follows. Amounts are integers of minor units; a finer price is compared exactly, in
+units of its own digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from crossdock.connectors.commercetools.field_types import Money
+from crossdock.connectors.commercetools.order_records import (
+    CustomLineItem,
+    LineItem,
+    LinePrice,
+    OrderRecord,
+    Portion,
+    ShippingInfo,
+    Valued,
+)
+from crossdock.core.money import currency_exponent
+
+#: So many units at this price.
+Part = tuple[int, Money]
+
+
+def shippings_of(record: OrderRecord) -> list[ShippingInfo]:
+    """List the shippings: "shippingInfo: … for Single ShippingMode", "shipping: … for Multiple ShippingMode"."""
+    if record.shipping_mode == "Multiple":
+        return [one.shipping_info for one in record.shipping if one.shipping_info]
+    return [record.shipping_info] if record.shipping_info else []
+
+
+def shipping_price(shipping: ShippingInfo) -> Money:
+    """Give what a shipping costs: "discountedPrice: discounted price of the Shipping Method", else its price."""
+    return shipping.discounted_price.value if shipping.discounted_price else shipping.price
+
+
+def expected_total_minor(record: OrderRecord) -> int:
+    """
+    Add up what the order's total must be.
+
+    "Sum of the totalPrice field of all LineItems and CustomLineItems, and if available, the price field of ShippingInfo. If
+    a discount applies on totalPrice, this field holds the discounted value."
+    """
+    lines = sum(line.total_price.cent_amount for line in record.line_items)
+    lines += sum(line.total_price.cent_amount for line in record.custom_line_items)
+    shipping = sum(shipping_price(one).cent_amount for one in shippings_of(record))
+    return int(lines + shipping - discount_minor(record))
+
+
+def discount_minor(record: OrderRecord) -> int:
+    """Give by how much a discount on the total lowered it."""
+    discount = record.discount_on_total_price
+    return discount.discounted_amount.cent_amount if discount else 0
+
+
+def line_total_is_right(line: LineItem) -> bool:
+    """
+    Check that a line's total follows from the price that counts.
+
+    "Total price of this Line Item equalling price multiplied by quantity. If the Line Item is discounted, the total price is
+    the discountedPricePerQuantity multiplied by quantity." "If set, the Cart uses the discounted value for the Line Item
+    price calculation", else the tier for the quantity. A gift costs nothing. "ExternalTotal: … totalPrice are set externally".
+    """
+    total = line.total_price
+    if _has_list_price(line):
+        return bool(total.cent_amount == line.price.value.cent_amount * line.quantity)
+    if line.discounted_price_per_quantity:
+        return _portions_fit(total, line.quantity, line.discounted_price_per_quantity)
+    if line.line_item_mode == "GiftLineItem":
+        return total.cent_amount == 0
+    if line.price_mode == "ExternalTotal":
+        return True
+    if line.discounted_price:
+        return _fits(total, [(line.quantity, line.discounted_price.value)])
+    return any(_fits(total, [(line.quantity, price)]) for price in _unit_prices(line.price, line.quantity))
+
+
+def _has_list_price(line: LineItem) -> bool:
+    """Recognise the usual line, which nothing lowers: a year of a shop has half a million of them."""
+    price = line.price
+    return not (
+        line.discounted_price_per_quantity
+        or line.discounted_price
+        or price.discounted
+        or price.tiers
+        or price.value.precise_amount is not None
+        or line.line_item_mode != "Standard"
+        or line.price_mode == "ExternalTotal"
+    )
+
+
+def custom_total_is_right(line: CustomLineItem) -> bool:
+    """
+    Check a custom line: "money multiplied by quantity", or as discounted.
+
+    "If the Custom Line Item is discounted, the total price is the discountedPricePerQuantity multiplied by quantity."
+    """
+    if line.discounted_price_per_quantity:
+        return _portions_fit(line.total_price, line.quantity, line.discounted_price_per_quantity)
+    price: Valued | None = line.discounted_price
+    return _fits(line.total_price, [(line.quantity, price.value if price else line.money)])
+
+
+def tax_difference_minor(record: OrderRecord) -> int:
+    """Compute net and tax less gross: "totalTax: … difference between the totalGross and totalNet prices"."""
+    taxed = record.taxed_price
+    if taxed is None or taxed.total_tax is None:
+        return 0
+    return int(taxed.total_net.cent_amount + taxed.total_tax.cent_amount - taxed.total_gross.cent_amount)
+
+
+def amounts_in_other_currency(record: OrderRecord) -> list[str]:
+    """List the amounts of the order that are not in its currency, each with its place."""
+    currency = record.total_price.currency_code
+    found = [
+        f"line {line.id} {line.total_price.currency_code}/{line.price.value.currency_code}"
+        for line in record.line_items
+        if line.total_price.currency_code != currency or line.price.value.currency_code != currency
+    ]
+    found += [
+        f"custom line {line.id} {line.total_price.currency_code}/{line.money.currency_code}"
+        for line in record.custom_line_items
+        if line.total_price.currency_code != currency or line.money.currency_code != currency
+    ]
+    others = [("shipping", shipping_price(one)) for one in shippings_of(record)]
+    if record.discount_on_total_price:
+        others.append(("discount", record.discount_on_total_price.discounted_amount))
+    if record.taxed_price:
+        others += [("tax", record.taxed_price.total_gross), ("tax", record.taxed_price.total_net)]
+    found += [f"{place} {money.currency_code}" for place, money in others if money.currency_code != currency]
+    return found
+
+
+def digits_of(price: Money) -> int:
+    """Give the digits of the unit in which a price is exact."""
+    return currency_exponent(price.currency_code) if price.fraction_digits is None else price.fraction_digits
+
+
+def _unit_prices(price: LinePrice, quantity: int) -> Iterator[Money]:
+    """
+    Yield the prices at which a unit may have been sold.
+
+    A product discount is on the base price. Where a tier applies too, the vendor's documentation does not say which of
+    the two wins, so that both are right.
+    """
+    reached = [tier for tier in price.tiers if tier.minimum_quantity <= abs(quantity)]
+    if price.discounted:
+        yield price.discounted.value
+    if reached:
+        yield max(reached, key=lambda tier: tier.minimum_quantity).value
+    if not price.discounted and not reached:
+        yield price.value
+
+
+def _portions_fit(total: Money, quantity: int, portions: Sequence[Portion]) -> bool:
+    """Check that the portions are all units of the line, and make its total."""
+    all_units = sum(portion.quantity for portion in portions) == quantity
+    return all_units and _fits(total, [(portion.quantity, portion.discounted_price.value) for portion in portions])
+
+
+def _fits(total: Money, parts: Iterable[Part]) -> bool:
+    """Compare exactly, but for the one rounding to a minor unit of each part whose price is finer."""
+    exponent = currency_exponent(total.currency_code)
+    parts = list(parts)
+    digits = max([exponent, *(digits_of(price) for _, price in parts)])
+    expected = sum(quantity * _exact(price) * 10 ** (digits - digits_of(price)) for quantity, price in parts)
+    rounded = sum(price.precise_amount is not None for _, price in parts)
+    minor: int = 10 ** (digits - exponent)
+    return bool(abs(total.cent_amount * minor - expected) <= rounded * minor)
+
+
+def _exact(price: Money) -> int:
+    return price.cent_amount if price.precise_amount is None else price.precise_amount
