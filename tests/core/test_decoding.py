@@ -52,8 +52,8 @@ def test_every_type_that_is_decoded_into_is_prepared() -> None:
     prepared = {ast.unparse(type_) for name, call in calls if name == "prepare" for type_ in call.args}
     decoded = {_decoded_type(call) for name, call in calls if name in {"msgspec.convert", "msgspec.json.decode"}}
 
-    # `cls` is SyncRequest or a subclass; `record_type` is prepared by each Sync that names it.
-    assert decoded - {None, "cls", "record_type"} <= prepared
+    # `cls` is SyncRequest or a subclass; a stream prepares its `record_type`, the module of webhooks its `message_type`.
+    assert decoded - {None, "cls", "record_type", "message_type"} <= prepared
 
 
 def _calls(path: Path) -> list[tuple[str, ast.Call]]:

@@ -19,11 +19,14 @@ from typing import Any
 
 import msgspec
 
+from crossdock.core.decoding import prepare
 from crossdock.core.errors import NotFound
 from crossdock.http.connection import Connection
 from crossdock.integrations.actions.model import Action
 from crossdock.integrations.json_schema import errors_in
 from crossdock.integrations.model import ConnectionTest, FieldError, SettingsInvalid
+
+prepare(dict[str, Action])
 
 _FOLDER = Path(__file__).parents[1] / "connectors"
 

@@ -12,12 +12,15 @@ import psycopg
 from psycopg.rows import class_row, kwargs_row
 from psycopg.types.json import Jsonb
 
+from crossdock.core.decoding import prepare
 from crossdock.core.errors import NotFound, Terminal
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 from crossdock.db.leases import LeaseKey
 from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest, Window
 from crossdock.sync.quarantine.model import EXAMPLES, Warned
+
+prepare(tuple[Warned, ...])
 
 
 class PagesGone(Terminal):

@@ -15,8 +15,8 @@ from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.data import order_pricing
 from crossdock.sandbox.commercetools.data.building_blocks import shared_references
-from crossdock.sandbox.commercetools.data.orders import order as plain_order
 from crossdock.sandbox.commercetools.data.orders import is_sellable, vary
+from crossdock.sandbox.commercetools.data.orders import order as plain_order
 from crossdock.sandbox.commercetools.data.products import products
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Systems, extract, load, validate

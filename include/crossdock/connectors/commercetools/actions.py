@@ -9,7 +9,7 @@ date at once, as the vendor promises; a query may lag, so no outcome is resolved
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -20,6 +20,8 @@ from crossdock.connectors.commercetools.predicates import quoted
 from crossdock.http.response import HttpResponse
 from crossdock.integrations.actions.model import Document
 from crossdock.integrations.actions.ports import Effect, ReadBack, Sighting, WriteAction, WriteRequest
+
+T = TypeVar("T")
 
 
 class _Entry(msgspec.Struct, frozen=True, rename="camel"):
@@ -47,9 +49,15 @@ class _EntriesPage(msgspec.Struct, frozen=True):
     results: list[_Entry]
 
 
-def _decoded(response: HttpResponse, document: type[Any]) -> Any:
+# Made once, here: the API server's threads run actions (core/decoding.py).
+_decode_entry = msgspec.json.Decoder(_Entry).decode
+_decode_order = msgspec.json.Decoder(_Order).decode
+_decode_entries = msgspec.json.Decoder(_EntriesPage).decode
+
+
+def _decoded(response: HttpResponse, decode: Callable[[bytes], T]) -> T:
     try:
-        return msgspec.json.decode(response.body, type=document)
+        return decode(response.body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise response.invalid(f"is not what the vendor documents: {error}") from error
 
@@ -60,11 +68,11 @@ def _entry_document(entry: _Entry) -> Document:
 
 
 def _entry(response: HttpResponse) -> Document:
-    return _entry_document(_decoded(response, _Entry))
+    return _entry_document(_decoded(response, _decode_entry))
 
 
 def _order(response: HttpResponse) -> Document:
-    return msgspec.structs.asdict(_decoded(response, _Order))
+    return msgspec.structs.asdict(_decoded(response, _decode_order))
 
 
 def _entry_path(shop: Commercetools, given: Document) -> str:
@@ -78,7 +86,7 @@ def _order_path(shop: Commercetools, given: Document) -> str:
 def get_inventory(shop: Commercetools, given: Document) -> Document:
     """Read the inventory entries of a SKU: one for each supply channel."""
     query = {"where": f"sku = {quoted(given['sku'])}", "limit": PAGE_RECORDS, "withTotal": "false"}
-    page = shop.http.get(shop.path("inventory"), query, lambda response: _decoded(response, _EntriesPage))
+    page = shop.http.get(shop.path("inventory"), query, lambda response: _decoded(response, _decode_entries))
     return {"entries": [_entry_document(entry) for entry in page.results]}
 
 
