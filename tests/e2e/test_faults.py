@@ -216,7 +216,7 @@ def test_a_killed_worker_and_a_frozen_one_are_replaced_and_the_frozen_one_stays_
     """
     stack.sandbox.live(stock_moves=30)
     stack.slow(2500)
-    stack.slow(15_000, "product-projections")
+    stack.slow(15_000, "products")
     dead, frozen = stack.trigger("products", full=True), stack.trigger(full=True)
     stack.wait_for_begin(dead)
     victim = stack.task_process(dead, "extract", "products")
@@ -231,7 +231,7 @@ def test_a_killed_worker_and_a_frozen_one_are_replaced_and_the_frozen_one_stays_
     try:
         guards[1].kill()
         victim.kill()
-        stack.slow(0, "product-projections")
+        stack.slow(0, "products")
         (landed,) = stack.ask(
             "SELECT count(*) FROM landed_page JOIN sync_run USING (run_id) WHERE dag_run_id = %s", frozen
         )
