@@ -366,7 +366,7 @@ class AnotherHost:
 
 
 @pytest.mark.parametrize(
-    "elsewhere",
+    "moved",
     [
         {"base_url": "{other}"},
         {"auth_url": "{other}"},
@@ -378,12 +378,12 @@ class AnotherHost:
 )
 @pytest.mark.parametrize("name", ["otto", "admin"])
 def test_credentials_do_not_follow_a_changed_destination(
-    hub: Hub, retailer: FakeRetailer, elsewhere: dict[str, Any], name: str
+    hub: Hub, retailer: FakeRetailer, moved: dict[str, Any], name: str
 ) -> None:
     """No role can read a credential, so none may have it sent to a host of its own either."""
     document, other = added(hub, retailer), AnotherHost()
     of = f"/v1/integrations/{document['id']}"
-    settings = json.loads(json.dumps({**document["settings"], **elsewhere}).replace("{other}", other.url))
+    settings = json.loads(json.dumps({**document["settings"], **moved}).replace("{other}", other.url))
     before = hub.airflow("GET", f"/connections/{document['id']}").json()
 
     body = {"settings": settings, "same_records": True}
@@ -393,7 +393,7 @@ def test_credentials_do_not_follow_a_changed_destination(
     assert refused.json()["errors"] == [
         {
             "pointer": "/credentials",
-            "message": f"must be given again, because {next(iter(elsewhere))} decides where they are sent",
+            "message": f"must be given again, because {next(iter(moved))} decides where they are sent",
         }
     ]
     assert not other.was_called

@@ -123,7 +123,7 @@ class Manifest:
             name
             for name, field in self.settings["properties"].items()
             if field.get("x-destination")
-            and _leads_elsewhere(*(given.get(name, field.get("default")) for given in (before, after)))
+            and _moves_credentials(*(given.get(name, field.get("default")) for given in (before, after)))
         ]
 
     def settings_of(self, connection: Connection) -> dict[str, Any]:
@@ -199,7 +199,7 @@ class Manifest:
         return found
 
 
-def _leads_elsewhere(before: Any, after: Any) -> bool:
+def _moves_credentials(before: Any, after: Any) -> bool:
     if isinstance(before or after, list):
         return not set(after or ()) <= set(before or ())
     return canonical(before or "") != canonical(after or "")

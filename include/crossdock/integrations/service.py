@@ -322,9 +322,9 @@ def _changed(
         return kind.preserve_extra(known, kind.given_for(kind.connection(known.connection_id, settings, credentials)))
     stored = kind.credentials_of(known)
     # The connection says where they go today, whatever the registry says: somebody may have changed it by hand.
-    elsewhere = kind.other_destination(kind.settings_of(known), settings) if stored else []
-    if elsewhere:
-        message = f"must be given again, because {', '.join(elsewhere)} decides where they are sent"
+    moving = kind.other_destination(kind.settings_of(known), settings) if stored else []
+    if moving:
+        message = f"must be given again, because {', '.join(moving)} decides where they are sent"
         raise SettingsInvalid(kind.title, [FieldError("/credentials", message)])
     return kind.preserve_extra(known, kind.connection(known.connection_id, settings, stored))
 
