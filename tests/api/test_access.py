@@ -33,6 +33,7 @@ def path_of(path: str) -> str:
         .replace("{replay_id}", "4711")
         .replace("{dead_letter_id}", "4711")
         .replace("{item_id}", "4711")
+        .replace("{attempt_id}", "4711")
         .replace("{stream}", "none")
     )
 
