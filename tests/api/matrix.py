@@ -31,6 +31,9 @@ MATRIX = {
     ("GET", "/v1/integrations/{integration_id}/actions"): ANYONE,
     # An action that writes needs an operator: tests/api/test_actions.py.
     ("POST", "/v1/integrations/{integration_id}/actions/{action}"): TESTS,
+    ("GET", "/v1/attempts"): ANYONE,
+    ("GET", "/v1/attempts/{attempt_id}"): ANYONE,
+    ("POST", "/v1/attempts/{attempt_id}/resolve"): OPERATES,
     ("GET", "/v1/integrations/{integration_id}/health"): ANYONE,
     ("GET", "/v1/availability/{sku}"): ANYONE,
     ("POST", "/v1/availability-rebuilds"): OPERATES,

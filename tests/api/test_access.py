@@ -33,6 +33,7 @@ def path_of(path: str) -> str:
         .replace("{replay_id}", "4711")
         .replace("{dead_letter_id}", "4711")
         .replace("{item_id}", "4711")
+        .replace("{attempt_id}", "4711")
         .replace("{stream}", "none")
     )
 
@@ -150,6 +151,15 @@ def test_no_bad_token_gets_through(hub: Hub, method: str, path: str, token: str)
     answer = hub.call(method, path_of(path), None, headers={"Authorization": f"Bearer {token}"})
 
     assert_problem(answer, 401, "unauthorised")
+
+
+@pytest.mark.parametrize("changes", [{"sub": "gone"}, {"sub": "vera", "role": "admin"}], ids=["removed", "other role"])
+def test_a_token_ends_with_its_user(hub: Hub, changes: dict[str, str]) -> None:
+    """The simple auth manager takes name and role from the token alone, for as long as the token lasts."""
+    answer = hub.call("GET", "/v1/me", None, headers={"Authorization": f"Bearer {signed(**changes)}"})
+
+    assert_problem(answer, 401, "unauthorised")
+    assert "was removed, or has another role now" in answer.json()["detail"]
 
 
 def test_each_forged_token_is_refused_for_its_own_defect(hub: Hub) -> None:

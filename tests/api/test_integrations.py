@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,6 +28,18 @@ from tests.shop import QUICK, free_port, query
 _numbers = itertools.count()
 #: Planted in every secret field; found nowhere but encrypted in Airflow's database.
 CANARY = "k4n4ry-that-must-not-be-seen"
+
+
+#: A declared system whose URL only the file says.
+DECLARED = """
+title: Stock of the ERP
+base_url: {url}
+auth: {kind: oauth2, scope: view_products:{project}}
+read: {path: "/{project}/inventory", records: results}
+identity: {id: id, version: version, changed_at: lastModifiedAt}
+mapping:
+  sku: {path: sku}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -334,6 +347,129 @@ def test_changed_settings_are_tested_with_the_stored_secret(hub: Hub, retailer: 
     assert right.status_code == 200, right.text
     assert outcomes(right.json()["checks"])["sample"] == "ok"
     assert "token_path" in hub.airflow("GET", f"/connections/{document['id']}").json()["extra"]
+
+
+class AnotherHost:
+    """A host that somebody would like to have the credentials sent to. It notes that it was called."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket.settimeout(0.2)
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    @property
+    def was_called(self) -> bool:
+        with suppress(TimeoutError):
+            self._socket.accept()[0].close()
+            return True
+        return False
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        {"base_url": "{other}"},
+        {"auth_url": "{other}"},
+        {"token_path": "/another/token"},
+        {"ca_file": "/etc/another.pem"},
+        {"allowed_networks": ["127.0.0.0/8", "10.0.0.0/8"]},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+@pytest.mark.parametrize("name", ["otto", "admin"])
+def test_credentials_do_not_follow_a_changed_destination(
+    hub: Hub, retailer: FakeRetailer, moved: dict[str, Any], name: str
+) -> None:
+    """No role can read a credential, so none may have it sent to a host of its own either."""
+    document, other = added(hub, retailer), AnotherHost()
+    of = f"/v1/integrations/{document['id']}"
+    settings = json.loads(json.dumps({**document["settings"], **moved}).replace("{other}", other.url))
+    before = hub.airflow("GET", f"/connections/{document['id']}").json()
+
+    body = {"settings": settings, "same_records": True}
+    refused = hub.call("PATCH", of, name, json=body, headers={"If-Match": '"1"'})
+
+    assert_problem(refused, 422, "settings-invalid")
+    assert refused.json()["errors"] == [
+        {
+            "pointer": "/credentials",
+            "message": f"must be given again, because {next(iter(moved))} decides where they are sent",
+        }
+    ]
+    assert not other.was_called
+    assert hub.airflow("GET", f"/connections/{document['id']}").json() == before
+    assert hub.call("GET", of).json()["version"] == 1
+
+
+def test_a_destination_changes_together_with_the_credentials(hub: Hub, retailer: FakeRetailer) -> None:
+    """The audit trail names both."""
+    document = added(hub, retailer)
+    of = f"/v1/integrations/{document['id']}"
+    credentials = {"client_id": retailer.client_id, "client_secret": CANARY}
+    networks = [*document["settings"]["allowed_networks"], "10.0.0.0/8"]
+    settings = {**document["settings"], "allowed_networks": networks}
+
+    wrong = {"settings": settings, "credentials": {**credentials, "client_secret": f"{CANARY}-but-wrong"}}
+    refused = hub.call("PATCH", of, "otto", json=wrong, headers={"If-Match": '"1"'})
+    assert_problem(refused, 422, "connection-test-failed")
+    assert hub.call("POST", f"{of}/test").json()["passed"]
+
+    body = {"settings": settings, "credentials": credentials}
+    changed = hub.call("PATCH", of, "otto", json=body, headers={"If-Match": '"1"'})
+    assert changed.status_code == 200, changed.text
+    assert hub.call("POST", f"{of}/test").json()["passed"]
+    with hub.store() as store:
+        subject = f"integration/{document['id']}"
+        ((detail,),) = query(
+            store, "SELECT detail FROM audit_entry WHERE subject = %s AND act = 'integration.change'", subject
+        )
+    assert set(detail["changed"]) == {"credentials_set_at", "settings.allowed_networks"}
+
+
+def test_settings_that_do_not_move_the_credentials_change_without_them(hub: Hub, retailer: FakeRetailer) -> None:
+    document = added(hub, retailer)
+    settings = {
+        **document["settings"],
+        "base_url": document["settings"]["base_url"] + "/",
+        "token_path": "/oauth/token",
+        "scope": f"view_products:{retailer.project}",
+        "allowed_networks": ["127.0.0.0/8"],
+    }
+    answer = hub.call(
+        "PATCH",
+        f"/v1/integrations/{document['id']}",
+        json={"settings": settings, "same_records": True},
+        headers={"If-Match": '"1"'},
+    )
+
+    assert answer.status_code == 200, answer.text
+
+
+def test_credentials_of_a_declared_system_do_not_follow_its_file(hub: Hub, retailer: FakeRetailer) -> None:
+    """Who may change the file of a declaration need not know the credentials."""
+    del retailer
+    declaration = hub.declarations / "stock_of_erp.yaml"
+    with FakeRetailer(seed=4, inventory=3, products=0, orders=0, customers=0, flaws=0) as system:
+        declaration.write_text(DECLARED.replace("{url}", system.url).replace("{project}", system.project))
+        try:
+            body = {
+                "id": "stock_of_erp",
+                "kind": "declared",
+                "settings": {"allowed_networks": ["127.0.0.0/8"]},
+                "credentials": {"user": system.client_id, "secret": system.client_secret},
+            }
+            answer = hub.call("POST", "/v1/integrations", json=body)
+            assert answer.status_code == 201, answer.text
+            other = AnotherHost()
+            declaration.write_text(declaration.read_text().replace(system.url, other.url))
+            tested = hub.call("POST", "/v1/integrations/stock_of_erp/test")
+        finally:
+            declaration.unlink()
+
+    assert tested.status_code == 400, tested.text
+    assert f"the credentials were given for {system.url} /oauth/token" in tested.json()["detail"]
+    assert tested.json()["hint"]["request"] == "POST /hub/v1/integrations/stock_of_erp/rotate"
+    assert not other.was_called
 
 
 def test_fields_that_others_added_to_the_connection_stay(hub: Hub, retailer: FakeRetailer) -> None:

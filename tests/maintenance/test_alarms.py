@@ -20,6 +20,8 @@ from crossdock.events.subscriber import Subscriber
 from crossdock.events.webhooks_in import refused as refused_webhooks
 from crossdock.http.breaker import BreakerRules
 from crossdock.http.shared_breaker import SharedBreaker
+from crossdock.integrations.attempts import repository as attempts
+from crossdock.integrations.attempts.model import Outcome, Resolution, Write
 from crossdock.maintenance import alarms
 from crossdock.maintenance.alarms import AlarmThresholds
 from crossdock.observability import alerts
@@ -114,6 +116,21 @@ def test_many_refused_webhooks_open_an_alert(store: Store) -> None:
     assert "10 webhooks of shop" in message
     assert "shop_webhook" in message
     query(store, "UPDATE refused_webhook SET last_at = now() - interval '2 hours' RETURNING 1")
+    assert open_alerts(store, AlarmThresholds()) == {}
+
+
+def test_a_call_without_a_known_outcome_is_an_alert_until_it_is_resolved(store: Store) -> None:
+    """Otherwise nobody learns that a charge may have been made twice, or never."""
+    write = Write(integration="acme", action="charge", key="order-4711", method="POST", path="/charges")
+    with store.transaction() as work:
+        begun, _ = attempts.begin(work, write, longest=timedelta(0))
+    assert open_alerts(store, AlarmThresholds()) == {}, "a repetition with its key may resolve it"
+    query(store, "UPDATE attempt SET sent_at = now() - interval '11 minutes' RETURNING 1")
+    message = open_alerts(store, AlarmThresholds())["attempt_unresolved", "acme"]
+
+    assert "calls that write to acme is unknown: 1, the oldest for 11 minutes" in message
+    with store.transaction() as work:
+        attempts.resolve(work, begun.attempt_id, Outcome.DONE, Resolution.PERSON)
     assert open_alerts(store, AlarmThresholds()) == {}
 
 

@@ -137,7 +137,7 @@ async def _airflow_user(request: Request) -> Any:
 
     bearer = _bearer(request)
     try:
-        return await get_user(request, None, bearer)
+        user = await get_user(request, None, bearer)
     except HTTPException as error:
         # Airflow answers 403 for a token that it cannot read. For us the caller is unknown either way.
         raise _unauthorised(str(error.detail)) from None
@@ -145,6 +145,25 @@ async def _airflow_user(request: Request) -> Any:
         # The token names a person who is gone, or is not a token at all.
         log.warning("A token was refused: %s", type(error).__name__)
         raise _unauthorised("Invalid token") from None
+    if not _still_has_role(user):
+        raise _unauthorised("The user of this token was removed, or has another role now")
+    return user
+
+
+def _still_has_role(user: Any) -> bool:
+    """
+    Check a user of the simple auth manager against its settings: it reads names and roles from the token alone.
+
+    FAB looks its users up for each request.
+    """
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager  # noqa: PLC0415
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser  # noqa: PLC0415
+    from airflow.configuration import conf  # noqa: PLC0415
+
+    if not isinstance(user, SimpleAuthManagerUser) or conf.getboolean("core", "simple_auth_manager_all_admins"):
+        return True
+    known = {known.username: (known.role or "").upper() for known in SimpleAuthManager.get_users()}
+    return known.get(user.username) == (user.role or "").upper()
 
 
 def _bearer(request: Request) -> HTTPAuthorizationCredentials | None:

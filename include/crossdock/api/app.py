@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from crossdock.api import (
     actions,
     alerts,
+    attempts,
     audit,
     availability,
     dead_letters,
@@ -47,6 +48,7 @@ _RESOURCES = (
     records,
     integrations,
     actions,
+    attempts,
     integration_health,
     availability,
     events,

@@ -114,6 +114,11 @@ class ChangeBody(BaseModel):
 
     name: str | None = Field(None, min_length=1, max_length=200, pattern=PLAIN)
     settings: dict[str, Any] | None = Field(None, description="Replaces all settings.")
+    credentials: dict[str, Any] | None = Field(
+        None,
+        description="Needed with settings that would send the credentials elsewhere: host, token path, CA, networks.",
+        json_schema_extra={"writeOnly": True},
+    )
     same_records: bool = Field(
         False, description="Confirms that a new address is of the same system, so that its records do not mix."
     )
@@ -219,6 +224,7 @@ def change_integration(
         actor=caller.actor,
         name=body.name,
         settings=body.settings,
+        credentials=body.credentials,
         same_records=body.same_records,
     )
     integrations_changed(store)

@@ -50,6 +50,9 @@ class Commands(LazyCommandGroup):
         "integration": LazyCommand(
             "crossdock.cli.integrations:app", "Manage the systems that the hub is connected to."
         ),
+        "attempts": LazyCommand(
+            "crossdock.cli.attempts:app", "List calls that write, and resolve those without a known outcome."
+        ),
         "dead-letters": LazyCommand(
             "crossdock.cli.dead_letters:app",
             "List, fix, replay and discard events that a subscriber could not process.",

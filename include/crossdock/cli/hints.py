@@ -5,6 +5,7 @@ from __future__ import annotations
 from crossdock.core.hints import Hint, HintId
 
 _PHRASES = {
+    HintId.LIST_ATTEMPTS: "To list them: ./hub attempts list",
     HintId.LIST_DEAD_LETTERS: "To list them: ./hub dead-letters list",
     HintId.LIST_QUARANTINE: "To list them: ./hub quarantine list",
     HintId.LIST_EVENTS: "Latest events: ./hub events tail",

@@ -233,9 +233,16 @@ def change(
     same_records: Annotated[
         bool, typer.Option("--same-records", help="The new address is of the same system: its records are the same.")
     ] = False,
+    credentials: CredentialsFile = None,
     as_json: Json = False,
 ) -> None:
-    """Change the name or single settings, after testing them."""
+    """
+    Change the name or single settings, after testing them.
+
+    Settings that decide where the credentials are sent, such as the URL, need the credentials again.
+    """
+    from crossdock.cli.credentials import credentials_for  # noqa: PLC0415
+
     if not name and not settings:
         raise BadRequest("Nothing to change. Use --name NAME or --set FIELD=VALUE")
     api = hub_api()
@@ -245,9 +252,23 @@ def change(
         body["settings"] = {**seen.document["settings"], **_settings(settings)}
     if same_records:
         body["same_records"] = True
-    stored = _sent(
-        lambda: api.patch(f"/integrations/{integration_id}", body, if_match=seen.etag).document, as_json=as_json
-    )
+
+    def send() -> Any:
+        return api.patch(f"/integrations/{integration_id}", body, if_match=seen.etag).document
+
+    def enter_credentials() -> None:
+        body["credentials"] = credentials_for(_kind(api, seen.document["kind"]), credentials)
+
+    if credentials is not None:
+        enter_credentials()
+    try:
+        stored = _sent(send, as_json=as_json)
+    except HubRefused as refused:
+        if credentials is not None or not _asks_for_credentials(refused):
+            raise
+        console.say(str(refused))
+        enter_credentials()
+        stored = _sent(send, as_json=as_json)
     _report(stored, f"{integration_id} is changed", as_json=as_json)
 
 
@@ -376,6 +397,10 @@ def _sent(send: Any, *, as_json: bool) -> dict[str, Any]:
             _show_checks(checks)
         raise
     return found
+
+
+def _asks_for_credentials(refused: HubRefused) -> bool:
+    return any(error["pointer"] == "/credentials" for error in refused.problem.get("errors", ()))
 
 
 def _report(document: dict[str, Any], sentence: str, *, as_json: bool) -> None:

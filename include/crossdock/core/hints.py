@@ -15,6 +15,7 @@ from enum import StrEnum
 class HintId(StrEnum):
     """The value is part of the API: `hint.id` of a problem."""
 
+    LIST_ATTEMPTS = "list_attempts"
     LIST_DEAD_LETTERS = "list_dead_letters"
     LIST_QUARANTINE = "list_quarantine"
     LIST_EVENTS = "list_events"

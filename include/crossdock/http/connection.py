@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from crossdock.core.errors import BadRequest
 from crossdock.core.hints import Hint, HintId
+
+_PORTS = {"http": 80, "https": 443}
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,3 +60,19 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
                 "Connections, or change the integration",
                 hint=Hint(HintId.CHANGE_SETTINGS, self.connection_id),
             )
+
+
+def canonical(url: str) -> str:
+    """
+    Write *url* in one spelling: lower case, without the scheme's own port and without a trailing slash.
+
+    Any other text, such as a path, is returned as it is.
+    """
+    try:
+        parts = parse_url(url)
+    except LocationParseError:
+        return url
+    if not parts.scheme or not parts.host:
+        return url
+    port = None if parts.port == _PORTS.get(parts.scheme) else parts.port
+    return str(parts._replace(port=port, path=(parts.path or "").rstrip("/") or None))

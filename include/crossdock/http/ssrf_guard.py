@@ -106,13 +106,23 @@ class AllowedNetworks(msgspec.Struct, frozen=True, kw_only=True):
         return cls(networks=(ipaddress.ip_network(address),)) if address.is_loopback else cls()
 
     def allows(self, address: Address) -> bool:
-        """Check whether *address* is allowed although it is not public."""
+        """
+        Check whether *address* is allowed although it is not public.
+
+        A metadata service is allowed by a network of its one address alone: 0.0.0.0/0 does not mean it.
+        """
         forms = _effective_addresses(address)
-        if any(form in network for form in forms for network in self.networks if form.version == network.version):
+        containing = [
+            network
+            for form in forms
+            for network in self.networks
+            if form.version == network.version and form in network
+        ]
+        if any(form in _METADATA for form in forms):
+            return any(network.num_addresses == 1 for network in containing)
+        if containing:
             return True
-        return self.allow_private and all(
-            form.is_private and form not in _METADATA and _is_unicast(form) for form in forms
-        )
+        return self.allow_private and all(form.is_private and _is_unicast(form) for form in forms)
 
 
 def resolve_allowed(

@@ -21,13 +21,15 @@ import msgspec
 
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import NotFound
-from crossdock.http.connection import Connection
+from crossdock.http.connection import Connection, canonical
 from crossdock.integrations.actions.model import Action
 from crossdock.integrations.json_schema import errors_in
 from crossdock.integrations.model import ConnectionTest, FieldError, SettingsInvalid
 
 prepare(dict[str, Action])
 
+#: Field of a connection's extra: the destination that its credentials were given for.
+GIVEN_FOR = "given_for"
 _FOLDER = Path(__file__).parents[1] / "connectors"
 
 
@@ -111,12 +113,36 @@ class Manifest:
         fields = self.settings["properties"]
         return [name for name in fields if fields[name].get("x-identity") and before.get(name) != after.get(name)]
 
+    def other_destination(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+        """
+        Name the settings that would send the credentials elsewhere, or to more hosts: `x-destination` in the schema.
+
+        Another spelling of the same URL is the same destination, and so are fewer allowed networks.
+        """
+        return [
+            name
+            for name, field in self.settings["properties"].items()
+            if field.get("x-destination")
+            and _moves_credentials(*(given.get(name, field.get("default")) for given in (before, after)))
+        ]
+
     def settings_of(self, connection: Connection) -> dict[str, Any]:
         """Extract the visible settings. A field that the schema does not define is left out: it may be a secret."""
         return self._fields_of(connection, self.settings)
 
     def credentials_of(self, connection: Connection) -> dict[str, Any]:
         return self._fields_of(connection, self.credentials)
+
+    def given_for(self, connection: Connection) -> Connection:
+        """
+        Add to *connection* where its credentials may be sent, if a file decides that and not the connection alone.
+
+        Call it for credentials that a person has just given. Whoever uses them refuses another destination.
+        """
+        if "destination" not in self.provides:
+            return connection
+        destination = self.provided("destination")(connection)
+        return msgspec.structs.replace(connection, extra={**connection.extra, GIVEN_FOR: destination})
 
     def connection_test(self, connection: Connection) -> ConnectionTest:
         """
@@ -171,6 +197,12 @@ class Manifest:
             if value not in (None, ""):
                 found[name] = value
         return found
+
+
+def _moves_credentials(before: Any, after: Any) -> bool:
+    if isinstance(before or after, list):
+        return not set(after or ()) <= set(before or ())
+    return canonical(before or "") != canonical(after or "")
 
 
 def _imported(entry_point: str) -> Any:

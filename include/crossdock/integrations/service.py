@@ -75,7 +75,7 @@ def add(
         connection, settings = _existing(connections, kind, new)
     else:
         kind.refuse_invalid(new.settings, new.credentials)
-        connection = kind.connection(ids.prefixed(new.integration_id), new.settings, new.credentials)
+        connection = kind.given_for(kind.connection(ids.prefixed(new.integration_id), new.settings, new.credentials))
         settings = dict(new.settings)
     found = _tested(new.integration_id, kind, connection)
     if new.credentials is not None:
@@ -166,10 +166,14 @@ def change(
     actor: str,
     name: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    credentials: Mapping[str, Any] | None = None,
     same_records: bool = False,
 ) -> Added:
     """
-    Change the name, or replace all settings after testing the new ones. The credentials stay.
+    Change the name, or replace all settings after testing the new ones.
+
+    The credentials stay, unless the settings would send them elsewhere: then *credentials* must be given again. Otherwise
+    whoever may change an address could have the stored credentials sent to a host of their own.
 
     Once records have been read, the integration stays with its system: the records of two would mix under one watermark.
     *same_records* confirms that the new address is of the same system.
@@ -177,27 +181,29 @@ def change(
     Raises:
         NotFound: There is no such integration.
         VersionChanged: Somebody changed it since *version*; None for any version.
-        SettingsInvalid, TestRefused: As in `add`; nothing is stored.
+        SettingsInvalid, TestRefused: As in `add`, or the credentials must be given again; nothing is stored.
         Conflict: The connection is not in Airflow's own database, so it cannot be changed here; or the settings are those
             of another system.
 
     """
     before = _current(store, integration_id, version)
     found: tuple[Check, ...] = ()
-    if settings is not None and dict(settings) != dict(before.settings):
+    if credentials is not None and settings is None:
+        message = "come with settings; to replace them alone, rotate them"
+        raise SettingsInvalid(before.kind, [FieldError("/credentials", message)])
+    if settings is not None and (credentials is not None or dict(settings) != dict(before.settings)):
         kind = manifest_of(before.kind)
-        kind.refuse_invalid(settings, None)
+        kind.refuse_invalid(settings, credentials)
         if not same_records:
             _refuse_other_system(store, kind, before, settings)
-        known = _connection(connections, before)
-        updated = kind.connection(before.connection_id, settings, kind.credentials_of(known))
-        connection = kind.preserve_extra(known, updated)
+        connection = _changed(kind, _connection(connections, before), settings, credentials)
         found = _tested(integration_id, kind, connection)
         _replace(connections, connection)
     after = msgspec.structs.replace(
         before, name=name or before.name, settings=before.settings if settings is None else settings
     )
-    return Added(_store(store, before, after, act="change", actor=actor), found)
+    stored = _store(store, before, after, act="change", actor=actor, with_credentials=credentials is not None)
+    return Added(stored, found)
 
 
 def rotate(
@@ -220,7 +226,7 @@ def rotate(
     before = _current(store, integration_id, version)
     kind = manifest_of(before.kind)
     kind.refuse_invalid(before.settings, credentials)
-    connection = kind.connection(before.connection_id, before.settings, credentials)
+    connection = kind.given_for(kind.connection(before.connection_id, before.settings, credentials))
     if known := connections.get(before.connection_id):
         connection = kind.preserve_extra(known, connection)
     found = _tested(integration_id, kind, connection)
@@ -306,6 +312,21 @@ def _refuse_other_system(store: Store, kind: Manifest, before: Integration, sett
         "with same_records",
         hint=Hint(HintId.SHOW_INTEGRATION, before.integration_id),
     )
+
+
+def _changed(
+    kind: Manifest, known: Connection, settings: Mapping[str, Any], credentials: Mapping[str, Any] | None
+) -> Connection:
+    """Build the connection with *settings*; the known credentials stay if the settings leave their destination as it is."""
+    if credentials is not None:
+        return kind.preserve_extra(known, kind.given_for(kind.connection(known.connection_id, settings, credentials)))
+    stored = kind.credentials_of(known)
+    # The connection says where they go today, whatever the registry says: somebody may have changed it by hand.
+    moving = kind.other_destination(kind.settings_of(known), settings) if stored else []
+    if moving:
+        message = f"must be given again, because {', '.join(moving)} decides where they are sent"
+        raise SettingsInvalid(kind.title, [FieldError("/credentials", message)])
+    return kind.preserve_extra(known, kind.connection(known.connection_id, settings, stored))
 
 
 def _refuse_taken(store: Store, integration_id: str) -> None:
@@ -457,7 +478,13 @@ def _record(work: Work, act: str, before: Integration | None, after: Integration
 def _traced(integration: Integration | None) -> dict[str, Any]:
     if integration is None:
         return {}
-    return {"name": integration.name, "state": integration.state.value, "settings": dict(integration.settings)}
+    written = integration.credentials_set_at
+    return {
+        "name": integration.name,
+        "state": integration.state.value,
+        "settings": dict(integration.settings),
+        "credentials_set_at": written and written.isoformat(),
+    }
 
 
 def _subject(integration_id: str) -> str:

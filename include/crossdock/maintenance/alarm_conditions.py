@@ -27,6 +27,15 @@ class RefusedWebhooks(msgspec.Struct, frozen=True):
     reason: str
 
 
+class UnresolvedAttempts(msgspec.Struct, frozen=True):
+    """Calls that write to one integration, whose outcome nobody knows."""
+
+    integration: str
+    attempts: int
+    #: Since the oldest was sent.
+    since_s: float
+
+
 _DEAD = b"""
 SELECT subscriber, coalesce(cause, 'unknown'), count(*) FROM dead_letter WHERE state = 'dead'
  GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2
@@ -62,6 +71,13 @@ SELECT integration, sum(times)::bigint, (array_agg(reason ORDER BY times DESC))[
  GROUP BY integration HAVING sum(times) >= %(at_least)s ORDER BY integration
 """
 
+#: As the attempt log reads them: an open attempt is unknown from the moment at which its call would have ended.
+_UNRESOLVED = b"""
+SELECT integration, count(*), extract(epoch FROM clock_timestamp() - min(sent_at))::float8 FROM attempt
+ WHERE outcome IN ('open', 'unknown') AND (outcome = 'unknown' OR open_until < clock_timestamp())
+ GROUP BY integration HAVING min(sent_at) < clock_timestamp() - %(longer_than)s ORDER BY integration
+"""
+
 #: A DAG run that never reached the ledger, because it failed before, is given up after a day.
 _STILL_LATE = b"""
 SELECT subject, message FROM alert
@@ -94,6 +110,11 @@ def broken(work: Work, longer_than: timedelta) -> dict[str, float]:
 def refused_webhooks(work: Work, at_least: int) -> list[RefusedWebhooks]:
     """Find integrations with at least *at_least* refused webhooks within the last hour."""
     return [RefusedWebhooks(*row) for row in work.execute(_REFUSED, {"at_least": at_least})]
+
+
+def unresolved_attempts(work: Work, longer_than: timedelta) -> list[UnresolvedAttempts]:
+    """Find integrations with a call whose outcome nobody has known for *longer_than*."""
+    return [UnresolvedAttempts(*row) for row in work.execute(_UNRESOLVED, {"longer_than": longer_than})]
 
 
 def still_late(work: Work) -> dict[str, str]:

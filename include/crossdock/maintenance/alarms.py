@@ -29,6 +29,8 @@ class AlarmThresholds:
     unread: timedelta = timedelta(seconds=30)
     #: How long a circuit breaker is not closed.
     broken: timedelta = timedelta(minutes=5)
+    #: How long the outcome of a call that writes is unknown: a repetition with its key resolves most of them sooner.
+    unresolved: timedelta = timedelta(minutes=10)
     #: Refused webhooks of an integration within an hour.
     refused: int = 10
 
@@ -50,6 +52,7 @@ def check(store: Store, subscribers: Mapping[str, Subscriber], limits: AlarmThre
             "events_unread": _unread(work, subscribers, limits),
             "breaker_open": _broken(work, limits),
             "webhooks_refused": _refused(work, limits),
+            "attempt_unresolved": _unresolved(work, limits),
             "run_late": alarm_conditions.still_late(work),
         }
     with store.transaction() as work:
@@ -111,4 +114,14 @@ def _refused(work: Work, limits: AlarmThresholds) -> Found:
             f"in the connection {refused.integration}_webhook with the sender's"
         )
         for refused in alarm_conditions.refused_webhooks(work, limits.refused)
+    }
+
+
+def _unresolved(work: Work, limits: AlarmThresholds) -> Found:
+    return {
+        unresolved.integration: (
+            f"The outcome of calls that write to {unresolved.integration} is unknown: {unresolved.attempts:,}, the oldest for "
+            f"{unresolved.since_s / 60:.0f} minutes. Such a call is not sent again until its outcome is known"
+        )
+        for unresolved in alarm_conditions.unresolved_attempts(work, limits.unresolved)
     }

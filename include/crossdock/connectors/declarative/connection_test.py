@@ -5,8 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from crossdock.connectors.declarative import files
-from crossdock.connectors.declarative.source import DeclaredSource, base_url_of
-from crossdock.core.errors import BadRequest, SystemRefused
+from crossdock.connectors.declarative.signing import base_url_of
+from crossdock.connectors.declarative.source import DeclaredSource
+from crossdock.core.errors import SystemRefused
 from crossdock.core.ids import unprefixed
 from crossdock.http.connection import Connection
 from crossdock.http.model import Limits
@@ -20,19 +21,13 @@ class DeclaredConnectionTest:
     Test the system whose declaration has the connection's ID.
 
     Raises:
-        BadRequest: there is no such declaration, or the connection lacks a value that it needs.
+        NotFound: there is no such declaration.
+        BadRequest: the connection lacks a value that the declaration needs.
 
     """
 
     def __init__(self, connection: Connection) -> None:
-        name = unprefixed(connection.connection_id)
-        path = files.paths().get(name)
-        if path is None:
-            raise BadRequest(
-                f"The declaration {name}.yaml does not exist in {files.folder()}. "
-                f"Existing declarations: {', '.join(files.paths()) or 'none'}"
-            )
-        declaration = files.read(path)
+        declaration = files.find(unprefixed(connection.connection_id))
         self.url = base_url_of(declaration, connection)
         self._source = DeclaredSource(declaration, connection, limits=_QUICK)
         self._page: FetchedPage | None = None

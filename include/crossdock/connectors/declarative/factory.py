@@ -1,10 +1,11 @@
-"""Create the source of a declared system from its Airflow connection."""
+"""The entry points of declared systems, as their manifest names them: by the integration, whose ID is the file's name."""
 
 from __future__ import annotations
 
 from crossdock.connectors.declarative import files
+from crossdock.connectors.declarative.signing import destination
 from crossdock.connectors.declarative.source import DeclaredSource
-from crossdock.core.errors import NotFound
+from crossdock.core.ids import unprefixed
 from crossdock.http.config import SafeguardsFactory
 from crossdock.http.connection import Connection
 
@@ -18,7 +19,15 @@ def source_of(integration: str, connection: Connection, share: SafeguardsFactory
         BadRequest: the declaration is not valid, or its connection lacks a value that it needs.
 
     """
-    path = files.paths().get(integration)
-    if path is None:
-        raise NotFound(f"The declaration {integration}.yaml does not exist in {files.folder()}")
-    return DeclaredSource(files.read(path), connection, share)
+    return DeclaredSource(files.find(integration), connection, share)
+
+
+def destination_of(connection: Connection) -> str:
+    """
+    Describe where the credentials of *connection* are sent.
+
+    Raises:
+        HubError: as in `source_of`.
+
+    """
+    return destination(files.find(unprefixed(connection.connection_id)), connection)

@@ -13,7 +13,7 @@ import msgspec
 
 from crossdock.connectors.declarative.model import Declaration, Mistake
 from crossdock.core.decoding import prepare
-from crossdock.core.errors import BadRequest
+from crossdock.core.errors import BadRequest, NotFound
 
 prepare(Declaration)
 
@@ -48,6 +48,23 @@ def folder() -> Path:
 def paths(place: Path | None = None) -> dict[str, Path]:
     """List the declaration files by name."""
     return {path.stem: path for path in sorted((place or folder()).glob("*.yaml"))}
+
+
+def find(name: str) -> Declaration:
+    """
+    Read the declaration called *name*.
+
+    Raises:
+        NotFound: there is none; the message lists the existing ones.
+        InvalidDeclaration: it is not valid.
+
+    """
+    known = paths()
+    if name not in known:
+        raise NotFound(
+            f"The declaration {name}.yaml does not exist in {folder()}. Existing declarations: {', '.join(known) or 'none'}"
+        )
+    return read(known[name])
 
 
 def read(path: Path, more_checks: Checks = lambda _: ()) -> Declaration:

@@ -10,12 +10,18 @@ from crossdock.core.hints import Hint, HintId
 from crossdock.http.auth import ApiKey, Basic
 from crossdock.http.client import HttpClient
 from crossdock.http.config import ClientConfig
-from crossdock.http.connection import Connection
+from crossdock.http.connection import Connection, canonical
 from crossdock.http.jwt_bearer import JwtBearer, JwtSigner
 from crossdock.http.oauth import ClientCredentials
+from crossdock.integrations.manifests import GIVEN_FOR
 
 #: The kinds of authentication that need the connection's login as well as its password.
 _WITH_LOGIN = frozenset({"basic", "jwt", "oauth2"})
+
+
+def base_url_of(declaration: Declaration, connection: Connection) -> str:
+    """Choose the connection's host, or else the declared one."""
+    return connection.url or declaration.base_url.rstrip("/")
 
 
 def signer_of(declaration: Declaration, connection: Connection, base_url: str, config: ClientConfig) -> AuthBase | None:
@@ -29,6 +35,7 @@ def signer_of(declaration: Declaration, connection: Connection, base_url: str, c
     auth = declaration.auth
     if auth.kind == "none":
         return None
+    _refuse_other_destination(declaration, connection)
     login, secret = connection.login or "", connection.password or ""
     if not secret or (auth.kind in _WITH_LOGIN and not login):
         needed = "login and password" if auth.kind in _WITH_LOGIN else "password"
@@ -55,3 +62,20 @@ def signer_of(declaration: Declaration, connection: Connection, base_url: str, c
         scope=auth.scope,
         vault=config.safeguards.vault,
     )
+
+
+def destination(declaration: Declaration, connection: Connection) -> str:
+    """Describe where the credentials of *connection* are sent: the URL, and the path that issues tokens."""
+    url = canonical(base_url_of(declaration, connection))
+    return f"{url} {declaration.auth.token_path}" if declaration.auth.kind == "oauth2" else url
+
+
+def _refuse_other_destination(declaration: Declaration, connection: Connection) -> None:
+    """Refuse to send credentials elsewhere because the file has changed: whoever changed it may not have known them."""
+    given_for, now = connection.text(GIVEN_FOR), destination(declaration, connection)
+    if given_for and given_for != now:
+        raise BadRequest(
+            f"{declaration.name}: the credentials were given for {given_for}, and the declaration would send them to {now}. "
+            "If that is right, give them again",
+            hint=Hint(HintId.ROTATE_CREDENTIALS, declaration.name),
+        )

@@ -17,7 +17,7 @@ from crossdock.connectors.declarative.mapping import identified
 from crossdock.connectors.declarative.model import Declaration, Paging
 from crossdock.connectors.declarative.pagination import Answer, InvalidPage, Place, Repeated
 from crossdock.connectors.declarative.paths import PathDoesNotFit, finder, shown
-from crossdock.connectors.declarative.signing import signer_of
+from crossdock.connectors.declarative.signing import base_url_of, signer_of
 from crossdock.core import exact_json
 from crossdock.core.errors import SourceInvalid, SystemRefused
 from crossdock.core.instants import utc_text
@@ -274,11 +274,6 @@ class DeclaredSource:
             return str(finder(key)(record)) if key else ""
         except PathDoesNotFit:
             return ""
-
-
-def base_url_of(declaration: Declaration, connection: Connection) -> str:
-    """Choose the connection's host, or else the declared one."""
-    return connection.url or declaration.base_url.rstrip("/")
 
 
 def _ends(paging: Paging, place: Place) -> frozenset[int]:

@@ -11,6 +11,7 @@ from psycopg.rows import kwargs_row
 
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import Conflict, NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 from crossdock.integrations.attempts.model import Attempt, KeyReused, Outcome, Resolution, Write
 
@@ -74,7 +75,16 @@ _FIND_UNRESOLVED = (
     + _COLUMNS
     + b" FROM attempt WHERE outcome IN ('open', 'unknown') AND "
     + _UNRESOLVED
-    + b" ORDER BY sent_at, attempt_id LIMIT %(limit)s"
+    + b""" AND (%(integration)s::text IS NULL OR integration = %(integration)s) AND attempt_id > %(after)s
+ ORDER BY attempt_id LIMIT %(limit)s"""
+)
+
+_FIND_ALL = (
+    b"SELECT "
+    + _COLUMNS
+    + b""" FROM attempt
+ WHERE (%(integration)s::text IS NULL OR integration = %(integration)s) AND attempt_id > %(after)s
+ ORDER BY attempt_id LIMIT %(limit)s"""
 )
 
 
@@ -121,9 +131,16 @@ def end(work: Work, attempt: Attempt, outcome: Outcome, resolution: Resolution |
     work.execute(_END, values)
 
 
-def unresolved(work: Work, *, limit: int = 100) -> list[Attempt]:
-    """List the attempts that nobody knows the outcome of, oldest first."""
-    return _attempts(work).execute(_FIND_UNRESOLVED, {"limit": limit}).fetchall()
+def unresolved(work: Work, *, integration: str | None = None, after: int = 0, limit: int = 100) -> list[Attempt]:
+    """List the attempts that nobody knows the outcome of, oldest first: at most *limit* after an ID."""
+    values = {"integration": integration, "after": after, "limit": limit}
+    return _attempts(work).execute(_FIND_UNRESOLVED, values).fetchall()
+
+
+def find_all(work: Work, *, integration: str | None = None, after: int = 0, limit: int = 100) -> list[Attempt]:
+    """List the attempts with any outcome, oldest first: at most *limit* after an ID."""
+    values = {"integration": integration, "after": after, "limit": limit}
+    return _attempts(work).execute(_FIND_ALL, values).fetchall()
 
 
 def get(work: Work, attempt_id: int) -> Attempt:
@@ -136,7 +153,7 @@ def get(work: Work, attempt_id: int) -> Attempt:
     """
     found = _attempts(work).execute(_GET, {"attempt_id": attempt_id}).fetchone()
     if found is None:
-        raise NotFound(f"There is no attempt {attempt_id}")
+        raise NotFound(f"There is no attempt {attempt_id}", hint=Hint(HintId.LIST_ATTEMPTS))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 from psycopg.pq import TransactionStatus
@@ -17,6 +17,7 @@ from crossdock.http.model import KeyRules, Limits
 from crossdock.http.response import HttpResponse
 from crossdock.integrations.attempts import repository
 from crossdock.integrations.attempts.model import AlreadyDone, Attempt, Outcome, Resolution, Write
+from crossdock.observability import audit
 
 T = TypeVar("T")
 
@@ -75,6 +76,31 @@ def found_done(store: Store, write: Write) -> None:
     with store.transaction() as work:
         if attempt := repository.find(work, write.integration, write.key):
             repository.end(work, attempt, Outcome.DONE, Resolution.GET)
+
+
+def resolve_by_person(
+    store: Store,
+    attempt_id: int,
+    outcome: Literal[Outcome.DONE, Outcome.REFUSED, Outcome.FAILED],
+    reason: str,
+    *,
+    actor: str,
+) -> Attempt:
+    """
+    Record what a person found out about an attempt whose outcome was unknown, with an entry in the audit trail.
+
+    After `done`, its key has no further effect. After `refused` or `failed`, the same key sends the request anew.
+
+    Raises:
+        NotFound: no attempt has that ID.
+        Conflict: its outcome is known already, or its call may still be running.
+
+    """
+    with store.transaction() as work:
+        resolved = repository.resolve(work, attempt_id, outcome, Resolution.PERSON)
+        detail = {"integration": resolved.integration, "action": resolved.action, "outcome": outcome, "reason": reason}
+        audit.add(work, actor=actor, act="attempt.resolve", subject=f"attempt/{attempt_id}", detail=detail)
+    return resolved
 
 
 def _refuse_open_transaction(store: Store) -> None:

@@ -1,0 +1,76 @@
+"""./hub attempts: calls that write, and what became of those whose answer was lost."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from crossdock.cli import console
+from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.instants import shown
+from crossdock.cli.session import hub_api
+from crossdock.core.errors import BadRequest
+
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Calls that write, and those without a known outcome.")
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+_OUTCOMES = ("done", "refused", "failed")
+
+
+@app.command("list")
+def list_attempts(
+    everything: Annotated[bool, typer.Option("--all", help="Also those whose outcome is known.")] = False,
+    integration: Annotated[str | None, typer.Option(help="Only of this integration.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List the calls whose outcome nobody knows, oldest first."""
+    state = "all" if everything else "unresolved"
+    found = hub_api().pages("/attempts", "attempts", limit=limit, state=state, integration=integration)
+    if as_json:
+        console.show_json({"attempts": found})
+        return
+    console.show_table(
+        "Calls that write" if everything else "Calls without a known outcome",
+        ["ID", "integration", "action", "key", "sent", "outcome", "known by"],
+        [
+            [
+                str(attempt["attempt_id"]),
+                attempt["integration"],
+                attempt["action"],
+                attempt["key"],
+                shown(attempt["sent_at"]),
+                attempt["outcome"],
+                attempt["resolution"] or "",
+            ]
+            for attempt in found
+        ],
+        empty="There are none.",
+    )
+    if found and not everything:
+        first = found[0]
+        console.say(
+            f"Repeat the action with its key, and the hub finds out: ./hub integration act … --key {first['key']}"
+        )
+        console.say(
+            "Or look in the system itself, and say what you saw: "
+            f"./hub attempts resolve {first['attempt_id']} done --reason …"
+        )
+
+
+@app.command("resolve")
+def resolve(
+    attempt_id: Annotated[int, typer.Argument(help="ID, as ./hub attempts list shows it.")],
+    outcome: Annotated[str, typer.Argument(help="done: the effect is there. refused or failed: it is not.")],
+    reason: Annotated[str, typer.Option(help="How you know. Kept in the audit trail.")],
+    as_json: Json = False,
+) -> None:
+    """Say what became of a call whose outcome nobody knew. After refused or failed, its key may be used again."""
+    if outcome not in _OUTCOMES:
+        raise BadRequest(f"{outcome!r} is no outcome. Use one of: {', '.join(_OUTCOMES)}")
+    found = hub_api().post(f"/attempts/{attempt_id}/resolve", {"outcome": outcome, "reason": reason}).document
+    if as_json:
+        console.show_json(found)
+        return
+    console.success(f"Attempt {attempt_id} ({found['action']} at {found['integration']}) is {found['outcome']}.")
