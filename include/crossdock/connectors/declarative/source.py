@@ -21,6 +21,7 @@ from crossdock.connectors.declarative.signing import signer_of
 from crossdock.core import exact_json
 from crossdock.core.errors import SourceInvalid, SystemRefused
 from crossdock.core.instants import utc_text
+from crossdock.http import graphql
 from crossdock.http.client import HttpClient
 from crossdock.http.config import SafeguardsFactory, client_config_of
 from crossdock.http.connection import Connection
@@ -198,8 +199,11 @@ class DeclaredSource:
             return _NOTHING
         document = self._document(response)
         if self._declared.read.graphql and isinstance(document, dict) and document.get("errors"):
-            if "errors" not in paging.past_end or not place.pages or not self._fits_the_end(document):
-                raise SystemRefused(self.name, response.status, redacted(_message_of(response, document), response))
+            error = graphql.error_of(response, document)
+            # A system that is busy says nothing about the end of the list.
+            is_end = isinstance(error, SystemRefused) and "errors" in paging.past_end and bool(place.pages)
+            if not (is_end and self._fits_the_end(document)):
+                raise error
             pagination.past_the_end(paging, place, None)
             return _NOTHING
         records = self._records(document)
@@ -285,13 +289,6 @@ def _ends(paging: Paging, place: Place) -> frozenset[int]:
     """List the statuses that mean: there is no such page. A refusal of the first page is one."""
     statuses = frozenset(status for status in paging.past_end if isinstance(status, int))
     return statuses if place.pages else statuses & {HTTPStatus.NO_CONTENT}
-
-
-def _message_of(response: HttpResponse, document: dict[str, Any]) -> str:
-    """Extract the reason from a GraphQL response with errors, which has HTTP 200."""
-    first = document["errors"][0] if isinstance(document["errors"], list) else {}
-    message = first.get("message", "no message") if isinstance(first, dict) else "no message"
-    return f"{response.endpoint}: {message}"
 
 
 def _decoded(response: HttpResponse) -> Any:
