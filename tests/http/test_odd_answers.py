@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import socket
+import time
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import msgspec
 import pytest
 
-from crossdock.core.errors import CircuitOpen, SystemRefused, SystemUnavailable, Throttled
+from crossdock.core.errors import (
+    CircuitOpen,
+    OutcomeUnknown,
+    SourceInvalid,
+    SystemRefused,
+    SystemUnavailable,
+    Throttled,
+)
 from crossdock.db.database import Store
 from crossdock.http import call_metrics
 from crossdock.http.breaker import Phase
 from crossdock.http.client import HttpClient
 from crossdock.http.config import ClientConfig
 from crossdock.http.graphql import error_of
-from crossdock.http.model import CallPolicy
+from crossdock.http.model import CallPolicy, KeyRules
 from crossdock.http.response import HttpResponse
 from crossdock.http.shared_safeguards import SharedSafeguards
 from tests.http.raw_server import QUICK, RawServer, answer, body_of
+from tests.tls import Tls
 
 WELL = answer(b"[1]")
+#: The same, and the connection stays.
+KEPT = answer(b"[1]", headers={"Connection": "keep-alive"})
 ONCE = msgspec.structs.replace(QUICK, attempts=1)
 
 
-def guarded(server: RawServer, calls: SharedSafeguards) -> HttpClient:
+def guarded(server: RawServer, calls: SharedSafeguards, **options: Any) -> HttpClient:
     """A client as a task has it: with the breaker and the counts that all workers share."""
     policy = CallPolicy(limits=ONCE)
-    return server.client(limits=ONCE, config=ClientConfig(safeguards=calls.safeguards(policy)))
+    return server.client(limits=ONCE, config=ClientConfig(safeguards=calls.safeguards(policy)), **options)
 
 
 class TestServerErrors:
@@ -150,6 +164,195 @@ class TestThrottling:
         with store.transaction() as work:
             health = call_metrics.health(work, "acme")
         assert (health.phase, health.usage.throttled, health.usage.failures) == (Phase.CLOSED, 21, 0)
+
+
+class TestInformational:
+    @pytest.mark.parametrize(
+        "before",
+        [
+            b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n",
+            b"HTTP/1.1 102 Processing\r\n\r\n",
+            b"HTTP/1.1 100 Continue\r\n\r\n",
+            b"HTTP/1.1 199 Soon\r\nContent-Length: 5\r\n\r\n",
+            b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2
+            + b"HTTP/1.1 102 X\r\n\r\nHTTP/1.1 100 X\r\n\r\nHTTP/1.1 103 X\r\n\r\n",
+        ],
+    )
+    def test_a_response_before_the_final_one_is_read_past(self, before: bytes) -> None:
+        """A CDN says early what a browser may load. The next response on the connection is not mistaken for this one."""
+        with RawServer(before + KEPT, answer(b"[2]")) as server:
+            client = server.client()
+            assert [body_of(client), body_of(client)] == [b"[1]", b"[2]"]
+
+    def test_it_is_no_answer_in_itself(self) -> None:
+        with RawServer(b"HTTP/1.1 103 Early Hints\r\nConnection: close\r\n\r\n") as server:
+            with pytest.raises(SystemUnavailable, match="no answer from"):
+                body_of(server.client())
+            assert len(server.requests) == QUICK.attempts
+
+    def test_a_switch_of_protocols_that_nobody_asked_for_is_refused(self) -> None:
+        switch = b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n"
+        with RawServer(switch) as server, pytest.raises(SystemRefused, match="101"):
+            body_of(server.client())
+
+
+class OneRequestEach:
+    """Answers the first request of each connection; what becomes of the connection then is *ends*."""
+
+    def __init__(self, ends: Callable[[socket.socket], None]) -> None:
+        self._ends = ends
+        self.connections = 0
+
+    def __call__(self, connection: socket.socket) -> None:
+        self.connections += 1
+        connection.sendall(KEPT)
+        self._ends(connection)
+
+
+def _closes_soon(_: socket.socket) -> None:
+    time.sleep(0.02)
+
+
+def _takes_the_next(connection: socket.socket) -> None:
+    connection.recv(65536)
+
+
+def _resets_at_the_next(connection: socket.socket) -> None:
+    connection.recv(1)
+    # Closing with unread bytes sends a reset.
+
+
+class TestStaleConnections:
+    @pytest.mark.parametrize("ends", [socket.socket.close, _closes_soon, _takes_the_next, _resets_at_the_next])
+    @pytest.mark.parametrize("encrypted", [False, True])
+    def test_a_connection_that_the_peer_has_closed_is_replaced_at_once_and_not_counted(
+        self, ends: Callable[[socket.socket], None], encrypted: bool, store: Store, tls: Tls
+    ) -> None:
+        """Load balancers close idle connections; a healthy server's breaker opened after ten pages."""
+        act = OneRequestEach(ends)
+        with RawServer(act, tls=tls.context if encrypted else None) as server, SharedSafeguards(store, "acme") as calls:
+            client = guarded(server, calls, ca_file=tls.ca_file if encrypted else None)
+            assert [body_of(client) for _ in range(30)] == [b"[1]"] * 30
+
+        assert act.connections == 30
+        with store.transaction() as work:
+            usage = call_metrics.health(work, "acme").usage
+        assert (usage.calls, usage.successes, usage.failures, usage.retries) == (30, 30, 0, 0)
+
+    def test_a_server_that_closes_new_connections_too_is_down(self) -> None:
+        """One new connection an attempt: a connection that never answered was not stale."""
+        with RawServer(KEPT, socket.socket.close) as server:
+            client = server.client(limits=ONCE)
+            body_of(client)
+            with pytest.raises(SystemUnavailable, match="no answer from"):
+                body_of(client)
+            assert len(server.requests) == 3
+
+    def test_a_query_by_post_is_sent_again_too(self) -> None:
+        with RawServer(OneRequestEach(_takes_the_next)) as server:
+            client = server.client(limits=ONCE)
+            assert [client.post_json("/graphql", {}, lambda got: got.body) for _ in range(3)] == [b"[1]"] * 3
+
+    def test_a_write_without_a_key_is_not_sent_again(self) -> None:
+        """The peer may have read it before it closed: nobody knows."""
+        with RawServer(OneRequestEach(_takes_the_next)) as server:
+            client = server.client(limits=ONCE)
+            body_of(client)
+            with pytest.raises(OutcomeUnknown):
+                client.send("POST", "/charges", {}, lambda got: got.body)
+
+    def test_a_write_is_sent_again_where_the_server_knows_its_key(self) -> None:
+        with RawServer(OneRequestEach(_takes_the_next)) as server:
+            client = server.client(limits=ONCE)
+            body_of(client)
+            key_rules = KeyRules(window_s=86_400)
+            sent = client.send("POST", "/charges", {}, lambda got: got.body, idempotency_key="a", key_rules=key_rules)
+        assert sent == b"[1]"
+
+
+MANY = b" " * 65_536
+
+
+def _chunked(head: str, last: bytes = b"") -> Callable[[socket.socket], None]:
+    def act(connection: socket.socket) -> None:
+        connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}\r\n".encode())
+        for _ in range(4_000):
+            connection.sendall(b"%x\r\n%b\r\n" % (len(MANY), MANY))
+        connection.sendall(last or b"0\r\n\r\n")
+
+    return act
+
+
+def _endless(head: str, part: bytes) -> Callable[[socket.socket], None]:
+    def act(connection: socket.socket) -> None:
+        connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}\r\n".encode())
+        for _ in range(4_000):
+            connection.sendall(part)
+
+    return act
+
+
+#: 250 MiB each, in every framing of HTTP/1.
+FRAMINGS = [
+    pytest.param(_chunked("Transfer-Encoding: chunked\r\n"), id="chunked"),
+    pytest.param(_chunked("Transfer-Encoding: chunked\r\nContent-Length: 2\r\n"), id="chunked, and a length"),
+    pytest.param(_chunked("Content-Length: 0\r\nTransfer-Encoding: Chunked\r\n"), id="a length of none, and Chunked"),
+    pytest.param(_chunked("Transfer-Encoding: gzip, chunked\r\nContent-Length: 2\r\n"), id="two codings, and a length"),
+    pytest.param(_endless("Connection: close\r\n", MANY), id="until the end of the connection"),
+    pytest.param(_endless("Content-Length: 262144000\r\n", MANY), id="a length"),
+    pytest.param(
+        _endless("Content-Length: 2, 2\r\nTransfer-Encoding: chunked\r\n\r\nf0000000\r\n", MANY), id="one chunk"
+    ),
+    pytest.param(_endless("Content-Length: 9999999999999999999999\r\n", MANY), id="an absurd length"),
+]
+
+
+class TestFraming:
+    @pytest.mark.parametrize("act", FRAMINGS)
+    def test_the_cap_on_bytes_holds_in_every_framing(self, act: Callable[[socket.socket], None]) -> None:
+        limits = msgspec.structs.replace(ONCE, answer_bytes=1_000_000)
+        with RawServer(act) as server:
+            client = server.client(limits=limits)
+            tracemalloc.start()
+            try:
+                with pytest.raises(SourceInvalid, match="larger than 1,000,000 bytes"):
+                    body_of(client)
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+        assert peak < 5_000_000
+
+    @pytest.mark.parametrize("part", [b"5;" + MANY, b"0\r\n" + MANY], ids=["of a chunk", "of a trailer"])
+    def test_a_line_without_an_end_takes_no_memory(self, part: bytes) -> None:
+        """Lines of the framing are not the body, and have no cap of their own in a simple reader."""
+        with RawServer(_endless("Transfer-Encoding: chunked\r\n", part)) as server:
+            client = server.client(limits=ONCE)
+            tracemalloc.start()
+            try:
+                with pytest.raises(SystemUnavailable, match="no answer from"):
+                    body_of(client)
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+        assert peak < 5_000_000
+
+    @pytest.mark.parametrize("length", [0, 2, 3, 50])
+    def test_transfer_encoding_wins_over_content_length(self, length: int) -> None:
+        """RFC 9112 6.3; the connection is used again where the chunks end, not where the length says."""
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n"
+        mixed = f"{head}Transfer-Encoding: chunked\r\n\r\n3\r\n[1]\r\n1\r\n \r\n0\r\n\r\n".encode()
+        with RawServer(mixed, answer(b"[2]")) as server:
+            client = server.client(limits=ONCE)
+            assert [body_of(client), body_of(client)] == [b"[1] ", b"[2]"]
+
+    @pytest.mark.parametrize("lengths", ["Content-Length: 3\r\nContent-Length: 3", "Content-Length: 3, 3"])
+    def test_the_same_length_twice_is_one(self, lengths: str) -> None:
+        """A proxy and the server behind it say it both (RFC 9110 8.6)."""
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{lengths}\r\nConnection: close\r\n\r\n"
+        with RawServer(head.encode() + b"[1]") as server:
+            assert body_of(server.client()) == b"[1]"
 
 
 def _of_graphql(document: dict[str, object]) -> Exception:

@@ -246,7 +246,7 @@ class HttpClient:
     ) -> T:
         with self._guard.attempt(is_retry=is_retry) as attempt:
             try:
-                response = self._exchange(request, attempt)
+                response = self._exchange(request, attempt, lambda: write.is_known(self.limits))
                 if write.rules and response.status == write.rules.in_use_status:
                     raise SystemUnavailable(self.system, f"another {request.endpoint} with the key is at work")
                 attempt.in_doubt = not response.is_refusal
@@ -257,10 +257,13 @@ class HttpClient:
             finally:
                 write.note(in_doubt=attempt.in_doubt)
 
-    def _exchange(self, request: _Request, attempt: Attempt) -> HttpResponse:
+    def _exchange(
+        self, request: _Request, attempt: Attempt, may_repeat: Callable[[], bool] = lambda: True
+    ) -> HttpResponse:
         """
         Send *request* within the deadline of one attempt; the response may have any status.
 
+        A request that *may_repeat* is sent again where the peer had closed the connection: that is part of the attempt.
         Sign first, then wait for a permit: signing may fetch a token, and a permit must be used at once.
         """
         signer = request.signer or self.auth
@@ -274,7 +277,7 @@ class HttpClient:
                 self._guard.acquire(attempt, self.limits.longest_wait_s)
                 with Deadline(left_s) as deadline, self._translate_errors(deadline, endpoint):
                     try:
-                        raw = self._transport.exchange(signed, deadline)
+                        raw = self._transport.exchange(signed, deadline, may_repeat=may_repeat)
                     finally:
                         attempt.in_doubt = deadline.attached
                     self._refuse_late(deadline, endpoint)
