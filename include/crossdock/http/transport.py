@@ -291,7 +291,7 @@ class _Replacing:
             return super()._make_request(conn, *args, **kwargs)  # type: ignore[misc]
 
 
-class _PlainPool(_Replacing, HTTPConnectionPool):  # type: ignore[misc]  one more argument
+class _PlainPool(_Replacing, HTTPConnectionPool):  # type: ignore[misc]  # one more argument
     ConnectionCls = _PlainConnection
 
 
