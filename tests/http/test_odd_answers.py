@@ -6,6 +6,7 @@ import socket
 import time
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from crossdock.core.errors import (
     CircuitOpen,
     OutcomeUnknown,
+    RateLimited,
     SourceInvalid,
     SystemRefused,
     SystemUnavailable,
@@ -27,7 +29,7 @@ from crossdock.http.breaker import Phase
 from crossdock.http.client import HttpClient
 from crossdock.http.config import ClientConfig
 from crossdock.http.graphql import error_of
-from crossdock.http.model import CallPolicy, KeyRules
+from crossdock.http.model import CallPolicy, KeyRules, Limits, Rate
 from crossdock.http.response import HttpResponse
 from crossdock.http.shared_safeguards import SharedSafeguards
 from tests.http.raw_server import QUICK, RawServer, answer, body_of
@@ -164,6 +166,53 @@ class TestThrottling:
         with store.transaction() as work:
             health = call_metrics.health(work, "acme")
         assert (health.phase, health.usage.throttled, health.usage.failures) == (Phase.CLOSED, 21, 0)
+
+
+class TestSlowRates:
+    """The rates here are a hundred times as fast as those they stand for, and so are the waits."""
+
+    SLOW = CallPolicy(limits=msgspec.structs.replace(ONCE, longest_wait_s=0.05), rate=Rate(calls=5, per_s=1.0))
+
+    def client(self, server: RawServer, calls: SharedSafeguards, policy: CallPolicy = SLOW) -> HttpClient:
+        config = ClientConfig(safeguards=calls.safeguards(policy), in_flight=2)
+        return server.client(limits=policy.limits, config=config)
+
+    @pytest.mark.parametrize("rate", [Rate(calls=5, per_s=1.0), Rate(calls=6, per_s=1.0, burst=2)], ids=str)
+    def test_a_rate_slower_than_the_longest_wait_slows_a_read_and_does_not_fail_it(
+        self, rate: Rate, store: Store
+    ) -> None:
+        """Less than a page in 8 s let no read of several pages end."""
+        policy = msgspec.structs.replace(self.SLOW, rate=rate)
+        with RawServer(WELL) as server, SharedSafeguards(store, "acme") as calls:
+            client, began = self.client(server, calls, policy), time.monotonic()
+            assert [body_of(client) for _ in range(5)] == [b"[1]"] * 5
+
+        assert time.monotonic() - began > (5 - rate.burst) * rate.spacing_s - rate.slack_s
+
+    def test_pages_in_flight_wait_their_turns_too(self, store: Store) -> None:
+        """More than there are slots for calls: nobody's wait for a slot ends before the turns of those before."""
+        policy = msgspec.structs.replace(self.SLOW, limits=Limits(timeout_s=1.0, attempts=1, longest_wait_s=0.05))
+        with RawServer(WELL) as server, SharedSafeguards(store, "acme") as calls, ThreadPoolExecutor(8) as pool:
+            client = self.client(server, calls, policy)
+            assert list(pool.map(lambda _: body_of(client), range(8))) == [b"[1]"] * 8
+
+    def test_what_a_person_waits_for_does_not_queue(self, store: Store) -> None:
+        with RawServer(WELL) as server, SharedSafeguards(store, "acme", queues=False) as calls:
+            client = self.client(server, calls)
+            body_of(client)
+            with pytest.raises(RateLimited, match=r"rate limit of 5 calls per 1 s reached$") as caught:
+                body_of(client)
+        assert 0 < (caught.value.retry_in_s or 0) <= self.SLOW.rate.spacing_s
+
+    def test_a_pause_that_the_server_asked_for_is_left_to_the_scheduler(self, store: Store) -> None:
+        """A worker's slot is not for sleeping through a quarter of an hour."""
+        throttled = answer(b"{}", "429 Slow", {"Retry-After": "600"})
+        with RawServer(throttled) as server, SharedSafeguards(store, "acme") as calls:
+            client = self.client(server, calls)
+            for kind in (Throttled, RateLimited):
+                with pytest.raises(kind) as caught:
+                    body_of(client)
+                assert 500 < (caught.value.retry_in_s or 0) <= 602
 
 
 class TestInformational:

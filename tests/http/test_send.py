@@ -446,6 +446,8 @@ class Refusing:
         if error:
             raise error
 
+    queue_s = 0.0
+
     def acquire(self, longest_wait_s: float) -> float:  # noqa: ARG002
         self.before_call()
         return 0.0
@@ -468,6 +470,8 @@ class Noting:
 
     def before_call(self) -> None:
         pass
+
+    queue_s = 0.0
 
     def acquire(self, longest_wait_s: float) -> float:  # noqa: ARG002
         self.permits += 1

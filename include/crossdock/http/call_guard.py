@@ -58,6 +58,11 @@ class CallGuard:
             raise
         self._record(Outcome.SUCCESS, attempt, is_retry=is_retry)
 
+    @property
+    def queue_s(self) -> float:
+        """How long a read waits its turn at the rate limit; 0 without one."""
+        return self._safeguards.limiter.queue_s if self._safeguards.limiter else 0.0
+
     def acquire(self, attempt: Attempt, longest_wait_s: float) -> None:
         """
         Wait for a permit of the rate limit.

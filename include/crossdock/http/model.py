@@ -32,7 +32,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: Number of attempts, including the first.
     attempts: Count = 4
     #: The longest wait between two attempts, and for the rate limit. A longer wait is left to the scheduler, so that
-    #: it does not occupy a worker's slot.
+    #: it does not occupy a worker's slot. A read also waits its turn in the queue of a slow rate (`RateLimiter.queue_s`).
     longest_wait_s: Seconds = 8.0
 
     @property
@@ -149,6 +149,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 class RateLimiter(Protocol):
     """Permits to call one integration, shared by all workers."""
+
+    @property
+    def queue_s(self) -> float:
+        """How long a read waits its turn: the rate is then slow, and no failure. A permit further away is paused."""
+        ...
 
     def acquire(self, longest_wait_s: float) -> float:
         """
