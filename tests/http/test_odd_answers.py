@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 import tracemalloc
@@ -402,6 +403,45 @@ class TestFraming:
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{lengths}\r\nConnection: close\r\n\r\n"
         with RawServer(head.encode() + b"[1]") as server:
             assert body_of(server.client()) == b"[1]"
+
+
+class TestOutages:
+    """The cause of an outage is in every error that it leads to, also where the call was not made."""
+
+    def test_an_open_breaker_tells_status_host_answer_since_when_and_how_many(self, store: Store) -> None:
+        """It said `too many calls failed; next attempt in 4.9 s`, which stood in the ledger the next morning."""
+        down = answer(b'{"message": "back at noon"}', "520 X")
+        with RawServer(down) as server, SharedSafeguards(store, "acme") as calls:
+            client, began = guarded(server, calls), datetime.now(UTC).replace(microsecond=0)
+            for _ in range(8):
+                with pytest.raises(SystemUnavailable, match="back at noon"):
+                    body_of(client)
+            error = _error(client)
+            with SharedSafeguards(store, "acme") as of_another_worker:
+                told = _error(guarded(server, of_another_worker))
+
+        said = re.fullmatch(
+            r"acme is unavailable: 8 calls have failed since (\S+); the last: "
+            rf"GET /thing at {server.host} answered HTTP 520: back at noon\. Its circuit breaker is open",
+            str(error),
+        )
+        assert said
+        assert began <= datetime.fromisoformat(said[1]) <= datetime.now(UTC)
+        assert str(told) == str(error), "each worker says the same, whenever it asks"
+        assert isinstance(error, CircuitOpen)
+        assert 0 < (error.retry_in_s or 0) <= 5
+
+    def test_a_host_that_does_not_answer_is_named(self, store: Store) -> None:
+        with RawServer(socket.socket.close) as server, SharedSafeguards(store, "acme") as calls:
+            client = guarded(server, calls)
+            for _ in range(8):
+                _error(client)
+            assert f"the last: no answer from {server.host} to GET /thing" in str(_error(client))
+
+        with store.transaction() as work:
+            outage = call_metrics.health(work, "acme").outage
+        assert outage is not None
+        assert (outage.calls, server.host in outage.reason) == (8, True)
 
 
 def _of_graphql(document: dict[str, object]) -> Exception:

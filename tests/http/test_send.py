@@ -452,7 +452,7 @@ class Refusing:
         self.before_call()
         return 0.0
 
-    def record(self, *, failed: bool) -> None:
+    def record(self, *, failure: str | None = None) -> None:
         pass
 
     def pause(self, seconds: float) -> None:
@@ -477,11 +477,11 @@ class Noting:
         self.permits += 1
         return 0.0
 
-    def record(self, call: Call | None = None, *, failed: bool | None = None) -> None:
+    def record(self, call: Call | None = None, *, failure: str | None = None) -> None:
         if call is not None:
             self.outcomes.append(call.outcome)
-        if failed is not None:
-            self.failed.append(failed)
+        else:
+            self.failed.append(failure is not None)
 
     def pause(self, seconds: float) -> None:
         pass

@@ -183,8 +183,8 @@ class CircuitBreaker(Protocol):
         """
         ...
 
-    def record(self, *, failed: bool) -> None:
-        """Count the result of an admitted call."""
+    def record(self, *, failure: str | None = None) -> None:
+        """Count the result of an admitted call: a success, or the *failure* that it met, in words that may be stored."""
         ...
 
 
