@@ -63,7 +63,7 @@ class Outage(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         failed = "1 call has" if self.calls == 1 else f"{self.calls:,} calls have"
-        return f"{failed} failed since {self.began_at:%Y-%m-%dT%H:%M:%SZ}; the last: {self.reason or 'unknown'}"
+        return f"{failed} failed since {self.began_at:%Y-%m-%dT%H:%M:%SZ}; the last: {self.reason.rstrip('.') or 'unknown'}"
 
 
 class BreakerState(msgspec.Struct, frozen=True, kw_only=True):
