@@ -8,6 +8,7 @@ import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -644,6 +645,9 @@ def test_health_reports_calls_and_the_breaker(hub: Hub, retailer: FakeRetailer) 
     assert counts == {"calls": 3, "successes": 0, "refusals": 1, "errors": 2, "avoided": 3, "retries": 1}
     assert health["calls"]["p95_ms"] >= health["calls"]["p50_ms"] > 0
     assert health["breaker"]["phase"] == "open"
+    outage = health["breaker"]["outage"]
+    assert (outage["calls"], "answered HTTP 503" in outage["reason"]) == (2, True)
+    assert datetime.fromisoformat(outage["since"]) <= datetime.now(UTC)
     assert [(each["from_phase"], each["to_phase"]) for each in health["breaker"]["changes"]] == [("closed", "open")]
     assert health["limit_use"] is not None
     usage = hub.call("GET", f"{of}/usage", "vera", params={"run": run_id}).json()

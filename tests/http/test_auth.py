@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ssl
+import time
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -107,6 +108,18 @@ def test_a_jwt_says_who_we_are_and_is_signed(algorithm: str) -> None:
     assert (claims["sub"], claims["exp"] - claims["iat"]) == ("hub", 300)
     assert jwt.get_unverified_header(sent[0])["kid"] == "k-1"
     assert sent[0] == sent[1], "signing anew for each call costs a millisecond"
+
+
+@pytest.mark.parametrize(("life_s", "behind_s"), [(300, 59), (300, 2), (60, 11), (10, 1)])
+def test_a_server_whose_clock_is_behind_takes_a_new_jwt(life_s: float, behind_s: float) -> None:
+    """Each new signature was refused, finally; one of a server whose clock is ahead still has most of its life."""
+    claims = jwt.decode(
+        JwtSigner(SECRET, "HS256", issuer="hub", life_s=life_s).token(audience="a"), SECRET, ["HS256"], audience="a"
+    )
+
+    assert claims["iat"] <= time.time() - behind_s
+    assert claims["exp"] > time.time() + life_s * 0.6
+    assert claims["exp"] - claims["iat"] == life_s, "no server sees a longer life than was declared"
 
 
 def test_a_jwt_is_signed_anew_before_it_runs_out() -> None:

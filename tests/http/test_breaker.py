@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossdock.http.breaker import BreakerRules, BreakerState, Phase, after_calls, before_call
+from crossdock.http.breaker import BreakerRules, BreakerState, Outage, Phase, after_calls, before_call
 
 RULES = BreakerRules(
     failures_in_a_row=4,
@@ -113,6 +113,31 @@ def test_calls_under_way_when_the_breaker_opened_change_nothing() -> None:
 
     assert failed(state, 0.1, 7) == state
     assert succeeded(state, 0.1, 7) == state
+
+
+def test_it_knows_since_when_and_why_it_is_open() -> None:
+    """The first two questions of the person on call; the success before is no part of the outage."""
+    state = succeeded(failed(BreakerState(), 10), 20)
+    for now in range(21, 25):
+        state = after_calls(state, RULES, now, successes=0, failures=1, reason=f"HTTP 503 at {now}")
+
+    assert state.outage == Outage(since=21, calls=4, reason="HTTP 503 at 24")
+    state, _ = before_call(state, RULES, 40)
+    assert state.outage is not None, "half open, it has not recovered yet"
+    state = after_calls(state, RULES, 41, successes=0, failures=1, reason="no answer")
+    assert state.outage == Outage(since=21, calls=5, reason="no answer")
+    state, _ = before_call(state, RULES, 60)
+    assert succeeded(state, 61, 2).outage is None
+
+
+def test_failures_that_are_not_in_a_row_are_counted_by_their_window() -> None:
+    state = BreakerState()
+    for now in range(101, 120, 2):
+        state = failed(succeeded(state, now), now)
+        if state.phase is Phase.OPEN:
+            break
+
+    assert state.outage == Outage(since=101, calls=5, reason="")
 
 
 @given(STEPS)

@@ -60,6 +60,40 @@ def test_a_token_is_not_used_in_its_last_seconds(expires_in: int, used_for_s: fl
     assert before + used_for_s <= signer._valid_until <= after + used_for_s
 
 
+@pytest.mark.parametrize(
+    ("said", "used_for_s"),
+    [
+        ({}, 270),
+        ({"expires_in": None}, 270),
+        ({"expires_in": ""}, 270),
+        ({"expires_in": "3600"}, 3570),
+        ({"expires_in": " 3600 "}, 3570),
+        ({"expires_in": "3599.5"}, 3569.5),
+        ({"expires_in": 3599.5}, 3569.5),
+    ],
+    ids=str,
+)
+def test_the_life_of_a_token_is_said_in_several_ways_or_not_at_all(said: dict[str, Any], used_for_s: float) -> None:
+    """It is only recommended to say it; then the token is used for a short while, or until it is refused."""
+    with RawServer(answer(b"[1]"), token=answer(json.dumps({"access_token": "t", **said}))) as server:
+        signer = signer_of(server)
+        client = server.client(auth=signer)
+        before = time.monotonic()
+        assert [body_of(client) for _ in range(3)] == [b"[1]"] * 3
+
+    assert len(server.tokens) == 1
+    assert before + used_for_s <= signer._valid_until <= time.monotonic() + used_for_s
+
+
+def test_a_token_of_unknown_life_is_renewed_where_it_is_refused() -> None:
+    refused = answer(b"{}", "401 Unauthorized")
+    with RawServer(answer(b"[1]"), refused, answer(b"[2]"), token=answer(b'{"access_token": "t"}')) as server:
+        client = signed(server)
+        assert [body_of(client), body_of(client)] == [b"[1]", b"[2]"]
+
+    assert len(server.tokens) == 2
+
+
 def test_a_token_at_its_end_is_fetched_again() -> None:
     with RawServer(answer(), token=token_of(expires_in=0)) as server:
         client = signed(server)
@@ -164,9 +198,12 @@ def test_refused_credentials_are_not_tried_again() -> None:
         answer(b"[1]"),
         answer(b"\xff"),
         answer(b"[" * 100_000),
-        answer(b'{"access_token": "t"}'),
         answer(b'{"access_token": "", "expires_in": 1}'),
+        answer(b'{"expires_in": 3600}'),
         answer(b'{"access_token": "canary", "expires_in": "soon"}'),
+        answer(b'{"access_token": "canary", "expires_in": "inf"}'),
+        answer(b'{"access_token": "canary", "expires_in": "nan"}'),
+        answer(b'{"access_token": "canary", "expires_in": true}'),
         token_of("canary\r\nX-Evil: 1"),
         token_of("canary\n"),
         token_of("canary é"),

@@ -177,7 +177,9 @@ def test_a_call_that_is_not_made_says_when_to_come_back(retailer: FakeRetailer, 
         )
         source = reader(retailer.url, "sandbox", calls, policy)
         retailer.faults.put("inventory", [{"status": 503}], repeat=True)
-        with pytest.raises(CircuitOpen, match="circuit breaker open, next attempt in") as caught:
+        with pytest.raises(
+            CircuitOpen, match=r"2 calls have failed since .*HTTP 503.*circuit breaker is open$"
+        ) as caught:
             source.page("inventory", EVERYTHING, None)
 
     assert len(requests_of(retailer)) == 2
@@ -224,7 +226,7 @@ def test_all_workers_wait_after_a_retry_after_header(retailer: FakeRetailer, sto
             first.describe("inventory", None)
 
         for source in (first, second):
-            with pytest.raises(HubError, match=r"rate limit of .* reached; next permit in") as caught:
+            with pytest.raises(HubError, match=r"rate limit of .* reached$") as caught:
                 source.describe("inventory", None)
             assert caught.value.retry_in_s is not None
             assert 300 < caught.value.retry_in_s <= 601

@@ -14,6 +14,7 @@ from crossdock.http import shared_breaker
 from crossdock.http.breaker import BreakerRules, Phase
 from crossdock.http.shared_breaker import SharedBreaker
 
+DOWN = "GET /x at h answered HTTP 503: back at noon"
 RULES = BreakerRules(failures_in_a_row=3, open_s=0.4, longest_open_s=0.4, successes_to_close=1)
 
 
@@ -32,10 +33,10 @@ def others(hub_dsn: str) -> Iterator[SharedBreaker]:
 
 def test_failures_of_two_workers_add_up(shared: SharedStore, others: SharedBreaker) -> None:
     ours = SharedBreaker(shared, "acme", RULES)
-    ours.record(failed=True)
-    others.record(failed=True)
+    ours.record(failure=DOWN)
+    others.record(failure=DOWN)
     ours.before_call()
-    others.record(failed=True)
+    others.record(failure=DOWN)
 
     with pytest.raises(CircuitOpen):
         others.before_call()
@@ -46,22 +47,22 @@ def test_an_outage_that_others_met_is_known_within_a_second(shared: SharedStore,
     ours = SharedBreaker(shared, "acme", rules)
     ours.before_call()
     for _ in range(3):
-        others.record(failed=True)
+        others.record(failure=DOWN)
     time.sleep(1.05)
 
-    with pytest.raises(CircuitOpen, match="acme is unavailable: too many calls failed; circuit breaker open"):
+    with pytest.raises(CircuitOpen, match=r"3 calls have failed since .* HTTP 503: back at noon\. Its"):
         ours.before_call()
 
 
 def test_one_worker_probes_and_closes_it_for_all(shared: SharedStore, others: SharedBreaker, store: Store) -> None:
     ours = SharedBreaker(shared, "acme", RULES)
     for _ in range(3):
-        ours.record(failed=True)
+        ours.record(failure=DOWN)
     time.sleep(0.5)
     ours.before_call()
     with pytest.raises(CircuitOpen):
         others.before_call()
-    ours.record(failed=False)
+    ours.record()
     time.sleep(0.5)
     others.before_call()
 
@@ -78,7 +79,7 @@ def test_one_worker_probes_and_closes_it_for_all(shared: SharedStore, others: Sh
 def test_while_it_is_open_the_database_is_rarely_queried(shared: SharedStore) -> None:
     """Thousands of callers are sent away; each with a question to the database would move the outage there."""
     breaker = SharedBreaker(shared, "acme", BreakerRules(failures_in_a_row=1, open_s=30))
-    breaker.record(failed=True)
+    breaker.record(failure=DOWN)
     with pytest.raises(CircuitOpen):
         breaker.before_call()
     shared.close()
@@ -94,8 +95,8 @@ def test_a_database_that_is_away_costs_no_good_answer(shared: SharedStore) -> No
     breaker = SharedBreaker(shared, "acme", RULES)
     shared.dsn = "host=127.0.0.1 port=1"
 
-    breaker.record(failed=False)
-    breaker.record(failed=True)
+    breaker.record()
+    breaker.record(failure=DOWN)
     breaker.close()
 
 
@@ -112,7 +113,7 @@ def test_successes_cost_two_transactions_a_second_at_most(shared: SharedStore, m
     began = time.monotonic()
     for _ in range(20_000):
         breaker.before_call()
-        breaker.record(failed=False)
+        breaker.record()
 
     assert 1 <= len(asked) <= 2 * (time.monotonic() - began + 1)
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from crossdock.core.errors import HubError, SystemRefused, SystemUnavailable
+from crossdock.core.errors import HubError, SourceInvalid, SystemRefused, SystemUnavailable, Throttled
 from crossdock.http.ssrf_guard import AllowedNetworks
 from crossdock.http.transport import Tls
 from crossdock.integrations import connection_test
-from crossdock.integrations.model import Check, Outcome
+from crossdock.integrations.model import Check, CheckOutcome
 from tests.http.raw_server import RawServer, answer
 
 #: This machine, for the servers that a test starts.
 HERE = AllowedNetworks.from_extra({"allowed_networks": ["127.0.0.0/8", "::1/128"]})
-OK, FAILED, SKIPPED = Outcome.OK, Outcome.FAILED, Outcome.SKIPPED
+OK, FAILED, SKIPPED = CheckOutcome.OK, CheckOutcome.FAILED, CheckOutcome.SKIPPED
 
 
 @dataclass
@@ -44,7 +44,7 @@ class FakeTest:
         return result
 
 
-def outcomes(found: tuple[Check, ...]) -> list[Outcome]:
+def outcomes(found: tuple[Check, ...]) -> list[CheckOutcome]:
     return [check.outcome for check in found]
 
 
@@ -70,10 +70,19 @@ def test_a_certificate_of_another_host_fails(tls_of_another_host: Any) -> None:
     assert "127.0.0.1" in found[1].message
 
 
-@pytest.mark.parametrize("failing", ["credentials", "scope", "sample"])
-def test_after_a_failure_no_later_check_runs(failing: str) -> None:
+@pytest.mark.parametrize(
+    ("failing", "error"),
+    [
+        ("credentials", SystemRefused("acme", 401, "no")),
+        ("credentials", SystemRefused("acme", 400, "invalid_client")),
+        ("scope", SystemRefused("acme", 403, "no")),
+        ("scope", SystemRefused("acme", 400, "invalid_scope")),
+        ("sample", SourceInvalid("acme", "GET /x", 200, "is no list")),
+    ],
+)
+def test_after_a_failure_no_later_check_runs(failing: str, error: HubError) -> None:
     with RawServer(answer()) as server:
-        test = FakeTest(server.url, {failing: SystemRefused("acme", 403, "no")})
+        test = FakeTest(server.url, {failing: error})
         found = connection_test.run_checks(test, allowed=HERE)
 
     assert test.called[-1] == failing
@@ -82,12 +91,30 @@ def test_after_a_failure_no_later_check_runs(failing: str) -> None:
     assert not connection_test.all_passed(found)
 
 
-def test_a_busy_system_is_not_reported_as_a_mistake() -> None:
-    with RawServer(answer()) as server:
-        test = FakeTest(server.url, {"credentials": SystemUnavailable("acme", "GET /x answered HTTP 503")})
-        found = connection_test.run_checks(test, allowed=HERE)
+BLAME = [
+    (
+        SystemUnavailable("acme", "no answer from h to GET /x: Connection reset by peer"),
+        "was not reached or did not answer",
+    ),
+    (SystemUnavailable("acme", "GET /x at h answered HTTP 503", status=503), "The system was busy or down; test again"),
+    (Throttled("acme", "GET /x at h answered HTTP 429", status=429), "The system was busy or down; test again"),
+    (SourceInvalid("acme", "GET /x", 200, "has no Date header"), "returns records as its documentation says"),
+    (SystemRefused("acme", 401, "no"), "Enter the ID and the secret again"),
+    (SystemRefused("acme", 403, "no"), "Grant the credentials access"),
+    (SystemRefused("acme", 404, "no"), "Check what follows the host"),
+    (SystemRefused("acme", 423, "the shop is locked"), "its reply says why"),
+]
 
-    assert found[2].hint == "The system was busy or down; test again when it is available"
+
+@pytest.mark.parametrize("check", ["credentials", "scope", "sample"])
+@pytest.mark.parametrize(("error", "hint"), BLAME, ids=lambda given: str(given)[:40])
+def test_what_happened_is_blamed_and_not_the_check_that_met_it(check: str, error: HubError, hint: str) -> None:
+    """Whatever went wrong, people were sent to their credentials, of a system without any."""
+    with RawServer(answer()) as server:
+        found = connection_test.run_checks(FakeTest(server.url, {check: error}), allowed=HERE)
+
+    (failed,) = [found_check for found_check in found if found_check.outcome is FAILED]
+    assert hint in str(failed.hint)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from crossdock import __version__
 from crossdock.http.connection import Connection
 from crossdock.integrations import airflow_connection, connection_test, provider
 from crossdock.integrations.manifests import Manifest, manifests
-from crossdock.integrations.model import Check, Outcome
+from crossdock.integrations.model import Check, CheckOutcome
 from crossdock.integrations.provider import provider_info
 
 _ASK = """
@@ -106,7 +106,7 @@ class TestConnectionClass:
 
         def check(manifest: Manifest, _: Connection) -> tuple[Check, ...]:
             tested.append(manifest.kind)
-            return (Check(name="address", outcome=Outcome.FAILED, duration_ms=1, message="port 1 does not answer"),)
+            return (Check(name="address", outcome=CheckOutcome.FAILED, duration_ms=1, message="port 1 does not answer"),)
 
         monkeypatch.setattr(provider, "manifests", lambda: {"stripe_pay": stripe})
         monkeypatch.setattr(

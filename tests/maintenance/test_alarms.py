@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import timedelta
@@ -33,6 +34,7 @@ from tests.shop import query
 from tests.streams import INVENTORY, stream_of
 
 HEARS = {"availability": Subscriber(types=(STOCK_CHANGED,))}
+DOWN = "GET /x at shop.example answered HTTP 503: back at noon"
 #: No delay before an alert opens.
 AT_ONCE = AlarmThresholds(unread=timedelta(0), broken=timedelta(0), refused=1)
 
@@ -94,16 +96,19 @@ def test_a_breaker_that_stays_open_is_an_alert_until_it_closes(store: Store) -> 
     """Half open it lets a call through now and then, and has not recovered yet."""
     breaker = SharedBreaker(store.another(), "shop", BreakerRules(open_s=0.0))
     for _ in range(100):
-        breaker.record(failed=True)
+        breaker.record(failure=DOWN)
     assert open_alerts(store, AlarmThresholds()) == {}, "it has only just opened"
-    assert ("breaker_open", "shop") in open_alerts(store)
+    message = open_alerts(store)["breaker_open", "shop"]
+    assert re.fullmatch(rf"shop is down: \d+ calls have failed since \S+Z; the last: {DOWN}\. Its circuit .*", message)
+    assert [DOWN in outage for outage in _facts_of(store)["outages"]] == [True], "at once, and without its five minutes"  # type: ignore[attr-defined]
     breaker.before_call()
     assert query(store, "SELECT state->>'phase' FROM breaker") == [("half_open",)]
     assert ("breaker_open", "shop") in open_alerts(store)
 
     for _ in range(10):
-        breaker.record(failed=False)
+        breaker.record()
     assert open_alerts(store) == {}
+    assert _facts_of(store)["outages"] == []
 
 
 def test_many_refused_webhooks_open_an_alert(store: Store) -> None:

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -291,6 +292,26 @@ def test_a_second_run_of_the_same_stream_waits_for_the_first(systems: Systems) -
         extract(INVENTORY, systems, DELTA)
 
     assert raised.value.hint == Hint(HintId.SHOW_RUN, holder)
+
+
+def test_a_page_that_takes_longer_than_a_lease_lives_costs_no_lease(
+    systems: Systems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits its turn at a slow rate limit; another run that took over would wait as long, and so on."""
+    page, others = systems.source.page, list[str]()
+
+    def slow(*args: Any, **options: Any) -> Any:
+        if not others:
+            time.sleep(2.2)
+            with pytest.raises(LeaseHeld) as refused:
+                extract(INVENTORY, systems, DELTA)
+            others.append(refused.value.holder)
+        return page(*args, **options)
+
+    monkeypatch.setattr(systems.source, "page", slow)
+    patient = replace(systems, lease_life=timedelta(seconds=1.5), pages_in_flight=1)
+
+    assert [extract(INVENTORY, patient, FULL)] == others
 
 
 def test_a_worker_that_slept_through_its_lease_cannot_commit(systems: Systems) -> None:

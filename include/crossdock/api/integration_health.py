@@ -18,8 +18,8 @@ from crossdock.api.validation import PLAIN
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Work
 from crossdock.http import call_metrics, shared_breaker
-from crossdock.http.breaker import Phase
-from crossdock.http.call_metrics import Usage
+from crossdock.http.breaker import Outage, Phase
+from crossdock.http.call_metrics import Health, Usage
 from crossdock.http.shared_breaker import Change
 from crossdock.integrations import repository as integration_repository
 from crossdock.integrations.model import INTEGRATION_ID, IntegrationState
@@ -71,11 +71,35 @@ class BreakerChange(BaseModel):
         return cls(**msgspec.structs.asdict(change))
 
 
+class OutageDocument(BaseModel):
+    """Why calls are not made."""
+
+    since: datetime = Field(description="When the first of the calls failed.")
+    calls: int = Field(description="How many calls failed, probes included.")
+    reason: str = Field(
+        description="What the last of them met: status, host and answer, or why there was none.",
+        examples=["GET /demo/inventory at api.shop.example answered HTTP 503: back at noon"],
+    )
+
+    @classmethod
+    def of(cls, outage: Outage) -> Self:
+        return cls(since=outage.began_at, calls=outage.calls, reason=outage.reason)
+
+
 class BreakerDocument(BaseModel):
     phase: Phase = Field(
         description="closed: calls are made. open: no calls are made. half_open: one call at a time tests the system."
     )
+    outage: OutageDocument | None = Field(description="null while the breaker is closed.")
     changes: list[BreakerChange] = Field(description="Latest first, at most 20.")
+
+    @classmethod
+    def of(cls, health: Health) -> Self:
+        return cls(
+            phase=health.phase,
+            outage=OutageDocument.of(health.outage) if health.outage else None,
+            changes=[BreakerChange.of(change) for change in health.changes],
+        )
 
 
 class HealthSummary(BaseModel):
@@ -148,7 +172,7 @@ def integration_health(
         calls=CallsDocument.of(health.usage),
         last_call_success_at=health.last_success_at,
         limit_use=health.limit_use,
-        breaker=BreakerDocument(phase=health.phase, changes=[BreakerChange.of(change) for change in health.changes]),
+        breaker=BreakerDocument.of(health),
     )
 
 

@@ -27,7 +27,7 @@ from crossdock.db.database import Work
 from crossdock.integrations import repository as integration_repository
 from crossdock.integrations import service
 from crossdock.integrations.manifests import Manifest, Quality, manifests
-from crossdock.integrations.model import INTEGRATION_ID, Check, Integration, IntegrationState, Outcome
+from crossdock.integrations.model import INTEGRATION_ID, Check, Integration, IntegrationState, CheckOutcome
 from crossdock.integrations.service import Added, NewIntegration
 
 router = Router(tags=["integrations"])
@@ -58,7 +58,7 @@ class IntegrationDocument(BaseModel):
 
 class CheckDocument(BaseModel):
     name: str = Field(description="address, tls, credentials, scope or sample.")
-    outcome: Outcome
+    outcome: CheckOutcome
     duration_ms: int
     message: str = Field(description="What the check found.")
     hint: str | None = Field(description="What to do if it failed; else null.")
@@ -254,7 +254,7 @@ def test_integration(
 ) -> TestDocument:
     found = service.test(store, connections, integration_id, actor=caller.actor)
     documents = [_check_document(check) for check in found]
-    return TestDocument(passed=all(document.outcome is not Outcome.FAILED for document in documents), checks=documents)
+    return TestDocument(passed=all(document.outcome is not CheckOutcome.FAILED for document in documents), checks=documents)
 
 
 @router.post(

@@ -49,4 +49,4 @@ class Services:
 @cache
 def services() -> Services:
     """Build the services of this process, once, without opening anything. Calls to other systems work in Airflow's tasks only."""
-    return Services(records=SyncRecordFetcher(partial(systems_of, starts=True)))
+    return Services(records=SyncRecordFetcher(partial(systems_of, starts=True, queues=False)))

@@ -95,7 +95,9 @@ def show(
         return
     calls, breaker = health.pop("calls"), health.pop("breaker")
     fields = {**found, **{name: value for name, value in health.items() if name not in found}}
+    outage = breaker["outage"]
     fields["breaker"] = breaker["phase"]
+    fields["outage"] = f"{outage['calls']} calls since {outage['since'][:19]}: {outage['reason']}" if outage else ""
     _show_fields(integration_id, fields)
     _show_fields(f"Calls of the last {hours} h", calls)
     console.show_table(

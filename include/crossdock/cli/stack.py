@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.events.dead_letters import repository as dead_letter_repository
 from crossdock.maintenance import alarms
+from crossdock.maintenance.alarm_conditions import broken
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Alert
 from crossdock.stack import doctor as stack_doctor
@@ -101,6 +103,9 @@ def _facts_of(store: Store) -> dict[str, object]:
             "last_run": f"{latest[0].run_id} {latest[0].state}" if latest else "none yet: ./hub sync inventory --full",
             "in_quarantine": sum(cause.items for cause in quarantine_repository.causes(work)),
             "dead_letters": sum(cause.dead_letters for cause in dead_letter_repository.causes(work)),
+            "outages": [
+                f"{name}: {outage or 'too many calls failed'}" for name, outage in broken(work, timedelta(0)).items()
+            ],
             "alerts": [_sentence(alert) for alert in alerts.find(work, limit=10)],
         }
 

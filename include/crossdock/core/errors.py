@@ -50,8 +50,11 @@ class OutcomeUnknown(HubError):
 class SystemUnavailable(Transient):
     """An external system did not respond, or responded that it is unavailable."""
 
-    def __init__(self, system: str, what: str, *, retry_in_s: float | None = None) -> None:
-        self.system = system
+    def __init__(self, system: str, what: str, *, status: int | None = None, retry_in_s: float | None = None) -> None:
+        #: *what* happened, in words that may be stored: they stay true, so they name no remaining seconds.
+        self.system, self.what = system, what
+        #: The HTTP status of the response; None if none came.
+        self.status = status
         super().__init__(f"{system} is unavailable: {what}", retry_in_s=retry_in_s)
 
 
@@ -64,7 +67,7 @@ class RateLimited(SystemUnavailable):
 
 
 class Throttled(SystemUnavailable):
-    """An external system responded that we call too often (HTTP 429)."""
+    """An external system responded that we call too often: HTTP 429, or in other words."""
 
 
 class AddressRefused(Terminal):

@@ -11,6 +11,7 @@ All times are seconds of one clock; the workers use the database's.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -46,6 +47,25 @@ class BreakerRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     probe_s: Seconds = 30.0
 
 
+class Outage(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a breaker is not closed. Nothing of it is a countdown: it stays true where it is stored."""
+
+    #: When the first of its calls failed.
+    since: float
+    #: How many calls failed, those that found it still going on included.
+    calls: int
+    #: What the last of them met: the status, the host, and what it answered; or why there was no answer.
+    reason: str
+
+    @property
+    def began_at(self) -> datetime:
+        return datetime.fromtimestamp(self.since, UTC)
+
+    def __str__(self) -> str:
+        failed = "1 call has" if self.calls == 1 else f"{self.calls:,} calls have"
+        return f"{failed} failed since {self.began_at:%Y-%m-%dT%H:%M:%SZ}; the last: {self.reason.rstrip('.') or 'unknown'}"
+
+
 class BreakerState(msgspec.Struct, frozen=True, kw_only=True):
     phase: Phase = Phase.CLOSED
     #: When the current phase began.
@@ -55,6 +75,11 @@ class BreakerState(msgspec.Struct, frozen=True, kw_only=True):
     calls: int = 0
     failures: int = 0
     failures_in_a_row: int = 0
+    #: When the first failure in a row was, and what the last failure met.
+    row_began: float = 0.0
+    reason: str = ""
+    #: What opened it; None while closed.
+    outage: Outage | None = None
     #: How often it opened since it was last closed; doubles the open time.
     openings: int = 0
     #: Successful probes since it became half open.
@@ -81,28 +106,39 @@ def before_call(state: BreakerState, rules: BreakerRules, now: float) -> tuple[B
     return msgspec.structs.replace(state, probe_began=now), 0.0
 
 
-def after_calls(state: BreakerState, rules: BreakerRules, now: float, *, successes: int, failures: int) -> BreakerState:
-    """Compute the state after *successes* and then *failures*."""
+def after_calls(
+    state: BreakerState, rules: BreakerRules, now: float, *, successes: int, failures: int, reason: str = ""
+) -> BreakerState:
+    """Compute the state after *successes* and then *failures*; the last of these met *reason*."""
     if state.phase is Phase.OPEN:
         return state  # these calls were in flight when it opened: they add nothing new
     if state.phase is Phase.HALF_OPEN:
-        return _after_probe(state, rules, now, successes=successes, failures=failures)
+        return _after_probe(state, rules, now, successes=successes, failures=failures, reason=reason)
     if now >= state.window_began + rules.window_s:
         state = msgspec.structs.replace(state, window_began=now, calls=0, failures=0)
+    before = 0 if successes else state.failures_in_a_row
     state = msgspec.structs.replace(
         state,
         calls=state.calls + successes + failures,
         failures=state.failures + failures,
-        failures_in_a_row=failures + (0 if successes else state.failures_in_a_row),
+        failures_in_a_row=before + failures,
+        row_began=state.row_began if before else now,
+        reason=reason if failures else state.reason,
     )
-    return _opened(state, now) if _must_open(state, rules) else state
+    if state.failures_in_a_row >= rules.failures_in_a_row:
+        return _opened(state, now, Outage(since=state.row_began, calls=state.failures_in_a_row, reason=state.reason))
+    if state.calls >= rules.least_calls and state.failures >= rules.failure_share * state.calls > 0:
+        return _opened(state, now, Outage(since=state.window_began, calls=state.failures, reason=state.reason))
+    return state
 
 
 def _after_probe(
-    state: BreakerState, rules: BreakerRules, now: float, *, successes: int, failures: int
+    state: BreakerState, rules: BreakerRules, now: float, *, successes: int, failures: int, reason: str
 ) -> BreakerState:
     if failures:
-        return _opened(state, now)
+        # An outage that another version of the hub stored has no cause.
+        known = state.outage or Outage(since=state.since, calls=0, reason="")
+        return _opened(state, now, Outage(since=known.since, calls=known.calls + failures, reason=reason))
     succeeded = state.probes_succeeded + successes
     if succeeded >= rules.successes_to_close:
         return BreakerState(since=now, window_began=now)
@@ -111,11 +147,5 @@ def _after_probe(
     )
 
 
-def _must_open(state: BreakerState, rules: BreakerRules) -> bool:
-    if state.failures_in_a_row >= rules.failures_in_a_row:
-        return True
-    return state.calls >= rules.least_calls and state.failures >= rules.failure_share * state.calls > 0
-
-
-def _opened(state: BreakerState, now: float) -> BreakerState:
-    return BreakerState(phase=Phase.OPEN, since=now, openings=state.openings + 1)
+def _opened(state: BreakerState, now: float, outage: Outage) -> BreakerState:
+    return BreakerState(phase=Phase.OPEN, since=now, openings=state.openings + 1, outage=outage)

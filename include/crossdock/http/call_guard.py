@@ -52,11 +52,15 @@ class CallGuard:
         try:
             yield attempt
         except HubError as error:
-            # A system that answers is up, however invalid its content: an open breaker would tell a fault as an outage.
-            self._record(outcome_of(error), attempt, is_retry=is_retry, is_up=isinstance(error, SourceInvalid))
+            self._record(outcome_of(error), attempt, is_retry=is_retry, failure=_failure_of(error))
             self._pause(error, attempt)
             raise
         self._record(Outcome.SUCCESS, attempt, is_retry=is_retry)
+
+    @property
+    def queue_s(self) -> float:
+        """How long a read waits its turn at the rate limit; 0 without one."""
+        return self._safeguards.limiter.queue_s if self._safeguards.limiter else 0.0
 
     def acquire(self, attempt: Attempt, longest_wait_s: float) -> None:
         """
@@ -85,7 +89,7 @@ class CallGuard:
         if retry_after_s and attempt.answer_bytes is not None and self._safeguards.limiter is not None:
             self._safeguards.limiter.pause(retry_after_s)
 
-    def _record(self, outcome: Outcome | None, attempt: Attempt, *, is_retry: bool, is_up: bool = False) -> None:
+    def _record(self, outcome: Outcome | None, attempt: Attempt, *, is_retry: bool, failure: str | None = None) -> None:
         if outcome is None:
             return
         if self._safeguards.log is not None:
@@ -99,7 +103,16 @@ class CallGuard:
                 )
             )
         if self._safeguards.breaker is not None:
-            self._safeguards.breaker.record(failed=outcome is Outcome.FAILURE and not is_up)
+            self._safeguards.breaker.record(failure=failure)
+
+
+def _failure_of(error: HubError) -> str | None:
+    """
+    Find what counts as a failure for the breaker.
+
+    A system that throttles or answers is up, however invalid its content: an open breaker would tell a fault as an outage.
+    """
+    return error.what if isinstance(error, SystemUnavailable) and outcome_of(error) is Outcome.FAILURE else None
 
 
 def outcome_of(error: HubError) -> Outcome | None:

@@ -15,7 +15,7 @@ import msgspec
 from crossdock.core.durations import BUCKETS, bucket_of, quantile_s
 from crossdock.db.database import Store, StoreRefused, StoreUnavailable, Work
 from crossdock.http import shared_breaker
-from crossdock.http.breaker import Phase
+from crossdock.http.breaker import Outage, Phase
 from crossdock.http.model import Call, Outcome
 
 log = logging.getLogger(__name__)
@@ -109,6 +109,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     integration: str
     usage: Usage
     phase: Phase
+    #: Why the breaker is not closed; None if it is.
+    outage: Outage | None
     changes: list[shared_breaker.Change]
     #: Fraction of the rate limit used in the last full minute; None without a limit.
     limit_use: float | None
@@ -211,6 +213,7 @@ def health(work: Work, integration: str, *, since: timedelta = timedelta(hours=1
         integration=integration,
         usage=usage_of_integrations(work, [integration], since=since)[integration],
         phase=shared_breaker.phase_of(work, integration),
+        outage=shared_breaker.outage_of(work, integration),
         changes=shared_breaker.history(work, integration),
         limit_use=(use[0] or 0.0) if use else None,
         last_success_at=last[0] if last else None,

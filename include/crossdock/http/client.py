@@ -111,6 +111,7 @@ class HttpClient:
         self._guard = CallGuard(config.safeguards)
         self._budget = config.budget or RetryBudget()
         self._fallback = fallback
+        self._longest_turn_s = max(self.limits.longest_wait_s, self._guard.queue_s)
         self._slots = threading.BoundedSemaphore(config.in_flight)
         self._transport = Transport(
             system,
@@ -235,7 +236,7 @@ class HttpClient:
 
     def _attempt(self, request: _Request, parse: Callable[[HttpResponse], T], *, is_retry: bool) -> T:
         with self._guard.attempt(is_retry=is_retry) as attempt:
-            response = self._exchange(request, attempt)
+            response = self._exchange(request, attempt, self._longest_turn_s)
             if response.status not in request.accept:
                 response.raise_for_status()
                 response.require_json()
@@ -246,7 +247,9 @@ class HttpClient:
     ) -> T:
         with self._guard.attempt(is_retry=is_retry) as attempt:
             try:
-                response = self._exchange(request, attempt)
+                response = self._exchange(
+                    request, attempt, self.limits.longest_wait_s, lambda: write.is_known(self.limits)
+                )
                 if write.rules and response.status == write.rules.in_use_status:
                     raise SystemUnavailable(self.system, f"another {request.endpoint} with the key is at work")
                 attempt.in_doubt = not response.is_refusal
@@ -257,10 +260,17 @@ class HttpClient:
             finally:
                 write.note(in_doubt=attempt.in_doubt)
 
-    def _exchange(self, request: _Request, attempt: Attempt) -> HttpResponse:
+    def _exchange(
+        self,
+        request: _Request,
+        attempt: Attempt,
+        longest_wait_s: float,
+        may_repeat: Callable[[], bool] = lambda: True,
+    ) -> HttpResponse:
         """
         Send *request* within the deadline of one attempt; the response may have any status.
 
+        A request that *may_repeat* is sent again where the peer had closed the connection: that is part of the attempt.
         Sign first, then wait for a permit: signing may fetch a token, and a permit must be used at once.
         """
         signer = request.signer or self.auth
@@ -270,11 +280,11 @@ class HttpClient:
             with Deadline(left_s) as deadline, self._translate_errors(deadline, endpoint):
                 signed = self._sign(request, signer)
                 left_s = deadline.left_s
-            with self._slot(endpoint):
-                self._guard.acquire(attempt, self.limits.longest_wait_s)
+            with self._slot(endpoint, longest_wait_s):
+                self._guard.acquire(attempt, longest_wait_s)
                 with Deadline(left_s) as deadline, self._translate_errors(deadline, endpoint):
                     try:
-                        raw = self._transport.exchange(signed, deadline)
+                        raw = self._transport.exchange(signed, deadline, may_repeat=may_repeat)
                     finally:
                         attempt.in_doubt = deadline.attached
                     self._refuse_late(deadline, endpoint)
@@ -296,9 +306,9 @@ class HttpClient:
         )
 
     @contextmanager
-    def _slot(self, endpoint: str) -> Any:
-        """Hold one of the slots for calls in flight."""
-        if not self._slots.acquire(timeout=self.limits.timeout_s + self.limits.longest_wait_s):
+    def _slot(self, endpoint: str, longest_wait_s: float) -> Any:
+        """Hold one of the slots for calls in flight; whoever has them waits for a permit, or for its answer."""
+        if not self._slots.acquire(timeout=self.limits.timeout_s + longest_wait_s):
             raise RateLimited(self.system, f"no free slot for {endpoint}: the maximum number of calls is in flight")
         try:
             yield

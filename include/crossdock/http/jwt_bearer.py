@@ -18,6 +18,9 @@ ALGORITHMS = ("HS256", "RS256", "ES256")
 _HS256_KEY_BYTES = 32
 #: Sign a new token this long before the old one expires.
 _MARGIN_S = 30.0
+#: A token begins this long ago, or a fifth of its life: a server whose clock is behind ours would refuse one of its future.
+#: GitHub's documentation advises a minute.
+_CLOCK_SKEW_S = 60.0
 
 
 class JwtSigner:
@@ -30,7 +33,7 @@ class JwtSigner:
         issuer: `iss`: who signs; at a token endpoint the client ID.
         subject: `sub`: on whose behalf; defaults to the issuer.
         key_id: `kid`, if the server knows several of our keys.
-        life_s: How long a token is valid; keep it to a few minutes, because a token cannot be revoked.
+        life_s: How long a token is valid, from `iat` to `exp`; keep it to a few minutes, because a token cannot be revoked.
 
     Raises:
         BadRequest: the key does not fit the algorithm, or the algorithm is not one of ALGORITHMS.
@@ -51,20 +54,23 @@ class JwtSigner:
             raise BadRequest(f"Unsupported JWT algorithm {algorithm!r}. Use one of {', '.join(ALGORITHMS)}")
         if algorithm == "HS256" and len(key.encode()) < _HS256_KEY_BYTES:
             raise BadRequest(f"A secret for HS256 must have at least {_HS256_KEY_BYTES} bytes")
-        self._key, self._algorithm, self.life_s = key, algorithm, life_s
+        self._key, self._algorithm, self._life_s = key, algorithm, life_s
+        self._skew_s = min(_CLOCK_SKEW_S, life_s / 5)
+        #: How long a new token is valid from now.
+        self.valid_for_s = life_s - self._skew_s
         self._issuer, self._subject = issuer, subject or issuer
         self._headers = {"kid": key_id} if key_id else None
         self.token(audience="signed at once, so that a wrong key fails here and not in a nightly run")
 
     def token(self, *, audience: str) -> str:
-        """Sign a new token for *audience*, valid from now; each one has an ID of its own."""
-        now = int(time.time())
+        """Sign a new token for *audience*, valid since a moment ago; each one has an ID of its own."""
+        issued_at = int(time.time() - self._skew_s)
         claims = {
             "iss": self._issuer,
             "sub": self._subject,
             "aud": audience,
-            "iat": now,
-            "exp": now + int(self.life_s),
+            "iat": issued_at,
+            "exp": issued_at + int(self._life_s),
             "jti": str(uuid4()),
         }
         try:
@@ -90,6 +96,6 @@ class JwtBearer(AuthBase):
             now = time.monotonic()
             if now >= self._valid_until:
                 self._token = self._signer.token(audience=self._audience)
-                self._valid_until = now + max(self._signer.life_s - _MARGIN_S, self._signer.life_s / 2)
+                self._valid_until = now + max(self._signer.valid_for_s - _MARGIN_S, self._signer.valid_for_s / 2)
             request.headers["Authorization"] = f"Bearer {self._token}"
         return request

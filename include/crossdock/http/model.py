@@ -32,7 +32,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: Number of attempts, including the first.
     attempts: Count = 4
     #: The longest wait between two attempts, and for the rate limit. A longer wait is left to the scheduler, so that
-    #: it does not occupy a worker's slot.
+    #: it does not occupy a worker's slot. A read also waits its turn in the queue of a slow rate (`RateLimiter.queue_s`).
     longest_wait_s: Seconds = 8.0
 
     @property
@@ -150,6 +150,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 class RateLimiter(Protocol):
     """Permits to call one integration, shared by all workers."""
 
+    @property
+    def queue_s(self) -> float:
+        """How long a read waits its turn: the rate is then slow, and no failure. A permit further away is paused."""
+        ...
+
     def acquire(self, longest_wait_s: float) -> float:
         """
         Wait for a permit and return the seconds waited. The call must be made at once.
@@ -178,8 +183,8 @@ class CircuitBreaker(Protocol):
         """
         ...
 
-    def record(self, *, failed: bool) -> None:
-        """Count the result of an admitted call."""
+    def record(self, *, failure: str | None = None) -> None:
+        """Count the result of an admitted call: a success, or the *failure* that it met, in words that may be stored."""
         ...
 
 

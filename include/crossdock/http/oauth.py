@@ -6,6 +6,7 @@ The client authenticates with its secret, a signed assertion (RFC 7523) or its c
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -25,13 +26,33 @@ from crossdock.http.response import HttpResponse
 
 #: A token is not used in its last seconds: it may expire in transit.
 _MARGIN_S = 30.0
+#: How long a token is used whose answer does not say how long it lives: `expires_in` is only recommended (RFC 6749 5.1).
+#: A server that ends it earlier answers 401, and it is renewed.
+_UNSAID_S = 300.0
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 class _Grant(msgspec.Struct, frozen=True):
     #: Visible ASCII (RFC 6749 A.12): anything else could inject a header, or cause an error that shows the token.
     access_token: Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]+\Z")]
-    expires_in: float
+    #: A number in a text, too: Azure AD and Apigee write "3600".
+    expires_in: float | str | None = None
+
+    @property
+    def lives_s(self) -> float:
+        """
+        Read how long the token lives.
+
+        Raises:
+            ValueError: the text is not a number of seconds.
+
+        """
+        if self.expires_in is None or self.expires_in == "":
+            return _UNSAID_S
+        seconds = float(self.expires_in)
+        if not math.isfinite(seconds):
+            raise ValueError(self.expires_in)
+        return seconds
 
 
 #: Made once: several threads sign in, see `core.decoding`.
@@ -114,8 +135,7 @@ class ClientCredentials(AuthBase):
 
     def _fetch(self) -> Token:
         form = {"grant_type": "client_credentials", "scope": self._scope}
-        grant = self._client.post_form(self._path, form | self._authentication(), self._basic(), self._parse)
-        return Token(grant.access_token, max(grant.expires_in - _MARGIN_S, grant.expires_in / 2))
+        return self._client.post_form(self._path, form | self._authentication(), self._basic(), _token_of)
 
     def _authentication(self) -> dict[str, str]:
         if self._assertion is not None:
@@ -128,8 +148,11 @@ class ClientCredentials(AuthBase):
         # Pass bytes: text that is not Latin-1 would fail with an error that shows the secret.
         return HTTPBasicAuth(self._client_id.encode(), self._secret.encode()) if self._secret else None
 
-    def _parse(self, response: HttpResponse) -> _Grant:
-        try:
-            return _decode_grant(response.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise response.invalid("is not a token") from error
+
+def _token_of(response: HttpResponse) -> Token:
+    try:
+        grant = _decode_grant(response.body)
+        lives_s = grant.lives_s
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise response.invalid("is not a token") from error
+    return Token(grant.access_token, max(lives_s - _MARGIN_S, lives_s / 2))

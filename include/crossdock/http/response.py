@@ -5,21 +5,34 @@ from __future__ import annotations
 import email.utils
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import msgspec
 import requests
 
 from crossdock.core.errors import SourceInvalid, SystemRefused, SystemUnavailable, Throttled
 
-#: Statuses after which a retry may succeed: too many requests, and server errors.
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: Of 4xx, the statuses after which a retry may succeed.
+_TRANSIENT = frozenset({408, 425, 429})
+#: From here on it is the server's own failure, whatever it means by the number: a status that nobody defined counts as
+#: the first of its class (RFC 9110 15), and one beyond 599 as a 5xx.
+_SERVER_ERROR = 500
 _TOO_MANY = 429
+_FORBIDDEN = 403
 _UNAVAILABLE = 503
+#: Headers that say how many requests are left, and when there will be more: in seconds, or as an epoch.
+_LIMITS = (("X-RateLimit-Remaining", "X-RateLimit-Reset"), ("RateLimit-Remaining", "RateLimit-Reset"))
+#: A larger number of seconds is an epoch.
+_EPOCH_S = 1_000_000_000
+#: No wait is longer: a system that asks for a day is called again today.
+_LONGEST_WAIT_S = 900.0
 #: Other than 4xx, statuses by which the server says that it did not process the request: it belongs to another address,
 #: or the server does not know its method or version of HTTP. Not 302 and 303: many answer so when they have processed it.
 _NOT_PROCESSED = frozenset({301, 307, 308, 501, 505})
 #: Of 4xx, the one that gateways also send when the system behind them, which has the request, is slow.
 _GATEWAY_TIMEOUT = 408
+#: The fields in which systems give their reason; `error_description` is OAuth's (RFC 6749), `detail` of RFC 9457.
+_REASONS = ("message", "error_description", "detail", "error", "title")
 #: What a person can do about a refusal, by status; a redirect counts as a refusal.
 _ADVICE = {
     401: "Check the id and the secret of the connection",
@@ -42,6 +55,11 @@ class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
     request: requests.PreparedRequest
     #: Texts that no message may show, in addition to the Authorization header.
     secrets: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        """The host that answered, and its port where the URL names one; without the user that the URL may contain."""
+        return urlsplit(str(self.request.url)).netloc.rpartition("@")[2]
 
     @property
     def date(self) -> datetime:
@@ -72,21 +90,49 @@ class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
         Refuse a response that is not a success.
 
         Raises:
-            SystemUnavailable: 408/425/429/5xx. Running again may help.
+            Throttled: 429, or a 403 by which a limit is meant. Running again after its wait will help.
+            SystemUnavailable: 408, 425, or any 5xx. Running again may help.
             SystemRefused: any other status. Running again will not help.
 
         """
-        if self.status in _TRANSIENT:
-            kind = Throttled if self.status == _TOO_MANY else SystemUnavailable
-            raise kind(
-                self.system,
-                f"{self.endpoint} answered HTTP {self.status}",
-                retry_in_s=retry_after_s(self.headers.get("Retry-After"), now=datetime.now(UTC)),
-            )
-        if not 200 <= self.status < 300:  # noqa: PLR2004  the 2xx of HTTP
-            message = f"{self.endpoint}: {_message_of(self)}"
-            advice = _ADVICE.get(self.status)
-            raise SystemRefused(self.system, self.status, f"{message}. {advice}" if advice else message)
+        if 200 <= self.status < 300:  # noqa: PLR2004  the 2xx of HTTP
+            return
+        if self._is_throttled:
+            raise self.unavailable(Throttled, retry_in_s=self._requested_wait_s())
+        if self.status in _TRANSIENT or self.status >= _SERVER_ERROR:
+            raise self.unavailable(SystemUnavailable, retry_in_s=self._requested_wait_s())
+        message = f"{self.endpoint}: {_message_of(self)}"
+        advice = _ADVICE.get(self.status)
+        raise SystemRefused(self.system, self.status, f"{message}. {advice}" if advice else message)
+
+    def unavailable(
+        self, kind: type[SystemUnavailable], message: str | None = None, *, retry_in_s: float | None = None
+    ) -> SystemUnavailable:
+        """Build the error for a response by which the system says that it cannot answer now; *message* is its reason."""
+        what = f"{self.endpoint} at {self.host} answered HTTP {self.status}: {message or _message_of(self)}"
+        return kind(self.system, what, status=self.status, retry_in_s=retry_in_s)
+
+    @property
+    def _is_throttled(self) -> bool:
+        """True for 429, and for a 403 that says that it is not for ever, as GitHub's."""
+        if self.status != _FORBIDDEN:
+            return self.status == _TOO_MANY
+        return "Retry-After" in self.headers or any(self._has_no_more(remaining) for remaining, _ in _LIMITS)
+
+    def _has_no_more(self, header: str) -> bool:
+        return bool(self.headers.get(header, "").strip() == "0")
+
+    def _requested_wait_s(self) -> float | None:
+        """Read how long the server asks us to wait: Retry-After, or an exhausted limit until its reset."""
+        # By the server's own clock, if it says what it is: ours may differ by more than the wait.
+        now = _http_date(self.headers.get("Date", "")) or datetime.now(UTC)
+        wait_s = retry_after_s(self.headers.get("Retry-After"), now=now)
+        if wait_s is not None:
+            return wait_s
+        for remaining, reset in _LIMITS:
+            if self._has_no_more(remaining):
+                return _until_reset_s(self.headers.get(reset), now=now)
+        return None
 
     def require_json(self) -> None:
         """
@@ -101,9 +147,9 @@ class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
             raise self.invalid(f"is {content_type or 'of no type'}, not application/json")
 
 
-def retry_after_s(header: str | None, *, now: datetime, longest_s: float = 900.0) -> float | None:
+def retry_after_s(header: str | None, *, now: datetime) -> float | None:
     """
-    Read the seconds of a Retry-After header, at most *longest_s*; None if it is not usable.
+    Read the seconds of a Retry-After header, at most a quarter of an hour; None if it is not usable.
 
     The value may be seconds or a date (RFC 9110 10.2.3). A negative value is ignored and a huge one is capped.
     """
@@ -116,7 +162,18 @@ def retry_after_s(header: str | None, *, now: datetime, longest_s: float = 900.0
         if until is None:
             return None
         seconds = (until - now).total_seconds()
-    return min(seconds, longest_s) if seconds >= 0 else None
+    return min(seconds, _LONGEST_WAIT_S) if seconds >= 0 else None
+
+
+def _until_reset_s(header: str | None, *, now: datetime) -> float | None:
+    """Read the seconds until a limit is reset, as `retry_after_s`; one that was reset just now is no reason to wait."""
+    try:
+        seconds = float(header or "")
+    except ValueError:
+        return retry_after_s(header, now=now)
+    if seconds >= _EPOCH_S:
+        seconds = max(seconds - now.timestamp(), 0.0)
+    return min(seconds, _LONGEST_WAIT_S) if seconds >= 0 else None
 
 
 def _http_date(text: str) -> datetime | None:
@@ -135,8 +192,8 @@ def _message_of(response: HttpResponse) -> str:
         document = msgspec.json.decode(response.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return f"{len(response.body)} bytes that are not JSON"
-    message = document.get("message") if isinstance(document, dict) else None
-    return redacted(str(message or "no message"), response)
+    found = (document.get(name) for name in _REASONS) if isinstance(document, dict) else ()
+    return redacted(next((text for text in found if isinstance(text, str) and text), "no message"), response)
 
 
 def redacted(text: str, response: HttpResponse) -> str:

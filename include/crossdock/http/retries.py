@@ -69,8 +69,10 @@ class WriteState:
 
     def may_repeat(self, limits: Limits) -> bool:
         """Check whether the next attempt would have no second effect: none was in doubt, or the server knows the key."""
-        if not self.in_doubt:
-            return True
+        return not self.in_doubt or self.is_known(limits)
+
+    def is_known(self, limits: Limits) -> bool:
+        """Check whether the server would still know the key at the end of one more attempt."""
         ends_in_s = time.monotonic() - self.began + limits.longest_attempt_s
         return self.rules is not None and ends_in_s <= self.rules.window_s
 

@@ -16,7 +16,7 @@ from crossdock.core.decoding import prepare
 from crossdock.core.errors import CircuitOpen
 from crossdock.db.database import Store, StoreUnavailable, Work
 from crossdock.http import breaker
-from crossdock.http.breaker import BreakerRules, BreakerState, Phase
+from crossdock.http.breaker import BreakerRules, BreakerState, Outage, Phase
 
 prepare(BreakerState)
 
@@ -40,7 +40,7 @@ INSERT INTO breaker_change (integration, from_phase, to_phase, calls, failures)
 VALUES (%(integration)s, %(from_phase)s, %(to_phase)s, %(calls)s, %(failures)s)
 """
 
-_PHASES = b"SELECT integration, state FROM breaker WHERE integration = ANY(%(names)s)"
+_STATES = b"SELECT integration, state FROM breaker WHERE integration = ANY(%(names)s)"
 
 _HISTORY = b"""
 SELECT at, from_phase, to_phase, calls, failures FROM breaker_change
@@ -48,6 +48,11 @@ SELECT at, from_phase, to_phase, calls, failures FROM breaker_change
 """
 
 _EXPIRE = b"DELETE FROM breaker_change WHERE at < clock_timestamp() - %(keep)s"
+
+_NOT_CLOSED = b"SELECT integration, state FROM breaker WHERE state->>'phase' <> 'closed' ORDER BY integration"
+
+#: The longest text of a reason: a system may answer at length.
+_REASON_CHARACTERS = 500
 
 #: How long a worker trusts its last known state; it learns of an outage that others met within this time.
 _FRESH_S = 1.0
@@ -78,7 +83,7 @@ class SharedBreaker:
     def __init__(self, store: Store, integration: str, rules: BreakerRules) -> None:
         self._store, self._integration, self._rules = store, integration, rules
         self._lock = threading.Lock()
-        self._phase = Phase.CLOSED
+        self._state = BreakerState()
         self._known_at = 0.0
         self._retry_at = 0.0
         #: Successes not reported yet.
@@ -90,23 +95,24 @@ class SharedBreaker:
             now = time.monotonic()
             if now < self._retry_at:
                 raise self._open(self._retry_at - now)
-            if self._phase is Phase.CLOSED and now - self._known_at < _FRESH_S:
+            if self._state.phase is Phase.CLOSED and now - self._known_at < _FRESH_S:
                 return
             if wait_s := self._request_admission(now):
                 raise self._open(wait_s)
 
-    def record(self, *, failed: bool) -> None:
-        """Count a call's result; report it at once if it failed or the breaker is not closed."""
+    def record(self, *, failure: str | None = None) -> None:
+        """Count a call's result; report it at once if it is a *failure* or the breaker is not closed."""
         with self._lock:
-            self._successes += not failed
-            if failed or self._phase is not Phase.CLOSED or time.monotonic() - self._known_at >= _FRESH_S:
-                self._try_to_report(failures=int(failed))
+            self._successes += failure is None
+            is_stale = time.monotonic() - self._known_at >= _FRESH_S
+            if failure is not None or self._state.phase is not Phase.CLOSED or is_stale:
+                self._try_to_report(failure)
 
     def close(self) -> None:
         """Report the pending successes."""
         with self._lock:
             if self._successes:
-                self._try_to_report(failures=0)
+                self._try_to_report(None)
 
     def _request_admission(self, now: float) -> float:
         """Ask the shared state for admission; return the seconds to wait, 0 if admitted."""
@@ -122,34 +128,36 @@ class SharedBreaker:
         self._step(step)
         if wait_s:
             # Half open, it may close at any moment: check again soon whether another worker's probe succeeded.
-            self._retry_at = now + (wait_s if self._phase is Phase.OPEN else min(wait_s, _FRESH_S))
+            self._retry_at = now + (wait_s if self._state.phase is Phase.OPEN else min(wait_s, _FRESH_S))
         return wait_s
 
-    def _try_to_report(self, *, failures: int) -> None:
+    def _try_to_report(self, failure: str | None) -> None:
         """Report, but never discard a good response because the database was briefly busy."""
         try:
-            self._report(failures=failures)
+            self._report(failure)
         except StoreUnavailable as error:
             log.warning("A call was not reported to the circuit breaker of %s: %s", self._integration, error)
 
-    def _report(self, *, failures: int) -> None:
+    def _report(self, failure: str | None) -> None:
+        failures, reason = int(failure is not None), (failure or "")[:_REASON_CHARACTERS]
+
         def step(state: BreakerState, at: float) -> BreakerState:
-            return breaker.after_calls(state, self._rules, at, successes=self._successes, failures=failures)
+            return breaker.after_calls(
+                state, self._rules, at, successes=self._successes, failures=failures, reason=reason
+            )
 
         self._step(step)
 
     def _step(self, step: _Step) -> None:
         with self._store.transaction() as work:
-            self._phase = _apply(work, self._integration, step).phase
+            self._state = _apply(work, self._integration, step)
         self._successes = 0
         self._known_at = time.monotonic()
 
     def _open(self, wait_s: float) -> CircuitOpen:
-        return CircuitOpen(
-            self._integration,
-            f"too many calls failed; circuit breaker open, next attempt in {wait_s:.1f} s",
-            retry_in_s=wait_s,
-        )
+        # Without the seconds: the text ends up in the ledger and in alerts, and stays there.
+        cause = self._state.outage or "too many calls failed"
+        return CircuitOpen(self._integration, f"{cause}. Its circuit breaker is open", retry_in_s=wait_s)
 
 
 def phase_of(work: Work, integration: str) -> Phase:
@@ -157,11 +165,25 @@ def phase_of(work: Work, integration: str) -> Phase:
     return phases_of(work, [integration])[integration]
 
 
+def outage_of(work: Work, integration: str) -> Outage | None:
+    """Read why the breaker of *integration* is not closed; None if it is."""
+    return _states_of(work, [integration])[integration].outage
+
+
 def phases_of(work: Work, integrations: Sequence[str]) -> dict[str, Phase]:
     """Read the breaker's phase for each of *integrations*."""
-    rows: dict[str, Any] = dict(work.execute(_PHASES, {"names": list(integrations)}).fetchall())
+    return {name: state.phase for name, state in _states_of(work, integrations).items()}
+
+
+def outages(work: Work) -> dict[str, Outage | None]:
+    """Find the integrations whose breaker is not closed, and why; None where an earlier version of the hub opened it."""
+    return {name: msgspec.convert(state, BreakerState).outage for name, state in work.execute(_NOT_CLOSED)}
+
+
+def _states_of(work: Work, integrations: Sequence[str]) -> dict[str, BreakerState]:
+    rows: dict[str, Any] = dict(work.execute(_STATES, {"names": list(integrations)}).fetchall())
     return {
-        name: msgspec.convert(rows[name], BreakerState).phase if name in rows else Phase.CLOSED for name in integrations
+        name: msgspec.convert(rows[name], BreakerState) if name in rows else BreakerState() for name in integrations
     }
 
 
@@ -193,7 +215,8 @@ def _apply(work: Work, integration: str, step: _Step) -> BreakerState:
 
 
 def _record_change(work: Work, integration: str, before: BreakerState, after: BreakerState) -> None:
-    log.warning("Circuit breaker of %s: %s, was %s", integration, after.phase, before.phase)
+    why = f": {after.outage}" if after.phase is Phase.OPEN else ""
+    log.warning("Circuit breaker of %s: %s, was %s%s", integration, after.phase, before.phase, why)
     phases = {"from_phase": before.phase.value, "to_phase": after.phase.value}
     counts = {"calls": before.calls, "failures": before.failures}
     work.execute(_ADD_CHANGE, {"integration": integration, **phases, **counts})

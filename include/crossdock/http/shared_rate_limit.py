@@ -41,6 +41,8 @@ VALUES (%(integration)s, clock_timestamp() + %(seconds)s * interval '1 s', %(cal
 ON CONFLICT (integration) DO UPDATE SET next_permit_at = greatest(line.next_permit_at, excluded.next_permit_at)
 """
 
+#: This many calls may queue for a permit, of all workers: eight in flight in each of eight tasks.
+_QUEUED_CALLS = 64
 #: The longest span of permits that one worker reserves at once, so that the others wait no longer than this.
 _LEASE_S = 0.25
 _MAX_PERMITS = 64
@@ -63,11 +65,13 @@ class SharedRateLimiter:
     Args:
         store: A connection that threads may share.
         rate: What the server allows all workers together; it must be the same in every worker.
+        queues: Whether reads wait their turn however slow the rate is; a person, or an event, does not wait so long.
 
     """
 
-    def __init__(self, store: Store, integration: str, rate: Rate) -> None:
+    def __init__(self, store: Store, integration: str, rate: Rate, *, queues: bool = True) -> None:
         self._store, self._integration, self._rate = store, integration, rate
+        self.queue_s = _QUEUED_CALLS * rate.spacing_s if queues else 0.0
         self._lock = threading.Lock()
         self._permits: deque[_Permit] = deque()
         self._max = max(1, min(_MAX_PERMITS, int(_LEASE_S / rate.spacing_s)))
@@ -147,7 +151,7 @@ class SharedRateLimiter:
     def _too_far(self, wait_s: float) -> RateLimited:
         return RateLimited(
             self._integration,
-            f"rate limit of {self._rate.calls} calls per {self._rate.per_s:g} s reached; next permit in {wait_s:.1f} s",
+            f"rate limit of {self._rate.calls} calls per {self._rate.per_s:g} s reached",
             retry_in_s=wait_s,
         )
 

@@ -23,6 +23,7 @@ class SharedSafeguards:
     Args:
         store: Names the database; calls are made in threads, so this opens a connection of its own.
         cipher: Encrypts the shared token with the deployment's key; None gives each process a token of its own.
+        queues: Whether reads wait their turn at a slow rate limit, as a task does; otherwise `RateLimited` says how long.
         run_of: Gives the ID of the run that a thread works for; by default the one in its log context.
 
     """
@@ -33,24 +34,28 @@ class SharedSafeguards:
         integration: str,
         *,
         cipher: Cipher | None = None,
+        queues: bool = True,
         run_of: Callable[[], str] = lambda: str(get_contextvars().get("run", "")),
     ) -> None:
         self._store = SharedStore(store.dsn, schema=store.schema)
         self._integration, self._cipher, self._run_of = integration, cipher, run_of
+        self._queues = queues
         self._resources = ExitStack()
         self._resources.callback(self._store.close)
 
     def safeguards(self, policy: CallPolicy) -> Safeguards:
         """Build the safeguards for a connector; *policy* must be the same in all workers."""
-        breaker = SharedBreaker(self._store, self._integration, policy.breaker)
-        counts = CallCounts(self._store, self._integration, self._run_of)
+        store, name = self._store, self._integration
+        limiter = SharedRateLimiter(store, name, policy.rate, queues=self._queues) if policy.rate else None
+        breaker = SharedBreaker(store, name, policy.breaker)
+        counts = CallCounts(store, name, self._run_of)
         self._resources.callback(breaker.close)
         self._resources.callback(counts.close)
         return Safeguards(
-            limiter=SharedRateLimiter(self._store, self._integration, policy.rate) if policy.rate else None,
+            limiter=limiter,
             breaker=breaker,
             log=counts,
-            vault=SharedTokens(self._store, self._cipher) if self._cipher else None,
+            vault=SharedTokens(store, self._cipher) if self._cipher else None,
         )
 
     def close(self) -> None:

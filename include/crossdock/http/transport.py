@@ -7,10 +7,11 @@ Built on urllib3 and not on `requests`, which takes three times the CPU for a pa
 
 from __future__ import annotations
 
+import http.client
 import logging
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,10 @@ from crossdock.http.ssrf_guard import AllowedNetworks, Resolver, resolve_allowed
 # Below the level ERROR, urllib3 logs whole URLs with their query values.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
-#: A Content-Length with more digits is not a real size.
-_LENGTH_DIGITS = 15
+#: The statuses of informational responses, less the one that ends HTTP on its connection (101 Switching Protocols).
+_INFORMATIONAL = frozenset(range(100, 200)) - {101}
+#: By these a peer shows that it had closed the connection: an end before the response, a reset, an end of TLS.
+_CLOSED_BY_PEER = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 #: Small, because bytes that are read but not decoded count as received: a bomb is detected that much sooner.
 _CHUNK_BYTES = 64 * 1024
 #: Up to this size no response counts as a bomb: a page of similar rows may compress that well.
@@ -138,9 +141,14 @@ class Transport:
         # urllib3 passes this to each connection that it opens.
         self._pool.conn_kw["open_socket"] = open_socket
 
-    def exchange(self, request: requests.PreparedRequest, deadline: Deadline) -> RawResponse:
+    def exchange(
+        self, request: requests.PreparedRequest, deadline: Deadline, *, may_repeat: Callable[[], bool]
+    ) -> RawResponse:
         """
         Send the signed *request* and read the complete response.
+
+        If it meets a pooled connection that the peer has closed, it is sent again on a new one, once and at once, where it
+        *may_repeat*: nobody knows whether the peer has read it.
 
         Raises:
             TooLarge: the response is too large; the connection is dropped.
@@ -158,6 +166,7 @@ class Transport:
             retries=False,
             timeout=timeout,
             preload_content=False,
+            may_repeat=may_repeat,
         )
         complete = False
         try:
@@ -175,13 +184,9 @@ class Transport:
 
     def _read_body(self, response: urllib3.response.BaseHTTPResponse) -> bytes:
         max_bytes = self._limits.answer_bytes
-        length = response.headers.get("Content-Length", "")
-        if (
-            length.isdecimal()
-            and len(length) <= _LENGTH_DIGITS
-            and int(length) <= max_bytes
-            and "Content-Encoding" not in response.headers
-        ):
+        # As urllib3 reads it: None where a Transfer-Encoding frames the body, whatever the Content-Length says.
+        length = response.length_remaining
+        if length is not None and length <= max_bytes and "Content-Encoding" not in response.headers:
             return response.read()  # the size is known: read one piece, not chunks that must be joined
         chunks, size = [], 0
         for chunk in response.stream(_CHUNK_BYTES, decode_content=True):
@@ -208,6 +213,17 @@ def connect(addresses: list[str], port: int, timeout: Any, socket_options: Any =
     raise last or OSError("no address to connect to")
 
 
+class _FinalResponse(http.client.HTTPResponse):
+    """Reads past informational responses to the final one (RFC 9110 15.2); http.client reads past 100 alone."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status not in _INFORMATIONAL:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+
 class _Guarded:
     """Connects to checked addresses only, and ends with its thread's deadline."""
 
@@ -216,6 +232,7 @@ class _Guarded:
     timeout: Any
     socket_options: Any
     sock: Any
+    response_class: Any = _FinalResponse
 
     def __init__(self, *args: Any, open_socket: Any, **kwargs: Any) -> None:
         self._open_socket = open_socket
@@ -254,9 +271,29 @@ class _Connection(_Guarded, HTTPSConnection):
     pass
 
 
-class _PlainPool(HTTPConnectionPool):
+class _Replacing:
+    """
+    Replaces a pooled connection that its peer has closed.
+
+    urllib3 replaces one whose end has arrived; the end may also arrive while the request is on its way.
+    """
+
+    def _make_request(self, conn: Any, *args: Any, may_repeat: Callable[[], bool], **kwargs: Any) -> Any:
+        is_reused = conn.sock is not None
+        try:
+            return super()._make_request(conn, *args, **kwargs)  # type: ignore[misc]
+        except _CLOSED_BY_PEER:
+            deadline = current_deadline()
+            # The watchdog's own end of the connection looks like the peer's.
+            if not is_reused or (deadline is not None and deadline.passed) or not may_repeat():
+                raise
+            conn.close()
+            return super()._make_request(conn, *args, **kwargs)  # type: ignore[misc]
+
+
+class _PlainPool(_Replacing, HTTPConnectionPool):  # type: ignore[misc]  # one more argument
     ConnectionCls = _PlainConnection
 
 
-class _Pool(HTTPSConnectionPool):
+class _Pool(_Replacing, HTTPSConnectionPool):  # type: ignore[misc]
     ConnectionCls = _Connection

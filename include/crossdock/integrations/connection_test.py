@@ -13,18 +13,18 @@ import time
 from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
-from crossdock.core.errors import AddressRefused, HubError, SystemUnavailable
+from crossdock.core.errors import AddressRefused, HubError, SourceInvalid, SystemRefused, SystemUnavailable
 from crossdock.http.config import client_config_of
 from crossdock.http.connection import Connection
 from crossdock.http.deadline import Deadline
 from crossdock.http.ssrf_guard import AllowedNetworks, resolve_allowed
 from crossdock.http.transport import Tls, connect
 from crossdock.integrations.manifests import Manifest
-from crossdock.integrations.model import Check, ConnectionTest, Outcome
+from crossdock.integrations.model import Check, ConnectionTest, CheckOutcome
 
 _TIMEOUT_S = 5.0
 
-#: What a person can do about a failure, by check.
+#: What a person can do about a failure, by what is to blame: what the checks are named after.
 HINTS = {
     "address": "Check the base URL: host name, port, and whether a firewall blocks the hub",
     "tls": "Check the host's certificate: name, expiry and issuer (set ca_file for your own certificate authority)",
@@ -33,6 +33,14 @@ HINTS = {
     "sample": "Check that the system returns records as its documentation says",
 }
 _BUSY = "The system was busy or down; test again when it is available"
+_NO_ANSWER = "The system was not reached or did not answer whole; check the network between, and whether it runs"
+_NOT_FOUND = "Check what follows the host: the path and the project of the base URL"
+_REFUSED = "The system refused the request; its reply says why"
+
+
+#: The checks that fail without a response of the system.
+_OF_THE_NETWORK = frozenset({"address", "tls"})
+_BY_STATUS = {401: HINTS["credentials"], 403: HINTS["scope"], 404: _NOT_FOUND, 410: _NOT_FOUND}
 
 
 class Skipped(HubError):
@@ -67,41 +75,49 @@ def run_checks(
 
 
 def all_passed(checks: tuple[Check, ...]) -> bool:
-    return all(check.outcome is not Outcome.FAILED for check in checks)
+    return all(check.outcome is not CheckOutcome.FAILED for check in checks)
 
 
 def _run_in_order(checks: dict[str, Callable[[], str]]) -> Iterator[Check]:
     failed = False
     for name, check in checks.items():
         if failed:
-            yield Check(name=name, outcome=Outcome.SKIPPED, duration_ms=0, message="an earlier check failed")
+            yield Check(name=name, outcome=CheckOutcome.SKIPPED, duration_ms=0, message="an earlier check failed")
             continue
         began = time.monotonic()
-        outcome, hint = Outcome.OK, None
+        outcome, hint = CheckOutcome.OK, None
         try:
             message = check()
         except Skipped as error:
-            outcome, message = Outcome.SKIPPED, str(error)
+            outcome, message = CheckOutcome.SKIPPED, str(error)
         except HubError as error:
-            failed, outcome, message = True, Outcome.FAILED, str(error)
+            failed, outcome, message = True, CheckOutcome.FAILED, str(error)
             hint = _hint(name, error)
         duration_ms = round((time.monotonic() - began) * 1000)
         yield Check(name=name, outcome=outcome, duration_ms=duration_ms, message=message, hint=hint)
 
 
 def _hint(name: str, error: HubError) -> str:
+    """Say what to do by what happened, whichever check *name* met it: a check asks more than one thing."""
     match error:
         case AddressRefused(network=str(network)):
-            return f'If this network is intended, set allowed_networks to ["{network}"]; otherwise check the URL'
+            hint = f'If this network is intended, set allowed_networks to ["{network}"]; otherwise check the URL'
         case AddressRefused():
-            return "Use https in the URL"
-        case _ if _is_transient(error):
-            return _BUSY
-    return HINTS[name]
-
-
-def _is_transient(error: HubError) -> bool:
-    return isinstance(error, SystemUnavailable) and "answered HTTP" in str(error)
+            hint = "Use https in the URL"
+        case SystemUnavailable(status=None):
+            hint = HINTS[name] if name in _OF_THE_NETWORK else _NO_ANSWER
+        case SystemUnavailable():
+            hint = _BUSY
+        case SourceInvalid():
+            hint = HINTS["sample"]
+        # A token, or its scope, is refused with 400, too (RFC 6749 5.2).
+        case SystemRefused(status=400) if name in {"credentials", "scope"}:
+            hint = HINTS[name]
+        case SystemRefused(status=status):
+            hint = _BY_STATUS.get(status, _REFUSED)
+        case _:
+            hint = HINTS[name]
+    return hint
 
 
 def _address(url: SplitResult, allowed: AllowedNetworks) -> str:

@@ -84,7 +84,7 @@ class ConnectionStore(Protocol):
         ...
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     OK = "ok"
     FAILED = "failed"
     #: An earlier check failed, or the check does not apply.
@@ -96,7 +96,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
     #: address, tls, credentials, scope or sample.
     name: str
-    outcome: Outcome
+    outcome: CheckOutcome
     duration_ms: int
     #: What was found, in one sentence. Contains no secret and no value of a record.
     message: str
@@ -147,7 +147,7 @@ class TestRefused(Terminal):
 
     def __init__(self, integration_id: str, checks: Sequence[Check]) -> None:
         self.checks = tuple(checks)
-        failed = next(check for check in checks if check.outcome is Outcome.FAILED)
+        failed = next(check for check in checks if check.outcome is CheckOutcome.FAILED)
         super().__init__(
             f"Nothing was stored: the connection of {integration_id} failed the check {failed.name!r}: {failed.message}"
         )

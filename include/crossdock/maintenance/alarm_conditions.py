@@ -8,6 +8,8 @@ from datetime import timedelta
 import msgspec
 
 from crossdock.db.database import Work
+from crossdock.http import shared_breaker
+from crossdock.http.breaker import Outage
 
 
 class UnreadPartition(msgspec.Struct, frozen=True):
@@ -56,7 +58,7 @@ SELECT partition, extract(epoch FROM clock_timestamp() - left_at)::float8 FROM (
 
 #: Since it left `closed`: a half-open breaker lets one call through, and the system has not recovered yet.
 _BROKEN = b"""
-SELECT integration, extract(epoch FROM clock_timestamp() - since)::float8 FROM (
+SELECT integration FROM (
     SELECT integration, coalesce((SELECT max(at) FROM breaker_change change
                                    WHERE change.integration = breaker.integration AND from_phase = 'closed'),
                                  changed_at) AS since
@@ -102,9 +104,10 @@ def unread(work: Work, subscriber: str, types: Sequence[str], longer_than: timed
     return [UnreadPartition(subscriber, partition, since_s) for partition, since_s in work.execute(_UNREAD, values)]
 
 
-def broken(work: Work, longer_than: timedelta) -> dict[str, float]:
-    """Find circuit breakers that have not been closed for *longer_than*; return integration → seconds."""
-    return dict(work.execute(_BROKEN, {"longer_than": longer_than}).fetchall())
+def broken(work: Work, longer_than: timedelta) -> dict[str, Outage | None]:
+    """Find circuit breakers that have not been closed for *longer_than*; return integration → why, if it is known."""
+    names = {name for (name,) in work.execute(_BROKEN, {"longer_than": longer_than})}
+    return {name: outage for name, outage in shared_breaker.outages(work).items() if name in names}
 
 
 def refused_webhooks(work: Work, at_least: int) -> list[RefusedWebhooks]:

@@ -100,10 +100,8 @@ def _unread(work: Work, subscribers: Mapping[str, Subscriber], limits: AlarmThre
 
 def _broken(work: Work, limits: AlarmThresholds) -> Found:
     return {
-        integration: (
-            f"Calls to {integration} have been failing for {open_s / 60:.0f} minutes; its circuit breaker blocks most calls"
-        )
-        for integration, open_s in alarm_conditions.broken(work, limits.broken).items()
+        integration: f"{integration} is down: {outage or 'too many calls failed'}. Its circuit breaker blocks most calls"
+        for integration, outage in alarm_conditions.broken(work, limits.broken).items()
     }
 
 

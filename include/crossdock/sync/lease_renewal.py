@@ -20,8 +20,8 @@ class LeaseRenewal:
 
     def __init__(self, systems: Systems, run: Run) -> None:
         self._systems, self._run = systems, run
-        self._every_s = systems.lease_life.total_seconds() / 4
-        self._due_at = time.monotonic() + self._every_s
+        self.every_s = systems.lease_life.total_seconds() / 4
+        self._due_at = time.monotonic() + self.every_s
 
     def renew(self) -> None:
         """
@@ -35,7 +35,7 @@ class LeaseRenewal:
             return
         with self._systems.store.transaction() as work:
             leases.renew(work, self._run.lease, self._run.run_id, self._run.fencing_token, self._systems.lease_life)
-        self._due_at = time.monotonic() + self._every_s
+        self._due_at = time.monotonic() + self.every_s
 
 
 def reacquire_lease(systems: Systems, run_id: str) -> Run:

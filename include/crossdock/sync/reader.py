@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import copy_context
@@ -19,6 +19,9 @@ from crossdock.sync.lease_renewal import LeaseRenewal
 from crossdock.sync.ledger import Run
 from crossdock.sync.source import Cursor, FetchedPage, Range
 from crossdock.sync.stream import Stream, Systems
+
+#: A page that takes longer hangs, and its run may lose its lease.
+_LONGEST_PAGE_S = 15 * 60.0
 
 
 @dataclass
@@ -54,8 +57,7 @@ def read(stream: Stream, systems: Systems, run: Run, parts: list[Range]) -> None
         try:
             submit(waiting)
             while flights:
-                done, _ = wait(flights, return_when=FIRST_COMPLETED)
-                for flight in done:
+                for flight in _next_done(flights, renewal):
                     reading, page = flights.pop(flight), flight.result()
                     landed += page.records
                     reached_limit = bool(limit) and landed >= limit
@@ -73,6 +75,17 @@ def read(stream: Stream, systems: Systems, run: Run, parts: list[Range]) -> None
             raise
     recorder.write()
     trim_memory()
+
+
+def _next_done(flights: Collection[Future[FetchedPage]], renewal: LeaseRenewal) -> set[Future[FetchedPage]]:
+    """Wait for the next pages. A page that waits its turn at a slow rate limit may take longer than a lease lives."""
+    ends_at = time.monotonic() + _LONGEST_PAGE_S
+    while True:
+        timeout_s = renewal.every_s if time.monotonic() < ends_at else None
+        done, _ = wait(flights, timeout_s, return_when=FIRST_COMPLETED)
+        if done:
+            return done
+        renewal.renew()
 
 
 def _resumed(systems: Systems, run: Run, parts: list[Range]) -> tuple[list[_Reading], int]:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 import msgspec
@@ -202,6 +203,55 @@ def test_a_page_that_links_to_itself_is_an_error_and_not_an_endless_run(tmp_path
         ids_read(source_of(path, url))
 
 
+IN_HEADER, IN_BODY = {"kind": "link"}, {"kind": "link", "next": "next"}
+
+
+@pytest.mark.parametrize("place", [IN_HEADER, IN_BODY], ids=["header", "body"])
+@pytest.mark.parametrize(
+    ("link", "base_path"),
+    [
+        ("http://{host}/things?page={page}", ""),
+        ("https://{host}/things?page={page}", ""),
+        ("//{host}/things?page={page}", ""),
+        ("?page={page}", ""),
+        ("things?page={page}", ""),
+        ("https://{host}/api/v1/things?page={page}", "/api/v1"),
+        ("things?page={page}", "/api/v1"),
+        ("https://{host}/things?page={page}&id=1&id=2&id=", ""),
+    ],
+)
+def test_a_link_to_the_next_page_is_followed_however_it_is_written(
+    place: dict[str, Any], link: str, base_path: str, tmp_path: Path
+) -> None:
+    """With the credentials, over the scheme of the connection, and with each value of a parameter that comes twice."""
+    document = BASE | {"read": BASE["read"] | {"paging": place}, "auth": {"kind": "bearer"}}
+    came: list[BaseHTTPRequestHandler] = []
+
+    def answer(asked: dict[str, str], handler: BaseHTTPRequestHandler) -> Any:
+        came.append(handler)
+        page = int(asked.get("page", 1))
+        to = link.format(host=handler.headers["Host"], page=page + 1) if page < 3 else ""
+        header = {"Link": f'</things?page=1>; rel="first", <{to}>; title="a, b; c=d"; rel="last next"'} if to else {}
+        return 200, header if place is IN_HEADER else {}, {"items": THINGS[page - 1 : page], "next": to or None}
+
+    with serving(answer) as url:
+        assert ids_read(source_of(written(tmp_path, document), url + base_path, password="secret")) == ["0", "1", "2"]
+
+    assert [handler.headers["Authorization"] for handler in came] == ["Bearer secret"] * 3
+    assert {urlsplit(handler.path).path for handler in came} == {f"{base_path}/things"}
+    if "id=1" in link:
+        assert came[2].path == "/things?page=3&id=1&id=2&id="
+
+
+def test_a_link_header_that_cannot_be_read_is_not_the_end(tmp_path: Path) -> None:
+    path = written(tmp_path, BASE | {"read": BASE["read"] | {"paging": IN_HEADER}})
+    with (
+        serving(lambda *_: (200, {"Link": '</things?page=2; rel="next"'}, {"items": THINGS[:1]})) as url,
+        pytest.raises(SourceInvalid, match=r"no link that can be followed in its Link header"),
+    ):
+        ids_read(source_of(path, url))
+
+
 def test_a_next_page_on_another_server_is_not_requested(tmp_path: Path) -> None:
     """It would be shown our credentials."""
     path = written(tmp_path, BASE | {"read": BASE["read"] | {"paging": {"kind": "link", "next": "next"}}})
@@ -283,12 +333,10 @@ def test_two_workers_share_the_declared_rate(store: Store, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("calls_per_s", "calls", "per_s"), [(50, 50, 1), (2.5, 2, 0.8), (0.1, 1, 10)])
 def test_a_declared_rate_may_be_less_than_one_a_second(calls_per_s: float, calls: int, per_s: float) -> None:
-    """And a turn that is seconds away is waited for: a slow system is no reason to fail a task."""
     policy = ReadLimits(calls_per_s=calls_per_s).policy
 
     assert policy.rate is not None
     assert (policy.rate.calls, policy.rate.per_s) == (calls, pytest.approx(per_s))
-    assert policy.limits.longest_wait_s > policy.rate.spacing_s
 
 
 def test_the_connection_s_call_limits_override_the_declaration() -> None:

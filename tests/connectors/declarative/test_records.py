@@ -19,7 +19,7 @@ from crossdock.http.config import client_config_of
 from crossdock.http.connection import Connection
 from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.integrations.connection_test import run_checks
-from crossdock.integrations.model import Outcome
+from crossdock.integrations.model import CheckOutcome
 from crossdock.sync.model import Counts, RunState, SyncRequest
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.source import Axis, Range
@@ -477,7 +477,7 @@ def test_a_test_of_a_connection_answers_in_words(
         checks = run_checks(DeclaredConnectionTest(connection), allowed=client_config_of(connection).allowed_networks)
 
     assert {check.name for check in checks} == {"address", "tls", "credentials", "scope", "sample"}
-    failed = [check.message for check in checks if check.outcome is Outcome.FAILED]
+    failed = [check.message for check in checks if check.outcome is CheckOutcome.FAILED]
     assert all("a_list: GET /things" in message for message in failed)
 
 

@@ -24,9 +24,11 @@ from crossdock.sync.source import Source
 
 
 @contextmanager
-def systems_of(stream: Stream, *, starts: bool = False) -> Iterator[Systems]:
+def systems_of(stream: Stream, *, starts: bool = False, queues: bool = True) -> Iterator[Systems]:
     """
     Open the systems of *stream* from Airflow's connections, and close them at the end. In a task, never at parse time.
+
+    *queues*: reads wait their turn at a slow rate limit; an event that needs one record is rather retried.
 
     The registry has the connection's id; a declared integration that is not registered uses the one of its name.
 
@@ -37,7 +39,7 @@ def systems_of(stream: Stream, *, starts: bool = False) -> Iterator[Systems]:
     """
     with Store.from_connection(settings().store_connection) as store:
         known = (find_active if starts else find_integration)(store, stream.integration)
-        with SharedSafeguards(store, stream.integration, cipher=_cipher()) as calls:
+        with SharedSafeguards(store, stream.integration, cipher=_cipher(), queues=queues) as calls:
             yield Systems(
                 source=_source_of(stream.integration, known, calls.safeguards),
                 store=store,
@@ -53,7 +55,7 @@ def client_of(store: Store, integration: Integration, manifest: Manifest) -> Ite
     """
     Open the client of *integration* for actions, and close it at the end. In a task, or in the api-server.
 
-    It shares rate limit, circuit breaker and token with the syncs.
+    It shares rate limit, circuit breaker and token with the syncs. A person waits: it does not queue at a slow rate limit.
 
     Raises:
         NotFound: Airflow has no such connection.
@@ -61,7 +63,7 @@ def client_of(store: Store, integration: Integration, manifest: Manifest) -> Ite
 
     """
     connection = _connection(manifest, integration.connection_id)
-    with SharedSafeguards(store, integration.integration_id, cipher=_cipher()) as calls:
+    with SharedSafeguards(store, integration.integration_id, cipher=_cipher(), queues=False) as calls:
         client: Client = manifest.provided("client")(integration.integration_id, connection, calls.safeguards)
         yield client
 

@@ -52,9 +52,11 @@ class CommercetoolsConnectionTest:
         return f"may read {', '.join(resources)}"
 
     def sample(self) -> str:
-        first = self._resources()[0]
-        page = self._source.page(first, Range(range_no=0, axis=Axis.ID), None, limit=1)
-        records = msgspec.json.decode(page.body)["results"]
+        pages = [
+            self._source.page(resource, Range(range_no=0, axis=Axis.ID), None, limit=1)
+            for resource in self._resources()
+        ]
+        first, records = self._resources()[0], msgspec.json.decode(pages[0].body)["results"]
         if not records:
             return f"the project has no {first} yet"
         return f"read one of {self._records:,} {first} records: {len(records[0])} fields"

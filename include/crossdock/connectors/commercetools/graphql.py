@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
-from crossdock.core.errors import BadRequest, HubError, SystemRefused, SystemUnavailable
-from crossdock.http.response import HttpResponse, redacted
+from crossdock.core.errors import BadRequest
+from crossdock.http.graphql import error_of
+from crossdock.http.response import HttpResponse
 
 Json = dict[str, Any]
 
@@ -194,7 +195,7 @@ def as_rest(response: HttpResponse, resource: str) -> HttpResponse:
     except (ValueError, AttributeError, RecursionError) as error:
         raise response.invalid("is not a GraphQL response") from error
     if errors:
-        raise _error_of(response, errors)
+        raise error_of(response, document, _TRANSIENT)
     try:
         return msgspec.structs.replace(response, body=_page(data["page"], _RESOURCES[resource][1]))
     except (KeyError, TypeError, AttributeError) as error:
@@ -213,12 +214,3 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_nulls(field) for name, field in value.items() if field is not None}
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
-
-
-def _error_of(response: HttpResponse, errors: Any) -> HubError:
-    first = errors[0] if isinstance(errors, list) and isinstance(errors[0], dict) else {}
-    code = str((first.get("extensions") or {}).get("code") or "no code")
-    message = redacted(f"{response.endpoint}: {first.get('message') or 'no message'} ({code})", response)
-    if code in _TRANSIENT:
-        return SystemUnavailable(response.system, message)
-    return SystemRefused(response.system, response.status, message)

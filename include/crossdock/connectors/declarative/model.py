@@ -145,12 +145,9 @@ class ReadLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def policy(self) -> CallPolicy:
-        """The call policy for the HTTP client. A slow rate extends the longest wait for a permit."""
+        """The call policy for the HTTP client."""
         rate = Rate.of_calls_per_s(self.calls_per_s) if self.calls_per_s else None
-        limits = Limits(timeout_s=self.timeout_s, attempts=self.attempts)
-        if rate:
-            limits = msgspec.structs.replace(limits, longest_wait_s=max(limits.longest_wait_s, 3 * rate.spacing_s))
-        return CallPolicy(limits=limits, rate=rate)
+        return CallPolicy(limits=Limits(timeout_s=self.timeout_s, attempts=self.attempts), rate=rate)
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

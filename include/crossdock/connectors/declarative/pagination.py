@@ -9,11 +9,10 @@ that comes again is past the end, too; a list that goes in a circle otherwise, o
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -21,9 +20,8 @@ from crossdock.connectors.declarative.model import Paging
 from crossdock.connectors.declarative.paths import PathDoesNotFit, finder, shown
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import Terminal
+from crossdock.http.links import OtherServer, followed, next_link
 
-#: `<https://…>; rel="next"` (RFC 8288).
-_NEXT_LINK = re.compile(r'<([^<>]*)>\s*;(?:[^,<]*;)?\s*rel="?next"?', re.IGNORECASE)
 #: The kinds of pagination that count; for the others the response, or its last record, says what comes next.
 _COUNTED = frozenset({"page", "offset"})
 
@@ -87,6 +85,8 @@ class Answer:
     #: ID and version of each record: what makes a page the same page.
     versions: Sequence[Any]
     headers: Mapping[str, str]
+    #: Where it came from: a relative link is below it.
+    url: str
 
 
 def limit_page_size(paging: Paging, limit: int | None) -> Paging:
@@ -102,7 +102,9 @@ def query_of(paging: Paging, position: str | None, limit: int | None = None) -> 
     if position is None:
         return _with_size(paging, {paging.parameter: paging.first} if paging.kind == "page" else {})
     if paging.kind == "link":
-        return dict(parse_qsl(urlsplit(position).query, keep_blank_values=True))
+        query = parse_qs(urlsplit(position).query, keep_blank_values=True)
+        # A list only where a name comes twice: a GraphQL variable is typed.
+        return {name: values if len(values) > 1 else values[0] for name, values in query.items()}
     if paging.kind in _COUNTED:
         # A number, not text: a GraphQL variable is typed.
         return _with_size(paging, {paging.parameter: int(position)})
@@ -117,6 +119,7 @@ def next_place(paging: Paging, place: Place, answer: Answer) -> Place | None:
     Raises:
         Repeated: the page is one that came before. Ask for it again; if it comes again, it is `past_the_end`.
         InvalidPage: it contradicts the declaration, or fewer records came than were announced.
+        OtherServer: its next page is on another server.
         ListWithoutEnd: the list goes in a circle, or has more pages than declared.
 
     """
@@ -220,7 +223,7 @@ def _next_position(paging: Paging, place: Place, answer: Answer) -> str | None:
         case "cursor":
             return _text(_found(paging.next, answer.document))
         case "link":
-            return _text(_found(paging.next, answer.document)) if paging.next else _next_link(answer.headers)
+            return _next_link(paging, answer)
         case "page":
             return str(int(place.position or paging.first) + 1)
         case "offset" if answer.records:
@@ -256,9 +259,17 @@ def _with_size(paging: Paging, query: dict[str, Any]) -> dict[str, Any]:
     return {**query, paging.size_parameter: paging.size} if paging.size_parameter else query
 
 
-def _next_link(headers: Mapping[str, str]) -> str | None:
-    found = _NEXT_LINK.search(headers.get("Link", ""))
-    return found[1] if found else None
+def _next_link(paging: Paging, answer: Answer) -> str | None:
+    """Read the path and query of the next page. A link that cannot be read is no evidence of the end."""
+    header = answer.headers.get("Link", "")
+    try:
+        link = _text(_found(paging.next, answer.document)) if paging.next else next_link(header)
+        return None if link is None else followed(link, page=answer.url)
+    except OtherServer:
+        raise
+    except ValueError as error:
+        where = f"at {paging.next}" if paging.next else f"in its Link header {shown(header)}"
+        raise InvalidPage(f"has no link that can be followed {where}: {error}") from error
 
 
 def _found(path: str, document: Any) -> Any:

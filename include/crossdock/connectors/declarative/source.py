@@ -21,9 +21,11 @@ from crossdock.connectors.declarative.signing import base_url_of, signer_of
 from crossdock.core import exact_json
 from crossdock.core.errors import SourceInvalid, SystemRefused
 from crossdock.core.instants import utc_text
+from crossdock.http import graphql
 from crossdock.http.client import HttpClient
 from crossdock.http.config import SafeguardsFactory, client_config_of
 from crossdock.http.connection import Connection
+from crossdock.http.links import OtherServer, followed
 from crossdock.http.model import Limits
 from crossdock.http.response import HttpResponse, redacted
 from crossdock.http.ssrf_guard import Resolver
@@ -75,7 +77,7 @@ class DeclaredSource:
         auth = signer_of(declaration, connection, base_url, config)
         self._client = HttpClient(self.name, base_url, auth=auth, config=config)
         self._identified = identified(declaration)
-        self._origin = urlsplit(base_url)
+        self._base_path = urlsplit(base_url).path.rstrip("/")
 
     def sign_in(self) -> None:
         """
@@ -166,18 +168,13 @@ class DeclaredSource:
         known = self._declared.read.paging.past_end
         return bool(place.pages) and refused.status in _PERHAPS_PAST_THE_END - set(known)
 
-    def _path_of(self, link: str) -> str:
-        """
-        Take the path of *link* below the base URL; `query_of` reads its query.
-
-        Raises:
-            SystemRefused: the link points to another server, which would receive our credentials.
-
-        """
-        target = urlsplit(link)
-        if target.netloc and (target.scheme, target.netloc) != (self._origin.scheme, self._origin.netloc):
-            raise SystemRefused(self.name, 0, f"its next page is on another server, {target.netloc}")
-        return target.path.removeprefix(self._origin.path) if target.path else self._declared.read.path
+    def _path_of(self, position: str) -> str:
+        """Take the path of a link below the base URL; `query_of` reads its query."""
+        first = self._declared.read.path
+        # Resolved when it was found; an earlier version of the hub kept it as it came.
+        path, base = urlsplit(followed(position, page=self._client.base_url + first)).path, self._base_path
+        is_below = path == base or path.startswith(f"{base}/")
+        return path[len(base) :] if is_below else path
 
     def _page_of(
         self, response: HttpResponse, part: Range, place: Place, limit: int | None, *, is_repeated: bool = False
@@ -186,6 +183,11 @@ class DeclaredSource:
             return self._parsed(response, part, place, limit, is_repeated=is_repeated)
         except InvalidPage as error:
             raise response.invalid(redacted(str(error), response)) from error
+        except OtherServer as error:
+            # It would receive our credentials.
+            raise SystemRefused(
+                self.name, response.status, f"its next page is on another server, {redacted(str(error), response)}"
+            ) from error
         except RecursionError as error:
             raise response.invalid("nests too deeply") from error
 
@@ -198,14 +200,17 @@ class DeclaredSource:
             return _NOTHING
         document = self._document(response)
         if self._declared.read.graphql and isinstance(document, dict) and document.get("errors"):
-            if "errors" not in paging.past_end or not place.pages or not self._fits_the_end(document):
-                raise SystemRefused(self.name, response.status, redacted(_message_of(response, document), response))
+            error = graphql.error_of(response, document)
+            # A system that is busy says nothing about the end of the list.
+            is_end = isinstance(error, SystemRefused) and "errors" in paging.past_end and bool(place.pages)
+            if not (is_end and self._fits_the_end(document)):
+                raise error
             pagination.past_the_end(paging, place, None)
             return _NOTHING
         records = self._records(document)
         known = [self._identified(record) for record in records]
         versions = [(record["id"], record["version"]) for record in known]
-        answer = Answer(document, records, versions, response.headers)
+        answer = Answer(document, records, versions, response.headers, str(response.request.url))
         try:
             following = pagination.next_place(paging, place, answer)
         except Repeated:
@@ -280,13 +285,6 @@ def _ends(paging: Paging, place: Place) -> frozenset[int]:
     """List the statuses that mean: there is no such page. A refusal of the first page is one."""
     statuses = frozenset(status for status in paging.past_end if isinstance(status, int))
     return statuses if place.pages else statuses & {HTTPStatus.NO_CONTENT}
-
-
-def _message_of(response: HttpResponse, document: dict[str, Any]) -> str:
-    """Extract the reason from a GraphQL response with errors, which has HTTP 200."""
-    first = document["errors"][0] if isinstance(document["errors"], list) else {}
-    message = first.get("message", "no message") if isinstance(first, dict) else "no message"
-    return f"{response.endpoint}: {message}"
 
 
 def _decoded(response: HttpResponse) -> Any:
