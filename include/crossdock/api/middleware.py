@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import uuid
 from http import HTTPStatus
@@ -11,8 +10,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crossdock.api.problems import Problem, unexpected
+from crossdock.core.log import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 LARGEST_BODY = 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
