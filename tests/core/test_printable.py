@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossdock.core.log import logger
-from crossdock.core.printable import UNPRINTABLE, printable, printable_json, printable_lines, well_formed
+from crossdock.core.printable import UNPRINTABLE_IN_SCHEMAS, printable, printable_json, printable_lines, well_formed
 
 #: Python 3.11 knows Unicode 14; some of what is listed came later.
 _NOT_SHOWN = {"Cc", "Cf", "Zl", "Zp", "Cs"}
@@ -33,7 +33,7 @@ def test_each_control_and_format_character_of_unicode_is_made_visible() -> None:
 
 def test_the_part_for_json_schema_is_the_same_up_to_ffff() -> None:
     """The API refuses names by it, and a pattern of JSON Schema cannot name more."""
-    listed = re.compile(f"[{UNPRINTABLE}]")
+    listed = re.compile(f"[{UNPRINTABLE_IN_SCHEMAS}]")
     signs = [chr(number) for number in range(0x10000) if not 0xD800 <= number < 0xE000]
 
     assert [sign for sign in signs if (printable(sign) != sign) != bool(listed.match(sign))] == []

@@ -10,24 +10,25 @@ from __future__ import annotations
 
 import re
 
-#: Unicode's categories Cc (C0, DEL, C1), Cf (bidi, zero width, tags), Zl and Zp, within a class `[…]` of a pattern.
+#: Unicode's categories Cc (C0, DEL, C1), Cf (bidi, zero width), Zl and Zp up to U+FFFF, within a class `[…]` of a pattern.
 #: Written out, because neither Python's `re` nor JSON Schema knows categories. A test compares it with Unicode.
-UNPRINTABLE = (
+UNPRINTABLE_IN_SCHEMAS = (
     r"\u0000-\u001f\u007f-\u009f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e"
     r"\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb"
 )
-#: The same above U+FFFF, and halves of surrogate pairs: no pattern of JSON Schema can name these.
-_UNPRINTABLE_ELSE = (
-    r"\ud800-\udfff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+#: All of them, and halves of surrogate pairs, for Python's `re`: a pattern of JSON Schema cannot name those above U+FFFF.
+UNPRINTABLE = (
+    UNPRINTABLE_IN_SCHEMAS
+    + r"\ud800-\udfff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     r"\U000e0001\U000e0020-\U000e007f"
 )
 
-_unprintable = re.compile(f"[{UNPRINTABLE}{_UNPRINTABLE_ELSE}]")
+_unprintable = re.compile(f"[{UNPRINTABLE}]")
 
 
 def well_formed(least: int, most: int) -> str:
     r"""Write the pattern of an identifier: so many characters, all of them printable. `\Z`: a `$` lets a final line feed pass."""
-    return rf"^[^{UNPRINTABLE}{_UNPRINTABLE_ELSE}]{{{least},{most}}}\Z"
+    return rf"^[^{UNPRINTABLE}]{{{least},{most}}}\Z"
 
 
 def printable(text: str) -> str:

@@ -150,6 +150,8 @@ def _against_schema(document: Any) -> Iterator[tuple[str, str]]:
                     yield f"{pointer}/{name}", f"is not known; known fields: {', '.join(known)}"
             case "pattern" if "propertyNames" in error.absolute_schema_path:
                 yield f"{pointer}/{error.instance}", "is not a valid name: use lowercase letters, digits and _"
+            case "pattern" if pointer == "/title":
+                yield pointer, "must be printable: no line breaks, control or format characters"
             case "enum":
                 yield pointer, f"must be one of {', '.join(map(str, error.validator_value))}"
             case "required":
