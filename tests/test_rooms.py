@@ -194,3 +194,8 @@ def test_a_client_builds_the_path_of_an_id_in_one_place() -> None:
     }
 
     assert found == listed
+
+
+def test_only_one_module_reads_yaml() -> None:
+    """It bounds what a file may hold: an alias bomb of nine lines held up every parse."""
+    assert {below(path) for path in MODULES if "yaml" in set(imported(path))} == {"core/yaml_document.py"}
