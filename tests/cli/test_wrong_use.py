@@ -58,6 +58,15 @@ def test_with_json_an_error_is_one_document_on_standard_output(
     assert error["message"] in " ".join(ended.err.split())
 
 
+@pytest.mark.parametrize("name", ["../runs?limit=1#", "..", "", "shop/../runs", "%2e%2e"])
+def test_an_id_is_never_a_path(hub: Hub, name: str) -> None:
+    """`../runs?limit=1#` was answered with a list of runs, and ended in a stack trace."""
+    ended = hub("integration", "show", name, "--json")
+
+    assert ended.code == 2
+    assert ended.document["error"]["kind"] in {"NotFound", "BadRequest", "HubRefused"}
+
+
 def test_every_command_takes_json_but_those_that_speak_to_people() -> None:
     """What `test` and `prepare` say is for people and a container's log; `new` writes files for a developer."""
     without = {name for name, command in commands() if not _takes_json(command)}
