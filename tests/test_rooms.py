@@ -149,6 +149,7 @@ WRITERS = {
     "bench/stack/dag_imports.py",  # a child process answers its parent in JSON
     "bench/sync/source.py",  # the same
     "bench/sync/worker.py",  # the same
+    "cli/app.py",  # its version, for which rich need not be loaded
     "cli/console.py",
     "cli/session.py",  # sends what Airflow prints to standard error
     "sandbox/__main__.py",  # imports nothing of the hub; says how far it has come

@@ -60,6 +60,7 @@ RUN = {
     "counts": {"read": 1, "inserted": 1},
     "lines": {"read": 0},
     "calls": {"calls": 0, "avoided": 0},
+    "warnings": [],
 }
 ITEM = {
     "item_id": 1,
@@ -120,6 +121,7 @@ ANSWERS: dict[str, Any] = {
         "key": "A",
         "as_of": None,
         "records": [{"sku": "A"}],
+        "waiting": [],
     },
     "/hub/v1/replays": {"replays": [REPLAY]},
     "/hub/v1/replays/1/stop": {**REPLAY, "state": "stopped"},

@@ -85,9 +85,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        from crossdock.cli import console  # noqa: PLC0415  loads rich
-
-        console.show(f"crossdock {__version__}")
+        typer.echo(f"crossdock {__version__}")
         raise typer.Exit
 
 
