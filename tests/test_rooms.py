@@ -141,3 +141,62 @@ def test_a_command_is_a_client_of_the_api_unless_it_is_local_by_nature() -> None
     }
 
     assert {name: rooms for name, rooms in found.items() if rooms} == REACHES
+
+
+#: Modules that write to standard output or error without `cli.console`, and why.
+WRITERS = {
+    "api/__main__.py",  # writes the OpenAPI document
+    "bench/stack/dag_imports.py",  # a child process answers its parent in JSON
+    "bench/sync/source.py",  # the same
+    "bench/sync/worker.py",  # the same
+    "cli/app.py",  # its version, for which rich need not be loaded
+    "cli/console.py",
+    "cli/session.py",  # sends what Airflow prints to standard error
+    "sandbox/__main__.py",  # imports nothing of the hub; says how far it has come
+}
+_PRINTING = re.compile(
+    r"\bprint\(|\btyper\.(?:echo|secho|confirm|prompt|launch)\b|\bsys\.(?:__)?std(?:out|err)|import .*\b(?:stdout|stderr|echo|secho)\b"
+    r"|\b(?:from|import) rich\b|\bos\.write\("
+)
+
+
+def test_only_the_console_writes_to_the_terminal() -> None:
+    """What a source or a person wrote would reach the terminal as it is, with its control characters and markup."""
+    found = {below(path) for path in MODULES if _PRINTING.search(ast.unparse(ast.parse(path.read_text())))}
+
+    assert found == WRITERS
+
+
+def test_only_one_module_makes_loggers() -> None:
+    """A logger of another one would write what came from outside as it is, and a line break begins a forged line."""
+    found = {
+        below(path)
+        for path in MODULES
+        if re.search(
+            r"\bgetLogger\((?!\"(?:psycopg|urllib3)\")|\bget_logger\(|\blogging\.(?:info|warning|error)\(",
+            path.read_text(),
+        )
+    }
+
+    assert found == {"core/log.py"}
+
+
+def test_a_client_builds_the_path_of_an_id_in_one_place() -> None:
+    """`../runs?limit=1#`, typed for an ID, would be another route: `path_of` keeps it one segment."""
+    listed = {"client/paths.py", "client/airflow.py", "client/hub.py", "stack/processes.py", "bench/meter.py"}
+    found = {
+        below(path)
+        for path in MODULES
+        if below(path).split("/")[0] in {"cli", "client", "stack", "bench"}
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.JoinedStr)
+        and isinstance(node.values[0], ast.Constant)
+        and str(node.values[0].value).startswith("/")
+    }
+
+    assert found == listed
+
+
+def test_only_one_module_reads_yaml() -> None:
+    """It bounds what a file may hold: an alias bomb of nine lines held up every parse."""
+    assert {below(path) for path in MODULES if "yaml" in set(imported(path))} == {"core/yaml_document.py"}

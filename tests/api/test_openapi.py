@@ -38,6 +38,21 @@ def test_every_route_is_in_the_document(served: dict[str, Any]) -> None:
     assert operations == set(MATRIX) | SIGNED
 
 
+def test_every_id_in_a_path_has_a_form(served: dict[str, Any]) -> None:
+    """A text without one would reach a query, a log or another path as it came."""
+    free = [
+        f"{method} {path}: {parameter['name']}"
+        for path, item in served["paths"].items()
+        for method, operation in item.items()
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] == "path"
+        and not {"pattern", "enum"} & set(parameter["schema"])
+        and parameter["schema"].get("type") != "integer"
+    ]
+
+    assert free == []
+
+
 def test_every_route_names_its_problems(served: dict[str, Any]) -> None:
     for item in served["paths"].values():
         for operation in item.values():

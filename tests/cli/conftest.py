@@ -11,8 +11,11 @@ from typing import Any
 
 import psycopg
 import pytest
+import typer
+from typer.core import TyperGroup
 
-from crossdock.cli.app import main
+from crossdock.cli.app import app, main
+from crossdock.cli.command_groups import LazyCommandGroup
 from crossdock.core.settings import settings
 from crossdock.stack.postgres import PostgresServer
 from tests.api.conftest import SIMPLE, serve
@@ -39,6 +42,22 @@ class Ended:
 
 
 Hub = Callable[..., Ended]
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """List every command of ./hub by its words: `quarantine show`."""
+    return _commands_of(typer.main.get_command(app), "")
+
+
+def _commands_of(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(command, TyperGroup):
+        yield name, command
+        return
+    if command.invoke_without_command:
+        yield name, command
+    for each, listed in command.commands.items():
+        below = command.load(each) if isinstance(command, LazyCommandGroup) else listed
+        yield from _commands_of(below, f"{name} {each}".strip())
 
 
 @pytest.fixture

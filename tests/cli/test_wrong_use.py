@@ -6,17 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.core import TyperGroup
 
 from crossdock.cli import app, console
-from crossdock.cli.command_groups import LazyCommandGroup
-from tests.cli.conftest import Hub
+from tests.cli.conftest import Hub, commands
 
 PROJECT = Path(__file__).parents[2]
 
@@ -62,20 +58,20 @@ def test_with_json_an_error_is_one_document_on_standard_output(
     assert error["message"] in " ".join(ended.err.split())
 
 
+@pytest.mark.parametrize("name", ["../runs?limit=1#", "..", "", "shop/../runs", "%2e%2e"])
+def test_an_id_is_never_a_path(hub: Hub, name: str) -> None:
+    """`../runs?limit=1#` was answered with a list of runs, and ended in a stack trace."""
+    ended = hub("integration", "show", name, "--json")
+
+    assert ended.code == 2
+    assert ended.document["error"]["kind"] in {"NotFound", "BadRequest", "HubRefused"}
+
+
 def test_every_command_takes_json_but_those_that_speak_to_people() -> None:
     """What `test` and `prepare` say is for people and a container's log; `new` writes files for a developer."""
-    without = {name for name, command in _commands(typer.main.get_command(app.app), "") if not _takes_json(command)}
+    without = {name for name, command in commands() if not _takes_json(command)}
 
     assert without == {"test", "prepare", "new connector", "new stream", "new subscriber"}
-
-
-def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
-    if not isinstance(command, TyperGroup):
-        yield name, command
-        return
-    for each, listed in command.commands.items():
-        below = command.load(each) if isinstance(command, LazyCommandGroup) else listed
-        yield from _commands(below, f"{name} {each}".strip())
 
 
 def _takes_json(command: Any) -> bool:

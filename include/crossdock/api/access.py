@@ -7,7 +7,6 @@ refuses to start an app that has one.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,9 +21,10 @@ from fastapi.security import HTTPAuthorizationCredentials
 from starlette.routing import BaseRoute
 
 from crossdock.api.problems import Problem
+from crossdock.core.log import logger
 from crossdock.core.settings import settings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Role(StrEnum):

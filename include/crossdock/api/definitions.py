@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 from crossdock.app import definitions
 from crossdock.core.ids import delivery_dags
+from crossdock.core.log import logger
 from crossdock.db.database import Store
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def integration_added(store: Store, integration_id: str) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import uuid
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crossdock.api.problems import Problem, unexpected
+from crossdock.api.slow_requests import in_time
+from crossdock.core.log import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 LARGEST_BODY = 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -31,7 +33,8 @@ class RequestMiddleware:
     """
     The outermost ASGI middleware.
 
-    It stops reading a body at `LARGEST_BODY`, so that a large one costs no memory, whatever its Content-Length says.
+    It stops reading a body at `LARGEST_BODY`, so that a large one costs no memory, whatever its Content-Length says, and
+    at a deadline. A connection whose body was not read is closed with the answer: nothing waits for the rest.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -45,17 +48,20 @@ class RequestMiddleware:
         request_id = _request_id(headers.get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
         begun = False
+        body = _Body(headers, in_time(scope, receive))
 
         async def send_with_headers(message: Message) -> None:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                _set_headers(MutableHeaders(scope=message), request_id)
+                _set_headers(MutableHeaders(scope=message), request_id, is_read=body.is_read)
             await send(message)
 
         try:
             _refuse_large(int(length) if (length := headers.get("content-length", "")).isdecimal() else 0)
-            await self.app(scope, _capped(receive), send_with_headers)
+            await self.app(scope, body.receive, send_with_headers)
+        except ClientDisconnect:
+            log.info("%s %s: the client went away (request %s)", scope["method"], scope["path"], request_id)
         except Exception as error:
             if begun:  # Too late for another answer: the client sees this one end early.
                 raise
@@ -70,23 +76,28 @@ def _request_id(offered: str | None) -> str:
     return offered if offered and _REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
 
 
-def _set_headers(headers: MutableHeaders, request_id: str) -> None:
+def _set_headers(headers: MutableHeaders, request_id: str, *, is_read: bool) -> None:
     headers["X-Request-Id"] = request_id
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)
+    if not is_read:
+        headers["Connection"] = "close"
 
 
-def _capped(receive: Receive) -> Receive:
-    read = 0
+class _Body:
+    """The body of one request, counted as it comes."""
 
-    async def receive_some() -> Message:
-        nonlocal read
-        message = await receive()
-        read += len(message.get("body", b""))
-        _refuse_large(read)
+    def __init__(self, headers: Headers, receive: Receive) -> None:
+        self._receive, self._bytes = receive, 0
+        #: Whether all of it was read, or there is none.
+        self.is_read = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._bytes += len(message.get("body", b""))
+        _refuse_large(self._bytes)
+        self.is_read = self.is_read or not message.get("more_body", False)
         return message
-
-    return receive_some
 
 
 def _refuse_large(size: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -27,11 +26,12 @@ from crossdock.core.errors import (
     Transient,
     VersionChanged,
 )
+from crossdock.core.log import logger
 from crossdock.db.idempotency import KeyReused, StillRunning
 from crossdock.integrations.actions.model import InputInvalid
 from crossdock.integrations.model import FieldError, SettingsInvalid, TestRefused
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 #: Without a Retry-After, a client would retry at once.

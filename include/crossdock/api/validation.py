@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
-#: Plain text, without control characters: it is written into logs and compared with what people typed.
-PLAIN = r"^[^\x00-\x1f\x7f]+$"
+from crossdock.core.printable import UNPRINTABLE_IN_SCHEMAS
+
+#: Plain text, all of it printable: it is written into logs and compared with what people typed.
+PLAIN = rf"^[^{UNPRINTABLE_IN_SCHEMAS}]+$"
 
 #: Text with at least one visible character: all else counts as blank, as with Python's `strip`.
 NOT_BLANK = r"[^\s\x00-\x20\x7f-\xa0]"

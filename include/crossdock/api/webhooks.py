@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -20,12 +19,13 @@ from crossdock.api.problems import Problem, ProblemDocument
 from crossdock.api.routing import RawRoute
 from crossdock.app.on_webhook_received import webhook_of
 from crossdock.app.streams import datasets_of
+from crossdock.core.log import logger
 from crossdock.db.database import Store
 from crossdock.events.webhooks_in import service as webhook_service
 from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver
 from crossdock.events.webhooks_in.signatures import WebhookRefused
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=RawRoute)
 
@@ -91,6 +91,7 @@ def receivers() -> Receivers:
     responses={
         401: {"model": ProblemDocument, "description": "Not signed by the sender, too old, or in the future."},
         404: {"model": ProblemDocument, "description": "No webhooks are configured for that integration."},
+        408: {"model": ProblemDocument, "description": "The body did not arrive within 10 s."},
         413: {"model": ProblemDocument, "description": "Larger than 256 KiB."},
     },
 )

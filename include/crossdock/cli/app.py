@@ -112,8 +112,8 @@ def main() -> None:
     # A statement that Ctrl-C cut off cannot be rolled back by a statement; the server does it when we are gone.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     try:
-        # For people typer itself reports wrong use and exits; for programs it is reported like every other error.
-        code = app(prog_name="./hub", standalone_mode=not as_json)
+        # Not standalone: typer itself would print the words of a wrong command as they are.
+        code = app(prog_name="./hub", standalone_mode=False)
     except SystemExit as ended:
         code = ended.code
     except KeyboardInterrupt:
@@ -148,7 +148,10 @@ def _report(error: HubError | TyperException, code: int, *, as_json: bool) -> No
 
     message = error.format_message() if isinstance(error, TyperException) else str(error)
     hint = error.hint if isinstance(error, HubError) else None
-    console.error(with_hint(message, hint))
+    if isinstance(error, TyperException) and not as_json:
+        console.wrong_use(error)
+    else:
+        console.error(with_hint(message, hint))
     if as_json:
         kind = type(error).__name__.lstrip("_")
         # What the hub's API answered has more to say, such as the checks of a connection.

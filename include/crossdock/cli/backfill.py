@@ -18,6 +18,7 @@ from crossdock.client import dag_runs
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused
 from crossdock.client.hub import HubApi
+from crossdock.client.paths import path_of
 from crossdock.core.errors import BadRequest
 
 _CONFLICT = 409
@@ -50,7 +51,7 @@ def backfill(
     if dag_id is None:
         raise BadRequest(f"{stream_id} has no backfill: its source cannot be asked for what changed in a window")
     span = {"first": first.isoformat(), "last": last.isoformat()}
-    days = hub.get(f"/streams/{stream_id}/backfill-days", only=only.value, **span).document["days"]
+    days = hub.get(path_of("streams", stream_id, "backfill-days"), only=only.value, **span).document["days"]
     if dry_run or not days:
         _show(stream_id, days, Counter(), as_json=as_json, started=False)
         return
@@ -88,7 +89,7 @@ def _start(api: AirflowApi, dag_id: str, day: str, *, emit_events: bool) -> str:
     """Start the DAG run of *day*, or find the one that is still running."""
     body: dict[str, Any] = {"partition_key": day, "logical_date": None, "conf": {"emit_events": emit_events}}
     try:
-        return str(api.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+        return str(api.post(path_of("dags", dag_id, "dagRuns"), body)["dag_run_id"])
     except AirflowRefused as refused:
         if refused.status != _CONFLICT:
             raise
@@ -111,7 +112,7 @@ def _show(stream: str, days: list[str], states: Counter[str], *, as_json: bool, 
     elif not days:
         console.success("0 runs: no days are missing.")
     elif not started:
-        console.out.print(f"{len(days)} days: {days[0]} … {days[-1]}")
+        console.show(f"{len(days)} days: {days[0]} … {days[-1]}")
     else:
         show = console.success if states["success"] == len(days) else console.error
         show(f"{states['success']} of {len(days)} days are done. To see each run: ./hub runs --stream {stream}")

@@ -159,4 +159,4 @@ def show_tables(tables: Sequence[Table]) -> None:
     for table in tables:
         console.show_table(table.title, table.head, table.rows, empty=f"{table.title}: nothing was measured.")
         if table.note:
-            console.out.print(table.note, soft_wrap=True)
+            console.show(table.note)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import typer
-
+from crossdock.cli import console
 from crossdock.core.errors import BadRequest
 
 
@@ -22,4 +21,4 @@ def confirm(what: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise BadRequest(f"{what}. Add --yes to confirm")
-    typer.confirm(f"{what}. Continue?", abort=True, err=True)
+    console.ask(f"{what}. Continue?")

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import typer
-
+from crossdock.cli import console
 from crossdock.core.errors import BadRequest
 from crossdock.integrations.manifests import Manifest
 from crossdock.integrations.model import SettingsInvalid
@@ -21,9 +20,7 @@ def credentials_for(manifest: Manifest, file: str | None) -> dict[str, Any]:
     if not sys.stdin.isatty():
         raise BadRequest("Not a terminal, so cannot prompt for credentials. Use --credentials FILE (or - for stdin)")
     entered = {
-        name: typer.prompt(
-            field["title"], hide_input=bool(field.get("writeOnly")), err=True, default="", show_default=False
-        )
+        name: console.ask_for(field["title"], hidden=bool(field.get("writeOnly")), default="")
         for name, field in manifest.credentials["properties"].items()
     }
     return {name: value for name, value in entered.items() if value}

@@ -21,6 +21,7 @@ from crossdock.cli.selection import (
     selection_of,
 )
 from crossdock.cli.session import hub_api
+from crossdock.client.paths import path_of
 
 app = typer.Typer(
     cls=CommandGroup, no_args_is_help=True, help="Inspect, fix and replay events that a subscriber could not process."
@@ -80,20 +81,18 @@ def list_dead_letters(
 @app.command("show")
 def show(dead_letter_id: DeadLetterId, as_json: Json = False) -> None:
     """Show an event as it came, why it failed, and how often it was tried."""
-    found = hub_api().get(f"/dead-letters/{dead_letter_id}").document
+    found = hub_api().get(path_of("dead-letters", dead_letter_id)).document
     if as_json:
         console.show_json(found)
         return
     event = found["event"]
-    console.out.print(
-        f"[bold]dead letter {dead_letter_id}[/]  {found['subscriber']}  {event['type']}  {found['state']}"
-    )
+    console.show(f"  {found['subscriber']}  {event['type']}  {found['state']}", heading=f"dead letter {dead_letter_id}")
     if found["cause"]:
         console.error(f"{found['cause']} after {found['attempts']} attempts: {found['reason']}")
-    console.out.print_json(data=event)
+    console.show_document(event)
     if found["edited_data"] is not None:
         console.say("Edited data:")
-        console.out.print_json(data=found["edited_data"])
+        console.show_document(found["edited_data"])
     if found["state"] == "dead":
         console.say(
             f"To fix it: ./hub dead-letters fix {dead_letter_id} --set FIELD=VALUE, "
@@ -110,7 +109,7 @@ def fix(
 ) -> None:
     """Edit an event's data. Nothing is delivered until it is replayed; the original data are kept."""
     edit = edit_from(changes, file, whole="data")
-    found = hub_api().patch(f"/dead-letters/{dead_letter_id}", edit).document
+    found = hub_api().patch(path_of("dead-letters", dead_letter_id), edit).document
     if as_json:
         console.show_json(found)
         return
@@ -141,7 +140,7 @@ def stop(
     replay_id: Annotated[int, typer.Argument(help="ID, as ./hub events status shows it.")], as_json: Json = False
 ) -> None:
     """Stop a replay of dead letters or events; what was delivered stays delivered."""
-    ended = hub_api().post(f"/replays/{replay_id}/stop", None).document
+    ended = hub_api().post(path_of("replays", replay_id, "stop"), None).document
     if as_json:
         console.show_json(ended)
     else:

@@ -6,7 +6,6 @@ import time
 from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, NoReturn
-from urllib.parse import quote
 
 import typer
 
@@ -17,6 +16,7 @@ from crossdock.cli.instants import instant_option, optional_text, shown
 from crossdock.cli.replays import follow_replay, show_end
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi
+from crossdock.client.paths import path_of
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Inspect events, delivery status and replays.")
 Json = Annotated[
@@ -67,10 +67,7 @@ def _show(events: list[dict[str, Any]], *, as_json: bool) -> None:
         if as_json:
             console.show_json(event)
         else:
-            console.out.print(
-                f"{_position(event):>10}  {shown(event['time'])}  {event['type']}  {event['partitionkey']}",
-                soft_wrap=True,
-            )
+            console.show(f"{_position(event):>10}  {shown(event['time'])}  {event['type']}  {event['partitionkey']}")
 
 
 def _position(event: dict[str, Any]) -> str:
@@ -84,11 +81,11 @@ def show(
     event_id: Annotated[str, typer.Argument(help="ID, as ./hub events tail shows it: 1-4711.")], as_json: Json = False
 ) -> None:
     """Show an event as a CloudEvent."""
-    document = hub_api().get(f"/events/{quote(event_id, safe='')}").document
+    document = hub_api().get(path_of("events", event_id)).document
     if as_json:
         console.show_json(document)
     else:
-        console.out.print_json(data=document)
+        console.show_document(document)
 
 
 @app.command("replay")
@@ -131,7 +128,7 @@ def _show_counts(counts: dict[str, int], *, as_json: bool) -> None:
         console.show_json({"dry_run": True, "events": counts})
         return
     for name, number in counts.items():
-        console.out.print(f"{name} would receive {number:,} events.")
+        console.show(f"{name} would receive {number:,} events.")
     console.say("To send them: the same command with --yes")
 
 

@@ -13,7 +13,6 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -24,6 +23,7 @@ from crossdock.cli.exit_codes import Exit
 from crossdock.cli.session import hub_api
 from crossdock.client.errors import AirflowUnreachable
 from crossdock.client.hub import HubApi, HubRefused
+from crossdock.client.paths import path_of
 from crossdock.core.errors import BadRequest, Conflict, NotFound
 from crossdock.core.hints import Hint, HintId
 
@@ -87,9 +87,9 @@ def show(
 ) -> None:
     """Show an integration, its health, and the calls of its latest runs."""
     api = hub_api()
-    found = api.get(f"/integrations/{integration_id}").document
-    health = api.get(f"/integrations/{integration_id}/health", hours=hours).document
-    usage = api.get(f"/integrations/{integration_id}/usage", limit=10).document["runs"]
+    found = api.get(path_of("integrations", integration_id)).document
+    health = api.get(path_of("integrations", integration_id, "health"), hours=hours).document
+    usage = api.get(path_of("integrations", integration_id, "usage"), limit=10).document["runs"]
     if as_json:
         console.show_json({**found, "health": health, "usage": usage})
         return
@@ -138,7 +138,7 @@ def kinds(as_json: Json = False) -> None:
 @app.command("actions")
 def actions(integration_id: Id, as_json: Json = False) -> None:
     """List what can be done at the system of an integration, with a sample of each action's input."""
-    found = hub_api().get(f"/integrations/{integration_id}/actions").document
+    found = hub_api().get(path_of("integrations", integration_id, "actions")).document
     if as_json:
         console.show_json(found)
         return
@@ -168,7 +168,7 @@ def act(
     If the outcome is unknown, the error names the key with which the same call can be repeated.
     """
     body, sent_key = {"input": _input(given)}, key or str(uuid.uuid4())
-    path = f"/integrations/{integration_id}/actions/{quote(action, safe='')}"
+    path = path_of("integrations", integration_id, "actions", action)
     try:
         found = hub_api().post(path, body, key=sent_key).document
     except (HubRefused, AirflowUnreachable) as error:
@@ -178,7 +178,7 @@ def act(
     if as_json:
         console.show_json(found)
         return
-    console.out.print_json(json.dumps(found["output"]))
+    console.show_document(found["output"])
 
 
 @app.command("add")
@@ -218,7 +218,7 @@ def add(
 @app.command("test")
 def test(integration_id: Id, as_json: Json = False) -> None:
     """Test the connection. The exit code is 1 if a check fails."""
-    found = hub_api().post(f"/integrations/{integration_id}/test", None).document
+    found = hub_api().post(path_of("integrations", integration_id, "test"), None).document
     if as_json:
         console.show_json(found)
     else:
@@ -248,7 +248,7 @@ def change(
     if not name and not settings:
         raise BadRequest("Nothing to change. Use --name NAME or --set FIELD=VALUE")
     api = hub_api()
-    seen = api.get(f"/integrations/{integration_id}")
+    seen = api.get(path_of("integrations", integration_id))
     body: dict[str, Any] = {"name": name} if name else {}
     if settings:
         body["settings"] = {**seen.document["settings"], **_settings(settings)}
@@ -256,7 +256,7 @@ def change(
         body["same_records"] = True
 
     def send() -> Any:
-        return api.patch(f"/integrations/{integration_id}", body, if_match=seen.etag).document
+        return api.patch(path_of("integrations", integration_id), body, if_match=seen.etag).document
 
     def enter_credentials() -> None:
         body["credentials"] = credentials_for(_kind(api, seen.document["kind"]), credentials)
@@ -280,10 +280,11 @@ def rotate(integration_id: Id, credentials: CredentialsFile = None, as_json: Jso
     from crossdock.cli.credentials import credentials_for  # noqa: PLC0415
 
     api = hub_api()
-    seen = api.get(f"/integrations/{integration_id}")
+    seen = api.get(path_of("integrations", integration_id))
     body = {"credentials": credentials_for(_kind(api, seen.document["kind"]), credentials)}
     stored = _sent(
-        lambda: api.post(f"/integrations/{integration_id}/rotate", body, if_match=seen.etag).document, as_json=as_json
+        lambda: api.post(path_of("integrations", integration_id, "rotate"), body, if_match=seen.etag).document,
+        as_json=as_json,
     )
     _report(stored, f"{integration_id} has new credentials", as_json=as_json)
 
@@ -291,7 +292,7 @@ def rotate(integration_id: Id, credentials: CredentialsFile = None, as_json: Jso
 @app.command("pause")
 def pause(integration_id: Id, as_json: Json = False) -> None:
     """Pause the syncs of an integration. Runs that have read their records are finished."""
-    found = hub_api().post(f"/integrations/{integration_id}/pause", None).document
+    found = hub_api().post(path_of("integrations", integration_id, "pause"), None).document
     _report(
         found, f"{integration_id} is paused. To resume it: ./hub integration resume {integration_id}", as_json=as_json
     )
@@ -300,7 +301,7 @@ def pause(integration_id: Id, as_json: Json = False) -> None:
 @app.command("resume")
 def resume(integration_id: Id, as_json: Json = False) -> None:
     """Resume the syncs of an integration. The next run reads what changed in the meantime."""
-    found = hub_api().post(f"/integrations/{integration_id}/resume", None).document
+    found = hub_api().post(path_of("integrations", integration_id, "resume"), None).document
     _report(found, f"{integration_id} is resumed", as_json=as_json)
 
 
@@ -312,9 +313,9 @@ def remove(
 ) -> None:
     """Delete an integration and the credentials that the hub wrote. Synced data is kept; its stock is no longer sellable."""
     api = hub_api()
-    seen = api.get(f"/integrations/{integration_id}")
+    seen = api.get(path_of("integrations", integration_id))
     confirm(f"This permanently deletes {integration_id} and its credentials", yes=yes)
-    api.delete(f"/integrations/{integration_id}", if_match=seen.etag)
+    api.delete(path_of("integrations", integration_id), if_match=seen.etag)
     _report({"id": integration_id, "removed": True}, f"{integration_id} is deleted", as_json=as_json)
 
 
@@ -376,7 +377,7 @@ def _refuse_bad_id(api: HubApi, integration_id: str) -> None:
             f"Invalid ID {integration_id!r}. Use 2 to 63 lowercase letters, digits or _, starting with a letter, e.g. shop_eu"
         )
     with suppress(NotFound):
-        api.get(f"/integrations/{integration_id}")
+        api.get(path_of("integrations", integration_id))
         raise Conflict(
             f"The integration {integration_id!r} already exists", hint=Hint(HintId.SHOW_INTEGRATION, integration_id)
         )
@@ -386,7 +387,7 @@ def _kind(api: HubApi, name: str) -> Manifest:
     """Read the kind from the hub in use: another machine's hub may know other kinds than this one."""
     from crossdock.integrations.manifests import Manifest  # noqa: PLC0415
 
-    document = api.get(f"/kinds/{quote(name, safe='')}").document
+    document = api.get(path_of("kinds", name)).document
     return Manifest(**document, provides={})
 
 

@@ -64,4 +64,4 @@ def _password(named: Login | None) -> str:
 def _prompted(what: str, *, hidden: bool = False) -> str:
     if not sys.stdin.isatty():
         raise BadRequest(f"Not a terminal, so cannot prompt. Use --{what.lower()}")
-    return str(typer.prompt(what, hide_input=hidden, err=True))
+    return console.ask_for(what, hidden=hidden)

@@ -72,7 +72,7 @@ def sync(
 
 def _show(sample: Sample, found: dict[Spot, float], statements: list[database.Statement], top: int) -> None:
     tasks = ", ".join(f"{task} {seconds:.2f} s" for task, seconds in sample.tasks.items())
-    console.out.print(
+    console.show(
         f"wall {sample.wall_s:.2f} s ({tasks}); client {sample.client_cpu_s:.2f} CPU s; PostgreSQL"
         f" {sample.postgres_cpu_s:.2f} CPU s; peak {sample.peak_pss_mb:.0f} MiB; {sample.log_mb:.1f} MB of log"
     )

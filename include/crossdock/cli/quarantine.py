@@ -22,6 +22,7 @@ from crossdock.cli.selection import (
 )
 from crossdock.cli.session import hub_api
 from crossdock.cli.streams import stream_id
+from crossdock.client.paths import path_of
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="List, edit, replay and discard rejected records.")
 _STATES = ("open", "replayed", "discarded", "superseded", "all")
@@ -74,16 +75,17 @@ def list_items(
 @app.command("show")
 def show(item_id: ItemId, as_json: Json = False) -> None:
     """Show a record and every rule that it failed."""
-    item = hub_api().get(f"/quarantine/{item_id}").document
+    item = hub_api().get(path_of("quarantine", item_id)).document
     if as_json:
         console.show_json(item)
         return
-    console.out.print(
-        f"[bold]item {item['item_id']}[/]  {item['stream']} {item['record_key'] or item['record_id']}  {item['state']}"
+    console.show(
+        f"  {item['stream']} {item['record_key'] or item['record_id']}  {item['state']}",
+        heading=f"item {item['item_id']}",
     )
     for failure in item["failures"]:
         console.error(f"{failure['column']} = {failure['value']!r}: {failure['message']}  ({failure['rule']})")
-    console.out.print_json(data=item["edited"] or item["record"])
+    console.show_document(item["edited"] or item["record"])
     if item["state"] == "open":
         column = item["failures"][0]["column"].split(", ")[0]
         console.say(f"To fix it: ./hub quarantine fix {item['item_id']} --set FIELD=VALUE   (it failed on {column})")
@@ -98,7 +100,7 @@ def fix(
 ) -> None:
     """Fix a record; nothing is loaded until you replay it."""
     edit = edit_from(changes, file, whole="record")
-    found = hub_api().patch(f"/quarantine/{item_id}", edit).document
+    found = hub_api().patch(path_of("quarantine", item_id), edit).document
     is_edited = found["item"]["is_edited"]
     if as_json:
         console.show_json(

@@ -11,6 +11,7 @@ import typer
 from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
 from crossdock.client.hub import HubApi
+from crossdock.client.paths import path_of
 from crossdock.core.errors import Conflict
 
 Replay = dict[str, Any]
@@ -22,7 +23,7 @@ _UNCLAIMED_AFTER_S = 15.0
 def follow_replay(api: HubApi, requested: Replay) -> Replay:
     """Wait until the replay has ended, with its progress; return it as it ended. Ctrl-C stops the replay."""
     title = f"Replaying {requested['total']} {requested['kind'].replace('_', ' ')}"
-    path = f"/replays/{requested['replay_id']}"
+    path = path_of("replays", requested["replay_id"])
     now, began, is_explained = requested, time.monotonic(), False
     with console.progress(title) as bar:
         try:

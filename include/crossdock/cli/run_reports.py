@@ -54,19 +54,19 @@ def outcomes(counts: Mapping[str, int]) -> str:
 def show_run(run: Run) -> None:
     """Show a run with its outcomes and calls, and what to do next."""
     counts, lines = run["counts"], run["lines"]
-    console.out.print(f"[bold]{run['run_id']}[/]  {run['mode']}  {run['state']}  {run['seconds']:.1f} s")
-    console.out.print(f"  {counts['read']:,} read {_sign(counts)} {outcomes(counts)}")
+    console.show(f"  {run['mode']}  {run['state']}  {run['seconds']:.1f} s", heading=run["run_id"])
+    console.show(f"  {counts['read']:,} read {_sign(counts)} {outcomes(counts)}")
     if lines["read"]:
-        console.out.print(f"  {lines['read']:,} lines {_sign(lines)} {outcomes(lines)}")
+        console.show(f"  {lines['read']:,} lines {_sign(lines)} {outcomes(lines)}")
     for finding in run["drift"] or ():
-        console.out.print(f"  drift: {finding['field']} is {finding['finding']} {finding['saw']}")
+        console.show(f"  drift: {finding['field']} is {finding['finding']} {finding['saw']}")
     for warning in run["warnings"]:
         examples = ", ".join(warning["examples"])
-        console.out.print(f"  warning: {warning['records']:,} records fail {warning['rule']}, such as {examples}")
+        console.show(f"  warning: {warning['records']:,} records fail {warning['rule']}, such as {examples}")
     if run["window_high"]:
-        console.out.print(f"  window {run['window_low'] or 'the beginning'} … {run['window_high']}")
+        console.show(f"  window {run['window_low'] or 'the beginning'} … {run['window_high']}")
     if run["calls"]["calls"] or run["calls"]["avoided"]:
-        console.out.print(f"  {calls(run['calls'])}")
+        console.show(f"  {calls(run['calls'])}")
     if run["error"]:
         console.error(run["error"])
     console.say(next_step(run))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
@@ -11,6 +10,7 @@ from crossdock.cli import console, run_reports
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.session import hub_api
 from crossdock.cli.streams import stream_id
+from crossdock.client.paths import path_of
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Inspect one run.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
@@ -35,7 +35,7 @@ def show(
     run_id: Annotated[str, typer.Argument(help="Run ID; to list them: ./hub runs")], as_json: Json = False
 ) -> None:
     """Show what a run read, the outcomes, its calls, and what to do next."""
-    run = hub_api().get(f"/runs/{quote(run_id, safe='')}").document
+    run = hub_api().get(path_of("runs", run_id)).document
     if as_json:
         console.show_json({**run_reports.document(run), "calls": run["calls"]})
     else:

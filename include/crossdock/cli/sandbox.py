@@ -45,7 +45,7 @@ def sandbox(
     if as_json:
         console.show_json({"url": control.url, "inventory": stock, "requests": requests})
         return
-    console.out.print(f"{control.url}  {stock['rows']:,} stock levels, {requests:,} requests answered")
+    console.show(f"{control.url}  {stock['rows']:,} stock levels, {requests:,} requests answered")
     console.say("Change stock: ./hub sandbox move 10    Break it: ./hub sandbox break    Repair it: ./hub sandbox heal")
 
 

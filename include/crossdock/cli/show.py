@@ -10,7 +10,8 @@ import typer
 from crossdock.cli import console
 from crossdock.cli.instants import instant_option, optional_text
 from crossdock.cli.session import hub_api
-from crossdock.cli.streams import StreamName, stream_id
+from crossdock.cli.streams import StreamName, stream_named
+from crossdock.client.paths import path_of
 
 
 def show(
@@ -21,11 +22,11 @@ def show(
 ) -> None:
     """Show a record by its key, as it is, or as it was at any time."""
     api = hub_api()
-    found = api.get(f"/records/{stream_id(api, stream)}", key=key, as_of=optional_text(as_of)).document
+    found = api.get(path_of("records", stream_named(api, stream)["id"]), key=key, as_of=optional_text(as_of)).document
     if as_json:
         console.show_json(found)
         return
-    console.out.print_json(data=[_readable(row) for row in found["records"]])
+    console.show_document([_readable(row) for row in found["records"]])
     for waiting in found["waiting"]:
         console.say(
             f"Version {waiting['version']} of {waiting['record_id']} came later and waits in quarantine as item "

@@ -76,10 +76,10 @@ def status(
         )
         for name, fact in facts.items():
             text = "; ".join(fact) or "none" if isinstance(fact, list) else fact
-            console.out.print(f"{name.replace('_', ' ')}: {text}", soft_wrap=True)
+            console.show(f"{name.replace('_', ' ')}: {text}")
         if password and found.airflow_url:
             login = airflow_login()
-            console.out.print(f"Airflow: {found.airflow_url}  user {login[0]}  password {login[1]}")
+            console.show(f"Airflow: {found.airflow_url}  user {login[0]}  password {login[1]}")
     if found.state != "running":
         console.say("To start it: ./hub up")
         raise typer.Exit(Exit.FAILED)

@@ -50,7 +50,7 @@ def verify_dataset(
     if as_json:
         console.show_json(document)
     else:
-        console.out.print(
+        console.show(
             f"{document['lines_in_hub']:,} lines in the hub + {document['lines_in_quarantine']:,} in quarantine"
             f" {'=' if document['equal'] else '≠'} {document['lines_in_file']:,} in the file"
         )

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from crossdock.client.errors import AirflowRefused, AirflowUnreachable, DagPaused, LoginExpired, StackError
+from crossdock.client.paths import path_of
 
 if TYPE_CHECKING:
     import requests
@@ -188,7 +188,7 @@ class AirflowApi:
     ) -> None:
         # Update first: Airflow logs a stack trace for a name that exists, and nothing for one that is missing.
         try:
-            self.patch(f"{path}/{quote(name, safe='')}", change)
+            self.patch(f"{path}{path_of(name)}", change)
         except AirflowRefused as refused:
             if refused.status != HTTPStatus.NOT_FOUND:
                 raise
@@ -224,8 +224,8 @@ def _message(answer: requests.Response) -> str:
 
 
 def _dag(dag_id: str) -> str:
-    return f"/dags/{quote(dag_id, safe='')}"
+    return path_of("dags", dag_id)
 
 
 def _run(dag_id: str, run_id: str) -> str:
-    return f"{_dag(dag_id)}/dagRuns/{quote(run_id, safe='')}"
+    return path_of("dags", dag_id, "dagRuns", run_id)

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused, StackError
 from crossdock.client.hub import HubApi
+from crossdock.client.paths import path_of
 from crossdock.core import ids
 from crossdock.core.errors import NotFound
 
@@ -108,7 +109,7 @@ def _runs(hub: HubApi, stream: str, dag_run_id: str) -> list[dict[str, Any]]:
     latest: dict[str, dict[str, Any]] = {}
     for run in sorted(listed, key=lambda run: int(run["attempt"])):
         latest[run["shard"]] = run
-    return [hub.get(f"/runs/{latest[shard]['run_id']}").document for shard in sorted(latest)]
+    return [hub.get(path_of("runs", latest[shard]["run_id"])).document for shard in sorted(latest)]
 
 
 def _task_states(api: AirflowApi, stream: str, dag_run_id: str) -> str:

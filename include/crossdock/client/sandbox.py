@@ -8,6 +8,7 @@ from typing import Any
 import requests
 
 from crossdock.client.errors import StackError
+from crossdock.client.paths import path_of
 from crossdock.core.errors import BadRequest
 
 _TIMEOUT_S = 60.0
@@ -21,28 +22,28 @@ class SandboxControl:
 
     def live(self, **changes: int) -> dict[str, Any]:
         """Let the shop change records now; return kind → list of ids, versions and keys."""
-        return self._call("POST", "life", changes)
+        return self._call("POST", "/life", changes)
 
     def break_down(self, route: str, script: list[Any], *, repeat: bool) -> None:
-        self._call("PUT", "faults", {"route": route, "script": script, "repeat": repeat})
+        self._call("PUT", "/faults", {"route": route, "script": script, "repeat": repeat})
 
     def heal(self) -> None:
-        self._call("DELETE", "faults")
+        self._call("DELETE", "/faults")
 
     def requests(self) -> list[dict[str, Any]]:
         """List every request so far, oldest first."""
-        return list(self._call("GET", "requests")["requests"])
+        return list(self._call("GET", "/requests")["requests"])
 
     def checksum(self, entity: str) -> dict[str, Any]:
-        return self._call("GET", f"checksum/{entity}")
+        return self._call("GET", path_of("checksum", entity))
 
     def set_fields(self, entity: str, record_id: str, fields: dict[str, Any]) -> dict[str, Any]:
         """Set *fields* of a record directly, past the vendor's own checks; return the record."""
-        return self._call("PATCH", f"resource/{entity}/{record_id}", fields)
+        return self._call("PATCH", path_of("resource", entity, record_id), fields)
 
     def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         try:
-            answer = requests.request(method, f"{self.url}/_sandbox/{path}", json=body, timeout=_TIMEOUT_S)
+            answer = requests.request(method, f"{self.url}/_sandbox{path}", json=body, timeout=_TIMEOUT_S)
         except requests.RequestException as error:
             raise StackError(f"The sandbox at {self.url} does not answer. Try: ./hub up") from error
         if answer.status_code == HTTPStatus.BAD_REQUEST:

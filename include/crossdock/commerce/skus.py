@@ -7,6 +7,7 @@ letter, are kept as the platform has them: it finds a record by them, and two SK
 
 from __future__ import annotations
 
+from crossdock.core.printable import well_formed
 from crossdock.sync.lineage import TRIM
 
 #: The steps that cleanse a SKU, for `Lineage.cleansed` and `cleansed_column`.
@@ -15,5 +16,5 @@ SKU = (TRIM,)
 #: The vendor's limit; ours would refuse what a shop can sell.
 _MOST_CHARACTERS = 256
 
-#: A well-formed SKU, or an empty one: printable, not too long. `\Z`, since `$` would let a final line feed pass.
-WELL_FORMED = rf"^[^\x00-\x1f\x7f]{{0,{_MOST_CHARACTERS}}}\Z"
+#: A well-formed SKU, or an empty one: printable, not too long.
+WELL_FORMED = well_formed(0, _MOST_CHARACTERS)

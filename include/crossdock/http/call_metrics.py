@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,12 +12,13 @@ from typing import Any
 import msgspec
 
 from crossdock.core.durations import BUCKETS, bucket_of, quantile_s
+from crossdock.core.log import logger
 from crossdock.db.database import Store, StoreRefused, StoreUnavailable, Work
 from crossdock.http import shared_breaker
 from crossdock.http.breaker import Outage, Phase
 from crossdock.http.model import Call, Outcome
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _ADD = b"""
 INSERT INTO call_count AS kept (integration, minute, run_id, success, failure, refusal, throttled, avoided, retries,

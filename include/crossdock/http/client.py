@@ -10,7 +10,6 @@ No header, token or query value appears in a message, nor in the message of an e
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -34,6 +33,7 @@ from crossdock.core.errors import (
     SourceInvalid,
     SystemUnavailable,
 )
+from crossdock.core.log import logger
 from crossdock.http.call_guard import Attempt, CallGuard
 from crossdock.http.config import ClientConfig, Fallback
 from crossdock.http.deadline import Deadline
@@ -43,7 +43,7 @@ from crossdock.http.retries import RetryBudget, WriteState, with_retries
 from crossdock.http.ssrf_guard import AllowedNetworks
 from crossdock.http.transport import TooLarge, Transport
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 T = TypeVar("T")
 

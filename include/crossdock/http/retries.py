@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
@@ -13,9 +12,10 @@ from typing import TypeVar
 import tenacity
 
 from crossdock.core.errors import CircuitOpen, RateLimited, Transient
+from crossdock.core.log import logger
 from crossdock.http.model import KeyRules, Limits
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 T = TypeVar("T")
 

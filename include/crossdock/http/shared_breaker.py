@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,13 +13,14 @@ from psycopg.types.json import Jsonb
 
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import CircuitOpen
+from crossdock.core.log import logger
 from crossdock.db.database import Store, StoreUnavailable, Work
 from crossdock.http import breaker
 from crossdock.http.breaker import BreakerRules, BreakerState, Outage, Phase
 
 prepare(BreakerState)
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _FIRST = b"""
 INSERT INTO breaker (integration, state) VALUES (%(integration)s, %(state)s) ON CONFLICT DO NOTHING

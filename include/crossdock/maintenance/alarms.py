@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from crossdock.core.log import logger
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_store
 from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance import alarm_conditions
 from crossdock.observability import alerts
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 #: How many causes of dead letters an alert names.
 _CAUSES = 3

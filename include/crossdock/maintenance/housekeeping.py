@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from crossdock.core.errors import Transient
+from crossdock.core.log import logger
 from crossdock.db.database import Store
 from crossdock.events import partitions as event_partitions
 from crossdock.events.delivery import inbox, source_outages
@@ -18,7 +18,7 @@ from crossdock.maintenance.alarms import AlarmThresholds
 from crossdock.maintenance.retention import RetentionPeriods
 from crossdock.sync.landing import Landing
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _LOOK_EVERY_S = 0.5
 _ALWAYS_S = 0.0

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
+from crossdock.core.log import logger
 from crossdock.db import idempotency
 from crossdock.db.database import Store, Work
 from crossdock.maintenance import retention_repository
 from crossdock.sync.landing import Landing, LandingUnavailable
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 #: Rows of one transaction: a few milliseconds, since an open one delays all event consumers.
 _ROWS = 5_000

@@ -16,6 +16,7 @@ from typing import Literal
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AnotherStart, NotReady
+from crossdock.client.paths import path_of
 from crossdock.core.ids import prefixed
 from crossdock.stack import airflow, ports, processes
 from crossdock.stack.home import home, make_private_folder, read_json, write_json
@@ -361,10 +362,10 @@ def _apply_settings(stack: Stack, api: AirflowApi, kept: Collection[str]) -> Non
             api.put_connection(connection)
     defined = definitions.read_all(url=stack.environment()["HUB_DEFINITIONS_URL"])
     for pool in [*settings.pools, *(definitions.pool_of(found.integration) for found in defined)]:
-        if not api.has(f"/pools/{pool['name']}"):
+        if not api.has(path_of("pools", pool["name"])):
             api.put_pool(pool)
     for variable in settings.variables:
-        if not api.has(f"/variables/{variable['key']}"):
+        if not api.has(path_of("variables", variable["key"])):
             api.put_variable(variable)
 
 

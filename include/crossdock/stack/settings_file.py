@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdock.client.errors import StackError
+from crossdock.core import yaml_document
 from crossdock.core.ids import prefixed
 from crossdock.stack.home import project
 
@@ -53,12 +54,10 @@ def read_settings(
         StackError: The file is not in Astro's format; the message names the place.
 
     """
-    import yaml  # type: ignore[import-untyped]  # noqa: PLC0415  only `up` and `doctor` read it
-
     path = path or settings_file()
     try:
-        declared = (yaml.safe_load(path.read_text()) or {}).get("airflow") or {}
-    except (OSError, yaml.YAMLError, AttributeError) as error:
+        declared = (yaml_document.read(path).value() or {}).get("airflow") or {}
+    except (OSError, UnicodeDecodeError, yaml_document.InvalidYaml, AttributeError) as error:
         raise StackError(f"{path} cannot be read: {error}. Expected a mapping `airflow:` of lists.") from error
     overrides = overrides or {}
     connections = [_connection(path, entry) for entry in _filled(declared.get("connections"), "conn_id")]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused
+from crossdock.client.paths import path_of
 from crossdock.core.ids import unprefixed
 
 _PAGE = 100
@@ -56,7 +56,7 @@ def remove_stale_dags(api: AirflowApi) -> RemovedDags:
         if not dag["is_stale"]:
             continue
         try:
-            api.delete(f"/dags/{quote(dag['dag_id'], safe='')}")
+            api.delete(path_of("dags", dag["dag_id"]))
         except AirflowRefused as refused:
             if refused.status == HTTPStatus.CONFLICT:
                 running.append(dag["dag_id"])

@@ -22,6 +22,7 @@ import msgspec
 from crossdock.core import exact_json
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import Terminal
+from crossdock.core.printable import printable
 from crossdock.sync.quarantine.model import Failure, Rejected, visible
 
 _SHOWN_CHARACTERS = 80
@@ -238,7 +239,9 @@ def _wrong_type(error: msgspec.DecodeError, document: Any) -> Failure:
 
 
 def _failure(rule: str, column: str, message: str, value: Any) -> Failure:
-    return Failure(rule=rule, column=visible(column), message=message, value=visible(str(value)[:_SHOWN_CHARACTERS]))
+    return Failure(
+        rule=rule, column=printable(column), message=message, value=printable(str(value)[:_SHOWN_CHARACTERS])
+    )
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:

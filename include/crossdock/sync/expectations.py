@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from crossdock.core.printable import printable
 from crossdock.sync.quarantine.model import Expectation, Failure, SuiteBroken
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _failure(rows: pa.Table, row_no: int, expectation: Expectation) -> Failure:
         rule=expectation.name,
         column=", ".join(expectation.columns),
         message=expectation.message,
-        value=shown[:_SHOWN_CHARACTERS],
+        value=printable(shown[:_SHOWN_CHARACTERS]),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
@@ -10,6 +9,7 @@ from dataclasses import replace
 from threading import Event
 
 from crossdock.core.failpoints import failpoint
+from crossdock.core.log import logger
 from crossdock.core.memory import trim_memory
 from crossdock.db import leases
 from crossdock.db.database import Store
@@ -24,7 +24,7 @@ from crossdock.sync.source import Axis
 from crossdock.sync.stream import Stream, Systems
 from crossdock.sync.upsert import Overtaken
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def load(stream: Stream, systems: Systems, run_id: str) -> Report:

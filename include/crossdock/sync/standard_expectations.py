@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from crossdock.core.printable import printable, well_formed
 from crossdock.sync.quarantine.model import Expectation, Level
+
+#: The longest key by which the API finds a record.
+_LONGEST_KEY = 512
 
 
 def source_rules(created_column: str) -> tuple[Expectation, ...]:
@@ -13,7 +17,7 @@ def source_rules(created_column: str) -> tuple[Expectation, ...]:
         Expectation(
             "id_is_well_formed",
             "expect_column_values_to_match_regex",
-            {"column": "id", "regex": r"^[^\x00-\x1f\x7f]{1,256}\Z"},
+            {"column": "id", "regex": well_formed(1, 256)},
             "An ID must have 1 to 256 printable characters. This record was not created by the source",
             required=True,
         ),
@@ -35,6 +39,17 @@ def source_rules(created_column: str) -> tuple[Expectation, ...]:
     )
 
 
+def key_rule(column: str, what: str) -> Expectation:
+    """Build the rule for the business key, by which people look up a record: printable, as it is in lists, logs and URLs."""
+    return Expectation(
+        f"{column}_is_well_formed",
+        "expect_column_values_to_match_regex",
+        # Whether it may be empty is another rule.
+        {"column": column, "regex": well_formed(0, _LONGEST_KEY)},
+        f"{what} must have at most {_LONGEST_KEY} characters, all of them printable. Correct it at the source",
+    )
+
+
 def none_listed(
     name: str, column: str, message: str, level: Level = "reject", *, required: bool = False
 ) -> Expectation:
@@ -45,4 +60,4 @@ def none_listed(
 
 def listed(broken: Iterable[str]) -> str:
     """List what breaks a rule for `none_listed`; the place is visible, and so is a control character in it."""
-    return ", ".join(text.encode("unicode_escape").decode() if not text.isprintable() else text for text in broken)
+    return ", ".join(map(printable, broken))

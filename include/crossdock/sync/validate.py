@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
 from crossdock.core.failpoints import failpoint
+from crossdock.core.log import logger
 from crossdock.core.memory import trim_memory
 from crossdock.db import leases
 from crossdock.sync import batches, landing, ledger, log_fields
@@ -22,7 +22,7 @@ from crossdock.sync.model import RunState
 from crossdock.sync.stream import Stream, Systems
 from crossdock.sync.validate_rows import validate_batches
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 T = TypeVar("T")
 

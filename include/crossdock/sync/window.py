@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
+from crossdock.core.log import logger
 from crossdock.db import leases
 from crossdock.sync import deferred_records, landing, ledger, ranges, watermarks
 from crossdock.sync.ledger import Run
@@ -12,7 +12,7 @@ from crossdock.sync.model import CLOCK_GRAIN, Mode, Window, opening_low, opening
 from crossdock.sync.source import Range
 from crossdock.sync.stream import Stream, Systems
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def planned_ranges(stream: Stream, systems: Systems, run: Run) -> list[Range]:

@@ -545,7 +545,23 @@ def test_a_mistake_beyond_the_schema_has_its_line_too(tmp_path: Path) -> None:
     assert {each.pointer for each in wrong.value.mistakes} >= {"/expectations/0/name", "/expectations/0/arguments"}
 
 
-@pytest.mark.parametrize("text", ["", "- a\n", "a: [", "\t", "a: &x [*x]\n", "title: !!python/object:os.system x\n"])
+LAUGHS = "\n".join(["a0: &a0 [x, x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9))])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LAUGHS,
+        "title: 2026-02-31\n",
+        'title: "\\e[2J"\n',
+        "",
+        "- a\n",
+        "a: [",
+        "\t",
+        "a: &x [*x]\n",
+        "title: !!python/object:os.system x\n",
+    ],
+)
 def test_a_file_that_is_not_a_declaration_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "none.yaml").write_text(text)
     with pytest.raises(InvalidDeclaration):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import http.client
 import json
+import select
+import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ import requests
 import uvicorn
 from fastapi import APIRouter, FastAPI
 
-from crossdock.api import problems, webhooks
+from crossdock.api import problems, slow_requests, webhooks
 from crossdock.api.dependencies import open_store
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.app.fetch_records import SyncRecordFetcher
@@ -296,6 +299,119 @@ def test_a_body_that_is_too_large_is_refused_unread(client: WebhookClient, store
 
     assert client.post(body, standard(body, at=now())).status_code == 413
     assert query(store, "SELECT (SELECT count(*) FROM event) + (SELECT count(*) FROM audit_entry)") == [(0,)]
+
+
+HEAD = "POST /v1/webhooks/commercetools HTTP/1.1\r\nHost: hub\r\nContent-Length: 90\r\n"
+
+
+@pytest.fixture
+def half_sent(client: WebhookClient) -> Iterator[Callable[[str], socket.socket]]:
+    """Send the beginning of a request, without a signature, and keep its connection."""
+    slow_requests.bound_heads()
+    with ExitStack() as opened:
+
+        def send(text: str) -> socket.socket:
+            sender = opened.enter_context(socket.create_connection(("127.0.0.1", client.port), timeout=20))
+            sender.sendall(text.encode())
+            return sender
+
+        yield send
+
+
+def answered(sender: socket.socket) -> str:
+    """Read the first line of the answer, until the connection ends; empty if there was none."""
+    found = b""
+    while came := sender.recv(65_536):
+        found += came
+    return found.partition(b"\r\n")[0].decode()
+
+
+def is_open(sender: socket.socket) -> bool:
+    return not select.select([sender], [], [], 0)[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["", HEAD, HEAD + "\r\n", HEAD + '\r\n{"data":'], ids=["nothing", "head", "body", "half"]
+)
+def test_a_request_that_does_not_arrive_ends(
+    half_sent: Callable[[str], socket.socket], monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """Each held a connection for as long as its sender liked."""
+    monkeypatch.setattr(slow_requests, "HEAD_S", 0.3)
+    monkeypatch.setattr(slow_requests, "BODY_S", 0.3)
+
+    assert answered(half_sent(text)) == ("HTTP/1.1 408 Request Timeout" if "\r\n\r\n" in text else "")
+
+
+def test_a_request_that_comes_byte_by_byte_ends_too(
+    half_sent: Callable[[str], socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deadline that each byte moves is none."""
+    monkeypatch.setattr(slow_requests, "HEAD_S", 0.3)
+    monkeypatch.setattr(slow_requests, "BODY_S", 0.3)
+    head, body = half_sent(HEAD), half_sent(f"{HEAD}\r\n")
+
+    def ended(sender: socket.socket) -> bool:
+        with suppress(OSError):
+            sender.send(b"x")
+        return not is_open(sender)
+
+    eventually(lambda: ended(head) and ended(body), within_s=20)
+
+
+@pytest.mark.parametrize("text", [HEAD, HEAD + "\r\n"], ids=["head", "body"])
+def test_good_webhooks_are_accepted_while_the_same_peer_sends_halves(
+    client: WebhookClient,
+    store: Store,
+    half_sent: Callable[[str], socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+) -> None:
+    """The oldest half makes room: behind a proxy, all senders are one peer."""
+    monkeypatch.setattr(slow_requests, "MOST_OF_A_PEER", 20)
+    senders = [half_sent(text) for _ in range(100)]
+    body = webhook_body("CHAIR")
+
+    answer = client.post(body, standard(body, at=now()))
+
+    assert answer.status_code == 202
+    assert len(stored(store)) == 1
+    # The good one took the place of one more, for a moment.
+    eventually(lambda: sum(map(is_open, senders)) in {19, 20}, within_s=20)
+
+
+def test_a_sender_that_goes_away_leaves_no_stack_trace(
+    client: WebhookClient,
+    half_sent: Callable[[str], socket.socket],
+    store: Store,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Anybody could fill the log: one was written for each body that ended early."""
+    half_sent(f"{HEAD}\r\n").close()
+    body = webhook_body("CHAIR")
+
+    assert client.post(body, standard(body, at=now())).status_code == 202
+    assert len(stored(store)) == 1
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
+def test_a_connection_serves_several_requests_and_rests_between_them(
+    client: WebhookClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deadline is that of a request: a proxy keeps its connections."""
+    slow_requests.bound_heads()
+    monkeypatch.setattr(slow_requests, "HEAD_S", 0.3)
+    connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=20)
+    for number in range(3):
+        body = webhook_body(f"CHAIR-{number}")
+        headers = dict(standard(body, at=now(), delivery_id=f"msg_{number}"))
+        connection.request("POST", "/v1/webhooks/commercetools", body, headers)
+        opened = connection.sock
+        assert connection.getresponse().read() == f'{{"delivery_id":"msg_{number}"}}'.encode()
+        time.sleep(0.5)
+        assert connection.sock is opened
+
+    assert len(stored(store)) == 3
 
 
 def test_an_integration_without_webhooks_is_not_found(client: WebhookClient) -> None:

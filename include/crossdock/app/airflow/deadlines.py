@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +10,12 @@ from airflow.sdk import (
     BaseNotifier,
 )
 
+from crossdock.core.log import logger
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.observability import alerts
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class RunIsLate(BaseNotifier):

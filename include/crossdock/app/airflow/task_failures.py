@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from crossdock.app.airflow.hints import phrase
 from crossdock.core.errors import HubError
+from crossdock.core.log import logger
 from crossdock.db.database import StoreRefused
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 #: Here the fault may be in our code, and the traceback shows where.
 _DEFECTS = (StoreRefused,)

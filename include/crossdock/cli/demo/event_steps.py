@@ -19,6 +19,7 @@ from crossdock.cli.demo.checks import expect
 from crossdock.cli.replays import follow_replay
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.hub import HubApi
+from crossdock.client.paths import path_of
 from crossdock.client.sandbox import SandboxControl
 from crossdock.commerce.inventory import repository as inventory_repository
 from crossdock.commerce.inventory.schema import StockLevel
@@ -73,7 +74,7 @@ class EventSteps:
         (moved,) = self._sandbox.live(stock_moves=1)["inventory"]
         body = json.dumps({"type": "inventory.changed", "sku": moved["sku"]}).encode()
         headers = _signed(key, body)
-        answer = self._api.signed("POST", f"/hub/v1/webhooks/{_SYSTEM}", data=body, headers=headers)
+        answer = self._api.signed("POST", path_of("hub", "v1", "webhooks", _SYSTEM), data=body, headers=headers)
         expect(answer.status_code == HTTPStatus.ACCEPTED, f"the webhook was answered with {answer.status_code}")
         while not self._has_arrived(moved):
             expect(time.monotonic() - began < _MISSING_AFTER_S, f"the change of {moved['sku']} did not arrive")
@@ -102,7 +103,7 @@ class EventSteps:
             event_store.append(work, [event])
         dead_letter = self._dead_letter_of(sku, bar)
         dead_letter_id = dead_letter["dead_letter_id"]
-        self._hub.patch(f"/dead-letters/{dead_letter_id}", {"changes": {"available_quantity": 7}})
+        self._hub.patch(path_of("dead-letters", dead_letter_id), {"changes": {"available_quantity": 7}})
         replay = self._hub.post("/dead-letter-replays", {"dead_letter_ids": [dead_letter_id]}).document
         follow_replay(self._hub, replay)
         began = time.monotonic()

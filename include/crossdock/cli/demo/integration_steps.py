@@ -14,6 +14,7 @@ from crossdock.cli.demo.checks import DemoFailed, expect, expect_in_hub
 from crossdock.cli.demo.run import DemoRun, SyncRun, summary
 from crossdock.cli.demo.second_system import second_system
 from crossdock.client.hub import HubApi
+from crossdock.client.paths import path_of
 from crossdock.commerce.customers.schema import Customer
 from crossdock.commerce.inventory.schema import StockLevel
 from crossdock.core.errors import NotFound
@@ -109,7 +110,7 @@ class IntegrationSteps:
             row = records.any_row(work, Customer.schema, _CRM)
         if row is None:
             raise DemoFailed("the hub has no customer of the CRM")
-        seen = str(viewer.get(f"/records/{_CRM}.customers", key=row["email"]).document)
+        seen = str(viewer.get(path_of("records", f"{_CRM}.customers"), key=row["email"]).document)
         expect(str(row["last_name"]) not in seen, "a viewer sees a customer's last name")
 
     @contextmanager
@@ -132,10 +133,10 @@ class IntegrationSteps:
 
     def _remove(self, integration: str) -> None:
         try:
-            found = self._hub.get(f"/integrations/{integration}")
+            found = self._hub.get(path_of("integrations", integration))
         except NotFound:
             return
-        self._hub.delete(f"/integrations/{integration}", if_match=found.etag)
+        self._hub.delete(path_of("integrations", integration), if_match=found.etag)
 
 
 @contextmanager

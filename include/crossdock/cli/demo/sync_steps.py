@@ -10,6 +10,7 @@ from crossdock.cli.demo.run import DemoRun, SyncRun, summary
 from crossdock.cli.replays import follow_replay
 from crossdock.client import dag_runs
 from crossdock.client.hub import HubApi
+from crossdock.client.paths import path_of
 from crossdock.client.sandbox import SandboxControl
 from crossdock.commerce.inventory.schema import StockLevel
 from crossdock.core.ids import sync_dag
@@ -57,7 +58,7 @@ class SyncSteps:
         details = []
         for integration in self._hub.get("/integrations", limit=500).document["integrations"]:
             bar.update(f"testing {integration['id']}")
-            found = self._hub.post(f"/integrations/{integration['id']}/test", None).document
+            found = self._hub.post(path_of("integrations", integration["id"], "test"), None).document
             failed = [
                 f"{check['name']}: {check['message']}" for check in found["checks"] if check["outcome"] == "failed"
             ]
@@ -88,7 +89,7 @@ class SyncSteps:
     def correct_and_replay(self, _: Bar) -> str:
         item_id = self._bad["item"]
         corrected = {"changes": {"availableQuantity": 5}}
-        fixed = self._hub.patch(f"/quarantine/{item_id}", corrected).document
+        fixed = self._hub.patch(path_of("quarantine", item_id), corrected).document
         expect(fixed["passes"], f"the corrected record still fails: {fixed['failures']}")
         replay = follow_replay(self._hub, self._hub.post("/quarantine-replays", {"item_ids": [item_id]}).document)
         expect(replay["done"] == 1, f"the replay ended as {replay['state']}, {replay['failed']} failed again")
@@ -121,7 +122,7 @@ class SyncSteps:
     def breaker_open(self, _: Bar) -> str:
         breaker = self._health()["breaker"]
         expect(breaker["phase"] != "closed", "the breaker is closed, though the source is down")
-        (run,) = self._hub.get(f"/integrations/{_SYSTEM}/usage", run=self._failed_run).document["runs"]
+        (run,) = self._hub.get(path_of("integrations", _SYSTEM, "usage"), run=self._failed_run).document["runs"]
         calls = run["calls"]
         expect(calls["avoided"] > 0, f"every doomed call was made: {calls}")
         received = len(self._sandbox.requests()) - self._requests_before
@@ -164,7 +165,7 @@ class SyncSteps:
         return "; ".join(f"{stream}: {summary(run)}" for stream, run in found.items())
 
     def _health(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._hub.get(f"/integrations/{_SYSTEM}/health").document
+        found: dict[str, Any] = self._hub.get(path_of("integrations", _SYSTEM, "health")).document
         return found
 
     def _full(self, bar: Bar) -> dict[str, SyncRun]:

@@ -119,9 +119,9 @@ def _write(plan: Plan, *steps: str) -> None:
     """Write what is planned, print it, and the next steps in order."""
     plan.write()
     for path in plan.created:
-        console.out.print(f"new      {path}")
+        console.show(f"new      {path}")
     for path in plan.changed:
-        console.out.print(f"changed  {path}")
+        console.show(f"changed  {path}")
     console.say("Next:")
     for number, step in enumerate(steps, start=1):
         console.say(f"  {number}. {step}")

@@ -10,15 +10,15 @@ _OF_APP = "include/crossdock/app/subscribers.py"
 _FUTURE = "from __future__ import annotations\n"
 #: What the handler uses. What the module imports already is merged when the file is formatted.
 _IMPORTS = """
-import logging
 from collections.abc import Sequence
 import msgspec
 from crossdock.commerce.{subject}.schema import {record}
 from crossdock.core.errors import BadEvent
+from crossdock.core.log import logger
 from crossdock.db.database import Work
 from crossdock.events.model import Event
 """
-_LOG = "log = logging.getLogger(__name__)\n"
+_LOG = "log = logger(__name__)\n"
 
 
 def plan_subscriber(plan: Plan, subject: str, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crossdock.core.printable import UNPRINTABLE
 from crossdock.sync.quarantine.model import Expectation
 from crossdock.sync.standard_expectations import source_rules
 
@@ -11,7 +12,7 @@ EXPECTATIONS = (
         "email_is_well_formed",
         "expect_column_values_to_match_regex",
         # Only its shape: whether an address receives mail, no pattern can say.
-        {"column": "email", "regex": r"^[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,255}$"},
+        {"column": "email", "regex": rf"^[^\s@{UNPRINTABLE}]{{1,64}}@[^\s@{UNPRINTABLE}]{{1,255}}\Z"},
         "An e-mail address such as ada@example.com is expected. Correct it at the source",
     ),
     Expectation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crossdock.core.money import CURRENCIES
 from crossdock.sync.quarantine.model import Expectation, Level
-from crossdock.sync.standard_expectations import source_rules
+from crossdock.sync.standard_expectations import key_rule, source_rules
 
 
 def _none_listed(name: str, column: str, message: str, level: Level = "reject") -> Expectation:
@@ -22,6 +22,7 @@ def _adds_up(name: str, column: str, message: str) -> Expectation:
 
 EXPECTATIONS = (
     *source_rules("placed_at"),
+    key_rule("order_number", "An order's number"),
     Expectation(
         "order_has_lines",
         "expect_column_values_to_be_between",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crossdock.sync.quarantine.model import Expectation
-from crossdock.sync.standard_expectations import none_listed, source_rules
+from crossdock.sync.standard_expectations import key_rule, none_listed, source_rules
 
 EXPECTATIONS = (
     *source_rules("created_at"),
@@ -13,6 +13,7 @@ EXPECTATIONS = (
         {"column": "key", "min_value": 1, "max_value": 256},
         "A product must have a key or an ID of at most 256 characters. Correct it at the source",
     ),
+    key_rule("key", "A product's key"),
     Expectation(
         "name_is_present",
         "expect_column_values_to_be_between",

@@ -19,6 +19,7 @@ from crossdock.core.settings import settings
 from crossdock.sync import Stream
 from crossdock.sync.contract import read_contract
 from crossdock.sync.lineage import NORMAL_FORM, TRIM, Lineage
+from crossdock.sync.standard_expectations import listed
 
 _is_well_formed = re.compile(WELL_FORMED).match
 
@@ -182,7 +183,7 @@ def _label(line: OrderLine, amount: Money) -> str:
 
 def _listed(texts: Iterable[str]) -> str:
     """Join the distinct texts, sorted."""
-    return ", ".join(sorted(set(texts)))
+    return listed(sorted(set(texts)))
 
 
 def _is_free(price: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from crossdock.connectors.declarative.model import Declaration, Mistake
+from crossdock.core import yaml_document
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import BadRequest, NotFound
 
@@ -75,11 +76,7 @@ def read(path: Path, more_checks: Checks = lambda _: ()) -> Declaration:
         InvalidDeclaration: it is not valid; lists every mistake that this pass can detect.
 
     """
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidDeclaration(path, [Mistake(1, "", f"cannot be read: {type(error).__name__}")]) from error
-    document, lines, mistakes = _parse(text)
+    document, lines, mistakes = _parse(path)
     _spell_null(document)
     if not mistakes:
         mistakes = [_at(lines, *mistake) for mistake in _against_schema(document)]
@@ -102,22 +99,17 @@ def read(path: Path, more_checks: Checks = lambda _: ()) -> Declaration:
 _TEXT_KEYS = frozenset({"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"})
 
 
-def _parse(text: str) -> tuple[Any, dict[str, int], list[Mistake]]:
+def _parse(path: Path) -> tuple[Any, dict[str, int], list[Mistake]]:
     """Parse YAML into the document, the line of each place by JSON pointer, and the mistakes in the YAML itself."""
-    import yaml  # type: ignore[import-untyped]  # noqa: PLC0415  needed only with declarations
-
     lines: dict[str, int] = {}
     try:
-        node = yaml.compose(text, Loader=yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader)
-        duplicates = list(_walk(node, "", lines)) if node is not None else []
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or "is not YAML"
-        return None, {}, [Mistake(mark.line + 1 if mark else 1, "", problem)]
-    except RecursionError:
-        return None, {}, [Mistake(1, "", "nests too deeply")]
-    return document, lines, duplicates
+        document = yaml_document.read(path)
+        duplicates = [] if document.root is None else list(_walk(document.root, "", lines))
+        return document.value(), lines, duplicates
+    except yaml_document.InvalidYaml as error:
+        return None, {}, [Mistake(error.line, "", error.problem)]
+    except (OSError, UnicodeDecodeError) as error:
+        return None, {}, [Mistake(1, "", f"cannot be read: {type(error).__name__}")]
 
 
 def _spell_null(document: Any) -> None:
@@ -167,6 +159,8 @@ def _against_schema(document: Any) -> Iterator[tuple[str, str]]:
                     yield f"{pointer}/{name}", f"is not known; known fields: {', '.join(known)}"
             case "pattern" if "propertyNames" in error.absolute_schema_path:
                 yield f"{pointer}/{error.instance}", "is not a valid name: use lowercase letters, digits and _"
+            case "pattern" if pointer == "/title":
+                yield pointer, "must be printable: no line breaks, control or format characters"
             case "enum":
                 yield pointer, f"must be one of {', '.join(map(str, error.validator_value))}"
             case "required":

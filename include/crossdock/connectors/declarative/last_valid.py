@@ -8,7 +8,6 @@ are parsed again and again: a file that is as it was when it was valid is not va
 from __future__ import annotations
 
 import hashlib
-import logging
 from pathlib import Path
 
 import msgspec
@@ -17,9 +16,10 @@ from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.files import Checks, InvalidDeclaration
 from crossdock.connectors.declarative.model import Declaration
 from crossdock.core.decoding import prepare
+from crossdock.core.log import logger
 from crossdock.integrations import definition_files
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class _Snapshot(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from jmespath.exceptions import JMESPathTypeError  # type: ignore[import-untyped
 from jmespath.functions import Functions, signature  # type: ignore[import-untyped]
 
 from crossdock.core import exact_json
+from crossdock.core.printable import printable_json
 
 _SHOWN_CHARACTERS = 60
 #: Digits that a computed number keeps: more than any sum of prices needs.
@@ -54,7 +55,7 @@ def finder(expression: str) -> Callable[[Any], Any]:
 
 def shown(value: Any) -> str:
     """Write *value* as short JSON on one line."""
-    return exact_json.encode(value).decode()[:_SHOWN_CHARACTERS]
+    return printable_json(exact_json.encode(value).decode()[:_SHOWN_CHARACTERS])
 
 
 def field_names(expression: str) -> frozenset[str]:

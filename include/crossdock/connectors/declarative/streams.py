@@ -17,17 +17,19 @@ from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.mapping import PG_TYPES, to_columns_of
 from crossdock.connectors.declarative.model import INSTANT_FORMATS, Declaration, Field
 from crossdock.connectors.declarative.paths import field_names
+from crossdock.core.printable import well_formed
 from crossdock.db.columns import Column
 from crossdock.sync import Stream
 from crossdock.sync.dataset import Record, Schema
 from crossdock.sync.quarantine.model import Expectation
+from crossdock.sync.standard_expectations import key_rule
 
 #: Rules for any system: unlike commercetools, a declared system may number versions freely.
 _RECORD_RULES = (
     Expectation(
         "id_is_well_formed",
         "expect_column_values_to_match_regex",
-        {"column": "id", "regex": r"^[^\x00-\x1f\x7f]{1,256}$"},
+        {"column": "id", "regex": well_formed(1, 256)},
         "an id must have 1 to 256 printable characters; check identity.id in the declaration",
     ),
     Expectation(
@@ -36,6 +38,7 @@ _RECORD_RULES = (
         {"column": "key", "min_value": 1, "max_value": 256},
         "a record needs the key that people know it by; check identity.key in the declaration",
     ),
+    key_rule("key", "A record's key"),
 )
 #: A path that is one field: `sku`, or `"Item No"` with a blank.
 _ONE_FIELD = re.compile(r'[A-Za-z_][A-Za-z0-9_]*|"(?:[^"\\]|\\.)+"')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from crossdock.core.errors import LeaseLost, Transient
+from crossdock.core.log import logger
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_store
 from crossdock.events.delivery import consumer_leases
@@ -19,7 +19,7 @@ from crossdock.events.delivery.attempt import Recipient
 from crossdock.events.delivery.lease_renewal import LeaseRenewal
 from crossdock.events.delivery.partition import Connections, Partition, PollingConfig
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 #: A poll for new events costs a fifth of a millisecond. An idle consumer polls less and less often, up to the maximum.
 _MIN_POLL_INTERVAL_S = 0.001

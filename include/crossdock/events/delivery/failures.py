@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
 from crossdock.core.errors import IntegrationPaused
+from crossdock.core.log import logger
 from crossdock.db.database import Work
 from crossdock.events.delivery import retry_repository, source_outages
 from crossdock.events.delivery.attempt import Failed, Outcome, Verdict
@@ -16,7 +16,7 @@ from crossdock.events.delivery.retry_repository import RetryRecord
 from crossdock.events.model import Event
 from crossdock.events.subscriber import Subscriber
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 #: The longest backoff between two attempts.
 _MAX_WAIT_S = 600.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +10,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from crossdock.core.errors import HubError
+from crossdock.core.log import logger
 from crossdock.db.database import Store, Work
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class LeaseRenewal:

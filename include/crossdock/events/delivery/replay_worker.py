@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 
 from crossdock.core.errors import Terminal, Transient
+from crossdock.core.log import logger
 from crossdock.db.database import Store
 from crossdock.events.replay import service as replay_service
 from crossdock.events.replay.service import Executor
 from crossdock.events.subscriber import Subscriber
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _LOOK_EVERY_S = 0.5
 

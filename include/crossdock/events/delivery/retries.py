@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from crossdock.core.failpoints import failpoint
+from crossdock.core.log import logger
 from crossdock.db.database import Store, Work
 from crossdock.events.dead_letters.repository import DeadLetter, Failure
 from crossdock.events.delivery import consumer_leases, failures, retry_repository, source_outages
@@ -19,7 +19,7 @@ from crossdock.events.delivery.retry_repository import RetryRecord
 from crossdock.events.delivery.source_outages import Probe
 from crossdock.events.model import Event, Position
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 #: Gives events their effect, except events of paused sources: now, or when the result is called with the transaction
 #: that records them.

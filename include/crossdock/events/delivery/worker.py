@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,13 +11,14 @@ from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
+from crossdock.core.log import logger
 from crossdock.db.database import Store
 from crossdock.events.delivery.attempt import Recipient
 from crossdock.events.delivery.consumer import Consumer, PartitionAssignment, ShutdownToken
 from crossdock.events.delivery.partition import PollingConfig
 from crossdock.events.subscriber import Subscriber
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _WATCH_EVERY_S = 0.2
 #: When a worker is ended from outside, how long it waits for its threads to release their partitions; then they expire.

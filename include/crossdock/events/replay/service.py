@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ import msgspec
 
 from crossdock.core.errors import BadRequest, Conflict, NotFound, ReplayStopped, Terminal, Transient
 from crossdock.core.hints import Hint, HintId
+from crossdock.core.log import logger
 from crossdock.db.bulk_edit import refuse_unclear
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_store
@@ -27,7 +27,7 @@ from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.observability import audit
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 #: The kinds of replay that the event engine runs itself, each with the function that replays one slice.
 _SLICES = {"events": replay_events, "dead_letters": replay_dead_letters}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from datetime import timedelta
 
 from crossdock.core.errors import BadRequest, NotFound, ReplayStopped
+from crossdock.core.log import logger
 from crossdock.db.database import Store
 from crossdock.events.replay import repository as replay_repository
 from crossdock.events.replay.repository import Replay
@@ -15,7 +15,7 @@ from crossdock.sync.quarantine import repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.service import StreamOf
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 KIND = "quarantine"
 #: Validated and loaded together: well within the lease of the worker that carries out the replay.

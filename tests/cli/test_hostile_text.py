@@ -1,0 +1,149 @@
+"""Text from outside in every column of every command: it is shown, and has no effect on a terminal."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from crossdock.cli import console, sandbox, stack
+from crossdock.client.sandbox import SandboxControl
+from crossdock.stack.doctor import Check
+from crossdock.stack.lifecycle import ProcessStatus, StackStatus
+from tests.cli.conftest import Hub, commands
+from tests.cli.hostile_hub import HOSTILE, hostile_hub
+
+#: Command → the words after it.
+COMMANDS: dict[str, list[str]] = {
+    "audit list": [],
+    "backfill": ["x.orders", "--from=2026-01-01", "--to=2026-01-02"],
+    "dead-letters list": [],
+    "dead-letters show": ["7"],
+    "dead-letters fix": ["7", "--set", f"a={HOSTILE}"],
+    "dead-letters replay": ["7"],
+    "dead-letters stop": ["7"],
+    "dead-letters discard": ["7", "--reason", HOSTILE],
+    "doctor": [],
+    "events tail": [],
+    "events show": ["1-4711"],
+    "events replay": ["--key", HOSTILE],
+    "events status": [],
+    "events rebuild": [],
+    "integration act": [HOSTILE, HOSTILE, "--input={}"],
+    "integration actions": [HOSTILE],
+    "integration add": ["shop_eu", "--kind", HOSTILE, "--existing"],
+    "integration change": [HOSTILE, "--name", HOSTILE],
+    "integration kinds": [],
+    "integration list": [],
+    "integration pause": [HOSTILE],
+    "integration remove": [HOSTILE, "--yes"],
+    "integration resume": [HOSTILE],
+    "integration rotate": [HOSTILE, "--credentials=CREDENTIALS"],
+    "integration show": [HOSTILE],
+    "integration test": [HOSTILE],
+    "integration validate": ["DECLARATION"],
+    "login": [],
+    "quarantine list": [],
+    "quarantine show": ["7"],
+    "quarantine fix": ["7", "--set", f"a={HOSTILE}"],
+    "quarantine replay": ["7"],
+    "quarantine discard": ["7", "--reason", HOSTILE],
+    "run show": [HOSTILE],
+    "runs": ["--stream", HOSTILE],
+    "sandbox": [],
+    "sandbox break": ['{"status": 503}', "--route", HOSTILE],
+    "sandbox heal": [],
+    "sandbox move": [],
+    "sandbox requests": [],
+    "show": ["x.orders", HOSTILE],
+    "status": [],
+    "sync": ["x.orders"],
+}
+#: Commands that show nothing from outside: they start and end processes, measure, or write files for a developer.
+OUR_OWN_WORDS = {
+    *("audit verify", "demo", "down", "logout", "prepare", "test", "up", "verify-dataset"),
+    *("bench sync", "bench dags", "bench events", "bench stack", "profile sync"),
+    *("new connector", "new stream", "new subscriber"),
+}
+
+
+def raw(text: str) -> set[str]:
+    """List the control and format characters that reach the terminal."""
+    return {hex(ord(sign)) for sign in text if sign != "\n" and unicodedata.category(sign) in {"Cc", "Cf", "Zl", "Zp"}}
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["answers", "refuses"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with hostile_hub(refuses=request.param) as served:
+        yield served
+
+
+@pytest.fixture
+def hub(stackless_hub: Hub, url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hub:
+    for name, value in {"HUB_URL": url, "HUB_USER": "otto", "HUB_PASSWORD": "otto"}.items():
+        monkeypatch.setenv(name, value)
+    # Nothing is folded, so that a text can be found in one piece.
+    monkeypatch.setattr(console._out, "_width", 10_000)
+    monkeypatch.setattr(sandbox, "_control", lambda: SandboxControl(url))
+    checks = [Check(HOSTILE, ok=ok, found=HOSTILE, fix=HOSTILE) for ok in (True, False)]
+    monkeypatch.setattr(stack.stack_doctor, "examine", lambda: checks)
+    process = ProcessStatus(name=HOSTILE, state="running", pid=7, port=None, url=HOSTILE)
+    monkeypatch.setattr(
+        stack.lifecycle, "status", lambda: StackStatus(state="running", processes=(process,), airflow_url=url)
+    )
+    monkeypatch.setattr(stack, "_facts", lambda: {"last_run": HOSTILE, "alerts": [HOSTILE, HOSTILE]})
+    (tmp_path / "DECLARATION").write_text(json.dumps({HOSTILE: HOSTILE}))
+    (tmp_path / "CREDENTIALS").write_text(json.dumps({HOSTILE: HOSTILE}))
+    monkeypatch.chdir(tmp_path)
+    return stackless_hub
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["table", "json"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_lets_text_from_outside_act(hub: Hub, command: str, *, as_json: bool) -> None:
+    """A source, a webhook, an error answer or a name would write to the clipboard, forge a line, or end the command."""
+    ended = hub(*command.split(), *COMMANDS[command], *(["--json"] if as_json else []))
+    shown = ended.out + ended.err
+
+    assert raw(shown) == set()
+    assert "\N{BOMB}" not in shown
+    assert not any(line.startswith("✓ forged") for line in shown.splitlines())
+    assert "[/boom" not in shown or "[/boom][bold]:bomb:" in shown
+    if as_json:
+        assert ended.document is not None
+
+
+def test_every_command_is_tried() -> None:
+    assert {name for name, _ in commands()} == {*COMMANDS, *OUR_OWN_WORDS}
+
+
+def test_the_json_is_what_the_hub_said(stackless_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Characters are escaped in the JSON, and not replaced: a program reads the very same text."""
+    with hostile_hub(refuses=False) as url:
+        for name, value in {"HUB_URL": url, "HUB_USER": "otto", "HUB_PASSWORD": "otto"}.items():
+            monkeypatch.setenv(name, value)
+        ended = stackless_hub("events", "show", "1-4711", "--json")
+
+    assert ended.document["type"] == HOSTILE
+
+
+def test_a_title_and_a_bar_are_text_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no answer of the hub fills, in a script; and what a bar says, on a terminal."""
+    monkeypatch.setattr(console._out, "_width", 10_000)
+    console.show_table(HOSTILE, [HOSTILE], [[HOSTILE]], empty="")
+    console.show(HOSTILE, heading=HOSTILE)
+    console.show_document({HOSTILE: HOSTILE})
+    monkeypatch.setattr(console._err, "_force_terminal", True)
+    monkeypatch.setattr(console._err, "is_interactive", True)
+    monkeypatch.setattr(console._err, "_environ", {"TERM": "xterm", "COLUMNS": "300"})
+    with console.progress(HOSTILE) as bar:
+        bar.update(HOSTILE, done=1, total=2)
+    printed = capsys.readouterr()
+
+    assert raw(printed.out) == set()
+    assert printed.out.count("[/boom][bold]:bomb:") == 7
+    assert "[/boom][bold]:bomb:" in printed.err
+    assert not any(sequence in printed.err for sequence in ("\x1b]52", "\x9b", "\u202e"))
