@@ -61,7 +61,6 @@ RUN = {
     "counts": {"read": 1, "inserted": 1},
     "lines": {"read": 0},
     "calls": {"calls": 0, "avoided": 0},
-    "warnings": [],
 }
 ITEM = {
     "item_id": 1,

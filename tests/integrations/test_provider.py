@@ -106,7 +106,9 @@ class TestConnectionClass:
 
         def check(manifest: Manifest, _: Connection) -> tuple[Check, ...]:
             tested.append(manifest.kind)
-            return (Check(name="address", outcome=CheckOutcome.FAILED, duration_ms=1, message="port 1 does not answer"),)
+            return (
+                Check(name="address", outcome=CheckOutcome.FAILED, duration_ms=1, message="port 1 does not answer"),
+            )
 
         monkeypatch.setattr(provider, "manifests", lambda: {"stripe_pay": stripe})
         monkeypatch.setattr(

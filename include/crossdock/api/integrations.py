@@ -27,7 +27,7 @@ from crossdock.db.database import Work
 from crossdock.integrations import repository as integration_repository
 from crossdock.integrations import service
 from crossdock.integrations.manifests import Manifest, Quality, manifests
-from crossdock.integrations.model import INTEGRATION_ID, Check, Integration, IntegrationState, CheckOutcome
+from crossdock.integrations.model import INTEGRATION_ID, Check, CheckOutcome, Integration, IntegrationState
 from crossdock.integrations.service import Added, NewIntegration
 
 router = Router(tags=["integrations"])
@@ -254,7 +254,9 @@ def test_integration(
 ) -> TestDocument:
     found = service.test(store, connections, integration_id, actor=caller.actor)
     documents = [_check_document(check) for check in found]
-    return TestDocument(passed=all(document.outcome is not CheckOutcome.FAILED for document in documents), checks=documents)
+    return TestDocument(
+        passed=all(document.outcome is not CheckOutcome.FAILED for document in documents), checks=documents
+    )
 
 
 @router.post(

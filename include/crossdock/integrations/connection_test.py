@@ -20,7 +20,7 @@ from crossdock.http.deadline import Deadline
 from crossdock.http.ssrf_guard import AllowedNetworks, resolve_allowed
 from crossdock.http.transport import Tls, connect
 from crossdock.integrations.manifests import Manifest
-from crossdock.integrations.model import Check, ConnectionTest, CheckOutcome
+from crossdock.integrations.model import Check, CheckOutcome, ConnectionTest
 
 _TIMEOUT_S = 5.0
 

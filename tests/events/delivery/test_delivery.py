@@ -59,7 +59,9 @@ class Diary:
 
 
 def test_a_stock_change_reaches_the_read_model(store: Store, hub_dsn: str) -> None:
-    publish(store, stock("CHAIR", 1, 5), stock("CHAIR", 1, 3, entry="other", supply_channel="berlin"), stock("RUG", 1, -2))
+    publish(
+        store, stock("CHAIR", 1, 5), stock("CHAIR", 1, 3, entry="other", supply_channel="berlin"), stock("RUG", 1, -2)
+    )
 
     with delivery(hub_dsn):
         eventually(lambda: available(store), {"CHAIR": 8, "RUG": 0})
