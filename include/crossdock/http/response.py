@@ -10,6 +10,7 @@ import msgspec
 import requests
 
 from crossdock.core.errors import SourceInvalid, SystemRefused, SystemUnavailable, Throttled
+from crossdock.core.printable import printable
 
 #: Statuses after which a retry may succeed: too many requests, and server errors.
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -145,7 +146,6 @@ def redacted(text: str, response: HttpResponse) -> str:
 
     Some systems repeat the credentials that they refuse.
     """
-    text = "".join(sign if sign.isprintable() else " " for sign in text)
     for secret in (response.request.headers.get("Authorization", "").rpartition(" ")[2], *response.secrets):
         text = text.replace(secret, "[hidden]") if secret else text
-    return text[:300]
+    return printable(text)[:300]
