@@ -116,6 +116,25 @@ def test_no_command_lets_text_from_outside_act(hub: Hub, command: str, *, as_jso
         assert ended.document is not None
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        [HOSTILE],
+        ["events", HOSTILE],
+        ["status", f"--{HOSTILE}"],
+        ["events", "replay", "--since", HOSTILE],
+        ["runs", HOSTILE],
+    ],
+    ids=["command", "subcommand", "option", "time", "surplus"],
+)
+def test_a_wrong_command_is_shown_as_text_too(stackless_hub: Hub, words: list[str]) -> None:
+    """A script may take a word from a source; typer shows it as it came."""
+    ended = stackless_hub(*words)
+
+    assert ended.code == 2
+    assert raw(ended.out + ended.err) == set()
+
+
 def test_every_command_is_tried() -> None:
     assert {name for name, _ in commands()} == {*COMMANDS, *OUR_OWN_WORDS}
 

@@ -389,7 +389,7 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("body", "message"),
         [
-            (b'{"message": "No such\\nproject\\u001b[31m"}', "No such project [31m."),
+            (b'{"message": "No such\\nproject\\u001b[31m"}', r"No such\nproject\x1b[31m."),
             (b'{"message": "' + b"x" * 1000 + b'"}', "x" * 300 + "."),
             (b"[" * 100_000, "100000 bytes that are not JSON."),
             (b"\xff", "1 bytes that are not JSON."),

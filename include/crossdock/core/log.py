@@ -22,7 +22,10 @@ class _Printable(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = printable(record.getMessage()), ()
+        try:
+            record.msg, record.args = printable(record.getMessage()), ()
+        except Exception:  # noqa: BLE001  arguments that do not fit: the handler reports them, and nothing fails for a log line
+            return True
         if record.exc_info and not record.exc_text:
             record.exc_text = printable_lines(_FORMATTER.formatException(record.exc_info))
         return True

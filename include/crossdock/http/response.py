@@ -11,6 +11,7 @@ import msgspec
 import requests
 
 from crossdock.core.errors import SourceInvalid, SystemRefused, SystemUnavailable, Throttled
+from crossdock.core.printable import printable
 
 #: Of 4xx, the statuses after which a retry may succeed.
 _TRANSIENT = frozenset({408, 425, 429})
@@ -202,7 +203,6 @@ def redacted(text: str, response: HttpResponse) -> str:
 
     Some systems repeat the credentials that they refuse.
     """
-    text = "".join(sign if sign.isprintable() else " " for sign in text)
     for secret in (response.request.headers.get("Authorization", "").rpartition(" ")[2], *response.secrets):
         text = text.replace(secret, "[hidden]") if secret else text
-    return text[:300]
+    return printable(text)[:300]

@@ -301,6 +301,26 @@ def test_graphql_errors_come_with_http_200(tmp_path: Path) -> None:
         ids_read(source_of(written(tmp_path, document), url))
 
 
+def test_throttling_of_graphql_is_waited_for_and_no_end_of_the_list(tmp_path: Path) -> None:
+    """Shopify's comes with 200, on any page; a declaration may say that errors past the last page are the end."""
+    paging = {"kind": "page", "parameter": "page", "past_end": ["errors"]}
+    read = BASE["read"] | {"graphql": "{ items { id } }", "records": "data.items", "paging": paging}
+    throttled = {"errors": [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}]}
+    past_the_end = {"errors": [{"message": "no such page"}]}
+    asked_for: list[int] = []
+
+    def answer(asked: dict[str, Any], _: BaseHTTPRequestHandler) -> Any:
+        page = asked["variables"]["page"]
+        asked_for.append(page)
+        if asked_for.count(page) == 1:
+            return throttled
+        return {"data": {"items": [THINGS[page]]}} if page < 3 else past_the_end
+
+    with serving(answer) as url:
+        assert ids_read(source_of(written(tmp_path, BASE | {"read": read}), url)) == ["1", "2"]
+    assert asked_for == [1, 1, 2, 2, 3, 3]
+
+
 @pytest.mark.parametrize("body", [{"items": None}, {"items": {}}, [], {"other": []}], ids=str)
 def test_an_answer_without_its_records_never_counts_as_none(tmp_path: Path, body: Any) -> None:
     with serving(lambda *_: body) as url, pytest.raises(SourceInvalid, match="no list of records"):
