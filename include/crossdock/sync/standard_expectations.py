@@ -44,5 +44,6 @@ def none_listed(
 
 
 def listed(broken: Iterable[str]) -> str:
-    """List what breaks a rule for `none_listed`; the place is visible, and so is a control character in it."""
-    return ", ".join(text.encode("unicode_escape").decode() if not text.isprintable() else text for text in broken)
+    """List what breaks a rule for `none_listed`, each once; the place is visible, and so is a control character in it."""
+    texts = dict.fromkeys(broken)
+    return ", ".join(text.encode("unicode_escape").decode() if not text.isprintable() else text for text in texts)

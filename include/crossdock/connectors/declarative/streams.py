@@ -23,11 +23,11 @@ from crossdock.sync.dataset import Record, Schema
 from crossdock.sync.quarantine.model import Expectation
 
 #: Rules for any system: unlike commercetools, a declared system may number versions freely.
-_RECORD_RULES = (
+RECORD_RULES = (
     Expectation(
         "id_is_well_formed",
         "expect_column_values_to_match_regex",
-        {"column": "id", "regex": r"^[^\x00-\x1f\x7f]{1,256}$"},
+        {"column": "id", "regex": r"^[^\x00-\x1f\x7f]{1,256}\Z"},
         "an id must have 1 to 256 printable characters; check identity.id in the declaration",
     ),
     Expectation(
@@ -116,7 +116,7 @@ def _stream_of(declaration: Declaration) -> Stream:
 
 
 def _target(declaration: Declaration) -> CheckedDataset:
-    return datasets().get(declaration.target) or CheckedDataset(Record.schema, _RECORD_RULES)
+    return datasets().get(declaration.target) or CheckedDataset(Record.schema, RECORD_RULES)
 
 
 def _required(dataset: Schema) -> frozenset[str]:
