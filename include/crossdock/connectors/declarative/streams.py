@@ -116,7 +116,7 @@ def _stream_of(declaration: Declaration) -> Stream:
 
 
 def _target(declaration: Declaration) -> CheckedDataset:
-    return datasets().get(declaration.target) or CheckedDataset(Record.schema, RECORD_RULES)
+    return datasets().get(declaration.target) or CheckedDataset(Record, RECORD_RULES)
 
 
 def _required(dataset: Schema) -> frozenset[str]:
