@@ -69,7 +69,7 @@ def _sums(record: OrderRecord) -> dict[str, Any]:
     }
 
 
-def _documents(record: OrderRecord) -> dict[str, str | None]:
+def _documents(record: OrderRecord) -> dict[str, Any]:
     """Map what is kept as JSON, as the source sent it."""
     payments = record.payment_info
     return {
