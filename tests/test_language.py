@@ -97,3 +97,9 @@ def test_a_page_can_be_read(path: Path) -> None:
     assert long_lines == []
     assert [bullet for bullet in bullets if len(bullet.split()) > _LONGEST_BULLET] == []
     assert [link for link in links if "://" not in link and not (path.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "docs/decisions").glob("0*.md")), ids=lambda path: path.name[:4])
+def test_a_decision_ends_with_what_would_violate_it(path: Path) -> None:
+    """In one form: a reviewer looks for this sentence first."""
+    assert path.read_text().rstrip().split("\n\n")[-1].startswith("**A change violates this when** ")

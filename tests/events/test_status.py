@@ -27,5 +27,5 @@ def test_for_a_subscriber_that_was_never_started_everything_waits(store: Store, 
         eventually(lambda: of_availability(store).waiting, 0)
         during = of_availability(store)
 
-    assert (before.waiting, before.read_by) == (3, "never started")
-    assert during.read_by == "2 of 2"
+    assert (before.waiting, before.consumed, before.read_by) == (3, 0, "never started")
+    assert (during.consumed, during.read_by) == (2, "2 of 2")

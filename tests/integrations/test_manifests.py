@@ -117,3 +117,11 @@ def test_a_manifest_with_a_wrong_action_is_not_read(tmp_path: Path) -> None:
 
 def test_the_schema_and_the_type_of_an_action_have_the_same_fields() -> None:
     assert set(SCHEMA["$defs"]["action"]["properties"]) == set(Action.__struct_fields__)
+
+
+@pytest.mark.parametrize("value", ["https://shop.example/x\n", "my\nshop"])
+def test_a_pattern_ends_where_the_text_ends(value: str) -> None:
+    """Python's `$` lets a final line feed pass, that of JSON Schema does not: in a URL or a header it is an injection."""
+    schema = {"type": "string", "pattern": "^[^\\s]+$"}
+    assert [error.pointer for error in errors_in(schema, value, "/url")] == ["/url"]
+    assert [*errors_in(schema, value.replace("\n", ""), "/url")] == []

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossdock.commerce.datasets import datasets
+from crossdock.connectors.declarative.streams import RECORD_RULES
 from crossdock.sync.expectations import SuiteBroken, check
 from crossdock.sync.quarantine.model import Expectation
 
@@ -156,3 +158,22 @@ def test_a_pair_of_which_one_is_missing_passes_and_the_others_are_still_checked(
         "",
     )
     assert list(check(table([(1, None, ""), (None, 2, ""), (3, 2, ""), (1, 2, "")]), (in_order,))) == [3]
+
+
+PATTERNS = {
+    f"{dataset}-{one.name}": one.arguments["regex"]
+    for dataset, rules in [
+        *((name, found.expectations) for name, found in datasets().items()),
+        ("declared", RECORD_RULES),
+    ]
+    for one in rules
+    if "regex" in one.arguments
+}
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_final_line_feed_breaks_the_pattern_of_a_rule(name: str) -> None:
+    """Python's `$` lets one pass, and then it breaks every list that shows the value."""
+    value = "ada@example.com"
+    assert re.match(PATTERNS[name], value)
+    assert not re.match(PATTERNS[name], value + "\n")

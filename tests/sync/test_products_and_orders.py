@@ -24,7 +24,7 @@ from crossdock.sync import Systems, extract, load, validate
 from crossdock.sync import records as record_store
 from crossdock.sync.contract import drift, merged
 from crossdock.sync.landing import Landing
-from crossdock.sync.lineage import NORMAL_FORM, TRIM, UPPER, Lineage
+from crossdock.sync.lineage import NORMAL_FORM, TRIM, Lineage, Step
 from crossdock.sync.model import Report, RunState, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
@@ -176,7 +176,7 @@ def test_cleansing_keeps_what_it_changed_in_the_lineage() -> None:
 def test_steps_say_which_of_them_changed_a_value() -> None:
     lineage = Lineage()
 
-    assert lineage.cleansed("name", "Cafe\u0301 ", TRIM, NORMAL_FORM, UPPER) == "CAFÉ"
+    assert lineage.cleansed("name", "Cafe\u0301 ", TRIM, NORMAL_FORM, Step("upper case", str.upper)) == "CAFÉ"
     assert lineage.cleansed("key", "A-1", TRIM, NORMAL_FORM) == "A-1"
     assert json.loads(lineage.document() or "") == {
         "name": {"was": "Cafe\u0301 ", "by": ["trim", "unicode normal form C", "upper case"]}

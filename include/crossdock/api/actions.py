@@ -82,7 +82,7 @@ class PerformedDocument(BaseModel):
     responses=documented(404),
 )
 def list_actions(integration_id: IntegrationId, store: OpenStore) -> ActionsDocument:
-    manifest = service.actions_of(store, integration_id)
+    manifest = service.manifest_for(store, integration_id)
     actions = [_document(name, action) for name, action in manifest.actions.items()]
     return ActionsDocument(quality=manifest.quality, actions=actions)
 
@@ -102,7 +102,7 @@ def perform_action(
     clients: Clients,
     request: OneEffect,
 ) -> Response:
-    declared = service.actions_of(store, integration_id).action(action)
+    declared = service.manifest_for(store, integration_id).action(action)
     call = partial(
         service.perform,
         store,

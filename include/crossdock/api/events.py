@@ -82,7 +82,9 @@ class SubscriberDocument(BaseModel):
     oldest_s: float
     retrying: int
     dead: int
-    read_by: str = Field(examples=["2 of 2", "never started"])
+    partitions: int = Field(description="Its key partitions; 0 before its first consumer started.")
+    consumed: int = Field(description="Those that have a live consumer now.")
+    read_by: str = Field(description="The same for people.", examples=["2 of 2", "never started"])
     out: list[SourceOutageDocument] = Field(description="Paused sources; their events wait until they answer again.")
 
 
@@ -247,7 +249,10 @@ def show_delivery(store: OpenStore) -> DeliveryDocument:
     """Read the lag and the failures of each subscriber, and the volumes of the last day."""
     found = delivery_status(store, subscribers(services()), timedelta(days=1))
     return DeliveryDocument(
-        subscribers=[SubscriberDocument(**msgspec.to_builtins(subscriber)) for subscriber in found.subscribers],
+        subscribers=[
+            SubscriberDocument(**msgspec.to_builtins(subscriber), read_by=subscriber.read_by)
+            for subscriber in found.subscribers
+        ],
         volumes=[VolumeDocument(**msgspec.structs.asdict(volume)) for volume in found.volumes],
         horizon_age_s=found.horizon_age_s,
     )

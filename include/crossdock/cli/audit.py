@@ -12,10 +12,10 @@ from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.instants import instant_option, optional_text, shown
+from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api, local_store
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Read and verify the audit trail.")
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 @app.command("list")

@@ -12,6 +12,7 @@ import typer
 from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.instants import day_option
+from crossdock.cli.options import Json
 from crossdock.cli.session import airflow_api
 from crossdock.cli.streams import StreamName, stream_named
 from crossdock.client import dag_runs
@@ -41,7 +42,7 @@ def backfill(
         bool, typer.Option("--emit-events", help="Deliver the events of changes to subscribers.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the days without starting anything.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Read days of history again. Safe to interrupt and to repeat: finished days are no longer missing."""
     api = airflow_api()

@@ -24,6 +24,7 @@ from crossdock.bench.sync.rounds import run_rounds
 from crossdock.cli import console
 from crossdock.cli.command_groups import LazyCommand, LazyCommandGroup
 from crossdock.cli.exit_codes import Exit
+from crossdock.cli.options import Json
 from crossdock.core.errors import BadRequest
 from crossdock.stack.home import project
 
@@ -48,7 +49,6 @@ DatasetFile = Annotated[
 ]
 Ids = Annotated[str, typer.Option(help="random, as commercetools' are, or ascending.")]
 Out = Annotated[Path | None, typer.Option(help="The folder for the tables and the samples.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 @app.callback()

@@ -20,7 +20,8 @@ from crossdock.bench import report
 from crossdock.bench.report import Goal, Table
 from crossdock.bench.sync.processes import ProgramFailed
 from crossdock.cli import console
-from crossdock.cli.bench import Json, Out, as_given, default_folder, show
+from crossdock.cli.bench import Out, as_given, default_folder, show
+from crossdock.cli.options import Json
 from crossdock.connectors.commercetools import KIND
 from crossdock.stack.home import project
 

@@ -10,14 +10,15 @@ import typer
 from crossdock.bench import report
 from crossdock.bench.events.run import QUICK, Plan, run
 from crossdock.cli import console
-from crossdock.cli.bench import Json, as_given, show
+from crossdock.cli.bench import as_given, show
+from crossdock.cli.options import Json
 
 
 def bench_events(
     quick: Annotated[
         bool, typer.Option("--quick", help="A tenth of the time; figures to look at, not to quote.")
     ] = False,
-    into: Annotated[
+    out: Annotated[
         Path | None, typer.Option(help="A folder for events.md and events.json.", file_okay=False, exists=True)
     ] = None,
     as_json: Json = False,
@@ -25,7 +26,7 @@ def bench_events(
     """Measure publish and processing of events: throughput, waits by rate, during a sync, one reader and two."""
     with console.progress("Measuring") as bar:
         found = run(QUICK if quick else Plan(), as_given(), bar.update)
-    files = report.write(into, "events", found.page, found) if into else []
+    files = report.write(out, "events", found.page, found) if out else []
     if as_json:
         console.show_json(found)
     else:

@@ -13,7 +13,8 @@ from crossdock.bench.stack import steps
 from crossdock.bench.stack.outcome import StackOutcome
 from crossdock.bench.sync.database import server_version
 from crossdock.cli import console
-from crossdock.cli.bench import Json, Out, as_given, default_folder, show
+from crossdock.cli.bench import Out, as_given, default_folder, show
+from crossdock.cli.options import Json
 from crossdock.stack import lifecycle
 
 

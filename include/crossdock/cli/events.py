@@ -13,15 +13,14 @@ from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.dead_letters import FAILED_AGAIN
 from crossdock.cli.instants import instant_option, optional_text, shown
+from crossdock.cli.options import Json
 from crossdock.cli.replays import follow_replay, show_end
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi
 from crossdock.client.paths import path_of
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Inspect events, delivery status and replays.")
-Json = Annotated[
-    bool, typer.Option("--json", help="Print JSON on standard output; events as CloudEvents, one per line.")
-]
+CloudEvents = Annotated[bool, typer.Option("--json", help="Print CloudEvents on standard output, one per line.")]
 Types = Annotated[list[str] | None, typer.Option("--type", help="Only this event type; may be repeated.")]
 Key = Annotated[str | None, typer.Option(help="Only this key: a SKU, a product's key, an order's number.")]
 Since = Annotated[datetime | None, instant_option("--since", "Only events stored at or after this time.")]
@@ -41,7 +40,7 @@ def tail(
     silent: Silent = False,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 20,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until Ctrl-C.")] = False,
-    as_json: Json = False,
+    as_json: CloudEvents = False,
 ) -> None:
     """Show the latest events, newest last. Personal data is masked; `show` reveals one event to an operator."""
     api, query = hub_api(), {"type": types, "key": key, "silent": silent}
@@ -98,13 +97,13 @@ def replay(
     silent: Silent = False,
     subscriber: Annotated[str | None, typer.Option("--to", help="Only to this subscriber; by default to all.")] = None,
     rate: Annotated[float | None, typer.Option(help="Events per second at most.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Send them; without it, they are only counted.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Replay them; without it, they are only counted.")] = False,
     as_json: Json = False,
 ) -> None:
     """
-    Re-send events to subscribers.
+    Replay events to subscribers.
 
-    Shows the count first; add --yes to send. Safe: subscribers ignore outdated events.
+    Shows the count first; add --yes to replay. Safe: subscribers ignore outdated events.
     """
     chosen = {
         "first": start,

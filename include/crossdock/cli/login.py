@@ -9,12 +9,11 @@ from typing import Annotated
 import typer
 
 from crossdock.cli import console
+from crossdock.cli.options import Json
 from crossdock.cli.session import login_file
 from crossdock.client.hub import HubApi
 from crossdock.client.login import Login
 from crossdock.core.errors import BadRequest
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 def login(

@@ -15,8 +15,9 @@ from crossdock.bench.sync.processes import Bench, SourceProcess, WarmWorker
 from crossdock.bench.sync.profile import Spot, py_spy, sampled, spots, summed
 from crossdock.bench.sync.rounds import CHANGED_SHARE, empty_hub
 from crossdock.cli import console
-from crossdock.cli.bench import DatasetFile, Entity, Ids, Json, Rows, row_count, show_tables
+from crossdock.cli.bench import DatasetFile, Entity, Ids, Rows, row_count, show_tables
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.options import Json
 from crossdock.core.errors import BadRequest
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Show where the time goes.")

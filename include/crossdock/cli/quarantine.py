@@ -9,13 +9,13 @@ import typer
 from crossdock.cli import console, selection
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.exit_codes import Exit
+from crossdock.cli.options import Json
 from crossdock.cli.replays import follow_replay, show_end
 from crossdock.cli.selection import (
     Cause,
     Changes,
     Everything,
     File,
-    Json,
     edit_from,
     refuse_unknown_state,
     selection_of,

@@ -68,7 +68,7 @@ def _option(parameter: Any) -> str:
     named = parameter.param_type_name == "option"
     names = parameter.opts if named else [(parameter.name or "").upper()]
     default = parameter.default if isinstance(parameter.default, (str, int, float)) else None
-    shown = "" if default in {None, False} else f" Default: `{default}`."
+    shown = "" if default in {None, False, ""} else f" Default: `{default}`."
     text = getattr(parameter, "help", None) or ""
     return _wrapped(f"- {', '.join(f'`{name}`' for name in names)}: {text}{shown}")
 
@@ -98,7 +98,8 @@ def settings() -> str:
     described = _comments(inspect.getsource(settings_module), "Settings")
     lines = ["# Settings", "", _GENERATED, "Environment variables, read when a process starts.", ""]
     for name, field in settings_module.Settings.model_fields.items():
-        shown = "Empty by default." if field.default == "" else f"Default: `{field.default}`."
+        default = field.get_default(call_default_factory=True)
+        shown = "Empty by default." if default == "" else f"Default: `{default}`."
         lines += [f"## `HUB_{name.upper()}`", "", _wrapped(f"{described[name]} {shown}"), ""]
     return "\n".join(lines)
 
@@ -142,23 +143,29 @@ def _fields(schema: Mapping[str, Any]) -> str:
 
 
 def _comments(source: str, class_name: str) -> dict[str, str]:
-    """Field → the `#:` comment above it, or above the first of its group."""
+    """
+    Field → the `#:` comment above it.
+
+    Raises:
+        LookupError: a field has none.
+
+    """
     lines = source.splitlines()
     tree = ast.parse(source)
     (found,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name)
     described: dict[str, str] = {}
-    text = ""
     for node in found.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        if not isinstance(target, ast.Name):
+        if not isinstance(target, ast.Name) or target.id == "model_config":
             continue
         comment: list[str] = []
         line = node.lineno - 2
         while lines[line].strip().startswith("#:"):
             comment.insert(0, lines[line].strip().removeprefix("#:").strip())
             line -= 1
-        text = " ".join(comment) or text
-        described[target.id] = text
+        if not comment:
+            raise LookupError(f"{class_name}.{target.id} has no `#:` comment above it: say what it is")
+        described[target.id] = " ".join(comment)
     return described
 
 

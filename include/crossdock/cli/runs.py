@@ -8,12 +8,12 @@ import typer
 
 from crossdock.cli import console, run_reports
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
 from crossdock.cli.streams import stream_id
 from crossdock.client.paths import path_of
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Inspect one run.")
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 def runs(

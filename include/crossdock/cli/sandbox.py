@@ -10,13 +10,13 @@ import typer
 
 from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.options import Json
 from crossdock.cli.session import running_stack
 from crossdock.client.sandbox import SandboxControl
 from crossdock.core.errors import BadRequest
 from crossdock.stack import lifecycle
 
 app = typer.Typer(cls=CommandGroup, invoke_without_command=True)
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 def _control() -> SandboxControl:
@@ -66,7 +66,11 @@ def break_down(
         str, typer.Argument(help='A fault as JSON, such as {"status": 429, "retry_after": 2}.')
     ] = '{"status": 503}',
     route: Annotated[
-        str, typer.Option(help="inventory, product-projections, orders, customers, oauth, or * for all.")
+        str,
+        typer.Option(
+            help="inventory, products, product-projections, standalone-prices, orders, customers, graphql, oauth, "
+            "or * for all."
+        ),
     ] = "*",
     once: Annotated[bool, typer.Option("--once", help="Only for the next request; else until `heal`.")] = False,
     as_json: Json = False,

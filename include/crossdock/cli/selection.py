@@ -11,21 +11,22 @@ import typer
 
 from crossdock.cli import console
 from crossdock.cli.consent import confirm
+from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi
 from crossdock.core.errors import BadRequest, Conflict, NotFound
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Cause = Annotated[str | None, typer.Option(help="Select all open ones of this cause.")]
 Everything = Annotated[bool, typer.Option("--all", help="Select all open ones.")]
 Changes = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", help="FIELD=VALUE in the source's field names; use dots for nested fields; VALUE is JSON or text."
+        "--set",
+        help="FIELD=VALUE, with the names that `show` prints; use dots for nested fields; VALUE is JSON or text.",
     ),
 ]
 File = Annotated[
-    Path | None, typer.Option(help="Replace the whole record with this JSON file.", exists=True, dir_okay=False)
+    Path | None, typer.Option(help="Replace the whole content by this JSON file.", exists=True, dir_okay=False)
 ]
 
 #: Up to this many are discarded without a question: a person can check them by eye.

@@ -9,6 +9,7 @@ import typer
 
 from crossdock.cli import console
 from crossdock.cli.instants import instant_option, optional_text
+from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
 from crossdock.cli.streams import StreamName, stream_named
 from crossdock.client.paths import path_of
@@ -18,7 +19,7 @@ def show(
     stream: StreamName,
     key: Annotated[str, typer.Argument(help="SKU, product key, order number, e-mail address of a customer.")],
     as_of: Annotated[datetime | None, instant_option("--as-of", "Show the record as it was at this time.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show a record by its key, as it is, or as it was at any time."""
     api = hub_api()

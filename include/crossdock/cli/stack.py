@@ -14,6 +14,7 @@ from crossdock.app.subscribers import subscribers
 from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.hints import with_hint
+from crossdock.cli.options import Json
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.events.dead_letters import repository as dead_letter_repository
@@ -26,8 +27,6 @@ from crossdock.stack import lifecycle
 from crossdock.stack.secrets import airflow_login
 from crossdock.sync import ledger
 from crossdock.sync.quarantine import repository as quarantine_repository
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 def up(as_json: Json = False) -> None:

@@ -10,6 +10,7 @@ import typer
 from crossdock.cli import console, run_reports
 from crossdock.cli.exit_codes import Exit, exit_of
 from crossdock.cli.instants import instant_option, optional_text
+from crossdock.cli.options import Json
 from crossdock.cli.session import airflow_api
 from crossdock.cli.streams import StreamName, stream_named
 from crossdock.client import dag_runs
@@ -27,7 +28,6 @@ AllowShrink = Annotated[
 ]
 Watch = Annotated[bool, typer.Option("--watch", help="Show the states of Airflow's tasks.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the run has finished.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 def sync(

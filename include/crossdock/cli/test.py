@@ -49,7 +49,7 @@ def test(
         bool, typer.Option("--deep", help="Add the long tests: many examples, programs of others.")
     ] = False,
 ) -> None:
-    """Lint, format, the house's arrows, types, and the tests. More words go to pytest."""
+    """Check lint, format, import contracts and types, and run the tests. Extra arguments are passed to pytest."""
     if quick and deep:
         raise typer.BadParameter("--quick and --deep exclude each other")
     tier = "quick" if quick else "deep" if deep else "gate"

@@ -12,6 +12,7 @@ import typer
 
 from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
+from crossdock.cli.options import Json
 from crossdock.cli.session import local_store
 from crossdock.connectors.commercetools import KIND
 from crossdock.connectors.commercetools.orders import ORDERS
@@ -28,7 +29,7 @@ Line = tuple[str, str, int, Decimal]
 
 def verify_dataset(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The parquet file.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Verify that every line of FILE is in the hub or in quarantine, exactly as often as in the file."""
     with console.progress("Comparing") as bar:

@@ -18,8 +18,12 @@ from crossdock.sync.quarantine.model import Expectation
 class CheckedDataset:
     """A dataset, and the rules that each of its records must pass."""
 
-    schema: Schema
+    record: type[Dataset]
     expectations: tuple[Expectation, ...]
+
+    @property
+    def schema(self) -> Schema:
+        return self.record.schema
 
 
 @cache
@@ -35,4 +39,4 @@ def _found() -> Iterator[CheckedDataset]:
         schema, rules = import_module(f"{subject.name}.schema"), import_module(f"{subject.name}.expectations")
         for value in vars(schema).values():
             if isinstance(value, type) and issubclass(value, Dataset) and value.__module__ == schema.__name__:
-                yield CheckedDataset(value.schema, rules.EXPECTATIONS)
+                yield CheckedDataset(value, rules.EXPECTATIONS)

@@ -13,7 +13,7 @@ from crossdock.sync.lineage import TRIM
 #: The steps that cleanse a SKU, for `Lineage.cleansed` and `cleansed_column`.
 SKU = (TRIM,)
 
-#: The vendor's limit; ours would refuse what a shop can sell.
+#: commercetools' limit. A lower one would refuse what a shop can sell.
 _MOST_CHARACTERS = 256
 
 #: A well-formed SKU, or an empty one: printable, not too long.

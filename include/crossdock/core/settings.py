@@ -78,7 +78,8 @@ class Settings(BaseSettings):
     #: `{"commercetools.orders": {"schedule": "*/5 * * * *", "shards": 4, "rules": {"lines_have_a_name": "warn"}}}`. An
     #: empty schedule disables it, and the name `*` is for every stream that has none of its own.
     streams: dict[str, StreamSettings] = {}
-    #: What the lines of an order are that are not goods, by their code, as JSON: `{"POST": "postage", "DOT": "postage"}`.
+    #: The kind of an order's lines that are not goods, by SKU or by the slug of a custom line, as JSON:
+    #: `{"POST": "postage", "gift-wrapping": "service"}`.
     line_kinds: dict[str, str] = {}
     #: Which price a product shows (`price_minor`), as JSON by integration, and `*` for the others:
     #: `{"shop_us": {"currency": "USD", "country": "US"}}`. By default the one for everybody, in every country.
@@ -92,29 +93,37 @@ class Settings(BaseSettings):
     pages_in_flight: int = Field(default=8, ge=1, le=8)
     #: How long a run's lease lives without renewal: a dead worker blocks the next run of its stream for this long.
     lease_life_s: float = 60
-    #: Airflow's retries of a sync task, and the first delay between them.
+    #: How often Airflow retries a sync task.
     task_retries: int = 3
+    #: The first delay between two retries of a sync task.
     retry_delay_s: float = 10
 
-    #: How many workers deliver events, each with a DAG and a slot of Airflow's, and the key partitions of each subscriber.
+    #: How many workers deliver events, each with a DAG and a slot of Airflow's.
     delivery_workers: int = 2
+    #: Into how many key partitions the events of each subscriber are divided.
     event_partitions: int = 2
-    #: How long a worker delivers before Airflow starts the next, and after which silence another worker takes over.
+    #: How long a worker delivers before Airflow starts the next.
     delivery_worker_minutes: float = 15
+    #: How long a worker may send no heartbeat before another one takes over its key partitions.
     event_lease_life_s: float = 5
-    #: How long the store keeps an event, by whole months; and how old its horizon may grow before an alert is raised.
+    #: How long the store keeps an event; whole months are dropped.
     event_retention_days: int = 365
+    #: How old the horizon of the event store may grow before an alert is raised.
     event_horizon_alarm_s: float = 30
 
-    #: Retention in days: pages and batches of a run after its end; its row in the ledger; runs that fetched single
-    #: records for webhooks; ids of external events; closed dead letters, ended replays and refused webhooks; the
-    #: position of a subscriber that was removed from the code; calls that write, once their outcome is known.
+    #: How long pages and batches of a run are kept after its end.
     landing_days: int = Field(default=30, ge=1)
+    #: How long the ledger keeps a run.
     ledger_days: int = Field(default=365, ge=1)
+    #: How long the ledger keeps a run that fetched single records for webhooks.
     fetch_run_days: int = Field(default=7, ge=1)
+    #: How long the IDs of external events are kept: an event that comes again after that counts as new.
     event_identity_days: int = Field(default=400, ge=1)
+    #: How long closed dead letters, ended replays and refused webhooks are kept.
     closed_days: int = Field(default=90, ge=1)
+    #: How long the position of a subscriber is kept that was removed from the code.
     removed_subscriber_days: int = Field(default=30, ge=1)
+    #: How long a call that writes is kept in the attempt log, once its outcome is known.
     attempt_days: int = Field(default=400, ge=1)
 
     #: Airflow's simple auth manager has no developer role: these users (names, separated by commas) have it.

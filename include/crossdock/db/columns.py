@@ -25,6 +25,11 @@ class Column:
     #: The PostgreSQL type, which COPY needs.
     pg_type: str
 
+    @property
+    def declared(self) -> str:
+        """The column as SQL declares it, in the collation of the tables: two texts of different collations cannot be compared."""
+        return f"{self.name} {self.pg_type}" + (' COLLATE "C"' if self.pg_type == "text" else "")
+
 
 @cache
 def arrow_type(pg_type: str) -> pa.DataType:

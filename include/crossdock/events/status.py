@@ -32,10 +32,16 @@ class SubscriberStatus(msgspec.Struct, frozen=True, kw_only=True):
     oldest_s: float
     retrying: int
     dead: int
-    #: Partitions with a live consumer, as "2 of 2"; "never started" for a subscriber without consumers so far.
-    read_by: str
+    #: Its key partitions, 0 before its first consumer started; and those that have a live consumer now.
+    partitions: int
+    consumed: int
     #: Paused sources, whose events wait until they answer; these events count as retrying.
     out: tuple[SourceOutage, ...] = ()
+
+    @property
+    def read_by(self) -> str:
+        """How many of its partitions have a live consumer, for people."""
+        return f"{self.consumed} of {self.partitions}" if self.partitions else "never started"
 
 
 class Volume(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +85,8 @@ def delivery_status(store: Store, subscribers: Mapping[str, Subscriber], within:
                 oldest_s=oldest_s,
                 retrying=states.get((name, "retrying"), 0),
                 dead=states.get((name, "dead"), 0),
-                read_by=f"{sum(consumer.alive for consumer in theirs)} of {len(theirs)}" if theirs else "never started",
+                partitions=len(theirs),
+                consumed=sum(consumer.alive for consumer in theirs),
                 out=tuple(outages.get(name, ())),
             )
         )

@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from crossdock.integrations.model import FieldError
 
 
+def validator_of(schema: Mapping[str, Any]) -> Any:
+    """Build the validator of *schema* (2020-12)."""
+    return _validator_class()(schema)
+
+
+@cache
+def _validator_class() -> Any:
+    from jsonschema import Draft202012Validator, validators  # type: ignore[import-untyped]  # noqa: PLC0415  only to validate
+
+    return validators.extend(Draft202012Validator, {"pattern": _check_pattern})
+
+
+def _check_pattern(validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[Any]:
+    from jsonschema import ValidationError  # noqa: PLC0415  as above
+
+    # In JSON Schema `$` is the end of the text. Python's would let a final line feed pass: into a URL, a header or a log.
+    exact = pattern[:-1] + r"\Z" if pattern.endswith("$") and not pattern.endswith(r"\$") else pattern
+    if validator.is_type(value, "string") and not re.search(exact, value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
 def errors_in(schema: Mapping[str, Any], value: Any, at: str) -> Iterator[FieldError]:
     """Yield what *schema* (2020-12) refuses in *value*, with JSON pointers below *at*; never a value, which may be a secret."""
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415  only to validate
-
-    for error in Draft202012Validator(schema).iter_errors(value):
+    for error in validator_of(schema).iter_errors(value):
         path = at + "".join(f"/{step}" for step in error.absolute_path)
         yield from _explain(error, path)
 

@@ -3,7 +3,7 @@ Cleanse and enrich values by steps, and record the lineage of what they changed.
 
 A step is a name and a pure function from text to text. `Lineage` applies steps to the fields of one record
 and records, for each field that changed, its original value and the steps. It is stored with the row, so
-that "why is this sku in upper case?" has an answer.
+that "why is this not what the shop has?" has an answer.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ class Step(NamedTuple):
 TRIM = Step("trim", str.strip)
 #: Writes each character in one form: é is one code point, not e and an accent.
 NORMAL_FORM = Step("unicode normal form C", partial(unicodedata.normalize, "NFC"))
-#: Codes are typed in either case with the same meaning.
-UPPER = Step("upper case", str.upper)
 
 
 def cleansed_column(field: str, values: Sequence[str], *steps: Step) -> tuple[Sequence[str], list[str | None]]:

@@ -212,13 +212,13 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     read: int = 0
     inserted: int = 0
     updated: int = 0
-    #: The hub has this version already.
+    #: The hub has this version already; where content is compared, with the same content. Or the run read it twice.
     unchanged: int = 0
-    #: The hub has a newer version.
+    #: The hub has a newer version, or the run read a later content of the same version.
     stale: int = 0
-    #: Kept in quarantine with a reason.
+    #: In quarantine with a reason.
     rejected: int = 0
-    #: On hold until a person approves, or deferred to the next run for a passing reason.
+    #: On hold until a person accepts the whole read, or deferred to the next run for a temporary reason.
     held: int = 0
 
     @property

@@ -62,16 +62,13 @@ def _statements(parts: Parts, record: Schema) -> _Statements:
     name, stage = dataset.table, dataset.stage
     names = ", ".join(dataset.column_names)
     sent = [column for column in dataset.columns if column.name not in (*_OF_RECORD, owner)]
-    # The collation of the tables: two texts of different collations cannot be compared.
-    typed = ", ".join(
-        f"{column.name} {column.pg_type}" + (' COLLATE "C"' if column.pg_type == "text" else "") for column in sent
-    )
+    typed = ", ".join(column.declared for column in sent)
     sources = {column: f"s.{column}" for column in _OF_RECORD} | {owner: "s.id"}
     selected = ", ".join(sources.get(column, f"sent.{column}") for column in dataset.column_names)
     ended = sources | {parts.off: "false"} | {owner: f"gone.{owner}"}
     as_ended = ", ".join(ended.get(column, f"gone.{column}") for column in dataset.column_names)
-    content = ", ".join(column.name for column in sent)
-    same = f"({_of('p', content)}) IS NOT DISTINCT FROM ({_of('t', content)})"
+    staged, stored = (", ".join(f"{row}.{column.name}" for column in sent) for row in "pt")
+    same = f"({staged}) IS NOT DISTINCT FROM ({stored})"
     return _Statements(
         stage=f"""
             INSERT INTO {stage} ({names}, is_new)
@@ -93,7 +90,3 @@ def _statements(parts: Parts, record: Schema) -> _Statements:
             DELETE FROM {stage} p USING {name} t
              WHERE p.is_new AND t.integration = %(integration)s AND t.id = p.id""".encode(),
     )
-
-
-def _of(alias: str, names: str) -> str:
-    return ", ".join(f"{alias}.{name}" for name in names.split(", "))

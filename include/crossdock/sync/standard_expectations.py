@@ -59,5 +59,5 @@ def none_listed(
 
 
 def listed(broken: Iterable[str]) -> str:
-    """List what breaks a rule for `none_listed`; the place is visible, and so is a control character in it."""
-    return ", ".join(map(printable, broken))
+    """List what breaks a rule for `none_listed`, each once; the place is visible, and so is a control character in it."""
+    return ", ".join(map(printable, dict.fromkeys(broken)))

@@ -167,9 +167,7 @@ def statements_of(dataset: Schema, compares_content: bool = False) -> Statements
     """Build the statements of *dataset*, once for each process."""
     name, history, stage = dataset.table, dataset.history, dataset.stage
     names = ", ".join(dataset.column_names)
-    # The collation of the tables: two texts of different collations cannot be compared.
-    collated = {"text": 'text COLLATE "C"'}
-    typed = ", ".join(f"{column.name} {collated.get(column.pg_type, column.pg_type)}" for column in dataset.columns)
+    typed = ", ".join(column.declared for column in dataset.columns)
     settings = ", ".join(f"{column} = s.{column}" for column in dataset.column_names if column != "id")
     busy_lines = f"s.{dataset.lines}" if dataset.lines else "0"
     same_record = "NOT s.is_new AND t.id = s.id AND t.integration = %(integration)s"

@@ -185,7 +185,7 @@ def test_no_transaction_is_open_while_an_external_effect_runs(store: Store, hub_
     subscribers = external.subscribers()
 
     dead_letter = replay_service.request_dead_letters(store, [], everything=True, rate=None, actor="cli:ada")
-    replay_service.run_replay(store, dead_letter.replay_id, subscribers=subscribers, external=True)
+    replay_service.run_replay(store, dead_letter.replay_id, subscribers=subscribers)
     assert [row[0] for row in dead_letters(store)] == ["recovered", "replayed"]
     replayed(store, subscribers)
 
@@ -196,4 +196,4 @@ def test_no_transaction_is_open_while_an_external_effect_runs(store: Store, hub_
 def replayed(store: Store, subscribers: dict[str, Subscriber]) -> Any:
     request = {"selection": {}, "subscribers": list(subscribers), "cursor": [0, 0, 0]}
     requested = replay_service._request(store, "events", request, rate=None, total=2, actor="cli:ada")
-    return replay_service.run_replay(store, requested.replay_id, subscribers=subscribers, external=True)
+    return replay_service.run_replay(store, requested.replay_id, subscribers=subscribers)

@@ -65,7 +65,7 @@ def all_events(store: Store, total: int) -> int:
 
 def run_replay(dsn: str, replay_id: int, external: ExternalSystem) -> Replay:
     with Store(dsn) as own:
-        ended = replay_service.run_replay(own, replay_id, subscribers=external.subscribers(), external=True)
+        ended = replay_service.run_replay(own, replay_id, subscribers=external.subscribers())
         assert ended is not None
         return ended
 
@@ -118,7 +118,7 @@ def test_a_replay_that_another_worker_has_taken_is_not_noted_by_the_first(
     subscribers = external.subscribers(effect_timeout_s=0.2)
     replay_id = requested(store) if what == "dead_letters" else all_events(store, 3)
     with ThreadPoolExecutor(1) as threads, Store(hub_dsn) as own:
-        first = threads.submit(replay_service.run_replay, own, replay_id, subscribers=subscribers, external=True)
+        first = threads.submit(replay_service.run_replay, own, replay_id, subscribers=subscribers)
         eventually(lambda: len(external.calls), 1)
         sound = ExternalSystem()
         eventually(lambda: query(store, "SELECT worker_until < now() FROM event_replay"), [(True,)])
@@ -170,23 +170,6 @@ def test_a_replay_waits_for_a_source_outage_and_makes_no_dead_letter_of_it(
     assert sorted(external.delivered) == [(f"S{n}", 1) for n in range(8)]
 
 
-@pytest.mark.parametrize("what", ["dead_letters", "events"])
-def test_a_replay_with_an_external_effect_is_left_to_a_delivery_worker(
-    store: Store, hub_dsn: str, external: ExternalSystem, what: str
-) -> None:
-    """The command line has the same subscribers and calls no system. Its dead letters failed again, with one more attempt."""
-    dead(store, hub_dsn, external, 3)
-    replay_id = requested(store) if what == "dead_letters" else all_events(store, 3)
-
-    here = replay_service.run_replay(store, replay_id, subscribers=external.subscribers())
-    assert here is not None
-    assert (here.state, here.done, here.failed) == ("open", 0, 0)
-    assert external.calls == []
-    with delivery(hub_dsn, external.subscribers()):
-        eventually(lambda: query(store, "SELECT state, done, failed FROM event_replay"), [("done", 3, 0)])
-    assert sorted(external.delivered) == [("S0", 1), ("S1", 1), ("S2", 1)]
-
-
 def test_a_dead_letter_that_is_deleted_before_its_turn_does_not_stop_the_others(
     store: Store, hub_dsn: str, external: ExternalSystem
 ) -> None:
@@ -208,10 +191,10 @@ def test_a_replay_that_a_defect_of_ours_ends_each_time_keeps_no_other_waiting(
     request = {"selection": {}, "subscribers": ["external"], "cursor": [0, "no number", 0]}
     broken = replay_service._request(store, "events", request, rate=None, total=1, actor=ADA)
     with pytest.raises(StoreRefused):
-        replay_service.run_replay(store, subscribers=external.subscribers(), external=True)
+        replay_service.run_replay(store, subscribers=external.subscribers())
     whole = requested(store)
 
-    worked_off = replay_service.run_replay(store, subscribers=external.subscribers(), external=True)
+    worked_off = replay_service.run_replay(store, subscribers=external.subscribers())
     assert worked_off is not None
     assert (worked_off.replay_id, worked_off.state) == (whole, "done")
     assert whole > broken.replay_id
@@ -298,9 +281,7 @@ def test_a_replay_at_a_slow_rate_ends_with_its_worker_and_keeps_its_rate(
         return looks > 2
 
     # Else it sleeps for an hour, which is longer than this test may take.
-    replay_service.run_replay(
-        store, requested.replay_id, subscribers=external.subscribers(), external=True, until=is_over
-    )
+    replay_service.run_replay(store, requested.replay_id, subscribers=external.subscribers(), until=is_over)
 
     assert len(external.delivered) == 1
     with store.transaction() as work:

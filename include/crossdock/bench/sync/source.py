@@ -1,5 +1,5 @@
 """
-A commerce platform that answers at once, as a process of its own: its time must not be the loaders'.
+A commerce platform that answers at once. It is a process of its own, so that its CPU time is not counted as a loader's.
 
     GET /p/inventory?where=id > "…"&sort=id asc&limit=500     a page; offset and withTotal as commercetools has them
     GET /admin/sums   /admin/reset   /admin/mutate?fraction=0.01   /admin/latency?ms=100

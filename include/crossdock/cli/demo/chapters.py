@@ -24,7 +24,7 @@ def run_chapters(run: DemoRun, chosen: Sequence[str] = ()) -> None:
     """
     Run every step of the *chosen* chapters in turn (of all, if none is named) and stop at the first that fails.
 
-    However it ends, the sandbox is left without faults, and the systems that it started are gone.
+    However it ends, the sandbox has no faults afterwards, and the systems that it started are stopped.
     """
     sandbox = SandboxControl(run.stack.sandbox_url)
     sandbox.heal()

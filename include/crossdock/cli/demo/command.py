@@ -1,4 +1,4 @@
-"""./hub demo: the main job in small, each step checked against the database and the source."""
+"""./hub demo: do the hub's main work with a small shop, and check each step against the database and the source."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from crossdock.cli import console
 from crossdock.cli.demo.chapters import CHAPTERS, run_chapters
 from crossdock.cli.demo.run import DemoRun, demo_document
 from crossdock.cli.exit_codes import Exit
+from crossdock.cli.options import Json
 from crossdock.core.errors import BadRequest
 from crossdock.core.settings import UNSCHEDULED
 from crossdock.stack import lifecycle
@@ -24,7 +25,7 @@ def demo(
         list[str] | None, typer.Argument(help=f"Only these: {', '.join(CHAPTERS)}.", show_default="all")
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Stop afterwards what the demo started.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Start everything, sync a shop, fix a bad record, break the source and recover. Each step is checked."""
     chosen = _known(chapters or [])
@@ -73,21 +74,19 @@ def _run_demo(chapters: Sequence[str]) -> DemoRun:
 @contextmanager
 def _schedules_held_back(*, stays: bool) -> Iterator[None]:
     """
-    Keep the syncs of a stack that starts now from running on schedule: such a run would load a step's changes, and
-    the step would show less than it brought about. A stack that stays has its schedules afterwards, also after Ctrl-C.
+    Keep the syncs of a stack that starts now from running on schedule. A scheduled run could load the changes of a step
+    before the step's own run does. A stack that stays has its schedules afterwards, also after Ctrl-C.
 
     In a stack that ran before, schedules are not changed, and each step accepts that another run loaded its changes.
     """
-    held = {"HUB_STREAMS": UNSCHEDULED}
-    before = {name: os.environ.get(name) for name in held}
-    os.environ.update(held)
+    before = os.environ.get("HUB_STREAMS")
+    os.environ["HUB_STREAMS"] = UNSCHEDULED
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+        os.environ.pop("HUB_STREAMS")
+        if before is not None:
+            os.environ["HUB_STREAMS"] = before
         if stays:
             lifecycle.restart_dag_processor()
 

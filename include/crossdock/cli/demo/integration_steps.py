@@ -120,13 +120,10 @@ class IntegrationSteps:
         bar.update(f"adding {added['id']}")
         self._hub.post("/integrations", added)
         try:
-            for dataset in datasets:
-                dag_id = sync_dag(f"{added['id']}.{dataset}")
-                bar.update(f"waiting for the DAG {dag_id}")
-                self._api.wait_for_dag(dag_id)
-                self._api.unpause(dag_id)
-            for name in {sync_dag(f"{_SHOP}.{dataset}") for dataset in datasets}:
-                self._api.unpause(name)
+            for stream in (f"{integration}.{dataset}" for integration in (added["id"], _SHOP) for dataset in datasets):
+                bar.update(f"waiting for the DAG of {stream}")
+                self._api.wait_for_dag(sync_dag(stream))
+                self._api.unpause(sync_dag(stream))
             yield
         finally:
             self._remove(added["id"])

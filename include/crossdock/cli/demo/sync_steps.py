@@ -20,7 +20,7 @@ from crossdock.sync import records
 
 #: The integration that the demo reads, breaks and repairs. Others may have records with the same ids.
 _SYSTEM = "commercetools"
-#: Stream → the platform's name of its records, in the order of the run.
+#: Stream → the sandbox's name of its records, in the order of the run.
 _STREAMS = {
     "commercetools.products": "product-projections",
     "commercetools.orders": "orders",

@@ -42,10 +42,11 @@ def connector(
     from crossdock.cli.new.files import Plan, checked_name  # noqa: PLC0415
 
     plan = Plan(project())
-    shown = title or checked_name(name, "a connector").replace("_", " ").title()
+    checked_name(name, "a connector")
+    shown = title or name.replace("_", " ").title()
     if not shown.isprintable() or set(shown) & set('"\\$'):
         raise BadRequest(f"{shown!r} cannot be a title: no quotation marks, backslashes and dollar signs, please")
-    tests = plan_connector(plan, checked_name(name, "a connector"), shown, dataset)
+    tests = plan_connector(plan, name, shown, dataset)
     folder = f"include/crossdock/connectors/{name}"
     _write(
         plan,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any
 
 from crossdock.commerce.datasets import datasets
@@ -41,9 +40,7 @@ def record_class(dataset: str) -> type[Dataset]:
             f"Unknown dataset {dataset!r}. Datasets: {', '.join(sorted(datasets()))}. "
             "A new one is a folder in commerce/ with schema.py and expectations.py, and a migration"
         )
-    wanted = datasets()[dataset].schema
-    declared = vars(import_module(f"crossdock.commerce.{dataset}.schema")).values()
-    return next(found for found in declared if isinstance(found, type) and getattr(found, "schema", None) is wanted)
+    return datasets()[dataset].record
 
 
 def field_types(schema: Schema) -> str:

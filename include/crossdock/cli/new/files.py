@@ -1,4 +1,4 @@
-"""Files of a checkout that `./hub new` writes or changes: planned first, then written all at once, or not at all."""
+"""Files of a checkout that `./hub new` writes or changes: all are planned before the first is written."""
 
 from __future__ import annotations
 

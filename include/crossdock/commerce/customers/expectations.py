@@ -1,10 +1,10 @@
-"""The validation rules of customers."""
+"""The rules that every customer must pass."""
 
 from __future__ import annotations
 
 from crossdock.core.printable import UNPRINTABLE
 from crossdock.sync.quarantine.model import Expectation
-from crossdock.sync.standard_expectations import source_rules
+from crossdock.sync.standard_expectations import none_listed, source_rules
 
 EXPECTATIONS = (
     *source_rules("created_at"),
@@ -21,10 +21,9 @@ EXPECTATIONS = (
         {"column": "last_name", "min_value": 1},
         "The last name is blank. Enter it at the source, or remove the field there",
     ),
-    Expectation(
+    none_listed(
         "countries_are_known",
-        "expect_column_value_lengths_to_be_between",
-        {"column": "countries_unknown", "max_value": 0},
+        "countries_unknown",
         "A country must be an ISO 3166 code of two letters, such as DE. Correct the addresses at the source",
     ),
 )

@@ -1,4 +1,4 @@
-"""The validation rules of stock levels. The one place where these rules are written."""
+"""The rules that every stock level must pass."""
 
 from __future__ import annotations
 

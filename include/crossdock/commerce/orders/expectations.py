@@ -1,17 +1,10 @@
-"""The expectations of orders. The only place with these rules."""
+"""The rules that every order must pass."""
 
 from __future__ import annotations
 
 from crossdock.core.money import CURRENCIES
-from crossdock.sync.quarantine.model import Expectation, Level
-from crossdock.sync.standard_expectations import key_rule, source_rules
-
-
-def _none_listed(name: str, column: str, message: str, level: Level = "reject") -> Expectation:
-    """Make a rule for a column that lists what breaks it, so that a person sees it. One bad line rejects its whole order."""
-    return Expectation(
-        name, "expect_column_value_lengths_to_be_between", {"column": column, "max_value": 0}, message, level
-    )
+from crossdock.sync.quarantine.model import Expectation
+from crossdock.sync.standard_expectations import key_rule, none_listed, source_rules
 
 
 def _adds_up(name: str, column: str, message: str) -> Expectation:
@@ -29,35 +22,35 @@ EXPECTATIONS = (
         {"column": "line_count", "min_value": 1},
         "An order must have at least one line. Check where it comes from",
     ),
-    _none_listed(
+    none_listed(
         "quantities_fit_the_order",
         "lines_with_wrong_sign",
         "Quantities must be above 0 in a sale and below 0 in a credit note. A stock adjustment is not an order",
     ),
-    _none_listed(
+    none_listed(
         "prices_are_plausible",
         "lines_with_implausible_price",
         "Unit prices of products must not be negative, or more than anything costs in the currency. Correct the price",
     ),
-    _none_listed(
+    none_listed(
         "goods_have_a_price",
         "lines_without_price",
         "A product was sold at 0 and is not marked as a gift: a sample, or its price is missing",
         level="warn",
     ),
-    _none_listed(
+    none_listed(
         "lines_have_a_sku",
         "lines_without_sku",
         "A product was sold without a SKU, so that its stock cannot be found",
         level="warn",
     ),
-    _none_listed(
+    none_listed(
         "skus_are_well_formed",
         "skus_malformed",
         "A SKU must have at most 256 characters, all of them printable. Correct it at the source",
     ),
-    _none_listed("lines_have_a_name", "lines_without_name", "Every line needs a name. Add the product's name"),
-    _none_listed(
+    none_listed("lines_have_a_name", "lines_without_name", "Every line needs a name. Add the product's name"),
+    none_listed(
         "line_totals_are_right",
         "lines_with_wrong_total",
         "A line's total must follow from its price: list, tier, discounted or external, times quantity. Correct the line",
@@ -68,7 +61,7 @@ EXPECTATIONS = (
         "The order's total must be all lines and shipping, as discounted, less the discount on the total. Correct the order",
     ),
     _adds_up("tax_adds_up", "tax_difference_minor", "Net and tax must add up to gross. Correct the tax at the source"),
-    _none_listed(
+    none_listed(
         "currencies_agree",
         "amounts_in_other_currency",
         "All amounts must have the currency of the order. Correct the currency",

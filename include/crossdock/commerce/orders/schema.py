@@ -15,7 +15,7 @@ class OrderLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     #: The stock keeping unit, cleansed; None for a custom line, or a variant without one.
     sku: str | None = None
-    #: The same as the source sent it.
+    #: The SKU as the source sent it, before it was cleansed.
     code: str | None = None
     #: What identifies a custom line in its order; None for a line of a product.
     slug: str | None = None
@@ -28,7 +28,7 @@ class OrderLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     price_minor: int
     #: What the line costs after all discounts, tiers and external prices.
     total_minor: int
-    #: What a line that is not goods is, as the merchant declared its code: postage, discount, fee.
+    #: The kind that the merchant declared for the line's SKU or slug, such as postage or fee; `custom` for other custom lines.
     kind: str | None = None
     #: Whether a discount gave it away.
     gift: bool = False

@@ -1,4 +1,4 @@
-"""The expectations of standalone prices. A product's own prices are checked with the product."""
+"""The rules that every standalone price must pass. A product's own prices are checked with the product."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The expectations of products. The only place with these rules."""
+"""The rules that every product must pass."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def _update(given: Document, action: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _judge(field: str, wanted: str) -> Callable[[Document, Document], Sighting]:
-    """Build the function that sees whether the *field* of a record is what the input's *wanted* says."""
+    """Build the function that compares the *field* of the record with the field *wanted* of the input."""
 
     def judge(given: Document, record: Document) -> Sighting:
         # A version before that of the request is an old copy, such as a fallback's.

@@ -15,6 +15,7 @@ from crossdock.sync import Stream
 from crossdock.sync.contract import read_contract
 from crossdock.sync.dataset import Columns
 from crossdock.sync.lineage import NORMAL_FORM, TRIM, Lineage
+from crossdock.sync.standard_expectations import listed
 
 #: Codes that ISO 3166 leaves to users: no country has one. Kosovo (XK) is in use everywhere.
 _NO_COUNTRY = re.compile(r"(?!XK)(AA|Q[M-Z]|X[A-Z]|ZZ)")
@@ -61,7 +62,7 @@ def to_customer(record: CustomerRecord) -> Customer:
         created_at=record.created_at,
         last_modified_at=record.last_modified_at,
         lineage=lineage.document(),
-        countries_unknown=", ".join(sorted(set(_unknown_countries(record)))),
+        countries_unknown=listed(_unknown_countries(record)),
     )
 
 

@@ -14,6 +14,8 @@ from typing import Annotated
 
 import msgspec
 
+from crossdock.core.money import currency_exponent, decimal_text
+
 #: What a PostgreSQL bigint holds.
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 #: An instant with its time zone; without one it would be ambiguous.
@@ -31,3 +33,20 @@ class Money(msgspec.Struct, frozen=True, rename="camel", gc=False):
     cent_amount: Int64
     fraction_digits: int | None = None
     precise_amount: Int64 | None = None
+
+
+def units_of(money: Money) -> tuple[int, int]:
+    """
+    Give the exact amount, and the digits of the unit that it counts.
+
+    Cents are the minor unit of ISO 4217, whatever their `fractionDigits` say; a high precision amount counts in units of its
+    own digits.
+    """
+    if money.precise_amount is not None and money.fraction_digits is not None:
+        return money.precise_amount, money.fraction_digits
+    return money.cent_amount, currency_exponent(money.currency_code)
+
+
+def amount_of(money: Money) -> str:
+    """Give the amount as exact decimal text."""
+    return decimal_text(*units_of(money))

@@ -1,28 +1,25 @@
 """
 The sums of an order, by the vendor's own rules: https://docs.commercetools.com/api/projects/carts and …/orders.
 
-Each rule quotes the sentence that it follows. Amounts are integers of minor units; a finer price is compared exactly, in
+Each function quotes the sentence that it follows. Amounts are integers of minor units; a finer price is compared exactly, in
 units of its own digits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from crossdock.connectors.commercetools.field_types import Money
+from crossdock.connectors.commercetools.field_types import Money, units_of
 from crossdock.connectors.commercetools.order_records import (
     CustomLineItem,
     LineItem,
-    LinePrice,
     OrderRecord,
     Portion,
     ShippingInfo,
     Valued,
 )
+from crossdock.connectors.commercetools.price_records import UnitPrice, moneys_of
 from crossdock.core.money import currency_exponent
-
-#: So many units at this price.
-Part = tuple[int, Money]
 
 
 def shippings_of(record: OrderRecord) -> list[ShippingInfo]:
@@ -65,7 +62,7 @@ def line_total_is_right(line: LineItem) -> bool:
     price calculation", else the tier for the quantity. A gift costs nothing. "ExternalTotal: … totalPrice are set externally".
     """
     total = line.total_price
-    if _has_list_price(line):
+    if _is_plain(line):
         return bool(total.cent_amount == line.price.value.cent_amount * line.quantity)
     if line.discounted_price_per_quantity:
         return _portions_fit(total, line.quantity, line.discounted_price_per_quantity)
@@ -74,12 +71,14 @@ def line_total_is_right(line: LineItem) -> bool:
     if line.price_mode == "ExternalTotal":
         return True
     if line.discounted_price:
-        return _fits(total, [(line.quantity, line.discounted_price.value)])
-    return any(_fits(total, [(line.quantity, price)]) for price in _unit_prices(line.price, line.quantity))
+        return _fits(total, [Portion(line.quantity, line.discounted_price)])
+    return any(
+        _fits(total, [Portion(line.quantity, Valued(price))]) for price in _unit_prices(line.price, line.quantity)
+    )
 
 
-def _has_list_price(line: LineItem) -> bool:
-    """Recognise the usual line, which nothing lowers: a year of a shop has half a million of them."""
+def _is_plain(line: LineItem) -> bool:
+    """Recognise the usual line, whose unit price only its list price decides: a year of a shop has half a million of them."""
     price = line.price
     return not (
         line.discounted_price_per_quantity
@@ -100,8 +99,7 @@ def custom_total_is_right(line: CustomLineItem) -> bool:
     """
     if line.discounted_price_per_quantity:
         return _portions_fit(line.total_price, line.quantity, line.discounted_price_per_quantity)
-    price: Valued | None = line.discounted_price
-    return _fits(line.total_price, [(line.quantity, price.value if price else line.money)])
+    return _fits(line.total_price, [Portion(line.quantity, line.discounted_price or Valued(line.money))])
 
 
 def tax_difference_minor(record: OrderRecord) -> int:
@@ -115,31 +113,44 @@ def tax_difference_minor(record: OrderRecord) -> int:
 def amounts_in_other_currency(record: OrderRecord) -> list[str]:
     """List the amounts of the order that are not in its currency, each with its place."""
     currency = record.total_price.currency_code
-    found = [
-        f"line {line.id} {line.total_price.currency_code}/{line.price.value.currency_code}"
-        for line in record.line_items
-        if line.total_price.currency_code != currency or line.price.value.currency_code != currency
-    ]
-    found += [
-        f"custom line {line.id} {line.total_price.currency_code}/{line.money.currency_code}"
-        for line in record.custom_line_items
-        if line.total_price.currency_code != currency or line.money.currency_code != currency
-    ]
-    others = [("shipping", shipping_price(one)) for one in shippings_of(record)]
+    return [f"{place} {money.currency_code}" for place, money in _moneys_of(record) if money.currency_code != currency]
+
+
+def _moneys_of(record: OrderRecord) -> Iterator[tuple[str, Money]]:
+    """Yield every amount of the order but its total, with its place."""
+    for line in record.line_items:
+        place = f"line {line.id}"
+        yield f"{place}, total", line.total_price
+        for part, money in moneys_of(line.price):
+            yield f"{place}, price{part}", money
+        yield from _lowered(line, place)
+    for custom in record.custom_line_items:
+        place = f"custom line {custom.id}"
+        yield f"{place}, total", custom.total_price
+        yield f"{place}, price", custom.money
+        yield from _lowered(custom, place)
+    for shipping in shippings_of(record):
+        yield "shipping", shipping.price
+        if shipping.discounted_price:
+            yield "shipping, discount", shipping.discounted_price.value
     if record.discount_on_total_price:
-        others.append(("discount", record.discount_on_total_price.discounted_amount))
-    if record.taxed_price:
-        others += [("tax", record.taxed_price.total_gross), ("tax", record.taxed_price.total_net)]
-    found += [f"{place} {money.currency_code}" for place, money in others if money.currency_code != currency]
-    return found
+        yield "discount", record.discount_on_total_price.discounted_amount
+    if taxed := record.taxed_price:
+        yield "net", taxed.total_net
+        yield "gross", taxed.total_gross
+        if taxed.total_tax:
+            yield "tax", taxed.total_tax
 
 
-def digits_of(price: Money) -> int:
-    """Give the digits of the unit in which a price is exact."""
-    return currency_exponent(price.currency_code) if price.fraction_digits is None else price.fraction_digits
+def _lowered(line: LineItem | CustomLineItem, place: str) -> Iterator[tuple[str, Money]]:
+    """Yield the prices to which discounts lowered the units of a line."""
+    for number, portion in enumerate(line.discounted_price_per_quantity, start=1):
+        yield f"{place}, portion {number}", portion.discounted_price.value
+    if line.discounted_price:
+        yield f"{place}, discounted", line.discounted_price.value
 
 
-def _unit_prices(price: LinePrice, quantity: int) -> Iterator[Money]:
+def _unit_prices(price: UnitPrice, quantity: int) -> Iterator[Money]:
     """
     Yield the prices at which a unit may have been sold.
 
@@ -158,19 +169,16 @@ def _unit_prices(price: LinePrice, quantity: int) -> Iterator[Money]:
 def _portions_fit(total: Money, quantity: int, portions: Sequence[Portion]) -> bool:
     """Check that the portions are all units of the line, and make its total."""
     all_units = sum(portion.quantity for portion in portions) == quantity
-    return all_units and _fits(total, [(portion.quantity, portion.discounted_price.value) for portion in portions])
+    return all_units and _fits(total, portions)
 
 
-def _fits(total: Money, parts: Iterable[Part]) -> bool:
-    """Compare exactly, but for the one rounding to a minor unit of each part whose price is finer."""
+def _fits(total: Money, portions: Sequence[Portion]) -> bool:
+    """Compare exactly, but for one rounding of each portion whose price is finer than a minor unit: by less than one unit."""
     exponent = currency_exponent(total.currency_code)
-    parts = list(parts)
-    digits = max([exponent, *(digits_of(price) for _, price in parts)])
-    expected = sum(quantity * _exact(price) * 10 ** (digits - digits_of(price)) for quantity, price in parts)
-    rounded = sum(price.precise_amount is not None for _, price in parts)
+    priced = [(portion.quantity, *units_of(portion.discounted_price.value)) for portion in portions]
+    digits = max([exponent, *(of_price for _, _, of_price in priced)])
+    expected = sum(quantity * amount * 10 ** (digits - of_price) for quantity, amount, of_price in priced)
     minor: int = 10 ** (digits - exponent)
-    return bool(abs(total.cent_amount * minor - expected) <= rounded * minor)
-
-
-def _exact(price: Money) -> int:
-    return price.cent_amount if price.precise_amount is None else price.precise_amount
+    rounded = sum(of_price > exponent for _, _, of_price in priced)
+    difference = abs(total.cent_amount * minor - expected)
+    return bool(difference == 0 or difference < rounded * minor)

@@ -11,27 +11,17 @@ from typing import Any
 import msgspec
 
 from crossdock.connectors.commercetools.field_types import Instant, Int64, Money, Reference
+from crossdock.connectors.commercetools.price_records import UnitPrice
 
 
 class Valued(msgspec.Struct, frozen=True, gc=False):
-    """A price in an envelope: a discounted one, with what lowered it."""
+    """A discounted price, without the discounts that lowered it."""
 
     value: Money
-
-
-class Tier(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    minimum_quantity: Int64
-    value: Money
-
-
-class LinePrice(msgspec.Struct, frozen=True, gc=False):
-    value: Money
-    discounted: Valued | None = None
-    tiers: list[Tier] = []
 
 
 class Portion(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    """So many units of a line at this price, after cart discounts."""
+    """Those units of a line that cart discounts lowered to one price."""
 
     quantity: Int64
     discounted_price: Valued
@@ -44,7 +34,7 @@ class LineVariant(msgspec.Struct, frozen=True, gc=False):
 class LineItem(msgspec.Struct, frozen=True, rename="camel", gc=False):
     id: str
     quantity: Int64
-    price: LinePrice
+    price: UnitPrice
     variant: LineVariant
     total_price: Money
     name: dict[str, str] = {}
@@ -52,7 +42,7 @@ class LineItem(msgspec.Struct, frozen=True, rename="camel", gc=False):
     price_mode: str = "Platform"
     line_item_mode: str = "Standard"
     discounted_price_per_quantity: list[Portion] = []
-    #: Where orders of before 2015 have what the portions say now.
+    #: Orders made before 2015 have it in place of portions.
     discounted_price: Valued | None = None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -12,9 +12,9 @@ from crossdock.commerce.orders.expectations import EXPECTATIONS
 from crossdock.commerce.orders.schema import Order, OrderLine
 from crossdock.commerce.skus import SKU, WELL_FORMED
 from crossdock.connectors.commercetools import order_amounts as amounts
-from crossdock.connectors.commercetools.field_types import Money
+from crossdock.connectors.commercetools.field_types import Money, amount_of
 from crossdock.connectors.commercetools.order_records import CustomLineItem, LineItem, OrderRecord
-from crossdock.core.money import decimal_text, is_plausible_price
+from crossdock.core.money import is_plausible_price
 from crossdock.core.settings import settings
 from crossdock.sync import Stream
 from crossdock.sync.contract import read_contract
@@ -28,13 +28,10 @@ def to_order(record: OrderRecord) -> Order:
     """Map an order and its lines: codes and texts trimmed, sums compared for the expectations."""
     lineage = Lineage()
     kinds = settings().line_kinds
-    goods = [_line(item, number, lineage, kinds) for number, item in enumerate(record.line_items, start=1)]
+    products = [_line(item, number, lineage, kinds) for number, item in enumerate(record.line_items, start=1)]
     custom = [
         _custom_line(item, number, lineage, kinds) for number, item in enumerate(record.custom_line_items, start=1)
     ]
-    lines = [*goods, *custom]
-    shipping = [amounts.shipping_price(one) for one in amounts.shippings_of(record)]
-    taxed, payments = record.taxed_price, record.payment_info
     return Order(
         id=record.id,
         version=record.version,
@@ -45,57 +42,74 @@ def to_order(record: OrderRecord) -> Order:
         customer_id=record.customer_id,
         customer_email=record.customer_email,
         country=_destination(record),
-        currency=record.total_price.currency_code,
-        total_minor=record.total_price.cent_amount,
-        tax_mode=record.tax_mode,
-        net_minor=taxed.total_net.cent_amount if taxed else None,
-        tax_minor=taxed.total_gross.cent_amount - taxed.total_net.cent_amount if taxed else None,
-        gross_minor=(taxed.total_gross if taxed else record.total_price).cent_amount,
-        shipping_minor=sum(price.cent_amount for price in shipping) if shipping else None,
-        discount_minor=amounts.discount_minor(record) if record.discount_on_total_price else None,
-        line_count=len(lines),
-        lines=_json(lines),
-        shipping_address=_json_or_none(record.shipping_address),
-        returns=_json_or_none(record.return_info),
-        deliveries=_json_or_none([one for info in amounts.shippings_of(record) for one in info.deliveries]),
-        sync_info=_json_or_none(record.sync_info),
-        discount_codes=_json_or_none(record.discount_codes),
-        payments=_json_or_none([payment.id for payment in payments.payments] if payments else []),
+        **_sums(record),
+        line_count=len(products) + len(custom),
+        lines=_json([*products, *custom]),
+        **_documents(record),
         placed_at=record.created_at,
         last_modified_at=record.last_modified_at,
         lineage=lineage.document(),
-        total_difference_minor=record.total_price.cent_amount - amounts.expected_total_minor(record),
-        tax_difference_minor=amounts.tax_difference_minor(record),
-        lines_with_wrong_total=_listed(
-            [
-                *(
-                    _label(line, item.total_price)
-                    for line, item in _pairs(goods, record)
-                    if not amounts.line_total_is_right(item)
-                ),
-                *(
-                    f"{item.slug or item.id} {item.total_price.cent_amount}"
-                    for item in record.custom_line_items
-                    if not amounts.custom_total_is_right(item)
-                ),
-            ]
-        ),
-        lines_with_implausible_price=_listed(
-            _label(line, item.price.value) for line, item in _pairs(goods, record) if not _is_plausible(item)
-        ),
-        lines_with_wrong_sign=_listed(
-            f"{_name_of(line)} x {line.quantity}" for line in goods if not _sign_is_right(record, line.quantity)
-        ),
-        lines_without_price=_listed(_name_of(line) for line in goods if not line.gift and _is_free(line.price)),
-        lines_without_sku=_listed(_name_of(line) for line in goods if line.sku is None),
-        lines_without_name=_listed(_name_of(line) for line in lines if line.name is None),
-        skus_malformed=_listed(line.sku for line in goods if line.sku and not _is_well_formed(line.sku)),
-        amounts_in_other_currency=_listed(amounts.amounts_in_other_currency(record)),
+        **_checks(record, products, custom),
     )
 
 
-def _pairs(goods: list[OrderLine], record: OrderRecord) -> Iterable[tuple[OrderLine, LineItem]]:
-    return zip(goods, record.line_items, strict=True)
+def _sums(record: OrderRecord) -> dict[str, Any]:
+    """Map what the order costs, in minor units of its currency."""
+    shipping = [amounts.shipping_price(one) for one in amounts.shippings_of(record)]
+    taxed = record.taxed_price
+    return {
+        "currency": record.total_price.currency_code,
+        "total_minor": record.total_price.cent_amount,
+        "tax_mode": record.tax_mode,
+        "net_minor": taxed.total_net.cent_amount if taxed else None,
+        "tax_minor": taxed.total_gross.cent_amount - taxed.total_net.cent_amount if taxed else None,
+        "gross_minor": (taxed.total_gross if taxed else record.total_price).cent_amount,
+        "shipping_minor": sum(price.cent_amount for price in shipping) if shipping else None,
+        "discount_minor": amounts.discount_minor(record) if record.discount_on_total_price else None,
+    }
+
+
+def _documents(record: OrderRecord) -> dict[str, Any]:
+    """Map what is kept as JSON, as the source sent it."""
+    payments = record.payment_info
+    return {
+        "shipping_address": _json_or_none(record.shipping_address),
+        "returns": _json_or_none(record.return_info),
+        "deliveries": _json_or_none([one for info in amounts.shippings_of(record) for one in info.deliveries]),
+        "sync_info": _json_or_none(record.sync_info),
+        "discount_codes": _json_or_none(record.discount_codes),
+        "payments": _json_or_none([payment.id for payment in payments.payments] if payments else []),
+    }
+
+
+def _checks(record: OrderRecord, products: list[OrderLine], custom: list[OrderLine]) -> dict[str, Any]:
+    """Compare the sums, and list what breaks a rule."""
+    pairs = list(zip(products, record.line_items, strict=True))
+    return {
+        "total_difference_minor": record.total_price.cent_amount - amounts.expected_total_minor(record),
+        "tax_difference_minor": amounts.tax_difference_minor(record),
+        "lines_with_wrong_total": listed(_wrong_totals(record, pairs)),
+        "lines_with_implausible_price": listed(
+            _label(line, item.price.value) for line, item in pairs if not _is_plausible(item)
+        ),
+        "lines_with_wrong_sign": listed(
+            f"{_name_of(line)} x {line.quantity}" for line in products if not _sign_is_right(record, line.quantity)
+        ),
+        "lines_without_price": listed(_name_of(line) for line in products if not line.gift and _is_free(line.price)),
+        "lines_without_sku": listed(_name_of(line) for line in products if line.sku is None),
+        "lines_without_name": listed(_name_of(line) for line in (*products, *custom) if line.name is None),
+        "skus_malformed": listed(line.sku for line in products if line.sku and not _is_well_formed(line.sku)),
+        "amounts_in_other_currency": listed(amounts.amounts_in_other_currency(record)),
+    }
+
+
+def _wrong_totals(record: OrderRecord, pairs: Iterable[tuple[OrderLine, LineItem]]) -> Iterator[str]:
+    for line, item in pairs:
+        if not amounts.line_total_is_right(item):
+            yield _label(line, item.total_price)
+    for custom in record.custom_line_items:
+        if not amounts.custom_total_is_right(custom):
+            yield f"{custom.slug or custom.id} {custom.total_price.cent_amount}"
 
 
 def _is_plausible(item: LineItem) -> bool:
@@ -113,7 +127,7 @@ def _line(item: LineItem, number: int, lineage: Lineage, kinds: Mapping[str, str
         product_id=item.product_id,
         name=_text(item.name, f"lines.{number}.name", lineage),
         quantity=item.quantity,
-        price=_decimal(price),
+        price=amount_of(price),
         price_minor=price.cent_amount,
         total_minor=item.total_price.cent_amount,
         kind=kinds.get(sku) if sku else None,
@@ -127,7 +141,7 @@ def _custom_line(item: CustomLineItem, number: int, lineage: Lineage, kinds: Map
         slug=item.slug,
         name=_text(item.name, f"custom_lines.{number}.name", lineage) or item.slug,
         quantity=item.quantity,
-        price=_decimal(item.money),
+        price=amount_of(item.money),
         price_minor=item.money.cent_amount,
         total_minor=item.total_price.cent_amount,
         kind=kinds.get(item.slug, "custom") if item.slug else "custom",
@@ -141,7 +155,11 @@ def _order_number(record: OrderRecord, lineage: Lineage) -> str:
 
 
 def _destination(record: OrderRecord) -> str | None:
-    """Give the country where all of it goes: of the delivery, else the one by which its prices and taxes were chosen."""
+    """
+    Give the one country that all of it goes to; None if there are several.
+
+    Without a delivery address it is the country by which the platform chose prices and taxes.
+    """
     addresses = [
         record.shipping_address,
         *(one.shipping_address for one in record.shipping),
@@ -161,29 +179,18 @@ def _text(texts: dict[str, str], field: str, lineage: Lineage) -> str | None:
     return lineage.cleansed(field, chosen, TRIM, NORMAL_FORM) or None
 
 
-def _decimal(price: Money) -> str:
-    """Format the price with every digit that commercetools has."""
-    exact = price.cent_amount if price.precise_amount is None else price.precise_amount
-    return decimal_text(exact, amounts.digits_of(price))
-
-
 def _sign_is_right(record: OrderRecord, quantity: int) -> bool:
     """Check the sign: positive in a sale, negative in a credit note (total below zero)."""
     return quantity < 0 if record.total_price.cent_amount < 0 else quantity > 0
 
 
 def _name_of(line: OrderLine) -> str:
-    """Name the line for a person, also one without a code."""
+    """Name the line for a person: by its SKU, its slug, or else its ID."""
     return line.sku or line.slug or f"line {line.id}"
 
 
 def _label(line: OrderLine, amount: Money) -> str:
     return f"{_name_of(line)} {amount.cent_amount}"
-
-
-def _listed(texts: Iterable[str]) -> str:
-    """Join the distinct texts, sorted."""
-    return listed(sorted(set(texts)))
 
 
 def _is_free(price: str) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
 from crossdock.commerce.prices.schema import Tier
-from crossdock.connectors.commercetools.field_types import Instant, Int64, Money, Reference
-from crossdock.core.money import CURRENCIES, currency_exponent, decimal_text, is_plausible_price
+from crossdock.connectors.commercetools.field_types import Instant, Int64, Money, Reference, amount_of
+from crossdock.core.money import CURRENCIES, currency_exponent, is_plausible_price
 
 #: 9999-12-31 is how people write "for ever", and no instant: in another time zone it is in no calendar.
 _ALWAYS, _FOREVER = datetime(2, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
@@ -25,10 +26,17 @@ class DiscountedPrice(msgspec.Struct, frozen=True, rename="camel", gc=False):
     discount: Reference | None = None
 
 
-class PriceRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False):
-    """What both kinds of prices have."""
+class UnitPrice(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False):
+    """What one unit costs: as listed, while a product discount applies, and from a quantity on. A line of an order has it, too."""
 
     value: Money
+    discounted: DiscountedPrice | None = None
+    tiers: list[PriceTier] = []
+
+
+class PriceRecord(UnitPrice, frozen=True, rename="camel", kw_only=True, gc=False):
+    """What a price inside a product and a standalone one have."""
+
     id: str | None = None
     country: str | None = None
     customer_group: Reference | None = None
@@ -36,25 +44,11 @@ class PriceRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=
     recurrence_policy: Reference | None = None
     valid_from: Instant | None = None
     valid_until: Instant | None = None
-    discounted: DiscountedPrice | None = None
-    tiers: list[PriceTier] = []
 
 
 def id_of(reference: Reference | None) -> str | None:
     """Give the ID of what *reference* names."""
     return reference.id if reference else None
-
-
-def amount_of(money: Money) -> str:
-    """
-    Give the amount as exact decimal text.
-
-    Minor units follow ISO 4217, whatever `fractionDigits` of an amount in cents says; a high precision amount counts in units
-    of its own digits.
-    """
-    if money.precise_amount is not None and money.fraction_digits is not None:
-        return decimal_text(money.precise_amount, money.fraction_digits)
-    return decimal_text(money.cent_amount, currency_exponent(money.currency_code))
 
 
 def begins_at(price: PriceRecord) -> datetime | None:
@@ -79,7 +73,27 @@ def tiers_of(price: PriceRecord) -> list[Tier] | None:
     ] or None
 
 
-def moneys_of(price: PriceRecord) -> Iterator[tuple[str, Money]]:
+def columns_of(price: PriceRecord) -> dict[str, Any]:
+    """Map what both kinds of prices have to the columns of `Price`, but for the tiers, which one of them has as JSON."""
+    money, discounted = price.value, price.discounted
+    return {
+        "currency": money.currency_code,
+        "amount": amount_of(money),
+        "amount_minor": money.cent_amount,
+        "exponent": currency_exponent(money.currency_code),
+        "country": price.country,
+        "customer_group": id_of(price.customer_group),
+        "channel": id_of(price.channel),
+        "recurrence_policy": id_of(price.recurrence_policy),
+        "valid_from": begins_at(price),
+        "valid_until": ends_at(price),
+        "discounted_amount": amount_of(discounted.value) if discounted else None,
+        "discounted_minor": discounted.value.cent_amount if discounted else None,
+        "discount": id_of(discounted.discount) if discounted else None,
+    }
+
+
+def moneys_of(price: UnitPrice) -> Iterator[tuple[str, Money]]:
     """Yield every amount of *price* with its place, after the price's own: ``, tier 1``, ``, discount``."""
     yield "", price.value
     for number, tier in enumerate(price.tiers, start=1):

@@ -10,7 +10,6 @@ from crossdock.commerce.skus import SKU
 from crossdock.connectors.commercetools import price_records as amounts
 from crossdock.connectors.commercetools.field_types import Instant, Int64
 from crossdock.connectors.commercetools.price_records import PriceRecord
-from crossdock.core.money import currency_exponent
 from crossdock.sync import Stream
 from crossdock.sync.contract import read_contract
 from crossdock.sync.lineage import Lineage
@@ -29,7 +28,6 @@ class StandalonePrice(PriceRecord, frozen=True, rename="camel", kw_only=True, gc
 def to_price(record: StandalonePrice) -> Price:
     """Map a standalone price: its SKU trimmed, its amounts exact."""
     lineage = Lineage()
-    money, discounted = record.value, record.discounted
     tiers = amounts.tiers_of(record)
     return Price(
         id=record.id,
@@ -37,20 +35,8 @@ def to_price(record: StandalonePrice) -> Price:
         sku=lineage.cleansed("sku", record.sku, *SKU),
         product_id=None,
         variant_id=None,
-        currency=money.currency_code,
-        amount=amounts.amount_of(money),
-        amount_minor=money.cent_amount,
-        exponent=currency_exponent(money.currency_code),
-        country=record.country,
-        customer_group=amounts.id_of(record.customer_group),
-        channel=amounts.id_of(record.channel),
-        recurrence_policy=amounts.id_of(record.recurrence_policy),
-        valid_from=amounts.begins_at(record),
-        valid_until=amounts.ends_at(record),
+        **amounts.columns_of(record),
         tiers=msgspec.json.encode(tiers).decode() if tiers else None,
-        discounted_amount=amounts.amount_of(discounted.value) if discounted else None,
-        discounted_minor=discounted.value.cent_amount if discounted else None,
-        discount=amounts.id_of(discounted.discount) if discounted else None,
         active=record.active,
         created_at=record.created_at,
         last_modified_at=record.last_modified_at,

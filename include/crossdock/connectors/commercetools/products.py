@@ -17,7 +17,6 @@ from crossdock.commerce.skus import SKU, WELL_FORMED
 from crossdock.connectors.commercetools import price_records as amounts
 from crossdock.connectors.commercetools.price_records import PriceRecord
 from crossdock.connectors.commercetools.product_records import ProductRecord, Variant
-from crossdock.core.money import currency_exponent
 from crossdock.core.settings import PriceScope, settings
 from crossdock.sync import Stream
 from crossdock.sync.contract import read_contract
@@ -106,26 +105,13 @@ def _prices(variants: Sequence[Variant], skus: Sequence[str]) -> Iterator[tuple[
 
 def _embedded(record: ProductRecord, variant: Variant, sku: str, number: int, price: PriceRecord) -> EmbeddedPrice:
     """Map a price inside a product. The IDs of two products' prices may be the same: a product may be copied."""
-    money, discounted = price.value, price.discounted
     return EmbeddedPrice(
         id=f"{record.id}/{variant.id}/{price.id or number}",
         sku=sku,
         variant_id=variant.id,
-        currency=money.currency_code,
-        amount=amounts.amount_of(money),
-        amount_minor=money.cent_amount,
-        exponent=currency_exponent(money.currency_code),
         active=True,
-        country=price.country,
-        customer_group=amounts.id_of(price.customer_group),
-        channel=amounts.id_of(price.channel),
-        recurrence_policy=amounts.id_of(price.recurrence_policy),
-        valid_from=amounts.begins_at(price),
-        valid_until=amounts.ends_at(price),
+        **amounts.columns_of(price),
         tiers=amounts.tiers_of(price),
-        discounted_amount=amounts.amount_of(discounted.value) if discounted else None,
-        discounted_minor=discounted.value.cent_amount if discounted else None,
-        discount=amounts.id_of(discounted.discount) if discounted else None,
     )
 
 

@@ -35,7 +35,7 @@ class Message(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class OutOfStock(msgspec.Struct, frozen=True, rename="camel"):
-    """What `InventoryEntryOutOfStock` has beside."""
+    """The message `InventoryEntryOutOfStock`."""
 
     id: str
     created_at: Instant

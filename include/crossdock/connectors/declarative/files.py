@@ -15,6 +15,7 @@ from crossdock.connectors.declarative.model import Declaration, Mistake
 from crossdock.core import yaml_document
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import BadRequest, NotFound
+from crossdock.integrations.json_schema import validator_of
 
 prepare(Declaration)
 
@@ -173,9 +174,7 @@ def _against_schema(document: Any) -> Iterator[tuple[str, str]]:
 
 @cache
 def _validator() -> Any:
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415  as above
-
-    return Draft202012Validator(json.loads((Path(__file__).parent / "declaration.schema.json").read_text()))
+    return validator_of(json.loads((Path(__file__).parent / "declaration.schema.json").read_text()))
 
 
 def _expressions(declaration: Declaration) -> Iterator[tuple[str, str]]:

@@ -25,7 +25,7 @@ from crossdock.sync.quarantine.model import Expectation
 from crossdock.sync.standard_expectations import key_rule
 
 #: Rules for any system: unlike commercetools, a declared system may number versions freely.
-_RECORD_RULES = (
+RECORD_RULES = (
     Expectation(
         "id_is_well_formed",
         "expect_column_values_to_match_regex",
@@ -119,7 +119,7 @@ def _stream_of(declaration: Declaration) -> Stream:
 
 
 def _target(declaration: Declaration) -> CheckedDataset:
-    return datasets().get(declaration.target) or CheckedDataset(Record.schema, _RECORD_RULES)
+    return datasets().get(declaration.target) or CheckedDataset(Record, RECORD_RULES)
 
 
 def _required(dataset: Schema) -> frozenset[str]:

@@ -20,6 +20,7 @@ from crossdock.db.database import Store, Work
 from crossdock.events.dead_letters import repository
 from crossdock.events.dead_letters.repository import DeadLetter
 from crossdock.events.schemas import EventTypes
+from crossdock.integrations.json_schema import validator_of
 from crossdock.observability import audit
 
 #: Open dead letters, which a person may discard.
@@ -77,15 +78,13 @@ def edit(
 
 
 def _refuse_new_schema_errors(event_types: EventTypes, dead_letter: DeadLetter, data: Any) -> None:
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # noqa: PLC0415  needed for edits only
-
     version = (dead_letter.event.type, dead_letter.event.schema_version)
     if version not in event_types.schemas:
         return
     schema, original = event_types.schema(*version), json.loads(dead_letter.event.data)
     if isinstance(data, dict):
         refuse_unknown_fields(data, original, None, schema.get("properties", ()), what=f"{version[0]} events")
-    check = Draft202012Validator(schema)
+    check = validator_of(schema)
     # Errors of the original data are for the subscriber to judge; an edit must not add new ones.
     before = {(tuple(violation.absolute_path), violation.message) for violation in check.iter_errors(original)}
     for error in check.iter_errors(data):

@@ -44,7 +44,6 @@ class ReplayWorker:
                         self._store,
                         subscribers=self._subscribers,
                         executors=self._executors,
-                        external=True,
                         until=self._is_over,
                     )
                 except Transient as error:

@@ -22,7 +22,7 @@ from crossdock.events.dead_letters import repository as dead_letter_repository
 from crossdock.events.delivery.lease_renewal import LeaseRenewal
 from crossdock.events.replay import repository as replay_repository
 from crossdock.events.replay.repository import Replay
-from crossdock.events.replay.slice import WORKER_LIFE, Recipients, ReplayClaim, replay_dead_letters, replay_events
+from crossdock.events.replay.slice import WORKER_LIFE, ReplayClaim, replay_dead_letters, replay_events
 from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.observability import audit
@@ -80,7 +80,7 @@ def count(store: Store, selection: Selection, subscribers: Mapping[str, Subscrib
 def request_events(
     store: Store, selection: Selection, subscribers: Mapping[str, Subscriber], *, rate: float | None, actor: str
 ) -> Replay:
-    """Request a replay of events. A delivery worker runs it, or `run_replay` does."""
+    """Request a replay of events. A delivery worker runs it."""
     _refuse_rate(rate)
     total = sum(count(store, selection, subscribers).values())
     request = {
@@ -137,17 +137,14 @@ def run_replay(
     *,
     subscribers: Mapping[str, Subscriber],
     executors: Mapping[str, Executor] | None = None,
-    external: bool = False,
     until: Callable[[], bool] = lambda: False,
 ) -> Replay | None:
     """
     Run the given replay, or the oldest unclaimed one; return its last state, None when there is no such replay.
 
-    External side effects are carried out only where *external* is true: in delivery workers. Elsewhere, a replay that
-    comes to one is returned open and left to them.
+    Only delivery workers call it: an external side effect may be the next thing that it carries out.
 
-    A replay that is returned open was rescheduled: for that reason, because *until* ended the run, or because an external
-    system is down. A worker goes on with it later, as it does when this one is killed: a slice is recorded with its counts
+    A replay that is returned open was rescheduled: because *until* ended the run, or because an external system is down. A worker goes on with it later, as it does when this one is killed: a slice is recorded with its counts
     or not at all.
 
     Raises:
@@ -168,9 +165,8 @@ def run_replay(
         try:
             pause_s = 0.0
             while replay.state == "open" and not until():
-                recipients = Recipients(subscribers, external)
                 executor = (executors or {}).get(replay.kind)
-                replay, pause_s = _replay_slice(claim, replay, recipients, executor)
+                replay, pause_s = _replay_slice(claim, replay, subscribers, executor)
                 pause_s = _pause(claim, pause_s, until)
         except ReplayStopped:
             pass  # A person stopped it, or another worker has it: either way this worker is done with it.
@@ -189,7 +185,7 @@ def run_replay(
 def _replay_slice(
     claim: ReplayClaim,
     replay: Replay,
-    recipients: Recipients,
+    subscribers: Mapping[str, Subscriber],
     executor: Executor | None,
 ) -> tuple[Replay, float]:
     """Replay one slice; return the replay as it is now, and the seconds to pause so that it keeps its rate."""
@@ -199,7 +195,7 @@ def _replay_slice(
         with claim.renewal.during(executor.timeout_s):
             processed = executor.replay_some(claim.store, replay, claim.worker, WORKER_LIFE)
     elif replay.kind in _SLICES:
-        processed = _SLICES[replay.kind](claim, replay, recipients, size)
+        processed = _SLICES[replay.kind](claim, replay, subscribers, size)
     else:
         raise NoExecutor(replay)
     if not processed:

@@ -39,31 +39,7 @@ _SLICE_S = 1.0
 
 
 class ReplayWaits(Transient):
-    """The replay has to call an external system, which is down or in use, or is not called from here; it continues later."""
-
-
-@dataclass(frozen=True)
-class Recipients:
-    """The subscribers to replay to."""
-
-    subscribers: Mapping[str, Subscriber]
-    #: Whether external side effects are carried out here: in delivery workers, which Airflow gives the connections.
-    external: bool
-
-    def of(self, name: str) -> Recipient:
-        """
-        Find the subscriber of that name.
-
-        Raises:
-            ReplayWaits: it has an external side effect, and those are not carried out here.
-
-        """
-        recipient = Recipient(name, self.subscribers[name])
-        if recipient.is_external and not self.external:
-            raise ReplayWaits(
-                f"{name} has an external side effect, which only a delivery worker carries out", retry_in_s=0
-            )
-        return recipient
+    """The replay has to call an external system, which is down or in use; it continues later."""
 
 
 @dataclass
@@ -102,7 +78,7 @@ class ReplayClaim:
             raise ReplayStopped(self.replay_id)
 
 
-def replay_events(claim: ReplayClaim, replay: Replay, recipients: Recipients, size: int) -> int:
+def replay_events(claim: ReplayClaim, replay: Replay, subscribers: Mapping[str, Subscriber], size: int) -> int:
     """
     Replay the next *size* events; return the number of deliveries, 0 when none is left.
 
@@ -113,18 +89,18 @@ def replay_events(claim: ReplayClaim, replay: Replay, recipients: Recipients, si
         ReplayWaits: nothing of the slice was recorded; call it again later.
 
     """
-    names = [name for name in replay.request["subscribers"] if name in recipients.subscribers]
+    names = [name for name in replay.request["subscribers"] if name in subscribers]
     with claim.store.transaction() as work:
-        events = _next_events(work, replay, recipients, names, size)
+        events = _next_events(work, replay, subscribers, names, size)
         theirs = {
             name: dead_letter_repository.with_edits(
-                work, name, [event for event in events if event.type in recipients.subscribers[name].types]
+                work, name, [event for event in events if event.type in subscribers[name].types]
             )
             for name in names
         }
     if not events:
         return 0
-    due = [recipients.of(name) for name in names if theirs[name]]
+    due = [Recipient(name, subscribers[name]) for name in names if theirs[name]]
     external = {
         recipient.name: _deliver_external(claim, recipient, theirs[recipient.name])
         for recipient in due
@@ -143,9 +119,11 @@ def replay_events(claim: ReplayClaim, replay: Replay, recipients: Recipients, si
     return processed
 
 
-def _next_events(work: Work, replay: Replay, recipients: Recipients, names: Sequence[str], size: int) -> list[Event]:
+def _next_events(
+    work: Work, replay: Replay, subscribers: Mapping[str, Subscriber], names: Sequence[str], size: int
+) -> list[Event]:
     selection = msgspec.convert(replay.request["selection"], Selection)
-    subscribed = {type_ for name in names for type_ in recipients.subscribers[name].types}
+    subscribed = {type_ for name in names for type_ in subscribers[name].types}
     # A type that does not exist where there is none in common: an empty selection would mean all types.
     types = tuple(sorted(subscribed & set(selection.types) if selection.types else subscribed)) or ("-",)
     after = Position(*replay.request["cursor"])
@@ -202,7 +180,7 @@ def _deliver_all(events: Sequence[Event], deliver_some: Callable[[Sequence[Event
     return failed
 
 
-def replay_dead_letters(claim: ReplayClaim, replay: Replay, recipients: Recipients, size: int) -> int:
+def replay_dead_letters(claim: ReplayClaim, replay: Replay, subscribers: Mapping[str, Subscriber], size: int) -> int:
     """
     Replay up to *size* of the next dead letters, with their edited data; return how many, 0 when none is left.
 
@@ -221,7 +199,7 @@ def replay_dead_letters(claim: ReplayClaim, replay: Replay, recipients: Recipien
     until = time.monotonic() + _SLICE_S
     for dead_letter_id in ids:
         try:
-            external |= _deliver_dead_letter(claim, replay, recipients, dead_letter_id)
+            external |= _deliver_dead_letter(claim, replay, subscribers, dead_letter_id)
         except ReplayWaits:
             if not processed:
                 raise
@@ -234,7 +212,7 @@ def replay_dead_letters(claim: ReplayClaim, replay: Replay, recipients: Recipien
     failpoint("replay.delivered")
     with claim.store.transaction() as work:
         claim.refuse_lost(work)
-        failed = sum(not _record_dead_letter(work, replay, recipients, id_, external) for id_ in ids[:processed])
+        failed = sum(not _record_dead_letter(work, replay, subscribers, id_, external) for id_ in ids[:processed])
         request = {**replay.request, "next": first + processed}
         _progress(work, claim, replay, request, processed=processed, failed=failed)
     failpoint("replay.committed")
@@ -242,7 +220,7 @@ def replay_dead_letters(claim: ReplayClaim, replay: Replay, recipients: Recipien
 
 
 def _deliver_dead_letter(
-    claim: ReplayClaim, replay: Replay, recipients: Recipients, dead_letter_id: int
+    claim: ReplayClaim, replay: Replay, subscribers: Mapping[str, Subscriber], dead_letter_id: int
 ) -> dict[int, Failure | None]:
     """
     Deliver a dead letter to an external system; return its id with the failure or None.
@@ -255,9 +233,9 @@ def _deliver_dead_letter(
     except NotFound:
         return {}
     is_settled = dead_letter.state in AT_WORK or _is_closed_since(dead_letter, replay)
-    if is_settled or dead_letter.subscriber not in recipients.subscribers:
+    if is_settled or dead_letter.subscriber not in subscribers:
         return {}
-    recipient = recipients.of(dead_letter.subscriber)
+    recipient = Recipient(dead_letter.subscriber, subscribers[dead_letter.subscriber])
     if not recipient.is_external:
         return {}
     failed = _deliver_external(claim, recipient, [dead_letter.deliverable])
@@ -267,7 +245,7 @@ def _deliver_dead_letter(
 def _record_dead_letter(
     work: Work,
     replay: Replay,
-    recipients: Recipients,
+    subscribers: Mapping[str, Subscriber],
     dead_letter_id: int,
     external: Mapping[int, Failure | None],
 ) -> bool:
@@ -285,7 +263,7 @@ def _record_dead_letter(
         if failure is None:
             inbox.add(work, dead_letter.subscriber, [dead_letter.event])
     else:
-        failure = _apply_dead_letter(work, recipients, dead_letter)
+        failure = _apply_dead_letter(work, subscribers, dead_letter)
     if failure is None:
         closed_by = f"{replay.actor} in replay {replay.replay_id}"
         dead_letter_repository.close(work, dead_letter_id, "replayed", closed_by)
@@ -303,10 +281,10 @@ def _is_closed_since(dead_letter: DeadLetter, replay: Replay) -> bool:
     return dead_letter.closed_at is not None and dead_letter.closed_at > replay.requested_at
 
 
-def _apply_dead_letter(work: Work, recipients: Recipients, dead_letter: DeadLetter) -> Failure | None:
-    if dead_letter.subscriber not in recipients.subscribers:
+def _apply_dead_letter(work: Work, subscribers: Mapping[str, Subscriber], dead_letter: DeadLetter) -> Failure | None:
+    if dead_letter.subscriber not in subscribers:
         return Failure(cause="NoSubscriber", reason=f"The subscriber {dead_letter.subscriber} no longer exists")
-    recipient = recipients.of(dead_letter.subscriber)
+    recipient = Recipient(dead_letter.subscriber, subscribers[dead_letter.subscriber])
     outcome = _apply_here(work, recipient, [dead_letter.deliverable])
     if outcome.failed:
         return outcome.failed[0].failure

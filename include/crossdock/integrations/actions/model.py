@@ -54,11 +54,11 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     output: Document
     #: A valid input.
     sample: Document
-    #: Where it is, as `module:name`; imported when it is called.
+    #: Where its code is, as `module:name`; imported when it is called.
     run: str
-    #: Of a write: how the system treats keys; "none" for one that knows no keys. None for a read.
+    #: How the system treats the keys of a write; "none" if it knows no keys. None for a read.
     idempotency: Idempotency | Literal["none"] | None = None
-    #: Of a write: how an unknown outcome is resolved. "replay" of the key, "read:<action>", or "person". None for a read.
+    #: How an unknown outcome of a write is resolved: "replay" of the key, "read:<action>", or by a "person". None for a read.
     unknown: str | None = None
 
     @property

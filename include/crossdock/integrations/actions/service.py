@@ -63,7 +63,7 @@ class _Call:
         return found
 
 
-def actions_of(store: Store, integration_id: str) -> Manifest:
+def manifest_for(store: Store, integration_id: str) -> Manifest:
     """
     Find the manifest that declares the actions of an integration.
 
@@ -198,10 +198,10 @@ def _output_problem(action: Action, output: Document) -> str:
 
 
 def _key_rules(action: Action) -> KeyRules | None:
-    match action.idempotency:
-        case Idempotency() as declared:
-            return KeyRules(window_s=declared.window_s, header=declared.header, in_use_status=declared.in_use_status)
-    return None
+    declared = action.idempotency
+    if not isinstance(declared, Idempotency):
+        return None
+    return KeyRules(window_s=declared.window_s, header=declared.header, in_use_status=declared.in_use_status)
 
 
 def _refused(error: SystemRefused | AddressRefused) -> Refused:
@@ -209,7 +209,7 @@ def _refused(error: SystemRefused | AddressRefused) -> Refused:
 
 
 def _failed(error: Transient) -> Failed:
-    """Translate an error without an effect; one of the hub's own database says nothing of the system."""
+    """Translate an error of a call that had no effect. An error of the hub's own database is raised: it says nothing of the system."""
     if isinstance(error, StoreUnavailable):
         raise error
     return Failed(str(error), error.retry_in_s)
@@ -222,7 +222,7 @@ def _advice(action: Action) -> str:
 
 
 def _record(store: Store, write: Write, ended: Ended, on_done: OnDone, *, actor: str) -> None:
-    """Record a write in the audit trail: without its input, which may be of a person."""
+    """Record a write in the audit trail, without its input, which may have personal data."""
     detail: dict[str, Any] = {"action": write.action, "key": write.key, "outcome": type(ended).__name__.lower()}
     with store.transaction() as work:
         audit.add(work, actor=actor, act="integration.act", subject=f"integration/{write.integration}", detail=detail)

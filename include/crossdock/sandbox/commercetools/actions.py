@@ -178,7 +178,7 @@ def _refuse_others(document: Json, *known: str) -> None:
     """Refuse a field whose effect the sandbox does not have: without it, the resource would be wrong."""
     for name in document:
         if name not in known:
-            raise VendorError(400, f"The sandbox does not have the effect of the field '{name}'.", "InvalidOperation")
+            raise VendorError(400, f"The sandbox does not implement the field '{name}'.", "InvalidOperation")
 
 
 def _change_price(product: Json, action: Json) -> None:

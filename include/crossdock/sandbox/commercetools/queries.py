@@ -39,7 +39,7 @@ _OF_LISTS = frozenset({"where", "sort", "limit", "offset", "withTotal"})
 
 def refuse_unknown(parameters: Mapping[str, Sequence[str]], known: frozenset[str]) -> None:
     """
-    Refuse a parameter whose effect the sandbox does not have: without it, the answer would be wrong.
+    Refuse a parameter that the sandbox does not implement: an answer that ignores it would be wrong.
 
     Raises:
         VendorError: 400, naming the parameter.
@@ -47,9 +47,7 @@ def refuse_unknown(parameters: Mapping[str, Sequence[str]], known: frozenset[str
     """
     for name in parameters:
         if name not in known:
-            raise VendorError(
-                400, f"The sandbox does not have the effect of the parameter '{name}'.", "InvalidOperation"
-            )
+            raise VendorError(400, f"The sandbox does not implement the parameter '{name}'.", "InvalidOperation")
 
 
 def refuse_unknown_of_list(parameters: Mapping[str, Sequence[str]], own: frozenset[str]) -> None:

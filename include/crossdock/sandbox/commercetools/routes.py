@@ -277,7 +277,7 @@ def _create(state: RetailerState, request: Request) -> Response:
     refuse_unknown(request.query, frozenset())
     for name in draft:
         if name not in ("sku", "quantityOnStock", *_OPTIONAL):
-            raise VendorError(400, f"The sandbox does not have the effect of the field '{name}'.", "InvalidOperation")
+            raise VendorError(400, f"The sandbox does not implement the field '{name}'.", "InvalidOperation")
     entry: Json = {"sku": actions.text(draft, "sku"), "quantityOnStock": actions.integer(draft, "quantityOnStock")}
     entry["availableQuantity"] = entry["quantityOnStock"]
     for name, read in _OPTIONAL.items():
