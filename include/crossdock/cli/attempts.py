@@ -9,11 +9,12 @@ import typer
 from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.instants import shown
+from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
+from crossdock.client.paths import path_of
 from crossdock.core.errors import BadRequest
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Calls that write, and those without a known outcome.")
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 _OUTCOMES = ("done", "refused", "failed")
 
@@ -69,7 +70,7 @@ def resolve(
     """Say what became of a call whose outcome nobody knew. After refused or failed, its key may be used again."""
     if outcome not in _OUTCOMES:
         raise BadRequest(f"{outcome!r} is no outcome. Use one of: {', '.join(_OUTCOMES)}")
-    found = hub_api().post(f"/attempts/{attempt_id}/resolve", {"outcome": outcome, "reason": reason}).document
+    found = hub_api().post(path_of("attempts", attempt_id, "resolve"), {"outcome": outcome, "reason": reason}).document
     if as_json:
         console.show_json(found)
         return

@@ -20,6 +20,7 @@ from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.consent import confirm
 from crossdock.cli.exit_codes import Exit
+from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
 from crossdock.client.errors import AirflowUnreachable
 from crossdock.client.hub import HubApi, HubRefused
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(help="The id, as ./hub integration list shows it.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting: NAME=VALUE. Lists and true/false are JSON, all else is text."),
