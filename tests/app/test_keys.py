@@ -6,7 +6,7 @@ import pytest
 
 from crossdock.app.streams import all_datasets
 from crossdock.commerce.datasets import datasets
-from crossdock.connectors.declarative.streams import _RECORD_RULES
+from crossdock.connectors.declarative.streams import RECORD_RULES
 from crossdock.sync.dataset import Record, Schema
 from crossdock.sync.expectations import check
 from crossdock.sync.quarantine.model import Expectation
@@ -20,7 +20,7 @@ HOSTILE = [f"ada@example.com{sign}x" for sign in "\x1b\x9b\u202e\u200b\U000e0041
 )
 def test_the_key_of_each_dataset_is_printable(schema: Schema) -> None:
     """A key with an escape sequence was loaded, where a SKU with one was not."""
-    rules = _RECORD_RULES if schema is Record.schema else datasets()[schema.name].expectations
+    rules = RECORD_RULES if schema is Record.schema else datasets()[schema.name].expectations
     of_key = [rule for rule in rules if rule.columns == (schema.key,)]
 
     assert set(_refused(of_key, schema.key, HOSTILE)) == set(range(len(HOSTILE)))

@@ -27,6 +27,8 @@ COMMANDS: dict[str, list[str]] = {
     "dead-letters stop": ["7"],
     "dead-letters discard": ["7", "--reason", HOSTILE],
     "doctor": [],
+    "attempts list": [],
+    "attempts resolve": ["7", "done", "--reason", HOSTILE],
     "events tail": [],
     "events show": ["1-4711"],
     "events replay": ["--key", HOSTILE],

@@ -459,14 +459,18 @@ class TestFaults:
     def test_a_lasting_fault_ends_after_the_allowed_number_of_requests(
         self, bench: Bench, fault: Any, kind: type
     ) -> None:
-        """Counted at the server: retries that multiply, one client's with another's, make an outage worse."""
+        """
+        Counted at the server: retries that multiply, one client's with another's, make an outage worse.
+
+        A pooled connection that ends before its answer may have been closed while it waited: it is replaced once, uncounted.
+        """
         page = signed_in(bench)
         bench.fault(fault, repeat=True)
         before = bench.data_requests()
 
         with pytest.raises(kind):
             page()
-        assert bench.data_requests() - before == QUICK.attempts
+        assert bench.data_requests() - before == QUICK.attempts + (fault == {"reset": True})
 
     def test_during_an_outage_the_token_is_not_requested_more_often(self, bench: Bench) -> None:
         """It is part of the call that needs it: three attempts are three requests, not nine."""

@@ -103,7 +103,7 @@ def test_an_error_that_passes_is_tried_again_although_it_comes_with_200(code: st
 def test_any_other_error_is_a_refusal(code: str) -> None:
     """Never "0 rows, success", and never half a page: what stands beside an error is not all."""
     beside = {"data": {"page": {"count": 0, "results": []}}}
-    with RawServer(errors(code, "not\nthis", **beside)) as server, pytest.raises(SystemRefused, match="not this"):
+    with RawServer(errors(code, "not\nthis", **beside)) as server, pytest.raises(SystemRefused, match=r"not\\nthis"):
         fetch(server)
 
     assert len(server.requests) == 1

@@ -72,7 +72,7 @@ _ORDER = f"""
     discountOnTotalPrice {{ discountedAmount {_MONEY} }}
     lineItems {{
         id quantity productId nameAllLocales {_TEXTS} variant {{ sku }} totalPrice {_CENTS} priceMode lineItemMode
-        price {{ value {_MONEY} discounted {{ value {_MONEY} }} tiers {{ minimumQuantity value {_MONEY} }} }}
+        price {{ value {_MONEY} discounted {{ value {_MONEY} discountRef {{ id }} }} tiers {{ minimumQuantity value {_MONEY} }} }}
         discountedPricePerQuantity {_PORTIONS}
     }}
     customLineItems {{
@@ -139,6 +139,8 @@ def _renamed(document: Json, names: Mapping[str, str]) -> Json:
 def _as_order(order: Json) -> Json:
     for line in (*(order.get("lineItems") or ()), *(order.get("customLineItems") or ())):
         line["name"] = _texts(line.pop("nameAllLocales", None))
+        if discounted := (line.get("price") or {}).get("discounted"):
+            _renamed(discounted, {"discountRef": "discount"})
     for one in order.get("syncInfo") or ():
         one["channel"] = one.pop("channelRef", None)
     for one in order.get("discountCodes") or ():
