@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -296,6 +297,34 @@ def test_a_body_that_is_too_large_is_refused_unread(client: WebhookClient, store
 
     assert client.post(body, standard(body, at=now())).status_code == 413
     assert query(store, "SELECT (SELECT count(*) FROM event) + (SELECT count(*) FROM audit_entry)") == [(0,)]
+
+
+def test_a_body_that_does_not_say_how_large_it_is_has_the_same_bound(client: WebhookClient, store: Store) -> None:
+    """Sent in chunks, it has no Content-Length; a stranger could fill the memory, and then the store."""
+    body = webhook_body("C" * LARGEST_BYTES)
+    url = f"http://127.0.0.1:{client.port}/v1/webhooks/commercetools"
+    chunks = (body[begin : begin + 65_536] for begin in range(0, len(body), 65_536))
+    answer = requests.post(url, data=chunks, headers=dict(standard(body, at=now())), timeout=30)
+
+    assert answer.request.headers.get("Content-Length") is None
+    assert answer.status_code == 413
+    assert query(store, "SELECT count(*) FROM event") == [(0,)]
+
+
+def test_a_key_that_was_taken_out_of_its_connection_is_good_for_fifteen_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A person who revokes a leaked key relies on it; and not every delivery may cost a request to Airflow."""
+    clock, found = [1_000.0], []
+    monkeypatch.setattr(webhooks, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    receiver = receiver_from("commercetools", KEY, RULES, DATASETS, webhook_of("commercetools"))
+    known = webhooks.Receivers(lambda name: (found.append(name), receiver)[1])
+
+    for at in (1_000.0, 1_014.0, 1_016.0):
+        clock[0] = at
+        assert known.of("commercetools") is receiver
+
+    assert len(found) == 2
 
 
 def test_an_integration_without_webhooks_is_not_found(client: WebhookClient) -> None:
