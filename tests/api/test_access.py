@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
 import jwt
 import pytest
 import requests
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI
 
-from crossdock.api import access
 from crossdock.api.access import Role, guard
 from crossdock.api.app import create_app
 from crossdock.api.routing import Router, guarded
-from crossdock.core.settings import settings
 from tests.api.conftest import JWT_SECRET, Hub
 from tests.api.matrix import MATRIX, ROLES, SIGNED
 
@@ -192,35 +189,6 @@ def test_an_unknown_role_of_airflow_is_no_role_of_the_hub(fab_hub: Hub) -> None:
 
     assert_problem(answer, 403, "forbidden")
     assert "nobody needs the viewer role" in answer.json()["detail"]
-
-
-class AirflowUser:
-    """A user as the simple auth manager gives it."""
-
-    role = "viewer"
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def get_name(self) -> str:
-        return self._name
-
-
-def test_only_whole_names_are_developers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user who signs up as `dor` must not have the role of `dora`."""
-    monkeypatch.setattr(settings(), "developers", "dora, eve")
-
-    def roles_of(name: str) -> frozenset[Role]:
-        async def found(_: object) -> AirflowUser:
-            return AirflowUser(name)
-
-        monkeypatch.setattr(access, "_airflow_user", found)
-        return asyncio.run(access._caller_of(Request({"type": "http"}))).roles
-
-    assert [name for name in ("dora", "eve", "dor", "a, e", ",", "") if Role.DEVELOPER in roles_of(name)] == [
-        "dora",
-        "eve",
-    ]
 
 
 def assert_problem(answer: requests.Response, status: int, kind: str) -> None:
