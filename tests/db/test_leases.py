@@ -184,3 +184,17 @@ def test_a_lease_cannot_change_hands_under_a_commit(store: Store, hub_dsn: str) 
             impatient.execute(b"SET LOCAL lock_timeout = '200ms'")
             leases.take(impatient, KEY, run_id, MINUTE)
     assert take(store, run_id) == token + 1
+
+
+def test_a_takeover_ends_neither_runs_that_have_ended_nor_runs_that_wait(store: Store) -> None:
+    """One that ended well would be shown as failed; one that waits for the lease has written nothing, and goes on."""
+    done, waiting, heir = begun(store), begun(store), begun(store)
+    take(store, done)
+    with store.transaction() as work:
+        ledger.finish(work, done, RunState.DONE)
+
+    take(store, heir)
+
+    with store.transaction() as work:
+        states = [ledger.get(work, run_id).state for run_id in (done, waiting, heir)]
+    assert states == [RunState.DONE, RunState.RUNNING, RunState.RUNNING]

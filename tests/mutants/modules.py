@@ -10,7 +10,7 @@ class Module:
     """What is mutated together, under one name."""
 
     files: tuple[str, ...]
-    #: The likeliest to notice comes first.
+    #: Files or single tests; the likeliest to notice comes first.
     tests: tuple[str, ...]
 
 
@@ -46,14 +46,22 @@ MODULES = {
         ("events/dead_letters/test_service.py", "events/delivery/test_delivery.py", "events/delivery/test_outages.py"),
     ),
     "signatures": _module(("events/webhooks_in/signatures.py",), ("events/webhooks_in/test_webhooks.py",)),
-    "retries": _module(("http/retries.py",), ("http/test_client.py", "http/test_send.py")),
+    "retries": _module(("http/retries.py",), ("http/test_retries.py", "http/test_send.py")),
     "breaker": _module(
         ("http/breaker.py", "http/shared_breaker.py"), ("http/test_breaker.py", "http/test_shared_breaker.py")
     ),
     "limiter": _module(("http/shared_rate_limit.py",), ("http/test_shared_rate_limit.py",)),
     "tokens": _module(("http/oauth.py", "http/shared_token.py"), ("http/test_oauth.py", "http/test_shared_token.py")),
     "ssrf-guard": _module(("http/ssrf_guard.py",), ("http/test_ssrf_guard.py",)),
-    "roles": _module(("api/access.py",), ("api/test_caller.py",)),
+    "roles": _module(
+        ("api/access.py",),
+        (
+            "api/test_caller.py",
+            "api/test_access.py::test_an_app_with_an_unguarded_route_does_not_start",
+            "api/test_access.py::test_an_app_with_a_router_that_is_not_ours_does_not_start",
+            "api/test_access.py::test_fastapis_own_pages_would_not_start_either",
+        ),
+    ),
     "audit": _module(("observability/audit.py",), ("api/test_audit.py", "events/dead_letters/test_service.py")),
     "money": _module(("core/money.py",), ("core/test_money.py",)),
 }

@@ -165,6 +165,41 @@ def test_plain_hmac_in_each_of_its_spellings() -> None:
     assert verify(bare, ["secret"], headers, body, now_s=NOW) == "d2"
 
 
+@pytest.mark.parametrize(
+    ("delivery_id", "is_good"), [("m", True), ("m" * 256, True), ("", False), ("m" * 257, False), ("a\tb", False)]
+)
+def test_a_delivery_id_is_one_to_256_printable_characters(delivery_id: str, *, is_good: bool) -> None:
+    """It is the identity of an event: it stands in an index, which holds no longer one, and in lists."""
+    headers = standard(b"{}", delivery_id=delivery_id)
+    if is_good:
+        assert verify(rules(), [KEY], headers, b"{}", now_s=NOW) == delivery_id
+    else:
+        with pytest.raises(WebhookRefused, match="empty, too long, or not printable"):
+            verify(rules(), [KEY], headers, b"{}", now_s=NOW)
+
+
+@pytest.mark.parametrize("at", [NOW - 300, NOW + 300])
+def test_a_delivery_is_good_for_five_minutes_to_the_second(at: int) -> None:
+    assert verify(rules(), [KEY], standard(b"{}", at=at), b"{}", now_s=NOW) == "msg_1"
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"id": 5}', b'["id"]', b"no json"])
+def test_a_signed_body_of_stripe_without_an_id_is_refused_in_words(body: bytes) -> None:
+    """An error of ours would be 500, and the sender would send it again for days."""
+    header = f"t={NOW},v1={mac(b'whsec_stripe', f'{NOW}.'.encode() + body).hex()}"
+
+    with pytest.raises(WebhookRefused, match="the body"):
+        verify(rules(scheme="stripe"), ["whsec_stripe"], [("stripe-signature", header)], body, now_s=NOW)
+
+
+def test_one_signature_has_one_spelling() -> None:
+    """What stands between the letters of base64 is not skipped: whoever compares signatures later compares texts."""
+    (first, second, (name, signature)) = standard(b"{}")
+
+    with pytest.raises(WebhookRefused, match="no signature matches"):
+        verify(rules(), [KEY], [first, second, (name, f"{signature[:9]}*{signature[9:]}")], b"{}", now_s=NOW)
+
+
 def test_a_receiver_without_a_key_proves_nothing() -> None:
     """An empty password must not become the empty key, with which anybody can sign."""
     receiver = receiver_from("commercetools", "", RULES, DATASETS)
