@@ -32,7 +32,7 @@ _ARITHMETIC: dict[type[ast.operator], tuple[str, str]] = {
 #: Calls that no promise hangs on: what they do is seen by people and by the tests of crashes.
 _UNPROMISED = re.compile(r"(log|logger|console)\.|failpoint\(|trim_memory\(|prepare\(")
 #: Keywords that change no result: they guard against defects of ours, are names for people, or save time.
-_NO_RESULT = {"strict", "frozen", "kw_only", "slots", "repr", "daemon", "name", "hint", "prepare"}
+_NO_RESULT = {"strict", "frozen", "kw_only", "slots", "repr", "daemon", "name", "hint", "prepare", "binary"}
 #: No test meets an instant to the microsecond: `<` and `<=` are the same beside the clock.
 _CLOCK = re.compile(r"clock_timestamp\(\)|\bnow\(|monotonic\(|\b(until|now|latest|deadline)\b")
 
@@ -53,7 +53,7 @@ _SQL = (
     (re.compile(r"\bIS NULL\b"), "IS NOT NULL"),
     (re.compile(r" DESC\b"), ""),
     (re.compile(r"(?<=ORDER BY )[^\n()\"]+?(?= LIMIT| FOR |\n|\)|\"|$)(?<! DESC)"), _REVERSED),
-    (re.compile(r"\s+FOR (UPDATE|SHARE)\b( SKIP LOCKED)?"), ""),
+    (re.compile(r"\s+FOR (UPDATE|SHARE)\b( OF \w+)?( SKIP LOCKED)?"), ""),
     (re.compile(r" SKIP LOCKED\b"), ""),
     (re.compile(r"(?<=interval ')(\d+)"), r"\g<1>000"),
     (re.compile(r"\bAND (?:NOT )?\S+ (?:=|<|>|<=|>=|<>|IS|IN) "), None),
@@ -154,8 +154,9 @@ class _Finder:
     def _is_left_alone(self, node: ast.AST, parent: ast.AST) -> bool:
         if isinstance(node, ast.keyword):
             return node.arg in _NO_RESULT
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            return True  # A docstring.
+        if isinstance(node, ast.Expr):
+            is_docstring = isinstance(node.value, ast.Constant)
+            return is_docstring or _UNPROMISED.match(self._source(node)) is not None
         if isinstance(node, ast.Constant) and isinstance(parent, ast.Subscript):
             return True  # The next element is not there, or of another type: every test sees that.
         return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
@@ -180,7 +181,7 @@ class _Finder:
                 return
             case ast.Raise():
                 yield (*self._span(node), "pass")
-            case ast.Expr(value=ast.Call()) if not _UNPROMISED.match(self._source(node)):
+            case ast.Expr(value=ast.Call()):
                 yield (*self._span(node), "pass")
         yield from self._below(node)
 
