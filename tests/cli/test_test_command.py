@@ -91,5 +91,17 @@ def test_each_tier_contains_the_one_before(
     assert "Skipped: none." in ended.text
 
 
-def test_two_tiers_at_once_are_refused(stackless_hub: Hub) -> None:
-    assert stackless_hub("test", "--quick", "--deep").code == 2
+def test_mutants_are_run_instead_of_the_tiers(
+    stackless_hub: Hub, passes: Callable[[str], list[list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = passes(NOTHING)
+
+    assert stackless_hub("test", "--mutants", "lease", "--number", "3").code == 0
+    assert commands == [["python", "-m", "tests.mutants", "lease", "--number", "3"]]
+    monkeypatch.setattr(test_command, "_passes", lambda *_: False)
+    assert stackless_hub("test", "--mutants").code == 1
+
+
+@pytest.mark.parametrize("other", ["--deep", "--mutants"])
+def test_two_tiers_at_once_are_refused(stackless_hub: Hub, other: str) -> None:
+    assert stackless_hub("test", "--quick", other).code == 2

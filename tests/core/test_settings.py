@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -51,3 +52,16 @@ def test_every_new_name_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(settings().delivery_dags) == 3
     assert settings().of_stream("shop_eu.orders").shards == 4
     assert settings().of_stream("shop_eu.products").schedule == ""
+
+
+def test_times_of_settings_are_in_the_unit_of_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delta that reads five seconds back instead of five minutes misses what a source shows late."""
+    assert settings().overlap == timedelta(minutes=5)
+    assert settings().delivery_worker_lifetime == timedelta(minutes=15)
+    assert settings().lease_life == timedelta(seconds=60)
+    assert settings().event_lease_life == timedelta(seconds=5)
+    settings.cache_clear()
+
+    monkeypatch.setenv("HUB_OVERLAP_MINUTES", "90")
+
+    assert settings().overlap == timedelta(hours=1.5)

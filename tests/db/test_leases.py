@@ -9,7 +9,7 @@ import pytest
 
 from crossdock.core.errors import LeaseHeld, LeaseLost
 from crossdock.db import leases
-from crossdock.db.database import Store
+from crossdock.db.database import Store, StoreUnavailable
 from crossdock.sync import ledger
 from crossdock.sync.model import Mode, RunState, SyncRequest
 
@@ -159,3 +159,42 @@ def test_a_lease_is_released_twice_without_harm_and_never_by_another(store: Stor
 def test_a_lease_that_was_never_taken_fences(store: Store) -> None:
     with pytest.raises(LeaseLost, match="nobody"), store.transaction() as work:
         leases.check(work, KEY, begun(store), 0)
+
+
+def test_a_renewal_under_the_token_of_an_earlier_try_is_refused(store: Store) -> None:
+    """A try that slept would keep the lease of its own successor alive for ever."""
+    run_id = begun(store)
+    old = take(store, run_id)
+    new = take(store, run_id)
+
+    with pytest.raises(LeaseLost), store.transaction() as work:
+        leases.renew(work, KEY, run_id, old, MINUTE)
+    with store.transaction() as work:
+        leases.renew(work, KEY, run_id, new, MINUTE)
+
+
+def test_a_lease_cannot_change_hands_under_a_commit(store: Store, hub_dsn: str) -> None:
+    """Whoever has checked it writes until its commit, so nobody else may begin to write before."""
+    run_id = begun(store)
+    token = take(store, run_id)
+
+    with Store(hub_dsn) as other, store.transaction() as work:
+        leases.check(work, KEY, run_id, token)
+        with pytest.raises(StoreUnavailable), other.transaction() as impatient:  # noqa: PT012  it waits for a lock
+            impatient.execute(b"SET LOCAL lock_timeout = '200ms'")
+            leases.take(impatient, KEY, run_id, MINUTE)
+    assert take(store, run_id) == token + 1
+
+
+def test_a_takeover_ends_neither_runs_that_have_ended_nor_runs_that_wait(store: Store) -> None:
+    """One that ended well would be shown as failed; one that waits for the lease has written nothing, and goes on."""
+    done, waiting, heir = begun(store), begun(store), begun(store)
+    take(store, done)
+    with store.transaction() as work:
+        ledger.finish(work, done, RunState.DONE)
+
+    take(store, heir)
+
+    with store.transaction() as work:
+        states = [ledger.get(work, run_id).state for run_id in (done, waiting, heir)]
+    assert states == [RunState.DONE, RunState.RUNNING, RunState.RUNNING]

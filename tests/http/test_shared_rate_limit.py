@@ -154,3 +154,35 @@ def test_without_the_database_no_permit_is_issued() -> None:
     """Never unlimited: the sync needs the same database anyway."""
     with SharedStore(f"host=127.0.0.1 port={free_port()}") as nowhere, pytest.raises(StoreUnavailable):
         SharedRateLimiter(nowhere, "acme", Rate(calls=1)).acquire(1)
+
+
+def test_a_pause_never_shortens_another(shared: SharedStore, hub_dsn: str) -> None:
+    """One worker was told to wait ten minutes, another a moment: the system wants the ten minutes."""
+    rate = Rate(calls=50)
+    with SharedStore(hub_dsn) as other:
+        one, two = SharedRateLimiter(shared, "acme", rate), SharedRateLimiter(other, "acme", rate)
+        one.pause(600)
+        two.pause(0.1)
+
+        for limiter in (one, two):
+            with pytest.raises(RateLimited) as refused:
+                limiter.acquire(10)
+            assert (refused.value.retry_in_s or 0) > 500
+
+
+def test_a_permit_whose_caller_overslept_is_lost(shared: SharedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Used late, it would fall with the permits of other workers into one window of the server."""
+    ahead, overslept = 0.0, [30.0, 0.0]
+
+    def sleep(seconds: float) -> None:
+        nonlocal ahead
+        ahead += seconds + overslept.pop(0)
+
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + ahead, sleep=sleep)
+    monkeypatch.setattr(shared_rate_limit, "time", clock)
+    limiter = SharedRateLimiter(shared, "acme", Rate(calls=1, per_s=20))
+    limiter.acquire(0)
+    limiter.acquire(600)
+
+    assert overslept == []
+    assert query(shared, "SELECT taken FROM rate_limit") == [(3,)]

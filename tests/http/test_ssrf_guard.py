@@ -108,6 +108,12 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse() -> None:
         resolved("1.1.1.1", "10.0.0.7")
 
 
+def test_a_name_without_an_address_is_an_error_that_names_it() -> None:
+    """Nothing was checked, so there is nothing that may be connected to."""
+    with pytest.raises(OSError, match=r"the name shop\.test has no address"):
+        resolve_allowed("acme", "shop.test", 443, AllowedNetworks(), encrypted=True, resolve=lambda *_, **__: [])
+
+
 @pytest.mark.parametrize("address", ["10.0.0.7", "127.0.0.1", "::1", "fc00::1", "::ffff:10.0.0.7"])
 def test_private_networks_can_be_allowed(address: str) -> None:
     assert resolved(address, rules=ANYWHERE_PRIVATE)

@@ -92,6 +92,16 @@ def test_events_without_a_consumer_open_an_alert(store: Store) -> None:
     assert open_alerts(store) == {}, "it has read them all"
 
 
+def test_the_alert_of_events_without_a_consumer_names_the_partition_in_which_they_wait(store: Store) -> None:
+    """A person restarts the worker of that one; the other has nothing to do."""
+    with store.transaction() as work:
+        consumer_leases.register(work, "availability", 2)
+    publish(store, stock("CHAIR", 1, 1))
+    (partition,) = query(store, "SELECT (hashtext('CHAIR') & 2147483647) %% 2")[0]
+
+    assert list(open_alerts(store)) == [("events_unread", f"availability/{partition}")]
+
+
 def test_a_breaker_that_stays_open_is_an_alert_until_it_closes(store: Store) -> None:
     """Half open it lets a call through now and then, and has not recovered yet."""
     breaker = SharedBreaker(store.another(), "shop", BreakerRules(open_s=0.0))

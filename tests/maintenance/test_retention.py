@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -96,6 +97,22 @@ def test_a_round_that_was_interrupted_before_the_files_went_is_done_by_the_next(
 
     assert folders(systems) == set()
     assert query(systems.store, "SELECT count(*) FROM landed_page") == [(0,)]
+
+
+def test_a_run_that_is_opened_again_meanwhile_keeps_its_pages(systems: Systems, hub_dsn: str) -> None:
+    """A person clears its task while the round is under way: the task would find nothing to load."""
+    run_id = run(systems).run_id
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with ThreadPoolExecutor(1) as threads, Store(hub_dsn) as other:
+        with other.transaction() as reopening:
+            reopening.execute(b"UPDATE sync_run SET state = 'running', finished_at = NULL")
+            the_round = threads.submit(a_round, systems)
+            with Store(hub_dsn) as third:
+                eventually(lambda: query(third, waiting), [(1,)])
+        the_round.result(120)
+
+    assert folders(systems) == {run_id}
+    assert query(systems.store, "SELECT landing_cleared_at FROM sync_run") == [(None,)]
 
 
 def test_files_that_cannot_go_are_tried_again(systems: Systems, tmp_path: Path) -> None:

@@ -210,6 +210,19 @@ def test_an_older_read_of_a_deferred_record_leaves_it_open(store: Store) -> None
     assert still_open(store) == ["busy"]
 
 
+def test_a_run_closes_only_records_that_were_deferred_before_it_began(store: Store) -> None:
+    """It has read the younger one before it was deferred, in a version that is not the one that could not be loaded."""
+    first = begin(store)
+    leave_open(store, first, "older")
+    end(store, first)
+    run = begin(store)
+    leave_open(store, run, "younger")
+
+    load(store, run, [stock("older", 2), stock("younger", 2)])
+
+    assert still_open(store) == ["younger"]
+
+
 # Events
 
 

@@ -404,3 +404,45 @@ def test_a_file_is_on_disk_before_a_row_names_it(systems: Systems, tmp_path: Pat
     settled.clear()
     validate(INVENTORY, watched, run_id)
     assert settled == [f"{run_id}/batch-00000{end}" for end in (".arrow.zst", ".rejected.json.zst")]
+
+
+def test_a_run_with_a_landed_page_that_no_batch_has_does_not_end(systems: Systems) -> None:
+    """Ended as done, it would move the watermark past records that were read and never loaded."""
+    small = replace(INVENTORY, batch_records=500)
+    run_id = validate(small, systems, extract(small, systems, FULL))
+    query(systems.store, "DELETE FROM sync_batch WHERE batch_no = 1 RETURNING 1")
+
+    with pytest.raises(batches.Unaccounted, match="landed 1200 records and loaded 700"):
+        load(small, systems, run_id)
+
+    assert query(systems.store, "SELECT state FROM sync_run") == [("running",)]
+    assert watermark(systems.store) is None
+
+
+def test_batches_of_a_read_by_time_are_loaded_one_after_the_other(
+    shop: FakeRetailer, systems: Systems, tmp_path: Path
+) -> None:
+    """A record that changes while it is read is in two of them, and its versions are published in their order."""
+    small = replace(INVENTORY, batch_records=100)
+    run(systems, FULL)
+    simulate(shop.state, stock_moves=250)
+    time.sleep(1.1)  # the source's clock has whole seconds: let the second of the moves end
+    run_id = validate(small, systems, extract(small, systems, DELTA))
+    loaded = "SELECT batch_no FROM sync_batch WHERE run_id = %s AND loaded_at IS NOT NULL ORDER BY loaded_at"
+
+    class FirstIsSlow(Landing):
+        """Gives a second thread the time to load the second batch before the first."""
+
+        def read(self, name: str) -> bytes:
+            if name == f"{run_id}/batch-000000.arrow.zst":
+                until = time.monotonic() + 1
+                with systems.store.another() as other:
+                    while not query(other, loaded, run_id) and time.monotonic() < until:
+                        time.sleep(0.05)
+            return super().read(name)
+
+    load(small, replace(systems, landing=FirstIsSlow(str(tmp_path / "landing"))), run_id)
+
+    order = [number for (number,) in query(systems.store, loaded, run_id)]
+    assert len(order) > 2
+    assert order == sorted(order)

@@ -48,10 +48,17 @@ def test(
     deep: Annotated[
         bool, typer.Option("--deep", help="Add the long tests: many examples, programs of others.")
     ] = False,
+    mutants: Annotated[
+        bool, typer.Option("--mutants", help="Change the files that hold promises, and see whether a test fails.")
+    ] = False,
 ) -> None:
     """Check lint, format, import contracts and types, and run the tests. Extra arguments are passed to pytest."""
-    if quick and deep:
-        raise typer.BadParameter("--quick and --deep exclude each other")
+    if quick + deep + mutants > 1:
+        raise typer.BadParameter("--quick, --deep and --mutants exclude each other")
+    if mutants:
+        if not _passes("mutants", ["python", "-m", "tests.mutants", *context.args]):
+            raise typer.Exit(Exit.FAILED)
+        return
     tier = "quick" if quick else "deep" if deep else "gate"
     started_at = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

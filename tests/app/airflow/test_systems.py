@@ -6,6 +6,7 @@ import json
 import logging
 import traceback
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,11 @@ def test_a_sweep_finds_no_secret_anywhere(
     assert len(tokens) >= 2
     found = [(name, secret) for name, text in sinks.items() for secret in (CANARY, *tokens) if secret in text]
     assert found == []
+
+
+@pytest.mark.usefixtures("connect")
+def test_the_overlap_of_a_delta_reaches_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings(), "overlap_minutes", 90)
+
+    with systems_of(INVENTORY) as systems:
+        assert systems.overlap == timedelta(hours=1.5)

@@ -19,8 +19,11 @@ from crossdock.commerce.inventory import subscribers as inventory_subscribers
 from crossdock.db.database import Store, StoreRefused, Work
 from crossdock.events import partitions as event_partitions
 from crossdock.events import store as event_store
-from crossdock.events.delivery import PartitionAssignment
-from crossdock.events.model import STOCK_CHANGED, Event
+from crossdock.events.dead_letters.repository import Failure
+from crossdock.events.delivery import PartitionAssignment, consumer_leases, failures, retry_repository
+from crossdock.events.delivery.retry_repository import RetryRecord
+from crossdock.events.model import ORIGIN, STOCK_CHANGED, Event
+from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance.housekeeping import Housekeeping, HousekeepingConfig
 from crossdock.observability import alerts
@@ -52,6 +55,10 @@ class Diary:
                 raise ValueError("this one again")
             self.seen += delivered
         inventory_repository.upsert(work, [])
+
+    def refuses_no_more(self) -> None:
+        with self._lock:
+            self._left = 0
 
     def subscriber(self, **changes: Any) -> dict[str, Subscriber]:
         fields = {"types": (STOCK_CHANGED,), "apply": self.apply, "attempts": 3, "first_wait_s": 0.05, **changes}
@@ -324,3 +331,127 @@ def test_an_event_that_no_index_can_hold_is_a_dead_letter_and_blocks_no_other(st
         eventually(lambda: query(store, had), [(["A", "B"],)])
         dead_letters = "SELECT partition_key, state, cause, position(%s in reason) FROM dead_letter"
         eventually(lambda: query(store, dead_letters, long_key[:40]), [("BAD", "dead", "ProgramLimitExceeded", 0)])
+
+
+# A key waits for its failed event, and what waits is found again
+
+
+def test_an_event_published_after_its_key_failed_waits_for_it(store: Store, hub_dsn: str) -> None:
+    """Delivered at once, it would be overtaken: the older event, retried later, would undo it."""
+    diary = Diary(refuses=["id-A"])
+    with delivery(hub_dsn, diary.subscriber(first_wait_s=600), assignment=PartitionAssignment(partitions=1)):
+        publish(store, stock("A", 1, 1))
+        eventually(lambda: [row[0] for row in dead_letters(store)], ["retrying"])
+        diary.refuses_no_more()
+        publish(store, stock("A", 2, 2), stock("B", 1, 1))
+        eventually(lambda: ("id-B", 1) in diary.seen)
+
+    assert diary.seen == [("id-B", 1)]
+    assert [row[0] for row in dead_letters(store)] == ["retrying", "waiting"]
+
+
+def test_another_number_of_partitions_begins_at_the_slowest_cursor(store: Store) -> None:
+    """Keys move between partitions: at any other cursor, events of keys that came from the slowest are passed over."""
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(20)))
+    with store.transaction() as work:
+        consumer_leases.register(work, "diary", 2)
+        claims = [consumer_leases.claim(work, "diary", number, "worker", timedelta(minutes=1)) for number in (0, 1)]
+        events = event_store.select(work, Selection(after=ORIGIN), limit=100)
+        for claim, cursor in zip(claims, (events[-1].at, events[3].at), strict=True):
+            assert claim is not None
+            consumer_leases.advance(work, claim, cursor, delivered=0, life=timedelta(minutes=1))
+
+        consumer_leases.register(work, "diary", 3)
+
+        begins = [consumer_leases.claim(work, "diary", number, "worker", timedelta(minutes=1)) for number in range(3)]
+        assert {claim and claim.cursor for claim in begins} == {events[3].at}
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_events_that_wait_move_with_their_key_when_partitions_change(store: Store, partitions: int) -> None:
+    """Left behind, they are retried by nobody, and later events of their keys are delivered before them."""
+    life, failure = timedelta(minutes=1), Failure(cause="ValueError", reason="")
+    publish(store, *(stock(f"S{n}", version, n) for n in range(12) for version in (1, 2)))
+    with store.transaction() as work:
+        consumer_leases.register(work, "diary", 2)
+        for number in range(2):
+            claim = consumer_leases.claim(work, "diary", number, "worker", life)
+            assert claim is not None
+            first, second = in_partition(work, number, 2)
+            records = [RetryRecord(event=event, state="retrying", failure=failure) for event in first]
+            records += [RetryRecord(event=event, state="waiting") for event in second]
+            retry_repository.upsert(work, claim, records)
+
+    with store.transaction() as work:
+        consumer_leases.register(work, "diary", partitions)
+        for number in range(partitions):
+            claim = consumer_leases.claim(work, "diary", number, "worker", life)
+            assert claim is not None
+            first, second = in_partition(work, number, partitions)
+            assert len(first) == len(second) > 0
+            due = retry_repository.heads_of_line(work, claim)
+            assert {dead_letter.event.at for dead_letter in due} == {event.at for event in first}
+            assert retry_repository.blocked_keys(work, claim) == {event.partition_key for event in second}
+
+
+def in_partition(work: Work, partition: int, partitions: int) -> tuple[list[Event], list[Event]]:
+    """The first event of each key of the partition, and the second."""
+    events, _ = event_store.read(
+        work,
+        ORIGIN,
+        types=[STOCK_CHANGED],
+        partition=partition,
+        partitions=partitions,
+        limit=1_000,
+        now_epoch=event_store.epoch(work),
+    )
+    versions = [int(json.loads(event.data)["version"]) for event in events]
+    first, second = ([event for event, at in zip(events, versions, strict=True) if at == version] for version in (1, 2))
+    return first, second
+
+
+# What becomes of a failed event
+
+
+def test_only_a_later_event_of_its_subject_closes_a_dead_letter(store: Store) -> None:
+    """An older one, replayed afterwards, has not the state that the dead letter would have brought."""
+    publish(store, *(stock("A", version, version) for version in (1, 2, 3)))
+    with store.transaction() as work:
+        consumer_leases.register(work, "diary", 1)
+        claim = consumer_leases.claim(work, "diary", 0, "worker", timedelta(minutes=1))
+        assert claim is not None
+        older, failed, later = event_store.select(work, Selection(after=ORIGIN), limit=10)
+        failure = Failure(cause="ValueError", reason="")
+        retry_repository.upsert(work, claim, [RetryRecord(event=failed, state="dead", failure=failure, attempts=1)])
+        retry_repository.supersede(work, "diary", [older, failed])
+        assert retry_repository.any_dead(work, "diary")
+
+        retry_repository.supersede(work, "diary", [later])
+
+    assert [row[0] for row in dead_letters(store)] == ["superseded"]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "seconds"), [(1, 0.5), (2, 1), (3, 2), (11, 512), (12, 600), (40, 600), (10_000, 600)]
+)
+def test_the_longest_wait_between_two_attempts_is_ten_minutes(attempts: int, seconds: float) -> None:
+    """Doubled for a weekend, the wait would be a month after the cause is gone."""
+    subscriber = Subscriber(types=(STOCK_CHANGED,), first_wait_s=0.5)
+
+    assert failures.wait_s(subscriber, attempts) == seconds
+
+
+def test_the_text_of_a_foreign_error_is_not_kept(store: Store, hub_dsn: str) -> None:
+    """It may quote a row's values, and reasons are in alerts and lists that everybody may read."""
+
+    def refuse(_: Work, events: Sequence[Event]) -> None:
+        raise ValueError(f"invalid literal: 'secret-value' in {len(events)}")
+
+    publish(store, stock("A", 1, 1))
+    with delivery(hub_dsn, {"refusing": Subscriber(types=(STOCK_CHANGED,), apply=refuse, attempts=1)}):
+        eventually(lambda: [row[0] for row in dead_letters(store)], ["dead"])
+
+    ((cause, reason),) = query(store, "SELECT cause, reason FROM dead_letter")
+    assert cause == "ValueError"
+    assert reason.startswith("ValueError in refuse, line ")
+    assert "secret-value" not in reason

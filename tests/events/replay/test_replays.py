@@ -286,3 +286,26 @@ def test_a_replay_at_a_slow_rate_ends_with_its_worker_and_keeps_its_rate(
     assert len(external.delivered) == 1
     with store.transaction() as work:
         assert replay_repository.claim(work, "another", timedelta(seconds=1)) is None, "its time has not come"
+
+
+def test_a_replay_takes_progress_from_the_worker_that_has_it_alone(store: Store) -> None:
+    """Each kind of replay relies on it: counted by two workers, a replay would be done before its end."""
+    life = timedelta(minutes=1)
+    replay_id = all_events(store, 10)
+
+    def progress(worker: str) -> bool:
+        with store.transaction() as work:
+            replay = replay_repository.get(work, replay_id)
+            return replay_repository.progress(work, replay, worker, {}, done=1, failed=0, life=life)
+
+    with store.transaction() as work:
+        assert replay_repository.claim(work, "slept", timedelta(0)) is not None
+    with store.transaction() as work:
+        assert replay_repository.claim(work, "heir", life) is not None
+
+    assert not progress("slept")
+    assert progress("heir")
+    with store.transaction() as work:
+        replay_repository.end(work, replay_id, "stopped")
+    assert not progress("heir")
+    assert query(store, "SELECT done FROM event_replay") == [(1,)]

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -165,6 +166,41 @@ def test_plain_hmac_in_each_of_its_spellings() -> None:
     bare = rules(scheme="hmac", timestamp_header="")
     headers = [("x-signature", mac(b"secret", body).hex()), ("x-delivery-id", "d2")]
     assert verify(bare, ["secret"], headers, body, now_s=NOW) == "d2"
+
+
+@pytest.mark.parametrize(
+    ("delivery_id", "is_good"), [("m", True), ("m" * 256, True), ("", False), ("m" * 257, False), ("a\tb", False)]
+)
+def test_a_delivery_id_is_one_to_256_printable_characters(delivery_id: str, *, is_good: bool) -> None:
+    """It is the identity of an event: it stands in an index, which holds no longer one, and in lists."""
+    headers = standard(b"{}", delivery_id=delivery_id)
+    if is_good:
+        assert verify(rules(), [KEY], headers, b"{}", now_s=NOW) == delivery_id
+    else:
+        with pytest.raises(WebhookRefused, match="empty, too long, or not printable"):
+            verify(rules(), [KEY], headers, b"{}", now_s=NOW)
+
+
+@pytest.mark.parametrize("at", [NOW - 300, NOW + 300])
+def test_a_delivery_is_good_for_five_minutes_to_the_second(at: int) -> None:
+    assert verify(rules(), [KEY], standard(b"{}", at=at), b"{}", now_s=NOW) == "msg_1"
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"id": 5}', b'["id"]', b"no json"])
+def test_a_signed_body_of_stripe_without_an_id_is_refused_in_words(body: bytes) -> None:
+    """An error of ours would be 500, and the sender would send it again for days."""
+    header = f"t={NOW},v1={mac(b'whsec_stripe', f'{NOW}.'.encode() + body).hex()}"
+
+    with pytest.raises(WebhookRefused, match="the body"):
+        verify(rules(scheme="stripe"), ["whsec_stripe"], [("stripe-signature", header)], body, now_s=NOW)
+
+
+def test_one_signature_has_one_spelling() -> None:
+    """What stands between the letters of base64 is not skipped: whoever compares signatures later compares texts."""
+    (first, second, (name, signature)) = standard(b"{}")
+
+    with pytest.raises(WebhookRefused, match="no signature matches"):
+        verify(rules(), [KEY], [first, second, (name, f"{signature[:9]}*{signature[9:]}")], b"{}", now_s=NOW)
 
 
 def test_a_receiver_without_a_key_proves_nothing() -> None:
@@ -412,6 +448,34 @@ def test_a_connection_serves_several_requests_and_rests_between_them(
         assert connection.sock is opened
 
     assert len(stored(store)) == 3
+
+
+def test_a_body_that_does_not_say_how_large_it_is_has_the_same_bound(client: WebhookClient, store: Store) -> None:
+    """Sent in chunks, it has no Content-Length; a stranger could fill the memory, and then the store."""
+    body = webhook_body("C" * LARGEST_BYTES)
+    url = f"http://127.0.0.1:{client.port}/v1/webhooks/commercetools"
+    chunks = (body[begin : begin + 65_536] for begin in range(0, len(body), 65_536))
+    answer = requests.post(url, data=chunks, headers=dict(standard(body, at=now())), timeout=30)
+
+    assert answer.request.headers.get("Content-Length") is None
+    assert answer.status_code == 413
+    assert query(store, "SELECT count(*) FROM event") == [(0,)]
+
+
+def test_a_key_that_was_taken_out_of_its_connection_is_good_for_fifteen_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A person who revokes a leaked key relies on it; and not every delivery may cost a request to Airflow."""
+    clock, found = [1_000.0], []
+    monkeypatch.setattr(webhooks, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    receiver = receiver_from("commercetools", KEY, RULES, DATASETS, webhook_of("commercetools"))
+    known = webhooks.Receivers(lambda name: (found.append(name), receiver)[1])
+
+    for at in (1_000.0, 1_014.0, 1_016.0):
+        clock[0] = at
+        assert known.of("commercetools") is receiver
+
+    assert len(found) == 2
 
 
 def test_an_integration_without_webhooks_is_not_found(client: WebhookClient) -> None:

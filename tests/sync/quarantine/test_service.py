@@ -431,3 +431,25 @@ def test_unprintable_characters_are_made_visible() -> None:
         "n": "NaN",
         "list": ["\\ud800"],
     }
+
+
+def test_an_edit_survives_that_its_bad_version_is_read_again(anna: Triage) -> None:
+    """Syncs run every few minutes: a person who edits ten records before a replay would lose nine edits."""
+    raw = entry(id="a", sku="")
+    anna.sync(raw)
+    anna.edit(anna.items()[0], sku="SIDEBOARD")
+
+    anna.sync(raw)
+    anna.replay()
+
+    assert query(anna.store, "SELECT sku FROM inventory") == [("SIDEBOARD",)]
+    assert anna.states() == ["replayed"]
+
+
+def test_an_item_closes_when_its_very_version_is_loaded_after_all(anna: Triage) -> None:
+    """A rule was relaxed, and the next sync accepts the same version: nothing is left for a person to do."""
+    anna.sync(entry(id="a", version=3, sku=""), entry(id="b", version=3, sku=""))
+
+    anna.sync(entry(id="a", version=3), entry(id="b", version=2))
+
+    assert [(item.record_id, item.state) for item in anna.items(state=None)] == [("a", "superseded"), ("b", "open")]

@@ -1,0 +1,124 @@
+"""The runner of mutants itself: a mutant that a test notices is killed, one that no test notices is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.mutants.__main__ import main, run
+from tests.mutants.modules import MODULES, Module
+from tests.mutants.mutations import mutants_of
+from tests.mutants.run import drawn, equivalents, is_equivalent, mutants
+
+PROJECT = Path(__file__).parents[2]
+CODE = """
+def is_full(litres: float) -> bool:
+    return litres >= 10
+"""
+#: Does not notice that ten litres are no longer full.
+TESTS = """
+from tank import is_full
+
+def test_a_tank_is_full_from_ten_litres_on():
+    assert is_full(10.5)
+    assert not is_full(9)
+"""
+EQUIVALENT = '''
+[[equivalent]]
+file = "include/tank.py"
+diff = """
+-    return litres >= 10
++    return litres > 10
+"""
+reason = "no tank is filled to the drop"
+'''
+TANK = {"tank": Module(("include/tank.py",), ("test_tank.py",))}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    (folder / "include").mkdir(parents=True)
+    (folder / "include" / "tank.py").write_text(CODE)
+    (folder / "test_tank.py").write_text(TESTS)
+    (folder / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
+    return folder
+
+
+def test_a_mutant_that_no_test_notices_is_shown_and_fails_the_run(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = run(project, TANK, [], number=100)
+    printed = capsys.readouterr().out
+
+    assert ended == 1
+    assert "include/tank.py:3 survived:\n-    return litres >= 10\n+    return litres > 10\n" in printed
+    assert printed.count("survived:") == 1
+    assert "66.7% of the mutants that are not equivalent were killed" in printed
+    assert (project / "include" / "tank.py").read_text() == CODE
+
+
+def test_a_mutant_that_is_listed_as_equivalent_is_not_run(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "equivalent.toml").write_text(EQUIVALENT)
+    ended = run(project, TANK, equivalents(tmp_path / "equivalent.toml"), number=100)
+
+    assert ended == 0
+    assert "100.0% of the mutants that are not equivalent were killed" in capsys.readouterr().out
+
+
+def test_tests_that_fail_without_a_mutant_fail_the_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They would kill every mutant."""
+    (project / "test_tank.py").write_text(TESTS.replace("not ", ""))
+
+    assert run(project, TANK, [], number=100) == 1
+    assert "these modules say nothing: tank" in capsys.readouterr().out
+
+
+def test_statements_lose_conditions_order_and_locks() -> None:
+    statement = '''_OLDEST = b"""
+SELECT id FROM item WHERE state = 'open' AND shop = %(shop)s AND version < %(version)s
+ ORDER BY stored_at, id LIMIT 1 FOR UPDATE
+"""'''
+    changed = {line for mutant in mutants_of("x.py", statement) for line in mutant.diff.splitlines() if line[0] == "+"}
+
+    assert changed == {
+        "+SELECT id FROM item WHERE state = 'open' AND shop = %(shop)s AND version <= %(version)s",
+        "+SELECT id FROM item WHERE state = 'open'  AND version < %(version)s",
+        "+SELECT id FROM item WHERE state = 'open' AND shop = %(shop)s ",
+        "+ ORDER BY stored_at DESC, id DESC LIMIT 1 FOR UPDATE",
+        "+ ORDER BY stored_at, id LIMIT 1",
+    }
+
+
+def test_a_change_elsewhere_in_the_file_draws_the_same_mutants() -> None:
+    """Otherwise each edit would ask about other places, and a score could not be compared with the last one."""
+    code = (PROJECT / "include/crossdock/db/leases.py").read_text()
+    before = drawn(mutants_of("leases.py", code), 5)
+    after = drawn(mutants_of("leases.py", f"{code}\n\nX = {{}}\n"), 5)
+
+    assert [mutant.diff for mutant in before] == [mutant.diff for mutant in after]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_each_module_is_where_it_is_said_to_be(name: str) -> None:
+    module = MODULES[name]
+
+    assert [test for test in module.tests if not (PROJECT / test.split("::")[0]).exists()] == []
+    assert len(mutants(PROJECT, module)) > 10
+
+
+def test_each_equivalent_mutant_exists_and_has_a_reason() -> None:
+    """One that matches nothing any more is no longer the reason for anything."""
+    listed = equivalents(PROJECT / "tests/mutants/equivalent.toml")
+    known = [mutant for module in MODULES.values() for mutant in mutants(PROJECT, module)]
+
+    assert [one for one in listed if not any(is_equivalent(mutant, [one]) for mutant in known)] == []
+    assert [one for one in listed if len(one.reason.split()) < 4] == []
+
+
+def test_a_module_that_is_not_there_is_refused() -> None:
+    with pytest.raises(SystemExit):
+        main(["no-such-module"])
