@@ -225,8 +225,9 @@ def test_another_input_with_the_key_is_refused(shop: Shop) -> None:
     shop.act(key)
     after_effect = shop.act(key, other)
 
-    assert_problem(after_refusal, 409, "conflict")
-    assert_problem(after_effect, 422, "idempotency-key-reused")
+    for answer in (after_refusal, after_effect):
+        assert_problem(answer, 422, "idempotency-key-reused")
+        assert key in answer.json()["detail"]
     assert shop.effects == 1
 
 
@@ -255,6 +256,23 @@ def test_an_invalid_input_names_each_place_and_nothing_is_sent(shop: Shop) -> No
     pointers = {error["pointer"] for error in answer.json()["errors"]}
     assert pointers == {"/input/version", "/input/quantity", "/input/colour"}
     assert "many" not in answer.text
+    assert shop.sent == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"key": "ring\n"}, "/input/key"),
+        ({"version": 3.0}, "/input/version"),
+        ({"quantity": True}, "/input/quantity"),
+    ],
+)
+def test_an_input_is_what_its_schema_says_to_the_last_character(shop: Shop, change: Any, pointer: str) -> None:
+    """Python's `$` lets a line feed pass, and JSON Schema 3.0 for an integer: it would be sent so."""
+    answer = shop.act(new_key(), shop.given | change)
+
+    assert_problem(answer, 400, "bad-request")
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
     assert shop.sent == 0
 
 

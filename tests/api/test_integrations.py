@@ -758,6 +758,18 @@ def test_a_large_body_is_refused_before_it_is_read(hub: Hub) -> None:
     assert_problem(streamed, 413, "too-large")
 
 
+@pytest.mark.parametrize(
+    ("name", "body", "status"),
+    [("admin", b"a" * 20_000_000, 413), (None, [b"a" * 1_000_000] * 20, 401)],
+    ids=["a large body", "a stranger's parts"],
+)
+def test_whoever_sends_far_too_much_sees_why(hub: Hub, name: str | None, body: Any, status: int) -> None:
+    """A connection that is closed while the body still comes is reset, and the answer is lost with it."""
+    answer = hub.call("POST", "/v1/integrations", name, data=body if isinstance(body, bytes) else iter(body))
+
+    assert (answer.status_code, answer.headers["Connection"]) == (status, "close")
+
+
 def test_a_change_with_the_sessions_cookie_must_come_from_our_own_page(hub: Hub, retailer: FakeRetailer) -> None:
     """A browser sends the cookie with a form of any other site's too."""
     of = f"/v1/integrations/{added(hub, retailer)['id']}/pause"

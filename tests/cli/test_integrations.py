@@ -131,11 +131,24 @@ def test_an_action_is_performed_by_command_and_repeated_by_its_key(
     [
         (["--input=colour"], "The input is not JSON"),
         (["--input=@/not/there"], "Cannot read the input from /not/there: No such file"),
+        (["--input=@{folder}/latin.json"], "it is not UTF-8"),
+        (["--input=@{folder}/deep.json"], "The input is not JSON: it nests too deeply"),
+        (['--input={"sku": NaN}'], "The input is not JSON: Out of range"),
+        (['--input={"sku": 1e999}'], "The input is not JSON: Out of range"),
+        (['--input={"sku": "A"}', "--key=ключ"], "Invalid key 'ключ'"),
+        (['--input={"sku": "A"}', "--key=a\nX: 1"], "Invalid key 'a\\nX: 1'"),
+        (['--input={"sku": "A"}', "--key="], "Invalid key ''"),
         (['--input={"sku": 5}'], '/input/sku: must have type "string"'),
         (['--input={"skew": "A"}'], "/input/skew: is not known; known fields: sku"),
     ],
 )
-def test_a_wrong_input_is_wrong_use(hub: Hub, retailer: FakeRetailer, words: list[str], message: str) -> None:
+def test_a_wrong_input_is_wrong_use(
+    hub: Hub, retailer: FakeRetailer, tmp_path: Path, words: list[str], message: str
+) -> None:
+    (tmp_path / "latin.json").write_bytes(b'{"sku": "caf\xe9"}')
+    # Deeper than any recursion limit of Python's decoder.
+    (tmp_path / "deep.json").write_text("[" * 200_000 + "]" * 200_000)
+    words = [word.replace("{folder}", str(tmp_path)) for word in words]
     if run(hub, "show", "cli_input").returncode:
         answer(hub, *add_words(retailer, "cli_input"), stdin=secret(retailer))
 
@@ -144,6 +157,7 @@ def test_a_wrong_input_is_wrong_use(hub: Hub, retailer: FakeRetailer, words: lis
     assert ended.returncode == 2
     assert message in " ".join(ended.stderr.split())
     assert "--key" not in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_wrong_settings_are_wrong_use_on_the_client_and_on_the_server(hub: Hub, retailer: FakeRetailer) -> None:

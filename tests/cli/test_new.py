@@ -131,6 +131,15 @@ def test_a_stream_is_one_more_line_in_a_manifest_that_stays_as_it_was(stackless_
         (("connector", "acme", "--dataset", "nothing"), "Unknown dataset 'nothing'. Datasets: customers, inventory"),
         (("connector", "acme", "--title", 'The "Acme"'), "cannot be a title"),
         (("connector", "declarative"), "exists and is not overwritten"),
+        (("connector", "declared"), "'declared' is a kind of integration already"),
+        (("connector", "none"), "would not be valid Python"),
+        (("connector", "true"), "would not be valid Python"),
+        *(
+            (("connector", name), "would have two")
+            for name in ("http_client", "cursor", "any", "value_error", "report")
+        ),
+        (("subscriber", "orders.none"), "would not be valid Python"),
+        (("subscriber", "orders.bad_event"), "would have two BadEvent"),
         (("stream", "acme"), "two words with a dot between are expected, such as acme_shop.products"),
         (("stream", "acme.products"), "A new one: ./hub new connector acme"),
         (("stream", "declarative.products"), "is not a connector with streams"),
@@ -195,3 +204,17 @@ def test_what_is_written_passes_every_static_check_and_its_own_tests(
             [BIN / command[0], *command[1:]], cwd=root, env=environment, capture_output=True, text=True, check=False
         )
         assert ended.returncode == 0, f"{command}: {ended.stdout[-3000:]}{ended.stderr[-3000:]}"
+
+
+def test_what_cannot_be_formatted_is_removed_again(stackless_hub: Hub, checkout: Path) -> None:
+    """Half a connector would fail the next start of the hub."""
+    (checkout / "pyproject.toml").write_text("[tool.ruff]\nno-such-option = 1\n")
+    before, folders = written(checkout), set(checkout.rglob("*"))
+
+    connector, subscriber = (
+        stackless_hub("new", *words) for words in (("connector", "acme_shop"), ("subscriber", "inventory.sold_out"))
+    )
+
+    assert (connector.code, subscriber.code) == (1, 1)
+    assert "Nothing was written" in connector.text
+    assert (written(checkout), set(checkout.rglob("*"))) == (before, folders)

@@ -20,6 +20,7 @@ from crossdock.core.failpoints import failpoint
 from crossdock.db import idempotency
 from crossdock.db.database import Work
 from crossdock.db.idempotency import Answer, RequestKey
+from crossdock.integrations.attempts import model as attempts
 
 Headers = Mapping[str, str]
 
@@ -95,7 +96,7 @@ class IdempotentRequest:
         Carry out *effect*, which calls another system, with no transaction open; it keeps its answer in its last one.
 
         Raises:
-            StillRunning, KeyReused: See `db.idempotency`.
+            StillRunning, KeyReused: See `db.idempotency`; also if the effect was refused, and its key remembers for what.
 
         """
         kept: list[Answer] = []
@@ -111,13 +112,20 @@ class IdempotentRequest:
             with self._store.transaction() as work:
                 answer = idempotency.find(work, self._key)
             if answer is None:
-                effect(keep)
+                self._carry_out(effect, keep)
                 failpoint("idempotency.after_commit")
                 (answer,) = kept
         finally:
             with self._store.question() as session:
                 idempotency.unlock_session(session, self._key)
         return _response(answer)
+
+    def _carry_out(self, effect: Callable[[Keep], None], keep: Keep) -> None:
+        try:
+            effect(keep)
+        except attempts.KeyReused as error:
+            # The key of the effect is ours; the caller knows another.
+            raise idempotency.KeyReused(self._key.name) from error
 
     def _answer(self, document: BaseModel, headers: Headers) -> Answer:
         return Answer(self._status, headers, document.model_dump_json().encode())

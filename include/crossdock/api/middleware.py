@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
+from contextlib import suppress
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -17,6 +19,9 @@ from crossdock.core.log import logger
 log = logger(__name__)
 
 LARGEST_BODY = 1024 * 1024
+#: Of a body that is not wanted: how much is read and thrown away after the answer, and how long the next part may take.
+_MOST_DISCARDED = 64 * LARGEST_BODY
+_LINGER_S = 1.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 #: Set unless the route sets its own; Airflow sends none of them. `frame-ancestors`: only Airflow's UI may frame the
@@ -34,7 +39,8 @@ class RequestMiddleware:
     The outermost ASGI middleware.
 
     It stops reading a body at `LARGEST_BODY`, so that a large one costs no memory, whatever its Content-Length says, and
-    at a deadline. A connection whose body was not read is closed with the answer: nothing waits for the rest.
+    at a deadline. A connection whose body was not read is closed after the answer. What is on its way is thrown away before: to
+    close with unread bytes resets the connection, and the client would not see the answer (RFC 9112 9.6).
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -55,6 +61,10 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 begun = True
                 _set_headers(MutableHeaders(scope=message), request_id, is_read=body.is_read)
+            elif not body.is_read and not message.get("more_body", False):
+                await send({**message, "more_body": True})
+                await body.discard()
+                message = {"type": "http.response.body"}
             await send(message)
 
         try:
@@ -89,15 +99,30 @@ class _Body:
 
     def __init__(self, headers: Headers, receive: Receive) -> None:
         self._receive, self._bytes = receive, 0
+        #: Whether its time is over: then it is not waited for again, in the place of another.
+        self._is_late = False
         #: Whether all of it was read, or there is none.
         self.is_read = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        try:
+            message = await self._receive()
+        except Problem:
+            self._is_late = True
+            raise
         self._bytes += len(message.get("body", b""))
         _refuse_large(self._bytes)
         self.is_read = self.is_read or not message.get("more_body", False)
         return message
+
+    async def discard(self) -> None:
+        """Throw away what still comes, up to a bound: the answer has been sent."""
+        with suppress(Problem, TimeoutError):
+            while not self.is_read and not self._is_late and self._bytes < _MOST_DISCARDED:
+                async with asyncio.timeout(_LINGER_S):
+                    message = await self._receive()
+                self._bytes += len(message.get("body", b""))
+                self.is_read = not message.get("more_body", False)
 
 
 def _refuse_large(size: int) -> None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from crossdock.integrations.manifests import Manifest
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True)
+#: As the API takes it.
+_KEY = re.compile(r"[!-~]{1,255}")
 
 Id = Annotated[str, typer.Argument(help="The id, as ./hub integration list shows it.")]
 Set = Annotated[
@@ -167,7 +169,7 @@ def act(
 
     If the outcome is unknown, the error names the key with which the same call can be repeated.
     """
-    body, sent_key = {"input": _input(given)}, key or str(uuid.uuid4())
+    body, sent_key = {"input": _input(given)}, _key(key)
     path = path_of("integrations", integration_id, "actions", action)
     try:
         found = hub_api().post(path, body, key=sent_key).document
@@ -338,20 +340,36 @@ def validate(
 
 def _input(given: str) -> Any:
     """Read the JSON of *given*: itself, a file, or standard input."""
-    text = given
-    if given == "-":
-        text = sys.stdin.read()
-    elif given.startswith("@"):
-        try:
-            text = Path(given[1:]).read_text()
-        except OSError as error:
-            raise BadRequest(f"Cannot read the input from {given[1:]}: {error.strerror}") from error
+    where = "standard input" if given == "-" else given.removeprefix("@")
     try:
-        return json.loads(text)
-    except ValueError as error:
+        text = given
+        if given == "-":
+            text = sys.stdin.read()
+        elif given.startswith("@"):
+            text = Path(where).read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadRequest(f"Cannot read the input from {where}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"Cannot read the input from {where}: it is not UTF-8") from error
+    try:
+        found = json.loads(text)
+        # What Python reads and JSON cannot hold: NaN, and numbers that became infinite.
+        json.dumps(found, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        cause = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
         raise BadRequest(
-            f"The input is not JSON: {error}. Expected one object, as the sample of ./hub integration actions, or @FILE"
+            f"The input is not JSON: {cause}. Expected one object, as the sample of ./hub integration actions, or @FILE"
         ) from error
+    return found
+
+
+def _key(given: str | None) -> str:
+    """Check a key as the API does, before it becomes a header; a new one if none is *given*."""
+    if given is None:
+        return str(uuid.uuid4())
+    if not _KEY.fullmatch(given):
+        raise BadRequest(f"Invalid key {given!r}. A key has 1 to 255 visible ASCII characters, such as a UUID")
+    return given
 
 
 def _settings(given: list[str] | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from crossdock.client.errors import AirflowRefused, AirflowUnreachable, DagPaused, LoginExpired, StackError
 from crossdock.client.paths import path_of
+from crossdock.core.errors import BadRequest
 
 if TYPE_CHECKING:
     import requests
@@ -198,12 +199,14 @@ class AirflowApi:
         return self._read(self.signed(method, f"/api/v2{path}", **arguments))
 
     def _send(self, method: str, path: str, *, token: str | None = None, **arguments: Any) -> requests.Response:
-        from requests import RequestException  # noqa: PLC0415
+        from requests.exceptions import InvalidHeader, InvalidJSONError, RequestException  # noqa: PLC0415
 
         headers = {**arguments.pop("headers", {}), **({"Authorization": f"Bearer {token}"} if token else {})}
         arguments.setdefault("timeout", _TIMEOUT_S)
         try:
             return self._session.request(method, f"{self.url}{path}", headers=headers, **arguments)
+        except (InvalidHeader, InvalidJSONError) as error:
+            raise BadRequest(f"Cannot write the request {method} {path}: {error}") from error
         except RequestException as error:
             raise AirflowUnreachable(f"{method} {self.url}{path}", type(error).__name__) from error
 

@@ -37,7 +37,7 @@ class HubRefused(HubError):
     @property
     def is_wrong_use(self) -> bool:
         """Whether the same request would be refused again."""
-        return _kind(self.problem) in {"bad-request", "settings-invalid", "unprocessable"}
+        return _kind(self.problem) in {"bad-request", "settings-invalid", "unprocessable", "idempotency-key-reused"}
 
 
 class HubUnavailable(HubRefused):

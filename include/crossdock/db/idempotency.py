@@ -30,14 +30,16 @@ class StillRunning(Conflict):
 class KeyReused(Terminal):
     """The key came with another request before."""
 
-    def __init__(self) -> None:
-        super().__init__("This Idempotency-Key was used for another request. Use a new key for each request")
+    def __init__(self, key: str) -> None:
+        super().__init__(f"The Idempotency-Key {key!r} was used for another request. Use a new key for each request")
 
 
 @dataclass(frozen=True)
 class RequestKey:
-    """A caller's key for one route, and a fingerprint of the request. Neither shows the key or the body."""
+    """A caller's key for one route, and a fingerprint of the request. What is stored shows neither the key nor the body."""
 
+    #: As the caller wrote it, for messages to the caller.
+    name: str
     key_hash: bytes
     fingerprint: bytes
 
@@ -45,7 +47,7 @@ class RequestKey:
     def of(cls, key: str, *, caller: str, route: str, request: bytes) -> Self:
         """Scope *key* by *caller* and *route* (method and path template); *request* is all that it must not differ in."""
         scoped = f"{caller}\x00{route}\x00{key}".encode()
-        return cls(hashlib.sha256(scoped).digest(), hmac.digest(scoped, request, "sha256"))
+        return cls(key, hashlib.sha256(scoped).digest(), hmac.digest(scoped, request, "sha256"))
 
     @property
     def lock_no(self) -> int:
@@ -126,7 +128,7 @@ def find(work: Work, key: RequestKey) -> Answer | None:
         return None
     fingerprint, status, headers, body = row
     if not hmac.compare_digest(bytes(fingerprint), key.fingerprint):
-        raise KeyReused
+        raise KeyReused(key.name)
     return Answer(status, headers, bytes(body))
 
 

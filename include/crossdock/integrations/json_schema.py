@@ -20,7 +20,9 @@ def validator_of(schema: Mapping[str, Any]) -> Any:
 def _validator_class() -> Any:
     from jsonschema import Draft202012Validator, validators  # type: ignore[import-untyped]  # noqa: PLC0415  only to validate
 
-    return validators.extend(Draft202012Validator, {"pattern": _check_pattern})
+    # To JSON Schema 3.0 is an integer. It would be sent and stored as it came, where others expect a 3.
+    integers = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    return validators.extend(Draft202012Validator, {"pattern": _check_pattern}, type_checker=integers)
 
 
 def _check_pattern(validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -47,6 +48,11 @@ def after(rows: list[Asked], asked: Asked, parameter: str, at_most: int = 10) ->
 
 
 ROWS = things(34)
+#: As a database sorts names that is neither that of ASCII nor of Unicode.
+NAMED = [
+    {"id": 100 - number, "name": name, "size": 1, "at": AT}
+    for number, name in enumerate(f"{letter}{end}" for letter in "aÄbBcéEfFgGhHiIjJ" for end in ("-a", "a"))
+]
 _BY_PAGE = numbered(ROWS)
 
 
@@ -54,6 +60,19 @@ def _again(asked: Asked) -> list[Asked]:
     """The last page again, whatever page beyond it is asked for, as Magento does."""
     rows: list[Asked] = _BY_PAGE({**asked, "page": min(int(asked["page"]), 4)})
     return rows
+
+
+def _above(rows: list[Asked], value: str, *, asked: Asked, direction: int = 1) -> list[Asked]:
+    """The ten rows above the value that is asked for, in the order of *rows*."""
+    above = asked.get("above")
+    return [row for row in rows if above is None or direction * row[value] > direction * int(above)][:10]
+
+
+def _after_name(asked: Asked, rows: list[Asked] = NAMED) -> list[Asked]:
+    """The ten rows whose names are after the one that is asked for, in the database's order."""
+    names = [row["name"] for row in NAMED]
+    first = names.index(asked["above"]) + 1 if "above" in asked else 0
+    return [row for row in rows if names.index(row["name"]) >= first][:10]
 
 
 def _by_cursor(asked: Asked) -> Asked:
@@ -163,6 +182,42 @@ LISTS: dict[str, tuple[Asked, Callable[[Asked], Any], int]] = {
         lambda asked: {
             "items": after(ROWS, asked, "from"),
             "next": f"/things?from={start}" if (start := int(asked.get("from", 0)) + 10) < 34 else None,
+        },
+        34,
+    ),
+    "cursors down to the number 0": (
+        CURSOR,
+        lambda asked: {
+            "items": after(ROWS, {"after": (place := int(asked.get("after", 30)))}, "after"),
+            "next": place - 10 if place else None,
+        },
+        34,
+    ),
+    "an end marker in words": (
+        PAGE | {"more": "more"},
+        lambda asked: {"items": _BY_PAGE(asked), "more": "True" if int(asked["page"]) < 4 else "False"},
+        34,
+    ),
+    "keyset, newest first": (
+        KEYSET,
+        lambda asked: {"items": _above(ROWS[::-1], "id", asked=asked, direction=-1)},
+        34,
+    ),
+    "keyset in the order of the database": (
+        KEYSET | {"value": "name"},
+        lambda asked: {"items": _after_name(asked)},
+        34,
+    ),
+    "keyset to a total that forgets what was deleted": (
+        KEYSET | {"total": "total"},
+        lambda asked: {"items": after(ROWS, asked, "above"), "total": 30 if "above" in asked else 34},
+        34,
+    ),
+    "keyset that is not unique, to a total": (
+        KEYSET | {"value": "rank", "total": "total", "size": 9},
+        lambda asked: {
+            "items": _above([row | {"rank": (row["id"] - 1) // 3} for row in ROWS], "rank", asked=asked)[:9],
+            "total": 34,
         },
         34,
     ),
@@ -279,6 +334,42 @@ FAULTS: dict[str, tuple[Asked, Callable[[Asked], Any], type[Exception], str]] = 
         SourceInvalid,
         "34 records, of which 40",
     ),
+    **{
+        f"a total of {total}, by {paging['kind']}": (
+            paging | {"total": "total"},
+            lambda asked, parameter=paging["parameter"], total=total: {
+                "items": _BY_PAGE(asked) if parameter == "page" else after(ROWS, asked, parameter),
+                "total": total,
+            },
+            SourceInvalid,
+            f"no total at .*, but {total}" if total == -1 else f"announces {total} records, but {came} came",
+        )
+        for paging, total, came in ((PAGE, -1, 10), (PAGE, 33, 34), (OFFSET, 0, 10), (KEYSET, 9, 10))
+    },
+    "a total of 0, without pages": (
+        {"kind": "none", "total": "total"},
+        lambda _: {"items": ROWS, "total": 0},
+        SourceInvalid,
+        "announces 0 records, but 34 came",
+    ),
+    "a total of 0, by cursors": (
+        CURSOR | {"total": "total"},
+        lambda asked: _by_cursor(asked) | {"total": 0},
+        SourceInvalid,
+        "announces 0 records, but 10 came",
+    ),
+    "offsets that show a short page twice": (
+        OFFSET,
+        lambda asked: {"items": [row for row in after(ROWS, asked, "skip") if row["id"] % 10 == 1]},
+        ListWithoutEnd,
+        r"page before again.*past_end: \[repeat\]",
+    ),
+    "an end marker in unknown words": (
+        PAGE | {"more": "more"},
+        lambda asked: {"items": _BY_PAGE(asked), "more": "no more"},
+        SourceInvalid,
+        "neither true nor false",
+    ),
     "no total where it was declared": (
         PAGE | {"total": "total"},
         lambda asked: {"items": _BY_PAGE(asked)},
@@ -310,6 +401,40 @@ FAULTS: dict[str, tuple[Asked, Callable[[Asked], Any], type[Exception], str]] = 
         SourceInvalid,
         "repeats the previous page",
     ),
+    "a keyset from the newest, asked for what is above": (
+        KEYSET,
+        lambda asked: {"items": _above(ROWS[::-1], "id", asked=asked)},
+        SourceInvalid,
+        "not sorted by its value",
+    ),
+    "a keyset from the last name, asked for those after": (
+        KEYSET | {"value": "name"},
+        lambda asked: {"items": _after_name(asked, NAMED[::-1])},
+        SourceInvalid,
+        "not sorted by its value",
+    ),
+    "a keyset without an order": (
+        KEYSET,
+        lambda asked: {"items": _above([*ROWS[1::2], *ROWS[::2]], "id", asked=asked)},
+        SourceInvalid,
+        "not sorted by its value",
+    ),
+    "a keyset of times from the newest, a record a page": (
+        KEYSET | {"value": "at", "size": 1},
+        lambda asked: {
+            "items": [
+                ROWS[0] | {"at": f"2026-11-01T0{3 if 'above' not in asked else 9 - int(asked['above'][12])}:00:00Z"}
+            ]
+        },
+        SourceInvalid,
+        "not sorted by its value",
+    ),
+    "a keyset that is not unique": (
+        KEYSET | {"value": "rank"},
+        lambda asked: {"items": _above([row | {"rank": (row["id"] - 1) // 3} for row in ROWS], "rank", asked=asked)},
+        SourceInvalid,
+        "a value that is not unique",
+    ),
     "a keyset without a value": (
         KEYSET | {"value": "place"},
         lambda _: {"items": ROWS[:10]},
@@ -331,6 +456,85 @@ def test_a_list_without_a_sure_end_fails_and_says_why(api: str, fault: str, stor
 
     assert len(asked_for) < 40
     assert data_of(store) == {}
+
+
+@pytest.mark.parametrize(
+    ("paging", "record_id"),
+    [(PAGE, None), (OFFSET, 1), (PAGE | {"size": 1}, None)],
+    ids=["no ID", "one ID", "no ID, a record a page"],
+)
+def test_records_that_cannot_be_told_apart_do_not_end_a_list(
+    paging: Asked, record_id: int | None, store: Store, tmp_path: Path
+) -> None:
+    """Pages of them look as if one came again; only the content says that it did not."""
+    size = paging["size"]
+    rows = [
+        row | {"id": record_id, "name": f"R-{row['id'] if record_id else 0}"} if size < row["id"] <= 3 * size else row
+        for row in things(6 * size + 4)
+    ]
+
+    def answer(asked: Asked) -> Asked:
+        return {"items": numbered(rows)(asked) if "page" in asked else after(rows, asked, "skip")}
+
+    with a_shop("rest", answer) as url:
+        report = a_sync(declared("rest", read={"paging": paging}), url, store, tmp_path)()
+
+    assert report.counts.read == len(rows)
+
+
+def test_a_record_on_two_pages_counts_once_towards_the_total(store: Store, tmp_path: Path) -> None:
+    """A server that hides rows after it cut the page shows some of them again at the next offset."""
+
+    def answer(asked: Asked) -> Asked:
+        return {"items": [row for row in after(ROWS, asked, "skip") if row["id"] % 2], "total": 17}
+
+    with a_shop("rest", answer) as url:
+        report = a_sync(declared("rest", read={"paging": OFFSET | {"total": "total"}}), url, store, tmp_path)()
+
+    assert (report.state, report.counts.inserted) == (RunState.DONE, 17)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "things?page={page}",
+        "./things?page={page}",
+        "?page={page}",
+        "/api/v1/things?page={page}",
+        "/v2/things?page={page}",
+    ],
+)
+def test_a_link_is_resolved_against_the_page_that_has_it(link: str, store: Store, tmp_path: Path) -> None:
+    """RFC 3986; it may also leave the path of the base URL, on the same server."""
+    other = "/v2/things" if link.startswith("/v2") else "/api/v1/things"
+
+    def answer(asked: Asked, request: Any) -> Any:
+        page = int(asked.get("page", 1))
+        if urlsplit(request.path).path != (other if page > 1 else "/api/v1/things"):
+            return 404, {}, {"message": "no such page"}
+        return {"items": _BY_PAGE({"page": page, "size": 10}), "next": link.format(page=page + 1) if page < 4 else None}
+
+    with serving(answer) as url:
+        report = a_sync(declared("rest", read={"paging": LINK}), f"{url}/api/v1", store, tmp_path)()
+
+    assert report.counts == Counts(read=34, inserted=34)
+
+
+@pytest.mark.parametrize("paging", [LINK, CURSOR], ids=["link", "cursor"])
+def test_a_404_for_the_next_page_that_the_system_named_is_not_called_an_end(
+    paging: Asked, store: Store, tmp_path: Path
+) -> None:
+    """Whoever declared that it is would lose the rest of the list."""
+
+    def answer(asked: Asked) -> Any:
+        return (404, {}, {}) if "after" in asked else {"items": ROWS[:10], "next": "/things?after=1"}
+
+    with a_shop("rest", answer) as url:
+        sync = a_sync(declared("rest", read={"paging": paging}), url, store, tmp_path)
+        with pytest.raises(SystemRefused) as refused:
+            sync()
+
+    assert "past_end" not in str(refused.value)
 
 
 def test_one_page_that_comes_twice_is_not_the_end(store: Store, tmp_path: Path) -> None:

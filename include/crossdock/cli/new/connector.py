@@ -5,6 +5,7 @@ from __future__ import annotations
 from crossdock.cli.new.files import Plan, rendered
 from crossdock.cli.new.stream import plan_stream
 from crossdock.core.errors import Conflict
+from crossdock.integrations.manifests import manifests
 
 #: File → its template, of the connector and of its tests.
 _FILES = {
@@ -23,9 +24,11 @@ def plan_connector(plan: Plan, name: str, title: str, dataset: str) -> str:
 
     Raises:
         BadRequest: there is no such dataset.
-        Conflict: there is a connector of that name.
+        Conflict: there is a connector, or a kind of integration, of that name.
 
     """
+    if name in manifests():
+        raise Conflict(f"{name!r} is a kind of integration already. Choose another name")
     folder, tests = f"include/crossdock/connectors/{name}", f"tests/connectors/{name}"
     for taken in (folder, tests):
         if plan.exists(taken):

@@ -9,13 +9,15 @@ that comes again is past the end, too; a list that goes in a circle otherwise, o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from crossdock.connectors.declarative.keyset import Order, OutOfOrder, continued
 from crossdock.connectors.declarative.model import Paging
 from crossdock.connectors.declarative.paths import PathDoesNotFit, finder, shown
 from crossdock.core.decoding import prepare
@@ -24,6 +26,8 @@ from crossdock.http.links import OtherServer, followed, next_link
 
 #: The kinds of pagination that count; for the others the response, or its last record, says what comes next.
 _COUNTED = frozenset({"page", "offset"})
+#: What text says of whether there is more; any other text is truth to JMESPath alone.
+_TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0", ""})
 
 
 class ListWithoutEnd(Terminal):
@@ -43,7 +47,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     #: What is asked for; None for the first page.
     position: str | None = None
-    #: How many pages and records came before.
+    #: How many pages came before, and how many records; those that came again on the next page count once.
     pages: int = 0
     records: int = 0
     #: Fingerprints of the first page and of the one before.
@@ -52,8 +56,13 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: The page with which later ones are compared: the first, second, fourth, eighth, and so on, so that a circle of any
     #: length is found (Brent's algorithm) without a list of all pages.
     landmark: str = ""
-    #: How many records the list announced last; None if it announces none.
+    #: How many records the list announced last, None if it announces none; and the most that it announced.
     total: int | None = None
+    most: int = 0
+    #: If there is a total: digests of the IDs of the page before. Pages overlap where rows are hidden after the cut.
+    ids: tuple[str, ...] = ()
+    #: For a keyset: the order of its values.
+    order: Order = Order()
 
     @classmethod
     def of(cls, text: str) -> Place:
@@ -82,8 +91,8 @@ class Answer:
 
     document: Any
     records: Sequence[Any]
-    #: ID and version of each record: what makes a page the same page.
-    versions: Sequence[Any]
+    #: The ID of each record, None where it has none.
+    ids: Sequence[str | None]
     headers: Mapping[str, str]
     #: Where it came from: a relative link is below it.
     url: str
@@ -123,20 +132,27 @@ def next_place(paging: Paging, place: Place, answer: Answer) -> Place | None:
         ListWithoutEnd: the list goes in a circle, or has more pages than declared.
 
     """
-    position, total = _next_position(paging, place, answer), _total(paging, place, answer)
-    came = place.records + len(answer.records)
-    if _is_last(paging, place, answer, position, reached=total is not None and came >= total):
-        _refuse_fewer(came, total)
+    position, order = _next_position(paging, place, answer), place.order
+    if paging.kind == "keyset" and position != place.position:
+        order = _order(paging, place, answer)
+    ids = _digests(answer) if _has_total(paging) else ()
+    total, came = _total(paging, place, answer), place.records + _new(ids, place, answer)
+    most = max(place.most, total or 0)
+    # A total that became smaller lacks records that were read and are gone: it says nothing about those to come.
+    if _is_last(paging, place, answer, position, reached=came == total == most):
+        _refuse_another_number(came, total, most)
         return None
     if position is None:
         raise InvalidPage("says that there is more, but not where")
     if position == place.position:
         raise InvalidPage("links to itself: it repeats the previous page")
-    fingerprint = _fingerprint(answer.versions if answer.records else position)
+    # Records without an ID are alike, and say nothing about whether their page came before.
+    fingerprint = _fingerprint(answer.records if any(each is not None for each in answer.ids) else position)
     if fingerprint in {place.first, place.previous}:
         raise Repeated
     if fingerprint == place.landmark:
         raise _in_a_circle(paging, place)
+    _refuse_more(came, total, most)
     if place.page_no >= paging.max_pages:
         raise ListWithoutEnd(
             f"The list has more than {paging.max_pages:,} pages. If it is that long, declare read.paging.max_pages; if not, "
@@ -150,6 +166,9 @@ def next_place(paging: Paging, place: Place, answer: Answer) -> Place | None:
         previous=fingerprint,
         landmark=place.landmark if place.page_no & place.pages else fingerprint,
         total=total,
+        most=most,
+        ids=ids,
+        order=order,
     )
 
 
@@ -163,24 +182,47 @@ def past_the_end(paging: Paging, place: Place, answer: Answer | None) -> None:
 
     """
     if answer is None:
-        _refuse_fewer(place.records, place.total)
+        _refuse_another_number(place.records, place.total, place.most)
         return
     if paging.kind not in _COUNTED or paging.more:
         raise _in_a_circle(paging, place)
     total = _total(paging, place, answer)
     is_short = bool(paging.size_parameter) and len(answer.records) < paging.size
-    if place.pages == 1 and total is None and not is_short and "repeat" not in paging.past_end:
+    # Offsets that count records overlap if rows are hidden after the cut: then a short page comes again before the end.
+    is_doubtful = is_short if paging.kind == "offset" else place.pages == 1 and not is_short
+    if is_doubtful and total is None and "repeat" not in paging.past_end:
         raise ListWithoutEnd(
-            f"Page 2 brings the records of page 1 again: the list ends there, or the system ignores {paging.parameter!r}. If it "
-            "repeats a page past the end, declare read.paging.past_end: [repeat]; if it announces how many records there "
-            "are, declare read.paging.total"
+            f"Page {place.page_no} brings the records of the page before again: the list ends there, or the system ignores "
+            f"{paging.parameter!r}. If it repeats a page past the end, declare read.paging.past_end: [repeat]; if it announces "
+            "how many records there are, declare read.paging.total"
         )
-    _refuse_fewer(place.records, total)
+    _refuse_another_number(place.records, total, max(place.most, total or 0))
 
 
-def _refuse_fewer(came: int, total: int | None) -> None:
+def _refuse_another_number(came: int, total: int | None, most: int) -> None:
     if total is not None and came < total:
         raise InvalidPage(f"ends a list of {came:,} records, of which {total:,} were announced")
+    _refuse_more(came, total, most)
+
+
+def _refuse_more(came: int, total: int | None, most: int) -> None:
+    """Refuse a total that is none: the number of a page, or what a system writes where it does not know it."""
+    if total is not None and came > most:
+        raise InvalidPage(
+            f"announces {total:,} records, but {came:,} came. If that is not the number of all records of the list, leave the "
+            "total out of read.paging"
+        )
+
+
+def _new(ids: Sequence[str], place: Place, answer: Answer) -> int:
+    """Count the records that were not on the page before, by their IDs if there is a total."""
+    return (Counter(ids) - Counter(place.ids)).total() if ids else len(answer.records)
+
+
+def _digests(answer: Answer) -> tuple[str, ...]:
+    """Digest the ID of each record, or all of a record without one."""
+    pairs = zip(answer.ids, answer.records, strict=True)
+    return tuple(_fingerprint(record if each is None else each, size=6) for each, record in pairs)
 
 
 def _is_last(paging: Paging, place: Place, answer: Answer, position: str | None, *, reached: bool) -> bool:
@@ -200,12 +242,22 @@ def _has_more(paging: Paging, answer: Answer) -> bool:
     found = _found(paging.more, answer.document)
     if found is None:
         raise InvalidPage(f"says nothing at {paging.more} about whether there is more")
-    return found not in (False, 0, "", "0", "false", [], {})
+    if not isinstance(found, str):
+        return bool(found)
+    if found.lower() not in _FALSE | _TRUE:
+        raise InvalidPage(
+            f"says {shown(found)} at {paging.more}, which is neither true nor false. Compare it, as in a == 'b'"
+        )
+    return found.lower() in _TRUE
+
+
+def _has_total(paging: Paging) -> bool:
+    return bool(paging.total or paging.total_header)
 
 
 def _total(paging: Paging, place: Place, answer: Answer) -> int | None:
     """Read how many records are announced: by this page, or else by an earlier one; None if none is declared."""
-    if not (paging.total or paging.total_header):
+    if not _has_total(paging):
         return None
     where = paging.total or f"the header {paging.total_header}"
     found = _found(paging.total, answer.document) if paging.total else answer.headers.get(paging.total_header)
@@ -213,7 +265,7 @@ def _total(paging: Paging, place: Place, answer: Answer) -> int | None:
         return place.total
     if isinstance(found, str) and found.strip().isdecimal():
         return int(found)
-    if type(found) is not int:  # not isinstance: to Python, true is an int
+    if type(found) is not int or found < 0:  # not isinstance: to Python, true is an int
         raise InvalidPage(f"announces no total at {where}, but {shown(found)}")
     return found
 
@@ -236,14 +288,28 @@ def _next_position(paging: Paging, place: Place, answer: Answer) -> str | None:
 
 def _last_value(paging: Paging, answer: Answer) -> str:
     """Take the value of the last record that has one: a record without goes to quarantine, and the list goes on."""
-    for record in reversed(answer.records):
+    for value in _values(paging, reversed(answer.records)):
+        return str(value)
+    raise InvalidPage(f"has no record with a value at {paging.value}, where the next page would begin")
+
+
+def _values(paging: Paging, records: Iterable[Any]) -> Iterator[Any]:
+    """Yield the values of the keyset, those that records have."""
+    for record in records:
         try:
-            value = _text(finder(paging.value)(record))
+            value = finder(paging.value)(record)
         except PathDoesNotFit:
             continue
-        if value is not None:
-            return value
-    raise InvalidPage(f"has no record with a value at {paging.value}, where the next page would begin")
+        if _text(value) is not None:
+            yield value
+
+
+def _order(paging: Paging, place: Place, answer: Answer) -> Order:
+    values = list(_values(paging, answer.records))
+    try:
+        return continued(place.order, place.position, values, may_have_ties=_has_total(paging))
+    except OutOfOrder as error:
+        raise InvalidPage(str(error)) from error
 
 
 def _in_a_circle(paging: Paging, place: Place) -> ListWithoutEnd:
@@ -251,8 +317,8 @@ def _in_a_circle(paging: Paging, place: Place) -> ListWithoutEnd:
     return ListWithoutEnd(f"Page {place.page_no} of the list came before: its {what} go in a circle. Check read.paging")
 
 
-def _fingerprint(value: Any) -> str:
-    return hashlib.blake2b(repr(value).encode("utf-8", "backslashreplace"), digest_size=12).hexdigest()
+def _fingerprint(value: Any, size: int = 12) -> str:
+    return hashlib.blake2b(repr(value).encode("utf-8", "backslashreplace"), digest_size=size).hexdigest()
 
 
 def _with_size(paging: Paging, query: dict[str, Any]) -> dict[str, Any]:
@@ -280,4 +346,5 @@ def _found(path: str, document: Any) -> Any:
 
 
 def _text(value: Any) -> str | None:
-    return None if value in (None, "", False) else str(value)
+    # By identity: to Python, 0 is False, and it is a cursor as any other.
+    return None if value is None or value is False or value == "" else str(value)

@@ -75,9 +75,11 @@ class DeclaredSource:
         config = msgspec.structs.replace(config, limits=limits or config.limits, resolve=resolve)
         base_url = base_url_of(declaration, connection)
         auth = signer_of(declaration, connection, base_url, config)
-        self._client = HttpClient(self.name, base_url, auth=auth, config=config)
+        # Of the origin: a link to a next page may lead out of the base URL's path.
+        origin = urlsplit(base_url)._replace(path="", query="", fragment="").geturl()
+        self._client = HttpClient(self.name, origin, auth=auth, config=config)
+        self._path = urlsplit(base_url).path.rstrip("/") + declaration.read.path
         self._identified = identified(declaration)
-        self._base_path = urlsplit(base_url).path.rstrip("/")
 
     def sign_in(self) -> None:
         """
@@ -158,23 +160,22 @@ class DeclaredSource:
             query[read.changed_since.parameter] = _joined(
                 query, read.changed_since.parameter, read.changed_since.template.replace("{instant}", since)
             )
-        path = self._path_of(place.position) if is_link and place.position is not None else read.path
+        path = self._path_of(place.position) if is_link and place.position is not None else self._path
         accept = _ends(read.paging, place)
         if read.graphql:
             return self._client.post_json(path, {"query": read.graphql, "variables": query}, parse, accept=accept)
         return self._client.get(path, query, parse, accept=accept)
 
     def _is_perhaps_past_the_end(self, refused: SystemRefused, place: Place) -> bool:
-        known = self._declared.read.paging.past_end
-        return bool(place.pages) and refused.status in _PERHAPS_PAST_THE_END - set(known)
+        """Say whether the list may have ended. A link or a cursor is the system's own word that there is another page."""
+        paging = self._declared.read.paging
+        is_own_word = paging.kind in {"link", "cursor"}
+        return bool(place.pages) and not is_own_word and refused.status in _PERHAPS_PAST_THE_END - set(paging.past_end)
 
     def _path_of(self, position: str) -> str:
-        """Take the path of a link below the base URL; `query_of` reads its query."""
-        first = self._declared.read.path
+        """Take the path of a link; `query_of` reads its query."""
         # Resolved when it was found; an earlier version of the hub kept it as it came.
-        path, base = urlsplit(followed(position, page=self._client.base_url + first)).path, self._base_path
-        is_below = path == base or path.startswith(f"{base}/")
-        return path[len(base) :] if is_below else path
+        return urlsplit(followed(position, page=self._client.base_url + self._path)).path
 
     def _page_of(
         self, response: HttpResponse, part: Range, place: Place, limit: int | None, *, is_repeated: bool = False
@@ -209,8 +210,8 @@ class DeclaredSource:
             return _NOTHING
         records = self._records(document)
         known = [self._identified(record) for record in records]
-        versions = [(record["id"], record["version"]) for record in known]
-        answer = Answer(document, records, versions, response.headers, str(response.request.url))
+        ids = [record["id"] for record in known]
+        answer = Answer(document, records, ids, response.headers, str(response.request.url))
         try:
             following = pagination.next_place(paging, place, answer)
         except Repeated:
