@@ -451,6 +451,41 @@ def test_an_amount_in_another_currency_is_named_with_its_place(place: str) -> No
     assert {one.value for one in rejected.failures if one.rule == "currencies_agree"} == {f"{place} USD"}
 
 
+BIG = 2**63 - 1
+
+
+def taxed(net: int, gross: int, tax: int | None = None) -> Json:
+    total = {} if tax is None else {"totalTax": cents(tax)}
+    return {"totalNet": cents(net), "totalGross": cents(gross), "taxPortions": [], **total}
+
+
+#: Column → an order with a sum of more than 64 bits in it.
+BEYOND_64_BITS: dict[str, Json] = {
+    "total_difference_minor": order(customLineItems=[custom(-BIG)], total=BIG),
+    "tax_minor": order(line(), taxedPrice=taxed(-BIG, BIG), total=5000),
+    "tax_difference_minor": order(line(), taxedPrice=taxed(BIG, 1, BIG), total=5000),
+    "shipping_minor": order(
+        line(), shippingMode="Multiple", shipping=[{"shippingInfo": shipping(BIG)}] * 2, total=5000
+    ),
+}
+
+
+@pytest.mark.parametrize("column", BEYOND_64_BITS)
+def test_a_sum_beyond_64_bits_waits_alone(column: str) -> None:
+    """The vendor's amounts have 64 bits each, so their sums may have more; one such order stopped the stream."""
+    records = [{**BEYOND_64_BITS[column], "id": "bad"}, plain()]
+    content = validate_rows(ORDERS, [json.dumps({"count": 2, "results": records}).encode()])
+
+    assert content.accepted.column("id").to_pylist() == [plain()["id"]]
+    (rejected,) = content.rejected
+    assert [(one.rule, one.column) for one in rejected.failures] == [("record_can_be_mapped", column)]
+
+
+def test_lines_that_add_up_to_more_than_64_bits_wait_alone() -> None:
+    record = order(line(), customLineItems=[custom(BIG, slug="a"), custom(BIG, slug="b")], total=5000)
+    assert causes(record) == ["record_can_be_mapped"]
+
+
 def test_a_control_character_in_a_sku_is_shown_as_its_escape() -> None:
     """A person sees what is wrong, and a terminal does not obey it."""
     body = json.dumps({"count": 1, "results": [order(line(sku="A\x1b[2J"), total=5000)]}).encode()

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from crossdock.sync.dataset import CheckOnly, Cleansed, Count, Dataset, JsonList, JsonObject, Personal, Version
+from crossdock.sync.dataset import CheckOnly, Cleansed, Count, Dataset, Indexed, JsonList, JsonObject, Personal, Version
 
 
 class OrderLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -46,7 +46,7 @@ class Order(
     order_state: str
     payment_state: str | None
     shipment_state: str | None
-    customer_id: str | None
+    customer_id: Indexed[str | None]
     customer_email: Personal[str | None]
     #: ISO 3166 alpha-2 code of where it goes; None if the source has none, or several.
     country: str | None

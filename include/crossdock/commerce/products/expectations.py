@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crossdock.sync.dataset import LONGEST_INDEXED
 from crossdock.sync.quarantine.model import Expectation
 from crossdock.sync.standard_expectations import key_rule, none_listed, source_rules
 
@@ -48,6 +49,12 @@ EXPECTATIONS = (
         "prices_are_unique",
         "prices_repeated",
         "Two prices of a variant must not have one ID. This record was not created by the source",
+        required=True,
+    ),
+    none_listed(
+        "prices_fit_the_tables",
+        "prices_unstorable",
+        f"The ID and the SKU of a price must have at most {LONGEST_INDEXED} characters. Shorten them at the source",
         required=True,
     ),
     none_listed(

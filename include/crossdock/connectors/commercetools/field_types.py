@@ -18,6 +18,8 @@ from crossdock.core.money import currency_exponent, decimal_text
 
 #: What a PostgreSQL bigint holds.
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+#: The vendor's high precision has up to 20 digits; each of a million digits would be a digit of the text of a price.
+FractionDigits = Annotated[int, msgspec.Meta(ge=0, le=20)]
 #: An instant with its time zone; without one it would be ambiguous.
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -31,7 +33,7 @@ class Money(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
     currency_code: str
     cent_amount: Int64
-    fraction_digits: int | None = None
+    fraction_digits: FractionDigits | None = None
     precise_amount: Int64 | None = None
 
 

@@ -20,11 +20,13 @@ from crossdock.connectors.commercetools.product_records import ProductRecord, Va
 from crossdock.core.settings import PriceScope, settings
 from crossdock.sync import Stream
 from crossdock.sync.contract import read_contract
-from crossdock.sync.dataset import Columns
+from crossdock.sync.dataset import LONGEST_INDEXED, Columns
 from crossdock.sync.lineage import NORMAL_FORM, TRIM, Lineage
 from crossdock.sync.parts import Parts
 from crossdock.sync.standard_expectations import listed
 
+#: How much of an ID that is too long is shown.
+_SHOWN = 40
 _is_well_formed = re.compile(WELL_FORMED).match
 
 
@@ -66,6 +68,7 @@ def to_product(record: ProductRecord, scope: PriceScope, at: datetime) -> Produc
         ),
         skus_repeated=listed(_repeated(sku for sku in skus if sku)),
         prices_repeated=listed(_repeated(price.id for price in prices)),
+        prices_unstorable=listed(_unstorable(prices)),
         prices_implausible=_of_prices(variants, amounts.implausible),
         currencies_unknown=_of_prices(variants, amounts.of_no_currency),
         currencies_mixed=_of_prices(variants, amounts.of_other_currency),
@@ -106,13 +109,26 @@ def _prices(variants: Sequence[Variant], skus: Sequence[str]) -> Iterator[tuple[
 def _embedded(record: ProductRecord, variant: Variant, sku: str, number: int, price: PriceRecord) -> EmbeddedPrice:
     """Map a price inside a product. The IDs of two products' prices may be the same: a product may be copied."""
     return EmbeddedPrice(
-        id=f"{record.id}/{variant.id}/{price.id or number}",
+        id=f"{_part(record.id)}/{variant.id}/{_part(price.id) if price.id else number}",
         sku=sku,
         variant_id=variant.id,
         active=True,
         **amounts.columns_of(price),
         tiers=amounts.tiers_of(price),
     )
+
+
+def _part(source_id: str) -> str:
+    """Write an ID so that it can be joined by `/`: no two products and prices have one ID together."""
+    # Those of the platform are UUIDs and stay as they are.
+    return source_id.replace("%", "%25").replace("/", "%2F")
+
+
+def _unstorable(prices: Iterable[EmbeddedPrice]) -> Iterator[str]:
+    """Yield the place of each price that is longer than the indexes of its table hold."""
+    for price in prices:
+        if len(price.id) > LONGEST_INDEXED or len(price.sku) > LONGEST_INDEXED:
+            yield f"variant {price.variant_id}: {price.id[:_SHOWN]}"
 
 
 def _of_prices(variants: Sequence[Variant], broken: Callable[[PriceRecord, str], Iterator[str]]) -> str:
