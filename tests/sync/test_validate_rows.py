@@ -69,6 +69,7 @@ def test_every_expectation_has_a_row_that_breaks_only_it() -> None:
         {"id": "x" * 256},
         {"supplyChannel": None, "expectedDelivery": None},
         {"expectedDelivery": "2200-01-01T00:00:00.000Z"},
+        {"expectedDelivery": "9999-12-31T23:59:59.999Z"},
         {"createdAt": "2026-11-20T17:30:00.000Z"},
     ],
     ids=str,
@@ -81,7 +82,7 @@ def test_what_a_merchant_can_use_passes(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
 def test_a_time_beyond_the_calendar_in_utc_is_rejected_alone(at: str) -> None:
     """It can be written to the batch's file and not be read back: the whole batch would never load."""
-    result = validate_rows(INVENTORY, [page(entry(id="good"), entry(expectedDelivery=at))])
+    result = validate_rows(INVENTORY, [page(entry(id="good"), entry(createdAt=at))])
 
     assert result.accepted_count == 1
     assert result.rejected[0].cause == "instant_is_on_the_calendar"

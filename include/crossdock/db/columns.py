@@ -49,7 +49,7 @@ class BeyondColumn(ValueError):
     """A value that its column cannot hold, such as a sum of more than 64 bits."""
 
     def __init__(self, column: str, pg_type: str) -> None:
-        super().__init__(f"{column} does not fit {pg_type}")
+        super().__init__(f"{column} has a value that no {pg_type} holds")
         self.column = column
 
 

@@ -134,9 +134,12 @@ def _map_one_by_one(
 
 
 def _not_mapped(error: Exception) -> Failure:
-    column = error.column if isinstance(error, BeyondColumn) else "record"
-    message = "A value is beyond what the hub can hold. Correct it at the source; if it is right, report it"
-    return Failure("record_can_be_mapped", column, message, printable(f"{type(error).__name__}: {error}"[:_SHOWN]))
+    """Name the column where it is known; any other error is one of our code."""
+    if isinstance(error, BeyondColumn):
+        message = "A value, or a sum, is more than its column holds. Correct it at the source"
+        return Failure("record_can_be_mapped", error.column, message, str(error))
+    message = "The record cannot be mapped. Correct it at the source; if it is right, report it"
+    return Failure("record_can_be_mapped", "record", message, printable(f"{type(error).__name__}: {error}"[:_SHOWN]))
 
 
 def _one_table(stream: Stream, pages: Sequence[pa.RecordBatch]) -> pa.Table:

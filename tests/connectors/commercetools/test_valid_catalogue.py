@@ -382,6 +382,41 @@ FAULTS: dict[str, tuple[Any, tuple[str, str]]] = {
         ("prices_are_unique", "product-1/2/price-2500-0"),
     ),
     "no name": (lambda p: p.update(name={"en": " "}), ("name_is_present", "0")),
+    "a name of nothing that can be seen": (lambda p: p.update(name={"en": "\u200b"}), ("name_is_present", "0")),
+    "cents that are not the precise amount": (
+        lambda p: p["variants"][0]["prices"][1].update(value=fine(10, 10**17, 3)),
+        ("prices_are_plausible", "variant 2, price 2: 10 EUR is not 100000000000000.000"),
+    ),
+    "a precise amount below zero": (
+        lambda p: p["variants"][0]["prices"][1].update(value=fine(0, -1, 3)),
+        ("prices_are_plausible", "variant 2, price 2: 0 EUR"),
+    ),
+    "one id on two variants": (
+        lambda p: (p["variants"][0].update(id=1), p["variants"][0]["prices"].clear()),
+        ("variants_are_unique", "1"),
+    ),
+    "a window that ends before it begins": (
+        lambda p: p["variants"][0]["prices"][1].update(
+            validFrom="2026-02-01T00:00:00.000Z", validUntil="2026-01-01T00:00:00.000Z"
+        ),
+        ("windows_are_in_order", "variant 2, price 2: 2026-02-01 to 2026-01-01"),
+    ),
+    "a tier from no quantity": (
+        lambda p: p["variants"][0]["prices"][1].update(tiers=[{"minimumQuantity": 0, "value": cents(1)}]),
+        ("tiers_are_distinct", "variant 2, price 2, tier 1: from 0"),
+    ),
+    "two tiers from one quantity": (
+        lambda p: p["variants"][0]["prices"][1].update(tiers=[{"minimumQuantity": 5, "value": cents(1)}] * 2),
+        ("tiers_are_distinct", "variant 2, price 2, tier 2: from 5"),
+    ),
+    "a country in small letters": (
+        lambda p: p["variants"][0]["prices"][1].update(country="de"),
+        ("countries_are_known", "variant 2, price 2: de"),
+    ),
+    "a country of 12,000 letters": (
+        lambda p: p["variants"][0]["prices"][1].update(country="D" * 12_000),
+        ("countries_are_known", "variant 2, price 2: " + "D" * 20),
+    ),
 }
 
 
@@ -495,11 +530,24 @@ def events(systems: Systems) -> list[tuple[Any, ...]]:
         ({"tiers": [{"minimumQuantity": 2, "value": cents(-1)}]}, "prices_are_plausible"),
         ({"tiers": [{"minimumQuantity": 2, "value": cents(1, "USD")}]}, "currencies_agree"),
         ({"validFrom": "2026-02-01T00:00:00.000Z", "validUntil": "2026-01-01T00:00:00.000Z"}, "window_is_in_order"),
+        ({"tiers": [{"minimumQuantity": 0, "value": cents(1)}]}, "tiers_are_distinct"),
+        ({"value": fine(10, 10**17, 3)}, "prices_are_plausible"),
+        ({"country": "de"}, "countries_are_known"),
     ],
 )
 def test_a_standalone_price_that_breaks_a_rule_is_refused_by_it(changes: Json, rule: str) -> None:
     assert causes(PRICES, standalone()) == []
     assert [name for name, _ in causes(PRICES, {**standalone(), **changes})] == [rule]
+
+
+@pytest.mark.parametrize("stream", [PRODUCTS, PRICES], ids=lambda stream: stream.dataset.name)
+def test_a_discount_that_raises_a_price_only_warns(stream: Stream) -> None:
+    """The platform allows it, and it is what customers pay."""
+    raised = {"discounted": {"value": cents(9999), "discount": DISCOUNT}}
+    record = product(variant(price(**raised))) if stream is PRODUCTS else {**standalone(), **raised}
+    content = validate_rows(stream, [json.dumps({"count": 1, "results": [record]}).encode()])
+    assert content.rejected == ()
+    assert [one.rule for one in content.warned] == ["discounts_lower_the_price"]
 
 
 @pytest.mark.parametrize(

@@ -84,3 +84,6 @@ class Price(Dataset, name="prices", event="crossdock.price.changed", key="sku", 
     #: The amounts that break a rule, each with its place.
     amounts_implausible: CheckOnly[str | None]
     amounts_in_other_currency: CheckOnly[str | None]
+    countries_unknown: CheckOnly[str | None]
+    tiers_wrong: CheckOnly[str | None]
+    discounts_above: CheckOnly[str | None]

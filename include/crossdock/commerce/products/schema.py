@@ -53,5 +53,11 @@ class Product(Dataset, name="products", table="product", event="crossdock.produc
     #: Prices whose ID or SKU is longer than an index holds.
     prices_unstorable: CheckOnly[str | None]
     prices_implausible: CheckOnly[str | None]
+    #: IDs that two variants have.
+    variants_repeated: CheckOnly[str | None]
+    windows_reversed: CheckOnly[str | None]
+    tiers_wrong: CheckOnly[str | None]
+    countries_unknown: CheckOnly[str | None]
+    discounts_above: CheckOnly[str | None]
     currencies_unknown: CheckOnly[str | None]
     currencies_mixed: CheckOnly[str | None]

@@ -17,6 +17,7 @@ from crossdock.commerce.skus import SKU, WELL_FORMED
 from crossdock.connectors.commercetools import price_records as amounts
 from crossdock.connectors.commercetools.price_records import PriceRecord
 from crossdock.connectors.commercetools.product_records import ProductRecord, Variant
+from crossdock.core.printable import is_blank
 from crossdock.core.settings import PriceScope, settings
 from crossdock.sync import Stream
 from crossdock.sync.contract import read_contract
@@ -71,6 +72,11 @@ def to_product(record: ProductRecord, scope: PriceScope, at: datetime) -> Produc
         prices_unstorable=listed(_unstorable(prices)),
         prices_implausible=_of_prices(variants, amounts.implausible),
         currencies_unknown=_of_prices(variants, amounts.of_no_currency),
+        variants_repeated=listed(_repeated(str(variant.id) for variant in variants)),
+        windows_reversed=_of_prices(variants, amounts.reversed_window),
+        tiers_wrong=_of_prices(variants, amounts.wrong_tiers),
+        countries_unknown=_of_prices(variants, amounts.in_no_country),
+        discounts_above=_of_prices(variants, amounts.raised_by_discount),
         currencies_mixed=_of_prices(variants, amounts.of_other_currency),
     )
 
@@ -82,7 +88,7 @@ def _key(record: ProductRecord, lineage: Lineage) -> str:
 
 def _name(texts: dict[str, str], lineage: Lineage) -> dict[str, str]:
     clean = {lang: lineage.cleansed(f"name.{lang}", text, TRIM, NORMAL_FORM) for lang, text in texts.items()}
-    return {lang: text for lang, text in clean.items() if text}
+    return {lang: text for lang, text in clean.items() if not is_blank(text)}
 
 
 def _sku(variant: Variant, number: int, lineage: Lineage) -> str:
