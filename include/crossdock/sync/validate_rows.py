@@ -59,7 +59,7 @@ def validate_batches(stream: Stream, batches: Sequence[Pages]) -> list[Content]:
     table = _one_table(stream, pieces)
     pieces.clear()  # the table holds a copy
     found = _checked(stream, table)
-    found = replace(found, rejecting={**found.rejecting, **unstorable_rows(stream.dataset, table)})
+    found = replace(found, rejecting=_both(found.rejecting, unstorable_rows(stream.dataset, table)))
     ends = list(accumulate((batch.rows for batch in read), initial=0))
     return [
         _content(
@@ -229,9 +229,14 @@ def _checked(stream: Stream, table: pa.Table) -> _ByLevel:
         return found
     reported = enumerate(table.column(stream.failures_column).to_pylist())
     unread = {row_no: _decode_failures(failures) for row_no, failures in reported if failures is not None}
-    refused = found.rejecting
-    both = {row_no: (*unread.get(row_no, ()), *refused.get(row_no, ())) for row_no in {*unread, *refused}}
-    return replace(found, rejecting=both)
+    return replace(found, rejecting=_both(unread, found.rejecting))
+
+
+def _both(first: Failures, then: Failures) -> Failures:
+    """Merge the failures of each row; the first of them is its cause."""
+    if not then:
+        return first
+    return {row_no: (*first.get(row_no, ()), *then.get(row_no, ())) for row_no in {*first, *then}}
 
 
 def _raws(stream: Stream, bodies: Iterable[bytes], read: _Read, row_nos: Iterable[int]) -> dict[int, bytes]:
