@@ -41,6 +41,28 @@ def test_all_old_names_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     ]
 
 
+@pytest.mark.parametrize(
+    ("streams", "message"),
+    [
+        ('{"Commercetools.Orders": {}}', "Did you mean 'commercetools.orders'?"),
+        ('{"commercetools.orders ": {}}', "Did you mean 'commercetools.orders'?"),
+        ('{"orders": {}}', "'orders' is not the ID of a stream"),
+        ('{"a1.orders": {"schedule": "nonsense"}}', "(a1.orders, schedule): 'nonsense' is not a cron expression"),
+        ('{"a1.orders": {"schedule": "61 * * * *"}}', "'61 * * * *' is not a cron expression"),
+        ('{"a1.orders": {"rules": {"order_has_lines": "warm"}}}', "(a1.orders, rules, order_has_lines)"),
+        ('{"a1.orders"', "not valid JSON"),
+    ],
+)
+def test_a_stream_setting_that_is_never_right_is_refused(
+    monkeypatch: pytest.MonkeyPatch, streams: str, message: str
+) -> None:
+    """Ignored, it would leave the default in force: a sync that somebody switched off would run."""
+    monkeypatch.setenv("HUB_STREAMS", streams)
+
+    with pytest.raises(Terminal, match=re.escape(message)):
+        settings()
+
+
 def test_every_new_name_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     fields = {f"HUB_{name.upper()}" for name in Settings.model_fields}
     named = {word for new in RENAMED.values() for word in re.findall(r"HUB_[A-Z_]+", new)}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from crossdock.client.errors import AnotherStart
+from crossdock.core.errors import Terminal
 from crossdock.stack import lifecycle, processes
 from crossdock.stack.doctor import examine
 
@@ -57,6 +58,19 @@ def test_the_doctor_examines_a_stopped_stack() -> None:
     assert checks["Python"].ok
     assert checks["airflow_settings.yaml"].ok
     assert "stopped" in checks["stack"].found
+
+
+def test_the_doctor_names_a_setting_that_has_no_effect(stack_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a start refuses it, before anything runs."""
+    monkeypatch.setenv("HUB_STREAMS", '{"commercetools.order": {"schedule": ""}}')
+
+    check = next(each for each in examine() if each.name == "settings")
+
+    assert not check.ok
+    assert "Did you mean 'commercetools.orders'?" in check.found
+    with pytest.raises(Terminal, match="Did you mean"):
+        lifecycle.up(progress=print)
+    assert lifecycle.status().state == "stopped"
 
 
 def test_the_doctor_suggests_a_fix_for_open_secrets(stack_home: Path) -> None:

@@ -67,6 +67,19 @@ def test_the_migrated_table_has_exactly_the_declared_columns(store: Store, datas
 
 
 @pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)
+def test_each_text_in_an_index_has_a_longest_length(store: Store, dataset: Schema) -> None:
+    """PostgreSQL refuses the whole batch for one text that is longer than an entry of an index."""
+    statement = """
+        SELECT DISTINCT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
+         WHERE i.indrelid = ANY(ARRAY[%s, %s]::regclass[]) AND a.atttypid = 'text'::regtype"""
+    with store.transaction() as work:
+        found = {name for (name,) in work.execute(statement.encode(), [dataset.table, dataset.history])}
+
+    # The ID of an integration has 63 characters at most.
+    assert found - {"integration"} == set(dataset.indexed_names)
+
+
+@pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)
 def test_the_event_of_each_dataset_has_a_schema(dataset: Schema) -> None:
     """Each event links to it, and an event type without one cannot be selected."""
     schema = event_types().schema(dataset.event_type, 1)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossdock.core.errors import Terminal
+from crossdock.sync.dataset import Columns
 from crossdock.sync.validate_rows import validate_rows
 from tests.streams import INVENTORY
 from tests.sync.records import entry, page
@@ -64,6 +69,7 @@ def test_every_expectation_has_a_row_that_breaks_only_it() -> None:
         {"id": "x" * 256},
         {"supplyChannel": None, "expectedDelivery": None},
         {"expectedDelivery": "2200-01-01T00:00:00.000Z"},
+        {"expectedDelivery": "9999-12-31T23:59:59.999Z"},
         {"createdAt": "2026-11-20T17:30:00.000Z"},
     ],
     ids=str,
@@ -76,10 +82,57 @@ def test_what_a_merchant_can_use_passes(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
 def test_a_time_beyond_the_calendar_in_utc_is_rejected_alone(at: str) -> None:
     """It can be written to the batch's file and not be read back: the whole batch would never load."""
-    result = validate_rows(INVENTORY, [page(entry(id="good"), entry(expectedDelivery=at))])
+    result = validate_rows(INVENTORY, [page(entry(id="good"), entry(createdAt=at))])
 
     assert result.accepted_count == 1
     assert result.rejected[0].cause == "instant_is_on_the_calendar"
+
+
+def test_a_text_that_no_index_holds_is_rejected_alone_whatever_the_rules_are() -> None:
+    """A merchant may lower the rules of keys; the tables need their longest length all the same."""
+    lowered = replace(INVENTORY, levels={"sku_is_well_formed": "off", "sku_is_present": "warn"})
+    longest, longer = entry(id="longest", sku="x" * 512), entry(id="longer", sku="x" * 513)
+
+    result = validate_rows(lowered, [page(longest, longer)])
+
+    assert result.accepted.column("id").to_pylist() == ["longest"]
+    assert [(one.rule, one.column) for one in result.rejected[0].failures] == [("text_fits_its_index", "sku")]
+
+
+def test_a_record_that_the_mapping_cannot_take_is_rejected_alone() -> None:
+    """Whatever it makes our code raise: the others are loaded, on a page with unreadable records too."""
+
+    def mapping(records: Sequence[Any]) -> Columns:
+        if any(record.sku == "BOOM" for record in records):
+            raise ZeroDivisionError
+        return INVENTORY.to_columns(records)
+
+    pages = [
+        page(entry(id="a"), entry(id="b", sku="BOOM"), entry(id="c", sku="")),
+        page(entry(id="d", quantityOnStock="twelve"), entry(id="e", sku="BOOM"), entry(id="f"), entry(id="g", sku="")),
+    ]
+    result = validate_rows(replace(INVENTORY, to_columns=mapping), pages)
+
+    assert result.accepted.column("id").to_pylist() == ["a", "f"]
+    causes = {one.record_id: one.cause for one in result.rejected}
+    assert causes == {
+        "b": "record_can_be_mapped",
+        "c": "sku_is_present",
+        "d": "quantityOnStock_is_readable",
+        "e": "record_can_be_mapped",
+        "g": "sku_is_present",
+    }
+    assert {one.record_id for one in result.rejected} == {json.loads(one.raw)["id"] for one in result.rejected}
+
+
+def test_an_error_of_the_hub_itself_is_no_fault_of_a_record() -> None:
+    """A wrong setting would send a whole shop to quarantine."""
+
+    def mapping(_: Sequence[Any]) -> Columns:
+        raise Terminal("a setting is wrong")
+
+    with pytest.raises(Terminal):
+        validate_rows(replace(INVENTORY, to_columns=mapping), [page(entry())])
 
 
 def test_of_a_record_that_comes_twice_the_newest_version_is_kept() -> None:

@@ -59,8 +59,12 @@ def existing(file_no: int | None = None) -> Iterator[ExistingStream]:
 
 
 def _configured(stream: Stream) -> Stream:
-    """Give the stream its rules at the levels that the installation chose."""
-    return replace(stream, levels=settings().of_stream(stream.id).rules)
+    """Give the stream its rules at the levels that the installation chose; of those for every stream, the ones that it has."""
+    levels = settings().of_stream(stream.id).rules
+    if stream.id not in settings().streams:
+        known = {rule.name for rule in stream.expectations}
+        levels = {name: level for name, level in levels.items() if name in known}
+    return replace(stream, levels=levels)
 
 
 def _of_connector(integration: str, kind: str) -> list[Stream]:

@@ -51,9 +51,9 @@ class MissingSecrets(StackError):
 
 def prepare() -> None:
     """Prepare a deployment: migrate both databases and load airflow_settings.yaml."""
-    from crossdock.core.settings import refuse_renamed  # noqa: PLC0415  loads pydantic
+    from crossdock.app.stream_settings import refuse_mistakes  # noqa: PLC0415  loads every connector
 
-    refuse_renamed(os.environ)
+    refuse_mistakes()
     settings = read_settings(overrides=overrides(os.environ))
     passwords_file = os.environ.get(PASSWORDS_FILE)
     if passwords_file:

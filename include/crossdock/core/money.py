@@ -5,7 +5,7 @@ from __future__ import annotations
 #: Digits after the decimal point by ISO 4217; all other currencies have two.
 _OTHER_EXPONENTS = {
     **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND"), 0),
-    **dict.fromkeys(("VUV", "XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BYR", "VUV", "XAF", "XOF", "XPF"), 0),
     **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
     **dict.fromkeys(("CLF", "UYW"), 4),
 }
@@ -20,6 +20,7 @@ CURRENCIES = frozenset(
     PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SLL SOS SRD SSP STN SVC SYP SZL THB TJS
     TMT TND TOP TRY TTD TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW
     ZWG ZWL
+    BYR EEK LTL LVL MRO SKK STD VEF ZMK
     """.split()  # noqa: SIM905  a list has a line for each
 )
 
@@ -29,8 +30,8 @@ _LARGEST_PRICE = 1_000_000_000
 _LARGEST_OF_SMALL_UNITS = 10_000_000_000_000
 _SMALL_UNITS = frozenset(
     """
-    BIF CDF COP GNF IDR IQD IRR KHR KRW LAK LBP MGA MMK MWK MNT NGN PYG RWF SLL SOS SSP STN SYP TZS UGX UZS VND YER
-    ZWL
+    BIF BYR CDF COP GNF IDR IQD IRR KHR KRW LAK LBP MGA MMK MWK MNT NGN PYG RWF SLL SOS SSP STD STN SYP TZS UGX UZS VEF
+    VND YER ZMK ZWL
     """.split()  # noqa: SIM905  a list has a line for each
 )
 
@@ -40,10 +41,15 @@ def currency_exponent(currency: str) -> int:
     return _OTHER_EXPONENTS.get(currency, 2)
 
 
+def largest_price_minor(currency: str) -> int:
+    """Give what no single thing costs more than in *currency*, in minor units."""
+    largest = _LARGEST_OF_SMALL_UNITS if currency in _SMALL_UNITS else _LARGEST_PRICE
+    return int(largest * 10 ** currency_exponent(currency))
+
+
 def is_plausible_price(amount_minor: int, currency: str) -> bool:
     """Check that *amount_minor* is neither below zero nor more than any single thing costs in *currency*."""
-    largest = _LARGEST_OF_SMALL_UNITS if currency in _SMALL_UNITS else _LARGEST_PRICE
-    return bool(0 <= amount_minor <= largest * 10 ** currency_exponent(currency))
+    return 0 <= amount_minor <= largest_price_minor(currency)
 
 
 def decimal_text(amount: int, digits: int) -> str:

@@ -31,6 +31,11 @@ def well_formed(least: int, most: int) -> str:
     return rf"^[^{UNPRINTABLE}]{{{least},{most}}}\Z"
 
 
+def is_blank(text: str) -> bool:
+    """Check that nothing of *text* is visible."""
+    return not _unprintable.sub("", text).strip()
+
+
 def printable(text: str) -> str:
     """Make control and format characters of *text* visible; the result is one line. Safe to repeat."""
     return text if text.isascii() and text.isprintable() else _unprintable.sub(_visible, text)

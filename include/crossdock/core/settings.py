@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache, partial
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from crossdock.core.cron import is_cron
 from crossdock.core.errors import Terminal
 from crossdock.core.ids import delivery_dags, prefixed
 from crossdock.core.limits import MAX_SHARDS
@@ -29,6 +31,8 @@ RENAMED = {
 }
 
 
+_STREAM_ID = re.compile(r"[a-z][a-z0-9_]{1,62}\.[a-z][a-z0-9_]*")
+
 #: HUB_STREAMS for a hub in which nothing runs on its own.
 UNSCHEDULED = '{"*": {"schedule": ""}}'
 
@@ -44,6 +48,13 @@ class StreamSettings(BaseModel):
     shards: int | None = Field(default=None, ge=1, le=MAX_SHARDS)
     #: The level of each validation rule that is not to have its own: rule → reject, warn or off.
     rules: dict[str, Literal["reject", "warn", "off"]] = {}
+
+    @field_validator("schedule")
+    @classmethod
+    def _refuse_no_cron(cls, schedule: str | None) -> str | None:
+        if schedule and not is_cron(schedule):
+            raise ValueError(f"{schedule!r} is not a cron expression (expected something like */15 * * * *)")
+        return schedule
 
 
 class PriceScope(BaseModel):
@@ -76,7 +87,8 @@ class Settings(BaseSettings):
     definitions_url: str = "file:///var/lib/crossdock/definitions"
     #: What differs from the connectors' own schedules, shards and levels of validation rules, as JSON by stream:
     #: `{"commercetools.orders": {"schedule": "*/5 * * * *", "shards": 4, "rules": {"lines_have_a_name": "warn"}}}`. An
-    #: empty schedule disables it, and the name `*` is for every stream that has none of its own.
+    #: empty schedule disables it, and the name `*` is for every stream that has none of its own; its rules hold where they
+    #: exist. A start refuses the name of a stream or a rule that does not exist.
     streams: dict[str, StreamSettings] = {}
     #: The kind of an order's lines that are not goods, by SKU or by the slug of a custom line, as JSON:
     #: `{"POST": "postage", "gift-wrapping": "service"}`.
@@ -129,6 +141,18 @@ class Settings(BaseSettings):
     #: Airflow's simple auth manager has no developer role: these users (names, separated by commas) have it.
     developers: str = ""
 
+    @field_validator("streams")
+    @classmethod
+    def _refuse_no_id(cls, streams: dict[str, StreamSettings]) -> dict[str, StreamSettings]:
+        for name in streams:
+            if name != "*" and not _STREAM_ID.fullmatch(name):
+                near = name.strip().lower()
+                suggested = f". Did you mean {near!r}?" if near == "*" or _STREAM_ID.fullmatch(near) else ""
+                raise ValueError(
+                    f"{name!r} is not the ID of a stream (expected something like shop_eu.orders){suggested}"
+                )
+        return streams
+
     @property
     def developer_names(self) -> frozenset[str]:
         return frozenset(name.strip() for name in self.developers.split(",") if name.strip())
@@ -169,11 +193,33 @@ def settings() -> Settings:
     Read the settings, once for each process.
 
     Raises:
-        Terminal: a setting has its old name; the message gives the new name of each.
+        Terminal: a setting has its old name, or a value that is not valid; the message names each.
+
+    """
+    return read_settings()
+
+
+def read_settings() -> Settings:
+    """
+    Read the settings as they are now.
+
+    Raises:
+        Terminal: as `settings`.
 
     """
     refuse_renamed(os.environ)
-    return Settings()
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise Terminal("\n".join(map(_mistake, error.errors()))) from error
+    except SettingsError as error:
+        raise Terminal(f"A setting is not valid JSON: {error}") from error
+
+
+def _mistake(error: Mapping[str, Any]) -> str:
+    name, *inside = map(str, error["loc"])
+    place = f"HUB_{name.upper()}" + (f" ({', '.join(inside)})" if inside else "")
+    return f"{place}: {str(error['msg']).removeprefix('Value error, ')}"
 
 
 def refuse_renamed(environment: Mapping[str, str]) -> None:

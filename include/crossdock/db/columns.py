@@ -45,12 +45,36 @@ def arrow_type(pg_type: str) -> pa.DataType:
     }[pg_type]
 
 
+class BeyondColumn(ValueError):
+    """A value that its column cannot hold, such as a sum of more than 64 bits."""
+
+    def __init__(self, column: str, pg_type: str) -> None:
+        super().__init__(f"{column} has a value that no {pg_type} holds")
+        self.column = column
+
+
 def as_columns(columns: Sequence[Column], values: Mapping[str, Sequence[Any]]) -> pa.RecordBatch:
-    """Convert *values*, one sequence under the name of each of *columns*, into an Arrow record batch."""
+    """
+    Convert *values*, one sequence under the name of each of *columns*, into an Arrow record batch.
+
+    Raises:
+        BeyondColumn: a column cannot hold one of its values.
+
+    """
     import pyarrow as pa
 
-    arrays = [pa.array(values[column.name], arrow_type(column.pg_type)) for column in columns]
-    return pa.RecordBatch.from_arrays(arrays, [column.name for column in columns])
+    return pa.RecordBatch.from_arrays(
+        [_array(column, values[column.name]) for column in columns], [column.name for column in columns]
+    )
+
+
+def _array(column: Column, values: Sequence[Any]) -> pa.Array:
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, arrow_type(column.pg_type))
+    except (OverflowError, ValueError, TypeError) as error:  # Arrow's own errors are subclasses
+        raise BeyondColumn(column.name, column.pg_type) from error
 
 
 _ROWS_PER_WRITE = 4_000

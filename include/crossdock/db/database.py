@@ -30,6 +30,10 @@ class StoreRefused(Terminal):
     """The database refused a statement: our code has a defect, or a migration is missing. Nothing was written."""
 
 
+class ValueRefused(StoreRefused):
+    """The database refused a value of a row: there is a record that it cannot store. Nothing was written."""
+
+
 #: Options of every session. Rows are looked up by key and are in memory or on flash, so an index costs little more than
 #: a scan; with the default for spinning disks, PostgreSQL reads a whole table to change one row in a hundred.
 _SESSION = "-c timezone=UTC -c random_page_cost=1.1"
@@ -175,6 +179,15 @@ def is_transient(error: psycopg.Error) -> bool:
     )
 
 
+#: SQLSTATE classes of errors in what a row holds: data exceptions, constraints, limits such as the length of an index entry.
+_OF_VALUES = frozenset({"22", "23", "54"})
+
+
+def is_of_a_value(error: psycopg.Error) -> bool:
+    """Check whether the database refused what a row holds, so that it may take the other rows."""
+    return (error.sqlstate or "")[:2] in _OF_VALUES
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Translate psycopg's errors into the hub's two families."""
@@ -183,14 +196,15 @@ def translated_errors() -> Iterator[None]:
     except psycopg.Error as error:
         if _is_out_of_room(error):
             raise StoreUnavailable(
-                f"The hub's database is out of disk space: {_message_of(error)}. Free some, then try again"
+                f"The hub's database is out of disk space: {message_of(error)}. Free some, then try again"
             ) from bare(error)
         if is_transient(error):
-            raise StoreUnavailable(f"The hub's database could not run the transaction: {_message_of(error)}") from bare(
+            raise StoreUnavailable(f"The hub's database could not run the transaction: {message_of(error)}") from bare(
                 error
             )
-        raise StoreRefused(
-            f"The hub's database refused the statement of {_caller_of(error)}: {_message_of(error)}",
+        refused = ValueRefused if is_of_a_value(error) else StoreRefused
+        raise refused(
+            f"The hub's database refused the statement of {_caller_of(error)}: {message_of(error)}",
             hint=Hint(HintId.MIGRATE),
         ) from bare(error)
 
@@ -207,7 +221,7 @@ def _caller_of(error: psycopg.Error) -> str:
 
 def bare(error: psycopg.Error) -> psycopg.Error:
     """Copy *error* with its traceback but without DETAIL, which quotes the values of a row, so that it may be logged."""
-    return type(error)(_message_of(error)).with_traceback(error.__traceback__)
+    return type(error)(message_of(error)).with_traceback(error.__traceback__)
 
 
 def _is_out_of_room(error: psycopg.Error) -> bool:
@@ -218,7 +232,7 @@ def _is_out_of_room(error: psycopg.Error) -> bool:
     )
 
 
-def _message_of(error: psycopg.Error) -> str:
+def message_of(error: psycopg.Error) -> str:
     """Extract the server's message without the statement's values, which may be personal data."""
     if isinstance(error, psycopg.DataError):
         # The server quotes the value itself: `invalid input syntax for type bigint: "…"`.

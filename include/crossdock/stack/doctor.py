@@ -17,7 +17,9 @@ from itertools import chain
 import psutil  # type: ignore[import-untyped]
 
 from crossdock.client.errors import StackError
+from crossdock.core.errors import Terminal
 from crossdock.stack import lifecycle, ports, processes
+from crossdock.stack.airflow import hub_environment
 from crossdock.stack.home import home
 from crossdock.stack.secrets import load_secrets, secrets_file
 from crossdock.stack.settings_file import read_settings
@@ -253,12 +255,25 @@ def _settings_file() -> Iterator[Check]:
         yield Check("airflow_settings.yaml", ok=True, found=found)
 
 
+def _hub_settings() -> Iterator[Check]:
+    """Check that the settings are valid, and that the streams and rules that they name exist."""
+    from crossdock.app import stream_settings  # noqa: PLC0415  loads every connector
+
+    try:
+        found = stream_settings.findings(definitions_url=hub_environment()["HUB_DEFINITIONS_URL"])
+    except Terminal as error:
+        found = str(error).splitlines()
+    fix = "Correct the variable, then run: ./hub up" if found else None
+    yield Check("settings", not found, "; ".join(found) or "valid", fix)
+
+
 _CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _python,
     _disk_space,
     _landing,
     _secrets,
     _settings_file,
+    _hub_settings,
     _processes,
     _stale_records,
     _preferred_ports,

@@ -98,12 +98,12 @@ def up(*, progress: Progress, sandbox_args: Sequence[str] = ()) -> Stack:
 
     Raises:
         StackError: The message has the reason and what to do. Running again is safe.
-        Terminal: a setting has an old name.
+        Terminal: a setting has an old name or an invalid value, or names a stream or a rule that does not exist.
 
     """
-    from crossdock.core.settings import refuse_renamed  # noqa: PLC0415  loads pydantic
+    from crossdock.app.stream_settings import refuse_mistakes  # noqa: PLC0415  loads every connector
 
-    refuse_renamed(os.environ)
+    refuse_mistakes()
     with _one_at_a_time():
         healthy = _usable(processes.alive())
         if healthy.keys() >= set(NAMES):

@@ -162,10 +162,9 @@ def load(
     leases.check(work, run.lease, run.run_id, run.fencing_token)
     if work.execute(_CLAIM, {"batch_id": batch.batch_id}).rowcount == 0:
         return RowCounts()
-    rows = compare_versions(work, dataset, run.integration, content.accepted, compares_content=compares_content)
-    skipped = upsert(work, dataset, run, batch.batch_id, rows, compares_content=compares_content)
-    if parts and (rows.new.num_rows or rows.changed.num_rows):
-        write_parts(work, parts, dataset, run, batch.batch_id)
+    rows, skipped = write_rows(
+        work, dataset, run, batch.batch_id, content.accepted, parts=parts, compares_content=compares_content
+    )
     loaded = _without(content.accepted, skipped.busy)
     deferred_records.close(work, run, loaded, content.rejected)
     quarantine_repository.close_superseded(work, run, loaded)
@@ -185,6 +184,24 @@ def load(
     if run.moves_watermark:
         watermarks.advance(work, run.lease, run.run_id, run.window)
     return counts
+
+
+def write_rows(
+    work: Work,
+    dataset: Schema,
+    run: Run,
+    batch_id: int,
+    accepted: pa.Table,
+    *,
+    parts: Parts | None = None,
+    compares_content: bool = False,
+) -> tuple[ComparedRows, SkippedRows]:
+    """Write those of the *accepted* rows that are new or changed, with their parts, history and events."""
+    rows = compare_versions(work, dataset, run.integration, accepted, compares_content=compares_content)
+    skipped = upsert(work, dataset, run, batch_id, rows, compares_content=compares_content)
+    if parts and (rows.new.num_rows or rows.changed.num_rows):
+        write_parts(work, parts, dataset, run, batch_id)
+    return rows, skipped
 
 
 def _without(rows: pa.Table, busy: Collection[str]) -> pa.Table:

@@ -43,12 +43,19 @@ class _Stored:
     schema: Mapping[str, Any]
 
 
+#: The most characters of a text with an index: four bytes each fit into the third of a page that an entry may have.
+LONGEST_INDEXED = 512
+
 #: A source without times gives its records that of their reading, which is another one at each reading.
 _NO_CONTENT = frozenset({"id", "version", "created_at", "last_modified_at"})
 
 
 class _CheckOnly:
     """Marks a value that only expectations read; it is neither stored nor published."""
+
+
+class _Indexed:
+    """Marks a text that has an index beside those of ID, key and owner."""
 
 
 class _Personal:
@@ -78,6 +85,7 @@ Cleansed = Annotated[
 ]
 CheckOnly = Annotated[T, _CheckOnly()]
 Personal = Annotated[T, _Personal()]
+Indexed = Annotated[T, _Indexed()]
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,7 @@ class Field:
     nullable: bool
     personal: bool
     check_only: bool
+    indexed: bool
     #: JSON Schema of its values in an event.
     schema: Mapping[str, Any]
 
@@ -147,6 +156,12 @@ class Schema:
     def checked_columns(self) -> tuple[Column, ...]:
         """The columns of the table, and those that are only checked."""
         return tuple(field.column for field in self.fields)
+
+    @cached_property
+    def indexed_names(self) -> tuple[str, ...]:
+        """The columns of text that are in an index, whose entries have a longest length."""
+        always = {"id", self.key, self.owner}
+        return tuple(field.name for field in self.fields if field.indexed or field.name in always)
 
     @property
     def personal_fields(self) -> frozenset[str]:
@@ -249,6 +264,7 @@ def _field(name: str, hint: Any) -> Field:
         nullable,
         personal=any(isinstance(mark, _Personal) for mark in marks),
         check_only=any(isinstance(mark, _CheckOnly) for mark in marks),
+        indexed=any(isinstance(mark, _Indexed) for mark in marks),
         schema=schema,
     )
 

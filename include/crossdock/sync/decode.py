@@ -216,10 +216,14 @@ def _digest(document: Any) -> str:
 
 
 def _unstorable(document: Any) -> Failure | None:
-    """Find a value in *document* that the database could not store."""
+    """Find a value, or the name of a field, in *document* that the database could not store."""
     for path, value in _leaves(document, ""):
         if isinstance(value, float) and not math.isfinite(value):
             return _failure("number_is_finite", path, "Not a finite number. Have the source send a real number", value)
+        if "\x00" in path:
+            return _failure(
+                "text_is_storable", path, "A field's name with a NUL character. Rename it at the source", path
+            )
         if isinstance(value, str) and "\x00" in value:
             return _failure("text_is_storable", path, "Text with a NUL character. Remove it at the source", value)
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
@@ -245,10 +249,11 @@ def _failure(rule: str, column: str, message: str, value: Any) -> Failure:
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
+    """Yield each value with the names that lead to it; an empty object or list is a value, because its name is stored."""
+    if isinstance(value, dict) and value:
         for name, inner in value.items():
             yield from _leaves(inner, f"{path}.{name}" if path else name)
-    elif isinstance(value, list):
+    elif isinstance(value, list) and value:
         for inner in value:
             yield from _leaves(inner, path)
     else:

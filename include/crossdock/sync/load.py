@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from dataclasses import replace
@@ -12,14 +12,16 @@ from crossdock.core.failpoints import failpoint
 from crossdock.core.log import logger
 from crossdock.core.memory import trim_memory
 from crossdock.db import leases
-from crossdock.db.database import Store
+from crossdock.db.database import Store, ValueRefused
 from crossdock.observability import alerts
 from crossdock.sync import batches, landing, ledger, log_fields, watermarks
 from crossdock.sync.batch_file import read_batch
 from crossdock.sync.batches import Batch, Content
+from crossdock.sync.decode import decoded
 from crossdock.sync.lease_renewal import LeaseRenewal, reacquire_lease
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Report, RunState
+from crossdock.sync.refused_rows import refused_rows, rejections, without
 from crossdock.sync.source import Axis
 from crossdock.sync.stream import Stream, Systems
 from crossdock.sync.upsert import Overtaken
@@ -108,6 +110,14 @@ def _load_some(stream: Stream, systems: Systems, run: Run, some: Sequence[Batch]
 
 def _load_batch(stream: Stream, systems: Systems, run: Run, batch: Batch, content: Content) -> None:
     failpoint("load.before_transaction")
+    try:
+        _commit_batch(stream, systems, run, batch, content)
+    except ValueRefused:
+        content = _without_refused(stream, systems, run, batch, content)
+        _commit_batch(stream, systems, run, batch, content)
+
+
+def _commit_batch(stream: Stream, systems: Systems, run: Run, batch: Batch, content: Content) -> None:
     with systems.store.transaction() as work:
         counts = batches.load(
             work,
@@ -122,6 +132,31 @@ def _load_batch(stream: Stream, systems: Systems, run: Run, batch: Batch, conten
     failpoint("load.after_commit")
     with log_fields.of(run, batch.batch_no):
         log.info("Batch %s of run %s: %s", batch.batch_no, run.run_id, counts.records)
+
+
+def _without_refused(stream: Stream, systems: Systems, run: Run, batch: Batch, content: Content) -> Content:
+    """Reject the records that the database does not take, in a trial of which nothing stays."""
+    with systems.store.transaction() as work:
+        with work.transaction(force_rollback=True):
+            refused = refused_rows(work, stream, run, content.accepted)
+        pages = landing.pages_of(work, run.run_id)
+    with log_fields.of(run, batch.batch_no):
+        log.warning("The database refuses %s records of batch %s", len(refused), batch.batch_no)
+    raws = _raws(stream, systems, [page for page in pages if _is_in(batch, page)])
+    more = rejections(stream, raws, refused)
+    return replace(content, accepted=without(content.accepted, refused), rejected=(*content.rejected, *more))
+
+
+def _is_in(batch: Batch, page: landing.Page) -> bool:
+    if batch.first_page is None or batch.last_page is None:
+        return False
+    return batch.first_page <= (page.range_no, page.page_no) <= batch.last_page
+
+
+def _raws(stream: Stream, systems: Systems, pages: Sequence[landing.Page]) -> Iterator[bytes]:
+    for page in pages:
+        body = systems.landing.read(page.path)
+        yield from decoded(body, stream.record_type, stream.key_field, stream.lines_fields).raws()
 
 
 def _finish(systems: Systems, run: Run) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from crossdock.core.errors import BadRequest
 from crossdock.core.hints import Hint, HintId
 from crossdock.db import leases
-from crossdock.db.database import Store, StoreUnavailable, Work
+from crossdock.db.database import Store, StoreUnavailable, ValueRefused, Work
 from crossdock.observability import audit
 from crossdock.sync import batches, ledger
 from crossdock.sync.batches import Content
@@ -21,6 +21,7 @@ from crossdock.sync.model import Mode, Report, RunState, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine.model import Rejected
 from crossdock.sync.quarantine.repository import Item
+from crossdock.sync.refused_rows import refused_rows, rejections, without
 from crossdock.sync.stream import LEASE_LIFE, Stream
 from crossdock.sync.validate_rows import validate_rows
 
@@ -37,8 +38,15 @@ def replay(stream: Stream, store: Store, items: Sequence[Item], *, actor: str) -
         BadRequest: an item was closed or edited since it was selected.
 
     """
-    key = stream.lease("replay")
     content = _validated(stream, items)
+    try:
+        return _replay(stream, store, items, content, actor)
+    except ValueRefused:
+        return _replay(stream, store, items, _without_refused(stream, store, items, content), actor)
+
+
+def _replay(stream: Stream, store: Store, items: Sequence[Item], content: Content, actor: str) -> Report:
+    key = stream.lease("replay")
     # By the item's identity, which its rejection was given: the edit may have changed the record's own.
     failed = {(record.record_id, record.version) for record in content.rejected}
     passed = {item.item_id for item in items if (item.record_id, item.version) not in failed}
@@ -89,6 +97,16 @@ def _validated(stream: Stream, items: Sequence[Item]) -> Content:
     # Records with the same bytes have the same outcome, so any of them may be assigned to any of the items.
     refused = [_as_item(one, sent[one.raw].pop()) for one in content.rejected]
     return replace(content, rejected=(*refused, *unreadable))
+
+
+def _without_refused(stream: Stream, store: Store, items: Sequence[Item], content: Content) -> Content:
+    """Reject the records that the database does not take, in a trial of which nothing stays."""
+    with store.transaction() as work, work.transaction(force_rollback=True):
+        run = ledger.start(work, stream.lease("replay"), SyncRequest(keys=_keys(items)), mode=Mode.REPLAY)
+        refused = refused_rows(work, stream, run, content.accepted)
+    sent = {(item.edited or item.raw).strip(): item for item in items}
+    more = [_as_item(one, sent[one.raw]) for one in rejections(stream, sent, refused)]
+    return replace(content, accepted=without(content.accepted, refused), rejected=(*content.rejected, *more))
 
 
 def _as_item(record: Rejected, item: Item) -> Rejected:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from crossdock.core.printable import printable, well_formed
+from crossdock.sync.dataset import LONGEST_INDEXED
 from crossdock.sync.quarantine.model import Expectation, Level
-
-#: The longest key by which the API finds a record.
-_LONGEST_KEY = 512
 
 
 def source_rules(created_column: str) -> tuple[Expectation, ...]:
@@ -45,8 +43,8 @@ def key_rule(column: str, what: str) -> Expectation:
         f"{column}_is_well_formed",
         "expect_column_values_to_match_regex",
         # Whether it may be empty is another rule.
-        {"column": column, "regex": well_formed(0, _LONGEST_KEY)},
-        f"{what} must have at most {_LONGEST_KEY} characters, all of them printable. Correct it at the source",
+        {"column": column, "regex": well_formed(0, LONGEST_INDEXED)},
+        f"{what} must have at most {LONGEST_INDEXED} characters, all of them printable. Correct it at the source",
     )
 
 

@@ -92,6 +92,12 @@ def _stage(work: Work, dataset: Schema, statements: Statements, rows: ComparedRo
             copy_in(work, dataset.stage, columns, marked)
 
 
+def clear_stage(work: Work, dataset: Schema) -> None:
+    """Empty the stage of *dataset* before the transaction ends, so that it can write more rows."""
+    work.execute(statements_of(dataset).stage)
+    work.execute(f"DELETE FROM {dataset.stage}".encode())
+
+
 def _in_id_order(rows: pa.Table) -> pa.Table:
     """Sort *rows* by id: two transactions that insert the same rows in two orders deadlock. A full read is sorted already."""
     import pyarrow.compute as pc

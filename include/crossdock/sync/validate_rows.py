@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from crossdock.db.columns import as_columns
+from crossdock.core.errors import HubError
+from crossdock.core.log import logger
+from crossdock.core.printable import printable
+from crossdock.db.columns import BeyondColumn, as_columns
 from crossdock.sync.batches import Content
-from crossdock.sync.decode import decoded, raw_records, rejection
+from crossdock.sync.decode import DecodedPage, decoded, raw_records, rejection
 from crossdock.sync.expectations import check
 from crossdock.sync.model import RowCounts
 from crossdock.sync.quarantine.model import EXAMPLES, Expectation, Failure, Rejected, Warned
 from crossdock.sync.stream import Stream
+from crossdock.sync.unstorable_rows import unstorable_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+log = logger(__name__)
+
+#: How much of an error is shown to people.
+_SHOWN = 200
 
 #: Reads the pages of a batch; called again if one of their records was rejected, so that they need not stay in memory.
 Pages = Callable[[], Iterable[bytes]]
@@ -51,7 +59,7 @@ def validate_batches(stream: Stream, batches: Sequence[Pages]) -> list[Content]:
     table = _one_table(stream, pieces)
     pieces.clear()  # the table holds a copy
     found = _checked(stream, table)
-    found = replace(found, rejecting={**found.rejecting, **_outside_calendar(stream, table)})
+    found = replace(found, rejecting=_both(found.rejecting, unstorable_rows(stream.dataset, table)))
     ends = list(accumulate((batch.rows for batch in read), initial=0))
     return [
         _content(
@@ -73,6 +81,8 @@ class _Read:
     rejected: list[Rejected]
     #: Numbers of the pages with unreadable records.
     broken: set[int]
+    #: Number of a page with records that could not be mapped → the positions of those that could.
+    mapped: dict[int, list[int]]
 
     @property
     def rows(self) -> int:
@@ -81,16 +91,55 @@ class _Read:
 
 def _read(stream: Stream, bodies: Iterable[bytes], pieces: list[pa.RecordBatch]) -> _Read:
     """Decode a batch's records into columns, page by page, and append them to *pieces*."""
-    page_rows, rejected, broken = [], [], set()
+    page_rows, rejected, broken, mapped = [], [], set(), {}
     for page_no, body in enumerate(bodies):
         page = decoded(body, stream.record_type, stream.key_field, stream.lines_fields)
         if page.rejected:
             rejected += page.rejected
             broken.add(page_no)
-        page_rows.append(len(page.records))
+        rows = len(page.records)
         if page.records:
-            pieces.append(as_columns(stream.columns, stream.to_columns(page.records)))
-    return _Read(page_rows, rejected, broken)
+            try:
+                pieces.append(_as_columns(stream, page.records))
+            except HubError:
+                raise
+            except Exception:  # noqa: BLE001  whatever one record makes our code raise, only that record waits
+                mapped[page_no] = _map_one_by_one(stream, page, pieces, rejected)
+                rows = len(mapped[page_no])
+        page_rows.append(rows)
+    return _Read(page_rows, rejected, broken, mapped)
+
+
+def _as_columns(stream: Stream, records: Sequence[Any]) -> pa.RecordBatch:
+    return as_columns(stream.columns, stream.to_columns(records))
+
+
+def _map_one_by_one(
+    stream: Stream, page: DecodedPage, pieces: list[pa.RecordBatch], rejected: list[Rejected]
+) -> list[int]:
+    """Map each record of *page* alone, and append what raises to *rejected*; returns the positions of the others."""
+    positions = []
+    for position, (record, raw) in enumerate(zip(page.records, page.raws(), strict=True)):
+        try:
+            pieces.append(_as_columns(stream, [record]))
+        except HubError:
+            raise
+        except Exception as error:  # noqa: BLE001  as above
+            # Not the error's text, which may quote personal data: the quarantine item has it.
+            log.warning("A record of %s cannot be mapped: %s", stream.id, type(error).__name__)
+            rejected.append(rejection(raw, (_not_mapped(error),), stream.key_field, stream.lines_fields))
+        else:
+            positions.append(position)
+    return positions
+
+
+def _not_mapped(error: Exception) -> Failure:
+    """Name the column where it is known; any other error is one of our code."""
+    if isinstance(error, BeyondColumn):
+        message = "A value, or a sum, is more than its column holds. Correct it at the source"
+        return Failure("record_can_be_mapped", error.column, message, str(error))
+    message = "The record cannot be mapped. Correct it at the source; if it is right, report it"
+    return Failure("record_can_be_mapped", "record", message, printable(f"{type(error).__name__}: {error}"[:_SHOWN]))
 
 
 def _one_table(stream: Stream, pages: Sequence[pa.RecordBatch]) -> pa.Table:
@@ -180,34 +229,14 @@ def _checked(stream: Stream, table: pa.Table) -> _ByLevel:
         return found
     reported = enumerate(table.column(stream.failures_column).to_pylist())
     unread = {row_no: _decode_failures(failures) for row_no, failures in reported if failures is not None}
-    refused = found.rejecting
-    both = {row_no: (*unread.get(row_no, ()), *refused.get(row_no, ())) for row_no in {*unread, *refused}}
-    return replace(found, rejecting=both)
+    return replace(found, rejecting=_both(unread, found.rejecting))
 
 
-#: A day from the ends of the calendar, so that it is a valid instant in every time zone.
-_FIRST, _LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
-
-
-def _outside_calendar(stream: Stream, table: pa.Table) -> Failures:
-    """Find rows with an instant that Python cannot represent in UTC: it could be written as a column and never be read."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    found: dict[int, tuple[Failure, ...]] = {}
-    for column in stream.dataset.columns:
-        if column.pg_type != "timestamptz":
-            continue
-        instants = table.column(column.name)
-        outside = pc.or_(
-            pc.less(instants, pa.scalar(_FIRST, instants.type)), pc.greater(instants, pa.scalar(_LAST, instants.type))
-        )
-        if not pc.any(outside).as_py():
-            continue
-        message = "Dates must be between the years 1 and 9999. Correct the date"
-        failure = Failure("instant_is_on_the_calendar", column.name, message, "a date outside the calendar")
-        found.update({row_no: (failure,) for row_no, off in enumerate(outside.to_pylist()) if off})
-    return found
+def _both(first: Failures, then: Failures) -> Failures:
+    """Merge the failures of each row; the first of them is its cause."""
+    if not then:
+        return first
+    return {row_no: (*first.get(row_no, ()), *then.get(row_no, ())) for row_no in {*first, *then}}
 
 
 def _raws(stream: Stream, bodies: Iterable[bytes], read: _Read, row_nos: Iterable[int]) -> dict[int, bytes]:
@@ -221,6 +250,8 @@ def _raws(stream: Stream, bodies: Iterable[bytes], read: _Read, row_nos: Iterabl
                 if page_no in read.broken
                 else raw_records(body)
             )
+            if page_no in read.mapped:
+                raws = [raws[position] for position in read.mapped[page_no]]
             found.update({row_no: bytes(raws[row_no - first]) for row_no in here})
         first += rows
     return found

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from crossdock.commerce.inventory import repository as availability
 from crossdock.commerce.inventory.subscribers import apply
+from crossdock.connectors.commercetools import customers
 from crossdock.connectors.commercetools.client import Api, Commercetools
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
@@ -37,7 +40,7 @@ from tests.connectors.commercetools.catalogue_of_a_shop import (
     variant,
 )
 from tests.shop import QUICK, query
-from tests.streams import INVENTORY, ORDERS, PRICES, PRODUCTS
+from tests.streams import INVENTORY, ORDERS, PRICES, PRODUCTS, STREAMS
 
 GROUP = {"typeId": "customer-group", "id": "wholesale"}
 CHANNEL = {"typeId": "channel", "id": "outlet"}
@@ -240,6 +243,65 @@ def test_an_identity_is_the_platforms_own(shop: FakeRetailer, systems: Systems) 
     assert sync(shop, systems, PRODUCTS, full=False, keys=("a\u0308",)).counts.unchanged == 1
 
 
+def test_prices_of_two_products_never_have_one_id(shop: FakeRetailer, systems: Systems) -> None:
+    """Joined without care, `1/z` in `q` and `z` in `q/1` are one: the second product stopped the stream."""
+    of_q, of_q_1 = ({"id": name, "value": cents(amount)} for name, amount in (("1/z", 1), ("z", 2)))
+    one = product(variant(of_q), id="q", key="k1")
+    other = product(variant(of_q_1), id="q/1", key="k2")
+
+    assert sync(shop, systems, PRODUCTS, one, other).counts.inserted == 2
+    assert query(systems.store, "SELECT id, amount_minor FROM prices ORDER BY amount_minor") == [
+        ("q/1/1%2Fz", 1),
+        ("q%2F1/1/z", 2),
+    ]
+
+
+@pytest.mark.parametrize("stream", [*STREAMS.values(), customers.CUSTOMERS], ids=lambda stream: stream.dataset.name)
+def test_every_integer_of_a_record_has_bounds(stream: Stream) -> None:
+    """One without them could be longer than its column, or be so many digits of a price."""
+    unbounded = [place for place, kind in _types(msgspec.inspect.type_info(stream.record_type), "") if _is_open(kind)]
+
+    assert unbounded == []
+
+
+def _is_open(kind: Any) -> bool:
+    return isinstance(kind, msgspec.inspect.IntType) and (kind.ge is None or kind.le is None)
+
+
+def _types(kind: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Yield *kind* and all types inside it."""
+    yield place, kind
+    for name in ("type", "item_type", "key_type", "value_type"):
+        if isinstance(inner := getattr(kind, name, None), msgspec.inspect.Type):
+            yield from _types(inner, place)
+    for option in getattr(kind, "types", ()):
+        yield from _types(option, place)
+    for field in getattr(kind, "fields", ()):
+        yield from _types(field.type, f"{place}.{field.name}")
+
+
+LONG = "x" * 513
+
+
+@pytest.mark.parametrize(
+    ("record", "column"),
+    [
+        (product(variant({**price(), "id": LONG})), "prices_unstorable"),
+        (product(variant(price()), variant(price(), sku=LONG, number=2)), "prices_unstorable"),
+        (product(key=LONG), "key"),
+    ],
+    ids=["price's id", "sku", "key"],
+)
+def test_a_text_that_no_index_holds_is_refused_whatever_the_rules_are(record: Json, column: str) -> None:
+    """A merchant may lower the rules of keys and SKUs."""
+    lowered = replace(
+        PRODUCTS, levels=dict.fromkeys(("key_is_present", "key_is_well_formed", "skus_are_well_formed"), "off")
+    )
+    body = json.dumps({"count": 1, "results": [record]}).encode()
+    (rejected,) = validate_rows(lowered, [body]).rejected
+    assert [one.column for one in rejected.failures] == [column]
+
+
 def test_a_product_without_a_key_is_known_by_its_id(shop: FakeRetailer, systems: Systems) -> None:
     sync(shop, systems, PRODUCTS, product(key=None))
 
@@ -320,6 +382,41 @@ FAULTS: dict[str, tuple[Any, tuple[str, str]]] = {
         ("prices_are_unique", "product-1/2/price-2500-0"),
     ),
     "no name": (lambda p: p.update(name={"en": " "}), ("name_is_present", "0")),
+    "a name of nothing that can be seen": (lambda p: p.update(name={"en": "\u200b"}), ("name_is_present", "0")),
+    "cents that are not the precise amount": (
+        lambda p: p["variants"][0]["prices"][1].update(value=fine(10, 10**17, 3)),
+        ("prices_are_plausible", "variant 2, price 2: 10 EUR is not 100000000000000.000"),
+    ),
+    "a precise amount below zero": (
+        lambda p: p["variants"][0]["prices"][1].update(value=fine(0, -1, 3)),
+        ("prices_are_plausible", "variant 2, price 2: 0 EUR"),
+    ),
+    "one id on two variants": (
+        lambda p: (p["variants"][0].update(id=1), p["variants"][0]["prices"].clear()),
+        ("variants_are_unique", "1"),
+    ),
+    "a window that ends before it begins": (
+        lambda p: p["variants"][0]["prices"][1].update(
+            validFrom="2026-02-01T00:00:00.000Z", validUntil="2026-01-01T00:00:00.000Z"
+        ),
+        ("windows_are_in_order", "variant 2, price 2: 2026-02-01 to 2026-01-01"),
+    ),
+    "a tier from no quantity": (
+        lambda p: p["variants"][0]["prices"][1].update(tiers=[{"minimumQuantity": 0, "value": cents(1)}]),
+        ("tiers_are_distinct", "variant 2, price 2, tier 1: from 0"),
+    ),
+    "two tiers from one quantity": (
+        lambda p: p["variants"][0]["prices"][1].update(tiers=[{"minimumQuantity": 5, "value": cents(1)}] * 2),
+        ("tiers_are_distinct", "variant 2, price 2, tier 2: from 5"),
+    ),
+    "a country in small letters": (
+        lambda p: p["variants"][0]["prices"][1].update(country="de"),
+        ("countries_are_known", "variant 2, price 2: de"),
+    ),
+    "a country of 12,000 letters": (
+        lambda p: p["variants"][0]["prices"][1].update(country="D" * 12_000),
+        ("countries_are_known", "variant 2, price 2: " + "D" * 20),
+    ),
 }
 
 
@@ -433,11 +530,24 @@ def events(systems: Systems) -> list[tuple[Any, ...]]:
         ({"tiers": [{"minimumQuantity": 2, "value": cents(-1)}]}, "prices_are_plausible"),
         ({"tiers": [{"minimumQuantity": 2, "value": cents(1, "USD")}]}, "currencies_agree"),
         ({"validFrom": "2026-02-01T00:00:00.000Z", "validUntil": "2026-01-01T00:00:00.000Z"}, "window_is_in_order"),
+        ({"tiers": [{"minimumQuantity": 0, "value": cents(1)}]}, "tiers_are_distinct"),
+        ({"value": fine(10, 10**17, 3)}, "prices_are_plausible"),
+        ({"country": "de"}, "countries_are_known"),
     ],
 )
 def test_a_standalone_price_that_breaks_a_rule_is_refused_by_it(changes: Json, rule: str) -> None:
     assert causes(PRICES, standalone()) == []
     assert [name for name, _ in causes(PRICES, {**standalone(), **changes})] == [rule]
+
+
+@pytest.mark.parametrize("stream", [PRODUCTS, PRICES], ids=lambda stream: stream.dataset.name)
+def test_a_discount_that_raises_a_price_only_warns(stream: Stream) -> None:
+    """The platform allows it, and it is what customers pay."""
+    raised = {"discounted": {"value": cents(9999), "discount": DISCOUNT}}
+    record = product(variant(price(**raised))) if stream is PRODUCTS else {**standalone(), **raised}
+    content = validate_rows(stream, [json.dumps({"count": 1, "results": [record]}).encode()])
+    assert content.rejected == ()
+    assert [one.rule for one in content.warned] == ["discounts_lower_the_price"]
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,31 @@ VALID: dict[str, Json] = {
         line(0, 1, custom={"type": {"typeId": "type", "id": "t"}, "fields": {"kind": "premium"}}), total=0
     ),
     "a credit note": order(line(2500, -2), total=-5000),
+    "an exchange: goods go back and others are sold": order(line(2500, 1), line(1000, -1, sku="B"), total=1500),
+    "an exchange in which more goes back": order(line(1000, 1), line(2500, -1, sku="B"), total=-1500),
+    "a voucher above the goods": order(line(1000, 1), customLineItems=[custom(-2000)], total=-1000),
+    "a credit note with its shipping": order(line(2500, -1), shippingInfo=shipping(-490), total=-2990),
+    "a credit note with tax": order(
+        line(2500, -2),
+        taxedPrice={"totalNet": cents(-4202), "totalGross": cents(-5000), "totalTax": cents(-798), "taxPortions": []},
+        total=-5000,
+    ),
+    "an order in litas": order(line(cents(2500, "LTL")), currency="LTL", total=5000),
+    "an order in Belarusian roubles of before 2016": order(
+        line({**cents(250_000, "BYR"), "fractionDigits": 0}), currency="BYR", total=500_000
+    ),
+    "taxes in and on top of prices": order(
+        line(),
+        customLineItems=[custom(1000)],
+        taxedPrice={"totalNet": cents(5202), "totalGross": cents(6190), "totalTax": cents(988), "taxPortions": []},
+        total=6000,
+    ),
+    "a voucher at another rate of tax than the goods": order(
+        line(10_000, 1),
+        customLineItems=[custom(-9500)],
+        taxedPrice={"totalNet": cents(-476), "totalGross": cents(500), "totalTax": cents(976), "taxPortions": []},
+        total=500,
+    ),
     "tax on top": order(
         line(),
         taxedPrice={"totalNet": cents(5000), "totalGross": cents(5950), "totalTax": cents(950), "taxPortions": []},
@@ -301,6 +326,11 @@ def test_a_level_of_no_rule_or_of_one_that_the_tables_need_is_refused(levels: An
         replace(ORDERS, levels=levels).rules()
 
 
+def taxed(net: int, gross: int, tax: int | None = None) -> Json:
+    total = {} if tax is None else {"totalTax": cents(tax)}
+    return {"totalNet": cents(net), "totalGross": cents(gross), "taxPortions": [], **total}
+
+
 def plain() -> Json:
     """Build an order of two lines, two custom lines, shipping and tax, in which all is right."""
     return order(
@@ -386,10 +416,48 @@ FAULTS: dict[str, tuple[Callable[[Json], Any], str]] = {
         lambda o: o.update(lineItems=[], customLineItems=[], totalPrice=o["shippingInfo"]["price"]),
         "order_has_lines",
     ),
-    "a quantity below zero": (
-        lambda o: o["lineItems"][0].update(quantity=-2, totalPrice=cents(-5000)),
+    "units that are taken back for nothing": (
+        lambda o: o["lineItems"].append(line(0, -2, sku="C")),
         "quantities_fit_the_order",
     ),
+    "a line of no units": (lambda o: o["lineItems"].append(line(100, 0, sku="C")), "quantities_fit_the_order"),
+    "portions that take each other back": (
+        lambda o: o["lineItems"][0].update(discountedPricePerQuantity=[portion(4, 2500), portion(-2, 2500)]),
+        "line_totals_are_right",
+    ),
+    "a name of nothing that can be seen": (
+        lambda o: o["lineItems"][0].update(name={"en": "\u200b"}),
+        "lines_have_a_name",
+    ),
+    **{
+        f"{name} that is implausible": (change, "prices_are_plausible")
+        for name, change in {
+            "a custom line": lambda o: o["customLineItems"][0].update(money=cents(10**17), totalPrice=cents(10**17)),
+            "a voucher": lambda o: o["customLineItems"][1].update(money=cents(-(10**17)), totalPrice=cents(-(10**17))),
+            "an external total": lambda o: o["lineItems"][0].update(
+                priceMode="ExternalTotal", totalPrice=cents(10**15)
+            ),
+            "an external total below zero": lambda o: o["lineItems"][0].update(
+                priceMode="ExternalTotal", totalPrice=cents(-1)
+            ),
+            "a portion below zero": lambda o: o["lineItems"][0].update(
+                discountedPricePerQuantity=[portion(2, -1000)], totalPrice=cents(-2000)
+            ),
+            "a product discount below zero": lambda o: o["lineItems"][0]["price"].update(
+                discounted={"value": cents(-2000), "discount": {"typeId": "product-discount", "id": "d"}}
+            ),
+            "a tier below zero": lambda o: o["lineItems"][0]["price"].update(
+                tiers=[{"minimumQuantity": 9, "value": cents(-1)}]
+            ),
+            "shipping below zero": lambda o: o["shippingInfo"].update(price=cents(-400)),
+            "a discount that raises the total": lambda o: o.update(
+                discountOnTotalPrice={"discountedAmount": cents(-500), "includedDiscounts": []}
+            ),
+            "a price that is not its precise amount": lambda o: o["lineItems"][0]["price"].update(
+                value=fine(9_900_000, 4, 2500)
+            ),
+        }.items()
+    },
     "a price below zero": (lambda o: o["lineItems"][0]["price"].update(value=cents(-2500)), "prices_are_plausible"),
     "a price of a billion": (
         lambda o: o["lineItems"][0]["price"].update(value=cents(250_000_000_000)),
@@ -407,6 +475,17 @@ FAULTS: dict[str, tuple[Callable[[Json], Any], str]] = {
     "a line without a name": (lambda o: o["lineItems"][0].update(name={"de": " "}), "lines_have_a_name"),
     "tax that does not add up": (lambda o: o["taxedPrice"].update(totalTax=cents(1)), "tax_adds_up"),
 }
+
+
+@pytest.mark.parametrize(
+    ("net", "gross", "tax"),
+    [(1, 2, 1), (5000, 4000, -1000), (5000, 0, None), (-10, 5000, 5010), (6000, 7000, 1000), (4000, 4900, 900)],
+)
+@pytest.mark.parametrize("sign", [1, -1], ids=["sale", "credit note"])
+def test_tax_of_another_total_is_refused(net: int, gross: int, tax: int | None, sign: int) -> None:
+    """Net and gross are what a book-keeper books: they must be those of this order."""
+    taxes = taxed(sign * net, sign * gross, None if tax is None else sign * tax)
+    assert causes(order(line(2500, 2 * sign), taxedPrice=taxes, total=5000 * sign)) == ["tax_fits_the_total"]
 
 
 #: Place → how an amount of another currency comes there.
@@ -449,6 +528,36 @@ def test_an_amount_in_another_currency_is_named_with_its_place(place: str) -> No
     body = json.dumps({"count": 1, "results": [record]}).encode()
     (rejected,) = validate_rows(ORDERS, [body]).rejected
     assert {one.value for one in rejected.failures if one.rule == "currencies_agree"} == {f"{place} USD"}
+
+
+BIG = 2**63 - 1
+
+
+#: Column → an order with a sum of more than 64 bits in it.
+BEYOND_64_BITS: dict[str, Json] = {
+    "total_difference_minor": order(customLineItems=[custom(-BIG)], total=BIG),
+    "tax_minor": order(line(), taxedPrice=taxed(-BIG, BIG), total=5000),
+    "tax_difference_minor": order(line(), taxedPrice=taxed(BIG, 1, BIG), total=5000),
+    "shipping_minor": order(
+        line(), shippingMode="Multiple", shipping=[{"shippingInfo": shipping(BIG)}] * 2, total=5000
+    ),
+}
+
+
+@pytest.mark.parametrize("column", BEYOND_64_BITS)
+def test_a_sum_beyond_64_bits_waits_alone(column: str) -> None:
+    """The vendor's amounts have 64 bits each, so their sums may have more; one such order stopped the stream."""
+    records = [{**BEYOND_64_BITS[column], "id": "bad"}, plain()]
+    content = validate_rows(ORDERS, [json.dumps({"count": 2, "results": records}).encode()])
+
+    assert content.accepted.column("id").to_pylist() == [plain()["id"]]
+    (rejected,) = content.rejected
+    assert [(one.rule, one.column) for one in rejected.failures] == [("record_can_be_mapped", column)]
+
+
+def test_lines_that_add_up_to_more_than_64_bits_wait_alone() -> None:
+    record = order(line(), customLineItems=[custom(BIG, slug="a"), custom(BIG, slug="b")], total=5000)
+    assert causes(record) == ["record_can_be_mapped"]
 
 
 def test_a_control_character_in_a_sku_is_shown_as_its_escape() -> None:

@@ -130,6 +130,8 @@ def test_an_empty_list_that_php_writes_for_an_empty_object_is_empty(store: Store
         (thing(1, id=""), "id_is_well_formed"),
         (thing(1, id=True), "id_is_readable"),
         (thing(1, id=[1]), "id_is_readable"),
+        (thing(1, more={"a\x00b": 1}), "text_is_storable: more.a\\x00b"),
+        (thing(1, name="x" * 12_000), "text_fits_its_index: key"),
     ],
     ids=str,
 )

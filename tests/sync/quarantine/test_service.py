@@ -105,6 +105,21 @@ def test_what_was_edited_stays_beside_what_came(anna: Triage) -> None:
     assert (item.closed_by or "").startswith(ANNA)
 
 
+def test_a_record_that_the_database_refuses_stays_open_and_the_others_are_replayed(anna: Triage) -> None:
+    """One that no table can hold would fail each replay of its slice."""
+    anna.sync(entry(id="bad", sku=""), entry(id="good", sku=""))
+    for item in anna.items():
+        anna.edit(item, sku=f"SKU-{item.record_id}")
+    with anna.store.transaction() as work:
+        work.execute(b"ALTER TABLE inventory ADD CHECK (id <> 'bad')")
+
+    anna.replay(*anna.items())
+
+    (kept,) = anna.items()
+    assert (kept.record_id, kept.cause) == ("bad", "record_cannot_be_stored")
+    assert list(anna.stock()) == ["good"]
+
+
 def test_a_record_that_still_fails_stays_open_with_its_new_reason(anna: Triage) -> None:
     anna.sync(entry(quantityOnStock=-2, availableQuantity=-1, id="a"))
     (item,) = anna.items()

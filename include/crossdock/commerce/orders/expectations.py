@@ -25,12 +25,13 @@ EXPECTATIONS = (
     none_listed(
         "quantities_fit_the_order",
         "lines_with_wrong_sign",
-        "Quantities must be above 0 in a sale and below 0 in a credit note. A stock adjustment is not an order",
+        "Units without a price must be above 0 in a sale and below 0 in a credit note. A stock adjustment is not an order",
     ),
     none_listed(
         "prices_are_plausible",
-        "lines_with_implausible_price",
-        "Unit prices of products must not be negative, or more than anything costs in the currency. Correct the price",
+        "amounts_implausible",
+        "Prices of products, shipping and discounts must not be negative, and no amount more than anything costs in the "
+        "currency, or other than its precise amount rounded. Correct the amount",
     ),
     none_listed(
         "goods_have_a_price",
@@ -61,6 +62,11 @@ EXPECTATIONS = (
         "The order's total must be all lines and shipping, as discounted, less the discount on the total. Correct the order",
     ),
     _adds_up("tax_adds_up", "tax_difference_minor", "Net and tax must add up to gross. Correct the tax at the source"),
+    none_listed(
+        "tax_fits_the_total",
+        "tax_of_another_total",
+        "The total must be net or gross, and tax must not lower it. Correct the tax at the source",
+    ),
     none_listed(
         "currencies_agree",
         "amounts_in_other_currency",

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from crossdock.sync.dataset import CheckOnly, Cleansed, Count, Dataset, JsonList, JsonObject, Personal, Version
+from crossdock.sync.dataset import CheckOnly, Cleansed, Count, Dataset, Indexed, JsonList, JsonObject, Personal, Version
 
 
 class OrderLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -46,7 +46,7 @@ class Order(
     order_state: str
     payment_state: str | None
     shipment_state: str | None
-    customer_id: str | None
+    customer_id: Indexed[str | None]
     customer_email: Personal[str | None]
     #: ISO 3166 alpha-2 code of where it goes; None if the source has none, or several.
     country: str | None
@@ -88,10 +88,12 @@ class Order(
     # Text that lists the lines, so that a failure names them; empty if there are none.
     #: Lines whose total does not follow from the price that counts.
     lines_with_wrong_total: CheckOnly[str]
-    #: Lines of products with a price below zero, or of more than anything costs.
-    lines_with_implausible_price: CheckOnly[str]
-    #: Lines whose quantity has the wrong sign: above 0 in a sale, below 0 in a credit note.
+    #: Amounts below zero where none can be, of more than anything costs, or other than their precise amount rounded.
+    amounts_implausible: CheckOnly[str]
+    #: Lines of 0 units, and those that take units back, or give some in a credit note, without any money for it.
     lines_with_wrong_sign: CheckOnly[str]
+    #: Net and gross, if the total is not one of them, or between them.
+    tax_of_another_total: CheckOnly[str]
     #: Lines of products with a price of 0 that are no gifts.
     lines_without_price: CheckOnly[str]
     lines_without_sku: CheckOnly[str]

@@ -31,7 +31,8 @@ EXPECTATIONS = (
     none_listed(
         "prices_are_plausible",
         "amounts_implausible",
-        "A price must not be negative, or more than anything costs in its currency. Correct it at the source",
+        "A price must not be negative, more than anything costs in its currency, or other than its precise amount rounded. "
+        "Correct it at the source",
     ),
     none_listed(
         "currencies_agree",
@@ -43,5 +44,21 @@ EXPECTATIONS = (
         "expect_column_pair_values_a_to_be_greater_than_b",
         {"column_A": "valid_until", "column_B": "valid_from", "or_equal": True},
         "A price must not end before it begins. Correct its window at the source",
+    ),
+    none_listed(
+        "tiers_are_distinct",
+        "tiers_wrong",
+        "Each tier must begin at a quantity of its own, from 1 on. Correct the tiers at the source",
+    ),
+    none_listed(
+        "countries_are_known",
+        "countries_unknown",
+        "A country must be an ISO 3166 code of two letters, such as DE. Correct it at the source",
+    ),
+    none_listed(
+        "discounts_lower_the_price",
+        "discounts_above",
+        "A discounted price is above the price that it lowers",
+        level="warn",
     ),
 )

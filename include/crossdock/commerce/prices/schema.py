@@ -44,7 +44,8 @@ class EmbeddedPrice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class Price(Dataset, name="prices", event="crossdock.price.changed", key="sku", owner="product_id"):
     """A price of one SKU, with its scope, its window, its tiers and its discount."""
 
-    #: The source's ID; of a price inside a product: the product's, the variant's and the price's, with `/` between.
+    #: The source's ID; of a price inside a product: the product's, the variant's and the price's, with `/` between;
+    #: a `/` or `%` of their own is written as in a URL.
     id: str
     #: The source's version; of a price inside a product: the product's when the price became what it is.
     version: Version
@@ -83,3 +84,6 @@ class Price(Dataset, name="prices", event="crossdock.price.changed", key="sku", 
     #: The amounts that break a rule, each with its place.
     amounts_implausible: CheckOnly[str | None]
     amounts_in_other_currency: CheckOnly[str | None]
+    countries_unknown: CheckOnly[str | None]
+    tiers_wrong: CheckOnly[str | None]
+    discounts_above: CheckOnly[str | None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crossdock.sync.dataset import LONGEST_INDEXED
 from crossdock.sync.quarantine.model import Expectation
 from crossdock.sync.standard_expectations import key_rule, none_listed, source_rules
 
@@ -45,15 +46,27 @@ EXPECTATIONS = (
         "Two variants must not have one SKU. Correct one of them at the source",
     ),
     none_listed(
+        "variants_are_unique",
+        "variants_repeated",
+        "Two variants of a product must not have one ID. This record was not created by the source",
+    ),
+    none_listed(
         "prices_are_unique",
         "prices_repeated",
         "Two prices of a variant must not have one ID. This record was not created by the source",
         required=True,
     ),
     none_listed(
+        "prices_fit_the_tables",
+        "prices_unstorable",
+        f"The ID and the SKU of a price must have at most {LONGEST_INDEXED} characters. Shorten them at the source",
+        required=True,
+    ),
+    none_listed(
         "prices_are_plausible",
         "prices_implausible",
-        "A price must not be negative, or more than anything costs in its currency. Correct it at the source",
+        "A price must not be negative, more than anything costs in its currency, or other than its precise amount rounded. "
+        "Correct it at the source",
     ),
     none_listed(
         "currency_is_iso_4217",
@@ -65,5 +78,26 @@ EXPECTATIONS = (
         "currencies_agree",
         "currencies_mixed",
         "Tiers and discount must have the currency of their price. Correct it at the source",
+    ),
+    none_listed(
+        "windows_are_in_order",
+        "windows_reversed",
+        "A price must not end before it begins. Correct its window at the source",
+    ),
+    none_listed(
+        "tiers_are_distinct",
+        "tiers_wrong",
+        "Each tier must begin at a quantity of its own, from 1 on. Correct the tiers at the source",
+    ),
+    none_listed(
+        "countries_are_known",
+        "countries_unknown",
+        "A country must be an ISO 3166 code of two letters, such as DE. Correct it at the source",
+    ),
+    none_listed(
+        "discounts_lower_the_price",
+        "discounts_above",
+        "A discounted price is above the price that it lowers",
+        level="warn",
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from crossdock.sync.dataset import CheckOnly, Cleansed, Dataset, JsonList, JsonObject, Version
+from crossdock.sync.dataset import CheckOnly, Cleansed, Dataset, Indexed, JsonList, JsonObject, Version
 
 
 class Product(Dataset, name="products", table="product", event="crossdock.product.changed", key="key"):
@@ -25,7 +25,7 @@ class Product(Dataset, name="products", table="product", event="crossdock.produc
     #: Ids of its categories, JSON list.
     categories: JsonList
     #: None where the master variant has none.
-    master_sku: str | None
+    master_sku: Indexed[str | None]
     #: The price that the master variant shows, by the declared scope when it was read: its ID in `prices`, what one unit
     #: costs as exact decimal text, and the same in minor units. None if no price inside the product is for that scope.
     price_id: str | None
@@ -50,6 +50,14 @@ class Product(Dataset, name="products", table="product", event="crossdock.produc
     skus_malformed: CheckOnly[str | None]
     skus_repeated: CheckOnly[str | None]
     prices_repeated: CheckOnly[str | None]
+    #: Prices whose ID or SKU is longer than an index holds.
+    prices_unstorable: CheckOnly[str | None]
     prices_implausible: CheckOnly[str | None]
+    #: IDs that two variants have.
+    variants_repeated: CheckOnly[str | None]
+    windows_reversed: CheckOnly[str | None]
+    tiers_wrong: CheckOnly[str | None]
+    countries_unknown: CheckOnly[str | None]
+    discounts_above: CheckOnly[str | None]
     currencies_unknown: CheckOnly[str | None]
     currencies_mixed: CheckOnly[str | None]

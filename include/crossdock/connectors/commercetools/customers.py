@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,16 +9,12 @@ import msgspec
 
 from crossdock.commerce.customers.expectations import EXPECTATIONS
 from crossdock.commerce.customers.schema import Customer
-from crossdock.connectors.commercetools.field_types import Instant, Int64
+from crossdock.connectors.commercetools.field_types import Instant, Int64, is_country
 from crossdock.sync import Stream
 from crossdock.sync.contract import read_contract
 from crossdock.sync.dataset import Columns
 from crossdock.sync.lineage import NORMAL_FORM, TRIM, Lineage
 from crossdock.sync.standard_expectations import listed
-
-#: Codes that ISO 3166 leaves to users: no country has one. Kosovo (XK) is in use everywhere.
-_NO_COUNTRY = re.compile(r"(?!XK)(AA|Q[M-Z]|X[A-Z]|ZZ)")
-_COUNTRY = re.compile(r"[A-Z]{2}")
 
 
 class CustomerRecord(msgspec.Struct, frozen=True, rename="camel", gc=False):
@@ -68,7 +63,7 @@ def to_customer(record: CustomerRecord) -> Customer:
 
 def _unknown_countries(record: CustomerRecord) -> list[str]:
     countries = [str(address.get("country")) for address in record.addresses]
-    return [country for country in countries if not _COUNTRY.fullmatch(country) or _NO_COUNTRY.fullmatch(country)]
+    return [country for country in countries if not is_country(country)]
 
 
 def to_columns(records: Sequence[CustomerRecord]) -> Columns:

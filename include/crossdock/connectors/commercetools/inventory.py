@@ -9,7 +9,7 @@ import msgspec
 from crossdock.commerce.inventory.expectations import EXPECTATIONS
 from crossdock.commerce.inventory.schema import StockLevel
 from crossdock.commerce.skus import SKU
-from crossdock.connectors.commercetools.field_types import Instant, Int64, Reference
+from crossdock.connectors.commercetools.field_types import Instant, Int64, Reference, unless_forever
 from crossdock.sync import Stream
 from crossdock.sync.contract import read_contract
 from crossdock.sync.dataset import Columns
@@ -40,7 +40,7 @@ def to_stock_levels(entries: Sequence[InventoryEntry]) -> Columns:
         quantity_on_stock=[entry.quantity_on_stock for entry in entries],
         available_quantity=[entry.available_quantity for entry in entries],
         restockable_in_days=[entry.restockable_in_days for entry in entries],
-        expected_delivery_at=[entry.expected_delivery for entry in entries],
+        expected_delivery_at=[unless_forever(entry.expected_delivery) for entry in entries],
         created_at=[entry.created_at for entry in entries],
         last_modified_at=[entry.last_modified_at for entry in entries],
         lineage=lineage,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from crossdock.connectors.commercetools.field_types import Money, units_of
+from crossdock.connectors.commercetools.field_types import Money, is_plausible, is_rounded, units_of
 from crossdock.connectors.commercetools.order_records import (
     CustomLineItem,
     LineItem,
@@ -18,8 +18,8 @@ from crossdock.connectors.commercetools.order_records import (
     ShippingInfo,
     Valued,
 )
-from crossdock.connectors.commercetools.price_records import UnitPrice, moneys_of
-from crossdock.core.money import currency_exponent
+from crossdock.connectors.commercetools.price_records import UnitPrice, described, moneys_of
+from crossdock.core.money import currency_exponent, largest_price_minor
 
 #: Where an amount is, in pieces: they are joined for the few that are named, and a year of orders has two million amounts.
 Place = tuple[str, ...]
@@ -113,6 +113,75 @@ def tax_difference_minor(record: OrderRecord) -> int:
     return int(taxed.total_net.cent_amount + taxed.total_tax.cent_amount - taxed.total_gross.cent_amount)
 
 
+def tax_of_another_total(record: OrderRecord) -> str:
+    """
+    Name the taxes if they are of another total than the order's; empty if they fit.
+
+    A total "includes taxes if the TaxRate includedInPrice is true": it is gross then, and else net; with rates of both kinds it
+    is between. Tax only lowers the amount of an order that also takes something back, at another rate.
+    """
+    taxed, total = record.taxed_price, record.total_price.cent_amount
+    if taxed is None:
+        return ""
+    net, gross = taxed.total_net.cent_amount, taxed.total_gross.cent_amount
+    fits = min(net, gross) <= total <= max(net, gross)
+    if fits and not _is_mixed(record):
+        fits = 0 <= net <= gross if total >= 0 else gross <= net <= 0
+    return "" if fits else f"net {net} and gross {gross} of {total}"
+
+
+def _is_mixed(record: OrderRecord) -> bool:
+    """Check whether some lines of the order cost something, and others give something back."""
+    totals = [line.total_price.cent_amount for line in record.line_items]
+    totals += [line.total_price.cent_amount for line in record.custom_line_items]
+    return min(totals, default=0) < 0 < max(totals, default=0)
+
+
+def implausible_of_line(line: LineItem) -> Iterator[tuple[str, Money]]:
+    """Yield the amounts of a product's line that are negative, or more than anything costs, each with its place."""
+    price = line.price.value
+    if not is_plausible(price) or not is_rounded(price):
+        yield "", price
+    if _is_plain(line):  # its total is the price of each unit
+        return
+    for part, money in (*list(moneys_of(line.price))[1:], *_lowered(line)):
+        if not is_plausible(money) or not is_rounded(money):
+            yield part, money
+    total, units = line.total_price.cent_amount, line.quantity
+    most = largest_price_minor(price.currency_code) * abs(units)
+    if not 0 <= (total if units > 0 else -total) <= most:
+        yield ", total", line.total_price
+
+
+def implausible_beside_lines(record: OrderRecord) -> Iterator[str]:
+    """
+    Yield the other amounts that are implausible: of custom lines, shipping and the discount.
+
+    A custom line may be a voucher, and a credit note gives shipping back: their amounts are below zero.
+    """
+    for custom in record.custom_line_items:
+        moneys = [("", custom.money), *_lowered(custom)]
+        units = max(1, abs(custom.quantity))
+        wrong = [(part, money) for part, money in moneys if not _is_bounded(money)]
+        if not _is_bounded(custom.total_price, units):
+            wrong.append((", total", custom.total_price))
+        yield from (f"{custom.slug or custom.id}{part} {described(money)}" for part, money in wrong)
+    is_right = _is_bounded if record.total_price.cent_amount < 0 else is_plausible
+    for shipping in shippings_of(record):
+        for money in (shipping.price, shipping_price(shipping)):
+            if not is_right(money):
+                yield f"shipping {described(money)}"
+    discount = record.discount_on_total_price
+    if discount and not is_right(discount.discounted_amount):
+        yield f"discount {described(discount.discounted_amount)}"
+
+
+def _is_bounded(money: Money, units: int = 1) -> bool:
+    """Check that *money* for so many *units* is not more than anything costs, in either direction."""
+    most = largest_price_minor(money.currency_code) * units
+    return bool(-most <= money.cent_amount <= most) and is_rounded(money)
+
+
 def amounts_in_other_currency(record: OrderRecord) -> list[str]:
     """List the amounts of the order that are not in its currency, each with its place."""
     currency = record.total_price.currency_code
@@ -130,11 +199,11 @@ def _moneys_of(record: OrderRecord) -> Iterator[tuple[Place, Money]]:
         for part, money in moneys_of(line.price):
             yield ("line ", line.id, ", price", part), money
         if line.discounted_price_per_quantity or line.discounted_price:
-            yield from _lowered(line, f"line {line.id}")
+            yield from ((("line ", line.id, part), money) for part, money in _lowered(line))
     for custom in record.custom_line_items:
         yield ("custom line ", custom.id, ", total"), custom.total_price
         yield ("custom line ", custom.id, ", price"), custom.money
-        yield from _lowered(custom, f"custom line {custom.id}")
+        yield from ((("custom line ", custom.id, part), money) for part, money in _lowered(custom))
     for shipping in shippings_of(record):
         yield ("shipping",), shipping.price
         if shipping.discounted_price:
@@ -148,12 +217,12 @@ def _moneys_of(record: OrderRecord) -> Iterator[tuple[Place, Money]]:
             yield ("tax",), taxed.total_tax
 
 
-def _lowered(line: LineItem | CustomLineItem, place: str) -> Iterator[tuple[Place, Money]]:
-    """Yield the prices to which discounts lowered the units of a line."""
+def _lowered(line: LineItem | CustomLineItem) -> Iterator[tuple[str, Money]]:
+    """Yield the prices to which discounts lowered the units of a line, with their places in it."""
     for number, portion in enumerate(line.discounted_price_per_quantity, start=1):
-        yield (place, f", portion {number}"), portion.discounted_price.value
+        yield f", portion {number}", portion.discounted_price.value
     if line.discounted_price:
-        yield (place, ", discounted"), line.discounted_price.value
+        yield ", discounted", line.discounted_price.value
 
 
 def _unit_prices(price: UnitPrice, quantity: int) -> Iterator[Money]:
@@ -173,8 +242,9 @@ def _unit_prices(price: UnitPrice, quantity: int) -> Iterator[Money]:
 
 
 def _portions_fit(total: Money, quantity: int, portions: Sequence[Portion]) -> bool:
-    """Check that the portions are all units of the line, and make its total."""
-    all_units = sum(portion.quantity for portion in portions) == quantity
+    """Check that the portions are all units of the line, and make its total. None of them takes back what another has."""
+    is_one_way = all(portion.quantity * quantity >= 0 for portion in portions)
+    all_units = is_one_way and sum(portion.quantity for portion in portions) == quantity
     return all_units and _fits(total, portions)
 
 

@@ -14,7 +14,8 @@ from crossdock.commerce.skus import SKU, WELL_FORMED
 from crossdock.connectors.commercetools import order_amounts as amounts
 from crossdock.connectors.commercetools.field_types import Money, amount_of
 from crossdock.connectors.commercetools.order_records import CustomLineItem, LineItem, OrderRecord
-from crossdock.core.money import is_plausible_price
+from crossdock.connectors.commercetools.price_records import described
+from crossdock.core.printable import is_blank
 from crossdock.core.settings import settings
 from crossdock.sync import Stream
 from crossdock.sync.contract import read_contract
@@ -89,12 +90,11 @@ def _checks(record: OrderRecord, products: list[OrderLine], custom: list[OrderLi
         "total_difference_minor": record.total_price.cent_amount - amounts.expected_total_minor(record),
         "tax_difference_minor": amounts.tax_difference_minor(record),
         "lines_with_wrong_total": listed(_wrong_totals(record, pairs)),
-        "lines_with_implausible_price": listed(
-            _label(line, item.price.value) for line, item in pairs if not _is_plausible(item)
-        ),
+        "amounts_implausible": listed(_implausible(record, pairs)),
         "lines_with_wrong_sign": listed(
-            f"{_name_of(line)} x {line.quantity}" for line in products if not _sign_is_right(record, line.quantity)
+            f"{_name_of(line)} x {line.quantity}" for line in products if not _sign_is_right(record, line)
         ),
+        "tax_of_another_total": amounts.tax_of_another_total(record),
         "lines_without_price": listed(_name_of(line) for line in products if not line.gift and _is_free(line.price)),
         "lines_without_sku": listed(_name_of(line) for line in products if line.sku is None),
         "lines_without_name": listed(_name_of(line) for line in (*products, *custom) if line.name is None),
@@ -112,8 +112,11 @@ def _wrong_totals(record: OrderRecord, pairs: Iterable[tuple[OrderLine, LineItem
             yield f"{custom.slug or custom.id} {custom.total_price.cent_amount}"
 
 
-def _is_plausible(item: LineItem) -> bool:
-    return is_plausible_price(item.price.value.cent_amount, item.price.value.currency_code)
+def _implausible(record: OrderRecord, pairs: Iterable[tuple[OrderLine, LineItem]]) -> Iterator[str]:
+    for line, item in pairs:
+        for part, money in amounts.implausible_of_line(item):
+            yield f"{_name_of(line)}{part} {described(money)}"
+    yield from amounts.implausible_beside_lines(record)
 
 
 def _line(item: LineItem, number: int, lineage: Lineage, kinds: Mapping[str, str]) -> OrderLine:
@@ -174,14 +177,20 @@ def _destination(record: OrderRecord) -> str | None:
 def _text(texts: dict[str, str], field: str, lineage: Lineage) -> str | None:
     """Choose the English text, else the first that is not blank."""
     chosen = texts.get("en", "")
-    if not chosen.strip():
-        chosen = next((text for text in texts.values() if text.strip()), "")
+    if is_blank(chosen):
+        chosen = next((text for text in texts.values() if not is_blank(text)), "")
     return lineage.cleansed(field, chosen, TRIM, NORMAL_FORM) or None
 
 
-def _sign_is_right(record: OrderRecord, quantity: int) -> bool:
-    """Check the sign: positive in a sale, negative in a credit note (total below zero)."""
-    return quantity < 0 if record.total_price.cent_amount < 0 else quantity > 0
+def _sign_is_right(record: OrderRecord, line: OrderLine) -> bool:
+    """
+    Check the sign of the units: positive in a sale, negative in a credit note (total below zero).
+
+    Where money is on the line, it may be the other one: an exchange takes goods back and sells others.
+    """
+    if line.total_minor:
+        return line.quantity != 0
+    return line.quantity < 0 if record.total_price.cent_amount < 0 else line.quantity > 0
 
 
 def _name_of(line: OrderLine) -> str:

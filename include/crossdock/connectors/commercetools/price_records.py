@@ -9,11 +9,23 @@ from typing import Any
 import msgspec
 
 from crossdock.commerce.prices.schema import Tier
-from crossdock.connectors.commercetools.field_types import Instant, Int64, Money, Reference, amount_of
-from crossdock.core.money import CURRENCIES, currency_exponent, is_plausible_price
+from crossdock.connectors.commercetools.field_types import (
+    Instant,
+    Int64,
+    Money,
+    Reference,
+    amount_of,
+    is_country,
+    is_plausible,
+    is_rounded,
+    unless_forever,
+)
+from crossdock.core.money import CURRENCIES, currency_exponent
 
-#: 9999-12-31 is how people write "for ever", and no instant: in another time zone it is in no calendar.
-_ALWAYS, _FOREVER = datetime(2, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+#: How people write "since ever".
+_ALWAYS = datetime(2, 1, 1, tzinfo=UTC)
+#: How much of a country that is none is shown.
+_SHOWN = 20
 
 
 class PriceTier(msgspec.Struct, frozen=True, rename="camel", gc=False):
@@ -58,7 +70,7 @@ def begins_at(price: PriceRecord) -> datetime | None:
 
 def ends_at(price: PriceRecord) -> datetime | None:
     """Give the instant until which the price is valid; None if it has no bound, or one at the end of the calendar."""
-    return price.valid_until if price.valid_until and price.valid_until < _FOREVER else None
+    return unless_forever(price.valid_until)
 
 
 def tiers_of(price: PriceRecord) -> list[Tier] | None:
@@ -103,10 +115,16 @@ def moneys_of(price: UnitPrice) -> Iterator[tuple[str, Money]]:
 
 
 def implausible(price: PriceRecord, place: str) -> Iterator[str]:
-    """Yield each amount of *price* that is negative, or more than anything costs in its currency."""
+    """Yield each amount of *price* that is negative, more than anything costs, or not its precise amount rounded."""
     for part, money in moneys_of(price):
-        if not is_plausible_price(money.cent_amount, money.currency_code):
-            yield f"{place}{part}: {money.cent_amount} {money.currency_code}"
+        if not is_plausible(money) or not is_rounded(money):
+            yield f"{place}{part}: {described(money)}"
+
+
+def described(money: Money) -> str:
+    """Write *money* for a person: in minor units, and exactly where that is something else."""
+    cents = f"{money.cent_amount} {money.currency_code}"
+    return cents if is_rounded(money) else f"{cents} is not {amount_of(money)}"
 
 
 def of_no_currency(price: PriceRecord, place: str) -> Iterator[str]:
@@ -114,6 +132,34 @@ def of_no_currency(price: PriceRecord, place: str) -> Iterator[str]:
     for part, money in moneys_of(price):
         if money.currency_code not in CURRENCIES:
             yield f"{place}{part}: {money.currency_code}"
+
+
+def in_no_country(price: PriceRecord, place: str) -> Iterator[str]:
+    """Yield the country of *price* if it is none of ISO 3166: no customer is in it."""
+    if price.country is not None and not is_country(price.country):
+        yield f"{place}: {price.country[:_SHOWN]}"
+
+
+def reversed_window(price: PriceRecord, place: str) -> Iterator[str]:
+    """Yield the window of *price* if it ends before it begins: the price is never valid."""
+    begins, ends = begins_at(price), ends_at(price)
+    if begins and ends and ends < begins:
+        yield f"{place}: {begins:%Y-%m-%d} to {ends:%Y-%m-%d}"
+
+
+def wrong_tiers(price: PriceRecord, place: str) -> Iterator[str]:
+    """Yield each tier of *price* that begins at no quantity, or at that of another tier: which one counts is a guess."""
+    seen: set[int] = set()
+    for number, tier in enumerate(price.tiers, start=1):
+        if tier.minimum_quantity < 1 or tier.minimum_quantity in seen:
+            yield f"{place}, tier {number}: from {tier.minimum_quantity}"
+        seen.add(tier.minimum_quantity)
+
+
+def raised_by_discount(price: PriceRecord, place: str) -> Iterator[str]:
+    """Yield the discount of *price* if it is more than the price."""
+    if price.discounted and price.discounted.value.cent_amount > price.value.cent_amount:
+        yield f"{place}: {price.discounted.value.cent_amount} instead of {price.value.cent_amount}"
 
 
 def of_other_currency(price: PriceRecord, place: str) -> Iterator[str]:

@@ -42,6 +42,9 @@ def to_price(record: StandalonePrice) -> Price:
         last_modified_at=record.last_modified_at,
         lineage=lineage.document(),
         amounts_implausible=listed(amounts.implausible(record, "price")),
+        countries_unknown=listed(amounts.in_no_country(record, "price")),
+        tiers_wrong=listed(amounts.wrong_tiers(record, "price")),
+        discounts_above=listed(amounts.raised_by_discount(record, "price")),
         amounts_in_other_currency=listed(amounts.of_other_currency(record, "price")),
     )
 

@@ -25,7 +25,7 @@ class Image(msgspec.Struct, frozen=True, gc=False):
 
 
 class Variant(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    id: int
+    id: Int64
     sku: str | None = None
     key: str | None = None
     prices: list[PriceRecord] = []

@@ -17,14 +17,17 @@ from crossdock.commerce.skus import SKU, WELL_FORMED
 from crossdock.connectors.commercetools import price_records as amounts
 from crossdock.connectors.commercetools.price_records import PriceRecord
 from crossdock.connectors.commercetools.product_records import ProductRecord, Variant
+from crossdock.core.printable import is_blank
 from crossdock.core.settings import PriceScope, settings
 from crossdock.sync import Stream
 from crossdock.sync.contract import read_contract
-from crossdock.sync.dataset import Columns
+from crossdock.sync.dataset import LONGEST_INDEXED, Columns
 from crossdock.sync.lineage import NORMAL_FORM, TRIM, Lineage
 from crossdock.sync.parts import Parts
 from crossdock.sync.standard_expectations import listed
 
+#: How much of an ID that is too long is shown.
+_SHOWN = 40
 _is_well_formed = re.compile(WELL_FORMED).match
 
 
@@ -66,8 +69,14 @@ def to_product(record: ProductRecord, scope: PriceScope, at: datetime) -> Produc
         ),
         skus_repeated=listed(_repeated(sku for sku in skus if sku)),
         prices_repeated=listed(_repeated(price.id for price in prices)),
+        prices_unstorable=listed(_unstorable(prices)),
         prices_implausible=_of_prices(variants, amounts.implausible),
         currencies_unknown=_of_prices(variants, amounts.of_no_currency),
+        variants_repeated=listed(_repeated(str(variant.id) for variant in variants)),
+        windows_reversed=_of_prices(variants, amounts.reversed_window),
+        tiers_wrong=_of_prices(variants, amounts.wrong_tiers),
+        countries_unknown=_of_prices(variants, amounts.in_no_country),
+        discounts_above=_of_prices(variants, amounts.raised_by_discount),
         currencies_mixed=_of_prices(variants, amounts.of_other_currency),
     )
 
@@ -79,7 +88,7 @@ def _key(record: ProductRecord, lineage: Lineage) -> str:
 
 def _name(texts: dict[str, str], lineage: Lineage) -> dict[str, str]:
     clean = {lang: lineage.cleansed(f"name.{lang}", text, TRIM, NORMAL_FORM) for lang, text in texts.items()}
-    return {lang: text for lang, text in clean.items() if text}
+    return {lang: text for lang, text in clean.items() if not is_blank(text)}
 
 
 def _sku(variant: Variant, number: int, lineage: Lineage) -> str:
@@ -106,13 +115,26 @@ def _prices(variants: Sequence[Variant], skus: Sequence[str]) -> Iterator[tuple[
 def _embedded(record: ProductRecord, variant: Variant, sku: str, number: int, price: PriceRecord) -> EmbeddedPrice:
     """Map a price inside a product. The IDs of two products' prices may be the same: a product may be copied."""
     return EmbeddedPrice(
-        id=f"{record.id}/{variant.id}/{price.id or number}",
+        id=f"{_part(record.id)}/{variant.id}/{_part(price.id) if price.id else number}",
         sku=sku,
         variant_id=variant.id,
         active=True,
         **amounts.columns_of(price),
         tiers=amounts.tiers_of(price),
     )
+
+
+def _part(source_id: str) -> str:
+    """Write an ID so that it can be joined by `/`: no two products and prices have one ID together."""
+    # Those of the platform are UUIDs and stay as they are.
+    return source_id.replace("%", "%25").replace("/", "%2F")
+
+
+def _unstorable(prices: Iterable[EmbeddedPrice]) -> Iterator[str]:
+    """Yield the place of each price that is longer than the indexes of its table hold."""
+    for price in prices:
+        if len(price.id) > LONGEST_INDEXED or len(price.sku) > LONGEST_INDEXED:
+            yield f"variant {price.variant_id}: {price.id[:_SHOWN]}"
 
 
 def _of_prices(variants: Sequence[Variant], broken: Callable[[PriceRecord, str], Iterator[str]]) -> str:

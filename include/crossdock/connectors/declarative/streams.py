@@ -17,6 +17,7 @@ from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.mapping import PG_TYPES, to_columns_of
 from crossdock.connectors.declarative.model import INSTANT_FORMATS, Declaration, Field
 from crossdock.connectors.declarative.paths import field_names
+from crossdock.core.cron import is_cron
 from crossdock.core.printable import well_formed
 from crossdock.db.columns import Column
 from crossdock.sync import Stream
@@ -177,7 +178,7 @@ def _semantic_mistakes(declaration: Declaration) -> Iterator[tuple[str, str]]:
     yield from _expectation_mistakes(
         declaration, {*types, *declaration.mapping}, {rule.name for rule in target.expectations}
     )
-    if declaration.schedule is not None and not _is_cron(declaration.schedule):
+    if declaration.schedule is not None and not is_cron(declaration.schedule):
         yield "/schedule", "is not a cron expression (expected something like */15 * * * *)"
 
 
@@ -218,9 +219,3 @@ def _is_pattern(text: str) -> bool:
         return "%" in text and bool(datetime.strptime(datetime(2026, 11, 21).strftime(text), text))  # noqa: DTZ001, DTZ007  no instant
     except ValueError:
         return False
-
-
-def _is_cron(text: str) -> bool:
-    from croniter import croniter  # type: ignore[import-untyped]  # noqa: PLC0415  needed only with a schedule
-
-    return bool(croniter.is_valid(text))

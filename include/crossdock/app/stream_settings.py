@@ -1,0 +1,77 @@
+"""What HUB_STREAMS names that does not exist: refused at a start, and shown by `doctor`, each with the nearest name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
+
+from crossdock.app import definitions
+from crossdock.connectors.declarative.streams import declared_streams
+from crossdock.core.errors import Terminal
+from crossdock.core.settings import StreamSettings, read_settings
+from crossdock.integrations.manifests import manifests
+from crossdock.sync import Stream
+
+
+def refuse_mistakes() -> None:
+    """
+    Refuse settings that no integration could ever have; one that does not exist yet may be added later.
+
+    Raises:
+        Terminal: all of them.
+
+    """
+    found = list(_mistakes(read_settings().streams))
+    if found:
+        raise Terminal("\n".join(found))
+
+
+def findings(*, definitions_url: str) -> list[str]:
+    """List the mistakes, and the streams of integrations that do not exist."""
+    chosen = read_settings().streams
+    existing = {one.integration for one in definitions.read_all(url=definitions_url)}
+    existing |= {declaration.name for declaration, _ in declared_streams()}
+    absent = [
+        f"HUB_STREAMS: {name!r} has no effect, because there is no such integration.{_near(name, _ids(existing))}"
+        for name in chosen
+        if name != "*" and name.partition(".")[0] not in existing
+    ]
+    return [*_mistakes(chosen), *absent]
+
+
+def _mistakes(chosen: dict[str, StreamSettings]) -> Iterator[str]:
+    for name, of_stream in chosen.items():
+        meant = _streams_called(name)
+        if not meant:
+            ids = _ids({name.partition(".")[0]})
+            yield f"HUB_STREAMS: no integration has a stream {name!r}.{_near(name, ids)}"
+        rules = {rule.name: rule for stream in meant for rule in stream.expectations}
+        for rule in of_stream.rules if meant else ():
+            if rule not in rules:
+                yield f"HUB_STREAMS: {name!r} has no rule {rule!r}.{_near(rule, rules)}"
+            elif rules[rule].required:
+                yield f"HUB_STREAMS: the level of {rule!r} cannot be changed: the hub's tables need it"
+
+
+def _streams_called(name: str) -> list[Stream]:
+    """List what *name* may mean: any stream for `*`, a declared one, or that dataset of any connector."""
+    declared = [stream for _, stream in declared_streams()]
+    if name == "*":
+        return [*_of_connectors(), *declared]
+    own = [stream for stream in declared if stream.id == name]
+    return own or [stream for stream in _of_connectors() if stream.dataset.name == name.partition(".")[2]]
+
+
+def _of_connectors() -> list[Stream]:
+    return [stream for manifest in manifests().values() for stream in manifest.streams]
+
+
+def _ids(integrations: Collection[str]) -> list[str]:
+    """List the IDs that streams of *integrations* may have."""
+    declared = [stream.id for _, stream in declared_streams()]
+    return [*(f"{one}.{stream.dataset.name}" for one in integrations for stream in _of_connectors()), *declared]
+
+
+def _near(name: str, known: Collection[str]) -> str:
+    near = get_close_matches(name, sorted(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
