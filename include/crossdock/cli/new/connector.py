@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from crossdock.cli.new.files import Plan, rendered
 from crossdock.cli.new.stream import plan_stream
 from crossdock.core.errors import Conflict
-from crossdock.integrations.manifests import manifests
 
 #: File → its template, of the connector and of its tests.
 _FILES = {
@@ -27,7 +28,7 @@ def plan_connector(plan: Plan, name: str, title: str, dataset: str) -> str:
         Conflict: there is a connector, or a kind of integration, of that name.
 
     """
-    if name in manifests():
+    if name in _kinds(plan):
         raise Conflict(f"{name!r} is a kind of integration already. Choose another name")
     folder, tests = f"include/crossdock/connectors/{name}", f"tests/connectors/{name}"
     for taken in (folder, tests):
@@ -41,3 +42,9 @@ def plan_connector(plan: Plan, name: str, title: str, dataset: str) -> str:
         plan.create(f"{tests}/{file}", rendered(f"connector/{template}", values))
     plan_stream(plan, name, dataset)
     return tests
+
+
+def _kinds(plan: Plan) -> set[str]:
+    """Read the kinds of integrations in the checkout; the folder of a connector may have another name."""
+    found = (plan.root / "include/crossdock/connectors").glob("*/manifest.json")
+    return {json.loads(path.read_text(encoding="utf-8"))["kind"] for path in found}
