@@ -75,13 +75,13 @@ def test_what_may_be_is_accepted_and_an_integration_that_does_not_exist_is_found
     )
 
     refuse_mistakes()
-    assert findings(definitions_url=url) == [
-        "HUB_STREAMS: 'comercetools.orders' has no effect, because there is no such integration. "
-        "Did you mean 'commercetools.orders'?"
-    ]
+    (found,) = findings(definitions_url=url)
+    assert found.startswith("HUB_STREAMS: 'comercetools.orders' has no effect, because there is no such integration.")
+    assert found.endswith("Did you mean 'commercetools.orders'?")
 
 
-def test_a_rule_for_every_stream_holds_where_it_exists(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("url")
+def test_a_rule_for_every_stream_holds_where_it_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only orders have lines; the sync of the stock failed for their rule."""
     choose(monkeypatch, {"*": {"rules": {"lines_have_a_name": "warn"}}})
 

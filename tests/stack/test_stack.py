@@ -60,7 +60,8 @@ def test_the_doctor_examines_a_stopped_stack() -> None:
     assert "stopped" in checks["stack"].found
 
 
-def test_the_doctor_names_a_setting_that_has_no_effect(stack_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("stack_home")
+def test_the_doctor_names_a_setting_that_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     """And a start refuses it, before anything runs."""
     monkeypatch.setenv("HUB_STREAMS", '{"commercetools.order": {"schedule": ""}}')
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 #: Digits after the decimal point by ISO 4217; all other currencies have two.
 _OTHER_EXPONENTS = {
     **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND"), 0),
@@ -41,6 +43,7 @@ def currency_exponent(currency: str) -> int:
     return _OTHER_EXPONENTS.get(currency, 2)
 
 
+@lru_cache(maxsize=256)  # bounded: a currency is text from outside
 def largest_price_minor(currency: str) -> int:
     """Give what no single thing costs more than in *currency*, in minor units."""
     largest = _LARGEST_OF_SMALL_UNITS if currency in _SMALL_UNITS else _LARGEST_PRICE

@@ -421,6 +421,10 @@ FAULTS: dict[str, tuple[Callable[[Json], Any], str]] = {
         "quantities_fit_the_order",
     ),
     "a line of no units": (lambda o: o["lineItems"].append(line(100, 0, sku="C")), "quantities_fit_the_order"),
+    "a negative price in a credit note: a debt is written off": (
+        lambda o: o.update(order(line(-2500, 1), total=-2500, taxedPrice=taxed(-2500, -2500))),
+        "quantities_fit_the_order",
+    ),
     "portions that take each other back": (
         lambda o: o["lineItems"][0].update(discountedPricePerQuantity=[portion(4, 2500), portion(-2, 2500)]),
         "line_totals_are_right",

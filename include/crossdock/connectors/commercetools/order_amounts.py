@@ -65,7 +65,7 @@ def line_total_is_right(line: LineItem) -> bool:
     price calculation", else the tier for the quantity. A gift costs nothing. "ExternalTotal: … totalPrice are set externally".
     """
     total = line.total_price
-    if _is_plain(line):
+    if is_plain(line):
         return bool(total.cent_amount == line.price.value.cent_amount * line.quantity)
     if line.discounted_price_per_quantity:
         return _portions_fit(total, line.quantity, line.discounted_price_per_quantity)
@@ -80,7 +80,7 @@ def line_total_is_right(line: LineItem) -> bool:
     )
 
 
-def _is_plain(line: LineItem) -> bool:
+def is_plain(line: LineItem) -> bool:
     """Recognise the usual line, whose unit price only its list price decides: a year of a shop has half a million of them."""
     price = line.price
     return not (
@@ -140,13 +140,11 @@ def _is_mixed(record: OrderRecord) -> bool:
 def implausible_of_line(line: LineItem) -> Iterator[tuple[str, Money]]:
     """Yield the amounts of a product's line that are negative, or more than anything costs, each with its place."""
     price = line.price.value
-    if not is_plausible(price) or not is_rounded(price):
-        yield "", price
-    if _is_plain(line):  # its total is the price of each unit
-        return
-    for part, money in (*list(moneys_of(line.price))[1:], *_lowered(line)):
+    for part, money in (*moneys_of(line.price), *_lowered(line)):
         if not is_plausible(money) or not is_rounded(money):
             yield part, money
+    if is_plain(line):  # its total is the price of each unit
+        return
     total, units = line.total_price.cent_amount, line.quantity
     most = largest_price_minor(price.currency_code) * abs(units)
     if not 0 <= (total if units > 0 else -total) <= most:
