@@ -521,7 +521,7 @@ def test_without_version_and_time_the_version_says_nothing(tmp_path: Path) -> No
     [
         ({"kind": "page", "parameter": "p", "past_end": [500]}, "must be one of 204, 400"),
         ({"kind": "page", "parameter": "p", "size": 100.0, "max_pages": 0}, "less than the minimum"),
-        ({"kind": "page", "parameter": "p", "size": 100.0}, "Expected `int`"),
+        ({"kind": "page", "parameter": "p", "size": 100.0}, "100.0 is not of type 'integer'"),
         ({"kind": "page", "parameter": "p", "total": "a["}, "is not a JMESPath expression"),
     ],
     ids=str,
