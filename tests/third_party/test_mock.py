@@ -31,7 +31,7 @@ from tests.third_party.installs import mock_folder
 PROJECT = "demo"
 
 #: It needs npm's registry and, at first, a minute of installing.
-pytestmark = pytest.mark.deep
+pytestmark = [pytest.mark.deep, pytest.mark.xdist_group("third_party")]
 
 
 class MockBench:
