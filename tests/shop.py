@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 from crossdock.connectors.commercetools import Commercetools
+from crossdock.connectors.commercetools.client import Api
 from crossdock.db.database import Store
 from crossdock.http.client import Limits
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
@@ -14,7 +15,9 @@ from crossdock.sandbox.commercetools.retailer import FakeRetailer
 QUICK = Limits(timeout_s=60.0, connect_timeout_s=30.0, attempts=3, longest_wait_s=0.2)
 
 
-def connect(shop: FakeRetailer, *, limits: Limits = QUICK, page_records: int = 100) -> Commercetools:
+def connect(
+    shop: FakeRetailer, *, limits: Limits = QUICK, page_records: int = 100, api: Api = Api.REST
+) -> Commercetools:
     """The connector, signed in to *shop* over a real socket."""
     return Commercetools.signed_in(
         shop.url,
@@ -24,6 +27,7 @@ def connect(shop: FakeRetailer, *, limits: Limits = QUICK, page_records: int = 1
         scope=f"view_products:{shop.project} view_orders:{shop.project}",
         limits=limits,
         page_records=page_records,
+        api=api,
     )
 
 

@@ -15,7 +15,7 @@ from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import documented
 from crossdock.api.routing import Router
-from crossdock.api.selection import DiscardRequest, Id, not_there
+from crossdock.api.selection import Id, WithReason, not_there
 from crossdock.integrations.attempts import repository, service
 from crossdock.integrations.attempts.model import Attempt, Outcome, Resolution
 from crossdock.integrations.model import INTEGRATION_ID
@@ -41,7 +41,7 @@ class AttemptsPage(BaseModel):
     next_cursor: str | None = Field(description="Cursor of the next page; null on the last.")
 
 
-class ResolveRequest(DiscardRequest):
+class ResolveRequest(WithReason):
     """What a person found out, and how."""
 
     outcome: Literal[Outcome.DONE, Outcome.REFUSED, Outcome.FAILED] = Field(

@@ -61,10 +61,14 @@ class SelectAll(Selector):
         return Selected(everything=True)
 
 
-class DiscardRequest(Strict):
-    """Why to discard."""
+class WithReason(Strict):
+    """A body that says why."""
 
     reason: str = Field(max_length=1_000, pattern=NOT_BLANK, description="Kept in the audit trail.")
+
+
+class DiscardRequest(WithReason):
+    """Why to discard."""
 
 
 class BulkDiscardRequest(Selector, DiscardRequest):

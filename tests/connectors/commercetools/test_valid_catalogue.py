@@ -16,7 +16,7 @@ import pytest
 from crossdock.commerce.inventory import repository as availability
 from crossdock.commerce.inventory.subscribers import apply
 from crossdock.connectors.commercetools import customers
-from crossdock.connectors.commercetools.client import Api, Commercetools
+from crossdock.connectors.commercetools.client import Api
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.events import store as event_store
@@ -39,7 +39,7 @@ from tests.connectors.commercetools.catalogue_of_a_shop import (
     stock,
     variant,
 )
-from tests.shop import QUICK, query
+from tests.shop import connect, query
 from tests.streams import INVENTORY, ORDERS, PRICES, PRODUCTS, STREAMS
 
 GROUP = {"typeId": "customer-group", "id": "wholesale"}
@@ -68,19 +68,7 @@ def api(request: pytest.FixtureRequest) -> Api:
 
 @pytest.fixture
 def systems(api: Api, shop: FakeRetailer, store: Store, tmp_path: Path) -> Systems:
-    return Systems(connected(shop, api), store, Landing(str(tmp_path)))
-
-
-def connected(shop: FakeRetailer, api: Api) -> Commercetools:
-    return Commercetools.signed_in(
-        shop.url,
-        shop.project,
-        client_id=shop.client_id,
-        secret=shop.client_secret,
-        scope=f"view_products:{shop.project} view_orders:{shop.project}",
-        limits=QUICK,
-        api=api,
-    )
+    return Systems(connect(shop, api=api), store, Landing(str(tmp_path)))
 
 
 def sync(shop: FakeRetailer, systems: Systems, stream: Stream, *documents: Json, **request: Any) -> Report:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from crossdock.connectors.commercetools.client import Api, Commercetools
+from crossdock.connectors.commercetools.client import Api
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.data import order_pricing
@@ -35,7 +35,7 @@ from tests.connectors.commercetools.orders_of_a_shop import (
     portion,
     shipping,
 )
-from tests.shop import QUICK, query
+from tests.shop import connect, query
 from tests.streams import ORDERS
 
 #: Case → an order that a shop may have.
@@ -163,16 +163,7 @@ def api(request: pytest.FixtureRequest) -> Api:
 
 @pytest.fixture
 def systems(api: Api, shop: FakeRetailer, store: Store, tmp_path: Path) -> Systems:
-    source = Commercetools.signed_in(
-        shop.url,
-        shop.project,
-        client_id=shop.client_id,
-        secret=shop.client_secret,
-        scope=f"view_orders:{shop.project}",
-        limits=QUICK,
-        api=api,
-    )
-    return Systems(source, store, Landing(str(tmp_path)))
+    return Systems(connect(shop, api=api), store, Landing(str(tmp_path)))
 
 
 def sync(shop: FakeRetailer, systems: Systems, *records: Json, stream: Stream = ORDERS) -> Report:

@@ -78,7 +78,7 @@ STATEMENTS = (
                              AND item.version >= level.version AND item.state = 'open') AS later
                      WHERE NOT EXISTS (SELECT FROM removed_integration gone
                                         WHERE level.source = '/integrations/' || gone.integration_id)
-                     ORDER BY level.source, level.sku, level.warehouse, level.as_of DESC, level.id DESC) AS told
+                     ORDER BY level.source, level.sku, level.warehouse, level.as_of DESC, level.id DESC) AS known
              GROUP BY sku, warehouse) AS shelf
      GROUP BY sku
     """,
