@@ -101,13 +101,15 @@ class TestThrottling:
     def test_a_403_that_says_when_to_come_back_is_a_wait(
         self, headers: Callable[[], dict[str, str]], longest_s: float
     ) -> None:
+        began_at = time.monotonic()
         throttled = answer(b'{"message": "API rate limit"}', "403 Forbidden", headers())
         with RawServer(throttled) as server, pytest.raises(Throttled, match="HTTP 403: API rate limit") as caught:
             body_of(server.client(limits=ONCE))
 
         wait_s = caught.value.retry_in_s
         assert wait_s is not None
-        assert longest_s - 2 <= wait_s <= longest_s
+        # The headers name whole seconds, and some time has passed since they were made.
+        assert longest_s - 1 - (time.monotonic() - began_at) <= wait_s <= longest_s
 
     def test_it_is_called_again_after_its_wait(self) -> None:
         throttled = answer(b"{}", "403 Forbidden", {"Retry-After": "0", "X-RateLimit-Remaining": "0"})
@@ -119,11 +121,12 @@ class TestThrottling:
             assert body_of(server.client()) == b"[1]"
 
     def test_a_429_waits_until_its_limit_is_reset_where_it_has_no_retry_after(self) -> None:
+        began_at = time.monotonic()
         headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(_in(600).timestamp()))}
         with RawServer(answer(b"{}", "429 Slow", headers)) as server, pytest.raises(Throttled) as caught:
             body_of(server.client())
 
-        assert 590 < (caught.value.retry_in_s or 0) <= 600
+        assert 599 - (time.monotonic() - began_at) <= (caught.value.retry_in_s or 0) <= 600
 
     @pytest.mark.parametrize("headers", [{}, {"X-RateLimit-Remaining": "4999", "X-RateLimit-Reset": "1"}])
     def test_any_other_403_is_a_refusal(self, headers: dict[str, str]) -> None:
