@@ -252,7 +252,7 @@ def test_a_developer_may_read_and_an_operator_write(shop: Shop) -> None:
 def test_an_invalid_input_names_each_place_and_nothing_is_sent(shop: Shop) -> None:
     answer = shop.act(new_key(), {"key": "ring", "quantity": "many", "colour": "red"})
 
-    assert_problem(answer, 400, "bad-request")
+    assert_problem(answer, 422, "input-invalid")
     pointers = {error["pointer"] for error in answer.json()["errors"]}
     assert pointers == {"/input/version", "/input/quantity", "/input/colour"}
     assert "many" not in answer.text
@@ -271,7 +271,7 @@ def test_an_input_is_what_its_schema_says_to_the_last_character(shop: Shop, chan
     """Python's `$` lets a line feed pass, and JSON Schema 3.0 for an integer: it would be sent so."""
     answer = shop.act(new_key(), shop.given | change)
 
-    assert_problem(answer, 400, "bad-request")
+    assert_problem(answer, 422, "input-invalid")
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
     assert shop.sent == 0
 

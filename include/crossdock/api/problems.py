@@ -150,9 +150,10 @@ def _allowed(request: Request) -> str:
     return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
 
 
-#: In this order, because a SettingsInvalid is a BadRequest too, and a StillRunning a Conflict.
+#: In this order, because SettingsInvalid and InputInvalid are BadRequests too, and a StillRunning is a Conflict.
 _HUB_ERRORS: tuple[tuple[type[HubError], HTTPStatus, str], ...] = (
     (SettingsInvalid, HTTPStatus.UNPROCESSABLE_ENTITY, "settings-invalid"),
+    (InputInvalid, HTTPStatus.UNPROCESSABLE_ENTITY, "input-invalid"),
     (TestRefused, HTTPStatus.UNPROCESSABLE_ENTITY, "connection-test-failed"),
     (BadRequest, HTTPStatus.BAD_REQUEST, "bad-request"),
     (NotFound, HTTPStatus.NOT_FOUND, "not-found"),

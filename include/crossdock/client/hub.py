@@ -25,6 +25,10 @@ _STILL_RUNNING_WAIT_S = 1.0
 _STILL_RUNNING_TIMES = 120
 
 
+#: The kinds of problems that no repetition of the same request solves.
+_WRONG_USE = {"bad-request", "input-invalid", "settings-invalid", "unprocessable", "idempotency-key-reused"}
+
+
 class HubRefused(HubError):
     """The hub's API refused the request; `problem` is its explanation (RFC 9457)."""
 
@@ -37,7 +41,7 @@ class HubRefused(HubError):
     @property
     def is_wrong_use(self) -> bool:
         """Whether the same request would be refused again."""
-        return _kind(self.problem) in {"bad-request", "settings-invalid", "unprocessable", "idempotency-key-reused"}
+        return _kind(self.problem) in _WRONG_USE
 
 
 class HubUnavailable(HubRefused):
