@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import threading
 from typing import Any, Self
 
@@ -19,11 +20,16 @@ BODY = {"amount_minor": 4200, "order": "4711"}
 
 
 class ChargingServer(SimulatedSystem):
-    """Charges at each POST. With *knows_keys* it charges once for each key, and replays the answer."""
+    """
+    Charges at each POST. With *knows_keys* it charges once for each key, and replays the answer.
 
-    def __init__(self, *faults: Any, knows_keys: bool = True) -> None:
+    An amount beyond *funds_minor* is declined, with HTTP 200 and a word as the reason.
+    """
+
+    def __init__(self, *faults: Any, knows_keys: bool = True, funds_minor: int = 1_000_000) -> None:
         super().__init__()
         self._knows_keys = knows_keys
+        self._funds_minor = funds_minor
         self._lock = threading.Lock()
         self._answers: dict[str, Response] = {}
         #: The body of each charge.
@@ -48,8 +54,16 @@ class ChargingServer(SimulatedSystem):
         self.received.append((key, request.body))
         if self._knows_keys and key in self._answers:
             return self._answers[key]
-        self.charges.append(request.body)
-        response = json_response(201, {"charge": len(self.charges)})
+        if _amount_minor(request.body) > self._funds_minor:
+            response = json_response(200, {"declined": "no_funds"})
+        else:
+            self.charges.append(request.body)
+            response = json_response(201, {"charge": len(self.charges)})
         if key is not None:
             self._answers[key] = response
         return response
+
+
+def _amount_minor(body: bytes) -> int:
+    document = json.loads(body or b"null")
+    return document.get("amount_minor") or 0 if isinstance(document, dict) else 0

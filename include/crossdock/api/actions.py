@@ -73,6 +73,9 @@ class PerformedDocument(BaseModel):
     output: dict[str, Any] | None = Field(
         description="As the action's schema defines it; null if an earlier request did it and its answer is gone."
     )
+    age_s: float | None = Field(
+        None, description="Set while the system does not answer: the output is what it said this many seconds ago."
+    )
 
 
 @router.get(
@@ -134,17 +137,25 @@ def _performed(action: str, ended: Ended) -> PerformedDocument:
 
     """
     match ended:
-        case Done(output=output):
-            return PerformedDocument(action=action, output=None if output is None else dict(output))
+        case Done(output=output, age_s=age_s):
+            return PerformedDocument(action=action, output=None if output is None else dict(output), age_s=age_s)
         case Refused():
             raise Problem(
-                HTTPStatus.UNPROCESSABLE_ENTITY, "refused-by-system", ended.message, system_status=ended.status
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "refused-by-system",
+                ended.message,
+                system_status=ended.status,
+                refused_by=ended.by,
+                code=ended.code,
+                try_other=ended.try_other,
             )
         case Failed():
             headers = {"Retry-After": str(math.ceil(ended.retry_in_s or _RETRY_IN_S))}
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", ended.message, headers=headers)
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", ended.message, headers=headers, try_other=ended.try_other
+            )
         case Unknown():
-            raise Problem(HTTPStatus.BAD_GATEWAY, "outcome-unknown", ended.message)
+            raise Problem(HTTPStatus.BAD_GATEWAY, "outcome-unknown", ended.message, try_other=ended.try_other)
 
 
 def _document(name: str, action: Action) -> ActionDocument:

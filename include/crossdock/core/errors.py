@@ -87,6 +87,23 @@ class SystemRefused(Terminal):
         super().__init__(f"{system} refused the request with HTTP {status}: {message}")
 
 
+class Declined(SystemRefused):
+    """
+    An external system processed the request and decided against it: a card without funds, an address that bounced before.
+
+    It is the outcome of the request and of all with its idempotency key: none of them had its effect.
+    """
+
+    def __init__(
+        self, system: str, status: int, message: str, *, code: str | None = None, try_other: bool = False
+    ) -> None:
+        #: The system's own word for the reason, such as `insufficient_funds`.
+        self.code = code
+        #: Whether another system may be asked for the same effect.
+        self.try_other = try_other
+        super().__init__(system, status, message)
+
+
 class SourceInvalid(Transient):
     """
     A response is not valid: truncated, not JSON, of the wrong type, or without its rows.

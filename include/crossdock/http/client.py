@@ -27,6 +27,7 @@ from requests.utils import get_auth_from_url
 from crossdock.core.errors import (
     BadRequest,
     CircuitOpen,
+    Declined,
     HubError,
     OutcomeUnknown,
     RateLimited,
@@ -49,8 +50,20 @@ T = TypeVar("T")
 
 _UNAUTHORISED = 401
 _HEADERS = {"User-Agent": "crossdock", "Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
+#: A complete response → the error by which the system decided against the request; None if it did not.
+DeclineOf = Callable[[HttpResponse], Declined | None]
+
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _JSON = {"Content-Type": "application/json"}
+
+
+def not_declined(_response: HttpResponse) -> None:
+    """Find no decision: for systems whose refusals all come with a status of their own."""
+
+
+def _form(body: Mapping[str, str]) -> bytes:
+    """Encode a form in one order, as JSON is."""
+    return urlencode(sorted(body.items())).encode()
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -156,7 +169,7 @@ class HttpClient:
         self, path: str, form: Mapping[str, str], auth: AuthBase | None, parse: Callable[[HttpResponse], T]
     ) -> T:
         """POST a form; only for idempotent calls, such as a token request. Raises as `get`."""
-        body = urlencode(form).encode()
+        body = _form(form)
         return self._with_retries(_Request("POST", path, body=body, headers=_FORM, signer=auth), parse)
 
     def post_json(
@@ -174,11 +187,16 @@ class HttpClient:
         parse: Callable[[HttpResponse], T],
         *,
         query: Mapping[str, Any] | None = None,
+        form: bool = False,
         idempotency_key: str | None = None,
         key_rules: KeyRules = KeyRules(),  # noqa: B008  frozen
+        decline_of: DeclineOf = not_declined,
     ) -> T:
         """
         Send a request that writes, with *body* as JSON (None for no body), and parse the response with *parse*.
+
+        With *form*, *body* is a flat mapping of texts, sent as a form. *decline_of* reads a complete response of any status
+        before anything else: it returns the error by which the system decided against the request, or None.
 
         A request that certainly had no effect is retried as by `get`. One that may have had its effect is repeated only
         with an *idempotency_key* and inside the window of *key_rules*, always with the same key and the same bytes. That
@@ -189,24 +207,27 @@ class HttpClient:
             SystemUnavailable: it had no effect. Running again may help.
             CircuitOpen, RateLimited: the same; they say how long to wait.
             SystemRefused: the system refused it: it had no effect. Running again will not help.
+            Declined: the system decided against it; that holds for earlier requests with the key, too.
             AddressRefused: the host resolves to an address that the connection may not call.
             BadRequest: the key is not one of 1 to 64 visible ASCII characters.
 
         """
-        headers = dict(_JSON) if body is not None else {}
+        headers = {} if body is None else dict(_FORM if form else _JSON)
         if idempotency_key is not None:
             headers[key_rules.header] = checked_key(idempotency_key)
         # In one order: the same call of another process, which may have the keys in another, has the same bytes.
-        content = None if body is None else msgspec.json.encode(body, order="deterministic")
+        content = None if body is None else _form(body) if form else msgspec.json.encode(body, order="deterministic")
         request = _Request(method, path, query or {}, content, headers)
         write = WriteState(None if idempotency_key is None else key_rules)
         try:
             return with_retries(
-                lambda is_retry: self._attempt_write(request, parse, write, is_retry=is_retry),
+                lambda is_retry: self._attempt_write(request, parse, decline_of, write, is_retry=is_retry),
                 self.limits,
                 self._budget,
                 lambda: write.may_repeat(self.limits),
             )
+        except Declined:
+            raise
         except Exception as error:
             # Any error, also a defect in *parse*: one of another kind would be taken for a reason to try again.
             if not write.in_doubt:
@@ -243,7 +264,13 @@ class HttpClient:
             return parse(response)
 
     def _attempt_write(
-        self, request: _Request, parse: Callable[[HttpResponse], T], write: WriteState, *, is_retry: bool
+        self,
+        request: _Request,
+        parse: Callable[[HttpResponse], T],
+        decline_of: DeclineOf,
+        write: WriteState,
+        *,
+        is_retry: bool,
     ) -> T:
         with self._guard.attempt(is_retry=is_retry) as attempt:
             try:
@@ -252,6 +279,9 @@ class HttpClient:
                 )
                 if write.rules and response.status == write.rules.in_use_status:
                     raise SystemUnavailable(self.system, f"another {request.endpoint} with the key is at work")
+                if declined := decline_of(response):
+                    attempt.in_doubt = False
+                    raise declined
                 attempt.in_doubt = not response.is_refusal
                 response.raise_for_status()
                 if response.body:

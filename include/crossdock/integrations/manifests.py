@@ -30,7 +30,8 @@ prepare(dict[str, Action])
 
 #: Field of a connection's extra: the destination that its credentials were given for.
 GIVEN_FOR = "given_for"
-_FOLDER = Path(__file__).parents[1] / "connectors"
+_PACKAGE = Path(__file__).parents[1]
+_FOLDER = _PACKAGE / "connectors"
 
 
 class Quality(StrEnum):
@@ -230,6 +231,29 @@ def manifest_of(kind: str) -> Manifest:
     return manifests()[kind]
 
 
+def capability_contract(entry_point: str) -> dict[str, Any]:
+    """
+    Read what a capability asks of a connector: a JSON file of the subject that needs it, as `module:file`.
+
+    Its `actions` have title, description, kind, input, output, sample and fallback of each; the connector's manifest has
+    the rest.
+    """
+    module, _, name = entry_point.partition(":")
+    contract: dict[str, Any] = json.loads((_PACKAGE.parent / module.replace(".", "/") / name).read_text())
+    return contract
+
+
+def _declared_actions(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete the actions that implement a capability with the form that all connectors share."""
+    completed = {}
+    for name, declared in document.get("actions", {}).items():
+        own = dict(declared)
+        if capability := own.pop("implements", None):
+            own = capability_contract(document["provides"][capability])["actions"][name] | own
+        completed[name] = own
+    return completed
+
+
 def read_manifest(path: Path) -> Manifest:
     """
     Read one manifest file. `manifest.schema.json` has its form, which a test compares with every manifest.
@@ -246,7 +270,7 @@ def read_manifest(path: Path) -> Manifest:
         settings=document["settings"],
         credentials=document["credentials"],
         provides=document["provides"],
-        actions=msgspec.convert(document.get("actions", {}), dict[str, Action]),
+        actions=msgspec.convert(_declared_actions(document), dict[str, Action]),
         quality=Quality(document["quality"]) if "quality" in document else None,
         evidence={Quality(level): tuple(tests) for level, tests in document.get("evidence", {}).items()},
     )

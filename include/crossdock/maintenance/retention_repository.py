@@ -64,6 +64,11 @@ DELETE FROM attempt WHERE attempt_id = ANY(ARRAY(
     SELECT attempt_id FROM attempt WHERE known_at < %(before)s ORDER BY known_at LIMIT %(limit)s))
 """
 
+_DELETE_LAST_KNOWN_READS = b"""
+DELETE FROM last_known_read WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM last_known_read WHERE read_at < %(before)s LIMIT %(limit)s))
+"""
+
 #: A row that recovered is history only. The others say which data a subscriber had instead of the event's, or that it
 #: never had the event: a rebuilt read model needs them as long as the store has the event.
 _DELETE_DEAD_LETTERS = b"""
@@ -147,6 +152,11 @@ def delete_identities(work: Work, before: datetime, *, limit: int) -> int:
 def delete_attempts(work: Work, before: datetime, *, limit: int) -> int:
     """Delete attempts whose outcome is known; the others wait until somebody resolves them, however long."""
     return work.execute(_DELETE_ATTEMPTS, {"before": before, "limit": limit}).rowcount
+
+
+def delete_last_known_reads(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete what reads gave so long ago that none falls back to it."""
+    return work.execute(_DELETE_LAST_KNOWN_READS, {"before": before, "limit": limit}).rowcount
 
 
 def delete_dead_letters(work: Work, before: datetime, *, limit: int) -> int:

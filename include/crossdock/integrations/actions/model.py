@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -43,6 +43,13 @@ class Idempotency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     in_use_status: int = 409
 
 
+class LastKnown(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """While the system does not answer, a read gives its last known output for the same input."""
+
+    #: An older one is of no use.
+    last_known_s: float
+
+
 class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One action of a connector, as its manifest declares it."""
 
@@ -60,6 +67,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     idempotency: Idempotency | Literal["none"] | None = None
     #: How an unknown outcome of a write is resolved: "replay" of the key, "read:<action>", or by a "person". None for a read.
     unknown: str | None = None
+    #: What a read gives while the system does not answer: nothing ("stop"), or what it gave last.
+    fallback: LastKnown | Literal["stop"] = "stop"
 
     @property
     def read_back(self) -> str | None:
@@ -72,6 +81,17 @@ class Done(msgspec.Struct, frozen=True):
 
     #: None if it was done by an earlier call whose answer cannot be had again.
     output: Document | None
+    #: For a read that fell back to what the system said before: how old that is, in seconds. None if it answered now.
+    age_s: float | None = None
+
+
+class RefusedBy(StrEnum):
+    """Who is to change something after a refusal."""
+
+    #: The system decided, from what it knows: no funds, a blocked address.
+    DECISION = "declined"
+    #: We asked for what is not valid, or with what is not configured rightly.
+    US = "ours"
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -80,19 +100,30 @@ class Refused(msgspec.Struct, frozen=True):
     message: str
     #: The status of the answer; None if the system was not called.
     status: int | None = None
+    by: RefusedBy = RefusedBy.US
+    #: The system's own word for its decision.
+    code: str | None = None
+    #: Whether another system may be asked for the same effect.
+    try_other: bool = False
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """It certainly had no effect. Calling it again may help."""
+    """It certainly had no effect. Calling it again may help, and another system may be asked for it."""
 
     message: str
     retry_in_s: float | None = None
+    try_other: ClassVar[bool] = True
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """It may have had its effect. Calling it again with the same key is safe, and resolves it where that can be done."""
+    """
+    It may have had its effect. Calling it again with the same key is safe, and resolves it where that can be done.
+
+    No other system may be asked for the effect, however much time has passed.
+    """
 
     message: str
+    try_other: ClassVar[bool] = False
 
 
 #: How a call of an action ended.

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from crossdock.http.client import HttpClient
-from crossdock.http.model import WriteMethod
+from crossdock.http.client import DeclineOf, HttpClient, not_declined
+from crossdock.http.model import Limits, WriteMethod
 from crossdock.http.response import HttpResponse
 from crossdock.integrations.actions.model import Document
 from crossdock.integrations.manifests import Manifest
@@ -19,14 +19,15 @@ from crossdock.integrations.model import Integration
 
 
 class Client(Protocol):
-    """A connector's client of one integration: what `provides.client` of its manifest creates."""
+    """A connector's client of a system with an HTTP API."""
 
     @property
     def http(self) -> HttpClient: ...
 
 
-#: Opens the client of an integration, and closes it at the end.
-OpenClient = Callable[[Integration, Manifest], AbstractContextManager[Client]]
+#: Opens the client of an integration, what `provides.client` of its manifest creates, and closes it at the end. It is a
+#: `Client`, unless all of the connector's writes are a `WriteCall`.
+OpenClient = Callable[[Integration, Manifest], AbstractContextManager[Any]]
 
 #: A read action: the connector's own client and a valid input → the output. Raises as `HttpClient.get`.
 ReadAction = Callable[[Any, Document], Document]
@@ -38,6 +39,8 @@ class WriteRequest(msgspec.Struct, frozen=True):
     method: WriteMethod
     path: str
     body: Any = None
+    #: Whether the body is a flat mapping of texts, sent as a form.
+    form: bool = False
 
 
 class Effect(StrEnum):
@@ -76,5 +79,19 @@ class WriteAction:
     request: Callable[[Any, Document], WriteRequest]
     #: Raises if the answer does not say what was done; the outcome is unknown then.
     output_of: Callable[[HttpResponse], Document]
+    #: Reads a complete response of any status: the error by which the system decided against the request, or None.
+    decline_of: DeclineOf = not_declined
     #: For an action whose `unknown` is `read:<action>`.
+    read_back: ReadBack | None = None
+
+
+@dataclass(frozen=True)
+class WriteCall:
+    """A write action at a system without an HTTP API. The hub logs the attempt, and the connector's client makes the call."""
+
+    #: The connector's own client, a valid input and the key → the output. Raises as `HttpClient.send`. It repeats nothing
+    #: that may have had its effect.
+    call: Callable[[Any, Document, str], Document]
+    #: The connector's own client → the limits of one call.
+    limits_of: Callable[[Any], Limits]
     read_back: ReadBack | None = None

@@ -8,6 +8,7 @@ from typing import Any
 
 from crossdock.core.errors import (
     AddressRefused,
+    Declined,
     NotFound,
     OutcomeUnknown,
     SystemRefused,
@@ -17,6 +18,7 @@ from crossdock.db.database import Store, StoreUnavailable, Work
 from crossdock.http.model import KeyRules
 from crossdock.http.response import HttpResponse
 from crossdock.integrations import repository
+from crossdock.integrations.actions import repository as last_known
 from crossdock.integrations.actions.model import (
     Action,
     ActionKind,
@@ -26,10 +28,12 @@ from crossdock.integrations.actions.model import (
     Failed,
     Idempotency,
     InputInvalid,
+    LastKnown,
     Refused,
+    RefusedBy,
     Unknown,
 )
-from crossdock.integrations.actions.ports import Client, Effect, OpenClient, Sighting, WriteAction
+from crossdock.integrations.actions.ports import Effect, OpenClient, Sighting, WriteAction, WriteCall, WriteRequest
 from crossdock.integrations.attempts import service as attempts
 from crossdock.integrations.attempts.model import AlreadyDone, Write
 from crossdock.integrations.json_schema import errors_in
@@ -41,6 +45,19 @@ from crossdock.observability import audit
 OnDone = Callable[[Work, Done], None]
 
 _NOTHING_SEEN = Sighting(Effect.UNCLEAR)
+#: Refusals that are about the account or its connection, not about what was asked: another system may take it.
+_OF_THE_ACCOUNT = frozenset({401, 403, 404, 405, 410})
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One call of a read action."""
+
+    integration: str
+    manifest: Manifest
+    client: Any
+    name: str
+    given: Document
 
 
 @dataclass(frozen=True)
@@ -48,7 +65,7 @@ class _Call:
     """One call of a write action."""
 
     manifest: Manifest
-    client: Client
+    client: Any
     name: str
     given: Document
     write: Write
@@ -58,8 +75,8 @@ class _Call:
         return self.manifest.actions[self.name]
 
     @property
-    def provided(self) -> WriteAction:
-        found: WriteAction = self.manifest.run_of(self.name)
+    def provided(self) -> WriteAction | WriteCall:
+        found: WriteAction | WriteCall = self.manifest.run_of(self.name)
         return found
 
 
@@ -119,8 +136,8 @@ def perform(
         raise InputInvalid(name, errors)
     with open_client(integration, manifest) as client:
         if action.kind is ActionKind.READ:
-            return _read(manifest, client, name, given)
-        request = manifest.run_of(name).request(client, given)
+            return _read_or_last_known(store, _Read(integration_id, manifest, client, name, given))
+        request = _request(manifest.run_of(name), client, name, given)
         write = Write(
             integration=integration_id,
             action=name,
@@ -128,6 +145,7 @@ def perform(
             method=request.method,
             path=request.path,
             body=request.body,
+            form=request.form,
             key_rules=_key_rules(action),
         )
         ended = _write(store, _Call(manifest, client, name, given, write))
@@ -135,7 +153,22 @@ def perform(
     return ended
 
 
-def _read(manifest: Manifest, client: Client, name: str, given: Document) -> Ended:
+def _read_or_last_known(store: Store, read: _Read) -> Ended:
+    """Read, and remember the output; while the system does not answer, fall back to the last one if the action says so."""
+    fallback = read.manifest.actions[read.name].fallback
+    ended = _read(read.manifest, read.client, read.name, read.given)
+    if not isinstance(fallback, LastKnown):
+        return ended
+    with store.transaction() as work:
+        match ended:
+            case Done(output=output) if output is not None:
+                last_known.keep(work, read.integration, read.name, read.given, output)
+            case Failed():
+                return last_known.find(work, read.integration, read.name, read.given, fallback) or ended
+    return ended
+
+
+def _read(manifest: Manifest, client: Any, name: str, given: Document) -> Ended:
     try:
         output: Document = manifest.run_of(name)(client, given)
     except (SystemRefused, AddressRefused) as error:
@@ -147,12 +180,19 @@ def _read(manifest: Manifest, client: Client, name: str, given: Document) -> End
     return Done(output)
 
 
+def _request(provided: WriteAction | WriteCall, client: Any, name: str, given: Document) -> WriteRequest:
+    """Build the request; without HTTP, what stands for it in the attempt's digest."""
+    if isinstance(provided, WriteCall):
+        return WriteRequest("POST", name, dict(given))
+    return provided.request(client, given)
+
+
 def _write(store: Store, call: _Call) -> Ended:
     """Send the request, and once more if a read shows that the first had no effect and the system allows only one."""
     cause = ""
     for guarded in (False, True):
         try:
-            return Done(attempts.send(store, call.client.http, call.write, _parser(call), guarded=guarded))
+            return Done(_sent(store, call, guarded=guarded))
         except AlreadyDone:
             return Done(_seen(call).output)
         except OutcomeUnknown as error:
@@ -170,6 +210,27 @@ def _write(store: Store, call: _Call) -> Ended:
     return Unknown(f"{cause}. {_advice(call.action)}")
 
 
+def _sent(store: Store, call: _Call, *, guarded: bool) -> Document:
+    match call.provided:
+        case WriteAction() as provided:
+            return attempts.send(
+                store,
+                call.client.http,
+                call.write,
+                _parser(call, provided),
+                decline_of=provided.decline_of,
+                guarded=guarded,
+            )
+        case WriteCall() as provided:
+            return attempts.logged(
+                store,
+                call.write,
+                provided.limits_of(call.client),
+                lambda _: _checked(call, provided.call(call.client, call.given, call.write.key)),
+                guarded=guarded,
+            )
+
+
 def _seen(call: _Call) -> Sighting:
     """Read what became of the write, as its action declares."""
     read_back = call.provided.read_back
@@ -181,16 +242,22 @@ def _seen(call: _Call) -> Sighting:
     return read_back.judge(call.given, ended.output)
 
 
-def _parser(call: _Call) -> Callable[[HttpResponse], Document]:
+def _parser(call: _Call, provided: WriteAction) -> Callable[[HttpResponse], Document]:
     """Read and validate the output of a write. An answer that is not valid leaves the outcome unknown."""
 
     def parse(response: HttpResponse) -> Document:
-        output = call.provided.output_of(response)
+        output = provided.output_of(response)
         if problem := _output_problem(call.action, output):
             raise response.invalid(f"is not what {call.name} answers: {problem}")
         return output
 
     return parse
+
+
+def _checked(call: _Call, output: Document) -> Document:
+    if problem := _output_problem(call.action, output):
+        raise OutcomeUnknown(call.write.integration, call.name, f"its output is not valid: {problem}")
+    return output
 
 
 def _output_problem(action: Action, output: Document) -> str:
@@ -205,7 +272,13 @@ def _key_rules(action: Action) -> KeyRules | None:
 
 
 def _refused(error: SystemRefused | AddressRefused) -> Refused:
-    return Refused(str(error), error.status if isinstance(error, SystemRefused) else None)
+    match error:
+        case Declined():
+            return Refused(str(error), error.status, RefusedBy.DECISION, error.code, error.try_other)
+        case SystemRefused():
+            return Refused(str(error), error.status, try_other=error.status in _OF_THE_ACCOUNT)
+        case AddressRefused():
+            return Refused(str(error), try_other=True)
 
 
 def _failed(error: Transient) -> Failed:

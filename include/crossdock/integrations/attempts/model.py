@@ -68,6 +68,8 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     method: WriteMethod
     path: str
     body: Any = None
+    #: Whether the body is a flat mapping of texts, sent as a form.
+    form: bool = False
     query: Mapping[str, Any] | None = None
     #: How the system treats the key. None for one that knows no keys: it is not sent there, and identifies the attempt only.
     key_rules: KeyRules | None = None

@@ -43,14 +43,15 @@ RETURNING """
     + _COLUMNS
 )
 
-#: Two calls with one key may end in any order: done outweighs unknown, which outweighs a refusal of either. sent_at is
-#: there for a process that slept until its attempt was resolved and reopened: its outcome is not that of the newer request.
+#: Two calls with one key may end in any order: done outweighs unknown, which outweighs a refusal of either, unless the
+#: system repeated its decision about the key. sent_at is there for a process that slept until its attempt was resolved and reopened: its outcome is not that of the newer request.
 _END = b"""
 UPDATE attempt
    SET outcome = %(outcome)s, resolution = %(resolution)s,
        known_at = CASE WHEN %(outcome)s <> 'unknown' THEN clock_timestamp() END
  WHERE attempt_id = %(attempt_id)s AND sent_at = %(sent_at)s
-   AND (outcome = 'open' OR outcome <> 'done' AND %(outcome)s IN ('done', 'unknown'))
+   AND (outcome = 'open' OR outcome <> 'done' AND %(outcome)s IN ('done', 'unknown')
+        OR outcome = 'unknown' AND %(resolution)s::text = 'replayed_key')
 """
 
 #: Not of an open attempt whose call may still be running.

@@ -9,10 +9,10 @@ from typing import Literal, TypeVar
 import msgspec
 from psycopg.pq import TransactionStatus
 
-from crossdock.core.errors import HubError, OutcomeUnknown, SystemRefused, Terminal
+from crossdock.core.errors import Declined, HubError, OutcomeUnknown, SystemRefused, Terminal
 from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store
-from crossdock.http.client import HttpClient
+from crossdock.http.client import DeclineOf, HttpClient, not_declined
 from crossdock.http.model import KeyRules, Limits
 from crossdock.http.response import HttpResponse
 from crossdock.integrations.attempts import repository
@@ -21,12 +21,41 @@ from crossdock.observability import audit
 
 T = TypeVar("T")
 
+#: Makes a call that writes, once or with its own retries: with these rules of its key, or None if it must not be repeated
+#: once it may have arrived. Raises as `HttpClient.send`.
+Call = Callable[[KeyRules | None], T]
+
 
 def send(
-    store: Store, client: HttpClient, write: Write, parse: Callable[[HttpResponse], T], *, guarded: bool = False
+    store: Store,
+    client: HttpClient,
+    write: Write,
+    parse: Callable[[HttpResponse], T],
+    *,
+    decline_of: DeclineOf = not_declined,
+    guarded: bool = False,
 ) -> T:
+    """Send *write* over HTTP and log it, as `logged`."""
+
+    def call(rules: KeyRules | None) -> T:
+        return client.send(
+            write.method,
+            write.path,
+            write.body,
+            parse,
+            query=write.query,
+            form=write.form,
+            idempotency_key=write.key if rules else None,
+            key_rules=rules or KeyRules(),
+            decline_of=decline_of,
+        )
+
+    return logged(store, write, client.limits, call, guarded=guarded)
+
+
+def logged(store: Store, write: Write, limits: Limits, call: Call[T], *, guarded: bool = False) -> T:
     """
-    Send *write* and log it: its attempt is committed before the request is sent, and its outcome afterwards.
+    Make the *call* of *write* and log it: its attempt is committed before the call, and its outcome afterwards.
 
     With a key that was used before, the request is sent again only if that cannot repeat the effect: the earlier one
     had none, or the system replays the answer of the key, or the request is *guarded*: it names the version that it
@@ -43,23 +72,18 @@ def send(
 
     """
     _refuse_open_transaction(store)
-    longest = timedelta(seconds=client.limits.attempts * client.limits.longest_attempt_s)
+    longest = timedelta(seconds=limits.attempts * limits.longest_attempt_s)
     with store.transaction() as work:
         attempt, is_new = repository.begin(work, write, longest=longest)
-    rules = write.key_rules if is_new else _rules_left(write, attempt, client.limits)
+    rules = write.key_rules if is_new else _rules_left(write, attempt, limits)
     if not is_new and rules is None and (not guarded or attempt.outcome is Outcome.DONE):
         raise _without_answer(attempt, "an earlier call with its key has no known outcome")
     failpoint("send.begun")
     try:
-        answer = client.send(
-            write.method,
-            write.path,
-            write.body,
-            parse,
-            query=write.query,
-            idempotency_key=write.key if rules else None,
-            key_rules=rules or KeyRules(),
-        )
+        answer = call(rules)
+    except Declined:
+        _end(store, attempt, Outcome.REFUSED, None if is_new else Resolution.REPLAYED_KEY)
+        raise
     except HubError as error:
         # The refusal of a repetition says nothing of the earlier request: a gateway may have refused it.
         _end(store, attempt, _outcome_of(error) if is_new else Outcome.UNKNOWN)
