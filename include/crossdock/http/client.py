@@ -277,7 +277,7 @@ class HttpClient:
                 response = self._exchange(
                     request, attempt, self.limits.longest_wait_s, lambda: write.is_known(self.limits)
                 )
-                if write.rules and response.status == write.rules.in_use_status:
+                if write.rules and _is_at_work(response, write.rules):
                     raise SystemUnavailable(self.system, f"another {request.endpoint} with the key is at work")
                 if declined := decline_of(response):
                     attempt.in_doubt = False
@@ -377,6 +377,12 @@ class HttpClient:
 
     def _too_late(self) -> str:
         return f"it took longer than {self.limits.timeout_s:g} s"
+
+
+def _is_at_work(response: HttpResponse, rules: KeyRules) -> bool:
+    """Check whether the system says that it has not finished with the key, so that nobody knows yet how that ends."""
+    asks_again = bool(rules.retry_header) and response.headers.get(rules.retry_header, "").strip().lower() == "true"
+    return asks_again or response.status == rules.in_use_status
 
 
 def _url_of(system: str, base_url: str) -> urllib3.util.Url:

@@ -50,6 +50,9 @@ class KeyRules(msgspec.Struct, frozen=True, kw_only=True):
     header: str = "Idempotency-Key"
     #: The status with which it answers while another request with the key is at work (409 by the IETF draft, and Stripe's).
     in_use_status: int = 409
+    #: A header of an answer that says `true` where the same request may be sent again with the same key, whatever the
+    #: status; empty for a system that has none. Adyen's `transient-error` comes while another with the key is at work.
+    retry_header: str = ""
 
 
 #: What every system takes as a key (Adyen no more than 64 characters), and what cannot inject a header.

@@ -6,6 +6,7 @@ from crossdock.sandbox.engine.system import SimulatedSystem
 
 #: Name → its class as `module:class`, so that a process loads only the system it serves.
 SYSTEMS = {
+    "adyen": "crossdock.sandbox.adyen.platform:FakeAdyen",
     "commercetools": "crossdock.sandbox.commercetools.retailer:FakeRetailer",
     "hubspot": "crossdock.sandbox.hubspot.crm:FakeCrm",
 }

@@ -41,6 +41,8 @@ class Idempotency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     header: str = "Idempotency-Key"
     #: The status with which it answers while another request with the key is at work.
     in_use_status: int = 409
+    #: The header by which it says `true` where the request may be sent again with the same key; empty if there is none.
+    retry_header: str = ""
 
 
 class LastKnown(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -268,7 +268,12 @@ def _key_rules(action: Action) -> KeyRules | None:
     declared = action.idempotency
     if not isinstance(declared, Idempotency):
         return None
-    return KeyRules(window_s=declared.window_s, header=declared.header, in_use_status=declared.in_use_status)
+    return KeyRules(
+        window_s=declared.window_s,
+        header=declared.header,
+        in_use_status=declared.in_use_status,
+        retry_header=declared.retry_header,
+    )
 
 
 def _refused(error: SystemRefused | AddressRefused) -> Refused:
