@@ -306,6 +306,24 @@ class TestWithKey:
         with RawServer(answer(b"{}", "409 Conflict")) as server, pytest.raises(SystemRefused):
             keyed(server.client(), KeyRules(window_s=86_400, in_use_status=425))
 
+    @pytest.mark.parametrize("said", ["true", "True"])
+    def test_a_header_says_that_the_same_key_may_be_sent_again_whatever_the_status(self, said: str) -> None:
+        """Adyen's `transient-error`, with 422: taken for a refusal, the first request's effect would be lost."""
+        rules = KeyRules(window_s=86_400, retry_header="transient-error")
+        busy = answer(b"{}", "422 Unprocessable Entity", {"Transient-Error": said})
+        with RawServer(busy, answer(b'{"charge": 7}')) as server:
+            assert keyed(server.client(), rules) == 7
+        with RawServer(busy) as server, pytest.raises(OutcomeUnknown, match="is at work"):
+            keyed(server.client(), rules)
+
+    @pytest.mark.parametrize(
+        ("said", "header"), [("false", "transient-error"), ("", "transient-error"), ("true", "other"), ("true", "")]
+    )
+    def test_without_that_header_the_status_counts(self, said: str, header: str) -> None:
+        busy = answer(b"{}", "422 Unprocessable Entity", {"transient-error": said})
+        with RawServer(busy) as server, pytest.raises(SystemRefused):
+            keyed(server.client(), KeyRules(window_s=86_400, retry_header=header))
+
     def test_the_header_is_the_systems(self) -> None:
         with RawServer(answer(b'{"charge": 1}')) as server:
             keyed(server.client(), KeyRules(window_s=60, header="PayPal-Request-Id"))

@@ -102,7 +102,7 @@ async def receive_delivery(
     store: Annotated[Store, Depends(open_store)],
 ) -> DeliveryDocument:
     """
-    Receive a delivery, signed by Standard Webhooks, by Stripe's scheme or by plain HMAC, as the connection says.
+    Receive a delivery, signed by Standard Webhooks, by Stripe's or Adyen's scheme or by plain HMAC, as the connection says.
 
     The answer follows when the delivery is on disk. Idempotent: a repeated delivery gets the same answer and has no
     second effect. One whose type of message means nothing here is stored as `crossdock.webhook.ignored`.
