@@ -31,6 +31,7 @@ class World:
 
     def __init__(self, adyen: FakeAdyen, store: Store) -> None:
         self.adyen, self.store = adyen, store
+        self.merchant_account, self.api_key = adyen.merchant_account, adyen.api_key
         extra = json.dumps({"merchant_account": adyen.merchant_account})
         document = {"connection_id": GATEWAY, "conn_type": "adyen", "host": adyen.url, "extra": extra}
         integration_service.register(store, [document], actor="cli:up")
@@ -63,9 +64,9 @@ class World:
     def client(self, integration: Integration, _: Manifest) -> Iterator[Adyen]:
         yield Adyen(
             self.adyen.url,
-            self.adyen.merchant_account,
+            self.merchant_account,
             name=integration.integration_id,
-            auth=ApiKey(self.adyen.api_key, header="x-API-key"),
+            auth=ApiKey(self.api_key, header="x-API-key"),
             limits=IMPATIENT,
         )
 
