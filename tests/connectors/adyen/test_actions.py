@@ -349,7 +349,7 @@ class TestFaults:
         assert (call.effects, call.world.attempt()) == (1, (Outcome.DONE, Resolution.REPLAYED_KEY))
 
 
-class JudgingAdyen(FakeAdyen):
+class MisconfiguredAdyen(FakeAdyen):
     """Answers the next payment with an error of its own."""
 
     error_type = "configuration"
@@ -361,11 +361,11 @@ class JudgingAdyen(FakeAdyen):
 
 
 @pytest.mark.parametrize(("error_type", "kind"), [("configuration", Refused), ("internal", Unknown)])
-def test_an_error_that_adyen_has_judged_is_a_decision_and_one_of_its_own_is_unknown(
+def test_an_error_of_the_account_is_a_decision_and_one_of_the_platform_is_unknown(
     store: Store, error_type: str, kind: type
 ) -> None:
     """Both come with 500. A method that is not configured there may be elsewhere."""
-    with JudgingAdyen() as platform:
+    with MisconfiguredAdyen() as platform:
         platform.error_type = error_type
         ended = World(platform, store).perform("authorise", payment())
 

@@ -16,7 +16,7 @@ import msgspec
 
 from crossdock.connectors.adyen.client import Adyen
 from crossdock.connectors.adyen.currencies import adyen_value, iso_amount_minor
-from crossdock.connectors.adyen.refusals import DECISIONS, JUDGED_TYPES, may_try_other
+from crossdock.connectors.adyen.refusals import DECISIONS, SETTLED_TYPES, may_try_other
 from crossdock.core.errors import Declined
 from crossdock.http.response import HttpResponse, redacted
 from crossdock.integrations.actions.model import Document, InputInvalid
@@ -169,10 +169,10 @@ def _decoded(response: HttpResponse, decode: Any) -> Any:
 
 
 def _decline_of(response: HttpResponse) -> Declined | None:
-    """Read a decision against a payment: an answer with 200 that authorises nothing, or an error that Adyen has judged."""
+    """Read a decision against a payment: an answer with 200 that authorises nothing, or an error that is about the account."""
     try:
         if response.status >= _SERVER_ERROR:
-            return _judged(response, _decode_error(response.body))
+            return _settled(response, _decode_error(response.body))
         payment = _decode_payment(response.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
@@ -189,9 +189,9 @@ def _decline_of(response: HttpResponse) -> Declined | None:
     )
 
 
-def _judged(response: HttpResponse, error: _ServiceError) -> Declined | None:
+def _settled(response: HttpResponse, error: _ServiceError) -> Declined | None:
     """Read an error of the account that comes as a 500, such as a method that is not configured: another gateway may have it."""
-    if error.error_type not in JUDGED_TYPES:
+    if error.error_type not in SETTLED_TYPES:
         return None
     message = f"{response.endpoint}: {redacted(error.message, response)}"
     return Declined(response.system, response.status, message, code=error.error_code, try_other=True)

@@ -54,8 +54,8 @@ TRY_OTHER = {
 
 #: `resultCode`s that end the payment without an authorisation. An error is final too: its key would give it again.
 DECISIONS = frozenset({"Refused", "Cancelled", "Error"})
-#: Types of an error with a status from 500 on, by which Adyen has judged the request and not failed at it.
-JUDGED_TYPES = frozenset({"validation", "security", "configuration"})
+#: Types of an error with a status from 500 on, by which Adyen has refused the request and not failed at it.
+SETTLED_TYPES = frozenset({"validation", "security", "configuration"})
 
 
 def may_try_other(result_code: str, refusal_code: str | None) -> bool:
