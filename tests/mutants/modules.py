@@ -45,7 +45,10 @@ MODULES = {
         ("events/delivery/failures.py", "events/delivery/retry_repository.py", "events/dead_letters/repository.py"),
         ("events/dead_letters/test_service.py", "events/delivery/test_delivery.py", "events/delivery/test_outages.py"),
     ),
-    "signatures": _module(("events/webhooks_in/signatures.py",), ("events/webhooks_in/test_webhooks.py",)),
+    "signatures": _module(
+        ("events/webhooks_in/signatures.py",),
+        ("events/webhooks_in/test_adyen_signatures.py", "events/webhooks_in/test_webhooks.py"),
+    ),
     "retries": _module(("http/retries.py",), ("http/test_retries.py", "http/test_send.py")),
     "breaker": _module(
         ("http/breaker.py", "http/shared_breaker.py"), ("http/test_breaker.py", "http/test_shared_breaker.py")
