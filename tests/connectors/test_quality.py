@@ -14,7 +14,7 @@ import pytest
 from crossdock.integrations.actions.model import ActionKind
 from crossdock.integrations.manifests import Manifest, Quality, manifests
 from tests.contracts.benches import CONNECTORS
-from tests.contracts.gateways import GATEWAYS
+from tests.contracts.gateway_events import GATEWAYS
 
 PROJECT = Path(__file__).parents[2]
 LEVELS = list(Quality)

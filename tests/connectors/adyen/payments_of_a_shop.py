@@ -23,7 +23,8 @@ from crossdock.sandbox.adyen.stored_methods import SHOPPER
 GATEWAY = "adyen_eu"
 #: One attempt may take a second, which the tests of a time-out wait for.
 IMPATIENT = Limits(timeout_s=1.0, connect_timeout_s=0.5, attempts=2, longest_wait_s=0.1)
-RETURN_URL = "https://shop.example.com/checkout"
+#: What Adyen needs for a stored payment method, beside what every gateway does.
+NEEDED = {"customer_reference": SHOPPER, "return_url": "https://shop.example.com/checkout"}
 
 
 class World:
@@ -78,7 +79,6 @@ def payment(method: str = "stored_authorised", **changed: Any) -> dict[str, Any]
         "amount_minor": 1999,
         "currency": "EUR",
         "payment_method": method,
-        "customer_reference": SHOPPER,
-        "return_url": RETURN_URL,
+        **NEEDED,
         **changed,
     }

@@ -1,5 +1,5 @@
 """
-Each payment gateway before a provider of its own, for the one suite that all of them pass.
+Each payment gateway before a provider of its own, for the rules about its answers and its events together.
 
 A new gateway is one more class here, and its entry in GATEWAYS.
 """
@@ -37,7 +37,7 @@ class Bench(Protocol):
     #: Tokens of payment methods by what becomes of a payment: `good`, `declined`, `needs_action`.
     methods: dict[str, str]
 
-    def perform(self, action: str, given: Document, *, key: str) -> Ended: ...
+    def perform(self, name: str, given: Document, key: str) -> Ended: ...
 
     def payment(self, outcome: str, **changed: Any) -> dict[str, Any]:
         """A valid input of `authorise` with the method whose payments end so."""
@@ -81,8 +81,19 @@ class AdyenBench:
     def __init__(self, platform: FakeAdyen, store: Store) -> None:
         self.platform, self.world = platform, adyen.World(platform, store)
 
-    def perform(self, action: str, given: Document, *, key: str) -> Ended:
-        return self.world.perform(action, dict(given), key=key)
+    def perform(self, name: str, given: Document, key: str) -> Ended:
+        """Perform an action through the hub; a payment says what Adyen also needs, unless it does."""
+        needed = {**adyen.NEEDED, **given} if name == "authorise" else dict(given)
+        return self.world.perform(name, needed, key=key)
+
+    def moved(self) -> list[tuple[str, int]]:
+        """What money moved, by the provider's own ledger, in minor units."""
+        kinds = {"voided": "released"}
+        return [(kinds.get(entry["kind"], entry["kind"]), entry["value"]) for entry in self.platform.state.ledger]
+
+    def lose_answers(self, count: int) -> None:
+        """Let the next requests have their effect, and lose their answers."""
+        self.platform.faults.put("*", [{"reset": "after"}] * count)
 
     def payment(self, outcome: str, **changed: Any) -> dict[str, Any]:
         return adyen.payment(self.methods[outcome], **changed)
@@ -102,9 +113,10 @@ class AdyenBench:
 
 class AdyenGateway:
     name, kind = "adyen", "adyen"
+    good_method, poor_method = "stored_authorised", "stored_refused_balance"
 
     @contextmanager
-    def bench(self, store: Store) -> Iterator[Bench]:
+    def bench(self, store: Store) -> Iterator[AdyenBench]:
         with FakeAdyen(seed=11) as platform:
             yield AdyenBench(platform, store)
 

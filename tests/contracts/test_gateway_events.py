@@ -1,4 +1,4 @@
-"""What every payment gateway promises, whatever its provider does. A rule here is a rule for all of them."""
+"""What every payment gateway promises of its answers and its events, whatever its provider does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crossdock.commerce.payments.amounts import amounts_of
 from crossdock.core.errors import Conflict
 from crossdock.db.database import Store
 from crossdock.integrations.actions.model import Done, Refused, RefusedBy
-from tests.contracts.gateways import GATEWAYS, Bench, facts
+from tests.contracts.gateway_events import GATEWAYS, Bench, facts
 
 
 @pytest.fixture(params=GATEWAYS, ids=lambda gateway: gateway.name)
