@@ -27,9 +27,10 @@ class EventType:
     def schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of the data."""
         _, components = msgspec.json.schema_components([self.data])
-        found = dict(components[self.data.__name__])
+        found = dict(components.pop(self.data.__name__))
         title = found.pop("description", self.data.__name__)
-        return {**found, "title": title}
+        # The types of its fields that have names of their own, such as an enum: what refers to them must find them.
+        return {**found, "title": title, **({"$defs": components} if components else {})}
 
     def event(self, data: msgspec.Struct, *, source: str, subject: str, time: datetime, event_id: str) -> NewEvent:
         """Build an event of this type; *event_id* is the provider's, so that a repeated one is the same event."""
