@@ -54,6 +54,12 @@ class Refund(msgspec.Struct, frozen=True):
     payment_intent: str | None = None
     metadata: Metadata = {}
     failure_reason: str | None = None
+    reason: str | None = None
+
+    @property
+    def is_release(self) -> bool:
+        """Whether nothing was captured: the provider books the end of an authorisation as a refund."""
+        return self.reason == "expired_uncaptured_charge"
 
 
 class RefundList(msgspec.Struct, frozen=True):

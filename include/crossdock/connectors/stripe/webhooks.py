@@ -10,7 +10,8 @@ Each is the same fact as the answer of the action that it confirms: same kind, s
 | refunded, pending, failed | the refund, `re_…` |
 | dispute opened, charged back, reversed | the dispute, `dp_…` |
 
-The intent of a partial capture releases the rest, so its event is two facts. A `charge.refunded` has no refunds in the API
+The intent of a partial capture releases the rest, so its event is two facts. An authorisation that expires is booked as a
+refund: it is voided. A `charge.refunded` has no refunds in the API
 versions since 2022-11-15, and then says nothing that `refund.created` does not. A declined intent is a payment that failed:
 the hub makes a new one for each try. What does not belong to a payment intent was not made by the hub, and is no fact.
 Source: https://docs.stripe.com/api/events/types.
@@ -135,6 +136,8 @@ def _said_of(refund: Refund) -> Sequence[_Said]:
     kind = _REFUND_KINDS.get(refund.status or "")
     if kind is None or refund.payment_intent is None:
         return []
+    if refund.is_release:
+        return [_Said(FactKind.VOIDED, refund.payment_intent, refund.payment_intent, refund.amount, refund.currency)]
     reference = refund.metadata.get(REFERENCE)
     return [
         _Said(kind, refund.payment_intent, refund.id, refund.amount, refund.currency, reference, refund.failure_reason)

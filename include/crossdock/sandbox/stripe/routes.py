@@ -23,7 +23,6 @@ _CREATE = frozenset(
         "expand",
         "metadata",
         "payment_method",
-        "payment_method_types",
         "return_url",
     }
 )
@@ -42,13 +41,20 @@ class Routes:
     def create_intent(self, form: Json) -> Json:
         """Create a payment intent and, if asked, confirm it."""
         refuse_unknown(form, _CREATE)
-        form = {**form, "amount": whole(form, "amount", high=_LARGEST_AMOUNT), "currency": _currency(form)}
+        form = {
+            **form,
+            "amount": whole(form, "amount", high=_LARGEST_AMOUNT),
+            "currency": _currency(form),
+            "automatic_payment_methods": _automatic(form),
+        }
         method = form.get("payment_method")
         if method is not None and method not in PAYMENT_METHODS:
             raise missing("PaymentMethod", str(method)[:80], "payment_method")
         confirms = form.get("confirm") == "true"
         if confirms and method is None:
             raise invalid("You cannot confirm without a payment method.", param="payment_method")
+        if confirms and form["automatic_payment_methods"]["allow_redirects"] == "always" and not form.get("return_url"):
+            raise invalid("This PaymentIntent may redirect, so it needs a return_url.", param="return_url")
         intent = self._state.create_intent(form)
         if confirms:
             self._state.confirm(intent, form)
@@ -158,6 +164,14 @@ def _currency(form: Json) -> str:
     if not (isinstance(currency, str) and currency.isascii() and currency.isalpha() and len(currency) == 3):  # noqa: PLR2004
         raise invalid("Invalid currency.", param="currency")
     return currency.lower()
+
+
+def _automatic(form: Json) -> Json:
+    """Read how the customer may be sent elsewhere: by default anywhere."""
+    given = form.get("automatic_payment_methods", {"enabled": "true"})
+    if not isinstance(given, dict) or given.get("enabled") != "true":
+        raise invalid("The sandbox simulates automatic payment methods only.", param="automatic_payment_methods")
+    return {"allow_redirects": given.get("allow_redirects", "always"), "enabled": True}
 
 
 def _metadata(form: Json) -> Json:
