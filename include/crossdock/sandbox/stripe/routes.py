@@ -1,6 +1,6 @@
 """The vendor's routes: what each takes, and what it answers."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from crossdock.sandbox.stripe.documents import Json
@@ -29,7 +29,12 @@ _CREATE = frozenset(
 _CAPTURE = frozenset({"amount_to_capture", "expand", "metadata"})
 _CANCEL = frozenset({"cancellation_reason", "expand"})
 _REFUND = frozenset({"amount", "charge", "expand", "metadata", "payment_intent", "reason"})
-_BOUNDS = {"gt": int.__gt__, "gte": int.__ge__, "lt": int.__lt__, "lte": int.__le__}
+_BOUNDS: dict[str, Callable[[int, int], bool]] = {
+    "gt": int.__gt__,
+    "gte": int.__ge__,
+    "lt": int.__lt__,
+    "lte": int.__le__,
+}
 
 
 class Routes:
@@ -148,7 +153,8 @@ class Routes:
 
     def _page(self, url: str, objects: Iterable[Json], query: Json) -> Json:
         limit = whole(query, "limit", _DEFAULT_LIMIT, high=_MAX_LIMIT)
-        found = [each for each in reversed(list(objects)) if _was_created(each, query.get("created", {}))]
+        bounds = _bounds(query.get("created", {}))
+        found = [each for each in reversed(list(objects)) if all(holds(each["created"], at) for holds, at in bounds)]
         ids = [each["id"] for each in found]
         if (after := query.get("starting_after")) is not None:
             found = found[_place(ids, after, "starting_after") + 1 :]
@@ -190,16 +196,12 @@ def _of_intent(objects: Iterable[Json], query: Json) -> list[Json]:
     return [each for each in objects if query.get("payment_intent") in (None, each["payment_intent"])]
 
 
-def _was_created(document: Json, bounds: Any) -> bool:
-    if isinstance(bounds, str):
-        return bool(document["created"] == int(bounds))
-    return all(_BOUNDS[name](document["created"], whole(bounds, name, high=10**11)) for name in _known(bounds))
-
-
-def _known(bounds: Json) -> Json:
+def _bounds(given: Any) -> list[tuple[Callable[[int, int], bool], int]]:
+    """Read `created`: an instant, or the bounds of a range."""
+    bounds = given if isinstance(given, dict) else {"gte": given, "lte": given}
     if unknown := bounds.keys() - _BOUNDS.keys():
         raise invalid(f"Received unknown parameter: created[{min(unknown)[:20]}]", param="created")
-    return bounds
+    return [(_BOUNDS[name], whole(bounds, name, high=10**11)) for name in bounds]
 
 
 def _place(ids: list[str], object_id: str, param: str) -> int:
