@@ -183,7 +183,7 @@ class TestAnAnswerAndItsEventAreOneFact:
         money = {"payment_ref": authorised["payment_ref"], "reference": REFERENCE, "currency": "EUR"}
         payments.perform("capture", money | {"amount_minor": 1999}, key="c")
         refunded = output_of(payments.perform("refund", money | {"amount_minor": 500}, key="r"))
-        payments.provider.state.settle_refund(refunded["operation_ref"])
+        payments.provider.state.end_refund(refunded["operation_ref"])
 
         facts = facts_of(receiver, payments)
 
@@ -304,3 +304,10 @@ class TestWhatIsNoFact:
         (event,) = meant(stripe_event("refund.created", **REFUND | {"currency": "isk", "amount": 500}))
 
         assert json.loads(event.data)["amount_minor"] == 5
+
+    def test_an_authorisation_that_expired_is_voided_and_not_given_back(self) -> None:
+        """The provider books its end as a refund, although no money had been taken."""
+        (event,) = meant(stripe_event("refund.created", **REFUND | {"reason": "expired_uncaptured_charge"}))
+
+        fact = json.loads(event.data)
+        assert (fact["kind"], fact["operation_ref"]) == ("voided", "pi_1")

@@ -207,7 +207,7 @@ class TestPayments:
         intent = account.paid("pm_card_refundFail")
         account.post(f"payment_intents/{intent['id']}/capture")
         refund = account.post("refunds", payment_intent=intent["id"]).json
-        account.control("POST", "settle_refund", {"refund": refund["id"]})
+        account.control("POST", "end_refund", {"refund": refund["id"]})
 
         assert account.get(f"refunds/{refund['id']}").json["status"] == "failed"
         assert account.post("refunds", payment_intent=intent["id"]).status == 200

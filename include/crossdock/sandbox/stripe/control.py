@@ -38,9 +38,9 @@ def routes_of(
                 _text(document, "payment_intent"), succeeds=document.get("succeeds", True) is True
             )
 
-    def settle_refund(request: Request) -> Json:
+    def end_refund(request: Request) -> Json:
         with state.lock:
-            return state.settle_refund(_text(request.json(), "refund"))
+            return state.end_refund(_text(request.json(), "refund"))
 
     def close_dispute(request: Request) -> Json:
         document = request.json()
@@ -57,7 +57,7 @@ def routes_of(
         ("GET", ("webhook",)): lambda _request: {"url": webhooks.url, "delivered": dict(webhooks.delivered)},
         ("POST", ("events", "resend")): resend,
         ("POST", ("authenticate",)): authenticate,
-        ("POST", ("settle_refund",)): settle_refund,
+        ("POST", ("end_refund",)): end_refund,
         ("POST", ("close_dispute",)): close_dispute,
         ("POST", ("forget_keys",)): lambda _request: {"forgotten": keys.forget()},
     }

@@ -150,7 +150,7 @@ class ProviderState:
         self.tell("charge.refunded", charge)
         return refund
 
-    def settle_refund(self, refund_id: str) -> Json:
+    def end_refund(self, refund_id: str) -> Json:
         """Bring a refund to the end that its test payment method has."""
         refund = self._found(self.refunds, "refund", refund_id)
         charge = self.charges[refund["charge"]]
