@@ -12,6 +12,7 @@ from crossdock.integrations.actions.model import Done, Failed, InputInvalid, Ref
 from crossdock.integrations.attempts.model import Outcome
 from crossdock.integrations.manifests import manifests
 from crossdock.sandbox.stripe.documents import API_VERSION as SANDBOX_VERSION
+from crossdock.sandbox.stripe.idempotency import _answered
 from crossdock.sandbox.stripe.payment_methods import PAYMENT_METHODS
 from crossdock.sandbox.stripe.problems import StripeProblem
 from tests.connectors.stripe.cases import CASES, REFERENCE, WRITES
@@ -141,14 +142,42 @@ class TestDeclines:
         assert (ended.status, ended.by, ended.code) == (400, RefusedBy.DECISION, "payment_intent_unexpected_state")
         assert not ended.try_other
 
+    @pytest.mark.parametrize("payments", ["void"], indirect=True)
+    def test_a_captured_payment_cannot_be_voided_and_that_is_a_decision(self, payments: Payments) -> None:
+        output_of(payments.perform("capture", CASES["capture"].given(payments.payment_ref), key="capture-1"))
+
+        ended = payments.perform()
+
+        assert isinstance(ended, Refused)
+        assert (ended.by, ended.code) == (RefusedBy.DECISION, "payment_intent_unexpected_state")
+
+    @pytest.mark.parametrize("payments", ["capture", "void"], indirect=True)
+    def test_the_state_that_the_effect_itself_brings_about_is_no_decision(self, payments: Payments) -> None:
+        """An earlier request of ours may have brought it about, so it must not count as without effect."""
+        output_of(payments.perform())
+
+        ended = payments.perform(key="effect-2")
+
+        assert isinstance(ended, Refused)
+        assert (ended.status, ended.by) == (400, RefusedBy.US)
+
+    @pytest.mark.parametrize("payments", ["capture", "void"], indirect=True)
+    def test_a_provider_that_has_lost_the_key_does_not_make_a_done_effect_undone(self, payments: Payments) -> None:
+        """The repetition is refused for what the first request did; the payment shows that it is done."""
+        payments.fault({"reset": "after"})
+        payments.provider.keys.answer = lambda _key, _request, process: _answered(process)[0]  # type: ignore[method-assign]
+
+        assert isinstance(payments.perform(), Done)
+        assert payments.effects == list(payments.case.moves)
+
     @after_capture
-    def test_what_is_given_back_already_is_a_decision_about_it(self, payments: Payments) -> None:
+    def test_more_than_is_left_is_refused(self, payments: Payments) -> None:
         output_of(payments.perform(given=payments.given | {"amount_minor": 1999}))
 
         ended = payments.perform(key="effect-2")
 
         assert isinstance(ended, Refused)
-        assert (ended.by, ended.code) == (RefusedBy.DECISION, "charge_already_refunded")
+        assert "has already been refunded" in ended.message
 
 
 class TestRefusals:

@@ -21,7 +21,12 @@ from urllib.parse import quote
 
 from crossdock.connectors.stripe.amounts import AmountNotPossible, minor_amount, stripe_amount
 from crossdock.connectors.stripe.client import Stripe
-from crossdock.connectors.stripe.declines import decline_of, decline_of_authorisation, decline_of_refund
+from crossdock.connectors.stripe.declines import (
+    decline_of_authorisation,
+    decline_of_capture,
+    decline_of_refund,
+    decline_of_void,
+)
 from crossdock.connectors.stripe.records import (
     CAPTURE_REFERENCE,
     CUSTOMER_REFERENCE,
@@ -259,13 +264,13 @@ AUTHORISE = WriteAction(
 CAPTURE = WriteAction(
     request=_capture,
     output_of=_captured,
-    decline_of=decline_of,
+    decline_of=decline_of_capture,
     read_back=ReadBack(input_of=_the_payment, judge=_judge_capture),
 )
 VOID = WriteAction(
     request=_void,
     output_of=_voided,
-    decline_of=decline_of,
+    decline_of=decline_of_void,
     read_back=ReadBack(input_of=_the_payment, judge=_judge_void),
 )
 REFUND = WriteAction(

@@ -32,17 +32,8 @@ _TRY_OTHER = frozenset(
     {"approve_with_id", "issuer_not_available", "processing_error", "reenter_transaction", "try_again_later"}
 )
 _DO_NOT_TRY_AGAIN = "do_not_try_again"
-#: Codes of a 400 that speak of the state of the payment, not of the request: for this payment they are final.
-_OF_THE_STATE = frozenset(
-    {
-        "charge_already_captured",
-        "charge_already_refunded",
-        "charge_disputed",
-        "charge_expired_for_capture",
-        "payment_intent_unexpected_state",
-    }
-)
-_KEY = "Idempotency-Key"
+_UNEXPECTED_STATE = "payment_intent_unexpected_state"
+_EXPIRED = "charge_expired_for_capture"
 _CARD_ERROR = "card_error"
 _PAYMENT_REQUIRED, _BAD_REQUEST = 402, 400
 #: States of a payment intent in a success that say that the payment failed.
@@ -51,19 +42,21 @@ _NOT_REFUNDED = frozenset({"failed", "canceled"})
 
 
 def decline_of(response: HttpResponse) -> Declined | None:
-    """
-    Read a decision about a payment from a refusal; None for every other response.
-
-    The decision about the state of a payment holds for a key only if the request had one: without it, an earlier request
-    may have brought the payment into that state.
-    """
+    """Read the decision of a bank or of the provider about a payment; None for every other response."""
     failure = _failure_in(response)
-    if failure is None:
+    if failure is None or response.status != _PAYMENT_REQUIRED or failure.type != _CARD_ERROR:
         return None
-    if response.status == _PAYMENT_REQUIRED and failure.type == _CARD_ERROR:
-        return _declined(response, failure)
-    is_of_the_state = failure.code in _OF_THE_STATE and _KEY in response.request.headers
-    return _declined(response, failure) if response.status == _BAD_REQUEST and is_of_the_state else None
+    return _declined(response, failure)
+
+
+def decline_of_capture(response: HttpResponse) -> Declined | None:
+    """Read a decision about a capture: also that the payment was voided or has expired, and so was never captured."""
+    return decline_of(response) or _of_the_state(response, "canceled")
+
+
+def decline_of_void(response: HttpResponse) -> Declined | None:
+    """Read a decision about a void: also that the payment was captured, and so was never voided."""
+    return decline_of(response) or _of_the_state(response, "succeeded")
 
 
 def decline_of_authorisation(response: HttpResponse) -> Declined | None:
@@ -85,6 +78,20 @@ def decline_of_refund(response: HttpResponse) -> Declined | None:
 def code_of(failure: Failure) -> str | None:
     """Choose the more precise of the two codes."""
     return failure.decline_code or failure.code
+
+
+def _of_the_state(response: HttpResponse, opposite: str) -> Declined | None:
+    """
+    Read a refusal for the state of the payment, if that state excludes the effect.
+
+    A state that the effect itself brings about says nothing: an earlier request of ours may have brought it about.
+    """
+    failure = _failure_in(response)
+    if failure is None or response.status != _BAD_REQUEST:
+        return None
+    is_opposite = failure.payment_intent is not None and failure.payment_intent.status == opposite
+    is_final = failure.code == _EXPIRED or (failure.code == _UNEXPECTED_STATE and is_opposite)
+    return _declined(response, failure) if is_final else None
 
 
 def _declined(response: HttpResponse, failure: Failure) -> Declined:

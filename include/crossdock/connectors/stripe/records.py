@@ -22,6 +22,10 @@ CUSTOMER_REFERENCE = "crossdock_customer_reference"
 Metadata = Mapping[str, str]
 
 
+class IntentState(msgspec.Struct, frozen=True):
+    status: str | None = None
+
+
 class Failure(msgspec.Struct, frozen=True):
     """Why something failed: `error` of a refusal, or `last_payment_error` of a payment intent."""
 
@@ -31,6 +35,8 @@ class Failure(msgspec.Struct, frozen=True):
     message: str | None = None
     #: What the card network advises: `do_not_try_again`, `try_again_later`, `confirm_card_data`.
     advice_code: str | None = None
+    #: The payment as it is, where its state is the reason.
+    payment_intent: IntentState | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True):
