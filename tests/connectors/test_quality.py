@@ -14,7 +14,7 @@ import pytest
 from crossdock.integrations.actions.model import ActionKind
 from crossdock.integrations.manifests import Manifest, Quality, manifests
 from tests.contracts.benches import CONNECTORS
-from tests.contracts.gateway_events import GATEWAYS
+from tests.contracts.gateways import GATEWAYS
 
 PROJECT = Path(__file__).parents[2]
 LEVELS = list(Quality)
@@ -131,7 +131,7 @@ class TestAClaimWithoutEvidence:
         assert "test_of_dreams does not exist" in self.found(replace(self.gold, evidence=evidence), tests)
 
     def test_a_connector_that_the_suite_does_not_run_for_is_not_bronze(self, tests: Collected) -> None:
-        assert "contract suite" in self.found(replace(self.gold, kind="stripe"), tests)
+        assert "contract suite" in self.found(replace(self.gold, kind="acme"), tests)
 
     def test_a_new_action_needs_tests_of_its_own(self, tests: Collected) -> None:
         more = {**self.gold.actions, "cancel_order": self.gold.actions["change_order_state"]}

@@ -394,6 +394,9 @@ class TestAnswers:
             (b"[" * 100_000, "100000 bytes that are not JSON."),
             (b"\xff", "1 bytes that are not JSON."),
             (b"[1]", "no message."),
+            (b'{"error": {"type": "invalid_request_error", "message": "No such payment"}}', "No such payment."),
+            (b'{"error": {"type": "api_error"}}', "no message."),
+            (b'{"error": "invalid_token"}', "invalid_token."),
         ],
     )
     def test_the_message_of_a_refusal_is_one_short_line(self, body: bytes, message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -193,8 +194,14 @@ def _message_of(response: HttpResponse) -> str:
         document = msgspec.json.decode(response.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return f"{len(response.body)} bytes that are not JSON"
+    document = document["error"] if _has_error_object(document) else document
     found = (document.get(name) for name in _REASONS) if isinstance(document, dict) else ()
     return redacted(next((text for text in found if isinstance(text, str) and text), "no message"), response)
+
+
+def _has_error_object(document: Any) -> bool:
+    """Check whether the reason is one level deeper, as in `{"error": {"message": …}}`."""
+    return isinstance(document, dict) and isinstance(document.get("error"), dict)
 
 
 def redacted(text: str, response: HttpResponse) -> str:

@@ -9,6 +9,7 @@ SYSTEMS = {
     "adyen": "crossdock.sandbox.adyen.platform:FakeAdyen",
     "commercetools": "crossdock.sandbox.commercetools.retailer:FakeRetailer",
     "hubspot": "crossdock.sandbox.hubspot.crm:FakeCrm",
+    "stripe": "crossdock.sandbox.stripe.provider:FakeStripe",
 }
 
 DEFAULT = "commercetools"
