@@ -87,6 +87,10 @@ class Account:
         assert found is not None
         return found.outcome, found.resolution
 
+    def client(self) -> HubSpot:
+        """The connector's client, which is its source, too."""
+        return client_of(ACCOUNT, self.connection, None)
+
     @contextmanager
-    def _client(self, integration: Integration, _: Manifest) -> Iterator[HubSpot]:
-        yield client_of(integration.integration_id, self.connection, None)
+    def _client(self, _integration: Integration, _manifest: Manifest) -> Iterator[HubSpot]:
+        yield self.client()
