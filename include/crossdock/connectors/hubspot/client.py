@@ -16,7 +16,6 @@ from crossdock.http.config import ClientConfig, SafeguardsFactory, client_config
 from crossdock.http.connection import Connection
 from crossdock.http.model import CallPolicy, Limits, Rate
 from crossdock.http.response import HttpResponse
-from crossdock.http.ssrf_guard import Resolver
 from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, SourceDescription
 
 KIND = "hubspot"
@@ -73,15 +72,13 @@ class HubSpot:
         config: ClientConfig | None = None,
         limits: Limits | None = None,
         page_records: int = PAGE_RECORDS,
-        resolve: Resolver | None = None,
     ) -> None:
         self.name, self.key_property, self.standing = name, key_property, standing or Standing()
-        config = config or ClientConfig()
         self._client = HttpClient(
             name,
             base_url,
             auth=ApiKey(token, header="Authorization", prefix="Bearer"),
-            config=msgspec.structs.replace(config, resolve=resolve or config.resolve),
+            config=config,
             limits=limits,
             wait_of=_wait_of,
         )

@@ -132,6 +132,11 @@ class ContactState:
             self._contacts.pop(contact_id, None)
             self._unindexed.append((time.monotonic(), contact_id))
 
+    def spoil(self, contact_id: str) -> None:
+        """Take from a contact what each must have, for tests: the instant of its creation."""
+        with self.lock:
+            self._contacts[contact_id] = replace(self._contacts[contact_id], created_at="")
+
     def _refuse(self, values: Mapping[str, Any], own_id: str | None) -> None:
         if faults := faults_of(dict(values)):
             raise invalid_values(faults)
