@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import product
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ from crossdock.integrations.actions.model import Done, Ended, Failed, Refused, U
 from crossdock.integrations.actions.ports import Effect
 from crossdock.integrations.attempts.model import Outcome, Resolution
 from crossdock.integrations.manifests import manifests
+from crossdock.sandbox.engine.faults import Fault
+from crossdock.sandbox.engine.messages import Request, Response, json_response
 from crossdock.sandbox.hubspot.crm import FakeCrm
 from tests.chaos import children
 from tests.connectors.hubspot.account import IMPATIENT, Account
@@ -202,6 +205,30 @@ def test_a_lost_answer_to_a_batch_of_which_some_are_wrong_is_resolved_with_their
     assert ended.output is not None
     assert [one["outcome"] for one in ended.output["results"]] == ["updated", "refused"]
     assert len(crm.contacts) == 6
+
+
+class ForgetfulCrm(FakeCrm):
+    """Says nothing of the last input of an upsert."""
+
+    def respond(self, request: Request, route: str, fault: Fault) -> Response:
+        response = super().respond(request, route, fault)
+        if request.parts[-1] != "upsert":
+            return response
+        document = json.loads(response.body)
+        return json_response(response.status, {**document, "results": document["results"][:-1]})
+
+
+def test_an_answer_that_leaves_out_a_customer_is_no_answer(store: Store) -> None:
+    """It may not have been stored: the contacts are read, and say so."""
+    with ForgetfulCrm(count=5) as crm:
+        account = Account(crm, store)
+        world = World(account, "upsert_customers")
+        ended = world.perform()
+
+    assert isinstance(ended, Done)
+    assert ended.output is not None
+    assert [(one["number"], one["outcome"]) for one in ended.output["results"]] == [(0, "stored"), (1, "stored")]
+    world.assert_one_effect()
 
 
 @pytest.mark.parametrize("mode", ["merged", "renamed"])
