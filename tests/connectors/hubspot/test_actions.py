@@ -8,7 +8,7 @@ import pytest
 
 from crossdock.db.database import Store
 from crossdock.integrations.actions.model import Done, Failed, InputInvalid, Refused, RefusedBy
-from crossdock.integrations.manifests import manifests
+from crossdock.integrations.manifests import capability_contract, manifests
 from crossdock.sandbox.hubspot.crm import FakeCrm
 from tests.connectors.hubspot.account import Account
 from tests.connectors.hubspot.conftest import FIRST
@@ -349,3 +349,13 @@ def test_outputs_of_writes_and_of_kept_reads_declare_no_personal_data() -> None:
         shows = "x-personal" in str(action.output)
         assert shows == (name in {"find_customer", "find_customers"}), name
         assert not (shows and action.fallback != "stop"), name
+
+
+def test_it_does_all_that_the_hub_asks_of_a_crm() -> None:
+    """And as the contract says it: an action of that name with another form would be another action."""
+    asked = capability_contract(KIND.provides["crm"])
+
+    assert set(asked["required"]) == set(asked["actions"]) <= set(KIND.actions)
+    for name in asked["required"]:
+        action = KIND.actions[name]
+        assert (action.input, action.output) == (asked["actions"][name]["input"], asked["actions"][name]["output"])
