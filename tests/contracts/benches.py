@@ -19,12 +19,14 @@ from crossdock.connectors.commercetools import Api, Commercetools
 from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.model import Auth, Declaration
 from crossdock.connectors.declarative.source import DeclaredSource
+from crossdock.connectors.hubspot import HubSpot
 from crossdock.core.instants import utc_text
 from crossdock.http.config import ClientConfig
 from crossdock.http.connection import Connection
 from crossdock.http.model import Limits, Safeguards
 from crossdock.http.ssrf_guard import Resolver
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
+from crossdock.sandbox.hubspot.crm import FakeCrm
 from crossdock.sync.source import Axis, Cursor, FetchedPage, Range, Source
 from tests.shop import free_port
 
@@ -36,7 +38,7 @@ _NONE = ClientConfig()
 
 
 #: What a system may honestly not be able to do. Everything else applies to every connector.
-RULES = frozenset({"counts", "cuts", "unknown fields"})
+RULES = frozenset({"counts", "cuts", "unknown fields", "tokens"})
 
 
 class Bench(Protocol):
@@ -348,11 +350,118 @@ class DeclaredConnector:
             yield _DeclaredBench(shop, self._declaration, self._resource)
 
 
+class _HubSpotBench:
+    """The contacts of a simulated CRM."""
+
+    resource = "contacts"
+
+    def __init__(self, crm: FakeCrm) -> None:
+        self._crm = crm
+        self.host = crm.url.removeprefix("http://")
+        self.exempt: Mapping[str, str] = {
+            "cuts": "the list has no ranges of IDs, so it is read in one range",
+            "unknown fields": "it names the properties that it reads, so no other ever comes",
+            "tokens": "a private app's token is given once and never fetched",
+        }
+
+    def source(self, *, limits: Limits = QUICK, page_records: int = 100, config: ClientConfig | None = None) -> HubSpot:
+        return HubSpot(self._crm.url, CANARY, limits=limits, page_records=page_records, config=config)
+
+    def source_by_name(self, resolve: Resolver) -> HubSpot:
+        url = f"http://shop.example:{self._crm.port}"
+        return HubSpot(url, CANARY, limits=QUICK, config=ClientConfig(resolve=resolve))
+
+    def source_with_wrong_secret(self) -> HubSpot:
+        return HubSpot(self._crm.url, "guess-" + CANARY, limits=QUICK)
+
+    def source_of_dead_host(self) -> HubSpot:
+        return HubSpot(f"http://127.0.0.1:{free_port()}", CANARY, limits=QUICK)
+
+    def source_of_page(self, url: str) -> HubSpot:
+        return HubSpot(url, "none", limits=QUICK)
+
+    def page_without_total(self) -> bytes:
+        return b'{"results": []}'
+
+    def by_keys(self, keys: Sequence[str]) -> Range:
+        return Range(range_no=0, axis=Axis.KEYS, field="email", keys=tuple(keys))
+
+    def fault(self, *script: Any, repeat: bool = False) -> None:
+        self._crm.faults.put(self.resource, [_of_crm(entry) for entry in script], repeat=repeat)
+
+    def token_fault(self, *script: Any, repeat: bool = False) -> None:  # noqa: ARG002  it has none
+        raise AssertionError(self.exempt["tokens"])
+
+    def revoke_tokens(self) -> None:
+        raise AssertionError(self.exempt["tokens"])
+
+    def tokens(self) -> list[str]:
+        return []
+
+    def data_requests(self) -> int:
+        return len(self._crm.requests)
+
+    def token_requests(self) -> int:
+        return 0
+
+    def was_left_early(self) -> bool:
+        answered_ms = self._crm.requests.all()[-1].duration_ms
+        return answered_ms is None or answered_ms < 30_000
+
+    def ids(self) -> list[str]:
+        return [contact.id for contact in self._crm.contacts]
+
+    def change(self, count: int, *, at: datetime | None = None) -> list[str]:
+        changed = self.ids()[-count:]
+        for key in changed:
+            self._crm.state.update(self._crm.state.get(key), {"phone": "4711"}, at=utc_text(at) if at else None)
+        return changed
+
+    def add_field(self) -> None:
+        raise AssertionError(self.exempt["unknown fields"])
+
+    def put(self, key: str, text: str) -> None:
+        self._crm.state.update(self._crm.state.get(key), {"company": text})
+
+    def delete(self, key: str) -> None:
+        self._crm.state.remove(key)
+
+    def spoil(self, key: str) -> None:
+        self._crm.state.spoil(key)
+
+    def texts_on(self, page: FetchedPage) -> dict[str, str]:
+        return {row["id"]: row["properties"]["company"] for row in json.loads(page.body)["results"]}
+
+    def ids_on(self, page: FetchedPage) -> list[str]:
+        return [row["id"] for row in json.loads(page.body)["results"]]
+
+
+def _of_crm(entry: Any) -> Any:
+    """Write an entry for the shop as one for the CRM."""
+    match entry:
+        case {"mutate_during": {"stock_moves": count}}:
+            return {"mutate_during": count}
+        case {"late_update": {"seconds": seconds}}:
+            return {"late_update": seconds}
+    return entry
+
+
+class HubSpotConnector:
+    name = kind = "hubspot"
+
+    @contextmanager
+    def bench(self, records: int = 40) -> Iterator[_HubSpotBench]:
+        # IDs of one length, so that their order is that of text, too.
+        with FakeCrm(seed=7, token=CANARY, count=records, first_id=1_001) as crm:
+            yield _HubSpotBench(crm)
+
+
 #: Every connector. The suite runs for each.
 CONNECTORS: list[Connector] = [
     *(CommercetoolsConnector(api) for api in Api),
     DeclaredConnector("sandbox_stock_rest", "inventory"),
     DeclaredConnector("sandbox_orders_graphql", "orders"),
+    HubSpotConnector(),
 ]
 
 

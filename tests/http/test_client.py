@@ -26,7 +26,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.auth import HTTPBasicAuth
 
-from crossdock.core.errors import BadRequest, SourceInvalid, SystemRefused, SystemUnavailable, Terminal, Transient
+from crossdock.core.errors import (
+    BadRequest,
+    SourceInvalid,
+    SystemRefused,
+    SystemUnavailable,
+    Terminal,
+    Throttled,
+    Transient,
+)
 from crossdock.http.client import HttpClient, Limits
 from crossdock.http.config import ClientConfig
 from crossdock.http.connection import Connection
@@ -347,6 +355,17 @@ class TestRetries:
     def test_an_invalid_wait_is_ignored(self) -> None:
         with RawServer(answer(b"{}", "429 Slow down", {"Retry-After": "soon"}), answer(b"[1]")) as server:
             assert body_of(server.client()) == b"[1]"
+
+    def test_a_wait_in_the_systems_own_words_counts_before_its_header(self) -> None:
+        """Some name in the body the limit that was reached, and send no Retry-After, or one of another limit."""
+        refused = answer(b'{"limit": "DAILY"}', "429 Slow down", {"Retry-After": "0"})
+        with RawServer(refused, answer(b"[1]")) as server:
+            client = server.client(wait_of=lambda response: 700.0 if b"DAILY" in response.body else None)
+            with pytest.raises(Throttled) as caught:
+                body_of(client)
+
+            assert (caught.value.retry_in_s, len(server.requests)) == (700.0, 1)
+            assert body_of(client) == b"[1]"
 
     def test_a_401_is_retried_once(self) -> None:
         """A client that is refused with a new token as well stays refused."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from crossdock.api import personal_data
 from crossdock.api.access import Caller, Role, guard, refuse_without
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, Keep, OneEffect
@@ -18,6 +19,7 @@ from crossdock.api.problems import Problem, ProblemDocument, documented
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
 from crossdock.app.airflow.systems import client_of
+from crossdock.db.database import Store
 from crossdock.integrations.actions import service
 from crossdock.integrations.actions.model import Action, ActionKind, Done, Ended, Failed, Refused, Unknown
 from crossdock.integrations.actions.ports import OpenClient
@@ -118,7 +120,7 @@ def perform_action(
     )
     if declared.kind is ActionKind.READ:
         # Nothing is kept: a read has no effect, and its answer is the system's of now.
-        document = _performed(action, call())
+        document = _shown(store, caller, integration_id, declared, _performed(action, call()))
         return Response(document.model_dump_json(), media_type="application/json")
     refuse_without(caller, Role.OPERATOR)
 
@@ -126,6 +128,20 @@ def perform_action(
         _performed(action, call(on_done=lambda work, done: keep(work, _performed(action, done))))
 
     return request.once_outside(effect)
+
+
+def _shown(
+    store: Store, caller: Caller, integration_id: str, declared: Action, document: PerformedDocument
+) -> PerformedDocument:
+    """Mask the personal data of what was read: of one record unless the caller may see it, of several for everybody."""
+    fields, output = declared.personal_fields, document.output
+    if not fields or output is None:
+        return document
+    has_several = any(isinstance(value, list) for value in output.values())
+    subject = f"integration/{integration_id}"
+    if not has_several and personal_data.reveal(store, caller, subject, output, fields):
+        return document
+    return document.model_copy(update={"output": personal_data.masked(output, fields)})
 
 
 def _performed(action: str, ended: Ended) -> PerformedDocument:

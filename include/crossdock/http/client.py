@@ -52,6 +52,8 @@ _UNAUTHORISED = 401
 _HEADERS = {"User-Agent": "crossdock", "Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
 #: A complete response → the error by which the system decided against the request; None if it did not.
 DeclineOf = Callable[[HttpResponse], Declined | None]
+#: A complete response → how many seconds the system asks to wait, where it says so in words of its own; None if it does not.
+WaitOf = Callable[[HttpResponse], float | None]
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _JSON = {"Content-Type": "application/json"}
@@ -96,6 +98,7 @@ class HttpClient:
         limits: Replace those of *config*.
         ca_file: Replaces that of *config*.
         fallback: Called instead of the system while its circuit breaker is open.
+        wait_of: Reads how long the system asks to wait; its Retry-After counts where this reads nothing.
 
     Raises:
         BadRequest: the base URL is not valid, or a file is missing; the message says which.
@@ -112,6 +115,7 @@ class HttpClient:
         limits: Limits | None = None,
         ca_file: str | None = None,
         fallback: Fallback | None = None,
+        wait_of: WaitOf | None = None,
     ) -> None:
         config = config or ClientConfig()
         self.system = system
@@ -124,6 +128,7 @@ class HttpClient:
         self._guard = CallGuard(config.safeguards)
         self._budget = config.budget or RetryBudget()
         self._fallback = fallback
+        self._wait_of = wait_of
         self._longest_turn_s = max(self.limits.longest_wait_s, self._guard.queue_s)
         self._slots = threading.BoundedSemaphore(config.in_flight)
         self._transport = Transport(
@@ -325,7 +330,7 @@ class HttpClient:
             attempt.in_doubt = False
             renew(signed)
         attempt.answer_bytes = len(raw.body)
-        return HttpResponse(
+        response = HttpResponse(
             system=self.system,
             endpoint=endpoint,
             status=raw.status,
@@ -334,6 +339,16 @@ class HttpClient:
             request=signed,
             secrets=getattr(signer, "secrets", ()),
         )
+        return self._with_wait(response)
+
+    def _with_wait(self, response: HttpResponse) -> HttpResponse:
+        """Write what the system says of a wait in its own words as the header that says it everywhere."""
+        wait_s = self._wait_of(response) if self._wait_of else None
+        if wait_s is None:
+            return response
+        headers = CaseInsensitiveDict(response.headers)
+        headers["Retry-After"] = f"{wait_s:g}"
+        return msgspec.structs.replace(response, headers=headers)
 
     @contextmanager
     def _slot(self, endpoint: str, longest_wait_s: float) -> Any:

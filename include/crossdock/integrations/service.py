@@ -11,6 +11,7 @@ import msgspec
 
 from crossdock.core import ids
 from crossdock.core.errors import BadRequest, Conflict, NotFound
+from crossdock.core.failpoints import failpoint
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store, Work
 from crossdock.http.connection import Connection
@@ -80,6 +81,7 @@ def add(
     found = _tested(new.integration_id, kind, connection)
     if new.credentials is not None:
         _create(connections, kind, connection)
+        failpoint("integration.connected")
     try:
         stored = _store_new(store, new, settings, found, on_stored, actor=actor)
     except BaseException:

@@ -6,7 +6,7 @@ Every process of Airflow reads the manifests, so this module imports nothing hea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
@@ -73,9 +73,27 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     fallback: LastKnown | Literal["stop"] = "stop"
 
     @property
+    def personal_fields(self) -> frozenset[str]:
+        """The names of the output's fields that are personal: `x-personal` in its schema."""
+        return frozenset(_personal(self.output))
+
+    @property
     def read_back(self) -> str | None:
         """The action that reads what became of this one; None where its unknown outcome is resolved otherwise."""
         return self.unknown.removeprefix(_READ_BACK) if self.unknown and self.unknown.startswith(_READ_BACK) else None
+
+
+def _personal(schema: Any) -> Iterator[str]:
+    """Name the properties of *schema*, at any depth, that are marked as personal."""
+    if isinstance(schema, list):
+        for part in schema:
+            yield from _personal(part)
+    elif isinstance(schema, Mapping):
+        for name, declared in schema.get("properties", {}).items():
+            if isinstance(declared, Mapping) and declared.get("x-personal"):
+                yield name
+        for part in schema.values():
+            yield from _personal(part)
 
 
 class Done(msgspec.Struct, frozen=True):
