@@ -8,6 +8,7 @@ from crossdock.sandbox.engine.system import SimulatedSystem
 SYSTEMS = {
     "commercetools": "crossdock.sandbox.commercetools.retailer:FakeRetailer",
     "hubspot": "crossdock.sandbox.hubspot.crm:FakeCrm",
+    "sendgrid": "crossdock.sandbox.sendgrid.mail_system:FakeMailSystem",
     "smtp": "crossdock.sandbox.smtp.mail_server:FakeMailServer",
 }
 
