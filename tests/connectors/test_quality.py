@@ -14,6 +14,7 @@ import pytest
 from crossdock.integrations.actions.model import ActionKind
 from crossdock.integrations.manifests import Manifest, Quality, manifests
 from tests.contracts.benches import CONNECTORS
+from tests.contracts.mailers import MAILERS
 
 PROJECT = Path(__file__).parents[2]
 LEVELS = list(Quality)
@@ -77,7 +78,7 @@ def _cases(tests: Collected, name: str) -> list[frozenset[str]]:
 def _uncovered(manifest: Manifest, level: Quality, cases: list[frozenset[str]]) -> Iterator[str]:
     match level:
         case Quality.BRONZE:
-            names = [connector.name for connector in CONNECTORS if connector.kind == manifest.kind]
+            names = [connector.name for connector in (*CONNECTORS, *MAILERS) if connector.kind == manifest.kind]
             if not any(set(name.split("-")) <= case for name in names for case in cases):
                 yield "the contract suite does not run for it"
         case Quality.SILVER:

@@ -30,12 +30,6 @@ def ascii_address(address: str) -> str:
     return written
 
 
-def masked_address(address: str) -> str:
-    """Hide who has *address*: `ada@customer.example` → `a***@customer.example`."""
-    local_part, at, domain = address.rpartition("@")
-    return f"{local_part[:1]}***{at}{domain}"
-
-
 def _invalid() -> BadRequest:
     return BadRequest(
         "Invalid mail address: expected something like ada@customer.example, in ASCII before the @ and of 254 characters at most"

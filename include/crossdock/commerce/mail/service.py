@@ -8,15 +8,15 @@ system resolves it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from crossdock.commerce.mail import repository
-from crossdock.commerce.mail.addresses import ascii_address, masked_address
+from crossdock.commerce.mail.addresses import ascii_address
 from crossdock.commerce.mail.model import Claim, Mail, MailRecord, MailState, effect_key
 from crossdock.core.errors import BadRequest, Conflict, HubError, IntegrationPaused, Transient
 from crossdock.core.failpoints import failpoint
-from crossdock.db.database import Store, StoreUnavailable
+from crossdock.db.database import Store, StoreUnavailable, Work
 from crossdock.integrations import repository as integrations
 from crossdock.integrations.actions import service as actions
 from crossdock.integrations.actions.model import Done, Ended, Failed, InputInvalid, Refused, Unknown
@@ -24,6 +24,9 @@ from crossdock.integrations.actions.ports import OpenClient
 from crossdock.integrations.json_schema import errors_in
 from crossdock.integrations.manifests import capability_contract, manifests
 from crossdock.integrations.model import FieldError
+
+#: Called in the transaction that records a mail as sent, for what belongs to it; also for one that was sent before.
+OnSent = Callable[[Work, MailRecord], None]
 
 CAPABILITY, ACTION = "mailer", "send_mail"
 _CONTRACT = "crossdock.commerce.mail:mailer.json"
@@ -56,7 +59,15 @@ def mailers(store: Store, preferred: Sequence[str] = ()) -> list[str]:
     return list(preferred) or able
 
 
-def send(store: Store, open_client: OpenClient, mail: Mail, *, by: Sequence[str], actor: str) -> MailRecord:
+def send(
+    store: Store,
+    open_client: OpenClient,
+    mail: Mail,
+    *,
+    by: Sequence[str],
+    actor: str,
+    on_sent: OnSent = lambda _work, _record: None,
+) -> MailRecord:
     """
     Send *mail*, unless one of its kind was sent for its business key; return what is known of it.
 
@@ -69,6 +80,7 @@ def send(store: Store, open_client: OpenClient, mail: Mail, *, by: Sequence[str]
         mail: The mail.
         by: The integrations that are asked, in this order.
         actor: Who sends it, for the audit trail.
+        on_sent: Runs in the transaction that records it as sent.
 
     Raises:
         NoMailer: *by* is empty.
@@ -83,10 +95,18 @@ def send(store: Store, open_client: OpenClient, mail: Mail, *, by: Sequence[str]
     _refuse_invalid(mail)
     with store.transaction() as work:
         repository.add(work, mail)
-    return _send_written(store, open_client, mail.business_key, mail.kind, by=by, actor=actor)
+    return _send_written(store, open_client, mail.business_key, mail.kind, on_sent, by=by, actor=actor)
 
 
-def resume(store: Store, open_client: OpenClient, mail_id: int, *, by: Sequence[str], actor: str) -> MailRecord:
+def resume(
+    store: Store,
+    open_client: OpenClient,
+    mail_id: int,
+    *,
+    by: Sequence[str],
+    actor: str,
+    on_sent: OnSent = lambda _work, _record: None,
+) -> MailRecord:
     """
     Go on with a mail that is not sent, with what was written for it; return what is known of it then.
 
@@ -101,24 +121,32 @@ def resume(store: Store, open_client: OpenClient, mail_id: int, *, by: Sequence[
         raise NoMailer
     with store.transaction() as work:
         known = repository.get(work, mail_id)
-    return _send_written(store, open_client, known.business_key, known.kind, by=by, actor=actor)
+    return _send_written(store, open_client, known.business_key, known.kind, on_sent, by=by, actor=actor)
 
 
 def _send_written(
-    store: Store, open_client: OpenClient, business_key: str, kind: str, *, by: Sequence[str], actor: str
+    store: Store,
+    open_client: OpenClient,
+    business_key: str,
+    kind: str,
+    on_sent: OnSent,
+    *,
+    by: Sequence[str],
+    actor: str,
 ) -> MailRecord:
     with store.transaction() as work:
         claimed = repository.claim(work, business_key, kind, life=_CLAIM_LIFE)
         known = repository.find(work, business_key, kind)
-    assert known is not None  # noqa: S101  it was written, or a conflict found it
+        assert known is not None  # noqa: S101  it was written, or a conflict found it
+        if known.state is MailState.SENT:
+            on_sent(work, known)
     if claimed is None:
         if known.state is not MailState.SENT:
             raise Transient(f"Another process is sending the mail {known.mail_id} now")
         return known
     failpoint("mail.claimed")
-    _ask_in_turn(store, open_client, claimed, effect_key(business_key, kind), by=_order(claimed, by), actor=actor)
-    with store.transaction() as work:
-        return repository.get(work, claimed.mail_id)
+    key, order = effect_key(business_key, kind), _order(claimed, by)
+    return _ask_in_turn(store, open_client, claimed, key, on_sent, by=order, actor=actor)
 
 
 def _order(claimed: Claim, by: Sequence[str]) -> list[str]:
@@ -129,31 +157,43 @@ def _order(claimed: Claim, by: Sequence[str]) -> list[str]:
 
 
 def _ask_in_turn(
-    store: Store, open_client: OpenClient, claimed: Claim, key: str, *, by: Sequence[str], actor: str
-) -> None:
-    """Ask one mailer after the other, until one accepts the mail or may have."""
+    store: Store,
+    open_client: OpenClient,
+    claimed: Claim,
+    key: str,
+    on_sent: OnSent,
+    *,
+    by: Sequence[str],
+    actor: str,
+) -> MailRecord:
+    """Ask one mailer after the other, until one accepts the mail or may have; record and return what came of it."""
     ended: Ended = Failed("no mailer was asked")
     asked, reasons = None, list[str]()
     for name in by:
         with store.transaction() as work:
             if not repository.ask(work, claimed, name, life=_CLAIM_LIFE):
-                return
+                return repository.get(work, claimed.mail_id)
         failpoint("mail.asked")
         ended, asked = _ask(store, open_client, name, claimed, key, actor=actor), name
         reasons += [] if isinstance(ended, Done) else [f"{name}: {ended.message}"]
         if isinstance(ended, Done | Unknown) or not ended.try_other:
             break
     failpoint("mail.answered")
+    reason = _without_address("; ".join(reasons), claimed) or None
+    return _recorded(store, claimed, ended, on_sent, mailer=asked, reason=reason)
+
+
+def _recorded(
+    store: Store, claimed: Claim, ended: Ended, on_sent: OnSent, *, mailer: str | None, reason: str | None
+) -> MailRecord:
     output = ended.output if isinstance(ended, Done) else None
+    provider_id = str(output["id"]) if output else None
     with store.transaction() as work:
-        repository.end(
-            work,
-            claimed,
-            _state_of(ended),
-            mailer=asked,
-            provider_id=str(output["id"]) if output else None,
-            reason=_without_address("; ".join(reasons), claimed) or None,
-        )
+        repository.end(work, claimed, _state_of(ended), mailer=mailer, provider_id=provider_id, reason=reason)
+        record = repository.get(work, claimed.mail_id)
+        if record.state is MailState.SENT:
+            on_sent(work, record)
+    return record
 
 
 def _ask(store: Store, open_client: OpenClient, name: str, claimed: Claim, key: str, *, actor: str) -> Ended:
@@ -192,7 +232,7 @@ def _without_address(reason: str, claimed: Claim) -> str:
     """Hide the recipient: mail servers repeat the address that they refuse."""
     address = claimed.message["to"]["address"]
     for written in (address, ascii_address(address)):
-        reason = reason.replace(written, masked_address(written))
+        reason = reason.replace(written, "[recipient]")
     return reason
 
 
