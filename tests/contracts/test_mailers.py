@@ -18,7 +18,7 @@ from crossdock.integrations.attempts import service as attempts
 from crossdock.integrations.attempts.model import Outcome
 from crossdock.integrations.connection_test import check_connection
 from crossdock.integrations.manifests import capability_contract, manifests
-from crossdock.integrations.model import CheckOutcome
+from crossdock.integrations.model import Check, CheckOutcome
 from tests.chaos import children
 from tests.contracts.mailers import FAULTS, MAILERS, Bench, Clients, Mailer, register
 
@@ -196,10 +196,13 @@ class TestFaults:
 
 class TestConnection:
     def checks(self, world: World, **changed: Any) -> dict[str, CheckOutcome]:
+        return {name: check.outcome for name, check in self.found(world, **changed).items()}
+
+    def found(self, world: World, **changed: Any) -> dict[str, Check]:
         document = {**world.bench.connection(), **changed}
         extra = json.loads(document.pop("extra"))
         connection = Connection(connection_id="tested", conn_type=world.bench.kind, extra=extra, **document)
-        return {check.name: check.outcome for check in check_connection(manifests()[world.bench.kind], connection)}
+        return {check.name: check for check in check_connection(manifests()[world.bench.kind], connection)}
 
     def test_a_right_connection_passes_and_sends_no_mail(self, world: World) -> None:
         found = self.checks(world)
@@ -209,7 +212,10 @@ class TestConnection:
         assert world.bench.outbox() == []
 
     def test_a_wrong_password_is_found(self, world: World) -> None:
-        assert self.checks(world, password="guessed")["credentials"] is CheckOutcome.FAILED
+        found = self.found(world, password="guessed")["credentials"]
+
+        assert found.outcome is CheckOutcome.FAILED
+        assert "refused" in found.message
 
     def test_an_address_in_our_own_network_is_refused(self, world: World) -> None:
         assert self.checks(world, extra="{}")["address"] is CheckOutcome.FAILED

@@ -24,7 +24,7 @@ class MailProblem(Problem):
 
     def __init__(self, status: int, message: str, field: str | None = None) -> None:
         super().__init__(status, message, "error")
-        self.body = {"errors": [{"message": message, "field": field, "help": None}]}
+        self.body = {"errors": [{"message": message, "field": field}]}
 
 
 class FakeMailSystem(SimulatedSystem):

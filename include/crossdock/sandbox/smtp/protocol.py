@@ -170,4 +170,4 @@ class Protocol(SMTP):
             and isinstance(given, LoginPassword)
             and (given.login, given.password) == (account.user.encode(), account.password.encode())
         )
-        return AuthResult(success=is_right)
+        return AuthResult(success=is_right, handled=False)
