@@ -31,10 +31,10 @@ def mock_folder() -> tuple[str, Path]:
     return node, folder
 
 
-def sdk_python() -> Path:
-    """A Python that has the vendor's SDK; skips where PyPI cannot be had."""
-    pins = HERE / "sdk" / "requirements.txt"
-    folder = _fresh("sdk", pins)
+def sdk_python(name: str = "sdk") -> Path:
+    """A Python that has the vendor's SDK pinned in the folder *name*; skips where PyPI cannot be had."""
+    pins = HERE / name / "requirements.txt"
+    folder = _fresh(name, pins)
     python = folder / "venv" / "bin" / "python"
     if not (folder / "done").exists():
         _run(
