@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from crossdock.integrations.actions.model import InputInvalid
 from crossdock.integrations.attempts import repository as attempt_log
 from crossdock.integrations.attempts import service as attempts
 from crossdock.integrations.attempts.model import Outcome
+from crossdock.maintenance import retention_repository
 from tests.chaos import children
 from tests.contracts.mailers import FAULTS, Bench, Clients, SendGridMailer, SmtpMailer, register
 from tests.shop import query
@@ -296,3 +298,19 @@ def test_what_was_sent_is_not_kept_and_a_reason_hides_the_recipient(smtp_first: 
 
     assert query(smtp_first.store, "SELECT message FROM mail WHERE state = 'sent'") == [(None,)]
     assert "unknown@" not in str(query(smtp_first.store, "SELECT reason FROM mail"))
+
+
+def test_whom_a_mail_went_to_is_forgotten_and_the_mail_is_still_not_sent_again(smtp_first: World) -> None:
+    """Retention deletes what is personal; the row is what prevents a second mail."""
+    refused = msgspec.structs.replace(ORDER, business_key="order-2", to=Mailbox("unknown@customer.example"))
+    smtp_first.send()
+    smtp_first.send(refused)
+    with smtp_first.store.transaction() as work:
+        assert retention_repository.forget_mails(work, datetime.now(UTC) + timedelta(hours=1), limit=10) == 2
+        assert retention_repository.forget_mails(work, datetime.now(UTC) + timedelta(hours=1), limit=10) == 0
+
+    states = [smtp_first.send(mail).state for mail in (ORDER, refused)]
+
+    assert states == [MailState.SENT, MailState.REFUSED]
+    assert smtp_first.mails == (1, 0)
+    assert query(smtp_first.store, "SELECT recipient, message FROM mail") == [(None, None)] * 2

@@ -30,7 +30,7 @@ ON CONFLICT (business_key, kind) DO NOTHING
 """
 
 _LOCK = b"""
-SELECT mail_id, state, claimed_until < clock_timestamp() AS ran_out FROM mail
+SELECT mail_id, state, claimed_until < clock_timestamp() AS ran_out, message IS NULL AS is_forgotten FROM mail
  WHERE business_key = %(business_key)s AND kind = %(kind)s FOR UPDATE
 """
 
@@ -86,12 +86,12 @@ def add(work: Work, mail: Mail) -> None:
 
 
 def claim(work: Work, business_key: str, kind: str, *, life: timedelta) -> Claim | None:
-    """Claim the mail of a kind for a business key for this process; None if it was sent, or another process is at it."""
+    """Claim the mail of a kind for a business key for this process; None if nothing is kept to send, or another process is at it."""
     found = work.execute(_LOCK, {"business_key": business_key, "kind": kind}).fetchone()
     if found is None:
         return None
-    mail_id, state, ran_out = found
-    if state == MailState.SENT or (state == MailState.SENDING and not ran_out):
+    mail_id, state, ran_out, is_forgotten = found
+    if is_forgotten or (state == MailState.SENDING and not ran_out):
         return None
     values = {"mail_id": mail_id, "life": life}
     return work.cursor(row_factory=kwargs_row(_claim)).execute(_CLAIM, values).fetchone()

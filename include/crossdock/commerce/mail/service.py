@@ -141,7 +141,8 @@ def _send_written(
         if known.state is MailState.SENT:
             on_sent(work, known)
     if claimed is None:
-        if known.state is not MailState.SENT:
+        # One that was refused long ago is final: what it said is no longer kept.
+        if known.state not in (MailState.SENT, MailState.REFUSED):
             raise Transient(f"Another process is sending the mail {known.mail_id} now")
         return known
     failpoint("mail.claimed")
