@@ -108,7 +108,7 @@ def test_a_server_that_is_busy_is_tried_later(mailer: Mailer) -> None:
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ({"integration": "nobody_here", "to": TO}, 400),
+        ({"integration": "nobody_here", "to": TO}, 404),
         ({"integration": "nobody_here"}, 400),
         ({"integration": "nobody_here", "to": TO, "cc": TO}, 400),
     ],

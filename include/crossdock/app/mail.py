@@ -9,7 +9,7 @@ from typing import Any
 from crossdock.commerce.mail import service, templates
 from crossdock.commerce.mail.model import Mail, Mailbox, MailRecord
 from crossdock.commerce.mail.service import OnSent
-from crossdock.core.errors import BadRequest
+from crossdock.core.errors import Conflict
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.integrations.actions.ports import OpenClient
@@ -20,12 +20,12 @@ def sender() -> Mailbox:
     Read who sends the hub's mails.
 
     Raises:
-        BadRequest: HUB_MAIL_FROM is not set, or has no address.
+        Conflict: HUB_MAIL_FROM is not set, or has no address.
 
     """
     name, address = parseaddr(settings().mail_from)
     if not address:
-        raise BadRequest("Set HUB_MAIL_FROM to who sends the hub's mails, such as: The Shop <orders@shop.example>")
+        raise Conflict("Set HUB_MAIL_FROM to who sends the hub's mails, such as: The Shop <orders@shop.example>")
     return Mailbox(address, name or None)
 
 
@@ -34,7 +34,7 @@ def mailers(store: Store) -> list[str]:
     List the integrations that send mails, in the order in which they are asked.
 
     Raises:
-        BadRequest: HUB_MAILERS names one that is not there, or sends no mails.
+        NotFound: HUB_MAILERS names one that is not there, or sends no mails.
 
     """
     return service.mailers(store, settings().mailer_ids)
@@ -67,8 +67,9 @@ def send(
         on_sent: As of `service.send`.
 
     Raises:
-        NotFound: there are no templates of the kind.
-        BadRequest: a setting, a value or an address is not valid.
+        NotFound: there are no templates of the kind, or no integration of a name in *by* sends mails.
+        Conflict: nothing says who sends, or no integration sends mails.
+        BadRequest, InputInvalid: a value or an address is not valid.
         Transient: another process is sending it now.
 
     """

@@ -12,7 +12,7 @@ import pytest
 
 from crossdock.commerce.mail import service
 from crossdock.commerce.mail.model import Content, Mail, Mailbox, MailRecord, MailState, effect_key
-from crossdock.core.errors import BadRequest, NotFound, Transient
+from crossdock.core.errors import Conflict, NotFound, Transient
 from crossdock.db.database import Store
 from crossdock.integrations import service as integration_service
 from crossdock.integrations.actions.model import InputInvalid
@@ -271,7 +271,7 @@ class TestRefusedBeforeTheCall:
         assert query(world.store, "SELECT count(*) FROM mail") == [(0,)]
 
     def test_no_mailer(self, world: World) -> None:
-        with pytest.raises(BadRequest, match="No integration sends mails"):
+        with pytest.raises(Conflict, match="No integration sends mails"):
             world.send(by=[])
 
     def test_a_mail_that_is_not_there(self, world: World) -> None:
@@ -285,7 +285,7 @@ class TestOrder:
         assert service.mailers(world.store, ["sendgrid_eu"]) == ["sendgrid_eu"]
 
     def test_an_integration_that_sends_no_mails_is_refused(self, world: World) -> None:
-        with pytest.raises(BadRequest, match="'shop' is not an integration that sends mails"):
+        with pytest.raises(NotFound, match="'shop' is not an integration that sends mails"):
             service.mailers(world.store, ["shop"])
 
 

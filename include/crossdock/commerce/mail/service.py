@@ -14,7 +14,7 @@ from datetime import timedelta
 from crossdock.commerce.mail import repository
 from crossdock.commerce.mail.addresses import ascii_address
 from crossdock.commerce.mail.model import Claim, Mail, MailRecord, MailState, effect_key
-from crossdock.core.errors import BadRequest, Conflict, HubError, IntegrationPaused, Transient
+from crossdock.core.errors import Conflict, HubError, IntegrationPaused, NotFound, Transient
 from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store, StoreUnavailable, Work
 from crossdock.integrations import repository as integrations
@@ -34,7 +34,7 @@ _CONTRACT = "crossdock.commerce.mail:mailer.json"
 _CLAIM_LIFE = timedelta(minutes=15)
 
 
-class NoMailer(BadRequest):
+class NoMailer(Conflict):
     """No integration can send mails."""
 
     def __init__(self) -> None:
@@ -46,14 +46,14 @@ def mailers(store: Store, preferred: Sequence[str] = ()) -> list[str]:
     List the integrations that send mails, in the order in which they are asked: the *preferred* ones, or all by their ID.
 
     Raises:
-        BadRequest: one of *preferred* is not there, or sends no mails.
+        NotFound: one of *preferred* is not there, or sends no mails.
 
     """
     with store.transaction() as work:
         kinds = {found.integration_id: found.kind for found in integrations.list_all(work)}
     able = sorted(name for name, kind in kinds.items() if kind in manifests() and _sends(kind))
     if wrong := [name for name in preferred if name not in able]:
-        raise BadRequest(
+        raise NotFound(
             f"{wrong[0]!r} is not an integration that sends mails. Those that do: {', '.join(able) or 'none'}"
         )
     return list(preferred) or able
