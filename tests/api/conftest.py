@@ -105,6 +105,7 @@ def _environment(folder: Path, dsn: str, auth_manager: str) -> dict[str, str]:
         "AIRFLOW_CONN_HUB_DB": json.dumps(connection),
         "HUB_DEVELOPERS": "dora" if auth_manager == SIMPLE else "",
         "HUB_DECLARATIONS": str(folder / "integrations"),
+        "HUB_MAIL_FROM": "The Shop <orders@shop.example>",
         "HUB_DEFINITIONS_URL": define_shop(folder / "definitions"),
     }
 

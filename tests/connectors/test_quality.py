@@ -15,6 +15,7 @@ from crossdock.integrations.actions.model import ActionKind
 from crossdock.integrations.manifests import Manifest, Quality, manifests
 from tests.contracts.benches import CONNECTORS
 from tests.contracts.gateways import GATEWAYS
+from tests.contracts.mailers import MAILERS
 
 PROJECT = Path(__file__).parents[2]
 LEVELS = list(Quality)
@@ -78,7 +79,8 @@ def _cases(tests: Collected, name: str) -> list[frozenset[str]]:
 def _uncovered(manifest: Manifest, level: Quality, cases: list[frozenset[str]]) -> Iterator[str]:
     match level:
         case Quality.BRONZE:
-            names = [connector.name for connector in (*CONNECTORS, *GATEWAYS) if connector.kind == manifest.kind]
+            rehearsed = (*CONNECTORS, *GATEWAYS, *MAILERS)
+            names = [connector.name for connector in rehearsed if connector.kind == manifest.kind]
             if not any(set(name.split("-")) <= case for name in names for case in cases):
                 yield "the contract suite does not run for it"
         case Quality.SILVER:

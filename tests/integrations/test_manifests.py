@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from crossdock.integrations import manifests as module
 from crossdock.integrations.actions.model import Action, ActionKind
-from crossdock.integrations.actions.ports import WriteAction
+from crossdock.integrations.actions.ports import WriteAction, WriteCall
 from crossdock.integrations.json_schema import errors_in
 from crossdock.integrations.manifests import manifests, read_manifest
 
@@ -96,7 +96,7 @@ def test_an_action_is_as_it_is_declared(kind: str, name: str) -> None:
     for schema in (action.input, action.output):
         Draft202012Validator.check_schema(schema)
     assert list(errors_in(action.input, action.sample, "")) == []
-    assert isinstance(run, WriteAction) == (action.kind is ActionKind.WRITE)
+    assert isinstance(run, WriteAction | WriteCall) == (action.kind is ActionKind.WRITE)
     if action.read_back is None:
         assert getattr(run, "read_back", None) is None
     else:

@@ -53,6 +53,9 @@ class Commands(LazyCommandGroup):
         "attempts": LazyCommand(
             "crossdock.cli.attempts:app", "List calls that write, and resolve those without a known outcome."
         ),
+        "mail": LazyCommand(
+            "crossdock.cli.mail:app", "List mails, send a test mail, and go on with one that is not sent."
+        ),
         "dead-letters": LazyCommand(
             "crossdock.cli.dead_letters:app",
             "List, fix, replay and discard events that a subscriber could not process.",

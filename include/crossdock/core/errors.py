@@ -82,9 +82,13 @@ class AddressRefused(Terminal):
 class SystemRefused(Terminal):
     """An external system understood the request and refused it."""
 
-    def __init__(self, system: str, status: int, message: str) -> None:
+    def __init__(
+        self, system: str, status: int, message: str, *, protocol: str = "HTTP", try_other: bool | None = None
+    ) -> None:
         self.system, self.status, self.message = system, status, message
-        super().__init__(f"{system} refused the request with HTTP {status}: {message}")
+        #: Whether another system may be asked for the same effect; None where the status says it.
+        self.try_other = try_other
+        super().__init__(f"{system} refused the request with {protocol} {status}: {message}")
 
 
 class Declined(SystemRefused):
@@ -94,14 +98,21 @@ class Declined(SystemRefused):
     It is the outcome of the request and of all with its idempotency key: none of them had its effect.
     """
 
+    try_other: bool
+
     def __init__(
-        self, system: str, status: int, message: str, *, code: str | None = None, try_other: bool = False
+        self,
+        system: str,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        try_other: bool = False,
+        protocol: str = "HTTP",
     ) -> None:
         #: The system's own word for the reason, such as `insufficient_funds`.
         self.code = code
-        #: Whether another system may be asked for the same effect.
-        self.try_other = try_other
-        super().__init__(system, status, message)
+        super().__init__(system, status, message, protocol=protocol, try_other=try_other)
 
 
 class SourceInvalid(Transient):

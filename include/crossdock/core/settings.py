@@ -138,6 +138,12 @@ class Settings(BaseSettings):
     #: How long a call that writes is kept in the attempt log, once its outcome is known.
     attempt_days: int = Field(default=400, ge=1)
 
+    #: Who sends the hub's mails: `The Shop <orders@shop.example>`. Without it none is sent.
+    mail_from: str = ""
+    #: The integrations that send mails, in the order in which they are asked (IDs, separated by commas); empty for all that
+    #: can, by their IDs.
+    mailers: str = ""
+
     #: Airflow's simple auth manager has no developer role: these users (names, separated by commas) have it.
     developers: str = ""
 
@@ -156,6 +162,11 @@ class Settings(BaseSettings):
     @property
     def developer_names(self) -> frozenset[str]:
         return frozenset(name.strip() for name in self.developers.split(",") if name.strip())
+
+    @property
+    def mailer_ids(self) -> list[str]:
+        """The integrations that send mails, in order; empty for all that can."""
+        return [name.strip() for name in self.mailers.split(",") if name.strip()]
 
     def of_stream(self, stream: str) -> StreamSettings:
         """Find what the installation changes of *stream*."""

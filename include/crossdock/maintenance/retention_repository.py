@@ -69,6 +69,13 @@ DELETE FROM last_known_read WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM last_known_read WHERE read_at < %(before)s LIMIT %(limit)s))
 """
 
+#: The row stays: while it is there, the mail is not sent again. Whom it went to is of no use once it is final.
+_FORGET_MAILS = b"""
+UPDATE mail SET recipient = NULL, reason = NULL, message = NULL WHERE mail_id = ANY(ARRAY(
+    SELECT mail_id FROM mail
+     WHERE changed_at < %(before)s AND recipient IS NOT NULL AND state IN ('sent', 'refused') LIMIT %(limit)s))
+"""
+
 #: A row that recovered is history only. The others say which data a subscriber had instead of the event's, or that it
 #: never had the event: a rebuilt read model needs them as long as the store has the event.
 _DELETE_DEAD_LETTERS = b"""
@@ -157,6 +164,11 @@ def delete_attempts(work: Work, before: datetime, *, limit: int) -> int:
 def delete_last_known_reads(work: Work, before: datetime, *, limit: int) -> int:
     """Delete what reads gave so long ago that none falls back to it."""
     return work.execute(_DELETE_LAST_KNOWN_READS, {"before": before, "limit": limit}).rowcount
+
+
+def forget_mails(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete the recipients and texts of mails that were sent or refused; the rows stay, so that none is sent again."""
+    return work.execute(_FORGET_MAILS, {"before": before, "limit": limit}).rowcount
 
 
 def delete_dead_letters(work: Work, before: datetime, *, limit: int) -> int:

@@ -10,6 +10,8 @@ SYSTEMS = {
     "commercetools": "crossdock.sandbox.commercetools.retailer:FakeRetailer",
     "hubspot": "crossdock.sandbox.hubspot.crm:FakeCrm",
     "stripe": "crossdock.sandbox.stripe.provider:FakeStripe",
+    "sendgrid": "crossdock.sandbox.sendgrid.mail_system:FakeMailSystem",
+    "smtp": "crossdock.sandbox.smtp.mail_server:FakeMailServer",
 }
 
 DEFAULT = "commercetools"

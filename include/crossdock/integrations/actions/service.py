@@ -281,7 +281,8 @@ def _refused(error: SystemRefused | AddressRefused) -> Refused:
         case Declined():
             return Refused(str(error), error.status, RefusedBy.DECISION, error.code, error.try_other)
         case SystemRefused():
-            return Refused(str(error), error.status, try_other=error.status in _OF_THE_ACCOUNT)
+            try_other = error.status in _OF_THE_ACCOUNT if error.try_other is None else error.try_other
+            return Refused(str(error), error.status, try_other=try_other)
         case AddressRefused():
             return Refused(str(error), try_other=True)
 
