@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Self
 
+import msgspec
 import pytest
 
 from crossdock.commerce.payments import service
@@ -25,7 +26,7 @@ from crossdock.http.response import HttpResponse
 from crossdock.integrations import manifests as manifests_module
 from crossdock.integrations import repository
 from crossdock.integrations.actions import service as actions
-from crossdock.integrations.actions.model import Action, Document, Ended, Idempotency
+from crossdock.integrations.actions.model import Action, Document, Ended
 from crossdock.integrations.actions.ports import WriteAction, WriteRequest
 from crossdock.integrations.manifests import Manifest, capability_contract
 from crossdock.integrations.model import Integration
@@ -37,7 +38,7 @@ from crossdock.sandbox.engine.system import Report, SimulatedSystem
 CONTRACT = "crossdock.commerce.payments:gateway.json"
 #: A gateway that hangs is waited for.
 LIMITS = Limits(timeout_s=2.0, connect_timeout_s=1.0, attempts=2, longest_wait_s=0.05)
-A_DAY = Idempotency(window_s=86_400, replays="all", key_max_length=64, scope="account")
+A_DAY = {"window_s": 86_400, "replays": "all", "key_max_length": 64, "scope": "account"}
 OTTO = "airflow:otto"
 
 
@@ -65,7 +66,8 @@ class GatewayServer(SimulatedSystem):
         with self._lock:
             if request.method == "GET":
                 return self._found(request.path.rpartition("/")[2])
-            key = request.headers["idempotency-key"]
+            # Without a key, each request is one of its own.
+            key = request.headers.get("idempotency-key") or f"request {len(self.requests)}"
             if key not in self._answers:
                 self._answers[key] = self._carry_out(request.path.strip("/"), json.loads(request.body))
             return self._answers[key]
@@ -127,8 +129,10 @@ def _find_payment(client: _Client, given: Document) -> Document:
 
 
 def _manifest(kind: str, *, keys: bool) -> Manifest:
-    declared = capability_contract(CONTRACT)["actions"]
-    write = {"idempotency": A_DAY, "unknown": "replay"} if keys else {"idempotency": "none", "unknown": "person"}
+    declared: dict[str, dict[str, Any]] = capability_contract(CONTRACT)["actions"]
+    write: dict[str, Any] = (
+        {"idempotency": A_DAY, "unknown": "replay"} if keys else {"idempotency": "none", "unknown": "person"}
+    )
     return Manifest(
         kind=kind,
         title=kind,
@@ -136,12 +140,13 @@ def _manifest(kind: str, *, keys: bool) -> Manifest:
         settings={"properties": {}},
         credentials={"properties": {}, "required": []},
         provides={"payment_gateway": CONTRACT},
-        actions={
-            name: Action(
-                **{"run": f"{kind}_actions:{name}", **document, **(write if document["kind"] == "write" else {})}
-            )
-            for name, document in declared.items()
-        },
+        actions=msgspec.convert(
+            {
+                name: {"run": f"{kind}_actions:{name}", **document, **(write if document["kind"] == "write" else {})}
+                for name, document in declared.items()
+            },
+            dict[str, Action],
+        ),
     )
 
 

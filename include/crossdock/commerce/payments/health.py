@@ -52,9 +52,15 @@ def in_order(gateways: Iterable[GatewayHealth]) -> list[str]:
     known = list(gateways)
     best_rate = max((gateway.success_rate for gateway in known if not gateway.in_trouble), default=0.0)
     probe = next((gateway.gateway for gateway in known if gateway.needs_probe(best_rate)), None)
-    return [gateway.gateway for gateway in sorted(known, key=lambda gateway: _rank(gateway, probe))]
 
+    def rank(gateway: GatewayHealth) -> tuple[bool, bool, float, float, str]:
+        behind = best_rate - gateway.success_rate
+        return (
+            gateway.gateway != probe,
+            gateway.in_trouble,
+            behind if behind > _RATE_STEP else 0.0,
+            gateway.latency_ms or 0.0,
+            gateway.gateway,
+        )
 
-def _rank(gateway: GatewayHealth, probe: str | None) -> tuple[bool, bool, int, float, str]:
-    rate = round(gateway.success_rate / _RATE_STEP)
-    return (gateway.gateway != probe, gateway.in_trouble, -rate, gateway.latency_ms or 0.0, gateway.gateway)
+    return [gateway.gateway for gateway in sorted(known, key=rank)]
