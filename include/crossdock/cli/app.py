@@ -53,6 +53,7 @@ class Commands(LazyCommandGroup):
         "attempts": LazyCommand(
             "crossdock.cli.attempts:app", "List calls that write, and resolve those without a known outcome."
         ),
+        "payments": LazyCommand("crossdock.cli.payments:app", "Place, capture, void, refund and resolve payments."),
         "dead-letters": LazyCommand(
             "crossdock.cli.dead_letters:app",
             "List, fix, replay and discard events that a subscriber could not process.",

@@ -165,7 +165,7 @@ class Gateways:
 
     def perform(self, integration: str, action: str, given: Document, key: str) -> Ended:
         self.calls.append((integration, action))
-        return actions.perform(self.store, self._client, integration, action, given, key=key, actor=OTTO)
+        return actions.perform(self.store, self.open_client, integration, action, given, key=key, actor=OTTO)
 
     def in_thread(self, store: Store) -> Gateways:
         """The same gateways with a database connection of its own."""
@@ -193,7 +193,7 @@ class Gateways:
         return sum(len(server.done(action)) for server in self.servers.values())
 
     @contextmanager
-    def _client(self, integration: Integration, _: Manifest) -> Iterator[_Client]:
+    def open_client(self, integration: Integration, _: Manifest) -> Iterator[_Client]:
         server = self.servers[integration.integration_id]
         yield _Client(HttpClient(integration.integration_id, server.url, limits=LIMITS))
 
