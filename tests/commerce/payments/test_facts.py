@@ -152,6 +152,16 @@ def test_a_fact_of_a_payment_that_the_hub_does_not_know_is_kept_and_shown(gatewa
     assert (found.fact.payment_ref, found.fact.kind) == ("pay_of_the_till", FactKind.CAPTURED)
 
 
+def test_another_shops_payment_with_the_same_reference_is_not_ours(gateways: Gateways) -> None:
+    """References are unique here; at the gateway, a till may use the same ones."""
+    payment = gateways.authorise()
+    report(gateways.store, fact(FactKind.CAPTURED, payment_ref="pay_of_the_till", reference=payment.reference))
+
+    assert service.show(gateways.store, payment.payment_id).state is PaymentState.AUTHORISED
+    with gateways.store.transaction() as work:
+        assert [each.fact.payment_ref for each in repository.unmatched_facts(work)] == ["pay_of_the_till"]
+
+
 def test_facts_that_came_before_the_answer_are_those_of_its_payment(gateways: Gateways) -> None:
     """An event without our reference overtook the answer that brought the gateway's."""
     report(gateways.store, fact(FactKind.DISPUTE_OPENED, payment_ref="pay_alpha_authorise_1"))

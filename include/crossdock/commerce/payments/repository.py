@@ -101,11 +101,12 @@ UPDATE payment_leg
 #: Facts and legs of one payment of a gateway: so that of an event and an answer at once, the second sees the first.
 _LOCK_REF = b"SELECT pg_advisory_xact_lock(hashtextextended('payment_ref:' || %(name)s, 0))"
 
-#: By our reference, which is committed before the call; or by the gateway's, which an answer brought.
+#: By our reference, which is committed before the call; or by the gateway's, which an answer brought. Another shop's
+#: payment at the same gateway may have the same reference of its own.
 _MATCH = b"""
 SELECT payment_id FROM payment_leg
- WHERE gateway = %(gateway)s AND (reference = %(reference)s OR payment_ref = %(payment_ref)s)
- ORDER BY reference = %(reference)s DESC NULLS LAST, leg_id LIMIT 1
+ WHERE gateway = %(gateway)s AND (reference = %(reference)s AND payment_ref IS NULL OR payment_ref = %(payment_ref)s)
+ ORDER BY payment_ref = %(payment_ref)s DESC NULLS LAST, leg_id LIMIT 1
 """
 
 #: The same fact may come from an answer and an event, and each may know what the other does not.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crossdock.commerce.payments import facts as fact_book
@@ -40,6 +40,8 @@ from crossdock.observability import audit
 
 #: What a connector's manifest provides.
 CAPABILITY = "payment_gateway"
+#: The gateway's clock may be behind ours by so much.
+_CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,7 @@ def _begin_operation(store: Store, operation: Operation, request: Request) -> _B
         authorised = _authorised(payment, legs, operation)
         amount_minor = before.amount_minor if before else request.amount_minor
         if before is None or not before.is_unresolved:
-            amount_minor = _allowed(payment, operation, amount_minor, _left(work, payment, legs, operation))
+            amount_minor = _allowed(payment, operation, amount_minor, _left(work, authorised, legs, operation))
         leg = repository.begin_leg(
             work,
             payment,
@@ -263,9 +265,11 @@ def _authorised(payment: Payment, legs: list[Leg], operation: Operation) -> Leg:
     raise AmountRefused(operation, payment, None, 0)
 
 
-def _left(work: Work, payment: Payment, legs: list[Leg], operation: Operation) -> int:
-    """Compute what is left for *operation*, without what calls may have taken whose outcome is open or unknown."""
-    amounts = amounts_of(repository.facts_of(work, payment.payment_id))
+def _left(work: Work, authorised: Leg, legs: list[Leg], operation: Operation) -> int:
+    """Compute what is left of an authorisation, without what calls may have taken whose outcome is open or unknown."""
+    here = (authorised.gateway, authorised.payment_ref)
+    facts = repository.facts_of(work, authorised.payment_id)
+    amounts = amounts_of(fact for fact in facts if (fact.gateway, fact.payment_ref) == here)
     waiting = [leg for leg in legs if leg.is_unresolved]
     taken = sum(leg.amount_minor or 0 for leg in waiting if leg.operation is operation)
     match operation:
@@ -363,11 +367,13 @@ def _find(payments: Payments, begun: _Begun) -> None:
     """Read from the gateway whether it has the payment, if it has such a list. That it has none proves nothing."""
     leg = begun.leg
     with payments.store.transaction() as work:
-        kind = manifests()[registry.get(work, leg.gateway).kind]
+        known = registry.find(work, leg.gateway)
         current = next(found for found in repository.legs_of(work, leg.payment_id) if found.leg_id == leg.leg_id)
-    if not current.is_unresolved or "find_payment" not in kind.actions:
+    actions = manifests()[known.kind].actions if known and known.kind in manifests() else {}
+    if not current.is_unresolved or "find_payment" not in actions:
         return
-    given = {"reference": leg.reference, "since": f"{leg.began_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    since = leg.began_at.astimezone(UTC) - _CLOCKS_DIFFER
+    given = {"reference": leg.reference, "since": f"{since:%Y-%m-%dT%H:%M:%SZ}"}
     try:
         found = payments.perform(leg.gateway, "find_payment", given, leg.key)
     except (BadRequest, NotFound, IntegrationPaused):
