@@ -181,6 +181,12 @@ def test_a_card_number_is_refused_by_its_place_and_kept_nowhere(
     assert query(gateways.store, "SELECT count(*) FROM payment") == [(0,)]
 
 
+def test_a_payment_without_a_method_is_refused(post: Send) -> None:
+    answer = post("/payments", {name: value for name, value in ORDER.items() if name != "payment_method"})
+
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/payment_method")
+
+
 @pytest.mark.parametrize("amount", [0, -1, 1.0, "100", True, 10**12])
 def test_an_amount_is_a_whole_number_of_minor_units(post: Send, amount: Any) -> None:
     assert post("/payments", ORDER | {"amount_minor": amount}).status_code == 400

@@ -30,7 +30,7 @@ from crossdock.db.database import Work
 from crossdock.integrations.actions import service as actions
 from crossdock.integrations.actions.model import RefusedBy
 from crossdock.integrations.attempts.model import Outcome
-from crossdock.integrations.model import INTEGRATION_ID
+from crossdock.integrations.model import INTEGRATION_ID, FieldError
 
 router = Router(tags=["payments"])
 
@@ -83,12 +83,12 @@ class PlaceRequest(_Body):
         Translate the body.
 
         Raises:
-            BadRequest: it names no payment method.
+            Problem: 422, it names no payment method.
 
         """
         methods = {**({ANY_GATEWAY: self.payment_method} if self.payment_method else {}), **self.payment_methods}
         if not methods:
-            raise BadRequest("Give `payment_method`, or `payment_methods` by gateway")
+            raise _incomplete("/payment_method", "give it, or `payment_methods` by gateway")
         return PaymentRequest(
             reference=self.reference,
             amount_minor=self.amount_minor,
@@ -376,6 +376,8 @@ def resolve_leg(
     request: OneEffect,
 ) -> Response:
     """Record what somebody saw at the gateway itself. After `failed`, another gateway may be asked."""
+    if body.outcome is Outcome.DONE and body.ref is None:
+        raise _incomplete("/ref", "give the gateway's reference of what was done")
 
     def effect(keep: Keep) -> None:
         payment = service.resolve_by_person(
@@ -436,6 +438,13 @@ def _refuse_unfinished(payment: Payment) -> None:
                 headers={"Retry-After": str(_RETRY_IN_S)},
                 payment_id=payment.payment_id,
             )
+
+
+def _incomplete(pointer: str, message: str) -> Problem:
+    errors = (FieldError(pointer, message),)
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "unprocessable", f"Invalid request: {pointer}: {message}", errors=errors
+    )
 
 
 def _unknown(payment: Payment, what: str) -> Problem:

@@ -8,7 +8,7 @@ import pytest
 
 from crossdock.commerce.payments.amounts import PaymentState
 from crossdock.commerce.payments.model import ReferenceTaken
-from crossdock.core.errors import BadRequest
+from crossdock.core.errors import Conflict
 from crossdock.db.database import Store
 from crossdock.integrations import service as integrations
 from tests.commerce.payments.gateways import OTTO, Gateways, connected
@@ -120,7 +120,7 @@ def test_a_reference_belongs_to_one_payment(gateways: Gateways) -> None:
 def test_a_payment_that_no_gateway_can_take_is_refused_and_not_kept(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with connected(store, monkeypatch, ()) as none, pytest.raises(BadRequest, match="none is connected"):
+    with connected(store, monkeypatch, ()) as none, pytest.raises(Conflict, match="none is connected"):
         none.authorise()
     assert query(store, "SELECT count(*) FROM payment") == [(0,)]
 

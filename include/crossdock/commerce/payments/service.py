@@ -96,7 +96,7 @@ def authorise(payments: Payments, request: PaymentRequest, *, actor: str) -> Pay
     Raises:
         ReferenceTaken: the reference belongs to another payment.
         PaymentBusy: another process is asking about it now.
-        BadRequest: no gateway can take such a payment.
+        Conflict: no gateway can take such a payment; it is not kept.
 
     """
     with payments.store.transaction() as work:
@@ -181,7 +181,7 @@ def show(store: Store, payment_id: str) -> Payment:
 def _refuse_without_gateway(work: Work, payment: Payment) -> None:
     known = gateways(work)
     if not any(payment.method_at(gateway) for gateway in known):
-        raise BadRequest(
+        raise Conflict(
             "No payment gateway can take this payment method. Gateways: " + (", ".join(known) or "none is connected")
         )
 
