@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ANYONE = frozenset({"viewer", "user", "developer", "operator", "admin"})
 TESTS = frozenset({"developer", "operator", "admin"})
+PLACES = frozenset({"user", "developer", "operator", "admin"})
 OPERATES = frozenset({"operator", "admin"})
 
 MATRIX = {
@@ -38,6 +39,16 @@ MATRIX = {
     ("GET", "/v1/mails/{mail_id}"): ANYONE,
     ("POST", "/v1/mails/{mail_id}/resume"): OPERATES,
     ("POST", "/v1/test-mails"): OPERATES,
+    ("GET", "/v1/payments"): ANYONE,
+    ("POST", "/v1/payments"): PLACES,
+    ("GET", "/v1/payments/{payment_id}"): ANYONE,
+    ("POST", "/v1/payments/{payment_id}/captures"): OPERATES,
+    ("POST", "/v1/payments/{payment_id}/voids"): OPERATES,
+    ("POST", "/v1/payments/{payment_id}/refunds"): OPERATES,
+    ("POST", "/v1/payments/{payment_id}/resolve"): OPERATES,
+    ("POST", "/v1/payments/{payment_id}/legs/{leg_id}/resolve"): OPERATES,
+    ("GET", "/v1/payment-gateways"): ANYONE,
+    ("GET", "/v1/payment-facts"): ANYONE,
     ("GET", "/v1/integrations/{integration_id}/health"): ANYONE,
     ("GET", "/v1/availability/{sku}"): ANYONE,
     ("POST", "/v1/availability-rebuilds"): OPERATES,

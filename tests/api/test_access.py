@@ -34,6 +34,8 @@ def path_of(path: str) -> str:
         .replace("{dead_letter_id}", "4711")
         .replace("{item_id}", "4711")
         .replace("{attempt_id}", "4711")
+        .replace("{payment_id}", f"pay_{'0' * 32}")
+        .replace("{leg_id}", "4711")
         .replace("{stream}", "none")
     )
 

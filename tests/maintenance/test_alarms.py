@@ -29,6 +29,7 @@ from crossdock.observability import alerts
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Systems, extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
+from tests.commerce.payments.gateways import connected
 from tests.events.worlds import publish, stock
 from tests.shop import query
 from tests.streams import INVENTORY, stream_of
@@ -44,6 +45,24 @@ def open_alerts(store: Store, limits: AlarmThresholds = AT_ONCE) -> dict[tuple[s
     alarms.check(store, HEARS, limits)
     with store.transaction() as work:
         return {(alert.kind, alert.subject): alert.message for alert in alerts.find(work)}
+
+
+def test_a_payment_that_stays_unknown_is_an_alert_until_somebody_finds_out(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other gateway is asked for it, so that somebody has to."""
+    at_gateway = ("payment_unknown", "alpha")
+    with connected(store, monkeypatch) as gateways:
+        gateways.fault("alpha", *[{"reset": "after"}] * 2)
+        payment = gateways.authorise()
+        young = open_alerts(store)
+        query(store, "UPDATE payment_leg SET first_failed_at = first_failed_at - interval '16 minutes' RETURNING 1")
+        old = open_alerts(store)
+        gateways.authorise()
+
+        assert at_gateway not in young
+        assert payment.payment_id in old[at_gateway]
+        assert at_gateway not in open_alerts(store)
 
 
 def test_dead_letters_are_an_alert_with_number_causes_and_what_to_do(store: Store) -> None:

@@ -17,6 +17,9 @@ class _Phrase(NamedTuple):
 #: None where no request helps: a client cannot run a migration.
 _PHRASES: dict[HintId, _Phrase | None] = {
     HintId.LIST_ATTEMPTS: _Phrase("List the calls without a known outcome", "GET /hub/v1/attempts"),
+    HintId.LIST_PAYMENTS: _Phrase(
+        "List the payments with a call without a known outcome", "GET /hub/v1/payments?unresolved=true"
+    ),
     HintId.LIST_DEAD_LETTERS: _Phrase("List the dead letters", "GET /hub/v1/dead-letters"),
     HintId.LIST_QUARANTINE: _Phrase("List the quarantine", "GET /hub/v1/quarantine"),
     HintId.LIST_EVENTS: _Phrase("List the latest events", "GET /hub/v1/events"),

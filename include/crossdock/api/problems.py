@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from crossdock.api.hints import HintDocument
+from crossdock.core.card_data import CardDataRefused
 from crossdock.core.errors import (
     BadRequest,
     Conflict,
@@ -150,11 +151,12 @@ def _allowed(request: Request) -> str:
     return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
 
 
-#: In this order, because SettingsInvalid and InputInvalid are BadRequests too, and a StillRunning is a Conflict.
+#: In this order, because SettingsInvalid, InputInvalid and CardDataRefused are BadRequests too, and a StillRunning is a Conflict.
 _HUB_ERRORS: tuple[tuple[type[HubError], HTTPStatus, str], ...] = (
     (SettingsInvalid, HTTPStatus.UNPROCESSABLE_ENTITY, "settings-invalid"),
     (InputInvalid, HTTPStatus.UNPROCESSABLE_ENTITY, "input-invalid"),
     (TestRefused, HTTPStatus.UNPROCESSABLE_ENTITY, "connection-test-failed"),
+    (CardDataRefused, HTTPStatus.BAD_REQUEST, "card-data-refused"),
     (BadRequest, HTTPStatus.BAD_REQUEST, "bad-request"),
     (NotFound, HTTPStatus.NOT_FOUND, "not-found"),
     (VersionChanged, HTTPStatus.PRECONDITION_FAILED, "version-changed"),
@@ -179,6 +181,8 @@ def _of_hub_error(error: HubError) -> Problem:
     match error:
         case SettingsInvalid() | InputInvalid():
             members["errors"] = error.errors
+        case CardDataRefused():
+            members["errors"] = (FieldError(error.found.pointer, f"must not have a {error.found.kind}"),)
         case TestRefused():
             members["checks"] = msgspec.to_builtins(error.checks)
         case VersionChanged():

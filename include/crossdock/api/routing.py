@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 
 from crossdock.api.access import guard_of
 from crossdock.api.problems import Problem
+from crossdock.core.card_data import refuse_card_data
 
 #: Deeper than any document of ours. Deeper nesting only serves to exhaust a parser.
 _DEEPEST = 64
@@ -71,7 +72,7 @@ def guarded(app: FastAPI) -> FastAPI:
 
 
 class StrictRequest(Request):
-    """A request with strict JSON: no NaN, no duplicate name, no deep nesting, no NUL in a text."""
+    """A request with strict JSON: no NaN, no duplicate name, no deep nesting, no NUL in a text, no card data."""
 
     async def json(self) -> Any:
         """
@@ -80,6 +81,7 @@ class StrictRequest(Request):
         Raises:
             json.JSONDecodeError: The body is not JSON; FastAPI turns this into a validation error.
             Problem: 422, for JSON that no table of ours can store.
+            CardDataRefused: It has card data.
 
         """
         try:
@@ -92,6 +94,7 @@ class StrictRequest(Request):
                 raise
             raise json.JSONDecodeError(str(error), "", 0) from error
         _refuse_deep(document, _DEEPEST)
+        refuse_card_data(document)
         return document
 
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from crossdock.app.on_webhook_received import FetchChangedRecord
 from crossdock.app.services import Services
 from crossdock.commerce.inventory import subscribers as inventory_subscribers
+from crossdock.commerce.payments import subscribers as payment_subscribers
+from crossdock.commerce.payments.events import PAYMENT_REPORTED
 from crossdock.events.model import STOCK_CHANGED, WEBHOOK_RECEIVED
 from crossdock.events.subscriber import Subscriber
 
@@ -25,5 +27,9 @@ def subscribers(services: Services) -> Mapping[str, Subscriber]:
             deliver=FetchChangedRecord(services.records).deliver,
             attempts=8,
             first_wait_s=0.5,
+        ),
+        # Each fact is one of its own: a later one does not say what a dead one said.
+        "payments": Subscriber(
+            types=(PAYMENT_REPORTED.name,), apply=payment_subscribers.apply, newer_replaces_older=False
         ),
     }

@@ -56,6 +56,7 @@ class Commands(LazyCommandGroup):
         "mail": LazyCommand(
             "crossdock.cli.mail:app", "List mails, send a test mail, and go on with one that is not sent."
         ),
+        "payments": LazyCommand("crossdock.cli.payments:app", "Place, capture, void, refund and resolve payments."),
         "dead-letters": LazyCommand(
             "crossdock.cli.dead_letters:app",
             "List, fix, replay and discard events that a subscriber could not process.",

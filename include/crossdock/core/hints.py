@@ -16,6 +16,7 @@ class HintId(StrEnum):
     """The value is part of the API: `hint.id` of a problem."""
 
     LIST_ATTEMPTS = "list_attempts"
+    LIST_PAYMENTS = "list_payments"
     LIST_DEAD_LETTERS = "list_dead_letters"
     LIST_QUARANTINE = "list_quarantine"
     LIST_EVENTS = "list_events"

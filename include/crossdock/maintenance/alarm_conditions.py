@@ -38,6 +38,17 @@ class UnresolvedAttempts(msgspec.Struct, frozen=True):
     since_s: float
 
 
+class UnknownPayments(msgspec.Struct, frozen=True):
+    """Payments with a call of one gateway whose outcome nobody knows."""
+
+    gateway: str
+    payments: int
+    #: Since the oldest was called.
+    since_s: float
+    #: One of them.
+    payment_id: str
+
+
 _DEAD = b"""
 SELECT subscriber, coalesce(cause, 'unknown'), count(*) FROM dead_letter WHERE state = 'dead'
  GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2
@@ -80,6 +91,17 @@ SELECT integration, count(*), extract(epoch FROM clock_timestamp() - min(sent_at
  GROUP BY integration HAVING min(sent_at) < clock_timestamp() - %(longer_than)s ORDER BY integration
 """
 
+#: From the first call without an answer: to ask again finds out, or changes nothing.
+_UNKNOWN_PAYMENTS = b"""
+SELECT gateway, count(DISTINCT payment_id), extract(epoch FROM clock_timestamp() - min(since))::float8,
+       (array_agg(payment_id ORDER BY since))[1]
+  FROM (SELECT gateway, payment_id,
+               CASE outcome WHEN 'open' THEN called_at ELSE coalesce(first_failed_at, began_at) END AS since
+          FROM payment_leg WHERE outcome IN ('open', 'unknown')) AS leg
+ WHERE since < clock_timestamp() - %(longer_than)s
+ GROUP BY gateway ORDER BY gateway
+"""
+
 #: A DAG run that never reached the ledger, because it failed before, is given up after a day.
 _STILL_LATE = b"""
 SELECT subject, message FROM alert
@@ -118,6 +140,11 @@ def refused_webhooks(work: Work, at_least: int) -> list[RefusedWebhooks]:
 def unresolved_attempts(work: Work, longer_than: timedelta) -> list[UnresolvedAttempts]:
     """Find integrations with a call whose outcome nobody has known for *longer_than*."""
     return [UnresolvedAttempts(*row) for row in work.execute(_UNRESOLVED, {"longer_than": longer_than})]
+
+
+def unknown_payments(work: Work, longer_than: timedelta) -> list[UnknownPayments]:
+    """Find gateways with payments of which nobody has known for *longer_than* what became of a call."""
+    return [UnknownPayments(*row) for row in work.execute(_UNKNOWN_PAYMENTS, {"longer_than": longer_than})]
 
 
 def still_late(work: Work) -> dict[str, str]:

@@ -31,6 +31,8 @@ class AlarmThresholds:
     broken: timedelta = timedelta(minutes=5)
     #: How long the outcome of a call that writes is unknown: a repetition with its key resolves most of them sooner.
     unresolved: timedelta = timedelta(minutes=10)
+    #: How long nobody knows what became of a call of a payment gateway.
+    payment_unknown: timedelta = timedelta(minutes=15)
     #: Refused webhooks of an integration within an hour.
     refused: int = 10
 
@@ -53,6 +55,7 @@ def check(store: Store, subscribers: Mapping[str, Subscriber], limits: AlarmThre
             "breaker_open": _broken(work, limits),
             "webhooks_refused": _refused(work, limits),
             "attempt_unresolved": _unresolved(work, limits),
+            "payment_unknown": _unknown_payments(work, limits),
             "run_late": alarm_conditions.still_late(work),
         }
     with store.transaction() as work:
@@ -122,4 +125,14 @@ def _unresolved(work: Work, limits: AlarmThresholds) -> Found:
             f"{unresolved.since_s / 60:.0f} minutes. Such a call is not sent again until its outcome is known"
         )
         for unresolved in alarm_conditions.unresolved_attempts(work, limits.unresolved)
+    }
+
+
+def _unknown_payments(work: Work, limits: AlarmThresholds) -> Found:
+    return {
+        unknown.gateway: (
+            f"What became of payments at {unknown.gateway} is unknown: {unknown.payments:,}, the oldest for "
+            f"{unknown.since_s / 60:.0f} minutes ({unknown.payment_id}). No other gateway is asked for them until it is known"
+        )
+        for unknown in alarm_conditions.unknown_payments(work, limits.payment_unknown)
     }

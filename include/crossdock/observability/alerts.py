@@ -15,6 +15,7 @@ _HINTS: Mapping[str, HintId] = {
     "dead_letters": HintId.LIST_DEAD_LETTERS,
     "events_unread": HintId.SHOW_DELIVERY,
     "attempt_unresolved": HintId.LIST_ATTEMPTS,
+    "payment_unknown": HintId.LIST_PAYMENTS,
     "breaker_open": HintId.SHOW_INTEGRATION,
     "run_failed": HintId.LIST_RUNS,
     "run_held": HintId.LIST_RUNS,

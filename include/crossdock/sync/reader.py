@@ -9,11 +9,14 @@ from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 
+import msgspec
+
 from crossdock.core.errors import HubError
 from crossdock.core.failpoints import failpoint
 from crossdock.core.memory import trim_memory
 from crossdock.db import leases
 from crossdock.sync import landing
+from crossdock.sync.card_data import without_cards
 from crossdock.sync.landing import Page
 from crossdock.sync.lease_renewal import LeaseRenewal
 from crossdock.sync.ledger import Run
@@ -101,13 +104,14 @@ def _resumed(systems: Systems, run: Run, parts: list[Range]) -> tuple[list[_Read
 
 
 def _fetch(stream: Stream, systems: Systems, run: Run, reading: _Reading, limit: int | None) -> FetchedPage:
-    """Fetch one page and write its file. Runs in a thread; a range has one page in flight at a time."""
+    """Fetch one page and write its file, without card data. Runs in a thread; a range has one page in flight at a time."""
     most = min((size for size in (limit, stream.page_records) if size), default=None)
     page = systems.source.page(
         stream.resource, reading.part, reading.cursor, limit=most, lines_fields=stream.lines_fields
     )
-    systems.landing.write(_path(run, reading), page.body)
-    return page
+    body = without_cards(page)
+    systems.landing.write(_path(run, reading), body)
+    return msgspec.structs.replace(page, body=body)
 
 
 #: No page waits longer to be recorded.

@@ -15,6 +15,7 @@ from crossdock.core.log import logger
 from crossdock.core.printable import printable
 from crossdock.db.columns import BeyondColumn, as_columns
 from crossdock.sync.batches import Content
+from crossdock.sync.card_data import masked_records, warnings_of
 from crossdock.sync.decode import DecodedPage, decoded, raw_records, rejection
 from crossdock.sync.expectations import check
 from crossdock.sync.model import RowCounts
@@ -83,6 +84,8 @@ class _Read:
     broken: set[int]
     #: Number of a page with records that could not be mapped → the positions of those that could.
     mapped: dict[int, list[int]]
+    #: IDs of the records from which card data were removed.
+    masked: list[str]
 
     @property
     def rows(self) -> int:
@@ -91,9 +94,10 @@ class _Read:
 
 def _read(stream: Stream, bodies: Iterable[bytes], pieces: list[pa.RecordBatch]) -> _Read:
     """Decode a batch's records into columns, page by page, and append them to *pieces*."""
-    page_rows, rejected, broken, mapped = [], [], set(), {}
+    page_rows, rejected, broken, mapped, masked = [], [], set(), {}, list[str]()
     for page_no, body in enumerate(bodies):
         page = decoded(body, stream.record_type, stream.key_field, stream.lines_fields)
+        masked += masked_records(stream, body)
         if page.rejected:
             rejected += page.rejected
             broken.add(page_no)
@@ -107,7 +111,7 @@ def _read(stream: Stream, bodies: Iterable[bytes], pieces: list[pa.RecordBatch])
                 mapped[page_no] = _map_one_by_one(stream, page, pieces, rejected)
                 rows = len(mapped[page_no])
         page_rows.append(rows)
-    return _Read(page_rows, rejected, broken, mapped)
+    return _Read(page_rows, rejected, broken, mapped, masked)
 
 
 def _as_columns(stream: Stream, records: Sequence[Any]) -> pa.RecordBatch:
@@ -189,7 +193,7 @@ def _content(stream: Stream, pages: Pages, read: _Read, table: pa.Table, found: 
         accepted=accepted.select(columns),
         rejected=(*read.rejected, *refused),
         repeats=repeats,
-        warned=_warned(table, found),
+        warned=(*_warned(table, found), *warnings_of(read.masked)),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from crossdock.core.card_data import CardDataRefused, refuse_card_data
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import BadRequest, NotFound
 from crossdock.core.ids import prefixed
@@ -106,6 +107,7 @@ def receive(
     Raises:
         WebhookRefused: the signature is not the sender's; the webhook is counted, and nothing of it is stored.
         BadRequest: the signature is right, but the body lacks what its meaning needs, such as a key; nothing is stored.
+        CardDataRefused: it has card data; the webhook is counted, and nothing of it is stored.
 
     """
     at = now() if now else datetime.now(UTC)
@@ -115,7 +117,12 @@ def receive(
         with store.transaction() as work:
             refused_webhooks.add(work, receiver.integration, str(error), size_bytes=len(body))
         raise
-    events = list(_events(receiver, delivery_id, body, at))
+    try:
+        events = list(_events(receiver, delivery_id, body, at))
+    except CardDataRefused:
+        with store.transaction() as work:
+            refused_webhooks.add(work, receiver.integration, "card data", size_bytes=len(body))
+        raise
     with store.transaction() as work:
         for event in events:
             event_store.receive(work, event)
@@ -191,9 +198,11 @@ def _checked(value: Any, what: str) -> str:
 def _decoded(body: bytes) -> Any:
     try:
         body.decode()
-        return json.loads(body)
+        document = json.loads(body)
+        refuse_card_data(document)
     except (ValueError, RecursionError) as error:
         raise BadRequest("The body is not JSON in UTF-8") from error
+    return document
 
 
 def _named_record(dataset: str, path: str) -> Webhook:

@@ -1,0 +1,509 @@
+"""Payments: place, capture, void and give back; list them; and say what became of calls whose outcome nobody knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
+
+from crossdock.api.access import Caller, Role, guard
+from crossdock.api.actions import Clients
+from crossdock.api.dependencies import OpenStore
+from crossdock.api.idempotency import KEYED, Keep, OneEffect
+from crossdock.api.pagination import Limit, cursor_like
+from crossdock.api.problems import Problem, ProblemDocument
+from crossdock.api.routing import Router
+from crossdock.api.selection import Id, WithReason, not_there
+from crossdock.commerce.payments import repository, service
+from crossdock.commerce.payments.amounts import PaymentState, amounts_of
+from crossdock.commerce.payments.events import FactKind, PaymentFact
+from crossdock.commerce.payments.health import GatewayHealth, in_order
+from crossdock.commerce.payments.model import ANY_GATEWAY, Leg, Operation, Payment, PaymentRequest
+from crossdock.commerce.payments.service import Payments, Request
+from crossdock.core.errors import BadRequest
+from crossdock.db.database import Work
+from crossdock.integrations.actions import service as actions
+from crossdock.integrations.actions.model import RefusedBy
+from crossdock.integrations.attempts.model import Outcome
+from crossdock.integrations.model import INTEGRATION_ID, FieldError
+
+router = Router(tags=["payments"])
+
+_NONE = not_there("payment")
+_RETRY_IN_S = 5
+_ENDED_OTHERWISE: dict[int | str, dict[str, Any]] = {
+    502: {
+        "model": ProblemDocument,
+        "description": "It is unknown whether the gateway did it. Send the request again with the same key.",
+    },
+    503: {"model": ProblemDocument, "description": "No gateway took it. Send it again later, with the same key."},
+}
+
+PaymentId = Annotated[str, Path(pattern=r"^pay_[0-9a-f]{32}$", description="The hub's ID of the payment.")]
+#: As the contract of payment gateways has them: commerce/payments/gateway.json.
+Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", examples=["order-4711"])]
+AmountMinor = Annotated[
+    StrictInt,
+    Field(ge=1, le=999_999_999_999, description="In minor units of the currency by ISO 4217: cents, or whole yen."),
+]
+Token = Annotated[str, Field(pattern=r"^[!-~]{1,255}$")]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217.", examples=["EUR"])]
+ReturnUrl = Annotated[str, Field(pattern=r"^https?://[!-~]{1,1000}$")]
+Gateway = Annotated[str, Field(pattern=INTEGRATION_ID)]
+
+Operator = Annotated[Caller, guard(Role.OPERATOR)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PlaceRequest(_Body):
+    """A payment to authorise. No card data: a payment method is a token of a gateway."""
+
+    reference: Reference = Field(description="Your own, unique: the gateway shows it beside the payment.")
+    amount_minor: AmountMinor
+    currency: Currency
+    payment_method: Token | None = Field(None, description="The token of the payment method, for every gateway.")
+    payment_methods: dict[Gateway, Token] = Field(
+        default_factory=dict,
+        max_length=20,
+        description="Tokens by gateway, where each has its own: a token is of one vault.",
+    )
+    customer_reference: Reference | None = Field(None, description="The customer's ID in the shop; never a name.")
+    return_url: ReturnUrl | None = Field(None, description="Where the customer comes back to after an action.")
+
+    def request(self) -> PaymentRequest:
+        """
+        Translate the body.
+
+        Raises:
+            Problem: 422, it names no payment method.
+
+        """
+        methods = {**({ANY_GATEWAY: self.payment_method} if self.payment_method else {}), **self.payment_methods}
+        if not methods:
+            raise _incomplete("/payment_method", "give it, or `payment_methods` by gateway")
+        return PaymentRequest(
+            reference=self.reference,
+            amount_minor=self.amount_minor,
+            currency=self.currency,
+            payment_methods=methods,
+            customer_reference=self.customer_reference,
+            return_url=self.return_url,
+        )
+
+
+class PartRequest(_Body):
+    """How much of a payment."""
+
+    amount_minor: AmountMinor | None = Field(None, description="Absent for all that is left.")
+
+
+class VoidRequest(_Body):
+    """What is authorised and not captured is released as a whole."""
+
+
+class FoundOutRequest(WithReason):
+    """What a person saw at the gateway, and how."""
+
+    outcome: Literal[Outcome.DONE, Outcome.REFUSED, Outcome.FAILED] = Field(
+        description="done: the effect is there. refused: the gateway decided against it. failed: it had no effect."
+    )
+    ref: Token | None = Field(None, description="The gateway's reference of what was done; needed for `done`.")
+
+
+class LegDocument(BaseModel):
+    """One operation at one gateway."""
+
+    leg_id: int
+    operation: Operation
+    gateway: str
+    key: str = Field(description="Names the effect, also in the attempt log: every repetition is the same one.")
+    reference: str = Field(description="What the gateway shows beside it.")
+    amount_minor: int | None
+    outcome: Outcome
+    refused_by: RefusedBy | None = Field(description="declined: the gateway decided. ours: our request or account.")
+    code: str | None = Field(description="The gateway's own word for its decision.")
+    message: str | None
+    payment_ref: str | None = Field(description="The gateway's reference of the payment.")
+    operation_ref: str | None = Field(description="The gateway's reference of this operation.")
+    next_action_url: str | None = Field(description="Where the customer has to act.")
+    calls: int
+    began_at: datetime
+    called_at: datetime = Field(description="When it was called last.")
+    first_failed_at: datetime | None
+    answered_at: datetime | None
+
+
+class FactDocument(BaseModel):
+    """What a gateway said happened."""
+
+    gateway: str
+    payment_ref: str
+    operation_ref: str
+    kind: FactKind
+    occurred_at: datetime
+    amount_minor: int | None
+    currency: str | None
+    reference: str | None
+    code: str | None
+
+
+class AmountsDocument(BaseModel):
+    """Amounts in minor units, from all facts."""
+
+    authorised_minor: int
+    captured_minor: int
+    refunded_minor: int
+    charged_back_minor: int
+    capturable_minor: int = Field(description="What can still be captured.")
+    refundable_minor: int = Field(description="What can still be given back.")
+
+
+class PaymentSummary(BaseModel):
+    """A payment as a list shows it. The token of the payment method is not shown."""
+
+    payment_id: str
+    reference: str
+    amount_minor: int
+    currency: str
+    customer_reference: str | None
+    state: PaymentState
+    is_unresolved: bool = Field(description="A gateway was asked for something, and nobody knows what became of it.")
+    created_at: datetime
+    created_by: str
+    changed_at: datetime
+
+
+class PaymentDocument(PaymentSummary):
+    """A payment with all that is known of it."""
+
+    next_action_url: str | None = Field(description="Where the customer has to act now.")
+    amounts: AmountsDocument
+    legs: list[LegDocument]
+    facts: list[FactDocument] = Field(description="Every transaction is kept.")
+
+
+class PaymentsPage(BaseModel):
+    payments: list[PaymentSummary]
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last.")
+
+
+class UnmatchedFactDocument(FactDocument):
+    fact_id: int
+
+
+class UnmatchedFactsPage(BaseModel):
+    facts: list[UnmatchedFactDocument]
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last.")
+
+
+class GatewayDocument(BaseModel):
+    """How a gateway answered its last calls. A decline is an answer."""
+
+    gateway: str
+    calls: int = Field(description="The last ones, at most 50.")
+    success_rate: float = Field(description="The share of them that was answered.")
+    latency_ms: float | None = Field(description="The median of the answered ones.")
+    in_trouble: bool = Field(description="Its last call failed, or its outcome is unknown.")
+    idle_s: float | None = Field(description="Since its last call began.")
+
+
+class GatewaysDocument(BaseModel):
+    gateways: list[GatewayDocument] = Field(description="In the order in which they are asked now.")
+
+
+def open_payments(store: OpenStore, clients: Clients) -> Callable[[Caller], Payments]:
+    """Perform the gateways' actions as the caller."""
+
+    def as_caller(caller: Caller) -> Payments:
+        def perform(integration: str, action: str, given: Mapping[str, Any], key: str) -> Any:
+            return actions.perform(store, clients, integration, action, given, key=key, actor=caller.actor)
+
+        return Payments(store, perform)
+
+    return as_caller
+
+
+PaymentsOf = Annotated[Callable[[Caller], Payments], Depends(open_payments)]
+
+
+@router.post(
+    "/payments",
+    status_code=201,
+    summary="Place a payment",
+    response_model=PaymentDocument,
+    responses=KEYED | _ENDED_OTHERWISE,
+)
+def place_payment(
+    body: PlaceRequest,
+    caller: Annotated[Caller, guard(Role.USER)],
+    store: OpenStore,
+    payments: PaymentsOf,
+    request: OneEffect,
+) -> Response:
+    """
+    Have a gateway authorise it; if it cannot be asked, the next one. A declined payment is an answer, too.
+
+    The same reference is the same payment, whatever the key: a payment that no gateway took is tried again.
+    """
+
+    def effect(keep: Keep) -> None:
+        payment = service.authorise(payments(caller), body.request(), actor=caller.actor)
+        _refuse_unfinished(payment)
+        with store.transaction() as work:
+            keep(work, _document(work, payment))
+
+    return request.once_outside(effect)
+
+
+@router.get("/payments", summary="List payments, newest first", dependencies=[guard(Role.VIEWER)])
+def list_payments(
+    store: OpenStore,
+    state: PaymentState | None = None,
+    unresolved: Annotated[bool, Query(description="Only those with a call whose outcome nobody knows.")] = False,
+    reference: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = None,
+    cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,17}-pay_[0-9a-f]{32}$")] = None,
+    limit: Limit = 100,
+) -> PaymentsPage:
+    with store.transaction() as work:
+        found = repository.page(
+            work,
+            state=state,
+            unresolved=unresolved,
+            reference=reference,
+            before=_position(cursor) if cursor else None,
+            limit=limit + 1,
+        )
+    page = found[:limit]
+    return PaymentsPage(
+        payments=[PaymentSummary.model_validate(payment, from_attributes=True) for payment in page],
+        next_cursor=_cursor(page[-1]) if len(found) > limit else None,
+    )
+
+
+@router.get("/payments/{payment_id}", summary="Get a payment", dependencies=[guard(Role.VIEWER)], responses=_NONE)
+def show_payment(payment_id: PaymentId, store: OpenStore) -> PaymentDocument:
+    with store.transaction() as work:
+        return _document(work, repository.get(work, payment_id))
+
+
+@router.post(
+    "/payments/{payment_id}/captures",
+    summary="Capture a payment, or a part of it",
+    response_model=PaymentDocument,
+    responses=_NONE | KEYED | _ENDED_OTHERWISE,
+)
+def capture_payment(
+    payment_id: PaymentId, body: PartRequest, caller: Operator, payments: PaymentsOf, request: OneEffect
+) -> Response:
+    """Take what is authorised. More than is left is refused (409) before any gateway is asked."""
+    asked = Request(payment_id, request.effect_key, caller.actor, body.amount_minor)
+    return _once(request, payments(caller), partial(service.capture, request=asked))
+
+
+@router.post(
+    "/payments/{payment_id}/voids",
+    summary="Void a payment",
+    response_model=PaymentDocument,
+    responses=_NONE | KEYED | _ENDED_OTHERWISE,
+)
+def void_payment(
+    payment_id: PaymentId,
+    body: VoidRequest,  # noqa: ARG001  refuses fields: a part cannot be released
+    caller: Operator,
+    payments: PaymentsOf,
+    request: OneEffect,
+) -> Response:
+    """Release what is authorised and not captured."""
+    asked = Request(payment_id, request.effect_key, caller.actor)
+    return _once(request, payments(caller), partial(service.void, request=asked))
+
+
+@router.post(
+    "/payments/{payment_id}/refunds",
+    summary="Give a payment back, or a part of it",
+    response_model=PaymentDocument,
+    responses=_NONE | KEYED | _ENDED_OTHERWISE,
+)
+def refund_payment(
+    payment_id: PaymentId, body: PartRequest, caller: Operator, payments: PaymentsOf, request: OneEffect
+) -> Response:
+    """Give back what is captured. More than is left is refused (409) before any gateway is asked."""
+    asked = Request(payment_id, request.effect_key, caller.actor, body.amount_minor)
+    return _once(request, payments(caller), partial(service.refund, request=asked))
+
+
+@router.post(
+    "/payments/{payment_id}/resolve",
+    summary="Find out what became of a payment",
+    response_model=PaymentDocument,
+    responses=_NONE | KEYED | _ENDED_OTHERWISE,
+)
+def resolve_payment(
+    payment_id: PaymentId, caller: Operator, store: OpenStore, payments: PaymentsOf, request: OneEffect
+) -> Response:
+    """Repeat each call whose outcome is unknown with its key, and read the payment from the gateway. No other is asked."""
+
+    def effect(keep: Keep) -> None:
+        payment = service.resolve(payments(caller), payment_id)
+        if payment.is_unresolved:
+            raise _unknown(payment, "The gateway did not say what became of it")
+        with store.transaction() as work:
+            keep(work, _document(work, payment))
+
+    return request.once_outside(effect)
+
+
+@router.post(
+    "/payments/{payment_id}/legs/{leg_id}/resolve",
+    summary="Say what became of a call of a payment",
+    response_model=PaymentDocument,
+    responses=_NONE | KEYED,
+)
+def resolve_leg(
+    payment_id: PaymentId,
+    leg_id: Id,
+    body: FoundOutRequest,
+    caller: Operator,
+    store: OpenStore,
+    request: OneEffect,
+) -> Response:
+    """Record what somebody saw at the gateway itself. After `failed`, another gateway may be asked."""
+    if body.outcome is Outcome.DONE and body.ref is None:
+        raise _incomplete("/ref", "give the gateway's reference of what was done")
+
+    def effect(keep: Keep) -> None:
+        payment = service.resolve_by_person(
+            store, payment_id, leg_id, body.outcome, ref=body.ref, reason=body.reason, actor=caller.actor
+        )
+        with store.transaction() as work:
+            keep(work, _document(work, payment))
+
+    return request.once_outside(effect)
+
+
+@router.get("/payment-gateways", summary="List payment gateways with their health", dependencies=[guard(Role.VIEWER)])
+def list_gateways(store: OpenStore) -> GatewaysDocument:
+    with store.transaction() as work:
+        health = {found.gateway: found for found in repository.health_of(work, service.gateways(work))}
+    return GatewaysDocument(gateways=[_gateway(health[name]) for name in in_order(health.values())])
+
+
+@router.get(
+    "/payment-facts",
+    summary="List facts of payments that the hub does not know, oldest first",
+    dependencies=[guard(Role.VIEWER)],
+)
+def list_unmatched_facts(
+    store: OpenStore, cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,18}$")] = None, limit: Limit = 100
+) -> UnmatchedFactsPage:
+    """List what gateways said of payments that were not placed through the hub: by another shop, or in their dashboard."""
+    with store.transaction() as work:
+        found = repository.unmatched_facts(work, after=int(cursor or 0), limit=limit + 1)
+    page = found[:limit]
+    return UnmatchedFactsPage(
+        facts=[UnmatchedFactDocument(fact_id=each.fact_id, **_fields(each.fact)) for each in page],
+        next_cursor=str(page[-1].fact_id) if len(found) > limit else None,
+    )
+
+
+def _once(request: OneEffect, payments: Payments, operate: Callable[[Payments], Leg]) -> Response:
+    """Carry out an operation on a payment once, and answer with the payment."""
+
+    def effect(keep: Keep) -> None:
+        leg = operate(payments)
+        _refuse_not_done(leg)
+        with payments.store.transaction() as work:
+            keep(work, _document(work, repository.get(work, leg.payment_id)))
+
+    return request.once_outside(effect)
+
+
+def _refuse_unfinished(payment: Payment) -> None:
+    match payment.state:
+        case PaymentState.OPEN | PaymentState.UNKNOWN:
+            raise _unknown(payment, "The gateway did not say whether it authorised it")
+        case PaymentState.FAILED:
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "unavailable",
+                f"No gateway took payment {payment.payment_id}. Send the request again later",
+                headers={"Retry-After": str(_RETRY_IN_S)},
+                payment_id=payment.payment_id,
+            )
+
+
+def _incomplete(pointer: str, message: str) -> Problem:
+    errors = (FieldError(pointer, message),)
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "unprocessable", f"Invalid request: {pointer}: {message}", errors=errors
+    )
+
+
+def _unknown(payment: Payment, what: str) -> Problem:
+    return Problem(
+        HTTPStatus.BAD_GATEWAY,
+        "outcome-unknown",
+        f"Payment {payment.payment_id}: {what}. Send the request again with the same key to find out; no other gateway is asked",
+        payment_id=payment.payment_id,
+    )
+
+
+def _refuse_not_done(leg: Leg) -> None:
+    members: dict[str, Any] = {"payment_id": leg.payment_id, "leg_id": leg.leg_id}
+    text = leg.message or f"The {leg.operation} is {leg.outcome}"
+    match leg.outcome:
+        case Outcome.REFUSED:
+            raise Problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "refused-by-system",
+                text,
+                refused_by=leg.refused_by,
+                code=leg.code,
+                **members,
+            )
+        case Outcome.FAILED:
+            headers = {"Retry-After": str(_RETRY_IN_S)}
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", text, headers=headers, **members)
+        case Outcome.OPEN | Outcome.UNKNOWN:
+            raise Problem(HTTPStatus.BAD_GATEWAY, "outcome-unknown", text, **members)
+
+
+def _document(work: Work, payment: Payment) -> PaymentDocument:
+    legs, facts = repository.legs_of(work, payment.payment_id), repository.facts_of(work, payment.payment_id)
+    urls = [leg.next_action_url for leg in legs if leg.next_action_url]
+    return PaymentDocument(
+        **PaymentSummary.model_validate(payment, from_attributes=True).model_dump(),
+        next_action_url=urls[-1] if urls and payment.state is PaymentState.REQUIRES_ACTION else None,
+        amounts=AmountsDocument.model_validate(amounts_of(facts), from_attributes=True),
+        legs=[LegDocument.model_validate(leg, from_attributes=True) for leg in legs],
+        facts=[FactDocument(**_fields(fact)) for fact in facts],
+    )
+
+
+def _fields(fact: PaymentFact) -> dict[str, Any]:
+    return {name: getattr(fact, name) for name in FactDocument.model_fields}
+
+
+def _gateway(health: GatewayHealth) -> GatewayDocument:
+    return GatewayDocument.model_validate(health, from_attributes=True)
+
+
+def _cursor(payment: Payment) -> str:
+    return f"{round(payment.created_at.timestamp() * 1_000_000)}-{payment.payment_id}"
+
+
+def _position(cursor: str) -> tuple[datetime, str]:
+    micros, _, payment_id = cursor.partition("-")
+    seconds, rest = divmod(int(micros), 1_000_000)
+    try:
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest), payment_id
+    except (ValueError, OverflowError, OSError) as error:
+        raise BadRequest("The cursor is not one of this list") from error

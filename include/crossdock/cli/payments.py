@@ -1,0 +1,172 @@
+"""./hub payments: place, capture, void and give back; and find out what became of calls that nobody answered."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from crossdock.cli import console
+from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.instants import shown
+from crossdock.cli.options import Json
+from crossdock.cli.session import hub_api
+from crossdock.client.paths import path_of
+from crossdock.core.errors import BadRequest
+
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Payments at one of several gateways.")
+
+_OUTCOMES = ("done", "refused", "failed")
+PaymentId = Annotated[str, typer.Argument(help="ID, as ./hub payments list shows it.")]
+Amount = Annotated[int | None, typer.Option(min=1, help="In minor units, such as cents; all that is left by default.")]
+
+
+@app.command("list")
+def list_payments(
+    unresolved: Annotated[bool, typer.Option("--unresolved", help="Only with a call of unknown outcome.")] = False,
+    state: Annotated[str | None, typer.Option(help="Only in this state, such as authorised.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Only with this reference.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List payments, newest first."""
+    found = hub_api().pages(
+        "/payments", "payments", limit=limit, unresolved=unresolved, state=state, reference=reference
+    )
+    if as_json:
+        console.show_json({"payments": found})
+        return
+    console.show_table(
+        "Payments",
+        ["ID", "reference", "amount (minor)", "currency", "state", "unresolved", "created"],
+        [
+            [
+                payment["payment_id"],
+                payment["reference"],
+                f"{payment['amount_minor']:,}",
+                payment["currency"],
+                payment["state"],
+                "yes" if payment["is_unresolved"] else "",
+                shown(payment["created_at"]),
+            ]
+            for payment in found
+        ],
+        empty="There are none.",
+    )
+    if any(payment["is_unresolved"] for payment in found):
+        console.say("To find out what became of one: ./hub payments resolve ID")
+
+
+@app.command("show")
+def show(payment_id: PaymentId, as_json: Json = False) -> None:
+    """Show a payment with each call of a gateway."""
+    _show(hub_api().get(path_of("payments", payment_id)).document, as_json=as_json)
+
+
+@app.command("place")
+def place(
+    reference: Annotated[str, typer.Argument(help="Your own, unique: the same one again is the same payment.")],
+    amount_minor: Annotated[int, typer.Argument(min=1, help="In minor units, such as cents.")],
+    currency: Annotated[str, typer.Argument(help="ISO 4217, such as EUR.")],
+    method: Annotated[str, typer.Option(help="The token of the payment method; never a card number.")],
+    as_json: Json = False,
+) -> None:
+    """Have a gateway authorise an amount; if it cannot be asked, the next one."""
+    body = {"reference": reference, "amount_minor": amount_minor, "currency": currency, "payment_method": method}
+    _show(_sent(path_of("payments"), body), as_json=as_json)
+
+
+@app.command("capture")
+def capture(payment_id: PaymentId, amount_minor: Amount = None, as_json: Json = False) -> None:
+    """Take an authorised amount, or a part of it."""
+    _show(_sent(path_of("payments", payment_id, "captures"), _part(amount_minor)), as_json=as_json)
+
+
+@app.command("void")
+def void(payment_id: PaymentId, as_json: Json = False) -> None:
+    """Release what is authorised and not captured."""
+    _show(_sent(path_of("payments", payment_id, "voids"), {}), as_json=as_json)
+
+
+@app.command("refund")
+def refund(payment_id: PaymentId, amount_minor: Amount = None, as_json: Json = False) -> None:
+    """Give back a captured amount, or a part of it."""
+    _show(_sent(path_of("payments", payment_id, "refunds"), _part(amount_minor)), as_json=as_json)
+
+
+@app.command("resolve")
+def resolve(
+    payment_id: PaymentId,
+    leg: Annotated[int | None, typer.Option(help="A call that you looked up at the gateway yourself.")] = None,
+    outcome: Annotated[str | None, typer.Option(help="done, refused or failed: what you saw there.")] = None,
+    ref: Annotated[str | None, typer.Option(help="The gateway's reference of what was done.")] = None,
+    reason: Annotated[str | None, typer.Option(help="How you know. Kept in the audit trail.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find out what became of a payment. With --leg, say what you saw at the gateway."""
+    if leg is None:
+        _show(_sent(path_of("payments", payment_id, "resolve"), {}), as_json=as_json)
+        return
+    if outcome not in _OUTCOMES or reason is None:
+        raise BadRequest(f"Give --outcome ({', '.join(_OUTCOMES)}) and --reason with --leg")
+    body = {"outcome": outcome, "reason": reason, "ref": ref}
+    _show(_sent(path_of("payments", payment_id, "legs", leg, "resolve"), body), as_json=as_json)
+
+
+@app.command("gateways")
+def gateways(as_json: Json = False) -> None:
+    """List the payment gateways in the order in which they are asked, with their health."""
+    found = hub_api().get("/payment-gateways").document
+    if as_json:
+        console.show_json(found)
+        return
+    console.show_table(
+        "Payment gateways",
+        ["gateway", "last calls", "answered", "median ms", "in trouble"],
+        [
+            [
+                gateway["gateway"],
+                str(gateway["calls"]),
+                f"{gateway['success_rate']:.0%}",
+                "" if gateway["latency_ms"] is None else f"{gateway['latency_ms']:,.0f}",
+                "yes" if gateway["in_trouble"] else "",
+            ]
+            for gateway in found["gateways"]
+        ],
+        empty="No payment gateway is connected.",
+    )
+
+
+def _sent(path: str, body: dict[str, Any]) -> Any:
+    """Send a request with a key of its own. One that ends without an outcome is found out by `resolve`."""
+    return hub_api().post(path, body).document
+
+
+def _part(amount_minor: int | None) -> dict[str, Any]:
+    return {} if amount_minor is None else {"amount_minor": amount_minor}
+
+
+def _show(payment: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        console.show_json(payment)
+        return
+    console.show_table(
+        f"{payment['payment_id']}: {payment['state']}, {payment['amount_minor']:,} {payment['currency']} (minor units)",
+        ["call", "operation", "gateway", "amount", "outcome", "reason"],
+        [
+            [
+                str(leg["leg_id"]),
+                leg["operation"],
+                leg["gateway"],
+                "" if leg["amount_minor"] is None else f"{leg['amount_minor']:,}",
+                leg["outcome"],
+                leg["code"] or leg["message"] or "",
+            ]
+            for leg in payment["legs"]
+        ],
+        empty="No gateway was asked.",
+    )
+    amounts = payment["amounts"]
+    console.say(f"Left to capture: {amounts['capturable_minor']:,}. Left to give back: {amounts['refundable_minor']:,}")
+    if payment["next_action_url"]:
+        console.say(f"The customer has to act: {payment['next_action_url']}")

@@ -1,0 +1,169 @@
+"""Apply what gateways and people say about payments, from wherever it comes and in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+from crossdock.commerce.payments import repository
+from crossdock.commerce.payments.events import FactKind, PaymentFact
+from crossdock.commerce.payments.model import FactOrigin, Leg, LegEnd, Operation, state_from
+from crossdock.core.errors import Conflict
+from crossdock.db.database import Store, Work
+from crossdock.integrations.actions.model import Document, Done, Ended, RefusedBy
+from crossdock.integrations.attempts import repository as attempts
+from crossdock.integrations.attempts.model import Outcome, Resolution
+
+#: What can be found out about a call.
+FoundOut = Literal[Outcome.DONE, Outcome.REFUSED, Outcome.FAILED]
+
+#: What a fact says of the leg of its operation: that the gateway took it, or decided against it.
+_Said = Literal[Outcome.DONE, Outcome.REFUSED]
+_SAYS: Mapping[FactKind, tuple[Operation, _Said]] = {
+    FactKind.AUTHORISED: (Operation.AUTHORISE, Outcome.DONE),
+    FactKind.AUTHORISATION_PENDING: (Operation.AUTHORISE, Outcome.DONE),
+    FactKind.REQUIRES_ACTION: (Operation.AUTHORISE, Outcome.DONE),
+    FactKind.AUTHORISATION_FAILED: (Operation.AUTHORISE, Outcome.REFUSED),
+    FactKind.CAPTURED: (Operation.CAPTURE, Outcome.DONE),
+    FactKind.CAPTURE_PENDING: (Operation.CAPTURE, Outcome.DONE),
+    FactKind.CAPTURE_FAILED: (Operation.CAPTURE, Outcome.REFUSED),
+    FactKind.VOIDED: (Operation.VOID, Outcome.DONE),
+    FactKind.VOID_PENDING: (Operation.VOID, Outcome.DONE),
+    FactKind.VOID_FAILED: (Operation.VOID, Outcome.REFUSED),
+    FactKind.REFUNDED: (Operation.REFUND, Outcome.DONE),
+    FactKind.REFUND_PENDING: (Operation.REFUND, Outcome.DONE),
+    FactKind.REFUND_FAILED: (Operation.REFUND, Outcome.REFUSED),
+}
+_RESOLUTIONS = {
+    FactOrigin.EVENT: Resolution.WEBHOOK,
+    FactOrigin.READ: Resolution.LIST,
+    FactOrigin.PERSON: Resolution.PERSON,
+}
+#: The state that `find_payment` reads → what happened. What was captured or given back, its events say.
+_FOUND = {
+    "authorised": FactKind.AUTHORISED,
+    "captured": FactKind.AUTHORISED,
+    "voided": FactKind.AUTHORISED,
+    "requires_action": FactKind.REQUIRES_ACTION,
+    "pending": FactKind.AUTHORISATION_PENDING,
+    "declined": FactKind.AUTHORISATION_FAILED,
+}
+
+
+def apply(work: Work, facts: Sequence[PaymentFact], origin: FactOrigin) -> None:
+    """
+    Keep *facts*, and apply them to their payments. Idempotent; any order of facts gives the same state and amounts.
+
+    A fact also resolves the leg that it is about. One of a payment that the hub does not know is kept without a payment.
+    """
+    repository.lock_refs(work, [(fact.gateway, fact.payment_ref) for fact in facts])
+    matched = [(repository.match(work, fact), fact) for fact in facts]
+    known = sorted({payment_id for payment_id, _ in matched if payment_id})
+    for payment_id in known:
+        repository.lock(work, payment_id)
+    for found, fact in matched:
+        repository.add_fact(work, found, fact, origin)
+        if found:
+            _resolve_leg(work, found, fact, origin)
+    for payment_id in known:
+        update_state(work, payment_id)
+
+
+def apply_found(store: Store, leg: Leg, found: Ended) -> None:
+    """Apply what `find_payment` read about an unresolved authorisation. That the gateway has none proves nothing."""
+    if not isinstance(found, Done) or found.output is None or not found.output["found"]:
+        return
+    if fact := _fact_found(leg, found.output):
+        with store.transaction() as work:
+            apply(work, [fact], FactOrigin.READ)
+
+
+def end_by_person(work: Work, leg: Leg, outcome: FoundOut, ref: str | None) -> None:
+    """
+    Record what a person found out about *leg*; the caller has locked its payment. *ref* is the gateway's reference.
+
+    Raises:
+        Conflict: its outcome is known, its call may still be running, or the attempt log knows better.
+
+    """
+    if not leg.is_unresolved:
+        raise Conflict(f"The outcome of this call is {leg.outcome}, not unknown")
+    _resolve_attempt(work, leg, outcome, FactOrigin.PERSON, strict=True)
+    if outcome is Outcome.DONE:
+        apply(work, [_fact_of_person(leg, ref or "")], FactOrigin.PERSON)
+    elif outcome is Outcome.REFUSED:
+        end = LegEnd(outcome=outcome, refused_by=RefusedBy.DECISION, message="A person said that it was declined")
+        repository.end_leg(work, leg, end)
+    else:
+        repository.end_leg(
+            work, leg, LegEnd(outcome=outcome, message="A person said that it had no effect", try_other=True)
+        )
+    update_state(work, leg.payment_id)
+
+
+def update_state(work: Work, payment_id: str) -> None:
+    """Derive the state of a payment from its legs and facts; the caller has locked it."""
+    legs, facts = repository.legs_of(work, payment_id), repository.facts_of(work, payment_id)
+    is_unresolved = any(leg.is_unresolved for leg in legs)
+    repository.set_state(work, payment_id, state_from(legs, facts), is_unresolved=is_unresolved)
+
+
+def _resolve_leg(work: Work, payment_id: str, fact: PaymentFact, origin: FactOrigin) -> None:
+    """End the unresolved leg that *fact* is about, and its attempt."""
+    if fact.kind not in _SAYS:
+        return
+    operation, outcome = _SAYS[fact.kind]
+    for leg in repository.legs_of(work, payment_id):
+        if leg.is_unresolved and (leg.operation, leg.gateway) == (operation, fact.gateway) and _is_about(fact, leg):
+            repository.end_leg(work, leg, _end_of(fact, outcome))
+            _resolve_attempt(work, leg, outcome, origin)
+    repository.adopt_facts(work, payment_id, fact.gateway, fact.payment_ref)
+
+
+def _is_about(fact: PaymentFact, leg: Leg) -> bool:
+    """Check whether *fact* is about *leg*, which is of the same payment: it has one authorisation at a gateway, and may have several captures."""
+    return leg.operation is Operation.AUTHORISE or fact.reference == leg.reference
+
+
+def _end_of(fact: PaymentFact, outcome: Outcome) -> LegEnd:
+    if outcome is Outcome.REFUSED:
+        return LegEnd(outcome=outcome, refused_by=RefusedBy.DECISION, code=fact.code, payment_ref=fact.payment_ref)
+    return LegEnd(outcome=outcome, payment_ref=fact.payment_ref, operation_ref=fact.operation_ref)
+
+
+def _resolve_attempt(work: Work, leg: Leg, outcome: FoundOut, origin: FactOrigin, *, strict: bool = False) -> None:
+    """Give the outcome to the attempt log. A call that runs now writes its own; with *strict*, that is an error."""
+    attempt = attempts.find(work, leg.gateway, leg.key)
+    if attempt is None:
+        return
+    if attempt.outcome is Outcome.UNKNOWN:
+        attempts.resolve(work, attempt.attempt_id, outcome, _RESOLUTIONS[origin])
+    elif strict and attempt.outcome is not outcome:
+        raise Conflict(
+            f"The attempt log says that this call is {attempt.outcome}. Repeat the call, or wait until it has ended"
+        )
+
+
+def _fact_found(leg: Leg, output: Document) -> PaymentFact | None:
+    kind = _FOUND.get(output["state"] or "")
+    if kind is None or output["payment_ref"] is None:
+        return None
+    return _fact(leg, kind, output["payment_ref"], output["payment_ref"])
+
+
+def _fact_of_person(leg: Leg, ref: str) -> PaymentFact:
+    kind = next(kind for kind, said in _SAYS.items() if said == (leg.operation, Outcome.DONE))
+    return _fact(leg, kind, leg.payment_ref or ref, ref)
+
+
+def _fact(leg: Leg, kind: FactKind, payment_ref: str, operation_ref: str) -> PaymentFact:
+    return PaymentFact(
+        gateway=leg.gateway,
+        payment_ref=payment_ref,
+        operation_ref=operation_ref,
+        kind=kind,
+        occurred_at=datetime.now(UTC),
+        amount_minor=leg.amount_minor,
+        reference=leg.reference,
+    )

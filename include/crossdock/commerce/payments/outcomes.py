@@ -1,0 +1,81 @@
+"""What the end of a gateway's call means for a leg, for its facts and for the gateway's health."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from crossdock.commerce.payments.events import FactKind, PaymentFact
+from crossdock.commerce.payments.model import Leg, LegEnd, Operation
+from crossdock.integrations.actions.model import Document, Done, Ended, Failed, Refused, RefusedBy, Unknown
+from crossdock.integrations.attempts.model import Outcome
+
+#: Operation and the state in its output → what happened.
+_KINDS = {
+    (Operation.AUTHORISE, "authorised"): FactKind.AUTHORISED,
+    (Operation.AUTHORISE, "requires_action"): FactKind.REQUIRES_ACTION,
+    (Operation.AUTHORISE, "pending"): FactKind.AUTHORISATION_PENDING,
+    (Operation.CAPTURE, "done"): FactKind.CAPTURED,
+    (Operation.CAPTURE, "pending"): FactKind.CAPTURE_PENDING,
+    (Operation.VOID, "done"): FactKind.VOIDED,
+    (Operation.VOID, "pending"): FactKind.VOID_PENDING,
+    (Operation.REFUND, "done"): FactKind.REFUNDED,
+    (Operation.REFUND, "pending"): FactKind.REFUND_PENDING,
+}
+_ANSWER_GONE = "It was done, and the gateway does not repeat its answer. Its event or a person has to say its reference"
+
+
+def end_of(leg: Leg, ended: Ended) -> LegEnd:
+    """Say how a leg ended. One that was done, but whose answer is gone, has no reference to go on with: it is unknown."""
+    match ended:
+        case Done(output=None):
+            return LegEnd(outcome=Outcome.UNKNOWN, message=_ANSWER_GONE)
+        case Done(output=output) if output is not None:
+            return LegEnd(
+                outcome=Outcome.DONE,
+                payment_ref=output.get("payment_ref") or leg.payment_ref,
+                operation_ref=output["operation_ref"],
+                next_action_url=output.get("next_action_url"),
+            )
+        case Refused():
+            return LegEnd(
+                outcome=Outcome.REFUSED,
+                refused_by=ended.by,
+                code=ended.code,
+                message=ended.message,
+                try_other=ended.try_other,
+            )
+        case Failed():
+            return LegEnd(outcome=Outcome.FAILED, message=ended.message, try_other=True)
+        case _:
+            return LegEnd(outcome=Outcome.UNKNOWN, message=ended.message if isinstance(ended, Unknown) else None)
+
+
+def facts_in(leg: Leg, ended: Ended, at: datetime) -> list[PaymentFact]:
+    """Read the facts of an answer."""
+    if not isinstance(ended, Done) or ended.output is None:
+        return []
+    return [_fact(leg, ended.output, at)]
+
+
+def answered(ended: Ended) -> bool:
+    """Check whether the gateway works: a decline is an answer, and so is a refusal of what we asked, not of our account."""
+    match ended:
+        case Done():
+            return True
+        case Refused():
+            return ended.by is RefusedBy.DECISION or not ended.try_other
+        case _:
+            return False
+
+
+def _fact(leg: Leg, output: Document, at: datetime) -> PaymentFact:
+    return PaymentFact(
+        gateway=leg.gateway,
+        payment_ref=output.get("payment_ref") or leg.payment_ref or "",
+        operation_ref=output["operation_ref"],
+        kind=_KINDS[leg.operation, output["state"]],
+        occurred_at=at,
+        amount_minor=output.get("amount_minor"),
+        currency=output.get("currency"),
+        reference=leg.reference,
+    )

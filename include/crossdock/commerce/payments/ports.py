@@ -1,0 +1,22 @@
+"""What payments need of the rest of the hub."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from crossdock.integrations.actions.model import Document, Ended
+
+
+class Perform(Protocol):
+    """Performs an action of an integration; `app` provides it from the connectors' manifests."""
+
+    def __call__(self, integration: str, action: str, given: Document, key: str) -> Ended:
+        """
+        Perform the *action*; a write has one effect for each *key*. No transaction may be open.
+
+        Raises:
+            BadRequest, NotFound, IntegrationPaused: nothing was sent.
+            StoreUnavailable: the hub's database failed; repeating the call is safe.
+
+        """
+        ...

@@ -1,0 +1,387 @@
+"""SQL of payments: their legs and facts, and the last calls of the gateways."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg.rows import kwargs_row
+from psycopg.types.json import Jsonb
+
+from crossdock.commerce.payments.amounts import PaymentState
+from crossdock.commerce.payments.events import PaymentFact
+from crossdock.commerce.payments.health import WINDOW, GatewayHealth
+from crossdock.commerce.payments.model import FactOrigin, Leg, LegEnd, Operation, Payment, PaymentRequest, key_of
+from crossdock.core.errors import NotFound
+from crossdock.db.database import Work
+
+_PAYMENT = b"""payment_id, reference, amount_minor, currency, payment_methods, customer_reference, return_url, state,
+       is_unresolved, created_at, created_by, changed_at"""
+
+_LEG = b"""leg_id, payment_id, operation, request_key, gateway, key, reference, amount_minor, outcome, refused_by, code, message, try_other,
+       payment_ref, operation_ref, next_action_url, calls, began_at, called_at, first_failed_at, answered_at"""
+
+_FACT = b"gateway, payment_ref, operation_ref, kind, occurred_at, amount_minor, currency, reference, code"
+
+#: Of two callers with one reference, the second finds the payment of the first.
+_ADD = (
+    b"""
+INSERT INTO payment (payment_id, reference, amount_minor, currency, payment_methods, customer_reference, return_url,
+                     state, created_by)
+VALUES ('pay_' || replace(gen_random_uuid()::text, '-', ''), %(reference)s, %(amount_minor)s, %(currency)s,
+        %(payment_methods)s, %(customer_reference)s, %(return_url)s, 'open', %(actor)s)
+ON CONFLICT (reference) DO NOTHING
+RETURNING """
+    + _PAYMENT
+)
+
+_GET = b"SELECT " + _PAYMENT + b" FROM payment WHERE payment_id = %(payment_id)s"
+_LOCK = _GET + b" FOR UPDATE"
+_BY_REFERENCE = b"SELECT " + _PAYMENT + b" FROM payment WHERE reference = %(reference)s"
+
+_PAGE = (
+    b"SELECT "
+    + _PAYMENT
+    + b""" FROM payment
+ WHERE (%(state)s::text IS NULL OR state = %(state)s) AND (NOT %(unresolved)s OR is_unresolved)
+   AND (%(reference)s::text IS NULL OR reference = %(reference)s)
+   AND (%(before_at)s::timestamptz IS NULL OR (created_at, payment_id) < (%(before_at)s, %(before_id)s))
+ ORDER BY created_at DESC, payment_id DESC LIMIT %(limit)s"""
+)
+
+_SET_STATE = b"""
+UPDATE payment SET state = %(state)s, is_unresolved = %(is_unresolved)s, changed_at = clock_timestamp()
+ WHERE payment_id = %(payment_id)s AND (state, is_unresolved) <> (%(state)s, %(is_unresolved)s)
+"""
+
+_LEGS = b"SELECT " + _LEG + b" FROM payment_leg WHERE payment_id = %(payment_id)s ORDER BY leg_id"
+
+#: A leg whose outcome is unknown stays so while it is repeated: only the repetition's end may change that.
+_BEGIN = (
+    b"""
+INSERT INTO payment_leg AS known (payment_id, operation, request_key, gateway, key, reference, amount_minor, payment_ref)
+VALUES (%(payment_id)s, %(operation)s, %(request_key)s, %(gateway)s, %(key)s, %(reference)s, %(amount_minor)s,
+        %(payment_ref)s)
+ON CONFLICT (payment_id, operation, request_key, gateway) DO UPDATE
+   SET calls = known.calls + 1, called_at = clock_timestamp(), refused_by = NULL, code = NULL, try_other = false,
+       outcome = CASE WHEN known.outcome = 'unknown' THEN 'unknown' ELSE 'open' END
+RETURNING """
+    + _LEG
+)
+
+_CALL_AGAIN = (
+    b"UPDATE payment_leg SET calls = calls + 1, called_at = clock_timestamp() WHERE leg_id = %(leg_id)s RETURNING "
+    + _LEG
+)
+
+_FIND_LEG = (
+    b"SELECT "
+    + _LEG
+    + b""" FROM payment_leg
+ WHERE payment_id = %(payment_id)s AND operation = %(operation)s AND request_key = %(request_key)s"""
+)
+
+#: An event may have said in the meantime what became of it: that stays. So does a reference that is known.
+_END = b"""
+UPDATE payment_leg
+   SET outcome = %(outcome)s, refused_by = %(refused_by)s, code = %(code)s, message = %(message)s,
+       try_other = %(try_other)s, payment_ref = coalesce(%(payment_ref)s, payment_ref),
+       operation_ref = coalesce(%(operation_ref)s, operation_ref),
+       next_action_url = coalesce(%(next_action_url)s, next_action_url),
+       first_failed_at = CASE WHEN %(outcome)s IN ('failed', 'unknown') THEN coalesce(first_failed_at, clock_timestamp())
+                              ELSE first_failed_at END,
+       answered_at = CASE WHEN %(outcome)s IN ('done', 'refused') THEN coalesce(answered_at, clock_timestamp())
+                          ELSE answered_at END
+ WHERE leg_id = %(leg_id)s AND calls = %(calls)s AND outcome IN ('open', 'unknown')
+"""
+
+#: Facts and legs of one payment of a gateway: so that of an event and an answer at once, the second sees the first.
+_LOCK_REF = b"SELECT pg_advisory_xact_lock(hashtextextended('payment_ref:' || %(name)s, 0))"
+
+#: By our reference, which is committed before the call; or by the gateway's, which an answer brought. Another shop's
+#: payment at the same gateway may have the same reference of its own.
+_MATCH = b"""
+SELECT payment_id FROM payment_leg
+ WHERE gateway = %(gateway)s AND (reference = %(reference)s AND payment_ref IS NULL OR payment_ref = %(payment_ref)s)
+ ORDER BY payment_ref = %(payment_ref)s DESC NULLS LAST, leg_id LIMIT 1
+"""
+
+#: The same fact may come from an answer and an event, and each may know what the other does not.
+_ADD_FACT = b"""
+INSERT INTO payment_fact AS known (payment_id, gateway, payment_ref, operation_ref, kind, occurred_at, amount_minor,
+                                   currency, reference, code, origin)
+VALUES (%(payment_id)s, %(gateway)s, %(payment_ref)s, %(operation_ref)s, %(kind)s, %(occurred_at)s, %(amount_minor)s,
+        %(currency)s, %(reference)s, %(code)s, %(origin)s)
+ON CONFLICT (gateway, operation_ref, kind) DO UPDATE
+   SET payment_id = coalesce(known.payment_id, excluded.payment_id),
+       amount_minor = greatest(known.amount_minor, excluded.amount_minor),
+       occurred_at = least(known.occurred_at, excluded.occurred_at),
+       currency = coalesce(known.currency, excluded.currency),
+       reference = coalesce(known.reference, excluded.reference),
+       code = coalesce(known.code, excluded.code)
+"""
+
+_ADOPT = b"""
+UPDATE payment_fact SET payment_id = %(payment_id)s
+ WHERE payment_id IS NULL AND gateway = %(gateway)s AND payment_ref = %(payment_ref)s
+"""
+
+_FACTS = b"SELECT " + _FACT + b" FROM payment_fact WHERE payment_id = %(payment_id)s ORDER BY fact_id"
+
+_UNMATCHED = (
+    b"SELECT fact_id, "
+    + _FACT
+    + b" FROM payment_fact WHERE payment_id IS NULL AND fact_id > %(after)s ORDER BY fact_id LIMIT %(limit)s"
+)
+
+#: While this session is connected, and for no longer than it: a process that dies lets others go on.
+_TRY_LOCK = b"SELECT pg_try_advisory_lock(hashtextextended('payment:' || %(name)s, 0))"
+_UNLOCK = b"SELECT pg_advisory_unlock(hashtextextended('payment:' || %(name)s, 0))"
+
+_BEGIN_CALL = b"INSERT INTO gateway_call (gateway) VALUES (%(gateway)s) RETURNING call_id"
+
+_END_CALL = b"""
+UPDATE gateway_call
+   SET answered = %(answered)s, took_ms = round(extract(epoch FROM clock_timestamp() - began_at) * 1000)::int
+ WHERE call_id = %(call_id)s
+"""
+
+_FORGET_CALLS = b"""
+DELETE FROM gateway_call
+ WHERE gateway = %(gateway)s
+   AND call_id <= (SELECT call_id FROM gateway_call WHERE gateway = %(gateway)s
+                    ORDER BY call_id DESC OFFSET %(kept)s LIMIT 1)
+"""
+
+#: A call whose process died never ends: it counts for nothing, except that it was made.
+_HEALTH = b"""
+SELECT gateway, coalesce(calls, 0) AS calls, coalesce(answered, 0) AS answered, latency_ms, last_answered,
+       (SELECT extract(epoch FROM clock_timestamp() - max(began_at))::float8 FROM gateway_call
+         WHERE gateway_call.gateway = asked.gateway) AS idle_s
+  FROM unnest(%(gateways)s::text[]) AS asked(gateway)
+  LEFT JOIN LATERAL (
+    SELECT count(*) AS calls, count(*) FILTER (WHERE answered) AS answered,
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY took_ms) FILTER (WHERE answered) AS latency_ms,
+           (array_agg(answered ORDER BY call_id DESC))[1] AS last_answered
+      FROM (SELECT call_id, answered, took_ms FROM gateway_call
+             WHERE gateway_call.gateway = asked.gateway AND answered IS NOT NULL
+             ORDER BY call_id DESC LIMIT %(window)s) AS last) AS counted ON true
+ ORDER BY gateway
+"""
+
+#: Calls of a gateway that are kept: some times the window, since those that run do not count.
+_KEPT_CALLS = 4 * WINDOW
+
+
+class UnmatchedFact(msgspec.Struct, frozen=True):
+    """A fact of a payment that the hub does not know."""
+
+    fact_id: int
+    fact: PaymentFact
+
+
+def add(work: Work, request: PaymentRequest, *, actor: str) -> tuple[Payment, bool]:
+    """Add a payment; return it, and whether it is new: false if its reference was there before."""
+    values = {**msgspec.structs.asdict(request), "payment_methods": Jsonb(request.payment_methods), "actor": actor}
+    if added := _payments(work).execute(_ADD, values).fetchone():
+        return added, True
+    found = _payments(work).execute(_BY_REFERENCE, {"reference": request.reference}).fetchone()
+    assert found is not None  # noqa: S101  a conflict found it
+    return found, False
+
+
+def get(work: Work, payment_id: str) -> Payment:
+    """
+    Read a payment.
+
+    Raises:
+        NotFound: there is none with that ID.
+
+    """
+    return _found(_payments(work).execute(_GET, {"payment_id": payment_id}).fetchone(), payment_id)
+
+
+def lock(work: Work, payment_id: str) -> Payment:
+    """
+    Read a payment, and lock it until the transaction ends.
+
+    Raises:
+        NotFound: there is none with that ID.
+
+    """
+    return _found(_payments(work).execute(_LOCK, {"payment_id": payment_id}).fetchone(), payment_id)
+
+
+def page(
+    work: Work,
+    *,
+    state: PaymentState | None = None,
+    unresolved: bool = False,
+    reference: str | None = None,
+    before: tuple[datetime, str] | None = None,
+    limit: int = 100,
+) -> list[Payment]:
+    """List payments, newest first: at most *limit* before a time and ID."""
+    at, payment_id = before or (None, None)
+    values = {
+        "state": state,
+        "unresolved": unresolved,
+        "reference": reference,
+        "before_at": at,
+        "before_id": payment_id,
+        "limit": limit,
+    }
+    return _payments(work).execute(_PAGE, values).fetchall()
+
+
+def set_state(work: Work, payment_id: str, state: PaymentState, *, is_unresolved: bool) -> None:
+    """Store what follows from legs and facts."""
+    work.execute(_SET_STATE, {"payment_id": payment_id, "state": state, "is_unresolved": is_unresolved})
+
+
+def legs_of(work: Work, payment_id: str) -> list[Leg]:
+    """Read the legs of a payment, in the order in which they began."""
+    return _legs(work).execute(_LEGS, {"payment_id": payment_id}).fetchall()
+
+
+def begin_leg(
+    work: Work,
+    payment: Payment,
+    operation: Operation,
+    gateway: str,
+    *,
+    request_key: str = "",
+    amount_minor: int | None = None,
+    payment_ref: str | None = None,
+) -> Leg:
+    """Add a leg, or count another call of one that is there. Commit it before the call."""
+    key = key_of(payment.payment_id, operation, request_key, gateway)
+    values = {
+        "payment_id": payment.payment_id,
+        "operation": operation,
+        "request_key": request_key,
+        "gateway": gateway,
+        "key": key,
+        "reference": payment.reference if operation is Operation.AUTHORISE else f"{operation}-{key[:32]}",
+        "amount_minor": amount_minor,
+        "payment_ref": payment_ref,
+    }
+    found = _legs(work).execute(_BEGIN, values).fetchone()
+    assert found is not None  # noqa: S101  it was inserted or updated
+    return found
+
+
+def call_again(work: Work, leg: Leg) -> Leg:
+    """Count another call of *leg*, whose outcome stays unknown meanwhile. Commit it before the call."""
+    found = _legs(work).execute(_CALL_AGAIN, {"leg_id": leg.leg_id}).fetchone()
+    assert found is not None  # noqa: S101  no leg is deleted
+    return found
+
+
+def find_leg(work: Work, payment_id: str, operation: Operation, request_key: str) -> Leg | None:
+    """Find the leg of a caller's request; None if that has none yet."""
+    values = {"payment_id": payment_id, "operation": operation, "request_key": request_key}
+    return _legs(work).execute(_FIND_LEG, values).fetchone()
+
+
+def end_leg(work: Work, leg: Leg, end: LegEnd) -> bool:
+    """Write how the call of *leg* ended; return false if a later call was made, or its outcome became known otherwise."""
+    values = {**msgspec.structs.asdict(end), "leg_id": leg.leg_id, "calls": leg.calls}
+    return work.execute(_END, values).rowcount > 0
+
+
+def lock_refs(work: Work, refs: Iterable[tuple[str, str]]) -> None:
+    """Lock payments of gateways, as (gateway, payment_ref), until the transaction ends; before any payment is locked."""
+    for gateway, payment_ref in sorted(set(refs)):
+        work.execute(_LOCK_REF, {"name": f"{gateway}:{payment_ref}"})
+
+
+def match(work: Work, fact: PaymentFact) -> str | None:
+    """Find the ID of the payment that *fact* is about; None if the hub knows none."""
+    values = {"gateway": fact.gateway, "reference": fact.reference, "payment_ref": fact.payment_ref}
+    row = work.execute(_MATCH, values).fetchone()
+    return str(row[0]) if row else None
+
+
+def add_fact(work: Work, payment_id: str | None, fact: PaymentFact, origin: FactOrigin) -> None:
+    """Keep a fact. Idempotent: one that comes again adds what was missing."""
+    values = {**msgspec.structs.asdict(fact), "payment_id": payment_id, "origin": origin}
+    work.execute(_ADD_FACT, values)
+
+
+def adopt_facts(work: Work, payment_id: str, gateway: str, payment_ref: str) -> None:
+    """Give the facts that came before the gateway's reference was known to their payment."""
+    work.execute(_ADOPT, {"payment_id": payment_id, "gateway": gateway, "payment_ref": payment_ref})
+
+
+def facts_of(work: Work, payment_id: str) -> list[PaymentFact]:
+    """Read the facts of a payment, in the order of their arrival."""
+    rows = work.cursor(row_factory=kwargs_row(_fact)).execute(_FACTS, {"payment_id": payment_id})
+    return rows.fetchall()
+
+
+def unmatched_facts(work: Work, *, after: int = 0, limit: int = 100) -> list[UnmatchedFact]:
+    """List the facts of payments that the hub does not know, oldest first: at most *limit* after an ID."""
+    rows = work.execute(_UNMATCHED, {"after": after, "limit": limit})
+    names = PaymentFact.__struct_fields__
+    return [UnmatchedFact(fact_id, _fact(**dict(zip(names, fields, strict=True)))) for fact_id, *fields in rows]
+
+
+def try_lock_session(session: Work, name: str) -> bool:
+    """Lock *name* for this session; return false if another one has it."""
+    row = session.execute(_TRY_LOCK, {"name": name}).fetchone()
+    return bool(row and row[0])
+
+
+def unlock_session(session: Work, name: str) -> None:
+    """Unlock *name*. A session that ended has unlocked it already."""
+    session.execute(_UNLOCK, {"name": name})
+
+
+def begin_call(work: Work, gateway: str) -> int:
+    """Note that a call of *gateway* begins; return its number."""
+    row = work.execute(_BEGIN_CALL, {"gateway": gateway}).fetchone()
+    assert row is not None  # noqa: S101  it was inserted
+    return int(row[0])
+
+
+def end_call(work: Work, gateway: str, call_id: int, *, answered: bool) -> None:
+    """Note how a call ended and how long it took, and forget old ones."""
+    work.execute(_END_CALL, {"call_id": call_id, "answered": answered})
+    work.execute(_FORGET_CALLS, {"gateway": gateway, "kept": _KEPT_CALLS})
+
+
+def health_of(work: Work, gateways: Collection[str]) -> list[GatewayHealth]:
+    """Read how each of *gateways* answered its last calls."""
+    values: dict[str, Any] = {"gateways": sorted(gateways), "window": WINDOW}
+    rows = work.cursor(row_factory=kwargs_row(GatewayHealth)).execute(_HEALTH, values)
+    return rows.fetchall()
+
+
+def _payments(work: Work) -> psycopg.Cursor[Payment]:
+    return work.cursor(row_factory=kwargs_row(_payment))
+
+
+def _payment(**fields: Any) -> Payment:
+    return msgspec.convert(fields, Payment)
+
+
+def _legs(work: Work) -> psycopg.Cursor[Leg]:
+    return work.cursor(row_factory=kwargs_row(_leg))
+
+
+def _leg(**fields: Any) -> Leg:
+    return msgspec.convert(fields, Leg)
+
+
+def _fact(**fields: Any) -> PaymentFact:
+    return msgspec.convert(fields, PaymentFact)
+
+
+def _found(payment: Payment | None, payment_id: str) -> Payment:
+    if payment is None:
+        raise NotFound(f"There is no payment {payment_id!r}")
+    return payment

@@ -1,0 +1,453 @@
+"""
+Use cases of payments: authorise at one gateway after another, capture, void, refund, and find out what became of a call.
+
+Each call of a gateway has a leg that is committed before it. No transaction is open during a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from crossdock.commerce.payments import facts as fact_book
+from crossdock.commerce.payments import repository
+from crossdock.commerce.payments.amounts import Amounts, amounts_of
+from crossdock.commerce.payments.health import in_order
+from crossdock.commerce.payments.model import (
+    AmountRefused,
+    FactOrigin,
+    Leg,
+    Operation,
+    Payment,
+    PaymentBusy,
+    PaymentRequest,
+    ReferenceTaken,
+    next_to_ask,
+)
+from crossdock.commerce.payments.outcomes import answered, end_of, facts_in
+from crossdock.commerce.payments.ports import Perform
+from crossdock.core.errors import BadRequest, Conflict, IntegrationPaused, NotFound
+from crossdock.db.database import Store, Work
+from crossdock.integrations import repository as registry
+from crossdock.integrations.actions.model import Document, Ended, Failed, Unknown
+from crossdock.integrations.attempts.model import Outcome
+from crossdock.integrations.manifests import manifests
+from crossdock.integrations.model import IntegrationState
+from crossdock.observability import audit
+
+#: What a connector's manifest provides.
+CAPABILITY = "payment_gateway"
+#: The gateway's clock may be behind ours by so much.
+_CLOCKS_DIFFER = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Payments:
+    """What the use cases need."""
+
+    store: Store
+    perform: Perform
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a caller asks to have done with a payment."""
+
+    payment_id: str
+    #: The same for each repetition of this request, and of no other.
+    request_key: str
+    actor: str
+    #: None for all that is left.
+    amount_minor: int | None = None
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A leg that is committed, and may be called now."""
+
+    payment: Payment
+    leg: Leg
+    #: Its number among the calls of its gateway.
+    call_id: int
+    #: Whether an earlier call may have had the effect.
+    was_unresolved: bool
+
+
+def gateways(work: Work) -> list[str]:
+    """List the integrations that are payment gateways and may be called."""
+    known = manifests()
+    return [
+        found.integration_id
+        for found in registry.list_all(work)
+        if found.state is IntegrationState.ACTIVE and found.kind in known and CAPABILITY in known[found.kind].provides
+    ]
+
+
+def authorise(payments: Payments, request: PaymentRequest, *, actor: str) -> Payment:
+    """
+    Have a gateway reserve the amount; if it cannot be asked, the next one. Return the payment with its state.
+
+    With a reference that is known, it goes on where the earlier call ended: an unknown outcome is resolved by the same
+    gateway and key, and a payment that no gateway took is tried again.
+
+    Raises:
+        ReferenceTaken: the reference belongs to another payment.
+        PaymentBusy: another process is asking about it now.
+        Conflict: no gateway can take such a payment; it is not kept.
+
+    """
+    with payments.store.transaction() as work:
+        payment, is_new = repository.add(work, request, actor=actor)
+        if not is_new and not request.is_of(payment):
+            raise ReferenceTaken(payment)
+        if is_new:
+            _refuse_without_gateway(work, payment)
+            audit.add(work, actor=actor, act="payment.place", subject=f"payment/{payment.payment_id}", detail={})
+    return _ask_in_turn(payments, payment.payment_id)
+
+
+def capture(payments: Payments, request: Request) -> Leg:
+    """
+    Take an authorised amount, or a part of it. Return the leg with its outcome.
+
+    The same request again is the same capture: its outcome is returned, or found out.
+
+    Raises:
+        NotFound: there is no such payment.
+        AmountRefused: less is left. No gateway was asked.
+        PaymentBusy: the same request is at work.
+
+    """
+    return _operate(payments, Operation.CAPTURE, request)
+
+
+def refund(payments: Payments, request: Request) -> Leg:
+    """
+    Give back a captured amount, or a part of it. Return the leg with its outcome.
+
+    Raises:
+        NotFound, AmountRefused, PaymentBusy: As `capture`.
+
+    """
+    return _operate(payments, Operation.REFUND, request)
+
+
+def void(payments: Payments, request: Request) -> Leg:
+    """
+    Release what is authorised and not captured. Return the leg with its outcome.
+
+    Raises:
+        NotFound, AmountRefused, PaymentBusy: As `capture`; also while the outcome of a capture is unknown.
+
+    """
+    return _operate(payments, Operation.VOID, request)
+
+
+def resolve(payments: Payments, payment_id: str) -> Payment:
+    """
+    Find out what became of each call whose outcome is unknown: the same call with the same key, then `find_payment`.
+
+    What stays unknown waits for an event or a person. Nothing is asked of another gateway.
+
+    Raises:
+        NotFound: there is no such payment.
+        PaymentBusy: another process is asking about it now.
+
+    """
+    with payments.store.transaction() as work:
+        payment = repository.get(work, payment_id)
+        waiting = [leg for leg in repository.legs_of(work, payment_id) if leg.is_unresolved]
+    for leg in waiting:
+        with _alone(payments.store, _lock_name(leg)):
+            _repeat(payments, payment, leg)
+    return show(payments.store, payment_id)
+
+
+def show(store: Store, payment_id: str) -> Payment:
+    """
+    Read a payment.
+
+    Raises:
+        NotFound: there is none with that ID.
+
+    """
+    with store.transaction() as work:
+        return repository.get(work, payment_id)
+
+
+def _refuse_without_gateway(work: Work, payment: Payment) -> None:
+    known = gateways(work)
+    if not any(payment.method_at(gateway) for gateway in known):
+        raise Conflict(
+            "No payment gateway can take this payment method. Gateways: " + (", ".join(known) or "none is connected")
+        )
+
+
+def _ask_in_turn(payments: Payments, payment_id: str) -> Payment:
+    asked: set[str] = set()
+    with _alone(payments.store, payment_id):
+        while begun := _begin_authorisation(payments.store, payment_id, asked):
+            asked.add(begun.leg.gateway)
+            _call(payments, begun)
+    return show(payments.store, payment_id)
+
+
+def _begin_authorisation(store: Store, payment_id: str, asked: set[str]) -> _Begun | None:
+    """Choose the gateway that may be asked now, and commit its leg; None if no one may be asked."""
+    with store.transaction() as work:
+        payment = repository.lock(work, payment_id)
+        legs = [leg for leg in repository.legs_of(work, payment_id) if leg.operation is Operation.AUTHORISE]
+        usable = [gateway for gateway in gateways(work) if payment.method_at(gateway)]
+        order = in_order(repository.health_of(work, usable))
+        gateway = next_to_ask(legs, order, asked=asked)
+        if gateway is None:
+            return None
+        before = next((leg for leg in legs if leg.gateway == gateway), None)
+        leg = repository.begin_leg(work, payment, Operation.AUTHORISE, gateway, amount_minor=payment.amount_minor)
+        return _begun(work, payment, leg, before)
+
+
+def _operate(payments: Payments, operation: Operation, request: Request) -> Leg:
+    with _alone(payments.store, f"{request.payment_id}:{operation}:{request.request_key}"):
+        if begun := _begin_operation(payments.store, operation, request):
+            _call(payments, begun)
+    with payments.store.transaction() as work:
+        leg = repository.find_leg(work, request.payment_id, operation, request.request_key)
+    assert leg is not None  # noqa: S101  it was begun
+    return leg
+
+
+def _begin_operation(store: Store, operation: Operation, request: Request) -> _Begun | None:
+    """Reserve the amount under the payment's lock, and commit the leg; None if it was done before."""
+    with store.transaction() as work:
+        payment = repository.lock(work, request.payment_id)
+        legs = repository.legs_of(work, payment.payment_id)
+        before = repository.find_leg(work, payment.payment_id, operation, request.request_key)
+        if before and before.outcome is Outcome.DONE:
+            return None
+        authorised = _authorised(payment, legs, operation)
+        amount_minor = before.amount_minor if before else request.amount_minor
+        if before is None or not before.is_unresolved:
+            amount_minor = _allowed(payment, operation, amount_minor, _left(work, authorised, legs, operation))
+        leg = repository.begin_leg(
+            work,
+            payment,
+            operation,
+            authorised.gateway,
+            request_key=request.request_key,
+            amount_minor=None if operation is Operation.VOID else amount_minor,
+            payment_ref=authorised.payment_ref,
+        )
+        if before is None:
+            _audit_operation(work, leg, request.actor)
+        return _begun(work, payment, leg, before)
+
+
+def _audit_operation(work: Work, leg: Leg, actor: str) -> None:
+    detail = {"gateway": leg.gateway, "amount_minor": leg.amount_minor}
+    audit.add(work, actor=actor, act=f"payment.{leg.operation}", subject=f"payment/{leg.payment_id}", detail=detail)
+
+
+def _begun(work: Work, payment: Payment, leg: Leg, before: Leg | None) -> _Begun:
+    fact_book.update_state(work, payment.payment_id)
+    was_unresolved = before is not None and before.is_unresolved
+    return _Begun(payment, leg, repository.begin_call(work, leg.gateway), was_unresolved)
+
+
+def _authorised(payment: Payment, legs: list[Leg], operation: Operation) -> Leg:
+    """Find the authorisation that an operation is on."""
+    for leg in legs:
+        if leg.operation is Operation.AUTHORISE and leg.outcome is Outcome.DONE and leg.payment_ref:
+            return leg
+    raise AmountRefused(operation, payment, None, 0)
+
+
+def _left(work: Work, authorised: Leg, legs: list[Leg], operation: Operation) -> int:
+    """Compute what is left of an authorisation, without what calls may have taken whose outcome is open or unknown."""
+    here = (authorised.gateway, authorised.payment_ref)
+    facts = repository.facts_of(work, authorised.payment_id)
+    amounts = amounts_of(fact for fact in facts if (fact.gateway, fact.payment_ref) == here)
+    waiting = [leg for leg in legs if leg.is_unresolved]
+    taken = sum(leg.amount_minor or 0 for leg in waiting if leg.operation is operation)
+    match operation:
+        case Operation.REFUND:
+            return max(amounts.refundable_minor - taken, 0)
+        case Operation.VOID:
+            # What a capture takes at the same time cannot be released.
+            return 0 if any(leg.operation in (Operation.CAPTURE, Operation.VOID) for leg in waiting) else _void(amounts)
+        case _:
+            is_voiding = any(leg.operation is Operation.VOID for leg in waiting)
+            return 0 if is_voiding else max(amounts.capturable_minor - taken, 0)
+
+
+def _void(amounts: Amounts) -> int:
+    return 0 if amounts.capture_pending_minor else amounts.capturable_minor
+
+
+def _allowed(payment: Payment, operation: Operation, amount_minor: int | None, most_minor: int) -> int:
+    asked = most_minor if amount_minor is None else amount_minor
+    if not 0 < asked <= most_minor:
+        raise AmountRefused(operation, payment, amount_minor, most_minor)
+    return asked
+
+
+def _call(payments: Payments, begun: _Begun) -> None:
+    leg = begun.leg
+    ended = _performed(payments, begun)
+    with payments.store.transaction() as work:
+        _end(work, leg, ended, FactOrigin.ANSWER)
+        repository.end_call(work, leg.gateway, begun.call_id, answered=answered(ended))
+
+
+def _performed(payments: Payments, begun: _Begun) -> Ended:
+    """Call the gateway. What keeps the call from being made says nothing of an earlier one."""
+    leg = begun.leg
+    try:
+        return payments.perform(leg.gateway, leg.operation, _input(begun.payment, leg), leg.key)
+    except (BadRequest, NotFound, IntegrationPaused, Conflict) as error:
+        return Unknown(str(error)) if begun.was_unresolved else Failed(str(error))
+
+
+def _end(work: Work, leg: Leg, ended: Ended, origin: FactOrigin) -> None:
+    """Write the outcome of a leg and the facts of its answer, in one transaction."""
+    end, facts = end_of(leg, ended), facts_in(leg, ended, datetime.now(UTC))
+    if end.payment_ref:
+        repository.lock_refs(work, [(leg.gateway, end.payment_ref)])
+    repository.lock(work, leg.payment_id)
+    repository.end_leg(work, leg, end)
+    for fact in facts:
+        repository.add_fact(work, leg.payment_id, fact, origin)
+    if end.payment_ref:
+        repository.adopt_facts(work, leg.payment_id, leg.gateway, end.payment_ref)
+    fact_book.update_state(work, leg.payment_id)
+
+
+def _input(payment: Payment, leg: Leg) -> Document:
+    """Build the input of the gateway's action: the same for each repetition."""
+    money = {"amount_minor": leg.amount_minor, "currency": payment.currency}
+    given: Mapping[str, Any]
+    match leg.operation:
+        case Operation.AUTHORISE:
+            given = {
+                "reference": leg.reference,
+                **money,
+                "payment_method": payment.method_at(leg.gateway),
+                "customer_reference": payment.customer_reference,
+                "return_url": payment.return_url,
+            }
+        case Operation.VOID:
+            given = {"payment_ref": leg.payment_ref, "reference": leg.reference}
+        case _:
+            given = {"payment_ref": leg.payment_ref, "reference": leg.reference, **money}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _repeat(payments: Payments, payment: Payment, leg: Leg) -> None:
+    """Repeat one leg with its key; if that says nothing, read what became of it."""
+    with payments.store.transaction() as work:
+        locked = repository.lock(work, payment.payment_id)
+        current = next(found for found in repository.legs_of(work, payment.payment_id) if found.leg_id == leg.leg_id)
+        if not current.is_unresolved:
+            return
+        begun = _again(work, locked, current)
+    _call(payments, begun)
+    if leg.operation is Operation.AUTHORISE:
+        _find(payments, begun)
+
+
+def _again(work: Work, payment: Payment, leg: Leg) -> _Begun:
+    repeated = repository.call_again(work, leg)
+    return _Begun(payment, repeated, repository.begin_call(work, leg.gateway), was_unresolved=True)
+
+
+def _find(payments: Payments, begun: _Begun) -> None:
+    """Read from the gateway whether it has the payment, if it has such a list. That it has none proves nothing."""
+    leg = begun.leg
+    with payments.store.transaction() as work:
+        known = registry.find(work, leg.gateway)
+        current = next(found for found in repository.legs_of(work, leg.payment_id) if found.leg_id == leg.leg_id)
+    actions = manifests()[known.kind].actions if known and known.kind in manifests() else {}
+    if not current.is_unresolved or "find_payment" not in actions:
+        return
+    since = leg.began_at.astimezone(UTC) - _CLOCKS_DIFFER
+    given = {"reference": leg.reference, "since": f"{since:%Y-%m-%dT%H:%M:%SZ}"}
+    try:
+        found = payments.perform(leg.gateway, "find_payment", given, leg.key)
+    except (BadRequest, NotFound, IntegrationPaused):
+        return
+    fact_book.apply_found(payments.store, current, found)
+
+
+def _lock_name(leg: Leg) -> str:
+    return (
+        leg.payment_id
+        if leg.operation is Operation.AUTHORISE
+        else f"{leg.payment_id}:{leg.operation}:{leg.request_key}"
+    )
+
+
+@contextmanager
+def _alone(store: Store, name: str) -> Iterator[None]:
+    """Let one process at a time ask gateways about *name*; no transaction is open meanwhile."""
+    with store.question() as session:
+        if not repository.try_lock_session(session, name):
+            raise PaymentBusy(name.partition(":")[0])
+    try:
+        yield
+    finally:
+        with store.question() as session:
+            repository.unlock_session(session, name)
+
+
+def resolve_by_person(
+    store: Store,
+    payment_id: str,
+    leg_id: int,
+    outcome: fact_book.FoundOut,
+    *,
+    ref: str | None,
+    reason: str,
+    actor: str,
+) -> Payment:
+    """
+    Record what a person saw at the gateway about a call whose outcome was unknown, with an entry in the audit trail.
+
+    Args:
+        store: The hub's database.
+        payment_id: The payment.
+        leg_id: The call.
+        outcome: done, refused (declined) or failed (it had no effect).
+        ref: The gateway's reference of what was done; needed for `done`.
+        reason: How the person knows.
+        actor: The person.
+
+    Raises:
+        NotFound: there is no such payment or call.
+        BadRequest: it was done, and its reference is missing.
+        Conflict: its outcome is known, or its call may still be running.
+
+    """
+    if outcome is Outcome.DONE and not ref:
+        raise BadRequest("Give the gateway's reference of what was done")
+    with store.transaction() as work:
+        leg = _leg_of(work, payment_id, leg_id)
+    with _alone(store, _lock_name(leg)), store.transaction() as work:
+        # References first, then the payment: in the order of everybody else.
+        if ref:
+            repository.lock_refs(work, [(leg.gateway, leg.payment_ref or ref)])
+        repository.lock(work, payment_id)
+        fact_book.end_by_person(work, _leg_of(work, payment_id, leg_id), outcome, ref)
+        detail = {"leg": leg_id, "operation": leg.operation, "outcome": outcome, "reason": reason}
+        audit.add(work, actor=actor, act="payment.resolve", subject=f"payment/{payment_id}", detail=detail)
+        return repository.get(work, payment_id)
+
+
+def _leg_of(work: Work, payment_id: str, leg_id: int) -> Leg:
+    repository.get(work, payment_id)
+    found = next((leg for leg in repository.legs_of(work, payment_id) if leg.leg_id == leg_id), None)
+    if found is None:
+        raise NotFound(f"Payment {payment_id} has no call {leg_id}")
+    return found

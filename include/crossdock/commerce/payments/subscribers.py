@@ -1,0 +1,34 @@
+"""Apply what gateways report about payments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from crossdock.commerce.payments import facts
+from crossdock.commerce.payments.events import PaymentFact
+from crossdock.commerce.payments.model import FactOrigin
+from crossdock.core.errors import BadEvent
+from crossdock.db.database import Work
+from crossdock.events.model import Event
+
+_decode = msgspec.json.Decoder(PaymentFact).decode
+
+
+def apply(work: Work, events: Sequence[Event]) -> None:
+    """
+    Apply the facts of *events* to their payments. Idempotent; their order does not matter.
+
+    Raises:
+        BadEvent: the data are no fact about a payment; a retry would not help.
+
+    """
+    facts.apply(work, [_fact(event) for event in events], FactOrigin.EVENT)
+
+
+def _fact(event: Event) -> PaymentFact:
+    try:
+        return _decode(event.data)
+    except msgspec.DecodeError as error:
+        raise BadEvent(event.id, event.type, str(error)) from error

@@ -1,0 +1,267 @@
+"""
+Find card numbers and card security codes in JSON documents, so that none is stored.
+
+The hub handles tokens of payment providers only. A number counts as a card's if its length and its first digits are those
+of a card scheme and its check digit is right. One valid EAN in ten passes the same check digit, so that fields of article
+codes and order numbers are left out, and so is a 13 or 14 digit number with the check digit of a GTIN outside card fields.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from crossdock.core.errors import BadRequest
+
+#: What stands for a card number or a security code that was removed.
+MASK = "[card data removed]"
+
+
+class CardDataKind(StrEnum):
+    NUMBER = "card number"
+    CODE = "card security code"
+
+
+class CardData(NamedTuple):
+    """A place with card data; never the value."""
+
+    #: JSON pointer (RFC 6901).
+    pointer: str
+    kind: CardDataKind
+
+
+class CardDataRefused(BadRequest):
+    """A document has card data, which the hub does not take. The message names the place, never the value."""
+
+    def __init__(self, found: CardData) -> None:
+        self.found = found
+        super().__init__(
+            f"There is a {found.kind} at {found.pointer or '/'}. The hub takes no card data: send the token of a payment provider"
+        )
+
+
+class _Scheme(NamedTuple):
+    """The first digits of a scheme's numbers, from … to, and their lengths."""
+
+    low: str
+    high: str
+    lengths: frozenset[int]
+
+
+_SIXTEEN = frozenset({16})
+_LONG = frozenset(range(16, 20))
+#: ISO/IEC 7812 issuer ranges, as the schemes publish them.
+_SCHEMES = (
+    _Scheme("4", "4", frozenset({13, 16, 19})),  # Visa
+    _Scheme("51", "55", _SIXTEEN),  # Mastercard
+    _Scheme("2221", "2720", _SIXTEEN),
+    _Scheme("34", "34", frozenset({15})),  # American Express
+    _Scheme("37", "37", frozenset({15})),
+    _Scheme("300", "305", frozenset({14, 16})),  # Diners Club
+    _Scheme("3095", "3095", frozenset({14, 16})),
+    _Scheme("36", "36", frozenset({14, 16})),
+    _Scheme("38", "39", frozenset({14, 16})),
+    _Scheme("6011", "6011", _LONG),  # Discover
+    _Scheme("644", "649", _LONG),
+    _Scheme("65", "65", _LONG),
+    _Scheme("3528", "3589", _LONG),  # JCB
+    _Scheme("62", "62", _LONG),  # UnionPay
+    _Scheme("81", "81", _LONG),
+    _Scheme("5018", "5018", frozenset(range(13, 20))),  # Maestro
+    _Scheme("5020", "5020", frozenset(range(13, 20))),
+    _Scheme("5038", "5038", frozenset(range(13, 20))),
+    _Scheme("5893", "5893", frozenset(range(13, 20))),
+    _Scheme("6304", "6304", frozenset(range(13, 20))),
+    _Scheme("6759", "6759", frozenset(range(13, 20))),
+    _Scheme("6761", "6763", frozenset(range(13, 20))),
+    _Scheme("2200", "2204", _LONG),  # Mir
+    _Scheme("506099", "506198", _LONG),  # Verve
+    _Scheme("650002", "650027", _LONG),
+    _Scheme("60", "60", _SIXTEEN),  # RuPay
+    _Scheme("508", "508", _SIXTEEN),
+    _Scheme("5067", "5067", _SIXTEEN),  # Elo
+    _Scheme("636368", "636368", _SIXTEEN),
+    _Scheme("9792", "9792", _SIXTEEN),  # Troy
+)
+_SHORTEST, _LONGEST = 13, 19
+#: Of a JSON number; longer ones are IDs.
+_LONGEST_NUMBER = 16
+#: Lengths of EAN-13 and GTIN-14.
+_GTIN_LENGTHS = (13, 14)
+
+#: Digits in groups with one blank or dash between them; not part of a word or of a decimal fraction.
+_RUN = re.compile(r"(?<![A-Za-z0-9])(?<![0-9][.,])[0-9]+(?:[ \u2010-\u2015-][0-9]+)*(?![A-Za-z0-9])")
+_GROUP = re.compile(r"[0-9]+")
+_UUID = re.compile(r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b")
+#: Before a number in a text: what it is the number of.
+_LABEL = re.compile(
+    r"(?:sku|ean|gtin|upc|isbn|barcode|order ?(?:number|no)\.?)(?:[ -]?1[234])?[\W_]{0,3}$", re.IGNORECASE
+)
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_ARTICLE_WORDS = frozenset({"sku", "skus", "ean", "eans", "gtin", "gtins", "upc", "isbn", "barcode", "barcodes"})
+_NUMBER_WORDS = frozenset({"number", "numbers", "no", "nr"})
+_CARD_WORDS = frozenset({"card", "pan", "cardnumber"})
+_CODE_WORDS = frozenset({"cvv", "cvc", "csc", "cav", "cvn", "cid"})
+_CODE = re.compile(r"\s*[0-9]{3,4}\s*")
+#: In one pass over the bytes of a page: digits of a card's length, and names of fields that may have a security code.
+_QUICK = re.compile(rb"[0-9](?:(?: |-|\xe2\x80[\x90-\x95]|\xc2\xa0)?[0-9]){12,}")
+_QUICK_NAME = re.compile(
+    rb"(?:cv[vcn]|CV[VCN]|Cv[vcn]|[Cc]sc|CSC|[Cc]av|CAV|[Cc]id|CID|[Ss]ecurity_?[Cc]ode)_?[0-9]?\""
+)
+#: Begins the characters of other widths, digits among them.
+_WIDE = b"\xef\xbc"
+
+
+def find_card_data(document: Any) -> Iterator[CardData]:
+    """Find each place of *document*, plain JSON, with a card number or a card security code."""
+    yield from _found(document, "", "")
+
+
+def refuse_card_data(document: Any) -> None:
+    """
+    Refuse a document with card data.
+
+    Raises:
+        CardDataRefused: it has some; the first place is named.
+
+    """
+    for found in find_card_data(document):
+        raise CardDataRefused(found)
+
+
+def without_card_data(document: Any) -> tuple[Any, int]:
+    """Copy *document* with `MASK` in each place of card data; return it, and the number of places."""
+    return _masked(document, "")
+
+
+def may_have_card_data(body: bytes) -> bool:
+    """Check quickly whether *body*, JSON in UTF-8, may have card data: most have no number of this form at all."""
+    return bool(_QUICK_NAME.search(body) or _WIDE in body) or any(
+        _is_card(digits) for run in _QUICK.finditer(body) for _, digits in _numbers(run.group().decode("latin-1"))
+    )
+
+
+def _found(value: Any, name: str, pointer: str) -> Iterator[CardData]:
+    match value:
+        case dict():
+            for key, inner in value.items():
+                if _has_number(str(key), ""):
+                    # The name itself is the value: the pointer ends before it.
+                    yield CardData(pointer, CardDataKind.NUMBER)
+                else:
+                    yield from _found(inner, str(key), f"{pointer}/{_escaped(str(key))}")
+        case list():
+            for place, inner in enumerate(value):
+                yield from _found(inner, name, f"{pointer}/{place}")
+        case _ if kind := _kind_of(value, name):
+            yield CardData(pointer, kind)
+
+
+def _masked(value: Any, name: str) -> tuple[Any, int]:
+    match value:
+        case dict():
+            inner = {MASK if _has_number(str(key), "") else key: _masked(each, str(key)) for key, each in value.items()}
+            hidden = sum(_has_number(str(key), "") for key in value)
+            return {key: each for key, (each, _) in inner.items()}, hidden + sum(count for _, count in inner.values())
+        case list():
+            items = [_masked(each, name) for each in value]
+            return [each for each, _ in items], sum(count for _, count in items)
+        case _ if _kind_of(value, name):
+            return MASK, 1
+        case _:
+            return value, 0
+
+
+def _kind_of(value: Any, name: str) -> CardDataKind | None:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    text = str(value)
+    if _names_code(name) and _CODE.fullmatch(text):
+        return CardDataKind.CODE
+    # A provider's ID may be a long number.
+    is_id = isinstance(value, int) and len(text) > _LONGEST_NUMBER and not _names_card(name)
+    return CardDataKind.NUMBER if not is_id and _has_number(text, name) else None
+
+
+def _has_number(text: str, name: str) -> bool:
+    """Check whether *text*, the value of the field *name*, has a card number in it."""
+    if len(text) < _SHORTEST or _names_article(name):
+        return False
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    ids = [match.span() for match in _UUID.finditer(plain)]
+    for run in _RUN.finditer(plain):
+        if len(run.group()) >= _SHORTEST and not any(low <= run.start() < high for low, high in ids):
+            for at, digits in _numbers(run.group()):
+                start = run.start() + at
+                if _is_card(digits) and (_names_card(name) or not _is_article(plain[:start], digits)):
+                    return True
+    return False
+
+
+def _numbers(run: str) -> Iterator[tuple[int, str]]:
+    """
+    Join neighbouring groups of digits to numbers of a card's length, each with its place.
+
+    A security code or a date may follow a number, so that a run is not one number.
+    """
+    groups = [(group.start(), group.group()) for group in _GROUP.finditer(run)]
+    for first, (start, _) in enumerate(groups):
+        digits = ""
+        for _, group in groups[first : first + _LONGEST]:
+            digits += group
+            if len(digits) > _LONGEST:
+                break
+            if len(digits) >= _SHORTEST:
+                yield start, digits
+
+
+def _is_card(digits: str) -> bool:
+    return _is_of_scheme(digits) and _luhn(digits)
+
+
+def _is_of_scheme(digits: str) -> bool:
+    return any(
+        len(digits) in scheme.lengths and scheme.low <= digits[: len(scheme.low)] <= scheme.high for scheme in _SCHEMES
+    )
+
+
+def _luhn(digits: str) -> bool:
+    doubled = (int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits)))
+    return sum(number - 9 if number > 9 else number for number in doubled) % 10 == 0  # noqa: PLR2004
+
+
+def _is_article(before: str, digits: str) -> bool:
+    return bool(_LABEL.search(before[-24:])) or (len(digits) in _GTIN_LENGTHS and _is_gtin(digits))
+
+
+def _is_gtin(digits: str) -> bool:
+    weighted = (int(digit) * (1 + 2 * (place % 2)) for place, digit in enumerate(reversed(digits)))
+    return sum(weighted) % 10 == 0
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORDS.findall(name)]
+
+
+def _names_article(name: str) -> bool:
+    """Check for the field of an article's code or an order's number."""
+    words = _words(name)
+    return not _ARTICLE_WORDS.isdisjoint(words) or (words[-2:-1] == ["order"] and words[-1] in _NUMBER_WORDS)
+
+
+def _names_card(name: str) -> bool:
+    return not _CARD_WORDS.isdisjoint(_words(name))
+
+
+def _names_code(name: str) -> bool:
+    """Check for the field of a card's security code; the result of its check, `cvc_check`, is none."""
+    words = [word for word in _words(name) if not word.isdigit()]
+    last = words[-1] if words else ""
+    return last in _CODE_WORDS or last == "securitycode" or words[-2:] == ["security", "code"]
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,258 @@
+"""Facts in any order, from answers, events, reads and people: the same payment comes of them."""
+
+from __future__ import annotations
+
+from itertools import count, permutations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossdock.commerce.payments import repository, service, subscribers
+from crossdock.commerce.payments.amounts import PaymentState, amounts_of, state_of
+from crossdock.commerce.payments.events import PAYMENT_REPORTED, FactKind, PaymentFact
+from crossdock.commerce.payments.model import Leg, Payment
+from crossdock.core.errors import BadRequest, Conflict
+from crossdock.db.database import Store
+from crossdock.events import store as event_store
+from crossdock.integrations.attempts import repository as attempts
+from crossdock.integrations.attempts.model import Outcome, Resolution
+from tests.commerce.payments.gateways import OTTO, Gateways, connected
+from tests.commerce.payments.test_amounts import NOON
+from tests.shop import query
+
+_numbers = count()
+
+
+def fact(kind: FactKind, operation: str = "op_1", amount_minor: int | None = 10_000, **other: Any) -> PaymentFact:
+    fields = {"gateway": "alpha", "payment_ref": "pay_1", "occurred_at": NOON, "currency": "EUR", **other}
+    return PaymentFact(kind=kind, operation_ref=operation, amount_minor=amount_minor, **fields)
+
+
+def report(store: Store, *facts: PaymentFact) -> None:
+    """Store the events of *facts*, and have the subscriber apply them."""
+    with store.transaction() as work:
+        for said in facts:
+            event = PAYMENT_REPORTED.event(
+                said, source="/webhooks/alpha", subject="payment/1", time=NOON, event_id=f"evt_{next(_numbers)}"
+            )
+            at = event_store.receive(work, event)
+            assert at is not None
+            stored = event_store.get(work, (at.epoch, at.position))
+            subscribers.apply(work, [stored])
+
+
+def legs(gateways: Gateways, payment: Payment) -> list[Leg]:
+    with gateways.store.transaction() as work:
+        return repository.legs_of(work, payment.payment_id)
+
+
+def attempt(gateways: Gateways, leg: Leg) -> tuple[Outcome, Resolution | None]:
+    with gateways.store.transaction() as work:
+        found = attempts.find(work, leg.gateway, leg.key)
+    assert found is not None
+    return found.outcome, found.resolution
+
+
+@pytest.fixture
+def unknown(gateways: Gateways) -> Payment:
+    """Whose answer was lost; the gateway has authorised it."""
+    gateways.fault("alpha", *[{"reset": "after"}] * 2)
+    return gateways.authorise()
+
+
+_OPERATIONS = ("auth", "c1", "c2", "v1", "r1", "d1")
+
+
+@given(
+    st.lists(
+        st.builds(
+            fact,
+            st.sampled_from(FactKind),
+            st.sampled_from(_OPERATIONS),
+            st.sampled_from([None, 1_000, 10_000]),
+            payment_ref=st.sampled_from(["pay_1", "pay_2"]),
+        ),
+        max_size=12,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_every_order_of_facts_gives_the_same_amounts_and_state(facts: list[PaymentFact], random: Any) -> None:
+    mixed = facts + facts[: len(facts) // 2]
+    random.shuffle(mixed)
+
+    assert amounts_of(mixed) == amounts_of(facts)
+    assert state_of(mixed) is state_of(facts)
+
+
+def test_every_order_of_arrival_gives_the_same_payment_in_the_database(gateways: Gateways) -> None:
+    """All 24, each of a payment of its own: the success without an amount may come before what it is of, and again."""
+    found = set()
+    for number, order in enumerate(permutations(range(4))):
+        payment = gateways.authorise(f"order-{number}")
+        (leg,) = legs(gateways, payment)
+        ref, at = leg.payment_ref, leg.gateway
+        said = (
+            fact(FactKind.AUTHORISED, f"{ref}_a", payment_ref=ref, gateway=at),
+            fact(FactKind.CAPTURE_PENDING, f"{ref}_c", 6_000, payment_ref=ref, gateway=at),
+            fact(FactKind.CAPTURED, f"{ref}_c", None, payment_ref=ref, gateway=at),
+            fact(FactKind.REFUNDED, f"{ref}_r", 1_000, payment_ref=ref, gateway=at),
+        )
+        report(gateways.store, *(said[place] for place in (*order, order[0])))
+        with gateways.store.transaction() as work:
+            amounts = amounts_of(repository.facts_of(work, payment.payment_id))
+        found.add((amounts, service.show(gateways.store, payment.payment_id).state))
+
+    ((amounts, state),) = found
+    assert (amounts.authorised_minor, amounts.captured_minor, amounts.refunded_minor) == (10_000, 6_000, 1_000)
+    assert state is PaymentState.PARTLY_REFUNDED
+
+
+def test_the_event_of_an_unknown_payment_resolves_it_and_its_attempt(gateways: Gateways, unknown: Payment) -> None:
+    report(gateways.store, fact(FactKind.AUTHORISED, reference=unknown.reference))
+
+    payment = service.show(gateways.store, unknown.payment_id)
+    (leg,) = legs(gateways, payment)
+    assert (payment.state, payment.is_unresolved) == (PaymentState.AUTHORISED, False)
+    assert (leg.outcome, leg.payment_ref) == (Outcome.DONE, "pay_1")
+    assert attempt(gateways, leg) == (Outcome.DONE, Resolution.WEBHOOK)
+
+
+def test_the_event_of_a_decline_ends_an_unknown_payment(gateways: Gateways, unknown: Payment) -> None:
+    report(gateways.store, fact(FactKind.AUTHORISATION_FAILED, reference=unknown.reference, code="no_funds"))
+
+    (leg,) = legs(gateways, unknown)
+    assert service.show(gateways.store, unknown.payment_id).state is PaymentState.DECLINED
+    assert (leg.outcome, leg.code, attempt(gateways, leg)) == (
+        Outcome.REFUSED,
+        "no_funds",
+        (Outcome.REFUSED, Resolution.WEBHOOK),
+    )
+
+
+def test_the_event_of_a_capture_resolves_that_capture_alone(gateways: Gateways) -> None:
+    payment = gateways.authorise()
+    gateways.fault("alpha", {"reset": "after"}, repeat=True)
+    lost, other = gateways.capture(payment, 1_000, "c1"), gateways.capture(payment, 1_000, "c2")
+
+    report(
+        gateways.store, fact(FactKind.CAPTURED, "cap_1", 1_000, payment_ref=lost.payment_ref, reference=lost.reference)
+    )
+
+    outcomes = {leg.leg_id: leg.outcome for leg in legs(gateways, payment)}
+    assert (outcomes[lost.leg_id], outcomes[other.leg_id]) == (Outcome.DONE, Outcome.UNKNOWN)
+
+
+def test_a_fact_of_a_payment_that_the_hub_does_not_know_is_kept_and_shown(gateways: Gateways) -> None:
+    report(gateways.store, fact(FactKind.CAPTURED, payment_ref="pay_of_the_till"))
+
+    with gateways.store.transaction() as work:
+        (found,) = repository.unmatched_facts(work)
+    assert (found.fact.payment_ref, found.fact.kind) == ("pay_of_the_till", FactKind.CAPTURED)
+
+
+def test_another_shops_payment_with_the_same_reference_is_not_ours(gateways: Gateways) -> None:
+    """References are unique here; at the gateway, a till may use the same ones."""
+    payment = gateways.authorise()
+    report(gateways.store, fact(FactKind.CAPTURED, payment_ref="pay_of_the_till", reference=payment.reference))
+
+    assert service.show(gateways.store, payment.payment_id).state is PaymentState.AUTHORISED
+    with gateways.store.transaction() as work:
+        assert [each.fact.payment_ref for each in repository.unmatched_facts(work)] == ["pay_of_the_till"]
+
+
+def test_facts_that_came_before_the_answer_are_those_of_its_payment(gateways: Gateways) -> None:
+    """An event without our reference overtook the answer that brought the gateway's."""
+    report(gateways.store, fact(FactKind.DISPUTE_OPENED, payment_ref="pay_alpha_authorise_1"))
+
+    payment = gateways.authorise()
+
+    with gateways.store.transaction() as work:
+        kinds = {said.kind for said in repository.facts_of(work, payment.payment_id)}
+        assert repository.unmatched_facts(work) == []
+    assert kinds == {FactKind.AUTHORISED, FactKind.DISPUTE_OPENED}
+
+
+def test_an_answer_and_its_event_are_one_fact(gateways: Gateways) -> None:
+    payment = gateways.authorise()
+    (leg,) = legs(gateways, payment)
+    assert leg.operation_ref is not None
+    report(gateways.store, fact(FactKind.AUTHORISED, leg.operation_ref, payment_ref=leg.payment_ref))
+
+    with gateways.store.transaction() as work:
+        assert len(repository.facts_of(work, payment.payment_id)) == 1
+
+
+class TestResolve:
+    def test_the_same_call_with_the_same_key_finds_out(self, gateways: Gateways, unknown: Payment) -> None:
+        found = service.resolve(gateways.payments, unknown.payment_id)
+
+        assert (found.state, found.is_unresolved) == (PaymentState.AUTHORISED, False)
+        assert gateways.effects() == 1
+
+    def test_a_gateway_without_keys_is_read(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        with connected(store, monkeypatch, keys=False) as gateways:
+            gateways.fault("alpha", {"reset": "after"})
+            payment = gateways.authorise()
+
+            assert service.resolve(gateways.payments, payment.payment_id).state is PaymentState.AUTHORISED
+            (leg,) = legs(gateways, payment)
+            assert attempt(gateways, leg) == (Outcome.DONE, Resolution.LIST)
+            assert gateways.effects() == 1
+
+    def test_a_gateway_that_does_not_have_it_proves_nothing(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The request may still be on its way, and a second gateway would charge it again."""
+        with connected(store, monkeypatch, keys=False) as gateways:
+            gateways.fault("alpha", {"reset": "before"})
+            payment = gateways.authorise()
+
+            assert service.resolve(gateways.payments, payment.payment_id).state is PaymentState.UNKNOWN
+
+    def test_a_process_that_died_leaves_a_payment_that_is_resolved(self, gateways: Gateways) -> None:
+        """Its leg is open, and no other gateway is asked."""
+
+        def die(*_: Any) -> Any:
+            raise KeyboardInterrupt
+
+        alive, gateways.perform = gateways.perform, die  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            gateways.authorise()
+        gateways.perform = alive  # type: ignore[method-assign]
+
+        assert gateways.authorise().state is PaymentState.AUTHORISED
+        assert gateways.calls == [("alpha", "authorise")]
+
+
+class TestPerson:
+    def resolve(self, gateways: Gateways, payment: Payment, outcome: Any, ref: str | None = None) -> Payment:
+        leg = legs(gateways, payment)[-1]
+        return service.resolve_by_person(
+            gateways.store, payment.payment_id, leg.leg_id, outcome, ref=ref, reason="seen in its dashboard", actor=OTTO
+        )
+
+    def test_done_with_its_reference_can_be_captured(self, gateways: Gateways, unknown: Payment) -> None:
+        assert self.resolve(gateways, unknown, Outcome.DONE, "pay_alpha_authorise_1").state is PaymentState.AUTHORISED
+
+        assert gateways.capture(unknown).outcome is Outcome.DONE
+        assert attempt(gateways, legs(gateways, unknown)[0]) == (Outcome.DONE, Resolution.PERSON)
+        audited = query(gateways.store, "SELECT actor FROM audit_entry WHERE act = 'payment.resolve'")
+        assert audited == [(OTTO,)]
+
+    def test_failed_lets_another_gateway_be_asked(self, gateways: Gateways, unknown: Payment) -> None:
+        assert self.resolve(gateways, unknown, Outcome.FAILED).state is PaymentState.FAILED
+
+        assert gateways.authorise().state is PaymentState.AUTHORISED
+        assert legs(gateways, unknown)[-1].gateway == "beta"
+
+    def test_done_needs_a_reference(self, gateways: Gateways, unknown: Payment) -> None:
+        with pytest.raises(BadRequest, match="reference"):
+            self.resolve(gateways, unknown, Outcome.DONE)
+
+    def test_what_is_known_is_not_overruled(self, gateways: Gateways) -> None:
+        payment = gateways.authorise()
+
+        with pytest.raises(Conflict, match="done, not unknown"):
+            self.resolve(gateways, payment, Outcome.FAILED)
