@@ -65,18 +65,26 @@ class Variant(msgspec.Struct):
     prices: list[Price]
 
 
-class Product(msgspec.Struct, rename="camel"):
-    id: str
-    version: int
-    key: str
-    product_type: Ref
-    published: bool
+class ProductData(msgspec.Struct, rename="camel"):
     name: msgspec.Raw
     slug: msgspec.Raw
     description: msgspec.Raw
     categories: msgspec.Raw
     master_variant: msgspec.Raw
     variants: msgspec.Raw
+
+
+class Catalog(msgspec.Struct, rename="camel"):
+    published: bool
+    current: ProductData
+
+
+class Product(msgspec.Struct, rename="camel"):
+    id: str
+    version: int
+    key: str
+    product_type: Ref
+    master_data: Catalog
     created_at: datetime
     last_modified_at: datetime
 
@@ -112,12 +120,14 @@ def stock_row(s: Stock) -> tuple[Any, ...]:
 
 
 def product_row(p: Product) -> tuple[Any, ...]:
-    variant = _variant(p.master_variant)
+    data = p.master_data.current
+    variant = _variant(data.master_variant)
     price = variant.prices[0].value
     return (
-        *(p.id, p.version, p.key, p.product_type.id, p.published, variant.sku, price.cent_amount, price.currency_code),
-        *(_json(p.name), _json(p.slug), _json(p.description), _json(p.categories)),
-        *(_json(p.master_variant), _json(p.variants), p.created_at, p.last_modified_at),
+        *(p.id, p.version, p.key, p.product_type.id, p.master_data.published),
+        *(variant.sku, price.cent_amount, price.currency_code),
+        *(_json(data.name), _json(data.slug), _json(data.description), _json(data.categories)),
+        *(_json(data.master_variant), _json(data.variants), p.created_at, p.last_modified_at),
     )
 
 

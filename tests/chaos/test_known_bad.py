@@ -84,13 +84,13 @@ def test_a_hub_without_its_version_guard_is_found(hub: Hub, monkeypatch: pytest.
     rows, compare_versions = sys.modules["crossdock.sync.upsert"], batches.compare_versions
     guarded = rows.statements_of
 
-    def unguarded(*dataset: Any) -> Any:
+    def unguarded(*dataset: Any, **options: Any) -> Any:
         unguard = {
-            name: getattr(guarded(*dataset), name).replace(b"t.version < s.version", b"true")
+            name: getattr(guarded(*dataset, **options), name).replace(b"t.version < s.version", b"true")
             for name in ("keep_history", "overwrite")
         }
         assert all(b"AND true" in statement for statement in unguard.values())
-        return msgspec.structs.replace(guarded(*dataset), **unguard)
+        return msgspec.structs.replace(guarded(*dataset, **options), **unguard)
 
     def all_changed(work: Work, table: Any, integration: str, content: Any, **options: Any) -> Any:
         compared = compare_versions(work, table, integration, content, **options)

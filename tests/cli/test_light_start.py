@@ -32,6 +32,9 @@ HEAVY = frozenset(
 #: Not needed either to print a line. Pydantic is typer's own: it loads it for the first option of a command.
 NOT_FOR_A_LINE = HEAVY | {"pydantic", "requests", "rich", "urllib3", "crossdock.stack"}
 
+#: What `./hub runs` loads, and a few more for other versions of Python.
+MOST_MODULES = 530
+
 PROGRAM = """
 import json, sys
 from crossdock.cli.app import main
@@ -219,3 +222,38 @@ def test_a_command_without_a_running_stack_loads_none_of_it(tmp_path: Path) -> N
 
     assert code == 1
     assert loaded & HEAVY == set()
+
+
+#: Runs the program as `./hub` does, and prints how often the garbage collector ran and how many modules were loaded.
+COUNTED = """
+import gc, json, runpy, sys
+runs = []
+gc.callbacks.append(lambda phase, _: runs.append(phase))
+sys.argv = ["hub", *sys.argv[1:]]
+try:
+    runpy.run_module("crossdock.cli", run_name="__main__")
+except SystemExit:
+    pass
+print(json.dumps({"collections": runs.count("start"), "modules": len(sys.modules)}), file=sys.stderr)
+"""
+
+
+def _counted(*words: str, **environment: str) -> dict[str, int]:
+    command = [sys.executable, "-P", "-c", COUNTED, *words]
+    ended = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    found: dict[str, int] = json.loads(ended.stderr.splitlines()[-1])
+    return found
+
+
+def test_a_command_hardly_collects_garbage(hub_url: str) -> None:
+    """While modules are loaded nothing is garbage, and each collection walks all of them: a twentieth of a command's CPU."""
+    counted = _counted("runs", "--stream", "inventory", HUB_URL=hub_url, HUB_USER="otto", HUB_PASSWORD="x")
+
+    assert counted["collections"] <= 10
+
+
+def test_a_command_loads_few_modules(hub_url: str) -> None:
+    """A hundred modules are about 50 ms of CPU. Most of these are of typer with pydantic, rich and requests."""
+    counted = _counted("runs", "--stream", "inventory", HUB_URL=hub_url, HUB_USER="otto", HUB_PASSWORD="x")
+
+    assert counted["modules"] <= MOST_MODULES

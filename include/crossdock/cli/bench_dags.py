@@ -30,29 +30,34 @@ _GOAL_S = 1.0
 
 
 class DagsOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The seconds that each DAG file took to parse, once for each repetition."""
+    """What each DAG file took to parse, once for each repetition: seconds, and seconds of CPU."""
 
     setup: report.Setup
     integrations: int
-    seconds: dict[str, list[float]]
+    measured: dict[str, list[tuple[float, float]]]
 
     @property
-    def slowest_s(self) -> float:
-        return max(median(taken) for taken in self.seconds.values())
+    def slowest_cpu_s(self) -> float:
+        return max(median(cpu_s for _, cpu_s in measured) for measured in self.measured.values())
 
     @property
     def goals(self) -> list[Goal]:
-        return [Goal(what="the slowest DAG file", figure=self.slowest_s, limit=_GOAL_S, unit=" s")]
+        return [Goal(what="the slowest DAG file, CPU", figure=self.slowest_cpu_s, limit=_GOAL_S, unit=" s")]
 
     @property
     def tables(self) -> list[Table]:
-        rows = [(name, f"{median(taken):.2f}", f"{max(taken):.2f}") for name, taken in sorted(self.seconds.items())]
-        return [report.goals_table(self.goals), Table("Parsing", ["file", "median s", "longest s"], rows)]
+        rows = []
+        for name, measured in sorted(self.measured.items()):
+            walls, cpus = zip(*measured, strict=True)
+            rows.append((name, *(f"{figure:.2f}" for figure in (median(cpus), max(cpus), median(walls)))))
+        columns = ["file", "median CPU s", "most CPU s", "median wall s"]
+        return [report.goals_table(self.goals), Table("Parsing", columns, rows)]
 
     @property
     def page(self) -> str:
         intro = [
-            f"DAG files with {self.integrations:,} commercetools integrations. {self.setup.machine}; {self.setup.measured_at}."
+            f"DAG files with {self.integrations:,} commercetools integrations. {self.setup.machine}; {self.setup.measured_at}.",
+            "A file is parsed by one process, which waits for nothing: where a core is free, it takes its CPU seconds.",
         ]
         return report.markdown("Parsing DAG files", intro, self.setup.command, self.tables)
 
@@ -65,14 +70,14 @@ def bench_dags(
     """Measure how long Airflow takes to parse each DAG file of the streams; into docs/benchmarks/."""
     with tempfile.TemporaryDirectory() as folder, console.progress("Parsing") as bar:
         bar.update(f"Parsing the DAG files with {integrations:,} integrations")
-        seconds = _parse_seconds(Path(folder), integrations)
+        measured = _parsed(Path(folder), integrations)
     setup = report.setup(as_given(), postgres="none: DAG files ask no database")
-    outcome = DagsOutcome(setup=setup, integrations=integrations, seconds=seconds)
+    outcome = DagsOutcome(setup=setup, integrations=integrations, measured=measured)
     files = report.write(out or default_folder(), "dags", outcome.page, outcome)
     show(outcome.goals, outcome.tables, files, as_json=as_json)
 
 
-def _parse_seconds(folder: Path, integrations: int) -> dict[str, list[float]]:
+def _parsed(folder: Path, integrations: int) -> dict[str, list[tuple[float, float]]]:
     url = f"file://{folder}"
     shops = (
         Definition(integration=f"shop_{number}", kind=KIND, title=f"Shop {number}") for number in range(integrations)
@@ -87,5 +92,5 @@ def _parse_seconds(folder: Path, integrations: int) -> dict[str, list[float]]:
     )
     if done.returncode:
         raise ProgramFailed(f"Parsing the DAG files ended with {done.returncode}; its output is above")
-    found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
-    return {Path(file).name: seconds for file, seconds in found.items()}
+    found: dict[str, list[tuple[float, float]]] = json.loads(done.stdout.splitlines()[-1])
+    return {Path(file).name: measured for file, measured in found.items()}

@@ -6,7 +6,6 @@ import threading
 import time
 from uuid import uuid4
 
-import jwt
 import requests
 from requests.auth import AuthBase
 
@@ -64,6 +63,8 @@ class JwtSigner:
 
     def token(self, *, audience: str) -> str:
         """Sign a new token for *audience*, valid since a moment ago; each one has an ID of its own."""
+        import jwt  # noqa: PLC0415  loads cryptography, which few integrations need and each worker would pay
+
         issued_at = int(time.time() - self._skew_s)
         claims = {
             "iss": self._issuer,

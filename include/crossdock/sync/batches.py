@@ -199,8 +199,8 @@ def write_rows(
     """Write those of the *accepted* rows that are new or changed, with their parts, history and events."""
     rows = compare_versions(work, dataset, run.integration, accepted, compares_content=compares_content)
     skipped = upsert(work, dataset, run, batch_id, rows, compares_content=compares_content)
-    if parts and (rows.new.num_rows or rows.changed.num_rows):
-        write_parts(work, parts, dataset, run, batch_id)
+    if parts and rows.new.num_rows + rows.changed.num_rows > skipped.records:
+        write_parts(work, parts, dataset, run, batch_id, rows=rows)
     return rows, skipped
 
 

@@ -18,6 +18,9 @@ class Size(NamedTuple):
     records: int
     lines: int
 
+    def plus(self, other: Size) -> Size:
+        return Size(self.records + other.records, self.lines + other.lines)
+
     def minus(self, other: Size) -> Size:
         return Size(self.records - other.records, self.lines - other.lines)
 
@@ -37,6 +40,10 @@ class ComparedRows:
     known: Size
     #: The hub has a newer version.
     stale: Size
+    #: How many of the changed ones have the version that the hub has.
+    same_version: int = 0
+    #: Whether hardly another row of the hub lies between the first and the last id, as in a full read, which is sorted by id.
+    is_range: bool = True
 
 
 def compare_versions(
@@ -45,18 +52,21 @@ def compare_versions(
     """Compare each of *rows* with the version that the hub has now. Nothing is locked yet."""
     import pyarrow.compute as pc
 
-    known = _versions(work, dataset, integration, rows.column("id"))
+    known, is_range = _versions(work, dataset, integration, rows.column("id"))
     if not known.num_rows:
-        return ComparedRows(rows, rows.slice(0, 0), NOTHING, NOTHING)
+        return ComparedRows(rows, rows.slice(0, 0), NOTHING, NOTHING, is_range=is_range)
     had = known.column("version").take(pc.index_in(rows.column("id"), value_set=known.column("id")))
     version = rows.column("version")
     # Of the rows that are not written only the size is needed, so the other columns are left out.
     slim = rows.select(["id", dataset.lines] if dataset.lines else ["id"])
+    same = size_of(dataset, slim.filter(pc.equal(had, version)))
     return ComparedRows(
         new=rows.filter(pc.is_null(had)),
         changed=rows.filter((pc.less_equal if compares_content else pc.less)(had, version)),
-        known=NOTHING if compares_content else size_of(dataset, slim.filter(pc.equal(had, version))),
+        known=NOTHING if compares_content else same,
         stale=size_of(dataset, slim.filter(pc.greater(had, version))),
+        same_version=same.records if compares_content else 0,
+        is_range=is_range,
     )
 
 
@@ -72,9 +82,9 @@ def size_of(dataset: Schema, rows: pa.Table) -> Size:
 _SPARSE = 2
 
 
-def _versions(work: Work, dataset: Schema, integration: str, ids: pa.ChunkedArray) -> pa.Table:
+def _versions(work: Work, dataset: Schema, integration: str, ids: pa.ChunkedArray) -> tuple[pa.Table, bool]:
     """
-    Read id and version of those of *ids* that the hub has, and perhaps of others.
+    Read id and version of those of *ids* that the hub has, and perhaps of others, and whether they are one range.
 
     A full read is sorted by id: its batch is one range of the index, which is read at a tenth of the cost of
     looking up each id. The ids of a delta may be anywhere, and then the range scan stops at its limit.
@@ -82,7 +92,7 @@ def _versions(work: Work, dataset: Schema, integration: str, ids: pa.ChunkedArra
     import pyarrow.compute as pc
 
     if not len(ids):
-        return _as_table([])
+        return _as_table([]), True
     ends = pc.min_max(ids).as_py()
     most = len(ids) * _SPARSE
     cursor = work.cursor(binary=True)
@@ -92,13 +102,14 @@ def _versions(work: Work, dataset: Schema, integration: str, ids: pa.ChunkedArra
         {"integration": integration, "first": ends["min"], "last": ends["max"], "limit": most + 1},
     )
     rows = cursor.fetchall()
-    if len(rows) > most:
+    is_range = len(rows) <= most
+    if not is_range:
         cursor.execute(
             f"SELECT id, version FROM {dataset.table} WHERE integration = %(integration)s AND id = ANY(%(ids)s)".encode(),
             {"integration": integration, "ids": ids.to_pylist()},
         )
         rows = cursor.fetchall()
-    return _as_table(rows)
+    return _as_table(rows), is_range
 
 
 def _as_table(rows: list[tuple[str, int]]) -> pa.Table:

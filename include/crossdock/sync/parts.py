@@ -15,8 +15,10 @@ import msgspec
 from crossdock.db.database import Work
 from crossdock.events import store as event_store
 from crossdock.sync import upsert
+from crossdock.sync.compare_versions import ComparedRows
 from crossdock.sync.dataset import Schema
 from crossdock.sync.ledger import Run
+from crossdock.sync.upsert import among
 
 #: What a part has of its record.
 _OF_RECORD = ("version", "created_at", "last_modified_at")
@@ -33,10 +35,10 @@ class Parts:
     off: str
 
 
-def write(work: Work, parts: Parts, record: Schema, run: Run, batch_id: int) -> None:
-    """Write the parts of the records that `upsert` has just written, whose rows are still staged."""
-    statements, own = _statements(parts, record), upsert.statements_of(parts.dataset)
-    values = upsert.values_of(parts.dataset, run, batch_id)
+def write(work: Work, parts: Parts, record: Schema, run: Run, batch_id: int, *, rows: ComparedRows) -> None:
+    """Write the parts of the records that `upsert` has just written: those of *rows* that are still staged."""
+    statements, own = _statements(parts, record, is_range=rows.is_range), upsert.statements_of(parts.dataset)
+    values = upsert.values_of(parts.dataset, run, batch_id, rows)
     work.execute(own.stage)
     work.execute(statements.stage)
     work.execute(statements.end, values)
@@ -57,7 +59,7 @@ class _Statements(msgspec.Struct, frozen=True):
 
 
 @cache
-def _statements(parts: Parts, record: Schema) -> _Statements:
+def _statements(parts: Parts, record: Schema, *, is_range: bool) -> _Statements:
     dataset, owner = parts.dataset, str(parts.dataset.owner)
     name, stage = dataset.table, dataset.stage
     names = ", ".join(dataset.column_names)
@@ -69,6 +71,8 @@ def _statements(parts: Parts, record: Schema) -> _Statements:
     as_ended = ", ".join(ended.get(column, f"gone.{column}") for column in dataset.column_names)
     staged, stored = (", ".join(f"{row}.{column.name}" for column in sent) for row in "pt")
     same = f"({staged}) IS NOT DISTINCT FROM ({stored})"
+    ends = f"(SELECT min(id) FROM {stage}) AND (SELECT max(id) FROM {stage})"
+    sent_parts = f"t.id BETWEEN {ends}" if is_range else among(stage, "t.id", is_range=False)
     return _Statements(
         stage=f"""
             INSERT INTO {stage} ({names}, is_new)
@@ -77,7 +81,7 @@ def _statements(parts: Parts, record: Schema) -> _Statements:
         end=f"""
             WITH gone AS (
                 DELETE FROM {name} t USING {record.stage} s
-                 WHERE t.integration = %(integration)s AND t.{owner} = s.id
+                 WHERE t.integration = %(integration)s AND t.{owner} = s.id AND {among(record.stage, f"t.{owner}", is_range=is_range)}
                    AND NOT EXISTS (SELECT FROM {stage} p WHERE p.id = t.id AND {same})
                 RETURNING t.*),
             kept AS (
@@ -88,5 +92,5 @@ def _statements(parts: Parts, record: Schema) -> _Statements:
              WHERE NOT EXISTS (SELECT FROM {stage} p WHERE p.id = gone.id)""".encode(),
         keep=f"""
             DELETE FROM {stage} p USING {name} t
-             WHERE p.is_new AND t.integration = %(integration)s AND t.id = p.id""".encode(),
+             WHERE p.is_new AND t.integration = %(integration)s AND t.id = p.id AND {sent_parts}""".encode(),
     )

@@ -58,4 +58,5 @@ def none_listed(
 
 def listed(broken: Iterable[str]) -> str:
     """List what breaks a rule for `none_listed`, each once; the place is visible, and so is a control character in it."""
-    return ", ".join(map(printable, dict.fromkeys(broken)))
+    found = dict.fromkeys(broken)
+    return ", ".join(map(printable, found)) if found else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: How long a batch waits for rows that another transaction locks before it defers them to the next run.
 LOCK_PATIENCE = timedelta(seconds=1)
+#: The most bytes that PostgreSQL accepts for `toast_tuple_target`: what one row in a page of 8 kB may have.
+_WHOLE_PAGE = 8160
 
 
 class Overtaken(StoreUnavailable):
@@ -41,6 +43,10 @@ class SkippedRows:
     #: Rows that another writer loaded meanwhile, in a newer version.
     stale: Size = NOTHING
 
+    @property
+    def records(self) -> int:
+        return len(self.busy) + self.known.records + self.stale.records
+
 
 def upsert(
     work: Work, dataset: Schema, run: Run, batch_id: int, rows: ComparedRows, *, compares_content: bool = False
@@ -57,16 +63,34 @@ def upsert(
     """
     if not rows.new.num_rows and not rows.changed.num_rows:
         return SkippedRows()
-    statements = statements_of(dataset, compares_content)
-    values = values_of(dataset, run, batch_id)
+    statements = statements_of(dataset, compares_content, is_range=rows.is_range)
+    values = values_of(dataset, run, batch_id, rows)
     _stage(work, dataset, statements, rows)
-    skipped = SkippedRows()
-    if rows.changed.num_rows:
-        skipped = _overwrite(work, statements, run, values, rows.changed.num_rows)
+    known = _drop_known(work, statements, values) if rows.same_version else NOTHING
+    skipped = SkippedRows(known=known)
+    if rows.changed.num_rows > known.records:
+        overwritten = _overwrite(work, statements, run, values, rows.changed.num_rows - known.records)
+        skipped = replace(overwritten, known=known.plus(overwritten.known))
     if rows.new.num_rows:
         _insert(work, statements.insert, values)
-    event_store.append_selected(work, statements.changes, values)
+    if rows.new.num_rows or rows.changed.num_rows > skipped.records:
+        event_store.append_selected(work, statements.changes, values)
     return skipped
+
+
+def _id_range(rows: ComparedRows) -> dict[str, str | None]:
+    """Find the first and the last id of *rows*."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ids = [chunk for some in (rows.new, rows.changed) for chunk in some.column("id").chunks]
+    ends = pc.min_max(pa.chunked_array(ids, pa.string())).as_py()
+    return {"first_id": ends["min"], "last_id": ends["max"]}
+
+
+def _drop_known(work: Work, statements: Statements, values: dict[str, Any]) -> Size:
+    """Leave the rows that the hub has, in this version and with this content, out of the stage."""
+    return Size(*(work.execute(statements.drop_known, values).fetchone() or NOTHING))
 
 
 def _insert(work: Work, statement: bytes, values: dict[str, Any]) -> None:
@@ -143,9 +167,9 @@ def _keep_history(work: Work, statements: Statements, values: dict[str, Any]) ->
     return kept, written_later
 
 
-def values_of(dataset: Schema, run: Run, batch_id: int) -> dict[str, Any]:
-    """Collect the values of the statements for the rows of one batch."""
-    return {
+def values_of(dataset: Schema, run: Run, batch_id: int, rows: ComparedRows) -> dict[str, Any]:
+    """Collect the values of the statements for the *rows* of one batch."""
+    return _id_range(rows) | {
         "integration": run.integration,
         "batch_id": batch_id,
         "source": f"/integrations/{run.integration}",
@@ -159,6 +183,8 @@ class Statements(msgspec.Struct, frozen=True):
     """The SQL statements of one dataset. Names come from its declaration, never from data; values are always parameters."""
 
     stage: bytes
+    #: Of a stream that compares content: deletes what the hub has already from the stage.
+    drop_known: bytes
     keep_history: bytes
     take_busy: bytes
     drop_overtaken: bytes
@@ -168,22 +194,42 @@ class Statements(msgspec.Struct, frozen=True):
     changes: bytes
 
 
+def among(stage: str, column: str, *, is_range: bool) -> str:
+    """
+    Restrict *column* to the ids of the rows in *stage*, which the join with it does already.
+
+    PostgreSQL knows little of a table that it has just filled, and would read all rows of the integration for each batch.
+    """
+    if is_range:
+        return f"{column} BETWEEN %(first_id)s AND %(last_id)s"
+    return f"{column} = ANY(ARRAY(SELECT id FROM {stage}))"
+
+
 @cache
-def statements_of(dataset: Schema, compares_content: bool = False) -> Statements:
-    """Build the statements of *dataset*, once for each process."""
+def statements_of(dataset: Schema, compares_content: bool = False, *, is_range: bool = True) -> Statements:
+    """Build the statements of *dataset*, once for each process; *is_range*: for rows whose ids are one range of the index."""
     name, history, stage = dataset.table, dataset.history, dataset.stage
     names = ", ".join(dataset.column_names)
     typed = ", ".join(column.declared for column in dataset.columns)
     settings = ", ".join(f"{column} = s.{column}" for column in dataset.column_names if column != "id")
     busy_lines = f"s.{dataset.lines}" if dataset.lines else "0"
-    same_record = "NOT s.is_new AND t.id = s.id AND t.integration = %(integration)s"
+    same_record = f"NOT s.is_new AND t.id = s.id AND t.integration = %(integration)s AND {among(stage, 't.id', is_range=is_range)}"
     is_newer = "t.version < s.version"
+    ours, theirs = (", ".join(f"{row}.{column}" for column in dataset.content_names) for row in "ts")
     if compares_content:
-        ours, theirs = (", ".join(f"{row}.{column}" for column in dataset.content_names) for row in "ts")
         is_newer = f"({is_newer} OR t.version = s.version AND ROW({ours}) IS DISTINCT FROM ROW({theirs}))"
     newer = f"{same_record} AND {is_newer}"
     return Statements(
-        stage=f"CREATE TEMP TABLE IF NOT EXISTS {stage} ({typed}, is_new boolean) ON COMMIT DELETE ROWS".encode(),
+        # A row that fits into a page is staged as it is: to compress it would cost as much as all else, for milliseconds.
+        stage=f"""
+            CREATE TEMP TABLE IF NOT EXISTS {stage} ({typed}, is_new boolean)
+              WITH (toast_tuple_target = {_WHOLE_PAGE}) ON COMMIT DELETE ROWS""".encode(),
+        drop_known=f"""
+            WITH known AS (
+                DELETE FROM {stage} s USING {name} t
+                 WHERE {same_record} AND t.version = s.version AND ROW({ours}) IS NOT DISTINCT FROM ROW({theirs})
+                RETURNING {busy_lines}::bigint AS lines)
+            SELECT count(*), coalesce(sum(lines), 0)::bigint FROM known""".encode(),
         # Locked in id order: two transactions that lock the same rows in two orders deadlock.
         keep_history=f"""
             WITH superseded AS (

@@ -10,9 +10,11 @@ import pytest
 
 from crossdock.bench.sync.collection import Collection
 from crossdock.bench.sync.processes import SourceProcess
-from crossdock.bench.sync.records import records_of
+from crossdock.bench.sync.records import DEFAULT_ROWS, records_of
+from crossdock.bench.sync.worker import STREAMS
 from crossdock.connectors.commercetools import Commercetools
 from crossdock.sync import ranges
+from crossdock.sync.contract import drift
 from crossdock.sync.model import Window
 from crossdock.sync.source import Range
 
@@ -91,3 +93,26 @@ def test_ascending_ids_ascend_with_time() -> None:
     ids = [record.id for record in records_of("inventory", 300, ids="ascending")]
 
     assert ids == sorted(ids)
+
+
+@pytest.mark.parametrize("entity", sorted(DEFAULT_ROWS))
+def test_its_records_are_of_the_contract(entity: str) -> None:
+    """Products in a form that the platform no longer sends were measured for a while."""
+    contract = STREAMS[entity].contract
+    assert contract is not None
+
+    assert drift(contract, [json.loads(record.raw) for record in records_of(entity, 3)]) == []
+
+
+def test_a_change_of_a_product_is_one_that_customers_see() -> None:
+    """A change that nobody sees would be measured as an update, and be none."""
+    collection = Collection(records_of("products", 2))
+
+    def seen() -> list[object]:
+        page = json.loads(collection.page("", by_time=False, offset=0, limit=2, with_total=False))
+        return [product["masterData"]["current"] for product in page["results"]]
+
+    before = seen()
+    collection.mutate(1)
+
+    assert all(then != now for then, now in zip(before, seen(), strict=True))

@@ -96,7 +96,6 @@ def _sync_dag(one: ExistingStream) -> DAG:
         catchup=False,
         max_active_runs=1,
         tags=["sync", *_tags(stream)],
-        params=_form(stream),
         default_args=_task_defaults(one),
         deadline=DeadlineAlert(
             name=f"{ids.sync_dag(stream.id)} is late",
@@ -108,6 +107,7 @@ def _sync_dag(one: ExistingStream) -> DAG:
         ),
     ) as dag:
         _sync_tasks(one)
+    _add_form(dag, _form(stream))
     return dag
 
 
@@ -126,11 +126,22 @@ def _backfill_dag(one: ExistingStream) -> DAG:
         catchup=False,
         max_active_runs=4,
         tags=["backfill", *_tags(stream)],
-        params={"emit_events": emit_events},
         default_args=_task_defaults(one),
     ) as dag:
         _backfill_tasks(stream)
+    _add_form(dag, {"emit_events": emit_events})
     return dag
+
+
+def _add_form(dag: DAG, form: Mapping[str, Param]) -> None:
+    """
+    Add the *form* of a run to a DAG that has its tasks already.
+
+    Its tasks read it from the DAG. One that is given to the DAG at first is checked against the JSON Schema of JSON Schema
+    and copied four times for each task, which is more than half of what parsing costs.
+    """
+    for name, param in form.items():
+        dag.params[name] = param
 
 
 def _tags(stream: Stream) -> list[str]:

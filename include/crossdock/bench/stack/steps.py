@@ -139,8 +139,8 @@ def import_seconds(running: Stack) -> dict[str, list[float]]:
     )
     if done.returncode:
         raise ProgramFailed(f"Importing the DAG files ended with {done.returncode}; its output is above")
-    found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
-    return {Path(file).name: seconds for file, seconds in found.items()}
+    found: dict[str, list[tuple[float, float]]] = json.loads(done.stdout.splitlines()[-1])
+    return {Path(file).name: [wall_s for wall_s, _ in measured] for file, measured in found.items()}
 
 
 def fill(running: Stack, say: Say) -> int:

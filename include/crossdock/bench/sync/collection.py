@@ -114,8 +114,9 @@ def _changed(record: Record, at: str) -> Record:
     if "quantityOnStock" in document:
         quantity += 1
         document["quantityOnStock"] = quantity
-    elif "masterVariant" in document:
-        document["masterVariant"]["prices"][0]["value"]["centAmount"] += 1
+    elif "masterData" in document:
+        for data in (document["masterData"]["current"], document["masterData"]["staged"]):
+            data["masterVariant"]["prices"][0]["value"]["centAmount"] += 1
     else:
         document["paymentState"] = "Pending" if document.get("paymentState") == "Paid" else "Paid"
     return Record(record.id, record.version + 1, at, quantity, msgspec.json.encode(document))

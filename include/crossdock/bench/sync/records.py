@@ -26,10 +26,14 @@ _STOCK_LEVEL = (
 )
 _PRODUCT = (
     '{{"id":"{id}","version":1,"productType":{{"typeId":"product-type","id":"{kind}"}},"key":"product-{number}",'
-    '"name":{{"en":"{name}","de":"{name} de","fr":"{name} fr"}},"description":{{"en":"{name}, {name}"}},'
+    '"masterData":{{"published":{published},"hasStagedChanges":false,"current":{data},"staged":{data}}},'
+    '"createdAt":"{created}","lastModifiedAt":"{modified}"}}'
+)
+#: What a product has twice: as customers see it, and as staged.
+_PRODUCT_DATA = (
+    '{{"name":{{"en":"{name}","de":"{name} de","fr":"{name} fr"}},"description":{{"en":"{name}, {name}"}},'
     '"slug":{{"en":"{slug}-{number}"}},"categories":[{{"typeId":"category","id":"{category}"}}],'
-    '"published":{published},"masterVariant":{master},"variants":[{other}],"createdAt":"{created}",'
-    '"lastModifiedAt":"{modified}"}}'
+    '"masterVariant":{master},"variants":[{other}]}}'
 )
 _VARIANT = (
     '{"id":%d,"sku":"SKU-%06d-%d","key":"variant-%d-%d","prices":[%s],'
@@ -88,18 +92,22 @@ def _stock_level(number: int, record_id: str, created: str, modified: str, chanc
 
 def _product(number: int, record_id: str, created: str, modified: str, chance: random.Random) -> Record:
     name = " ".join(chance.choices(_WORDS, k=3))
+    data = _PRODUCT_DATA.format(
+        number=number,
+        name=name,
+        slug=name.replace(" ", "-"),
+        category=_uuid(7 << 96 | number % 200),
+        master=_variant(number, 1, chance),
+        other=_variant(number, 2, chance),
+    )
     raw = _PRODUCT.format(
         id=record_id,
         number=number,
         created=created,
         modified=modified,
-        name=name,
-        slug=name.replace(" ", "-"),
         published=str(number % 5 > 0).lower(),
         kind=_uuid(8 << 96 | number % 12),
-        category=_uuid(7 << 96 | number % 200),
-        master=_variant(number, 1, chance),
-        other=_variant(number, 2, chance),
+        data=data,
     )
     return Record(record_id, 1, modified, 0, raw.encode())
 

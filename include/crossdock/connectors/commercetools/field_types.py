@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -78,6 +79,7 @@ def is_rounded(money: Money) -> bool:
     return bool(abs(money.cent_amount * unit - amount * 10 ** max(exponent - digits, 0)) < unit)
 
 
+@lru_cache(maxsize=1024)  # bounded: a code is text from outside
 def is_country(code: str) -> bool:
     """Check that *code* is one of ISO 3166: two letters that the standard does not leave to users."""
     return bool(_COUNTRY.fullmatch(code)) and not _NO_COUNTRY.fullmatch(code)

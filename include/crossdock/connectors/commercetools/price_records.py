@@ -105,6 +105,20 @@ def columns_of(price: PriceRecord) -> dict[str, Any]:
     }
 
 
+def is_plain(price: PriceRecord) -> bool:
+    """Check that *price* is one amount without tiers, discount or window, and so good that no rule below finds anything."""
+    money = price.value
+    return (
+        not price.tiers
+        and price.discounted is None
+        and (price.valid_from is None or price.valid_until is None)
+        and money.precise_amount is None
+        and is_plausible(money)
+        and money.currency_code in CURRENCIES
+        and (price.country is None or is_country(price.country))
+    )
+
+
 def moneys_of(price: UnitPrice) -> Iterator[tuple[str, Money]]:
     """Yield every amount of *price* with its place, after the price's own: ``, tier 1``, ``, discount``."""
     yield "", price.value

@@ -40,6 +40,7 @@ def to_product(record: ProductRecord, scope: PriceScope, at: datetime) -> Produc
     prices = [_embedded(record, *one) for one in _prices(variants, skus)]
     of_master = (price for price in prices if variants and price.variant_id == variants[0].id)
     chosen = shown_price(of_master, scope, at)
+    suspects = _suspects(variants)
     return Product(
         id=record.id,
         version=record.version,
@@ -70,14 +71,14 @@ def to_product(record: ProductRecord, scope: PriceScope, at: datetime) -> Produc
         skus_repeated=listed(_repeated(sku for sku in skus if sku)),
         prices_repeated=listed(_repeated(price.id for price in prices)),
         prices_unstorable=listed(_unstorable(prices)),
-        prices_implausible=_of_prices(variants, amounts.implausible),
-        currencies_unknown=_of_prices(variants, amounts.of_no_currency),
+        prices_implausible=_of_prices(suspects, amounts.implausible),
+        currencies_unknown=_of_prices(suspects, amounts.of_no_currency),
         variants_repeated=listed(_repeated(str(variant.id) for variant in variants)),
-        windows_reversed=_of_prices(variants, amounts.reversed_window),
-        tiers_wrong=_of_prices(variants, amounts.wrong_tiers),
-        countries_unknown=_of_prices(variants, amounts.in_no_country),
-        discounts_above=_of_prices(variants, amounts.raised_by_discount),
-        currencies_mixed=_of_prices(variants, amounts.of_other_currency),
+        windows_reversed=_of_prices(suspects, amounts.reversed_window),
+        tiers_wrong=_of_prices(suspects, amounts.wrong_tiers),
+        countries_unknown=_of_prices(suspects, amounts.in_no_country),
+        discounts_above=_of_prices(suspects, amounts.raised_by_discount),
+        currencies_mixed=_of_prices(suspects, amounts.of_other_currency),
     )
 
 
@@ -137,23 +138,34 @@ def _unstorable(prices: Iterable[EmbeddedPrice]) -> Iterator[str]:
             yield f"variant {price.variant_id}: {price.id[:_SHOWN]}"
 
 
-def _of_prices(variants: Sequence[Variant], broken: Callable[[PriceRecord, str], Iterator[str]]) -> str:
-    """List the amounts of all prices that are *broken*, each with its place."""
-    return listed(
-        found
+def _suspects(variants: Sequence[Variant]) -> list[tuple[str, PriceRecord]]:
+    """Find the prices that may break a rule, each with its place. Hardly any does, and each rule would look at all."""
+    return [
+        (f"variant {at}, price {number}", price)
         for at, variant in enumerate(variants, start=1)
         for number, price in enumerate(variant.prices, start=1)
-        for found in broken(price, f"variant {at}, price {number}")
-    )
+        if not amounts.is_plain(price)
+    ]
 
 
-def _repeated(names: Iterable[str]) -> list[str]:
+def _of_prices(suspects: Sequence[tuple[str, PriceRecord]], broken: Callable[[PriceRecord, str], Iterator[str]]) -> str:
+    """List the amounts of all *suspects* that are *broken*, each with its place."""
+    return listed(found for place, price in suspects for found in broken(price, place)) if suspects else ""
+
+
+def _repeated(found: Iterable[str]) -> list[str]:
+    names = list(found)
+    if len(names) == len(set(names)):
+        return []
     seen: set[str] = set()
     return [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]  # add says nothing
 
 
+_encode = msgspec.json.Encoder().encode
+
+
 def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+    return _encode(value).decode()
 
 
 def _to_columns_of(integration: str) -> Callable[[Sequence[ProductRecord]], Columns]:
