@@ -131,3 +131,18 @@ def test_an_entry_that_was_removed_breaks_the_chain_where_it_was(store: Store, r
     query(store, "DELETE FROM audit_entry WHERE chain_no = %s RETURNING 1", numbers[at])
     with store.transaction() as work:
         assert audit.verify(work).broken_at == numbers[at + 1]
+
+
+def test_a_gap_is_found_also_where_the_next_entry_was_signed_anew(store: Store) -> None:
+    """Whoever can write the table can compute a hash. Its number still says that one is missing."""
+    with store.transaction() as work:
+        for actor, act, subject in TRAIL:
+            audit.add(work, actor=actor, act=act, subject=subject)
+    query(store, "DELETE FROM audit_entry WHERE chain_no = 4 RETURNING 1")
+    query(
+        store,
+        "UPDATE audit_entry AS entry SET hash = audit_hash((SELECT hash FROM audit_entry WHERE chain_no = 3), entry)"
+        " WHERE chain_no = 5 RETURNING 1",
+    )
+    with store.transaction() as work:
+        assert audit.verify(work).broken_at == 5
