@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.mutants.__main__ import main, run
+from tests.mutants.__main__ import main, run, share, weak
 from tests.mutants.modules import MODULES, Module
 from tests.mutants.mutations import mutants_of
 from tests.mutants.order import functions_of
-from tests.mutants.run import Tree, drawn, equivalents, is_equivalent, mutants
+from tests.mutants.run import Outcome, Score, Tree, drawn, equivalents, is_equivalent, mutants
 
 PROJECT = Path(__file__).parents[2]
 CODE = """
@@ -60,6 +60,17 @@ def test_a_mutant_that_no_test_notices_is_shown_and_fails_the_run(
     assert printed.count("survived:") == 1
     assert "66.7% of the mutants that are not equivalent were killed" in printed
     assert (project / "include" / "tank.py").read_text() == CODE
+
+
+def test_each_module_must_be_tested_well_by_itself() -> None:
+    """One whose promise nothing holds must not hide behind others whose tests notice all."""
+    (mutant, *_) = mutants_of("tank.py", CODE)
+    well = Score("well", outcomes=[(mutant, Outcome.KILLED)] * 19 + [(mutant, Outcome.EQUIVALENT)])
+    enough = Score("enough", outcomes=[(mutant, Outcome.KILLED)] * 9 + [(mutant, Outcome.SURVIVED)])
+    poor = Score("poor", outcomes=[(mutant, Outcome.KILLED)] * 8 + [(mutant, Outcome.SURVIVED)])
+
+    assert share([well, enough, poor]) > 0.9
+    assert weak([well, enough, poor]) == ["poor"]
 
 
 def test_a_mutant_that_is_listed_as_equivalent_is_not_run(
