@@ -30,7 +30,10 @@ _PLUGINS = Path(__file__).parent
 _NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "node_modules")
 #: A mutant that makes tests wait is killed by waiting: this many times as long as they take, and a little more.
 _TIMES_AS_LONG, _MORE_S = 3, 60.0
-_PYTEST = ("-q", "-x", "--tb=line", "-p", "no:cacheprovider", "-m", "not e2e and not crash and not deep")
+_PYTEST = (
+    *("-q", "-x", "--tb=line", "-p", "no:cacheprovider", "-p", "pytest_timeout"),
+    *("-m", "not e2e and not crash and not deep"),
+)
 #: The line of a test that failed, at the end of what pytest prints.
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 _TESTS_FAILED, _INTERRUPTED = 1, 2
@@ -131,7 +134,9 @@ class Tree:
     def _environment(self) -> dict[str, str]:
         # Before the folder of the editable install, which is the checkout's.
         path = os.pathsep.join([str(self.folder / "include"), str(self.folder)])
-        return {**os.environ, "PYTHONPATH": path, "HUB_PROJECT": str(self.folder), "TMPDIR": str(self._temporary)}
+        folders = {"PYTHONPATH": path, "HUB_PROJECT": str(self.folder), "TMPDIR": str(self._temporary)}
+        # Importing plugins that these tests do not use is half of what it takes to kill a mutant.
+        return {**os.environ, **folders, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
     @contextmanager
     def mutated(self, mutant: Mutant) -> Iterator[None]:
