@@ -334,3 +334,124 @@ def claimed(store: Store, subscriber: Subscriber) -> Partition:
 
 def test_every_subscriber_hears_types_that_have_a_schema() -> None:
     assert {type_ for each in SUBSCRIBERS.values() for type_ in each.types} <= set(event_types().names)
+
+
+# What a person selects
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def shelf(store: Store) -> Store:
+    """Events that were stored an hour apart from noon on: two keys, two types, and a silent one of a backfill at the end."""
+    publish(store, stock("A", 1, 1), stock("B", 1, 1), stock("A", 2, 1), stock("B", 2, 1), stock("A", 3, 1))
+    for hour, (position,) in enumerate(query(store, "SELECT position FROM event ORDER BY 1")):
+        type_ = "crossdock.order.changed" if hour == 1 else STOCK_CHANGED
+        query(
+            store,
+            "UPDATE event SET stored_at = %s, type = %s, silent = %s WHERE position = %s RETURNING 1",
+            *(NOON + timedelta(hours=hour), type_, hour == 4, position),
+        )
+    return store
+
+
+@pytest.mark.parametrize(
+    ("selection", "hours"),
+    [
+        (Selection(), [0, 1, 2, 3]),
+        (Selection(silent=True), [0, 1, 2, 3, 4]),
+        (Selection(types=(STOCK_CHANGED,)), [0, 2, 3]),
+        (Selection(types=(STOCK_CHANGED, "crossdock.order.changed")), [0, 1, 2, 3]),
+        (Selection(key="A"), [0, 2]),
+        (Selection(key="A", silent=True), [0, 2, 4]),
+        (Selection(since=NOON + timedelta(hours=1)), [1, 2, 3]),
+        (Selection(until=NOON + timedelta(hours=2)), [0, 1]),
+        (Selection(since=NOON + timedelta(hours=1), until=NOON + timedelta(hours=3), key="B"), [1]),
+    ],
+    ids=str,
+)
+def test_a_selection_has_the_events_that_it_names_and_no_others(
+    shelf: Store, selection: Selection, hours: list[int]
+) -> None:
+    """A replay delivers them again: one too many is an effect that nobody asked for, one too few is a loss."""
+    at = [NOON + timedelta(hours=hour) for hour in hours]
+    stored = dict(query(shelf, "SELECT position, stored_at FROM event"))
+    with shelf.transaction() as work:
+        selected = event_store.select(work, selection, limit=10)
+        newest = event_store.newest(work, selection, limit=10)
+        counted = event_store.count(work, selection)
+        first_two = event_store.select(work, selection, limit=2)
+        last_two = event_store.newest(work, selection, limit=2)
+
+    assert [stored[event.position] for event in selected] == at
+    assert newest == selected
+    assert counted == len(hours)
+    assert first_two == selected[:2]
+    assert last_two == selected[-2:]
+
+
+def test_a_selection_begins_after_its_position(shelf: Store) -> None:
+    with shelf.transaction() as work:
+        first, *others = event_store.select(work, Selection(), limit=10)
+        assert event_store.select(work, Selection(after=first.at), limit=10) == others
+        assert event_store.count(work, Selection(after=first.at)) == len(others)
+
+
+def test_an_open_transaction_hides_what_comes_after_it_from_a_selection_too(store: Store) -> None:
+    """A replay that passed over it would never deliver what commits behind it."""
+    publish(store, stock("A", 1, 1))
+    with psycopg.connect(store.dsn, options="-c search_path=hub") as slow:
+        slow.execute("SELECT pg_current_xact_id()")
+        publish(store, stock("A", 2, 2))
+        with store.transaction() as work:
+            assert event_store.count(work, Selection()) == 1
+            assert len(event_store.newest(work, Selection(), limit=10)) == 1
+            assert len(event_store.select(work, Selection(), limit=10)) == 1
+
+
+def test_events_after_a_restore_are_delivered_after_those_before_it(store: Store) -> None:
+    """Their transactions' numbers are lower, since the new server counts from the beginning."""
+    publish(store, stock("OLD", 1, 1), stock("OLD", 2, 1))
+    query(store, "UPDATE event SET xid = '900000000' RETURNING 1")
+    with store.transaction() as work:
+        event_epochs.begin_after_restore(work)
+    publish(store, stock("NEW", 1, 1))
+    with store.transaction() as work:
+        events, _ = event_store.read(
+            work, ORIGIN, types=[STOCK_CHANGED], partition=0, partitions=1, limit=10, now_epoch=event_store.epoch(work)
+        )
+
+    assert [event.partition_key for event in events] == ["OLD", "OLD", "NEW"]
+
+
+def test_the_age_of_what_waits_is_that_of_the_oldest_event(
+    store: Store, hub_dsn: str, postgres: PostgresServer
+) -> None:
+    """Counted from the newest, a busy shop would never raise the alarm."""
+    with store.transaction() as work:
+        work.execute(b"DROP ROLE IF EXISTS plain")
+        work.execute(b"CREATE ROLE plain LOGIN PASSWORD 'plain'")
+        work.execute(b"GRANT USAGE ON SCHEMA hub TO plain; GRANT SELECT ON ALL TABLES IN SCHEMA hub TO plain")
+    with psycopg.connect(postgres.dsn()) as theirs:
+        theirs.execute("SELECT pg_current_xact_id()")
+        publish(store, stock("A", 1, 1))
+        query(store, "UPDATE event SET stored_at = clock_timestamp() - interval '1 minute' RETURNING 1")
+        publish(store, stock("A", 2, 1))
+        with Store(hub_dsn.replace("postgres:test@", "plain:plain@")) as ours, ours.question() as work:
+            assert event_store.horizon_age_s(work) > 50
+    with store.transaction() as work:
+        work.execute(b"DROP OWNED BY plain; DROP ROLE plain")
+
+
+def test_each_hour_is_counted_also_one_without_events(store: Store) -> None:
+    """A gap is what is looked for: a type that was silent for an hour must not look like one hour less."""
+    publish(store, *(stock("A", version, 1) for version in range(1, 7)))
+    first = query(store, "SELECT min(position) FROM event")[0][0]
+    with store.transaction() as work:
+        # Two hours ago three, an hour ago none, in this hour two; one before the time that is asked for.
+        for place, hours in enumerate((2, 2, 2, 0, 0, 4)):
+            work.execute(
+                b"UPDATE event SET stored_at = date_trunc('hour', now()) - %(ago)s WHERE position = %(position)s",
+                {"ago": timedelta(hours=hours), "position": first + place},
+            )
+        assert event_store.hourly(work, timedelta(hours=3)) == {STOCK_CHANGED: [0, 3, 0, 2]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -171,3 +173,24 @@ def test_a_system_that_is_well_again_is_called_again(steps: list[tuple[float, bo
         now += impatience_s
 
     assert state.phase is Phase.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("field", "allowed", "refused"),
+    [
+        ("failures_in_a_row", [1, 1_000_000_000], [0, 1_000_000_001]),
+        ("least_calls", [1], [0]),
+        ("successes_to_close", [1], [0]),
+        ("failure_share", [0, 1], [-0.1, 1.5]),
+        ("window_s", [0.001, 86_400], [0, 86_401]),
+        ("open_s", [0.001, 86_400], [0, -1]),
+        ("probe_s", [1], [0]),
+    ],
+)
+def test_a_rule_is_a_number_that_makes_sense(field: str, allowed: list[float], refused: list[float]) -> None:
+    """One failure may open it and one probe may close it; none would block a system that works, or one that does not."""
+    for value in allowed:
+        assert getattr(msgspec.convert({field: value}, BreakerRules), field) == value
+    for value in refused:
+        with pytest.raises(msgspec.ValidationError, match=field):
+            msgspec.convert({field: value}, BreakerRules)

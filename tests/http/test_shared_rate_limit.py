@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -186,3 +187,71 @@ def test_a_permit_whose_caller_overslept_is_lost(shared: SharedStore, monkeypatc
 
     assert overslept == []
     assert query(shared, "SELECT taken FROM rate_limit") == [(3,)]
+
+
+class LateDatabase:
+    """A clock that a test sets, and a database whose replies take *late_s* of it. Its own clock stands still meanwhile."""
+
+    def __init__(self, shared: SharedStore, monkeypatch: pytest.MonkeyPatch, *, late_s: float) -> None:
+        self.now, self.asked = 1_000.0, 0
+        self._late_s, self._transaction = late_s, shared.transaction
+        clock = SimpleNamespace(monotonic=lambda: self.now, sleep=self._sleep)
+        monkeypatch.setattr(shared_rate_limit, "time", clock)
+        monkeypatch.setattr(shared, "transaction", self._reply)
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    @contextmanager
+    def _reply(self) -> Iterator[Any]:
+        self.asked += 1
+        assert self.asked <= 100, "it is asked for ever"
+        with self._transaction() as work:
+            yield work
+        self.now += self._late_s
+
+
+#: Each permit is due at once, and its slack is a second: half of it for this process.
+TEN_SECONDS = Rate(calls=1_000_000, per_s=10)
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.1, 0.4, 0.49])
+def test_a_permit_may_be_used_in_half_of_its_slack(
+    shared: SharedStore, monkeypatch: pytest.MonkeyPatch, late_s: float
+) -> None:
+    """A database that takes a moment issues permits all the same."""
+    database = LateDatabase(shared, monkeypatch, late_s=late_s)
+
+    assert SharedRateLimiter(shared, "acme", TEN_SECONDS).acquire(60) == pytest.approx(late_s, abs=0.001)
+    assert database.asked == 1
+
+
+@pytest.mark.parametrize("late_s", [0.51, 0.6, 0.9, 60.0])
+def test_a_database_that_always_replies_too_late_is_reported_and_no_permit_is_used(
+    shared: SharedStore, monkeypatch: pytest.MonkeyPatch, late_s: float
+) -> None:
+    """The other half of the slack is the network's. Asking on and on would be a call that never ends."""
+    database = LateDatabase(shared, monkeypatch, late_s=late_s)
+
+    with pytest.raises(StoreUnavailable, match=r"takes longer than 0\.5 s to issue a permit to call acme"):
+        SharedRateLimiter(shared, "acme", TEN_SECONDS).acquire(600)
+    assert database.asked > 1
+
+
+@pytest.mark.parametrize(("waits_s", "is_taken"), [(1.7, True), (1.55, True), (1.45, False), (0.0, False)])
+def test_a_permit_that_begins_after_the_caller_has_gone_stays_for_others(
+    shared: SharedStore, monkeypatch: pytest.MonkeyPatch, waits_s: float, *, is_taken: bool
+) -> None:
+    """Half of the slack counts as no waiting: that much the reply of the database may have taken."""
+    database = LateDatabase(shared, monkeypatch, late_s=0.0)
+    limiter = SharedRateLimiter(shared, "acme", TEN_SECONDS)
+    permit = shared_rate_limit._Permit(database.now + 2.0, database.now + 2.5)
+    limiter._permits.append(permit)
+    if is_taken:
+        limiter.acquire(waits_s)
+        assert not limiter._permits
+    else:
+        with pytest.raises(RateLimited) as refused:
+            limiter.acquire(waits_s)
+        assert refused.value.retry_in_s == pytest.approx(2.0)
+        assert list(limiter._permits) == [permit]

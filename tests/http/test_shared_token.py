@@ -153,3 +153,35 @@ def test_no_transaction_is_open_while_a_slow_host_thinks(shared: SharedStore) ->
     SharedTokens(shared, Fernet(KEY)).token("acme here me", "hush", look, refused=None, longest_wait_s=1)
 
     assert seen == []
+
+
+def test_a_token_is_shared_to_its_end(hub_dsn: str) -> None:
+    """A host whose tokens live for a second is asked once a second, not once by each worker."""
+
+    def is_shared() -> bool:
+        host = Host(valid_for_s=0.9)
+        with SharedStore(hub_dsn) as one, SharedStore(hub_dsn) as other:
+            name = f"acme here {id(host)}"
+            return token_of(one, host, name=name) == token_of(other, host, name=name)
+
+    # On a machine that stands still for a second it has run out in between: once is enough.
+    assert any(is_shared() for _ in range(20))
+
+
+def test_a_caller_without_time_does_not_wait_for_another_thread(shared: SharedStore) -> None:
+    """Its call has ended; the thread that fetches may be waiting for a host that hangs."""
+    vault = SharedTokens(shared, Fernet(KEY))
+    waited: list[float] = []
+
+    class Taken:
+        """A lock that another thread has."""
+
+        def acquire(self, timeout: float) -> bool:
+            waited.append(timeout)
+            return False
+
+    vault._lock = Taken()  # type: ignore[assignment]
+    with pytest.raises(SystemUnavailable, match="no token in time"):
+        vault.token("acme here me", "hush", Host(), refused=None, longest_wait_s=0)
+
+    assert waited == [0.0]

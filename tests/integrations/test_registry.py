@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from crossdock.core.errors import Conflict, NotFound
+from crossdock.core.errors import Conflict, NotFound, VersionChanged
 from crossdock.db.database import Store, StoreUnavailable, Work
 from crossdock.http.connection import Connection
 from crossdock.integrations import service
@@ -186,3 +186,108 @@ class TestACrm:
 
 def _never_opened(*_: Any) -> Any:
     raise AssertionError("no client may be opened")
+
+
+class Watched(Book):
+    """The same, and how often one was replaced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.replaced = 0
+
+    def replace(self, connection: Connection) -> None:
+        self.replaced += 1
+        super().replace(connection)
+
+
+def wrong_project(wanted: service.NewIntegration) -> dict[str, Any]:
+    return {"settings": {**wanted.settings, "project": "not-the-one"}, "same_records": True}
+
+
+def wrong_secret(wanted: service.NewIntegration) -> dict[str, Any]:
+    credentials = {**(wanted.credentials or {}), "client_secret": "not-the-one"}
+    return {"settings": wanted.settings, "credentials": credentials}
+
+
+@pytest.mark.parametrize("wrong", [wrong_project, wrong_secret])
+def test_a_change_that_fails_its_test_leaves_everything_as_it_was(
+    store: Store, shop: FakeRetailer, wrong: Callable[[service.NewIntegration], dict[str, Any]]
+) -> None:
+    """Settings and credentials that do not work are never in force, not for the moment of the test either."""
+    book, wanted = Watched(), wish(shop)
+    service.add(store, book, wanted, actor=ADA)
+    before = dict(book.kept), query(store, "SELECT * FROM integration")
+    trail = query(store, "SELECT count(*) FROM audit_entry")
+
+    with pytest.raises(TestRefused):
+        service.change(store, book, "acme", version=None, actor=ADA, **wrong(wanted))
+
+    assert book.replaced == 0, "a worker reads a connection at any time: putting the old one back is too late"
+    assert (book.kept, query(store, "SELECT * FROM integration")) == before
+    assert query(store, "SELECT count(*) FROM audit_entry") == trail
+
+
+def test_a_rotation_that_fails_its_test_leaves_everything_as_it_was(store: Store, shop: FakeRetailer) -> None:
+    """The old credentials still work; the wrong ones would stop every sync."""
+    book, wanted = Watched(), wish(shop)
+    service.add(store, book, wanted, actor=ADA)
+    before = dict(book.kept), query(store, "SELECT * FROM integration")
+
+    wrong = {**(wanted.credentials or {}), "client_secret": "not-the-one"}
+    with pytest.raises(TestRefused):
+        service.rotate(store, book, "acme", wrong, version=None, actor=ADA)
+
+    assert book.replaced == 0
+    assert (book.kept, query(store, "SELECT * FROM integration")) == before
+
+
+def test_an_integration_that_fails_its_test_is_never_stored(store: Store, shop: FakeRetailer) -> None:
+    book, wanted = Book(), wish(shop)
+    settings = {**wanted.settings, "project": "not-the-one"}
+
+    with pytest.raises(TestRefused):
+        service.add(store, book, msgspec.structs.replace(wanted, settings=settings), actor=ADA)
+
+    assert book.kept == {}
+    assert query(store, "SELECT count(*) FROM integration") == [(0,)]
+
+
+class Interrupted(Watched):
+    """The same, and while a change reads the connection, somebody else renames the integration."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self._store = store
+        self._is_interrupted = False
+
+    def get(self, connection_id: str) -> Connection | None:
+        if not self._is_interrupted:
+            self._is_interrupted = True
+            service.change(self._store, self, "acme", version=None, actor="airflow:bob", name="Renamed")
+        return super().get(connection_id)
+
+
+def change_late(store: Store, book: Book, wanted: service.NewIntegration) -> None:
+    settings = {**wanted.settings, "token_path": "/oauth/token"}
+    service.change(store, book, "acme", version=None, actor=ADA, settings=settings, same_records=True)
+
+
+def rotate_late(store: Store, book: Book, wanted: service.NewIntegration) -> None:
+    service.rotate(store, book, "acme", wanted.credentials or {}, version=None, actor=ADA)
+
+
+@pytest.mark.parametrize("act", [change_late, rotate_late])
+def test_an_act_that_comes_too_late_leaves_the_connection_as_the_registry_has_it(
+    store: Store, shop: FakeRetailer, act: Callable[[Store, Book, service.NewIntegration], None]
+) -> None:
+    """A test takes seconds. Whoever is told that nothing was stored must find nothing stored, in Airflow either."""
+    book, wanted = Interrupted(store), wish(shop)
+    service.add(store, book, wanted, actor=ADA)
+    before = dict(book.kept)
+
+    with pytest.raises(VersionChanged):
+        act(store, book, wanted)
+
+    assert book.replaced == 0
+    assert book.kept == before
+    assert query(store, "SELECT name, version FROM integration") == [("Renamed", 2)]

@@ -27,7 +27,7 @@ MODULES = {
     ),
     "watermark": _module(
         ("sync/watermarks.py", "sync/window.py"),
-        ("sync/test_watermarks.py", "sync/test_model.py", "sync/test_inventory.py"),
+        ("sync/test_watermarks.py", "sync/test_model.py", "sync/test_shards.py", "sync/test_inventory.py"),
     ),
     "lease": _module(("db/leases.py",), ("db/test_leases.py",)),
     "upsert-guard": _module(
@@ -36,14 +36,26 @@ MODULES = {
     "outbox": _module(("events/store.py",), ("events/test_store.py", "events/delivery/test_delivery.py")),
     "reader": _module(
         ("events/delivery/consumer_leases.py", "events/delivery/partition.py"),
-        ("events/delivery/test_delivery.py", "events/delivery/test_slow_effects.py", "events/test_store.py"),
+        (
+            "events/delivery/test_consumer_leases.py",
+            "events/delivery/test_delivery.py",
+            "events/delivery/test_slow_effects.py",
+            "events/delivery/test_outages.py",
+            "events/test_store.py",
+        ),
     ),
     "inbox": _module(
-        ("events/delivery/inbox.py",), ("events/delivery/test_delivery.py", "events/replay/test_replays.py")
+        ("events/delivery/inbox.py",),
+        ("events/delivery/test_inbox.py", "events/delivery/test_delivery.py", "events/replay/test_replays.py"),
     ),
     "dead-letters": _module(
         ("events/delivery/failures.py", "events/delivery/retry_repository.py", "events/dead_letters/repository.py"),
-        ("events/dead_letters/test_service.py", "events/delivery/test_delivery.py", "events/delivery/test_outages.py"),
+        (
+            "events/dead_letters/test_repository.py",
+            "events/dead_letters/test_service.py",
+            "events/delivery/test_delivery.py",
+            "events/delivery/test_outages.py",
+        ),
     ),
     "signatures": _module(
         ("events/webhooks_in/signatures.py",),
@@ -65,6 +77,8 @@ MODULES = {
             "api/test_access.py::test_fastapis_own_pages_would_not_start_either",
         ),
     ),
-    "audit": _module(("observability/audit.py",), ("api/test_audit.py", "events/dead_letters/test_service.py")),
+    "audit": _module(
+        ("observability/audit.py",), ("observability/test_audit.py", "events/dead_letters/test_service.py")
+    ),
     "money": _module(("core/money.py",), ("core/test_money.py",)),
 }

@@ -227,6 +227,8 @@ class _Finder:
         for pattern, after in _SQL:
             for found in pattern.finditer(source):
                 if after is _REVERSED:
+                    if " DESC" in found[0]:
+                        continue  # Another mutation takes it away.
                     yield begin + found.start(), begin + found.end(), found[0].replace(",", " DESC,") + " DESC"
                 elif after is not None:
                     yield begin + found.start(), begin + found.end(), found.expand(after)

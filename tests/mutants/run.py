@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import queue
+import re
 import shutil
 import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,11 +22,20 @@ import psutil
 
 from tests.mutants.modules import Module
 from tests.mutants.mutations import Mutant, mutants_of
+from tests.mutants.order import Order, Touch, read_touches
+from tests.mutants.touches import NOTES, WATCHED
 
+#: Where pytest finds our plugin. A tree of other tests has none.
+_PLUGINS = Path(__file__).parent
 _NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "node_modules")
 #: A mutant that makes tests wait is killed by waiting: this many times as long as they take, and a little more.
 _TIMES_AS_LONG, _MORE_S = 3, 60.0
-_PYTEST = ("-q", "-x", "--tb=line", "-p", "no:cacheprovider", "-m", "not e2e and not crash and not deep")
+_PYTEST = (
+    *("-q", "-x", "--tb=line", "-p", "no:cacheprovider", "-p", "pytest_timeout"),
+    *("-m", "not e2e and not crash and not deep"),
+)
+#: The line of a test that failed, at the end of what pytest prints.
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 _TESTS_FAILED, _INTERRUPTED = 1, 2
 
 
@@ -76,14 +86,37 @@ class Tree:
         self._temporary = folder / "tmp"
         shutil.copytree(project, self.folder, ignore=_NOT_COPIED)
 
-    def run_tests(self, tests: Sequence[str], timeout_s: float | None) -> tuple[int | None, str]:
-        """Run *tests* until the first fails; return pytest's exit code, None when they hang, and what it printed."""
+    def touches(self, module: Module) -> list[Touch]:
+        """
+        Run the module's tests, which must pass, and note which functions of its files each of them enters.
+
+        Raises:
+            TestsFail: They fail without a mutation, or do not run at all.
+
+        """
+        notes = self.folder.parent / "touches.json"
+        watched = os.pathsep.join(str(self.folder / file) for file in module.files)
+        path = os.pathsep.join([self._environment()["PYTHONPATH"], str(_PLUGINS)])
+        more = {WATCHED: watched, NOTES: str(notes), "PYTHONPATH": path}
+        code, printed = self.run_tests(["-p", "touches", *module.tests], None, more)
+        if code != 0:
+            raise TestsFail(f"the tests do not pass without a mutation:\n{printed[-2000:]}")
+        return read_touches(notes)
+
+    def run_tests(
+        self, tests: Sequence[str], timeout_s: float | None, more: Mapping[str, str] | None = None
+    ) -> tuple[int | None, str]:
+        """
+        Run *tests* until the first fails; return pytest's exit code, None when they hang, and what it printed.
+
+        *more* is added to the environment.
+        """
         self._temporary.mkdir(exist_ok=True)
         with (self.folder.parent / "output").open("w+") as output:
             child = subprocess.Popen(
                 [sys.executable, "-m", "pytest", *_PYTEST, f"--basetemp={self._temporary}/pytest", *tests],
                 cwd=self.folder,
-                env=self._environment(),
+                env={**self._environment(), **(more or {})},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -101,7 +134,9 @@ class Tree:
     def _environment(self) -> dict[str, str]:
         # Before the folder of the editable install, which is the checkout's.
         path = os.pathsep.join([str(self.folder / "include"), str(self.folder)])
-        return {**os.environ, "PYTHONPATH": path, "HUB_PROJECT": str(self.folder), "TMPDIR": str(self._temporary)}
+        folders = {"PYTHONPATH": path, "HUB_PROJECT": str(self.folder), "TMPDIR": str(self._temporary)}
+        # Importing plugins that these tests do not use is half of what it takes to kill a mutant.
+        return {**os.environ, **folders, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
     @contextmanager
     def mutated(self, mutant: Mutant) -> Iterator[None]:
@@ -136,7 +171,11 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def mutants(project: Path, module: Module) -> list[Mutant]:
     """List all mutants of the module."""
-    return [mutant for file in module.files for mutant in mutants_of(file, (project / file).read_text())]
+    return [mutant for file, text in _texts(project, module).items() for mutant in mutants_of(file, text)]
+
+
+def _texts(project: Path, module: Module) -> dict[str, str]:
+    return {file: (project / file).read_text() for file in module.files}
 
 
 def drawn(found: Sequence[Mutant], number: int) -> list[Mutant]:
@@ -176,9 +215,10 @@ def score(
 
     """
     began = time.monotonic()
-    code, printed = trees[0].run_tests(module.tests, None)
-    if code != 0:
-        raise TestsFail(f"{name}: the tests do not pass without a mutation:\n{printed[-2000:]}")
+    try:
+        order = Order(trees[0].folder, trees[0].touches(module), _texts(trees[0].folder, module))
+    except TestsFail as error:
+        raise TestsFail(f"{name}: {error}") from error
     timeout_s = _MORE_S + _TIMES_AS_LONG * (time.monotonic() - began)
     found = mutants(trees[0].folder, module)
     result = Score(name, of=len(found))
@@ -192,11 +232,12 @@ def score(
         tree = free.get()
         try:
             with tree.mutated(mutant):
-                code, printed = tree.run_tests(module.tests, timeout_s)
+                code, printed = tree.run_tests(order.of(mutant), timeout_s)
         finally:
             free.put(tree)
         if code not in {None, 0, _TESTS_FAILED, _INTERRUPTED}:
             raise TestsFail(f"{mutant.place}: pytest ended with {code}:\n{printed[-2000:]}")
+        order.note(_FAILED.findall(printed))
         return Outcome.SURVIVED if code == 0 else Outcome.KILLED
 
     chosen = drawn(found, number)

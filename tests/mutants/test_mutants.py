@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.mutants.__main__ import main, run
+from tests.mutants.__main__ import main, run, share, weak
 from tests.mutants.modules import MODULES, Module
 from tests.mutants.mutations import mutants_of
-from tests.mutants.run import drawn, equivalents, is_equivalent, mutants
+from tests.mutants.order import functions_of
+from tests.mutants.run import Outcome, Score, Tree, drawn, equivalents, is_equivalent, mutants
 
 PROJECT = Path(__file__).parents[2]
 CODE = """
@@ -59,6 +62,17 @@ def test_a_mutant_that_no_test_notices_is_shown_and_fails_the_run(
     assert (project / "include" / "tank.py").read_text() == CODE
 
 
+def test_each_module_must_be_tested_well_by_itself() -> None:
+    """One whose promise nothing holds must not hide behind others whose tests notice all."""
+    (mutant, *_) = mutants_of("tank.py", CODE)
+    well = Score("well", outcomes=[(mutant, Outcome.KILLED)] * 19 + [(mutant, Outcome.EQUIVALENT)])
+    enough = Score("enough", outcomes=[(mutant, Outcome.KILLED)] * 9 + [(mutant, Outcome.SURVIVED)])
+    poor = Score("poor", outcomes=[(mutant, Outcome.KILLED)] * 8 + [(mutant, Outcome.SURVIVED)])
+
+    assert share([well, enough, poor]) > 0.9
+    assert weak([well, enough, poor]) == ["poor"]
+
+
 def test_a_mutant_that_is_listed_as_equivalent_is_not_run(
     project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,6 +114,62 @@ def test_a_change_elsewhere_in_the_file_draws_the_same_mutants() -> None:
     after = drawn(mutants_of("leases.py", f"{code}\n\nX = {{}}\n"), 5)
 
     assert [mutant.diff for mutant in before] == [mutant.diff for mutant in after]
+
+
+#: Two functions of the mutated file, and a test of each. The slow one comes first, as a person wrote it.
+TWO = """
+def quick(litres: float) -> bool:
+    return litres >= 10
+
+def slow(litres: float) -> bool:
+    return litres < 3
+"""
+TESTS_OF_TWO = """
+import pathlib
+from tank import quick, slow
+
+def note(name):
+    with pathlib.Path(__file__).with_name("ran").open("a") as ran:
+        ran.write(name + " ")
+
+def test_slow():
+    note("slow")
+    assert slow(2) and not slow(3)
+
+def test_quick():
+    note("quick")
+    assert quick(10) and not quick(9)
+"""
+
+
+def test_a_test_that_enters_what_was_changed_is_run_before_the_others(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mutant is killed by the first test that fails: the order is what a run costs."""
+    (project / "include" / "tank.py").write_text(TWO)
+    (project / "test_tank.py").write_text(TESTS_OF_TWO)
+    ran: list[list[str]] = []
+    run_tests = Tree.run_tests
+
+    def noted(tree: Tree, tests: Sequence[str], *more: Any) -> tuple[int | None, str]:
+        ended = run_tests(tree, tests, *more)
+        ran.append((tree.folder / "ran").read_text().split())
+        (tree.folder / "ran").unlink()
+        return ended
+
+    monkeypatch.setattr(Tree, "run_tests", noted)
+
+    assert run(project, TANK, [], number=100, at_once=1) == 0
+    assert ran == [["slow", "quick"], *[["quick"]] * 3, *[["slow"]] * 3]
+
+
+def test_a_constant_belongs_to_the_functions_that_read_it() -> None:
+    """By way of other constants too: a statement is made of parts."""
+    code = "A = 1\nB = A + 1\nC = 7\n\ndef one():\n    return B\n\ndef two():\n    return C\n\ndef three():\n    return A\n"
+
+    assert functions_of(code, 1) == {5, 11}
+    assert functions_of(code, 3) == {8}
+    assert functions_of(code, 9) == {8}
 
 
 @pytest.mark.parametrize("name", MODULES)

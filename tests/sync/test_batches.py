@@ -15,9 +15,11 @@ from crossdock.core.errors import LeaseHeld, LeaseLost
 from crossdock.db import leases
 from crossdock.db.columns import as_columns
 from crossdock.db.database import Store, StoreUnavailable
-from crossdock.sync import batches, deferred_records, ledger
+from crossdock.sync import batches, deferred_records, landing, ledger
+from crossdock.sync.landing import Page
 from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest
 from crossdock.sync.quarantine.model import Failure, Rejected
+from crossdock.sync.source import Axis, Range
 from crossdock.sync.upsert import Overtaken
 from tests.shop import query
 
@@ -98,6 +100,41 @@ def test_a_batch_that_is_loaded_again_counts_nothing(store: Store) -> None:
 
     assert load(store, run, [stock("a", 1)]) == Counts()
     assert query(store, "SELECT read FROM sync_run") == [(1,)]
+
+
+def test_records_without_lines_count_none(store: Store) -> None:
+    """A stock level has no lines: a line that was read and has no outcome would not balance."""
+    run = begin(store)
+    load(store, run, [stock("a", 1)])
+
+    assert query(store, "SELECT lines_read, lines_inserted FROM sync_run") == [(0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "loaded"),
+    [
+        ((0, 1), (1, 0), [(0, 1), (0, 2), (1, 0)]),
+        ((0, 0), (0, 0), [(0, 0)]),
+        ((1, 1), (1, 1), [(1, 1)]),
+    ],
+)
+def test_a_batch_marks_its_own_pages_as_loaded_and_no_others(
+    store: Store, first: tuple[int, int], last: tuple[int, int], loaded: list[tuple[int, int]]
+) -> None:
+    """Batches may be loaded in any order: the watermark would pass a page before it whose batch is still open."""
+    run = begin(store)
+    places = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+    with store.transaction() as work:
+        landing.add_ranges(work, run.run_id, [Range(range_no=number, axis=Axis.ID) for number in (0, 1)])
+        for range_no, page_no in places:
+            page = Page(range_no=range_no, page_no=page_no, records=1, lines=0, path="p", cursor=None)
+            landing.add_pages(work, run.run_id, [(page, 2)])
+        batches.add(work, run.run_id, 0, records=1, first_page=first, last_page=last)
+        (batch,) = batches.of_run(work, run.run_id)
+        content = batches.Content(accepted=columns([stock("a", 1)]), rejected=(), repeats=RowCounts())
+        batches.load(work, StockLevel.schema, run, batch, content)
+
+    assert query(store, "SELECT range_no, page_no FROM landed_page WHERE loaded ORDER BY 1, 2") == loaded
 
 
 def test_a_batch_whose_files_hold_fewer_records_than_were_read_is_refused(store: Store) -> None:

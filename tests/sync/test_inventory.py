@@ -24,9 +24,10 @@ from crossdock.sandbox.commercetools.simulation import simulate
 from crossdock.sync import Systems, batches, extract, ledger, load, validate, watermarks
 from crossdock.sync.dataset import Columns
 from crossdock.sync.landing import Landing, LandingUnavailable
-from crossdock.sync.model import Counts, Report, RunState, SyncRequest
+from crossdock.sync.model import Counts, Mode, Report, RunState, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.stream import Stream
+from crossdock.sync.window import planned_ranges
 from tests.shop import connect, in_hub, in_shop, query
 from tests.streams import INVENTORY
 
@@ -501,3 +502,60 @@ def test_batches_of_a_read_by_time_are_loaded_one_after_the_other(
     order = [number for (number,) in query(systems.store, loaded, run_id)]
     assert len(order) > 2
     assert order == sorted(order)
+
+
+def test_a_full_read_is_loaded_on_two_connections_however_many_batches_it_has(
+    systems: Systems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one waits for the disk the other works. More would be taken from everybody else, and each holds a batch."""
+    small = replace(INVENTORY, batch_records=100)
+    run_id = validate(small, systems, extract(small, systems, FULL))
+    another, opened = systems.store.another, 0
+
+    def counted() -> Store:
+        nonlocal opened
+        opened += 1
+        return another()
+
+    monkeypatch.setattr(systems.store, "another", counted)
+    report = load(small, systems, run_id)
+
+    assert report.counts.inserted == 1_200
+    assert query(systems.store, "SELECT count(*) >= 12 FROM sync_batch") == [(True,)]
+    assert opened == 2
+
+
+def test_a_run_that_is_overtaken_after_its_last_batch_does_not_end_as_done(systems: Systems) -> None:
+    """The newer run has the stream: an end of the older one would close its alerts and say that all was loaded."""
+    run_id = validate(INVENTORY, systems, extract(INVENTORY, systems, FULL))
+
+    def overtake(_: str) -> None:
+        with systems.store.another() as other, other.transaction() as work:
+            leases.release(work, KEY, run_id)
+            newer = ledger.start(work, KEY, FULL, mode=Mode.FULL)
+            leases.take(work, KEY, newer.run_id, timedelta(minutes=5))
+
+    with pytest.raises(LeaseLost):
+        load(INVENTORY, replace(systems, progress=overtake), run_id)
+
+    assert query(systems.store, "SELECT state FROM sync_run WHERE run_id = %s", run_id) != [("done",)]
+    assert query(systems.store, "SELECT count(*) FROM sync_run WHERE finished_at IS NULL AND state = 'running'") == [
+        (1,)
+    ]
+
+
+def test_a_run_that_was_overtaken_plans_nothing(systems: Systems) -> None:
+    """It asked the source while the newer run began: ranges of its own would be read by a worker without a lease."""
+    with systems.store.transaction() as work:
+        older = ledger.start(work, KEY, FULL, mode=Mode.FULL)
+        leases.take(work, KEY, older.run_id, timedelta(minutes=5))
+        older = ledger.get(work, older.run_id)
+        leases.release(work, KEY, older.run_id)
+        newer = ledger.start(work, KEY, FULL, mode=Mode.FULL)
+        leases.take(work, KEY, newer.run_id, timedelta(minutes=5))
+
+    with pytest.raises(LeaseLost):
+        planned_ranges(INVENTORY, systems, older)
+
+    assert query(systems.store, "SELECT count(*) FROM sync_range") == [(0,)]
+    assert query(systems.store, "SELECT count(*) FROM sync_run WHERE window_high IS NOT NULL") == [(0,)]

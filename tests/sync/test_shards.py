@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -12,11 +13,14 @@ from hypothesis import strategies as st
 
 from crossdock.core.errors import BadRequest, HeldForApproval
 from crossdock.core.limits import MAX_SHARDS
+from crossdock.db import leases
 from crossdock.db.database import Store
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.simulation import simulate
-from crossdock.sync import Systems, deferred_records, extract, ledger, load, validate
-from crossdock.sync.model import Report, SyncRequest
+from crossdock.sync import Systems, deferred_records, extract, ledger, load, validate, watermarks
+from crossdock.sync.model import Mode, Report, SyncRequest
+from crossdock.sync.source import Axis
+from crossdock.sync.window import planned_ranges
 from tests.shop import in_hub, in_shop, query
 from tests.streams import INVENTORY
 
@@ -89,6 +93,51 @@ def test_a_record_that_was_left_open_is_read_again_by_the_shard_that_has_its_id(
 
     assert [report.counts.unchanged for report in reports] == [1, 1]
     assert query(store, "SELECT record_id FROM deferred_record") == []
+
+
+def test_each_open_record_is_planned_by_the_one_shard_that_has_its_id(systems: Systems, store: Store) -> None:
+    """Also one whose id is a bound: read by both it counts twice, read by neither it stays open for ever."""
+    bound = SyncRequest(shard="1/2").ids[1]
+    assert bound is not None
+    ids = ["0", "7fff", bound, f"{bound}0", "z"]
+    planned: dict[str, set[str]] = {}
+    for shard in (None, *SHARDS):
+        request = SyncRequest(shard=shard)
+        with store.transaction() as work:
+            lease = leases.LeaseKey("commercetools", "inventory", f"shard:{shard}" if shard else "all")
+            run = ledger.start(work, lease, request, mode=Mode.DELTA, dag_run_id=shard)
+            leases.take(work, lease, run.run_id, timedelta(minutes=5))
+            run = ledger.get(work, run.run_id)
+            deferred_records.defer(work, run, ids, "it was locked")
+        parts = planned_ranges(INVENTORY, systems, run)
+        planned[shard or "all"] = {key for part in parts if part.axis is Axis.KEYS for key in part.keys}
+
+    assert planned["all"] == set(ids)
+    assert planned["1/2"] | planned["2/2"] == set(ids)
+    assert planned["1/2"] & planned["2/2"] == set()
+    assert bound in planned["1/2"]
+
+
+def test_a_divided_stream_is_complete_as_far_as_its_slowest_shard(store: Store) -> None:
+    """Or as far as it was before it was divided; while a shard has never run, that alone is known."""
+    early, late = datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 21, tzinfo=UTC)
+    for shard, reached in (("all", early), ("shard:2/2", late)):
+        query(store, "INSERT INTO watermark VALUES ('shop', 'inventory', %s, %s, 'a run') RETURNING 1", shard, reached)
+
+    def reached_by(shards: int) -> datetime | None:
+        with store.transaction() as work:
+            return watermarks.complete_to_all(work, [("shop.inventory", shards)])["shop.inventory"]
+
+    assert reached_by(2) == early, "the first has never run"
+    middle = early + timedelta(hours=1)
+    query(store, "INSERT INTO watermark VALUES ('shop', 'inventory', 'shard:1/2', %s, 'a run') RETURNING 1", middle)
+    assert reached_by(2) == middle
+    query(store, "UPDATE watermark SET reached = %s WHERE shard = 'all' RETURNING 1", late)
+    assert reached_by(2) == late
+    query(store, "UPDATE watermark SET reached = %s WHERE shard = 'all' RETURNING 1", early)
+    assert reached_by(1) == early
+    with store.transaction() as work:
+        assert watermarks.complete_to_all(work, [("shop.orders", 1)]) == {"shop.orders": None}
 
 
 def test_a_shard_that_comes_back_much_shrunken_is_held(systems: Systems, shop: FakeRetailer) -> None:

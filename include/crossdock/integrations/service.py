@@ -190,6 +190,7 @@ def change(
     """
     before = _current(store, integration_id, version)
     found: tuple[Check, ...] = ()
+    connection: Connection | None = None
     if credentials is not None and settings is None:
         message = "come with settings; to replace them alone, rotate them"
         raise SettingsInvalid(before.kind, [FieldError("/credentials", message)])
@@ -200,11 +201,17 @@ def change(
             _refuse_other_system(store, kind, before, settings)
         connection = _changed(kind, _connection(connections, before), settings, credentials)
         found = _tested(integration_id, kind, connection)
-        _replace(connections, connection)
     after = msgspec.structs.replace(
         before, name=name or before.name, settings=before.settings if settings is None else settings
     )
-    stored = _store(store, before, after, act="change", actor=actor, with_credentials=credentials is not None)
+
+    def on_stored(_work: Work, _stored: Integration) -> None:
+        if connection is not None:
+            _replace(connections, connection)
+
+    stored = _store(
+        store, before, after, act="change", actor=actor, with_credentials=credentials is not None, on_stored=on_stored
+    )
     return Added(stored, found)
 
 
@@ -232,16 +239,12 @@ def rotate(
     if known := connections.get(before.connection_id):
         connection = kind.preserve_extra(known, connection)
     found = _tested(integration_id, kind, connection)
-    _replace(connections, connection)
-    stored = _store(
-        store,
-        before,
-        before,
-        act="rotate",
-        actor=actor,
-        with_credentials=True,
-        on_stored=lambda work, rotated: on_stored(work, Added(rotated, found)),
-    )
+
+    def store_connection(work: Work, rotated: Integration) -> None:
+        on_stored(work, Added(rotated, found))
+        _replace(connections, connection)
+
+    stored = _store(store, before, before, act="rotate", actor=actor, with_credentials=True, on_stored=store_connection)
     return Added(stored, found)
 
 
@@ -449,7 +452,11 @@ def _store(
     with_credentials: bool = False,
     on_stored: Callable[[Work, Integration], None] = lambda _work, _stored: None,
 ) -> Integration:
-    """Store *after* unless somebody changed the integration since *before*: a test takes seconds."""
+    """
+    Store *after* unless somebody changed the integration since *before*: a test takes seconds.
+
+    *on_stored* writes the connection, last: Airflow has another database. Whoever is refused here has changed neither.
+    """
     with store.transaction() as work:
         repository.lock(work, before.integration_id, version=before.version)
         stored = repository.change(work, after, actor=actor, with_credentials=with_credentials)

@@ -49,7 +49,7 @@ class SkippedRows:
 
 
 def upsert(
-    work: Work, dataset: Schema, run: Run, batch_id: int, rows: ComparedRows, *, compares_content: bool = False
+    work: Work, dataset: Schema, run: Run, batch_id: int, rows: ComparedRows, *, compares_content: bool
 ) -> SkippedRows:
     """
     Insert new and overwrite changed *rows*, keep old versions in history, and append an event for each to the outbox.
