@@ -16,7 +16,7 @@ from crossdock.core.decoding import prepare
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Work
 
-prepare(MailRecord)
+prepare(MailRecord, Claim)
 
 #: A process that was killed leaves its row in `sending`. It reads as unknown once its call would have ended.
 _COLUMNS = b"""mail_id, business_key, kind, recipient, mailer, provider_id, reason, created_at, changed_at,

@@ -15,8 +15,12 @@ from crossdock.commerce.payments.amounts import PaymentState
 from crossdock.commerce.payments.events import PaymentFact
 from crossdock.commerce.payments.health import WINDOW, GatewayHealth
 from crossdock.commerce.payments.model import FactOrigin, Leg, LegEnd, Operation, Payment, PaymentRequest, key_of
+from crossdock.core.decoding import prepare
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Work
+
+# The API server's threads read payments.
+prepare(Payment, Leg, PaymentFact)
 
 _PAYMENT = b"""payment_id, reference, amount_minor, currency, payment_methods, customer_reference, return_url, state,
        is_unresolved, created_at, created_by, changed_at"""

@@ -108,10 +108,10 @@ def _failure_in(response: HttpResponse) -> Failure | None:
         return None
 
 
-def _success(response: HttpResponse, record: type[T]) -> T | None:
+def _success(response: HttpResponse, record_type: type[T]) -> T | None:
     if not 200 <= response.status < 300:  # noqa: PLR2004  the 2xx of HTTP
         return None
     try:
-        return msgspec.json.decode(response.body, type=record)
+        return msgspec.json.decode(response.body, type=record_type)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None

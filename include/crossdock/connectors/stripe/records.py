@@ -133,7 +133,7 @@ class Dispute(msgspec.Struct, frozen=True):
 prepare(Refusal, PaymentIntent, IntentList, Refund, RefundList, Charge, Dispute)
 
 
-def decoded(response: HttpResponse, record: type[T]) -> T:
+def decoded(response: HttpResponse, record_type: type[T]) -> T:
     """
     Decode a response.
 
@@ -142,7 +142,7 @@ def decoded(response: HttpResponse, record: type[T]) -> T:
 
     """
     try:
-        return msgspec.json.decode(response.body, type=record)
+        return msgspec.json.decode(response.body, type=record_type)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise response.invalid(f"is not what the vendor documents: {error}") from error
 

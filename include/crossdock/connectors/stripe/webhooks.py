@@ -191,9 +191,9 @@ def _event(delivery: Delivery, event: StripeEvent, said: _Said, number: int) -> 
     )
 
 
-def _read(document: Any, record: type[T]) -> T:
+def _read(document: Any, record_type: type[T]) -> T:
     try:
-        return msgspec.convert(document, record)
+        return msgspec.convert(document, record_type)
     except msgspec.ValidationError as error:
         raise BadRequest(f"The body is not an event of Stripe: {error}") from error
 
