@@ -37,6 +37,14 @@ class SandboxControl:
     def checksum(self, entity: str) -> dict[str, Any]:
         return self._call("GET", path_of("checksum", entity))
 
+    def ledger(self) -> list[tuple[str, int]]:
+        """List what moved money at a simulated payment provider, by its own account: kind and amount in minor units."""
+        document = self._call("GET", "/ledger")
+        return [
+            (move["kind"], move.get("amount", move.get("value")))
+            for move in document.get("movements") or document.get("entries") or ()
+        ]
+
     def set_fields(self, entity: str, record_id: str, fields: dict[str, Any]) -> dict[str, Any]:
         """Set *fields* of a record directly, past the vendor's own checks; return the record."""
         return self._call("PATCH", path_of("resource", entity, record_id), fields)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from crossdock.cli.demo.event_steps import EventSteps
 from crossdock.cli.demo.integration_steps import IntegrationSteps
+from crossdock.cli.demo.payment_steps import PaymentSteps
 from crossdock.cli.demo.run import Act, DemoRun
 from crossdock.cli.demo.sync_steps import SyncSteps
 from crossdock.client.sandbox import SandboxControl
@@ -16,6 +17,7 @@ CHAPTERS: Mapping[str, str] = {
     "syncs": "full and delta syncs, a rejected record, an outage and its recovery",
     "customers": "one dataset from two sources: the shop, and a CRM that one YAML file declares",
     "shops": "two shops of one vendor side by side",
+    "payments": "a charge, a decline, a gateway that is down, and an answer that was lost, beside the providers' own ledgers",
     "events": "a webhook reaches a read model; a dead letter is edited and replayed",
 }
 
@@ -40,6 +42,7 @@ def run_chapters(run: DemoRun, chosen: Sequence[str] = ()) -> None:
 def _steps(run: DemoRun, store: Store, sandbox: SandboxControl, chapters: Sequence[str]) -> Iterable[tuple[str, Act]]:
     syncs = SyncSteps(run, store, sandbox)
     integrations = IntegrationSteps(run, store)
+    payments = PaymentSteps(run)
     events = EventSteps(run.stack.api(), store, sandbox)
     steps: Mapping[str, Sequence[tuple[str, Act]]] = {
         "syncs": (
@@ -55,6 +58,12 @@ def _steps(run: DemoRun, store: Store, sandbox: SandboxControl, chapters: Sequen
         ),
         "customers": (("customers come from the shop and from a CRM, by one set of rules", integrations.two_sources),),
         "shops": (("two shops of one vendor are synced side by side", integrations.two_shops),),
+        "payments": (
+            ("a payment is authorised and captured, once", payments.charge),
+            ("a declined payment is asked of no other gateway", payments.decline),
+            ("a gateway is down: the other takes the payment", payments.fail_over),
+            ("an answer is lost: the outcome is found out, and nobody is charged twice", payments.unknown),
+        ),
         "events": (
             ("a stock change reaches the availability of its SKU", events.change_reaches_availability),
             ("a dead letter is edited and replayed", events.correct_an_event),

@@ -195,7 +195,9 @@ def state_from(legs: Iterable[Leg], facts: Iterable[PaymentFact]) -> PaymentStat
     outcomes = {leg.outcome for leg in asked}
     if known not in (None, PaymentState.DECLINED):
         return known
-    if Outcome.UNKNOWN in outcomes:
+    # Done, and no fact of it: the gateway gave a reference that belongs to another payment. A person has to look; to call
+    # it failed would invite another charge.
+    if outcomes & {Outcome.UNKNOWN, Outcome.DONE}:
         return PaymentState.UNKNOWN
     if Outcome.OPEN in outcomes or not asked:
         return PaymentState.OPEN

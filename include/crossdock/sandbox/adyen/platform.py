@@ -85,6 +85,7 @@ class FakeAdyen(SimulatedSystem):
 
     @classmethod
     def from_command(cls, parser: argparse.ArgumentParser, arguments: list[str] | None, report: Report) -> Self:
+        parser.add_argument("--seed", type=int, default=1, help="the same seed draws the same references")
         parser.add_argument("--webhook-url", help="where outcomes are sent; without it they are held")
         parser.add_argument(
             "--merchant-account",
@@ -101,6 +102,7 @@ class FakeAdyen(SimulatedSystem):
         return cls(
             port=options.port,
             host=options.host,
+            seed=options.seed,
             api_key=os.environ.get("SANDBOX_ADYEN_API_KEY", "sandbox"),
             hmac_key=hmac_key,
             merchant_account=options.merchant_account,
