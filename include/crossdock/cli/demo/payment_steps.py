@@ -28,7 +28,7 @@ _LOOPBACK = ["127.0.0.0/8"]
 _GOOD = {_STRIPE: "pm_card_visa", _ADYEN: "stored_authorised"}
 _POOR = {_STRIPE: "pm_card_visa_chargeDeclinedInsufficientFunds", _ADYEN: "stored_refused_balance"}
 #: How often an unknown outcome is asked for again, a second apart: until the circuit breaker lets a call through.
-_ASKED_AGAIN = 120
+_MOST_QUESTIONS = 120
 
 _Payment = dict[str, Any]
 
@@ -129,11 +129,11 @@ class PaymentSteps:
         raise DemoFailed("the hub says what became of a payment whose answer was lost")
 
     def _resolved(self, payment_id: str, bar: Bar) -> _Payment:
-        for attempt in range(_ASKED_AGAIN):
+        for attempt in range(_MOST_QUESTIONS):
             try:
                 document: _Payment = self._hub.post(path_of("payments", payment_id, "resolve"), {}).document
             except HubRefused as error:
-                if attempt == _ASKED_AGAIN - 1:
+                if attempt == _MOST_QUESTIONS - 1:
                     raise
                 bar.update(str(error))
                 time.sleep(1.0)
