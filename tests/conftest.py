@@ -38,8 +38,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A server of our own on loopback; its data goes with the test run."""
-    # Its own cleaning holds a transaction id for a moment, and no event after that is read until it has ended.
-    options = {**HUB_OPTIONS, "autovacuum": "off"}
+    # Its own cleaning holds a transaction id for a moment, and no event after that is read until it has ended. Its files
+    # need not outlive the machine: a process that is killed has given its writes to the system all the same.
+    options = {**HUB_OPTIONS, "autovacuum": "off", "fsync": "off", "full_page_writes": "off"}
     server = PostgresServer(tmp_path_factory.mktemp("pg") / "server", free_port(), "test", options=options)
     server.initialise()
     server.start()
@@ -61,7 +62,7 @@ def hub_dsn(postgres: PostgresServer) -> Iterator[str]:
     """
     name = f"hub_{next(_numbers)}"
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE hub_template")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE hub_template STRATEGY file_copy")
         yield f"{postgres.dsn(name)}?sslmode=disable&gssencmode=disable"
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -113,7 +113,7 @@ def _environment(folder: Path, dsn: str, auth_manager: str) -> dict[str, str]:
 def serve(folder: Path, postgres: PostgresServer, auth_manager: str) -> Iterator[Hub]:
     name = f"hub_api_{next(_databases)}"
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE hub_template")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE hub_template STRATEGY file_copy")
     (folder / "dags").mkdir()
     (folder / "integrations").mkdir()
     (folder / "passwords.json").write_text(json.dumps({person: person * 2 for person in PEOPLE}))

@@ -172,3 +172,33 @@ def test_a_change_with_the_session_cookie_comes_from_the_hubs_own_pages(
         with pytest.raises(Problem) as refused:
             caller(sent=sent)
         assert (refused.value.status, refused.value.kind) == (403, "foreign-page")
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "is_known"),
+    [
+        ("ada", "admin", True),
+        ("ada", "ADMIN", True),
+        ("ben", "viewer", True),
+        ("ben", "admin", False),
+        ("ada", None, False),
+        ("eve", "viewer", False),
+        ("eve", None, False),
+    ],
+)
+def test_a_token_of_the_simple_auth_manager_is_worth_what_its_settings_still_say(
+    airflow: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, name: str, role: str | None, *, is_known: bool
+) -> None:
+    """It reads the role from the token alone: an admin who was made a viewer would stay one until the token ends."""
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser  # noqa: PLC0415  seconds
+
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "ada:admin,ben:viewer")
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "False")
+    airflow.user = SimpleAuthManagerUser(username=name, role=role)
+
+    if is_known:
+        assert caller().actor == f"airflow:{name}"
+    else:
+        with pytest.raises(Problem) as refused:
+            caller()
+        assert refused.value.status == 401

@@ -90,7 +90,7 @@ def hub_dsn(served: ServedHub, postgres: PostgresServer) -> str:
     name = psycopg.conninfo.conninfo_to_dict(served.dsn)["dbname"]
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE hub_template")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE hub_template STRATEGY file_copy")
     return f"{served.dsn}?sslmode=disable&gssencmode=disable"
 
 

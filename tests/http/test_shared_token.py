@@ -185,3 +185,16 @@ def test_a_caller_without_time_does_not_wait_for_another_thread(shared: SharedSt
         vault.token("acme here me", "hush", Host(), refused=None, longest_wait_s=0)
 
     assert waited == [0.0]
+
+
+def test_one_process_fetches_again_and_again(shared: SharedStore) -> None:
+    """Whoever fetched leaves the next thread free, and so does one whose fetch failed."""
+
+    def down() -> Token:
+        raise SystemUnavailable("acme", "down")
+
+    vault, host = SharedTokens(shared, Fernet(KEY)), Host(valid_for_s=-1)
+    for number in (1, 2):
+        assert vault.token("acme here me", "hush", host, refused=None, longest_wait_s=1).text == f"{CANARY}-{number}"
+        with pytest.raises(SystemUnavailable, match="down"):
+            vault.token("acme here me", "hush", down, refused=None, longest_wait_s=1)

@@ -47,6 +47,8 @@ NOT_PUBLIC = [
     "::127.0.0.1",
     "64:ff9b::7f00:1",
     "64:ff9b::a9fe:a9fe",
+    # 203.0.113.1: its neighbours one network further down are public.
+    "64:ff9b::cb00:7101",
     "64:ff9b:1::1",
     "2002:7f00:1::",
     "2001:0:7f00:1::",

@@ -15,9 +15,9 @@ from crossdock.core.errors import LeaseHeld, LeaseLost
 from crossdock.db import leases
 from crossdock.db.columns import as_columns
 from crossdock.db.database import Store, StoreUnavailable
-from crossdock.sync import batches, deferred_records, landing, ledger
+from crossdock.sync import batches, deferred_records, landing, ledger, watermarks
 from crossdock.sync.landing import Page
-from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest
+from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest, Window
 from crossdock.sync.quarantine.model import Failure, Rejected
 from crossdock.sync.source import Axis, Range
 from crossdock.sync.upsert import Overtaken
@@ -406,6 +406,7 @@ def test_versions_of_one_record_are_published_in_their_order_whichever_transacti
     assert published == [(4,), (5,), (6,)]
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("every", [1, 100], ids=["as a full read", "as a delta"])
 def test_a_batch_reads_its_own_rows_and_not_the_whole_table(store: Store, every: int) -> None:
     """PostgreSQL knows little of a stage that was just filled, and would read a million rows for each batch of hundreds."""
@@ -422,3 +423,25 @@ def test_a_batch_reads_its_own_rows_and_not_the_whole_table(store: Store, every:
 
     # The versions, the history, the update; a delta's range is given up at twice its size.
     assert fetched <= 6 * 30
+=======
+def test_a_batch_moves_the_watermark_in_its_own_transaction(store: Store) -> None:
+    """A run that dies before its end has not to read again what it has loaded."""
+    key, window = leases.LeaseKey("commercetools", "inventory"), Window(None, MARCH + timedelta(hours=1))
+    with store.transaction() as work:
+        run = ledger.start(work, key, SyncRequest(full=True), mode=Mode.FULL)
+        leases.take(work, key, run.run_id, timedelta(minutes=1))
+        ledger.set_window(work, run.run_id, window, 1)
+        landing.add_ranges(work, run.run_id, [Range(range_no=0, axis=Axis.ID)])
+        page = Page(range_no=0, page_no=0, records=1, lines=0, path="p", cursor=None)
+        landing.add_pages(work, run.run_id, [(page, 2)])
+        landing.mark_ranges_read(work, run.run_id, [0])
+        batches.add(work, run.run_id, 0, records=1, first_page=(0, 0), last_page=(0, 0))
+    with store.transaction() as work:
+        run = ledger.get(work, run.run_id)
+        (batch,) = batches.of_run(work, run.run_id)
+        content = batches.Content(accepted=columns([stock("a", 1)]), rejected=(), repeats=RowCounts())
+        batches.load(work, StockLevel.schema, run, batch, content)
+        assert watermarks.read(work, key) == window.high
+
+    assert query(store, "SELECT state FROM sync_run") == [("running",)]
+>>>>>>> mutants

@@ -279,3 +279,8 @@ class TestFailures:
         failed = Failed(events[0], Failure(cause=cause, reason=""), Verdict.SOURCE_OUTAGE, asked_s)
 
         assert failures.probe_wait(SUBSCRIBER, failed, probes) == timedelta(seconds=wait_s)
+
+    @pytest.mark.parametrize(("attempts", "wait_s"), [(1, 2), (2, 4), (3, 8), (9, 512), (10, 600), (10_000, 600)])
+    def test_each_wait_is_twice_the_last_up_to_ten_minutes(self, attempts: int, wait_s: float) -> None:
+        """Soon enough for a glitch, rare enough for an outage, and never a month after the cause is gone."""
+        assert failures.wait_s(SUBSCRIBER, attempts) == wait_s

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from crossdock.core.errors import LeaseLost
-from crossdock.db.database import Store
+from crossdock.db.database import Store, Work
 from crossdock.events.delivery import PollingConfig, consumer_leases
 from crossdock.events.delivery.attempt import Recipient
 from crossdock.events.delivery.consumer_leases import Claim
@@ -150,3 +150,30 @@ def test_an_idle_partition_is_not_written_at_each_look(hub: Store) -> None:
         partition.step()
 
     assert query(hub, "SELECT xmin::text, moved_at FROM event_consumer WHERE partition = 0") == written
+
+
+def test_after_a_death_the_next_events_are_delivered_one_by_one_and_the_others_together_again(hub: Store) -> None:
+    """One of them may have killed the worker: only that one is to be blamed, should it do so again."""
+    claimed(hub, "one")
+    expire(hub)
+    held = claimed(hub, "two")
+    calls: list[list[str]] = []
+    connections = Connections(hub, hub, LeaseRenewal(hub.another(), lambda _: None, LIFE, of="diary"))
+    subscriber = Subscriber(
+        types=(STOCK_CHANGED,), apply=lambda _, events: calls.append([event.partition_key for event in events])
+    )
+    partition = Partition(connections, held, Recipient("diary", subscriber), PollingConfig(lease_life=LIFE))
+    with hub.transaction() as work:
+        keys = [key for key in "ABCDEFGHIJ" if in_first_partition(work, key)]
+    publish(hub, *(stock(key, 1, 1) for key in keys))
+    partition.step()
+    publish(hub, *(stock(key, 2, 1) for key in keys))
+    partition.step()
+
+    assert calls == [*([key] for key in keys), keys]
+    assert query(hub, "SELECT count(*) FROM dead_letter") == [(0,)]
+
+
+def in_first_partition(work: Work, key: str) -> bool:
+    row = work.execute(b"SELECT (hashtext(%(key)s) & 2147483647) %% 2", {"key": key}).fetchone()
+    return bool(row and row[0] == 0)
