@@ -406,7 +406,6 @@ def test_versions_of_one_record_are_published_in_their_order_whichever_transacti
     assert published == [(4,), (5,), (6,)]
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("every", [1, 100], ids=["as a full read", "as a delta"])
 def test_a_batch_reads_its_own_rows_and_not_the_whole_table(store: Store, every: int) -> None:
     """PostgreSQL knows little of a stage that was just filled, and would read a million rows for each batch of hundreds."""
@@ -423,7 +422,8 @@ def test_a_batch_reads_its_own_rows_and_not_the_whole_table(store: Store, every:
 
     # The versions, the history, the update; a delta's range is given up at twice its size.
     assert fetched <= 6 * 30
-=======
+
+
 def test_a_batch_moves_the_watermark_in_its_own_transaction(store: Store) -> None:
     """A run that dies before its end has not to read again what it has loaded."""
     key, window = leases.LeaseKey("commercetools", "inventory"), Window(None, MARCH + timedelta(hours=1))
@@ -444,4 +444,3 @@ def test_a_batch_moves_the_watermark_in_its_own_transaction(store: Store) -> Non
         assert watermarks.read(work, key) == window.high
 
     assert query(store, "SELECT state FROM sync_run") == [("running",)]
->>>>>>> mutants
