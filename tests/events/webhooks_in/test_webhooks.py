@@ -493,13 +493,22 @@ def test_a_proved_delivery_without_a_key_is_a_bad_request(client: WebhookClient,
     assert stored(store) == []
 
 
-def test_a_delivery_with_card_data_is_refused_and_nothing_of_it_is_stored(client: WebhookClient, store: Store) -> None:
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (b'{"data": {"sku": "CHAIR", "note": "4111 1111 1111 1111"}}', "/data/note"),
+        (b'{"data": {"sku": "CHAIR", "note": "4111 1111 1111 1111", "note": ""}}', "/data/note/0"),
+    ],
+    ids=["as it is read", "dropped by a reader"],
+)
+def test_a_delivery_with_card_data_is_refused_and_nothing_of_it_is_stored(
+    client: WebhookClient, store: Store, body: bytes, pointer: str
+) -> None:
     """The sender's signature says who sent it, not that it may be kept. The answer names the place, never the value."""
-    body = b'{"data": {"sku": "CHAIR", "note": "4111 1111 1111 1111"}}'
     answer = client.post(body, standard(body, at=now()))
 
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:crossdock:problem:card-data-refused")
-    assert [error["pointer"] for error in answer.json()["errors"]] == ["/data/note"]
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
     assert "1111" not in answer.text
     assert stored(store) == []
     assert query(store, "SELECT reason, sum(times) FROM refused_webhook GROUP BY 1") == [("card data", 1)]
