@@ -343,7 +343,7 @@ HEAD = "POST /v1/webhooks/commercetools HTTP/1.1\r\nHost: hub\r\nContent-Length:
 @pytest.fixture
 def half_sent(client: WebhookClient) -> Iterator[Callable[[str], socket.socket]]:
     """Send the beginning of a request, without a signature, and keep its connection."""
-    slow_requests.bound_heads()
+    slow_requests.bound_arrivals()
     with ExitStack() as opened:
 
         def send(text: str) -> socket.socket:
@@ -377,6 +377,15 @@ def test_a_request_that_does_not_arrive_ends(
     monkeypatch.setattr(slow_requests, "BODY_S", 0.3)
 
     assert answered(half_sent(text)) == ("HTTP/1.1 408 Request Timeout" if "\r\n\r\n" in text else "")
+
+
+def test_a_body_ends_on_routes_that_bound_none_themselves(
+    half_sent: Callable[[str], socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow's login takes no token either, and held each connection for as long as its sender liked."""
+    monkeypatch.setattr(slow_requests, "ANY_BODY_S", 0.3)
+
+    assert answered(half_sent(f"{HEAD}\r\n{{")) == ""
 
 
 def test_a_request_that_comes_byte_by_byte_ends_too(
@@ -435,7 +444,7 @@ def test_a_connection_serves_several_requests_and_rests_between_them(
     client: WebhookClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The deadline is that of a request: a proxy keeps its connections."""
-    slow_requests.bound_heads()
+    slow_requests.bound_arrivals()
     monkeypatch.setattr(slow_requests, "HEAD_S", 0.3)
     connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=20)
     for number in range(3):
