@@ -111,7 +111,7 @@ def _peer(client: Any) -> str:
     return client[0] if client else ""
 
 
-def bound_arrivals() -> None:
+def bound_requests() -> None:
     """
     Give each connection of uvicorn deadlines for the heads and the bodies of its requests. Safe to repeat.
 

@@ -343,7 +343,7 @@ HEAD = "POST /v1/webhooks/commercetools HTTP/1.1\r\nHost: hub\r\nContent-Length:
 @pytest.fixture
 def half_sent(client: WebhookClient) -> Iterator[Callable[[str], socket.socket]]:
     """Send the beginning of a request, without a signature, and keep its connection."""
-    slow_requests.bound_arrivals()
+    slow_requests.bound_requests()
     with ExitStack() as opened:
 
         def send(text: str) -> socket.socket:
@@ -444,7 +444,7 @@ def test_a_connection_serves_several_requests_and_rests_between_them(
     client: WebhookClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The deadline is that of a request: a proxy keeps its connections."""
-    slow_requests.bound_arrivals()
+    slow_requests.bound_requests()
     monkeypatch.setattr(slow_requests, "HEAD_S", 0.3)
     connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=20)
     for number in range(3):

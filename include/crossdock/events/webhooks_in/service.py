@@ -121,7 +121,7 @@ def receive(
         events = list(_events(receiver, delivery_id, body, at))
     except CardDataRefused:
         with store.transaction() as work:
-            refused_webhooks.add(work, receiver.integration, "card data", size_bytes=len(body))
+            refused_webhooks.add(work, receiver.integration, refused_webhooks.CARD_DATA, size_bytes=len(body))
         raise
     with store.transaction() as work:
         for event in events:
