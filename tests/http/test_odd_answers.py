@@ -59,7 +59,7 @@ class TestServerErrors:
             assert len(server.requests) == 2
 
     def test_an_answer_that_no_client_reads_is_named(self) -> None:
-        """ "ProtocolError" tells nobody that a proxy in front sends a header of 70,000 bytes."""
+        """The word `ProtocolError` tells nobody that a proxy in front sends a header of 70,000 bytes."""
         long = answer(b"[1]", headers={"X-Policy": "a" * 70_000})
         with RawServer(long) as server, pytest.raises(SystemUnavailable, match="LineTooLong"):
             body_of(server.client(limits=ONCE))
