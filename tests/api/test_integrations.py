@@ -7,7 +7,7 @@ import json
 import socket
 import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from crossdock.core.errors import HubError
+from crossdock.core.ids import delivery_dags
 from crossdock.db.database import Store
 from crossdock.http.breaker import BreakerRules
 from crossdock.http.client import HttpClient
@@ -471,6 +472,27 @@ def test_credentials_of_a_declared_system_do_not_follow_its_file(hub: Hub, retai
     assert f"the credentials were given for {system.url} /oauth/token" in tested.json()["detail"]
     assert tested.json()["hint"]["request"] == "POST /hub/v1/integrations/stock_of_erp/rotate"
     assert not other.was_called
+
+
+def test_changes_in_a_row_are_one_request_to_parse(hub: Hub, retailer: FakeRetailer) -> None:
+    """The second change was stored and answered 500, while Airflow had not yet parsed after the first."""
+    document = added(hub, retailer)
+    of = f"/v1/integrations/{document['id']}"
+    with closing(sqlite3.connect(hub.metadata)) as metadata, metadata:
+        metadata.execute("INSERT OR IGNORE INTO dag_bundle (name, active) VALUES ('ours', 1)")
+        metadata.execute(
+            "INSERT OR REPLACE INTO dag (dag_id, bundle_name, relative_fileloc, is_paused, is_stale, max_active_tasks,"
+            " max_consecutive_failed_dag_runs, has_task_concurrency_limits, timetable_type, fail_fast,"
+            " partition_mapper_info)"
+            " VALUES (?, 'ours', 'deliver_events.py', 0, 0, 1, 0, 0, 'none', 0, '{}')",
+            delivery_dags(1),
+        )
+
+    changes = [
+        hub.call("PATCH", of, json={"name": name}, headers={"If-Match": f'"{at}"'}) for at, name in ((1, "A"), (2, "B"))
+    ]
+
+    assert [change.status_code for change in changes] == [200, 200]
 
 
 def test_fields_that_others_added_to_the_connection_stay(hub: Hub, retailer: FakeRetailer) -> None:

@@ -187,6 +187,13 @@ def test_a_payment_without_a_method_is_refused(post: Send) -> None:
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/payment_method")
 
 
+def test_a_currency_that_does_not_exist_is_refused_and_no_gateway_is_asked(post: Send) -> None:
+    """It was 503, to be sent again later: no gateway would ever take it."""
+    answer = post("/payments", ORDER | {"currency": "ZZZ"})
+
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/currency")
+
+
 @pytest.mark.parametrize("amount", [0, -1, 1.0, "100", True, 10**12])
 def test_an_amount_is_a_whole_number_of_minor_units(post: Send, amount: Any) -> None:
     assert post("/payments", ORDER | {"amount_minor": amount}).status_code == 400

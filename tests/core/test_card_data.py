@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from crossdock.core.card_data import (
     MASK,
     CardDataRefused,
     find_card_data,
+    keep_repeated,
     may_have_card_data,
     refuse_card_data,
     without_card_data,
@@ -70,6 +72,38 @@ def test_the_test_cards_of_all_schemes_are_found(number: str, form: str) -> None
     assert found({"cardNumber": text}) == ["/cardNumber"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4111  1111  1111  1111",
+        "4111 - 1111 - 1111 - 1111",
+        "4111.1111.1111.1111",
+        "4111_1111_1111_1111",
+        "4111/1111/1111/1111",
+        "4111\u200b1111\u200b1111\u200b1111",
+        "4111\u00ad1111\u00ad1111\u00ad1111",
+        "".join(chr(0x660 + int(digit)) for digit in "4111111111111111"),
+        "".join(chr(0x6F0 + int(digit)) for digit in "4111111111111111"),
+        "".join(chr(0x966 + int(digit)) for digit in "4111111111111111"),
+        "4111\u00a01111\u20111111\u00a01111",
+        4111111111111111.0,
+    ],
+    ids=ascii,
+)
+@pytest.mark.parametrize("is_escaped", [False, True])
+def test_a_number_is_found_however_a_person_or_a_program_writes_it(text: Any, *, is_escaped: bool) -> None:
+    """In the digits of their script, with what is not seen between them, and as programs that write ASCII escape it."""
+    assert found({"note": text}) == ["/note"]
+    assert may_have_card_data(json.dumps({"note": text}, ensure_ascii=is_escaped).encode())
+
+
+def test_each_value_of_a_repeated_name_is_looked_at() -> None:
+    """A reader keeps the last one; the text that is stored has all."""
+    body = '{"a": {"x": "4111 1111 1111 1111", "x": 1, "x": 2}}'
+
+    assert found(json.loads(body, object_pairs_hook=keep_repeated)) == ["/a/x/0/0"]
+
+
 def test_a_number_is_found_as_a_number_and_as_a_name() -> None:
     assert found({"a": {"b": 4111111111111111}}) == ["/a/b"]
     assert found({"a": {"4111111111111111": 1}}) == ["/a"]
@@ -87,10 +121,11 @@ def test_a_security_code_is_found_by_its_name(name: str, value: Any) -> None:
         {"cvc_check": "pass"},
         {"cvcResult": "1 Matches"},
         {"cvv": None},
+        {"share": Decimal("NaN"), "rate": float("inf"), "price": Decimal("1E+999999")},
         {"cvv": MASK},
         {"id": "41111111-1111-4111-8111-111111111111"},
         {"at": "2026-11-29T12:00:00.411111111111111Z", "ms": 1764417600000},
-        {"share": 0.4111111111111111, "text": "0.4111111111111111"},
+        {"share": 0.4111111111111111, "text": "0.4111111111111111", "hosts": "10.1.2.3/4111.1111"},
         {"payment": "pi_3MtwBwLkdIwHu7ix28a3tqPa", "psp": "NC6HT9CRT65ZGN82"},
         {"order_number": "4111111111111111", "orderNumber": "4111111111111111", "skus": ["4111111111111111"]},
         {"iban": "DE89 3704 0044 0532 0130 00", "phone": "+49 170 1234567"},

@@ -58,6 +58,17 @@ class TestServerErrors:
             assert body_of(server.client()) == b"[1]"
             assert len(server.requests) == 2
 
+    def test_an_answer_that_no_client_reads_is_named(self) -> None:
+        """The word `ProtocolError` tells nobody that a proxy in front sends a header of 70,000 bytes."""
+        long = answer(b"[1]", headers={"X-Policy": "a" * 70_000})
+        with RawServer(long) as server, pytest.raises(SystemUnavailable, match="LineTooLong"):
+            body_of(server.client(limits=ONCE))
+
+    def test_a_reason_that_ends_with_a_period_has_one(self) -> None:
+        refusal = answer(b'{"message": "Invalid API Key provided."}', "401 X")
+        with RawServer(refusal) as server, pytest.raises(SystemRefused, match=r"provided\. Check the id"):
+            body_of(server.client(limits=ONCE))
+
     def test_each_of_them_counts_for_the_breaker(self, store: Store) -> None:
         with RawServer(answer(b"", "520 X")) as server, SharedSafeguards(store, "acme") as calls:
             client = guarded(server, calls)

@@ -128,7 +128,17 @@ def test_metadata_is_not_allowed_along_with_private_networks(address: str) -> No
         resolved(address, rules=ANYWHERE_PRIVATE)
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254",
+        "169.254.0.23",
+        "fe80::a9fe:a9fe",
+        "fd00:ec2::254",
+        "100.100.100.200",
+        "168.63.129.16",
+    ],
+)
 def test_metadata_is_allowed_by_its_one_address_alone(address: str) -> None:
     """`0.0.0.0/0` means any host of the company, and not what hands out the machine's own credentials."""
     wide = AllowedNetworks.from_extra({"allowed_networks": ["0.0.0.0/0", "::/0", "169.254.0.0/16", "168.63.129.16/31"]})

@@ -125,3 +125,19 @@ def test_a_pattern_ends_where_the_text_ends(value: str) -> None:
     schema = {"type": "string", "pattern": "^[^\\s]+$"}
     assert [error.pointer for error in errors_in(schema, value, "/url")] == ["/url"]
     assert [*errors_in(schema, value.replace("\n", ""), "/url")] == []
+
+
+@pytest.mark.parametrize("kind", manifests())
+def test_settings_that_stay_move_no_credentials_whatever_their_type(kind: str) -> None:
+    """A switch among them was taken for a URL: each change of such an integration was the hub's own error."""
+    manifest = manifests()[kind]
+    values = {"string": "https://a.example", "boolean": True, "array": ["10.0.0.0/8"]}
+    given = {name: values[field["type"]] for name, field in manifest.settings["properties"].items()}
+    moving = [name for name, field in manifest.settings["properties"].items() if field.get("x-destination")]
+
+    assert manifest.other_destination(given, given) == []
+    assert manifest.other_destination({}, given) == moving
+    for name in moving:
+        other = {"string": "https://b.example", "boolean": False, "array": ["0.0.0.0/0"]}
+        changed = given | {name: other[manifest.settings["properties"][name]["type"]]}
+        assert manifest.other_destination(given, changed) == [name]

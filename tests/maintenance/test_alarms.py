@@ -153,6 +153,17 @@ def test_many_refused_webhooks_open_an_alert(store: Store) -> None:
     assert open_alerts(store, AlarmThresholds()) == {}
 
 
+def test_webhooks_refused_for_card_data_are_no_question_of_the_key(store: Store) -> None:
+    """Their signature is right. Who looks for a wrong key looks in vain."""
+    with store.transaction() as work:
+        for _ in range(10):
+            refused_webhooks.add(work, "shop", refused_webhooks.CARD_DATA, size_bytes=10)
+    message = open_alerts(store, AlarmThresholds())["webhooks_refused", "shop"]
+
+    assert "leave it out" in message
+    assert "key" not in message
+
+
 def test_a_call_without_a_known_outcome_is_an_alert_until_it_is_resolved(store: Store) -> None:
     """Otherwise nobody learns that a charge may have been made twice, or never."""
     write = Write(integration="acme", action="charge", key="order-4711", method="POST", path="/charges")

@@ -41,6 +41,12 @@ def test_only_the_field_with_the_card_is_removed() -> None:
     ]
 
 
+def test_a_value_that_a_reader_drops_does_not_land_either() -> None:
+    """Of a name that comes twice the last value counts, and the page on disk would have both."""
+    assert json.loads(without_cards(page(b'{"note": "4111111111111111", "note": "x"}'))) == {"note": "x"}
+    assert b"1111" not in without_cards(page(b'{"note": "4111111111111111", "note": "x"}'))
+
+
 @pytest.mark.parametrize("body", [b'{"note": "4111111111111111', b"4111 1111 1111 1111 <html>"])
 def test_what_is_no_json_lands_without_the_number(body: bytes) -> None:
     """It is refused later, and must not be on disk until then."""

@@ -31,7 +31,7 @@ from crossdock.api.middleware import RequestMiddleware
 from crossdock.api.openapi import document
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router, guarded
-from crossdock.api.slow_requests import bound_heads
+from crossdock.api.slow_requests import bound_requests
 
 #: The answers that every route may give. FastAPI's own 422 does not occur: an invalid request gets 400.
 _RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -98,7 +98,7 @@ def create_app() -> FastAPI:
     )
     app.include_router(v1)
     app.add_middleware(RequestMiddleware)
-    bound_heads()
+    bound_requests()
     problems.install(app)
     return guarded(app)
 

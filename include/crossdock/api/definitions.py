@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -39,6 +40,7 @@ def _parse_soon(file_nos: Sequence[int]) -> None:
     from airflow.models.dag import DagModel  # noqa: PLC0415  as above
     from airflow.models.dagbag import DagPriorityParsingRequest  # noqa: PLC0415
     from airflow.utils.session import create_session  # noqa: PLC0415
+    from sqlalchemy.exc import IntegrityError  # noqa: PLC0415
 
     if not file_nos:
         return
@@ -50,5 +52,7 @@ def _parse_soon(file_nos: Sequence[int]) -> None:
             return
         folder = PurePosixPath(known.relative_fileloc).parent
         for file_no in file_nos:
-            # One that waits already is the same request.
-            session.merge(DagPriorityParsingRequest(known.bundle_name, str(folder / definitions.file_name(file_no))))
+            request = DagPriorityParsingRequest(known.bundle_name, str(folder / definitions.file_name(file_no)))
+            # One that waits already is the same request. Its key is made when it is written, so that nothing finds it before.
+            with suppress(IntegrityError), session.begin_nested():
+                session.add(request)

@@ -26,6 +26,7 @@ from crossdock.commerce.payments.health import GatewayHealth, in_order
 from crossdock.commerce.payments.model import ANY_GATEWAY, Leg, Operation, Payment, PaymentRequest
 from crossdock.commerce.payments.service import Payments, Request
 from crossdock.core.errors import BadRequest
+from crossdock.core.money import CURRENCIES
 from crossdock.db.database import Work
 from crossdock.integrations.actions import service as actions
 from crossdock.integrations.actions.model import RefusedBy
@@ -83,9 +84,11 @@ class PlaceRequest(_Body):
         Translate the body.
 
         Raises:
-            Problem: 422, it names no payment method.
+            Problem: 422, it names no payment method, or a currency that does not exist: no gateway would ever take it.
 
         """
+        if self.currency not in CURRENCIES:
+            raise _incomplete("/currency", "is no currency of ISO 4217")
         methods = {**({ANY_GATEWAY: self.payment_method} if self.payment_method else {}), **self.payment_methods}
         if not methods:
             raise _incomplete("/payment_method", "give it, or `payment_methods` by gateway")

@@ -2,8 +2,8 @@
 Requests that arrive slowly, or never whole: a deadline for head and body, and a bound for each peer.
 
 A half-sent request costs its sender nothing and the server a connection. uvicorn has no deadline for either part, and
-Airflow's api-server leaves nothing of it to be configured: the head is bounded where uvicorn reads it, for every route of
-the server; the body where the hub's app receives it. A proxy in front can have bounds of its own.
+Airflow's api-server leaves nothing of it to be configured: head and body are bounded where uvicorn reads them, for every
+route of the server, Airflow's login among them; the body also where the hub's app receives it, sooner and with an answer. A proxy in front can have bounds of its own.
 
 Above the bound the oldest of a peer makes room: a whole request, which takes milliseconds to arrive, is never refused
 because of half-sent ones, even where all come through one proxy.
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.types import Message, Receive, Scope
 
@@ -26,6 +26,8 @@ from crossdock.api.problems import Problem
 #: of the body, which has 1 MiB at most.
 HEAD_S = 10.0
 BODY_S = 10.0
+#: The same for bodies on routes that are not the hub's, some of which take large ones.
+ANY_BODY_S = 30.0
 #: Heads, and bodies, that one peer may have on their way in each process.
 MOST_OF_A_PEER = 100
 
@@ -33,14 +35,15 @@ MOST_OF_A_PEER = 100
 class Arriving:
     """What is on its way from each peer. For one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, times: int = 1) -> None:
+        self._times = times
         self._of: dict[str, dict[object, Callable[[], None]]] = {}
 
     def begin(self, peer: str, one: object, end: Callable[[], None]) -> None:
         """Note that *one* has begun; *end* ends it. If the peer has too many, its oldest one is ended."""
         of_peer = self._of.setdefault(peer, {})
         of_peer[one] = end
-        if len(of_peer) > MOST_OF_A_PEER:
+        if len(of_peer) > self._times * MOST_OF_A_PEER:
             of_peer.pop(next(iter(of_peer)))()
 
     def complete(self, peer: str, one: object) -> None:
@@ -52,6 +55,8 @@ class Arriving:
 
 
 _heads, _bodies = Arriving(), Arriving()
+#: Of all routes. Twice as many: bodies for the hub end by their own bound, with an answer.
+_any_bodies = Arriving(times=2)
 
 
 def in_time(scope: Scope, receive: Receive) -> Receive:
@@ -106,9 +111,9 @@ def _peer(client: Any) -> str:
     return client[0] if client else ""
 
 
-def bound_heads() -> None:
+def bound_requests() -> None:
     """
-    Give each connection of uvicorn a deadline for the heads of its requests. Safe to repeat.
+    Give each connection of uvicorn deadlines for the heads and the bodies of its requests. Safe to repeat.
 
     Only where this process has loaded uvicorn: all of Airflow's processes import the hub's plugin, and one serves it.
     """
@@ -116,38 +121,49 @@ def bound_heads() -> None:
         return
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415  as said above
 
-    if not hasattr(HttpToolsProtocol, _TIMER):
-        setattr(HttpToolsProtocol, _TIMER, None)
-        _after(HttpToolsProtocol, "connection_made", _begin_head)
-        _after(HttpToolsProtocol, "on_message_begin", _begin_head)
-        _after(HttpToolsProtocol, "on_headers_complete", _end_head)
-        _after(HttpToolsProtocol, "connection_lost", _end_head)
+    if not hasattr(HttpToolsProtocol, _HEAD.attribute):
+        setattr(HttpToolsProtocol, _HEAD.attribute, None)
+        setattr(HttpToolsProtocol, _BODY.attribute, None)
+        _after(HttpToolsProtocol, "connection_made", _HEAD.begin)
+        _after(HttpToolsProtocol, "on_message_begin", _HEAD.begin)
+        _after(HttpToolsProtocol, "on_headers_complete", _HEAD.end, _BODY.begin)
+        _after(HttpToolsProtocol, "on_message_complete", _BODY.end)
+        _after(HttpToolsProtocol, "connection_lost", _HEAD.end, _BODY.end)
 
 
-#: The attribute of a connection with the timer of the head that it waits for.
-_TIMER = "crossdock_head_timer"
+class _Part(NamedTuple):
+    """A part of a request, for which a connection of uvicorn has a timer."""
+
+    #: Of the connection, for the timer; None while it waits for no such part.
+    attribute: str
+    longest_s: Callable[[], float]
+    arriving: Arriving
+
+    def begin(self, connection: Any) -> None:
+        if getattr(connection, self.attribute) is None:
+            close = connection.transport.close
+            setattr(connection, self.attribute, connection.loop.call_later(self.longest_s(), close))
+            self.arriving.begin(_peer(connection.client), connection, close)
+
+    def end(self, connection: Any) -> None:
+        timer = getattr(connection, self.attribute)
+        if timer is not None:
+            timer.cancel()
+            setattr(connection, self.attribute, None)
+            self.arriving.complete(_peer(connection.client), connection)
 
 
-def _after(kind: type, name: str, act: Callable[[Any], None]) -> None:
-    """Have the method *name* of *kind* followed by *act*."""
+_HEAD = _Part("crossdock_head_timer", lambda: HEAD_S, _heads)
+_BODY = _Part("crossdock_body_timer", lambda: ANY_BODY_S, _any_bodies)
+
+
+def _after(kind: type, name: str, *acts: Callable[[Any], None]) -> None:
+    """Have the method *name* of *kind* followed by *acts*."""
     method = getattr(kind, name)
 
     def followed(self: Any, *arguments: Any) -> None:
         method(self, *arguments)
-        act(self)
+        for act in acts:
+            act(self)
 
     setattr(kind, name, followed)
-
-
-def _begin_head(connection: Any) -> None:
-    if getattr(connection, _TIMER) is None:
-        setattr(connection, _TIMER, connection.loop.call_later(HEAD_S, connection.transport.close))
-        _heads.begin(_peer(connection.client), connection, connection.transport.close)
-
-
-def _end_head(connection: Any) -> None:
-    timer = getattr(connection, _TIMER)
-    if timer is not None:
-        timer.cancel()
-        setattr(connection, _TIMER, None)
-        _heads.complete(_peer(connection.client), connection)

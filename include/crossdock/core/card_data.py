@@ -8,9 +8,11 @@ codes and order numbers are left out, and so is a 13 or 14 digit number with the
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -92,8 +94,10 @@ _LONGEST_NUMBER = 16
 #: Lengths of EAN-13 and GTIN-14.
 _GTIN_LENGTHS = (13, 14)
 
-#: Digits in groups with one blank or dash between them; not part of a word or of a decimal fraction.
-_RUN = re.compile(r"(?<![A-Za-z0-9])(?<![0-9][.,])[0-9]+(?:[ \u2010-\u2015-][0-9]+)*(?![A-Za-z0-9])")
+#: Digits in groups with a few blanks or dashes between them; not part of a word or of a decimal fraction.
+_RUN = re.compile(r"(?<![A-Za-z0-9])(?<![0-9][.,])[0-9]+(?:[ \u2010-\u2015-]{1,3}[0-9]+)*(?![A-Za-z0-9])")
+#: Between four groups of four, other signs are none of decimal fractions or paths.
+_FOURS = re.compile(r"(?<![A-Za-z0-9])[0-9]{4}([._/])[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?![A-Za-z0-9])")
 _GROUP = re.compile(r"[0-9]+")
 _UUID = re.compile(r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b")
 #: Before a number in a text: what it is the number of.
@@ -107,12 +111,19 @@ _CARD_WORDS = frozenset({"card", "pan", "cardnumber"})
 _CODE_WORDS = frozenset({"cvv", "cvc", "csc", "cav", "cvn", "cid"})
 _CODE = re.compile(r"\s*[0-9]{3,4}\s*")
 #: In one pass over the bytes of a page: digits of a card's length, and names of fields that may have a security code.
-_QUICK = re.compile(rb"[0-9](?:(?: |-|\xe2\x80[\x90-\x95]|\xc2\xa0)?[0-9]){12,}")
+_QUICK = re.compile(rb"[0-9](?:(?:[ ._/-]|\xe2\x80[\x90-\x95]|\xc2\xa0){0,3}[0-9]){12,}")
 _QUICK_NAME = re.compile(
     rb"(?:cv[vcn]|CV[VCN]|Cv[vcn]|[Cc]sc|CSC|[Cc]av|CAV|[Cc]id|CID|[Ss]ecurity_?[Cc]ode)_?[0-9]?\""
 )
-#: Begins the characters of other widths, digits among them.
-_WIDE = b"\xef\xbc"
+#: Begins the digits of other scripts and widths, what is not seen between digits, and an escape of any of them.
+_OTHER = re.compile(rb"[\xd9\xdb\xe0\xef]|\xc2\xad|\xe2\x80[\x8b-\x8f]|\\u")
+#: A run of them, whatever number it is: Arabic, Persian, Devanagari, Bengali, Thai and wide digits, plain or escaped.
+_OTHER_QUICK = re.compile(
+    rb"(?:(?:[0-9]|\xd9[\xa0-\xa9]|\xdb[\xb0-\xb9]|\xe0(?:\xa5|\xa7)[\xa6-\xaf]|\xe0\xb9[\x90-\x99]|\xef\xbc[\x90-\x99]"
+    rb"|\\u(?:003[0-9]|066[0-9]|06[fF][0-9]|09[6eE][6-9a-fA-F]|0[eE]5[0-9]|[fF][fF]1[0-9]))"
+    rb"(?:[ ._/-]|\xe2\x80[\x8b-\x95]|\xc2[\xa0\xad]|\xef\xbb\xbf"
+    rb"|\\u(?:00[aA][0dD]|20(?:0[b-fB-F]|1[0-5])|[fF][eE][fF][fF])){0,6}){13,}"
+)
 
 
 def find_card_data(document: Any) -> Iterator[CardData]:
@@ -139,9 +150,18 @@ def without_card_data(document: Any) -> tuple[Any, int]:
 
 def may_have_card_data(body: bytes) -> bool:
     """Check quickly whether *body*, JSON in UTF-8, may have card data: most have no number of this form at all."""
-    return bool(_QUICK_NAME.search(body) or _WIDE in body) or any(
-        _is_card(digits) for run in _QUICK.finditer(body) for _, digits in _numbers(run.group().decode("latin-1"))
-    )
+    if _QUICK_NAME.search(body) or (_OTHER.search(body) and _OTHER_QUICK.search(body)):
+        return True
+    runs = (run.group().decode("latin-1") for run in _QUICK.finditer(body))
+    return any(_is_card(digits) for run in runs for _, digits in _numbers(run))
+
+
+def keep_repeated(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Build the object of a JSON document with all values of a name that comes twice, as `object_pairs_hook`: all are kept in its text."""
+    kept: dict[str, Any] = {}
+    for name, value in pairs:
+        kept[name] = [kept[name], value] if name in kept else value
+    return kept
 
 
 def _found(value: Any, name: str, pointer: str) -> Iterator[CardData]:
@@ -176,6 +196,13 @@ def _masked(value: Any, name: str) -> tuple[Any, int]:
 
 
 def _kind_of(value: Any, name: str) -> CardDataKind | None:
+    if (
+        isinstance(value, float | Decimal)
+        and math.isfinite(value)
+        and abs(value) < 10**_LONGEST
+        and value == int(value)
+    ):
+        value = int(value)  # some write every number as 4111111111111111.0
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     text = str(value)
@@ -190,7 +217,9 @@ def _has_number(text: str, name: str) -> bool:
     """Check whether *text*, the value of the field *name*, has a card number in it."""
     if len(text) < _SHORTEST or _names_article(name):
         return False
-    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    plain = text if text.isascii() else _plain(text)
+    if any(_is_card(re.sub("[^0-9]", "", four.group())) for four in _FOURS.finditer(plain)):
+        return True
     ids = [match.span() for match in _UUID.finditer(plain)]
     for run in _RUN.finditer(plain):
         if len(run.group()) >= _SHORTEST and not any(low <= run.start() < high for low, high in ids):
@@ -199,6 +228,12 @@ def _has_number(text: str, name: str) -> bool:
                 if _is_card(digits) and (_names_card(name) or not _is_article(plain[:start], digits)):
                     return True
     return False
+
+
+def _plain(text: str) -> str:
+    """Write *text* as a person reads it: digits of any script and width as ours, and nothing that is not seen."""
+    seen = (sign for sign in unicodedata.normalize("NFKC", text) if unicodedata.category(sign) != "Cf")
+    return "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in seen)
 
 
 def _numbers(run: str) -> Iterator[tuple[int, str]]:

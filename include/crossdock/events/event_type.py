@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from crossdock.core.decoding import prepare
+from crossdock.core.errors import BadRequest
 from crossdock.events.model import NewEvent
 
 
@@ -23,6 +25,9 @@ class EventType:
     #: The fields of the data that are personal.
     personal: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        prepare(self.data)
+
     @property
     def schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of the data."""
@@ -33,13 +38,25 @@ class EventType:
         return {**found, "title": title, **({"$defs": components} if components else {})}
 
     def event(self, data: msgspec.Struct, *, source: str, subject: str, time: datetime, event_id: str) -> NewEvent:
-        """Build an event of this type; *event_id* is the provider's, so that a repeated one is the same event."""
+        """
+        Build an event of this type; *event_id* is the provider's, so that a repeated one is the same event.
+
+        Raises:
+            BadRequest: the data are not as their class says: a message of a provider that says what cannot be.
+
+        """
+        encoded = msgspec.json.encode(data)
+        try:
+            msgspec.json.decode(encoded, type=self.data)
+            time = time.astimezone(UTC)
+        except (msgspec.ValidationError, OverflowError) as error:
+            raise BadRequest(f"The body cannot be true as {self.name}: {error}") from error
         return NewEvent(
             source=source,
             type=self.name,
             subject=subject,
             time=time,
             partition_key=str(getattr(data, self.key)),
-            data=msgspec.json.encode(data).decode(),
+            data=encoded.decode(),
             event_id=event_id,
         )

@@ -10,6 +10,7 @@ No header, token or query value appears in a message, nor in the message of an e
 
 from __future__ import annotations
 
+import http.client
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -428,4 +429,6 @@ def _innermost(error: BaseException) -> BaseException:
 
 def _reason(error: BaseException, root: BaseException) -> str:
     """Name what went wrong by the operating system's text or the error's class; its own text contains query values."""
-    return (root.strerror if isinstance(root, OSError) else None) or type(error).__name__
+    # Of urllib3's ProtocolError, the cause has the telling name: LineTooLong, BadStatusLine.
+    named = root if isinstance(root, http.client.HTTPException) else error
+    return (root.strerror if isinstance(root, OSError) else None) or type(named).__name__

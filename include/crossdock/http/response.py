@@ -105,7 +105,7 @@ class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
             raise self.unavailable(SystemUnavailable, retry_in_s=self._requested_wait_s())
         message = f"{self.endpoint}: {_message_of(self)}"
         advice = _ADVICE.get(self.status)
-        raise SystemRefused(self.system, self.status, f"{message}. {advice}" if advice else message)
+        raise SystemRefused(self.system, self.status, f"{message.rstrip('. ')}. {advice}" if advice else message)
 
     def unavailable(
         self, kind: type[SystemUnavailable], message: str | None = None, *, retry_in_s: float | None = None

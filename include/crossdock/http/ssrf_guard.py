@@ -109,7 +109,8 @@ class AllowedNetworks(msgspec.Struct, frozen=True, kw_only=True):
         """
         Check whether *address* is allowed although it is not public.
 
-        A metadata service is allowed by a network of its one address alone: 0.0.0.0/0 does not mean it.
+        A metadata service is allowed by a network of its one address alone: 0.0.0.0/0 does not mean it. Every link-local
+        address may be one: 169.254.0.23 and fe80::a9fe:a9fe are.
         """
         forms = _effective_addresses(address)
         containing = [
@@ -118,7 +119,7 @@ class AllowedNetworks(msgspec.Struct, frozen=True, kw_only=True):
             for network in self.networks
             if form.version == network.version and form in network
         ]
-        if any(form in _METADATA for form in forms):
+        if any(form in _METADATA or form.is_link_local for form in forms):
             return any(network.num_addresses == 1 for network in containing)
         if containing:
             return True

@@ -201,9 +201,13 @@ class Manifest:
 
 
 def _moves_credentials(before: Any, after: Any) -> bool:
-    if isinstance(before or after, list):
-        return not set(after or ()) <= set(before or ())
-    return canonical(before or "") != canonical(after or "")
+    match before or after:
+        case list():
+            return not set(after or ()) <= set(before or ())
+        case str():
+            return canonical(before or "") != canonical(after or "")
+        case _:  # such as a switch that permits plain text: not given is off
+            return bool((before or None) != (after or None))
 
 
 def _imported(entry_point: str) -> Any:

@@ -10,6 +10,7 @@ from crossdock.core.log import logger
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_store
 from crossdock.events.subscriber import Subscriber
+from crossdock.events.webhooks_in import refused as refused_webhooks
 from crossdock.maintenance import alarm_conditions
 from crossdock.observability import alerts
 
@@ -111,11 +112,17 @@ def _broken(work: Work, limits: AlarmThresholds) -> Found:
 def _refused(work: Work, limits: AlarmThresholds) -> Found:
     return {
         refused.integration: (
-            f"{refused.times:,} webhooks of {refused.integration} were refused within an hour: {refused.reason}. Compare the key "
-            f"in the connection {refused.integration}_webhook with the sender's"
+            f"{refused.times:,} webhooks of {refused.integration} were refused within an hour: {refused.reason}. "
+            f"{_advice_on(refused.reason, refused.integration)}"
         )
         for refused in alarm_conditions.refused_webhooks(work, limits.refused)
     }
+
+
+def _advice_on(reason: str, integration: str) -> str:
+    if reason == refused_webhooks.CARD_DATA:
+        return "Have the sender leave it out: the hub takes tokens of payment providers only"
+    return f"Compare the key in the connection {integration}_webhook with the sender's"
 
 
 def _unresolved(work: Work, limits: AlarmThresholds) -> Found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from crossdock.core import exact_json
@@ -26,7 +27,19 @@ def without_cards(page: FetchedPage) -> bytes:
     except (ValueError, RecursionError):
         return _LONG_NUMBER.sub(_MARK, body)
     masked, places = without_card_data(document)
-    return exact_json.encode(masked) if places else body
+    # A name that comes twice has a value that the document does not show.
+    return exact_json.encode(masked) if places or _repeats_a_name(body) else body
+
+
+def _repeats_a_name(body: bytes) -> bool:
+    repeats = False
+
+    def note(pairs: list[tuple[str, object]]) -> None:
+        nonlocal repeats
+        repeats = repeats or len(dict(pairs)) < len(pairs)
+
+    json.loads(body.decode("utf-8-sig", "surrogateescape"), strict=False, object_pairs_hook=note, parse_int=str)
+    return repeats
 
 
 def masked_records(stream: Stream, body: bytes) -> list[str]:

@@ -247,6 +247,21 @@ def test_an_event_date_without_a_zone_is_refused() -> None:
         fact_of({**authorisation({"value": 1, "currency": "EUR"}), "eventDate": "2026-11-29T12:00:00"})
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"eventDate": "0001-01-01T00:00:00+14:00"},
+        {"amount": {"value": -1, "currency": "EUR"}},
+        {"amount": {"value": 10**30, "currency": "EUR"}},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_true_is_a_bad_request(changed: dict[str, Any]) -> None:
+    """What no table holds would be a dead letter, or the hub's own error."""
+    with pytest.raises(BadRequest):
+        fact_of(authorisation({"value": 1, "currency": "EUR"}) | changed)
+
+
 def authorisation(amount: dict[str, Any]) -> dict[str, Any]:
     return {
         "pspReference": "QFQTPCQ8HXSKGK82",

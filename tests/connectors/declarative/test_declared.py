@@ -20,6 +20,7 @@ import yaml
 from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.model import Field, ReadLimits
+from crossdock.connectors.declarative.signing import destination, signer_of
 from crossdock.connectors.declarative.source import DeclaredSource
 from crossdock.connectors.declarative.streams import declared_stream, declared_streams
 from crossdock.connectors.declarative.values import Unreadable, read
@@ -28,9 +29,10 @@ from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store
 from crossdock.http import call_metrics
 from crossdock.http.breaker import BreakerRules, Phase
-from crossdock.http.config import policy_of
+from crossdock.http.config import ClientConfig, policy_of
 from crossdock.http.connection import Connection
 from crossdock.http.shared_safeguards import SharedSafeguards
+from crossdock.integrations.manifests import GIVEN_FOR
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Stream, Systems
 from crossdock.sync.landing import Landing
@@ -409,6 +411,21 @@ def test_a_jwt_of_our_own_signs_the_requests(tmp_path: Path) -> None:
         ids_read(source_of(written(tmp_path, BASE | auth), url, login="crossdock", password=secret))
     claims = jwt.decode(seen[0], secret, ["HS256"], audience="https://erp.example")
     assert (claims["iss"], claims["sub"]) == ("crossdock", "crossdock")
+
+
+def test_a_key_that_was_given_to_sign_with_is_not_sent_because_the_file_has_changed(tmp_path: Path) -> None:
+    """A private key never leaves the hub; as a bearer token it would."""
+    signing = files.read(written(tmp_path, BASE | {"auth": {"kind": "jwt", "algorithm": "HS256"}}))
+    sending = files.read(written(tmp_path, BASE | {"auth": {"kind": "bearer"}}))
+    key = "a shared secret of at least thirty-two bytes"
+    connection = Connection(
+        connection_id="things", conn_type="declared", host="https://erp.example", login="crossdock", password=key
+    )
+    given = msgspec.structs.replace(connection, extra={GIVEN_FOR: destination(signing, connection)})
+
+    assert signer_of(signing, given, "https://erp.example", ClientConfig()) is not None
+    with pytest.raises(BadRequest, match="as a signature alone"):
+        signer_of(sending, given, "https://erp.example", ClientConfig())
 
 
 def test_a_value_without_its_type_goes_to_quarantine_with_the_reason_and_can_be_fixed(

@@ -292,11 +292,15 @@ class TestWhatIsNoFact:
             stripe_event("refund.created", id="re_1"),
             stripe_event("refund.created", **REFUND | {"currency": "doubloons"}),
             stripe_event("refund.created", **REFUND | {"amount": "300"}),
+            stripe_event("refund.created", **REFUND | {"amount": -300}),
+            stripe_event("refund.created", **REFUND | {"amount": 10**30}),
+            stripe_event("refund.created", **REFUND) | {"created": 10**18},
+            stripe_event("refund.created", **REFUND) | {"created": -(10**15)},
             [],
         ],
     )
-    def test_what_lacks_its_fields_is_refused(self, document: Any) -> None:
-        """Stored half, it would be a wrong amount."""
+    def test_what_lacks_its_fields_or_cannot_be_true_is_refused(self, document: Any) -> None:
+        """Stored half, it would be a wrong amount; what no table holds would be a dead letter, or the hub's own error."""
         with pytest.raises(BadRequest):
             meant(document)
 

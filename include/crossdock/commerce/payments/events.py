@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -33,6 +34,10 @@ class FactKind(StrEnum):
     CHARGEBACK_REVERSED = "chargeback_reversed"
 
 
+#: More than any payment has, in the smallest units of any currency; a database holds it.
+LARGEST_MINOR = 10**15
+
+
 class PaymentFact(msgspec.Struct, frozen=True, kw_only=True):
     """
     One thing that a provider said about one operation on one payment.
@@ -48,7 +53,7 @@ class PaymentFact(msgspec.Struct, frozen=True, kw_only=True):
     kind: FactKind
     occurred_at: datetime
     #: In minor units by ISO 4217. None where the provider does not say it, as many failures: the operation's other facts do.
-    amount_minor: int | None = None
+    amount_minor: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_MINOR)] | None = None
     currency: str | None = None
     #: Our own reference of the operation; None where the provider does not bring it back.
     reference: str | None = None

@@ -65,9 +65,14 @@ def signer_of(declaration: Declaration, connection: Connection, base_url: str, c
 
 
 def destination(declaration: Declaration, connection: Connection) -> str:
-    """Describe where the credentials of *connection* are sent: the URL, and the path that issues tokens."""
+    """Describe where the credentials of *connection* are sent: the URL, and the path that issues tokens; a JWT's key nowhere."""
     url = canonical(base_url_of(declaration, connection))
-    return f"{url} {declaration.auth.token_path}" if declaration.auth.kind == "oauth2" else url
+    match declaration.auth.kind:
+        case "oauth2":
+            return f"{url} {declaration.auth.token_path}"
+        case "jwt":
+            return f"{url} as a signature alone"
+    return url
 
 
 def _refuse_other_destination(declaration: Declaration, connection: Connection) -> None:

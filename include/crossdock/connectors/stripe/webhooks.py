@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -52,7 +52,8 @@ class Subject(msgspec.Struct, frozen=True):
 class StripeEvent(msgspec.Struct, frozen=True):
     id: str
     type: str
-    created: int
+    #: Seconds; the calendar ends with the year 9999.
+    created: Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)]
     data: Subject
 
 

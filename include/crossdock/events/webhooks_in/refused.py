@@ -11,6 +11,9 @@ ON CONFLICT (integration, hour, reason) DO UPDATE
    SET times = kept.times + 1, bytes = kept.bytes + excluded.bytes, last_at = clock_timestamp()
 """
 
+#: The reason of those that are the sender's, and have a card number or a security code in them.
+CARD_DATA = "card data"
+
 
 def add(work: Work, integration: str, reason: str, *, size_bytes: int) -> None:
     """Count one more webhook that was refused because of *reason*."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from crossdock.core.card_data import CardDataRefused, refuse_card_data
+from crossdock.core.card_data import CardDataRefused, keep_repeated, refuse_card_data
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import BadRequest, NotFound
 from crossdock.core.ids import prefixed
@@ -121,7 +121,7 @@ def receive(
         events = list(_events(receiver, delivery_id, body, at))
     except CardDataRefused:
         with store.transaction() as work:
-            refused_webhooks.add(work, receiver.integration, "card data", size_bytes=len(body))
+            refused_webhooks.add(work, receiver.integration, refused_webhooks.CARD_DATA, size_bytes=len(body))
         raise
     with store.transaction() as work:
         for event in events:
@@ -199,7 +199,8 @@ def _decoded(body: bytes) -> Any:
     try:
         body.decode()
         document = json.loads(body)
-        refuse_card_data(document)
+        # The text is stored as it came: also what a reader of it drops, because its name comes again.
+        refuse_card_data(json.loads(body, object_pairs_hook=keep_repeated))
     except (ValueError, RecursionError) as error:
         raise BadRequest("The body is not JSON in UTF-8") from error
     return document
