@@ -99,8 +99,8 @@ def _assert_route(request: str) -> None:
 
 
 def _nameless(path: str) -> str:
-    """Whatever a parameter is called."""
-    return "/".join("{}" if part.startswith("{") else part for part in path.split("/"))
+    """Whatever a parameter is called, and without a query."""
+    return "/".join("{}" if part.startswith("{") else part for part in path.partition("?")[0].split("/"))
 
 
 def test_a_problem_carries_the_hint_beside_its_text() -> None:

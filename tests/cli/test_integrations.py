@@ -191,7 +191,7 @@ def test_no_option_takes_a_secret(hub: Hub) -> None:
     [
         (["show", "not_there"], 2, "There is no integration 'not_there'"),
         (["pause", "not_there"], 2, "There is no integration 'not_there'"),
-        (["add", "x_y", "--kind=fax", "--existing"], 2, "no kind 'fax' of integration. Kinds: commercetools"),
+        (["add", "x_y", "--kind=fax", "--existing"], 2, "no kind 'fax' of integration. Kinds: adyen, commercetools"),
         (["add", "x_y", "--kind=commercetools", "--set=novalue", "--existing"], 2, "NAME=VALUE"),
         (["add", "x_y", *SETTINGS], 2, "Not a terminal, so cannot prompt for credentials. Use --credentials FILE"),
         (["add", "Shop-EU", *SETTINGS, "--credentials=-"], 2, "Invalid ID 'Shop-EU'. Use 2 to 63 lowercase letters"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from crossdock.app import definitions
 from crossdock.app.airflow.stream_dags import define
 from crossdock.app.definitions import Definition
 from crossdock.connectors.commercetools import KIND
+from crossdock.core.settings import settings
 
 
 @pytest.fixture
-def dags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def dags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """The DAGs of the integration `shop`."""
     monkeypatch.setenv("HUB_DEFINITIONS_URL", f"file://{tmp_path}")
+    settings.cache_clear()
     definitions.write_snapshots([Definition(integration="shop", kind=KIND, title="Shop")], url=f"file://{tmp_path}")
-    return define(definitions.file_of("shop"))
+    yield define(definitions.file_of("shop"))
+    settings.cache_clear()
 
 
 def test_no_task_has_a_copy_of_the_form(dags: dict[str, Any]) -> None:

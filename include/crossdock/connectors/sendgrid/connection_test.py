@@ -37,4 +37,4 @@ class SendGridConnectionTest:
         return f"may use {_NEEDED}"
 
     def sample(self) -> str:
-        raise Skipped("a mail system has nothing to read: ./hub mail test sends a mail")
+        raise Skipped("a mail system has nothing to read: send a test mail")

@@ -38,7 +38,7 @@ class SmtpConnectionTest:
             return "the server accepts the login"
 
     def scope(self) -> str:
-        raise Skipped("a mail server shows only with a mail which senders it accepts: ./hub mail test")
+        raise Skipped("a mail server shows only with a mail which senders it accepts: send a test mail")
 
     def sample(self) -> str:
         with self._server.session() as session:
