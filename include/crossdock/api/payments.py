@@ -76,6 +76,7 @@ class PlaceRequest(_Body):
     payment_methods: dict[Gateway, Token] = Field(
         default_factory=dict,
         max_length=20,
+        json_schema_extra={"additionalProperties": False},
         description="Tokens by gateway, where each has its own: a token is of one vault.",
     )
     customer_reference: Reference | None = Field(None, description="The customer's ID in the shop; never a name.")
