@@ -43,6 +43,22 @@ def test_failures_in_a_row_open_it_however_well_it_went_before() -> None:
     assert failed(state, 1, 4).phase is Phase.OPEN
 
 
+def test_eight_failures_in_a_row_open_it_if_nobody_says_otherwise() -> None:
+    """As the documentation has it."""
+    rules = BreakerRules()
+
+    assert after_calls(BreakerState(), rules, 0, successes=0, failures=7).phase is Phase.CLOSED
+    assert after_calls(BreakerState(), rules, 0, successes=0, failures=8).phase is Phase.OPEN
+
+
+def test_no_share_of_failures_opens_it_where_none_failed() -> None:
+    """A share of 0 means any failure, and not every call."""
+    rules = BreakerRules(failures_in_a_row=4, failure_share=0, least_calls=1)
+    well = after_calls(BreakerState(), rules, 0, successes=5, failures=0)
+
+    assert well.phase is Phase.CLOSED
+
+
 def test_every_second_call_that_fails_opens_it_too() -> None:
     """Many failures that are never in a row are an outage too."""
     state, calls = BreakerState(), 0

@@ -54,6 +54,20 @@ def test_an_outage_that_others_met_is_known_within_a_second(shared: SharedStore,
         ours.before_call()
 
 
+def test_each_caller_learns_how_long_it_stays_open(shared: SharedStore) -> None:
+    """Also those that are refused without a query."""
+    rules = BreakerRules(failures_in_a_row=3, open_s=30)
+    ours = SharedBreaker(shared, "acme", rules)
+    for _ in range(3):
+        ours.record(failure=DOWN)
+
+    for _ in range(3):
+        with pytest.raises(CircuitOpen) as caught:
+            ours.before_call()
+        assert caught.value.retry_in_s is not None
+        assert 0 < caught.value.retry_in_s <= 30
+
+
 def test_one_worker_probes_and_closes_it_for_all(shared: SharedStore, others: SharedBreaker, store: Store) -> None:
     ours = SharedBreaker(shared, "acme", RULES)
     for _ in range(3):

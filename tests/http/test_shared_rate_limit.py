@@ -57,8 +57,9 @@ def test_permits_are_spread_evenly(shared: SharedStore) -> None:
     rate = Rate(calls=50)
     taken = use_permits(SharedRateLimiter(shared, "acme", rate), 12)
 
-    # A permit may be used a little late, never early; how late all of them are is a matter of the machine.
-    assert 11 * rate.spacing_s - rate.slack_s / 2 < taken[-1] - taken[0]
+    # A permit may be used a little late, never early, also one of several that were reserved together; how late all of
+    # them are is a matter of the machine.
+    assert not [number for number, at in enumerate(taken) if at - taken[0] < number * rate.spacing_s - rate.slack_s / 2]
 
 
 def test_after_a_pause_a_burst_may_go_at_once(shared: SharedStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,6 +76,29 @@ def test_after_a_pause_a_burst_may_go_at_once(shared: SharedStore, monkeypatch: 
 
     assert at_once < rate.spacing_s
     assert taken[10] - taken[0] > 0.06
+
+
+def test_a_caller_who_cannot_wait_gets_what_is_left_of_a_burst(shared: SharedStore) -> None:
+    """The line knows when each permit would begin without the burst; a burst begins earlier."""
+    rate = Rate(calls=6, per_s=600, burst=5)
+    limiter = SharedRateLimiter(shared, "acme", rate)
+
+    for _ in range(5):
+        limiter.acquire(0)
+    with pytest.raises(RateLimited):
+        limiter.acquire(0)
+
+
+def test_who_is_refused_learns_a_wait_of_less_than_a_second(shared: SharedStore, hub_dsn: str) -> None:
+    """Of a worker that has no permit in hand: the line in the database says how long."""
+    rate = Rate(calls=10, per_s=5)
+    with SharedStore(hub_dsn) as other:
+        SharedRateLimiter(other, "acme", rate).acquire(0)
+        with pytest.raises(RateLimited) as caught:
+            SharedRateLimiter(shared, "acme", rate).acquire(0)
+
+    assert caught.value.retry_in_s is not None
+    assert 0 <= caught.value.retry_in_s <= rate.spacing_s < 1
 
 
 def test_two_workers_share_one_line(shared: SharedStore, hub_dsn: str) -> None:
