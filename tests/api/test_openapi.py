@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +108,23 @@ def test_the_server_does_as_its_document_says(hub: Hub, name: str) -> None:
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=1_500)
 
     assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-2000:]
+
+
+def test_the_fuzzer_knows_that_each_key_may_have_come_with_another_request() -> None:
+    """It draws short keys, and two requests with one are refused with 422: a new route must be in its settings."""
+    paths = json.loads((PROJECT / "docs/openapi.json").read_text())["paths"]
+    keyed = {
+        path
+        for path, methods in paths.items()
+        for parameter in methods.get("post", {}).get("parameters", [])
+        if parameter["name"] == "Idempotency-Key"
+    }
+    groups = tomllib.loads((PROJECT / "tests/api/schemathesis.toml").read_text())["operations"]
+    patterns = [
+        group["include-path-regex"]
+        for group in groups
+        if 422 in group.get("checks", {}).get("positive_data_acceptance", {}).get("expected-statuses", [])
+    ]
+
+    assert keyed
+    assert [path for path in sorted(keyed) if not any(re.match(pattern, path) for pattern in patterns)] == []
