@@ -247,6 +247,28 @@ class TestPerson:
         assert gateways.authorise().state is PaymentState.AUTHORISED
         assert legs(gateways, unknown)[-1].gateway == "beta"
 
+    @pytest.mark.parametrize("kind", [FactKind.AUTHORISED, FactKind.AUTHORISATION_PENDING, FactKind.REQUIRES_ACTION])
+    @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.REFUSED])
+    def test_a_gateway_that_has_it_after_all_is_the_only_one(
+        self, gateways: Gateways, unknown: Payment, outcome: Outcome, kind: FactKind
+    ) -> None:
+        """A person said too early that it had no effect: another gateway would charge it a second time."""
+        self.resolve(gateways, unknown, outcome)
+        report(gateways.store, fact(kind, "auth_1", payment_ref="pay_alpha_authorise_1", reference=unknown.reference))
+
+        gateways.authorise()
+
+        assert [(leg.gateway, leg.outcome) for leg in legs(gateways, unknown)] == [("alpha", Outcome.DONE)]
+        assert gateways.effects() == 1
+
+    def test_a_success_that_failed_before_it_came_corrects_nothing(self, gateways: Gateways, unknown: Payment) -> None:
+        """Events come in any order: the failure, which takes the success back, overtook it."""
+        for kind in (FactKind.AUTHORISATION_FAILED, FactKind.AUTHORISED):
+            report(gateways.store, fact(kind, reference=unknown.reference))
+
+        assert legs(gateways, unknown)[0].outcome is Outcome.REFUSED
+        assert service.show(gateways.store, unknown.payment_id).state is PaymentState.DECLINED
+
     def test_done_needs_a_reference(self, gateways: Gateways, unknown: Payment) -> None:
         with pytest.raises(BadRequest, match="reference"):
             self.resolve(gateways, unknown, Outcome.DONE)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from crossdock.commerce.payments import repository
+from crossdock.commerce.payments.amounts import PaymentState, state_of
 from crossdock.commerce.payments.events import FactKind, PaymentFact
 from crossdock.commerce.payments.model import FactOrigin, Leg, LegEnd, Operation, state_from
 from crossdock.core.errors import Conflict
@@ -110,20 +111,33 @@ def update_state(work: Work, payment_id: str) -> None:
 
 
 def _resolve_leg(work: Work, payment_id: str, fact: PaymentFact, origin: FactOrigin) -> None:
-    """End the unresolved leg that *fact* is about, and its attempt."""
+    """End the leg that *fact* is about, and its attempt, or correct one that took no effect for certain."""
     if fact.kind not in _SAYS:
         return
     operation, outcome = _SAYS[fact.kind]
     for leg in repository.legs_of(work, payment_id):
-        if leg.is_unresolved and (leg.operation, leg.gateway) == (operation, fact.gateway) and _is_about(fact, leg):
+        if (leg.operation, leg.gateway) != (operation, fact.gateway) or not _is_about(fact, leg):
+            continue
+        if leg.is_unresolved:
             repository.end_leg(work, leg, _end_of(fact, outcome))
             _resolve_attempt(work, leg, outcome, origin)
+        elif leg.outcome is not Outcome.DONE and _is_live(work, payment_id, fact):
+            repository.correct_leg(work, leg, _end_of(fact, outcome))
     repository.adopt_facts(work, payment_id, fact.gateway, fact.payment_ref)
 
 
 def _is_about(fact: PaymentFact, leg: Leg) -> bool:
     """Check whether *fact* is about *leg*, which is of the same payment: it has one authorisation at a gateway, and may have several captures."""
     return leg.operation is Operation.AUTHORISE or fact.reference == leg.reference
+
+
+def _is_live(work: Work, payment_id: str, fact: PaymentFact) -> bool:
+    """Check whether the gateway has the authorisation of *fact*: its failure may have come before its success."""
+    if _SAYS[fact.kind] != (Operation.AUTHORISE, Outcome.DONE):
+        return False
+    here = (fact.gateway, fact.payment_ref)
+    said = [known for known in repository.facts_of(work, payment_id) if (known.gateway, known.payment_ref) == here]
+    return state_of(said) not in (None, PaymentState.DECLINED)
 
 
 def _end_of(fact: PaymentFact, outcome: Outcome) -> LegEnd:

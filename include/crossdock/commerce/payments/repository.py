@@ -102,6 +102,15 @@ UPDATE payment_leg
  WHERE leg_id = %(leg_id)s AND calls = %(calls)s AND outcome IN ('open', 'unknown')
 """
 
+#: A person or an answer said that there was no effect, and the gateway says that there is one.
+_CORRECT = b"""
+UPDATE payment_leg
+   SET outcome = 'done', refused_by = NULL, code = NULL, message = NULL, try_other = false,
+       payment_ref = coalesce(%(payment_ref)s, payment_ref), operation_ref = coalesce(%(operation_ref)s, operation_ref),
+       answered_at = coalesce(answered_at, clock_timestamp())
+ WHERE leg_id = %(leg_id)s AND outcome IN ('failed', 'refused')
+"""
+
 #: Facts and legs of one payment of a gateway: so that of an event and an answer at once, the second sees the first.
 _LOCK_REF = b"SELECT pg_advisory_xact_lock(hashtextextended('payment_ref:' || %(name)s, 0))"
 
@@ -295,6 +304,11 @@ def end_leg(work: Work, leg: Leg, end: LegEnd) -> bool:
     """Write how the call of *leg* ended; return false if a later call was made, or its outcome became known otherwise."""
     values = {**msgspec.structs.asdict(end), "leg_id": leg.leg_id, "calls": leg.calls}
     return work.execute(_END, values).rowcount > 0
+
+
+def correct_leg(work: Work, leg: Leg, end: LegEnd) -> None:
+    """Write that the call of *leg* had its effect after all. One that was done, or is unresolved, stays as it is."""
+    work.execute(_CORRECT, {**msgspec.structs.asdict(end), "leg_id": leg.leg_id})
 
 
 def lock_refs(work: Work, refs: Iterable[tuple[str, str]]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from crossdock.commerce.payments import facts as fact_book
 from crossdock.commerce.payments import repository
-from crossdock.commerce.payments.amounts import Amounts, amounts_of
+from crossdock.commerce.payments.amounts import Amounts, PaymentState, amounts_of, state_of
 from crossdock.commerce.payments.health import in_order
 from crossdock.commerce.payments.model import (
     AmountRefused,
@@ -199,6 +199,9 @@ def _begin_authorisation(store: Store, payment_id: str, asked: set[str]) -> _Beg
     """Choose the gateway that may be asked now, and commit its leg; None if no one may be asked."""
     with store.transaction() as work:
         payment = repository.lock(work, payment_id)
+        # A gateway may have said by an event that it has the payment, after a person said that it had failed.
+        if state_of(repository.facts_of(work, payment_id)) not in (None, PaymentState.DECLINED):
+            return None
         legs = [leg for leg in repository.legs_of(work, payment_id) if leg.operation is Operation.AUTHORISE]
         usable = [gateway for gateway in gateways(work) if payment.method_at(gateway)]
         order = in_order(repository.health_of(work, usable))
