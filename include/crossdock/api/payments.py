@@ -31,6 +31,7 @@ from crossdock.db.database import Work
 from crossdock.integrations.actions import service as actions
 from crossdock.integrations.actions.model import RefusedBy
 from crossdock.integrations.attempts.model import Outcome
+from crossdock.integrations.attempts.service import OnBegin
 from crossdock.integrations.model import INTEGRATION_ID, FieldError
 
 router = Router(tags=["payments"])
@@ -229,8 +230,10 @@ def open_payments(store: OpenStore, clients: Clients) -> Callable[[Caller], Paym
     """Perform the gateways' actions as the caller."""
 
     def as_caller(caller: Caller) -> Payments:
-        def perform(integration: str, action: str, given: Mapping[str, Any], key: str) -> Any:
-            return actions.perform(store, clients, integration, action, given, key=key, actor=caller.actor)
+        def perform(integration: str, action: str, given: Mapping[str, Any], key: str, on_begin: OnBegin) -> Any:
+            return actions.perform(
+                store, clients, integration, action, given, key=key, actor=caller.actor, on_begin=on_begin
+            )
 
         return Payments(store, perform)
 

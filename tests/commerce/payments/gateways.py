@@ -28,6 +28,7 @@ from crossdock.integrations import repository
 from crossdock.integrations.actions import service as actions
 from crossdock.integrations.actions.model import Action, Document, Ended
 from crossdock.integrations.actions.ports import WriteAction, WriteRequest
+from crossdock.integrations.attempts.service import OnBegin
 from crossdock.integrations.manifests import Manifest, capability_contract
 from crossdock.integrations.model import Integration
 from crossdock.sandbox.engine import messages
@@ -163,9 +164,11 @@ class Gateways:
     def payments(self) -> Payments:
         return Payments(self.store, self.perform)
 
-    def perform(self, integration: str, action: str, given: Document, key: str) -> Ended:
+    def perform(self, integration: str, action: str, given: Document, key: str, on_begin: OnBegin) -> Ended:
         self.calls.append((integration, action))
-        return actions.perform(self.store, self.open_client, integration, action, given, key=key, actor=OTTO)
+        return actions.perform(
+            self.store, self.open_client, integration, action, given, key=key, actor=OTTO, on_begin=on_begin
+        )
 
     def in_thread(self, store: Store) -> Gateways:
         """The same gateways with a database connection of its own."""

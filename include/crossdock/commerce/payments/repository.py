@@ -102,6 +102,11 @@ UPDATE payment_leg
  WHERE leg_id = %(leg_id)s AND calls = %(calls)s AND outcome IN ('open', 'unknown')
 """
 
+#: Until the transaction ends that opens the attempt: whoever takes the leg over later finds the attempt.
+_HOLD = b"""
+SELECT 1 FROM payment_leg WHERE leg_id = %(leg_id)s AND calls = %(calls)s AND outcome IN ('open', 'unknown') FOR SHARE
+"""
+
 #: A person or an answer said that there was no effect, and the gateway says that there is one.
 _CORRECT = b"""
 UPDATE payment_leg
@@ -304,6 +309,11 @@ def end_leg(work: Work, leg: Leg, end: LegEnd) -> bool:
     """Write how the call of *leg* ended; return false if a later call was made, or its outcome became known otherwise."""
     values = {**msgspec.structs.asdict(end), "leg_id": leg.leg_id, "calls": leg.calls}
     return work.execute(_END, values).rowcount > 0
+
+
+def holds_leg(work: Work, leg: Leg) -> bool:
+    """Check whether the call of *leg* is its last one and has no outcome yet; if so, keep it that until the transaction ends."""
+    return work.execute(_HOLD, {"leg_id": leg.leg_id, "calls": leg.calls}).fetchone() is not None
 
 
 def correct_leg(work: Work, leg: Leg, end: LegEnd) -> None:

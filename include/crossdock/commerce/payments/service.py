@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from crossdock.commerce.payments import facts as fact_book
@@ -34,6 +35,7 @@ from crossdock.db.database import Store, Work
 from crossdock.integrations import repository as registry
 from crossdock.integrations.actions.model import Document, Ended, Failed, Unknown
 from crossdock.integrations.attempts.model import Outcome
+from crossdock.integrations.attempts.service import begins_always
 from crossdock.integrations.manifests import manifests
 from crossdock.integrations.model import IntegrationState
 from crossdock.observability import audit
@@ -309,9 +311,27 @@ def _performed(payments: Payments, begun: _Begun) -> Ended:
     """Call the gateway. What keeps the call from being made says nothing of an earlier one."""
     leg = begun.leg
     try:
-        return payments.perform(leg.gateway, leg.operation, _input(begun.payment, leg), leg.key)
+        return payments.perform(
+            leg.gateway, leg.operation, _input(begun.payment, leg), leg.key, partial(_still_ours, leg)
+        )
+    except PaymentBusy:
+        raise
     except (BadRequest, NotFound, IntegrationPaused, Conflict) as error:
         return Unknown(str(error)) if begun.was_unresolved else Failed(str(error))
+
+
+def _still_ours(leg: Leg, work: Work) -> None:
+    """
+    Refuse to send for *leg* if another process called it since: that one may have gone on to another gateway.
+
+    The process that committed *leg* may have slept before it sent, and its lock is gone with its session.
+
+    Raises:
+        PaymentBusy: another process has taken the leg over, or its outcome became known.
+
+    """
+    if not repository.holds_leg(work, leg):
+        raise PaymentBusy(leg.payment_id)
 
 
 def _end(work: Work, leg: Leg, ended: Ended, origin: FactOrigin) -> None:
@@ -378,7 +398,7 @@ def _find(payments: Payments, begun: _Begun) -> None:
     since = leg.began_at.astimezone(UTC) - _CLOCKS_DIFFER
     given = {"reference": leg.reference, "since": f"{since:%Y-%m-%dT%H:%M:%SZ}"}
     try:
-        found = payments.perform(leg.gateway, "find_payment", given, leg.key)
+        found = payments.perform(leg.gateway, "find_payment", given, leg.key, begins_always)
     except (BadRequest, NotFound, IntegrationPaused):
         return
     fact_book.apply_found(payments.store, current, found)
