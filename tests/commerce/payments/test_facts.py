@@ -16,6 +16,7 @@ from crossdock.commerce.payments.model import Leg, Payment
 from crossdock.core.errors import BadRequest, Conflict
 from crossdock.db.database import Store
 from crossdock.events import store as event_store
+from crossdock.integrations import service as integrations
 from crossdock.integrations.attempts import repository as attempts
 from crossdock.integrations.attempts.model import Outcome, Resolution
 from tests.commerce.payments.gateways import OTTO, Gateways, connected
@@ -162,6 +163,29 @@ def test_another_shops_payment_with_the_same_reference_is_not_ours(gateways: Gat
         assert [each.fact.payment_ref for each in repository.unmatched_facts(work)] == ["pay_of_the_till"]
 
 
+@pytest.mark.parametrize("other", [{"currency": "USD"}, {"amount_minor": 10_001}], ids=["currency", "more than asked"])
+def test_what_was_not_asked_for_resolves_no_leg_by_its_reference(
+    gateways: Gateways, unknown: Payment, other: dict[str, Any]
+) -> None:
+    """A till at the same gateway has the same reference, and sold something else."""
+    report(gateways.store, fact(FactKind.AUTHORISED, reference=unknown.reference, **other))
+
+    assert service.show(gateways.store, unknown.payment_id).state is PaymentState.UNKNOWN
+    with gateways.store.transaction() as work:
+        assert len(repository.unmatched_facts(work)) == 1
+
+
+def test_the_fact_of_one_payment_never_becomes_that_of_another(gateways: Gateways) -> None:
+    """A gateway that reports one operation twice: the amount of the first payment stays what it is."""
+    first, second = gateways.authorise("order-1", amount_minor=1_000), gateways.authorise("order-2")
+    (theirs,), (ours,) = legs(gateways, first), legs(gateways, second)
+    assert theirs.operation_ref is not None
+    report(gateways.store, fact(FactKind.AUTHORISED, theirs.operation_ref, payment_ref=ours.payment_ref))
+
+    with gateways.store.transaction() as work:
+        assert amounts_of(repository.facts_of(work, first.payment_id)).authorised_minor == 1_000
+
+
 def test_facts_that_came_before_the_answer_are_those_of_its_payment(gateways: Gateways) -> None:
     """An event without our reference overtook the answer that brought the gateway's."""
     report(gateways.store, fact(FactKind.DISPUTE_OPENED, payment_ref="pay_alpha_authorise_1"))
@@ -268,6 +292,17 @@ class TestPerson:
 
         assert legs(gateways, unknown)[0].outcome is Outcome.REFUSED
         assert service.show(gateways.store, unknown.payment_id).state is PaymentState.DECLINED
+
+    def test_a_reference_of_another_payment_is_refused(self, gateways: Gateways, unknown: Payment) -> None:
+        """Two payments with one authorisation: one of them was not charged."""
+        integrations.pause(gateways.store, "beta", actor=OTTO)
+        other = gateways.authorise("order-2")
+        (leg,) = legs(gateways, other)
+        assert leg.gateway == "alpha"
+
+        with pytest.raises(Conflict, match=other.payment_id):
+            self.resolve(gateways, unknown, Outcome.DONE, leg.payment_ref)
+        assert service.show(gateways.store, unknown.payment_id).is_unresolved
 
     def test_done_needs_a_reference(self, gateways: Gateways, unknown: Payment) -> None:
         with pytest.raises(BadRequest, match="reference"):

@@ -64,8 +64,7 @@ def apply(work: Work, facts: Sequence[PaymentFact], origin: FactOrigin) -> None:
     for payment_id in known:
         repository.lock(work, payment_id)
     for found, fact in matched:
-        repository.add_fact(work, found, fact, origin)
-        if found:
+        if repository.add_fact(work, found, fact, origin) and found:
             _resolve_leg(work, found, fact, origin)
     for payment_id in known:
         update_state(work, payment_id)
@@ -85,14 +84,21 @@ def end_by_person(work: Work, leg: Leg, outcome: FoundOut, ref: str | None) -> N
     Record what a person found out about *leg*; the caller has locked its payment. *ref* is the gateway's reference.
 
     Raises:
-        Conflict: its outcome is known, its call may still be running, or the attempt log knows better.
+        Conflict: its outcome is known, its call may still be running, the attempt log knows better, or *ref* is that of
+            another call.
 
     """
     if not leg.is_unresolved:
         raise Conflict(f"The outcome of this call is {leg.outcome}, not unknown")
+    if ref and (other := repository.taken_by(work, leg, ref)):
+        raise Conflict(f"The reference {ref!r} of {leg.gateway} is that of another call, of payment {other}")
     _resolve_attempt(work, leg, outcome, FactOrigin.PERSON, strict=True)
     if outcome is Outcome.DONE:
-        apply(work, [_fact_of_person(leg, ref or "")], FactOrigin.PERSON)
+        # The person said which call it is about: nothing is matched.
+        said = _fact_of_person(leg, ref or "")
+        repository.add_fact(work, leg.payment_id, said, FactOrigin.PERSON)
+        repository.end_leg(work, leg, _end_of(said, outcome))
+        repository.adopt_facts(work, leg.payment_id, leg.gateway, said.payment_ref)
     elif outcome is Outcome.REFUSED:
         end = LegEnd(outcome=outcome, refused_by=RefusedBy.DECISION, message="A person said that it was declined")
         repository.end_leg(work, leg, end)
@@ -117,6 +123,8 @@ def _resolve_leg(work: Work, payment_id: str, fact: PaymentFact, origin: FactOri
     operation, outcome = _SAYS[fact.kind]
     for leg in repository.legs_of(work, payment_id):
         if (leg.operation, leg.gateway) != (operation, fact.gateway) or not _is_about(fact, leg):
+            continue
+        if leg.amount_minor is not None and (fact.amount_minor or 0) > leg.amount_minor:
             continue
         if leg.is_unresolved:
             repository.end_leg(work, leg, _end_of(fact, outcome))

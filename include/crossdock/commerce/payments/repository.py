@@ -120,14 +120,20 @@ UPDATE payment_leg
 _LOCK_REF = b"SELECT pg_advisory_xact_lock(hashtextextended('payment_ref:' || %(name)s, 0))"
 
 #: By our reference, which is committed before the call; or by the gateway's, which an answer brought. Another shop's
-#: payment at the same gateway may have the same reference of its own.
+#: payment at the same gateway may have the same reference of its own: what is in another currency, or of more than was
+#: asked, is not ours.
 _MATCH = b"""
-SELECT payment_id FROM payment_leg
- WHERE gateway = %(gateway)s AND (reference = %(reference)s AND payment_ref IS NULL OR payment_ref = %(payment_ref)s)
+SELECT payment_id FROM payment_leg JOIN payment USING (payment_id)
+ WHERE gateway = %(gateway)s
+   AND (payment_ref = %(payment_ref)s
+        OR payment_leg.reference = %(reference)s AND payment_ref IS NULL
+           AND (%(currency)s::text IS NULL OR currency = %(currency)s)
+           AND (%(amount_minor)s::bigint IS NULL OR %(amount_minor)s <= payment.amount_minor))
  ORDER BY payment_ref = %(payment_ref)s DESC NULLS LAST, leg_id LIMIT 1
 """
 
-#: The same fact may come from an answer and an event, and each may know what the other does not.
+#: The same fact may come from an answer and an event, and each may know what the other does not. That of another payment
+#: stays as it is.
 _ADD_FACT = b"""
 INSERT INTO payment_fact AS known (payment_id, gateway, payment_ref, operation_ref, kind, occurred_at, amount_minor,
                                    currency, reference, code, origin)
@@ -140,6 +146,19 @@ ON CONFLICT (gateway, operation_ref, kind) DO UPDATE
        currency = coalesce(known.currency, excluded.currency),
        reference = coalesce(known.reference, excluded.reference),
        code = coalesce(known.code, excluded.code)
+ WHERE known.payment_id IS NULL OR known.payment_id = excluded.payment_id
+"""
+
+#: What a person names must be of this call: neither another payment's, nor of another call of its kind.
+_TAKEN_REF = b"""
+SELECT payment_id FROM payment_leg
+ WHERE gateway = %(gateway)s AND leg_id <> %(leg_id)s
+   AND (payment_id <> %(payment_id)s AND %(ref)s IN (payment_ref, operation_ref)
+        OR operation = %(operation)s AND operation_ref = %(ref)s)
+UNION ALL
+SELECT payment_id FROM payment_fact
+ WHERE gateway = %(gateway)s AND payment_id <> %(payment_id)s AND %(ref)s IN (payment_ref, operation_ref)
+ LIMIT 1
 """
 
 _ADOPT = b"""
@@ -329,15 +348,31 @@ def lock_refs(work: Work, refs: Iterable[tuple[str, str]]) -> None:
 
 def match(work: Work, fact: PaymentFact) -> str | None:
     """Find the ID of the payment that *fact* is about; None if the hub knows none."""
-    values = {"gateway": fact.gateway, "reference": fact.reference, "payment_ref": fact.payment_ref}
-    row = work.execute(_MATCH, values).fetchone()
+    row = work.execute(_MATCH, msgspec.structs.asdict(fact)).fetchone()
     return str(row[0]) if row else None
 
 
-def add_fact(work: Work, payment_id: str | None, fact: PaymentFact, origin: FactOrigin) -> None:
-    """Keep a fact. Idempotent: one that comes again adds what was missing."""
+def add_fact(work: Work, payment_id: str | None, fact: PaymentFact, origin: FactOrigin) -> bool:
+    """
+    Keep a fact; return false if it is that of another payment, which stays as it is.
+
+    Idempotent: one that comes again adds what was missing.
+    """
     values = {**msgspec.structs.asdict(fact), "payment_id": payment_id, "origin": origin}
-    work.execute(_ADD_FACT, values)
+    return work.execute(_ADD_FACT, values).rowcount > 0
+
+
+def taken_by(work: Work, leg: Leg, ref: str) -> str | None:
+    """Find the payment that the gateway's reference *ref* belongs to, if that is not the call of *leg*; None if it is free."""
+    values = {
+        "gateway": leg.gateway,
+        "leg_id": leg.leg_id,
+        "payment_id": leg.payment_id,
+        "operation": leg.operation,
+        "ref": ref,
+    }
+    row = work.execute(_TAKEN_REF, values).fetchone()
+    return str(row[0]) if row else None
 
 
 def adopt_facts(work: Work, payment_id: str, gateway: str, payment_ref: str) -> None:
