@@ -491,7 +491,7 @@ def _document(work: Work, payment: Payment) -> PaymentDocument:
     return PaymentDocument(
         **PaymentSummary.model_validate(payment, from_attributes=True).model_dump(),
         next_action_url=urls[-1] if urls and payment.state is PaymentState.REQUIRES_ACTION else None,
-        amounts=AmountsDocument.model_validate(amounts_of(facts), from_attributes=True),
+        amounts=AmountsDocument.model_validate(amounts_of(facts, payment.currency), from_attributes=True),
         legs=[LegDocument.model_validate(leg, from_attributes=True) for leg in legs],
         facts=[FactDocument(**_fields(fact)) for fact in facts],
     )

@@ -48,7 +48,8 @@ class GatewayServer(SimulatedSystem):
     Authorises, captures, voids and refunds, once for each key, and replays its answers.
 
     The token of the payment method says what happens: `pm_declined`, `pm_blocked_here` (another gateway may take it),
-    `pm_asks` (the customer has to act); all others are authorised.
+    `pm_asks` (the customer has to act), `pm_part` (one minor unit of it), `pm_dollars` (the amount, but in USD); all others
+    are authorised.
     """
 
     def __init__(self, name: str) -> None:
@@ -87,7 +88,8 @@ class GatewayServer(SimulatedSystem):
             state, url = ("requires_action", "https://bank.test/3ds") if method == "pm_asks" else ("authorised", None)
             output |= {"payment_ref": f"pay_{ref}", "state": state, "next_action_url": url}
         if "amount_minor" in body:
-            output |= {"amount_minor": body["amount_minor"], "currency": body["currency"]}
+            amount_minor = 1 if method == "pm_part" else body["amount_minor"]
+            output |= {"amount_minor": amount_minor, "currency": "USD" if method == "pm_dollars" else body["currency"]}
         return json_response(200, output)
 
     def _found(self, reference: str) -> Response:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from crossdock.commerce.payments import repository
-from crossdock.commerce.payments.amounts import PaymentState, state_of
+from crossdock.commerce.payments.amounts import PaymentState, is_foreign, state_of
 from crossdock.commerce.payments.events import FactKind, PaymentFact
-from crossdock.commerce.payments.model import FactOrigin, Leg, LegEnd, Operation, state_from
+from crossdock.commerce.payments.model import FactOrigin, Leg, LegEnd, Operation, is_unresolved, state_from
 from crossdock.core.errors import Conflict
 from crossdock.db.database import Store, Work
 from crossdock.integrations.actions.model import Document, Done, Ended, RefusedBy
@@ -111,9 +111,15 @@ def end_by_person(work: Work, leg: Leg, outcome: FoundOut, ref: str | None) -> N
 
 def update_state(work: Work, payment_id: str) -> None:
     """Derive the state of a payment from its legs and facts; the caller has locked it."""
-    legs, facts = repository.legs_of(work, payment_id), repository.facts_of(work, payment_id)
-    is_unresolved = any(leg.is_unresolved for leg in legs)
-    repository.set_state(work, payment_id, state_from(legs, facts), is_unresolved=is_unresolved)
+    payment, legs = repository.get(work, payment_id), repository.legs_of(work, payment_id)
+    state = state_from(legs, repository.facts_of(work, payment_id), payment)
+    repository.set_state(work, payment_id, state, is_unresolved=is_unresolved(legs, state))
+
+
+def end_by_kept_facts(work: Work, leg: Leg) -> None:
+    """End *leg* by what events said while its call ran, if that did not tell its outcome; the caller has locked its payment."""
+    for fact in repository.facts_of(work, leg.payment_id):
+        _resolve_leg(work, leg.payment_id, fact, FactOrigin.EVENT)
 
 
 def _resolve_leg(work: Work, payment_id: str, fact: PaymentFact, origin: FactOrigin) -> None:
@@ -121,10 +127,15 @@ def _resolve_leg(work: Work, payment_id: str, fact: PaymentFact, origin: FactOri
     if fact.kind not in _SAYS:
         return
     operation, outcome = _SAYS[fact.kind]
+    if is_foreign(fact, repository.get(work, payment_id).currency):
+        return
     for leg in repository.legs_of(work, payment_id):
         if (leg.operation, leg.gateway) != (operation, fact.gateway) or not _is_about(fact, leg):
             continue
         if leg.amount_minor is not None and (fact.amount_minor or 0) > leg.amount_minor:
+            continue
+        if leg.outcome is Outcome.OPEN and outcome is Outcome.REFUSED:
+            # Its call runs: the answer knows more, such as whether another gateway may take it.
             continue
         if leg.is_unresolved:
             repository.end_leg(work, leg, _end_of(fact, outcome))
@@ -145,7 +156,7 @@ def _is_live(work: Work, payment_id: str, fact: PaymentFact) -> bool:
         return False
     here = (fact.gateway, fact.payment_ref)
     said = [known for known in repository.facts_of(work, payment_id) if (known.gateway, known.payment_ref) == here]
-    return state_of(said) not in (None, PaymentState.DECLINED)
+    return state_of(said, repository.get(work, payment_id).currency) not in (None, PaymentState.DECLINED)
 
 
 def _end_of(fact: PaymentFact, outcome: Outcome) -> LegEnd:

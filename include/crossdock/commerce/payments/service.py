@@ -15,10 +15,11 @@ from typing import Any
 
 from crossdock.commerce.payments import facts as fact_book
 from crossdock.commerce.payments import repository
-from crossdock.commerce.payments.amounts import Amounts, PaymentState, amounts_of, state_of
+from crossdock.commerce.payments.amounts import Amounts, PaymentState, amounts_of, is_foreign, state_of
 from crossdock.commerce.payments.health import in_order
 from crossdock.commerce.payments.model import (
     AmountRefused,
+    CurrencyDiffers,
     FactOrigin,
     Leg,
     Operation,
@@ -28,7 +29,7 @@ from crossdock.commerce.payments.model import (
     ReferenceTaken,
     next_to_ask,
 )
-from crossdock.commerce.payments.outcomes import answered, end_of, facts_in
+from crossdock.commerce.payments.outcomes import answered, end_of, facts_in, in_another_currency, of_another
 from crossdock.commerce.payments.ports import Perform
 from crossdock.core.errors import BadRequest, Conflict, IntegrationPaused, NotFound
 from crossdock.db.database import Store, Work
@@ -120,6 +121,7 @@ def capture(payments: Payments, request: Request) -> Leg:
     Raises:
         NotFound: there is no such payment.
         AmountRefused: less is left. No gateway was asked.
+        CurrencyDiffers: the gateway reported an amount in another currency. No gateway was asked.
         PaymentBusy: the same request is at work.
 
     """
@@ -202,7 +204,7 @@ def _begin_authorisation(store: Store, payment_id: str, asked: set[str]) -> _Beg
     with store.transaction() as work:
         payment = repository.lock(work, payment_id)
         # A gateway may have said by an event that it has the payment, after a person said that it had failed.
-        if state_of(repository.facts_of(work, payment_id)) not in (None, PaymentState.DECLINED):
+        if state_of(repository.facts_of(work, payment_id), payment.currency) not in (None, PaymentState.DECLINED):
             return None
         legs = [leg for leg in repository.legs_of(work, payment_id) if leg.operation is Operation.AUTHORISE]
         usable = [gateway for gateway in gateways(work) if payment.method_at(gateway)]
@@ -236,7 +238,7 @@ def _begin_operation(store: Store, operation: Operation, request: Request) -> _B
         authorised = _authorised(payment, legs, operation)
         amount_minor = before.amount_minor if before else request.amount_minor
         if before is None or not before.is_unresolved:
-            amount_minor = _allowed(payment, operation, amount_minor, _left(work, authorised, legs, operation))
+            amount_minor = _allowed(payment, operation, amount_minor, _left(work, payment, authorised, legs, operation))
         leg = repository.begin_leg(
             work,
             payment,
@@ -270,11 +272,21 @@ def _authorised(payment: Payment, legs: list[Leg], operation: Operation) -> Leg:
     raise AmountRefused(operation, payment, None, 0)
 
 
-def _left(work: Work, authorised: Leg, legs: list[Leg], operation: Operation) -> int:
-    """Compute what is left of an authorisation, without what calls may have taken whose outcome is open or unknown."""
+def _left(work: Work, payment: Payment, authorised: Leg, legs: list[Leg], operation: Operation) -> int:
+    """
+    Compute what is left of an authorisation, without what calls may have taken whose outcome is open or unknown.
+
+    Raises:
+        CurrencyDiffers: a capture or a refund of a payment with an amount in another currency.
+
+    """
     here = (authorised.gateway, authorised.payment_ref)
-    facts = repository.facts_of(work, authorised.payment_id)
-    amounts = amounts_of(fact for fact in facts if (fact.gateway, fact.payment_ref) == here)
+    known = repository.facts_of(work, authorised.payment_id)
+    facts = [fact for fact in known if (fact.gateway, fact.payment_ref) == here]
+    odd = next((fact for fact in facts if is_foreign(fact, payment.currency)), None)
+    if odd and operation is not Operation.VOID:
+        raise CurrencyDiffers(operation, payment, odd.currency)
+    amounts = amounts_of(facts, payment.currency)
     waiting = [leg for leg in legs if leg.is_unresolved]
     taken = sum(leg.amount_minor or 0 for leg in waiting if leg.operation is operation)
     match operation:
@@ -282,14 +294,19 @@ def _left(work: Work, authorised: Leg, legs: list[Leg], operation: Operation) ->
             return max(amounts.refundable_minor - taken, 0)
         case Operation.VOID:
             # What a capture takes at the same time cannot be released.
-            return 0 if any(leg.operation in (Operation.CAPTURE, Operation.VOID) for leg in waiting) else _void(amounts)
+            is_taken = any(leg.operation in (Operation.CAPTURE, Operation.VOID) for leg in waiting)
+            return 0 if is_taken else _voidable(amounts, state_of(facts, payment.currency), payment)
         case _:
             is_voiding = any(leg.operation is Operation.VOID for leg in waiting)
             return 0 if is_voiding else max(amounts.capturable_minor - taken, 0)
 
 
-def _void(amounts: Amounts) -> int:
-    return 0 if amounts.capture_pending_minor else amounts.capturable_minor
+def _voidable(amounts: Amounts, state: PaymentState | None, payment: Payment) -> int:
+    """Compute what a void releases: also what is not finished, or is authorised in another currency."""
+    if amounts.capture_pending_minor or amounts.voided or amounts.void_pending:
+        return 0
+    is_waiting = state in (PaymentState.REQUIRES_ACTION, PaymentState.PENDING, PaymentState.UNKNOWN)
+    return payment.amount_minor if is_waiting else amounts.capturable_minor
 
 
 def _allowed(payment: Payment, operation: Operation, amount_minor: int | None, most_minor: int) -> int:
@@ -339,10 +356,15 @@ def _end(work: Work, leg: Leg, ended: Ended, origin: FactOrigin) -> None:
     end, facts = end_of(leg, ended), facts_in(leg, ended, datetime.now(UTC))
     if end.payment_ref:
         repository.lock_refs(work, [(leg.gateway, end.payment_ref)])
-    repository.lock(work, leg.payment_id)
+    payment = repository.lock(work, leg.payment_id)
+    kept = [repository.add_fact(work, leg.payment_id, fact, origin) for fact in facts]
+    if not all(kept):
+        end = of_another()
+    elif other := next((fact.currency for fact in facts if is_foreign(fact, payment.currency)), None):
+        end = in_another_currency(end, other)
     repository.end_leg(work, leg, end)
-    for fact in facts:
-        repository.add_fact(work, leg.payment_id, fact, origin)
+    if end.outcome is Outcome.UNKNOWN:
+        fact_book.end_by_kept_facts(work, leg)
     if end.payment_ref:
         repository.adopt_facts(work, leg.payment_id, leg.gateway, end.payment_ref)
     fact_book.update_state(work, leg.payment_id)
