@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
@@ -136,7 +136,7 @@ class LegDocument(BaseModel):
     amount_minor: int | None
     outcome: Outcome
     refused_by: RefusedBy | None = Field(description="declined: the gateway decided. ours: our request or account.")
-    code: str | None = Field(description="The gateway's own word for its decision.")
+    code: str | None = Field(description="The gateway's own word for its decision; input_refused: it was not called.")
     message: str | None
     payment_ref: str | None = Field(description="The gateway's reference of the payment.")
     operation_ref: str | None = Field(description="The gateway's reference of this operation.")
@@ -265,7 +265,8 @@ def place_payment(
 
     def effect(keep: Keep) -> None:
         payment = service.authorise(payments(caller), body.request(), actor=caller.actor)
-        _refuse_unfinished(payment)
+        with store.transaction() as work:
+            _refuse_unfinished(payment, repository.legs_of(work, payment.payment_id))
         with store.transaction() as work:
             keep(work, _document(work, payment))
 
@@ -435,10 +436,18 @@ def _once(request: OneEffect, payments: Payments, operate: Callable[[Payments], 
     return request.once_outside(effect)
 
 
-def _refuse_unfinished(payment: Payment) -> None:
+def _refuse_unfinished(payment: Payment, legs: Sequence[Leg]) -> None:
     match payment.state:
         case PaymentState.OPEN | PaymentState.UNKNOWN:
             raise _unknown(payment, "The gateway did not say whether it authorised it")
+        case PaymentState.FAILED if all(leg.is_invalid for leg in legs):
+            said = "; ".join(f"{leg.gateway}: {leg.message}" for leg in legs)
+            raise Problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "refused-by-system",
+                f"No gateway takes a payment like {payment.payment_id}. {said}",
+                payment_id=payment.payment_id,
+            )
         case PaymentState.FAILED:
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Self
@@ -131,8 +132,9 @@ def _find_payment(client: _Client, given: Document) -> Document:
     return client.http.get(f"/payments/{given['reference']}", {}, _output_of)
 
 
-def _manifest(kind: str, *, keys: bool) -> Manifest:
-    declared: dict[str, dict[str, Any]] = capability_contract(CONTRACT)["actions"]
+def _manifest(kind: str, *, keys: bool, needs: Sequence[str]) -> Manifest:
+    declared: dict[str, dict[str, Any]] = deepcopy(capability_contract(CONTRACT)["actions"])
+    declared["authorise"]["input"]["required"] += needs
     write: dict[str, Any] = (
         {"idempotency": A_DAY, "unknown": "replay"} if keys else {"idempotency": "none", "unknown": "person"}
     )
@@ -205,16 +207,21 @@ class Gateways:
 
 @contextmanager
 def connected(
-    store: Store, monkeypatch: pytest.MonkeyPatch, names: Sequence[str] = ("alpha", "beta"), *, keys: bool = True
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    names: Sequence[str] = ("alpha", "beta"),
+    *,
+    keys: bool = True,
+    needs: Sequence[str] = (),
 ) -> Iterator[Gateways]:
-    """Open a server for each of *names*, and add it to the hub as a gateway of its own kind."""
+    """Open a server for each of *names*, and add it to the hub as a gateway of its own kind, which *needs* more fields."""
     connector = ModuleType("gateway_actions")
     for action in ("authorise", "capture", "void", "refund"):
         setattr(connector, action, _write(action))
     connector.find_payment = _find_payment  # type: ignore[attr-defined]
     for name in names:
         monkeypatch.setitem(sys.modules, f"{name}_actions", connector)
-    kinds = {name: _manifest(name, keys=keys) for name in names}
+    kinds = {name: _manifest(name, keys=keys, needs=needs) for name in names}
     monkeypatch.setattr(manifests_module, "manifests", lambda: kinds)
     monkeypatch.setattr(service, "manifests", lambda: kinds)
     for name in names:

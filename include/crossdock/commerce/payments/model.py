@@ -17,6 +17,8 @@ from crossdock.integrations.attempts.model import Outcome
 
 #: In `payment_methods`: the token for every gateway that has none of its own.
 ANY_GATEWAY = "*"
+#: The code of a leg whose input the gateway's action does not take; no call was made.
+INPUT_REFUSED = "input_refused"
 #: Outcomes with which a leg may have had its effect, or may have it yet.
 UNRESOLVED = frozenset({Outcome.OPEN, Outcome.UNKNOWN})
 
@@ -57,7 +59,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     #: Who refused it; None if nobody did.
     refused_by: RefusedBy | None
-    #: The gateway's own word for its decision.
+    #: The gateway's own word for its decision; `INPUT_REFUSED` if it was not called.
     code: str | None
     message: str | None
     try_other: bool
@@ -79,6 +81,12 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_declined(self) -> bool:
         return self.outcome is Outcome.REFUSED and self.refused_by is RefusedBy.DECISION
+
+    @property
+    def is_invalid(self) -> bool:
+        """Whether the same request would be refused again, whatever becomes of the gateway or of our account there."""
+        is_ours = self.outcome is Outcome.REFUSED and self.refused_by is RefusedBy.US
+        return is_ours and (not self.try_other or self.code == INPUT_REFUSED)
 
 
 class LegEnd(msgspec.Struct, frozen=True, kw_only=True):

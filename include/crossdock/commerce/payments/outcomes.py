@@ -7,8 +7,17 @@ from datetime import datetime
 import msgspec
 
 from crossdock.commerce.payments.events import FactKind, PaymentFact
-from crossdock.commerce.payments.model import Leg, LegEnd, Operation
-from crossdock.integrations.actions.model import Document, Done, Ended, Failed, Refused, RefusedBy, Unknown
+from crossdock.commerce.payments.model import INPUT_REFUSED, Leg, LegEnd, Operation
+from crossdock.integrations.actions.model import (
+    Document,
+    Done,
+    Ended,
+    Failed,
+    InputInvalid,
+    Refused,
+    RefusedBy,
+    Unknown,
+)
 from crossdock.integrations.attempts.model import Outcome
 
 #: Operation and the state in its output → what happened.
@@ -50,6 +59,11 @@ def end_of(leg: Leg, ended: Ended) -> LegEnd:
             return LegEnd(outcome=Outcome.FAILED, message=ended.message, try_other=True)
         case _:
             return LegEnd(outcome=Outcome.UNKNOWN, message=ended.message if isinstance(ended, Unknown) else None)
+
+
+def input_refused(error: InputInvalid) -> Refused:
+    """Say how a call ended that was not made, since the gateway's action does not take such a payment. Another one may."""
+    return Refused(str(error), code=INPUT_REFUSED, try_other=True)
 
 
 def of_another() -> LegEnd:

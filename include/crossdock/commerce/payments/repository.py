@@ -186,6 +186,8 @@ UPDATE gateway_call
  WHERE call_id = %(call_id)s
 """
 
+_FORGET_CALL = b"DELETE FROM gateway_call WHERE call_id = %(call_id)s"
+
 _FORGET_CALLS = b"""
 DELETE FROM gateway_call
  WHERE gateway = %(gateway)s
@@ -415,6 +417,11 @@ def end_call(work: Work, gateway: str, call_id: int, *, answered: bool) -> None:
     """Note how a call ended and how long it took, and forget old ones."""
     work.execute(_END_CALL, {"call_id": call_id, "answered": answered})
     work.execute(_FORGET_CALLS, {"gateway": gateway, "kept": _KEPT_CALLS})
+
+
+def forget_call(work: Work, call_id: int) -> None:
+    """Forget a call that was not made: it says nothing of the gateway."""
+    work.execute(_FORGET_CALL, {"call_id": call_id})
 
 
 def health_of(work: Work, gateways: Collection[str]) -> list[GatewayHealth]:

@@ -29,12 +29,19 @@ from crossdock.commerce.payments.model import (
     ReferenceTaken,
     next_to_ask,
 )
-from crossdock.commerce.payments.outcomes import answered, end_of, facts_in, in_another_currency, of_another
+from crossdock.commerce.payments.outcomes import (
+    answered,
+    end_of,
+    facts_in,
+    in_another_currency,
+    input_refused,
+    of_another,
+)
 from crossdock.commerce.payments.ports import Perform
 from crossdock.core.errors import BadRequest, Conflict, IntegrationPaused, NotFound
 from crossdock.db.database import Store, Work
 from crossdock.integrations import repository as registry
-from crossdock.integrations.actions.model import Document, Ended, Failed, Unknown
+from crossdock.integrations.actions.model import Document, Ended, Failed, InputInvalid, Unknown
 from crossdock.integrations.attempts.model import Outcome
 from crossdock.integrations.attempts.service import begins_always
 from crossdock.integrations.manifests import manifests
@@ -318,23 +325,31 @@ def _allowed(payment: Payment, operation: Operation, amount_minor: int | None, m
 
 def _call(payments: Payments, begun: _Begun) -> None:
     leg = begun.leg
-    ended = _performed(payments, begun)
+    ended, was_made = _performed(payments, begun)
     with payments.store.transaction() as work:
         _end(work, leg, ended, FactOrigin.ANSWER)
-        repository.end_call(work, leg.gateway, begun.call_id, answered=answered(ended))
+        if was_made:
+            repository.end_call(work, leg.gateway, begun.call_id, answered=answered(ended))
+        else:
+            repository.forget_call(work, begun.call_id)
 
 
-def _performed(payments: Payments, begun: _Begun) -> Ended:
-    """Call the gateway. What keeps the call from being made says nothing of an earlier one."""
+def _performed(payments: Payments, begun: _Begun) -> tuple[Ended, bool]:
+    """
+    Call the gateway; return how it ended, and whether the call was made.
+
+    What keeps it from being made says nothing of an earlier one, and nothing of the gateway's health.
+    """
     leg = begun.leg
     try:
-        return payments.perform(
-            leg.gateway, leg.operation, _input(begun.payment, leg), leg.key, partial(_still_ours, leg)
-        )
+        given = _input(begun.payment, leg)
+        return payments.perform(leg.gateway, leg.operation, given, leg.key, partial(_still_ours, leg)), True
     except PaymentBusy:
         raise
     except (BadRequest, NotFound, IntegrationPaused, Conflict) as error:
-        return Unknown(str(error)) if begun.was_unresolved else Failed(str(error))
+        if begun.was_unresolved:
+            return Unknown(str(error)), False
+        return input_refused(error) if isinstance(error, InputInvalid) else Failed(str(error)), False
 
 
 def _still_ours(leg: Leg, work: Work) -> None:
