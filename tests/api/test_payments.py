@@ -22,8 +22,8 @@ Send = Callable[..., Response]
 
 
 @pytest.fixture
-def gateways(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateways]:
-    with connected(store, monkeypatch) as opened:
+def gateways(store: Store, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Gateways]:
+    with connected(store, monkeypatch, needs=getattr(request, "param", ())) as opened:
         yield opened
 
 
@@ -155,6 +155,30 @@ def test_a_payment_that_no_gateway_took_may_be_sent_again(post: Send, gateways: 
     assert (down.status_code, up.status_code) == (503, 201)
     assert int(down.headers["Retry-After"]) > 0
     assert gateways.effects() == 1
+
+
+@pytest.mark.parametrize("gateways", [["return_url"]], indirect=True)
+def test_a_payment_that_no_gateway_takes_is_refused_with_what_each_said(client: TestClient, post: Send) -> None:
+    """It was 503, to be sent again later, for ever; and the gateways, which nobody called, counted as in trouble."""
+    refused = post("/payments", ORDER)
+
+    assert (refused.status_code, refused.json()["type"]) == (422, "urn:crossdock:problem:refused-by-system")
+    assert all(f"{name}: Invalid input" in refused.json()["detail"] for name in ("alpha", "beta"))
+    listed = client.get("/v1/payment-gateways").json()["gateways"]
+    assert [(each["calls"], each["in_trouble"], each["idle_s"]) for each in listed] == [(0, False, None)] * 2
+
+
+@pytest.mark.parametrize("gateways", [["return_url"]], indirect=True)
+def test_what_no_gateway_took_is_taken_once_it_is_complete(post: Send) -> None:
+    post("/payments", ORDER)
+
+    assert post("/payments", ORDER | {"reference": "order-2", "return_url": "https://shop.test/"}).status_code == 201
+
+
+def test_a_refusal_that_every_gateway_would_repeat_is_no_outage(post: Send, gateways: Gateways) -> None:
+    gateways.fault("alpha", {"status": 422})
+
+    assert post("/payments", ORDER).status_code == 422
 
 
 def test_more_than_is_left_is_a_conflict_and_nothing_is_sent(post: Send, gateways: Gateways) -> None:

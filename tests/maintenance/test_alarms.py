@@ -13,6 +13,7 @@ import pytest
 from crossdock.app.airflow.deadlines import RunIsLate
 from crossdock.app.fetch_records import SyncRecordFetcher
 from crossdock.cli.stack import _facts_of
+from crossdock.commerce.payments import service as payments
 from crossdock.core.errors import HubError
 from crossdock.db.database import Store
 from crossdock.events.delivery import consumer_leases
@@ -63,6 +64,23 @@ def test_a_payment_that_stays_unknown_is_an_alert_until_somebody_finds_out(
         assert at_gateway not in young
         assert payment.payment_id in old[at_gateway]
         assert at_gateway not in open_alerts(store)
+
+
+def test_a_call_that_was_done_in_another_currency_is_an_alert(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person said that it was done: its call is known, and the payment is not."""
+    with connected(store, monkeypatch) as gateways:
+        payment = gateways.authorise(method="pm_dollars")
+        ((leg_id,),) = query(store, "SELECT leg_id FROM payment_leg")
+        payments.resolve_by_person(
+            store, payment.payment_id, leg_id, Outcome.DONE, ref="alpha_authorise_1", reason="seen", actor="cli:otto"
+        )
+        query(
+            store,
+            "UPDATE payment_leg SET first_failed_at = first_failed_at - interval '16 minutes',"
+            " answered_at = answered_at - interval '16 minutes' RETURNING 1",
+        )
+
+        assert payment.payment_id in open_alerts(store)["payment_unknown", "alpha"]
 
 
 def test_dead_letters_are_an_alert_with_number_causes_and_what_to_do(store: Store) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
@@ -31,6 +31,7 @@ from crossdock.db.database import Work
 from crossdock.integrations.actions import service as actions
 from crossdock.integrations.actions.model import RefusedBy
 from crossdock.integrations.attempts.model import Outcome
+from crossdock.integrations.attempts.service import OnBegin
 from crossdock.integrations.model import INTEGRATION_ID, FieldError
 
 router = Router(tags=["payments"])
@@ -135,7 +136,7 @@ class LegDocument(BaseModel):
     amount_minor: int | None
     outcome: Outcome
     refused_by: RefusedBy | None = Field(description="declined: the gateway decided. ours: our request or account.")
-    code: str | None = Field(description="The gateway's own word for its decision.")
+    code: str | None = Field(description="The gateway's own word for its decision; input_refused: it was not called.")
     message: str | None
     payment_ref: str | None = Field(description="The gateway's reference of the payment.")
     operation_ref: str | None = Field(description="The gateway's reference of this operation.")
@@ -229,8 +230,10 @@ def open_payments(store: OpenStore, clients: Clients) -> Callable[[Caller], Paym
     """Perform the gateways' actions as the caller."""
 
     def as_caller(caller: Caller) -> Payments:
-        def perform(integration: str, action: str, given: Mapping[str, Any], key: str) -> Any:
-            return actions.perform(store, clients, integration, action, given, key=key, actor=caller.actor)
+        def perform(integration: str, action: str, given: Mapping[str, Any], key: str, on_begin: OnBegin) -> Any:
+            return actions.perform(
+                store, clients, integration, action, given, key=key, actor=caller.actor, on_begin=on_begin
+            )
 
         return Payments(store, perform)
 
@@ -262,7 +265,8 @@ def place_payment(
 
     def effect(keep: Keep) -> None:
         payment = service.authorise(payments(caller), body.request(), actor=caller.actor)
-        _refuse_unfinished(payment)
+        with store.transaction() as work:
+            _refuse_unfinished(payment, repository.legs_of(work, payment.payment_id))
         with store.transaction() as work:
             keep(work, _document(work, payment))
 
@@ -432,10 +436,18 @@ def _once(request: OneEffect, payments: Payments, operate: Callable[[Payments], 
     return request.once_outside(effect)
 
 
-def _refuse_unfinished(payment: Payment) -> None:
+def _refuse_unfinished(payment: Payment, legs: Sequence[Leg]) -> None:
     match payment.state:
         case PaymentState.OPEN | PaymentState.UNKNOWN:
             raise _unknown(payment, "The gateway did not say whether it authorised it")
+        case PaymentState.FAILED if all(leg.is_invalid for leg in legs):
+            said = "; ".join(f"{leg.gateway}: {leg.message}" for leg in legs)
+            raise Problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "refused-by-system",
+                f"No gateway takes a payment like {payment.payment_id}. {said}",
+                payment_id=payment.payment_id,
+            )
         case PaymentState.FAILED:
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -488,7 +500,7 @@ def _document(work: Work, payment: Payment) -> PaymentDocument:
     return PaymentDocument(
         **PaymentSummary.model_validate(payment, from_attributes=True).model_dump(),
         next_action_url=urls[-1] if urls and payment.state is PaymentState.REQUIRES_ACTION else None,
-        amounts=AmountsDocument.model_validate(amounts_of(facts), from_attributes=True),
+        amounts=AmountsDocument.model_validate(amounts_of(facts, payment.currency), from_attributes=True),
         legs=[LegDocument.model_validate(leg, from_attributes=True) for leg in legs],
         facts=[FactDocument(**_fields(fact)) for fact in facts],
     )

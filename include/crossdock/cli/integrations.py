@@ -9,20 +9,19 @@ from __future__ import annotations
 import json
 import re
 import sys
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossdock.cli import console
+from crossdock.cli import console, repeatable
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.consent import confirm
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.options import Json
+from crossdock.cli.repeatable import Key
 from crossdock.cli.session import hub_api
-from crossdock.client.errors import AirflowUnreachable
 from crossdock.client.hub import HubApi, HubRefused
 from crossdock.client.paths import path_of
 from crossdock.core.errors import BadRequest, Conflict, NotFound
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from crossdock.integrations.manifests import Manifest
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True)
-#: As the API takes it.
-_KEY = re.compile(r"[!-~]{1,255}")
 
 Id = Annotated[str, typer.Argument(help="The id, as ./hub integration list shows it.")]
 Set = Annotated[
@@ -159,9 +156,7 @@ def act(
     given: Annotated[
         str, typer.Option("--input", help="The input as JSON, @FILE for a file with it, or - for standard input.")
     ],
-    key: Annotated[
-        str | None, typer.Option(help="The key of an earlier call, to repeat it: it has no second effect.")
-    ] = None,
+    key: Key = None,
     as_json: Json = False,
 ) -> None:
     """
@@ -169,14 +164,7 @@ def act(
 
     If the outcome is unknown, the error names the key with which the same call can be repeated.
     """
-    body, sent_key = {"input": _input(given)}, _key(key)
-    path = path_of("integrations", integration_id, "actions", action)
-    try:
-        found = hub_api().post(path, body, key=sent_key).document
-    except (HubRefused, AirflowUnreachable) as error:
-        if not (isinstance(error, HubRefused) and error.is_wrong_use):
-            console.say(f"To repeat this call without a second effect, add: --key {sent_key}")
-        raise
+    found = repeatable.send(path_of("integrations", integration_id, "actions", action), {"input": _input(given)}, key)
     if as_json:
         console.show_json(found)
         return
@@ -361,15 +349,6 @@ def _input(given: str) -> Any:
             f"The input is not JSON: {cause}. Expected one object, as the sample of ./hub integration actions, or @FILE"
         ) from error
     return found
-
-
-def _key(given: str | None) -> str:
-    """Check a key as the API does, before it becomes a header; a new one if none is *given*."""
-    if given is None:
-        return str(uuid.uuid4())
-    if not _KEY.fullmatch(given):
-        raise BadRequest(f"Invalid key {given!r}. A key has 1 to 255 visible ASCII characters, such as a UUID")
-    return given
 
 
 def _settings(given: list[str] | None) -> dict[str, Any]:

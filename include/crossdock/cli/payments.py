@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import typer
 
-from crossdock.cli import console
+from crossdock.cli import console, repeatable
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.instants import shown
 from crossdock.cli.options import Json
+from crossdock.cli.repeatable import Key
 from crossdock.cli.session import hub_api
 from crossdock.client.paths import path_of
 from crossdock.core.errors import BadRequest
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Payments at one of several gateways.")
 
+_GATEWAY = re.compile(r"[a-z][a-z0-9_]{1,62}")
 _OUTCOMES = ("done", "refused", "failed")
 PaymentId = Annotated[str, typer.Argument(help="ID, as ./hub payments list shows it.")]
 Amount = Annotated[int | None, typer.Option(min=1, help="In minor units, such as cents; all that is left by default.")]
@@ -68,30 +71,36 @@ def place(
     reference: Annotated[str, typer.Argument(help="Your own, unique: the same one again is the same payment.")],
     amount_minor: Annotated[int, typer.Argument(min=1, help="In minor units, such as cents.")],
     currency: Annotated[str, typer.Argument(help="ISO 4217, such as EUR.")],
-    method: Annotated[str, typer.Option(help="The token of the payment method; never a card number.")],
+    method: Annotated[
+        list[str],
+        typer.Option(
+            help="The token of the payment method, for every gateway; never a card number. GATEWAY=TOKEN for one gateway; may be repeated."
+        ),
+    ],
+    key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Have a gateway authorise an amount; if it cannot be asked, the next one."""
-    body = {"reference": reference, "amount_minor": amount_minor, "currency": currency, "payment_method": method}
-    _show(_sent(path_of("payments"), body), as_json=as_json)
+    body = {"reference": reference, "amount_minor": amount_minor, "currency": currency, **_methods(method)}
+    _show(repeatable.send(path_of("payments"), body, key), as_json=as_json)
 
 
 @app.command("capture")
-def capture(payment_id: PaymentId, amount_minor: Amount = None, as_json: Json = False) -> None:
+def capture(payment_id: PaymentId, amount_minor: Amount = None, key: Key = None, as_json: Json = False) -> None:
     """Take an authorised amount, or a part of it."""
-    _show(_sent(path_of("payments", payment_id, "captures"), _part(amount_minor)), as_json=as_json)
+    _show(repeatable.send(path_of("payments", payment_id, "captures"), _part(amount_minor), key), as_json=as_json)
 
 
 @app.command("void")
-def void(payment_id: PaymentId, as_json: Json = False) -> None:
+def void(payment_id: PaymentId, key: Key = None, as_json: Json = False) -> None:
     """Release what is authorised and not captured."""
-    _show(_sent(path_of("payments", payment_id, "voids"), {}), as_json=as_json)
+    _show(repeatable.send(path_of("payments", payment_id, "voids"), {}, key), as_json=as_json)
 
 
 @app.command("refund")
-def refund(payment_id: PaymentId, amount_minor: Amount = None, as_json: Json = False) -> None:
+def refund(payment_id: PaymentId, amount_minor: Amount = None, key: Key = None, as_json: Json = False) -> None:
     """Give back a captured amount, or a part of it."""
-    _show(_sent(path_of("payments", payment_id, "refunds"), _part(amount_minor)), as_json=as_json)
+    _show(repeatable.send(path_of("payments", payment_id, "refunds"), _part(amount_minor), key), as_json=as_json)
 
 
 @app.command("resolve")
@@ -101,16 +110,17 @@ def resolve(
     outcome: Annotated[str | None, typer.Option(help="done, refused or failed: what you saw there.")] = None,
     ref: Annotated[str | None, typer.Option(help="The gateway's reference of what was done.")] = None,
     reason: Annotated[str | None, typer.Option(help="How you know. Kept in the audit trail.")] = None,
+    key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Find out what became of a payment. With --leg, say what you saw at the gateway."""
     if leg is None:
-        _show(_sent(path_of("payments", payment_id, "resolve"), {}), as_json=as_json)
+        _show(repeatable.send(path_of("payments", payment_id, "resolve"), {}, key), as_json=as_json)
         return
     if outcome not in _OUTCOMES or reason is None:
         raise BadRequest(f"Give --outcome ({', '.join(_OUTCOMES)}) and --reason with --leg")
     body = {"outcome": outcome, "reason": reason, "ref": ref}
-    _show(_sent(path_of("payments", payment_id, "legs", leg, "resolve"), body), as_json=as_json)
+    _show(repeatable.send(path_of("payments", payment_id, "legs", leg, "resolve"), body, key), as_json=as_json)
 
 
 @app.command("gateways")
@@ -137,9 +147,25 @@ def gateways(as_json: Json = False) -> None:
     )
 
 
-def _sent(path: str, body: dict[str, Any]) -> Any:
-    """Send a request with a key of its own. One that ends without an outcome is found out by `resolve`."""
-    return hub_api().post(path, body).document
+def _methods(given: list[str]) -> dict[str, Any]:
+    """
+    Sort the tokens: that for every gateway, and those of single ones.
+
+    Raises:
+        BadRequest: two tokens for every gateway, or for the same one.
+
+    """
+    tokens: dict[str, str] = {}
+    for each in given:
+        gateway, _, token = each.partition("=")
+        # A token may end in equals signs, as base64 does.
+        is_of_one = bool(_GATEWAY.fullmatch(gateway) and token.strip("="))
+        name, value = (gateway, token) if is_of_one else ("", each)
+        if name in tokens:
+            raise BadRequest(f"--method has two tokens for {name or 'every gateway'}. Give one")
+        tokens[name] = value
+    for_all = tokens.pop("", None)
+    return {**({"payment_method": for_all} if for_all else {}), **({"payment_methods": tokens} if tokens else {})}
 
 
 def _part(amount_minor: int | None) -> dict[str, Any]:

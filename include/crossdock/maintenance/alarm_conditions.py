@@ -91,13 +91,18 @@ SELECT integration, count(*), extract(epoch FROM clock_timestamp() - min(sent_at
  GROUP BY integration HAVING min(sent_at) < clock_timestamp() - %(longer_than)s ORDER BY integration
 """
 
-#: From the first call without an answer: to ask again finds out, or changes nothing.
+#: From the first call without an answer: to ask again finds out, or changes nothing. Also what a gateway has done, but
+#: nobody knows of what: in another currency, or without a fact.
 _UNKNOWN_PAYMENTS = b"""
 SELECT gateway, count(DISTINCT payment_id), extract(epoch FROM clock_timestamp() - min(since))::float8,
        (array_agg(payment_id ORDER BY since))[1]
   FROM (SELECT gateway, payment_id,
                CASE outcome WHEN 'open' THEN called_at ELSE coalesce(first_failed_at, began_at) END AS since
-          FROM payment_leg WHERE outcome IN ('open', 'unknown')) AS leg
+          FROM payment_leg WHERE outcome IN ('open', 'unknown')
+        UNION ALL
+        SELECT gateway, payment_id, coalesce(first_failed_at, answered_at, began_at)
+          FROM payment_leg JOIN payment USING (payment_id)
+         WHERE is_unresolved AND state = 'unknown' AND operation = 'authorise' AND outcome = 'done') AS leg
  WHERE since < clock_timestamp() - %(longer_than)s
  GROUP BY gateway ORDER BY gateway
 """

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Self
@@ -28,6 +29,7 @@ from crossdock.integrations import repository
 from crossdock.integrations.actions import service as actions
 from crossdock.integrations.actions.model import Action, Document, Ended
 from crossdock.integrations.actions.ports import WriteAction, WriteRequest
+from crossdock.integrations.attempts.service import OnBegin
 from crossdock.integrations.manifests import Manifest, capability_contract
 from crossdock.integrations.model import Integration
 from crossdock.sandbox.engine import messages
@@ -47,7 +49,8 @@ class GatewayServer(SimulatedSystem):
     Authorises, captures, voids and refunds, once for each key, and replays its answers.
 
     The token of the payment method says what happens: `pm_declined`, `pm_blocked_here` (another gateway may take it),
-    `pm_asks` (the customer has to act); all others are authorised.
+    `pm_asks` (the customer has to act), `pm_part` (one minor unit of it), `pm_dollars` (the amount, but in USD); all others
+    are authorised.
     """
 
     def __init__(self, name: str) -> None:
@@ -86,7 +89,8 @@ class GatewayServer(SimulatedSystem):
             state, url = ("requires_action", "https://bank.test/3ds") if method == "pm_asks" else ("authorised", None)
             output |= {"payment_ref": f"pay_{ref}", "state": state, "next_action_url": url}
         if "amount_minor" in body:
-            output |= {"amount_minor": body["amount_minor"], "currency": body["currency"]}
+            amount_minor = 1 if method == "pm_part" else body["amount_minor"]
+            output |= {"amount_minor": amount_minor, "currency": "USD" if method == "pm_dollars" else body["currency"]}
         return json_response(200, output)
 
     def _found(self, reference: str) -> Response:
@@ -128,8 +132,9 @@ def _find_payment(client: _Client, given: Document) -> Document:
     return client.http.get(f"/payments/{given['reference']}", {}, _output_of)
 
 
-def _manifest(kind: str, *, keys: bool) -> Manifest:
-    declared: dict[str, dict[str, Any]] = capability_contract(CONTRACT)["actions"]
+def _manifest(kind: str, *, keys: bool, needs: Sequence[str]) -> Manifest:
+    declared: dict[str, dict[str, Any]] = deepcopy(capability_contract(CONTRACT)["actions"])
+    declared["authorise"]["input"]["required"] += needs
     write: dict[str, Any] = (
         {"idempotency": A_DAY, "unknown": "replay"} if keys else {"idempotency": "none", "unknown": "person"}
     )
@@ -163,9 +168,11 @@ class Gateways:
     def payments(self) -> Payments:
         return Payments(self.store, self.perform)
 
-    def perform(self, integration: str, action: str, given: Document, key: str) -> Ended:
+    def perform(self, integration: str, action: str, given: Document, key: str, on_begin: OnBegin) -> Ended:
         self.calls.append((integration, action))
-        return actions.perform(self.store, self.open_client, integration, action, given, key=key, actor=OTTO)
+        return actions.perform(
+            self.store, self.open_client, integration, action, given, key=key, actor=OTTO, on_begin=on_begin
+        )
 
     def in_thread(self, store: Store) -> Gateways:
         """The same gateways with a database connection of its own."""
@@ -200,16 +207,21 @@ class Gateways:
 
 @contextmanager
 def connected(
-    store: Store, monkeypatch: pytest.MonkeyPatch, names: Sequence[str] = ("alpha", "beta"), *, keys: bool = True
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    names: Sequence[str] = ("alpha", "beta"),
+    *,
+    keys: bool = True,
+    needs: Sequence[str] = (),
 ) -> Iterator[Gateways]:
-    """Open a server for each of *names*, and add it to the hub as a gateway of its own kind."""
+    """Open a server for each of *names*, and add it to the hub as a gateway of its own kind, which *needs* more fields."""
     connector = ModuleType("gateway_actions")
     for action in ("authorise", "capture", "void", "refund"):
         setattr(connector, action, _write(action))
     connector.find_payment = _find_payment  # type: ignore[attr-defined]
     for name in names:
         monkeypatch.setitem(sys.modules, f"{name}_actions", connector)
-    kinds = {name: _manifest(name, keys=keys) for name in names}
+    kinds = {name: _manifest(name, keys=keys, needs=needs) for name in names}
     monkeypatch.setattr(manifests_module, "manifests", lambda: kinds)
     monkeypatch.setattr(service, "manifests", lambda: kinds)
     for name in names:

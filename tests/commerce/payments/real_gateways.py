@@ -18,6 +18,7 @@ from crossdock.http.model import Limits
 from crossdock.integrations import service as integration_service
 from crossdock.integrations.actions import service as actions
 from crossdock.integrations.actions.model import Document, Ended
+from crossdock.integrations.attempts.service import OnBegin
 from crossdock.integrations.manifests import Manifest
 from crossdock.integrations.model import Integration
 from crossdock.sandbox.adyen.platform import FakeAdyen
@@ -62,8 +63,10 @@ class RealGateways:
     def system(self, gateway: str) -> FakeStripe | FakeAdyen:
         return self.stripe if gateway == STRIPE else self.adyen
 
-    def _perform(self, integration: str, action: str, given: Document, key: str) -> Ended:
-        return actions.perform(self.store, self._client, integration, action, given, key=key, actor=OTTO)
+    def _perform(self, integration: str, action: str, given: Document, key: str, on_begin: OnBegin) -> Ended:
+        return actions.perform(
+            self.store, self._client, integration, action, given, key=key, actor=OTTO, on_begin=on_begin
+        )
 
     @contextmanager
     def _client(self, integration: Integration, _: Manifest) -> Iterator[Any]:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from crossdock.commerce.payments import repository, service, subscribers
 from crossdock.commerce.payments.amounts import PaymentState, amounts_of, state_of
 from crossdock.commerce.payments.events import PAYMENT_REPORTED, FactKind, PaymentFact
-from crossdock.commerce.payments.model import Leg, Payment
+from crossdock.commerce.payments.model import CurrencyDiffers, Leg, Payment
 from crossdock.core.errors import BadRequest, Conflict
 from crossdock.db.database import Store
 from crossdock.events import store as event_store
+from crossdock.integrations import service as integrations
 from crossdock.integrations.attempts import repository as attempts
 from crossdock.integrations.attempts.model import Outcome, Resolution
 from tests.commerce.payments.gateways import OTTO, Gateways, connected
@@ -162,6 +163,29 @@ def test_another_shops_payment_with_the_same_reference_is_not_ours(gateways: Gat
         assert [each.fact.payment_ref for each in repository.unmatched_facts(work)] == ["pay_of_the_till"]
 
 
+@pytest.mark.parametrize("other", [{"currency": "USD"}, {"amount_minor": 10_001}], ids=["currency", "more than asked"])
+def test_what_was_not_asked_for_resolves_no_leg_by_its_reference(
+    gateways: Gateways, unknown: Payment, other: dict[str, Any]
+) -> None:
+    """A till at the same gateway has the same reference, and sold something else."""
+    report(gateways.store, fact(FactKind.AUTHORISED, reference=unknown.reference, **other))
+
+    assert service.show(gateways.store, unknown.payment_id).state is PaymentState.UNKNOWN
+    with gateways.store.transaction() as work:
+        assert len(repository.unmatched_facts(work)) == 1
+
+
+def test_the_fact_of_one_payment_never_becomes_that_of_another(gateways: Gateways) -> None:
+    """A gateway that reports one operation twice: the amount of the first payment stays what it is."""
+    first, second = gateways.authorise("order-1", amount_minor=1_000), gateways.authorise("order-2")
+    (theirs,), (ours,) = legs(gateways, first), legs(gateways, second)
+    assert theirs.operation_ref is not None
+    report(gateways.store, fact(FactKind.AUTHORISED, theirs.operation_ref, payment_ref=ours.payment_ref))
+
+    with gateways.store.transaction() as work:
+        assert amounts_of(repository.facts_of(work, first.payment_id)).authorised_minor == 1_000
+
+
 def test_facts_that_came_before_the_answer_are_those_of_its_payment(gateways: Gateways) -> None:
     """An event without our reference overtook the answer that brought the gateway's."""
     report(gateways.store, fact(FactKind.DISPUTE_OPENED, payment_ref="pay_alpha_authorise_1"))
@@ -172,6 +196,114 @@ def test_facts_that_came_before_the_answer_are_those_of_its_payment(gateways: Ga
         kinds = {said.kind for said in repository.facts_of(work, payment.payment_id)}
         assert repository.unmatched_facts(work) == []
     assert kinds == {FactKind.AUTHORISED, FactKind.DISPUTE_OPENED}
+
+
+def test_an_action_that_the_customer_failed_is_a_decline(gateways: Gateways) -> None:
+    """It was unknown for ever: the call was done, and what it had begun has failed."""
+    payment = gateways.authorise(method="pm_asks")
+    (leg,) = legs(gateways, payment)
+    assert leg.operation_ref is not None
+    report(gateways.store, fact(FactKind.AUTHORISATION_FAILED, leg.operation_ref, None, payment_ref=leg.payment_ref))
+
+    found = service.show(gateways.store, payment.payment_id)
+    assert (found.state, found.is_unresolved) == (PaymentState.DECLINED, False)
+
+
+def test_an_answer_with_the_reference_of_another_payment_is_unresolved(gateways: Gateways) -> None:
+    """A person has to look: it is listed, and opens an alert."""
+    first = gateways.authorise("order-1")
+    (leg,) = legs(gateways, first)
+    server = gateways.servers["alpha"]
+    server.effects.clear()
+    integrations.pause(gateways.store, "beta", actor=OTTO)
+    second = gateways.authorise("order-2")
+
+    assert leg.gateway == "alpha"
+    assert (second.state, second.is_unresolved) == (PaymentState.UNKNOWN, True)
+    assert [each.outcome for each in legs(gateways, second)] == [Outcome.UNKNOWN]
+
+
+def test_less_than_was_asked_for_is_a_state_of_its_own(gateways: Gateways) -> None:
+    """One cent of a hundred euros is not an order that may be shipped."""
+    payment = gateways.authorise(method="pm_part")
+
+    assert (payment.state, payment.is_unresolved) == (PaymentState.PARTLY_AUTHORISED, False)
+    gateways.void(payment)
+    assert service.show(gateways.store, payment.payment_id).state is PaymentState.VOIDED
+
+
+def test_an_answer_in_another_currency_is_unresolved_and_nobody_else_is_asked(gateways: Gateways) -> None:
+    states = [gateways.authorise(method="pm_dollars") for _ in range(2)]
+
+    assert {(each.state, each.is_unresolved) for each in states} == {(PaymentState.UNKNOWN, True)}
+    assert gateways.effects() == 1
+
+
+def test_what_was_authorised_in_another_currency_is_released_once_a_person_has_seen_it(gateways: Gateways) -> None:
+    payment = gateways.authorise(method="pm_dollars")
+    (leg,) = legs(gateways, payment)
+    service.resolve_by_person(
+        gateways.store,
+        payment.payment_id,
+        leg.leg_id,
+        Outcome.DONE,
+        ref="alpha_authorise_1",
+        reason="seen in its dashboard",
+        actor=OTTO,
+    )
+    with pytest.raises(CurrencyDiffers, match="USD"):
+        gateways.capture(payment)
+
+    assert gateways.void(payment).outcome is Outcome.DONE
+    assert service.show(gateways.store, payment.payment_id).state is PaymentState.VOIDED
+
+
+def test_facts_in_another_currency_add_to_no_sum_and_stop_captures_and_refunds(gateways: Gateways) -> None:
+    """A refund of 100 dollars says nothing of the euros that are left: a person has to look."""
+    payment = gateways.authorise()
+    gateways.capture(payment, 6_000)
+    ref = legs(gateways, payment)[0].payment_ref
+    report(gateways.store, fact(FactKind.REFUNDED, "r_1", 6_000, payment_ref=ref, currency="USD"))
+    calls = len(gateways.calls)
+
+    for operate in (gateways.capture, gateways.refund):
+        with pytest.raises(CurrencyDiffers, match="A person has to look"):
+            operate(payment, 100, "later")
+    with gateways.store.transaction() as work:
+        assert amounts_of(repository.facts_of(work, payment.payment_id), "EUR").refunded_minor == 0
+    assert len(gateways.calls) == calls
+
+
+def test_the_answer_that_an_event_overtook_says_whether_another_gateway_may_take_it(
+    gateways: Gateways, hub_dsn: str
+) -> None:
+    """The event knows only that it failed; the answer, that the gateway's own rule refused it."""
+    perform = gateways.perform
+
+    def overtaken(*call: Any) -> Any:
+        ended = perform(*call)
+        with Store(hub_dsn) as other:
+            report(other, fact(FactKind.AUTHORISATION_FAILED, f"{call[0]}_1", gateway=call[0], reference="order-4711"))
+        return ended
+
+    gateways.perform = overtaken  # type: ignore[method-assign]
+    gateways.authorise(method="pm_blocked_here")
+
+    assert gateways.calls == [("alpha", "authorise"), ("beta", "authorise")]
+
+
+def test_a_decline_by_an_event_ends_a_call_that_has_no_answer(gateways: Gateways, hub_dsn: str) -> None:
+    """The event was kept while the call ran, and the call was lost."""
+    gateways.fault("alpha", *[{"reset": "after"}] * 2)
+    perform = gateways.perform
+
+    def overtaken(*call: Any) -> Any:
+        with Store(hub_dsn) as other:
+            report(other, fact(FactKind.AUTHORISATION_FAILED, reference="order-4711"))
+        return perform(*call)
+
+    gateways.perform = overtaken  # type: ignore[method-assign]
+    assert gateways.authorise().state is PaymentState.DECLINED
 
 
 def test_an_answer_and_its_event_are_one_fact(gateways: Gateways) -> None:
@@ -246,6 +378,39 @@ class TestPerson:
 
         assert gateways.authorise().state is PaymentState.AUTHORISED
         assert legs(gateways, unknown)[-1].gateway == "beta"
+
+    @pytest.mark.parametrize("kind", [FactKind.AUTHORISED, FactKind.AUTHORISATION_PENDING, FactKind.REQUIRES_ACTION])
+    @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.REFUSED])
+    def test_a_gateway_that_has_it_after_all_is_the_only_one(
+        self, gateways: Gateways, unknown: Payment, outcome: Outcome, kind: FactKind
+    ) -> None:
+        """A person said too early that it had no effect: another gateway would charge it a second time."""
+        self.resolve(gateways, unknown, outcome)
+        report(gateways.store, fact(kind, "auth_1", payment_ref="pay_alpha_authorise_1", reference=unknown.reference))
+
+        gateways.authorise()
+
+        assert [(leg.gateway, leg.outcome) for leg in legs(gateways, unknown)] == [("alpha", Outcome.DONE)]
+        assert gateways.effects() == 1
+
+    def test_a_success_that_failed_before_it_came_corrects_nothing(self, gateways: Gateways, unknown: Payment) -> None:
+        """Events come in any order: the failure, which takes the success back, overtook it."""
+        for kind in (FactKind.AUTHORISATION_FAILED, FactKind.AUTHORISED):
+            report(gateways.store, fact(kind, reference=unknown.reference))
+
+        assert legs(gateways, unknown)[0].outcome is Outcome.REFUSED
+        assert service.show(gateways.store, unknown.payment_id).state is PaymentState.DECLINED
+
+    def test_a_reference_of_another_payment_is_refused(self, gateways: Gateways, unknown: Payment) -> None:
+        """Two payments with one authorisation: one of them was not charged."""
+        integrations.pause(gateways.store, "beta", actor=OTTO)
+        other = gateways.authorise("order-2")
+        (leg,) = legs(gateways, other)
+        assert leg.gateway == "alpha"
+
+        with pytest.raises(Conflict, match=other.payment_id):
+            self.resolve(gateways, unknown, Outcome.DONE, leg.payment_ref)
+        assert service.show(gateways.store, unknown.payment_id).is_unresolved
 
     def test_done_needs_a_reference(self, gateways: Gateways, unknown: Payment) -> None:
         with pytest.raises(BadRequest, match="reference"):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from crossdock.commerce.payments.amounts import PaymentState
-from crossdock.commerce.payments.model import ReferenceTaken
+from crossdock.commerce.payments.model import PaymentBusy, ReferenceTaken
 from crossdock.core.errors import Conflict
 from crossdock.db.database import Store
 from crossdock.integrations import service as integrations
@@ -133,3 +133,23 @@ def test_without_keys_a_lost_answer_waits_and_is_not_sent_again(store: Store, mo
         assert states == [PaymentState.UNKNOWN] * 3
         assert gateways.effects() == 0
         assert len(gateways.servers["beta"].requests) == 0
+
+
+def test_a_process_that_slept_until_another_went_on_sends_nothing(gateways: Gateways, hub_dsn: str) -> None:
+    """Its leg was committed and its lock was lost: the other one met a gateway that was down, and asked the next."""
+    awake = gateways.perform
+
+    def sleep(*call: Any) -> Any:
+        query(gateways.store, "SELECT pg_advisory_unlock_all()")
+        gateways.perform = awake  # type: ignore[method-assign]
+        gateways.fault("alpha", *[{"status": 429, "retry_after": 0}] * 2)
+        with Store(hub_dsn) as other:
+            assert gateways.in_thread(other).authorise().state is PaymentState.AUTHORISED
+        return awake(*call)
+
+    gateways.perform = sleep  # type: ignore[method-assign]
+    with pytest.raises(PaymentBusy):
+        gateways.authorise()
+
+    assert legs(gateways) == [("alpha", "failed", 2), ("beta", "done", 1)]
+    assert gateways.effects() == 1

@@ -11,7 +11,8 @@ import pytest
 from crossdock.commerce.payments import repository
 from crossdock.commerce.payments.amounts import PaymentState
 from crossdock.commerce.payments.health import PROBE_AFTER_S, WINDOW, GatewayHealth, in_order
-from tests.commerce.payments.gateways import Gateways
+from crossdock.integrations import service as integrations
+from tests.commerce.payments.gateways import OTTO, Gateways
 from tests.shop import query
 
 
@@ -54,6 +55,22 @@ def test_a_decline_is_an_answer(gateways: Gateways) -> None:
     with gateways.store.transaction() as work:
         (alpha, _) = repository.health_of(work, ["alpha", "beta"])
     assert (alpha.calls, alpha.answered, alpha.last_answered) == (1, 1, True)
+
+
+def test_a_call_that_was_not_made_says_nothing_of_the_gateway(gateways: Gateways) -> None:
+    """Somebody paused the integration after the gateway was chosen."""
+    perform = gateways.perform
+
+    def paused(*call: Any) -> Any:
+        integrations.pause(gateways.store, call[0], actor=OTTO)
+        return perform(*call)
+
+    gateways.perform = paused  # type: ignore[method-assign]
+    assert gateways.authorise().state is PaymentState.FAILED
+
+    with gateways.store.transaction() as work:
+        found = repository.health_of(work, ["alpha", "beta"])
+    assert [(each.calls, each.in_trouble) for each in found] == [(0, False), (0, False)]
 
 
 def test_only_the_last_calls_are_kept_and_counted(gateways: Gateways) -> None:

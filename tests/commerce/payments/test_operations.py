@@ -61,6 +61,16 @@ def test_a_void_releases_what_is_not_captured(gateways: Gateways, payment: Payme
     assert gateways.effects("capture") == 0
 
 
+def test_a_payment_that_waits_for_the_customer_can_be_voided(gateways: Gateways) -> None:
+    """Nothing can be captured of it yet, and the customer could still confirm it."""
+    waiting = gateways.authorise(method="pm_asks")
+
+    assert gateways.void(waiting).outcome is Outcome.DONE
+    assert state(gateways, waiting) is PaymentState.VOIDED
+    with pytest.raises(AmountRefused):
+        gateways.void(waiting, "v2")
+
+
 def test_more_than_there_is_is_refused_before_any_call(gateways: Gateways, payment: Payment) -> None:
     gateways.capture(payment, 6_000)
     calls = len(gateways.calls)

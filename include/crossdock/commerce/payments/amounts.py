@@ -17,7 +17,8 @@ class PaymentState(StrEnum):
 
     #: A gateway is being asked to authorise it now, or the process that asked has died.
     OPEN = "open"
-    #: A gateway was asked to authorise it, and nobody knows whether it did. No other one is asked.
+    #: A gateway was asked to authorise it, and nobody knows whether it did, or it did so in another currency. No other one
+    #: is asked.
     UNKNOWN = "unknown"
     #: No gateway took it, and none decided against it: it may be tried again.
     FAILED = "failed"
@@ -27,6 +28,8 @@ class PaymentState(StrEnum):
     REQUIRES_ACTION = "requires_action"
     #: The gateway has accepted it, and will say by an event what became of it.
     PENDING = "pending"
+    #: Less than was asked for: it can be captured or voided; the rest is not covered.
+    PARTLY_AUTHORISED = "partly_authorised"
     AUTHORISED = "authorised"
     VOIDED = "voided"
     PARTLY_CAPTURED = "partly_captured"
@@ -96,14 +99,19 @@ class _Operation(msgspec.Struct):
         return kinds.pending in self.known and kinds.done not in self.known and kinds.undone not in self.known
 
 
-def amounts_of(facts: Iterable[PaymentFact]) -> Amounts:
+def is_foreign(fact: PaymentFact, currency: str | None) -> bool:
+    """Check whether *fact* is in another currency than that of its payment; no if one of them is not known."""
+    return None not in (currency, fact.currency) and fact.currency != currency
+
+
+def amounts_of(facts: Iterable[PaymentFact], currency: str | None = None) -> Amounts:
     """
-    Sum up the *facts* of one payment.
+    Sum up the *facts* of one payment in its *currency*. What is in another currency adds to no sum; None if all have one.
 
     Each operation counts once, with the largest amount that was said of it, and not at all once its failure is known. So
     the result is the same for any order of the facts, and for facts that come again.
     """
-    known = tuple(facts)
+    known = tuple(_without_foreign_amount(fact, currency) for fact in facts)
     captures, refunds, voids = (_operations(known, kinds) for kinds in (_CAPTURE, _REFUND, _VOID))
     return Amounts(
         authorised_minor=_authorised(known),
@@ -117,10 +125,14 @@ def amounts_of(facts: Iterable[PaymentFact]) -> Amounts:
     )
 
 
-def state_of(facts: Iterable[PaymentFact]) -> PaymentState | None:
-    """Say what the *facts* of one payment make of it, in any order of theirs; None if there are none."""
+def _without_foreign_amount(fact: PaymentFact, currency: str | None) -> PaymentFact:
+    return msgspec.structs.replace(fact, amount_minor=0) if is_foreign(fact, currency) else fact
+
+
+def state_of(facts: Iterable[PaymentFact], currency: str | None = None) -> PaymentState | None:
+    """Say what the *facts* of one payment in *currency* make of it, in any order of theirs; None if there are none."""
     known = tuple(facts)
-    amounts = amounts_of(known)
+    amounts = amounts_of(known, currency)
     if amounts.charged_back_minor:
         return PaymentState.CHARGED_BACK
     if amounts.captured_minor:
@@ -129,7 +141,9 @@ def state_of(facts: Iterable[PaymentFact]) -> PaymentState | None:
         return PaymentState.VOIDED
     if amounts.authorised_minor:
         return PaymentState.AUTHORISED
-    return _state_of_unauthorised({fact.kind for fact in known}, known)
+    state = _state_of_unauthorised({fact.kind for fact in known}, known)
+    is_odd = state is not PaymentState.DECLINED and any(is_foreign(fact, currency) for fact in known)
+    return PaymentState.UNKNOWN if is_odd else state
 
 
 def _state_of_captured(amounts: Amounts) -> PaymentState:

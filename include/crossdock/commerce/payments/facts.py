@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from crossdock.commerce.payments import repository
+from crossdock.commerce.payments.amounts import PaymentState, is_foreign, state_of
 from crossdock.commerce.payments.events import FactKind, PaymentFact
-from crossdock.commerce.payments.model import FactOrigin, Leg, LegEnd, Operation, state_from
+from crossdock.commerce.payments.model import FactOrigin, Leg, LegEnd, Operation, is_unresolved, state_from
 from crossdock.core.errors import Conflict
 from crossdock.db.database import Store, Work
 from crossdock.integrations.actions.model import Document, Done, Ended, RefusedBy
@@ -63,8 +64,7 @@ def apply(work: Work, facts: Sequence[PaymentFact], origin: FactOrigin) -> None:
     for payment_id in known:
         repository.lock(work, payment_id)
     for found, fact in matched:
-        repository.add_fact(work, found, fact, origin)
-        if found:
+        if repository.add_fact(work, found, fact, origin) and found:
             _resolve_leg(work, found, fact, origin)
     for payment_id in known:
         update_state(work, payment_id)
@@ -84,14 +84,21 @@ def end_by_person(work: Work, leg: Leg, outcome: FoundOut, ref: str | None) -> N
     Record what a person found out about *leg*; the caller has locked its payment. *ref* is the gateway's reference.
 
     Raises:
-        Conflict: its outcome is known, its call may still be running, or the attempt log knows better.
+        Conflict: its outcome is known, its call may still be running, the attempt log knows better, or *ref* is that of
+            another call.
 
     """
     if not leg.is_unresolved:
         raise Conflict(f"The outcome of this call is {leg.outcome}, not unknown")
+    if ref and (other := repository.taken_by(work, leg, ref)):
+        raise Conflict(f"The reference {ref!r} of {leg.gateway} is that of another call, of payment {other}")
     _resolve_attempt(work, leg, outcome, FactOrigin.PERSON, strict=True)
     if outcome is Outcome.DONE:
-        apply(work, [_fact_of_person(leg, ref or "")], FactOrigin.PERSON)
+        # The person said which call it is about: nothing is matched.
+        said = _fact_of_person(leg, ref or "")
+        repository.add_fact(work, leg.payment_id, said, FactOrigin.PERSON)
+        repository.end_leg(work, leg, _end_of(said, outcome))
+        repository.adopt_facts(work, leg.payment_id, leg.gateway, said.payment_ref)
     elif outcome is Outcome.REFUSED:
         end = LegEnd(outcome=outcome, refused_by=RefusedBy.DECISION, message="A person said that it was declined")
         repository.end_leg(work, leg, end)
@@ -104,26 +111,52 @@ def end_by_person(work: Work, leg: Leg, outcome: FoundOut, ref: str | None) -> N
 
 def update_state(work: Work, payment_id: str) -> None:
     """Derive the state of a payment from its legs and facts; the caller has locked it."""
-    legs, facts = repository.legs_of(work, payment_id), repository.facts_of(work, payment_id)
-    is_unresolved = any(leg.is_unresolved for leg in legs)
-    repository.set_state(work, payment_id, state_from(legs, facts), is_unresolved=is_unresolved)
+    payment, legs = repository.get(work, payment_id), repository.legs_of(work, payment_id)
+    state = state_from(legs, repository.facts_of(work, payment_id), payment)
+    repository.set_state(work, payment_id, state, is_unresolved=is_unresolved(legs, state))
+
+
+def end_by_kept_facts(work: Work, leg: Leg) -> None:
+    """End *leg* by what events said while its call ran, if that did not tell its outcome; the caller has locked its payment."""
+    for fact in repository.facts_of(work, leg.payment_id):
+        _resolve_leg(work, leg.payment_id, fact, FactOrigin.EVENT)
 
 
 def _resolve_leg(work: Work, payment_id: str, fact: PaymentFact, origin: FactOrigin) -> None:
-    """End the unresolved leg that *fact* is about, and its attempt."""
+    """End the leg that *fact* is about, and its attempt, or correct one that took no effect for certain."""
     if fact.kind not in _SAYS:
         return
     operation, outcome = _SAYS[fact.kind]
+    if is_foreign(fact, repository.get(work, payment_id).currency):
+        return
     for leg in repository.legs_of(work, payment_id):
-        if leg.is_unresolved and (leg.operation, leg.gateway) == (operation, fact.gateway) and _is_about(fact, leg):
+        if (leg.operation, leg.gateway) != (operation, fact.gateway) or not _is_about(fact, leg):
+            continue
+        if leg.amount_minor is not None and (fact.amount_minor or 0) > leg.amount_minor:
+            continue
+        if leg.outcome is Outcome.OPEN and outcome is Outcome.REFUSED:
+            # Its call runs: the answer knows more, such as whether another gateway may take it.
+            continue
+        if leg.is_unresolved:
             repository.end_leg(work, leg, _end_of(fact, outcome))
             _resolve_attempt(work, leg, outcome, origin)
+        elif leg.outcome is not Outcome.DONE and _is_live(work, payment_id, fact):
+            repository.correct_leg(work, leg, _end_of(fact, outcome))
     repository.adopt_facts(work, payment_id, fact.gateway, fact.payment_ref)
 
 
 def _is_about(fact: PaymentFact, leg: Leg) -> bool:
     """Check whether *fact* is about *leg*, which is of the same payment: it has one authorisation at a gateway, and may have several captures."""
     return leg.operation is Operation.AUTHORISE or fact.reference == leg.reference
+
+
+def _is_live(work: Work, payment_id: str, fact: PaymentFact) -> bool:
+    """Check whether the gateway has the authorisation of *fact*: its failure may have come before its success."""
+    if _SAYS[fact.kind] != (Operation.AUTHORISE, Outcome.DONE):
+        return False
+    here = (fact.gateway, fact.payment_ref)
+    said = [known for known in repository.facts_of(work, payment_id) if (known.gateway, known.payment_ref) == here]
+    return state_of(said, repository.get(work, payment_id).currency) not in (None, PaymentState.DECLINED)
 
 
 def _end_of(fact: PaymentFact, outcome: Outcome) -> LegEnd:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from crossdock.commerce.payments.amounts import PaymentState, state_of
+from crossdock.commerce.payments.amounts import PaymentState, amounts_of, state_of
 from crossdock.commerce.payments.events import PaymentFact
 from crossdock.core.errors import Conflict
 from crossdock.integrations.actions.model import RefusedBy
@@ -17,6 +17,8 @@ from crossdock.integrations.attempts.model import Outcome
 
 #: In `payment_methods`: the token for every gateway that has none of its own.
 ANY_GATEWAY = "*"
+#: The code of a leg whose input the gateway's action does not take; no call was made.
+INPUT_REFUSED = "input_refused"
 #: Outcomes with which a leg may have had its effect, or may have it yet.
 UNRESOLVED = frozenset({Outcome.OPEN, Outcome.UNKNOWN})
 
@@ -57,7 +59,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     #: Who refused it; None if nobody did.
     refused_by: RefusedBy | None
-    #: The gateway's own word for its decision.
+    #: The gateway's own word for its decision; `INPUT_REFUSED` if it was not called.
     code: str | None
     message: str | None
     try_other: bool
@@ -79,6 +81,12 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_declined(self) -> bool:
         return self.outcome is Outcome.REFUSED and self.refused_by is RefusedBy.DECISION
+
+    @property
+    def is_invalid(self) -> bool:
+        """Whether the same request would be refused again, whatever becomes of the gateway or of our account there."""
+        is_ours = self.outcome is Outcome.REFUSED and self.refused_by is RefusedBy.US
+        return is_ours and (not self.try_other or self.code == INPUT_REFUSED)
 
 
 class LegEnd(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +151,16 @@ class AmountRefused(Conflict):
         )
 
 
+class CurrencyDiffers(Conflict):
+    """The gateway said something of the payment in another currency: no sum says what is left. No gateway was asked."""
+
+    def __init__(self, operation: Operation, payment: Payment, other: str | None) -> None:
+        super().__init__(
+            f"Payment {payment.payment_id} is in {payment.currency}, and its gateway reported an amount in {other}. "
+            f"A person has to look it up there before a {operation}. No gateway was asked"
+        )
+
+
 class PaymentBusy(Conflict):
     """Another process is asking a gateway about the same payment now."""
 
@@ -188,19 +206,32 @@ def next_to_ask(legs: Iterable[Leg], gateways: Sequence[str], *, asked: Collecti
     return next(left, None)
 
 
-def state_from(legs: Iterable[Leg], facts: Iterable[PaymentFact]) -> PaymentState:
-    """Say what became of a payment: by what the gateways said, or else by how they ended."""
+def state_from(legs: Iterable[Leg], facts: Iterable[PaymentFact], payment: Payment) -> PaymentState:
+    """Say what became of *payment*: by what the gateways said, or else by how they ended."""
     asked = [leg for leg in legs if leg.operation is Operation.AUTHORISE]
-    known = state_of(facts)
+    said = tuple(facts)
+    known = state_of(said, payment.currency)
+    if known is PaymentState.AUTHORISED:
+        is_part = amounts_of(said, payment.currency).authorised_minor < payment.amount_minor
+        return PaymentState.PARTLY_AUTHORISED if is_part else known
+    return known if known not in (None, PaymentState.DECLINED) else _state_of_legs(asked, known)
+
+
+def _state_of_legs(asked: Sequence[Leg], known: PaymentState | None) -> PaymentState:
+    """Say what became of the authorisations that were *asked* for, of which no gateway has one; *known* is what facts say."""
     outcomes = {leg.outcome for leg in asked}
-    if known not in (None, PaymentState.DECLINED):
-        return known
-    # Done, and no fact of it: the gateway gave a reference that belongs to another payment. A person has to look; to call
-    # it failed would invite another charge.
-    if outcomes & {Outcome.UNKNOWN, Outcome.DONE}:
+    if Outcome.UNKNOWN in outcomes:
         return PaymentState.UNKNOWN
     if Outcome.OPEN in outcomes or not asked:
         return PaymentState.OPEN
+    if Outcome.DONE in outcomes:
+        # The customer failed to act, or it was declined later. Without a fact, to call it failed would invite another charge.
+        return PaymentState.DECLINED if known else PaymentState.UNKNOWN
     declined = [leg for leg in asked if leg.is_declined]
     is_declined = len(declined) == len(asked) or any(not leg.try_other for leg in declined)
-    return PaymentState.DECLINED if is_declined or known else PaymentState.FAILED
+    return PaymentState.DECLINED if is_declined else PaymentState.FAILED
+
+
+def is_unresolved(legs: Iterable[Leg], state: PaymentState) -> bool:
+    """Check whether nobody knows what became of a payment in *state*, or of something that was asked for it."""
+    return state is PaymentState.UNKNOWN or any(leg.is_unresolved for leg in legs)

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import msgspec
+
 from crossdock.commerce.payments.events import FactKind, PaymentFact
-from crossdock.commerce.payments.model import Leg, LegEnd, Operation
-from crossdock.integrations.actions.model import Document, Done, Ended, Failed, Refused, RefusedBy, Unknown
+from crossdock.commerce.payments.model import INPUT_REFUSED, Leg, LegEnd, Operation
+from crossdock.integrations.actions.model import (
+    Document,
+    Done,
+    Ended,
+    Failed,
+    InputInvalid,
+    Refused,
+    RefusedBy,
+    Unknown,
+)
 from crossdock.integrations.attempts.model import Outcome
 
 #: Operation and the state in its output → what happened.
@@ -48,6 +59,25 @@ def end_of(leg: Leg, ended: Ended) -> LegEnd:
             return LegEnd(outcome=Outcome.FAILED, message=ended.message, try_other=True)
         case _:
             return LegEnd(outcome=Outcome.UNKNOWN, message=ended.message if isinstance(ended, Unknown) else None)
+
+
+def input_refused(error: InputInvalid) -> Refused:
+    """Say how a call ended that was not made, since the gateway's action does not take such a payment. Another one may."""
+    return Refused(str(error), code=INPUT_REFUSED, try_other=True)
+
+
+def of_another() -> LegEnd:
+    """Say how a leg ended whose answer names a reference of another payment: nobody knows what became of it."""
+    message = "The gateway gave a reference that belongs to another payment. A person has to look it up there"
+    return LegEnd(outcome=Outcome.UNKNOWN, message=message)
+
+
+def in_another_currency(end: LegEnd, currency: str) -> LegEnd:
+    """Say how a leg ended whose answer is in *currency*, which nobody asked for: a person has to look."""
+    message = (
+        f"The gateway answered in {currency}, which is not the payment's currency. A person has to look it up there"
+    )
+    return msgspec.structs.replace(end, outcome=Outcome.UNKNOWN, message=message)
 
 
 def facts_in(leg: Leg, ended: Ended, at: datetime) -> list[PaymentFact]:

@@ -102,18 +102,38 @@ UPDATE payment_leg
  WHERE leg_id = %(leg_id)s AND calls = %(calls)s AND outcome IN ('open', 'unknown')
 """
 
+#: Until the transaction ends that opens the attempt: whoever takes the leg over later finds the attempt.
+_HOLD = b"""
+SELECT 1 FROM payment_leg WHERE leg_id = %(leg_id)s AND calls = %(calls)s AND outcome IN ('open', 'unknown') FOR SHARE
+"""
+
+#: A person or an answer said that there was no effect, and the gateway says that there is one.
+_CORRECT = b"""
+UPDATE payment_leg
+   SET outcome = 'done', refused_by = NULL, code = NULL, message = NULL, try_other = false,
+       payment_ref = coalesce(%(payment_ref)s, payment_ref), operation_ref = coalesce(%(operation_ref)s, operation_ref),
+       answered_at = coalesce(answered_at, clock_timestamp())
+ WHERE leg_id = %(leg_id)s AND outcome IN ('failed', 'refused')
+"""
+
 #: Facts and legs of one payment of a gateway: so that of an event and an answer at once, the second sees the first.
 _LOCK_REF = b"SELECT pg_advisory_xact_lock(hashtextextended('payment_ref:' || %(name)s, 0))"
 
 #: By our reference, which is committed before the call; or by the gateway's, which an answer brought. Another shop's
-#: payment at the same gateway may have the same reference of its own.
+#: payment at the same gateway may have the same reference of its own: what is in another currency, or of more than was
+#: asked, is not ours.
 _MATCH = b"""
-SELECT payment_id FROM payment_leg
- WHERE gateway = %(gateway)s AND (reference = %(reference)s AND payment_ref IS NULL OR payment_ref = %(payment_ref)s)
+SELECT payment_id FROM payment_leg JOIN payment USING (payment_id)
+ WHERE gateway = %(gateway)s
+   AND (payment_ref = %(payment_ref)s
+        OR payment_leg.reference = %(reference)s AND payment_ref IS NULL
+           AND (%(currency)s::text IS NULL OR currency = %(currency)s)
+           AND (%(amount_minor)s::bigint IS NULL OR %(amount_minor)s <= payment.amount_minor))
  ORDER BY payment_ref = %(payment_ref)s DESC NULLS LAST, leg_id LIMIT 1
 """
 
-#: The same fact may come from an answer and an event, and each may know what the other does not.
+#: The same fact may come from an answer and an event, and each may know what the other does not. That of another payment
+#: stays as it is.
 _ADD_FACT = b"""
 INSERT INTO payment_fact AS known (payment_id, gateway, payment_ref, operation_ref, kind, occurred_at, amount_minor,
                                    currency, reference, code, origin)
@@ -126,6 +146,19 @@ ON CONFLICT (gateway, operation_ref, kind) DO UPDATE
        currency = coalesce(known.currency, excluded.currency),
        reference = coalesce(known.reference, excluded.reference),
        code = coalesce(known.code, excluded.code)
+ WHERE known.payment_id IS NULL OR known.payment_id = excluded.payment_id
+"""
+
+#: What a person names must be of this call: neither another payment's, nor of another call of its kind.
+_TAKEN_REF = b"""
+SELECT payment_id FROM payment_leg
+ WHERE gateway = %(gateway)s AND leg_id <> %(leg_id)s
+   AND (payment_id <> %(payment_id)s AND %(ref)s IN (payment_ref, operation_ref)
+        OR operation = %(operation)s AND operation_ref = %(ref)s)
+UNION ALL
+SELECT payment_id FROM payment_fact
+ WHERE gateway = %(gateway)s AND payment_id <> %(payment_id)s AND %(ref)s IN (payment_ref, operation_ref)
+ LIMIT 1
 """
 
 _ADOPT = b"""
@@ -152,6 +185,8 @@ UPDATE gateway_call
    SET answered = %(answered)s, took_ms = round(extract(epoch FROM clock_timestamp() - began_at) * 1000)::int
  WHERE call_id = %(call_id)s
 """
+
+_FORGET_CALL = b"DELETE FROM gateway_call WHERE call_id = %(call_id)s"
 
 _FORGET_CALLS = b"""
 DELETE FROM gateway_call
@@ -297,6 +332,16 @@ def end_leg(work: Work, leg: Leg, end: LegEnd) -> bool:
     return work.execute(_END, values).rowcount > 0
 
 
+def holds_leg(work: Work, leg: Leg) -> bool:
+    """Check whether the call of *leg* is its last one and has no outcome yet; if so, keep it that until the transaction ends."""
+    return work.execute(_HOLD, {"leg_id": leg.leg_id, "calls": leg.calls}).fetchone() is not None
+
+
+def correct_leg(work: Work, leg: Leg, end: LegEnd) -> None:
+    """Write that the call of *leg* had its effect after all. One that was done, or is unresolved, stays as it is."""
+    work.execute(_CORRECT, {**msgspec.structs.asdict(end), "leg_id": leg.leg_id})
+
+
 def lock_refs(work: Work, refs: Iterable[tuple[str, str]]) -> None:
     """Lock payments of gateways, as (gateway, payment_ref), until the transaction ends; before any payment is locked."""
     for gateway, payment_ref in sorted(set(refs)):
@@ -305,15 +350,31 @@ def lock_refs(work: Work, refs: Iterable[tuple[str, str]]) -> None:
 
 def match(work: Work, fact: PaymentFact) -> str | None:
     """Find the ID of the payment that *fact* is about; None if the hub knows none."""
-    values = {"gateway": fact.gateway, "reference": fact.reference, "payment_ref": fact.payment_ref}
-    row = work.execute(_MATCH, values).fetchone()
+    row = work.execute(_MATCH, msgspec.structs.asdict(fact)).fetchone()
     return str(row[0]) if row else None
 
 
-def add_fact(work: Work, payment_id: str | None, fact: PaymentFact, origin: FactOrigin) -> None:
-    """Keep a fact. Idempotent: one that comes again adds what was missing."""
+def add_fact(work: Work, payment_id: str | None, fact: PaymentFact, origin: FactOrigin) -> bool:
+    """
+    Keep a fact; return false if it is that of another payment, which stays as it is.
+
+    Idempotent: one that comes again adds what was missing.
+    """
     values = {**msgspec.structs.asdict(fact), "payment_id": payment_id, "origin": origin}
-    work.execute(_ADD_FACT, values)
+    return work.execute(_ADD_FACT, values).rowcount > 0
+
+
+def taken_by(work: Work, leg: Leg, ref: str) -> str | None:
+    """Find the payment that the gateway's reference *ref* belongs to, if that is not the call of *leg*; None if it is free."""
+    values = {
+        "gateway": leg.gateway,
+        "leg_id": leg.leg_id,
+        "payment_id": leg.payment_id,
+        "operation": leg.operation,
+        "ref": ref,
+    }
+    row = work.execute(_TAKEN_REF, values).fetchone()
+    return str(row[0]) if row else None
 
 
 def adopt_facts(work: Work, payment_id: str, gateway: str, payment_ref: str) -> None:
@@ -356,6 +417,11 @@ def end_call(work: Work, gateway: str, call_id: int, *, answered: bool) -> None:
     """Note how a call ended and how long it took, and forget old ones."""
     work.execute(_END_CALL, {"call_id": call_id, "answered": answered})
     work.execute(_FORGET_CALLS, {"gateway": gateway, "kept": _KEPT_CALLS})
+
+
+def forget_call(work: Work, call_id: int) -> None:
+    """Forget a call that was not made: it says nothing of the gateway."""
+    work.execute(_FORGET_CALL, {"call_id": call_id})
 
 
 def health_of(work: Work, gateways: Collection[str]) -> list[GatewayHealth]:

@@ -10,14 +10,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from crossdock.commerce.payments import facts as fact_book
 from crossdock.commerce.payments import repository
-from crossdock.commerce.payments.amounts import Amounts, amounts_of
+from crossdock.commerce.payments.amounts import Amounts, PaymentState, amounts_of, is_foreign, state_of
 from crossdock.commerce.payments.health import in_order
 from crossdock.commerce.payments.model import (
     AmountRefused,
+    CurrencyDiffers,
     FactOrigin,
     Leg,
     Operation,
@@ -27,13 +29,21 @@ from crossdock.commerce.payments.model import (
     ReferenceTaken,
     next_to_ask,
 )
-from crossdock.commerce.payments.outcomes import answered, end_of, facts_in
+from crossdock.commerce.payments.outcomes import (
+    answered,
+    end_of,
+    facts_in,
+    in_another_currency,
+    input_refused,
+    of_another,
+)
 from crossdock.commerce.payments.ports import Perform
 from crossdock.core.errors import BadRequest, Conflict, IntegrationPaused, NotFound
 from crossdock.db.database import Store, Work
 from crossdock.integrations import repository as registry
-from crossdock.integrations.actions.model import Document, Ended, Failed, Unknown
+from crossdock.integrations.actions.model import Document, Ended, Failed, InputInvalid, Unknown
 from crossdock.integrations.attempts.model import Outcome
+from crossdock.integrations.attempts.service import begins_always
 from crossdock.integrations.manifests import manifests
 from crossdock.integrations.model import IntegrationState
 from crossdock.observability import audit
@@ -118,6 +128,7 @@ def capture(payments: Payments, request: Request) -> Leg:
     Raises:
         NotFound: there is no such payment.
         AmountRefused: less is left. No gateway was asked.
+        CurrencyDiffers: the gateway reported an amount in another currency. No gateway was asked.
         PaymentBusy: the same request is at work.
 
     """
@@ -199,6 +210,9 @@ def _begin_authorisation(store: Store, payment_id: str, asked: set[str]) -> _Beg
     """Choose the gateway that may be asked now, and commit its leg; None if no one may be asked."""
     with store.transaction() as work:
         payment = repository.lock(work, payment_id)
+        # A gateway may have said by an event that it has the payment, after a person said that it had failed.
+        if state_of(repository.facts_of(work, payment_id), payment.currency) not in (None, PaymentState.DECLINED):
+            return None
         legs = [leg for leg in repository.legs_of(work, payment_id) if leg.operation is Operation.AUTHORISE]
         usable = [gateway for gateway in gateways(work) if payment.method_at(gateway)]
         order = in_order(repository.health_of(work, usable))
@@ -231,7 +245,7 @@ def _begin_operation(store: Store, operation: Operation, request: Request) -> _B
         authorised = _authorised(payment, legs, operation)
         amount_minor = before.amount_minor if before else request.amount_minor
         if before is None or not before.is_unresolved:
-            amount_minor = _allowed(payment, operation, amount_minor, _left(work, authorised, legs, operation))
+            amount_minor = _allowed(payment, operation, amount_minor, _left(work, payment, authorised, legs, operation))
         leg = repository.begin_leg(
             work,
             payment,
@@ -265,11 +279,21 @@ def _authorised(payment: Payment, legs: list[Leg], operation: Operation) -> Leg:
     raise AmountRefused(operation, payment, None, 0)
 
 
-def _left(work: Work, authorised: Leg, legs: list[Leg], operation: Operation) -> int:
-    """Compute what is left of an authorisation, without what calls may have taken whose outcome is open or unknown."""
+def _left(work: Work, payment: Payment, authorised: Leg, legs: list[Leg], operation: Operation) -> int:
+    """
+    Compute what is left of an authorisation, without what calls may have taken whose outcome is open or unknown.
+
+    Raises:
+        CurrencyDiffers: a capture or a refund of a payment with an amount in another currency.
+
+    """
     here = (authorised.gateway, authorised.payment_ref)
-    facts = repository.facts_of(work, authorised.payment_id)
-    amounts = amounts_of(fact for fact in facts if (fact.gateway, fact.payment_ref) == here)
+    known = repository.facts_of(work, authorised.payment_id)
+    facts = [fact for fact in known if (fact.gateway, fact.payment_ref) == here]
+    odd = next((fact for fact in facts if is_foreign(fact, payment.currency)), None)
+    if odd and operation is not Operation.VOID:
+        raise CurrencyDiffers(operation, payment, odd.currency)
+    amounts = amounts_of(facts, payment.currency)
     waiting = [leg for leg in legs if leg.is_unresolved]
     taken = sum(leg.amount_minor or 0 for leg in waiting if leg.operation is operation)
     match operation:
@@ -277,14 +301,19 @@ def _left(work: Work, authorised: Leg, legs: list[Leg], operation: Operation) ->
             return max(amounts.refundable_minor - taken, 0)
         case Operation.VOID:
             # What a capture takes at the same time cannot be released.
-            return 0 if any(leg.operation in (Operation.CAPTURE, Operation.VOID) for leg in waiting) else _void(amounts)
+            is_taken = any(leg.operation in (Operation.CAPTURE, Operation.VOID) for leg in waiting)
+            return 0 if is_taken else _voidable(amounts, state_of(facts, payment.currency), payment)
         case _:
             is_voiding = any(leg.operation is Operation.VOID for leg in waiting)
             return 0 if is_voiding else max(amounts.capturable_minor - taken, 0)
 
 
-def _void(amounts: Amounts) -> int:
-    return 0 if amounts.capture_pending_minor else amounts.capturable_minor
+def _voidable(amounts: Amounts, state: PaymentState | None, payment: Payment) -> int:
+    """Compute what a void releases: also what is not finished, or is authorised in another currency."""
+    if amounts.capture_pending_minor or amounts.voided or amounts.void_pending:
+        return 0
+    is_waiting = state in (PaymentState.REQUIRES_ACTION, PaymentState.PENDING, PaymentState.UNKNOWN)
+    return payment.amount_minor if is_waiting else amounts.capturable_minor
 
 
 def _allowed(payment: Payment, operation: Operation, amount_minor: int | None, most_minor: int) -> int:
@@ -296,19 +325,45 @@ def _allowed(payment: Payment, operation: Operation, amount_minor: int | None, m
 
 def _call(payments: Payments, begun: _Begun) -> None:
     leg = begun.leg
-    ended = _performed(payments, begun)
+    ended, was_made = _performed(payments, begun)
     with payments.store.transaction() as work:
         _end(work, leg, ended, FactOrigin.ANSWER)
-        repository.end_call(work, leg.gateway, begun.call_id, answered=answered(ended))
+        if was_made:
+            repository.end_call(work, leg.gateway, begun.call_id, answered=answered(ended))
+        else:
+            repository.forget_call(work, begun.call_id)
 
 
-def _performed(payments: Payments, begun: _Begun) -> Ended:
-    """Call the gateway. What keeps the call from being made says nothing of an earlier one."""
+def _performed(payments: Payments, begun: _Begun) -> tuple[Ended, bool]:
+    """
+    Call the gateway; return how it ended, and whether the call was made.
+
+    What keeps it from being made says nothing of an earlier one, and nothing of the gateway's health.
+    """
     leg = begun.leg
     try:
-        return payments.perform(leg.gateway, leg.operation, _input(begun.payment, leg), leg.key)
+        given = _input(begun.payment, leg)
+        return payments.perform(leg.gateway, leg.operation, given, leg.key, partial(_still_ours, leg)), True
+    except PaymentBusy:
+        raise
     except (BadRequest, NotFound, IntegrationPaused, Conflict) as error:
-        return Unknown(str(error)) if begun.was_unresolved else Failed(str(error))
+        if begun.was_unresolved:
+            return Unknown(str(error)), False
+        return input_refused(error) if isinstance(error, InputInvalid) else Failed(str(error)), False
+
+
+def _still_ours(leg: Leg, work: Work) -> None:
+    """
+    Refuse to send for *leg* if another process called it since: that one may have gone on to another gateway.
+
+    The process that committed *leg* may have slept before it sent, and its lock is gone with its session.
+
+    Raises:
+        PaymentBusy: another process has taken the leg over, or its outcome became known.
+
+    """
+    if not repository.holds_leg(work, leg):
+        raise PaymentBusy(leg.payment_id)
 
 
 def _end(work: Work, leg: Leg, ended: Ended, origin: FactOrigin) -> None:
@@ -316,10 +371,15 @@ def _end(work: Work, leg: Leg, ended: Ended, origin: FactOrigin) -> None:
     end, facts = end_of(leg, ended), facts_in(leg, ended, datetime.now(UTC))
     if end.payment_ref:
         repository.lock_refs(work, [(leg.gateway, end.payment_ref)])
-    repository.lock(work, leg.payment_id)
+    payment = repository.lock(work, leg.payment_id)
+    kept = [repository.add_fact(work, leg.payment_id, fact, origin) for fact in facts]
+    if not all(kept):
+        end = of_another()
+    elif other := next((fact.currency for fact in facts if is_foreign(fact, payment.currency)), None):
+        end = in_another_currency(end, other)
     repository.end_leg(work, leg, end)
-    for fact in facts:
-        repository.add_fact(work, leg.payment_id, fact, origin)
+    if end.outcome is Outcome.UNKNOWN:
+        fact_book.end_by_kept_facts(work, leg)
     if end.payment_ref:
         repository.adopt_facts(work, leg.payment_id, leg.gateway, end.payment_ref)
     fact_book.update_state(work, leg.payment_id)
@@ -375,7 +435,7 @@ def _find(payments: Payments, begun: _Begun) -> None:
     since = leg.began_at.astimezone(UTC) - _CLOCKS_DIFFER
     given = {"reference": leg.reference, "since": f"{since:%Y-%m-%dT%H:%M:%SZ}"}
     try:
-        found = payments.perform(leg.gateway, "find_payment", given, leg.key)
+        found = payments.perform(leg.gateway, "find_payment", given, leg.key, begins_always)
     except (BadRequest, NotFound, IntegrationPaused):
         return
     fact_book.apply_found(payments.store, current, found)

@@ -36,6 +36,7 @@ from crossdock.integrations.actions.model import (
 from crossdock.integrations.actions.ports import Effect, OpenClient, Sighting, WriteAction, WriteCall, WriteRequest
 from crossdock.integrations.attempts import service as attempts
 from crossdock.integrations.attempts.model import AlreadyDone, Write
+from crossdock.integrations.attempts.service import OnBegin, begins_always
 from crossdock.integrations.json_schema import errors_in
 from crossdock.integrations.manifests import Manifest, manifest_of
 from crossdock.integrations.registered import find_active
@@ -69,6 +70,7 @@ class _Call:
     name: str
     given: Document
     write: Write
+    on_begin: OnBegin
 
     @property
     def action(self) -> Action:
@@ -102,6 +104,7 @@ def perform(
     key: str,
     actor: str,
     on_done: OnDone = lambda _work, _done: None,
+    on_begin: OnBegin = begins_always,
 ) -> Ended:
     """
     Perform the action *name* of an integration with the input *given*; return how it ended.
@@ -118,6 +121,7 @@ def perform(
         key: Names the effect: 1 to 64 visible ASCII characters, the same for each repetition. A read ignores it.
         actor: Who performs it, for the audit trail.
         on_done: Runs in the transaction that records a write as done.
+        on_begin: Runs first in the transaction that opens the attempt of a write. If it raises, nothing is sent.
 
     Raises:
         NotFound: There is no such integration or action, or the integration was removed.
@@ -148,7 +152,7 @@ def perform(
             form=request.form,
             key_rules=_key_rules(action),
         )
-        ended = _write(store, _Call(manifest, client, name, given, write))
+        ended = _write(store, _Call(manifest, client, name, given, write, on_begin))
     _record(store, write, ended, on_done, actor=actor)
     return ended
 
@@ -220,6 +224,7 @@ def _sent(store: Store, call: _Call, *, guarded: bool) -> Document:
                 _parser(call, provided),
                 decline_of=provided.decline_of,
                 guarded=guarded,
+                on_begin=call.on_begin,
             )
         case WriteCall() as provided:
             return attempts.logged(
@@ -228,6 +233,7 @@ def _sent(store: Store, call: _Call, *, guarded: bool) -> Document:
                 provided.limits_of(call.client),
                 lambda _: _checked(call, provided.call(call.client, call.given, call.write.key)),
                 guarded=guarded,
+                on_begin=call.on_begin,
             )
 
 

@@ -11,7 +11,7 @@ from psycopg.pq import TransactionStatus
 
 from crossdock.core.errors import Declined, HubError, OutcomeUnknown, SystemRefused, Terminal
 from crossdock.core.failpoints import failpoint
-from crossdock.db.database import Store
+from crossdock.db.database import Store, Work
 from crossdock.http.client import DeclineOf, HttpClient, not_declined
 from crossdock.http.model import KeyRules, Limits
 from crossdock.http.response import HttpResponse
@@ -24,6 +24,12 @@ T = TypeVar("T")
 #: Makes a call that writes, once or with its own retries: with these rules of its key, or None if it must not be repeated
 #: once it may have arrived. Raises as `HttpClient.send`.
 Call = Callable[[KeyRules | None], T]
+#: Runs first in the transaction that opens an attempt. If it raises, nothing is sent.
+OnBegin = Callable[[Work], None]
+
+
+def begins_always(_: Work) -> None:
+    """Let every attempt begin."""
 
 
 def send(
@@ -34,6 +40,7 @@ def send(
     *,
     decline_of: DeclineOf = not_declined,
     guarded: bool = False,
+    on_begin: OnBegin = begins_always,
 ) -> T:
     """Send *write* over HTTP and log it, as `logged`."""
 
@@ -50,17 +57,26 @@ def send(
             decline_of=decline_of,
         )
 
-    return logged(store, write, client.limits, call, guarded=guarded)
+    return logged(store, write, client.limits, call, guarded=guarded, on_begin=on_begin)
 
 
-def logged(store: Store, write: Write, limits: Limits, call: Call[T], *, guarded: bool = False) -> T:
+def logged(
+    store: Store,
+    write: Write,
+    limits: Limits,
+    call: Call[T],
+    *,
+    guarded: bool = False,
+    on_begin: OnBegin = begins_always,
+) -> T:
     """
     Make the *call* of *write* and log it: its attempt is committed before the call, and its outcome afterwards.
 
     With a key that was used before, the request is sent again only if that cannot repeat the effect: the earlier one
     had none, or the system replays the answer of the key, or the request is *guarded*: it names the version that it
     changes, so that the system applies it once at most. Set that only after a read has shown that it was not applied
-    yet: otherwise a refusal says nothing.
+    yet: otherwise a refusal says nothing. *on_begin* runs first in the transaction that opens the attempt; if it raises, nothing
+    is sent.
 
     Raises:
         KeyReused: the key belongs to another request; nothing was sent.
@@ -74,6 +90,7 @@ def logged(store: Store, write: Write, limits: Limits, call: Call[T], *, guarded
     _refuse_open_transaction(store)
     longest = timedelta(seconds=limits.attempts * limits.longest_attempt_s)
     with store.transaction() as work:
+        on_begin(work)
         attempt, is_new = repository.begin(work, write, longest=longest)
     rules = write.key_rules if is_new else _rules_left(write, attempt, limits)
     if not is_new and rules is None and (not guarded or attempt.outcome is Outcome.DONE):
