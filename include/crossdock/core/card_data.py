@@ -115,6 +115,12 @@ _QUICK = re.compile(rb"[0-9](?:(?:[ ._/-]|\xe2\x80[\x90-\x95]|\xc2\xa0){0,3}[0-9
 _QUICK_NAME = re.compile(
     rb"(?:cv[vcn]|CV[VCN]|Cv[vcn]|[Cc]sc|CSC|[Cc]av|CAV|[Cc]id|CID|[Ss]ecurity_?[Cc]ode)_?[0-9]?\""
 )
+#: What all names of that pattern contain, in small letters.
+_NAME_PARTS = (b"cvv", b"cvc", b"cvn", b"csc", b"cav", b"cid", b"securitycode", b"security_code")
+#: As `_QUICK`, for bytes without other separators: a loop over one set of bytes is many times as fast. It finds more.
+_ASCII_QUICK = re.compile(rb"[0-9][0-9 ._/-]{11,}[0-9]")
+_UUID_LENGTH = 36
+_UUID_BYTES = re.compile(rb"(?<![0-9A-Za-z])[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}(?![0-9A-Za-z])")
 #: Begins the digits of other scripts and widths, what is not seen between digits, and an escape of any of them.
 _OTHER = re.compile(rb"[\xd9\xdb\xe0\xef]|\xc2\xad|\xe2\x80[\x8b-\x8f]|\\u")
 #: A run of them, whatever number it is: Arabic, Persian, Devanagari, Bengali, Thai and wide digits, plain or escaped.
@@ -150,10 +156,30 @@ def without_card_data(document: Any) -> tuple[Any, int]:
 
 def may_have_card_data(body: bytes) -> bool:
     """Check quickly whether *body*, JSON in UTF-8, may have card data: most have no number of this form at all."""
-    if _QUICK_NAME.search(body) or (_OTHER.search(body) and _OTHER_QUICK.search(body)):
+    if _may_name_a_code(body) and _QUICK_NAME.search(body):
         return True
-    runs = (run.group().decode("latin-1") for run in _QUICK.finditer(body))
+    if not _is_plain(body) and _OTHER.search(body) and _OTHER_QUICK.search(body):
+        return True
+    pattern = _ASCII_QUICK if body.isascii() else _QUICK
+    runs = (run.group().decode("latin-1") for run in pattern.finditer(body) if not _is_in_uuid(body, run))
     return any(_is_card(digits) for run in runs for _, digits in _numbers(run))
+
+
+def _may_name_a_code(body: bytes) -> bool:
+    # Searching a text for a text is many times as fast as a pattern, and every page of every source is searched.
+    lowered = body.lower()
+    return any(name in lowered for name in _NAME_PARTS)
+
+
+def _is_plain(body: bytes) -> bool:
+    return body.isascii() and b"\\u" not in body
+
+
+def _is_in_uuid(body: bytes, run: re.Match[bytes]) -> bool:
+    """Check whether *run* is a part of a UUID, whose digits are no number."""
+    begins = max(run.start() - _UUID_LENGTH, 0)
+    around = _UUID_BYTES.finditer(body, begins, run.end() + _UUID_LENGTH)
+    return any(uuid.start() <= run.start() and run.end() <= uuid.end() for uuid in around)
 
 
 def keep_repeated(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
