@@ -16,11 +16,12 @@ from crossdock.db import leases
 from crossdock.db.columns import as_columns
 from crossdock.db.database import Store, StoreUnavailable
 from crossdock.sync import batches, deferred_records, landing, ledger, watermarks
+from crossdock.sync.compare_versions import NOTHING, ComparedRows
 from crossdock.sync.landing import Page
 from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest, Window
 from crossdock.sync.quarantine.model import Failure, Rejected
 from crossdock.sync.source import Axis, Range
-from crossdock.sync.upsert import Overtaken
+from crossdock.sync.upsert import Overtaken, upsert
 from tests.shop import query
 
 MARCH = datetime(2026, 3, 1, 8, tzinfo=UTC)
@@ -53,8 +54,8 @@ def rejected(record_id: str, version: int = 1) -> Rejected:
     return Rejected(record_id=record_id, record_key=None, version=version, failures=(why,), raw=b"{}")
 
 
-def begin(store: Store, shard: str = "all", mode: Mode = Mode.FULL) -> ledger.Run:
-    key = leases.LeaseKey("commercetools", "inventory", shard)
+def begin(store: Store, shard: str = "all", mode: Mode = Mode.FULL, integration: str = "commercetools") -> ledger.Run:
+    key = leases.LeaseKey(integration, "inventory", shard)
     with store.transaction() as work:
         run = ledger.start(work, key, SyncRequest(full=True, limit=1), mode=mode)
         leases.take(work, key, run.run_id, timedelta(minutes=1))
@@ -422,6 +423,36 @@ def test_a_batch_reads_its_own_rows_and_not_the_whole_table(store: Store, every:
 
     # The versions, the history, the update; a delta's range is given up at twice its size.
     assert fetched <= 6 * 30
+
+
+def test_a_change_of_one_shop_leaves_the_record_of_another_with_the_same_id(store: Store) -> None:
+    """Two projects of one vendor are two integrations, and neither knows the other's IDs."""
+    ours, theirs = begin(store), begin(store, integration="outlet")
+    for run in (ours, theirs):
+        load(store, run, [stock("a", 1)])
+    end(store, ours)
+
+    load(store, begin(store), [stock("a", 2)])
+
+    found = query(store, "SELECT integration, version FROM inventory ORDER BY integration")
+    assert found == [("commercetools", 2), ("outlet", 1)]
+    assert query(store, "SELECT integration FROM inventory_history") == [("commercetools",)]
+
+
+def test_an_equal_version_is_written_again_only_with_another_content(store: Store) -> None:
+    """Where versions are times; also if another writer loaded it between the comparison and the write."""
+    load(store, begin(store), [stock("a", 1), stock("b", 1)])
+    run = begin(store, shard="0")
+    other = dict(zip(StockLevel.schema.column_names, stock("b", 1), strict=True)) | {"quantity_on_stock": 7}
+    rows = columns([stock("a", 1), tuple(other.values())])
+    nothing = rows.slice(0, 0)
+    compared = ComparedRows(new=nothing, changed=rows, known=NOTHING, stale=NOTHING, same_version=2)
+
+    with store.transaction() as work:
+        skipped = upsert(work, StockLevel.schema, run, 0, compared, compares_content=True)
+
+    assert (skipped.known.records, skipped.records) == (1, 1)
+    assert query(store, "SELECT id FROM inventory_history") == [("b",)]
 
 
 def test_a_batch_moves_the_watermark_in_its_own_transaction(store: Store) -> None:
