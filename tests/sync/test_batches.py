@@ -440,7 +440,7 @@ def test_a_change_of_one_shop_leaves_the_record_of_another_with_the_same_id(stor
 
 
 def test_an_equal_version_is_written_again_only_with_another_content(store: Store) -> None:
-    """Where versions are times; also if another writer loaded it between the comparison and the write."""
+    """Where versions are times, the comparison leaves the contents to the write, which counts the equal ones as known."""
     load(store, begin(store), [stock("a", 1), stock("b", 1)])
     run = begin(store, shard="0")
     other = dict(zip(StockLevel.schema.column_names, stock("b", 1), strict=True)) | {"quantity_on_stock": 7}
