@@ -193,7 +193,7 @@ def _long_runs(marked: bytes) -> Iterator[tuple[int, int]]:
     """Find where digits and what may separate their groups are at least as long as a card number: start and end."""
     start = marked.find(_LONG_RUN)
     while start >= 0:
-        end = _RUN_END.match(marked, start).end()  # type: ignore[union-attr] - there is one where the run starts
+        end = _RUN_END.match(marked, start).end()  # type: ignore[union-attr]  # there is one where the run starts
         yield start, end
         start = marked.find(_LONG_RUN, end)
 
