@@ -439,14 +439,15 @@ def test_a_change_of_one_shop_leaves_the_record_of_another_with_the_same_id(stor
     assert query(store, "SELECT integration FROM inventory_history") == [("commercetools",)]
 
 
-def test_an_equal_version_is_written_again_only_with_another_content(store: Store) -> None:
+@pytest.mark.parametrize("same_version", [2, 0], ids=["as compared", "written since by another"])
+def test_an_equal_version_is_written_again_only_with_another_content(store: Store, same_version: int) -> None:
     """Where versions are times, the comparison leaves the contents to the write, which counts the equal ones as known."""
     load(store, begin(store), [stock("a", 1), stock("b", 1)])
     run = begin(store, shard="0")
     other = dict(zip(StockLevel.schema.column_names, stock("b", 1), strict=True)) | {"quantity_on_stock": 7}
     rows = columns([stock("a", 1), tuple(other.values())])
     nothing = rows.slice(0, 0)
-    compared = ComparedRows(new=nothing, changed=rows, known=NOTHING, stale=NOTHING, same_version=2)
+    compared = ComparedRows(new=nothing, changed=rows, known=NOTHING, stale=NOTHING, same_version=same_version)
 
     with store.transaction() as work:
         skipped = upsert(work, StockLevel.schema, run, 0, compared, compares_content=True)
