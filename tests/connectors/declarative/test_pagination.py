@@ -48,6 +48,7 @@ def after(rows: list[Asked], asked: Asked, parameter: str, at_most: int = 10) ->
 
 
 ROWS = things(34)
+NAMELESS = [row | {"id": None} for row in ROWS]
 #: As a database sorts names that is neither that of ASCII nor of Unicode.
 NAMED = [
     {"id": 100 - number, "name": name, "size": 1, "at": AT}
@@ -161,6 +162,15 @@ LISTS: dict[str, tuple[Asked, Callable[[Asked], Any], int]] = {
         34,
     ),
     "cursors": (CURSOR, _by_cursor, 34),
+    "cursors over twenty empty pages": (
+        CURSOR,
+        lambda asked: (
+            {"items": [], "next": str(place + 1)}
+            if (place := int(asked.get("after", 0))) < 20
+            else {"items": ROWS, "next": None}
+        ),
+        34,
+    ),
     "cursors over an empty page": (CURSOR, _by_cursor_with_hidden_rows, 24),
     "a cursor that is always there, and an end marker": (
         CURSOR | {"more": "!done"},
@@ -289,6 +299,36 @@ FAULTS: dict[str, tuple[Asked, Callable[[Asked], Any], type[Exception], str]] = 
         "more than 5 pages.*max_pages",
     ),
     "a full page for ever": (PAGE, lambda _: {"items": ROWS[:10]}, ListWithoutEnd, "ignores 'page'.*past_end"),
+    "a full page for ever, without IDs": (
+        PAGE,
+        lambda _: {"items": NAMELESS[:10]},
+        ListWithoutEnd,
+        "Pages 1 to 10 .* ignores 'page'.*kind: none",
+    ),
+    "a full page for ever, without IDs, with a total and an end marker": (
+        PAGE | {"total": "total", "more": "more"},
+        lambda _: {"items": NAMELESS[:10], "total": 1_000, "more": True},
+        ListWithoutEnd,
+        "Pages 1 to 10 .* ignores 'page'",
+    ),
+    "the last page again, without IDs": (
+        PAGE,
+        lambda asked: {"items": [row | {"id": None} for row in _again(asked)]},
+        ListWithoutEnd,
+        "Pages 4 to 13 .* repeats its last page",
+    ),
+    "offsets that are ignored, without IDs": (
+        OFFSET,
+        lambda _: {"items": NAMELESS[:3]},
+        ListWithoutEnd,
+        "Pages 1 to 10 .* ignores 'skip'",
+    ),
+    "new cursors to the same page, without IDs": (
+        CURSOR,
+        lambda asked: {"items": NAMELESS[:10], "next": str(int(asked.get("after", 0)) + 1)},
+        ListWithoutEnd,
+        "Pages 1 to 10 .* ignores 'after'",
+    ),
     "pages in a circle of three": (
         PAGE | {"past_end": ["repeat"]},
         lambda asked: {
@@ -459,18 +499,20 @@ def test_a_list_without_a_sure_end_fails_and_says_why(api: str, fault: str, stor
 
 
 @pytest.mark.parametrize(
-    ("paging", "record_id"),
-    [(PAGE, None), (OFFSET, 1), (PAGE | {"size": 1}, None)],
-    ids=["no ID", "one ID", "no ID, a record a page"],
+    ("paging", "record_id", "pages"),
+    [(PAGE, None, 2), (OFFSET, 1, 2), (PAGE | {"size": 1}, None, 2), (PAGE | {"size": 1}, None, 9)],
+    ids=["no ID", "one ID", "no ID, a record a page", "nine pages without an ID"],
 )
 def test_records_that_cannot_be_told_apart_do_not_end_a_list(
-    paging: Asked, record_id: int | None, store: Store, tmp_path: Path
+    paging: Asked, record_id: int | None, pages: int, store: Store, tmp_path: Path
 ) -> None:
     """Pages of them look as if one came again; only the content says that it did not."""
     size = paging["size"]
     rows = [
-        row | {"id": record_id, "name": f"R-{row['id'] if record_id else 0}"} if size < row["id"] <= 3 * size else row
-        for row in things(6 * size + 4)
+        row | {"id": record_id, "name": f"R-{row['id'] if record_id else 0}"}
+        if size < row["id"] <= (pages + 1) * size
+        else row
+        for row in things((pages + 4) * size + 4)
     ]
 
     def answer(asked: Asked) -> Asked:

@@ -28,6 +28,8 @@ from crossdock.http.links import OtherServer, followed, next_link
 _COUNTED = frozenset({"page", "offset"})
 #: What text says of whether there is more; any other text is truth to JMESPath alone.
 _TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0", ""})
+#: So many pages in a row with the same records, none of which has an ID, are one page: no shop has that many equal rows.
+_EQUAL_PAGES = 10
 
 
 class ListWithoutEnd(Terminal):
@@ -56,6 +58,9 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: The page with which later ones are compared: the first, second, fourth, eighth, and so on, so that a circle of any
     #: length is found (Brent's algorithm) without a list of all pages.
     landmark: str = ""
+    #: Of a page whose records have no ID: the fingerprint of what it brought, and how many such pages in a row were equal.
+    content: str = ""
+    equal: int = 0
     #: How many records the list announced last, None if it announces none; and the most that it announced.
     total: int | None = None
     most: int = 0
@@ -146,8 +151,9 @@ def next_place(paging: Paging, place: Place, answer: Answer) -> Place | None:
         raise InvalidPage("says that there is more, but not where")
     if position == place.position:
         raise InvalidPage("links to itself: it repeats the previous page")
-    # Records without an ID are alike, and say nothing about whether their page came before.
-    fingerprint = _fingerprint(answer.records if any(each is not None for each in answer.ids) else position)
+    # Records without an ID are alike, and say little about whether their page came before.
+    content, equal = _without_ids(paging, place, answer)
+    fingerprint = _fingerprint(position if content or not answer.records else answer.records)
     if fingerprint in {place.first, place.previous}:
         raise Repeated
     if fingerprint == place.landmark:
@@ -165,6 +171,8 @@ def next_place(paging: Paging, place: Place, answer: Answer) -> Place | None:
         first=place.first or fingerprint,
         previous=fingerprint,
         landmark=place.landmark if place.page_no & place.pages else fingerprint,
+        content=content,
+        equal=equal,
         total=total,
         most=most,
         ids=ids,
@@ -197,6 +205,30 @@ def past_the_end(paging: Paging, place: Place, answer: Answer | None) -> None:
             "how many records there are, declare read.paging.total"
         )
     _refuse_another_number(place.records, total, max(place.most, total or 0))
+
+
+def _without_ids(paging: Paging, place: Place, answer: Answer) -> tuple[str, int]:
+    """
+    Fingerprint a page whose records have no ID, and count how many like it came in a row; nothing of any other page.
+
+    Empty pages are not counted: some systems filter after they cut, and a parameter that is ignored brings records.
+
+    Raises:
+        ListWithoutEnd: too many in a row are equal.
+
+    """
+    if not answer.records or any(each is not None for each in answer.ids):
+        return "", 0
+    content = _fingerprint(answer.records)
+    equal = place.equal + 1 if content == place.content else 1
+    if equal < _EQUAL_PAGES:
+        return content, equal
+    what = repr(paging.parameter) if paging.parameter else "its own links"
+    raise ListWithoutEnd(
+        f"Pages {place.page_no - equal + 1} to {place.page_no} bring the same records, none of which has an ID: the system "
+        f"ignores {what}, or repeats its last page. Check read.paging.parameter and identity.id; if the system has no "
+        "pages, declare read.paging.kind: none"
+    )
 
 
 def _refuse_another_number(came: int, total: int | None, most: int) -> None:
