@@ -64,16 +64,22 @@ class RawServer:
     """
 
     def __init__(
-        self, *answers: bytes | Act, token: bytes | Act | None = None, tls: ssl.SSLContext | None = None
+        self,
+        *answers: bytes | Act,
+        token: bytes | Act | None = None,
+        tls: ssl.SSLContext | None = None,
+        address: str = "127.0.0.1",
     ) -> None:
         self._answers, self._token, self._tls = list(answers), token, tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        is_v6 = ":" in address
+        self._listener = socket.create_server((address, 0), family=socket.AF_INET6 if is_v6 else socket.AF_INET)
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         #: Head and body of each request, as they came.
         self.requests: list[str] = []
         self.tokens: list[str] = []
-        self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.port: int = self._listener.getsockname()[1]
+        self.host = f"[{address}]:{self.port}" if is_v6 else f"{address}:{self.port}"
         self.url = f"{'https' if tls else 'http'}://{self.host}"
 
     def __enter__(self) -> Self:

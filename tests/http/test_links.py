@@ -94,8 +94,27 @@ def test_a_link_is_followed_below_the_pages_own_origin(link: str, path: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("page", "link"),
+    [
+        ("https://b\u00fccher.example/a", "https://xn--bcher-kva.example/b"),
+        ("https://xn--bcher-kva.example/a", "https://B\u00dcCHER.example/b"),
+        ("https://shop.example/a", "HTTPS://shop.example./b"),
+        ("http://shop.example./a", "https://SHOP.example/b"),
+        ("http://[::1]:8080/a", "https://[0:0:0:0:0:0:0:1]:8080/b"),
+        ("https://[FD00::a]/a", "http://[fd00:0::A]:80/b"),
+    ],
+)
+def test_another_spelling_of_the_same_host_is_the_same_server(page: str, link: str) -> None:
+    """A server writes its own name as it is configured, and a declaration as a person knows it."""
+    assert followed(link, page=page) == "/b"
+
+
+@pytest.mark.parametrize(
     "link",
     [
+        "https://sh\u043ep.example/b",
+        "https://[::ffff:127.0.0.1]/b",
+        "https://./b",
         "https://elsewhere.example/api/things?page=2",
         "https://shop.example:8443/b",
         "https://shop.example:80/b",
@@ -118,7 +137,10 @@ def test_a_port_of_our_own_may_come_with_either_scheme(scheme: str) -> None:
     assert followed(f"{scheme}://127.0.0.1:8080/b", page="http://127.0.0.1:8080/a") == "/b"
 
 
-@pytest.mark.parametrize("link", ["http://[", "https://shop.example:port/b", "https://shop.example:99999/b"])
+@pytest.mark.parametrize(
+    "link",
+    ["http://[", "http://[::g]/b", "http://%zz/b", "https://shop.example:port/b", "https://shop.example:99999/b"],
+)
 def test_what_is_not_a_url_is_refused(link: str) -> None:
     with pytest.raises(ValueError, match=r"URL|[Pp]ort|IPv6"):
         followed(link, page=PAGE)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from urllib.parse import SplitResult, urljoin, urlsplit
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 # Not `requests.utils.parse_header_links`: it splits at every `;` and `=`, also those in quotes, and drops what is left.
 _TARGET = re.compile(r"[\s,]*<([^>]*)>")
@@ -43,7 +47,7 @@ def followed(link: str, *, page: str) -> str:
     # Without its query, which may have a key.
     here = urlsplit(page)._replace(query="", fragment="")
     there = urlsplit(urljoin(here.geturl(), link.strip()))
-    if there.scheme not in _DEFAULT_PORTS or there.hostname != here.hostname or not _same_port(here, there):
+    if there.scheme not in _DEFAULT_PORTS or _host(there) != _host(here) or not _same_port(here, there):
         raise OtherServer(there.netloc.rpartition("@")[2] or there.scheme)
     return there._replace(scheme="", netloc="", fragment="").geturl()
 
@@ -72,6 +76,23 @@ def _links_in(header: str) -> Iterator[tuple[str, list[str]]]:
 
 def _unescaped(quoted: str) -> str:
     return re.sub(r"\\(.)", r"\1", quoted)
+
+
+def _host(split: SplitResult) -> str:
+    """
+    Write a host in one spelling, as the client resolves it: an international name in ASCII, without the dot at its end.
+
+    Raises:
+        ValueError: it is not the host of a URL.
+
+    """
+    host = (split.hostname or "").rstrip(".")
+    try:
+        if ":" in host:
+            return str(ipaddress.ip_address(host))
+        return parse_url(f"http://{host}").host or ""
+    except LocationParseError as error:
+        raise ValueError(f"{split.netloc.rpartition('@')[2]} is not the host of a URL") from error
 
 
 def _same_port(here: SplitResult, there: SplitResult) -> bool:
