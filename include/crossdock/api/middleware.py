@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crossdock.api.logged_requests import hide_in_log, shown_path
 from crossdock.api.problems import Problem, unexpected
 from crossdock.api.slow_requests import in_time
 from crossdock.core.log import logger
@@ -71,14 +72,16 @@ class RequestMiddleware:
             _refuse_large(int(length) if (length := headers.get("content-length", "")).isdecimal() else 0)
             await self.app(scope, body.receive, send_with_headers)
         except ClientDisconnect:
-            log.info("%s %s: the client went away (request %s)", scope["method"], scope["path"], request_id)
+            log.info("%s %s: the client went away (request %s)", scope["method"], shown_path(scope["path"]), request_id)
         except Exception as error:
             if begun:  # Too late for another answer: the client sees this one end early.
                 raise
             problem = error if isinstance(error, Problem) else unexpected()
             if problem is not error:
-                log.exception("%s %s failed (request %s)", scope["method"], scope["path"], request_id)
+                log.exception("%s %s failed (request %s)", scope["method"], shown_path(scope["path"]), request_id)
             await problem.response(scope["path"], request_id)(scope, receive, send_with_headers)
+        finally:
+            hide_in_log(scope)
 
 
 def _request_id(offered: str | None) -> str:
