@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from crossdock.core.errors import Conflict, NotFound, VersionChanged
+from crossdock.core.errors import BadRequest, Conflict, NotFound, VersionChanged
 from crossdock.db.database import Store, StoreUnavailable, Work
 from crossdock.http.connection import Connection
 from crossdock.integrations import service
 from crossdock.integrations.actions.service import perform
-from crossdock.integrations.model import CheckOutcome, TestRefused
+from crossdock.integrations.model import CheckOutcome, SettingsInvalid, TestRefused
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.hubspot.crm import FakeCrm
 from tests.chaos import children
@@ -291,3 +291,25 @@ def test_an_act_that_comes_too_late_leaves_the_connection_as_the_registry_has_it
     assert book.replaced == 0
     assert book.kept == before
     assert query(store, "SELECT name, version FROM integration") == [("Renamed", 2)]
+
+
+def test_credentials_do_not_follow_a_connection_that_was_pointed_elsewhere_by_hand(
+    store: Store, shop: FakeRetailer
+) -> None:
+    """Neither a test nor a change sends them there; giving them again restores what is registered."""
+    book, wanted = Book(), wish(shop)
+    service.add(store, book, wanted, actor=ADA)
+    ours = book.kept["acme"]
+    with FakeRetailer(seed=1, inventory=1, products=0, orders=0, customers=0) as theirs:
+        book.kept["acme"] = msgspec.structs.replace(ours, host=theirs.url)
+        there = {**wanted.settings, "base_url": theirs.url}
+
+        with pytest.raises(BadRequest, match="another base_url than the credentials were given for"):
+            service.test(store, book, "acme", actor=ADA)
+        for settings in (there, {**there, "token_path": "/oauth/token"}):
+            with pytest.raises(SettingsInvalid, match="credentials"):
+                service.change(store, book, "acme", version=None, actor=ADA, settings=settings, same_records=True)
+        assert list(theirs.requests) == []
+
+    service.rotate(store, book, "acme", wanted.credentials or {}, version=None, actor=ADA)
+    assert book.kept["acme"] == ours

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from crossdock.core.errors import IntegrationPaused, NotFound
+from crossdock.core.errors import BadRequest, IntegrationPaused, NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store
+from crossdock.http.connection import Connection
 from crossdock.integrations import repository
+from crossdock.integrations.manifests import Manifest
 from crossdock.integrations.model import Integration, IntegrationState
 
 
@@ -36,3 +38,31 @@ def find_active(store: Store, integration_id: str) -> Integration | None:
     if found and found.state is IntegrationState.PAUSED:
         raise IntegrationPaused(integration_id, found.updated_by)
     return found
+
+
+def moved(integration: Integration, kind: Manifest, connection: Connection) -> list[str]:
+    """
+    Name the settings by which *connection* would send the credentials elsewhere than they were given for.
+
+    None of an integration whose credentials were not given to the hub: its connection is kept elsewhere, as a whole.
+    """
+    if integration.credentials_set_at is None:
+        return []
+    return kind.other_destination(integration.settings, kind.settings_of(connection))
+
+
+def refuse_moved(integration: Integration, kind: Manifest, connection: Connection) -> None:
+    """
+    Refuse a connection that somebody has pointed elsewhere, in Airflow's own form: they may not know the credentials in it.
+
+    Raises:
+        BadRequest: it would send them elsewhere than they were given for.
+
+    """
+    if fields := moved(integration, kind, connection):
+        raise BadRequest(
+            f"{integration.integration_id}: the Airflow connection {connection.connection_id!r} has another {', '.join(fields)} "
+            "than the credentials were given for. Give them again, which restores what is registered; if the new value is "
+            "right, change the integration",
+            hint=Hint(HintId.ROTATE_CREDENTIALS, integration.integration_id),
+        )

@@ -26,6 +26,7 @@ from crossdock.integrations.model import (
     SettingsInvalid,
     TestRefused,
 )
+from crossdock.integrations.registered import moved, refuse_moved
 from crossdock.observability import audit
 
 
@@ -199,7 +200,7 @@ def change(
         kind.refuse_invalid(settings, credentials)
         if not same_records:
             _refuse_other_system(store, kind, before, settings)
-        connection = _changed(kind, _connection(connections, before), settings, credentials)
+        connection = _changed(before, kind, _connection(connections, before), settings, credentials)
         found = _tested(integration_id, kind, connection)
     after = msgspec.structs.replace(
         before, name=name or before.name, settings=before.settings if settings is None else settings
@@ -254,11 +255,14 @@ def test(store: Store, connections: ConnectionStore, integration_id: str, *, act
 
     Raises:
         NotFound: There is no such integration.
-        BadRequest: The connection is gone, or lacks fields without which it cannot be tested.
+        BadRequest: The connection is gone, lacks fields without which it cannot be tested, or would send the credentials
+            elsewhere than they were given for.
 
     """
     integration = _current(store, integration_id, None)
-    found = connection_test.check_connection(manifest_of(integration.kind), _connection(connections, integration))
+    kind, connection = manifest_of(integration.kind), _connection(connections, integration)
+    refuse_moved(integration, kind, connection)
+    found = connection_test.check_connection(kind, connection)
     passed = connection_test.all_passed(found)
     with store.transaction() as work:
         repository.record_test(work, integration_id, passed=passed)
@@ -320,14 +324,18 @@ def _refuse_other_system(store: Store, kind: Manifest, before: Integration, sett
 
 
 def _changed(
-    kind: Manifest, known: Connection, settings: Mapping[str, Any], credentials: Mapping[str, Any] | None
+    before: Integration,
+    kind: Manifest,
+    known: Connection,
+    settings: Mapping[str, Any],
+    credentials: Mapping[str, Any] | None,
 ) -> Connection:
     """Build the connection with *settings*; the known credentials stay if the settings leave their destination as it is."""
     if credentials is not None:
         return kind.preserve_extra(known, kind.given_for(kind.connection(known.connection_id, settings, credentials)))
     stored = kind.credentials_of(known)
-    # The connection says where they go today, whatever the registry says: somebody may have changed it by hand.
-    moving = kind.other_destination(kind.settings_of(known), settings) if stored else []
+    # Also compared with the connection, which says where they would go: somebody may have changed it by hand.
+    moving = kind.other_destination(kind.settings_of(known), settings) or moved(before, kind, known) if stored else []
     if moving:
         message = f"must be given again, because {', '.join(moving)} decides where they are sent"
         raise SettingsInvalid(kind.title, [FieldError("/credentials", message)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -16,12 +17,15 @@ import zstandard
 from airflow.sdk import crypto
 from cryptography.fernet import Fernet
 
-from crossdock.app.airflow.systems import systems_of
+from crossdock.app.airflow.systems import client_of, systems_of
 from crossdock.core.errors import AddressRefused, BadRequest, HubError
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.http import call_metrics
+from crossdock.integrations import repository
 from crossdock.integrations import service as integration_service
+from crossdock.integrations.manifests import manifest_of
+from crossdock.integrations.model import Integration
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.settings_file import read_settings
 from crossdock.sync import extract, load, mark_failed, validate
@@ -144,6 +148,67 @@ def test_a_connection_reaches_a_private_network_only_if_it_allows_it(connect: Co
     with systems_of(INVENTORY) as systems, pytest.raises(AddressRefused, match="not a public address"):
         systems.source.describe("inventory", None)
     assert list(retailer.requests) == []
+
+
+MOVED: dict[str, dict[str, Any]] = {
+    "base_url": {"host": "http://127.0.0.2:1"},
+    "auth_url": {"extra": {"auth_url": "http://127.0.0.2:1"}},
+    "token_path": {"extra": {"token_path": "/another"}},
+    "ca_file": {"extra": {"ca_file": "/etc/theirs.pem"}},
+    "allowed_networks": {"extra": {"allowed_networks": ["127.0.0.0/8", "10.0.0.0/8"]}},
+}
+
+
+def pointed_elsewhere(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    """What Airflow's own form can do with the connection, its stored credentials included."""
+    known, changed = json.loads(os.environ["AIRFLOW_CONN_COMMERCETOOLS"]), MOVED[field]
+    extra = known["extra"] | changed.get("extra", {})
+    monkeypatch.setenv("AIRFLOW_CONN_COMMERCETOOLS", json.dumps(known | changed | {"extra": extra}))
+
+
+def give_credentials(store: Store) -> Integration:
+    """As if a person had given them to the hub."""
+    with store.transaction() as work:
+        return repository.change(work, repository.lock(work, "commercetools"), actor="ada", with_credentials=True)
+
+
+@pytest.mark.usefixtures("connect")
+@pytest.mark.parametrize("field", MOVED)
+def test_a_connection_that_was_pointed_elsewhere_in_airflow_sends_no_credentials(
+    store: Store, retailer: FakeRetailer, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    """Who may edit connections there cannot read a password, and could have it sent to a host of their own."""
+    integration = give_credentials(store)
+    pointed_elsewhere(monkeypatch, field)
+
+    with pytest.raises(BadRequest, match=f"another {field} than the credentials were given"), systems_of(INVENTORY):
+        pass
+    with pytest.raises(BadRequest, match=field), client_of(store, integration, manifest_of("commercetools")):
+        pass
+    assert list(retailer.requests) == []
+
+
+@pytest.mark.usefixtures("connect")
+def test_a_connection_that_is_kept_elsewhere_may_change_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment and secrets backends have address and credentials together, and the hub writes neither."""
+    pointed_elsewhere(monkeypatch, "base_url")
+
+    with systems_of(INVENTORY):
+        pass
+
+
+@pytest.mark.usefixtures("connect")
+def test_another_spelling_of_the_address_and_fewer_networks_are_no_move(
+    store: Store, retailer: FakeRetailer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_credentials(store)
+    known = json.loads(os.environ["AIRFLOW_CONN_COMMERCETOOLS"])
+    extra = known["extra"] | {"allowed_networks": ["127.0.0.0/8"]}
+    monkeypatch.setenv("AIRFLOW_CONN_COMMERCETOOLS", json.dumps(known | {"host": f"{retailer.url}/", "extra": extra}))
+
+    synced("first")
+
+    assert query(store, "SELECT count(*) FROM inventory") == [(60,)]
 
 
 def test_a_sweep_finds_no_secret_anywhere(

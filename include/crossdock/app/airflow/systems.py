@@ -13,11 +13,11 @@ from crossdock.http.connection import Connection
 from crossdock.http.model import CallPolicy, Safeguards
 from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.http.shared_token import Cipher
-from crossdock.integrations import airflow_connection
+from crossdock.integrations import airflow_connection, repository
 from crossdock.integrations.actions.ports import Client
 from crossdock.integrations.manifests import Manifest, manifest_of
 from crossdock.integrations.model import Integration
-from crossdock.integrations.registered import find_active, find_integration
+from crossdock.integrations.registered import find_active, find_integration, moved, refuse_moved
 from crossdock.sync import Stream, Systems
 from crossdock.sync.landing import Landing
 from crossdock.sync.source import Source
@@ -41,7 +41,7 @@ def systems_of(stream: Stream, *, starts: bool = False, queues: bool = True) -> 
         known = (find_active if starts else find_integration)(store, stream.integration)
         with SharedSafeguards(store, stream.integration, cipher=_cipher(), queues=queues) as calls:
             yield Systems(
-                source=_source_of(stream.integration, known, calls.safeguards),
+                source=_source_of(store, stream.integration, known, calls.safeguards),
                 store=store,
                 landing=Landing(settings().landing_url),
                 overlap=settings().overlap,
@@ -59,10 +59,10 @@ def client_of(store: Store, integration: Integration, manifest: Manifest) -> Ite
 
     Raises:
         NotFound: Airflow has no such connection.
-        BadRequest: the connection lacks a value.
+        BadRequest: the connection lacks a value, or would send its credentials elsewhere than they were given for.
 
     """
-    connection = _connection(manifest, integration.connection_id)
+    connection = _registered(store, integration, manifest)
     with SharedSafeguards(store, integration.integration_id, cipher=_cipher(), queues=False) as calls:
         client: Client = manifest.provided("client")(integration.integration_id, connection, calls.safeguards)
         yield client
@@ -76,12 +76,32 @@ def _cipher() -> Cipher | None:
     return cipher if cipher.is_encrypted else None
 
 
-def _source_of(integration: str, known: Integration | None, share: Callable[[CallPolicy], Safeguards]) -> Source:
+def _source_of(
+    store: Store, integration: str, known: Integration | None, share: Callable[[CallPolicy], Safeguards]
+) -> Source:
     """Create the source that the connector's manifest names."""
     manifest = manifest_of(known.kind if known else DECLARED)
-    connection = _connection(manifest, known.connection_id if known else prefixed(integration))
+    connection = _registered(store, known, manifest) if known else _connection(manifest, prefixed(integration))
     source: Source = manifest.provided("source")(integration, connection, share)
     return source
+
+
+def _registered(store: Store, integration: Integration, manifest: Manifest) -> Connection:
+    """
+    Find the connection of *integration*, unless it would send the credentials elsewhere than they were given for.
+
+    Raises:
+        BadRequest: it would.
+
+    """
+    connection = _connection(manifest, integration.connection_id)
+    if moved(integration, manifest, connection):
+        # Somebody may be changing both at this moment: who writes the connection holds this lock.
+        with store.transaction() as work:
+            integration = repository.lock(work, integration.integration_id)
+        connection = _connection(manifest, integration.connection_id)
+        refuse_moved(integration, manifest, connection)
+    return connection
 
 
 def _connection(manifest: Manifest, connection_id: str) -> Connection:
