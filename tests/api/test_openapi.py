@@ -55,6 +55,16 @@ def test_every_id_in_a_path_has_a_form(served: dict[str, Any]) -> None:
     assert free == []
 
 
+def test_no_url_that_is_sent_to_the_hub_has_a_user_and_a_password(served: dict[str, Any]) -> None:
+    """It would be stored, shown and passed on."""
+    patterns = set(re.findall(r'"pattern": ("\^https?(?:[^"\\]|\\.)*")', json.dumps(served)))
+
+    assert patterns
+    for pattern in map(json.loads, patterns):
+        assert re.fullmatch(pattern, "https://shop.example/ada@back")
+        assert not re.fullmatch(pattern, "https://ada:secret@shop.example/")
+
+
 def test_every_route_names_its_problems(served: dict[str, Any]) -> None:
     for item in served["paths"].values():
         for operation in item.values():

@@ -127,6 +127,34 @@ def test_a_pattern_ends_where_the_text_ends(value: str) -> None:
     assert [*errors_in(schema, value.replace("\n", ""), "/url")] == []
 
 
+def url_fields(schema: Any) -> list[Any]:
+    """Find each field of *schema* that is a URL, by its pattern."""
+    match schema:
+        case {"pattern": str(pattern), **_others} if "//" in pattern:
+            return [schema]
+        case dict() | list():
+            inner = schema.values() if isinstance(schema, dict) else schema
+            return [found for each in inner for found in url_fields(each)]
+    return []
+
+
+@pytest.mark.parametrize("kind", manifests())
+def test_no_url_has_a_user_and_a_password(kind: str) -> None:
+    """Settings are shown, and a customer's browser shows where it comes back to: a password in either is no secret."""
+    manifest = manifests()[kind]
+    fields = url_fields(manifest.settings) + [
+        found for action in manifest.actions.values() for found in url_fields(action.input)
+    ]
+
+    assert fields
+    for field in fields:
+        scheme = "smtp" if "smtp" in field["pattern"] else "https"
+        for name in ("ada:secret@shop.example", "ada@shop.example/x", "shop.example\\@bank.example"):
+            assert [*errors_in(field, f"{scheme}://{name}", "/url")], name
+        good = "shop.example:8443" if scheme == "smtp" else "shop.example:8443/ada@back"
+        assert [*errors_in(field, f"{scheme}://{good}", "/url")] == []
+
+
 @pytest.mark.parametrize("kind", manifests())
 def test_settings_that_stay_move_no_credentials_whatever_their_type(kind: str) -> None:
     """A switch among them was taken for a URL: each change of such an integration was the hub's own error."""

@@ -57,7 +57,15 @@ AmountMinor = Annotated[
 ]
 Token = Annotated[str, Field(pattern=r"^[!-~]{1,255}$")]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217.", examples=["EUR"])]
-ReturnUrl = Annotated[str, Field(pattern=r"^https?://[!-~]{1,1000}$")]
+#: Without a user and a password: everybody on the customer's way would see them.
+ReturnUrl = Annotated[
+    str,
+    Field(
+        pattern=r"""^https?://[!-"$-.0->A-\[\]-~]{1,255}([/?#][!-~]{0,749})?$""",
+        description="Where the customer comes back to after an action; without a user and a password.",
+        examples=["https://shop.example.com/checkout"],
+    ),
+]
 Gateway = Annotated[str, Field(pattern=INTEGRATION_ID)]
 
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
@@ -81,7 +89,7 @@ class PlaceRequest(_Body):
         description="Tokens by gateway, where each has its own: a token is of one vault.",
     )
     customer_reference: Reference | None = Field(None, description="The customer's ID in the shop; never a name.")
-    return_url: ReturnUrl | None = Field(None, description="Where the customer comes back to after an action.")
+    return_url: ReturnUrl | None = None
 
     def request(self) -> PaymentRequest:
         """
