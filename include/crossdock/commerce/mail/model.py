@@ -18,7 +18,7 @@ class MailState(StrEnum):
     SENDING = "sending"
     #: A mailer has accepted it. It is never sent again.
     SENT = "sent"
-    #: A mailer refused it: this recipient, or our account.
+    #: A mailer refused it: this recipient, or our account. Also one that no mailer accepted for so long that it was forgotten.
     REFUSED = "refused"
     #: No mailer has accepted it. It may be sent again.
     FAILED = "failed"
