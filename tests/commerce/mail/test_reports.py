@@ -96,6 +96,19 @@ def test_the_order_of_facts_does_not_matter_and_each_may_come_again(world: World
     assert ends == {(MailState.SENT, f"{SENDGRID}: bounced (5.1.1)")}
 
 
+def test_a_mail_that_the_second_mailer_sent_says_that_it_bounced(store: Store) -> None:
+    """Why the first did not take it is of less use then."""
+    with SmtpMailer().bench() as server, SendGridMailer().bench() as sendgrid:
+        world = World(store, server, sendgrid)
+        world.meet("refuse_us")
+        assert (world.send().state, world.mails) == (MailState.SENT, (0, 1))
+        assert "535" in str(found(world).reason)
+
+        report(world.store, fact(MailFactKind.DROPPED))
+
+    assert found(world).reason == f"{SENDGRID}: dropped"
+
+
 @pytest.mark.parametrize(
     "other",
     [{"mailer": "our_server"}, {"business_key": "order-4712"}, {"kind": "shipping_notice"}],

@@ -126,6 +126,16 @@ class TestFailOver:
 
         assert sum(world.mails) <= 1
 
+    def test_the_first_is_not_asked_again_while_the_second_may_have_the_mail(self, world: World) -> None:
+        """It refused, and works again now: that says nothing of what the second did."""
+        world.first.busy()
+        world.second.fault({"reset": "after"})
+
+        states = [world.send().state for _ in range(3)]
+
+        assert states == [MailState.UNKNOWN] * 3
+        assert world.mails == (0, 1)
+
     def test_a_recipient_that_does_not_exist_is_not_tried_at_another_mailer(self, smtp_first: World) -> None:
         """It would not exist there either, and a mailer that sends to nobody loses its reputation."""
         mail = msgspec.structs.replace(ORDER, to=Mailbox("unknown@customer.example"))

@@ -62,14 +62,14 @@ UPDATE mail
 """
 
 #: Whatever a mailer says of a mail, it had accepted it. It counts if that mailer was asked last, and of the mail that it named
-#: then. The first problem stays; what changes nothing writes nothing.
+#: then. A problem replaces what the mailers before had against the mail; what changes nothing writes nothing.
 _REPORT = b"""
 UPDATE mail
    SET state = 'sent', message = NULL, provider_id = coalesce(provider_id, %(provider_id)s), reason = %(problem)s,
        changed_at = clock_timestamp()
  WHERE business_key = %(business_key)s AND kind = %(kind)s AND mailer = %(mailer)s
    AND (provider_id IS NULL OR %(provider_id)s::text IS NULL OR provider_id = %(provider_id)s)
-   AND (state <> 'sent' OR reason IS NULL AND %(problem)s::text IS NOT NULL)
+   AND (state <> 'sent' OR %(problem)s::text IS NOT NULL AND reason IS DISTINCT FROM %(problem)s)
 """
 
 _FIND = b"SELECT " + _COLUMNS + b" FROM mail WHERE business_key = %(business_key)s AND kind = %(kind)s"
