@@ -117,6 +117,7 @@ class FakeMailSystem(SimulatedSystem):
             ("DELETE", ("outbox",)): lambda _request: self._clear(),
             ("GET", ("webhook",)): lambda _request: self._webhook(),
             ("PUT", ("webhook",)): self._send_to,
+            ("POST", ("events",)): lambda _request: self._send_again(),
         }
 
     def describe(self) -> dict[str, Any]:
@@ -157,6 +158,13 @@ class FakeMailSystem(SimulatedSystem):
             raise invalid_input("'url' must be an http or https URL, or null.")
         self.webhooks.url = url
         return self._webhook()
+
+    def _send_again(self) -> dict[str, Any]:
+        """Send the events of all accepted mails."""
+        mails = self.outbox
+        for mail in mails:
+            self.webhooks.send(events_of(mail))
+        return {"mails": len(mails)}
 
     def _clear(self) -> dict[str, Any]:
         with self._lock:
