@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from crossdock.core.settings import UNSCHEDULED
+from crossdock.stack.ports import VARIABLES
 from tests.shop import free_port
 
 PROJECT = Path(__file__).parents[2]
@@ -49,11 +50,11 @@ class Hub:
 @contextmanager
 def running_hub(home: Path, **settings: str) -> Iterator[Hub]:
     """A stack in *home* on ports of its own, ended at the end; *settings* are environment variables."""
-    ports = {name: str(free_port()) for name in ("AIRFLOW", "METADATA", "DB", "SANDBOX")}
+    ports = {variable: str(free_port()) for variable in VARIABLES.values()}
     environment = {
         **os.environ,
         "HUB_HOME": str(home),
-        **{f"HUB_PORT_{name}": port for name, port in ports.items()},
+        **ports,
         # A scheduled run in the middle of a test would load its changes.
         "HUB_STREAMS": UNSCHEDULED,
         "HUB_RETRY_DELAY_S": "1",

@@ -22,12 +22,12 @@ AT_REST = {"commercetools.products", "commercetools.orders"}
 def test_the_demo_passes_every_step(hub: Hub) -> None:
     """
     Syncs and tests of integrations that succeed, a bad row corrected, a failed task whose breaker opens, its recovery,
-    and a second run that changes nothing; customers from two sources, and two shops; payments at two gateways.
+    and a second run that changes nothing; customers from two sources, and two shops; payments at two gateways; mails over two mailers.
     """
     story = hub.json("demo")
 
     assert story["ok"], story
-    assert len(story["steps"]) == 18
+    assert len(story["steps"]) == 21
     first = {sync["stream"]: sync for sync in reversed(story["syncs"])}
     assert {stream: sync["read"] for stream, sync in first.items()} == {
         "commercetools.products": 300,

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from crossdock.connectors.sendgrid.actions import SEND_MAIL
+from crossdock.events.webhooks_in.signatures import WebhookRules, verify
+from crossdock.sandbox.engine import codec
 from crossdock.sandbox.sendgrid.mail_system import FakeMailSystem
+from crossdock.sandbox.sendgrid.webhooks import WebhookSender, events_of
 from tests.third_party.installs import HERE, sdk_python
 
 #: It needs PyPI and, at first, some seconds of installing: one worker installs.
@@ -24,10 +28,28 @@ def system() -> Iterator[FakeMailSystem]:
         yield opened
 
 
+def delivery() -> dict[str, str]:
+    """Events as the sandbox signs them, and a key that did not sign them. Our own verification agrees with the SDK's."""
+    signer, other = WebhookSender(None), WebhookSender(None)
+    mail = {"message_id": "m-1", "personalizations": [{"to": [{"email": "bounce@customer.example"}]}]}
+    body = codec.encode(events_of(mail))
+    headers = list(signer.headers_of(body).items())
+    rules = WebhookRules(scheme="sendgrid")
+    assert verify(rules, [signer.public_key], headers, body, now_s=time.time())
+    (_, timestamp), (_, signature) = headers
+    return {
+        "body": body.decode(),
+        "timestamp": timestamp,
+        "signature": signature,
+        "public_key": signer.public_key,
+        "other_key": other.public_key,
+    }
+
+
 @pytest.fixture(scope="module")
 def answers(system: FakeMailSystem) -> dict[str, Any]:
     ended = subprocess.run(
-        [str(sdk_python("sendgrid_sdk")), str(HERE / "sendgrid_sdk" / "calls.py"), system.url],
+        [str(sdk_python("sendgrid_sdk")), str(HERE / "sendgrid_sdk" / "calls.py"), system.url, json.dumps(delivery())],
         env={"PATH": os.defpath, "SANDBOX_SENDGRID_KEY": system.api_key},
         capture_output=True,
         text=True,
@@ -63,6 +85,12 @@ def test_the_sdk_writes_a_mail_as_we_do(answers: dict[str, Any], system: FakeMai
     (theirs,) = system.outbox
 
     assert {name: value for name, value in theirs.items() if name != "message_id"} == ours
+
+
+def test_the_sdk_verifies_what_the_sandbox_signs_and_nothing_else(answers: dict[str, Any]) -> None:
+    """So does our own scheme: it accepts the delivery, and the vendor's example (`test_sendgrid_signatures.py`)."""
+    assert answers["verified"]
+    assert answers["forged"] == [False, False, False]
 
 
 def test_the_sdk_understands_refusals_and_scopes(answers: dict[str, Any]) -> None:

@@ -55,7 +55,7 @@ class ActionDocument(BaseModel):
     output: dict[str, Any] = Field(description="JSON Schema of the output.")
     sample: dict[str, Any] = Field(description="A valid input.")
     unknown: str | None = Field(
-        description="How the outcome of a write whose answer was lost is resolved: replay, read:ACTION or person."
+        description="How the outcome of a write whose answer was lost is resolved: replay, read:ACTION, webhook or person."
     )
 
 

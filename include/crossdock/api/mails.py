@@ -43,7 +43,9 @@ class MailDocument(BaseModel):
     recipient: str | None = Field(description="Masked, except for operators in the route of one mail.")
     mailer: str | None = Field(description="The integration that was asked last.")
     provider_id: str | None = Field(description="The mail system's own ID of the mail.")
-    reason: str | None = Field(description="Why it is not sent.")
+    reason: str | None = Field(
+        description="Why it is not sent, or what its mailer says became of it: bounced, dropped."
+    )
     created_at: datetime
     changed_at: datetime
 

@@ -92,7 +92,7 @@ def receivers() -> Receivers:
         401: {"model": ProblemDocument, "description": "Not signed by the sender, too old, or in the future."},
         404: {"model": ProblemDocument, "description": "No webhooks are configured for that integration."},
         408: {"model": ProblemDocument, "description": "The body did not arrive within 10 s."},
-        413: {"model": ProblemDocument, "description": "Larger than 256 KiB."},
+        413: {"model": ProblemDocument, "description": "Larger than 1 MiB."},
     },
 )
 async def receive_delivery(

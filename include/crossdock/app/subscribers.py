@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from crossdock.app.on_webhook_received import FetchChangedRecord
 from crossdock.app.services import Services
 from crossdock.commerce.inventory import subscribers as inventory_subscribers
+from crossdock.commerce.mail import subscribers as mail_subscribers
+from crossdock.commerce.mail.events import MAIL_REPORTED
 from crossdock.commerce.payments import subscribers as payment_subscribers
 from crossdock.commerce.payments.events import PAYMENT_REPORTED
 from crossdock.events.model import STOCK_CHANGED, WEBHOOK_RECEIVED
@@ -29,6 +31,7 @@ def subscribers(services: Services) -> Mapping[str, Subscriber]:
             first_wait_s=0.5,
         ),
         # Each fact is one of its own: a later one does not say what a dead one said.
+        "mails": Subscriber(types=(MAIL_REPORTED.name,), apply=mail_subscribers.apply, newer_replaces_older=False),
         "payments": Subscriber(
             types=(PAYMENT_REPORTED.name,), apply=payment_subscribers.apply, newer_replaces_older=False
         ),

@@ -124,6 +124,14 @@ def connectors() -> str:
     return "\n".join([*lines, ""])
 
 
+#: What resolves the unknown outcome of a write, if no action reads it.
+_RESOLVED_BY = {
+    "replay": "replay",
+    "webhook": "the system's webhook, which says so if it had its effect; otherwise by a person",
+    "person": "a person",
+}
+
+
 def _actions(manifest: Manifest) -> Iterator[str]:
     yield from ("", f"## Actions of {manifest.title}", "")
     for name, action in manifest.actions.items():
@@ -134,7 +142,7 @@ def _actions(manifest: Manifest) -> Iterator[str]:
         )
         if action.kind == "write":
             known = "knows no idempotency keys" if action.idempotency == "none" else "replays the answers of keys"
-            by = f"`{action.read_back}`" if action.read_back else action.unknown
+            by = f"`{action.read_back}`" if action.read_back else _RESOLVED_BY[str(action.unknown)]
             yield from (_wrapped(f"The system {known}. An unknown outcome is resolved by {by}."), "")
 
 

@@ -30,7 +30,7 @@ from crossdock.sync.quarantine import repository as quarantine_repository
 
 
 def up(as_json: Json = False) -> None:
-    """Start what is not running: two PostgreSQL servers, the sandbox, Airflow. All on 127.0.0.1."""
+    """Start what is not running: two PostgreSQL servers, the sandbox, its mail systems, Airflow. All on 127.0.0.1."""
     started_at = time.monotonic()
     with console.progress("Starting") as bar:
         running = lifecycle.up(progress=bar.update)

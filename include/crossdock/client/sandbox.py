@@ -45,6 +45,22 @@ class SandboxControl:
             for move in document.get("movements") or document.get("entries") or ()
         ]
 
+    def mails(self) -> list[dict[str, str]]:
+        """List the mails that a simulated mail system has accepted: `to`, `subject` and `text` of each."""
+        return [_mail(found) for found in self._call("GET", "/outbox")["mails"]]
+
+    def verification_key(self) -> str:
+        """Read the key by which the events of a simulated mail system are verified."""
+        return str(self._call("GET", "/webhook")["public_key"])
+
+    def send_events_to(self, url: str | None) -> None:
+        """Send the events of a simulated mail system to *url* from now on; None for nowhere."""
+        self._call("PUT", "/webhook", {"url": url})
+
+    def send_events_again(self) -> None:
+        """Send the events of all mails that a simulated mail system has accepted."""
+        self._call("POST", "/events")
+
     def set_fields(self, entity: str, record_id: str, fields: dict[str, Any]) -> dict[str, Any]:
         """Set *fields* of a record directly, past the vendor's own checks; return the record."""
         return self._call("PATCH", path_of("resource", entity, record_id), fields)
@@ -60,3 +76,12 @@ class SandboxControl:
             raise StackError(f"The sandbox refused: {answer.text[:500]}")
         document: dict[str, Any] = answer.json() if answer.content else {}
         return document
+
+
+def _mail(found: dict[str, Any]) -> dict[str, str]:
+    """Read a mail as a simulated SendGrid or a mail server shows it."""
+    if "personalizations" in found:
+        to, text = found["personalizations"][0]["to"][0]["email"], found["content"][0]["value"]
+    else:
+        to, text = found["recipient"], found["text"]
+    return {"to": to, "subject": found["subject"], "text": text}

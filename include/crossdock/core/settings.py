@@ -131,7 +131,7 @@ class Settings(BaseSettings):
     fetch_run_days: int = Field(default=7, ge=1)
     #: How long the IDs of external events are kept: an event that comes again after that counts as new.
     event_identity_days: int = Field(default=400, ge=1)
-    #: How long closed dead letters, ended replays and refused webhooks are kept.
+    #: How long closed dead letters, ended replays and refused webhooks are kept, and whom a mail went to and its text.
     closed_days: int = Field(default=90, ge=1)
     #: How long the position of a subscriber is kept that was removed from the code.
     removed_subscriber_days: int = Field(default=30, ge=1)

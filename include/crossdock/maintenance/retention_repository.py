@@ -69,11 +69,23 @@ DELETE FROM last_known_read WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM last_known_read WHERE read_at < %(before)s LIMIT %(limit)s))
 """
 
-#: The row stays: while it is there, the mail is not sent again. Whom it went to is of no use once it is final.
+#: The row stays: while it is there, the mail is not sent again. Whom it went to is of no use once it is final, and what nobody
+#: has sent in all that time is final, too. A mail whose attempt is unresolved still waits for a person, who may send it then.
+#: One whose attempt was resolved as done was sent, though nobody went on with it. The key is that of `effect_key`.
 _FORGET_MAILS = b"""
-UPDATE mail SET recipient = NULL, reason = NULL, message = NULL WHERE mail_id = ANY(ARRAY(
-    SELECT mail_id FROM mail
-     WHERE changed_at < %(before)s AND recipient IS NOT NULL AND state IN ('sent', 'refused') LIMIT %(limit)s))
+WITH expired AS (
+    SELECT mail_id, attempt.outcome FROM mail
+      LEFT JOIN attempt ON attempt.integration = mail.mailer
+       AND attempt.key = encode(sha256(convert_to(concat_ws(E'\\n', 'mail', kind, business_key), 'UTF8')), 'hex')
+     WHERE changed_at < %(before)s AND recipient IS NOT NULL
+       AND (state IN ('sent', 'refused') OR attempt.outcome IS NULL OR attempt.outcome NOT IN ('open', 'unknown'))
+     LIMIT %(limit)s)
+UPDATE mail
+   SET recipient = NULL, message = NULL,
+       state = CASE WHEN state = 'sent' OR state <> 'refused' AND outcome = 'done' THEN 'sent' ELSE 'refused' END,
+       reason = CASE WHEN state IN ('sent', 'refused') OR outcome = 'done' THEN NULL
+                     ELSE 'No mailer accepted it, and its text is no longer kept' END
+  FROM expired WHERE mail.mail_id = expired.mail_id AND changed_at < %(before)s
 """
 
 #: A row that recovered is history only. The others say which data a subscriber had instead of the event's, or that it

@@ -51,6 +51,8 @@ def hub_environment() -> dict[str, str]:
         "HUB_HOME": str(home()),
         "HUB_LANDING_URL": f"file://{home() / 'landing'}",
         "HUB_DEFINITIONS_URL": f"file://{home() / 'definitions'}",
+        # The simulated mail systems take any sender.
+        "HUB_MAIL_FROM": os.environ.get("HUB_MAIL_FROM", "The Shop <orders@shop.example>"),
         # With the sandbox, a task should not need minutes to run out of retries.
         "HUB_RETRY_DELAY_S": os.environ.get("HUB_RETRY_DELAY_S", "2"),
     }

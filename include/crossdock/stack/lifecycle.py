@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,7 @@ from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AnotherStart, NotReady
 from crossdock.client.paths import path_of
 from crossdock.core.ids import prefixed
-from crossdock.stack import airflow, ports, processes
+from crossdock.stack import airflow, mail_systems, ports, processes
 from crossdock.stack.home import home, make_private_folder, read_json, write_json
 from crossdock.stack.postgres import HUB_OPTIONS, METADATA_OPTIONS, PostgresServer
 from crossdock.stack.processes import ProcessRecord
@@ -30,7 +30,7 @@ Progress = Callable[[str], None]
 
 POSTGRES = ("postgres-metadata", "postgres-hub")
 #: In the order in which they start.
-NAMES = (*POSTGRES, "sandbox", *airflow.COMMANDS)
+NAMES = (*POSTGRES, "sandbox", *mail_systems.PORTS, *airflow.COMMANDS)
 #: Including the migration, which runs only during a start.
 _ALL = (*NAMES, airflow.MIGRATION)
 
@@ -52,6 +52,15 @@ class Stack:
     @property
     def sandbox_url(self) -> str:
         return f"http://{ports.LOOPBACK}:{self.ports['sandbox']}"
+
+    @property
+    def mail_server_url(self) -> str:
+        """The control API of the simulated mail server."""
+        return f"http://{ports.LOOPBACK}:{self.ports[mail_systems.MAIL_SERVER]}"
+
+    @property
+    def sendgrid_url(self) -> str:
+        return f"http://{ports.LOOPBACK}:{self.ports[mail_systems.SENDGRID]}"
 
     @property
     def hub_dsn(self) -> str:
@@ -186,6 +195,9 @@ def _start_missing(living: dict[str, ProcessRecord], progress: Progress, sandbox
 
     if "sandbox" not in living:
         _start_sandbox(stack.ports, secrets, sandbox_args or _sandbox_arguments())
+    for name in mail_systems.PORTS:
+        if name not in living:
+            mail_systems.start(name, stack.ports, secrets)
     databases = _start_databases(stack.ports, secrets)
     progress("PostgreSQL servers started")
     _migrate(databases["postgres-metadata"], stack)
@@ -199,12 +211,13 @@ def _start_missing(living: dict[str, ProcessRecord], progress: Progress, sandbox
 def _servers_of(living: dict[str, ProcessRecord]) -> set[str]:
     """Name the running servers as `ports` does."""
     by_process = {
-        "postgres-metadata": "metadata",
-        "postgres-hub": "hub-db",
-        "sandbox": "sandbox",
-        "api-server": "airflow",
+        "postgres-metadata": ("metadata",),
+        "postgres-hub": ("hub-db",),
+        "sandbox": ("sandbox",),
+        "api-server": ("airflow",),
+        **mail_systems.PORTS,
     }
-    return {server for process, server in by_process.items() if process in living}
+    return {server for process, servers in by_process.items() if process in living for server in servers}
 
 
 def _report_moved_ports(numbers: dict[str, int], progress: Progress) -> None:
@@ -263,6 +276,9 @@ def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], kept: Collect
     progress(f"Airflow's API answers: {stack.airflow_url}")
     _wait_for_sandbox(stack)
     progress(f"Sandbox started: {stack.sandbox_url}")
+    for process, servers in mail_systems.PORTS.items():
+        for server in servers:
+            _wait_for(stack, process, server)
     _apply_settings(stack, api, kept)
     progress("Connections and pools are set")
     airflow.wait_for_health(api, watched, since=since)
@@ -339,11 +355,18 @@ def _sandbox_client() -> str:
 
 
 def _wait_for_sandbox(stack: Stack) -> None:
+    _wait_for(stack, "sandbox", "sandbox")
+
+
+def _wait_for(stack: Stack, process: str, server: str) -> None:
+    """Wait until a simulated system listens on the port of *server*."""
     deadline = time.monotonic() + _SANDBOX_TIMEOUT_S
-    while not ports.answers(stack.ports["sandbox"]):
-        processes.fail_if_dead([processes.records()["sandbox"]])
+    while not ports.answers(stack.ports[server]):
+        processes.fail_if_dead([processes.records()[process]])
         if time.monotonic() > deadline:
-            raise NotReady("The sandbox", _SANDBOX_TIMEOUT_S, "its port is closed", processes.log_of("sandbox"))
+            raise NotReady(
+                f"The process {process}", _SANDBOX_TIMEOUT_S, "its port is closed", processes.log_of(process)
+            )
         time.sleep(0.1)
 
 
@@ -372,12 +395,15 @@ def _apply_settings(stack: Stack, api: AirflowApi, kept: Collection[str]) -> Non
 def _settings(stack: Stack) -> AirflowSettings:
     """Read the project's settings with the ports and secrets of this stack."""
     secrets = load_secrets()
-    return read_settings(
+    settings = read_settings(
         overrides={
             "commercetools": {"host": stack.sandbox_url, "password": secrets.sandbox_client_secret},
             "hub_db": {"host": ports.LOOPBACK, "port": stack.ports["hub-db"], "password": secrets.hub_password},
         }
     )
+    # Not in the file: a deployment loads that, too, and has no simulated mail systems.
+    mailers = mail_systems.connections(stack.ports, secrets)
+    return replace(settings, connections=[*settings.connections, *mailers])
 
 
 def _register(stack: Stack, progress: Progress) -> Collection[str]:
@@ -419,7 +445,7 @@ def _process_status(name: str, record: ProcessRecord | None, *, alive: bool) -> 
         return ProcessStatus(name, None, "stopped", None, None)
     if not alive:
         return ProcessStatus(name, None, "ended", record.port, None)
-    url = f"http://{ports.LOOPBACK}:{record.port}" if name in {"api-server", "sandbox"} else None
+    url = f"http://{ports.LOOPBACK}:{record.port}" if name in {"api-server", "sandbox", *mail_systems.PORTS} else None
     return ProcessStatus(name, record.pid, "running", record.port, url)
 
 

@@ -12,12 +12,23 @@ from crossdock.stack.home import home, read_json, write_json
 LOOPBACK = "127.0.0.1"
 
 #: The preferred port of each server; VARIABLES name the settings that change it.
-PREFERRED = {"airflow": 8080, "metadata": 15432, "hub-db": 15433, "sandbox": 8090}
+PREFERRED = {
+    "airflow": 8080,
+    "metadata": 15432,
+    "hub-db": 15433,
+    "sandbox": 8090,
+    "mail-server": 8095,
+    "smtp": 2525,
+    "sendgrid": 8096,
+}
 VARIABLES = {
     "airflow": "HUB_PORT_AIRFLOW",
     "metadata": "HUB_PORT_METADATA",
     "hub-db": "HUB_PORT_DB",
     "sandbox": "HUB_PORT_SANDBOX",
+    "mail-server": "HUB_PORT_MAIL_SERVER",
+    "smtp": "HUB_PORT_SMTP",
+    "sendgrid": "HUB_PORT_SENDGRID",
 }
 _TRIES = 200
 _HIGHEST = 65535

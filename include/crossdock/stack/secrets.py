@@ -31,7 +31,7 @@ class Secrets:
     admin_password: str = field(repr=False)
     otto_password: str = field(repr=False)
     vera_password: str = field(repr=False)
-    #: The hub's credential at the sandbox's token endpoint.
+    #: The hub's credential at the sandbox's token endpoint, and at the simulated mail systems.
     sandbox_client_secret: str = field(repr=False)
 
 

@@ -126,6 +126,16 @@ class TestFailOver:
 
         assert sum(world.mails) <= 1
 
+    def test_the_first_is_not_asked_again_while_the_second_may_have_the_mail(self, world: World) -> None:
+        """It refused, and works again now: that says nothing of what the second did."""
+        world.first.busy()
+        world.second.fault({"reset": "after"})
+
+        states = [world.send().state for _ in range(3)]
+
+        assert states == [MailState.UNKNOWN] * 3
+        assert world.mails == (0, 1)
+
     def test_a_recipient_that_does_not_exist_is_not_tried_at_another_mailer(self, smtp_first: World) -> None:
         """It would not exist there either, and a mailer that sends to nobody loses its reputation."""
         mail = msgspec.structs.replace(ORDER, to=Mailbox("unknown@customer.example"))
@@ -314,3 +324,45 @@ def test_whom_a_mail_went_to_is_forgotten_and_the_mail_is_still_not_sent_again(s
     assert states == [MailState.SENT, MailState.REFUSED]
     assert smtp_first.mails == (1, 0)
     assert query(smtp_first.store, "SELECT recipient, message FROM mail") == [(None, None)] * 2
+
+
+class TestWhatNobodySentInTime:
+    """It has an address and a text: what is kept for somebody who never comes is kept for nothing."""
+
+    @staticmethod
+    def forget(world: World) -> int:
+        with world.store.transaction() as work:
+            return retention_repository.forget_mails(work, datetime.now(UTC) + timedelta(hours=1), limit=10)
+
+    def test_a_mail_that_no_mailer_accepted_ends_as_refused(self, world: World) -> None:
+        world.first.busy()
+        world.second.busy()
+        failed = world.send()
+
+        assert self.forget(world) == 1
+        assert (world.send().state, world.resume(failed).state) == (MailState.REFUSED, MailState.REFUSED)
+        assert world.mails == (0, 0)
+        assert query(world.store, "SELECT recipient, message FROM mail") == [(None, None)]
+
+    def test_a_mail_that_is_unknown_waits_for_its_person(self, world: World) -> None:
+        """Who finds that it was not accepted still wants to send it."""
+        world.meet({"reset": "before"})
+        lost = world.send()
+
+        assert self.forget(world) == 0
+
+        world.resolve(Outcome.FAILED)
+        assert world.resume(lost).state is MailState.SENT
+
+    @pytest.mark.parametrize(
+        ("outcome", "state"), [(Outcome.DONE, MailState.SENT), (Outcome.FAILED, MailState.REFUSED)]
+    )
+    def test_one_that_was_resolved_and_not_resumed_ends_as_its_attempt(
+        self, world: World, outcome: Any, state: MailState
+    ) -> None:
+        world.meet({"reset": "after"})
+        world.send()
+        world.resolve(outcome)
+
+        assert self.forget(world) == 1
+        assert (world.send().state, world.mails) == (state, (1, 0))

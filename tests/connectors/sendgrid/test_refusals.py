@@ -35,7 +35,8 @@ def test_our_reference_comes_along_and_no_link_is_rewritten(system: FakeMailSyst
     send(system)
 
     (mail,) = system.outbox
-    assert mail["personalizations"][0]["custom_args"] == {"reference": SAMPLE["reference"], "kind": SAMPLE["kind"]}
+    names = ("reference", "business_key", "kind")
+    assert mail["personalizations"][0]["custom_args"] == {name: SAMPLE[name] for name in names}
     assert mail["tracking_settings"]["click_tracking"] == {"enable": False, "enable_text": False}
     assert "mail_settings" not in mail
 

@@ -73,7 +73,7 @@ def receiver(payments: Payments) -> Iterator[Receiver]:
 def events_of(receiver: Receiver, payments: Payments) -> Iterator[NewEvent]:
     """Wait for all of the provider's events, verify each one, and read what it means."""
     sent = payments.provider.webhooks
-    while len(receiver.taken) < len(payments.provider.state.events) or not sent._events.empty():
+    while len(receiver.taken) < len(payments.provider.state.events) or not sent._documents.empty():
         threading.Event().wait(0.02)
     for headers, body in receiver.taken:
         delivery_id = verify(RULES, [SECRET], headers, body, now_s=time.time())

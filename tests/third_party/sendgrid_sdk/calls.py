@@ -9,10 +9,10 @@ import os
 import sys
 
 from python_http_client.exceptions import HTTPError
-from sendgrid import SendGridAPIClient
+from sendgrid import EventWebhook, SendGridAPIClient
 from sendgrid.helpers.mail import Category, CustomArg, Mail
 
-host = sys.argv[1]
+host, webhooks = sys.argv[1], json.loads(sys.argv[2])
 
 
 def client(key: str) -> SendGridAPIClient:
@@ -41,6 +41,13 @@ def refused(key: str, to: str) -> list:
     return []
 
 
+def verified(delivery: dict, **changed: str) -> bool:
+    """What the SDK thinks of a delivery's signature."""
+    given = {**delivery, **changed}
+    webhook = EventWebhook(given["public_key"])
+    return webhook.verify_signature(given["body"], given["signature"], given["timestamp"])
+
+
 key = os.environ["SANDBOX_SENDGRID_KEY"]
 sent = client(key).send(mail())
 scopes = client(key).client.scopes.get()
@@ -50,6 +57,12 @@ json.dump(
         "scopes": scopes.to_dict["scopes"],
         "wrong key": refused("guessed", "ada@customer.example"),
         "wrong address": refused(key, "nobody"),
+        "verified": verified(webhooks),
+        "forged": [
+            verified(webhooks, body=webhooks["body"] + " "),
+            verified(webhooks, timestamp="1600112502"),
+            verified(webhooks, public_key=webhooks["other_key"]),
+        ],
     },
     sys.stdout,
 )

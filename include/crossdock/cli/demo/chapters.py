@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from crossdock.cli.demo.event_steps import EventSteps
 from crossdock.cli.demo.integration_steps import IntegrationSteps
+from crossdock.cli.demo.mail_steps import MailSteps
 from crossdock.cli.demo.payment_steps import PaymentSteps
 from crossdock.cli.demo.run import Act, DemoRun
 from crossdock.cli.demo.sync_steps import SyncSteps
@@ -18,6 +19,7 @@ CHAPTERS: Mapping[str, str] = {
     "customers": "one dataset from two sources: the shop, and a CRM that one YAML file declares",
     "shops": "two shops of one vendor side by side",
     "payments": "a charge, a decline, a gateway that is down, and an answer that was lost, beside the providers' own ledgers",
+    "mail": "a mail as it is received, a mail server that refuses, and an answer that was lost and found by a signed event",
     "events": "a webhook reaches a read model; a dead letter is edited and replayed",
 }
 
@@ -43,6 +45,7 @@ def _steps(run: DemoRun, store: Store, sandbox: SandboxControl, chapters: Sequen
     syncs = SyncSteps(run, store, sandbox)
     integrations = IntegrationSteps(run, store)
     payments = PaymentSteps(run)
+    mails = MailSteps(run)
     events = EventSteps(run.stack.api(), store, sandbox)
     steps: Mapping[str, Sequence[tuple[str, Act]]] = {
         "syncs": (
@@ -63,6 +66,11 @@ def _steps(run: DemoRun, store: Store, sandbox: SandboxControl, chapters: Sequen
             ("a declined payment is asked of no other gateway", payments.decline),
             ("a gateway is down: the other takes the payment", payments.fail_over),
             ("an answer is lost: the outcome is found out, and nobody is charged twice", payments.unknown),
+        ),
+        "mail": (
+            ("a mail is sent, and received as it was written", mails.send),
+            ("a mail server refuses the hub: the other mailer sends the mail", mails.fail_over),
+            ("an answer is lost: the event says that the mail was sent, and nobody sends it twice", mails.unknown),
         ),
         "events": (
             ("a stock change reaches the availability of its SKU", events.change_reaches_availability),

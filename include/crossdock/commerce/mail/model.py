@@ -18,7 +18,7 @@ class MailState(StrEnum):
     SENDING = "sending"
     #: A mailer has accepted it. It is never sent again.
     SENT = "sent"
-    #: A mailer refused it: this recipient, or our account.
+    #: A mailer refused it: this recipient, or our account. Also one that no mailer accepted for so long that it was forgotten.
     REFUSED = "refused"
     #: No mailer has accepted it. It may be sent again.
     FAILED = "failed"
@@ -54,6 +54,7 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
         content = {name: value for name, value in msgspec.to_builtins(self.content).items() if value is not None}
         return {
             "reference": effect_key(self.business_key, self.kind)[:40],
+            "business_key": self.business_key,
             "kind": self.kind,
             "from": msgspec.to_builtins(self.sender),
             "to": msgspec.to_builtins(self.to),
@@ -79,7 +80,7 @@ class MailRecord(msgspec.Struct, frozen=True, kw_only=True):
     mailer: str | None
     #: The mailer's own ID of the mail.
     provider_id: str | None
-    #: Why it is not sent.
+    #: Why it is not sent, or what its mailer says became of it that should not.
     reason: str | None
     created_at: datetime
     changed_at: datetime

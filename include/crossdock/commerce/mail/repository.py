@@ -11,6 +11,7 @@ import psycopg
 from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
 
+from crossdock.commerce.mail.events import MailFact
 from crossdock.commerce.mail.model import Claim, Mail, MailRecord, MailState
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import NotFound
@@ -58,6 +59,17 @@ UPDATE mail
        mailer = CASE WHEN %(state)s = 'sent' THEN %(mailer)s ELSE mailer END,
        message = CASE WHEN %(state)s <> 'sent' THEN message END
  WHERE mail_id = %(mail_id)s AND state <> 'sent' AND (claim = %(number)s OR %(state)s = 'sent')
+"""
+
+#: Whatever a mailer says of a mail, it had accepted it. It counts if that mailer was asked last, and of the mail that it named
+#: then. A problem replaces what the mailers before had against the mail; what changes nothing writes nothing.
+_REPORT = b"""
+UPDATE mail
+   SET state = 'sent', message = NULL, provider_id = coalesce(provider_id, %(provider_id)s), reason = %(problem)s,
+       changed_at = clock_timestamp()
+ WHERE business_key = %(business_key)s AND kind = %(kind)s AND mailer = %(mailer)s
+   AND (provider_id IS NULL OR %(provider_id)s::text IS NULL OR provider_id = %(provider_id)s)
+   AND (state <> 'sent' OR %(problem)s::text IS NOT NULL AND reason IS DISTINCT FROM %(problem)s)
 """
 
 _FIND = b"SELECT " + _COLUMNS + b" FROM mail WHERE business_key = %(business_key)s AND kind = %(kind)s"
@@ -124,6 +136,18 @@ def end(
     work.execute(_END, values)
 
 
+def report(work: Work, fact: MailFact) -> bool:
+    """Record what a mailer says about a mail; false if that is nothing new, or the mail is not one that it was asked for last."""
+    values = {
+        "business_key": fact.business_key,
+        "kind": fact.kind,
+        "mailer": fact.mailer,
+        "provider_id": fact.provider_id,
+        "problem": _problem(fact) if fact.happened.is_problem else None,
+    }
+    return work.execute(_REPORT, values).rowcount == 1
+
+
 def find(work: Work, business_key: str, kind: str) -> MailRecord | None:
     """Find the mail of a kind for a business key; None if there is none."""
     return _mails(work).execute(_FIND, {"business_key": business_key, "kind": kind}).fetchone()
@@ -154,6 +178,11 @@ def page(
     """List mails, newest first: at most *limit* that were written before the mail *before*."""
     values = {"state": state, "kind": kind, "before": before, "limit": limit}
     return _mails(work).execute(_PAGE, values).fetchall()
+
+
+def _problem(fact: MailFact) -> str:
+    what = fact.happened.replace("_", " ")
+    return f"{fact.mailer}: {what} ({fact.code})" if fact.code else f"{fact.mailer}: {what}"
 
 
 def _mails(work: Work) -> psycopg.Cursor[MailRecord]:

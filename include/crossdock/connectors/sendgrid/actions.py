@@ -2,8 +2,8 @@
 The action of SendGrid: send a mail.
 
 The vendor knows no idempotency keys, and has no read that finds a mail at once. A mail whose acceptance is unknown stays
-so until a person has looked it up: its custom arguments have our `reference`. Its sandbox mode is not used: it
-accepts mails that are never sent.
+so until an event of it comes (`webhooks.py`) or a person has looked it up: its custom arguments have our `reference`. That
+no event comes proves nothing. Its sandbox mode is not used: it accepts mails that are never sent.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from crossdock.integrations.actions.ports import WriteAction, WriteRequest
 
 #: What the vendor answers when it has looked at the mail itself and refuses it: the content, or its size.
 _OF_THE_MAIL = frozenset({400, 413})
+
+
+#: What the vendor keeps beside a mail and repeats in its events.
+_CUSTOM_ARGS = ("reference", "business_key", "kind")
 
 
 class _Error(msgspec.Struct, frozen=True):
@@ -45,7 +49,7 @@ def _request(_: SendGrid, given: Document) -> WriteRequest:
         "personalizations": [
             {
                 "to": [_mailbox(given["to"])],
-                "custom_args": {"reference": given["reference"], "kind": given["kind"]},
+                "custom_args": {name: given[name] for name in _CUSTOM_ARGS if name in given},
             }
         ],
         "from": _mailbox(given["from"]),

@@ -26,7 +26,8 @@ prepare(WebhookRules)
 #: Lists the datasets that an integration has streams of; `app` provides it.
 DatasetsOf = Callable[[str], Collection[str]]
 
-LARGEST_BYTES = 256 * 1024
+#: SendGrid collects events until they have 768 KB.
+LARGEST_BYTES = 1024 * 1024
 #: Begins the source of a webhook's event; the integration follows.
 SOURCE = "/webhooks/"
 

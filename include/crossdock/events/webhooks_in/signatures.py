@@ -1,5 +1,5 @@
 """
-Verify webhook signatures: the schemes of Standard Webhooks, Stripe, Adyen, and plain HMAC.
+Verify webhook signatures: the schemes of Standard Webhooks, Stripe, Adyen, SendGrid, and plain HMAC.
 
 Pure functions: they take headers, body, keys and the time, and return the delivery id or raise.
 """
@@ -12,16 +12,24 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from crossdock.core.errors import Terminal
 
-Scheme = Literal["standard", "stripe", "adyen", "hmac"]
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+Scheme = Literal["standard", "stripe", "adyen", "sendgrid", "hmac"]
 #: How far the sender's clock may differ from ours. Older deliveries may be replay attacks, newer ones prepared forgeries.
 TOLERANCE_S = 300
+#: SendGrid sends a delivery again for a day, and does not say that it signs it anew. Its events have IDs of their own, so
+#: that an old one that comes again has no second effect.
+_SENDGRID_TRIES_FOR_S = 86_400
 _LONGEST_ID = 256
+_NO_MATCH = "no signature matches a configured key"
 
 Headers = Sequence[tuple[str, str]]
 
@@ -63,7 +71,8 @@ def verify(rules: WebhookRules, keys: Sequence[str], headers: Headers, body: byt
     """
     if not keys:
         raise WebhookRefused("no key is configured")
-    check = {"standard": _standard, "stripe": _stripe, "adyen": _adyen, "hmac": _plain}[rules.scheme]
+    checks = {"standard": _standard, "stripe": _stripe, "adyen": _adyen, "sendgrid": _sendgrid, "hmac": _plain}
+    check = checks[rules.scheme]
     delivery_id = check(rules, keys, headers, body, now_s)
     if not 0 < len(delivery_id) <= _LONGEST_ID or not delivery_id.isprintable():
         raise WebhookRefused("the delivery id is empty, too long, or not printable")
@@ -143,6 +152,20 @@ def _adyen_text(item: dict[str, Any]) -> str:
     return ":".join([*before, str(value), *after])
 
 
+def _sendgrid(rules: WebhookRules, keys: Sequence[str], headers: Headers, body: bytes, now_s: float) -> str:
+    """
+    Verify SendGrid's scheme: ECDSA with SHA-256 over `<timestamp><body>`, by the public key that SendGrid shows.
+
+    A delivery has no id, so the digest of its body stands for it.
+    """
+    del rules
+    timestamp = _one(headers, "x-twilio-email-event-webhook-timestamp")
+    _check_age(timestamp, now_s, oldest_s=_SENDGRID_TRIES_FOR_S + TOLERANCE_S)
+    signature = _base64(_one(headers, "x-twilio-email-event-webhook-signature"))
+    _check_ecdsa(keys, timestamp.encode() + body, signature)
+    return hashlib.sha256(body).hexdigest()
+
+
 def _plain(rules: WebhookRules, keys: Sequence[str], headers: Headers, body: bytes, now_s: float) -> str:
     """Verify plain HMAC in hexadecimal or base64, with or without the algorithm's name before it (`sha256=…`)."""
     signed = body
@@ -163,13 +186,25 @@ def _check(keys: Iterable[bytes], signed: bytes, offered: Sequence[bytes], algor
         for signature in offered:
             matches |= hmac.compare_digest(expected, signature)
     if not matches:
-        raise WebhookRefused("no signature matches a configured key")
+        raise WebhookRefused(_NO_MATCH)
 
 
-def _check_age(timestamp: str, now_s: float) -> None:
+def _check_ecdsa(keys: Iterable[str], signed: bytes, signature: bytes) -> None:
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  slow to load, and few integrations need it
+    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
+    for key in [_public_key(text) for text in keys]:
+        with suppress(InvalidSignature):
+            key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
+            return
+    raise WebhookRefused(_NO_MATCH)
+
+
+def _check_age(timestamp: str, now_s: float, oldest_s: float = TOLERANCE_S) -> None:
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 12):  # noqa: PLR2004  beyond any year
         raise WebhookRefused("the timestamp is not a number of seconds")
-    if int(timestamp) < now_s - TOLERANCE_S:
+    if int(timestamp) < now_s - oldest_s:
         raise WebhookRefused("the timestamp is too old")
     if int(timestamp) > now_s + TOLERANCE_S:
         raise WebhookRefused("the timestamp is in the future")
@@ -195,6 +230,20 @@ def _adyen_key(key: str) -> bytes:
     if not (binary := _hex(key)):
         raise WebhookRefused("a configured key is not hexadecimal, as Adyen's are")
     return binary
+
+
+def _public_key(text: str) -> EllipticCurvePublicKey:
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415  as in `_check_ecdsa`
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_der_public_key  # noqa: PLC0415
+
+    try:
+        key = load_der_public_key(_base64(text))
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, EllipticCurvePublicKey):
+        raise WebhookRefused("a configured key is not a public key of ECDSA in base64, as SendGrid's are")
+    return key
 
 
 def _base64(text: str) -> bytes:

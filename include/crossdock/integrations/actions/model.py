@@ -67,7 +67,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     run: str
     #: How the system treats the keys of a write; "none" if it knows no keys. None for a read.
     idempotency: Idempotency | Literal["none"] | None = None
-    #: How an unknown outcome of a write is resolved: "replay" of the key, "read:<action>", or by a "person". None for a read.
+    #: How an unknown outcome of a write is resolved: "replay" of the key, "read:<action>", by the system's "webhook" if it had
+    #: its effect and else by a person, or by a "person" alone. None for a read.
     unknown: str | None = None
     #: What a read gives while the system does not answer: nothing ("stop"), or what it gave last.
     fallback: LastKnown | Literal["stop"] = "stop"

@@ -303,6 +303,8 @@ def _failed(error: Transient) -> Failed:
 def _advice(action: Action) -> str:
     if action.unknown == "person":
         return "Look it up in the system"
+    if action.unknown == "webhook":
+        return "If it had its effect, the system's webhook says so; if none comes, look it up in the system"
     return "Repeat the call with the same key to resolve it; if it stays unknown, look it up in the system"
 
 

@@ -25,8 +25,9 @@ class Mail:
         return {
             "sender": self.sender,
             "recipient": self.recipient,
-            "message_id": message["Message-ID"],
-            "subject": message["Subject"],
+            # Texts: a header is an object of its own, which is no JSON.
+            "message_id": str(message["Message-ID"]),
+            "subject": str(message["Subject"]),
             "text": parts["plain"].get_content() if parts["plain"] else None,
             "html": parts["html"].get_content() if parts["html"] else None,
         }
