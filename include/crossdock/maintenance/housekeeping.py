@@ -1,4 +1,4 @@
-"""Housekeeping beside the delivery: partitions, retention, inboxes, and alarms."""
+"""Housekeeping beside the delivery: partitions, retention, inboxes, alarms, and the scan for card data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crossdock.db.database import Store
 from crossdock.events import partitions as event_partitions
 from crossdock.events.delivery import inbox, source_outages
 from crossdock.events.subscriber import Subscriber
-from crossdock.maintenance import alarms, retention
+from crossdock.maintenance import alarms, card_scan, retention
 from crossdock.maintenance.alarms import AlarmThresholds
 from crossdock.maintenance.retention import RetentionPeriods
 from crossdock.sync.landing import Landing
@@ -23,9 +23,10 @@ log = logger(__name__)
 _LOOK_EVERY_S = 0.5
 _ALWAYS_S = 0.0
 _STORE_EVERY_S = 30.0
-#: Retention: how often it runs, and its time budget per step.
+#: Retention and the scan for card data: how often each runs, and how long at once.
 _RETENTION_EVERY_S = 3600.0
-_RETENTION_STEP_S = 1.0
+_CARD_SCAN_EVERY_S = 3600.0
+_STEPS_S = 1.0
 #: Rows of the inbox deleted in one transaction: as short as a consumer's own, since it holds back the horizon.
 _TRIM_ROWS = 10_000
 
@@ -76,6 +77,7 @@ class Housekeeping:
     ) -> None:
         self._store, self._config, self._subscribers, self._is_over = store, config, subscribers, is_over
         self._round: Iterator[None] = iter(())
+        self._card_scan: Iterator[None] = iter(())
 
     @property
     def over(self) -> bool:
@@ -92,6 +94,8 @@ class Housekeeping:
             _PeriodicTask(self._check_alarms, _STORE_EVERY_S, first_in_s=_STORE_EVERY_S),
             _PeriodicTask(self._begin_retention, _RETENTION_EVERY_S),
             _PeriodicTask(self._continue_retention, _ALWAYS_S),
+            _PeriodicTask(self._begin_card_scan, _CARD_SCAN_EVERY_S),
+            _PeriodicTask(self._continue_card_scan, _ALWAYS_S),
         )
         with self._store:
             while not self._is_over():
@@ -116,9 +120,18 @@ class Housekeeping:
         return retention.purge_expired(self._store, landing, self._config.keep, subscribers=self._subscribers, now=now)
 
     def _continue_retention(self) -> None:
-        """Run steps of the round for a moment: the other tasks do not wait until a year of data is deleted."""
-        until = time.monotonic() + _RETENTION_STEP_S
-        for _ in self._round:
+        self._run_for_a_moment(self._round)
+
+    def _begin_card_scan(self) -> None:
+        self._card_scan = card_scan.scan(self._store, datetime.now(UTC))
+
+    def _continue_card_scan(self) -> None:
+        self._run_for_a_moment(self._card_scan)
+
+    def _run_for_a_moment(self, steps: Iterator[None]) -> None:
+        """Run some *steps*: the other tasks do not wait until a year of data is deleted."""
+        until = time.monotonic() + _STEPS_S
+        for _ in steps:
             if self._is_over() or time.monotonic() >= until:
                 return
 

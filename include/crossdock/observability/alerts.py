@@ -71,6 +71,11 @@ UPDATE alert SET closed_at = clock_timestamp()
  WHERE kind = %(kind)s AND subject <> ALL(%(subjects)s) AND closed_at IS NULL RETURNING message
 """
 
+#: For conditions that are found piece by piece, so that no single check can say that one has ended.
+_CLOSE_UNSEEN = b"""
+UPDATE alert SET closed_at = clock_timestamp() WHERE kind = %(kind)s AND closed_at IS NULL AND seen_at < %(before)s
+"""
+
 _FIND = b"""
 SELECT alert_id, at, kind, subject, message, seen_at, closed_at FROM alert
  WHERE (%(is_open)s::bool IS NULL OR (closed_at IS NULL) = %(is_open)s)
@@ -97,6 +102,11 @@ def hold(work: Work, kind: str, found: Mapping[str, str]) -> Changed:
     begun = [message for subject, message in found.items() if add(work, kind=kind, subject=subject, message=message)]
     ended = work.execute(_CLOSE_OTHERS, {"kind": kind, "subjects": list(found)}).fetchall()
     return Changed(tuple(begun), tuple(message for (message,) in ended))
+
+
+def close_unseen(work: Work, kind: str, *, before: datetime) -> None:
+    """Close the alerts of *kind* whose condition was last seen *before* then."""
+    work.execute(_CLOSE_UNSEEN, {"kind": kind, "before": before})
 
 
 def find(work: Work, *, is_open: bool | None = True, before: int | None = None, limit: int = 100) -> list[Alert]:
