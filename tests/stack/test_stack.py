@@ -61,6 +61,19 @@ def test_the_doctor_examines_a_stopped_stack() -> None:
 
 
 @pytest.mark.usefixtures("stack_home")
+def test_the_doctor_finds_a_declaration_with_a_mistake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its syncs go on as the file was, so no failed run says that a change has no effect."""
+    (tmp_path / "broken.yaml").write_text("title: Broken\n")
+    monkeypatch.setenv("HUB_DECLARATIONS", str(tmp_path))
+
+    check = next(each for each in examine() if each.name == "declaration broken")
+
+    assert not check.ok
+    assert "line 1: /base_url: is missing" in check.found
+    assert f"./hub integration validate {tmp_path}/broken.yaml" in str(check.fix)
+
+
+@pytest.mark.usefixtures("stack_home")
 def test_the_doctor_names_a_setting_that_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     """And a start refuses it, before anything runs."""
     monkeypatch.setenv("HUB_STREAMS", '{"commercetools.order": {"schedule": ""}}')

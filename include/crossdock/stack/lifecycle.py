@@ -103,7 +103,7 @@ def up(*, progress: Progress, sandbox_args: Sequence[str] = ()) -> Stack:
     """
     from crossdock.app.stream_settings import refuse_mistakes  # noqa: PLC0415  loads every connector
 
-    refuse_mistakes()
+    refuse_mistakes(definitions_url=airflow.hub_environment()["HUB_DEFINITIONS_URL"])
     with _one_at_a_time():
         healthy = _usable(processes.alive())
         if healthy.keys() >= set(NAMES):
