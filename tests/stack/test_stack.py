@@ -108,6 +108,19 @@ def test_the_doctor_finds_a_landing_folder_that_cannot_be_written(stack_home: Pa
     assert check.fix
 
 
+def test_finding_the_stack_loads_nothing_that_only_a_start_needs() -> None:
+    """Each command finds the stack first, and pays for what that loads."""
+    code = "import sys, crossdock.stack.lifecycle; print(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=600
+    )
+
+    of_a_start = {
+        f"crossdock.stack.{name}" for name in ("postgres", "postgres_location", "settings_file", "stale_dags")
+    }
+    assert of_a_start & set(done.stdout.split()) == set()
+
+
 def test_loading_the_stack_loads_no_airflow() -> None:
     """`./hub status` should feel instant; Airflow takes seconds to import."""
     code = "import sys, crossdock.stack.lifecycle, crossdock.stack.doctor; print(*sorted(sys.modules))"
