@@ -67,6 +67,7 @@ def test_a_post_needs_a_key_unless_it_has_no_effect(hub: Hub, path: str) -> None
     assert needs == (path not in NEEDS_NO_KEY)
     if needs:
         assert_problem(answer, 400, "bad-request")
+        assert "Idempotency-Key: is missing. Send a new one for each request" in answer.json()["detail"]
 
 
 def test_each_route_with_an_effect_takes_its_key_in_the_same_way() -> None:

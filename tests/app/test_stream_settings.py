@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from crossdock.app.stream_settings import findings, refuse_mistakes
 from crossdock.core.errors import Terminal
 from crossdock.core.settings import settings
 from tests.streams import define_shop
+
+EXAMPLE = Path(__file__).parents[2] / "dags/integrations/examples/sandbox_stock_rest.yaml"
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +81,24 @@ def test_what_may_be_is_accepted_and_an_integration_that_does_not_exist_is_found
     (found,) = findings(definitions_url=url)
     assert found.startswith("HUB_STREAMS: 'comercetools.orders' has no effect, because there is no such integration.")
     assert found.endswith("Did you mean 'commercetools.orders'?")
+
+
+def test_commands_of_a_local_stack_keep_declarations_in_its_own_folder(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They run outside Airflow's processes, where the setting has its default: a folder of the whole machine."""
+    machine = tmp_path / "machine"
+    monkeypatch.setenv("HUB_DEFINITIONS_URL", f"file://{machine}")
+    declared = tmp_path / "declared"
+    declared.mkdir()
+    shutil.copy(EXAMPLE, declared)
+    monkeypatch.setenv("HUB_DECLARATIONS", str(declared))
+
+    refuse_mistakes(definitions_url=url)
+    findings(definitions_url=url)
+
+    assert not machine.exists()
+    assert (Path(url.removeprefix("file://")) / f"declared-{EXAMPLE.stem}.json").exists()
 
 
 @pytest.mark.usefixtures("url")

@@ -17,12 +17,13 @@ PLACE = ("payments", "place", "order-4711", "100", "EUR")
 
 
 class Unanswering(ThreadingHTTPServer):
-    """A hub that never knows what became of a payment."""
+    """A hub that never knows what became of a payment, or gives another answer."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         #: (key, body) of each request.
         self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.kind, self.status = "outcome-unknown", 502
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -31,8 +32,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:  # http.server calls it
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.requests.append((self.headers.get("Idempotency-Key", ""), body))
-        answer = json.dumps({"type": "urn:crossdock:problem:outcome-unknown", "detail": "unknown", "status": 502})
-        self.send_response(502)
+        kind, status = self.server.kind, self.server.status
+        answer = json.dumps({"type": f"urn:crossdock:problem:{kind}", "detail": kind, "status": status})
+        self.send_response(status)
         self.send_header("Content-Type", "application/problem+json")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -73,6 +75,13 @@ def test_a_request_of_unknown_outcome_is_repeated_by_the_key_that_was_printed(
 
     assert {sent for sent, _ in unanswering.requests} == {key}
     assert len(unanswering.requests) > 1
+
+
+def test_a_refused_request_prints_no_key(stackless_hub: Hub, unanswering: Unanswering) -> None:
+    """Nothing was done. A person who repeats the key waits for an answer that is known."""
+    unanswering.kind, unanswering.status = "refused-by-system", 422
+
+    assert "--key" not in stackless_hub("payments", "void", "pay_1").text
 
 
 def test_tokens_are_given_for_every_gateway_and_for_single_ones(stackless_hub: Hub, unanswering: Unanswering) -> None:

@@ -61,6 +61,19 @@ def test_the_doctor_examines_a_stopped_stack() -> None:
 
 
 @pytest.mark.usefixtures("stack_home")
+def test_the_doctor_finds_a_declaration_with_a_mistake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its syncs go on as the file was, so no failed run says that a change has no effect."""
+    (tmp_path / "broken.yaml").write_text("title: Broken\n")
+    monkeypatch.setenv("HUB_DECLARATIONS", str(tmp_path))
+
+    check = next(each for each in examine() if each.name == "declaration broken")
+
+    assert not check.ok
+    assert "line 1: /base_url: is missing" in check.found
+    assert f"./hub integration validate {tmp_path}/broken.yaml" in str(check.fix)
+
+
+@pytest.mark.usefixtures("stack_home")
 def test_the_doctor_names_a_setting_that_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     """And a start refuses it, before anything runs."""
     monkeypatch.setenv("HUB_STREAMS", '{"commercetools.order": {"schedule": ""}}')
@@ -93,6 +106,19 @@ def test_the_doctor_finds_a_landing_folder_that_cannot_be_written(stack_home: Pa
     assert not check.ok
     assert str(stack_home / "landing") in check.found
     assert check.fix
+
+
+def test_finding_the_stack_loads_nothing_that_only_a_start_needs() -> None:
+    """Each command finds the stack first, and pays for what that loads."""
+    code = "import sys, crossdock.stack.lifecycle; print(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=600
+    )
+
+    of_a_start = {
+        f"crossdock.stack.{name}" for name in ("postgres", "postgres_location", "settings_file", "stale_dags")
+    }
+    assert of_a_start & set(done.stdout.split()) == set()
 
 
 def test_loading_the_stack_loads_no_airflow() -> None:

@@ -212,7 +212,7 @@ def _of_status(error: HTTPException) -> Problem:
 def _of_validation(error: RequestValidationError) -> Problem:
     """Name each place and what was expected there, never the value, which may be a secret."""
     found = [
-        (_form(detail["loc"]), FieldError(_pointer(detail["loc"]), str(detail["msg"]))) for detail in error.errors()
+        (_form(detail["loc"]), FieldError(_pointer(detail["loc"]), _expected(detail))) for detail in error.errors()
     ]
     forms = dict.fromkeys(form for form, _ in found)
     # A body with several possible forms is checked against each of them; to match one is enough.
@@ -222,6 +222,12 @@ def _of_validation(error: RequestValidationError) -> Problem:
     )
     errors = tuple(dict.fromkeys(field_error for _, field_error in found))
     return Problem(HTTPStatus.BAD_REQUEST, "bad-request", f"Invalid request: {where}", errors=errors)
+
+
+def _expected(detail: Mapping[str, Any]) -> str:
+    if detail["type"] == "missing" and detail["loc"] == ("header", "Idempotency-Key"):
+        return "is missing. Send a new one for each request, such as a UUID, and the same one to repeat a request"
+    return str(detail["msg"])
 
 
 def _form(place: tuple[int | str, ...]) -> str | None:

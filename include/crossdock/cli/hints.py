@@ -8,7 +8,7 @@ _PHRASES = {
     HintId.LIST_ATTEMPTS: "To list them: ./hub attempts list",
     HintId.LIST_PAYMENTS: "To list them: ./hub payments list --unresolved",
     HintId.LIST_DEAD_LETTERS: "To list them: ./hub dead-letters list",
-    HintId.LIST_QUARANTINE: "To list them: ./hub quarantine list",
+    HintId.LIST_QUARANTINE: "What is in quarantine: ./hub quarantine list",
     HintId.LIST_EVENTS: "Latest events: ./hub events tail",
     # No command lists them; their JSON Schemas are for programs.
     HintId.LIST_EVENT_TYPES: "To see what an event of each type holds: GET /hub/v1/event-types",

@@ -314,7 +314,7 @@ def validate(
     file: Annotated[Path, typer.Argument(help="A declaration file: dags/integrations/NAME.yaml.")],
     as_json: Json = False,
 ) -> None:
-    """Validate a declaration file; reports every error with its line. Works offline."""
+    """Validate a declaration file; reports errors with their lines, those of its form first. Works offline."""
     from crossdock.connectors.declarative.streams import declared_stream  # noqa: PLC0415  only this command needs it
     from crossdock.core.ids import sync_dag  # noqa: PLC0415
 

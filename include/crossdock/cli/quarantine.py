@@ -87,8 +87,8 @@ def show(item_id: ItemId, as_json: Json = False) -> None:
         console.error(f"{failure['column']} = {failure['value']!r}: {failure['message']}  ({failure['rule']})")
     console.show_document(item["edited"] or item["record"])
     if item["state"] == "open":
-        column = item["failures"][0]["column"].split(", ")[0]
-        console.say(f"To fix it: ./hub quarantine fix {item['item_id']} --set FIELD=VALUE   (it failed on {column})")
+        # A rule names the hub's columns; a record has the fields of its source.
+        console.say(f"To fix it, with a field of this record: ./hub quarantine fix {item['item_id']} --set FIELD=VALUE")
 
 
 @app.command("fix")

@@ -114,7 +114,9 @@ def connectors() -> str:
     lines += [_wrapped(f"- **{level}**: {described[level.name]}") for level in module.Quality] + [""]
     lines += ["| kind | what it is | quality | streams | actions |", "| --- | --- | --- | --- | --- |"]
     for manifest in found:
-        streams = ", ".join(stream.dataset.name for stream in manifest.streams) or "as declared"
+        streams = ", ".join(stream.dataset.name for stream in manifest.streams) or (
+            "as its file says" if manifest.kind == "declared" else "none"
+        )
         numbers = len(manifest.actions) or "none"
         lines.append(
             f"| `{manifest.kind}` | {manifest.title} | {manifest.quality or 'no claim'} | {streams} | {numbers} |"

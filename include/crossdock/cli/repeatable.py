@@ -37,7 +37,7 @@ def send(path: str, body: Any, key: str | None) -> Any:
     try:
         return hub_api().post(path, body, key=sent_key).document
     except (HubRefused, AirflowUnreachable) as error:
-        if not (isinstance(error, HubRefused) and error.is_wrong_use):
+        if not (isinstance(error, HubRefused) and error.did_nothing):
             console.say(f"To repeat this call without a second effect, add: --key {sent_key}")
         raise
 

@@ -15,6 +15,8 @@ from crossdock.client.paths import path_of
 from crossdock.core.errors import Conflict
 
 Replay = dict[str, Any]
+#: The kind of a replay → what it replays, as people say it.
+_THINGS = {"quarantine": "quarantine items", "dead_letters": "dead letters"}
 _LOOK_EVERY_S = 0.25
 #: A worker claims a replay within a second; after this long it is said that none has.
 _UNCLAIMED_AFTER_S = 15.0
@@ -22,7 +24,7 @@ _UNCLAIMED_AFTER_S = 15.0
 
 def follow_replay(api: HubApi, requested: Replay) -> Replay:
     """Wait until the replay has ended, with its progress; return it as it ended. Ctrl-C stops the replay."""
-    title = f"Replaying {requested['total']} {requested['kind'].replace('_', ' ')}"
+    title = f"Replaying {requested['total']} {_THINGS.get(requested['kind'], requested['kind'])}"
     path = path_of("replays", requested["replay_id"])
     now, began, is_explained = requested, time.monotonic(), False
     with console.progress(title) as bar:

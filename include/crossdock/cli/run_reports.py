@@ -29,10 +29,11 @@ def show_runs(found: Sequence[Run]) -> None:
     """Show runs as a table."""
     console.show_table(
         "Runs, newest first",
-        ["run", "mode", "state", "read", "outcome", "seconds"],
+        ["run", "stream", "mode", "state", "read", "outcome", "seconds"],
         [
             [
                 run["run_id"],
+                run["stream"],
                 run["mode"],
                 run["state"],
                 run["counts"]["read"],

@@ -8,7 +8,14 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from crossdock.client.errors import AirflowRefused, AirflowUnreachable, DagPaused, LoginExpired, StackError
+from crossdock.client.errors import (
+    AirflowRefused,
+    AirflowUnreachable,
+    DagPaused,
+    LoginExpired,
+    LoginRefused,
+    StackError,
+)
 from crossdock.client.paths import path_of
 from crossdock.core.errors import BadRequest
 
@@ -159,11 +166,14 @@ class AirflowApi:
 
         Raises:
             LoginExpired: This client has no password.
+            LoginRefused: Airflow does not know this user with this password.
 
         """
         if self._password is None:
             raise LoginExpired(self.url)
         answer = self._send("POST", "/auth/token", json={"username": self._user, "password": self._password})
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            raise LoginRefused(self.url, self._user)
         return str(self._read(answer)["access_token"])
 
     def signed(self, method: str, path: str, **arguments: Any) -> requests.Response:

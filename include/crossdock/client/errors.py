@@ -53,6 +53,16 @@ class LoginExpired(StackError):
         super().__init__(f"The login at {url} has expired or is not valid. Log in again: ./hub login {url}")
 
 
+class LoginRefused(StackError):
+    """Airflow does not know the user with this password."""
+
+    def __init__(self, url: str, user: str) -> None:
+        super().__init__(
+            f"Airflow at {url} does not accept the user {user!r} with this password. Correct one of them. The login of a local "
+            "stack: ./hub status --password"
+        )
+
+
 class DagPaused(StackError):
     """The DAG is paused in Airflow: its runs would stay queued."""
 

@@ -28,6 +28,9 @@ _STILL_RUNNING_TIMES = 120
 #: The kinds of problems that no repetition of the same request solves.
 _WRONG_USE = {"bad-request", "input-invalid", "settings-invalid", "unprocessable", "idempotency-key-reused"}
 
+#: The kinds of problems after which the same key has nothing to find out.
+_DID_NOTHING = _WRONG_USE | {"refused-by-system"}
+
 
 class HubRefused(HubError):
     """The hub's API refused the request; `problem` is its explanation (RFC 9457)."""
@@ -42,6 +45,11 @@ class HubRefused(HubError):
     def is_wrong_use(self) -> bool:
         """Whether the same request would be refused again."""
         return _kind(self.problem) in _WRONG_USE
+
+    @property
+    def did_nothing(self) -> bool:
+        """Whether this is the hub's word that nothing was done. 503 is none: it may follow a request that got no answer."""
+        return _kind(self.problem) in _DID_NOTHING
 
 
 class HubUnavailable(HubRefused):

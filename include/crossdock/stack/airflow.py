@@ -8,15 +8,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowUnreachable, NotReady, ProcessDied
 from crossdock.stack import processes
 from crossdock.stack.home import home, make_private_folder, project, read_json, write_json
-from crossdock.stack.postgres import PostgresServer
 from crossdock.stack.processes import ProcessRecord
 from crossdock.stack.secrets import Secrets
+
+if TYPE_CHECKING:
+    from crossdock.stack.postgres import PostgresServer
 
 #: Our name of each process → the arguments of `airflow`. The log servers of the scheduler and the triggerer can only
 #: listen on every interface, so they are not started; the api-server reads the same files from disk.

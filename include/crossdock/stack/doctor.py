@@ -267,6 +267,23 @@ def _hub_settings() -> Iterator[Check]:
     yield Check("settings", not found, "; ".join(found) or "valid", fix)
 
 
+def _declarations() -> Iterator[Check]:
+    """Check each declared integration: one with a mistake goes on as it was, and nobody would notice."""
+    from crossdock.connectors.declarative import files, streams  # noqa: PLC0415  loads YAML and JMESPath
+
+    wrong = streams.mistakes()
+    for error in wrong:
+        yield Check(
+            f"declaration {error.path.stem}",
+            ok=False,
+            found="; ".join(map(str, error.mistakes)),
+            fix=f"Correct the file, then run: ./hub integration validate {error.path}. "
+            "Until then its last valid version runs; if there is none, it has no DAG.",
+        )
+    if not wrong:
+        yield Check("declarations", ok=True, found=f"{len(files.paths())} valid")
+
+
 _CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _python,
     _disk_space,
@@ -274,6 +291,7 @@ _CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _secrets,
     _settings_file,
     _hub_settings,
+    _declarations,
     _processes,
     _stale_records,
     _preferred_ports,

@@ -1,4 +1,8 @@
-"""Start, stop and inspect the local stack. It writes only to `home()` and listens only on 127.0.0.1."""
+"""
+Start, stop and inspect the local stack. It writes only to `home()` and listens only on 127.0.0.1.
+
+Each command loads this module to find the stack; what only a start needs is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AnotherStart, NotReady
@@ -20,11 +24,12 @@ from crossdock.client.paths import path_of
 from crossdock.core.ids import prefixed
 from crossdock.stack import airflow, mail_systems, ports, processes
 from crossdock.stack.home import home, make_private_folder, read_json, write_json
-from crossdock.stack.postgres import HUB_OPTIONS, METADATA_OPTIONS, PostgresServer
 from crossdock.stack.processes import ProcessRecord
 from crossdock.stack.secrets import Secrets, load_secrets
-from crossdock.stack.settings_file import AirflowSettings, read_settings
-from crossdock.stack.stale_dags import remove_stale_dags
+
+if TYPE_CHECKING:
+    from crossdock.stack.postgres import PostgresServer
+    from crossdock.stack.settings_file import AirflowSettings
 
 Progress = Callable[[str], None]
 
@@ -112,7 +117,7 @@ def up(*, progress: Progress, sandbox_args: Sequence[str] = ()) -> Stack:
     """
     from crossdock.app.stream_settings import refuse_mistakes  # noqa: PLC0415  loads every connector
 
-    refuse_mistakes()
+    refuse_mistakes(definitions_url=airflow.hub_environment()["HUB_DEFINITIONS_URL"])
     with _one_at_a_time():
         healthy = _usable(processes.alive())
         if healthy.keys() >= set(NAMES):
@@ -159,6 +164,8 @@ def load() -> Stack | None:
 
 def servers(numbers: dict[str, int], secrets: Secrets) -> dict[str, PostgresServer]:
     """Describe the two PostgreSQL servers, running or not, by process name."""
+    from crossdock.stack.postgres import HUB_OPTIONS, METADATA_OPTIONS, PostgresServer  # noqa: PLC0415  as the module says
+
     return {
         "postgres-metadata": PostgresServer(
             home() / "postgres-metadata",
@@ -287,6 +294,8 @@ def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], kept: Collect
 
 
 def _remove_stale_dags(api: AirflowApi, progress: Progress) -> None:
+    from crossdock.stack.stale_dags import remove_stale_dags  # noqa: PLC0415  as the module says
+
     found = remove_stale_dags(api)
     if found.removed:
         progress(f"Removed from Airflow, because no DAG file defines them: {', '.join(found.removed)}")
@@ -350,6 +359,8 @@ def _journal_of(arguments: Sequence[str]) -> Path:
 
 def _sandbox_client() -> str:
     """Read the client ID with which the hub signs in at the sandbox."""
+    from crossdock.stack.settings_file import read_settings  # noqa: PLC0415  as the module says
+
     connections = {connection["connection_id"]: connection for connection in read_settings().connections}
     return str(connections[prefixed("commercetools")]["login"])
 
@@ -394,6 +405,8 @@ def _apply_settings(stack: Stack, api: AirflowApi, kept: Collection[str]) -> Non
 
 def _settings(stack: Stack) -> AirflowSettings:
     """Read the project's settings with the ports and secrets of this stack."""
+    from crossdock.stack.settings_file import read_settings  # noqa: PLC0415  as the module says
+
     secrets = load_secrets()
     settings = read_settings(
         overrides={

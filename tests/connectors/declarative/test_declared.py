@@ -605,6 +605,11 @@ def test_a_file_that_is_not_a_declaration_is_refused(tmp_path: Path, text: str) 
         declared_stream(tmp_path / "none.yaml")
 
 
+def test_a_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDeclaration, match="No such file or directory"):
+        declared_stream(tmp_path / "none.yaml")
+
+
 @pytest.mark.parametrize("name", ["With-Dash", "Upper", "a b", "1st"])
 def test_a_file_is_called_as_its_dag_can_be(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidDeclaration, match="lowercase letters"):

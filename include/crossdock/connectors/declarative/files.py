@@ -109,8 +109,10 @@ def _parse(path: Path) -> tuple[Any, dict[str, int], list[Mistake]]:
         return document.value(), lines, duplicates
     except yaml_document.InvalidYaml as error:
         return None, {}, [Mistake(error.line, "", error.problem)]
-    except (OSError, UnicodeDecodeError) as error:
-        return None, {}, [Mistake(1, "", f"cannot be read: {type(error).__name__}")]
+    except OSError as error:
+        return None, {}, [Mistake(1, "", f"cannot be read: {error.strerror}")]
+    except UnicodeDecodeError:
+        return None, {}, [Mistake(1, "", "cannot be read: it is not UTF-8")]
 
 
 def _spell_null(document: Any) -> None:

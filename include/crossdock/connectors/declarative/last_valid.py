@@ -33,9 +33,13 @@ prepare(_Snapshot)
 _decode = msgspec.json.Decoder(_Snapshot).decode
 
 
-def read(path: Path, checks: Checks) -> Declaration | None:
-    """Read the declaration in *path*; as it was when it was last valid, if it has a mistake; None if it never was."""
-    known = _known(path.stem)
+def read(path: Path, checks: Checks, *, url: str | None = None) -> Declaration | None:
+    """
+    Read the declaration in *path*; as it was when it was last valid, if it has a mistake; None if it never was.
+
+    *url* replaces the setting of the folder of definitions.
+    """
+    known = _known(path.stem, url)
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if known and known.digest == digest:
@@ -44,21 +48,21 @@ def read(path: Path, checks: Checks) -> Declaration | None:
     except (InvalidDeclaration, OSError) as error:
         log.warning("%s; its last valid version keeps running" if known else "%s; it has no DAG yet", error)
         return known.declaration if known else None
-    _keep(path.stem, _Snapshot(digest, declaration))
+    _keep(path.stem, _Snapshot(digest, declaration), url)
     return declaration
 
 
-def _known(name: str) -> _Snapshot | None:
-    content = definition_files.read(_file(name))
+def _known(name: str, url: str | None) -> _Snapshot | None:
+    content = definition_files.read(_file(name), url=url)
     try:
         return _decode(content) if content else None
     except msgspec.DecodeError:
         return None  # written by another version of the hub
 
 
-def _keep(name: str, snapshot: _Snapshot) -> None:
+def _keep(name: str, snapshot: _Snapshot, url: str | None) -> None:
     try:
-        definition_files.replace(_file(name), msgspec.json.encode(snapshot))
+        definition_files.replace(_file(name), msgspec.json.encode(snapshot), url=url)
     except OSError as error:
         # Without it the file is validated at each parse, and a later mistake stops the integration.
         log.warning("Cannot keep the valid version of %s: %s", name, error)

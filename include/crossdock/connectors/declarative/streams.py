@@ -65,17 +65,17 @@ def declared_stream(path: Path) -> tuple[Declaration, Stream]:
 
 
 def declared_streams(
-    folder: Path | None = None, *, only: Callable[[str], bool] = lambda _: True
+    folder: Path | None = None, *, only: Callable[[str], bool] = lambda _: True, definitions_url: str | None = None
 ) -> Iterator[tuple[Declaration, Stream]]:
     """
     Yield the declarations of *folder* with their streams; one with a mistake as it was when it was last valid.
 
-    *only* selects declarations by name.
+    *only* selects declarations by name. *definitions_url* replaces the setting.
 
     See `mistakes` for those that have one.
     """
     for name, path in files.paths(folder).items():
-        declaration = last_valid.read(path, _semantic_mistakes) if only(name) else None
+        declaration = last_valid.read(path, _semantic_mistakes, url=definitions_url) if only(name) else None
         if declaration is not None:
             yield declaration, _stream_of(declaration)
 
