@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from crossdock.integrations.actions.model import ActionKind
-from crossdock.integrations.manifests import Manifest, Quality, manifests
+from crossdock.integrations.manifests import Judge, Manifest, Quality, manifests
 from tests.contracts.benches import CONNECTORS
 from tests.contracts.gateways import GATEWAYS
 from tests.contracts.mailers import MAILERS
@@ -101,7 +101,8 @@ def _undocumented(manifest: Manifest) -> Iterator[str]:
 
 
 def files_of(manifest: Manifest) -> set[str]:
-    return {name.partition("::")[0] for tests in manifest.evidence.values() for name in tests}
+    named = [*manifest.evidence.values(), *(judge.tests for judge in manifest.judges)]
+    return {name.partition("::")[0] for tests in named for name in tests}
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,27 @@ def tests() -> Collected:
 @pytest.mark.parametrize("kind", manifests())
 def test_the_quality_of_a_connector_is_proved(kind: str, tests: Collected) -> None:
     assert list(shortfalls(manifests()[kind], tests)) == []
+
+
+def misjudged(manifest: Manifest, tests: Collected) -> Iterator[str]:
+    """Yield what *manifest* says of its judges, and what is not there."""
+    for judge in manifest.judges:
+        yield from (f"{judge.by}: there is no {name}" for name in judge.of if name not in manifest.capabilities)
+        yield from (f"{judge.by}: {name} does not exist" for name in judge.tests if not _cases(tests, name))
+
+
+@pytest.mark.parametrize("kind", manifests())
+def test_what_is_said_to_be_judged_by_others_is(kind: str, tests: Collected) -> None:
+    """What none of them judges is marked in the reference: our own sandbox shares our misunderstandings."""
+    assert list(misjudged(manifests()[kind], tests)) == []
+
+
+def test_a_judge_without_a_test_or_a_capability_is_named(tests: Collected) -> None:
+    judge = Judge("a friend", ("dreams",), ("tests/api/test_actions.py::test_of_dreams",))
+    found = "; ".join(misjudged(replace(manifests()["stripe"], judges=(judge,)), tests))
+
+    assert "no dreams" in found
+    assert "test_of_dreams does not exist" in found
 
 
 class TestAClaimWithoutEvidence:

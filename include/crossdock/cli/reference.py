@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +121,7 @@ def connectors() -> str:
         lines.append(
             f"| `{manifest.kind}` | {manifest.title} | {manifest.quality or 'no claim'} | {streams} | {numbers} |"
         )
+    lines += [*_judges(found)]
     for manifest in found:
         lines += [*_actions(manifest)] if manifest.actions else []
     return "\n".join([*lines, ""])
@@ -132,6 +133,28 @@ _RESOLVED_BY = {
     "webhook": "the system's webhook, which says so if it had its effect; otherwise by a person",
     "person": "a person",
 }
+
+
+#: Capabilities in one row: it fits on a screen.
+_A_ROW_HAS = 3
+
+
+def _judges(found: Iterable[Manifest]) -> Iterator[str]:
+    yield from ("", "## What judged them", "")
+    yield _wrapped(
+        "Everything is rehearsed on our own sandbox, which shares our misunderstandings. This is what others wrote that judged "
+        "a connector, or the sandbox in its place; the tests are in the manifest's `evidence`."
+    )
+    yield from ("", "| kind | what | judged by |", "| --- | --- | --- |")
+    for manifest in found:
+        together: dict[tuple[str, ...], list[str]] = {}
+        for capability in manifest.capabilities:
+            together.setdefault(tuple(manifest.judges_of(capability)), []).append(f"`{capability}`")
+        for judges, capabilities in together.items():
+            named = ", ".join(judges) or "**only our own sandbox**"
+            for first in range(0, len(capabilities), _A_ROW_HAS):
+                shown = ", ".join(capabilities[first : first + _A_ROW_HAS])
+                yield f"| `{manifest.kind}` | {shown} | {named} |"
 
 
 def _actions(manifest: Manifest) -> Iterator[str]:

@@ -45,6 +45,17 @@ class Quality(StrEnum):
     GOLD = "gold"
 
 
+class Judge(msgspec.Struct, frozen=True):
+    """Something that others wrote, and that judges capabilities of a connector or of the sandbox that stands in for its vendor."""
+
+    #: Who: the vendor's SDK, its OpenAPI document, a program of others.
+    by: str
+    #: The capabilities, as `Manifest.capabilities` names them.
+    of: tuple[str, ...]
+    #: The tests in which it judges, as pytest names them.
+    tests: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Manifest:
     """One connector: what a person needs to know to connect it, and what it provides."""
@@ -64,6 +75,8 @@ class Manifest:
     quality: Quality | None = None
     #: Level → the tests that prove it, as pytest names them.
     evidence: Mapping[Quality, tuple[str, ...]] = field(default_factory=dict)
+    #: What none of them judges, our own sandbox alone has judged.
+    judges: tuple[Judge, ...] = ()
 
     def refuse_invalid(self, settings: Mapping[str, Any], credentials: Mapping[str, Any] | None) -> None:
         """
@@ -187,6 +200,18 @@ class Manifest:
         """The streams that each integration of this kind has; none if a file or nothing declares them."""
         return tuple(map(_imported, self.provides.get("streams", ())))
 
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """The names of all that can be judged: streams, actions, webhooks and the connection test."""
+        streams = [stream.dataset.name for stream in self.streams]
+        declared = ["source"] if "source" in self.provides and not streams else []
+        others = [name for name in ("webhook", "connection_test") if name in self.provides]
+        return (*streams, *declared, *self.actions, *others)
+
+    def judges_of(self, capability: str) -> list[str]:
+        """Name what judged *capability* besides our own sandbox."""
+        return [judge.by for judge in self.judges if capability in judge.of]
+
     @staticmethod
     def _fields_of(connection: Connection, schema: Mapping[str, Any]) -> dict[str, Any]:
         found = {}
@@ -267,6 +292,8 @@ def read_manifest(path: Path) -> Manifest:
 
     """
     document = json.loads(path.read_text())
+    evidence = dict(document.get("evidence", {}))
+    judges = msgspec.convert(evidence.pop("judges", []), tuple[Judge, ...])
     return Manifest(
         kind=document["kind"],
         title=document["title"],
@@ -276,5 +303,6 @@ def read_manifest(path: Path) -> Manifest:
         provides=document["provides"],
         actions=msgspec.convert(_declared_actions(document), dict[str, Action]),
         quality=Quality(document["quality"]) if "quality" in document else None,
-        evidence={Quality(level): tuple(tests) for level, tests in document.get("evidence", {}).items()},
+        evidence={Quality(level): tuple(tests) for level, tests in evidence.items()},
+        judges=judges,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count, permutations
 from typing import Any
 
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 from crossdock.commerce.payments import repository, service, subscribers
 from crossdock.commerce.payments.amounts import PaymentState, amounts_of, state_of
 from crossdock.commerce.payments.events import PAYMENT_REPORTED, FactKind, PaymentFact
-from crossdock.commerce.payments.model import CurrencyDiffers, Leg, Payment
+from crossdock.commerce.payments.model import CurrencyDiffers, Leg, Payment, PaymentBusy
+from crossdock.commerce.payments.service import Payments
 from crossdock.core.errors import BadRequest, Conflict
 from crossdock.db.database import Store
 from crossdock.events import store as event_store
@@ -316,12 +319,58 @@ def test_an_answer_and_its_event_are_one_fact(gateways: Gateways) -> None:
         assert len(repository.facts_of(work, payment.payment_id)) == 1
 
 
+def lost(gateways: Gateways, gateway: str, reference: str) -> Payment:
+    """Place a payment at *gateway*, which does it and whose answer is lost."""
+    (other,) = {*gateways.servers} - {gateway}
+    integrations.pause(gateways.store, other, actor=OTTO)
+    gateways.fault(gateway, *[{"reset": "after"}] * 2)
+    payment = gateways.authorise(reference)
+    integrations.resume(gateways.store, other, on_resumed=lambda *_: None, actor=OTTO)
+    assert payment.is_unresolved
+    return payment
+
+
 class TestResolve:
     def test_the_same_call_with_the_same_key_finds_out(self, gateways: Gateways, unknown: Payment) -> None:
         found = service.resolve(gateways.payments, unknown.payment_id)
 
         assert (found.state, found.is_unresolved) == (PaymentState.AUTHORISED, False)
         assert gateways.effects() == 1
+
+    def test_a_gateway_that_hangs_delays_no_payment_of_another(self, gateways: Gateways, hub_dsn: str) -> None:
+        """No lock of the database and no order of work stands between two payments."""
+        slow = lost(gateways, "alpha", "order-1")
+        quick, other = lost(gateways, "beta", "order-2"), lost(gateways, "beta", "order-3")
+        asked, wake = threading.Event(), threading.Event()
+
+        with ThreadPoolExecutor(1) as pool, Store(hub_dsn) as store:
+
+            def hang(*call: Any) -> Any:
+                asked.set()
+                wake.wait(60)
+                return gateways.in_thread(store).perform(*call)
+
+            hanging = pool.submit(service.resolve, Payments(store, hang), slow.payment_id)
+            assert asked.wait(60)
+            states = {service.resolve(gateways.payments, each.payment_id).state for each in (quick, other)}
+            is_still_hanging = not hanging.done()
+            wake.set()
+
+        assert (states, is_still_hanging) == ({PaymentState.AUTHORISED}, True)
+        assert hanging.result().state is PaymentState.AUTHORISED
+
+    def test_a_call_that_is_at_work_delays_no_other_of_its_payment(self, gateways: Gateways, hub_dsn: str) -> None:
+        payment = gateways.authorise()
+        gateways.fault("alpha", *[{"reset": "after"}] * 4)
+        busy, free = gateways.capture(payment, 1_000, "c1"), gateways.capture(payment, 1_000, "c2")
+        with Store(hub_dsn) as other, service._alone(other, service._lock_name(busy)):
+            service.resolve(gateways.payments, payment.payment_id)
+            outcomes = {leg.leg_id: leg.outcome for leg in legs(gateways, payment)}
+            assert (outcomes[busy.leg_id], outcomes[free.leg_id]) == (Outcome.UNKNOWN, Outcome.DONE)
+            with pytest.raises(PaymentBusy):
+                service.resolve(gateways.payments, payment.payment_id)
+
+        assert not service.resolve(gateways.payments, payment.payment_id).is_unresolved
 
     def test_a_gateway_without_keys_is_read(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         with connected(store, monkeypatch, keys=False) as gateways:

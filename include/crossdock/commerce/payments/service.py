@@ -161,19 +161,26 @@ def resolve(payments: Payments, payment_id: str) -> Payment:
     """
     Find out what became of each call whose outcome is unknown: the same call with the same key, then `find_payment`.
 
-    What stays unknown waits for an event or a person. Nothing is asked of another gateway.
+    What stays unknown waits for an event or a person. Nothing is asked of another gateway. A call that another process is
+    asking about is left to that one: a gateway that hangs delays no other call.
 
     Raises:
         NotFound: there is no such payment.
-        PaymentBusy: another process is asking about it now.
+        PaymentBusy: other processes are asking about each of its calls now.
 
     """
     with payments.store.transaction() as work:
         payment = repository.get(work, payment_id)
         waiting = [leg for leg in repository.legs_of(work, payment_id) if leg.is_unresolved]
+    busy = 0
     for leg in waiting:
-        with _alone(payments.store, _lock_name(leg)):
-            _repeat(payments, payment, leg)
+        try:
+            with _alone(payments.store, _lock_name(leg)):
+                _repeat(payments, payment, leg)
+        except PaymentBusy:
+            busy += 1
+    if busy and busy == len(waiting):
+        raise PaymentBusy(payment_id)
     return show(payments.store, payment_id)
 
 
