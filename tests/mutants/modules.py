@@ -59,7 +59,11 @@ MODULES = {
     ),
     "signatures": _module(
         ("events/webhooks_in/signatures.py",),
-        ("events/webhooks_in/test_adyen_signatures.py", "events/webhooks_in/test_webhooks.py"),
+        (
+            "events/webhooks_in/test_adyen_signatures.py",
+            "events/webhooks_in/test_sendgrid_signatures.py",
+            "events/webhooks_in/test_webhooks.py",
+        ),
     ),
     "retries": _module(("http/retries.py",), ("http/test_retries.py", "http/test_send.py")),
     "breaker": _module(
