@@ -18,10 +18,10 @@ from crossdock.db.database import Store
 from crossdock.maintenance import card_scan_repository
 from crossdock.maintenance.card_scan_repository import Column
 from crossdock.observability import alerts
+from crossdock.observability.alerts import Found, Kind
 
 log = logger(__name__)
 
-KIND = "card_data_stored"
 _HOURS = 24
 #: Read in one step: 2 MiB and what its rows have elsewhere.
 _BLOCKS = 256
@@ -53,7 +53,7 @@ def scan(store: Store, now: datetime) -> Iterator[None]:
         if number:
             _open_alert(store, column, number)
     with store.transaction() as work:
-        alerts.close_unseen(work, KIND, before=now - _UNSEEN)
+        alerts.close_unseen(work, Kind.CARD_DATA_STORED, before=now - _UNSEEN)
 
 
 def _parts(blocks: int, hour: int) -> Iterator[tuple[int, int]]:
@@ -80,6 +80,6 @@ def _open_alert(store: Store, column: Column, number: int) -> None:
         "Delete them there and at their source, and find out how they came in"
     )
     with store.transaction() as work:
-        is_new = alerts.add(work, kind=KIND, subject=subject, message=message)
+        is_new = alerts.add(work, Kind.CARD_DATA_STORED, subject, Found(message, records=number))
     if is_new:
         log.error("Alert: %s", message)
