@@ -137,6 +137,8 @@ class Settings(BaseSettings):
     removed_subscriber_days: int = Field(default=30, ge=1)
     #: How long a call that writes is kept in the attempt log, once its outcome is known.
     attempt_days: int = Field(default=400, ge=1)
+    #: Days that payments are kept, with all that gateways said of them: as long as the books of a shop.
+    payment_days: int = Field(default=3_650, ge=1)
 
     #: Who sends the hub's mails: `The Shop <orders@shop.example>`. Without it none is sent.
     mail_from: str = ""

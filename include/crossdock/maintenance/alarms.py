@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 from crossdock.core.log import logger
 from crossdock.db.database import Store, Work
@@ -57,6 +57,8 @@ def check(store: Store, subscribers: Mapping[str, Subscriber], limits: AlarmThre
             "webhooks_refused": _refused(work, limits),
             "attempt_unresolved": _unresolved(work, limits),
             "payment_unknown": _unknown_payments(work, limits),
+            "payment_doubled": _doubled_payments(work),
+            "payment_disputed": _disputed_payments(work),
             "run_late": alarm_conditions.still_late(work),
         }
     with store.transaction() as work:
@@ -142,4 +144,24 @@ def _unknown_payments(work: Work, limits: AlarmThresholds) -> Found:
             f"{unknown.since_s / 60:.0f} minutes ({unknown.payment_id}). No other gateway is asked for them until it is known"
         )
         for unknown in alarm_conditions.unknown_payments(work, limits.payment_unknown)
+    }
+
+
+def _doubled_payments(work: Work) -> Found:
+    return {
+        doubled.payment_id: (
+            f"The payment {doubled.payment_id} ({doubled.reference}) has {doubled.authorisations} authorisations that hold or "
+            "have taken the customer's money. Void or refund all but one"
+        )
+        for doubled in alarm_conditions.doubled_payments(work)
+    }
+
+
+def _disputed_payments(work: Work) -> Found:
+    return {
+        disputed.payment_id: (
+            f"The payment {disputed.payment_id} ({disputed.reference}) is disputed at {disputed.gateways}. It can be answered "
+            f"there until {disputed.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC; afterwards the money is lost"
+        )
+        for disputed in alarm_conditions.disputed_payments(work)
     }
