@@ -16,11 +16,17 @@ _HINTS: Mapping[str, HintId] = {
     "events_unread": HintId.SHOW_DELIVERY,
     "attempt_unresolved": HintId.LIST_ATTEMPTS,
     "payment_unknown": HintId.LIST_PAYMENTS,
+    "payment_doubled": HintId.SHOW_PAYMENT,
+    "payment_disputed": HintId.SHOW_PAYMENT,
     "breaker_open": HintId.SHOW_INTEGRATION,
     "run_failed": HintId.LIST_RUNS,
     "run_held": HintId.LIST_RUNS,
     "run_late": HintId.LIST_RUNS,
 }
+
+
+#: Hints that name what the alert is about.
+_ABOUT_THE_SUBJECT = frozenset({HintId.SHOW_INTEGRATION, HintId.SHOW_PAYMENT})
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -41,7 +47,7 @@ class Alert(msgspec.Struct, frozen=True):
         found = _HINTS.get(self.kind)
         if found is None:
             return None
-        return Hint(found, self.subject if found is HintId.SHOW_INTEGRATION else "")
+        return Hint(found, self.subject if found in _ABOUT_THE_SUBJECT else "")
 
 
 class Changed(msgspec.Struct, frozen=True):

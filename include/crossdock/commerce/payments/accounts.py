@@ -28,7 +28,7 @@ def account_of(work: Work, gateway: str) -> str | None:
     return hashlib.sha256(msgspec.json.encode(named_by, order="deterministic")).hexdigest()[:32]
 
 
-def is_elsewhere(work: Work, leg: Leg) -> bool:
+def is_other_account(work: Work, leg: Leg) -> bool:
     """Check whether another account would be called now than the one that *leg* was sent to; no if that was not kept."""
     return leg.account is not None and leg.account != account_of(work, leg.gateway)
 

@@ -189,10 +189,11 @@ UPDATE payment_fact SET payment_id = %(payment_id)s
 #: the gateway did twice what it was asked for. What somebody has captured or voided there is another shop's, or over.
 _TWINS = b"""
 SELECT count(DISTINCT said.payment_ref)
-  FROM payment JOIN payment_leg leg USING (payment_id)
+  FROM payment JOIN payment_leg leg ON leg.payment_id = payment.payment_id
   JOIN payment_fact said ON (said.gateway, said.reference, said.currency, said.amount_minor)
                           = (leg.gateway, leg.reference, payment.currency, payment.amount_minor)
- WHERE payment_id = %(payment_id)s AND operation = 'authorise' AND said.payment_id IS NULL AND said.kind = 'authorised'
+ WHERE payment.payment_id = %(payment_id)s AND leg.operation = 'authorise' AND said.payment_id IS NULL
+   AND said.kind = 'authorised'
    AND NOT EXISTS (SELECT FROM payment_fact later
                     WHERE (later.gateway, later.payment_ref) = (said.gateway, said.payment_ref)
                       AND later.payment_id IS NULL AND later.kind IN ('captured', 'voided', 'reversed'))

@@ -17,7 +17,7 @@ import msgspec
 
 from crossdock.commerce.payments import facts as fact_book
 from crossdock.commerce.payments import repository
-from crossdock.commerce.payments.accounts import account_of, declared, is_elsewhere
+from crossdock.commerce.payments.accounts import account_of, declared, is_other_account
 from crossdock.commerce.payments.amounts import Amounts, PaymentState, amounts_of, is_foreign, state_of
 from crossdock.commerce.payments.events import PaymentFact
 from crossdock.commerce.payments.health import GatewayHealth, in_order
@@ -56,7 +56,7 @@ from crossdock.observability import audit
 
 #: What a connector's manifest provides.
 CAPABILITY = "payment_gateway"
-_ELSEWHERE = (
+_OTHER_ACCOUNT = (
     "{gateway} was removed and added again, or its account was changed, since this call was made: the account of now is not "
     "asked about it. An event of the old one or a person has to say what became of it"
 )
@@ -305,9 +305,9 @@ def _stays_unknown(work: Work, leg: Leg) -> bool:
 
     That account knows nothing of the call, and would carry it out a second time.
     """
-    if not leg.is_unresolved or not is_elsewhere(work, leg):
+    if not leg.is_unresolved or not is_other_account(work, leg):
         return False
-    repository.end_leg(work, leg, LegEnd(outcome=Outcome.UNKNOWN, message=_ELSEWHERE.format(gateway=leg.gateway)))
+    repository.end_leg(work, leg, LegEnd(outcome=Outcome.UNKNOWN, message=_OTHER_ACCOUNT.format(gateway=leg.gateway)))
     fact_book.update_state(work, leg.payment_id)
     return True
 
