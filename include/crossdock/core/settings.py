@@ -131,13 +131,13 @@ class Settings(BaseSettings):
     fetch_run_days: int = Field(default=7, ge=1)
     #: How long the IDs of external events are kept: an event that comes again after that counts as new.
     event_identity_days: int = Field(default=400, ge=1)
-    #: How long closed dead letters, ended replays and refused webhooks are kept.
+    #: How long closed dead letters, ended replays, refused webhooks, and the tokens and customers of payments are kept.
     closed_days: int = Field(default=90, ge=1)
     #: How long the position of a subscriber is kept that was removed from the code.
     removed_subscriber_days: int = Field(default=30, ge=1)
     #: How long a call that writes is kept in the attempt log, once its outcome is known.
     attempt_days: int = Field(default=400, ge=1)
-    #: Days that payments are kept, with all that gateways said of them: as long as the books of a shop.
+    #: How long payments are kept after their last change, with all that gateways said of them.
     payment_days: int = Field(default=3_650, ge=1)
 
     #: Who sends the hub's mails: `The Shop <orders@shop.example>`. Without it none is sent.
