@@ -42,6 +42,7 @@ MATRIX = {
     ("GET", "/v1/payments"): ANYONE,
     ("POST", "/v1/payments"): PLACES,
     ("GET", "/v1/payments/{payment_id}"): ANYONE,
+    ("POST", "/v1/payments/{payment_id}/details"): PLACES,
     ("POST", "/v1/payments/{payment_id}/captures"): OPERATES,
     ("POST", "/v1/payments/{payment_id}/voids"): OPERATES,
     ("POST", "/v1/payments/{payment_id}/refunds"): OPERATES,

@@ -52,7 +52,7 @@ def placed(post: Send, **changes: Any) -> str:
     return str(answer.json()["payment_id"])
 
 
-def test_a_payment_is_placed_captured_and_given_back(client: TestClient, post: Send) -> None:
+def test_a_payment_is_authorised_captured_and_refunded(client: TestClient, post: Send) -> None:
     payment_id = placed(post)
     captured = post(f"/payments/{payment_id}/captures", {"amount_minor": 6_000})
     refunded = post(f"/payments/{payment_id}/refunds", {})
@@ -134,6 +134,32 @@ def test_what_the_customer_has_to_do_is_a_link(post: Send) -> None:
     answer = post("/payments", ORDER | {"payment_method": "pm_asks"}).json()
 
     assert (answer["state"], answer["next_action_url"]) == ("requires_action", "https://bank.test/3ds")
+
+
+def test_what_the_customer_brought_back_finishes_it_once(post: Send, gateways: Gateways) -> None:
+    payment_id = placed(post, payment_method="pm_asks")
+    body, key = {"details": {"redirectResult": "X6XtfGC3"}}, new_key()
+    first, again = (post(f"/payments/{payment_id}/details", body, key) for _ in range(2))
+    late = post(f"/payments/{payment_id}/details", body)
+
+    assert (first.status_code, first.json()["state"], first.json()["next_action_url"]) == (200, "authorised", None)
+    assert again.json() == first.json()
+    assert (late.status_code, gateways.effects("finish")) == (409, 1)
+    assert "X6XtfGC3" not in str(query(gateways.store, "SELECT * FROM payment_leg"))
+
+
+def test_a_customer_who_failed_is_a_refusal(client: TestClient, post: Send) -> None:
+    payment_id = placed(post, payment_method="pm_asks")
+    answer = post(f"/payments/{payment_id}/details", {"details": {"result": "refused"}})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "not_authenticated")
+    assert client.get(f"/v1/payments/{payment_id}").json()["state"] == "declined"
+
+
+def test_an_operation_is_at_the_gateway_that_it_names(post: Send) -> None:
+    answer = post(f"/payments/{placed(post)}/voids", {"gateway": "beta"})
+
+    assert answer.status_code == 409
 
 
 def test_each_gateway_is_asked_with_its_own_token(post: Send, gateways: Gateways) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.conftest import Hub
 
-PLACE = ("payments", "place", "order-4711", "100", "EUR")
+AUTHORISE = ("payments", "authorise", "order-4711", "100", "EUR")
 
 
 class Unanswering(ThreadingHTTPServer):
@@ -57,7 +57,8 @@ def unanswering(stackless_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator
 @pytest.mark.parametrize(
     "words",
     [
-        (*PLACE, "--method", "pm_visa"),
+        (*AUTHORISE, "--method", "pm_visa"),
+        ("payments", "finish", "pay_1", "--detail", "redirectResult=X6"),
         ("payments", "capture", "pay_1"),
         ("payments", "void", "pay_1"),
         ("payments", "refund", "pay_1"),
@@ -85,7 +86,7 @@ def test_a_refused_request_prints_no_key(stackless_hub: Hub, unanswering: Unansw
 
 
 def test_tokens_are_given_for_every_gateway_and_for_single_ones(stackless_hub: Hub, unanswering: Unanswering) -> None:
-    stackless_hub(*PLACE, "--method", "dG9rZW4=", "--method", "stripe_eu=pm_a=b", "--method", "adyen_eu=tok")
+    stackless_hub(*AUTHORISE, "--method", "dG9rZW4=", "--method", "stripe_eu=pm_a=b", "--method", "adyen_eu=tok")
 
     _, body = unanswering.requests[0]
     assert body["payment_method"] == "dG9rZW4="
@@ -93,6 +94,15 @@ def test_tokens_are_given_for_every_gateway_and_for_single_ones(stackless_hub: H
 
 
 def test_two_tokens_for_one_gateway_are_wrong_use(stackless_hub: Hub, unanswering: Unanswering) -> None:
-    ended = stackless_hub(*PLACE, "--method", "stripe_eu=a", "--method", "stripe_eu=b")
+    ended = stackless_hub(*AUTHORISE, "--method", "stripe_eu=a", "--method", "stripe_eu=b")
 
     assert (ended.code, unanswering.requests) == (2, [])
+
+
+def test_what_the_customer_brought_back_has_names(stackless_hub: Hub, unanswering: Unanswering) -> None:
+    """A value may have equals signs, as base64 does."""
+    stackless_hub("payments", "finish", "pay_1", "--detail", "redirectResult=dG9rZW4=", "--detail", "a=")
+    wrong = stackless_hub("payments", "finish", "pay_1", "--detail", "X6")
+
+    assert unanswering.requests[0][1] == {"details": {"redirectResult": "dG9rZW4=", "a": ""}}
+    assert wrong.code == 2

@@ -56,6 +56,10 @@ class Bench(Protocol):
         """A valid input of `authorise` with the method whose payments end so."""
         ...
 
+    def customer_acts(self, payment_ref: str) -> dict[str, Any]:
+        """Let the customer of a payment do what is asked; give the input of `finish`."""
+        ...
+
     def money(self, payment_ref: str) -> Money: ...
 
     def effects(self) -> int:
@@ -112,6 +116,9 @@ class AdyenBench:
     def payment(self, outcome: str, **changed: Any) -> dict[str, Any]:
         return adyen.payment(self.methods[outcome], **changed)
 
+    def customer_acts(self, payment_ref: str) -> dict[str, Any]:
+        return {"payment_ref": payment_ref, "details": {"redirectResult": payment_ref}}
+
     def money(self, payment_ref: str) -> Money:
         payment = self.platform.state.find(payment_ref)
         return Money(payment.captured, payment.refunded, payment.state == "cancelled")
@@ -155,6 +162,10 @@ class StripeBench:
     def payment(self, outcome: str, **changed: Any) -> dict[str, Any]:
         given = {"reference": "order-4711", "amount_minor": 1999, "currency": "EUR"}
         return {**given, "payment_method": self.methods[outcome], **changed}
+
+    def customer_acts(self, payment_ref: str) -> dict[str, Any]:
+        self._provider.state.authenticate(payment_ref, succeeds=True)
+        return {"payment_ref": payment_ref, "details": {}}
 
     def money(self, payment_ref: str) -> Money:
         moves = [move for move in self._provider.state.ledger if move["payment_intent"] == payment_ref]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,6 +61,20 @@ def test_a_gateway_has_all_actions_of_the_contract_as_the_contract_has_them(gate
         assert (actions[name].input, actions[name].output) == (declared["input"], declared["output"])
 
 
+def test_it_says_by_which_references_it_names_its_effects(gateway: Gateway, bench: Bench) -> None:
+    """A person who gives another one would make two effects of one, with its event."""
+    paid = done(bench, "authorise", bench.payment("good"))
+    named = {"authorise": paid, "capture": done(bench, "capture", operation(paid["payment_ref"], 1200))}
+    named["refund"] = done(bench, "refund", operation(paid["payment_ref"], 500))
+    other = authorised(bench)
+    named["void"] = done(bench, "void", operation(other))
+
+    for action, output in named.items():
+        form = manifests()[gateway.kind].actions[action].names_effect
+        assert form, action
+        assert re.fullmatch(form, output["operation_ref"])
+
+
 def test_an_authorisation_moves_no_money(bench: Bench) -> None:
     output = done(bench, "authorise", bench.payment("good"))
 
@@ -90,6 +105,16 @@ def test_a_part_is_captured_and_a_part_of_it_refunded(bench: Bench) -> None:
     done(bench, "refund", operation(paid, 500))
 
     assert bench.money(paid)[:2] == (1200, 500)
+
+
+def test_a_payment_is_authorised_once_its_customer_has_acted(bench: Bench) -> None:
+    waiting = done(bench, "authorise", bench.payment("needs_action"))
+    given = bench.customer_acts(waiting["payment_ref"])
+
+    output = done(bench, "finish", given)
+
+    assert (output["state"], output["payment_ref"]) == ("authorised", waiting["payment_ref"])
+    assert bench.effects() == 1
 
 
 def test_what_is_voided_is_not_captured(bench: Bench) -> None:

@@ -6,14 +6,17 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from crossdock.app.airflow.deadlines import RunIsLate
 from crossdock.app.fetch_records import SyncRecordFetcher
 from crossdock.cli.stack import _facts_of
+from crossdock.commerce.payments import facts as payment_facts
 from crossdock.commerce.payments import service as payments
+from crossdock.commerce.payments.events import FactKind
+from crossdock.commerce.payments.model import FactOrigin
 from crossdock.core.errors import HubError
 from crossdock.db.database import Store, Work
 from crossdock.events.delivery import consumer_leases
@@ -32,6 +35,7 @@ from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Systems, extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
 from tests.commerce.payments.gateways import connected
+from tests.commerce.payments.test_facts import fact, report
 from tests.events.worlds import publish, stock
 from tests.shop import query
 from tests.streams import INVENTORY, stream_of
@@ -83,6 +87,65 @@ def test_a_call_that_was_done_in_another_currency_is_an_alert(store: Store, monk
         )
 
         assert payment.payment_id in open_alerts(store)["payment_unknown", "alpha"]
+
+
+def test_two_authorisations_of_a_payment_are_an_alert_until_one_is_released(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The customer's money is held twice."""
+    with connected(store, monkeypatch) as gateways:
+        payment = gateways.authorise()
+        subject = ("payment_doubled", payment.payment_id)
+        once = open_alerts(store)
+        ref = {"gateway": "beta", "payment_ref": "pay_2"}
+        with store.transaction() as work:
+            said = fact(FactKind.AUTHORISED, "auth_2", **ref)
+            payment_facts.repository.add_fact(work, payment.payment_id, said, FactOrigin.EVENT)
+            payment_facts.update_state(work, payment.payment_id)
+        twice = open_alerts(store)
+        with store.transaction() as work:
+            said = fact(FactKind.VOIDED, "void_3", **ref)
+            payment_facts.repository.add_fact(work, payment.payment_id, said, FactOrigin.EVENT)
+            payment_facts.update_state(work, payment.payment_id)
+
+        assert subject not in once
+        assert "2 authorisations" in twice[subject]
+        assert subject not in open_alerts(store)
+
+
+@pytest.mark.parametrize("end", [FactKind.DISPUTE_CLOSED, FactKind.CHARGEBACK_REVERSED])
+def test_a_dispute_is_an_alert_with_its_deadline_until_it_is_closed(
+    store: Store, monkeypatch: pytest.MonkeyPatch, end: FactKind
+) -> None:
+    """Nobody was told of it, and what nobody answers is lost."""
+    with connected(store, monkeypatch) as gateways:
+        payment = gateways.authorise()
+        due_at = datetime.now(UTC) + timedelta(days=7)
+        of_dispute = {"payment_ref": "pay_alpha_authorise_1", "due_at": due_at}
+        report(store, fact(FactKind.DISPUTE_OPENED, "dp_1", **of_dispute))
+        report(store, fact(FactKind.CHARGED_BACK, "dp_1", payment_ref="pay_alpha_authorise_1"))
+        disputed = open_alerts(store)
+        report(store, fact(end, "dp_1", payment_ref="pay_alpha_authorise_1"))
+
+        message = disputed["payment_disputed", payment.payment_id]
+        assert f"{due_at:%Y-%m-%d}" in message
+        assert "alpha" in message
+        assert ("payment_disputed", payment.payment_id) not in open_alerts(store)
+
+
+def test_a_dispute_whose_deadline_has_passed_is_no_alert(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can answer it any more; one without a deadline is open for 40 days."""
+    with connected(store, monkeypatch) as gateways:
+        old = gateways.authorise("order-1")
+        (long_ago, lately) = (datetime.now(UTC) - timedelta(days=days) for days in (41, 39))
+        report(store, fact(FactKind.DISPUTE_OPENED, "dp_1", payment_ref="pay_alpha_authorise_1", occurred_at=long_ago))
+        young = gateways.authorise("order-2")
+        ref = query(store, "SELECT payment_ref, gateway FROM payment_leg WHERE payment_id = %s", young.payment_id)[0]
+        second = {"payment_ref": ref[0], "gateway": ref[1], "occurred_at": lately}
+        report(store, fact(FactKind.DISPUTE_OPENED, "dp_2", **second))
+
+        found = {subject for kind, subject in open_alerts(store) if kind == "payment_disputed"}
+        assert found == {young.payment_id} != {old.payment_id}
 
 
 def test_dead_letters_are_an_alert_with_number_causes_and_what_to_do(store: Store) -> None:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from crossdock.db.database import Store
 from crossdock.maintenance import card_scan
-from crossdock.maintenance.card_scan import KIND, scan
+from crossdock.maintenance.card_scan import scan
 from crossdock.observability import alerts
+from crossdock.observability.alerts import Kind
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Systems
 from crossdock.sync.model import SyncRequest
@@ -29,7 +30,7 @@ def day_of(store: Store, midnight: datetime | None = None) -> dict[str, str]:
         for _ in scan(store, midnight + timedelta(hours=hour)):
             pass
     with store.transaction() as work:
-        return {alert.subject: alert.message for alert in alerts.find(work) if alert.kind == KIND}
+        return {alert.subject: alert.message for alert in alerts.find(work) if alert.kind == Kind.CARD_DATA_STORED}
 
 
 def dead_letter(store: Store, reason: str) -> None:
@@ -90,5 +91,5 @@ def test_the_delivery_worker_scans(store: Store, hub_dsn: str, monkeypatch: pyte
     with delivery(hub_dsn, {}):
         eventually(
             lambda: query(store, "SELECT kind, subject FROM alert WHERE kind = 'card_data_stored'"),
-            [(KIND, "dead_letter.reason")],
+            [(Kind.CARD_DATA_STORED, "dead_letter.reason")],
         )

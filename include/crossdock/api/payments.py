@@ -1,4 +1,4 @@
-"""Payments: place, capture, void and give back; list them; and say what became of calls whose outcome nobody knows."""
+"""Payments: authorise, finish, capture, void and refund; list them; and say what became of calls whose outcome nobody knows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from crossdock.api.selection import Id, WithReason, not_there
 from crossdock.commerce.payments import repository, service
 from crossdock.commerce.payments.amounts import PaymentState, amounts_of
 from crossdock.commerce.payments.events import FactKind, PaymentFact
-from crossdock.commerce.payments.health import GatewayHealth, in_order
+from crossdock.commerce.payments.health import GatewayHealth
 from crossdock.commerce.payments.model import ANY_GATEWAY, Leg, Operation, Payment, PaymentRequest
 from crossdock.commerce.payments.service import Payments, Request
 from crossdock.core.errors import BadRequest
@@ -68,6 +68,9 @@ ReturnUrl = Annotated[
 ]
 Gateway = Annotated[str, Field(pattern=INTEGRATION_ID)]
 
+DetailName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.]{0,63}$")]
+DetailText = Annotated[str, Field(max_length=20_000)]
+
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
 
 
@@ -75,7 +78,7 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class PlaceRequest(_Body):
+class AuthoriseRequest(_Body):
     """A payment to authorise. No card data: a payment method is a token of a gateway."""
 
     reference: Reference = Field(description="Your own, unique: the gateway shows it beside the payment.")
@@ -114,13 +117,29 @@ class PlaceRequest(_Body):
         )
 
 
-class PartRequest(_Body):
+class DetailsRequest(_Body):
+    """What the customer brought back from an action. It is passed on, and not stored."""
+
+    details: Annotated[dict[DetailName, DetailText], Field(max_length=10)] = Field(
+        default_factory=dict,
+        json_schema_extra={"additionalProperties": False},
+        description="By the gateway's names, such as `redirectResult` of Adyen; empty where the gateway knows by itself.",
+    )
+
+
+class _OfOne(_Body):
+    gateway: Gateway | None = Field(
+        None, description="At which gateway, if a payment was authorised at several; absent for the first one."
+    )
+
+
+class PartRequest(_OfOne):
     """How much of a payment."""
 
     amount_minor: AmountMinor | None = Field(None, description="Absent for all that is left.")
 
 
-class VoidRequest(_Body):
+class VoidRequest(_OfOne):
     """What is authorised and not captured is released as a whole."""
 
 
@@ -168,6 +187,7 @@ class FactDocument(BaseModel):
     currency: str | None
     reference: str | None
     code: str | None
+    due_at: datetime | None = Field(description="Until when a dispute can be answered, if the gateway says it.")
 
 
 class AmountsDocument(BaseModel):
@@ -178,7 +198,7 @@ class AmountsDocument(BaseModel):
     refunded_minor: int
     charged_back_minor: int
     capturable_minor: int = Field(description="What can still be captured.")
-    refundable_minor: int = Field(description="What can still be given back.")
+    refundable_minor: int = Field(description="What can still be refunded.")
 
 
 class PaymentSummary(BaseModel):
@@ -191,6 +211,12 @@ class PaymentSummary(BaseModel):
     customer_reference: str | None
     state: PaymentState
     is_unresolved: bool = Field(description="A gateway was asked for something, and nobody knows what became of it.")
+    live_authorisations: int = Field(
+        description="Authorisations that hold money or have taken it. Of more than one, all but one are to be voided."
+    )
+    dispute_until: datetime | None = Field(
+        description="Until when an open dispute can be answered; null if none is open."
+    )
     created_at: datetime
     created_by: str
     changed_at: datetime
@@ -254,12 +280,12 @@ PaymentsOf = Annotated[Callable[[Caller], Payments], Depends(open_payments)]
 @router.post(
     "/payments",
     status_code=201,
-    summary="Place a payment",
+    summary="Authorise a payment",
     response_model=PaymentDocument,
     responses=KEYED | _ENDED_OTHERWISE,
 )
-def place_payment(
-    body: PlaceRequest,
+def authorise_payment(
+    body: AuthoriseRequest,
     caller: Annotated[Caller, guard(Role.USER)],
     store: OpenStore,
     payments: PaymentsOf,
@@ -290,19 +316,13 @@ def list_payments(
     cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,17}-pay_[0-9a-f]{32}$")] = None,
     limit: Limit = 100,
 ) -> PaymentsPage:
-    with store.transaction() as work:
-        found = repository.page(
-            work,
-            state=state,
-            unresolved=unresolved,
-            reference=reference,
-            before=_position(cursor) if cursor else None,
-            limit=limit + 1,
-        )
-    page = found[:limit]
+    before = _position(cursor) if cursor else None
+    page, has_more = service.page(
+        store, state=state, unresolved=unresolved, reference=reference, before=before, limit=limit
+    )
     return PaymentsPage(
         payments=[PaymentSummary.model_validate(payment, from_attributes=True) for payment in page],
-        next_cursor=_cursor(page[-1]) if len(found) > limit else None,
+        next_cursor=_cursor(page[-1]) if has_more else None,
     )
 
 
@@ -310,6 +330,28 @@ def list_payments(
 def show_payment(payment_id: PaymentId, store: OpenStore) -> PaymentDocument:
     with store.transaction() as work:
         return _document(work, repository.get(work, payment_id))
+
+
+@router.post(
+    "/payments/{payment_id}/details",
+    summary="Finish an authorisation after the customer has acted",
+    response_model=PaymentDocument,
+    responses=_NONE | KEYED | _ENDED_OTHERWISE,
+)
+def finish_payment(
+    payment_id: PaymentId,
+    body: DetailsRequest,
+    caller: Annotated[Caller, guard(Role.USER)],
+    payments: PaymentsOf,
+    request: OneEffect,
+) -> Response:
+    """
+    Pass on what the customer brought back, and answer with what came of it. A customer who failed is refused (422).
+
+    A payment that waits for no customer is a conflict (409), and no gateway is asked.
+    """
+    asked = Request(payment_id, request.effect_key, caller.actor, details=body.details)
+    return _once(request, payments(caller), partial(service.finish, request=asked))
 
 
 @router.post(
@@ -322,7 +364,7 @@ def capture_payment(
     payment_id: PaymentId, body: PartRequest, caller: Operator, payments: PaymentsOf, request: OneEffect
 ) -> Response:
     """Take what is authorised. More than is left is refused (409) before any gateway is asked."""
-    asked = Request(payment_id, request.effect_key, caller.actor, body.amount_minor)
+    asked = Request(payment_id, request.effect_key, caller.actor, body.amount_minor, body.gateway)
     return _once(request, payments(caller), partial(service.capture, request=asked))
 
 
@@ -334,27 +376,27 @@ def capture_payment(
 )
 def void_payment(
     payment_id: PaymentId,
-    body: VoidRequest,  # noqa: ARG001  refuses fields: a part cannot be released
+    body: VoidRequest,
     caller: Operator,
     payments: PaymentsOf,
     request: OneEffect,
 ) -> Response:
     """Release what is authorised and not captured."""
-    asked = Request(payment_id, request.effect_key, caller.actor)
+    asked = Request(payment_id, request.effect_key, caller.actor, gateway=body.gateway)
     return _once(request, payments(caller), partial(service.void, request=asked))
 
 
 @router.post(
     "/payments/{payment_id}/refunds",
-    summary="Give a payment back, or a part of it",
+    summary="Refund a payment, or a part of it",
     response_model=PaymentDocument,
     responses=_NONE | KEYED | _ENDED_OTHERWISE,
 )
 def refund_payment(
     payment_id: PaymentId, body: PartRequest, caller: Operator, payments: PaymentsOf, request: OneEffect
 ) -> Response:
-    """Give back what is captured. More than is left is refused (409) before any gateway is asked."""
-    asked = Request(payment_id, request.effect_key, caller.actor, body.amount_minor)
+    """Refund what is captured. More than is left is refused (409) before any gateway is asked."""
+    asked = Request(payment_id, request.effect_key, caller.actor, body.amount_minor, body.gateway)
     return _once(request, payments(caller), partial(service.refund, request=asked))
 
 
@@ -409,9 +451,7 @@ def resolve_leg(
 
 @router.get("/payment-gateways", summary="List payment gateways with their health", dependencies=[guard(Role.VIEWER)])
 def list_gateways(store: OpenStore) -> GatewaysDocument:
-    with store.transaction() as work:
-        health = {found.gateway: found for found in repository.health_of(work, service.gateways(work))}
-    return GatewaysDocument(gateways=[_gateway(health[name]) for name in in_order(health.values())])
+    return GatewaysDocument(gateways=[_gateway(health) for health in service.gateways_by_health(store)])
 
 
 @router.get(
@@ -422,13 +462,11 @@ def list_gateways(store: OpenStore) -> GatewaysDocument:
 def list_unmatched_facts(
     store: OpenStore, cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,18}$")] = None, limit: Limit = 100
 ) -> UnmatchedFactsPage:
-    """List what gateways said of payments that were not placed through the hub: by another shop, or in their dashboard."""
-    with store.transaction() as work:
-        found = repository.unmatched_facts(work, after=int(cursor or 0), limit=limit + 1)
-    page = found[:limit]
+    """List what gateways said of payments that were not authorised through the hub: by another shop, or in their dashboard."""
+    page, has_more = service.unmatched_facts(store, after=int(cursor or 0), limit=limit)
     return UnmatchedFactsPage(
         facts=[UnmatchedFactDocument(fact_id=each.fact_id, **_fields(each.fact)) for each in page],
-        next_cursor=str(page[-1].fact_id) if len(found) > limit else None,
+        next_cursor=str(page[-1].fact_id) if has_more else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""./hub payments: place, capture, void and give back; and find out what became of calls that nobody answered."""
+"""./hub payments: authorise, finish, capture, void and refund; and find out what became of calls that nobody answered."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Payments at one 
 _GATEWAY = re.compile(r"[a-z][a-z0-9_]{1,62}")
 _OUTCOMES = ("done", "refused", "failed")
 PaymentId = Annotated[str, typer.Argument(help="ID, as ./hub payments list shows it.")]
+Gateway = Annotated[str | None, typer.Option(help="At which gateway, if it was authorised at several.")]
 Amount = Annotated[int | None, typer.Option(min=1, help="In minor units, such as cents; all that is left by default.")]
 
 
@@ -66,8 +67,8 @@ def show(payment_id: PaymentId, as_json: Json = False) -> None:
     _show(hub_api().get(path_of("payments", payment_id)).document, as_json=as_json)
 
 
-@app.command("place")
-def place(
+@app.command("authorise")
+def authorise(
     reference: Annotated[str, typer.Argument(help="Your own, unique: the same one again is the same payment.")],
     amount_minor: Annotated[int, typer.Argument(min=1, help="In minor units, such as cents.")],
     currency: Annotated[str, typer.Argument(help="ISO 4217, such as EUR.")],
@@ -85,22 +86,52 @@ def place(
     _show(repeatable.send(path_of("payments"), body, key), as_json=as_json)
 
 
+@app.command("finish")
+def finish(
+    payment_id: PaymentId,
+    detail: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE that the customer brought back, such as redirectResult=…; may be repeated."),
+    ] = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Finish an authorisation after the customer has acted."""
+    body = {"details": _details(detail or [])}
+    _show(repeatable.send(path_of("payments", payment_id, "details"), body, key), as_json=as_json)
+
+
 @app.command("capture")
-def capture(payment_id: PaymentId, amount_minor: Amount = None, key: Key = None, as_json: Json = False) -> None:
-    """Take an authorised amount, or a part of it."""
-    _show(repeatable.send(path_of("payments", payment_id, "captures"), _part(amount_minor), key), as_json=as_json)
+def capture(
+    payment_id: PaymentId,
+    amount_minor: Amount = None,
+    gateway: Gateway = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Capture an authorised amount, or a part of it."""
+    body = _given(amount_minor=amount_minor, gateway=gateway)
+    _show(repeatable.send(path_of("payments", payment_id, "captures"), body, key), as_json=as_json)
 
 
 @app.command("void")
-def void(payment_id: PaymentId, key: Key = None, as_json: Json = False) -> None:
+def void(payment_id: PaymentId, gateway: Gateway = None, key: Key = None, as_json: Json = False) -> None:
     """Release what is authorised and not captured."""
-    _show(repeatable.send(path_of("payments", payment_id, "voids"), {}, key), as_json=as_json)
+    body = _given(gateway=gateway)
+    _show(repeatable.send(path_of("payments", payment_id, "voids"), body, key), as_json=as_json)
 
 
 @app.command("refund")
-def refund(payment_id: PaymentId, amount_minor: Amount = None, key: Key = None, as_json: Json = False) -> None:
-    """Give back a captured amount, or a part of it."""
-    _show(repeatable.send(path_of("payments", payment_id, "refunds"), _part(amount_minor), key), as_json=as_json)
+def refund(
+    payment_id: PaymentId,
+    amount_minor: Amount = None,
+    gateway: Gateway = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Refund a captured amount, or a part of it."""
+    body = _given(amount_minor=amount_minor, gateway=gateway)
+    _show(repeatable.send(path_of("payments", payment_id, "refunds"), body, key), as_json=as_json)
 
 
 @app.command("resolve")
@@ -168,8 +199,22 @@ def _methods(given: list[str]) -> dict[str, Any]:
     return {**({"payment_method": for_all} if for_all else {}), **({"payment_methods": tokens} if tokens else {})}
 
 
-def _part(amount_minor: int | None) -> dict[str, Any]:
-    return {} if amount_minor is None else {"amount_minor": amount_minor}
+def _details(given: list[str]) -> dict[str, str]:
+    """
+    Read what the customer brought back.
+
+    Raises:
+        BadRequest: one has no name.
+
+    """
+    named = [each.partition("=") for each in given]
+    if not all(name and equals for name, equals, _ in named):
+        raise BadRequest("--detail is NAME=VALUE, such as redirectResult=X6XtfGC3")
+    return {name: value for name, _, value in named}
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _show(payment: dict[str, Any], *, as_json: bool) -> None:
@@ -193,6 +238,12 @@ def _show(payment: dict[str, Any], *, as_json: bool) -> None:
         empty="No gateway was asked.",
     )
     amounts = payment["amounts"]
-    console.say(f"Left to capture: {amounts['capturable_minor']:,}. Left to give back: {amounts['refundable_minor']:,}")
+    console.say(f"Left to capture: {amounts['capturable_minor']:,}. Left to refund: {amounts['refundable_minor']:,}")
+    if payment["live_authorisations"] > 1:
+        console.say(
+            "It is authorised more than once. Void or refund all but one: ./hub payments void ID --gateway NAME"
+        )
+    if payment["dispute_until"]:
+        console.say(f"It is disputed. Answer at the gateway until {shown(payment['dispute_until'])}")
     if payment["next_action_url"]:
         console.say(f"The customer has to act: {payment['next_action_url']}")

@@ -17,6 +17,7 @@ class HintId(StrEnum):
 
     LIST_ATTEMPTS = "list_attempts"
     LIST_PAYMENTS = "list_payments"
+    SHOW_PAYMENT = "show_payment"
     LIST_DEAD_LETTERS = "list_dead_letters"
     LIST_QUARANTINE = "list_quarantine"
     LIST_EVENTS = "list_events"

@@ -143,12 +143,15 @@ class Settings(BaseSettings):
     fetch_run_days: int = Field(default=7, ge=1)
     #: How long the IDs of external events are kept: an event that comes again after that counts as new.
     event_identity_days: int = Field(default=400, ge=1)
-    #: How long closed dead letters, ended replays and refused webhooks are kept, and whom a mail went to and its text.
+    #: How long closed dead letters, ended replays and refused webhooks are kept, whom a mail went to and its text, and the tokens and
+    #: customers of payments.
     closed_days: int = Field(default=90, ge=1)
     #: How long the position of a subscriber is kept that was removed from the code.
     removed_subscriber_days: int = Field(default=30, ge=1)
     #: How long a call that writes is kept in the attempt log, once its outcome is known.
     attempt_days: int = Field(default=400, ge=1)
+    #: How long payments are kept after their last change, with all that gateways said of them.
+    payment_days: int = Field(default=3_650, ge=1)
 
     #: Who sends the hub's mails: `The Shop <orders@shop.example>`. Without it none is sent.
     mail_from: str = ""

@@ -122,10 +122,15 @@ class Manifest:
         others = {name: value for name, value in known.extra.items() if name not in own}
         return msgspec.structs.replace(changed, extra={**others, **changed.extra})
 
+    def identity_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Extract the settings that say which system is called: `x-identity` in the schema."""
+        fields = self.settings["properties"]
+        return {name: settings.get(name) for name in fields if fields[name].get("x-identity")}
+
     def other_system(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
         """Name the settings that differ and say which system's records are read: `x-identity` in the schema."""
-        fields = self.settings["properties"]
-        return [name for name in fields if fields[name].get("x-identity") and before.get(name) != after.get(name)]
+        now = self.identity_of(after)
+        return [name for name, value in self.identity_of(before).items() if value != now[name]]
 
     def other_destination(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
         """
@@ -265,11 +270,26 @@ def capability_contract(entry_point: str) -> dict[str, Any]:
     Read what a capability asks of a connector: a JSON file of the subject that needs it, as `module:file`.
 
     Its `actions` have title, description, kind, input, output, sample and fallback of each; the connector's manifest has
-    the rest.
+    the rest. What several of them share is in `$defs`, and written out here: each schema is complete by itself.
     """
     module, _, name = entry_point.partition(":")
     contract: dict[str, Any] = json.loads((_PACKAGE.parent / module.replace(".", "/") / name).read_text())
-    return contract
+    shared = contract.pop("$defs", {})
+    written_out: dict[str, Any] = _written_out(contract, shared)
+    return written_out
+
+
+def _written_out(part: Any, shared: Mapping[str, Any]) -> Any:
+    """Replace each reference to what is *shared* by it; one to the `$defs` of a schema's own stays."""
+    match part:
+        case {"$ref": str(name)} if (known := name.removeprefix("#/$defs/")) in shared:
+            return _written_out(shared[known], shared)
+        case dict():
+            return {name: _written_out(value, shared) for name, value in part.items()}
+        case list():
+            return [_written_out(value, shared) for value in part]
+        case _:
+            return part
 
 
 def _declared_actions(document: Mapping[str, Any]) -> dict[str, Any]:

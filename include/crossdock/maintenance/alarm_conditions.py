@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -64,6 +64,23 @@ class UnknownPayments(msgspec.Struct, frozen=True):
     since_s: float
     #: The IDs of some of them.
     examples: list[str]
+
+
+class DoubledPayment(msgspec.Struct, frozen=True):
+    """A payment for which several authorisations hold money or have taken it."""
+
+    payment_id: str
+    reference: str
+    authorisations: int
+
+
+class DisputedPayment(msgspec.Struct, frozen=True):
+    """A payment with a dispute that can still be answered."""
+
+    payment_id: str
+    reference: str
+    gateways: str
+    until: datetime
 
 
 _DEAD = b"""
@@ -143,6 +160,17 @@ SELECT gateway, count(DISTINCT payment_id), extract(epoch FROM clock_timestamp()
  GROUP BY gateway ORDER BY gateway
 """
 
+_DOUBLED = b"""
+SELECT payment_id, reference, live_authorisations FROM payment WHERE live_authorisations > 1 ORDER BY payment_id
+"""
+
+_DISPUTED = b"""
+SELECT payment_id, reference, (SELECT string_agg(DISTINCT gateway, ', ') FROM payment_fact
+                                WHERE payment_fact.payment_id = payment.payment_id AND kind IN ('dispute_opened', 'charged_back')),
+       dispute_until
+  FROM payment WHERE dispute_until > clock_timestamp() ORDER BY payment_id
+"""
+
 #: A DAG run that never reached the ledger, because it failed before, is given up after a day.
 _STILL_LATE = b"""
 SELECT subject FROM alert
@@ -206,6 +234,16 @@ def unknown_payments(work: Work, longer_than: timedelta) -> list[UnknownPayments
     """Find gateways with payments of which nobody has known for *longer_than* what became of a call."""
     values = {"longer_than": longer_than, "examples": alerts.EXAMPLES}
     return [UnknownPayments(*row) for row in work.execute(_UNKNOWN_PAYMENTS, values)]
+
+
+def doubled_payments(work: Work) -> list[DoubledPayment]:
+    """Find payments that were authorised more than once, and of which none was released since."""
+    return [DoubledPayment(*row) for row in work.execute(_DOUBLED)]
+
+
+def disputed_payments(work: Work) -> list[DisputedPayment]:
+    """Find payments with a dispute whose deadline has not passed."""
+    return [DisputedPayment(*row) for row in work.execute(_DISPUTED)]
 
 
 def still_late(work: Work) -> dict[str, Found]:

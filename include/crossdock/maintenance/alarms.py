@@ -97,6 +97,8 @@ def _conditions(subscribers: Mapping[str, Subscriber], limits: AlarmThresholds) 
         Kind.WEBHOOKS_REFUSED: partial(_refused, limits=limits),
         Kind.ATTEMPT_UNRESOLVED: partial(_unresolved, limits=limits),
         Kind.PAYMENT_UNKNOWN: partial(_unknown_payments, limits=limits),
+        Kind.PAYMENT_DOUBLED: _doubled_payments,
+        Kind.PAYMENT_DISPUTED: _disputed_payments,
         Kind.RUN_LATE: alarm_conditions.still_late,
         Kind.ROWS_REJECTED: _rejected,
         Kind.VOLUME_CHANGED: lambda work: volumes.changed(work, limits.volumes, datetime.now(UTC)),
@@ -207,4 +209,25 @@ def _unknown_payments(work: Work, limits: AlarmThresholds) -> Mapping[str, Found
             unknown.gateway,
         )
         for unknown in alarm_conditions.unknown_payments(work, limits.payment_unknown)
+    }
+
+
+def _doubled_payments(work: Work) -> Mapping[str, Found]:
+    return {
+        doubled.payment_id: Found(
+            f"The payment {doubled.payment_id} ({doubled.reference}) has {doubled.authorisations} authorisations that hold or "
+            "have taken the customer's money. Void or refund all but one",
+            doubled.authorisations,
+        )
+        for doubled in alarm_conditions.doubled_payments(work)
+    }
+
+
+def _disputed_payments(work: Work) -> Mapping[str, Found]:
+    return {
+        disputed.payment_id: Found(
+            f"The payment {disputed.payment_id} ({disputed.reference}) is disputed at {disputed.gateways}. It can be answered "
+            f"there until {disputed.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC; afterwards the money is lost"
+        )
+        for disputed in alarm_conditions.disputed_payments(work)
     }

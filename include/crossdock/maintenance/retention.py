@@ -34,9 +34,10 @@ class RetentionPeriods:
     ledger: timedelta = timedelta(days=365)
     #: Runs that fetched single records for webhooks, with their pages: there are thousands of them.
     fetch_runs: timedelta = timedelta(days=7)
-    #: Ids of received events: for this long, a repeated event is recognised.
+    #: Ids of received events: for this long, a repeated event is recognised. Facts of payments that the hub does not know.
     identities: timedelta = timedelta(days=400)
-    #: Closed dead letters and alerts, ended replays, counts of refused webhooks, last known reads, recipients of mails.
+    #: Closed dead letters and alerts, ended replays, counts of refused webhooks, last known reads, recipients of mails,
+    #: tokens and customers of payments.
     closed: timedelta = timedelta(days=90)
     #: Cursors of a subscriber that was removed from the code.
     consumers: timedelta = timedelta(days=30)
@@ -44,6 +45,8 @@ class RetentionPeriods:
     answers: timedelta = timedelta(hours=24)
     #: Attempts whose outcome is known. Longer than any system replays a key: a key without its row would be sent again.
     attempts: timedelta = timedelta(days=400)
+    #: Payments, with all that gateways said of them: as long as the books of a shop are kept.
+    payments: timedelta = timedelta(days=3_650)
 
 
 def purge_expired(
@@ -87,6 +90,12 @@ def _rules(keep: RetentionPeriods, now: datetime) -> tuple[tuple[str, _Delete], 
         ("ended replays", partial(retention_repository.delete_replays, before=ended, limit=_ROWS)),
         ("closed alerts", partial(retention_repository.delete_alerts, before=ended, limit=_ROWS)),
         ("recipients of mails", partial(retention_repository.forget_mails, before=ended, limit=_ROWS)),
+        ("tokens of payments", partial(retention_repository.forget_tokens, before=ended, limit=_ROWS)),
+        ("payments", partial(retention_repository.delete_payments, before=now - keep.payments, limit=_ROWS)),
+        (
+            "facts of unknown payments",
+            partial(retention_repository.delete_unmatched_facts, before=now - keep.identities, limit=_ROWS),
+        ),
         ("last known reads", partial(retention_repository.delete_last_known_reads, before=ended, limit=_ROWS)),
         ("kept answers", partial(idempotency.delete_expired, before=now - keep.answers, limit=_ROWS)),
         (

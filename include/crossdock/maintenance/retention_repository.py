@@ -88,6 +88,29 @@ UPDATE mail
   FROM expired WHERE mail.mail_id = expired.mail_id AND changed_at < %(before)s
 """
 
+#: The token of a payment method and who the customer is are of use while a gateway may be asked to authorise it.
+_FORGET_TOKENS = b"""
+UPDATE payment SET payment_methods = '{}', customer_reference = NULL, return_url = NULL WHERE payment_id = ANY(ARRAY(
+    SELECT payment_id FROM payment
+     WHERE changed_at < %(before)s AND NOT is_unresolved AND payment_methods <> '{}' LIMIT %(limit)s))
+"""
+
+#: With all that was asked and said of them. What nobody knows, and a dispute that can be answered, is kept however old.
+_DELETE_PAYMENTS = b"""
+WITH gone AS (
+    SELECT payment_id FROM payment
+     WHERE changed_at < %(before)s AND NOT is_unresolved AND coalesce(dispute_until < clock_timestamp(), true)
+     ORDER BY changed_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
+facts AS (DELETE FROM payment_fact USING gone WHERE payment_fact.payment_id = gone.payment_id),
+legs AS (DELETE FROM payment_leg USING gone WHERE payment_leg.payment_id = gone.payment_id)
+DELETE FROM payment USING gone WHERE payment.payment_id = gone.payment_id
+"""
+
+_DELETE_UNMATCHED_FACTS = b"""
+DELETE FROM payment_fact WHERE fact_id = ANY(ARRAY(
+    SELECT fact_id FROM payment_fact WHERE payment_id IS NULL AND received_at < %(before)s LIMIT %(limit)s))
+"""
+
 #: A row that recovered is history only. The others say which data a subscriber had instead of the event's, or that it
 #: never had the event: a rebuilt read model needs them as long as the store has the event.
 _DELETE_DEAD_LETTERS = b"""
@@ -181,6 +204,21 @@ def delete_last_known_reads(work: Work, before: datetime, *, limit: int) -> int:
 def forget_mails(work: Work, before: datetime, *, limit: int) -> int:
     """Delete the recipients and texts of mails that were sent or refused; the rows stay, so that none is sent again."""
     return work.execute(_FORGET_MAILS, {"before": before, "limit": limit}).rowcount
+
+
+def forget_tokens(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete the tokens and customers of payments; the rows stay, so that none is placed again."""
+    return work.execute(_FORGET_TOKENS, {"before": before, "limit": limit}).rowcount
+
+
+def delete_payments(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete payments with their calls and facts; those that wait for a person stay, however old."""
+    return work.execute(_DELETE_PAYMENTS, {"before": before, "limit": limit}).rowcount
+
+
+def delete_unmatched_facts(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete facts of payments that the hub does not know."""
+    return work.execute(_DELETE_UNMATCHED_FACTS, {"before": before, "limit": limit}).rowcount
 
 
 def delete_dead_letters(work: Work, before: datetime, *, limit: int) -> int:

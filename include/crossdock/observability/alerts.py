@@ -30,6 +30,8 @@ class Kind(StrEnum):
     EVENT_HORIZON = "event_horizon"
     ATTEMPT_UNRESOLVED = "attempt_unresolved"
     PAYMENT_UNKNOWN = "payment_unknown"
+    PAYMENT_DOUBLED = "payment_doubled"
+    PAYMENT_DISPUTED = "payment_disputed"
     BREAKER_OPEN = "breaker_open"
     WEBHOOKS_REFUSED = "webhooks_refused"
     CARD_DATA_STORED = "card_data_stored"
@@ -55,6 +57,8 @@ _HINTS: Mapping[str, HintId] = {
     Kind.EVENTS_UNREAD: HintId.SHOW_DELIVERY,
     Kind.ATTEMPT_UNRESOLVED: HintId.LIST_ATTEMPTS,
     Kind.PAYMENT_UNKNOWN: HintId.LIST_PAYMENTS,
+    Kind.PAYMENT_DOUBLED: HintId.SHOW_PAYMENT,
+    Kind.PAYMENT_DISPUTED: HintId.SHOW_PAYMENT,
     Kind.BREAKER_OPEN: HintId.SHOW_INTEGRATION,
     Kind.RUN_FAILED: HintId.LIST_RUNS,
     Kind.RUN_HELD: HintId.LIST_RUNS,
@@ -64,8 +68,8 @@ _HINTS: Mapping[str, HintId] = {
     Kind.VOLUME_CHANGED: HintId.LIST_RUNS,
     Kind.SECRET_EXPIRES: HintId.ROTATE_CREDENTIALS,
 }
-#: Hints about the subject of the alert, which is an integration.
-_OF_INTEGRATION = frozenset({HintId.SHOW_INTEGRATION, HintId.ROTATE_CREDENTIALS})
+#: Hints that name what the alert is about.
+_ABOUT_THE_SUBJECT = frozenset({HintId.SHOW_INTEGRATION, HintId.ROTATE_CREDENTIALS, HintId.SHOW_PAYMENT})
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -105,7 +109,7 @@ class Alert(msgspec.Struct, frozen=True):
         found = _HINTS.get(self.kind)
         if found is None:
             return None
-        return Hint(found, self.subject if found in _OF_INTEGRATION else "")
+        return Hint(found, self.subject if found in _ABOUT_THE_SUBJECT else "")
 
 
 class Changed(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from typing import Any, Self
 import msgspec
 import pytest
 
-from crossdock.commerce.payments import service
+from crossdock.commerce.payments import accounts, service
 from crossdock.commerce.payments.model import ANY_GATEWAY, Leg, Payment, PaymentRequest
 from crossdock.commerce.payments.service import Payments, Request
 from crossdock.core.errors import Declined
@@ -49,8 +49,8 @@ class GatewayServer(SimulatedSystem):
     Authorises, captures, voids and refunds, once for each key, and replays its answers.
 
     The token of the payment method says what happens: `pm_declined`, `pm_blocked_here` (another gateway may take it),
-    `pm_asks` (the customer has to act), `pm_part` (one minor unit of it), `pm_dollars` (the amount, but in USD); all others
-    are authorised.
+    `pm_asks` (the customer has to act), `pm_asks_unnamed` (too, and the payment has no reference here before), `pm_part` (one
+    minor unit of it), `pm_dollars` (the amount, but in USD); all others are authorised.
     """
 
     def __init__(self, name: str) -> None:
@@ -60,6 +60,8 @@ class GatewayServer(SimulatedSystem):
         self._answers: dict[str, Response] = {}
         #: (action, body) of each effect.
         self.effects: list[tuple[str, dict[str, Any]]] = []
+        #: What `find_payment` says instead of what was asked for.
+        self.found_otherwise: dict[str, Any] = {}
 
     @classmethod
     def from_command(cls, parser: argparse.ArgumentParser, arguments: list[str] | None, report: Report) -> Self:
@@ -82,12 +84,20 @@ class GatewayServer(SimulatedSystem):
         method = body.get("payment_method", "")
         if method in ("pm_declined", "pm_blocked_here"):
             return json_response(402, {"declined": "no_funds", "try_other": method == "pm_blocked_here"})
+        if action == "finish" and body["details"].get("result") == "refused":
+            return json_response(402, {"declined": "not_authenticated", "try_other": False})
         self.effects.append((action, body))
         ref = f"{self.name}_{action}_{len(self.effects)}"
         output: dict[str, Any] = {"operation_ref": ref, "state": "done"}
-        if action == "authorise":
-            state, url = ("requires_action", "https://bank.test/3ds") if method == "pm_asks" else ("authorised", None)
+        if action in ("authorise", "finish"):
+            asks = method.startswith("pm_asks")
+            state, url = ("requires_action", "https://bank.test/3ds") if asks else ("authorised", None)
             output |= {"payment_ref": f"pay_{ref}", "state": state, "next_action_url": url}
+        if method == "pm_asks_unnamed":
+            output |= {"payment_ref": None, "operation_ref": None}
+        if action == "finish":
+            named = body.get("payment_ref") or f"pay_{ref}"
+            output |= {"payment_ref": named, "amount_minor": None, "currency": None}
         if "amount_minor" in body:
             amount_minor = 1 if method == "pm_part" else body["amount_minor"]
             output |= {"amount_minor": amount_minor, "currency": "USD" if method == "pm_dollars" else body["currency"]}
@@ -96,11 +106,15 @@ class GatewayServer(SimulatedSystem):
     def _found(self, reference: str) -> Response:
         for number, (action, body) in enumerate(self.effects, 1):
             if action == "authorise" and body["reference"] == reference:
-                amounts = {"authorised_minor": body["amount_minor"], "captured_minor": 0, "refunded_minor": 0}
+                stated = {name: body[name] for name in ("amount_minor", "currency")} | self.found_otherwise
+                amounts = {"authorised_minor": stated["amount_minor"], "captured_minor": 0, "refunded_minor": 0}
                 ref = f"pay_{self.name}_{action}_{number}"
-                return json_response(200, {"found": True, "payment_ref": ref, "state": "authorised", **amounts})
+                return json_response(
+                    200, {"found": True, "payment_ref": ref, "state": "authorised", **stated, **amounts}
+                )
         nothing = {"authorised_minor": 0, "captured_minor": 0, "refunded_minor": 0}
-        return json_response(200, {"found": False, "payment_ref": None, "state": None, **nothing})
+        unknown = dict.fromkeys(("payment_ref", "state", "amount_minor", "currency"))
+        return json_response(200, {"found": False, **unknown, **nothing})
 
 
 @dataclass(frozen=True)
@@ -193,6 +207,9 @@ class Gateways:
     def void(self, payment: Payment, request_key: str = "v1") -> Leg:
         return service.void(self.payments, Request(payment.payment_id, request_key, OTTO))
 
+    def finish(self, payment: Payment, request_key: str = "f1", **details: str) -> Leg:
+        return service.finish(self.payments, Request(payment.payment_id, request_key, OTTO, details=details))
+
     def fault(self, gateway: str, *script: Any, repeat: bool = False) -> None:
         self.servers[gateway].faults.put("*", list(script), repeat=repeat)
 
@@ -216,7 +233,7 @@ def connected(
 ) -> Iterator[Gateways]:
     """Open a server for each of *names*, and add it to the hub as a gateway of its own kind, which *needs* more fields."""
     connector = ModuleType("gateway_actions")
-    for action in ("authorise", "capture", "void", "refund"):
+    for action in ("authorise", "finish", "capture", "void", "refund"):
         setattr(connector, action, _write(action))
     connector.find_payment = _find_payment  # type: ignore[attr-defined]
     for name in names:
@@ -224,6 +241,7 @@ def connected(
     kinds = {name: _manifest(name, keys=keys, needs=needs) for name in names}
     monkeypatch.setattr(manifests_module, "manifests", lambda: kinds)
     monkeypatch.setattr(service, "manifests", lambda: kinds)
+    monkeypatch.setattr(accounts, "manifests", lambda: kinds)
     for name in names:
         _register(store, name)
     servers = {name: GatewayServer(name) for name in names}
@@ -234,6 +252,13 @@ def connected(
     finally:
         for server in servers.values():
             server.__exit__(None, None, None)
+
+
+def add_again(store: Store, name: str) -> None:
+    """Remove a gateway and add it again, as somebody does who has the key of another account."""
+    with store.transaction() as work:
+        repository.remove(work, name)
+    _register(store, name)
 
 
 def _register(store: Store, name: str) -> None:

@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count, permutations
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossdock.commerce.payments import repository, service, subscribers
+from crossdock.commerce.payments import accounts, repository, service, subscribers
 from crossdock.commerce.payments.amounts import PaymentState, amounts_of, state_of
 from crossdock.commerce.payments.events import PAYMENT_REPORTED, FactKind, PaymentFact
 from crossdock.commerce.payments.model import CurrencyDiffers, Leg, Payment, PaymentBusy
@@ -382,6 +383,22 @@ class TestResolve:
             assert attempt(gateways, leg) == (Outcome.DONE, Resolution.LIST)
             assert gateways.effects() == 1
 
+    @pytest.mark.parametrize(
+        ("otherwise", "state"),
+        [({"amount_minor": 1_000}, PaymentState.PARTLY_AUTHORISED), ({"currency": "USD"}, PaymentState.UNKNOWN)],
+        ids=["amount", "currency"],
+    )
+    def test_what_the_gateway_has_counts_and_not_what_it_was_asked_for(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, otherwise: dict[str, Any], state: PaymentState
+    ) -> None:
+        """A tenth of the amount is not the amount; dollars are for a person."""
+        with connected(store, monkeypatch, keys=False) as gateways:
+            gateways.fault("alpha", {"reset": "after"})
+            payment = gateways.authorise()
+            gateways.servers["alpha"].found_otherwise = otherwise
+
+            assert service.resolve(gateways.payments, payment.payment_id).state is state
+
     def test_a_gateway_that_does_not_have_it_proves_nothing(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -442,13 +459,17 @@ class TestPerson:
         assert [(leg.gateway, leg.outcome) for leg in legs(gateways, unknown)] == [("alpha", Outcome.DONE)]
         assert gateways.effects() == 1
 
-    def test_a_success_that_failed_before_it_came_corrects_nothing(self, gateways: Gateways, unknown: Payment) -> None:
-        """Events come in any order: the failure, which takes the success back, overtook it."""
-        for kind in (FactKind.AUTHORISATION_FAILED, FactKind.AUTHORISED):
+    @pytest.mark.parametrize("order", list(permutations((FactKind.AUTHORISATION_FAILED, FactKind.AUTHORISED))))
+    def test_what_failed_and_then_succeeded_is_authorised_in_any_order(
+        self, gateways: Gateways, unknown: Payment, order: tuple[FactKind, ...]
+    ) -> None:
+        """The customer paid the same payment with another card. Called declined, it would be paid a second time."""
+        for kind in order:
             report(gateways.store, fact(kind, reference=unknown.reference))
 
-        assert legs(gateways, unknown)[0].outcome is Outcome.REFUSED
-        assert service.show(gateways.store, unknown.payment_id).state is PaymentState.DECLINED
+        assert legs(gateways, unknown)[0].outcome is Outcome.DONE
+        assert service.show(gateways.store, unknown.payment_id).state is PaymentState.AUTHORISED
+        assert gateways.capture(unknown).outcome is Outcome.DONE
 
     def test_a_reference_of_another_payment_is_refused(self, gateways: Gateways, unknown: Payment) -> None:
         """Two payments with one authorisation: one of them was not charged."""
@@ -460,6 +481,27 @@ class TestPerson:
         with pytest.raises(Conflict, match=other.payment_id):
             self.resolve(gateways, unknown, Outcome.DONE, leg.payment_ref)
         assert service.show(gateways.store, unknown.payment_id).is_unresolved
+
+    @pytest.mark.parametrize(("ref", "is_taken"), [("ch_1", True), ("pi_1", False)])
+    def test_a_reference_has_the_form_of_the_gateways_events(
+        self, gateways: Gateways, monkeypatch: pytest.MonkeyPatch, ref: str, *, is_taken: bool
+    ) -> None:
+        """With the payment's reference, the capture and its event would be two captures, and twice the money given back."""
+        declared = msgspec.structs.replace(accounts.manifests()["alpha"].actions["capture"], names_effect="^ch_.+$")
+        monkeypatch.setitem(accounts.manifests()["alpha"].actions, "capture", declared)  # type: ignore[arg-type]
+        payment = gateways.authorise()
+        gateways.fault("alpha", *[{"reset": "after"}] * 2)
+        lost = gateways.capture(payment, 4_000)
+
+        if is_taken:
+            self.resolve(gateways, payment, Outcome.DONE, ref)
+        else:
+            with pytest.raises(BadRequest, match="Give the one that names it"):
+                self.resolve(gateways, payment, Outcome.DONE, ref)
+        report(gateways.store, fact(FactKind.CAPTURED, "ch_1", 4_000, payment_ref=lost.payment_ref))
+
+        with gateways.store.transaction() as work:
+            assert amounts_of(repository.facts_of(work, payment.payment_id)).captured_minor == 4_000
 
     def test_done_needs_a_reference(self, gateways: Gateways, unknown: Payment) -> None:
         with pytest.raises(BadRequest, match="reference"):

@@ -48,7 +48,11 @@ def checkout_schemas(checkout: dict[str, Any]) -> Registry[Any]:
     schemas = checkout["components"]["schemas"]
     needed: dict[str, Any] = {}
     waiting = ["PaymentMethodsRequest", "PaymentMethodsResponse", "PaymentRequest", "PaymentResponse", "ServiceError"]
-    waiting += [f"Payment{kind}{part}" for kind in ("Capture", "Cancel", "Refund") for part in ("Request", "Response")]
+    waiting += [
+        f"Payment{kind}{part}"
+        for kind in ("Details", "Capture", "Cancel", "Refund")
+        for part in ("Request", "Response")
+    ]
     while waiting:
         name = waiting.pop()
         if name not in needed:

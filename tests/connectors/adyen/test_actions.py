@@ -38,6 +38,13 @@ def of_captured(world: World) -> dict[str, Any]:
     return given
 
 
+def of_waiting(world: World) -> dict[str, Any]:
+    """What a customer brings back who has passed the challenge."""
+    world.done("authorise", payment("stored_challenge"), key="waiting-before")
+    (psp_reference,) = world.adyen.state.payments
+    return {"details": {"threeDSResult": psp_reference}}
+
+
 class Case(NamedTuple):
     """A call of an action, and how the platform shows its effect."""
 
@@ -50,6 +57,7 @@ class Case(NamedTuple):
 
 CASES = {
     "authorise": Case("payments", lambda _: payment(), "authorised"),
+    "finish": Case("details", of_waiting, "authorised"),
     "capture": Case("captures", lambda world: of_payment(world, **AMOUNT), "captured"),
     "void": Case("cancels", of_payment, "voided"),
     "refund": Case("refunds", of_captured, "refunded"),
@@ -108,7 +116,7 @@ def test_a_payment_is_authorised_and_not_captured(world: World) -> None:
     assert (entry["kind"], entry["value"], entry["reference"]) == ("authorised", 1999, "order-4711")
 
 
-@pytest.mark.parametrize("call", [name for name in CASES if name != "authorise"], indirect=True)
+@pytest.mark.parametrize("call", ["capture", "void", "refund"], indirect=True)
 def test_an_operation_is_pending_until_a_webhook_says_what_became_of_it(call: Call) -> None:
     ended = call.perform()
 
@@ -160,11 +168,24 @@ class TestResults:
         assert {name: ended.output[name] for name in AMOUNT} == AMOUNT
         assert world.ledger() == []
 
-    def test_a_payment_that_has_no_name_yet_goes_by_our_reference(self, world: World) -> None:
+    def test_a_payment_that_has_no_name_yet_has_no_reference(self, world: World) -> None:
         """As the vendor's example of a challenge: the webhook brings its name, and our reference."""
         output = world.done("authorise", payment("stored_challenge"))
 
-        assert output["payment_ref"] == output["operation_ref"] == "order-4711"
+        assert (output["payment_ref"], output["operation_ref"]) == (None, None)
+
+    def test_a_customer_who_failed_is_declined(self, world: World) -> None:
+        world.done("authorise", payment("stored_redirect"))
+        (psp_reference,) = world.adyen.state.payments
+
+        ended = world.perform("finish", {"details": {"redirectResult": f"{psp_reference}.refused"}})
+
+        assert isinstance(ended, Refused)
+        assert (ended.by, ended.code, ended.try_other) == (RefusedBy.DECISION, "11", False)
+
+    def test_nothing_that_the_customer_brought_back_is_an_error_of_the_input(self, world: World) -> None:
+        with pytest.raises(InputInvalid, match="/input/details"):
+            world.perform("finish", {"details": {}})
 
     def test_a_code_that_nobody_knows_sends_nothing_to_another_gateway(self) -> None:
         assert "4711" not in TRY_OTHER
@@ -392,6 +413,7 @@ def recorded(store: Store) -> Iterator[tuple[RecordingAdyen, World]]:
 #: The action → path, request, status and answer in the vendor's document.
 OPERATIONS = {
     "authorise": ("/payments", "PaymentRequest", "200", "PaymentResponse"),
+    "finish": ("/payments/details", "PaymentDetailsRequest", "200", "PaymentDetailsResponse"),
     "capture": ("/payments/{paymentPspReference}/captures", "PaymentCaptureRequest", "201", "PaymentCaptureResponse"),
     "void": ("/payments/{paymentPspReference}/cancels", "PaymentCancelRequest", "201", "PaymentCancelResponse"),
     "refund": ("/payments/{paymentPspReference}/refunds", "PaymentRefundRequest", "201", "PaymentRefundResponse"),

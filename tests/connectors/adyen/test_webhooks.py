@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import permutations
 from typing import Any
 
 import jsonschema
@@ -33,7 +34,8 @@ prepare(PaymentFact)
 
 
 def receiver_of(adyen: FakeAdyen) -> Receiver:
-    return Receiver(GATEWAY, WebhookRules(scheme="adyen"), (adyen.outbox.hmac_key,), WEBHOOK)
+    settings = {"merchant_account": adyen.merchant_account}
+    return Receiver(GATEWAY, WebhookRules(scheme="adyen"), (adyen.outbox.hmac_key,), WEBHOOK, settings)
 
 
 class Inbox:
@@ -145,6 +147,104 @@ def test_a_dispute_takes_the_money_gives_it_back_and_takes_it_again(world: World
 
     assert charged_back == [1999, 0, 1999]
     assert (paid, dispute, FactKind.DISPUTE_OPENED) in inbox.told()
+
+
+def test_a_capture_that_the_platform_repeats_by_itself_is_captured_again(world: World, inbox: Inbox) -> None:
+    """Its item differs from the first one in the reason alone: as the same event, the money would be missing here."""
+    paid = world.done("authorise", payment(), key="k-1")["payment_ref"]
+    given = {"payment_ref": paid, "reference": "order-4711-1", **AMOUNT}
+    captured = world.done("capture", given, key="k-2")["operation_ref"]
+    seen = []
+    for step in (lambda: None, world.adyen.state.fail_later, world.adyen.state.recapture):
+        step(*([captured] if seen else []))
+        inbox.receive_all()
+        seen.append(amounts_of_inbox(inbox).captured_minor)
+
+    assert seen == [1999, 0, 1999]
+    for order in permutations([msgspec.convert(fact, PaymentFact) for fact in inbox.facts()]):
+        assert amounts_of(order).captured_minor == 1999
+
+
+def test_a_forged_reason_of_a_capture_adds_no_money(world: World, inbox: Inbox) -> None:
+    """It is not signed."""
+    paid = world.done("authorise", payment(), key="k-1")["payment_ref"]
+    world.done("capture", {"payment_ref": paid, "reference": "order-4711-1", **AMOUNT}, key="k-2")
+    inbox.receive_all()
+    inbox.receive({**inbox.items[-1], "reason": "Transaction Recaptured"})
+
+    assert amounts_of_inbox(inbox).captured_minor == 1999
+
+
+@pytest.mark.parametrize(
+    ("code", "captured", "expected"),
+    [
+        ("TECHNICAL_CANCEL", False, (0, 0)),
+        ("EXPIRE", False, (0, 0)),
+        ("CANCEL_OR_REFUND", False, (0, 0)),
+        ("CANCEL_OR_REFUND", True, (0, 1999)),
+    ],
+)
+def test_the_end_of_a_payment_that_was_not_asked_for_here(
+    world: World, inbox: Inbox, code: str, expected: tuple[int, int], *, captured: bool
+) -> None:
+    """By another program or in the platform's own pages: what is gone can neither be captured nor given back."""
+    paid = world.done("authorise", payment(), key="k-1")["payment_ref"]
+    if captured:
+        world.done("capture", {"payment_ref": paid, "reference": "order-4711-1", **AMOUNT}, key="k-2")
+    world.adyen.outbox.add(notice(code, "REVERSAL12345678", paid))
+    inbox.receive_all()
+
+    for order in permutations([msgspec.convert(fact, PaymentFact) for fact in inbox.facts()]):
+        amounts = amounts_of(order)
+        assert (amounts.capturable_minor, amounts.refunded_minor) == expected
+        assert amounts.refundable_minor == 0
+
+
+def test_another_amount_of_an_authorisation_is_of_the_same_payment(world: World, inbox: Inbox) -> None:
+    paid = world.done("authorise", payment(), key="k-1")["payment_ref"]
+    world.adyen.outbox.add(notice("AUTHORISATION_ADJUSTMENT", "ADJUSTMENT123456", paid, 2500))
+    inbox.receive_all()
+
+    amounts = amounts_of_inbox(inbox)
+    assert (amounts.authorised_minor, amounts.live_authorisations) == (2500, 1)
+
+
+def test_items_of_another_merchant_account_are_kept_as_ignored(world: World, inbox: Inbox) -> None:
+    """One URL may get those of a whole company account. Refused, they would come again for a month."""
+    world.adyen.outbox.merchant_account = "AnotherECOM"
+    world.adyen.outbox.add(notice("AUTHORISATION", "THEIRS1234567890", ""))
+    world.adyen.outbox.merchant_account = world.adyen.merchant_account
+    world.done("authorise", payment())
+    theirs, ours = inbox.items
+    inbox.receive(theirs)
+    inbox.receive(theirs, ours)
+
+    assert [fact["payment_ref"] for fact in inbox.facts()] == [ours["pspReference"]]
+    assert query(world.store, "SELECT count(*) FROM event WHERE type = 'crossdock.webhook.ignored'") == [(1,)]
+
+
+def test_a_dispute_has_its_deadline(world: World, inbox: Inbox) -> None:
+    world.adyen.outbox.add(notice("NOTIFICATION_OF_CHARGEBACK", "DISPUTE123456789", "PAYMENT123456789"))
+    item = inbox.items[0]
+    item["additionalData"]["defensePeriodEndsAt"] = "2026-12-24T10:00:00+01:00"
+    inbox.receive(item)
+    item["additionalData"]["defensePeriodEndsAt"] = "some day"
+    inbox.receive({**item, "eventCode": "NOTIFICATION_OF_CHARGEBACK"})
+
+    (fact,) = inbox.facts()
+    assert fact["due_at"] == "2026-12-24T10:00:00+01:00"
+
+
+def notice(code: str, psp_reference: str, original: str, value: int = 1999) -> dict[str, Any]:
+    """What the outbox makes an item of."""
+    return {
+        "eventCode": code,
+        "pspReference": psp_reference,
+        "originalReference": original,
+        "merchantReference": "order-4711",
+        "amount": {"currency": "EUR", "value": value},
+        "success": "true",
+    }
 
 
 def test_an_item_is_one_event_however_often_and_with_whatever_others_it_comes(world: World, inbox: Inbox) -> None:

@@ -36,6 +36,7 @@ CASES = {
         },
         moves=(("authorised", 1999),),
     ),
+    "finish": Case("retrieve_payment_intent", lambda payment: {"payment_ref": payment, "details": {}}, ("authorise",)),
     "capture": Case(
         "capture_payment_intent",
         lambda payment: _of(payment, amount_minor=1999, currency="EUR"),

@@ -92,6 +92,32 @@ class TestAuthorise:
         assert payments.effects == [("authorised", 1999)]
 
 
+class TestFinish:
+    @pytest.fixture
+    def waiting(self, payments: Payments) -> str:
+        given = CASES["authorise"].given("") | {"payment_method": "pm_card_threeDSecure2Required"}
+        return str(output_of(payments.perform("authorise", given, key="before"))["payment_ref"])
+
+    @pytest.mark.parametrize("payments", ["authorise"], indirect=True)
+    def test_it_reads_what_came_of_the_customers_action(self, payments: Payments, waiting: str) -> None:
+        """The provider's page has confirmed it: to confirm it again would be refused."""
+        given = {"payment_ref": waiting, "details": {}}
+        before = output_of(payments.perform("finish", given))
+        payments.provider.state.authenticate(waiting, succeeds=True)
+        after = output_of(payments.perform("finish", given))
+
+        assert (before["state"], after["state"], after["amount_minor"]) == ("requires_action", "authorised", 1999)
+
+    @pytest.mark.parametrize("payments", ["authorise"], indirect=True)
+    def test_a_customer_who_failed_is_declined(self, payments: Payments, waiting: str) -> None:
+        payments.provider.state.authenticate(waiting, succeeds=False)
+
+        ended = payments.perform("finish", {"payment_ref": waiting, "details": {}})
+
+        assert isinstance(ended, Refused)
+        assert (ended.by, ended.code) == (RefusedBy.DECISION, "payment_intent_authentication_failure")
+
+
 DECLINES = {
     "pm_card_visa_chargeDeclined": ("generic_decline", False),
     "pm_card_visa_chargeDeclinedInsufficientFunds": ("insufficient_funds", False),
@@ -275,6 +301,7 @@ class TestFindPayment:
         found = self.find(payments)
 
         assert (found["found"], found["state"], found["authorised_minor"]) == (True, "authorised", 1999)
+        assert (found["amount_minor"], found["currency"]) == (1999, "EUR")
         assert len(payments.provider.requests) == 3
 
     def test_nothing_is_found_as_nothing(self, payments: Payments) -> None:

@@ -237,6 +237,7 @@ class TestWhatALaterReadSays:
         [
             (PAYMENT, Effect.VISIBLE),
             (PAYMENT | {"authorised_minor": 1998}, Effect.UNCLEAR),
+            (PAYMENT | {"currency": "USD"}, Effect.UNCLEAR),
             (PAYMENT | {"state": "captured"}, Effect.UNCLEAR),
             (PAYMENT | {"state": "requires_action"}, Effect.UNCLEAR),
             (PAYMENT | {"state": "declined", "authorised_minor": 0}, Effect.UNCLEAR),

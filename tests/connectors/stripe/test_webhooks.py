@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import permutations
 from typing import Any
 
 import jsonschema
@@ -15,7 +16,7 @@ import msgspec
 import pytest
 
 from crossdock.app.event_types import event_types
-from crossdock.commerce.payments.amounts import amounts_of
+from crossdock.commerce.payments.amounts import PaymentState, amounts_of, open_dispute_until, state_of
 from crossdock.commerce.payments.events import FactKind, PaymentFact
 from crossdock.connectors.stripe.webhooks import WEBHOOK
 from crossdock.core.errors import BadRequest
@@ -156,6 +157,22 @@ class TestAnAnswerAndItsEventAreOneFact:
         assert facts[-1].code == "payment_intent_authentication_failure"
         assert amounts_of(facts).authorised_minor == 0
 
+    def test_of_a_customer_who_fails_and_then_pays_with_another_card(
+        self, payments: Payments, receiver: Receiver
+    ) -> None:
+        """The same intent: it is authorised in the end, and is not to be paid a second time."""
+        three_d_secure = payments.given | {"payment_method": "pm_card_threeDSecure2Required"}
+        asked = output_of(payments.perform(given=three_d_secure))
+        payments.provider.state.authenticate(asked["payment_ref"], succeeds=False)
+        intent = payments.provider.state.intents[asked["payment_ref"]]
+        intent["payment_method"] = "pm_card_visa"
+        payments.provider.state.confirm(intent, {})
+
+        facts = facts_of(receiver, payments)
+
+        assert {fact.kind.value for fact in facts} == {"requires_action", "authorisation_failed", "authorised"}
+        assert {state_of(order) for order in permutations(facts)} == {PaymentState.AUTHORISED}
+
     def test_of_a_decline_with_the_providers_word(self, payments: Payments, receiver: Receiver) -> None:
         payments.perform(given=payments.given | {"payment_method": "pm_card_visa_chargeDeclinedInsufficientFunds"})
 
@@ -200,7 +217,9 @@ class TestAnAnswerAndItsEventAreOneFact:
         facts = facts_of(receiver, payments)
 
         of_dispute = {fact.kind.value for fact in facts if fact.operation_ref == dispute_id}
-        assert of_dispute == {"dispute_opened", "charged_back", *(["chargeback_reversed"] if won else [])}
+        reversed_or_not = ["chargeback_reversed"] if won else []
+        assert of_dispute == {"dispute_opened", "charged_back", "dispute_closed", *reversed_or_not}
+        assert all(fact.due_at for fact in facts if fact.kind is FactKind.DISPUTE_OPENED)
         assert amounts_of(facts).charged_back_minor == charged_back
 
     def test_an_inquiry_moves_no_money(self, payments: Payments, receiver: Receiver) -> None:
@@ -212,7 +231,9 @@ class TestAnAnswerAndItsEventAreOneFact:
 
         facts = facts_of(receiver, payments)
 
-        assert {fact.kind.value for fact in facts if fact.operation_ref == dispute_id} == {"dispute_opened"}
+        of_dispute = {fact.kind.value for fact in facts if fact.operation_ref == dispute_id}
+        assert of_dispute == {"dispute_opened", "dispute_closed"}
+        assert open_dispute_until(facts) is None
         assert amounts_of(facts).charged_back_minor == 0
 
 

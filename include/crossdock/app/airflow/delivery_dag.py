@@ -69,6 +69,7 @@ def _retention() -> RetentionPeriods:
         "closed": settings().closed_days,
         "consumers": settings().removed_subscriber_days,
         "attempts": settings().attempt_days,
+        "payments": settings().payment_days,
     }
     return RetentionPeriods(**{name: timedelta(days=number) for name, number in days.items()})
 

@@ -67,7 +67,7 @@ class PaymentSteps:
             return f"{_money(_AMOUNT_MINOR)} authorised and captured at {gateway}; {gateways.shown()}"
 
     def decline(self, bar: Bar) -> str:
-        """Place a payment without funds: the first gateway's decision is final, and no other is asked."""
+        """Authorise a payment without funds: the first gateway's decision is final, and no other is asked."""
         with self._gateways(bar) as gateways:
             payment = self._place(_POOR)
             expect(payment["state"] == "declined", f"the payment is {payment['state']}")

@@ -12,7 +12,7 @@ from crossdock.events.event_type import EventType
 
 
 class FactKind(StrEnum):
-    """What happened. A failure may come after the success that it takes back, and either may come first."""
+    """What happened. A failure may come after the success that it takes back, and either may come first: see `kinds`."""
 
     AUTHORISATION_PENDING = "authorisation_pending"
     REQUIRES_ACTION = "requires_action"
@@ -21,17 +21,23 @@ class FactKind(StrEnum):
     CAPTURE_PENDING = "capture_pending"
     CAPTURED = "captured"
     CAPTURE_FAILED = "capture_failed"
+    #: The provider repeated a capture that had failed, by itself.
+    RECAPTURED = "recaptured"
     VOID_PENDING = "void_pending"
     VOIDED = "voided"
     VOID_FAILED = "void_failed"
     REFUND_PENDING = "refund_pending"
     REFUNDED = "refunded"
     REFUND_FAILED = "refund_failed"
+    #: Voided if nothing was captured, or else refunded.
+    REVERSED = "reversed"
     DISPUTE_OPENED = "dispute_opened"
     #: The money was taken back by the customer's bank.
     CHARGED_BACK = "charged_back"
     #: The dispute was won: the money came back.
     CHARGEBACK_REVERSED = "chargeback_reversed"
+    #: It is decided, or was an inquiry only.
+    DISPUTE_CLOSED = "dispute_closed"
 
 
 #: More than any payment has, in the smallest units of any currency; a database holds it.
@@ -59,6 +65,8 @@ class PaymentFact(msgspec.Struct, frozen=True, kw_only=True):
     reference: str | None = None
     #: The provider's own word for the reason of a failure.
     code: str | None = None
+    #: Until when a dispute can be answered; None where the provider does not say it.
+    due_at: datetime | None = None
 
 
 PAYMENT_REPORTED = EventType("crossdock.payment.reported", PaymentFact, key="payment_ref")

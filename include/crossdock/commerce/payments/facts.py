@@ -2,53 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
+import msgspec
+
 from crossdock.commerce.payments import repository
-from crossdock.commerce.payments.amounts import PaymentState, is_foreign, state_of
+from crossdock.commerce.payments.accounts import account_of, declared
+from crossdock.commerce.payments.amounts import PaymentState, amounts_of, is_foreign, open_dispute_until, state_of
 from crossdock.commerce.payments.events import FactKind, PaymentFact
+from crossdock.commerce.payments.kinds import MEANINGS, STAGES, Stage, Topic, kind_of
 from crossdock.commerce.payments.model import FactOrigin, Leg, LegEnd, Operation, is_unresolved, state_from
-from crossdock.core.errors import Conflict
+from crossdock.core.errors import BadRequest, Conflict
 from crossdock.db.database import Store, Work
 from crossdock.integrations.actions.model import Document, Done, Ended, RefusedBy
 from crossdock.integrations.attempts import repository as attempts
 from crossdock.integrations.attempts.model import Outcome, Resolution
 
+#: What a fact says of a leg: that the gateway took it, or decided against it.
+_Said = Literal[Outcome.DONE, Outcome.REFUSED]
 #: What can be found out about a call.
 FoundOut = Literal[Outcome.DONE, Outcome.REFUSED, Outcome.FAILED]
 
-#: What a fact says of the leg of its operation: that the gateway took it, or decided against it.
-_Said = Literal[Outcome.DONE, Outcome.REFUSED]
-_SAYS: Mapping[FactKind, tuple[Operation, _Said]] = {
-    FactKind.AUTHORISED: (Operation.AUTHORISE, Outcome.DONE),
-    FactKind.AUTHORISATION_PENDING: (Operation.AUTHORISE, Outcome.DONE),
-    FactKind.REQUIRES_ACTION: (Operation.AUTHORISE, Outcome.DONE),
-    FactKind.AUTHORISATION_FAILED: (Operation.AUTHORISE, Outcome.REFUSED),
-    FactKind.CAPTURED: (Operation.CAPTURE, Outcome.DONE),
-    FactKind.CAPTURE_PENDING: (Operation.CAPTURE, Outcome.DONE),
-    FactKind.CAPTURE_FAILED: (Operation.CAPTURE, Outcome.REFUSED),
-    FactKind.VOIDED: (Operation.VOID, Outcome.DONE),
-    FactKind.VOID_PENDING: (Operation.VOID, Outcome.DONE),
-    FactKind.VOID_FAILED: (Operation.VOID, Outcome.REFUSED),
-    FactKind.REFUNDED: (Operation.REFUND, Outcome.DONE),
-    FactKind.REFUND_PENDING: (Operation.REFUND, Outcome.DONE),
-    FactKind.REFUND_FAILED: (Operation.REFUND, Outcome.REFUSED),
-}
+_TOPICS = frozenset(operation.topic for operation in Operation)
 _RESOLUTIONS = {
     FactOrigin.EVENT: Resolution.WEBHOOK,
     FactOrigin.READ: Resolution.LIST,
     FactOrigin.PERSON: Resolution.PERSON,
-}
-#: The state that `find_payment` reads → what happened. What was captured or given back, its events say.
-_FOUND = {
-    "authorised": FactKind.AUTHORISED,
-    "captured": FactKind.AUTHORISED,
-    "voided": FactKind.AUTHORISED,
-    "requires_action": FactKind.REQUIRES_ACTION,
-    "pending": FactKind.AUTHORISATION_PENDING,
-    "declined": FactKind.AUTHORISATION_FAILED,
 }
 
 
@@ -59,15 +41,24 @@ def apply(work: Work, facts: Sequence[PaymentFact], origin: FactOrigin) -> None:
     A fact also resolves the leg that it is about. One of a payment that the hub does not know is kept without a payment.
     """
     repository.lock_refs(work, [(fact.gateway, fact.payment_ref) for fact in facts])
-    matched = [(repository.match(work, fact), fact) for fact in facts]
+    accounts = {gateway: account_of(work, gateway) for gateway in {fact.gateway for fact in facts}}
+    matched = [(repository.match(work, fact, accounts[fact.gateway]), fact) for fact in facts]
     known = sorted({payment_id for payment_id, _ in matched if payment_id})
     for payment_id in known:
         repository.lock(work, payment_id)
     for found, fact in matched:
+        if found and MEANINGS[fact.kind].topic is Topic.AUTHORISATION:
+            repository.name_payment(work, repository.get(work, found), fact)
         if repository.add_fact(work, found, fact, origin) and found:
             _resolve_leg(work, found, fact, origin)
     for payment_id in known:
         update_state(work, payment_id)
+    for payment_id in sorted(
+        {twin for found, fact in matched if not found for twin in repository.with_twin(work, fact)}
+    ):
+        if payment_id not in known:
+            repository.lock(work, payment_id)
+            update_state(work, payment_id)
 
 
 def apply_found(store: Store, leg: Leg, found: Ended) -> None:
@@ -84,12 +75,14 @@ def end_by_person(work: Work, leg: Leg, outcome: FoundOut, ref: str | None) -> N
     Record what a person found out about *leg*; the caller has locked its payment. *ref* is the gateway's reference.
 
     Raises:
+        BadRequest: *ref* is of another form than those by which the gateway names such effects.
         Conflict: its outcome is known, its call may still be running, the attempt log knows better, or *ref* is that of
             another call.
 
     """
     if not leg.is_unresolved:
         raise Conflict(f"The outcome of this call is {leg.outcome}, not unknown")
+    _refuse_other_form(work, leg, ref)
     if ref and (other := repository.taken_by(work, leg, ref)):
         raise Conflict(f"The reference {ref!r} of {leg.gateway} is that of another call, of payment {other}")
     _resolve_attempt(work, leg, outcome, FactOrigin.PERSON, strict=True)
@@ -109,11 +102,31 @@ def end_by_person(work: Work, leg: Leg, outcome: FoundOut, ref: str | None) -> N
     update_state(work, leg.payment_id)
 
 
+def _refuse_other_form(work: Work, leg: Leg, ref: str | None) -> None:
+    """Refuse a reference that the gateway's event would not have: with that, one effect would count as two."""
+    action = declared(work, leg.gateway, leg.operation)
+    form = action.names_effect if action else None
+    if ref and form and not re.fullmatch(form, ref):
+        raise BadRequest(
+            f"{ref!r} is not the reference of this {leg.operation} at {leg.gateway}. Give the one that names it in the "
+            f"gateway's events: {form}"
+        )
+
+
 def update_state(work: Work, payment_id: str) -> None:
     """Derive the state of a payment from its legs and facts; the caller has locked it."""
     payment, legs = repository.get(work, payment_id), repository.legs_of(work, payment_id)
-    state = state_from(legs, repository.facts_of(work, payment_id), payment)
-    repository.set_state(work, payment_id, state, is_unresolved=is_unresolved(legs, state))
+    facts = repository.facts_of(work, payment_id)
+    state = state_from(legs, facts, payment)
+    repository.set_state(
+        work,
+        payment_id,
+        state,
+        is_unresolved=is_unresolved(legs, state),
+        live_authorisations=amounts_of(facts, payment.currency).live_authorisations
+        + repository.twins_of(work, payment_id),
+        dispute_until=open_dispute_until(facts),
+    )
 
 
 def end_by_kept_facts(work: Work, leg: Leg) -> None:
@@ -124,13 +137,17 @@ def end_by_kept_facts(work: Work, leg: Leg) -> None:
 
 def _resolve_leg(work: Work, payment_id: str, fact: PaymentFact, origin: FactOrigin) -> None:
     """End the leg that *fact* is about, and its attempt, or correct one that took no effect for certain."""
-    if fact.kind not in _SAYS:
+    topic, stage = MEANINGS[fact.kind]
+    if topic not in _TOPICS:
         return
-    operation, outcome = _SAYS[fact.kind]
+    outcome: _Said = Outcome.REFUSED if stage is Stage.UNDONE else Outcome.DONE
     if is_foreign(fact, repository.get(work, payment_id).currency):
         return
     for leg in repository.legs_of(work, payment_id):
-        if (leg.operation, leg.gateway) != (operation, fact.gateway) or not _is_about(fact, leg):
+        if (leg.operation.topic, leg.gateway) != (topic, fact.gateway) or not _is_about(fact, leg):
+            continue
+        if leg.operation is Operation.FINISH and stage not in (Stage.DONE, Stage.UNDONE):
+            # That the payment waited for its customer was said before.
             continue
         if leg.amount_minor is not None and (fact.amount_minor or 0) > leg.amount_minor:
             continue
@@ -147,12 +164,13 @@ def _resolve_leg(work: Work, payment_id: str, fact: PaymentFact, origin: FactOri
 
 def _is_about(fact: PaymentFact, leg: Leg) -> bool:
     """Check whether *fact* is about *leg*, which is of the same payment: it has one authorisation at a gateway, and may have several captures."""
-    return leg.operation is Operation.AUTHORISE or fact.reference == leg.reference
+    return leg.operation.topic is Topic.AUTHORISATION or fact.reference == leg.reference
 
 
 def _is_live(work: Work, payment_id: str, fact: PaymentFact) -> bool:
     """Check whether the gateway has the authorisation of *fact*: its failure may have come before its success."""
-    if _SAYS[fact.kind] != (Operation.AUTHORISE, Outcome.DONE):
+    topic, stage = MEANINGS[fact.kind]
+    if topic is not Topic.AUTHORISATION or stage is Stage.UNDONE:
         return False
     here = (fact.gateway, fact.payment_ref)
     said = [known for known in repository.facts_of(work, payment_id) if (known.gateway, known.payment_ref) == here]
@@ -179,15 +197,17 @@ def _resolve_attempt(work: Work, leg: Leg, outcome: FoundOut, origin: FactOrigin
 
 
 def _fact_found(leg: Leg, output: Document) -> PaymentFact | None:
-    kind = _FOUND.get(output["state"] or "")
-    if kind is None or output["payment_ref"] is None:
+    if output["state"] is None or output["payment_ref"] is None:
         return None
-    return _fact(leg, kind, output["payment_ref"], output["payment_ref"])
+    said = _fact(
+        leg, kind_of(Topic.AUTHORISATION, STAGES[output["state"]]), output["payment_ref"], output["payment_ref"]
+    )
+    # What the gateway has, whatever it was asked for.
+    return msgspec.structs.replace(said, amount_minor=output["amount_minor"], currency=output["currency"])
 
 
 def _fact_of_person(leg: Leg, ref: str) -> PaymentFact:
-    kind = next(kind for kind, said in _SAYS.items() if said == (leg.operation, Outcome.DONE))
-    return _fact(leg, kind, leg.payment_ref or ref, ref)
+    return _fact(leg, kind_of(leg.operation.topic, Stage.DONE), leg.payment_ref or ref, ref)
 
 
 def _fact(leg: Leg, kind: FactKind, payment_ref: str, operation_ref: str) -> PaymentFact:

@@ -11,6 +11,7 @@ import msgspec
 
 from crossdock.commerce.payments.amounts import PaymentState, amounts_of, state_of
 from crossdock.commerce.payments.events import PaymentFact
+from crossdock.commerce.payments.kinds import Topic
 from crossdock.core.errors import Conflict
 from crossdock.integrations.actions.model import RefusedBy
 from crossdock.integrations.attempts.model import Outcome
@@ -27,9 +28,24 @@ class Operation(StrEnum):
     """What is asked of a gateway; the name of its action."""
 
     AUTHORISE = "authorise"
+    #: Goes on with an authorisation after the customer has acted.
+    FINISH = "finish"
     CAPTURE = "capture"
     VOID = "void"
     REFUND = "refund"
+
+    @property
+    def topic(self) -> Topic:
+        return _TOPICS[self]
+
+
+_TOPICS = {
+    Operation.AUTHORISE: Topic.AUTHORISATION,
+    Operation.FINISH: Topic.AUTHORISATION,
+    Operation.CAPTURE: Topic.CAPTURE,
+    Operation.VOID: Topic.VOID,
+    Operation.REFUND: Topic.REFUND,
+}
 
 
 class FactOrigin(StrEnum):
@@ -51,10 +67,12 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     #: Names the caller's request among those of this operation; empty for an authorisation.
     request_key: str
     gateway: str
+    #: Which account of the gateway was called; None for a call that is older than this field.
+    account: str | None
     key: str
     #: What the gateway shows beside the effect, and its events bring back.
     reference: str
-    #: None for a void.
+    #: None for a void, and to finish an authorisation.
     amount_minor: int | None
     outcome: Outcome
     #: Who refused it; None if nobody did.
@@ -117,6 +135,10 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     state: PaymentState
     #: Whether a gateway was asked for something, and nobody knows what became of it.
     is_unresolved: bool
+    #: Authorisations that hold money or have taken it; more than one is one too many.
+    live_authorisations: int
+    #: Until when its open dispute can be answered; None if none is open.
+    dispute_until: datetime | None
     created_at: datetime
     created_by: str
     changed_at: datetime
@@ -142,12 +164,21 @@ class PaymentRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AmountRefused(Conflict):
-    """The amount exceeds what can be captured or given back. No gateway was asked."""
+    """The amount exceeds what can be captured or refunded. No gateway was asked."""
 
     def __init__(self, operation: Operation, payment: Payment, amount_minor: int | None, most_minor: int) -> None:
         asked = "nothing" if amount_minor is None else f"{amount_minor:,} minor units of {payment.currency}"
         super().__init__(
             f"Payment {payment.payment_id}: cannot {operation} {asked}; {most_minor:,} are left for that. No gateway was asked"
+        )
+
+
+class NothingToFinish(Conflict):
+    """No gateway waits for the customer of the payment. None was asked."""
+
+    def __init__(self, payment: Payment) -> None:
+        super().__init__(
+            f"Payment {payment.payment_id} is {payment.state}: it waits for no action of the customer. No gateway was asked"
         )
 
 

@@ -6,7 +6,8 @@ from datetime import datetime
 
 import msgspec
 
-from crossdock.commerce.payments.events import FactKind, PaymentFact
+from crossdock.commerce.payments.events import PaymentFact
+from crossdock.commerce.payments.kinds import STAGES, kind_of
 from crossdock.commerce.payments.model import INPUT_REFUSED, Leg, LegEnd, Operation
 from crossdock.integrations.actions.model import (
     Document,
@@ -20,18 +21,6 @@ from crossdock.integrations.actions.model import (
 )
 from crossdock.integrations.attempts.model import Outcome
 
-#: Operation and the state in its output → what happened.
-_KINDS = {
-    (Operation.AUTHORISE, "authorised"): FactKind.AUTHORISED,
-    (Operation.AUTHORISE, "requires_action"): FactKind.REQUIRES_ACTION,
-    (Operation.AUTHORISE, "pending"): FactKind.AUTHORISATION_PENDING,
-    (Operation.CAPTURE, "done"): FactKind.CAPTURED,
-    (Operation.CAPTURE, "pending"): FactKind.CAPTURE_PENDING,
-    (Operation.VOID, "done"): FactKind.VOIDED,
-    (Operation.VOID, "pending"): FactKind.VOID_PENDING,
-    (Operation.REFUND, "done"): FactKind.REFUNDED,
-    (Operation.REFUND, "pending"): FactKind.REFUND_PENDING,
-}
 _ANSWER_GONE = "It was done, and the gateway does not repeat its answer. Its event or a person has to say its reference"
 
 
@@ -44,7 +33,7 @@ def end_of(leg: Leg, ended: Ended) -> LegEnd:
             return LegEnd(
                 outcome=Outcome.DONE,
                 payment_ref=output.get("payment_ref") or leg.payment_ref,
-                operation_ref=output["operation_ref"],
+                operation_ref=output["operation_ref"] or leg.operation_ref,
                 next_action_url=output.get("next_action_url"),
             )
         case Refused():
@@ -82,9 +71,14 @@ def in_another_currency(end: LegEnd, currency: str) -> LegEnd:
 
 def facts_in(leg: Leg, ended: Ended, at: datetime) -> list[PaymentFact]:
     """Read the facts of an answer."""
-    if not isinstance(ended, Done) or ended.output is None:
-        return []
-    return [_fact(leg, ended.output, at)]
+    match ended:
+        case Done(output=output) if output is not None:
+            return [_fact(leg, output, at)]
+        case Refused(by=RefusedBy.DECISION) if leg.operation is Operation.FINISH:
+            # The authorisation itself was done: it waited for the customer, and has failed now.
+            return [_fact(leg, {"state": "declined", "code": ended.code}, at)]
+        case _:
+            return []
 
 
 def answered(ended: Ended) -> bool:
@@ -99,13 +93,16 @@ def answered(ended: Ended) -> bool:
 
 
 def _fact(leg: Leg, output: Document, at: datetime) -> PaymentFact:
+    # While the gateway has no name for the payment, ours stands for it: `facts` replaces it.
+    payment_ref = output.get("payment_ref") or leg.payment_ref or leg.reference
     return PaymentFact(
         gateway=leg.gateway,
-        payment_ref=output.get("payment_ref") or leg.payment_ref or "",
-        operation_ref=output["operation_ref"],
-        kind=_KINDS[leg.operation, output["state"]],
+        payment_ref=payment_ref,
+        operation_ref=output.get("operation_ref") or leg.operation_ref or payment_ref,
+        kind=kind_of(leg.operation.topic, STAGES[output["state"]]),
         occurred_at=at,
         amount_minor=output.get("amount_minor"),
         currency=output.get("currency"),
         reference=leg.reference,
+        code=output.get("code"),
     )

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from crossdock.commerce.payments.amounts import PaymentState
 from crossdock.commerce.payments.events import PaymentFact
 from crossdock.commerce.payments.health import WINDOW, GatewayHealth
+from crossdock.commerce.payments.kinds import Topic
 from crossdock.commerce.payments.model import FactOrigin, Leg, LegEnd, Operation, Payment, PaymentRequest, key_of
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import NotFound
@@ -23,12 +24,12 @@ from crossdock.db.database import Work
 prepare(Payment, Leg, PaymentFact)
 
 _PAYMENT = b"""payment_id, reference, amount_minor, currency, payment_methods, customer_reference, return_url, state,
-       is_unresolved, created_at, created_by, changed_at"""
+       is_unresolved, live_authorisations, dispute_until, created_at, created_by, changed_at"""
 
-_LEG = b"""leg_id, payment_id, operation, request_key, gateway, key, reference, amount_minor, outcome, refused_by, code, message, try_other,
+_LEG = b"""leg_id, payment_id, operation, request_key, gateway, account, key, reference, amount_minor, outcome, refused_by, code, message, try_other,
        payment_ref, operation_ref, next_action_url, calls, began_at, called_at, first_failed_at, answered_at"""
 
-_FACT = b"gateway, payment_ref, operation_ref, kind, occurred_at, amount_minor, currency, reference, code"
+_FACT = b"gateway, payment_ref, operation_ref, kind, occurred_at, amount_minor, currency, reference, code, due_at"
 
 #: Of two callers with one reference, the second finds the payment of the first.
 _ADD = (
@@ -57,8 +58,12 @@ _PAGE = (
 )
 
 _SET_STATE = b"""
-UPDATE payment SET state = %(state)s, is_unresolved = %(is_unresolved)s, changed_at = clock_timestamp()
- WHERE payment_id = %(payment_id)s AND (state, is_unresolved) <> (%(state)s, %(is_unresolved)s)
+UPDATE payment
+   SET state = %(state)s, is_unresolved = %(is_unresolved)s, live_authorisations = %(live_authorisations)s,
+       dispute_until = %(dispute_until)s, changed_at = clock_timestamp()
+ WHERE payment_id = %(payment_id)s
+   AND (state, is_unresolved, live_authorisations, dispute_until)
+       IS DISTINCT FROM (%(state)s, %(is_unresolved)s, %(live_authorisations)s, %(dispute_until)s::timestamptz)
 """
 
 _LEGS = b"SELECT " + _LEG + b" FROM payment_leg WHERE payment_id = %(payment_id)s ORDER BY leg_id"
@@ -66,11 +71,12 @@ _LEGS = b"SELECT " + _LEG + b" FROM payment_leg WHERE payment_id = %(payment_id)
 #: A leg whose outcome is unknown stays so while it is repeated: only the repetition's end may change that.
 _BEGIN = (
     b"""
-INSERT INTO payment_leg AS known (payment_id, operation, request_key, gateway, key, reference, amount_minor, payment_ref)
-VALUES (%(payment_id)s, %(operation)s, %(request_key)s, %(gateway)s, %(key)s, %(reference)s, %(amount_minor)s,
-        %(payment_ref)s)
+INSERT INTO payment_leg AS known (payment_id, operation, request_key, gateway, account, key, reference, amount_minor,
+                                  payment_ref)
+VALUES (%(payment_id)s, %(operation)s, %(request_key)s, %(gateway)s, %(account)s, %(key)s, %(reference)s,
+        %(amount_minor)s, %(payment_ref)s)
 ON CONFLICT (payment_id, operation, request_key, gateway) DO UPDATE
-   SET calls = known.calls + 1, called_at = clock_timestamp(), refused_by = NULL, code = NULL, try_other = false,
+   SET account = excluded.account, calls = known.calls + 1, called_at = clock_timestamp(), refused_by = NULL, code = NULL, try_other = false,
        outcome = CASE WHEN known.outcome = 'unknown' THEN 'unknown' ELSE 'open' END
 RETURNING """
     + _LEG
@@ -121,12 +127,13 @@ _LOCK_REF = b"SELECT pg_advisory_xact_lock(hashtextextended('payment_ref:' || %(
 
 #: By our reference, which is committed before the call; or by the gateway's, which an answer brought. Another shop's
 #: payment at the same gateway may have the same reference of its own: what is in another currency, or of more than was
-#: asked, is not ours.
+#: asked, is not ours, nor is what another account says.
 _MATCH = b"""
 SELECT payment_id FROM payment_leg JOIN payment USING (payment_id)
  WHERE gateway = %(gateway)s
    AND (payment_ref = %(payment_ref)s
         OR payment_leg.reference = %(reference)s AND payment_ref IS NULL
+           AND coalesce(account = %(account)s, true)
            AND (%(currency)s::text IS NULL OR currency = %(currency)s)
            AND (%(amount_minor)s::bigint IS NULL OR %(amount_minor)s <= payment.amount_minor))
  ORDER BY payment_ref = %(payment_ref)s DESC NULLS LAST, leg_id LIMIT 1
@@ -136,16 +143,17 @@ SELECT payment_id FROM payment_leg JOIN payment USING (payment_id)
 #: stays as it is.
 _ADD_FACT = b"""
 INSERT INTO payment_fact AS known (payment_id, gateway, payment_ref, operation_ref, kind, occurred_at, amount_minor,
-                                   currency, reference, code, origin)
+                                   currency, reference, code, due_at, origin)
 VALUES (%(payment_id)s, %(gateway)s, %(payment_ref)s, %(operation_ref)s, %(kind)s, %(occurred_at)s, %(amount_minor)s,
-        %(currency)s, %(reference)s, %(code)s, %(origin)s)
+        %(currency)s, %(reference)s, %(code)s, %(due_at)s, %(origin)s)
 ON CONFLICT (gateway, operation_ref, kind) DO UPDATE
    SET payment_id = coalesce(known.payment_id, excluded.payment_id),
        amount_minor = greatest(known.amount_minor, excluded.amount_minor),
        occurred_at = least(known.occurred_at, excluded.occurred_at),
        currency = coalesce(known.currency, excluded.currency),
        reference = coalesce(known.reference, excluded.reference),
-       code = coalesce(known.code, excluded.code)
+       code = coalesce(known.code, excluded.code),
+       due_at = greatest(known.due_at, excluded.due_at)
  WHERE known.payment_id IS NULL OR known.payment_id = excluded.payment_id
 """
 
@@ -161,9 +169,41 @@ SELECT payment_id FROM payment_fact
  LIMIT 1
 """
 
+#: A gateway that names a payment only once the customer has acted: until then, its facts have our reference for its.
+_NAME_LEG = b"""
+UPDATE payment_leg SET payment_ref = %(payment_ref)s, operation_ref = %(operation_ref)s
+ WHERE payment_id = %(payment_id)s AND gateway = %(gateway)s AND operation IN ('authorise', 'finish')
+   AND payment_ref IS NULL AND outcome IN ('open', 'done', 'unknown')
+"""
+_NAME_FACTS = b"""
+UPDATE payment_fact SET payment_ref = %(payment_ref)s, operation_ref = %(operation_ref)s
+ WHERE payment_id = %(payment_id)s AND gateway = %(gateway)s AND payment_ref = %(unnamed)s
+"""
+
 _ADOPT = b"""
 UPDATE payment_fact SET payment_id = %(payment_id)s
  WHERE payment_id IS NULL AND gateway = %(gateway)s AND payment_ref = %(payment_ref)s
+"""
+
+#: Authorisations with the reference and the amount of a payment at a gateway that was asked for it, which are not its own:
+#: the gateway did twice what it was asked for. What somebody has captured or voided there is another shop's, or over.
+_TWINS = b"""
+SELECT count(DISTINCT said.payment_ref)
+  FROM payment JOIN payment_leg leg ON leg.payment_id = payment.payment_id
+  JOIN payment_fact said ON (said.gateway, said.reference, said.currency, said.amount_minor)
+                          = (leg.gateway, leg.reference, payment.currency, payment.amount_minor)
+ WHERE payment.payment_id = %(payment_id)s AND leg.operation = 'authorise' AND said.payment_id IS NULL
+   AND said.kind = 'authorised'
+   AND NOT EXISTS (SELECT FROM payment_fact later
+                    WHERE (later.gateway, later.payment_ref) = (said.gateway, said.payment_ref)
+                      AND later.payment_id IS NULL AND later.kind IN ('captured', 'voided', 'reversed'))
+"""
+_WITH_TWIN = b"""
+SELECT DISTINCT leg.payment_id FROM payment_fact said
+  JOIN payment_leg leg ON (leg.gateway, leg.reference) = (said.gateway, said.reference)
+ WHERE (said.gateway, said.payment_ref) = (%(gateway)s, %(payment_ref)s) AND said.payment_id IS NULL
+   AND said.kind = 'authorised' AND leg.operation = 'authorise'
+ ORDER BY leg.payment_id
 """
 
 _FACTS = b"SELECT " + _FACT + b" FROM payment_fact WHERE payment_id = %(payment_id)s ORDER BY fact_id"
@@ -276,14 +316,34 @@ def page(
     return _payments(work).execute(_PAGE, values).fetchall()
 
 
-def set_state(work: Work, payment_id: str, state: PaymentState, *, is_unresolved: bool) -> None:
+def set_state(
+    work: Work,
+    payment_id: str,
+    state: PaymentState,
+    *,
+    is_unresolved: bool,
+    live_authorisations: int,
+    dispute_until: datetime | None,
+) -> None:
     """Store what follows from legs and facts."""
-    work.execute(_SET_STATE, {"payment_id": payment_id, "state": state, "is_unresolved": is_unresolved})
+    values = {
+        "payment_id": payment_id,
+        "state": state,
+        "is_unresolved": is_unresolved,
+        "live_authorisations": live_authorisations,
+        "dispute_until": dispute_until,
+    }
+    work.execute(_SET_STATE, values)
 
 
 def legs_of(work: Work, payment_id: str) -> list[Leg]:
     """Read the legs of a payment, in the order in which they began."""
     return _legs(work).execute(_LEGS, {"payment_id": payment_id}).fetchall()
+
+
+def leg(work: Work, known: Leg) -> Leg:
+    """Read *known* again, as it is now."""
+    return next(found for found in legs_of(work, known.payment_id) if found.leg_id == known.leg_id)
 
 
 def begin_leg(
@@ -292,6 +352,7 @@ def begin_leg(
     operation: Operation,
     gateway: str,
     *,
+    account: str | None,
     request_key: str = "",
     amount_minor: int | None = None,
     payment_ref: str | None = None,
@@ -303,8 +364,9 @@ def begin_leg(
         "operation": operation,
         "request_key": request_key,
         "gateway": gateway,
+        "account": account,
         "key": key,
-        "reference": payment.reference if operation is Operation.AUTHORISE else f"{operation}-{key[:32]}",
+        "reference": payment.reference if operation.topic is Topic.AUTHORISATION else f"{operation}-{key[:32]}",
         "amount_minor": amount_minor,
         "payment_ref": payment_ref,
     }
@@ -348,9 +410,9 @@ def lock_refs(work: Work, refs: Iterable[tuple[str, str]]) -> None:
         work.execute(_LOCK_REF, {"name": f"{gateway}:{payment_ref}"})
 
 
-def match(work: Work, fact: PaymentFact) -> str | None:
-    """Find the ID of the payment that *fact* is about; None if the hub knows none."""
-    row = work.execute(_MATCH, msgspec.structs.asdict(fact)).fetchone()
+def match(work: Work, fact: PaymentFact, account: str | None) -> str | None:
+    """Find the ID of the payment that *fact* is about, said by *account* of its gateway; None if the hub knows none."""
+    row = work.execute(_MATCH, {**msgspec.structs.asdict(fact), "account": account}).fetchone()
     return str(row[0]) if row else None
 
 
@@ -377,6 +439,19 @@ def taken_by(work: Work, leg: Leg, ref: str) -> str | None:
     return str(row[0]) if row else None
 
 
+def name_payment(work: Work, payment: Payment, fact: PaymentFact) -> None:
+    """Give the gateway's references, which *fact* brings, to an authorisation that had none yet."""
+    values = {
+        "payment_id": payment.payment_id,
+        "gateway": fact.gateway,
+        "payment_ref": fact.payment_ref,
+        "operation_ref": fact.operation_ref,
+        "unnamed": payment.reference,
+    }
+    if work.execute(_NAME_LEG, values).rowcount:
+        work.execute(_NAME_FACTS, values)
+
+
 def adopt_facts(work: Work, payment_id: str, gateway: str, payment_ref: str) -> None:
     """Give the facts that came before the gateway's reference was known to their payment."""
     work.execute(_ADOPT, {"payment_id": payment_id, "gateway": gateway, "payment_ref": payment_ref})
@@ -386,6 +461,18 @@ def facts_of(work: Work, payment_id: str) -> list[PaymentFact]:
     """Read the facts of a payment, in the order of their arrival."""
     rows = work.cursor(row_factory=kwargs_row(_fact)).execute(_FACTS, {"payment_id": payment_id})
     return rows.fetchall()
+
+
+def twins_of(work: Work, payment_id: str) -> int:
+    """Count the authorisations at its gateways that look like those of a payment, and are not: it was authorised twice."""
+    row = work.execute(_TWINS, {"payment_id": payment_id}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def with_twin(work: Work, fact: PaymentFact) -> list[str]:
+    """Find the payments that an unmatched *fact* looks like one of, by ID."""
+    values = {"gateway": fact.gateway, "payment_ref": fact.payment_ref}
+    return [payment_id for (payment_id,) in work.execute(_WITH_TWIN, values)]
 
 
 def unmatched_facts(work: Work, *, after: int = 0, limit: int = 100) -> list[UnmatchedFact]:

@@ -6,22 +6,28 @@ Each call of a gateway has a leg that is committed before it. No transaction is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from crossdock.commerce.payments import facts as fact_book
 from crossdock.commerce.payments import repository
+from crossdock.commerce.payments.accounts import account_of, declared, is_other_account
 from crossdock.commerce.payments.amounts import Amounts, PaymentState, amounts_of, is_foreign, state_of
-from crossdock.commerce.payments.health import in_order
+from crossdock.commerce.payments.events import PaymentFact
+from crossdock.commerce.payments.health import GatewayHealth, in_order
 from crossdock.commerce.payments.model import (
     AmountRefused,
     CurrencyDiffers,
     FactOrigin,
     Leg,
+    LegEnd,
+    NothingToFinish,
     Operation,
     Payment,
     PaymentBusy,
@@ -50,6 +56,10 @@ from crossdock.observability import audit
 
 #: What a connector's manifest provides.
 CAPABILITY = "payment_gateway"
+_OTHER_ACCOUNT = (
+    "{gateway} was removed and added again, or its account was changed, since this call was made: the account of now is not "
+    "asked about it. An event of the old one or a person has to say what became of it"
+)
 #: The gateway's clock may be behind ours by so much.
 _CLOCKS_DIFFER = timedelta(minutes=5)
 
@@ -72,6 +82,10 @@ class Request:
     actor: str
     #: None for all that is left.
     amount_minor: int | None = None
+    #: At which gateway; None for the authorisation that is there, or the first of several.
+    gateway: str | None = None
+    #: What the customer brought back from an action, by the gateway's names. It is not stored.
+    details: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,7 @@ class _Begun:
     call_id: int
     #: Whether an earlier call may have had the effect.
     was_unresolved: bool
+    details: Mapping[str, str] | None = None
 
 
 def gateways(work: Work) -> list[str]:
@@ -115,8 +130,23 @@ def authorise(payments: Payments, request: PaymentRequest, *, actor: str) -> Pay
             raise ReferenceTaken(payment)
         if is_new:
             _refuse_without_gateway(work, payment)
-            audit.add(work, actor=actor, act="payment.place", subject=f"payment/{payment.payment_id}", detail={})
+            audit.add(work, actor=actor, act="payment.authorise", subject=f"payment/{payment.payment_id}", detail={})
     return _ask_in_turn(payments, payment.payment_id)
+
+
+def finish(payments: Payments, request: Request) -> Leg:
+    """
+    Go on with an authorisation after the customer has acted. Return the leg with its outcome.
+
+    The same request again, with the same details, is the same call: its outcome is returned, or found out.
+
+    Raises:
+        NotFound: there is no such payment.
+        NothingToFinish: no gateway waits for its customer. No gateway was asked.
+        PaymentBusy: the same request is at work.
+
+    """
+    return _operate(payments, Operation.FINISH, request)
 
 
 def capture(payments: Payments, request: Request) -> Leg:
@@ -137,7 +167,7 @@ def capture(payments: Payments, request: Request) -> Leg:
 
 def refund(payments: Payments, request: Request) -> Leg:
     """
-    Give back a captured amount, or a part of it. Return the leg with its outcome.
+    Refund a captured amount, or a part of it. Return the leg with its outcome.
 
     Raises:
         NotFound, AmountRefused, PaymentBusy: As `capture`.
@@ -171,7 +201,12 @@ def resolve(payments: Payments, payment_id: str) -> Payment:
     """
     with payments.store.transaction() as work:
         payment = repository.get(work, payment_id)
-        waiting = [leg for leg in repository.legs_of(work, payment_id) if leg.is_unresolved]
+        # What the customer brought back is not stored: that request is repeated by whoever has it, or its event ends it.
+        waiting = [
+            leg
+            for leg in repository.legs_of(work, payment_id)
+            if leg.is_unresolved and leg.operation is not Operation.FINISH
+        ]
     busy = 0
     for leg in waiting:
         try:
@@ -194,6 +229,37 @@ def show(store: Store, payment_id: str) -> Payment:
     """
     with store.transaction() as work:
         return repository.get(work, payment_id)
+
+
+def page(
+    store: Store,
+    *,
+    state: PaymentState | None = None,
+    unresolved: bool = False,
+    reference: str | None = None,
+    before: tuple[datetime, str] | None = None,
+    limit: int = 100,
+) -> tuple[list[Payment], bool]:
+    """List payments, newest first: at most *limit* before a time and ID; also return whether there are more."""
+    with store.transaction() as work:
+        found = repository.page(
+            work, state=state, unresolved=unresolved, reference=reference, before=before, limit=limit + 1
+        )
+    return found[:limit], len(found) > limit
+
+
+def unmatched_facts(store: Store, *, after: int = 0, limit: int = 100) -> tuple[list[repository.UnmatchedFact], bool]:
+    """List facts of payments that the hub does not know: at most *limit* after an ID; also return whether there are more."""
+    with store.transaction() as work:
+        found = repository.unmatched_facts(work, after=after, limit=limit + 1)
+    return found[:limit], len(found) > limit
+
+
+def gateways_by_health(store: Store) -> list[GatewayHealth]:
+    """List the gateways that may be called, in the order in which they are asked now."""
+    with store.transaction() as work:
+        health = {found.gateway: found for found in repository.health_of(work, gateways(work))}
+    return [health[name] for name in in_order(health.values())]
 
 
 def _refuse_without_gateway(work: Work, payment: Payment) -> None:
@@ -227,8 +293,30 @@ def _begin_authorisation(store: Store, payment_id: str, asked: set[str]) -> _Beg
         if gateway is None:
             return None
         before = next((leg for leg in legs if leg.gateway == gateway), None)
-        leg = repository.begin_leg(work, payment, Operation.AUTHORISE, gateway, amount_minor=payment.amount_minor)
+        if before and _stays_unknown(work, before):
+            return None
+        leg = repository.begin_leg(
+            work,
+            payment,
+            Operation.AUTHORISE,
+            gateway,
+            account=account_of(work, gateway),
+            amount_minor=payment.amount_minor,
+        )
         return _begun(work, payment, leg, before)
+
+
+def _stays_unknown(work: Work, leg: Leg) -> bool:
+    """
+    Check whether *leg* is unresolved and its gateway's account is another one now; write so to it.
+
+    That account knows nothing of the call, and would carry it out a second time.
+    """
+    if not leg.is_unresolved or not is_other_account(work, leg):
+        return False
+    repository.end_leg(work, leg, LegEnd(outcome=Outcome.UNKNOWN, message=_OTHER_ACCOUNT.format(gateway=leg.gateway)))
+    fact_book.update_state(work, leg.payment_id)
+    return True
 
 
 def _operate(payments: Payments, operation: Operation, request: Request) -> Leg:
@@ -247,24 +335,25 @@ def _begin_operation(store: Store, operation: Operation, request: Request) -> _B
         payment = repository.lock(work, request.payment_id)
         legs = repository.legs_of(work, payment.payment_id)
         before = repository.find_leg(work, payment.payment_id, operation, request.request_key)
-        if before and before.outcome is Outcome.DONE:
+        if before and (before.outcome is Outcome.DONE or _stays_unknown(work, before)):
             return None
-        authorised = _authorised(payment, legs, operation)
+        authorised = _authorised(work, payment, legs, operation, before.gateway if before else request.gateway)
         amount_minor = before.amount_minor if before else request.amount_minor
-        if before is None or not before.is_unresolved:
+        if operation is not Operation.FINISH and (before is None or not before.is_unresolved):
             amount_minor = _allowed(payment, operation, amount_minor, _left(work, payment, authorised, legs, operation))
         leg = repository.begin_leg(
             work,
             payment,
             operation,
             authorised.gateway,
+            account=account_of(work, authorised.gateway),
             request_key=request.request_key,
-            amount_minor=None if operation is Operation.VOID else amount_minor,
+            amount_minor=amount_minor if operation in (Operation.CAPTURE, Operation.REFUND) else None,
             payment_ref=authorised.payment_ref,
         )
         if before is None:
             _audit_operation(work, leg, request.actor)
-        return _begun(work, payment, leg, before)
+        return replace(_begun(work, payment, leg, before), details=request.details)
 
 
 def _audit_operation(work: Work, leg: Leg, actor: str) -> None:
@@ -278,12 +367,35 @@ def _begun(work: Work, payment: Payment, leg: Leg, before: Leg | None) -> _Begun
     return _Begun(payment, leg, repository.begin_call(work, leg.gateway), was_unresolved)
 
 
-def _authorised(payment: Payment, legs: list[Leg], operation: Operation) -> Leg:
-    """Find the authorisation that an operation is on."""
-    for leg in legs:
-        if leg.operation is Operation.AUTHORISE and leg.outcome is Outcome.DONE and leg.payment_ref:
-            return leg
-    raise AmountRefused(operation, payment, None, 0)
+def _authorised(work: Work, payment: Payment, legs: list[Leg], operation: Operation, gateway: str | None) -> Leg:
+    """
+    Find the authorisation that an operation is on: at *gateway*, or the first one that was not voided.
+
+    Raises:
+        NothingToFinish, AmountRefused: there is none.
+
+    """
+    done = [
+        leg
+        for leg in legs
+        if leg.operation is Operation.AUTHORISE and leg.outcome is Outcome.DONE and gateway in (None, leg.gateway)
+    ]
+    if operation is Operation.FINISH:
+        if done and payment.state is PaymentState.REQUIRES_ACTION:
+            return done[-1]
+        raise NothingToFinish(payment)
+    facts = repository.facts_of(work, payment.payment_id)
+    named = [leg for leg in done if leg.payment_ref]
+    left = [leg for leg in named if not amounts_of(_said_of(leg, facts), payment.currency).voided]
+    if not named:
+        raise AmountRefused(operation, payment, None, 0)
+    return (left or named)[0]
+
+
+def _said_of(authorised: Leg, facts: Iterable[PaymentFact]) -> list[PaymentFact]:
+    """Choose the facts of one authorisation of a payment."""
+    here = (authorised.gateway, authorised.payment_ref)
+    return [fact for fact in facts if (fact.gateway, fact.payment_ref) == here]
 
 
 def _left(work: Work, payment: Payment, authorised: Leg, legs: list[Leg], operation: Operation) -> int:
@@ -294,14 +406,12 @@ def _left(work: Work, payment: Payment, authorised: Leg, legs: list[Leg], operat
         CurrencyDiffers: a capture or a refund of a payment with an amount in another currency.
 
     """
-    here = (authorised.gateway, authorised.payment_ref)
-    known = repository.facts_of(work, authorised.payment_id)
-    facts = [fact for fact in known if (fact.gateway, fact.payment_ref) == here]
+    facts = _said_of(authorised, repository.facts_of(work, authorised.payment_id))
     odd = next((fact for fact in facts if is_foreign(fact, payment.currency)), None)
     if odd and operation is not Operation.VOID:
         raise CurrencyDiffers(operation, payment, odd.currency)
     amounts = amounts_of(facts, payment.currency)
-    waiting = [leg for leg in legs if leg.is_unresolved]
+    waiting = [leg for leg in legs if leg.is_unresolved and leg.gateway == authorised.gateway]
     taken = sum(leg.amount_minor or 0 for leg in waiting if leg.operation is operation)
     match operation:
         case Operation.REFUND:
@@ -349,7 +459,7 @@ def _performed(payments: Payments, begun: _Begun) -> tuple[Ended, bool]:
     """
     leg = begun.leg
     try:
-        given = _input(begun.payment, leg)
+        given = _input(begun)
         return payments.perform(leg.gateway, leg.operation, given, leg.key, partial(_still_ours, leg)), True
     except PaymentBusy:
         raise
@@ -375,10 +485,14 @@ def _still_ours(leg: Leg, work: Work) -> None:
 
 def _end(work: Work, leg: Leg, ended: Ended, origin: FactOrigin) -> None:
     """Write the outcome of a leg and the facts of its answer, in one transaction."""
-    end, facts = end_of(leg, ended), facts_in(leg, ended, datetime.now(UTC))
-    if end.payment_ref:
-        repository.lock_refs(work, [(leg.gateway, end.payment_ref)])
+    if named := end_of(leg, ended).payment_ref:
+        repository.lock_refs(work, [(leg.gateway, named)])
     payment = repository.lock(work, leg.payment_id)
+    # An event may have named the payment in the meantime.
+    leg = msgspec.structs.replace(repository.leg(work, leg), calls=leg.calls)
+    end, facts = end_of(leg, ended), facts_in(leg, ended, datetime.now(UTC))
+    if named and leg.operation is Operation.FINISH and not repository.taken_by(work, leg, named):
+        repository.name_payment(work, payment, facts[0])
     kept = [repository.add_fact(work, leg.payment_id, fact, origin) for fact in facts]
     if not all(kept):
         end = of_another()
@@ -392,8 +506,9 @@ def _end(work: Work, leg: Leg, ended: Ended, origin: FactOrigin) -> None:
     fact_book.update_state(work, leg.payment_id)
 
 
-def _input(payment: Payment, leg: Leg) -> Document:
+def _input(begun: _Begun) -> Document:
     """Build the input of the gateway's action: the same for each repetition."""
+    payment, leg = begun.payment, begun.leg
     money = {"amount_minor": leg.amount_minor, "currency": payment.currency}
     given: Mapping[str, Any]
     match leg.operation:
@@ -405,6 +520,8 @@ def _input(payment: Payment, leg: Leg) -> Document:
                 "customer_reference": payment.customer_reference,
                 "return_url": payment.return_url,
             }
+        case Operation.FINISH:
+            given = {"payment_ref": leg.payment_ref, "details": dict(begun.details or {})}
         case Operation.VOID:
             given = {"payment_ref": leg.payment_ref, "reference": leg.reference}
         case _:
@@ -416,8 +533,8 @@ def _repeat(payments: Payments, payment: Payment, leg: Leg) -> None:
     """Repeat one leg with its key; if that says nothing, read what became of it."""
     with payments.store.transaction() as work:
         locked = repository.lock(work, payment.payment_id)
-        current = next(found for found in repository.legs_of(work, payment.payment_id) if found.leg_id == leg.leg_id)
-        if not current.is_unresolved:
+        current = repository.leg(work, leg)
+        if not current.is_unresolved or _stays_unknown(work, current):
             return
         begun = _again(work, locked, current)
     _call(payments, begun)
@@ -434,10 +551,9 @@ def _find(payments: Payments, begun: _Begun) -> None:
     """Read from the gateway whether it has the payment, if it has such a list. That it has none proves nothing."""
     leg = begun.leg
     with payments.store.transaction() as work:
-        known = registry.find(work, leg.gateway)
-        current = next(found for found in repository.legs_of(work, leg.payment_id) if found.leg_id == leg.leg_id)
-    actions = manifests()[known.kind].actions if known and known.kind in manifests() else {}
-    if not current.is_unresolved or "find_payment" not in actions:
+        current = repository.leg(work, leg)
+        can_find = declared(work, leg.gateway, "find_payment") is not None
+    if not current.is_unresolved or not can_find:
         return
     since = leg.began_at.astimezone(UTC) - _CLOCKS_DIFFER
     given = {"reference": leg.reference, "since": f"{since:%Y-%m-%dT%H:%M:%SZ}"}

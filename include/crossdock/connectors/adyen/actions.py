@@ -1,5 +1,6 @@
 """
-Adyen as a payment gateway: authorise with a stored payment method, capture, void, refund.
+Adyen as a payment gateway: authorise with a stored payment method, finish what the customer has to act on, capture, void,
+refund.
 
 Adyen replays the answer of an idempotency key, so a lost answer is had again by the same request. No payment can be read:
 once the key is forgotten, only a webhook or a person knows. Captures, voids and refunds are answered `received`, and a
@@ -68,8 +69,8 @@ class _Modification(msgspec.Struct, frozen=True, rename="camel"):
 class _Sent(msgspec.Struct, frozen=True):
     """What a payment asked for, from the request itself: many answers do not repeat it."""
 
-    reference: str
-    amount: _Amount
+    #: None in what finishes a payment.
+    amount: _Amount | None = None
 
 
 class _ServiceError(msgspec.Struct, frozen=True, rename="camel"):
@@ -127,15 +128,14 @@ def _authorised(response: HttpResponse) -> Document:
     if payment.result_code == "PartiallyAuthorised" and payment.amount is None:
         raise response.invalid("authorises a part and does not say how much")
     amount = payment.amount or sent.amount
-    # Where the customer has to act first, Adyen may name the payment only by a webhook, which also brings our reference.
-    payment_ref = payment.psp_reference or sent.reference
     if payment.psp_reference is None and _STATES[payment.result_code] == "authorised":
         raise response.invalid("has no pspReference")
     return {
-        "payment_ref": payment_ref,
-        "operation_ref": payment_ref,
+        # Where the customer has to act first, Adyen may name the payment only later; the webhook brings our reference, too.
+        "payment_ref": payment.psp_reference,
+        "operation_ref": payment.psp_reference,
         "state": _STATES[payment.result_code],
-        **_iso(response, amount),
+        **(_iso(response, amount) if amount else {"amount_minor": None, "currency": None}),
         "next_action_url": payment.action.url if payment.action else None,
     }
 
@@ -204,7 +204,17 @@ def _modification(adyen: Adyen, given: Document, resource: str, amount: dict[str
     )
 
 
+def _details(adyen: Adyen, given: Document) -> WriteRequest:
+    if not given["details"]:
+        raise InputInvalid(
+            "finish", [FieldError("/input/details", "is empty: Adyen needs what the customer brought back")]
+        )
+    return WriteRequest("POST", adyen.path("payments/details"), {"details": dict(given["details"])})
+
+
 AUTHORISE = WriteAction(request=_payment, output_of=_authorised, decline_of=_decline_of)
+
+FINISH = WriteAction(request=_details, output_of=_authorised, decline_of=_decline_of)
 
 CAPTURE = WriteAction(
     request=lambda adyen, given: _modification(adyen, given, "captures", {"amount": _amount("capture", given)}),

@@ -6,13 +6,17 @@ So an item and the answer of the action are one fact. A dispute has a reference 
 operation of its own (`<pspReference>.2`), because the first has been reversed by then.
 An event's ID and all that decides about money come from the signed fields alone: the same item is the same event, however
 often it comes and with whatever other items. `eventDate` and `reason` are not signed.
-Source: the vendor's OpenAPI of webhooks v1, and its pages on captures, refunds and disputes.
+Items of another merchant account mean nothing here: one URL may get those of a whole company account. Neither do reports
+(`REPORT_AVAILABLE`) and all codes that are not in the table; such items are kept as ignored.
+Adyen may repeat a capture that failed by itself, and says so in the reason, which is not signed. That can undo a failure of
+the same capture, and nothing else: its amount counts once.
+Source: the vendor's OpenAPI of webhooks v1, and its pages on captures and why they fail, reversals, refunds and disputes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -30,6 +34,12 @@ _KINDS: dict[str, tuple[FactKind, FactKind | None]] = {
     "CAPTURE": (FactKind.CAPTURED, FactKind.CAPTURE_FAILED),
     "CAPTURE_FAILED": (FactKind.CAPTURE_FAILED, None),
     "CANCELLATION": (FactKind.VOIDED, FactKind.VOID_FAILED),
+    "TECHNICAL_CANCEL": (FactKind.VOIDED, FactKind.VOID_FAILED),
+    # The authorisation is over, and so is what was not captured of it.
+    "EXPIRE": (FactKind.VOIDED, None),
+    "CANCEL_OR_REFUND": (FactKind.REVERSED, None),
+    # Another amount of the same payment: the largest counts. Where it was refused, the old one stays.
+    "AUTHORISATION_ADJUSTMENT": (FactKind.AUTHORISED, None),
     "REFUND": (FactKind.REFUNDED, FactKind.REFUND_FAILED),
     "REFUND_FAILED": (FactKind.REFUND_FAILED, None),
     "REFUNDED_REVERSED": (FactKind.REFUND_FAILED, None),
@@ -41,12 +51,19 @@ _KINDS: dict[str, tuple[FactKind, FactKind | None]] = {
 _FAILURES = frozenset(
     {FactKind.AUTHORISATION_FAILED, FactKind.CAPTURE_FAILED, FactKind.VOID_FAILED, FactKind.REFUND_FAILED}
 )
+#: Reasons of a capture that Adyen has repeated by itself.
+_RECAPTURED = frozenset({"transaction recaptured", "transaction auto-recaptured"})
 _OUR_TYPE = "payment"
 
 
 class Amount(msgspec.Struct, frozen=True):
     value: int
     currency: str
+
+
+class AdditionalData(msgspec.Struct, frozen=True, rename="camel"):
+    #: Of a dispute: until when the shop can defend itself. It is not signed, and only shown.
+    defense_period_ends_at: str | None = None
 
 
 class Item(msgspec.Struct, frozen=True, rename="camel"):
@@ -60,14 +77,24 @@ class Item(msgspec.Struct, frozen=True, rename="camel"):
     merchant_reference: str = ""
     amount: Amount | None = None
     reason: str | None = None
+    merchant_account_code: str | None = None
+    additional_data: AdditionalData | None = None
+
+    @property
+    def is_recapture(self) -> bool:
+        done = (self.event_code, self.success) == ("CAPTURE", "true")
+        return done and (self.reason or "").lower() in _RECAPTURED
 
     @property
     def event_id(self) -> str:
-        return f"{self.psp_reference}:{self.event_code}:{self.success}"
+        again = ":recaptured" if self.is_recapture else ""
+        return f"{self.psp_reference}:{self.event_code}:{self.success}{again}"
 
     @property
     def kind(self) -> FactKind | None:
         """What it reports; None if that is nothing about the money of a payment."""
+        if self.is_recapture:
+            return FactKind.RECAPTURED
         done, failed = _KINDS.get(self.event_code, (None, None))
         return done if self.success == "true" else failed
 
@@ -85,7 +112,7 @@ prepare(_Notification)
 
 def _types_of(delivery: Delivery) -> Sequence[str]:
     items = _items(delivery)
-    known = [_OUR_TYPE] if any(item.kind for item in items) else []
+    known = [_OUR_TYPE] if any(_means(item, delivery) for item in items) else []
     return [*known, *(item.event_code for item in items)]
 
 
@@ -95,7 +122,7 @@ def _facts(delivery: Delivery) -> Sequence[NewEvent]:
 
 def _events(delivery: Delivery) -> Iterator[NewEvent]:
     for item in _items(delivery):
-        if item.kind is not None:
+        if item.kind is not None and _means(item, delivery):
             fact = _fact(delivery.integration, item, item.kind)
             yield PAYMENT_REPORTED.event(
                 fact,
@@ -104,6 +131,12 @@ def _events(delivery: Delivery) -> Iterator[NewEvent]:
                 time=item.event_date,
                 event_id=item.event_id,
             )
+
+
+def _means(item: Item, delivery: Delivery) -> bool:
+    """Check whether *item* is a fact about money of the integration's own merchant account."""
+    ours, theirs = delivery.settings.get("merchant_account"), item.merchant_account_code
+    return item.kind is not None and (ours == theirs or None in (ours, theirs))
 
 
 def _fact(gateway: str, item: Item, kind: FactKind) -> PaymentFact:
@@ -120,7 +153,17 @@ def _fact(gateway: str, item: Item, kind: FactKind) -> PaymentFact:
         reference=item.merchant_reference or None,
         # The reason of a success has the end of the card's number.
         code=(item.reason or None) if kind in _FAILURES else None,
+        due_at=_due_at(item),
     )
+
+
+def _due_at(item: Item) -> datetime | None:
+    text = item.additional_data.defense_period_ends_at if item.additional_data else None
+    try:
+        due = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return due if due is None or due.tzinfo else due.replace(tzinfo=UTC)
 
 
 def _amount_minor(amount: Amount) -> int:

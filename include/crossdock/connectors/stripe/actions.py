@@ -86,9 +86,35 @@ def find_payment(account: Stripe, given: Document) -> Document:
         )
     if not found:
         nothing = {"authorised_minor": 0, "captured_minor": 0, "refunded_minor": 0}
-        return {"found": False, "payment_ref": None, "state": None, **nothing}
+        return {"found": False, "payment_ref": None, "state": None, "amount_minor": None, "currency": None, **nothing}
     intent = (live or found)[0]
-    return {"found": True, "payment_ref": intent.id, "state": _state(intent), **_amounts(account, intent)}
+    return {
+        "found": True,
+        "payment_ref": intent.id,
+        "state": _state(intent),
+        "amount_minor": _minor(account, intent.amount, intent.currency),
+        "currency": intent.currency.upper(),
+        **_amounts(account, intent),
+    }
+
+
+def finish(account: Stripe, given: Document) -> Document:
+    """
+    Read what came of the customer's action: the provider's own page or script has confirmed the payment already.
+
+    Raises:
+        Declined: the customer failed, or the payment was declined afterwards.
+
+    """
+    if "payment_ref" not in given:
+        raise InputInvalid("finish", [FieldError("/input/payment_ref", "is required: the payment intent's ID")])
+    return account.http.get(_intent_path(given), {}, _finished)
+
+
+def _finished(response: HttpResponse) -> Document:
+    if declined := decline_of_authorisation(response):
+        raise declined
+    return _authorised(response)
 
 
 def get_payment(account: Stripe, given: Document) -> Document:
@@ -193,7 +219,8 @@ def _refunded(response: HttpResponse) -> Document:
 
 def _judge_authorisation(given: Document, found: Document) -> Sighting:
     """Only what is authorised as asked is certain: where the customer has to act, a list does not say."""
-    if found["state"] != "authorised" or found["authorised_minor"] != given["amount_minor"]:
+    asked = ("authorised", given["amount_minor"], given["currency"])
+    if (found["state"], found["authorised_minor"], found["currency"]) != asked:
         return Sighting(Effect.UNCLEAR)
     output = {
         "payment_ref": found["payment_ref"],

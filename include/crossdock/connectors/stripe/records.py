@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -86,7 +86,7 @@ class Charge(msgspec.Struct, frozen=True):
 
     @property
     def refunded(self) -> int:
-        """What was given back. Stripe counts the part that was released by a partial capture as refunded, too."""
+        """What was refunded. Stripe counts the part that was released by a partial capture as refunded, too."""
         released = self.amount - self.amount_captured
         return max(self.amount_refunded - released, 0)
 
@@ -120,6 +120,11 @@ class IntentList(msgspec.Struct, frozen=True):
     has_more: bool
 
 
+class EvidenceDetails(msgspec.Struct, frozen=True):
+    #: Seconds since 1970; the calendar ends with the year 9999.
+    due_by: Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)] | None = None
+
+
 class Dispute(msgspec.Struct, frozen=True):
     id: str
     amount: int
@@ -128,6 +133,7 @@ class Dispute(msgspec.Struct, frozen=True):
     charge: str
     payment_intent: str | None = None
     reason: str | None = None
+    evidence_details: EvidenceDetails = EvidenceDetails()
 
 
 prepare(Refusal, PaymentIntent, IntentList, Refund, RefundList, Charge, Dispute)

@@ -8,12 +8,12 @@ Each is the same fact as the answer of the action that it confirms: same kind, s
 | authorised, waits for the customer, pending, declined; voided | the payment intent, `pi_…` |
 | captured | the charge of the intent, `ch_…` |
 | refunded, pending, failed | the refund, `re_…` |
-| dispute opened, charged back, reversed | the dispute, `dp_…` |
+| dispute opened, charged back, reversed, closed | the dispute, `dp_…` |
 
 The intent of a partial capture releases the rest, so its event is two facts. An authorisation that expires is booked as a
 refund: it is voided. A `charge.refunded` has no refunds in the API
-versions since 2022-11-15, and then says nothing that `refund.created` does not. A declined intent is a payment that failed:
-the hub makes a new one for each try. What does not belong to a payment intent was not made by the hub, and is no fact.
+versions since 2022-11-15, and then says nothing that `refund.created` does not. A declined intent has failed for now:
+the customer may pay it with another method yet, and then it is authorised. What does not belong to a payment intent was not made by the hub, and is no fact.
 Source: https://docs.stripe.com/api/events/types.
 """
 
@@ -70,6 +70,8 @@ class _Said(NamedTuple):
     currency: str | None = None
     reference: str | None = None
     code: str | None = None
+    #: Seconds since 1970.
+    due_by: int | None = None
 
 
 #: What is said by one event's object.
@@ -82,7 +84,7 @@ _REFUND_KINDS = {
     "failed": FactKind.REFUND_FAILED,
     "canceled": FactKind.REFUND_FAILED,
 }
-#: An inquiry that was closed (`warning_closed`) moved no money.
+#: An inquiry that was closed (`warning_closed`) moved no money. What is closed needs no answer any more.
 _CLOSED = {"won": FactKind.CHARGEBACK_REVERSED, "lost": FactKind.CHARGED_BACK}
 
 
@@ -151,13 +153,18 @@ def _of_dispute(kind: FactKind) -> _Reader:
 
 def _of_closed_dispute(document: dict[str, Any]) -> Sequence[_Said]:
     dispute = _read(document, Dispute)
-    return _said_of_dispute(dispute, _CLOSED.get(dispute.status))
+    decided = _CLOSED.get(dispute.status)
+    return [
+        *(_said_of_dispute(dispute, decided) if decided else ()),
+        *_said_of_dispute(dispute, FactKind.DISPUTE_CLOSED),
+    ]
 
 
-def _said_of_dispute(dispute: Dispute, kind: FactKind | None) -> Sequence[_Said]:
-    if kind is None or dispute.payment_intent is None:
+def _said_of_dispute(dispute: Dispute, kind: FactKind) -> Sequence[_Said]:
+    if dispute.payment_intent is None:
         return []
-    return [_Said(kind, dispute.payment_intent, dispute.id, dispute.amount, dispute.currency, code=dispute.reason)]
+    said = (kind, dispute.payment_intent, dispute.id, dispute.amount, dispute.currency)
+    return [_Said(*said, code=dispute.reason, due_by=dispute.evidence_details.due_by)]
 
 
 def _meaning(read: _Reader) -> IsEvent:
@@ -182,6 +189,7 @@ def _event(delivery: Delivery, event: StripeEvent, said: _Said, number: int) -> 
         currency=currency,
         reference=said.reference,
         code=said.code,
+        due_at=datetime.fromtimestamp(said.due_by, UTC) if said.due_by is not None else None,
     )
     return PAYMENT_REPORTED.event(
         fact,

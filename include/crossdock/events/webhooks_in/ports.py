@@ -8,7 +8,7 @@ configuration (`signatures`); what it means is the vendor's code.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +26,8 @@ class Delivery:
     received_at: datetime
     #: The body as decoded JSON.
     document: Any
+    #: The integration's settings; empty if it is not registered. They are not the sender's: what it says may be compared.
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

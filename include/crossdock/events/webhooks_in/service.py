@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from crossdock.events.webhooks_in import refused as refused_webhooks
 from crossdock.events.webhooks_in.ports import Delivery, FetchKeys, IsEvent, Webhook, WebhookOf
 from crossdock.events.webhooks_in.signatures import Headers, WebhookRefused, WebhookRules, verify
 from crossdock.integrations import airflow_connection
+from crossdock.integrations.manifests import manifests
 
 prepare(WebhookRules)
 
@@ -39,6 +40,8 @@ class Receiver(msgspec.Struct, frozen=True):
     rules: WebhookRules
     keys: Sequence[str]
     webhook: Webhook
+    #: The integration's visible settings, which a connector may compare with what its sender says.
+    settings: Mapping[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"Receiver({self.integration!r}, {len(self.keys)} keys)"
@@ -66,7 +69,14 @@ def receiver_of(integration: str, datasets_of: DatasetsOf, webhook_of: WebhookOf
     if connection is None:
         raise NotFound(f"No webhooks are configured for {integration!r}")
     password, extra = connection.password or "", connection.extra
-    return receiver_from(integration, password, extra, datasets_of(integration), webhook_of(integration))
+    receiver = receiver_from(integration, password, extra, datasets_of(integration), webhook_of(integration))
+    return msgspec.structs.replace(receiver, settings=_settings_of(integration))
+
+
+def _settings_of(integration: str) -> Mapping[str, Any]:
+    connection = airflow_connection.find(prefixed(integration))
+    manifest = manifests().get(connection.conn_type or "") if connection else None
+    return manifest.settings_of(connection) if connection and manifest else {}
 
 
 def receiver_from(
@@ -133,7 +143,7 @@ def receive(
 def _events(receiver: Receiver, delivery_id: str, body: bytes, at: datetime) -> Iterator[NewEvent]:
     """Build the events of a delivery. Nothing of another system is stored under an id or key that no index holds."""
     webhook = receiver.webhook
-    delivery = Delivery(receiver.integration, delivery_id, at, _decoded(body))
+    delivery = Delivery(receiver.integration, delivery_id, at, _decoded(body), receiver.settings)
     types, message_id = webhook.types_of(delivery), _checked(webhook.message_id(delivery), "id")
     match next((webhook.meanings[name] for name in types if name in webhook.meanings), None):
         case None:

@@ -70,6 +70,9 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: How an unknown outcome of a write is resolved: "replay" of the key, "read:<action>", by the system's "webhook" if it had
     #: its effect and else by a person, or by a "person" alone. None for a read.
     unknown: str | None = None
+    #: The form (a regular expression) of the reference by which the system names the effect of a write, in its answers and
+    #: its events; None if it is not declared.
+    names_effect: str | None = None
     #: What a read gives while the system does not answer: nothing ("stop"), or what it gave last.
     fallback: LastKnown | Literal["stop"] = "stop"
 

@@ -162,6 +162,26 @@ _OF_CALLS: Mapping[str, AlertKind] = {
         next_step="Look at the gateway, and say what became of each.",
         command="./hub payments list --unresolved",
     ),
+    Kind.PAYMENT_DOUBLED: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="several authorisations of a payment hold or have taken money",
+        about="the payment",
+        example="The payment pay_1f2e3d4c (order-4711) has 2 authorisations that hold or have taken the customer's money. Void or "
+        "refund all but one",
+        hub_does="No further gateway is asked for this payment.",
+        next_step="Void or refund all but one at their gateways.",
+        command="./hub payments show {subject}",
+    ),
+    Kind.PAYMENT_DISPUTED: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="a dispute of a payment can be answered; the message has the deadline",
+        about="the payment",
+        example="The payment pay_1f2e3d4c (order-4711) is disputed at stripe. It can be answered there until 2026-12-05 00:00 UTC; "
+        "afterwards the money is lost",
+        hub_does="What the gateway reports of the dispute is counted with the payment's amounts.",
+        next_step="Answer the dispute at the gateway before its deadline.",
+        command="./hub payments show {subject}",
+    ),
     Kind.BREAKER_OPEN: AlertKind(
         severity=Severity.CRITICAL,
         open_while="a circuit breaker has not been closed for 5 minutes; the message has the cause",

@@ -23,6 +23,8 @@ Json = dict[str, Any]
 
 _VERSION = "v71"
 _MODIFICATIONS = ("captures", "cancels", "refunds")
+#: What a customer's browser brings back from an action.
+_RESULTS = frozenset({"redirectResult", "threeDSResult"})
 _LONGEST_KEY = 64
 _LARGEST_VALUE = 10**15
 #: What a request may have. Another field is refused: to accept it without its effect would answer wrongly.
@@ -42,7 +44,7 @@ _MODIFICATION_FIELDS = {
 class FakeAdyen(SimulatedSystem):
     """An offline Adyen; as a context manager it listens until the block ends."""
 
-    fault_routes = ("payments", "paymentMethods", *_MODIFICATIONS)
+    fault_routes = ("payments", "paymentMethods", "details", *_MODIFICATIONS)
     fault_kinds = FAULT_KINDS
     number_fields = ("value",)
 
@@ -172,6 +174,8 @@ class FakeAdyen(SimulatedSystem):
             match request.parts[1:]:
                 case ("payments",):
                     return json_response(200, self._pay(request.json()))
+                case ("payments", "details"):
+                    return json_response(200, self._finish(request.json()))
                 case ("payments", psp_reference, kind) if kind in _MODIFICATIONS:
                     return json_response(201, self._modify(kind, psp_reference, request.json()))
             raise AdyenProblem(404, "000", f"No route {request.method} {request.path}", "internal")
@@ -195,6 +199,22 @@ class FakeAdyen(SimulatedSystem):
         if body.get("additionalData") != {"manualCapture": "true"}:
             raise not_simulated("payments that are captured at once")
         return self._payment_document(self.state.pay(body["reference"], value, currency, STORED_METHODS[stored]))
+
+    def _finish(self, body: Json) -> Json:
+        """End a payment as the customer did: the result is the payment's reference, with `.refused` if the customer failed."""
+        _refuse_unknown(body, frozenset({"details"}))
+        details = body.get("details")
+        if not isinstance(details, dict) or len(details) != 1 or not details.keys() <= _RESULTS:
+            raise AdyenProblem(422, "000", f"Expected one of the details {', '.join(sorted(_RESULTS))}", "validation")
+        (result,) = details.values()
+        psp_reference, _, failed = str(result).partition(".")
+        payment = self.state.finish(psp_reference, success=not failed)
+        document: Json = {"pspReference": payment.psp_reference, "merchantReference": payment.reference}
+        if failed:
+            refused = {"refusalReason": "3D Not Authenticated", "refusalReasonCode": "11"}
+            return document | {"resultCode": "Refused", **refused}
+        amount = {"currency": payment.currency, "value": payment.value}
+        return document | {"resultCode": "Authorised", "amount": amount}
 
     def _payment_document(self, payment: Payment) -> Json:
         result = payment.method.result_code

@@ -107,6 +107,18 @@ class State:
                 self.fail_later(operation.psp_reference)
             return operation
 
+    def recapture(self, psp_reference: str) -> Operation:
+        """Repeat a capture that failed, as the platform does by itself after a technical problem."""
+        with self.lock:
+            operation = self.operations.get(psp_reference)
+            if operation is None or operation.kind != "captures" or not operation.failed_later:
+                raise AdyenProblem(422, "167", f"{psp_reference} is no capture that failed")
+            operation.failed_later = False
+            operation.payment.captured += operation.value
+            self._enter("captured", operation.payment, psp_reference, operation.value, operation.reference)
+            self._report("CAPTURE", operation, success=True, reason="Transaction Recaptured")
+            return operation
+
     def fail_later(self, psp_reference: str) -> Operation:
         """Take back a capture or refund that had succeeded, as a scheme does days later."""
         with self.lock:
