@@ -207,10 +207,10 @@ class Manifest:
 
     @property
     def capabilities(self) -> tuple[str, ...]:
-        """The names of all that can be judged: streams, actions, webhooks and the connection test."""
+        """The names of all that can be judged: streams, actions, webhooks, alerts and the connection test."""
         streams = [stream.dataset.name for stream in self.streams]
         declared = ["source"] if "source" in self.provides and not streams else []
-        others = [name for name in ("webhook", "connection_test") if name in self.provides]
+        others = [name for name in ("webhook", "alert_channel", "connection_test") if name in self.provides]
         return (*streams, *declared, *self.actions, *others)
 
     def judges_of(self, capability: str) -> list[str]:
