@@ -183,7 +183,7 @@ def test_only_one_module_makes_loggers() -> None:
 
 def test_a_client_builds_the_path_of_an_id_in_one_place() -> None:
     """`../runs?limit=1#`, typed for an ID, would be another route: `path_of` keeps it one segment."""
-    listed = {"client/paths.py", "client/airflow.py", "client/hub.py", "stack/processes.py", "bench/meter.py"}
+    listed = {"client/airflow.py", "client/hub.py", "stack/processes.py", "bench/meter.py"}
     found = {
         below(path)
         for path in MODULES
@@ -195,6 +195,19 @@ def test_a_client_builds_the_path_of_an_id_in_one_place() -> None:
     }
 
     assert found == listed
+
+
+def test_a_vendor_puts_no_id_into_a_path_by_itself() -> None:
+    """Quoting leaves `..` as it is. In commercetools' paths a key follows `key=`, so that it is no segment of its own."""
+    found = {
+        below(path)
+        for path in MODULES
+        if below(path).startswith("connectors/")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and "quote" in {name.name for name in node.names}
+    }
+
+    assert found == {"connectors/commercetools/actions.py", "connectors/commercetools/client.py"}
 
 
 def test_only_one_module_reads_yaml() -> None:

@@ -168,6 +168,13 @@ class TestTime:
                 body_of(client)
 
 
+def chunked(body: bytes, *, is_packed: bool) -> bytes:
+    parts = [body[at : at + 60_000] for at in range(0, len(body), 60_000)]
+    framed = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+    coding = {"Content-Encoding": "gzip"} if is_packed else {}
+    return answer(framed, headers={"Content-Length": "", "Transfer-Encoding": "chunked", **coding})
+
+
 class TestSize:
     @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux forgets a process's peak")
     def test_a_gzip_bomb_costs_less_than_twenty_megabytes(self, record_property: Callable[[str, object], None]) -> None:
@@ -195,6 +202,18 @@ class TestSize:
             assert body_of(server.client()) == body
         assert len(body) > 6_000_000
         assert len(body) / len(packed) > 20
+
+    @pytest.mark.parametrize("packs", [True, False])
+    def test_a_large_answer_in_chunks_is_no_bomb(self, packs: bool) -> None:
+        """Any page above 4 MiB was one, from a server that does not know the length when it begins."""
+        body = json.dumps([{"id": f"{number:036d}", "sku": "CRUNCHY-ARMCHAIR"} for number in range(100_000)]).encode()
+
+        with RawServer(chunked(gzip.compress(body) if packs else body, is_packed=packs)) as server:
+            assert body_of(server.client()) == body
+
+    def test_a_bomb_in_chunks_is_one(self) -> None:
+        with RawServer(chunked(BOMB, is_packed=True)) as server:
+            _fails(server.client(), SourceInvalid, "unpacks to more than 100 times its size")
 
     @pytest.mark.parametrize("status", ["302 Found", "403 Forbidden", "503 Service Unavailable"])
     def test_a_bomb_in_any_answer_is_cut(self, status: str) -> None:

@@ -193,10 +193,16 @@ class Transport:
             size += len(chunk)
             if size > max_bytes:
                 raise TooLarge(response.status, f"is larger than {max_bytes:,} bytes")
-            if size > _DECODED_BYTES and size > self._limits.unpacked_ratio * response.tell():
+            if size > _DECODED_BYTES and size > self._limits.unpacked_ratio * _received_bytes(response):
                 raise TooLarge(response.status, f"unpacks to more than {self._limits.unpacked_ratio:g} times its size")
             chunks.append(chunk)
         return b"".join(chunks)
+
+
+def _received_bytes(response: urllib3.response.BaseHTTPResponse) -> int:
+    """Count the bytes of the body that have come, before they were unpacked, in any framing."""
+    came: _FinalResponse = response._original_response  # type: ignore[attr-defined]  # noqa: SLF001
+    return max(response.tell(), came.chunk_bytes)
 
 
 def connect(addresses: list[str], port: int, timeout: Any, socket_options: Any = None) -> socket.socket:
@@ -214,7 +220,18 @@ def connect(addresses: list[str], port: int, timeout: Any, socket_options: Any =
 
 
 class _FinalResponse(http.client.HTTPResponse):
-    """Reads past informational responses to the final one (RFC 9110 15.2); http.client reads past 100 alone."""
+    """
+    Reads past informational responses to the final one (RFC 9110 15.2); http.client reads past 100 alone.
+
+    It counts what came in chunks, which urllib3's `tell` leaves out.
+    """
+
+    chunk_bytes = 0
+
+    def _safe_read(self, amt: int) -> bytes:
+        data: bytes = super()._safe_read(amt)  # type: ignore[misc]
+        self.chunk_bytes += len(data)
+        return data
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:

@@ -11,7 +11,6 @@ Source: the vendor's OpenAPI of Checkout v71, and its pages on API idempotency, 
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
@@ -19,6 +18,7 @@ from crossdock.connectors.adyen.client import Adyen
 from crossdock.connectors.adyen.currencies import adyen_value, iso_amount_minor
 from crossdock.connectors.adyen.refusals import DECISIONS, SETTLED_TYPES, may_try_other
 from crossdock.core.errors import Declined
+from crossdock.core.paths import path_of
 from crossdock.http.response import HttpResponse, redacted
 from crossdock.integrations.actions.model import Document, InputInvalid
 from crossdock.integrations.actions.ports import WriteAction, WriteRequest
@@ -198,7 +198,7 @@ def _settled(response: HttpResponse, error: _ServiceError) -> Declined | None:
 
 
 def _modification(adyen: Adyen, given: Document, resource: str, amount: dict[str, Any]) -> WriteRequest:
-    path = adyen.path(f"payments/{quote(given['payment_ref'], safe='')}/{resource}")
+    path = adyen.path("payments") + path_of(given["payment_ref"], resource)
     return WriteRequest(
         "POST", path, {"merchantAccount": adyen.merchant_account, "reference": given["reference"], **amount}
     )

@@ -17,7 +17,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
 
 from crossdock.connectors.stripe.amounts import AmountNotPossible, minor_amount, stripe_amount
 from crossdock.connectors.stripe.client import Stripe
@@ -38,6 +37,7 @@ from crossdock.connectors.stripe.records import (
     money_of,
 )
 from crossdock.core.errors import SourceInvalid, SystemRefused
+from crossdock.core.paths import path_of
 from crossdock.http.response import HttpResponse
 from crossdock.integrations.actions.model import Document, InputInvalid
 from crossdock.integrations.actions.ports import Effect, ReadBack, Sighting, WriteAction, WriteRequest
@@ -309,7 +309,7 @@ REFUND = WriteAction(
 
 
 def _intent_path(given: Document) -> str:
-    return f"/v1/payment_intents/{quote(given['payment_ref'], safe='')}"
+    return path_of("v1", "payment_intents", given["payment_ref"])
 
 
 def _amount(given: Document, action: str) -> str:
