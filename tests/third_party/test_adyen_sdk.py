@@ -62,6 +62,13 @@ def test_the_sdk_gets_the_first_answer_for_a_key_that_it_sends_again(answers: di
     assert sum(entry["reference"] == "order-stored_authorised" for entry in answers["ledger"]) == 1
 
 
+def test_the_sdk_finishes_a_payment_that_waited_for_its_customer(answers: dict[str, Any]) -> None:
+    message = answers["finish"]["message"]
+
+    assert (answers["finish"]["status"], message["resultCode"]) == (200, "Authorised")
+    assert answers["finish"]["psp"] == answers["stored_redirect"]["psp"]
+
+
 @pytest.mark.parametrize(("name", "kind"), [("capture", "captured"), ("refund", "refunded"), ("void", "voided")])
 def test_the_sdk_changes_a_payment_and_finds_the_operation(answers: dict[str, Any], name: str, kind: str) -> None:
     message = answers[name]["message"]

@@ -60,6 +60,9 @@ for method in methods.split():
     document[method] = pay(method, f"order-{method}", f"key-{method}")
 document["again"] = pay("stored_authorised", "order-stored_authorised", "key-stored_authorised")
 
+redirected = {"details": {"redirectResult": document["stored_redirect"]["psp"]}}
+document["finish"] = answer(payments.payments_details(redirected, idempotency_key="key-finish"))
+
 psp = document["stored_authorised"]["psp"]
 part = {"merchantAccount": account, "amount": {"value": 1200, "currency": "EUR"}, "reference": "part-1"}
 document["capture"] = answer(modifications.capture_authorised_payment(part, psp, idempotency_key="key-capture"))
