@@ -109,6 +109,7 @@ def test_a_backfill_that_fails_before_it_begins_is_an_alert_of_its_dag(store: St
     end_run(ONE, context(BACKFILL, BadRequest("'yesterday' is not a day")))
 
     assert [(kind, subject) for kind, subject, _ in open_alerts(store)] == [("dag_failed", BACKFILL)]
+    assert query(store, "SELECT integration, stream FROM alert") == [("commercetools", "commercetools.inventory")]
     dag_succeeded(context(BACKFILL))
     assert open_alerts(store) == []
 

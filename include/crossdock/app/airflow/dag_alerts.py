@@ -13,11 +13,15 @@ from crossdock.observability import alerts
 from crossdock.observability.alerts import Found, Kind
 
 
-def dag_failed(context: Mapping[str, Any]) -> None:
+def dag_failed(context: Mapping[str, Any], *, integration: str | None = None, stream: str | None = None) -> None:
     """Open the alert of the DAG (`on_failure_callback` of a task)."""
     dag_run = context["dag_run"]
     what = Found(
-        f"The DAG {dag_run.dag_id} failed: {reason_of(context.get('exception'))}", examples=(f"run {dag_run.run_id}",)
+        f"The DAG {dag_run.dag_id} failed: {reason_of(context.get('exception'))}",
+        None,
+        (f"run {dag_run.run_id}",),
+        integration,
+        stream,
     )
     with Store.from_connection(settings().store_connection) as store, store.transaction() as work:
         alerts.add(work, Kind.DAG_FAILED, dag_run.dag_id, what)

@@ -307,7 +307,7 @@ def end_run(one: ExistingStream, context: Mapping[str, Any]) -> None:
         ):
             return
     if dag_run.dag_id == ids.backfill_dag(one.stream.id):
-        dag_failed(context)
+        dag_failed(context, integration=one.stream.integration, stream=one.stream.id)
     else:
         _sync_failed_early(one.stream, SyncRequest(shard=shard), context)
 
