@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from crossdock.core.errors import NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 
@@ -34,6 +35,10 @@ class Alert(msgspec.Struct, frozen=True):
     seen_at: datetime
     #: None while the alert is open.
     closed_at: datetime | None
+    #: Who has said that they are at it; until when, or until it closes.
+    acknowledged_by: str | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_until: datetime | None = None
 
     @property
     def hint(self) -> Hint | None:
@@ -72,10 +77,16 @@ UPDATE alert SET closed_at = clock_timestamp()
 """
 
 _FIND = b"""
-SELECT alert_id, at, kind, subject, message, seen_at, closed_at FROM alert
+SELECT alert_id, at, kind, subject, message, seen_at, closed_at, acknowledged_by, acknowledged_at, acknowledged_until
+  FROM alert
  WHERE (%(is_open)s::bool IS NULL OR (closed_at IS NULL) = %(is_open)s)
    AND (%(before)s::bigint IS NULL OR alert_id < %(before)s)
  ORDER BY alert_id DESC LIMIT %(limit)s
+"""
+
+_GET = b"""
+SELECT alert_id, at, kind, subject, message, seen_at, closed_at, acknowledged_by, acknowledged_at, acknowledged_until
+  FROM alert WHERE alert_id = %(alert_id)s
 """
 
 _OPEN = b"SELECT count(*) FROM alert WHERE closed_at IS NULL"
@@ -102,6 +113,20 @@ def hold(work: Work, kind: str, found: Mapping[str, str]) -> Changed:
 def find(work: Work, *, is_open: bool | None = True, before: int | None = None, limit: int = 100) -> list[Alert]:
     """List alerts, newest first: open, closed (False) or all (None), at most *limit* before an id (keyset pagination)."""
     return [Alert(*row) for row in work.execute(_FIND, {"is_open": is_open, "before": before, "limit": limit})]
+
+
+def get(work: Work, alert_id: int) -> Alert:
+    """
+    Read the alert.
+
+    Raises:
+        NotFound: there is none of that ID.
+
+    """
+    row = work.execute(_GET, {"alert_id": alert_id}).fetchone()
+    if row is None:
+        raise NotFound(f"There is no alert {alert_id}")
+    return Alert(*row)
 
 
 def count_open(work: Work) -> int:

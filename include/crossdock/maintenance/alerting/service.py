@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
+from typing import Any
 
 from crossdock.core.errors import BadRequest, Conflict, NotFound
 from crossdock.core.instants import utc_text
@@ -39,8 +40,7 @@ def add_route(store: Store, open_channel: OpenChannel, route: Route, *, actor: s
         known = _find(work, route.name)
         _refuse_declared(known)
         repository.save_route(work, route, declared_in=None)
-        before = known.route.model_dump(mode="json", by_alias=True) if known else {}
-        changes = audit.differences(before, route.model_dump(mode="json", by_alias=True))
+        changes = audit.differences(_for_audit(known.route) if known else {}, _for_audit(route))
         act = "alert_route.change" if known else "alert_route.add"
         audit.add(work, actor=actor, act=act, subject=_subject(route.name), detail=changes)
         return get_route(work, route.name)
@@ -216,6 +216,11 @@ def sync_declared(store: Store, setting: str) -> None:
 
 def _find(work: Work, name: str) -> StoredRoute | None:
     return next((each for each in repository.routes(work) if each.route.name == name), None)
+
+
+def _for_audit(route: Route) -> dict[str, Any]:
+    """Describe a route without its recipients: the audit trail is shown to everybody, and kept."""
+    return route.model_dump(mode="json", by_alias=True, exclude={"recipients"})
 
 
 def _refuse_declared(known: StoredRoute | None) -> None:
