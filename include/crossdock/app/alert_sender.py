@@ -11,10 +11,12 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from crossdock.app.last_resort import last_resort
 from crossdock.app.services import services
@@ -35,6 +37,8 @@ from crossdock.maintenance.alerting.sender import AlertSender, SenderConfig
 log = logger("crossdock.app.alert_sender")
 
 _RETRY_S = 5.0
+#: Its time is when the sender last had an answer of the hub's database.
+ALIVE = Path(tempfile.gettempdir()) / "crossdock-alert-sender.alive"
 
 
 class RememberedConnections:
@@ -92,8 +96,14 @@ def serve(open_store: Callable[[], Store], is_over: Callable[[], bool]) -> None:
         SenderConfig(hub=hub),
         check=[check_alarms, sync_declared],
         is_over=is_over,
-        on_answer=watch.answered,
+        on_answer=lambda: _answered(watch),
     ).run()
+
+
+def _answered(watch: DatabaseWatch) -> None:
+    """Note that the database has answered; also in a file, which the health check of a container reads."""
+    watch.answered()
+    ALIVE.touch()
 
 
 def _opened(open_store: Callable[[], Store], is_over: Callable[[], bool]) -> Store | None:

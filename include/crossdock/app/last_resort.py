@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from crossdock.core.errors import BadRequest
 from crossdock.http.connection import Connection
@@ -55,7 +55,7 @@ def parsed(url: str) -> tuple[Connection, list[str]]:
     is_mail = _KINDS[parts.scheme] == "smtp_relay"
     query = parse_qs(parts.query) if is_mail else {}
     address = f"[{host}]" if ":" in host else host
-    place = f"{parts.scheme}://{address}" + (f":{port}" if port else "") + ("" if is_mail else parts.path)
+    place = f"{parts.scheme}://{address}" + (f":{port}" if port else "") + ("" if is_mail else _path(parts))
     connection = Connection(
         connection_id=_NAME,
         conn_type=_KINDS[parts.scheme],
@@ -66,3 +66,7 @@ def parsed(url: str) -> tuple[Connection, list[str]]:
         extra={"allow_private": True, "allow_plain": parts.scheme == "smtp"},
     )
     return connection, query.get("to", [])
+
+
+def _path(parts: SplitResult) -> str:
+    return parts.path + (f"?{parts.query}" if parts.query else "")

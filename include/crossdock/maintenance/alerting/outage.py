@@ -32,13 +32,20 @@ class DatabaseWatch:
     Args:
         hub: The name of the installation.
         send: Sends over the last resort; None if there is none.
+        patience: For how long no answer is no reason to tell anybody.
+        clock: Tells the time.
 
     """
 
     def __init__(
-        self, hub: str, send: Callable[[AlertMessage], None] | None, *, patience: timedelta = PATIENCE
+        self,
+        hub: str,
+        send: Callable[[AlertMessage], None] | None,
+        *,
+        patience: timedelta = PATIENCE,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._hub, self._send, self._patience = hub, send, patience
+        self._hub, self._send, self._patience, self._now = hub, send, patience, clock
         self._answered_at = self._now()
         self._is_down = False
         self._since = self._answered_at
@@ -130,9 +137,6 @@ class DatabaseWatch:
             hub=self._hub,
             at=now,
         )
-
-    def _now(self) -> datetime:
-        return datetime.now(UTC)
 
 
 def _id(*parts: str) -> str:
