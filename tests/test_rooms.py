@@ -122,7 +122,7 @@ REACHES = {
     "new/dataset_code.py": {"commerce", "sync"},  # writes code from the declaration of a dataset
     "prepare.py": {"app", "db", "integrations", "observability"},
     "profile.py": {"bench"},
-    "reference.py": {"api", "integrations"},  # the pages of routes and connectors
+    "reference.py": {"api", "integrations", "maintenance"},  # the pages of routes, connectors and alerts
     "session.py": {"db"},  # for audit.py and verify_dataset.py
     "stack.py": {"app", "db", "events", "maintenance", "observability", "sync"},
     "verify_dataset.py": {"connectors", "db", "sync"},

@@ -11,6 +11,7 @@ from crossdock.db.database import Store
 from crossdock.maintenance.alerting import repository
 from crossdock.maintenance.alerting.routes import Route
 from crossdock.observability import alerts
+from crossdock.observability.alerts import Found, OwnKind
 from tests.api.conftest import Hub
 from tests.api.test_access import assert_problem
 from tests.api.test_idempotency import new_key, post
@@ -44,7 +45,7 @@ def audited(hub: Hub, subject: str) -> list[str]:
 
 def test_an_acknowledged_alert_says_by_whom_and_until_when(hub: Hub, store: Store) -> None:
     with store.transaction() as work:
-        alerts.add(work, kind="k", subject="s", message="wrong")
+        alerts.add(work, kind=OwnKind("k"), subject="s", found=Found("wrong"))
     (alert,) = hub.call("GET", "/v1/alerts", "vera").json()["alerts"]
     path = f"/v1/alerts/{alert['alert_id']}/acknowledge"
     assert (alert["acknowledged_by"], alert["severity"]) == (None, "warning")

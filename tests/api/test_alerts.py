@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crossdock.observability import alerts
+from crossdock.observability.alerts import Found, OwnKind
 from tests.api.conftest import Hub
 from tests.shop import query
 
@@ -11,8 +12,8 @@ def test_alerts_are_listed_by_state_and_in_pages(hub: Hub) -> None:
     with hub.store() as store:
         with store.transaction() as work:
             for number in range(5):
-                alerts.add(work, kind="k", subject=str(number), message=f"wrong {number}")
-            alerts.close(work, "k", subject="4")
+                alerts.add(work, OwnKind("k"), str(number), Found(f"wrong {number}", number))
+            alerts.close(work, OwnKind("k"), subject="4")
         open_now = hub.call("GET", "/v1/health", "vera").json()["open_alerts"]
         first = hub.call("GET", "/v1/alerts", "vera", params={"limit": 3}).json()
         rest = hub.call("GET", "/v1/alerts", "vera", params={"limit": 3, "cursor": first["next_cursor"]}).json()

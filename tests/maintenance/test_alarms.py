@@ -15,7 +15,7 @@ from crossdock.app.fetch_records import SyncRecordFetcher
 from crossdock.cli.stack import _facts_of
 from crossdock.commerce.payments import service as payments
 from crossdock.core.errors import HubError
-from crossdock.db.database import Store
+from crossdock.db.database import Store, Work
 from crossdock.events.delivery import consumer_leases
 from crossdock.events.model import STOCK_CHANGED
 from crossdock.events.subscriber import Subscriber
@@ -27,6 +27,7 @@ from crossdock.integrations.attempts.model import Outcome, Resolution, Write
 from crossdock.maintenance import alarms
 from crossdock.maintenance.alarms import AlarmThresholds
 from crossdock.observability import alerts
+from crossdock.observability.alerts import Found, Kind, OwnKind
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Systems, extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
@@ -36,6 +37,7 @@ from tests.shop import query
 from tests.streams import INVENTORY, stream_of
 
 HEARS = {"availability": Subscriber(types=(STOCK_CHANGED,))}
+KIND = OwnKind("k")
 DOWN = "GET /x at shop.example answered HTTP 503: back at noon"
 #: No delay before an alert opens.
 AT_ONCE = AlarmThresholds(unread=timedelta(0), broken=timedelta(0), refused=1)
@@ -106,6 +108,54 @@ def test_dead_letters_are_an_alert_with_number_causes_and_what_to_do(store: Stor
     query(store, "UPDATE dead_letter SET state = 'replayed', closed_at = now() RETURNING 1")
     assert open_alerts(store) == {}
     assert query(store, "SELECT count(*), count(closed_at) FROM alert") == [(1, 1)]
+
+
+def test_rejected_records_are_an_alert_of_their_stream_until_none_is_left(store: Store) -> None:
+    """With IDs and rules as examples: the key of a customer is an e-mail address."""
+    for number, cause in enumerate(
+        ["email_is_valid", "email_is_valid", "country_is_known", "country_is_known", "email_is_valid"]
+    ):
+        query(
+            store,
+            "INSERT INTO quarantine_item (integration, dataset, record_id, record_key, version, cause, failures, raw,"
+            " first_run_id, last_run_id) VALUES ('shop', 'customers', %s, 'ada@example.com', 1, %s, '[]', '', 'r', 'r')"
+            " RETURNING 1",
+            f"id-{number}",
+            cause,
+        )
+
+    message = open_alerts(store)["rows_rejected", "shop.customers"]
+
+    assert message == "5 records of shop.customers are in quarantine: 3 email_is_valid, 2 country_is_known"
+    ((records, examples, integration, stream),) = query(
+        store, "SELECT records, examples, integration, stream FROM alert"
+    )
+    assert (records, integration, stream) == (5, "shop", "shop.customers")
+    assert sorted(examples) == ["id-0: email_is_valid", "id-2: country_is_known", "id-3: country_is_known"]
+    query(store, "UPDATE quarantine_item SET state = 'discarded', closed_at = now(), closed_by = 'ada' RETURNING 1")
+    assert open_alerts(store) == {}
+
+
+def test_a_condition_that_cannot_be_checked_hides_no_other_and_closes_nothing(store: Store) -> None:
+    """A table or a folder that is gone, an object store that is down."""
+    with store.transaction() as work:
+        refused_webhooks.add(work, "shop", "invalid signature", size_bytes=10)
+
+    def found(_: Work) -> dict[str, Found]:
+        return {"wms": Found("wms.yaml has a mistake")}
+
+    def fails(_: Work) -> dict[str, Found]:
+        raise OSError("the folder is gone")
+
+    for condition in (found, fails):
+        with store.transaction() as work:
+            work.execute(b"ALTER TABLE IF EXISTS dead_letter RENAME TO renamed")
+        alarms.check(store, HEARS, AT_ONCE, {Kind.DECLARATION_INVALID: condition})
+
+    assert query(store, "SELECT kind FROM alert WHERE closed_at IS NULL ORDER BY kind") == [
+        ("declaration_invalid",),
+        ("webhooks_refused",),
+    ]
 
 
 def test_events_without_a_consumer_open_an_alert(store: Store) -> None:
@@ -263,9 +313,9 @@ def test_a_condition_that_returns_opens_another_alert(store: Store) -> None:
     """When it was wrong, and for how long, is what one wants to know afterwards."""
     for _ in range(2):
         with store.transaction() as work:
-            assert alerts.add(work, kind="k", subject="s", message="m")
-            assert not alerts.add(work, kind="k", subject="s", message="m")
-            alerts.close(work, "k", subject="s")
+            assert alerts.add(work, KIND, "s", Found("m"))
+            assert not alerts.add(work, KIND, "s", Found("m"))
+            alerts.close(work, KIND, subject="s")
 
     assert query(store, "SELECT count(*), count(closed_at) FROM alert") == [(2, 2)]
 
@@ -274,9 +324,9 @@ def test_the_status_looks_first_and_shows_what_is_open(store: Store) -> None:
     """Without a delivery worker, no other part of the hub would check."""
     alarms.check(store, HEARS, AT_ONCE)
     with store.transaction() as work:
-        alerts.add(work, kind="k", subject="over", message="it was wrong")
-        alerts.close(work, "k", subject="over")
-        alerts.add(work, kind="k", subject="open", message="it is wrong")
+        alerts.add(work, KIND, "over", Found("it was wrong"))
+        alerts.close(work, KIND, subject="over")
+        alerts.add(work, KIND, "open", Found("it is wrong"))
 
     (shown,) = _facts_of(store)["alerts"]  # type: ignore[misc]
 

@@ -37,6 +37,12 @@ class AlertDocument(BaseModel):
     severity: Severity
     subject: str = Field(description="What it is about. There is at most one open alert per kind and subject.")
     message: str = Field(description="What is wrong.")
+    records: int | None = Field(
+        None, description="How many records, events or calls it is about; null where there is nothing to count."
+    )
+    examples: list[str] = Field(description="At most three of them, by their IDs.")
+    integration: str | None = Field(None, description="The integration that it belongs to, if it is of one.")
+    stream: str | None = Field(None, description="The stream that it belongs to, if it is of one.")
     hint: HintDocument | None = Field(None, description="What to do about it, where the hub knows.")
     opened_at: datetime
     seen_at: datetime = Field(description="When the condition was last seen.")
@@ -174,6 +180,10 @@ def _document(alert: Alert) -> AlertDocument:
         severity=kind_of(alert.kind).severity,
         subject=alert.subject,
         message=alert.message,
+        records=alert.records,
+        examples=list(alert.examples),
+        integration=alert.integration,
+        stream=alert.stream,
         hint=HintDocument.of(alert.hint),
         opened_at=alert.at,
         seen_at=alert.seen_at,

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from crossdock.app import watched
 from crossdock.app.last_resort import last_resort
 from crossdock.app.services import services
 from crossdock.app.subscribers import subscribers
@@ -28,7 +29,6 @@ from crossdock.db.database import Store
 from crossdock.http.connection import Connection
 from crossdock.integrations import airflow_connection
 from crossdock.maintenance import alarms
-from crossdock.maintenance.alarms import AlarmThresholds
 from crossdock.maintenance.alerting import service
 from crossdock.maintenance.alerting.channels import OpenChannel, open_channel
 from crossdock.maintenance.alerting.outage import DatabaseWatch
@@ -52,24 +52,28 @@ class RememberedConnections:
     def __init__(self) -> None:
         self._known: dict[str, Connection] = {}
 
+    def find(self, connection_id: str) -> Connection | None:
+        """Find the connection; None if there is none, and was none since this process started."""
+        found = airflow_connection.find(connection_id)
+        if found:
+            self._known[connection_id] = found
+        return self._known.get(connection_id)
+
     def read(self, connection_id: str) -> Connection:
         """
-        Read the connection.
+        Find the connection, or fail.
 
         Raises:
-            NotFound: there is none, and was none since this process started.
+            NotFound: as `find` gives None.
 
         """
-        found = airflow_connection.find(connection_id) or self._known.get(connection_id)
-        if found is None:
-            return airflow_connection.read(connection_id)
-        self._known[connection_id] = found
-        return found
+        return self.find(connection_id) or airflow_connection.read(connection_id)
 
 
-def check_alarms(store: Store) -> None:
-    """Open and close the alerts of conditions, as housekeeping does while events are delivered."""
-    alarms.check(store, subscribers(services()), AlarmThresholds(horizon_s=settings().event_horizon_alarm_s))
+def alarms_check(connections: RememberedConnections) -> Callable[[Store], None]:
+    """Build what opens and closes the alerts of conditions, as housekeeping does while events are delivered."""
+    conditions = watched.conditions(connection_of=connections.find)
+    return lambda store: alarms.check(store, subscribers(services()), watched.thresholds(), conditions)
 
 
 def sync_declared(store: Store) -> None:
@@ -94,7 +98,7 @@ def serve(open_store: Callable[[], Store], is_over: Callable[[], bool]) -> None:
         store,
         channels,
         SenderConfig(hub=hub),
-        check=[check_alarms, sync_declared],
+        check=[alarms_check(connections), sync_declared],
         is_over=is_over,
         on_answer=lambda: _answered(watch),
     ).run()

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
+from crossdock.app import watched
 from crossdock.app.services import services
 from crossdock.app.subscribers import subscribers
 from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.hints import with_hint
 from crossdock.cli.options import Json
-from crossdock.core.settings import settings
 from crossdock.db import leases
 from crossdock.db.database import Store, Work
 from crossdock.events.dead_letters import repository as dead_letter_repository
@@ -93,8 +93,7 @@ def _facts() -> dict[str, object]:
         return {}
     with Store(running.hub_dsn) as store:
         # Alarms are evaluated by the delivery workers; without a worker they are evaluated here.
-        thresholds = alarms.AlarmThresholds(horizon_s=settings().event_horizon_alarm_s)
-        alarms.check(store, subscribers(services()), thresholds)
+        alarms.check(store, subscribers(services()), watched.thresholds())
         return _facts_of(store)
 
 

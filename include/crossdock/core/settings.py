@@ -123,6 +123,18 @@ class Settings(BaseSettings):
     #: How old the horizon of the event store may grow before an alert is raised.
     event_horizon_alarm_s: float = 30
 
+    #: How many times more or fewer records a stream may read, or reject, within an hour than in the same hour of the last four
+    #: weeks, before an alert is raised.
+    volume_factor: float = Field(default=3, gt=1)
+    #: By how many records it has to differ at least for that.
+    volume_min_records: int = Field(default=100, ge=1)
+    #: With how much less free space (in percent) of a volume that the hub writes to an alert is raised.
+    disk_free_percent: float = Field(default=10, ge=0, lt=100)
+    #: By how much the hub's database may grow within a day before an alert is raised.
+    database_growth_gb_per_day: float = Field(default=20, gt=0)
+    #: How many days before its credentials end an alert about an integration is raised.
+    secret_expires_days: float = Field(default=14, ge=0)
+
     #: How long pages and batches of a run are kept after its end.
     landing_days: int = Field(default=30, ge=1)
     #: How long the ledger keeps a run.

@@ -10,6 +10,21 @@ import msgspec
 from crossdock.db.database import Work
 from crossdock.http import shared_breaker
 from crossdock.http.breaker import Outage
+from crossdock.observability import alerts
+from crossdock.observability.alerts import Found, Kind
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What waits for a person, of one subject."""
+
+    #: Cause → how many, the largest number first.
+    causes: dict[str, int]
+    #: Some of them, by their IDs.
+    examples: tuple[str, ...]
+
+    @property
+    def number(self) -> int:
+        return sum(self.causes.values())
 
 
 class UnreadPartition(msgspec.Struct, frozen=True):
@@ -36,6 +51,8 @@ class UnresolvedAttempts(msgspec.Struct, frozen=True):
     attempts: int
     #: Since the oldest was sent.
     since_s: float
+    #: The IDs of the oldest.
+    examples: list[str]
 
 
 class UnknownPayments(msgspec.Struct, frozen=True):
@@ -45,13 +62,30 @@ class UnknownPayments(msgspec.Struct, frozen=True):
     payments: int
     #: Since the oldest was called.
     since_s: float
-    #: One of them.
-    payment_id: str
+    #: The IDs of some of them.
+    examples: list[str]
 
 
 _DEAD = b"""
 SELECT subscriber, coalesce(cause, 'unknown'), count(*) FROM dead_letter WHERE state = 'dead'
  GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2
+"""
+
+#: In the order of the index: to find the newest would read all.
+_DEAD_EXAMPLES = b"""
+SELECT coalesce(event_id, epoch || '-' || position) || ': ' || coalesce(cause, 'unknown') FROM dead_letter
+ WHERE state = 'dead' AND subscriber = %(subscriber)s ORDER BY type, subject LIMIT %(limit)s
+"""
+
+_REJECTED = b"""
+SELECT integration, dataset, cause, count(*) FROM quarantine_item WHERE state = 'open'
+ GROUP BY 1, 2, 3 ORDER BY 1, 2, 4 DESC, 3
+"""
+
+#: The record's own ID: its key may be an e-mail address. In the order of the index, as above.
+_REJECTED_EXAMPLES = b"""
+SELECT record_id || ': ' || cause FROM quarantine_item
+ WHERE state = 'open' AND integration = %(integration)s AND dataset = %(dataset)s ORDER BY cause LIMIT %(limit)s
 """
 
 #: A released partition has no end of its lease; its cursor was stored just before.
@@ -86,7 +120,9 @@ SELECT integration, sum(times)::bigint, (array_agg(reason ORDER BY times DESC))[
 
 #: As the attempt log reads them: an open attempt is unknown from the moment at which its call would have ended.
 _UNRESOLVED = b"""
-SELECT integration, count(*), extract(epoch FROM clock_timestamp() - min(sent_at))::float8 FROM attempt
+SELECT integration, count(*), extract(epoch FROM clock_timestamp() - min(sent_at))::float8,
+       (array_agg(attempt_id::text ORDER BY sent_at))[1:%(examples)s]
+  FROM attempt
  WHERE outcome IN ('open', 'unknown') AND (outcome = 'unknown' OR open_until < clock_timestamp())
  GROUP BY integration HAVING min(sent_at) < clock_timestamp() - %(longer_than)s ORDER BY integration
 """
@@ -95,7 +131,7 @@ SELECT integration, count(*), extract(epoch FROM clock_timestamp() - min(sent_at
 #: nobody knows of what: in another currency, or without a fact.
 _UNKNOWN_PAYMENTS = b"""
 SELECT gateway, count(DISTINCT payment_id), extract(epoch FROM clock_timestamp() - min(since))::float8,
-       (array_agg(payment_id ORDER BY since))[1]
+       (array_agg(DISTINCT payment_id))[1:%(examples)s]
   FROM (SELECT gateway, payment_id,
                CASE outcome WHEN 'open' THEN called_at ELSE coalesce(first_failed_at, began_at) END AS since
           FROM payment_leg WHERE outcome IN ('open', 'unknown')
@@ -109,7 +145,7 @@ SELECT gateway, count(DISTINCT payment_id), extract(epoch FROM clock_timestamp()
 
 #: A DAG run that never reached the ledger, because it failed before, is given up after a day.
 _STILL_LATE = b"""
-SELECT subject, message FROM alert
+SELECT subject FROM alert
  WHERE kind = 'run_late' AND closed_at IS NULL
    AND (EXISTS (SELECT FROM sync_run WHERE state = 'running' AND dag_id || '/' || dag_run_id = subject)
         OR at > clock_timestamp() - interval '1 day'
@@ -117,12 +153,30 @@ SELECT subject, message FROM alert
 """
 
 
-def dead_letters(work: Work) -> dict[str, dict[str, int]]:
-    """Count the dead letters by subscriber and cause, largest number first."""
-    found: dict[str, dict[str, int]] = {}
-    for subscriber, cause, number in work.execute(_DEAD):
-        found.setdefault(subscriber, {})[cause] = number
-    return found
+def dead_letters(work: Work) -> dict[str, Counted]:
+    """Count the dead letters by subscriber and cause."""
+    causes: dict[str, dict[str, int]] = {}
+    for subscriber, cause, number in work.execute(_DEAD).fetchall():
+        causes.setdefault(subscriber, {})[cause] = number
+    return {
+        subscriber: Counted(of_subscriber, _texts(work, _DEAD_EXAMPLES, {"subscriber": subscriber}))
+        for subscriber, of_subscriber in causes.items()
+    }
+
+
+def rejected(work: Work) -> dict[tuple[str, str], Counted]:
+    """Count the records in quarantine by stream (integration, dataset) and cause."""
+    causes: dict[tuple[str, str], dict[str, int]] = {}
+    for integration, dataset, cause, number in work.execute(_REJECTED).fetchall():
+        causes.setdefault((integration, dataset), {})[cause] = number
+    return {
+        key: Counted(of_stream, _texts(work, _REJECTED_EXAMPLES, {"integration": key[0], "dataset": key[1]}))
+        for key, of_stream in causes.items()
+    }
+
+
+def _texts(work: Work, statement: bytes, values: dict[str, str]) -> tuple[str, ...]:
+    return tuple(text for (text,) in work.execute(statement, {**values, "limit": alerts.EXAMPLES}))
 
 
 def unread(work: Work, subscriber: str, types: Sequence[str], longer_than: timedelta) -> list[UnreadPartition]:
@@ -144,14 +198,17 @@ def refused_webhooks(work: Work, at_least: int) -> list[RefusedWebhooks]:
 
 def unresolved_attempts(work: Work, longer_than: timedelta) -> list[UnresolvedAttempts]:
     """Find integrations with a call whose outcome nobody has known for *longer_than*."""
-    return [UnresolvedAttempts(*row) for row in work.execute(_UNRESOLVED, {"longer_than": longer_than})]
+    values = {"longer_than": longer_than, "examples": alerts.EXAMPLES}
+    return [UnresolvedAttempts(*row) for row in work.execute(_UNRESOLVED, values)]
 
 
 def unknown_payments(work: Work, longer_than: timedelta) -> list[UnknownPayments]:
     """Find gateways with payments of which nobody has known for *longer_than* what became of a call."""
-    return [UnknownPayments(*row) for row in work.execute(_UNKNOWN_PAYMENTS, {"longer_than": longer_than})]
+    values = {"longer_than": longer_than, "examples": alerts.EXAMPLES}
+    return [UnknownPayments(*row) for row in work.execute(_UNKNOWN_PAYMENTS, values)]
 
 
-def still_late(work: Work) -> dict[str, str]:
-    """Find the open alerts of late runs that are still true: subject (`dag/run`) → message."""
-    return dict(work.execute(_STILL_LATE).fetchall())
+def still_late(work: Work) -> dict[str, Found]:
+    """Find the open alerts of late runs that are still true, by subject (`dag/run`)."""
+    true = {subject for (subject,) in work.execute(_STILL_LATE)}
+    return {subject: found for subject, found in alerts.open_of(work, Kind.RUN_LATE).items() if subject in true}

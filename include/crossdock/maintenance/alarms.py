@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from crossdock.core.log import logger
-from crossdock.db.database import Store, Work
+from crossdock.db.database import Store, StoreUnavailable, Work
+from crossdock.db.leases import stream_id
 from crossdock.events import store as event_store
 from crossdock.events.subscriber import Subscriber
 from crossdock.events.webhooks_in import refused as refused_webhooks
-from crossdock.maintenance import alarm_conditions
+from crossdock.maintenance import alarm_conditions, capacity, volumes
+from crossdock.maintenance.volumes import VolumeLimits
 from crossdock.observability import alerts
+from crossdock.observability.alerts import Found, Kind
 
 log = logger(__name__)
 
@@ -36,29 +40,33 @@ class AlarmThresholds:
     payment_unknown: timedelta = timedelta(minutes=15)
     #: Refused webhooks of an integration within an hour.
     refused: int = 10
+    #: How much a stream may differ from the weeks before.
+    volumes: VolumeLimits = field(default_factory=VolumeLimits)
+    #: How much the hub's database may grow within a day.
+    growth_gb_per_day: float = 20.0
 
 
-#: Subject → the alert's message.
-Found = Mapping[str, str]
+#: Finds what is wrong now of one kind, by its subject. It may run at any time, with no transaction open.
+Condition = Callable[[Work], Mapping[str, Found]]
+_NONE: Mapping[Kind, Condition] = {}
 
 
-def check(store: Store, subscribers: Mapping[str, Subscriber], limits: AlarmThresholds) -> None:
+def check(
+    store: Store,
+    subscribers: Mapping[str, Subscriber],
+    limits: AlarmThresholds,
+    others: Mapping[Kind, Condition] = _NONE,
+) -> None:
     """
     Check all conditions and open or close their alerts; log each change once.
 
+    *others* are conditions of what the database does not know. Alerts of a kind that is not checked stay as they are.
+
     All queries come first and the writes afterwards: a query may take long, a write transaction may not.
     """
-    with store.question() as work:
-        found = {
-            "event_horizon": _horizon(work, limits),
-            "dead_letters": _dead_letters(work),
-            "events_unread": _unread(work, subscribers, limits),
-            "breaker_open": _broken(work, limits),
-            "webhooks_refused": _refused(work, limits),
-            "attempt_unresolved": _unresolved(work, limits),
-            "payment_unknown": _unknown_payments(work, limits),
-            "run_late": alarm_conditions.still_late(work),
-        }
+    conditions = {**_conditions(subscribers, limits), **others}
+    looked = {kind: _look(store, kind, condition) for kind, condition in conditions.items()}
+    found = {kind: what for kind, what in looked.items() if what is not None}
     with store.transaction() as work:
         changed = [alerts.hold(work, kind, what) for kind, what in found.items()]
     for alarm in changed:
@@ -68,32 +76,78 @@ def check(store: Store, subscribers: Mapping[str, Subscriber], limits: AlarmThre
             log.info("Alert closed: %s", message)
 
 
-def _horizon(work: Work, limits: AlarmThresholds) -> Found:
+def _look(store: Store, kind: Kind, condition: Condition) -> Mapping[str, Found] | None:
+    """Check one condition; None if that fails, so that a table or a folder that is gone does not hide all other alerts."""
+    try:
+        with store.question() as work:
+            return condition(work)
+    except StoreUnavailable:
+        raise
+    except Exception:  # Also errors of an object store or a file.
+        log.exception("Cannot check for alerts of the kind %s", kind)
+        return None
+
+
+def _conditions(subscribers: Mapping[str, Subscriber], limits: AlarmThresholds) -> Mapping[Kind, Condition]:
+    return {
+        Kind.EVENT_HORIZON: partial(_horizon, limits=limits),
+        Kind.DEAD_LETTERS: _dead_letters,
+        Kind.EVENTS_UNREAD: partial(_unread, subscribers=subscribers, limits=limits),
+        Kind.BREAKER_OPEN: partial(_broken, limits=limits),
+        Kind.WEBHOOKS_REFUSED: partial(_refused, limits=limits),
+        Kind.ATTEMPT_UNRESOLVED: partial(_unresolved, limits=limits),
+        Kind.PAYMENT_UNKNOWN: partial(_unknown_payments, limits=limits),
+        Kind.RUN_LATE: alarm_conditions.still_late,
+        Kind.ROWS_REJECTED: _rejected,
+        Kind.VOLUME_CHANGED: lambda work: volumes.changed(work, limits.volumes, datetime.now(UTC)),
+        Kind.DATABASE_GROWTH: partial(capacity.growth, most_gb_per_day=limits.growth_gb_per_day),
+    }
+
+
+def _horizon(work: Work, limits: AlarmThresholds) -> Mapping[str, Found]:
     age_s = event_store.horizon_age_s(work)
     if age_s <= limits.horizon_s:
         return {}
     return {
-        "the hub's database server": (
+        "the hub's database server": Found(
             f"A transaction on the hub's database server has been open for {age_s:.0f} s: no newer event is delivered. "
             "To find it: pg_stat_activity where backend_xid is not null"
         )
     }
 
 
-def _dead_letters(work: Work) -> Found:
+def _dead_letters(work: Work) -> Mapping[str, Found]:
     return {
-        subscriber: (
-            f"{subscriber} has {sum(causes.values()):,} dead letters: "
-            + ", ".join(f"{number:,} {cause}" for cause, number in list(causes.items())[:_CAUSES])
-            + (" and others" if len(causes) > _CAUSES else "")
+        subscriber: Found(
+            f"{subscriber} has {counted.number:,} dead letters: {_in_words(counted.causes)}",
+            counted.number,
+            counted.examples,
         )
-        for subscriber, causes in alarm_conditions.dead_letters(work).items()
+        for subscriber, counted in alarm_conditions.dead_letters(work).items()
     }
 
 
-def _unread(work: Work, subscribers: Mapping[str, Subscriber], limits: AlarmThresholds) -> Found:
+def _rejected(work: Work) -> Mapping[str, Found]:
     return {
-        f"{unread.subscriber}/{unread.partition}": (
+        (stream := stream_id(integration, dataset)): Found(
+            f"{counted.number:,} records of {stream} are in quarantine: {_in_words(counted.causes)}",
+            counted.number,
+            counted.examples,
+            integration,
+            stream,
+        )
+        for (integration, dataset), counted in alarm_conditions.rejected(work).items()
+    }
+
+
+def _in_words(causes: Mapping[str, int]) -> str:
+    named = ", ".join(f"{number:,} {cause}" for cause, number in list(causes.items())[:_CAUSES])
+    return named + (" and others" if len(causes) > _CAUSES else "")
+
+
+def _unread(work: Work, subscribers: Mapping[str, Subscriber], limits: AlarmThresholds) -> Mapping[str, Found]:
+    return {
+        f"{unread.subscriber}/{unread.partition}": Found(
             f"No consumer has read {unread.subscriber}/{unread.partition} for {unread.since_s:.0f} s, and events are waiting. "
             "Check that the DAGs deliver_events run"
         )
@@ -102,18 +156,23 @@ def _unread(work: Work, subscribers: Mapping[str, Subscriber], limits: AlarmThre
     }
 
 
-def _broken(work: Work, limits: AlarmThresholds) -> Found:
+def _broken(work: Work, limits: AlarmThresholds) -> Mapping[str, Found]:
     return {
-        integration: f"{integration} is down: {outage or 'too many calls failed'}. Its circuit breaker blocks most calls"
+        integration: Found(
+            f"{integration} is down: {outage or 'too many calls failed'}. Its circuit breaker blocks most calls",
+            integration=integration,
+        )
         for integration, outage in alarm_conditions.broken(work, limits.broken).items()
     }
 
 
-def _refused(work: Work, limits: AlarmThresholds) -> Found:
+def _refused(work: Work, limits: AlarmThresholds) -> Mapping[str, Found]:
     return {
-        refused.integration: (
+        refused.integration: Found(
             f"{refused.times:,} webhooks of {refused.integration} were refused within an hour: {refused.reason}. "
-            f"{_advice_on(refused.reason, refused.integration)}"
+            f"{_advice_on(refused.reason, refused.integration)}",
+            refused.times,
+            integration=refused.integration,
         )
         for refused in alarm_conditions.refused_webhooks(work, limits.refused)
     }
@@ -125,21 +184,27 @@ def _advice_on(reason: str, integration: str) -> str:
     return f"Compare the key in the connection {integration}_webhook with the sender's"
 
 
-def _unresolved(work: Work, limits: AlarmThresholds) -> Found:
+def _unresolved(work: Work, limits: AlarmThresholds) -> Mapping[str, Found]:
     return {
-        unresolved.integration: (
+        unresolved.integration: Found(
             f"The outcome of calls that write to {unresolved.integration} is unknown: {unresolved.attempts:,}, the oldest for "
-            f"{unresolved.since_s / 60:.0f} minutes. Such a call is not sent again until its outcome is known"
+            f"{unresolved.since_s / 60:.0f} minutes. Such a call is not sent again until its outcome is known",
+            unresolved.attempts,
+            tuple(f"attempt {attempt}" for attempt in unresolved.examples),
+            unresolved.integration,
         )
         for unresolved in alarm_conditions.unresolved_attempts(work, limits.unresolved)
     }
 
 
-def _unknown_payments(work: Work, limits: AlarmThresholds) -> Found:
+def _unknown_payments(work: Work, limits: AlarmThresholds) -> Mapping[str, Found]:
     return {
-        unknown.gateway: (
+        unknown.gateway: Found(
             f"What became of payments at {unknown.gateway} is unknown: {unknown.payments:,}, the oldest for "
-            f"{unknown.since_s / 60:.0f} minutes ({unknown.payment_id}). No other gateway is asked for them until it is known"
+            f"{unknown.since_s / 60:.0f} minutes ({unknown.examples[0]}). No other gateway is asked for them until it is known",
+            unknown.payments,
+            tuple(f"payment {payment}" for payment in unknown.examples),
+            unknown.gateway,
         )
         for unknown in alarm_conditions.unknown_payments(work, limits.payment_unknown)
     }

@@ -14,8 +14,9 @@ from crossdock.events import partitions as event_partitions
 from crossdock.events.delivery import inbox, source_outages
 from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance import alarms, retention
-from crossdock.maintenance.alarms import AlarmThresholds
+from crossdock.maintenance.alarms import AlarmThresholds, Condition
 from crossdock.maintenance.retention import RetentionPeriods
+from crossdock.observability.alerts import Kind
 from crossdock.sync.landing import Landing
 
 log = logger(__name__)
@@ -37,6 +38,8 @@ class HousekeepingConfig:
     #: How long events are kept.
     retention: timedelta = timedelta(days=365)
     alarms: AlarmThresholds = field(default_factory=AlarmThresholds)
+    #: What alarms watch outside the hub's database.
+    watched: Mapping[Kind, Condition] = field(default_factory=dict)
     #: The inbox keeps the rows of this many latest events, even behind all cursors.
     inbox_newest: int = 100_000
     #: Where pages land; without it, landed pages are not deleted.
@@ -104,7 +107,7 @@ class Housekeeping:
         self._store.close()
 
     def _check_alarms(self) -> None:
-        alarms.check(self._store, self._subscribers, self._config.alarms)
+        alarms.check(self._store, self._subscribers, self._config.alarms, self._config.watched)
 
     def _begin_retention(self) -> None:
         self._round = self.purge_expired(datetime.now(UTC))

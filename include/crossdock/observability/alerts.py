@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
+from typing import NewType
 
 import msgspec
 
@@ -11,17 +14,73 @@ from crossdock.core.errors import NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 
+
+class Kind(StrEnum):
+    """Every kind of alert that the hub opens. What each means, `maintenance.alerting.kinds` says."""
+
+    RUN_FAILED = "run_failed"
+    RUN_HELD = "run_held"
+    RUN_LATE = "run_late"
+    DAG_FAILED = "dag_failed"
+    ROWS_REJECTED = "rows_rejected"
+    STREAM_STALE = "stream_stale"
+    VOLUME_CHANGED = "volume_changed"
+    DECLARATION_INVALID = "declaration_invalid"
+    DEAD_LETTERS = "dead_letters"
+    EVENTS_UNREAD = "events_unread"
+    EVENT_HORIZON = "event_horizon"
+    ATTEMPT_UNRESOLVED = "attempt_unresolved"
+    PAYMENT_UNKNOWN = "payment_unknown"
+    BREAKER_OPEN = "breaker_open"
+    WEBHOOKS_REFUSED = "webhooks_refused"
+    SECRET_EXPIRES = "secret_expires"  # noqa: S105  no secret
+    DISK_LOW = "disk_low"
+    DATABASE_GROWTH = "database_growth"
+    CHANNEL_DOWN = "channel_down"
+    ALERT_ROUTES_INVALID = "alert_routes_invalid"
+    HUB_DATABASE_DOWN = "hub_database_down"
+
+
+#: A kind that a subscriber of an installation's own opens.
+OwnKind = NewType("OwnKind", str)
+
+#: How many examples an alert has at most, and how long each may be.
+EXAMPLES = 3
+_EXAMPLE_CHARACTERS = 200
+#: An ID may be an e-mail address; alerts leave the hub.
+_ADDRESS = re.compile(r"[^\s@<>:]+@(?=[^\s@])")
+
 #: Kind → what to do about it.
 _HINTS: Mapping[str, HintId] = {
-    "dead_letters": HintId.LIST_DEAD_LETTERS,
-    "events_unread": HintId.SHOW_DELIVERY,
-    "attempt_unresolved": HintId.LIST_ATTEMPTS,
-    "payment_unknown": HintId.LIST_PAYMENTS,
-    "breaker_open": HintId.SHOW_INTEGRATION,
-    "run_failed": HintId.LIST_RUNS,
-    "run_held": HintId.LIST_RUNS,
-    "run_late": HintId.LIST_RUNS,
+    Kind.DEAD_LETTERS: HintId.LIST_DEAD_LETTERS,
+    Kind.EVENTS_UNREAD: HintId.SHOW_DELIVERY,
+    Kind.ATTEMPT_UNRESOLVED: HintId.LIST_ATTEMPTS,
+    Kind.PAYMENT_UNKNOWN: HintId.LIST_PAYMENTS,
+    Kind.BREAKER_OPEN: HintId.SHOW_INTEGRATION,
+    Kind.RUN_FAILED: HintId.LIST_RUNS,
+    Kind.RUN_HELD: HintId.LIST_RUNS,
+    Kind.RUN_LATE: HintId.LIST_RUNS,
+    Kind.ROWS_REJECTED: HintId.LIST_QUARANTINE,
+    Kind.STREAM_STALE: HintId.LIST_RUNS,
+    Kind.VOLUME_CHANGED: HintId.LIST_RUNS,
+    Kind.SECRET_EXPIRES: HintId.ROTATE_CREDENTIALS,
 }
+#: Hints about the subject of the alert, which is an integration.
+_OF_INTEGRATION = frozenset({HintId.SHOW_INTEGRATION, HintId.ROTATE_CREDENTIALS})
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What was found wrong about one subject. No secret, and no personal value: IDs instead."""
+
+    #: What is wrong, in a sentence.
+    message: str
+    #: How many records, events or calls it is about; None where there is nothing to count.
+    records: int | None = None
+    #: Some of them. Only the first `EXAMPLES` are kept.
+    examples: tuple[str, ...] = ()
+    #: What it belongs to, by which it is routed.
+    integration: str | None = None
+    stream: str | None = None
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -35,10 +94,15 @@ class Alert(msgspec.Struct, frozen=True):
     seen_at: datetime
     #: None while the alert is open.
     closed_at: datetime | None
+    #: As in `Found`.
+    records: int | None
+    examples: Sequence[str]
+    integration: str | None
+    stream: str | None
     #: Who has said that they are at it; until when, or until it closes.
-    acknowledged_by: str | None = None
-    acknowledged_at: datetime | None = None
-    acknowledged_until: datetime | None = None
+    acknowledged_by: str | None
+    acknowledged_at: datetime | None
+    acknowledged_until: datetime | None
 
     @property
     def hint(self) -> Hint | None:
@@ -46,7 +110,7 @@ class Alert(msgspec.Struct, frozen=True):
         found = _HINTS.get(self.kind)
         if found is None:
             return None
-        return Hint(found, self.subject if found is HintId.SHOW_INTEGRATION else "")
+        return Hint(found, self.subject if found in _OF_INTEGRATION else "")
 
 
 class Changed(msgspec.Struct, frozen=True):
@@ -58,11 +122,13 @@ class Changed(msgspec.Struct, frozen=True):
     ended: tuple[str, ...]
 
 
-#: Idempotent: an open alert keeps its beginning and gets the newest message. A row that was inserted has xmax 0.
+#: Idempotent: an open alert keeps its beginning and gets what was found last. A row that was inserted has xmax 0.
 _ADD = b"""
-INSERT INTO alert (kind, subject, message) VALUES (%(kind)s, %(subject)s, %(message)s)
+INSERT INTO alert (kind, subject, message, records, examples, integration, stream)
+VALUES (%(kind)s, %(subject)s, %(message)s, %(records)s, %(examples)s, %(integration)s, %(stream)s)
 ON CONFLICT (kind, subject) WHERE closed_at IS NULL DO UPDATE
-   SET message = excluded.message, seen_at = clock_timestamp()
+   SET message = excluded.message, records = excluded.records, examples = excluded.examples,
+       integration = excluded.integration, stream = excluded.stream, seen_at = clock_timestamp()
 RETURNING xmax = 0
 """
 
@@ -76,43 +142,65 @@ UPDATE alert SET closed_at = clock_timestamp()
  WHERE kind = %(kind)s AND subject <> ALL(%(subjects)s) AND closed_at IS NULL RETURNING message
 """
 
-_FIND = b"""
-SELECT alert_id, at, kind, subject, message, seen_at, closed_at, acknowledged_by, acknowledged_at, acknowledged_until
-  FROM alert
+_COLUMNS = b"""alert_id, at, kind, subject, message, seen_at, closed_at, records, examples, integration, stream,
+       acknowledged_by, acknowledged_at, acknowledged_until"""
+
+_FIND = (
+    b"SELECT "
+    + _COLUMNS
+    + b""" FROM alert
  WHERE (%(is_open)s::bool IS NULL OR (closed_at IS NULL) = %(is_open)s)
    AND (%(before)s::bigint IS NULL OR alert_id < %(before)s)
- ORDER BY alert_id DESC LIMIT %(limit)s
-"""
+ ORDER BY alert_id DESC LIMIT %(limit)s"""
+)
 
-_GET = b"""
-SELECT alert_id, at, kind, subject, message, seen_at, closed_at, acknowledged_by, acknowledged_at, acknowledged_until
-  FROM alert WHERE alert_id = %(alert_id)s
+_GET = b"SELECT " + _COLUMNS + b" FROM alert WHERE alert_id = %(alert_id)s"
+
+_OPEN_OF = b"""
+SELECT subject, message, records, examples, integration, stream FROM alert WHERE kind = %(kind)s AND closed_at IS NULL
 """
 
 _OPEN = b"SELECT count(*) FROM alert WHERE closed_at IS NULL"
 
 
-def add(work: Work, *, kind: str, subject: str, message: str) -> bool:
-    """Open an alert, and return whether it is new; an open one keeps its beginning and gets the new *message*."""
-    row = work.execute(_ADD, {"kind": kind, "subject": subject, "message": message}).fetchone()
+def add(work: Work, kind: Kind | OwnKind, subject: str, found: Found) -> bool:
+    """Open an alert, and return whether it is new; an open one keeps its beginning and gets what was *found* now."""
+    examples = [_shown(example) for example in found.examples[:EXAMPLES]]
+    values = {"kind": str(kind), "subject": subject, **msgspec.structs.asdict(found), "examples": examples}
+    row = work.execute(_ADD, values).fetchone()
     return bool(row and row[0])
 
 
-def close(work: Work, *kinds: str, subject: str) -> None:
+def _shown(example: str) -> str:
+    """Shorten *example*, and mask the addresses in it."""
+    return _ADDRESS.sub("***@", example[:_EXAMPLE_CHARACTERS])
+
+
+def close(work: Work, *kinds: Kind | OwnKind, subject: str) -> None:
     """Close the open alerts of these kinds about *subject*. Idempotent."""
-    work.execute(_CLOSE, {"kinds": list(kinds), "subject": subject})
+    work.execute(_CLOSE, {"kinds": [str(kind) for kind in kinds], "subject": subject})
 
 
-def hold(work: Work, kind: str, found: Mapping[str, str]) -> Changed:
-    """Open an alert of *kind* for each condition *found* (subject → message), and close all others of that kind."""
-    begun = [message for subject, message in found.items() if add(work, kind=kind, subject=subject, message=message)]
-    ended = work.execute(_CLOSE_OTHERS, {"kind": kind, "subjects": list(found)}).fetchall()
+def hold(work: Work, kind: Kind, found: Mapping[str, Found]) -> Changed:
+    """Open an alert of *kind* for each condition *found* (by its subject), and close all others of that kind."""
+    begun = [what.message for subject, what in found.items() if add(work, kind, subject, what)]
+    ended = work.execute(_CLOSE_OTHERS, {"kind": str(kind), "subjects": list(found)}).fetchall()
     return Changed(tuple(begun), tuple(message for (message,) in ended))
 
 
 def find(work: Work, *, is_open: bool | None = True, before: int | None = None, limit: int = 100) -> list[Alert]:
     """List alerts, newest first: open, closed (False) or all (None), at most *limit* before an id (keyset pagination)."""
-    return [Alert(*row) for row in work.execute(_FIND, {"is_open": is_open, "before": before, "limit": limit})]
+    rows = work.execute(_FIND, {"is_open": is_open, "before": before, "limit": limit})
+    return [Alert(*row) for row in rows]
+
+
+def open_of(work: Work, kind: Kind) -> dict[str, Found]:
+    """Find the open alerts of *kind*: subject → what was found last."""
+    rows = work.execute(_OPEN_OF, {"kind": str(kind)})
+    return {
+        subject: Found(message, records, tuple(examples), integration, stream)
+        for subject, message, records, examples, integration, stream in rows
+    }
 
 
 def get(work: Work, alert_id: int) -> Alert:

@@ -6,6 +6,7 @@ from crossdock.core.errors import HeldForApproval
 from crossdock.core.failpoints import failpoint
 from crossdock.db import leases
 from crossdock.observability import alerts
+from crossdock.observability.alerts import Found, Kind
 from crossdock.sync import landing, ledger, log_fields, records
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Counts, RowCounts, RunState, SyncRequest, reads_everything
@@ -77,6 +78,7 @@ def _hold_when_shrunken(stream: Stream, systems: Systems, begun: Run) -> None:
         held = RowCounts(records=Counts(read=read, held=read), lines=Counts(read=lines, held=lines))
         ledger.add_counts(work, run_id, held)
         ledger.finish(work, run_id, RunState.HELD, str(error))
-        alerts.add(work, kind="run_held", subject=str(run.lease), message=str(error))
+        what = Found(str(error), read, (run_id,), stream.integration, stream.id)
+        alerts.add(work, Kind.RUN_HELD, str(run.lease), what)
         leases.release(work, run.lease, run_id)
     raise error

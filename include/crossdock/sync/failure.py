@@ -5,6 +5,7 @@ from __future__ import annotations
 from crossdock.db import leases
 from crossdock.db.database import Store
 from crossdock.observability import alerts
+from crossdock.observability.alerts import Found, Kind
 from crossdock.sync import ledger
 from crossdock.sync.model import RunState
 from crossdock.sync.stream import Stream
@@ -19,9 +20,11 @@ def mark_failed(
     dag_id: str | None = None,
     shard: str | None = None,
     raise_alert: bool = True,
-) -> None:
+) -> bool:
     """
     End the DAG run's run of *shard* as failed and free its lease. Does nothing if it has ended or never began.
+
+    Returns whether it ever began; otherwise the ledger knows nothing of the failure, and no alert is opened.
 
     With *raise_alert* an alert is opened; the next successful run of the same lease closes it.
 
@@ -31,9 +34,11 @@ def mark_failed(
         begun = ledger.of_dag_run(work, dag_run_id, stream.id, dag_id=dag_id)
         run = next((run for run in begun if run.request.shard in (shard, None)), None)
         if run is None or run.state is not RunState.RUNNING:
-            return
+            return run is not None
         # The lease first, like everyone who writes both: the other order deadlocks with a run that takes over.
         leases.release(work, run.lease, run.run_id)
         ledger.finish(work, run.run_id, RunState.FAILED, error)
         if raise_alert:
-            alerts.add(work, kind="run_failed", subject=str(run.lease), message=f"Run {run.run_id} failed: {error}")
+            what = Found(f"Run {run.run_id} failed: {error}", None, (run.run_id,), stream.integration, stream.id)
+            alerts.add(work, Kind.RUN_FAILED, str(run.lease), what)
+    return True

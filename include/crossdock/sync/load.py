@@ -14,6 +14,7 @@ from crossdock.core.memory import trim_memory
 from crossdock.db import leases
 from crossdock.db.database import Store, ValueRefused
 from crossdock.observability import alerts
+from crossdock.observability.alerts import Kind
 from crossdock.sync import batches, landing, ledger, log_fields, watermarks
 from crossdock.sync.batch_file import read_batch
 from crossdock.sync.batches import Batch, Content
@@ -174,7 +175,7 @@ def _finish(systems: Systems, run: Run) -> None:
             watermarks.advance(work, run.lease, run.run_id, run.window)
         partial = bool(counts.rejected or counts.held)
         ledger.finish(work, run.run_id, RunState.PARTIAL if partial else RunState.DONE)
-        alerts.close(work, "run_failed", "run_held", subject=str(run.lease))
+        alerts.close(work, Kind.RUN_FAILED, Kind.RUN_HELD, subject=str(run.lease))
         leases.release(work, run.lease, run.run_id)
         failpoint("load.before_finish")
 

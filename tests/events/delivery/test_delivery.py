@@ -27,6 +27,7 @@ from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from crossdock.maintenance.housekeeping import Housekeeping, HousekeepingConfig
 from crossdock.observability import alerts
+from crossdock.observability.alerts import Found, OwnKind
 from tests.events.worlds import QUICK, delivery, eventually, publish, stock
 from tests.shop import query
 
@@ -321,7 +322,7 @@ def test_an_event_that_no_index_can_hold_is_a_dead_letter_and_blocks_no_other(st
     def keep(work: Work, events: Sequence[Event]) -> None:
         for event in events:
             subject = long_key if event.partition_key == "BAD" else event.partition_key
-            alerts.add(work, kind="had", subject=subject, message="m")
+            alerts.add(work, OwnKind("had"), subject, Found("m"))
 
     publish(store, stock("A", 1, 1), stock("BAD", 1, 1), stock("B", 1, 1))
     subscribers = {"had": Subscriber(types=(STOCK_CHANGED,), apply=keep, attempts=1)}

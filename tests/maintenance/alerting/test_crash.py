@@ -12,6 +12,7 @@ import pytest
 import crossdock.maintenance.alerting
 from crossdock.db.database import Store
 from crossdock.observability import alerts
+from crossdock.observability.alerts import Found, Kind
 from tests.chaos import children
 from tests.maintenance.alerting.receivers import Receivers, add_route, send_due
 from tests.shop import query
@@ -45,7 +46,7 @@ def test_a_sender_killed_anywhere_loses_nothing_and_doubles_nothing(
         add_route(store)
         with store.transaction() as work:
             for number in range(CAUSES):
-                alerts.add(work, kind="run_failed", subject=f"s{number}", message="HTTP 503")
+                alerts.add(work, kind=Kind.RUN_FAILED, subject=f"s{number}", found=Found("HTTP 503"))
 
     died = send_in_child(hub_dsn, tmp_path, f"{point}:{nth}")
     with Store(hub_dsn) as store:
@@ -77,7 +78,7 @@ def test_a_sender_that_slept_before_its_call_writes_nothing_over_its_successor(h
         add_route(store)
         with store.transaction() as transaction:
             for subject in ("a", "b"):
-                alerts.add(transaction, kind="run_failed", subject=subject, message="HTTP 503")
+                alerts.add(transaction, kind=Kind.RUN_FAILED, subject=subject, found=Found("HTTP 503"))
         sleeper = children.start(work)
         assert children.stopped(sleeper)
         query(store, "UPDATE lease SET expires_at = clock_timestamp() RETURNING 1")

@@ -11,6 +11,7 @@ from crossdock.db.database import Store
 from crossdock.maintenance.alerting import repository
 from crossdock.maintenance.alerting.repository import MessageState
 from crossdock.observability import alerts
+from crossdock.observability.alerts import Found, Kind, OwnKind
 from tests.maintenance.alerting.receivers import Receivers, add_route, send_due, sender, work_once
 from tests.shop import query
 
@@ -24,7 +25,7 @@ def receivers(tmp_path: Path) -> Receivers:
 
 def fail(store: Store, subject: str = "shop.orders", kind: str = "run_failed", message: str = "HTTP 503") -> None:
     with store.transaction() as work:
-        alerts.add(work, kind=kind, subject=subject, message=message)
+        alerts.add(work, kind=OwnKind(kind), subject=subject, found=Found(message))
 
 
 def mend(store: Store, subject: str = "shop.orders", kind: str = "run_failed") -> None:
@@ -66,7 +67,7 @@ def test_ten_thousand_failures_of_one_cause_are_one_message(store: Store, receiv
         for at in range(0, 10_000, 500):
             with store.transaction() as work:
                 for number in range(at, at + 500):
-                    alerts.add(work, kind="run_failed", subject="shop.orders", message=f"failed {number} times")
+                    alerts.add(work, kind=Kind.RUN_FAILED, subject="shop.orders", found=Found(f"failed {number} times"))
             work_once(sending)
 
     assert len(receivers["ops"].every) == 1

@@ -11,6 +11,8 @@ from airflow.sdk import (
     task,
 )
 
+from crossdock.app import watched
+from crossdock.app.airflow.dag_alerts import dag_failed, dag_succeeded
 from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.task_failures import explained_failures
 from crossdock.app.delivery import background_tasks
@@ -19,7 +21,6 @@ from crossdock.app.subscribers import subscribers
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.events.delivery import PartitionAssignment, PollingConfig, deliver
-from crossdock.maintenance.alarms import AlarmThresholds
 from crossdock.maintenance.housekeeping import HousekeepingConfig
 from crossdock.maintenance.retention import RetentionPeriods
 
@@ -41,6 +42,8 @@ def delivery_options() -> dict[str, Any]:
             "retries": settings().task_retries,
             "retry_delay": timedelta(seconds=settings().retry_delay_s),
             "retry_policy": RetryByKind(),
+            "on_failure_callback": dag_failed,
+            "on_success_callback": dag_succeeded,
             # Airflow ends a subscriber that hangs for ever; another worker took over its partitions long before.
             "execution_timeout": 2 * settings().delivery_worker_lifetime + timedelta(minutes=5),
         },
@@ -50,7 +53,8 @@ def delivery_options() -> dict[str, Any]:
 def _housekeeping() -> HousekeepingConfig:
     return HousekeepingConfig(
         retention=timedelta(days=settings().event_retention_days),
-        alarms=AlarmThresholds(horizon_s=settings().event_horizon_alarm_s),
+        alarms=watched.thresholds(),
+        watched=watched.conditions(),
         landing_url=settings().landing_url,
         keep=_retention(),
     )

@@ -21,6 +21,7 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # the stub lags behind
 )
 from airflow.sdk.exceptions import AirflowSkipException
 
+from crossdock.app.airflow.dag_alerts import dag_failed, dag_succeeded, reason_of
 from crossdock.app.airflow.deadlines import RunIsLate
 from crossdock.app.airflow.hints import with_hint
 from crossdock.app.airflow.retry_policy import RetryByKind
@@ -31,6 +32,8 @@ from crossdock.core import ids
 from crossdock.core.errors import IntegrationPaused, LeaseLost
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
+from crossdock.observability import alerts
+from crossdock.observability.alerts import Found, Kind
 from crossdock.sync import Stream, extract, load, mark_failed, validate
 from crossdock.sync.assets import asset_of
 from crossdock.sync.backfill import backfill_request
@@ -103,7 +106,7 @@ def _sync_dag(one: ExistingStream) -> DAG:
             # (apache/airflow#70368), and an operator recovers by clearing.
             reference=DeadlineReference.AVERAGE_RUNTIME(max_runs=10, min_runs=1),
             interval=timedelta(minutes=settings().sync_deadline_minutes),
-            callback=AsyncCallback(RunIsLate, kwargs={"dag_id": ids.sync_dag(stream.id)}),
+            callback=AsyncCallback(RunIsLate, kwargs={"dag_id": ids.sync_dag(stream.id), "stream": stream.id}),
         ),
     ) as dag:
         _sync_tasks(one)
@@ -205,7 +208,7 @@ def _backfill_tasks(stream: Stream) -> None:
             request = backfill_request(str(partition_key), emit_events=bool(params["emit_events"]))
             return _extract(stream, request, dag_run)
 
-    _load_task(stream, outlets=[])(_validate_task(stream)(extract_task()))
+    _load_task(stream, outlets=[], on_success=dag_succeeded)(_validate_task(stream)(extract_task()))
 
 
 def _extract(stream: Stream, request: SyncRequest, dag_run: Any) -> str:
@@ -232,8 +235,8 @@ def _validate_task(stream: Stream) -> Any:
     return validate_task
 
 
-def _load_task(stream: Stream, *, outlets: list[Asset]) -> Any:
-    @task(task_id="load", outlets=outlets)
+def _load_task(stream: Stream, *, outlets: list[Asset], on_success: Any = None) -> Any:
+    @task(task_id="load", outlets=outlets, on_success_callback=on_success)
     def load_task(sync_run: str) -> dict[str, Any]:
         with explained_failures(), systems_of(stream) as systems:
             return load(stream, systems, sync_run).as_document()
@@ -292,12 +295,30 @@ def end_run(one: ExistingStream, context: Mapping[str, Any]) -> None:
     error, dag_run = cause_of(context.get("exception")), context["dag_run"]
     if isinstance(error, LeaseLost) and error.to_itself:
         return  # A worker that woke too late must not end the run that another worker is carrying out.
+    shard = _shard_names(one.shards)[index] if (index := context["ti"].map_index) >= 0 else None
     with Store.from_connection(settings().store_connection) as store:
-        mark_failed(
+        if mark_failed(
             one.stream,
             store,
             dag_run.run_id,
             str(error or "the task was stopped from outside"),
             dag_id=dag_run.dag_id,
-            shard=_shard_names(one.shards)[index] if (index := context["ti"].map_index) >= 0 else None,
-        )
+            shard=shard,
+        ):
+            return
+    if dag_run.dag_id == ids.backfill_dag(one.stream.id):
+        dag_failed(context)
+    else:
+        _sync_failed_early(one.stream, SyncRequest(shard=shard), context)
+
+
+def _sync_failed_early(stream: Stream, request: SyncRequest, context: Mapping[str, Any]) -> None:
+    """Open the alert of a run that the ledger does not know; the next one of the same lease that ends well closes it."""
+    what = Found(
+        f"The sync of {stream.id} failed before it began: {reason_of(context.get('exception'))}",
+        examples=(f"run {context['dag_run'].run_id}",),
+        integration=stream.integration,
+        stream=stream.id,
+    )
+    with Store.from_connection(settings().store_connection) as store, store.transaction() as work:
+        alerts.add(work, Kind.RUN_FAILED, str(stream.lease(request.lease_shard)), what)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crossdock.maintenance.alerting.model import Severity
+from crossdock.observability.alerts import Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,15 +18,232 @@ class AlertKind:
     next_step: str
     #: The command of the next step, with `{subject}` for the alert's subject; empty if there is none.
     command: str = ""
+    #: For the reference: as long as what the alert is open, what its subject is, and a message as it may be.
+    open_while: str = ""
+    about: str = ""
+    example: str = ""
 
 
 _OTHER = AlertKind(
     severity=Severity.WARNING,
     hub_does="The hub goes on with everything else.",
     next_step="Look at the alert.",
-    command="./hub alerts",
+    command="./hub alerts list",
 )
-KINDS: Mapping[str, AlertKind] = {}
+
+_OF_SYNCS: Mapping[str, AlertKind] = {
+    Kind.RUN_FAILED: AlertKind(
+        severity=Severity.WARNING,
+        open_while="no later run of the same sync, or of the same shard or day of it, has succeeded",
+        about="what the run holds its lease on",
+        example="Run orders-20261121T093000-1f2e3d4c failed: GET /orders at shop.example answered HTTP 503",
+        hub_does="What the run loaded stays. The next run reads what it did not load.",
+        next_step="Read the end of the failed task's log; once the cause is gone, clear the task or wait for the next run.",
+        command="./hub runs",
+    ),
+    Kind.RUN_HELD: AlertKind(
+        severity=Severity.WARNING,
+        open_while="no later run of the same sync has succeeded",
+        about="what the run holds its lease on",
+        example="Run inventory-20261121T093000-1f2e3d4c of shop_eu.inventory is on hold: it read 12 records of 48,000",
+        hub_does="Nothing of the run is loaded, and nothing is deleted.",
+        next_step="Check the source. If it really shrank, sync it again with --full --allow-shrink.",
+        command="./hub runs",
+    ),
+    Kind.RUN_LATE: AlertKind(
+        severity=Severity.WARNING,
+        open_while="the DAG run works `HUB_SYNC_DEADLINE_MINUTES` longer than usual; a failed run is `run_failed`",
+        about="the DAG run",
+        example="sync_shop_eu_orders run scheduled__2026-11-21T09:30:00 has been running 30 minutes longer than usual",
+        hub_does="The run goes on. The next one waits for it.",
+        next_step="Look at what its task waits for: a slow source, a rate limit, a busy database.",
+        command="./hub runs",
+    ),
+    Kind.DAG_FAILED: AlertKind(
+        severity=Severity.WARNING,
+        open_while="a DAG of the delivery or of a backfill has failed, and has not succeeded since",
+        about="the DAG",
+        example="The DAG deliver_events failed: the hub's database cannot be reached",
+        hub_does="Airflow starts the next run at its time. Events wait in the store, and no watermark moves.",
+        next_step="Read the end of the failed task's log; it says what to do.",
+        command="./hub status",
+    ),
+    Kind.ROWS_REJECTED: AlertKind(
+        severity=Severity.WARNING,
+        open_while="records of the stream are in quarantine",
+        about="the stream",
+        example="12 records of shop_eu.customers are in quarantine: 9 email_is_valid, 3 country_is_known",
+        hub_does="All other records are loaded. A newer version that passes replaces the one in quarantine.",
+        next_step="Correct them at the source, or edit and replay them, or discard them.",
+        command="./hub quarantine list --stream {subject}",
+    ),
+    Kind.STREAM_STALE: AlertKind(
+        severity=Severity.WARNING,
+        open_while="no sync of the stream has ended well within twice its schedule, whatever the reason: failed, paused, not "
+        "started. A stream that never ran counts from when the hub first saw its schedule; a run that is due now has half "
+        "an interval, 15 minutes at most",
+        about="the stream",
+        example="No sync of shop_eu.orders has ended well since 2026-11-21 08:30 UTC, and its schedule is */15 * * * *",
+        hub_does="What the hub has of the stream grows old. The next run that ends well reads all that changed meanwhile.",
+        next_step="See whether its DAG or its integration is paused, and whether its last run failed.",
+        command="./hub runs --stream {subject}",
+    ),
+    Kind.VOLUME_CHANGED: AlertKind(
+        severity=Severity.WARNING,
+        open_while="the records that the stream read in its last full hour, or the share of them that was rejected, differ from "
+        "the same hour of the last four weeks by more than `HUB_VOLUME_FACTOR` and `HUB_VOLUME_MIN_RECORDS`. Three weeks are "
+        "needed at least; a full sync is compared with full ones; fewer rejected records than usual open no alert",
+        about="the stream",
+        example="shop_eu.orders, Sat 09:00 to 10:00 UTC: 40 records were read; usually 1,200",
+        hub_does="The records are loaded as always.",
+        next_step="Find out at the source whether it is true: a sale, a changed filter, a feed that broke.",
+        command="./hub runs --stream {subject}",
+    ),
+    Kind.DECLARATION_INVALID: AlertKind(
+        severity=Severity.WARNING,
+        open_while="a file in `dags/integrations` has a mistake",
+        about="the declaration",
+        example="The declaration wms.yaml is not valid; its first mistake is in line 14. Its last valid version runs on, if it had one",
+        hub_does="The last valid version runs on. A file that never was valid has no DAG.",
+        next_step="Correct the file; the command prints every mistake with its line.",
+        command="./hub integration validate dags/integrations/{subject}.yaml",
+    ),
+}
+
+_OF_EVENTS: Mapping[str, AlertKind] = {
+    Kind.DEAD_LETTERS: AlertKind(
+        severity=Severity.WARNING,
+        open_while="a subscriber has open dead letters",
+        about="the subscriber",
+        example="availability has 3 dead letters: 2 BadEvent, 1 KeyError",
+        hub_does="All other events are delivered. Later events of the same key are delivered, too.",
+        next_step="Find the cause, then replay or discard them.",
+        command="./hub dead-letters list",
+    ),
+    Kind.EVENTS_UNREAD: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="nobody has read a key partition for 30 s, and events wait in it",
+        about="the partition",
+        example="No consumer has read availability/0 for 45 s, and events are waiting. Check that the DAGs deliver_events run",
+        hub_does="No event is lost: they wait in the store.",
+        next_step="Check that Airflow's scheduler runs and that the DAGs deliver_events are not paused.",
+        command="./hub events status",
+    ),
+    Kind.EVENT_HORIZON: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="a write transaction has been open for `HUB_EVENT_HORIZON_ALARM_S`. One of another database role is visible to "
+        "`pg_monitor` only; without that role it opens when an event has waited that long",
+        about="the server",
+        example="A transaction on the hub's database server has been open for 95 s: no newer event is delivered. To find it: "
+        "pg_stat_activity where backend_xid is not null",
+        hub_does="No event is lost: they wait behind the transaction.",
+        next_step="Find the transaction in pg_stat_activity and end it.",
+    ),
+}
+
+_OF_CALLS: Mapping[str, AlertKind] = {
+    Kind.ATTEMPT_UNRESOLVED: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="nobody has known for 10 minutes whether a call that writes had its effect",
+        about="the integration",
+        example="The outcome of calls that write to acme is unknown: 2, the oldest for 14 minutes. Such a call is not sent again "
+        "until its outcome is known",
+        hub_does="Such a call is not sent again until its outcome is known.",
+        next_step="Look in the other system, and say what became of the call.",
+        command="./hub attempts list",
+    ),
+    Kind.PAYMENT_UNKNOWN: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="nobody has known for 15 minutes what became of a payment; the message names one",
+        about="the gateway",
+        example="What became of payments at stripe is unknown: 1, the oldest for 16 minutes (order-4711). No other gateway is asked "
+        "for them until it is known",
+        hub_does="No other gateway is asked for these payments.",
+        next_step="Look at the gateway, and say what became of each.",
+        command="./hub payments list --unresolved",
+    ),
+    Kind.BREAKER_OPEN: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="a circuit breaker has not been closed for 5 minutes; the message has the cause",
+        about="the integration",
+        example="shop_eu is down: GET /orders at shop.example answered HTTP 503. Its circuit breaker blocks most calls",
+        hub_does="Most calls are not made. One now and then finds out whether the system is back.",
+        next_step="Ask whoever runs the system.",
+        command="./hub integration show {subject}",
+    ),
+    Kind.WEBHOOKS_REFUSED: AlertKind(
+        severity=Severity.WARNING,
+        open_while="10 webhooks of an integration were refused within the hour",
+        about="the integration",
+        example="12 webhooks of shop_eu were refused within an hour: invalid signature. Compare the key in the connection "
+        "shop_eu_webhook with the sender's",
+        hub_does="A refused webhook is not stored. Syncs read what it would have said.",
+        next_step="Compare the key with the sender's; where card data were refused, have the sender leave them out.",
+        command="./hub integration show {subject}",
+    ),
+    Kind.SECRET_EXPIRES: AlertKind(
+        severity=Severity.WARNING,
+        open_while="credentials end within `HUB_SECRET_EXPIRES_DAYS`, or have ended. Known are a JSON Web Token, a client "
+        "certificate (`cert_file`), and the field `expires_at` of a connection; the hub looks once an hour",
+        about="the integration",
+        example="The credentials of crm end on 2026-12-05 00:00 UTC (cert_file)",
+        hub_does="It uses them until they are refused. Tokens that it fetches itself are renewed and open no alert.",
+        next_step="Get new credentials and enter them.",
+        command="./hub integration rotate {subject}",
+    ),
+}
+
+_OF_THE_HUB: Mapping[str, AlertKind] = {
+    Kind.DISK_LOW: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="a volume has less than `HUB_DISK_FREE_PERCENT` free space: that of the landing zone, of the definitions, or of a "
+        "database on the same machine. It closes at a fifth more",
+        about="the folder",
+        example="The volume of /var/lib/crossdock/landing has 9.1 GB free of 250.0 GB (4 %)",
+        hub_does="It writes until the volume is full; then runs fail, and nothing that was written is lost.",
+        next_step="Make room, or shorten HUB_LANDING_DAYS.",
+        command="./hub doctor",
+    ),
+    Kind.DATABASE_GROWTH: AlertKind(
+        severity=Severity.WARNING,
+        open_while="the hub's database has grown by more than `HUB_DATABASE_GROWTH_GB_PER_DAY` within a day; the examples are its "
+        "largest tables",
+        about="the hub's database",
+        example="The hub's database has grown by 34.2 GB within a day, to 180.4 GB",
+        hub_does="It goes on. What is past its retention is removed once an hour.",
+        next_step="Look at the largest tables; shorten a retention, or make room.",
+        command="./hub status",
+    ),
+    Kind.CHANNEL_DOWN: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="a channel does not take the messages of alerts",
+        about="the integration of the channel",
+        example="Alerts wait, because slack_ops does not take them: POST / at hooks.example answered HTTP 503",
+        hub_does="No message is lost: they wait in order and are sent when the channel is back.",
+        next_step="Test the route; if the channel's login was refused, enter it again.",
+        command="./hub integration test {subject}",
+    ),
+    Kind.ALERT_ROUTES_INVALID: AlertKind(
+        severity=Severity.WARNING,
+        open_while="a file of routes of alerts has a mistake, or the place that `HUB_ALERT_ROUTES` names is not there",
+        about="the file",
+        example="ops.yaml: line 5: /routes/0/severity: Input should be 'critical', 'warning' or 'info'",
+        hub_does="The routes that the file has declared before stay as they were.",
+        next_step="Correct the file.",
+        command="./hub alerts routes validate {subject}",
+    ),
+    Kind.HUB_DATABASE_DOWN: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="the hub's database has not answered for 30 seconds. It is told over `HUB_ALERT_LAST_RESORT` alone",
+        about="the hub's database",
+        example="the hub's database does not answer: nothing is synced, delivered or sent",
+        hub_does="Nothing is read, delivered or sent until it is back; then all goes on where it stopped.",
+        next_step="Start the database, or make room on its volume.",
+        command="./hub doctor",
+    ),
+}
+
+KINDS: Mapping[str, AlertKind] = {**_OF_SYNCS, **_OF_EVENTS, **_OF_CALLS, **_OF_THE_HUB}
 
 
 def kind_of(kind: str) -> AlertKind:

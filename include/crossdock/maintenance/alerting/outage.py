@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from crossdock.core.log import logger
 from crossdock.maintenance.alerting.kinds import kind_of
 from crossdock.maintenance.alerting.model import AlertMessage, Cause, Occasion, Severity
+from crossdock.observability.alerts import Kind
 
 log = logger(__name__)
 
-KIND = "hub_database_down"
 _SUBJECT = "the hub's database"
 #: Longer than any transaction of the sender takes on a busy machine.
 PATIENCE = timedelta(seconds=30)
@@ -112,10 +112,10 @@ class DatabaseWatch:
         return True
 
     def _message(self, occasion: Occasion, now: datetime) -> AlertMessage:
-        kind, is_over = kind_of(KIND), occasion is Occasion.CLOSED
+        kind, is_over = kind_of(Kind.HUB_DATABASE_DOWN), occasion is Occasion.CLOSED
         text = "answers again" if is_over else "does not answer: nothing is synced, delivered or sent"
         cause = Cause(
-            kind=KIND,
+            kind=Kind.HUB_DATABASE_DOWN,
             severity=Severity.CRITICAL,
             subject=_SUBJECT,
             message=f"{_SUBJECT} {text}",
@@ -129,7 +129,7 @@ class DatabaseWatch:
         return AlertMessage(
             # The same when it is tried again.
             message_id=_id(self._hub, self._since.isoformat(), occasion.value, str(hour)),
-            thread_id=_id(self._hub, KIND),
+            thread_id=_id(self._hub, Kind.HUB_DATABASE_DOWN),
             occasion=occasion,
             severity=Severity.CRITICAL,
             title=f"[{'closed' if is_over else 'critical'}] {self._hub}: {_SUBJECT} {text}",

@@ -16,14 +16,13 @@ from crossdock.maintenance.alerting import texts
 from crossdock.maintenance.alerting.model import AlertMessage, Occasion
 from crossdock.maintenance.alerting.routes import Route
 from crossdock.maintenance.alerting.rows import AlertRow, Mute, PlacedRoute, Says, Told
+from crossdock.observability.alerts import Kind
 
 HOUR = timedelta(hours=1)
 #: How long a route with digests waits for more causes. With the pace of the alarms it stays below a minute.
 COLLECT = timedelta(seconds=30)
 #: Of one digest: no channel shows more, and no person reads them.
 _MOST_CAUSES = 100
-#: An alert of this kind is not sent over the channel that it is about.
-CHANNEL_DOWN = "channel_down"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +131,7 @@ def _due(
 
 def _goes(alert: AlertRow, route: Route, mutes: Sequence[Mute], at: datetime) -> bool:
     """Check that *route* takes the alert, and nobody has muted it."""
-    if alert.kind == CHANNEL_DOWN and alert.subject == route.integration:
+    if alert.kind == Kind.CHANNEL_DOWN and alert.subject == route.integration:
         return False
     return route.matches(alert.kind, alert.severity, alert.stream, alert.integration) and not any(
         mute.covers(alert, at) for mute in mutes

@@ -190,7 +190,7 @@ def alerts(work: Work, now: datetime) -> list[AlertRow]:
             at=at,
             closed_at=closed_at,
             records=records,
-            examples=tuple(examples or ()),
+            examples=tuple(examples),
             integration=integration,
             stream=stream,
             is_acknowledged=is_acknowledged,

@@ -25,9 +25,10 @@ from crossdock.db.leases import LeaseKey
 from crossdock.maintenance.alerting import repository
 from crossdock.maintenance.alerting.channels import OpenChannel
 from crossdock.maintenance.alerting.model import Severity
-from crossdock.maintenance.alerting.plan import CHANNEL_DOWN, plan
+from crossdock.maintenance.alerting.plan import plan
 from crossdock.maintenance.alerting.repository import MessageState, StoredMessage, StoredRoute
 from crossdock.observability import alerts
+from crossdock.observability.alerts import Found, Kind
 
 log = logger(__name__)
 
@@ -229,7 +230,7 @@ class AlertSender:
         failpoint("alert.sent")
         with self._shared.transaction() as work:
             repository.end(work, message.message_no, MessageState.SENT)
-            alerts.close(work, CHANNEL_DOWN, subject=message.integration)
+            alerts.close(work, Kind.CHANNEL_DOWN, subject=message.integration)
         failpoint("alert.recorded")
         log.info("Sent %s to the route %s: %s", message.message_id, message.route, message.message.title)
         return None
@@ -241,16 +242,20 @@ class AlertSender:
             repository.end(work, message.message_no, MessageState.WAITING, error=why, wait=wait)
             if message.attempts >= _DOWN_FROM_ATTEMPT:
                 text = f"Alerts wait, because {message.integration} does not take them: {why}"
-                alerts.add(work, kind=CHANNEL_DOWN, subject=message.integration, message=text)
+                _open_down(work, message, text)
         log.warning("%s waits for %.0f s: %s", message.message_id, wait.total_seconds(), why)
 
     def _refused(self, message: StoredMessage, error: Terminal) -> None:
         why = _why(error)
         with self._shared.transaction() as work:
             repository.end(work, message.message_no, MessageState.REFUSED, error=why)
-            text = f"{message.integration} refused an alert to the route {message.route}: {why}"
-            alerts.add(work, kind=CHANNEL_DOWN, subject=message.integration, message=text)
+            _open_down(work, message, f"{message.integration} refused an alert to the route {message.route}: {why}")
         log.warning("%s was refused: %s", message.message_id, why)
+
+
+def _open_down(work: Work, message: StoredMessage, text: str) -> None:
+    found = Found(text, integration=message.integration)
+    alerts.add(work, kind=Kind.CHANNEL_DOWN, subject=message.integration, found=found)
 
 
 def _why(error: HubError) -> str:

@@ -17,11 +17,9 @@ from crossdock.maintenance.alerting.plan import Planned
 from crossdock.maintenance.alerting.repository import StoredMessage, StoredMute, StoredRoute
 from crossdock.maintenance.alerting.routes import Route
 from crossdock.observability import alerts, audit
+from crossdock.observability.alerts import Found, Kind
 
 log = logger(__name__)
-
-#: The kind of the alert about a file of routes with a mistake.
-INVALID_ROUTES = "alert_routes_invalid"
 
 
 def add_route(store: Store, open_channel: OpenChannel, route: Route, *, actor: str) -> StoredRoute:
@@ -209,7 +207,8 @@ def sync_declared(store: Store, setting: str) -> None:
             if found.is_there and each.declared_in and name not in wanted and each.declared_in not in found.invalid:
                 repository.remove_route(work, name)
                 audit.add(work, actor="alert-sender", act="alert_route.remove", subject=_subject(name))
-        changed = alerts.hold(work, INVALID_ROUTES, found.invalid)
+        mistakes = {name: Found(message) for name, message in found.invalid.items()}
+        changed = alerts.hold(work, Kind.ALERT_ROUTES_INVALID, mistakes)
     for message in changed.begun:
         log.warning("Alert: %s", message)
 

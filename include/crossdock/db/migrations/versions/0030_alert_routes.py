@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0030"
-down_revision = "0028"
+down_revision = "0029"
 
 STATEMENTS = (
     # NULL in acknowledged_until: until it closes.
@@ -14,14 +14,6 @@ STATEMENTS = (
         ADD COLUMN acknowledged_by text,
         ADD COLUMN acknowledged_at timestamptz,
         ADD COLUMN acknowledged_until timestamptz
-    """,
-    # What routes match and messages name.
-    """
-    ALTER TABLE alert
-        ADD COLUMN IF NOT EXISTS records bigint,
-        ADD COLUMN IF NOT EXISTS examples text[],
-        ADD COLUMN IF NOT EXISTS integration text,
-        ADD COLUMN IF NOT EXISTS stream text
     """,
     # Those that closed lately, in every plan.
     "CREATE INDEX alert_closed_at ON alert (closed_at) WHERE closed_at IS NOT NULL",

@@ -1,0 +1,156 @@
+"""
+What alarms watch outside the hub's database: schedules, declarations, credentials and volumes.
+
+In Airflow's processes only: a command has other settings, and cannot read connections.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from crossdock.app.streams import existing
+from crossdock.connectors.declarative import files
+from crossdock.connectors.declarative.files import InvalidDeclaration
+from crossdock.connectors.declarative.streams import mistakes
+from crossdock.core.ids import prefixed
+from crossdock.core.settings import settings
+from crossdock.db.database import Work
+from crossdock.http.connection import Connection
+from crossdock.integrations import airflow_connection, repository, secret_expiry
+from crossdock.maintenance import capacity, stale_streams
+from crossdock.maintenance.alarms import AlarmThresholds, Condition
+from crossdock.maintenance.stale_streams import ScheduledStream
+from crossdock.maintenance.volumes import VolumeLimits
+from crossdock.observability.alerts import Found, Kind
+from crossdock.sync.model import SyncRequest
+
+#: How long the streams that exist are kept: to read them takes hundreds of files.
+_STREAMS_EVERY_S = 300.0
+#: The same for credentials, each of which is a request to Airflow.
+_CREDENTIALS_EVERY_S = 3600.0
+_FILE_URL = "file://"
+
+Answer = TypeVar("Answer")
+
+
+def thresholds() -> AlarmThresholds:
+    """Read the limits beyond which an alert opens from the settings."""
+    return AlarmThresholds(
+        horizon_s=settings().event_horizon_alarm_s,
+        volumes=VolumeLimits(settings().volume_factor, settings().volume_min_records),
+        growth_gb_per_day=settings().database_growth_gb_per_day,
+    )
+
+
+def conditions(
+    *, connection_of: Callable[[str], Connection | None] = airflow_connection.find
+) -> Mapping[Kind, Condition]:
+    """Build the conditions that `maintenance.alarms.check` takes. Keep them: what is costly is found out at times only."""
+    streams = _Kept(lambda _: scheduled_streams(), _STREAMS_EVERY_S)
+    credentials = _Kept(lambda work: _expiries(work, connection_of), _CREDENTIALS_EVERY_S)
+    declarations = _Declarations()
+    return {
+        Kind.STREAM_STALE: lambda work: stale_streams.stale(work, streams(work), datetime.now(UTC)),
+        Kind.DECLARATION_INVALID: lambda _: declarations.invalid(),
+        Kind.SECRET_EXPIRES: lambda work: _expiring(credentials(work), datetime.now(UTC)),
+        Kind.DISK_LOW: lambda work: capacity.low_disks(work, folders(), settings().disk_free_percent),
+    }
+
+
+class _Kept(Generic[Answer]):
+    """Finds something out, and gives the same answer for a while."""
+
+    def __init__(self, find: Callable[[Work], Answer], for_s: float) -> None:
+        self._find, self._for_s = find, for_s
+        self._found: tuple[float, Answer] | None = None
+
+    def __call__(self, work: Work) -> Answer:
+        if self._found is None or time.monotonic() >= self._found[0]:
+            self._found = time.monotonic() + self._for_s, self._find(work)
+        return self._found[1]
+
+
+def scheduled_streams() -> list[ScheduledStream]:
+    """List the streams that are synced on a schedule."""
+    return [
+        ScheduledStream(one.stream.integration, one.stream.dataset.name, one.schedule, _lease_shards(one.shards))
+        for one in existing()
+        if one.schedule
+    ]
+
+
+def _lease_shards(number: int) -> tuple[str, ...]:
+    shards = [f"{each}/{number}" for each in range(1, number + 1)] if number > 1 else [None]
+    return tuple(SyncRequest(shard=shard).lease_shard for shard in shards)
+
+
+class _Declarations:
+    """The mistakes of the declarations; read again only when a file has changed: hundreds take seconds."""
+
+    def __init__(self) -> None:
+        self._files: object = None
+        self._found: dict[str, Found] = {}
+
+    def invalid(self) -> Mapping[str, Found]:
+        """Find the declarations with a mistake, by name."""
+        now = [(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files.paths().values()]
+        if now != self._files:
+            self._found = {error.path.stem: _found_in(error) for error in mistakes()}
+            self._files = now
+        return self._found
+
+
+def _found_in(error: InvalidDeclaration) -> Found:
+    """Name the places of the mistakes, and not what stands there: it may be a secret that belongs elsewhere."""
+    name = error.path.stem
+    return Found(
+        f"The declaration {error.path.name} is not valid; its first mistake is in line {error.mistakes[0].line}. "
+        "Its last valid version runs on, if it had one",
+        len(error.mistakes),
+        tuple(f"line {mistake.line}: {mistake.pointer or '/'}" for mistake in error.mistakes),
+        name,
+    )
+
+
+def _expiries(work: Work, connection_of: Callable[[str], Connection | None]) -> list[tuple[str, str, datetime]]:
+    """List what ends at a known time: integration, field, when."""
+    return [
+        (integration, field, at)
+        for integration, connection_id in _connections(work)
+        if (connection := connection_of(connection_id)) is not None
+        for field, at in secret_expiry.expiries(connection).items()
+    ]
+
+
+def _connections(work: Work) -> Iterator[tuple[str, str]]:
+    registered = {one.integration_id: one.connection_id for one in repository.list_all(work)}
+    declared = {name: prefixed(name) for name in files.paths() if name not in registered}
+    yield from {**registered, **declared}.items()
+
+
+def _expiring(known: list[tuple[str, str, datetime]], now: datetime) -> dict[str, Found]:
+    """Find the integrations with credentials that end soon, or have ended."""
+    soon = now + timedelta(days=settings().secret_expires_days)
+    found: dict[str, list[tuple[datetime, str]]] = {}
+    for integration, field, at in known:
+        if at <= soon:
+            found.setdefault(integration, []).append((at, field))
+    return {
+        integration: Found(
+            f"The credentials of {integration} {'end' if min(ending)[0] > now else 'ended'} on "
+            f"{min(ending)[0]:%Y-%m-%d %H:%M} UTC ({min(ending)[1]})",
+            examples=tuple(f"{field}: {at:%Y-%m-%d %H:%M} UTC" for at, field in sorted(ending)),
+            integration=integration,
+        )
+        for integration, ending in found.items()
+    }
+
+
+def folders() -> list[Path]:
+    """List the local folders that the hub writes to; none for an object store."""
+    urls = (settings().landing_url, settings().definitions_url)
+    return [Path(url.removeprefix(_FILE_URL)) for url in urls if url.startswith(_FILE_URL)]
