@@ -36,7 +36,7 @@ class RetentionPeriods:
     fetch_runs: timedelta = timedelta(days=7)
     #: Ids of received events: for this long, a repeated event is recognised.
     identities: timedelta = timedelta(days=400)
-    #: Closed dead letters and alerts, ended replays, counts of refused webhooks, last known reads, recipients of mails.
+    #: Closed dead letters and alerts, messages of alerts, ended mutes and replays, counts of refused webhooks, last known reads, recipients of mails.
     closed: timedelta = timedelta(days=90)
     #: Cursors of a subscriber that was removed from the code.
     consumers: timedelta = timedelta(days=30)
@@ -86,6 +86,8 @@ def _rules(keep: RetentionPeriods, now: datetime) -> tuple[tuple[str, _Delete], 
         ("closed dead letters", partial(retention_repository.delete_dead_letters, before=ended, limit=_ROWS)),
         ("ended replays", partial(retention_repository.delete_replays, before=ended, limit=_ROWS)),
         ("closed alerts", partial(retention_repository.delete_alerts, before=ended, limit=_ROWS)),
+        ("messages of alerts", partial(retention_repository.delete_alert_messages, before=ended, limit=_ROWS)),
+        ("ended mutes", partial(retention_repository.delete_alert_mutes, before=ended, limit=_ROWS)),
         ("recipients of mails", partial(retention_repository.forget_mails, before=ended, limit=_ROWS)),
         ("last known reads", partial(retention_repository.delete_last_known_reads, before=ended, limit=_ROWS)),
         ("kept answers", partial(idempotency.delete_expired, before=now - keep.answers, limit=_ROWS)),

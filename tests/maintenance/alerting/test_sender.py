@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from crossdock.core.errors import LeaseHeld, OutcomeUnknown, SystemRefused, SystemUnavailable
 from crossdock.db.database import Store
+from crossdock.maintenance import retention
 from crossdock.maintenance.alerting import repository
 from crossdock.maintenance.alerting.repository import MessageState
+from crossdock.maintenance.retention import RetentionPeriods
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Found, Kind, OwnKind
 from tests.maintenance.alerting.receivers import Receivers, add_route, send_due, sender, work_once
@@ -185,3 +188,22 @@ def test_a_check_that_fails_stops_no_message(store: Store, receivers: Receivers)
         work_once(sending)
 
     assert len(receivers["ops"].got) == 1
+
+
+def test_old_messages_are_deleted_but_not_what_says_that_an_open_alert_was_told(
+    store: Store, receivers: Receivers
+) -> None:
+    """Otherwise an alert that stays open for a year would be new to its route every three months."""
+    add_route(store, remind_every_hours=None)
+    fail(store, "stays")
+    fail(store, "ends")
+    send_due(store, receivers)
+    mend(store, "ends")
+    send_due(store, receivers)
+    later(store, 60 * 24 * 100)
+    for _ in retention.purge_expired(store, None, RetentionPeriods(), subscribers={}, now=datetime.now(UTC)):
+        pass
+    send_due(store, receivers)
+
+    assert query(store, "SELECT message->>'title' FROM alert_message") == [("[warning] stays: HTTP 503",)]
+    assert len(receivers["ops"].every) == 3
