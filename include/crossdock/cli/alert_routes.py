@@ -1,4 +1,4 @@
-"""./hub alerts routes: who is told of which alerts."""
+"""./hub alerts routes: who gets which alerts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
 from crossdock.client.paths import path_of
 
-app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Say who is told of which alerts.")
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Say who gets which alerts.")
 
 Name = Annotated[str, typer.Argument(help="Name, as ./hub alerts routes list shows it.")]
 Patterns = list[str] | None
@@ -31,7 +31,7 @@ def list_routes(as_json: Json = False) -> None:
         "Routes of alerts",
         ["name", "over", "takes", "quiet", "digest over", "again after", "declared in"],
         [_row(each) for each in found],
-        empty="There are none: nobody is told of an alert. Add one with ./hub alerts routes add",
+        empty="There are none: nobody gets an alert. Add one with ./hub alerts routes add",
     )
 
 

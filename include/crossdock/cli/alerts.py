@@ -1,4 +1,4 @@
-"""./hub alerts: what needs a person, who is told of it, and what was sent."""
+"""./hub alerts: what needs a person, who gets it, and what was sent."""
 
 from __future__ import annotations
 

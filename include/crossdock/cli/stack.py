@@ -113,11 +113,11 @@ def _facts_of(store: Store) -> dict[str, object]:
 
 
 def _messages(work: Work) -> str:
-    """Say whether somebody is told of the alerts."""
+    """Say whether somebody gets the alerts."""
     if leases.holder(work, LEASE) is None:
         return "nobody sends them: the process alert-sender is not at work (./hub doctor)"
     if not alert_messages.routes(work):
-        return "no route: nobody is told of an alert. Add one with ./hub alerts routes add"
+        return "no route: nobody gets an alert. Add one with ./hub alerts routes add"
     waiting, since = alert_messages.backlog(work)
     return f"{waiting} wait, the oldest since {since:%Y-%m-%d %H:%M} (./hub alerts messages)" if since else "none wait"
 

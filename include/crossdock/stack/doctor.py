@@ -218,7 +218,7 @@ def _unfinished_runs() -> Check:
 
 
 def _alerts() -> Iterator[Check]:
-    """Check that a sender of alerts is at work, that somebody is told of them, and that no message waits for long."""
+    """Check that a sender of alerts is at work, that somebody gets them, and that no message waits for long."""
     from crossdock.db import leases  # noqa: PLC0415
     from crossdock.db.database import Store  # noqa: PLC0415
     from crossdock.maintenance.alerting import repository  # noqa: PLC0415
@@ -229,7 +229,7 @@ def _alerts() -> Iterator[Check]:
         waiting, since = repository.backlog(work)
     fix = None if holder else f"./hub up starts it. Its log: {processes.log_of('alert-sender')}"
     yield Check("alert sender", holder is not None, f"{holder} is at work" if holder else "nobody sends alerts", fix)
-    found = f"{len(routes)} routes" if routes else "no route: nobody is told of an alert. See ./hub alerts routes add"
+    found = f"{len(routes)} routes" if routes else "no route: nobody gets an alert. See ./hub alerts routes add"
     yield Check("alert routes", ok=True, found=found)
     is_late = since is not None and datetime.now(UTC) - since > _LONG_WAIT
     found = f"{waiting} wait, the oldest since {since:%Y-%m-%d %H:%M}" if since else "none wait"

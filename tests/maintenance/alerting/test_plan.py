@@ -17,7 +17,7 @@ from crossdock.maintenance.alerting.kinds import AlertKind
 from crossdock.maintenance.alerting.model import Occasion, Severity
 from crossdock.maintenance.alerting.plan import Planned
 from crossdock.maintenance.alerting.routes import Route
-from crossdock.maintenance.alerting.rows import AlertRow, Mute, PlacedRoute, Says, Told
+from crossdock.maintenance.alerting.rows import AlertRow, Mute, PlacedRoute, Said, Says
 
 #: A Monday, ten in the morning in Berlin.
 MONDAY = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -76,7 +76,7 @@ class World:
         self.now += time
         return self.plan(ends=ends)
 
-    def _told(self) -> Iterator[Told]:
+    def _told(self) -> Iterator[Said]:
         names = {placed.route.name for placed in self.routes}
         for name in names:
             for row in self.alerts:
@@ -87,7 +87,7 @@ class World:
                 ]
                 telling = [(at, ended) for says, at, ended in said if says is not Says.CLOSED]
                 if said:
-                    yield Told(
+                    yield Said(
                         route=name,
                         alert_id=row.alert_id,
                         cause=row.cause,

@@ -53,7 +53,7 @@ class DatabaseWatch:
         self._next_at = self._answered_at
         #: The closing message, until it is sent.
         self._closing: AlertMessage | None = None
-        self._was_told = False
+        self._was_sent = False
 
     def answered(self) -> None:
         """Note that the database has answered."""
@@ -77,14 +77,14 @@ class DatabaseWatch:
         elif self._is_down:
             self._is_down = False
             log.info("The hub's database answers again")
-            if self._was_told:
+            if self._was_sent:
                 self._closing, self._next_at = self._message(Occasion.CLOSED, now), now
         if self._closing and now >= self._next_at:
             self._closing = None if self._tell(self._closing, now) else self._closing
 
     def _down(self, answered_at: datetime, now: datetime) -> None:
         if not self._is_down:
-            self._is_down, self._was_told = True, False
+            self._is_down, self._was_sent = True, False
             # Nobody need hear that it was back, if it was back for a moment.
             self._closing = None
             self._since = self._next_at = answered_at
@@ -94,8 +94,8 @@ class DatabaseWatch:
             "The hub's database has not answered since %s: no alert is sent until it does",
             f"{answered_at:%H:%M:%S} UTC",
         )
-        if self._tell(self._message(Occasion.CONTINUES if self._was_told else Occasion.OPENED, now), now):
-            self._was_told, self._next_at = True, now + _HOUR
+        if self._tell(self._message(Occasion.CONTINUES if self._was_sent else Occasion.OPENED, now), now):
+            self._was_sent, self._next_at = True, now + _HOUR
 
     def _tell(self, message: AlertMessage, now: datetime) -> bool:
         if self._send is None:
@@ -108,7 +108,7 @@ class DatabaseWatch:
             )
             self._next_at = now + _RETRY
             return False
-        log.info("Told over the last resort: %s", message.title)
+        log.info("Sent over the last resort: %s", message.title)
         return True
 
     def _message(self, occasion: Occasion, now: datetime) -> AlertMessage:

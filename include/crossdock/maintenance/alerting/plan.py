@@ -1,8 +1,8 @@
 """
 What is to be sent now: a pure function of the alerts, the routes, the mutes and what was sent before.
 
-A cause is a kind and a subject, however many rows it opens. Within an hour a route tells of a cause once, and once more
-when it closes, if it had told that it opened.
+A cause is a kind and a subject, however many rows it opens. Within an hour a route names a cause once, and once more
+when it closes, if it had said that it opened.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from crossdock.maintenance.alerting import texts
 from crossdock.maintenance.alerting.model import AlertMessage, Occasion
 from crossdock.maintenance.alerting.routes import Route
-from crossdock.maintenance.alerting.rows import AlertRow, Mute, PlacedRoute, Says, Told
+from crossdock.maintenance.alerting.rows import AlertRow, Mute, PlacedRoute, Said, Says
 from crossdock.observability.alerts import Kind
 
 HOUR = timedelta(hours=1)
@@ -38,7 +38,7 @@ def plan(
     alerts: Sequence[AlertRow],
     routes: Iterable[PlacedRoute],
     mutes: Sequence[Mute],
-    told: Iterable[Told],
+    said: Iterable[Said],
     *,
     hub: str,
     now: datetime,
@@ -50,13 +50,13 @@ def plan(
         alerts: Those that are open, and those that closed lately.
         routes: All of them.
         mutes: All that may cover one of *alerts* now or when it closed.
-        told: What was sent or waits, of *alerts* and of others of their causes within the last hour.
+        said: What was sent or waits, of *alerts* and of others of their causes within the last hour.
         hub: The name of the installation.
         now: The time.
 
     """
-    by_route: dict[str, list[Told]] = {}
-    for each in told:
+    by_route: dict[str, list[Said]] = {}
+    for each in said:
         by_route.setdefault(each.route, []).append(each)
     newest_first = sorted(alerts, key=lambda alert: alert.alert_id, reverse=True)
     planned: list[Planned] = []
@@ -81,11 +81,11 @@ class _Due:
 class _History:
     """What one route has said."""
 
-    def __init__(self, told: Iterable[Told]) -> None:
-        self._of_alert: dict[int, Told] = {}
+    def __init__(self, said: Iterable[Said]) -> None:
+        self._of_alert: dict[int, Said] = {}
         self._last: dict[tuple[str, str], datetime] = {}
         self._waiting: set[tuple[str, str]] = set()
-        for each in told:
+        for each in said:
             self._of_alert[each.alert_id] = each
             if each.last_at:
                 self._last[each.cause] = max(self._last.get(each.cause, each.last_at), each.last_at)
@@ -112,8 +112,8 @@ def _due(
     history: _History,
     now: datetime,
 ) -> Iterator[_Due]:
-    """Find what the route has to say now. Of one cause it tells once, by its newest alert."""
-    told_now: set[tuple[str, str]] = set()
+    """Find what the route has to say now. It names a cause once, by its newest alert."""
+    named_now: set[tuple[str, str]] = set()
     for alert in newest_first:
         if placed.route.holds(alert.severity, now):
             continue
@@ -123,9 +123,9 @@ def _due(
         if found is None:
             continue
         if found.says is not Says.CLOSED:
-            if alert.cause in told_now:
+            if alert.cause in named_now:
                 continue
-            told_now.add(alert.cause)
+            named_now.add(alert.cause)
         yield found
 
 

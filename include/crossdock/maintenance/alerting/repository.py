@@ -17,7 +17,7 @@ from crossdock.db.database import Work
 from crossdock.maintenance.alerting.model import AlertMessage, Occasion
 from crossdock.maintenance.alerting.plan import Planned
 from crossdock.maintenance.alerting.routes import Route
-from crossdock.maintenance.alerting.rows import AlertRow, Mute, PlacedRoute, Says, Told
+from crossdock.maintenance.alerting.rows import AlertRow, Mute, PlacedRoute, Said, Says
 
 prepare(AlertMessage)
 _Row = TypeVar("_Row")
@@ -73,7 +73,7 @@ SELECT alert_id, kind, subject, message, at, closed_at, records, examples, integ
   FROM alert WHERE closed_at IS NULL OR closed_at > %(since)s
 """
 
-_TOLD = b"""
+_SAID = b"""
 SELECT route, alert_id, kind, subject,
        max(coalesce(ended_at, created_at)) FILTER (WHERE says <> 'closed'),
        coalesce(bool_or(state IN ('waiting', 'sending')) FILTER (WHERE says <> 'closed'), false),
@@ -211,10 +211,10 @@ def alerts(work: Work, now: datetime) -> list[AlertRow]:
     ]
 
 
-def told(work: Work, now: datetime) -> list[Told]:
+def said(work: Work, now: datetime) -> list[Said]:
     """Read what was said of those alerts."""
     return [
-        Told(
+        Said(
             route=route,
             alert_id=alert_id,
             cause=(kind, subject),
@@ -224,7 +224,7 @@ def told(work: Work, now: datetime) -> list[Told]:
             is_closed=is_closed,
         )
         for route, alert_id, kind, subject, last_at, is_waiting, is_opened, is_closed in work.execute(
-            _TOLD, {"since": now - _LATELY}
+            _SAID, {"since": now - _LATELY}
         )
     ]
 

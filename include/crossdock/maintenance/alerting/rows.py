@@ -1,4 +1,4 @@
-"""What a plan reads: alerts, routes, mutes, and what was told before."""
+"""What a plan reads: alerts, routes, mutes, and what was said before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Says(StrEnum):
     OPENED = "opened"
     CONTINUES = "continues"
     CLOSED = "closed"
-    #: It opened and closed, and nobody had been told: the sender was down, or it was quiet.
+    #: It opened and closed, and nobody was notified: the sender was down, or it was quiet.
     PASSED = "passed"
 
 
@@ -71,16 +71,16 @@ class Mute:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class Said:
     """What one route's messages have said of one alert so far."""
 
     route: str
     alert_id: int
     cause: tuple[str, str]
-    #: Of the last one that told of it, but not of its end: when it was sent or refused, else when it was written.
+    #: Of the last one that named it, but not of its end: when it was sent or refused, else when it was written.
     last_at: datetime | None
-    #: One that tells of it, but not of its end, is not sent yet.
+    #: One that names it, but not of its end, is not sent yet.
     is_waiting: bool
-    #: One that tells of it was not refused.
+    #: One that names it was not refused.
     is_opened: bool
     is_closed: bool

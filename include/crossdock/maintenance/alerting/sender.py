@@ -178,7 +178,7 @@ class AlertSender:
                 repository.alerts(work, now),
                 self._routes,
                 repository.mutes(work, now, ended=True),
-                repository.told(work, now),
+                repository.said(work, now),
                 hub=self._config.hub,
                 now=now,
             )
