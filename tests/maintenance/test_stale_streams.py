@@ -120,6 +120,9 @@ def test_a_shared_stream_is_as_fresh_as_its_oldest_shard(store: Store) -> None:
     ended(store, minutes_ago(5), shard="shard:1/2")
     assert stale(store, shared) == ["shop.orders"]
 
+    ended(store, minutes_ago(300), shard="shard:2/2")
+    assert stale(store, shared) == ["shop.orders"], "it ended well long ago"
+
     ended(store, minutes_ago(4), shard="shard:2/2")
     assert stale(store, shared) == []
 

@@ -84,10 +84,12 @@ def stale(work: Work, streams: Sequence[ScheduledStream], now: datetime) -> dict
     _watch(work, streams)
     last = _last(work, streams)
     paused = {name for (name,) in work.execute(_PAUSED)}
+    # Most streams share their schedule with others, and to compute its times is what costs here.
+    needed_at = {schedule: _needed_at(schedule, now) for schedule in {one.schedule for one in streams}}
     found = {}
     for one in streams:
         known = last.get(one.stream)
-        if known and _is_stale(one.schedule, known.well_at or known.since, now):
+        if known and (known.well_at or known.since) < needed_at[one.schedule]:
             found[one.stream] = Found(
                 _message(one, known, is_paused=one.integration in paused),
                 integration=one.integration,
@@ -96,11 +98,11 @@ def stale(work: Work, streams: Sequence[ScheduledStream], now: datetime) -> dict
     return found
 
 
-def _is_stale(schedule: str, well_at: datetime, now: datetime) -> bool:
-    """Check whether two runs were due since *well_at*, and the second had time to end as well."""
+def _needed_at(schedule: str, now: datetime) -> datetime:
+    """Compute since when a run must have ended well: two were due since, and the second had time to end as well."""
     latest, before = times_before(schedule, now, 2)
-    due, before = times_before(schedule, now - min((latest - before) / 2, _LONGEST_GRACE), 2)
-    return well_at < before < due
+    _, needed_at = times_before(schedule, now - min((latest - before) / 2, _LONGEST_GRACE), 2)
+    return needed_at
 
 
 def _message(one: ScheduledStream, known: _Last, *, is_paused: bool) -> str:
