@@ -13,6 +13,7 @@ import pytest
 
 from crossdock.integrations.actions.model import ActionKind
 from crossdock.integrations.manifests import Manifest, Quality, manifests
+from tests.contracts.alert_channels import CHANNELS
 from tests.contracts.benches import CONNECTORS
 from tests.contracts.gateways import GATEWAYS
 from tests.contracts.mailers import MAILERS
@@ -79,12 +80,14 @@ def _cases(tests: Collected, name: str) -> list[frozenset[str]]:
 def _uncovered(manifest: Manifest, level: Quality, cases: list[frozenset[str]]) -> Iterator[str]:
     match level:
         case Quality.BRONZE:
-            rehearsed = (*CONNECTORS, *GATEWAYS, *MAILERS)
-            names = [connector.name for connector in rehearsed if connector.kind == manifest.kind]
-            if not any(set(name.split("-")) <= case for name in names for case in cases):
+            suites = (CONNECTORS, GATEWAYS, MAILERS, CHANNELS)
+            names = [[each.name for each in suite if each.kind == manifest.kind] for suite in suites]
+            shown = [any(set(name.split("-")) <= case for name in own for case in cases) for own in names if own]
+            if not (shown and all(shown)):
                 yield "the contract suite does not run for it"
         case Quality.SILVER:
-            for needed in (*(stream.resource for stream in manifest.streams), *manifest.actions):
+            channel = ["alert_channel"] if "alert_channel" in manifest.provides else []
+            for needed in (*(stream.resource for stream in manifest.streams), *manifest.actions, *channel):
                 if not any(set(needed.split("-")) <= case for case in cases):
                     yield f"nothing validates {needed}"
         case Quality.GOLD:
@@ -142,6 +145,22 @@ class TestAClaimWithoutEvidence:
         assert "silver: nothing validates cancel_order" in found
         assert "gold: cancel_order does not meet html_502_after" in found
         assert "gold: docs lack cancel_order" in found
+
+    def test_a_capability_without_its_own_suite_is_not_bronze(self, tests: Collected) -> None:
+        """SMTP sends mails and alerts: the suite of one says nothing of the other."""
+        mailer = manifests()["smtp_relay"]
+        fewer = mailer.evidence[Quality.BRONZE][:1]
+
+        assert "contract suite" in self.found(
+            replace(mailer, evidence={**mailer.evidence, Quality.BRONZE: fewer}), tests
+        )
+
+    def test_a_channel_needs_a_reader_of_its_own(self, tests: Collected) -> None:
+        more = {**manifests()["stripe"].provides, "alert_channel": "crossdock.connectors.stripe.channel:Channel"}
+
+        assert "silver: nothing validates alert_channel" in self.found(
+            replace(manifests()["stripe"], provides=more), tests
+        )
 
     def test_a_fault_that_is_left_out_is_named(self, tests: Collected) -> None:
         (name, _) = self.gold.evidence[Quality.GOLD]

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from crossdock.core.errors import BadRequest, SystemRefused, SystemUnavailable
-from crossdock.http.auth import ApiKey, ApiKeyInQuery, Basic
+from crossdock.http.auth import ApiKey, ApiKeyInQuery, Basic, SecretUrl
 from crossdock.http.client import HttpClient, Limits
 from crossdock.http.config import ClientConfig
 from crossdock.http.jwt_bearer import JwtBearer, JwtSigner
@@ -82,6 +82,51 @@ def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(key: str) 
         assert CANARY not in "".join(traceback.format_exception(caught.value))
     with pytest.raises(BadRequest, match="is not a valid header name"):
         ApiKey("key", header="X-Key\r\nX-Evil")
+
+
+@pytest.mark.parametrize(
+    "path", [f"/services/T0/{CANARY}", f"/workflows/invoke?api-version=1&sp=%2Frun&sig={CANARY}", f"/{CANARY}/"]
+)
+def test_a_url_that_is_the_secret_is_called_as_it_is_and_shown_nowhere(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even the part that the system repeats: whoever has the URL of a webhook can post to it."""
+    caplog.set_level("DEBUG")
+    refusal = answer(f'{{"message": "no such hook {CANARY} here"}}', "404 Not Found")
+
+    def post(url: str) -> Any:
+        auth = SecretUrl(url)
+        client = HttpClient("acme", auth.origin, auth=auth, limits=ONE_SECOND)
+        return client.send("POST", SecretUrl.PATH, {"a": 1}, lambda got: got.body)
+
+    with RawServer(refusal) as server, pytest.raises(SystemRefused, match=r"no such hook .hidden. here") as refused:
+        post(server.url + path)
+    with pytest.raises(SystemUnavailable) as down:
+        post(server.url + path)
+
+    assert server.requests[0].startswith(f"POST {path} HTTP/1.1")
+    shown = "".join(traceback.format_exception(refused.value) + traceback.format_exception(down.value)) + caplog.text
+    assert CANARY not in shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        CANARY,
+        "https://hooks.example",
+        "https://hooks.example/",
+        f"https://ana:{CANARY}@hooks.example/x",
+        f"https://hooks.example/{CANARY}\r\nX-Evil: 1",
+        f"https://hooks.example/{CANARY} x",
+        f"https://[{CANARY}/x",
+        f"ftp://hooks.example/{CANARY}",
+    ],
+)
+def test_a_secret_url_that_cannot_be_called_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        HttpClient("acme", SecretUrl(url).origin)
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_password_may_be_any_text() -> None:

@@ -98,6 +98,26 @@ class TestWithoutKey:
             assert len(server.requests) == 1
             assert len(server.charges) == effects
 
+    @pytest.mark.parametrize("body", [b"ok", b"<html>Sign in</html>"])
+    def test_an_answer_that_need_not_be_json_is_for_the_caller_to_know(self, body: bytes) -> None:
+        """Slack says `ok`; a proxy's login page comes with 200, too, and leaves the caller in doubt."""
+
+        def check(got: HttpResponse) -> bytes:
+            if got.body != b"ok":
+                raise got.invalid("does not say ok")
+            return got.body
+
+        page = answer(body, headers={"Content-Type": "text/html"})
+        with RawServer(page) as server:
+            client = server.client()
+            with pytest.raises(OutcomeUnknown):
+                client.send("POST", "/hook", {}, check)
+            if body == b"ok":
+                assert client.send("POST", "/hook", {}, check, json_answer=False) == b"ok"
+            else:
+                with pytest.raises(OutcomeUnknown, match="does not say ok"):
+                    client.send("POST", "/hook", {}, check, json_answer=False)
+
     @pytest.mark.parametrize("fault", REFUSED_FOR_NOW)
     def test_a_request_that_was_not_processed_is_sent_again(self, fault: Any) -> None:
         """The server says so itself; nobody has to look."""

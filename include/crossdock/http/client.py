@@ -80,6 +80,8 @@ class _Request(msgspec.Struct, frozen=True):
     signer: AuthBase | None = None
     #: Statuses that are no errors.
     accept: frozenset[int] = frozenset()
+    #: Whether a success has to be JSON, if it has a body at all.
+    json_answer: bool = True
 
     @property
     def endpoint(self) -> str:
@@ -197,12 +199,14 @@ class HttpClient:
         idempotency_key: str | None = None,
         key_rules: KeyRules = KeyRules(),  # noqa: B008  frozen
         decline_of: DeclineOf = not_declined,
+        json_answer: bool = True,
     ) -> T:
         """
         Send a request that writes, with *body* as JSON (None for no body), and parse the response with *parse*.
 
         With *form*, *body* is a flat mapping of texts, sent as a form. *decline_of* reads a complete response of any status
-        before anything else: it returns the error by which the system decided against the request, or None.
+        before anything else: it returns the error by which the system decided against the request, or None. Without
+        *json_answer*, *parse* gets a success of any content type, and has to know it from a proxy's login page.
 
         A request that certainly had no effect is retried as by `get`. One that may have had its effect is repeated only
         with an *idempotency_key* and inside the window of *key_rules*, always with the same key and the same bytes. That
@@ -223,7 +227,7 @@ class HttpClient:
             headers[key_rules.header] = checked_key(idempotency_key)
         # In one order: the same call of another process, which may have the keys in another, has the same bytes.
         content = None if body is None else _form(body) if form else msgspec.json.encode(body, order="deterministic")
-        request = _Request(method, path, query or {}, content, headers)
+        request = _Request(method, path, query or {}, content, headers, json_answer=json_answer)
         write = WriteState(None if idempotency_key is None else key_rules)
         try:
             return with_retries(
@@ -290,7 +294,7 @@ class HttpClient:
                     raise declined
                 attempt.in_doubt = not response.is_refusal
                 response.raise_for_status()
-                if response.body:
+                if response.body and request.json_answer:
                     response.require_json()
                 return parse(response)
             finally:

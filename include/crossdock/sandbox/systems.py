@@ -12,6 +12,9 @@ SYSTEMS = {
     "stripe": "crossdock.sandbox.stripe.provider:FakeStripe",
     "sendgrid": "crossdock.sandbox.sendgrid.mail_system:FakeMailSystem",
     "smtp": "crossdock.sandbox.smtp.mail_server:FakeMailServer",
+    "slack_webhook": "crossdock.sandbox.slack_webhook.workspace:FakeSlack",
+    "teams_webhook": "crossdock.sandbox.teams_webhook.flow:FakeTeams",
+    "signed_webhook": "crossdock.sandbox.signed_webhook.verifier:FakeReceiver",
 }
 
 DEFAULT = "commercetools"

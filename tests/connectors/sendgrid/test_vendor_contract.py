@@ -17,14 +17,22 @@ import requests
 from jsonschema import Draft202012Validator, FormatChecker
 
 from crossdock.connectors.sendgrid.actions import SEND_MAIL
+from crossdock.connectors.sendgrid.channel import request_body
 from crossdock.connectors.sendgrid.client import SendGrid
 from crossdock.http.model import Limits
 from crossdock.integrations.actions.ports import WriteRequest
 from crossdock.integrations.manifests import manifests
+from crossdock.maintenance.alerting.mails import Sender
 from crossdock.sandbox.sendgrid.mail_system import FakeMailSystem
+from tests.contracts.alert_channels import SAMPLE as SAMPLE_ALERT
 
 SAMPLE = manifests()["sendgrid"].actions["send_mail"].sample
 ONCE = Limits(timeout_s=30.0, attempts=1)
+#: The headers that the vendor's document says it does not take.
+RESERVED = frozenset(
+    {"x-sg-id", "x-sg-eid", "received", "dkim-signature", "content-type", "content-transfer-encoding"}
+    | {"to", "from", "subject", "reply-to", "cc", "bcc"}
+)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +114,26 @@ def test_the_vendors_contract_has_the_request_and_its_answer(
     assert answer.headers["X-Message-Id"] == system.outbox[0]["message_id"]
     assert "202" in operation["responses"]
     assert "content" not in operation["responses"]["202"]
+
+
+@pytest.mark.parametrize("capability", ["alert_channel"])
+def test_the_vendors_contract_has_the_mail_of_an_alert(
+    operation: dict[str, Any], system: FakeMailSystem, capability: str
+) -> None:
+    """The headers that make a thread of it are ours to set: the vendor keeps others for itself."""
+    assert capability in manifests()["sendgrid"].provides
+    body = request_body(
+        SAMPLE_ALERT, Sender("The Shop", "orders@shop.example"), ["ops@shop.example", "OPS@shop.example"]
+    )
+    answer = requests.post(
+        f"{system.url}/v3/mail/send", json=body, headers={"Authorization": "Bearer sandbox"}, timeout=60
+    )
+
+    assert faults_in(body_schema(operation), body) == []
+    assert answer.status_code == 202
+    assert body["personalizations"] == [{"to": [{"email": "OPS@shop.example"}]}]
+    assert {"message-id", "in-reply-to", "references"} <= {name.lower() for name in body["headers"]}
+    assert not {name.lower() for name in body["headers"]} & RESERVED
 
 
 def test_the_contract_finds_a_field_that_the_vendor_does_not_have(operation: dict[str, Any]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import idna
 
 from crossdock.core.errors import BadRequest
 
 #: RFC 5321 4.5.3.1, less the angle brackets of a path.
 _LONGEST_LOCAL_PART, _LONGEST = 64, 254
+#: A dot-atom (RFC 5322 3.2.3): without quotes, nothing in it can end the address or the line. `mailer.json` has the same.
+_LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 
 
 def ascii_address(address: str) -> str:
@@ -19,7 +23,7 @@ def ascii_address(address: str) -> str:
 
     """
     local_part, at, domain = address.rpartition("@")
-    if not (at and local_part.isascii() and 0 < len(local_part) <= _LONGEST_LOCAL_PART):
+    if not (at and _LOCAL_PART.fullmatch(local_part) and len(local_part) <= _LONGEST_LOCAL_PART):
         raise _invalid()
     try:
         written = f"{local_part}@{idna.encode(domain, uts46=True).decode()}"

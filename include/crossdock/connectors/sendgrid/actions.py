@@ -19,6 +19,8 @@ from crossdock.http.response import HttpResponse, redacted
 from crossdock.integrations.actions.model import Document
 from crossdock.integrations.actions.ports import WriteAction, WriteRequest
 
+#: The vendor would rewrite each link, and add a picture that says who has read the mail.
+UNTRACKED = {"click_tracking": {"enable": False, "enable_text": False}, "open_tracking": {"enable": False}}
 #: What the vendor answers when it has looked at the mail itself and refuses it: the content, or its size.
 _OF_THE_MAIL = frozenset({400, 413})
 
@@ -52,11 +54,7 @@ def _request(_: SendGrid, given: Document) -> WriteRequest:
         "subject": given["subject"],
         "content": content,
         "categories": [given["kind"]],
-        # The vendor would rewrite each link, and add a picture that says who has read the mail.
-        "tracking_settings": {
-            "click_tracking": {"enable": False, "enable_text": False},
-            "open_tracking": {"enable": False},
-        },
+        "tracking_settings": UNTRACKED,
     }
     return WriteRequest("POST", "/v3/mail/send", body)
 

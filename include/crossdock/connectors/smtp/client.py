@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from crossdock.connectors.smtp.replies import Reply
 from crossdock.connectors.smtp.session import Security, Server, Session
-from crossdock.core.errors import BadRequest, OutcomeUnknown, SystemRefused, SystemUnavailable
+from crossdock.core.errors import BadRequest, HubError, OutcomeUnknown, SystemRefused, SystemUnavailable
 from crossdock.http.call_guard import CallGuard
 from crossdock.http.config import ClientConfig, SafeguardsFactory, client_config_of
 from crossdock.http.connection import Connection
@@ -30,6 +30,14 @@ _TOO_LARGE = 552
 class Login(NamedTuple):
     user: str
     password: str
+
+
+class Accepted(NamedTuple):
+    """A mail that the server has accepted for one recipient or more."""
+
+    reply: Reply
+    #: Why the other recipients do not get it.
+    refused: list[HubError]
 
 
 class Smtp:
@@ -119,18 +127,22 @@ class Smtp:
         return self._server.security is not Security.NONE
 
     def send(self, message: EmailMessage, *, sender: str, recipient: str) -> Reply:
+        """Send *message* to one *recipient* and return the server's reply. Raises as `send_to`."""
+        return self.send_to(message, sender=sender, recipients=[recipient]).reply
+
+    def send_to(self, message: EmailMessage, *, sender: str, recipients: Sequence[str]) -> Accepted:
         """
-        Send *message* and return the server's reply. What certainly was not accepted is tried again.
+        Send *message* once, to all *recipients* that the server takes. What certainly was not accepted is tried again.
 
         Args:
             message: With its Message-ID.
             sender: Where the server reports what it cannot deliver; an address in ASCII.
-            recipient: An address in ASCII.
+            recipients: Addresses in ASCII, at least one.
 
         Raises:
             OutcomeUnknown: the server may have accepted it: its end was sent, and no reply came.
             SystemUnavailable: it was not accepted. Sending it again later may help.
-            SystemRefused, Declined: the server refused it; `replies` says which.
+            SystemRefused, Declined: the server refused it, or every recipient; `replies` says which.
             AddressRefused: the host resolves to an address that the connection may not call.
 
         """
@@ -138,7 +150,7 @@ class Smtp:
         in_doubt: list[bool] = []
         try:
             return with_retries(
-                lambda is_retry: self._attempt(content, sender, recipient, in_doubt, is_retry=is_retry),
+                lambda is_retry: self._attempt(content, sender, recipients, in_doubt, is_retry=is_retry),
                 self.limits,
                 self._budget,
                 lambda: not in_doubt,
@@ -168,7 +180,9 @@ class Smtp:
                 session.login(*self._login)
             yield session
 
-    def _attempt(self, content: bytes, sender: str, recipient: str, in_doubt: list[bool], *, is_retry: bool) -> Reply:
+    def _attempt(
+        self, content: bytes, sender: str, recipients: Sequence[str], in_doubt: list[bool], *, is_retry: bool
+    ) -> Accepted:
         with self._guard.attempt(is_retry=is_retry) as attempt:
             self._guard.acquire(attempt, self.limits.longest_wait_s)
             with self.session() as session:
@@ -180,11 +194,11 @@ class Smtp:
                         protocol="SMTP",
                         try_other=True,
                     )
-                session.begin(sender, recipient, len(content))
+                refused = session.begin(sender, recipients, len(content))
                 session.write(content)
                 in_doubt.append(True)
                 try:
-                    return session.finish()
+                    return Accepted(session.finish(), refused)
                 except (SystemUnavailable, SystemRefused):
                     # The server says that it has not accepted it.
                     in_doubt.clear()

@@ -13,6 +13,7 @@ import re
 import smtplib
 import socket
 import ssl
+from collections.abc import Sequence
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +21,7 @@ from typing import Any, Self
 import msgspec
 
 from crossdock.connectors.smtp.replies import Reply, Stage, error_of
-from crossdock.core.errors import BadRequest, SystemRefused, SystemUnavailable
+from crossdock.core.errors import BadRequest, HubError, SystemRefused, SystemUnavailable
 from crossdock.http.deadline import Deadline
 from crossdock.http.model import Limits
 from crossdock.http.ssrf_guard import AllowedNetworks, Resolver, resolve_allowed
@@ -140,19 +141,22 @@ class Session:
             )
         self._require(_SUCCESS, Stage.LOGIN, reply, secrets)
 
-    def begin(self, sender: str, recipient: str, size_bytes: int) -> None:
+    def begin(self, sender: str, recipients: Sequence[str], size_bytes: int) -> list[HubError]:
         """
-        Name sender and recipient, and begin the message.
+        Name sender and recipients, and begin the message; return why some recipients do not get it.
 
         Raises:
-            SystemUnavailable: the server does not take it now.
+            SystemUnavailable: the server does not take it now, for any of them.
             SystemRefused: it does not take it at all; `replies` says which kind.
 
         """
         size = f" SIZE={size_bytes}" if "size" in self.extensions else ""
         self._require(_SUCCESS, Stage.SENDER, self._command(f"MAIL FROM:<{sender}>{size}"))
-        self._require(_SUCCESS, Stage.RECIPIENT, self._command(f"RCPT TO:<{recipient}>"))
+        refused = [error for recipient in recipients if (error := self._refusal_of(recipient))]
+        if len(refused) == len(recipients):
+            raise next((error for error in refused if isinstance(error, SystemUnavailable)), refused[0])
         self._require(_GO_ON, Stage.DATA, self._command("DATA"))
+        return refused
 
     def write(self, content: bytes) -> None:
         """Send the message without its end: the server has accepted nothing yet."""
@@ -199,6 +203,13 @@ class Session:
         if not (line.isascii() and line.isprintable()):
             raise BadRequest("A command to a mail server must be one line of ASCII")
         return _reply(*self._smtp.docmd(line))
+
+    def _refusal_of(self, recipient: str) -> HubError | None:
+        try:
+            self._require(_SUCCESS, Stage.RECIPIENT, self._command(f"RCPT TO:<{recipient}>"))
+        except (SystemUnavailable, SystemRefused) as error:
+            return error
+        return None
 
     def _require(self, codes: range, stage: Stage, reply: Reply, secrets: tuple[str, ...] = ()) -> None:
         if reply.code in codes:

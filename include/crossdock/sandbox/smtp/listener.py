@@ -47,10 +47,13 @@ class Listener:
             data_size_limit=max_bytes,
             loop=self._loop,
         )
+        self._listening = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sandbox-smtp", daemon=True)
 
     def start(self) -> None:
+        """Listen. Returns when it does: a loop that is stopped before would end in an error of its thread."""
         self._thread.start()
+        self._listening.wait(10)
 
     def stop(self) -> None:
         """Close the port and all connections, including those that a fault holds."""
@@ -65,6 +68,7 @@ class Listener:
         asyncio.set_event_loop(self._loop)
         listening = self._loop.create_server(self._protocol, sock=self._socket, ssl=self._tls_from_start)
         server = self._loop.run_until_complete(listening)
+        self._listening.set()
         self._loop.run_forever()
         server.close()
         running = asyncio.all_tasks(self._loop)

@@ -1,0 +1,1 @@
+"""A simulated receiver of Standard Webhooks: it verifies each message and keeps it in an inbox."""
