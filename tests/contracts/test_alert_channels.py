@@ -137,14 +137,12 @@ class TestSending:
         for shown in world.received().shown:
             assert [cause.subject for cause in causes if cause.subject not in shown] == []
 
-    @pytest.mark.parametrize("severity", Severity)
     @pytest.mark.parametrize("occasion", Occasion)
-    def test_every_occasion_and_severity_can_be_sent(
-        self, world: World, occasion: Occasion, severity: Severity
-    ) -> None:
-        world.send(sample(occasion=occasion, severity=severity))
+    def test_every_occasion_and_severity_can_be_sent(self, world: World, occasion: Occasion) -> None:
+        for severity in Severity:
+            world.send(sample(message_id=f"m-{severity}", occasion=occasion, severity=severity))
 
-        assert world.received().title == SAMPLE.title
+        assert [received.title for received in world.bench.received()] == [SAMPLE.title] * len(Severity)
 
     def test_a_cause_with_no_more_than_it_must_have_can_be_sent(self, world: World) -> None:
         """A message without a next step is shorter, not broken: no receiver takes an empty text."""
@@ -159,8 +157,9 @@ class TestSending:
             assert "example-2" in shown
             assert "example-3" not in shown
 
-    @pytest.mark.parametrize("length", [200, 5_000, 1_000_000])
-    @pytest.mark.parametrize("sign", ["x", "ü", "👩", "<", "\x1b", '"'])
+    @pytest.mark.parametrize(
+        ("length", "sign"), [(200, "x"), (5_000, "ü"), (5_000, "👩"), (5_000, "<"), (5_000, "\x1b"), (1_000_000, '"')]
+    )
     def test_a_message_of_any_size_arrives(self, world: World, length: int, sign: str) -> None:
         """A receiver's limit is no reason to say nothing: what does not fit is cut or counted."""
         long = sign * length
