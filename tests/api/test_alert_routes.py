@@ -90,6 +90,27 @@ def test_a_route_needs_an_integration_that_sends_alerts(hub: Hub, store: Store) 
     assert query(store, "SELECT count(*) FROM alert_route") == [(0,)]
 
 
+def test_a_route_is_added_and_replaced_and_its_recipients_are_checked(hub: Hub, store: Store) -> None:
+    """By the channel: a mail server takes addresses, and knows which are none."""
+    name = f"ops_mail_{new_key()[:8]}"
+    server = {"connection_id": name, "conn_type": "smtp_relay", "host": "smtps://mail.shop.example"}
+    hub.airflow("POST", "/connections", json=server).raise_for_status()
+    hub.call("POST", "/v1/integrations", json={"id": name, "kind": "smtp_relay"}).raise_for_status()
+
+    def add(*recipients: str, **more: Any) -> Any:
+        body = {"name": "ops", "integration": name, "recipients": recipients, **more}
+        return post(hub, "/v1/alert-routes", body, new_key())
+
+    added, changed = add("ada@shop.example"), add("ada@shop.example", severity="critical")
+
+    assert (added.status_code, added.json()["route"]["recipients"]) == (200, ["***"])
+    assert changed.json()["route"]["severity"] == "critical"
+    assert_problem(add(), 400, "bad-request")
+    assert_problem(add("not an address"), 400, "bad-request")
+    assert query(store, "SELECT count(*), min(definition->>'severity') FROM alert_route") == [(1, "critical")]
+    assert audited(hub, "alert_route/ops") == ["alert_route.change", "alert_route.add"]
+
+
 @pytest.mark.parametrize(
     ("changes", "pointer"),
     [
