@@ -107,6 +107,7 @@ def test_every_module_says_what_it_is() -> None:
 
 #: Rooms below the API that a module of the command line may import, and why it is not a client of the API only.
 REACHES = {
+    "alert_routes.py": {"maintenance"},  # `alerts routes validate` needs no hub
     "audit.py": {"observability"},  # `audit verify` reads the whole trail where it is
     "bench.py": {"bench"},
     "bench_dags.py": {"app", "bench", "connectors"},  # writes the snapshots that the DAG files read
@@ -146,6 +147,7 @@ def test_a_command_is_a_client_of_the_api_unless_it_is_local_by_nature() -> None
 #: Modules that write to standard output or error without `cli.console`, and why.
 WRITERS = {
     "api/__main__.py",  # writes the OpenAPI document
+    "app/alert_sender.py",  # its log, which the stack and Docker keep
     "bench/stack/dag_imports.py",  # a child process answers its parent in JSON
     "bench/sync/source.py",  # the same
     "bench/sync/worker.py",  # the same

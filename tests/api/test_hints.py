@@ -36,6 +36,8 @@ SHARED_ROOMS = (
 FOR_AIRFLOWS_PAGES = {
     *("app/airflow/delivery_dag.py", "app/airflow/hints.py", "app/airflow/stream_dags.py"),
     "api/airflow_connections.py",
+    # Messages of alerts: they name a command for whoever has the command line.
+    "maintenance/alerting/kinds.py",
 }
 #: Nothing that a client can send helps: a person has to do it on the machine.
 WITHOUT_A_REQUEST = {HintId.MIGRATE}

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from crossdock.app.alert_sender import ALIVE
 from crossdock.cli.prepare import NETWORKS, PASSWORDS_FILE, PLACES, SECRETS
 from crossdock.core.settings import RENAMED, Settings
 from crossdock.stack.postgres import COMMON_OPTIONS, HUB_OPTIONS
@@ -160,6 +161,16 @@ def test_nothing_starts_before_what_it_needs(services: dict[str, Any]) -> None:
     assert conditions["api-server"] == {"prepare": "service_completed_successfully"}
     for name in ("scheduler", "dag-processor", "triggerer", "worker"):
         assert conditions[name] == {"api-server": healthy, "valkey": healthy}
+
+
+def test_alerts_are_sent_while_airflow_is_down(services: dict[str, Any]) -> None:
+    """Its one condition is that the databases are migrated, and only it knows the secret of the last resort."""
+    sender = services["alert-sender"]
+
+    assert list(sender["depends_on"]) == ["prepare"]
+    own = set(sender["environment"]) - set(services["scheduler"]["environment"])
+    assert own == {"HUB_ALERT_ROUTES", "HUB_ALERT_LAST_RESORT", "HUB_MAIL_FROM"}
+    assert str(ALIVE) in " ".join(sender["healthcheck"]["test"])
 
 
 def test_persistent_data_is_on_a_volume(services: dict[str, Any]) -> None:

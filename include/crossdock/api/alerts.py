@@ -1,22 +1,30 @@
-"""Alerts over HTTP."""
+"""Alerts over HTTP: list them, say that somebody is at one, and silence some for a time."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from fastapi import Query
+from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
-from crossdock.api.access import Role, guard
+from crossdock.api.access import Caller, Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.hints import HintDocument
+from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.routing import Router
+from crossdock.api.selection import Id, Strict, WithReason, not_there
+from crossdock.api.validation import UtcTimestamp
+from crossdock.maintenance.alerting import repository, service
+from crossdock.maintenance.alerting.kinds import kind_of
+from crossdock.maintenance.alerting.model import Severity
+from crossdock.maintenance.alerting.repository import StoredMute
+from crossdock.maintenance.alerting.routes import Pattern
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Alert
 
-router = Router(prefix="/alerts", tags=["hub"])
+router = Router(tags=["alerts"])
 
 _IS_OPEN = {"open": True, "closed": False, "all": None}
 
@@ -26,6 +34,7 @@ class AlertDocument(BaseModel):
 
     alert_id: int
     kind: str
+    severity: Severity
     subject: str = Field(description="What it is about. There is at most one open alert per kind and subject.")
     message: str = Field(description="What is wrong.")
     records: int | None = Field(
@@ -38,6 +47,9 @@ class AlertDocument(BaseModel):
     opened_at: datetime
     seen_at: datetime = Field(description="When the condition was last seen.")
     closed_at: datetime | None = Field(description="When the condition ended; null while the alert is open.")
+    acknowledged_by: str | None = Field(description="Who has said to be at it: it is not sent again.")
+    acknowledged_at: datetime | None
+    acknowledged_until: datetime | None = Field(description="Null: until it closes.")
 
 
 class AlertsPage(BaseModel):
@@ -47,7 +59,41 @@ class AlertsPage(BaseModel):
     next_cursor: str | None = Field(description="Of the next page; null on the last.")
 
 
-@router.get("", summary="List alerts", dependencies=[guard(Role.VIEWER)])
+class AcknowledgeRequest(Strict):
+    """For how long an alert is not sent again."""
+
+    until: UtcTimestamp | None = Field(None, description="Null: until it closes.")
+
+
+class MuteRequest(WithReason):
+    """Which alerts are not sent, and until when. An alert fits if all three patterns do (`*`: any text, `?`: a character)."""
+
+    kind: Pattern = "*"
+    subject: Pattern = "*"
+    integration: Pattern = "*"
+    until: UtcTimestamp
+
+
+class MuteDocument(BaseModel):
+    mute_id: int
+    kind: str
+    subject: str
+    integration: str
+    since: datetime
+    until: datetime
+    reason: str
+    created_by: str
+
+    @staticmethod
+    def of(mute: StoredMute) -> MuteDocument:
+        return MuteDocument(**vars(mute))
+
+
+class MutesPage(BaseModel):
+    mutes: list[MuteDocument]
+
+
+@router.get("/alerts", summary="List alerts", dependencies=[guard(Role.VIEWER)])
 def list_alerts(
     store: OpenStore,
     state: Annotated[Literal["open", "closed", "all"], Query()] = "open",
@@ -65,10 +111,73 @@ def list_alerts(
     )
 
 
+@router.post(
+    "/alerts/{alert_id}/acknowledge",
+    summary="Acknowledge an alert: it is not sent again",
+    response_model=AlertDocument,
+    responses=not_there("open alert") | KEYED,
+)
+def acknowledge_alert(
+    store: OpenStore,
+    caller: Annotated[Caller, guard(Role.OPERATOR)],
+    request: OneEffect,
+    alert_id: Id,
+    body: AcknowledgeRequest,
+) -> Response:
+    """Say that somebody is at it. That it closed is sent all the same."""
+
+    def effect() -> AlertDocument:
+        service.acknowledge(store, alert_id, until=body.until, actor=caller.actor)
+        with store.transaction() as work:
+            return _document(alerts.get(work, alert_id))
+
+    return request.once(effect)
+
+
+@router.get("/alert-mutes", summary="List the mutes that hold", dependencies=[guard(Role.VIEWER)])
+def list_mutes(store: OpenStore) -> MutesPage:
+    with store.transaction() as work:
+        return MutesPage(mutes=[MuteDocument.of(mute) for mute in repository.mutes(work, datetime.now(UTC))])
+
+
+@router.post("/alert-mutes", summary="Mute alerts for a time", response_model=MuteDocument, responses=KEYED)
+def mute_alerts(
+    store: OpenStore, caller: Annotated[Caller, guard(Role.OPERATOR)], request: OneEffect, body: MuteRequest
+) -> Response:
+    """Alerts that fit are not sent until then. Those that are open then are sent then."""
+
+    def effect() -> MuteDocument:
+        muted = service.mute(
+            store,
+            kind=body.kind,
+            subject=body.subject,
+            integration=body.integration,
+            until=body.until,
+            reason=body.reason,
+            actor=caller.actor,
+        )
+        return MuteDocument.of(muted)
+
+    return request.once(effect)
+
+
+@router.post(
+    "/alert-mutes/{mute_id}/end",
+    summary="End a mute now",
+    response_model=MuteDocument,
+    responses=not_there("mute that holds") | KEYED,
+)
+def end_mute(
+    store: OpenStore, caller: Annotated[Caller, guard(Role.OPERATOR)], request: OneEffect, mute_id: Id
+) -> Response:
+    return request.once(lambda: MuteDocument.of(service.end_mute(store, mute_id, actor=caller.actor)))
+
+
 def _document(alert: Alert) -> AlertDocument:
     return AlertDocument(
         alert_id=alert.alert_id,
         kind=alert.kind,
+        severity=kind_of(alert.kind).severity,
         subject=alert.subject,
         message=alert.message,
         records=alert.records,
@@ -79,4 +188,7 @@ def _document(alert: Alert) -> AlertDocument:
         opened_at=alert.at,
         seen_at=alert.seen_at,
         closed_at=alert.closed_at,
+        acknowledged_by=alert.acknowledged_by,
+        acknowledged_at=alert.acknowledged_at,
+        acknowledged_until=alert.acknowledged_until,
     )

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 
 from crossdock.api import (
     actions,
+    alert_routes,
     alerts,
     attempts,
     audit,
@@ -45,6 +46,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 _RESOURCES = (
     health,
     alerts,
+    alert_routes,
     audit,
     streams,
     runs,

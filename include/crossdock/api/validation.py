@@ -48,6 +48,8 @@ def _in_utc(instant: datetime) -> datetime:
         raise ValueError("is outside the calendar in UTC") from error
 
 
+#: A timestamp in a body that is compared and written in UTC.
+UtcTimestamp = Annotated[Timestamp, AfterValidator(_in_utc)]
 #: A timestamp and a day as parameters.
 QueryTimestamp = Annotated[
     AwareDatetime,

@@ -53,6 +53,9 @@ class Commands(LazyCommandGroup):
         "attempts": LazyCommand(
             "crossdock.cli.attempts:app", "List calls that write, and resolve those without a known outcome."
         ),
+        "alerts": LazyCommand(
+            "crossdock.cli.alerts:app", "List, acknowledge and mute alerts, and say who gets which of them."
+        ),
         "mail": LazyCommand(
             "crossdock.cli.mail:app", "List mails, send a test mail, and go on with one that is not sent."
         ),

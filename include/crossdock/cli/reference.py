@@ -112,7 +112,7 @@ def settings() -> str:
     lines = ["# Settings", "", _GENERATED, "Environment variables, read when a process starts.", ""]
     for name, field in settings_module.Settings.model_fields.items():
         default = field.get_default(call_default_factory=True)
-        shown = "Empty by default." if default == "" else f"Default: `{default}`."
+        shown = f"Default: `{default}`." if str(default) else "Empty by default."
         lines += [f"## `HUB_{name.upper()}`", "", _wrapped(f"{described[name]} {shown}"), ""]
     return "\n".join(lines)
 

@@ -16,10 +16,13 @@ from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.hints import with_hint
 from crossdock.cli.options import Json
-from crossdock.db.database import Store
+from crossdock.db import leases
+from crossdock.db.database import Store, Work
 from crossdock.events.dead_letters import repository as dead_letter_repository
 from crossdock.maintenance import alarms
 from crossdock.maintenance.alarm_conditions import broken
+from crossdock.maintenance.alerting import repository as alert_messages
+from crossdock.maintenance.alerting.sender import LEASE
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Alert
 from crossdock.stack import doctor as stack_doctor
@@ -30,7 +33,7 @@ from crossdock.sync.quarantine import repository as quarantine_repository
 
 
 def up(as_json: Json = False) -> None:
-    """Start what is not running: two PostgreSQL servers, the sandbox, its mail systems, Airflow. All on 127.0.0.1."""
+    """Start what is not running: two PostgreSQL servers, the sandbox, its mail systems, the alert sender, Airflow; on 127.0.0.1."""
     started_at = time.monotonic()
     with console.progress("Starting") as bar:
         running = lifecycle.up(progress=bar.update)
@@ -105,7 +108,18 @@ def _facts_of(store: Store) -> dict[str, object]:
                 f"{name}: {outage or 'too many calls failed'}" for name, outage in broken(work, timedelta(0)).items()
             ],
             "alerts": [_sentence(alert) for alert in alerts.find(work, limit=10)],
+            "alert_messages": _messages(work),
         }
+
+
+def _messages(work: Work) -> str:
+    """Say whether somebody gets the alerts."""
+    if leases.holder(work, LEASE) is None:
+        return "nobody sends them: the process alert-sender is not at work (./hub doctor)"
+    if not alert_messages.routes(work):
+        return "no route: nobody gets an alert. Add one with ./hub alerts routes add"
+    waiting, since = alert_messages.backlog(work)
+    return f"{waiting} wait, the oldest since {since:%Y-%m-%d %H:%M} (./hub alerts messages)" if since else "none wait"
 
 
 def _sentence(alert: Alert) -> str:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import cache, partial
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from crossdock.core.cron import is_cron
@@ -158,6 +158,15 @@ class Settings(BaseSettings):
     #: The integrations that send mails, in the order in which they are asked (IDs, separated by commas); empty for all that
     #: can, by their IDs.
     mailers: str = ""
+
+    #: The name of this installation in its alerts.
+    name: str = "Crossdock"
+    #: The file or the folder of the declared routes of alerts; empty for the folder `alert_routes` beside the DAG files.
+    alert_routes: str = ""
+    #: Where the alert sender tells that the hub's database does not answer: `https://whsec_…@host/path` (a signed webhook)
+    #: or `smtps://user:password@host:465?to=ops@shop.example`. It has a secret: set it for that process only. Without it
+    #: only the log of the process tells.
+    alert_last_resort: SecretStr = SecretStr("")
 
     #: Airflow's simple auth manager has no developer role: these users (names, separated by commas) have it.
     developers: str = ""

@@ -8,7 +8,7 @@ parser, or hold a number of a million digits. All of it is refused before a docu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,18 @@ class InvalidYaml(BadRequest):
     def __init__(self, line: int, problem: str) -> None:
         self.line, self.problem = line, problem
         super().__init__(f"line {line}: {problem}")
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake at one place of a file, named by its JSON pointer."""
+
+    line: int
+    pointer: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.pointer or '/'}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,53 @@ def parsed(text: str) -> YamlDocument:
         return YamlDocument(loader.get_single_node(), loader)
     except yaml.YAMLError as error:
         raise _invalid(error) from error
+
+
+def read_numbered(path: Path) -> tuple[Any, dict[str, int], list[Mistake]]:
+    """Read the value in *path*, the line of each place by JSON pointer, and the mistakes in the YAML itself."""
+    lines: dict[str, int] = {}
+    try:
+        document = read(path)
+        mistakes = [] if document.root is None else list(_walk(document.root, "", lines))
+        return document.value(), lines, mistakes
+    except InvalidYaml as error:
+        return None, {}, [Mistake(error.line, "", error.problem)]
+    except OSError as error:
+        return None, {}, [Mistake(1, "", f"cannot be read: {error.strerror}")]
+    except UnicodeDecodeError:
+        return None, {}, [Mistake(1, "", "cannot be read: it is not UTF-8")]
+
+
+def mistake_at(lines: Mapping[str, int], pointer: str, message: str) -> Mistake:
+    """Create the mistake with the line of its place, or of the nearest enclosing place that exists."""
+    place = pointer
+    while place not in lines and place:
+        place = place.rpartition("/")[0]
+    return Mistake(lines.get(place, 1), pointer, message)
+
+
+#: YAML reads the name `on` as true, and `1` as a number. `<<` merges another mapping.
+_TEXT_KEYS = frozenset({"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"})
+
+
+def _walk(node: Any, pointer: str, lines: dict[str, int]) -> Iterator[Mistake]:
+    """Record the line of each place. A duplicate key is a mistake that the YAML parser does not report."""
+    lines[pointer] = node.start_mark.line + 1
+    if node.id == "mapping":
+        seen = set()
+        for key, value in node.value:
+            if key.tag not in _TEXT_KEYS:
+                yield Mistake(key.start_mark.line + 1, pointer, "has a name that is not text; write it in quotes")
+                continue
+            inner = f"{pointer}/{key.value}"
+            if key.value in seen:
+                yield Mistake(key.start_mark.line + 1, inner, "is a duplicate key")
+            seen.add(key.value)
+            yield from _walk(value, inner, lines)
+            lines[inner] = key.start_mark.line + 1
+    elif node.id == "sequence":
+        for number, value in enumerate(node.value):
+            yield from _walk(value, f"{pointer}/{number}", lines)
 
 
 def _refuse_unbounded(events: Iterable[Any]) -> None:

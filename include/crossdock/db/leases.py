@@ -52,6 +52,11 @@ SELECT holder, greatest(extract(epoch FROM expires_at - clock_timestamp()), 1)::
   FROM lease WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard = %(shard)s
 """
 
+_LIVE_HOLDER = b"""
+SELECT holder FROM lease
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard = %(shard)s AND expires_at > clock_timestamp()
+"""
+
 #: FOR SHARE: a lease cannot change hands under a commit, and two batches of one run need not wait for each other.
 _CHECK = b"""
 SELECT holder, token FROM lease
@@ -94,8 +99,8 @@ def take(work: Work, key: LeaseKey, run_id: str, life: timedelta) -> int:
     values = {**msgspec.structs.asdict(key), "run_id": run_id, "life": life}
     taken = work.execute(_TAKE, values).fetchone()
     if taken is None:
-        holder = work.execute(_HOLDER, values).fetchone()
-        raise LeaseHeld(str(key), *(holder or ("unknown", 1.0)))
+        held = work.execute(_HOLDER, values).fetchone()
+        raise LeaseHeld(str(key), *(held or ("unknown", 1.0)))
     work.execute(_RECORD_TOKEN, {"token": taken[0], "run_id": run_id})
     work.execute(_END_OVERTAKEN, {**values, "error": f"Worker stopped sending heartbeats; run {run_id} took over"})
     return int(taken[0])
@@ -111,8 +116,14 @@ def renew(work: Work, key: LeaseKey, run_id: str, token: int, life: timedelta) -
     """
     values = {**msgspec.structs.asdict(key), "run_id": run_id, "token": token, "life": life}
     if work.execute(_RENEW, values).rowcount == 0:
-        holder = work.execute(_HOLDER, values).fetchone()
-        raise LeaseLost(str(key), run_id, holder[0] if holder else None)
+        other = work.execute(_HOLDER, values).fetchone()
+        raise LeaseLost(str(key), run_id, other[0] if other else None)
+
+
+def holder(work: Work, key: LeaseKey) -> str | None:
+    """Name the run that has the lease and renews it; None if nobody does."""
+    row = work.execute(_LIVE_HOLDER, msgspec.structs.asdict(key)).fetchone()
+    return str(row[0]) if row else None
 
 
 def check(work: Work, key: LeaseKey, run_id: str, token: int) -> None:

@@ -36,8 +36,8 @@ class RetentionPeriods:
     fetch_runs: timedelta = timedelta(days=7)
     #: Ids of received events: for this long, a repeated event is recognised. Facts of payments that the hub does not know.
     identities: timedelta = timedelta(days=400)
-    #: Closed dead letters and alerts, ended replays, counts of refused webhooks, last known reads, recipients of mails,
-    #: tokens and customers of payments.
+    #: Closed dead letters and alerts, messages of alerts, ended mutes and replays, counts of refused webhooks, last known reads,
+    #: recipients of mails, tokens and customers of payments.
     closed: timedelta = timedelta(days=90)
     #: Cursors of a subscriber that was removed from the code.
     consumers: timedelta = timedelta(days=30)
@@ -89,6 +89,8 @@ def _rules(keep: RetentionPeriods, now: datetime) -> tuple[tuple[str, _Delete], 
         ("closed dead letters", partial(retention_repository.delete_dead_letters, before=ended, limit=_ROWS)),
         ("ended replays", partial(retention_repository.delete_replays, before=ended, limit=_ROWS)),
         ("closed alerts", partial(retention_repository.delete_alerts, before=ended, limit=_ROWS)),
+        ("messages of alerts", partial(retention_repository.delete_alert_messages, before=ended, limit=_ROWS)),
+        ("ended mutes", partial(retention_repository.delete_alert_mutes, before=ended, limit=_ROWS)),
         ("recipients of mails", partial(retention_repository.forget_mails, before=ended, limit=_ROWS)),
         ("tokens of payments", partial(retention_repository.forget_tokens, before=ended, limit=_ROWS)),
         ("payments", partial(retention_repository.delete_payments, before=now - keep.payments, limit=_ROWS)),

@@ -138,6 +138,21 @@ DELETE FROM alert WHERE alert_id = ANY(ARRAY(
     SELECT alert_id FROM alert WHERE closed_at < %(before)s ORDER BY alert_id LIMIT %(limit)s))
 """
 
+#: A message about an open alert stays: without it the alert would be new to its route.
+_DELETE_ALERT_MESSAGES = b"""
+DELETE FROM alert_message WHERE message_no = ANY(ARRAY(
+    SELECT message_no FROM alert_message
+     WHERE ended_at < %(before)s
+       AND NOT EXISTS (SELECT FROM alert_message_cause JOIN alert USING (alert_id)
+                        WHERE alert_message_cause.message_no = alert_message.message_no AND closed_at IS NULL)
+     ORDER BY message_no LIMIT %(limit)s))
+"""
+
+_DELETE_ALERT_MUTES = b"""
+DELETE FROM alert_mute WHERE mute_id = ANY(ARRAY(
+    SELECT mute_id FROM alert_mute WHERE until < %(before)s ORDER BY mute_id LIMIT %(limit)s))
+"""
+
 #: A live consumer sends several heartbeats in the life of its lease, with or without events.
 _REMOVED = b"""
 SELECT subscriber FROM event_consumer WHERE subscriber <> ALL(%(known)s)
@@ -239,6 +254,16 @@ def delete_refused_webhooks(work: Work, before: datetime, *, limit: int) -> int:
 def delete_alerts(work: Work, before: datetime, *, limit: int) -> int:
     """Delete closed alerts."""
     return work.execute(_DELETE_ALERTS, {"before": before, "limit": limit}).rowcount
+
+
+def delete_alert_messages(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete messages of alerts that were sent or refused."""
+    return work.execute(_DELETE_ALERT_MESSAGES, {"before": before, "limit": limit}).rowcount
+
+
+def delete_alert_mutes(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete mutes that have ended."""
+    return work.execute(_DELETE_ALERT_MUTES, {"before": before, "limit": limit}).rowcount
 
 
 def removed_subscribers(work: Work, known: Collection[str], before: datetime) -> list[str]:

@@ -10,6 +10,7 @@ from typing import NewType
 
 import msgspec
 
+from crossdock.core.errors import NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 
@@ -39,6 +40,7 @@ class Kind(StrEnum):
     DISK_LOW = "disk_low"
     DATABASE_GROWTH = "database_growth"
     CHANNEL_DOWN = "channel_down"
+    ALERT_ROUTES_INVALID = "alert_routes_invalid"
     HUB_DATABASE_DOWN = "hub_database_down"
 
 
@@ -102,6 +104,10 @@ class Alert(msgspec.Struct, frozen=True):
     examples: Sequence[str]
     integration: str | None
     stream: str | None
+    #: Who has said that they are at it; until when, or until it closes.
+    acknowledged_by: str | None
+    acknowledged_at: datetime | None
+    acknowledged_until: datetime | None
 
     @property
     def hint(self) -> Hint | None:
@@ -146,12 +152,19 @@ _CLOSE_UNSEEN = b"""
 UPDATE alert SET closed_at = clock_timestamp() WHERE kind = %(kind)s AND closed_at IS NULL AND seen_at < %(before)s
 """
 
-_FIND = b"""
-SELECT alert_id, at, kind, subject, message, seen_at, closed_at, records, examples, integration, stream FROM alert
+_COLUMNS = b"""alert_id, at, kind, subject, message, seen_at, closed_at, records, examples, integration, stream,
+       acknowledged_by, acknowledged_at, acknowledged_until"""
+
+_FIND = (
+    b"SELECT "
+    + _COLUMNS
+    + b""" FROM alert
  WHERE (%(is_open)s::bool IS NULL OR (closed_at IS NULL) = %(is_open)s)
    AND (%(before)s::bigint IS NULL OR alert_id < %(before)s)
- ORDER BY alert_id DESC LIMIT %(limit)s
-"""
+ ORDER BY alert_id DESC LIMIT %(limit)s"""
+)
+
+_GET = b"SELECT " + _COLUMNS + b" FROM alert WHERE alert_id = %(alert_id)s"
 
 _OPEN_OF = b"""
 SELECT subject, message, records, examples, integration, stream FROM alert WHERE kind = %(kind)s AND closed_at IS NULL
@@ -203,6 +216,20 @@ def open_of(work: Work, kind: Kind) -> dict[str, Found]:
         subject: Found(message, records, tuple(examples), integration, stream)
         for subject, message, records, examples, integration, stream in rows
     }
+
+
+def get(work: Work, alert_id: int) -> Alert:
+    """
+    Read the alert.
+
+    Raises:
+        NotFound: there is none of that ID.
+
+    """
+    row = work.execute(_GET, {"alert_id": alert_id}).fetchone()
+    if row is None:
+        raise NotFound(f"There is no alert {alert_id}")
+    return Alert(*row)
 
 
 def count_open(work: Work) -> int:

@@ -29,6 +29,8 @@ _NEEDED_DISK_BYTES = 2 * 1024**3
 #: More than fits into the last block of a full disk.
 _TEST_BYTES = 64 * 1024
 _LONG_RUN = timedelta(days=1)
+#: A message of an alert is sent within a minute, unless its channel is down.
+_LONG_WAIT = timedelta(minutes=15)
 _HEALTH_PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 
@@ -186,6 +188,7 @@ def _databases() -> Iterator[Check]:
         yield schema
         if schema.ok:
             yield _unfinished_runs()
+            yield from _alerts()
 
 
 def _hub_schema() -> Check:
@@ -212,6 +215,26 @@ def _unfinished_runs() -> Check:
     fix = "Clear its failed task in Airflow, or start the next sync: it ends the run and reads what was not loaded."
     bad = [*orphaned, *old]
     return Check("runs", not bad, ", ".join(bad) or f"{len(found)} running", fix if bad else None)
+
+
+def _alerts() -> Iterator[Check]:
+    """Check that a sender of alerts is at work, that somebody gets them, and that no message waits for long."""
+    from crossdock.db import leases  # noqa: PLC0415
+    from crossdock.db.database import Store  # noqa: PLC0415
+    from crossdock.maintenance.alerting import repository  # noqa: PLC0415
+    from crossdock.maintenance.alerting.sender import LEASE  # noqa: PLC0415
+
+    with Store(lifecycle.Stack(ports.saved()).hub_dsn) as store, store.transaction() as work:
+        holder, routes = leases.holder(work, LEASE), repository.routes(work)
+        waiting, since = repository.backlog(work)
+    fix = None if holder else f"./hub up starts it. Its log: {processes.log_of('alert-sender')}"
+    yield Check("alert sender", holder is not None, f"{holder} is at work" if holder else "nobody sends alerts", fix)
+    found = f"{len(routes)} routes" if routes else "no route: nobody gets an alert. See ./hub alerts routes add"
+    yield Check("alert routes", ok=True, found=found)
+    is_late = since is not None and datetime.now(UTC) - since > _LONG_WAIT
+    found = f"{waiting} wait, the oldest since {since:%Y-%m-%d %H:%M}" if since else "none wait"
+    fix = "./hub alerts messages says why" if is_late else None
+    yield Check("alert messages", not is_late, found, fix)
 
 
 def _airflow() -> Iterator[Check]:

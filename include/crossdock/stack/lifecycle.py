@@ -35,7 +35,7 @@ Progress = Callable[[str], None]
 
 POSTGRES = ("postgres-metadata", "postgres-hub")
 #: In the order in which they start.
-NAMES = (*POSTGRES, "sandbox", *mail_systems.PORTS, *airflow.COMMANDS)
+NAMES = (*POSTGRES, "sandbox", *mail_systems.PORTS, "alert-sender", *airflow.COMMANDS)
 #: Including the migration, which runs only during a start.
 _ALL = (*NAMES, airflow.MIGRATION)
 
@@ -211,6 +211,8 @@ def _start_missing(living: dict[str, ProcessRecord], progress: Progress, sandbox
     progress("Databases are up to date")
     # Before Airflow starts: its DAG files read there which integrations exist.
     kept = _register(stack, progress)
+    if "alert-sender" not in living:
+        _start_alert_sender(stack)
     _start_airflow(stack, living, kept, progress)
     return stack
 
@@ -268,6 +270,14 @@ def _start_sandbox(numbers: dict[str, int], secrets: Secrets, arguments: Sequenc
     command += ["--client-id", _sandbox_client(), "--journal", str(_journal_of(arguments)), *arguments]
     environment = {**airflow.child_environment(), "SANDBOX_CLIENT_SECRET": secrets.sandbox_client_secret}
     processes.start("sandbox", command, environment=environment, port=numbers["sandbox"])
+
+
+def _start_alert_sender(stack: Stack) -> None:
+    """Start what sends alerts. Its environment says where the hub's database is: Airflow's, which knows it too, may be down."""
+    address = stack.hub_dsn.replace("postgresql://", "postgres://", 1)
+    environment = {f"AIRFLOW_CONN_{prefixed('hub_db').upper()}": address, **stack.environment()}
+    command = [sys.executable, "-P", "-m", "crossdock.app.alert_sender"]
+    processes.start("alert-sender", command, environment=environment)
 
 
 def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], kept: Collection[str], progress: Progress) -> None:

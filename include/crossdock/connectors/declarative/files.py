@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from crossdock.connectors.declarative.model import Declaration, Mistake
+from crossdock.connectors.declarative.model import Declaration
 from crossdock.core import yaml_document
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import BadRequest, NotFound
+from crossdock.core.yaml_document import Mistake
 from crossdock.integrations.json_schema import validator_of
 
 prepare(Declaration)
@@ -77,10 +78,10 @@ def read(path: Path, more_checks: Checks = lambda _: ()) -> Declaration:
         InvalidDeclaration: it is not valid; lists every mistake that this pass can detect.
 
     """
-    document, lines, mistakes = _parse(path)
+    document, lines, mistakes = yaml_document.read_numbered(path)
     _spell_null(document)
     if not mistakes:
-        mistakes = [_at(lines, *mistake) for mistake in _against_schema(document)]
+        mistakes = [yaml_document.mistake_at(lines, *mistake) for mistake in _against_schema(document)]
     if mistakes:
         raise InvalidDeclaration(path, sorted(mistakes, key=lambda mistake: mistake.line))
     try:
@@ -89,30 +90,12 @@ def read(path: Path, more_checks: Checks = lambda _: ()) -> Declaration:
         # What the schema lets through, such as 100.0 for a whole number.
         raise InvalidDeclaration(path, [Mistake(1, "", str(error))]) from error
     found = [
-        _at(lines, *mistake) for mistake in (*_expressions(declaration), *_name(declaration), *more_checks(declaration))
+        yaml_document.mistake_at(lines, *mistake)
+        for mistake in (*_expressions(declaration), *_name(declaration), *more_checks(declaration))
     ]
     if found:
         raise InvalidDeclaration(path, sorted(found, key=lambda mistake: mistake.line))
     return declaration
-
-
-#: YAML reads the name `on` as true, and `1` as a number. `<<` merges another mapping.
-_TEXT_KEYS = frozenset({"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"})
-
-
-def _parse(path: Path) -> tuple[Any, dict[str, int], list[Mistake]]:
-    """Parse YAML into the document, the line of each place by JSON pointer, and the mistakes in the YAML itself."""
-    lines: dict[str, int] = {}
-    try:
-        document = yaml_document.read(path)
-        duplicates = [] if document.root is None else list(_walk(document.root, "", lines))
-        return document.value(), lines, duplicates
-    except yaml_document.InvalidYaml as error:
-        return None, {}, [Mistake(error.line, "", error.problem)]
-    except OSError as error:
-        return None, {}, [Mistake(1, "", f"cannot be read: {error.strerror}")]
-    except UnicodeDecodeError:
-        return None, {}, [Mistake(1, "", "cannot be read: it is not UTF-8")]
 
 
 def _spell_null(document: Any) -> None:
@@ -122,34 +105,6 @@ def _spell_null(document: Any) -> None:
         for name in ("empty", "missing"):
             if isinstance(field, dict) and name in field and field[name] is None:
                 field[name] = "null"
-
-
-def _walk(node: Any, pointer: str, lines: dict[str, int]) -> Iterator[Mistake]:
-    """Record the line of each place. A duplicate key is a mistake that the YAML parser does not report."""
-    lines[pointer] = node.start_mark.line + 1
-    if node.id == "mapping":
-        seen = set()
-        for key, value in node.value:
-            if key.tag not in _TEXT_KEYS:
-                yield Mistake(key.start_mark.line + 1, pointer, "has a name that is not text; write it in quotes")
-                continue
-            inner = f"{pointer}/{key.value}"
-            if key.value in seen:
-                yield Mistake(key.start_mark.line + 1, inner, "is a duplicate key")
-            seen.add(key.value)
-            yield from _walk(value, inner, lines)
-            lines[inner] = key.start_mark.line + 1
-    elif node.id == "sequence":
-        for number, value in enumerate(node.value):
-            yield from _walk(value, f"{pointer}/{number}", lines)
-
-
-def _at(lines: Mapping[str, int], pointer: str, message: str) -> Mistake:
-    """Create the mistake with the line of its place, or of the nearest enclosing place that exists."""
-    place = pointer
-    while place not in lines and place:
-        place = place.rpartition("/")[0]
-    return Mistake(lines.get(place, 1), pointer, message)
 
 
 def _against_schema(document: Any) -> Iterator[tuple[str, str]]:

@@ -185,14 +185,3 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if not own.changed_at:
             return None
         return Field(path=own.changed_at, type="instant", format=own.format, zone=own.zone or self.zone)
-
-
-class Mistake(msgspec.Struct, frozen=True):
-    """One mistake at one place of a declaration file."""
-
-    line: int
-    pointer: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"line {self.line}: {self.pointer or '/'}: {self.message}"

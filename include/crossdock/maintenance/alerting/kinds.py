@@ -28,7 +28,7 @@ _OTHER = AlertKind(
     severity=Severity.WARNING,
     hub_does="The hub goes on with everything else.",
     next_step="Look at the alert.",
-    command="./hub alerts",
+    command="./hub alerts list",
 )
 
 _OF_SYNCS: Mapping[str, AlertKind] = {
@@ -246,16 +246,25 @@ _OF_THE_HUB: Mapping[str, AlertKind] = {
         severity=Severity.CRITICAL,
         open_while="a channel does not take the messages of alerts",
         about="the integration of the channel",
-        example="Messages over slack_ops are not accepted: HTTP 503",
+        example="Alerts wait, because slack_ops does not take them: POST / at hooks.example answered HTTP 503",
         hub_does="No message is lost: they wait in order and are sent when the channel is back.",
         next_step="Test the route; if the channel's login was refused, enter it again.",
         command="./hub integration test {subject}",
     ),
+    Kind.ALERT_ROUTES_INVALID: AlertKind(
+        severity=Severity.WARNING,
+        open_while="a file of routes of alerts has a mistake, or the place that `HUB_ALERT_ROUTES` names is not there",
+        about="the file",
+        example="ops.yaml: line 5: /routes/0/severity: Input should be 'critical', 'warning' or 'info'",
+        hub_does="The routes that the file has declared before stay as they were.",
+        next_step="Correct the file.",
+        command="./hub alerts routes validate {subject}",
+    ),
     Kind.HUB_DATABASE_DOWN: AlertKind(
         severity=Severity.CRITICAL,
-        open_while="the hub's database cannot be reached",
+        open_while="the hub's database has not answered for 30 seconds. It is sent over `HUB_ALERT_LAST_RESORT` alone",
         about="the hub's database",
-        example="The hub's database cannot be reached: connection refused",
+        example="the hub's database does not answer: nothing is synced, delivered or sent",
         hub_does="Nothing is read, delivered or sent until it is back; then all goes on where it stopped.",
         next_step="Start the database, or make room on its volume.",
         command="./hub doctor",

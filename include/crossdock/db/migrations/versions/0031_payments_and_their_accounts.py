@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0031"
-down_revision = "0028"
+down_revision = "0030"
 
 STATEMENTS = (
     # Which account of the gateway was called. An integration that was removed and added again may have another one.

@@ -1,0 +1,139 @@
+"""
+The process that sends alerts: `python -m crossdock.app.alert_sender`.
+
+It needs the hub's database, and nothing else of the hub or of Airflow that runs: it checks the alarms itself, and reads
+connections from where Airflow keeps them. What it once read it remembers, so that Airflow's database may be down, too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from crossdock.app import watched
+from crossdock.app.last_resort import last_resort
+from crossdock.app.services import services
+from crossdock.app.subscribers import subscribers
+from crossdock.core.errors import HubError
+from crossdock.core.log import logger
+from crossdock.core.settings import settings
+from crossdock.db.database import Store
+from crossdock.http.connection import Connection
+from crossdock.integrations import airflow_connection
+from crossdock.maintenance import alarms
+from crossdock.maintenance.alerting import service
+from crossdock.maintenance.alerting.channels import OpenChannel, open_channel
+from crossdock.maintenance.alerting.outage import DatabaseWatch
+from crossdock.maintenance.alerting.sender import AlertSender, SenderConfig
+
+log = logger("crossdock.app.alert_sender")
+
+_RETRY_S = 5.0
+#: Its time is when the sender last had an answer of the hub's database.
+ALIVE = Path(tempfile.gettempdir()) / "crossdock-alert-sender.alive"
+
+
+class RememberedConnections:
+    """
+    Reads Airflow's connections. One that cannot be read now is as it was last.
+
+    Airflow does not say whether a connection is gone or its database is down. Whoever wants to stop a channel removes the
+    route or the integration.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, Connection] = {}
+
+    def find(self, connection_id: str) -> Connection | None:
+        """Find the connection; None if there is none, and was none since this process started."""
+        found = airflow_connection.find(connection_id)
+        if found:
+            self._known[connection_id] = found
+        return self._known.get(connection_id)
+
+    def read(self, connection_id: str) -> Connection:
+        """
+        Find the connection, or fail.
+
+        Raises:
+            NotFound: as `find` gives None.
+
+        """
+        return self.find(connection_id) or airflow_connection.read(connection_id)
+
+
+def alarms_check(connections: RememberedConnections) -> Callable[[Store], None]:
+    """Build what opens and closes the alerts of conditions, as housekeeping does while events are delivered."""
+    conditions = watched.conditions(connection_of=connections.find)
+    return lambda store: alarms.check(store, subscribers(services()), watched.thresholds(), conditions)
+
+
+def sync_declared(store: Store) -> None:
+    """Take over the routes that files declare."""
+    service.sync_declared(store, settings().alert_routes)
+
+
+def serve(open_store: Callable[[], Store], is_over: Callable[[], bool]) -> None:
+    """Send alerts until it is over, from the moment at which the hub's database can be reached."""
+    hub = settings().name
+    watch = DatabaseWatch(hub, last_resort(settings().alert_last_resort.get_secret_value()))
+    watch.start(is_over)
+    store = _opened(open_store, is_over)
+    if store is None:
+        return
+    connections = RememberedConnections()
+
+    def channels(shared: Store) -> OpenChannel:
+        return partial(open_channel, shared, connections.read)
+
+    AlertSender(
+        store,
+        channels,
+        SenderConfig(hub=hub),
+        check=[alarms_check(connections), sync_declared],
+        is_over=is_over,
+        on_answer=lambda: _answered(watch),
+    ).run()
+
+
+def _answered(watch: DatabaseWatch) -> None:
+    """Note that the database has answered; also in a file, which the health check of a container reads."""
+    watch.answered()
+    ALIVE.touch()
+
+
+def _opened(open_store: Callable[[], Store], is_over: Callable[[], bool]) -> Store | None:
+    """Open the store, once Airflow says where it is."""
+    while not is_over():
+        try:
+            return open_store()
+        except Exception as error:  # noqa: BLE001  Airflow's database may be down: its errors are any
+            log.warning("The connection %s cannot be read: %s", settings().store_connection, type(error).__name__)
+            time.sleep(_RETRY_S)
+    return None
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    # As Airflow's own servers: connections are then read from its database, and not over the api-server.
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+    over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
+    try:
+        serve(lambda: Store.from_connection(settings().store_connection), over.is_set)
+    except HubError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    main()

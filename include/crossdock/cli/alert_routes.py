@@ -1,0 +1,132 @@
+"""./hub alerts routes: who gets which alerts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from crossdock.cli import console
+from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.consent import confirm
+from crossdock.cli.options import Json
+from crossdock.cli.session import hub_api
+from crossdock.client.paths import path_of
+
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Say who gets which alerts.")
+
+Name = Annotated[str, typer.Argument(help="Name, as ./hub alerts routes list shows it.")]
+Patterns = list[str] | None
+
+
+@app.command("list")
+def list_routes(as_json: Json = False) -> None:
+    """List the routes. Recipients are masked."""
+    found = hub_api().get("/alert-routes").document["routes"]
+    if as_json:
+        console.show_json({"routes": found})
+        return
+    console.show_table(
+        "Routes of alerts",
+        ["name", "over", "takes", "quiet", "digest over", "again after", "declared in"],
+        [_row(each) for each in found],
+        empty="There are none: nobody gets an alert. Add one with ./hub alerts routes add",
+    )
+
+
+@app.command("show")
+def show_route(name: Name, as_json: Json = False) -> None:
+    """Show one route. An operator sees its recipients; that is audited."""
+    found = hub_api().get(path_of("alert-routes", name)).document
+    if as_json:
+        console.show_json(found)
+        return
+    console.show_document(found)
+
+
+@app.command("add")
+def add_route(
+    name: Annotated[str, typer.Argument(help="Name of the route; one of this name is replaced.")],
+    integration: Annotated[str, typer.Option(help="The integration that sends its messages.")],
+    to: Annotated[list[str] | None, typer.Option(help="A recipient, where the integration takes them.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Only kinds that fit, such as run_*.")] = None,
+    severity: Annotated[str, typer.Option(help="At least so grave: info, warning, critical.")] = "info",
+    stream: Annotated[list[str] | None, typer.Option(help="Only streams that fit, such as shop_eu.*.")] = None,
+    of: Annotated[list[str] | None, typer.Option(help="Only alerts of integrations that fit.")] = None,
+    digest_over: Annotated[
+        int, typer.Option(min=0, max=1_000, help="More causes than so many at once come in one message; 0: never.")
+    ] = 10,
+    remind_every_hours: Annotated[
+        int, typer.Option(min=0, max=168, help="How often a cause that lasts is sent again; 0: never.")
+    ] = 1,
+    as_json: Json = False,
+) -> None:
+    """
+    Add a route, or replace the one of its name. Quiet hours are declared in a file: docs/how-to/get-alerts.md.
+
+    Example: ./hub alerts routes add on-call --integration ops_mail --to ada@shop.example --severity critical
+    """
+    body = {
+        "name": name,
+        "integration": integration,
+        "recipients": to or [],
+        "kinds": kind or [],
+        "severity": severity,
+        "streams": stream or [],
+        "integrations": of or [],
+        "digest_over": digest_over or None,
+        "remind_every_hours": remind_every_hours or None,
+    }
+    found = hub_api().post("/alert-routes", body).document
+    if as_json:
+        console.show_json(found)
+        return
+    console.success(f"The route {name} sends over {integration}. To try it: ./hub alerts test {name}")
+
+
+@app.command("remove")
+def remove_route(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove a route. What waits for it is never sent."""
+    confirm(f"This removes the route {name} and the messages that wait for it", yes=yes)
+    hub_api().delete(path_of("alert-routes", name), if_match=None)
+    if as_json:
+        console.show_json({"name": name, "removed": True})
+        return
+    console.success(f"The route {name} is removed.")
+
+
+@app.command("validate")
+def validate(
+    file: Annotated[Path, typer.Argument(help="A file of routes: dags/alert_routes/NAME.yaml.")],
+    as_json: Json = False,
+) -> None:
+    """Validate a file of routes; reports every error with its line. Works offline."""
+    from crossdock.maintenance.alerting import declared  # noqa: PLC0415  only this command needs it
+
+    routes = [route.name for route in declared.read(file)]
+    if as_json:
+        console.show_json({"routes": routes})
+        return
+    console.success(f"{file} is valid: {', '.join(routes) or 'no route'}")
+
+
+def _row(found: dict[str, Any]) -> list[str]:
+    route = found["route"]
+    parts = [
+        f"{route['severity']} or worse" if route["severity"] != "info" else "",
+        *(f"{name} {', '.join(route[name])}" for name in ("kinds", "streams", "integrations") if route[name]),
+    ]
+    return [
+        route["name"],
+        route["integration"],
+        "; ".join(filter(None, parts)) or "everything",
+        route["quiet"]["zone"] if route["quiet"] else "",
+        str(route["digest_over"] or "never"),
+        f"{route['remind_every_hours']} h" if route["remind_every_hours"] else "never",
+        found["declared_in"] or "",
+    ]

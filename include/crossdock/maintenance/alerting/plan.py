@@ -1,0 +1,230 @@
+"""
+What is to be sent now: a pure function of the alerts, the routes, the mutes and what was sent before.
+
+A cause is a kind and a subject, however many rows it opens. Within an hour a route names a cause once, and once more
+when it closes, if it had said that it opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from crossdock.maintenance.alerting import texts
+from crossdock.maintenance.alerting.model import AlertMessage, Occasion
+from crossdock.maintenance.alerting.routes import Route
+from crossdock.maintenance.alerting.rows import AlertRow, Mute, PlacedRoute, Said, Says
+from crossdock.observability.alerts import Kind
+
+HOUR = timedelta(hours=1)
+#: How long a route with digests waits for more causes. With the pace of the alarms it stays below a minute.
+COLLECT = timedelta(seconds=30)
+#: Of one digest: no channel shows more, and no person reads them.
+_MOST_CAUSES = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A message to write, and what it says of which alerts."""
+
+    route: Route
+    message: AlertMessage
+    says: Mapping[int, Says]
+
+
+def plan(
+    alerts: Sequence[AlertRow],
+    routes: Iterable[PlacedRoute],
+    mutes: Sequence[Mute],
+    said: Iterable[Said],
+    *,
+    hub: str,
+    now: datetime,
+) -> list[Planned]:
+    """
+    Say what is to be sent now.
+
+    Args:
+        alerts: Those that are open, and those that closed lately.
+        routes: All of them.
+        mutes: All that may cover one of *alerts* now or when it closed.
+        said: What was sent or waits, of *alerts* and of others of their causes within the last hour.
+        hub: The name of the installation.
+        now: The time.
+
+    """
+    by_route: dict[str, list[Said]] = {}
+    for each in said:
+        by_route.setdefault(each.route, []).append(each)
+    newest_first = sorted(alerts, key=lambda alert: alert.alert_id, reverse=True)
+    planned: list[Planned] = []
+    for placed in routes:
+        history = _History(by_route.get(placed.route.name, ()))
+        due = sorted(
+            _due(newest_first, placed, mutes, history, now), key=lambda each: (each.since, each.alert.alert_id)
+        )
+        planned += _messages(placed.route, due, hub, now)
+    return planned
+
+
+@dataclass(frozen=True)
+class _Due:
+    """What a route has to say of an alert, and since when."""
+
+    alert: AlertRow
+    says: Says
+    since: datetime
+
+
+class _History:
+    """What one route has said."""
+
+    def __init__(self, said: Iterable[Said]) -> None:
+        self._of_alert: dict[int, Said] = {}
+        self._last: dict[tuple[str, str], datetime] = {}
+        self._waiting: set[tuple[str, str]] = set()
+        for each in said:
+            self._of_alert[each.alert_id] = each
+            if each.last_at:
+                self._last[each.cause] = max(self._last.get(each.cause, each.last_at), each.last_at)
+            if each.is_waiting:
+                self._waiting.add(each.cause)
+
+    def is_opened(self, alert: AlertRow) -> bool:
+        return alert.alert_id in self._of_alert and self._of_alert[alert.alert_id].is_opened
+
+    def is_closed(self, alert: AlertRow) -> bool:
+        return alert.alert_id in self._of_alert and self._of_alert[alert.alert_id].is_closed
+
+    def last_at(self, alert: AlertRow) -> datetime | None:
+        return self._last.get(alert.cause)
+
+    def is_waiting(self, alert: AlertRow) -> bool:
+        return alert.cause in self._waiting
+
+
+def _due(
+    newest_first: Iterable[AlertRow],
+    placed: PlacedRoute,
+    mutes: Sequence[Mute],
+    history: _History,
+    now: datetime,
+) -> Iterator[_Due]:
+    """Find what the route has to say now. It names a cause once, by its newest alert."""
+    named_now: set[tuple[str, str]] = set()
+    for alert in newest_first:
+        if placed.route.holds(alert.severity, now):
+            continue
+        found = _said_of_closed(alert, placed, mutes, history) if alert.closed_at else None
+        if alert.closed_at is None and _goes(alert, placed.route, mutes, now):
+            found = _said_of_open(alert, placed.route, history, now)
+        if found is None:
+            continue
+        if found.says is not Says.CLOSED:
+            if alert.cause in named_now:
+                continue
+            named_now.add(alert.cause)
+        yield found
+
+
+def _goes(alert: AlertRow, route: Route, mutes: Sequence[Mute], at: datetime) -> bool:
+    """Check that *route* takes the alert, and nobody has muted it."""
+    if alert.kind == Kind.CHANNEL_DOWN and alert.subject == route.integration:
+        return False
+    return route.matches(alert.kind, alert.severity, alert.stream, alert.integration) and not any(
+        mute.covers(alert, at) for mute in mutes
+    )
+
+
+def _said_of_open(alert: AlertRow, route: Route, history: _History, now: datetime) -> _Due | None:
+    if history.is_waiting(alert):
+        return None
+    last_at = history.last_at(alert)
+    if last_at is None:
+        return _Due(alert, Says.OPENED, alert.at)
+    if not history.is_opened(alert):
+        return _Due(alert, Says.OPENED, last_at + HOUR) if now >= last_at + HOUR else None
+    if route.remind_every_hours is None or alert.is_acknowledged:
+        return None
+    again_at = last_at + route.remind_every_hours * HOUR
+    return _Due(alert, Says.CONTINUES, again_at) if now >= again_at else None
+
+
+def _said_of_closed(alert: AlertRow, placed: PlacedRoute, mutes: Sequence[Mute], history: _History) -> _Due | None:
+    """
+    Find what to say of an alert that has closed.
+
+    That it closed is said wherever it was said that it opened, also if the route has changed or somebody muted it since.
+    """
+    closed_at = alert.closed_at
+    if closed_at is None or history.is_closed(alert):
+        return None
+    if history.is_opened(alert):
+        return _Due(alert, Says.CLOSED, closed_at)
+    last_at = history.last_at(alert)
+    is_covered = last_at is not None and last_at > closed_at - HOUR
+    if is_covered or history.is_waiting(alert) or closed_at < placed.created_at:
+        return None
+    return _Due(alert, Says.PASSED, closed_at) if _goes(alert, placed.route, mutes, closed_at) else None
+
+
+def _messages(route: Route, due: Sequence[_Due], hub: str, now: datetime) -> Iterator[Planned]:
+    """Write a message for each, or one for all of them."""
+    if not due:
+        return
+    if route.digest_over is not None:
+        if now < due[0].since + COLLECT:
+            return
+        if len(due) > route.digest_over:
+            for at in range(0, len(due), _MOST_CAUSES):
+                yield _digest(route, due[at : at + _MOST_CAUSES], hub, now)
+            return
+    for each in due:
+        yield _single(route, each, hub, now)
+
+
+_OCCASIONS = {
+    Says.OPENED: Occasion.OPENED,
+    Says.CONTINUES: Occasion.CONTINUES,
+    Says.CLOSED: Occasion.CLOSED,
+    Says.PASSED: Occasion.CLOSED,
+}
+
+
+def _single(route: Route, due: _Due, hub: str, now: datetime) -> Planned:
+    alert = due.alert
+    cause, occasion = texts.cause_of(alert), _OCCASIONS[due.says]
+    message = AlertMessage(
+        message_id=_id(route.name, due.says, str(alert.alert_id), now.isoformat()),
+        thread_id=_id(route.name, *alert.cause),
+        occasion=occasion,
+        severity=cause.severity,
+        title=texts.title_of(cause, occasion),
+        causes=(cause,),
+        hub=hub,
+        at=now,
+    )
+    return Planned(route=route, message=message, says={alert.alert_id: due.says})
+
+
+def _digest(route: Route, due: Sequence[_Due], hub: str, now: datetime) -> Planned:
+    causes = tuple(texts.cause_of(each.alert) for each in due)
+    ids = [f"{each.alert.alert_id} {each.says}" for each in due]
+    message = AlertMessage(
+        message_id=_id(route.name, *ids, now.isoformat()),
+        thread_id=_id(route.name),
+        occasion=Occasion.DIGEST,
+        severity=texts.severity_of(causes),
+        title=texts.digest_title_of(causes),
+        causes=causes,
+        hub=hub,
+        at=now,
+    )
+    return Planned(route=route, message=message, says={each.alert.alert_id: each.says for each in due})
+
+
+def _id(*parts: str) -> str:
+    """Make an ID: the same for the same parts, so that a plan is a function."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

@@ -1,0 +1,124 @@
+"""While the hub's database does not answer, one message an hour goes over the last resort, and one when it is back."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from crossdock.app.last_resort import last_resort, parsed
+from crossdock.core.errors import BadRequest, SystemUnavailable
+from crossdock.maintenance.alerting.model import AlertMessage
+from crossdock.maintenance.alerting.outage import DatabaseWatch
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+class Watched:
+    """A watch whose clock the test sets, and what came over its last resort."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 23, 9, tzinfo=UTC)
+        self.got: list[AlertMessage] = []
+        self.is_down = False
+        self.watch = DatabaseWatch("the hub", self._take, clock=lambda: self.now)
+
+    def _take(self, message: AlertMessage) -> None:
+        if self.is_down:
+            raise SystemUnavailable("last_resort", f"https://{SECRET}@host answered HTTP 503")
+        self.got.append(message)
+
+    def after(self, seconds: float, *, answers: bool) -> list[str]:
+        """Let time pass; return the occasions of all messages so far."""
+        self.now += timedelta(seconds=seconds)
+        if answers:
+            self.watch.answered()
+        self.watch.look()
+        return [message.occasion.value for message in self.got]
+
+
+def test_an_outage_is_told_once_an_hour_and_its_end_once() -> None:
+    watched = Watched()
+
+    assert watched.after(20, answers=False) == [], "a busy moment is no outage"
+    assert watched.after(20, answers=False) == ["opened"]
+    assert watched.after(3000, answers=False) == ["opened"]
+    assert watched.after(700, answers=False) == ["opened", "continues"]
+    assert watched.after(5, answers=True) == ["opened", "continues", "closed"]
+    assert watched.after(9000, answers=True) == ["opened", "continues", "closed"]
+    assert len({message.message_id for message in watched.got}) == 3
+    assert len({message.thread_id for message in watched.got}) == 1
+    assert watched.got[0].causes[0].kind == "hub_database_down"
+
+
+def test_a_last_resort_that_fails_is_tried_again_with_the_same_message() -> None:
+    watched = Watched()
+    watched.is_down = True
+    watched.after(40, answers=False)
+    watched.is_down = False
+
+    assert watched.after(10, answers=False) == [], "not at once"
+    assert watched.after(10, answers=False) == ["opened"]
+    watched.is_down = True
+    watched.after(1, answers=True)
+    watched.is_down = False
+    assert watched.after(20, answers=True) == ["opened", "closed"]
+
+
+def test_nobody_is_told_of_the_end_of_what_nobody_was_told_of() -> None:
+    watched = Watched()
+    watched.is_down = True
+    watched.after(40, answers=False)
+    watched.is_down = False
+
+    assert watched.after(20, answers=True) == []
+
+
+def test_the_log_tells_without_the_secret(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    watched = Watched()
+    watched.is_down = True
+    watched.after(40, answers=False)
+
+    assert "has not answered since 09:00:00 UTC" in caplog.text
+    assert "SystemUnavailable" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_without_a_last_resort_the_log_tells(caplog: pytest.LogCaptureFixture) -> None:
+    now = [datetime(2026, 11, 23, 9, tzinfo=UTC)]
+    watch = DatabaseWatch("the hub", last_resort(""), clock=lambda: now[0])
+    now[0] += timedelta(minutes=1)
+    watch.look()
+
+    assert "has not answered" in caplog.text
+
+
+def test_the_setting_is_read_as_a_webhook_or_a_mail_server() -> None:
+    webhook, nobody = parsed(f"https://{SECRET}@alerts.example.com:8443/in?team=1")
+    mail, recipients = parsed("smtps://ops:p%40ss@mail.example.com:465?to=ada@shop.example&to=bob@shop.example")
+
+    assert (webhook.conn_type, webhook.host, webhook.password, webhook.login, nobody) == (
+        "signed_webhook",
+        "https://alerts.example.com:8443/in?team=1",
+        SECRET,
+        None,
+        [],
+    )
+    assert (mail.conn_type, mail.host, mail.login, mail.password) == (
+        "smtp_relay",
+        "smtps://mail.example.com:465",
+        "ops",
+        "p@ss",
+    )
+    assert recipients == ["ada@shop.example", "bob@shop.example"]
+
+
+@pytest.mark.parametrize("url", [f"ftp://{SECRET}@host", f"https://{SECRET}@host:port/", SECRET, f"https:///{SECRET}"])
+def test_a_wrong_setting_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(BadRequest) as error:
+        last_resort(url)
+
+    assert SECRET not in str(error.value)
+    assert "HUB_ALERT_LAST_RESORT" in str(error.value)

@@ -1,0 +1,209 @@
+"""What opens an alert is sent: once, in order, to the receivers of its routes, also after trouble."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from crossdock.core.errors import LeaseHeld, OutcomeUnknown, SystemRefused, SystemUnavailable
+from crossdock.db.database import Store
+from crossdock.maintenance import retention
+from crossdock.maintenance.alerting import repository
+from crossdock.maintenance.alerting.repository import MessageState
+from crossdock.maintenance.retention import RetentionPeriods
+from crossdock.observability import alerts
+from crossdock.observability.alerts import Found, Kind, OwnKind
+from tests.maintenance.alerting.receivers import Receivers, add_route, send_due, sender, work_once
+from tests.shop import query
+
+DOWN = SystemUnavailable("ops", "POST / answered HTTP 503", status=503)
+
+
+@pytest.fixture
+def receivers(tmp_path: Path) -> Receivers:
+    return Receivers(tmp_path)
+
+
+def fail(store: Store, subject: str = "shop.orders", kind: str = "run_failed", message: str = "HTTP 503") -> None:
+    with store.transaction() as work:
+        alerts.add(work, kind=OwnKind(kind), subject=subject, found=Found(message))
+
+
+def mend(store: Store, subject: str = "shop.orders", kind: str = "run_failed") -> None:
+    with store.transaction() as work:
+        alerts.close(work, kind, subject=subject)
+
+
+def later(store: Store, minutes: int) -> None:
+    """Let time pass: all that has been is longer ago."""
+    ago = f"interval '{minutes} minutes'"
+    query(store, f"UPDATE alert SET at = at - {ago}, closed_at = closed_at - {ago} RETURNING 1")
+    query(
+        store,
+        f"UPDATE alert_message SET created_at = created_at - {ago}, ended_at = ended_at - {ago},"
+        f" next_at = next_at - {ago} RETURNING 1",
+    )
+
+
+def test_an_alert_is_sent_when_it_opens_and_when_it_closes(store: Store, receivers: Receivers) -> None:
+    add_route(store, recipients=["ada@shop.example"])
+    fail(store)
+    send_due(store, receivers)
+    mend(store)
+    send_due(store, receivers)
+
+    opened, closed = receivers["ops"].got
+    assert (opened["occasion"], closed["occasion"]) == ("opened", "closed")
+    assert opened["title"] == "[warning] shop.orders: HTTP 503"
+    assert closed["title"] == "[closed] shop.orders: HTTP 503"
+    assert opened["thread_id"] == closed["thread_id"]
+    assert opened["to"] == ["ada@shop.example"]
+    assert closed["causes"][0]["until"] is not None
+
+
+def test_ten_thousand_failures_of_one_cause_are_one_message(store: Store, receivers: Receivers) -> None:
+    """Whoever is on call gets one, however many rows there are."""
+    add_route(store)
+    with sender(store, receivers) as sending:
+        for at in range(0, 10_000, 500):
+            with store.transaction() as work:
+                for number in range(at, at + 500):
+                    alerts.add(work, kind=Kind.RUN_FAILED, subject="shop.orders", found=Found(f"failed {number} times"))
+            work_once(sending)
+
+    assert len(receivers["ops"].every) == 1
+
+
+@pytest.mark.parametrize(("digest_over", "messages"), [(None, 30), (10, 1)])
+def test_thirty_causes_in_a_minute_are_thirty_messages_or_one_digest(
+    store: Store, receivers: Receivers, digest_over: int | None, messages: int
+) -> None:
+    add_route(store, digest_over=digest_over)
+    for number in range(30):
+        fail(store, subject=f"shop.orders_{number}")
+        send_due(store, receivers)
+    query(store, "UPDATE alert SET at = at - interval '30 seconds' RETURNING 1")
+    send_due(store, receivers)
+    send_due(store, receivers)
+
+    got = receivers["ops"].every
+    assert len(got) == messages
+    assert sum(len(message["causes"]) for message in got) == 30
+
+
+def test_a_cause_that_lasts_is_sent_again_after_an_hour(store: Store, receivers: Receivers) -> None:
+    add_route(store)
+    fail(store)
+    for minutes in (0, 59, 2, 30):
+        later(store, minutes)
+        send_due(store, receivers)
+
+    assert [message["occasion"] for message in receivers["ops"].got] == ["opened", "continues"]
+
+
+def test_a_channel_that_is_down_keeps_its_messages_in_order(store: Store, receivers: Receivers) -> None:
+    """Nothing is lost and nothing overtakes, while other channels go on."""
+    add_route(store)
+    add_route(store, "boss", kinds=["run_failed"])
+    receivers["ops"].is_down = DOWN
+    for number in range(5):
+        fail(store, subject=f"s{number}")
+        send_due(store, receivers)
+        later(store, 1)
+    assert receivers["ops"].every == []
+    assert len(receivers["boss"].got) == 5
+
+    receivers["ops"].is_down = None
+    send_due(store, receivers)
+
+    assert [message["causes"][0]["subject"] for message in receivers["ops"].got][:5] == [f"s{n}" for n in range(5)]
+
+
+def test_a_channel_that_is_down_is_an_alert_over_the_other_routes(store: Store, receivers: Receivers) -> None:
+    add_route(store)
+    add_route(store, "boss", kinds=["channel_down"])
+    receivers["ops"].is_down = DOWN
+    fail(store)
+    for _ in range(4):
+        send_due(store, receivers)
+        later(store, 1)
+
+    (alert,) = receivers["boss"].got
+    assert (alert["causes"][0]["kind"], alert["causes"][0]["subject"]) == ("channel_down", "ops")
+    assert "HTTP 503" in alert["causes"][0]["message"]
+    receivers["ops"].is_down = None
+    later(store, 15)
+    send_due(store, receivers)
+    send_due(store, receivers)
+    assert [message["causes"][0]["kind"] for message in receivers["ops"].got] == ["run_failed"]
+    assert [message["occasion"] for message in receivers["boss"].got] == ["opened", "closed"]
+
+
+def test_what_nobody_knows_to_have_arrived_is_sent_again_with_its_id(store: Store, receivers: Receivers) -> None:
+    """Lost is worse than twice, and the receiver knows the ID."""
+    add_route(store)
+    receivers["ops"].failures = [OutcomeUnknown("ops", "POST /", "no answer")]
+    fail(store)
+    send_due(store, receivers)
+    ((first,),) = query(store, "SELECT message_id FROM alert_message")
+    later(store, 1)
+    send_due(store, receivers)
+
+    assert [message["message_id"] for message in receivers["ops"].every] == [first]
+
+
+def test_a_refused_message_is_logged_and_does_not_hold_up_the_next(store: Store, receivers: Receivers) -> None:
+    add_route(store)
+    receivers["ops"].failures = [SystemRefused("ops", 404, "no such hook")]
+    fail(store, "a")
+    fail(store, "b")
+    send_due(store, receivers)
+
+    with store.transaction() as work:
+        b, a = repository.messages(work)
+    assert (a.state, b.state) == (MessageState.REFUSED, MessageState.SENT)
+    assert "no such hook" in (a.error or "")
+
+
+def test_one_sender_works_at_a_time(store: Store, receivers: Receivers) -> None:
+    with sender(store, receivers) as first, sender(store, receivers) as second:
+        work_once(first)
+        with pytest.raises(LeaseHeld):
+            work_once(second)
+        first.close()
+        work_once(second)
+
+
+def test_a_check_that_fails_stops_no_message(store: Store, receivers: Receivers) -> None:
+    """The process that would tell of a defect must survive it."""
+
+    def broken(_store: Store) -> None:
+        raise KeyError("a defect")
+
+    add_route(store)
+    fail(store)
+    with sender(store, receivers, check=[broken]) as sending:
+        work_once(sending)
+
+    assert len(receivers["ops"].got) == 1
+
+
+def test_old_messages_are_deleted_but_not_what_says_that_an_open_alert_was_told(
+    store: Store, receivers: Receivers
+) -> None:
+    """Otherwise an alert that stays open for a year would be new to its route every three months."""
+    add_route(store, remind_every_hours=None)
+    fail(store, "stays")
+    fail(store, "ends")
+    send_due(store, receivers)
+    mend(store, "ends")
+    send_due(store, receivers)
+    later(store, 60 * 24 * 100)
+    for _ in retention.purge_expired(store, None, RetentionPeriods(), subscribers={}, now=datetime.now(UTC)):
+        pass
+    send_due(store, receivers)
+
+    assert query(store, "SELECT message->>'title' FROM alert_message") == [("[warning] stays: HTTP 503",)]
+    assert len(receivers["ops"].every) == 3
