@@ -27,7 +27,7 @@ def test_the_demo_passes_every_step(hub: Hub) -> None:
     story = hub.json("demo")
 
     assert story["ok"], story
-    assert len(story["steps"]) == 21
+    assert len(story["steps"]) == 23
     first = {sync["stream"]: sync for sync in reversed(story["syncs"])}
     assert {stream: sync["read"] for stream, sync in first.items()} == {
         "commercetools.products": 300,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from crossdock.cli.demo.alert_steps import AlertSteps
 from crossdock.cli.demo.event_steps import EventSteps
 from crossdock.cli.demo.integration_steps import IntegrationSteps
 from crossdock.cli.demo.mail_steps import MailSteps
@@ -20,6 +21,7 @@ CHAPTERS: Mapping[str, str] = {
     "shops": "two shops of one vendor side by side",
     "payments": "a charge, a decline, a gateway that is down, and an answer that was lost, beside the providers' own ledgers",
     "mail": "a mail as it is received, a mail server that refuses, and an answer that was lost and found by a signed event",
+    "alerts": "records are rejected, and a mail says so, once; they are corrected, and a mail says that it is over",
     "events": "a webhook reaches a read model; a dead letter is edited and replayed",
 }
 
@@ -46,6 +48,7 @@ def _steps(run: DemoRun, store: Store, sandbox: SandboxControl, chapters: Sequen
     integrations = IntegrationSteps(run, store)
     payments = PaymentSteps(run)
     mails = MailSteps(run)
+    alerts = AlertSteps(run, store, sandbox)
     events = EventSteps(run.stack.api(), store, sandbox)
     steps: Mapping[str, Sequence[tuple[str, Act]]] = {
         "syncs": (
@@ -71,6 +74,10 @@ def _steps(run: DemoRun, store: Store, sandbox: SandboxControl, chapters: Sequen
             ("a mail is sent, and received as it was written", mails.send),
             ("a mail server refuses the hub: the other mailer sends the mail", mails.fail_over),
             ("an answer is lost: the event says that the mail was sent, and nobody sends it twice", mails.unknown),
+        ),
+        "alerts": (
+            ("records are rejected: whoever is on call gets one mail", alerts.rejected),
+            ("they are corrected: a mail says that it is over", alerts.corrected),
         ),
         "events": (
             ("a stock change reaches the availability of its SKU", events.change_reaches_availability),
