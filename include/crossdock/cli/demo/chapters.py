@@ -21,7 +21,7 @@ CHAPTERS: Mapping[str, str] = {
     "shops": "two shops of one vendor side by side",
     "payments": "a charge, a decline, a gateway that is down, and an answer that was lost, beside the providers' own ledgers",
     "mail": "a mail as it is received, a mail server that refuses, and an answer that was lost and found by a signed event",
-    "alerts": "records are rejected, and a mail says so, once; they are corrected, and a mail says that it is over",
+    "alerts": "a source is down, and whoever is on call gets one mail; it is back, and one mail says so",
     "events": "a webhook reaches a read model; a dead letter is edited and replayed",
 }
 
@@ -48,7 +48,7 @@ def _steps(run: DemoRun, store: Store, sandbox: SandboxControl, chapters: Sequen
     integrations = IntegrationSteps(run, store)
     payments = PaymentSteps(run)
     mails = MailSteps(run)
-    alerts = AlertSteps(run, store, sandbox)
+    alerts = AlertSteps(run, syncs)
     events = EventSteps(run.stack.api(), store, sandbox)
     steps: Mapping[str, Sequence[tuple[str, Act]]] = {
         "syncs": (
@@ -76,8 +76,8 @@ def _steps(run: DemoRun, store: Store, sandbox: SandboxControl, chapters: Sequen
             ("an answer is lost: the event says that the mail was sent, and nobody sends it twice", mails.unknown),
         ),
         "alerts": (
-            ("records are rejected: whoever is on call gets one mail", alerts.rejected),
-            ("they are corrected: a mail says that it is over", alerts.corrected),
+            ("a source is down: whoever is on call gets one mail", alerts.source_down),
+            ("it is back: one mail says that it is over", alerts.recovery),
         ),
         "events": (
             ("a stock change reaches the availability of its SKU", events.change_reaches_availability),

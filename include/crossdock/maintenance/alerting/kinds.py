@@ -168,18 +168,18 @@ _OF_CALLS: Mapping[str, AlertKind] = {
         about="the payment",
         example="The payment pay_1f2e3d4c (order-4711) has 2 authorisations that hold or have taken the customer's money. Void or "
         "refund all but one",
-        hub_does="No further gateway is asked for this payment.",
+        hub_does="Captures go to the first authorisation that was not voided.",
         next_step="Void or refund all but one at their gateways.",
         command="./hub payments show {subject}",
     ),
     Kind.PAYMENT_DISPUTED: AlertKind(
-        severity=Severity.CRITICAL,
+        severity=Severity.WARNING,
         open_while="a dispute of a payment can be answered; the message has the deadline",
         about="the payment",
         example="The payment pay_1f2e3d4c (order-4711) is disputed at stripe. It can be answered there until 2026-12-05 00:00 UTC; "
         "afterwards the money is lost",
-        hub_does="What the gateway reports of the dispute is counted with the payment's amounts.",
-        next_step="Answer the dispute at the gateway before its deadline.",
+        hub_does="Nothing: it answers no dispute.",
+        next_step="Answer it in the gateway's dashboard before the deadline.",
         command="./hub payments show {subject}",
     ),
     Kind.BREAKER_OPEN: AlertKind(
