@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from crossdock.db.database import Store
+from crossdock.integrations import repository as integrations
 from crossdock.maintenance.alerting import repository
 from crossdock.maintenance.alerting.routes import Route
 from crossdock.observability import alerts
@@ -95,7 +96,18 @@ def test_a_route_is_added_and_replaced_and_its_recipients_are_checked(hub: Hub, 
     name = f"ops_mail_{new_key()[:8]}"
     server = {"connection_id": name, "conn_type": "smtp_relay", "host": "smtps://mail.shop.example"}
     hub.airflow("POST", "/connections", json=server).raise_for_status()
-    hub.call("POST", "/v1/integrations", json={"id": name, "kind": "smtp_relay"}).raise_for_status()
+    with store.transaction() as work:
+        integrations.add(
+            work,
+            integration_id=name,
+            kind="smtp_relay",
+            name=name,
+            settings={},
+            connection_id=name,
+            actor="test",
+            with_credentials=False,
+            tested=False,
+        )
 
     def add(*recipients: str, **more: Any) -> Any:
         body = {"name": "ops", "integration": name, "recipients": recipients, **more}

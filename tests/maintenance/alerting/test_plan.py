@@ -273,6 +273,19 @@ def test_the_command_of_a_cause_is_safe_to_copy_and_its_title_is_one_line() -> N
     assert message.title.isprintable()
 
 
+def test_a_title_names_the_subject_once() -> None:
+    world = World([route()])
+    world.open("shop.orders")
+    world.open("shop.prices")
+    world.alerts[1] = replace(world.alerts[1], message="3 records of shop.prices are in quarantine")
+    world.plan()
+
+    assert [each.message.title for each, _, _ in world.log] == [
+        "[warning] shop.orders: m",
+        "[warning] 3 records of shop.prices are in quarantine",
+    ]
+
+
 SUBJECTS = st.sampled_from(["a", "b", "shop.c"])
 KINDS = st.sampled_from(["k", "grave"])
 STEPS = st.lists(

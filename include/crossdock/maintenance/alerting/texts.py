@@ -39,7 +39,8 @@ def cause_of(alert: AlertRow) -> Cause:
 def title_of(cause: Cause, occasion: Occasion) -> str:
     """Write the title: one line that names the cause."""
     began = "closed" if occasion is Occasion.CLOSED else cause.severity.value
-    return _one_line(f"[{began}] {cause.subject}: {cause.message}")
+    about = "" if cause.subject in cause.message else f"{cause.subject}: "
+    return _one_line(f"[{began}] {about}{cause.message}")
 
 
 def digest_title_of(causes: Sequence[Cause]) -> str:
