@@ -127,7 +127,7 @@ _LOOK_BACK = 24
 #: Of E.164, with the country.
 _LONGEST_PHONE = 15
 #: The name of a field whose list may be a card number in parts.
-_PARTS_NAME = re.compile(r"card[ _-]?(?:number|no|nr)?[^A-Za-z]{0,4}$", re.IGNORECASE)
+_PARTS_NAME = re.compile(r"card[ _-]?(?:number|no|nr)?[^A-Za-z]{0,16}$", re.IGNORECASE)
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _ARTICLE_WORDS = frozenset({"sku", "skus", "ean", "eans", "gtin", "gtins", "upc", "isbn", "barcode", "barcodes"})
 _NUMBER_WORDS = frozenset({"number", "numbers", "no", "nr"})
@@ -142,19 +142,19 @@ _CODE = re.compile(r"\s*[0-9]{3,4}\s*")
 #: large and small letters. Every page of every source is searched, so that one pass prepares both searches.
 _BETWEEN = " ._/+-%\\"
 _MARKED = bytes(
-    ord("0") if chr(byte) in f"0123456789{_BETWEEN}" else ord(chr(byte).lower()) if byte < 0x80 else ord("x")  # noqa: PLR2004
+    ord("0") if chr(byte) in f"0123456789{_BETWEEN}" else ord(chr(byte).lower()) if byte < 0x80 else 0x7F  # noqa: PLR2004
     for byte in range(256)
 )
 _LONG_RUN = b"0" * _SHORTEST
 _RUN_END = re.compile(rb"0+")
 #: Names of fields that may have a security code, or a number in parts, in a marked page: a pattern with a first letter is
 #: searched fast.
-_MARKED_NAME = re.compile(rb'c(?:v[vcn]|sc|av|id|ard(?:0?n(?:umber|o|r))?)[^a-z"]{0,4}"')
+_MARKED_NAME = re.compile(rb'c(?:v[vcn]|sc|av|id|ard(?:0?n(?:umber|o|r))?)[^a-z"]{0,16}"')
 _MARKED_SECURITY = b"security"
 #: The same in the bytes of a page, less names such as `publicId`.
 _QUICK_NAME = re.compile(
-    rb"(?:(?:cv[vcn]|CV[VCN]|Cv[vcn]|[Cc]sc|CSC|[Cc]av|CAV|[Cc]id|CID|[Ss]ecurity[ _-]?[Cc]ode)[^A-Za-z\"]{0,4}\""
-    rb"|(?i:card[ _-]?(?:number|no|nr)?)[^A-Za-z\"]{0,4}\"\s*:\s*\[)"
+    rb"(?:(?:cv[vcn]|CV[VCN]|Cv[vcn]|[Cc]sc|CSC|[Cc]av|CAV|[Cc]id|CID|[Ss]ecurity[ _-]?[Cc]ode)[^A-Za-z\"]{0,16}\""
+    rb"|(?i:card[ _-]?(?:number|no|nr)?)[^A-Za-z\"]{0,16}\"\s*:\s*\[)"
 )
 _UUID_LENGTH = 36
 _UUID_ALONE = re.compile(rb'[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"')
