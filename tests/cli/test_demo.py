@@ -132,5 +132,8 @@ def test_an_unknown_chapter_is_refused_with_the_known_ones_before_anything_start
     refused = stackless_hub("demo", "custommers")
 
     assert refused.code == 2
-    assert "Unknown chapter 'custommers'. Chapters: syncs, customers, shops, payments, mail, alerts, events" in refused.text
+    assert (
+        "Unknown chapter 'custommers'. Chapters: syncs, customers, shops, payments, mail, alerts, events"
+        in refused.text
+    )
     assert started.calls == []

@@ -101,7 +101,9 @@ def test_a_delivery_may_be_as_old_as_the_vendor_tries_and_not_from_the_future() 
 
 
 @pytest.mark.parametrize(
-    "key", ["guess", base64.b64encode(b"guess").decode(), public(ed25519.Ed25519PrivateKey.generate())]
+    "key",
+    ["guess", base64.b64encode(b"guess").decode(), public(ed25519.Ed25519PrivateKey.generate())],
+    ids=["a word", "encoded", "of another kind"],
 )
 def test_a_key_that_is_none_is_named_as_the_cause(key: str) -> None:
     with pytest.raises(WebhookRefused, match="not a public key of ECDSA"):
