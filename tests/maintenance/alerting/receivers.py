@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +34,8 @@ class Receiver:
         #: Raised by the next calls, one each; None for a call that succeeds.
         self.failures: list[HubError | None] = []
         self.is_down: HubError | None = None
+        #: What somebody else does while a message is on its way.
+        self.meanwhile: Callable[[], None] = lambda: None
 
     @classmethod
     def of(cls, integration: str, connection: Connection, share: SafeguardsFactory | None) -> Self:
@@ -44,6 +46,7 @@ class Receiver:
             raise BadRequest(f"{recipient!r} is no address")
 
     def send(self, message: AlertMessage, recipients: Sequence[str]) -> None:
+        self.meanwhile()
         failure = self.failures.pop(0) if self.failures else self.is_down
         if failure:
             raise failure

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from crossdock.core.errors import LeaseHeld, OutcomeUnknown, SystemRefused, SystemUnavailable
+from crossdock.core.errors import HubError, LeaseHeld, OutcomeUnknown, SystemRefused, SystemUnavailable
 from crossdock.db.database import Store
 from crossdock.maintenance import retention
 from crossdock.maintenance.alerting import repository
@@ -34,6 +35,16 @@ def fail(store: Store, subject: str = "shop.orders", kind: str = "run_failed", m
 def mend(store: Store, subject: str = "shop.orders", kind: str = "run_failed") -> None:
     with store.transaction() as work:
         alerts.close(work, kind, subject=subject)
+
+
+def change_route(store: Store, **changes: Any) -> None:
+    with store.another() as own:
+        add_route(own, **changes)
+
+
+def remove_route(store: Store) -> None:
+    with store.another() as own, own.transaction() as work:
+        repository.remove_route(work, "ops")
 
 
 def later(store: Store, minutes: int) -> None:
@@ -165,6 +176,41 @@ def test_a_refused_message_is_logged_and_does_not_hold_up_the_next(store: Store,
         b, a = repository.messages(work)
     assert (a.state, b.state) == (MessageState.REFUSED, MessageState.SENT)
     assert "no such hook" in (a.error or "")
+
+
+@pytest.mark.parametrize("failure", [DOWN, SystemRefused("ops", 401, "who are you?")])
+def test_a_message_goes_the_new_way_if_its_route_changes_while_its_channel_fails(
+    store: Store, receivers: Receivers, failure: HubError
+) -> None:
+    """A channel that hangs is the reason for the change, and most of the time it has the message in hand."""
+    changed = {"kinds": ["run_failed"], "integration": "boss", "recipients": ["ada@shop.example"]}
+    add_route(store)
+    receivers["ops"].is_down = failure
+    receivers["ops"].meanwhile = lambda: change_route(store, **changed)
+    fail(store)
+    send_due(store, receivers)
+    assert receivers["boss"].every == [], "it may still arrive over the old one"
+    later(store, 1)
+    send_due(store, receivers)
+
+    assert [message["to"] for message in receivers["boss"].got] == [["ada@shop.example"]]
+
+
+@pytest.mark.parametrize(("failure", "state"), [(DOWN, "refused"), (None, "sent")])
+def test_a_message_whose_route_is_removed_while_it_is_sent_is_not_sent_again(
+    store: Store, receivers: Receivers, failure: HubError | None, state: str
+) -> None:
+    """What the log says of it is true: it arrived, or it never will."""
+    add_route(store)
+    receivers["ops"].failures = [failure]
+    receivers["ops"].meanwhile = lambda: remove_route(store)
+    fail(store)
+    send_due(store, receivers)
+    later(store, 10)
+    send_due(store, receivers)
+
+    assert query(store, "SELECT state FROM alert_message") == [(state,)]
+    assert len(receivers["ops"].every) == (state == "sent")
 
 
 def test_one_sender_works_at_a_time(store: Store, receivers: Receivers) -> None:

@@ -93,17 +93,21 @@ INSERT INTO alert_route (name, definition, declared_in) VALUES (%(name)s, %(defi
 ON CONFLICT (name) DO UPDATE SET definition = excluded.definition, declared_in = excluded.declared_in
 """
 
-#: What waits goes the new way: the old channel may be the reason for the change.
+#: What is not sent goes the new way: the old channel may be the reason for the change. One that the old channel has in
+#: hand may still arrive there: it is left alone for a minute, so that it is not sent both ways.
 _REDIRECT = b"""
-UPDATE alert_message SET integration = %(integration)s, recipients = %(recipients)s, next_at = clock_timestamp()
- WHERE route = %(name)s AND state = 'waiting'
+UPDATE alert_message
+   SET integration = %(integration)s, recipients = %(recipients)s, attempts = 0, state = 'waiting',
+       next_at = clock_timestamp() + CASE state WHEN 'sending' THEN interval '1 minute' ELSE interval '0' END
+ WHERE route = %(name)s AND state IN ('waiting', 'sending')
 """
 
 _REMOVE_ROUTE = b"DELETE FROM alert_route WHERE name = %(name)s"
 
-_REFUSE_WAITING = b"""
+#: One that its channel has in hand may still arrive; then that is written down.
+_REFUSE_UNSENT = b"""
 UPDATE alert_message SET state = 'refused', error = 'Its route was removed', ended_at = clock_timestamp()
- WHERE route = %(name)s AND state = 'waiting'
+ WHERE route = %(name)s AND state IN ('waiting', 'sending')
 """
 
 _MUTES = b"""
@@ -156,12 +160,13 @@ RETURNING """
     + _COLUMNS
 )
 
-#: One that a later sender has already sent stays sent.
+#: That it was sent is always true. A failure says nothing of one that a later sender has ended, or whose route has
+#: changed or is gone since.
 _END = b"""
 UPDATE alert_message
    SET state = %(state)s, error = %(error)s, ended_at = CASE WHEN %(state)s = 'waiting' THEN NULL ELSE clock_timestamp() END,
        next_at = clock_timestamp() + %(wait)s
- WHERE message_no = %(message_no)s AND state <> 'sent'
+ WHERE message_no = %(message_no)s AND (state = 'sending' OR (%(state)s = 'sent' AND state <> 'sent'))
 """
 
 _MESSAGES = (
@@ -262,7 +267,7 @@ def routes(work: Work) -> list[StoredRoute]:
 
 
 def save_route(work: Work, route: Route, *, declared_in: str | None) -> None:
-    """Add or replace a route; what waits for it goes the new way."""
+    """Add or replace a route; what is not sent goes the new way."""
     definition = Jsonb(route.model_dump(mode="json", by_alias=True))
     work.execute(_SAVE_ROUTE, {"name": route.name, "definition": definition, "declared_in": declared_in})
     values = {"name": route.name, "integration": route.integration, "recipients": list(route.recipients)}
@@ -270,9 +275,9 @@ def save_route(work: Work, route: Route, *, declared_in: str | None) -> None:
 
 
 def remove_route(work: Work, name: str) -> None:
-    """Remove a route; what waits for it is never sent."""
+    """Remove a route; what is not sent is never sent."""
     work.execute(_REMOVE_ROUTE, {"name": name})
-    work.execute(_REFUSE_WAITING, {"name": name})
+    work.execute(_REFUSE_UNSENT, {"name": name})
 
 
 def write(work: Work, planned: Planned) -> int:
