@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+import re
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
 
 from crossdock.app.last_resort import last_resort, parsed
 from crossdock.core.errors import BadRequest, SystemUnavailable
+from crossdock.maintenance.alerting import outage
 from crossdock.maintenance.alerting.model import AlertMessage
 from crossdock.maintenance.alerting.outage import DatabaseWatch
 
@@ -19,10 +21,10 @@ class Watched:
     """A watch whose clock the test sets, and what came over its last resort."""
 
     def __init__(self) -> None:
-        self.now = datetime(2026, 11, 23, 9, tzinfo=UTC)
+        self.now_s = 1_000.0
         self.got: list[AlertMessage] = []
         self.is_down = False
-        self.watch = DatabaseWatch("the hub", self._take, clock=lambda: self.now)
+        self.watch = DatabaseWatch("the hub", self._take, clock=lambda: self.now_s)
 
     def _take(self, message: AlertMessage) -> None:
         if self.is_down:
@@ -31,7 +33,7 @@ class Watched:
 
     def after(self, seconds: float, *, answers: bool) -> list[str]:
         """Let time pass; return the occasions of all messages so far."""
-        self.now += timedelta(seconds=seconds)
+        self.now_s += seconds
         if answers:
             self.watch.answered()
         self.watch.look()
@@ -75,21 +77,46 @@ def test_nobody_is_told_of_the_end_of_what_nobody_was_told_of() -> None:
     assert watched.after(20, answers=True) == []
 
 
+def test_a_machine_whose_time_is_set_has_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It woke up, or its clock was wrong. Set back, it must not hide an outage of the next hour."""
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(hours=1)
+
+    got: list[AlertMessage] = []
+    watch = DatabaseWatch("the hub", got.append)
+    watch.answered()
+    monkeypatch.setattr(outage, "datetime", Ahead)
+    watch.look()
+
+    assert got == []
+
+
+def test_a_message_tells_since_when_the_database_does_not_answer() -> None:
+    watched = Watched()
+    watched.after(40, answers=False)
+
+    cause = watched.got[0].causes[0]
+    assert timedelta(seconds=40) <= datetime.now(UTC) - cause.since < timedelta(seconds=60)
+
+
 def test_the_log_tells_without_the_secret(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     watched = Watched()
     watched.is_down = True
     watched.after(40, answers=False)
 
-    assert "has not answered since 09:00:00 UTC" in caplog.text
+    assert re.search("has not answered since [0-9:]{8} UTC", caplog.text)
     assert "SystemUnavailable" in caplog.text
     assert SECRET not in caplog.text
 
 
 def test_without_a_last_resort_the_log_tells(caplog: pytest.LogCaptureFixture) -> None:
-    now = [datetime(2026, 11, 23, 9, tzinfo=UTC)]
-    watch = DatabaseWatch("the hub", last_resort(""), clock=lambda: now[0])
-    now[0] += timedelta(minutes=1)
+    now_s = [0.0]
+    watch = DatabaseWatch("the hub", last_resort(""), clock=lambda: now_s[0])
+    now_s[0] += 60
     watch.look()
 
     assert "has not answered" in caplog.text

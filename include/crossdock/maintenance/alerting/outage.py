@@ -18,8 +18,7 @@ log = logger(__name__)
 _SUBJECT = "the hub's database"
 #: Longer than any transaction of the sender takes on a busy machine.
 PATIENCE = timedelta(seconds=30)
-_HOUR = timedelta(hours=1)
-_RETRY = timedelta(seconds=15)
+_HOUR_S, _RETRY_S = 3600.0, 15.0
 _LOOK_EVERY_S = 1.0
 
 
@@ -33,7 +32,7 @@ class DatabaseWatch:
         hub: The name of the installation.
         send: Sends over the last resort; None if there is none.
         patience: For how long no answer is no reason to tell anybody.
-        clock: Tells the time.
+        clock: Counts seconds. It never jumps, as the time of a machine does that wakes up or is set: that is no outage.
 
     """
 
@@ -43,21 +42,22 @@ class DatabaseWatch:
         send: Callable[[AlertMessage], None] | None,
         *,
         patience: timedelta = PATIENCE,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._hub, self._send, self._patience, self._now = hub, send, patience, clock
-        self._answered_at = self._now()
+        self._hub, self._send, self._patience_s, self._now_s = hub, send, patience.total_seconds(), clock
+        self._answered_at_s = self._now_s()
         self._is_down = False
-        self._since = self._answered_at
+        #: When the outage began: by the clock, and in the time of the machine.
+        self._since_s, self._since = self._answered_at_s, datetime.now(UTC)
         #: When the next message of this outage is due.
-        self._next_at = self._answered_at
+        self._next_at_s = self._answered_at_s
         #: The closing message, until it is sent.
         self._closing: AlertMessage | None = None
         self._was_sent = False
 
     def answered(self) -> None:
         """Note that the database has answered."""
-        self._answered_at = self._now()
+        self._answered_at_s = self._now_s()
 
     def run(self, is_over: Callable[[], bool]) -> None:
         """Watch until it is over."""
@@ -71,47 +71,48 @@ class DatabaseWatch:
 
     def look(self) -> None:
         """Tell what is due now."""
-        now, answered_at = self._now(), self._answered_at
-        if now - answered_at > self._patience:
-            self._down(answered_at, now)
+        answered_at_s = self._answered_at_s
+        now_s = self._now_s()
+        if now_s - answered_at_s > self._patience_s:
+            self._down(answered_at_s, now_s)
         elif self._is_down:
             self._is_down = False
             log.info("The hub's database answers again")
             if self._was_sent:
-                self._closing, self._next_at = self._message(Occasion.CLOSED, now), now
-        if self._closing and now >= self._next_at:
-            self._closing = None if self._tell(self._closing, now) else self._closing
+                self._closing, self._next_at_s = self._message(Occasion.CLOSED, now_s), now_s
+        if self._closing and now_s >= self._next_at_s:
+            self._closing = None if self._tell(self._closing, now_s) else self._closing
 
-    def _down(self, answered_at: datetime, now: datetime) -> None:
+    def _down(self, answered_at_s: float, now_s: float) -> None:
         if not self._is_down:
             self._is_down, self._was_sent = True, False
             # Nobody need hear that it was back, if it was back for a moment.
             self._closing = None
-            self._since = self._next_at = answered_at
-        if now < self._next_at:
+            self._since_s = self._next_at_s = answered_at_s
+            self._since = datetime.now(UTC) - timedelta(seconds=now_s - answered_at_s)
+        if now_s < self._next_at_s:
             return
         log.error(
             "The hub's database has not answered since %s: no alert is sent until it does",
-            f"{answered_at:%H:%M:%S} UTC",
+            f"{self._since:%H:%M:%S} UTC",
         )
-        if self._tell(self._message(Occasion.CONTINUES if self._was_sent else Occasion.OPENED, now), now):
-            self._was_sent, self._next_at = True, now + _HOUR
+        if self._tell(self._message(Occasion.CONTINUES if self._was_sent else Occasion.OPENED, now_s), now_s):
+            self._was_sent, self._next_at_s = True, now_s + _HOUR_S
 
-    def _tell(self, message: AlertMessage, now: datetime) -> bool:
+    def _tell(self, message: AlertMessage, now_s: float) -> bool:
         if self._send is None:
             return True
         try:
             self._send(message)
         except Exception as error:  # noqa: BLE001  whatever it is, it is tried again; its text may name the secret of the URL
-            log.warning(
-                "The last resort failed: %s. Trying again in %.0f s", type(error).__name__, _RETRY.total_seconds()
-            )
-            self._next_at = now + _RETRY
+            log.warning("The last resort failed: %s. Trying again in %.0f s", type(error).__name__, _RETRY_S)
+            self._next_at_s = now_s + _RETRY_S
             return False
         log.info("Sent over the last resort: %s", message.title)
         return True
 
-    def _message(self, occasion: Occasion, now: datetime) -> AlertMessage:
+    def _message(self, occasion: Occasion, now_s: float) -> AlertMessage:
+        now = datetime.now(UTC)
         kind, is_over = kind_of(Kind.HUB_DATABASE_DOWN), occasion is Occasion.CLOSED
         text = "answers again" if is_over else "does not answer: nothing is synced, delivered or sent"
         cause = Cause(
@@ -125,7 +126,7 @@ class DatabaseWatch:
             next_step=kind.next_step,
             command=kind.command,
         )
-        hour = (now - self._since) // _HOUR
+        hour = int((now_s - self._since_s) // _HOUR_S)
         return AlertMessage(
             # The same when it is tried again.
             message_id=_id(self._hub, self._since.isoformat(), occasion.value, str(hour)),
