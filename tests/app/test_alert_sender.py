@@ -15,9 +15,11 @@ from urllib.parse import quote
 
 import pytest
 
+from crossdock.app import alert_sender
 from crossdock.app.database import migrate
 from crossdock.db.database import Store
 from crossdock.integrations import repository as integrations
+from crossdock.maintenance.alerting.outage import DatabaseWatch
 from crossdock.maintenance.alerting.repository import save_route
 from crossdock.maintenance.alerting.routes import Route
 from crossdock.observability import alerts
@@ -110,6 +112,16 @@ def subjects(receiver: FakeReceiver) -> list[str]:
 
 def arrived(receiver: FakeReceiver, subject: str) -> Callable[[], bool]:
     return lambda: any(subject in body for body in subjects(receiver))
+
+
+def test_a_disk_that_takes_no_file_keeps_no_alert_from_being_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full or read-only disk is what alerts are for: the health check's file is not worth one."""
+    monkeypatch.setattr(alert_sender, "ALIVE", tmp_path / "no_folder" / "alive")
+    alert_sender.note_answer(DatabaseWatch("the hub", None))
+
+    assert not alert_sender.ALIVE.exists()
 
 
 def test_an_alert_arrives_once_also_after_the_process_was_killed_and_ends_by_a_signal(

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -100,14 +101,16 @@ def serve(open_store: Callable[[], Store], is_over: Callable[[], bool]) -> None:
         SenderConfig(hub=hub),
         check=[alarms_check(connections), sync_declared],
         is_over=is_over,
-        on_answer=lambda: _answered(watch),
+        on_answer=lambda: note_answer(watch),
     ).run()
 
 
-def _answered(watch: DatabaseWatch) -> None:
+def note_answer(watch: DatabaseWatch) -> None:
     """Note that the database has answered; also in a file, which the health check of a container reads."""
     watch.answered()
-    ALIVE.touch()
+    # A full or read-only disk is what alerts are for: it must not keep them from being sent.
+    with suppress(OSError):
+        ALIVE.touch()
 
 
 def _opened(open_store: Callable[[], Store], is_over: Callable[[], bool]) -> Store | None:
