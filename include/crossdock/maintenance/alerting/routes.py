@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, time, timedelta
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -27,8 +28,12 @@ Patterns = Annotated[tuple[Pattern, ...], Field(max_length=_MOST)]
 Clock = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
 
+#: To find them reads hundreds of files, and the sender reads its routes every second.
+_zones = cache(available_timezones)
+
+
 def _known_zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in _zones():
         raise ValueError(f"{name!r} is not a time zone of the IANA database (expected something like Europe/Berlin)")
     return name
 
