@@ -183,7 +183,12 @@ def add(work: Work, kind: Kind | OwnKind, subject: str, found: Found) -> bool:
 
 def _shown(example: str) -> str:
     """Shorten *example*, and mask the addresses in it."""
-    return _ADDRESS.sub("***@", example[:_EXAMPLE_CHARACTERS])
+    return without_addresses(example[:_EXAMPLE_CHARACTERS])
+
+
+def without_addresses(text: str) -> str:
+    """Mask the mail addresses in *text*: what is left of the `@` is who it is."""
+    return _ADDRESS.sub("***@", text)
 
 
 def close(work: Work, *kinds: Kind | OwnKind, subject: str) -> None:

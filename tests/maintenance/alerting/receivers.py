@@ -34,6 +34,7 @@ class Receiver:
         #: Raised by the next calls, one each; None for a call that succeeds.
         self.failures: list[HubError | None] = []
         self.is_down: HubError | None = None
+        self.does_not_open: Exception | None = None
         #: What somebody else does while a message is on its way.
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -78,6 +79,13 @@ class Receivers:
     def __getitem__(self, name: str) -> Receiver:
         return self._known.setdefault(name, Receiver(name, self._folder))
 
+    def open(self, name: str) -> Receiver:
+        """Open a channel, as the sender does."""
+        receiver = self[name]
+        if receiver.does_not_open:
+            raise receiver.does_not_open
+        return receiver
+
 
 def add_route(store: Store, name: str = "ops", **changes: Any) -> Route:
     """Add a route over the integration of its name, with each message for itself."""
@@ -90,7 +98,7 @@ def add_route(store: Store, name: str = "ops", **changes: Any) -> Route:
 @contextmanager
 def sender(store: Store, receivers: Receivers, **options: Any) -> Iterator[AlertSender]:
     config = options.pop("config", SenderConfig(hub=HUB))
-    opened = AlertSender(store.another(), lambda _store: receivers.__getitem__, config, **options)
+    opened = AlertSender(store.another(), lambda _store: receivers.open, config, **options)
     try:
         yield opened
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,11 @@ from crossdock.db.database import Store
 from crossdock.maintenance import retention
 from crossdock.maintenance.alerting import repository
 from crossdock.maintenance.alerting.repository import MessageState
+from crossdock.maintenance.alerting.sender import SenderConfig
 from crossdock.maintenance.retention import RetentionPeriods
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Found, Kind, OwnKind
-from tests.maintenance.alerting.receivers import Receivers, add_route, send_due, sender, work_once
+from tests.maintenance.alerting.receivers import HUB, Receivers, add_route, send_due, sender, work_once
 from tests.shop import query
 
 DOWN = SystemUnavailable("ops", "POST / answered HTTP 503", status=503)
@@ -234,6 +237,69 @@ def test_a_check_that_fails_stops_no_message(store: Store, receivers: Receivers)
         work_once(sending)
 
     assert len(receivers["ops"].got) == 1
+
+
+def test_a_check_that_hangs_stops_no_message(store: Store, receivers: Receivers) -> None:
+    """The checks ask Airflow's database, too, which may hang for minutes."""
+    ends = threading.Event()
+    config = SenderConfig(hub=HUB, check_patience_s=0.1)
+    add_route(store)
+    fail(store)
+    with (
+        sender(store, receivers, config=config, check=[lambda _: ends.wait(30)]) as sending,
+        ThreadPoolExecutor() as pool,
+    ):
+        for _ in range(2):
+            sending.work(pool)
+            sending.wait()
+        got = len(receivers["ops"].got)
+        ends.set()
+
+    assert got == 1
+
+
+def test_a_channel_that_cannot_be_opened_for_a_defect_is_left_alone_for_a_while(
+    store: Store, receivers: Receivers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would be tried every second without an alert, and what it says may be a secret."""
+    add_route(store)
+    receivers["ops"].does_not_open = ValueError("not valid: whsec_1234")
+    fail(store)
+    send_due(store, receivers)
+    send_due(store, receivers)
+
+    assert query(store, "SELECT state, attempts, error FROM alert_message") == [
+        ("waiting", 1, "ValueError in the channel")
+    ]
+    assert "whsec_1234" not in caplog.text
+
+
+def test_no_reason_names_a_recipient(store: Store, receivers: Receivers) -> None:
+    """A mail server repeats the address. Everybody may see the reason, and it goes over other channels."""
+    add_route(store, recipients=["ada@shop.example"])
+    receivers["ops"].failures = [SystemRefused("ops", 550, "<ada@shop.example>: no such mailbox")]
+    fail(store)
+    send_due(store, receivers)
+
+    ((error, message),) = query(
+        store, "SELECT error, alert.message FROM alert_message, alert WHERE alert.kind = 'channel_down'"
+    )
+    assert "<***@shop.example>: no such mailbox" in error
+    assert "ada" not in error + message
+
+
+def test_a_channel_that_no_route_uses_any_more_is_no_alert(store: Store, receivers: Receivers) -> None:
+    """Nothing would ever be sent over it that could close the alert."""
+    add_route(store)
+    receivers["ops"].failures = [SystemRefused("ops", 404, "no such hook")]
+    fail(store)
+    send_due(store, receivers)
+    closed = "SELECT closed_at IS NOT NULL FROM alert WHERE kind = 'channel_down'"
+    assert query(store, closed) == [(False,)]
+    remove_route(store)
+    send_due(store, receivers)
+
+    assert query(store, closed) == [(True,)]
 
 
 def test_old_messages_are_deleted_but_not_what_says_that_an_open_alert_was_told(

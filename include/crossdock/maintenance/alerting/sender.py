@@ -10,12 +10,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from crossdock.core.errors import HubError, LeaseHeld, LeaseLost, OutcomeUnknown, Terminal, Transient
+from crossdock.core.errors import HubError, LeaseHeld, LeaseLost, Terminal, Transient
 from crossdock.core.failpoints import failpoint
 from crossdock.core.log import logger
 from crossdock.core.printable import printable
@@ -51,6 +52,8 @@ class SenderConfig:
     look_every_s: float = 1.0
     #: How often the alarms' conditions and the declared routes are checked.
     check_every_s: float = 10.0
+    #: How long a round waits for the checks. They go on: Airflow's database may hang, and what is known must be sent.
+    check_patience_s: float = 5.0
 
 
 class AlertSender:
@@ -89,11 +92,13 @@ class AlertSender:
         self._token: int | None = None
         self._routes: Sequence[StoredRoute] = ()
         self._check_at = 0.0
+        self._checked = store.another()
+        self._checking: Future[None] | None = None
         self._sending: dict[str, Future[None]] = {}
 
     def run(self) -> None:
         """Send until it is over. Nothing but that ends it."""
-        with ThreadPoolExecutor(_CHANNELS_AT_ONCE, "channel") as pool:
+        with ThreadPoolExecutor(_CHANNELS_AT_ONCE + 1, "channel") as pool:  # and one for the checks
             while not self._is_over():
                 try:
                     self.work(pool)
@@ -122,10 +127,7 @@ class AlertSender:
 
         """
         self._hold_lease()
-        if time.monotonic() >= self._check_at:
-            self._check_at = time.monotonic() + self._config.check_every_s
-            self._check_all()
-            self._on_answer()
+        self._check_in_time(pool)
         for integration in self._write_planned():
             running = self._sending.get(integration)
             if running is None or running.done():
@@ -141,8 +143,8 @@ class AlertSender:
         """Free the lease for the next sender, and close the connections."""
         with suppress(HubError), self._store.transaction() as work:
             leases.release(work, LEASE, self._holder)
-        self._store.close()
-        self._shared.close()
+        for store in (self._store, self._checked, self._shared):
+            store.close()
 
     def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -159,12 +161,20 @@ class AlertSender:
     def _check_lease(self, work: Work) -> None:
         leases.check(work, LEASE, self._holder, self._token or 0)
 
+    def _check_in_time(self, pool: ThreadPoolExecutor) -> None:
+        """Start the checks, if it is time, and wait for them for a moment."""
+        if time.monotonic() < self._check_at or (self._checking and not self._checking.done()):
+            return
+        self._check_at = time.monotonic() + self._config.check_every_s
+        self._checking = pool.submit(self._check_all)
+        futures.wait([self._checking], self._config.check_patience_s)
+
     def _check_all(self) -> None:
         for check in self._check:
             try:
-                check(self._store)
-            except StoreUnavailable:
-                raise
+                check(self._checked)
+            except StoreUnavailable as error:
+                log.warning("A check of the alert sender waits: %s", error)
             except Exception:  # A condition that cannot be checked must not keep the other alerts from being sent.
                 log.exception("A check of the alert sender failed")
 
@@ -174,6 +184,7 @@ class AlertSender:
         with self._store.transaction() as work:
             self._check_lease(work)
             self._routes = repository.routes(work)
+            self._close_unused(work)
             planned = plan(
                 repository.alerts(work, now),
                 self._routes,
@@ -189,6 +200,12 @@ class AlertSender:
         if planned:
             failpoint("alert.planned")
         return channels
+
+    def _close_unused(self, work: Work) -> None:
+        """Close the alerts of channels that no route uses any more: nothing is sent over them that could close one."""
+        used = {each.route.integration for each in self._routes}
+        for integration in alerts.open_of(work, Kind.CHANNEL_DOWN).keys() - used:
+            alerts.close(work, Kind.CHANNEL_DOWN, subject=integration)
 
     def _drain(self, integration: str) -> None:
         """Send what is due over one channel, in order."""
@@ -213,17 +230,16 @@ class AlertSender:
 
     def _send(self, message: StoredMessage) -> None:
         failpoint("alert.claimed")
+        is_open = False
         try:
             channel = self._open_channel(message.integration)
+            is_open = True
+            channel.send(message.message, message.recipients)
         except HubError as error:
             # Paused, removed, without a connection: the message is not to blame, so it waits for a person.
+            if is_open and isinstance(error, Terminal):
+                return self._refused(message, error)
             return self._wait(message, error)
-        try:
-            channel.send(message.message, message.recipients)
-        except (Transient, OutcomeUnknown) as error:
-            return self._wait(message, error)
-        except Terminal as error:
-            return self._refused(message, error)
         except Exception as error:  # noqa: BLE001  a defect of a channel must not lose the message
             log.error("%s cannot send alerts: %s", message.integration, type(error).__name__)  # noqa: TRY400  it may name a secret
             return self._wait(message, Transient(f"{type(error).__name__} in the channel"))
@@ -259,7 +275,8 @@ def _open_down(work: Work, message: StoredMessage, text: str) -> None:
 
 
 def _why(error: HubError) -> str:
-    return printable(str(error))[:_LONGEST_ERROR]
+    """Write why it failed. A mail server repeats the recipient, and who may see the reason may not see addresses."""
+    return printable(alerts.without_addresses(str(error)[:_LONGEST_ERROR]))[:_LONGEST_ERROR]
 
 
 def _wait_of(attempts: int, error: HubError) -> timedelta:
