@@ -41,7 +41,7 @@ class RouteDocument(BaseModel):
     declared_in: str | None = Field(
         description="The file that declares it and where it is changed; null if there is none."
     )
-    created_at: datetime
+    created_at: datetime = Field(description="When it was made, or last changed in which alerts it takes.")
 
 
 class RoutesPage(BaseModel):

@@ -22,6 +22,7 @@ from crossdock.observability.alerts import Found, Kind, OwnKind
 from tests.maintenance.alerting.receivers import HUB, Receivers, add_route, send_due, sender, work_once
 from tests.shop import query
 
+ALWAYS = {"zone": "UTC", "windows": [{"from": "00:00", "to": "00:00"}]}
 DOWN = SystemUnavailable("ops", "POST / answered HTTP 503", status=503)
 
 
@@ -214,6 +215,27 @@ def test_a_message_whose_route_is_removed_while_it_is_sent_is_not_sent_again(
 
     assert query(store, "SELECT state FROM alert_message") == [(state,)]
     assert len(receivers["ops"].every) == (state == "sent")
+
+
+@pytest.mark.parametrize(
+    ("before", "got"),
+    [({"severity": "critical"}, ["after"]), ({"remind_every_hours": 5, "quiet": ALWAYS}, ["before", "after"])],
+)
+def test_what_closed_before_a_route_took_it_is_no_news(
+    store: Store, receivers: Receivers, before: dict[str, Any], got: list[str]
+) -> None:
+    """Otherwise a week of alerts that are over would come when somebody widens a route. What was held is news."""
+    add_route(store, **before)
+    fail(store, "before")
+    mend(store, "before")
+    send_due(store, receivers)
+    assert receivers["ops"].every == []
+    add_route(store)
+    fail(store, "after")
+    mend(store, "after")
+    send_due(store, receivers)
+
+    assert [message["causes"][0]["subject"] for message in receivers["ops"].got] == got
 
 
 def test_one_sender_works_at_a_time(store: Store, receivers: Receivers) -> None:

@@ -88,9 +88,15 @@ SELECT route, alert_id, kind, subject,
 
 _ROUTES = b"SELECT definition, created_at, declared_in FROM alert_route ORDER BY name"
 
+#: What a route says of how and to whom, and not of which alerts.
+_HOW = ["integration", "recipients", "quiet", "digest_over", "remind_every_hours"]
+
+#: A route that takes other alerts from now on is as good as new: what closed before is no news for it.
 _SAVE_ROUTE = b"""
 INSERT INTO alert_route (name, definition, declared_in) VALUES (%(name)s, %(definition)s, %(declared_in)s)
-ON CONFLICT (name) DO UPDATE SET definition = excluded.definition, declared_in = excluded.declared_in
+ON CONFLICT (name) DO UPDATE SET definition = excluded.definition, declared_in = excluded.declared_in,
+       created_at = CASE WHEN alert_route.definition - %(how)s::text[] = excluded.definition - %(how)s::text[]
+                         THEN alert_route.created_at ELSE clock_timestamp() END
 """
 
 #: What is not sent goes the new way: the old channel may be the reason for the change. One that the old channel has in
@@ -269,7 +275,7 @@ def routes(work: Work) -> list[StoredRoute]:
 def save_route(work: Work, route: Route, *, declared_in: str | None) -> None:
     """Add or replace a route; what is not sent goes the new way."""
     definition = Jsonb(route.model_dump(mode="json", by_alias=True))
-    work.execute(_SAVE_ROUTE, {"name": route.name, "definition": definition, "declared_in": declared_in})
+    work.execute(_SAVE_ROUTE, {"name": route.name, "definition": definition, "declared_in": declared_in, "how": _HOW})
     values = {"name": route.name, "integration": route.integration, "recipients": list(route.recipients)}
     work.execute(_REDIRECT, values)
 

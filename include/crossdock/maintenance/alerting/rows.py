@@ -48,7 +48,7 @@ class AlertRow:
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedRoute:
-    """A route, and since when there is one of its name."""
+    """A route, and since when it takes the alerts that it takes."""
 
     route: Route
     created_at: datetime
