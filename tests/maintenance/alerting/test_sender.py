@@ -118,6 +118,20 @@ def test_a_cause_that_lasts_is_sent_again_after_an_hour(store: Store, receivers:
     assert [message["occasion"] for message in receivers["ops"].got] == ["opened", "continues"]
 
 
+def test_an_alert_that_stays_open_does_not_make_every_plan_longer(store: Store, receivers: Receivers) -> None:
+    """A plan is made each second, and of an alert that is open for a month there are 720 reminders."""
+    add_route(store)
+    fail(store)
+    for _ in range(5):
+        send_due(store, receivers)
+        later(store, 30)
+        send_due(store, receivers)
+        later(store, 31)
+
+    assert [message["occasion"] for message in receivers["ops"].got] == ["opened", *["continues"] * 4]
+    assert query(store, "SELECT says FROM alert_message_cause ORDER BY message_no") == [("opened",), ("continues",)]
+
+
 def test_a_channel_that_is_down_keeps_its_messages_in_order(store: Store, receivers: Receivers) -> None:
     """Nothing is lost and nothing overtakes, while other channels go on."""
     add_route(store)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from crossdock.maintenance.alerting import texts
-from crossdock.maintenance.alerting.model import AlertMessage, Occasion
+from crossdock.maintenance.alerting.model import AlertMessage, Occasion, Severity
 from crossdock.maintenance.alerting.routes import Route
 from crossdock.maintenance.alerting.rows import AlertRow, Mute, PlacedRoute, Said, Says
 from crossdock.observability.alerts import Kind
@@ -114,12 +114,16 @@ def _due(
 ) -> Iterator[_Due]:
     """Find what the route has to say now. It names a cause once, by its newest alert."""
     named_now: set[tuple[str, str]] = set()
+    is_held = {severity: placed.route.holds(severity, now) for severity in Severity}
     for alert in newest_first:
-        if placed.route.holds(alert.severity, now):
+        if is_held[alert.severity]:
             continue
-        found = _said_of_closed(alert, placed, mutes, history) if alert.closed_at else None
-        if alert.closed_at is None and _goes(alert, placed.route, mutes, now):
+        # What is due comes first: patterns take longest, and of most alerts there is nothing to say.
+        if alert.closed_at:
+            found = _said_of_closed(alert, placed, mutes, history)
+        else:
             found = _said_of_open(alert, placed.route, history, now)
+            found = found if found and _goes(alert, placed.route, mutes, now) else None
         if found is None:
             continue
         if found.says is not Says.CLOSED:

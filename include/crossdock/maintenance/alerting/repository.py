@@ -147,6 +147,13 @@ _ADD_CAUSE = (
     b"INSERT INTO alert_message_cause (message_no, alert_id, says) VALUES (%(message_no)s, %(alert_id)s, %(says)s)"
 )
 
+#: Only the last reminder counts. Otherwise an alert that stays open would add a row each hour, which every plan reads.
+_FORGET_REMINDERS = b"""
+DELETE FROM alert_message_cause USING alert_message
+ WHERE alert_message.message_no = alert_message_cause.message_no AND route = %(route)s AND alert_id = ANY(%(alert_ids)s)
+   AND says = 'continues' AND alert_message.message_no < %(message_no)s
+"""
+
 _OPEN_CHANNELS = b"SELECT DISTINCT integration FROM alert_message WHERE state IN ('waiting', 'sending') ORDER BY 1"
 
 _COLUMNS = b"""message_no, message_id, route, integration, recipients, occasion, message, state, attempts, next_at, error,
@@ -301,6 +308,9 @@ def write(work: Work, planned: Planned) -> int:
     (message_no,) = _one(work.execute(_ADD_MESSAGE, values).fetchone())
     for alert_id, says in planned.says.items():
         work.execute(_ADD_CAUSE, {"message_no": message_no, "alert_id": alert_id, "says": Says(says).value})
+    again = [alert_id for alert_id, says in planned.says.items() if says is Says.CONTINUES]
+    if again:
+        work.execute(_FORGET_REMINDERS, {"route": route.name, "alert_ids": again, "message_no": message_no})
     return int(message_no)
 
 
