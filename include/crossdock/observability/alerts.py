@@ -182,12 +182,11 @@ def add(work: Work, kind: Kind | OwnKind, subject: str, found: Found) -> bool:
 
 
 def _shown(example: str) -> str:
-    """Shorten *example*, and mask the addresses in it."""
     return without_addresses(example[:_EXAMPLE_CHARACTERS])
 
 
 def without_addresses(text: str) -> str:
-    """Mask the mail addresses in *text*: what is left of the `@` is who it is."""
+    """Mask the mail addresses in *text*, whosever they are: alerts and their log are shown to everybody."""
     return _ADDRESS.sub("***@", text)
 
 

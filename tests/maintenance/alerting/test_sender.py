@@ -183,19 +183,6 @@ def test_what_nobody_knows_to_have_arrived_is_sent_again_with_its_id(store: Stor
     assert [message["message_id"] for message in receivers["ops"].every] == [first]
 
 
-def test_a_refused_message_is_logged_and_does_not_hold_up_the_next(store: Store, receivers: Receivers) -> None:
-    add_route(store)
-    receivers["ops"].failures = [SystemRefused("ops", 404, "no such hook")]
-    fail(store, "a")
-    fail(store, "b")
-    send_due(store, receivers)
-
-    with store.transaction() as work:
-        b, a = repository.messages(work)
-    assert (a.state, b.state) == (MessageState.REFUSED, MessageState.SENT)
-    assert "no such hook" in (a.error or "")
-
-
 @pytest.mark.parametrize("failure", [DOWN, SystemRefused("ops", 401, "who are you?")])
 def test_a_message_goes_the_new_way_if_its_route_changes_while_its_channel_fails(
     store: Store, receivers: Receivers, failure: HubError
@@ -250,6 +237,19 @@ def test_what_closed_before_a_route_took_it_is_no_news(
     send_due(store, receivers)
 
     assert [message["causes"][0]["subject"] for message in receivers["ops"].got] == got
+
+
+def test_a_refused_message_is_logged_and_does_not_hold_up_the_next(store: Store, receivers: Receivers) -> None:
+    add_route(store)
+    receivers["ops"].failures = [SystemRefused("ops", 404, "no such hook")]
+    fail(store, "a")
+    fail(store, "b")
+    send_due(store, receivers)
+
+    with store.transaction() as work:
+        b, a = repository.messages(work)
+    assert (a.state, b.state) == (MessageState.REFUSED, MessageState.SENT)
+    assert "no such hook" in (a.error or "")
 
 
 def test_one_sender_works_at_a_time(store: Store, receivers: Receivers) -> None:
@@ -308,20 +308,6 @@ def test_a_channel_that_cannot_be_opened_for_a_defect_is_left_alone_for_a_while(
         ("waiting", 1, "ValueError in the channel")
     ]
     assert "whsec_1234" not in caplog.text
-
-
-def test_no_reason_names_a_recipient(store: Store, receivers: Receivers) -> None:
-    """A mail server repeats the address. Everybody may see the reason, and it goes over other channels."""
-    add_route(store, recipients=["ada@shop.example"])
-    receivers["ops"].failures = [SystemRefused("ops", 550, "<ada@shop.example>: no such mailbox")]
-    fail(store)
-    send_due(store, receivers)
-
-    ((error, message),) = query(
-        store, "SELECT error, alert.message FROM alert_message, alert WHERE alert.kind = 'channel_down'"
-    )
-    assert "<***@shop.example>: no such mailbox" in error
-    assert "ada" not in error + message
 
 
 def test_a_channel_that_no_route_uses_any_more_is_no_alert(store: Store, receivers: Receivers) -> None:

@@ -275,8 +275,8 @@ def _open_down(work: Work, message: StoredMessage, text: str) -> None:
 
 
 def _why(error: HubError) -> str:
-    """Write why it failed. A mail server repeats the recipient, and who may see the reason may not see addresses."""
-    return printable(alerts.without_addresses(str(error)[:_LONGEST_ERROR]))[:_LONGEST_ERROR]
+    # A mail server repeats the address that it refuses.
+    return alerts.without_addresses(printable(str(error)))[:_LONGEST_ERROR]
 
 
 def _wait_of(attempts: int, error: HubError) -> timedelta:
