@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from crossdock.core.errors import HubError, LeaseHeld, OutcomeUnknown, SystemRef
 from crossdock.db.database import Store
 from crossdock.maintenance import retention
 from crossdock.maintenance.alerting import repository
+from crossdock.maintenance.alerting import sender as sender_module
 from crossdock.maintenance.alerting.repository import MessageState
 from crossdock.maintenance.alerting.sender import SenderConfig
 from crossdock.maintenance.retention import RetentionPeriods
@@ -24,6 +25,14 @@ from tests.shop import query
 
 ALWAYS = {"zone": "UTC", "windows": [{"from": "00:00", "to": "00:00"}]}
 DOWN = SystemUnavailable("ops", "POST / answered HTTP 503", status=503)
+
+
+class HoursAhead(datetime):
+    """The time of a machine that takes the local time for UTC."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) + timedelta(hours=5)
 
 
 @pytest.fixture
@@ -130,6 +139,20 @@ def test_an_alert_that_stays_open_does_not_make_every_plan_longer(store: Store, 
 
     assert [message["occasion"] for message in receivers["ops"].got] == ["opened", *["continues"] * 4]
     assert query(store, "SELECT says FROM alert_message_cause ORDER BY message_no") == [("opened",), ("continues",)]
+
+
+def test_a_machine_whose_clock_is_wrong_reminds_once_an_hour(
+    store: Store, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is written has the database's time. By a clock that is hours ahead a reminder would come each second."""
+    add_route(store)
+    fail(store)
+    send_due(store, receivers)
+    monkeypatch.setattr(sender_module, "datetime", HoursAhead, raising=False)
+    send_due(store, receivers)
+    send_due(store, receivers)
+
+    assert len(receivers["ops"].every) == 1
 
 
 def test_a_channel_that_is_down_keeps_its_messages_in_order(store: Store, receivers: Receivers) -> None:

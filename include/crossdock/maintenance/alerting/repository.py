@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from psycopg.rows import kwargs_row
@@ -66,6 +66,9 @@ class StoredMessage:
 
 #: Closed alerts of which a plan may still have something to say: quiet hours last a weekend, not a week.
 _LATELY = timedelta(days=7)
+
+#: The clock by which all of it is written: by one that is an hour ahead, each reminder would be due at once, again and again.
+_NOW = b"SELECT clock_timestamp()"
 
 _ALERTS = b"""
 SELECT alert_id, kind, subject, message, at, closed_at, records, examples, integration, stream,
@@ -194,6 +197,12 @@ _MESSAGES = (
 _MESSAGE = b"SELECT " + _COLUMNS + b" FROM alert_message WHERE message_id = %(message_id)s"
 
 _BACKLOG = b"SELECT count(*), min(created_at) FROM alert_message WHERE state IN ('waiting', 'sending')"
+
+
+def now(work: Work) -> datetime:
+    """Read the database's clock."""
+    (found,) = _one(work.execute(_NOW).fetchone())
+    return cast("datetime", found).astimezone(UTC)
 
 
 def alerts(work: Work, now: datetime) -> list[AlertRow]:

@@ -14,7 +14,7 @@ from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from crossdock.core.errors import HubError, LeaseHeld, LeaseLost, Terminal, Transient
 from crossdock.core.failpoints import failpoint
@@ -180,9 +180,9 @@ class AlertSender:
 
     def _write_planned(self) -> list[str]:
         """Write what is to be sent now, and name the channels with messages."""
-        now = datetime.now(UTC)
         with self._store.transaction() as work:
             self._check_lease(work)
+            now = repository.now(work)
             self._routes = repository.routes(work)
             self._close_unused(work)
             planned = plan(
@@ -218,9 +218,9 @@ class AlertSender:
             log.exception("Sending over %s failed", integration)
 
     def _claim(self, integration: str) -> StoredMessage | None:
-        now = datetime.now(UTC)
         with self._shared.transaction() as work:
             self._check_lease(work)
+            now = repository.now(work)
             return repository.claim(
                 work,
                 integration,
