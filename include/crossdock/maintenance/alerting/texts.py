@@ -11,10 +11,7 @@ from crossdock.maintenance.alerting.kinds import kind_of
 from crossdock.maintenance.alerting.model import Cause, Occasion, Severity
 from crossdock.maintenance.alerting.routes import gravest
 from crossdock.maintenance.alerting.rows import AlertRow
-
-#: A mail program shows no more of a subject.
-_LONGEST_TITLE = 150
-_MOST_EXAMPLES = 3
+from crossdock.maintenance.alerting.wording import LONGEST_TITLE, one_line
 
 
 def cause_of(alert: AlertRow) -> Cause:
@@ -28,7 +25,7 @@ def cause_of(alert: AlertRow) -> Cause:
         since=alert.at,
         until=alert.closed_at,
         count=alert.records,
-        examples=alert.examples[:_MOST_EXAMPLES],
+        examples=alert.examples,
         hub_does=kind.hub_does,
         next_step=kind.next_step,
         # A subject is anything that a source calls itself, and a person copies the command into a shell.
@@ -40,7 +37,7 @@ def title_of(cause: Cause, occasion: Occasion) -> str:
     """Write the title: one line that names the cause."""
     began = "closed" if occasion is Occasion.CLOSED else cause.severity.value
     about = "" if cause.subject in cause.message else f"{cause.subject}: "
-    return _one_line(f"[{began}] {about}{cause.message}")
+    return one_line(f"[{began}] {about}{cause.message}", LONGEST_TITLE)
 
 
 def digest_title_of(causes: Sequence[Cause]) -> str:
@@ -49,16 +46,10 @@ def digest_title_of(causes: Sequence[Cause]) -> str:
     listed = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
     ended = sum(cause.until is not None for cause in causes)
     began = "closed" if ended == len(causes) else severity_of(causes).value
-    return _one_line(
-        f"[{began}] {len(causes)} alerts: {listed}" + (f" ({ended} closed)" if 0 < ended < len(causes) else "")
-    )
+    some = f" ({ended} closed)" if 0 < ended < len(causes) else ""
+    return one_line(f"[{began}] {len(causes)} alerts: {listed}{some}", LONGEST_TITLE)
 
 
 def severity_of(causes: Sequence[Cause]) -> Severity:
     """Choose the highest severity of *causes*; of those that last, if any does."""
     return gravest([cause.severity for cause in causes if cause.until is None] or [cause.severity for cause in causes])
-
-
-def _one_line(text: str) -> str:
-    shown = printable(text)
-    return shown if len(shown) <= _LONGEST_TITLE else f"{shown[: _LONGEST_TITLE - 1]}…"
