@@ -182,8 +182,12 @@ def add(work: Work, kind: Kind | OwnKind, subject: str, found: Found) -> bool:
 
 
 def _shown(example: str) -> str:
-    """Shorten *example*, and mask the addresses in it."""
-    return _ADDRESS.sub("***@", example[:_EXAMPLE_CHARACTERS])
+    return without_addresses(example[:_EXAMPLE_CHARACTERS])
+
+
+def without_addresses(text: str) -> str:
+    """Mask the mail addresses in *text*, whosever they are: alerts and their log are shown to everybody."""
+    return _ADDRESS.sub("***@", text)
 
 
 def close(work: Work, *kinds: Kind | OwnKind, subject: str) -> None:

@@ -259,7 +259,8 @@ def _open_down(work: Work, message: StoredMessage, text: str) -> None:
 
 
 def _why(error: HubError) -> str:
-    return printable(str(error))[:_LONGEST_ERROR]
+    # A mail server repeats the address that it refuses.
+    return alerts.without_addresses(printable(str(error)))[:_LONGEST_ERROR]
 
 
 def _wait_of(attempts: int, error: HubError) -> timedelta:
