@@ -69,6 +69,8 @@ def test_a_mute_names_what_it_silences_and_can_be_ended(hub: Hub) -> None:
     end = f"/v1/alert-mutes/{mute['mute_id']}/end"
 
     assert listed == [mute]
+    assert mute["reason"] == "***", "in a person's own words, as in the audit trail"
+    assert [each["reason"] for each in hub.call("GET", "/v1/alert-mutes", "otto").json()["mutes"]] == [wanted["reason"]]
     assert (mute["kind"], mute["subject"], mute["created_by"]) == ("*", "shop_eu.*", "airflow:otto")
     assert post(hub, end, {}, new_key()).status_code == 200
     assert hub.call("GET", "/v1/alert-mutes", "vera").json()["mutes"] == []
