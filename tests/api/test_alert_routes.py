@@ -69,6 +69,8 @@ def test_a_mute_names_what_it_silences_and_can_be_ended(hub: Hub) -> None:
     end = f"/v1/alert-mutes/{mute['mute_id']}/end"
 
     assert listed == [mute]
+    assert mute["reason"] == "***", "in a person's own words, as in the audit trail"
+    assert [each["reason"] for each in hub.call("GET", "/v1/alert-mutes", "otto").json()["mutes"]] == [wanted["reason"]]
     assert (mute["kind"], mute["subject"], mute["created_by"]) == ("*", "shop_eu.*", "airflow:otto")
     assert post(hub, end, {}, new_key()).status_code == 200
     assert hub.call("GET", "/v1/alert-mutes", "vera").json()["mutes"] == []
@@ -76,9 +78,10 @@ def test_a_mute_names_what_it_silences_and_can_be_ended(hub: Hub) -> None:
     assert audited(hub, f"alert_mute/{mute['mute_id']}") == ["alert.unmute", "alert.mute"]
 
 
-def test_a_mute_of_everything_is_refused(hub: Hub, store: Store) -> None:
-    """It would hide what is new."""
-    answer = post(hub, "/v1/alert-mutes", {"until": SOON, "reason": "a quiet day"}, new_key())
+@pytest.mark.parametrize("patterns", [{}, {"subject": "**"}, {"kind": "?*", "subject": "*?*"}])
+def test_a_mute_of_everything_is_refused(hub: Hub, store: Store, patterns: dict[str, str]) -> None:
+    """It would hide what is new, however it is written."""
+    answer = post(hub, "/v1/alert-mutes", {**patterns, "until": SOON, "reason": "a quiet day"}, new_key())
 
     assert_problem(answer, 400, "bad-request")
     assert query(store, "SELECT count(*) FROM alert_mute") == [(0,)]

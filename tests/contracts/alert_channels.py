@@ -281,7 +281,9 @@ class _TeamsBench(_Webhook):
 
     def as_shown(self, text: str) -> str:
         """Whatever would be a function of the card has a blank in it."""
-        return text.replace("{{", "{ {")
+        while "{{" in text:
+            text = text.replace("{{", "{ {")
+        return text
 
     def received(self) -> list[Received]:
         return [self._one(message["attachments"][0]["content"]) for message in self.system.inbox]

@@ -40,7 +40,7 @@ HOSTILE = {
     "entities": "&lt;b&gt; &amp;amp; &#x3c;",
     "markdown": "**bold** _it_ ~~no~~ `code` [here](https://evil.example) ![](https://evil.example/x.png)",
     "slack": "<!channel> <!here> <@U123> <#C123> @channel @here <https://evil.example|here> *bold* :tada:",
-    "teams": "<at>Everyone</at> {{DATE(2017-02-14T06:00:00Z, SHORT)}} ${expression}",
+    "teams": "<at>Everyone</at> {{DATE(2017-02-14T06:00:00Z, SHORT)}} {{{TIME(x)}}} ${expression}",
     "bidi": "invoice\u202exe.pdf \u2066\u2069\u200b",
     "lines": "first\r\nBcc: all@customers.example\r\n\r\n.\r\nlast\u2028end",
     "controls": "a\x00b\x85c\x7fd",

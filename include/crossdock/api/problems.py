@@ -35,6 +35,8 @@ from crossdock.integrations.model import FieldError, SettingsInvalid, TestRefuse
 log = logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+#: Of a request that is not valid, an answer names so many mistakes, each with texts of at most so many characters.
+_MOST_MISTAKES, _LONGEST_TEXT = 50, 300
 #: Without a Retry-After, a client would retry at once.
 _RETRY_IN_S = 5
 #: RFC 9110's titles, where Python's own are older in 3.11 and 3.12: what clients read must not depend on the Python.
@@ -210,9 +212,11 @@ def _of_status(error: HTTPException) -> Problem:
 
 
 def _of_validation(error: RequestValidationError) -> Problem:
-    """Name each place and what was expected there, never the value, which may be a secret."""
+    """Name each place and what was expected there, never the value, which may be a secret. A long body has a short answer."""
+    details = error.errors()
     found = [
-        (_form(detail["loc"]), FieldError(_pointer(detail["loc"]), _expected(detail))) for detail in error.errors()
+        (_form(detail["loc"]), FieldError(_short(_pointer(detail["loc"])), _short(_expected(detail))))
+        for detail in details[:_MOST_MISTAKES]
     ]
     forms = dict.fromkeys(form for form, _ in found)
     # A body with several possible forms is checked against each of them; to match one is enough.
@@ -220,8 +224,14 @@ def _of_validation(error: RequestValidationError) -> Problem:
         "; ".join(f"{field_error.pointer or '/'}: {field_error.message}" for of, field_error in found if of == form)
         for form in forms
     )
+    more = f"; and {len(details) - len(found):,} more" if len(details) > len(found) else ""
     errors = tuple(dict.fromkeys(field_error for _, field_error in found))
-    return Problem(HTTPStatus.BAD_REQUEST, "bad-request", f"Invalid request: {where}", errors=errors)
+    return Problem(HTTPStatus.BAD_REQUEST, "bad-request", f"Invalid request: {where}{more}", errors=errors)
+
+
+def _short(text: str) -> str:
+    """Cut a text that a caller may have written: the name of a field, or what a check repeats."""
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
 
 
 def _expected(detail: Mapping[str, Any]) -> str:

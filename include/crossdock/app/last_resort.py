@@ -53,6 +53,12 @@ def parsed(url: str) -> tuple[Connection, list[str]]:
         raise BadRequest(f"HUB_ALERT_LAST_RESORT is not a URL of a signed webhook or a mail server. {_EXPECTED}")
     login, password = (unquote(part) if part else None for part in (parts.username, parts.password))
     is_mail = _KINDS[parts.scheme] == "smtp_relay"
+    if not is_mail and not login:
+        # A secret with a slash that is not encoded ends the host, too.
+        raise BadRequest(
+            "HUB_ALERT_LAST_RESORT has no secret before its host. "
+            f"In a URL, the / of a secret is %2F and its + is %2B. {_EXPECTED}"
+        )
     query = parse_qs(parts.query) if is_mail else {}
     address = f"[{host}]" if ":" in host else host
     place = f"{parts.scheme}://{address}" + (f":{port}" if port else "") + ("" if is_mail else _path(parts))

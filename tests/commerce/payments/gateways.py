@@ -98,6 +98,7 @@ class GatewayServer(SimulatedSystem):
         if action == "finish":
             named = body.get("payment_ref") or f"pay_{ref}"
             output |= {"payment_ref": named, "amount_minor": None, "currency": None}
+            output |= {"reference": body["details"].get("of")}
         if "amount_minor" in body:
             amount_minor = 1 if method == "pm_part" else body["amount_minor"]
             output |= {"amount_minor": amount_minor, "currency": "USD" if method == "pm_dollars" else body["currency"]}

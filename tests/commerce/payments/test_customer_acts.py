@@ -11,6 +11,7 @@ from crossdock.commerce.payments.amounts import PaymentState
 from crossdock.commerce.payments.events import FactKind
 from crossdock.commerce.payments.model import NothingToFinish, Payment
 from crossdock.db.database import Store
+from crossdock.integrations.actions.model import RefusedBy
 from crossdock.integrations.attempts.model import Outcome
 from tests.commerce.payments.gateways import Gateways
 from tests.commerce.payments.test_facts import fact, legs, report
@@ -75,6 +76,22 @@ def test_a_lost_answer_is_found_out_by_the_event(gateways: Gateways, waiting: Pa
 
     assert {leg.outcome for leg in legs(gateways, waiting)} == {Outcome.DONE}
     assert not service.show(gateways.store, waiting.payment_id).is_unresolved
+
+
+def test_what_the_customer_brought_back_from_another_payment_finishes_neither(
+    gateways: Gateways, waiting: Payment
+) -> None:
+    """Whoever pays one euro must not have the order of a hundred authorised by it: a browser brings what it likes."""
+    cheap = gateways.authorise("order-4712", "pm_asks_unnamed", amount_minor=100)
+
+    leg = gateways.finish(waiting, redirectResult="X6", of=cheap.reference)
+
+    assert (leg.outcome, leg.refused_by, leg.code) == (Outcome.REFUSED, RefusedBy.US, "another_payment")
+    assert {state(gateways, each) for each in (waiting, cheap)} == {PaymentState.REQUIRES_ACTION}
+    with gateways.store.transaction() as work:
+        kept = repository.facts_of(work, waiting.payment_id)
+    assert FactKind.AUTHORISED not in {said.kind for said in kept}
+    assert gateways.finish(waiting, "f2", redirectResult="X6", of=waiting.reference).outcome is Outcome.DONE
 
 
 def test_what_waits_for_nobody_is_not_finished(gateways: Gateways) -> None:

@@ -183,6 +183,17 @@ class TestResults:
         assert isinstance(ended, Refused)
         assert (ended.by, ended.code, ended.try_other) == (RefusedBy.DECISION, "11", False)
 
+    def test_the_answer_says_whose_details_they_were(self, world: World) -> None:
+        """The request names no payment: Adyen finds it by what a browser brought."""
+        world.done("authorise", payment("stored_redirect"))
+        (psp_reference,) = world.adyen.state.payments
+
+        ended = world.perform("finish", {"details": {"redirectResult": psp_reference}})
+
+        assert isinstance(ended, Done)
+        assert ended.output is not None
+        assert ended.output["reference"] == "order-4711"
+
     def test_nothing_that_the_customer_brought_back_is_an_error_of_the_input(self, world: World) -> None:
         with pytest.raises(InputInvalid, match="/input/details"):
             world.perform("finish", {"details": {}})

@@ -142,7 +142,17 @@ def test_the_setting_is_read_as_a_webhook_or_a_mail_server() -> None:
     assert recipients == ["ada@shop.example", "bob@shop.example"]
 
 
-@pytest.mark.parametrize("url", [f"ftp://{SECRET}@host", f"https://{SECRET}@host:port/", SECRET, f"https:///{SECRET}"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"ftp://{SECRET}@host",
+        f"https://{SECRET}@host:port/",
+        SECRET,
+        f"https:///{SECRET}",
+        f"https://whsec_ab/{SECRET}@host/",
+        f"https://host/{SECRET}",
+    ],
+)
 def test_a_wrong_setting_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(BadRequest) as error:
         last_resort(url)

@@ -216,6 +216,7 @@ def test_a_route_takes_what_fits_its_patterns() -> None:
     assert of(streams=["shop.*"]) == ["late"]
     assert of(integrations=["str?pe"]) == ["down"]
     assert of(kinds=["run_*"], integrations=["stripe"]) == []
+    assert of(streams=["[!x]*"]) == of(streams=["sho[p].orders"]) == [], "a bracket is a bracket"
 
 
 def test_a_channel_does_not_tell_that_it_is_down_itself() -> None:

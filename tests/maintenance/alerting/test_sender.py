@@ -275,6 +275,20 @@ def test_a_refused_message_is_logged_and_does_not_hold_up_the_next(store: Store,
     assert "no such hook" in (a.error or "")
 
 
+def test_the_log_names_no_address_that_a_mail_server_repeats(store: Store, receivers: Receivers) -> None:
+    """Everybody may read the log and the alerts; recipients are masked there."""
+    add_route(store, recipients=["ada@shop.example"])
+    receivers["ops"].failures = [SystemRefused("ops", 550, "<ada@shop.example>: no such user", protocol="SMTP")]
+    fail(store)
+    send_due(store, receivers)
+
+    with store.transaction() as work:
+        (message,) = repository.messages(work)
+        found = [alert.message for alert in alerts.find(work, is_open=True, before=None, limit=10)]
+    assert "no such user" in (message.error or "")
+    assert "ada" not in f"{message.error} {found}"
+
+
 def test_one_sender_works_at_a_time(store: Store, receivers: Receivers) -> None:
     with sender(store, receivers) as first, sender(store, receivers) as second:
         work_once(first)

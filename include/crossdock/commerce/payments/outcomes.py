@@ -21,6 +21,8 @@ from crossdock.integrations.actions.model import (
 )
 from crossdock.integrations.attempts.model import Outcome
 
+#: The code of an answer that is about another payment.
+OF_ANOTHER = "another_payment"
 _ANSWER_GONE = "It was done, and the gateway does not repeat its answer. Its event or a person has to say its reference"
 
 
@@ -53,6 +55,16 @@ def end_of(leg: Leg, ended: Ended) -> LegEnd:
 def input_refused(error: InputInvalid) -> Refused:
     """Say how a call ended that was not made, since the gateway's action does not take such a payment. Another one may."""
     return Refused(str(error), code=INPUT_REFUSED, try_other=True)
+
+
+def of_this_payment(leg: Leg, ended: Ended) -> Ended:
+    """Refuse the end of another payment: a customer may bring back what belongs to one of a smaller amount."""
+    reference = ended.output.get("reference") if isinstance(ended, Done) and ended.output else None
+    if leg.operation is not Operation.FINISH or reference in (None, leg.reference):
+        return ended
+    return Refused(
+        f"The details are not those of {leg.reference}, but of another payment at {leg.gateway}", code=OF_ANOTHER
+    )
 
 
 def of_another() -> LegEnd:

@@ -42,6 +42,7 @@ from crossdock.commerce.payments.outcomes import (
     in_another_currency,
     input_refused,
     of_another,
+    of_this_payment,
 )
 from crossdock.commerce.payments.ports import Perform
 from crossdock.core.errors import BadRequest, Conflict, IntegrationPaused, NotFound
@@ -485,6 +486,7 @@ def _still_ours(leg: Leg, work: Work) -> None:
 
 def _end(work: Work, leg: Leg, ended: Ended, origin: FactOrigin) -> None:
     """Write the outcome of a leg and the facts of its answer, in one transaction."""
+    ended = of_this_payment(leg, ended)
     if named := end_of(leg, ended).payment_ref:
         repository.lock_refs(work, [(leg.gateway, named)])
     payment = repository.lock(work, leg.payment_id)

@@ -52,6 +52,7 @@ class _Payment(msgspec.Struct, frozen=True, rename="camel"):
 
     result_code: str
     psp_reference: str | None = None
+    merchant_reference: str | None = None
     amount: _Amount | None = None
     action: _CustomerAction | None = None
     refusal_reason: str | None = None
@@ -140,6 +141,11 @@ def _authorised(response: HttpResponse) -> Document:
     }
 
 
+def _finished(response: HttpResponse) -> Document:
+    """Read the answer with the reference: the request names no payment, and what a browser brings may be of another one."""
+    return {**_authorised(response), "reference": _decoded(response, _decode_payment).merchant_reference}
+
+
 def _modified(response: HttpResponse) -> Document:
     modification = _decoded(response, _decode_modification)
     if modification.status != "received":
@@ -214,7 +220,7 @@ def _details(adyen: Adyen, given: Document) -> WriteRequest:
 
 AUTHORISE = WriteAction(request=_payment, output_of=_authorised, decline_of=_decline_of)
 
-FINISH = WriteAction(request=_details, output_of=_authorised, decline_of=_decline_of)
+FINISH = WriteAction(request=_details, output_of=_finished, decline_of=_decline_of)
 
 CAPTURE = WriteAction(
     request=lambda adyen, given: _modification(adyen, given, "captures", {"amount": _amount("capture", given)}),

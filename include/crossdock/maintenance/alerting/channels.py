@@ -8,7 +8,7 @@ from crossdock.core.errors import BadRequest, NotFound
 from crossdock.db.database import Store
 from crossdock.http.connection import Connection
 from crossdock.integrations.manifests import manifests
-from crossdock.integrations.registered import find_active
+from crossdock.integrations.registered import find_active, refuse_moved
 from crossdock.maintenance.alerting.ports import AlertChannel
 from crossdock.maintenance.alerting.routes import Route
 
@@ -27,7 +27,8 @@ def open_channel(store: Store, read_connection: ReadConnection, integration: str
     Raises:
         NotFound: there is no such integration, or it has no connection.
         IntegrationPaused: somebody paused it.
-        BadRequest: it sends no alerts, or its connection lacks a value.
+        BadRequest: it sends no alerts, or its connection lacks a value, or would send its credentials elsewhere than they
+            were given for.
 
     """
     found = find_active(store, integration)
@@ -39,7 +40,9 @@ def open_channel(store: Store, read_connection: ReadConnection, integration: str
         raise BadRequest(
             f"{integration} is of the kind {found.kind}, which sends no alerts. Kinds that do: {able or 'none'}"
         )
-    channel: AlertChannel = manifest.provided(CAPABILITY).of(integration, read_connection(found.connection_id), None)
+    connection = read_connection(found.connection_id)
+    refuse_moved(found, manifest, connection)
+    channel: AlertChannel = manifest.provided(CAPABILITY).of(integration, connection, None)
     return channel
 
 

@@ -117,7 +117,13 @@ class Route(_Declared):
 
 def fits(patterns: tuple[str, ...], value: str | None) -> bool:
     """Check *value* against patterns; without any, everything fits."""
-    return not patterns or any(fnmatchcase(value or "", pattern) for pattern in patterns)
+    # A bracket is a bracket: subjects have some, and `[!a]*` would fit nearly everything.
+    return not patterns or any(fnmatchcase(value or "", pattern.replace("[", "[[]")) for pattern in patterns)
+
+
+def names_something(pattern: str) -> bool:
+    """Check that *pattern* has more than wildcards: `*`, `**` and `?*` fit everything there is."""
+    return bool(pattern.strip("*?"))
 
 
 def gravest(severities: list[Severity]) -> Severity:

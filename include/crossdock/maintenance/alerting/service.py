@@ -15,7 +15,7 @@ from crossdock.maintenance.alerting.channels import OpenChannel, check_route
 from crossdock.maintenance.alerting.model import AlertMessage, Cause, Occasion, Severity
 from crossdock.maintenance.alerting.plan import Planned
 from crossdock.maintenance.alerting.repository import StoredMessage, StoredMute, StoredRoute
-from crossdock.maintenance.alerting.routes import Route
+from crossdock.maintenance.alerting.routes import Route, names_something
 from crossdock.observability import alerts, audit
 from crossdock.observability.alerts import Found, Kind
 
@@ -149,11 +149,11 @@ def mute(
     Silence the alerts that fit all three patterns until an instant.
 
     Raises:
-        BadRequest: *until* is past, or the patterns fit every alert.
+        BadRequest: *until* is past, or the patterns are wildcards alone.
 
     """
     _refuse_past(until)
-    if {kind, subject, integration} == {"*"}:
+    if not any(map(names_something, (kind, subject, integration))):
         raise BadRequest("Name a kind, a subject or an integration: a mute of everything would hide what is new")
     with store.transaction() as work:
         added = repository.add_mute(
