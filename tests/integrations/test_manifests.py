@@ -142,16 +142,15 @@ def url_fields(schema: Any) -> list[Any]:
 def test_no_url_has_a_user_and_a_password(kind: str) -> None:
     """Settings are shown, and a customer's browser shows where it comes back to: a password in either is no secret."""
     manifest = manifests()[kind]
-    fields = url_fields(manifest.settings) + [
-        found for action in manifest.actions.values() for found in url_fields(action.input)
-    ]
+    fields = url_fields(manifest.settings) + url_fields(manifest.credentials)
+    fields += [found for action in manifest.actions.values() for found in url_fields(action.input)]
 
     assert fields
     for field in fields:
         scheme = "smtp" if "smtp" in field["pattern"] else "https"
         for name in ("ada:secret@shop.example", "ada@shop.example/x", "shop.example\\@bank.example"):
             assert [*errors_in(field, f"{scheme}://{name}", "/url")], name
-        good = "shop.example:8443" if scheme == "smtp" else "shop.example:8443/ada@back"
+        good = "shop.example:8443" if scheme == "smtp" else "shop.example:8443/ada@back/of/it"
         assert [*errors_in(field, f"{scheme}://{good}", "/url")] == []
 
 

@@ -1,4 +1,4 @@
-"""The steps of the demo with alerts: that a source is down is told by mail, once, and so is that it is over."""
+"""The steps of the demo with alerts: one mail says that a source is down, and one that it is over."""
 
 from __future__ import annotations
 
