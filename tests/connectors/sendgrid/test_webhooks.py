@@ -124,7 +124,9 @@ class TestWhatIsNotOfTheHub:
             meant(document)
 
     @pytest.mark.parametrize(
-        "change", [{"timestamp": "now"}, {"timestamp": -1}, {"timestamp": 10**15}, {"sg_event_id": None}], ids=str
+        "change",
+        [{"timestamp": "now"}, {"timestamp": -1}, {"timestamp": 10**15}, {"sg_event_id": None}, {"status": "5.1.1\n"}],
+        ids=str,
     )
     def test_an_event_of_ours_that_cannot_be_read_is_refused(self, change: dict[str, Any]) -> None:
         """To leave it out would lose what it says; the vendor sends it again, and the refusal is counted."""
@@ -207,6 +209,14 @@ class TestOverASocket:
         answer = world.hub.post(json.dumps(said("ada")).encode(), list(headers.items()), MAILER)
 
         assert (answer.status_code, world.stored()) == (401, 0)
+
+    @pytest.mark.parametrize(("text", "status", "stored"), [("a\0b", 400, 0), (r"a\u0000b", 202, 1)])
+    def test_a_nul_is_refused_before_it_is_stored(self, world: World, text: str, status: int, stored: int) -> None:
+        """The database takes it in no text: the event would be a dead letter. Its spelling is a text as any other."""
+        body = json.dumps([said("ada")[0] | {"sg_message_id": text}]).encode()
+        answer = world.hub.post(body, list(world.bench.system.webhooks.headers_of(body).items()), MAILER)
+
+        assert (answer.status_code, world.stored()) == (status, stored)
 
     def test_a_mail_that_was_sent_and_bounces_says_so(self, world: World) -> None:
         world.send(msgspec.structs.replace(ORDER, to=Mailbox("bounce@customer.example")))

@@ -45,7 +45,9 @@ class MailEvent(msgspec.Struct, frozen=True):
     kind: str
     sg_message_id: str | None = None
     #: Of a bounce: the code of RFC 3463.
-    status: Annotated[str, msgspec.Meta(pattern=r"^[0-9]\.[0-9]{1,3}\.[0-9]{1,3}$")] | msgspec.UnsetType = msgspec.UNSET
+    status: Annotated[str, msgspec.Meta(pattern=r"^[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\Z")] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
 
 
 prepare(MailEvent)
