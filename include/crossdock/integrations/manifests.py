@@ -56,6 +56,9 @@ class Judge(msgspec.Struct, frozen=True):
     tests: tuple[str, ...]
 
 
+prepare(tuple[Judge, ...])
+
+
 @dataclass(frozen=True)
 class Manifest:
     """One connector: what a person needs to know to connect it, and what it provides."""
