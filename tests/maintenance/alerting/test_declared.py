@@ -11,6 +11,7 @@ from crossdock.maintenance.alerting import declared, repository, service
 from crossdock.maintenance.alerting.declared import InvalidRoutes
 from crossdock.observability import alerts
 from tests.maintenance.alerting.receivers import add_route
+from tests.shop import query
 
 VALID = """\
 routes:
@@ -136,3 +137,23 @@ def test_a_name_in_two_files_is_a_mistake_of_the_second(file: Path) -> None:
 
     assert {route.integration for route in found.routes} == {"ops_mail", "ops_slack"}
     assert "ops.yaml" in found.invalid["zz.yaml"]
+
+
+def test_a_route_that_cannot_be_read_stops_no_other_and_is_an_alert_until_it_is_added_again(
+    store: Store, tmp_path: Path
+) -> None:
+    """Another version has written it, or its time zone is no more: the whole sender stood still, and the list of routes."""
+    add_route(store, "mine")
+    add_route(store, "other")
+    query(
+        store,
+        "UPDATE alert_route SET definition = definition || '{\"severity\": \"dire\"}' WHERE name = 'other' RETURNING 1",
+    )
+    service.sync_declared(store, str(tmp_path))
+
+    assert names(store) == {"mine": None}
+    assert "other cannot be read" in open_alerts(store)["route other"]
+    add_route(store, "other")
+    service.sync_declared(store, str(tmp_path))
+    assert set(names(store)) == {"mine", "other"}
+    assert open_alerts(store) == {}

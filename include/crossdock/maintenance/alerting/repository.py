@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
+from pydantic import ValidationError
 
 from crossdock.core.decoding import prepare
 from crossdock.db.database import Work
@@ -281,11 +282,24 @@ def acknowledge(work: Work, alert_id: int, *, actor: str, until: datetime | None
 
 
 def routes(work: Work) -> list[StoredRoute]:
-    """Read all routes, by name."""
+    """Read all routes, by name, but those that this version cannot read: one of them must not keep the others from sending."""
     return [
-        StoredRoute(route=Route.model_validate(definition), created_at=created_at, declared_in=declared_in)
+        StoredRoute(route=route, created_at=created_at, declared_in=declared_in)
         for definition, created_at, declared_in in work.execute(_ROUTES)
+        if (route := _read(definition)) is not None
     ]
+
+
+def unreadable_routes(work: Work) -> list[str]:
+    """Name the routes that this version cannot read: another one has written them, or their time zone is no more."""
+    return [str(definition["name"]) for definition, *_ in work.execute(_ROUTES) if _read(definition) is None]
+
+
+def _read(definition: Mapping[str, Any]) -> Route | None:
+    try:
+        return Route.model_validate(definition)
+    except ValidationError:
+        return None
 
 
 def save_route(work: Work, route: Route, *, declared_in: str | None) -> None:

@@ -207,7 +207,10 @@ def sync_declared(store: Store, setting: str) -> None:
             if found.is_there and each.declared_in and name not in wanted and each.declared_in not in found.invalid:
                 repository.remove_route(work, name)
                 audit.add(work, actor="alert-sender", act="alert_route.remove", subject=_subject(name))
-        mistakes = {name: Found(message) for name, message in found.invalid.items()}
+        mistakes = {name: Found(message) for name, message in found.invalid.items()} | {
+            f"route {name}": Found(f"The route {name} cannot be read by this version, and sends nothing. Add it again")
+            for name in repository.unreadable_routes(work)
+        }
         changed = alerts.hold(work, Kind.ALERT_ROUTES_INVALID, mistakes)
     for message in changed.begun:
         log.warning("Alert: %s", message)
