@@ -43,6 +43,7 @@ def simulate(
     repriced = [_change_prices(state, i) for i in _pick(state, PRODUCTS.name, price_changes, only_good=only_good)]
     advanced = [_change_states(state, i) for i in _pick(state, ORDERS.name, order_changes, only_good=only_good)]
     placed = [_place_order(state) for _ in range(new_orders)]
+    state.clock.catch_up()
     return {
         INVENTORY.name: _summaries(moved),
         PRODUCTS.name: _summaries(repriced),

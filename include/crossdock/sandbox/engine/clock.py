@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 _CANONICAL_LENGTH = len("2026-01-01T00:00:00.000Z")
@@ -54,6 +55,16 @@ class Clock:
             real = real.replace(microsecond=real.microsecond // 1000 * 1000)
             self._last = max(real, self._last + _MILLISECOND)
             return text_of(self._last)
+
+    def catch_up(self) -> None:
+        """
+        Wait until the real clock is as late as the last reading: many readings within a millisecond lie ahead of it.
+
+        A reader that asks up to now would miss such a change until it asks again.
+        """
+        with self._lock:
+            ahead = self._last - datetime.now(UTC)
+        time.sleep(max(ahead.total_seconds(), 0.0))
 
     def ago(self, seconds: float) -> str:
         """Write the instant *seconds* before now; the clock itself does not move."""
