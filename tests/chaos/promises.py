@@ -147,7 +147,12 @@ def _fencing(store: Store) -> list[str]:
 
 
 def _at_rest(store: Store) -> list[str]:
-    held = query(store, "SELECT dataset, shard, holder FROM lease WHERE expires_at > clock_timestamp()")
+    # The sender of alerts holds its own for as long as it runs.
+    held = query(
+        store,
+        "SELECT dataset, shard, holder FROM lease WHERE expires_at > clock_timestamp()"
+        " AND (integration, dataset) <> ('hub', 'alerts')",
+    )
     at_work = query(store, "SELECT run_id FROM sync_run WHERE state = 'running' AND finished_at IS NULL")
     stages = query(
         store,
