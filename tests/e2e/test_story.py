@@ -179,7 +179,8 @@ class Api:
 
     def __init__(self, hub: Hub) -> None:
         shown = hub("status", "--password")
-        self.url, self.password = hub.json("status")["processes"][3]["url"], shown.rsplit("password", 1)[1].split()[0]
+        parts = {process["name"]: process for process in hub.json("status")["processes"]}
+        self.url, self.password = parts["api-server"]["url"], shown.rsplit("password", 1)[1].split()[0]
         answer = requests.post(
             f"{self.url}/auth/token", json={"username": "admin", "password": self.password}, timeout=120
         )
