@@ -12,7 +12,7 @@ from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.consent import confirm
 from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
-from crossdock.client.paths import path_of
+from crossdock.core.paths import path_of
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Say who gets which alerts.")
 

@@ -15,9 +15,9 @@ from crossdock.cli.instants import instant_option, optional_text, shown
 from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi
-from crossdock.client.paths import path_of
 from crossdock.core.errors import BadRequest
 from crossdock.core.instants import utc_text
+from crossdock.core.paths import path_of
 
 app = typer.Typer(
     cls=CommandGroup,

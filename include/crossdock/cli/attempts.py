@@ -11,8 +11,8 @@ from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.instants import shown
 from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
-from crossdock.client.paths import path_of
 from crossdock.core.errors import BadRequest
+from crossdock.core.paths import path_of
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Calls that write, and those without a known outcome.")
 

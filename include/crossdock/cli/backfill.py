@@ -19,8 +19,8 @@ from crossdock.client import dag_runs
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused
 from crossdock.client.hub import HubApi
-from crossdock.client.paths import path_of
 from crossdock.core.errors import BadRequest
+from crossdock.core.paths import path_of
 
 _CONFLICT = 409
 

@@ -21,7 +21,7 @@ from crossdock.cli.selection import (
     selection_of,
 )
 from crossdock.cli.session import hub_api
-from crossdock.client.paths import path_of
+from crossdock.core.paths import path_of
 
 app = typer.Typer(
     cls=CommandGroup, no_args_is_help=True, help="Inspect, fix and replay events that a subscriber could not process."

@@ -17,7 +17,7 @@ from crossdock.cli.options import Json
 from crossdock.cli.replays import follow_replay, show_end
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi
-from crossdock.client.paths import path_of
+from crossdock.core.paths import path_of
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Inspect events, delivery status and replays.")
 CloudEvents = Annotated[bool, typer.Option("--json", help="Print CloudEvents on standard output, one per line.")]

@@ -23,9 +23,9 @@ from crossdock.cli.options import Json
 from crossdock.cli.repeatable import Key
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi, HubRefused
-from crossdock.client.paths import path_of
 from crossdock.core.errors import BadRequest, Conflict, NotFound
 from crossdock.core.hints import Hint, HintId
+from crossdock.core.paths import path_of
 
 if TYPE_CHECKING:
     from crossdock.integrations.manifests import Manifest

@@ -22,7 +22,7 @@ from crossdock.cli.selection import (
 )
 from crossdock.cli.session import hub_api
 from crossdock.cli.streams import stream_id
-from crossdock.client.paths import path_of
+from crossdock.core.paths import path_of
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="List, edit, replay and discard rejected records.")
 _STATES = ("open", "replayed", "discarded", "superseded", "all")

@@ -11,8 +11,8 @@ import typer
 from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
 from crossdock.client.hub import HubApi
-from crossdock.client.paths import path_of
 from crossdock.core.errors import Conflict
+from crossdock.core.paths import path_of
 
 Replay = dict[str, Any]
 #: The kind of a replay → what it replays, as people say it.

@@ -11,7 +11,7 @@ from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
 from crossdock.cli.streams import stream_id
-from crossdock.client.paths import path_of
+from crossdock.core.paths import path_of
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Inspect one run.")
 

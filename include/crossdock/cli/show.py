@@ -12,7 +12,7 @@ from crossdock.cli.instants import instant_option, optional_text
 from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
 from crossdock.cli.streams import StreamName, stream_named
-from crossdock.client.paths import path_of
+from crossdock.core.paths import path_of
 
 
 def show(

@@ -16,8 +16,8 @@ from crossdock.client.errors import (
     LoginRefused,
     StackError,
 )
-from crossdock.client.paths import path_of
 from crossdock.core.errors import BadRequest
+from crossdock.core.paths import path_of
 
 if TYPE_CHECKING:
     import requests

@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeVar
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused, StackError
 from crossdock.client.hub import HubApi
-from crossdock.client.paths import path_of
 from crossdock.core import ids
 from crossdock.core.errors import NotFound
+from crossdock.core.paths import path_of
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from typing import Any
 import requests
 
 from crossdock.client.errors import StackError
-from crossdock.client.paths import path_of
 from crossdock.core.errors import BadRequest
+from crossdock.core.paths import path_of
 
 _TIMEOUT_S = 60.0
 

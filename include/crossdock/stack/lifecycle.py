@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Literal
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AnotherStart, NotReady
-from crossdock.client.paths import path_of
 from crossdock.core.ids import prefixed
+from crossdock.core.paths import path_of
 from crossdock.stack import airflow, mail_systems, ports, processes
 from crossdock.stack.home import home, make_private_folder, read_json, write_json
 from crossdock.stack.processes import ProcessRecord

@@ -11,8 +11,8 @@ from typing import Any
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused
-from crossdock.client.paths import path_of
 from crossdock.core.ids import unprefixed
+from crossdock.core.paths import path_of
 
 _PAGE = 100
 #: Airflow marks the DAGs of a deleted file as stale when its DAG processor next lists the folder.

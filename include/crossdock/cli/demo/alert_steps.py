@@ -10,8 +10,8 @@ from crossdock.cli.demo.checks import expect
 from crossdock.cli.demo.run import DemoRun
 from crossdock.cli.demo.sync_steps import SyncSteps
 from crossdock.client.hub import HubApi
-from crossdock.client.paths import path_of
 from crossdock.client.sandbox import SandboxControl
+from crossdock.core.paths import path_of
 
 _ROUTE, _CHANNEL = "demo", "mail_server"
 #: After that something is missing, and not slow, on a machine with twenty times the work that it can do.

@@ -17,11 +17,11 @@ from crossdock.cli.demo.checks import expect
 from crossdock.cli.replays import follow_replay
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.hub import HubApi
-from crossdock.client.paths import path_of
 from crossdock.client.sandbox import SandboxControl
 from crossdock.commerce.inventory import repository as inventory_repository
 from crossdock.commerce.inventory.schema import StockLevel
 from crossdock.core.errors import NotFound
+from crossdock.core.paths import path_of
 from crossdock.db.database import Store
 from crossdock.events import store as event_store
 from crossdock.events.model import STOCK_CHANGED, NewEvent

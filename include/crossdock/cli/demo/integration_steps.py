@@ -14,11 +14,11 @@ from crossdock.cli.demo.checks import DemoFailed, expect, expect_in_hub
 from crossdock.cli.demo.run import DemoRun, SyncRun, summary
 from crossdock.cli.demo.second_system import second_system
 from crossdock.client.hub import HubApi
-from crossdock.client.paths import path_of
 from crossdock.commerce.customers.schema import Customer
 from crossdock.commerce.inventory.schema import StockLevel
 from crossdock.core.errors import NotFound
 from crossdock.core.ids import sync_dag
+from crossdock.core.paths import path_of
 from crossdock.db.database import Store
 from crossdock.sync import records
 from crossdock.sync.dataset import Schema

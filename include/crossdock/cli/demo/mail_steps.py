@@ -13,9 +13,9 @@ from crossdock.cli.console import Bar
 from crossdock.cli.demo.checks import DemoFailed, expect
 from crossdock.cli.demo.run import DemoRun
 from crossdock.client.hub import HubApi, HubRefused
-from crossdock.client.paths import path_of
 from crossdock.client.sandbox import SandboxControl
 from crossdock.core.ids import prefixed
+from crossdock.core.paths import path_of
 
 _SERVER, _SENDGRID = "mail_server", "sendgrid"
 #: After that something is missing, and not slow, on a machine with twenty times the work that it can do.

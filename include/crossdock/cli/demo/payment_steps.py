@@ -16,9 +16,9 @@ from crossdock.cli.demo.checks import DemoFailed, expect
 from crossdock.cli.demo.run import DemoRun
 from crossdock.cli.demo.second_system import second_system
 from crossdock.client.hub import HubApi, HubRefused
-from crossdock.client.paths import path_of
 from crossdock.client.sandbox import SandboxControl
 from crossdock.core.errors import NotFound
+from crossdock.core.paths import path_of
 
 _STRIPE, _ADYEN = "demo_stripe", "demo_adyen"
 _AMOUNT_MINOR = 4_990

@@ -10,10 +10,10 @@ from crossdock.cli.demo.run import DemoRun, SyncRun, summary
 from crossdock.cli.replays import follow_replay
 from crossdock.client import dag_runs
 from crossdock.client.hub import HubApi
-from crossdock.client.paths import path_of
 from crossdock.client.sandbox import SandboxControl
 from crossdock.commerce.inventory.schema import StockLevel
 from crossdock.core.ids import sync_dag
+from crossdock.core.paths import path_of
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.sync import records

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from requests import Request
 
-from crossdock.client.paths import path_of
 from crossdock.core.errors import BadRequest
+from crossdock.core.paths import path_of
 
 
 @pytest.mark.parametrize(
