@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -172,15 +172,37 @@ def fab_hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) 
 @pytest.fixture(autouse=True)
 def streams_of_one_shop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin each test with the streams of one shop, in the server and here: a test that adds an integration replaces them."""
-    for name in {"hub", "fab_hub"} & set(request.fixturenames):
+    for name in {"hub", "fab_hub", "fuzzed_hub"} & set(request.fixturenames):
         url = define_shop(request.getfixturevalue(name).definitions)
         monkeypatch.setattr(settings(), "definitions_url", url)
 
 
+@pytest.fixture(scope="session")
+def fuzzed_hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Hub]:
+    """One for the fuzzer alone: what other tests left behind would decide what it finds, and what it sends would be left behind."""
+    yield from serve(tmp_path_factory.mktemp("fuzzed"), postgres, SIMPLE)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the end of the server's log beside what failed: a 500 says there what went wrong, and nowhere else."""
+    report = yield
+    if report.failed:
+        for name, value in getattr(item, "funcargs", {}).items():
+            if isinstance(value, Hub):
+                report.sections.append((f"log of {name}", "\n".join(value.log.read_text().splitlines()[-120:])))
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of each server in one worker: a second one would start it again, for ten seconds of CPU."""
+    """
+    Keep the tests of each server in one worker: a second one would start it again, for ten seconds of CPU.
+
+    First, because xdist reads the marks in the same hook.
+    """
     for item in items:
-        for server in ("fab_hub", "hub"):
+        for server in ("fuzzed_hub", "fab_hub", "hub"):
             if server in getattr(item, "fixturenames", ()) and Path(__file__).parent in item.path.parents:
                 item.add_marker(pytest.mark.xdist_group(server))
                 break

@@ -85,7 +85,7 @@ _IN_THE_GATE = ("admin", "uma")
 @pytest.mark.parametrize(
     "name", [name if name in _IN_THE_GATE else pytest.param(name, marks=pytest.mark.deep) for name in EXAMPLES]
 )
-def test_the_server_does_as_its_document_says(hub: Hub, name: str) -> None:
+def test_the_server_does_as_its_document_says(fuzzed_hub: Hub, name: str) -> None:
     """
     Schemathesis, all its checks, over a socket and a database: no 500, no answer that the document does not know, no
     request that breaks the document and is accepted, no credential that could be left out.
@@ -99,9 +99,9 @@ def test_the_server_does_as_its_document_says(hub: Hub, name: str) -> None:
         "run",
         str(PROJECT / "docs/openapi.json"),
         "--url",
-        f"{hub.url}/hub",
+        f"{fuzzed_hub.url}/hub",
         "--header",
-        f"Authorization: Bearer {hub.token(name)}",
+        f"Authorization: Bearer {fuzzed_hub.token(name)}",
         "--checks",
         "all",
         "--phases",

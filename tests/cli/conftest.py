@@ -104,8 +104,13 @@ def hub(stackless_hub: Hub, served: ServedHub, hub_dsn: str, monkeypatch: pytest
     return stackless_hub
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of the served hub in one worker: a second one would start it again, for ten seconds of CPU."""
+    """
+    Keep the tests of the served hub in one worker: a second one would start it again, for ten seconds of CPU.
+
+    First, because xdist reads the marks in the same hook.
+    """
     for item in items:
         if "served" in getattr(item, "fixturenames", ()) and Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("cli_served"))
