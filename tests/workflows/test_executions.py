@@ -176,9 +176,7 @@ def test_the_end_of_a_try_that_was_replaced_is_of_no_account(store: Store, world
         slept = repository.begin(work, execution, "check", Direction.ACT, "k", timeout=timedelta(0))
     go_on(store, flow, execution_id)
     with store.transaction() as work:
-        late = repository.end(
-            work, execution, slept, StepState.REFUSED, output=None, message="too late", wait_s=None
-        )
+        late = repository.end(work, execution, slept, StepState.REFUSED, output=None, message="too late", wait_s=None)
 
     assert late is None
     assert steps(store, execution_id)["check", Direction.ACT] is StepState.DONE

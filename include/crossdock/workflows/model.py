@@ -151,6 +151,8 @@ class StepCall:
     #: What the steps before it put out, by their names.
     outputs: Mapping[str, Document]
     actor: str
+    #: Raises StepReplaced if another process has taken the step over: call it in the transaction before something is sent.
+    refuse_replaced: Callable[[Work], None]
 
 
 @dataclass(frozen=True)
@@ -290,13 +292,11 @@ class FlowInvalid(Terminal):
     """A flow contradicts itself; a defect of whoever declares it."""
 
 
-class StepBusy(Conflict):
-    """A call of the step may be running."""
+class StepReplaced(Conflict):
+    """Another process tried the step since, or undoes it: nothing may be sent for this try."""
 
-    def __init__(self, execution: Execution, step: str) -> None:
-        super().__init__(
-            f"The step {step} of {execution.subject} may be at work now. Try again when its call must be over"
-        )
+    def __init__(self, step: str) -> None:
+        super().__init__(f"The step {step} was taken over by another process while this one slept. Nothing was sent")
 
 
 def key_of(execution_id: str, step: str, direction: Direction) -> str:

@@ -15,7 +15,7 @@ from crossdock.core.decoding import prepare
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Work
 from crossdock.integrations.actions.model import Document
-from crossdock.workflows.model import Direction, Driver, Execution, StepProgress, StepState
+from crossdock.workflows.model import Direction, Driver, Execution, StepProgress, StepReplaced, StepState
 
 # The delivery's and the API server's threads read them.
 prepare(Execution, StepProgress)
@@ -80,6 +80,19 @@ UPDATE execution_step
 RETURNING """
     + _STEP
 )
+
+#: FOR SHARE: until the transaction ends that opens an attempt. Whoever takes the step over later finds the attempt.
+_IS_LAST = b"""
+SELECT FROM execution_step
+ WHERE execution_id = %(execution_id)s AND step = %(step)s AND direction = %(direction)s AND tries = %(tries)s
+   AND state = 'open' FOR SHARE
+"""
+
+#: A process that slept in the call of an act must not send it after its undo.
+_REPLACE = b"""
+UPDATE execution_step SET state = 'unknown', message = 'its process ended', tries = tries + 1
+ WHERE execution_id = %(execution_id)s AND step = %(step)s AND direction = 'act' AND state = 'open'
+"""
 
 _SKIP_UNDO = b"""
 INSERT INTO execution_step (execution_id, step, direction, state, key, tries, ended_at)
@@ -258,6 +271,29 @@ def end(
         "tries": tried.tries,
     }
     return _steps(work).execute(_END, values, prepare=True).fetchone()
+
+
+def refuse_replaced(work: Work, execution_id: str, tried: StepProgress) -> None:
+    """
+    Make sure that *tried* is the last try of its step and has not ended, until the transaction ends.
+
+    Raises:
+        StepReplaced: it is not.
+
+    """
+    values = {
+        "execution_id": execution_id,
+        "step": tried.step,
+        "direction": tried.direction,
+        "tries": tried.tries,
+    }
+    if work.execute(_IS_LAST, values).fetchone() is None:
+        raise StepReplaced(tried.step)
+
+
+def replace_open(work: Work, execution: Execution, step: str) -> None:
+    """Have the process that may be in the call of an act send nothing more."""
+    work.execute(_REPLACE, {"execution_id": execution.execution_id, "step": step})
 
 
 def skip_undo(work: Work, execution: Execution, step: str, key: str) -> None:

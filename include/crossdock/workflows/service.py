@@ -274,28 +274,32 @@ def _try(
     """Open a try; of a step in the hub's database, also make it and record its end."""
     effect = move.step.act if move.direction is Direction.ACT else move.step.undo
     assert effect is not None  # noqa: S101  a step without an undo is skipped
-    call = _call_of(execution, move, progress)
+    name, direction = move.step.name, move.direction
+    if direction is Direction.UNDO:
+        repository.replace_open(work, execution, name)
     timeout = timedelta(seconds=effect.timeout_s if isinstance(effect, Outside) else 0)
-    tried = repository.begin(work, execution, call.step, call.direction, call.key, timeout=timeout)
+    key = key_of(execution.execution_id, name, direction)
+    tried = repository.begin(work, execution, name, direction, key, timeout=timeout)
+    call = _call_of(execution, tried, progress)
     if isinstance(effect, Outside):
         execution = repository.save(work, execution, next_at=tried.next_at)
         return execution, _Called(execution, flow, effect, tried, call)
     return _end(work, flow, execution, tried, _in_hub(work, effect, call)), _Tried()
 
 
-def _call_of(execution: Execution, move: Try, progress: Progress) -> StepCall:
-    name = move.step.name
-    before = (progress.get((name, direction)) for direction in (Direction.ACT, move.direction))
+def _call_of(execution: Execution, tried: StepProgress, progress: Progress) -> StepCall:
+    before = (progress.get((tried.step, direction)) for direction in (Direction.ACT, tried.direction))
     return StepCall(
         execution_id=execution.execution_id,
         subject=execution.subject,
-        step=name,
-        direction=move.direction,
-        key=key_of(execution.execution_id, name, move.direction),
+        step=tried.step,
+        direction=tried.direction,
+        key=tried.key,
         may_have_happened=any(row is not None and row.state in UNRESOLVED for row in before),
         given=execution.input,
         outputs=outputs_of(progress),
         actor=execution.created_by,
+        refuse_replaced=lambda later: repository.refuse_replaced(later, execution.execution_id, tried),
     )
 
 
