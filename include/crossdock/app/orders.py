@@ -21,7 +21,7 @@ from crossdock.commerce.payments import service as payments
 from crossdock.commerce.payments.amounts import PaymentState, amounts_of
 from crossdock.commerce.payments.model import AmountRefused, Leg, Operation, Payment, PaymentBusy, PaymentRequest
 from crossdock.commerce.payments.service import Payments, Request
-from crossdock.core.errors import BadRequest, Conflict, HubError, NotFound, Transient
+from crossdock.core.errors import BadRequest, Conflict, HubError, NotFound, Terminal, Transient
 from crossdock.core.log import logger
 from crossdock.core.money import currency_exponent, decimal_text
 from crossdock.db.database import Store, StoreUnavailable, Work
@@ -359,13 +359,25 @@ def order_flows(calls: Callable[[], Calls]) -> dict[str, Flow]:
     )
 
 
+def not_called() -> Calls:
+    """Stand for the calls where an order is only placed, or read."""
+    raise StepElsewhere
+
+
+class StepElsewhere(Terminal):
+    """A defect of ours: a step of an order was made where orders are only placed."""
+
+    def __init__(self) -> None:
+        super().__init__("Steps of orders are made by the delivery workers, not here")
+
+
 class OrderDriver:
     """Moves orders on by events, several at a time, and takes up what is due. Each thread has a database of its own."""
 
     def __init__(self, open_calls: Callable[[], Calls], *, threads: int = 8) -> None:
-        self._open_calls, self._local = open_calls, threading.local()
+        self._open_calls, self._threads, self._local = open_calls, threads, threading.local()
         self._opened: list[Calls] = []
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="orders")
+        self._pool: ThreadPoolExecutor | None = None
         self._flows = order_flows(self._calls)
 
     def deliver(self, events: Sequence[Event]) -> None:
@@ -376,15 +388,22 @@ class OrderDriver:
             StoreUnavailable: the hub's database failed. Delivering again is safe.
 
         """
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="orders")
         orders = dict.fromkeys(event.partition_key for event in events)
         list(self._pool.map(self._step, orders))
 
     def take_up_due(self) -> int:
         """Move on what is due: a retry, an order whose event did not come, an order that somebody cancelled."""
-        return engine.take_up_due(self._calls().store, self._flows)
+        store = self._calls().store
+        reservations.release_expired(store)
+        return engine.take_up_due(store, self._flows)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True)
+        """Close what is open. Afterwards it can be used again."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+        self._pool, self._local = None, threading.local()
         for calls in self._opened:
             with suppress(Exception):
                 calls.store.close()
@@ -398,6 +417,7 @@ class OrderDriver:
             engine.advance(store, self._flows, execution.execution_id, once=True)
 
     def _calls(self) -> Calls:
+        """Open what the steps of this thread need, on its first use."""
         found: Calls | None = getattr(self._local, "calls", None)
         if found is None:
             found = self._open_calls()
