@@ -17,6 +17,7 @@ class _Phrase(NamedTuple):
 #: None where no request helps: a client cannot run a migration.
 _PHRASES: dict[HintId, _Phrase | None] = {
     HintId.LIST_ATTEMPTS: _Phrase("List the calls without a known outcome", "GET /hub/v1/attempts"),
+    HintId.LIST_ORDERS: _Phrase("List the orders that are not finished", "GET /hub/v1/orders?state=open"),
     HintId.SHOW_PAYMENT: _Phrase("See the payment", "GET /hub/v1/payments/{subject}"),
     HintId.LIST_PAYMENTS: _Phrase(
         "List the payments with a call without a known outcome", "GET /hub/v1/payments?unresolved=true"

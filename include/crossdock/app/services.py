@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Protocol
 
-from crossdock.app.airflow.systems import systems_of
+from crossdock.app.airflow.systems import client_of, systems_of
 from crossdock.app.fetch_records import SyncRecordFetcher
+from crossdock.app.orders import Calls, OrderDriver
+from crossdock.core.settings import settings
+from crossdock.db.database import Store
 
 
 class RecordFetcher(Protocol):
@@ -40,13 +43,22 @@ class Services:
     """What a subscriber can be closed over. Having them costs nothing: each opens what it needs on its first use."""
 
     records: RecordFetcher
+    orders: OrderDriver
 
     def close(self) -> None:
         """Close what they keep open between two calls. Afterwards they can be used again."""
         self.records.close()
+        self.orders.close()
 
 
 @cache
 def services() -> Services:
     """Build the services of this process, once, without opening anything. Calls to other systems work in Airflow's tasks only."""
-    return Services(records=SyncRecordFetcher(partial(systems_of, starts=True, queues=False)))
+    return Services(
+        records=SyncRecordFetcher(partial(systems_of, starts=True, queues=False)), orders=OrderDriver(_calls)
+    )
+
+
+def _calls() -> Calls:
+    store = Store.from_connection(settings().store_connection)
+    return Calls(store, partial(client_of, store))

@@ -14,6 +14,7 @@ from crossdock.app.services import Services
 from crossdock.commerce.inventory import subscribers as inventory_subscribers
 from crossdock.commerce.mail import subscribers as mail_subscribers
 from crossdock.commerce.mail.events import MAIL_REPORTED
+from crossdock.commerce.orders.steps import EVENT_TYPES
 from crossdock.commerce.payments import subscribers as payment_subscribers
 from crossdock.commerce.payments.events import PAYMENT_REPORTED
 from crossdock.events.model import STOCK_CHANGED, WEBHOOK_RECEIVED
@@ -32,7 +33,10 @@ def subscribers(services: Services) -> Mapping[str, Subscriber]:
         ),
         # Each fact is one of its own: a later one does not say what a dead one said.
         "mails": Subscriber(types=(MAIL_REPORTED.name,), apply=mail_subscribers.apply, newer_replaces_older=False),
+        # Each step is one of its own, and is looked up in the order: an event only says that there may be one to make.
+        "orders": Subscriber(types=EVENT_TYPES, deliver=services.orders.deliver, first_wait_s=0.5),
         "payments": Subscriber(
             types=(PAYMENT_REPORTED.name,), apply=payment_subscribers.apply, newer_replaces_older=False
         ),
+        "stock": Subscriber(types=(STOCK_CHANGED,), apply=inventory_subscribers.apply_to_stock),
     }

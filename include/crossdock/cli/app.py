@@ -59,6 +59,9 @@ class Commands(LazyCommandGroup):
         "mail": LazyCommand(
             "crossdock.cli.mail:app", "List mails, send a test mail, and go on with one that is not sent."
         ),
+        "orders": LazyCommand(
+            "crossdock.cli.orders:app", "Place, follow and cancel orders, and decide about their steps."
+        ),
         "payments": LazyCommand("crossdock.cli.payments:app", "Place, capture, void, refund and resolve payments."),
         "dead-letters": LazyCommand(
             "crossdock.cli.dead_letters:app",

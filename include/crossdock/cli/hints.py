@@ -6,6 +6,7 @@ from crossdock.core.hints import Hint, HintId
 
 _PHRASES = {
     HintId.LIST_ATTEMPTS: "To list them: ./hub attempts list",
+    HintId.LIST_ORDERS: "To list them: ./hub orders list",
     HintId.SHOW_PAYMENT: "To see it: ./hub payments show {subject}",
     HintId.LIST_PAYMENTS: "To list them: ./hub payments list --unresolved",
     HintId.LIST_DEAD_LETTERS: "To list them: ./hub dead-letters list",

@@ -16,6 +16,7 @@ class HintId(StrEnum):
     """The value is part of the API: `hint.id` of a problem."""
 
     LIST_ATTEMPTS = "list_attempts"
+    LIST_ORDERS = "list_orders"
     LIST_PAYMENTS = "list_payments"
     SHOW_PAYMENT = "show_payment"
     LIST_DEAD_LETTERS = "list_dead_letters"

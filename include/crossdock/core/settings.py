@@ -153,6 +153,10 @@ class Settings(BaseSettings):
     #: How long payments are kept after their last change, with all that gateways said of them.
     payment_days: int = Field(default=3_650, ge=1)
 
+    #: Whether stock is held before money is authorised (`reserve_first`), or the other way round (`pay_first`). An order goes on as
+    #: it began.
+    order_sequence: Literal["reserve_first", "pay_first"] = "reserve_first"
+
     #: Who sends the hub's mails: `The Shop <orders@shop.example>`. Without it none is sent.
     mail_from: str = ""
     #: The integrations that send mails, in the order in which they are asked (IDs, separated by commas); empty for all that

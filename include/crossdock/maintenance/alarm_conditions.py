@@ -66,6 +66,14 @@ class UnknownPayments(msgspec.Struct, frozen=True):
     examples: list[str]
 
 
+class WaitingExecutions(msgspec.Struct, frozen=True):
+    """Executions of flows whose step a person has to decide about."""
+
+    number: int
+    #: Some of them: what each is about, and its step.
+    examples: list[str]
+
+
 class DoubledPayment(msgspec.Struct, frozen=True):
     """A payment for which several authorisations hold money or have taken it."""
 
@@ -82,6 +90,11 @@ class DisputedPayment(msgspec.Struct, frozen=True):
     gateways: str
     until: datetime
 
+
+_WAITING = b"""
+SELECT count(*), (array_agg(subject || ': ' || split_part(waits_for, ':', 1) ORDER BY created_at))[1:%(examples)s]
+  FROM execution WHERE waits_for IS NOT NULL
+"""
 
 _DEAD = b"""
 SELECT subscriber, coalesce(cause, 'unknown'), count(*) FROM dead_letter WHERE state = 'dead'
@@ -234,6 +247,12 @@ def unknown_payments(work: Work, longer_than: timedelta) -> list[UnknownPayments
     """Find gateways with payments of which nobody has known for *longer_than* what became of a call."""
     values = {"longer_than": longer_than, "examples": alerts.EXAMPLES}
     return [UnknownPayments(*row) for row in work.execute(_UNKNOWN_PAYMENTS, values)]
+
+
+def waiting_executions(work: Work) -> WaitingExecutions:
+    """Count the executions that wait for a person, the longest first among the examples."""
+    row = work.execute(_WAITING, {"examples": alerts.EXAMPLES}).fetchone()
+    return WaitingExecutions(row[0], row[1] or []) if row else WaitingExecutions(0, [])
 
 
 def doubled_payments(work: Work) -> list[DoubledPayment]:

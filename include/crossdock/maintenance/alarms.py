@@ -97,6 +97,7 @@ def _conditions(subscribers: Mapping[str, Subscriber], limits: AlarmThresholds) 
         Kind.WEBHOOKS_REFUSED: partial(_refused, limits=limits),
         Kind.ATTEMPT_UNRESOLVED: partial(_unresolved, limits=limits),
         Kind.PAYMENT_UNKNOWN: partial(_unknown_payments, limits=limits),
+        Kind.ORDER_WAITS: _waiting_orders,
         Kind.PAYMENT_DOUBLED: _doubled_payments,
         Kind.PAYMENT_DISPUTED: _disputed_payments,
         Kind.RUN_LATE: alarm_conditions.still_late,
@@ -209,6 +210,19 @@ def _unknown_payments(work: Work, limits: AlarmThresholds) -> Mapping[str, Found
             unknown.gateway,
         )
         for unknown in alarm_conditions.unknown_payments(work, limits.payment_unknown)
+    }
+
+
+def _waiting_orders(work: Work) -> Mapping[str, Found]:
+    waiting = alarm_conditions.waiting_executions(work)
+    if not waiting.number:
+        return {}
+    return {
+        "orders": Found(
+            f"{waiting.number:,} orders cannot go on: nobody knows what became of a step, or it does not succeed",
+            waiting.number,
+            tuple(waiting.examples),
+        )
     }
 
 

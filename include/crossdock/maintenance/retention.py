@@ -37,7 +37,7 @@ class RetentionPeriods:
     #: Ids of received events: for this long, a repeated event is recognised. Facts of payments that the hub does not know.
     identities: timedelta = timedelta(days=400)
     #: Closed dead letters and alerts, messages of alerts, ended mutes and replays, counts of refused webhooks, last known reads,
-    #: recipients of mails, tokens and customers of payments.
+    #: recipients of mails, tokens and customers of payments and orders.
     closed: timedelta = timedelta(days=90)
     #: Cursors of a subscriber that was removed from the code.
     consumers: timedelta = timedelta(days=30)
@@ -45,7 +45,7 @@ class RetentionPeriods:
     answers: timedelta = timedelta(hours=24)
     #: Attempts whose outcome is known. Longer than any system replays a key: a key without its row would be sent again.
     attempts: timedelta = timedelta(days=400)
-    #: Payments, with all that gateways said of them: as long as the books of a shop are kept.
+    #: Orders, and payments with all that gateways said of them: as long as the books of a shop are kept.
     payments: timedelta = timedelta(days=3_650)
 
 
@@ -94,6 +94,8 @@ def _rules(keep: RetentionPeriods, now: datetime) -> tuple[tuple[str, _Delete], 
         ("recipients of mails", partial(retention_repository.forget_mails, before=ended, limit=_ROWS)),
         ("tokens of payments", partial(retention_repository.forget_tokens, before=ended, limit=_ROWS)),
         ("payments", partial(retention_repository.delete_payments, before=now - keep.payments, limit=_ROWS)),
+        ("customers of orders", partial(retention_repository.forget_customers, before=ended, limit=_ROWS)),
+        ("orders", partial(retention_repository.delete_orders, before=now - keep.payments, limit=_ROWS)),
         (
             "facts of unknown payments",
             partial(retention_repository.delete_unmatched_facts, before=now - keep.identities, limit=_ROWS),

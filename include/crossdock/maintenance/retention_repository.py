@@ -106,6 +106,26 @@ legs AS (DELETE FROM payment_leg USING gone WHERE payment_leg.payment_id = gone.
 DELETE FROM payment USING gone WHERE payment.payment_id = gone.payment_id
 """
 
+#: Who ordered, and with what token, is of use while an order can go on.
+_FORGET_CUSTOMERS = b"""
+UPDATE placed_order SET email = NULL, customer_name = NULL, payment_methods = '{}', return_url = NULL
+ WHERE order_id = ANY(ARRAY(
+    SELECT order_id FROM placed_order
+     WHERE changed_at < %(before)s AND state IN ('confirmed', 'cancelled') AND email IS NOT NULL LIMIT %(limit)s))
+"""
+
+#: With its execution and what was held for it. Stock that was sold stays sold.
+_DELETE_ORDERS = b"""
+WITH gone AS (
+    SELECT order_id FROM placed_order
+     WHERE changed_at < %(before)s AND state IN ('confirmed', 'cancelled')
+       AND NOT EXISTS (SELECT FROM execution WHERE subject = order_id AND ended_at IS NULL)
+     ORDER BY changed_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
+executions AS (DELETE FROM execution USING gone WHERE execution.subject = gone.order_id),
+holds AS (DELETE FROM stock_hold USING gone WHERE stock_hold.order_id = gone.order_id)
+DELETE FROM placed_order USING gone WHERE placed_order.order_id = gone.order_id
+"""
+
 _DELETE_UNMATCHED_FACTS = b"""
 DELETE FROM payment_fact WHERE fact_id = ANY(ARRAY(
     SELECT fact_id FROM payment_fact WHERE payment_id IS NULL AND received_at < %(before)s LIMIT %(limit)s))
@@ -229,6 +249,16 @@ def forget_tokens(work: Work, before: datetime, *, limit: int) -> int:
 def delete_payments(work: Work, before: datetime, *, limit: int) -> int:
     """Delete payments with their calls and facts; those that wait for a person stay, however old."""
     return work.execute(_DELETE_PAYMENTS, {"before": before, "limit": limit}).rowcount
+
+
+def forget_customers(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete who ordered, and with what token, of orders that have ended."""
+    return work.execute(_FORGET_CUSTOMERS, {"before": before, "limit": limit}).rowcount
+
+
+def delete_orders(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete orders that have ended, with their executions; those that wait for a person stay, however old."""
+    return work.execute(_DELETE_ORDERS, {"before": before, "limit": limit}).rowcount
 
 
 def delete_unmatched_facts(work: Work, before: datetime, *, limit: int) -> int:

@@ -33,6 +33,7 @@ class Kind(StrEnum):
     PAYMENT_UNKNOWN = "payment_unknown"
     PAYMENT_DOUBLED = "payment_doubled"
     PAYMENT_DISPUTED = "payment_disputed"
+    ORDER_WAITS = "order_waits"
     BREAKER_OPEN = "breaker_open"
     WEBHOOKS_REFUSED = "webhooks_refused"
     CARD_DATA_STORED = "card_data_stored"
@@ -61,6 +62,7 @@ _HINTS: Mapping[str, HintId] = {
     Kind.PAYMENT_UNKNOWN: HintId.LIST_PAYMENTS,
     Kind.PAYMENT_DOUBLED: HintId.SHOW_PAYMENT,
     Kind.PAYMENT_DISPUTED: HintId.SHOW_PAYMENT,
+    Kind.ORDER_WAITS: HintId.LIST_ORDERS,
     Kind.BREAKER_OPEN: HintId.SHOW_INTEGRATION,
     Kind.RUN_FAILED: HintId.LIST_RUNS,
     Kind.RUN_HELD: HintId.LIST_RUNS,

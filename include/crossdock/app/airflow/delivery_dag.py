@@ -91,7 +91,7 @@ def delivery_task(worker_no: int) -> None:
                 subscribers=known,
                 lifetime=assignment.lifetime(settings().delivery_worker_lifetime, datetime.now(UTC)),
                 polling=PollingConfig(lease_life=settings().event_lease_life),
-                background=background_tasks(open_store, known, housekeeping=_housekeeping()),
+                background=background_tasks(open_store, known, housekeeping=_housekeeping(), orders=provided.orders),
             ).events
 
     deliver_task()

@@ -1,4 +1,4 @@
-"""Update the read model `sku_availability` from stock events."""
+"""Update what follows from stock events: the read model `sku_availability`, and the stock that the hub sells from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from crossdock.commerce.inventory import repository
+from crossdock.commerce.inventory import repository, reservation_repository
 from crossdock.commerce.inventory.repository import StockState
 from crossdock.core.errors import BadEvent
 from crossdock.db.database import Work
@@ -35,6 +35,17 @@ def apply(work: Work, events: Sequence[Event]) -> None:
 
     """
     repository.upsert(work, [_state(event) for event in events])
+
+
+def apply_to_stock(work: Work, events: Sequence[Event]) -> None:
+    """
+    Take over what platforms say of their stock into the stock that the hub sells from. Idempotent, in any order.
+
+    Raises:
+        BadEvent: the data do not describe a stock level; a retry would not help.
+
+    """
+    reservation_repository.set_on_hand(work, [_state(event) for event in events])
 
 
 def _state(event: Event) -> StockState:

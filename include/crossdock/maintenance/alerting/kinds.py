@@ -162,6 +162,15 @@ _OF_CALLS: Mapping[str, AlertKind] = {
         next_step="Look at the gateway, and say what became of each.",
         command="./hub payments list --unresolved",
     ),
+    Kind.ORDER_WAITS: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="an order has a step, or an undo, of which nobody knows the outcome, or that does not succeed",
+        about="`orders`",
+        example="2 orders cannot go on: nobody knows what became of a step, or it does not succeed",
+        hub_does="It neither repeats such a step nor undoes the steps before it. All other orders go on.",
+        next_step="Look at each order. Remove the cause and retry the step, or look the step up in the other system and settle it.",
+        command="./hub orders list",
+    ),
     Kind.PAYMENT_DOUBLED: AlertKind(
         severity=Severity.CRITICAL,
         open_while="several authorisations of a payment hold or have taken money",

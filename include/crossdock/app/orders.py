@@ -1,0 +1,426 @@
+"""The parts of an order, wired: the CRM, the stock, the gateways, the mails, and the loop that takes up what is due."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from crossdock.app import mail
+from crossdock.commerce.inventory import reservations
+from crossdock.commerce.inventory.reservations import Held, OutOfStock, Reserving
+from crossdock.commerce.mail.model import Mailbox, MailState
+from crossdock.commerce.orders import placed_repository, steps
+from crossdock.commerce.orders import service as order_service
+from crossdock.commerce.orders.placement import PlacedOrder
+from crossdock.commerce.orders.ports import Ports
+from crossdock.commerce.payments import repository as payment_repository
+from crossdock.commerce.payments import service as payments
+from crossdock.commerce.payments.amounts import PaymentState, amounts_of
+from crossdock.commerce.payments.model import AmountRefused, Leg, Operation, Payment, PaymentBusy, PaymentRequest
+from crossdock.commerce.payments.service import Payments, Request
+from crossdock.core.errors import BadRequest, Conflict, HubError, NotFound, Terminal, Transient
+from crossdock.core.log import logger
+from crossdock.core.money import currency_exponent, decimal_text
+from crossdock.db.database import Store, StoreUnavailable, Work
+from crossdock.events.model import Event
+from crossdock.integrations import repository as registry
+from crossdock.integrations.actions import service as actions
+from crossdock.integrations.actions.model import Document, Done, Ended, Failed, Refused, Unknown
+from crossdock.integrations.actions.ports import OpenClient
+from crossdock.integrations.attempts.model import Outcome
+from crossdock.integrations.attempts.service import OnBegin
+from crossdock.integrations.manifests import manifests
+from crossdock.integrations.model import IntegrationState
+from crossdock.workflows import service as engine
+from crossdock.workflows.model import Driver, Flow, StepCall
+
+log = logger(__name__)
+
+_LIVE = frozenset(
+    {
+        PaymentState.AUTHORISED,
+        PaymentState.PARTLY_AUTHORISED,
+        PaymentState.REQUIRES_ACTION,
+        PaymentState.PENDING,
+    }
+)
+_WAITING = frozenset({PaymentState.REQUIRES_ACTION, PaymentState.PENDING})
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What calls of an order's steps need: a database of their own, and the clients of integrations."""
+
+    store: Store
+    open_client: OpenClient
+
+    def payments(self, call: StepCall) -> Payments:
+        """Open the use cases of payments for a step. A process whose step was taken over by another one sends nothing."""
+
+        def perform(integration: str, action: str, given: Document, key: str, on_begin: OnBegin) -> Ended:
+            def begins(work: Work) -> None:
+                call.refuse_replaced(work)
+                on_begin(work)
+
+            return actions.perform(
+                self.store, self.open_client, integration, action, given, key=key, actor=call.actor, on_begin=begins
+            )
+
+        return Payments(self.store, perform)
+
+
+@dataclass(frozen=True)
+class CrmCustomers:
+    """Asks the CRM for the customer's standing; without a CRM, everybody may order."""
+
+    calls: Callable[[], Calls]
+
+    def check(self, order: PlacedOrder, call: StepCall) -> Ended:
+        calls = self.calls()
+        with calls.store.transaction() as work:
+            crm = _first_with(work, "crm")
+        if crm is None:
+            return Done({"standing": "unchecked"})
+        try:
+            ended = actions.perform(
+                calls.store,
+                calls.open_client,
+                crm,
+                "get_standing",
+                {"key": order.email},
+                key=call.key,
+                actor=call.actor,
+            )
+        except HubError as error:
+            return _refused_or_failed(error)
+        if isinstance(ended, Done) and ended.output is not None:
+            if ended.output["standing"] == "blocked":
+                return Refused(f"{crm} has the customer as blocked")
+            return Done({"standing": ended.output["standing"], "age_s": ended.age_s})
+        return ended
+
+
+@dataclass(frozen=True)
+class HubStock:
+    """Stock that the hub holds."""
+
+    reserving: Reserving = field(default_factory=Reserving)
+
+    def reserve(self, work: Work, order: PlacedOrder) -> Ended:
+        return _held(reservations.reserve(work, order.order_id, order.wanted, self.reserving, country=order.country))
+
+    def keep(self, work: Work, order: PlacedOrder) -> Ended:
+        return _held(reservations.keep(work, order.order_id, order.wanted, self.reserving))
+
+    def sell(self, work: Work, order: PlacedOrder) -> Ended:
+        reservations.sell(work, order.order_id)
+        return Done({})
+
+    def release(self, work: Work, order: PlacedOrder) -> Ended:
+        return Done({"released": reservations.release(work, order.order_id)})
+
+
+def _held(found: Held | OutOfStock) -> Ended:
+    if isinstance(found, OutOfStock):
+        return Refused(str(found))
+    parts = [{"sku": part.sku, "warehouse": part.warehouse_id, "quantity": part.quantity} for part in found.parts]
+    return Done({"parts": parts, "by_platform": list(found.by_platform)})
+
+
+@dataclass(frozen=True)
+class GatewayMoney:
+    """The payment of an order; its reference is the order's ID."""
+
+    calls: Callable[[], Calls]
+
+    def authorise(self, order: PlacedOrder, call: StepCall) -> Ended:
+        request = PaymentRequest(
+            reference=order.order_id,
+            amount_minor=order.total_minor,
+            currency=order.currency,
+            payment_methods=order.payment_methods,
+            return_url=order.return_url,
+        )
+        try:
+            payment = payments.authorise(self.calls().payments(call), request, actor=call.actor)
+        except HubError as error:
+            return _refused_or_failed(error)
+        return _authorised(payment)
+
+    def void(self, order: PlacedOrder, call: StepCall) -> Ended:
+        money = self.calls().payments(call)
+        payment = _payment_of(money.store, order)
+        if payment is None:
+            return Done({"nothing": True})
+        return _tried(lambda: _voided(money, payment, call))
+
+    def capture(self, order: PlacedOrder, call: StepCall) -> Ended:
+        money = self.calls().payments(call)
+        payment = _payment_of(money.store, order)
+        if payment is None:
+            return Refused("nothing was authorised")
+        return _tried(
+            lambda: _of_leg(payments.capture(money, Request(payment.payment_id, call.key, call.actor)), "captured")
+        )
+
+    def refund(self, order: PlacedOrder, call: StepCall) -> Ended:
+        money = self.calls().payments(call)
+        payment = _payment_of(money.store, order)
+        if payment is None:
+            return Done({"nothing": True})
+        return _tried(lambda: _refunded(money, payment, call))
+
+
+def _payment_of(store: Store, order: PlacedOrder) -> Payment | None:
+    with store.transaction() as work:
+        found = payment_repository.page(work, reference=order.order_id, limit=1)
+    return found[0] if found else None
+
+
+def _authorised(payment: Payment) -> Ended:
+    named = {"payment_id": payment.payment_id}
+    match payment.state:
+        case PaymentState.AUTHORISED:
+            return Done(named)
+        case PaymentState.DECLINED | PaymentState.PARTLY_AUTHORISED | PaymentState.VOIDED:
+            return Refused(f"the payment is {payment.state.replace('_', ' ')}")
+        case PaymentState.FAILED:
+            return Failed("no gateway could be asked")
+        case state if state in _WAITING:
+            return Unknown(
+                "the customer has to act" if state is PaymentState.REQUIRES_ACTION else "the gateway has not decided"
+            )
+        case PaymentState.OPEN | PaymentState.UNKNOWN:
+            return Unknown("no gateway said what became of the payment")
+        case _:
+            # Captured already: what is taken was authorised.
+            return Done(named)
+
+
+def _voided(money: Payments, payment: Payment, call: StepCall) -> Ended:
+    """Release each authorisation that is there, or may be."""
+    payment = _resolved(money, payment)
+    number = 0
+    while payment.live_authorisations or payment.state in _LIVE:
+        number += 1
+        try:
+            leg = payments.void(money, Request(payment.payment_id, f"{call.key[:56]}-{number}", call.actor))
+        except AmountRefused:
+            break
+        if leg.outcome is not Outcome.DONE:
+            return _of_leg(leg, "voided")
+        payment = payments.show(money.store, payment.payment_id)
+        if number > len(payment.payment_methods) + 1:
+            break
+    if payment.is_unresolved:
+        return Unknown("no gateway said what became of the payment")
+    return Done({"voided": number})
+
+
+def _refunded(money: Payments, payment: Payment, call: StepCall) -> Ended:
+    """Give back all that was taken."""
+    payment = _resolved(money, payment)
+    if payment.is_unresolved:
+        return Unknown("no gateway said what became of the payment")
+    with money.store.transaction() as work:
+        facts = payment_repository.facts_of(work, payment.payment_id)
+        asked = [
+            leg for leg in payment_repository.legs_of(work, payment.payment_id) if leg.operation is Operation.REFUND
+        ]
+    amounts = amounts_of(facts, payment.currency)
+    if not asked and not amounts.captured_minor and not amounts.capture_pending_minor:
+        return Done({"nothing": True})
+    return _of_leg(payments.refund(money, Request(payment.payment_id, call.key, call.actor)), "refunded")
+
+
+def _resolved(money: Payments, payment: Payment) -> Payment:
+    if not payment.is_unresolved:
+        return payment
+    return payments.resolve(money, payment.payment_id)
+
+
+def _of_leg(leg: Leg, done: str) -> Ended:
+    match leg.outcome:
+        case Outcome.DONE:
+            return Done({done: True, "gateway": leg.gateway, "payment_id": leg.payment_id})
+        case Outcome.REFUSED:
+            return Refused(leg.message or f"{leg.gateway} refused it")
+        case Outcome.FAILED:
+            return Failed(leg.message or f"{leg.gateway} could not be asked")
+        case Outcome.OPEN | Outcome.UNKNOWN:
+            return Unknown(leg.message or f"{leg.gateway} did not say what became of it")
+
+
+def _tried(ask: Callable[[], Ended]) -> Ended:
+    try:
+        return ask()
+    except HubError as error:
+        return _refused_or_failed(error)
+
+
+def _refused_or_failed(error: HubError) -> Ended:
+    """Translate an error before anything was sent."""
+    if isinstance(error, StoreUnavailable):
+        raise error
+    if isinstance(error, PaymentBusy):
+        return Unknown(str(error))
+    if isinstance(error, Transient):
+        return Failed(str(error), error.retry_in_s)
+    return Refused(str(error))
+
+
+@dataclass(frozen=True)
+class StubShipping:
+    """Stands for carriers, which do not exist yet: it schedules nothing, and says so in the step's output."""
+
+    def schedule(self, _work: Work, _order: PlacedOrder) -> Ended:
+        return Done({"stub": True})
+
+    def cancel(self, _work: Work, _order: PlacedOrder) -> Ended:
+        return Done({"stub": True})
+
+
+@dataclass(frozen=True)
+class MailConfirmations:
+    """The confirmation, by mail. What becomes of the mail is the mail's own affair: the order is confirmed without it."""
+
+    calls: Callable[[], Calls]
+
+    def send(self, order: PlacedOrder, call: StepCall) -> Ended:
+        if order.email is None:
+            return Done({"mail": "forgotten"})
+        calls = self.calls()
+        try:
+            record = mail.send(
+                calls.store,
+                calls.open_client,
+                "order_confirmation",
+                order.order_id,
+                to=Mailbox(order.email, order.customer_name),
+                values=_mail_values(order),
+                actor=call.actor,
+            )
+        except StoreUnavailable:
+            raise
+        except Transient as error:
+            return Failed(str(error))
+        except (BadRequest, NotFound, Conflict) as error:
+            return Done({"mail": "not sent", "because": str(error)})
+        if record.state is MailState.FAILED:
+            return Failed(record.reason or "no mailer could be asked")
+        return Done({"mail": record.state, "mail_id": record.mail_id})
+
+
+def _mail_values(order: PlacedOrder) -> Document:
+    def money(amount_minor: int) -> str:
+        return f"{decimal_text(amount_minor, currency_exponent(order.currency))} {order.currency}"
+
+    return {
+        "order_number": order.reference,
+        "customer_name": order.customer_name,
+        "lines": [
+            {"quantity": line.quantity, "name": line.name or line.sku, "total": money(line.quantity * line.price_minor)}
+            for line in order.lines
+        ],
+        "total": money(order.total_minor),
+    }
+
+
+def _first_with(work: Work, capability: str) -> str | None:
+    """Find the first active integration whose connector provides *capability*, by ID; None if there is none."""
+    known = manifests()
+    able = sorted(
+        found.integration_id
+        for found in registry.list_all(work)
+        if found.state is IntegrationState.ACTIVE and found.kind in known and capability in known[found.kind].provides
+    )
+    return able[0] if able else None
+
+
+def order_flows(calls: Callable[[], Calls]) -> dict[str, Flow]:
+    """Wire the flows of orders. *calls* gives each thread its own."""
+
+    def read(order_id: str) -> PlacedOrder:
+        with calls().store.transaction() as work:
+            return placed_repository.get(work, order_id)
+
+    return steps.flows(
+        Ports(
+            read=read,
+            customers=CrmCustomers(calls),
+            stock=HubStock(),
+            money=GatewayMoney(calls),
+            shipping=StubShipping(),
+            confirmations=MailConfirmations(calls),
+        )
+    )
+
+
+def not_called() -> Calls:
+    """Stand for the calls where an order is only placed, or read."""
+    raise StepElsewhere
+
+
+class StepElsewhere(Terminal):
+    """A defect of ours: a step of an order was made where orders are only placed."""
+
+    def __init__(self) -> None:
+        super().__init__("Steps of orders are made by the delivery workers, not here")
+
+
+class OrderDriver:
+    """Moves orders on by events, several at a time, and takes up what is due. Each thread has a database of its own."""
+
+    def __init__(self, open_calls: Callable[[], Calls], *, threads: int = 8) -> None:
+        self._open_calls, self._threads, self._local = open_calls, threads, threading.local()
+        self._opened: list[Calls] = []
+        self._pool: ThreadPoolExecutor | None = None
+        self._flows = order_flows(self._calls)
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """
+        Make the next step of the order of each event. Idempotent: what was made is not made again.
+
+        Raises:
+            StoreUnavailable: the hub's database failed. Delivering again is safe.
+
+        """
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="orders")
+        orders = dict.fromkeys(event.partition_key for event in events)
+        list(self._pool.map(self._step, orders))
+
+    def take_up_due(self) -> int:
+        """Move on what is due: a retry, an order whose event did not come, an order that somebody cancelled."""
+        store = self._calls().store
+        reservations.release_expired(store)
+        return engine.take_up_due(store, self._flows)
+
+    def close(self) -> None:
+        """Close what is open. Afterwards it can be used again."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+        self._pool, self._local = None, threading.local()
+        for calls in self._opened:
+            with suppress(Exception):
+                calls.store.close()
+        self._opened.clear()
+
+    def _step(self, order_id: str) -> None:
+        store = self._calls().store
+        with store.transaction() as work:
+            execution = order_service.execution_of(work, order_id)
+        if execution.driver is Driver.EVENTS:
+            engine.advance(store, self._flows, execution.execution_id, once=True)
+
+    def _calls(self) -> Calls:
+        """Open what the steps of this thread need, on its first use."""
+        found: Calls | None = getattr(self._local, "calls", None)
+        if found is None:
+            found = self._open_calls()
+            self._local.calls = found
+            self._opened.append(found)
+        return found

@@ -1,0 +1,235 @@
+"""SQL of the stock that the hub sells from, and of what is held for orders."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+from psycopg.rows import kwargs_row
+
+from crossdock.commerce.inventory.repository import StockState
+from crossdock.commerce.inventory.sourcing import Part, Place
+from crossdock.core.decoding import prepare
+from crossdock.db.database import Work
+
+
+class HoldState(StrEnum):
+    HELD = "held"
+    SOLD = "sold"
+    RELEASED = "released"
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """Units of a SKU in a warehouse that are held for an order, or were sold to it."""
+
+    order_id: str
+    sku: str
+    warehouse_id: str
+    quantity: int
+    state: HoldState
+    expires_at: datetime | None
+    held_at: datetime
+    changed_at: datetime
+
+
+class Figures(NamedTuple):
+    """The stock of a SKU in a warehouse: available + held + sold = on_hand + missing."""
+
+    sku: str
+    warehouse_id: str
+    on_hand: int
+    available: int
+    held: int
+    sold: int
+    missing: int
+
+
+prepare(Hold)
+
+_HOLD = b"order_id, sku, warehouse_id, quantity, state, expires_at, held_at, changed_at"
+
+_ADD_WAREHOUSES = b"""
+INSERT INTO warehouse (warehouse_id) SELECT DISTINCT unnest(%(warehouse_id)s::text[]) ON CONFLICT DO NOTHING
+"""
+
+#: What the platform says replaces what it said before; what the hub holds and sold stays. A late event changes nothing.
+_SET_ON_HAND = b"""
+INSERT INTO stock AS kept (warehouse_id, sku, on_hand, available, missing, version, as_of)
+SELECT warehouse_id, sku, on_hand, greatest(on_hand, 0), greatest(-on_hand, 0), version, as_of
+  FROM unnest(%(warehouse_id)s::text[], %(sku)s::text[], %(on_hand)s::bigint[], %(version)s::bigint[],
+              %(as_of)s::timestamptz[]) AS said (warehouse_id, sku, on_hand, version, as_of)
+ ORDER BY sku, warehouse_id
+ON CONFLICT (sku, warehouse_id) DO UPDATE
+   SET on_hand = excluded.on_hand, version = excluded.version, as_of = excluded.as_of,
+       available = greatest(excluded.on_hand - kept.held - kept.sold, 0),
+       missing = greatest(kept.held + kept.sold - excluded.on_hand, 0)
+ WHERE (kept.version, kept.as_of) < (excluded.version, excluded.as_of)
+"""
+
+#: In one order for all, so that no two orders wait for each other.
+_LOCK = b"""
+SELECT stock.warehouse_id, priority, country, parcel_cost_minor, sku, available
+  FROM stock JOIN warehouse USING (warehouse_id)
+ WHERE sku = ANY(%(skus)s) AND reserved_by = 'hub'
+ ORDER BY sku, stock.warehouse_id FOR UPDATE OF stock
+"""
+
+_RESERVED_ELSEWHERE = b"""
+SELECT DISTINCT sku FROM stock JOIN warehouse USING (warehouse_id)
+ WHERE sku = ANY(%(skus)s) AND reserved_by = 'platform'
+"""
+
+_HOLD_PARTS = b"""
+WITH parts AS (SELECT * FROM unnest(%(sku)s::text[], %(warehouse_id)s::text[], %(quantity)s::bigint[])
+                             AS part (sku, warehouse_id, quantity)),
+taken AS (UPDATE stock SET available = stock.available - parts.quantity, held = stock.held + parts.quantity
+            FROM parts WHERE (stock.sku, stock.warehouse_id) = (parts.sku, parts.warehouse_id))
+INSERT INTO stock_hold AS known (order_id, sku, warehouse_id, quantity, expires_at)
+SELECT %(order_id)s, sku, warehouse_id, quantity, clock_timestamp() + %(life)s::interval FROM parts
+ON CONFLICT (order_id, sku, warehouse_id) DO UPDATE
+   SET quantity = excluded.quantity, state = 'held', expires_at = excluded.expires_at, changed_at = clock_timestamp()
+"""
+
+_HOLDS = b"SELECT " + _HOLD + b" FROM stock_hold WHERE order_id = %(order_id)s ORDER BY sku, warehouse_id"
+
+#: The stock first, in the order of `_LOCK`, then the holds: as everybody else.
+_LOCK_STOCK_OF = b"""
+SELECT FROM stock WHERE (sku, warehouse_id) IN (SELECT sku, warehouse_id FROM stock_hold
+                                                 WHERE order_id = ANY(%(order_ids)s) AND state <> 'released')
+ ORDER BY sku, warehouse_id FOR UPDATE
+"""
+
+_KEEP = b"""
+UPDATE stock_hold SET expires_at = NULL, changed_at = clock_timestamp()
+ WHERE order_id = %(order_id)s AND state = 'held'
+"""
+
+_SELL = b"""
+WITH moved AS (UPDATE stock_hold SET state = 'sold', expires_at = NULL, changed_at = clock_timestamp()
+                WHERE order_id = %(order_id)s AND state = 'held' RETURNING sku, warehouse_id, quantity)
+UPDATE stock SET held = held - quantity, sold = sold + quantity
+  FROM moved WHERE (stock.sku, stock.warehouse_id) = (moved.sku, moved.warehouse_id)
+"""
+
+#: Units that somebody else has sold meanwhile fill what is missing first, and only then can be sold again.
+_RELEASE = b"""
+WITH moved AS (UPDATE stock_hold now SET state = 'released', expires_at = NULL, changed_at = clock_timestamp()
+                 FROM stock_hold before
+                WHERE (now.order_id, now.sku, now.warehouse_id) = (before.order_id, before.sku, before.warehouse_id)
+                  AND now.order_id = ANY(%(order_ids)s) AND now.state <> 'released'
+                  AND (NOT %(expired)s OR now.state = 'held' AND now.expires_at < clock_timestamp())
+               RETURNING now.order_id, now.sku, now.warehouse_id, now.quantity, before.state AS was),
+freed AS (SELECT sku, warehouse_id, sum(quantity) FILTER (WHERE was = 'held') AS held,
+                 sum(quantity) FILTER (WHERE was = 'sold') AS sold, sum(quantity) AS units
+            FROM moved GROUP BY sku, warehouse_id),
+given_back AS (
+    UPDATE stock SET held = stock.held - coalesce(freed.held, 0), sold = stock.sold - coalesce(freed.sold, 0),
+           missing = greatest(missing - freed.units, 0), available = available + greatest(freed.units - missing, 0)
+      FROM freed WHERE (stock.sku, stock.warehouse_id) = (freed.sku, freed.warehouse_id))
+SELECT DISTINCT order_id FROM moved
+"""
+
+_EXPIRED = b"""
+SELECT DISTINCT order_id FROM (SELECT order_id FROM stock_hold
+ WHERE state = 'held' AND expires_at < clock_timestamp() ORDER BY expires_at LIMIT %(limit)s) AS due
+"""
+
+_FIGURES = b"""
+SELECT sku, warehouse_id, on_hand, available, held, sold, missing FROM stock
+ WHERE sku = ANY(%(skus)s) ORDER BY sku, warehouse_id
+"""
+
+
+def set_on_hand(work: Work, states: Iterable[StockState]) -> None:
+    """Take over what platforms say of their stock; the newest of each SKU and warehouse counts."""
+    newest: dict[tuple[str, str], StockState] = {}
+    for state in states:
+        place = (state.sku, warehouse_of(state))
+        known = newest.get(place)
+        if known is None or (known.version, known.as_of) < (state.version, state.as_of):
+            newest[place] = state
+    if not newest:
+        return
+    places = sorted(newest)
+    values = {
+        "warehouse_id": [warehouse for _, warehouse in places],
+        "sku": [sku for sku, _ in places],
+        "on_hand": [newest[place].available for place in places],
+        "version": [newest[place].version for place in places],
+        "as_of": [newest[place].as_of for place in places],
+    }
+    work.execute(_ADD_WAREHOUSES, values)
+    work.execute(_SET_ON_HAND, values)
+
+
+def warehouse_of(state: StockState) -> str:
+    """Name the warehouse of a stock level: its source and its supply channel."""
+    return f"{state.source}:{state.warehouse}" if state.warehouse else state.source
+
+
+def lock_places(work: Work, skus: Collection[str]) -> list[Place]:
+    """Read the warehouses that have *skus* and are reserved by the hub, and lock their stock until the transaction ends."""
+    found: dict[str, tuple[int, str | None, int, dict[str, int]]] = {}
+    for warehouse, priority, country, cost, sku, available in work.execute(_LOCK, {"skus": list(skus)}):
+        found.setdefault(warehouse, (priority, country, cost, {}))[3][sku] = available
+    return [Place(name, *of) for name, of in found.items()]
+
+
+def reserved_elsewhere(work: Work, skus: Collection[str]) -> set[str]:
+    """Find those of *skus* that a platform reserves by itself."""
+    return {row[0] for row in work.execute(_RESERVED_ELSEWHERE, {"skus": list(skus)})}
+
+
+def hold(work: Work, order_id: str, parts: Sequence[Part], *, life: timedelta) -> None:
+    """Hold *parts* for an order for the time *life*. Their stock is locked."""
+    values = {
+        "order_id": order_id,
+        "sku": [part.sku for part in parts],
+        "warehouse_id": [part.warehouse_id for part in parts],
+        "quantity": [part.quantity for part in parts],
+        "life": life,
+    }
+    work.execute(_HOLD_PARTS, values)
+
+
+def holds_of(work: Work, order_id: str) -> list[Hold]:
+    """List what is, or was, held for an order."""
+    rows = work.cursor(row_factory=kwargs_row(_hold)).execute(_HOLDS, {"order_id": order_id})
+    return rows.fetchall()
+
+
+def lock_stock_of(work: Work, order_ids: Collection[str]) -> None:
+    """Lock the stock of which units are held for orders, or sold to them."""
+    work.execute(_LOCK_STOCK_OF, {"order_ids": list(order_ids)})
+
+
+def keep(work: Work, order_id: str) -> None:
+    """Let what is held for an order not run out any more."""
+    work.execute(_KEEP, {"order_id": order_id})
+
+
+def sell(work: Work, order_id: str) -> None:
+    """Turn what is held for an order into what is sold to it."""
+    work.execute(_SELL, {"order_id": order_id})
+
+
+def release(work: Work, order_ids: Collection[str], *, expired: bool = False) -> list[str]:
+    """Give back what is held for orders, or was sold to them; with *expired*, only what has run out. Return whose it was."""
+    return [row[0] for row in work.execute(_RELEASE, {"order_ids": list(order_ids), "expired": expired})]
+
+
+def expired(work: Work, *, limit: int) -> list[str]:
+    """List orders for which something is held that has run out."""
+    return [row[0] for row in work.execute(_EXPIRED, {"limit": limit})]
+
+
+def figures(work: Work, skus: Collection[str]) -> list[Figures]:
+    """Read the stock of *skus*, by warehouse."""
+    return [Figures(*row) for row in work.execute(_FIGURES, {"skus": list(skus)})]
+
+
+def _hold(**fields: object) -> Hold:
+    return msgspec.convert(fields, Hold)

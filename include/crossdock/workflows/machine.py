@@ -1,0 +1,149 @@
+"""What an execution does next: a pure function of its flow, its state and how far its steps are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from crossdock.workflows.model import (
+    ENDED,
+    UNDONE,
+    UNRESOLVED,
+    Direction,
+    Execution,
+    ExecutionState,
+    Flow,
+    Progress,
+    Step,
+    StepKind,
+    StepProgress,
+    StepState,
+)
+
+
+@dataclass(frozen=True)
+class Try:
+    """Try a step, or its undo, for the first time or again with the same key."""
+
+    step: Step
+    direction: Direction
+    #: Not before; None for at once.
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Record that there is nothing to undo: the step certainly had no effect."""
+
+    step: Step
+
+
+@dataclass(frozen=True)
+class TurnBack:
+    """Undo what was done."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Finish:
+    """All is done, or all is undone."""
+
+    state: ExecutionState
+
+
+@dataclass(frozen=True)
+class AskPerson:
+    """A person has to say what becomes of a step."""
+
+    step: Step
+    direction: Direction
+    question: str
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Nothing happens by itself: it has ended, or a person has to decide."""
+
+
+Move = Try | Skip | TurnBack | Finish | AskPerson | Rest
+
+
+def next_move(flow: Flow, execution: Execution, progress: Progress, now: datetime) -> Move:
+    """
+    Choose the next move of *execution*.
+
+    A step whose outcome is unknown is resolved before anything else is done: the flow neither goes on, nor are the steps
+    before it undone, nor does time make it a failure.
+    """
+    if execution.waits_for is not None:
+        return Rest()
+    if execution.state is ExecutionState.UNDOING:
+        return _backward(flow, progress)
+    if execution.state is not ExecutionState.UNDONE and execution.cancelled_because is not None:
+        return TurnBack(execution.cancelled_because)
+    if execution.state in ENDED:
+        return Rest()
+    return _forward(flow, execution, progress, now)
+
+
+def _forward(flow: Flow, execution: Execution, progress: Progress, now: datetime) -> Move:
+    for step in flow.steps:
+        known = progress.get((step.name, Direction.ACT))
+        if known is not None and known.state is StepState.DONE:
+            continue
+        if _is_too_late(step, execution, now):
+            return TurnBack(f"It was not paid for within {_minutes(flow)}")
+        if known is None:
+            return Try(step, Direction.ACT)
+        if known.state is StepState.REFUSED and step.kind is not StepKind.RETRIABLE:
+            return TurnBack(f"{step.name}: {known.message}")
+        if known.state is StepState.FAILED and not _may_retry(step, known) and step.kind is not StepKind.RETRIABLE:
+            return TurnBack(f"{step.name}: {known.message} (tried {known.tried} times)")
+        return _again_or_ask(step, known)
+    return Finish(ExecutionState.COMPLETED)
+
+
+def _is_too_late(step: Step, execution: Execution, now: datetime) -> bool:
+    """Whether the time up to the pivot is over. What was called at the pivot is never given up by time."""
+    return step.kind is StepKind.COMPENSATABLE and execution.deadline_at is not None and execution.deadline_at < now
+
+
+def _minutes(flow: Flow) -> str:
+    return f"{flow.timeout.total_seconds() / 60:g} minutes"
+
+
+def _backward(flow: Flow, progress: Progress) -> Move:
+    for step in reversed(flow.steps):
+        acted = progress.get((step.name, Direction.ACT))
+        if acted is None:
+            continue
+        undone = progress.get((step.name, Direction.UNDO))
+        if undone is not None and undone.state in UNDONE:
+            continue
+        if acted.state in UNRESOLVED and not step.undo_resolves:
+            return _again_or_ask(step, acted)
+        if step.undo is None or (undone is None and acted.state in (StepState.REFUSED, StepState.FAILED)):
+            return Skip(step)
+        if undone is None:
+            # The call of an open act may be running: it is over when its time is.
+            return Try(step, Direction.UNDO, acted.next_at if acted.state is StepState.OPEN else None)
+        return _again_or_ask(step, undone)
+    return Finish(ExecutionState.UNDONE)
+
+
+def _again_or_ask(step: Step, known: StepProgress) -> Move:
+    if known.state is StepState.OPEN or _may_retry(step, known):
+        return Try(step, known.direction, known.next_at)
+    return AskPerson(step, known.direction, _question(step, known))
+
+
+def _may_retry(step: Step, known: StepProgress) -> bool:
+    return known.state in (StepState.FAILED, StepState.UNKNOWN) and known.tried < step.retry.attempts
+
+
+def _question(step: Step, known: StepProgress) -> str:
+    what = step.name if known.direction is Direction.ACT else f"the undo of {step.name}"
+    if known.state is StepState.UNKNOWN:
+        return f"Nobody knows what became of {what}: {known.message}. Look it up in the other system"
+    return f"{what} does not succeed: {known.message}. Remove the cause, then retry it"

@@ -1,0 +1,321 @@
+"""The terms of the step engine: a flow and its steps, an execution of it, and how far each step is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from crossdock.core.errors import Conflict, NotFound, Terminal
+from crossdock.db.database import Work
+from crossdock.integrations.actions.model import Document, Ended
+
+
+class StepKind(StrEnum):
+    """What may follow when the step, or a later one, does not succeed."""
+
+    #: It can be undone, and is undone.
+    COMPENSATABLE = "compensatable"
+    #: The point of no return: once it is done, the flow goes on to its end.
+    PIVOT = "pivot"
+    #: Comes after the pivot: it is repeated until it succeeds, or until a person decides.
+    RETRIABLE = "retriable"
+
+
+class Direction(StrEnum):
+    ACT = "act"
+    UNDO = "undo"
+
+
+class StepState(StrEnum):
+    """How far a step, or its undo, is."""
+
+    #: Committed before its call. The call may be running, or the process that made it was killed.
+    OPEN = "open"
+    DONE = "done"
+    #: Of an undo: what it would have undone never happened, or there is nothing to undo.
+    NOTHING = "nothing"
+    #: It was decided against; the same request would be refused again.
+    REFUSED = "refused"
+    #: It certainly had no effect.
+    FAILED = "failed"
+    #: It may have had its effect. It is resolved before anything else, never by time.
+    UNKNOWN = "unknown"
+
+
+#: What may have had its effect, or may have it yet.
+UNRESOLVED = frozenset({StepState.OPEN, StepState.UNKNOWN})
+#: Of an undo that need not be made any more.
+UNDONE = frozenset({StepState.DONE, StepState.NOTHING})
+
+
+class ExecutionState(StrEnum):
+    RUNNING = "running"
+    #: Its steps are being undone, the last one first.
+    UNDOING = "undoing"
+    COMPLETED = "completed"
+    UNDONE = "undone"
+
+
+#: States in which nothing more happens by itself.
+ENDED = frozenset({ExecutionState.COMPLETED, ExecutionState.UNDONE})
+
+
+class Driver(StrEnum):
+    """The one way in which an execution is driven."""
+
+    EVENTS = "events"
+    DAG = "dag"
+
+
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """One try of a step that has ended."""
+
+    number: int
+    began_at: datetime
+    ended_at: datetime
+    state: StepState
+    message: str | None = None
+
+
+class StepProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a step, or its undo, is."""
+
+    step: str
+    direction: Direction
+    state: StepState
+    #: Names the effect: every repetition is the same one.
+    key: str
+    #: How often it was tried; the end of a try is written by the last one alone.
+    tries: int
+    #: Of these, since a person said to go on.
+    tries_left_from: int = 0
+    output: Document | None = None
+    message: str | None = None
+    #: When it may be tried again: after a failure its wait, and of an open one when its call must be over.
+    next_at: datetime | None = None
+    began_at: datetime
+    ended_at: datetime | None = None
+    log: tuple[Tried, ...] = ()
+
+    @property
+    def tried(self) -> int:
+        """How many tries count against the limit."""
+        return self.tries - self.tries_left_from
+
+
+class Execution(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a flow, for one subject."""
+
+    execution_id: str
+    flow: str
+    #: What it is about: the ID of an order. One flow has one execution for it.
+    subject: str
+    driver: Driver
+    state: ExecutionState
+    input: Document
+    #: Why it is to be undone, although no step failed: somebody cancelled it.
+    cancelled_because: str | None
+    #: Why it is being undone, or was.
+    reason: str | None
+    #: The step that a person has to decide about; None if nobody has to.
+    waits_for: str | None
+    #: Before the pivot, it is undone when this has passed.
+    deadline_at: datetime | None
+    #: When there is something to do; None if nothing will happen by itself.
+    next_at: datetime | None
+    created_at: datetime
+    created_by: str
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class StepCall:
+    """What a step is given."""
+
+    execution_id: str
+    subject: str
+    step: str
+    direction: Direction
+    #: Names the effect, in 64 characters: the same for each repetition.
+    key: str
+    #: Whether an earlier try may have had the effect.
+    may_have_happened: bool
+    #: The input of the execution.
+    given: Document
+    #: What the steps before it put out, by their names.
+    outputs: Mapping[str, Document]
+    actor: str
+    #: Raises StepReplaced if another process has taken the step over: call it in the transaction before something is sent.
+    refuse_replaced: Callable[[Work], None]
+
+
+@dataclass(frozen=True)
+class InHub:
+    """An effect in the hub's database, in the transaction that records its end: it is done once or not at all."""
+
+    #: Raises nothing that an end says: Done, Refused, Failed.
+    run: Callable[[Work, StepCall], Ended]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """An effect elsewhere. It is idempotent by its key, and no transaction is open during it."""
+
+    run: Callable[[StepCall], Ended]
+    #: Longer than any call takes, with its own retries: afterwards, a try without an end was killed.
+    timeout_s: float = 120.0
+
+
+Effect = InHub | Outside
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """How often a step is tried, and the waits in between, which double."""
+
+    attempts: int = 5
+    first_wait_s: float = 1.0
+    longest_wait_s: float = 300.0
+
+    def wait_s(self, tried: int, asked_s: float | None = None) -> float:
+        """Compute the wait after the try number *tried*, from 1; at least what the other side *asked* for, up to the longest."""
+        doubled = self.first_wait_s * 2.0 ** min(tried - 1, 30)
+        return min(max(doubled, asked_s or 0.0), self.longest_wait_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step of a flow, with its undo beside it."""
+
+    name: str
+    kind: StepKind = StepKind.COMPENSATABLE
+    act: Effect
+    #: None for a step that leaves nothing to undo.
+    undo: Effect | None = None
+    #: The undo itself finds out what became of an act whose outcome is unknown. Without it, the act is resolved first, by
+    #: the same act with the same key.
+    undo_resolves: bool = False
+    retry: Retry = Retry()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """Steps in their order. A name is never given to other steps: a running execution goes on with those it began with."""
+
+    name: str
+    steps: tuple[Step, ...]
+    #: How long it may take up to its pivot.
+    timeout: timedelta = timedelta(minutes=15)
+    #: Runs in the transaction that records a change, for what belongs to it: events, the subject's own state.
+    on_change: Callable[[Work, Execution, Change], None]
+
+    def __post_init__(self) -> None:
+        """
+        Refuse steps that could not be undone, or would be undone after the point of no return.
+
+        Raises:
+            FlowInvalid: the steps contradict each other.
+
+        """
+        names = [step.name for step in self.steps]
+        if len(set(names)) < len(names):
+            raise FlowInvalid(f"{self.name}: two steps have one name: {', '.join(names)}")
+        kinds = [step.kind for step in self.steps]
+        pivots = [position for position, kind in enumerate(kinds) if kind is StepKind.PIVOT]
+        if len(pivots) > 1:
+            raise FlowInvalid(f"{self.name}: it has several pivots; a flow has one point of no return at most")
+        past = pivots[0] if pivots else len(kinds)
+        for position, step in enumerate(self.steps):
+            if (step.kind is StepKind.RETRIABLE) != (position > past):
+                raise FlowInvalid(
+                    f"{self.name}: {step.name} is {step.kind}; steps before the pivot are compensatable, steps after it retriable"
+                )
+
+    def step(self, name: str) -> Step:
+        """
+        Find the step.
+
+        Raises:
+            NotFound: the flow has no such step.
+
+        """
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise NotFound(f"{self.name} has no step {name!r}. Its steps: {', '.join(step.name for step in self.steps)}")
+
+
+@dataclass(frozen=True)
+class StepEnded:
+    """A try of a step, or of its undo, has ended."""
+
+    step: str
+    direction: Direction
+    state: StepState
+    output: Document | None
+    message: str | None
+
+
+@dataclass(frozen=True)
+class TurnedBack:
+    """The execution is undone from now on."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The execution has ended."""
+
+    state: ExecutionState
+
+
+@dataclass(frozen=True)
+class NeedsPerson:
+    """Nothing more happens by itself: a person has to decide about a step."""
+
+    step: str
+    direction: Direction
+    question: str
+
+
+Change = StepEnded | TurnedBack | Finished | NeedsPerson
+
+
+class FlowInvalid(Terminal):
+    """A flow contradicts itself; a defect of whoever declares it."""
+
+
+class StepReplaced(Conflict):
+    """Another process tried the step since, or undoes it: nothing may be sent for this try."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__(f"The step {step} was taken over by another process while this one slept. Nothing was sent")
+
+
+def key_of(execution_id: str, step: str, direction: Direction) -> str:
+    """Name the effect of a step in 64 characters."""
+    return hashlib.sha256(f"{execution_id}\n{step}\n{direction}".encode()).hexdigest()
+
+
+Progress = Mapping[tuple[str, Direction], StepProgress]
+
+
+def progress_of(rows: list[StepProgress]) -> dict[tuple[str, Direction], StepProgress]:
+    """Map each step and direction to how far it is."""
+    return {(row.step, row.direction): row for row in rows}
+
+
+def outputs_of(progress: Progress) -> dict[str, Any]:
+    """Collect what the steps that are done put out, by their names."""
+    return {
+        name: dict(row.output)
+        for (name, direction), row in progress.items()
+        if direction is Direction.ACT and row.state is StepState.DONE and row.output is not None
+    }
