@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +40,10 @@ class ValueRefused(StoreRefused):
 #: Options of every session. Rows are looked up by key and are in memory or on flash, so an index costs little more than
 #: a scan; with the default for spinning disks, PostgreSQL reads a whole table to change one row in a hundred.
 _SESSION = "-c timezone=UTC -c random_page_cost=1.1"
+
+
+#: While the database is away.
+_ASK_AGAIN_S = 1.0
 
 
 class Store:
@@ -112,6 +117,25 @@ class Store:
         """
         with translated_errors(), self._counted():
             yield self._open()
+
+    def wait_until_it_answers(self, at_most_s: float) -> None:
+        """
+        Wait while the database is away. For a task's start: a try that fails at once would use up its retries in seconds.
+
+        Raises:
+            StoreUnavailable: it did not answer in time.
+
+        """
+        until = time.monotonic() + at_most_s
+        while True:
+            try:
+                with self.question() as work:
+                    work.execute("SELECT 1")
+                return
+            except StoreUnavailable:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_ASK_AGAIN_S)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
