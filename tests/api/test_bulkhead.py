@@ -104,9 +104,6 @@ def server(hub_dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         relay.thaw()
         opened.server.should_exit = opened.server.force_exit = True
         thread.join(60)
-        if thread.is_alive():
-            import sys, traceback
-            print("".join(traceback.format_stack(sys._current_frames()[thread.ident])))
 
 
 @contextmanager
@@ -231,7 +228,6 @@ def blocking() -> None:
 
 def test_a_dependency_that_would_wait_in_airflows_threads_is_refused_at_the_start() -> None:
     """A new `def` would undo all of it, and nobody would notice before the next outage."""
-
     router = Router()
 
     @router.get("/x", dependencies=[Depends(access.Guard(Role.VIEWER))])

@@ -69,9 +69,7 @@ class Limits:
 
 
 #: Refused within half a second: `admit_s`, or `doubt_s` + `probe_s`, or the lock's timeout.
-WEBHOOKS = Limits(
-    "webhooks", 8, 0.2, 0.2, 0.25, longest_s=5.0, session="-c lock_timeout=350ms -c statement_timeout=4s"
-)
+WEBHOOKS = Limits("webhooks", 8, 0.2, 0.2, 0.25, longest_s=5.0, session="-c lock_timeout=350ms -c statement_timeout=4s")
 #: Refused within two seconds where the database does not answer; a route may call other systems for longer.
 ROUTES = Limits("routes", 16, 1.0, 1.0, 0.5, longest_s=math.inf, session="-c lock_timeout=10s -c statement_timeout=60s")
 
