@@ -7,6 +7,7 @@ refuses to start an app that has one.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,11 +21,15 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials
 from starlette.routing import BaseRoute
 
+from crossdock.api.airflow_lookups import AirflowUnavailable, is_of_airflows_database, lookups
 from crossdock.api.problems import Problem
 from crossdock.core.log import logger
 from crossdock.core.settings import settings
 
 log = logger(__name__)
+
+#: No token is accepted unseen: whether one was revoked, only Airflow's database says.
+_WHAT = "it says whether a token is still valid"
 
 
 class Role(StrEnum):
@@ -137,11 +142,16 @@ async def _airflow_user(request: Request) -> Any:
 
     bearer = _bearer(request)
     try:
-        user = await get_user(request, None, bearer)
+        # In a thread, with a loop of its own: inside, it asks Airflow's database with blocking calls.
+        user = await lookups().ask(_WHAT, lambda: asyncio.run(get_user(request, None, bearer)))
+    except AirflowUnavailable:
+        raise
     except HTTPException as error:
         # Airflow answers 403 for a token that it cannot read. For us the caller is unknown either way.
         raise _unauthorised(str(error.detail)) from None
-    except Exception as error:  # noqa: BLE001  auth managers raise anything
+    except Exception as error:  # auth managers raise anything
+        if is_of_airflows_database(error):
+            raise AirflowUnavailable(_WHAT) from error
         # The token names a person who is gone, or is not a token at all.
         log.warning("A token was refused: %s", type(error).__name__)
         raise _unauthorised("Invalid token") from None

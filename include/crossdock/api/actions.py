@@ -37,7 +37,7 @@ _ENDED_OTHERWISE: dict[int | str, dict[str, Any]] = documented(404) | {
 }
 
 
-def open_clients(store: OpenStore) -> OpenClient:
+async def open_clients(store: OpenStore) -> OpenClient:
     """Open clients from Airflow's connections."""
     return partial(client_of, store)
 

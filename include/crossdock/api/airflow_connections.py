@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import quote
 
-import anyio.from_thread
 from fastapi import Depends, Request
 
+from crossdock.api.airflow_lookups import AirflowUnavailable
 from crossdock.api.problems import Problem
 from crossdock.core.errors import Conflict, NotFound
 from crossdock.http.connection import Connection
 from crossdock.integrations import airflow_connection
+
+#: How long Airflow may take to write a connection.
+_LONGEST_S = 30.0
+_WHAT = "it keeps the connections of integrations"
 
 
 class AirflowConnections:
     """
     A `ConnectionStore` for one request, with the rights of its caller.
 
-    Call it from a route that FastAPI runs in a thread (`def`): each method waits for the event loop.
+    Make it on the event loop, and call it from a `def` route, which has a thread: each method waits for the loop.
     """
 
     def __init__(self, request: Request) -> None:
+        self._loop = asyncio.get_running_loop()
         self._headers = {name: value for name, value in request.headers.items() if name in {"authorization", "cookie"}}
 
     def get(self, connection_id: str) -> Connection | None:
@@ -51,7 +57,12 @@ class AirflowConnections:
             _refuse_others(status)
 
     def _call(self, method: str, path: str, document: dict[str, Any] | None) -> int:
-        return anyio.from_thread.run(self._call_airflow, method, path, document)
+        called = asyncio.run_coroutine_threadsafe(self._call_airflow(method, path, document), self._loop)
+        try:
+            return called.result(_LONGEST_S)
+        except TimeoutError:
+            called.cancel()
+            raise AirflowUnavailable(_WHAT) from None
 
     async def _call_airflow(self, method: str, path: str, document: dict[str, Any] | None) -> int:
         import httpx  # noqa: PLC0415
@@ -80,10 +91,16 @@ def _document(connection: Connection) -> dict[str, Any]:
 
 
 def _refuse_others(status: int) -> None:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise AirflowUnavailable(_WHAT)
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise Problem(HTTPStatus.FORBIDDEN, "forbidden", "Airflow does not allow the caller to write connections")
     if status >= HTTPStatus.BAD_REQUEST:
         raise Problem(HTTPStatus.BAD_GATEWAY, "airflow-refused", f"Airflow refused the connection with HTTP {status}")
 
 
-Connections = Annotated[AirflowConnections, Depends(AirflowConnections)]
+async def _connections_of(request: Request) -> AirflowConnections:
+    return AirflowConnections(request)
+
+
+Connections = Annotated[AirflowConnections, Depends(_connections_of)]

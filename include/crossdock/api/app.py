@@ -40,6 +40,13 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     400: {"model": ProblemDocument, "description": "Invalid request; `errors` names each place."},
     401: {"model": ProblemDocument, "description": "The token is missing, or Airflow does not accept it."},
     403: {"model": ProblemDocument, "description": "The caller's role does not allow this."},
+    503: {
+        "model": ProblemDocument,
+        "description": "The hub's database or Airflow's does not answer, or the hub is busy; `detail` says which.",
+        "headers": {
+            "Retry-After": {"description": "Seconds to wait before a repetition.", "schema": {"type": "integer"}}
+        },
+    },
     "default": {"model": ProblemDocument, "description": "Another error."},
 }
 

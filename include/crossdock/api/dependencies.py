@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Request
 
+from crossdock.api.airflow_lookups import Remembered, existing
+from crossdock.api.bulkhead import work_of
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 
+#: Where the database is changes hardly ever, so that the last answer is good for a day without Airflow's database.
+_WHAT = "it has the address of the hub's database"
+_FRESH_S, _STALE_S = 60.0, 86_400.0
 
-def open_store() -> Iterator[Store]:
-    """Open the hub's database for one request: threads do not share a connection."""
-    with Store.from_connection(settings().store_connection) as store:
-        yield store
+
+def _dsn_of(connection_id: str) -> str:
+    return existing(_WHAT, Store.from_connection, connection_id).dsn
+
+
+_dsns = Remembered(_WHAT, _dsn_of, fresh_s=_FRESH_S, stale_s=_STALE_S)
+
+
+async def open_store(request: Request) -> Store:
+    """Open the hub's database for one request: threads do not share a connection. Its route closes it."""
+    return work_of(request).open(await _dsns.of(settings().store_connection))
 
 
 OpenStore = Annotated[Store, Depends(open_store)]

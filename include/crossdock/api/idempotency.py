@@ -18,7 +18,7 @@ from crossdock.api.dependencies import OpenStore
 from crossdock.api.problems import ProblemDocument
 from crossdock.core.failpoints import failpoint
 from crossdock.db import idempotency
-from crossdock.db.database import Work
+from crossdock.db.database import Store, Work
 from crossdock.db.idempotency import Answer, RequestKey
 from crossdock.integrations.attempts import model as attempts
 
@@ -55,7 +55,7 @@ class Keep(Protocol):
 class IdempotentRequest:
     """A request with its key, and the hub's database."""
 
-    def __init__(self, request: Request, store: OpenStore, key: _Key) -> None:
+    def __init__(self, request: Request, store: Store, key: str) -> None:
         route = request.scope["route"]
         self._store, self._status = store, route.status_code or 200
         self._key = RequestKey.of(
@@ -131,7 +131,11 @@ class IdempotentRequest:
         return Answer(self._status, headers, document.model_dump_json().encode())
 
 
-OneEffect = Annotated[IdempotentRequest, Depends(IdempotentRequest)]
+async def _request_of(request: Request, store: OpenStore, key: _Key) -> IdempotentRequest:
+    return IdempotentRequest(request, store, key)
+
+
+OneEffect = Annotated[IdempotentRequest, Depends(_request_of)]
 
 
 def _response(answer: Answer) -> Response:

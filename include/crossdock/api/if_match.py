@@ -18,7 +18,7 @@ def etag(version: int) -> dict[str, str]:
     return {"ETag": f'"{version}"'}
 
 
-def _version(
+async def _version(
     if_match: Annotated[
         str | None, Header(pattern=_PATTERN, description="The ETag of what was read, or `*` for any version.")
     ] = None,

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crossdock.api.logged_requests import hide_in_log, shown_path
-from crossdock.api.problems import Problem, unexpected
+from crossdock.api.problems import Problem, of_unforeseen
 from crossdock.api.slow_requests import in_time
 from crossdock.core.log import logger
 
@@ -76,8 +76,8 @@ class RequestMiddleware:
         except Exception as error:
             if begun:  # Too late for another answer: the client sees this one end early.
                 raise
-            problem = error if isinstance(error, Problem) else unexpected()
-            if problem is not error:
+            problem = of_unforeseen(error)
+            if problem.status is HTTPStatus.INTERNAL_SERVER_ERROR:
                 log.exception("%s %s failed (request %s)", scope["method"], shown_path(scope["path"]), request_id)
             await problem.response(scope["path"], request_id)(scope, receive, send_with_headers)
         finally:

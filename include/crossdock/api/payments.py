@@ -260,7 +260,7 @@ class GatewaysDocument(BaseModel):
     gateways: list[GatewayDocument] = Field(description="In the order in which they are asked now.")
 
 
-def open_payments(store: OpenStore, clients: Clients) -> Callable[[Caller], Payments]:
+async def open_payments(store: OpenStore, clients: Clients) -> Callable[[Caller], Payments]:
     """Perform the gateways' actions as the caller."""
 
     def as_caller(caller: Caller) -> Payments:

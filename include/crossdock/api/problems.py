@@ -15,6 +15,8 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from crossdock.api.airflow_lookups import AirflowUnavailable, is_of_airflows_database
+from crossdock.api.bulkhead import Busy
 from crossdock.api.hints import HintDocument
 from crossdock.core.card_data import CardDataRefused
 from crossdock.core.errors import (
@@ -129,6 +131,13 @@ def of(error: BaseException) -> Problem:
     return unexpected()
 
 
+def of_unforeseen(error: Exception) -> Problem:
+    """Translate an error that nobody has: Airflow's database fails in a route that reads through Airflow, or the hub is wrong."""
+    if is_of_airflows_database(error):
+        return of(AirflowUnavailable("this request needs it"))
+    return of(error) if isinstance(error, Problem) else unexpected()
+
+
 def unexpected() -> Problem:
     return Problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -166,6 +175,8 @@ _HUB_ERRORS: tuple[tuple[type[HubError], HTTPStatus, str], ...] = (
     (KeyReused, HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused"),
     (Conflict, HTTPStatus.CONFLICT, "conflict"),
     (IntegrationPaused, HTTPStatus.CONFLICT, "integration-paused"),
+    (AirflowUnavailable, HTTPStatus.SERVICE_UNAVAILABLE, "airflow-unavailable"),
+    (Busy, HTTPStatus.SERVICE_UNAVAILABLE, "busy"),
     (Transient, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
     # Not 503, after which a client would try again.
     (OutcomeUnknown, HTTPStatus.BAD_GATEWAY, "outcome-unknown"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 
 from crossdock.api.access import guard_of
+from crossdock.api.bulkhead import ROUTES, WEBHOOKS, begun, in_compartment
 from crossdock.api.problems import Problem
 from crossdock.core.card_data import refuse_card_data
 
@@ -27,6 +28,9 @@ class GuardedRoute(APIRoute):
     FastAPI would parse the body first, so that a stranger could send one and learn the expected form from the answer.
     """
 
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, in_compartment(endpoint), **options)
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         guard = guard_of(self)
@@ -40,13 +44,28 @@ class GuardedRoute(APIRoute):
             if strict.state.body:
                 with suppress(json.JSONDecodeError):
                     await strict.json()
-            return await handle(strict)
+            with begun(strict, ROUTES) as work:
+                await work.admit()
+                return await handle(strict)
 
         return handle_guarded
 
 
 class RawRoute(APIRoute):
-    """A route that reads its body itself, as bytes: what a sender signed must not be decoded before it is verified."""
+    """
+    A route of webhooks, which reads its body itself, as bytes: what a sender signed must not be decoded before it is verified.
+
+    It takes a thread of the webhooks' compartment once it has its body.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_webhook(request: Request) -> Response:
+            with begun(request, WEBHOOKS):
+                return await handle(request)
+
+        return handle_webhook
 
 
 #: What every router of the API is made with.
@@ -59,7 +78,7 @@ def guarded(app: FastAPI) -> FastAPI:
 
     Raises:
         RuntimeError: A route has no guard: anybody who reaches the server could call it.
-        TypeError: A router is not a `Router`: its routes would parse a stranger's body.
+        TypeError: A router is not a `Router`: its routes would parse a stranger's body. Or a dependency is a `def`.
 
     """
     for route in app.routes:
@@ -68,7 +87,19 @@ def guarded(app: FastAPI) -> FastAPI:
             raise RuntimeError(f"The route {path} has no guard: add guard(Role.…) to it")
         if not isinstance(route, GuardedRoute | RawRoute):
             raise TypeError(f"The route {path} parses its body before its guard runs: make its router with Router(…)")
+        for call in calls_in_shared_threads(route):
+            raise TypeError(f"{call} of the route {path} would wait for a thread of Airflow's: make it `async def`")
     return app
+
+
+def calls_in_shared_threads(route: APIRoute) -> Iterator[str]:
+    """Name what FastAPI would run in the pool of threads that Airflow's routes share."""
+    waiting = [route.dependant]
+    while waiting:
+        dependant = waiting.pop()
+        waiting += dependant.dependencies
+        if not (dependant.is_coroutine_callable or dependant.is_async_gen_callable):
+            yield getattr(dependant.call, "__qualname__", str(dependant.call))
 
 
 class StrictRequest(Request):

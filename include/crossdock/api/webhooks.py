@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
-from threading import Lock
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 
 from crossdock.api.access import Caller, Guard, Role
-from crossdock.api.dependencies import open_store
+from crossdock.api.airflow_lookups import Remembered, existing
+from crossdock.api.bulkhead import work_of
+from crossdock.api.dependencies import OpenStore
 from crossdock.api.problems import Problem, ProblemDocument
 from crossdock.api.routing import RawRoute
 from crossdock.app.on_webhook_received import webhook_of
 from crossdock.app.streams import datasets_of
 from crossdock.core.log import logger
-from crossdock.db.database import Store
 from crossdock.events.webhooks_in import service as webhook_service
 from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver
 from crossdock.events.webhooks_in.signatures import WebhookRefused
@@ -31,6 +29,11 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=RawRoute)
 
 #: A key that was removed from its connection stays valid for this long; a look-up costs a request to Airflow.
 _REMEMBERED_S = 15.0
+#: Nobody can remove a key while Airflow's database is away. It may be away for this process alone, so that it is not for ever.
+_STALE_S = 3600.0
+
+
+_WHAT = "it has the keys of webhooks"
 
 
 class SignedBySender(Guard):
@@ -50,35 +53,33 @@ class DeliveryDocument(BaseModel):
 
 
 class Receivers:
-    """A cache of receivers; their secrets stay in memory for seconds."""
+    """The receivers that are known; their secrets stay in memory for seconds, or for as long as Airflow's database is away."""
 
     def __init__(self, find: Callable[[str], Receiver] | None = None) -> None:
-        self._find = find or partial(webhook_service.receiver_of, datasets_of=datasets_of, webhook_of=webhook_of)
-        self._known: dict[str, tuple[float, Receiver]] = {}
-        self._lock = Lock()
+        self._known = Remembered(
+            _WHAT, find or partial(existing, _WHAT, _find), fresh_s=_REMEMBERED_S, stale_s=_STALE_S
+        )
 
-    def of(self, integration: str) -> Receiver:
+    async def of(self, integration: str) -> Receiver:
         """
         Find the receiver of *integration*.
 
         Raises:
-            NotFound: it has none. This is not cached: unknown names must not fill the memory.
+            NotFound: it has none.
+            AirflowUnavailable: Airflow's database is away, and the receiver was not used lately.
 
         """
-        now = time.monotonic()
-        with self._lock:
-            until, receiver = self._known.get(integration, (0.0, None))
-        if receiver is None or until < now:
-            receiver = self._find(integration)
-            with self._lock:
-                self._known[integration] = (now + _REMEMBERED_S, receiver)
-        return receiver
+        return await self._known.of(integration)
+
+
+def _find(integration: str) -> Receiver:
+    return webhook_service.receiver_of(integration, datasets_of=datasets_of, webhook_of=webhook_of)
 
 
 _receivers = Receivers()
 
 
-def receivers() -> Receivers:
+async def receivers() -> Receivers:
     """Return the receivers of this process."""
     return _receivers
 
@@ -99,7 +100,7 @@ async def receive_delivery(
     request: Request,
     integration: Annotated[str, Path(pattern=r"^[a-z][a-z0-9_]{1,62}$")],
     known: Annotated[Receivers, Depends(receivers)],
-    store: Annotated[Store, Depends(open_store)],
+    store: OpenStore,
 ) -> DeliveryDocument:
     """
     Receive a delivery, signed by Standard Webhooks, by Stripe's or Adyen's scheme or by plain HMAC, as the connection says.
@@ -109,10 +110,10 @@ async def receive_delivery(
     """
     body = await _body(request)
     try:
-        receiver = await run_in_threadpool(known.of, integration)
+        receiver = await known.of(integration)
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
         return DeliveryDocument(
-            delivery_id=await run_in_threadpool(webhook_service.receive, store, receiver, headers, body)
+            delivery_id=await work_of(request).run(partial(webhook_service.receive, store, receiver, headers, body))
         )
     except WebhookRefused as error:
         log.warning("A webhook of %s was refused: %s", integration, error)

@@ -30,10 +30,13 @@ from crossdock.db.database import Store
 from crossdock.http.connection import Connection
 from crossdock.integrations import airflow_connection
 from crossdock.maintenance import alarms
+from crossdock.maintenance.airflow_health import AirflowWatch
+from crossdock.maintenance.alarms import Condition
 from crossdock.maintenance.alerting import service
 from crossdock.maintenance.alerting.channels import OpenChannel, open_channel
 from crossdock.maintenance.alerting.outage import DatabaseWatch
 from crossdock.maintenance.alerting.sender import AlertSender, SenderConfig
+from crossdock.observability.alerts import Kind
 
 log = logger("crossdock.app.alert_sender")
 
@@ -73,8 +76,13 @@ class RememberedConnections:
 
 def alarms_check(connections: RememberedConnections) -> Callable[[Store], None]:
     """Build what opens and closes the alerts of conditions, as housekeeping does while events are delivered."""
-    conditions = watched.conditions(connection_of=connections.find)
+    conditions = {**watched.conditions(connection_of=connections.find), **_of_airflow()}
     return lambda store: alarms.check(store, subscribers(services()), watched.thresholds(), conditions)
+
+
+def _of_airflow() -> dict[Kind, Condition]:
+    """Watch Airflow from here alone: it remembers since when, and a worker of Airflow's is no witness."""
+    return {Kind.AIRFLOW_UNREACHABLE: AirflowWatch(settings().airflow_url)} if settings().airflow_url else {}
 
 
 def sync_declared(store: Store) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Self
 
 import psycopg
@@ -39,6 +42,10 @@ class ValueRefused(StoreRefused):
 _SESSION = "-c timezone=UTC -c random_page_cost=1.1"
 
 
+#: While the database is away.
+_ASK_AGAIN_S = 1.0
+
+
 class Store:
     """
     The hub's database, with one connection for each thread.
@@ -48,11 +55,25 @@ class Store:
     every event consumer on the server.
     """
 
-    def __init__(self, dsn: str, *, schema: str = "hub", session: str = "") -> None:
-        """Configure a store; *session* has PostgreSQL settings for its connections only, as `-c name=value`."""
+    def __init__(self, dsn: str, *, schema: str = "hub", session: str = "", connect_timeout_s: int = 10) -> None:
+        """
+        Configure a store; nothing is opened yet.
+
+        Args:
+            dsn: The database.
+            schema: That of the tables.
+            session: PostgreSQL settings for its connections only, as `-c name=value`.
+            connect_timeout_s: How long a connection may take; psycopg takes anything below 2 for 2.
+
+        """
         self.dsn = dsn
         self.schema = schema
         self._session = f"{_SESSION} {session}"
+        self._connect_timeout_s = connect_timeout_s
+        self._is_cut = False
+        self._transactions = 0
+        #: The number of the transaction (or the question) that is open, or being opened; 0 where none is.
+        self.transaction_no = 0
         self._connection: psycopg.Connection[TupleRow] | None = None
 
     @classmethod
@@ -80,7 +101,7 @@ class Store:
             StoreRefused: the statement itself is wrong for this database.
 
         """
-        with translated_errors():
+        with translated_errors(), self._counted():
             connection = self._open()
             with connection.transaction():
                 yield connection
@@ -94,8 +115,50 @@ class Store:
             StoreUnavailable, StoreRefused: as `transaction`.
 
         """
-        with translated_errors():
+        with translated_errors(), self._counted():
             yield self._open()
+
+    def wait_until_it_answers(self, at_most_s: float) -> None:
+        """
+        Wait while the database is away. For a task's start: a try that fails at once would use up its retries in seconds.
+
+        Raises:
+            StoreUnavailable: it did not answer in time.
+
+        """
+        until = time.monotonic() + at_most_s
+        while True:
+            try:
+                with self.question() as work:
+                    work.execute("SELECT 1")
+                return
+            except StoreUnavailable:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_ASK_AGAIN_S)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        outer = self.transaction_no
+        self._transactions += 1
+        self.transaction_no = outer or self._transactions
+        try:
+            yield
+        finally:
+            self.transaction_no = outer
+
+    def cut(self) -> None:
+        """
+        Shut the connection's socket down, from another thread than that which waits for it: the wait ends as if the server were gone.
+
+        It may be called while that thread does anything; it then sees StoreUnavailable, and nobody knows whether it committed.
+        """
+        self._is_cut = True
+        connection = self._connection
+        if connection is None:  # still connecting: `_open` looks afterwards
+            return
+        with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as shared:
+            shared.shutdown(socket.SHUT_RDWR)
 
     def another(self, *, session: str = "") -> Store:
         """Open the same database on a separate connection, for another thread or with other *session* settings."""
@@ -117,10 +180,13 @@ class Store:
             self._connection = psycopg.connect(
                 self.dsn,
                 autocommit=True,
-                connect_timeout=10,
+                connect_timeout=self._connect_timeout_s,
                 application_name="crossdock",
                 options=f"-c search_path={self.schema} {self._session}",
             )
+            if self._is_cut:
+                self.close()
+                raise StoreUnavailable("The connection to the hub's database came too late")
             self._connection.adapters.register_loader(_XID8, IntLoader)
             self._connection.adapters.register_loader(_XID8, Int8BinaryLoader)
             for check in _CHECKS:

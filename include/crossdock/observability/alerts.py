@@ -43,6 +43,7 @@ class Kind(StrEnum):
     CHANNEL_DOWN = "channel_down"
     ALERT_ROUTES_INVALID = "alert_routes_invalid"
     HUB_DATABASE_DOWN = "hub_database_down"
+    AIRFLOW_UNREACHABLE = "airflow_unreachable"
 
 
 #: A kind that a subscriber of an installation's own opens.

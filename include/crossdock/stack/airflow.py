@@ -101,6 +101,7 @@ def airflow_environment(ports: Mapping[str, int], secrets: Secrets) -> dict[str,
         **_section("API_AUTH", {"JWT_SECRET": secrets.jwt_secret, "JWT_EXPIRATION_TIME": 8 * 3600}),
         **_section("LOGGING", _LOGGING_SETTINGS),
         **_section("SCHEDULER", _SCHEDULER_SETTINGS),
+        **_section("WORKERS", _WORKER_SETTINGS),
         **_section("DAG_PROCESSOR", {"REFRESH_INTERVAL": 30, "MIN_FILE_PROCESS_INTERVAL": 30}),
         **_section("TRIGGERER", {"SHARED_STREAM_COHORT_GRACE_PERIOD": 15}),
         **_section("STATE_STORE", {"CLEAR_ON_SUCCESS": True}),
@@ -258,6 +259,12 @@ _LOGGING_SETTINGS: dict[str, object] = {
     "TRIGGER_LOG_SERVER_PORT": _NO_LOG_SERVER,
     # Silences a line per request, and a stack trace about the missing log server at each refresh of a running task.
     "NAMESPACE_LEVELS": "http.access=WARNING airflow.utils.log.file_task_handler=CRITICAL",
+}
+
+_WORKER_SETTINGS: dict[str, object] = {
+    # A delivery worker that runs needs the hub's database, and not the api-server to which it sends heartbeats. After three
+    # failed ones it would end, and nothing starts without the api-server; leases keep it from working beside a successor.
+    "MAX_FAILED_HEARTBEATS": 60,
 }
 
 _SCHEDULER_SETTINGS: dict[str, object] = {

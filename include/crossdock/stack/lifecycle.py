@@ -275,7 +275,11 @@ def _start_sandbox(numbers: dict[str, int], secrets: Secrets, arguments: Sequenc
 def _start_alert_sender(stack: Stack) -> None:
     """Start what sends alerts. Its environment says where the hub's database is: Airflow's, which knows it too, may be down."""
     address = stack.hub_dsn.replace("postgresql://", "postgres://", 1)
-    environment = {f"AIRFLOW_CONN_{prefixed('hub_db').upper()}": address, **stack.environment()}
+    environment = {
+        f"AIRFLOW_CONN_{prefixed('hub_db').upper()}": address,
+        "HUB_AIRFLOW_URL": stack.airflow_url,
+        **stack.environment(),
+    }
     command = [sys.executable, "-P", "-m", "crossdock.app.alert_sender"]
     processes.start("alert-sender", command, environment=environment)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -24,7 +25,7 @@ import requests
 import uvicorn
 from fastapi import APIRouter, FastAPI
 
-from crossdock.api import problems, slow_requests, webhooks
+from crossdock.api import airflow_lookups, problems, slow_requests, webhooks
 from crossdock.api.dependencies import open_store
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.app.fetch_records import SyncRecordFetcher
@@ -476,13 +477,13 @@ def test_a_key_that_was_taken_out_of_its_connection_is_good_for_fifteen_seconds(
 ) -> None:
     """A person who revokes a leaked key relies on it; and not every delivery may cost a request to Airflow."""
     clock, found = [1_000.0], []
-    monkeypatch.setattr(webhooks, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(airflow_lookups, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     receiver = receiver_from("commercetools", KEY, RULES, DATASETS, webhook_of("commercetools"))
     known = webhooks.Receivers(lambda name: (found.append(name), receiver)[1])
 
     for at in (1_000.0, 1_014.0, 1_016.0):
         clock[0] = at
-        assert known.of("commercetools") is receiver
+        assert asyncio.run(known.of("commercetools")) is receiver
 
     assert len(found) == 2
 

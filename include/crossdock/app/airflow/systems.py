@@ -22,13 +22,17 @@ from crossdock.sync import Stream, Systems
 from crossdock.sync.landing import Landing
 from crossdock.sync.source import Source
 
+#: How long a task waits for the hub's database before it fails and uses up one of its retries.
+_STORE_AWAY_S = 120.0
+
 
 @contextmanager
 def systems_of(stream: Stream, *, starts: bool = False, queues: bool = True) -> Iterator[Systems]:
     """
     Open the systems of *stream* from Airflow's connections, and close them at the end. In a task, never at parse time.
 
-    *queues*: reads wait their turn at a slow rate limit; an event that needs one record is rather retried.
+    *queues*: reads wait their turn at a slow rate limit, and while the hub's database is away; an event that needs one record is
+    rather retried.
 
     The registry has the connection's id; a declared integration that is not registered uses the one of its name.
 
@@ -38,6 +42,8 @@ def systems_of(stream: Stream, *, starts: bool = False, queues: bool = True) -> 
 
     """
     with Store.from_connection(settings().store_connection) as store:
+        if queues:
+            store.wait_until_it_answers(_STORE_AWAY_S)
         known = (find_active if starts else find_integration)(store, stream.integration)
         with SharedSafeguards(store, stream.integration, cipher=_cipher(), queues=queues) as calls:
             yield Systems(

@@ -279,6 +279,17 @@ _OF_THE_HUB: Mapping[str, AlertKind] = {
         next_step="Start the database, or make room on its volume.",
         command="./hub doctor",
     ),
+    Kind.AIRFLOW_UNREACHABLE: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="Airflow's api-server has not answered for 30 seconds, or its scheduler, dag-processor or triggerer has sent no "
+        "heartbeat for 30 seconds, or its metadata database does not answer. The alert sender asks `HUB_AIRFLOW_URL`",
+        about="the part of Airflow",
+        example="Airflow's scheduler has sent no heartbeat for 42 s",
+        hub_does="Without the api-server, webhooks are not taken, and tasks that run end after "
+        "`AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS` heartbeats. Without the scheduler nothing new starts; what runs goes on.",
+        next_step="Start the part again, and read the end of its log.",
+        command="./hub status",
+    ),
 }
 
 KINDS: Mapping[str, AlertKind] = {**_OF_SYNCS, **_OF_EVENTS, **_OF_CALLS, **_OF_THE_HUB}
