@@ -216,7 +216,8 @@ class PostgresServer:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         for archive, place in (("base.tar.gz", draft), ("pg_wal.tar.gz", draft / "pg_wal")):
-            with tarfile.open(archives / archive, "r|gz") as file:
+            # Not as a stream: that reads the first member of a gzip file only, and pg_wal.tar.gz has several.
+            with tarfile.open(archives / archive, "r:gz") as file:
                 file.extractall(place, filter="data")
         for path in (draft, *draft.rglob("*")):
             path.chmod(0o700 if path.is_dir() else 0o600)

@@ -26,7 +26,7 @@ from crossdock.stack import lifecycle, ports, postgres_location
 from crossdock.stack.backup import archives, manifest, repository
 from crossdock.stack.backup.manifest import BackupInvalid, Manifest, Progress
 from crossdock.stack.backup.repository import MissingPages
-from crossdock.stack.home import RESTORING, home, make_private_folder, write_json
+from crossdock.stack.home import RESTORING, home, write_json
 from crossdock.stack.postgres import PostgresServer, major_version
 from crossdock.stack.secrets import load_secrets
 from crossdock.sync.landing import Landing
@@ -187,7 +187,6 @@ def _servers() -> dict[str, PostgresServer]:
 
 
 def _unpack(folder: Path, moved_to: Path | None, progress: Progress) -> None:
-    make_private_folder(home())
     archives.unpack(folder / "home.tar", home())
     # Outside systems have gone on since the backup, and so have the simulated ones, where their memory is there.
     for journal in moved_to.glob(archives.JOURNALS) if moved_to else ():
