@@ -129,7 +129,8 @@ def test_nothing_of_the_backups_instant_is_lost_and_nobody_pays_twice(
 
         assert restored["missing_pages"] == []
         written = {
-            version for (version,) in stack.ask("SELECT (data->>'version')::int FROM event WHERE partition_key = 'LOAD'")
+            version
+            for (version,) in stack.ask("SELECT (data->>'version')::int FROM event WHERE partition_key = 'LOAD'")
         }
         assert written >= set(range(1, before + 1))
         assert stack.ask(OPEN_ITEMS) == items

@@ -259,7 +259,7 @@ def hub(*words: str, **more: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.deep
 @pytest.mark.crash
-@pytest.mark.parametrize("point", ["restore.begun", "restore.unpacked", "restore.settled"])
+@pytest.mark.parametrize("point", ["restore.begun", "restore.unpacked", "restore.opened"])
 def test_a_killed_restore_starts_no_hub_and_is_begun_anew(point: str, backups: Path, new_home: Path) -> None:
     killed = hub("restore", str(backups), HUB_FAILPOINT=point)
     assert killed.returncode == -signal.SIGKILL, killed.stderr

@@ -122,8 +122,8 @@ def remove(location: Location, requested: Path) -> None:
 
 
 def has_moved_data(requested: Sequence[Path]) -> bool:
-    """Check whether there is a moved folder for servers in *requested*, also of a home that is gone."""
-    return any(moved.exists() for moved in _moved_of(requested))
+    """Check whether there is moved data of servers in *requested*, also of a home that is gone; programs do not count."""
+    return any(found.moved is not None and found.folder.exists() for found in map(locate, requested))
 
 
 def move_aside(requested: Sequence[Path], home: Path, aside: Path) -> None:

@@ -64,7 +64,7 @@ def record_backup(work: Work, at: datetime, *, actor: str, detail: dict[str, Any
     audit.add(work, actor=actor, act="hub.backup", subject="hub", detail=detail)
 
 
-def settle(work: Work, has_page: Callable[[str], bool], *, actor: str, detail: dict[str, Any]) -> list[MissingPages]:
+def put_right(work: Work, has_page: Callable[[str], bool], *, actor: str, detail: dict[str, Any]) -> list[MissingPages]:
     """
     Put right what a restore has changed: a new epoch of events begins, and runs that lack pages end.
 

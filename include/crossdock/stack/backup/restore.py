@@ -53,7 +53,7 @@ class Restored:
 
 
 @dataclass(frozen=True)
-class _Settled:
+class _Opened:
     missing: tuple[MissingPages, ...]
     in_quarantine: int
     dead_letters: int
@@ -111,21 +111,21 @@ def restore(folder: Path, *, force: bool = False, progress: Progress) -> Restore
         failpoint("restore.begun")
         try:
             _unpack(chosen, moved_to, progress)
-            settled = _settle(checked, progress)
+            opened = _put_right(checked, progress)
         except OSError as error:
             raise StackError(
                 f"The backup could not be restored to {home()}: {error.strerror or error}. Make room, then run it again"
             ) from error
-        failpoint("restore.settled")
+        failpoint("restore.opened")
         (home() / RESTORING).unlink()
     return Restored(
         folder=chosen,
         manifest=checked,
         moved_to=moved_to,
-        missing=settled.missing,
+        missing=opened.missing,
         undeclared=tuple(archives.undeclared(chosen / "declared")),
-        in_quarantine=settled.in_quarantine,
-        dead_letters=settled.dead_letters,
+        in_quarantine=opened.in_quarantine,
+        dead_letters=opened.dead_letters,
     )
 
 
@@ -199,7 +199,7 @@ def _unpack(folder: Path, moved_to: Path | None, progress: Progress) -> None:
     failpoint("restore.unpacked")
 
 
-def _settle(found: Manifest, progress: Progress) -> _Settled:
+def _put_right(found: Manifest, progress: Progress) -> _Opened:
     """Start both servers, put right what has changed by going back, and stop them again."""
     numbers = ports.assign()
     servers = lifecycle.servers(numbers, load_secrets())
@@ -212,12 +212,12 @@ def _settle(found: Manifest, progress: Progress) -> _Settled:
         landing = Landing(str(home() / "landing"))
         detail = {"instant": found.instant.isoformat(), "started_at": found.started_at.isoformat()}
         with Store(dsn) as store, store.transaction() as work:
-            missing = repository.settle(
+            missing = repository.put_right(
                 work, lambda name: (landing.root / name).exists(), actor=f"cli:{getpass.getuser()}", detail=detail
             )
             items = sum(cause.items for cause in quarantine.causes(work))
-            letters = sum(cause.dead_letters for cause in dead_letters.causes(work))
-        return _Settled(tuple(missing), items, letters)
+            dead = sum(cause.dead_letters for cause in dead_letters.causes(work))
+        return _Opened(tuple(missing), items, dead)
     finally:
         for server in servers.values():
             server.stop()
