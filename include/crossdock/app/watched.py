@@ -43,6 +43,7 @@ def thresholds() -> AlarmThresholds:
         horizon_s=settings().event_horizon_alarm_s,
         volumes=VolumeLimits(settings().volume_factor, settings().volume_min_records),
         growth_gb_per_day=settings().database_growth_gb_per_day,
+        backup=timedelta(hours=settings().backup_max_age_h),
     )
 
 

@@ -32,6 +32,10 @@ class Commands(LazyCommandGroup):
             "crossdock.cli.stack:status", "Show processes, the latest run, and what waits for a person."
         ),
         "doctor": LazyCommand("crossdock.cli.stack:doctor", "Check the installation and suggest fixes."),
+        "backup": LazyCommand(
+            "crossdock.cli.backup:backup", "Back up the running stack: both databases, landed pages, secrets."
+        ),
+        "restore": LazyCommand("crossdock.cli.backup:restore", "Restore a backup into an empty home."),
         "prepare": LazyCommand(
             "crossdock.cli.prepare:prepare",
             "Prepare a deployment: migrate both databases and load airflow_settings.yaml.",

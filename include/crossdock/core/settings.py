@@ -132,6 +132,8 @@ class Settings(BaseSettings):
     disk_free_percent: float = Field(default=10, ge=0, lt=100)
     #: By how much the hub's database may grow within a day before an alert is raised.
     database_growth_gb_per_day: float = Field(default=20, gt=0)
+    #: How many hours old the newest backup may be before an alert is raised; 0 for no alert.
+    backup_max_age_h: float = Field(default=0, ge=0)
     #: How many days before its credentials end an alert about an integration is raised.
     secret_expires_days: float = Field(default=14, ge=0)
 

@@ -29,6 +29,13 @@ def is_current(dsn: str, *, schema: str = "hub") -> bool:
     return [version for (version,) in rows] == ScriptDirectory.from_config(_config(dsn, schema)).get_heads()
 
 
+def knows(revision: str) -> bool:
+    """Check whether this code has the migration *revision*."""
+    return any(
+        script.revision == revision for script in ScriptDirectory.from_config(_config("", "hub")).walk_revisions()
+    )
+
+
 def _config(dsn: str, schema: str) -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))

@@ -29,6 +29,9 @@ SELECT %(epoch)s, hub_server(), oid FROM pg_database WHERE datname = current_dat
 ON CONFLICT (epoch) DO UPDATE SET server = excluded.server, database = excluded.database
 """
 
+_NEWEST_AND_NOW = b"""
+SELECT max(epoch), extract(epoch FROM clock_timestamp() - timestamptz '2026-01-01T00:00:00Z')::integer FROM event_epoch
+"""
 
 #: True on the server and database where the events were written.
 _IS_HOME = b"""
@@ -66,9 +69,25 @@ def begin_after_restore(work: Work) -> int | None:
     if not is_used:
         work.execute(_BEGIN, {"epoch": epoch})
         return None
-    work.execute(_BEGIN, {"epoch": epoch + 1})
+    return _begin(work, int(epoch) + 1)
+
+
+def begin_after_going_back(work: Work) -> int:
+    """
+    Begin a new epoch in a store that a physical backup has taken back in time; return it. Call it once for each restore.
+
+    Such a store is where it was and goes on counting from the backup on: without a new epoch its next events would get the
+    IDs of those that it has lost, which others may have seen. It is numbered by the time (seconds since the beginning of
+    2026), for one backup may be restored twice.
+    """
+    (newest, seconds) = work.execute(_NEWEST_AND_NOW).fetchone() or (1, 0)
+    return _begin(work, max(int(newest) + 1, int(seconds)))
+
+
+def _begin(work: Work, epoch: int) -> int:
+    work.execute(_BEGIN, {"epoch": epoch})
     tables = ["event", *(name for name, _ in event_partitions.partitions(work))]
     for name in tables:
         statement = sql.SQL("ALTER TABLE {} ALTER epoch SET DEFAULT {}")
-        work.execute(statement.format(sql.Identifier(name), sql.Literal(epoch + 1)))
-    return int(epoch) + 1
+        work.execute(statement.format(sql.Identifier(name), sql.Literal(epoch)))
+    return epoch

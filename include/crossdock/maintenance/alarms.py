@@ -13,7 +13,7 @@ from crossdock.db.leases import stream_id
 from crossdock.events import store as event_store
 from crossdock.events.subscriber import Subscriber
 from crossdock.events.webhooks_in import refused as refused_webhooks
-from crossdock.maintenance import alarm_conditions, capacity, volumes
+from crossdock.maintenance import alarm_conditions, backups, capacity, volumes
 from crossdock.maintenance.volumes import VolumeLimits
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Found, Kind
@@ -44,6 +44,8 @@ class AlarmThresholds:
     volumes: VolumeLimits = field(default_factory=VolumeLimits)
     #: How much the hub's database may grow within a day.
     growth_gb_per_day: float = 20.0
+    #: How old the newest backup may be; zero for any age.
+    backup: timedelta = timedelta(0)
 
 
 #: Finds what is wrong now of one kind, by its subject. It may run at any time, with no transaction open.
@@ -104,6 +106,7 @@ def _conditions(subscribers: Mapping[str, Subscriber], limits: AlarmThresholds) 
         Kind.ROWS_REJECTED: _rejected,
         Kind.VOLUME_CHANGED: lambda work: volumes.changed(work, limits.volumes, datetime.now(UTC)),
         Kind.DATABASE_GROWTH: partial(capacity.growth, most_gb_per_day=limits.growth_gb_per_day),
+        Kind.BACKUP_OLD: partial(backups.too_old, most=limits.backup),
     }
 
 

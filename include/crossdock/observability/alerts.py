@@ -40,6 +40,7 @@ class Kind(StrEnum):
     SECRET_EXPIRES = "secret_expires"  # noqa: S105  no secret
     DISK_LOW = "disk_low"
     DATABASE_GROWTH = "database_growth"
+    BACKUP_OLD = "backup_old"
     CHANNEL_DOWN = "channel_down"
     ALERT_ROUTES_INVALID = "alert_routes_invalid"
     HUB_DATABASE_DOWN = "hub_database_down"

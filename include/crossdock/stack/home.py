@@ -8,6 +8,9 @@ import stat
 from pathlib import Path
 from typing import Any
 
+#: In a home that is being restored from a backup.
+RESTORING = "restore-unfinished.json"
+
 
 def project() -> Path:
     """Find the folder that holds `dags/`, `include/` and `hub`."""

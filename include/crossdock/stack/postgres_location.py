@@ -14,6 +14,7 @@ import shutil
 import stat
 import subprocess
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -118,6 +119,32 @@ def remove(location: Location, requested: Path) -> None:
         requested.unlink()
     if location.moved.exists() and not any(entry.name != _programs_name() for entry in location.moved.iterdir()):
         shutil.rmtree(location.moved, ignore_errors=True)
+
+
+def has_moved_data(requested: Sequence[Path]) -> bool:
+    """Check whether there is moved data of servers in *requested*, also of a home that is gone; programs do not count."""
+    return any(found.moved is not None and found.folder.exists() for found in map(locate, requested))
+
+
+def move_aside(requested: Sequence[Path], home: Path, aside: Path) -> None:
+    """Rename *home* to *aside*, with what was moved of its servers in *requested*. They must be stopped."""
+    moved = _moved_of(requested)
+    if home.exists():
+        home.rename(aside)
+    for folder in moved:
+        if not folder.exists():
+            continue
+        renamed = folder.with_name(f"{folder.name}{aside.name.removeprefix(home.name)}")
+        folder.rename(renamed)
+        for path in requested:
+            link = aside / path.name
+            if link.is_symlink() and link.readlink().parent == folder:
+                link.unlink()
+                link.symlink_to(renamed / path.name)
+
+
+def _moved_of(requested: Sequence[Path]) -> set[Path]:
+    return {moved for path in requested if (moved := locate(path).moved) is not None}
 
 
 def _wheel() -> Path:

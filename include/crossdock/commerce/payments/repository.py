@@ -32,12 +32,16 @@ _LEG = b"""leg_id, payment_id, operation, request_key, gateway, account, key, re
 _FACT = b"gateway, payment_ref, operation_ref, kind, occurred_at, amount_minor, currency, reference, code, due_at"
 
 #: Of two callers with one reference, the second finds the payment of the first.
+#: The keys at gateways are made from the ID, and the ID from the reference: a hub that was restored from a backup, and knows
+#: nothing of a payment that was made since, makes the same key again, and the gateway answers as it did. Another hub at the
+#: same account, with references of its own, makes others.
 _ADD = (
     b"""
 INSERT INTO payment (payment_id, reference, amount_minor, currency, payment_methods, customer_reference, return_url,
                      state, created_by)
-VALUES ('pay_' || replace(gen_random_uuid()::text, '-', ''), %(reference)s, %(amount_minor)s, %(currency)s,
-        %(payment_methods)s, %(customer_reference)s, %(return_url)s, 'open', %(actor)s)
+SELECT 'pay_' || left(encode(sha256(convert_to(installation_id || E'\\n' || %(reference)s::text, 'UTF8')), 'hex'), 32),
+       %(reference)s, %(amount_minor)s, %(currency)s, %(payment_methods)s, %(customer_reference)s, %(return_url)s, 'open', %(actor)s
+  FROM installation
 ON CONFLICT (reference) DO NOTHING
 RETURNING """
     + _PAYMENT

@@ -251,6 +251,15 @@ _OF_THE_HUB: Mapping[str, AlertKind] = {
         next_step="Look at the largest tables; shorten a retention, or make room.",
         command="./hub status",
     ),
+    Kind.BACKUP_OLD: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="the newest backup is older than `HUB_BACKUP_MAX_AGE_H`, where that is set",
+        about="the hub's backup",
+        example="The newest backup is of 2026-11-20 03:00 UTC",
+        hub_does="It goes on. What came after that backup would be lost with its disk.",
+        next_step="See why the scheduled backup fails, and make one.",
+        command="./hub backup DIR --keep 7",
+    ),
     Kind.CHANNEL_DOWN: AlertKind(
         severity=Severity.CRITICAL,
         open_while="a channel does not take the messages of alerts",

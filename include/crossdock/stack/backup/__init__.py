@@ -1,0 +1,1 @@
+"""Back up a hub to a folder, and restore it from there."""
