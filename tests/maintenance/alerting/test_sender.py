@@ -141,6 +141,38 @@ def test_an_alert_that_stays_open_does_not_make_every_plan_longer(store: Store, 
     assert query(store, "SELECT says FROM alert_message_cause ORDER BY message_no") == [("opened",), ("continues",)]
 
 
+_HISTORY = """
+WITH old AS (
+    INSERT INTO alert (kind, subject, message, at, closed_at)
+    SELECT 'run_failed', 's' || number, 'm', clock_timestamp() - interval '2 days', clock_timestamp() - interval '1 day'
+      FROM generate_series(1, 20000) AS number RETURNING alert_id),
+sent AS (
+    INSERT INTO alert_message (message_id, route, integration, recipients, thread_id, occasion, message, state, ended_at)
+    SELECT says || alert_id, 'ops', 'ops', '{}', 't', says, '{}', 'sent', clock_timestamp() - interval '1 day'
+      FROM old, unnest(ARRAY['opened', 'closed']) AS says RETURNING message_no, message_id)
+INSERT INTO alert_message_cause
+SELECT message_no, right(message_id, -6)::bigint, left(message_id, 6) FROM sent RETURNING 1
+"""
+
+
+def test_what_is_over_is_read_once_and_by_no_later_plan(store: Store, receivers: Receivers) -> None:
+    """A plan is made each second. Its statements must not read the history, also where the statistics are old."""
+    add_route(store)
+    query(store, _HISTORY)
+    send_due(store, receivers)
+    fail(store)
+    send_due(store, receivers)
+
+    assert receivers["ops"].titles == ["[warning] shop.orders: HTTP 503"]
+    with store.transaction() as work:
+        now = repository.now(work)
+        assert [alert.subject for alert in repository.alerts(work, now)] == ["shop.orders"]
+        for statement in (repository.OF_PLAN_ALERTS, repository.OF_PLAN_SAID):
+            explained = work.execute(b"EXPLAIN " + statement, {"now": now, "since": now - timedelta(days=7)})
+            lines = "\n".join(line for (line,) in explained)
+            assert "Seq Scan" not in lines, lines
+
+
 def test_a_machine_whose_clock_is_wrong_reminds_once_an_hour(
     store: Store, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,7 @@ def plan(
     Say what is to be sent now.
 
     Args:
-        alerts: Those that are open, and those that closed lately.
+        alerts: Those that are open, and those that closed lately and are not `settled`.
         routes: All of them.
         mutes: All that may cover one of *alerts* now or when it closed.
         said: What was sent or waits, of *alerts* and of others of their causes within the last hour.
@@ -55,18 +55,51 @@ def plan(
         now: The time.
 
     """
-    by_route: dict[str, list[Said]] = {}
-    for each in said:
-        by_route.setdefault(each.route, []).append(each)
+    histories = _histories(said)
     newest_first = sorted(alerts, key=lambda alert: alert.alert_id, reverse=True)
     planned: list[Planned] = []
     for placed in routes:
-        history = _History(by_route.get(placed.route.name, ()))
+        history = histories.get(placed.route.name, _NOTHING)
         due = sorted(
             _due(newest_first, placed, mutes, history, now), key=lambda each: (each.since, each.alert.alert_id)
         )
         planned += _messages(placed.route, due, hub, now)
     return planned
+
+
+def settled(
+    alerts: Iterable[AlertRow],
+    routes: Sequence[PlacedRoute],
+    mutes: Sequence[Mute],
+    said: Iterable[Said],
+    *,
+    now: datetime,
+) -> list[int]:
+    """
+    Find the alerts of which nothing will ever be said again, so that later plans need not read them.
+
+    They closed more than an hour ago, no route has anything to say of them or may have after its quiet hours, and what was
+    said of their cause is so long ago that it keeps nothing of a newer alert back. A route that takes them later on takes
+    none that closed before.
+    """
+    histories = _histories(said)
+    return [
+        alert.alert_id
+        for alert in alerts
+        if alert.closed_at
+        and alert.closed_at < now - HOUR
+        and all(_is_settled(alert, each, mutes, histories.get(each.route.name, _NOTHING), now) for each in routes)
+    ]
+
+
+def _is_settled(alert: AlertRow, placed: PlacedRoute, mutes: Sequence[Mute], history: _History, now: datetime) -> bool:
+    last_at = history.last_at(alert)
+    return (
+        not placed.route.holds(alert.severity, now)
+        and not history.is_waiting(alert)
+        and (last_at is None or last_at < now - HOUR)
+        and _said_of_closed(alert, placed, mutes, history) is None
+    )
 
 
 @dataclass(frozen=True)
@@ -103,6 +136,16 @@ class _History:
 
     def is_waiting(self, alert: AlertRow) -> bool:
         return alert.cause in self._waiting
+
+
+_NOTHING = _History(())
+
+
+def _histories(said: Iterable[Said]) -> dict[str, _History]:
+    by_route: dict[str, list[Said]] = {}
+    for each in said:
+        by_route.setdefault(each.route, []).append(each)
+    return {route: _History(of_route) for route, of_route in by_route.items()}
 
 
 def _due(

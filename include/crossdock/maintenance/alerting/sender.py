@@ -26,7 +26,7 @@ from crossdock.db.leases import LeaseKey
 from crossdock.maintenance.alerting import repository
 from crossdock.maintenance.alerting.channels import OpenChannel
 from crossdock.maintenance.alerting.model import Severity
-from crossdock.maintenance.alerting.plan import plan
+from crossdock.maintenance.alerting.plan import plan, settled
 from crossdock.maintenance.alerting.repository import MessageState, StoredMessage, StoredRoute
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Found, Kind
@@ -185,14 +185,12 @@ class AlertSender:
             now = repository.now(work)
             self._routes = repository.routes(work)
             self._close_unused(work)
-            planned = plan(
-                repository.alerts(work, now),
-                self._routes,
-                repository.mutes(work, now, ended=True),
-                repository.said(work, now),
-                hub=self._config.hub,
-                now=now,
-            )
+            known, said = repository.alerts(work, now), repository.said(work, now)
+            mutes = repository.mutes(work, now, ended=True)
+            planned = plan(known, self._routes, mutes, said, hub=self._config.hub, now=now)
+            # A route that this version cannot read may have something to say of them later.
+            if not repository.unreadable_routes(work):
+                repository.settle(work, settled(known, self._routes, mutes, said, now=now))
             for each in planned:
                 repository.write(work, each)
             failpoint("alert.before_commit")
