@@ -321,6 +321,33 @@ def test_the_log_names_no_address_that_a_mail_server_repeats(store: Store, recei
     assert "ada" not in f"{message.error} {found}"
 
 
+@pytest.mark.parametrize(("minutes", "told"), [(4, 0), (90, 1)])
+def test_a_sender_that_was_away_for_long_says_since_when(
+    store: Store, receivers: Receivers, minutes: int, told: int
+) -> None:
+    """While it is away nobody is told of anything, and of that neither."""
+    add_route(store)
+    send_due(store, receivers)
+    query(store, f"UPDATE lease SET expires_at = expires_at - interval '{minutes} minutes' RETURNING 1")
+    query(store, "UPDATE alert_route SET created_at = created_at - interval '1 day' RETURNING 1")
+    for _ in range(2):
+        send_due(store, receivers)
+
+    got = [message for message in receivers["ops"].got if message["causes"][0]["kind"] == "sender_away"]
+    assert len(got) == told
+    for message in got:
+        assert message["title"].startswith("[closed] No alert was sent from ")
+        assert f"for {minutes} minutes" in message["causes"][0]["message"]
+        assert message["causes"][0]["since"] < message["causes"][0]["until"]
+
+
+def test_a_first_start_was_never_away(store: Store, receivers: Receivers) -> None:
+    add_route(store)
+    send_due(store, receivers)
+
+    assert receivers["ops"].every == []
+
+
 def test_one_sender_works_at_a_time(store: Store, receivers: Receivers) -> None:
     with sender(store, receivers) as first, sender(store, receivers) as second:
         work_once(first)

@@ -12,21 +12,34 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 
 from crossdock.bench.alerts.receivers import TimedReceiver
 from crossdock.bench.alerts.simulated import simulated
-from crossdock.bench.alerts.world import BROKEN, DEAF, EVERY_MINUTE, GATEWAY, SCHEDULED, SHOP, World
+from crossdock.bench.alerts.world import (
+    BROKEN,
+    DEADLINE_MINUTES,
+    DEAF,
+    EVERY_MINUTE,
+    GATEWAY,
+    LATE,
+    SCHEDULED,
+    SHOP,
+    World,
+)
+from crossdock.client.airflow import AirflowApi
 from crossdock.client.hub import HubRefused
 from crossdock.commerce.inventory.schema import StockLevel
 from crossdock.commerce.payments import facts as payment_facts
 from crossdock.commerce.payments import repository as payments
 from crossdock.commerce.payments.events import FactKind, PaymentFact
 from crossdock.commerce.payments.model import FactOrigin
+from crossdock.core.errors import HubError
 from crossdock.core.ids import backfill_dag, delivery_dags, sync_dag
 from crossdock.core.paths import path_of
 from crossdock.db.database import Work
@@ -37,7 +50,7 @@ from crossdock.maintenance.alarms import AlarmThresholds
 from crossdock.maintenance.alerting.outage import PATIENCE
 from crossdock.maintenance.stale_streams import ScheduledStream
 from crossdock.observability.alerts import Kind
-from crossdock.stack import processes
+from crossdock.stack import lifecycle, processes
 from crossdock.sync import records
 from crossdock.sync.model import SyncRequest
 
@@ -46,7 +59,7 @@ _DATABASE_SERVER, _DATABASE = "the hub's database server", "the hub's database"
 _INVENTORY = f"{BROKEN}.inventory"
 _REFUSED = 12
 
-#: Asked again and again: since when the cause is there (seconds since 1970); None as long as it is not.
+#: Asked several times a second: since when the cause is there (seconds since 1970); None as long as it is not.
 Question = Callable[[], AbstractContextManager[Work]]
 Since = Callable[[Question], float | None]
 
@@ -104,21 +117,25 @@ def _run_held(world: World) -> Begun:
 
 def _run_late(world: World) -> Begun:
     """Make each answer slow. The deadline is Airflow's: the average of the runs before, and six seconds."""
-    api, dag_id = world.api(), sync_dag(_INVENTORY)
-    world.shop.start(inventory=400)
-    world.sync(_INVENTORY, {"full": True})
-    world.shop.control.break_down("*", [{"latency_ms": 25_000}], repeat=True)
+    api, dag_id = world.api(), sync_dag(LATE)
+    world.sandbox.break_down("orders", [{"latency_ms": 25_000}], repeat=True)
+    world.undo.callback(world.sandbox.heal)
+    before = [run for run in _newest_runs(api, dag_id) if run["end_date"]]
+    average_s = sum(_second(run["end_date"]) - _second(run["start_date"]) for run in before) / len(before)
     dag_run_id = api.trigger(dag_id, {"full": True})
-    document = api.get(f"/dags/{dag_id}/dagRuns/{dag_run_id}")
-    queued_s = datetime.fromisoformat(document["queued_at"]).timestamp()
-    durations = [
-        (datetime.fromisoformat(run["end_date"]) - datetime.fromisoformat(run["start_date"])).total_seconds()
-        for run in api.get(f"/dags/{dag_id}/dagRuns", limit=10, order_by="-start_date")["dag_runs"]
-        if run["end_date"]
-    ]
-    deadline_s = queued_s + sum(durations) / len(durations) + 60 * 0.1
-    world.undo.callback(world.shop.control.heal)
+    deadline_s = _second(api.dag_run(dag_id, dag_run_id)["queued_at"]) + average_s + 60 * DEADLINE_MINUTES
     return Begun(f"{dag_id}/{dag_run_id}", lambda _: deadline_s if time.time() > deadline_s else None)
+
+
+def _newest_runs(api: AirflowApi, dag_id: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = api.get(path_of("dags", dag_id, "dagRuns"), limit=10, order_by="-start_date")[
+        "dag_runs"
+    ]
+    return found
+
+
+def _second(instant: str) -> float:
+    return datetime.fromisoformat(instant).timestamp()
 
 
 def _run_failed(world: World) -> Begun:
@@ -139,7 +156,9 @@ def _dag_failed(world: World) -> Begun:
     api.unpause(dag_id)
     day = (datetime.now(UTC) - timedelta(days=2)).date().isoformat()
     dag_run_id = str(
-        api.post(f"/dags/{dag_id}/dagRuns", {"logical_date": None, "partition_key": day, "conf": {}})["dag_run_id"]
+        api.post(path_of("dags", dag_id, "dagRuns"), {"logical_date": None, "partition_key": day, "conf": {}})[
+            "dag_run_id"
+        ]
     )
     while (run := api.dag_run(dag_id, dag_run_id))["state"] not in {"success", "failed"}:
         time.sleep(0.2)
@@ -148,11 +167,11 @@ def _dag_failed(world: World) -> Begun:
 
 def _rows_rejected(world: World) -> Begun:
     with world.store.transaction() as work:
-        row = records.any_row(work, StockLevel.schema, SHOP)
+        row = records.any_row(work, StockLevel.schema, BROKEN)
     assert row is not None  # noqa: S101  the hub was filled
-    world.sandbox.set_fields("inventory", row["id"], {"quantityOnStock": 5, "availableQuantity": 25})
-    world.sync(f"{SHOP}.inventory", {"keys": [row["sku"]]})
-    return Begun(f"{SHOP}.inventory", _ended(world, SHOP, "partial"))
+    world.shop.control.set_fields("inventory", row["id"], {"quantityOnStock": 5, "availableQuantity": 25})
+    world.sync(_INVENTORY, {"keys": [row["sku"]]})
+    return Begun(_INVENTORY, _ended(world, BROKEN, "partial"))
 
 
 def _stream_stale(world: World) -> Begun:
@@ -212,8 +231,8 @@ def _events_unread(world: World) -> Begun:
     for dag_id in delivery_dags(2):
         api.patch(path_of("dags", dag_id), {"is_paused": True})
         world.undo.callback(api.unpause, dag_id)
-        for run in api.get(f"/dags/{dag_id}/dagRuns", state="running")["dag_runs"]:
-            api.patch(f"/dags/{dag_id}/dagRuns/{run['dag_run_id']}", {"state": "failed"})
+        for run in api.get(path_of("dags", dag_id, "dagRuns"), state="running")["dag_runs"]:
+            api.patch(path_of("dags", dag_id, "dagRuns", run["dag_run_id"]), {"state": "failed"})
     subscriber = "availability"
     return Begun(
         f"{subscriber}/*",
@@ -227,7 +246,9 @@ def _event_horizon(world: World) -> Begun:
     opened.__enter__().execute(b"SELECT pg_current_xact_id()")
 
     def let_go() -> None:
-        opened.__exit__(None, None, None)
+        # Its server may have been killed since.
+        with suppress(HubError):
+            opened.__exit__(None, None, None)
         holder.close()
 
     world.undo.callback(let_go)
@@ -375,6 +396,21 @@ def _channel_down(world: World) -> Begun:
     return Begun(DEAF, _now())
 
 
+_AGE_LEASE = b"""
+UPDATE lease SET expires_at = clock_timestamp() - interval '6 minutes' WHERE integration = 'hub' AND dataset = 'alerts'
+"""
+
+
+def _sender_away(world: World) -> Begun:
+    """Kill the sender, and start it as `./hub up` does."""
+    os.kill(processes.alive()["alert-sender"].pid, 9)
+    world.write(_AGE_LEASE)
+    # A start refuses a declaration with a mistake.
+    (world.home / "declarations" / "bench_wms.yaml").unlink(missing_ok=True)
+    lifecycle.up(progress=lambda _: None)
+    return Begun("the alert sender", _now())
+
+
 def _alert_routes_invalid(world: World) -> Begun:
     (world.home / "routes" / "bench.yaml").write_text("routes:\n  - name: ops\n    severity: bad\n")
     return Begun("bench.yaml", _now())
@@ -387,38 +423,41 @@ def _hub_database_down(_: World) -> Begun:
     return Begun(_DATABASE, _at(down_at_s))
 
 
-#: In their order: what one leaves, the next ones use. The last ends the database.
+#: In their order: what one leaves, the next ones use. What waits for a sync comes late, and the last ends the database.
 CAUSES: Mapping[Kind, Cause] = {
     Kind.DATABASE_GROWTH: Cause("280,000 rows are written; the limit is 0.2 GB a day", _database_growth),
     Kind.DISK_LOW: Cause("a file fills the volume; the limit is 4 GB below what was free at the start", _disk_low),
     Kind.DECLARATION_INVALID: Cause("a file with a mistake is put beside the declarations", _declaration_invalid),
     Kind.ALERT_ROUTES_INVALID: Cause("a file with a mistake is put beside the routes", _alert_routes_invalid),
-    Kind.RUN_LATE: Cause(
-        "each answer of a shop takes 25 s; the deadline is 6 s after the average of the runs before", _run_late
-    ),
-    Kind.RUN_HELD: Cause("a shop of 400 stock levels comes back with 4, and is read in full", _run_held),
-    Kind.RUN_FAILED: Cause("a shop does not answer, and a sync ends after its retries", _run_failed),
-    Kind.BREAKER_OPEN: Cause("the same shop, five minutes later", _breaker_open),
-    Kind.DAG_FAILED: Cause("the connection of the shop is removed, and a backfill is started", _dag_failed),
-    Kind.ROWS_REJECTED: Cause("a stock level is spoilt at the source, and synced", _rows_rejected),
-    Kind.DEAD_LETTERS: Cause("an event that no subscriber can process is appended", _dead_letters),
     Kind.WEBHOOKS_REFUSED: Cause(f"{_REFUSED} webhooks come with a wrong signature", _webhooks_refused),
+    Kind.DEAD_LETTERS: Cause("an event that no subscriber can process is appended", _dead_letters),
+    Kind.VOLUME_CHANGED: Cause("runs of the last hour and of the four weeks before are written", _volume_changed),
+    Kind.STREAM_STALE: Cause("the DAG of a stream that is synced each minute is paused", _stream_stale),
     Kind.SECRET_EXPIRES: Cause("an integration is added whose token says that it ends in three days", _secret_expires),
+    Kind.CHANNEL_DOWN: Cause(
+        "a route is added over a channel that takes nothing; from its first message on", _channel_down
+    ),
     Kind.ATTEMPT_UNRESOLVED: Cause(
         "the answers of a gateway are lost; the attempt is written 11 minutes into the past", _attempt_unresolved
     ),
     Kind.PAYMENT_UNKNOWN: Cause("the same payment, written 16 minutes into the past", _payment_unknown),
     Kind.PAYMENT_DOUBLED: Cause("the gateway's report of a second authorisation is applied", _payment_doubled),
     Kind.PAYMENT_DISPUTED: Cause("the gateway's report of a dispute is applied", _payment_disputed),
-    Kind.VOLUME_CHANGED: Cause("runs of the last hour and of the four weeks before are written", _volume_changed),
+    Kind.RUN_LATE: Cause(
+        "each answer of a shop takes 25 s; the deadline is 6 s after the average of the runs before", _run_late
+    ),
+    Kind.ROWS_REJECTED: Cause("a stock level is spoilt at the source, and synced", _rows_rejected),
+    Kind.RUN_HELD: Cause("a shop of 400 stock levels comes back with 4, and is read in full", _run_held),
+    Kind.RUN_FAILED: Cause("a shop does not answer, and a sync ends after its retries", _run_failed),
+    Kind.BREAKER_OPEN: Cause("the same shop, five minutes later", _breaker_open),
     Kind.CARD_DATA_STORED: Cause(
         "a card number is written into an error, and the scans of a day run at once, each with its hour",
         _card_data_stored,
     ),
-    Kind.CHANNEL_DOWN: Cause(
-        "a route is added over a channel that takes nothing; from its first message on", _channel_down
+    Kind.DAG_FAILED: Cause("the connection of the shop is removed, and a backfill is started", _dag_failed),
+    Kind.SENDER_AWAY: Cause(
+        "the sender is killed and started again; its lease is written six minutes into the past", _sender_away
     ),
-    Kind.STREAM_STALE: Cause("the DAG of a stream that is synced each minute is paused", _stream_stale),
     Kind.EVENTS_UNREAD: Cause("the DAGs of the delivery are paused, and their runs ended", _events_unread),
     Kind.EVENT_HORIZON: Cause("a transaction that writes stays open for 30 s", _event_horizon),
     Kind.HUB_DATABASE_DOWN: Cause("its server is killed; from 30 s later on, over the last resort", _hub_database_down),

@@ -10,8 +10,8 @@ from crossdock.bench.report import Goal, Setup, Table, goals_table, markdown
 GOAL_S = 60.0
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind: how it was brought about, and after how many seconds each route had told of it; None for never."""
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind: how it was brought about, and after how many seconds the receiver of each route had its message; None for never."""
 
     kind: str
     how: str
@@ -41,7 +41,7 @@ class Storm(msgspec.Struct, frozen=True, kw_only=True):
 
 class AlertsOutcome(msgspec.Struct, frozen=True, kw_only=True):
     setup: Setup
-    kinds: tuple[Told, ...]
+    kinds: tuple[Timing, ...]
     storms: tuple[Storm, ...]
     #: What the stack did meanwhile.
     seconds: float
@@ -52,10 +52,10 @@ class AlertsOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def goals(self) -> list[Goal]:
-        missing = float(sum(told.slowest_s is None for told in self.kinds))
-        slowest = max((told.slowest_s for told in self.kinds if told.slowest_s is not None), default=None)
+        missing = float(sum(timing.slowest_s is None for timing in self.kinds))
+        slowest = max((timing.slowest_s for timing in self.kinds if timing.slowest_s is not None), default=None)
         return [
-            Goal(what="kinds of alerts that nobody was told of", figure=missing, limit=0, unit=""),
+            Goal(what="kinds of alerts that nobody was notified of", figure=missing, limit=0, unit=""),
             Goal(what="the slowest kind, from its cause to its message", figure=slowest, limit=GOAL_S, unit=" s"),
             *[
                 Goal(what=f"{storm.what}: messages, {how}", figure=float(number), limit=most, unit="")
@@ -70,7 +70,9 @@ class AlertsOutcome(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def tables(self) -> list[Table]:
         columns = ["kind", "at once, s", "by default, s", "how it was brought about"]
-        rows = [[told.kind, _shown(told.at_once_s), _shown(told.by_default_s), told.how] for told in self.kinds]
+        rows = [
+            [timing.kind, _shown(timing.at_once_s), _shown(timing.by_default_s), timing.how] for timing in self.kinds
+        ]
         return [goals_table(self.goals), Table("From cause to message", columns, rows)]
 
     @property

@@ -8,9 +8,12 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from crossdock.client.sandbox import SandboxControl
+from crossdock.observability.alerts import Kind
 from crossdock.sandbox.signed_webhook.verifier import FakeReceiver
 
 _ENDED = "closed"
+#: Sent once, when it is over: before that, nobody could.
+_SENT_AFTERWARDS = frozenset({Kind.SENDER_AWAY})
 
 
 class Arrival(NamedTuple):
@@ -28,20 +31,21 @@ class TimedReceiver(FakeReceiver):
     def keep(self, message: dict[str, Any]) -> None:
         super().keep({**message, "at": time.time()})
 
-    def arrivals(self) -> Iterator[Arrival]:
+    def received(self) -> Iterator[Arrival]:
         """List what has come, in its order."""
         for message in self.inbox:
             data = message["body"]["data"]
             for cause in data["causes"]:
                 yield Arrival(cause["kind"], cause["subject"], data["occasion"], message["at"])
 
-    def told(self, kind: str, subject: str, since: float) -> float | None:
-        """Find when it was first told that a cause began, after *since*; *subject* may have wildcards."""
+    def notified(self, kind: str, subject: str, since: float) -> float | None:
+        """Find when the first message came that a cause began, after *since*; *subject* may have wildcards."""
         return next(
             (
                 arrival.at
-                for arrival in self.arrivals()
-                if arrival.kind == kind and arrival.occasion != _ENDED and arrival.at >= since
+                for arrival in self.received()
+                if arrival.kind == kind and arrival.at >= since
+                if arrival.occasion != _ENDED or kind in _SENT_AFTERWARDS
                 if fnmatchcase(arrival.subject, subject)
             ),
             None,
@@ -60,21 +64,17 @@ class Mailbox:
         ours = [mail for mail in self._server.mails() if mail["to"] == self._recipient]
         self.mails += [(time.time(), mail) for mail in ours[len(self.mails) :]]
 
-    def told(self, kind: str, subject: str, since: float) -> float | None:
-        """Find when it was first told that a cause began, as `TimedReceiver.told`."""
+    def notified(self, kind: str, subject: str, since: float) -> float | None:
+        """Find when the first mail came that a cause began, as `TimedReceiver.notified`."""
         return next(
             (
                 at
                 for at, mail in self.mails
-                if at >= since
-                if any(_is_about(line, kind, subject) for line in _lines(mail))
+                if at >= since and (kind in _SENT_AFTERWARDS or not mail["subject"].startswith(f"[{_ENDED}]"))
+                if any(_is_about(line, kind, subject) for line in mail["text"].splitlines())
             ),
             None,
         )
-
-
-def _lines(mail: dict[str, str]) -> list[str]:
-    return [] if mail["subject"].startswith(f"[{_ENDED}]") else mail["text"].splitlines()
 
 
 def _is_about(line: str, kind: str, subject: str) -> bool:

@@ -18,14 +18,13 @@ from crossdock.bench import report
 from crossdock.bench.alerts import storms
 from crossdock.bench.alerts.causes import CAUSES, LAST, Begun, Cause
 from crossdock.bench.alerts.load import under_load
-from crossdock.bench.alerts.outcome import AlertsOutcome, Storm, Told
+from crossdock.bench.alerts.outcome import AlertsOutcome, Storm, Timing
 from crossdock.bench.alerts.receivers import Mailbox, TimedReceiver
 from crossdock.bench.alerts.world import MISSING_AFTER_S, World, connect_shops, running_world, settings_of
 from crossdock.bench.interrupts import exit_on_signals
 from crossdock.bench.report import Say
 from crossdock.bench.sync.database import server_version
 from crossdock.client.sandbox import SandboxControl
-from crossdock.core.errors import HubError
 from crossdock.db.database import Store
 from crossdock.observability.alerts import Kind
 
@@ -41,14 +40,15 @@ class _Awaited:
     kind: Kind
     cause: Cause
     begun: Begun
-    #: No message before it counts: the same may have been told earlier.
+    #: No message before it counts: there may be an earlier one.
     asked_at: float
     since: float | None = None
     at_once: float | None = None
     by_default: float | None = None
+    is_shown: bool = False
 
     @property
-    def is_told(self) -> bool:
+    def is_notified(self) -> bool:
         return (
             self.since is not None and self.at_once is not None and (self.by_default is not None or self.kind in LAST)
         )
@@ -72,18 +72,22 @@ class _Watch:
             if each.since is None:
                 each.since = each.begun.since(self.store.transaction)
             receiver = self.last_resort if each.kind in LAST else self.receiver
-            each.at_once = each.at_once or receiver.told(each.kind, each.begun.subject, each.asked_at)
-            each.by_default = each.by_default or self.mailbox.told(each.kind, each.begun.subject, each.asked_at)
+            each.at_once = each.at_once or receiver.notified(each.kind, each.begun.subject, each.asked_at)
+            each.by_default = each.by_default or self.mailbox.notified(each.kind, each.begun.subject, each.asked_at)
+            if each.is_notified and not each.is_shown:
+                each.is_shown = True
+                timing = _timing(each)
+                self.world.say(f"    {each.kind}: at once {timing.at_once_s} s, by default {timing.by_default_s} s")
 
     def wait(self, until: float) -> None:
-        while time.time() < until and not all(each.is_told for each in self.awaited):
+        while time.time() < until and not all(each.is_notified for each in self.awaited):
             self.look()
             time.sleep(_LOOK_EVERY_S)
 
 
 def measure(command: str, say: Say, only: Collection[str] = ()) -> AlertsOutcome:
     """
-    Bring about each kind, or *only* some, and note when its receivers were told.
+    Bring about each kind, or *only* some, and note when its receivers were notified.
 
     Raises:
         StackError: the stack did not start.
@@ -103,7 +107,7 @@ def measure(command: str, say: Say, only: Collection[str] = ()) -> AlertsOutcome
                 _bring_about_last(world, watch, [kind for kind in LAST if not only or kind in only])
             return AlertsOutcome(
                 setup=report.setup(command, postgres),
-                kinds=tuple(_told(each) for each in watch.awaited),
+                kinds=tuple(_timing(each) for each in watch.awaited),
                 storms=found,
                 seconds=time.monotonic() - began,
                 syncs=done.syncs,
@@ -144,8 +148,8 @@ def _begin(world: World, watch: _Watch, kind: Kind) -> None:
     world.say(f"{kind}: {cause.how}")
     try:
         begun = cause.bring_about(world)
-    except HubError as error:
-        world.say(f"{kind} could not be brought about: {error}")
+    except Exception as error:  # noqa: BLE001  one that cannot be brought about says nothing of the others
+        world.say(f"{kind} could not be brought about: {type(error).__name__}: {error}")
         begun = Begun("", lambda _: None)
     watch.awaited.append(_Awaited(kind, cause, begun, asked_at))
     watch.look()
@@ -155,11 +159,11 @@ def _storms(world: World, watch: _Watch) -> tuple[Storm, ...]:
     return tuple(storm(world, watch.receiver, watch.mailbox) for storm in storms.STORMS)
 
 
-def _told(each: _Awaited) -> Told:
+def _timing(each: _Awaited) -> Timing:
     def seconds(at: float | None) -> float | None:
         return None if at is None or each.since is None else max(0.0, at - each.since)
 
-    return Told(
+    return Timing(
         kind=each.kind,
         how=each.cause.how,
         at_once_s=seconds(each.at_once),

@@ -30,10 +30,10 @@ def failures_of_one_cause(world: World, receiver: TimedReceiver, mailbox: Mailbo
     while world.ask(_LETTERS)[0][0] < _FAILURES and time.monotonic() < until_s:
         time.sleep(1)
     failed = world.ask(_LETTERS)[0][0]
-    _settle(mailbox)
-    hooks = sum(each.kind == "dead_letters" and each.at >= before_s for each in receiver.arrivals())
+    _wait_for_messages(mailbox)
+    hooks = sum(each.kind == "dead_letters" and each.at >= before_s for each in receiver.received())
     mails = sum(at >= before_s and "(dead_letters)" in mail["text"] for at, mail in mailbox.mails)
-    # Its beginning may have been told within the hour, of the event that failed before.
+    # An event that failed within the hour before may have brought the message already.
     return Storm(
         what=f"{failed:,} failing events of one subscriber",
         at_once=hooks,
@@ -63,12 +63,12 @@ def causes_in_a_minute(world: World, receiver: TimedReceiver, mailbox: Mailbox) 
     for name in names:
         refuse_webhooks(world, name, times=_REFUSED)
     world.say(f"    within {time.time() - before_s:.0f} s")
-    _settle(mailbox)
-    hooks = [each for each in receiver.arrivals() if each.at >= before_s and each.subject in names]
+    _wait_for_messages(mailbox)
+    hooks = [each for each in receiver.received() if each.at >= before_s and each.subject in names]
     mails = [mail for at, mail in mailbox.mails if at >= before_s and any(_names(mail, name) for name in names)]
-    told = {name for name in names if any(_names(mail, name) for mail in mails)}
+    in_mails = {name for name in names if any(_names(mail, name) for mail in mails)}
     return Storm(
-        what=f"{len({each.subject for each in hooks})} causes at once ({len(told)} of them in mails)",
+        what=f"{len({each.subject for each in hooks})} causes at once ({len(in_mails)} of them in mails)",
         at_once=len(hooks),
         by_default=len(mails),
         at_once_most=_CAUSES,
@@ -81,7 +81,7 @@ def _names(mail: dict[str, str], integration: str) -> bool:
     return f": {integration} (webhooks_refused)" in mail["text"]
 
 
-def _settle(mailbox: Mailbox) -> None:
+def _wait_for_messages(mailbox: Mailbox) -> None:
     until = time.monotonic() + _SETTLE_S
     while time.monotonic() < until:
         mailbox.look()

@@ -95,9 +95,11 @@ SELECT route, alert_id, kind, subject,
  GROUP BY route, alert_id, kind, subject
 """
 
-_SETTLE = b"UPDATE alert SET settled = true WHERE alert_id = ANY(%(alert_ids)s)"
+_MARK_SETTLED = b"UPDATE alert SET settled = true WHERE alert_id = ANY(%(alert_ids)s)"
 
 _ROUTES = b"SELECT definition, created_at, declared_in FROM alert_route ORDER BY name"
+
+_COUNT_ROUTES = b"SELECT count(*) FROM alert_route"
 
 #: What a route says of how and to whom, and not of which alerts.
 _HOW = ["integration", "recipients", "quiet", "digest_over", "remind_every_hours"]
@@ -264,10 +266,10 @@ def said(work: Work, now: datetime) -> list[Said]:
     ]
 
 
-def settle(work: Work, alert_ids: Sequence[int]) -> None:
+def mark_settled(work: Work, alert_ids: Sequence[int]) -> None:
     """Leave the alerts out of every later plan: nothing will be said of them any more."""
     if alert_ids:
-        work.execute(_SETTLE, {"alert_ids": list(alert_ids)})
+        work.execute(_MARK_SETTLED, {"alert_ids": list(alert_ids)})
 
 
 def mutes(work: Work, now: datetime, *, ended: bool = False) -> list[StoredMute]:
@@ -301,6 +303,12 @@ def routes(work: Work) -> list[StoredRoute]:
         for definition, created_at, declared_in in work.execute(_ROUTES)
         if (route := _read(definition)) is not None
     ]
+
+
+def count_routes(work: Work) -> int:
+    """Count the routes, also those that this version cannot read."""
+    (number,) = _one(work.execute(_COUNT_ROUTES).fetchone())
+    return int(number)
 
 
 def unreadable_routes(work: Work) -> list[str]:
